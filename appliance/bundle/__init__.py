@@ -1,0 +1,1 @@
+"""Connected side only: collects the model files that get sealed."""

@@ -1,0 +1,236 @@
+"""The catalogue of everything that can go wrong and what each one means.
+
+The docstring of a class is its message template, filled in with the keyword arguments it is
+raised with. `advice` says what the reader should do. `reason` is the short name used as a metric
+label, in logs and on the wire; it is unique. `close_code` is the WebSocket close code sent when a
+session ends on it (RFC 6455 section 7.4.1), `http_status` the refusal before the upgrade, and
+`exit_code` what a process that dies of it returns.
+
+    ApplianceError
+     +-- Refused                 a caller is turned away before the upgrade (HTTP)
+     +-- SessionEnded            a session is closed by us (WebSocket close code)
+     +-- EngineFailed            an engine could not do what it was asked (spoken about)
+     +-- CannotStart             a process refuses to run (exit code)
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+
+class ApplianceError(Exception):
+    """Something went wrong."""
+
+    reason: ClassVar[str] = ""
+    advice: ClassVar[str] = ""
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, **details: object) -> None:
+        self.details = details
+        template = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
+        super().__init__(template.format(**details))
+
+
+class Refused(ApplianceError):
+    """The connection was refused."""
+
+    http_status: ClassVar[int] = 403
+    retry_after_seconds: ClassVar[int | None] = None
+
+
+class WrongToken(Refused):
+    """The access token is missing or wrong."""
+
+    reason = "wrong_token"
+    advice = "Send 'Authorization: Bearer TOKEN' with the token from the appliance's token file."
+    http_status = 401
+
+
+class WrongOrigin(Refused):
+    """Pages from this web origin may not connect."""
+
+    reason = "wrong_origin"
+    advice = "Add the origin to VOICE_GATEWAY_ALLOWED_ORIGINS, or open the page from there."
+    http_status = 403
+
+
+class TooManyAttempts(Refused):
+    """Too many connection attempts from this address."""
+
+    reason = "too_many_attempts"
+    advice = "Wait, then try again; check the client's token if it keeps retrying."
+    http_status = 429
+    retry_after_seconds = 5
+
+
+class Full(Refused):
+    """All {limit} sessions are taken."""
+
+    reason = "full"
+    advice = "Try again when a call has ended, or raise VOICE_GATEWAY_MAX_SESSIONS."
+    http_status = 503
+    retry_after_seconds = 5
+
+
+class NotReady(Refused):
+    """The appliance is still starting: {waiting_for} is not ready."""
+
+    reason = "not_ready"
+    advice = "Wait for /readyz to answer 200; the logs of the named process say how far it is."
+    http_status = 503
+    retry_after_seconds = 3
+
+
+class Draining(Refused):
+    """The appliance is shutting down and takes no new calls."""
+
+    reason = "draining"
+    advice = "Connect to another appliance, or wait until it is back."
+    http_status = 503
+    retry_after_seconds = 10
+
+
+class SessionEnded(ApplianceError):
+    """The session was ended."""
+
+    close_code: ClassVar[int] = 1000
+
+
+class BadFrame(SessionEnded):
+    """The client sent something that is not allowed: {what}."""
+
+    reason = "bad_frame"
+    advice = "Send Pipecat protobuf frames: 16 kHz mono int16 audio and the documented messages."
+    close_code = 1008
+
+
+class FrameTooBig(SessionEnded):
+    """The client sent a frame of {size_bytes} bytes; {limit_bytes} is the most."""
+
+    reason = "frame_too_big"
+    advice = "Send audio in frames of 20 to 100 ms."
+    close_code = 1009
+
+
+class TooFast(SessionEnded):
+    """The client sent audio faster than a microphone can."""
+
+    reason = "too_fast"
+    advice = "Pace audio at real time."
+    close_code = 1008
+
+
+class IdleTooLong(SessionEnded):
+    """Nobody spoke for {seconds:g} seconds."""
+
+    reason = "idle"
+    advice = "Connect again to go on."
+    close_code = 1000
+
+
+class LastedTooLong(SessionEnded):
+    """The session reached its limit of {seconds:g} seconds."""
+
+    reason = "deadline"
+    advice = "Connect again to go on, or raise VOICE_GATEWAY_SESSION_SECONDS."
+    close_code = 1000
+
+
+class ShuttingDown(SessionEnded):
+    """The appliance is restarting."""
+
+    reason = "shutdown"
+    advice = "Connect again in a moment."
+    close_code = 1012
+
+
+class PipelineFailed(SessionEnded):
+    """The session's pipeline failed."""
+
+    reason = "internal"
+    advice = "Connect again; the operator finds the cause in the gateway's log."
+    close_code = 1011
+
+
+class EngineFailed(ApplianceError):
+    """The {engine} engine failed."""
+
+    reason = "engine_failed"
+    advice = "See the engine's log; supervisord restarts it when it has died."
+
+
+class EngineGone(EngineFailed):
+    """The {engine} engine cannot be reached."""
+
+    reason = "engine_gone"
+    advice = "It is restarting if supervisord runs; calls go on when it is back."
+
+
+class EngineBusy(EngineFailed):
+    """The {engine} engine has too much to do."""
+
+    reason = "engine_busy"
+    advice = "Lower VOICE_GATEWAY_MAX_SESSIONS to what the machine carries (make bench says)."
+
+
+class BadRequest(EngineFailed):
+    """The {engine} engine was asked for something it does not do: {what}."""
+
+    reason = "bad_request"
+    advice = "Gateway and engine should come from the same image; if they do, report a defect."
+
+
+class UnknownVoice(EngineFailed):
+    """There is no voice called {voice!r}; there are: {known}."""
+
+    reason = "unknown_voice"
+    advice = "Set VOICE_KOKORO_VOICE to one of these, or to a blend such as 'af_heart:2,am_adam:1'."
+    exit_code = 78
+
+
+class CannotStart(ApplianceError):
+    """The process cannot start."""
+
+    exit_code = 78  # EX_CONFIG of sysexits.h: an operator has to change something.
+
+
+class BadSetting(CannotStart):
+    """The setting {name} is not usable: {why}."""
+
+    reason = "bad_setting"
+    advice = "`python -m appliance settings` lists every setting with its unit and default."
+
+
+class MissingWeights(CannotStart):
+    """The model file {path} is missing."""
+
+    reason = "missing_weights"
+    advice = "Run `make setup`; in the sealed image this means that the image is incomplete."
+
+
+class SealBroken(CannotStart):
+    """The seal is broken: {what}."""
+
+    reason = "seal_broken"
+    advice = "Do not use this installation. Set it up, or import the image, again."
+    exit_code = 79
+
+
+class PortTaken(CannotStart):
+    """{host}:{port} is already in use."""
+
+    reason = "port_taken"
+    advice = "Stop what listens there, or choose another port with VOICE_GATEWAY_PORT."
+
+
+def catalogue() -> dict[str, type[ApplianceError]]:
+    """Every error that has a reason, by reason."""
+    found: dict[str, type[ApplianceError]] = {}
+    waiting: list[type[ApplianceError]] = [ApplianceError]
+    while waiting:
+        kind = waiting.pop()
+        waiting.extend(kind.__subclasses__())
+        if kind.reason and "reason" in vars(kind):
+            found[kind.reason] = kind
+    return found

@@ -1,0 +1,1 @@
+"""Who may connect, and one Pipecat pipeline for each who does."""

@@ -1,0 +1,1 @@
+"""Speaking: the TTS engine and the Pipecat service that asks it."""

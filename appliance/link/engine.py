@@ -1,0 +1,125 @@
+"""What a model process has to offer to be put behind the engine link.
+
+The link's server owns sockets, requests and cancellation; an engine owns a model. Everything here
+runs on the server's event loop: an engine keeps slow work in threads of its own and never blocks.
+
+All audio on the link is mono int16 little endian PCM: 16 kHz towards `SpeechModel`, 24 kHz from
+`Voice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+HEARD_RATE = 16_000  # Hz, utterances
+SPOKEN_RATE = 24_000  # Hz, Kokoro's own rate
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a conversation as a model is told of it: a text, or an utterance by its id."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str = ""
+    utterance: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a generation ended.
+
+    reason     stop (the model was done), length (out of tokens), or nothing_heard (the last
+               utterance held no speech, and so there is no answer)
+    stats      measurements of this request by name, in seconds or counts
+    """
+
+    reason: Literal["stop", "length", "nothing_heard"]
+    stats: dict[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """A model process. `start` loads and warms it; until then the link answers 'not ready'."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Loads the model. Raises CannotStart when that is impossible."""
+
+    async def stop(self) -> None:
+        """Frees the model; called once, after the last session was closed."""
+
+    def metrics(self) -> bytes:
+        """The engine's own metrics in Prometheus text format; must not block."""
+
+
+class SpeechEngine(Engine, Protocol):
+    """Speech and text in, text out (the `ultravox` process)."""
+
+    def open(self) -> SpeechSession:
+        """A new caller; cheap."""
+
+
+class SpeechSession(Protocol):
+    """One caller of a speech-LLM engine. Utterance ids are the caller's own, never reused."""
+
+    def begin(self, utterance: int) -> None:
+        """A new utterance begins; `hear` adds to it."""
+
+    def hear(self, utterance: int, pcm: bytes) -> None:
+        """More audio of an utterance; returns at once, work on it may start in the background."""
+
+    def end(self, utterance: int) -> None:
+        """The utterance is complete."""
+
+    def forget(self, utterance: int) -> None:
+        """The utterance will not be referred to again."""
+
+    def generate(
+        self, conversation: Sequence[Turn], max_tokens: int, temperature: float
+    ) -> AsyncGenerator[str | Result, None]:
+        """Answers the conversation, whose last turn is the user's.
+
+        Yields pieces of text as they are decoded, then one Result. Decoding may run no more than
+        one token ahead of the consumer, so that a consumer who waits holds the model. Closing the
+        generator stops the model within one token and frees what the request held.
+        Raises EngineFailed.
+        """
+
+    async def transcribe(self, utterance: int) -> str:
+        """What was said in a complete utterance; yields to every `generate`."""
+
+    async def warm(self, conversation: Sequence[Turn]) -> None:
+        """Prepares for `generate` of a conversation that begins like this one.
+
+        The last turn may be an utterance that has not ended: what was heard of it so far is
+        worked on. A later `warm` or `generate` of the same session takes precedence.
+        """
+
+    async def close(self) -> None:
+        """The caller left; everything the session held is freed."""
+
+
+class VoiceEngine(Engine, Protocol):
+    """Text in, speech out (the `kokoro` process)."""
+
+    def open(self) -> VoiceSession:
+        """A new caller; cheap."""
+
+
+class VoiceSession(Protocol):
+    """One caller of a TTS engine."""
+
+    def speak(
+        self, text: str, voice: str, speed: float, urgent: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Speaks one phrase: yields PCM as it becomes available, nothing if none can be spoken.
+
+        An empty `voice` means the engine's own. `urgent` phrases (the first of a reply) go before
+        others. Closing the generator stops the work at the next chunk. Raises UnknownVoice and
+        EngineFailed.
+        """
+
+    async def close(self) -> None:
+        """The caller left."""

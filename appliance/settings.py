@@ -1,0 +1,227 @@
+"""Every knob: default, unit and meaning. Built once at the door, frozen, passed down.
+
+A setting is named by section and field: `gateway.port` is `VOICE_GATEWAY_PORT` in the environment
+and `port` under `[gateway]` in the optional TOML file that `VOICE_CONFIG` names. The environment
+wins. A name that does not exist is an error, not a silent default.
+
+`profile` chooses one column of `PROFILE_DEFAULTS`; nothing else asks which profile it is, except
+the two engine modules and the build.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from appliance.errors import BadSetting
+
+PREFIX = "VOICE_"
+
+
+def knob(default: Any, meaning: str) -> Any:
+    """A dataclass field with its meaning, which `python -m appliance settings` prints."""
+    return field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    run: Path = knob(Path("run"), "folder of the unix sockets between the processes (tmpfs)")
+    weights: Path = knob(Path("weights"), "folder of the sealed model files")
+    lock: Path = knob(Path("image-manifest.lock"), "the list of what is sealed")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    host: str = knob("127.0.0.1", "address to listen on")
+    port: int = knob(8765, "port to listen on")
+    token_file: str = knob("", "file with the callers' access token; required to start")
+    tls_certificate: str = knob("", "PEM certificate chain; with tls_key turns on wss")
+    tls_key: str = knob("", "PEM private key")
+    allowed_origins: tuple[str, ...] = knob((), "web origins whose pages may connect")
+    max_sessions: int = knob(4, "calls at the same time; the next one is refused")
+    idle_seconds: float = knob(120.0, "a call in which nobody speaks ends after this")
+    session_seconds: float = knob(3600.0, "a call ends after this in any case")
+    drain_seconds: float = knob(10.0, "how long calls may go on after a stop was asked for")
+    max_frame_bytes: int = knob(16384, "largest message a client may send")
+    pace_ratio: float = knob(1.5, "audio may arrive this much faster than real time")
+    pace_burst_seconds: float = knob(2.0, "audio that may arrive at once")
+    max_attempts_per_minute: int = knob(120, "connection attempts from one address")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    vad_confidence: float = knob(0.7, "Silero: probability from which it is speech, 0..1")
+    vad_start_seconds: float = knob(0.2, "speech this long begins a turn, or interrupts")
+    vad_stop_seconds: float = knob(0.2, "silence this long makes smart-turn look")
+    vad_min_volume: float = knob(0.35, "quieter than this is no speech, 0..1")
+    incomplete_stop_seconds: float = knob(
+        1.3, "silence that ends a turn which smart-turn holds incomplete"
+    )
+    stop_timeout_seconds: float = knob(5.0, "second net: a turn ends this long after speech")
+    half_duplex: bool = knob(False, "ignore the user while the bot speaks (no echo cancelling)")
+
+
+@dataclass(frozen=True, slots=True)
+class Ultravox:
+    model: str = knob("qwen2.5-coder-0.5b-instruct", "folder of the language model in weights")
+    hearing_model: str = knob("moonshine-tiny-en", "folder of the recognizer (cpu profile)")
+    threads: int = knob(2, "threads of the language model (cpu profile)")
+    hearing_threads: int = knob(1, "threads of the recognizer (cpu profile)")
+    context_tokens: int = knob(4096, "tokens one conversation may hold")
+    history_tokens: int = knob(1500, "of these, the most for the past")
+    history_turns: int = knob(20, "past turns kept at most (a question and its answer are two)")
+    reply_tokens: int = knob(160, "longest reply, tokens")
+    temperature: float = knob(0.0, "0 answers the same question the same way")
+    language: str = knob("en", "language spoken in the call")
+    system_prompt: str = knob(
+        "You are a friendly voice assistant in a telephone call. Answer in one or two short "
+        "spoken sentences, without lists, markup or emoji. Use what the caller said before.",
+        "what the model is told first",
+    )
+    min_utterance_seconds: float = knob(0.3, "a shorter utterance gets no answer")
+    max_utterance_seconds: float = knob(60.0, "a longer utterance keeps its last part")
+    pre_roll_seconds: float = knob(0.5, "audio kept from before speech was noticed")
+    recover_seconds: float = knob(30.0, "how long a turn waits for a restarted engine")
+    hold_for_first_phrase: bool = knob(True, "stop decoding while the first phrase is spoken out")
+
+
+@dataclass(frozen=True, slots=True)
+class Kokoro:
+    backend: str = knob("onnx", "onnx (cpu) or torch (gpu)")
+    voice: str = knob("af_heart", "voice, or a blend such as af_heart:2,am_adam:1")
+    speed: float = knob(1.0, "rate of speech, 0.5..2")
+    threads: int = knob(2, "threads of the synthesizer")
+    device: str = knob("cpu", "torch back end: cpu or cuda")
+    first_phrase_words: int = knob(5, "the first phrase may end at a comma or after so many words")
+    phrase_words: int = knob(14, "a later phrase holds at most about so many words")
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    host: str = knob("127.0.0.1", "address of /metrics")
+    port: int = knob(9465, "port of /metrics")
+    timeout_seconds: float = knob(2.0, "how long a process may take to report its metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    level: str = knob("info", "debug, info, warning or error")
+    format: str = knob("auto", "json, pretty, or auto: pretty on a terminal")
+    transcripts: bool = knob(True, "send callers the text of their own call (never logged)")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one process."""
+
+    profile: str = "cpu"
+    paths: Paths = Paths()
+    gateway: Gateway = Gateway()
+    turn: Turn = Turn()
+    ultravox: Ultravox = Ultravox()
+    kokoro: Kokoro = Kokoro()
+    exporter: Exporter = Exporter()
+    journal: Journal = Journal()
+
+
+PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
+    "cpu": {},
+    "gpu": {
+        "ultravox.model": "ultravox-v0_5-llama-3_1-8b",
+        "ultravox.context_tokens": 8192,
+        "ultravox.history_tokens": 4096,
+        "ultravox.hold_for_first_phrase": False,
+        "kokoro.backend": "torch",
+        "kokoro.device": "cuda",
+        "gateway.max_sessions": 8,
+    },
+}
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Builds the settings from `environ` and the file it may name.
+
+    Raises BadSetting for an unknown name, an unreadable file or a value of the wrong type.
+    """
+    given = {**_from_file(environ.get(PREFIX + "CONFIG", "")), **_from_environment(environ)}
+    profile = str(given.pop("profile", "cpu"))
+    if profile not in PROFILE_DEFAULTS:
+        raise BadSetting(name="profile", why=f"{profile!r} is none of {sorted(PROFILE_DEFAULTS)}")
+    values = {**PROFILE_DEFAULTS[profile], **given}
+    settings = Settings(profile=profile)
+    for section, name, current in walk(settings):
+        dotted = f"{section}.{name}"
+        if dotted in values:
+            value = _convert(dotted, values.pop(dotted), type(current))
+            part = dataclasses.replace(getattr(settings, section), **{name: value})
+            settings = dataclasses.replace(settings, **{section: part})
+    for unknown in values:
+        raise BadSetting(name=unknown, why="there is no such setting" + _did_you_mean(unknown))
+    return settings
+
+
+def walk(settings: Settings) -> Iterator[tuple[str, str, Any]]:
+    """Every setting as (section, field, value); the profile itself is not one of them."""
+    for section in dataclasses.fields(settings):
+        part = getattr(settings, section.name)
+        if dataclasses.is_dataclass(part):
+            for knob_field in dataclasses.fields(part):
+                yield section.name, knob_field.name, getattr(part, knob_field.name)
+
+
+def meaning(section: str, name: str) -> str:
+    """What the setting means and in which unit."""
+    part = get_type_hints(Settings)[section]
+    return str(part.__dataclass_fields__[name].metadata["meaning"])
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    known = {f"{section}_{name}".upper(): f"{section}.{name}" for section, name, _ in walk(Settings())}
+    known["PROFILE"] = "profile"
+    found: dict[str, object] = {}
+    for key, value in environ.items():
+        if key.startswith(PREFIX) and key != PREFIX + "CONFIG":
+            short = key.removeprefix(PREFIX)
+            found[known.get(short, key)] = value
+    return found
+
+
+def _from_file(path: str) -> dict[str, object]:
+    if not path:
+        return {}
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as problem:
+        raise BadSetting(name="VOICE_CONFIG", why=str(problem)) from problem
+    found: dict[str, object] = {}
+    for section, table in tables.items():
+        if isinstance(table, dict):
+            found.update({f"{section}.{name}": value for name, value in table.items()})
+        else:
+            found[section] = table
+    return found
+
+
+def _convert(name: str, value: object, kind: type) -> object:
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value).strip()
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
+                text.lower()
+            ]
+        if kind is tuple:
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        return kind(text)
+    except (ValueError, KeyError) as problem:
+        raise BadSetting(name=name, why=f"{text!r} is not a {kind.__name__}") from problem
+
+
+def _did_you_mean(name: str) -> str:
+    known = [f"{PREFIX}{section}_{field_name}".upper() for section, field_name, _ in walk(Settings())]
+    close = difflib.get_close_matches(name.upper(), known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,1 @@
+"""What keeps the processes running and tells the outside how they are."""

@@ -1,0 +1,1 @@
+"""When the user begins, ends and interrupts: strategies handed to Pipecat."""

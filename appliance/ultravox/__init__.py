@@ -1,0 +1,1 @@
+"""Hearing and answering: the speech-LLM engine and the Pipecat service that asks it."""
