@@ -113,6 +113,9 @@ class Journal:
     level: str = knob("info", "debug, info, warning or error")
     format: str = knob("auto", "json, pretty, or auto: pretty on a terminal")
     transcripts: bool = knob(True, "send callers the text of their own call (never logged)")
+    pipecat_messages: bool = knob(
+        False, "log the messages of Pipecat and other libraries; they may show callers' words"
+    )
 
 
 @dataclass(frozen=True, slots=True)
