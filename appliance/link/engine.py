@@ -35,7 +35,7 @@ class Result:
     stats      measurements of this request by name, in seconds or counts
     """
 
-    reason: Literal["stop", "length", "nothing_heard"]
+    reason: str
     stats: dict[str, float] = field(default_factory=dict)
 
 

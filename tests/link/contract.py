@@ -1,0 +1,171 @@
+"""The interface tests that every engine must pass behind the link, fake or real.
+
+A test module subclasses `SpeechContract` or `VoiceContract` and provides the fixture `engine`
+(a started engine) and, for speech, `spoken` (16 kHz int16 PCM of a short question).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import EngineFailed, UnknownVoice
+from appliance.link import protocol as p
+from appliance.link.client import EngineClient, Said, Utterance, ask_health
+from appliance.link.engine import Result, SpeechEngine, VoiceEngine
+from appliance.link.server import AnyEngine, listening
+
+
+@contextlib.asynccontextmanager
+async def linked(engine: AnyEngine, path: Path) -> AsyncIterator[EngineClient]:
+    """A client connected to `engine` over a real unix socket."""
+    status = lambda: p.Report(ready=True, metrics=engine.metrics().decode())  # noqa: E731
+    async with listening(path, status, engine):
+        client = EngineClient(engine.name, path, stall_seconds=120)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+async def answer(client: EngineClient, *turns: Said, max_tokens: int = 24) -> tuple[str, Result]:
+    """The whole answer and how it ended."""
+    text = ""
+    async for piece in client.generate(turns, max_tokens, 0.0):
+        if isinstance(piece, Result):
+            return text, piece
+        text += piece
+    raise AssertionError("the engine did not say how it ended")
+
+
+def utterance(number: int, pcm: bytes) -> Utterance:
+    """A complete utterance."""
+    said = Utterance(number)
+    said.pcm += pcm
+    said.complete = True
+    return said
+
+
+class SpeechContract:
+    """What any speech-LLM engine does behind the link."""
+
+    async def test_typed_text_is_answered(self, engine: SpeechEngine, tmp_path: Path) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            text, result = await answer(client, Said("user", "Say hello."))
+        assert text.strip()
+        assert result.reason in ("stop", "length")
+
+    async def test_speech_is_answered_and_transcribed(
+        self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
+    ) -> None:
+        said = utterance(1, spoken)
+        async with linked(engine, tmp_path / "s") as client:
+            text, _ = await answer(client, Said("user", utterance=said))
+            assert text.strip()
+            assert (await client.transcribe(said)).strip()
+
+    async def test_silence_gets_no_answer(self, engine: SpeechEngine, tmp_path: Path) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            text, result = await answer(client, Said("user", utterance=utterance(1, bytes(32_000))))
+        assert (text, result.reason) == ("", "nothing_heard")
+
+    async def test_an_utterance_may_arrive_while_it_is_spoken(
+        self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
+    ) -> None:
+        said = Utterance(1)
+        async with linked(engine, tmp_path / "s") as client:
+            for start in range(0, len(spoken), 1280):
+                said.pcm += spoken[start : start + 1280]
+                await client.send(said)
+            await client.warm([Said("user", utterance=said)])
+            said.complete = True
+            text, _ = await answer(client, Said("user", utterance=said))
+        assert text.strip()
+
+    async def test_a_reply_can_be_abandoned_and_another_asked_for(
+        self, engine: SpeechEngine, tmp_path: Path
+    ) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            question = Said("user", "Count from one to fifty.")
+            async with contextlib.aclosing(client.generate([question], 200, 0.0)) as pieces:
+                await anext(pieces)
+            text, _ = await answer(client, Said("user", "Say hello."))
+        assert text.strip()
+
+    async def test_a_held_reply_stops_and_goes_on(
+        self, engine: SpeechEngine, tmp_path: Path
+    ) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            question = Said("user", "Count from one to twenty.")
+            pieces = client.generate([question], 40, 0.0)
+            await anext(pieces)
+            await client.hold()
+            while True:  # what was on its way already
+                try:
+                    await asyncio.wait_for(asyncio.shield(task := _next(pieces)), 1.0)
+                except TimeoutError:
+                    break
+            await client.resume()
+            piece = await task
+            while not isinstance(piece, Result):
+                piece = await anext(pieces)
+
+    async def test_the_engine_forgets_nothing_across_a_lost_connection(
+        self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
+    ) -> None:
+        said = utterance(7, spoken)
+        async with linked(engine, tmp_path / "s") as client:
+            first, _ = await answer(client, Said("user", utterance=said))
+            await client.close()
+            second, _ = await answer(client, Said("user", utterance=said))
+        assert first == second
+
+    async def test_health_reports_metrics(self, engine: SpeechEngine, tmp_path: Path) -> None:
+        async with linked(engine, tmp_path / "s"):
+            report = await ask_health(tmp_path / "s", 5)
+        assert report.ready
+
+
+class VoiceContract:
+    """What any TTS engine does behind the link."""
+
+    async def test_a_phrase_becomes_speech(self, engine: VoiceEngine, tmp_path: Path) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            pcm = b"".join([part async for part in client.speak("Good morning.", "", 1.0, True)])
+        assert 0.3 < len(pcm) / 48_000 < 3
+        assert any(pcm)
+
+    async def test_what_cannot_be_spoken_is_silence(
+        self, engine: VoiceEngine, tmp_path: Path
+    ) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            assert [part async for part in client.speak("... --- ...", "", 1.0, False)] == []
+
+    async def test_an_unknown_voice_is_refused_by_name(
+        self, engine: VoiceEngine, tmp_path: Path
+    ) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            with pytest.raises(UnknownVoice, match="zz_nobody"):
+                await anext(client.speak("Hello.", "zz_nobody", 1.0, False))
+
+    async def test_a_phrase_can_be_abandoned_and_another_spoken(
+        self, engine: VoiceEngine, tmp_path: Path
+    ) -> None:
+        long = "This is a rather long sentence, and nobody will hear the end of it. " * 6
+        async with linked(engine, tmp_path / "s") as client:
+            async with contextlib.aclosing(client.speak(long, "", 1.0, False)) as parts:
+                await anext(parts)
+            assert [part async for part in client.speak("Hello.", "", 1.0, True)]
+
+    async def test_it_does_not_answer_questions(self, engine: VoiceEngine, tmp_path: Path) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            with pytest.raises(EngineFailed):
+                await answer(client, Said("user", "Hello?"))
+
+
+def _next(pieces: object) -> asyncio.Task[str | Result]:
+    return asyncio.ensure_future(anext(pieces))  # type: ignore[call-overload]

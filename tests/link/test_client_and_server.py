@@ -1,0 +1,165 @@
+"""The two ends of the link, over real unix sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import unix_connect
+
+from appliance.errors import BadRequest, EngineGone
+from appliance.link import protocol as p
+from appliance.link.client import EngineClient, Said, ask_health
+from appliance.link.server import listening
+from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, tone
+from tests.link.contract import SpeechContract, VoiceContract, answer, linked, utterance
+
+
+class TestInstantSpeechEngine(SpeechContract):
+    @pytest.fixture
+    def engine(self) -> InstantSpeechEngine:
+        return InstantSpeechEngine(pause_seconds=0.01)
+
+    @pytest.fixture
+    def spoken(self) -> bytes:
+        return tone(1.0, rate=16_000)
+
+
+class TestInstantVoiceEngine(VoiceContract):
+    @pytest.fixture
+    def engine(self) -> InstantVoiceEngine:
+        return InstantVoiceEngine()
+
+
+async def test_an_engine_that_is_not_there_is_said_to_be_gone(tmp_path: Path) -> None:
+    with pytest.raises(EngineGone):
+        await EngineClient("ultravox", tmp_path / "none").connect()
+    with pytest.raises(EngineGone):
+        await ask_health(tmp_path / "none", 1)
+
+
+async def test_an_engine_that_loads_answers_health_but_opens_no_session(tmp_path: Path) -> None:
+    status = lambda: p.Report(ready=False, waiting_for="ultravox")  # noqa: E731
+    async with listening(tmp_path / "s", status, InstantSpeechEngine()):
+        report = await ask_health(tmp_path / "s", 1)
+        assert (report.ready, report.waiting_for) == (False, "ultravox")
+        with pytest.raises(EngineGone):
+            await EngineClient("ultravox", tmp_path / "s").connect()
+
+
+async def test_a_frozen_engine_is_given_up_on(tmp_path: Path) -> None:
+    engine = InstantSpeechEngine(pause_seconds=60)
+    async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine):
+        client = EngineClient("ultravox", tmp_path / "s", stall_seconds=0.2)
+        with pytest.raises(EngineGone):
+            await answer(client, Said("user", "Hello?"))
+
+
+async def test_a_request_that_waits_hears_of_a_lost_engine(tmp_path: Path) -> None:
+    engine = InstantSpeechEngine(pause_seconds=60)
+    async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine) as server:
+        client = EngineClient("ultravox", tmp_path / "s")
+        asked = asyncio.ensure_future(answer(client, Said("user", "Hello?")))
+        while not engine.sessions or not engine.sessions[0].running:
+            await asyncio.sleep(0.01)
+        server.close()
+        with pytest.raises(EngineGone):
+            await asked
+
+
+async def test_an_abandoned_reply_stops_the_model(tmp_path: Path) -> None:
+    engine = InstantSpeechEngine(lambda *_: "word " * 500, pause_seconds=0.01)
+    async with linked(engine, tmp_path / "s") as client:
+        pieces = client.generate([Said("user", "Talk!")], 500, 0.0)
+        await anext(pieces)
+        await pieces.aclose()
+        await _until(lambda: engine.sessions[0].running == 0)
+        decoded = engine.sessions[0].decoded
+        await asyncio.sleep(0.1)
+    assert engine.sessions[0].decoded == decoded < 50
+
+
+async def test_a_held_model_decodes_nothing(tmp_path: Path) -> None:
+    engine = InstantSpeechEngine(lambda *_: "word " * 100, pause_seconds=0.005)
+    async with linked(engine, tmp_path / "s") as client:
+        pieces = client.generate([Said("user", "Talk!")], 500, 0.0)
+        await anext(pieces)
+        await client.hold()
+        await asyncio.sleep(0.1)
+        held_at = engine.sessions[0].decoded
+        await asyncio.sleep(0.1)
+        assert engine.sessions[0].decoded == held_at < 100
+        await client.resume()
+        assert len([piece async for piece in pieces]) == 101  # the other 100 and the result
+
+
+async def test_a_caller_who_leaves_frees_the_session(tmp_path: Path) -> None:
+    engine = InstantSpeechEngine(pause_seconds=60)
+    async with linked(engine, tmp_path / "s") as client:
+        asked = asyncio.ensure_future(answer(client, Said("user", utterance=utterance(1, tone(1)))))
+        await _until(lambda: bool(engine.sessions and engine.sessions[0].running))
+        await client.close()
+        await asyncio.gather(asked, return_exceptions=True)
+        await _until(lambda: engine.sessions[0].closed)
+    assert engine.sessions[0].running == 0
+    assert engine.sessions[0].heard == {}
+
+
+async def test_forgotten_utterances_are_freed_and_sent_again_when_told_of(tmp_path: Path) -> None:
+    engine = InstantSpeechEngine()
+    said = utterance(3, tone(0.5, rate=16_000))
+    async with linked(engine, tmp_path / "s") as client:
+        await answer(client, Said("user", utterance=said))
+        await client.forget(said)
+        await _until(lambda: engine.sessions[0].heard == {})
+        text, _ = await answer(client, Said("user", utterance=said))
+    assert "500 milliseconds" in text
+
+
+@pytest.fixture
+async def raw(tmp_path: Path) -> AsyncIterator[object]:
+    engine = InstantSpeechEngine()
+    async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine):
+        async with unix_connect(str(tmp_path / "s"), "ws://engine/") as socket:
+            await socket.send(p.encode(p.Open(version=p.VERSION)))
+            await socket.recv()
+            yield socket
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "not json",
+        '{"type":"shell","command":"ls"}',
+        '{"type":"generate","request":-1,"conversation":[],"max_tokens":1,"temperature":0}',
+        '{"type":"open","version":1}',
+        '{"type":"end","utterance":99}',
+        b"\x00",
+        b"\x00\x00\x00\x63" + b"\x00\x00",
+    ],
+)
+async def test_nonsense_is_answered_and_the_connection_goes_on(raw, nonsense) -> None:  # type: ignore[no-untyped-def]
+    await raw.send(nonsense)
+    answered = p.decode_to_gateway(await raw.recv())
+    assert isinstance(answered, p.Failed)
+    assert answered.reason == BadRequest.reason
+    await raw.send(p.encode(p.Health()))
+    assert isinstance(p.decode_to_gateway(await raw.recv()), p.Report)
+
+
+async def test_too_many_requests_at_once_are_refused(tmp_path: Path) -> None:
+    engine = InstantSpeechEngine(pause_seconds=60)
+    async with linked(engine, tmp_path / "s") as client:
+        asked = [asyncio.ensure_future(answer(client, Said("user", "Hello?"))) for _ in range(9)]
+        done, waiting = await asyncio.wait(asked, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 9 or len(waiting) == 8
+        await client.close()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def _until(condition) -> None:  # type: ignore[no-untyped-def]
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
