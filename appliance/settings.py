@@ -21,6 +21,7 @@ from typing import Any, get_type_hints
 from appliance.errors import BadSetting
 
 PREFIX = "VOICE_"
+VERSION = "0.1.0"  # as in pyproject.toml; a test compares
 
 
 def knob(default: Any, meaning: str) -> Any:
