@@ -217,6 +217,37 @@ class SealBroken(CannotStart):
     exit_code = 79
 
 
+class BadLock(CannotStart):
+    """The lock {path} cannot be used: {why}."""
+
+    reason = "bad_lock"
+    advice = "Take the file from the release again; `make lock` writes a new one."
+
+
+class PackageUnavailable(CannotStart):
+    """The package {package} cannot be had: {why}."""
+
+    reason = "package_unavailable"
+    advice = (
+        "Check the network and the settings of pip and npm, then run `make setup` again; "
+        "what is already here is kept."
+    )
+
+
+class PackageChanged(CannotStart):
+    """{what} is not what image-manifest.lock says: {why}."""
+
+    reason = "package_changed"
+    advice = "Do not use it. Run `make setup` again; if it stays so, the registry's file changed."
+
+
+class NoSpace(CannotStart):
+    """The folder {folder} has {free_bytes:,} bytes free, and {wanted_bytes:,} are needed."""
+
+    reason = "no_space"
+    advice = "Make room, or put the folder on another disk, then run `make setup` again."
+
+
 class PortTaken(CannotStart):
     """{host}:{port} is already in use."""
 
