@@ -1,0 +1,117 @@
+"""Pipecat's protobuf wire: bytes to small frozen values and back. No I/O.
+
+A frame is audio, an interruption, or a message; a message carries RTVI JSON
+(label "rtvi-ai", protocol 2.x).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from client import frames_pb2
+
+RTVI_LABEL = "rtvi-ai"
+RTVI_VERSION = "2.2.0"
+UP_RATE = 16_000  # Hz, what the appliance hears
+DOWN_RATE = 24_000  # Hz, what it speaks
+FRAME_SECONDS = 0.04  # 20 ms frames cost the gateway a third more, longer ones delay the turn
+FRAME_SAMPLES = round(UP_RATE * FRAME_SECONDS)
+
+
+class WireError(ValueError):
+    """The bytes are not a frame that this client knows; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Signed 16 bit little endian PCM, interleaved; `rate` in Hz."""
+
+    pcm: bytes
+    rate: int = UP_RATE
+    channels: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An RTVI message. `data` is any JSON value, {} when the sender gave none."""
+
+    type: str
+    data: object = None
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.data is None:
+            object.__setattr__(self, "data", {})
+
+    def text(self, key: str = "text") -> str:
+        """A text field of `data`, empty when it is absent or of another type."""
+        value = self.data.get(key) if isinstance(self.data, dict) else None
+        return value if isinstance(value, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """The bot was interrupted: what it said and has not been played yet is void."""
+
+
+Frame = Audio | Message | Interruption
+
+
+def encode(frame: Frame) -> bytes:
+    """The frame as it goes over the wire."""
+    proto = frames_pb2.Frame()
+    match frame:
+        case Audio(pcm, rate, channels):
+            proto.audio.audio = pcm
+            proto.audio.sample_rate = rate
+            proto.audio.num_channels = channels
+        case Message(kind, data, message_id):
+            body: dict[str, object] = {"label": RTVI_LABEL, "type": kind, "data": data}
+            if message_id:
+                body["id"] = message_id
+            proto.message.data = json.dumps(body)
+        case Interruption():
+            proto.interruption.SetInParent()
+    return proto.SerializeToString()
+
+
+def decode(raw: bytes | str) -> Frame:
+    """The frame in one WebSocket message. Raises WireError."""
+    if isinstance(raw, str):
+        raise WireError("a text message; frames are binary")
+    try:
+        proto = frames_pb2.Frame.FromString(raw)
+    except DecodeError as problem:
+        raise WireError("not a protobuf frame") from problem
+    kind = proto.WhichOneof("frame")
+    if kind == "audio":
+        return _audio(proto.audio)
+    if kind == "message":
+        return _message(proto.message.data)
+    if kind == "interruption":
+        return Interruption()
+    raise WireError("a frame of an unknown kind")
+
+
+def _audio(audio: frames_pb2.AudioRawFrame) -> Audio:
+    if audio.sample_rate == 0 or audio.num_channels == 0:
+        raise WireError("audio without a sample rate or channel count")
+    if len(audio.audio) % (2 * audio.num_channels):
+        raise WireError(f"audio of {len(audio.audio)} bytes, which is no whole number of samples")
+    return Audio(audio.audio, audio.sample_rate, audio.num_channels)
+
+
+def _message(text: str) -> Message:
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise WireError("a message that is not JSON") from problem
+    if not isinstance(body, dict) or body.get("label") != RTVI_LABEL:
+        raise WireError("a message that is not RTVI")
+    kind, message_id = body.get("type"), body.get("id", "")
+    if not isinstance(kind, str):
+        raise WireError("an RTVI message without a type")
+    return Message(kind, body.get("data"), message_id if isinstance(message_id, str) else "")
