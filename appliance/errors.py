@@ -252,7 +252,30 @@ class PortTaken(CannotStart):
     """{host}:{port} is already in use."""
 
     reason = "port_taken"
-    advice = "Stop what listens there, or choose another port with VOICE_GATEWAY_PORT."
+    advice = "Stop what listens there, or set VOICE_GATEWAY_PORT or VOICE_EXPORTER_PORT."
+
+
+class AlreadyRunning(CannotStart):
+    """Another appliance runs in the folder {path}."""
+
+    reason = "already_running"
+    advice = "Stop it first, or give this one a folder of its own with VOICE_PATHS_RUN."
+
+
+class ProgramFailed(CannotStart):
+    """The process {program} could not be kept running."""
+
+    reason = "program_failed"
+    advice = "Read that process's last lines in the log: the first error there is the cause."
+    exit_code = 70  # EX_SOFTWARE
+
+
+class SupervisorFailed(CannotStart):
+    """The supervisor ended by itself: {how}."""
+
+    reason = "supervisor_failed"
+    advice = "Start the appliance again; if it was killed, the host may be short of memory."
+    exit_code = 71  # EX_OSERR
 
 
 def catalogue() -> dict[str, type[ApplianceError]]:

@@ -110,6 +110,14 @@ class Exporter:
 
 
 @dataclass(frozen=True, slots=True)
+class Supervision:
+    start_seconds: int = knob(
+        20, "a process that dies sooner counts as not started; above the engines' load time"
+    )
+    start_attempts: int = knob(5, "so many failed starts in a row end the appliance")
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
     level: str = knob("info", "debug, info, warning or error")
     format: str = knob("auto", "json, pretty, or auto: pretty on a terminal")
@@ -130,6 +138,7 @@ class Settings:
     ultravox: Ultravox = Ultravox()
     kokoro: Kokoro = Kokoro()
     exporter: Exporter = Exporter()
+    supervision: Supervision = Supervision()
     journal: Journal = Journal()
 
 
@@ -143,6 +152,7 @@ PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "kokoro.backend": "torch",
         "kokoro.device": "cuda",
         "gateway.max_sessions": 8,
+        "supervision.start_seconds": 240,
     },
 }
 

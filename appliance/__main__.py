@@ -1,0 +1,134 @@
+"""The door: `python -m appliance VERB`. Reads the environment once and runs one room."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+
+from appliance import journal, offline, settings
+from appliance.errors import ApplianceError
+
+EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
+
+
+def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
+    """Runs a verb and returns the exit code, which for an error of the catalogue is its own."""
+    verb = _arguments().parse_args(argv).verb
+    journal.configure(settings.Journal(), verb)  # until the settings say how
+    try:
+        offline.apply(environ)
+        given = settings.load(environ)
+        journal.configure(given.journal, verb)
+        run, _ = VERBS[verb]
+        return run(given)
+    except ApplianceError as error:
+        return _report(verb, error)
+    except KeyboardInterrupt:
+        return 0
+    except Exception:
+        journal.get().critical("crashed", exc_info=True, exit_code=EXIT_CRASHED)
+        return EXIT_CRASHED
+
+
+def _gateway(given: settings.Settings) -> int:
+    from appliance.gateway.server import serve
+
+    serve(given)
+    return 0
+
+
+def _ultravox(given: settings.Settings) -> int:
+    from appliance.link.server import host
+    from appliance.ultravox.small_engine import SmallEngine
+
+    host(SmallEngine(given), given.paths.run / "ultravox.sock")
+    return 0
+
+
+def _kokoro(given: settings.Settings) -> int:
+    from appliance.kokoro.engine import KokoroEngine
+    from appliance.link.server import host
+
+    host(KokoroEngine(given), given.paths.run / "kokoro.sock")
+    return 0
+
+
+def _exporter(given: settings.Settings) -> int:
+    from appliance.supervision.exporter import serve
+
+    serve(given)
+    return 0
+
+
+def _boot(given: settings.Settings) -> int:
+    from appliance.supervision.boot import main as run
+
+    run(given)
+    return 0
+
+
+def _verify(given: settings.Settings) -> int:
+    from appliance.seal import verify
+
+    verify(given)
+    return 0
+
+
+def _settings(given: settings.Settings) -> int:
+    defaults = {(s, n): value for s, n, value in settings.walk(settings.Settings())}
+    lines = [
+        f"{settings.PREFIX}PROFILE = {given.profile}",
+        f"    one of {', '.join(settings.PROFILE_DEFAULTS)} (default: cpu)",
+    ]
+    for section, name, value in settings.walk(given):
+        default = _shown(defaults[section, name]) or "empty"
+        lines.append(f"{settings.PREFIX}{section}_{name}".upper() + f" = {_shown(value)}")
+        lines.append(f"    {settings.meaning(section, name)} (default: {default})")
+    print("\n".join(lines))
+    return 0
+
+
+VERBS: Mapping[str, tuple[Callable[[settings.Settings], int], str]] = {
+    "boot": (_boot, "verify the seal, then run all processes under supervisord"),
+    "gateway": (_gateway, "answer callers"),
+    "ultravox": (_ultravox, "the speech-LLM engine, behind its socket"),
+    "kokoro": (_kokoro, "the speech synthesis engine, behind its socket"),
+    "exporter": (_exporter, "metrics of all processes over HTTP"),
+    "verify": (_verify, "compare every sealed file with image-manifest.lock"),
+    "settings": (_settings, "print every setting: name, value, meaning, default"),
+}
+
+
+def _arguments() -> argparse.ArgumentParser:
+    lines = [f"  {name:10}{meaning}" for name, (_, meaning) in VERBS.items()]
+    parser = argparse.ArgumentParser(
+        prog="python -m appliance",
+        description="\n".join(["Runs one process of the voice appliance.", "", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("verb", choices=list(VERBS), metavar="VERB", help="one of the above")
+    return parser
+
+
+def _report(verb: str, error: ApplianceError) -> int:
+    """What happened, what it means and what to do: for a person, or as a line of the log."""
+    if sys.stderr.isatty():
+        print(f"{verb}: {error}\n", file=sys.stderr)
+        print(f"  {error.advice}", file=sys.stderr)
+        print(f"  ({error.reason}, exit code {error.exit_code})", file=sys.stderr)
+    else:
+        fields = journal.describe(error)
+        fields.pop("trace")
+        fields.pop("caused_by", None)
+        journal.get().critical("stopped by an error", exit_code=error.exit_code, **fields)
+    return error.exit_code
+
+
+def _shown(value: object) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
