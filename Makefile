@@ -1,0 +1,38 @@
+# The front door. Each verb is one script or module; `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: setup demo run talk test check bench lock verify clean help
+PYTHON_HERE := .venv/bin/python
+
+setup: ## make this folder ready to run: packages, model files (a few minutes the first time)
+	@ops/setup
+
+demo: ## hold a short spoken conversation and print what was heard, said, and how fast
+	@ops/demo
+
+run: ## serve until Ctrl-C; prints the URL and how to talk to it
+	@ops/run
+
+talk: ## talk to a running appliance with microphone and loudspeaker
+	@$(PYTHON_HERE) -m client talk
+
+test: ## run all tests on real models and processes
+	@ops/test
+
+check: ## ruff, mypy --strict, shellcheck
+	@ops/check
+
+bench: ## measure latency, capacity and memory on this machine
+	@$(PYTHON_HERE) -m tests.bench
+
+lock: ## renew the package locks and image-manifest.lock
+	@ops/lock
+
+verify: ## hash every model file against image-manifest.lock
+	@$(PYTHON_HERE) -m appliance verify
+
+clean: ## remove what setup and tests made, model files included
+	@rm -rf .venv .venv-torch .cache weights demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,48 @@
+"""What a person sees of a long step: a line rewritten on a terminal, or a few in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+_BAR_WIDTH = 28
+_LOG_EVERY_SECONDS = 10.0
+
+
+def megabytes(size_bytes: float) -> str:
+    """A size for people, in MB of 10^6 bytes."""
+    return f"{size_bytes / 1e6:,.0f} MB" if size_bytes >= 1e7 else f"{size_bytes / 1e6:,.1f} MB"
+
+
+class Progress:
+    """A step of known size. `at` may be called as often as one likes; `done` ends the line."""
+
+    def __init__(self, what: str, total_bytes: int, out: TextIO | None = None) -> None:
+        self._what = what
+        self._total = max(total_bytes, 1)
+        self._out = out or sys.stdout
+        self._live = self._out.isatty()
+        self._began = time.monotonic()
+        self._shown = self._began
+
+    def at(self, done_bytes: int) -> None:
+        share = min(done_bytes / self._total, 1.0)
+        if self._live:
+            bar = ("#" * int(share * _BAR_WIDTH)).ljust(_BAR_WIDTH, ".")
+            self._out.write(f"\r  {self._what}  [{bar}] {self._state(done_bytes)}  \x1b[K")
+        elif time.monotonic() - self._shown >= _LOG_EVERY_SECONDS:
+            self._shown = time.monotonic()
+            self._out.write(f"  {self._what}  {share:4.0%}  {self._state(done_bytes)}\n")
+        self._out.flush()
+
+    def done(self, done_bytes: int) -> None:
+        seconds = time.monotonic() - self._began
+        start = "\r\x1b[K" if self._live else ""
+        self._out.write(f"{start}  {self._what}: {megabytes(done_bytes)} in {seconds:.1f} s\n")
+        self._out.flush()
+
+    def _state(self, done_bytes: int) -> str:
+        seconds = max(time.monotonic() - self._began, 0.001)
+        speed = f"{done_bytes / seconds / 1e6:.1f} MB/s"
+        return f"{megabytes(done_bytes)} of {megabytes(self._total)}, {speed}"
