@@ -8,15 +8,18 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
 from appliance import journal, offline, settings
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, CannotStart
+from appliance.supervision import run_folder
 
+SUPERVISED = "SUPERVISOR_ENABLED"  # supervisord sets it for its programs
 EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
     """Runs a verb and returns the exit code, which for an error of the catalogue is its own."""
     verb = _arguments().parse_args(argv).verb
-    journal.configure(settings.Journal(), verb)  # until the settings say how
+    given = settings.Settings()
+    journal.configure(given.journal, verb)  # until the settings say how
     try:
         offline.apply(environ)
         given = settings.load(environ)
@@ -24,6 +27,8 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         run, _ = VERBS[verb]
         return run(given)
     except ApplianceError as error:
+        if SUPERVISED in environ and error.exit_code == CannotStart.exit_code:
+            run_folder.write_failure(given.paths.run, verb, error)
         return _report(verb, error)
     except KeyboardInterrupt:
         return 0
@@ -70,9 +75,9 @@ def _boot(given: settings.Settings) -> int:
 
 
 def _verify(given: settings.Settings) -> int:
-    from appliance.seal import verify
+    from appliance import manifest, seal
 
-    verify(given)
+    print(seal.verify(given.paths.weights, manifest.read(given.paths.lock), given.profile))
     return 0
 
 

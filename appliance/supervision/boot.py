@@ -1,0 +1,206 @@
+"""The first process: verifies the seal, runs supervisord and turns what happened into an exit code.
+
+It can be PID 1: it forwards the stop signal and reaps what nobody else waits for. supervisord
+itself returns 0 even after a program could not be kept running, so boot looks once a second.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+
+from appliance import journal, manifest, seal
+from appliance.errors import ApplianceError, ProgramFailed, SupervisorFailed
+from appliance.settings import Settings
+from appliance.supervision import run_folder
+from appliance.supervision.supervisor_client import PROGRAMS, SupervisorClient
+from appliance.supervision.watch import Change, Watch
+
+CONF = Path(__file__).with_name("supervisord.conf")
+LOOK_SECONDS = 1.0
+ANSWER_SECONDS = 2.0  # for one answer of supervisord
+GOODBYE_SECONDS = 5  # the gateway's stop time is the drain time and this
+OTHERS_STOP_SECONDS = 5 + 5 + 3  # stopwaitsecs of the other programs: the stop is sequential
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+log = journal.get()
+
+
+def main(given: Settings) -> None:
+    """Runs the appliance until it is told to stop; raises what ended it otherwise."""
+    run(given, CONF, verify_seal)
+
+
+def verify_seal(given: Settings) -> None:
+    """Names and sizes only: every byte is read at import and by `verify`. Raises SealBroken."""
+    report = seal.verify(given.paths.weights, manifest.read(given.paths.lock), given.profile, False)
+    log.info("seal intact", files=report.files, bytes=report.size_bytes)
+    for source in report.stand_ins:
+        log.warning("model replaced by its fallback", model=source)
+
+
+def run(given: Settings, conf: Path, check: Callable[[Settings], None]) -> None:
+    """Runs the programs of a supervisord configuration until a stop signal.
+
+    Raises AlreadyRunning, what `check` raises, ProgramFailed (or the error with which a program
+    refused to start) and SupervisorFailed; reason.json in the run folder tells the same.
+    """
+    folder = given.paths.run.absolute()
+    with run_folder.claim(folder):
+        try:
+            check(given)
+            _Boot(given, folder, conf).run()
+        except ApplianceError as error:
+            run_folder.write_reason(folder, error)
+            raise
+
+
+class _Boot:
+    def __init__(self, given: Settings, folder: Path, conf: Path) -> None:
+        gateway_stop = math.ceil(given.gateway.drain_seconds) + GOODBYE_SECONDS
+        self._stop_seconds = gateway_stop + OTHERS_STOP_SECONDS + GOODBYE_SECONDS
+        self._environ = {
+            **os.environ,
+            "VOICE_PATHS_RUN": str(folder),
+            "APPLIANCE_PYTHON": sys.executable,
+            "APPLIANCE_START_SECONDS": str(given.supervision.start_seconds),
+            "APPLIANCE_START_ATTEMPTS": str(given.supervision.start_attempts),
+            "APPLIANCE_GATEWAY_STOP_SECONDS": str(gateway_stop),
+        }
+        self._folder = folder
+        self._conf = conf
+        self._client = SupervisorClient(folder, ANSWER_SECONDS)
+        self._watch = Watch(PROGRAMS)
+        self._status: int | None = None  # of supervisord, once it has ended
+
+    def run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP | {signal.SIGCHLD})
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        output = _Output()
+        self._pid = _spawn(self._conf, self._environ, output.write_end)
+        output.start()
+        log.info("appliance started", pid=self._pid, path=self._folder)
+        try:
+            self._tend()
+        finally:
+            self._stop()
+            output.finish()
+            log.info("appliance stopped")
+
+    def _tend(self) -> None:
+        """Returns when a stop signal came; raises when the appliance cannot go on."""
+        run_folder.write_restarts(self._folder, self._watch.restarts)
+        look_at = time.monotonic()
+        while True:
+            got = signal.sigtimedwait(STOP | {signal.SIGCHLD}, max(0, look_at - time.monotonic()))
+            if got and got.si_signo in STOP:
+                log.info("stop asked for", signal=signal.Signals(got.si_signo).name)
+                return
+            self._reap()
+            if self._status is not None:
+                code = os.waitstatus_to_exitcode(self._status)
+                how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                raise SupervisorFailed(how=how)
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOOK_SECONDS
+                self._look()
+
+    def _look(self) -> None:
+        try:
+            programs = self._client.programs()
+        except ConnectionError:
+            return  # Starting or busy; if it has ended, SIGCHLD tells.
+        changes = self._watch.look(programs)
+        for change in changes:
+            self._report(change)
+        if changes:
+            run_folder.write_restarts(self._folder, self._watch.restarts)
+        for change in changes:
+            refused = run_folder.read_failure(self._folder, change.program.name)
+            if change.kind in ("ended", "gave_up") and refused:
+                raise refused  # It will refuse again: an operator has to change something.
+            if change.kind == "gave_up":
+                raise ProgramFailed(program=change.program.name)
+
+    def _report(self, change: Change) -> None:
+        write = log.info if change.kind in ("started", "running") else log.warning
+        write(
+            "program " + change.kind.replace("_", " "),
+            program=change.program.name,
+            state=change.program.state.lower(),
+            pid=change.program.pid,
+            restarts=self._watch.restarts[change.program.name],
+        )
+
+    def _stop(self) -> None:
+        """Lets supervisord stop its programs; kills what is left when the time is over."""
+        deadline = time.monotonic() + self._stop_seconds
+        self._reap()
+        if self._status is None:
+            os.kill(self._pid, signal.SIGTERM)
+        while self._status is None and time.monotonic() < deadline:
+            signal.sigtimedwait({signal.SIGCHLD}, LOOK_SECONDS)
+            self._reap()
+        left = psutil.Process().children(recursive=True)
+        for process in left:
+            log.warning("program killed", pid=process.pid)
+            process.kill()
+        psutil.wait_procs(left, timeout=GOODBYE_SECONDS)
+
+    def _reap(self) -> None:
+        try:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._pid:
+                    self._status = ended[1]
+        except ChildProcessError:
+            return  # No children at all.
+
+
+class _Output:
+    """Passes on what the programs write.
+
+    supervisord opens /dev/fd/1 anew for each of them. That fails for a socket, which is what
+    systemd gives us, and makes them overwrite each other in a file; so it gets a pipe of ours.
+    """
+
+    def __init__(self) -> None:
+        self._read_end, self.write_end = os.pipe()
+        self._thread = threading.Thread(target=self._pass_on, name="output", daemon=True)
+
+    def start(self) -> None:
+        os.close(self.write_end)  # supervisord has its own now; the last one to go ends the pipe
+        self._thread.start()
+
+    def finish(self) -> None:
+        self._thread.join(timeout=GOODBYE_SECONDS)
+
+    def _pass_on(self) -> None:
+        open_still = True
+        while chunk := os.read(self._read_end, 65536):
+            while chunk and open_still:
+                try:
+                    chunk = chunk[os.write(1, chunk) :]
+                except BrokenPipeError:
+                    open_still = False  # Nobody reads: go on emptying, or the programs would block.
+
+
+def _spawn(conf: Path, environ: Mapping[str, str], output: int) -> int:
+    """Starts supervisord in a process group of its own: Ctrl-C is for boot to pass on."""
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)],
+        environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)],
+        setpgroup=0,
+        setsigmask=(),
+    )

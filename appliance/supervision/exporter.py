@@ -1,0 +1,149 @@
+"""/metrics of the whole appliance, from a process of its own.
+
+It asks the gateway, the engines and supervisord, each with a time limit and all at once, so that it
+still answers when one of them is down or hangs; that is when it matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import uvicorn
+from prometheus_client import Counter
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from appliance import journal, meters
+from appliance.errors import BadSetting, EngineGone, PortTaken
+from appliance.settings import Settings
+from appliance.supervision import exposition, run_folder
+from appliance.supervision.processes import ProcessMetrics, Vitals, vitals
+from appliance.supervision.supervisor_client import SupervisorClient
+
+SOURCES = ("gateway", "ultravox", "kokoro")  # each has SOURCE.sock in the run folder
+SUPERVISOR = "supervisord"
+MAX_SCRAPES = 8  # at the same time; more get 503
+log = journal.get()
+
+
+class HealthReport(Protocol):
+    """What a process tells of itself; the engine link's client returns one."""
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def metrics(self) -> bytes: ...
+
+
+Ask = Callable[[Path, float], Awaitable[HealthReport]]
+
+
+def serve(given: Settings) -> None:
+    """Serves /metrics and /healthz until told to stop. Raises PortTaken and BadSetting."""
+    from appliance.link.client import ask_health
+
+    listening = _listen(given.exporter.host, given.exporter.port)
+    config = uvicorn.Config(
+        Exporter(given, ask_health).app(),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        limit_concurrency=MAX_SCRAPES,
+        timeout_keep_alive=30,
+        server_header=False,
+    )
+    log.info("exporter listens", host=given.exporter.host, port=given.exporter.port)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+class Exporter:
+    """Collects one page of metrics per scrape. `ask` raises EngineGone for a silent process."""
+
+    def __init__(self, given: Settings, ask: Ask) -> None:
+        self._run = given.paths.run
+        self._timeout_seconds = given.exporter.timeout_seconds
+        self._ask = ask
+        self._supervisor = SupervisorClient(self._run, self._timeout_seconds)
+        self._registry = meters.new_registry()
+        self._errors = Counter(
+            "voice_exporter_scrape_errors",
+            "Sources that did not answer, or whose metrics could not be used.",
+            ["source"],
+            registry=self._registry,
+        )
+        for source in (*SOURCES, SUPERVISOR):
+            self._errors.labels(source)
+        self._troubled: set[str] = set()
+
+    def app(self) -> Starlette:
+        """The two pages."""
+        return Starlette(routes=[Route("/metrics", self._metrics), Route("/healthz", _healthz)])
+
+    async def page(self) -> bytes:
+        """All metrics of the appliance in Prometheus text format."""
+        reports, found = await asyncio.gather(
+            asyncio.gather(*map(self._report, SOURCES)), asyncio.to_thread(self._vitals)
+        )
+        answered = {name: it for name, it in zip(SOURCES, reports, strict=True) if it is not None}
+        ready = {"exporter": True} | {name: it.ready for name, it in answered.items()}
+        processes = meters.new_registry()
+        restarts = run_folder.read_restarts(self._run)
+        processes.register(ProcessMetrics(found or {}, restarts, ready))
+        parts = {name: report.metrics for name, report in answered.items()}
+        page, trouble = exposition.join({"exporter": meters.render(processes), **parts})
+        trouble |= {name: "silent" for name in SOURCES if name not in answered}
+        if found is None:
+            trouble[SUPERVISOR] = "silent"
+        self._note(trouble)
+        return page + meters.render(self._registry)
+
+    async def _report(self, source: str) -> HealthReport | None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._ask(self._run / f"{source}.sock", self._timeout_seconds)
+        except (EngineGone, TimeoutError):
+            return None
+
+    def _vitals(self) -> dict[str, Vitals] | None:
+        try:
+            return vitals(self._supervisor.programs())
+        except ConnectionError:
+            return None
+
+    def _note(self, trouble: dict[str, str]) -> None:
+        """Counts every failure, and logs each only when it begins."""
+        for source, state in trouble.items():
+            self._errors.labels(source).inc()
+            if source not in self._troubled:
+                log.warning("source left out", source=source, state=state)
+        self._troubled = set(trouble)
+
+    async def _metrics(self, request: Request) -> Response:
+        return Response(await self.page(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+async def _healthz(request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as problem:
+        listening.close()
+        if problem.errno == errno.EADDRINUSE:
+            raise PortTaken(host=host, port=port) from problem
+        raise BadSetting(name="exporter.host", why=str(problem)) from problem
+    return listening

@@ -1,0 +1,93 @@
+"""The small files the processes leave for each other in the run folder (tmpfs).
+
+boot.lock              held by the one boot that runs here
+restarts.json          restarts of each program so far; the exporter reads it
+PROGRAM.failed.json    why a program refused to start; boot reads it
+reason.json            why the appliance ended, for the host
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+from typing import TextIO
+
+from appliance.errors import AlreadyRunning, ApplianceError, BadSetting, catalogue
+
+MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), without its final zero
+LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds NAME.PID before it renames
+
+
+def claim(run: Path) -> TextIO:
+    """Makes the folder, clears what an earlier run left and holds the lock while the file is open.
+
+    Raises AlreadyRunning, or BadSetting when the path is unusable.
+    """
+    if len(str(run / LONGEST_NAME).encode()) > MAX_SOCKET_PATH_BYTES:
+        raise BadSetting(name="paths.run", why=f"{run} is too long for a unix socket")
+    try:
+        run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (run / "boot.lock").open("w")
+    except OSError as problem:
+        raise BadSetting(name="paths.run", why=str(problem)) from problem
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as taken:
+        lock.close()
+        raise AlreadyRunning(path=run) from taken
+    for old in [*run.glob("*.failed.json"), run / "reason.json", run / "restarts.json"]:
+        old.unlink(missing_ok=True)
+    return lock
+
+
+def write_failure(run: Path, program: str, error: ApplianceError) -> None:
+    """Leaves word of why a program refuses to start; without a run folder nobody is listening."""
+    if run.is_dir():
+        _write(run / f"{program}.failed.json", {"reason": error.reason, "details": error.details})
+
+
+def read_failure(run: Path, program: str) -> ApplianceError | None:
+    """The error with which a program refused to start, if it did."""
+    left = _read(run / f"{program}.failed.json")
+    kind = catalogue().get(str(left.get("reason")))
+    details = left.get("details")
+    return kind(**details) if kind and isinstance(details, dict) else None
+
+
+def write_reason(run: Path, error: ApplianceError) -> None:
+    """Leaves word of why the appliance ended."""
+    _write(
+        run / "reason.json",
+        {
+            "reason": error.reason,
+            "what": str(error),
+            "advice": error.advice,
+            "exit_code": error.exit_code,
+        },
+    )
+
+
+def write_restarts(run: Path, restarts: dict[str, int]) -> None:
+    """Publishes the restarts of each program."""
+    _write(run / "restarts.json", restarts)
+
+
+def read_restarts(run: Path) -> dict[str, int]:
+    """The restarts of each program; empty when no boot runs here."""
+    return {name: int(str(count)) for name, count in _read(run / "restarts.json").items()}
+
+
+def _write(path: Path, content: object) -> None:
+    """In one step, so that a reader never sees half a file."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, default=str), encoding="utf-8")
+    partial.replace(path)
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return content if isinstance(content, dict) else {}
