@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client.wire import DOWN_RATE
 
@@ -33,7 +34,7 @@ def last_audible(pcm: bytes, dbfs: float = AUDIBLE_DBFS) -> int | None:
     return int(loud[-1]) if loud.size else None
 
 
-def _loud(pcm: bytes, dbfs: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _loud(pcm: bytes, dbfs: float) -> NDArray[np.intp]:
     threshold = 32768 * 10 ** (dbfs / 20)
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.int32)
     return np.flatnonzero(np.abs(samples) > threshold)

@@ -1,0 +1,54 @@
+"""A microphone that plays files: silence, and in it what is queued, at the pace of real time.
+
+Sample n of the stream is spoken at `started_at + n / rate`, and a frame is sent when its last
+sample has been spoken, as a real microphone does it. So the end of the speech in a file is known
+exactly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from client.playback import first_audible, last_audible
+from client.wire import FRAME_SAMPLES, FRAME_SECONDS, UP_RATE
+
+SILENCE = bytes(2 * FRAME_SAMPLES)
+MOST_BEHIND_SECONDS = 1.0  # after a longer stall audio is lost, as a microphone's would be
+
+
+class PacedSource:
+    """Sends one 40 ms frame every 40 ms through `send` until it is cancelled."""
+
+    def __init__(self, send: Callable[[bytes], Awaitable[None]], clock: Callable[[], float]):
+        self._send = send
+        self._clock = clock
+        self._started_at = clock()
+        self._sent = 0  # frames
+        self._queue = bytearray()
+
+    def play(self, pcm: bytes) -> tuple[float, float]:
+        """Queues mono int16 PCM at 16 kHz; returns when its speech begins and when it ends.
+
+        PCM in which nothing is audible counts as speech from its first to its last sample.
+        """
+        begins_at = self._started_at + self._sent * FRAME_SECONDS
+        begins_at += len(self._queue) / 2 / UP_RATE
+        first = first_audible(pcm) or 0
+        last = last_audible(pcm)
+        end = len(pcm) // 2 if last is None else last + 1
+        self._queue += pcm
+        return begins_at + first / UP_RATE, begins_at + end / UP_RATE
+
+    async def run(self) -> None:
+        """Sends for ever."""
+        while True:
+            due = self._started_at + (self._sent + 1) * FRAME_SECONDS
+            await asyncio.sleep(max(0.0, due - self._clock()))
+            behind = self._clock() - due
+            if behind > MOST_BEHIND_SECONDS:
+                self._sent += int(behind / FRAME_SECONDS)
+            frame = bytes(self._queue[: len(SILENCE)])
+            del self._queue[: len(frame)]
+            self._sent += 1
+            await self._send(frame + SILENCE[len(frame) :])

@@ -1,0 +1,58 @@
+"""What is told of a finished turn: a JSON object, or lines for a reader. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from client.turns import TurnRecord
+
+
+def as_json(record: TurnRecord, source: str, reply_wav: str | None) -> str:
+    """One line of JSON. Seconds are rounded to milliseconds; absent values are null."""
+    latency = record.voice_to_voice_seconds
+    return json.dumps(
+        {
+            "turn": record.number,
+            "file": source,
+            "user_text": record.user_text,
+            "reply_text": record.reply_text,
+            "reply_wav": reply_wav,
+            "reply_seconds": round(record.heard.seconds, 3),
+            "voice_to_voice_seconds": None if latency is None else round(latency, 3),
+            "stages": {name: round(seconds, 3) for name, seconds in record.stages.items()},
+            "interrupted": record.interrupted,
+            "outcome": record.outcome,
+            "underruns": record.heard.underruns,
+            "longest_gap_seconds": round(record.heard.longest_gap_seconds, 3),
+        }
+    )
+
+
+def as_text(record: TurnRecord, source: str, reply_wav: str | None) -> str:
+    """A few lines for a terminal."""
+    latency = record.voice_to_voice_seconds
+    timing = "no reply was heard" if latency is None else f"voice to voice {latency:.2f} s"
+    stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in record.stages.items())
+    lines = [
+        f"{record.number}  {source}",
+        f"   you  {plain(record.user_text) or '(no transcript)'}",
+        f"   bot  {plain(record.reply_text) or '(no transcript)'}"
+        + ("  [interrupted]" if record.interrupted else ""),
+        f"        {timing}" + (f"  ({stages})" if stages else ""),
+    ]
+    if record.outcome not in ("answered", "interrupted"):
+        lines.append(f"        outcome: {plain(record.outcome)}")
+    if record.heard.underruns:
+        lines.append(
+            f"        {record.heard.underruns} gaps in the sound,"
+            f" the longest {record.heard.longest_gap_seconds * 1000:.0f} ms"
+        )
+    if reply_wav:
+        lines.append(f"        {reply_wav}")
+    return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """The text on one line without control characters: what a server sends may not steer a
+    terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,0 +1,322 @@
+"""Collects the events of a call into one record per turn. Pure: times are passed in.
+
+Records stand in a queue. What the bot says belongs to the first of them that is still open; a turn
+that begins while the bot speaks (a barge-in) stands behind it until the interruption closes it.
+
+A turn is over when the server's turn message came and everything is played, or, from a server
+without such messages, when the bot has stopped and nothing more comes for `settle_seconds`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from client.playback import Heard, Player
+from client.wire import Audio, Frame, Interruption, Message
+
+GRACE_SECONDS = 0.2  # messages may overtake the last audio of a turn by a frame or two
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """One finished turn. Times are seconds of the call's clock; None where it did not happen.
+
+    voice_to_voice_seconds   true end of the user's speech until the first audible sample of the
+                             reply was played; negative if the bot spoke before the user was done
+    stages                   seconds by stage, as the server measured them
+    outcome                  the server's word for how it ended, else answered, interrupted,
+                             no_answer or broke_off
+    """
+
+    number: int
+    user_text: str = ""
+    reply_text: str = ""
+    heard: Heard = field(default_factory=Heard)
+    speech_started_at: float | None = None
+    speech_ended_at: float | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False
+    outcome: str = ""
+
+    @property
+    def reply_pcm(self) -> bytes:
+        return self.heard.pcm
+
+    @property
+    def voice_to_voice_seconds(self) -> float | None:
+        if self.heard.first_audible_at is None or self.speech_ended_at is None:
+            return None
+        return self.heard.first_audible_at - self.speech_ended_at
+
+
+@dataclass(slots=True)
+class _Open:
+    """A turn that is still going on."""
+
+    number: int
+    begun_at: float
+    speech_started_at: float | None
+    speech_ended_at: float | None
+    changed_at: float
+    user_texts: list[str] = field(default_factory=list)
+    generated: str = ""  # text as the model produced it
+    spoken: list[str] = field(default_factory=list)  # sentences as they were spoken
+    server_user_texts: list[str] = field(default_factory=list)
+    server_reply: str = ""
+    stages: dict[str, float] = field(default_factory=dict)
+    outcome: str = ""
+    told: bool = False  # the server's turn message came
+    told_interrupted: bool = False
+    has_audio: bool = False
+    bot_speaking: bool = False
+    generating: bool = False
+    interrupted: bool = False
+    cut_at: float | None = None  # closed by an interruption, waits for its turn message only
+    heard: Heard = field(default_factory=Heard)
+
+    @property
+    def answered(self) -> bool:
+        return self.has_audio or bool(self.generated or self.spoken or self.server_reply)
+
+    def begin_reply_again(self) -> None:
+        self.generated, self.spoken = "", []
+        self.has_audio = self.bot_speaking = self.generating = False
+
+    def record(self, outcome: str = "") -> TurnRecord:
+        spoken = " ".join(self.spoken)
+        fallback = spoken if self.interrupted else self.generated.strip() or spoken
+        default = "interrupted" if self.interrupted else "answered"
+        return TurnRecord(
+            number=self.number,
+            user_text=" ".join(self.server_user_texts or self.user_texts),
+            reply_text=self.server_reply or fallback,
+            heard=self.heard,
+            speech_started_at=self.speech_started_at,
+            speech_ended_at=self.speech_ended_at,
+            stages=self.stages,
+            interrupted=self.interrupted,
+            outcome=outcome or self.outcome or (default if self.answered else "no_answer"),
+        )
+
+
+class Turns:
+    """Follows one call. Plays the bot's audio on `player` and flushes it on an interruption.
+
+    With `follow_server` a turn begins when the server hears the user (a microphone); without it,
+    only where `begin` is called (a file, typed text).
+    """
+
+    def __init__(
+        self, player: Player, *, follow_server: bool = False, settle_seconds: float = 1.5
+    ) -> None:
+        self._player = player
+        self._follow_server = follow_server
+        self._settle_seconds = settle_seconds
+        self._open: list[_Open] = []
+        self._count = 0
+        self._voice: tuple[float, float] | None = None  # first and last time the user was loud
+        self._user_speaking = False
+        self._server_tells = False
+        self._knows_user_input = False
+
+    def begin(
+        self,
+        now: float,
+        speech_started_at: float | None = None,
+        speech_ended_at: float | None = None,
+    ) -> int:
+        """A turn of the user begins; returns its number, counted from 1."""
+        self._count += 1
+        turn = _Open(self._count, now, speech_started_at, speech_ended_at, now)
+        self._open.append(turn)
+        return turn.number
+
+    def user_audible(self, now: float) -> None:
+        """The microphone is loud: the last time before the reply is the end of the speech."""
+        self._voice = (self._voice[0] if self._voice else now, now)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The turns that are still going on."""
+        return [turn.number for turn in self._open]
+
+    @property
+    def state(self) -> str:
+        """What the bot is doing: listening, thinking or speaking."""
+        front = self._front()
+        if not self._player.drained or (front and front.bot_speaking):
+            return "speaking"
+        if front is None or self._user_speaking:
+            return "listening"
+        return "thinking"
+
+    def first_audible_at(self, number: int) -> float | None:
+        """When the reply to this turn was first heard, while it is still going on."""
+        front = self._front()
+        return self._player.first_audible_at if front and front.number == number else None
+
+    def on_frame(self, frame: Frame, now: float) -> None:
+        """Something arrived."""
+        match frame:
+            case Audio(pcm, _, _):
+                self._bot_audio(pcm, now)
+            case Interruption():
+                self._interrupted(now)
+            case Message():
+                self._message(frame, now)
+
+    def poll(self, now: float) -> list[TurnRecord]:
+        """The turns that are over by now, oldest first."""
+        done: list[TurnRecord] = []
+        while self._open and self._is_over(self._open[0], now):
+            turn = self._open.pop(0)
+            if turn.cut_at is None:
+                self._account(turn)
+            done.append(turn.record())
+        return done
+
+    def quiet_seconds(self, number: int, now: float) -> float:
+        """For how long nothing happened in this turn since the user was done."""
+        for turn in self._open:
+            if turn.number == number:
+                playing_until = now if not self._player.drained else 0.0
+                said_at = turn.speech_ended_at or turn.begun_at
+                return max(0.0, now - max(turn.changed_at, said_at, playing_until))
+        return 0.0
+
+    def close(self, now: float, outcome: str) -> list[TurnRecord]:
+        """Ends every open turn as it stands."""
+        done = []
+        for turn in self._open:
+            if turn.cut_at is None:
+                self._player.flush(now)
+                self._account(turn)
+            done.append(turn.record(outcome if turn.cut_at is None else ""))
+        self._open.clear()
+        return done
+
+    def _account(self, turn: _Open) -> None:
+        heard = self._player.take()
+        if heard.pcm or not turn.heard.pcm:
+            turn.heard = heard
+
+    def _front(self) -> _Open | None:
+        return next((turn for turn in self._open if turn.cut_at is None), None)
+
+    def _is_over(self, turn: _Open, now: float) -> bool:
+        quiet = now - turn.changed_at
+        if turn.cut_at is not None:
+            return turn.told or quiet >= self._settle_seconds
+        if not self._player.drained or (turn.speech_ended_at or 0.0) > now:
+            return False
+        if turn.told and turn.answered and not turn.told_interrupted:
+            return quiet >= GRACE_SECONDS
+        if turn.told:
+            return quiet >= self._settle_seconds
+        if not turn.answered or turn.bot_speaking or turn.generating:
+            return False
+        return quiet >= self._settle_seconds * (2 if self._server_tells else 1)
+
+    def _bot_audio(self, pcm: bytes, now: float) -> None:
+        self._player.push(pcm, now)
+        turn = self._replying(now)
+        turn.has_audio, turn.interrupted = True, False
+
+    def _replying(self, now: float) -> _Open:
+        """The turn that the bot answers; one of its own if nobody asked (a greeting)."""
+        turn = self._front()
+        if turn is None:
+            self.begin(now)
+            turn = self._open[-1]
+        if self._follow_server and not turn.answered and self._voice:
+            turn.speech_started_at, turn.speech_ended_at = self._voice
+            self._voice = None
+        turn.changed_at = now
+        return turn
+
+    def _interrupted(self, now: float) -> None:
+        was_playing = not self._player.drained
+        self._player.flush(now)
+        turn = self._front()
+        if turn is None or not turn.answered:
+            return
+        turn.changed_at = now
+        turn.interrupted = was_playing or turn.bot_speaking or turn.generating
+        self._account(turn)
+        if any(other.cut_at is None for other in self._open if other is not turn):
+            turn.cut_at = now
+        else:  # the user went on after a pause that the server took for the end
+            turn.begin_reply_again()
+
+    def _message(self, message: Message, now: float) -> None:
+        match message.type:
+            case "user-started-speaking":
+                self._user_speaking = True
+                front = self._front()
+                if self._follow_server and (front is None or front.answered):
+                    self.begin(now)
+            case "user-stopped-speaking":
+                self._user_speaking = False
+            case "user-input" | "user-transcription":
+                self._user_text(message, now)
+            case "bot-interrupted":
+                self._interrupted(now)
+            case "bot-llm-started" | "bot-llm-stopped":
+                if turn := self._front():
+                    turn.generating = message.type == "bot-llm-started"
+                    turn.changed_at = now
+            case "bot-llm-text":
+                self._replying(now).generated += message.text()
+            case "bot-tts-text" | "bot-output" | "bot-transcription":
+                self._bot_text(message, now)
+            case "bot-started-speaking" | "bot-stopped-speaking":
+                if turn := self._front():
+                    turn.bot_speaking = message.type == "bot-started-speaking"
+                    turn.changed_at = now
+            case "server-message":
+                self._turn_message(message, now)
+
+    def _user_text(self, message: Message, now: float) -> None:
+        """Pipecat sends `user-input` and, for older clients, the same as `user-transcription`."""
+        self._knows_user_input |= message.type == "user-input"
+        data = message.data if isinstance(message.data, dict) else {}
+        if message.type == "user-transcription" and self._knows_user_input:
+            return
+        live = [turn for turn in self._open if turn.cut_at is None]
+        if not live or not data.get("final", True) or not message.text():
+            return
+        turn = next((turn for turn in live if not turn.user_texts), live[0])
+        turn.user_texts.append(message.text().strip())
+
+    def _bot_text(self, message: Message, now: float) -> None:
+        """Sentences as they are spoken: `bot-tts-text`; the others only stand in for it."""
+        turn = self._front()
+        text = message.text().strip()
+        if turn is None or not text:
+            return
+        turn.changed_at = now
+        if message.type == "bot-tts-text":
+            turn.spoken.append(text)
+        elif message.type == "bot-transcription" and not turn.generated:
+            turn.generated = text
+
+    def _turn_message(self, message: Message, now: float) -> None:
+        data = message.data
+        if not isinstance(data, dict) or data.get("kind") != "turn":
+            return
+        self._server_tells = True
+        waiting = (turn for turn in self._open if turn.cut_at is not None and not turn.told)
+        turn = next(waiting, None) or self._front()
+        if turn is None:
+            return
+        turn.told, turn.changed_at = True, now
+        turn.told_interrupted = data.get("interrupted") is True
+        turn.interrupted |= turn.told_interrupted and turn.cut_at is not None
+        if user_text := message.text("user_text").strip():
+            turn.server_user_texts.append(user_text)
+        turn.server_reply = message.text("reply_text").strip() or turn.server_reply
+        turn.outcome = message.text("outcome") or turn.outcome
+        stages = data.get("stages")
+        if isinstance(stages, dict):
+            numbers = {k: float(v) for k, v in stages.items() if isinstance(v, int | float)}
+            turn.stages = numbers or turn.stages
