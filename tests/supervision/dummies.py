@@ -1,0 +1,155 @@
+"""A real boot over a real supervisord, with tiny programs in place of the appliance's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from appliance.supervision.supervisor_client import Program, SupervisorClient
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 60.0  # a machine may be busy; nothing is asserted on time itself
+
+SLEEPER = "import signal; print('up', flush=True); signal.pause()"
+STUBBORN = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile 1: signal.pause()"
+BROKEN = "raise SystemExit(3)"
+TALKER = "import time\nfor i in range(50): print('line-' + 'x' * 200 + '-end', flush=True)\ntime.sleep(600)"
+REFUSING = """
+from pathlib import Path
+import os
+from appliance.errors import MissingWeights
+from appliance.supervision import run_folder
+error = MissingWeights(path="model.onnx")
+run_folder.write_failure(Path(os.environ["VOICE_PATHS_RUN"]), "kokoro", error)
+raise SystemExit(error.exit_code)
+"""
+
+_HEAD = """
+[supervisord]
+nodaemon=true
+silent=true
+logfile=/dev/null
+logfile_maxbytes=0
+pidfile=%(ENV_VOICE_PATHS_RUN)s/supervisord.pid
+childlogdir=%(ENV_VOICE_PATHS_RUN)s
+[unix_http_server]
+file=%(ENV_VOICE_PATHS_RUN)s/supervisor.sock
+chmod=0700
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+_PROGRAM = """
+[program:{name}]
+command="%(ENV_APPLIANCE_PYTHON)s" {script}
+autorestart=true
+startsecs=1
+startretries=1
+stopwaitsecs=1
+stopasgroup=true
+killasgroup=true
+stdout_logfile=/dev/fd/1
+stdout_logfile_maxbytes=0
+stderr_logfile=/dev/fd/1
+stderr_logfile_maxbytes=0
+"""
+BOOT = """
+import os, sys
+from pathlib import Path
+from appliance import journal, settings
+from appliance.errors import ApplianceError, SealBroken
+from appliance.supervision import boot
+
+def check(given):
+    if "BROKEN_SEAL" in os.environ:
+        raise SealBroken(what="a byte was changed")
+
+given = settings.load(os.environ)
+journal.configure(given.journal, "boot", strict=True)
+try:
+    boot.run(given, Path(sys.argv[1]), check)
+except ApplianceError as error:
+    sys.exit(error.exit_code)
+"""
+
+_Value = TypeVar("_Value")
+
+
+def until(what: Callable[[], _Value]) -> _Value:
+    """The first true value; gives up, saying so, after a long while."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if value := what():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+class Appliance:
+    """boot and its programs (name -> Python source) in `folder`; stdout goes to a file there."""
+
+    def __init__(self, folder: Path, programs: dict[str, str], **environ: str) -> None:
+        self.folder = folder
+        self.run = folder / "run"
+        conf = _HEAD
+        for name, source in programs.items():
+            script = folder / f"{name}.py"
+            script.write_text(source)
+            conf += _PROGRAM.format(name=name, script=script)
+        (folder / "dummies.conf").write_text(conf)
+        self.output = folder / "output.txt"
+        self.environ = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "VOICE_PATHS_RUN": str(self.run),
+            **environ,
+        }
+        with self.output.open("ab") as output:
+            self.boot = subprocess.Popen(
+                [sys.executable, "-c", BOOT, str(folder / "dummies.conf")],
+                env=self.environ,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def program(self, name: str) -> Program | None:
+        """What supervisord says of a program, if it answers."""
+        try:
+            programs = SupervisorClient(self.run, 5.0).programs()
+        except ConnectionError:
+            return None
+        return next(program for program in programs if program.name == name)
+
+    def running(self, name: str) -> Program:
+        """Waits until the program runs."""
+
+        def now() -> Program | None:
+            program = self.program(name)
+            return program if program and program.state == "RUNNING" else None
+
+        return until(now)
+
+    def ended(self) -> int:
+        """Waits for boot's exit code."""
+        return self.boot.wait(PATIENCE_SECONDS)
+
+    def stop(self) -> int:
+        """Asks boot to stop, if it runs; its exit code."""
+        if self.boot.poll() is None:
+            self.boot.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def reason(self) -> dict[str, Any]:
+        """What boot left for the host."""
+        content: dict[str, Any] = json.loads((self.run / "reason.json").read_text())
+        return content
+
+    def lines(self) -> list[str]:
+        """What boot and the programs have written so far."""
+        return self.output.read_text().splitlines()
