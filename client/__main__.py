@@ -54,13 +54,16 @@ def parser() -> argparse.ArgumentParser:
     )
     top = argparse.ArgumentParser(
         prog="client",
+        allow_abbrev=False,  # `--token SECRET` must not pass for --token-file
         description="Talks with the voice appliance.",
         epilog="Environment: " + ", ".join(config.ENVIRONMENT) + ".",
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, (module, meaning) in VERBS.items():
         module.add_arguments(
-            verbs.add_parser(name, help=meaning, description=meaning, parents=[common])
+            verbs.add_parser(
+                name, help=meaning, description=meaning, parents=[common], allow_abbrev=False
+            )
         )
     return top
 
@@ -73,7 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = config.load(vars(args), os.environ)
         if settings.in_clear:
             complain(f"token and speech go to {settings.host} unencrypted; use wss:// if it can")
-        return asyncio.run(module.run(args, settings))
+        code: int = asyncio.run(module.run(args, settings))
+        return code
     except ClientError as problem:
         complain(str(problem))
         return problem.exit_code

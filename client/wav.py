@@ -94,12 +94,14 @@ def _samples(header: bytes, body: bytes) -> tuple[NDArray[np.float32], int]:
 
 def _integers(body: bytes, width: int) -> NDArray[np.float32]:
     if width == 1:  # the only unsigned one
-        return ((np.frombuffer(body, dtype=np.uint8).astype(np.float32)) - 128) / 128
+        return _scaled(np.frombuffer(body, dtype=np.uint8).astype(np.int16) - 128, 1)
     if width == 3:
         padded = np.zeros((len(body) // 3, 4), dtype=np.uint8)
         padded[:, 1:] = np.frombuffer(body, dtype=np.uint8).reshape(-1, 3)
-        return (padded.view("<i4").reshape(-1) / 2.0**31).astype(np.float32)
-    full_scale = 2.0 ** (8 * width - 1)
-    return (np.frombuffer(body, dtype=f"<i{width}").astype(np.float32) / full_scale).astype(
-        np.float32
-    )
+        return _scaled(padded.view("<i4").reshape(-1), 4)
+    return _scaled(np.frombuffer(body, dtype=f"<i{width}"), width)
+
+
+def _scaled(integers: NDArray[np.integer], width: int) -> NDArray[np.float32]:
+    """Signed integers of `width` bytes as -1..1."""
+    return (integers / 2.0 ** (8 * width - 1)).astype(np.float32)
