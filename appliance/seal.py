@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,11 @@ _HEAD_BYTES = 4096
 # Endings that loaders unpickle. `.bin` is not among them: voices and spaCy's tables use it too,
 # and it is judged by content.
 _PICKLE_ENDINGS = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"})
+
+# How pickles of protocols 0 and 1 begin: a container and its memo, or a global and what uses it.
+_OLD_PICKLE = re.compile(
+    rb"\((?:l|d|t)p\d+\n|[\]}]q.|\(+[ld]q.|\(*c[\w.]+\n[\w.]+\n(?:\(|\)|q.|p\d+\n)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +124,7 @@ def is_pickle(head: bytes, names: Iterable[str] = ()) -> bool:
     """
     if len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5:
         return True
-    if head.startswith(
-        (b"c__builtin__\n", b"cbuiltins\n", b"cposix\n", b"cos\n", b"(lp0", b"(dp0")
-    ):
+    if _OLD_PICKLE.match(head):
         return True
     if head.startswith(b"\x93NUMPY") and b"'|O'" in head[:256]:
         return True

@@ -29,18 +29,25 @@ fingerprint() {
     done | sha256sum | cut -d' ' -f1
 }
 
-# --- run a long step with its name before it and its time behind it; its own output goes to LOG,
-#     and is shown only when the step fails
+# --- run a long step with its name before it and its time behind it. Its own output goes to LOG; a
+#     terminal shows the latest line meanwhile, and a failure the last ones.
 step() {
     local name=$1 log=$2 began=$SECONDS
     shift 2
     mkdir -p "$(dirname "$log")"
     printf '  %-44s' "$name"
-    if "$@" >"$log" 2>&1; then
+    if "$@" 2>&1 | tee "$log" | latest_line "$name"; then
         printf '%4d s\n' $((SECONDS - began))
     else
         printf ' failed\n'
         tail -n 25 "$log" >&2
         return 1
     fi
+}
+latest_line() {
+    local line
+    while IFS= read -r line; do
+        if [[ -t 1 ]]; then printf '\r  %-44s  %.70s\e[K' "$1" "$line"; fi
+    done
+    if [[ -t 1 ]]; then printf '\r  %-44s\e[K' "$1"; fi
 }

@@ -1,0 +1,122 @@
+"""The scripts as an operator meets them: help, refusals, what a second set-up does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ["setup", "test", "check", "lock"]
+
+
+def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The scripts in a folder of their own, with a set-up already done and no network."""
+    for name in ("ops", "requirements", "appliance"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "image-manifest.lock", tmp_path)
+    return tmp_path
+
+
+def pretend_python(folder: Path, version: str) -> Path:
+    """A program that says it is Python `version` and makes environments with a pip that fails."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "python-pretended"
+    major, minor = version.split(".")
+    program.write_text(
+        f"""#!/usr/bin/env bash
+case "$*" in
+  *version_info*) (( {major} == 3 && {minor} >= 11 && {minor} < 13 )) ;;
+  *ensurepip*) true ;;
+  -V) echo "Python {version}" ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  "-m pip "*) echo "ERROR: no route to the registry"; exit 1 ;;
+  *) echo "ran: $*" ;;
+esac
+""",
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_the_scripts_own_header(script: str) -> None:
+    shown = run(ROOT / "ops" / script, "--help")
+    assert shown.returncode == 0
+    assert f"Usage: ops/{script}" in shown.stdout
+    assert "#!" not in shown.stdout
+
+
+@pytest.mark.parametrize("script", ["setup", "check", "lock"])
+def test_an_unknown_option_is_refused_and_help_is_named(script: str) -> None:
+    refused = run(ROOT / "ops" / script, "--frobnicate")
+    assert refused.returncode == 1
+    assert "--frobnicate" in refused.stderr
+    assert f"ops/{script} --help" in refused.stderr
+
+
+def test_make_alone_lists_every_verb() -> None:
+    listed = run("make").stdout
+    for verb in ("setup", "demo", "run", "talk", "test", "check", "bench", "lock", "verify"):
+        assert f"make {verb} " in listed
+
+
+def test_an_old_python_is_refused_with_what_to_do(copy: Path) -> None:
+    old = pretend_python(copy / "bin", "3.9")
+    refused = run(copy / "ops/setup", PYTHON=str(old))
+    assert refused.returncode == 1
+    assert "Python 3.11 or 3.12 is needed" in refused.stderr
+    assert not (copy / ".venv").exists()
+
+
+def test_without_a_network_set_up_fails_with_pips_reason_and_leaves_no_stamp(copy: Path) -> None:
+    python = pretend_python(copy / "bin", "3.11")
+    failed = run(copy / "ops/setup", PYTHON=str(python), PATH=_without_apt(copy))
+    assert failed.returncode == 1
+    assert "no route to the registry" in failed.stderr
+    assert not list((copy / ".venv").glob(".installed-*"))
+
+
+def test_a_second_set_up_installs_nothing_until_a_lock_changes(copy: Path) -> None:
+    python = pretend_python(copy / "bin", "3.11")
+    python.write_text(python.read_text().replace("exit 1", "exit 0"), encoding="utf-8")
+    environ = {"PYTHON": str(python), "PATH": _without_apt(copy)}
+    first = run(copy / "ops/setup", **environ)
+    assert "ran: -m appliance.bundle fetch" in first.stdout, first.stderr
+    second = run(copy / "ops/setup", **environ)
+    assert "python packages: all here" in second.stdout
+    with (copy / "requirements/cpu.txt").open("a", encoding="utf-8") as lock:
+        lock.write("# changed\n")
+    assert "all here" not in run(copy / "ops/setup", **environ).stdout
+
+
+def _without_apt(copy: Path) -> str:
+    """A PATH on which apt-get is not, so that no test installs anything on this machine."""
+    tools = copy / "tools"
+    tools.mkdir()
+    needed = (
+        "bash cat cut date dirname env grep id ldconfig mkdir printf rm sed sha256sum tail tee cp"
+    )
+    for name in [*needed.split(), "espeak-ng"]:
+        found = shutil.which(name, path=os.environ["PATH"] + ":/sbin:/usr/sbin")
+        if found:
+            (tools / name).symlink_to(found)
+    return str(tools)
