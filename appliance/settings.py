@@ -85,7 +85,7 @@ class Ultravox:
         "what the model is told first",
     )
     min_utterance_seconds: float = knob(0.3, "a shorter utterance gets no answer")
-    max_utterance_seconds: float = knob(60.0, "a longer utterance keeps its last part")
+    max_utterance_seconds: float = knob(60.0, "of a longer utterance the rest is not heard")
     pre_roll_seconds: float = knob(0.5, "audio kept from before speech was noticed")
     recover_seconds: float = knob(30.0, "how long a turn waits for a restarted engine")
     hold_for_first_phrase: bool = knob(True, "stop decoding while the first phrase is spoken out")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 HEARD_RATE = 16_000  # Hz, utterances
 SPOKEN_RATE = 24_000  # Hz, Kokoro's own rate
@@ -61,6 +61,7 @@ class SpeechEngine(Engine, Protocol):
         """A new caller; cheap."""
 
 
+@runtime_checkable
 class SpeechSession(Protocol):
     """One caller of a speech-LLM engine. Utterance ids are the caller's own, never reused."""
 
@@ -108,6 +109,7 @@ class VoiceEngine(Engine, Protocol):
         """A new caller; cheap."""
 
 
+@runtime_checkable
 class VoiceSession(Protocol):
     """One caller of a TTS engine."""
 

@@ -19,8 +19,14 @@ from websockets.exceptions import ConnectionClosed
 from appliance import journal
 from appliance.errors import ApplianceError, BadRequest, EngineBusy, EngineFailed, NotReady
 from appliance.link import protocol as p
-from appliance.link.engine import Result, SpeechEngine, SpeechSession, Turn, VoiceEngine
-from appliance.link.engine import VoiceSession as VoiceSession
+from appliance.link.engine import (
+    Result,
+    SpeechEngine,
+    SpeechSession,
+    Turn,
+    VoiceEngine,
+    VoiceSession,
+)
 
 MAX_REQUESTS = 8  # of one session at a time; the gateway needs three
 MAX_UTTERANCES = 256  # held at a time in one session
@@ -39,10 +45,8 @@ async def listening(
 
     async def handle(socket: ServerConnection) -> None:
         connection = _Connection(socket, status, engine)
-        try:
+        with contextlib.suppress(ConnectionClosed):  # the gateway left; run() let go of everything
             await connection.run()
-        except ConnectionClosed:
-            pass  # The gateway left; run() has let go of everything.
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -85,14 +89,14 @@ async def _host(engine: AnyEngine, path: Path) -> None:
         if starting.done():
             starting.result()
             ready = True
-            log.info("engine_ready", engine=engine.name, seconds=round(loop.time() - started, 3))
+            log.info("engine ready", engine=engine.name, seconds=round(loop.time() - started, 3))
             await stop
         else:
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await starting
     await engine.stop()
-    log.info("engine_stopped", engine=engine.name)
+    log.info("engine stopped", engine=engine.name)
 
 
 class _Connection:
@@ -195,12 +199,12 @@ class _Connection:
         try:
             await work
         except ApplianceError as problem:
-            log.warning("request_failed", engine=self._name, reason=problem.reason)
+            log.warning("request failed", engine=self._name, reason=problem.reason)
             await self._send(_failed(number, problem))
         except ConnectionClosed:
             pass  # Nobody is left to tell; run() cleans up.
         except Exception:
-            log.exception("request_crashed", engine=self._name)
+            log.exception("request crashed", engine=self._name)
             await self._send(_failed(number, EngineFailed(engine=self._name)))
 
     async def _generate(self, session: SpeechSession, asked: p.Generate) -> None:
@@ -241,12 +245,12 @@ class _Connection:
         return utterance
 
     def _speech(self) -> SpeechSession:
-        if self._session is None or not hasattr(self._session, "generate"):
+        if not isinstance(self._session, SpeechSession):
             raise BadRequest(engine=self._name, what="hearing or answering")
         return self._session
 
     def _voice(self) -> VoiceSession:
-        if self._session is None or not hasattr(self._session, "speak"):
+        if not isinstance(self._session, VoiceSession):
             raise BadRequest(engine=self._name, what="speaking")
         return self._session
 
@@ -259,7 +263,7 @@ async def _quietly(work: Coroutine[Any, Any, None], engine: str) -> None:
     try:
         await work
     except ApplianceError as problem:
-        log.warning("warm_failed", engine=engine, reason=problem.reason)
+        log.warning("warming failed", engine=engine, reason=problem.reason)
 
 
 def _failed(request: int | None, problem: ApplianceError) -> p.Failed:

@@ -121,11 +121,13 @@ async def test_forgotten_utterances_are_freed_and_sent_again_when_told_of(tmp_pa
 @pytest.fixture
 async def raw(tmp_path: Path) -> AsyncIterator[object]:
     engine = InstantSpeechEngine()
-    async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine):
-        async with unix_connect(str(tmp_path / "s"), "ws://engine/") as socket:
-            await socket.send(p.encode(p.Open(version=p.VERSION)))
-            await socket.recv()
-            yield socket
+    async with (
+        listening(tmp_path / "s", lambda: p.Report(ready=True), engine),
+        unix_connect(str(tmp_path / "s"), "ws://engine/") as socket,
+    ):
+        await socket.send(p.encode(p.Open(version=p.VERSION)))
+        await socket.recv()
+        yield socket
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,326 @@
+"""One call: the only place that knows every room and draws the arrow between them.
+
+transport -> user turns -> ultravox -> phrases -> kokoro -> transport -> heard -> context
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import (
+    PipelineParams,
+    PipelineWorker,
+    ProcessorUnusablePolicy,
+)
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.processors.aggregators.llm_text_processor import LLMTextProcessor
+from pipecat.processors.frameworks.rtvi.frames import RTVIServerMessageFrame
+from pipecat.processors.frameworks.rtvi.observer import RTVIObserverParams
+from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
+from pipecat.workers.runner import WorkerRunner
+from starlette.websockets import WebSocket, WebSocketState
+
+from appliance import journal
+from appliance.errors import (
+    EngineFailed,
+    IdleTooLong,
+    LastedTooLong,
+    PipelineFailed,
+    SessionEnded,
+)
+from appliance.gateway.turns import TurnRecord, Turns
+from appliance.gateway.wire import GuardedSerializer
+from appliance.kokoro.aggregator import PhraseAggregator
+from appliance.kokoro.heard import HeardProcessor
+from appliance.kokoro.service import KokoroTTSService, SpeechHooks
+from appliance.link.client import EngineClient
+from appliance.link.engine import HEARD_RATE, SPOKEN_RATE, Result
+from appliance.meters import GatewayMeters
+from appliance.settings import Settings
+from appliance.turn.models import TurnModels
+from appliance.turn.strategies import user_params
+from appliance.ultravox.service import TurnHooks, UltravoxWithContextService
+
+log = journal.get()
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of the process have in common. `patience`: 24 kHz PCM, may be empty."""
+
+    settings: Settings
+    meters: GatewayMeters
+    models: TurnModels
+    patience: bytes = b""
+
+    def engine(self, name: str) -> EngineClient:
+        """A connection of a session's own to an engine."""
+        return EngineClient(name, engine_socket(self.settings, name))
+
+
+def engine_socket(settings: Settings, name: str) -> Path:
+    """Where the process `name` listens."""
+    return settings.paths.run / f"{name}.sock"
+
+
+class SessionSocket(WebSocket):
+    """The caller's WebSocket. Whoever closes it, it closes once and with the session's reason."""
+
+    ending: SessionEnded | None = None
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Closes with the code and reason of `ending`, if any."""
+        if self.application_state == WebSocketState.DISCONNECTED:
+            return
+        if self.ending is not None:
+            code, reason = self.ending.close_code, f"{self.ending.reason}: {self.ending}"[:120]
+        with contextlib.suppress(RuntimeError):  # the peer closed at the same moment
+            await super().close(code, reason)
+
+
+class Session:
+    """A call from its first frame to the close of its socket."""
+
+    def __init__(self, name: str, socket: SessionSocket, shared: Shared) -> None:
+        self._name = name
+        self._socket = socket
+        self._shared = shared
+        self._settings = shared.settings
+        self._turns = Turns()
+        self._speech_started_at = 0.0
+        self._worker = self._build()
+
+    async def run(self) -> SessionEnded | None:
+        """Holds the call; returns why we ended it, or None when the caller left."""
+        structlog.contextvars.bind_contextvars(session=self._name)
+        started = time.monotonic()
+        log.info("session started")
+        self._shared.meters.sessions_active.inc()
+        runner = WorkerRunner(handle_sigint=False, check_dangling_tasks=False)
+        deadline = asyncio.get_running_loop().call_later(
+            self._settings.gateway.session_seconds,
+            self.end,
+            LastedTooLong(seconds=self._settings.gateway.session_seconds),
+        )
+        try:
+            await runner.add_workers(self._worker)
+            await runner.run()
+        finally:
+            deadline.cancel()
+            self._note(self._turns.close())
+            await self._socket.close()
+            ending = self._socket.ending
+            seconds = time.monotonic() - started
+            meters = self._shared.meters
+            meters.sessions_active.dec()
+            meters.sessions.labels(ending.reason if ending else "left").inc()
+            meters.session_duration_seconds.observe(seconds)
+            log.info(
+                "session ended",
+                reason=ending.reason if ending else "left",
+                duration_seconds=round(seconds, 3),
+            )
+        return ending
+
+    def end(self, why: SessionEnded | None) -> None:
+        """Ends the call, with this reason unless there is one already."""
+        self._socket.ending = self._socket.ending or why
+        self._ending = asyncio.ensure_future(self._end())
+
+    async def _end(self) -> None:
+        if self._socket.ending is not None:
+            await self._socket.close()
+        await self._worker.cancel()
+
+    def _build(self) -> PipelineWorker:
+        settings, shared = self._settings, self._shared
+        transport = FastAPIWebsocketTransport(
+            self._socket,
+            FastAPIWebsocketParams(
+                audio_in_enabled=True,
+                audio_in_sample_rate=HEARD_RATE,
+                audio_out_enabled=True,
+                audio_out_sample_rate=SPOKEN_RATE,
+                audio_out_end_silence_secs=0,
+                allowed_origins=[],  # admission has looked at the origin
+                serializer=GuardedSerializer(settings.gateway, self.end),
+            ),
+        )
+        thinker = shared.engine("ultravox")
+        ultravox = UltravoxWithContextService(
+            settings.ultravox, thinker, self._turn_hooks(), settings.journal.transcripts
+        )
+        kokoro = KokoroTTSService(
+            settings.kokoro,
+            shared.engine("kokoro"),
+            self._speech_hooks(thinker),
+            shared.patience,
+            settings.ultravox.recover_seconds,
+        )
+        context = LLMContextAggregatorPair(
+            LLMContext(),
+            user_params=user_params(settings.turn, shared.models, self._turns.turn_ended_by),
+        )
+        heard = HeardProcessor(settings.kokoro.speed, self._on_speaking, self._on_heard(ultravox))
+        worker = PipelineWorker(
+            Pipeline(
+                [
+                    transport.input(),
+                    context.user(),
+                    ultravox,
+                    LLMTextProcessor(text_aggregator=PhraseAggregator(settings.kokoro)),
+                    kokoro,
+                    transport.output(),
+                    heard,
+                    context.assistant(),
+                ]
+            ),
+            params=PipelineParams(
+                audio_in_sample_rate=HEARD_RATE,
+                audio_out_sample_rate=SPOKEN_RATE,
+                enable_metrics=True,
+                enable_usage_metrics=True,
+            ),
+            rtvi_observer_params=RTVIObserverParams(
+                metrics_enabled=False,  # would name processors and models to every caller
+                user_llm_enabled=False,
+                system_logs_enabled=False,
+            ),
+            idle_timeout_secs=settings.gateway.idle_seconds,
+            cancel_runner_on_idle_timeout=False,
+            enable_turn_tracking=False,
+            check_dangling_tasks=False,
+            processor_unusable_policy=ProcessorUnusablePolicy.CANCEL,
+        )
+
+        @transport.event_handler("on_client_disconnected")  # type: ignore[untyped-decorator]
+        async def on_client_disconnected(_transport: object, _socket: object) -> None:
+            self.end(None)
+
+        @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
+        async def on_idle_timeout(_worker: object) -> None:
+            self.end(IdleTooLong(seconds=settings.gateway.idle_seconds))
+
+        @worker.event_handler("on_pipeline_error")  # type: ignore[untyped-decorator]
+        async def on_pipeline_error(_worker: object, frame: object) -> None:
+            processor = getattr(frame, "processor", None)
+            usable = getattr(processor, "is_usable", True)
+            log.warning("pipeline error", stage=type(processor).__name__, final=not usable)
+            if not usable:
+                self.end(PipelineFailed())
+
+        return worker
+
+    def _turn_hooks(self) -> TurnHooks:
+        def speech_started(seconds_ago: float) -> None:
+            self._speech_started_at = time.monotonic() - seconds_ago
+
+        return TurnHooks(
+            speech_started=speech_started,
+            speech_ended=lambda ago: self._turns.speech_ended(time.monotonic() - ago),
+            asked=lambda kind, seconds: self._note(
+                self._turns.asked(kind, time.monotonic(), seconds)
+            ),
+            first_token=lambda: self._mark("first_token"),
+            generated=self._generated,
+            understood=self._turns.understood,
+            failed=self._failed("ultravox"),
+            ended=lambda outcome: self._note(self._turns.ended(outcome)),
+        )
+
+    def _speech_hooks(self, thinker: EngineClient) -> SpeechHooks:
+        async def nothing() -> None:
+            pass
+
+        holding = self._settings.ultravox.hold_for_first_phrase
+        return SpeechHooks(
+            first_phrase=lambda: self._mark("first_phrase"),
+            first_audio=lambda: self._mark("first_audio"),
+            failed=self._failed("kokoro"),
+            hold=thinker.hold if holding else nothing,
+            resume=thinker.resume if holding else nothing,
+        )
+
+    def _on_heard(self, ultravox: UltravoxWithContextService):  # type: ignore[no-untyped-def]
+        def on_heard(text: str, interrupted: bool, was_speaking: bool) -> None:
+            if interrupted and was_speaking:
+                stopped_after = time.monotonic() - self._speech_started_at
+                self._shared.meters.barge_in_stop_seconds.observe(stopped_after)
+            ultravox.reply_heard(text)
+            self._note(self._turns.heard(text, interrupted))
+
+        return on_heard
+
+    def _on_speaking(self) -> None:
+        self._mark("sent")
+
+    def _mark(self, name: str) -> None:
+        self._turns.mark(name, time.monotonic())
+
+    def _generated(self, result: Result) -> None:
+        self._turns.generated(result.stats)
+
+    def _failed(self, engine: str):  # type: ignore[no-untyped-def]
+        def failed(problem: EngineFailed) -> None:
+            self._shared.meters.engine_failures.labels(engine, problem.reason).inc()
+            log.warning("engine failed", engine=engine, reason=problem.reason)
+
+        return failed
+
+    def _note(self, record: TurnRecord | None) -> None:
+        """Writes a completed turn to the metrics, the log and the caller's screen."""
+        if record is None:
+            return
+        meters = self._shared.meters
+        meters.turns.labels(record.outcome).inc()
+        if record.ended_by:
+            meters.turn_ends.labels(record.ended_by).inc()
+        stages = record.stages()
+        if record.response_seconds is not None:
+            if record.kind == "spoken":
+                meters.turn_response_latency_seconds.observe(record.response_seconds)
+            for name, seconds in stages.items():
+                meters.stage_latency_seconds.labels(name).observe(seconds)
+        log.info("turn", **_canonical(record, stages))
+        if record.number:
+            message = RTVIServerMessageFrame(data=self._shown(record, stages))
+            self._sending = asyncio.ensure_future(self._worker.queue_frame(message))
+
+    def _shown(self, record: TurnRecord, stages: Mapping[str, float]) -> dict[str, object]:
+        shown: dict[str, object] = {
+            "kind": "turn",
+            "turn": record.number,
+            "outcome": record.outcome,
+            "interrupted": record.interrupted,
+            "ended_by": record.ended_by,
+            "response_seconds": record.response_seconds,
+            "stages": {name: round(seconds, 4) for name, seconds in stages.items()},
+        }
+        if self._settings.journal.transcripts:
+            shown |= {"user_text": record.user_text, "reply_text": record.reply_text}
+        return shown
+
+
+def _canonical(record: TurnRecord, stages: Mapping[str, float]) -> dict[str, object]:
+    """The one log line of a turn: numbers and fixed words, nothing that was said."""
+    line: dict[str, object] = {
+        "turn": record.number,
+        "outcome": record.outcome,
+        "by": record.ended_by or record.kind,
+        "interrupted": record.interrupted,
+        "speech_seconds": round(record.speech_seconds, 3),
+        "prompt_tokens": record.stats.get("prompt_tokens", 0),
+        "cached_tokens": record.stats.get("cached_tokens", 0),
+        "reply_tokens": record.stats.get("decode_tokens", 0),
+    }
+    if record.response_seconds is not None:
+        line["response_seconds"] = round(record.response_seconds, 4)
+    return line | {f"{name}_seconds": round(seconds, 4) for name, seconds in stages.items()}

@@ -1,0 +1,180 @@
+"""What a client may send, checked before Pipecat sees it; and what it gets to see of errors.
+
+Pipecat's protobuf serializer trusts its client: a text frame would be spoken, a transcription
+taken as what the user said, 48 kHz stereo as 16 kHz mono, and a flood kept in memory without
+bound. Here only audio of the one format and a few RTVI messages get through, at the pace of
+speech; everything else ends the session with a close code, or is dropped where a well-meaning
+client SDK might send it. `Guard` decides, without I/O or a clock of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pipecat.frames.protobufs.frames_pb2 as frame_protos
+from google.protobuf.message import DecodeError
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    InputTransportMessageFrame,
+    OutputTransportMessageFrame,
+    OutputTransportMessageUrgentFrame,
+)
+from pipecat.serializers.protobuf import ProtobufFrameSerializer
+
+from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
+from appliance.link.engine import HEARD_RATE
+from appliance.settings import Gateway
+
+BYTES_PER_SECOND = HEARD_RATE * 2
+LABEL = "rtvi-ai"
+MESSAGES_PER_SECOND = 10.0  # a client that types sends far fewer
+MESSAGES_BURST = 30.0
+MAX_TEXT_CHARS = 4_000
+SHOWN_ERROR = "Something went wrong; the call goes on."
+
+
+class Bucket:
+    """A token bucket: `rate` tokens a second, at most `burst` saved up."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at: float | None = None
+
+    def take(self, tokens: float, now: float) -> bool:
+        """Takes tokens if there are enough; `now` in seconds, never falling."""
+        if self._at is not None:
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if tokens > self._tokens:
+            return False
+        self._tokens -= tokens
+        return True
+
+
+class Guard:
+    """Turns what a client sent into a Pipecat frame, or refuses it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._max_bytes = gateway.max_frame_bytes
+        self._audio = Bucket(
+            BYTES_PER_SECOND * gateway.pace_ratio, BYTES_PER_SECOND * gateway.pace_burst_seconds
+        )
+        self._messages = Bucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
+
+    def read(self, data: bytes | str, now: float) -> Frame | None:
+        """The frame, or None for a message that is dropped. Raises SessionEnded."""
+        if isinstance(data, str):
+            raise BadFrame(what="a text message")
+        if len(data) > self._max_bytes:
+            raise FrameTooBig(size_bytes=len(data), limit_bytes=self._max_bytes)
+        try:
+            proto = frame_protos.Frame.FromString(data)  # type: ignore[attr-defined]
+        except DecodeError:
+            raise BadFrame(what="bytes that are no protobuf frame") from None
+        kind = proto.WhichOneof("frame")
+        if kind == "audio":
+            return self._read_audio(proto.audio, now)
+        if kind == "message":
+            return self._read_message(proto.message.data, now)
+        raise BadFrame(what=f"a frame of kind {kind or 'none'}")
+
+    def _read_audio(self, audio: Any, now: float) -> Frame | None:
+        if audio.sample_rate != HEARD_RATE:
+            raise BadFrame(what=f"audio of {audio.sample_rate} Hz")
+        if audio.num_channels != 1:
+            raise BadFrame(what=f"audio of {audio.num_channels} channels")
+        if len(audio.audio) % 2:
+            raise BadFrame(what="half an audio sample")
+        if not self._audio.take(len(audio.audio), now):
+            raise TooFast
+        if not audio.audio:
+            return None
+        return InputAudioRawFrame(audio.audio, HEARD_RATE, 1)
+
+    def _read_message(self, text: str, now: float) -> Frame | None:
+        if not self._messages.take(1, now):
+            raise TooFast
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            raise BadFrame(what="a message that is no JSON") from None
+        if not isinstance(message, dict) or message.get("label") != LABEL:
+            raise BadFrame(what="a message that is not RTVI")
+        allowed = _ALLOWED.get(str(message.get("type")))
+        data = message.get("data")
+        if allowed is None:
+            return None
+        return InputTransportMessageFrame(
+            message={
+                "label": LABEL,
+                "type": message["type"],
+                "id": str(message.get("id", ""))[:100],
+                "data": allowed(data if isinstance(data, dict) else {}),
+            }
+        )
+
+
+def _ready(data: dict[str, Any]) -> dict[str, Any]:
+    about = data.get("about")
+    library = about.get("library") if isinstance(about, dict) else None
+    return {"version": str(data.get("version", ""))[:20], "about": {"library": str(library)[:50]}}
+
+
+def _typed(data: dict[str, Any]) -> dict[str, Any]:
+    content = data.get("content")
+    if not isinstance(content, str) or not content.strip() or len(content) > MAX_TEXT_CHARS:
+        raise BadFrame(what="typed text that is empty or too long")
+    return {"content": content, "options": {"run_immediately": True, "audio_response": True}}
+
+
+_ALLOWED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "client-ready": _ready,
+    "send-text": _typed,
+    "disconnect-bot": lambda _: {},
+}
+
+
+class GuardedSerializer(ProtobufFrameSerializer):
+    """Pipecat's serializer behind the guard; `on_violation` hears what ends the session."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        on_violation: Callable[[SessionEnded], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._guard = Guard(gateway)
+        self._on_violation = on_violation
+        self._clock = clock
+        self._closed = False
+
+    async def deserialize(self, data: str | bytes) -> Frame | None:
+        """The frame, or None; after a violation nothing gets through any more."""
+        if self._closed:
+            return None
+        try:
+            return self._guard.read(data, self._clock())
+        except SessionEnded as problem:
+            self._closed = True
+            self._on_violation(problem)
+            return None
+
+    async def serialize(self, frame: Frame) -> str | bytes | None:
+        """The bytes for the client; texts of exceptions are replaced."""
+        if isinstance(frame, OutputTransportMessageFrame | OutputTransportMessageUrgentFrame):
+            _without_exception_text(frame.message)
+        return await super().serialize(frame)
+
+
+def _without_exception_text(message: Any) -> None:
+    if isinstance(message, dict) and message.get("type") in ("error", "error-response"):
+        data = message.get("data")
+        if isinstance(data, dict):
+            data["error"] = SHOWN_ERROR

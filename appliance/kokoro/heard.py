@@ -1,0 +1,104 @@
+"""What of a reply the user has heard; the decision is pure, the processor a skin around it.
+
+Behind the output transport frames pass in the order and at the time at which they are played: the
+text of a phrase before its audio, its audio as it is sent, a text frame when it is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    Frame,
+    InterruptionFrame,
+    TTSAudioRawFrame,
+    TTSTextFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+CHARS_PER_SECOND = 15.0  # measured of Kokoro at speed 1 over English sentences: 13 to 17
+
+
+class HeardText:
+    """Adds up phrases that were played; of the one being played, the words there was time for."""
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._chars_per_second = CHARS_PER_SECOND * speed
+        self._complete: list[str] = []
+        self._phrase = ""
+        self._played_seconds = 0.0
+
+    def phrase_begins(self, text: str) -> None:
+        """The audio of this phrase comes next."""
+        self._phrase = text.strip()
+        self._played_seconds = 0.0
+
+    def played(self, seconds: float) -> None:
+        """So much more audio was sent at the pace of speech."""
+        self._played_seconds += seconds
+
+    def phrase_ends(self) -> None:
+        """All audio of the phrase was sent."""
+        if self._phrase:
+            self._complete.append(self._phrase)
+        self._phrase = ""
+        self._played_seconds = 0.0
+
+    def take(self) -> str:
+        """Everything heard since the last call."""
+        chars = int(self._played_seconds * self._chars_per_second)
+        partial = self._phrase
+        if chars < len(partial):
+            partial = partial[:chars].rpartition(" ")[0]
+        words = " ".join([*self._complete, partial]).strip()
+        self._complete.clear()
+        self._phrase = ""
+        self._played_seconds = 0.0
+        return words
+
+
+class HeardProcessor(FrameProcessor):
+    """Reports to the session what reaches the user's ear.
+
+    on_speaking()                              the first sample after a silence was sent
+    on_heard(text, interrupted, was_speaking)  the bot fell silent, or was cut off
+    """
+
+    def __init__(
+        self,
+        speed: float,
+        on_speaking: Callable[[], None],
+        on_heard: Callable[[str, bool, bool], None],
+    ) -> None:
+        super().__init__()
+        self._heard = HeardText(speed)
+        self._on_speaking = on_speaking
+        self._on_heard = on_heard
+        self._speaking = False
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Follows the frames that were played; passes all on."""
+        await super().process_frame(frame, direction)
+        if direction == FrameDirection.DOWNSTREAM:
+            match frame:
+                case TTSTextFrame():
+                    if not frame.append_to_context:
+                        self._heard.phrase_begins("")  # an apology is no part of the answer
+                    self._heard.phrase_ends()
+                case AggregatedTextFrame():
+                    self._heard.phrase_begins(frame.text)
+                case TTSAudioRawFrame():
+                    self._heard.played(len(frame.audio) / 2 / frame.sample_rate)
+                case BotStartedSpeakingFrame():
+                    self._speaking = True
+                    self._on_speaking()
+                case InterruptionFrame():
+                    self._on_heard(self._heard.take(), True, self._speaking)
+                    self._speaking = False
+                case BotStoppedSpeakingFrame():
+                    self._speaking = False
+                    self._on_heard(self._heard.take(), False, False)
+        await self.push_frame(frame, direction)

@@ -1,0 +1,138 @@
+"""`KokoroTTSService`: phrases in, 24 kHz speech out, through the engine link.
+
+Phrases come one by one from the `LLMTextProcessor` before it, so that a phrase is spoken while the
+next is still being generated. An interruption closes the request, and the engine stops at its next
+chunk. When the engine is gone, a phrase kept from start-up asks for patience, and the phrase at
+hand is spoken once the engine is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+
+from pipecat.frames.frames import (
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSAudioRawFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.settings import TTSSettings
+from pipecat.services.tts_service import TTSService
+
+from appliance.errors import EngineFailed, EngineGone
+from appliance.link.client import EngineClient
+from appliance.link.engine import SPOKEN_RATE
+from appliance.settings import Kokoro
+
+RECONNECT_SECONDS = 0.5
+SLICE_BYTES = SPOKEN_RATE * 2 // 10  # 100 ms; what an interruption has to drop comes in these
+QUIET_SECONDS = 30.0  # a reply whose next phrase takes longer is closed and opened again
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechHooks:
+    """What the session wants to know; called on the event loop.
+
+    first_phrase  the first phrase of a reply is complete and goes to the engine
+    first_audio   its first audio came back
+    failed        the engine did not do what it was asked
+    hold, resume  let the language model wait while the first phrase is synthesised
+    """
+
+    first_phrase: Callable[[], None]
+    first_audio: Callable[[], None]
+    failed: Callable[[EngineFailed], None]
+    hold: Callable[[], Awaitable[None]]
+    resume: Callable[[], Awaitable[None]]
+
+
+class KokoroTTSService(TTSService):
+    """One session's voice, in front of the engine behind `client`."""
+
+    def __init__(
+        self,
+        settings: Kokoro,
+        client: EngineClient,
+        hooks: SpeechHooks,
+        patience: bytes,
+        recover_seconds: float,
+    ) -> None:
+        """`patience`: 24 kHz PCM played while the engine is gone; may be empty."""
+        super().__init__(
+            push_start_frame=True,
+            push_stop_frames=True,
+            stop_frame_timeout_s=QUIET_SECONDS,
+            max_consecutive_zero_audio_contexts=0,
+            sample_rate=SPOKEN_RATE,
+            settings=TTSSettings(model="kokoro-82m", voice=settings.voice, language=None),
+        )
+        self._knobs = settings
+        self._client = client
+        self._hooks = hooks
+        self._patience = patience
+        self._recover_seconds = recover_seconds
+        self._first = True
+
+    def can_generate_metrics(self) -> bool:
+        """True: time to first byte, processing time and characters are reported."""
+        return True
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Notes where a reply begins; the rest is Pipecat's."""
+        if isinstance(frame, LLMFullResponseStartFrame | InterruptionFrame):
+            self._first = True
+        await super().process_frame(frame, direction)
+
+    async def cleanup(self) -> None:
+        """Ends the engine session."""
+        await super().cleanup()  # type: ignore[no-untyped-call]
+        await self._client.close()
+
+    async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
+        """Speaks one phrase; what cannot be spoken is skipped, never an error to the caller."""
+        await self.start_tts_usage_metrics(text)
+        first, self._first = self._first, False
+        if first:
+            self._hooks.first_phrase()
+            await self._hooks.hold()
+        try:
+            async with contextlib.aclosing(self._speech(text, first)) as parts:
+                async for pcm in parts:
+                    if first:
+                        first = False
+                        self._hooks.first_audio()
+                        await self._hooks.resume()
+                    await self.stop_ttfb_metrics()
+                    for start in range(0, len(pcm), SLICE_BYTES):
+                        part = pcm[start : start + SLICE_BYTES]
+                        yield TTSAudioRawFrame(part, SPOKEN_RATE, 1, context_id=context_id)
+        except EngineFailed as problem:
+            self._hooks.failed(problem)
+        finally:
+            if first:
+                self._first = True  # nothing of it was heard: the next phrase is the first
+                await self._hooks.resume()
+
+    async def _speech(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
+        loop = asyncio.get_running_loop()
+        gives_up_at = loop.time() + self._recover_seconds
+        asked_for_patience = False
+        while True:
+            parts = self._client.speak(text, self._knobs.voice, self._knobs.speed, urgent)
+            try:
+                async with contextlib.aclosing(parts):
+                    async for pcm in parts:
+                        yield pcm
+                return
+            except EngineGone as problem:
+                self._hooks.failed(problem)
+                if loop.time() > gives_up_at:
+                    raise
+                if not asked_for_patience and self._patience:
+                    asked_for_patience = True
+                    yield self._patience
+            await asyncio.sleep(RECONNECT_SECONDS)

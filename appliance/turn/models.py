@@ -1,0 +1,81 @@
+"""Silero VAD and smart-turn v3 with one ONNX session each for the whole process.
+
+Pipecat loads both per session: 25 MB and up to 450 ms of a blocked event loop for every caller
+(measured). A session of onnxruntime may run from several threads, and all state is in our hands:
+Silero's between two runs, smart-turn has none.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
+from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn, SmartTurnParams
+from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
+from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
+from pipecat.metrics.metrics import MetricsData
+
+from appliance.settings import Turn
+
+
+class TurnModels:
+    """Loads both models once; hands out per-session analyzers that share them."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._silero = SileroVADAnalyzer()._model
+        self._smart_turn = LocalSmartTurnAnalyzerV3()._session
+
+    def vad(self) -> SileroVADAnalyzer:
+        """A voice activity detector for one session."""
+        return _SharedSilero(
+            self._silero,
+            VADParams(
+                confidence=self._turn.vad_confidence,
+                start_secs=self._turn.vad_start_seconds,
+                stop_secs=self._turn.vad_stop_seconds,
+                min_volume=self._turn.vad_min_volume,
+            ),
+        )
+
+    def end_of_turn(self, ended_by: Callable[[str], None]) -> LocalSmartTurnAnalyzerV3:
+        """An end-of-turn detector for one session.
+
+        `ended_by` hears "smart_turn" when the model held the turn complete, "fallback" when it
+        held it incomplete and silence decided.
+        """
+        params = SmartTurnParams(stop_secs=self._turn.incomplete_stop_seconds)
+        return _SharedSmartTurn(self._smart_turn, params, ended_by)
+
+
+class _SharedSilero(SileroVADAnalyzer):
+    def __init__(self, model: SileroOnnxModel, params: VADParams) -> None:
+        VADAnalyzer.__init__(self, params=params)  # SileroVADAnalyzer's would load the model
+        self._model = copy.copy(model)
+        self._model.reset_states()
+        self._windows_since_reset = 0
+        self._low_confidence_windows = 0
+
+
+class _SharedSmartTurn(LocalSmartTurnAnalyzerV3):
+    def __init__(
+        self, session: object, params: SmartTurnParams, ended_by: Callable[[str], None]
+    ) -> None:
+        BaseSmartTurn.__init__(self, params=params)  # LocalSmartTurnAnalyzerV3's would load it
+        self._session = session
+        self._log_data = False
+        self._ended_by = ended_by
+
+    def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:
+        state = super().append_audio(buffer, is_speech)
+        if state == EndOfTurnState.COMPLETE:
+            self._ended_by("fallback")
+        return state
+
+    async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
+        state, metrics = await super().analyze_end_of_turn()
+        if state == EndOfTurnState.COMPLETE:
+            self._ended_by("smart_turn")
+        return state, metrics
