@@ -84,7 +84,8 @@ class _Open:
 
     def record(self, outcome: str = "") -> TurnRecord:
         spoken = " ".join(self.spoken)
-        fallback = spoken if self.interrupted else self.generated.strip() or spoken
+        generated = self.generated.strip()
+        fallback = spoken or generated if self.interrupted else generated or spoken
         default = "interrupted" if self.interrupted else "answered"
         return TurnRecord(
             number=self.number,

@@ -42,7 +42,7 @@ def to_pcm(samples: NDArray[np.float32]) -> bytes:
 def write_wav(path: Path, pcm: bytes, rate: int) -> None:
     """Writes mono int16 PCM. Raises UsageError."""
     try:
-        with wave.open(str(path), "wb") as out:
+        with path.open("wb") as file, wave.open(file, "wb") as out:
             out.setnchannels(1)
             out.setsampwidth(2)
             out.setframerate(rate)

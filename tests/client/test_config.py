@@ -1,0 +1,115 @@
+import pytest
+
+from client.config import DEFAULT_URL, load
+from client.errors import UsageError
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "voice-client.toml"
+    path.write_text(
+        'url = "wss://from-file:1/ws"\ntoken = "file-token"\nprebuffer_seconds = 0.15\n'
+    )
+    return path
+
+
+def test_without_anything_it_is_the_appliance_on_this_machine(tmp_path):
+    config = load({}, {}, tmp_path / "none.toml")
+    assert (config.url, config.token, config.tls()) == (DEFAULT_URL, "", None)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(file, tmp_path):
+    environ = {"VOICE_CLIENT_URL": "wss://from-environment/ws", "VOICE_CLIENT_TOKEN": "env-token"}
+    assert load({}, {}, file).url == "wss://from-file:1/ws"
+    assert load({}, environ, file).url == "wss://from-environment/ws"
+    assert load({"url": "ws://from-flag/ws"}, environ, file).url == "ws://from-flag/ws"
+    assert load({}, {}, file).token == "file-token"
+    assert load({}, environ, file).token == "env-token"
+    token_file = tmp_path / "token"
+    token_file.write_text("flag-token\n")
+    assert load({"token_file": str(token_file)}, environ, file).token == "flag-token"
+    assert load({}, {"VOICE_CLIENT_TOKEN_FILE": str(token_file)}, file).token == "flag-token"
+    assert load({}, {}, file).prebuffer_seconds == 0.15
+    assert load({"prebuffer_seconds": 0.1}, {}, file).prebuffer_seconds == 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("ws://box", "ws://box/ws"),
+        ("wss://box:8765/", "wss://box:8765/ws"),
+        ("wss://box/voice/ws", "wss://box/voice/ws"),
+        ("ws://[::1]:8765/ws", "ws://[::1]:8765/ws"),
+    ],
+)
+def test_a_url_without_a_path_gets_the_usual_one(given, used, tmp_path):
+    assert load({"url": given}, {}, tmp_path / "none").url == used
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://box/ws",
+        "box:8765",
+        "ws://",
+        "ws://box:99999/ws",
+        "ws://user:password@box/ws",
+        "ws://box/ws?token=secret",
+        "ws://[::1/ws",
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused(url, tmp_path):
+    with pytest.raises(UsageError, match="URL"):
+        load({"url": url}, {}, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("url = ", "not usable"),
+        ('password = "x"', "'password' is not a setting"),
+        ("prebuffer_seconds = 5", "between 0 and 1"),
+        ('prebuffer_seconds = "much"', "between 0 and 1"),
+        ('token_file = "/does/not/exist"', "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(text, why, tmp_path):
+    path = tmp_path / "voice-client.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=why):
+        load({}, {}, path)
+
+
+def test_a_file_that_was_named_must_exist(tmp_path):
+    with pytest.raises(UsageError, match="no configuration file"):
+        load({"config": str(tmp_path / "none.toml")}, {})
+
+
+@pytest.mark.parametrize("content", ["", " \n", "two words", "line\nbreak", "sch\u00f6n"])
+def test_a_token_file_must_hold_one_token(content, tmp_path):
+    path = tmp_path / "token"
+    path.write_text(content)
+    with pytest.raises(UsageError, match="token"):
+        load({"token_file": str(path)}, {}, tmp_path / "none")
+
+
+def test_the_token_does_not_show_when_the_settings_are_printed(file):
+    assert "file-token" not in repr(load({}, {}, file))
+
+
+def test_only_a_plain_url_to_another_machine_is_in_the_clear(tmp_path):
+    def in_clear(url):
+        return load({"url": url}, {}, tmp_path / "none").in_clear
+
+    assert in_clear("ws://box/ws")
+    assert not in_clear("wss://box/ws")
+    assert not in_clear("ws://127.0.0.1:8765/ws")
+    assert not in_clear("ws://localhost/ws")
+
+
+def test_a_bad_ca_file_is_named(tmp_path):
+    bad = tmp_path / "ca.pem"
+    bad.write_text("nothing")
+    config = load({"url": "wss://box/ws", "ca": str(bad)}, {}, tmp_path / "none")
+    with pytest.raises(UsageError, match=r"ca\.pem"):
+        config.tls()

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client.playback import Playback, SimulatedSpeaker, first_audible, last_audible
+from tests.fakes import tone
+
+RATE = 24_000
+CHUNK = 960  # samples of 40 ms
+
+
+def loud(samples=CHUNK):
+    return b"\x00\x10" * samples
+
+
+def quiet(samples=CHUNK):
+    return b"\x08\x00" * samples
+
+
+def test_nothing_plays_until_the_prebuffer_is_full():
+    playback = Playback(RATE, prebuffer_seconds=0.08)
+    playback.push(loud(), now=0.0)
+    assert playback.pull(CHUNK, at=0.0) == bytes(2 * CHUNK)
+    playback.push(loud(), now=0.04)
+    assert playback.pull(CHUNK, at=0.04) == loud()
+    assert playback.take().first_audible_at == pytest.approx(0.04, abs=1e-3)
+
+
+def test_a_reply_shorter_than_the_prebuffer_plays_after_waiting_as_long():
+    playback = Playback(RATE, prebuffer_seconds=0.08)
+    playback.push(loud(240), now=1.0)
+    played = playback.pull(RATE, at=0.5)
+    assert played.count(b"\x10") == 240
+    assert playback.drained
+    assert playback.take().first_audible_at == pytest.approx(1.08, abs=1e-3)
+
+
+def test_a_late_packet_is_an_underrun_and_its_gap_is_heard():
+    playback = Playback(RATE, prebuffer_seconds=0.0)
+    playback.push(loud(), now=0.0)
+    playback.pull(CHUNK, at=0.0)
+    playback.pull(CHUNK, at=0.04)
+    playback.push(loud(), now=0.08)
+    playback.pull(CHUNK, at=0.1)
+    heard = playback.take()
+    assert heard.underruns == 1
+    assert heard.gap_seconds == heard.longest_gap_seconds == pytest.approx(0.06)
+    assert heard.seconds == pytest.approx(0.04 + 0.06 + 0.04)
+
+
+def test_silence_between_two_replies_is_no_underrun():
+    playback = Playback(RATE, prebuffer_seconds=0.0)
+    playback.push(loud(), now=0.0)
+    playback.pull(2 * CHUNK, at=0.0)
+    assert playback.take().underruns == 0
+    playback.push(loud(), now=5.0)
+    playback.pull(2 * CHUNK, at=5.0)
+    heard = playback.take()
+    assert (heard.underruns, heard.pcm) == (0, loud())
+
+
+def test_an_interruption_silences_at_once_and_counts_what_was_dropped():
+    playback = Playback(RATE, prebuffer_seconds=0.0)
+    playback.push(loud(10 * CHUNK), now=0.0)
+    playback.pull(CHUNK, at=0.0)
+    assert playback.flush(now=0.04) == pytest.approx(0.36)
+    assert playback.pull(CHUNK, at=0.04) == bytes(2 * CHUNK)
+    heard = playback.take()
+    assert heard.pcm == loud()
+    assert heard.dropped_seconds == pytest.approx(0.36)
+    assert heard.ended_at == pytest.approx(0.04)
+
+
+def test_the_first_audible_sample_is_not_the_first_sample():
+    playback = Playback(RATE, prebuffer_seconds=0.0)
+    playback.push(quiet() + loud(), now=0.0)
+    playback.pull(2 * CHUNK, at=2.0)
+    assert playback.take().first_audible_at == pytest.approx(2.04)
+
+
+def test_a_silent_reply_is_never_audible():
+    playback = Playback(RATE, prebuffer_seconds=0.0)
+    playback.push(quiet(), now=0.0)
+    playback.pull(CHUNK, at=0.0)
+    assert playback.take().first_audible_at is None
+
+
+def test_the_edges_of_speech_are_found():
+    pcm = bytes(200) + tone(0.1, 16_000) + bytes(200)
+    assert 100 <= first_audible(pcm) <= 102
+    assert 1696 <= last_audible(pcm) <= 1699
+    assert first_audible(bytes(20)) is last_audible(b"") is None
+
+
+@settings(deadline=None)  # shared machines stall
+@given(
+    chunks=st.lists(st.tuples(st.integers(0, 2000), st.floats(0, 0.2)), max_size=12),
+    blocks=st.lists(st.integers(1, 3000), min_size=1, max_size=12),
+    prebuffer=st.sampled_from([0.0, 0.08, 0.15]),
+)
+def test_however_it_is_cut_everything_is_played_once_and_in_order(chunks, blocks, prebuffer):
+    playback = Playback(RATE, prebuffer)
+    sent, out, now, sample = b"", b"", 0.0, 0
+    for index, (samples, pause) in enumerate(chunks):
+        pcm = (1000 + np.arange(sample, sample + samples) % 1000).astype("<i2").tobytes()
+        sample += samples
+        playback.push(pcm, now)
+        sent += pcm
+        count = blocks[index % len(blocks)]
+        out += playback.pull(count, now)
+        now += pause
+    out += playback.pull(2 * RATE, now + 1.0)
+    heard = np.frombuffer(out, "<i2")
+    assert heard[heard != 0].tobytes() == sent
+    assert playback.drained
+
+
+def test_the_simulated_speaker_plays_in_step_with_the_clock():
+    speaker = SimulatedSpeaker(Playback(RATE, prebuffer_seconds=0.0), now=10.0)
+    speaker.push(loud(2 * CHUNK), now=10.0)
+    speaker.advance(10.04)
+    assert not speaker.drained
+    speaker.advance(10.09)
+    assert speaker.drained
+    assert speaker.first_audible_at == pytest.approx(10.0)
+
+
+def test_the_simulated_speaker_has_played_until_the_moment_of_an_interruption():
+    speaker = SimulatedSpeaker(Playback(RATE, prebuffer_seconds=0.0), now=0.0)
+    speaker.push(loud(RATE), now=0.0)
+    speaker.flush(now=0.25)
+    assert speaker.take().seconds == pytest.approx(0.25)

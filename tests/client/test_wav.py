@@ -1,0 +1,109 @@
+import struct
+import wave
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client.errors import UsageError
+from client.wav import _parse, read_wav, to_pcm, write_wav
+from tests.fakes import tone
+
+
+def riff(kind, channels, rate, bits, body, extra=b"", chunks=b""):
+    header = struct.pack(
+        "<HHIIHH", kind, channels, rate, rate * channels * bits // 8, channels * bits // 8, bits
+    )
+    header += extra
+    data = b"WAVE" + chunks + b"fmt " + struct.pack("<I", len(header)) + header
+    data += b"data" + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", len(data)) + data
+
+
+def sine(rate, channels=1, seconds=0.5):
+    wave_form = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(rate * seconds)) / rate)
+    return np.repeat(wave_form, channels)
+
+
+def as_bytes(samples, kind, bits):
+    if kind == 3:
+        return samples.astype(f"<f{bits // 8}").tobytes()
+    if bits == 8:
+        return (samples * 127 + 128).round().astype(np.uint8).tobytes()
+    whole = (samples * (2 ** (bits - 1) - 1)).round().astype("<i4")
+    if bits == 24:
+        return whole.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    return whole.astype(f"<i{bits // 8}").tobytes()
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize(("kind", "bits"), [(1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_any_rate_width_and_channel_count_becomes_16_khz_mono(tmp_path, rate, kind, bits, channels):
+    path = tmp_path / "in.wav"
+    path.write_bytes(riff(kind, channels, rate, bits, as_bytes(sine(rate, channels), kind, bits)))
+    got = np.frombuffer(read_wav(path), "<i2").astype(float)
+    assert abs(got.size - 8_000) <= 2
+    want = sine(16_000)[: got.size] * 32768
+    middle = slice(1_000, 7_000)
+    assert np.abs(got[middle] - want[middle]).max() < 500
+
+
+def test_the_extensible_header_and_foreign_chunks_are_read(tmp_path):
+    guid = b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
+    extra = struct.pack("<HHI", 22, 24, 4) + guid
+    odd_chunk = b"LIST" + struct.pack("<I", 3) + b"abc\0"
+    path = tmp_path / "in.wav"
+    body = as_bytes(sine(16_000), 1, 24)
+    path.write_bytes(riff(0xFFFE, 1, 16_000, 24, body, extra, odd_chunk))
+    assert len(read_wav(path)) == 16_000
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    path = tmp_path / "out.wav"
+    write_wav(path, tone(0.1, 24_000), 24_000)
+    with wave.open(str(path)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
+    assert read_wav(path, 24_000) == tone(0.1, 24_000)
+
+
+def test_too_loud_samples_are_clipped_not_wrapped():
+    assert to_pcm(np.array([1.5, -1.5, 0.0], np.float32)) == struct.pack("<hhh", 32767, -32768, 0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"", "RIFF"),
+        (b"ID3" + bytes(100), "RIFF"),
+        (b"RIFF\x04\0\0\0WAVE", "no sound"),
+        (b"RIFF\x10\0\0\0WAVEdata\x04\0\0\0\0\0\0\0", "header"),
+        (riff(7, 1, 8_000, 8, bytes(80)), "format 7"),
+        (riff(1, 0, 8_000, 16, bytes(80)), "0 channels"),
+        (riff(1, 1, 0, 16, bytes(80)), "0 Hz"),
+    ],
+)
+def test_a_file_that_is_no_wav_is_refused_with_its_name(tmp_path, raw, why):
+    path = tmp_path / "broken.wav"
+    path.write_bytes(raw)
+    with pytest.raises(UsageError, match=why) as caught:
+        read_wav(path)
+    assert "broken.wav" in str(caught.value)
+
+
+def test_a_missing_file_and_an_unwritable_place_are_named(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.wav"):
+        read_wav(tmp_path / "none.wav")
+    with pytest.raises(UsageError, match="cannot write"):
+        write_wav(tmp_path / "no" / "folder.wav", b"", 24_000)
+
+
+@settings(deadline=None)  # shared machines stall
+@given(st.binary(max_size=120))
+def test_no_bytes_break_the_reader_but_by_a_value_error(raw):
+    for start in (b"", b"RIFF\0\0\0\0WAVE", riff(1, 2, 16_000, 24, b"")[:36]):
+        try:
+            _parse(start + raw)
+        except ValueError as problem:
+            assert str(problem)

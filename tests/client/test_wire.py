@@ -1,0 +1,116 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pipecat.frames.frames import InterruptionFrame as PipecatInterruption
+from pipecat.frames.frames import OutputAudioRawFrame, OutputTransportMessageFrame
+from pipecat.frames.protobufs import frames_pb2 as pipecat_pb2
+from pipecat.serializers.protobuf import ProtobufFrameSerializer
+
+from client.wire import Audio, Interruption, Message, WireError, decode, encode
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+audio = st.builds(
+    lambda samples, channels, rate: Audio(bytes(2 * samples * channels), rate, channels),
+    st.integers(0, 400),
+    st.integers(1, 4),
+    st.integers(1, 2**32 - 1),
+)
+messages = st.builds(Message, st.text(), json_values, st.text())
+
+
+@settings(deadline=None)  # shared machines stall
+@given(audio | messages | st.just(Interruption()))
+def test_every_frame_survives_the_wire(frame):
+    assert decode(encode(frame)) == frame
+
+
+@settings(deadline=None)  # shared machines stall
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_frame_or_a_clear_error(raw):
+    try:
+        decode(raw)
+    except WireError as problem:
+        assert str(problem)
+
+
+@settings(deadline=None)  # shared machines stall
+@given(audio | messages | st.just(Interruption()))
+def test_pipecats_own_schema_reads_what_we_write(frame):
+    proto = pipecat_pb2.Frame.FromString(encode(frame))
+    match frame:
+        case Audio(pcm, rate, channels):
+            assert proto.WhichOneof("frame") == "audio"
+            read = (proto.audio.audio, proto.audio.sample_rate, proto.audio.num_channels)
+            assert read == (pcm, rate, channels)
+        case Message(kind, _, _):
+            assert json.loads(proto.message.data)["type"] == kind
+        case Interruption():
+            assert proto.WhichOneof("frame") == "interruption"
+
+
+@pytest.mark.parametrize(
+    ("sent", "received"),
+    [
+        (
+            OutputAudioRawFrame(audio=b"\1\0\2\0", sample_rate=24000, num_channels=1),
+            Audio(b"\1\0\2\0", 24000, 1),
+        ),
+        (
+            OutputTransportMessageFrame(message={"label": "rtvi-ai", "type": "bot-ready"}),
+            Message("bot-ready"),
+        ),
+        (PipecatInterruption(), Interruption()),
+    ],
+)
+async def test_what_pipecats_serializer_sends_is_understood(sent, received):
+    raw = await ProtobufFrameSerializer().serialize(sent)
+    assert decode(raw) == received
+
+
+def test_both_schemas_have_the_same_numbers_and_types():
+    ours = pipecat_pb2.DESCRIPTOR.pool.FindFileByName("client/frames.proto")
+    for name, message in ours.message_types_by_name.items():
+        theirs = pipecat_pb2.DESCRIPTOR.message_types_by_name[name]
+        for field in message.fields:
+            twin = theirs.fields_by_name[field.name]
+            assert (twin.number, twin.type) == (field.number, field.type)
+
+
+def pipecat_message(text):
+    proto = pipecat_pb2.Frame()
+    proto.message.data = text
+    return proto.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        ("text", "a text message; frames are binary"),
+        (b"\xff\xff\xff", "not a protobuf frame"),
+        (b"", "a frame of an unknown kind"),
+        (pipecat_pb2.Frame(text=pipecat_pb2.TextFrame(text="hi")).SerializeToString(), "unknown"),
+        (pipecat_message("{"), "not JSON"),
+        (pipecat_message("[" * 100_000), "not JSON"),
+        (pipecat_message('{"type": "bot-ready"}'), "not RTVI"),
+        (pipecat_message("[]"), "not RTVI"),
+        (pipecat_message('{"label": "rtvi-ai", "type": 3}'), "without a type"),
+        (encode(Audio(b"\0\0\0")), "no whole number of samples"),
+        (encode(Audio(b"\0\0", rate=0)), "without a sample rate"),
+        (encode(Audio(b"", channels=0)), "without a sample rate or channel count"),
+    ],
+)
+def test_what_is_not_known_is_named(raw, why):
+    with pytest.raises(WireError, match=why):
+        decode(raw)
+
+
+def test_a_text_field_of_a_message_is_empty_when_it_is_no_text():
+    assert Message("x", {"text": "hello"}).text() == "hello"
+    assert Message("x", {"text": 3}).text() == ""
+    assert Message("x", ["text"]).text() == ""
