@@ -1,0 +1,61 @@
+"""Shared by the client's tests: files to speak, and the real program against a fake gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from client.wav import write_wav
+from tests.fakes import tone
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a process left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Runs `python -m client ARGUMENTS` as a user would, with nothing of ours configured."""
+
+    async def run(*arguments: object, **environ: str) -> Finished:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("VOICE_")}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "client",
+            *map(str, arguments),
+            cwd=ROOT,
+            env={**clean, "HOME": str(tmp_path), **environ},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), 60)
+        except TimeoutError:
+            process.kill()
+            raise
+        assert process.returncode is not None
+        return Finished(process.returncode, out.decode(), err.decode())
+
+    return run
+
+
+@pytest.fixture
+def questions(tmp_path):
+    """Two files of 0.4 s of 'speech' in silence, at rates that are not ours."""
+    paths = [tmp_path / "first.wav", tmp_path / "second.wav"]
+    for path, rate in zip(paths, (16_000, 44_100), strict=True):
+        write_wav(path, bytes(rate // 5) + tone(0.4, rate) + bytes(rate), rate)
+    return paths

@@ -1,0 +1,125 @@
+import asyncio
+
+import pytest
+
+from client.call import connect
+from client.config import Config
+from client.conversation import Conversation
+from client.errors import BrokeOff
+from tests.fakes import FakeGateway, tone
+
+SPEECH = bytes(3_200) + tone(0.3, 16_000) + bytes(3_200)
+
+
+async def converse(gateway, **options):
+    return Conversation(await connect(Config(gateway.url)), **options)
+
+
+async def test_two_turns_of_one_conversation_with_their_latencies():
+    async with FakeGateway() as gateway, await converse(gateway) as conversation:
+        first = await conversation.finished(conversation.say(SPEECH))
+        second = await conversation.finished(conversation.say(SPEECH))
+    assert [first.reply_text, second.reply_text] == ["Answer 1.", "Answer 2."]
+    assert [first.user_text, second.user_text] == ["Question 1.", "Question 2."]
+    assert first.stages == {"llm": 0.01, "tts": 0.02}
+    for record in (first, second):
+        assert record.heard.seconds == pytest.approx(0.5 + record.heard.gap_seconds, abs=0.01)
+        # the fake ends a turn after 0.2 s of silence, and the prebuffer waits for its second chunk
+        assert record.voice_to_voice_seconds >= 0.2
+    assert {frame[:2] for frame in gateway.callers[0].heard} == {(16_000, 1)}
+
+
+async def test_a_server_without_turn_messages_will_do():
+    gateway = FakeGateway(tells_turns=False)
+    async with gateway, await converse(gateway) as conversation:
+        record = await conversation.finished(conversation.say(SPEECH))
+    assert (record.user_text, record.reply_text) == ("Question 1.", "Answer 1.")
+    assert record.outcome == "answered"
+
+
+async def test_speaking_into_the_reply_silences_it():
+    async def bot(caller, text):
+        await caller.speak("A long story." if text == "Question 1." else "Yes?", 5.0, text)
+
+    async with FakeGateway(bot) as gateway, await converse(gateway) as conversation:
+        first = conversation.say(SPEECH)
+        began_at = await conversation.audible(first)
+        await asyncio.sleep(0.3)
+        second = conversation.say(SPEECH)
+        story = await conversation.finished(first)
+        assert await conversation.audible(second) > began_at
+    assert story.interrupted
+    assert 0.2 < story.heard.seconds < 4.0
+    assert story.user_text == "Question 1."
+
+
+async def test_typed_text_is_a_turn_without_a_microphone():
+    gateway = FakeGateway()
+    async with gateway, await converse(gateway, microphone=False) as conversation:
+        record = await conversation.finished(await conversation.ask("What time is it?"))
+        with pytest.raises(ValueError, match="no microphone"):
+            conversation.say(SPEECH)
+    assert (record.user_text, record.reply_text) == ("What time is it?", "Answer 1.")
+    assert gateway.callers[0].heard == []
+
+
+async def test_a_bot_that_says_nothing_is_given_up():
+    async def bot(_caller, _text):
+        return
+
+    async with FakeGateway(bot) as gateway, await converse(gateway) as conversation:
+        number = conversation.say(SPEECH)
+        record = await conversation.finished(number, patience_seconds=0.3)
+        assert await conversation.audible(number) is None
+    assert (record.outcome, record.heard.pcm) == ("no_answer", b"")
+
+
+async def test_a_server_that_dies_mid_turn_leaves_what_was_heard():
+    async def bot(caller, _text):
+        await caller.message("bot-started-speaking")
+        await caller.audio(tone(0.4))
+        caller.die()
+
+    async with FakeGateway(bot) as gateway, await converse(gateway) as conversation:
+        record = await conversation.finished(conversation.say(SPEECH))
+        after = await conversation.finished(conversation.say(SPEECH))
+    assert record.outcome == after.outcome == "broke_off"
+    assert 0.1 < record.heard.seconds <= 0.6
+    assert isinstance(conversation.failure, BrokeOff)
+
+
+async def test_unknown_frames_are_reported_and_the_turn_goes_on():
+    async def bot(caller, text):
+        await caller.raw(b"\xff\xff")
+        await caller.message("something-new", [1, 2])
+        await caller.reply(text)
+
+    problems = []
+    gateway = FakeGateway(bot)
+    async with gateway, await converse(gateway, on_problem=problems.append) as conversation:
+        record = await conversation.finished(conversation.say(SPEECH))
+    assert record.reply_text == "Answer 1."
+    assert problems == ["ignored not a protobuf frame"]
+
+
+async def test_a_defect_of_ours_is_raised_and_does_not_hang():
+    def broken(_text):
+        raise ZeroDivisionError
+
+    async def bot(caller, _text):
+        await caller.raw(b"\xff\xff")
+
+    gateway = FakeGateway(bot)
+    with pytest.raises(ZeroDivisionError):
+        async with gateway, await converse(gateway, on_problem=broken) as conversation:
+            record = await conversation.finished(conversation.say(SPEECH))
+            assert record.outcome == "broke_off"
+
+
+async def test_leaving_ends_the_call_at_the_server():
+    gateway = FakeGateway()
+    async with gateway:
+        async with await converse(gateway):
+            pass
+        async with asyncio.timeout(5):
+            await gateway.left.wait()
