@@ -65,18 +65,31 @@ def run(given: Settings, conf: Path, check: Callable[[Settings], None]) -> None:
             raise
 
 
+def environment(environ: Mapping[str, str], given: Settings, folder: Path) -> dict[str, str]:
+    """`environ` with what supervisord.conf refers to."""
+    return {
+        **environ,
+        "VOICE_PATHS_RUN": str(folder),
+        "APPLIANCE_PYTHON": sys.executable,
+        "APPLIANCE_START_SECONDS": str(given.supervision.start_seconds),
+        "APPLIANCE_START_ATTEMPTS": str(given.supervision.start_attempts),
+        "APPLIANCE_GATEWAY_STOP_SECONDS": str(_gateway_stop_seconds(given)),
+    }
+
+
+def stop_seconds(given: Settings) -> int:
+    """The longest an orderly stop takes; the host has to wait longer before it kills."""
+    return _gateway_stop_seconds(given) + OTHERS_STOP_SECONDS + GOODBYE_SECONDS
+
+
+def _gateway_stop_seconds(given: Settings) -> int:
+    return math.ceil(given.gateway.drain_seconds) + GOODBYE_SECONDS
+
+
 class _Boot:
     def __init__(self, given: Settings, folder: Path, conf: Path) -> None:
-        gateway_stop = math.ceil(given.gateway.drain_seconds) + GOODBYE_SECONDS
-        self._stop_seconds = gateway_stop + OTHERS_STOP_SECONDS + GOODBYE_SECONDS
-        self._environ = {
-            **os.environ,
-            "VOICE_PATHS_RUN": str(folder),
-            "APPLIANCE_PYTHON": sys.executable,
-            "APPLIANCE_START_SECONDS": str(given.supervision.start_seconds),
-            "APPLIANCE_START_ATTEMPTS": str(given.supervision.start_attempts),
-            "APPLIANCE_GATEWAY_STOP_SECONDS": str(gateway_stop),
-        }
+        self._environ = environment(os.environ, given, folder)
+        self._stop_seconds = stop_seconds(given)
         self._folder = folder
         self._conf = conf
         self._client = SupervisorClient(folder, ANSWER_SECONDS)

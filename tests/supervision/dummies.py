@@ -18,9 +18,20 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 60.0  # a machine may be busy; nothing is asserted on time itself
 
 SLEEPER = "import signal; print('up', flush=True); signal.pause()"
-STUBBORN = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile 1: signal.pause()"
+STUBBORN = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+while True:
+    signal.pause()
+"""
 BROKEN = "raise SystemExit(3)"
-TALKER = "import time\nfor i in range(50): print('line-' + 'x' * 200 + '-end', flush=True)\ntime.sleep(600)"
+TALKER = """
+import signal
+for _ in range(50):
+    print("line-" + "x" * 200 + "-end", flush=True)
+signal.pause()
+"""
 REFUSING = """
 from pathlib import Path
 import os

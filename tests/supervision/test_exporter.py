@@ -1,0 +1,144 @@
+"""The exporter answers whatever state the others are in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from appliance.errors import BadSetting, EngineGone, PortTaken
+from appliance.settings import Exporter as ExporterSettings
+from appliance.settings import Paths, Settings
+from appliance.supervision import exporter, run_folder
+from appliance.supervision.exporter import Exporter
+from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, SLEEPER, Appliance, until
+
+OF_KOKORO = b"# TYPE voice_kokoro_phrases counter\nvoice_kokoro_phrases_total 4.0\n"
+
+
+@dataclass(frozen=True)
+class Report:
+    ready: bool
+    metrics: bytes
+
+
+async def only_kokoro(path: Path, timeout_seconds: float) -> Report:
+    """The gateway hangs, kokoro answers, ultravox has gone."""
+    if path.name == "gateway.sock":
+        await asyncio.Event().wait()
+    if path.name == "kokoro.sock":
+        return Report(True, OF_KOKORO)
+    raise EngineGone(engine="ultravox")
+
+
+def sample(page: bytes, name: str, **labels: str) -> float | None:
+    for family in text_string_to_metric_families(page.decode()):
+        for found in family.samples:
+            if found.name == name and found.labels == labels:
+                return found.value
+    return None
+
+
+def settings_in(run: Path) -> Settings:
+    return Settings(paths=Paths(run=run), exporter=ExporterSettings(timeout_seconds=0.3))
+
+
+async def test_it_answers_while_the_gateway_hangs_and_an_engine_is_gone(tmp_path: Path) -> None:
+    page = await Exporter(settings_in(tmp_path), only_kokoro).page()
+    assert sample(page, "voice_kokoro_phrases_total") == 4
+    errors = {
+        source: sample(page, "voice_exporter_scrape_errors_total", source=source)
+        for source in ("gateway", "ultravox", "kokoro", "supervisord")
+    }
+    assert errors == {"gateway": 1, "ultravox": 1, "kokoro": 0, "supervisord": 1}
+    assert sample(page, "voice_process_ready", process="kokoro") == 1
+    assert sample(page, "voice_process_ready", process="gateway") == 0
+
+
+async def test_a_part_that_prometheus_would_refuse_is_left_out_and_counted(tmp_path: Path) -> None:
+    async def ask(path: Path, timeout_seconds: float) -> Report:
+        return Report(True, OF_KOKORO if path.name != "gateway.sock" else b"voice_ready yes\n")
+
+    page = await Exporter(settings_in(tmp_path), ask).page()
+    assert sample(page, "voice_kokoro_phrases_total") == 4
+    for source in ("gateway", "kokoro"):  # broken; and a family which ultravox has just shown
+        assert sample(page, "voice_exporter_scrape_errors_total", source=source) == 1
+    assert sample(page, "voice_exporter_scrape_errors_total", source="ultravox") == 0
+
+
+async def test_restarts_and_processes_come_from_supervision(tmp_path: Path) -> None:
+    appliance = Appliance(tmp_path, {"kokoro": SLEEPER})
+    try:
+        first = appliance.running("kokoro")
+        os.kill(first.pid, signal.SIGKILL)
+        until(lambda: run_folder.read_restarts(appliance.run).get("kokoro") == 1)
+        appliance.running("kokoro")
+        page = await Exporter(settings_in(appliance.run), only_kokoro).page()
+    finally:
+        appliance.stop()
+    assert sample(page, "voice_process_restarts_total", process="kokoro") == 1
+    assert sample(page, "voice_process_up", process="kokoro") == 1
+    assert sample(page, "voice_process_up", process="gateway") == 0
+    memory = sample(page, "voice_process_resident_memory_bytes", process="kokoro")
+    assert memory is not None and memory > 1_000_000
+    assert sample(page, "voice_exporter_scrape_errors_total", source="supervisord") == 0
+
+
+def test_the_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "VOICE_PATHS_RUN": str(tmp_path),
+        "VOICE_EXPORTER_PORT": str(port),
+        "VOICE_EXPORTER_TIMEOUT_SECONDS": "0.3",
+    }
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "gateway.sock"))
+        silent.listen()
+        process = subprocess.Popen([sys.executable, "-m", "appliance", "exporter"], env=environ)
+        try:
+            assert until(lambda: get(port, "/healthz")) == b"ok\n"
+            page = get(port, "/metrics")
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_SECONDS)
+    assert sample(page, "voice_exporter_scrape_errors_total", source="gateway") == 1
+    assert sample(page, "voice_process_ready", process="exporter") == 1
+
+
+def get(port: int, path: str) -> bytes:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+            content: bytes = answer.read()
+            return content
+    except (ConnectionError, urllib.error.URLError):
+        return b""
+
+
+def test_a_taken_port_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        given = replace(Settings(), exporter=ExporterSettings(port=port))
+        with pytest.raises(PortTaken, match=str(port)):
+            exporter.serve(given)
+
+
+def test_an_address_this_machine_does_not_have_is_a_bad_setting() -> None:
+    given = replace(Settings(), exporter=ExporterSettings(host="192.0.2.1"))
+    with pytest.raises(BadSetting, match=r"exporter\.host"):
+        exporter.serve(given)

@@ -1,0 +1,55 @@
+"""The files processes leave for each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import AlreadyRunning, BadSetting, MissingWeights, PortTaken
+from appliance.supervision import run_folder
+
+
+def test_only_one_boot_holds_a_folder(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with run_folder.claim(run), pytest.raises(AlreadyRunning, match="run"):
+        run_folder.claim(run)
+    run_folder.claim(run).close()
+
+
+def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
+    run_folder.write_failure(tmp_path, "kokoro", MissingWeights(path="model"))
+    run_folder.write_reason(tmp_path, MissingWeights(path="model"))
+    run_folder.write_restarts(tmp_path, {"kokoro": 7})
+    run_folder.claim(tmp_path).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["boot.lock"]
+
+
+def test_a_folder_too_deep_for_a_socket_is_refused_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="too long for a unix socket"):
+        run_folder.claim(tmp_path / ("deep" * 30))
+
+
+def test_a_folder_that_cannot_be_made_is_a_bad_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadSetting, match=r"paths\.run"):
+        run_folder.claim(tmp_path / "file" / "run")
+
+
+def test_an_error_crosses_from_one_process_to_another(tmp_path: Path) -> None:
+    run_folder.write_failure(tmp_path, "gateway", PortTaken(host="127.0.0.1", port=8765))
+    error = run_folder.read_failure(tmp_path, "gateway")
+    assert isinstance(error, PortTaken)
+    assert str(error) == "127.0.0.1:8765 is already in use."
+    assert run_folder.read_failure(tmp_path, "kokoro") is None
+
+
+def test_restarts_are_read_as_written(tmp_path: Path) -> None:
+    assert run_folder.read_restarts(tmp_path) == {}
+    run_folder.write_restarts(tmp_path, {"gateway": 0, "kokoro": 2})
+    assert run_folder.read_restarts(tmp_path) == {"gateway": 0, "kokoro": 2}
+
+
+def test_without_a_run_folder_a_failure_is_not_written(tmp_path: Path) -> None:
+    run_folder.write_failure(tmp_path / "none", "kokoro", MissingWeights(path="model"))
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,119 @@
+"""The gateway's metrics: well-named, complete from the start, bounded."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from appliance import journal
+from appliance.errors import EngineFailed, Refused, SessionEnded, catalogue
+from appliance.meters import GatewayMeters, render
+
+PROMISED = {
+    "voice_build_info": {"version", "profile"},
+    "voice_ready": set(),
+    "voice_sessions_active": set(),
+    "voice_sessions_total": {"outcome"},
+    "voice_sessions_rejected_total": {"reason"},
+    "voice_session_duration_seconds_bucket": {"le"},
+    "voice_turns_total": {"outcome"},
+    "voice_turn_ends_total": {"by"},
+    "voice_turn_response_latency_seconds_bucket": {"le"},
+    "voice_stage_latency_seconds_bucket": {"stage", "le"},
+    "voice_barge_in_stop_seconds_bucket": {"le"},
+    "voice_audio_bytes_total": {"direction"},
+    "voice_engine_failures_total": {"engine", "reason"},
+    "voice_event_loop_lag_seconds_bucket": {"le"},
+    "voice_log_events_total": {"level"},
+}
+
+
+@pytest.fixture
+def gateway() -> GatewayMeters:
+    return GatewayMeters("cpu")
+
+
+def families(gateway: GatewayMeters) -> Iterator[Metric]:
+    return iter(text_string_to_metric_families(render(gateway.registry).decode()))
+
+
+def label_sets(gateway: GatewayMeters, name: str) -> set[tuple[str, ...]]:
+    return {
+        tuple(value for label, value in sample.labels.items() if label != "le")
+        for family in families(gateway)
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def test_every_promised_metric_is_there_with_its_labels(gateway: GatewayMeters) -> None:
+    labels = {
+        sample.name: set(sample.labels)
+        for family in families(gateway)
+        for sample in family.samples
+        if not sample.name.endswith(("_sum", "_count"))
+    }
+    assert labels == PROMISED
+
+
+def test_names_pass_the_rules_of_promtool_check_metrics(gateway: GatewayMeters) -> None:
+    for family in families(gateway):
+        assert re.fullmatch(r"voice(_[a-z]+)+", family.name)
+        assert family.documentation.endswith(".")
+        assert not re.search(r"_(ms|milliseconds|kb|mb|sec|secs|minutes|percent)(_|$)", family.name)
+        for sample in family.samples:
+            assert sample.name.endswith("_total") == (family.type == "counter")
+            assert not sample.name.endswith("_created")
+
+
+def test_every_label_set_is_there_before_anything_happened(gateway: GatewayMeters) -> None:
+    by_reason = {
+        kind: {r for r, error in catalogue().items() if issubclass(error, kind)}
+        for kind in (Refused, SessionEnded, EngineFailed)
+    }
+    expected = {
+        "voice_sessions_total": by_reason[SessionEnded] | {"left"},
+        "voice_sessions_rejected_total": by_reason[Refused],
+        "voice_turns_total": {"answered", "interrupted", "nothing_heard", "failed", "too_short"},
+        "voice_turn_ends_total": {"smart_turn", "fallback", "timeout"},
+        "voice_stage_latency_seconds_count": {
+            "end_of_turn",
+            "hearing",
+            "first_token",
+            "first_phrase",
+            "synthesis",
+            "transport",
+        },
+        "voice_audio_bytes_total": {"in", "out"},
+        "voice_log_events_total": set(journal.LEVELS),
+    }
+    for name, values in expected.items():
+        assert label_sets(gateway, name) == {(value,) for value in values}, name
+    both = itertools.product(("ultravox", "kokoro"), by_reason[EngineFailed])
+    assert label_sets(gateway, "voice_engine_failures_total") == set(both)
+
+
+def test_everything_but_the_build_starts_at_zero(gateway: GatewayMeters) -> None:
+    for family in families(gateway):
+        for sample in family.samples:
+            assert sample.value == (1 if family.name == "voice_build_info" else 0), sample
+
+
+def test_the_headline_has_buckets_around_its_targets(gateway: GatewayMeters) -> None:
+    gateway.turn_response_latency_seconds.observe(2.45)
+    value = gateway.registry.get_sample_value
+    name = "voice_turn_response_latency_seconds_bucket"
+    assert value(name, {"le": "2.0"}) == 0
+    assert value(name, {"le": "2.5"}) == 1
+    assert value(name, {"le": "4.0"}) == 1
+
+
+def test_two_gateways_in_one_process_do_not_share_numbers() -> None:
+    first, second = GatewayMeters("cpu"), GatewayMeters("gpu")
+    first.sessions_active.set(3)
+    assert second.registry.get_sample_value("voice_sessions_active") == 0
