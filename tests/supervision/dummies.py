@@ -92,7 +92,7 @@ except ApplianceError as error:
 _Value = TypeVar("_Value")
 
 
-def until(what: Callable[[], _Value]) -> _Value:
+def until(what: Callable[[], _Value | None]) -> _Value:
     """The first true value; gives up, saying so, after a long while."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:

@@ -130,7 +130,7 @@ def test_output_may_be_a_socket_as_systemd_gives_it(start: Start, tmp_path: Path
     appliance.stop()
     command = [sys.executable, "-c", dummies.BOOT, str(tmp_path / "dummies.conf")]
     with here, there:
-        boot = subprocess.Popen(command, env=appliance.environ, stdout=there, stderr=there)
+        boot = subprocess.Popen(command, env=appliance.environ, stdout=there.fileno())
         here.settimeout(dummies.PATIENCE_SECONDS)
         heard = b""
         while b"up\n" not in heard:
