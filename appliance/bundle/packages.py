@@ -183,7 +183,7 @@ class _watched:  # noqa: N801 - reads as a verb where it is used
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        self._progress.done(self._bytes())
+        self._progress.done(min(self._bytes(), self._total_bytes))
 
     def _watch(self) -> None:
         while not self._over.wait(_POLL_SECONDS):

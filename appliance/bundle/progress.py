@@ -8,6 +8,7 @@ from typing import TextIO
 
 _BAR_WIDTH = 28
 _LOG_EVERY_SECONDS = 10.0
+_REWRITE_EVERY_SECONDS = 0.1
 
 
 def megabytes(size_bytes: float) -> str:
@@ -27,12 +28,15 @@ class Progress:
         self._shown = self._began
 
     def at(self, done_bytes: int) -> None:
+        every = _REWRITE_EVERY_SECONDS if self._live else _LOG_EVERY_SECONDS
+        if time.monotonic() - self._shown < every:
+            return
+        self._shown = time.monotonic()
         share = min(done_bytes / self._total, 1.0)
         if self._live:
             bar = ("#" * int(share * _BAR_WIDTH)).ljust(_BAR_WIDTH, ".")
             self._out.write(f"\r  {self._what}  [{bar}] {self._state(done_bytes)}  \x1b[K")
-        elif time.monotonic() - self._shown >= _LOG_EVERY_SECONDS:
-            self._shown = time.monotonic()
+        else:
             self._out.write(f"  {self._what}  {share:4.0%}  {self._state(done_bytes)}\n")
         self._out.flush()
 
