@@ -16,6 +16,7 @@ names of the fields, from the source.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -45,7 +46,7 @@ def _names(text: str) -> frozenset[str]:
 TEXT_FIELDS = _names("""
     time level process event session turn request utterance phrase
     engine stage program place reason outcome by state waiting_for direction signal source
-    error caused_by trace setting family
+    error errno module caused_by trace setting family
     path socket host version profile model voice language backend device sha256
 """)
 NUMBER_FIELDS = _names("""
@@ -204,6 +205,10 @@ def describe(error: BaseException) -> dict[str, object]:
     if isinstance(error, ApplianceError):
         fields |= {"reason": error.reason}
         fields |= {"what": _CatalogueText(error), "advice": _CatalogueText(error.advice)}
+    if isinstance(error, OSError) and error.errno:
+        fields["errno"] = errno.errorcode.get(error.errno, str(error.errno))
+    if isinstance(error, ImportError) and error.name:
+        fields["module"] = error.name
     causes: list[str] = []
     inner = _behind(error)
     while inner is not None and len(causes) < 5:

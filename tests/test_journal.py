@@ -148,6 +148,18 @@ def test_an_exception_is_type_and_place_without_its_words() -> None:
     assert "test_journal.py:" in line["trace"][-1]
 
 
+def test_what_the_system_refused_and_which_module_is_missing_are_told() -> None:
+    log = Log()
+    for failing in (lambda: Path(f"/{CANARY}").read_text(), lambda: __import__("no_such_module")):
+        try:
+            failing()
+        except (OSError, ImportError):
+            journal.get().exception("turn failed")
+    assert CANARY not in log.text()
+    assert log.lines()[0]["errno"] == "ENOENT"
+    assert log.lines()[1]["module"] == "no_such_module"
+
+
 def test_an_exception_group_tells_what_is_inside() -> None:
     log = Log()
     try:
