@@ -52,9 +52,9 @@ class Conversation:
         """Why the call ended before its time."""
 
     async def __aenter__(self) -> Conversation:
-        jobs: list[Coroutine[Any, Any, None]] = [self._listen(), self._play()]
+        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self._listen, self._play]
         if self._source is not None:
-            jobs.append(self._source.run())
+            jobs.append(self._source.run)
         self._tasks = [asyncio.create_task(self._guarded(job)) for job in jobs]
         return self
 
@@ -107,9 +107,9 @@ class Conversation:
                     self._keep(self._turns.close(now, "no_answer"))
         return self._done[number]
 
-    async def _guarded(self, job: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await job
+            await job()
         except BrokeOff as problem:
             self.failure = self.failure or problem
         except Exception as defect:  # ours; told to whoever waits now, and raised at the end

@@ -1,0 +1,90 @@
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from client.audio import Microphone, Speaker, find_device, level_dbfs, load_sounddevice
+from client.errors import UsageError
+from tests.fakes import FakeSound, tone
+
+
+def test_the_level_of_a_full_scale_sine_is_3_db_below_full_scale():
+    full = (32767 * np.sin(np.arange(16_000) / 10)).astype("<i2").tobytes()
+    assert level_dbfs(full) == pytest.approx(-3.01, abs=0.05)
+    assert level_dbfs(bytes(320)) == level_dbfs(b"") == -90
+    assert level_dbfs(b"\x01\x00" * 160) == pytest.approx(-90, abs=0.5)
+
+
+def test_a_device_is_chosen_by_number_name_or_part_of_the_name():
+    sound = FakeSound()
+    assert find_device(sound, None, "output") is None
+    assert find_device(sound, "2", "output") == 2
+    assert find_device(sound, "Headphones", "output") == 2
+    assert find_device(sound, "speak", "output") == 1
+
+
+@pytest.mark.parametrize("wanted", ["0", "desk mic", "7", "Trumpet", "e"])
+def test_a_device_that_does_not_fit_or_is_not_the_only_one_is_refused(wanted):
+    with pytest.raises(UsageError, match="client devices"):
+        find_device(FakeSound(), wanted, "output")
+
+
+def test_a_machine_without_a_microphone_is_told_so():
+    sound = FakeSound()
+    del sound.devices[0]
+    with pytest.raises(UsageError, match="no sound input"):
+        find_device(sound, None, "input")
+
+
+def test_without_portaudio_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(UsageError, match="libportaudio2"):
+        load_sounddevice()
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_the_microphone_gives_40_ms_frames_at_16_khz_whatever_the_device_does(rate):
+    sound = FakeSound(rates=(rate,))
+    frames = []
+    Microphone(sound, None, frames.append)
+    (stream,) = sound.streams
+    assert stream.samplerate == rate
+    said = tone(1.0, rate)
+    for start in range(0, len(said), 2 * 1111):
+        stream.callback(said[start : start + 2 * 1111], 1111, None, None)
+    assert {len(frame) for frame in frames} == {1280}
+    assert 23 <= len(frames) <= 25
+    heard = np.frombuffer(b"".join(frames), "<i2").astype(float)
+    assert np.argmax(np.abs(np.fft.rfft(heard))) * 16_000 / heard.size == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize("rate", [24_000, 48_000])
+def test_the_speaker_plays_what_it_is_given_and_stops_at_once(rate):
+    sound = FakeSound(rates=(rate,))
+    speaker = Speaker(sound, "Headphones", 0.0, clock=lambda: 7.0)
+    (stream,) = sound.streams
+    assert (stream.samplerate, stream.device) == (rate, 2)
+    speaker.push(tone(1.0), 7.0)
+    out = bytearray(2 * rate // 10)
+    when = SimpleNamespace(currentTime=1.0, outputBufferDacTime=1.25)
+    stream.callback(memoryview(out), rate // 10, when, None)
+    assert level_dbfs(bytes(out)) == pytest.approx(-15.2, abs=0.5)
+    assert speaker.first_audible_at == pytest.approx(7.25, abs=0.01)
+    assert not speaker.drained
+    speaker.flush(7.5)
+    stream.callback(memoryview(out), rate // 10, when, None)
+    assert speaker.drained
+    assert out == bytes(len(out))
+    heard = speaker.take()
+    assert heard.seconds == pytest.approx(0.1)
+    assert heard.rate == rate
+
+
+def test_a_device_that_cannot_be_opened_is_a_clear_error():
+    sound = FakeSound()
+    sound.broken = True
+    with pytest.raises(UsageError, match="Device unavailable"):
+        Microphone(sound, None, print)
+    with pytest.raises(UsageError, match="Device unavailable"):
+        Speaker(sound, None, 0.08)

@@ -1,0 +1,116 @@
+"""Through the real program in a process of its own."""
+
+import json
+
+import numpy as np
+import pytest
+
+from client.wav import read_wav
+from tests.fakes import FakeGateway, tone
+
+
+async def test_two_files_are_two_turns_of_one_conversation(program, questions, tmp_path):
+    async with FakeGateway(token="secret") as gateway:
+        got = await program(
+            *("say", *questions, "--out", tmp_path / "replies", "--json"),
+            VOICE_CLIENT_URL=gateway.url,
+            VOICE_CLIENT_TOKEN="secret",
+        )
+    assert (got.code, got.err) == (0, "")
+    first, second = map(json.loads, got.out.splitlines())
+    assert len(gateway.callers) == 1
+    assert [first["turn"], second["turn"]] == [1, 2]
+    assert [first["user_text"], second["user_text"]] == ["Question 1.", "Question 2."]
+    assert [first["reply_text"], second["reply_text"]] == ["Answer 1.", "Answer 2."]
+    assert first["stages"] == {"llm": 0.01, "tts": 0.02}
+    assert not first["interrupted"]
+    for turn in (first, second):
+        assert turn["voice_to_voice_seconds"] >= 0.2
+        pcm = read_wav(turn["reply_wav"] and tmp_path / turn["reply_wav"], 24_000)
+        assert len(pcm) / 48_000 == pytest.approx(turn["reply_seconds"], abs=0.001)
+        assert np.frombuffer(pcm, "<i2").any()
+
+
+async def test_barging_in_cuts_the_written_reply(program, questions, tmp_path):
+    async def bot(caller, text):
+        await caller.speak("A long story.", 8.0 if text == "Question 1." else 0.3, text)
+
+    async with FakeGateway(bot) as gateway:
+        got = await program(
+            *("say", *questions, "--out", tmp_path, "--json", "--barge-in", "0.5"),
+            VOICE_CLIENT_URL=gateway.url,
+        )
+    assert (got.code, got.err) == (0, "")
+    first, second = map(json.loads, got.out.splitlines())
+    assert (first["interrupted"], second["interrupted"]) == (True, False)
+    # 0.5 s, then 0.2 s of silence in the file, then the first loud frame
+    assert 0.5 < first["reply_seconds"] < 6.0
+    assert len(read_wav(tmp_path / first["reply_wav"], 24_000)) / 48_000 < 6.0
+    assert second["reply_text"] == "A long story."
+
+
+async def test_without_json_a_person_can_read_it(program, questions):
+    async with FakeGateway() as gateway:
+        got = await program("say", questions[0], "--url", gateway.url)
+    assert got.code == 0
+    assert "you  Question 1." in got.out
+    assert "voice to voice" in got.out
+
+
+async def test_a_server_that_dies_mid_turn_is_exit_5_and_what_was_heard_is_kept(
+    program, questions, tmp_path
+):
+    async def bot(caller, _text):
+        await caller.message("bot-started-speaking")
+        await caller.audio(tone(0.5))
+        caller.die()
+
+    async with FakeGateway(bot) as gateway:
+        got = await program(
+            "say", *questions, "--json", "--out", tmp_path, VOICE_CLIENT_URL=gateway.url
+        )
+    assert got.code == 5
+    assert got.err == "voice-client: the call broke off: the connection was lost\n"
+    (turn,) = map(json.loads, got.out.splitlines())
+    assert (turn["outcome"], turn["user_text"]) == ("broke_off", "Question 1.")
+    assert 0.1 < turn["reply_seconds"] <= 1.0
+
+
+async def test_a_close_code_is_told_with_its_reason(program, questions):
+    async def bot(caller, _text):
+        await caller.close(1013, "the engines are overloaded")
+
+    async with FakeGateway(bot) as gateway:
+        got = await program("say", *questions, VOICE_CLIENT_URL=gateway.url)
+    assert got.code == 5
+    assert "the engines are overloaded (1013)" in got.err
+    assert "Traceback" not in got.err
+
+
+async def test_no_answer_is_exit_6_after_all_files(program, questions):
+    async def bot(caller, text):
+        if text == "Question 1.":
+            await caller.tell_turn(outcome="nothing_heard")
+        else:
+            await caller.reply(text)
+
+    async with FakeGateway(bot) as gateway:
+        got = await program("say", *questions, "--json", VOICE_CLIENT_URL=gateway.url)
+    assert got.code == 6
+    assert got.err == "voice-client: no answer to first.wav\n"
+    outcomes = [json.loads(line)["outcome"] for line in got.out.splitlines()]
+    assert outcomes == ["nothing_heard", "answered"]
+
+
+async def test_a_file_that_is_no_wav_is_told_before_a_call_is_made(program, tmp_path):
+    (tmp_path / "song.mp3").write_bytes(b"ID3")
+    async with FakeGateway() as gateway:
+        for arguments in (
+            [tmp_path / "song.mp3"],
+            [tmp_path / "none.wav"],
+            [tmp_path / "none.wav", "--barge-in", "-1"],
+        ):
+            got = await program("say", *arguments, VOICE_CLIENT_URL=gateway.url)
+            assert got.code == 2
+            assert got.err.count("\n") == 1
+    assert gateway.attempts == 0

@@ -1,0 +1,139 @@
+import asyncio
+import io
+
+import pytest
+
+from client.config import Config
+from client.errors import Refused, UsageError
+from client.talk import Talk
+from tests.fakes import FakeGateway, FakeSound, tone
+
+SPEECH = tone(0.4, 16_000)
+
+
+async def until(condition, seconds=15.0):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def talk_to(gateway, sound, out, half_duplex=False):
+    return Talk(Config(gateway.url), sound, None, None, half_duplex, out)
+
+
+async def test_a_spoken_question_is_answered_over_the_speaker_and_shown():
+    sound, out = FakeSound(), io.StringIO()
+    async with FakeGateway() as gateway:
+        talk = talk_to(gateway, sound, out)
+        running = asyncio.create_task(talk.run())
+        await until(lambda: gateway.callers and gateway.callers[0].heard)
+        sound.said += SPEECH
+        await until(lambda: "Answer 1." in out.getvalue())
+        talk.stop()
+        await running
+        await asyncio.wait_for(gateway.left.wait(), 5)
+    assert "you  Question 1.\nbot  Answer 1.\n" in out.getvalue()
+    assert tone(0.04)[200:400] in bytes(sound.played)
+    assert all(stream.closed for stream in sound.streams)
+
+
+async def test_the_latency_of_the_last_answer_comes_from_the_microphone():
+    sound = FakeSound()
+    async with FakeGateway() as gateway:
+        talk = talk_to(gateway, sound, io.StringIO())
+        running = asyncio.create_task(talk.run())
+        await until(lambda: gateway.callers and gateway.callers[0].heard)
+        sound.said += SPEECH
+        await until(lambda: talk._view.latency_seconds is not None)
+        assert talk._view.latency_seconds >= 0.15
+        talk.stop()
+        await running
+
+
+async def test_speaking_into_the_reply_silences_the_speaker():
+    async def bot(caller, text):
+        await caller.speak("A long story.", 30.0, text)
+
+    sound, out = FakeSound(), io.StringIO()
+    async with FakeGateway(bot) as gateway:
+        talk = talk_to(gateway, sound, out)
+        running = asyncio.create_task(talk.run())
+        await until(lambda: gateway.callers and gateway.callers[0].heard)
+        sound.said += SPEECH
+        await until(lambda: any(sound.played))
+        sound.said += SPEECH
+        await until(lambda: "bot  A long story. -" in out.getvalue())
+        talk.stop()
+        await running
+
+
+async def test_with_half_duplex_the_microphone_is_silent_while_the_bot_speaks():
+    async def bot(caller, text):
+        await caller.speak("A story.", 1.5, text)
+
+    sound, out = FakeSound(), io.StringIO()
+    async with FakeGateway(bot) as gateway:
+        talk = talk_to(gateway, sound, out, half_duplex=True)
+        running = asyncio.create_task(talk.run())
+        await until(lambda: gateway.callers and gateway.callers[0].heard)
+        sound.said += SPEECH
+        await until(lambda: any(sound.played))
+        sound.said += SPEECH  # the bot's own voice out of the loudspeaker
+        await until(lambda: "bot  A story." in out.getvalue())
+        talk.stop()
+        await running
+    assert "A story. -" not in out.getvalue()
+    assert "Question 2." not in out.getvalue()
+
+
+async def test_a_restarting_appliance_is_called_again(monkeypatch):
+    monkeypatch.setattr("client.backoff.FIRST_SECONDS", 0.01)
+
+    async def bot(caller, text):
+        if len(caller._gateway.callers) == 1:
+            await caller.close(1012, "restarting")
+        else:
+            await caller.speak("Back again.", 0.2, text)
+
+    sound, out = FakeSound(), io.StringIO()
+    async with FakeGateway(bot) as gateway:
+        talk = talk_to(gateway, sound, out)
+        running = asyncio.create_task(talk.run())
+        await until(lambda: gateway.callers and gateway.callers[0].heard)
+        gateway.refusals = [(503, {"Retry-After": "0"}, b'{"message": "Still starting."}')]
+        sound.said += SPEECH
+        await until(lambda: len(gateway.callers) == 2 and gateway.callers[1].heard)
+        sound.said += SPEECH
+        await until(lambda: "Back again." in out.getvalue())
+        talk.stop()
+        await running
+    assert "restarting" in out.getvalue()
+    assert "Still starting." in out.getvalue()
+
+
+async def test_a_wrong_token_ends_it():
+    sound = FakeSound()
+    async with FakeGateway(token="secret") as gateway:
+        with pytest.raises(Refused, match="token"):
+            await talk_to(gateway, sound, io.StringIO()).run()
+    assert all(stream.closed for stream in sound.streams)
+
+
+async def test_ctrl_c_while_nothing_answers_ends_it_cleanly():
+    async with FakeGateway() as gateway:
+        pass
+    out = io.StringIO()
+    talk = talk_to(gateway, FakeSound(), out)
+    running = asyncio.create_task(talk.run())
+    await until(lambda: "nothing listens" in out.getvalue())
+    talk.stop()
+    await asyncio.wait_for(running, 5)
+
+
+async def test_a_missing_microphone_is_told_before_any_call_is_made():
+    sound = FakeSound()
+    del sound.devices[0]
+    async with FakeGateway() as gateway:
+        with pytest.raises(UsageError, match="no sound input"):
+            talk_to(gateway, sound, io.StringIO())
+    assert gateway.attempts == 0
