@@ -195,7 +195,9 @@ def meaning(section: str, name: str) -> str:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
-    known = {f"{section}_{name}".upper(): f"{section}.{name}" for section, name, _ in walk(Settings())}
+    known = {
+        f"{section}_{name}".upper(): f"{section}.{name}" for section, name, _ in walk(Settings())
+    }
     known["PROFILE"] = "profile"
     found: dict[str, object] = {}
     for key, value in environ.items():
@@ -236,6 +238,8 @@ def _convert(name: str, value: object, kind: type) -> object:
 
 
 def _did_you_mean(name: str) -> str:
-    known = [f"{PREFIX}{section}_{field_name}".upper() for section, field_name, _ in walk(Settings())]
+    known = [
+        f"{PREFIX}{section}_{field_name}".upper() for section, field_name, _ in walk(Settings())
+    ]
     close = difflib.get_close_matches(name.upper(), known, n=1)
     return f"; did you mean {close[0]}?" if close else ""
