@@ -322,10 +322,11 @@ def calls_of_the_journal() -> Iterator[tuple[str, ast.Call]]:
 
 
 def test_every_call_in_the_source_uses_listed_fields_only() -> None:
+    by_hand = journal.FIELDS - journal.CATALOGUE_FIELDS  # those come with exc_info
     for place, call in calls_of_the_journal():
         for keyword in call.keywords:
-            allowed = keyword.arg in journal.FIELDS | {"exc_info", None}
-            assert allowed, f"{place}: {keyword.arg} is not in appliance/journal.py"
+            allowed = keyword.arg in by_hand | {"exc_info", None}
+            assert allowed, f"{place}: {keyword.arg} would be dropped; see appliance/journal.py"
 
 
 def test_every_event_in_the_source_is_a_fixed_name() -> None:

@@ -30,7 +30,7 @@ from appliance.supervision.supervisor_client import SupervisorClient
 
 SOURCES = ("gateway", "ultravox", "kokoro")  # each has SOURCE.sock in the run folder
 SUPERVISOR = "supervisord"
-MAX_SCRAPES = 8  # at the same time; more get 503
+MAX_CONNECTIONS = 32  # at the same time, idle ones included; more get 503
 log = journal.get()
 
 
@@ -57,8 +57,8 @@ def serve(given: Settings) -> None:
         access_log=False,
         lifespan="off",
         ws="none",
-        limit_concurrency=MAX_SCRAPES,
-        timeout_keep_alive=30,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=5,
         server_header=False,
     )
     log.info("exporter listens", host=given.exporter.host, port=given.exporter.port)

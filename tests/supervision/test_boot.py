@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.supervision import run_folder
+from appliance.errors import SealBroken
+from appliance.settings import Paths, Settings
+from appliance.supervision import boot, run_folder
 from tests.supervision import dummies
 from tests.supervision.dummies import Appliance, until
 
@@ -95,6 +97,12 @@ def test_a_broken_seal_starts_nothing(start: Start) -> None:
     assert not (appliance.run / "supervisor.sock").exists()
 
 
+def test_an_installation_without_its_weights_breaks_the_real_seal(tmp_path: Path) -> None:
+    paths = Paths(weights=tmp_path, lock=dummies.ROOT / "image-manifest.lock")
+    with pytest.raises(SealBroken, match="missing"):
+        boot.verify_seal(Settings(paths=paths))
+
+
 def test_a_second_appliance_in_the_same_folder_is_refused(start: Start) -> None:
     first = start({"gateway": dummies.SLEEPER})
     pid = first.running("gateway").pid
@@ -130,13 +138,13 @@ def test_output_may_be_a_socket_as_systemd_gives_it(start: Start, tmp_path: Path
     appliance.stop()
     command = [sys.executable, "-c", dummies.BOOT, str(tmp_path / "dummies.conf")]
     with here, there:
-        boot = subprocess.Popen(command, env=appliance.environ, stdout=there.fileno())
+        again = subprocess.Popen(command, env=appliance.environ, stdout=there.fileno())
         here.settimeout(dummies.PATIENCE_SECONDS)
         heard = b""
         while b"up\n" not in heard:
             heard += here.recv(4096)
-        boot.terminate()
-        assert boot.wait(dummies.PATIENCE_SECONDS) == 0
+        again.terminate()
+        assert again.wait(dummies.PATIENCE_SECONDS) == 0
 
 
 def test_the_control_socket_is_for_the_owner_only(start: Start) -> None:
