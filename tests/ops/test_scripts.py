@@ -108,6 +108,17 @@ def test_a_second_set_up_installs_nothing_until_a_lock_changes(copy: Path) -> No
     assert "all here" not in run(copy / "ops/setup", **environ).stdout
 
 
+def test_a_missing_system_library_is_told_with_its_command_and_set_up_goes_on(copy: Path) -> None:
+    python = pretend_python(copy / "bin", "3.11")
+    python.write_text(python.read_text().replace("exit 1", "exit 0"), encoding="utf-8")
+    path = _without_apt(copy)
+    (copy / "tools/espeak-ng").unlink(missing_ok=True)
+    done = run(copy / "ops/setup", PYTHON=str(python), PATH=path)
+    assert done.returncode == 0
+    assert "apt-get install espeak-ng" in done.stderr
+    assert "Ready after" in done.stdout
+
+
 def _without_apt(copy: Path) -> str:
     """A PATH on which apt-get is not, so that no test installs anything on this machine."""
     tools = copy / "tools"
