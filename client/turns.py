@@ -117,6 +117,7 @@ class Turns:
         self._count = 0
         self._voice: tuple[float, float] | None = None  # first and last time the user was loud
         self._user_speaking = False
+        self._void = False  # interrupted: what still comes of the old reply's text is not heard
         self._server_tells = False
         self._knows_user_input = False
 
@@ -219,6 +220,7 @@ class Turns:
         return quiet >= self._settle_seconds * (2 if self._server_tells else 1)
 
     def _bot_audio(self, pcm: bytes, now: float) -> None:
+        self._void = False
         self._player.push(pcm, now)
         turn = self._replying(now)
         turn.has_audio, turn.interrupted = True, False
@@ -236,15 +238,18 @@ class Turns:
         return turn
 
     def _interrupted(self, now: float) -> None:
+        """Pipecat's frame comes first, then user-started-speaking, then bot-interrupted."""
         was_playing = not self._player.drained
         self._player.flush(now)
+        self._void = True
         turn = self._front()
         if turn is None or not turn.answered:
             return
         turn.changed_at = now
         turn.interrupted = was_playing or turn.bot_speaking or turn.generating
         self._account(turn)
-        if any(other.cut_at is None for other in self._open if other is not turn):
+        has_next = any(other.cut_at is None for other in self._open if other is not turn)
+        if has_next or self._follow_server:
             turn.cut_at = now
         else:  # the user went on after a pause that the server took for the end
             turn.begin_reply_again()
@@ -261,13 +266,16 @@ class Turns:
             case "user-input" | "user-transcription":
                 self._user_text(message, now)
             case "bot-interrupted":
-                self._interrupted(now)
+                if not self._void:
+                    self._interrupted(now)
             case "bot-llm-started" | "bot-llm-stopped":
+                self._void &= message.type == "bot-llm-stopped"
                 if turn := self._front():
                     turn.generating = message.type == "bot-llm-started"
                     turn.changed_at = now
             case "bot-llm-text":
-                self._replying(now).generated += message.text()
+                if not self._void:
+                    self._replying(now).generated += message.text()
             case "bot-tts-text" | "bot-output" | "bot-transcription":
                 self._bot_text(message, now)
             case "bot-started-speaking" | "bot-stopped-speaking":
@@ -293,7 +301,7 @@ class Turns:
         """Sentences as they are spoken: `bot-tts-text`; the others only stand in for it."""
         turn = self._front()
         text = message.text().strip()
-        if turn is None or not text:
+        if turn is None or not text or self._void:
             return
         turn.changed_at = now
         if message.type == "bot-tts-text":

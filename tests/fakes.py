@@ -325,13 +325,13 @@ class FakeCaller:
 
     async def _interrupt(self) -> None:
         """A turn of the user begins. Pipecat announces each as an interruption, barge-in or not."""
-        await self.message("user-started-speaking")
         was_replying = self._reply is not None and not self._reply.done()
         if self._reply is not None:
             self._reply.cancel()
         proto = frames_pb2.Frame()
         proto.interruption.SetInParent()
         await self.raw(proto.SerializeToString())
+        await self.message("user-started-speaking")
         await self.message("bot-interrupted")
         if was_replying:
             await self.tell_turn(interrupted=True, user_text=f"Question {self._turn}.")

@@ -28,9 +28,13 @@ class Scene:
         self.turns.on_frame(Audio(tone(seconds), 24_000), self.now)
 
     def interrupt(self):
-        self.get("user-started-speaking")
+        """In the order of a real Pipecat 1.14 gateway, with a straggler of the old reply."""
         self.turns.on_frame(Interruption(), self.now)
+        self.get("bot-llm-text", text="and so on")
+        self.get("user-started-speaking")
         self.get("bot-interrupted")
+        self.get("bot-tts-text", text="and so on")
+        self.get("bot-stopped-speaking")
 
     def server_turn(self, **fields):
         self.get("server-message", kind="turn", **fields)
