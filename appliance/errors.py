@@ -209,6 +209,20 @@ class MissingWeights(CannotStart):
     advice = "Run `make setup`; in the sealed image this means that the image is incomplete."
 
 
+class UnreadableModel(CannotStart):
+    """The model file {path} cannot be loaded."""
+
+    reason = "unreadable_model"
+    advice = "Run `make setup` again; the file should be a GGUF model of a kind llama.cpp knows."
+
+
+class UnknownLlama(CannotStart):
+    """The llama.cpp in the xllamacpp package is another than we were written for: {what}."""
+
+    reason = "unknown_llama"
+    advice = "Install the xllamacpp of the lock file; for another, compare its structs with ours."
+
+
 class SealBroken(CannotStart):
     """The seal is broken: {what}."""
 

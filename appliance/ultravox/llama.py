@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from appliance.errors import CannotStart, EngineFailed, MissingWeights
+from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
 from appliance.ultravox import llama_library as c
 
 Logits = npt.NDArray[np.float32]
@@ -71,13 +71,6 @@ class Step:
     logits: Logits | None
 
 
-class UnreadableModel(CannotStart):
-    """The model file {path} cannot be loaded."""
-
-    reason = "unreadable_model"
-    advice = "Run `make verify`; the file should be a GGUF model of a kind that llama.cpp knows."
-
-
 class LanguageModel:
     """The model, with `slots` cached conversations of at most `context_tokens` each."""
 
@@ -116,6 +109,8 @@ class LanguageModel:
         """
         if not tokens or len(tokens) > self.context_tokens:
             raise EngineFailed(engine="ultravox")
+        if abort:
+            return None
         slot = self._slot(owner)
         if slot.logits is not None and slot.tokens == tokens:
             return Step(0, 0, slot.logits)
@@ -124,7 +119,7 @@ class LanguageModel:
         self._cut(slot, shared)
         part = list(tokens[shared : shared + BATCH_TOKENS])
         missing = len(tokens) - shared - len(part)
-        if abort or not self._process(slot, part, wants_logits=missing == 0, abort=abort):
+        if not self._process(slot, part, wants_logits=missing == 0, abort=abort):
             return None
         return Step(len(part), missing, slot.logits)
 

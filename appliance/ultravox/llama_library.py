@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+from collections.abc import Mapping
 from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_size_t, c_void_p
 from ctypes import c_uint32 as c_count
 from typing import Any, Final, TypeVar
 
-from appliance.errors import CannotStart
+from appliance.errors import UnknownLlama
 
 T = TypeVar("T", bound=Structure)
 
@@ -150,13 +151,6 @@ _CONTEXT_DEFAULTS = {
 }
 
 
-class UnknownLlama(CannotStart):
-    """The llama.cpp library inside xllamacpp is not the one this program was written for: {what}."""
-
-    reason = "unknown_llama"
-    advice = "Install the xllamacpp version of the lock file; a new one needs its structs checked."
-
-
 def load() -> ctypes.CDLL:
     """The library, with its functions typed and its log silenced. Raises UnknownLlama."""
     package = importlib.util.find_spec("xllamacpp.xllamacpp")
@@ -186,7 +180,7 @@ def context_params(library: ctypes.CDLL) -> ContextParams:
     return _defaults(library.llama_context_default_params, ContextParams, _CONTEXT_DEFAULTS)
 
 
-def _defaults(function: Any, kind: type[T], known: dict[str, object]) -> T:
+def _defaults(function: Any, kind: type[T], known: Mapping[str, object]) -> T:
     function.restype, function.argtypes = Oversized, ()
     found = kind.from_buffer_copy(function())
     for name, value in known.items():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
+import onnxruntime as ort  # type: ignore[import-untyped]
 
 from appliance.errors import MissingWeights
 
@@ -164,7 +164,8 @@ def decode(tokens: Sequence[int], pieces: Sequence[bytes]) -> str:
     """The text of the tokens; special ones (`<unk>`, `<<ST_1>>`) and unknown ids say nothing."""
     known = (pieces[token] for token in tokens if 0 <= token < len(pieces))
     spoken = (p for p in known if not (len(p) > 2 and p.startswith(b"<") and p.endswith(b">")))
-    return b"".join(spoken).decode("utf-8", "replace").replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
+    text = b"".join(spoken).decode("utf-8", "replace")
+    return text.replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
 
 
 def _value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
