@@ -184,7 +184,7 @@ class Gateway:
             parts = client.speak(ONE_MOMENT, kokoro.voice, kokoro.speed, urgent=True)
             pcm = b"".join([part async for part in parts])
         except EngineFailed as problem:
-            log.error("voice unusable", reason=problem.reason, what=str(problem))
+            log.error("voice unusable", exc_info=problem)
             return False
         finally:
             await client.close()

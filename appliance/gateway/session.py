@@ -151,7 +151,7 @@ class Session:
                 audio_out_sample_rate=SPOKEN_RATE,
                 audio_out_end_silence_secs=0,
                 allowed_origins=[],  # admission has looked at the origin
-                serializer=GuardedSerializer(settings.gateway, self.end),
+                serializer=GuardedSerializer(settings.gateway, self.end, self._count_audio),
             ),
         )
         thinker = shared.engine("ultravox")
@@ -258,6 +258,9 @@ class Session:
             self._note(self._turns.heard(text, interrupted))
 
         return on_heard
+
+    def _count_audio(self, direction: str, size_bytes: int) -> None:
+        self._shared.meters.audio_bytes.labels(direction).inc(size_bytes)
 
     def _on_speaking(self) -> None:
         self._mark("sent")

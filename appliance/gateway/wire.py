@@ -20,6 +20,7 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InputTransportMessageFrame,
+    OutputAudioRawFrame,
     OutputTransportMessageFrame,
     OutputTransportMessageUrgentFrame,
 )
@@ -141,17 +142,23 @@ _ALLOWED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 class GuardedSerializer(ProtobufFrameSerializer):
-    """Pipecat's serializer behind the guard; `on_violation` hears what ends the session."""
+    """Pipecat's serializer behind the guard.
+
+    `on_violation` hears what ends the session, `on_audio` the direction, "in" or "out", and the
+    bytes of PCM that pass.
+    """
 
     def __init__(
         self,
         gateway: Gateway,
         on_violation: Callable[[SessionEnded], None],
+        on_audio: Callable[[str, int], None] = lambda _direction, _bytes: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._guard = Guard(gateway)
         self._on_violation = on_violation
+        self._on_audio = on_audio
         self._clock = clock
         self._closed = False
 
@@ -160,16 +167,21 @@ class GuardedSerializer(ProtobufFrameSerializer):
         if self._closed:
             return None
         try:
-            return self._guard.read(data, self._clock())
+            frame = self._guard.read(data, self._clock())
         except SessionEnded as problem:
             self._closed = True
             self._on_violation(problem)
             return None
+        if isinstance(frame, InputAudioRawFrame):
+            self._on_audio("in", len(frame.audio))
+        return frame
 
     async def serialize(self, frame: Frame) -> str | bytes | None:
         """The bytes for the client; texts of exceptions are replaced."""
         if isinstance(frame, OutputTransportMessageFrame | OutputTransportMessageUrgentFrame):
             _without_exception_text(frame.message)
+        elif isinstance(frame, OutputAudioRawFrame):
+            self._on_audio("out", len(frame.audio))
         return await super().serialize(frame)
 
 

@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# What ops/run and ops/demo share: a token, a run folder, and waiting until calls are taken.
+# Source it after common.sh.
+
+# --- the access token: made once, readable by its owner only
+ensure_token() {
+    TOKEN_FILE=$ROOT/.cache/token
+    mkdir -p "$ROOT/.cache"
+    if [[ ! -s $TOKEN_FILE ]]; then
+        (umask 077 && "$VENV/bin/python" -c 'import secrets; print(secrets.token_urlsafe(32))' \
+            >"$TOKEN_FILE.partial" && mv "$TOKEN_FILE.partial" "$TOKEN_FILE")
+        info "Made an access token: $TOKEN_FILE"
+    fi
+}
+
+# --- the settings of an appliance that runs out of this folder; sockets need a short path
+serving_environment() {
+    RUN_FOLDER=$(mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/voice.XXXXXX")
+    export VOICE_PATHS_RUN=$RUN_FOLDER
+    export VOICE_PATHS_WEIGHTS=$ROOT/weights
+    export VOICE_PATHS_LOCK=$ROOT/image-manifest.lock
+    export VOICE_GATEWAY_TOKEN_FILE=$TOKEN_FILE
+    export PYTHONDONTWRITEBYTECODE=1
+    cd "$ROOT" || return
+}
+
+# --- two ports nobody uses at the moment
+free_ports() {
+    "$VENV/bin/python" - <<'PY'
+import socket
+
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(s.getsockname()[1] for s in held))
+PY
+}
+
+# --- what /readyz says: "ready", or what is waited for
+readiness() {
+    "$VENV/bin/python" - "$1" <<'PY'
+import json
+import sys
+import urllib.error
+import urllib.request
+
+try:
+    with urllib.request.urlopen(sys.argv[1] + "/readyz", timeout=2) as answer:
+        print("ready")
+except urllib.error.HTTPError as refusal:
+    print(json.load(refusal).get("waiting_for") or "draining")
+except OSError:
+    print("gateway")
+PY
+}
+
+# --- wait_until_ready URL PID SECONDS; fails when the process ends or the time is over
+wait_until_ready() {
+    local url=$1 pid=$2 until=$((SECONDS + $3)) state=''
+    while kill -0 "$pid" 2>/dev/null && ((SECONDS < until)); do
+        state=$(readiness "$url")
+        [[ $state != ready ]] || return 0
+        sleep 0.5
+    done
+    return 1
+}

@@ -1,0 +1,56 @@
+"""How figures are printed: percentiles, tables, and what they were taken on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Nearest-rank percentile; `share` between 0 and 1."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+
+
+def row(name: str, values: Sequence[float], unit: str = "s", scale: float = 1.0) -> str:
+    """A line with p50, p95 and extremes."""
+    if not values:
+        return f"  {name:34} none"
+    shown = [value * scale for value in values]
+    p50, p95 = percentile(shown, 0.5), percentile(shown, 0.95)
+    low, high = min(shown), max(shown)
+    return (
+        f"  {name:34} p50 {p50:7.2f} {unit}   p95 {p95:7.2f} {unit}"
+        f"   {low:.2f}..{high:.2f}   n={len(shown)}"
+    )
+
+
+def verdict(name: str, value: float, target: float, unit: str, at_least: bool = False) -> str:
+    """A line that holds a figure against its target."""
+    met = value >= target if at_least else value <= target
+    sign = ">=" if at_least else "<="
+    return (
+        f"  {name:44} {value:8.2f} {unit:9} target {sign} {target:g}  {'met' if met else 'MISSED'}"
+    )
+
+
+def machine() -> str:
+    """What the figures were taken on."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor() or platform.machine(),
+    )
+    memory = psutil.virtual_memory().total / 2**30
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} x {model}, {memory:.0f} GiB, Python {platform.python_version()}, "
+        f"load before {load:.1f}"
+    )

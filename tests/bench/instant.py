@@ -1,0 +1,34 @@
+"""python -m tests.bench.instant RUN_FOLDER: both engines, answering at once, as one process.
+
+What is left of a turn's latency with them is what the pipeline itself adds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from appliance.link import protocol as p
+from appliance.link.server import listening
+from tests.fakes import InstantSpeechEngine, InstantVoiceEngine
+
+REPLY = (
+    "This is an answer of about five seconds. It has a second sentence, as most answers do, "
+    "so that phrases follow one another."
+)
+
+
+async def serve(folder: Path) -> None:
+    """Until the process is ended."""
+    ready = p.Report(ready=True)
+    speech = InstantSpeechEngine(lambda *_: REPLY)
+    async with (
+        listening(folder / "ultravox.sock", lambda: ready, speech),
+        listening(folder / "kokoro.sock", lambda: ready, InstantVoiceEngine()),
+    ):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1])))

@@ -1,0 +1,171 @@
+"""The whole appliance as a customer runs it: `boot`, supervisord and all processes, real models."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+QUESTIONS = sorted((ROOT / "client" / "questions").glob("*.wav"))
+PROCESSES = ("gateway", "ultravox", "kokoro", "exporter")
+
+
+@dataclass
+class Appliance:
+    """A running appliance; `settings` are environment variables without the prefix."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port, self.metrics_port = _free_ports()
+        self.log = self.folder / "appliance.log"
+        self.token_file = self.folder / "token"
+        self.token = secrets.token_urlsafe(32)
+        self.token_file.write_text(self.token)
+        self.run_folder = Path(tempfile.mkdtemp(prefix="voice."))  # sockets need a short path
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    def environment(self) -> dict[str, str]:
+        return (
+            os.environ
+            | {
+                "VOICE_PATHS_RUN": str(self.run_folder),
+                "VOICE_PATHS_WEIGHTS": str(ROOT / "weights"),
+                "VOICE_PATHS_LOCK": str(ROOT / "image-manifest.lock"),
+                "VOICE_GATEWAY_PORT": str(self.port),
+                "VOICE_EXPORTER_PORT": str(self.metrics_port),
+                "VOICE_GATEWAY_TOKEN_FILE": str(self.token_file),
+                "VOICE_JOURNAL_FORMAT": "json",
+            }
+            | {f"VOICE_{name}": value for name, value in self.settings.items()}
+        )
+
+    def start(self, seconds: float = 180) -> Appliance:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "appliance", "boot"],
+                cwd=ROOT,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            self.wait_ready(seconds)
+        except AssertionError:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> int:
+        """Ends it as an operator would; the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(60)
+
+    def wait_ready(self, seconds: float = 120) -> None:
+        assert self._process is not None
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            assert self._process.poll() is None, self.tail()
+            if self.ready():
+                return
+            time.sleep(0.25)
+        raise AssertionError(f"not ready in {seconds} s\n{self.tail()}")
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as page:
+                return bool(page.status == 200)
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+
+    def metrics(self) -> str:
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=20) as page:
+            return str(page.read().decode())
+
+    def metric(self, name: str) -> float:
+        """The value of one sample, named as in the exposition."""
+        for line in self.metrics().splitlines():
+            if line.rpartition(" ")[0] == name:
+                return float(line.rpartition(" ")[2])
+        raise AssertionError(f"no metric {name}")
+
+    def process(self, name: str) -> psutil.Process:
+        """The process of one program."""
+        assert self._process is not None
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            if child.cmdline()[-2:] == ["appliance", name]:
+                return child
+        raise AssertionError(f"no process {name}\n{self.tail()}")
+
+    def client(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts the real client program."""
+        verb, *rest = arguments
+        return subprocess.Popen(
+            [sys.executable, "-m", "client", verb, "--url", self.url]
+            + ["--token-file", str(self.token_file), *rest],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def say(
+        self, *files: Path | str, out: Path | None = None, flags: tuple[str, ...] = ()
+    ) -> Turns:
+        """Speaks files in one call; what the client printed of each turn."""
+        folder = out or Path(tempfile.mkdtemp(prefix="replies-", dir=self.folder))
+        client = self.client("say", "--json", "--out", str(folder), *flags, *map(str, files))
+        printed, complaints = client.communicate(timeout=240)
+        turns = [json.loads(line) for line in printed.splitlines()]
+        return Turns(turns, client.returncode, complaints)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log, parsed."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def tail(self) -> str:
+        return "\n".join(self.log.read_text().splitlines()[-20:]) if self.log.exists() else ""
+
+
+@dataclass
+class Turns:
+    """What `client say --json` printed, its exit code and what it said on stderr."""
+
+    turns: list[dict[str, Any]]
+    exit_code: int
+    complaints: str
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        return self.turns[number]
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+
+def _free_ports() -> tuple[int, int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    first, second = (one.getsockname()[1] for one in held)
+    for one in held:
+        one.close()
+    return first, second

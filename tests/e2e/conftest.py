@@ -1,0 +1,16 @@
+"""One running appliance for all tests of this folder: the engines load once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.appliance import Appliance
+
+
+@pytest.fixture(scope="session")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    running = Appliance(tmp_path_factory.mktemp("appliance")).start()
+    yield running
+    assert running.stop() == 0, running.tail()
