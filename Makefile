@@ -14,7 +14,7 @@ run: ## serve until Ctrl-C; prints the URL and how to talk to it
 	@ops/run
 
 talk: ## talk to a running appliance with microphone and loudspeaker
-	@$(PYTHON_HERE) -m client talk
+	@VOICE_CLIENT_TOKEN_FILE=$${VOICE_CLIENT_TOKEN_FILE:-.cache/token} $(PYTHON_HERE) -m client talk
 
 test: ## run all tests on real models and processes
 	@ops/test

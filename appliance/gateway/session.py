@@ -26,7 +26,7 @@ from pipecat.processors.frameworks.rtvi.frames import RTVIServerMessageFrame
 from pipecat.processors.frameworks.rtvi.observer import RTVIObserverParams
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from appliance import journal
 from appliance.errors import (
@@ -82,7 +82,7 @@ class SessionSocket(WebSocket):
             return
         if self.ending is not None:
             code, reason = self.ending.close_code, f"{self.ending.reason}: {self.ending}"[:120]
-        with contextlib.suppress(RuntimeError):  # the peer closed at the same moment
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the peer was faster
             await super().close(code, reason)
 
 

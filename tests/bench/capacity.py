@@ -30,17 +30,8 @@ async def measure(folder: Path) -> list[str]:
     """Runs a gateway on instant engines; returns the lines to print."""
     settings = {"GATEWAY_MAX_SESSIONS": "64", "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000"}
     place = Appliance(folder, settings)
-    engines = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.instant", str(place.run_folder)], cwd=ROOT
-    )
-    with place.log.open("ab") as log:
-        gateway = subprocess.Popen(
-            [sys.executable, "-m", "appliance", "gateway"],
-            cwd=ROOT,
-            env=place.environment(),
-            stdout=log,
-            stderr=log,
-        )
+    engines = _start(place, "tests.bench.instant", str(place.run_folder))
+    gateway = _start(place, "appliance", "gateway")
     try:
         async with asyncio.timeout(60):
             while not await asyncio.to_thread(place.ready):
@@ -56,6 +47,17 @@ async def measure(folder: Path) -> list[str]:
         await asyncio.to_thread(gateway.wait, 30)
         await asyncio.to_thread(engines.wait, 30)
     return lines
+
+
+def _start(place: Appliance, *module: str) -> subprocess.Popen[bytes]:
+    with place.log.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", *module],
+            cwd=ROOT,
+            env=place.environment(),
+            stdout=log,
+            stderr=log,
+        )
 
 
 async def _call(config: Config, delay_seconds: float, turns: int) -> list[TurnRecord]:

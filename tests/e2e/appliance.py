@@ -122,8 +122,17 @@ class Appliance:
         """Starts the real client program."""
         verb, *rest = arguments
         return subprocess.Popen(
-            [sys.executable, "-m", "client", verb, "--url", self.url]
-            + ["--token-file", str(self.token_file), *rest],
+            [
+                sys.executable,
+                "-m",
+                "client",
+                verb,
+                *rest,
+                "--url",
+                self.url,
+                "--token-file",
+                str(self.token_file),
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -52,8 +52,11 @@ def test_the_demo_runs_without_a_network_and_never_looks_for_one(tmp_path: Path)
 
 
 def test_the_trace_reader_knows_an_attempt_when_it_sees_one() -> None:
-    dns = '7 sendto(9, "..", 30, 0, {sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("10.0.0.2")}, 16) = 30'
-    six = '7 connect(9, {sa_family=AF_INET6, sin6_port=htons(443), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, 28) = -1'
-    own = '7 connect(9, {sa_family=AF_INET, sin_port=htons(8765), sin_addr=inet_addr("127.0.0.1")}, 16) = 0'
+    four = 'sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("10.0.0.2")'
+    dns = f'7 sendto(9, "..", 30, 0, {{{four}}}, 16) = 30'
+    address = 'inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0'
+    six = f"7 connect(9, {{sa_family=AF_INET6, sin6_port=htons(443), {address}}}, 28) = -1"
+    loop = 'sa_family=AF_INET, sin_port=htons(8765), sin_addr=inet_addr("127.0.0.1")'
+    own = f"7 connect(9, {{{loop}}}, 16) = 0"
     unix = '7 connect(9, {sa_family=AF_UNIX, sun_path="/tmp/voice.1/kokoro.sock"}, 110) = 0'
     assert attempts("\n".join([dns, six, own, unix])) == [dns, six]
