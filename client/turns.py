@@ -25,7 +25,7 @@ class TurnRecord:
                              reply was played; negative if the bot spoke before the user was done
     stages                   seconds by stage, as the server measured them
     outcome                  the server's word for how it ended, else answered, interrupted,
-                             no_answer or broke_off
+                             no_answer, unfinished (the reply never ended) or broke_off
     """
 
     number: int
@@ -70,6 +70,7 @@ class _Open:
     has_audio: bool = False
     bot_speaking: bool = False
     generating: bool = False
+    synthesizing: bool = False
     interrupted: bool = False
     cut_at: float | None = None  # closed by an interruption, waits for its turn message only
     heard: Heard = field(default_factory=Heard)
@@ -80,7 +81,13 @@ class _Open:
 
     def begin_reply_again(self) -> None:
         self.generated, self.spoken = "", []
-        self.has_audio = self.bot_speaking = self.generating = False
+        self.has_audio = self.bot_speaking = self.generating = self.synthesizing = False
+
+    def user_goes_on(self) -> None:
+        """What the server said of this turn was about a part of it, such as a cough before it."""
+        if not self.answered or self.told_interrupted:
+            self.told = self.told_interrupted = False
+            self.outcome = ""
 
     def record(self, outcome: str = "") -> TurnRecord:
         spoken = " ".join(self.spoken)
@@ -128,6 +135,8 @@ class Turns:
         speech_ended_at: float | None = None,
     ) -> int:
         """A turn of the user begins; returns its number, counted from 1."""
+        if not self._open:
+            self._player.take()  # sound that belongs to no turn
         self._count += 1
         turn = _Open(self._count, now, speech_started_at, speech_ended_at, now)
         self._open.append(turn)
@@ -193,7 +202,9 @@ class Turns:
             if turn.cut_at is None:
                 self._player.flush(now)
                 self._account(turn)
-            done.append(turn.record(outcome if turn.cut_at is None else ""))
+            unfinished = outcome == "no_answer" and turn.answered
+            ending = "unfinished" if unfinished else outcome
+            done.append(turn.record(ending if turn.cut_at is None else ""))
         self._open.clear()
         return done
 
@@ -211,26 +222,27 @@ class Turns:
             return turn.told or quiet >= self._settle_seconds
         if not self._player.drained or (turn.speech_ended_at or 0.0) > now:
             return False
-        if turn.told and turn.answered and not turn.told_interrupted:
+        if turn.told and turn.answered and not (turn.told_interrupted or turn.synthesizing):
             return quiet >= GRACE_SECONDS
         if turn.told:
             return quiet >= self._settle_seconds
-        if not turn.answered or turn.bot_speaking or turn.generating:
+        if not turn.answered or turn.bot_speaking or turn.generating or turn.synthesizing:
             return False
         return quiet >= self._settle_seconds * (2 if self._server_tells else 1)
 
     def _bot_audio(self, pcm: bytes, now: float) -> None:
         self._void = False
         self._player.push(pcm, now)
-        turn = self._replying(now)
-        turn.has_audio, turn.interrupted = True, False
+        if turn := self._replying(now):
+            turn.has_audio, turn.interrupted = True, False
 
-    def _replying(self, now: float) -> _Open:
-        """The turn that the bot answers; one of its own if nobody asked (a greeting)."""
+    def _replying(self, now: float) -> _Open | None:
+        """The turn that the bot answers; with a microphone also one that nobody asked for."""
+        if self._front() is None and self._follow_server:
+            self.begin(now)
         turn = self._front()
         if turn is None:
-            self.begin(now)
-            turn = self._open[-1]
+            return None
         if self._follow_server and not turn.answered and self._voice:
             turn.speech_started_at, turn.speech_ended_at = self._voice
             self._voice = None
@@ -261,8 +273,12 @@ class Turns:
                 front = self._front()
                 if self._follow_server and (front is None or front.answered):
                     self.begin(now)
+                elif front is not None:
+                    front.user_goes_on()
             case "user-stopped-speaking":
                 self._user_speaking = False
+                if turn := self._front():
+                    turn.user_goes_on()
             case "user-input" | "user-transcription":
                 self._user_text(message, now)
             case "bot-interrupted":
@@ -273,9 +289,13 @@ class Turns:
                 if turn := self._front():
                     turn.generating = message.type == "bot-llm-started"
                     turn.changed_at = now
+            case "bot-tts-started" | "bot-tts-stopped":
+                if turn := self._front():
+                    turn.synthesizing = message.type == "bot-tts-started"
+                    turn.changed_at = now
             case "bot-llm-text":
-                if not self._void:
-                    self._replying(now).generated += message.text()
+                if not self._void and (turn := self._replying(now)):
+                    turn.generated += message.text()
             case "bot-tts-text" | "bot-output" | "bot-transcription":
                 self._bot_text(message, now)
             case "bot-started-speaking" | "bot-stopped-speaking":

@@ -7,7 +7,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -178,7 +178,7 @@ class FakeGateway:
 
     def __init__(
         self,
-        bot: Callable[[FakeCaller, str], Awaitable[None]] | None = None,
+        bot: Callable[[FakeCaller, str], Coroutine[Any, Any, None]] | None = None,
         *,
         token: str = "",
         refusals: Sequence[tuple[int, dict[str, str], bytes]] = (),

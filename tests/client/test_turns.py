@@ -259,3 +259,72 @@ def test_a_greeting_is_a_turn_that_nobody_asked_for():
     scene.wait(3.0)
     (record,) = scene.done
     assert (record.reply_text, record.voice_to_voice_seconds) == ("Welcome.", None)
+
+
+def test_a_cough_before_the_question_does_not_end_its_turn():
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 2.0)
+    scene.wait(0.3)
+    scene.get("user-started-speaking")
+    scene.get("user-stopped-speaking")
+    scene.server_turn(turn=0, outcome="too_short")
+    scene.wait(1.0)
+    scene.get("user-started-speaking")
+    scene.wait(1.0)
+    scene.get("user-stopped-speaking")
+    scene.wait(4.0)
+    assert not scene.done, "a slow model is still thinking"
+    scene.reply("Here I am.")
+    scene.server_turn(turn=1, reply_text="Here I am.", outcome="answered")
+    scene.wait(1.0)
+    assert [record.outcome for record in scene.done] == ["answered"]
+
+
+def test_nothing_but_a_cough_ends_with_the_servers_word_for_it():
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 0.2)
+    scene.get("user-started-speaking")
+    scene.wait(0.5)
+    scene.get("user-stopped-speaking")
+    scene.server_turn(turn=0, outcome="too_short")
+    scene.wait(2.0)
+    assert [record.outcome for record in scene.done] == ["too_short"]
+
+
+def test_a_turn_message_before_the_last_phrase_is_synthesized_does_not_cut_it_off():
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 0.1)
+    scene.get("bot-tts-started")
+    scene.reply("One. Two.", seconds=0.2)
+    scene.wait(0.3)
+    scene.server_turn(reply_text="One.", outcome="answered")
+    scene.wait(0.6)
+    scene.audio(0.2)
+    scene.get("bot-tts-stopped")
+    scene.wait(1.0)
+    (record,) = scene.done
+    assert record.heard.seconds > 0.4
+
+
+def test_a_reply_that_never_ends_is_called_unfinished():
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 0.1)
+    scene.get("bot-llm-started")
+    scene.get("bot-llm-text", text="Well")
+    scene.wait(40)
+    (record,) = scene.turns.close(scene.now, "no_answer")
+    assert (record.outcome, record.reply_text) == ("unfinished", "Well")
+
+
+def test_sound_that_nobody_asked_for_is_no_part_of_the_next_turn():
+    scene = Scene()
+    scene.audio(0.5)
+    scene.wait(1.0)
+    number = scene.turns.begin(scene.now, scene.now, scene.now + 0.2)
+    scene.wait(0.5)
+    scene.reply("Yes.")
+    scene.server_turn(reply_text="Yes.")
+    scene.wait(1.0)
+    (record,) = scene.done
+    assert (number, record.number) == (1, 1)
+    assert record.heard.seconds == pytest.approx(0.5, abs=0.01)
