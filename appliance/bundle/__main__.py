@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from appliance import manifest
@@ -32,14 +35,27 @@ def main(arguments: list[str]) -> int:
     try:
         if given.command == "fetch":
             wish = Wish(given.profile, given.tests, given.all, given.full, given.again)
-            fetch(given.weights, manifest.read(given.lock), given.cache, wish)
+            with _alone(given.cache):
+                fetch(given.weights, manifest.read(given.lock), given.cache, wish)
         else:
             sealed = manifest.read(given.lock).sealed if given.lock.exists() else {}
             given.lock.write_text(manifest.render(relock(given.packages, sealed)), encoding="utf-8")
     except ApplianceError as problem:
         print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
         return problem.exit_code
+    except KeyboardInterrupt:
+        print("\nstopped; the next run goes on with what is missing", file=sys.stderr)
+        return 130  # 128 + SIGINT, as shells have it
     return 0
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Waits until no other run uses the cache."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "in-use").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 if __name__ == "__main__":

@@ -36,10 +36,12 @@ def obtain(
 ) -> dict[str, ApplianceError]:
     """Brings `packages` into `cache` and returns what went wrong, by package key.
 
-    A package that is in the cache already, whole, is not fetched again. One that arrives and does
-    not have the size and hash of the lock is deleted and reported as PackageChanged.
+    One run at a time in a cache. A package that is there already, whole, is not fetched again; one
+    that arrives without the size and hash of the lock is deleted and reported as PackageChanged.
     """
     cache.mkdir(parents=True, exist_ok=True)
+    for left_behind in cache.glob("incoming-*"):  # by a run that was killed
+        shutil.rmtree(left_behind)
     missing = [package for package in packages if not _is_whole(cache / package.file, package)]
     total_bytes = sum(package.size_bytes for package in missing)
     if not missing:
@@ -55,8 +57,11 @@ def obtain(
                 problems[package.key] = problem
 
         with ThreadPoolExecutor(_AT_ONCE) as pool, _watched(missing, incoming, cache, total_bytes):
-            for done in [pool.submit(one, package) for package in missing]:
-                done.result()
+            try:
+                for done in [pool.submit(one, package) for package in missing]:
+                    done.result()
+            finally:  # after Ctrl-C, start none of those that still wait
+                pool.shutdown(cancel_futures=True)
     return problems
 
 
