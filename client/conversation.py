@@ -16,7 +16,8 @@ from client.call import Call
 from client.errors import BrokeOff
 from client.pacing import PacedSource
 from client.playback import Playback, SimulatedSpeaker
-from client.turns import TurnRecord, Turns
+from client.record import TurnRecord
+from client.turns import Turns
 
 TICK_SECONDS = 0.01
 

@@ -9,8 +9,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TextIO
 
+from client.record import TurnRecord
 from client.report import plain
-from client.turns import TurnRecord
 
 METER_FROM_DBFS = -60.0
 METER_WIDTH = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from client.turns import TurnRecord
+from client.record import TurnRecord
 
 
 def as_json(record: TurnRecord, source: str, reply_wav: str | None) -> str:

@@ -14,7 +14,7 @@ from client.config import Config
 from client.conversation import Conversation
 from client.errors import NoAnswer, UsageError
 from client.messages import announce_retry, complain
-from client.turns import TurnRecord
+from client.record import TurnRecord
 from client.wav import read_wav, write_wav
 
 

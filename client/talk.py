@@ -19,7 +19,8 @@ from client.call import Call, connect
 from client.config import Config
 from client.errors import BrokeOff, ClientError
 from client.pacing import SILENCE
-from client.turns import TurnRecord, Turns
+from client.record import TurnRecord
+from client.turns import Turns
 
 DRAW_SECONDS = 0.05
 QUEUED_FRAMES = 25  # one second; what is said while there is no connection is lost, not saved up

@@ -1,7 +1,7 @@
 import io
 
 from client.display import Screen, View, meter, status_line, transcript_lines
-from client.turns import TurnRecord
+from client.record import TurnRecord
 
 
 class Terminal(io.StringIO):

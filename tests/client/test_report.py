@@ -1,8 +1,8 @@
 import json
 
 from client.playback import Heard
+from client.record import TurnRecord
 from client.report import as_json, as_text, plain
-from client.turns import TurnRecord
 from tests.fakes import tone
 
 ANSWERED = TurnRecord(
