@@ -68,7 +68,8 @@ class Turns:
             return "speaking"
         if front is None or self._user_speaking:
             return "listening"
-        return "thinking"
+        is_done = front.has_audio and not (front.generating or front.synthesizing)
+        return "listening" if is_done else "thinking"
 
     def first_audible_at(self, number: int) -> float | None:
         """When the reply to this turn was first heard, while it is still going on."""

@@ -255,7 +255,9 @@ def test_with_a_microphone_turns_follow_what_the_server_hears():
 def test_a_greeting_is_a_turn_that_nobody_asked_for():
     scene = Scene(follow_server=True)
     scene.reply("Welcome.")
+    scene.wait(0.6)
     scene.reply_ends("Welcome.")
+    assert scene.turns.state == "listening", "the bot is done, though the turn is not yet closed"
     scene.wait(3.0)
     (record,) = scene.done
     assert (record.reply_text, record.voice_to_voice_seconds) == ("Welcome.", None)
