@@ -1,7 +1,5 @@
 """Through the real program in a process of its own."""
 
-import pytest
-
 from client.wav import read_wav
 from tests.fakes import FakeGateway
 
@@ -12,7 +10,7 @@ async def test_a_typed_question_prints_the_reply_and_keeps_its_sound(program, tm
             "ask", "What time is it?", "--out", tmp_path / "a.wav", VOICE_CLIENT_URL=gateway.url
         )
     assert (got.code, got.out, got.err) == (0, "Answer 1.\n", "")
-    assert len(read_wav(tmp_path / "a.wav", 24_000)) / 48_000 == pytest.approx(0.5, abs=0.2)
+    assert len(read_wav(tmp_path / "a.wav", 24_000)) / 48_000 >= 0.49
     caller = gateway.callers[0]
     assert caller.messages[-1]["data"]["content"] == "What time is it?"
     assert caller.heard == []
