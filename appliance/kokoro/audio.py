@@ -1,0 +1,56 @@
+"""Shapes the model's samples: silence to a natural length, no clicks, no clipping, PCM."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.link.engine import SPOKEN_RATE
+
+LEAD_SECONDS = 0.02
+SENTENCE_PAUSE_SECONDS = 0.25
+CLAUSE_PAUSE_SECONDS = 0.12
+WORD_PAUSE_SECONDS = 0.04
+FADE_SECONDS = 0.005
+SLICE_SECONDS = 0.2  # of PCM handed on at once
+CEILING = 0.98
+AUDIBLE = 0.01  # peak of a window that is speech; the model's own silence stays below 0.003
+WINDOW = SPOKEN_RATE // 200  # 5 ms
+
+Samples = NDArray[np.float32]
+
+
+def pause_seconds(phonemes: str) -> float:
+    """How long a speaker pauses after a phrase, by its last punctuation."""
+    mark = phonemes.rstrip(" \"”“')(")[-1:]
+    if mark and mark in ".!?…":
+        return SENTENCE_PAUSE_SECONDS
+    return CLAUSE_PAUSE_SECONDS if mark and mark in ",;:—" else WORD_PAUSE_SECONDS
+
+
+def shape(samples: Samples, pause: float) -> Samples:
+    """The speech with LEAD_SECONDS before and `pause` seconds after it; empty if it is silent."""
+    samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    windows = np.abs(samples[: len(samples) // WINDOW * WINDOW]).reshape(-1, WINDOW).max(axis=1)
+    loud = np.flatnonzero(windows > AUDIBLE)
+    if not len(loud):
+        return np.zeros(0, np.float32)
+    start = max(0, int(loud[0]) * WINDOW - round(LEAD_SECONDS * SPOKEN_RATE))
+    speech_end = (int(loud[-1]) + 1) * WINDOW
+    end = speech_end + round(pause * SPOKEN_RATE)
+    shaped = samples[start:end].astype(np.float32)
+    peak = float(np.abs(shaped).max())
+    if peak > CEILING:
+        shaped *= CEILING / peak
+    fade = np.linspace(0, 1, round(FADE_SECONDS * SPOKEN_RATE), dtype=np.float32)
+    shaped[: len(fade)] *= fade[: len(shaped)]
+    shaped[-len(fade) :] *= fade[::-1][-len(shaped) :]
+    missing = end - start - len(shaped)
+    return np.concatenate([shaped, np.zeros(missing, np.float32)]) if missing > 0 else shaped
+
+
+def pcm_slices(samples: Samples) -> list[bytes]:
+    """int16 little endian PCM in slices of at most SLICE_SECONDS."""
+    pcm = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    step = round(SLICE_SECONDS * SPOKEN_RATE) * 2
+    return [pcm[i : i + step] for i in range(0, len(pcm), step)]
