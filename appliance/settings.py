@@ -81,7 +81,8 @@ class Ultravox:
     language: str = knob("en", "language spoken in the call")
     system_prompt: str = knob(
         "You are a friendly voice assistant in a telephone call. Answer in one or two short "
-        "spoken sentences, without lists, markup or emoji. Use what the caller said before.",
+        "spoken sentences, without lists, markup or emoji. Use what the caller said before. "
+        'Call the caller "you".',
         "what the model is told first",
     )
     min_utterance_seconds: float = knob(0.3, "a shorter utterance gets no answer")
