@@ -92,9 +92,15 @@ class Turns:
         return before
 
     def mark(self, name: str, at: float) -> None:
-        """Something of MARKS happened; only the first time counts."""
-        if self._open is not None:
-            self._open.marks.setdefault(name, at)
+        """Something of MARKS happened; only the first time counts.
+
+        What was spoken before the answer's first token was an apology: its marks do not count.
+        """
+        if self._open is None or name in self._open.marks:
+            return
+        for later in MARKS[MARKS.index(name) :]:
+            self._open.marks.pop(later, None)
+        self._open.marks[name] = at
 
     def generated(self, stats: dict[str, float]) -> None:
         """The answer's text is complete."""

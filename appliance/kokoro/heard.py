@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
     Frame,
     InterruptionFrame,
     TTSAudioRawFrame,
+    TTSStartedFrame,
     TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
@@ -63,7 +64,7 @@ class HeardText:
 class HeardProcessor(FrameProcessor):
     """Reports to the session what reaches the user's ear.
 
-    on_speaking()                              the first sample after a silence was sent
+    on_speaking()                              a part of an answer, no apology, was sent
     on_heard(text, interrupted, was_speaking)  the bot fell silent, or was cut off
     """
 
@@ -78,23 +79,29 @@ class HeardProcessor(FrameProcessor):
         self._on_speaking = on_speaking
         self._on_heard = on_heard
         self._speaking = False
+        self._answering = True
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Follows the frames that were played; passes all on."""
         await super().process_frame(frame, direction)
         if direction == FrameDirection.DOWNSTREAM:
             match frame:
-                case TTSTextFrame():
-                    if not frame.append_to_context:
+                case TTSStartedFrame():
+                    self._answering = frame.append_to_context
+                    if not self._answering:
                         self._heard.phrase_begins("")  # an apology is no part of the answer
+                case TTSTextFrame():
                     self._heard.phrase_ends()
                 case AggregatedTextFrame():
                     self._heard.phrase_begins(frame.text)
                 case TTSAudioRawFrame():
                     self._heard.played(len(frame.audio) / 2 / frame.sample_rate)
+                    if self._answering:  # straight after an apology the bot never fell silent
+                        self._on_speaking()
                 case BotStartedSpeakingFrame():
                     self._speaking = True
-                    self._on_speaking()
+                    if self._answering:
+                        self._on_speaking()
                 case InterruptionFrame():
                     self._on_heard(self._heard.take(), True, self._speaking)
                     self._speaking = False
