@@ -78,20 +78,20 @@ class History:
         """Makes room when over budget; returns the utterances that nothing refers to now.
 
         What was understood of the older half replaces its audio; if that is not enough, or there
-        are too many exchanges, the older half goes.
+        are too many exchanges, the older half goes; and so on with what is left.
         """
-        if self._fits():
-            return []
+        freed: list[Utterance] = []
         # The last exchange stays whatever it holds: it is the one to be answered.
-        keep = max(1, len(self.exchanges) // 2)
-        older = self.exchanges[:-keep]
-        freed = [e.utterance for e in older if e.utterance is not None and e.understood]
-        for exchange in older:
-            if exchange.understood:
-                exchange.utterance = None
-        if not self._fits():
-            freed += [e.utterance for e in older if e.utterance is not None]
-            del self.exchanges[:-keep]
+        while len(self.exchanges) > 1 and not self._fits():
+            keep = len(self.exchanges) // 2
+            older = self.exchanges[:-keep]
+            freed += [e.utterance for e in older if e.utterance is not None and e.understood]
+            for exchange in older:
+                if exchange.understood:
+                    exchange.utterance = None
+            if not self._fits():
+                freed += [e.utterance for e in older if e.utterance is not None]
+                del self.exchanges[:-keep]
         return freed
 
     def _fits(self) -> bool:
