@@ -26,6 +26,8 @@ class Listening:
         self._held: list[bytes] = []
         self._count = 0
         self._in_turn = False
+        self._lead_seconds = 0.0
+        self._tail_seconds = 0.0
         self.utterance: Utterance | None = None
         self.speaking = False
 
@@ -42,15 +44,24 @@ class Listening:
             return False
         return self._grow(self.utterance, pcm)
 
-    def speech_started(self) -> Utterance:
+    @property
+    def speech_seconds(self) -> float:
+        """Of the current utterance, from where speech began to where it last ended."""
+        if self.utterance is None:
+            return 0.0
+        return max(0.0, self.utterance.seconds - self._lead_seconds - self._tail_seconds)
+
+    def speech_started(self, seconds_ago: float = 0.0) -> Utterance:
         """Speech was noticed: begins an utterance, or goes on with the one that paused."""
         self.speaking = True
+        self._tail_seconds = 0.0
         if self.utterance is None:
             self._count += 1
             self.utterance = Utterance(self._count)
             self._grow(self.utterance, b"".join(self._before))
             self._before.clear()
             self._before_bytes = 0
+            self._lead_seconds = max(0.0, self.utterance.seconds - seconds_ago)
         else:
             self._grow(self.utterance, b"".join(self._held))
         self._held.clear()
@@ -61,23 +72,29 @@ class Listening:
         self._in_turn = True
         return self.utterance if self.utterance is not None else self.speech_started()
 
-    def speech_paused(self) -> Utterance | None:
+    def speech_paused(self, seconds_ago: float = 0.0) -> Utterance | None:
         """Silence was noticed; None when what was heard belongs to no turn and is dropped."""
         self.speaking = False
+        self._tail_seconds = seconds_ago
         if not self._in_turn:
             self.utterance = None
             self._held.clear()
         return self.utterance
 
     def turn_ended(self) -> Utterance | None:
-        """The turn is over: the complete utterance, with no silence behind it."""
+        """The turn is over: the complete utterance, with no silence behind it.
+
+        What was held back comes before the next one: speech may have begun in it already.
+        """
         said = self.utterance
         if said is not None:
             said.complete = True
         self.utterance = None
         self.speaking = False
         self._in_turn = False
-        self._held.clear()
+        held, self._held = self._held, []
+        for pcm in held:
+            self.audio(pcm)
         return said
 
     def joined(self, first: Utterance, second: Utterance) -> Utterance:

@@ -50,6 +50,7 @@ from appliance.ultravox.listening import Listening
 ONE_MOMENT = "One moment, please."
 CANNOT_ANSWER = "I am sorry, I cannot answer right now."
 RECONNECT_SECONDS = 0.5
+UNANSWERED_CHARS = 8_000  # of text typed again and again without an answer, the end counts
 log = journal.get()
 
 
@@ -115,6 +116,7 @@ class UltravoxWithContextService(LLMService[Any]):
         self._feeding: asyncio.Task[None] | None = None
         self._grown = asyncio.Event()
         self._warming: asyncio.Task[None] | None = None
+        self._spent: list[Utterance] = []  # what the engine has heard and may forget
 
     def can_generate_metrics(self) -> bool:
         """True: time to first token, processing time and token usage are reported."""
@@ -148,12 +150,12 @@ class UltravoxWithContextService(LLMService[Any]):
                 await self._cancel_turn()
             case VADUserStartedSpeakingFrame():
                 self._hooks.speech_started(frame.start_secs)
-                self._speech_started()
+                self._speech_started(frame.start_secs)
             case UserStartedSpeakingFrame():
                 self._listening.turn_started()
             case VADUserStoppedSpeakingFrame():
                 self._hooks.speech_ended(frame.stop_secs)
-                self._speech_paused()
+                self._speech_paused(frame.stop_secs)
             case UserStoppedSpeakingFrame():
                 await self._turn_ended()
             case RTVISendTextFrame():
@@ -162,26 +164,31 @@ class UltravoxWithContextService(LLMService[Any]):
                 return  # Only records what was said; the history here already knows.
         await self.push_frame(frame, direction)
 
-    def _speech_started(self) -> None:
+    def _speech_started(self, seconds_ago: float) -> None:
         fresh = self._listening.utterance is None
-        self._listening.speech_started()
+        self._listening.speech_started(seconds_ago)
         if self._feeding is None:
             self._feeding = self.create_task(self._feed())
         self._grown.set()
         if fresh and self._history.exchanges:
             self._warm(self._history.conversation())
 
-    def _speech_paused(self) -> None:
-        utterance = self._listening.speech_paused()
+    def _speech_paused(self, seconds_ago: float) -> None:
+        utterance = self._listening.speech_paused(seconds_ago)
         if utterance is not None:
             self._warm([*self._history.conversation(), Said("user", utterance=utterance)])
 
     async def _turn_ended(self) -> None:
+        speech_seconds = self._listening.speech_seconds
         utterance = self._listening.turn_ended()
-        if utterance is None or utterance.seconds < self._knobs.min_utterance_seconds:
-            self._hooks.ended("too_short")
+        if utterance is not None and speech_seconds >= self._knobs.min_utterance_seconds:
+            await self._ask(Exchange(utterance=utterance))
             return
-        await self._ask(Exchange(utterance=utterance))
+        self._hooks.ended("too_short")
+        if utterance is not None:
+            self._spent.append(utterance)
+        if (waiting := self._history.unanswered()) is not None:
+            await self._ask(waiting)  # a cough must not cost the caller the answer
 
     async def _feed(self) -> None:
         """Sends the utterance on while it grows; what fails here is sent again when asked."""
@@ -216,13 +223,12 @@ class UltravoxWithContextService(LLMService[Any]):
 
     def _joined(self, before: Exchange, new: Exchange) -> Exchange:
         """What the user said before without hearing any answer belongs to what is said now."""
-        if before.utterance is not None and new.utterance is not None:
-            return Exchange(utterance=self._listening.joined(before.utterance, new.utterance))
-        if before.utterance is None and new.utterance is None:
-            return Exchange(text=f"{before.text}\n{new.text}")
-        if before.utterance is None:
-            return Exchange(text=before.text, utterance=new.utterance)
-        return Exchange(text=new.text, utterance=before.utterance)
+        text = f"{before.text}\n{new.text}".strip()[-UNANSWERED_CHARS:]
+        if before.utterance is None or new.utterance is None:
+            return Exchange(text=text, utterance=before.utterance or new.utterance)
+        self._spent += [before.utterance, new.utterance]
+        both = self._listening.joined(before.utterance, new.utterance)
+        return Exchange(text=text, utterance=both)
 
     async def _cancel_turn(self) -> None:
         if self._turn is not None:
@@ -231,9 +237,10 @@ class UltravoxWithContextService(LLMService[Any]):
             await self.stop_all_metrics()  # type: ignore[no-untyped-call]
 
     async def _run_turn(self, exchange: Exchange) -> None:
-        for utterance in self._history.trim():
+        self._spent += self._history.trim()
+        while self._spent:
             with contextlib.suppress(EngineFailed):
-                await self._client.forget(utterance)
+                await self._client.forget(self._spent.pop())
         await self.start_processing_metrics()
         await self.start_ttfb_metrics()
         started = False
@@ -264,6 +271,8 @@ class UltravoxWithContextService(LLMService[Any]):
     async def _finished(self, result: Result, exchange: Exchange) -> None:
         if result.reason == "nothing_heard":
             self._history.unanswered()
+            if exchange.utterance is not None:
+                self._spent.append(exchange.utterance)
             self._hooks.ended("nothing_heard")
             return
         self._hooks.generated(result)
