@@ -32,6 +32,7 @@ from appliance.settings import Gateway
 
 BYTES_PER_SECOND = HEARD_RATE * 2
 LABEL = "rtvi-ai"
+MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # of 5 ms: shorter frames cost as much to handle
 MESSAGES_PER_SECOND = 10.0  # a client that types sends far fewer
 MESSAGES_BURST = 30.0
 MAX_TEXT_CHARS = 4_000
@@ -92,7 +93,7 @@ class Guard:
             raise BadFrame(what=f"audio of {audio.num_channels} channels")
         if len(audio.audio) % 2:
             raise BadFrame(what="half an audio sample")
-        if not self._audio.take(len(audio.audio), now):
+        if not self._audio.take(max(len(audio.audio), MIN_CHARGED_BYTES), now):
             raise TooFast
         if not audio.audio:
             return None
@@ -107,15 +108,15 @@ class Guard:
             raise BadFrame(what="a message that is no JSON") from None
         if not isinstance(message, dict) or message.get("label") != LABEL:
             raise BadFrame(what="a message that is not RTVI")
-        allowed = _ALLOWED.get(str(message.get("type")))
-        data = message.get("data")
+        kind, number, data = message.get("type"), message.get("id"), message.get("data")
+        allowed = _ALLOWED.get(kind) if isinstance(kind, str) else None
         if allowed is None:
             return None
         return InputTransportMessageFrame(
             message={
                 "label": LABEL,
-                "type": message["type"],
-                "id": str(message.get("id", ""))[:100],
+                "type": kind,
+                "id": _short(number, 100),
                 "data": allowed(data if isinstance(data, dict) else {}),
             }
         )
@@ -124,13 +125,21 @@ class Guard:
 def _ready(data: dict[str, Any]) -> dict[str, Any]:
     about = data.get("about")
     library = about.get("library") if isinstance(about, dict) else None
-    return {"version": str(data.get("version", ""))[:20], "about": {"library": str(library)[:50]}}
+    return {"version": _short(data.get("version"), 20), "about": {"library": _short(library, 50)}}
+
+
+def _short(value: object, most: int) -> str:
+    return str(value)[:most] if isinstance(value, str | int) else ""
 
 
 def _typed(data: dict[str, Any]) -> dict[str, Any]:
     content = data.get("content")
     if not isinstance(content, str) or not content.strip() or len(content) > MAX_TEXT_CHARS:
         raise BadFrame(what="typed text that is empty or too long")
+    try:
+        content.encode()  # JSON may hold half a character, which nothing after us can write down
+    except UnicodeEncodeError:
+        raise BadFrame(what="typed text that is no Unicode") from None
     return {"content": content, "options": {"run_immediately": True, "audio_response": True}}
 
 
