@@ -237,16 +237,24 @@ class Session:
         )
 
     def _speech_hooks(self, thinker: EngineClient) -> SpeechHooks:
-        async def nothing() -> None:
-            pass
-
         holding = self._settings.ultravox.hold_for_first_phrase
+
+        async def hold() -> None:
+            if holding:
+                with contextlib.suppress(EngineFailed):  # the turn itself meets and reports it
+                    await thinker.hold()
+
+        async def resume() -> None:
+            if holding:
+                with contextlib.suppress(EngineFailed):
+                    await thinker.resume()
+
         return SpeechHooks(
             first_phrase=lambda: self._mark("first_phrase"),
             first_audio=lambda: self._mark("first_audio"),
             failed=self._failed("kokoro"),
-            hold=thinker.hold if holding else nothing,
-            resume=thinker.resume if holding else nothing,
+            hold=hold,
+            resume=resume,
         )
 
     def _on_heard(self, ultravox: UltravoxWithContextService):  # type: ignore[no-untyped-def]
