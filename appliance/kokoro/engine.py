@@ -152,11 +152,9 @@ class KokoroEngine:
         """The worker: one chunk of one phrase at a time, so that an urgent one waits for no more."""
         while (phrase := self._queue.take()) is not None:
             with self._lock:
-                if phrase.abandoned:
-                    continue
                 self._current = phrase
             try:
-                more = self._step(phrase)
+                more = not phrase.abandoned and self._step(phrase)
             except Cancelled:
                 self._end(phrase, "abandoned")
             except Exception as problem:
