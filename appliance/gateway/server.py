@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket as sockets
 import time
@@ -80,6 +81,7 @@ class Gateway:
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then lets calls end."""
         server = _Server(self._config())
+        logging.getLogger("uvicorn.error").addFilter(_not_a_denial)
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -242,6 +244,11 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+
+def _not_a_denial(record: logging.LogRecord) -> bool:
+    """uvicorn reports each refused call as an app that forgot to answer; "refused" is our line."""
+    return not str(record.msg).startswith("ASGI callable returned without completing handshake")
 
 
 def _bound(settings: Settings) -> sockets.socket:
