@@ -22,8 +22,8 @@ from typing import Any
 import loguru
 import numpy as np
 import pytest
-import soundfile
-import soxr
+import soundfile  # type: ignore[import-untyped]
+import soxr  # type: ignore[import-untyped]
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -364,13 +364,12 @@ def speak(tmp_path_factory: pytest.TempPathFactory) -> Speak:
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A self-signed certificate for 127.0.0.1 and its key."""
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-        + ["-nodes", "-days", "2", "-subj", "/CN=appliance", "-keyout", str(key)]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(chain)],
-        check=True,
-        capture_output=True,
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        "-subj /CN=appliance -addext subjectAltName=IP:127.0.0.1"
     )
+    files = ["-keyout", str(key), "-out", str(chain)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
     return chain, key
 
 

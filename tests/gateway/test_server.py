@@ -148,8 +148,11 @@ async def test_there_is_no_documentation_or_other_page(gateway: RunningGateway) 
         assert (await get(gateway, path))[0] == 404
 
 
+protos: Any = frames_pb2
+
+
 def framed(kind: str) -> bytes:
-    frame = frames_pb2.Frame()
+    frame = protos.Frame()
     match kind:
         case "text":
             frame.text.text = "Say this."
@@ -182,16 +185,17 @@ def framed(kind: str) -> bytes:
             frame.message.data = json.dumps(
                 {"label": "rtvi-ai", "type": "send-text", "id": "1", "data": {"content": "\ud800"}}
             )
-    return frame.SerializeToString()
+    return bytes(frame.SerializeToString())
 
 
-HOSTILE = {
+HOSTILE: dict[str, tuple[bytes | str, int, str]] = {
     "garbage": (b"\xff\x00garbage", 1008, "bad_frame"),
     "a text message": ("hello", 1008, "bad_frame"),
     "an empty message": (b"", 1008, "bad_frame"),
     "a big frame": (wire.encode(wire.Audio(bytes(20_000))), 1009, "frame_too_big"),
     "a huge message": (bytes(1 << 20), 1009, ""),
-} | {
+}
+HOSTILE |= {
     kind: (framed(kind), 1008, "bad_frame")
     for kind in (
         "text", "transcription", "interruption", "48 kHz", "stereo", "half a sample", "no JSON",
