@@ -104,8 +104,8 @@ class HeardProcessor(FrameProcessor):
                         self._on_speaking()
                 case InterruptionFrame():
                     self._on_heard(self._heard.take(), True, self._speaking)
-                    self._speaking = False
+                    self._speaking, self._answering = False, True
                 case BotStoppedSpeakingFrame():
-                    self._speaking = False
+                    self._speaking, self._answering = False, True
                     self._on_heard(self._heard.take(), False, False)
         await self.push_frame(frame, direction)

@@ -1,0 +1,146 @@
+"""What of a reply the user has heard."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    Frame,
+    InterruptionFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSTextFrame,
+)
+from pipecat.tests.utils import SleepFrame, run_test
+
+from appliance.kokoro.heard import CHARS_PER_SECOND, HeardProcessor, HeardText
+from appliance.link.engine import SPOKEN_RATE
+
+PHRASE = "The capital of France is Paris."
+
+
+def test_a_phrase_that_was_played_was_heard() -> None:
+    heard = HeardText()
+    heard.phrase_begins(PHRASE)
+    heard.played(0.1)
+    heard.phrase_ends()
+    assert heard.take() == PHRASE
+    assert heard.take() == ""
+
+
+def test_of_a_phrase_that_was_cut_off_whole_words_were_heard() -> None:
+    heard = HeardText()
+    heard.phrase_begins(PHRASE)
+    heard.played(13 / CHARS_PER_SECOND)
+    assert heard.take() == "The capital"
+
+
+def test_before_the_first_sample_nothing_was_heard() -> None:
+    heard = HeardText()
+    heard.phrase_begins(PHRASE)
+    assert heard.take() == ""
+
+
+def test_a_faster_voice_is_heard_sooner() -> None:
+    slow, fast = HeardText(speed=1.0), HeardText(speed=2.0)
+    for heard in (slow, fast):
+        heard.phrase_begins(PHRASE)
+        heard.played(1.0)
+    assert len(fast.take()) > len(slow.take())
+
+
+@given(st.lists(st.tuples(st.text("ab ", max_size=20), st.floats(0, 3), st.booleans()), max_size=9))
+def test_what_was_heard_is_what_was_said_up_to_a_word(
+    phrases: list[tuple[str, float, bool]],
+) -> None:
+    heard, said = HeardText(), []
+    for text, seconds, ends in phrases:
+        heard.phrase_begins(text)
+        heard.played(seconds)
+        if ends:
+            heard.phrase_ends()
+            said.append(text.strip())
+    if phrases and not phrases[-1][2]:
+        said.append(phrases[-1][0].strip())
+    assert " ".join(" ".join(said).split()).startswith(" ".join(heard.take().split()))
+
+
+class Session:
+    """Notes what the processor reports."""
+
+    def __init__(self) -> None:
+        self.speaking = 0
+        self.heard: list[tuple[str, bool, bool]] = []
+
+    async def plays(self, *frames: Frame) -> None:
+        processor = HeardProcessor(1.0, self._speaks, lambda *report: self.heard.append(report))
+        await run_test(processor, frames_to_send=[*frames, SleepFrame(0.05)])
+
+    def _speaks(self) -> None:
+        self.speaking += 1
+
+
+def phrase(text: str, of_answer: bool = True) -> tuple[Frame, Frame, Frame]:
+    """What passes before and after the audio of a phrase, with half a second of it."""
+    end = TTSTextFrame(text, text_type="sentence")
+    end.append_to_context = of_answer
+    audio = TTSAudioRawFrame(bytes(SPOKEN_RATE), SPOKEN_RATE, 1)
+    return AggregatedTextFrame(text, text_type="sentence"), audio, end
+
+
+def started(of_answer: bool = True) -> TTSStartedFrame:
+    return TTSStartedFrame(append_to_context=of_answer)
+
+
+async def test_an_answer_is_reported_when_the_bot_falls_silent() -> None:
+    session = Session()
+    await session.plays(
+        started(), BotStartedSpeakingFrame(), *phrase("Yes."), *phrase("It is Paris."),
+        SleepFrame(), BotStoppedSpeakingFrame(),
+    )  # fmt: skip
+    assert session.heard == [("Yes. It is Paris.", False, False)]
+    assert session.speaking
+
+
+async def test_an_interruption_reports_what_was_heard_and_whether_the_bot_was_speaking() -> None:
+    session = Session()
+    begins, audio, _ = phrase("It is Paris, the capital of France.")
+    await session.plays(
+        started(), BotStartedSpeakingFrame(), begins, audio, SleepFrame(), InterruptionFrame(),
+        SleepFrame(), InterruptionFrame(),
+    )  # fmt: skip
+    assert session.heard == [("It is", True, True), ("", True, False)]
+
+
+async def test_an_apology_is_no_part_of_an_answer() -> None:
+    session = Session()
+    begins, audio, end = phrase("One moment, please.", of_answer=False)
+    await session.plays(
+        begins, started(of_answer=False), SleepFrame(), BotStartedSpeakingFrame(), audio, audio, end,
+        SleepFrame(), BotStoppedSpeakingFrame(),
+    )  # fmt: skip
+    assert session.heard == [("", False, False)]
+    assert session.speaking == 0
+
+
+async def test_an_apology_that_is_cut_off_is_no_part_of_an_answer_either() -> None:
+    session = Session()
+    begins, audio, _ = phrase("I am sorry, I cannot answer right now.", of_answer=False)
+    await session.plays(
+        begins, started(of_answer=False), SleepFrame(), BotStartedSpeakingFrame(), audio, audio,
+        SleepFrame(), InterruptionFrame(),
+    )  # fmt: skip
+    assert session.heard == [("", True, True)]
+
+
+async def test_an_answer_straight_after_an_apology_is_noticed() -> None:
+    session = Session()
+    begins, audio, end = phrase("One moment, please.", of_answer=False)
+    await session.plays(
+        begins, started(of_answer=False), SleepFrame(), BotStartedSpeakingFrame(), audio, end,
+        SleepFrame(), started(), *phrase("Paris."), SleepFrame(),
+    )  # fmt: skip
+    assert session.speaking == 1
