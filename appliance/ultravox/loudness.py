@@ -16,6 +16,8 @@ FRAME = 320  # samples, 20 ms
 SILENT_RMS = 0.0018  # -55 dBFS: below this a microphone hears its room, not a speaker
 SILENT_RATIO = 0.04  # -28 dB under the loudest frame: a pause, at any volume
 LEAST_SPEECH_SECONDS = 0.1  # a click is shorter, "yes" longer
+# Loud frames of speech differ in level by far more than this, of noise, hum and tones by less.
+STEADY_RATIO = 1.5
 MARGIN_SECONDS = 0.2  # kept around speech; a consonant may be quieter than a pause
 
 SOFT_SECONDS = 5.0  # so much unheard audio is cut at a pause,
@@ -45,6 +47,9 @@ def speech_span(samples: Samples, loudest: float = 0.0) -> tuple[int, int] | Non
     threshold = max(SILENT_RMS, SILENT_RATIO * max(loudest, float(levels.max())))
     loud = np.flatnonzero(levels > threshold)
     if len(loud) * FRAME < LEAST_SPEECH_SECONDS * RATE:
+        return None
+    low, high = np.percentile(levels[loud], (10, 90))
+    if high < STEADY_RATIO * low:
         return None
     margin = int(MARGIN_SECONDS * RATE)
     start, end = int(loud[0]) * FRAME - margin, (int(loud[-1]) + 1) * FRAME + margin

@@ -1,0 +1,77 @@
+"""Real models, loaded once, and speech made by espeak-ng."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import os
+import subprocess
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+
+# Before the first model loads libgomp: threads that spin at a barrier stall a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from appliance.settings import Paths, Settings
+from appliance.ultravox.llama import LanguageModel
+from appliance.ultravox.loudness import Samples
+from appliance.ultravox.moonshine import Moonshine
+from appliance.ultravox.small_engine import SmallEngine
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
+Say = Callable[[str], bytes]
+
+
+@functools.cache
+def spoken(text: str) -> bytes:
+    """The text as 16 kHz mono int16 PCM."""
+    wav = subprocess.run(
+        ["espeak-ng", "-v", "en-us", "-s", "150", "--stdout", text], capture_output=True, check=True
+    ).stdout
+    with wave.open(io.BytesIO(wav)) as file:
+        samples = np.frombuffer(wav[44:], "<i2")
+        return soxr.resample(samples, file.getframerate(), 16_000).astype("<i2").tobytes()
+
+
+def floats(pcm: bytes) -> Samples:
+    """PCM as the recognizer takes it."""
+    samples: Samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
+    return samples
+
+
+@pytest.fixture(scope="session")
+def say() -> Say:
+    return spoken
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return Settings(paths=Paths(weights=WEIGHTS))
+
+
+@pytest.fixture(scope="session")
+def moonshine() -> Moonshine:
+    return Moonshine(WEIGHTS / "moonshine-tiny-en", threads=1)
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Iterator[LanguageModel]:
+    """SmolLM2 with two slots: what is tested with it does not depend on what it says."""
+    model = LanguageModel(WEIGHTS / "smollm2-135m-instruct/model.gguf", 2, 1024, slots=2)
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="session")
+def engine(settings: Settings) -> Iterator[SmallEngine]:
+    """The engine with its default model; it keeps to no event loop."""
+    engine = SmallEngine(settings)
+    asyncio.run(engine.start())
+    yield engine
+    asyncio.run(engine.stop())
