@@ -25,6 +25,7 @@ from pipecat.frames.frames import (
     LLMFullResponseStartFrame,
     LLMServiceMetadataFrame,
     LLMTextFrame,
+    StartFrame,
     TranscriptionFrame,
     TTSSpeakFrame,
     UserStartedSpeakingFrame,
@@ -116,6 +117,7 @@ class UltravoxWithContextService(LLMService[Any]):
         self._feeding: asyncio.Task[None] | None = None
         self._grown = asyncio.Event()
         self._warming: asyncio.Task[None] | None = None
+        self._transcribing: asyncio.Task[None] | None = None
         self._spent: list[Utterance] = []  # what the engine has heard and may forget
 
     def can_generate_metrics(self) -> bool:
@@ -130,13 +132,18 @@ class UltravoxWithContextService(LLMService[Any]):
         """Remembers what the user heard of the last answer."""
         self._history.heard(text)
 
+    async def start(self, frame: StartFrame) -> None:
+        """Lets the engine read the system prompt while nobody speaks yet."""
+        await super().start(frame)
+        self._warm(self._history.conversation())
+
     async def cleanup(self) -> None:
         """Ends the running turn and the engine session."""
         await super().cleanup()  # type: ignore[no-untyped-call]
-        for task in (self._turn, self._feeding, self._warming):
+        for task in (self._turn, self._feeding, self._warming, self._transcribing):
             if task is not None:
                 await self.cancel_task(task)
-        self._turn = self._feeding = self._warming = None
+        self._turn = self._feeding = self._warming = self._transcribing = None
         await self._client.close()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -170,7 +177,7 @@ class UltravoxWithContextService(LLMService[Any]):
         if self._feeding is None:
             self._feeding = self.create_task(self._feed())
         self._grown.set()
-        if fresh and self._history.exchanges:
+        if fresh:
             self._warm(self._history.conversation())
 
     def _speech_paused(self, seconds_ago: float) -> None:
@@ -203,6 +210,9 @@ class UltravoxWithContextService(LLMService[Any]):
                     await asyncio.sleep(RECONNECT_SECONDS)
 
     def _warm(self, conversation: list[Said]) -> None:
+        if not conversation:
+            return
+
         async def warm() -> None:
             # The turn itself meets, reports and recovers from whatever is wrong.
             with contextlib.suppress(EngineFailed):
@@ -255,6 +265,7 @@ class UltravoxWithContextService(LLMService[Any]):
                         started = True
                         await self.stop_ttfb_metrics()
                         self._hooks.first_token()
+                        self._transcribe(exchange)
                         await self.push_frame(LLMFullResponseStartFrame())
                     await self.push_frame(LLMTextFrame(piece))
         except EngineFailed as problem:
@@ -282,21 +293,29 @@ class UltravoxWithContextService(LLMService[Any]):
             total_tokens=0,
         )
         await self.start_llm_usage_metrics(usage)
-        if exchange.utterance is not None:
-            await self._transcribe(exchange.utterance)
 
-    async def _transcribe(self, utterance: Utterance) -> None:
-        """Asks what was said: for when the audio has to go, and for the caller's screen."""
-        try:
-            text = await self._client.transcribe(utterance)
-        except EngineFailed as problem:
-            log.warning("transcription failed", reason=problem.reason)
+    def _transcribe(self, exchange: Exchange) -> None:
+        """Asks what was said: for when the audio has to go, and for the caller's screen.
+
+        In a task of its own, as it also has to be known of an answer that gets interrupted.
+        """
+        utterance = exchange.utterance
+        if utterance is None:
             return
-        self._history.understood(utterance, text)
-        self._hooks.understood(text)
-        if text and self._transcripts:
-            frame = TranscriptionFrame(text, "", time_now_iso8601(), finalized=True)
-            await self.push_frame(frame, FrameDirection.UPSTREAM)
+
+        async def transcribe() -> None:
+            try:
+                text = await self._client.transcribe(utterance)
+            except EngineFailed as problem:
+                log.warning("transcription failed", reason=problem.reason)
+                return
+            self._history.understood(utterance, text)
+            self._hooks.understood(text)
+            if text and self._transcripts:
+                frame = TranscriptionFrame(text, "", time_now_iso8601(), finalized=True)
+                await self.push_frame(frame, FrameDirection.UPSTREAM)
+
+        self._transcribing = self.create_task(transcribe())
 
     async def _answer(self) -> AsyncGenerator[str | Result, None]:
         """The engine's answer; after a loss of the engine an apology and the answer anew.
