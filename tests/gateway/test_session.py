@@ -416,3 +416,17 @@ async def test_a_turn_is_one_line_of_the_log_and_none_of_its_words(
     assert total == pytest.approx(turns[1]["response_seconds"], abs=0.01)
     for word in (b"zeppelin", b"xylophone", b"milliseconds"):
         assert word not in log
+
+
+async def test_half_duplex_lets_the_bot_finish(make_gateway: MakeGateway, speak: Speak) -> None:
+    mind = Mind("This is a sentence of some length, and nobody can stop it.", "Two million.")
+    async with make_gateway(mind, sections={"turn": {"half_duplex": True}}) as gateway:
+        caller = await gateway.call()
+        await caller.type("Talk!")
+        await caller.bot_speaks()
+        await caller.say(speak("Stop!"))
+        turn = await caller.turn(1)
+        assert (turn["outcome"], turn["interrupted"]) == ("answered", False)
+        await caller.say(speak(OTHER))
+        assert (await caller.turn(2))["reply_text"] == "Two million."
+    assert len(mind.told) == 2

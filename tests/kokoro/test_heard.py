@@ -119,8 +119,8 @@ async def test_an_apology_is_no_part_of_an_answer() -> None:
     session = Session()
     begins, audio, end = phrase("One moment, please.", of_answer=False)
     await session.plays(
-        begins, started(of_answer=False), SleepFrame(), BotStartedSpeakingFrame(), audio, audio, end,
-        SleepFrame(), BotStoppedSpeakingFrame(),
+        begins, started(of_answer=False), SleepFrame(), BotStartedSpeakingFrame(), audio, audio,
+        end, SleepFrame(), BotStoppedSpeakingFrame(),
     )  # fmt: skip
     assert session.heard == [("", False, False)]
     assert session.speaking == 0
