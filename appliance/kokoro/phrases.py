@@ -169,10 +169,11 @@ def _leans(word: str) -> bool:
     """Whether a pause after the word would sound wrong."""
     bare = _bare(word)
     if bare.endswith((",", ";", ":", "!", "?")):
-        return False
+        return bare[-2:-1].isdigit() and bare.endswith((",", ":"))
     return (
         bare in _LEANING
         or bare.rstrip(".") in _TITLES
+        or (bare.endswith(".") and _is_initials(bare[:-1]) and bare not in {"a.m.", "p.m."})
         or _NUMBER_END.search(bare) is not None
         or bare in {"$", "£", "€", "#", "&", "+", "-", "–", "—", "no."}
     )
@@ -185,7 +186,7 @@ def _natural(words: list[str], index: int) -> bool:
     following = _bare(words[index + 1])
     if following in _STARTING:
         return True
-    if following == "of":
+    if following == "of" or following[:1].isdigit():
         return False
     recent = [_bare(word) for word in words[max(0, index - 2) : index]]
     return not any(word in _ARTICLES or word in _PREPOSITIONS for word in recent)
