@@ -92,6 +92,14 @@ class KokoroTTSService(TTSService):
         await super().cleanup()  # type: ignore[no-untyped-call]
         await self._client.close()
 
+    async def on_turn_context_completed(self) -> None:
+        """Closes the reply at once, also when its last phrase could not be spoken.
+
+        Pipecat would take that one for audio still to come and wait for QUIET_SECONDS.
+        """
+        self._is_yielding_frames_synchronously = True
+        await super().on_turn_context_completed()  # type: ignore[no-untyped-call]
+
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         """Speaks one phrase; what cannot be spoken is skipped, never an error to the caller."""
         await self.start_tts_usage_metrics(text)

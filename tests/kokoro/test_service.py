@@ -26,7 +26,7 @@ from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.errors import EngineFailed
 from appliance.kokoro.aggregator import PhraseAggregator
-from appliance.kokoro.service import SLICE_BYTES, KokoroTTSService, SpeechHooks
+from appliance.kokoro.service import QUIET_SECONDS, SLICE_BYTES, KokoroTTSService, SpeechHooks
 from appliance.link.client import EngineClient
 from appliance.settings import Kokoro
 from tests.fakes import InstantVoiceEngine
@@ -139,6 +139,16 @@ async def test_what_cannot_be_spoken_is_skipped_and_the_model_goes_on(
     assert engine.phrases == ["Paris."]
     assert noted.events.count("hold") == noted.events.count("resume")
     assert not any(isinstance(frame, ErrorFrame) for frame in frames)
+
+
+async def test_a_last_phrase_that_cannot_be_spoken_holds_up_nothing(
+    client: EngineClient, noted: Noted, engine: InstantVoiceEngine
+) -> None:
+    voice = service(client, noted)
+    async with asyncio.timeout(QUIET_SECONDS * 0.8):
+        frames = await spoken(voice, *reply("It is Paris. ***"), SleepFrame(0.2), *reply("Yes."))
+    assert [type(frame) for frame in frames].count(TTSStoppedFrame) == 2
+    assert engine.phrases == ["It is Paris.", "Yes."]
 
 
 async def test_an_unknown_voice_is_reported_and_no_error_to_the_caller(
