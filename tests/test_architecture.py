@@ -1,0 +1,209 @@
+"""The shape of the code, read from its syntax trees: who may import what, and how long it gets."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted(
+    path.relative_to(ROOT)
+    for package in ("appliance", "client")
+    for path in (ROOT / package).rglob("*.py")
+)
+OURS = [path for path in FILES if path.name not in ("__init__.py", "frames_pb2.py")]
+APPLIANCE = [path for path in OURS if path.parts[0] == "appliance"]
+
+# What every room may import beside itself: none of it knows a room.
+COMMON = {"settings", "errors", "journal", "meters", "offline", "manifest", "seal", "link"}
+CALL = {"gateway", "turn", "ultravox", "kokoro"}
+KNOW_ALL_ROOMS = {"appliance/gateway/session.py", "appliance/gateway/server.py"}
+
+LOADERS = {
+    "torch": {"appliance/kokoro/synthesizer.py"},
+    "kokoro": {"appliance/kokoro/synthesizer.py"},
+    "onnxruntime": {"appliance/kokoro/synthesizer.py", "appliance/ultravox/moonshine.py"},
+    "xllamacpp": {"appliance/ultravox/llama_library.py"},
+}
+PIPECAT = {
+    "appliance/gateway/session.py",
+    "appliance/gateway/wire.py",
+    "appliance/kokoro/aggregator.py",
+    "appliance/kokoro/heard.py",
+    "appliance/kokoro/service.py",
+    "appliance/turn/models.py",
+    "appliance/turn/strategies.py",
+    "appliance/ultravox/service.py",
+}
+# Decisions: they take values and return values. `link.client` is known to them for `Utterance`.
+PURE = (
+    "appliance/gateway/admission.py",
+    "appliance/gateway/turns.py",
+    "appliance/gateway/wire.py",
+    "appliance/kokoro/normalize.py",
+    "appliance/kokoro/phrases.py",
+    "appliance/link/protocol.py",
+    "appliance/ultravox/history.py",
+    "appliance/ultravox/listening.py",
+)
+IO = {"asyncio", "socket", "threading", "subprocess", "websockets", "os", "pathlib", "pipecat"}
+
+# Read the environment: each door, and what hands it on to a child process.
+ENVIRONMENT = {
+    "appliance/offline.py",
+    "appliance/settings.py",
+    "appliance/supervision/boot.py",
+    "appliance/bundle/packages.py",
+}
+
+MAX_LINES = 300
+# Longer than a file should be. This list only shrinks: split a file before it grows.
+LONGER = {
+    "appliance/errors.py": 330,  # a catalogue; it is read entry by entry
+    "appliance/gateway/session.py": 345,
+    "appliance/journal.py": 320,
+    "appliance/kokoro/normalize.py": 400,
+    "appliance/link/client.py": 320,
+    "appliance/ultravox/service.py": 365,
+    "appliance/ultravox/small_engine.py": 310,
+}
+
+# Modules whose test is not the file of the same name.
+TESTED_IN = {
+    "appliance/__main__.py": "tests/test_main.py",
+    "appliance/link/client.py": "tests/link/test_client_and_server.py",
+    "appliance/link/engine.py": "tests/link/contract.py",
+    "appliance/link/server.py": "tests/link/test_client_and_server.py",
+    "appliance/kokoro/__main__.py": "tests/kokoro/test_engine.py",
+    "appliance/kokoro/audio.py": "tests/kokoro/test_engine.py",
+    "appliance/kokoro/chunks.py": "tests/kokoro/test_engine.py",
+    "appliance/kokoro/espeak.py": "tests/kokoro/test_g2p.py",
+    "appliance/kokoro/graph.py": "tests/kokoro/test_synthesizer.py",
+    "appliance/kokoro/lexicon.py": "tests/kokoro/test_normalize.py",
+    "appliance/kokoro/meters.py": "tests/kokoro/test_engine.py",
+    "appliance/kokoro/numerals.py": "tests/kokoro/test_normalize.py",
+    "appliance/kokoro/queue.py": "tests/kokoro/test_engine.py",
+    "appliance/ultravox/__main__.py": "tests/ultravox/test_small_engine.py",
+    "appliance/bundle/__main__.py": "tests/ops/test_scripts.py",
+    "appliance/bundle/assemble.py": "tests/bundle/test_fetch.py",
+    "appliance/bundle/progress.py": "tests/bundle/test_fetch.py",
+    "client/__main__.py": "tests/client/test_main.py",
+}
+
+
+def name(path: Path) -> str:
+    return path.as_posix()
+
+
+def ids(path: Path) -> str:
+    return name(path)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted names of everything a file imports, wherever it does so."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def rooms(path: Path) -> set[str]:
+    """The parts of `appliance` a file imports: rooms and common modules."""
+    return {dotted.split(".")[1] for dotted in imports(path) if dotted.startswith("appliance.")}
+
+
+def room(path: Path) -> str:
+    return path.parts[1].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", APPLIANCE, ids=ids)
+def test_a_room_imports_itself_and_what_is_common(path: Path) -> None:
+    if name(path) == "appliance/__main__.py":
+        return  # the door: it opens one room
+    allowed = COMMON | {room(path)}
+    if name(path) in KNOW_ALL_ROOMS:
+        allowed |= CALL
+    assert rooms(path) <= allowed
+
+
+@pytest.mark.parametrize("path", APPLIANCE, ids=ids)
+def test_what_is_common_knows_no_room(path: Path) -> None:
+    if room(path) in COMMON:
+        assert rooms(path) <= COMMON
+
+
+def test_what_knows_all_rooms_is_two_files() -> None:
+    door = Path("appliance/__main__.py")
+    several = {name(p) for p in APPLIANCE if p != door and len(rooms(p) & CALL) > 1}
+    assert several <= KNOW_ALL_ROOMS
+
+
+@pytest.mark.parametrize("path", [p for p in OURS if p.parts[0] == "client"], ids=ids)
+def test_the_client_imports_nothing_of_the_appliance(path: Path) -> None:
+    packages = {dotted.split(".")[0] for dotted in imports(path)}
+    assert packages.isdisjoint({"appliance", "pipecat", "torch", "onnxruntime", "fastapi"})
+
+
+@pytest.mark.parametrize("path", APPLIANCE, ids=ids)
+def test_the_appliance_imports_nothing_of_the_client_or_the_tests(path: Path) -> None:
+    packages = {dotted.split(".")[0] for dotted in imports(path)}
+    assert packages.isdisjoint({"client", "tests", "pytest", "phonemizer", "espeakng_loader"})
+
+
+@pytest.mark.parametrize("package", LOADERS)
+def test_models_are_loaded_in_one_place(package: str) -> None:
+    loading = {name(p) for p in OURS if package in {d.split(".")[0] for d in imports(p)}}
+    assert loading <= LOADERS[package]
+
+
+def test_pipecat_stays_at_the_seams() -> None:
+    using = {name(p) for p in OURS if "pipecat" in {d.split(".")[0] for d in imports(p)}}
+    assert using <= PIPECAT
+
+
+@pytest.mark.parametrize("path", PURE)
+def test_decisions_do_no_io(path: str) -> None:
+    packages = {dotted.split(".")[0] for dotted in imports(Path(path))}
+    allowed = {"pipecat"} if path in PIPECAT else set()  # the types of frames
+    assert packages.isdisjoint(IO - allowed)
+
+
+@pytest.mark.parametrize("path", OURS, ids=ids)
+def test_the_environment_is_read_at_the_door(path: Path) -> None:
+    reads = [
+        node.lineno
+        for node in ast.walk(tree(path))
+        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb"))
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    ]
+    assert not reads or path.name == "__main__.py" or name(path) in ENVIRONMENT
+
+
+@pytest.mark.parametrize("path", OURS, ids=ids)
+def test_a_file_fits_on_a_few_screens(path: Path) -> None:
+    lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
+    limit = LONGER.get(name(path), MAX_LINES)
+    assert lines <= limit
+
+
+@pytest.mark.parametrize("path", OURS, ids=ids)
+def test_every_module_has_its_test_file(path: Path) -> None:
+    parts = path.parts[1:] if path.parts[0] == "appliance" else path.parts
+    mirrored = Path("tests", *parts[:-1], f"test_{path.name}")
+    test = ROOT / TESTED_IN.get(name(path), mirrored)
+    assert test.exists()
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert path.name == "frames_pb2.py" or ast.get_docstring(tree(path))
