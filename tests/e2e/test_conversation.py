@@ -1,0 +1,132 @@
+"""A spoken conversation with the whole appliance, as its users have it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.wav import read_wav, write_wav
+from tests.e2e.appliance import QUESTIONS, Appliance, Turns
+from tests.recognizer import words
+
+STAGES = {"end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport"}
+
+
+def spoken_words(turn: dict[str, object]) -> str:
+    """What an independent recognizer makes of the reply as it was played."""
+    pcm = read_wav(Path(str(turn["reply_wav"])))
+    return words(np.frombuffer(pcm, "<i2"), 16_000)
+
+
+@pytest.fixture(scope="module")
+def conversation(appliance: Appliance) -> Turns:
+    return appliance.say(*QUESTIONS)
+
+
+def test_every_question_is_answered(conversation: Turns) -> None:
+    assert conversation.exit_code == 0, conversation.complaints
+    assert [turn["outcome"] for turn in conversation.turns] == ["answered"] * len(QUESTIONS)
+
+
+def test_what_was_said_is_understood(conversation: Turns) -> None:
+    assert "clara" in conversation[0]["user_text"].lower()
+    assert "name" in conversation[1]["user_text"].lower()
+
+
+def test_the_later_answers_use_what_was_said_first(conversation: Turns) -> None:
+    assert "clara" in conversation[1]["reply_text"].lower()
+    assert "hamburg" in conversation[2]["reply_text"].lower()
+
+
+def test_the_answers_can_be_heard(conversation: Turns) -> None:
+    assert "clara" in spoken_words(conversation[1]).replace("klara", "clara")
+    assert "hamburg" in spoken_words(conversation[2])
+
+
+def test_the_latency_is_told_with_stages_that_sum_to_it(conversation: Turns) -> None:
+    for turn in conversation.turns:
+        assert set(turn["stages"]) == STAGES
+        # The client's figure has the network and its own buffer in it, and another clock.
+        assert abs(turn["voice_to_voice_seconds"] - sum(turn["stages"].values())) < 0.6
+
+
+def test_an_interrupted_answer_stops_and_the_interruption_is_answered(appliance: Appliance) -> None:
+    story = appliance.folder / "story.wav"
+    _question("Please tell me a long story about a dog.", story)
+    turns = appliance.say(story, QUESTIONS[0], flags=("--barge-in", "1.0"))
+    assert turns.exit_code == 0, turns.complaints
+    assert turns[0]["interrupted"]
+    assert turns[0]["reply_seconds"] < 8
+    assert turns[1]["outcome"] == "answered"
+    assert not turns[1]["interrupted"]
+
+
+def test_two_callers_at_once_do_not_hear_each_other(appliance: Appliance) -> None:
+    folder = appliance.folder
+    peter, paris = folder / "peter.wav", folder / "paris.wav"
+    _question("My name is Peter.", peter)
+    _question("What is the capital of France?", paris)
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(appliance.say, peter, QUESTIONS[1])
+        other = pool.submit(appliance.say, paris, QUESTIONS[1])
+        first, second = one.result(), other.result()
+    assert first.exit_code == second.exit_code == 0
+    assert "peter" in first[1]["reply_text"].lower()
+    assert "paris" in second[0]["reply_text"].lower()
+    assert "peter" not in json.dumps(second.turns).lower()
+    assert "paris" not in json.dumps(first.turns).replace(paris.name, "").lower()
+
+
+def test_noise_gets_no_answer_and_the_call_goes_on(appliance: Appliance) -> None:
+    noise = appliance.folder / "noise.wav"
+    samples = np.random.default_rng(1).normal(0, 1500, 32_000).astype("<i2")
+    write_wav(noise, samples.tobytes(), 16_000)
+    turns = appliance.say(noise, QUESTIONS[0], flags=("--answer-seconds", "6"))
+    assert not turns[0]["reply_text"]
+    assert turns[1]["outcome"] == "answered"
+
+
+def test_typed_words_are_answered_and_stand_in_no_log_and_no_metric(appliance: Appliance) -> None:
+    canary = "Xylofonia"
+    client = appliance.client("ask", f"My cat is called {canary}. Say hello to {canary}, please.")
+    printed, complaints = client.communicate(timeout=120)
+    assert client.returncode == 0, complaints
+    assert canary.lower() in printed.lower(), "the canary has to pass through all of it"
+    time.sleep(1)
+    assert canary.lower() not in appliance.log.read_text().lower()
+    assert canary.lower() not in appliance.metrics().lower()
+
+
+def test_no_word_of_any_call_is_in_the_log(appliance: Appliance, conversation: Turns) -> None:
+    log = appliance.log.read_text().lower()
+    assert '"event":"turn"' in log
+    for word in ("clara", "hamburg"):
+        assert word not in log
+
+
+def test_the_log_has_one_line_per_turn_with_its_stages(appliance: Appliance) -> None:
+    turns = [line for line in appliance.lines() if line["event"] == "turn" and line["turn"]]
+    spoken = [line for line in turns if line["outcome"] == "answered" and line["by"] != "typed"]
+    assert spoken
+    for line in spoken:
+        stages = sum(line[f"{stage}_seconds"] for stage in STAGES)
+        assert line["session"]
+        assert abs(stages - line["response_seconds"]) < 0.001
+
+
+def test_the_metrics_tell_of_the_calls(appliance: Appliance, conversation: Turns) -> None:
+    assert appliance.metric('voice_turns_total{outcome="answered"}') >= len(QUESTIONS)
+    assert appliance.metric("voice_turn_response_latency_seconds_count") >= len(QUESTIONS)
+    for process in ("gateway", "ultravox", "kokoro", "exporter"):
+        assert appliance.metric(f'voice_process_up{{process="{process}"}}') == 1
+
+
+def _question(text: str, path: Path) -> None:
+    """Speech of a question that is not among the recorded ones."""
+    subprocess.run(["espeak-ng", "-w", str(path), text], check=True)
