@@ -100,6 +100,12 @@ class KokoroTTSService(TTSService):
         self._is_yielding_frames_synchronously = True
         await super().on_turn_context_completed()  # type: ignore[no-untyped-call]
 
+    async def _record_context_audio_outcome(self, context_id: str, received_audio: bool) -> None:
+        """Nothing: Pipecat would call silence an error.
+
+        A reply may be an emoji and nothing else; what the engine cannot do, the link reports.
+        """
+
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         """Speaks one phrase; what cannot be spoken is skipped, never an error to the caller."""
         await self.start_tts_usage_metrics(text)

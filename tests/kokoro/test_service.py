@@ -93,10 +93,10 @@ def service(
 
 
 async def spoken(voice: KokoroTTSService, *frames: Frame) -> list[Frame]:
-    """What the voice made of the frames, which go through the phrase cutter first."""
+    """What came out both ways; the frames go through the phrase cutter first."""
     phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(Kokoro()))
-    down, _ = await run_test(Pipeline([phrases, voice]), frames_to_send=[*frames, SleepFrame(0.3)])
-    return list(down)
+    down, up = await run_test(Pipeline([phrases, voice]), frames_to_send=[*frames, SleepFrame(0.3)])
+    return [*down, *up]
 
 
 def reply(text: str) -> list[Frame]:
