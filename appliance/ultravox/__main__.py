@@ -1,7 +1,6 @@
 """A conversation with the speech-LLM on the terminal: `python -m appliance.ultravox FILE.wav ...`
 
-Each file is one turn of the same conversation. `--voice-less TEXT` turns are not needed: an
-argument that names no file is taken as typed text.
+Each file is one turn of the same conversation; an argument that names no file is typed text.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import soxr
+import soxr  # type: ignore[import-untyped]
 
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError

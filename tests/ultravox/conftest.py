@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soxr
+import soxr  # type: ignore[import-untyped]
 
 # Before the first model loads libgomp: threads that spin at a barrier stall a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -22,7 +22,7 @@ from appliance.settings import Paths, Settings
 from appliance.ultravox.llama import LanguageModel
 from appliance.ultravox.loudness import Samples
 from appliance.ultravox.moonshine import Moonshine
-from appliance.ultravox.small_engine import SmallEngine
+from appliance.ultravox.small_engine import FALLBACK, SmallEngine, model_folder
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 Say = Callable[[str], bytes]
@@ -36,13 +36,20 @@ def spoken(text: str) -> bytes:
     ).stdout
     with wave.open(io.BytesIO(wav)) as file:
         samples = np.frombuffer(wav[44:], "<i2")
-        return soxr.resample(samples, file.getframerate(), 16_000).astype("<i2").tobytes()
+        heard = soxr.resample(samples, file.getframerate(), 16_000).astype("<i2")
+    return bytes(heard.tobytes())
 
 
 def floats(pcm: bytes) -> Samples:
     """PCM as the recognizer takes it."""
     samples: Samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
     return samples
+
+
+def smallest() -> str:
+    """The fallback when it is installed; set-up fetches it only in need."""
+    wanted = Settings().ultravox.model
+    return FALLBACK if (WEIGHTS / FALLBACK).is_dir() else wanted
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +69,8 @@ def moonshine() -> Moonshine:
 
 @pytest.fixture(scope="session")
 def small_model() -> Iterator[LanguageModel]:
-    """SmolLM2 with two slots: what is tested with it does not depend on what it says."""
-    model = LanguageModel(WEIGHTS / "smollm2-135m-instruct/model.gguf", 2, 1024, slots=2)
+    """Two slots; SmolLM2 where it is, as what is tested here does not depend on what is said."""
+    model = LanguageModel(model_folder(WEIGHTS, smallest()) / "model.gguf", 2, 1024, slots=2)
     yield model
     model.close()
 

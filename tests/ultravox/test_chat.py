@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as with_settings
@@ -68,9 +70,7 @@ def test_too_long_a_past_goes_in_big_steps_and_never_the_system_prompt(
     assert all(len(prompt) <= 400 for prompt in prompts)
     assert all(text_of(small_model, p).startswith("<|im_start|>system\nYou are f") for p in prompts)
     assert all("number 29, is" in text_of(small_model, prompts[-1]) for _ in prompts)
-    broken = sum(
-        common(one, other) < len(one) - 10 for one, other in zip(prompts, prompts[1:], strict=False)
-    )
+    broken = sum(common(one, other) < len(one) - 10 for one, other in itertools.pairwise(prompts))
     assert 0 < broken <= 60 / DROPPED_AT_ONCE
 
 
@@ -106,5 +106,5 @@ def test_utterances_become_what_was_heard_and_empty_turns_go() -> None:
 def test_roles_alternate_and_nothing_said_is_lost(roles: list[str]) -> None:
     turns = [Turn(role, str(number)) for number, role in enumerate(roles)]  # type: ignore[arg-type]
     merged = alternating(turns)
-    assert all(one.role != other.role for one, other in zip(merged, merged[1:], strict=False))
+    assert all(one.role != other.role for one, other in itertools.pairwise(merged))
     assert " ".join(t.text for t in merged).split() == [t.text for t in turns]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from appliance.errors import EngineFailed
@@ -106,7 +107,7 @@ async def test_silence_around_speech_is_not_worked_on(
     assert recognizer.seconds[-1] < 1.5
 
 
-def noises() -> dict[str, Samples]:
+def noises() -> dict[str, npt.NDArray[np.float64]]:
     random, second = np.random.default_rng(3), RATE
     time = np.arange(2 * second) / second
     cough = np.zeros(2 * second)
