@@ -17,7 +17,7 @@ PADDING_SECONDS = 0.3  # Whisper misses words at the very edge of a recording
 
 @functools.cache
 def _model() -> Any:
-    from faster_whisper import WhisperModel
+    from faster_whisper import WhisperModel  # type: ignore[import-untyped]
 
     return WhisperModel(
         str(MODEL), device="cpu", compute_type="int8", cpu_threads=2, local_files_only=True

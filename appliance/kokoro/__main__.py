@@ -1,4 +1,4 @@
-"""Says a text into a WAV file: python -m appliance.kokoro "text" out.wav [--voice V] [--speed S]."""
+"""Says a text into a WAV file: python -m appliance.kokoro "text" out.wav [--voice V]."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class KokoroEngine:
             self._model.speak(phonemes, style, 1.0)
 
     def _work(self) -> None:
-        """The worker: one chunk of one phrase at a time, so that an urgent one waits for no more."""
+        """The worker: one chunk of one phrase at a time; an urgent one waits for no more."""
         while (phrase := self._queue.take()) is not None:
             with self._lock:
                 self._current = phrase

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import spacy
-from misaki import en
+import spacy.cli
+from misaki import en  # type: ignore[import-untyped]
 
 from appliance import journal
 from appliance.errors import MissingWeights
@@ -48,7 +49,7 @@ class _Accent:
         self._misaki = _Misaki(nlp, british, self._fallback)
 
     def phonemes(self, text: str) -> str:
-        """Two passes where words are unknown: the first finds them, one run of espeak-ng for all."""
+        """Where words are unknown, the first pass finds them, for one run of espeak-ng."""
         self._unknown, self._collecting = [], True
         phonemes = self._run(text)
         self._collecting = False
@@ -121,4 +122,4 @@ def _close_the_ways_out() -> None:
     def refuse(*_: object, **__: object) -> None:
         raise MissingWeights(path=SPACY_FOLDER)
 
-    spacy.cli.download = refuse
+    vars(spacy.cli)["download"] = refuse

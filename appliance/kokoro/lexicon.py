@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-MONTHS = (
-    "January February March April May June July August September October November December".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+MONTHS = _words(
+    "January February March April May June July August September October November December"
 )
 
 CHARACTERS = str.maketrans(
@@ -179,18 +184,23 @@ WRITTEN = {
     "Ph.D.": "P H D",
 }
 COUNTED = frozenset(
-    "War Chapter Part Act Type Phase Volume Section Book Level Appendix Article Class Stage "
-    "Scene Bowl Title Grade Episode".split()
+    _words(
+        "War Chapter Part Act Type Phase Volume Section Book Level Appendix Article Class Stage "
+        "Scene Bowl Title Grade Episode"
+    )
 )
 MONARCHS = frozenset(
-    "Henry Louis George Elizabeth Charles James William Edward Richard Philip Napoleon Frederick "
-    "Peter Ivan Nicholas Catherine Alexander Leopold Pius Paul John Benedict Ramses Ferdinand "
-    "Francis Harald Margrethe Gustav Christian Otto Constantine Leo Clement Gregory".split()
+    _words(
+        "Henry Louis George Elizabeth Charles James William Edward Richard Philip Napoleon "
+        "Frederick Peter Ivan Nicholas Catherine Alexander Leopold Pius Paul John Benedict "
+        "Ramses Ferdinand Francis Harald Margrethe Gustav Christian Otto Constantine Leo "
+        "Clement Gregory"
+    )
 )
 ROMAN = {
     numeral: number
     for number, numeral in enumerate(
-        "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX".split(), start=1
+        _words("I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX"), start=1
     )
 }
 SYMBOLS = {

@@ -306,7 +306,9 @@ _AMERICAN_DATES: tuple[Rule, ...] = (
 _QUANTITIES: tuple[Rule, ...] = (
     _rule(r"\b(\d{4})-(\d{2})-(\d{2})\b", _iso_date),
     _rule(
-        r"(?<![\d:.])(?P<hour>\d{1,2})[:.](?P<minute>\d{2})\s?(?P<half>[ap]\.?\s?m\b\.?)", _time, re.I
+        r"(?<![\d:.])(?P<hour>\d{1,2})[:.](?P<minute>\d{2})\s?(?P<half>[ap]\.?\s?m\b\.?)",
+        _time,
+        re.I,
     ),
     _rule(r"(?<![\d:.])(?P<hour>\d{1,2})(?P<minute>)\s?(?P<half>[ap]\.?m\b\.?)", _time, re.I),
     _rule(

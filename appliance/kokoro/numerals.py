@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from num2words import num2words
+from num2words import num2words  # type: ignore[import-untyped]
 
 from appliance.kokoro.lexicon import MONTHS
 

@@ -12,45 +12,59 @@ import re
 MIN_CLAUSE_WORDS = 2  # a clause shorter than this is not worth a pause of its own
 PATIENCE = 2  # a phrase of more than this many limits is cut at the next bearable place
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _CLOSERS = "\"'”’)]}*_`~"
 # A full stop after these never ends a sentence; something is about to follow.
-_TITLES = frozenset(
-    "dr mr mrs ms prof st mt ft sgt capt lt col gen rev hon pres gov sen rep e.g i.e eg ie cf vs "
-    "approx fig nr vol pp ca".split()
+_TITLES = _words(
+    "dr mr mrs ms prof st mt ft sgt capt lt col gen rev hon pres gov sen rep e.g i.e eg ie cf "
+    "vs approx fig nr vol pp ca"
 )
 # A full stop after these ends a sentence if what follows looks like the beginning of one.
-_MAYBE = frozenset(
-    "a.m p.m am pm etc inc ltd co corp jr sr no u.s u.k u.n e.u d.c b.c a.d ph.d m.d dept est ave "
-    "blvd rd ext min max jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat "
-    "sun ed al".split()
+_MAYBE = _words(
+    "a.m p.m am pm etc inc ltd co corp jr sr no u.s u.k u.n e.u d.c b.c a.d ph.d m.d dept est "
+    "ave blvd rd ext min max jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu "
+    "fri sat sun ed al"
 )
-_ARTICLES = frozenset(
-    "a an the this that these those my your his her its our their no some any every each all both "
-    "another such what which whose".split()
+_ARTICLES = _words(
+    "a an the this that these those my your his her its our their no some any every each all "
+    "both another such what which whose"
 )
-_PREPOSITIONS = frozenset(
+_PREPOSITIONS = _words(
     "of in on at by for from to with without into onto about over under between through during "
-    "before after above below against among around behind beside beyond near off per since until "
-    "upon via within as like than".split()
+    "before after above below against among around behind beside beyond near off per since "
+    "until upon via within as like than"
 )
-_CONJUNCTIONS = frozenset(
-    "and but or so because since while when where which who whom if although though unless until "
-    "then whereas however".split()
+_CONJUNCTIONS = _words(
+    "and but or so because since while when where which who whom if although though unless "
+    "until then whereas however"
 )
 # Words that lean on the next one: no pause after them.
-_LEANING = _ARTICLES | _PREPOSITIONS | _CONJUNCTIONS | frozenset(
-    "not never very too more most less quite just only also i'm you're he's she's it's we're "
-    "they're there's that's i've you've we've they've i'll you'll he'll she'll it'll we'll "
-    "they'll i'd you'd let's is are was were am be been being has have had do does did will would "
-    "can could shall should may might must don't doesn't didn't won't can't isn't aren't wasn't "
-    "weren't i you he she it we they new old good big great small first next last many several "
-    "few own same other best".split()
+_LEANING = (
+    _ARTICLES
+    | _PREPOSITIONS
+    | _CONJUNCTIONS
+    | _words(
+        "not never very too more most less quite just only also i'm you're he's she's it's "
+        "we're they're there's that's i've you've we've they've i'll you'll he'll she'll it'll "
+        "we'll they'll i'd you'd let's is are was were am be been being has have had do does "
+        "did will would can could shall should may might must don't doesn't didn't won't can't "
+        "isn't aren't wasn't weren't i you he she it we they new old good big great small first "
+        "next last many several few own same other best"
+    )
 )
 # Words before which a noun phrase is over.
-_STARTING = (_PREPOSITIONS - {"of", "like", "as", "than"}) | _CONJUNCTIONS | frozenset(
-    "is are was were has have had will would can could shall should may might must does did do "
-    "i you he she it we they there a an the this these those my your his her its our their "
-    "isn't aren't wasn't weren't won't can't doesn't didn't".split()
+_STARTING = (
+    (_PREPOSITIONS - {"of", "like", "as", "than"})
+    | _CONJUNCTIONS
+    | _words(
+        "is are was were has have had will would can could shall should may might must does did "
+        "do i you he she it we they there a an the this these those my your his her its our "
+        "their isn't aren't wasn't weren't won't can't doesn't didn't"
+    )
 )
 _WORD = re.compile(r"\S+")
 _NUMBER_END = re.compile(r"\d[\d.,:/%°]*$")

@@ -6,8 +6,11 @@ package's PyTorch model with safetensors weights (profile gpu).
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import io
 import json
+import os
 import sys
 import types
 from collections.abc import Mapping
@@ -29,7 +32,7 @@ TORCH_MODEL = "kokoro-v1_0.safetensors"
 MAX_PHONEMES = 510  # the model's context is 512, of which two are the padding around the text
 
 
-class Cancelled(Exception):  # noqa: N818  (a request that was withdrawn, not an error)
+class Cancelled(Exception):
     """`cancel` ended the speech under way."""
 
 
@@ -64,7 +67,7 @@ class OnnxSynthesizer:
     """The int8 model under onnxruntime."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        import onnxruntime as ort
+        import onnxruntime as ort  # type: ignore[import-untyped]
 
         from appliance.kokoro.graph import fast_graph
 
@@ -79,11 +82,13 @@ class OnnxSynthesizer:
         ort.disable_telemetry_events()
         self._ort = ort
         self._run: Any = None  # options of the speech under way
-        self._session = ort.InferenceSession(
-            fast_graph(path, signed_weights=_multiplies_bytes()),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
+        # Given bytes, a session keeps them for ever (92 MB); a file in memory can be closed.
+        with os.fdopen(os.memfd_create("kokoro"), "wb") as file:
+            file.write(fast_graph(path, signed_weights=_multiplies_bytes()))
+            file.flush()
+            self._session = ort.InferenceSession(
+                f"/proc/self/fd/{file.fileno()}", options, providers=["CPUExecutionProvider"]
+            )
 
     def speak(self, phonemes: str, style: Style, speed: float) -> Samples:
         """See Synthesizer."""
@@ -121,9 +126,9 @@ class TorchSynthesizer:
         config = json.loads(_present(folder / "config.json").read_text(encoding="utf-8"))
         self._ids: Mapping[str, int] = config["vocab"]
 
-        import torch
-        from safetensors.torch import load_file
-
+        # By name, so that types are checked alike with and without these packages.
+        torch = importlib.import_module("torch")
+        load_file = importlib.import_module("safetensors.torch").load_file
         if device == "cpu":
             torch.set_num_threads(threads)
         elif not torch.cuda.is_available():
@@ -158,10 +163,7 @@ def _torch_model(config: Mapping[str, Any]) -> Any:
     without running it. And KModel's constructor reads its weights with torch.load, from a pickle
     or from the model hub; so the weights it asks for are an empty file in memory.
     """
-    import io
-
-    import torch
-
+    torch = importlib.import_module("torch")
     if "kokoro" not in sys.modules:
         spec = importlib.util.find_spec("kokoro")
         if spec is None or spec.submodule_search_locations is None:
@@ -169,12 +171,11 @@ def _torch_model(config: Mapping[str, Any]) -> Any:
         package = types.ModuleType("kokoro")
         package.__path__ = list(spec.submodule_search_locations)
         sys.modules["kokoro"] = package
-    from kokoro.model import KModel
-
     nothing = io.BytesIO()
     torch.save({}, nothing)
     nothing.seek(0)
-    return KModel(repo_id="local", config=dict(config), model=nothing)
+    model = importlib.import_module("kokoro.model").KModel
+    return model(repo_id="local", config=dict(config), model=nothing)
 
 
 def _token_ids(phonemes: str, ids: Mapping[str, int]) -> list[int]:

@@ -81,7 +81,8 @@ class Voices:
                 raw = _only_tensor(raw)
             if len(raw) != PACK_BYTES:
                 raise BadSetting(
-                    name="kokoro.voice", why=f"{path.name} is no pack of {LENGTHS} x {WIDTH} numbers"
+                    name="kokoro.voice",
+                    why=f"{path.name} is no pack of {LENGTHS} x {WIDTH} numbers",
                 )
             self._packs[name] = np.frombuffer(raw, dtype="<f4").reshape(LENGTHS, 1, WIDTH)
         return self._packs[name]

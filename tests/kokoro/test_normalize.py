@@ -83,14 +83,21 @@ def test_a_british_voice_reads_the_day_first() -> None:
     assert normalize("3/4/2024").startswith("March fourth")
 
 
-_SNIPPETS = [*"0123456789.,:/-$£%°#*_`~|[](){}<>@& \n'\"abkmstAPM+=", "http://", "www.", "St.", "p.m."]
+_SNIPPETS = [
+    *"0123456789.,:/-$£%°#*_`~|[](){}<>@& \n'\"abkmstAPM+=",
+    "http://",
+    "www.",
+    "St.",
+    "p.m.",
+]
 
 
 @given(
     st.one_of(
         st.text(max_size=200),
         st.lists(
-            st.sampled_from([*_SNIPPETS, "million", "No.", "Ⅻ", "٣", "ı", "İ", "\ud800"]), max_size=60
+            st.sampled_from([*_SNIPPETS, "million", "No.", "Ⅻ", "٣", "ı", "İ", "\ud800"]),
+            max_size=60,
         ).map("".join),
     ),
     st.booleans(),

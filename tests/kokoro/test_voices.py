@@ -37,7 +37,8 @@ def test_a_blend_without_weights_is_even(voices: Voices) -> None:
 
 
 @pytest.mark.parametrize(
-    "voice", ["zz_nobody", "", "af_heart:", "af_heart:-1", "af_heart:nan", "af_heart,", "../x", "a:b:c"]
+    "voice",
+    ["zz_nobody", "", "af_heart:", "af_heart:-1", "af_heart:nan", "af_heart,", "../x", "a:b:c"],
 )
 def test_an_unknown_voice_is_refused_with_what_there_is(voices: Voices, voice: str) -> None:
     with pytest.raises(UnknownVoice, match="af_heart, af_jessica"):
@@ -49,7 +50,9 @@ def test_the_accent_is_that_of_the_heaviest_voice(voices: Voices) -> None:
     assert not voices.british("bf_emma:1,af_heart:2")
 
 
-def test_a_safetensors_pack_gives_the_same_style(voices: Voices, weights: Path, tmp_path: Path) -> None:
+def test_a_safetensors_pack_gives_the_same_style(
+    voices: Voices, weights: Path, tmp_path: Path
+) -> None:
     raw = (weights / "kokoro-82m/voices/af_heart.bin").read_bytes()
     entry = {"dtype": "F32", "shape": [LENGTHS, 1, WIDTH], "data_offsets": [0, len(raw)]}
     header = json.dumps({"__metadata__": {"a": "b"}, "voice": entry}).encode()

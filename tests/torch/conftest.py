@@ -1,7 +1,7 @@
 """The PyTorch back end on real weights, de-quantised from the int8 model.
 
 These tests need a second environment (requirements/torch.in). Where torch is missing they are not
-collected, and the test run says so at its top and at its end.
+collected, and the test run says so at its end.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ part of the instance norms, and ALBERT's pooler, which Kokoro does not use.
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
 from appliance.kokoro.graph import _scaled_output
-from appliance.kokoro.synthesizer import FOLDER, ONNX_MODEL, TORCH_MODEL
+from appliance.kokoro.synthesizer import FOLDER, ONNX_MODEL, TORCH_MODEL, _torch_model
 
 Array = NDArray[np.float32]
 
@@ -61,11 +62,8 @@ _PREDICTOR = ("F0", "N", "F0_proj", "N_proj", "shared", "lstm")
 
 def dequantise(source: Path, target: Path) -> None:
     """Writes config.json and the safetensors file of `source`'s ONNX model into `target`."""
-    import torch
-    from safetensors.torch import save_file
-
-    from appliance.kokoro.synthesizer import _torch_model
-
+    torch = importlib.import_module("torch")
+    save_file = importlib.import_module("safetensors.torch").save_file
     vocabulary = json.loads((source / "vocab.json").read_text(encoding="utf-8"))
     config = {**CONFIG, "vocab": vocabulary["vocab"]}
     found = dict(_Graph(onnx.load(str(source / ONNX_MODEL))).tensors())

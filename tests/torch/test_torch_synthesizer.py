@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -56,9 +57,7 @@ def test_no_pickle_is_needed_and_a_missing_model_is_named(tmp_path: Path) -> Non
 
 
 def test_a_gpu_that_is_not_there_is_a_clear_error(torch_weights: Path) -> None:
-    import torch
-
-    if torch.cuda.is_available():
+    if importlib.import_module("torch").cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(BadSetting, match="cuda"):
         load(Kokoro(backend="torch", device="cuda"), torch_weights)
