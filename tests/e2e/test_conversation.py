@@ -13,7 +13,7 @@ import pytest
 
 from client.wav import read_wav, write_wav
 from tests.e2e.appliance import QUESTIONS, Appliance, Turns
-from tests.recognizer import words
+from tests.recognizer import word_error_rate, words
 
 STAGES = {"end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport"}
 
@@ -35,18 +35,19 @@ def test_every_question_is_answered(conversation: Turns) -> None:
 
 
 def test_what_was_said_is_understood(conversation: Turns) -> None:
-    assert "clara" in conversation[0]["user_text"].lower()
-    assert "name" in conversation[1]["user_text"].lower()
+    for turn, word in zip(conversation.turns, ("france", "museum", "river"), strict=True):
+        assert word in turn["user_text"].lower()
 
 
 def test_the_later_answers_use_what_was_said_first(conversation: Turns) -> None:
-    assert "clara" in conversation[1]["reply_text"].lower()
-    assert "hamburg" in conversation[2]["reply_text"].lower()
+    for turn, word in zip(conversation.turns, ("paris", "louvre", "seine"), strict=True):
+        assert word in turn["reply_text"].lower()
 
 
 def test_the_answers_can_be_heard(conversation: Turns) -> None:
-    assert "clara" in spoken_words(conversation[1]).replace("klara", "clara")
-    assert "hamburg" in spoken_words(conversation[2])
+    for turn in conversation.turns:
+        assert word_error_rate(turn["reply_text"], spoken_words(turn)) <= 0.3
+    assert "paris" in spoken_words(conversation[0])
 
 
 def test_the_latency_is_told_with_stages_that_sum_to_it(conversation: Turns) -> None:
@@ -69,18 +70,18 @@ def test_an_interrupted_answer_stops_and_the_interruption_is_answered(appliance:
 
 def test_two_callers_at_once_do_not_hear_each_other(appliance: Appliance) -> None:
     folder = appliance.folder
-    peter, paris = folder / "peter.wav", folder / "paris.wav"
-    _question("My name is Peter.", peter)
-    _question("What is the capital of France?", paris)
+    one, other, name = (folder / f"{word}.wav" for word in ("one", "other", "name"))
+    _question("My name is Peter.", one)
+    _question("My name is Susan.", other)
+    _question("What is my name?", name)
     with ThreadPoolExecutor() as pool:
-        one = pool.submit(appliance.say, peter, QUESTIONS[1])
-        other = pool.submit(appliance.say, paris, QUESTIONS[1])
-        first, second = one.result(), other.result()
-    assert first.exit_code == second.exit_code == 0
-    assert "peter" in first[1]["reply_text"].lower()
-    assert "paris" in second[0]["reply_text"].lower()
-    assert "peter" not in json.dumps(second.turns).lower()
-    assert "paris" not in json.dumps(first.turns).replace(paris.name, "").lower()
+        calls = [pool.submit(appliance.say, first, name) for first in (one, other)]
+        peter, susan = (call.result() for call in calls)
+    assert peter.exit_code == susan.exit_code == 0, peter.complaints + susan.complaints
+    assert "peter" in peter[1]["reply_text"].lower()
+    assert "susan" in susan[1]["reply_text"].lower()
+    assert "peter" not in json.dumps(susan.turns).lower()
+    assert "susan" not in json.dumps(peter.turns).lower()
 
 
 def test_noise_gets_no_answer_and_the_call_goes_on(appliance: Appliance) -> None:
@@ -106,7 +107,7 @@ def test_typed_words_are_answered_and_stand_in_no_log_and_no_metric(appliance: A
 def test_no_word_of_any_call_is_in_the_log(appliance: Appliance, conversation: Turns) -> None:
     log = appliance.log.read_text().lower()
     assert '"event":"turn"' in log
-    for word in ("clara", "hamburg"):
+    for word in ("paris", "louvre", "museum"):
         assert word not in log
 
 
