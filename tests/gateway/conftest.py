@@ -200,7 +200,7 @@ class RunningGateway:
         await self.until(lambda: self._serving_failed() or self.lines("gateway started"))
         self.port = int(self.lines("gateway started")[0]["port"])
         if ready:
-            await self.until(lambda: self.lines("readiness changed"))
+            await self.until(lambda: any(x["ready"] for x in self.lines("readiness changed")))
 
     async def stop(self) -> None:
         """As supervisord does it: SIGTERM."""

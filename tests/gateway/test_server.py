@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 
 from appliance.errors import BadSetting, PortTaken
 from appliance.gateway.server import Gateway, read_token
-from appliance.link.client import ask_health
+from appliance.link.health import ask_health
 from appliance.settings import Gateway as Knobs
 from appliance.settings import Settings
 from client import wire

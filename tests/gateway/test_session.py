@@ -87,7 +87,7 @@ def of_the_story(frame: wire.Frame) -> bool:
 async def test_a_caller_who_speaks_up_is_not_talked_over(
     make_gateway: MakeGateway, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(InstantVoiceEngine, "open", MarkedVoice)
+    monkeypatch.setattr(InstantVoiceEngine, "open", lambda engine: MarkedVoice(engine))
     async with make_gateway(Mind(STORY, "Two million.")) as gateway:
         caller = await gateway.call()
         await caller.type("Tell me a story.")
