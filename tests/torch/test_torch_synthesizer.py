@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +61,11 @@ def test_a_gpu_that_is_not_there_is_a_clear_error(torch_weights: Path) -> None:
         pytest.skip("there is a GPU")
     with pytest.raises(BadSetting, match="cuda"):
         load(Kokoro(backend="torch", device="cuda"), torch_weights)
+
+
+@pytest.mark.parametrize("library", ["phonemizer", "espeakng_loader"])
+def test_no_gpl_library_is_installed(library: str) -> None:
+    assert importlib.util.find_spec(library) is None
 
 
 def test_loading_imports_no_gpl_library(torch_weights: Path) -> None:
