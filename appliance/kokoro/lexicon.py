@@ -1,4 +1,4 @@
-"""The tables of `normalize`: how symbols, units and abbreviations are said."""
+"""The words of `readings` and `rules`: how symbols, units and abbreviations are said."""
 
 from __future__ import annotations
 
