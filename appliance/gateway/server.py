@@ -29,7 +29,7 @@ from appliance.errors import (
 from appliance.gateway.admission import Admission, Attempt, House
 from appliance.gateway.session import Session, SessionSocket, Shared, engine_socket
 from appliance.link import protocol as p
-from appliance.link.client import ask_health
+from appliance.link.health import ask_health
 from appliance.link.server import listening
 from appliance.meters import GatewayMeters, render
 from appliance.settings import Settings

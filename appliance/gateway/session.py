@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,18 +35,19 @@ from appliance.errors import (
     PipelineFailed,
     SessionEnded,
 )
-from appliance.gateway.turns import TurnRecord, Turns
+from appliance.gateway.monitor import Monitor
 from appliance.gateway.wire import GuardedSerializer
 from appliance.kokoro.aggregator import PhraseAggregator
 from appliance.kokoro.heard import HeardProcessor
 from appliance.kokoro.service import KokoroTTSService, SpeechHooks
 from appliance.link.client import EngineClient
-from appliance.link.engine import HEARD_RATE, SPOKEN_RATE, Result
+from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
 from appliance.meters import GatewayMeters
 from appliance.settings import Settings
 from appliance.turn.models import TurnModels
 from appliance.turn.strategies import user_params
-from appliance.ultravox.service import TurnHooks, UltravoxWithContextService
+from appliance.ultravox.hooks import TurnHooks
+from appliance.ultravox.service import UltravoxWithContextService
 
 log = journal.get()
 
@@ -94,8 +94,7 @@ class Session:
         self._socket = socket
         self._shared = shared
         self._settings = shared.settings
-        self._turns = Turns()
-        self._speech_started_at = 0.0
+        self._monitor = Monitor(shared.meters, shared.settings.journal.transcripts, self._show)
         self._worker = self._build()
 
     async def run(self) -> SessionEnded | None:
@@ -115,7 +114,7 @@ class Session:
             await runner.run()
         finally:
             deadline.cancel()
-            self._note(self._turns.close())
+            self._monitor.close()
             await self._socket.close()
             ending = self._socket.ending
             seconds = time.monotonic() - started
@@ -151,11 +150,11 @@ class Session:
                 audio_out_sample_rate=SPOKEN_RATE,
                 audio_out_end_silence_secs=0,
                 allowed_origins=[],  # admission has looked at the origin
-                serializer=GuardedSerializer(settings.gateway, self.end, self._count_audio),
+                serializer=GuardedSerializer(settings.gateway, self.end, self._monitor.count_audio),
             ),
         )
         thinker = shared.engine("ultravox")
-        ultravox = UltravoxWithContextService(
+        self._ultravox = UltravoxWithContextService(
             settings.ultravox, thinker, self._turn_hooks(), settings.journal.transcripts
         )
         kokoro = KokoroTTSService(
@@ -167,15 +166,15 @@ class Session:
         )
         context = LLMContextAggregatorPair(
             LLMContext(),
-            user_params=user_params(settings.turn, shared.models, self._turns.turn_ended_by),
+            user_params=user_params(settings.turn, shared.models, self._monitor.turn_ended_by),
         )
-        heard = HeardProcessor(settings.kokoro.speed, self._on_speaking, self._on_heard(ultravox))
+        heard = HeardProcessor(settings.kokoro.speed, self._monitor.mark("sent"), self._heard)
         worker = PipelineWorker(
             Pipeline(
                 [
                     transport.input(),
                     context.user(),
-                    ultravox,
+                    self._ultravox,
                     LLMTextProcessor(text_aggregator=PhraseAggregator(settings.kokoro)),
                     kokoro,
                     transport.output(),
@@ -220,20 +219,16 @@ class Session:
         return worker
 
     def _turn_hooks(self) -> TurnHooks:
-        def speech_started(seconds_ago: float) -> None:
-            self._speech_started_at = time.monotonic() - seconds_ago
-
+        monitor = self._monitor
         return TurnHooks(
-            speech_started=speech_started,
-            speech_ended=lambda ago: self._turns.speech_ended(time.monotonic() - ago),
-            asked=lambda kind, seconds: self._note(
-                self._turns.asked(kind, time.monotonic(), seconds)
-            ),
-            first_token=lambda: self._mark("first_token"),
-            generated=self._generated,
-            understood=self._turns.understood,
-            failed=self._failed("ultravox"),
-            ended=lambda outcome: self._note(self._turns.ended(outcome)),
+            speech_started=monitor.speech_started,
+            speech_ended=monitor.speech_ended,
+            asked=monitor.asked,
+            first_token=monitor.mark("first_token"),
+            generated=monitor.generated,
+            understood=monitor.understood,
+            failed=monitor.failed("ultravox"),
+            ended=monitor.ended,
         )
 
     def _speech_hooks(self, thinker: EngineClient) -> SpeechHooks:
@@ -250,88 +245,17 @@ class Session:
                     await thinker.resume()
 
         return SpeechHooks(
-            first_phrase=lambda: self._mark("first_phrase"),
-            first_audio=lambda: self._mark("first_audio"),
-            failed=self._failed("kokoro"),
+            first_phrase=self._monitor.mark("first_phrase"),
+            first_audio=self._monitor.mark("first_audio"),
+            failed=self._monitor.failed("kokoro"),
             hold=hold,
             resume=resume,
         )
 
-    def _on_heard(self, ultravox: UltravoxWithContextService):  # type: ignore[no-untyped-def]
-        def on_heard(text: str, interrupted: bool, was_speaking: bool) -> None:
-            if interrupted and was_speaking:
-                stopped_after = time.monotonic() - self._speech_started_at
-                self._shared.meters.barge_in_stop_seconds.observe(stopped_after)
-            ultravox.reply_heard(text)
-            self._note(self._turns.heard(text, interrupted))
+    def _heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
+        self._ultravox.reply_heard(text)
+        self._monitor.heard(text, interrupted, was_speaking)
 
-        return on_heard
-
-    def _count_audio(self, direction: str, size_bytes: int) -> None:
-        self._shared.meters.audio_bytes.labels(direction).inc(size_bytes)
-
-    def _on_speaking(self) -> None:
-        self._mark("sent")
-
-    def _mark(self, name: str) -> None:
-        self._turns.mark(name, time.monotonic())
-
-    def _generated(self, result: Result) -> None:
-        self._turns.generated(result.stats)
-
-    def _failed(self, engine: str):  # type: ignore[no-untyped-def]
-        def failed(problem: EngineFailed) -> None:
-            self._shared.meters.engine_failures.labels(engine, problem.reason).inc()
-            log.warning("engine failed", engine=engine, reason=problem.reason)
-
-        return failed
-
-    def _note(self, record: TurnRecord | None) -> None:
-        """Writes a completed turn to the metrics, the log and the caller's screen."""
-        if record is None:
-            return
-        meters = self._shared.meters
-        meters.turns.labels(record.outcome).inc()
-        if record.ended_by:
-            meters.turn_ends.labels(record.ended_by).inc()
-        stages = record.stages()
-        if record.response_seconds is not None:
-            if record.kind == "spoken":
-                meters.turn_response_latency_seconds.observe(record.response_seconds)
-            for name, seconds in stages.items():
-                meters.stage_latency_seconds.labels(name).observe(seconds)
-        log.info("turn", **_canonical(record, stages))
-        if record.number:
-            message = RTVIServerMessageFrame(data=self._shown(record, stages))
-            self._sending = asyncio.ensure_future(self._worker.queue_frame(message))
-
-    def _shown(self, record: TurnRecord, stages: Mapping[str, float]) -> dict[str, object]:
-        shown: dict[str, object] = {
-            "kind": "turn",
-            "turn": record.number,
-            "outcome": record.outcome,
-            "interrupted": record.interrupted,
-            "ended_by": record.ended_by,
-            "response_seconds": record.response_seconds,
-            "stages": {name: round(seconds, 4) for name, seconds in stages.items()},
-        }
-        if self._settings.journal.transcripts:
-            shown |= {"user_text": record.user_text, "reply_text": record.reply_text}
-        return shown
-
-
-def _canonical(record: TurnRecord, stages: Mapping[str, float]) -> dict[str, object]:
-    """The one log line of a turn: numbers and fixed words, nothing that was said."""
-    line: dict[str, object] = {
-        "turn": record.number,
-        "outcome": record.outcome,
-        "by": record.ended_by or record.kind,
-        "interrupted": record.interrupted,
-        "speech_seconds": round(record.speech_seconds, 3),
-        "prompt_tokens": record.stats.get("prompt_tokens", 0),
-        "cached_tokens": record.stats.get("cached_tokens", 0),
-        "reply_tokens": record.stats.get("decode_tokens", 0),
-    }
-    if record.response_seconds is not None:
-        line["response_seconds"] = round(record.response_seconds, 4)
-    return line | {f"{name}_seconds": round(seconds, 4) for name, seconds in stages.items()}
+    def _show(self, message: dict[str, object]) -> None:
+        frame = RTVIServerMessageFrame(data=message)
+        self._sending = asyncio.ensure_future(self._worker.queue_frame(frame))

@@ -11,54 +11,19 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from appliance.errors import ApplianceError, EngineFailed, EngineGone, catalogue
 from appliance.link import protocol as p
+from appliance.link.conversation import Said, Utterance
 from appliance.link.engine import Result
+from appliance.link.health import URI
 
-_URI = "ws://engine/"  # websockets wants one; only the unix socket counts
 _AUDIO_PART_BYTES = 1 << 15
 _OPEN_SECONDS = 5.0  # both ends are on one machine; longer means that the process is frozen
-
-
-class Utterance:
-    """What a user said in one go: 16 kHz mono int16 PCM that grows until `complete`."""
-
-    __slots__ = ("complete", "number", "pcm")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.pcm = bytearray()
-        self.complete = False
-
-    @property
-    def seconds(self) -> float:
-        """Length so far."""
-        return len(self.pcm) / 32_000
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One turn of a conversation: a text, or what was said."""
-
-    role: Literal["system", "user", "assistant"]
-    text: str = ""
-    utterance: Utterance | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HealthReport:
-    """How a process is; `metrics` is its Prometheus text."""
-
-    ready: bool
-    waiting_for: str
-    metrics: bytes
 
 
 _Reply = p.Token | p.Transcript | p.Done | bytes | ApplianceError
@@ -269,27 +234,11 @@ class EngineClient:
             queue.put_nowait(reply)
 
 
-async def ask_health(path: Path, timeout_seconds: float) -> HealthReport:
-    """Asks the process behind the unix socket `path`. Raises EngineGone when it does not answer."""
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            async with unix_connect(
-                str(path), _URI, compression=None, max_size=None, ping_interval=None
-            ) as socket:
-                await socket.send(p.encode(p.Health()))
-                message = p.decode_to_gateway(str(await socket.recv(decode=True)), path.stem)
-    except (OSError, TimeoutError, ConnectionClosed, InvalidHandshake) as gone:
-        raise EngineGone(engine=path.stem) from gone
-    if not isinstance(message, p.Report):
-        raise EngineGone(engine=path.stem)
-    return HealthReport(message.ready, message.waiting_for, message.metrics.encode())
-
-
 async def _open(engine: str, path: Path) -> ClientConnection:
     try:
         async with asyncio.timeout(_OPEN_SECONDS):
             socket = await unix_connect(
-                str(path), _URI, compression=None, max_size=p.MAX_MESSAGE_BYTES, ping_interval=None
+                str(path), URI, compression=None, max_size=p.MAX_MESSAGE_BYTES, ping_interval=None
             )
             await socket.send(p.encode(p.Open(version=p.VERSION)))
             answer = p.decode_to_gateway(str(await socket.recv(decode=True)), engine)

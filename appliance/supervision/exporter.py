@@ -48,7 +48,7 @@ Ask = Callable[[Path, float], Awaitable[HealthReport]]
 
 def serve(given: Settings) -> None:
     """Serves /metrics and /healthz until told to stop. Raises PortTaken and BadSetting."""
-    from appliance.link.client import ask_health
+    from appliance.link.health import ask_health
 
     listening = _listen(given.exporter.host, given.exporter.port)
     config = uvicorn.Config(

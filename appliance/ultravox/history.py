@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.link.client import Said, Utterance
+from appliance.link.conversation import Said, Utterance
 
 AUDIO_TOKENS_PER_SECOND = 6.25
 CHARS_PER_TOKEN = 4

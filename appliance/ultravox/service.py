@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
 from typing import Any
 
-from pipecat.adapters.llm.base_llm_adapter import BaseLLMAdapter
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
@@ -37,15 +35,17 @@ from pipecat.metrics.metrics import LLMTokenUsage
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 from pipecat.services.llm_service import LLMService
-from pipecat.services.settings import LLMSettings
 from pipecat.utils.time import time_now_iso8601
 
 from appliance import journal
 from appliance.errors import EngineFailed, EngineGone
-from appliance.link.client import EngineClient, Said, Utterance
+from appliance.link.client import EngineClient
+from appliance.link.conversation import Said, Utterance
 from appliance.link.engine import Result
 from appliance.settings import Ultravox
+from appliance.ultravox.adapter import NoAdapter, pipecat_settings
 from appliance.ultravox.history import Exchange, History
+from appliance.ultravox.hooks import TurnHooks
 from appliance.ultravox.listening import Listening
 
 ONE_MOMENT = "One moment, please."
@@ -55,56 +55,15 @@ UNANSWERED_CHARS = 8_000  # of text typed again and again without an answer, the
 log = journal.get()
 
 
-@dataclass(frozen=True, slots=True)
-class TurnHooks:
-    """What the session wants to know of a turn; called on the event loop, must not block.
-
-    speech_started  speech began, so many seconds ago
-    speech_ended    speech ended, for now, so many seconds ago
-    asked           a turn wants an answer: "spoken" or "typed", seconds of speech
-    first_token     the first piece of the answer arrived
-    generated       the answer is complete; the engine's measurements
-    understood      what the engine made of the user's speech
-    failed          the engine did not do what it was asked
-    ended           the turn came to nothing: "nothing_heard", "too_short" or "failed"
-    """
-
-    speech_started: Callable[[float], None]
-    speech_ended: Callable[[float], None]
-    asked: Callable[[str, float], None]
-    first_token: Callable[[], None]
-    generated: Callable[[Result], None]
-    understood: Callable[[str], None]
-    failed: Callable[[EngineFailed], None]
-    ended: Callable[[str], None]
-
-
-class _NoAdapter(BaseLLMAdapter[Any]):
-    """The history is kept by the service; nothing is made of Pipecat's context yet."""
-
-    @property
-    def id_for_llm_specific_messages(self) -> str:
-        return "ultravox"
-
-    async def get_llm_invocation_params(self, context: Any, **_: Any) -> Any:
-        return {}
-
-    def to_provider_tools_format(self, tools_schema: Any) -> list[Any]:
-        return []
-
-    def get_messages_for_logging(self, context: Any) -> list[dict[str, Any]]:
-        return []
-
-
 class UltravoxWithContextService(LLMService[Any]):
     """One session's ears and mind, in front of the engine behind `client`."""
 
-    adapter_class = _NoAdapter
+    adapter_class = NoAdapter
 
     def __init__(
         self, settings: Ultravox, client: EngineClient, hooks: TurnHooks, transcripts: bool
     ) -> None:
-        super().__init__(settings=_pipecat_settings(settings))
+        super().__init__(settings=pipecat_settings(settings))
         self._knobs = settings
         self._client = client
         self._hooks = hooks
@@ -121,7 +80,7 @@ class UltravoxWithContextService(LLMService[Any]):
         self._spent: list[Utterance] = []  # what the engine has heard and may forget
 
     def can_generate_metrics(self) -> bool:
-        """True: time to first token, processing time and token usage are reported."""
+        """True: first token, processing time and token usage are reported."""
         return True
 
     def service_metadata_frame(self) -> LLMServiceMetadataFrame:
@@ -225,10 +184,8 @@ class UltravoxWithContextService(LLMService[Any]):
         if (before := self._history.unanswered()) is not None:
             new = self._joined(before, new)
         self._history.ask(new.text, new.utterance)
-        if new.utterance is None:
-            self._hooks.asked("typed", 0.0)
-        else:
-            self._hooks.asked("spoken", new.utterance.seconds)
+        said = new.utterance
+        self._hooks.asked("spoken" if said else "typed", said.seconds if said else 0.0)
         self._turn = self.create_task(self._run_turn(self._history.exchanges[-1]))
 
     def _joined(self, before: Exchange, new: Exchange) -> Exchange:
@@ -287,10 +244,9 @@ class UltravoxWithContextService(LLMService[Any]):
             self._hooks.ended("nothing_heard")
             return
         self._hooks.generated(result)
+        prompt, reply = (int(result.stats.get(n, 0)) for n in ("prompt_tokens", "decode_tokens"))
         usage = LLMTokenUsage(
-            prompt_tokens=int(result.stats.get("prompt_tokens", 0)),
-            completion_tokens=int(result.stats.get("decode_tokens", 0)),
-            total_tokens=0,
+            prompt_tokens=prompt, completion_tokens=reply, total_tokens=prompt + reply
         )
         await self.start_llm_usage_metrics(usage)
 
@@ -342,19 +298,3 @@ class UltravoxWithContextService(LLMService[Any]):
                     apologised = True
                     await self.push_frame(TTSSpeakFrame(ONE_MOMENT, append_to_context=False))
             await asyncio.sleep(RECONNECT_SECONDS)
-
-
-def _pipecat_settings(settings: Ultravox) -> LLMSettings:
-    return LLMSettings(
-        model=settings.model,
-        system_instruction=settings.system_prompt,
-        temperature=settings.temperature,
-        max_tokens=settings.reply_tokens,
-        top_p=None,
-        top_k=None,
-        frequency_penalty=None,
-        presence_penalty=None,
-        seed=None,
-        filter_incomplete_user_turns=False,
-        user_turn_completion_config=None,
-    )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.link.client import Said, Utterance
+from appliance.link.conversation import Said, Utterance
 from appliance.ultravox.history import Exchange, History
 
 BUDGET = 200

@@ -33,7 +33,8 @@ from appliance.errors import EngineFailed
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, Turn
 from appliance.settings import Ultravox
-from appliance.ultravox.service import CANNOT_ANSWER, TurnHooks, UltravoxWithContextService
+from appliance.ultravox.hooks import TurnHooks
+from appliance.ultravox.service import CANNOT_ANSWER, UltravoxWithContextService
 from tests.fakes import InstantSpeechEngine, tone
 from tests.link.contract import linked
 
