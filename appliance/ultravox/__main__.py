@@ -19,7 +19,8 @@ import soxr  # type: ignore[import-untyped]
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
 from appliance.link.engine import HEARD_RATE, Result, Turn
-from appliance.ultravox.small_engine import SmallEngine, SmallSession
+from appliance.ultravox.small_engine import SmallEngine
+from appliance.ultravox.small_session import SmallSession
 
 PIECE_BYTES = 2 * HEARD_RATE * 40 // 1000  # 40 ms, as callers send it
 

@@ -8,7 +8,7 @@ import io
 import os
 import subprocess
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,16 @@ import soxr  # type: ignore[import-untyped]
 # Before the first model loads libgomp: threads that spin at a barrier stall a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from appliance.link.engine import Result, Turn
 from appliance.settings import Paths, Settings
 from appliance.ultravox.llama import LanguageModel
 from appliance.ultravox.loudness import Samples
 from appliance.ultravox.moonshine import Moonshine
 from appliance.ultravox.small_engine import FALLBACK, SmallEngine, model_folder
+from appliance.ultravox.small_session import SmallSession
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
+SYSTEM = Turn("system", Settings().ultravox.system_prompt)
 Say = Callable[[str], bytes]
 
 
@@ -44,6 +47,24 @@ def floats(pcm: bytes) -> Samples:
     """PCM as the recognizer takes it."""
     samples: Samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
     return samples
+
+
+def hear(session: SmallSession, number: int, pcm: bytes) -> Turn:
+    """A turn of the user, heard in pieces as a caller sends them."""
+    session.begin(number)
+    for start in range(0, len(pcm), 1280):
+        session.hear(number, pcm[start : start + 1280])
+    session.end(number)
+    return Turn("user", utterance=number)
+
+
+async def reply(
+    session: SmallSession, conversation: Sequence[Turn], max_tokens: int = 60
+) -> tuple[str, Result]:
+    """The whole answer and how it ended."""
+    *pieces, result = [item async for item in session.generate(conversation, max_tokens, 0.0)]
+    assert isinstance(result, Result)
+    return "".join(map(str, pieces)), result
 
 
 def smallest() -> str:
@@ -82,3 +103,10 @@ def engine(settings: Settings) -> Iterator[SmallEngine]:
     asyncio.run(engine.start())
     yield engine
     asyncio.run(engine.stop())
+
+
+@pytest.fixture
+async def session(engine: SmallEngine) -> AsyncIterator[SmallSession]:
+    session = engine.open()
+    yield session
+    await session.close()
