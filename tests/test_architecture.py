@@ -71,7 +71,6 @@ LONGER = {
 
 # Modules whose test is not the file of the same name.
 TESTED_IN = {
-    "appliance/__main__.py": "tests/test_main.py",
     "appliance/kokoro/__main__.py": "tests/kokoro/test_main.py",
     "appliance/ultravox/__main__.py": "tests/ultravox/test_main.py",
     "appliance/link/client.py": "tests/link/test_client_and_server.py",
@@ -86,7 +85,6 @@ TESTED_IN = {
     "appliance/bundle/__main__.py": "tests/ops/test_scripts.py",
     "appliance/bundle/assemble.py": "tests/bundle/test_fetch.py",
     "appliance/bundle/progress.py": "tests/bundle/test_fetch.py",
-    "client/__main__.py": "tests/client/test_main.py",
 }
 
 
@@ -195,7 +193,7 @@ def test_a_file_fits_on_a_few_screens(path: Path) -> None:
 @pytest.mark.parametrize("path", OURS, ids=ids)
 def test_every_module_has_its_test_file(path: Path) -> None:
     parts = path.parts[1:] if path.parts[0] == "appliance" else path.parts
-    mirrored = Path("tests", *parts[:-1], f"test_{path.name}")
+    mirrored = Path("tests", *parts[:-1], f"test_{path.stem.strip('_')}.py")
     test = ROOT / TESTED_IN.get(name(path), mirrored)
     assert test.exists()
 
