@@ -82,7 +82,7 @@ class HeardProcessor(FrameProcessor):
         self._answering = True
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Follows the frames that were played; passes all on."""
+        """Follows the frames that were played; passes all but their audio on."""
         await super().process_frame(frame, direction)
         if direction == FrameDirection.DOWNSTREAM:
             match frame:
@@ -98,6 +98,7 @@ class HeardProcessor(FrameProcessor):
                     self._heard.played(len(frame.audio) / 2 / frame.sample_rate)
                     if self._answering:  # straight after an apology the bot never fell silent
                         self._on_speaking()
+                    return  # Nobody after this needs it, and each hop costs every caller.
                 case BotStartedSpeakingFrame():
                     self._speaking = True
                     if self._answering:

@@ -106,12 +106,13 @@ class UltravoxWithContextService(LLMService[Any]):
         await self._client.close()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Feeds the listening, begins and cancels turns; passes all but contexts on."""
+        """Feeds the listening, begins and cancels turns; passes all but audio and contexts on."""
         await super().process_frame(frame, direction)
         match frame:
             case InputAudioRawFrame():
                 if self._listening.audio(frame.audio):
                     self._grown.set()
+                return  # Nobody after this needs it, and each hop costs every caller.
             case InterruptionFrame():
                 await self._cancel_turn()
             case VADUserStartedSpeakingFrame():
@@ -127,7 +128,7 @@ class UltravoxWithContextService(LLMService[Any]):
             case RTVISendTextFrame():
                 await self._ask(Exchange(text=frame.text))
             case LLMContextFrame():
-                return  # Only records what was said; the history here already knows.
+                return  # Only records what was said, which the history knows.
         await self.push_frame(frame, direction)
 
     def _speech_started(self, seconds_ago: float) -> None:
@@ -210,8 +211,7 @@ class UltravoxWithContextService(LLMService[Any]):
                 await self._client.forget(self._spent.pop())
         await self.start_processing_metrics()
         await self.start_ttfb_metrics()
-        started = False
-        result = None
+        started, result = False, None
         try:
             async with contextlib.aclosing(self._answer()) as pieces:
                 async for piece in pieces:
