@@ -155,7 +155,7 @@ class _Connection:
                 session, turns = self._speech(), self._turns(conversation)
                 if self._warming is not None:
                     self._warming.cancel()
-                self._warming = asyncio.create_task(_quietly(session.warm(turns), self._name))
+                self._warming = asyncio.create_task(_warm(session, turns, self._name))
             case p.Generate() as asked:
                 self._begin(asked.request, self._generate(self._speech(), asked))
             case p.Transcribe() as asked:
@@ -258,10 +258,10 @@ class _Connection:
         await self._socket.send(p.encode(message))
 
 
-async def _quietly(work: Coroutine[Any, Any, None], engine: str) -> None:
+async def _warm(session: SpeechSession, turns: list[Turn], engine: str) -> None:
     """Warming is a courtesy: what it could not do, the request that follows does or reports."""
     try:
-        await work
+        await session.warm(turns)
     except ApplianceError as problem:
         log.warning("warming failed", engine=engine, reason=problem.reason)
 

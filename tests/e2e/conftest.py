@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.appliance import Appliance
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     running = Appliance(tmp_path_factory.mktemp("appliance")).start()
     yield running
