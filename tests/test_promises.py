@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import seal
+from appliance import seal, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -136,3 +136,10 @@ assert num2words(42) == "forty-two"
         [sys.executable, "-c", imports], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    sources = [path for path in (ROOT / "appliance").rglob("*.py") if path.name != "settings.py"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    names = [name for _, name, _ in settings.walk(settings.Settings())]
+    assert [name for name in names if f".{name}" not in code] == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from appliance import journal
-from appliance.errors import MissingWeights
+from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import Turn
 from appliance.settings import Settings
 from appliance.ultravox.answering import Answering
@@ -24,6 +24,7 @@ from appliance.ultravox.small_session import NAME, SmallSession
 from appliance.ultravox.worker import Urgency, Worker
 
 FALLBACK = "smollm2-135m-instruct"
+LANGUAGE = "en"  # of the recognizer and the voices
 WEIGHTS = "model.gguf"
 log = journal.get()
 
@@ -45,6 +46,9 @@ class SmallEngine:
         Raises CannotStart.
         """
         given, began = self._settings.ultravox, time.monotonic()
+        if given.language != LANGUAGE:
+            why = f"the models of the cpu profile know {LANGUAGE!r} only, not {given.language!r}"
+            raise BadSetting(name="ultravox.language", why=why)
         folder = model_folder(self._settings.paths.weights, given.model)
         if folder.name != given.model:
             log.warning("the language model is missing, a weaker one answers", model=folder.name)

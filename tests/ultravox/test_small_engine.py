@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import EngineFailed, MissingWeights
+from appliance.errors import BadSetting, EngineFailed, MissingWeights
 from appliance.link.engine import Turn
-from appliance.settings import Paths, Settings
+from appliance.settings import Paths, Settings, load
 from appliance.ultravox.small_engine import FALLBACK, SmallEngine, model_folder
 from tests.link.contract import SpeechContract
 from tests.ultravox.conftest import SYSTEM, WEIGHTS, Say, hear, reply, spoken
@@ -42,6 +42,11 @@ def test_without_the_wanted_model_the_fallback_answers(tmp_path: Path) -> None:
     (tmp_path / FALLBACK).mkdir()
     (tmp_path / FALLBACK / "model.gguf").touch()
     assert model_folder(tmp_path, "qwen2.5-coder-0.5b-instruct") == tmp_path / FALLBACK
+
+
+async def test_a_language_the_models_do_not_know_is_refused_at_the_start() -> None:
+    with pytest.raises(BadSetting, match="'de'"):
+        await SmallEngine(load({"VOICE_ULTRAVOX_LANGUAGE": "de"})).start()
 
 
 def test_without_any_model_the_wanted_one_is_missing(tmp_path: Path) -> None:
