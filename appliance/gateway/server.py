@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket as sockets
@@ -94,6 +95,9 @@ class Gateway:
             ]
             serving = asyncio.create_task(server.serve([listener]))
             stop = asyncio.create_task(stopping.wait())
+            # A full collection over all that was imported would stop every call for as long.
+            gc.collect()
+            gc.freeze()
             log.info(
                 "gateway started", host=self._settings.gateway.host, port=listener.getsockname()[1]
             )
