@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import psutil
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
-from client.turns import TurnRecord
+from client.record import TurnRecord
 from client.wav import read_wav
 from tests.bench.figures import percentile, row, verdict
 from tests.e2e.appliance import QUESTIONS, ROOT, Appliance
@@ -126,5 +125,4 @@ async def _carried(config: Config, process: psutil.Process) -> list[str]:
             break
         best = count
     lines.append(verdict("calls per gateway process", best, 8, "", at_least=True))
-    ctypes.CDLL(None).malloc_trim(0)
     return lines
