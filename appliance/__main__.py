@@ -49,9 +49,9 @@ def _ultravox(given: settings.Settings) -> int:
     # anything else wants a core (measured: 320 against 123 ms a token); read when it is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     from appliance.link.server import host
-    from appliance.ultravox.small_engine import SmallEngine
+    from appliance.ultravox.engines import engine
 
-    host(SmallEngine(given), given.paths.run / "ultravox.sock")
+    host(engine(given), given.paths.run / "ultravox.sock")
     return 0
 
 

@@ -167,6 +167,14 @@ class EngineGone(EngineFailed):
     advice = "It is restarting if supervisord runs; calls go on when it is back."
 
 
+class EngineDied(EngineFailed):
+    """The model of the {engine} engine died under it."""
+
+    reason = "engine_died"
+    advice = "supervisord restarts it; the last lines of the engine's log say what it died of."
+    exit_code = 70  # EX_SOFTWARE
+
+
 class EngineBusy(EngineFailed):
     """The {engine} engine has too much to do."""
 

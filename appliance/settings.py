@@ -69,6 +69,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Ultravox:
+    engine: str = knob("small", "small (cpu profile) or vllm (gpu profile)")
     model: str = knob("qwen2.5-coder-0.5b-instruct", "folder of the language model in weights")
     hearing_model: str = knob("moonshine-tiny-en", "folder of the recognizer (cpu profile)")
     threads: int = knob(2, "threads of the language model (cpu profile)")
@@ -76,6 +77,7 @@ class Ultravox:
     context_tokens: int = knob(4096, "tokens one conversation may hold")
     history_tokens: int = knob(1500, "of these, the most for the past")
     history_turns: int = knob(20, "past turns kept at most (a question and its answer are two)")
+    audio_turns: int = knob(4, "past questions that stay audio when older ones become text")
     reply_tokens: int = knob(160, "longest reply, tokens")
     temperature: float = knob(0.0, "0 answers the same question the same way")
     language: str = knob("en", "language spoken in the call")
@@ -90,6 +92,15 @@ class Ultravox:
     pre_roll_seconds: float = knob(0.5, "audio kept from before speech was noticed")
     recover_seconds: float = knob(30.0, "how long a turn waits for a restarted engine")
     hold_for_first_phrase: bool = knob(True, "stop decoding while the first phrase is spoken out")
+    tools: tuple[str, ...] = knob(
+        ("current_time", "end_call"), "what the model may do beside speaking (vllm)"
+    )
+    today: str = knob("", "date told to the model, as 22 Nov 2026; empty: the day a call begins")
+    noise_reply: str = knob("((noise))", "how the model says that it heard no speech (vllm)")
+    dtype: str = knob("auto", "auto (of the sealed weights), bfloat16 or float32 (vllm)")
+    kv_dtype: str = knob("auto", "auto (by the card), bfloat16 or fp8: how the past is kept (vllm)")
+    memory_fraction: float = knob(0.0, "part of the card's memory for vLLM; 0: by the card")
+    max_sequences: int = knob(0, "replies decoded at the same time (vllm); 0: by the card")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +157,7 @@ class Settings:
 PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "cpu": {},
     "gpu": {
+        "ultravox.engine": "vllm",
         "ultravox.model": "ultravox-v0_5-llama-3_1-8b",
         "ultravox.context_tokens": 8192,
         "ultravox.history_tokens": 4096,

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from appliance.errors import UnknownVoice
-from appliance.link.engine import SPOKEN_RATE, Result, Turn
+from appliance.link.engine import SPOKEN_RATE, Piece, Result, Tool, Turn
 
 
 def echo(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
@@ -49,6 +49,9 @@ class InstantSpeechEngine:
 
     async def stop(self) -> None:
         pass
+
+    async def died(self) -> None:
+        await asyncio.Event().wait()
 
     def metrics(self) -> bytes:
         return b""
@@ -82,8 +85,13 @@ class InstantSpeechSession:
         del self.heard[utterance]
 
     async def generate(
-        self, conversation: Sequence[Turn], max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str | Result, None]:
+        self,
+        conversation: Sequence[Turn],
+        max_tokens: int,
+        temperature: float,
+        tools: Sequence[Tool] = (),
+        study: int = 0,
+    ) -> AsyncGenerator[Piece, None]:
         last = conversation[-1].utterance
         if last is not None and not any(self.heard[last]):
             yield Result("nothing_heard")
@@ -102,7 +110,7 @@ class InstantSpeechSession:
     async def transcribe(self, utterance: int) -> str:
         return f"{len(self.heard[utterance]) // 32} milliseconds"
 
-    async def warm(self, conversation: Sequence[Turn]) -> None:
+    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
         pass
 
     async def close(self) -> None:
@@ -125,6 +133,9 @@ class InstantVoiceEngine:
 
     async def stop(self) -> None:
         pass
+
+    async def died(self) -> None:
+        await asyncio.Event().wait()
 
     def metrics(self) -> bytes:
         return b""

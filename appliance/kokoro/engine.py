@@ -94,6 +94,10 @@ class KokoroEngine:
             self._model.cancel()
             await asyncio.to_thread(self._worker.join)
 
+    async def died(self) -> None:
+        """Never: the model lives and dies with this process."""
+        await asyncio.Event().wait()
+
     def metrics(self) -> bytes:
         """Everything under voice_kokoro_."""
         self._meters.queue_length.set(len(self._queue))

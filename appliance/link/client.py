@@ -19,14 +19,14 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from appliance.errors import ApplianceError, EngineFailed, EngineGone, catalogue
 from appliance.link import protocol as p
 from appliance.link.conversation import Said, Utterance
-from appliance.link.engine import Result
+from appliance.link.engine import Piece, Result, Studied, Tool, ToolCall
 from appliance.link.health import URI
 
 _AUDIO_PART_BYTES = 1 << 15
 _OPEN_SECONDS = 5.0  # both ends are on one machine; longer means that the process is frozen
 
 
-_Reply = p.Token | p.Transcript | p.Done | bytes | ApplianceError
+_Reply = p.Token | p.Studied | p.Call | p.Transcript | p.Done | bytes | ApplianceError
 
 
 class EngineClient:
@@ -76,27 +76,45 @@ class EngineClient:
             self._ended.discard(utterance.number)
             await self._send(self._socket, p.Forget(utterance=utterance.number))
 
-    async def warm(self, conversation: Sequence[Said]) -> None:
+    async def warm(self, conversation: Sequence[Said], tools: Sequence[Tool] = ()) -> None:
         """Lets the engine get ready for a conversation that begins like this one."""
         socket, told = await self._tell(conversation)
-        await self._send(socket, p.Warm(conversation=told))
+        await self._send(socket, p.Warm(conversation=told, tools=_offered(tools)))
 
     async def generate(
-        self, conversation: Sequence[Said], max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str | Result, None]:
-        """The answer: pieces of text, then one Result. A session generates one at a time."""
+        self,
+        conversation: Sequence[Said],
+        max_tokens: int,
+        temperature: float,
+        tools: Sequence[Tool] = (),
+        study: int = 0,
+    ) -> AsyncGenerator[Piece, None]:
+        """The answer: pieces of text, or a ToolCall, then one Result. One at a time in a session.
+
+        `study` is explained at SpeechSession.generate.
+        """
         socket, told = await self._tell(conversation)
         number = next(self._numbers)
         message = p.Generate(
-            request=number, conversation=told, max_tokens=max_tokens, temperature=temperature
+            request=number,
+            conversation=told,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            tools=_offered(tools),
+            study=study,
         )
         self._generating = number
         async with contextlib.aclosing(self._ask(socket, number, message)) as replies:
             async for reply in replies:
-                if isinstance(reply, p.Token):
-                    yield reply.text
-                elif isinstance(reply, p.Done):
-                    yield Result(reply.reason, reply.stats)
+                match reply:
+                    case p.Token(text=text):
+                        yield text
+                    case p.Studied(token=token, logprobs=logprobs):
+                        yield Studied(token, logprobs)
+                    case p.Call(name=name, arguments=arguments):
+                        yield ToolCall(name, arguments)
+                    case p.Done(reason=reason, stats=stats):
+                        yield Result(reason, stats)
 
     async def hold(self) -> None:
         """Stops the decoding of the running generation, if any, until `resume`."""
@@ -219,7 +237,7 @@ class EngineClient:
                     numbers = list(self._replies) if message.request is None else [message.request]
                     for number in numbers:
                         self._deliver(number, problem)
-                elif isinstance(message, p.Token | p.Transcript | p.Done):
+                elif isinstance(message, p.Token | p.Studied | p.Call | p.Transcript | p.Done):
                     self._deliver(message.request, message)
         except ConnectionClosed:
             pass  # Every waiting request is told below.
@@ -232,6 +250,13 @@ class EngineClient:
     def _deliver(self, number: int, reply: _Reply) -> None:
         if queue := self._replies.get(number):
             queue.put_nowait(reply)
+
+
+def _offered(tools: Sequence[Tool]) -> tuple[p.OfferedTool, ...]:
+    return tuple(
+        p.OfferedTool(name=tool.name, description=tool.description, parameters=tool.parameters)
+        for tool in tools
+    )
 
 
 async def _open(engine: str, path: Path) -> ClientConnection:

@@ -26,6 +26,6 @@ class Utterance:
 class Said:
     """One turn of a conversation: a text, or what was said."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     text: str = ""
     utterance: Utterance | None = None

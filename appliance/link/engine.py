@@ -19,24 +19,59 @@ SPOKEN_RATE = 24_000  # Hz, Kokoro's own rate
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a conversation as a model is told of it: a text, or an utterance by its id."""
+    """One turn of a conversation as a model is told of it: a text, or an utterance by its id.
 
-    role: Literal["system", "user", "assistant"]
+    A turn of the assistant that called a tool has the call as its text, and one of role `tool`
+    follows it, whose text is what the tool returned.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     text: str = ""
     utterance: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something the model may ask for; `parameters` is JSON text, a JSON Schema of an object."""
+
+    name: str
+    description: str
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool. `arguments` is JSON text, an object.
+
+    A call that cannot be read, or of a tool that was not offered, has no name and is never run.
+    """
+
+    name: str = ""
+    arguments: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """A token of a reply under study: its id, and log-probabilities (natural) by token id."""
+
+    token: int
+    logprobs: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """How a generation ended.
 
-    reason     stop (the model was done), length (out of tokens), or nothing_heard (the last
-               utterance held no speech, and so there is no answer)
+    reason     stop (the model was done), length (out of tokens), called (it asked for a tool), or
+               nothing_heard (the last utterance held no speech, and so there is no answer)
     stats      measurements of this request by name, in seconds or counts
     """
 
     reason: str
     stats: dict[str, float] = field(default_factory=dict)
+
+
+Piece = str | ToolCall | Studied | Result
 
 
 class Engine(Protocol):
@@ -49,6 +84,9 @@ class Engine(Protocol):
 
     async def stop(self) -> None:
         """Frees the model; called once, after the last session was closed."""
+
+    async def died(self) -> None:
+        """Returns only when the model died under the process, which then ends."""
 
     def metrics(self) -> bytes:
         """The engine's own metrics in Prometheus text format; must not block."""
@@ -78,20 +116,31 @@ class SpeechSession(Protocol):
         """The utterance will not be referred to again."""
 
     def generate(
-        self, conversation: Sequence[Turn], max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str | Result, None]:
-        """Answers the conversation, whose last turn is the user's.
+        self,
+        conversation: Sequence[Turn],
+        max_tokens: int,
+        temperature: float,
+        tools: Sequence[Tool] = (),
+        study: int = 0,
+    ) -> AsyncGenerator[Piece, None]:
+        """Answers the conversation, whose last turn is the user's or a tool's.
 
-        Yields pieces of text as they are decoded, then one Result. Decoding may run no more than
-        one token ahead of the consumer, so that a consumer who waits holds the model. Closing the
-        generator stops the model within one token and frees what the request held.
+        Yields pieces of text as they are decoded, or a ToolCall, then one Result. Where callers
+        share a processor, decoding runs no more than one token ahead of the consumer, so that a
+        consumer who waits holds the model. Closing the generator stops the model within one token
+        and frees what the request held. An engine without tools ignores `tools`.
+
+        `study` is for comparing an engine with a reference: every token also comes as Studied with
+        so many of the largest log-probabilities, and no token ends the reply. An engine that
+        cannot say raises BadRequest.
+
         Raises EngineFailed.
         """
 
     async def transcribe(self, utterance: int) -> str:
         """What was said in a complete utterance; yields to every `generate`."""
 
-    async def warm(self, conversation: Sequence[Turn]) -> None:
+    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
         """Prepares for `generate` of a conversation that begins like this one.
 
         The last turn may be an utterance that has not ended: what was heard of it so far is

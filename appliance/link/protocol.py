@@ -7,7 +7,7 @@ does not fit the fields below is refused with `BadRequest`, and the connection s
 
     gateway -> engine   open, begin, end, forget, generate, transcribe, warm, speak, hold, resume,
                         cancel, health
-    engine -> gateway   opened, token, transcript, done, failed, report
+    engine -> gateway   opened, token, studied, call, transcript, done, failed, report
 """
 
 from __future__ import annotations
@@ -38,11 +38,20 @@ class Message(BaseModel):
 class SaidTurn(Message):
     """One turn of a conversation: a text or an utterance's id."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     text: Text = ""
     utterance: Number | None = None
 
 
+class OfferedTool(Message):
+    """Something the model may ask for; `parameters` is JSON text, a JSON Schema of an object."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    description: Annotated[str, Field(max_length=1_000)]
+    parameters: Annotated[str, Field(max_length=4_000)]
+
+
+Tools = Annotated[tuple[OfferedTool, ...], Field(max_length=16)]
 Conversation = Annotated[tuple[SaidTurn, ...], Field(min_length=1, max_length=200)]
 
 
@@ -75,13 +84,15 @@ class Forget(Message):
 
 
 class Generate(Message):
-    """Answer this conversation; token*, then done or failed."""
+    """Answer this conversation; token*, maybe a call, then done or failed."""
 
     type: Literal["generate"] = "generate"
     request: Number
     conversation: Conversation
     max_tokens: Annotated[int, Field(ge=1, le=4096)]
     temperature: Annotated[float, Field(ge=0, le=2)]
+    tools: Tools = ()
+    study: Annotated[int, Field(ge=0, le=1_024)] = 0
 
 
 class Transcribe(Message):
@@ -97,6 +108,7 @@ class Warm(Message):
 
     type: Literal["warm"] = "warm"
     conversation: Conversation
+    tools: Tools = ()
 
 
 class Speak(Message):
@@ -153,6 +165,24 @@ class Token(Message):
     text: Text
 
 
+class Studied(Message):
+    """A token of a reply under study, with log-probabilities by token id."""
+
+    type: Literal["studied"] = "studied"
+    request: Number
+    token: Number
+    logprobs: dict[int, float]
+
+
+class Call(Message):
+    """The model asks for a tool; without a name the call could not be read."""
+
+    type: Literal["call"] = "call"
+    request: Number
+    name: Annotated[str, Field(max_length=64)]
+    arguments: Text
+
+
 class Transcript(Message):
     """What was said."""
 
@@ -193,7 +223,7 @@ ToEngine = (
     Open | Begin | End | Forget | Generate | Transcribe | Warm | Speak | Hold | Resume | Cancel
     | Health
 )  # fmt: skip
-ToGateway = Opened | Token | Transcript | Done | Failed | Report
+ToGateway = Opened | Token | Studied | Call | Transcript | Done | Failed | Report
 
 _to_engine: TypeAdapter[ToEngine] = TypeAdapter(Annotated[ToEngine, Field(discriminator="type")])
 _to_gateway: TypeAdapter[ToGateway] = TypeAdapter(Annotated[ToGateway, Field(discriminator="type")])

@@ -17,12 +17,24 @@ from websockets.asyncio.server import Server, ServerConnection, unix_serve
 from websockets.exceptions import ConnectionClosed
 
 from appliance import journal
-from appliance.errors import ApplianceError, BadRequest, EngineBusy, EngineFailed, NotReady
+from appliance.errors import (
+    ApplianceError,
+    BadRequest,
+    EngineBusy,
+    EngineDied,
+    EngineFailed,
+    EngineGone,
+    NotReady,
+)
 from appliance.link import protocol as p
 from appliance.link.engine import (
+    Piece,
     Result,
     SpeechEngine,
     SpeechSession,
+    Studied,
+    Tool,
+    ToolCall,
     Turn,
     VoiceEngine,
     VoiceSession,
@@ -30,6 +42,7 @@ from appliance.link.engine import (
 
 MAX_REQUESTS = 8  # of one session at a time; the gateway needs three
 MAX_UTTERANCES = 256  # held at a time in one session
+DRAIN_SECONDS = 3.0  # what supervisord grants an engine to stop, less what freeing a model takes
 log = journal.get()
 
 AnyEngine = SpeechEngine | VoiceEngine
@@ -37,14 +50,29 @@ AnySession = SpeechSession | VoiceSession
 Status = Callable[[], p.Report]
 
 
+class Work:
+    """The requests of all sessions of a process, so that a stop can let them finish."""
+
+    def __init__(self) -> None:
+        self.running: set[asyncio.Task[None]] = set()
+        self.draining = False
+
+    async def drain(self, seconds: float) -> None:
+        """Takes no more requests and waits for those that run, so long at most."""
+        self.draining = True
+        if self.running:
+            await asyncio.wait(self.running, timeout=seconds)
+
+
 @contextlib.asynccontextmanager
 async def listening(
-    path: Path, status: Status, engine: AnyEngine | None = None
+    path: Path, status: Status, engine: AnyEngine | None = None, work: Work | None = None
 ) -> AsyncIterator[Server]:
     """Serves the link on the unix socket `path`, mode 0600; without an engine only `health`."""
+    shared = work or Work()
 
     async def handle(socket: ServerConnection) -> None:
-        connection = _Connection(socket, status, engine)
+        connection = _Connection(socket, status, engine, shared)
         with contextlib.suppress(ConnectionClosed):  # the gateway left; run() let go of everything
             await connection.run()
 
@@ -63,7 +91,10 @@ async def listening(
 
 
 def host(engine: AnyEngine, path: Path) -> None:
-    """Runs an engine process until SIGTERM. Raises CannotStart when the model cannot be loaded."""
+    """Runs an engine process until SIGTERM, upon which running requests may finish.
+
+    Raises CannotStart when the model cannot be loaded and EngineDied when it dies later.
+    """
     asyncio.run(_host(engine, path))
 
 
@@ -72,16 +103,17 @@ async def _host(engine: AnyEngine, path: Path) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    work = Work()
     ready = False
 
     def status() -> p.Report:
         return p.Report(
-            ready=ready,
+            ready=ready and not work.draining,
             waiting_for="" if ready else engine.name,
             metrics=engine.metrics().decode(),
         )
 
-    async with listening(path, status, engine):
+    async with listening(path, status, engine, work):
         started = loop.time()
         starting = asyncio.create_task(engine.start())
         stop = asyncio.create_task(stopping.wait())
@@ -90,7 +122,12 @@ async def _host(engine: AnyEngine, path: Path) -> None:
             starting.result()
             ready = True
             log.info("engine ready", engine=engine.name, seconds=round(loop.time() - started, 3))
-            await stop
+            died = asyncio.create_task(engine.died())
+            await asyncio.wait({died, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not stop.done():
+                raise EngineDied(engine=engine.name)
+            died.cancel()
+            await work.drain(DRAIN_SECONDS)
         else:
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -102,7 +139,10 @@ async def _host(engine: AnyEngine, path: Path) -> None:
 class _Connection:
     """One caller's session with the engine."""
 
-    def __init__(self, socket: ServerConnection, status: Status, engine: AnyEngine | None) -> None:
+    def __init__(
+        self, socket: ServerConnection, status: Status, engine: AnyEngine | None, work: Work
+    ) -> None:
+        self._work = work
         self._socket = socket
         self._status = status
         self._engine = engine
@@ -151,11 +191,12 @@ class _Connection:
             case p.Forget(utterance=number):
                 self._speech().forget(self._known(number))
                 self._utterances.discard(number)
-            case p.Warm(conversation=conversation):
+            case p.Warm(conversation=conversation, tools=tools):
                 session, turns = self._speech(), self._turns(conversation)
                 if self._warming is not None:
                     self._warming.cancel()
-                self._warming = asyncio.create_task(_warm(session, turns, self._name))
+                work = session.warm(turns, _offered(tools))
+                self._warming = asyncio.create_task(_warm(work, self._name))
             case p.Generate() as asked:
                 self._begin(asked.request, self._generate(self._speech(), asked))
             case p.Transcribe() as asked:
@@ -182,6 +223,9 @@ class _Connection:
         await self._send(p.Opened(version=p.VERSION, engine=self._name))
 
     def _begin(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        if self._work.draining:
+            work.close()
+            raise EngineGone(engine=self._name)
         if number in self._requests or len(self._requests) >= MAX_REQUESTS:
             work.close()
             raise EngineBusy(engine=self._name)
@@ -189,10 +233,11 @@ class _Connection:
         self._gates[number].set()
         task = asyncio.create_task(self._run(number, work))
         self._requests[number] = task
+        self._work.running.add(task)
         task.add_done_callback(lambda _: self._finished(number))
 
     def _finished(self, number: int) -> None:
-        self._requests.pop(number, None)
+        self._work.running.discard(self._requests.pop(number))
         self._gates.pop(number, None)
 
     async def _run(self, number: int, work: Coroutine[Any, Any, None]) -> None:
@@ -209,15 +254,12 @@ class _Connection:
 
     async def _generate(self, session: SpeechSession, asked: p.Generate) -> None:
         turns = self._turns(asked.conversation)
-        pieces = session.generate(turns, asked.max_tokens, asked.temperature)
+        number, tools = asked.request, _offered(asked.tools)
+        pieces = session.generate(turns, asked.max_tokens, asked.temperature, tools, asked.study)
         async with contextlib.aclosing(pieces):
             async for piece in pieces:
-                if isinstance(piece, Result):
-                    done = p.Done(request=asked.request, reason=piece.reason, stats=piece.stats)
-                    await self._send(done)
-                else:
-                    await self._send(p.Token(request=asked.request, text=piece))
-                    await self._gates[asked.request].wait()
+                await self._send(_told(number, piece))
+                await self._gates[number].wait()
 
     async def _transcribe(self, session: SpeechSession, number: int, utterance: int) -> None:
         text = await session.transcribe(utterance)
@@ -258,12 +300,28 @@ class _Connection:
         await self._socket.send(p.encode(message))
 
 
-async def _warm(session: SpeechSession, turns: list[Turn], engine: str) -> None:
+async def _warm(work: Coroutine[Any, Any, None], engine: str) -> None:
     """Warming is a courtesy: what it could not do, the request that follows does or reports."""
     try:
-        await session.warm(turns)
+        await work
     except ApplianceError as problem:
         log.warning("warming failed", engine=engine, reason=problem.reason)
+
+
+def _offered(tools: tuple[p.OfferedTool, ...]) -> list[Tool]:
+    return [Tool(tool.name, tool.description, tool.parameters) for tool in tools]
+
+
+def _told(number: int, piece: Piece) -> p.Message:
+    match piece:
+        case str():
+            return p.Token(request=number, text=piece)
+        case ToolCall():
+            return p.Call(request=number, name=piece.name, arguments=piece.arguments)
+        case Studied():
+            return p.Studied(request=number, token=piece.token, logprobs=piece.logprobs)
+        case Result():
+            return p.Done(request=number, reason=piece.reason, stats=piece.stats)
 
 
 def _failed(request: int | None, problem: ApplianceError) -> p.Failed:

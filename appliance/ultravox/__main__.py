@@ -87,7 +87,7 @@ async def answer(
         if isinstance(item, Result):
             figures = ", ".join(f"{name} {value:.3g}" for name, value in item.stats.items())
             print(f"\n  ({item.reason}; {figures})")
-        else:
+        elif isinstance(item, str):
             pieces.append(item)
             print(item, end="", flush=True)
     return "".join(pieces)

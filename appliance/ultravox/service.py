@@ -41,7 +41,7 @@ from appliance import journal
 from appliance.errors import EngineFailed, EngineGone
 from appliance.link.client import EngineClient
 from appliance.link.conversation import Said, Utterance
-from appliance.link.engine import Result
+from appliance.link.engine import Piece, Result
 from appliance.settings import Ultravox
 from appliance.ultravox.adapter import NoAdapter, pipecat_settings
 from appliance.ultravox.history import Exchange, History
@@ -218,6 +218,8 @@ class UltravoxWithContextService(LLMService[Any]):
                     if isinstance(piece, Result):
                         result = piece
                         continue
+                    if not isinstance(piece, str):
+                        continue  # no tools are offered yet
                     if not started:
                         started = True
                         await self.stop_ttfb_metrics()
@@ -273,7 +275,7 @@ class UltravoxWithContextService(LLMService[Any]):
 
         self._transcribing = self.create_task(transcribe())
 
-    async def _answer(self) -> AsyncGenerator[str | Result, None]:
+    async def _answer(self) -> AsyncGenerator[Piece, None]:
         """The engine's answer; after a loss of the engine an apology and the answer anew.
 
         Raises EngineFailed when the engine does not come back in time.

@@ -76,6 +76,10 @@ class SmallEngine:
         await self.answering.stop()
         await asyncio.to_thread(self._listening.stop)
 
+    async def died(self) -> None:
+        """Never: the model lives and dies with this process."""
+        await asyncio.Event().wait()
+
     def metrics(self) -> bytes:
         """Prometheus text format."""
         return self.meters.render()

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from appliance.errors import ApplianceError, BadRequest, EngineFailed
-from appliance.link.engine import Result, Turn
+from appliance.link.engine import Piece, Result, Tool, Turn
 from appliance.settings import Ultravox
 from appliance.ultravox.answering import Answering
 from appliance.ultravox.chat import filled
@@ -83,9 +83,16 @@ class SmallSession:
             transcript.close()
 
     async def generate(
-        self, conversation: Sequence[Turn], max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str | Result, None]:
-        """Answers the conversation. Raises BadRequest and EngineFailed."""
+        self,
+        conversation: Sequence[Turn],
+        max_tokens: int,
+        temperature: float,
+        tools: Sequence[Tool] = (),
+        study: int = 0,
+    ) -> AsyncGenerator[Piece, None]:
+        """Answers the conversation; knows no tools. Raises BadRequest and EngineFailed."""
+        if study:
+            raise BadRequest(engine=NAME, what="the log-probabilities of its tokens")
         self._precede()
         request, meters = Request(), self._meters
         self._running.add(request.abort)
@@ -115,7 +122,7 @@ class SmallSession:
         transcript = self._transcript(utterance)
         return await self._hearing.text(transcript, Urgency.TRANSCRIBE)
 
-    async def warm(self, conversation: Sequence[Turn]) -> None:
+    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
         """Hears and runs what is there so far; a later `warm` or `generate` stops it."""
         self._precede()
         self._warming = abort = Abort()

@@ -1,0 +1,3 @@
+"""`VllmEngine`: to come."""
+
+from __future__ import annotations
