@@ -1,7 +1,7 @@
 # The front door. Each verb is one script or module; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo run talk test check bench lock verify clean help
+.PHONY: setup demo run talk test check bench bench-engine golden lock verify clean help
 PYTHON_HERE := .venv/bin/python
 
 setup: ## make this folder ready to run: packages, model files (a few minutes the first time)
@@ -25,6 +25,12 @@ check: ## ruff, mypy --strict, shellcheck
 bench: ## measure latency, capacity and memory on this machine
 	@$(PYTHON_HERE) -m tests.bench
 
+bench-engine: ## measure Ultravox under vLLM on this machine; ARGS='--random-weights 8b' for full size
+	@ops/golden --bench $(ARGS)
+
+golden: ## compare Ultravox under vLLM with a recorded reference; DIR=folder
+	@ops/golden $(DIR)
+
 lock: ## renew the package locks and image-manifest.lock
 	@ops/lock
 
@@ -35,4 +41,4 @@ clean: ## remove what setup and tests made, model files included
 	@rm -rf .venv .venv-torch .cache weights demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile

@@ -6,7 +6,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034  # used by the scripts that source this
-VENV=$ROOT/.venv
+VENV=$ROOT/.venv TORCH_VENV=$ROOT/.venv-torch NO_VLLM=3
 
 # --- speaking: progress to stdout, trouble to stderr, an error ends the script
 info() { printf '%s\n' "$*"; }

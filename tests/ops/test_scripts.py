@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ["setup", "test", "check", "lock"]
+SCRIPTS = ["setup", "setup-torch", "test", "check", "lock", "golden"]
 
 
 def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -65,7 +65,7 @@ def test_help_is_the_scripts_own_header(script: str) -> None:
     assert "#!" not in shown.stdout
 
 
-@pytest.mark.parametrize("script", ["setup", "check", "lock"])
+@pytest.mark.parametrize("script", ["setup", "setup-torch", "check", "lock"])
 def test_an_unknown_option_is_refused_and_help_is_named(script: str) -> None:
     refused = run(ROOT / "ops" / script, "--frobnicate")
     assert refused.returncode == 1
@@ -75,7 +75,10 @@ def test_an_unknown_option_is_refused_and_help_is_named(script: str) -> None:
 
 def test_make_alone_lists_every_verb() -> None:
     listed = run("make").stdout
-    for verb in ("setup", "demo", "run", "talk", "test", "check", "bench", "lock", "verify"):
+    for verb in (
+        "setup", "demo", "run", "talk", "test", "check", "bench", "bench-engine", "golden", "lock",
+        "verify",
+    ):  # fmt: skip
         assert f"make {verb} " in listed
 
 
