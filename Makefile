@@ -41,4 +41,4 @@ clean: ## remove what setup and tests made, model files included
 	@rm -rf .venv .venv-torch .cache weights demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
