@@ -20,7 +20,18 @@ class Reply:
 
     def add(self, piece: bytes) -> str:
         """More bytes; the text that is certain now, which may be empty."""
-        return self._out(self._decoder.decode(piece))
+        return self.add_text(self._decoder.decode(piece))
+
+    def add_text(self, text: str) -> str:
+        """The same for what has been decoded already."""
+        if self._beginning is not None:
+            self._beginning += text
+            decided = without_role(self._beginning)
+            if decided is None:
+                return ""
+            text, self._beginning = decided, None
+        self.text += text
+        return text
 
     def finish(self) -> str:
         """No more bytes; the text that was held back."""
@@ -41,16 +52,6 @@ class Reply:
         return any(
             earlier[at : at + LOOP_WORDS] == last for at in range(len(earlier) - LOOP_WORDS + 1)
         )
-
-    def _out(self, text: str) -> str:
-        if self._beginning is not None:
-            self._beginning += text
-            decided = without_role(self._beginning)
-            if decided is None:
-                return ""
-            text, self._beginning = decided, None
-        self.text += text
-        return text
 
 
 def without_role(beginning: str) -> str | None:

@@ -1,0 +1,134 @@
+"""Function calling as Llama 3.1 was trained for it; pure.
+
+The definitions stand in the system block and a call is the whole reply, as JSON:
+
+    {"name": "current_time", "parameters": {"zone": "Europe/Berlin"}}
+
+Texts as in the official chat template of Llama 3.1, branch `tools_in_user_message=false`. What
+does not fit a tool that was offered in every respect is no call, so nothing is run by guess.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from appliance.errors import BadRequest
+from appliance.link.engine import Tool, ToolCall
+
+PYTHON_TAG = "<|python_tag|>"
+LONGEST_CALL = 4_000  # characters; a call is decoded in silence, with a caller waiting
+
+_INTRODUCTION = (
+    "You have access to the following functions. To call a function, please respond with JSON "
+    'for a function call.Respond in the format {"name": function name, "parameters": dictionary '
+    "of argument name and its value}.Do not use variables.\n\n"
+)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+def definitions(tools: Sequence[Tool]) -> str:
+    """What the system block says of the tools; nothing when there are none.
+
+    Raises BadRequest for parameters that are no JSON object.
+    """
+    if not tools:
+        return ""
+    return _INTRODUCTION + "".join(
+        json.dumps(
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": _schema(tool),
+                },
+            },
+            ensure_ascii=False,
+            indent=4,
+        )
+        + "\n\n"
+        for tool in tools
+    )
+
+
+def parse(text: str, tools: Sequence[Tool]) -> ToolCall:
+    """The call that a whole reply is; a ToolCall without a name when it is none of a tool offered.
+
+    A model that has read `"type": "function"` in a definition may write it in its call, too.
+    """
+    body = text.strip().removeprefix(PYTHON_TAG).strip()
+    if len(body) > LONGEST_CALL:
+        return ToolCall()
+    try:
+        said = json.loads(body, parse_constant=_refuse)
+        name, given = _parts(said)
+        schema = next(_schema(tool) for tool in tools if tool.name == name)
+        _check(given, schema)
+        arguments = json.dumps(given, ensure_ascii=False, allow_nan=False)
+        arguments.encode("utf-8")  # no half surrogate pairs
+    except (ValueError, RecursionError, StopIteration):
+        return ToolCall()
+    return ToolCall(name, arguments)
+
+
+def written(call: ToolCall) -> str:
+    """What the assistant's turn says that made a call."""
+    return (
+        f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "parameters": {call.arguments}}}'
+    )
+
+
+def _parts(said: object) -> tuple[str, dict[str, Any]]:
+    if not isinstance(said, dict) or said.pop("type", "function") != "function":
+        raise ValueError
+    if set(said) != {"name", "parameters"}:
+        raise ValueError
+    name, given = said["name"], said["parameters"]
+    if not isinstance(name, str) or not isinstance(given, dict):
+        raise ValueError
+    return name, given
+
+
+def _check(given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raises ValueError unless the arguments are all there, known, and of their types."""
+    known = schema.get("properties", {})
+    if not set(schema.get("required", ())) <= set(given) <= set(known):
+        raise ValueError
+    for name, value in given.items():
+        wanted = known[name]
+        if "enum" in wanted and value not in wanted["enum"]:
+            raise ValueError
+        if "type" in wanted:
+            kinds = wanted["type"] if isinstance(wanted["type"], list) else [wanted["type"]]
+            if not any(_is(value, kind) for kind in kinds):
+                raise ValueError
+
+
+def _is(value: object, kind: str) -> bool:
+    if isinstance(value, bool):  # which Python counts among the integers
+        return kind == "boolean"
+    return isinstance(value, _TYPES.get(kind, ()))
+
+
+def _schema(tool: Tool) -> dict[str, Any]:
+    try:
+        schema = json.loads(tool.parameters)
+    except ValueError:
+        schema = None
+    if not isinstance(schema, dict):
+        raise BadRequest(engine="ultravox", what=f"parameters of {tool.name} that are no schema")
+    return schema
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is not JSON")
