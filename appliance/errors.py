@@ -224,6 +224,13 @@ class UnreadableModel(CannotStart):
     advice = "Run `make setup` again; the file should be a GGUF model of a kind llama.cpp knows."
 
 
+class BadCheckpoint(CannotStart):
+    """The model file {path} cannot be used: {why}."""
+
+    reason = "bad_checkpoint"
+    advice = "Build the folder again: `python -m appliance.bundle ultravox` on the connected side."
+
+
 class UnknownLlama(CannotStart):
     """The llama.cpp in the xllamacpp package is another than we were written for: {what}."""
 

@@ -18,7 +18,17 @@ OURS = [path for path in FILES if path.name not in ("__init__.py", "frames_pb2.p
 APPLIANCE = [path for path in OURS if path.parts[0] == "appliance"]
 
 # What every room may import beside itself: none of it knows a room.
-COMMON = {"settings", "errors", "journal", "meters", "offline", "manifest", "seal", "link"}
+COMMON = {
+    "settings",
+    "errors",
+    "journal",
+    "meters",
+    "offline",
+    "manifest",
+    "seal",
+    "link",
+    "checkpoint",
+}
 CALL = {"gateway", "turn", "ultravox", "kokoro"}
 KNOW_ALL_ROOMS = {"appliance/gateway/session.py", "appliance/gateway/server.py"}
 
