@@ -231,11 +231,32 @@ class BadCheckpoint(CannotStart):
     advice = "Build the folder again: `python -m appliance.bundle ultravox` on the connected side."
 
 
+class WeightsCast(CannotStart):
+    """vLLM would convert the weight {name} from {stored} to {wanted} while it loads it."""
+
+    reason = "weights_cast"
+    advice = "Answers would be wrong. Build the model folder again, and leave VOICE_ULTRAVOX_DTYPE."
+
+
+class ModelNotStarted(CannotStart):
+    """vLLM could not start the model in {path}."""
+
+    reason = "model_not_started"
+    advice = "The lines before this one in the log say why; the first error there is the cause."
+
+
 class UnknownLlama(CannotStart):
     """The llama.cpp in the xllamacpp package is another than we were written for: {what}."""
 
     reason = "unknown_llama"
     advice = "Install the xllamacpp of the lock file; for another, compare its structs with ours."
+
+
+class TooLittleMemory(CannotStart):
+    """{card} has too little memory: {sum}."""
+
+    reason = "too_little_memory"
+    advice = "Take weights of fewer bits or a larger card; docs/hardware.md shows the whole sum."
 
 
 class SealBroken(CannotStart):
