@@ -16,6 +16,8 @@ from appliance.errors import BadLock
 
 SCHEMA = 1
 PURPOSES = ("run", "fallback", "test")
+HANDED_OVER = "hub"  # not a registry: a person downloaded it, `fetch` never asks for it
+REGISTRIES = ("pypi", "npm", HANDED_OVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One package of a registry. `key` is NAME==VERSION; size in bytes, sha256 in hex."""
+    """One package of a registry, or one file that was handed over for a folder built here.
+
+    `key` is NAME==VERSION; size in bytes, sha256 in hex.
+    """
 
     key: str
     registry: str
@@ -80,6 +85,11 @@ class Manifest:
     def of_source(self, name: str) -> tuple[Weight, ...]:
         return tuple(weight for weight in self.weights if weight.source == name)
 
+    def is_built(self, source: str) -> bool:
+        """Whether files of this source were made here from what a person downloaded."""
+        keys = {key for weight in self.of_source(source) for key in weight.packages}
+        return any(self.packages[key].registry == HANDED_OVER for key in keys)
+
     def for_profile(self, profile: str) -> tuple[Source, ...]:
         """The sources that may lie in an installation of this profile."""
         return tuple(source for source in self.sources.values() if profile in source.profiles)
@@ -122,6 +132,9 @@ def contradictions(manifest: Manifest) -> Iterable[str]:
             yield f"{source.name}: purpose {source.purpose!r} is none of {PURPOSES}"
         if (source.purpose == "fallback") != (source.stands_in_for in manifest.sources):
             yield f"{source.name}: a fallback, and only that, stands in for another source"
+    for package in manifest.packages.values():
+        if package.registry not in REGISTRIES:
+            yield f"{package.key}: registry {package.registry!r} is none of {REGISTRIES}"
     seen: set[str] = set()
     for weight in manifest.weights:
         path = PurePosixPath(weight.path)

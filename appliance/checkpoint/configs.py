@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,53 +101,59 @@ def remote(tree: object, at: str = "") -> Iterator[str]:
             yield from remote(value, at)
 
 
-def shape(path: Path) -> Shape:
-    """Reads config.json. Raises BadCheckpoint naming what is missing or cannot be."""
-    tree = read_json(path)
-    for problem in remote(tree):
-        raise BadCheckpoint(path=path, why=problem)
+def parse(path: object, tree: Mapping[str, Any]) -> Shape:
+    """The shape that a config.json tells; `path` is for the error's words only.
+
+    Raises BadCheckpoint naming what is missing, remote or cannot be.
+    """
+    for place in remote(tree):
+        raise BadCheckpoint(path=path, why=place)
     try:
         found = _shape(tree)
         _check_quantisation(found)
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError, re.error) as problem:
         why = f"{problem} is missing" if isinstance(problem, KeyError) else str(problem)
         raise BadCheckpoint(path=path, why=why) from problem
     return found
 
 
-def check_companions(folder: Path, found: Shape) -> None:
-    """Compares the processor's, the mel filter's and the tokenizer's files with the config."""
-    _compare(
-        folder / "processor_config.json",
-        {
-            "processor_class": "UltravoxProcessor",
-            "stack_factor": found.stack_factor,
-            "encoder_ds_factor": 2,  # Whisper's second convolution has a stride of 2
-            "audio_context_size": 2 * found.audio.positions,
-            "audio_placeholder": AUDIO_PLACEHOLDER,
-        },
-    )
-    _compare(
-        folder / "preprocessor_config.json",
-        {
-            "feature_extractor_type": "WhisperFeatureExtractor",
-            "feature_size": found.audio.mel_bins,
-            "sampling_rate": 16000,
-            "hop_length": 160,
-        },
-    )
-    path = folder / "tokenizer.json"
-    added = read_json(path).get("added_tokens") or []
-    ids = [entry.get("id") for entry in added if entry.get("content") == AUDIO_PLACEHOLDER]
+def processor(found: Shape) -> dict[str, object]:
+    """What processor_config.json has to say for a model of this shape."""
+    return {
+        "processor_class": "UltravoxProcessor",
+        "stack_factor": found.stack_factor,
+        "encoder_ds_factor": 2,  # Whisper's second convolution has a stride of 2
+        "audio_context_size": 2 * found.audio.positions,
+        "audio_placeholder": AUDIO_PLACEHOLDER,
+    }
+
+
+def check_companions(places: Mapping[str, Path], found: Shape) -> None:
+    """Compares the mel filter's and the tokenizer's files with the config.
+
+    `places` tells where the files of these names lie. Raises BadCheckpoint.
+    """
+    mel = {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "feature_size": found.audio.mel_bins,
+        "sampling_rate": 16000,
+        "hop_length": 160,
+    }
+    compare(places["preprocessor_config.json"], mel)
+    path = places["tokenizer.json"]
+    added = read_json(path).get("added_tokens")
+    tokens = [entry for entry in added if isinstance(entry, dict)] if added else []
+    ids = [entry.get("id") for entry in tokens if entry.get("content") == AUDIO_PLACEHOLDER]
     if ids != [found.audio_token]:
         why = f"{AUDIO_PLACEHOLDER} has the ids {ids}, and the config says {found.audio_token}"
         raise BadCheckpoint(path=path, why=why)
 
 
-def _compare(path: Path, expected: Mapping[str, object]) -> None:
+def compare(path: Path, expected: Mapping[str, object], may_lack: bool = False) -> None:
+    """Raises BadCheckpoint when the JSON file says anything else."""
     tree = read_json(path)
     for key, value in expected.items():
-        if tree.get(key) != value:
+        if tree.get(key) != value and not (may_lack and key not in tree):
             raise BadCheckpoint(path=path, why=f"{key} is {tree.get(key)!r} in place of {value!r}")
 
 

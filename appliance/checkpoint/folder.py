@@ -93,8 +93,9 @@ def read(folder: Path) -> Checkpoint:
     Raises BadCheckpoint naming the first file that is wrong, and why.
     """
     names = _files(folder)
-    shape = configs.shape(folder / "config.json")
-    configs.check_companions(folder, shape)
+    shape = configs.parse(folder / "config.json", read_json(folder / "config.json"))
+    configs.compare(folder / "processor_config.json", configs.processor(shape))
+    configs.check_companions({name: folder / name for name in CONFIGS}, shape)
     for name in sorted(names):
         if name.endswith(".json") and name != INDEX:
             for place in remote(read_json(folder / name)):
