@@ -22,6 +22,8 @@ SWITCHES: Mapping[str, str] = {
     # vLLM's usage report.
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
+    # vLLM writes nothing by itself: its logs go to ours, which keeps callers' words out.
+    "VLLM_CONFIGURE_LOGGING": "0",
     "DO_NOT_TRACK": "1",
     # Pipecat: no conversation in its log, no look at its hub, no traces.
     "PIPECAT_LOG_LLM_CONTEXT": "off",

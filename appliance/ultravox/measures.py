@@ -9,7 +9,8 @@ from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from appliance.meters import new_registry
 
-OUTCOMES = ("stop", "length", "nothing_heard", "cancelled", "failed")
+OUTCOMES = ("stop", "length", "called", "nothing_heard", "cancelled", "failed")
+PROBES = ("healthy", "sick")
 SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
 
 
@@ -51,6 +52,39 @@ class EngineMeters:
         self.running = Gauge(
             "voice_ultravox_requests_running", "Replies under way.", registry=registry
         )
+        self.sequences_running = Gauge(
+            "voice_ultravox_sequences_running",
+            "What vLLM works on: replies, transcriptions and warming.",
+            registry=registry,
+        )
+        self.sequences_waiting = Gauge(
+            "voice_ultravox_sequences_waiting",
+            "What vLLM was given and has not begun.",
+            registry=registry,
+        )
+        self.kv_usage_ratio = Gauge(
+            "voice_ultravox_kv_usage_ratio",
+            "Part of vLLM's key-value cache that is in use.",
+            registry=registry,
+        )
+        self.prefix_queries = Counter(
+            "voice_ultravox_prefix_cache_query_tokens",
+            "Prompt tokens that vLLM looked for in its prefix cache.",
+            registry=registry,
+        )
+        self.prefix_hits = Counter(
+            "voice_ultravox_prefix_cache_hit_tokens",
+            "Prompt tokens that vLLM found in its prefix cache.",
+            registry=registry,
+        )
+        self.probes = Counter(
+            "voice_ultravox_probes",
+            "Looks at whether the model still answers as it did at the start, by result.",
+            ["result"],
+            registry=registry,
+        )
+        for result in PROBES:
+            self.probes.labels(result)
 
     def render(self) -> bytes:
         """Prometheus text format."""

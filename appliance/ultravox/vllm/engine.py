@@ -1,3 +1,101 @@
-"""`VllmEngine`: to come."""
+"""The speech-LLM of the `gpu` profile: Ultravox under vLLM, for all callers at once."""
 
 from __future__ import annotations
+
+import asyncio
+import time
+
+from appliance import checkpoint, hardware, journal, nvml
+from appliance.errors import ModelNotStarted
+from appliance.settings import Settings
+from appliance.ultravox.measures import EngineMeters
+from appliance.ultravox.vllm.arguments import arguments
+from appliance.ultravox.vllm.budget import Budget
+from appliance.ultravox.vllm.probe import Probe
+from appliance.ultravox.vllm.prompt import Llama3Format
+from appliance.ultravox.vllm.room import Room
+from appliance.ultravox.vllm.runtime import Runtime
+from appliance.ultravox.vllm.session import NAME, Shared, VllmSession
+from appliance.ultravox.vllm.stats import SchedulerMeters
+from appliance.ultravox.vllm.vocabulary import SealedVocabulary
+
+WAITING_PER_SESSION = 2  # a reply and a transcription
+log = journal.get()
+
+
+class VllmEngine:
+    """`SpeechEngine` on a GPU, and with a small checkpoint on anything."""
+
+    name = NAME
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.meters = EngineMeters()
+        self.runtime = Runtime(NAME)
+
+    async def start(self) -> None:
+        """Reads the sealed folder, loads it with what fits the card, and asks it something.
+
+        Raises CannotStart: BadCheckpoint for a folder that would not answer rightly,
+        TooLittleMemory, ModelNotStarted.
+        """
+        given, began = self._settings.ultravox, time.monotonic()
+        folder = (self._settings.paths.weights / given.model).absolute()
+        found = await asyncio.to_thread(checkpoint.read, folder)
+        vocabulary = await asyncio.to_thread(SealedVocabulary.read, folder)
+        cards = nvml.cards()
+        plan = hardware.plan(cards[0] if cards else None, found, self._settings)
+        for reason in plan.reasons:
+            log.info("engine planned", reason=reason)
+        chosen = arguments(folder, given, plan, on_cpu=not cards)
+        await self.runtime.start(chosen, SchedulerMeters(self.meters))
+        form = Llama3Format(vocabulary)
+        self.probe = Probe(self.runtime, form, self.meters)
+        try:
+            await self.probe.learn()  # also the first request, which no caller shall wait for
+        except Exception as problem:
+            raise ModelNotStarted(path=folder) from problem
+        budget = Budget(
+            self.runtime.kv_tokens,
+            self.runtime.block_tokens,
+            WAITING_PER_SESSION * self._settings.gateway.max_sessions,
+        )
+        self._shared = Shared(
+            self.runtime,
+            form,
+            Room(budget, NAME),
+            self.probe,
+            self.meters,
+            given,
+            plan.context_tokens,
+        )
+        log.info(
+            "language model ready",
+            model=given.model,
+            tokens=self.runtime.kv_tokens,
+            load_seconds=time.monotonic() - began,
+        )
+
+    async def stop(self) -> None:
+        """Ends vLLM's processes."""
+        await self.runtime.stop()
+
+    async def died(self) -> None:
+        """Returns when vLLM has died, hangs, or no longer answers as it did at the start."""
+        tasks = [
+            asyncio.create_task(self.runtime.died()),
+            asyncio.create_task(self.probe.sick()),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def metrics(self) -> bytes:
+        """Prometheus text format."""
+        return self.meters.render()
+
+    def open(self) -> VllmSession:
+        """A new caller, once `start` is done."""
+        return VllmSession(self._shared)

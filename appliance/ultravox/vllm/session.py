@@ -1,0 +1,340 @@
+"""One caller of Ultravox: what they said, as audio, and the replies to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import secrets
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+
+from appliance.errors import ApplianceError, BadRequest, EngineFailed
+from appliance.link.engine import Piece, Result, Studied, Tool, Turn
+from appliance.settings import Ultravox
+from appliance.ultravox.loudness import Samples
+from appliance.ultravox.measures import EngineMeters
+from appliance.ultravox.vllm.answer import Answer
+from appliance.ultravox.vllm.budget import Urgency
+from appliance.ultravox.vllm.clips import Clip
+from appliance.ultravox.vllm.probe import Probe
+from appliance.ultravox.vllm.prompt import Llama3Format, Prompt, audio_tokens
+from appliance.ultravox.vllm.room import Displaced, Room
+from appliance.ultravox.vllm.runtime import Ask, Runtime, Step
+
+NAME = "ultravox"
+TRANSCRIBE = "Transcribe"  # as the model's authors ask it to
+TRANSCRIPT_LEAST_TOKENS = 16
+TRANSCRIPT_TOKENS_PER_SECOND = 8  # twice what fast speech has
+# vLLM's: who comes first when not all can be worked on. Warming is for a caller who speaks now.
+PRIORITY = {Urgency.REPLY: 0, Urgency.WARM: 1, Urgency.TRANSCRIPTION: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all callers share."""
+
+    runtime: Runtime
+    form: Llama3Format
+    room: Room
+    probe: Probe
+    meters: EngineMeters
+    settings: Ultravox
+    context_tokens: int
+
+
+@dataclass(slots=True)
+class Request:
+    """A reply under way: what was measured, and how it ended."""
+
+    began: float = field(default_factory=time.monotonic)
+    stats: dict[str, float] = field(default_factory=dict)
+
+    def elapsed(self) -> float:
+        """Seconds since the request came."""
+        return time.monotonic() - self.began
+
+
+class VllmSession:
+    """`SpeechSession` of one caller."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._settings = shared.settings
+        self._id = secrets.token_hex(8)
+        self._salt = ""
+        self._clips: dict[int, Clip] = {}
+        self._ended: set[int] = set()
+        self._warming: asyncio.Timeout | None = None
+        self._closed = asyncio.Event()
+        self._today = shared.settings.today or f"{datetime.date.today():%d %b %Y}"
+
+    def begin(self, utterance: int) -> None:
+        """A new utterance begins."""
+        given = self._settings
+        self._clips[utterance] = Clip(given.min_utterance_seconds, given.max_utterance_seconds)
+        self._ended.discard(utterance)
+
+    def hear(self, utterance: int, pcm: bytes) -> None:
+        """More audio of it. Raises BadRequest for audio of an unknown utterance."""
+        self._clip(utterance).add(pcm)
+
+    def end(self, utterance: int) -> None:
+        """The utterance is complete."""
+        self._clip(utterance)
+        self._ended.add(utterance)
+
+    def forget(self, utterance: int) -> None:
+        """The utterance will not be referred to again."""
+        self._clips.pop(utterance, None)
+        self._ended.discard(utterance)
+
+    async def generate(
+        self,
+        conversation: Sequence[Turn],
+        max_tokens: int,
+        temperature: float,
+        tools: Sequence[Tool] = (),
+        study: int = 0,
+    ) -> AsyncGenerator[Piece, None]:
+        """Answers the conversation. Raises BadRequest, EngineBusy and EngineFailed."""
+        self._precede()
+        request, meters = Request(), self._shared.meters
+        outcome = "cancelled"
+        try:
+            with meters.running.track_inprogress():
+                if study:
+                    answer = self._studied(conversation, max_tokens, study, request)
+                else:
+                    answer = self._answer(conversation, max_tokens, temperature, tools, request)
+                async with contextlib.aclosing(answer):
+                    async for piece in answer:
+                        if isinstance(piece, Result):
+                            outcome = piece.reason
+                        yield piece
+        except ApplianceError:
+            outcome = "failed"
+            raise
+        except Exception as problem:
+            outcome = "failed"
+            raise EngineFailed(engine=NAME) from problem
+        finally:
+            meters.requests.labels(outcome).inc()
+            meters.decode_tokens.inc(request.stats.get("decode_tokens", 0))
+
+    async def transcribe(self, utterance: int) -> str:
+        """What was said in a complete utterance, in the model's own words."""
+        clip = self._clip(utterance)
+        if clip.verdict() != "speech":
+            return ""
+        most = TRANSCRIPT_LEAST_TOKENS + int(clip.seconds * TRANSCRIPT_TOKENS_PER_SECOND)
+        turns = [Turn("user", TRANSCRIBE, utterance)]
+        while True:
+            answer, text = Answer((), self._settings.noise_reply), ""
+            prompt = self._prompt(turns, (), most)
+            try:
+                steps = self._steps(prompt, most, 0.0, Urgency.TRANSCRIPTION)
+                async with contextlib.aclosing(steps):
+                    async for step in steps:
+                        text += answer.add(step.text)
+                        if answer.loops:
+                            break
+            except Displaced:
+                continue  # a reply needed the room; it is in line again, behind the replies
+            return (text + answer.finish().text).strip()
+
+    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
+        """Works on what is there; a later `warm` or `generate` stops it.
+
+        An utterance that has not ended is left out: with every word more it is another clip, and
+        the model hears all of it before the first word of an answer.
+        """
+        self._precede()
+        self._warming = limit = asyncio.timeout(None)
+        if conversation and self._growing(conversation[-1]):
+            conversation = conversation[:-1]
+        try:
+            async with limit:
+                prompt = self._prompt(conversation, tools, self._settings.reply_tokens)
+                async with contextlib.aclosing(self._steps(prompt, 1, 0.0, Urgency.WARM)) as steps:
+                    async for _ in steps:
+                        pass
+        except Displaced:
+            return
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        finally:
+            if self._warming is limit:
+                self._warming = None
+
+    async def close(self) -> None:
+        """The caller left."""
+        self._closed.set()
+        self._precede()
+        self._clips.clear()
+
+    async def _answer(
+        self,
+        conversation: Sequence[Turn],
+        max_tokens: int,
+        temperature: float,
+        tools: Sequence[Tool],
+        request: Request,
+    ) -> AsyncGenerator[Piece, None]:
+        if not self._says_something(_question(conversation)):
+            request.stats["hearing_seconds"] = request.elapsed()
+            yield Result("nothing_heard", request.stats)
+            return
+        prompt = self._prompt(conversation, tools, max_tokens)
+        answer = Answer(tools, self._settings.noise_reply)
+        reason = ""
+        steps = self._measured(prompt, max_tokens, temperature, request)
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                reason = step.ended
+                if text := answer.add(step.text):
+                    yield text
+                if answer.loops:
+                    reason = "stop"
+                    break
+        if self._closed.is_set():
+            return
+        ending = answer.finish()
+        if ending.text:
+            yield ending.text
+        if ending.noise:
+            reason = "nothing_heard"
+        if ending.call is not None:
+            yield ending.call
+            reason = "called"
+        yield Result(reason, request.stats)
+
+    async def _studied(
+        self, conversation: Sequence[Turn], max_tokens: int, logprobs: int, request: Request
+    ) -> AsyncGenerator[Piece, None]:
+        """For a comparison: greedy, every token, whatever the audio is."""
+        _question(conversation)
+        prompt = self._prompt(conversation, (), max_tokens, guarded=False)
+        reason = ""
+        steps = self._measured(prompt, max_tokens, 0.0, request, logprobs)
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                reason = step.ended
+                for token, found in zip(step.tokens, step.logprobs, strict=True):
+                    yield Studied(token, found)
+                if step.text:
+                    yield step.text
+        yield Result(reason, request.stats)
+
+    async def _measured(
+        self,
+        prompt: Prompt,
+        max_tokens: int,
+        temperature: float,
+        request: Request,
+        study: int = 0,
+    ) -> AsyncGenerator[Step, None]:
+        meters, stats = self._shared.meters, request.stats
+        stats["hearing_seconds"] = request.elapsed()
+        if prompt.clips:
+            meters.hearing_seconds.observe(stats["hearing_seconds"])
+        stats |= {"prompt_tokens": prompt.length, "cached_tokens": 0, "decode_tokens": 0}
+        meters.prompt_tokens.inc(prompt.length)
+        steps = self._steps(prompt, max_tokens, temperature, Urgency.REPLY, study)
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                if not stats["decode_tokens"]:
+                    stats["cached_tokens"] = step.cached
+                    stats["first_token_seconds"] = request.elapsed()
+                    stats["prompt_seconds"] = request.elapsed() - stats["hearing_seconds"]
+                    meters.first_token_seconds.observe(stats["first_token_seconds"])
+                    meters.cached_tokens.inc(step.cached)
+                stats["decode_tokens"] += len(step.tokens)
+                yield step
+
+    async def _steps(
+        self,
+        prompt: Prompt,
+        max_tokens: int,
+        temperature: float,
+        urgency: Urgency,
+        study: int = 0,
+    ) -> AsyncGenerator[Step, None]:
+        shared = self._shared
+        ask = Ask(
+            prompt.tokens,
+            tuple(self._named(utterance) for utterance in prompt.clips),
+            max_tokens,
+            temperature,
+            () if study else shared.form.stops,
+            study,
+            PRIORITY[urgency],
+            self._salt,
+        )
+        async with shared.room.hold(prompt.length + max_tokens, urgency):
+            steps = shared.runtime.ask(ask)
+            async with contextlib.aclosing(steps):
+                async for step in steps:
+                    if self._closed.is_set() or step.ended == "abort":
+                        return
+                    if not step.sound:
+                        self._distrust()
+                        raise EngineFailed(engine=NAME)
+                    shared.probe.used()
+                    yield step
+
+    def _distrust(self) -> None:
+        """Numbers were none: is it the model, or what it keeps of this caller?"""
+        self._salt = secrets.token_hex(8)  # it is not used again
+        self._id = secrets.token_hex(8)
+        self._shared.probe.suspect()
+
+    def _prompt(
+        self,
+        conversation: Sequence[Turn],
+        tools: Sequence[Tool],
+        max_tokens: int,
+        guarded: bool = True,
+    ) -> Prompt:
+        sizes = {}
+        for turn in conversation:
+            if turn.utterance is not None:
+                clip = self._clip(turn.utterance)
+                if not guarded or clip.verdict() == "speech":
+                    sizes[turn.utterance] = audio_tokens(len(clip.samples))
+        room = self._shared.context_tokens - max_tokens
+        return self._shared.form.prompt(conversation, tools, self._today, sizes, room)
+
+    def _says_something(self, question: Turn) -> bool:
+        if question.text.strip() or question.utterance is None:
+            return True
+        return self._clip(question.utterance).verdict() == "speech"
+
+    def _named(self, utterance: int) -> tuple[str, Samples]:
+        """A clip under a name that it shares with none of any caller, nor with itself grown."""
+        samples = self._clip(utterance).samples
+        return f"{self._id}-{utterance}-{len(samples)}", samples
+
+    def _growing(self, turn: Turn) -> bool:
+        return turn.utterance is not None and turn.utterance not in self._ended
+
+    def _precede(self) -> None:
+        """What is being warmed gives way to what comes now."""
+        if self._warming is not None:
+            self._warming.reschedule(asyncio.get_running_loop().time())
+        self._warming = None
+
+    def _clip(self, utterance: int) -> Clip:
+        try:
+            return self._clips[utterance]
+        except KeyError:
+            raise BadRequest(engine=NAME, what=f"unknown utterance {utterance}") from None
+
+
+def _question(conversation: Sequence[Turn]) -> Turn:
+    """The last turn. Raises BadRequest when it is none to be answered."""
+    if not conversation or conversation[-1].role not in ("user", "tool"):
+        raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
+    return conversation[-1]

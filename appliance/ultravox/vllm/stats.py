@@ -1,0 +1,60 @@
+"""What vLLM's scheduler says of itself, into the engine's metrics.
+
+vLLM asks a factory for one object per engine and calls `record` after every step; what it passes
+is told by its attributes, so that nothing of vLLM is needed here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from appliance.ultravox.measures import EngineMeters
+
+
+class PrefixCacheStats(Protocol):
+    """Tokens looked for and found since the last step."""
+
+    queries: int
+    hits: int
+
+
+class SchedulerStats(Protocol):
+    """vllm.v1.metrics.stats.SchedulerStats, as far as it is used."""
+
+    num_running_reqs: int
+    num_waiting_reqs: int
+    kv_cache_usage: float
+    prefix_cache_stats: PrefixCacheStats
+
+
+class SchedulerMeters:
+    """vLLM's `StatLoggerBase`."""
+
+    def __init__(self, meters: EngineMeters) -> None:
+        self._meters = meters
+
+    def record(
+        self,
+        scheduler_stats: SchedulerStats | None,
+        iteration_stats: Any,
+        mm_cache_stats: Any = None,
+        engine_idx: int = 0,
+    ) -> None:
+        """A step of the scheduler."""
+        if scheduler_stats is None:
+            return
+        meters, now = self._meters, scheduler_stats
+        meters.sequences_running.set(now.num_running_reqs)
+        meters.sequences_waiting.set(now.num_waiting_reqs)
+        meters.kv_usage_ratio.set(now.kv_cache_usage)
+        meters.prefix_queries.inc(now.prefix_cache_stats.queries)
+        meters.prefix_hits.inc(now.prefix_cache_stats.hits)
+
+    def log(self) -> None:
+        """Nothing: what is to be known is in the metrics."""
+
+    def log_engine_initialized(self) -> None:
+        """Nothing."""
+
+    def record_sleep_state(self, is_awake: int, level: int) -> None:
+        """Nothing: the engine never sleeps."""
