@@ -12,18 +12,23 @@ from appliance.errors import ApplianceError, CannotStart
 from appliance.supervision import run_folder
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # supervisord sets it for its programs
+PLANNED = {"VOICE_PROFILE": "gpu"}
 EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
     """Runs a verb and returns the exit code, which for an error of the catalogue is its own."""
-    verb = _arguments().parse_args(argv).verb
+    asked = _arguments().parse_args(argv)
+    verb = asked.verb
     given = settings.Settings()
     journal.configure(given.journal, verb)  # until the settings say how
     try:
         offline.apply(environ)
-        given = settings.load(environ)
+        # Cards are of interest to one profile only, also to somebody who runs the other today.
+        given = settings.load({**PLANNED, **environ} if verb == "plan" else environ)
         journal.configure(given.journal, verb)
+        if verb == "plan":
+            return _plan(given, asked.card, asked.weights)
         run, _ = VERBS[verb]
         return run(given)
     except ApplianceError as error:
@@ -84,6 +89,13 @@ def _verify(given: settings.Settings) -> int:
     return 0
 
 
+def _plan(given: settings.Settings, card: str = "", weights: str = "") -> int:
+    from appliance.hardware import asking
+
+    print(asking.told(given, card, weights))
+    return 0
+
+
 def _settings(given: settings.Settings) -> int:
     defaults = {(s, n): value for s, n, value in settings.walk(settings.Settings())}
     lines = [
@@ -105,6 +117,7 @@ VERBS: Mapping[str, tuple[Callable[[settings.Settings], int], str]] = {
     "kokoro": (_kokoro, "the speech synthesis engine, behind its socket"),
     "exporter": (_exporter, "metrics of all processes over HTTP"),
     "verify": (_verify, "compare every sealed file with image-manifest.lock"),
+    "plan": (_plan, "what the speech-LLM is started with on the card here, and why"),
     "settings": (_settings, "print every setting: name, value, meaning, default"),
 }
 
@@ -117,6 +130,8 @@ def _arguments() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("verb", choices=list(VERBS), metavar="VERB", help="one of the above")
+    parser.add_argument("--card", default="", help="plan: for a card that is not here, as L4")
+    parser.add_argument("--weights", default="", help="plan: bf16, fp8, int8 or w4a16")
     return parser
 
 

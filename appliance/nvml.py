@@ -36,11 +36,12 @@ class NoDriver(Exception):
 
 def cards() -> list[Card]:
     """The cards that this process may use; empty where there are none."""
-    return list(look(os.environ).cards)
+    return list(look().cards)
 
 
-def look(environ: Mapping[str, str]) -> Found:
-    """The same with the reason, for an environment's CUDA_VISIBLE_DEVICES."""
+def look(environ: Mapping[str, str] | None = None) -> Found:
+    """The same with the reason, for an environment's CUDA_VISIBLE_DEVICES; None: this process's."""
+    environ = os.environ if environ is None else environ
     if environ.get("NVIDIA_VISIBLE_DEVICES") in ("none", "void"):
         return Found((), "NVIDIA_VISIBLE_DEVICES gives this container no card")
     try:

@@ -28,8 +28,6 @@ HEADROOM_BYTES, HEADROOM_RATIO = GIB // 2, 0.05
 # A driver may hold so much of an idle card.
 IDLE_BYTES = 3 * GIB // 10
 
-TRANSCRIPTIONS = 2  # decoded beside the replies, at low priority
-
 PART_SECONDS, PART_FRAMES, PART_TOKENS = 30, 1500, 188  # of audio, as the encoder takes it
 MEL_BINS = 128
 
@@ -103,8 +101,8 @@ def others(card: Card, settings: Settings) -> int:
 
 
 def most_sequences(settings: Settings) -> int:
-    """The most that is decoded at the same time: as set, or a reply per call and transcriptions."""
-    return settings.ultravox.max_sequences or settings.gateway.max_sessions + TRANSCRIPTIONS
+    """The most replies that are decoded at the same time: as set, or one per call."""
+    return settings.ultravox.max_sequences or settings.gateway.max_sessions
 
 
 def conversation_tokens(settings: Settings) -> int:

@@ -40,7 +40,7 @@ class Plan:
 
     memory_fraction  vLLM's gpu_memory_utilization: weights, activations, graphs and KV cache
     context_tokens   the longest prompt and reply together
-    max_sequences    replies and transcriptions decoded at the same time
+    max_sequences    replies decoded at the same time
     kv_dtype         how the past is kept: bfloat16, float16, float32 or fp8
     kv_tokens        tokens of all conversations that fit
     dtype            what is calculated in
@@ -85,12 +85,12 @@ def plan(card: Card | None, checkpoint: Checkpoint, settings: Settings) -> Plan:
         raise _too_little(card, items, settings, needed * per_token, f"KV of {needed:,} tokens")
     in_vllm = sum(item.size_bytes for item in items if item.in_vllm) + kv_tokens * per_token
     held = kv_tokens // memory.conversation_tokens(settings)
-    replies = max(1, min(settings.gateway.max_sessions, held))
+    sequences = own.max_sequences or max(1, min(settings.gateway.max_sessions, held))
     return Plan(
         memory_fraction=own.memory_fraction
         or math.ceil(in_vllm / card.memory_bytes * 10_000) / 10_000,
         context_tokens=own.context_tokens,
-        max_sequences=own.max_sequences or replies + memory.TRANSCRIPTIONS,
+        max_sequences=sequences,
         kv_dtype=kv_dtype,
         kv_tokens=kv_tokens,
         reasons=(
@@ -177,8 +177,8 @@ def _kv(
     own = settings.ultravox
     if own.kv_dtype == "fp8":
         return "fp8", room, "KV in fp8, as set"
-    calls = own.max_sequences or settings.gateway.max_sessions
-    wanted = max(own.context_tokens, calls * memory.conversation_tokens(settings))
+    wanted = memory.most_sequences(settings) * memory.conversation_tokens(settings)
+    wanted = max(wanted, own.context_tokens)
     plain = checkpoint.kv_bytes_per_token(dtype)
     if own.kv_dtype == "bfloat16" and dtype == "float32":
         raise BadSetting(name="ultravox.kv_dtype", why="bfloat16 does not go with dtype float32")
