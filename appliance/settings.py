@@ -92,12 +92,16 @@ class Ultravox:
     pre_roll_seconds: float = knob(0.5, "audio kept from before speech was noticed")
     recover_seconds: float = knob(30.0, "how long a turn waits for a restarted engine")
     hold_for_first_phrase: bool = knob(True, "stop decoding while the first phrase is spoken out")
+    greeting: str = knob("", "what the bot says first; empty: it waits for the caller")
     tools: tuple[str, ...] = knob(
         ("current_time", "end_call"), "what the model may do beside speaking (vllm)"
     )
+    tool_seconds: float = knob(5.0, "a tool that takes longer is stopped, and the call goes on")
     today: str = knob("", "date told to the model, as 22 Nov 2026; empty: the day a call begins")
     noise_reply: str = knob("((noise))", "how the model says that it heard no speech (vllm)")
-    dtype: str = knob("auto", "auto (of the sealed weights), bfloat16 or float32 (vllm)")
+    dtype: str = knob(
+        "auto", "auto (of the sealed weights; float32 without a card), bfloat16 or float32 (vllm)"
+    )
     kv_dtype: str = knob("auto", "auto (by the card), bfloat16 or fp8: how the past is kept (vllm)")
     memory_fraction: float = knob(0.0, "part of the card's memory for vLLM; 0: by the card")
     max_sequences: int = knob(0, "replies decoded at the same time (vllm); 0: by the card")
@@ -133,7 +137,11 @@ class Supervision:
 class Journal:
     level: str = knob("info", "debug, info, warning or error")
     format: str = knob("auto", "json, pretty, or auto: pretty on a terminal")
-    transcripts: bool = knob(True, "send callers the text of their own call (never logged)")
+    transcripts: bool = knob(
+        True,
+        "send callers the text of their own call (never logged); off: what either side said "
+        "leaves the appliance as sound alone",
+    )
     pipecat_messages: bool = knob(
         False, "log the messages of Pipecat and other libraries; they may show callers' words"
     )
@@ -161,6 +169,7 @@ PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "ultravox.model": "ultravox-v0_5-llama-3_1-8b",
         "ultravox.context_tokens": 8192,
         "ultravox.history_tokens": 4096,
+        "ultravox.history_turns": 100,
         "ultravox.hold_for_first_phrase": False,
         "kokoro.backend": "torch",
         "kokoro.device": "cuda",
