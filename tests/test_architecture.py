@@ -61,6 +61,11 @@ PURE = (
     "appliance/link/protocol.py",
     "appliance/ultravox/history.py",
     "appliance/ultravox/listening.py",
+    "appliance/ultravox/vllm/answer.py",
+    "appliance/ultravox/vllm/budget.py",
+    "appliance/ultravox/vllm/clips.py",
+    "appliance/ultravox/vllm/prompt.py",
+    "appliance/ultravox/vllm/tools.py",
 )
 IO = {"asyncio", "socket", "threading", "subprocess", "websockets", "os", "pathlib", "pipecat"}
 

@@ -46,6 +46,17 @@ def test_words_that_only_begin_like_a_role_are_kept(text: str) -> None:
     assert "".join(through(*(bytes([b]) for b in text.encode()))[0]) == text
 
 
+def test_what_was_decoded_elsewhere_is_treated_the_same() -> None:
+    reply = Reply()
+    assert [reply.add_text(text) for text in ("Assist", "ant:", " Paris", ".")] == [
+        "",
+        "",
+        "Paris",
+        ".",
+    ]
+    assert reply.text == "Paris."
+
+
 @pytest.mark.parametrize("text", ["assistant", "Assistant:"])
 def test_a_role_alone_is_nothing(text: str) -> None:
     assert through(text.encode())[0] == []

@@ -58,7 +58,7 @@ class Answer:
             return Ending(noise=True)
         call = self._call_at()
         if call is not None and (not whole[:call].strip() or '"name"' in whole[call:]):
-            return Ending(self._until(call).rstrip(), call=parse(whole, self._tools))
+            return Ending(self._until(call), call=parse(whole, self._tools))
         return Ending(self._until(len(whole)))
 
     def _until(self, end: int) -> str:

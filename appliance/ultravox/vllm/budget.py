@@ -99,7 +99,8 @@ class Budget:
             return []
         missing = line[0].tokens - self.free_tokens
         ending: list[str] = []
-        for request in reversed(sorted(self._running.values(), key=lambda one: one.urgency)):
+        latest_first = list(self._running.values())[::-1]
+        for request in sorted(latest_first, key=lambda one: -one.urgency):
             if missing <= 0 or request.urgency is Urgency.REPLY:
                 break
             ending.append(request.request_id)

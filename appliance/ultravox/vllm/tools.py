@@ -73,7 +73,8 @@ def parse(text: str, tools: Sequence[Tool]) -> ToolCall:
         said = json.loads(body, parse_constant=_refuse)
         name, given = _parts(said)
         schema = next(_schema(tool) for tool in tools if tool.name == name)
-        _check(given, schema)
+        if not _fits(given, schema):
+            return ToolCall()
         arguments = json.dumps(given, ensure_ascii=False, allow_nan=False)
         arguments.encode("utf-8")  # no half surrogate pairs
     except (ValueError, RecursionError, StopIteration):
@@ -99,19 +100,30 @@ def _parts(said: object) -> tuple[str, dict[str, Any]]:
     return name, given
 
 
-def _check(given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    """Raises ValueError unless the arguments are all there, known, and of their types."""
-    known = schema.get("properties", {})
-    if not set(schema.get("required", ())) <= set(given) <= set(known):
-        raise ValueError
-    for name, value in given.items():
-        wanted = known[name]
-        if "enum" in wanted and value not in wanted["enum"]:
-            raise ValueError
-        if "type" in wanted:
-            kinds = wanted["type"] if isinstance(wanted["type"], list) else [wanted["type"]]
-            if not any(_is(value, kind) for kind in kinds):
-                raise ValueError
+def _fits(value: object, schema: object) -> bool:
+    """Whether a value has the type, the parts and one of the values that a JSON Schema asks for.
+
+    The rest of JSON Schema (patterns, bounds, combinations) is the tool's own to check.
+    """
+    if not isinstance(schema, dict):
+        return True  # "true": anything
+    if "enum" in schema and value not in schema["enum"]:
+        return False
+    kinds = schema.get("type", list(_TYPES))
+    if not any(_is(value, kind) for kind in (kinds if isinstance(kinds, list) else [kinds])):
+        return False
+    if isinstance(value, list):
+        return all(_fits(item, schema.get("items")) for item in value)
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        complete = set(schema.get("required", ())) <= set(value)
+        invented = set(value) - set(known) if schema.get("type") == "object" else set()
+        return (
+            complete
+            and (not invented or bool(schema.get("additionalProperties")))
+            and all(_fits(item, known.get(name)) for name, item in value.items())
+        )
+    return True
 
 
 def _is(value: object, kind: str) -> bool:
@@ -123,9 +135,9 @@ def _is(value: object, kind: str) -> bool:
 def _schema(tool: Tool) -> dict[str, Any]:
     try:
         schema = json.loads(tool.parameters)
-    except ValueError:
+    except (ValueError, RecursionError):
         schema = None
-    if not isinstance(schema, dict):
+    if not isinstance(schema, dict) or schema.get("type") != "object":
         raise BadRequest(engine="ultravox", what=f"parameters of {tool.name} that are no schema")
     return schema
 

@@ -36,7 +36,7 @@ class SealedVocabulary:
     def __init__(self, texts: Tokenizer, special: Mapping[str, int]) -> None:
         self._texts = texts
         self._special = dict(special)
-        self.size: int = texts.get_vocab_size(with_added_tokens=False)
+        self.size = min(special.values())
         """Every id that a text can be made of is below."""
 
     @classmethod
