@@ -121,6 +121,14 @@ class TooFast(SessionEnded):
     close_code = 1008
 
 
+class HungUp(SessionEnded):
+    """The call ended with a goodbye."""
+
+    reason = "hung_up"
+    advice = "Connect again for another call."
+    close_code = 1000
+
+
 class IdleTooLong(SessionEnded):
     """Nobody spoke for {seconds:g} seconds."""
 

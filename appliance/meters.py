@@ -27,6 +27,7 @@ from appliance.settings import VERSION
 
 SESSION_OUTCOMES = ("left",)  # the client left; all other outcomes are reasons of SessionEnded
 TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_short")
+TOOL_OUTCOMES = ("done", "failed", "too_slow", "unreadable")
 TURN_ENDS = ("smart_turn", "fallback", "timeout")
 STAGES = ("end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport")
 ENGINES = ("ultravox", "kokoro")
@@ -104,6 +105,15 @@ class GatewayMeters:
                 registry=registry,
             ),
             TURN_ENDS,
+        )
+        self.tool_calls = _zeroed(
+            Counter(
+                "voice_tool_calls",
+                "Tools the model asked for, by what came of it; an unreadable call is not run.",
+                ["outcome"],
+                registry=registry,
+            ),
+            TOOL_OUTCOMES,
         )
         self.turn_response_latency_seconds = Histogram(
             "voice_turn_response_latency_seconds",

@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from appliance.errors import UnknownVoice
-from appliance.link.engine import SPOKEN_RATE, Piece, Result, Tool, Turn
+from appliance.link.engine import SPOKEN_RATE, Piece, Result, Tool, ToolCall, Turn
 
 
 def echo(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
@@ -31,18 +32,23 @@ def echo(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
 
 
 class InstantSpeechEngine:
-    """Answers at once, word by word, with what `reply` makes of the conversation."""
+    """Answers at once, word by word, with what `reply` makes of the conversation, or calls a tool.
+
+    `offered` has the tools of each request, `warmed` the conversations it was to get ready for.
+    """
 
     name = "ultravox"
 
     def __init__(
         self,
-        reply: Callable[[Sequence[Turn], dict[int, bytes]], str] = echo,
+        reply: Callable[[Sequence[Turn], dict[int, bytes]], str | ToolCall] = echo,
         pause_seconds: float = 0,
     ) -> None:
         self.reply = reply
         self.pause_seconds = pause_seconds
         self.sessions: list[InstantSpeechSession] = []
+        self.offered: list[list[Tool]] = []
+        self.warmed: list[list[Turn]] = []
 
     async def start(self) -> None:
         pass
@@ -97,8 +103,14 @@ class InstantSpeechSession:
             yield Result("nothing_heard")
             return
         self.running += 1
+        self._engine.offered.append(list(tools))
         try:
-            words = self._engine.reply(conversation, self.heard).split(" ")
+            said = self._engine.reply(conversation, self.heard)
+            if isinstance(said, ToolCall):
+                yield said
+                yield Result("called", {"decode_tokens": 1.0})
+                return
+            words = said.split(" ")
             for number, word in enumerate(words[:max_tokens]):
                 await asyncio.sleep(self._engine.pause_seconds)
                 self.decoded += 1
@@ -111,7 +123,7 @@ class InstantSpeechSession:
         return f"{len(self.heard[utterance]) // 32} milliseconds"
 
     async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
-        pass
+        self._engine.warmed.append(list(conversation))
 
     async def close(self) -> None:
         self.closed = True
@@ -455,3 +467,123 @@ class FakeStream:
         while self._running.is_set():
             self._step(self, self._blocksize)
             time.sleep(self._blocksize / self.samplerate)
+
+
+@dataclass(frozen=True)
+class NvmlAnswers:
+    """What NVML says of one card. Composed from published `nvidia-smi` output and data sheets:
+    no such card was at hand. `parts`: its MIG instances; `lost`: it fell off the bus."""
+
+    name: str
+    uuid: str
+    total_mib: int
+    reserved_mib: int
+    used_mib: int
+    capability: tuple[int, int]
+    memory_mhz: int
+    bus_bits: int
+    parts: tuple[NvmlAnswers, ...] = ()
+    divided: bool | None = None  # None: a card that knows no MIG
+    lost: bool = False
+
+
+NVML_L4 = NvmlAnswers("NVIDIA L4", "GPU-14", 23034, 455, 2, (8, 9), 6251, 192)
+NVML_A10 = NvmlAnswers("NVIDIA A10", "GPU-a10", 23028, 316, 2, (8, 6), 6251, 384)
+NVML_H100 = NvmlAnswers(
+    "NVIDIA H100 80GB HBM3", "GPU-h100", 81559, 480, 3, (9, 0), 2619, 5120, divided=False
+)
+NVML_MIG = NvmlAnswers(
+    "NVIDIA H100 80GB HBM3", "GPU-mig", 81559, 480, 100, (9, 0), 2619, 5120, divided=True,
+    parts=(
+        NvmlAnswers("NVIDIA H100 80GB HBM3 MIG 2g.20gb", "MIG-1", 19968, 0, 25, (9, 0), 0, 0),
+        NvmlAnswers("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "MIG-2", 9856, 0, 12, (9, 0), 0, 0),
+    ),
+)  # fmt: skip
+
+
+class FakeNvml:
+    """The module pynvml (nvidia-ml-py 13): its names and exceptions, the answers given."""
+
+    nvmlMemory_v2 = 0x02000028  # noqa: N815, pynvml's name
+
+    class NVMLError(Exception):
+        """As pynvml's."""
+
+    def __init__(self, *cards: NvmlAnswers, broken: str = "", old: bool = False) -> None:
+        self._cards = cards
+        self._broken = broken
+        self._old = old
+        self.open = 0
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if self._broken:
+            raise self.NVMLError(self._broken)
+        self.open += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.open -= 1
+
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        return "580.95.05"
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        assert self.open, "NVML was asked before nvmlInit"
+        return len(self._cards)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> NvmlAnswers:  # noqa: N802
+        if self._cards[index].lost:
+            raise self.NVMLError("GPU is lost")
+        return self._cards[index]
+
+    def nvmlDeviceGetName(self, card: NvmlAnswers) -> str:  # noqa: N802
+        return card.name
+
+    def nvmlDeviceGetUUID(self, card: NvmlAnswers) -> str:  # noqa: N802
+        return card.uuid
+
+    def nvmlDeviceGetCudaComputeCapability(self, card: NvmlAnswers) -> tuple[int, int]:  # noqa: N802
+        if card.name.find("MIG") >= 0:
+            raise self.NVMLError("Not Supported")
+        return card.capability
+
+    def nvmlDeviceGetMemoryInfo(  # noqa: N802
+        self, card: NvmlAnswers, version: int | None = None
+    ) -> SimpleNamespace:
+        mib = 1 << 20
+        free = card.total_mib - card.reserved_mib - card.used_mib
+        if not version:  # the first version counts what is reserved as used
+            used = card.used_mib + card.reserved_mib
+            return SimpleNamespace(total=card.total_mib * mib, free=free * mib, used=used * mib)
+        if self._old or version != self.nvmlMemory_v2:
+            raise self.NVMLError("Function Not Found")
+        return SimpleNamespace(
+            total=card.total_mib * mib,
+            reserved=card.reserved_mib * mib,
+            free=free * mib,
+            used=card.used_mib * mib,
+        )
+
+    def nvmlDeviceGetMaxClockInfo(self, card: NvmlAnswers, kind: int) -> int:  # noqa: N802
+        assert kind == 2, "NVML_CLOCK_MEM"
+        return card.memory_mhz
+
+    def nvmlDeviceGetMemoryBusWidth(self, card: NvmlAnswers) -> int:  # noqa: N802
+        if self._old:
+            raise self.NVMLError("Function Not Found")
+        return card.bus_bits
+
+    def nvmlDeviceGetMigMode(self, card: NvmlAnswers) -> list[int]:  # noqa: N802
+        if card.divided is None:
+            raise self.NVMLError("Not Supported")
+        return [int(card.divided), int(card.divided)]
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, card: NvmlAnswers) -> int:  # noqa: N802
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(  # noqa: N802
+        self, card: NvmlAnswers, index: int
+    ) -> NvmlAnswers:
+        for number, part in zip((0, 2), card.parts, strict=False):  # numbers have gaps
+            if number == index:
+                return part
+        raise self.NVMLError("Not Found")

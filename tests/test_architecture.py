@@ -47,7 +47,10 @@ PIPECAT = {
     "appliance/turn/models.py",
     "appliance/turn/strategies.py",
     "appliance/ultravox/adapter.py",
+    "appliance/ultravox/calling.py",
     "appliance/ultravox/service.py",
+    "appliance/ultravox/speaking.py",
+    "appliance/ultravox/toolbox.py",
 }
 # Decisions: they take values and return values.
 PURE = (
@@ -97,6 +100,7 @@ TESTED_IN = {
     "appliance/gateway/report.py": "tests/gateway/test_session.py",
     "appliance/ultravox/adapter.py": "tests/ultravox/test_service.py",
     "appliance/ultravox/hooks.py": "tests/ultravox/test_service.py",
+    "appliance/ultravox/speaking.py": "tests/ultravox/test_service.py",
     "appliance/bundle/__main__.py": "tests/ops/test_scripts.py",
     "appliance/bundle/assemble.py": "tests/bundle/test_fetch.py",
     "appliance/bundle/progress.py": "tests/bundle/test_fetch.py",

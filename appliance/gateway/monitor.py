@@ -65,6 +65,10 @@ class Monitor:
         """The answer's text is complete."""
         self._turns.generated(result.stats)
 
+    def called(self, outcome: str) -> None:
+        """The model asked for a tool."""
+        self._meters.tool_calls.labels(outcome).inc()
+
     def understood(self, text: str) -> None:
         """What the engine made of the user's speech."""
         self._turns.understood(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import logging
 import signal
@@ -35,7 +36,8 @@ from appliance.link.server import listening
 from appliance.meters import GatewayMeters, render
 from appliance.settings import Settings
 from appliance.turn.models import TurnModels
-from appliance.ultravox.service import ONE_MOMENT
+from appliance.ultravox.speaking import ONE_MOMENT
+from appliance.ultravox.toolbox import chosen
 
 ENGINES = ("ultravox", "kokoro")
 WATCH_SECONDS = 1.0
@@ -72,7 +74,8 @@ class Gateway:
         self._admission = Admission(settings.gateway, token)
         self._meters = GatewayMeters(settings.profile)
         journal.on_event(self._meters.count_log_event)
-        self._shared = Shared(settings, self._meters, TurnModels(settings.turn))
+        tools = chosen(settings.ultravox.tools)
+        self._shared = Shared(settings, self._meters, TurnModels(settings.turn), tools)
         self._sessions: set[Session] = set()
         self._waiting_for = "engines"
         self._draining = False
@@ -194,7 +197,7 @@ class Gateway:
             return False
         finally:
             await client.close()
-        self._shared = Shared(self._settings, self._meters, self._shared.models, pcm)
+        self._shared = dataclasses.replace(self._shared, patience=pcm)
         return True
 
     async def _measure_lag(self) -> None:

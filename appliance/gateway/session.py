@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import TTSSpeakFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import (
     PipelineParams,
@@ -30,11 +32,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from appliance import journal
 from appliance.errors import (
     EngineFailed,
+    HungUp,
     IdleTooLong,
     LastedTooLong,
     PipelineFailed,
     SessionEnded,
 )
+from appliance.gateway.goodbye import Goodbye
 from appliance.gateway.monitor import Monitor
 from appliance.gateway.wire import GuardedSerializer
 from appliance.kokoro.aggregator import PhraseAggregator
@@ -59,6 +63,7 @@ class Shared:
     settings: Settings
     meters: GatewayMeters
     models: TurnModels
+    tools: ToolsSchema
     patience: bytes = b""
 
     def engine(self, name: str) -> EngineClient:
@@ -94,6 +99,7 @@ class Session:
         self._socket = socket
         self._shared = shared
         self._settings = shared.settings
+        self._goodbye = Goodbye(self._hang_up, lambda: self.end(None))
         self._monitor = Monitor(shared.meters, shared.settings.journal.transcripts, self._show)
         self._worker = self._build()
 
@@ -114,6 +120,7 @@ class Session:
             await runner.run()
         finally:
             deadline.cancel()
+            self._goodbye.close()
             self._monitor.close()
             await self._socket.close()
             ending = self._socket.ending
@@ -150,12 +157,18 @@ class Session:
                 audio_out_sample_rate=SPOKEN_RATE,
                 audio_out_end_silence_secs=0,
                 allowed_origins=[],  # admission has looked at the origin
-                serializer=GuardedSerializer(settings.gateway, self.end, self._monitor.count_audio),
+                serializer=GuardedSerializer(
+                    settings.gateway,
+                    self.end,
+                    self._monitor.count_audio,
+                    words=settings.journal.transcripts,
+                ),
             ),
         )
         thinker = shared.engine("ultravox")
+        known = LLMContext(tools=shared.tools)
         self._ultravox = UltravoxWithContextService(
-            settings.ultravox, thinker, self._turn_hooks(), settings.journal.transcripts
+            settings.ultravox, thinker, self._turn_hooks(), known, settings.journal.transcripts
         )
         kokoro = KokoroTTSService(
             settings.kokoro,
@@ -165,7 +178,7 @@ class Session:
             settings.ultravox.recover_seconds,
         )
         context = LLMContextAggregatorPair(
-            LLMContext(),
+            known,
             user_params=user_params(settings.turn, shared.models, self._monitor.turn_ended_by),
         )
         heard = HeardProcessor(settings.kokoro.speed, self._monitor.mark("sent"), self._heard)
@@ -204,6 +217,11 @@ class Session:
         async def on_client_disconnected(_transport: object, _socket: object) -> None:
             self.end(None)
 
+        @worker.rtvi.event_handler("on_client_ready")  # type: ignore[untyped-decorator]
+        async def on_client_ready(_rtvi: object) -> None:
+            if settings.ultravox.greeting:
+                await worker.queue_frame(TTSSpeakFrame(settings.ultravox.greeting))
+
         @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
         async def on_idle_timeout(_worker: object) -> None:
             self.end(IdleTooLong(seconds=settings.gateway.idle_seconds))
@@ -225,7 +243,9 @@ class Session:
             speech_ended=monitor.speech_ended,
             asked=monitor.asked,
             first_token=monitor.mark("first_token"),
+            called=monitor.called,
             generated=monitor.generated,
+            hang_up=self._goodbye.begins,
             understood=monitor.understood,
             failed=monitor.failed("ultravox"),
             ended=monitor.ended,
@@ -255,6 +275,11 @@ class Session:
     def _heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
         self._ultravox.reply_heard(text)
         self._monitor.heard(text, interrupted, was_speaking)
+        self._goodbye.heard(interrupted)
+
+    def _hang_up(self) -> None:
+        self._socket.ending = self._socket.ending or HungUp()
+        self._ending = asyncio.ensure_future(self._worker.stop_when_done())
 
     def _show(self, message: dict[str, object]) -> None:
         frame = RTVIServerMessageFrame(data=message)

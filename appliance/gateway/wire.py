@@ -20,6 +20,7 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InputTransportMessageFrame,
+    InterruptionFrame,
     OutputAudioRawFrame,
     OutputTransportMessageFrame,
     OutputTransportMessageUrgentFrame,
@@ -36,6 +37,12 @@ MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # of 5 ms: shorter frames cost as m
 MESSAGES_PER_SECOND = 10.0  # a client that types sends far fewer
 MESSAGES_BURST = 30.0
 MAX_TEXT_CHARS = 4_000
+# What says that something happens, and nothing of what is said.
+WORDLESS = {
+    *("bot-ready", "error", "error-response", "server-message", "bot-interrupted"),
+    *(f"{who}-{what}-speaking" for who in ("user", "bot") for what in ("started", "stopped")),
+    *(f"{what}-{how}" for what in ("bot-llm", "bot-tts") for how in ("started", "stopped")),
+}
 SHOWN_ERROR = "Something went wrong; the call goes on."
 
 
@@ -154,7 +161,8 @@ class GuardedSerializer(ProtobufFrameSerializer):
     """Pipecat's serializer behind the guard.
 
     `on_violation` hears what ends the session, `on_audio` the direction, "in" or "out", and the
-    bytes of PCM that pass.
+    bytes of PCM that pass. Without `words` nothing gets out that could hold any of the call's;
+    server messages are the session's own and looked after there.
     """
 
     def __init__(
@@ -162,12 +170,14 @@ class GuardedSerializer(ProtobufFrameSerializer):
         gateway: Gateway,
         on_violation: Callable[[SessionEnded], None],
         on_audio: Callable[[str, int], None] = lambda _direction, _bytes: None,
+        words: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._guard = Guard(gateway)
         self._on_violation = on_violation
         self._on_audio = on_audio
+        self._words = words
         self._clock = clock
         self._closed = False
 
@@ -187,11 +197,19 @@ class GuardedSerializer(ProtobufFrameSerializer):
 
     async def serialize(self, frame: Frame) -> str | bytes | None:
         """The bytes for the client; texts of exceptions are replaced."""
+        if not (self._words or _is_wordless(frame)):
+            return None
         if isinstance(frame, OutputTransportMessageFrame | OutputTransportMessageUrgentFrame):
             _without_exception_text(frame.message)
         elif isinstance(frame, OutputAudioRawFrame):
             self._on_audio("out", len(frame.audio))
         return await super().serialize(frame)
+
+
+def _is_wordless(frame: Frame) -> bool:
+    if isinstance(frame, OutputTransportMessageFrame | OutputTransportMessageUrgentFrame):
+        return isinstance(frame.message, dict) and frame.message.get("type") in WORDLESS
+    return isinstance(frame, OutputAudioRawFrame | InterruptionFrame)
 
 
 def _without_exception_text(message: Any) -> None:

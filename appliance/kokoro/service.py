@@ -8,7 +8,6 @@ hand is spoken once the engine is back.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 
-from appliance.errors import EngineFailed, EngineGone
+from appliance.errors import EngineFailed
 from appliance.link.client import EngineClient
 from appliance.link.engine import SPOKEN_RATE
+from appliance.link.recovery import Lost, outlasting
 from appliance.settings import Kokoro
 
-RECONNECT_SECONDS = 0.5
 SLICE_BYTES = SPOKEN_RATE * 2 // 10  # 100 ms; what an interruption has to drop comes in these
 QUIET_SECONDS = 30.0  # a reply whose next phrase takes longer is closed and opened again
 
@@ -132,21 +131,17 @@ class KokoroTTSService(TTSService):
                 await self._hooks.resume()
 
     async def _speech(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
-        loop = asyncio.get_running_loop()
-        gives_up_at = loop.time() + self._recover_seconds
-        asked_for_patience = False
-        while True:
-            parts = self._client.speak(text, self._knobs.voice, self._knobs.speed, urgent)
-            try:
-                async with contextlib.aclosing(parts):
-                    async for pcm in parts:
-                        yield pcm
-                return
-            except EngineGone as problem:
-                self._hooks.failed(problem)
-                if loop.time() > gives_up_at:
-                    raise
-                if not asked_for_patience and self._patience:
-                    asked_for_patience = True
+        """The phrase, after a loss of the engine the one that asks for patience before it."""
+        knobs = self._knobs
+        parts = outlasting(
+            lambda: self._client.speak(text, knobs.voice, knobs.speed, urgent),
+            self._recover_seconds,
+        )
+        async with contextlib.aclosing(parts):
+            async for part in parts:
+                if not isinstance(part, Lost):
+                    yield part
+                    continue
+                self._hooks.failed(part.problem)
+                if part.wait and self._patience:
                     yield self._patience
-            await asyncio.sleep(RECONNECT_SECONDS)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from pipecat.adapters.llm.base_llm_adapter import BaseLLMAdapter
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.settings import LLMSettings
 
+from appliance.link.engine import Tool
 from appliance.settings import Ultravox
 
 
-class NoAdapter(BaseLLMAdapter[Any]):
-    """The history is kept by the service; nothing is made of Pipecat's context yet."""
+class UltravoxAdapter(BaseLLMAdapter[Any]):
+    """Of Pipecat's context only the tools are used; the history is kept by the service."""
 
     @property
     def id_for_llm_specific_messages(self) -> str:
@@ -20,8 +25,18 @@ class NoAdapter(BaseLLMAdapter[Any]):
     async def get_llm_invocation_params(self, context: Any, **_: Any) -> Any:
         return {}
 
-    def to_provider_tools_format(self, tools_schema: Any) -> list[Any]:
-        return []
+    def to_provider_tools_format(self, tools_schema: ToolsSchema) -> list[Tool]:
+        """The tools as the engine link offers them."""
+        tools = []
+        for schema in tools_schema.standard_tools:
+            parameters = json.dumps(schema.to_default_dict()["parameters"], ensure_ascii=False)
+            tools.append(Tool(schema.name, schema.description, parameters))
+        return tools
+
+    def offered(self, context: LLMContext) -> Sequence[Tool]:
+        """What the model may ask for at this moment."""
+        tools = self.from_standard_tools(context.tools)
+        return tools if isinstance(tools, list) else ()
 
     def get_messages_for_logging(self, context: Any) -> list[dict[str, Any]]:
         return []

@@ -1,9 +1,10 @@
 """What the model is told of the past; pure.
 
-Past user turns stay what was said, as audio, while there is room; then as what the engine
-understood. Answers are what the user heard of them. Roles alternate: what a user said twice
-without an answer in between is one turn. When the budget is full the older half goes at once,
-because every change at the front costs the engine its cached prefix.
+Past user turns stay what was said, as audio, while there is room; the last few always do, older
+ones then become what the engine understood. Answers are what the user heard of them, and what the
+model had done in between stays with them. What a user said twice without an answer in between is
+one turn. When the budget is full half of it is freed at once, because every change at the front
+costs the engine its cached prefix.
 
 Token estimates: Ultravox v0.5 makes 6.25 tokens of a second of speech; English text is about
 four characters a token.
@@ -11,13 +12,22 @@ four characters a token.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.link.conversation import Said, Utterance
 
 AUDIO_TOKENS_PER_SECOND = 6.25
 CHARS_PER_TOKEN = 4
 TOKENS_PER_TURN = 5  # what the chat formats of Llama 3.1 and Qwen 2.5 wrap around a turn
+INTERRUPTED = "interrupted by the caller, nothing came of it"
+
+
+@dataclass(slots=True)
+class Call:
+    """A tool the model asked for, in the words it used, and what came of it."""
+
+    text: str
+    result: str = INTERRUPTED  # until there is another
 
 
 @dataclass(slots=True)
@@ -28,45 +38,69 @@ class Exchange:
     utterance: Utterance | None = None
     understood: str = ""
     reply: str = ""
+    calls: list[Call] = field(default_factory=list)
 
-    def said(self) -> Said:
-        """The user's turn: what was typed, then what was said, as audio while we hold it."""
+    def question(self) -> list[Said]:
+        """What was typed, then what was said, as audio while we hold it; and the calls since."""
         if self.utterance is not None:
-            return Said("user", self.text, self.utterance)
-        return Said("user", f"{self.text} {self.understood}".strip())
+            turns = [Said("user", self.text, self.utterance)]
+        else:
+            turns = [Said("user", f"{self.text} {self.understood}".strip())]
+        for call in self.calls:
+            turns += [Said("assistant", call.text), Said("tool", call.result)]
+        return turns
 
     @property
     def tokens(self) -> float:
         """Estimated size in a prompt."""
+        turns = [*self.question(), Said("assistant", self.reply)]
+        chars = sum(len(turn.text) for turn in turns)
         seconds = self.utterance.seconds if self.utterance is not None else 0.0
-        said = self.text if self.utterance is not None else self.said().text
-        chars = len(said) + len(self.reply)
-        return 2 * TOKENS_PER_TURN + chars / CHARS_PER_TOKEN + seconds * AUDIO_TOKENS_PER_SECOND
+        wrapping = len(turns) * TOKENS_PER_TURN
+        return wrapping + chars / CHARS_PER_TOKEN + seconds * AUDIO_TOKENS_PER_SECOND
+
+    @property
+    def turns(self) -> int:
+        """A question and its answer are two, a call and its result are two more."""
+        return 2 + 2 * len(self.calls)
 
 
 class History:
     """The conversation of one session. All bounds are those of the settings."""
 
-    def __init__(self, system_prompt: str, max_tokens: int, max_turns: int) -> None:
+    def __init__(
+        self, system_prompt: str, max_tokens: int, max_turns: int, audio_turns: int
+    ) -> None:
         self._system_prompt = system_prompt
         self._max_tokens = max_tokens
-        self._max_exchanges = max(1, max_turns // 2)
+        self._max_turns = max(2, max_turns)
+        self._audio_turns = audio_turns
+        self._greeting = ""
         self.exchanges: list[Exchange] = []
 
-    def ask(self, text: str = "", utterance: Utterance | None = None) -> None:
+    def ask(self, text: str = "", utterance: Utterance | None = None) -> Exchange:
         """The user said or typed something that now wants an answer."""
         self.exchanges.append(Exchange(text=text, utterance=utterance))
+        return self.exchanges[-1]
+
+    def waiting(self) -> Exchange | None:
+        """The last exchange if nothing of an answer to it was heard."""
+        return self.exchanges[-1] if self.exchanges and not self.exchanges[-1].reply else None
 
     def unanswered(self) -> Exchange | None:
-        """Takes back the last exchange if nothing of an answer to it was heard."""
-        if self.exchanges and not self.exchanges[-1].reply:
-            return self.exchanges.pop()
-        return None
+        """Takes back the last exchange if nothing of an answer to it was heard, or done."""
+        waiting = self.waiting()
+        return self.exchanges.pop() if waiting is not None and not waiting.calls else None
 
     def heard(self, reply: str) -> None:
-        """What the user heard, or heard further, of the answer to the last exchange."""
-        if self.exchanges and reply:
+        """What the user heard, or heard further, of the answer to the last exchange.
+
+        Before there was one it was a greeting, which stays the first that the model has said.
+        """
+        if self.exchanges:
             self.exchanges[-1].reply = f"{self.exchanges[-1].reply} {reply}".strip()
+        else:
+            self._greeting = f"{self._greeting} {reply}".strip()
 
     def understood(self, utterance: Utterance, text: str) -> None:
         """What the engine understood, used in place of the audio once that has to go."""
@@ -74,35 +108,54 @@ class History:
             if exchange.utterance is utterance:
                 exchange.understood = text
 
+    def is_full(self) -> bool:
+        """Whether it is time to `trim`."""
+        return not self._fits(self._max_tokens, self._max_turns)
+
     def trim(self) -> list[Utterance]:
         """Makes room when over budget; returns the utterances that nothing refers to now.
 
-        What was understood of the older half replaces its audio; if that is not enough, or there
-        are too many exchanges, the older half goes; and so on with what is left.
+        What was understood replaces the audio of all but the last questions. Then the oldest
+        exchanges go until the past takes half of the budget. The last exchange stays whatever it
+        holds: it may be the one to be answered.
         """
+        if not self.is_full():
+            return []
         freed: list[Utterance] = []
-        # The last exchange stays whatever it holds: it is the one to be answered.
-        while len(self.exchanges) > 1 and not self._fits():
-            keep = len(self.exchanges) // 2
-            older = self.exchanges[:-keep]
-            freed += [e.utterance for e in older if e.utterance is not None and e.understood]
-            for exchange in older:
-                if exchange.understood:
-                    exchange.utterance = None
-            if not self._fits():
-                freed += [e.utterance for e in older if e.utterance is not None]
-                del self.exchanges[:-keep]
+        for exchange in self.exchanges[: -max(1, self._audio_turns)]:
+            if exchange.utterance is not None and exchange.understood:
+                freed.append(exchange.utterance)
+                exchange.utterance = None
+        while len(self.exchanges) > 1 and not self._is_roomy():
+            gone = self.exchanges.pop(0)
+            if gone.utterance is not None:
+                freed.append(gone.utterance)
         return freed
 
-    def _fits(self) -> bool:
-        tokens = sum(exchange.tokens for exchange in self.exchanges)
-        return tokens <= self._max_tokens and len(self.exchanges) <= self._max_exchanges
+    def _is_roomy(self) -> bool:
+        past = sum(exchange.tokens for exchange in self.exchanges[:-1])
+        return past <= self._max_tokens / 2 and self._fits(self._max_tokens, self._max_turns // 2)
+
+    def _fits(self, tokens: float, turns: int) -> bool:
+        return (
+            sum(exchange.tokens for exchange in self.exchanges) <= tokens
+            and sum(exchange.turns for exchange in self.exchanges) <= turns
+        )
 
     def conversation(self) -> list[Said]:
-        """The turns as the engine is told of them, from the system prompt to the last question."""
+        """The turns as the engine is told of them, from the system prompt to the last answer."""
+        turns = self.question()
+        if self.exchanges and self.exchanges[-1].reply:
+            turns.append(Said("assistant", self.exchanges[-1].reply))
+        return turns
+
+    def question(self) -> list[Said]:
+        """The same, up to the last question: what was heard of an answer to it is left out."""
         turns = [Said("system", self._system_prompt)] if self._system_prompt else []
-        for exchange in self.exchanges:
-            turns.append(exchange.said())
-            if exchange.reply:
+        if self._greeting:
+            turns.append(Said("assistant", self._greeting))
+        for number, exchange in enumerate(self.exchanges, 1):
+            turns += exchange.question()
+            if exchange.reply and number < len(self.exchanges):
                 turns.append(Said("assistant", exchange.reply))
         return turns

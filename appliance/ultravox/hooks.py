@@ -17,7 +17,9 @@ class TurnHooks:
     speech_ended    speech ended, for now, so many seconds ago
     asked           a turn wants an answer: "spoken" or "typed", seconds of speech
     first_token     the first piece of the answer arrived
+    called          the model asked for a tool: "done", "failed", "too_slow" or "unreadable"
     generated       the answer is complete; the engine's measurements
+    hang_up         the call is to end once the answer was spoken, if there is one (true)
     understood      what the engine made of the user's speech
     failed          the engine did not do what it was asked
     ended           the turn came to nothing: "nothing_heard", "too_short" or "failed"
@@ -27,7 +29,9 @@ class TurnHooks:
     speech_ended: Callable[[float], None]
     asked: Callable[[str, float], None]
     first_token: Callable[[], None]
+    called: Callable[[str], None]
     generated: Callable[[Result], None]
+    hang_up: Callable[[bool], None]
     understood: Callable[[str], None]
     failed: Callable[[EngineFailed], None]
     ended: Callable[[str], None]

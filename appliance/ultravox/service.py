@@ -2,7 +2,8 @@
 
 To Pipecat it is a realtime LLM service driven by local turn frames. It hands the audio to the
 engine while the user speaks, lets the engine get ready at every pause, asks for the answer when
-the turn ends, and streams it on as LLM text frames. A turn runs in a task of its own, which an
+the turn ends, and streams it on as LLM text frames. Where the model asks for a tool instead,
+Pipecat runs it, and the model goes on with the result. A turn runs in a task of its own, which an
 interruption cancels. When the engine dies in a turn, the caller is told to wait and the turn is
 asked again of the restarted engine.
 """
@@ -10,19 +11,16 @@ asked again of the restarted engine.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import Sequence
 
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InterruptionFrame,
     LLMContextFrame,
-    LLMFullResponseEndFrame,
-    LLMFullResponseStartFrame,
     LLMServiceMetadataFrame,
-    LLMTextFrame,
+    LLMSetToolsFrame,
     StartFrame,
     TranscriptionFrame,
     TTSSpeakFrame,
@@ -32,52 +30,67 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import LLMTokenUsage
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 from pipecat.services.llm_service import LLMService
 from pipecat.utils.time import time_now_iso8601
 
-from appliance import journal
-from appliance.errors import EngineFailed, EngineGone
+from appliance.errors import EngineFailed
 from appliance.link.client import EngineClient
-from appliance.link.conversation import Said, Utterance
-from appliance.link.engine import Piece, Result
+from appliance.link.conversation import Said
+from appliance.link.engine import Result, Tool
 from appliance.settings import Ultravox
-from appliance.ultravox.adapter import NoAdapter, pipecat_settings
+from appliance.ultravox.adapter import UltravoxAdapter, pipecat_settings
+from appliance.ultravox.calling import Calling
 from appliance.ultravox.history import Exchange, History
 from appliance.ultravox.hooks import TurnHooks
 from appliance.ultravox.listening import Listening
+from appliance.ultravox.speaking import Speaking
+from appliance.ultravox.upkeep import Upkeep
 
-ONE_MOMENT = "One moment, please."
 CANNOT_ANSWER = "I am sorry, I cannot answer right now."
-RECONNECT_SECONDS = 0.5
 UNANSWERED_CHARS = 8_000  # of text typed again and again without an answer, the end counts
-log = journal.get()
 
 
-class UltravoxWithContextService(LLMService[Any]):
-    """One session's ears and mind, in front of the engine behind `client`."""
+class UltravoxWithContextService(LLMService[UltravoxAdapter]):
+    """One session's ears and mind, in front of the engine behind `client`.
 
-    adapter_class = NoAdapter
+    The tools are those of Pipecat's `context`; of what was said it is told, but never asked.
+    """
+
+    adapter_class = UltravoxAdapter
 
     def __init__(
-        self, settings: Ultravox, client: EngineClient, hooks: TurnHooks, transcripts: bool
+        self,
+        settings: Ultravox,
+        client: EngineClient,
+        hooks: TurnHooks,
+        context: LLMContext,
+        transcripts: bool,
     ) -> None:
         super().__init__(settings=pipecat_settings(settings))
         self._knobs = settings
         self._client = client
         self._hooks = hooks
+        self._context = context
         self._transcripts = transcripts
         self._listening = Listening(settings.pre_roll_seconds, settings.max_utterance_seconds)
         self._history = History(
-            settings.system_prompt, settings.history_tokens, settings.history_turns
+            settings.system_prompt,
+            settings.history_tokens,
+            settings.history_turns,
+            settings.audio_turns,
+        )
+        self._upkeep = Upkeep(
+            client, self._history, self._tools, self.create_task, self.cancel_task
+        )
+        self._calling = Calling(self, context)
+        self._speaking = Speaking(
+            settings, client, self._history, hooks, self._calling, self.push_frame
         )
         self._turn: asyncio.Task[None] | None = None
-        self._feeding: asyncio.Task[None] | None = None
-        self._grown = asyncio.Event()
-        self._warming: asyncio.Task[None] | None = None
-        self._transcribing: asyncio.Task[None] | None = None
-        self._spent: list[Utterance] = []  # what the engine has heard and may forget
+        self._hanging_up = False
 
     def can_generate_metrics(self) -> bool:
         """True: first token, processing time and token usage are reported."""
@@ -88,21 +101,27 @@ class UltravoxWithContextService(LLMService[Any]):
         return LLMServiceMetadataFrame(service_name=self.name, is_realtime_service=True)
 
     def reply_heard(self, text: str) -> None:
-        """Remembers what the user heard of the last answer."""
-        self._history.heard(text)
+        """Remembers what the user heard of the last answer, or of a greeting before it."""
+        if text:
+            self._history.heard(text)
+        self._upkeep.tidy()
+
+    def hang_up(self) -> None:
+        """Ends the call once the answer at hand was spoken; a tool may ask for it."""
+        self._hanging_up = True
 
     async def start(self, frame: StartFrame) -> None:
         """Lets the engine read the system prompt while nobody speaks yet."""
         await super().start(frame)
-        self._warm(self._history.conversation())
+        self._upkeep.warm()
 
     async def cleanup(self) -> None:
         """Ends the running turn and the engine session."""
         await super().cleanup()  # type: ignore[no-untyped-call]
-        for task in (self._turn, self._feeding, self._warming, self._transcribing):
-            if task is not None:
-                await self.cancel_task(task)
-        self._turn = self._feeding = self._warming = self._transcribing = None
+        if self._turn is not None:
+            await self.cancel_task(self._turn)
+            self._turn = None
+        await self._upkeep.close()
         await self._client.close()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -111,7 +130,7 @@ class UltravoxWithContextService(LLMService[Any]):
         match frame:
             case InputAudioRawFrame():
                 if self._listening.audio(frame.audio):
-                    self._grown.set()
+                    self._upkeep.grown(self._listening)
                 return  # Nobody after this needs it, and each hop costs every caller.
             case InterruptionFrame():
                 await self._cancel_turn()
@@ -128,22 +147,37 @@ class UltravoxWithContextService(LLMService[Any]):
             case RTVISendTextFrame():
                 await self._ask(Exchange(text=frame.text))
             case LLMContextFrame():
-                return  # Only records what was said, which the history knows.
+                return  # Only records what was said and done, which the history knows.
+            case LLMSetToolsFrame():
+                self._sync_registered_tool_handlers(frame.tools)
         await self.push_frame(frame, direction)
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Passes a frame on; what Pipecat announces of a tool's end is noted on the way."""
+        self._calling.passed(frame)
+        await super().push_frame(frame, direction)
+
+    def _service_tools(self) -> ToolsSchema | None:
+        """Pipecat registers the functions behind these before there is a context frame."""
+        tools = self._context.tools
+        return tools if isinstance(tools, ToolsSchema) else None
+
+    def _tools(self) -> Sequence[Tool]:
+        return self.get_llm_adapter().offered(self._context)
 
     def _speech_started(self, seconds_ago: float) -> None:
         fresh = self._listening.utterance is None
         self._listening.speech_started(seconds_ago)
-        if self._feeding is None:
-            self._feeding = self.create_task(self._feed())
-        self._grown.set()
+        self._upkeep.grown(self._listening)
         if fresh:
-            self._warm(self._history.conversation())
+            self._upkeep.warm()
 
     def _speech_paused(self, seconds_ago: float) -> None:
         utterance = self._listening.speech_paused(seconds_ago)
         if utterance is not None:
-            self._warm([*self._history.conversation(), Said("user", utterance=utterance)])
+            self._upkeep.warm([Said("user", utterance=utterance)])
 
     async def _turn_ended(self) -> None:
         speech_seconds = self._listening.speech_seconds
@@ -153,150 +187,80 @@ class UltravoxWithContextService(LLMService[Any]):
             return
         self._hooks.ended("too_short")
         if utterance is not None:
-            self._spent.append(utterance)
-        if (waiting := self._history.unanswered()) is not None:
-            await self._ask(waiting)  # a cough must not cost the caller the answer
-
-    async def _feed(self) -> None:
-        """Sends the utterance on while it grows; what fails here is sent again when asked."""
-        while True:
-            await self._grown.wait()
-            self._grown.clear()
-            utterance = self._listening.utterance
-            if utterance is not None:
-                try:
-                    await self._client.send(utterance)
-                except EngineFailed:
-                    await asyncio.sleep(RECONNECT_SECONDS)
-
-    def _warm(self, conversation: list[Said]) -> None:
-        if not conversation:
-            return
-
-        async def warm() -> None:
-            # The turn itself meets, reports and recovers from whatever is wrong.
-            with contextlib.suppress(EngineFailed):
-                await self._client.warm(conversation)
-
-        self._warming = self.create_task(warm())
+            self._upkeep.spent([utterance])
+        if (waiting := self._history.waiting()) is not None:
+            await self._cancel_turn()
+            self._begin_turn(waiting)  # a cough must not cost the caller the answer
 
     async def _ask(self, new: Exchange) -> None:
         await self._cancel_turn()
         if (before := self._history.unanswered()) is not None:
             new = self._joined(before, new)
-        self._history.ask(new.text, new.utterance)
-        said = new.utterance
-        self._hooks.asked("spoken" if said else "typed", said.seconds if said else 0.0)
-        self._turn = self.create_task(self._run_turn(self._history.exchanges[-1]))
+        self._begin_turn(self._history.ask(new.text, new.utterance))
 
     def _joined(self, before: Exchange, new: Exchange) -> Exchange:
         """What the user said before without hearing any answer belongs to what is said now."""
         text = f"{before.text}\n{new.text}".strip()[-UNANSWERED_CHARS:]
         if before.utterance is None or new.utterance is None:
             return Exchange(text=text, utterance=before.utterance or new.utterance)
-        self._spent += [before.utterance, new.utterance]
+        self._upkeep.spent([before.utterance, new.utterance])
         both = self._listening.joined(before.utterance, new.utterance)
         return Exchange(text=text, utterance=both)
+
+    def _begin_turn(self, exchange: Exchange) -> None:
+        said = exchange.utterance
+        self._hooks.asked("spoken" if said else "typed", said.seconds if said else 0.0)
+        self._turn = self.create_task(self._run_turn(exchange))
 
     async def _cancel_turn(self) -> None:
         if self._turn is not None:
             await self.cancel_task(self._turn)
             self._turn = None
+            await self.cancel_function_calls(reason="interruption")
             await self.stop_all_metrics()  # type: ignore[no-untyped-call]
 
     async def _run_turn(self, exchange: Exchange) -> None:
-        self._spent += self._history.trim()
-        while self._spent:
-            with contextlib.suppress(EngineFailed):
-                await self._client.forget(self._spent.pop())
-        await self.start_processing_metrics()
-        await self.start_ttfb_metrics()
-        started, result = False, None
+        async def first() -> None:
+            await self.stop_ttfb_metrics()
+            self._hooks.first_token()
+            if exchange.utterance is not None:
+                self._upkeep.transcribe(exchange.utterance, self._understood)
+
+        self._hanging_up = False
+        self._upkeep.busy = True
         try:
-            async with contextlib.aclosing(self._answer()) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Result):
-                        result = piece
-                        continue
-                    if not isinstance(piece, str):
-                        continue  # no tools are offered yet
-                    if not started:
-                        started = True
-                        await self.stop_ttfb_metrics()
-                        self._hooks.first_token()
-                        self._transcribe(exchange)
-                        await self.push_frame(LLMFullResponseStartFrame())
-                    await self.push_frame(LLMTextFrame(piece))
+            await self._upkeep.forget()
+            await self.start_processing_metrics()
+            await self.start_ttfb_metrics()
+            result = await self._speaking.answer(exchange, self._tools, first)
         except EngineFailed as problem:
             self._hooks.failed(problem)
             self._hooks.ended("failed")
             await self.push_frame(TTSSpeakFrame(CANNOT_ANSWER, append_to_context=False))
-        finally:
-            await self.stop_processing_metrics()
-            if started:
-                await self.push_frame(LLMFullResponseEndFrame())
-        if result is not None:
+        else:
             await self._finished(result, exchange)
+        finally:
+            self._upkeep.busy = False
+            await self.stop_processing_metrics()
 
     async def _finished(self, result: Result, exchange: Exchange) -> None:
-        if result.reason == "nothing_heard":
+        if result.reason == "nothing_heard" and not exchange.calls:
             self._history.unanswered()
             if exchange.utterance is not None:
-                self._spent.append(exchange.utterance)
+                self._upkeep.spent([exchange.utterance])
             self._hooks.ended("nothing_heard")
             return
         self._hooks.generated(result)
+        if self._hanging_up:
+            self._hooks.hang_up(self._speaking.spoke)
         prompt, reply = (int(result.stats.get(n, 0)) for n in ("prompt_tokens", "decode_tokens"))
         usage = LLMTokenUsage(
             prompt_tokens=prompt, completion_tokens=reply, total_tokens=prompt + reply
         )
         await self.start_llm_usage_metrics(usage)
 
-    def _transcribe(self, exchange: Exchange) -> None:
-        """Asks what was said: for when the audio has to go, and for the caller's screen.
-
-        In a task of its own, as it also has to be known of an answer that gets interrupted.
-        """
-        utterance = exchange.utterance
-        if utterance is None:
-            return
-
-        async def transcribe() -> None:
-            try:
-                text = await self._client.transcribe(utterance)
-            except EngineFailed as problem:
-                log.warning("transcription failed", reason=problem.reason)
-                return
-            self._history.understood(utterance, text)
-            self._hooks.understood(text)
-            if text and self._transcripts:
-                frame = TranscriptionFrame(text, "", time_now_iso8601(), finalized=True)
-                await self.push_frame(frame, FrameDirection.UPSTREAM)
-
-        self._transcribing = self.create_task(transcribe())
-
-    async def _answer(self) -> AsyncGenerator[Piece, None]:
-        """The engine's answer; after a loss of the engine an apology and the answer anew.
-
-        Raises EngineFailed when the engine does not come back in time.
-        """
-        loop = asyncio.get_running_loop()
-        gives_up_at = loop.time() + self._knobs.recover_seconds
-        apologised = False
-        while True:
-            pieces = self._client.generate(
-                self._history.conversation(), self._knobs.reply_tokens, self._knobs.temperature
-            )
-            try:
-                async with contextlib.aclosing(pieces):
-                    async for piece in pieces:
-                        yield piece
-                return
-            except EngineGone as problem:
-                self._hooks.failed(problem)
-                if loop.time() > gives_up_at:
-                    raise
-                if not apologised:
-                    apologised = True
-                    await self.push_frame(TTSSpeakFrame(ONE_MOMENT, append_to_context=False))
-            await asyncio.sleep(RECONNECT_SECONDS)
+    async def _understood(self, text: str) -> None:
+        self._hooks.understood(text)
+        if text and self._transcripts:
+            frame = TranscriptionFrame(text, "", time_now_iso8601(), finalized=True)
+            await self.push_frame(frame, FrameDirection.UPSTREAM)

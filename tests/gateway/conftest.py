@@ -31,7 +31,7 @@ from websockets.exceptions import ConnectionClosed
 from appliance import journal
 from appliance.gateway import server
 from appliance.link import protocol as p
-from appliance.link.engine import Turn
+from appliance.link.engine import ToolCall, Turn
 from appliance.link.server import AnyEngine, listening
 from appliance.settings import Settings
 from appliance.turn.models import TurnModels
@@ -66,12 +66,12 @@ class EngineProcess:
 class Mind:
     """What the speech engine answers; keeps what it was told. The last answer repeats."""
 
-    def __init__(self, *answers: str) -> None:
+    def __init__(self, *answers: str | ToolCall) -> None:
         self._answers = list(answers)
         self.told: list[list[Turn]] = []
         self.heard: list[dict[int, bytes]] = []
 
-    def __call__(self, conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+    def __call__(self, conversation: Sequence[Turn], heard: dict[int, bytes]) -> str | ToolCall:
         self.told.append(list(conversation))
         self.heard.append(dict(heard))
         if not self._answers:

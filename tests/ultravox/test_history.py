@@ -21,8 +21,8 @@ def utterance(seconds: float, number: int = 1) -> Utterance:
     return said
 
 
-def history(max_tokens: int = BUDGET, max_turns: int = 20) -> History:
-    return History("Be kind.", max_tokens, max_turns)
+def history(max_tokens: int = BUDGET, max_turns: int = 20, audio_turns: int = 1) -> History:
+    return History("Be kind.", max_tokens, max_turns, audio_turns)
 
 
 def told(past: History) -> list[tuple[str, str, bool]]:
@@ -44,7 +44,7 @@ def test_the_model_is_told_what_was_said_as_audio_and_what_was_heard_as_text() -
 
 
 def test_without_a_system_prompt_the_user_comes_first() -> None:
-    past = History("", BUDGET, 20)
+    past = History("", BUDGET, 20, 4)
     past.ask(text="Hello.")
     assert told(past) == [("user", "Hello.", False)]
 

@@ -55,7 +55,9 @@ class Noted:
             speech_ended=lambda ago: self.events.append("speech_ended"),
             asked=self._asked,
             first_token=lambda: self.events.append("first_token"),
+            called=lambda outcome: self.events.append(f"called {outcome}"),
             generated=self._generated,
+            hang_up=lambda speaking: self.events.append(f"hang_up {speaking}"),
             understood=lambda text: self.events.append(f"understood {text}"),
             failed=self._failed,
             ended=lambda outcome: self.events.append(f"ended {outcome}"),
@@ -91,7 +93,7 @@ def noted() -> Noted:
 @pytest.fixture
 def service(client: EngineClient, noted: Noted) -> UltravoxWithContextService:
     knobs = Ultravox(pre_roll_seconds=0.04, recover_seconds=0)
-    return UltravoxWithContextService(knobs, client, noted.hooks(), transcripts=True)
+    return UltravoxWithContextService(knobs, client, noted.hooks(), LLMContext(), transcripts=True)
 
 
 async def through(
@@ -213,7 +215,9 @@ async def test_without_an_engine_the_caller_hears_why_there_is_no_answer(
 ) -> None:
     client = EngineClient("ultravox", tmp_path / "nobody")
     knobs = Ultravox(recover_seconds=0)
-    service = UltravoxWithContextService(knobs, client, noted.hooks(), transcripts=True)
+    service = UltravoxWithContextService(
+        knobs, client, noted.hooks(), LLMContext(), transcripts=True
+    )
     down, _ = await through(service, typed("Anybody?"))
     (apology,) = [frame for frame in down if isinstance(frame, TTSSpeakFrame)]
     assert apology.text == CANNOT_ANSWER
@@ -229,7 +233,9 @@ async def test_without_an_engine_the_caller_hears_why_there_is_no_answer(
 async def test_the_words_of_the_caller_stay_here_when_transcripts_are_off(
     client: EngineClient, noted: Noted
 ) -> None:
-    service = UltravoxWithContextService(Ultravox(), client, noted.hooks(), transcripts=False)
+    service = UltravoxWithContextService(
+        Ultravox(), client, noted.hooks(), LLMContext(), transcripts=False
+    )
     _, up = await through(service, *spoken(1.0))
     assert not any(isinstance(frame, TranscriptionFrame) for frame in up)
 
