@@ -28,6 +28,8 @@ COMMON = {
     "seal",
     "link",
     "checkpoint",
+    "hardware",
+    "nvml",
 }
 CALL = {"gateway", "turn", "ultravox", "kokoro"}
 KNOW_ALL_ROOMS = {"appliance/gateway/session.py", "appliance/gateway/server.py"}
@@ -37,6 +39,7 @@ LOADERS = {
     "kokoro": {"appliance/kokoro/synthesizer.py"},
     "onnxruntime": {"appliance/kokoro/synthesizer.py", "appliance/ultravox/moonshine.py"},
     "xllamacpp": {"appliance/ultravox/llama_library.py"},
+    "pynvml": {"appliance/nvml.py"},
 }
 PIPECAT = {
     "appliance/gateway/session.py",
@@ -57,6 +60,11 @@ PURE = (
     "appliance/gateway/admission.py",
     "appliance/gateway/turns.py",
     "appliance/gateway/wire.py",
+    "appliance/hardware/cards.py",
+    "appliance/hardware/memory.py",
+    "appliance/hardware/page.py",
+    "appliance/hardware/planning.py",
+    "appliance/hardware/speed.py",
     "appliance/kokoro/normalize.py",
     "appliance/kokoro/phrases.py",
     "appliance/kokoro/readings.py",
@@ -78,6 +86,7 @@ ENVIRONMENT = {
     "appliance/settings.py",
     "appliance/supervision/boot.py",
     "appliance/bundle/packages.py",
+    "appliance/nvml.py",  # CUDA_VISIBLE_DEVICES, which is CUDA's and no setting of ours
 }
 
 MAX_LINES = 300

@@ -79,6 +79,18 @@ def test_help_names_every_verb() -> None:
         assert f"\n  {verb}" in done.stdout
 
 
+def test_a_plan_can_be_had_for_a_card_that_is_not_here_whatever_the_profile() -> None:
+    done = appliance("plan", "--card", "L4", "--weights", "fp8")
+    assert done.returncode == 0
+    assert "NVIDIA L4" in done.stdout and "Kokoro" in done.stdout
+
+
+def test_a_plan_that_is_refused_has_the_exit_code_of_the_engine() -> None:
+    done = appliance("plan", "--card", "A10", "--weights", "fp8")
+    assert done.returncode == 78
+    assert json.loads(done.stdout)["reason"] == "bad_setting"
+
+
 def test_an_unknown_verb_is_refused() -> None:
     assert appliance("sing").returncode == 2
 

@@ -90,12 +90,8 @@ def known(name: str) -> Known | None:
 
 
 def asked_for(name: str) -> Known | None:
-    """The line that a person means by `L4`, `a100-80gb` or the full name; None if it may be two."""
-    wanted = _letters(name).removeprefix("NVIDIA")
-    whole = [one for one in KNOWN if _letters(one.name) in (wanted, "NVIDIA" + wanted)]
-    ending = [one for one in KNOWN if wanted and _letters(one.name).endswith(wanted)]
-    found = whole or ending
-    return found[0] if len(found) == 1 else None
+    """The line that a person means by `L4`, `a100-80gb`, `4090` or the full name."""
+    return next((one for one in KNOWN if _short(one.name) == _short(name)), None)
 
 
 def bytes_per_second(card: Card) -> float:
@@ -129,5 +125,6 @@ def recommended(card: Card) -> tuple[tuple[str, ...], str]:
     return ("w4a16", "int8"), "no FP8 in hardware; a quarter of the bytes to read per token"
 
 
-def _letters(name: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "", name.upper())
+def _short(name: str) -> str:
+    letters = re.sub(r"[^A-Z0-9]", "", name.upper())
+    return re.sub("^(NVIDIA|TESLA|GEFORCE|RTX)*", "", letters)
