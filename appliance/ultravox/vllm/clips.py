@@ -39,12 +39,14 @@ class Clip:
         self._min_samples = max(1, int(min_seconds * RATE))
         self._max_bytes = 2 * int(max_seconds * RATE)
         self._pcm = bytearray()
+        self._verdict: Verdict | None = None
 
     def add(self, pcm: bytes) -> None:
         """More audio, little endian. Raises BadRequest for half a sample."""
         if len(pcm) % 2:
             raise BadRequest(engine="ultravox", what="half a sample")
         self._pcm += pcm[: self._max_bytes - len(self._pcm)]
+        self._verdict = None
 
     @property
     def seconds(self) -> float:
@@ -58,7 +60,12 @@ class Clip:
         return whole.astype(np.float32) / np.float32(32768)
 
     def verdict(self) -> Verdict:
-        """What is in it so far."""
+        """What is in it so far; a millisecond of work a second of audio, done once."""
+        if self._verdict is None:
+            self._verdict = self._judged()
+        return self._verdict
+
+    def _judged(self) -> Verdict:
         samples = self.samples
         if len(samples) < self._min_samples:
             return "too_short"

@@ -132,6 +132,17 @@ def test_of_a_long_utterance_the_beginning_is_heard() -> None:
     assert clip.samples[-1] == pytest.approx(0.2, abs=1e-3)
 
 
+def test_a_verdict_is_about_what_was_heard_so_far() -> None:
+    clip, sound = Clip(0.3, 60), question(QUESTIONS[0])
+    verdicts = []
+    for part in (sound[: RATE // 10], np.zeros(RATE), sound):
+        clip.add(pcm(part))
+        verdicts += [clip.verdict(), clip.verdict()]
+    assert verdicts[::2] == verdicts[1::2]
+    assert verdicts[0] == "too_short"
+    assert verdicts[-1] == "speech"
+
+
 def test_half_a_sample_is_a_bad_request() -> None:
     clip = Clip(0.3, 60)
     with pytest.raises(BadRequest, match="half a sample"):
