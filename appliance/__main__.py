@@ -96,6 +96,14 @@ def _plan(given: settings.Settings, card: str = "", weights: str = "") -> int:
     return 0
 
 
+def _health(given: settings.Settings) -> int:
+    from appliance.supervision.health import waiting_for
+
+    missing = waiting_for(given.gateway)
+    print(f"waiting for {missing}" if missing else "ready")
+    return 1 if missing else 0
+
+
 def _settings(given: settings.Settings) -> int:
     defaults = {(s, n): value for s, n, value in settings.walk(settings.Settings())}
     lines = [
@@ -118,6 +126,7 @@ VERBS: Mapping[str, tuple[Callable[[settings.Settings], int], str]] = {
     "exporter": (_exporter, "metrics of all processes over HTTP"),
     "verify": (_verify, "compare every sealed file with image-manifest.lock"),
     "plan": (_plan, "what the speech-LLM is started with on the card here, and why"),
+    "health": (_health, "ask the gateway on this machine; 0 when it is ready for calls"),
     "settings": (_settings, "print every setting: name, value, meaning, default"),
 }
 

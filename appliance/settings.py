@@ -103,7 +103,7 @@ class Ultravox:
         "auto", "auto (of the sealed weights; float32 without a card), bfloat16 or float32 (vllm)"
     )
     kv_dtype: str = knob("auto", "auto (by the card), bfloat16 or fp8: how the past is kept (vllm)")
-    memory_fraction: float = knob(0.0, "part of the card's memory for vLLM; 0: by the card")
+    memory_fraction: float = knob(0.0, "part of the card's memory for vLLM, 0..1; 0: by the card")
     max_sequences: int = knob(0, "replies decoded at the same time (vllm); 0: by the card")
 
 
@@ -131,6 +131,9 @@ class Supervision:
         20, "a process that dies sooner counts as not started; above the engines' load time"
     )
     start_attempts: int = knob(5, "so many failed starts in a row end the appliance")
+    seal_check: str = knob(
+        "auto", "full (read every model file), quick, or auto: full once per start of the host"
+    )
 
 
 @dataclass(frozen=True, slots=True)

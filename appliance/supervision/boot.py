@@ -18,10 +18,10 @@ from pathlib import Path
 
 import psutil
 
-from appliance import journal, manifest, seal
+from appliance import journal
 from appliance.errors import ApplianceError, ProgramFailed, SupervisorFailed
 from appliance.settings import Settings
-from appliance.supervision import run_folder
+from appliance.supervision import run_folder, sealing
 from appliance.supervision.supervisor_client import PROGRAMS, SupervisorClient
 from appliance.supervision.watch import Change, Watch
 
@@ -38,15 +38,7 @@ log = journal.get()
 
 def main(given: Settings) -> None:
     """Runs the appliance until it is told to stop; raises what ended it otherwise."""
-    run(given, CONF, verify_seal)
-
-
-def verify_seal(given: Settings) -> None:
-    """Names and sizes only: every byte is read at import and by `verify`. Raises SealBroken."""
-    report = seal.verify(given.paths.weights, manifest.read(given.paths.lock), given.profile, False)
-    log.info("seal intact", files=report.files, bytes=report.size_bytes)
-    for source in report.stand_ins:
-        log.warning("model replaced by its fallback", model=source)
+    run(given, CONF, sealing.verify)
 
 
 def run(given: Settings, conf: Path, check: Callable[[Settings], None]) -> None:

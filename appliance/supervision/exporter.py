@@ -26,6 +26,7 @@ from appliance.errors import BadSetting, EngineGone, PortTaken
 from appliance.settings import Settings
 from appliance.supervision import exposition, run_folder
 from appliance.supervision.processes import ProcessMetrics, Vitals, vitals
+from appliance.supervision.sealing import SealMetrics
 from appliance.supervision.supervisor_client import SupervisorClient
 
 SOURCES = ("gateway", "ultravox", "kokoro")  # each has SOURCE.sock in the run folder
@@ -98,6 +99,7 @@ class Exporter:
         processes = meters.new_registry()
         restarts = run_folder.read_restarts(self._run)
         processes.register(ProcessMetrics(found or {}, restarts, ready))
+        processes.register(SealMetrics(run_folder.read_seal(self._run)))
         parts = {name: report.metrics for name, report in answered.items()}
         page, trouble = exposition.join({"exporter": meters.render(processes), **parts})
         trouble |= {name: "silent" for name in SOURCES if name not in answered}

@@ -1,6 +1,7 @@
 """The small files the processes leave for each other in the run folder (tmpfs).
 
 boot.lock              held by the one boot that runs here
+seal.json              when the weights were last found intact, and how; outlives a restart
 restarts.json          restarts of each program so far; the exporter reads it
 PROGRAM.failed.json    why a program refused to start; boot reads it
 reason.json            why the appliance ended, for the host
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from appliance.errors import AlreadyRunning, ApplianceError, BadSetting, catalogue
 
@@ -76,6 +78,17 @@ def write_restarts(run: Path, restarts: dict[str, int]) -> None:
 def read_restarts(run: Path) -> dict[str, int]:
     """The restarts of each program; empty when no boot runs here."""
     return {name: int(str(count)) for name, count in _read(run / "restarts.json").items()}
+
+
+def write_seal(run: Path, left: Mapping[str, object]) -> None:
+    """Leaves word of what the look at the seal found."""
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _write(run / "seal.json", left)
+
+
+def read_seal(run: Path) -> dict[str, Any]:
+    """What the last look at the seal found; empty when there was none."""
+    return _read(run / "seal.json")
 
 
 def _write(path: Path, content: object) -> None:

@@ -15,9 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.errors import SealBroken
-from appliance.settings import Paths, Settings
-from appliance.supervision import boot, run_folder
+from appliance.supervision import run_folder
 from tests.supervision import dummies
 from tests.supervision.dummies import Appliance, until
 
@@ -96,12 +94,6 @@ def test_a_broken_seal_starts_nothing(start: Start) -> None:
     assert appliance.ended() == 79
     assert appliance.reason()["reason"] == "seal_broken"
     assert not (appliance.run / "supervisor.sock").exists()
-
-
-def test_an_installation_without_its_weights_breaks_the_real_seal(tmp_path: Path) -> None:
-    paths = Paths(weights=tmp_path, lock=dummies.ROOT / "image-manifest.lock")
-    with pytest.raises(SealBroken, match="missing"):
-        boot.verify_seal(Settings(paths=paths))
 
 
 def test_a_second_appliance_in_the_same_folder_is_refused(start: Start) -> None:

@@ -1,0 +1,56 @@
+"""The health check, against a gateway that answers as the real one does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from appliance.settings import Gateway
+from appliance.supervision.health import url, waiting_for
+
+
+class Readyz(BaseHTTPRequestHandler):
+    status, body = 200, ""
+
+    def do_GET(self) -> None:
+        assert self.path == "/readyz"
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(self.body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with HTTPServer(("127.0.0.1", 0), Readyz) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield Gateway(host="0.0.0.0", port=server.server_port)
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "waits_for", "expected"),
+    [(200, "", ""), (503, "kokoro", "kokoro"), (503, "", "draining")],
+)
+def test_it_says_what_calls_have_to_wait_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, status: int, waits_for: str, expected: str
+) -> None:
+    monkeypatch.setattr(Readyz, "status", status)
+    monkeypatch.setattr(Readyz, "body", json.dumps({"waiting_for": waits_for}))
+    assert waiting_for(gateway) == expected
+
+
+def test_a_silent_gateway_is_what_is_waited_for() -> None:
+    assert waiting_for(Gateway(port=1)) == "gateway"
+
+
+def test_it_asks_this_machine_with_tls_where_callers_have_it() -> None:
+    assert url(Gateway(host="::", port=9, tls_certificate="c.pem")) == "https://[::1]:9/readyz"
+    assert url(Gateway(host="192.0.2.7", port=9)) == "http://192.0.2.7:9/readyz"
