@@ -1,4 +1,4 @@
-"""python -m appliance.bundle fetch | lock"""
+"""python -m appliance.bundle fetch | lock | ultravox"""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from appliance import manifest
+from appliance.bundle.built import LICENCE, ORIGIN, check_name, kept, listed, notice, save
 from appliance.bundle.fetch import Wish, fetch
 from appliance.bundle.relock import relock
+from appliance.bundle.ultravox import build, inputs
 from appliance.errors import ApplianceError
 
 
@@ -31,15 +33,31 @@ def main(arguments: list[str]) -> int:
     locking = commands.add_parser("lock", help="write the lock's weights part anew")
     locking.add_argument("--lock", type=Path, default=Path("image-manifest.lock"))
     locking.add_argument("--packages", type=Path, help="folder that holds packages already")
+    building = commands.add_parser("ultravox", help="build the production model's folder")
+    building.add_argument("--adapter", type=Path, required=True, help="downloaded Ultravox folder")
+    building.add_argument("--text", type=Path, required=True, help="downloaded Llama folder")
+    building.add_argument(
+        "--features", type=Path, required=True, help="Whisper's preprocessor_config.json"
+    )
+    building.add_argument("--name", required=True, help="of the folder to write below the weights")
+    building.add_argument("--weights", type=Path, required=True)
+    building.add_argument("--lock", type=Path, default=Path("image-manifest.lock"))
+    building.add_argument("--cache", type=Path, default=Path(".cache/bundle"))
+    building.add_argument("--profiles", default="gpu", help="profiles that need it, with commas")
+    building.add_argument("--licence", default=LICENCE, help="of the weights")
+    building.add_argument("--source", default=ORIGIN, help="who published them, by which names")
     given = parser.parse_args(arguments)
     try:
         if given.command == "fetch":
             wish = Wish(given.profile, given.tests, given.all, given.full, given.again)
             with _alone(given.cache):
                 fetch(given.weights, manifest.read(given.lock), given.cache, wish)
+        elif given.command == "ultravox":
+            with _alone(given.cache):
+                _ultravox(given)
         else:
-            sealed = manifest.read(given.lock).sealed if given.lock.exists() else {}
-            given.lock.write_text(manifest.render(relock(given.packages, sealed)), encoding="utf-8")
+            old = _lock(given.lock)
+            save(kept(old, relock(given.packages, old.sealed)), given.lock)
     except ApplianceError as problem:
         print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
         return problem.exit_code
@@ -47,6 +65,31 @@ def main(arguments: list[str]) -> int:
         print("\nstopped; the next run goes on with what is missing", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells have it
     return 0
+
+
+def _ultravox(given: argparse.Namespace) -> None:
+    """Builds the folder, then lists it."""
+    old = _lock(given.lock)
+    check_name(old, given.name)
+    source = manifest.Source(
+        name=given.name,
+        what="Ultravox with its Llama, one folder for vLLM",
+        origin=given.source,
+        licence=given.licence,
+        packager="built by `python -m appliance.bundle ultravox` from downloaded folders",
+        evidence="The downloaded files' sha256 are listed under packages; compare with the hub's.",
+        profiles=tuple(given.profiles.split(",")),
+        purpose="run",
+    )
+    found = inputs(given.adapter, given.text, given.features)
+    target = given.weights.resolve() / given.name
+    written = build(found, target, notice(source.origin, source.licence))
+    save(listed(old, source, found, written), given.lock)
+    print(f"  listed in {given.lock}: {len(written)} files")
+
+
+def _lock(path: Path) -> manifest.Manifest:
+    return manifest.read(path) if path.exists() else manifest.Manifest({}, {}, (), {})
 
 
 @contextmanager
