@@ -22,9 +22,14 @@ SWITCHES: Mapping[str, str] = {
     # vLLM's usage report.
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
-    # vLLM writes nothing by itself: its logs go to ours, which keeps callers' words out.
+    # vLLM writes no log of its own. Its processes are started afresh, and the one plugin that they
+    # load is ours: it sends what they log to our journal.
     "VLLM_CONFIGURE_LOGGING": "0",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    "VLLM_PLUGINS": "ultravox_processor",
     "DO_NOT_TRACK": "1",
+    # Python's own helper of vLLM's processes, which tidies up after them and says so on stderr.
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
     # Pipecat: no conversation in its log, no look at its hub, no traces.
     "PIPECAT_LOG_LLM_CONTEXT": "off",
     "PIPECAT_HUB_CHECK": "0",

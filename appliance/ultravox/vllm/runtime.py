@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import math
 import multiprocessing
 import threading
@@ -25,7 +26,6 @@ from appliance.ultravox.loudness import Samples
 from appliance.ultravox.vllm.stats import SchedulerMeters
 
 LOOK_SECONDS = 0.2  # how soon a death is noticed
-STOP_SECONDS = 1.0  # for vLLM's processes to end by themselves; they have nothing to save
 log = journal.get()
 
 
@@ -130,10 +130,15 @@ class Runtime:
         )
 
     async def stop(self) -> None:
-        """Ends vLLM's processes and waits for their end."""
+        """Ends vLLM's processes, at once, as they have nothing to save, and waits for their end."""
         self._ending = True
+        logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of ending what is to end
         if self._llm is not None:
-            await asyncio.to_thread(self._llm.shutdown, STOP_SECONDS)
+            if self._llm.output_handler is not None:
+                self._llm.output_handler.cancel()
+            await asyncio.to_thread(self._llm.shutdown, 0.0)
+            # It would do so once more when Python ends, and then fail: its modules are gone.
+            self._llm.shutdown = lambda: None
         while self._builder is not None and self._builder.is_alive():
             for child in multiprocessing.active_children():
                 child.kill()  # what it loads is of no use any more
