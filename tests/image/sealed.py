@@ -1,0 +1,229 @@
+"""The real image, built once and kept; run on a host without a route, called from another."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.appliance import Turns
+from tests.image.hosts import ROOT, Host
+
+STORE = ROOT / ".cache/image/tests"  # outlives a run of the tests, since a build takes minutes
+TAG = "localhost/voice-appliance:tested"
+INSIDE, CALLER = "192.0.2.1", "192.0.2.2"  # TEST-NET-1 of RFC 5737: nobody has these
+PORT, METRICS_PORT, USER = 8765, 9465, 10001
+LIMITS = ("--memory=3g", "--memory-swap=3g")
+TRACED = "connect,sendto,sendmsg,sendmmsg"
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image in a store, and what ops/image wrote about it."""
+
+    host: Host
+    tag: str
+    out: Path
+
+    @property
+    def lock_path(self) -> Path:
+        return self.out / "image-manifest.lock"
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        return dict(json.loads(self.lock_path.read_text(encoding="utf-8")))
+
+    @property
+    def id(self) -> str:
+        return str(self.lock["image"]["id"])
+
+
+@contextmanager
+def store(folder: Path, run: Path) -> Iterator[Host]:
+    """A place for images in `folder`; what is only of this run is in `run`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "containers.conf").write_text(
+        '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
+        f'[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\ntmp_dir = "{run}/tmp"\n'
+    )
+    (folder / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{run}"\n'
+    )
+    host = Host(folder)
+    try:
+        yield host
+    finally:
+        subprocess.run(["umount", folder / "images/overlay"], check=False, capture_output=True)
+
+
+def build(on: Host, out: Path, *options: str, root: Path = ROOT, tag: str = TAG) -> Built:
+    """ops/image of the repository in `root`, with this repository's model files."""
+    command = [root / "ops/image", "--out", out, "--tag", tag, "--weights", ROOT / "weights"]
+    done = subprocess.run(
+        [*map(str, command), *options],
+        env=on.environ | {"HOME": os.environ.get("HOME", "/root")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Built(on, tag, out)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Two network namespaces joined by a cable, neither with a route to anywhere else."""
+
+    inside: str
+    caller: str
+
+    def at(self, name: str) -> list[str]:
+        """The beginning of a command that runs in one of them. Not `ip netns exec`: podman needs
+        the host's /sys."""
+        return ["nsenter", f"--net=/run/netns/{name}"]
+
+
+@contextmanager
+def network() -> Iterator[Network]:
+    name = secrets.token_hex(3)
+    made = Network(f"vi-{name}", f"vc-{name}")
+    cable = (f"i-{name}", f"c-{name}")
+    try:
+        for namespace in (made.inside, made.caller):
+            _ip("netns", "add", namespace)
+        _ip("link", "add", cable[0], "type", "veth", "peer", "name", cable[1])
+        ends = zip((made.inside, made.caller), cable, (INSIDE, CALLER), strict=True)
+        for namespace, end, address in ends:
+            _ip("link", "set", end, "netns", namespace)
+            _ip("-n", namespace, "link", "set", "lo", "up")
+            _ip("-n", namespace, "address", "add", f"{address}/30", "dev", end)
+            _ip("-n", namespace, "link", "set", end, "up")
+        yield made
+    finally:
+        for namespace in (made.inside, made.caller):
+            subprocess.run(["ip", "netns", "delete", namespace], check=False)
+
+
+def flags() -> list[str]:
+    """The shipped run flags."""
+    lines = (ROOT / "ops/container.flags").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@dataclass
+class Sealed:
+    """A container of the image, run by the shipped flags; `options` are further ones of podman."""
+
+    built: Built
+    network: Network
+    folder: Path
+    options: tuple[str, ...] = ()
+    traced: bool = False
+    image: str = ""
+    name: str = field(default_factory=lambda: f"voice-{secrets.token_hex(4)}")
+
+    def __post_init__(self) -> None:
+        self.log, self.trace = self.folder / "log", self.folder / "trace"
+        self.token_file = self.folder / "token"
+        self.token_file.write_text(secrets.token_urlsafe(32))
+        os.chown(self.token_file, USER, USER)
+        self.token_file.chmod(0o400)
+        self._podman: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Sealed:
+        tracing = ("strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={TRACED}", "-o")
+        command = [
+            *((*tracing, str(self.trace)) if self.traced else ()),
+            *("podman", "run", "--name", self.name, "--pull=never", "--log-driver=none"),
+            f"--network=ns:/run/netns/{self.network.inside}",
+            *flags(),
+            *LIMITS,
+            f"--volume={self.token_file}:/run/secrets/voice-token:ro",
+            *self.options,
+            self.image or self.built.tag,
+        ]
+        with self.log.open("ab") as log:
+            self._podman = subprocess.Popen(
+                command, env=self.built.host.environ, stdout=log, stderr=log
+            )
+        return self
+
+    def wait_ready(self, seconds: float = 240) -> Sealed:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            assert self._podman is not None
+            assert self._podman.poll() is None, self.tail()
+            if self.page("readyz", PORT):
+                return self
+            time.sleep(0.2)
+        raise AssertionError(f"not ready in {seconds} s\n{self.tail()}")
+
+    def ended(self, seconds: float = 120) -> int:
+        """Waits for the container to end by itself; its exit code."""
+        assert self._podman is not None
+        return self._podman.wait(seconds)
+
+    def stop(self) -> int:
+        """Stops it as an operator would; its exit code."""
+        self.built.host.must("podman", "stop", self.name)
+        return self.ended()
+
+    def remove(self) -> None:
+        self.built.host.run("podman", "rm", "--force", "--time=0", self.name)
+        if self._podman is not None:
+            self._podman.wait(60)
+
+    def page(self, path: str, port: int) -> str:
+        """A page as the caller's machine gets it; empty when there is none."""
+        url = f"http://{INSIDE}:{port}/{path}"
+        at = self.network.at(self.network.caller)
+        asked = [*at, "curl", "--silent", "--fail", "--max-time", "5", url]
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+
+    def metric(self, name: str) -> float:
+        for line in self.page("metrics", METRICS_PORT).splitlines():
+            if line.rpartition(" ")[0] == name:
+                return float(line.rpartition(" ")[2])
+        raise AssertionError(f"no metric {name}")
+
+    def inside(self, script: str) -> str:
+        """What a piece of Python prints in the container, as its user."""
+        return self.built.host.must("podman", "exec", self.name, "python", "-c", script)
+
+    def say(self, *files: Path) -> Turns:
+        """The real client on the caller's machine speaks the files in one call."""
+        out = tempfile.mkdtemp(prefix="replies-", dir=self.folder)
+        program = [sys.executable, "-m", "client", "say", "--json", "--out", out, *map(str, files)]
+        where = ["--url", f"ws://{INSIDE}:{PORT}/ws", "--token-file", str(self.token_file)]
+        called = subprocess.run(
+            [*self.network.at(self.network.caller), *program, *where],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        turns = [json.loads(line) for line in called.stdout.splitlines()]
+        return Turns(turns, called.returncode, called.stderr)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log, parsed; podman's own complaints left out."""
+        text = self.log.read_text(errors="replace")
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)

@@ -1,0 +1,152 @@
+"""The sealed image's first start, on a host that has no network: it is called, and answers.
+
+Run by the flags that are shipped, and every attempt to reach another host is traced.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.wav import read_wav
+from tests.e2e.appliance import QUESTIONS, Turns
+from tests.e2e.test_silence import attempts
+from tests.image.sealed import CALLER, LIMITS, USER, Built, Network, Sealed
+from tests.recognizer import word_error_rate, words
+
+
+@pytest.fixture(scope="module")
+def appliance(
+    built: Built, network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sealed]:
+    running = Sealed(built, network, tmp_path_factory.mktemp("appliance"), traced=True)
+    try:
+        yield running.start().wait_ready()
+    finally:
+        running.remove()
+
+
+@pytest.fixture(scope="module")
+def conversation(appliance: Sealed) -> Turns:
+    return appliance.say(*QUESTIONS)
+
+
+def status(appliance: Sealed) -> dict[str, str]:
+    """/proc/1/status: how the first process of the container is confined."""
+    text = appliance.inside("print(open('/proc/1/status').read())")
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def test_every_question_is_understood_and_answered(conversation: Turns) -> None:
+    assert conversation.exit_code == 0, conversation.complaints
+    assert [turn["outcome"] for turn in conversation.turns] == ["answered"] * len(QUESTIONS)
+    for turn, heard, said in zip(
+        conversation.turns, ("france", "museum", "river"), ("paris", "louvre", "seine"), strict=True
+    ):
+        assert heard in turn["user_text"].lower()
+        assert said in turn["reply_text"].lower()
+
+
+def test_the_answers_can_be_heard(conversation: Turns) -> None:
+    for turn in conversation.turns:
+        pcm = read_wav(Path(str(turn["reply_wav"])))
+        heard = words(np.frombuffer(pcm, "<i2"), 16_000)
+        assert word_error_rate(turn["reply_text"], heard) <= 0.3
+
+
+def test_nothing_in_the_container_ever_looked_for_another_host(
+    appliance: Sealed, conversation: Turns
+) -> None:
+    trace = appliance.trace.read_text(errors="replace")
+    assert '.sock"' in trace, "the trace is empty, so it proves nothing"
+    assert [line for line in attempts(trace) if f'"{CALLER}"' not in line] == []
+
+
+def test_there_is_nowhere_to_go(appliance: Sealed) -> None:
+    routes = appliance.inside("print(open('/proc/net/route').read())").splitlines()[1:]
+    assert [line for line in routes if line.split()[1] == "00000000"] == []
+
+
+def test_it_runs_as_its_own_user_without_any_right(appliance: Sealed) -> None:
+    found = status(appliance)
+    assert found["Uid"].split() == found["Gid"].split() == [str(USER)] * 4
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(found[kind], 16) == 0, kind
+    assert found["NoNewPrivs"] == "1"
+    assert found["Seccomp"] == "2"
+    assert int(found["Seccomp_filters"]) > 1, "one is the tracer's"
+    assert found["Groups"].strip() in ("", str(USER))
+    assert appliance.inside("import pwd, os; print(pwd.getpwuid(os.getuid()).pw_name)") == "voice"
+
+
+def test_nothing_can_be_written_but_in_memory_and_nothing_there_be_run(appliance: Sealed) -> None:
+    script = """
+import json
+mounts = [line.split() for line in open("/proc/mounts")]
+print(json.dumps([[path, kind, options.split(",")] for _, path, kind, options, *_ in mounts]))
+"""
+    writable = {
+        path: (kind, options)
+        for path, kind, options in json.loads(appliance.inside(script))
+        if "rw" in options and kind not in ("proc", "devpts", "mqueue")
+    }
+    assert {"/run", "/tmp"} <= writable.keys()
+    # podman adds the last to a read-only root by itself, Docker does not.
+    assert writable.keys() <= {"/run", "/tmp", "/dev", "/dev/shm", "/var/tmp"}
+    assert {kind for kind, _ in writable.values()} == {"tmpfs"}
+    for path in ("/run", "/tmp"):
+        assert {"nosuid", "nodev", "noexec"} <= set(writable[path][1])
+    for path in ("/opt/voice/weights/x", "/opt/voice/appliance/x", "/etc/x", "/x"):
+        tried = appliance.inside(
+            f"try: open({path!r}, 'w')\nexcept OSError as refusal: print(refusal.errno)"
+        )
+        assert tried in ("13", "30"), f"{path}: neither EACCES nor EROFS"
+
+
+def test_memory_and_processes_are_limited(appliance: Sealed) -> None:
+    script = """
+from pathlib import Path
+group = Path("/sys/fs/cgroup")
+for new, old in (("memory.max", "memory/memory.limit_in_bytes"), ("pids.max", "pids/pids.max")):
+    print(next(path for path in (group / new, group / old) if path.exists()).read_text().strip())
+"""
+    memory, processes = appliance.inside(script).split()
+    assert int(memory) == 3 * 2**30
+    assert LIMITS[0].endswith("3g")
+    assert processes == "512"
+
+
+def test_the_seal_was_read_whole_before_anything_started(appliance: Sealed, built: Built) -> None:
+    lines = appliance.lines()
+    events = [line["event"] for line in lines]
+    assert events.index("seal intact") < events.index("appliance started")
+    sealed = lines[events.index("seal intact")]
+    assert sealed["state"] == "full"
+    assert appliance.metric("voice_seal_ok") == 1
+    assert appliance.metric("voice_seal_full") == 1
+    assert appliance.metric("voice_seal_bytes") == sealed["bytes"] > 500e6
+
+
+def test_the_engines_health_check_finds_it_ready(appliance: Sealed) -> None:
+    appliance.built.host.must("podman", "healthcheck", "run", appliance.name)
+
+
+def test_what_was_said_stands_in_no_log(appliance: Sealed, conversation: Turns) -> None:
+    log = appliance.log.read_text(errors="replace").lower()
+    assert '"event":"turn"' in log
+    for word in ("paris", "louvre", "museum"):
+        assert word not in log
+
+
+def test_it_stops_cleanly_well_before_it_would_be_killed(appliance: Sealed) -> None:
+    began = time.monotonic()
+    assert appliance.stop() == 0
+    seconds = time.monotonic() - began
+    print(f"stopped in {seconds:.1f} s")
+    assert appliance.lines()[-1]["event"] == "appliance stopped"
+    assert not [line for line in appliance.lines() if line["event"] == "program killed"]

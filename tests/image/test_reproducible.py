@@ -1,0 +1,47 @@
+"""The same sources give the same image; another line of code gives another top layer, no more."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.image.hosts import ROOT
+from tests.image.sealed import Built, build
+
+OF_THE_IMAGE = ("ops", "requirements", "appliance")
+FILES = ("Dockerfile", "image-manifest.lock", "pyproject.toml")
+
+
+def repository(folder: Path) -> Path:
+    """A copy of what the image is built of."""
+    for name in OF_THE_IMAGE:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, folder)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+def test_two_builds_from_nothing_give_the_same_image(built: Built, tmp_path: Path) -> None:
+    root, out = repository(tmp_path / "one"), tmp_path / "out"
+    first = build(built.host, out / "first", root=root, tag="localhost/voice-appliance:first")
+    again = build(
+        built.host, out / "again", "--no-cache", root=root, tag="localhost/voice-appliance:again"
+    )
+    assert again.lock["image"]["layers"] == first.lock["image"]["layers"]
+    assert again.id == first.id
+    assert again.lock == first.lock
+
+
+def test_a_changed_line_of_code_changes_one_small_layer(built: Built, tmp_path: Path) -> None:
+    root = repository(tmp_path / "two")
+    before = build(built.host, tmp_path / "before", root=root)
+    with (root / "appliance/__init__.py").open("a") as opened:
+        opened.write("\n# one more line\n")
+    after = build(built.host, tmp_path / "after", root=root, tag="localhost/voice-appliance:next")
+    assert after.id != before.id
+    layers = zip(before.lock["image"]["layers"], after.lock["image"]["layers"], strict=True)
+    changed = [new for old, new in layers if old["diff_id"] != new["diff_id"]]
+    assert [layer["holds"] for layer in changed] == ["our code"]
+    print(f"a code fix ships {changed[0]['size_bytes'] / 1e6:.1f} MB uncompressed")
+    assert changed[0]["size_bytes"] < 20e6
