@@ -74,7 +74,7 @@ class Speaking:
                 stats[name] = stats.get(name, 0.0) + value
             if call is None:
                 break
-            if not self._calling.knows(call):
+            if not (calls_left and self._calling.knows(call)):
                 self._hooks.called("unreadable")
                 await self._say(COULD_NOT)
                 break
@@ -91,7 +91,7 @@ class Speaking:
         knobs = self._knobs
         call: ToolCall | None = None
         result = Result("stop")
-        self.spoke = False
+        speaking = self.spoke = False
         pieces = outlasting(
             lambda: self._client.generate(
                 self._history.question(), knobs.reply_tokens, knobs.temperature, tools
@@ -104,8 +104,9 @@ class Speaking:
                     match piece:
                         case str():
                             await piece_came()
-                            if not self.spoke:
-                                self.spoke = True
+                            self.spoke |= bool(piece.strip())
+                            if not speaking:
+                                speaking = True
                                 await self._push(LLMFullResponseStartFrame())
                             await self._push(LLMTextFrame(piece))
                         case ToolCall():
@@ -118,7 +119,7 @@ class Speaking:
                             if piece.wait:
                                 await self._push(TTSSpeakFrame(ONE_MOMENT, append_to_context=False))
         finally:
-            if self.spoke:
+            if speaking:
                 await self._push(LLMFullResponseEndFrame())
         return call, result
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from appliance.link.engine import ToolCall
 from client import wire
 from tests.fakes import InstantSpeechSession, InstantVoiceEngine, InstantVoiceSession
 from tests.gateway.conftest import Caller, MakeGateway, Mind, RunningGateway, Speak
@@ -368,15 +369,61 @@ async def test_an_answer_that_cannot_be_spoken_holds_up_nothing(
         assert gateway.tracebacks() == []
 
 
-async def test_a_caller_may_keep_the_words_of_the_call_off_the_wire(
+async def test_in_strict_privacy_no_word_of_either_side_goes_over_the_wire(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
-    async with make_gateway(Mind("Fine."), sections={"journal": {"transcripts": False}}) as gateway:
+    answer = "The xylophone answers."
+    sections = {"journal": {"transcripts": False}, "ultravox": {"greeting": "Welcome, xylophone."}}
+    mind = Mind(answer, ToolCall("current_time"), answer)
+    async with make_gateway(mind, sections=sections) as gateway:
         caller = await gateway.call()
+        await caller.type("A zeppelin asks.")
+        assert "user_text" not in await caller.turn(1)
+        await caller.say(speak("Where does the zeppelin land?"))
+        turn = await caller.turn(2)
+        assert answer in gateway.voice.phrases
+    assert turn["outcome"] == "answered"
+    assert "reply_text" not in turn
+    shown = repr([frame for frame in caller.frames if not isinstance(frame, wire.Audio)])
+    for word in ("zeppelin", "xylophone", "milliseconds", "current_time"):
+        assert word not in shown
+    # What happens is still told, as clients go by it.
+    for kind in ("bot-llm-started", "bot-tts-stopped", "user-stopped-speaking"):
+        assert caller.messages(kind)
+
+
+async def test_a_greeting_is_said_first_and_remembered(make_gateway: MakeGateway) -> None:
+    mind = Mind("I am well.", "Yes.")
+    async with make_gateway(mind, sections={"ultravox": {"greeting": "Good day!"}}) as gateway:
+        caller = await gateway.call()
+        await caller.until(lambda: caller.messages("bot-stopped-speaking"))
+        await caller.type("How are you?")
+        assert (await caller.turn(1))["reply_text"] == "I am well."
+        await caller.type("Really?")
+        await caller.turn(2)
+        assert gateway.tracebacks() == []
+        assert gateway.voice.phrases[1] == "Good day!"
+    assert [(role, text) for role, text, _ in mind.past(1)[1:]] == [
+        ("assistant", "Good day!"),
+        ("user", "How are you?"),
+        ("assistant", "I am well."),
+        ("user", "Really?"),
+    ]
+
+
+async def test_a_greeting_can_be_interrupted_and_is_remembered_as_far_as_it_was_heard(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    mind = Mind("It is Paris.")
+    async with make_gateway(mind, sections={"ultravox": {"greeting": STORY[:400]}}) as gateway:
+        caller = await gateway.call()
+        await caller.bot_speaks()
         await caller.say(speak(QUESTION))
-        turn = await caller.turn(1)
-    assert "user_text" not in turn
-    assert not caller.messages("user-transcription")
+        assert (await caller.turn(1))["reply_text"] == "It is Paris."
+        assert gateway.tracebacks() == []
+    (role, heard, _), (_, _, is_audio) = mind.past(0)[1:]
+    assert (role, is_audio) == ("assistant", True)
+    assert heard and STORY.startswith(heard) and len(heard) < 400
 
 
 async def test_a_call_in_which_nobody_speaks_ends(make_gateway: MakeGateway) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.link.conversation import Said, Utterance
-from appliance.ultravox.history import Exchange, History
+from appliance.ultravox.history import INTERRUPTED, Call, Exchange, History
 
 BUDGET = 200
 
@@ -60,10 +60,61 @@ def test_a_question_without_an_answer_is_taken_back_and_an_answered_one_is_not()
     assert len(past.exchanges) == 1
 
 
-def test_what_was_heard_before_anything_was_asked_belongs_to_nothing() -> None:
+def test_what_was_heard_before_anything_was_asked_is_a_greeting_and_no_answer() -> None:
     past = history()
-    past.heard("Welcome.")
-    assert past.exchanges == []
+    past.heard("Welcome,")
+    past.heard("caller.")
+    past.ask(text="Hello.")
+    assert told(past)[1:] == [("assistant", "Welcome, caller.", False), ("user", "Hello.", False)]
+    assert past.waiting() is not None
+
+
+def test_what_was_done_in_between_stays_with_the_question_and_before_the_answer() -> None:
+    past = history()
+    exchange = past.ask(text="How late is it?")
+    exchange.calls.append(Call("call"))
+    past.heard("Just a moment.")  # said while the tool runs
+    assert [said.text for said in past.question()[1:]] == ["How late is it?", "call", INTERRUPTED]
+    exchange.calls[0].result = "noon"
+    past.heard("Noon.")
+    assert told(past)[1:] == [
+        ("user", "How late is it?", False),
+        ("assistant", "call", False),
+        ("tool", "noon", False),
+        ("assistant", "Just a moment. Noon.", False),
+    ]
+    assert past.question() == past.conversation()[:-1]
+
+
+def test_a_question_upon_which_something_was_done_is_not_taken_back() -> None:
+    past = history()
+    past.ask(text="Order it.").calls.append(Call("order"))
+    assert past.unanswered() is None
+    assert past.waiting() is past.exchanges[-1]
+
+
+def test_the_last_questions_stay_audio_when_older_ones_become_text() -> None:
+    past = history(max_tokens=240, audio_turns=2)
+    for number in range(1, 5):
+        past.ask(utterance=utterance(8, number))
+        past.heard("Yes.")
+        past.understood(past.exchanges[-1].utterance or utterance(0), f"question {number}")
+    assert [freed.number for freed in past.trim()] == [1, 2]
+    asked = [(text, audio) for role, text, audio in told(past) if role == "user"]
+    assert asked == [("question 1", False), ("question 2", False), ("", True), ("", True)]
+
+
+def test_room_is_made_in_big_steps() -> None:
+    past = history(max_tokens=1000, max_turns=1000, audio_turns=4)
+    trims = 0
+    for number in range(1, 200):
+        past.ask(utterance=utterance(4, number))
+        past.heard("This is an answer of the usual length, two short sentences. No more.")
+        past.understood(past.exchanges[-1].utterance or utterance(0), "What I asked. " * 3)
+        trims += past.is_full()
+        past.trim()
+        assert not past.is_full()
+    assert trims < 30
 
 
 def test_audio_that_has_to_go_becomes_what_was_understood_of_it() -> None:
@@ -112,8 +163,8 @@ def test_the_question_at_hand_stays_however_long_it_is() -> None:
 class Conversation:
     """Does to a history what a call does, and keeps what the engine may still be asked about."""
 
-    def __init__(self) -> None:
-        self.history = history(max_turns=8)
+    def __init__(self, audio_turns: int) -> None:
+        self.history = history(max_turns=8, audio_turns=audio_turns)
         self.freed: list[Utterance] = []
         self.number = 0
 
@@ -132,15 +183,16 @@ asks = st.tuples(
 )
 hears = st.tuples(st.just("hear"), st.sampled_from(["Yes.", "", "word " * 60]))
 understands = st.tuples(st.just("understand"), st.sampled_from(["What I said.", "", "word " * 90]))
+calls = st.tuples(st.just("call"), st.sampled_from(["short", "result " * 50]))
 trims = st.tuples(st.just("trim"), st.none())
 
 
 @settings(max_examples=200)
-@given(st.lists(asks | hears | understands | trims, max_size=40))
+@given(st.lists(asks | hears | understands | calls | trims, max_size=40), st.integers(0, 4))
 def test_whatever_happens_roles_alternate_the_budget_holds_and_nothing_freed_is_told(
-    events: list[tuple[str, object]],
+    events: list[tuple[str, object]], audio_turns: int
 ) -> None:
-    call = Conversation()
+    call = Conversation(audio_turns)
     past = call.history
     for event, value in events:
         last_before = past.exchanges[-1] if past.exchanges else None
@@ -153,11 +205,18 @@ def test_whatever_happens_roles_alternate_the_budget_holds_and_nothing_freed_is_
                 for exchange in past.exchanges:
                     if exchange.utterance is not None:
                         past.understood(exchange.utterance, text)
+            case "call", str(result):
+                if (waiting := past.waiting()) is not None and len(waiting.calls) < 4:
+                    waiting.calls.append(Call("call", result))
             case "trim", _:
+                latest = past.exchanges[-max(1, audio_turns) :]
+                spoken = [exchange.utterance for exchange in latest]
                 call.freed += past.trim()
+                assert [exchange.utterance for exchange in latest] == spoken
                 assert not past.exchanges or past.exchanges[-1] is last_before
                 tokens = sum(exchange.tokens for exchange in past.exchanges)
-                assert len(past.exchanges) <= 1 or (tokens <= BUDGET and len(past.exchanges) <= 4)
+                turns = sum(exchange.turns for exchange in past.exchanges)
+                assert len(past.exchanges) <= 1 or (tokens <= BUDGET and turns <= 8)
         roles = [said.role for said in past.conversation()]
         assert roles[0] == "system"
         assert all(a != b for a, b in pairwise(roles))
