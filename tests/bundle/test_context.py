@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,6 @@ def place(tmp_path: Path) -> tuple[Path, Manifest]:
 
 
 def repository(root: Path, lock: Manifest, registry: Registry) -> Path:
-    from appliance.bundle.fetch import Wish, fetch
-
     wish = Wish(everything=True)
     fetch(root / "weights", lock, root / "cache", wish, download=registry.download)
     (root / "image-manifest.lock").write_text(manifest.render(lock))
@@ -155,8 +154,6 @@ def test_only_what_the_image_needs_of_the_code_and_the_locks_is_there(
 
 
 def test_our_entry_points_are_told_as_an_installation_would(place: tuple[Path, Manifest]) -> None:
-    from importlib.metadata import Distribution
-
     root, _ = place
     stage(root, root / "weights", "cpu", root / "context")
     (found,) = (root / "context/code").glob("*.dist-info")

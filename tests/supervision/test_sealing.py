@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from appliance import manifest, seal
+from appliance import journal, manifest, seal
 from appliance.errors import BadSetting, SealBroken
 from appliance.manifest import Manifest, Source, Weight
 from appliance.settings import Paths, Settings, Supervision
@@ -103,8 +103,6 @@ def test_an_installation_without_its_weights_breaks_the_real_seal(tmp_path: Path
 def test_the_result_is_a_line_of_the_log_and_a_metric(
     given: Settings, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    from appliance import journal
-
     journal.configure(given.journal, "boot", strict=True)
     sealing.verify(given)
     line = json.loads(capfdbinary.readouterr().out)
