@@ -27,6 +27,9 @@ RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /var/backups/* /tmp/* /root/.[!.]* \
         /etc/*- /usr/share/man/* /usr/share/info/* /usr/share/locale/* \
+    && rm -rf /run/lock \
+    # podman gives a tmpfs the mode of the folder that it covers.
+    && chmod 1777 /run \
     && find /usr/share/doc -type f ! -name copyright -delete \
     && find /usr/share/doc -mindepth 1 -type d -empty -delete
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.image.hosts import ROOT
-from tests.image.sealed import Built, build
+from tests.image.sealed import Built, build, store
 
 OF_THE_IMAGE = ("ops", "requirements", "appliance")
 FILES = ("Dockerfile", "image-manifest.lock", "pyproject.toml")
@@ -22,26 +22,29 @@ def repository(folder: Path) -> Path:
     return folder
 
 
-def test_two_builds_from_nothing_give_the_same_image(built: Built, tmp_path: Path) -> None:
-    root, out = repository(tmp_path / "one"), tmp_path / "out"
-    first = build(built.host, out / "first", root=root, tag="localhost/voice-appliance:first")
-    again = build(
-        built.host, out / "again", "--no-cache", root=root, tag="localhost/voice-appliance:again"
-    )
-    assert again.lock["image"]["layers"] == first.lock["image"]["layers"]
-    assert again.id == first.id
-    assert again.lock == first.lock
+def test_a_second_build_elsewhere_gives_the_same_image(built: Built, tmp_path: Path) -> None:
+    """Elsewhere: an empty store, a base bootstrapped again, every package fetched again."""
+    root = repository(tmp_path / "repository")
+    here = build(built.host, tmp_path / "here", root=root, tag="localhost/voice-appliance:here")
+    with store(tmp_path / "store", tmp_path / "run") as elsewhere:
+        again = build(elsewhere, tmp_path / "elsewhere/cpu", root=root)
+    assert again.lock["image"]["layers"] == here.lock["image"]["layers"]
+    assert again.id == here.id
+    assert again.lock == here.lock
+    shutil.rmtree(tmp_path / "store")
+    built.host.must("podman", "rmi", "--force", here.tag)
 
 
 def test_a_changed_line_of_code_changes_one_small_layer(built: Built, tmp_path: Path) -> None:
-    root = repository(tmp_path / "two")
-    before = build(built.host, tmp_path / "before", root=root)
+    root = repository(tmp_path / "repository")
+    before = build(built.host, tmp_path / "before", root=root, tag="localhost/voice-appliance:old")
     with (root / "appliance/__init__.py").open("a") as opened:
         opened.write("\n# one more line\n")
-    after = build(built.host, tmp_path / "after", root=root, tag="localhost/voice-appliance:next")
+    after = build(built.host, tmp_path / "after", root=root, tag="localhost/voice-appliance:new")
     assert after.id != before.id
     layers = zip(before.lock["image"]["layers"], after.lock["image"]["layers"], strict=True)
     changed = [new for old, new in layers if old["diff_id"] != new["diff_id"]]
     assert [layer["holds"] for layer in changed] == ["our code"]
     print(f"a code fix ships {changed[0]['size_bytes'] / 1e6:.1f} MB uncompressed")
     assert changed[0]["size_bytes"] < 20e6
+    built.host.must("podman", "rmi", "--force", before.tag, after.tag)
