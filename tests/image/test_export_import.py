@@ -1,0 +1,279 @@
+"""A release on its way: made, carried, looked at, taken in; and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.image.hosts import OPS, Host, damage, image_id
+from tests.image.conftest import Connected
+
+
+def taken_in(
+    on: Host, release: Path, *options: str, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """What ops/import of the release itself answers on this host."""
+    signers = on.folder / "signers"
+    if not signers.exists():
+        shutil.copy(release / "allowed_signers.example", signers)
+    return on.run(release / "import", "--signers", signers, *options, **environ)
+
+
+def refused(on: Host, release: Path, *reasons: str, **environ: str) -> None:
+    """Import must refuse for these reasons and leave the host as it was."""
+    before = on.ids()
+    files = _files(release)
+    answer = taken_in(on, release, **environ)
+    assert answer.returncode == 1, answer.stdout
+    for reason in reasons:
+        assert reason in answer.stderr
+    assert on.ids() == before
+    assert list(on.images.glob("voice-import.*")) == []
+    assert _files(release) == files
+    assert "is in podman" not in answer.stdout
+
+
+def _files(folder: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+def test_a_release_carried_to_another_host_becomes_the_same_image(
+    connected: Connected, carried: Path, offline: Host
+) -> None:
+    before = {path: path.read_bytes() for path in carried.rglob("*.part")}
+    answer = taken_in(offline, carried)
+    assert answer.returncode == 0, answer.stderr
+    assert offline.ids() == {connected.id_one}
+    assert "image id and 5 layers are those of the lock" in answer.stdout
+    tag = "localhost/voice-appliance:1-cpu"
+    assert (
+        offline.must("podman", "image", "inspect", "--format", "sha256:{{.Id}}", tag)
+        == connected.id_one
+    )
+    sums = [
+        on.must("bash", "-c", f"podman save -q {connected.id_one} | sha256sum")
+        for on in (connected.host, offline)
+    ]
+    assert sums[0] == sums[1]
+    assert {path: path.read_bytes() for path in carried.rglob("*.part")} == before
+
+
+def test_a_second_import_loads_nothing_and_says_so(carried: Path, offline: Host) -> None:
+    assert taken_in(offline, carried).returncode == 0
+    images = offline.ids()
+    again = taken_in(offline, carried, "--prove")
+    assert again.returncode == 0, again.stderr
+    assert "already imported: loading nothing" in again.stdout
+    assert "every byte read back" in again.stdout
+    assert offline.ids() == images
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_a_flipped_bit_in_any_part_is_found_before_anything_is_loaded(
+    carried: Path, offline: Host, part: int
+) -> None:
+    damage(carried / f"image-{part:03}.part", at=part / 2)
+    refused(offline, carried, f"image-{part:03}.part is damaged", "Nothing was loaded")
+
+
+@pytest.mark.parametrize("name", ["image-manifest.lock", "release.json", "preflight", "release.sh"])
+def test_a_flipped_bit_in_any_other_file_is_found_too(
+    carried: Path, offline: Host, name: str, tmp_path: Path
+) -> None:
+    # As it should be done: with a copy of import that did not come with the release.
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    for script in ("import", "common.sh", "release.sh"):
+        shutil.copy(OPS / script, trusted)
+    damage(carried / name)
+    shutil.copy(carried / "allowed_signers.example", offline.folder / "signers")
+    answer = offline.run(trusted / "import", "--signers", offline.folder / "signers", carried)
+    assert answer.returncode == 1
+    assert f"{name} is damaged" in answer.stderr
+    assert offline.ids() == set()
+
+
+def test_a_missing_part_is_named(carried: Path, offline: Host) -> None:
+    (carried / "image-001.part").unlink()
+    refused(offline, carried, "image-001.part is missing", "Nothing was loaded")
+
+
+def test_swapped_parts_are_named_with_what_they_hold(carried: Path, offline: Host) -> None:
+    (carried / "image-000.part").rename(carried / "kept")
+    (carried / "image-001.part").rename(carried / "image-000.part")
+    (carried / "kept").rename(carried / "image-001.part")
+    refused(offline, carried, "image-000.part holds what belongs into image-001.part")
+
+
+def test_a_part_whose_transfer_was_cut_off_is_named_with_its_size(
+    carried: Path, offline: Host
+) -> None:
+    last = carried / "image-002.part"
+    os.truncate(last, 1000)
+    refused(offline, carried, "image-002.part is cut off: 1000 of", "The transfer was cut off")
+
+
+def test_a_file_that_is_not_listed_is_refused(carried: Path, offline: Host) -> None:
+    (carried / "image-003.part").write_bytes(b"more")
+    (carried / "licences/.hidden").write_text("?")
+    refused(offline, carried, "image-003.part is not listed", "licences/.hidden is not listed")
+
+
+def test_a_link_in_place_of_a_file_is_refused(carried: Path, offline: Host) -> None:
+    (carried / "README").rename(offline.folder / "README")
+    (carried / "README").symlink_to(offline.folder / "README")
+    refused(offline, carried, "README is not a plain file")
+
+
+def test_a_release_signed_by_someone_else_is_refused_with_their_key(
+    carried: Path, offline: Host
+) -> None:
+    offline.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", offline.folder / "other")
+    public = (offline.folder / "other.pub").read_text()
+    (offline.folder / "signers").write_text(f"other {public}")
+    refused(offline, carried, "wrong signer: SHA256:", "does not list it")
+
+
+def test_a_list_changed_after_it_was_signed_is_refused(carried: Path, offline: Host) -> None:
+    sums = carried / "SHA256SUMS"
+    sums.write_text(sums.read_text() + f"{'0' * 64}  more\n")
+    refused(offline, carried, "SHA256SUMS is not what was signed")
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "SHA256SUMS.sig"])
+def test_a_release_without_its_signature_is_refused(
+    carried: Path, offline: Host, name: str
+) -> None:
+    (carried / name).unlink()
+    refused(offline, carried, f"{name} is missing")
+
+
+def test_without_a_list_of_signers_nothing_is_trusted(carried: Path, offline: Host) -> None:
+    answer = offline.run(carried / "import")
+    assert answer.returncode == 1
+    assert "allowed_signers cannot be read: it says who may sign" in answer.stderr
+
+
+def test_a_disk_too_small_is_refused_before_anything_is_loaded(
+    carried: Path, small_disk_host: Host
+) -> None:
+    refused(small_disk_host, carried, "disk full: podman needs 16 MB", "Nothing was loaded")
+
+
+def test_a_disk_that_fills_up_while_loading_is_left_as_it_was(
+    carried: Path, small_disk_host: Host
+) -> None:
+    small_disk_host.program("df", "echo Avail; echo 900000000000")
+    small_disk_host.ids()
+    free = shutil.disk_usage(small_disk_host.images).free
+    refused(small_disk_host, carried, "no space left on device", "Nothing of it was kept")
+    assert shutil.disk_usage(small_disk_host.images).free > free - 200_000
+
+
+def test_an_import_that_is_interrupted_leaves_nothing_and_can_be_repeated(
+    connected: Connected, carried: Path, offline: Host
+) -> None:
+    podman = shutil.which("podman")
+    begun = offline.folder / "begun"
+    offline.program(
+        "podman",
+        f'[[ $1 != pull ]] || {{ head -c 100000 >"$TMPDIR/half"; touch {begun}; sleep 60; }}\n'
+        f'exec {podman} "$@"',
+    )
+    shutil.copy(carried / "allowed_signers.example", offline.folder / "signers")
+    command = [carried / "import", "--signers", offline.folder / "signers"]
+    process = subprocess.Popen(command, env=offline.environ, start_new_session=True)
+    until = time.monotonic() + 60
+    while not begun.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(offline.images.glob("voice-import.*/half"))
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(30) == 130
+    assert list(offline.images.glob("voice-import.*")) == []
+    (offline.folder / "bin/podman").unlink()
+    assert offline.ids() == set()
+    assert taken_in(offline, carried).returncode == 0
+    assert offline.ids() == {connected.id_one}
+
+
+def test_what_a_killed_import_left_is_removed_by_the_next_one(carried: Path, offline: Host) -> None:
+    offline.ids()
+    left = offline.images / "voice-import.99999999"
+    left.mkdir()
+    (left / "half").write_bytes(b"half")
+    assert taken_in(offline, carried).returncode == 0
+    assert not left.exists()
+
+
+def test_a_tag_that_is_another_image_is_not_taken_away_from_it(
+    connected: Connected, carried: Path, offline: Host, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.tar"
+    connected.host.must("podman", "save", "--quiet", "--output", other, "tiny:3")
+    offline.must("podman", "load", "--quiet", "--input", other)
+    offline.must("podman", "tag", "tiny:3", "localhost/voice-appliance:1-cpu")
+    refused(offline, carried, "localhost/voice-appliance:1-cpu is another image in podman already")
+
+
+def test_bytes_that_rotted_in_the_store_are_found_by_prove(carried: Path, offline: Host) -> None:
+    assert taken_in(offline, carried).returncode == 0
+    (stored,) = offline.images.glob("overlay/*/diff/opt/voice/weights/model.gguf")
+    damage(stored)
+    assert taken_in(offline, carried).returncode == 0
+    answer = taken_in(offline, carried, "--prove")
+    assert answer.returncode == 1
+    assert "podman does not hold the bytes of" in answer.stderr
+
+
+def test_another_engine_than_podman_must_be_there_to_be_used(carried: Path, offline: Host) -> None:
+    shutil.copy(carried / "allowed_signers.example", offline.folder / "signers")
+    answer = taken_in(offline, carried, "--engine", "nerdctl")
+    assert answer.returncode == 1
+    assert "nerdctl is not on this host" in answer.stderr
+
+
+def test_the_folder_says_what_it_is_and_bare_tools_agree(
+    connected: Connected, carried: Path, offline: Host
+) -> None:
+    """With the very lines of the release's README."""
+    readme = (carried / "README").read_text()
+    lines = [line.strip() for line in readme.splitlines() if line.startswith("  ")]
+    by_hand = [line for line in lines if line.startswith(("ssh-keygen", "sha256sum"))]
+    assert len(by_hand) == 2
+    for line in by_hand:
+        offline.must(
+            "bash", "-c", f"cd {carried} && {line.replace('FILE', 'allowed_signers.example')}"
+        )
+    assert connected.id_one in readme
+    lock = carried / "image-manifest.lock"
+    assert lock.read_bytes() == connected.lock_one.read_bytes()
+    provenance = json.loads((carried / "provenance.json").read_text())
+    assert provenance["subject"][0]["digest"]["sha256"] == connected.id_one.removeprefix("sha256:")
+    assert provenance["predicate"]["buildDefinition"]["externalParameters"]["sbom"] is False
+    release = json.loads((carried / "release.json").read_text())
+    parts = sorted(carried.glob("*.part"))
+    assert [part.stat().st_size for part in parts[:-1]] == [2_000_000] * (len(parts) - 1)
+    assert release["stream"]["parts"] == len(parts)
+
+
+def test_licences_of_packages_and_models_travel_along(carried: Path) -> None:
+    licences = carried / "licences"
+    assert (licences / "python/weigh-2.5/LICENSE").read_text() == "MIT License\n"
+    assert "weigh-2.5: MIT; 1 files" in (licences / "python.txt").read_text()
+    assert (licences / "debian/libscale.txt").read_text() == "BSD-3-Clause\n"
+    models = (licences / "models.txt").read_text()
+    assert "kokoro-82m-voices: Apache-2.0; from hexgrad/Kokoro-82M v1.0" in models
+    assert "whisper" not in models
+
+
+def test_help_of_the_carried_scripts_needs_nothing_else(carried: Path, offline: Host) -> None:
+    for script in ("import", "preflight"):
+        assert f"Usage: ops/{script}" in offline.must(carried / script, "--help")
+    assert image_id(carried / "image-manifest.lock") in (carried / "release.json").read_text()
