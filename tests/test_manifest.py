@@ -69,6 +69,7 @@ def test_each_file_stands_on_a_line_of_its_own(tmp_path: Path) -> None:
         (lambda tree: tree["sources"]["big"].update(purpose="fun"), "'fun'"),
         (lambda tree: tree["sources"]["small"].update(stands_in_for="nobody"), "stands in for"),
         (lambda tree: tree["sources"]["big"].update(colour="red"), "colour"),
+        (lambda tree: tree["packages"]["big-1==1.0"].update(registry="web"), "'web' is none of"),
     ],
 )
 def test_a_lock_that_contradicts_itself_is_refused_with_the_reason(

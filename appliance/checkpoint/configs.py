@@ -158,6 +158,9 @@ def compare(path: Path, expected: Mapping[str, object], may_lack: bool = False) 
 
 
 def _shape(tree: Mapping[str, Any]) -> Shape:
+    for place in ("audio_config", "text_config"):
+        if not isinstance(tree[place], dict):
+            raise ValueError(f"{place} is not inline")
     for place, table, kind in (
         ("model_type", tree, "ultravox"),
         ("audio_config.model_type", tree["audio_config"], "whisper"),

@@ -1,0 +1,255 @@
+"""A model folder of the real shape with random weights: real timings without the licensed ones.
+
+Shapes and ids are those of Ultravox v0.5 on Llama 3.1 8B; the tokenizer has as many tokens and
+makes them about as long. What such a model says means nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from appliance import checkpoint
+from appliance.bundle.fetch import has_room
+from appliance.bundle.shards import SHARD_BYTES, divide
+from appliance.checkpoint import configs
+from appliance.checkpoint.folder import INDEX, Found
+from appliance.checkpoint.safetensors import ITEM_BYTES, Tensor, header
+from appliance.checkpoint.tensors import expected
+from appliance.errors import BadSetting
+from tests.bench.made_tokenizer import AUDIO_TOKEN, ORDINARY, tokenizer
+
+SIZES = ("8b", "tiny")
+SCHEMES = ("", "fp8", "int8", "w4a16")
+_BLOCK_BYTES = 8 << 20
+_SPREAD = 0.02  # standard deviation of the weights, as Llama's are initialised
+
+
+def write(folder: Path, size: str, shard_bytes: int = SHARD_BYTES) -> checkpoint.Checkpoint:
+    """Writes the folder, a shard at a time, and reads it back.
+
+    `size` is one of SIZES, with one of SCHEMES after a dash where the Llama is to be quantised.
+    Raises BadSetting for another, and NoSpace.
+    """
+    name, _, scheme = size.partition("-")
+    if name not in SIZES or scheme not in SCHEMES:
+        known = f"{', '.join(SIZES)}, with -fp8, -int8 or -w4a16 after it"
+        raise BadSetting(name="--random-weights", why=f"{size!r} is none of {known}")
+    tree = config(name, scheme)
+    shape = configs.parse(folder / "config.json", tree)
+    found: dict[str, tuple[Path, Tensor]] = {}
+    for tensor, want in expected(shape).items():
+        items = math.prod(want.shapes[0])
+        end = items * ITEM_BYTES[want.dtypes[0]]
+        found[tensor] = (folder, Tensor(tensor, want.dtypes[0], want.shapes[0], 0, end))
+    has_room(folder.parent, sum(tensor.end for _, tensor in found.values()))
+    folder.mkdir(parents=True)
+    for file, content in _jsons(tree, configs.processor(shape)).items():
+        (folder / file).write_text(json.dumps(content), encoding="utf-8")
+    try:
+        shards = divide(found, shard_bytes)
+        random = np.random.default_rng(1)
+        blocks = {dtype: _block(random, dtype) for dtype in ("BF16", "F8_E4M3", "I8", "I32")}
+        for shard, names in shards.items():
+            tensors = [found[name][1] for name in names]
+            with (folder / shard).open("wb") as out:
+                out.write(header((one.name, one.dtype, one.shape) for one in tensors))
+                for one in tensors:
+                    if one.name.endswith(".weight_shape"):
+                        out.write(_unpacked(found, one.name))
+                    else:
+                        out.writelines(_content(one, scheme, blocks, random))
+        if len(shards) > 1:
+            places = {name: shard for shard, names in shards.items() for name in names}
+            index = {"metadata": {}, "weight_map": places}
+            (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
+        return checkpoint.read(folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+
+
+def config(size: str, scheme: str = "") -> dict[str, Any]:
+    """config.json of the real model, or of one with its vocabulary and little else."""
+    is_real = size == "8b"
+    audio = {
+        "model_type": "whisper",
+        "d_model": 1280 if is_real else 64,
+        "encoder_layers": 32 if is_real else 2,
+        "encoder_attention_heads": 20 if is_real else 2,
+        "encoder_ffn_dim": 5120 if is_real else 128,
+        "decoder_layers": 4,
+        "decoder_attention_heads": 20 if is_real else 2,
+        "decoder_ffn_dim": 5120 if is_real else 128,
+        "num_mel_bins": 128,
+        "max_source_positions": 1500,
+        "activation_function": "gelu",
+        "vocab_size": 51866,
+    }
+    text = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 4096 if is_real else 64,
+        "intermediate_size": 14336 if is_real else 256,
+        "num_hidden_layers": 32 if is_real else 2,
+        "num_attention_heads": 32 if is_real else 2,
+        "num_key_value_heads": 8 if is_real else 1,
+        "head_dim": 128 if is_real else 32,
+        "vocab_size": AUDIO_TOKEN,
+        "max_position_embeddings": 131072,
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 500000.0,
+        "rope_scaling": {
+            "factor": 8.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192,
+            "rope_type": "llama3",
+        },
+        "tie_word_embeddings": False,
+        "bos_token_id": ORDINARY,
+        "eos_token_id": [128001, 128008, 128009],
+        "hidden_act": "silu",
+        "torch_dtype": "bfloat16",
+    }
+    tree: dict[str, Any] = {
+        "architectures": ["UltravoxModel"],
+        "model_type": "ultravox",
+        "audio_config": audio,
+        "text_config": text,
+        "audio_model_id": None,
+        "text_model_id": None,
+        "audio_token_index": AUDIO_TOKEN,
+        "hidden_size": 4096 if is_real else 64,
+        "stack_factor": 8,
+        "projector_act": "swiglu",
+        "projector_ln_mid": True,
+        "norm_init": 0.4,
+        "pad_token_id": 128009,
+        "vocab_size": AUDIO_TOKEN,
+        "torch_dtype": "bfloat16",
+    }
+    if scheme:
+        tree["quantization_config"] = _quantization(scheme, 128 if is_real else 32)
+    return tree
+
+
+def _quantization(scheme: str, group_size: int) -> dict[str, Any]:
+    kind = "float" if scheme == "fp8" else "int"
+    inputs = {"type": kind, "num_bits": 8, "strategy": "token", "dynamic": True, "symmetric": True}
+    weights = {**inputs, "strategy": "channel", "dynamic": False}
+    if scheme == "w4a16":
+        weights |= {"num_bits": 4, "strategy": "group", "group_size": group_size}
+    form = {"fp8": "float-quantized", "int8": "int-quantized", "w4a16": "pack-quantized"}[scheme]
+    group = {
+        "targets": ["Linear"],
+        "weights": weights,
+        "input_activations": None if scheme == "w4a16" else inputs,
+    }
+    return {
+        "quant_method": "compressed-tensors",
+        "format": form,
+        "quantization_status": "compressed",
+        "config_groups": {"group_0": group},
+        "ignore": ["lm_head", "re:audio_tower.*", "re:multi_modal_projector.*"],
+    }
+
+
+def _jsons(tree: dict[str, Any], processor: dict[str, object]) -> dict[str, dict[str, Any]]:
+    marks = {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "pad_token": "<|eot_id|>"}
+    return {
+        "config.json": tree,
+        "generation_config.json": {
+            "bos_token_id": 128000,
+            "eos_token_id": [128001, 128008, 128009],
+        },
+        "processor_config.json": processor,
+        "preprocessor_config.json": {
+            "feature_extractor_type": "WhisperFeatureExtractor",
+            "feature_size": 128,
+            "sampling_rate": 16000,
+            "hop_length": 160,
+            "n_fft": 400,
+            "chunk_length": 30,
+            "n_samples": 480000,
+            "nb_max_frames": 3000,
+            "padding_side": "right",
+            "padding_value": 0.0,
+            "return_attention_mask": False,
+        },
+        "tokenizer.json": tokenizer(),
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": 131072,
+            "clean_up_tokenization_spaces": False,
+            **marks,
+        },
+    }
+
+
+def _block(random: np.random.Generator, dtype: str) -> memoryview:
+    """Random content that is read from anywhere in it, again and again."""
+    if dtype == "BF16":
+        values = random.normal(0, _SPREAD, _BLOCK_BYTES // 2).astype(np.float32)
+        return memoryview((values.view(np.uint32) >> 16).astype("<u2").tobytes())
+    content = random.integers(0, 256, _BLOCK_BYTES, np.uint8)
+    if dtype == "F8_E4M3":
+        content &= 0xBF  # no exponent from 8 on: below 2, and never "not a number"
+    return memoryview(content.tobytes())
+
+
+# What brings the random numbers of a quantised block to the spread of the others.
+_SCALE = {"fp8": _SPREAD / 0.7, "int8": _SPREAD / 74, "w4a16": _SPREAD / 4.6}
+
+
+def _content(
+    tensor: Tensor, scheme: str, blocks: dict[str, memoryview], random: np.random.Generator
+) -> Iterator[bytes | memoryview]:
+    """The bytes of one tensor, in pieces."""
+    name = tensor.name.rpartition(".")[2]
+    constant = {"weight_scale": _SCALE.get(scheme, 1.0), "bias": 0.0}.get(name)
+    if constant is None and len(tensor.shape) == 1:
+        constant = 1.0  # a norm
+    if constant is not None:
+        yield _bfloat16(constant) * tensor.items
+        return
+    block, left = blocks[tensor.dtype], tensor.size_bytes
+    item = ITEM_BYTES[tensor.dtype]
+    start = int(random.integers(len(block) // item)) * item
+    while left:
+        piece = block[start : start + left]
+        yield piece
+        left -= len(piece)
+        start = 0
+
+
+def _unpacked(found: Found, name: str) -> bytes:
+    """The shape of a linear before it was packed, eight four-bit numbers to an int32."""
+    _, packed = found[name.replace("weight_shape", "weight_packed")]
+    outputs, words = packed.shape
+    return np.array([outputs, words * 8], "<i8").tobytes()
+
+
+def _bfloat16(value: float) -> bytes:
+    return (np.array([value], np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.random_weights")
+    parser.add_argument("size", help="8b, 8b-fp8, 8b-int8, 8b-w4a16, or tiny in place of 8b")
+    parser.add_argument("folder", type=Path)
+    asked = parser.parse_args(arguments)
+    print(write(asked.folder, asked.size))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,58 @@
+"""The folder of the real shape with random weights, in its small sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.checkpoint import read
+from appliance.checkpoint.folder import WHOLE
+from appliance.errors import BadSetting
+from appliance.ultravox.vllm.vocabulary import SealedVocabulary
+from tests.bench.random_weights import SCHEMES, write
+from tests.golden.parts import load
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_it_is_a_whole_model_folder(tmp_path: Path, scheme: str) -> None:
+    folder = tmp_path / "model"
+    written = write(folder, f"tiny-{scheme}" if scheme else "tiny", shard_bytes=20_000_000)
+    assert written == read(folder)
+    assert written.quantization == scheme
+    assert (written.vocabulary_size, written.audio_token) == (128_256, 128_256)
+    assert len(list(folder.glob("*.safetensors"))) == 2
+
+
+def test_every_number_in_it_is_one(tmp_path: Path) -> None:
+    write(tmp_path / "model", "tiny-fp8")
+    for name, stored in load(tmp_path / "model" / WHOLE).items():
+        if stored.dtype == "BF16":
+            halves = np.frombuffer(stored.data, "<u2")
+            assert ((halves & 0x7F80) != 0x7F80).all(), name
+        else:
+            assert ((np.frombuffer(stored.data, "u1") & 0x7F) != 0x7F).all(), name
+
+
+def test_its_tokenizer_is_as_large_as_the_real_one_and_has_its_special_tokens(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "model", "tiny")
+    vocabulary = SealedVocabulary.read(tmp_path / "model")
+    special = ("begin_of_text", "end_of_text", "start_header_id", "end_header_id", "eom_id")
+    ids = [vocabulary.special(f"<|{name}|>") for name in (*special, "eot_id", "python_tag")]
+    assert ids == [128_000, 128_001, 128_006, 128_007, 128_008, 128_009, 128_010]
+    assert vocabulary.special("<|reserved_special_token_247|>") == 128_255
+    assert vocabulary.audio == 128_256
+    text = "Here is a sentence of which most would be one token a word. Ünïcode: 漢字."
+    tokens = vocabulary.tokenize(text)
+    assert vocabulary.text(tokens) == text
+    assert len(tokens) < len(text) / 1.8
+
+
+def test_an_unknown_size_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    for size in ("70b", "8b-gguf", "8B"):
+        with pytest.raises(BadSetting, match="none of 8b, tiny"):
+            write(tmp_path / "model", size)
+    assert not (tmp_path / "model").exists()

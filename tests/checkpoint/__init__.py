@@ -1,0 +1,1 @@
+"""Judging a model folder by its headers."""
