@@ -23,6 +23,7 @@ PROMISED = {
     "voice_session_duration_seconds_bucket": {"le"},
     "voice_turns_total": {"outcome"},
     "voice_turn_ends_total": {"by"},
+    "voice_tool_calls_total": {"outcome"},
     "voice_turn_response_latency_seconds_bucket": {"le"},
     "voice_stage_latency_seconds_bucket": {"stage", "le"},
     "voice_barge_in_stop_seconds_bucket": {"le"},
@@ -81,6 +82,7 @@ def test_every_label_set_is_there_before_anything_happened(gateway: GatewayMeter
         "voice_sessions_rejected_total": by_reason[Refused],
         "voice_turns_total": {"answered", "interrupted", "nothing_heard", "failed", "too_short"},
         "voice_turn_ends_total": {"smart_turn", "fallback", "timeout"},
+        "voice_tool_calls_total": {"done", "failed", "too_slow", "unreadable"},
         "voice_stage_latency_seconds_count": {
             "end_of_turn",
             "hearing",

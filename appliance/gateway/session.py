@@ -99,6 +99,7 @@ class Session:
         self._socket = socket
         self._shared = shared
         self._settings = shared.settings
+        self._greeting = shared.settings.ultravox.greeting
         self._goodbye = Goodbye(self._hang_up, lambda: self.end(None))
         self._monitor = Monitor(shared.meters, shared.settings.journal.transcripts, self._show)
         self._worker = self._build()
@@ -219,8 +220,9 @@ class Session:
 
         @worker.rtvi.event_handler("on_client_ready")  # type: ignore[untyped-decorator]
         async def on_client_ready(_rtvi: object) -> None:
-            if settings.ultravox.greeting:
-                await worker.queue_frame(TTSSpeakFrame(settings.ultravox.greeting))
+            greeting, self._greeting = self._greeting, ""  # however often the client is ready
+            if greeting:
+                await worker.queue_frame(TTSSpeakFrame(greeting))
 
         @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
         async def on_idle_timeout(_worker: object) -> None:

@@ -19,6 +19,7 @@ from appliance.link.conversation import Said, Utterance
 AUDIO_TOKENS_PER_SECOND = 6.25
 CHARS_PER_TOKEN = 4
 TOKENS_PER_TURN = 5  # what the chat formats of Llama 3.1 and Qwen 2.5 wrap around a turn
+MOST_TURNS = 160  # the link carries 200, and the last question may not be cut off
 INTERRUPTED = "interrupted by the caller, nothing came of it"
 
 
@@ -73,7 +74,7 @@ class History:
     ) -> None:
         self._system_prompt = system_prompt
         self._max_tokens = max_tokens
-        self._max_turns = max(2, max_turns)
+        self._max_turns = min(max(2, max_turns), MOST_TURNS)
         self._audio_turns = audio_turns
         self._greeting = ""
         self.exchanges: list[Exchange] = []

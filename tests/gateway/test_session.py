@@ -397,12 +397,13 @@ async def test_a_greeting_is_said_first_and_remembered(make_gateway: MakeGateway
     async with make_gateway(mind, sections={"ultravox": {"greeting": "Good day!"}}) as gateway:
         caller = await gateway.call()
         await caller.until(lambda: caller.messages("bot-stopped-speaking"))
+        await caller.send("client-ready", {"version": "2.0.0", "about": {"library": "tests"}})
         await caller.type("How are you?")
         assert (await caller.turn(1))["reply_text"] == "I am well."
         await caller.type("Really?")
         await caller.turn(2)
         assert gateway.tracebacks() == []
-        assert gateway.voice.phrases[1] == "Good day!"
+        assert gateway.voice.phrases[1:] == ["Good day!", "I am well.", "Yes."]
     assert [(role, text) for role, text, _ in mind.past(1)[1:]] == [
         ("assistant", "Good day!"),
         ("user", "How are you?"),

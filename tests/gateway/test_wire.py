@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipecat.frames.frames import (
+    Frame,
     InputAudioRawFrame,
     InputTransportMessageFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    OutputTransportMessageFrame,
     OutputTransportMessageUrgentFrame,
+    TextFrame,
+    TranscriptionFrame,
 )
 from pipecat.frames.protobufs import frames_pb2
 
@@ -228,3 +234,32 @@ async def test_texts_of_exceptions_never_leave(kind: str) -> None:
     assert isinstance(shown, wire.Message)
     assert "secret" not in repr(shown)
     assert shown.text("error")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        OutputTransportMessageFrame({"label": "rtvi-ai", "type": "bot-llm-text", "data": {}}),
+        OutputTransportMessageUrgentFrame({"label": "rtvi-ai", "type": "something-new"}),
+        OutputTransportMessageUrgentFrame("free text"),
+        TextFrame("said"),
+        TranscriptionFrame("said", "", ""),
+    ],
+)
+async def test_without_words_nothing_gets_out_that_may_hold_any(frame: Frame) -> None:
+    strict = GuardedSerializer(Gateway(), lambda problem: None, words=False)
+    assert await strict.serialize(frame) is None
+    assert await GuardedSerializer(Gateway(), lambda problem: None).serialize(frame)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        OutputTransportMessageUrgentFrame({"label": "rtvi-ai", "type": "bot-stopped-speaking"}),
+        OutputAudioRawFrame(bytes(640), 24_000, 1),
+        InterruptionFrame(),
+    ],
+)
+async def test_without_words_sound_and_what_happens_still_get_out(frame: Frame) -> None:
+    strict = GuardedSerializer(Gateway(), lambda problem: None, words=False)
+    assert await strict.serialize(frame)

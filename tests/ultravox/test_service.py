@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
@@ -27,11 +28,12 @@ from pipecat.metrics.metrics import LLMUsageMetricsData, TTFBMetricsData
 from pipecat.pipeline.worker import PipelineParams
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
+from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.errors import EngineFailed
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, Turn
+from appliance.link.engine import Result, ToolCall, Turn
 from appliance.settings import Ultravox
 from appliance.ultravox.hooks import TurnHooks
 from appliance.ultravox.service import CANNOT_ANSWER, UltravoxWithContextService
@@ -208,6 +210,34 @@ async def test_what_was_joined_or_too_short_is_forgotten_by_the_engine(
     )
     assert len(kept) == 2
     assert len(kept[1]) == 1  # only the two questions in one
+
+
+async def test_a_cough_does_not_cost_the_caller_an_answer_nor_is_a_tool_run_again_for_it(
+    client: EngineClient, noted: Noted, engine: InstantSpeechEngine
+) -> None:
+    runs: list[str] = []
+    told: list[list[str]] = []
+
+    async def order(params: FunctionCallParams) -> None:
+        """Orders a pizza."""
+        runs.append("ordered")
+        await params.result_callback("It comes at eight.")
+
+    def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str | ToolCall:
+        told.append([turn.role for turn in conversation[1:]])
+        engine.pause_seconds = 600 if len(told) == 2 else 0
+        return ToolCall("order") if len(told) == 1 else "At eight."
+
+    engine.reply = reply
+    context = LLMContext(tools=ToolsSchema(standard_tools=[order]))
+    service = UltravoxWithContextService(Ultravox(), client, noted.hooks(), context, True)
+    down, _ = await through(
+        service, typed("A pizza."), SleepFrame(0.3), InterruptionFrame(), *spoken(0.2)
+    )
+    assert "".join(f.text for f in down if isinstance(f, LLMTextFrame)) == "At eight."
+    assert runs == ["ordered"]
+    assert told == [["user"], ["user", "assistant", "tool"], ["user", "assistant", "tool"]]
+    assert noted.events.count("called done") == 1
 
 
 async def test_without_an_engine_the_caller_hears_why_there_is_no_answer(
