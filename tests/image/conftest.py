@@ -19,7 +19,7 @@ from tests.image.sealed import Built, Network
 
 @dataclasses.dataclass(frozen=True)
 class Connected:
-    """The connected side: tiny images 1, 2 (another line of code) and 3 (other weights), exported."""
+    """The connected side: tiny images 1, 2 (another line of code), 3 (other weights)."""
 
     host: Host
     lock_one: Path

@@ -1,4 +1,4 @@
-"""Hosts for the tests of delivery: stores of podman on their own, tiny images, the scripts of ops."""
+"""Hosts for the tests of delivery, each with images of its own, and tiny images for them."""
 
 from __future__ import annotations
 

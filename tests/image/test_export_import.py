@@ -1,4 +1,4 @@
-"""A release on its way: made, carried, looked at, taken in; and everything that can be wrong with it."""
+"""A release on its way: carried, looked at, taken in; and everything that can be wrong with it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.hosts import OPS, Host, damage, image_id
 from tests.image.conftest import Connected
+from tests.image.hosts import OPS, Host, damage, image_id
 
 
 def taken_in(
@@ -188,7 +188,7 @@ def test_an_import_that_is_interrupted_leaves_nothing_and_can_be_repeated(
         f'exec {podman} "$@"',
     )
     shutil.copy(carried / "allowed_signers.example", offline.folder / "signers")
-    command = [carried / "import", "--signers", offline.folder / "signers"]
+    command = [str(carried / "import"), "--signers", str(offline.folder / "signers")]
     process = subprocess.Popen(command, env=offline.environ, start_new_session=True)
     until = time.monotonic() + 60
     while not begun.exists() and time.monotonic() < until:
