@@ -49,15 +49,17 @@ class InstantSpeechEngine:
         self.sessions: list[InstantSpeechSession] = []
         self.offered: list[list[Tool]] = []
         self.warmed: list[list[Turn]] = []
+        self.death = asyncio.Event()
+        self.stopped = False
 
     async def start(self) -> None:
         pass
 
     async def stop(self) -> None:
-        pass
+        self.stopped = True
 
     async def died(self) -> None:
-        await asyncio.Event().wait()
+        await self.death.wait()
 
     def metrics(self) -> bytes:
         return b""

@@ -92,19 +92,22 @@ ENVIRONMENT = {
 MAX_LINES = 300
 # Longer than a file should be. This list only shrinks: split a file before it grows.
 LONGER = {
-    "appliance/errors.py": 330,  # a catalogue; it is read entry by entry
     "appliance/journal.py": 320,
 }
 
 # Modules whose test is not the file of the same name.
 TESTED_IN = {
+    "appliance/errors/base.py": "tests/test_errors.py",
+    "appliance/errors/calls.py": "tests/test_errors.py",
+    "appliance/errors/engines.py": "tests/test_errors.py",
+    "appliance/errors/start.py": "tests/test_errors.py",
     "appliance/kokoro/__main__.py": "tests/kokoro/test_main.py",
     "appliance/ultravox/__main__.py": "tests/ultravox/test_main.py",
     "appliance/link/client.py": "tests/link/test_client_and_server.py",
+    "appliance/link/connection.py": "tests/link/test_client_and_server.py",
     "appliance/link/conversation.py": "tests/link/contract.py",
     "appliance/link/engine.py": "tests/link/contract.py",
     "appliance/link/health.py": "tests/link/test_client_and_server.py",
-    "appliance/link/server.py": "tests/link/test_client_and_server.py",
     "appliance/gateway/monitor.py": "tests/gateway/test_session.py",
     "appliance/gateway/report.py": "tests/gateway/test_session.py",
     "appliance/ultravox/adapter.py": "tests/ultravox/test_service.py",

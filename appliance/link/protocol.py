@@ -201,7 +201,7 @@ class Done(Message):
 
 
 class Failed(Message):
-    """The request, or with no number the connection, failed; `reason` is of errors.py."""
+    """The request, or with no number the connection, failed; `reason` is of the catalogue."""
 
     type: Literal["failed"] = "failed"
     request: Number | None = None

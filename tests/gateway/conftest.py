@@ -31,8 +31,9 @@ from websockets.exceptions import ConnectionClosed
 from appliance import journal
 from appliance.gateway import server
 from appliance.link import protocol as p
+from appliance.link.connection import AnyEngine
 from appliance.link.engine import ToolCall, Turn
-from appliance.link.server import AnyEngine, listening
+from appliance.link.server import listening
 from appliance.settings import Settings
 from appliance.turn.models import TurnModels
 from client import wire

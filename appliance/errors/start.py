@@ -1,0 +1,136 @@
+"""Why a process refuses to run; told to the operator, with an exit code."""
+
+from __future__ import annotations
+
+from appliance.errors.base import ApplianceError
+
+
+class CannotStart(ApplianceError):
+    """The process cannot start."""
+
+    exit_code = 78  # EX_CONFIG of sysexits.h: an operator has to change something.
+
+
+class BadSetting(CannotStart):
+    """The setting {name} is not usable: {why}."""
+
+    reason = "bad_setting"
+    advice = "`python -m appliance settings` lists every setting with its unit and default."
+
+
+class MissingWeights(CannotStart):
+    """The model file {path} is missing."""
+
+    reason = "missing_weights"
+    advice = "Run `make setup`; in the sealed image this means that the image is incomplete."
+
+
+class UnreadableModel(CannotStart):
+    """The model file {path} cannot be loaded."""
+
+    reason = "unreadable_model"
+    advice = "Run `make setup` again; the file should be a GGUF model of a kind llama.cpp knows."
+
+
+class BadCheckpoint(CannotStart):
+    """The model file {path} cannot be used: {why}."""
+
+    reason = "bad_checkpoint"
+    advice = "Build the folder again: `python -m appliance.bundle ultravox` on the connected side."
+
+
+class WeightsCast(CannotStart):
+    """vLLM would convert the weight {name} from {stored} to {wanted} while it loads it."""
+
+    reason = "weights_cast"
+    advice = "Answers would be wrong. Build the model folder again, and leave VOICE_ULTRAVOX_DTYPE."
+
+
+class ModelNotStarted(CannotStart):
+    """vLLM could not start the model in {path}."""
+
+    reason = "model_not_started"
+    advice = "The lines before this one in the log say why; the first error there is the cause."
+
+
+class UnknownLlama(CannotStart):
+    """The llama.cpp in the xllamacpp package is another than we were written for: {what}."""
+
+    reason = "unknown_llama"
+    advice = "Install the xllamacpp of the lock file; for another, compare its structs with ours."
+
+
+class TooLittleMemory(CannotStart):
+    """{card} has too little memory: {sum}."""
+
+    reason = "too_little_memory"
+    advice = "Take weights of fewer bits or a larger card; docs/hardware.md shows the whole sum."
+
+
+class SealBroken(CannotStart):
+    """The seal is broken: {what}."""
+
+    reason = "seal_broken"
+    advice = "Do not use this installation. Set it up, or import the image, again."
+    exit_code = 79
+
+
+class BadLock(CannotStart):
+    """The lock {path} cannot be used: {why}."""
+
+    reason = "bad_lock"
+    advice = "Take the file from the release again; `make lock` writes a new one."
+
+
+class PackageUnavailable(CannotStart):
+    """The package {package} cannot be had: {why}."""
+
+    reason = "package_unavailable"
+    advice = (
+        "Check the network and the settings of pip and npm, then run `make setup` again; "
+        "what is already here is kept."
+    )
+
+
+class PackageChanged(CannotStart):
+    """{what} is not what image-manifest.lock says: {why}."""
+
+    reason = "package_changed"
+    advice = "Do not use it. Run `make setup` again; if it stays so, the registry's file changed."
+
+
+class NoSpace(CannotStart):
+    """The folder {folder} has {free_bytes:,} bytes free, and {wanted_bytes:,} are needed."""
+
+    reason = "no_space"
+    advice = "Make room, or put the folder on another disk, then run `make setup` again."
+
+
+class PortTaken(CannotStart):
+    """{host}:{port} is already in use."""
+
+    reason = "port_taken"
+    advice = "Stop what listens there, or set VOICE_GATEWAY_PORT or VOICE_EXPORTER_PORT."
+
+
+class AlreadyRunning(CannotStart):
+    """Another appliance runs in the folder {path}."""
+
+    reason = "already_running"
+    advice = "Stop it first, or give this one a folder of its own with VOICE_PATHS_RUN."
+
+
+class ProgramFailed(CannotStart):
+    """The process {program} could not be kept running."""
+
+    reason = "program_failed"
+    advice = "Read that process's last lines in the log: the first error there is the cause."
+    exit_code = 70  # EX_SOFTWARE
+
+
+class SupervisorFailed(CannotStart):
+    """The supervisor ended by itself: {how}."""
+
+    reason = "supervisor_failed"
+    advice = "Start the appliance again; if it was killed, the host may be short of memory."
+    exit_code = 71  # EX_OSERR

@@ -1,0 +1,102 @@
+"""The life of an engine process: ready, drained, stopped, or ended by its model's death."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import EngineDied, EngineGone
+from appliance.link import server
+from appliance.link.client import EngineClient
+from appliance.link.conversation import Said
+from appliance.link.engine import Result, Tool, ToolCall
+from appliance.link.health import ask_health
+from tests.fakes import InstantSpeechEngine
+from tests.link.contract import answer, linked
+
+HELLO = Said("user", "Hello.")
+
+
+@contextlib.asynccontextmanager
+async def hosted(
+    engine: InstantSpeechEngine, path: Path
+) -> AsyncIterator[tuple[EngineClient, asyncio.Task[None]]]:
+    """A client of an engine that is ready, and the task that is the process."""
+    process = asyncio.create_task(server._host(engine, path))
+    async with asyncio.timeout(10):
+        while not (path.exists() and (await ask_health(path, 1)).ready):
+            await asyncio.sleep(0.01)
+    client = EngineClient("ultravox", path)
+    try:
+        yield client, process
+    finally:
+        await client.close()
+        process.cancel()
+        await asyncio.gather(process, return_exceptions=True)
+
+
+async def test_a_stop_lets_the_running_reply_finish_and_begins_no_other(tmp_path: Path) -> None:
+    engine = InstantSpeechEngine(lambda *_: "one two three four", pause_seconds=0.1)
+    path = tmp_path / "s"
+    async with hosted(engine, path) as (client, process):
+        pieces = client.generate([HELLO], 24, 0.0)
+        said = [await anext(pieces)]
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.05)
+        assert not (await ask_health(path, 1)).ready
+        other = EngineClient("ultravox", path)
+        with pytest.raises(EngineGone):
+            await answer(other, HELLO)
+        await other.close()
+        said += [piece async for piece in pieces]
+        await process
+    assert said[:-1] == ["one", " two", " three", " four"]
+    assert isinstance(said[-1], Result)
+    assert engine.stopped
+
+
+async def test_a_reply_that_takes_too_long_to_finish_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "DRAIN_SECONDS", 0.2)
+    engine = InstantSpeechEngine(lambda *_: "word " * 500, pause_seconds=0.05)
+    async with hosted(engine, tmp_path / "s") as (client, process):
+        pieces = client.generate([HELLO], 400, 0.0)
+        await anext(pieces)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(EngineGone):
+            while True:
+                await anext(pieces)
+        await process
+    assert engine.sessions[0].closed
+
+
+async def test_a_process_ends_when_its_model_died(tmp_path: Path) -> None:
+    engine = InstantSpeechEngine()
+    async with hosted(engine, tmp_path / "s") as (client, process):
+        await answer(client, HELLO)
+        engine.death.set()
+        with pytest.raises(EngineDied) as death:
+            await process
+        with pytest.raises(EngineGone):
+            await answer(client, HELLO)
+    assert death.value.exit_code == 70
+
+
+async def test_tools_are_offered_and_a_call_comes_back(tmp_path: Path) -> None:
+    call = ToolCall("end_call", '{"why": "goodbye"}')
+    tool = Tool("end_call", "Hangs up.", '{"type": "object"}')
+    engine = InstantSpeechEngine(lambda *_: call)
+    async with linked(engine, tmp_path / "s") as client:
+        pieces = [piece async for piece in client.generate([HELLO], 24, 0.0, [tool])]
+        await client.warm([HELLO], [tool])
+    assert engine.offered == [[tool]]
+    assert pieces[0] == call
+    assert isinstance(pieces[-1], Result)
+    assert pieces[-1].reason == "called"
