@@ -7,12 +7,22 @@ collected, and the test run says so at its end.
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
+from appliance import offline
+from appliance.settings import Settings, load
 from tests.kokoro.conftest import WEIGHTS, g2p, voices, weights  # noqa: F401  (fixtures)
 
+if TYPE_CHECKING:
+    from appliance.ultravox.vllm.engine import VllmEngine
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "ultravox-tiny"
 MISSING = [
     name
     for name in ("torch", "kokoro", "safetensors", "transformers")
@@ -42,3 +52,35 @@ def torch_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("weights")
     dequantise(WEIGHTS / "kokoro-82m", folder / "kokoro-82m")
     return folder
+
+
+def vllm_settings(**changed: str) -> Settings:
+    """Those of an engine with the tiny checkpoint, as it was recorded."""
+    return load({f"VOICE_{name}": value for name, value in (VLLM | changed).items()})
+
+
+VLLM = {
+    "PATHS_WEIGHTS": str(GOLDEN),
+    "ULTRAVOX_ENGINE": "vllm",
+    "ULTRAVOX_MODEL": "checkpoint",
+    "ULTRAVOX_DTYPE": "float32",
+    "ULTRAVOX_TODAY": "26 Jul 2024",
+}
+
+
+def quiet_environment() -> None:
+    """What `python -m appliance` sees to. Byte code is kept: three processes load vLLM."""
+    offline.apply(os.environ)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def vllm_engine() -> AsyncIterator[VllmEngine]:
+    """Started once for all tests; they run in its event loop, `loop_scope="session"`."""
+    from appliance.ultravox.vllm.engine import VllmEngine
+
+    quiet_environment()
+    engine = VllmEngine(vllm_settings())
+    await engine.start()
+    yield engine
+    await engine.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 
 from appliance import checkpoint, hardware, journal, nvml
@@ -39,6 +40,13 @@ class VllmEngine:
         Raises CannotStart: BadCheckpoint for a folder that would not answer rightly,
         TooLittleMemory, ModelNotStarted.
         """
+        try:
+            await self._start()
+        except Exception:
+            await self.stop()  # nobody else does, and a process that runs keeps the card's memory
+            raise
+
+    async def _start(self) -> None:
         given, began = self._settings.ultravox, time.monotonic()
         folder = (self._settings.paths.weights / given.model).absolute()
         found = await asyncio.to_thread(checkpoint.read, folder)
@@ -79,6 +87,7 @@ class VllmEngine:
     async def stop(self) -> None:
         """Ends vLLM's processes."""
         await self.runtime.stop()
+        gc.freeze()  # Python would tidy up among vLLM's modules for seconds before it ends
 
     async def died(self) -> None:
         """Returns when vLLM has died, hangs, or no longer answers as it did at the start."""
@@ -91,6 +100,7 @@ class VllmEngine:
         finally:
             for task in tasks:
                 task.cancel()
+        await self.runtime.stop()  # what is left of it
 
     def metrics(self) -> bytes:
         """Prometheus text format."""

@@ -61,16 +61,21 @@ def be_a_child() -> None:
     the engine, which lets replies finish. And it ends when its parent is gone, however that went:
     else it would keep the card's memory.
     """
-    journal.configure(settings.load(os.environ).journal, "ultravox", stream=_stdout())
+    given = settings.load(os.environ).journal
+    journal.configure(given, "ultravox", stream=_stdout(messages=given.pipecat_messages))
     os.setpgid(0, 0)
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
 
 
-def _stdout() -> BinaryIO:
-    """Where the journal writes; what libraries print by themselves (Gloo does) goes nowhere."""
+def _stdout(messages: bool) -> BinaryIO:
+    """Where the journal writes. What else is written, past Python too, is dropped like all
+    libraries' words, unless `messages`.
+    """
     ours = cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
+    if not messages:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
     return ours
 
 

@@ -1,8 +1,9 @@
 """Whether the model still answers as it did when it was started.
 
-A process that answers health checks may hold a model that no longer works: a NaN that got into
-vLLM's cache makes every later reply token 0 (seen with vLLM 0.32 on a CPU). So the model is asked
-the same question now and then, and its first token's probabilities are compared.
+A process that answers health checks may hold a model that no longer works. A NaN that gets into
+vLLM's cache stays there: whoever is given that part of it later is answered token 0 (seen with
+vLLM 0.32 on a CPU). So every reply's numbers are looked at, and the model is asked the same
+question now and then, of which the first token's probabilities are compared.
 
 They may differ a little: in company, a GPU adds numbers up in another order.
 """
@@ -32,6 +33,7 @@ TOKENS = 4
 CANDIDATES = 5  # of the first answer, whose probabilities are compared
 LOOKED_AT = 64  # of a later answer, among which they have to be
 TOLERANCE = 0.5  # of a log-probability
+SUSPICIONS = 2  # a model may fail one caller; after another it is not trusted, whatever it answers
 IDLE_SECONDS = 30.0  # without a request for so long, the model is asked
 ANSWER_SECONDS = 30.0  # a model that has not answered by then hangs
 log = journal.get()
@@ -51,6 +53,7 @@ class Probe:
         self._numbers = itertools.count()
         self._known: dict[int, float] = {}
         self._suspected = asyncio.Event()
+        self._suspicions = 0
         self._last_use = time.monotonic()
 
     def used(self) -> None:
@@ -59,6 +62,7 @@ class Probe:
 
     def suspect(self) -> None:
         """Something of what the model answered cannot be right: ask it now."""
+        self._suspicions += 1
         self._suspected.set()
 
     async def learn(self) -> None:
@@ -81,7 +85,7 @@ class Probe:
         return well
 
     async def sick(self) -> None:
-        """Asks whenever the model was idle or suspected; returns when it is not well."""
+        """Asks when the model was idle or is suspected; returns when it is not to be trusted."""
         while True:
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
@@ -90,7 +94,7 @@ class Probe:
                 if time.monotonic() - self._last_use < IDLE_SECONDS:
                     continue
             self._suspected.clear()
-            if not await self.healthy():
+            if not await self.healthy() or self._suspicions >= SUSPICIONS:
                 log.error("model answers wrongly", engine="ultravox")
                 return
 

@@ -20,11 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from appliance import journal
-from appliance.errors import BadRequest, EngineDied, EngineFailed, ModelNotStarted
+from appliance.errors import ApplianceError, BadRequest, EngineDied, EngineFailed, ModelNotStarted
 from appliance.link.engine import HEARD_RATE
 from appliance.ultravox.loudness import Samples
 from appliance.ultravox.vllm.stats import SchedulerMeters
 
+# vLLM's two ends keep a list each of the clips that need not be sent again. A request that is
+# cancelled while it is prepared leaves its clips on one list only; the next request then fails,
+# which corrects the lists.
+ATTEMPTS = 3
 LOOK_SECONDS = 0.2  # how soon a death is noticed
 log = journal.get()
 
@@ -58,7 +62,7 @@ class Step:
     text      theirs, without special tokens
     logprobs  of each token, by id, itself included; natural
     cached    how many tokens of the prompt were not computed again
-    ended     "stop" or "length" with the last step, "abort" when it was aborted
+    ended     with the last step: "stop" or "length", or "abort" when it was aborted
     """
 
     tokens: tuple[int, ...]
@@ -178,21 +182,28 @@ class Runtime:
         from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        stream = self._llm.generate(
-            self._prompt(ask), self._sampling(ask), str(next(self._numbers)), priority=ask.priority
-        )
+        prompt, sampling = self._prompt(ask), self._sampling(ask)
         try:
-            async with contextlib.aclosing(stream):
-                async for output in stream:
-                    yield _step(output)
+            for _ in range(ATTEMPTS):
+                number, again = str(next(self._numbers)), False
+                stream = self._llm.generate(prompt, sampling, number, priority=ask.priority)
+                async with contextlib.aclosing(stream):
+                    async for output in stream:
+                        step = _step(output)
+                        again = step.ended == "error" and not step.tokens
+                        if not again:
+                            yield step
+                if not again:
+                    return
         except EngineDeadError as problem:
             raise EngineDied(engine=self._name) from problem
         except (VLLMClientError, ValueError) as problem:
             raise BadRequest(engine=self._name, what="a prompt that vLLM refuses") from problem
-        except (asyncio.CancelledError, GeneratorExit, BadRequest):
+        except ApplianceError:
             raise
         except Exception as problem:
             raise EngineFailed(engine=self._name) from problem
+        raise EngineFailed(engine=self._name)
 
     def _prompt(self, ask: Ask) -> dict[str, Any]:
         """Raises BadRequest for what would take the whole engine down.

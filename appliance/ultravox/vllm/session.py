@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from appliance.errors import ApplianceError, BadRequest, EngineFailed
+from appliance.errors import ApplianceError, BadRequest, EngineBusy, EngineFailed
 from appliance.link.engine import Piece, Result, Studied, Tool, Turn
 from appliance.settings import Ultravox
 from appliance.ultravox.loudness import Samples
@@ -160,8 +160,8 @@ class VllmSession:
                 async with contextlib.aclosing(self._steps(prompt, 1, 0.0, Urgency.WARM)) as steps:
                     async for _ in steps:
                         pass
-        except Displaced:
-            return
+        except (Displaced, EngineBusy):
+            return  # others need the room more
         except TimeoutError:
             if not limit.expired():
                 raise
