@@ -28,7 +28,7 @@ def main() -> None:
     print(f"On {machine()}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="voice-bench.") as folder,
-        sealed.store(sealed.STORE, Path(folder) / "run") as host,
+        sealed.store(sealed.STORE) as host,
         sealed.network() as network,
     ):
         with _timed("build, nothing cached" if args.from_nothing else "build, as cached"):

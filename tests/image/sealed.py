@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,9 +49,11 @@ class Built:
 
 
 @contextmanager
-def store(folder: Path, run: Path) -> Iterator[Host]:
-    """A place for images in `folder`; what is only of this run is in `run`."""
+def store(folder: Path) -> Iterator[Host]:
+    """A place for images in `folder`. What podman keeps of running containers is made anew: it
+    notes in the store where that is, so it cannot lie elsewhere each time."""
     folder.mkdir(parents=True, exist_ok=True)
+    run = folder / "run"
     (folder / "containers.conf").write_text(
         '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
         f'[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\ntmp_dir = "{run}/tmp"\n'
@@ -58,11 +61,14 @@ def store(folder: Path, run: Path) -> Iterator[Host]:
     (folder / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{run}"\n'
     )
+    shutil.rmtree(run, ignore_errors=True)
     host = Host(folder)
     try:
         yield host
     finally:
+        host.run("podman", "rm", "--all", "--force", "--time=0")
         subprocess.run(["umount", folder / "images/overlay"], check=False, capture_output=True)
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def build(on: Host, out: Path, *options: str, root: Path = ROOT, tag: str = TAG) -> Built:
@@ -179,7 +185,7 @@ class Sealed:
         return self.ended()
 
     def remove(self) -> None:
-        self.built.host.run("podman", "rm", "--force", "--time=0", self.name)
+        self.built.host.must("podman", "rm", "--force", "--ignore", "--time=0", self.name)
         if self._podman is not None:
             self._podman.wait(60)
 

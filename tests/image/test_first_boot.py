@@ -86,26 +86,20 @@ def test_it_runs_as_its_own_user_without_any_right(appliance: Sealed) -> None:
 
 def test_nothing_can_be_written_but_in_memory_and_nothing_there_be_run(appliance: Sealed) -> None:
     script = """
-import json
+import json, os
 mounts = [line.split() for line in open("/proc/mounts")]
-print(json.dumps([[path, kind, options.split(",")] for _, path, kind, options, *_ in mounts]))
+found = [path for path, *_ in os.walk("/") if os.access(path, os.W_OK) and path[:6] != "/proc/"]
+print(json.dumps([found, {path: [kind, options] for _, path, kind, options, *_ in mounts}]))
 """
-    writable = {
-        path: (kind, options)
-        for path, kind, options in json.loads(appliance.inside(script))
-        if "rw" in options and kind not in ("proc", "devpts", "mqueue")
-    }
-    assert {"/run", "/tmp"} <= writable.keys()
-    # podman adds the last to a read-only root by itself, Docker does not.
-    assert writable.keys() <= {"/run", "/tmp", "/dev", "/dev/shm", "/var/tmp"}
-    assert {kind for kind, _ in writable.values()} == {"tmpfs"}
+    writable, mounts = json.loads(appliance.inside(script))
+    # /var/tmp: podman adds it to a read-only root by itself, Docker does not.
+    memory = {"/run", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"}
+    assert {"/run", "/tmp"} <= set(writable)
+    assert [path for path in writable if not path.startswith(tuple(memory))] == []
+    assert {mounts[path][0] for path in set(writable) & memory} <= {"tmpfs", "mqueue"}
     for path in ("/run", "/tmp"):
-        assert {"nosuid", "nodev", "noexec"} <= set(writable[path][1])
-    for path in ("/opt/voice/weights/x", "/opt/voice/appliance/x", "/etc/x", "/x"):
-        tried = appliance.inside(
-            f"try: open({path!r}, 'w')\nexcept OSError as refusal: print(refusal.errno)"
-        )
-        assert tried in ("13", "30"), f"{path}: neither EACCES nor EROFS"
+        assert {"nosuid", "nodev", "noexec"} <= set(mounts[path][1].split(","))
+    assert mounts["/"][1].split(",")[0] == "ro"
 
 
 def test_memory_and_processes_are_limited(appliance: Sealed) -> None:

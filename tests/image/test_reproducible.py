@@ -26,7 +26,7 @@ def test_a_second_build_elsewhere_gives_the_same_image(built: Built, tmp_path: P
     """Elsewhere: an empty store, a base bootstrapped again, every package fetched again."""
     root = repository(tmp_path / "repository")
     here = build(built.host, tmp_path / "here", root=root, tag="localhost/voice-appliance:here")
-    with store(tmp_path / "store", tmp_path / "run") as elsewhere:
+    with store(tmp_path / "store") as elsewhere:
         again = build(elsewhere, tmp_path / "elsewhere/cpu", root=root)
     assert again.lock["image"]["layers"] == here.lock["image"]["layers"]
     assert again.id == here.id
