@@ -105,7 +105,7 @@ def quantised(
     for name, stored in sorted(tensors.items()):
         module, _, ending = name.rpartition(".")
         if ending == "weight" and module.endswith("_proj"):
-            parts = _PACK[scheme](_floats(stored))
+            parts = _PACK[scheme](floats(stored))
             found |= {f"{module}.{part}": value for part, value in parts}
         else:
             found[name] = stored
@@ -137,7 +137,7 @@ Parts = Iterator[tuple[str, Stored]]
 
 def _int8(weight: np.ndarray) -> Parts:
     scale = _bfloat16(np.abs(weight).max(axis=1, keepdims=True) / 127)
-    values = np.clip(np.round(weight / _floats(scale)), -128, 127).astype("<i1")
+    values = np.clip(np.round(weight / floats(scale)), -128, 127).astype("<i1")
     yield "weight", Stored("I8", weight.shape, values.tobytes())
     yield "weight_scale", scale
 
@@ -147,7 +147,7 @@ def _fp8(weight: np.ndarray) -> Parts:
     bits = np.arange(127, dtype=np.uint8)  # the positive numbers; 127 is not a number
     exponent, mantissa = bits >> 3, (bits & 7) / 8.0
     known = np.where(exponent == 0, mantissa * 2.0**-6, (1 + mantissa) * 2.0 ** (exponent - 7.0))
-    wanted = np.minimum(np.abs(weight / _floats(scale)), known[-1])
+    wanted = np.minimum(np.abs(weight / floats(scale)), known[-1])
     values = np.searchsorted((known[1:] + known[:-1]) / 2, wanted).astype(np.uint8)
     values |= np.where(weight < 0, 128, 0).astype(np.uint8)
     yield "weight", Stored("F8_E4M3", weight.shape, values.tobytes())
@@ -158,7 +158,7 @@ def _w4a16(weight: np.ndarray) -> Parts:
     outputs, inputs = weight.shape
     groups = weight.reshape(outputs, inputs // _GROUP, _GROUP)
     scale = _bfloat16(np.abs(groups).max(axis=2) / 7)
-    steps = np.round(groups / _floats(scale)[:, :, None])
+    steps = np.round(groups / floats(scale)[:, :, None])
     values = (np.clip(steps, -8, 7) + 8).astype(np.uint32).reshape(outputs, inputs // 8, 8)
     packed = (values << (4 * np.arange(8, dtype=np.uint32))).sum(axis=2, dtype=np.uint32)
     yield "weight_packed", Stored("I32", packed.shape, packed.astype("<u4").tobytes())
@@ -169,7 +169,7 @@ def _w4a16(weight: np.ndarray) -> Parts:
 _PACK = {"int8": _int8, "fp8": _fp8, "w4a16": _w4a16}
 
 
-def _floats(stored: Stored) -> np.ndarray:
+def floats(stored: Stored) -> np.ndarray:
     """bfloat16 is the upper half of a float32."""
     halves = np.frombuffer(stored.data, "<u2").astype(np.uint32) << 16
     return halves.view(np.float32).reshape(stored.shape)
