@@ -84,7 +84,7 @@ def _ultravox(given: argparse.Namespace) -> None:
     found = inputs(given.adapter, given.text, given.features)
     target = given.weights.resolve() / given.name
     written = build(found, target, notice(source.origin, source.licence))
-    save(listed(old, source, found, written), given.lock)
+    save(listed(old, source, found.key, written), given.lock)
     print(f"  listed in {given.lock}: {len(written)} files")
 
 

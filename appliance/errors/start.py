@@ -99,6 +99,27 @@ class PackageChanged(CannotStart):
     advice = "Do not use it. Run `make setup` again; if it stays so, the registry's file changed."
 
 
+class HubUnavailable(CannotStart):
+    """The model repository {repository} cannot be had: {why}."""
+
+    reason = "hub_unavailable"
+    advice = "Check the network, then run `make weights` again; it goes on where it stopped."
+
+
+class HubChanged(CannotStart):
+    """{what} of the model repository {repository} is not what was pinned: {why}."""
+
+    reason = "hub_changed"
+    advice = "Do not use it. Find out why it changed; docs/image-manifest.md says how to pin anew."
+
+
+class LicenceNotAccepted(CannotStart):
+    """The licence of {repository} is not accepted: {why}."""
+
+    reason = "licence_not_accepted"
+    advice = "Read it on the repository's page, accept it there if asked to, then run this again."
+
+
 class NoSpace(CannotStart):
     """The folder {folder} has {free_bytes:,} bytes free, and {wanted_bytes:,} are needed."""
 
