@@ -51,10 +51,10 @@ check_store() {
     has_engine || return 0
     case $ENGINE in
         podman) driver=$(podman info --format '{{.Store.GraphDriverName}}' 2>/dev/null) ;;
-        docker) driver=$(docker info --format '{{.Driver}} {{.DriverStatus}}' 2>/dev/null) ;;
+        docker) driver=$(docker info --format '{{.Driver}}' 2>/dev/null) ;;
     esac
-    FOUND="${driver%% *} in $STORE_FOLDER"
-    if [[ $driver == *io.containerd.snapshotter* ]]; then
+    FOUND="$driver in $STORE_FOLDER"
+    if is_containerd_store; then
         FOUND="containerd's store in $STORE_FOLDER"
         judge fail 'import does not know it: set "features": {"containerd-snapshotter": false} in daemon.json'
     elif [[ $driver == vfs* ]]; then

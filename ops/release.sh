@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # What ops/export, ops/import and ops/preflight share: reading JSON, hashing, asking the engine.
-# Source it after common.sh. Travels in every release, so it needs no more than bash, coreutils,
-# tar, zstd, OpenSSH, and podman or docker; openssl, where it is, hashes several times as fast.
+# Source it after common.sh. Travels in every release, so it needs no more than bash, coreutils, find,
+# grep, sed, tar, zstd, OpenSSH, and podman or docker; openssl, where it is, hashes several times as
+# fast.
 
 # shellcheck disable=SC2034  # used by the scripts that source this
 NAMESPACE=voice-appliance SUMS=SHA256SUMS SIGNATURE=SHA256SUMS.sig
@@ -39,12 +40,14 @@ read_json() {
     ((depth == 0)) || fatal "$file is not JSON: it ends too early"
 }
 
-# --- SHA-256 of stdin, and of files: hash_files AT_ONCE takes names from stdin, each ended by a NUL,
-#     and prints lines of hash, two spaces, name. All cores hash, AT_ONCE files a process.
+# --- SHA-256 of stdin, and of files: these take names from stdin, each ended by a NUL, and print lines
+#     of hash, two spaces, name. For large files on all cores, with a process for each, because a line
+#     of one that prints several may get torn by the others.
 HASHER=(sha256sum)
 if command -v openssl >/dev/null; then HASHER=(openssl dgst -sha256 -r); fi
 hash_stdin() { "${HASHER[@]}" | cut -c 1-64; }
-hash_files() { xargs -0 -r -n "$1" -P "$(nproc)" "${HASHER[@]}" | sed -E 's/^([0-9a-f]{64}) [ *]/\1  /'; }
+hash_files() { xargs -0 -r "${HASHER[@]}" | sed -E 's/^([0-9a-f]{64}) [ *]/\1  /'; }
+hash_large_files() { xargs -0 -r -n 1 -P "$(nproc)" "${HASHER[@]}" | sed -E 's/^([0-9a-f]{64}) [ *]/\1  /'; }
 
 megabytes() { printf "%'d MB" $((($1 + MB - 1) / MB)); }
 free_bytes() { df --output=avail --block-size=1 "$1" | tail -n 1; }
@@ -66,6 +69,8 @@ engine_root() {
         docker) docker info --format '{{.DockerRootDir}}' ;;
     esac 2>/dev/null
 }
+# Docker's newer store knows an image by another id than the one that was built.
+is_containerd_store() { [[ $ENGINE == docker && $(docker info --format '{{.DriverStatus}}' 2>/dev/null) == *io.containerd.snapshotter* ]]; }
 image_layers() { "$ENGINE" image inspect --format '{{range .RootFS.Layers}}{{println .}}{{end}}' "$1" 2>/dev/null | sed '/^$/d'; }
 image_id() {
     local id

@@ -107,9 +107,9 @@ def small_disk_host(tools: None, tmp_path: Path) -> Iterator[Host]:
 
 
 @pytest.fixture(scope="session")
-def built(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+def built(tools: None) -> Iterator[Built]:
     """The real cpu image, as ops/image builds it from the files as they are now."""
-    with sealed.store(sealed.STORE, tmp_path_factory.mktemp("run")) as host:
+    with sealed.store(sealed.STORE) as host:
         yield sealed.build(host, sealed.STORE / "out/cpu")
 
 

@@ -119,6 +119,9 @@ def build(on: Host, version: str, code: str, weights: bytes) -> Path:
     (context / "system/usr/share/doc/libscale/copyright").write_text("BSD-3-Clause\n")
     (info / "METADATA").write_text("Name: weigh\nVersion: 2.5\nLicense-Expression: MIT\n")
     (info / "LICENSE").write_text("MIT License\n")
+    for number in range(300):
+        (info / "licenses").mkdir(exist_ok=True)
+        (info / f"licenses/of-part-{number:03}-{'x' * 80}").write_text(f"{number}\n")
     (context / "code/run").write_text(code)
     (context / "Dockerfile").write_text(DOCKERFILE)
     # fmt: off

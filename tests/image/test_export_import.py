@@ -266,7 +266,7 @@ def test_the_folder_says_what_it_is_and_bare_tools_agree(
 def test_licences_of_packages_and_models_travel_along(carried: Path) -> None:
     licences = carried / "licences"
     assert (licences / "python/weigh-2.5/LICENSE").read_text() == "MIT License\n"
-    assert "weigh-2.5: MIT; 1 files" in (licences / "python.txt").read_text()
+    assert "weigh-2.5: MIT; 301 files" in (licences / "python.txt").read_text()
     assert (licences / "debian/libscale.txt").read_text() == "BSD-3-Clause\n"
     models = (licences / "models.txt").read_text()
     assert "kokoro-82m-voices: Apache-2.0; from hexgrad/Kokoro-82M v1.0" in models

@@ -1,0 +1,99 @@
+"""The same releases taken in by a real Docker engine, started for the test and ended by its pid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.image import hosts
+from tests.image.conftest import Connected
+from tests.image.hosts import Host, damage
+from tests.image.test_export_import import taken_in
+
+DOCKERD = shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+pytestmark = pytest.mark.skipif(
+    DOCKERD is None, reason="DOCKER AS THE IMPORTER IS NOT TESTED: NO DOCKERD ON THIS MACHINE"
+)
+
+
+@pytest.fixture
+def docker(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A host whose Docker engine is its own; a short path, for its socket."""
+    with hosts.host(tmp_path_factory.mktemp("docker")) as host:
+        socket = f"unix://{host.folder}/s"
+        # fmt: off
+        command = [
+            str(DOCKERD), "--data-root", f"{host.folder}/images", "--exec-root", f"{host.folder}/x",
+            "--host", socket, "--pidfile", f"{host.folder}/pid",
+            "--iptables=false", "--bridge=none",
+        ]
+        # fmt: on
+        client = shutil.which("docker")
+        host.program("docker", f'exec {client} --host {socket} "$@"')
+        with (host.folder / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            until = time.monotonic() + 60
+            while host.run("docker", "info").returncode != 0 and time.monotonic() < until:
+                time.sleep(0.3)
+            yield host
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def ids(on: Host) -> set[str]:
+    return set(on.must("docker", "images", "--all", "--quiet", "--no-trunc").split())
+
+
+def test_docker_takes_a_release_and_then_a_delta_and_keeps_both_ids(
+    connected: Connected, carried: Path, docker: Host
+) -> None:
+    answer = taken_in(docker, carried, "--engine", "docker", "--prove")
+    assert answer.returncode == 0, answer.stderr
+    assert ids(docker) == {connected.id_one}
+    answer = taken_in(docker, connected.delta, "--engine", "docker")
+    assert answer.returncode == 0, answer.stderr
+    assert "proved: every byte read back out of docker" in answer.stdout
+    assert ids(docker) == {connected.id_one, connected.id_two}
+    again = taken_in(docker, carried, "--engine", "docker")
+    assert "already imported: loading nothing" in again.stdout
+
+
+def test_docker_gets_nothing_of_what_is_wrong(
+    connected: Connected, carried: Path, docker: Host
+) -> None:
+    answer = taken_in(docker, connected.delta, "--engine", "docker")
+    assert answer.returncode == 1
+    assert "wrong base" in answer.stderr
+    damage(carried / "image-002.part")
+    answer = taken_in(docker, carried, "--engine", "docker")
+    assert answer.returncode == 1
+    assert "image-002.part is damaged" in answer.stderr
+    assert ids(docker) == set()
+
+
+def test_preflight_finds_the_store_of_docker(connected: Connected, docker: Host) -> None:
+    answer = docker.run(
+        connected.full / "preflight", "--engine", "docker", "--only", "engine,store,space"
+    )
+    assert answer.returncode == 0, answer.stdout
+    assert f"overlay2 in {docker.images}" in answer.stdout
+
+
+def test_dockers_containerd_store_is_refused_before_anything_is_loaded(
+    carried: Path, offline: Host
+) -> None:
+    info = "io.containerd.snapshotter.v1"
+    offline.program(
+        "docker", f"case $* in info*Root*) echo /;; info*) echo {info};; *) exit 1;; esac"
+    )
+    answer = taken_in(offline, carried, "--engine", "docker")
+    assert answer.returncode == 1
+    assert "containerd-snapshotter" in answer.stderr
