@@ -211,6 +211,7 @@ class Sealed:
         out = tempfile.mkdtemp(prefix="replies-", dir=self.folder)
         program = [sys.executable, "-m", "client", "say", "--json", "--out", out, *map(str, files)]
         where = ["--url", f"ws://{INSIDE}:{PORT}/ws", "--token-file", str(self.token_file)]
+        where += ["--answer-seconds", "60"]  # of patience: the machine may be busy
         called = subprocess.run(
             [*self.network.at(self.network.caller), *program, *where],
             cwd=ROOT,
