@@ -20,6 +20,13 @@ from tests.image.sealed import Built, Network, Sealed
 
 STARTS = 3
 
+# The container's peak, files it read included, by either version of cgroups.
+PEAK = """
+from pathlib import Path
+files = [Path("/sys/fs/cgroup") / name for name in ("memory.peak", "memory/memory.max_usage_in_bytes")]
+print(next(path.read_text() for path in files if path.exists()))
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-image", description=__doc__)
@@ -83,6 +90,7 @@ def start(built: Built, network: Network, folder: Path) -> str:
         checked = container.metric("voice_seal_verify_seconds")
         turns = container.say(QUESTIONS[0])
         first = turns[0]["voice_to_voice_seconds"]
+        memory = int(container.inside(PEAK)) / 1e6
         began = time.monotonic()
         code = container.stop()
         stopped = time.monotonic() - began
@@ -90,7 +98,7 @@ def start(built: Built, network: Network, folder: Path) -> str:
         container.remove()
     return (
         f"ready after {ready:5.1f} s, {checked:.1f} s of them the seal; first answer after "
-        f"{first:.2f} s; stopped in {stopped:.1f} s with exit code {code}"
+        f"{first:.2f} s; {memory:,.0f} MB of memory at most; stopped in {stopped:.1f} s with exit code {code}"
     )
 
 
