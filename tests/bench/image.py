@@ -23,7 +23,8 @@ STARTS = 3
 # The container's peak, files it read included, by either version of cgroups.
 PEAK = """
 from pathlib import Path
-files = [Path("/sys/fs/cgroup") / name for name in ("memory.peak", "memory/memory.max_usage_in_bytes")]
+group = Path("/sys/fs/cgroup")
+files = (group / "memory.peak", group / "memory/memory.max_usage_in_bytes")
 print(next(path.read_text() for path in files if path.exists()))
 """
 
@@ -98,7 +99,8 @@ def start(built: Built, network: Network, folder: Path) -> str:
         container.remove()
     return (
         f"ready after {ready:5.1f} s, {checked:.1f} s of them the seal; first answer after "
-        f"{first:.2f} s; {memory:,.0f} MB of memory at most; stopped in {stopped:.1f} s with exit code {code}"
+        f"{first:.2f} s; {memory:,.0f} MB of memory at most; stopped in {stopped:.1f} s with "
+        f"exit code {code}"
     )
 
 
