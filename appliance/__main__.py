@@ -83,9 +83,14 @@ def _boot(given: settings.Settings) -> int:
 
 
 def _verify(given: settings.Settings) -> int:
-    from appliance import manifest, seal
+    from appliance import checkpoint, manifest, seal
 
     print(seal.verify(given.paths.weights, manifest.read(given.paths.lock), given.profile))
+    if given.ultravox.engine == "vllm":
+        # Sealed is not yet sound: vLLM would load some wrong folders and answer nonsense.
+        model = checkpoint.read(given.paths.weights / given.ultravox.model)
+        kind = model.quantization or model.dtype
+        print(f"model sound: {given.ultravox.model}, {kind}, {model.parameters:,} parameters")
     return 0
 
 

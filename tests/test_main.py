@@ -6,12 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from appliance import __main__ as door
+from appliance import manifest
+from appliance.bundle.__main__ import main as bundle
 from appliance.errors import MissingWeights, UnknownVoice
+from appliance.seal import sha256_of
 from appliance.settings import Settings, walk
 from appliance.supervision import run_folder
+from tests.golden.parts import take_apart
 
 ROOT = Path(__file__).parents[1]
 
@@ -158,3 +163,55 @@ def test_a_process_started_by_hand_leaves_nothing_for_boot(tmp_path: Path) -> No
     done = room("raise MissingWeights(path='a.onnx')", VOICE_PATHS_RUN=str(tmp_path))
     assert done.returncode == 78
     assert list(tmp_path.iterdir()) == []
+
+
+def built_model(folder: Path) -> dict[str, str]:
+    """The settings of a small production model, quantised, built and listed."""
+    adapter, text, features = take_apart(folder / "downloaded", scheme="int8")
+    lock = folder / "image-manifest.lock"
+    arguments = {
+        "adapter": adapter,
+        "text": text,
+        "features": features,
+        "name": "ultravox-tiny",
+        "weights": folder / "weights",
+        "lock": lock,
+        "cache": folder / "cache",
+    }
+    given = [str(word) for name, value in arguments.items() for word in (f"--{name}", value)]
+    assert bundle(["ultravox", *given]) == 0
+    return {
+        "VOICE_PROFILE": "gpu",
+        "VOICE_PATHS_WEIGHTS": str(folder / "weights"),
+        "VOICE_PATHS_LOCK": str(lock),
+        "VOICE_ULTRAVOX_MODEL": "ultravox-tiny",
+    }
+
+
+def test_verify_says_that_the_production_model_is_whole_and_sound(tmp_path: Path) -> None:
+    done = appliance("verify", **built_model(tmp_path))
+    assert done.returncode == 0, done.stdout
+    assert "seal intact" in done.stdout
+    assert "model sound: ultravox-tiny, int8" in done.stdout
+
+
+def test_verify_refuses_a_sealed_model_that_would_answer_nonsense(tmp_path: Path) -> None:
+    given = built_model(tmp_path)
+    config = tmp_path / "weights" / "ultravox-tiny" / "config.json"
+    tree = json.loads(config.read_text())
+    tree["quantization_config"]["ignore"] = []
+    config.write_text(json.dumps(tree))
+    lock = Path(given["VOICE_PATHS_LOCK"])
+    sealed = manifest.read(lock)
+    weights = tuple(
+        replace(weight, size_bytes=config.stat().st_size, sha256=sha256_of(config))
+        if weight.path == "ultravox-tiny/config.json"
+        else weight
+        for weight in sealed.weights
+    )
+    lock.write_text(manifest.render(replace(sealed, weights=weights)))
+    done = appliance("verify", **given)
+    assert done.returncode == 78
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert line["reason"] == "bad_checkpoint"
+    assert "ignore" in line["what"]
