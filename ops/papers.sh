@@ -80,8 +80,8 @@ write_papers() {
     write_release >"$PARTIAL/release.json" && write_provenance >"$PARTIAL/provenance.json" && write_readme >"$PARTIAL/README"
 }
 write_release() {
-    local parts=("$PARTIAL"/image-*.part) size
-    size=$(cat "${parts[@]}" | wc -c)
+    local parts=("$PARTIAL"/image-*.part) part size=0
+    for part in "${parts[@]}"; do size=$((size + $(stat --format %s "$part"))); done
     cat <<JSON
 {
   "schema": 1,

@@ -230,13 +230,18 @@ def test_bytes_that_rotted_in_the_store_are_found_by_prove(carried: Path, offlin
     answer = taken_in(offline, carried, "--prove")
     assert answer.returncode == 1
     assert "podman does not hold the bytes of" in answer.stderr
+    assert "It was here before, and stays" in answer.stderr
+    assert len(offline.ids()) == 1
 
 
-def test_another_engine_than_podman_must_be_there_to_be_used(carried: Path, offline: Host) -> None:
+def test_an_engine_that_is_not_known_or_does_not_answer_is_refused(carried: Path, offline: Host) -> None:
     shutil.copy(carried / "allowed_signers.example", offline.folder / "signers")
     answer = taken_in(offline, carried, "--engine", "nerdctl")
     assert answer.returncode == 1
-    assert "nerdctl is not on this host" in answer.stderr
+    assert "--engine is podman or docker, not nerdctl" in answer.stderr
+    answer = taken_in(offline, carried, "--engine", "docker", DOCKER_HOST="unix:///nowhere")
+    assert answer.returncode == 1
+    assert "docker" in answer.stderr and "Nothing was loaded" in answer.stderr
 
 
 def test_the_folder_says_what_it_is_and_bare_tools_agree(
