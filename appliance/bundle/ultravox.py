@@ -77,6 +77,11 @@ def inputs(adapter: Path, text: Path, features: Path) -> Inputs:
     return Inputs(adapter, text, features)
 
 
+def check(given: Inputs) -> None:
+    """Raises BadCheckpoint when the JSON files alone say that no folder can be built of this."""
+    _joined(given)
+
+
 def build(
     given: Inputs,
     target: Path,
