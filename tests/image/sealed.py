@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -50,9 +51,16 @@ class Built:
 
 @contextmanager
 def store(folder: Path) -> Iterator[Host]:
-    """A place for images in `folder`. What podman keeps of running containers is made anew: it
-    notes in the store where that is, so it cannot lie elsewhere each time."""
+    """A place for images in `folder`, for one run of the tests at a time: two builds in one store
+    may see each other's unfinished images. What podman keeps of running containers is made anew;
+    it notes in the store where that is, so it cannot lie elsewhere each time."""
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "in-use").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from _store(folder)
+
+
+def _store(folder: Path) -> Iterator[Host]:
     run = folder / "run"
     (folder / "containers.conf").write_text(
         '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
