@@ -25,7 +25,8 @@ def repository(folder: Path) -> Path:
 def test_a_second_build_elsewhere_gives_the_same_image(built: Built, tmp_path: Path) -> None:
     """Elsewhere: an empty store, a base bootstrapped again, every package fetched again."""
     root = repository(tmp_path / "repository")
-    here = build(built.host, tmp_path / "here", root=root, tag="localhost/voice-appliance:here")
+    out = built.out.parent  # the base is there already
+    here = build(built.host, out / "here", root=root, tag="localhost/voice-appliance:here")
     with store(tmp_path / "store") as elsewhere:
         again = build(elsewhere, tmp_path / "elsewhere/cpu", root=root)
     assert again.lock["image"]["layers"] == here.lock["image"]["layers"]
@@ -37,10 +38,11 @@ def test_a_second_build_elsewhere_gives_the_same_image(built: Built, tmp_path: P
 
 def test_a_changed_line_of_code_changes_one_small_layer(built: Built, tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
-    before = build(built.host, tmp_path / "before", root=root, tag="localhost/voice-appliance:old")
+    out = built.out.parent
+    before = build(built.host, out / "before", root=root, tag="localhost/voice-appliance:old")
     with (root / "appliance/__init__.py").open("a") as opened:
         opened.write("\n# one more line\n")
-    after = build(built.host, tmp_path / "after", root=root, tag="localhost/voice-appliance:new")
+    after = build(built.host, out / "after", root=root, tag="localhost/voice-appliance:new")
     assert after.id != before.id
     layers = zip(before.lock["image"]["layers"], after.lock["image"]["layers"], strict=True)
     changed = [new for old, new in layers if old["diff_id"] != new["diff_id"]]
