@@ -20,7 +20,7 @@ from appliance.bundle import ultravox
 from appliance.bundle.asking import Licence
 from appliance.bundle.built import check_name, listed, notice, package_key, save
 from appliance.bundle.fetch import Stamps, lacking, room_for_both
-from appliance.bundle.hub import Hub, Listing, Remote
+from appliance.bundle.hub import Hub, Listing
 from appliance.bundle.kokoro import convert
 from appliance.bundle.pins import Pin, Pinned, check, compare, pin_of, pinned
 from appliance.bundle.progress import Progress, megabytes
@@ -180,18 +180,11 @@ def _save_revisions(every: Iterable[_Chosen], place: Place) -> None:
 def _make(part: Part, chosen: Sequence[_Chosen], place: Place, hub: Hub) -> None:
     """Downloads, builds, lists, and throws the downloads away."""
     folders = {one.entry.role: one.folder for one in chosen}
-    arrived: dict[str, dict[str, Pinned]] = {one.listing.repository: {} for one in chosen}
-    small = [_only(one, lambda size_bytes: size_bytes < _SMALL_BYTES) for one in chosen]
-    large = [_only(one, lambda size_bytes: size_bytes >= _SMALL_BYTES) for one in chosen]
-    for group in (small, large):
-        for one in group:
-            arrived[one.listing.repository] |= _download(one, hub)
-        if group is small and part.source != KOKORO:
-            ultravox.check(_inputs(folders))
+    arrived = _download(part, chosen, folders, hub)
     old = manifest = locks.read(place.lock)
-    for repository, files in arrived.items():
-        revision = next(o.listing.revision for o in chosen if o.listing.repository == repository)
-        manifest = pinned(manifest, repository, Pin(revision, files))
+    for one in chosen:
+        pin = Pin(one.listing.revision, arrived[one.listing.repository])
+        manifest = pinned(manifest, one.listing.repository, pin)
     source = part.described({one.listing.repository: one.listing.revision for one in chosen})
     target = place.weights.resolve() / part.folder
     written: Sequence[Written]
@@ -218,35 +211,32 @@ def _make(part: Part, chosen: Sequence[_Chosen], place: Place, hub: Hub) -> None
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _only(one: _Chosen, wanted: Callable[[int], bool]) -> _Chosen:
-    files = tuple(file for file in one.listing.files if wanted(file.size_bytes))
-    return dataclasses.replace(one, listing=dataclasses.replace(one.listing, files=files))
+def _download(
+    part: Part, chosen: Sequence[_Chosen], folders: Mapping[str, Path], hub: Hub
+) -> dict[str, dict[str, Pinned]]:
+    """Brings every file, the small ones first; returns by repository and name what they are."""
+    arrived: dict[str, dict[str, Pinned]] = {one.listing.repository: {} for one in chosen}
+    files = [(one, file) for one in chosen for file in one.listing.files]
+    small = [pair for pair in files if pair[1].size_bytes < _SMALL_BYTES]
+    large = [pair for pair in files if pair[1].size_bytes >= _SMALL_BYTES]
+    total = sum(file.size_bytes for _, file in files)
+    progress = Progress(f"downloading {part.source}", total)
+    before = 0
+    for group in (small, large):
+        for one, file in group:
 
+            def tell(here: int, before: int = before) -> None:
+                progress.at(before + here)
 
-def _download(one: _Chosen, hub: Hub) -> dict[str, Pinned]:
-    """Brings the files of a repository, and returns what they are."""
-    arrived: dict[str, Pinned] = {}
-    if not one.listing.files:
-        return arrived
-    progress = Progress(f"downloading {one.listing.repository}", one.size_bytes)
-    done_bytes = 0
-    for file in one.listing.files:
-
-        def tell(here_bytes: int, before_bytes: int = done_bytes) -> None:
-            progress.at(before_bytes + here_bytes)
-
-        arrived[file.name] = _download_file(one, file, hub, tell)
-        done_bytes += file.size_bytes
-    progress.done(done_bytes)
+            sha256 = hub.download(one.listing, file, one.folder / file.name, tell)
+            if one.pin:
+                check(one.pin, one.listing.repository, file.name, sha256)
+            arrived[one.listing.repository][file.name] = Pinned(file.size_bytes, sha256)
+            before += file.size_bytes
+        if group is small and part.source != KOKORO:
+            ultravox.check(_inputs(folders))
+    progress.done(total)
     return arrived
-
-
-def _download_file(one: _Chosen, file: Remote, hub: Hub, tell: Callable[[int], None]) -> Pinned:
-    target = one.folder / file.name
-    sha256 = hub.download(one.listing, file, target, tell)
-    if one.pin:
-        check(one.pin, one.listing.repository, file.name, sha256)
-    return Pinned(file.size_bytes, sha256)
 
 
 def _inputs(folders: Mapping[str, Path]) -> ultravox.Inputs:

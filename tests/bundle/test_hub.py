@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from appliance.errors import (
     HubChanged,
     HubUnavailable,
     LicenceNotAccepted,
+    NoSpace,
     PackageUnavailable,
 )
 from tests.bundle.hub_made_here import TOKEN, HubMadeHere
@@ -30,7 +32,9 @@ FILES = {"config.json": b"{}", "model.safetensors": BIG, "voices/a.pt": b"v" * 3
 
 
 @pytest.fixture
-def server() -> Iterator[HubMadeHere]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubMadeHere]:
+    # Another test of the same process may have switched it off before the library was imported.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with HubMadeHere() as started:
         yield started
 
@@ -63,9 +67,6 @@ def file_of(listing: Listing, name: str) -> Remote:
 def download(hub: Hub, folder: Path, name: str = "model.safetensors") -> str:
     listing = hub.listing(NAME)
     return hub.download(listing, file_of(listing, name), folder / name, lambda _: None)
-
-
-def ignore(_: int) -> None: ...
 
 
 def test_a_listing_says_what_is_there_at_which_commit(server: HubMadeHere, hub: Hub) -> None:
@@ -249,6 +250,16 @@ def test_a_token_is_not_sent_where_anybody_could_read_it(asked: Asked) -> None:
     with pytest.raises(BadSetting, match=r"HF_ENDPOINT.*without encryption"):
         hub.open_gate(Listing(NAME, "a" * 40, True, ()))
     assert asked.repositories == []
+
+
+def test_a_disk_that_fills_up_is_named(server: HubMadeHere, hub: Hub, tmp_path: Path) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server.add(NAME, FILES)
+    listing = hub.listing(NAME)
+    with pytest.raises(NoSpace, match=str(tmp_path)):
+        hub.download(listing, file_of(listing, "model.safetensors"), tmp_path / "model", full)
 
 
 def test_without_the_library_the_error_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
