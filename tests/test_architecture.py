@@ -35,7 +35,9 @@ CALL = {"gateway", "turn", "ultravox", "kokoro"}
 KNOW_ALL_ROOMS = {"appliance/gateway/session.py", "appliance/gateway/server.py"}
 
 LOADERS = {
-    "torch": {"appliance/kokoro/synthesizer.py"},
+    "torch": {"appliance/kokoro/synthesizer.py", "appliance/ultravox/vllm/processor.py"},
+    "transformers": {"appliance/ultravox/vllm/processor.py"},
+    "vllm": {"appliance/ultravox/vllm/plugin.py", "appliance/ultravox/vllm/runtime.py"},
     "kokoro": {"appliance/kokoro/synthesizer.py"},
     "onnxruntime": {"appliance/kokoro/synthesizer.py", "appliance/ultravox/moonshine.py"},
     "xllamacpp": {"appliance/ultravox/llama_library.py"},
@@ -86,6 +88,7 @@ ENVIRONMENT = {
     "appliance/settings.py",
     "appliance/supervision/boot.py",
     "appliance/bundle/packages.py",
+    "appliance/ultravox/vllm/plugin.py",  # the door of vLLM's own processes
     "appliance/nvml.py",  # CUDA_VISIBLE_DEVICES, which is CUDA's and no setting of ours
 }
 
@@ -110,6 +113,11 @@ TESTED_IN = {
     "appliance/link/health.py": "tests/link/test_client_and_server.py",
     "appliance/gateway/monitor.py": "tests/gateway/test_session.py",
     "appliance/gateway/report.py": "tests/gateway/test_session.py",
+    "appliance/ultravox/vllm/engine.py": "tests/torch/vllm/test_engine.py",
+    "appliance/ultravox/vllm/processor.py": "tests/torch/vllm/test_processor.py",
+    "appliance/ultravox/vllm/runtime.py": "tests/torch/vllm/test_runtime.py",
+    "appliance/ultravox/vllm/shared.py": "tests/torch/vllm/test_engine.py",
+    "appliance/ultravox/vllm/session.py": "tests/torch/vllm/test_session.py",
     "appliance/ultravox/adapter.py": "tests/ultravox/test_service.py",
     "appliance/ultravox/hooks.py": "tests/ultravox/test_service.py",
     "appliance/ultravox/speaking.py": "tests/ultravox/test_service.py",

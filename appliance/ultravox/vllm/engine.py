@@ -16,7 +16,8 @@ from appliance.ultravox.vllm.probe import Probe
 from appliance.ultravox.vllm.prompt import Llama3Format
 from appliance.ultravox.vllm.room import Room
 from appliance.ultravox.vllm.runtime import Runtime
-from appliance.ultravox.vllm.session import NAME, Shared, VllmSession
+from appliance.ultravox.vllm.session import VllmSession
+from appliance.ultravox.vllm.shared import NAME, Shared
 from appliance.ultravox.vllm.stats import SchedulerMeters
 from appliance.ultravox.vllm.vocabulary import SealedVocabulary
 

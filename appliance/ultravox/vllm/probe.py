@@ -1,9 +1,9 @@
 """Whether the model still answers as it did when it was started.
 
 A process that answers health checks may hold a model that no longer works. A NaN that gets into
-vLLM's cache stays there: whoever is given that part of it later is answered token 0 (seen with
-vLLM 0.32 on a CPU). So every reply's numbers are looked at, and the model is asked the same
-question now and then, of which the first token's probabilities are compared.
+vLLM's cache stays there: whoever is given that part of it later is answered token 0, until it is
+written over (seen with vLLM 0.32 on a CPU). So every reply's numbers are looked at, and the model
+is asked the same question now and then, of which the first token's probabilities are compared.
 
 They may differ a little: in company, a GPU adds numbers up in another order.
 """

@@ -138,17 +138,23 @@ class Runtime:
         self._ending = True
         logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of ending what is to end
         if self._llm is not None:
-            if self._llm.output_handler is not None:
-                self._llm.output_handler.cancel()
-            await asyncio.to_thread(self._llm.shutdown, 0.0)
-            # It would do so once more when Python ends, and then fail: its modules are gone.
-            self._llm.shutdown = lambda: None
+            await self._end(self._llm)
         while self._builder is not None and self._builder.is_alive():
             for child in multiprocessing.active_children():
                 child.kill()  # what it loads is of no use any more
             await asyncio.sleep(LOOK_SECONDS)
             if self._llm is None and not multiprocessing.active_children():
                 return  # still importing; it will not go on
+
+    async def _end(self, llm: Any) -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if llm.output_handler is not None:
+            llm.output_handler.cancel()
+        await asyncio.to_thread(llm.shutdown, 0.0)
+        llm.output_processor.propagate_error(EngineDeadError())  # to whoever waits for a token
+        # It would do so once more when Python ends, and then fail: its modules are gone.
+        llm.shutdown = lambda timeout=None: None
 
     async def died(self) -> None:
         """Returns when vLLM has died."""

@@ -12,36 +12,19 @@ from dataclasses import dataclass, field
 
 from appliance.errors import ApplianceError, BadRequest, EngineBusy, EngineFailed
 from appliance.link.engine import Piece, Result, Studied, Tool, Turn
-from appliance.settings import Ultravox
-from appliance.ultravox.loudness import Samples
-from appliance.ultravox.measures import EngineMeters
 from appliance.ultravox.vllm.answer import Answer
 from appliance.ultravox.vllm.budget import Urgency
-from appliance.ultravox.vllm.clips import Clip
-from appliance.ultravox.vllm.probe import Probe
-from appliance.ultravox.vllm.prompt import Llama3Format, Prompt, audio_tokens
-from appliance.ultravox.vllm.room import Displaced, Room
-from appliance.ultravox.vllm.runtime import Ask, Runtime, Step
+from appliance.ultravox.vllm.prompt import Prompt
+from appliance.ultravox.vllm.room import Displaced
+from appliance.ultravox.vllm.runtime import Ask, Step
+from appliance.ultravox.vllm.shared import NAME, Shared
+from appliance.ultravox.vllm.utterances import Utterances
 
-NAME = "ultravox"
 TRANSCRIBE = "Transcribe"  # as the model's authors ask it to
 TRANSCRIPT_LEAST_TOKENS = 16
 TRANSCRIPT_TOKENS_PER_SECOND = 8  # twice what fast speech has
 # vLLM's: who comes first when not all can be worked on. Warming is for a caller who speaks now.
 PRIORITY = {Urgency.REPLY: 0, Urgency.WARM: 1, Urgency.TRANSCRIPTION: 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all callers share."""
-
-    runtime: Runtime
-    form: Llama3Format
-    room: Room
-    probe: Probe
-    meters: EngineMeters
-    settings: Ultravox
-    context_tokens: int
 
 
 @dataclass(slots=True)
@@ -62,33 +45,27 @@ class VllmSession:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._settings = shared.settings
-        self._id = secrets.token_hex(8)
+        self._utterances = Utterances(shared.settings, NAME)
         self._salt = ""
-        self._clips: dict[int, Clip] = {}
-        self._ended: set[int] = set()
         self._warming: asyncio.Timeout | None = None
         self._closed = asyncio.Event()
         self._today = shared.settings.today or f"{datetime.date.today():%d %b %Y}"
 
     def begin(self, utterance: int) -> None:
         """A new utterance begins."""
-        given = self._settings
-        self._clips[utterance] = Clip(given.min_utterance_seconds, given.max_utterance_seconds)
-        self._ended.discard(utterance)
+        self._utterances.begin(utterance)
 
     def hear(self, utterance: int, pcm: bytes) -> None:
         """More audio of it. Raises BadRequest for audio of an unknown utterance."""
-        self._clip(utterance).add(pcm)
+        self._utterances.clip(utterance).add(pcm)
 
     def end(self, utterance: int) -> None:
         """The utterance is complete."""
-        self._clip(utterance)
-        self._ended.add(utterance)
+        self._utterances.end(utterance)
 
     def forget(self, utterance: int) -> None:
         """The utterance will not be referred to again."""
-        self._clips.pop(utterance, None)
-        self._ended.discard(utterance)
+        self._utterances.forget(utterance)
 
     async def generate(
         self,
@@ -125,7 +102,7 @@ class VllmSession:
 
     async def transcribe(self, utterance: int) -> str:
         """What was said in a complete utterance, in the model's own words."""
-        clip = self._clip(utterance)
+        clip = self._utterances.clip(utterance)
         if clip.verdict() != "speech":
             return ""
         most = TRANSCRIPT_LEAST_TOKENS + int(clip.seconds * TRANSCRIPT_TOKENS_PER_SECOND)
@@ -152,7 +129,7 @@ class VllmSession:
         """
         self._precede()
         self._warming = limit = asyncio.timeout(None)
-        if conversation and self._growing(conversation[-1]):
+        if conversation and self._utterances.growing(conversation[-1]):
             conversation = conversation[:-1]
         try:
             async with limit:
@@ -173,7 +150,7 @@ class VllmSession:
         """The caller left."""
         self._closed.set()
         self._precede()
-        self._clips.clear()
+        self._utterances.clear()
 
     async def _answer(
         self,
@@ -183,7 +160,7 @@ class VllmSession:
         tools: Sequence[Tool],
         request: Request,
     ) -> AsyncGenerator[Piece, None]:
-        if not self._says_something(_question(conversation)):
+        if not self._utterances.speak(_question(conversation)):
             request.stats["hearing_seconds"] = request.elapsed()
             yield Result("nothing_heard", request.stats)
             return
@@ -265,7 +242,7 @@ class VllmSession:
         shared = self._shared
         ask = Ask(
             prompt.tokens,
-            tuple(self._named(utterance) for utterance in prompt.clips),
+            tuple(self._utterances.named(utterance) for utterance in prompt.clips),
             max_tokens,
             temperature,
             () if study else shared.form.stops,
@@ -288,7 +265,7 @@ class VllmSession:
     def _distrust(self) -> None:
         """Numbers were none: is it the model, or what it keeps of this caller?"""
         self._salt = secrets.token_hex(8)  # it is not used again
-        self._id = secrets.token_hex(8)
+        self._utterances.rename()
         self._shared.probe.suspect()
 
     def _prompt(
@@ -298,39 +275,15 @@ class VllmSession:
         max_tokens: int,
         guarded: bool = True,
     ) -> Prompt:
-        sizes = {}
-        for turn in conversation:
-            if turn.utterance is not None:
-                clip = self._clip(turn.utterance)
-                if not guarded or clip.verdict() == "speech":
-                    sizes[turn.utterance] = audio_tokens(len(clip.samples))
+        sizes = self._utterances.sizes(conversation, guarded)
         room = self._shared.context_tokens - max_tokens
         return self._shared.form.prompt(conversation, tools, self._today, sizes, room)
-
-    def _says_something(self, question: Turn) -> bool:
-        if question.text.strip() or question.utterance is None:
-            return True
-        return self._clip(question.utterance).verdict() == "speech"
-
-    def _named(self, utterance: int) -> tuple[str, Samples]:
-        """A clip under a name that it shares with none of any caller, nor with itself grown."""
-        samples = self._clip(utterance).samples
-        return f"{self._id}-{utterance}-{len(samples)}", samples
-
-    def _growing(self, turn: Turn) -> bool:
-        return turn.utterance is not None and turn.utterance not in self._ended
 
     def _precede(self) -> None:
         """What is being warmed gives way to what comes now."""
         if self._warming is not None:
             self._warming.reschedule(asyncio.get_running_loop().time())
         self._warming = None
-
-    def _clip(self, utterance: int) -> Clip:
-        try:
-            return self._clips[utterance]
-        except KeyError:
-            raise BadRequest(engine=NAME, what=f"unknown utterance {utterance}") from None
 
 
 def _question(conversation: Sequence[Turn]) -> Turn:

@@ -44,14 +44,15 @@ async def failure(client: EngineClient) -> EngineFailed:
     return told.value
 
 
+@pytest.mark.parametrize("name", ["EngineCore", "Worker"])
 async def test_when_the_model_dies_callers_are_told_and_the_process_ends(
-    process: EngineProcess,
+    process: EngineProcess, name: str
 ) -> None:
     clients = [EngineClient("ultravox", process.socket, stall_seconds=120) for _ in range(2)]
     told = [asyncio.create_task(failure(client)) for client in clients]
     await asyncio.sleep(0.5)
     children = process.children()
-    process.child("EngineCore").kill()
+    process.child(name).kill()
     async with asyncio.timeout(NOTICED_SECONDS):
         assert all(isinstance(problem, EngineFailed) for problem in await asyncio.gather(*told))
     assert await asyncio.to_thread(process.wait, NOTICED_SECONDS) == EX_SOFTWARE
@@ -106,10 +107,10 @@ async def test_a_model_poisoned_with_a_nan_is_noticed_and_ended(small_cache: Vll
     for number in range(3):
         await poison(engine, number)
     failed = 0
-    for number in range(60):  # each is given the next part of the cache
+    for number in range(60):  # each is given the next part of the cache, and reads more of it
         session = engine.open()
         try:
-            await reply(session, [Turn("user", f"Say hello, number {number}.")], max_tokens=4)
+            await reply(session, [Turn("user", f"{number}" + " and" * number)], max_tokens=4)
         except EngineFailed:
             failed += 1
         await session.close()

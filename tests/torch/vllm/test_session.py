@@ -13,7 +13,6 @@ from appliance.errors import BadRequest, EngineBusy
 from appliance.link.engine import Result, Studied, Tool, Turn
 from appliance.ultravox.vllm.budget import Urgency
 from appliance.ultravox.vllm.engine import VllmEngine
-from appliance.ultravox.vllm.runtime import Ask
 from appliance.ultravox.vllm.session import VllmSession
 from tests.torch.vllm.conftest import hear, reply, tokens
 from tests.ultravox.conftest import spoken
@@ -243,26 +242,6 @@ async def test_audio_of_an_unknown_utterance_or_half_a_sample_is_refused(
     session.forget(5)
     with pytest.raises(BadRequest):
         await session.transcribe(5)
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        Ask((1, 2, 513), (), 1),
-        Ask((1, -1), (), 1),
-        Ask((1, 512), (), 1),
-        Ask((1, 2), (("x", None),), 1),  # type: ignore[arg-type]
-        Ask((), (), 1),
-    ],
-    ids=["beyond", "negative", "placeholder without audio", "audio without placeholder", "empty"],
-)
-async def test_a_prompt_that_would_kill_the_engine_is_not_sent(
-    vllm_engine: VllmEngine, ask: Ask
-) -> None:
-    with pytest.raises(BadRequest):
-        async with contextlib.aclosing(vllm_engine.runtime.ask(ask)) as steps:
-            await anext(steps)
-    assert await vllm_engine.probe.healthy()
 
 
 async def test_requests_are_counted_by_how_they_ended(
