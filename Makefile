@@ -1,7 +1,9 @@
 # The front door. Each verb is one script or module; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo run talk test check bench bench-engine golden lock verify clean help
+.PHONY: setup demo run talk test test-image check bench bench-engine bench-image golden weights image \
+	export preflight lock verify clean help
+PROFILE ?= cpu
 PYTHON_HERE := .venv/bin/python
 
 setup: ## make this folder ready to run: packages, model files (a few minutes the first time)
@@ -19,6 +21,9 @@ talk: ## talk to a running appliance with microphone and loudspeaker
 test: ## run all tests on real models and processes
 	@ops/test
 
+test-image: ## build, carry and run the sealed image (as root; podman, buildah, mmdebstrap)
+	@ops/test --image
+
 check: ## ruff, mypy --strict, shellcheck
 	@ops/check
 
@@ -27,6 +32,22 @@ bench: ## measure latency, capacity and memory on this machine
 
 bench-engine: ## measure Ultravox under vLLM on this machine; ARGS='--random-weights 8b' for full size
 	@ops/golden --bench $(ARGS)
+
+bench-image: ## measure size, build, start, export and import of the sealed image
+	@$(PYTHON_HERE) -m tests.bench.image
+	@$(PYTHON_HERE) -m tests.bench.carry
+
+weights: ## bring the model files here and list them; PROFILE=gpu takes them from the model hub
+	@ops/weights --profile $(PROFILE) $(ARGS)
+
+image: ## build the sealed image; PROFILE=cpu or gpu
+	@ops/image --profile $(PROFILE) $(ARGS)
+
+export: ## the image as a signed folder to carry to a host without a network
+	@ops/export $(ARGS)
+
+preflight: ## is this host ready for the image?
+	@ops/preflight $(ARGS)
 
 golden: ## compare Ultravox under vLLM with a recorded reference; DIR=folder
 	@ops/golden $(DIR)
