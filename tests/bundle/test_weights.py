@@ -361,6 +361,12 @@ def test_a_full_disk_is_told_before_anything_is_downloaded(
     assert place.hub.downloads() == []
 
 
+def test_the_cpu_profile_asks_no_hub(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("--profile", "cpu", accept=False) == 0
+    assert place.hub.requests == []
+    assert "model files: all here" in capsys.readouterr().out
+
+
 def test_a_pin_that_makes_no_sense_is_named(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:

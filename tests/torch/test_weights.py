@@ -1,0 +1,204 @@
+"""The whole way of the gpu profile's model files: ops/weights, a hub on loopback, Kokoro's pickles.
+
+The pickles are of the published layout and size, made of the de-quantised model's numbers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from appliance import manifest
+from appliance.bundle.kokoro import MODEL, PICKLE, convert
+from appliance.bundle.repositories import KOKORO
+from appliance.errors import BadCheckpoint
+from appliance.kokoro.voices import Voices
+from appliance.settings import load
+from tests.bundle.hub_made_here import TOKEN, HubMadeHere
+from tests.bundle.test_weights import ADAPTER, HUB_TOML, LLAMA, NAME, WHISPER
+from tests.golden.parts import take_apart
+from tests.kokoro.conftest import WEIGHTS
+
+load_file = importlib.import_module("safetensors.torch").load_file
+ROOT = Path(__file__).parents[2]
+VOICES = ("af_heart", "bm_george")
+MODEL_FOLDER = load({"VOICE_PROFILE": "gpu"}).ultravox.model
+KOKORO_REPOSITORY = "h/kokoro"
+KOKORO_TOML = f"""
+[[repository]]
+role = "kokoro"
+repository = "{KOKORO_REPOSITORY}"
+revision = ""
+files = ["config.json", "kokoro-v1_0.pth", "voices/[ab][fm]_*.pt"]
+licence = "Apache-2.0"
+"""
+
+
+@pytest.fixture(scope="module")
+def published(torch_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Kokoro as it is published: five modules, `module.` before each name, no styled norms."""
+    folder = tmp_path_factory.mktemp("published")
+    modules: dict[str, dict[str, Any]] = {}
+    for name, tensor in load_file(torch_weights / "kokoro-82m" / MODEL).items():
+        module, _, rest = name.partition(".")
+        if ".norm." not in name:
+            modules.setdefault(module, {})[f"module.{rest}"] = tensor
+    modules["bert"]["module.embeddings.position_ids"] = torch.arange(512)
+    torch.save(modules, folder / PICKLE)
+    shutil.copy(torch_weights / "kokoro-82m/config.json", folder)
+    (folder / "voices").mkdir()
+    for voice in VOICES:
+        raw = np.fromfile(WEIGHTS / f"kokoro-82m/voices/{voice}.bin", "<f4")
+        torch.save(torch.from_numpy(raw.reshape(510, 1, 256)), folder / f"voices/{voice}.pt")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_pickles_become_what_the_synthesizer_loads(
+    published: Path, torch_weights: Path, tmp_path: Path
+) -> None:
+    written = convert(published, tmp_path / "kokoro-82m")
+    assert {file.name for file in written} == {
+        "config.json",
+        MODEL,
+        *(f"voices/{voice}.safetensors" for voice in VOICES),
+    }
+    ours = load_file(tmp_path / "kokoro-82m" / MODEL)
+    wanted = load_file(torch_weights / "kokoro-82m" / MODEL)
+    assert ours.keys() == wanted.keys()
+    assert all(torch.equal(ours[name], wanted[name]) for name in wanted)
+    before, after = Voices(WEIGHTS / "kokoro-82m/voices"), Voices(tmp_path / "kokoro-82m/voices")
+    for voice in VOICES:
+        assert np.array_equal(before.style(voice, 40), after.style(voice, 40))
+
+
+class Trap:
+    """Runs when it is unpickled by something that lets it."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("name", [PICKLE, "voices/af_heart.pt"])
+def test_a_pickle_that_would_run_something_runs_nothing(tmp_path: Path, name: str) -> None:
+    source, mark = tmp_path / "source", tmp_path / "it-ran"
+    small(source)
+    torch.save({"bert": Trap(mark)}, source / name)
+    with pytest.raises(BadCheckpoint, match=name) as caught:
+        convert(source, tmp_path / "target")
+    assert "no file of tensors" in str(caught.value)
+    assert not mark.exists() and not (tmp_path / "target").exists()
+
+
+def small(folder: Path, **modules: Mapping[str, Any]) -> None:
+    """A model of nearly nothing."""
+    (folder / "voices").mkdir(parents=True)
+    whole = dict.fromkeys(("bert", "bert_encoder", "decoder", "predictor", "text_encoder"))
+    tensors = {name: {"module.weight": torch.ones(2)} for name in whole}
+    torch.save(tensors | modules, folder / PICKLE)
+    torch.save(torch.zeros(510, 1, 256), folder / "voices/af_heart.pt")
+    config = '{"vocab": {}, "istftnet": {}, "plbert": {}, "n_token": 1}'
+    (folder / "config.json").write_text(config, encoding="utf-8")
+
+
+def test_what_cannot_be_used_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    small(source)
+    torch.save(torch.zeros(511, 1, 256), source / "voices/af_heart.pt")
+    with pytest.raises(BadCheckpoint, match=r"af_heart\.pt.*\(511, 1, 256\)"):
+        convert(source, target)
+    (source / "config.json").write_text('{"vocab": {}}', encoding="utf-8")
+    with pytest.raises(BadCheckpoint, match=r"config\.json.*istftnet"):
+        convert(source, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_the_same_numbers_make_the_same_bytes(tmp_path: Path) -> None:
+    small(tmp_path / "source")
+    first = convert(tmp_path / "source", tmp_path / "one")
+    second = convert(tmp_path / "source", tmp_path / "two")
+    assert [file.sha256 for file in first] == [file.sha256 for file in second]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A checkout whose environments are this one, and whose lock asks for one more model."""
+    root = tmp_path / "checkout"
+    (root / "ops").mkdir(parents=True)
+    for name in ("weights", "common.sh"):
+        shutil.copy(ROOT / "ops" / name, root / "ops")
+    (root / "ops/setup-torch").write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
+    (root / "ops/setup-torch").chmod(0o755)
+    (root / "appliance").symlink_to(ROOT / "appliance")
+    for name in (".venv", ".venv-torch"):
+        (root / name / "bin").mkdir(parents=True)
+        python = root / name / "bin/python"
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+        python.chmod(0o755)
+    whole = manifest.read(ROOT / "image-manifest.lock")
+    spacy = whole.of_source("en-core-web-sm")
+    keys = {key for weight in spacy for key in weight.packages}
+    narrowed = manifest.Manifest(
+        {"en-core-web-sm": whole.sources["en-core-web-sm"]},
+        {key: whole.packages[key] for key in keys},
+        spacy,
+        {},
+    )
+    lock = root / "image-manifest.lock"
+    lock.write_text(manifest.render(narrowed), encoding="utf-8")
+    shutil.copytree(WEIGHTS / "en_core_web_sm", root / "weights-gpu/en_core_web_sm")
+    return root
+
+
+def test_from_an_empty_folder_to_one_that_is_verified_and_speaks(
+    published: Path, root: Path
+) -> None:
+    listed = HUB_TOML.replace(NAME, MODEL_FOLDER) + KOKORO_TOML
+    (root / "hub.toml").write_text(listed, encoding="utf-8")
+    adapter, text, features = take_apart(root / "published")
+    with HubMadeHere() as hub:
+        hub.add_folder(KOKORO_REPOSITORY, published)
+        hub.add_folder(ADAPTER, adapter)
+        hub.add_folder(LLAMA, text, gated=True)
+        hub.add_folder(WHISPER, features)
+        first = run(root, hub)
+        assert "seal intact" in first.stdout and "model sound" in first.stdout, first.stdout
+        assert first.returncode == 0, first.stdout + first.stderr
+        hub.requests.clear()
+        second = run(root, hub)
+        assert second.returncode == 0 and hub.requests == [], second.stdout + second.stderr
+        assert "model files: all here" in second.stdout
+    lock = manifest.read(root / "image-manifest.lock")
+    assert {source.name for source in lock.for_profile("gpu")} == {
+        KOKORO,
+        MODEL_FOLDER,
+        "en-core-web-sm",
+    }
+    assert len(lock.of_source(KOKORO)) == 2 + len(VOICES)
+    everything = [
+        path for path in root.rglob("*") if path.is_file() and "published" not in str(path)
+    ]
+    assert not [path for path in everything if path.suffix in (".pt", ".pth")]
+    for path in everything:
+        assert TOKEN.encode() not in path.read_bytes(), path
+    assert TOKEN not in first.stdout + first.stderr
+
+
+def run(root: Path, hub: HubMadeHere) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+    environ = {**kept, "HOME": str(root), "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN}
+    command = ["ops/weights", "--profile", "gpu", "--hub", "hub.toml", "--accept-licences"]
+    return subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True)
