@@ -51,13 +51,13 @@ write_licences() {
     find "$folder" -type d -empty -delete
 }
 python_licence() {
-    local name stated='' found=() file
-    name=$(basename "${1%.dist-info}")
-    mapfile -t -d '' found < <(find "$1" -type f \( -ipath '*/licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) -print0 | sort -z)
-    for file in "${found[@]}"; do
-        mkdir -p "$2/$name" && cp --no-preserve=all "$file" "$2/$name/$(tr / _ <<<"${file#"$1"/}")" || return 1
-    done
-    stated=$(sed -nE '/^$/q; s/^License(-Expression)?: *//p; s/^Classifier: License :: (OSI Approved :: )?//p' "$1/METADATA" 2>/dev/null | head -n 1)
+    local name=${1##*/} stated='' found=()
+    name=${name%.dist-info}
+    mapfile -t -d '' found < <(find "$1" -type f \( -ipath '*/licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) -printf '%P\0' | sort -z)
+    if ((${#found[@]})); then
+        mkdir "$2/$name" && (cd "$1" && cp --parents --no-preserve=all "${found[@]}" "$2/$name") || return 1
+    fi
+    stated=$(sed -nE '/^$/q; s/^(License(-Expression)?|Classifier: License ::( OSI Approved ::)?):? +//; T; p; q' "$1/METADATA" 2>/dev/null)
     printf '%s: %s; %d files\n' "$name" "${stated:-states none}" "${#found[@]}"
 }
 model_licences() {

@@ -234,7 +234,9 @@ def test_bytes_that_rotted_in_the_store_are_found_by_prove(carried: Path, offlin
     assert len(offline.ids()) == 1
 
 
-def test_an_engine_that_is_not_known_or_does_not_answer_is_refused(carried: Path, offline: Host) -> None:
+def test_an_engine_that_is_not_known_or_does_not_answer_is_refused(
+    carried: Path, offline: Host
+) -> None:
     shutil.copy(carried / "allowed_signers.example", offline.folder / "signers")
     answer = taken_in(offline, carried, "--engine", "nerdctl")
     assert answer.returncode == 1
