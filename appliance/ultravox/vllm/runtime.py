@@ -89,10 +89,12 @@ class Runtime:
         self._ending = False
         self._llm: Any = None
         self._builder: threading.Thread | None = None
+        self._others: set[multiprocessing.process.BaseProcess] = set()
 
     async def start(self, arguments: Mapping[str, Any], stats: SchedulerMeters) -> None:
         """Loads the model; the event loop goes on. Raises ModelNotStarted."""
         loop = asyncio.get_running_loop()
+        self._others = set(multiprocessing.active_children())
         built: asyncio.Future[Any] = loop.create_future()
 
         def settle(llm: Any, problem: BaseException | None) -> None:
@@ -140,10 +142,11 @@ class Runtime:
         if self._llm is not None:
             await self._end(self._llm)
         while self._builder is not None and self._builder.is_alive():
-            for child in multiprocessing.active_children():
+            ours = set(multiprocessing.active_children()) - self._others
+            for child in ours:
                 child.kill()  # what it loads is of no use any more
             await asyncio.sleep(LOOK_SECONDS)
-            if self._llm is None and not multiprocessing.active_children():
+            if self._llm is None and not ours:
                 return  # still importing; it will not go on
 
     async def _end(self, llm: Any) -> None:

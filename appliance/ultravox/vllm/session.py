@@ -111,8 +111,12 @@ class VllmSession:
             answer, text = Answer((), self._settings.noise_reply), ""
             prompt = self._prompt(turns, (), most)
             try:
-                steps = self._steps(prompt, most, 0.0, Urgency.TRANSCRIPTION)
-                async with contextlib.aclosing(steps):
+                async with (
+                    self._shared.transcribing,
+                    contextlib.aclosing(
+                        self._steps(prompt, most, 0.0, Urgency.TRANSCRIPTION)
+                    ) as steps,
+                ):
                     async for step in steps:
                         text += answer.add(step.text)
                         if answer.loops:

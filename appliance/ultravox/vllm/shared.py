@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from appliance.settings import Ultravox
 from appliance.ultravox.measures import EngineMeters
@@ -16,7 +17,11 @@ NAME = "ultravox"
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """One model with all that goes with it; `context_tokens` is the longest prompt and reply."""
+    """One model with all that goes with it.
+
+    context_tokens  the longest prompt and reply
+    transcribing    held by the one transcription under way: vLLM has no seat more to spare for any
+    """
 
     runtime: Runtime
     form: Llama3Format
@@ -25,3 +30,4 @@ class Shared:
     meters: EngineMeters
     settings: Ultravox
     context_tokens: int
+    transcribing: asyncio.Lock = field(default_factory=asyncio.Lock)
