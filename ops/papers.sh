@@ -55,7 +55,8 @@ python_licence() {
     name=${name%.dist-info}
     mapfile -t -d '' found < <(find "$1" -type f \( -ipath '*/licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) -printf '%P\0' | sort -z)
     if ((${#found[@]})); then
-        mkdir "$2/$name" && (cd "$1" && cp --parents --no-preserve=all "${found[@]}" "$2/$name") || return 1
+        # Another package may have brought its own copy of this one.
+        mkdir -p "$2/$name" && (cd "$1" && cp --parents --no-preserve=all "${found[@]}" "$2/$name") || return 1
     fi
     stated=$(sed -nE '/^$/q; s/^(License(-Expression)?|Classifier: License ::( OSI Approved ::)?):? +//; T; p; q' "$1/METADATA" 2>/dev/null)
     printf '%s: %s; %d files\n' "$name" "${stated:-states none}" "${#found[@]}"

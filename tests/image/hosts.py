@@ -122,6 +122,9 @@ def build(on: Host, version: str, code: str, weights: bytes) -> Path:
     for number in range(300):
         (info / "licenses").mkdir(exist_ok=True)
         (info / f"licenses/of-part-{number:03}-{'x' * 80}").write_text(f"{number}\n")
+    vendored = context / "system/usr/lib/python3/dist-packages/scales/_vendor" / info.name
+    vendored.mkdir(parents=True)
+    (vendored / "LICENSE").write_text("MIT License\n")
     (context / "code/run").write_text(code)
     (context / "Dockerfile").write_text(DOCKERFILE)
     # fmt: off
