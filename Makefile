@@ -59,7 +59,7 @@ verify: ## hash every model file against image-manifest.lock
 	@$(PYTHON_HERE) -m appliance verify
 
 clean: ## remove what setup and tests made, model files included
-	@rm -rf .venv .venv-torch .cache weights demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-torch .cache weights weights-gpu demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
