@@ -101,7 +101,7 @@ class VllmEngine:
         finally:
             for task in tasks:
                 task.cancel()
-        await self.runtime.stop()  # what is left of it
+        await self.stop()  # what is left of it
 
     def metrics(self) -> bytes:
         """Prometheus text format."""

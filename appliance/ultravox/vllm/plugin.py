@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import threading
 from multiprocessing import connection
 from pathlib import Path
@@ -22,6 +23,7 @@ LOADERS = (
     "vllm.model_executor.models.utils",
     "vllm.model_executor.model_loader.sharded_state_loader",
 )
+CORE = "EngineCore"  # vLLM's name for the process that schedules
 CAST = "Attempted to load weight"
 
 
@@ -40,7 +42,11 @@ def register() -> None:
         logging.getLogger(name).handlers.clear()  # PyTorch writes to stderr past the journal
         logging.getLogger(name).propagate = True
     if multiprocessing.parent_process() is not None:
-        be_a_child()
+        from vllm.platforms import current_platform
+
+        # On a CPU there is one process more, below EngineCore, which gets its stdout from there.
+        is_parent = current_platform.is_cpu() and multiprocessing.current_process().name == CORE
+        be_a_child(is_parent)
 
 
 def refuse_casts(record: logging.LogRecord) -> bool:
@@ -54,7 +60,7 @@ def refuse_casts(record: logging.LogRecord) -> bool:
     return True
 
 
-def be_a_child() -> None:
+def be_a_child(is_parent: bool) -> None:
     """Sets up one of vLLM's own processes.
 
     It logs as the engine does. It is in a process group of its own, because a stop signal is for
@@ -62,21 +68,24 @@ def be_a_child() -> None:
     else it would keep the card's memory.
     """
     given = settings.load(os.environ).journal
-    journal.configure(given, "ultravox", stream=_stdout(messages=given.pipecat_messages))
+    ours = cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
+    journal.configure(given, "ultravox", stream=ours)
+    if not given.pipecat_messages:
+        _drop_the_rest(descriptors=not is_parent)
     os.setpgid(0, 0)
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
 
 
-def _stdout(messages: bool) -> BinaryIO:
-    """Where the journal writes. What else is written, past Python too, is dropped like all
-    libraries' words, unless `messages`.
+def _drop_the_rest(descriptors: bool) -> None:
+    """What is written past Python's logging goes the way of all libraries' messages: nowhere.
+
+    `descriptors` is for what is written past Python, too; a child to come would inherit them.
     """
-    ours = cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
-    if not messages:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
-    return ours
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as the process lives
+    sys.stdout = sys.stderr = nowhere
+    if descriptors:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
 
 
 def _end_with_parent() -> None:

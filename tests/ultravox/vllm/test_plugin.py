@@ -26,7 +26,7 @@ PARENT = textwrap.dedent(
     from appliance.ultravox.vllm.plugin import be_a_child
 
     def child():
-        be_a_child()
+        be_a_child(is_parent=False)
         import logging
         logging.getLogger("vllm.some").warning("said %s", "canary")
         os.write(1, b"canary on stdout\\n")
