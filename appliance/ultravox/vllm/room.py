@@ -53,15 +53,20 @@ class Room:
             for started in self._budget.finished(number):
                 if not self._waiting[started].done():
                     self._waiting[started].set_result(None)
+            self._make_way()
 
     async def _wait(self, number: str, tokens: int, urgency: Urgency) -> None:
         match self._budget.admit(number, tokens, urgency):
             case "refuse":
                 raise EngineBusy(engine=self._name)
             case "wait":
-                loop = asyncio.get_running_loop()
-                self._waiting[number] = loop.create_future()
-                for other in self._budget.in_the_way():
-                    if limit := self._limits.pop(other, None):
-                        limit.reschedule(loop.time())
+                self._waiting[number] = asyncio.get_running_loop().create_future()
+                self._make_way()
                 await self._waiting[number]
+
+    def _make_way(self) -> None:
+        """Displaces what keeps the first reply in line from running, if that is enough."""
+        now = asyncio.get_running_loop().time()
+        for other in self._budget.in_the_way():
+            if limit := self._limits.pop(other, None):
+                limit.reschedule(now)

@@ -53,6 +53,32 @@ async def test_a_transcription_gives_way_to_a_reply(room: Room) -> None:
     await transcribing
 
 
+async def test_a_transcription_gives_way_as_soon_as_that_is_all_a_reply_waits_for(
+    room: Room,
+) -> None:
+    gave_way = asyncio.Event()
+
+    async def transcribe() -> None:
+        try:
+            async with room.hold(40, Urgency.TRANSCRIPTION):
+                await asyncio.Event().wait()
+        except Displaced:
+            gave_way.set()
+
+    async def reply() -> None:
+        async with room.hold(80, Urgency.REPLY):
+            assert gave_way.is_set()
+
+    async with room.hold(60, Urgency.REPLY):
+        transcribing = asyncio.create_task(transcribe())
+        await settled()
+        waiting = asyncio.create_task(reply())
+        await settled()
+        assert not gave_way.is_set()  # it would not have been enough
+    async with asyncio.timeout(5):
+        await asyncio.gather(waiting, transcribing)
+
+
 async def test_a_reply_never_gives_way(room: Room) -> None:
     async with room.hold(60, Urgency.REPLY):
         waiting = asyncio.create_task(room.hold(60, Urgency.REPLY).__aenter__())
