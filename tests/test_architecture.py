@@ -35,9 +35,17 @@ CALL = {"gateway", "turn", "ultravox", "kokoro"}
 KNOW_ALL_ROOMS = {"appliance/gateway/session.py", "appliance/gateway/server.py"}
 
 LOADERS = {
-    "torch": {"appliance/kokoro/synthesizer.py", "appliance/ultravox/vllm/processor.py"},
+    "torch": {
+        "appliance/kokoro/synthesizer.py",
+        "appliance/ultravox/vllm/model.py",
+        "appliance/ultravox/vllm/processor.py",
+    },
     "transformers": {"appliance/ultravox/vllm/processor.py"},
-    "vllm": {"appliance/ultravox/vllm/plugin.py", "appliance/ultravox/vllm/runtime.py"},
+    "vllm": {
+        "appliance/ultravox/vllm/model.py",
+        "appliance/ultravox/vllm/plugin.py",
+        "appliance/ultravox/vllm/runtime.py",
+    },
     "kokoro": {"appliance/kokoro/synthesizer.py"},
     "onnxruntime": {"appliance/kokoro/synthesizer.py", "appliance/ultravox/moonshine.py"},
     "xllamacpp": {"appliance/ultravox/llama_library.py"},
@@ -113,6 +121,7 @@ TESTED_IN = {
     "appliance/link/health.py": "tests/link/test_client_and_server.py",
     "appliance/gateway/monitor.py": "tests/gateway/test_session.py",
     "appliance/gateway/report.py": "tests/gateway/test_session.py",
+    "appliance/ultravox/vllm/model.py": "tests/torch/vllm/test_model.py",
     "appliance/ultravox/vllm/processor.py": "tests/torch/vllm/test_processor.py",
     "appliance/ultravox/vllm/runtime.py": "tests/torch/vllm/test_runtime.py",
     "appliance/ultravox/vllm/shared.py": "tests/torch/vllm/test_engine.py",

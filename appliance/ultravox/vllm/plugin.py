@@ -28,12 +28,14 @@ CAST = "Attempted to load weight"
 
 
 def register() -> None:
-    """Our processor by the name vLLM looks for; no silent casts; in children also log and end."""
+    """Our model and processor by the names vLLM knows; no silent casts; a child's log and end."""
+    from vllm.model_executor.models import ModelRegistry
     from vllm.transformers_utils import processors
 
     from appliance.ultravox.vllm.processor import UltravoxProcessor
 
     processors.UltravoxProcessor = UltravoxProcessor
+    ModelRegistry.register_model("UltravoxModel", "appliance.ultravox.vllm.model:Ultravox")
     for name in LOADERS:
         loader = logging.getLogger(name)
         loader.addFilter(refuse_casts)

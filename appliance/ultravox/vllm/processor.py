@@ -75,7 +75,10 @@ class UltravoxProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped base
                 lengths.append(min(frames - start, self.frames_per_part))
         if not parts:
             return BatchFeature({})
-        widest = max(part.shape[1] for part in parts)
+        # vLLM fills clips that it encodes together up to the longest. The encoder halves the frames
+        # by a convolution over three, so the last of an odd number sees one of those that fill up:
+        # it is there always, or answers would depend on who else is talking.
+        widest = max(part.shape[1] + part.shape[1] % 2 for part in parts)
         padded = [np.pad(part, ((0, 0), (0, widest - part.shape[1]))) for part in parts]
         tokens = [max(1, -(-frames // self.frames_per_token)) for frames in lengths]
         return BatchFeature(

@@ -138,7 +138,8 @@ class Runtime:
     async def stop(self) -> None:
         """Ends vLLM's processes, at once, as they have nothing to save, and waits for their end."""
         self._ending = True
-        logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of ending what is to end
+        if self._builder is not None:
+            logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of ending what is to end
         if self._llm is not None:
             await self._end(self._llm)
         while self._builder is not None and self._builder.is_alive():

@@ -93,8 +93,9 @@ async def test_eight_callers_at_once_get_the_answers_they_get_alone(
             await session.close()
 
     alone = [await call(number) for number in range(8)]
-    together = await asyncio.gather(*(call(number) for number in range(8)))
-    assert together == alone
+    for _ in range(3):  # in other company each time
+        together = await asyncio.gather(*(call(number) for number in range(8)))
+        assert together == alone
     assert len({tuple(said) for said in alone}) > 4
 
 

@@ -46,6 +46,16 @@ def test_several_clips_keep_their_order(processor: UltravoxProcessor) -> None:
     assert np.array_equal(made["audio_values"][0, :, :100].numpy(), alone.numpy())
 
 
+@pytest.mark.parametrize(("frames", "width"), [(100, 100), (101, 102), (2999, 3000)])
+def test_an_odd_number_of_frames_is_filled_up(
+    processor: UltravoxProcessor, frames: int, width: int
+) -> None:
+    made = processor(audios=[clip(frames / 100)], sampling_rate=16_000)
+    assert made["audio_lens"].tolist() == [frames]
+    assert made["audio_values"].shape[2] == width
+    assert not made["audio_values"][:, :, frames:].any()
+
+
 def test_without_audio_there_is_nothing(processor: UltravoxProcessor) -> None:
     assert not processor(text="hello").data
 
