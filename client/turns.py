@@ -4,7 +4,8 @@ Records stand in a queue. What the bot says belongs to the first of them that is
 that begins while the bot speaks (a barge-in) stands behind it until the interruption closes it.
 
 A turn is over when the server's turn message came and everything is played, or, from a server
-without such messages, when the bot has stopped and nothing more comes for `settle_seconds`.
+without such messages, when the bot has stopped and nothing more comes for `settle_seconds`. A bot
+that asks for patience ("One moment, please.") has stopped, too, and its answer is still to come.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from client.record import OpenTurn, TurnRecord
 from client.wire import Audio, Frame, Interruption, Message
 
 GRACE_SECONDS = 0.2  # messages may overtake the last audio of a turn by a frame or two
+# A server that tells of turns and has not told of this one has asked for patience, with its engine
+# restarting; so long after that, something has gone wrong.
+UNTOLD_SECONDS = 20.0
 
 
 class Turns:
@@ -138,7 +142,7 @@ class Turns:
             return quiet >= self._settle_seconds
         if not turn.answered or turn.bot_speaking or turn.generating or turn.synthesizing:
             return False
-        return quiet >= self._settle_seconds * (2 if self._server_tells else 1)
+        return quiet >= (UNTOLD_SECONDS if self._server_tells else self._settle_seconds)
 
     def _bot_audio(self, pcm: bytes, now: float) -> None:
         self._void = False

@@ -87,6 +87,28 @@ def test_without_turn_messages_a_turn_ends_when_the_bot_has_been_quiet():
     assert (record.user_text, record.reply_text) == ("Are you there?", "Yes. I am.")
 
 
+def test_a_bot_that_asks_for_patience_still_owes_the_answer():
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 0.5)
+    scene.reply("Paris.")
+    scene.reply_ends("Paris.")
+    scene.server_turn(reply_text="Paris.", outcome="answered")
+    scene.wait(1.0)
+    assert len(scene.done) == 1
+    scene.turns.begin(scene.now, scene.now, scene.now + 0.5)
+    scene.wait(1.0)
+    scene.get("bot-started-speaking")
+    scene.audio(1.0)
+    scene.reply_ends("One moment, please.")
+    scene.wait(12.0)  # the engine restarts
+    assert len(scene.done) == 1
+    scene.reply("The Louvre.")
+    scene.reply_ends("The Louvre.")
+    scene.server_turn(reply_text="The Louvre.", outcome="answered")
+    scene.wait(1.0)
+    assert [record.reply_text for record in scene.done] == ["Paris.", "The Louvre."]
+
+
 def test_a_pause_between_two_sentences_does_not_end_the_turn():
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.1)
