@@ -115,8 +115,8 @@ class Connection:
                 session, turns = self._speech(), self._turns(conversation)
                 if self._warming is not None:
                     self._warming.cancel()
-                work = session.warm(turns, _offered(tools))
-                self._warming = asyncio.create_task(_warm(work, self._name))
+                warming = _warm(session, turns, _offered(tools), self._name)
+                self._warming = asyncio.create_task(warming)
             case p.Generate() as asked:
                 self._begin(asked.request, self._generate(self._speech(), asked))
             case p.Transcribe() as asked:
@@ -220,10 +220,10 @@ class Connection:
         await self._socket.send(p.encode(message))
 
 
-async def _warm(work: Coroutine[Any, Any, None], engine: str) -> None:
+async def _warm(session: SpeechSession, turns: list[Turn], tools: list[Tool], engine: str) -> None:
     """Warming is a courtesy: what it could not do, the request that follows does or reports."""
     try:
-        await work
+        await session.warm(turns, tools)
     except ApplianceError as problem:
         log.warning("warming failed", engine=engine, reason=problem.reason)
 
