@@ -1,6 +1,6 @@
-"""The PyTorch back end on real weights, de-quantised from the int8 model.
+"""What needs PyTorch: Kokoro's back end on de-quantised weights, and Ultravox under vLLM.
 
-These tests need a second environment (requirements/torch.in). Where torch is missing they are not
+These tests need a second environment (ops/setup-torch). Where torch is missing they are not
 collected, and the test run says so at its end.
 """
 
