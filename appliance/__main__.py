@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError, CannotStart
@@ -13,6 +14,7 @@ from appliance.supervision import run_folder
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # supervisord sets it for its programs
 PLANNED = {"VOICE_PROFILE": "gpu"}
+Asked = argparse.Namespace
 EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
 
 
@@ -27,10 +29,7 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         # Cards are of interest to one profile only, also to somebody who runs the other today.
         given = settings.load({**PLANNED, **environ} if verb == "plan" else environ)
         journal.configure(given.journal, verb)
-        if verb == "plan":
-            return _plan(given, asked.card, asked.weights)
-        run, _ = VERBS[verb]
-        return run(given)
+        return VERBS[verb].run(given, asked)
     except ApplianceError as error:
         if SUPERVISED in environ and error.exit_code == CannotStart.exit_code:
             run_folder.write_failure(given.paths.run, verb, error)
@@ -42,14 +41,14 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         return EXIT_CRASHED
 
 
-def _gateway(given: settings.Settings) -> int:
+def _gateway(given: settings.Settings, asked: Asked) -> int:
     from appliance.gateway.server import serve
 
     serve(given)
     return 0
 
 
-def _ultravox(given: settings.Settings) -> int:
+def _ultravox(given: settings.Settings, asked: Asked) -> int:
     # OpenMP threads that spin for each other halve the speed of llama.cpp, or worse, as soon as
     # anything else wants a core (measured: 320 against 123 ms a token); read when it is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
@@ -60,7 +59,7 @@ def _ultravox(given: settings.Settings) -> int:
     return 0
 
 
-def _kokoro(given: settings.Settings) -> int:
+def _kokoro(given: settings.Settings, asked: Asked) -> int:
     from appliance.kokoro.engine import KokoroEngine
     from appliance.link.server import host
 
@@ -68,21 +67,21 @@ def _kokoro(given: settings.Settings) -> int:
     return 0
 
 
-def _exporter(given: settings.Settings) -> int:
+def _exporter(given: settings.Settings, asked: Asked) -> int:
     from appliance.supervision.exporter import serve
 
     serve(given)
     return 0
 
 
-def _boot(given: settings.Settings) -> int:
+def _boot(given: settings.Settings, asked: Asked) -> int:
     from appliance.supervision.boot import main as run
 
     run(given)
     return 0
 
 
-def _verify(given: settings.Settings) -> int:
+def _verify(given: settings.Settings, asked: Asked) -> int:
     from appliance import checkpoint, manifest, seal
 
     print(seal.verify(given.paths.weights, manifest.read(given.paths.lock), given.profile))
@@ -94,14 +93,19 @@ def _verify(given: settings.Settings) -> int:
     return 0
 
 
-def _plan(given: settings.Settings, card: str = "", weights: str = "") -> int:
+def _plan(given: settings.Settings, asked: Asked) -> int:
     from appliance.hardware import asking
 
-    print(asking.told(given, card, weights))
+    print(asking.told(given, asked.card, asked.weights))
     return 0
 
 
-def _health(given: settings.Settings) -> int:
+def _plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--card", default="", help="for a card that is not here, as L4")
+    parser.add_argument("--weights", default="", help="bf16, fp8, int8 or w4a16")
+
+
+def _health(given: settings.Settings, asked: Asked) -> int:
     from appliance.supervision.health import waiting_for
 
     missing = waiting_for(given.gateway)
@@ -109,7 +113,7 @@ def _health(given: settings.Settings) -> int:
     return 1 if missing else 0
 
 
-def _settings(given: settings.Settings) -> int:
+def _settings(given: settings.Settings, asked: Asked) -> int:
     defaults = {(s, n): value for s, n, value in settings.walk(settings.Settings())}
     lines = [
         f"{settings.PREFIX}PROFILE = {given.profile}",
@@ -123,29 +127,41 @@ def _settings(given: settings.Settings) -> int:
     return 0
 
 
-VERBS: Mapping[str, tuple[Callable[[settings.Settings], int], str]] = {
-    "boot": (_boot, "verify the seal, then run all processes under supervisord"),
-    "gateway": (_gateway, "answer callers"),
-    "ultravox": (_ultravox, "the speech-LLM engine, behind its socket"),
-    "kokoro": (_kokoro, "the speech synthesis engine, behind its socket"),
-    "exporter": (_exporter, "metrics of all processes over HTTP"),
-    "verify": (_verify, "compare every sealed file with image-manifest.lock"),
-    "plan": (_plan, "what the speech-LLM is started with on the card here, and why"),
-    "health": (_health, "ask the gateway on this machine; 0 when it is ready for calls"),
-    "settings": (_settings, "print every setting: name, value, meaning, default"),
+def _no_options(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing this can be told to do; `options` adds its own to the command line."""
+
+    run: Callable[[settings.Settings, Asked], int]
+    meaning: str
+    options: Callable[[argparse.ArgumentParser], None] = _no_options
+
+
+VERBS: Mapping[str, Verb] = {
+    "boot": Verb(_boot, "verify the seal, then run all processes under supervisord"),
+    "gateway": Verb(_gateway, "answer callers"),
+    "ultravox": Verb(_ultravox, "the speech-LLM engine, behind its socket"),
+    "kokoro": Verb(_kokoro, "the speech synthesis engine, behind its socket"),
+    "exporter": Verb(_exporter, "metrics of all processes over HTTP"),
+    "verify": Verb(_verify, "compare every sealed file with image-manifest.lock"),
+    "plan": Verb(
+        _plan, "what the speech-LLM is started with on the card here, and why", _plan_options
+    ),
+    "health": Verb(_health, "ask the gateway on this machine; 0 when it is ready for calls"),
+    "settings": Verb(_settings, "print every setting: name, value, meaning, default"),
 }
 
 
 def _arguments() -> argparse.ArgumentParser:
-    lines = [f"  {name:10}{meaning}" for name, (_, meaning) in VERBS.items()]
     parser = argparse.ArgumentParser(
-        prog="python -m appliance",
-        description="\n".join(["Runs one process of the voice appliance.", "", *lines]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m appliance", description="Runs one process or check of the voice appliance."
     )
-    parser.add_argument("verb", choices=list(VERBS), metavar="VERB", help="one of the above")
-    parser.add_argument("--card", default="", help="plan: for a card that is not here, as L4")
-    parser.add_argument("--weights", default="", help="plan: bf16, fp8, int8 or w4a16")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, verb in VERBS.items():
+        verb.options(verbs.add_parser(name, help=verb.meaning, description=verb.meaning))
     return parser
 
 

@@ -81,7 +81,7 @@ def test_help_names_every_verb() -> None:
     done = appliance("--help")
     assert done.returncode == 0
     for verb in door.VERBS:
-        assert f"\n  {verb}" in done.stdout
+        assert f"\n    {verb}" in done.stdout
 
 
 def test_a_plan_can_be_had_for_a_card_that_is_not_here_whatever_the_profile() -> None:
@@ -105,10 +105,10 @@ import os, sys
 from appliance import __main__ as door
 from appliance.errors import EngineBusy, MissingWeights, UnknownVoice
 
-def room(given):
+def room(given, asked):
     {body}
 
-door.VERBS = {{"kokoro": (room, "")}}
+door.VERBS = {{"kokoro": door.Verb(room, "")}}
 sys.exit(door.main(["kokoro"], os.environ))
 """
 
