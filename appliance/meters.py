@@ -60,6 +60,17 @@ class GatewayMeters:
             "1 when calls are taken: engines warm and not draining.",
             registry=registry,
         )
+        self.ready_changed_timestamp_seconds = Gauge(
+            "voice_ready_changed_timestamp_seconds",
+            "Unix time since which voice_ready is what it is; 0 until it is 1 for the first time.",
+            registry=registry,
+        )
+        self.draining = Gauge(
+            "voice_draining",
+            "1 while an operator, or a stop, keeps new calls out.",
+            registry=registry,
+        )
+        self._ready = self._draining = False
         self.sessions_active = Gauge(
             "voice_sessions_active", "Calls going on now.", registry=registry
         )
@@ -121,6 +132,13 @@ class GatewayMeters:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
+        self.turn_heard_latency_seconds = Histogram(
+            "voice_turn_heard_latency_seconds",
+            "True end of the user's speech to the client's word that the reply sounds: the "
+            "response latency, the client's buffer and the way there and back.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
         self.stage_latency_seconds = _zeroed(
             Histogram(
                 "voice_stage_latency_seconds",
@@ -171,6 +189,16 @@ class GatewayMeters:
             ),
             LEVELS,
         )
+
+    def note_house(self, ready: bool, draining: bool) -> bool:
+        """Shows whether calls are taken; returns whether a drain has begun or was undone."""
+        if ready != self._ready:
+            self.ready_changed_timestamp_seconds.set_to_current_time()
+        changed = draining != self._draining
+        self._ready, self._draining = ready, draining
+        self.ready.set(ready)
+        self.draining.set(draining)
+        return changed
 
     def count_log_event(self, level: str) -> None:
         """For `journal.on_event`."""

@@ -17,6 +17,8 @@ from appliance.meters import GatewayMeters, render
 PROMISED = {
     "voice_build_info": {"version", "profile"},
     "voice_ready": set(),
+    "voice_ready_changed_timestamp_seconds": set(),
+    "voice_draining": set(),
     "voice_sessions_active": set(),
     "voice_sessions_total": {"outcome"},
     "voice_sessions_rejected_total": {"reason"},
@@ -25,6 +27,7 @@ PROMISED = {
     "voice_turn_ends_total": {"by"},
     "voice_tool_calls_total": {"outcome"},
     "voice_turn_response_latency_seconds_bucket": {"le"},
+    "voice_turn_heard_latency_seconds_bucket": {"le"},
     "voice_stage_latency_seconds_bucket": {"stage", "le"},
     "voice_barge_in_stop_seconds_bucket": {"le"},
     "voice_audio_bytes_total": {"direction"},

@@ -58,7 +58,7 @@ class NotReady(Refused):
 
 
 class Draining(Refused):
-    """The appliance is shutting down and takes no new calls."""
+    """The appliance is draining: calls go on, but it takes no new ones."""
 
     reason = "draining"
     advice = "Connect to another appliance, or wait until it is back."

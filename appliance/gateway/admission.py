@@ -38,6 +38,11 @@ class House:
     waiting_for: str = ""
     draining: bool = False
 
+    @property
+    def ready(self) -> bool:
+        """Whether calls are taken, as long as there is room."""
+        return not (self.waiting_for or self.draining)
+
 
 class Admission:
     """Decides on attempts. Remembers only when each address last tried."""

@@ -20,7 +20,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
-from appliance import journal
+from appliance import draining, journal
 from appliance.errors import (
     BadSetting,
     EngineFailed,
@@ -125,9 +125,12 @@ class Gateway:
         @app.get("/readyz")
         async def readyz(request: Request) -> Response:
             house = self._house()
-            ready = not (house.waiting_for or house.draining)
-            body = {"ready": ready, "waiting_for": house.waiting_for, "draining": house.draining}
-            return JSONResponse(body, status_code=200 if ready else 503)
+            body = {
+                "ready": house.ready,
+                "waiting_for": house.waiting_for,
+                "draining": house.draining,
+            }
+            return JSONResponse(body, status_code=200 if house.ready else 503)
 
         @app.websocket("/ws")
         async def call(websocket: WebSocket) -> None:
@@ -156,13 +159,13 @@ class Gateway:
                 self._empty.set()
 
     def _house(self) -> House:
-        return House(len(self._sessions), self._waiting_for, self._draining)
+        drained = self._draining or draining.since(self._settings.paths.run) is not None
+        return House(len(self._sessions), self._waiting_for, drained)
 
     def _report(self) -> p.Report:
         house = self._house()
-        ready = not (house.waiting_for or house.draining)
         return p.Report(
-            ready=ready,
+            ready=house.ready,
             waiting_for=house.waiting_for,
             metrics=render(self._meters.registry).decode(),
         )
@@ -176,7 +179,10 @@ class Gateway:
             if waiting_for != self._waiting_for:
                 log.info("readiness changed", waiting_for=waiting_for, ready=not missing)
             self._waiting_for = waiting_for
-            self._meters.ready.set(0 if missing or self._draining else 1)
+            house = self._house()
+            if self._meters.note_house(house.ready, house.draining):
+                left = house.sessions
+                log.info("drain begun" if house.draining else "drain undone", sessions=left)
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _is_ready(self, name: str) -> bool:

@@ -1,6 +1,7 @@
 """The small files the processes leave for each other in the run folder (tmpfs).
 
-boot.lock              held by the one boot that runs here
+boot.lock              held by the one boot that runs here, whose pid is in it
+draining               stands while an operator keeps new callers out (appliance/draining.py)
 seal.json              when the weights were last found intact, and how; outlives a restart
 restarts.json          restarts of each program so far; the exporter reads it
 PROGRAM.failed.json    why a program refused to start; boot reads it
@@ -11,13 +12,18 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
+
+from appliance import draining
 from appliance.errors import AlreadyRunning, ApplianceError, BadSetting, catalogue
 
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), without its final zero
+CLOCK_STEP_SECONDS = 2.0  # the kernel counts starts in ticks from a rounded start of its own
 LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds NAME.PID before it renames
 
 
@@ -30,7 +36,7 @@ def claim(run: Path) -> TextIO:
         raise BadSetting(name="paths.run", why=f"{run} is too long for a unix socket")
     try:
         run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (run / "boot.lock").open("w")
+        lock = (run / "boot.lock").open("a")  # "w" would empty another boot's
     except OSError as problem:
         raise BadSetting(name="paths.run", why=str(problem)) from problem
     try:
@@ -40,7 +46,25 @@ def claim(run: Path) -> TextIO:
         raise AlreadyRunning(path=run) from taken
     for old in [*run.glob("*.failed.json"), run / "reason.json", run / "restarts.json"]:
         old.unlink(missing_ok=True)
+    draining.end(run)
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
     return lock
+
+
+def boot_pid(run: Path) -> int | None:
+    """The pid of the boot that runs here, as /proc shows it; None when none does."""
+    lock = run / "boot.lock"
+    try:
+        pid, claimed = int(lock.read_text(encoding="ascii")), lock.stat().st_mtime
+        process = psutil.Process(pid)
+        # A process that is younger than the claim has only inherited the number.
+        younger = process.create_time() > claimed + CLOCK_STEP_SECONDS
+        gone = process.status() == psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return None
+    return None if younger or gone else pid
 
 
 def write_failure(run: Path, program: str, error: ApplianceError) -> None:

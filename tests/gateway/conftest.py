@@ -185,6 +185,7 @@ class RunningGateway:
 
     def __init__(self, settings: Settings, mind: Mind, log: io.BytesIO) -> None:
         self.mind = mind
+        self.run = settings.paths.run
         self.thinker = InstantSpeechEngine(mind)
         self.voice = InstantVoiceEngine()
         self.ultravox = EngineProcess(self.thinker, settings.paths.run)
@@ -293,7 +294,7 @@ def make_gateway(
         **gateway: Any,
     ) -> AsyncIterator[RunningGateway]:
         run = tmp_path / "run"
-        run.mkdir()
+        run.mkdir(exist_ok=True)
         settings = Settings()
         changes = {
             "paths": {"run": run},

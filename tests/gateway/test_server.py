@@ -19,6 +19,7 @@ import pytest
 from pipecat.frames.protobufs import frames_pb2
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
+from appliance import draining
 from appliance.errors import BadSetting, PortTaken
 from appliance.gateway.server import Gateway, read_token
 from appliance.link.health import ask_health
@@ -320,6 +321,36 @@ async def test_a_stop_lets_calls_end_and_then_ends_them_with_a_reason(
         assert gateway.tracebacks() == []
     assert code == 1012
     assert str(reason).startswith("shutdown: ")
+
+
+async def test_a_drained_house_lets_nobody_in_and_nobody_out(make_gateway: MakeGateway) -> None:
+    async with make_gateway(Mind("Fine.")) as gateway:
+        caller = await gateway.call()
+        draining.begin(gateway.run)
+        status, reason, retry_after = await refused(gateway, AUTHORIZED)
+        assert (status, reason) == (503, "draining")
+        assert int(retry_after or 0) > 0
+        drained = {"ready": False, "waiting_for": "", "draining": True}
+        assert await get(gateway, "/readyz") == (503, drained)
+        await gateway.until(lambda: gateway.metric("voice_draining") == 1)
+        assert gateway.metric("voice_ready") == 0
+        await caller.type("Are you still there?")
+        assert (await caller.turn(1))["reply_text"] == "Fine."
+        draining.end(gateway.run)
+        assert (await get(gateway, "/readyz"))[0] == 200
+        await gateway.call()
+        await gateway.until(lambda: gateway.metric("voice_ready") == 1)
+        assert gateway.metric("voice_draining") == 0
+        assert [len(gateway.lines(f"drain {what}")) for what in ("begun", "undone")] == [1, 1]
+
+
+async def test_a_gateway_that_is_restarted_while_drained_stays_drained(
+    make_gateway: MakeGateway, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    draining.begin(tmp_path / "run")
+    async with make_gateway() as gateway:
+        assert (await refused(gateway, AUTHORIZED))[:2] == (503, "draining")
 
 
 async def test_with_a_certificate_only_tls_gets_in(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from appliance import draining
 from appliance.errors import AlreadyRunning, BadSetting, MissingWeights, PortTaken
 from appliance.supervision import run_folder
 
@@ -23,6 +25,29 @@ def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
     run_folder.write_restarts(tmp_path, {"kokoro": 7})
     run_folder.claim(tmp_path).close()
     assert [path.name for path in tmp_path.iterdir()] == ["boot.lock"]
+
+
+def test_a_drain_of_an_earlier_run_does_not_keep_callers_out(tmp_path: Path) -> None:
+    draining.begin(tmp_path)
+    run_folder.claim(tmp_path).close()
+    assert draining.since(tmp_path) is None
+
+
+def test_whoever_asks_finds_the_boot_that_runs(tmp_path: Path) -> None:
+    assert run_folder.boot_pid(tmp_path) is None
+    with run_folder.claim(tmp_path):
+        assert run_folder.boot_pid(tmp_path) == os.getpid()
+        with pytest.raises(AlreadyRunning):
+            run_folder.claim(tmp_path)
+        assert run_folder.boot_pid(tmp_path) == os.getpid()
+
+
+def test_a_boot_that_was_killed_is_not_mistaken_for_who_has_its_number_now(tmp_path: Path) -> None:
+    run_folder.claim(tmp_path).close()
+    os.utime(tmp_path / "boot.lock", (1, 1))  # claimed long before this process was started
+    assert run_folder.boot_pid(tmp_path) is None
+    (tmp_path / "boot.lock").write_text("999999999")
+    assert run_folder.boot_pid(tmp_path) is None
 
 
 def test_a_folder_too_deep_for_a_socket_is_refused_with_a_reason(tmp_path: Path) -> None:
