@@ -20,6 +20,7 @@ APPLIANCE = [path for path in OURS if path.parts[0] == "appliance"]
 # What every room may import beside itself: none of it knows a room.
 COMMON = {
     "settings",
+    "draining",
     "errors",
     "journal",
     "meters",
