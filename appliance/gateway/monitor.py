@@ -61,6 +61,10 @@ class Monitor:
         """A hook that notes when something of `turns.MARKS` happens."""
         return lambda: self._turns.mark(name, time.monotonic())
 
+    def sounds(self) -> None:
+        """The client says that the reply has become audible."""
+        self._report.tell_heard(self._turns.sounds(time.monotonic()))
+
     def generated(self, result: Result) -> None:
         """The answer's text is complete."""
         self._turns.generated(result.stats)

@@ -34,6 +34,13 @@ class TurnReport:
         if record.number:
             self._send(message(record, stages, self._transcripts))
 
+    def tell_heard(self, record: TurnRecord | None) -> None:
+        """Reports what the client said only after its turn was complete; nothing for None."""
+        if record is None or record.heard_seconds is None:
+            return
+        self._observe_heard(record)
+        log.info("turn heard", turn=record.number, heard_seconds=round(record.heard_seconds, 4))
+
     def _observe(self, record: TurnRecord, stages: Mapping[str, float]) -> None:
         meters = self._meters
         meters.turns.labels(record.outcome).inc()
@@ -43,6 +50,11 @@ class TurnReport:
             meters.turn_response_latency_seconds.observe(record.response_seconds)
             for name, seconds in stages.items():
                 meters.stage_latency_seconds.labels(name).observe(seconds)
+        self._observe_heard(record)
+
+    def _observe_heard(self, record: TurnRecord) -> None:
+        if record.kind == "spoken" and record.heard_seconds is not None:
+            self._meters.turn_heard_latency_seconds.observe(record.heard_seconds)
 
 
 def log_line(record: TurnRecord, stages: Mapping[str, float]) -> dict[str, object]:
@@ -59,6 +71,8 @@ def log_line(record: TurnRecord, stages: Mapping[str, float]) -> dict[str, objec
     }
     if record.response_seconds is not None:
         line["response_seconds"] = round(record.response_seconds, 4)
+    if record.heard_seconds is not None:
+        line["heard_seconds"] = round(record.heard_seconds, 4)
     return line | {f"{name}_seconds": round(seconds, 4) for name, seconds in stages.items()}
 
 

@@ -224,6 +224,10 @@ class Session:
             if greeting:
                 await worker.queue_frame(TTSSpeakFrame(greeting))
 
+        @worker.rtvi.event_handler("on_client_message")  # type: ignore[untyped-decorator]
+        async def on_client_message(_rtvi: object, _message: object) -> None:
+            self._monitor.sounds()  # the wire lets no other message of this kind through
+
         @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
         async def on_idle_timeout(_worker: object) -> None:
             self.end(IdleTooLong(seconds=settings.gateway.idle_seconds))

@@ -1,10 +1,10 @@
 """The record of each turn: what came of it and where its time went; pure, times are passed in.
 
 The headline is the time from the true end of the user's speech to the first sample of the answer
-sent. The detector reports the end late by a known time, which is why marks may lie in the past.
-The stages are the differences between consecutive marks, so they sum to the headline by
-construction; of the wait for the first token the part that was hearing, as the engine reports it,
-is a stage of its own.
+sent; beside it is kept when the client said that it was audible there. The detector reports the end
+late by a known time, which is why marks may lie in the past. The stages are the differences between
+consecutive marks, so they sum to the headline by construction; of the wait for the first token the
+part that was hearing, as the engine reports it, is a stage of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+HEARD_WITHIN_SECONDS = 10.0  # of the first sample sent; a word later than that is no start
 MARKS = ("speech_ended", "asked", "first_token", "first_phrase", "first_audio", "sent")
 STAGES = ("end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport")
 _STAGE_TO = {
@@ -37,14 +38,20 @@ class TurnRecord:
     speech_seconds: float = 0.0
     marks: dict[str, float] = field(default_factory=dict)
     stats: dict[str, float] = field(default_factory=dict)
+    sounded_at: float | None = None
 
     @property
     def response_seconds(self) -> float | None:
         """The headline, or None where nothing was answered aloud."""
-        if "sent" not in self.marks:
-            return None
-        begun = self.marks.get("speech_ended", self.marks["asked"])
-        return self.marks["sent"] - begun
+        return self._since_speech(self.marks.get("sent"))
+
+    @property
+    def heard_seconds(self) -> float | None:
+        """The same until the client's word that it sounds, or None where that never came."""
+        return self._since_speech(self.sounded_at)
+
+    def _since_speech(self, at: float | None) -> float | None:
+        return None if at is None else at - self.marks.get("speech_ended", self.marks["asked"])
 
     def stages(self) -> dict[str, float]:
         """Seconds by stage; where a mark is missing its time is in the next stage there is."""
@@ -65,6 +72,7 @@ class Turns:
     def __init__(self) -> None:
         self._count = 0
         self._open: TurnRecord | None = None
+        self._last: TurnRecord | None = None  # open or complete
         self._generated = False
         self._speech_ended: float | None = None
         self._ended_by = "timeout"
@@ -81,7 +89,7 @@ class Turns:
         """A turn wants an answer. A turn that was still open is complete."""
         before = self._complete("answered" if self._generated else "interrupted")
         self._count += 1
-        self._open = TurnRecord(self._count, kind, speech_seconds=speech_seconds)
+        self._open = self._last = TurnRecord(self._count, kind, speech_seconds=speech_seconds)
         if kind == "spoken":
             self._open.ended_by = self._ended_by
             if self._speech_ended is not None:
@@ -100,7 +108,22 @@ class Turns:
             return
         for later in MARKS[MARKS.index(name) :]:
             self._open.marks.pop(later, None)
+        self._open.sounded_at = None
         self._open.marks[name] = at
+
+    def sounds(self, at: float) -> TurnRecord | None:
+        """The client says that the reply is audible; its record if that was complete already.
+
+        Only the first word for a reply that was sent counts. It needs no number: on one connection
+        it comes before the speech of the next turn, or it is about a reply that was cut off.
+        """
+        record = self._last
+        if record is None or record.sounded_at is not None or "sent" not in record.marks:
+            return None
+        if at - record.marks["sent"] > HEARD_WITHIN_SECONDS:
+            return None
+        record.sounded_at = at
+        return None if record is self._open else record
 
     def generated(self, stats: dict[str, float]) -> None:
         """The answer's text is complete."""

@@ -37,6 +37,7 @@ MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # of 5 ms: shorter frames cost as m
 MESSAGES_PER_SECOND = 10.0  # a client that types sends far fewer
 MESSAGES_BURST = 30.0
 MAX_TEXT_CHARS = 4_000
+PLAYBACK_STARTED = "playback-started"  # RTVI client message: the reply has become audible there
 # What says that something happens, and nothing of what is said.
 WORDLESS = {
     *("bot-ready", "error", "error-response", "server-message", "bot-interrupted"),
@@ -117,15 +118,11 @@ class Guard:
             raise BadFrame(what="a message that is not RTVI")
         kind, number, data = message.get("type"), message.get("id"), message.get("data")
         allowed = _ALLOWED.get(kind) if isinstance(kind, str) else None
-        if allowed is None:
+        given = allowed(data if isinstance(data, dict) else {}) if allowed else None
+        if given is None:
             return None
         return InputTransportMessageFrame(
-            message={
-                "label": LABEL,
-                "type": kind,
-                "id": _short(number, 100),
-                "data": allowed(data if isinstance(data, dict) else {}),
-            }
+            message={"label": LABEL, "type": kind, "id": _short(number, 100), "data": given}
         )
 
 
@@ -150,8 +147,13 @@ def _typed(data: dict[str, Any]) -> dict[str, Any]:
     return {"content": content, "options": {"run_immediately": True, "audio_response": True}}
 
 
-_ALLOWED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+def _told(data: dict[str, Any]) -> dict[str, Any] | None:
+    return {"t": PLAYBACK_STARTED} if data.get("t") == PLAYBACK_STARTED else None
+
+
+_ALLOWED: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
     "client-ready": _ready,
+    "client-message": _told,
     "send-text": _typed,
     "disconnect-bot": lambda _: {},
 }

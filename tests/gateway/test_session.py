@@ -32,6 +32,28 @@ async def test_a_spoken_question_is_answered_aloud_and_its_stages_sum(
     assert all(seconds >= 0 for seconds in turn["stages"].values())
 
 
+async def test_when_the_client_says_that_it_sounds_that_is_measured_once_a_turn(
+    gateway: RunningGateway, speak: Speak
+) -> None:
+    caller = await gateway.call()
+    await caller.send("client-message", {"t": "playback-started"})  # of nothing
+    await caller.say(speak(QUESTION))
+    await caller.bot_speaks()
+    for _ in range(2):
+        await caller.send("client-message", {"t": "playback-started"})
+    turn = await caller.turn(1)
+    await caller.say(speak(OTHER))
+    await caller.turn(2)  # of which the client says nothing
+    assert gateway.metric("voice_turn_heard_latency_seconds_count") == 1
+    heard_seconds = gateway.metric("voice_turn_heard_latency_seconds_sum")
+    assert heard_seconds >= turn["response_seconds"]
+    first, second = gateway.lines("turn")
+    assert first["heard_seconds"] == pytest.approx(heard_seconds, abs=1e-3)
+    assert "heard_seconds" not in second
+    assert gateway.metric("voice_turn_response_latency_seconds_count") == 2
+    assert not caller.messages("error-response") and gateway.tracebacks() == []
+
+
 async def test_the_second_question_comes_with_the_first_as_audio_and_the_answer_as_heard(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:

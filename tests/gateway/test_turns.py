@@ -128,6 +128,95 @@ def test_an_apology_is_not_the_first_sample_of_the_answer() -> None:
     assert record.response_seconds == pytest.approx(4.4)
 
 
+def spoken(turns: Turns, sent_at: float) -> None:
+    """A question whose speech ended 0.7 s before its answer was sent."""
+    turns.speech_ended(sent_at - 0.7)
+    turns.asked("spoken", sent_at - 0.5)
+    turns.mark("first_token", sent_at - 0.2)
+    turns.mark("sent", sent_at)
+
+
+def test_what_the_client_heard_counts_from_the_end_of_the_speech() -> None:
+    turns = Turns()
+    spoken(turns, sent_at=1.5)
+    assert turns.sounds(1.7) is None
+    turns.generated({})
+    record = turns.heard("Yes.", interrupted=False)
+    assert record is not None
+    assert record.heard_seconds == pytest.approx(0.9)
+    assert record.response_seconds == pytest.approx(0.7)
+
+
+def test_a_word_that_comes_after_the_end_of_a_short_answer_is_still_about_it() -> None:
+    turns = Turns()
+    spoken(turns, sent_at=1.5)
+    turns.generated({})
+    told = turns.heard("Yes.", interrupted=False)
+    assert told is not None
+    assert told.heard_seconds is None
+    record = turns.sounds(2.3)
+    assert record is told
+    assert record.heard_seconds == pytest.approx(1.5)
+
+
+def test_a_repeated_word_counts_once() -> None:
+    turns = Turns()
+    spoken(turns, sent_at=1.5)
+    for at in (1.7, 1.8, 2.9):
+        assert turns.sounds(at) is None
+    record = turns.close()
+    assert record is not None
+    assert record.heard_seconds == pytest.approx(0.9)
+    assert turns.sounds(3.0) is None
+
+
+def test_a_word_about_what_was_not_sent_is_not_believed() -> None:
+    turns = Turns()
+    assert turns.sounds(0.5) is None
+    turns.asked("spoken", 1.0)
+    assert turns.sounds(1.1) is None
+    record = turns.close()
+    assert record is not None
+    assert record.heard_seconds is None
+
+
+def test_a_word_about_a_reply_that_was_cut_off_is_not_the_next_ones() -> None:
+    turns = Turns()
+    spoken(turns, sent_at=1.5)
+    assert turns.heard("Well,", interrupted=True) is not None
+    turns.speech_ended(2.8)
+    turns.asked("spoken", 3.0)
+    assert turns.sounds(3.1) is None
+    turns.mark("first_token", 3.3)
+    turns.mark("sent", 3.5)
+    turns.sounds(3.6)
+    record = turns.close()
+    assert record is not None
+    assert record.heard_seconds == pytest.approx(0.8)
+
+
+def test_a_word_that_comes_much_too_late_is_not_believed() -> None:
+    turns = Turns()
+    spoken(turns, sent_at=1.5)
+    assert turns.sounds(11.6) is None
+    record = turns.close()
+    assert record is not None
+    assert record.heard_seconds is None
+
+
+def test_an_apology_that_sounds_is_not_the_answer() -> None:
+    turns = Turns()
+    turns.asked("typed", 1.0)
+    turns.mark("sent", 1.3)
+    turns.sounds(1.4)
+    turns.mark("first_token", 5.0)
+    turns.mark("sent", 5.4)
+    turns.sounds(5.5)
+    record = turns.close()
+    assert record is not None
+    assert record.heard_seconds == pytest.approx(4.5)
+
+
 def test_a_turn_with_no_answer_has_no_headline() -> None:
     turns = Turns()
     turns.asked("spoken", 1.0)

@@ -71,7 +71,10 @@ _json = st.recursive(
 
 
 @given(
-    kind=_json | st.sampled_from(["client-ready", "send-text", "disconnect-bot", "send-file"]),
+    kind=_json
+    | st.sampled_from(
+        ["client-ready", "send-text", "disconnect-bot", "send-file", "client-message"]
+    ),
     number=_json,
     data=_json | st.fixed_dictionaries({"content": _json, "about": _json, "version": _json}),
 )
@@ -170,6 +173,16 @@ def test_a_client_introduces_itself_in_few_words() -> None:
     shown = read_message(rtvi("client-ready", {"version": "2.0.0", "about": about}, 7))
     assert shown["id"] == "7"
     assert shown["data"] == {"version": "2.0.0", "about": {"library": "x" * 50}}
+
+
+def test_a_client_may_tell_that_the_reply_sounds_and_nothing_with_it() -> None:
+    told = {"t": "playback-started", "d": {"turn": 7, "text": "x" * 1000}, "more": 1}
+    assert read_message(rtvi("client-message", told))["data"] == {"t": "playback-started"}
+
+
+@pytest.mark.parametrize("told", [None, {}, {"t": "other"}, {"t": ["playback-started"]}, "x"])
+def test_other_messages_of_a_client_s_own_are_dropped(told: object) -> None:
+    assert guard().read(rtvi("client-message", told), 0.0) is None
 
 
 def test_a_frame_above_the_limit_is_too_big() -> None:
