@@ -144,6 +144,11 @@ class Speaker:
         with self._lock:
             return self._playback.first_audible_at
 
+    @property
+    def sounds_since(self) -> float | None:
+        with self._lock:
+            return self._playback.sounds_since
+
     def push(self, pcm: bytes, now: float) -> None:
         with self._lock:
             self._playback.push(_resampled(self._resampler, pcm), now)

@@ -27,7 +27,16 @@ from websockets.http11 import Response
 from client.backoff import delay_seconds
 from client.config import Config
 from client.errors import BrokeOff, CannotConnect, ClientError, Refused
-from client.wire import RTVI_VERSION, Audio, Frame, Message, WireError, decode, encode
+from client.wire import (
+    PLAYBACK_STARTED,
+    RTVI_VERSION,
+    Audio,
+    Frame,
+    Message,
+    WireError,
+    decode,
+    encode,
+)
 
 OPEN_SECONDS = 10.0  # to set up the connection
 READY_SECONDS = 20.0  # until the bot says that it is ready: a pipeline is built in that time
@@ -55,6 +64,7 @@ class Call:
         self._early = early
         self._ended_by_us = False
         self._sent_texts = 0
+        self._sent_starts = 0
 
     async def send_audio(self, pcm: bytes) -> None:
         """Sends mono int16 PCM at 16 kHz, best 40 ms of it. Raises BrokeOff."""
@@ -66,6 +76,12 @@ class Call:
         options = {"run_immediately": True, "audio_response": True}
         data = {"content": text, "options": options}
         await self._send(Message("send-text", data, id=f"text-{self._sent_texts}"))
+
+    async def send_playback_started(self) -> None:
+        """Says that the bot's reply has become audible here. Raises BrokeOff."""
+        self._sent_starts += 1
+        data = {"t": PLAYBACK_STARTED}
+        await self._send(Message("client-message", data, id=f"playback-{self._sent_starts}"))
 
     async def arrivals(self) -> AsyncIterator[Arrival]:
         """Everything that arrives until `close`. Raises BrokeOff if the call ends before."""

@@ -46,6 +46,7 @@ class Conversation:
         self._source = PacedSource(call.send_audio, clock) if microphone else None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
+        self._playback_started = asyncio.Event()
         self._done: dict[int, TurnRecord] = {}
         self._audible: dict[int, float] = {}
         self._defect: Exception | None = None
@@ -53,7 +54,7 @@ class Conversation:
         """Why the call ended before its time."""
 
     async def __aenter__(self) -> Conversation:
-        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self._listen, self._play]
+        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self._listen, self._play, self._tell]
         if self._source is not None:
             jobs.append(self._source.run)
         self._tasks = [asyncio.create_task(self._guarded(job)) for job in jobs]
@@ -131,6 +132,8 @@ class Conversation:
             await asyncio.sleep(TICK_SECONDS)
             now = self._clock()
             self._speaker.advance(now)
+            if self._turns.playback_started(now):
+                self._playback_started.set()
             async with self._changed:
                 self._keep(self._turns.poll(now))
                 for number in self._turns.numbers:
@@ -139,6 +142,13 @@ class Conversation:
                 if self.failure is not None:  # a turn that began after the call had ended
                     self._keep(self._turns.close(now, "broke_off"))
                 self._changed.notify_all()
+
+    async def _tell(self) -> None:
+        """Tells the server when a reply is heard; apart from playing, which outlives the call."""
+        while True:
+            await self._playback_started.wait()
+            self._playback_started.clear()
+            await self._call.send_playback_started()
 
     def _keep(self, records: list[TurnRecord]) -> None:
         self._done.update({record.number: record for record in records})

@@ -69,6 +69,10 @@ class Player(Protocol):
     def first_audible_at(self) -> float | None:
         """When the first audible sample since the last `take` was played."""
 
+    @property
+    def sounds_since(self) -> float | None:
+        """When something last became audible after silence; None before the first time."""
+
     def push(self, pcm: bytes, now: float) -> None: ...
 
     def flush(self, now: float) -> float: ...
@@ -85,6 +89,8 @@ class Playback:
         self._waiting = bytearray()
         self._waiting_since = 0.0
         self._playing = False
+        self._sounds = False
+        self.sounds_since: float | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -121,7 +127,7 @@ class Playback:
         self._note(block, at + lead / self.rate)
         rest = samples - lead - len(block) // 2
         if rest:
-            self._playing = False
+            self._playing = self._sounds = False
             self._dry_at = at + (samples - rest) / self.rate
         return bytes(2 * lead) + block + bytes(2 * rest)
 
@@ -131,7 +137,7 @@ class Playback:
         self._waiting.clear()
         self._dropped_seconds += dropped
         if self._playing:
-            self._playing = False
+            self._playing = self._sounds = False
             self._dry_at = now
         return dropped
 
@@ -168,8 +174,13 @@ class Playback:
     def _note(self, block: bytes, at: float) -> None:
         if not block:
             return
-        if self.first_audible_at is None and (index := first_audible(block)) is not None:
-            self.first_audible_at = at + index / self.rate
+        is_first = self.first_audible_at is None
+        if (is_first or not self._sounds) and (index := first_audible(block)) is not None:
+            audible_at = at + index / self.rate
+            if is_first:
+                self.first_audible_at = audible_at
+            if not self._sounds:
+                self._sounds, self.sounds_since = True, audible_at
         self._heard += block
         self._ended_at = at + len(block) / 2 / self.rate
 
@@ -188,6 +199,10 @@ class SimulatedSpeaker:
     @property
     def first_audible_at(self) -> float | None:
         return self._playback.first_audible_at
+
+    @property
+    def sounds_since(self) -> float | None:
+        return self._playback.sounds_since
 
     def advance(self, now: float) -> None:
         """Plays up to `now`."""

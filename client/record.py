@@ -59,6 +59,7 @@ class OpenTurn:
     told_interrupted: bool = False
     has_audio: bool = False
     bot_speaking: bool = False
+    start_untold: bool = False  # the server hears nothing yet of this start of the bot's speech
     generating: bool = False
     synthesizing: bool = False
     interrupted: bool = False
@@ -72,6 +73,7 @@ class OpenTurn:
     def begin_reply_again(self) -> None:
         self.generated, self.spoken = "", []
         self.has_audio = self.bot_speaking = self.generating = self.synthesizing = False
+        self.start_untold = False
 
     def user_goes_on(self) -> None:
         """What the server said of this turn was about a part of it, such as a cough before it."""

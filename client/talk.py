@@ -23,6 +23,7 @@ from client.record import TurnRecord
 from client.turns import Turns
 
 DRAW_SECONDS = 0.05
+TICK_SECONDS = 0.01
 QUEUED_FRAMES = 25  # one second; what is said while there is no connection is lost, not saved up
 ECHO_SECONDS = 0.3  # half duplex: a room still rings after the bot has stopped
 
@@ -117,8 +118,8 @@ class Talk:
 
     async def _one_call(self, call: Call, turns: Turns) -> None:
         """Runs until the call breaks off, which raises BrokeOff."""
-        jobs = [self._receive(call, turns), self._send(call, turns), self._draw(turns)]
-        tasks = [asyncio.create_task(job) for job in jobs]
+        jobs = [self._receive(call, turns), self._send(call, turns), self._tell(call, turns)]
+        tasks = [asyncio.create_task(job) for job in [*jobs, self._draw(turns)]]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -146,6 +147,13 @@ class Talk:
                 turns.user_audible(now)
             self._view = dataclasses.replace(self._view, level_dbfs=level)
             await call.send_audio(frame)
+
+    async def _tell(self, call: Call, turns: Turns) -> None:
+        """Tells the server when a reply is heard."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            if turns.playback_started(self._clock()):
+                await call.send_playback_started()
 
     async def _draw(self, turns: Turns) -> None:
         while True:

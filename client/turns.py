@@ -37,6 +37,7 @@ class Turns:
         self._count = 0
         self._voice: tuple[float, float] | None = None  # first and last time the user was loud
         self._user_speaking = False
+        self._told_start: float | None = None  # the last of which the server was told, or is not
         self._void = False  # interrupted: what still comes of the old reply's text is not heard
         self._server_tells = False
         self._knows_user_input = False
@@ -50,6 +51,7 @@ class Turns:
         """A turn of the user begins; returns its number, counted from 1."""
         if not self._open:
             self._player.take()  # sound that belongs to no turn
+            self._told_start = self._player.sounds_since
         self._count += 1
         turn = OpenTurn(self._count, now, speech_started_at, speech_ended_at, now)
         self._open.append(turn)
@@ -79,6 +81,20 @@ class Turns:
         """When the reply to this turn was first heard, while it is still going on."""
         front = self._front()
         return self._player.first_audible_at if front and front.number == number else None
+
+    def playback_started(self, now: float) -> bool:
+        """Whether the bot's reply has just become audible: true once each time it begins to speak.
+
+        Where the bot asks for patience and later answers, that is twice; a gap in the sound is
+        no new beginning.
+        """
+        turn, since = self._front(), self._player.sounds_since
+        if turn is None or not turn.start_untold or since is None:
+            return False
+        if since == self._told_start or since > now:
+            return False
+        turn.start_untold, self._told_start = False, since
+        return True
 
     def on_frame(self, frame: Frame, now: float) -> None:
         """Something arrived."""
@@ -215,6 +231,7 @@ class Turns:
             case "bot-started-speaking" | "bot-stopped-speaking":
                 if turn := self._front():
                     turn.bot_speaking = message.type == "bot-started-speaking"
+                    turn.start_untold |= turn.bot_speaking
                     turn.changed_at = now
             case "server-message":
                 self._turn_message(message, now)

@@ -15,6 +15,7 @@ from client import frames_pb2
 
 RTVI_LABEL = "rtvi-ai"
 RTVI_VERSION = "2.2.0"
+PLAYBACK_STARTED = "playback-started"  # the `t` of our one client-message: the reply is audible
 UP_RATE = 16_000  # Hz, what the appliance hears
 DOWN_RATE = 24_000  # Hz, what it speaks
 FRAME_SECONDS = 0.04  # 20 ms frames cost the gateway a third more, longer ones delay the turn

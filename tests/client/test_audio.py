@@ -71,6 +71,7 @@ def test_the_speaker_plays_what_it_is_given_and_stops_at_once(rate):
     stream.callback(memoryview(out), rate // 10, when, None)
     assert level_dbfs(bytes(out)) == pytest.approx(-15.2, abs=0.5)
     assert speaker.first_audible_at == pytest.approx(7.25, abs=0.01)
+    assert speaker.sounds_since == speaker.first_audible_at
     assert not speaker.drained
     speaker.flush(7.5)
     stream.callback(memoryview(out), rate // 10, when, None)

@@ -54,6 +54,17 @@ async def test_audio_goes_up_as_16_khz_mono_and_text_as_rtvi():
     assert caller.messages[1]["id"]
 
 
+async def test_that_a_reply_sounds_is_told_in_a_message_of_a_client_s_own():
+    async with FakeGateway() as gateway:
+        call = await connect(Config(gateway.url))
+        await call.send_playback_started()
+        await call.close()
+        await gateway.left.wait()
+    told = gateway.callers[0].messages[1]
+    assert (told["type"], told["data"]) == ("client-message", {"t": "playback-started"})
+    assert told["id"]
+
+
 async def test_audio_messages_and_interruptions_come_down_in_order():
     async def bot(caller, _text):
         await caller.message("bot-started-speaking")

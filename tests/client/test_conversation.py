@@ -29,6 +29,14 @@ async def test_two_turns_of_one_conversation_with_their_latencies():
     assert {frame[:2] for frame in gateway.callers[0].heard} == {(16_000, 1)}
 
 
+async def test_the_server_is_told_when_each_reply_is_heard():
+    async with FakeGateway() as gateway, await converse(gateway) as conversation:
+        for _ in range(2):
+            await conversation.finished(conversation.say(SPEECH))
+    told = [m["data"] for m in gateway.callers[0].messages if m["type"] == "client-message"]
+    assert told == [{"t": "playback-started"}] * 2
+
+
 async def test_a_server_without_turn_messages_will_do():
     gateway = FakeGateway(tells_turns=False)
     async with gateway, await converse(gateway) as conversation:

@@ -86,6 +86,25 @@ def test_a_silent_reply_is_never_audible():
     assert playback.take().first_audible_at is None
 
 
+def test_sound_begins_anew_after_each_silence_and_not_before_it_is_audible():
+    playback = Playback(RATE, prebuffer_seconds=0.0)
+    playback.push(quiet() + loud(), now=0.0)
+    playback.pull(CHUNK, at=1.0)
+    assert playback.sounds_since is None
+    playback.pull(CHUNK, at=1.04)
+    playback.take()  # an account of what was heard is no silence
+    playback.push(loud(), now=1.08)
+    playback.pull(2 * CHUNK, at=1.08)
+    assert playback.sounds_since == pytest.approx(1.04)
+    playback.push(loud(2 * CHUNK), now=3.0)
+    playback.pull(CHUNK, at=3.0)
+    assert playback.sounds_since == pytest.approx(3.0)
+    playback.flush(now=3.04)
+    playback.push(loud(), now=4.0)
+    playback.pull(CHUNK, at=4.0)
+    assert playback.sounds_since == pytest.approx(4.0)
+
+
 def test_the_edges_of_speech_are_found():
     pcm = bytes(200) + tone(0.1, 16_000) + bytes(200)
     assert 100 <= first_audible(pcm) <= 102
@@ -123,7 +142,7 @@ def test_the_simulated_speaker_plays_in_step_with_the_clock():
     assert not speaker.drained
     speaker.advance(10.09)
     assert speaker.drained
-    assert speaker.first_audible_at == pytest.approx(10.0)
+    assert speaker.first_audible_at == speaker.sounds_since == pytest.approx(10.0)
 
 
 def test_the_simulated_speaker_has_played_until_the_moment_of_an_interruption():

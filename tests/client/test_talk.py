@@ -34,6 +34,8 @@ async def test_a_spoken_question_is_answered_over_the_speaker_and_shown():
         await asyncio.wait_for(gateway.left.wait(), 5)
     assert "you  Question 1.\nbot  Answer 1.\n" in out.getvalue()
     assert tone(0.04)[200:400] in bytes(sound.played)
+    told = [m["data"] for m in gateway.callers[0].messages if m["type"] == "client-message"]
+    assert told == [{"t": "playback-started"}]
     assert all(stream.closed for stream in sound.streams)
 
 

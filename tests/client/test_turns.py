@@ -14,11 +14,14 @@ class Scene:
         self.speaker = SimulatedSpeaker(Playback(prebuffer_seconds=0.0), 0.0)
         self.turns = Turns(self.speaker, **options)
         self.done = []
+        self.told = []  # when the server was to be told that a reply is audible
 
     def wait(self, seconds):
         for _ in range(round(seconds * 100)):
             self.now += 0.01
             self.speaker.advance(self.now)
+            if self.turns.playback_started(self.now):
+                self.told.append(round(self.now, 2))
             self.done += self.turns.poll(self.now)
 
     def get(self, message_type, /, **data):
@@ -338,6 +341,61 @@ def test_a_reply_that_never_ends_is_called_unfinished():
     scene.wait(40)
     (record,) = scene.turns.close(scene.now, "no_answer")
     assert (record.outcome, record.reply_text) == ("unfinished", "Well")
+
+
+def test_the_server_is_told_once_a_reply_when_it_is_audible():
+    scene = Scene()
+    for _ in range(2):
+        scene.turns.begin(scene.now, scene.now, scene.now + 0.2)
+        scene.wait(1.0)
+        scene.reply("Yes.", seconds=0.2)
+        scene.wait(0.5)  # the sound has a gap
+        scene.audio(0.2)
+        scene.reply_ends("Yes.")
+        scene.server_turn(reply_text="Yes.")
+        scene.wait(1.0)
+    assert len(scene.done) == 2
+    assert scene.told == [1.01, 3.51]
+
+
+def test_a_request_for_patience_and_the_answer_after_it_are_told_apart():
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 0.2)
+    scene.get("bot-started-speaking")
+    scene.audio(0.5)
+    scene.wait(0.7)
+    scene.reply_ends("One moment, please.")
+    scene.wait(1.0)
+    scene.reply("Paris.")
+    scene.wait(1.0)
+    assert scene.told == [0.01, 1.71]
+
+
+def test_the_server_is_not_told_of_sound_that_nobody_asked_for():
+    scene = Scene()
+    scene.get("bot-started-speaking")
+    scene.audio(0.5)
+    scene.wait(1.0)
+    scene.turns.begin(scene.now, scene.now, scene.now + 0.2)
+    scene.wait(0.5)
+    scene.get("bot-started-speaking")  # the message overtakes the sound
+    scene.wait(0.2)
+    assert scene.told == []
+    scene.audio(0.5)
+    scene.wait(0.1)
+    assert scene.told == [1.71]
+
+
+def test_a_reply_that_is_cut_off_before_it_sounds_is_not_told():
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 0.2)
+    scene.reply("A long story.", seconds=3)
+    scene.interrupt()
+    scene.wait(1.0)
+    assert scene.told == []
+    scene.reply("Yes.")
+    scene.wait(0.1)
+    assert scene.told == [1.01]
 
 
 def test_sound_that_nobody_asked_for_is_no_part_of_the_next_turn():
