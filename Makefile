@@ -21,7 +21,7 @@ talk: ## talk to a running appliance with microphone and loudspeaker
 test: ## run all tests on real models and processes
 	@ops/test
 
-test-image: ## build, carry and run the sealed image (as root; podman, buildah, mmdebstrap)
+test-image: ## of these, only what builds, carries and runs the sealed image
 	@ops/test --image
 
 check: ## ruff, mypy --strict, shellcheck

@@ -16,6 +16,8 @@ from tests.image import hosts, sealed
 from tests.image.hosts import OPS, Host
 from tests.image.sealed import Built, Network
 
+CARRY_SECONDS = 1200  # for an export or import of the real image on a busy machine
+
 
 @dataclasses.dataclass(frozen=True)
 class Connected:
@@ -111,6 +113,53 @@ def built(tools: None) -> Iterator[Built]:
     """The real cpu image, as ops/image builds it from the files as they are now."""
     with sealed.store(sealed.STORE) as host:
         yield sealed.build(host, sealed.STORE / "out/cpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivered:
+    """The real image on a host that it was carried to, and the release folder it came in."""
+
+    image: Built
+    release: Path
+
+    def take_in(self, release: Path) -> str:
+        """What the release's own import says of it on this host."""
+        signers = self.release / "allowed_signers.example"
+        done = self.image.host.run(
+            release / "import", "--signers", signers, timeout_seconds=CARRY_SECONDS
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def export(built: Built, into: Path, *options: str | Path) -> Path:
+    """The release folder that ops/export makes of it, SBOMs and all, in parts of 300 MB."""
+    command = (OPS / "export", "--lock", built.lock_path, "--out", into, "--part-size", "300M")
+    there = set(into.glob("voice-*"))
+    done = built.host.run(
+        *command,
+        *options,
+        timeout_seconds=CARRY_SECONDS,
+        HOME=os.environ.get("HOME", "/root"),  # pip's settings, for syft
+        XDG_CONFIG_HOME=str(built.out.parent / "keys"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (release,) = (path for path in into.glob("voice-*") if path not in there)
+    return release
+
+
+@pytest.fixture(scope="session")
+def delivered(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
+    """The real image, exported, carried to a host that had nothing, and imported there."""
+    folder = tmp_path_factory.mktemp("delivered")
+    release = export(built, folder / "releases")
+    medium = Path(shutil.copytree(release, folder / "medium"))
+    with sealed.store(folder / "offline") as host:
+        tag = f"localhost/voice-appliance:{built.lock['image']['version']}-cpu"
+        arrived = Delivered(dataclasses.replace(built, host=host, tag=tag), medium)
+        arrived.take_in(medium)
+        yield arrived
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,9 @@ class Host:
             "LC_ALL": "C.UTF-8",
         }
 
-    def run(self, *command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str | Path, timeout_seconds: float = 300, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(word) for word in command],
             env=self.environ | environ,
@@ -63,7 +65,7 @@ class Host:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=timeout_seconds,
             stdin=subprocess.DEVNULL,
         )
 

@@ -1,6 +1,7 @@
 """The sealed image's first start, on a host that has no network: it is called, and answers.
 
-Run by the flags that are shipped, and every attempt to reach another host is traced.
+It was exported, carried and imported before. Run by the flags that are shipped, and every attempt
+to reach another host is traced.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import pytest
 from client.wav import read_wav
 from tests.e2e.appliance import QUESTIONS, Turns
 from tests.e2e.test_silence import attempts
+from tests.image.conftest import Delivered
 from tests.image.sealed import CALLER, LIMITS, USER, Built, Network, Sealed
 from tests.recognizer import word_error_rate, words
 
 
 @pytest.fixture(scope="module")
 def appliance(
-    built: Built, network: Network, tmp_path_factory: pytest.TempPathFactory
+    delivered: Delivered, network: Network, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Sealed]:
-    running = Sealed(built, network, tmp_path_factory.mktemp("appliance"), traced=True)
+    running = Sealed(delivered.image, network, tmp_path_factory.mktemp("appliance"), traced=True)
     try:
         yield running.start().wait_ready()
     finally:
