@@ -121,7 +121,6 @@ TESTED_IN = {
     "appliance/link/engine.py": "tests/link/contract.py",
     "appliance/link/health.py": "tests/link/test_client_and_server.py",
     "appliance/gateway/monitor.py": "tests/gateway/test_session.py",
-    "appliance/gateway/report.py": "tests/gateway/test_session.py",
     "appliance/ultravox/vllm/model.py": "tests/torch/vllm/test_model.py",
     "appliance/ultravox/vllm/processor.py": "tests/torch/vllm/test_processor.py",
     "appliance/ultravox/vllm/runtime.py": "tests/torch/vllm/test_runtime.py",
