@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# voicectl: the releases that are imported, and which step from one to another is allowed. Sourced
+# by voicectl.
+# shellcheck disable=SC2034,SC2153  # NEW is for activate; current and CURRENT are two things
+
+verb_releases() {
+    local json=0 current previous tag id mark when separator='' dot
+    case ${1:-} in '') ;; --json) json=1 ;; *) fatal "unknown option $1; see voicectl releases --help" ;; esac
+    current=$(id_of "$CURRENT") || current=none
+    previous=$(id_of "$PREVIOUS") || previous=none
+    ((!json)) || printf '['
+    while read -r tag id; do
+        mark='' dot=' '
+        [[ $id != "$previous" ]] || mark=previous
+        [[ $id != "$current" ]] || mark=current dot=$(colour '32;1' '●')
+        when=$(activated_when "$id")
+        if ((json)); then
+            printf '%s\n  {"release": %s, "id": "%s", "slot": "%s", "activated": "%s"}' "$separator" \
+                "$(json_string "$tag")" "$id" "$mark" "$when"
+            separator=,
+        else
+            printf '%s %-22s %-8s  %s  %s\n' "$dot" "$tag" "$mark" "$(short "$id")" "${when:+activated $when}"
+        fi
+    done < <(imported)
+    ((!json)) || printf '\n]\n'
+    if ((!json)) && [[ ! ${tag:-}${id:-} && ! $(imported) ]]; then info "none: import one (import --signers FILE)"; fi
+}
+imported() {
+    local reference
+    "$ENGINE" images --filter "reference=$REPOSITORY" --format '{{.Repository}}:{{.Tag}}' |
+        sed -n "s,^$REPOSITORY:,,p" | grep -vxE 'current|previous' | sort -uV | while IFS= read -r reference; do
+        printf '%s %s\n' "$reference" "$(id_of "$REPOSITORY:$reference")"
+    done
+}
+activated_when() {
+    [[ -r $RECORDS/activations.log ]] || return 0
+    grep -E "^[^ ]+ +[^ ]+ +(done|returned) .*current=$1" "$RECORDS/activations.log" | tail -n 1 | cut -d ' ' -f 1 || true
+}
+
+# --- find_release VERSION|IMAGE: sets NEW (an image id)
+find_release() {
+    local wanted=$1 name profile
+    profile=$(profile_of "$CURRENT" 2>/dev/null) || profile=''
+    if [[ ! $profile ]]; then
+        (($(imported | grep -cE "^${wanted//./\\.}-[a-z]+ ") < 2)) || fatal "$wanted is there for several profiles: say which, as $wanted-cpu"
+    fi
+    for name in "$REPOSITORY:$wanted" "$REPOSITORY:$wanted-$profile" "$REPOSITORY:$wanted-cpu" "$REPOSITORY:$wanted-gpu" "$wanted"; do
+        if NEW=$(id_of "$name"); then return; fi
+    done
+    fatal "no release $wanted is imported; there are: $(imported | cut -d ' ' -f 1 | paste -sd ' ' -). Import it first."
+}
+
+# --- step_refused FROM TO PROFILE_FROM PROFILE_TO ACCEPTED: why the step from one version to another is not
+#     allowed; nothing when it is. ACCEPTED, of the new image, lists versions or patterns as 0.1.*
+step_refused() {
+    local from=$1 to=$2 accepted=$5 pattern
+    local -a old new
+    if [[ $3 != "$4" ]]; then
+        echo "it is of profile $4, and $3 is current"
+    elif [[ $from != "$to" && $(printf '%s\n' "$from" "$to" | sort -V | tail -n 1) == "$from" ]]; then
+        echo "it is older than $from, which is current: voicectl rollback goes back"
+    elif [[ $accepted ]]; then
+        for pattern in ${accepted//,/ }; do
+            # shellcheck disable=SC2053  # a pattern is meant
+            if [[ $from == $pattern ]]; then return; fi
+        done
+        echo "it upgrades from ${accepted//,/ } only, and $from is current: activate one of these first"
+    else
+        IFS=. read -ra old <<<"${from%%[-+]*}" && IFS=. read -ra new <<<"${to%%[-+]*}"
+        if [[ ${old[0]:-0} != "${new[0]:-0}" ]]; then
+            echo "it is another major version than $from, which is current, and does not say that it upgrades from that"
+        elif ((10#${new[1]:-0} - 10#${old[1]:-0} > 1)); then
+            echo "it skips minor versions after $from, which is current: activate ${old[0]}.$((10#${old[1]:-0} + 1)) first"
+        fi
+    fi
+}

@@ -1,0 +1,222 @@
+"""Tiny images that really run: a shell stands in for the appliance and answers voicectl."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.image import hosts
+from tests.image.hosts import OPS, Host
+
+NAME = "voice-appliance"
+PROGRAMS = ("bash", "cat", "sleep")
+
+# Answers `python -m appliance VERB` as the appliance does, as far as voicectl can tell.
+STAND_IN = r"""#!/bin/bash
+version=$(</opt/voice/version) kind=$(</opt/voice/kind)
+if [[ $1 == -c ]]; then echo 'voice_ready 1.0' && exit; fi
+verb=$3
+shift 3
+line() { printf '{"event": "%s", "level": "info", "process": "%s", "version": "%s"}\n' "$1" "$2" "$version"; }
+boot() {
+    trap 'line "appliance stopped" boot; exit 0' TERM INT
+    line 'appliance started' boot
+    echo 'no line of ours, it may hold anything'
+    for unit in gateway ultravox kokoro; do line 'process running' "$unit"; done
+    if [[ $kind == broken ]]; then
+        echo '{"event": "stopped by an error", "exit_code": 78, "what": "The setting gateway.port is not usable: \"9x\".", "advice": "List the settings."}'
+        exit 78
+    fi
+    [[ $kind == never ]] || { sleep "${STAND_IN_SECONDS:-0}" & wait $!; : >/run/ready; }
+    while :; do sleep 1 & wait $!; done
+}
+logs() {
+    local output=short unit='' text
+    while (($#)); do
+        case $1 in --output) output=$2 ;; --unit) unit=$2 ;; *) exit 64 ;; esac
+        shift 2
+    done
+    while IFS= read -r text; do
+        [[ ! $unit || $text == *"\"process\": \"$unit\""* ]] || continue
+        if [[ $output == json ]]; then echo "$text"; else text=${text#*: \"} && echo "short: ${text%%\"*}"; fi
+    done
+}
+status() {
+    case ${1:-} in
+        --json) printf '{"ready": %s, "version": "%s"}\n' "$([[ -e /run/ready ]] && echo true || echo false)" "$version" ;;
+        --plain) printf 'run: appliance: %s\n' "$version" ;;
+        *) printf '* voice appliance %s%s\n' "$version" "${1:+ in colour}" ;;
+    esac
+}
+case $verb in
+    boot) boot ;;
+    health) if [[ -e /run/ready ]]; then echo ready; else echo 'waiting for ultravox'; exit 1; fi ;;
+    status) [[ $kind != old ]] || exit 2; status "$@" ;;
+    logs) logs "$@" ;;
+    trace) cat >/dev/null; printf 'trace of %s\n' "$1" ;;
+    drain) printf 'drained %s\n' "$*"; line "drained $*" gateway >/proc/1/fd/1 ;;
+    verify) printf 'verified %s\n' "$version" ;;
+    *) exit 2 ;;
+esac
+"""
+
+DOCKERFILE = """FROM scratch
+COPY system/ /
+COPY {kind}-{version}/ /opt/voice/
+LABEL org.opencontainers.image.version="{version}" voice.profile="{profile}"{labels}
+ENV PATH=/usr/bin
+USER 10001
+ENTRYPOINT ["python", "-m", "appliance"]
+CMD ["boot"]
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """What one image is to be. `kind`: good, broken (ends with 78), never (gets ready), old (has no
+    verb `status`)."""
+
+    version: str
+    kind: str = "good"
+    profile: str = "cpu"
+    labels: str = ""
+
+    @property
+    def tag(self) -> str:
+        return f"localhost/{NAME}:{self.version}-{self.profile}"
+
+
+def build(on: Host, *releases: Release) -> None:
+    """Builds the images, tagged as by ops/import."""
+    context = on.folder / "context"
+    _system(context / "system")
+    for release in releases:
+        code = context / f"{release.kind}-{release.version}"
+        code.mkdir(exist_ok=True)
+        (code / "version").write_text(f"{release.version}\n")
+        (code / "kind").write_text(f"{release.kind}\n")
+        text = DOCKERFILE.format(**dataclasses.asdict(release))
+        (context / "Dockerfile").write_text(text)
+        # fmt: off
+        on.must(
+            "buildah", "build", "--quiet", "--format", "oci", "--timestamp", "0", "--layers",
+            "--tag", release.tag, context,
+        )
+        # fmt: on
+
+
+def _system(folder: Path) -> None:
+    """bash and what it needs, as this machine has them."""
+    (folder / "usr/bin").mkdir(parents=True)
+    (folder / "bin").symlink_to("usr/bin")
+    for program in PROGRAMS:
+        path = str(shutil.which(program))
+        shutil.copy(path, folder / "usr/bin" / program)
+        linked = subprocess.run(["ldd", path], capture_output=True, text=True, check=True).stdout
+        for word in linked.split():
+            if word.startswith("/"):
+                (folder / word[1:]).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(word, folder / word[1:])
+    for name, text in (("python", STAND_IN), ("supervisorctl", '#!/bin/bash\necho "asked: $*"\n')):
+        (folder / "usr/bin" / name).write_text(text)
+        (folder / "usr/bin" / name).chmod(0o755)
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A customer's host with imported releases, and voicectl on it."""
+
+    host: Host
+    engine: str = "podman"
+
+    @property
+    def etc(self) -> Path:
+        return self.host.folder / "etc"
+
+    @property
+    def state(self) -> Path:
+        return self.host.folder / "state"
+
+    @property
+    def smoke_test(self) -> Path:
+        return self.host.folder / "bin/smoke"
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return {
+            "VOICE_ETC": str(self.etc),
+            "VOICE_STATE": str(self.state),
+            "VOICE_SMOKE_TEST": str(self.smoke_test),
+            "VOICE_READY_SECONDS": "60",
+        }
+
+    def ctl(self, *arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+        """What voicectl answers."""
+        return self.host.run(OPS / "voicectl", *arguments, **{**self.environ, **environ})
+
+    def does(self, *arguments: str | Path, **environ: str) -> str:
+        """What voicectl prints when it succeeds."""
+        done = self.ctl(*arguments, **environ)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def of_engine(self, *arguments: str) -> str:
+        return self.host.must(self.engine, *arguments)
+
+    def tag(self, release: Release, slot: str) -> None:
+        """As an earlier activation has left it."""
+        self.of_engine("tag", release.tag, f"localhost/{NAME}:{slot}")
+
+    def id(self, name: str) -> str:
+        """Of an image; empty when there is none."""
+        asked = ("image", "inspect", "--format", "{{.Id}}", f"localhost/{NAME}:{name}")
+        return self.host.run(self.engine, *asked).stdout.strip().removeprefix("sha256:")
+
+    @property
+    def slots(self) -> tuple[str, str]:
+        """What is current and what is previous."""
+        return self.id("current"), self.id("previous")
+
+    @property
+    def serves(self) -> str:
+        """The version that takes calls; empty when none does."""
+        ready = self.host.run(self.engine, "exec", NAME, "python", "-m", "appliance", "health")
+        if ready.returncode:
+            return ""
+        return self.of_engine("exec", NAME, "cat", "/opt/voice/version")
+
+    def steps(self) -> list[str]:
+        """What activations.log says was done, in order."""
+        path = self.state / "activations.log"
+        return [line.split()[2] for line in path.read_text().splitlines()] if path.exists() else []
+
+    def passes(self, script: str = "exit 0") -> None:
+        """Sets what the smoke test does."""
+        self.host.program("smoke", f"echo smoke test\n{script}")
+
+
+@contextlib.contextmanager
+def fresh(site: Site) -> Iterator[Site]:
+    """The site with a token and no network, nothing activated, nothing running."""
+    site.etc.mkdir()
+    (site.etc / "token").write_text("a token\n")
+    (site.etc / "token").chmod(0o400)
+    (site.etc / "host.flags").write_text("# of this host\n--network=none\n")
+    site.passes()
+    site.host.program("timedatectl", "echo yes")
+    try:
+        yield site
+    finally:
+        names = site.host.run(site.engine, "ps", "--all", "--quiet").stdout.split()
+        for name in names:
+            site.host.run(site.engine, "rm", "--force", name)
+        for slot in ("current", "previous"):
+            site.host.run(site.engine, "rmi", f"localhost/{NAME}:{slot}")
+        for folder in (site.etc, site.state):
+            shutil.rmtree(folder, ignore_errors=True)
+        for program in (site.host.folder / "bin").iterdir():
+            program.unlink()

@@ -1,0 +1,210 @@
+"""voicectl on a host: what it shows of the appliance in every state, starts, stops and reads."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.image import hosts, running
+from tests.image.hosts import OPS, Host
+from tests.image.running import NAME, Release, Site
+
+GOOD = Release("0.1.0")
+BROKEN = Release("0.1.1", "broken")
+OLD = Release("0.1.2", "old")
+RUNNING, NOT_RUNNING, UNKNOWN = 0, 3, 4
+
+
+@pytest.fixture(scope="module")
+def supplied(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with hosts.host(tmp_path_factory.mktemp("site")) as host:
+        running.build(host, GOOD, BROKEN, OLD)
+        yield host
+
+
+@pytest.fixture
+def site(supplied: Host) -> Iterator[Site]:
+    with running.fresh(Site(supplied)) as made:
+        yield made
+
+
+@pytest.fixture
+def started(site: Site) -> Site:
+    site.tag(GOOD, "current")
+    site.does("start")
+    return site
+
+
+def settings(site: Site, line: str) -> None:
+    (site.etc / "appliance.env").write_text(f"{line}\n")
+
+
+def test_where_nothing_was_activated_status_says_so_and_what_to_do(site: Site) -> None:
+    answer = site.ctl("status")
+    assert answer.returncode == UNKNOWN
+    assert "no release was activated here" in answer.stdout
+    assert "voicectl activate VERSION" in answer.stdout
+    for verb in ("logs", "trace"):
+        assert "has never run here" in site.ctl(verb).stderr
+    for verb in ("start", "verify"):
+        assert "no release is activated" in site.ctl(verb).stderr
+    assert "there is no previous release" in site.ctl("rollback").stderr
+
+
+def test_start_waits_until_calls_are_taken_and_stop_ends_it_orderly(site: Site) -> None:
+    site.tag(GOOD, "current")
+    assert "ready after" in site.does("start")
+    assert site.serves == "0.1.0"
+    assert "runs already" in site.does("start")
+    assert "is stopped" in site.does("stop")
+    assert '"appliance stopped"' in site.does("logs", "-o", "json")
+    assert "does not run" in site.does("stop")
+    answer = site.ctl("status")
+    assert answer.returncode == NOT_RUNNING
+    assert "inactive (dead) since" in answer.stdout
+    assert "Release: 0.1.0-cpu, sha256:" in answer.stdout
+
+
+def test_it_runs_by_the_shipped_flags_and_those_of_this_host(started: Site) -> None:
+    told = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.NetworkMode}} {{.Config.StopTimeout}}"
+    assert started.of_engine("inspect", "--format", told, NAME) == "true none 45"
+    made = started.of_engine("inspect", "--format", "{{.Config.CreateCommand}}", NAME)
+    assert f"{started.etc}/token:/run/secrets/voice-token:ro" in made
+    assert "--publish" not in made  # host.flags names a network of its own
+
+
+def test_status_of_a_running_one_is_what_it_says_itself_and_which_release(started: Site) -> None:
+    screen = started.does("status")
+    assert "* voice appliance 0.1.0\n" in screen
+    assert "Release: 0.1.0-cpu" in screen
+    assert "512 processes" in screen
+    assert "\x1b" not in screen
+    assert started.does("status", "--plain").startswith("run: appliance: 0.1.0\ncurrent: 0.1.0-cpu")
+    told = json.loads(started.does("status", "--json"))
+    assert told["appliance"] == {"ready": True, "version": "0.1.0"}
+    assert told["state"] == "active"
+    assert told["current"]["id"] == told["running_image_id"] == f"sha256:{started.id('current')}"
+
+
+def test_on_a_terminal_status_is_in_colour(started: Site) -> None:
+    line = f"{OPS}/voicectl status"
+    ran = started.host.run("script", "-qec", line, "/dev/null", **started.environ, TERM="xterm")
+    assert "0.1.0 in colour" in ran.stdout
+
+
+def test_one_that_loads_its_models_is_shown_as_starting(site: Site) -> None:
+    settings(site, "STAND_IN_SECONDS=600")
+    site.tag(OLD, "current")
+    site.does("start", "--no-block")
+    answer = site.ctl("status")
+    assert answer.returncode == RUNNING
+    assert "activating (waiting for ultravox) since" in answer.stdout
+    assert json.loads(site.does("status", "--json"))["waiting"] == "waiting for ultravox"
+    answer = site.ctl("restart", VOICE_READY_SECONDS="2")
+    assert answer.returncode == 1
+    assert "not ready in 2 s: waiting for ultravox" in answer.stderr
+
+
+def test_a_release_that_is_too_old_to_tell_of_itself_is_told_of(site: Site) -> None:
+    site.tag(OLD, "current")
+    site.does("start")
+    assert "active (running) since" in site.does("status")
+
+
+def test_a_broken_one_is_shown_with_exit_code_reason_and_advice(site: Site) -> None:
+    site.tag(BROKEN, "current")
+    answer = site.ctl("start")
+    assert answer.returncode == 1
+    reason = 'The setting gateway.port is not usable: "9x"'
+    assert f"it ended with exit code 78: {reason}" in answer.stderr
+    until = time.monotonic() + 60
+    while "failed" not in (answer := site.ctl("status")).stdout and time.monotonic() < until:
+        time.sleep(0.2)
+    assert answer.returncode == NOT_RUNNING
+    assert "failed (exit code 78: an operator has to change something)" in answer.stdout
+    assert f"Reason: {reason}.\n    Advice: List the settings." in answer.stdout
+    assert "short: stopped by an error" in answer.stdout  # its last lines
+    assert max(map(len, answer.stdout.splitlines())) <= 80
+    told = json.loads(site.ctl("status", "--json").stdout)
+    assert (told["state"], told["exit_code"]) == ("failed", 78)
+    assert told["reason"] == f"{reason}."
+    assert "down: voice-appliance: failed, exit code 78" in site.ctl("status", "--plain").stdout
+
+
+def test_without_a_token_it_is_not_started(site: Site) -> None:
+    site.tag(GOOD, "current")
+    (site.etc / "token").unlink()
+    assert "token is missing" in site.ctl("start").stderr
+
+
+def test_what_ran_before_is_kept_for_its_log_until_the_next_one(started: Site) -> None:
+    first = started.of_engine("inspect", "--format", "{{.Id}}", NAME)
+    started.does("restart")
+    assert started.serves == "0.1.0"
+    assert started.of_engine("inspect", "--format", "{{.Id}}", f"{NAME}-last") == first
+    started.does("restart")
+    assert len(started.of_engine("ps", "--all", "--quiet").split()) == 2
+
+
+def test_one_process_is_restarted_by_the_supervisor_inside(started: Site) -> None:
+    asked = "asked: -s unix:///run/voice/supervisor.sock"
+    assert f"{asked} restart kokoro" in started.does("restart", "kokoro")
+    assert f"{asked} stop gateway" in started.does("stop", "gateway")
+    assert f"{asked} start gateway" in started.does("start", "gateway")
+    answer = started.ctl("restart", "kokorro")
+    assert answer.returncode == 1
+    assert "there are: gateway ultravox kokoro exporter" in answer.stderr
+
+
+def test_what_the_image_knows_is_asked_inside(started: Site) -> None:
+    assert started.does("drain", "--wait", "5") == "drained --wait 5\n"
+    assert started.does("verify") == "verified 0.1.0\n"
+    assert started.does("trace", "abc") == "trace of abc\n"
+    started.does("stop")
+    assert started.does("verify") == "verified 0.1.0\n"
+    assert started.does("trace", "abc") == "trace of abc\n"
+    assert "does not run" in started.ctl("drain").stderr
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_logs_are_readable_also_of_one_that_has_stopped(started: Site, stopped: bool) -> None:
+    if stopped:
+        started.does("stop")
+    assert "short: appliance started\n" in started.does("logs")
+    assert started.does("logs", "-u", "kokoro") == "short: process running\n"
+    assert '"process": "kokoro"' in started.does("logs", "-u", "kokoro", "-o", "json")
+    last = started.does("logs", "-n", "1", "-o", "json")
+    assert last.count("\n") == 1
+    assert started.does("logs", "-u", "gateway", "-n", "1").count("\n") == 1
+    assert started.does("logs", "--since", "10m") == started.does("logs")
+    assert started.does("logs", "--since", "tomorrow") == ""
+    assert "no time" in started.ctl("logs", "--since", "soon").stderr
+
+
+def test_logs_are_followed_until_interrupted(started: Site) -> None:
+    follow = f"timeout 5 {OPS}/voicectl logs -f -o json & sleep 2; {OPS}/voicectl drain; wait"
+    shown = started.host.run("bash", "-c", follow, **started.environ).stdout
+    assert '"appliance started"' in shown
+    assert '"drained ' in shown
+
+
+def test_help_comes_from_the_header_for_all_and_for_each_verb(site: Site) -> None:
+    assert "Usage: voicectl" in site.does("help")
+    for verb in ("status", "logs", "start", "restart", "stop", "activate", "rollback", "bundle"):
+        shown = site.does(verb, "--help")
+        assert shown.startswith("Usage: voicectl ")
+        assert verb in shown.splitlines()[0]
+        assert len(shown.splitlines()) < 8
+    assert "Usage: ops/preflight" in site.does("preflight", "--help")
+    answer = site.ctl("activte")
+    assert answer.returncode == 2
+    assert "no verb activte" in answer.stderr
+
+
+def test_an_engine_that_is_not_there_is_said(site: Site) -> None:
+    answer = site.ctl("--engine", "docker", "status", DOCKER_HOST="unix:///nowhere")
+    assert answer.returncode == UNKNOWN
+    assert "docker does not answer" in answer.stderr
