@@ -46,9 +46,15 @@ def look(environ: Mapping[str, str] | None = None) -> Found:
         return Found((), "NVIDIA_VISIBLE_DEVICES gives this container no card")
     try:
         with driver() as nvml:
-            listed = [_read(nvml, number) for number in range(nvml.nvmlDeviceGetCount())]
+            return look_with(nvml, environ)
     except NoDriver as problem:
         return Found((), str(problem))
+
+
+def look_with(nvml: Any, environ: Mapping[str, str] | None = None) -> Found:
+    """The same with a driver that is open. Raises its NVMLError when it does not answer at all."""
+    environ = os.environ if environ is None else environ
+    listed = [_read(nvml, number) for number in range(nvml.nvmlDeviceGetCount())]
     visible = _visible(listed, environ.get("CUDA_VISIBLE_DEVICES"))
     usable = tuple(card for found in visible for card in found.cards)
     reasons = [found.why for found in visible if found.why]

@@ -487,6 +487,10 @@ class NvmlAnswers:
     parts: tuple[NvmlAnswers, ...] = ()
     divided: bool | None = None  # None: a card that knows no MIG
     lost: bool = False
+    sm_mhz: int = 2040
+    celsius: int = 55
+    milliwatts: int = 71_500
+    busy_percent: int = 37
 
 
 NVML_L4 = NvmlAnswers("NVIDIA L4", "GPU-14", 23034, 455, 2, (8, 9), 6251, 192)
@@ -507,6 +511,7 @@ class FakeNvml:
     """The module pynvml (nvidia-ml-py 13): its names and exceptions, the answers given."""
 
     nvmlMemory_v2 = 0x02000028  # noqa: N815, pynvml's name
+    nvmlEventTypeXidCriticalError = 8  # noqa: N815, pynvml's name
 
     class NVMLError(Exception):
         """As pynvml's."""
@@ -516,6 +521,12 @@ class FakeNvml:
         self._broken = broken
         self._old = old
         self.open = 0
+        self.xids: dict[str, list[int]] = {}  # by UUID: what the driver has to report
+        self.event_sets: list[list[str]] = []  # the UUIDs of each
+
+    def change(self, *cards: NvmlAnswers, broken: str = "") -> None:
+        """From now on these are the cards, or the driver is broken."""
+        self._cards, self._broken = cards, broken
 
     def nvmlInit(self) -> None:  # noqa: N802
         if self._broken:
@@ -530,6 +541,8 @@ class FakeNvml:
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
         assert self.open, "NVML was asked before nvmlInit"
+        if self._broken:
+            raise self.NVMLError(self._broken)
         return len(self._cards)
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> NvmlAnswers:  # noqa: N802
@@ -573,6 +586,64 @@ class FakeNvml:
         if self._old:
             raise self.NVMLError("Function Not Found")
         return card.bus_bits
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> NvmlAnswers:  # noqa: N802
+        for card in self._cards:
+            for it in (card, *card.parts):
+                if it.uuid == uuid and not card.lost:
+                    return it
+        raise self.NVMLError("Not Found")
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, part: NvmlAnswers) -> NvmlAnswers:  # noqa: N802
+        for card in self._cards:
+            if part in card.parts:
+                return card
+        raise self.NVMLError("Invalid Argument")
+
+    def nvmlDeviceGetClockInfo(self, card: NvmlAnswers, kind: int) -> int:  # noqa: N802
+        assert kind == 1, "NVML_CLOCK_SM"
+        return self._of_a_whole(card).sm_mhz
+
+    def nvmlDeviceGetTemperatureV(self, card: NvmlAnswers, sensor: int) -> int:  # noqa: N802
+        if self._old:
+            raise self.NVMLError("Function Not Found")
+        return self.nvmlDeviceGetTemperature(card, sensor)
+
+    def nvmlDeviceGetTemperature(self, card: NvmlAnswers, sensor: int) -> int:  # noqa: N802
+        assert sensor == 0, "NVML_TEMPERATURE_GPU"
+        return self._of_a_whole(card).celsius
+
+    def nvmlDeviceGetPowerUsage(self, card: NvmlAnswers) -> int:  # noqa: N802
+        return self._of_a_whole(card).milliwatts
+
+    def nvmlDeviceGetUtilizationRates(self, card: NvmlAnswers) -> SimpleNamespace:  # noqa: N802
+        if card.divided:
+            raise self.NVMLError("Not Supported")
+        return SimpleNamespace(gpu=self._of_a_whole(card).busy_percent, memory=0)
+
+    def nvmlEventSetCreate(self) -> list[str]:  # noqa: N802
+        self.event_sets.append([])
+        return self.event_sets[-1]
+
+    def nvmlDeviceRegisterEvents(self, card: NvmlAnswers, kinds: int, events: list[str]) -> None:  # noqa: N802
+        assert kinds == self.nvmlEventTypeXidCriticalError
+        events.append(self._of_a_whole(card).uuid)
+
+    def nvmlEventSetWait_v2(self, events: list[str], timeout_ms: int) -> SimpleNamespace:  # noqa: N802
+        assert timeout_ms == 0, "nobody may wait for an error"
+        for uuid in events:
+            if self.xids.get(uuid):
+                return SimpleNamespace(eventType=8, eventData=self.xids[uuid].pop(0))
+        raise self.NVMLError("Timeout")
+
+    def nvmlEventSetFree(self, events: list[str]) -> None:  # noqa: N802
+        self.event_sets.remove(events)
+
+    def _of_a_whole(self, card: NvmlAnswers) -> NvmlAnswers:
+        """What a MIG instance does not know of itself."""
+        if card not in self._cards:
+            raise self.NVMLError("Not Supported")
+        return card
 
     def nvmlDeviceGetMigMode(self, card: NvmlAnswers) -> list[int]:  # noqa: N802
         if card.divided is None:
