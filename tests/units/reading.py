@@ -1,0 +1,189 @@
+"""What each of the rendered files makes of the run line, in one form: they can be compared."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+
+OPS = Path(__file__).resolve().parents[2] / "ops"
+PROFILES = ("cpu", "gpu")
+SCALE = {"": 1, "b": 1, "m": 1 << 20, "mi": 1 << 20, "g": 1 << 30, "gi": 1 << 30}
+
+
+def renderer() -> ModuleType:
+    """ops/units/render.py, which is a script and in no package."""
+    spec = importlib.util.spec_from_file_location("render", OPS / "units/render.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Run:
+    """How the container is run; sizes in bytes, times in seconds."""
+
+    image: str = ""
+    memory: int = 0
+    swap: int = 0  # memory and swap together
+    processes: int = 0
+    stop: int = 0
+    folders: dict[str, int] = field(default_factory=dict)  # in memory, by path
+    options: set[str] = field(default_factory=set)  # of these mounts
+    environ: dict[str, str] = field(default_factory=dict)
+    ports: set[int] = field(default_factory=set)
+    mounts: set[str] = field(default_factory=set)
+    devices: set[str] = field(default_factory=set)
+    health: tuple[str, int, int, int, int] = ("", 0, 0, 0, 0)  # command, interval, timeout, ...
+    read_only: bool = False
+    capabilities_dropped: str = ""
+    no_new_privileges: bool = False
+
+
+def in_bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([a-z]*)", str(text).lower())
+    assert match, text
+    return int(match[1]) * SCALE[match[2]]
+
+
+def seconds(text: str) -> int:
+    return int(str(text).removesuffix("s"))
+
+
+def from_flags(flags: list[str]) -> Run:
+    """From the flags of podman or Docker, and the image after them."""
+    given: dict[str, list[str]] = {}
+    *flags, image = flags
+    for flag in flags:
+        name, _, value = flag.removeprefix("--").partition("=")
+        given.setdefault(name, []).append(value)
+
+    def last(name: str) -> str:
+        return given.get(name, [""])[-1]
+
+    run = Run(image=image)
+    run.memory, run.swap = in_bytes(last("memory")), in_bytes(last("memory-swap"))
+    run.processes = int(last("pids-limit"))
+    run.stop = int(last("stop-timeout"))
+    for folder in given["tmpfs"]:
+        _put_folder(run, folder)
+    if "shm-size" in given:
+        run.folders["/dev/shm"] = in_bytes(last("shm-size"))
+    run.environ = dict(pair.split("=", 1) for pair in given.get("env", []))
+    run.ports = {_port(text) for text in given.get("publish", [])}
+    run.mounts = set(given.get("volume", []))
+    run.devices = set(given.get("device", []))
+    times = ("health-interval", "health-timeout", "health-retries", "health-start-period")
+    run.health = (last("health-cmd"), *(seconds(last(name)) for name in times))  # type: ignore[assignment]
+    run.read_only = "read-only" in given
+    run.capabilities_dropped = last("cap-drop")
+    run.no_new_privileges = last("security-opt") == "no-new-privileges"
+    return run
+
+
+def from_flag_files(profile: str) -> Run:
+    """container.flags, then host.flags."""
+    paths = (OPS / "container.flags", OPS / "units" / profile / "host.flags")
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return from_flags([*(line for line in lines if line.startswith("--")), ""])
+
+
+def unit(path: Path) -> dict[str, list[tuple[str, str]]]:
+    """A unit file: section -> its keys and values in order, continued lines joined."""
+    text = re.sub(r"^[#;].*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.startswith("["):
+            current = sections.setdefault(line.strip("[]"), [])
+        elif line:
+            name, _, value = line.partition("=")
+            current.append((name, value))
+    return sections
+
+
+def values(section: list[tuple[str, str]], name: str) -> list[str]:
+    return [value for key, value in section if key == name]
+
+
+def from_service(path: Path) -> Run:
+    (line,) = values(unit(path)["Service"], "ExecStart")
+    engine, verb, *rest = shlex.split(line)
+    assert Path(engine).name in ("podman", "docker") and verb == "run"
+    return from_flags(rest)
+
+
+def from_quadlet(path: Path) -> Run:
+    section = unit(path)["Container"]
+
+    def one(name: str) -> str:
+        (value,) = values(section, name)
+        return value
+
+    flags = shlex.split(one("PodmanArgs"))
+    flags += [f"--tmpfs={folder}" for folder in values(section, "Tmpfs")]
+    flags += [f"--shm-size={size}" for size in values(section, "ShmSize")]
+    flags += [f"--env={pair}" for pair in values(section, "Environment")]
+    flags += [f"--publish={port}" for port in values(section, "PublishPort")]
+    flags += [f"--volume={mount}" for mount in values(section, "Volume")]
+    flags += [f"--device={device}" for device in values(section, "AddDevice")]
+    flags += [f"--pids-limit={one('PidsLimit')}", f"--stop-timeout={one('StopTimeout')}"]
+    flags += [f"--health-cmd={one('HealthCmd')}", f"--health-interval={one('HealthInterval')}"]
+    flags += [f"--health-timeout={one('HealthTimeout')}"]
+    flags += [f"--health-retries={one('HealthRetries')}"]
+    flags += [f"--health-start-period={one('HealthStartPeriod')}"]
+    flags += [f"--cap-drop={one('DropCapability')}"]
+    flags += ["--read-only"] * (one("ReadOnly") == "true")
+    flags += ["--security-opt=no-new-privileges"] * (one("NoNewPrivileges") == "true")
+    return from_flags([*flags, one("Image")])
+
+
+def from_compose(path: Path) -> Run:
+    (service,) = yaml.safe_load(path.read_text(encoding="utf-8"))["services"].values()
+    run = Run(image=service["image"])
+    run.memory, run.swap = in_bytes(service["mem_limit"]), in_bytes(service["memswap_limit"])
+    run.processes = service["pids_limit"]
+    run.stop = seconds(service["stop_grace_period"])
+    for folder in service["tmpfs"]:
+        _put_folder(run, folder)
+    if "shm_size" in service:
+        run.folders["/dev/shm"] = in_bytes(service["shm_size"])
+    run.environ = service.get("environment", {})
+    run.ports = {_port(text) for text in service["ports"]}
+    run.mounts = set(service["volumes"])
+    deploy = service.get("deploy", {"resources": {"reservations": {"devices": []}}})
+    for device in deploy["resources"]["reservations"]["devices"]:
+        run.devices |= set(device["device_ids"])
+    health = service["healthcheck"]
+    times = (health["interval"], health["timeout"], health["retries"], health["start_period"])
+    run.health = (health["test"][1], *map(seconds, times))  # type: ignore[assignment]
+    run.read_only = service["read_only"]
+    (run.capabilities_dropped,) = (name.lower() for name in service["cap_drop"])
+    run.no_new_privileges = service["security_opt"] == ["no-new-privileges"]
+    return run
+
+
+def documents(path: Path) -> dict[str, Any]:
+    """A Kubernetes manifest: kind and name -> object."""
+    found = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    return {f"{each['kind']}/{each['metadata']['name']}": each for each in found}
+
+
+def _put_folder(run: Run, text: str) -> None:
+    path, _, options = text.partition(":")
+    given = options.split(",")
+    (size,) = (in_bytes(option[5:]) for option in given if option.startswith("size="))
+    run.folders[path] = size
+    run.options |= {",".join(option for option in given if not option.startswith("size="))}
+
+
+def _port(text: str) -> int:
+    outside, _, inside = text.partition(":")
+    assert outside == inside
+    return int(inside)
