@@ -55,6 +55,13 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
     && echo /opt/voice >/opt/voice/venv/lib/python3.11/site-packages/voice.pth \
     # vLLM's packages carry examples and templates that are no Python of today: as pip does, go on.
     && { python3.11 -m compileall -q --invalidation-mode checked-hash /opt/voice/venv/lib || true; }
+# Triton would look for a C compiler at run time; see the module.
+COPY code/appliance/ultravox/vllm/triton_cache.py /triton_cache.py
+RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
+    [ "$PROFILE" != gpu ] || { \
+        apt-get update -qq \
+        && apt-get install -y -qq --no-install-recommends gcc libc6-dev python3.11-dev \
+        && TRITON_HOME=/tmp PYTHONDONTWRITEBYTECODE=1 /opt/voice/venv/bin/python /triton_cache.py; }
 # The biggest apart, since each changes at its own pace; the cpu profile has none of them.
 RUN site=opt/voice/venv/lib/python3.11/site-packages \
     && mkdir -p /split/cuda/$site /split/torch/$site /split/rest/opt/voice \
@@ -96,6 +103,7 @@ LABEL org.opencontainers.image.title="voice appliance" \
     voice.profile="${PROFILE}"
 # Only what has to be known before Python starts. What keeps libraries offline is set in
 # appliance/offline.py. NVIDIA_* tell NVIDIA's runtime what to hand in; with CDI nobody reads them.
+# TRITON_*: triton_cache.py; the path only keeps Triton from asking ldconfig, which may know nothing.
 ENV PATH=/opt/voice/venv/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -107,6 +115,8 @@ ENV PATH=/opt/voice/venv/bin:/usr/bin:/bin \
     VOICE_GATEWAY_HOST=0.0.0.0 \
     VOICE_GATEWAY_TOKEN_FILE=/run/secrets/voice-token \
     VOICE_EXPORTER_HOST=0.0.0.0 \
+    TRITON_CACHE_MANAGER=appliance.ultravox.vllm.triton_cache:SealedFirst \
+    TRITON_LIBCUDA_PATH=/usr/lib/x86_64-linux-gnu \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 WORKDIR /opt/voice

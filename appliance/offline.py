@@ -27,6 +27,8 @@ SWITCHES: Mapping[str, str] = {
     "VLLM_CONFIGURE_LOGGING": "0",
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     "VLLM_PLUGINS": "ultravox_processor",
+    # It would compile its kernels, for which the sealed image has no compiler.
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
     "DO_NOT_TRACK": "1",
     # Python's own helper of vLLM's processes, which tidies up after them and says so on stderr.
     "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",

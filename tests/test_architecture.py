@@ -41,6 +41,7 @@ LOADERS = {
         "appliance/ultravox/vllm/model.py",
         "appliance/ultravox/vllm/processor.py",
     },
+    "triton": {"appliance/ultravox/vllm/triton_cache.py"},
     "transformers": {"appliance/ultravox/vllm/processor.py"},
     "vllm": {
         "appliance/ultravox/vllm/model.py",
