@@ -11,6 +11,8 @@ from appliance.meters import new_registry
 
 OUTCOMES = ("stop", "length", "called", "nothing_heard", "cancelled", "failed")
 PROBES = ("healthy", "sick")
+TOKEN_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.25, 0.5, 1.0)
+QUEUE_SECONDS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
 
 
@@ -75,6 +77,23 @@ class EngineMeters:
         self.prefix_hits = Counter(
             "voice_ultravox_prefix_cache_hit_tokens",
             "Prompt tokens that vLLM found in its prefix cache.",
+            registry=registry,
+        )
+        self.preemptions = Counter(
+            "voice_ultravox_preemptions",
+            "Sequences that vLLM put back because its key-value cache was full.",
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            "voice_ultravox_queue_seconds",
+            "What vLLM let a sequence wait until it began it; of those that ended uncancelled.",
+            buckets=QUEUE_SECONDS,
+            registry=registry,
+        )
+        self.token_interval_seconds = Histogram(
+            "voice_ultravox_token_interval_seconds",
+            "From one token of a sequence in vLLM to its next.",
+            buckets=TOKEN_SECONDS,
             registry=registry,
         )
         self.probes = Counter(

@@ -166,9 +166,16 @@ async def test_a_second_question_costs_only_what_is_new(session: VllmSession) ->
 
 async def test_metrics_tell_of_vllm_s_work(vllm_engine: VllmEngine, session: VllmSession) -> None:
     asked = value(vllm_engine, "prefix_cache_query_tokens_total")
+    intervals = value(vllm_engine, "token_interval_seconds_count")
+    ended = value(vllm_engine, "queue_seconds_count")
     _, result = await reply(session, [Turn("user", "Hello.")])
     now = value(vllm_engine, "prefix_cache_query_tokens_total")
     assert now == asked + result.stats["prompt_tokens"]
+    assert value(vllm_engine, "token_interval_seconds_count") > intervals
+    assert value(vllm_engine, "token_interval_seconds_sum") > 0
+    assert value(vllm_engine, "queue_seconds_count") > ended
+    assert value(vllm_engine, "queue_seconds_sum") >= 0
+    assert value(vllm_engine, "preemptions_total") == 0
     assert value(vllm_engine, "requests_running") == 0
     assert 0 <= value(vllm_engine, "kv_usage_ratio") < 1
 
