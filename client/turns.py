@@ -15,8 +15,8 @@ from client.record import OpenTurn, TurnRecord
 from client.wire import Audio, Frame, Interruption, Message
 
 GRACE_SECONDS = 0.2  # messages may overtake the last audio of a turn by a frame or two
-# A server that tells of turns and has not told of this one has asked for patience, with its engine
-# restarting; so long after that, something has gone wrong.
+# A server that tells of turns and has not told of this one, or not of all of it, is still at it:
+# its engine starves or restarts. So long after the last of it, something has gone wrong.
 UNTOLD_SECONDS = 20.0
 
 
@@ -154,6 +154,8 @@ class Turns:
             return False
         if turn.told and turn.answered and not (turn.told_interrupted or turn.synthesizing):
             return quiet >= GRACE_SECONDS
+        if turn.told_interrupted:  # the user went on, and will be answered, however late
+            return quiet >= UNTOLD_SECONDS
         if turn.told:
             return quiet >= self._settle_seconds
         if not turn.answered or turn.bot_speaking or turn.generating or turn.synthesizing:

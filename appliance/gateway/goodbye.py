@@ -25,7 +25,7 @@ class Goodbye:
             self._ends()
 
     def heard(self, interrupted: bool) -> None:
-        """The bot fell silent. A caller who interrupts a goodbye has more to say."""
+        """What the bot had to say was heard. A caller who interrupts a goodbye has more to say."""
         if self._timer is None or self._said:
             return
         self.close()

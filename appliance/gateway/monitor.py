@@ -35,7 +35,7 @@ class Monitor:
         self._meters.audio_bytes.labels(direction).inc(size_bytes)
 
     def heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
-        """The bot fell silent or was cut off."""
+        """The bot has said what it had to say, or was cut off."""
         if interrupted and was_speaking:
             stopped_after = time.monotonic() - self._speech_started_at
             self._meters.barge_in_stop_seconds.observe(stopped_after)

@@ -52,6 +52,7 @@ from appliance.turn.models import TurnModels
 from appliance.turn.strategies import user_params
 from appliance.ultravox.hooks import TurnHooks
 from appliance.ultravox.service import UltravoxWithContextService
+from appliance.ultravox.speaking import AnswerEndFrame
 
 log = journal.get()
 
@@ -182,7 +183,9 @@ class Session:
             known,
             user_params=user_params(settings.turn, shared.models, self._monitor.turn_ended_by),
         )
-        heard = HeardProcessor(settings.kokoro.speed, self._monitor.mark("sent"), self._heard)
+        heard = HeardProcessor(
+            settings.kokoro.speed, AnswerEndFrame, self._monitor.mark("sent"), self._heard
+        )
         worker = PipelineWorker(
             Pipeline(
                 [

@@ -137,14 +137,14 @@ class Turns:
             self._open.user_text = text
 
     def heard(self, text: str, interrupted: bool) -> TurnRecord | None:
-        """The bot fell silent: what the user has heard of the answer."""
+        """The answer was spoken to its end, or cut off: what the user has heard of it."""
         if self._open is None:
             return None
         self._open.reply_text = f"{self._open.reply_text} {text}".strip()
         if interrupted:
             self._open.interrupted = True
             return self._complete("interrupted")
-        return self._complete("answered") if self._generated and text else None
+        return self._complete("answered") if self._generated else None
 
     def ended(self, outcome: str) -> TurnRecord | None:
         """The turn came to nothing. `too_short` ones never wanted an answer."""

@@ -2,6 +2,9 @@
 
 Behind the output transport frames pass in the order and at the time at which they are played: the
 text of a phrase before its audio, its audio as it is sent, a text frame when it is complete.
+
+That the bot stopped speaking does not mean that it has said everything: Pipecat says so whenever
+nothing could be played for three seconds, and on a starved machine the next phrase takes longer.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     Frame,
     InterruptionFrame,
+    LLMFullResponseStartFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
+    TTSStoppedFrame,
     TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
@@ -65,21 +70,27 @@ class HeardProcessor(FrameProcessor):
     """Reports to the session what reaches the user's ear.
 
     on_speaking()                              a part of an answer, no apology, was sent
-    on_heard(text, interrupted, was_speaking)  the bot fell silent, or was cut off
+    on_heard(text, interrupted, was_speaking)  an answer or a greeting was heard to its end, or the
+                                               bot was cut off
+
+    `answer_end` is the kind of frame that follows an answer.
     """
 
     def __init__(
         self,
         speed: float,
+        answer_end: type[Frame],
         on_speaking: Callable[[], None],
         on_heard: Callable[[str, bool, bool], None],
     ) -> None:
         super().__init__()
         self._heard = HeardText(speed)
+        self._answer_end = answer_end
         self._on_speaking = on_speaking
         self._on_heard = on_heard
         self._speaking = False
-        self._answering = True
+        self._answering = False  # an answer is under way, whether it is just being spoken or not
+        self._apologizing = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Follows the frames that were played; passes all but their audio on."""
@@ -87,26 +98,37 @@ class HeardProcessor(FrameProcessor):
         if direction == FrameDirection.DOWNSTREAM:
             match frame:
                 case TTSStartedFrame():
-                    self._answering = frame.append_to_context
-                    if not self._answering:
+                    self._apologizing = not frame.append_to_context
+                    if self._apologizing:
                         self._heard.phrase_begins("")  # an apology is no part of the answer
+                case TTSStoppedFrame():
+                    if not (self._answering or self._apologizing):
+                        self._report()  # a greeting
+                    self._apologizing = False
+                case LLMFullResponseStartFrame():
+                    self._answering = True
                 case TTSTextFrame():
                     self._heard.phrase_ends()
                 case AggregatedTextFrame():
                     self._heard.phrase_begins(frame.text)
                 case TTSAudioRawFrame():
                     self._heard.played(len(frame.audio) / 2 / frame.sample_rate)
-                    if self._answering:  # straight after an apology the bot never fell silent
+                    if not self._apologizing:  # straight after one the bot never fell silent
                         self._on_speaking()
                     return  # Nobody after this needs it, and each hop costs every caller.
                 case BotStartedSpeakingFrame():
                     self._speaking = True
-                    if self._answering:
+                    if not self._apologizing:
                         self._on_speaking()
-                case InterruptionFrame():
-                    self._on_heard(self._heard.take(), True, self._speaking)
-                    self._speaking, self._answering = False, True
                 case BotStoppedSpeakingFrame():
-                    self._speaking, self._answering = False, True
-                    self._on_heard(self._heard.take(), False, False)
+                    self._speaking = False
+                case InterruptionFrame():
+                    self._report(cut_off=True)
+                    self._speaking = self._apologizing = False
+                case _ if isinstance(frame, self._answer_end):
+                    self._report()
         await self.push_frame(frame, direction)
+
+    def _report(self, cut_off: bool = False) -> None:
+        self._answering = False
+        self._on_heard(self._heard.take(), cut_off, cut_off and self._speaking)

@@ -46,7 +46,7 @@ from appliance.ultravox.calling import Calling
 from appliance.ultravox.history import Exchange, History
 from appliance.ultravox.hooks import TurnHooks
 from appliance.ultravox.listening import Listening
-from appliance.ultravox.speaking import Speaking
+from appliance.ultravox.speaking import AnswerEndFrame, Speaking
 from appliance.ultravox.upkeep import Upkeep
 
 CANNOT_ANSWER = "I am sorry, I cannot answer right now."
@@ -236,9 +236,11 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         except EngineFailed as problem:
             self._hooks.failed(problem)
             self._hooks.ended("failed")
+            await self.push_frame(AnswerEndFrame())
             await self.push_frame(TTSSpeakFrame(CANNOT_ANSWER, append_to_context=False))
         else:
             await self._finished(result, exchange)
+            await self.push_frame(AnswerEndFrame())
         finally:
             self._upkeep.busy = False
             await self.stop_processing_metrics()

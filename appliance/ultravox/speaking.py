@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from pipecat.frames.frames import (
+    ControlFrame,
     Frame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
@@ -26,6 +28,15 @@ from appliance.ultravox.hooks import TurnHooks
 ONE_MOMENT = "One moment, please."
 COULD_NOT = "I am sorry, I could not do that."
 MAX_CALLS = 4  # of tools in one turn; then the model has to answer with what it has
+
+
+@dataclass
+class AnswerEndFrame(ControlFrame):
+    """Follows the last word of an answer, of all its parts; where it passes, nothing more comes.
+
+    Pipecat's frames cannot say so: an answer with a tool in it is two replies, and a voice that
+    is silent for some seconds has stopped speaking, whatever it still has to say.
+    """
 
 
 class Speaking:

@@ -189,6 +189,26 @@ def test_a_pause_in_the_users_speech_makes_no_second_turn_of_a_file():
     assert record.voice_to_voice_seconds == pytest.approx(0.5, abs=0.02)
 
 
+def test_late_news_of_half_a_question_does_not_end_the_turn_before_its_answer():
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 2.0)
+    scene.wait(1.0)
+    scene.interrupt()  # the user goes on after a pause that the server took for the end
+    scene.wait(1.2)
+    scene.get("user-stopped-speaking")
+    scene.server_turn(turn=1, outcome="interrupted", interrupted=True)
+    scene.wait(6.0)
+    assert not scene.done, "a starved model is still thinking"
+    scene.reply("I see.")
+    scene.wait(4.0)
+    assert not scene.done, "a starved voice is at the next phrase"
+    scene.server_turn(turn=2, reply_text="I see.", outcome="answered", interrupted=False)
+    scene.wait(1.0)
+    assert [(r.outcome, r.reply_text, r.interrupted) for r in scene.done] == [
+        ("answered", "I see.", False)
+    ]
+
+
 def test_an_interruption_before_any_reply_changes_nothing():
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)

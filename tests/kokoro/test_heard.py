@@ -8,10 +8,13 @@ from pipecat.frames.frames import (
     AggregatedTextFrame,
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
+    ControlFrame,
     Frame,
     InterruptionFrame,
+    LLMFullResponseStartFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
+    TTSStoppedFrame,
     TTSTextFrame,
 )
 from pipecat.tests.utils import SleepFrame, run_test
@@ -68,6 +71,10 @@ def test_what_was_heard_is_what_was_said_up_to_a_word(
     assert " ".join(" ".join(said).split()).startswith(" ".join(heard.take().split()))
 
 
+class AnswerEnd(ControlFrame):
+    """Follows the last word of an answer."""
+
+
 class Session:
     """Notes what the processor reports."""
 
@@ -76,7 +83,9 @@ class Session:
         self.heard: list[tuple[str, bool, bool]] = []
 
     async def plays(self, *frames: Frame) -> None:
-        processor = HeardProcessor(1.0, self._speaks, lambda *report: self.heard.append(report))
+        processor = HeardProcessor(
+            1.0, AnswerEnd, self._speaks, lambda *report: self.heard.append(report)
+        )
         await run_test(processor, frames_to_send=[*frames, SleepFrame(0.05)])
 
     def _speaks(self) -> None:
@@ -95,14 +104,57 @@ def started(of_answer: bool = True) -> TTSStartedFrame:
     return TTSStartedFrame(append_to_context=of_answer)
 
 
-async def test_an_answer_is_reported_when_the_bot_falls_silent() -> None:
+async def test_an_answer_is_reported_when_all_of_it_was_heard() -> None:
     session = Session()
     await session.plays(
-        started(), BotStartedSpeakingFrame(), *phrase("Yes."), *phrase("It is Paris."),
-        SleepFrame(), BotStoppedSpeakingFrame(),
+        LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), *phrase("Yes."),
+        *phrase("It is Paris."), SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
+        AnswerEnd(),
     )  # fmt: skip
     assert session.heard == [("Yes. It is Paris.", False, False)]
     assert session.speaking
+
+
+async def test_a_voice_that_pauses_in_the_middle_of_a_phrase_has_not_said_everything() -> None:
+    session = Session()
+    begins, audio, end = phrase("It is Paris, the capital of France.")
+    await session.plays(
+        LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), begins, audio,
+        SleepFrame(), BotStoppedSpeakingFrame(), SleepFrame(), BotStartedSpeakingFrame(), audio,
+        end, SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(), AnswerEnd(),
+    )  # fmt: skip
+    assert session.heard == [("It is Paris, the capital of France.", False, False)]
+
+
+async def test_who_interrupts_in_a_pause_has_heard_what_was_said_before_it() -> None:
+    session = Session()
+    await session.plays(
+        LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), *phrase("Yes."),
+        SleepFrame(), BotStoppedSpeakingFrame(), SleepFrame(), InterruptionFrame(),
+    )  # fmt: skip
+    assert session.heard == [("Yes.", True, False)]
+
+
+async def test_the_parts_of_an_answer_around_a_tool_are_reported_as_one() -> None:
+    session = Session()
+    part = LLMFullResponseStartFrame(), started()
+    await session.plays(
+        *part, BotStartedSpeakingFrame(), *phrase("Let me see."), SleepFrame(),
+        BotStoppedSpeakingFrame(), TTSStoppedFrame(), *part, *phrase("It is noon."),
+        TTSStoppedFrame(), AnswerEnd(),
+    )  # fmt: skip
+    assert session.heard == [("Let me see. It is noon.", False, False)]
+
+
+async def test_a_greeting_is_reported_when_all_of_it_was_heard() -> None:
+    session = Session()
+    begins, audio, end = phrase("Hello, what can I do for you?")
+    await session.plays(
+        begins, started(), SleepFrame(), BotStartedSpeakingFrame(), audio, SleepFrame(),
+        BotStoppedSpeakingFrame(), SleepFrame(), BotStartedSpeakingFrame(), audio, end,
+        SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
+    )  # fmt: skip
+    assert session.heard == [("Hello, what can I do for you?", False, False)]
 
 
 async def test_an_interruption_reports_what_was_heard_and_whether_the_bot_was_speaking() -> None:
@@ -120,9 +172,9 @@ async def test_an_apology_is_no_part_of_an_answer() -> None:
     begins, audio, end = phrase("One moment, please.", of_answer=False)
     await session.plays(
         begins, started(of_answer=False), SleepFrame(), BotStartedSpeakingFrame(), audio, audio,
-        end, SleepFrame(), BotStoppedSpeakingFrame(),
+        end, SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
     )  # fmt: skip
-    assert session.heard == [("", False, False)]
+    assert session.heard == []
     assert session.speaking == 0
 
 
