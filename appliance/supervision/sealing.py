@@ -47,7 +47,7 @@ def verify(given: Settings) -> None:
         log.warning("model replaced by its fallback", model=source)
     if full:
         remembered = {**of, "verified_seconds": time.time(), "took_seconds": report.seconds}
-    left = {**remembered, "full": full, "bytes": report.size_bytes}
+    left = {**remembered, "full": full, "bytes": report.size_bytes, "looked_at": of["lock"]}
     run_folder.write_seal(given.paths.run, left)
 
 
@@ -85,6 +85,12 @@ class SealMetrics(Collector):
         }
         for name, (meaning, value) in told.items():
             yield GaugeMetricFamily(name, meaning, float(value or 0))
+        lock = GaugeMetricFamily(
+            "voice_seal_info", "The lock that this start was compared with.", labels=["lock_sha256"]
+        )
+        if self._left.get("looked_at"):
+            lock.add_metric([self._left["looked_at"]], 1)
+        yield lock
 
 
 def _host_start() -> str:

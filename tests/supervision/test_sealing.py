@@ -82,6 +82,18 @@ def test_the_setting_wins_over_what_is_remembered(given: Settings, check: str, f
         assert looked(given) == full
 
 
+def test_the_lock_that_runs_is_named_even_by_a_quick_look(given: Settings) -> None:
+    registry = CollectorRegistry()
+    sealing.verify(given)
+    given.paths.lock.write_text(given.paths.lock.read_text() + "\n")
+    sealing.verify(Settings(paths=given.paths, supervision=Supervision(seal_check="quick")))
+    registry.register(sealing.SealMetrics(run_folder.read_seal(given.paths.run)))
+    sha256 = seal.sha256_of(given.paths.lock)
+    assert registry.get_sample_value("voice_seal_info", {"lock_sha256": sha256}) == 1
+    sealing.verify(given)
+    assert looked(given), "a quick look does not vouch for a lock that was never read in full"
+
+
 def test_an_unknown_setting_is_refused(given: Settings) -> None:
     with pytest.raises(BadSetting, match="seal_check"):
         sealing.verify(Settings(paths=given.paths, supervision=Supervision(seal_check="no")))
