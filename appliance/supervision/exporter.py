@@ -1,7 +1,8 @@
 """/metrics of the whole appliance, from a process of its own.
 
-It asks the gateway, the engines and supervisord, each with a time limit and all at once, so that it
-still answers when one of them is down or hangs; that is when it matters.
+It asks the gateway, the engines, supervisord and the driver of the cards, each with a time limit
+and all at once, so that it still answers when one of them is down or hangs; that is when it
+matters.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from appliance import journal, meters
 from appliance.errors import BadSetting, EngineGone, PortTaken
 from appliance.settings import Settings
 from appliance.supervision import exposition, run_folder
+from appliance.supervision.card_driver import Sight
+from appliance.supervision.cards import CardMetrics, Cards
 from appliance.supervision.processes import ProcessMetrics, Vitals, vitals
 from appliance.supervision.sealing import SealMetrics
 from appliance.supervision.supervisor_client import SupervisorClient
 
 SOURCES = ("gateway", "ultravox", "kokoro")  # each has SOURCE.sock in the run folder
 SUPERVISOR = "supervisord"
+DRIVER = "nvml"
 MAX_CONNECTIONS = 32  # at the same time, idle ones included; more get 503
 log = journal.get()
 
@@ -69,10 +73,11 @@ def serve(given: Settings) -> None:
 class Exporter:
     """Collects one page of metrics per scrape. `ask` raises EngineGone for a silent process."""
 
-    def __init__(self, given: Settings, ask: Ask) -> None:
+    def __init__(self, given: Settings, ask: Ask, cards: Cards | None = None) -> None:
         self._run = given.paths.run
         self._timeout_seconds = given.exporter.timeout_seconds
         self._ask = ask
+        self._cards = cards or Cards()
         self._supervisor = SupervisorClient(self._run, self._timeout_seconds)
         self._registry = meters.new_registry()
         self._errors = Counter(
@@ -81,7 +86,7 @@ class Exporter:
             ["source"],
             registry=self._registry,
         )
-        for source in (*SOURCES, SUPERVISOR):
+        for source in (*SOURCES, SUPERVISOR, DRIVER):
             self._errors.labels(source)
         self._troubled: set[str] = set()
 
@@ -91,8 +96,10 @@ class Exporter:
 
     async def page(self) -> bytes:
         """All metrics of the appliance in Prometheus text format."""
-        reports, found = await asyncio.gather(
-            asyncio.gather(*map(self._report, SOURCES)), asyncio.to_thread(self._vitals)
+        reports, found, sight = await asyncio.gather(
+            asyncio.gather(*map(self._report, SOURCES)),
+            asyncio.to_thread(self._vitals),
+            self._cards.sight(self._timeout_seconds),
         )
         answered = {name: it for name, it in zip(SOURCES, reports, strict=True) if it is not None}
         ready = {"exporter": True} | {name: it.ready for name, it in answered.items()}
@@ -100,11 +107,14 @@ class Exporter:
         restarts = run_folder.read_restarts(self._run)
         processes.register(ProcessMetrics(found or {}, restarts, ready))
         processes.register(SealMetrics(run_folder.read_seal(self._run)))
+        processes.register(CardMetrics(sight or Sight()))
         parts = {name: report.metrics for name, report in answered.items()}
         page, trouble = exposition.join({"exporter": meters.render(processes), **parts})
         trouble |= {name: "silent" for name in SOURCES if name not in answered}
         if found is None:
             trouble[SUPERVISOR] = "silent"
+        if sight is None:
+            trouble[DRIVER] = "silent"
         self._note(trouble)
         return page + meters.render(self._registry)
 

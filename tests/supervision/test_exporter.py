@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
@@ -20,7 +21,10 @@ from appliance.errors import BadSetting, EngineGone, PortTaken
 from appliance.settings import Exporter as ExporterSettings
 from appliance.settings import Paths, Settings
 from appliance.supervision import exporter, run_folder
+from appliance.supervision.card_driver import Sight
+from appliance.supervision.cards import Cards
 from appliance.supervision.exporter import Exporter
+from tests.fakes import NVML_A10, NVML_L4, FakeNvml
 from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, SLEEPER, Appliance, until
 
 OF_KOKORO = b"# TYPE voice_kokoro_phrases counter\nvoice_kokoro_phrases_total 4.0\n"
@@ -58,9 +62,9 @@ async def test_it_answers_while_the_gateway_hangs_and_an_engine_is_gone(tmp_path
     assert sample(page, "voice_kokoro_phrases_total") == 4
     errors = {
         source: sample(page, "voice_exporter_scrape_errors_total", source=source)
-        for source in ("gateway", "ultravox", "kokoro", "supervisord")
+        for source in ("gateway", "ultravox", "kokoro", "supervisord", "nvml")
     }
-    assert errors == {"gateway": 1, "ultravox": 1, "kokoro": 0, "supervisord": 1}
+    assert errors == {"gateway": 1, "ultravox": 1, "kokoro": 0, "supervisord": 1, "nvml": 0}
     assert sample(page, "voice_process_ready", process="kokoro") == 1
     assert sample(page, "voice_process_ready", process="gateway") == 0
 
@@ -92,6 +96,41 @@ async def test_restarts_and_processes_come_from_supervision(tmp_path: Path) -> N
     memory = sample(page, "voice_process_resident_memory_bytes", process="kokoro")
     assert memory is not None and memory > 1_000_000
     assert sample(page, "voice_exporter_scrape_errors_total", source="supervisord") == 0
+
+
+async def test_a_card_is_on_the_page_until_it_falls_off_the_bus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = FakeNvml(NVML_L4)
+    monkeypatch.setitem(sys.modules, "pynvml", machine)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    metrics = Exporter(settings_in(tmp_path), only_kokoro)
+    page = await metrics.page()
+    assert sample(page, "voice_gpu_up") == 1
+    assert sample(page, "voice_gpu_temperature_celsius", gpu="0") == 55
+    machine.change(replace(NVML_L4, lost=True), NVML_A10)
+    page = await metrics.page()
+    assert sample(page, "voice_gpu_up") == 0
+    assert sample(page, "voice_gpu_temperature_celsius", gpu="0") is None
+    assert sample(page, "voice_gpu_temperature_celsius", gpu="1") == 55
+    assert sample(page, "voice_kokoro_phrases_total") == 4
+
+
+async def test_a_driver_that_hangs_is_one_source_that_is_silent(tmp_path: Path) -> None:
+    let_go = threading.Event()
+
+    def hang() -> Sight:
+        let_go.wait(PATIENCE_SECONDS)
+        return Sight()
+
+    metrics = Exporter(settings_in(tmp_path), only_kokoro, Cards(hang))
+    for _ in range(2):
+        page = await metrics.page()
+    assert sample(page, "voice_gpu_up") == 0
+    assert sample(page, "voice_exporter_scrape_errors_total", source="nvml") == 2
+    assert sample(page, "voice_kokoro_phrases_total") == 4
+    let_go.set()
+    assert sample(await metrics.page(), "voice_process_ready", process="exporter") == 1
 
 
 def test_the_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_path: Path) -> None:
