@@ -127,6 +127,9 @@ class Speaking:
                             result = piece
                         case Lost():
                             self._hooks.failed(piece.problem)
+                            if speaking:  # Kokoro plays what is outside of a reply behind it
+                                speaking = False
+                                await self._push(LLMFullResponseEndFrame())
                             if piece.wait:
                                 await self._push(TTSSpeakFrame(ONE_MOMENT, append_to_context=False))
         finally:

@@ -27,6 +27,7 @@ class PausingVoice(InstantVoiceSession):
     async def speak(
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
+        self._engine.phrases.append(text)
         for part in range(2) if any(map(str.isalnum, text)) else ():
             if part or not urgent:
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -81,6 +82,28 @@ async def test_what_is_said_before_a_tool_is_told_together_with_what_comes_after
         caller = await gateway.call()
         await caller.type("What time is it?")
         assert (await caller.turn(1))["reply_text"] == said
+
+
+async def test_who_loses_the_mind_in_the_middle_of_an_answer_is_asked_for_patience_before_it_begins_anew(
+    make_gateway: MakeGateway,
+) -> None:
+    apology, begun = "One moment, please.", "The river that flows"
+    async with make_gateway(Mind(REPLY)) as gateway:
+        caller = await gateway.call()
+        gateway.thinker.pause_seconds = 0.2
+        await caller.type("Which river flows through Paris?")
+        await caller.until(lambda: caller.messages("bot-started-speaking"))
+        await gateway.ultravox.die()
+        await gateway.until(lambda: gateway.voice.phrases.count(apology) > 1)  # once at the start
+        gateway.thinker.pause_seconds = 0
+        await gateway.ultravox.start()
+        turn = await caller.turn(1)
+        said = [message.text() for message in caller.messages("bot-tts-text")]
+    assert said[0].startswith(begun) and said.count(apology) == 1
+    assert " ".join(said[said.index(apology) + 1 :]) == REPLY
+    assert turn["outcome"] == "answered"
+    assert turn["reply_text"].startswith(begun) and turn["reply_text"].endswith(REPLY)
+    assert apology not in turn["reply_text"]
 
 
 async def test_a_greeting_with_a_long_pause_is_remembered_whole(make_gateway: MakeGateway) -> None:
