@@ -126,14 +126,12 @@ def from_quadlet(path: Path) -> Run:
         (value,) = values(section, name)
         return value
 
-    flags = shlex.split(one("PodmanArgs"))
+    flags = shlex.split(" ".join(values(section, "PodmanArgs")))
     flags += [f"--tmpfs={folder}" for folder in values(section, "Tmpfs")]
-    flags += [f"--shm-size={size}" for size in values(section, "ShmSize")]
     flags += [f"--env={pair}" for pair in values(section, "Environment")]
     flags += [f"--publish={port}" for port in values(section, "PublishPort")]
     flags += [f"--volume={mount}" for mount in values(section, "Volume")]
     flags += [f"--device={device}" for device in values(section, "AddDevice")]
-    flags += [f"--pids-limit={one('PidsLimit')}", f"--stop-timeout={one('StopTimeout')}"]
     flags += [f"--health-cmd={one('HealthCmd')}", f"--health-interval={one('HealthInterval')}"]
     flags += [f"--health-timeout={one('HealthTimeout')}"]
     flags += [f"--health-retries={one('HealthRetries')}"]

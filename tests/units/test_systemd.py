@@ -19,15 +19,14 @@ SERVICES = [
     for profile in PROFILES
     for name in ("voice-appliance.service", "voice-appliance-docker.service")
 ]
-# What podman 5.4's quadlet knows in [Container], of what we use (podman-systemd.unit(5)).
+# What quadlet knows in [Container] since podman 4.5, of what we use (podman-systemd.unit(5)).
 KNOWN = set(
     re.findall(
         r"\w+",
         """
         AddDevice ContainerName DropCapability Environment EnvironmentFile HealthCmd HealthInterval
-        HealthRetries HealthStartPeriod HealthStartupCmd HealthStartupInterval HealthStartupTimeout
-        HealthTimeout Image LogDriver Network NoNewPrivileges Notify PidsLimit PodmanArgs
-        PublishPort Pull ReadOnly ShmSize StopTimeout Timezone Tmpfs Volume
+        HealthRetries HealthStartPeriod HealthTimeout Image LogDriver Network NoNewPrivileges
+        PodmanArgs PublishPort ReadOnly Timezone Tmpfs Volume
         """,
     )
 )
@@ -93,6 +92,8 @@ def test_the_quadlet_has_only_keys_that_are_documented(profile: str) -> None:
     plain = reading.unit(UNITS / profile / "voice-appliance.service")
     assert set(sections["Service"]) <= set(plain["Service"])
     assert sections["Install"] == plain["Install"]
+    for name in ("ExecStartPost", "Restart", "RestartPreventExitStatus", "TimeoutStopSec"):
+        assert dict(sections["Service"])[name] == dict(plain["Service"])[name]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -114,6 +115,6 @@ def test_quadlet_makes_a_service_of_it(profile: str, tmp_path: Path) -> None:
     made.write_text(done.stdout.partition("---\n")[2], encoding="utf-8")
     service = dict(reading.unit(made)["Service"])
     assert service["Type"] == "notify"
-    for wanted in ("--sdnotify=healthy", "--read-only", "--cap-drop all", "--memory="):
+    for wanted in ("--sdnotify=conmon", "--read-only", "--cap-drop all", "--memory="):
         assert wanted in service["ExecStart"]
     assert " --device nvidia.com/gpu=all " in service["ExecStart"] or profile == "cpu"
