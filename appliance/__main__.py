@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from appliance import journal, offline, settings
+from appliance.console import options
 from appliance.errors import ApplianceError, CannotStart
 from appliance.supervision import run_folder
 
@@ -114,17 +115,45 @@ def _health(given: settings.Settings, asked: Asked) -> int:
 
 
 def _settings(given: settings.Settings, asked: Asked) -> int:
-    defaults = {(s, n): value for s, n, value in settings.walk(settings.Settings())}
-    lines = [
-        f"{settings.PREFIX}PROFILE = {given.profile}",
-        f"    one of {', '.join(settings.PROFILE_DEFAULTS)} (default: cpu)",
-    ]
-    for section, name, value in settings.walk(given):
-        default = _shown(defaults[section, name]) or "empty"
-        lines.append(f"{settings.PREFIX}{section}_{name}".upper() + f" = {_shown(value)}")
-        lines.append(f"    {settings.meaning(section, name)} (default: {default})")
-    print("\n".join(lines))
+    from appliance.console.listing import listing
+
+    print(listing(given))
     return 0
+
+
+def _status(given: settings.Settings, asked: Asked) -> int:
+    from appliance.console import printing
+
+    form = "json" if asked.json else "plain" if asked.plain else "screen"
+    return printing.status(given, form, asked.colour, asked.lines)
+
+
+def _logs(given: settings.Settings, asked: Asked) -> int:
+    from appliance.console import lines, printing
+
+    since = lines.since(asked.since, printing.now())
+    choice = lines.Choice(asked.unit, asked.session, asked.level, since)
+    return printing.logs(asked.output, choice, asked.colour)
+
+
+def _trace(given: settings.Settings, asked: Asked) -> int:
+    from appliance.console import printing
+
+    return printing.trace(asked.session, asked.colour)
+
+
+def _drain(given: settings.Settings, asked: Asked) -> int:
+    from appliance.console import drain, printing
+
+    if asked.undo:
+        return drain.undo(given.paths.run, printing.tell)
+    return drain.drain(given.paths.run, asked.wait, printing.tell)
+
+
+def _bundle(given: settings.Settings, asked: Asked) -> int:
+    from appliance.console import printing
+
+    return printing.bundle(given)
 
 
 def _no_options(parser: argparse.ArgumentParser) -> None:
@@ -151,6 +180,11 @@ VERBS: Mapping[str, Verb] = {
         _plan, "what the speech-LLM is started with on the card here, and why", _plan_options
     ),
     "health": Verb(_health, "ask the gateway on this machine; 0 when it is ready for calls"),
+    "status": Verb(_status, "how the appliance is, on one screen", options.status),
+    "logs": Verb(_logs, "choose and show lines of the log on stdin", options.logs),
+    "trace": Verb(_trace, "draw one call from the log on stdin, or list all", options.trace),
+    "drain": Verb(_drain, "take no more calls; those going on go on", options.drain),
+    "bundle": Verb(_bundle, "a tar for support, with the log on stdin", options.bundle),
     "settings": Verb(_settings, "print every setting: name, value, meaning, default"),
 }
 
@@ -177,10 +211,6 @@ def _report(verb: str, error: ApplianceError) -> int:
         fields.pop("caused_by", None)
         journal.get().critical("stopped by an error", exit_code=error.exit_code, **fields)
     return error.exit_code
-
-
-def _shown(value: object) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ COMMON = {
 CALL = {"gateway", "turn", "ultravox", "kokoro"}
 KNOW_ALL_ROOMS = {"appliance/gateway/session.py", "appliance/gateway/server.py"}
 
+# The console shows what the supervision left and says; nothing but the door knows of it.
+CONSOLE_KNOWS = {"supervision"}
+
 LOADERS = {
     "torch": {
         "appliance/kokoro/synthesizer.py",
@@ -69,6 +72,15 @@ PIPECAT = {
 }
 # Decisions: they take values and return values.
 PURE = (
+    "appliance/console/calls.py",
+    "appliance/console/figures.py",
+    "appliance/console/lines.py",
+    "appliance/console/listing.py",
+    "appliance/console/paint.py",
+    "appliance/console/redact.py",
+    "appliance/console/screen.py",
+    "appliance/console/state.py",
+    "appliance/console/timeline.py",
     "appliance/gateway/admission.py",
     "appliance/gateway/turns.py",
     "appliance/gateway/wire.py",
@@ -174,6 +186,8 @@ def test_a_room_imports_itself_and_what_is_common(path: Path) -> None:
     allowed = COMMON | {room(path)}
     if name(path) in KNOW_ALL_ROOMS:
         allowed |= CALL
+    if room(path) == "console":
+        allowed |= CONSOLE_KNOWS
     assert rooms(path) <= allowed
 
 

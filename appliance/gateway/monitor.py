@@ -72,6 +72,7 @@ class Monitor:
     def called(self, outcome: str) -> None:
         """The model asked for a tool."""
         self._meters.tool_calls.labels(outcome).inc()
+        log.info("tool called", outcome=outcome)
 
     def understood(self, text: str) -> None:
         """What the engine made of the user's speech."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from appliance import journal
@@ -30,7 +31,7 @@ class TurnReport:
             return
         stages = record.stages()
         self._observe(record, stages)
-        log.info("turn", **log_line(record, stages))
+        log.info("turn", **log_line(record, stages), total_seconds=_age(record))
         if record.number:
             self._send(message(record, stages, self._transcripts))
 
@@ -55,6 +56,12 @@ class TurnReport:
     def _observe_heard(self, record: TurnRecord) -> None:
         if record.kind == "spoken" and record.heard_seconds is not None:
             self._meters.turn_heard_latency_seconds.observe(record.heard_seconds)
+
+
+def _age(record: TurnRecord) -> float | None:
+    """Seconds since the user fell silent: with the time of the line, where the turn stands."""
+    begun = record.marks.get("speech_ended", record.marks.get("asked"))
+    return None if begun is None else round(time.monotonic() - begun, 3)
 
 
 def log_line(record: TurnRecord, stages: Mapping[str, float]) -> dict[str, object]:

@@ -115,6 +115,11 @@ def read_seal(run: Path) -> dict[str, Any]:
     return _read(run / "seal.json")
 
 
+def read_left(run: Path, name: str) -> dict[str, Any]:
+    """What was left under this name, such as reason.json; empty when nothing was."""
+    return _read(run / name)
+
+
 def _write(path: Path, content: object) -> None:
     """In one step, so that a reader never sees half a file."""
     partial = path.with_suffix(".partial")

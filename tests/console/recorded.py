@@ -1,0 +1,66 @@
+"""Log lines of two calls, in the form in which the gateway writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from appliance.console.lines import Line, read
+
+BEGAN = datetime(2026, 11, 22, 9, 55, tzinfo=UTC)
+STAGES = {
+    "end_of_turn_seconds": 0.30,
+    "hearing_seconds": 0.05,
+    "first_token_seconds": 0.29,
+    "first_phrase_seconds": 0.40,
+    "synthesis_seconds": 0.94,
+    "transport_seconds": 0.004,
+}
+
+
+def text(after: float, event: str, session: str = "3f2a9c1b7d04", **fields: object) -> str:
+    """One line, so many seconds after BEGAN."""
+    at = (BEGAN + timedelta(seconds=after)).isoformat().replace("+00:00", "Z")
+    first = {"time": at, "level": "info", "process": "gateway", "event": event}
+    return json.dumps({**first, "session": session, **fields})
+
+
+def turn(after: float, number: int, **fields: object) -> str:
+    """The line of a turn that was answered, but for what `fields` say."""
+    usual = {
+        "turn": number,
+        "outcome": "answered",
+        "by": "smart_turn",
+        "interrupted": False,
+        "speech_seconds": 1.4,
+        "reply_tokens": 9,
+        "response_seconds": 1.984,
+        "total_seconds": 3.6,
+        **STAGES,
+    }
+    return text(after, "turn", **{**usual, **fields})
+
+
+TEXTS: Sequence[str] = (
+    text(0.0, "session started"),
+    turn(7.3, 1),
+    text(7.4, "turn heard", turn=1, heard_seconds=2.07),
+    text(11.0, "engine failed", level="warning", engine="kokoro", reason="engine_gone"),
+    turn(
+        16.1,
+        2,
+        outcome="interrupted",
+        interrupted=True,
+        by="fallback",
+        response_seconds=3.6,
+        total_seconds=4.1,
+        end_of_turn_seconds=1.52,
+        synthesis_seconds=1.34,
+    ),
+    text(17.0, "session started", session="99aa"),
+    text(20.0, "tool called", outcome="done"),
+    "podman: something of its own",
+    text(26.8, "session ended", reason="hung_up", duration_seconds=26.81),
+)
+LINES: Sequence[Line] = [read(it) for it in TEXTS]
