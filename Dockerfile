@@ -36,14 +36,19 @@ RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
 # --- Python packages: pip lives in a folder of its own and is not copied on
 FROM os AS packages
 ARG PROFILE=cpu
+# On the gpu profile Triton's module is compiled here, for which Triton would look for a compiler at
+# run time; see triton_cache.py.
 RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends python3.11-venv \
+        $([ "$PROFILE" != gpu ] || echo gcc libc6-dev python3.11-dev) \
     && python3.11 -m venv /pip \
     && python3.11 -m venv --without-pip /opt/voice/venv
 COPY requirements/ /requirements/
+COPY code/appliance/ultravox/vllm/triton_cache.py /
 # Every lock of the profile: PROFILE.txt, and PROFILE-*.txt for what has to go in by itself. Each is
-# complete, hence --no-deps.
+# complete, hence --no-deps. At the end the biggest are put apart, since each changes at its own pace
+# (the cpu profile has none of them); in the same step, or they would lie on the disk twice.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
     && if [ -f /run/secrets/pip ]; then export PIP_CONFIG_FILE=/run/secrets/pip; fi \
@@ -52,18 +57,12 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
             --disable-pip-version-check --no-compile --no-deps --require-hashes \
             --only-binary :all: --requirement "$lock" || exit 1; \
     done \
-    && echo /opt/voice >/opt/voice/venv/lib/python3.11/site-packages/voice.pth \
+    && site=opt/voice/venv/lib/python3.11/site-packages \
+    && echo /opt/voice >/$site/voice.pth \
     # vLLM's packages carry examples and templates that are no Python of today: as pip does, go on.
-    && { python3.11 -m compileall -q --invalidation-mode checked-hash /opt/voice/venv/lib || true; }
-# Triton would look for a C compiler at run time; see the module.
-COPY code/appliance/ultravox/vllm/triton_cache.py /triton_cache.py
-RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
-    [ "$PROFILE" != gpu ] || { \
-        apt-get update -qq \
-        && apt-get install -y -qq --no-install-recommends gcc libc6-dev python3.11-dev \
-        && TRITON_HOME=/tmp PYTHONDONTWRITEBYTECODE=1 /opt/voice/venv/bin/python /triton_cache.py; }
-# The biggest apart, since each changes at its own pace; the cpu profile has none of them.
-RUN site=opt/voice/venv/lib/python3.11/site-packages \
+    && { python3.11 -m compileall -q --invalidation-mode checked-hash /$site || true; } \
+    && if [ "$PROFILE" = gpu ]; then \
+        TRITON_HOME=/tmp PYTHONDONTWRITEBYTECODE=1 /opt/voice/venv/bin/python /triton_cache.py; fi \
     && mkdir -p /split/cuda/$site /split/torch/$site /split/rest/opt/voice \
     && cd /$site \
     && for found in nvidia nvidia_*; do [ ! -e "$found" ] || mv "$found" /split/cuda/$site; done \
@@ -74,7 +73,7 @@ RUN site=opt/voice/venv/lib/python3.11/site-packages \
 # --- our code, and the lock that it is checked against at every start
 FROM os AS code
 COPY code/ /opt/voice/
-RUN python3.11 -m compileall -q --invalidation-mode checked-hash /opt/voice/appliance
+RUN python3.11 -m compileall -q --invalidation-mode checked-hash /opt/voice/appliance /opt/voice/client
 
 # --- what is shipped
 FROM scratch
