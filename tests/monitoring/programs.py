@@ -41,8 +41,11 @@ def promtool(*arguments: str | Path) -> str:
     return printed
 
 
+PACE = "2s"  # of scrapes and rules; a page may take as long on a busy machine
+
+
 class Prometheus:
-    """A real one with our rules and alerts, which scrapes `target` every second."""
+    """A real one with our rules and alerts, which scrapes `target` every other second."""
 
     def __init__(self, folder: Path, target: str) -> None:
         self._folder = folder
@@ -52,14 +55,18 @@ class Prometheus:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, seconds: float = 120) -> Prometheus:
-        """Runs it until `stop`, with the shipped job but for the address and the pace."""
+        """Runs it until `stop`, with the shipped files but for the address and the pace."""
         config = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
-        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        config["rule_files"] = [str(FOLDER / name) for name in config["rule_files"]]
-        job = config["scrape_configs"][0]
-        job |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+        config["global"] = {"evaluation_interval": PACE}
+        [job] = config["scrape_configs"]
+        job |= {"scrape_interval": PACE, "scrape_timeout": PACE}
         job["static_configs"] = [{"targets": [self._target]}]
         self._folder.mkdir(parents=True, exist_ok=True)
+        for name in config["rule_files"]:
+            rules = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+            for group in rules["groups"]:
+                group.pop("interval", None)
+            (self._folder / name).write_text(yaml.safe_dump(rules), encoding="utf-8")
         path = self._folder / "prometheus.yml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         with (self._folder / "prometheus.log").open("wb") as log:
@@ -98,22 +105,26 @@ class Prometheus:
         except urllib.error.HTTPError as problem:
             raise AssertionError(f"{parameters}: {problem.read().decode()}") from problem
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series of an expression now."""
-        data = self.ask("query", query=expression)
+    def query(self, expression: str, at: str = "") -> list[dict[str, Any]]:
+        """The series of an expression, now or at a Unix time."""
+        data = self.ask("query", query=expression, **({"time": at} if at else {}))
         assert data["resultType"] in ("vector", "scalar"), expression
         found = data["result"] if data["resultType"] == "vector" else [{"value": data["result"]}]
         return list(found)
 
-    def numbers(self, expression: str) -> list[float]:
+    def numbers(self, expression: str, at: str = "") -> list[float]:
         """The values of its series that are numbers, NaN left out."""
-        values = [float(series["value"][1]) for series in self.query(expression)]
+        values = [float(series["value"][1]) for series in self.query(expression, at)]
         return [value for value in values if value == value]
 
-    def wait_for(self, expression: str, seconds: float = 120) -> None:
-        """Until the expression has a value other than zero."""
+    def wait_for(self, expression: str, seconds: float = 120) -> str:
+        """Until the expression has a value other than zero; the Unix time at which it had it."""
         until = time.monotonic() + seconds
-        while not any(self.numbers(expression)):
+        while True:
+            for series in self.query(expression):
+                at, value = series["value"]
+                if abs(float(value)) > 0:  # NaN is not
+                    return str(at)
             assert time.monotonic() < until, f"{expression} stays empty\n{self.log()[-3000:]}"
             time.sleep(0.5)
 
