@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -16,7 +14,8 @@ from client.conversation import Conversation
 from client.record import TurnRecord
 from client.wav import read_wav
 from tests.bench.figures import percentile, row, verdict
-from tests.e2e.appliance import QUESTIONS, ROOT, Appliance
+from tests.bench.house import on_instant_engines
+from tests.e2e.appliance import QUESTIONS
 
 OURS = ("hearing", "first_token", "first_phrase", "synthesis", "transport")
 GAP_LIMIT_SECONDS = 0.06
@@ -27,36 +26,11 @@ CHURN = 40
 
 async def measure(folder: Path) -> list[str]:
     """Runs a gateway on instant engines; returns the lines to print."""
-    settings = {"GATEWAY_MAX_SESSIONS": "64", "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000"}
-    place = Appliance(folder, settings)
-    engines = _start(place, "tests.bench.instant", str(place.run_folder))
-    gateway = _start(place, "appliance", "gateway")
-    try:
-        async with asyncio.timeout(60):
-            while not await asyncio.to_thread(place.ready):
-                await asyncio.sleep(0.2)
-        config = Config(url=place.url, token=place.token)
-        process = psutil.Process(gateway.pid)
-        lines = await _added(config)
-        lines += await _memory(config, process)
-        lines += await _carried(config, process)
-    finally:
-        gateway.terminate()
-        engines.terminate()
-        await asyncio.to_thread(gateway.wait, 30)
-        await asyncio.to_thread(engines.wait, 30)
+    async with on_instant_engines(folder) as house:
+        lines = await _added(house.config)
+        lines += await _memory(house.config, house.gateway)
+        lines += await _carried(house.config, house.gateway)
     return lines
-
-
-def _start(place: Appliance, *module: str) -> subprocess.Popen[bytes]:
-    with place.log.open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", *module],
-            cwd=ROOT,
-            env=place.environment(),
-            stdout=log,
-            stderr=log,
-        )
 
 
 async def _call(config: Config, delay_seconds: float, turns: int) -> list[TurnRecord]:

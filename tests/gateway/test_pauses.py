@@ -84,7 +84,7 @@ async def test_what_is_said_before_a_tool_is_told_together_with_what_comes_after
         assert (await caller.turn(1))["reply_text"] == said
 
 
-async def test_who_loses_the_mind_in_the_middle_of_an_answer_is_asked_for_patience_before_it_begins_anew(
+async def test_who_loses_the_mind_within_an_answer_is_asked_for_patience_before_it_begins_anew(
     make_gateway: MakeGateway,
 ) -> None:
     apology, begun = "One moment, please.", "The river that flows"

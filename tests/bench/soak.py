@@ -1,0 +1,238 @@
+"""python -m tests.bench.soak [--calls 8] [--seconds 600]: many calls for long; no gaps, no growth.
+
+Every caller talks without a rest, to a gateway whose engines answer at once. Measured is the sound
+as it arrives and as it is heard behind the client's 80 ms buffer, and what the gateway's process
+holds at the start, once it is warm (histories are full then), and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from client.call import Arrival, Call, connect
+from client.conversation import Conversation
+from client.record import TurnRecord
+from client.wav import read_wav
+from client.wire import Audio
+from tests.bench.figures import machine, percentile, verdict
+from tests.bench.house import House, on_instant_engines
+from tests.e2e.appliance import QUESTIONS
+
+GAP_LIMIT_MS = 100  # at p99
+GROWTH_LIMIT_MIB = 4.0  # once warm; what the allocator gives and takes meanwhile was below 2
+WARM_SECONDS = 150.0  # histories of ten exchanges are full, ten seconds each, and some more
+SAMPLE_SECONDS = 2.0
+PATIENCE_SECONDS = 60.0
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the gateway's process holds at one moment, seconds after the calls began."""
+
+    at: float
+    bytes: int
+    handles: int
+    threads: int
+    tasks: int
+    cpu_percent: float  # of one core, since the sample before
+    machine_percent: float  # of all cores, all processes together
+
+
+@dataclass
+class Soaked:
+    """What came of it. Times are seconds."""
+
+    intervals: list[float] = field(default_factory=list)  # between frames of sound in a reply
+    lateness: list[float] = field(default_factory=list)  # of the client's own event loop
+    records: list[TurnRecord] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)  # why calls ended before their time
+    samples: list[Sample] = field(default_factory=list)  # while all talk
+    before: Sample | None = None  # when nobody had called yet
+    after: Sample | None = None  # once everybody had left
+
+
+class TimedCall(Call):
+    """A call that notes how long after the frame before it each frame of a reply's sound came."""
+
+    def __init__(self, call: Call, intervals: list[float]) -> None:
+        self.__dict__.update(vars(call))
+        self._intervals = intervals
+        self._last: float | None = None
+
+    async def arrivals(self) -> AsyncIterator[Arrival]:
+        """The same as a call's."""
+        async for arrival in super().arrivals():
+            if isinstance(arrival.frame, Audio):
+                if self._last is not None:
+                    self._intervals.append(arrival.at - self._last)
+                self._last = arrival.at
+            yield arrival
+
+    def asks(self) -> None:
+        """The next sound is that of another reply."""
+        self._last = None
+
+
+async def soak(folder: Path, calls: int, seconds: float) -> Soaked:
+    """So many callers at once talk for so long."""
+    found = Soaked()
+    async with on_instant_engines(folder) as house:
+        found.before = await _sampled(house, 0.0)
+        watching = [asyncio.create_task(_watch(house, found)), asyncio.create_task(_lag(found))]
+        until = time.monotonic() + seconds
+        await asyncio.gather(*(_caller(house, found, n, until) for n in range(calls)))
+        for task in watching:
+            task.cancel()
+        found.after = await _settled(house, found.before)
+    return found
+
+
+async def _caller(house: House, found: Soaked, number: int, until: float) -> None:
+    """One call to the end: the next question soon after each answer."""
+    await asyncio.sleep(number * 0.37)  # nobody dials in step
+    questions = [read_wav(path) for path in QUESTIONS]
+    call = TimedCall(await connect(house.config), found.intervals)
+    async with Conversation(call) as talk:
+        turn = 0
+        while time.monotonic() < until and talk.failure is None:
+            call.asks()
+            asked = talk.say(questions[(number + turn) % len(questions)])
+            found.records.append(await talk.finished(asked, PATIENCE_SECONDS))
+            turn += 1
+            await asyncio.sleep(0.3)
+    if talk.failure is not None:
+        found.broken.append(str(talk.failure))
+
+
+async def _watch(house: House, found: Soaked) -> None:
+    began = time.monotonic()
+    house.gateway.cpu_percent()
+    while True:
+        await asyncio.sleep(SAMPLE_SECONDS)
+        found.samples.append(await _sampled(house, time.monotonic() - began))
+
+
+async def _lag(found: Soaked) -> None:
+    while True:
+        due = time.monotonic() + 0.05
+        await asyncio.sleep(0.05)
+        found.lateness.append(time.monotonic() - due)
+
+
+async def _sampled(house: House, at: float) -> Sample:
+    gateway = house.gateway
+    with gateway.oneshot():
+        return Sample(
+            at=at,
+            bytes=gateway.memory_info().rss,
+            handles=gateway.num_fds(),
+            threads=gateway.num_threads(),
+            tasks=house.tasks(),
+            cpu_percent=gateway.cpu_percent(),
+            machine_percent=psutil.cpu_percent(),
+        )
+
+
+async def _settled(house: House, before: Sample) -> Sample:
+    """Once it holds no more handles and tasks than before, or half a minute after the last call."""
+    until = time.monotonic() + 30
+    while True:
+        await asyncio.sleep(SAMPLE_SECONDS)
+        sample = await _sampled(house, 0.0)
+        is_settled = sample.handles <= before.handles and sample.tasks <= before.tasks
+        if is_settled or time.monotonic() > until:
+            return sample
+
+
+def warm(samples: Sequence[Sample]) -> list[Sample]:
+    """Those after the warm-up, or of the second half of a short run."""
+    begins = min(WARM_SECONDS, samples[-1].at / 2)
+    return [sample for sample in samples if sample.at >= begins]
+
+
+def growth_mib(samples: Sequence[Sample]) -> float:
+    """By how much the memory grew over these, along the line that fits best."""
+    times = np.array([sample.at for sample in samples])
+    slope = np.polyfit(times, [sample.bytes / MIB for sample in samples], 1)[0]
+    return float(slope * (times[-1] - times[0]))
+
+
+def lines(found: Soaked) -> list[str]:
+    """What is printed."""
+    return [*_calls(found), *_sound(found), *_held(found)]
+
+
+def _calls(found: Soaked) -> list[str]:
+    unanswered = sum(record.outcome != "answered" for record in found.records)
+    return [
+        verdict(f"of {len(found.records)} turns without an answer", unanswered, 0, ""),
+        verdict("calls that ended before their time", len(found.broken), 0, ""),
+        *(f"    {reason}" for reason in found.broken),
+    ]
+
+
+def _sound(found: Soaked) -> list[str]:
+    silences = [record.heard.longest_gap_seconds for record in found.records]
+    p99s = [1000 * percentile(values, 0.99) for values in (found.intervals, silences)]
+    return [
+        _row("between two frames of a reply's sound", found.intervals),
+        _row("longest silence heard in a reply", silences),
+        _row("the measuring client itself was late by", found.lateness),
+        verdict("between two frames, p99", p99s[0], GAP_LIMIT_MS, "ms"),
+        verdict("longest silence in a reply, p99", p99s[1], GAP_LIMIT_MS, "ms"),
+    ]
+
+
+def _held(found: Soaked) -> list[str]:
+    assert found.before and found.after
+    steady = warm(found.samples)
+    minutes = (steady[-1].at - steady[0].at) / 60
+    cpu = sum(sample.cpu_percent for sample in steady) / len(steady)
+    everything = sum(sample.machine_percent for sample in steady) / len(steady)
+    moments = {"start": found.before, "warm": steady[0], "end": steady[-1], "empty": found.after}
+    handles = found.after.handles - found.before.handles
+    tasks = found.after.tasks - found.before.tasks
+    return [
+        f"  gateway {cpu:.0f} % of a core; all processes {everything:.0f} % of all cores;"
+        f" load {os.getloadavg()[0]:.1f} at the end",
+        *(
+            f"  {when:6} {sample.bytes / MIB:7.1f} MiB  {sample.handles:4} handles"
+            f"  {sample.threads:3} threads  {sample.tasks:4} tasks"
+            for when, sample in moments.items()
+        ),
+        verdict(f"memory grown in {minutes:.1f} min", growth_mib(steady), GROWTH_LIMIT_MIB, "MiB"),
+        verdict("handles kept when all have left", handles, 0, ""),
+        verdict("tasks kept when all have left", tasks, 0, ""),
+    ]
+
+
+def _row(name: str, values: Sequence[float]) -> str:
+    p50, p99, most = (1000 * percentile(values, share) for share in (0.5, 0.99, 1.0))
+    return f"  {name:40} p50 {p50:5.0f} ms  p99 {p99:5.0f} ms  max {most:5.0f} ms  n={len(values)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=8, help="at the same time (8)")
+    parser.add_argument("--seconds", type=float, default=600, help="how long they last (600)")
+    args = parser.parse_args()
+    print(f"On {machine()}", flush=True)
+    print(f"  {args.calls} calls for {args.seconds:g} s", flush=True)
+    with tempfile.TemporaryDirectory(prefix="voice-soak.") as folder:
+        found = asyncio.run(soak(Path(folder), args.calls, args.seconds))
+    print("\n".join(lines(found)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
