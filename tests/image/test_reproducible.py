@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.image.hosts import ROOT
 from tests.image.sealed import Built, build, store
 
-OF_THE_IMAGE = ("ops", "requirements", "appliance")
+OF_THE_IMAGE = ("ops", "requirements", "appliance", "client")
 FILES = ("Dockerfile", "image-manifest.lock", "pyproject.toml")
 
 

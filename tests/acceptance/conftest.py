@@ -1,0 +1,66 @@
+"""A report as a run leaves it, for the tests of what is made of one."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.acceptance.results import Report, Result, Sample
+from appliance.meters import STAGES
+
+SAMPLES = [
+    Sample(
+        said="What is the capital of France?",
+        understood="What is the capital of France?",
+        reply="The capital of France is Paris.",
+        sounded="the capital of France is Paris",
+        outcome="answered",
+        latency=latency,
+        stages=dict(zip(STAGES, (0.3, 0.05, 0.25, 0.3, latency - 1.0, 0.02), strict=True)),
+    )
+    for latency in (1.6, 1.7, 2.9, 1.5)
+]
+
+
+@pytest.fixture
+def report() -> Report:
+    about = {
+        "time": "2026-11-22T12:00:00+00:00",
+        "version": "0.1.0",
+        "profile": "gpu",
+        "image_id": "sha256:" + "a1" * 32,
+        "container": "voice-appliance",
+        "lock_sha256": "52" * 32,
+        "host": "ward-7 <main>",
+        "kernel": "6.1.0",
+        "processor": "Some Processor",
+        "cores": 8,
+        "memory_gib": 62.8,
+        "cards": [
+            {
+                "name": "NVIDIA L4",
+                "driver": "580.65.06",
+                "uuid": "GPU-1",
+                "memory_gib": 22.0,
+                "capability": "8.9",
+            }
+        ],
+        "no_card_because": "",
+        "settings": {"gateway.max_sessions": "8"},
+        "changed_settings": ["ultravox.system_prompt"],
+        "url": "ws://127.0.0.1:8765/ws",
+        "limits_for": "L4, and cards not known",
+    }
+    limits = {
+        "voice_to_voice_p50": 2.0,
+        "voice_to_voice_p95": 3.0,
+        "interruption_p95": 0.4,
+        "recovery": 300.0,
+        "agreement": 0.7,
+    }
+    results = [
+        Result("seal", "pass", "seal intact", "every file"),
+        Result("latency", "fail", "p50 9 s", "at most 1.50 s", "Look at <b>the card</b>."),
+        Result("latency", "pass", "p95 9 s", "at most 10 s"),
+        Result("recovery", "skipped", "not asked for (--kill)"),
+    ]
+    return Report(about, limits, results, SAMPLES, [0.28, 0.31])
