@@ -16,6 +16,7 @@ from appliance.console.state import judged
 from appliance.settings import Settings
 
 NO_SUCH_CALL = 1
+CUT_OFF = 1  # the bundle was not taken to its end
 USAGE = 2  # as argparse has it
 
 
@@ -70,8 +71,10 @@ def bundle(given: Settings) -> int:
         print("this is a tar archive; send it to a file", file=sys.stderr)
         return USAGE
     log = () if sys.stdin.isatty() else stdin()
-    write(given, log, sys.stdout.buffer)
-    return 0
+    with until_nobody_reads():
+        write(given, log, sys.stdout.buffer)
+        return 0
+    return CUT_OFF
 
 
 def tell(what: str) -> None:

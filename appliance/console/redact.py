@@ -81,6 +81,8 @@ def _fields(fields: Mapping[str, Any], known: Known) -> dict[str, object]:
 
 def _allowed(name: str, value: object, known: Known) -> object:
     """The value if it may leave, or None."""
+    if value == "" and name in TEXT_FIELDS:
+        return value
     if name == "event" or (name in _OURS and isinstance(value, str)):
         return value if isinstance(value, str) and known(value) else None
     if name == "level":

@@ -23,6 +23,7 @@ MARKS = {
     "stopped": ("○", ""),
     "unknown": ("?", "yellow"),
 }
+SILENT_SECONDS = 60.0  # the guard leaves word every few seconds
 ROW = "{:<11}{:<11}{:<14}{:>9}{:>12}{:>11}"
 LOADING = ("STARTING", "RUNNING")
 
@@ -188,6 +189,9 @@ def _card(card: Card) -> str:
 def _guard(facts: Facts) -> str:
     if not facts.guard:
         return "nothing heard of it"
+    silent = facts.now - float(facts.guard.get("unix_time", facts.now))
+    if silent > SILENT_SECONDS:
+        return f"silent for {duration(silent)}"
     last = facts.guard.get("last") or {}
     count = sum(int(it.get("count", 0)) for it in facts.guard.get("actions", []))
     if not last:
@@ -224,6 +228,8 @@ def _alive(facts: Facts, program: Program) -> bool:
 
 def _word(facts: Facts, program: Program) -> str:
     """What supervisord calls STARTING for minutes runs as soon as it says that it is ready."""
+    if program.name == "gateway" and facts.draining_since is not None and _alive(facts, program):
+        return "draining"
     ready = facts.figures.ready.get(program.name) if facts.figures else None
     if ready is None or not _alive(facts, program):
         return program.state.lower()

@@ -117,7 +117,8 @@ def sealing() -> Facts:
 
 
 def draining() -> Facts:
-    return facts(draining_since=NOW - 75, waiting_for="draining")
+    ready = {**FIGURES.ready, "gateway": False}
+    return facts(draining_since=NOW - 75, waiting_for="draining", figures={"ready": ready})
 
 
 def without_kokoro() -> Facts:

@@ -69,6 +69,11 @@ def test_the_advice_of_an_error_comes_from_the_catalogue() -> None:
     assert "Authorization" in kept["advice"]
 
 
+def test_what_is_empty_may_stay() -> None:
+    (kept,) = left(json.dumps({"event": "turn", "waiting_for": "", "by": ""}))
+    assert kept == {"event": "turn", "waiting_for": "", "by": ""}
+
+
 def test_what_was_dropped_is_counted_with_what_the_journal_dropped() -> None:
     (kept,) = left(json.dumps({"event": "turn", "dropped_fields": 2, "a": 1, "b": 2}))
     assert kept["dropped_fields"] == 4

@@ -70,8 +70,14 @@ def test_a_process_that_is_down_stands_out() -> None:
     assert "Guard: restart process kokoro (memory) 12min 24s ago; 3 so far" in text
 
 
+def test_a_guard_that_has_fallen_silent_is_noticed() -> None:
+    guard = {**composed.GUARD, "unix_time": composed.NOW - 90}
+    assert "Guard: silent for 1min 30s" in screen(composed.facts(guard=guard), UNPAINTED)
+
+
 def test_a_drain_says_how_many_calls_go_on() -> None:
     assert "new calls are refused, 2 calls go on" in screen(composed.draining(), UNPAINTED)
+    assert re.search(r"● gateway +draining", screen(composed.draining(), UNPAINTED))
     one = composed.draining()
     assert one.figures is not None
     one = replace(one, figures=replace(one.figures, calls_now=1))
