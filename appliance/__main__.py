@@ -75,6 +75,14 @@ def _exporter(given: settings.Settings, asked: Asked) -> int:
     return 0
 
 
+def _guard(given: settings.Settings, asked: Asked) -> int:
+    protocol = os.dup(1)  # supervisord's, and spoilt by any other word
+    os.dup2(2, 1)
+    from appliance.supervision.guard import serve
+
+    return serve(given, protocol)
+
+
 def _boot(given: settings.Settings, asked: Asked) -> int:
     from appliance.supervision.boot import main as run
 
@@ -188,6 +196,7 @@ VERBS: Mapping[str, Verb] = {
     "ultravox": Verb(_ultravox, "the speech-LLM engine, behind its socket"),
     "kokoro": Verb(_kokoro, "the speech synthesis engine, behind its socket"),
     "exporter": Verb(_exporter, "metrics of all processes over HTTP"),
+    "guard": Verb(_guard, "restart what is not well, or have the appliance ended; for supervisord"),
     "verify": Verb(_verify, "compare every sealed file with image-manifest.lock"),
     "plan": Verb(
         _plan, "what the speech-LLM is started with on the card here, and why", _plan_options

@@ -131,6 +131,27 @@ class Supervision:
         20, "a process that dies sooner counts as not started; above the engines' load time"
     )
     start_attempts: int = knob(5, "so many failed starts in a row end the appliance")
+    check_seconds: float = knob(5.0, "how often the guard looks at every process")
+    silent_seconds: float = knob(
+        15.0, "a process that was up and does not answer for so long is killed and restarted"
+    )
+    load_seconds: float = knob(
+        180.0, "an engine that is not ready so long after its start is restarted"
+    )
+    max_restarts: int = knob(
+        5, "so often one process is restarted within the window; once more ends the appliance"
+    )
+    restart_window_seconds: float = knob(1800.0, "the window in which restarts are counted")
+    gateway_memory_bytes: int = knob(
+        1_200_000_000, "a gateway that holds more for itself is restarted; 0: no limit"
+    )
+    ultravox_memory_bytes: int = knob(2_500_000_000, "the same for the speech-LLM engine")
+    kokoro_memory_bytes: int = knob(1_500_000_000, "the same for the speech synthesis engine")
+    exporter_memory_bytes: int = knob(400_000_000, "the same for the exporter")
+    growth_bytes: int = knob(
+        300_000_000, "a process whose memory grows by so much, without a rest, is restarted; 0: no"
+    )
+    growth_seconds: float = knob(3600.0, "the window of that growth")
     seal_check: str = knob(
         "auto", "full (read every model file), quick, or auto: full once per start of the host"
     )
@@ -178,6 +199,11 @@ PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "kokoro.device": "cuda",
         "gateway.max_sessions": 8,
         "supervision.start_seconds": 240,
+        "supervision.load_seconds": 1200.0,
+        "supervision.gateway_memory_bytes": 2_500_000_000,
+        "supervision.ultravox_memory_bytes": 0,  # vLLM pins host memory by the card's size
+        "supervision.kokoro_memory_bytes": 8_000_000_000,
+        "supervision.growth_bytes": 1_000_000_000,
     },
 }
 

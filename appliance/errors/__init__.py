@@ -11,6 +11,11 @@ session ends on it (RFC 6455 section 7.4.1), `http_status` the refusal before th
      +-- SessionEnded            a session is closed by us (WebSocket close code)
      +-- EngineFailed            an engine could not do what it was asked (spoken about)
      +-- CannotStart             a process refuses to run (exit code)
+     +-- EndedItself             the appliance ended, to be started anew by the host (exit code)
+
+Exit codes of the appliance: 0 stopped as asked, 64 to 78 as in sysexits.h (78: an operator has to
+change something, a restart will not help), 79 a broken seal (do not use it), 80 to 89 it ended
+itself and wants to be started again. 70 and 71 are worth a new start too.
 """
 
 from __future__ import annotations
@@ -50,17 +55,23 @@ from appliance.errors.start import (
     BadLock,
     BadSetting,
     CannotStart,
+    EndedItself,
+    GpuLost,
     HubChanged,
     HubUnavailable,
     LicenceNotAccepted,
+    MemoryGrown,
     MissingWeights,
     ModelNotStarted,
+    NeverReady,
     NoCard,
     NoSpace,
+    NotAnswering,
     PackageChanged,
     PackageUnavailable,
     PortTaken,
     ProgramFailed,
+    RestartLoop,
     SealBroken,
     SupervisorFailed,
     TooLittleMemory,
@@ -79,22 +90,27 @@ __all__ = [
     "BadSetting",
     "CannotStart",
     "Draining",
+    "EndedItself",
     "EngineBusy",
     "EngineDied",
     "EngineFailed",
     "EngineGone",
     "FrameTooBig",
     "Full",
+    "GpuLost",
     "HubChanged",
     "HubUnavailable",
     "HungUp",
     "IdleTooLong",
     "LastedTooLong",
     "LicenceNotAccepted",
+    "MemoryGrown",
     "MissingWeights",
     "ModelNotStarted",
+    "NeverReady",
     "NoCard",
     "NoSpace",
+    "NotAnswering",
     "NotReady",
     "PackageChanged",
     "PackageUnavailable",
@@ -102,6 +118,7 @@ __all__ = [
     "PortTaken",
     "ProgramFailed",
     "Refused",
+    "RestartLoop",
     "SealBroken",
     "SessionEnded",
     "ShuttingDown",

@@ -160,8 +160,66 @@ class ProgramFailed(CannotStart):
 
 
 class SupervisorFailed(CannotStart):
-    """The supervisor ended by itself: {how}."""
+    """The supervisor failed: {how}."""
 
     reason = "supervisor_failed"
     advice = "Start the appliance again; if it was killed, the host may be short of memory."
     exit_code = 71  # EX_OSERR
+
+
+class EndedItself(ApplianceError):
+    """The appliance ended itself, so that the host starts it anew."""
+
+    exit_code = 80  # to 89: beyond sysexits.h and a broken seal; to be started again
+
+
+class RestartLoop(EndedItself):
+    """The process {program} was restarted {restarts} times in {seconds:g} s and ended again."""
+
+    reason = "restart_loop"
+    advice = (
+        "The host starts the appliance anew. If it goes on, the last lines of that process before "
+        "each of its ends say why; killed by signal 9 means that the container is short of memory."
+    )
+    exit_code = 80
+
+
+class NotAnswering(EndedItself):
+    """The process {program} was restarted {restarts} times in {seconds:g} s and is silent again."""
+
+    reason = "not_answering"
+    advice = (
+        "The host starts the appliance anew. If it goes on, lower VOICE_GATEWAY_MAX_SESSIONS: a "
+        "machine with too much to do looks the same."
+    )
+    exit_code = 81
+
+
+class NeverReady(EndedItself):
+    """The process {program} was restarted {restarts} times in {seconds:g} s and is never ready."""
+
+    reason = "never_ready"
+    advice = "Give it more time with VOICE_SUPERVISION_LOAD_SECONDS, or faster disks."
+    exit_code = 82
+
+
+class MemoryGrown(EndedItself):
+    """The process {program} was restarted {restarts} times in {seconds:g} s and grew again."""
+
+    reason = "memory_grown"
+    advice = (
+        "The host starts the appliance anew. If it needs what it holds, raise its limit "
+        "(VOICE_SUPERVISION_..._MEMORY_BYTES) and the container's; if not, report a defect."
+    )
+    exit_code = 83
+
+
+class GpuLost(EndedItself):
+    """A graphics card that was here is gone: {why}."""
+
+    reason = "gpu_lost"
+    advice = (
+        "The host makes the container anew, which brings the card back where only the container "
+        "lost it. If it stays away, look at nvidia-smi and the kernel's log (Xid) on the host."
+    )
+    exit_code = 84

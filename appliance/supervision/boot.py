@@ -2,6 +2,9 @@
 
 It can be PID 1: it forwards the stop signal and reaps what nobody else waits for. supervisord
 itself returns 0 even after a program could not be kept running, so boot looks once a second.
+
+What is done about the programs is the guard's to decide (policy.py); boot ends the appliance when
+the guard says so. It looks itself after the two that the guard cannot: the guard and supervisord.
 """
 
 from __future__ import annotations
@@ -19,17 +22,21 @@ from pathlib import Path
 import psutil
 
 from appliance import journal
-from appliance.errors import ApplianceError, ProgramFailed, SupervisorFailed
+from appliance.errors import ApplianceError, SupervisorFailed
 from appliance.settings import Settings
 from appliance.supervision import run_folder, sealing
-from appliance.supervision.supervisor_client import PROGRAMS, SupervisorClient
+from appliance.supervision.guard_watch import GuardWatch
+from appliance.supervision.policy import Decision
+from appliance.supervision.supervisor_client import GUARD, PROGRAMS, Program, SupervisorClient
+from appliance.supervision.symptoms import Silence
 from appliance.supervision.watch import Change, Watch
 
 CONF = Path(__file__).with_name("supervisord.conf")
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 2.0  # for one answer of supervisord
+ARRIVAL_SECONDS = 60.0  # for the first one; it takes a second on a machine that is not busy
 GOODBYE_SECONDS = 5  # the gateway's stop time is the drain time and this
-OTHERS_STOP_SECONDS = 5 + 5 + 3  # stopwaitsecs of the other programs: the stop is sequential
+OTHERS_STOP_SECONDS = 5 + 5 + 3 + 3  # stopwaitsecs of the other programs: the stop is sequential
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -44,8 +51,8 @@ def main(given: Settings) -> None:
 def run(given: Settings, conf: Path, check: Callable[[Settings], None]) -> None:
     """Runs the programs of a supervisord configuration until a stop signal.
 
-    Raises AlreadyRunning, what `check` raises, ProgramFailed (or the error with which a program
-    refused to start) and SupervisorFailed; reason.json in the run folder tells the same.
+    Raises AlreadyRunning, what `check` raises, what the guard decides the appliance ends with, and
+    SupervisorFailed; reason.json in the run folder tells the same.
     """
     folder = given.paths.run.absolute()
     with run_folder.claim(folder):
@@ -86,6 +93,10 @@ class _Boot:
         self._conf = conf
         self._client = SupervisorClient(folder, ANSWER_SECONDS)
         self._watch = Watch(PROGRAMS)
+        self._guard_watch = GuardWatch(given)
+        self._silent_seconds = given.supervision.silent_seconds
+        self._silence = Silence()  # of supervisord
+        self._looked_at = time.monotonic()
         self._status: int | None = None  # of supervisord, once it has ended
 
     def run(self) -> None:
@@ -121,21 +132,46 @@ class _Boot:
                 self._look()
 
     def _look(self) -> None:
-        try:
-            programs = self._client.programs()
-        except ConnectionError:
-            return  # Starting or busy; if it has ended, SIGCHLD tells.
+        programs = self._ask()
+        if programs is None:
+            return
         changes = self._watch.look(programs)
         for change in changes:
             self._report(change)
         if changes:
             run_folder.write_restarts(self._folder, self._watch.restarts)
-        for change in changes:
-            refused = run_folder.read_failure(self._folder, change.program.name)
-            if change.kind in ("ended", "gave_up") and refused:
-                raise refused  # It will refuse again: an operator has to change something.
-            if change.kind == "gave_up":
-                raise ProgramFailed(program=change.program.name)
+        verdict = run_folder.read_failure(self._folder, GUARD)
+        if verdict:
+            raise verdict
+        told = run_folder.read_guard(self._folder)
+        for decision in self._guard_watch.look(self._looked_at, programs, changes, told):
+            self._tend_guard(decision, programs)
+
+    def _ask(self) -> list[Program] | None:
+        """What supervisord says, or None; raises SupervisorFailed when it has been silent long."""
+        now = time.monotonic()
+        step = min(now - self._looked_at, LOOK_SECONDS + ANSWER_SECONDS)
+        self._looked_at = now
+        try:
+            programs = self._client.programs()
+        except ConnectionError:
+            # Starting or busy; if it has ended, SIGCHLD tells.
+            self._silence.note(False, step)
+            limit = self._silent_seconds if self._silence.ever_answered else ARRIVAL_SECONDS
+            if self._silence.lasts(limit):
+                how = f"it did not answer for {self._silence.seconds:.0f} seconds"
+                raise SupervisorFailed(how=how) from None
+            return None
+        self._silence.note(True, step)
+        return programs
+
+    def _tend_guard(self, decision: Decision, programs: list[Program]) -> None:
+        if decision.error:
+            raise decision.error
+        if decision.symptom.cause == "silent":
+            pid = next(program.pid for program in programs if program.name == GUARD)
+            log.warning("guard silent", pid=pid, seconds=decision.symptom.seconds)
+            os.kill(pid, signal.SIGKILL)  # supervisord starts it again
 
     def _report(self, change: Change) -> None:
         write = log.info if change.kind in ("started", "running") else log.warning
@@ -152,7 +188,9 @@ class _Boot:
         deadline = time.monotonic() + self._stop_seconds
         self._reap()
         if self._status is None:
-            os.kill(self._pid, signal.SIGTERM)
+            # A supervisord that answers nobody would not hear SIGTERM either.
+            silent = self._silence.lasts(self._silent_seconds)
+            os.kill(self._pid, signal.SIGKILL if silent else signal.SIGTERM)
         while self._status is None and time.monotonic() < deadline:
             signal.sigtimedwait({signal.SIGCHLD}, LOOK_SECONDS)
             self._reap()

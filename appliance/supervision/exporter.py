@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
@@ -28,9 +29,10 @@ from appliance.settings import Settings
 from appliance.supervision import exposition, run_folder
 from appliance.supervision.card_driver import Sight
 from appliance.supervision.cards import CardMetrics, Cards
+from appliance.supervision.guard_metrics import GuardMetrics, beats
 from appliance.supervision.processes import ProcessMetrics, Vitals, vitals
 from appliance.supervision.sealing import SealMetrics
-from appliance.supervision.supervisor_client import SupervisorClient
+from appliance.supervision.supervisor_client import GUARD, SupervisorClient
 
 SOURCES = ("gateway", "ultravox", "kokoro")  # each has SOURCE.sock in the run folder
 SUPERVISOR = "supervisord"
@@ -102,11 +104,14 @@ class Exporter:
             self._cards.sight(self._timeout_seconds),
         )
         answered = {name: it for name, it in zip(SOURCES, reports, strict=True) if it is not None}
-        ready = {"exporter": True} | {name: it.ready for name, it in answered.items()}
+        guard = run_folder.read_guard(self._run)
+        ready = {"exporter": True, GUARD: beats(guard, time.monotonic())}
+        ready |= {name: it.ready for name, it in answered.items()}
         processes = meters.new_registry()
         restarts = run_folder.read_restarts(self._run)
         processes.register(ProcessMetrics(found or {}, restarts, ready))
         processes.register(SealMetrics(run_folder.read_seal(self._run)))
+        processes.register(GuardMetrics(guard))
         processes.register(CardMetrics(sight or Sight()))
         parts = {name: report.metrics for name, report in answered.items()}
         page, trouble = exposition.join({"exporter": meters.render(processes), **parts})

@@ -4,7 +4,9 @@ boot.lock              held by the one boot that runs here, whose pid is in it
 draining               stands while an operator keeps new callers out (appliance/draining.py)
 seal.json              when the weights were last found intact, and how; outlives a restart
 restarts.json          restarts of each program so far; the exporter reads it
-PROGRAM.failed.json    why a program refused to start; boot reads it
+PROGRAM.failed.json    why a program refused to start; the guard reads it
+guard.failed.json      why the appliance has to end; boot reads it
+guard.json             the guard's beat and book (ledger.py); boot, exporter and status read it
 reason.json            why the appliance ended, for the host
 """
 
@@ -17,13 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-import psutil
-
 from appliance import draining
 from appliance.errors import AlreadyRunning, ApplianceError, BadSetting, catalogue
 
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), without its final zero
-CLOCK_STEP_SECONDS = 2.0  # the kernel counts starts in ticks from a rounded start of its own
 LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds NAME.PID before it renames
 
 
@@ -44,27 +43,35 @@ def claim(run: Path) -> TextIO:
     except BlockingIOError as taken:
         lock.close()
         raise AlreadyRunning(path=run) from taken
-    for old in [*run.glob("*.failed.json"), run / "reason.json", run / "restarts.json"]:
+    left = ("reason.json", "restarts.json", "guard.json")
+    for old in [*run.glob("*.failed.json"), *(run / name for name in left)]:
         old.unlink(missing_ok=True)
     draining.end(run)
     lock.truncate(0)
-    lock.write(str(os.getpid()))
+    lock.write(_identity(os.getpid()))
     lock.flush()
     return lock
 
 
 def boot_pid(run: Path) -> int | None:
     """The pid of the boot that runs here, as /proc shows it; None when none does."""
-    lock = run / "boot.lock"
     try:
-        pid, claimed = int(lock.read_text(encoding="ascii")), lock.stat().st_mtime
-        process = psutil.Process(pid)
-        # A process that is younger than the claim has only inherited the number.
-        younger = process.create_time() > claimed + CLOCK_STEP_SECONDS
-        gone = process.status() == psutil.STATUS_ZOMBIE
-    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        claimed = (run / "boot.lock").read_text(encoding="ascii")
+        pid = int(claimed.split()[0])
+        return pid if claimed == _identity(pid) else None
+    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
         return None
-    return None if younger or gone else pid
+
+
+def _identity(pid: int) -> str:
+    """The pid and when the process began, in ticks that no change of the clock touches (proc(5)).
+
+    Raises FileNotFoundError or ProcessLookupError when it is gone, as a zombie is.
+    """
+    status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if status[0] == "Z":
+        raise ProcessLookupError(pid)
+    return f"{pid} {status[19]}"
 
 
 def write_failure(run: Path, program: str, error: ApplianceError) -> None:
@@ -102,6 +109,16 @@ def write_restarts(run: Path, restarts: dict[str, int]) -> None:
 def read_restarts(run: Path) -> dict[str, int]:
     """The restarts of each program; empty when no boot runs here."""
     return {name: int(str(count)) for name, count in _read(run / "restarts.json").items()}
+
+
+def write_guard(run: Path, told: Mapping[str, object]) -> None:
+    """Publishes what the guard tells of itself."""
+    _write(run / "guard.json", told)
+
+
+def read_guard(run: Path) -> dict[str, Any]:
+    """What the guard told last; empty when none has run here."""
+    return _read(run / "guard.json")
 
 
 def write_seal(run: Path, left: Mapping[str, object]) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 from xml.parsers.expat import ExpatError
 
-PROGRAMS = ("exporter", "kokoro", "ultravox", "gateway")  # as in supervisord.conf, in start order
+GUARD = "guard"  # the event listener
+PROGRAMS = (GUARD, "exporter", "kokoro", "ultravox", "gateway")  # supervisord.conf's start order
 SOCKET = "supervisor.sock"  # in the run folder
 
 

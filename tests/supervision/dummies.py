@@ -1,4 +1,4 @@
-"""A real boot over a real supervisord, with tiny programs in place of the appliance's."""
+"""A real boot and guard over a real supervisord, with tiny programs in place of the appliance's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from appliance.supervision import run_folder
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,31 @@ while True:
     signal.pause()
 """
 BROKEN = "raise SystemExit(3)"
+# Answers for its health over the link, as the real ones do, and is what MODE says beside that.
+ANSWERING = """
+import asyncio, os, sys
+from pathlib import Path
+from appliance.link import protocol as p
+from appliance.link.server import listening
+
+name, mode = Path(sys.argv[0]).stem, "MODE"
+held = []
+
+async def main():
+    report = p.Report(ready=mode != "loading", waiting_for="", metrics="")
+    async with listening(Path(os.environ["VOICE_PATHS_RUN"]) / f"{name}.sock", lambda: report):
+        print("up", flush=True)
+        for _ in range(10_000):
+            await asyncio.sleep(0.1)
+            if mode == "leaking":
+                held.append(b"x" * 10_000_000)
+
+asyncio.run(main())
+"""
+WELL = ANSWERING.replace("MODE", "well")
+LEAKING = ANSWERING.replace("MODE", "leaking")
+LOADING = ANSWERING.replace("MODE", "loading")
+SHORT_LIVED = "import time; print('up', flush=True); time.sleep(2)"
 TALKER = """
 import signal
 for _ in range(50):
@@ -55,6 +81,18 @@ file=%(ENV_VOICE_PATHS_RUN)s/supervisor.sock
 chmod=0700
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[eventlistener:guard]
+command="%(ENV_APPLIANCE_PYTHON)s" -m appliance guard
+events=PROCESS_STATE,SUPERVISOR_STATE_CHANGE,TICK_5
+buffer_size=200
+autorestart=true
+startsecs=1
+startretries=3
+stopwaitsecs=3
+stdout_logfile=NONE
+stdout_logfile_maxbytes=0
+stderr_logfile=/dev/fd/1
+stderr_logfile_maxbytes=0
 """
 _PROGRAM = """
 [program:{name}]
@@ -155,6 +193,11 @@ class Appliance:
         if self.boot.poll() is None:
             self.boot.send_signal(signal.SIGTERM)
         return self.ended()
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """What the guard did, by action and cause."""
+        told = run_folder.read_guard(self.run).get("actions", [])
+        return {(it["action"], it["cause"]): it["count"] for it in told}
 
     def reason(self) -> dict[str, Any]:
         """What boot left for the host."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import configparser
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from supervisor.events import getEventNameByType  # type: ignore[import-untyped]
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 
 from appliance.__main__ import VERBS
 from appliance.settings import Settings
 from appliance.supervision import boot
-from appliance.supervision.supervisor_client import PROGRAMS, SOCKET
+from appliance.supervision.supervisor_client import GUARD, PROGRAMS, SOCKET
 
+ROOT = Path(__file__).parents[2]
 START_SECONDS = Settings().supervision.start_seconds
 
 
@@ -53,11 +56,23 @@ def test_each_program_has_all_four_log_keys(programs: dict[str, Any]) -> None:
     written = configparser.RawConfigParser(inline_comment_prefixes=(";",))
     written.read(boot.CONF)
     for name, program in programs.items():
+        section = "eventlistener:guard" if name == GUARD else f"program:{name}"
         for stream in ("stdout", "stderr"):
-            assert getattr(program, f"{stream}_logfile") == "/dev/fd/1"
+            # What a listener writes on stdout is supervisord's protocol, and no line of the log.
+            nowhere = name == GUARD and stream == "stdout"
+            assert getattr(program, f"{stream}_logfile") == (None if nowhere else "/dev/fd/1")
             assert getattr(program, f"{stream}_logfile_maxbytes") == 0
-            assert written.has_option(f"program:{name}", f"{stream}_logfile")
-            assert written.has_option(f"program:{name}", f"{stream}_logfile_maxbytes")
+            assert written.has_option(section, f"{stream}_logfile")
+            assert written.has_option(section, f"{stream}_logfile_maxbytes")
+
+
+def test_the_guard_hears_of_every_end_and_of_the_time(options: Any) -> None:
+    pools = [it for it in options.process_group_configs if it.name == GUARD]
+    heard = {getEventNameByType(event) for event in pools[0].pool_events}
+    # EXITED and FATAL are both of PROCESS_STATE: a program shows one or the other, hardly both.
+    assert heard == {"PROCESS_STATE", "SUPERVISOR_STATE_CHANGE", "TICK_5"}
+    assert pools[0].buffer_size >= 100
+    assert not pools[0].process_configs[0].redirect_stderr
 
 
 def test_pid_file_sockets_and_child_logs_stay_in_the_run_folder(
@@ -81,6 +96,7 @@ def test_a_program_that_dies_while_loading_counts_as_not_started(programs: dict[
         assert programs[name].startsecs == START_SECONDS
         assert programs[name].startretries == Settings().supervision.start_attempts
     assert programs["exporter"].startsecs > 1
+    assert programs[GUARD].startsecs > 1
 
 
 def test_whatever_dies_is_restarted_and_stops_with_all_its_children(
@@ -94,7 +110,8 @@ def test_whatever_dies_is_restarted_and_stops_with_all_its_children(
 def test_callers_hear_goodbye_before_the_engines_stop(programs: dict[str, Any]) -> None:
     priority = {name: program.priority for name, program in programs.items()}
     assert priority["gateway"] == max(priority.values())
-    assert priority["exporter"] == min(priority.values())
+    engines = priority["kokoro"], priority["ultravox"]
+    assert priority[GUARD] < priority["exporter"] < min(engines)  # seen to the last
     assert len(set(priority.values())) == len(priority)
 
 
@@ -102,3 +119,9 @@ def test_boot_waits_longer_than_all_stop_times_together(programs: dict[str, Any]
     assert programs["gateway"].stopwaitsecs > Settings().gateway.drain_seconds
     together = sum(program.stopwaitsecs for program in programs.values())
     assert boot.stop_seconds(Settings()) > together
+
+
+def test_the_host_waits_longer_than_an_orderly_stop_takes() -> None:
+    flags = (ROOT / "ops" / "container.flags").read_text()
+    given = re.search(r"^--stop-timeout=(\d+)$", flags, re.MULTILINE)
+    assert given and int(given[1]) > boot.stop_seconds(Settings())

@@ -53,8 +53,9 @@ def sample(page: bytes, name: str, **labels: str) -> float | None:
     return None
 
 
-def settings_in(run: Path) -> Settings:
-    return Settings(paths=Paths(run=run), exporter=ExporterSettings(timeout_seconds=0.3))
+def settings_in(run: Path, timeout_seconds: float = 0.3) -> Settings:
+    exporter = ExporterSettings(timeout_seconds=timeout_seconds)
+    return Settings(paths=Paths(run=run), exporter=exporter)
 
 
 async def test_it_answers_while_the_gateway_hangs_and_an_engine_is_gone(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ async def test_restarts_and_processes_come_from_supervision(tmp_path: Path) -> N
         os.kill(first.pid, signal.SIGKILL)
         until(lambda: run_folder.read_restarts(appliance.run).get("kokoro") == 1)
         appliance.running("kokoro")
-        page = await Exporter(settings_in(appliance.run), only_kokoro).page()
+        page = await Exporter(settings_in(appliance.run, 10.0), only_kokoro).page()
     finally:
         appliance.stop()
     assert sample(page, "voice_process_restarts_total", process="kokoro") == 1

@@ -1,0 +1,191 @@
+"""supervisord's event listener: sees what goes wrong, decides by a table, restarts or has it ended.
+
+It hears of every change of state from supervisord, and looks at each process itself every few
+seconds. What it may do alone is to end a process, which supervisord then starts again; to end the
+appliance it leaves its verdict in the run folder, where boot finds it. boot in turn looks after the
+guard.
+
+Its stdout is supervisord's event protocol. The door takes it away before anything else can print
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+
+from appliance import journal, nvml
+from appliance.settings import Settings
+from appliance.supervision import run_folder
+from appliance.supervision.bounds import bounds, limits
+from appliance.supervision.ending import end, sweep
+from appliance.supervision.events import DONE, READY, Event, Reader
+from appliance.supervision.ledger import Ledger
+from appliance.supervision.lost_card import Asking, CardWatch, wanted
+from appliance.supervision.observing import ANSWER_SECONDS, Observer
+from appliance.supervision.policy import Decision, Symptom
+from appliance.supervision.supervisor_client import GUARD
+from appliance.supervision.symptoms import Sight, Symptoms
+
+DEAF_SECONDS = 30.0  # TICK_5 comes every 5 s; supervisord stops sending after a breach of protocol
+EXIT_DEAF = 75  # EX_TEMPFAIL of sysexits.h: started again, it is spoken to again
+EVENTS = {
+    "restart_process": "guard restarts process",
+    "restart_engines": "guard restarts engines",
+    "end_appliance": "guard ends appliance",
+}
+log = journal.get()
+
+
+def serve(given: Settings, protocol: int) -> int:
+    """Guards until told to stop; the exit code. `protocol` is the descriptor of the old stdout.
+
+    Raises BadSetting, and BadEvent for nonsense from supervisord.
+    """
+    from appliance.link.health import ask_health
+
+    guard = Guard(given, Observer(given, ask_health), lambda line: _write(protocol, line))
+    return asyncio.run(_serve(guard))
+
+
+async def _serve(guard: Guard) -> int:
+    loop = asyncio.get_running_loop()
+    events = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(events), sys.stdin)
+    running = asyncio.create_task(guard.run(events))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        return 0
+
+
+class Guard:
+    """`say` writes to supervisord. State that has to outlive this process is in guard.json."""
+
+    def __init__(self, given: Settings, observer: Observer, say: Callable[[bytes], None]) -> None:
+        self._given = given
+        self._run = given.paths.run
+        self._observer = observer
+        self._say = say
+        told = run_folder.read_guard(self._run)
+        self._ledger = Ledger.from_told(bounds(given), told)
+        self._symptoms = Symptoms(limits(given))
+        every = given.supervision.check_seconds
+        self._cards = CardWatch(told.get("cards", ()), given.supervision.silent_seconds, every)
+        self._asking = Asking(nvml.look, every)
+        self._sights: dict[str, Sight] = {}
+        self._heard_at = time.monotonic()
+        self._done = run_folder.read_failure(self._run, GUARD) is not None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def run(self, events: asyncio.StreamReader) -> int:
+        """Listens and looks until supervisord goes or goes silent; the exit code."""
+        if wanted(self._given):
+            self._asking.start()
+        log.info("guard started")
+        listening = asyncio.create_task(self._listen(events))
+        looking = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait({listening, looking}, return_when=asyncio.FIRST_COMPLETED)
+            return (listening if listening.done() else looking).result()
+        finally:
+            for task in (listening, looking, *self._ending):
+                task.cancel()
+
+    async def _listen(self, events: asyncio.StreamReader) -> int:
+        reader = Reader()
+        self._say(READY)
+        while received := await events.read(4096):
+            for event in reader.feed(received):
+                self._heard_at = time.monotonic()
+                self._hear(event)
+                self._say(DONE + READY)
+        return 0  # supervisord has gone
+
+    def _hear(self, event: Event) -> None:
+        if event.name == "SUPERVISOR_STATE_CHANGE_STOPPING":
+            self._done = True  # what ends from here on was told to
+        name = event.fields.get("processname", "")
+        if not event.state or name == GUARD or self._done:
+            return
+        if event.state == "EXITED":
+            sweep(int(event.fields["pid"]))
+        refusal = run_folder.read_failure(self._run, name)
+        self._treat(self._symptoms.told(name, event.state, refusal))
+
+    async def _watch(self) -> int:
+        while time.monotonic() - self._heard_at < DEAF_SECONDS:
+            if not self._done:
+                self._treat(self._cards.look(self._asking.answer))
+                self._treat(await self._look())
+            self._publish()
+            await asyncio.sleep(self._given.supervision.check_seconds)
+        log.error("supervisord sends no events", seconds=DEAF_SECONDS)
+        return EXIT_DEAF
+
+    async def _look(self) -> list[Symptom]:
+        try:
+            sights = await self._observer.sights()
+        except ConnectionError:
+            return []  # boot looks after supervisord
+        self._sights = {sight.name: sight for sight in sights}
+        return self._symptoms.look(time.monotonic(), sights)
+
+    def _treat(self, found: list[Symptom]) -> None:
+        for symptom in found:
+            if not self._done:
+                self._act(self._ledger.judge(symptom, time.monotonic(), time.time()))
+                self._publish()
+
+    def _act(self, decision: Decision) -> None:
+        symptom = decision.symptom
+        log.warning(
+            EVENTS[decision.action],
+            program=symptom.program or None,
+            reason=symptom.cause,
+            restarts=decision.restarts,
+            seconds=symptom.seconds or None,
+            memory_bytes=symptom.memory_bytes or None,
+            exc_info=decision.error,
+        )
+        if decision.error is not None:
+            self._done = True
+            run_folder.write_failure(self._run, GUARD, decision.error)
+        for name in decision.programs:
+            ill = name == symptom.program
+            if ill and symptom.cause in ("exited", "not_started"):
+                continue  # supervisord is at it
+            self._symptoms.expect_end(name)
+            self._end(name, force=ill and symptom.cause == "silent")
+
+    def _end(self, name: str, force: bool) -> None:
+        """Begins to end a process; what does not hear SIGTERM gets SIGKILL."""
+        sight = self._sights.get(name)
+        if sight is None or not sight.pid or not psutil.pid_exists(sight.pid):
+            return
+        patience = 0.0 if force else self._given.gateway.drain_seconds + ANSWER_SECONDS
+        task = asyncio.create_task(end(psutil.Process(sight.pid), patience))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _publish(self) -> None:
+        told = {
+            "beat": time.monotonic(),
+            "unix_time": time.time(),
+            "answering": sorted(name for name, it in self._sights.items() if it.answers),
+            "cards": self._cards.expected,
+        }
+        run_folder.write_guard(self._run, told | self._ledger.told())
+
+
+def _write(number: int, line: bytes) -> None:
+    while line:
+        line = line[os.write(number, line) :]

@@ -1,0 +1,270 @@
+"""The guard: its side of the protocol over pipes, then with a real boot and supervisord."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from appliance.supervision import run_folder
+from tests.supervision import dummies
+from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, Appliance, until
+
+Start = Callable[..., Appliance]
+QUICK = {
+    "VOICE_SUPERVISION_CHECK_SECONDS": "0.3",
+    "VOICE_SUPERVISION_SILENT_SECONDS": "3",
+    "VOICE_SUPERVISION_LOAD_SECONDS": "60",
+}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Appliance] = []
+
+    def starter(programs: dict[str, str], **environ: str) -> Appliance:
+        started.append(Appliance(tmp_path, programs, **(QUICK | environ)))
+        return started[-1]
+
+    yield starter
+    for appliance in started:
+        appliance.stop()
+
+
+def counted(appliance: Appliance, action: str, cause: str, times: int = 1) -> None:
+    """Waits until the guard has done this so often."""
+    until(lambda: appliance.counts().get((action, cause), 0) >= times)
+
+
+def well(appliance: Appliance, name: str) -> int:
+    """Waits until the program runs and the guard knows that it answers; its pid."""
+    until(lambda: name in run_folder.read_guard(appliance.run).get("answering", []))
+    return appliance.running(name).pid
+
+
+# The protocol.
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "VOICE_PATHS_RUN": str(tmp_path)}
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "appliance", "guard"],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    yield guard
+    guard.kill()
+    guard.communicate()
+
+
+def send(listener: subprocess.Popen[bytes], name: str, payload: str) -> bytes:
+    """Sends an event as supervisord does; what the listener says of it."""
+    assert listener.stdin and listener.stdout
+    head = f"ver:3.0 server:supervisor serial:1 pool:guard poolserial:1 eventname:{name}"
+    listener.stdin.write(f"{head} len:{len(payload)}\n{payload}".encode())
+    listener.stdin.flush()
+    return listener.stdout.read(len(b"RESULT 2\nOKREADY\n"))
+
+
+def test_its_stdout_is_the_protocol_and_its_log_lines_are_json_on_stderr(
+    listener: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    assert listener.stdin and listener.stdout
+    assert listener.stdout.read(6) == b"READY\n"
+    assert send(listener, "TICK_5", "when:1201063880") == b"RESULT 2\nOKREADY\n"
+    ended = "processname:kokoro groupname:kokoro from_state:RUNNING expected:0 pid:999999"
+    assert send(listener, "PROCESS_STATE_EXITED", ended) == b"RESULT 2\nOKREADY\n"
+    listener.stdin.close()  # supervisord has gone
+    listener.stdin = None
+    output, log = listener.communicate(timeout=PATIENCE_SECONDS)
+    assert output == b""
+    assert listener.returncode == 0
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["event"] for line in lines] == ["guard started", "guard restarts process"]
+    assert (lines[1]["program"], lines[1]["reason"]) == ("kokoro", "exited")
+    told = run_folder.read_guard(tmp_path)
+    assert told["last"]["program"] == "kokoro"
+    assert told["actions"] == [{"action": "restart_process", "cause": "exited", "count": 1}]
+
+
+def test_nonsense_on_its_stdin_ends_it_so_that_it_is_started_afresh(
+    listener: subprocess.Popen[bytes],
+) -> None:
+    _, log = listener.communicate(b"nonsense\n", timeout=PATIENCE_SECONDS)
+    assert listener.returncode == 70
+    assert json.loads(log.splitlines()[-1])["error"] == "BadEvent"
+
+
+def test_a_stop_signal_ends_it_as_a_success(listener: subprocess.Popen[bytes]) -> None:
+    assert listener.stdout
+    assert listener.stdout.read(6) == b"READY\n"
+    listener.terminate()
+    assert listener.wait(PATIENCE_SECONDS) == 0
+
+
+def test_times_that_cannot_be_are_refused_with_a_reason(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", "guard"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "VOICE_PATHS_RUN": str(tmp_path)}
+        | {"SUPERVISOR_ENABLED": "1", "VOICE_SUPERVISION_CHECK_SECONDS": "0"},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout) == (78, b"")
+    assert "supervision.check_seconds" in json.loads(done.stderr)["what"]
+    assert str(run_folder.read_failure(tmp_path, "guard")).startswith("The setting supervision.")
+
+
+# With a real boot and supervisord.
+
+
+def test_a_process_that_dies_every_two_seconds_ends_the_appliance(start: Start) -> None:
+    appliance = start(
+        {"gateway": dummies.WELL, "exporter": dummies.SHORT_LIVED},
+        VOICE_SUPERVISION_MAX_RESTARTS="2",
+    )
+    assert appliance.ended() == 80
+    assert appliance.reason()["reason"] == "restart_loop"
+    assert "exporter was restarted 2 times" in appliance.reason()["what"]
+    assert appliance.counts() == {
+        ("restart_process", "exited"): 2,
+        ("end_appliance", "exited"): 1,
+    }
+
+
+def test_an_engine_that_dies_again_takes_the_other_one_along(start: Start) -> None:
+    appliance = start({"kokoro": dummies.WELL, "ultravox": dummies.SHORT_LIVED})
+    first = well(appliance, "kokoro")
+    counted(appliance, "restart_engines", "exited")
+    until(lambda: appliance.running("kokoro").pid != first)
+    assert appliance.counts()["restart_process", "exited"] == 2
+    assert appliance.stop() == 0
+
+
+def test_a_process_that_never_starts_ends_the_appliance(start: Start) -> None:
+    appliance = start({"gateway": dummies.WELL, "kokoro": dummies.BROKEN})
+    assert appliance.ended() == 70
+    assert appliance.reason()["reason"] == "program_failed"
+    assert appliance.counts() == {
+        ("restart_process", "not_started"): 2,
+        ("end_appliance", "fatal"): 1,
+    }
+
+
+def test_a_process_that_leaks_is_restarted_and_in_the_end_the_appliance(start: Start) -> None:
+    appliance = start(
+        {"gateway": dummies.WELL, "kokoro": dummies.LEAKING},
+        VOICE_SUPERVISION_MAX_RESTARTS="1",
+        VOICE_SUPERVISION_KOKORO_MEMORY_BYTES="200000000",
+    )
+    assert appliance.ended() == 83
+    assert appliance.reason()["reason"] == "memory_grown"
+    assert appliance.counts() == {
+        ("restart_process", "memory"): 1,
+        ("end_appliance", "memory"): 1,
+    }
+
+
+def test_a_frozen_process_is_killed_and_comes_back(start: Start) -> None:
+    appliance = start({"gateway": dummies.WELL, "kokoro": dummies.WELL})
+    other, frozen = well(appliance, "gateway"), well(appliance, "kokoro")
+    os.kill(frozen, signal.SIGSTOP)
+    counted(appliance, "restart_process", "silent")
+    until(lambda: not psutil.pid_exists(frozen))
+    assert well(appliance, "kokoro") != frozen
+    until(lambda: run_folder.read_restarts(appliance.run)["kokoro"] == 1)
+    assert appliance.running("gateway").pid == other
+    assert appliance.counts() == {("restart_process", "silent"): 1}
+    assert appliance.stop() == 0
+
+
+def test_an_engine_may_load_for_long_but_not_for_ever(start: Start) -> None:
+    appliance = start(
+        {"kokoro": dummies.LOADING},
+        VOICE_SUPERVISION_SILENT_SECONDS="1",
+        VOICE_SUPERVISION_LOAD_SECONDS="5",
+        VOICE_SUPERVISION_MAX_RESTARTS="0",
+    )
+    first = well(appliance, "kokoro")
+    assert appliance.ended() == 82
+    assert appliance.reason()["reason"] == "never_ready"
+    assert appliance.counts() == {("end_appliance", "not_ready"): 1}
+    assert not psutil.pid_exists(first)
+
+
+def test_a_killed_guard_comes_back_and_goes_on_with_its_book(start: Start) -> None:
+    appliance = start({"kokoro": dummies.WELL})
+    os.kill(well(appliance, "kokoro"), signal.SIGKILL)
+    counted(appliance, "restart_process", "exited")
+    first = appliance.running("guard").pid
+    os.kill(first, signal.SIGKILL)
+    until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
+    assert appliance.running("guard").pid != first
+    os.kill(well(appliance, "kokoro"), signal.SIGKILL)
+    counted(appliance, "restart_process", "exited", 2)
+    assert appliance.stop() == 0
+
+
+def test_a_frozen_guard_is_killed_and_comes_back(start: Start) -> None:
+    appliance = start({"kokoro": dummies.WELL})
+    until(lambda: run_folder.read_guard(appliance.run).get("beat"))
+    first = appliance.running("guard").pid
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
+    os.kill(well(appliance, "kokoro"), signal.SIGKILL)
+    counted(appliance, "restart_process", "exited")
+    assert not psutil.pid_exists(first)
+    assert appliance.stop() == 0
+
+
+def test_a_guard_that_cannot_be_kept_running_ends_the_appliance(start: Start) -> None:
+    appliance = start({"kokoro": dummies.WELL}, VOICE_SUPERVISION_MAX_RESTARTS="0")
+    os.kill(appliance.running("guard").pid, signal.SIGKILL)
+    assert appliance.ended() == 80
+    assert "guard" in appliance.reason()["what"]
+
+
+def test_a_frozen_supervisord_ends_the_appliance_and_nothing_is_left(start: Start) -> None:
+    appliance = start({"gateway": dummies.WELL, "kokoro": dummies.STUBBORN})
+    pids = [appliance.running(name).pid for name in ("gateway", "kokoro", "guard")]
+    supervisord = int((appliance.run / "supervisord.pid").read_text())
+    os.kill(supervisord, signal.SIGSTOP)
+    assert appliance.ended() == 71
+    assert "did not answer" in appliance.reason()["what"]
+    assert not any(psutil.pid_exists(pid) for pid in (*pids, supervisord))
+
+
+LOST = """
+import os
+from tests.fakes import FakeNvml, NVML_L4
+
+NVMLError = FakeNvml.NVMLError
+
+def __getattr__(name):
+    gone = os.path.exists(os.environ["VOICE_PATHS_RUN"] + "/card-lost")
+    fake = FakeNvml(*(() if gone else (NVML_L4,)))
+    fake.open = 1
+    return getattr(fake, name)
+"""
+
+
+def test_a_lost_card_ends_the_appliance_where_something_runs_on_it(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "pynvml.py").write_text(LOST)
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    appliance = start({"kokoro": dummies.WELL}, PYTHONPATH=path, VOICE_KOKORO_DEVICE="cuda")
+    until(lambda: run_folder.read_guard(appliance.run).get("cards"))
+    (appliance.run / "card-lost").touch()
+    assert appliance.ended() == 84
+    assert appliance.reason()["reason"] == "gpu_lost"
+    assert appliance.counts() == {("end_appliance", "gpu_lost"): 1}
