@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
-
 from appliance import draining, seal
 from appliance.console.figures import Figures, figures
 from appliance.console.state import Facts
@@ -57,7 +55,7 @@ def gathered(given: Settings) -> Facts:
         lock=str(answers.get("lock", "")),
         max_sessions=given.gateway.max_sessions,
         boot_pid=boot,
-        boot_started=_started(boot),
+        boot_started=_written(run / "boot.lock"),
         draining_since=cast("float | None", answers.get("drain")),
         waiting_for=waiting,
         programs=programs,
@@ -102,13 +100,6 @@ def together(asked: Mapping[str, Callable[[], object]], seconds: float) -> dict[
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     return dict(answers)
-
-
-def _started(pid: int | None) -> float:
-    try:
-        return psutil.Process(pid).create_time() if pid else 0.0
-    except psutil.NoSuchProcess:
-        return 0.0
 
 
 def _vitals(programs: list[Program] | None) -> dict[str, Vitals]:

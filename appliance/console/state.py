@@ -20,6 +20,7 @@ class Facts:
     """What could be found out; None, or nothing, for what did not answer. Times are Unix times.
 
     lock          first digits of the sha256 of image-manifest.lock
+    boot_started  when boot claimed the run folder
     waiting_for   what /readyz says that calls wait for: empty when they are taken
     seal_at       when seal.json was last written
     silent        the sources that did not answer though boot runs

@@ -38,7 +38,7 @@ CARD = Card(
     last_xid=0,
 )
 SEAL = {"verified_seconds": NOW - 8_095, "took_seconds": 3.1, "bytes": 812e6, "full": True}
-BROKEN = {
+BROKEN: dict[str, Any] = {
     "reason": "seal_broken",
     "what": "The seal is broken: kokoro-82m/model.onnx has another sha256 than was sealed. " * 2,
     "advice": "Import the image again; if it happens twice, test the memory and disk of the host.",
@@ -84,7 +84,13 @@ def facts(**changes: Any) -> Facts:
 
 
 def stopped() -> Facts:
-    nothing = {"programs": None, "vitals": {}, "figures": None, "seal": {}, "waiting_for": None}
+    nothing: dict[str, Any] = {
+        "programs": None,
+        "vitals": {},
+        "figures": None,
+        "seal": {},
+        "waiting_for": None,
+    }
     return facts(boot_pid=None, boot_started=0.0, seal_at=0.0, **nothing)
 
 

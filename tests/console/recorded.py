@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from appliance.console.lines import Line, read
 
@@ -26,9 +27,9 @@ def text(after: float, event: str, session: str = "3f2a9c1b7d04", **fields: obje
     return json.dumps({**first, "session": session, **fields})
 
 
-def turn(after: float, number: int, **fields: object) -> str:
+def turn(after: float, number: int, **fields: Any) -> str:
     """The line of a turn that was answered, but for what `fields` say."""
-    usual = {
+    usual: dict[str, Any] = {
         "turn": number,
         "outcome": "answered",
         "by": "smart_turn",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import sys
 import threading
@@ -99,7 +101,27 @@ def test_a_port_that_takes_calls_and_says_nothing_costs_a_limited_time(
         page(Exporter(host="0.0.0.0", port=silent_port))
 
 
+def test_an_appliance_that_hangs_altogether_still_has_a_state(
+    silent_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.console.facts.LIMIT_SECONDS", 0.5)
+    with run_folder.claim(tmp_path), frozen_supervisord(tmp_path):
+        run_folder.write_seal(tmp_path, {"full": True})
+        facts = gathered(settings(tmp_path, silent_port))
+    assert facts.silent == ["supervisord", "gateway", "exporter"]
+    assert facts.boot_pid == os.getpid()
+    assert judged(facts).name in ("starting", "unknown")
+
+
+@contextlib.contextmanager
+def frozen_supervisord(run: Path) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(run / "supervisor.sock"))
+        listening.listen()
+        yield
+
+
 def test_a_boot_that_was_killed_is_not_running(tmp_path: Path) -> None:
     run_folder.claim(tmp_path).close()
-    (tmp_path / "boot.lock").write_text("999999999")
+    (tmp_path / "boot.lock").write_text("999999999 7")
     assert gathered(settings(tmp_path)).boot_pid is None

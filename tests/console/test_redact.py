@@ -25,7 +25,7 @@ def test_what_our_own_lines_say_stays() -> None:
     assert left(*ours) == [json.loads(text) for text in ours]
 
 
-HIDDEN = {
+HIDDEN: dict[str, dict[str, Any]] = {
     "an unknown field": {"user_text": CANARY},
     "a sentence in a known field": {"state": f"he said {CANARY}"},
     "a sentence in a list": {"trace": [f"he said {CANARY}", "a.py:1:f"]},

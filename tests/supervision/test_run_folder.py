@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from appliance import draining
 from appliance.errors import AlreadyRunning, BadSetting, MissingWeights, PortTaken
 from appliance.supervision import run_folder
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_only_one_boot_holds_a_folder(tmp_path: Path) -> None:
@@ -44,10 +48,29 @@ def test_whoever_asks_finds_the_boot_that_runs(tmp_path: Path) -> None:
 
 def test_a_boot_that_was_killed_is_not_mistaken_for_who_has_its_number_now(tmp_path: Path) -> None:
     run_folder.claim(tmp_path).close()
-    os.utime(tmp_path / "boot.lock", (1, 1))  # claimed long before this process was started
+    lock = tmp_path / "boot.lock"
+    lock.write_text(f"{os.getpid()} 7")  # this number, but another process: it began at tick 7
     assert run_folder.boot_pid(tmp_path) is None
-    (tmp_path / "boot.lock").write_text("999999999")
-    assert run_folder.boot_pid(tmp_path) is None
+    for left in ("999999999 7", "", "one two"):
+        lock.write_text(left)
+        assert run_folder.boot_pid(tmp_path) is None
+
+
+def test_a_boot_that_has_ended_and_was_not_yet_waited_for_does_not_run(tmp_path: Path) -> None:
+    claim = f"""
+from pathlib import Path
+from appliance.supervision import run_folder
+run_folder.claim(Path({str(tmp_path)!r}))
+"""
+    with subprocess.Popen([sys.executable, "-c", claim], cwd=ROOT) as boot:
+        os.waitid(os.P_PID, boot.pid, os.WEXITED | os.WNOWAIT)
+        assert run_folder.boot_pid(tmp_path) is None
+
+
+def test_a_clock_that_is_set_does_not_hide_a_boot(tmp_path: Path) -> None:
+    with run_folder.claim(tmp_path):
+        os.utime(tmp_path / "boot.lock", (1, 1))
+        assert run_folder.boot_pid(tmp_path) == os.getpid()
 
 
 def test_a_folder_too_deep_for_a_socket_is_refused_with_a_reason(tmp_path: Path) -> None:
