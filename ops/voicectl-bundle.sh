@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# voicectl: the support bundle. States, facts and the log, which by its making has no words of a caller;
-# nothing of the environment but names. Sourced by voicectl.
-# shellcheck disable=SC2153  # look sets STATE
+# voicectl: the support bundle. Of the appliance what it gives out itself, with the log as it lets it
+# pass; of this host facts; of the environment nothing but names. Looks only. Sourced by voicectl.
+# shellcheck disable=SC2034,SC2153  # look sets STATE; UNFINISHED is for status_json
 
 verb_bundle() {
-    local out='' name
+    local out='' name work
     while (($#)); do
         case $1 in
             --out) out=${2:?--out needs a file} && shift ;;
@@ -14,86 +14,87 @@ verb_bundle() {
     done
     look
     name=voice-appliance-bundle-$(date -u +%Y%m%dT%H%M%SZ)
-    out=${out:-$RECORDS/$name.tar.zst}
-    mkdir -p "$(dirname "$out")" || fatal "$(dirname "$out") cannot be made: name another file with --out"
-    WORK=$(mktemp -d)
-    trap 'rm -rf "$WORK"' EXIT
-    mkdir "$WORK/$name"
-    (cd "$WORK/$name" && gather)
-    (umask 077 && tar --create --directory="$WORK" --owner=0 --group=0 "$name" | zstd --quiet --force -o "$out.partial" -)
+    out=$(realpath -m "${out:-$RECORDS/$name.tar.zst}")
+    { mkdir -p "$(dirname "$out")" && : >"$out.partial"; } 2>/dev/null ||
+        fatal "$out cannot be written: name another file with --out"
+    work=$(mktemp -d)
+    # shellcheck disable=SC2064  # these names, now
+    trap "rm -rf '$work' '$out.partial'" EXIT
+    chmod 600 "$out.partial"
+    mkdir "$work/$name"
+    (cd "$work/$name" && gather)
+    tar --create --directory="$work" --owner=0 --group=0 --numeric-owner "$name" | zstd --quiet --stdout >"$out.partial"
     mv "$out.partial" "$out"
-    info "$out: $(find "$WORK/$name" -type f | wc -l) files, $(megabytes "$(stat --format %s "$out")")"
+    info "$out: $(find "$work/$name" -type f | wc -l) files, $(megabytes "$(stat --format %s "$out")")"
 }
 
-# --- fact FILE COMMAND...: what a command says, errors too; one that fails or hangs spoils nothing
+# --- what each file is made by; one that cannot be had says so, and spoils nothing
+gather() {
+    local container
+    fact status.json of_status
+    fact releases.txt verb_releases
+    fact preflight.json preflight --json "$(profile_of "$CURRENT" || echo cpu)"
+    fact engine.txt of_engine
+    fact unit.txt of_unit
+    fact host.txt of_host
+    fact card.txt of_card
+    [[ ! -f $LOG ]] || cp "$LOG" activations.log
+    [[ ! -f $ETC/host.flags ]] || without_values <"$ETC/host.flags" >host.flags
+    [[ ! -f $ETC/appliance.env ]] || sed 's/=.*/=.../' "$ETC/appliance.env" >appliance.env
+    if [[ -d $RECORDS/reports ]]; then
+        mkdir reports && find "$RECORDS/reports" -maxdepth 1 -name '*.json' -exec cp {} reports/ \;
+    fi
+    id_of "${IMAGE:-$CURRENT}" >/dev/null || return 0
+    raw_log 0 '' '' 2>/dev/null | by_the_image bundle 2>appliance.errors | unpack appliance || true
+    for container in "$NAME" "$LAST"; do
+        "$ENGINE" container inspect "$container" 2>/dev/null | without_values >"$container.inspect.json" || true
+    done
+    if "$ENGINE" container inspect "$LAST" >/dev/null 2>&1; then
+        "$ENGINE" logs "$LAST" 2>&1 | apart bundle 2>>appliance.errors | unpack last || true
+    fi
+    find . -type f -empty -delete
+}
 fact() {
     local file=$1 code=0
     shift
-    timeout 60 "$@" >"$file" 2>&1 </dev/null || code=$?
-    ((code == 0)) || printf '(exit code %d: %s)\n' "$code" "$*" >>"$file"
+    ("$@") >"$file" 2>&1 </dev/null || code=$?
+    ((code == 0)) || printf '(exit code %d)\n' "$code" >>"$file"
 }
-fact_of() {
-    local file=$1
-    shift
-    "$@" >"$file" 2>&1 </dev/null || true
+unpack() { mkdir "$1" && tar --extract --directory="$1" --strip-components=1 --no-same-owner; }
+
+# --- NAME=VALUE loses its value: in a list of JSON, after --env, and in a unit
+without_values() {
+    sed -E -e 's/^( *"[A-Za-z_][A-Za-z0-9_]*)=.*[^,](,?)$/\1=..."\2/' \
+        -e 's/(--env|-e)([= ]|", "|",)?([A-Za-z_][A-Za-z0-9_]*)=[^" ]*/\1\2\3=.../g' \
+        -e 's/^(Environment="?[A-Za-z_][A-Za-z0-9_]*)=.*/\1=.../'
 }
 
-gather() {
-    local container
-    fact voicectl-status.json "$HERE/voicectl" --engine "$ENGINE" status --json
-    fact releases.txt "$HERE/voicectl" --engine "$ENGINE" releases
-    fact preflight.json "$HERE/preflight" --json --upgrade --engine "$ENGINE" --profile "$(profile_of "$CURRENT")" \
-        --token-file "$ETC/token" --tls-certificate "$ETC/tls/tls.crt" --tls-key "$ETC/tls/tls.key"
-    fact engine-version.txt "$ENGINE" version
-    fact engine-info.txt "$ENGINE" info
-    fact images.txt "$ENGINE" images --no-trunc
-    for container in "$NAME" "$LAST"; do
-        if "$ENGINE" container inspect "$container" >/dev/null 2>&1; then
-            fact_of "$container.inspect.json" inspect_without_values "$container"
-            fact_of "$container.log" filtered_log "$container"
-        fi
-    done
-    [[ $BACKEND != systemd ]] || fact_of unit.log filtered_log ''
-    fact_of unit.txt unit_facts
-    fact_of host.txt host_facts
-    fact_of card.txt card_facts
-    [[ ! -f $LOG ]] || cp "$LOG" activations.log
-    [[ ! -d $RECORDS/reports ]] || cp -r "$RECORDS/reports" reports
-    [[ ! -f $ETC/host.flags ]] || cp "$ETC/host.flags" host.flags
-    fact_of settings-names.txt sed -nE 's/^([A-Za-z_]+)=.*/\1=.../p' "$ETC/appliance.env"
-    if [[ $STATE == active ]]; then fact_of metrics.txt metrics; fi
+of_status() {
+    ask_inside json
+    read_unfinished || UNFINISHED=''
+    status_json
 }
-
-# --- of the environment the names alone, and of annotations and labels as they are
-inspect_without_values() {
-    "$ENGINE" container inspect "$1" | sed -E \
-        -e 's/^( *"[A-Za-z_][A-Za-z0-9_]*)=.*[^,](,?)$/\1=..."\2/' \
-        -e 's/(--env|-e)(=| )?([A-Za-z_][A-Za-z0-9_]*)=[^" ]*/\1\2\3=.../g'
+of_engine() {
+    "$ENGINE" version
+    "$ENGINE" info
+    "$ENGINE" images --no-trunc
+    "$ENGINE" ps --all --no-trunc
 }
-# Only lines of our own making, as they pass the journal's list of fields; anything else may hold anything.
-filtered_log() {
-    if [[ $1 ]]; then "$ENGINE" logs --tail 20000 "$1" 2>&1; else raw_log 0 '' 20000; fi | grep -E '^\{.*\}$'
-}
-metrics() {
-    "$ENGINE" exec -i "$NAME" python -c \
-        'import os, urllib.request as r; print(r.urlopen("http://127.0.0.1:" + os.environ.get("VOICE_EXPORTER_PORT", "9465") + "/metrics", timeout=20).read().decode())'
-}
-unit_facts() {
+of_unit() {
     [[ $BACKEND == systemd ]] || { echo 'no unit'; return; }
-    systemctl cat "$UNIT" | sed -E 's/^(Environment=[A-Za-z_"]*)=.*/\1=.../; s/(--env[= ][A-Za-z_]+)=[^ ]*/\1=.../g'
+    systemctl cat "$UNIT" | without_values
     systemctl status --no-pager --lines=0 "$UNIT"
 }
-host_facts() {
+of_host() {
     date -u +%FT%TZ
     uname -a
     uptime
-    cat /etc/os-release
+    cat /etc/os-release /proc/loadavg
     nproc
     grep -E '^(Mem|Swap)' /proc/meminfo
     df --human-readable
-    id
 }
-card_facts() {
+of_card() {
     nvidia-smi
     nvidia-smi --query
     dmesg --ctime | grep -E 'NVRM|Xid|Out of memory|oom-kill' | tail -n 200

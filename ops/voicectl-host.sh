@@ -11,17 +11,21 @@ readonly UNITS=(gateway ultravox kokoro exporter)
 
 # --- the engine that has our images, else the one there is; sets ENGINE and BACKEND
 choose_engine() {
-    local candidate
+    local candidate images silent=''
     for candidate in ${engine:-podman docker}; do
         command -v "$candidate" >/dev/null || continue
+        images=$("$candidate" images --quiet "$REPOSITORY" 2>/dev/null) || { silent=$candidate; continue; }
         ENGINE=${ENGINE:-$candidate}
-        if [[ $("$candidate" images --quiet "$REPOSITORY" 2>/dev/null) ]]; then
-            ENGINE=$candidate
-            break
-        fi
+        if [[ $images ]]; then ENGINE=$candidate && break; fi
     done
-    [[ ${ENGINE:-} ]] || { warn "${engine:-neither podman nor docker} is not on this host"; exit 4; }
-    "$ENGINE" info >/dev/null 2>&1 || { warn "$ENGINE does not answer: try $ENGINE info"; exit 4; }
+    if [[ ! ${ENGINE:-} ]]; then
+        if [[ $silent ]]; then
+            warn "$silent does not answer: try $silent info"
+        else
+            warn "${engine:-neither podman nor docker} is not on this host"
+        fi
+        exit 4
+    fi
     BACKEND=engine
     if command -v systemctl >/dev/null && systemctl cat "$UNIT" >/dev/null 2>&1; then BACKEND=systemd; fi
 }
@@ -71,7 +75,16 @@ epoch() {
     date -d "$text" +%s 2>/dev/null || true
 }
 
-# --- inside CONTAINER'S VERB...: what knows the appliance is in the image. In the one that runs, or else in
+# --- where preflight finds what the container gets; sets SECRET_FILES. Inside, tls/ is /run/secrets/tls/.
+secret_files() {
+    local certificate key
+    certificate=$(sed -n 's/^VOICE_GATEWAY_TLS_CERTIFICATE=//p' "$ETC/appliance.env" 2>/dev/null) || certificate=''
+    key=$(sed -n 's/^VOICE_GATEWAY_TLS_KEY=//p' "$ETC/appliance.env" 2>/dev/null) || key=''
+    certificate=${certificate:-tls.crt} key=${key:-tls.key}
+    SECRET_FILES=(--token-file "$ETC/token" --tls-certificate "$ETC/tls/${certificate##*/}" --tls-key "$ETC/tls/${key##*/}")
+}
+
+# --- inside VERB..., apart VERB...: what knows the appliance is in the image. In the one that runs, or else in
 #     one made for it, without a network.
 inside() { "$ENGINE" exec -i "$NAME" python -m appliance "$@"; }
 apart() {
@@ -81,29 +94,28 @@ apart() {
 
 # --- images
 id_of() { image_id "$1"; }
-label_of() {
-    local value
-    value=$("$ENGINE" image inspect --format "{{index .Config.Labels \"$2\"}}" "$1" 2>/dev/null) || return
-    [[ $value == '<no value>' ]] || printf %s "$value"
+# What is known of an image, in one question: its labels, and its tag of import, VERSION-PROFILE. Without
+# labels that tag tells. Prints VERSION|PROFILE|UPGRADES_FROM|TAG; fails when there is no such image.
+about() {
+    local found version profile accepted tags tag
+    found=$("$ENGINE" image inspect --format '{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}|{{index . "voice.profile"}}|{{index . "voice.upgrades-from"}}{{else}}||{{end}}|{{range .RepoTags}}{{.}} {{end}}' "$1" 2>/dev/null) || return
+    IFS='|' read -r version profile accepted tags <<<"${found//<no value>/}"
+    for tag in $tags; do
+        if [[ $tag == "$REPOSITORY:"* && $tag != "$CURRENT" && $tag != "$PREVIOUS" ]]; then break; fi
+        tag=''
+    done
+    tag=${tag:-} tag=${tag#"$REPOSITORY:"}
+    version=${version:-${tag%-*}} profile=${profile:-${tag##*-}}
+    printf '%s|%s|%s|%s\n' "${version:-unknown}" "${profile:-unknown}" "$accepted" "$tag"
 }
-# Tags by import, VERSION-PROFILE, of an image; others have no meaning here.
-tag_of() {
-    "$ENGINE" image inspect --format '{{range .RepoTags}}{{println .}}{{end}}' "$1" 2>/dev/null |
-        sed -n "s,^$REPOSITORY:,,p" | grep -vxE 'current|previous' | head -n 1
-}
-version_of() {
-    local version tag
-    version=$(label_of "$1" org.opencontainers.image.version)
-    tag=$(tag_of "$1") || tag=''
-    printf %s "${version:-${tag%-*}}"
+release_of() {
+    local version profile
+    IFS='|' read -r version profile _ < <(about "$1") && printf '%s-%s' "$version" "$profile"
 }
 profile_of() {
-    local profile tag
-    profile=$(label_of "$1" voice.profile)
-    tag=$(tag_of "$1") || tag=''
-    printf %s "${profile:-${tag##*-}}"
+    local profile
+    IFS='|' read -r _ profile _ < <(about "$1") && printf %s "$profile"
 }
-release_of() { printf '%s-%s' "$(version_of "$1")" "$(profile_of "$1")"; }
 short() { printf %s "${1:0:19}"; }
 
 # --- saying it
@@ -124,4 +136,5 @@ json_string() {
 TERMINAL=no
 if [[ -t 1 && ! ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then TERMINAL=yes; fi
 is_terminal() { [[ $TERMINAL == yes ]]; }
+colour_options() { if is_terminal; then printf '%s\n' --colour always; fi; }
 colour() { if is_terminal; then printf '\e[%sm%s\e[0m' "$1" "$2"; else printf %s "$2"; fi; }

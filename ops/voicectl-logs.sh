@@ -10,13 +10,13 @@ verb_logs() {
             -u | --unit) unit=${2:?-u needs a unit} && shift ;;
             --since) since=${2:?--since needs a time} && shift ;;
             -n | --lines) lines=${2:?-n needs a number} && shift ;;
-            -o | --output) output=${2:?-o is short or json} && shift ;;
+            -o | --output) output=${2:?-o is short, json or cat} && shift ;;
             -fu | -fn) set -- -f "-${1:2}" "${@:2}" && continue ;;
             *) fatal "unknown option $1; see voicectl logs --help" ;;
         esac
         shift
     done
-    [[ $output =~ ^(short|json)$ ]] || fatal "-o is short or json, not $output"
+    [[ $output =~ ^(short|json|cat)$ ]] || fatal "-o is short, json or cat, not $output"
     [[ $lines =~ ^[0-9]*$ ]] || fatal "-n takes a number, not $lines"
     [[ -z $since ]] || since=$(seconds_of "$since") || fatal "--since $since: no time that date(1) understands"
     look
@@ -30,9 +30,11 @@ verb_logs() {
     fi
 }
 verb_trace() {
+    local options=()
     look
     [[ $STATE != absent ]] || fatal "$NAME has never run here"
-    raw_log 0 '' '' | by_the_image trace "$@"
+    mapfile -t options < <(colour_options)
+    raw_log 0 '' '' | by_the_image trace "${options[@]}" "$@"
 }
 
 # 10m, 2h, 3d or a date, as seconds of the epoch.
@@ -62,10 +64,12 @@ raw_log() {
     "$ENGINE" logs "${options[@]}" "$NAME" 2>&1
 }
 
-# --- readable short|json UNIT: filters stdin. Where the image is too old to know how, as it is.
+# --- readable short|json|cat UNIT: filters stdin
 readable() {
-    local options=(--output "$1")
+    local options=()
     if [[ $1 == json && ! $2 ]]; then cat && return; fi
+    mapfile -t options < <(colour_options)
+    options+=(--output "$1")
     [[ -z $2 ]] || options+=(--unit "$2")
     by_the_image logs "${options[@]}"
 }

@@ -19,23 +19,22 @@ verb_releases() {
                 "$(json_string "$tag")" "$id" "$mark" "$when"
             separator=,
         else
-            printf '%s %-22s %-8s  %s  %s\n' "$dot" "$tag" "$mark" "$(short "$id")" "${when:+activated $when}"
+            printf '%s %-20s %-8s  %s  %s\n' "$dot" "$tag" "$mark" "$(short "$id")" "$(minute "$when")" | sed 's/ *$//'
         fi
     done < <(imported)
     ((!json)) || printf '\n]\n'
     if ((!json)) && [[ ! ${tag:-}${id:-} && ! $(imported) ]]; then info "none: import one (import --signers FILE)"; fi
 }
 imported() {
-    local reference
-    "$ENGINE" images --filter "reference=$REPOSITORY" --format '{{.Repository}}:{{.Tag}}' |
-        sed -n "s,^$REPOSITORY:,,p" | grep -vxE 'current|previous' | sort -uV | while IFS= read -r reference; do
-        printf '%s %s\n' "$reference" "$(id_of "$REPOSITORY:$reference")"
-    done
+    "$ENGINE" images --no-trunc --filter "reference=$REPOSITORY" --format '{{.Repository}}:{{.Tag}} {{.ID}}' |
+        sed -n "s,^$REPOSITORY:,,p" | { grep -vE '^(current|previous) ' || true; } | sort -uV
 }
 activated_when() {
     [[ -r $RECORDS/activations.log ]] || return 0
     grep -E "^[^ ]+ +[^ ]+ +(done|returned) .*current=$1" "$RECORDS/activations.log" | tail -n 1 | cut -d ' ' -f 1 || true
 }
+
+minute() { [[ ! $1 ]] || date -d "$1" '+activated %F %H:%M'; }
 
 # --- find_release VERSION|IMAGE: sets NEW (an image id)
 find_release() {
@@ -50,13 +49,15 @@ find_release() {
     fatal "no release $wanted is imported; there are: $(imported | cut -d ' ' -f 1 | paste -sd ' ' -). Import it first."
 }
 
-# --- step_refused FROM TO PROFILE_FROM PROFILE_TO ACCEPTED: why the step from one version to another is not
-#     allowed; nothing when it is. ACCEPTED, of the new image, lists versions or patterns as 0.1.*
+# --- step_refused ABOUT_OLD ABOUT_NEW: why the step from one release to another is not allowed; nothing when
+#     it is. The new one may name the versions it upgrades from, or patterns as 0.1.*
 step_refused() {
-    local from=$1 to=$2 accepted=$5 pattern
+    local from to old_profile new_profile accepted pattern
     local -a old new
-    if [[ $3 != "$4" ]]; then
-        echo "it is of profile $4, and $3 is current"
+    IFS='|' read -r from old_profile _ <<<"$1"
+    IFS='|' read -r to new_profile accepted _ <<<"$2"
+    if [[ $old_profile != "$new_profile" ]]; then
+        echo "it is of profile $new_profile, and $old_profile is current"
     elif [[ $from != "$to" && $(printf '%s\n' "$from" "$to" | sort -V | tail -n 1) == "$from" ]]; then
         echo "it is older than $from, which is current: voicectl rollback goes back"
     elif [[ $accepted ]]; then

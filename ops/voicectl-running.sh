@@ -44,7 +44,7 @@ verb_verify() {
     id_of "${IMAGE:-$CURRENT}" >/dev/null || fatal 'no release is activated: voicectl releases'
     if [[ $STATE == active ]]; then inside verify "$@"; else apart verify "$@"; fi
 }
-verb_smoke_test() { VOICE_ENGINE=$ENGINE exec "$(smoke_test)" "$@"; }
+verb_smoke_test() { exec "$(smoke_test)" --engine "$ENGINE" "$@"; }
 smoke_test() { printf %s "${VOICE_SMOKE_TEST:-$HERE/smoke-test}"; }
 
 # --- control ACTION UNIT: one process, by supervisord inside

@@ -26,9 +26,13 @@ ask_inside() {
     if [[ $STATE == absent ]]; then CODE=$UNKNOWN && return; fi
     if [[ $STATE == activating ]]; then CODE=$RUNS && return; fi
     [[ $STATE == active ]] || return 0
-    [[ $1 == screen ]] || options=("--$1")
-    if [[ $1 == screen ]] && is_terminal; then options=(--colour); fi
-    INNER=$(inside status "${options[@]}" </dev/null 2>/dev/null) || code=$?
+    if [[ $1 == screen ]]; then
+        mapfile -t options < <(colour_options)
+        # It shows the last lines of the log, if it gets them; that it stops reading is no trouble.
+        INNER=$(raw_log 0 '' 50 | inside status --lines 8 "${options[@]}" 2>/dev/null; exit "${PIPESTATUS[1]}") || code=$?
+    else
+        INNER=$(inside status "--$1" </dev/null 2>/dev/null) || code=$?
+    fi
     CODE=$code
     ((code == NO_SUCH_VERB || code > 4)) || return 0
     # A release that has no such verb, or is too busy with its start.
@@ -86,7 +90,7 @@ say_slot() {
     local id when
     id=$(id_of "$2") || return 0
     when=$(activated_when "$id")
-    row "$1" "$(release_of "$id"), $(short "$id")${when:+, activated $when}"
+    row "$1" "$(release_of "$id"), $(short "$id")${when:+, $(minute "$when")}"
     if [[ $1 == Release && $STATE == active && $IMAGE != "$id" ]]; then
         row '' "but what runs is $(release_of "$IMAGE"), $(short "$IMAGE")"
     fi

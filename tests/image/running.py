@@ -6,63 +6,17 @@ import contextlib
 import dataclasses
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.image import hosts
 from tests.image.hosts import OPS, Host
 
 NAME = "voice-appliance"
 PROGRAMS = ("bash", "cat", "sleep")
 
-# Answers `python -m appliance VERB` as the appliance does, as far as voicectl can tell.
-STAND_IN = r"""#!/bin/bash
-version=$(</opt/voice/version) kind=$(</opt/voice/kind)
-if [[ $1 == -c ]]; then echo 'voice_ready 1.0' && exit; fi
-verb=$3
-shift 3
-line() { printf '{"event": "%s", "level": "info", "process": "%s", "version": "%s"}\n' "$1" "$2" "$version"; }
-boot() {
-    trap 'line "appliance stopped" boot; exit 0' TERM INT
-    line 'appliance started' boot
-    echo 'no line of ours, it may hold anything'
-    for unit in gateway ultravox kokoro; do line 'process running' "$unit"; done
-    if [[ $kind == broken ]]; then
-        echo '{"event": "stopped by an error", "exit_code": 78, "what": "The setting gateway.port is not usable: \"9x\".", "advice": "List the settings."}'
-        exit 78
-    fi
-    [[ $kind == never ]] || { sleep "${STAND_IN_SECONDS:-0}" & wait $!; : >/run/ready; }
-    while :; do sleep 1 & wait $!; done
-}
-logs() {
-    local output=short unit='' text
-    while (($#)); do
-        case $1 in --output) output=$2 ;; --unit) unit=$2 ;; *) exit 64 ;; esac
-        shift 2
-    done
-    while IFS= read -r text; do
-        [[ ! $unit || $text == *"\"process\": \"$unit\""* ]] || continue
-        if [[ $output == json ]]; then echo "$text"; else text=${text#*: \"} && echo "short: ${text%%\"*}"; fi
-    done
-}
-status() {
-    case ${1:-} in
-        --json) printf '{"ready": %s, "version": "%s"}\n' "$([[ -e /run/ready ]] && echo true || echo false)" "$version" ;;
-        --plain) printf 'run: appliance: %s\n' "$version" ;;
-        *) printf '* voice appliance %s%s\n' "$version" "${1:+ in colour}" ;;
-    esac
-}
-case $verb in
-    boot) boot ;;
-    health) if [[ -e /run/ready ]]; then echo ready; else echo 'waiting for ultravox'; exit 1; fi ;;
-    status) [[ $kind != old ]] || exit 2; status "$@" ;;
-    logs) logs "$@" ;;
-    trace) cat >/dev/null; printf 'trace of %s\n' "$1" ;;
-    drain) printf 'drained %s\n' "$*"; line "drained $*" gateway >/proc/1/fd/1 ;;
-    verify) printf 'verified %s\n' "$version" ;;
-    *) exit 2 ;;
-esac
-"""
+# Answers `python -m appliance VERB` there.
+STAND_IN = Path(__file__).with_name("stand-in")
 
 DOCKERFILE = """FROM scratch
 COPY system/ /
@@ -99,6 +53,8 @@ def build(on: Host, *releases: Release) -> None:
         code.mkdir(exist_ok=True)
         (code / "version").write_text(f"{release.version}\n")
         (code / "kind").write_text(f"{release.kind}\n")
+        with tarfile.open(code / "bundle.tar", "w") as archive:
+            archive.add(code / "version", "voice-bundle/version.txt")
         text = DOCKERFILE.format(**dataclasses.asdict(release))
         (context / "Dockerfile").write_text(text)
         # fmt: off
@@ -121,7 +77,8 @@ def _system(folder: Path) -> None:
             if word.startswith("/"):
                 (folder / word[1:]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(word, folder / word[1:])
-    for name, text in (("python", STAND_IN), ("supervisorctl", '#!/bin/bash\necho "asked: $*"\n')):
+    told = '#!/bin/bash\necho "asked: $*"\n'
+    for name, text in (("python", STAND_IN.read_text()), ("supervisorctl", told)):
         (folder / "usr/bin" / name).write_text(text)
         (folder / "usr/bin" / name).chmod(0o755)
 

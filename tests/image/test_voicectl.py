@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.image import hosts, running
 from tests.image.hosts import OPS, Host
 from tests.image.running import NAME, Release, Site
+from tests.image.test_export_import import taken_in
 
 GOOD = Release("0.1.0")
 BROKEN = Release("0.1.1", "broken")
@@ -78,7 +80,7 @@ def test_it_runs_by_the_shipped_flags_and_those_of_this_host(started: Site) -> N
 
 def test_status_of_a_running_one_is_what_it_says_itself_and_which_release(started: Site) -> None:
     screen = started.does("status")
-    assert "* voice appliance 0.1.0\n" in screen
+    assert "* voice appliance 0.1.0, 1 lines of log\n" in screen
     assert "Release: 0.1.0-cpu" in screen
     assert "512 processes" in screen
     assert "\x1b" not in screen
@@ -92,7 +94,7 @@ def test_status_of_a_running_one_is_what_it_says_itself_and_which_release(starte
 def test_on_a_terminal_status_is_in_colour(started: Site) -> None:
     line = f"{OPS}/voicectl status"
     ran = started.host.run("script", "-qec", line, "/dev/null", **started.environ, TERM="xterm")
-    assert "0.1.0 in colour" in ran.stdout
+    assert "0.1.0 in colour always" in ran.stdout
 
 
 def test_one_that_loads_its_models_is_shown_as_starting(site: Site) -> None:
@@ -208,3 +210,84 @@ def test_an_engine_that_is_not_there_is_said(site: Site) -> None:
     answer = site.ctl("--engine", "docker", "status", DOCKER_HOST="unix:///nowhere")
     assert answer.returncode == UNKNOWN
     assert "docker does not answer" in answer.stderr
+
+
+def test_a_bundle_has_what_support_asks_for_and_no_value_of_a_setting(started: Site) -> None:
+    settings(started, "VOICE_SECRET=hidden-in-env")
+    flags = started.etc / "host.flags"
+    flags.write_text(f"{flags.read_text()}--env=VOICE_OTHER=hidden-in-flags\n--label=kept=1\n")
+    started.does("restart")
+    out = started.host.folder / "b.tar.zst"
+    assert "files" in started.does("bundle", "--out", out)
+    assert out.stat().st_mode & 0o777 == 0o600
+    folder = started.host.folder / "unpacked"
+    folder.mkdir()
+    started.host.must("tar", "--extract", "--zstd", "--strip-components=1", "-C", folder, "-f", out)
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names >= {
+        "status.json",
+        "releases.txt",
+        "preflight.json",
+        "engine.txt",
+        "unit.txt",
+        "host.txt",
+        "card.txt",
+        "host.flags",
+        "appliance.env",
+        "appliance/version.txt",
+        "last/version.txt",
+        f"{NAME}.inspect.json",
+        f"{NAME}-last.inspect.json",
+    }
+    assert json.loads((folder / "status.json").read_text())["appliance"]["version"] == "0.1.0"
+    assert {it["id"] for it in json.loads((folder / "preflight.json").read_text())["checks"]}
+    assert json.loads((folder / f"{NAME}.inspect.json").read_text())
+    everything = "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+    assert "VOICE_SECRET=..." in everything
+    assert "--label=kept=1" in everything
+    for secret in ("hidden-in-env", "hidden-in-flags", "a token", "it may hold anything"):
+        assert secret not in everything
+
+
+def test_a_bundle_of_a_host_where_nothing_was_activated_is_made_too(site: Site) -> None:
+    site.does("bundle")
+    (made,) = site.state.glob("*.tar.zst")
+    listed = site.host.must("tar", "--list", "--zstd", "--file", made)
+    assert "preflight.json" in listed
+    assert list(site.state.glob("*.partial")) == []
+
+
+def test_bash_completes_verbs_units_and_releases(site: Site) -> None:
+    def completed(*words: str) -> set[str]:
+        script = (
+            f"source {OPS}/voicectl.completion.bash; COMP_WORDS=({' '.join(words)} '');"
+            f"COMP_CWORD={len(words)}; _voicectl; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        )
+        path = f"{OPS}:{site.host.environ['PATH']}"
+        return set(site.host.run("bash", "-c", script, **site.environ, PATH=path).stdout.split())
+
+    assert completed("voicectl") >= {"status", "activate", "rollback", "bundle"}
+    assert completed("voicectl", "restart") >= {"gateway", "ultravox", "kokoro", "exporter"}
+    assert completed("voicectl", "activate") >= {"0.1.0-cpu", "0.1.1-cpu", "--force"}
+    assert completed("voicectl", "logs", "-o") == {"short", "json", "cat"}
+
+
+def test_every_verb_is_in_the_help_and_completed(site: Site) -> None:
+    text = (OPS / "voicectl").read_text()
+    verbs = next(line for line in text.splitlines() if line.startswith("    status | start"))
+    said = site.does("help")
+    completion = (OPS / "voicectl.completion.bash").read_text()
+    for verb in verbs.strip(" )").split(" | "):
+        assert f" {verb}" in said
+        assert f" {verb} " in completion or f"'{verb} " in completion
+
+
+def test_the_voicectl_of_a_release_folder_stands_alone(carried: Path, offline: Host) -> None:
+    assert taken_in(offline, carried).returncode == 0
+    assert "  1-cpu" in offline.must(carried / "voicectl", "releases")
+    linked = offline.folder / "bin/voicectl"
+    linked.parent.mkdir(exist_ok=True)
+    linked.symlink_to(carried / "voicectl")
+    assert offline.run("voicectl", "status").returncode == UNKNOWN
+    for name in ("units/voice-appliance.service", "units/host.flags", "monitoring/alerts.yml"):
+        assert (carried / name).exists()

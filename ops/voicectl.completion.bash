@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# Completion of voicectl for bash: verbs, options, units, releases. Copy it to
+# /usr/share/bash-completion/completions/voicectl, or source it.
+
+_voicectl() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb='' candidate words=''
+    local verbs='status logs trace releases start stop restart drain activate rollback preflight smoke-test verify bundle help'
+    for candidate in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        if [[ " $verbs " == *" $candidate "* ]]; then verb=$candidate && break; fi
+    done
+    case $before in
+        --engine) words='podman docker' ;;
+        -o | --output) words='short json cat' ;;
+        -u | --unit) words='gateway ultravox kokoro exporter boot guard' ;;
+        --out)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        *)
+            case $verb in
+                '') words="$verbs --engine" ;;
+                status) words='--json --plain' ;;
+                logs) words='-f -u --since -n -o' ;;
+                releases) words=--json ;;
+                start | restart) words='gateway ultravox kokoro exporter --no-block' ;;
+                stop) words='gateway ultravox kokoro exporter' ;;
+                drain) words='--wait --undo' ;;
+                activate) words="--drain --force $(voicectl releases 2>/dev/null | sed -E 's/^[^0-9A-Za-z]*//; s/[[:space:]].*//')" ;;
+                verify) words=--quick ;;
+                bundle) words=--out ;;
+                preflight) words='--upgrade --json --only --engine --profile --port' ;;
+                smoke-test) words='--kill --turns --interruptions --quick-seal --skip --limit --wait --json --out --key' ;;
+            esac
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -F _voicectl voicectl
