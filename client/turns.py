@@ -16,8 +16,9 @@ from client.wire import Audio, Frame, Interruption, Message
 
 GRACE_SECONDS = 0.2  # messages may overtake the last audio of a turn by a frame or two
 # A server that tells of turns and has not told of this one, or not of all of it, is still at it:
-# its engine starves or restarts. So long after the last of it, something has gone wrong.
-UNTOLD_SECONDS = 20.0
+# its engine starves or restarts, for which it waits 30 s. So long after the last of it, something
+# has gone wrong.
+UNTOLD_SECONDS = 40.0
 
 
 class Turns:
