@@ -128,6 +128,19 @@ def test_the_metrics_tell_of_the_calls(appliance: Appliance, conversation: Turns
         assert appliance.metric(f'voice_process_up{{process="{process}"}}') == 1
 
 
+def test_until_it_is_heard_is_measured_by_the_client_s_word_and_never_shorter(
+    appliance: Appliance, conversation: Turns
+) -> None:
+    told = [line for line in appliance.lines() if line["event"] in ("turn", "turn heard")]
+    heard = [line for line in told if "heard_seconds" in line]
+    assert len(heard) >= len(QUESTIONS)
+    for line in heard:
+        assert line["heard_seconds"] >= line.get("response_seconds", 0)
+    name = "voice_turn_{}_latency_seconds_count"
+    assert appliance.metric(name.format("heard")) >= len(QUESTIONS)
+    assert appliance.metric(name.format("heard")) <= appliance.metric(name.format("response"))
+
+
 def _question(text: str, path: Path) -> None:
     """Speech of a question that is not among the recorded ones."""
     subprocess.run(["espeak-ng", "-w", str(path), text], check=True)
