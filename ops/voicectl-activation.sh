@@ -134,10 +134,10 @@ change() {
 }
 advance() {
     if [[ $RAN == yes ]]; then take drain "$(release_of "$OLD") takes no more calls" drain_it || return; fi
-    take stop 'stop' stop_it || return
-    take tags 'current and previous' move_tags "$NEW" "$OLD" || return
+    take stop 'stop what runs' stop_it || return
+    take tags "make $RELEASE current" move_tags "$NEW" "$OLD" || return
     take start "start $RELEASE" start_it || return
-    take ready 'wait until it is ready' wait_ready || return
+    take ready 'wait until it takes calls' wait_ready || return
     [[ $ACTION == activate ]] || return 0
     take smoke-test 'smoke test' pass_smoke_test
 }

@@ -63,29 +63,28 @@ say_state() {
     esac
     printf '%s %s\n' "$dot" "$NAME"
     case $WORD in
-        active) row State "$(colour '32;1' 'active (running)')$(since)" ;;
-        activating) row State "$(colour '33;1' activating)${WAITING:+ ($WAITING)}$(since)" ;;
+        active) row State "$(colour '32;1' 'active (running)')" ;;
+        activating) row State "$(colour '33;1' activating)${WAITING:+ ($WAITING)}" ;;
         failed)
             row State "$(colour '31;1' failed)${EXIT:+ (exit code $EXIT: $(meaning "$EXIT"))}"
-            [[ ! $SINCE ]] || row Since "$(moment "$SINCE"), $(ago "$SINCE")"
             row Reason "$(last_word what)"
             row Advice "$(last_word advice)"
             ;;
-        inactive) row State "inactive (dead)$(since)" ;;
+        inactive) row State 'inactive (dead)' ;;
         absent) row State 'no release was activated here' ;;
     esac
+    [[ ! $SINCE ]] || row Since "$(moment "$SINCE"); $(ago "$SINCE")"
 }
-since() { if [[ $SINCE ]]; then printf ' since %s; %s' "$(moment "$SINCE")" "$(ago "$SINCE")"; fi; }
 # A title, and its text on as many lines as 80 columns want; nothing without text.
 row() {
     local title=$1 line
     [[ $2 ]] || return 0
     while IFS= read -r line; do
-        printf '%10s%s %s\n' "$title" "${title:+:}" "$line" | sed 's/ *$//'
+        printf '%8s%s %s\n' "$title" "${title:+:}" "$line" | sed 's/ *$//'
         title=''
     done < <(folded "$2")
 }
-folded() { if [[ $1 == *$'\e'* ]]; then printf '%s\n' "$1"; else fold --spaces --width=66 <<<"$1"; fi; }
+folded() { if [[ $1 == *$'\e'* ]]; then printf '%s\n' "$1"; else fold --spaces --width=70 <<<"$1"; fi; }
 say_slot() {
     local id when
     id=$(id_of "$2") || return 0
