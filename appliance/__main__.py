@@ -93,13 +93,18 @@ def _boot(given: settings.Settings, asked: Asked) -> int:
 def _verify(given: settings.Settings, asked: Asked) -> int:
     from appliance import checkpoint, manifest, seal
 
-    print(seal.verify(given.paths.weights, manifest.read(given.paths.lock), given.profile))
+    sealed = manifest.read(given.paths.lock)
+    print(seal.verify(given.paths.weights, sealed, given.profile, full=not asked.quick))
     if given.ultravox.engine == "vllm":
         # Sealed is not yet sound: vLLM would load some wrong folders and answer nonsense.
         model = checkpoint.read(given.paths.weights / given.ultravox.model)
         kind = model.quantization or model.dtype
         print(f"model sound: {given.ultravox.model}, {kind}, {model.parameters:,} parameters")
     return 0
+
+
+def _verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="names and sizes, not every byte")
 
 
 def _plan(given: settings.Settings, asked: Asked) -> int:
@@ -197,7 +202,7 @@ VERBS: Mapping[str, Verb] = {
     "kokoro": Verb(_kokoro, "the speech synthesis engine, behind its socket"),
     "exporter": Verb(_exporter, "metrics of all processes over HTTP"),
     "guard": Verb(_guard, "restart what is not well, or have the appliance ended; for supervisord"),
-    "verify": Verb(_verify, "compare every sealed file with image-manifest.lock"),
+    "verify": Verb(_verify, "compare every sealed file with image-manifest.lock", _verify_options),
     "plan": Verb(
         _plan, "what the speech-LLM is started with on the card here, and why", _plan_options
     ),

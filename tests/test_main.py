@@ -189,10 +189,13 @@ def built_model(folder: Path) -> dict[str, str]:
 
 
 def test_verify_says_that_the_production_model_is_whole_and_sound(tmp_path: Path) -> None:
-    done = appliance("verify", **built_model(tmp_path))
+    given = built_model(tmp_path)
+    done = appliance("verify", **given)
     assert done.returncode == 0, done.stdout
     assert "seal intact" in done.stdout
+    assert "every byte read" in done.stdout
     assert "model sound: ultravox-tiny, int8" in done.stdout
+    assert "sizes and names only" in appliance("verify", "--quick", **given).stdout
 
 
 def test_verify_refuses_a_sealed_model_that_would_answer_nonsense(tmp_path: Path) -> None:
