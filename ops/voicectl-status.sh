@@ -80,11 +80,11 @@ row() {
     local title=$1 line
     [[ $2 ]] || return 0
     while IFS= read -r line; do
-        printf '%8s%s %s\n' "$title" "${title:+:}" "$line" | sed 's/ *$//'
+        printf '%10s%s %s\n' "$title" "${title:+:}" "$line" | sed 's/ *$//'
         title=''
     done < <(folded "$2")
 }
-folded() { if [[ $1 == *$'\e'* ]]; then printf '%s\n' "$1"; else fold --spaces --width=70 <<<"$1"; fi; }
+folded() { if [[ $1 == *$'\e'* ]]; then printf '%s\n' "$1"; else fold --spaces --width=68 <<<"$1"; fi; }
 say_slot() {
     local id when
     id=$(id_of "$2") || return 0

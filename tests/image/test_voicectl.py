@@ -66,7 +66,7 @@ def test_start_waits_until_calls_are_taken_and_stop_ends_it_orderly(site: Site) 
     assert "does not run" in site.does("stop")
     answer = site.ctl("status")
     assert answer.returncode == NOT_RUNNING
-    assert "inactive (dead)\n   Since: " in answer.stdout
+    assert "inactive (dead)\n     Since: " in answer.stdout
     assert "Release: 0.1.0-cpu, sha256:" in answer.stdout
 
 
@@ -103,7 +103,7 @@ def test_one_that_loads_its_models_is_shown_as_starting(site: Site) -> None:
     site.does("start", "--no-block")
     answer = site.ctl("status")
     assert answer.returncode == RUNNING
-    assert "activating (waiting for ultravox)\n   Since: " in answer.stdout
+    assert "activating (waiting for ultravox)\n     Since: " in answer.stdout
     assert json.loads(site.does("status", "--json"))["waiting"] == "waiting for ultravox"
     answer = site.ctl("restart", VOICE_READY_SECONDS="2")
     assert answer.returncode == 1
@@ -113,7 +113,7 @@ def test_one_that_loads_its_models_is_shown_as_starting(site: Site) -> None:
 def test_a_release_that_is_too_old_to_tell_of_itself_is_told_of(site: Site) -> None:
     site.tag(OLD, "current")
     site.does("start")
-    assert "active (running)\n   Since: " in site.does("status")
+    assert "active (running)\n     Since: " in site.does("status")
 
 
 def test_a_broken_one_is_shown_with_exit_code_reason_and_advice(site: Site) -> None:
@@ -127,7 +127,7 @@ def test_a_broken_one_is_shown_with_exit_code_reason_and_advice(site: Site) -> N
         time.sleep(0.2)
     assert answer.returncode == NOT_RUNNING
     assert "failed (exit code 78: an operator has to change something)" in answer.stdout
-    assert f"Reason: {reason}.\n  Advice: List the settings." in answer.stdout
+    assert f"Reason: {reason}.\n    Advice: List the settings." in answer.stdout
     assert "short: stopped by an error" in answer.stdout  # its last lines
     assert max(map(len, answer.stdout.splitlines())) <= 80
     told = json.loads(site.ctl("status", "--json").stdout)

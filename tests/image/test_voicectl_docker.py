@@ -52,7 +52,7 @@ def test_docker_is_found_by_its_images_and_does_all_that_podman_does(site: Site)
     site.does("stop")
     answer = site.ctl("status")
     assert answer.returncode == 3
-    assert "inactive (dead)\n   Since: " in answer.stdout
+    assert "inactive (dead)\n     Since: " in answer.stdout
     assert "short: appliance stopped" in site.does("logs")
     assert site.of_engine("ps", "--all", "--format", "{{.Names}}").split() == [
         NAME,
