@@ -17,6 +17,7 @@ from client.record import TurnRecord
 from client.wire import Message
 
 BUSY_SECONDS = 30.0  # how long a call is tried for when the house is full or has just restarted
+ANSWER_SECONDS = 60.0  # an answer that is slow is judged by its time and not taken for none
 GREETING_SECONDS = 30.0  # until the bot has said what it says first
 UNTOLD = ("no_answer", "unfinished", "broke_off")  # the client's words for a turn without an end
 

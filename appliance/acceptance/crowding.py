@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from websockets.exceptions import InvalidStatus
 
 from appliance.acceptance import script
-from appliance.acceptance.caller import calling
+from appliance.acceptance.caller import ANSWER_SECONDS, calling
 from appliance.acceptance.results import Result, judged
 from appliance.acceptance.site import Site
 from client.call import connect_once
@@ -39,7 +39,7 @@ async def check(site: Site) -> list[Result]:
         asks = refusal.retry_after_seconds if refusal else None
         found = f"told to come again in {asks:g} s" if asks else "not told when to come again"
         results.append(judged(CHECK, bool(asks), found, "Retry-After", ADVICE))
-        record = await talks[0].finished(talks[0].say(pcm))
+        record = await talks[0].finished(talks[0].say(pcm), ANSWER_SECONDS)
         site.tally.record(record)
         live = sum(talk.failure is None for talk in talks)
         told = record.outcome == "answered"

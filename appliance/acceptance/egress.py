@@ -7,6 +7,7 @@ a network namespace without a route it cannot: there the kernel counts every att
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 from appliance.acceptance import processes
@@ -40,6 +41,7 @@ class Watch:
         self._known = known
         self._found: dict[str, None] = {}
         self._looks = 0
+        self._hidden = ""
 
     async def __aenter__(self) -> Watch:
         waiting = {one.inode for one in listening(_all())}
@@ -55,6 +57,9 @@ class Watch:
 
     def result(self) -> Result:
         """What was seen until now."""
+        if self._hidden:
+            todo = "Run this as the user whom the appliance runs as."
+            return Result(CHECK, "fail", self._hidden, "processes that can be looked at", todo)
         attempts = 0 if self._shared else _no_route() - self._no_route
         seen = list(self._found)
         if attempts > 0:
@@ -82,12 +87,18 @@ class Watch:
             return processes.sockets(processes.family(self._run))
         except ConnectionError:
             return set()  # Without supervisord there are no processes, and the other checks say so.
+        except PermissionError as problem:
+            self._hidden = str(problem)
+            return set()
 
 
 async def watch(site: Site) -> Watch:
-    """A watch on an appliance, which knows how we call it ourselves. Raises OSError."""
+    """A watch on an appliance, which knows how we call it ourselves."""
     given = site.given
-    known = {End.at(address, port) for address, port in await site.way()}
+    try:
+        known = {End.at(address, port) for address, port in await site.way()}
+    except socket.gaierror:
+        known = set()  # No such host: then nobody gets there, and the other checks say so.
     return Watch(given.paths.run, {given.gateway.port, given.exporter.port}, known)
 
 

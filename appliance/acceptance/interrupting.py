@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from appliance.acceptance import script
-from appliance.acceptance.caller import calling
+from appliance.acceptance.caller import ANSWER_SECONDS, calling
 from appliance.acceptance.figures import percentile, seconds
 from appliance.acceptance.results import Result, judged, skipped
 from appliance.acceptance.site import Site
@@ -36,11 +36,12 @@ async def _interrupt(site: Site) -> bool:
     async with calling(site.door, site.tally, site.greets) as talk:
         first = talk.say(await site.voice.say(story.text))
         if await talk.audible(first) is None:
-            site.tally.record(await talk.finished(first))
+            site.tally.record(await talk.finished(first, ANSWER_SECONDS))
             return False
         await asyncio.sleep(INTO_SECONDS)
         second = talk.say(pcm)
-        cut, after = await talk.finished(first), await talk.finished(second)
+        cut = await talk.finished(first, ANSWER_SECONDS)
+        after = await talk.finished(second, ANSWER_SECONDS)
         site.tally.record(cut)
         site.tally.record(after)
     if not (cut.interrupted and cut.heard.ended_at and after.speech_started_at is not None):

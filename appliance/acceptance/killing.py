@@ -11,7 +11,7 @@ import signal
 import time
 
 from appliance.acceptance import processes, readiness, script
-from appliance.acceptance.caller import calling
+from appliance.acceptance.caller import ANSWER_SECONDS, calling
 from appliance.acceptance.figures import seconds
 from appliance.acceptance.results import Result, judged
 from appliance.acceptance.site import Site
@@ -65,11 +65,11 @@ async def _gateway(site: Site) -> list[Result]:
         asked = talk.say(pcm)
         await asyncio.sleep(INTO_TURN_SECONDS)
         pid = _kill(site, "gateway")
-        await talk.finished(asked)
+        await talk.finished(asked, ANSWER_SECONDS)
         told = isinstance(talk.failure, BrokeOff)
     took = await _back(site, "gateway", pid, site.limits.recovery)
     async with calling(site.door, site.tally, site.greets) as talk:
-        after = await talk.finished(talk.say(pcm))
+        after = await talk.finished(talk.say(pcm), ANSWER_SECONDS)
     found = f"gateway: call {'ended' if told else 'not ended'}, the next one was {after.outcome}"
     good = told and after.outcome == "answered"
     return [
@@ -88,7 +88,7 @@ async def _back_in_call(
         if (took := await _back(site, name, pid, part)) is not None:
             return waited + took
         waited += part
-        await talk.finished(talk.say(pcm))
+        await talk.finished(talk.say(pcm), ANSWER_SECONDS)
     return None
 
 

@@ -120,7 +120,7 @@ def _conversation(turns: Sequence[Sample]) -> list[str]:
         f'<tr><td class="number">{number}</td><td>{_t(turn.said)}</td>'
         f"<td>{_t(turn.understood) or _none()}</td><td>{_t(turn.reply) or _none()}</td>"
         f"<td>{_t(turn.sounded) or _none()}</td>"
-        f'<td class="number">{"" if turn.latency is None else seconds(turn.latency)}</td></tr>'
+        f'<td class="number">{"" if turn.latency is None else f"{turn.latency:.2f} s"}</td></tr>'
         for number, turn in enumerate(turns, start=1)
     ]
     head = ("", "said to it", "understood", "answered", "recognised in its sound", "after")

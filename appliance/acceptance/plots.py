@@ -23,7 +23,7 @@ COLOURS = dict(
 )
 INK, QUIET, LINE, BAD, CURVE = "#1b2329", "#5c6870", "#d5dbdf", "#a8201a", "#0b4f7d"
 WIDTH, HEIGHT = 760, 280
-LEFT, RIGHT, TOP, BOTTOM = 52, 124, 34, 40
+LEFT, RIGHT, TOP, BOTTOM = 52, 124, 40, 40
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 BAR_PART = 0.62  # of the room a turn has
 WIDEST_BAR = 44.0
@@ -86,7 +86,7 @@ def distribution(values: Sequence[float], limits: Sequence[tuple[str, float, flo
     parts = [_columns(marks), _shares()]
     for row, (name, _, limit) in enumerate(limits):
         if limit <= marks[-1]:  # one above the other: they may be close
-            at, label = _x(limit, marks[-1]), TOP - 20 + 14 * row
+            at, label = _x(limit, marks[-1]), TOP - 28 + 14 * row
             parts.append(_dashed(f"M{at:.1f} {label + 4:.1f}V{TOP + PLOT_HEIGHT}"))
             parts.append(_text(at + 5, label + 3, f"{name} limit {seconds(limit)}", "start", BAD))
     parts.append(f'<path d="{"".join(path)}" fill="none" stroke="{CURVE}" stroke-width="2.2"/>')

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from appliance.acceptance import script
-from appliance.acceptance.caller import calling
+from appliance.acceptance.caller import ANSWER_SECONDS, calling
 from appliance.acceptance.figures import percentile, seconds
 from appliance.acceptance.limits import Limits
 from appliance.acceptance.results import Result, Sample, judged, skipped
@@ -40,7 +40,8 @@ async def check(site: Site) -> list[Result]:
 async def _call(site: Site, questions: Sequence[Question]) -> None:
     async with calling(site.door, site.tally, site.greets) as talk:
         for question in questions:
-            record = await talk.finished(talk.say(await site.voice.say(question.text)))
+            pcm = await site.voice.say(question.text)
+            record = await talk.finished(talk.say(pcm), ANSWER_SECONDS)
             site.tally.record(record)
             site.turns.append(
                 Sample(

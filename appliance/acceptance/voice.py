@@ -11,6 +11,7 @@ from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
 from appliance.settings import Settings
 from client.wav import to_pcm
 
+STALL_SECONDS = 60.0  # patient: what is timed is the call, not this
 EDGE_SECONDS = 0.3  # recognizers miss words at the very edge of a recording
 
 
@@ -25,7 +26,7 @@ class Voice:
         """Speech of a text: mono int16 PCM at 16 kHz, the same bytes each time."""
         if text not in self._spoken:
             kokoro = self._given.kokoro
-            client = EngineClient("kokoro", self._given.paths.run / "kokoro.sock")
+            client = EngineClient("kokoro", self._given.paths.run / "kokoro.sock", STALL_SECONDS)
             try:
                 parts = client.speak(text, kokoro.voice, kokoro.speed, urgent=False)
                 self._spoken[text] = heard_rate(b"".join([part async for part in parts]))
@@ -41,7 +42,7 @@ class Voice:
         utterance = Utterance(1)
         utterance.pcm += edge + heard_rate(pcm) + edge
         utterance.complete = True
-        client = EngineClient("ultravox", self._given.paths.run / "ultravox.sock")
+        client = EngineClient("ultravox", self._given.paths.run / "ultravox.sock", STALL_SECONDS)
         try:
             return await client.transcribe(utterance)
         finally:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from appliance.acceptance import egress
+from appliance.acceptance.results import Result
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -63,3 +69,20 @@ out.connect(("192.0.2.1", 53))"""
     shown = seen(talking, routed)
     assert shown.startswith("fail")
     assert "to 192.0.2.1:53" in shown
+
+
+def test_processes_that_may_not_be_looked_at_prove_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def forbidden(_run: Path) -> list[int]:
+        raise PermissionError(13, "Permission denied", "/proc/1/fd")
+
+    async def watched() -> Result:
+        async with egress.Watch(tmp_path, set(), set()) as watch:
+            pass
+        return watch.result()
+
+    monkeypatch.setattr(egress.processes, "family", forbidden)
+    result = asyncio.run(watched())
+    assert result.state == "fail"
+    assert "/proc/1/fd" in result.found

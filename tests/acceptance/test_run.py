@@ -54,6 +54,13 @@ def test_an_appliance_that_is_not_there_is_not_accepted_and_nothing_crashes(
     assert {"conversation", "interruption", "overload", "metrics"} <= skipped
 
 
+def test_a_host_that_nobody_knows_is_named(given: Settings) -> None:
+    words = asked("--wait=0", "--url=wss://nobody.invalid/", "--skip=seal")
+    report = asyncio.run(run.accept(given, words, lambda _result: None))
+    (ready,) = [result for result in report.results if result.check == "ready"]
+    assert "nobody.invalid" in ready.found
+
+
 def test_what_is_printed_as_json_is_the_report(
     given: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

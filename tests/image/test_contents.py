@@ -110,7 +110,12 @@ def test_the_code_of_the_connected_side_stays_there(files: dict[str, Path]) -> N
 
 
 def test_every_module_is_compiled_and_checked_by_content_not_by_time(tree: Path) -> None:
-    for folder in ("opt/voice/appliance", "opt/voice/client", "opt/voice/venv/lib", "usr/lib/python3.11"):
+    for folder in (
+        "opt/voice/appliance",
+        "opt/voice/client",
+        "opt/voice/venv/lib",
+        "usr/lib/python3.11",
+    ):
         compiled = list((tree / folder).rglob("*.pyc"))
         assert compiled
         # PEP 552: bit 0 says hash, bit 1 says that the hash is to be compared.
