@@ -34,6 +34,8 @@ def arguments(folder: Path, given: Ultravox, plan: Plan, *, on_cpu: bool) -> dic
         "generation_config": "vllm",  # the folder's would change how replies are sampled
         "dtype": plan.dtype,
         "kv_cache_dtype": "auto" if plan.kv_dtype == plan.dtype else plan.kv_dtype,
+        # For an fp8 past below Hopper vLLM would take FlashInfer, which compiles with nvcc.
+        "attention_backend": "TRITON_ATTN" if plan.kv_dtype == "fp8" else None,
         "max_model_len": plan.context_tokens,
         "max_num_seqs": plan.max_sequences + SPARE_SEATS,
         "max_num_batched_tokens": plan.batched_tokens,

@@ -58,6 +58,7 @@ def test_the_past_is_kept_as_planned(
     planned = replace(on_cpu, dtype=dtype, kv_dtype=kv_dtype)
     given = arguments(TINY, settings.ultravox, planned, on_cpu=False)
     assert (given["dtype"], given["kv_cache_dtype"]) == (dtype, passed)
+    assert given["attention_backend"] == ("TRITON_ATTN" if kv_dtype == "fp8" else None)
 
 
 def test_the_longest_utterance_fits_and_a_whole_conversation_of_them(on_cpu: Plan) -> None:
