@@ -84,8 +84,7 @@ take_turn() {
 note() {
     # A line that a power cut tore must not swallow this one.
     if [[ -s $LOG && $(tail -c 1 "$LOG") ]]; then echo >>"$LOG"; fi
-    printf '%s  %s  %s\n' "$(date -u +%FT%TZ)" "$TURN" "$*" >>"$LOG"
-    sync "$LOG" "$RECORDS"
+    printf '%s  %s  %s\n' "$(date -u +%FT%TZ)" "$TURN" "$*" >>"$LOG" && sync "$LOG" "$RECORDS"
 }
 # Sets UNFINISHED (the last step noted), and what that activation remembered; fails when there is none.
 read_unfinished() {
@@ -145,7 +144,7 @@ advance() {
 take() {
     local word=$1
     [[ ! ${INTERRUPTED:-} ]] || { WHY=interrupted; return 1; }
-    note "$word"
+    note "$word" || { WHY="$LOG cannot be written"; return 1; }
     info "--- $2"
     shift 2
     "$@" || { [[ ! ${INTERRUPTED:-} ]] || WHY=interrupted; return 1; }

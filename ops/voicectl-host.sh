@@ -31,11 +31,11 @@ choose_engine() {
 }
 runner() { if [[ $BACKEND == systemd ]]; then echo "$UNIT"; else echo "$ENGINE, without a unit"; fi; }
 
-# --- look: sets STATE (active, activating, failed, inactive, absent), and EXIT, SINCE (epoch seconds or
-#     nothing), IMAGE, RESTARTS, MEMORY (bytes), PIDS, OOM as far as there is a container
+# --- look: sets STATE (active, activating, deactivating, failed, inactive, absent), and EXIT, SINCE (epoch
+#     seconds or nothing), IMAGE, RESTARTS, MEMORY (bytes), PIDS, OOM as far as there is a container
 look() {
     local found status started finished
-    STATE=absent EXIT='' SINCE='' IMAGE='' RESTARTS=0 MEMORY=0 PIDS=0 OOM=false
+    STATE=absent EXIT='' SINCE='' BEGAN='' IMAGE='' RESTARTS=0 MEMORY=0 PIDS=0 OOM=false
     if found=$("$ENGINE" container inspect --format '{{.State.Status}}|{{.State.ExitCode}}|{{.State.StartedAt}}|{{.State.FinishedAt}}|{{.State.OOMKilled}}|{{.Image}}|{{.RestartCount}}|{{.HostConfig.Memory}}|{{.HostConfig.PidsLimit}}' "$NAME" 2>/dev/null); then
         IFS='|' read -r status EXIT started finished OOM IMAGE RESTARTS MEMORY PIDS <<<"$found"
         IMAGE=sha256:${IMAGE#sha256:} SINCE=$(epoch "$finished")
@@ -53,7 +53,7 @@ look_at_unit() {
     local line
     local -A unit=()
     while IFS= read -r line; do unit[${line%%=*}]=${line#*=}; done < <(
-        systemctl show --property=ActiveState,SubState,Result,ExecMainStatus,InactiveEnterTimestamp "$UNIT" 2>/dev/null
+        systemctl show --property=ActiveState,SubState,Job,ExecMainStatus,ExecMainStartTimestamp,InactiveEnterTimestamp "$UNIT" 2>/dev/null
     )
     RESTARTS=0
     case ${unit[ActiveState]:-} in
@@ -62,9 +62,13 @@ look_at_unit() {
             STATE=activating
             if [[ ${unit[SubState]:-} == auto-restart ]]; then STATE=failed EXIT=${unit[ExecMainStatus]:-} RESTARTS=1; fi
             ;;
+        deactivating) STATE=deactivating ;;
         inactive) [[ $STATE == failed ]] || STATE=inactive ;;
     esac
-    SINCE=$(epoch "${unit[InactiveEnterTimestamp]:-}")
+    # It has been told to start, and waits for what comes before it.
+    if [[ $STATE == inactive && ${unit[Job]:-0} != 0 ]]; then STATE=activating; fi
+    # The journal holds earlier runs, too: what they said is no reason now.
+    BEGAN=$(epoch "${unit[ExecMainStartTimestamp]:-}") SINCE=$(epoch "${unit[InactiveEnterTimestamp]:-}")
     if [[ $STATE == inactive && ! $SINCE ]] && ! id_of "$CURRENT" >/dev/null; then STATE=absent; fi
 }
 # Of Go's or systemd's way to write a time; nothing for none, which Go writes as the year 1.
@@ -88,7 +92,7 @@ secret_files() {
 #     one made for it, without a network.
 inside() { "$ENGINE" exec -i "$NAME" python -m appliance "$@"; }
 apart() {
-    "$ENGINE" run --rm -i --pull=never --network=none --read-only --cap-drop=all --security-opt=no-new-privileges \
+    "$ENGINE" run --rm -i --pull=never --network=none --log-driver=none --read-only --cap-drop=all --security-opt=no-new-privileges \
         --entrypoint python "${IMAGE:-$CURRENT}" -m appliance "$@"
 }
 

@@ -102,7 +102,7 @@ meaning() {
 }
 # A field of the last line that tells why something ended.
 last_word() {
-    raw_log 0 '' 200 2>/dev/null | grep -E '"exit_code": ?[0-9]' | tail -n 1 |
+    raw_log 0 "$BEGAN" 200 2>/dev/null | grep -E '"exit_code": ?[0-9]' | tail -n 1 |
         sed -nE "s/.*\"$1\": ?(\"(([^\"\\\\]|\\\\.)*)\"|([0-9]+)).*/\\2\\4/p" | sed 's/\\"/"/g' || true
 }
 last_lines() {

@@ -60,6 +60,11 @@ make_run_line() {
     local flags=()
     mapfile -t flags < <(grep -hs '^--' "$HERE/container.flags" "$ETC/host.flags")
     RUN=(run --detach --name "$NAME" --pull=never --restart=on-failure:3)
+    # So that the log does not fill the disk.
+    case $ENGINE in
+        podman) RUN+=(--log-driver=k8s-file --log-opt=max-size=50mb) ;;
+        docker) RUN+=(--log-driver=local --log-opt=max-size=10m --log-opt=max-file=5) ;;
+    esac
     [[ ! -f $ETC/appliance.env ]] || RUN+=(--env-file="$ETC/appliance.env")
     [[ ! -f $ETC/token ]] || RUN+=(--volume="$ETC/token:/run/secrets/voice-token:ro")
     [[ ! -d $ETC/tls ]] || RUN+=(--volume="$ETC/tls:/run/secrets/tls:ro")
@@ -113,7 +118,7 @@ wait_ready() {
             fi
             ended=0 waited=${answer:-waiting for an answer}
             progress "$waited  $((SECONDS - began)) s"
-        elif [[ $STATE != activating ]] && ((++ended > 1 || RESTARTS)); then
+        elif [[ $STATE != activating && $STATE != deactivating ]] && ((++ended > 1 || RESTARTS)); then
             progress ''
             WHY=$(how_it_ended)
             return 1

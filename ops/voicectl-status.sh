@@ -24,7 +24,6 @@ ask_inside() {
     local options=() code=0 answer
     INNER='' WORD=$STATE CODE=$NOT_RUNNING
     if [[ $STATE == absent ]]; then CODE=$UNKNOWN && return; fi
-    if [[ $STATE == activating ]]; then CODE=$RUNS && return; fi
     [[ $STATE == active ]] || return 0
     if [[ $1 == screen ]]; then
         mapfile -t options < <(colour_options)
@@ -38,7 +37,7 @@ ask_inside() {
     # A release that has no such verb, or is too busy with its start.
     INNER='' CODE=$RUNS
     if answer=$(inside health </dev/null 2>/dev/null); then return; fi
-    WORD=activating
+    WORD=activating CODE=$NOT_RUNNING
     if [[ $answer ]]; then WAITING=$answer; else CODE=$UNKNOWN WAITING='it does not answer'; fi
 }
 
@@ -70,6 +69,7 @@ say_state() {
             row Reason "$(last_word what)"
             row Advice "$(last_word advice)"
             ;;
+        deactivating) row State deactivating ;;
         inactive) row State 'inactive (dead)' ;;
         absent) row State 'no release was activated here' ;;
     esac

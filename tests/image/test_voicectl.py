@@ -17,7 +17,7 @@ from tests.image.test_export_import import taken_in
 GOOD = Release("0.1.0")
 BROKEN = Release("0.1.1", "broken")
 OLD = Release("0.1.2", "old")
-RUNNING, NOT_RUNNING, UNKNOWN = 0, 3, 4
+NOT_RUNNING, UNKNOWN = 3, 4
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def test_it_runs_by_the_shipped_flags_and_those_of_this_host(started: Site) -> N
     assert started.of_engine("inspect", "--format", told, NAME) == "true none 45"
     made = started.of_engine("inspect", "--format", "{{.Config.CreateCommand}}", NAME)
     assert f"{started.etc}/token:/run/secrets/voice-token:ro" in made
+    assert "--log-opt=max-size=50mb" in made
     assert "--publish" not in made  # host.flags names a network of its own
 
 
@@ -102,9 +103,9 @@ def test_one_that_loads_its_models_is_shown_as_starting(site: Site) -> None:
     site.tag(OLD, "current")
     site.does("start", "--no-block")
     answer = site.ctl("status")
-    assert answer.returncode == RUNNING
+    assert answer.returncode == NOT_RUNNING
     assert "activating (waiting for ultravox)\n     Since: " in answer.stdout
-    assert json.loads(site.does("status", "--json"))["waiting"] == "waiting for ultravox"
+    assert json.loads(site.ctl("status", "--json").stdout)["waiting"] == "waiting for ultravox"
     answer = site.ctl("restart", VOICE_READY_SECONDS="2")
     assert answer.returncode == 1
     assert "not ready in 2 s: waiting for ultravox" in answer.stderr
