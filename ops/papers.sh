@@ -79,8 +79,8 @@ write_papers() {
     local script
     cp --no-preserve=all "$lock" "$PARTIAL/image-manifest.lock" || return 1
     for script in "${CARRIED[@]}"; do cp "$ROOT/ops/$script" "$PARTIAL/$script" || return 1; done
-    mkdir -p "$PARTIAL"/{units,monitoring} && cp "$ROOT/ops/units/$PROFILE"/* "$PARTIAL/units/" &&
-        cp "$ROOT"/ops/monitoring/* "$PARTIAL/monitoring/" || return 1
+    mkdir -p "$PARTIAL"/{units,monitoring,docs} && cp "$ROOT/ops/units/$PROFILE"/* "$PARTIAL/units/" &&
+        cp "$ROOT"/ops/monitoring/* "$PARTIAL/monitoring/" && cp "$ROOT"/docs/*.md "$PARTIAL/docs/" || return 1
     write_release >"$PARTIAL/release.json" && write_provenance >"$PARTIAL/provenance.json" && write_readme >"$PARTIAL/README"
 }
 write_release() {
@@ -141,7 +141,8 @@ Then, on the host without a network:
   ./import --signers FILE  checks all again, loads the image; activates nothing
   ./voicectl activate $VERSION  makes it the one that runs, or goes back; ./voicectl help
 
-How to run it by systemd, compose or Kubernetes: units/. For Prometheus and Grafana: monitoring/.
+What to do in which order: docs/operations.md. How to run it by systemd, compose or Kubernetes:
+units/. For Prometheus and Grafana: monitoring/.
 
 The image is $IMAGE_ID.
 Its models and their origin: image-manifest.lock. Licences: licences/. Packages inside:
