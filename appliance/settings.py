@@ -136,16 +136,16 @@ class Supervision:
         15.0, "a process that was up and does not answer for so long is killed and restarted"
     )
     load_seconds: float = knob(
-        180.0, "an engine that is not ready so long after its start is restarted"
+        300.0, "an engine that is not ready so long after its start is restarted"
     )
     max_restarts: int = knob(
         5, "so often one process is restarted within the window; once more ends the appliance"
     )
     restart_window_seconds: float = knob(1800.0, "the window in which restarts are counted")
     gateway_memory_bytes: int = knob(
-        1_200_000_000, "a gateway that holds more for itself is restarted; 0: no limit"
+        800_000_000, "a gateway that holds more for itself is restarted; 0: no limit"
     )
-    ultravox_memory_bytes: int = knob(2_500_000_000, "the same for the speech-LLM engine")
+    ultravox_memory_bytes: int = knob(1_600_000_000, "the same for the speech-LLM engine")
     kokoro_memory_bytes: int = knob(1_500_000_000, "the same for the speech synthesis engine")
     exporter_memory_bytes: int = knob(400_000_000, "the same for the exporter")
     growth_bytes: int = knob(

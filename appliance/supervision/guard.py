@@ -35,11 +35,6 @@ from appliance.supervision.symptoms import Sight, Symptoms
 
 DEAF_SECONDS = 30.0  # TICK_5 comes every 5 s; supervisord stops sending after a breach of protocol
 EXIT_DEAF = 75  # EX_TEMPFAIL of sysexits.h: started again, it is spoken to again
-EVENTS = {
-    "restart_process": "guard restarts process",
-    "restart_engines": "guard restarts engines",
-    "end_appliance": "guard ends appliance",
-}
 log = journal.get()
 
 
@@ -122,12 +117,15 @@ class Guard:
         self._treat(self._symptoms.told(name, event.state, refusal))
 
     async def _watch(self) -> int:
+        due = time.monotonic()
         while time.monotonic() - self._heard_at < DEAF_SECONDS:
             if not self._done:
                 self._treat(self._cards.look(self._asking.answer))
                 self._treat(await self._look())
             self._publish()
-            await asyncio.sleep(self._given.supervision.check_seconds)
+            # By the clock, not after a rest: silence makes a look itself last for seconds.
+            due = max(due + self._given.supervision.check_seconds, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
         log.error("supervisord sends no events", seconds=DEAF_SECONDS)
         return EXIT_DEAF
 
@@ -137,7 +135,15 @@ class Guard:
         except ConnectionError:
             return []  # boot looks after supervisord
         self._sights = {sight.name: sight for sight in sights}
-        return self._symptoms.look(time.monotonic(), sights)
+        found = self._symptoms.look(time.monotonic(), sights)
+        return [self._with_reason(symptom) for symptom in found]
+
+    def _with_reason(self, symptom: Symptom) -> Symptom:
+        """A program that was given up may have left word of why; a look can come before the event."""
+        refusal = run_folder.read_failure(self._run, symptom.program)
+        if symptom.cause != "fatal" or refusal is None:
+            return symptom
+        return Symptom("refused", symptom.program, error=refusal)
 
     def _treat(self, found: list[Symptom]) -> None:
         for symptom in found:
@@ -148,7 +154,11 @@ class Guard:
     def _act(self, decision: Decision) -> None:
         symptom = decision.symptom
         log.warning(
-            EVENTS[decision.action],
+            "guard ends appliance"
+            if decision.error
+            else "guard restarts engines"
+            if decision.action == "restart_engines"
+            else "guard restarts process",
             program=symptom.program or None,
             reason=symptom.cause,
             restarts=decision.restarts,

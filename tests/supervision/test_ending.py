@@ -63,6 +63,7 @@ def test_what_a_dead_process_left_in_its_group_is_swept_away() -> None:
     sweep(process.pid)
     until(lambda: gone(int(child)))
     sweep(process.pid)  # nothing is left
+    sweep(0)  # nobody, and not this test
 
 
 def gone(pid: int) -> bool:

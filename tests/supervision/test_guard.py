@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,7 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.supervision import run_folder
+from appliance.errors import MissingWeights
+from appliance.link.health import ask_health
+from appliance.settings import Paths, Settings, Supervision
+from appliance.supervision import guard, run_folder
+from appliance.supervision.observing import Observer
+from appliance.supervision.policy import Symptom
 from tests.supervision import dummies
 from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, Appliance, until
 
@@ -55,16 +61,16 @@ def well(appliance: Appliance, name: str) -> int:
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "VOICE_PATHS_RUN": str(tmp_path)}
-    guard = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "appliance", "guard"],
         env=environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    yield guard
-    guard.kill()
-    guard.communicate()
+    yield process
+    process.kill()
+    process.communicate()
 
 
 def send(listener: subprocess.Popen[bytes], name: str, payload: str) -> bytes:
@@ -124,6 +130,17 @@ def test_times_that_cannot_be_are_refused_with_a_reason(tmp_path: Path) -> None:
     assert str(run_folder.read_failure(tmp_path, "guard")).startswith("The setting supervision.")
 
 
+async def test_a_guard_that_supervisord_no_longer_speaks_to_ends_to_be_started_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "DEAF_SECONDS", 0.3)
+    given = Settings(paths=Paths(run=tmp_path), supervision=Supervision(check_seconds=0.1))
+    said: list[bytes] = []
+    observer = Observer(given, ask_health)
+    code = await guard.Guard(given, observer, said.append).run(asyncio.StreamReader())
+    assert (code, said) == (guard.EXIT_DEAF, [b"READY\n"])
+
+
 # With a real boot and supervisord.
 
 
@@ -154,10 +171,18 @@ def test_a_process_that_never_starts_ends_the_appliance(start: Start) -> None:
     appliance = start({"gateway": dummies.WELL, "kokoro": dummies.BROKEN})
     assert appliance.ended() == 70
     assert appliance.reason()["reason"] == "program_failed"
-    assert appliance.counts() == {
-        ("restart_process", "not_started"): 2,
-        ("end_appliance", "fatal"): 1,
-    }
+    assert appliance.counts()["end_appliance", "fatal"] == 1
+
+
+def test_why_a_process_gave_up_is_known_though_the_guard_began_only_then(tmp_path: Path) -> None:
+    run_folder.write_failure(tmp_path, "kokoro", MissingWeights(path="model.onnx"))
+    given = Settings(paths=Paths(run=tmp_path))
+    late = guard.Guard(given, Observer(given, ask_health), lambda line: None)
+    late._treat([late._with_reason(Symptom("fatal", "kokoro"))])
+    assert str(run_folder.read_failure(tmp_path, "guard")).startswith("The model file model.onnx")
+    again = guard.Guard(given, Observer(given, ask_health), lambda line: None)
+    again._treat([Symptom("fatal", "gateway")])  # the verdict stands
+    assert [it["cause"] for it in run_folder.read_guard(tmp_path)["actions"]] == ["refused"]
 
 
 def test_a_process_that_leaks_is_restarted_and_in_the_end_the_appliance(start: Start) -> None:
