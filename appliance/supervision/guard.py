@@ -139,7 +139,7 @@ class Guard:
         return [self._with_reason(symptom) for symptom in found]
 
     def _with_reason(self, symptom: Symptom) -> Symptom:
-        """A program that was given up may have left word of why; a look can come before the event."""
+        """A program that was given up may have left word; a look can come before the event."""
         refusal = run_folder.read_failure(self._run, symptom.program)
         if symptom.cause != "fatal" or refusal is None:
             return symptom
