@@ -37,7 +37,7 @@ class SpeechHooks:
     """What the session wants to know; called on the event loop.
 
     first_phrase  the first phrase of a reply is complete and goes to the engine
-    first_audio   its first audio came back
+    first_audio   its first audio came back; what asks for patience does not count
     failed        the engine did not do what it was asked
     hold, resume  let the language model wait while the first phrase is synthesised
     """
@@ -116,8 +116,9 @@ class KokoroTTSService(TTSService):
             async with contextlib.aclosing(self._speech(text, first)) as parts:
                 async for pcm in parts:
                     if first:
-                        first = False
-                        self._hooks.first_audio()
+                        if pcm is not self._patience:
+                            first = False
+                            self._hooks.first_audio()
                         await self._hooks.resume()
                     await self.stop_ttfb_metrics()
                     for start in range(0, len(pcm), SLICE_BYTES):
@@ -142,6 +143,7 @@ class KokoroTTSService(TTSService):
                 if not isinstance(part, Lost):
                     yield part
                     continue
-                self._hooks.failed(part.problem)
-                if part.wait and self._patience:
-                    yield self._patience
+                if part.wait:  # not again at each attempt
+                    self._hooks.failed(part.problem)
+                    if self._patience:
+                        yield self._patience

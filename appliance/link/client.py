@@ -49,6 +49,7 @@ class EngineClient:
         self._sent_bytes: dict[int, int] = {}
         self._ended: set[int] = set()
         self._generating = 0
+        self._held = 0  # the generation that we have stopped ourselves: its silence is no stall
 
     async def connect(self) -> None:
         """Opens the session unless it is open."""
@@ -119,10 +120,12 @@ class EngineClient:
     async def hold(self) -> None:
         """Stops the decoding of the running generation, if any, until `resume`."""
         if self._socket is not None and self._generating in self._replies:
+            self._held = self._generating
             await self._send(self._socket, p.Hold(request=self._generating))
 
     async def resume(self) -> None:
         """Lets a held generation go on."""
+        self._held = 0
         if self._socket is not None and self._generating in self._replies:
             await self._send(self._socket, p.Resume(request=self._generating))
 
@@ -164,6 +167,8 @@ class EngineClient:
                     async with asyncio.timeout(self._stall_seconds):
                         reply = await queue.get()
                 except TimeoutError:
+                    if number == self._held:
+                        continue
                     await self.close()  # A frozen process would swallow every later request too.
                     reply = EngineGone(engine=self._engine)
                 if isinstance(reply, ApplianceError):

@@ -126,11 +126,11 @@ class Speaking:
                         case Result():
                             result = piece
                         case Lost():
-                            self._hooks.failed(piece.problem)
                             if speaking:  # Kokoro plays what is outside of a reply behind it
                                 speaking = False
                                 await self._push(LLMFullResponseEndFrame())
-                            if piece.wait:
+                            if piece.wait:  # not again at each attempt
+                                self._hooks.failed(piece.problem)
                                 await self._push(TTSSpeakFrame(ONE_MOMENT, append_to_context=False))
         finally:
             if speaking:

@@ -201,7 +201,8 @@ async def test_without_the_engine_the_caller_is_asked_for_patience_once(
     )
     audio = b"".join(frame.audio for frame in frames if isinstance(frame, TTSAudioRawFrame))
     assert audio == PATIENCE
-    assert "failed engine_gone" in noted.events
+    assert noted.events.count("failed engine_gone") == 2  # when it was lost, and given up on
+    assert "first_audio" not in noted.events, "it is no part of the answer"
     assert noted.events.count("hold") == 1
     assert "resume" in noted.events
 
@@ -223,3 +224,5 @@ async def test_a_phrase_waits_for_the_engine_and_is_then_spoken(
     await restarted
     assert engine.phrases == ["Yes."]
     assert [frame.text for frame in frames if isinstance(frame, TTSTextFrame)] == ["Yes."]
+    assert noted.events.count("failed engine_gone") == 1, "one loss, however many attempts"
+    assert noted.events.count("first_audio") == 1

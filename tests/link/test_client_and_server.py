@@ -59,6 +59,30 @@ async def test_a_frozen_engine_is_given_up_on(tmp_path: Path) -> None:
             await answer(client, Said("user", "Hello?"))
 
 
+async def test_a_reply_that_is_held_on_purpose_is_not_taken_for_a_frozen_engine(
+    tmp_path: Path,
+) -> None:
+    engine, said = InstantSpeechEngine(lambda *_: "one two three", pause_seconds=0.05), []
+    async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine):
+        client = EngineClient("ultravox", tmp_path / "s", stall_seconds=0.3)
+
+        async def listen() -> None:
+            pieces = client.generate([Said("user", "Count!")], 9, 0.0)
+            async for piece in pieces:
+                said.append(piece)  # noqa: PERF401, each is looked at when it comes
+
+        listens = asyncio.create_task(listen())
+        while not said:
+            await asyncio.sleep(0.01)
+        await client.hold()
+        await asyncio.wait({listens}, timeout=1)  # three times as long as silence is borne
+        assert not listens.done()
+        await client.resume()
+        await listens
+        await client.close()
+    assert "".join(piece for piece in said if isinstance(piece, str)) == "one two three"
+
+
 async def test_a_request_that_waits_hears_of_a_lost_engine(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine) as server:

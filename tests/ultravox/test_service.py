@@ -255,7 +255,6 @@ async def test_without_an_engine_the_caller_hears_why_there_is_no_answer(
     assert noted.events == [
         "asked typed",
         "failed engine_gone",
-        "failed engine_gone",
         "ended failed",
     ]
 
