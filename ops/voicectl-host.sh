@@ -91,9 +91,10 @@ secret_files() {
 # --- inside VERB..., apart VERB...: what knows the appliance is in the image. In the one that runs, or else in
 #     one made for it, without a network.
 inside() { "$ENGINE" exec -i "$NAME" python -m appliance "$@"; }
+APART=() # further flags of the one that is made
 apart() {
     "$ENGINE" run --rm -i --pull=never --network=none --log-driver=none --read-only --cap-drop=all --security-opt=no-new-privileges \
-        --entrypoint python "${IMAGE:-$CURRENT}" -m appliance "$@"
+        "${APART[@]}" --entrypoint python "${IMAGE:-$CURRENT}" -m appliance "$@"
 }
 
 # --- images

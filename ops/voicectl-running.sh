@@ -44,6 +44,21 @@ verb_verify() {
     id_of "${IMAGE:-$CURRENT}" >/dev/null || fatal 'no release is activated: voicectl releases'
     if [[ $STATE == active ]]; then inside verify "$@"; else apart verify "$@"; fi
 }
+# Also of a release that is imported and not activated yet, which is when they are set.
+verb_settings() {
+    local newest
+    look
+    if [[ $STATE == active ]]; then
+        inside settings
+        return
+    fi
+    newest=$(imported | tail -n 1)
+    id_of "$CURRENT" >/dev/null || IMAGE=${newest##* }
+    [[ ${IMAGE:-} ]] || id_of "$CURRENT" >/dev/null || fatal 'no release is imported'
+    # shellcheck disable=SC2034  # for apart
+    [[ ! -f $ETC/appliance.env ]] || APART=(--env-file="$ETC/appliance.env")
+    apart settings
+}
 verb_smoke_test() { exec "$(smoke_test)" --engine "$ENGINE" "$@"; }
 smoke_test() { printf %s "${VOICE_SMOKE_TEST:-$HERE/smoke-test}"; }
 

@@ -4,7 +4,7 @@
 
 _voicectl() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb='' candidate words=''
-    local verbs='status logs trace releases start stop restart drain activate rollback preflight smoke-test verify bundle help'
+    local verbs='status logs trace releases start stop restart drain activate rollback preflight smoke-test verify settings bundle help'
     for candidate in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [[ " $verbs " == *" $candidate "* ]]; then verb=$candidate && break; fi
     done

@@ -172,6 +172,17 @@ def test_what_the_image_knows_is_asked_inside(started: Site) -> None:
     assert "does not run" in started.ctl("drain").stderr
 
 
+def test_settings_are_shown_before_the_first_activation_and_as_this_host_sets_them(
+    site: Site,
+) -> None:
+    settings(site, "STAND_IN_SECONDS=3")
+    assert site.does("settings") == "seconds 3 of 0.1.2\n"  # of the newest that is imported
+    site.tag(GOOD, "current")
+    assert site.does("settings") == "seconds 3 of 0.1.0\n"
+    site.does("start")
+    assert site.does("settings") == "seconds 3 of 0.1.0\n"
+
+
 @pytest.mark.parametrize("stopped", [False, True])
 def test_logs_are_readable_also_of_one_that_has_stopped(started: Site, stopped: bool) -> None:
     if stopped:
