@@ -15,11 +15,13 @@ from appliance.acceptance.caller import ANSWER_SECONDS, calling
 from appliance.acceptance.figures import seconds
 from appliance.acceptance.results import Result, judged
 from appliance.acceptance.site import Site
-from client.conversation import Conversation
+from appliance.errors import EngineGone
+from appliance.link.health import ask_health
 from client.errors import BrokeOff
 
 CHECK = "recovery"
 LOOK_SECONDS = 0.5
+LINK_SECONDS = 2.0
 INTO_TURN_SECONDS = 0.5
 ENGINES = ("ultravox", "kokoro")
 ADVICE = "See the log of the process for why it did not come back: voicectl logs -u NAME."
@@ -34,21 +36,25 @@ async def check(site: Site) -> list[Result]:
         elif name == "gateway":
             results += await _gateway(site)
         else:
-            pid = _kill(site, name)
-            results.append(_judged(site, name, await _back(site, name, pid, site.limits.recovery)))
+            results.append(_judged(site, name, await _killed(site, name)))
     return results
 
 
 async def _engine(site: Site, name: str) -> list[Result]:
     """In the middle of a turn; the same call has to be able to go on."""
-    # What is said later must not need the engine that was killed.
+    # Spoken now: what is said later must not need the engine that was killed.
     pcm = await site.voice.say(script.KNOWN[0].text)
     async with calling(site.door, site.tally, site.greets) as talk:
         asked = talk.say(pcm)
         await asyncio.sleep(INTO_TURN_SECONDS)
-        pid = _kill(site, name)
+        back = _killed(site, name)
         cut = await talk.finished(asked, site.limits.recovery)
-        took = await _back_in_call(site, name, pid, talk, pcm)
+        while not back.done() and talk.failure is None:
+            # A call in which nobody speaks would end.
+            await asyncio.wait({back}, timeout=site.given.gateway.idle_seconds / 2)
+            if not back.done():
+                await talk.finished(talk.say(pcm), ANSWER_SECONDS)
+        took = await back
         after = await talk.finished(talk.say(pcm), site.limits.recovery)
     went_on = talk.failure is None and after.outcome == "answered"
     found = f"{name}: the turn was {cut.outcome}, the next one in the same call {after.outcome}"
@@ -64,10 +70,10 @@ async def _gateway(site: Site) -> list[Result]:
     async with calling(site.door, site.tally, site.greets) as talk:
         asked = talk.say(pcm)
         await asyncio.sleep(INTO_TURN_SECONDS)
-        pid = _kill(site, "gateway")
+        back = _killed(site, "gateway")
         await talk.finished(asked, ANSWER_SECONDS)
         told = isinstance(talk.failure, BrokeOff)
-    took = await _back(site, "gateway", pid, site.limits.recovery)
+    took = await back
     async with calling(site.door, site.tally, site.greets) as talk:
         after = await talk.finished(talk.say(pcm), ANSWER_SECONDS)
     found = f"gateway: call {'ended' if told else 'not ended'}, the next one was {after.outcome}"
@@ -78,47 +84,37 @@ async def _gateway(site: Site) -> list[Result]:
     ]
 
 
-async def _back_in_call(
-    site: Site, name: str, pid: int, talk: Conversation, pcm: bytes
-) -> float | None:
-    """As `_back`, and keeps the call from ending for silence meanwhile."""
-    waited = 0.0
-    while waited < site.limits.recovery and talk.failure is None:
-        part = min(site.given.gateway.idle_seconds / 2, site.limits.recovery - waited)
-        if (took := await _back(site, name, pid, part)) is not None:
-            return waited + took
-        waited += part
-        await talk.finished(talk.say(pcm), ANSWER_SECONDS)
-    return None
+def _killed(site: Site, name: str) -> asyncio.Task[float | None]:
+    """Kills it now; the task ends with the seconds until there is another process and calls are
+    taken, or with None when the time is over. Raises ConnectionError."""
+    pid = processes.programs(site.given.paths.run)[name].pid
+    if not pid:
+        raise ConnectionError(f"{name} has no process to kill")
+    os.kill(pid, signal.SIGKILL)
+    return asyncio.create_task(_back(site, name, pid, time.monotonic()))
 
 
-async def _back(site: Site, name: str, pid: int, limit: float) -> float | None:
-    """Seconds until there is another process and calls are taken; None when the time is over."""
-    began = time.monotonic()
-    while time.monotonic() - began <= limit:
+async def _back(site: Site, name: str, pid: int, killed_at: float) -> float | None:
+    while (took := time.monotonic() - killed_at) <= site.limits.recovery:
         if await _is_back(site, name, pid):
-            return time.monotonic() - began
+            return took
         await asyncio.sleep(LOOK_SECONDS)
     return None
 
 
 async def _is_back(site: Site, name: str, pid: int) -> bool:
+    run = site.given.paths.run
     try:
-        now = (await asyncio.to_thread(processes.programs, site.given.paths.run))[name].pid
-        if now in (0, pid) or await readiness.waits_for(site):
+        now = (await asyncio.to_thread(processes.programs, run))[name].pid
+        if now in (0, pid):
+            return False
+        # The gateway looks only once a second, and may not have noticed yet that it was gone.
+        if name in ENGINES and not (await ask_health(run / f"{name}.sock", LINK_SECONDS)).ready:
             return False
         await site.metrics()
-    except OSError:
+    except (OSError, EngineGone):
         return False
-    return True
-
-
-def _kill(site: Site, name: str) -> int:
-    pid = processes.programs(site.given.paths.run)[name].pid
-    if not pid:
-        raise ConnectionError(f"{name} has no process to kill")
-    os.kill(pid, signal.SIGKILL)
-    return pid
+    return not await readiness.waits_for(site)
 
 
 def _judged(site: Site, name: str, took: float | None) -> Result:

@@ -17,7 +17,7 @@ from appliance.acceptance.words import agreement, missing
 
 CHECK = "conversation"
 TURNS_PER_CALL = 12  # a call has its limits, and later questions would only make history longer
-PAUSE_SECONDS = 0.3
+PAUSE_SECONDS = 0.3  # before each question, as a person needs it; the client's `say` does the same
 HEARING = "Look at the recognizer: weights, VOICE_TURN_VAD_MIN_VOLUME, and the seal."
 SPEAKING = "Look at the voice: VOICE_KOKORO_VOICE, its weights, its device."
 ANSWERING = "Look at the speech-LLM: its weights, its log, VOICE_ULTRAVOX_SYSTEM_PROMPT."
@@ -41,6 +41,7 @@ async def _call(site: Site, questions: Sequence[Question]) -> None:
     async with calling(site.door, site.tally, site.greets) as talk:
         for question in questions:
             pcm = await site.voice.say(question.text)
+            await asyncio.sleep(PAUSE_SECONDS)
             record = await talk.finished(talk.say(pcm), ANSWER_SECONDS)
             site.tally.record(record)
             site.turns.append(
@@ -56,7 +57,6 @@ async def _call(site: Site, questions: Sequence[Question]) -> None:
             )
             if talk.failure is not None:
                 raise talk.failure
-            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def judge(
