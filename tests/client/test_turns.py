@@ -112,6 +112,22 @@ def test_a_bot_that_asks_for_patience_still_owes_the_answer():
     assert [record.reply_text for record in scene.done] == ["Paris.", "The Louvre."]
 
 
+def test_a_bot_that_asks_for_patience_in_the_first_turn_still_owes_the_answer():
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 0.5)
+    scene.wait(1.0)
+    scene.get("bot-started-speaking")
+    scene.audio(1.0)
+    scene.reply_ends("One moment, please.")
+    scene.wait(12.0)  # the engine restarts
+    assert not scene.done, "whether this server tells of turns is not known yet"
+    scene.reply("Paris.")
+    scene.reply_ends("Paris.")
+    scene.server_turn(reply_text="Paris.", outcome="answered")
+    scene.wait(1.0)
+    assert [record.reply_text for record in scene.done] == ["Paris."]
+
+
 def test_a_pause_between_two_sentences_does_not_end_the_turn():
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.1)

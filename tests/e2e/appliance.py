@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -25,10 +26,14 @@ PROCESSES = ("gateway", "ultravox", "kokoro", "exporter")
 
 @dataclass
 class Appliance:
-    """A running appliance; `settings` are environment variables without the prefix."""
+    """A running appliance; `settings` are environment variables without the prefix.
+
+    `module` is run by Python with the verb `boot`.
+    """
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    module: str = "appliance"
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -60,20 +65,34 @@ class Appliance:
         )
 
     def start(self, seconds: float = 180) -> Appliance:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "appliance", "boot"],
-                cwd=ROOT,
-                env=self.environment(),
-                stdout=log,
-                stderr=log,
-            )
+        self.launch()
         try:
             self.wait_ready(seconds)
         except AssertionError:
             self.stop()
             raise
         return self
+
+    def launch(self) -> None:
+        """Starts it and does not wait."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self.module, "boot"],
+                cwd=ROOT,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def ended(self, seconds: float = 120) -> int:
+        """Waits until it ends by itself; the exit code."""
+        assert self._process is not None
+        return self._process.wait(seconds)
 
     def stop(self) -> int:
         """Ends it as an operator would; the exit code."""
@@ -114,8 +133,10 @@ class Appliance:
         """The process of one program."""
         assert self._process is not None
         for child in psutil.Process(self._process.pid).children(recursive=True):
-            if child.cmdline()[-2:] == ["appliance", name]:
-                return child
+            # A process that has just ended has no command line any more.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.cmdline()[-1:] == [name] and child.cmdline()[1:2] == ["-m"]:
+                    return child
         raise AssertionError(f"no process {name}\n{self.tail()}")
 
     def client(self, *arguments: str) -> subprocess.Popen[str]:

@@ -1,0 +1,53 @@
+"""python -m tests.drills.leaking boot | kokoro: the appliance, with a kokoro that leaks when told.
+
+`boot` runs supervisord with the shipped configuration but for kokoro's command, which is this
+module. That runs the real process, and holds more and more memory once a file says so; the file is
+gone when it begins, so that the process that follows is well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+from appliance.__main__ import main
+from appliance.supervision import boot
+
+FLAG = "leak"  # file in the run folder
+STEP_BYTES = 50_000_000  # every half second
+MOST_BYTES = 2_000_000_000  # it is held for what it is long before
+_COMMAND = r"(\[program:kokoro\]\ncommand=.*? -m) appliance kokoro"
+
+
+def variant(folder: Path) -> Path:
+    """The shipped configuration with this module in place of kokoro."""
+    text, changed = re.subn(_COMMAND, r"\1 tests.drills.leaking kokoro", boot.CONF.read_text())
+    assert changed == 1
+    path = folder / "supervisord.conf"
+    path.write_text(text)
+    return path
+
+
+def _leak(flag: Path) -> None:
+    while not flag.exists():
+        time.sleep(0.2)
+    flag.unlink()
+    held: list[bytes] = []
+    while len(held) * STEP_BYTES < MOST_BYTES:
+        held.append(os.urandom(1) * STEP_BYTES)
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    verb = sys.argv[1]
+    run = Path(os.environ["VOICE_PATHS_RUN"])
+    if verb == "boot":
+        run.mkdir(parents=True, exist_ok=True)
+        boot.CONF = variant(run)
+    else:
+        threading.Thread(target=_leak, args=[run / FLAG], daemon=True).start()
+    sys.exit(main([verb], os.environ))
