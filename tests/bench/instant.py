@@ -7,16 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from appliance.link import protocol as p
 from appliance.link.server import listening
-from tests.fakes import InstantSpeechEngine, InstantVoiceEngine
+from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, InstantVoiceSession
 
 REPLY = (
     "This is an answer of about five seconds. It has a second sentence, as most answers do, "
     "so that phrases follow one another."
 )
+
+
+class WholePhrases(InstantVoiceEngine):
+    """Sends a phrase as the real engine does, in one piece: small ones cost the gateway more."""
+
+    def open(self) -> InstantVoiceSession:
+        return _WholePhrase(self)
+
+
+class _WholePhrase(InstantVoiceSession):
+    async def speak(
+        self, text: str, voice: str, speed: float, urgent: bool
+    ) -> AsyncGenerator[bytes, None]:
+        parts = [part async for part in super().speak(text, voice, speed, urgent)]
+        if parts:
+            yield b"".join(parts)
 
 
 async def serve(folder: Path) -> None:
@@ -25,7 +42,7 @@ async def serve(folder: Path) -> None:
     speech = InstantSpeechEngine(lambda *_: REPLY)
     async with (
         listening(folder / "ultravox.sock", lambda: ready, speech),
-        listening(folder / "kokoro.sock", lambda: ready, InstantVoiceEngine()),
+        listening(folder / "kokoro.sock", lambda: ready, WholePhrases()),
     ):
         await asyncio.Event().wait()
 
