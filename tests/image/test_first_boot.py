@@ -38,11 +38,7 @@ HEARD, SAID = ("france", "museum", "river"), ("paris", "louvre", "seine")
 
 @pytest.fixture(scope="module")
 def conversation(appliance: Sealed) -> Turns:
-    """The first of two that is whole: on a busy machine the text of a reply may be cut short."""
-    first = appliance.say(*QUESTIONS)
-    told = [str(turn["reply_text"]).lower() for turn in first.turns]
-    whole = len(told) == len(SAID) and all(w in t for w, t in zip(SAID, told, strict=True))
-    return first if whole else appliance.say(*QUESTIONS)
+    return appliance.say(*QUESTIONS)
 
 
 def status(appliance: Sealed) -> dict[str, str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.test_here import ANY_SPEED
 from tests.image.conftest import Delivered
 from tests.image.sealed import LIMITS, USER, Network
 
@@ -55,10 +56,9 @@ def site(
     token.chmod(0o400)
     flags = (f"--network=ns:/run/netns/{network.inside}", *LIMITS)
     (made.etc / "host.flags").write_text("\n".join(flags) + "\n")
-    few = made.etc / "smoke-test"  # fewer turns than it would speak by itself
-    few.write_text(
-        f'#!/bin/sh\nexec "{delivered.release}/smoke-test" --turns 4 --interruptions 2 "$@"\n'
-    )
+    few = made.etc / "smoke-test"  # fewer turns than it would speak by itself, at any speed
+    options = " ".join(("--turns=4", "--interruptions=2", *ANY_SPEED))
+    few.write_text(f'#!/bin/sh\nexec "{delivered.release}/smoke-test" {options} "$@"\n')
     few.chmod(0o755)
     yield made
     made.voicectl("stop")
