@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.units import reading
+from tests.units import quadlet, reading
 from tests.units.reading import OPS, PROFILES
 
 UNITS = OPS / "units"
@@ -29,11 +29,6 @@ KNOWN = set(
         PodmanArgs PublishPort ReadOnly Timezone Tmpfs Volume
         """,
     )
-)
-GENERATORS = (
-    os.environ.get("QUADLET", ""),
-    "/usr/libexec/podman/quadlet",
-    "/usr/lib/systemd/system-generators/podman-system-generator",
 )
 
 
@@ -96,20 +91,25 @@ def test_the_quadlet_has_only_keys_that_are_documented(profile: str) -> None:
         assert dict(sections["Service"])[name] == dict(plain["Service"])[name]
 
 
+@pytest.fixture(scope="module")
+def generator() -> Path:
+    try:
+        return quadlet.program()
+    except (OSError, subprocess.SubprocessError) as problem:
+        pytest.skip(f"QUADLET IS NOT RUN: NO PODMAN 4.4 HERE, NOR FROM DEBIAN 13: {problem}")
+
+
+def generated(generator: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What quadlet would make of the one unit in the folder."""
+    environ = os.environ | {"QUADLET_UNIT_DIRS": str(folder)}
+    command = [generator, "-dryrun"]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("profile", PROFILES)
-def test_quadlet_makes_a_service_of_it(profile: str, tmp_path: Path) -> None:
-    found = [path for path in GENERATORS if path and Path(path).exists()]
-    if not found:
-        pytest.skip("QUADLET IS NOT RUN: NO PODMAN 4.4 OR LATER ON THIS MACHINE (set QUADLET)")
-    unit = UNITS / profile / "voice-appliance.container"
-    shutil.copy(unit, tmp_path)
-    done = subprocess.run(
-        [found[0], "-dryrun"],
-        env=os.environ | {"QUADLET_UNIT_DIRS": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_quadlet_makes_a_service_of_it(generator: Path, profile: str, tmp_path: Path) -> None:
+    shutil.copy(UNITS / profile / "voice-appliance.container", tmp_path)
+    done = generated(generator, tmp_path)
     assert done.returncode == 0, done.stderr
     made = tmp_path / "voice-appliance.service"
     made.write_text(done.stdout.partition("---\n")[2], encoding="utf-8")
@@ -118,3 +118,12 @@ def test_quadlet_makes_a_service_of_it(profile: str, tmp_path: Path) -> None:
     for wanted in ("--sdnotify=conmon", "--read-only", "--cap-drop all", "--memory="):
         assert wanted in service["ExecStart"]
     assert " --device nvidia.com/gpu=all " in service["ExecStart"] or profile == "cpu"
+
+
+def test_quadlet_would_say_so(generator: Path, tmp_path: Path) -> None:
+    text = (UNITS / "gpu/voice-appliance.container").read_text(encoding="utf-8")
+    copy = tmp_path / "voice-appliance.container"
+    copy.write_text(text.replace("HealthCmd", "HealthCommand"), encoding="utf-8")
+    done = generated(generator, tmp_path)
+    assert done.returncode == 1
+    assert "unsupported key 'HealthCommand'" in done.stderr
