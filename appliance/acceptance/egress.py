@@ -53,10 +53,12 @@ class Watch:
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        self._look()
 
     def result(self) -> Result:
-        """What was seen until now."""
+        """What was seen until now. Raises OSError and ValueError when looking was not possible."""
+        if self._task.done() and not self._task.cancelled():
+            self._task.result()  # It looks for ever: this raises what ended it.
+        self._look()
         if self._hidden:
             todo = "Run this as the user whom the appliance runs as."
             return Result(CHECK, "fail", self._hidden, "processes that can be looked at", todo)
@@ -67,7 +69,7 @@ class Watch:
         where = "the appliance's own sockets" if self._shared else "all sockets of its network"
         found = f"{where} looked at {self._looks} times"
         found += f": {'; '.join(seen[:5])}" if seen else ", none to another machine"
-        return judged(CHECK, not seen and self._looks > 0, found, "nothing leaves", ADVICE)
+        return judged(CHECK, not seen, found, "nothing leaves", ADVICE)
 
     async def _watch(self) -> None:
         while True:

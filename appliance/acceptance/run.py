@@ -76,6 +76,9 @@ async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Repo
     tested = Site(given, site.door(given.gateway, asked.url), held, wishes, Voice(given))
     results: list[Result] = []
 
+    async def watched(_of: Site) -> list[Result]:
+        return [watch.result()]
+
     async def hardened(of: Site) -> list[Result]:
         pids = processes.family(of.given.paths.run)
         return hardening.check(pids, told=bool(asked.container))
@@ -98,7 +101,7 @@ async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Repo
                 note([skipped(killing.CHECK, "not asked for (--kill)")])
         else:
             note([skipped(name, "the appliance is not ready") for name in (*CALLS, counting.CHECK)])
-        note([] if egress.CHECK in skip else [watch.result()])
+        note(await _made(egress.CHECK, tested, watched, skip))
     told = {"image_id": asked.image_id, "container": asked.container, "host": asked.host}
     head = {**about(given, told), "url": tested.door.url, "limits_for": kind}
     named = {name: getattr(held, name) for name in held.__slots__}
@@ -131,8 +134,9 @@ async def _made(name: str, tested: Site, check: Check, skip: frozenset[str]) -> 
     if name in skip:
         return [skipped(name, "left out (--skip)")]
     wanted = "the check made to its end"
+    limit = asyncio.timeout(CHECK_SECONDS)
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with limit:
             return await check(tested)
     except ApplianceError as problem:
         return [Result(name, "fail", str(problem), wanted, problem.advice)]
@@ -140,6 +144,8 @@ async def _made(name: str, tested: Site, check: Check, skip: frozenset[str]) -> 
         return [Result(name, "fail", str(problem), wanted)]
     except (OSError, ValueError) as problem:
         what = str(problem) or type(problem).__name__
+        if limit.expired():
+            what = f"not through after {CHECK_SECONDS:g} s"
         return [Result(name, "fail", what, wanted, "voicectl status says what is wrong with it.")]
 
 

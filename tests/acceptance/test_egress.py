@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance import egress
+from appliance.acceptance import egress, sockets
 from appliance.acceptance.results import Result
 
 ROOT = Path(__file__).parents[2]
@@ -56,8 +56,9 @@ def test_an_attempt_without_a_route_is_counted_however_short() -> None:
         attempt = f"""
 with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.{family}) as out:
     out.connect(("192.0.2.1", 53))"""
-        assert seen(attempt).startswith("fail"), family
-        assert "1 attempts without a route" in seen(attempt)
+        shown = seen(attempt)
+        assert shown.startswith("fail"), family
+        assert "1 attempts without a route" in shown
 
 
 def test_a_socket_to_another_machine_is_named() -> None:
@@ -69,6 +70,27 @@ out.connect(("192.0.2.1", 53))"""
     shown = seen(talking, routed)
     assert shown.startswith("fail")
     assert "to 192.0.2.1:53" in shown
+
+
+def test_a_watch_that_broke_off_proves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looks = iter([[], None])
+
+    def unreadable() -> list[sockets.Socket]:
+        if (found := next(looks)) is None:
+            raise ValueError("tcp: not a line of the kernel's list")
+        return found
+
+    async def watched() -> Result:
+        async with egress.Watch(tmp_path, set(), set()) as watch:
+            await asyncio.sleep(0.05)
+            monkeypatch.undo()
+            return watch.result()
+
+    monkeypatch.setattr(egress, "_all", unreadable)
+    with pytest.raises(ValueError, match="not a line"):
+        asyncio.run(watched())
 
 
 def test_processes_that_may_not_be_looked_at_prove_nothing(

@@ -104,6 +104,18 @@ async def test_a_check_that_cannot_be_made_has_failed_with_the_reason(
     assert words in result.found
 
 
+async def test_a_check_that_hangs_is_ended_and_says_after_how_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def check(_site: Site) -> list[Result]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(run, "CHECK_SECONDS", 0.01)
+    (result,) = await run._made("overload", None, check, frozenset())  # type: ignore[arg-type]
+    assert (result.state, result.found) == ("fail", "not through after 0.01 s")
+
+
 async def test_a_defect_of_ours_is_no_result() -> None:
     async def check(_site: Site) -> list[Result]:
         raise AssertionError
@@ -125,6 +137,7 @@ def test_every_check_can_be_left_out_by_its_name(given: Settings) -> None:
     report = asyncio.run(run.accept(given, everything, lambda _result: None))
     assert report.passed
     assert {result.state for result in report.results} == {"skipped"}
+    assert {result.check for result in report.results} == set(wishes.NAMES)
 
 
 def test_the_options_cost_the_other_processes_nothing() -> None:
