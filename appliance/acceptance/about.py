@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,12 +79,11 @@ def changed(given: settings.Settings) -> list[str]:
     """The names of settings that are not the profile's own; a value may be nobody's business."""
     own = settings.load({f"{settings.PREFIX}PROFILE": given.profile})
     before = {(section, name): value for section, name, value in settings.walk(own)}
-    names: Sequence[str] = [
+    return [
         f"{section}.{name}"
         for section, name, value in settings.walk(given)
         if value != before[section, name]
     ]
-    return list(names)
 
 
 def processor(cpuinfo: str) -> str:

@@ -13,6 +13,7 @@ from appliance.acceptance.counting import Made
 from client.call import Arrival, Call, connect
 from client.config import Config
 from client.conversation import Conversation
+from client.errors import NoAnswer
 from client.record import TurnRecord
 from client.wire import Message
 
@@ -95,6 +96,12 @@ async def calling(
     tally.called()
     async with Conversation(call, prebuffer_seconds=config.prebuffer_seconds) as talk:
         if greeting:
-            async with asyncio.timeout(GREETING_SECONDS):
-                await call.fell_silent.wait()
+            try:
+                async with asyncio.timeout(GREETING_SECONDS):
+                    await call.fell_silent.wait()
+            except TimeoutError as problem:
+                raise NoAnswer(
+                    f"the bot did not say its greeting within {GREETING_SECONDS:g} s;"
+                    " see VOICE_ULTRAVOX_GREETING and the log of kokoro"
+                ) from problem
         yield talk

@@ -7,6 +7,7 @@ import socket
 import ssl
 import urllib.request
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
@@ -97,3 +98,5 @@ def _get(url: str, context: ssl.SSLContext | None) -> tuple[int, str]:
     except HTTPError as refusal:
         with refusal:
             return refusal.code, refusal.read().decode(errors="replace")
+    except HTTPException as problem:
+        raise OSError(f"no whole answer in HTTP from {url}: {problem!r}") from problem

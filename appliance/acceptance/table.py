@@ -16,6 +16,7 @@ def lines(result: Result) -> str:
     text = [_wrapped(f"{SHOWN[result.state]:5} {result.check:13} ", result.found)]
     if result.state == "fail":
         text.append(_wrapped(f"{INDENT}wanted: ", result.wanted))
+    if result.advice:
         text.append(_wrapped(f"{INDENT}to do:  ", result.advice))
     return "\n".join(text)
 

@@ -11,7 +11,7 @@ import pytest
 from appliance.acceptance.caller import Door, Tally, calling
 from appliance.acceptance.counting import Made
 from client.call import connect
-from client.errors import CannotConnect
+from client.errors import CannotConnect, NoAnswer
 from client.playback import Heard
 from client.record import TurnRecord
 from tests.fakes import FakeGateway, tone
@@ -70,7 +70,7 @@ async def test_a_greeting_is_heard_out_before_the_first_question() -> None:
             talk.say(tone(0.3))  # answered with the message that a greeting ends with
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("appliance.acceptance.caller.GREETING_SECONDS", 0.2)
-            with pytest.raises(TimeoutError):
+            with pytest.raises(NoAnswer, match="did not say its greeting"):
                 async with calling(Door(gateway.url), Tally(), greeting=True):
                     raise AssertionError("there was no greeting yet")
 

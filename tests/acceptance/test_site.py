@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,19 @@ async def test_nobody_at_the_door_is_an_os_error(token: str) -> None:
     site = Site(of, door(of.gateway, "ws://127.0.0.1:1/"), limits(of, [])[1], Wishes(), Voice(of))
     with pytest.raises(OSError, match="refused"):
         await site.ready_page()
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH", b"HTTP/1.1 200\r\nContent-Length: 9"])
+async def test_what_is_no_whole_answer_in_http_is_an_os_error(token: str, answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer + b"\r\n\r\nx")
+        writer.close()
+
+    of = given(token)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    site = Site(of, door(of.gateway, url), limits(of, [])[1], Wishes(), Voice(of))
+    async with server:
+        with pytest.raises(OSError, match="no whole answer"):
+            await site.ready_page()

@@ -14,6 +14,11 @@ def test_what_passed_is_one_line_and_what_failed_says_what_to_do() -> None:
     assert "to do:  Look at the card." in shown
 
 
+def test_a_failure_whose_text_says_what_to_do_is_not_followed_by_an_empty_line() -> None:
+    shown = lines(Result("overload", "fail", "busy; call again later", "the check made to its end"))
+    assert [line.split()[0] for line in shown.split("\n")] == ["FAIL", "wanted:"]
+
+
 def test_long_words_and_control_characters_do_not_break_the_table() -> None:
     shown = lines(Result("words", "fail", "\x1b[2J" + "word " * 60, "x" * 300, "y"))
     assert "\x1b" not in shown
