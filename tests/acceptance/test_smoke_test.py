@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,39 @@ def test_help_names_every_check_and_every_option(operator: Operator) -> None:
         if line.lstrip().startswith("--") and ")" in line and "fatal" not in line:
             for option in line.split(")")[0].split("|"):
                 assert option.strip() in shown
+
+
+def test_what_runs_out_of_this_folder_is_found_by_whatever_name_the_folder_is_called(
+    tmp_path: Path,
+) -> None:
+    real, name = tmp_path / "real", tmp_path / "name"
+    shutil.copytree(SCRIPT.parent, real / "ops")
+    name.symlink_to(real)
+    python = real / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "told $VOICE_PATHS_RUN" >&2\nexit 3\n')
+    python.chmod(0o755)
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("VOICE_")}
+    running = subprocess.Popen(
+        ["bash", "-c", "read -r", "-m", "appliance", "boot"],
+        stdin=subprocess.PIPE,
+        cwd=real,
+        env=clean | {"VOICE_PATHS_RUN": "/run/of the house"},
+    )
+
+    def types() -> subprocess.CompletedProcess[str]:
+        command = [str(name / "ops/smoke-test"), "--here", "--out", str(tmp_path / "reports")]
+        environ = clean | {"VOICE_ETC": str(tmp_path / "etc")}
+        return subprocess.run(
+            command, env=environ, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    try:
+        found = types()
+    finally:
+        running.communicate()
+    assert "told /run/of the house" in found.stderr
+    assert "could not be made (exit code 3)" in found.stderr
+    gone = types()
+    assert gone.returncode == 1
+    assert "no appliance runs out of this folder: make run" in gone.stderr
