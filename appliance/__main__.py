@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
-from appliance import journal, offline, settings
+from appliance import journal, journal_fields, offline, settings
 from appliance.console import options
 from appliance.errors import ApplianceError, CannotStart
 from appliance.supervision import run_folder
@@ -236,7 +236,7 @@ def _report(verb: str, error: ApplianceError) -> int:
         print(f"  {error.advice}", file=sys.stderr)
         print(f"  ({error.reason}, exit code {error.exit_code})", file=sys.stderr)
     else:
-        fields = journal.describe(error)
+        fields = journal_fields.describe(error)
         fields.pop("trace")
         fields.pop("caused_by", None)
         journal.get().critical("stopped by an error", exit_code=error.exit_code, **fields)

@@ -56,8 +56,9 @@ def drain(parser: argparse.ArgumentParser) -> None:
 def bundle(parser: argparse.ArgumentParser) -> None:
     """`bundle`."""
     parser.epilog = (
-        "Nothing of a caller is in it: of log lines only the fields that appliance/journal.py "
-        "lists, and of those no free text. Files that name this host are: settings, host."
+        "Nothing of a caller is in it: of log lines only the fields that the appliance lists "
+        "(journal_fields.py), and of those no free text. Files that name this host are: settings, "
+        "host."
     )
 
 

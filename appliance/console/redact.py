@@ -16,7 +16,8 @@ from typing import Any
 
 from appliance.console.lines import read
 from appliance.errors import catalogue
-from appliance.journal import CATALOGUE_FIELDS, LEVELS, NUMBER_FIELDS, TEXT_FIELDS
+from appliance.journal import LEVELS
+from appliance.journal_fields import CATALOGUE_FIELDS, NUMBER_FIELDS, TEXT_FIELDS
 
 # An identifier, a path, a number, a frame of a stack: one word, in ASCII.
 _WORD = re.compile(r"[A-Za-z0-9_.:/@+=<>,-]{1,200}", re.ASCII)
