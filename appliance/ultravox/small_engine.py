@@ -15,7 +15,7 @@ import numpy as np
 from appliance import journal
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import Turn
-from appliance.settings import Settings
+from appliance.settings import Settings, Ultravox
 from appliance.ultravox.answering import Answering
 from appliance.ultravox.hearing import Hearing
 from appliance.ultravox.measures import EngineMeters
@@ -51,7 +51,7 @@ class SmallEngine:
             raise BadSetting(name="ultravox.language", why=why)
         folder = model_folder(self._settings.paths.weights, given.model)
         if folder.name != given.model:
-            log.warning("the language model is missing, a weaker one answers", model=folder.name)
+            log.warning("language model replaced by its fallback", model=folder.name)
         slots = self._settings.gateway.max_sessions
         _, recognizer = await asyncio.gather(
             self.answering.load(folder / WEIGHTS, given.threads, given.context_tokens, slots),
@@ -90,8 +90,15 @@ class SmallEngine:
 
 
 def model_folder(weights: Path, wanted: str) -> Path:
-    """The folder of the model to use: the wanted one, else the fallback. Raises MissingWeights."""
-    for name in (wanted, FALLBACK):
-        if (weights / name / WEIGHTS).is_file():
-            return weights / name
-    raise MissingWeights(path=weights / wanted / WEIGHTS)
+    """The folder of the model to use; where the default one is missing, its fallback's.
+
+    Raises BadSetting for a name that is none of the models there, MissingWeights when none is.
+    """
+    there = sorted(path.parent.name for path in weights.glob(f"*/{WEIGHTS}"))
+    if wanted in there:
+        return weights / wanted
+    if wanted == Ultravox().model and FALLBACK in there:
+        return weights / FALLBACK
+    if wanted == Ultravox().model or not there:
+        raise MissingWeights(path=weights / wanted / WEIGHTS)
+    raise BadSetting(name="ultravox.model", why=f"{wanted!r} is none of {there}")

@@ -44,6 +44,18 @@ def test_without_the_wanted_model_the_fallback_answers(tmp_path: Path) -> None:
     assert model_folder(tmp_path, "qwen2.5-coder-0.5b-instruct") == tmp_path / FALLBACK
 
 
+def test_a_name_that_is_no_model_there_is_refused_with_the_models_there(tmp_path: Path) -> None:
+    for name in ("smaller", "larger"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.gguf").touch()
+    (tmp_path / "moonshine-tiny-en").mkdir()
+    with pytest.raises(BadSetting) as refused:
+        model_folder(tmp_path, "samller")
+    assert str(refused.value) == (
+        "The setting ultravox.model is not usable: 'samller' is none of ['larger', 'smaller']."
+    )
+
+
 async def test_a_language_the_models_do_not_know_is_refused_at_the_start() -> None:
     with pytest.raises(BadSetting, match="'de'"):
         await SmallEngine(load({"VOICE_ULTRAVOX_LANGUAGE": "de"})).start()
@@ -56,7 +68,7 @@ def test_without_any_model_the_wanted_one_is_missing(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (WEIGHTS / FALLBACK).is_dir(), reason="the fallback is not installed")
 async def test_the_fallback_is_said_aloud_and_answers(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in (FALLBACK, "moonshine-tiny-en"):
         (tmp_path / name).symlink_to((WEIGHTS / name).resolve(), target_is_directory=True)
@@ -67,6 +79,6 @@ async def test_the_fallback_is_said_aloud_and_answers(
     await session.close()
     await engine.stop()
     assert text.strip()
-    assert "a weaker one answers" in capsys.readouterr().out
+    assert "language model replaced by its fallback" in capsys.readouterr().out
     with pytest.raises(EngineFailed):
         _ = engine.answering.model
