@@ -74,6 +74,11 @@ class GatewayMeters:
         self.sessions_active = Gauge(
             "voice_sessions_active", "Calls going on now.", registry=registry
         )
+        self.sessions_max = Gauge(
+            "voice_sessions_max",
+            "Most calls at the same time; the next one is refused.",
+            registry=registry,
+        )
         self.sessions = _zeroed(
             Counter(
                 "voice_sessions",

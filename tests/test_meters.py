@@ -20,6 +20,7 @@ PROMISED = {
     "voice_ready_changed_timestamp_seconds": set(),
     "voice_draining": set(),
     "voice_sessions_active": set(),
+    "voice_sessions_max": set(),
     "voice_sessions_total": {"outcome"},
     "voice_sessions_rejected_total": {"reason"},
     "voice_session_duration_seconds_bucket": {"le"},

@@ -73,6 +73,7 @@ class Gateway:
         self._settings = settings
         self._admission = Admission(settings.gateway, token)
         self._meters = GatewayMeters(settings.profile)
+        self._meters.sessions_max.set(settings.gateway.max_sessions)
         journal.on_event(self._meters.count_log_event)
         tools = chosen(settings.ultravox.tools)
         self._shared = Shared(settings, self._meters, TurnModels(settings.turn), tools)

@@ -142,6 +142,7 @@ async def test_the_processes_socket_reports_health_and_metrics(
     report = await ask_health(tmp_path / "run" / "gateway.sock", 10)
     assert report.ready
     assert b"voice_sessions_active 0.0" in report.metrics
+    assert b"voice_sessions_max 4.0" in report.metrics
 
 
 async def test_there_is_no_documentation_or_other_page(gateway: RunningGateway) -> None:
