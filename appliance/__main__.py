@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from appliance import journal, journal_fields, offline, settings
 from appliance.console import options
-from appliance.errors import ApplianceError, CannotStart
+from appliance.errors import ApplianceError, CannotStart, ModelSick
 from appliance.supervision import run_folder
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # supervisord sets it for its programs
@@ -32,7 +32,8 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         journal.configure(given.journal, verb)
         return VERBS[verb].run(given, asked)
     except ApplianceError as error:
-        if SUPERVISED in environ and error.exit_code == CannotStart.exit_code:
+        ends_itself = error.exit_code == CannotStart.exit_code or isinstance(error, ModelSick)
+        if SUPERVISED in environ and ends_itself:
             run_folder.write_failure(given.paths.run, verb, error)
         return _report(verb, error)
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from pathlib import Path
 from appliance import __main__ as door
 from appliance import manifest
 from appliance.bundle.__main__ import main as bundle
-from appliance.errors import MissingWeights, UnknownVoice
+from appliance.errors import MissingWeights, ModelSick, UnknownVoice
 from appliance.seal import sha256_of
 from appliance.settings import Settings, walk
 from appliance.supervision import run_folder
@@ -103,7 +103,7 @@ def test_an_unknown_verb_is_refused() -> None:
 ROOM = """
 import os, sys
 from appliance import __main__ as door
-from appliance.errors import EngineBusy, MissingWeights, UnknownVoice
+from appliance.errors import EngineBusy, MissingWeights, ModelSick, UnknownVoice
 
 def room(given, asked):
     {body}
@@ -151,6 +151,12 @@ def test_a_refusal_to_start_is_left_for_boot(tmp_path: Path) -> None:
     assert isinstance(run_folder.read_failure(tmp_path, "kokoro"), MissingWeights)
     assert room("raise UnknownVoice(voice='x', known='y')", **supervised).returncode == 78
     assert isinstance(run_folder.read_failure(tmp_path, "kokoro"), UnknownVoice)
+
+
+def test_an_engine_whose_model_is_sick_leaves_word_of_it(tmp_path: Path) -> None:
+    supervised = {"VOICE_PATHS_RUN": str(tmp_path), "SUPERVISOR_ENABLED": "1"}
+    assert room("raise ModelSick(engine='kokoro')", **supervised).returncode == 70
+    assert isinstance(run_folder.read_failure(tmp_path, "kokoro"), ModelSick)
 
 
 def test_what_may_pass_by_itself_is_not_left_for_boot(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ session ends on it (RFC 6455 section 7.4.1), `http_status` the refusal before th
      +-- Refused                 a caller is turned away before the upgrade (HTTP)
      +-- SessionEnded            a session is closed by us (WebSocket close code)
      +-- EngineFailed            an engine could not do what it was asked (spoken about)
+     +-- ModelSick               an engine ends itself, to be started anew (exit code)
      +-- CannotStart             a process refuses to run (exit code)
      +-- EndedItself             the appliance ended, to be started anew by the host (exit code)
 
@@ -20,9 +21,7 @@ itself and wants to be started again. 70 and 71 are worth a new start too.
 
 from __future__ import annotations
 
-from appliance.errors.base import (
-    ApplianceError,
-)
+from appliance.errors.base import ApplianceError
 from appliance.errors.calls import (
     BadFrame,
     Draining,
@@ -47,6 +46,7 @@ from appliance.errors.engines import (
     EngineDied,
     EngineFailed,
     EngineGone,
+    ModelSick,
     UnknownVoice,
 )
 from appliance.errors.start import (
@@ -107,6 +107,7 @@ __all__ = [
     "MemoryGrown",
     "MissingWeights",
     "ModelNotStarted",
+    "ModelSick",
     "NeverReady",
     "NoCard",
     "NoSpace",

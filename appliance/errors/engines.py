@@ -27,6 +27,17 @@ class EngineDied(EngineFailed):
     exit_code = 70  # EX_SOFTWARE
 
 
+class ModelSick(ApplianceError):
+    """The model of the {engine} engine no longer answers as it did at its start."""
+
+    reason = "model_sick"
+    advice = (
+        "The engine ends and supervisord starts it anew. If it comes back, suspect the card: look "
+        "at nvidia-smi and the kernel's log (Xid) on the host."
+    )
+    exit_code = 70  # EX_SOFTWARE
+
+
 class EngineBusy(EngineFailed):
     """The {engine} engine has too much to do."""
 

@@ -86,7 +86,10 @@ class Engine(Protocol):
         """Frees the model; called once, after the last session was closed."""
 
     async def died(self) -> None:
-        """Returns only when the model died under the process, which then ends."""
+        """Returns only when the model died under the process, which then ends.
+
+        Raises ModelSick when it is no longer to be trusted.
+        """
 
     def metrics(self) -> bytes:
         """The engine's own metrics in Prometheus text format; must not block."""

@@ -53,7 +53,7 @@ async def listening(
 def host(engine: AnyEngine, path: Path) -> None:
     """Runs an engine process until SIGTERM, upon which running requests may finish.
 
-    Raises CannotStart when the model cannot be loaded and EngineDied when it dies later.
+    Raises CannotStart when the model cannot be loaded, and EngineDied or ModelSick later.
     """
     asyncio.run(_host(engine, path))
 
@@ -85,6 +85,7 @@ async def _host(engine: AnyEngine, path: Path) -> None:
             died = asyncio.create_task(engine.died())
             await asyncio.wait({died, stop}, return_when=asyncio.FIRST_COMPLETED)
             if not stop.done():
+                died.result()
                 raise EngineDied(engine=engine.name)
             died.cancel()
             await work.drain(DRAIN_SECONDS)

@@ -31,7 +31,7 @@ from appliance.supervision.lost_card import Asking, CardWatch, wanted
 from appliance.supervision.observing import ANSWER_SECONDS, Observer
 from appliance.supervision.policy import Decision, Symptom
 from appliance.supervision.supervisor_client import GUARD
-from appliance.supervision.symptoms import Sight, Symptoms
+from appliance.supervision.symptoms import ENDED, Sight, Symptoms, refuses
 
 DEAF_SECONDS = 30.0  # TICK_5 comes every 5 s; supervisord stops sending after a breach of protocol
 EXIT_DEAF = 75  # EX_TEMPFAIL of sysexits.h: started again, it is spoken to again
@@ -113,8 +113,8 @@ class Guard:
             return
         if event.state == "EXITED":
             sweep(int(event.fields["pid"]))
-        refusal = run_folder.read_failure(self._run, name)
-        self._treat(self._symptoms.told(name, event.state, refusal))
+        left = run_folder.take_failure(self._run, name) if event.state in ENDED else None
+        self._treat(self._symptoms.told(name, event.state, left))
 
     async def _watch(self) -> int:
         due = time.monotonic()
@@ -140,16 +140,17 @@ class Guard:
 
     def _with_reason(self, symptom: Symptom) -> Symptom:
         """A program that was given up may have left word; a look can come before the event."""
-        refusal = run_folder.read_failure(self._run, symptom.program)
-        if symptom.cause != "fatal" or refusal is None:
+        left = run_folder.read_failure(self._run, symptom.program)
+        if symptom.cause != "fatal" or not refuses(left):
             return symptom
-        return Symptom("refused", symptom.program, error=refusal)
+        return Symptom("refused", symptom.program, error=left)
 
     def _treat(self, found: list[Symptom]) -> None:
         for symptom in found:
             if not self._done:
-                self._act(self._ledger.judge(symptom, time.monotonic(), time.time()))
-                self._publish()
+                decision = self._ledger.judge(symptom, time.monotonic(), time.time())
+                self._publish()  # before boot can hear of an end, and take the guard along
+                self._act(decision)
 
     def _act(self, decision: Decision) -> None:
         symptom = decision.symptom
@@ -171,7 +172,7 @@ class Guard:
             run_folder.write_failure(self._run, GUARD, decision.error)
         for name in decision.programs:
             ill = name == symptom.program
-            if ill and symptom.cause in ("exited", "not_started"):
+            if ill and symptom.cause in ("exited", "sick", "not_started"):
                 continue  # supervisord is at it
             self._symptoms.expect_end(name)
             self._end(name, force=ill and symptom.cause == "silent")

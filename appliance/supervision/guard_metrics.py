@@ -15,7 +15,7 @@ FRESH_SECONDS = 30.0  # several looks of the guard; boot ends it sooner when it 
 
 def beats(told: Mapping[str, Any], now: float) -> bool:
     """Whether the guard was at work just now; `now` is monotonic."""
-    return bool(told) and now - float(told["beat"]) < FRESH_SECONDS
+    return "beat" in told and now - float(told["beat"]) < FRESH_SECONDS
 
 
 class GuardMetrics(Collector):

@@ -2,6 +2,7 @@
 
     cause        meaning                                 at first         again    too often
     exited       it ended by itself                      restart_process  engines  RestartLoop
+    sick         it ended, as its model spoke nonsense   restart_process  engines  RestartLoop
     silent       it did not answer: frozen, deadlocked   restart_process  engines  NotAnswering
     not_ready    an engine that answers, never loads     restart_process  engines  NeverReady
     memory       it holds too much, or more and more     restart_process  engines  MemoryGrown
@@ -33,7 +34,15 @@ from appliance.errors import (
 )
 
 Cause = Literal[
-    "exited", "silent", "not_ready", "memory", "not_started", "fatal", "refused", "gpu_lost"
+    "exited",
+    "sick",
+    "silent",
+    "not_ready",
+    "memory",
+    "not_started",
+    "fatal",
+    "refused",
+    "gpu_lost",
 ]
 Action = Literal["restart_process", "restart_engines", "end_appliance"]
 
@@ -41,6 +50,7 @@ ENGINES = ("ultravox", "kokoro")
 # Too often: what the appliance ends with.
 TOO_OFTEN: dict[Cause, type[ApplianceError]] = {
     "exited": RestartLoop,
+    "sick": RestartLoop,
     "silent": NotAnswering,
     "not_ready": NeverReady,
     "memory": MemoryGrown,

@@ -4,9 +4,10 @@ boot.lock              held by the one boot that runs here, whose pid is in it
 draining               stands while an operator keeps new callers out (appliance/draining.py)
 seal.json              when the weights were last found intact, and how; outlives a restart
 restarts.json          restarts of each program so far; the exporter reads it
-PROGRAM.failed.json    why a program refused to start; the guard reads it
+PROGRAM.failed.json    why a program refused to start, or ended itself; the guard takes it
 guard.failed.json      why the appliance has to end; boot reads it
-guard.json             the guard's beat and book (ledger.py); boot, exporter and status read it
+guard.json             the guard's beat and book (ledger.py); boot, exporter and status read it.
+                       Its counts outlive a restart where the folder does
 reason.json            why the appliance ended, for the host
 """
 
@@ -29,6 +30,8 @@ LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds NAME.PID before it
 def claim(run: Path) -> TextIO:
     """Makes the folder, clears what an earlier run left and holds the lock while the file is open.
 
+    Of the guard's book the counts stay.
+
     Raises AlreadyRunning, or BadSetting when the path is unusable.
     """
     if len(str(run / LONGEST_NAME).encode()) > MAX_SOCKET_PATH_BYTES:
@@ -43,9 +46,12 @@ def claim(run: Path) -> TextIO:
     except BlockingIOError as taken:
         lock.close()
         raise AlreadyRunning(path=run) from taken
+    actions = read_guard(run).get("actions")
     left = ("reason.json", "restarts.json", "guard.json")
     for old in [*run.glob("*.failed.json"), *(run / name for name in left)]:
         old.unlink(missing_ok=True)
+    if actions:  # a counter goes on; nobody may have seen the last one before that run ended
+        write_guard(run, {"actions": actions})
     draining.end(run)
     lock.truncate(0)
     lock.write(_identity(os.getpid()))
@@ -75,17 +81,24 @@ def _identity(pid: int) -> str:
 
 
 def write_failure(run: Path, program: str, error: ApplianceError) -> None:
-    """Leaves word of why a program refuses to start; without a run folder nobody is listening."""
+    """Leaves word of why a program ends; without a run folder nobody is listening."""
     if run.is_dir():
         _write(run / f"{program}.failed.json", {"reason": error.reason, "details": error.details})
 
 
 def read_failure(run: Path, program: str) -> ApplianceError | None:
-    """The error with which a program refused to start, if it did."""
+    """The error of which a program left word, if it did."""
     left = _read(run / f"{program}.failed.json")
     kind = catalogue().get(str(left.get("reason")))
     details = left.get("details")
     return kind(**details) if kind and isinstance(details, dict) else None
+
+
+def take_failure(run: Path, program: str) -> ApplianceError | None:
+    """The same, once: its next end may have another cause."""
+    left = read_failure(run, program)
+    (run / f"{program}.failed.json").unlink(missing_ok=True)
+    return left
 
 
 def write_reason(run: Path, error: ApplianceError) -> None:

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, ModelSick
 from appliance.supervision.growth import Growth
 from appliance.supervision.policy import ENGINES, Symptom
 
 ALIVE = ("STARTING", "RUNNING")  # supervisord has a process, and wants it to run
+ENDED = ("EXITED", "BACKOFF", "FATAL", "UNKNOWN")
 MIN_MISSES = 2  # one question that got lost is not yet silence
+
+
+def refuses(left: ApplianceError | None) -> bool:
+    """Whether a program that left this error would end with it again."""
+    return left is not None and not isinstance(left, ModelSick)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +102,23 @@ class Symptoms:
         self._given_up: set[str] = set()
         self._looked_at: float | None = None
 
-    def told(self, name: str, state: str, refusal: ApplianceError | None) -> list[Symptom]:
+    def told(self, name: str, state: str, left: ApplianceError | None) -> list[Symptom]:
         """What it means that supervisord told of a program's new state.
 
-        `refusal` is the error that the program left when it refused to start. The end of a process
-        that was found ill before is what was wanted, and no symptom.
+        `left` is the error with which the program said that it ends. The end of a process that was
+        found ill before is what was wanted, and no symptom.
         """
-        if state not in ("EXITED", "BACKOFF", "FATAL", "UNKNOWN"):
+        if state not in ENDED:
             return []
         life = self._lives.pop(name, None)
-        if refusal is not None:
-            return [Symptom("refused", name, error=refusal)]
+        if refuses(left):
+            return [Symptom("refused", name, error=left)]
         if state in ("FATAL", "UNKNOWN"):
             return self._give_up(name)
         if life is not None and life.found_ill:
             return []
+        if left is not None:
+            return [Symptom("sick", name)]
         return [Symptom("exited" if state == "EXITED" else "not_started", name)]
 
     def look(self, now: float, sights: Iterable[Sight]) -> list[Symptom]:

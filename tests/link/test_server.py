@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import EngineDied, EngineGone
+from appliance.errors import ApplianceError, EngineDied, EngineGone, ModelSick
 from appliance.link import server
 from appliance.link.client import EngineClient
 from appliance.link.conversation import Said
@@ -21,6 +21,14 @@ from tests.fakes import InstantSpeechEngine
 from tests.link.contract import answer, linked
 
 HELLO = Said("user", "Hello.")
+
+
+class SickEngine(InstantSpeechEngine):
+    """Ends as one whose model answers nonsense."""
+
+    async def died(self) -> None:
+        await super().died()
+        raise ModelSick(engine=self.name)
 
 
 @contextlib.asynccontextmanager
@@ -77,12 +85,17 @@ async def test_a_reply_that_takes_too_long_to_finish_is_cut_off(
     assert engine.sessions[0].closed
 
 
-async def test_a_process_ends_when_its_model_died(tmp_path: Path) -> None:
-    engine = InstantSpeechEngine()
+@pytest.mark.parametrize(
+    ("kind", "error"), [(InstantSpeechEngine, EngineDied), (SickEngine, ModelSick)]
+)
+async def test_a_process_ends_when_its_model_died_or_is_not_to_be_trusted(
+    tmp_path: Path, kind: type[InstantSpeechEngine], error: type[ApplianceError]
+) -> None:
+    engine = kind()
     async with hosted(engine, tmp_path / "s") as (client, process):
         await answer(client, HELLO)
         engine.death.set()
-        with pytest.raises(EngineDied) as death:
+        with pytest.raises(error) as death:
             await process
         with pytest.raises(EngineGone):
             await answer(client, HELLO)

@@ -67,6 +67,16 @@ error = MissingWeights(path="model.onnx")
 run_folder.write_failure(Path(os.environ["VOICE_PATHS_RUN"]), "kokoro", error)
 raise SystemExit(error.exit_code)
 """
+SICK = f"""
+import os, time
+from pathlib import Path
+from appliance.errors import ModelSick
+from appliance.supervision import run_folder
+{SHORT_LIVED}
+error = ModelSick(engine="exporter")
+run_folder.write_failure(Path(os.environ["VOICE_PATHS_RUN"]), "exporter", error)
+raise SystemExit(error.exit_code)
+"""
 
 _HEAD = """
 [supervisord]

@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.errors import MissingWeights
+from appliance.errors import MissingWeights, ModelSick
 from appliance.link.health import ask_health
 from appliance.settings import Paths, Settings, Supervision
 from appliance.supervision import guard, run_folder
+from appliance.supervision.events import Event
 from appliance.supervision.observing import Observer
 from appliance.supervision.policy import Symptom
 from tests.supervision import dummies
@@ -144,17 +145,22 @@ async def test_a_guard_that_supervisord_no_longer_speaks_to_ends_to_be_started_a
 # With a real boot and supervisord.
 
 
-def test_a_process_that_dies_every_two_seconds_ends_the_appliance(start: Start) -> None:
+@pytest.mark.parametrize(
+    ("source", "cause"), [(dummies.SHORT_LIVED, "exited"), (dummies.SICK, "sick")]
+)
+def test_a_process_that_dies_every_two_seconds_ends_the_appliance(
+    start: Start, source: str, cause: str
+) -> None:
     appliance = start(
-        {"gateway": dummies.WELL, "exporter": dummies.SHORT_LIVED},
+        {"gateway": dummies.WELL, "exporter": source},
         VOICE_SUPERVISION_MAX_RESTARTS="2",
     )
     assert appliance.ended() == 80
     assert appliance.reason()["reason"] == "restart_loop"
     assert "exporter was restarted 2 times" in appliance.reason()["what"]
     assert appliance.counts() == {
-        ("restart_process", "exited"): 2,
-        ("end_appliance", "exited"): 1,
+        ("restart_process", cause): 2,
+        ("end_appliance", cause): 1,
     }
 
 
@@ -183,6 +189,20 @@ def test_why_a_process_gave_up_is_known_though_the_guard_began_only_then(tmp_pat
     again = guard.Guard(given, Observer(given, ask_health), lambda line: None)
     again._treat([Symptom("fatal", "gateway")])  # the verdict stands
     assert [it["cause"] for it in run_folder.read_guard(tmp_path)["actions"]] == ["refused"]
+
+
+def test_an_engine_whose_model_was_sick_is_counted_so_once_and_its_next_end_is_another(
+    tmp_path: Path,
+) -> None:
+    run_folder.write_failure(tmp_path, "ultravox", ModelSick(engine="ultravox"))
+    given = Settings(paths=Paths(run=tmp_path))
+    one = guard.Guard(given, Observer(given, ask_health), lambda line: None)
+    fatal = Symptom("fatal", "ultravox")
+    assert one._with_reason(fatal) == fatal
+    for _ in range(2):
+        one._hear(Event("PROCESS_STATE_EXITED", {"processname": "ultravox", "pid": "0"}))
+    told = run_folder.read_guard(tmp_path)["actions"]
+    assert [(it["cause"], it["count"]) for it in told] == [("exited", 1), ("sick", 1)]
 
 
 def test_a_process_that_leaks_is_restarted_and_in_the_end_the_appliance(start: Start) -> None:

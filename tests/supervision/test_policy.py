@@ -22,6 +22,7 @@ from appliance.supervision.policy import ENGINES, POSSIBLE, Action, Bounds, Caus
 BOUNDS = Bounds(max_restarts=5, window_seconds=600.0)
 ENDS = {
     "exited": RestartLoop,
+    "sick": RestartLoop,
     "silent": NotAnswering,
     "not_ready": NeverReady,
     "memory": MemoryGrown,
@@ -80,8 +81,8 @@ def test_an_engine_takes_the_other_one_along_once_and_never_at_its_first_restart
 
 def test_each_ending_has_an_exit_code_of_its_own_that_asks_for_a_new_start() -> None:
     kinds: list[type[ApplianceError]] = [*ENDS.values(), GpuLost]
-    codes = [kind.exit_code for kind in kinds]
-    assert len(set(codes)) == len(codes)
+    codes = {kind.exit_code for kind in kinds}
+    assert len(codes) == len(set(kinds))
     assert all(80 <= code <= 89 for code in codes)
 
 

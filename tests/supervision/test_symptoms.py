@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from appliance.errors import MissingWeights
+from appliance.errors import MissingWeights, ModelSick
 from appliance.supervision.policy import Symptom
 from appliance.supervision.symptoms import Limits, Sight, Symptoms
 
@@ -159,3 +159,17 @@ def test_a_process_that_said_why_it_will_never_start_is_believed_at_once(state: 
     error = MissingWeights(path="model")
     found = Time().symptoms.told("kokoro", state, error)
     assert found == [Symptom("refused", "kokoro", error=error)]
+
+
+@pytest.mark.parametrize("state", ["EXITED", "BACKOFF"])
+def test_an_engine_that_ended_as_its_model_was_sick_is_told_from_another_end(state: str) -> None:
+    error = ModelSick(engine="ultravox")
+    assert Time().symptoms.told("ultravox", state, error) == [Symptom("sick", "ultravox")]
+
+
+def test_sickness_is_no_reason_to_give_up_and_none_when_the_end_was_wanted() -> None:
+    time, error = Time(), ModelSick(engine="ultravox")
+    time.look(sight("ultravox"))
+    time.symptoms.expect_end("ultravox")
+    assert time.symptoms.told("ultravox", "EXITED", error) == []
+    assert causes(time.symptoms.told("ultravox", "FATAL", error)) == ["fatal"]

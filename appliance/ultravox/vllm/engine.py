@@ -8,7 +8,7 @@ import importlib.metadata
 import time
 
 from appliance import checkpoint, hardware, journal, nvml
-from appliance.errors import ModelNotStarted, NoCard
+from appliance.errors import ModelNotStarted, ModelSick, NoCard
 from appliance.settings import Settings
 from appliance.ultravox.measures import EngineMeters
 from appliance.ultravox.vllm.arguments import arguments
@@ -95,17 +95,22 @@ class VllmEngine:
         gc.freeze()  # Python would tidy up among vLLM's modules for seconds before it ends
 
     async def died(self) -> None:
-        """Returns when vLLM has died, hangs, or no longer answers as it did at the start."""
-        tasks = [
-            asyncio.create_task(self.runtime.died()),
-            asyncio.create_task(self.probe.sick()),
-        ]
+        """Returns when vLLM has died.
+
+        Raises ModelSick when it hangs, or no longer answers as it did at the start.
+        """
+        died = asyncio.create_task(self.runtime.died())
+        sick = asyncio.create_task(self.probe.sick())
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait({died, sick}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            for task in (died, sick):
                 task.cancel()
         await self.stop()  # what is left of it
+        for task in ended:
+            task.result()  # raises what is a defect of ours
+        if died not in ended:
+            raise ModelSick(engine=NAME)
 
     def metrics(self) -> bytes:
         """Prometheus text format."""

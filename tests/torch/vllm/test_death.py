@@ -11,7 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from appliance.errors import EngineFailed
+from appliance.errors import EngineFailed, ModelSick
 from appliance.link.client import EngineClient
 from appliance.link.conversation import Said
 from appliance.link.engine import Turn
@@ -116,8 +116,9 @@ async def test_a_model_poisoned_with_a_nan_is_noticed_and_ended(small_cache: Vll
         await session.close()
         if died.done():
             break
-    async with asyncio.timeout(NOTICED_SECONDS):
-        await died
+    with pytest.raises(ModelSick):
+        async with asyncio.timeout(NOTICED_SECONDS):
+            await died
     assert failed
     cores = [child for child in children if "VLLM" in child.name()]
     psutil.wait_procs(cores, timeout=NOTICED_SECONDS)

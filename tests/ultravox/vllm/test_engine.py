@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from appliance.errors import BadCheckpoint, NoCard
+from appliance.errors import BadCheckpoint, ModelSick, NoCard
 from appliance.settings import Settings, load
 from appliance.ultravox.vllm import engine
 
@@ -46,3 +48,23 @@ async def test_a_folder_that_is_no_model_is_refused_by_name(tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadCheckpoint, match="empty"):
         await engine.VllmEngine(settings(tmp_path, "empty")).start()
+
+
+@pytest.mark.parametrize("sick", [True, False])
+async def test_a_model_that_is_not_to_be_trusted_is_told_from_one_that_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sick: bool
+) -> None:
+    async def now() -> None:
+        pass
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    one = engine.VllmEngine(settings(tmp_path, "model"))
+    one.probe = SimpleNamespace(sick=now if sick else never)  # type: ignore[assignment]
+    monkeypatch.setattr(one.runtime, "died", never if sick else now)
+    if sick:
+        with pytest.raises(ModelSick, match="ultravox"):
+            await one.died()
+    else:
+        await one.died()
