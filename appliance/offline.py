@@ -10,6 +10,9 @@ from collections.abc import Mapping, MutableMapping
 from appliance.errors import BadSetting
 
 SWITCHES: Mapping[str, str] = {
+    # podman hands the host's http_proxy on; what we ask is on this machine.
+    "NO_PROXY": "*",
+    "no_proxy": "*",
     # onnxruntime from 1.29 on posts telemetry when a session is created.
     "ORT_DISABLE_TELEMETRY": "1",
     # huggingface_hub, transformers: local files only.

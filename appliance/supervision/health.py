@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import urllib.error
@@ -18,12 +19,13 @@ def waiting_for(gateway: Gateway) -> str:
     # The certificate is made out to the name that callers use, which this is not.
     trusting = ssl._create_unverified_context() if gateway.tls_certificate else None
     try:
-        with urllib.request.urlopen(url(gateway), timeout=ANSWER_SECONDS, context=trusting):
-            return ""
-    except urllib.error.HTTPError as refusal:
-        return str(json.load(refusal).get("waiting_for") or "draining")
-    except OSError:
-        return "gateway"
+        try:
+            with urllib.request.urlopen(url(gateway), timeout=ANSWER_SECONDS, context=trusting):
+                return ""
+        except urllib.error.HTTPError as refusal:
+            return str(json.load(refusal).get("waiting_for") or "draining")
+    except (OSError, http.client.HTTPException, ValueError):
+        return "gateway"  # nothing, or uvicorn's own words: it is asked too much
 
 
 def url(gateway: Gateway) -> str:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from appliance import offline
 from appliance.settings import Gateway
 from appliance.supervision.health import url, waiting_for
 
@@ -45,6 +46,25 @@ def test_it_says_what_calls_have_to_wait_for(
     monkeypatch.setattr(Readyz, "status", status)
     monkeypatch.setattr(Readyz, "body", json.dumps({"waiting_for": waits_for}))
     assert waiting_for(gateway) == expected
+
+
+def test_a_proxy_of_the_host_is_not_asked(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("urllib.request._opener", None)  # as in a new process
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert waiting_for(gateway) == "gateway"
+    for name, value in offline.SWITCHES.items():
+        monkeypatch.setenv(name, value)
+    assert waiting_for(gateway) == ""
+
+
+def test_a_gateway_that_is_asked_too_much_does_not_answer(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Readyz, "status", 503)
+    monkeypatch.setattr(Readyz, "body", "Service Unavailable")  # uvicorn's limit_concurrency
+    assert waiting_for(gateway) == "gateway"
 
 
 def test_a_silent_gateway_is_what_is_waited_for() -> None:
