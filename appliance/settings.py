@@ -49,6 +49,9 @@ class Gateway:
     session_seconds: float = knob(3600.0, "a call ends after this in any case")
     drain_seconds: float = knob(10.0, "how long calls may go on after a stop was asked for")
     max_frame_bytes: int = knob(16384, "largest message a client may send")
+    lead_seconds: float = knob(
+        0.2, "sound of a reply that is sent ahead of its playing, so that a late piece is not heard"
+    )
     pace_ratio: float = knob(1.5, "audio may arrive this much faster than real time")
     pace_burst_seconds: float = knob(2.0, "audio that may arrive at once")
     max_attempts_per_minute: int = knob(120, "connection attempts from one address")

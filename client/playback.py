@@ -3,8 +3,8 @@
 Audio is pushed as it arrives and pulled as it is played. The time of each is passed in, so the
 same code runs under a sound card's callback and under a simulated loudspeaker.
 
-Playing starts once `prebuffer_seconds` of audio wait, or the first of it has waited that long: the
-server paces its audio just in time, so without this a late packet would be a hole in a word. Every
+Playing starts once `prebuffer_seconds` of audio wait, or the first of it has waited that long: a
+server may pace its audio just in time, and then a late packet would be a hole in a word. Every
 time the buffer runs dry within a reply it is filled like that again, and an underrun is counted.
 """
 

@@ -62,6 +62,7 @@ LOADERS = {
 }
 PIPECAT = {
     "appliance/gateway/session.py",
+    "appliance/gateway/transport.py",
     "appliance/gateway/wire.py",
     "appliance/kokoro/aggregator.py",
     "appliance/kokoro/heard.py",
@@ -96,6 +97,7 @@ PURE = (
     "appliance/console/state.py",
     "appliance/console/timeline.py",
     "appliance/gateway/admission.py",
+    "appliance/gateway/pace.py",
     "appliance/gateway/turns.py",
     "appliance/gateway/wire.py",
     "appliance/hardware/cards.py",

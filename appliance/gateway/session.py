@@ -25,7 +25,6 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.processors.aggregators.llm_text_processor import LLMTextProcessor
 from pipecat.processors.frameworks.rtvi.frames import RTVIServerMessageFrame
 from pipecat.processors.frameworks.rtvi.observer import RTVIObserverParams
-from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -40,9 +39,11 @@ from appliance.errors import (
 )
 from appliance.gateway.goodbye import Goodbye
 from appliance.gateway.monitor import Monitor
+from appliance.gateway.pace import Pace, lead_seconds
+from appliance.gateway.transport import PacedTransport
 from appliance.gateway.wire import GuardedSerializer
 from appliance.kokoro.aggregator import PhraseAggregator
-from appliance.kokoro.heard import HeardProcessor
+from appliance.kokoro.heard import HeardProcessor, HeardText
 from appliance.kokoro.service import KokoroTTSService, SpeechHooks
 from appliance.link.client import EngineClient
 from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
@@ -150,23 +151,14 @@ class Session:
 
     def _build(self) -> PipelineWorker:
         settings, shared = self._settings, self._shared
-        transport = FastAPIWebsocketTransport(
-            self._socket,
-            FastAPIWebsocketParams(
-                audio_in_enabled=True,
-                audio_in_sample_rate=HEARD_RATE,
-                audio_out_enabled=True,
-                audio_out_sample_rate=SPOKEN_RATE,
-                audio_out_end_silence_secs=0,
-                allowed_origins=[],  # admission has looked at the origin
-                serializer=GuardedSerializer(
-                    settings.gateway,
-                    self.end,
-                    self._monitor.count_audio,
-                    words=settings.journal.transcripts,
-                ),
-            ),
+        lead = lead_seconds(settings)
+        serializer = GuardedSerializer(
+            settings.gateway,
+            self.end,
+            self._monitor.count_audio,
+            words=settings.journal.transcripts,
         )
+        transport = PacedTransport(self._socket, serializer, Pace(lead))
         thinker = shared.engine("ultravox")
         known = LLMContext(tools=shared.tools)
         self._ultravox = UltravoxWithContextService(
@@ -184,7 +176,10 @@ class Session:
             user_params=user_params(settings.turn, shared.models, self._monitor.turn_ended_by),
         )
         heard = HeardProcessor(
-            settings.kokoro.speed, AnswerEndFrame, self._monitor.mark("sent"), self._heard
+            HeardText(settings.kokoro.speed, lead),
+            AnswerEndFrame,
+            self._monitor.mark("sent"),
+            self._heard,
         )
         worker = PipelineWorker(
             Pipeline(

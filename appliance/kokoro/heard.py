@@ -1,7 +1,8 @@
 """What of a reply the user has heard; the decision is pure, the processor a skin around it.
 
-Behind the output transport frames pass in the order and at the time at which they are played: the
-text of a phrase before its audio, its audio as it is sent, a text frame when it is complete.
+Behind the output transport frames pass in the order in which they are played, a fixed lead before
+that: the text of a phrase before its audio, its audio as it is sent, a text frame when it is
+complete.
 
 That the bot stopped speaking does not mean that it has said everything: Pipecat says so whenever
 nothing could be played for three seconds, and on a starved machine the next phrase takes longer.
@@ -29,40 +30,45 @@ CHARS_PER_SECOND = 15.0  # measured of Kokoro at speed 1 over English sentences:
 
 
 class HeardText:
-    """Adds up phrases that were played; of the one being played, the words there was time for."""
+    """Adds up phrases that were played; of the one being played, the words there was time for.
 
-    def __init__(self, speed: float = 1.0) -> None:
+    The voice has this `speed`; the last `lead_seconds` of what was sent have not been played yet.
+    """
+
+    def __init__(self, speed: float = 1.0, lead_seconds: float = 0.0) -> None:
         self._chars_per_second = CHARS_PER_SECOND * speed
+        self._lead_seconds = lead_seconds
         self._complete: list[str] = []
         self._phrase = ""
-        self._played_seconds = 0.0
+        self._sent_seconds = 0.0
 
     def phrase_begins(self, text: str) -> None:
         """The audio of this phrase comes next."""
         self._phrase = text.strip()
-        self._played_seconds = 0.0
+        self._sent_seconds = 0.0
 
-    def played(self, seconds: float) -> None:
-        """So much more audio was sent at the pace of speech."""
-        self._played_seconds += seconds
+    def sent(self, seconds: float) -> None:
+        """So much more of its audio was sent."""
+        self._sent_seconds += seconds
 
     def phrase_ends(self) -> None:
         """All audio of the phrase was sent."""
         if self._phrase:
             self._complete.append(self._phrase)
         self._phrase = ""
-        self._played_seconds = 0.0
+        self._sent_seconds = 0.0
 
     def take(self) -> str:
         """Everything heard since the last call."""
-        chars = int(self._played_seconds * self._chars_per_second)
+        played_seconds = max(0.0, self._sent_seconds - self._lead_seconds)
+        chars = int(played_seconds * self._chars_per_second)
         partial = self._phrase
         if chars < len(partial):
             partial = partial[:chars].rpartition(" ")[0]
         words = " ".join([*self._complete, partial]).strip()
         self._complete.clear()
         self._phrase = ""
-        self._played_seconds = 0.0
+        self._sent_seconds = 0.0
         return words
 
 
@@ -78,13 +84,13 @@ class HeardProcessor(FrameProcessor):
 
     def __init__(
         self,
-        speed: float,
+        heard: HeardText,
         answer_end: type[Frame],
         on_speaking: Callable[[], None],
         on_heard: Callable[[str, bool, bool], None],
     ) -> None:
         super().__init__()
-        self._heard = HeardText(speed)
+        self._heard = heard
         self._answer_end = answer_end
         self._on_speaking = on_speaking
         self._on_heard = on_heard
@@ -112,7 +118,7 @@ class HeardProcessor(FrameProcessor):
                 case AggregatedTextFrame():
                     self._heard.phrase_begins(frame.text)
                 case TTSAudioRawFrame():
-                    self._heard.played(len(frame.audio) / 2 / frame.sample_rate)
+                    self._heard.sent(len(frame.audio) / 2 / frame.sample_rate)
                     if not self._apologizing:  # straight after one the bot never fell silent
                         self._on_speaking()
                     return  # Nobody after this needs it, and each hop costs every caller.

@@ -28,7 +28,7 @@ PHRASE = "The capital of France is Paris."
 def test_a_phrase_that_was_played_was_heard() -> None:
     heard = HeardText()
     heard.phrase_begins(PHRASE)
-    heard.played(0.1)
+    heard.sent(0.1)
     heard.phrase_ends()
     assert heard.take() == PHRASE
     assert heard.take() == ""
@@ -37,8 +37,16 @@ def test_a_phrase_that_was_played_was_heard() -> None:
 def test_of_a_phrase_that_was_cut_off_whole_words_were_heard() -> None:
     heard = HeardText()
     heard.phrase_begins(PHRASE)
-    heard.played(13 / CHARS_PER_SECOND)
+    heard.sent(13 / CHARS_PER_SECOND)
     assert heard.take() == "The capital"
+
+
+def test_what_was_sent_ahead_of_its_playing_was_not_heard() -> None:
+    heard = HeardText(lead_seconds=0.5)
+    for phrase_seconds, words in ((0.3, ""), (0.5 + 13 / CHARS_PER_SECOND, "The capital")):
+        heard.phrase_begins(PHRASE)
+        heard.sent(phrase_seconds)
+        assert heard.take() == words
 
 
 def test_before_the_first_sample_nothing_was_heard() -> None:
@@ -51,7 +59,7 @@ def test_a_faster_voice_is_heard_sooner() -> None:
     slow, fast = HeardText(speed=1.0), HeardText(speed=2.0)
     for heard in (slow, fast):
         heard.phrase_begins(PHRASE)
-        heard.played(1.0)
+        heard.sent(1.0)
     assert len(fast.take()) > len(slow.take())
 
 
@@ -62,7 +70,7 @@ def test_what_was_heard_is_what_was_said_up_to_a_word(
     heard, said = HeardText(), []
     for text, seconds, ends in phrases:
         heard.phrase_begins(text)
-        heard.played(seconds)
+        heard.sent(seconds)
         if ends:
             heard.phrase_ends()
             said.append(text.strip())
@@ -84,7 +92,7 @@ class Session:
 
     async def plays(self, *frames: Frame) -> None:
         processor = HeardProcessor(
-            1.0, AnswerEnd, self._speaks, lambda *report: self.heard.append(report)
+            HeardText(), AnswerEnd, self._speaks, lambda *report: self.heard.append(report)
         )
         await run_test(processor, frames_to_send=[*frames, SleepFrame(0.05)])
 
