@@ -141,7 +141,15 @@ def sha256_of(path: Path) -> str:
 
 
 def _look(folder: Path, weight: Weight, full: bool) -> str:
-    path = folder / weight.path
+    try:
+        return _problem(folder / weight.path, weight, full)
+    except OSError as problem:
+        return f"{weight.path} cannot be read: {problem.strerror}"
+    except zipfile.BadZipFile:
+        return f"{weight.path} was changed: it begins as a zip and is none"
+
+
+def _problem(path: Path, weight: Weight, full: bool) -> str:
     with path.open("rb") as opened:
         head = opened.read(_HEAD_BYTES)
     names: list[str] = []
@@ -161,6 +169,8 @@ def _files(folder: Path) -> Iterator[tuple[str, int]]:
     for path in folder.rglob("*"):
         if path.is_symlink() and not path.exists():
             raise SealBroken(what=f"{path} is a link to nothing")
+        if path.is_symlink() and path.is_dir():
+            raise SealBroken(what=f"{path} is a link to a folder, which nobody looked into")
         if not path.is_dir():
             yield path.relative_to(folder).as_posix(), path.stat().st_size
 

@@ -87,6 +87,36 @@ def test_a_missing_folder_and_a_dangling_link_are_refused(
     assert "link to nothing" in refused(folder, manifest)
 
 
+def test_a_link_to_a_folder_is_refused_whatever_is_behind_it(
+    sealed: tuple[Path, Manifest], tmp_path: Path
+) -> None:
+    folder, manifest = sealed
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "model.gguf").write_text("not sealed")
+    (folder / "other").symlink_to(tmp_path / "elsewhere")
+    assert "other is a link to a folder" in refused(folder, manifest)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_file_that_the_disk_does_not_give_is_named(tmp_path: Path, full: bool) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "model.bin").symlink_to("/proc/self/mem")  # which cannot be read at its beginning
+    found = refused(folder, only(b""), full)
+    assert "model.bin cannot be read: Input/output error" in found
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_zip_with_a_changed_byte_in_its_table_is_a_changed_file(
+    tmp_path: Path, full: bool
+) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    content = torch_style_zip()
+    (folder / "model.bin").write_bytes(content[:-22] + b"?" + content[-21:])
+    assert "model.bin was changed" in refused(folder, only(content), full)
+
+
 def test_half_a_fallback_does_not_replace_anything(sealed: tuple[Path, Manifest]) -> None:
     folder, manifest = sealed
     (folder / "big/model.gguf").unlink()
