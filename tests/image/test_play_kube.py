@@ -201,7 +201,7 @@ class Systemd:
         self._socket.settimeout(60)
 
     def run(self, name: str) -> subprocess.CompletedProcess[str]:
-        (line,) = reading.values(reading.unit(SERVICE)["Service"], name)
+        line = shlex.join(reading.command(SERVICE, name))
         line = line.removeprefix("-").replace("/etc/voice-appliance", str(self._etc))
         # There is no journal here.
         line = line.replace("--log-driver=journald", "--log-driver=k8s-file")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import string
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +39,7 @@ class Run:
     folders: dict[str, int] = field(default_factory=dict)  # in memory, by path
     options: set[str] = field(default_factory=set)  # of these mounts
     environ: dict[str, str] = field(default_factory=dict)
-    ports: set[int] = field(default_factory=set)
+    ports: dict[int, str] = field(default_factory=dict)  # to the address, empty for all
     mounts: set[str] = field(default_factory=set)
     devices: set[str] = field(default_factory=set)
     health: tuple[str, int, int, int, int] = ("", 0, 0, 0, 0)  # command, interval, timeout, ...
@@ -77,7 +78,7 @@ def from_flags(flags: list[str]) -> Run:
     if "shm-size" in given:
         run.folders["/dev/shm"] = in_bytes(last("shm-size"))
     run.environ = dict(pair.split("=", 1) for pair in given.get("env", []))
-    run.ports = {_port(text) for text in given.get("publish", [])}
+    run.ports = dict(map(_port, given.get("publish", [])))
     run.mounts = set(given.get("volume", []))
     run.devices = set(given.get("device", []))
     times = ("health-interval", "health-timeout", "health-retries", "health-start-period")
@@ -112,9 +113,20 @@ def values(section: list[tuple[str, str]], name: str) -> list[str]:
     return [value for key, value in section if key == name]
 
 
+def command(path: Path, name: str) -> list[str]:
+    """The words of a unit's command as systemd calls it, its own variables filled in."""
+    section = unit(path)["Service"]
+    (line,) = values(section, name)
+    return shlex.split(_filled_in(line, section))
+
+
+def _filled_in(text: str, section: list[tuple[str, str]]) -> str:
+    environ = dict(pair.split("=", 1) for pair in values(section, "Environment"))
+    return string.Template(text).safe_substitute(environ)
+
+
 def from_service(path: Path) -> Run:
-    (line,) = values(unit(path)["Service"], "ExecStart")
-    engine, verb, *rest = shlex.split(line)
+    engine, verb, *rest = command(path, "ExecStart")
     assert Path(engine).name in ("podman", "docker") and verb == "run"
     return from_flags(rest)
 
@@ -129,7 +141,8 @@ def from_quadlet(path: Path) -> Run:
     flags = shlex.split(" ".join(values(section, "PodmanArgs")))
     flags += [f"--tmpfs={folder}" for folder in values(section, "Tmpfs")]
     flags += [f"--env={pair}" for pair in values(section, "Environment")]
-    flags += [f"--publish={port}" for port in values(section, "PublishPort")]
+    ports = values(section, "PublishPort")
+    flags += [f"--publish={_filled_in(port, unit(path)['Service'])}" for port in ports]
     flags += [f"--volume={mount}" for mount in values(section, "Volume")]
     flags += [f"--device={device}" for device in values(section, "AddDevice")]
     flags += [f"--health-cmd={one('HealthCmd')}", f"--health-interval={one('HealthInterval')}"]
@@ -153,7 +166,7 @@ def from_compose(path: Path) -> Run:
     if "shm_size" in service:
         run.folders["/dev/shm"] = in_bytes(service["shm_size"])
     run.environ = service.get("environment", {})
-    run.ports = {_port(text) for text in service["ports"]}
+    run.ports = dict(_port(_by_default(text)) for text in service["ports"])
     run.mounts = set(service["volumes"])
     deploy = service.get("deploy", {"resources": {"reservations": {"devices": []}}})
     for device in deploy["resources"]["reservations"]["devices"]:
@@ -181,7 +194,12 @@ def _put_folder(run: Run, text: str) -> None:
     run.options |= {",".join(option for option in given if not option.startswith("size="))}
 
 
-def _port(text: str) -> int:
-    outside, _, inside = text.partition(":")
+def _by_default(text: str) -> str:
+    """As compose reads it where the variable in it is not set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+def _port(text: str) -> tuple[int, str]:
+    *address, outside, inside = text.split(":")
     assert outside == inside
-    return int(inside)
+    return int(inside), "".join(address)

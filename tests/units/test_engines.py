@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -30,9 +29,9 @@ def test_docker_knows_every_flag(profile: str, source: str, tmp_path: Path) -> N
         pytest.skip("DOCKER'S FLAGS ARE NOT CHECKED: NO docker ON THIS MACHINE")
     (tmp_path / "appliance.env").write_text("")
     if source == "service":
-        service = reading.unit(UNITS / profile / "voice-appliance-docker.service")["Service"]
-        (line,) = reading.values(service, "ExecStart")
-        flags = shlex.split(line.replace("/etc/voice-appliance/appliance", f"{tmp_path}/appliance"))
+        words = reading.command(UNITS / profile / "voice-appliance-docker.service", "ExecStart")
+        env_file = f"--env-file={tmp_path}/appliance.env"
+        flags = [env_file if word.startswith("--env-file=") else word for word in words]
     else:
         paths = (OPS / "container.flags", UNITS / profile / "host.flags")
         lines = [line for path in paths for line in path.read_text().splitlines()]

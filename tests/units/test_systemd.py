@@ -115,7 +115,8 @@ def test_quadlet_makes_a_service_of_it(generator: Path, profile: str, tmp_path: 
     made.write_text(done.stdout.partition("---\n")[2], encoding="utf-8")
     service = dict(reading.unit(made)["Service"])
     assert service["Type"] == "notify"
-    for wanted in ("--sdnotify=conmon", "--read-only", "--cap-drop all", "--memory="):
+    metrics = "--publish ${METRICS_ADDRESS}:9465:9465"  # systemd fills it in
+    for wanted in ("--sdnotify=conmon", "--read-only", "--cap-drop all", "--memory=", metrics):
         assert wanted in service["ExecStart"]
     assert " --device nvidia.com/gpu=all " in service["ExecStart"] or profile == "cpu"
 
