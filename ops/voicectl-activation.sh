@@ -19,6 +19,7 @@ verb_activate() {
         esac
         shift
     done
+    [[ $DRAIN_SECONDS =~ ^[0-9]+$ ]] || fatal "--drain takes seconds, not $DRAIN_SECONDS"
     [[ $wanted ]] || fatal 'activate what? voicectl releases lists what is imported'
     take_turn
     finish_unfinished
@@ -32,6 +33,7 @@ verb_activate() {
     allow "$force" "$refusal"
     [[ -x $(smoke_test) ]] || fatal "$(smoke_test) is missing: nothing can be activated without it"
     check_host || allow "$force" 'this host is not ready for it, see above'
+    [[ $BACKEND == systemd ]] || may_run || allow "$force" "$WHY"
     change activate
 }
 allow() {
@@ -84,7 +86,7 @@ take_turn() {
 note() {
     # A line that a power cut tore must not swallow this one.
     if [[ -s $LOG && $(tail -c 1 "$LOG") ]]; then echo >>"$LOG"; fi
-    printf '%s  %s  %s\n' "$(date -u +%FT%TZ)" "$TURN" "$*" >>"$LOG" && sync "$LOG" "$RECORDS"
+    printf '%s  %s  %s\n' "$(date -u +%FT%TZ)" "$TURN" "${*//$'\n'/ }" >>"$LOG" && sync "$LOG" "$RECORDS"
 }
 # Sets UNFINISHED (the last step noted), and what that activation remembered; fails when there is none.
 read_unfinished() {
@@ -119,13 +121,15 @@ finish_unfinished() {
 # --- change ACTION: from OLD to NEW
 change() {
     local code=0
+    # A terminal that has gone away fails what is said to it, and that must not end this half way.
+    set +e
+    trap '' PIPE
     ACTION=$1 TURN=$(printf '%04x%04x' "$RANDOM" "$RANDOM") WHY='' RELEASE=$(release_of "$NEW")
     trap 'INTERRUPTED=1; kill "${CHILD:-}" 2>/dev/null || true' INT TERM HUP
-    note "begin $ACTION $RELEASE new=$NEW current=$OLD previous=$OLDER ran=$RAN ."
+    note "begin $ACTION $RELEASE new=$NEW current=$OLD previous=$OLDER ran=$RAN ." || fatal "$LOG cannot be written. Nothing was touched."
     if advance 9>&-; then
-        note "done $ACTION $RELEASE current=$NEW previous=$OLD"
         info "$(colour '32;1' '●') $RELEASE is current$([[ $OLD == none ]] || echo ", $(release_of "$OLD") previous")"
-        return
+        return 0
     fi
     warn "$RELEASE failed: $WHY. Going back."
     go_back "$WHY" 9>&- || code=$?
@@ -137,8 +141,8 @@ advance() {
     take tags "make $RELEASE current" move_tags "$NEW" "$OLD" || return
     take start "start $RELEASE" start_it || return
     take ready 'wait until it takes calls' wait_ready || return
-    [[ $ACTION == activate ]] || return 0
-    take smoke-test 'smoke test' pass_smoke_test
+    if [[ $ACTION == activate ]]; then take smoke-test 'smoke test' pass_smoke_test || return; fi
+    note "done $ACTION $RELEASE current=$NEW previous=$OLD" || { WHY="$LOG cannot be written"; return 1; }
 }
 # take WORD TITLE FUNCTION...: noted, said, done
 take() {
@@ -166,7 +170,7 @@ pass_smoke_test() {
 # --- tags: an id, or none to take a tag away. The images stay.
 move_tags() {
     local tag=''
-    IFS='|' read -r _ _ _ tag < <(about "$NEW") || true
+    IFS='|' read -r _ _ tag < <(about "$NEW") || true
     if [[ ! $tag ]]; then "$ENGINE" tag "$NEW" "$REPOSITORY:$(release_of "$NEW")"; fi
     WHY="$ENGINE cannot move the tags"
     set_tag "$PREVIOUS" "$2" && set_tag "$CURRENT" "$1"

@@ -3,8 +3,10 @@
 # pass; of this host facts; of the environment nothing but names. Looks only. Sourced by voicectl.
 # shellcheck disable=SC2034,SC2153  # look sets STATE; UNFINISHED is for status_json
 
+readonly LOG_LINES=100000 # of them more than this would be left out by the appliance itself
+
 verb_bundle() {
-    local out='' name work
+    local out='' name work remove
     while (($#)); do
         case $1 in
             --out) out=${2:?--out needs a file} && shift ;;
@@ -18,8 +20,9 @@ verb_bundle() {
     { mkdir -p "$(dirname "$out")" && : >"$out.partial"; } 2>/dev/null ||
         fatal "$out cannot be written: name another file with --out"
     work=$(mktemp -d)
+    printf -v remove 'rm -rf %q %q' "$work" "$out.partial"
     # shellcheck disable=SC2064  # these names, now
-    trap "rm -rf '$work' '$out.partial'" EXIT
+    trap "$remove" EXIT
     chmod 600 "$out.partial"
     mkdir "$work/$name"
     (cd "$work/$name" && gather)
@@ -45,12 +48,12 @@ gather() {
         mkdir reports && find "$RECORDS/reports" -maxdepth 1 -name '*.json' -exec cp {} reports/ \;
     fi
     id_of "${IMAGE:-$CURRENT}" >/dev/null || return 0
-    raw_log 0 '' '' 2>/dev/null | by_the_image bundle 2>appliance.errors | unpack appliance || true
+    raw_log 0 '' "$LOG_LINES" 2>/dev/null | by_the_image bundle 2>appliance.errors | unpack appliance || true
     for container in "$NAME" "$LAST"; do
         "$ENGINE" container inspect "$container" 2>/dev/null | without_values >"$container.inspect.json" || true
     done
     if "$ENGINE" container inspect "$LAST" >/dev/null 2>&1; then
-        "$ENGINE" logs "$LAST" 2>&1 | apart bundle 2>>appliance.errors | unpack last || true
+        "$ENGINE" logs --tail "$LOG_LINES" "$LAST" 2>&1 | apart bundle 2>>appliance.errors | unpack last || true
     fi
     find . -type f -empty -delete
 }

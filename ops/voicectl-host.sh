@@ -100,18 +100,18 @@ apart() {
 # --- images
 id_of() { image_id "$1"; }
 # What is known of an image, in one question: its labels, and its tag of import, VERSION-PROFILE. Without
-# labels that tag tells. Prints VERSION|PROFILE|UPGRADES_FROM|TAG; fails when there is no such image.
+# labels that tag tells. Prints VERSION|PROFILE|TAG; fails when there is no such image.
 about() {
-    local found version profile accepted tags tag
-    found=$("$ENGINE" image inspect --format '{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}|{{index . "voice.profile"}}|{{index . "voice.upgrades-from"}}{{else}}||{{end}}|{{range .RepoTags}}{{.}} {{end}}' "$1" 2>/dev/null) || return
-    IFS='|' read -r version profile accepted tags <<<"${found//<no value>/}"
+    local found version profile tags tag
+    found=$("$ENGINE" image inspect --format '{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}|{{index . "voice.profile"}}{{else}}|{{end}}|{{range .RepoTags}}{{.}} {{end}}' "$1" 2>/dev/null) || return
+    IFS='|' read -r version profile tags <<<"${found//<no value>/}"
     for tag in $tags; do
         if [[ $tag == "$REPOSITORY:"* && $tag != "$CURRENT" && $tag != "$PREVIOUS" ]]; then break; fi
         tag=''
     done
     tag=${tag:-} tag=${tag#"$REPOSITORY:"}
     version=${version:-${tag%-*}} profile=${profile:-${tag##*-}}
-    printf '%s|%s|%s|%s\n' "${version:-unknown}" "${profile:-unknown}" "$accepted" "$tag"
+    printf '%s|%s|%s\n' "${version:-unknown}" "${profile:-unknown}" "$tag"
 }
 release_of() {
     local version profile

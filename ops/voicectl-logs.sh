@@ -91,9 +91,14 @@ meaning() {
     case $1 in
         0) echo 'as if it had been told to' ;;
         70) echo 'a process could not be kept running, or a defect' ;;
-        71) echo 'supervisord ended' ;;
+        71) echo 'supervisord or the guard ended, or hung' ;;
         78) echo 'an operator has to change something' ;;
         79) echo 'the seal is broken' ;;
+        80) echo 'a process died again and again' ;;
+        81) echo 'a process did not answer, even restarted' ;;
+        82) echo 'a process never got ready' ;;
+        83) echo 'a process took more and more memory, even restarted' ;;
+        84) echo 'the card is gone' ;;
         125 | 126 | 127) echo 'the container could not be started' ;;
         137) echo 'it was killed, as for lack of memory or for not stopping in time' ;;
         '') echo 'see voicectl logs' ;;

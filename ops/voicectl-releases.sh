@@ -23,7 +23,7 @@ verb_releases() {
         fi
     done < <(imported)
     ((!json)) || printf '\n]\n'
-    if ((!json)) && [[ ! ${tag:-}${id:-} && ! $(imported) ]]; then info "none: import one (import --signers FILE)"; fi
+    ((json)) || [[ $(imported) ]] || info 'none: import one (import --signers FILE)'
 }
 imported() {
     "$ENGINE" images --no-trunc --filter "reference=$REPOSITORY" --format '{{.Repository}}:{{.Tag}} {{.ID}}' |
@@ -38,7 +38,7 @@ minute() { [[ ! $1 ]] || date -d "$1" '+activated %F %H:%M'; }
 
 # --- find_release VERSION|IMAGE: sets NEW (an image id)
 find_release() {
-    local wanted=$1 name profile
+    local wanted=$1 name profile there
     profile=$(profile_of "$CURRENT" 2>/dev/null) || profile=''
     if [[ ! $profile ]]; then
         (($(imported | grep -cE "^${wanted//./\\.}-[a-z]+ ") < 2)) || fatal "$wanted is there for several profiles: say which, as $wanted-cpu"
@@ -46,30 +46,25 @@ find_release() {
     for name in "$REPOSITORY:$wanted" "$REPOSITORY:$wanted-$profile" "$REPOSITORY:$wanted-cpu" "$REPOSITORY:$wanted-gpu" "$wanted"; do
         if NEW=$(id_of "$name"); then return; fi
     done
-    fatal "no release $wanted is imported; there are: $(imported | cut -d ' ' -f 1 | paste -sd ' ' -). Import it first."
+    there=$(imported | cut -d ' ' -f 1 | paste -sd ' ' -)
+    fatal "no release $wanted is imported; there are: ${there:-none}. Import it first."
 }
 
 # --- step_refused ABOUT_OLD ABOUT_NEW: why the step from one release to another is not allowed; nothing when
-#     it is. The new one may name the versions it upgrades from, or patterns as 0.1.*
+#     it is.
 step_refused() {
-    local from to old_profile new_profile accepted pattern
+    local from to old_profile new_profile
     local -a old new
     IFS='|' read -r from old_profile _ <<<"$1"
-    IFS='|' read -r to new_profile accepted _ <<<"$2"
+    IFS='|' read -r to new_profile _ <<<"$2"
     if [[ $old_profile != "$new_profile" ]]; then
         echo "it is of profile $new_profile, and $old_profile is current"
     elif [[ $from != "$to" && $(printf '%s\n' "$from" "$to" | sort -V | tail -n 1) == "$from" ]]; then
         echo "it is older than $from, which is current: voicectl rollback goes back"
-    elif [[ $accepted ]]; then
-        for pattern in ${accepted//,/ }; do
-            # shellcheck disable=SC2053  # a pattern is meant
-            if [[ $from == $pattern ]]; then return; fi
-        done
-        echo "it upgrades from ${accepted//,/ } only, and $from is current: activate one of these first"
     else
         IFS=. read -ra old <<<"${from%%[-+]*}" && IFS=. read -ra new <<<"${to%%[-+]*}"
         if [[ ${old[0]:-0} != "${new[0]:-0}" ]]; then
-            echo "it is another major version than $from, which is current, and does not say that it upgrades from that"
+            echo "it is another major version than $from, which is current: --force goes there all the same"
         elif ((10#${new[1]:-0} - 10#${old[1]:-0} > 1)); then
             echo "it skips minor versions after $from, which is current: activate ${old[0]}.$((10#${old[1]:-0} + 1)) first"
         fi

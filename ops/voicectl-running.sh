@@ -6,7 +6,10 @@ readonly READY_SECONDS=${VOICE_READY_SECONDS:-900} # the gpu profile reads 16 GB
 verb_start() {
     local block=1
     if [[ ${1:-} == --no-block ]]; then block=0 && shift; fi
-    if (($#)); then control start "$1" && return; fi
+    if (($#)); then
+        control start "$1"
+        return
+    fi
     finish_unfinished
     look
     if [[ $STATE == active ]]; then
@@ -18,9 +21,13 @@ verb_start() {
     wait_ready || fatal "$WHY"
 }
 verb_stop() {
-    if (($#)); then control stop "$1" && return; fi
+    if (($#)); then
+        control stop "$1"
+        return
+    fi
     look
-    if [[ $STATE != active && $STATE != activating ]]; then
+    # One that has failed may be about to be started again.
+    if [[ $STATE == inactive || $STATE == absent ]]; then
         info "$NAME does not run"
         return
     fi
@@ -28,8 +35,11 @@ verb_stop() {
     info "$NAME is stopped"
 }
 verb_restart() {
-    local word
-    for word in "$@"; do [[ $word == -* ]] || { control restart "$word" && return; }; done
+    if [[ ${1:-} == --no-block && ${2:-} ]]; then shift; fi # one unit is not waited for
+    if [[ ${1:-} && $1 != --no-block ]]; then
+        control restart "$1"
+        return
+    fi
     finish_unfinished
     stop_it || fatal "$WHY"
     verb_start "$@"
@@ -83,7 +93,6 @@ make_run_line() {
     [[ ! -f $ETC/appliance.env ]] || RUN+=(--env-file="$ETC/appliance.env")
     [[ ! -f $ETC/token ]] || RUN+=(--volume="$ETC/token:/run/secrets/voice-token:ro")
     [[ ! -d $ETC/tls ]] || RUN+=(--volume="$ETC/tls:/run/secrets/tls:ro")
-    if [[ " ${flags[*]}" != *' --network'* ]]; then RUN+=(--publish=8765:8765 --publish=9465:9465); fi
     RUN+=("${flags[@]}" "$CURRENT")
 }
 
@@ -96,10 +105,21 @@ start_it() {
         said=$(systemctl start --no-block "$UNIT" 2>&1) || { WHY="systemctl start $UNIT: $said"; return 1; }
         return
     fi
-    [[ -s $ETC/token ]] || { WHY="$ETC/token is missing: callers need one; voicectl preflight"; return 1; }
+    may_run || return
     set_aside
     make_run_line
     said=$("$ENGINE" "${RUN[@]}" 2>&1) || { WHY="$ENGINE run: $said"; return 1; }
+}
+# What is this host's own is not guessed: fails, and says in WHY what is missing.
+may_run() {
+    if [[ ! -s $ETC/token ]]; then
+        WHY="$ETC/token is missing: callers need one; voicectl preflight"
+    elif ! grep -qsE '^--(publish|net)' "$ETC/host.flags"; then
+        WHY="$ETC/host.flags names no port, so that nobody could call: copy units/host.flags of the release there"
+    else
+        return 0
+    fi
+    return 1
 }
 # The container that ran last is kept until the next one has ended, for its log.
 set_aside() {

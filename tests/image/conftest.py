@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.image import hosts, sealed
+from tests.image import hosts, running, sealed
 from tests.image.hosts import OPS, Host
+from tests.image.running import ONE, Site
 from tests.image.sealed import Built, Network
 
 CARRY_SECONDS = 1200  # for an export or import of the real image on a busy machine
@@ -106,6 +107,31 @@ def small_disk_host(tools: None, tmp_path: Path) -> Iterator[Host]:
         host.images.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", host.images], check=True)
         yield host
+
+
+@pytest.fixture(scope="module")
+def supplied(
+    tools: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Host]:
+    """A host to which the RELEASES of the test module were carried."""
+    with hosts.host(tmp_path_factory.mktemp("site")) as host:
+        running.build(host, *request.module.RELEASES)
+        yield host
+
+
+@pytest.fixture
+def site(supplied: Host) -> Iterator[Site]:
+    """That host, on which nothing was activated yet."""
+    with running.fresh(Site(supplied)) as made:
+        yield made
+
+
+@pytest.fixture
+def serving(site: Site) -> Site:
+    """Release 0.1.0 is current and takes calls."""
+    site.tag(ONE, "current")
+    site.does("start")
+    return site
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ STAND_IN = Path(__file__).with_name("stand-in")
 DOCKERFILE = """FROM scratch
 COPY system/ /
 COPY {kind}-{version}/ /opt/voice/
-LABEL org.opencontainers.image.version="{version}" voice.profile="{profile}"{labels}
+LABEL org.opencontainers.image.version="{version}" voice.profile="{profile}"
 ENV PATH=/usr/bin
 USER 10001
 ENTRYPOINT ["python", "-m", "appliance"]
@@ -37,11 +37,13 @@ class Release:
     version: str
     kind: str = "good"
     profile: str = "cpu"
-    labels: str = ""
 
     @property
     def tag(self) -> str:
         return f"localhost/{NAME}:{self.version}-{self.profile}"
+
+
+ONE, TWO = Release("0.1.0"), Release("0.2.0")
 
 
 def build(on: Host, *releases: Release) -> None:
@@ -77,7 +79,7 @@ def _system(folder: Path) -> None:
             if word.startswith("/"):
                 (folder / word[1:]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(word, folder / word[1:])
-    told = '#!/bin/bash\necho "asked: $*"\n'
+    told = '#!/bin/bash\necho "asked: $*"\n[[ $4 != ultravox ]] || exit 7\n'  # spawn error
     for name, text in (("python", STAND_IN.read_text()), ("supervisorctl", told)):
         (folder / "usr/bin" / name).write_text(text)
         (folder / "usr/bin" / name).chmod(0o755)

@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.image import hosts, running
 from tests.image.hosts import OPS, Host
-from tests.image.running import NAME, Release, Site
+from tests.image.running import NAME, ONE, Release, Site
 from tests.image.test_export_import import taken_in
 
-GOOD = Release("0.1.0")
 BROKEN = Release("0.1.1", "broken")
 OLD = Release("0.1.2", "old")
+RELEASES = (ONE, BROKEN, OLD)
 NOT_RUNNING, UNKNOWN = 3, 4
-
-
-@pytest.fixture(scope="module")
-def supplied(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    with hosts.host(tmp_path_factory.mktemp("site")) as host:
-        running.build(host, GOOD, BROKEN, OLD)
-        yield host
-
-
-@pytest.fixture
-def site(supplied: Host) -> Iterator[Site]:
-    with running.fresh(Site(supplied)) as made:
-        yield made
-
-
-@pytest.fixture
-def started(site: Site) -> Site:
-    site.tag(GOOD, "current")
-    site.does("start")
-    return site
 
 
 def settings(site: Site, line: str) -> None:
@@ -57,7 +36,7 @@ def test_where_nothing_was_activated_status_says_so_and_what_to_do(site: Site) -
 
 
 def test_start_waits_until_calls_are_taken_and_stop_ends_it_orderly(site: Site) -> None:
-    site.tag(GOOD, "current")
+    site.tag(ONE, "current")
     assert "ready after" in site.does("start")
     assert site.serves == "0.1.0"
     assert "runs already" in site.does("start")
@@ -70,31 +49,31 @@ def test_start_waits_until_calls_are_taken_and_stop_ends_it_orderly(site: Site) 
     assert "Release: 0.1.0-cpu, sha256:" in answer.stdout
 
 
-def test_it_runs_by_the_shipped_flags_and_those_of_this_host(started: Site) -> None:
+def test_it_runs_by_the_shipped_flags_and_those_of_this_host(serving: Site) -> None:
     told = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.NetworkMode}} {{.Config.StopTimeout}}"
-    assert started.of_engine("inspect", "--format", told, NAME) == "true none 45"
-    made = started.of_engine("inspect", "--format", "{{.Config.CreateCommand}}", NAME)
-    assert f"{started.etc}/token:/run/secrets/voice-token:ro" in made
+    assert serving.of_engine("inspect", "--format", told, NAME) == "true none 45"
+    made = serving.of_engine("inspect", "--format", "{{.Config.CreateCommand}}", NAME)
+    assert f"{serving.etc}/token:/run/secrets/voice-token:ro" in made
     assert "--log-opt=max-size=50mb" in made
     assert "--publish" not in made  # host.flags names a network of its own
 
 
-def test_status_of_a_running_one_is_what_it_says_itself_and_which_release(started: Site) -> None:
-    screen = started.does("status")
+def test_status_of_a_running_one_is_what_it_says_itself_and_which_release(serving: Site) -> None:
+    screen = serving.does("status")
     assert "* voice appliance 0.1.0, 1 lines of log\n" in screen
     assert "Release: 0.1.0-cpu" in screen
     assert "512 processes" in screen
     assert "\x1b" not in screen
-    assert started.does("status", "--plain").startswith("run: appliance: 0.1.0\ncurrent: 0.1.0-cpu")
-    told = json.loads(started.does("status", "--json"))
+    assert serving.does("status", "--plain").startswith("run: appliance: 0.1.0\ncurrent: 0.1.0-cpu")
+    told = json.loads(serving.does("status", "--json"))
     assert told["appliance"] == {"ready": True, "version": "0.1.0"}
     assert told["state"] == "active"
-    assert told["current"]["id"] == told["running_image_id"] == f"sha256:{started.id('current')}"
+    assert told["current"]["id"] == told["running_image_id"] == f"sha256:{serving.id('current')}"
 
 
-def test_on_a_terminal_status_is_in_colour(started: Site) -> None:
+def test_on_a_terminal_status_is_in_colour(serving: Site) -> None:
     line = f"{OPS}/voicectl status"
-    ran = started.host.run("script", "-qec", line, "/dev/null", **started.environ, TERM="xterm")
+    ran = serving.host.run("script", "-qec", line, "/dev/null", **serving.environ, TERM="xterm")
     assert "0.1.0 in colour always" in ran.stdout
 
 
@@ -138,38 +117,65 @@ def test_a_broken_one_is_shown_with_exit_code_reason_and_advice(site: Site) -> N
 
 
 def test_without_a_token_it_is_not_started(site: Site) -> None:
-    site.tag(GOOD, "current")
+    site.tag(ONE, "current")
     (site.etc / "token").unlink()
     assert "token is missing" in site.ctl("start").stderr
 
 
-def test_what_ran_before_is_kept_for_its_log_until_the_next_one(started: Site) -> None:
-    first = started.of_engine("inspect", "--format", "{{.Id}}", NAME)
-    started.does("restart")
-    assert started.serves == "0.1.0"
-    assert started.of_engine("inspect", "--format", "{{.Id}}", f"{NAME}-last") == first
-    started.does("restart")
-    assert len(started.of_engine("ps", "--all", "--quiet").split()) == 2
+def test_where_no_port_is_published_it_is_not_started(site: Site) -> None:
+    site.tag(ONE, "current")
+    (site.etc / "host.flags").write_text("--memory=1g\n")
+    assert "host.flags names no port, so that nobody could call" in site.ctl("start").stderr
+    answer = site.ctl("activate", "0.1.1")
+    assert answer.returncode == 1
+    assert "Nothing was touched" in answer.stderr
 
 
-def test_one_process_is_restarted_by_the_supervisor_inside(started: Site) -> None:
+def test_what_ran_before_is_kept_for_its_log_until_the_next_one(serving: Site) -> None:
+    first = serving.of_engine("inspect", "--format", "{{.Id}}", NAME)
+    serving.does("restart")
+    assert serving.serves == "0.1.0"
+    assert serving.of_engine("inspect", "--format", "{{.Id}}", f"{NAME}-last") == first
+    serving.does("restart")
+    assert len(serving.of_engine("ps", "--all", "--quiet").split()) == 2
+
+
+def test_one_process_is_restarted_by_the_supervisor_inside(serving: Site) -> None:
     asked = "asked: -s unix:///run/voice/supervisor.sock"
-    assert f"{asked} restart kokoro" in started.does("restart", "kokoro")
-    assert f"{asked} stop gateway" in started.does("stop", "gateway")
-    assert f"{asked} start gateway" in started.does("start", "gateway")
-    answer = started.ctl("restart", "kokorro")
+    assert f"{asked} restart kokoro" in serving.does("restart", "kokoro")
+    assert f"{asked} stop gateway" in serving.does("stop", "gateway")
+    assert f"{asked} start gateway" in serving.does("start", "gateway")
+    answer = serving.ctl("restart", "kokorro")
     assert answer.returncode == 1
     assert "there are: gateway ultravox kokoro exporter" in answer.stderr
 
 
-def test_what_the_image_knows_is_asked_inside(started: Site) -> None:
-    assert started.does("drain", "--wait", "5") == "drained --wait 5\n"
-    assert started.does("verify") == "verified 0.1.0\n"
-    assert started.does("trace", "abc") == "trace of abc\n"
-    started.does("stop")
-    assert started.does("verify") == "verified 0.1.0\n"
-    assert started.does("trace", "abc") == "trace of abc\n"
-    assert "does not run" in started.ctl("drain").stderr
+@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
+def test_when_one_process_cannot_be_changed_the_others_are_left_alone(
+    serving: Site, verb: str
+) -> None:
+    container = serving.of_engine("inspect", "--format", "{{.Id}}", NAME)
+    answer = serving.ctl(verb, "ultravox")
+    assert answer.returncode == 7  # as supervisorctl ended
+    assert serving.serves == "0.1.0"
+    assert serving.of_engine("inspect", "--format", "{{.Id}}", NAME) == container
+
+
+def test_a_restart_with_a_word_it_does_not_know_stops_nothing(serving: Site) -> None:
+    answer = serving.ctl("restart", "--now")
+    assert answer.returncode == 1
+    assert "no unit --now" in answer.stderr
+    assert serving.serves == "0.1.0"
+
+
+def test_what_the_image_knows_is_asked_inside(serving: Site) -> None:
+    assert serving.does("drain", "--wait", "5") == "drained --wait 5\n"
+    assert serving.does("verify") == "verified 0.1.0\n"
+    assert serving.does("trace", "abc") == "trace of abc\n"
+    serving.does("stop")
+    assert serving.does("verify") == "verified 0.1.0\n"
+    assert serving.does("trace", "abc") == "trace of abc\n"
+    assert "does not run" in serving.ctl("drain").stderr
 
 
 def test_settings_are_shown_before_the_first_activation_and_as_this_host_sets_them(
@@ -177,32 +183,40 @@ def test_settings_are_shown_before_the_first_activation_and_as_this_host_sets_th
 ) -> None:
     settings(site, "STAND_IN_SECONDS=3")
     assert site.does("settings") == "seconds 3 of 0.1.2\n"  # of the newest that is imported
-    site.tag(GOOD, "current")
+    site.tag(ONE, "current")
     assert site.does("settings") == "seconds 3 of 0.1.0\n"
     site.does("start")
     assert site.does("settings") == "seconds 3 of 0.1.0\n"
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_logs_are_readable_also_of_one_that_has_stopped(started: Site, stopped: bool) -> None:
+def test_logs_are_readable_also_of_one_that_has_stopped(serving: Site, stopped: bool) -> None:
     if stopped:
-        started.does("stop")
-    assert "short: appliance started\n" in started.does("logs")
-    assert started.does("logs", "-u", "kokoro") == "short: process running\n"
-    assert '"process": "kokoro"' in started.does("logs", "-u", "kokoro", "-o", "json")
-    last = started.does("logs", "-n", "1", "-o", "json")
+        serving.does("stop")
+    assert "short: appliance started\n" in serving.does("logs")
+    assert serving.does("logs", "-u", "kokoro") == "short: process running\n"
+    assert '"process": "kokoro"' in serving.does("logs", "-u", "kokoro", "-o", "json")
+    last = serving.does("logs", "-n", "1", "-o", "json")
     assert last.count("\n") == 1
-    assert started.does("logs", "-u", "gateway", "-n", "1").count("\n") == 1
-    assert started.does("logs", "--since", "10m") == started.does("logs")
-    assert started.does("logs", "--since", "tomorrow") == ""
-    assert "no time" in started.ctl("logs", "--since", "soon").stderr
+    assert serving.does("logs", "-u", "gateway", "-n", "1").count("\n") == 1
+    assert serving.does("logs", "--since", "10m") == serving.does("logs")
+    assert serving.does("logs", "--since", "tomorrow") == ""
+    assert "no time" in serving.ctl("logs", "--since", "soon").stderr
 
 
-def test_logs_are_followed_until_interrupted(started: Site) -> None:
-    follow = f"timeout 5 {OPS}/voicectl logs -f -o json & sleep 2; {OPS}/voicectl drain; wait"
-    shown = started.host.run("bash", "-c", follow, **started.environ).stdout
-    assert '"appliance started"' in shown
-    assert '"drained ' in shown
+def test_logs_are_followed_until_interrupted(serving: Site) -> None:
+    follow = ("timeout", "120", OPS / "voicectl", "logs", "-f", "-o", "json")
+    environ = {**serving.host.environ, **serving.environ}
+    with subprocess.Popen(follow, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if '"appliance started"' in line:
+                serving.does("drain")
+            if '"drained ' in line:
+                break
+        else:
+            pytest.fail("what was written later was not shown")
+        process.terminate()
 
 
 def test_help_comes_from_the_header_for_all_and_for_each_verb(site: Site) -> None:
@@ -224,17 +238,17 @@ def test_an_engine_that_is_not_there_is_said(site: Site) -> None:
     assert "docker does not answer" in answer.stderr
 
 
-def test_a_bundle_has_what_support_asks_for_and_no_value_of_a_setting(started: Site) -> None:
-    settings(started, "VOICE_SECRET=hidden-in-env")
-    flags = started.etc / "host.flags"
+def test_a_bundle_has_what_support_asks_for_and_no_value_of_a_setting(serving: Site) -> None:
+    settings(serving, "VOICE_SECRET=hidden-in-env")
+    flags = serving.etc / "host.flags"
     flags.write_text(f"{flags.read_text()}--env=VOICE_OTHER=hidden-in-flags\n--label=kept=1\n")
-    started.does("restart")
-    out = started.host.folder / "b.tar.zst"
-    assert "files" in started.does("bundle", "--out", out)
+    serving.does("restart")
+    out = serving.host.folder / "b.tar.zst"
+    assert "files" in serving.does("bundle", "--out", out)
     assert out.stat().st_mode & 0o777 == 0o600
-    folder = started.host.folder / "unpacked"
+    folder = serving.host.folder / "unpacked"
     folder.mkdir()
-    started.host.must("tar", "--extract", "--zstd", "--strip-components=1", "-C", folder, "-f", out)
+    serving.host.must("tar", "--extract", "--zstd", "--strip-components=1", "-C", folder, "-f", out)
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names >= {
         "status.json",

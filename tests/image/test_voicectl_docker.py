@@ -9,12 +9,12 @@ import pytest
 
 from tests.image import hosts, running
 from tests.image.hosts import Host
-from tests.image.running import NAME, Release, Site
+from tests.image.running import NAME, ONE, TWO, Release, Site
 from tests.image.test_docker import docker, pytestmark
 
 __all__ = ["docker", "pytestmark"]
 
-ONE, TWO, BROKEN = Release("0.1.0"), Release("0.2.0"), Release("0.2.1", "broken")
+BROKEN = Release("0.2.1", "broken")
 
 
 @pytest.fixture

@@ -6,15 +6,12 @@ has ended, and answers `systemctl show` from what it wrote down.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.image import hosts, running
-from tests.image.hosts import Host
-from tests.image.running import NAME, Release, Site
+from tests.image.running import NAME, ONE, TWO, Release, Site
 
-ONE, TWO, BROKEN = Release("0.1.0"), Release("0.2.0"), Release("0.2.1", "broken")
+BROKEN = Release("0.2.1", "broken")
+RELEASES = (ONE, TWO, BROKEN)
 
 SYSTEMCTL = r"""
 cd {folder}
@@ -45,20 +42,13 @@ podman logs voice-appliance 2>/dev/null || true
 """
 
 
-@pytest.fixture(scope="module")
-def supplied(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    with hosts.host(tmp_path_factory.mktemp("site")) as host:
-        running.build(host, ONE, TWO, BROKEN)
-        yield host
-
-
 @pytest.fixture
-def site(supplied: Host) -> Iterator[Site]:
-    with running.fresh(Site(supplied)) as made:
-        made.state.mkdir()
-        for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL)):
-            supplied.program(name, text.format(folder=made.state))
-        yield made
+def site(site: Site) -> Site:
+    """By systemd, as far as voicectl can tell."""
+    site.state.mkdir()
+    for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL)):
+        site.host.program(name, text.format(folder=site.state))
+    return site
 
 
 def asked(site: Site, verb: str) -> int:
@@ -91,6 +81,13 @@ def test_a_unit_that_failed_is_shown_with_exit_code_and_reason(site: Site) -> No
     assert answer.returncode == 3
     assert "failed (exit code 78" in answer.stdout
     assert "Reason: The setting gateway.port" in answer.stdout
+
+
+def test_a_unit_that_is_about_to_be_started_again_is_stopped(site: Site) -> None:
+    site.tag(BROKEN, "current")
+    (site.state / "state").write_text("ActiveState=activating\nSubState=auto-restart\n")
+    assert "is stopped" in site.does("stop")
+    assert asked(site, f"stop {NAME}.service") == 1
 
 
 def test_a_release_is_activated_and_put_back_by_the_unit(site: Site) -> None:

@@ -1,0 +1,29 @@
+"""What voicectl and the guide say of an exit code of the container."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import start
+from appliance.errors.base import ApplianceError
+
+ROOT = Path(__file__).resolve().parents[2]
+CODES = sorted(
+    {
+        kind.exit_code
+        for kind in vars(start).values()
+        if isinstance(kind, type) and issubclass(kind, ApplianceError)
+    }
+    - {ApplianceError.exit_code}
+)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_voicectl_and_the_guide_know_it(code: int) -> None:
+    script = f"source {ROOT}/ops/voicectl-logs.sh; OOM=false; meaning {code}"
+    said = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+    assert "no reason" not in said.stdout
+    assert f"\n| {code} | " in (ROOT / "docs/operations.md").read_text(encoding="utf-8")
