@@ -1,6 +1,6 @@
 """python -m tests.bench.image: the image's size by layer, its build, and how fast it gets ready.
 
-Export and import are measured by tests/bench/delivery.py. Asserts nothing.
+Export and import are measured by tests/bench/carry.py. Asserts nothing.
 """
 
 from __future__ import annotations
