@@ -55,6 +55,13 @@ def test_records_are_named_level_metric_operation(name: str) -> None:
     assert re.fullmatch(r"instance:voice_[a-z_]+:[a-z_]+\d+[mhd]", name)
 
 
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_looks_at_the_window_that_its_name_says(name: str) -> None:
+    windows = set(re.findall(r"\[(\w+)\]", RECORDS[name]))
+    assert len(windows) == 1
+    assert name.endswith((f"_rate{min(windows)}", f":increase{min(windows)}"))
+
+
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_says_how_bad_it_is_and_what_it_means(name: str) -> None:
     rule = ALERTS[name]
