@@ -12,13 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.speed import ANY_SPEED
 from tests.e2e.appliance import ROOT, Appliance
-
-# Speed is what the machine at hand has; it is judged by the benches, and not by tests.
-ANY_SPEED = [
-    f"--limit={name}=600"
-    for name in ("voice_to_voice_p50", "voice_to_voice_p95", "interruption_p95", "recovery")
-]
 
 
 @dataclass
@@ -180,9 +175,10 @@ def test_a_changed_file_a_wrong_token_and_a_limit_are_each_named(
 def test_an_appliance_slower_than_its_limit_is_not_accepted(
     accepted: Run, appliance: Appliance, tmp_path: Path
 ) -> None:
-    wishes = ["--turns=4", "--limit", "voice_to_voice_p50=0", *ANY_SPEED[1:]]
-    run = smoke_test(tmp_path, appliance, *wishes, "--skip=interruption,overload", "--quick-seal")
+    wishes = ["--interruptions=1", *ANY_SPEED, "--limit", "interruption_p95=0"]
+    run = smoke_test(tmp_path, appliance, *wishes, "--skip=conversation,overload", "--quick-seal")
     assert run.done.returncode == 1
-    assert {name for name, states in run.states().items() if "fail" in states} == {"latency"}
+    assert run.failed().startswith("interruption: silent at the caller after")
+    assert len(run.failed().splitlines()) == 1
     assert "sizes and names only" in str(run.tree["checks"])
     assert "NOT ACCEPTED" in run.done.stdout + run.done.stderr
