@@ -9,6 +9,7 @@ the guard says so. It looks itself after the two that the guard cannot: the guar
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
@@ -171,7 +172,8 @@ class _Boot:
         if decision.symptom.cause == "silent":
             pid = next(program.pid for program in programs if program.name == GUARD)
             log.warning("guard silent", pid=pid, seconds=decision.symptom.seconds)
-            os.kill(pid, signal.SIGKILL)  # supervisord starts it again
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(pid, signal.SIGKILL)  # supervisord starts it again
 
     def _report(self, change: Change) -> None:
         write = log.info if change.kind in ("started", "running") else log.warning
@@ -196,8 +198,9 @@ class _Boot:
             self._reap()
         left = psutil.Process().children(recursive=True)
         for process in left:
-            log.warning("program killed", pid=process.pid)
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # its parent saw to it
+                process.kill()
+                log.warning("program killed", pid=process.pid)
         psutil.wait_procs(left, timeout=GOODBYE_SECONDS)
 
     def _reap(self) -> None:
@@ -228,13 +231,11 @@ class _Output:
         self._thread.join(timeout=GOODBYE_SECONDS)
 
     def _pass_on(self) -> None:
-        open_still = True
         while chunk := os.read(self._read_end, 65536):
-            while chunk and open_still:
-                try:
+            # Nobody reads, or the disk is full: go on emptying, or the programs would block.
+            with contextlib.suppress(OSError):
+                while chunk:
                     chunk = chunk[os.write(1, chunk) :]
-                except BrokenPipeError:
-                    open_still = False  # Nobody reads: go on emptying, or the programs would block.
 
 
 def _spawn(conf: Path, environ: Mapping[str, str], output: int) -> int:

@@ -8,6 +8,13 @@ from appliance.supervision.observing import ANSWER_SECONDS
 from appliance.supervision.policy import Bounds
 from appliance.supervision.symptoms import Limits
 
+TIMES = (
+    "check_seconds",
+    "silent_seconds",
+    "load_seconds",
+    "growth_seconds",
+    "restart_window_seconds",
+)
 GUARD_ARRIVAL_SECONDS = 60.0  # until its first beat; it loads no model, but a machine may be busy
 
 
@@ -19,7 +26,7 @@ def bounds(given: Settings) -> Bounds:
 def limits(given: Settings) -> Limits:
     """What the guard bears of a process. Raises BadSetting for times that cannot be."""
     of = given.supervision
-    for name in ("check_seconds", "silent_seconds", "load_seconds", "growth_seconds"):
+    for name in TIMES:
         if getattr(of, name) <= 0:
             raise BadSetting(name=f"supervision.{name}", why="it has to be above 0")
     return Limits(

@@ -111,10 +111,15 @@ class Guard:
         name = event.fields.get("processname", "")
         if not event.state or name == GUARD or self._done:
             return
-        if event.state == "EXITED":
-            sweep(int(event.fields["pid"]))
+        if event.state in ("EXITED", "BACKOFF"):
+            sweep(self._pid_of(event))
         left = run_folder.take_failure(self._run, name) if event.state in ENDED else None
         self._treat(self._symptoms.told(name, event.state, left))
+
+    def _pid_of(self, event: Event) -> int:
+        """Of the process that has ended; 0 when neither supervisord nor a look told of it."""
+        seen = self._sights.pop(event.fields["processname"], None)
+        return int(event.fields.get("pid") or (seen.pid if seen else 0))  # BACKOFF has none
 
     async def _watch(self) -> int:
         due = time.monotonic()
@@ -180,10 +185,14 @@ class Guard:
     def _end(self, name: str, force: bool) -> None:
         """Begins to end a process; what does not hear SIGTERM gets SIGKILL."""
         sight = self._sights.get(name)
-        if sight is None or not sight.pid or not psutil.pid_exists(sight.pid):
+        if sight is None or not sight.pid:
+            return
+        try:
+            process = psutil.Process(sight.pid)
+        except psutil.NoSuchProcess:
             return
         patience = 0.0 if force else self._given.gateway.drain_seconds + ANSWER_SECONDS
-        task = asyncio.create_task(end(psutil.Process(sight.pid), patience))
+        task = asyncio.create_task(end(process, patience))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 

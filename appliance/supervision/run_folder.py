@@ -160,6 +160,6 @@ def _write(path: Path, content: object) -> None:
 def _read(path: Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a power cut may leave an empty file
         return {}
     return content if isinstance(content, dict) else {}

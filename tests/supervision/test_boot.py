@@ -15,7 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.supervision import run_folder
+from appliance.settings import Paths, Settings
+from appliance.supervision import boot, run_folder
+from appliance.supervision.policy import Bounds, Symptom, decide
+from appliance.supervision.supervisor_client import GUARD, Program
 from tests.supervision import dummies
 from tests.supervision.dummies import Appliance, until
 
@@ -138,6 +141,46 @@ def test_output_may_be_a_socket_as_systemd_gives_it(start: Start, tmp_path: Path
             heard += here.recv(4096)
         again.terminate()
         assert again.wait(dummies.PATIENCE_SECONDS) == 0
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "closed"])
+def test_programs_are_not_held_up_by_an_output_that_takes_nothing(output: str) -> None:
+    program = f"""
+import os
+from appliance.supervision.boot import _Output
+output = _Output()
+if {output!r} == "closed":
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+else:
+    write_end = os.open({output!r}, os.O_WRONLY)
+os.dup2(write_end, 1)
+end = os.dup(output.write_end)
+output.start()
+for _ in range(100):
+    os.write(end, b"x" * 65536)
+os.close(end)
+output.finish()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=dummies.ROOT, timeout=dummies.PATIENCE_SECONDS
+    )
+    assert done.returncode == 0
+
+
+def test_a_process_that_ended_just_before_it_was_killed_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = subprocess.Popen(["true"])
+    ended = psutil.Process(short.pid)
+    short.wait()
+    one = boot._Boot(Settings(paths=Paths(run=tmp_path)), tmp_path, boot.CONF)
+    guard = Program(GUARD, "RUNNING", short.pid, 1)
+    one._tend_guard(decide(Symptom("silent", GUARD), 0, Bounds(5, 60.0)), [guard])
+    one._status = 0  # supervisord has ended
+    monkeypatch.setattr(one, "_reap", lambda: None)
+    monkeypatch.setattr(psutil.Process, "children", lambda self, recursive: [ended])
+    one._stop()
 
 
 def test_the_control_socket_is_for_the_owner_only(start: Start) -> None:

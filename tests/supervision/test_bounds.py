@@ -40,7 +40,14 @@ def test_the_guard_itself_is_given_longer_than_one_look_may_take() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["check_seconds", "silent_seconds", "load_seconds", "growth_seconds"]
+    "name",
+    [
+        "check_seconds",
+        "silent_seconds",
+        "load_seconds",
+        "growth_seconds",
+        "restart_window_seconds",  # in none nothing is counted, and a loop would never end
+    ],
 )
 def test_times_that_cannot_be_are_refused(name: str) -> None:
     given = load({f"VOICE_SUPERVISION_{name.upper()}": "0"})

@@ -21,8 +21,10 @@ from appliance.supervision import guard, run_folder
 from appliance.supervision.events import Event
 from appliance.supervision.observing import Observer
 from appliance.supervision.policy import Symptom
+from appliance.supervision.symptoms import Sight
 from tests.supervision import dummies
 from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, Appliance, until
+from tests.supervision.test_ending import PARENT, gone, started
 
 Start = Callable[..., Appliance]
 QUICK = {
@@ -203,6 +205,29 @@ def test_an_engine_whose_model_was_sick_is_counted_so_once_and_its_next_end_is_a
         one._hear(Event("PROCESS_STATE_EXITED", {"processname": "ultravox", "pid": "0"}))
     told = run_folder.read_guard(tmp_path)["actions"]
     assert [(it["cause"], it["count"]) for it in told] == [("exited", 1), ("sick", 1)]
+
+
+def test_what_a_process_left_that_died_while_it_loaded_is_swept_away(tmp_path: Path) -> None:
+    given = Settings(paths=Paths(run=tmp_path))
+    one = guard.Guard(given, Observer(given, ask_health), lambda line: None)
+    loading, child = started(PARENT)
+    one._sights = {"ultravox": Sight("ultravox", "STARTING", loading.pid)}
+    loading.kill()
+    loading.wait()
+    one._hear(Event("PROCESS_STATE_BACKOFF", {"processname": "ultravox", "tries": "1"}))
+    until(lambda: gone(int(child)))
+
+
+def test_a_process_that_has_gone_before_it_could_be_ended_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = Settings(paths=Paths(run=tmp_path))
+    one = guard.Guard(given, Observer(given, ask_health), lambda line: None)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    one._sights = {"kokoro": Sight("kokoro", "RUNNING", ended.pid)}
+    monkeypatch.setattr(psutil, "pid_exists", lambda pid: True)  # a moment before
+    one._treat([Symptom("memory", "kokoro")])
 
 
 def test_a_process_that_leaks_is_restarted_and_in_the_end_the_appliance(start: Start) -> None:

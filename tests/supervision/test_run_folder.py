@@ -98,6 +98,13 @@ def test_restarts_are_read_as_written(tmp_path: Path) -> None:
     assert run_folder.read_restarts(tmp_path) == {"gateway": 0, "kokoro": 2}
 
 
+def test_a_file_that_a_power_cut_left_empty_is_as_none(tmp_path: Path) -> None:
+    for name in ("seal.json", "guard.json"):
+        (tmp_path / name).touch()
+    run_folder.claim(tmp_path).close()
+    assert run_folder.read_seal(tmp_path) == run_folder.read_guard(tmp_path) == {}
+
+
 def test_without_a_run_folder_a_failure_is_not_written(tmp_path: Path) -> None:
     run_folder.write_failure(tmp_path / "none", "kokoro", MissingWeights(path="model"))
     assert not (tmp_path / "none").exists()
