@@ -250,7 +250,7 @@ async def test_a_cough_before_the_answer_does_not_cost_the_caller_the_answer(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     mind = Mind("It is Paris.")
-    async with make_gateway(mind, sections={"ultravox": {"min_utterance_seconds": 1.0}}) as gateway:
+    async with make_gateway(mind, sections={"ultravox": {"min_utterance_seconds": 0.6}}) as gateway:
         gateway.thinker.pause_seconds = 600
         caller = await gateway.call()
         await caller.say(speak(QUESTION))
