@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from appliance import journal, meters
-from appliance.errors import BadSetting, EngineGone, PortTaken
+from appliance.errors import BadSetting, EngineFailed, PortTaken
 from appliance.settings import Settings
 from appliance.supervision import exposition, run_folder
 from appliance.supervision.card_driver import Sight
@@ -73,7 +73,7 @@ def serve(given: Settings) -> None:
 
 
 class Exporter:
-    """Collects one page of metrics per scrape. `ask` raises EngineGone for a silent process."""
+    """One page of metrics per scrape. `ask` raises EngineFailed for a process without an answer."""
 
     def __init__(self, given: Settings, ask: Ask, cards: Cards | None = None) -> None:
         self._run = given.paths.run
@@ -127,7 +127,7 @@ class Exporter:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._ask(self._run / f"{source}.sock", self._timeout_seconds)
-        except (EngineGone, TimeoutError):
+        except (EngineFailed, TimeoutError):
             return None
 
     def _vitals(self) -> dict[str, Vitals] | None:

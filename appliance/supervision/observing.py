@@ -10,7 +10,7 @@ from typing import Protocol
 
 import psutil
 
-from appliance.errors import EngineGone
+from appliance.errors import EngineFailed
 from appliance.settings import Exporter, Settings
 from appliance.supervision.health import HERE
 from appliance.supervision.supervisor_client import GUARD, Program, SupervisorClient
@@ -38,7 +38,7 @@ class Body:
 
 
 class Observer:
-    """Looks at all programs but the guard. `ask` raises EngineGone for a silent process."""
+    """Looks at all programs but the guard. `ask` raises EngineFailed where there is no answer."""
 
     def __init__(self, given: Settings, ask: Ask) -> None:
         self._run = given.paths.run
@@ -68,7 +68,7 @@ class Observer:
                     return await _serves(self._exporter)
                 path = self._run / f"{name}.sock"
                 return (await self._ask(path, self._answer_seconds)).ready
-        except (EngineGone, OSError):  # of which TimeoutError is one
+        except (EngineFailed, OSError):  # of which TimeoutError is one
             return None
 
 

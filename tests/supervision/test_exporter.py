@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from appliance.errors import BadSetting, EngineGone, PortTaken
+from appliance.errors import BadRequest, BadSetting, PortTaken
 from appliance.settings import Exporter as ExporterSettings
 from appliance.settings import Paths, Settings
 from appliance.supervision import exporter, run_folder
@@ -37,12 +37,12 @@ class Report:
 
 
 async def only_kokoro(path: Path, timeout_seconds: float) -> Report:
-    """The gateway hangs, kokoro answers, ultravox has gone."""
+    """The gateway hangs, kokoro answers, ultravox says nonsense."""
     if path.name == "gateway.sock":
         await asyncio.Event().wait()
     if path.name == "kokoro.sock":
         return Report(True, OF_KOKORO)
-    raise EngineGone(engine="ultravox")
+    raise BadRequest(engine="ultravox", what="nonsense")
 
 
 def sample(page: bytes, name: str, **labels: str) -> float | None:
@@ -58,7 +58,9 @@ def settings_in(run: Path, timeout_seconds: float = 0.3) -> Settings:
     return Settings(paths=Paths(run=run), exporter=exporter)
 
 
-async def test_it_answers_while_the_gateway_hangs_and_an_engine_is_gone(tmp_path: Path) -> None:
+async def test_it_answers_while_the_gateway_hangs_and_an_engine_says_nonsense(
+    tmp_path: Path,
+) -> None:
     page = await Exporter(settings_in(tmp_path), only_kokoro).page()
     assert sample(page, "voice_kokoro_phrases_total") == 4
     errors = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.errors import EngineGone
+from appliance.errors import BadRequest
 from appliance.settings import Exporter, Paths, Settings, Supervision
 from appliance.supervision.observing import Body, Health, Observer, body_of
 from appliance.supervision.supervisor_client import Program, SupervisorClient
@@ -35,7 +35,7 @@ class Report:
 
 async def only_kokoro(path: Path, timeout_seconds: float) -> Health:
     if path.name != "kokoro.sock":
-        raise EngineGone(engine=path.stem)
+        raise BadRequest(engine=path.stem, what="nonsense")
     return Report()
 
 
