@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from appliance.settings import Settings, walk
 from tests.monitoring.shipped import ALERTS, RECORDS, ROOT, shown
 
 RUNBOOK = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
@@ -41,14 +40,6 @@ def test_whoever_is_woken_finds_what_it_means_and_what_to_do(name: str) -> None:
 
 def test_there_is_no_section_for_an_alert_that_is_gone() -> None:
     assert list(SECTIONS) == list(ALERTS), "all of them, in the order of alerts.yml"
-
-
-def test_what_the_page_tells_to_type_exists() -> None:
-    asked = set(re.findall(r"`voicectl ([a-z-]+)", RUNBOOK))
-    voicectl = (ROOT / "ops" / "voicectl").read_text(encoding="utf-8")
-    assert {verb for verb in asked if not re.search(rf"^# .*\b{verb}\b", voicectl, re.M)} == set()
-    known = {f"VOICE_{section}_{name}".upper() for section, name, _ in walk(Settings())}
-    assert set(re.findall(r"VOICE_[A-Z_]+", RUNBOOK)) - known == set()
 
 
 @pytest.mark.parametrize("slo", ["calls", "answers", "turns"])
