@@ -145,8 +145,9 @@ check_key() {
         { FOUND+=' is of another certificate'; judge fail "put the key of $tls_certificate there"; }
 }
 check_token() {
-    WANTED="the access token, its owner's alone" FOUND=$token_file
-    judge_secret "$token_file" "make one: (umask 377; head -c 32 /dev/urandom | base64 >$token_file)"
+    WANTED="the access token, of the image's user alone" FOUND=$token_file
+    judge_secret "$token_file" \
+        "make one: (umask 377; head -c 32 /dev/urandom | base64 >$token_file) && chown 10001 $token_file"
 }
 judge_secret() {
     local file=$1 advice=$2 mode

@@ -14,6 +14,7 @@ import pytest
 from tests.image import hosts
 from tests.image.conftest import Connected
 from tests.image.hosts import OPS, Host
+from tests.image.sealed import USER
 
 RECORDED = Path(__file__).parent / "recorded"
 ALL = ["engine", "store", "space", "base", "port", "clock", "certificate", "key", "token"]
@@ -215,6 +216,17 @@ def test_a_secret_that_others_can_read_fails(
     assert judged(host).count("fail") == 1
     secrets[name].unlink()
     assert judged(host).count("fail") == 1
+
+
+def test_the_token_that_it_says_how_to_make_can_be_read_by_the_image_and_nobody_else(
+    host: Host,
+) -> None:
+    token = host.folder / "token"
+    told = looked_at(host, "--token-file", "token", "--only", "token")["token"]["to_do"]
+    host.must("bash", "-c", told.removeprefix("make one: "))
+    status = token.stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (USER, 0o400)
+    assert len(token.read_text().strip()) >= 16  # what the gateway asks for
 
 
 def test_a_certificate_that_ends_soon_is_a_warning(host: Host, secrets: dict[str, Path]) -> None:
