@@ -21,7 +21,7 @@ from appliance.journal_fields import CATALOGUE_FIELDS, NUMBER_FIELDS, TEXT_FIELD
 
 # An identifier, a path, a number, a frame of a stack: one word, in ASCII.
 _WORD = re.compile(r"[A-Za-z0-9_.:/@+=<>,-]{1,200}", re.ASCII)
-_OURS = frozenset({"outcome", "by", "direction", "reason", "engine"})  # words of our source
+_OURS = frozenset({"outcome", "by", "reason", "engine"})  # words of our source
 _READY = re.compile(r"[a-z]+(?: and [a-z]+)*", re.ASCII)  # of waiting_for
 
 

@@ -48,8 +48,8 @@ def test_a_callers_word_goes_nowhere(what: str) -> None:
 
 
 def test_an_event_that_is_none_of_ours_loses_its_name() -> None:
-    (kept,) = left(json.dumps({"event": f"they said {CANARY}", "count": 3}))
-    assert kept == {"event": "unnamed", "count": 3, "dropped_fields": 1}
+    (kept,) = left(json.dumps({"event": f"they said {CANARY}", "files": 3}))
+    assert kept == {"event": "unnamed", "files": 3, "dropped_fields": 1}
 
 
 def test_an_event_put_together_from_two_words_of_ours_keeps_its_name() -> None:
