@@ -128,6 +128,24 @@ def network() -> Iterator[Network]:
             subprocess.run(["ip", "netns", "delete", namespace], check=False)
 
 
+def say(network: Network, token_file: Path, folder: Path, *files: Path) -> Turns:
+    """The real client on the caller's machine speaks the files in one call."""
+    out = tempfile.mkdtemp(prefix="replies-", dir=folder)
+    program = [sys.executable, "-m", "client", "say", "--json", "--out", out, *map(str, files)]
+    where = ["--url", f"ws://{INSIDE}:{PORT}/ws", "--token-file", str(token_file)]
+    where += ["--answer-seconds", "60"]  # of patience: the machine may be busy
+    called = subprocess.run(
+        [*network.at(network.caller), *program, *where],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    turns = [json.loads(line) for line in called.stdout.splitlines()]
+    return Turns(turns, called.returncode, called.stderr)
+
+
 def flags() -> list[str]:
     """The shipped run flags."""
     lines = (ROOT / "ops/container.flags").read_text(encoding="utf-8").splitlines()
@@ -215,21 +233,8 @@ class Sealed:
         return self.built.host.must("podman", "exec", self.name, "python", "-c", script)
 
     def say(self, *files: Path) -> Turns:
-        """The real client on the caller's machine speaks the files in one call."""
-        out = tempfile.mkdtemp(prefix="replies-", dir=self.folder)
-        program = [sys.executable, "-m", "client", "say", "--json", "--out", out, *map(str, files)]
-        where = ["--url", f"ws://{INSIDE}:{PORT}/ws", "--token-file", str(self.token_file)]
-        where += ["--answer-seconds", "60"]  # of patience: the machine may be busy
-        called = subprocess.run(
-            [*self.network.at(self.network.caller), *program, *where],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        turns = [json.loads(line) for line in called.stdout.splitlines()]
-        return Turns(turns, called.returncode, called.stderr)
+        """A call from the caller's machine."""
+        return say(self.network, self.token_file, self.folder, *files)
 
     def lines(self) -> list[dict[str, Any]]:
         """The log, parsed; podman's own complaints left out."""

@@ -1,5 +1,6 @@
-"""The real image operated as the guide says, on a host without a route: activated, which includes
-its acceptance test, looked at, and stopped; with what came in the release folder and nothing else.
+"""The real image operated as the guide says, on a host without a route, with what came in the
+release folder and nothing else: activated, which includes its acceptance test, looked at, upgraded
+to a release that is no good, and stopped.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.acceptance.test_here import ANY_SPEED
+from tests.acceptance.speed import ANY_SPEED
+from tests.e2e.appliance import QUESTIONS
 from tests.image.conftest import Delivered
-from tests.image.sealed import LIMITS, USER, Network
+from tests.image.sealed import LIMITS, USER, Network, say
 
 SECONDS = 900  # for a start and an acceptance test on a busy machine
 SPOKEN = ("paris", "france", "clara")
+FIRST, NEXT = "0.1.0-cpu", "0.2.0-cpu"
+WENT_BACK = 10
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Site:
     """The host as its operator sees it."""
 
     delivered: Delivered
+    network: Network
     etc: Path
     state: Path
 
@@ -42,13 +48,27 @@ class Site:
             VOICE_SMOKE_TEST=str(self.etc / "smoke-test"),
         )
 
+    def accepts_after(self, *options: str) -> None:
+        """Fewer checks than the acceptance would make by itself, at any speed."""
+        wrapped = self.etc / "smoke-test"
+        command = " ".join((str(self.delivered.release / "smoke-test"), *options, *ANY_SPEED))
+        wrapped.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        wrapped.chmod(0o755)
+
+    def report(self, verdict: str) -> dict[str, Any]:
+        """The one report that says so: passed or failed."""
+        (path,) = (self.state / "reports").glob(f"*-{verdict}.json")
+        assert path.with_suffix(".html").exists()
+        assert path.with_suffix(".json.sig").exists()
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
 
 @pytest.fixture(scope="module")
 def site(
     delivered: Delivered, network: Network, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    made = Site(delivered, folder / "etc", folder / "state")
+    made = Site(delivered, network, folder / "etc", folder / "state")
     made.etc.mkdir()
     token = made.etc / "token"
     token.write_text(secrets.token_urlsafe(32))
@@ -56,10 +76,7 @@ def site(
     token.chmod(0o400)
     flags = (f"--network=ns:/run/netns/{network.inside}", *LIMITS)
     (made.etc / "host.flags").write_text("\n".join(flags) + "\n")
-    few = made.etc / "smoke-test"  # fewer turns than it would speak by itself, at any speed
-    options = " ".join(("--turns=4", "--interruptions=2", *ANY_SPEED))
-    few.write_text(f'#!/bin/sh\nexec "{delivered.release}/smoke-test" {options} "$@"\n')
-    few.chmod(0o755)
+    made.accepts_after("--turns=4", "--interruptions=2")
     yield made
     made.voicectl("stop")
 
@@ -67,24 +84,21 @@ def site(
 @pytest.fixture(scope="module")
 def activated(site: Site) -> str:
     """What voicectl printed as it made the release the one that runs."""
-    done = site.voicectl("activate", "0.1.0-cpu")
+    done = site.voicectl("activate", FIRST)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+def failed(report: dict[str, Any]) -> list[str]:
+    """What was not as it should be."""
+    return [it["found"] for it in report["checks"] if it["state"] == "fail"]
+
+
 def test_it_is_accepted_before_it_counts_as_active(site: Site, activated: str) -> None:
-    (report,) = (site.state / "reports").rglob("*.json")
-    told = json.loads(report.read_text(encoding="utf-8"))
-    failed = [check for check in told["checks"] if check["state"] == "fail"]
-    assert failed == []
+    report = site.report("passed")
+    assert failed(report) == []
+    assert site.delivered.image.id in str(report)
     print(activated)
-
-
-def test_the_report_is_signed_and_names_what_was_tested(site: Site, activated: str) -> None:
-    (report,) = (site.state / "reports").rglob("*.json")
-    assert site.delivered.image.id in report.read_text(encoding="utf-8")
-    assert list(report.parent.glob("*.html"))
-    assert list(report.parent.glob("*.sig"))
 
 
 def test_one_screen_tells_how_it_is(site: Site, activated: str) -> None:
@@ -125,6 +139,58 @@ def test_drained_it_takes_no_calls_and_undone_it_does(site: Site, activated: str
     assert site.voicectl("status").returncode == 3
     assert site.voicectl("drain", "--undo").returncode == 0
     assert site.voicectl("status").returncode == 0
+
+
+@dataclass(frozen=True)
+class Vain:
+    """An upgrade that came to nothing: the next release, and what voicectl said."""
+
+    image_id: str
+    done: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def rejected(site: Site, activated: str) -> Iterator[Vain]:
+    """The next release starts and takes calls, but cuts every answer off after one word."""
+    host, tag = site.delivered.image.host, f"localhost/voice-appliance:{NEXT}"
+    container = host.must("buildah", "from", "--pull-never", f"localhost/voice-appliance:{FIRST}")
+    version = f"org.opencontainers.image.version={NEXT.removesuffix('-cpu')}"
+    fault = "VOICE_ULTRAVOX_REPLY_TOKENS=1"
+    host.must("buildah", "config", f"--label={version}", f"--env={fault}", container)
+    host.must("buildah", "commit", "--quiet", "--rm", container, tag)
+    site.accepts_after("--turns=4", "--skip=interruption,overload")
+    done = site.voicectl("activate", NEXT)
+    yield Vain(host.must("podman", "image", "inspect", "--format", "{{.Id}}", tag), done)
+    host.must("podman", "rmi", "--force", tag)
+
+
+def test_an_upgrade_that_answers_wrongly_goes_back_by_itself(site: Site, rejected: Vain) -> None:
+    print(rejected.done.stdout + rejected.done.stderr)
+    assert rejected.done.returncode == WENT_BACK
+    assert f"{NEXT} failed: the smoke test ended with exit code 1" in rejected.done.stderr
+    assert f"{FIRST} is current again, and takes calls" in rejected.done.stderr
+    called = say(site.network, site.etc / "token", site.state, QUESTIONS[0])
+    assert "paris" in called.turns[0]["reply_text"].lower(), called.complaints
+
+
+def test_status_and_releases_show_the_old_one_and_nothing_is_gone(
+    site: Site, rejected: Vain
+) -> None:
+    status = site.voicectl("status")
+    assert status.returncode == 0
+    assert f"Release: {FIRST}" in status.stdout
+    assert NEXT not in status.stdout
+    listed = json.loads(site.voicectl("releases", "--json").stdout)
+    assert {it["release"]: it["slot"] for it in listed} == {FIRST: "current", NEXT: ""}
+    ids = {it["id"].removeprefix("sha256:") for it in listed}
+    assert ids == {site.delivered.image.id.removeprefix("sha256:"), rejected.image_id}
+
+
+def test_the_report_of_the_one_that_failed_says_why_and_is_kept(site: Site, rejected: Vain) -> None:
+    report = site.report("failed")
+    assert rejected.image_id in str(report)
+    assert "'What is the capital of France?' was answered 'The'" in failed(report)
+    assert failed(site.report("passed")) == []
 
 
 def test_stopped_it_says_so_and_its_exit_code_too(site: Site, activated: str) -> None:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import ctypes
 import dataclasses
-import json
 import os
 import re
 import secrets
 import shlex
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,28 +118,12 @@ def _wait_ready(site: Site) -> None:
 
 
 def test_a_caller_is_answered_by_the_pod(pod: Site, token: Path) -> None:
-    out = pod.folder / "replies"
     # podman 4.3 hands in a Secret as it is written, in base64; later ones decode it.
     inside = "/run/secrets/voice-appliance/voice-token"
     token.write_text(pod.must("podman", "exec", CONTAINER, "cat", inside))
-    program = [sys.executable, "-m", "client", "say", "--json", "--out", str(out)]
-    where = ["--url", f"ws://{INSIDE}:{PORT}/ws", "--token-file", str(token)]
-    called = subprocess.run(
-        [
-            *pod.network.at(pod.network.caller),
-            *program,
-            *where,
-            "--answer-seconds=60",
-            QUESTIONS[0],
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert called.returncode == 0, called.stderr
-    (turn,) = (json.loads(line) for line in called.stdout.splitlines())
+    called = sealed.say(pod.network, token, pod.folder, QUESTIONS[0])
+    assert called.exit_code == 0, called.complaints
+    (turn,) = called.turns
     assert turn["outcome"] == "answered"
     assert "france" in turn["user_text"].lower()
 
