@@ -156,11 +156,9 @@ def _status(given: settings.Settings, asked: Asked) -> int:
 
 
 def _logs(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import lines, printing
+    from appliance.console import printing
 
-    since = lines.since(asked.since, printing.now())
-    choice = lines.Choice(asked.unit, asked.session, asked.level, since)
-    return printing.logs(asked.output, choice, asked.colour)
+    return printing.logs(asked.output, asked.unit, asked.colour)
 
 
 def _trace(given: settings.Settings, asked: Asked) -> int:

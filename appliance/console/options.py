@@ -6,7 +6,6 @@ import argparse
 
 from appliance.console.lines import OUTPUTS, UNITS
 from appliance.console.paint import COLOURS
-from appliance.journal import LEVELS
 
 
 def status(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +27,6 @@ def logs(parser: argparse.ArgumentParser) -> None:
     """`logs`."""
     parser.add_argument("--output", choices=OUTPUTS, default="short", help="cat: without times")
     parser.add_argument("--unit", choices=UNITS, default="", help="lines of, or about, one process")
-    parser.add_argument("--since", default="", help="10m, 2h, 1d, or 2026-11-22T10:00:00Z")
-    parser.add_argument("--level", choices=LEVELS, default="debug", help="this and above")
-    parser.add_argument("--session", default="", help="lines of one call")
     _colour(parser)
 
 

@@ -7,7 +7,6 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from appliance.console import calls, lines, screen, timeline
 from appliance.console.facts import gathered
@@ -36,13 +35,13 @@ def status(given: Settings, form: str, colour: str, count: int) -> int:
     return judged(facts).exit_code
 
 
-def logs(output: str, choice: lines.Choice, colour: str) -> int:
-    """Prints the chosen lines of stdin, each as it comes."""
+def logs(output: str, unit: str, colour: str) -> int:
+    """Prints the lines of stdin, or those about one unit, each as it comes."""
     paint = Paint(wanted(colour, sys.stdout.isatty()))
     with until_nobody_reads():
         for text in stdin():
             line = lines.read(text)
-            if lines.wanted(line, choice):
+            if not unit or lines.about(line, unit):
                 print(lines.shown(line, output, paint), flush=True)
     return 0
 
@@ -80,11 +79,6 @@ def bundle(given: Settings) -> int:
 def tell(what: str) -> None:
     """Prints a line at once."""
     print(what, flush=True)
-
-
-def now() -> datetime:
-    """The present, in UTC."""
-    return datetime.now(UTC)
 
 
 def stdin() -> Iterator[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from appliance.console.lines import read
@@ -37,6 +38,7 @@ def in_source(source: str) -> Known:
     def quoted(text: str) -> bool:
         return f'"{text}"' in source
 
+    @lru_cache(maxsize=4096)  # a log says the same few words again and again; the source is long
     def known(text: str) -> bool:
         if not text or not text.isascii() or '"' in text:
             return False

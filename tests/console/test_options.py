@@ -31,7 +31,6 @@ def test_colour_may_be_spelled_in_two_ways() -> None:
         ("status", ["--json", "--plain"]),
         ("status", ["--colour", "pink"]),
         ("logs", ["--unit", "nginx"]),
-        ("logs", ["--level", "loud"]),
         ("drain", ["--wait", "soon"]),
         ("drain", ["--wait", "3", "--undo"]),
         ("bundle", ["--all"]),
