@@ -106,7 +106,7 @@ finish_unfinished() {
     read_unfinished || return 0
     if [[ ! ${HAS_TURN:-} ]]; then
         if ! { exec 9>>"$RECORDS/.turn"; } 2>/dev/null; then
-            warn "the change to $RELEASE was cut off at: $UNFINISHED. Run voicectl as root, and it goes back."
+            warn "the change to $RELEASE is at: $UNFINISHED. If it was cut off there, voicectl as root goes back."
             return
         fi
         flock --nonblock 9 || { exec 9>&-; return 0; }

@@ -232,6 +232,13 @@ def test_help_comes_from_the_header_for_all_and_for_each_verb(site: Site) -> Non
     assert "no verb activte" in answer.stderr
 
 
+def test_preflight_looks_for_secrets_where_voicectl_does(site: Site) -> None:
+    secrets = ("--only", "certificate,key,token")
+    alone = site.host.run(OPS / "preflight", *secrets)
+    assert "/etc/voice-appliance/tls/" in alone.stdout
+    assert site.ctl("preflight", *secrets, VOICE_ETC="/etc/voice-appliance").stdout == alone.stdout
+
+
 def test_an_engine_that_is_not_there_is_said(site: Site) -> None:
     answer = site.ctl("--engine", "docker", "status", DOCKER_HOST="unix:///nowhere")
     assert answer.returncode == UNKNOWN
