@@ -248,17 +248,16 @@ def meaning(section: str, name: str) -> str:
     return str(part.__dataclass_fields__[name].metadata["meaning"])
 
 
+def _variables() -> dict[str, str]:
+    """Every variable of the environment, and what it sets."""
+    names = ["profile", *(f"{section}.{name}" for section, name, _ in walk(Settings()))]
+    return {PREFIX + name.upper().replace(".", "_"): name for name in names}
+
+
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
-    known = {
-        f"{section}_{name}".upper(): f"{section}.{name}" for section, name, _ in walk(Settings())
-    }
-    known["PROFILE"] = "profile"
-    found: dict[str, object] = {}
-    for key, value in environ.items():
-        if key.startswith(PREFIX) and key != PREFIX + "CONFIG":
-            short = key.removeprefix(PREFIX)
-            found[known.get(short, key)] = value
-    return found
+    known = _variables()
+    ours = (key for key in environ if key.startswith(PREFIX) and key != PREFIX + "CONFIG")
+    return {known.get(key, key): environ[key] for key in ours}
 
 
 def _from_file(path: str) -> dict[str, object]:
@@ -292,8 +291,5 @@ def _convert(name: str, value: object, kind: type) -> object:
 
 
 def _did_you_mean(name: str) -> str:
-    known = [
-        f"{PREFIX}{section}_{field_name}".upper() for section, field_name, _ in walk(Settings())
-    ]
-    close = difflib.get_close_matches(name.upper(), known, n=1)
+    close = difflib.get_close_matches(name.upper(), _variables(), n=1)
     return f"; did you mean {close[0]}?" if close else ""

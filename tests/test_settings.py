@@ -47,9 +47,13 @@ def test_values_have_their_kind() -> None:
     assert given.paths.run == Path("/tmp/run")
 
 
-def test_a_misspelt_name_is_refused_with_the_likely_one() -> None:
-    with pytest.raises(BadSetting, match=r"VOICE_GATEWAY_PRT.*did you mean VOICE_GATEWAY_PORT"):
-        load({"VOICE_GATEWAY_PRT": "1"})
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("VOICE_GATEWAY_PRT", "VOICE_GATEWAY_PORT"), ("VOICE_PROFIL", "VOICE_PROFILE")],
+)
+def test_a_misspelt_name_is_refused_with_the_likely_one(wrong: str, right: str) -> None:
+    with pytest.raises(BadSetting, match=rf"{wrong}.*did you mean {right}\?"):
+        load({wrong: "1"})
 
 
 @pytest.mark.parametrize(
