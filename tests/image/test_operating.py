@@ -110,6 +110,17 @@ def test_one_screen_tells_how_it_is(site: Site, activated: str) -> None:
     assert max(map(len, status.stdout.splitlines())) <= 80
 
 
+def test_the_first_call_is_made_in_writing_with_the_client_that_is_inside(
+    site: Site, activated: str
+) -> None:
+    asked = site.delivered.image.host.run(
+        *("podman", "exec", "voice-appliance", "python", "-m", "client", "ask"),
+        *("What is the capital of France?", "--token-file", "/run/secrets/voice-token"),
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert "Paris" in asked.stdout
+
+
 def test_the_calls_of_the_acceptance_can_be_traced_afterwards(site: Site, activated: str) -> None:
     calls = site.voicectl("trace")
     assert calls.returncode == 0, calls.stderr
