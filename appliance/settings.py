@@ -119,6 +119,9 @@ class Kokoro:
     device: str = knob("cpu", "torch back end: cpu or cuda")
     first_phrase_words: int = knob(5, "the first phrase may end at a comma or after so many words")
     phrase_words: int = knob(14, "a later phrase holds at most about so many words")
+    phrase_time_ratio: float = knob(
+        0.65, "part of the time a phrase sounds in which one as long is generated and synthesised"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,7 @@ PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "ultravox.hold_for_first_phrase": False,
         "kokoro.backend": "torch",
         "kokoro.device": "cuda",
+        "kokoro.phrase_time_ratio": 0.3,
         "gateway.max_sessions": 8,
         "supervision.start_seconds": 240,
         "supervision.load_seconds": 1200.0,

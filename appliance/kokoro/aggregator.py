@@ -43,4 +43,5 @@ class PhraseAggregator(BaseTextAggregator):
         self._cutter = self._fresh()
 
     def _fresh(self) -> PhraseCutter:
-        return PhraseCutter(self._settings.first_phrase_words, self._settings.phrase_words)
+        knobs = self._settings
+        return PhraseCutter(knobs.first_phrase_words, knobs.phrase_words, knobs.phrase_time_ratio)

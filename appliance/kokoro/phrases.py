@@ -1,8 +1,8 @@
 """Cuts a reply, while it is being generated, into phrases to be spoken one after the other.
 
-The first phrase decides how long the caller waits, so it is as short as sounds natural; each later
-one may be twice as long as the one before, up to the limit, so that speech does not run dry while
-the next phrase is synthesised. No text is changed: the phrases joined are the reply.
+The first phrase decides how long the caller waits, so it is as short as sounds natural. While it
+sounds the next one is generated and synthesised, so each later one holds no more words than there
+is time for, up to the limit. No text is changed: the phrases joined are the reply.
 """
 
 from __future__ import annotations
@@ -77,10 +77,16 @@ class PhraseCutter:
     space at the very end of a reply is dropped.
     """
 
-    def __init__(self, first_phrase_words: int, phrase_words: int) -> None:
-        """The first phrase holds about `first_phrase_words`, a later one `phrase_words` at most."""
-        self._limit = max(1, min(first_phrase_words, phrase_words))
+    def __init__(self, first_phrase_words: int, phrase_words: int, time_ratio: float) -> None:
+        """The first phrase holds about `first_phrase_words`, a later one `phrase_words` at most.
+
+        `time_ratio`: the part of the time that a phrase sounds in which the next one of the same
+        length is there.
+        """
+        self._limit = self._first_limit = max(1, min(first_phrase_words, phrase_words))
         self._last_limit = max(1, phrase_words)
+        self._time_ratio = max(0.01, time_ratio)
+        self._unspoken = 0.0  # words still to sound when the phrase at hand is synthesised
         self._text = ""
         self._words: list[re.Match[str]] = []  # complete words of `_text`
 
@@ -118,8 +124,11 @@ class PhraseCutter:
         return phrases
 
     def _after(self, cut: int, at_end: bool) -> list[str]:
+        words = _spoken(self._text[:cut].split())
         self._text, self._words = self._text[cut:], []
-        self._limit = min(self._limit * 2, self._last_limit)
+        self._unspoken = max(0.0, self._unspoken - words * self._time_ratio) + words
+        in_time = int(self._unspoken / self._time_ratio)
+        self._limit = min(max(self._first_limit, in_time), self._last_limit)
         return self._take("", at_end)
 
     def _cut(self) -> int:

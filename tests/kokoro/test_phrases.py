@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from appliance.kokoro.phrases import PhraseCutter
 
+RATIO = 0.65
 
-def phrases(text: str, first: int = 5, later: int = 14) -> list[str]:
-    cutter = PhraseCutter(first, later)
+
+def phrases(text: str, first: int = 5, later: int = 14, ratio: float = RATIO) -> list[str]:
+    cutter = PhraseCutter(first, later, ratio)
     return [phrase.strip() for phrase in [*cutter.feed(text), *cutter.flush()]]
 
 
@@ -86,8 +88,32 @@ def test_a_long_sentence_is_cut_at_clauses_and_phrases_grow() -> None:
     assert all(phrase.split()[-1] not in {"a", "the", "of", "to", "on"} for phrase in said)
 
 
+HOURS = "Our opening hours are from nine in the morning until five in the afternoon, every day."
+
+
+def test_a_phrase_is_not_longer_than_there_is_time_for_while_those_before_it_sound() -> None:
+    assert phrases("Our opening hours are from nine in the morning until five.")[:2] == [
+        "Our opening hours",
+        "are from nine",
+    ]
+    for reply in (HOURS, "I am sorry, I do not know the weather today because I am not told."):
+        unspoken = 0.0
+        for number, phrase in enumerate(phrases(reply)):
+            words = len(phrase.split())
+            assert not number or words * RATIO <= max(unspoken, 5 * RATIO)
+            unspoken = max(0.0, unspoken - words * RATIO) + words
+
+
+def test_a_fast_machine_gets_long_phrases_at_once() -> None:
+    assert phrases(HOURS, ratio=0.3) == [
+        "Our opening hours",
+        "are from nine in the morning until five in the afternoon,",
+        "every day.",
+    ]
+
+
 def test_what_waits_can_be_seen() -> None:
-    cutter = PhraseCutter(5, 14)
+    cutter = PhraseCutter(5, 14, RATIO)
     assert cutter.feed("Hello! How are") == ["Hello!"]
     assert cutter.waiting == " How are"
 
@@ -107,16 +133,17 @@ _SNIPPETS += ["\n", "\n\n", "-", "—", "[", "]", "...", "$5", "U.S."]
     ),
     st.integers(1, 8),
     st.integers(1, 20),
+    st.sampled_from([0.1, RATIO, 1.0, 3.0]),
 )
 def test_phrases_joined_are_the_text_however_it_came_in_pieces(
-    pieces: list[str], first: int, later: int
+    pieces: list[str], first: int, later: int, ratio: float
 ) -> None:
     text = "".join(pieces)
-    cutter = PhraseCutter(first, later)
+    cutter = PhraseCutter(first, later, ratio)
     said = [phrase for piece in pieces for phrase in cutter.feed(piece)]
     said += cutter.flush()
     assert "".join("".join(said).split()) == "".join(text.split())
     assert "".join(said) == text[: len("".join(said))]
-    whole = PhraseCutter(first, later)
+    whole = PhraseCutter(first, later, ratio)
     assert whole.feed(text) + whole.flush() == said
     assert all(phrase.strip() for phrase in said)
