@@ -182,7 +182,7 @@ async def test_an_interruption_stops_the_synthesis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(InstantVoiceEngine, "open", lambda engine: EndlessVoice(engine))
-    begun = reply("This is a story that goes on and on. " * 50)[:-1]
+    begun = reply("This is a story that goes on and on. " * 5)[:-1]
     voice = service(client, noted)
     await spoken(
         voice, *begun, SleepFrame(0.5), InterruptionFrame(), SleepFrame(0.5), *reply("Yes.")
