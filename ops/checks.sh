@@ -163,11 +163,16 @@ judge_secret() {
 
 # --- the card, as nvidia-smi tells: sets CARD, DRIVER, CAPABILITY, TOTAL_MIB, FREE_MIB of the first one
 ask_card() {
-    local line
-    if line=$(nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total,memory.free \
-        --format=csv,noheader,nounits 2>/dev/null | head -n 1) && [[ $line == *,*,*,*,* ]]; then
+    local line code=0
+    line=$(timeout 10 nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total,memory.free \
+        --format=csv,noheader,nounits 2>/dev/null | head -n 1) || code=$?
+    if ((code == 0)) && [[ $line == *,*,*,*,* ]]; then
         IFS=, read -r CARD DRIVER CAPABILITY TOTAL_MIB FREE_MIB <<<"${line//, /,}"
         return
+    elif ((code == 124)); then # of timeout
+        FOUND='nvidia-smi does not answer'
+        judge fail 'a card may be lost: look for Xid in dmesg, and restart the host'
+        return 1
     fi
     FOUND='no card: nvidia-smi finds none'
     command -v nvidia-smi >/dev/null || FOUND='nvidia-smi is not on this host'

@@ -98,7 +98,8 @@ of_host() {
     df --human-readable
 }
 of_card() {
-    nvidia-smi
-    nvidia-smi --query
+    # It hangs when a card is lost.
+    timeout 20 nvidia-smi
+    timeout 20 nvidia-smi --query
     dmesg --ctime | grep -E 'NVRM|Xid|Out of memory|oom-kill' | tail -n 200
 }

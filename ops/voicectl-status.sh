@@ -102,7 +102,8 @@ limits() {
     printf %s "$text${device:+, card $device}"
 }
 card() {
-    nvidia-smi --query-gpu=name,memory.total,power.limit,driver_version --format=csv,noheader 2>/dev/null |
+    # It hangs when a card is lost.
+    timeout 5 nvidia-smi --query-gpu=name,memory.total,power.limit,driver_version --format=csv,noheader 2>/dev/null |
         sed -nE 's/^(.+), ([0-9]+ MiB), (.+), ([0-9.]+)$/\1, \2, at most \3, driver \4/p'
 }
 say_what_to_do() {

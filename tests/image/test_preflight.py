@@ -77,6 +77,13 @@ def test_without_a_card_each_check_of_it_says_to_install_the_driver(host: Host) 
     assert "nvidia-ctk cdi generate" in found["injection"]["to_do"]
 
 
+def test_a_card_that_is_lost_does_not_hold_it_up(host: Host) -> None:
+    host.program("nvidia-smi", "exec sleep 600")
+    driver = looked_at(host, "--profile", "gpu", "--only", "driver")["driver"]
+    assert (driver["state"], driver["found"]) == ("fail", "nvidia-smi does not answer")
+    assert "Xid" in driver["to_do"]
+
+
 def test_an_old_driver_fails_and_says_which_one_is_wanted(host: Host) -> None:
     with_card(host, "driver-too-old.csv")
     driver = looked_at(host, "--profile", "gpu")["driver"]

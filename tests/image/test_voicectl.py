@@ -71,6 +71,11 @@ def test_status_of_a_running_one_is_what_it_says_itself_and_which_release(servin
     assert told["current"]["id"] == told["running_image_id"] == f"sha256:{serving.id('current')}"
 
 
+def test_status_does_not_wait_for_a_card_that_is_lost(site: Site) -> None:
+    site.host.program("nvidia-smi", "exec sleep 600")
+    assert "no release was activated here" in site.ctl("status").stdout
+
+
 def test_on_a_terminal_status_is_in_colour(serving: Site) -> None:
     line = f"{OPS}/voicectl status"
     ran = serving.host.run("script", "-qec", line, "/dev/null", **serving.environ, TERM="xterm")
