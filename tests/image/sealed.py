@@ -146,6 +146,13 @@ def say(network: Network, token_file: Path, folder: Path, *files: Path) -> Turns
     return Turns(turns, called.returncode, called.stderr)
 
 
+def page(network: Network, path: str, port: int) -> str:
+    """A page as the caller's machine gets it; empty when there is none."""
+    url = f"http://{INSIDE}:{port}/{path.removeprefix('/')}"
+    asked = [*network.at(network.caller), "curl", "--silent", "--fail", "--max-time", "5", url]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+
+
 def flags() -> list[str]:
     """The shipped run flags."""
     lines = (ROOT / "ops/container.flags").read_text(encoding="utf-8").splitlines()
@@ -216,11 +223,8 @@ class Sealed:
             self._podman.wait(60)
 
     def page(self, path: str, port: int) -> str:
-        """A page as the caller's machine gets it; empty when there is none."""
-        url = f"http://{INSIDE}:{port}/{path}"
-        at = self.network.at(self.network.caller)
-        asked = [*at, "curl", "--silent", "--fail", "--max-time", "5", url]
-        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        """As the caller's machine gets it."""
+        return page(self.network, path, port)
 
     def metric(self, name: str) -> float:
         for line in self.page("metrics", METRICS_PORT).splitlines():

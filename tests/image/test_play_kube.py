@@ -25,7 +25,7 @@ import yaml
 from tests.e2e.appliance import QUESTIONS
 from tests.image import sealed
 from tests.image.hosts import ROOT
-from tests.image.sealed import INSIDE, METRICS_PORT, PORT, USER, Built, Network
+from tests.image.sealed import METRICS_PORT, PORT, USER, Built, Network
 from tests.units import reading
 
 MANIFEST = ROOT / "ops/units/cpu/kubernetes.yaml"
@@ -56,10 +56,7 @@ class Site:
         return done.stdout.strip()
 
     def page(self, path: str, port: int) -> str:
-        """A page as the caller's machine gets it; empty when there is none."""
-        asked = ["curl", "--silent", "--fail", "--max-time", "5", f"http://{INSIDE}:{port}{path}"]
-        at = self.network.at(self.network.caller)
-        return subprocess.run([*at, *asked], capture_output=True, text=True, check=False).stdout
+        return sealed.page(self.network, path, port)
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +224,9 @@ def test_the_service_has_started_when_calls_are_taken_and_stops_in_order(
         waited = systemd.run("ExecStartPost")
         assert waited.returncode == 0, waited.stderr
         assert site.page("/readyz", PORT)
+        assert not site.page("/metrics", METRICS_PORT)  # they are read on the host itself
+        here = f"http://127.0.0.1:{METRICS_PORT}/metrics"
+        assert "voice_ready 1" in site.must("curl", "--silent", "--fail", "--max-time", "5", here)
         assert systemd.run("ExecStop").returncode == 0
         assert ended(pid) == 0
     finally:
