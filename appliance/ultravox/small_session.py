@@ -7,14 +7,12 @@ stopping it takes no longer than the piece under way.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from appliance.errors import ApplianceError, BadRequest, EngineFailed
+from appliance.errors import BadRequest
 from appliance.link.engine import Piece, Result, Tool, Turn
 from appliance.settings import Ultravox
 from appliance.ultravox.answering import Answering
@@ -23,24 +21,12 @@ from appliance.ultravox.hearing import Hearing
 from appliance.ultravox.llama import Abort, choose
 from appliance.ultravox.measures import EngineMeters
 from appliance.ultravox.reply import Reply
+from appliance.ultravox.request import Request
 from appliance.ultravox.transcript import Transcript
 from appliance.ultravox.worker import Urgency
 
 NAME = "ultravox"
 Reason = Literal["stop", "length", "nothing_heard"]
-
-
-@dataclass(slots=True)
-class Request:
-    """A reply under way: what was measured, and what stops it."""
-
-    began: float = field(default_factory=time.monotonic)
-    abort: Abort = field(default_factory=Abort)
-    stats: dict[str, float] = field(default_factory=dict)
-
-    def elapsed(self) -> float:
-        """Seconds since the request came."""
-        return time.monotonic() - self.began
 
 
 class SmallSession:
@@ -94,28 +80,16 @@ class SmallSession:
         if study:
             raise BadRequest(engine=NAME, what="the log-probabilities of its tokens")
         self._precede()
-        request, meters = Request(), self._meters
-        self._running.add(request.abort)
-        outcome = "cancelled"
+        request, abort = Request(NAME, self._meters), Abort()
+        self._running.add(abort)
+        answer = self._answer(conversation, max_tokens, temperature, request, abort)
         try:
-            with meters.running.track_inprogress():
-                answer = self._answer(conversation, max_tokens, temperature, request)
-                async with contextlib.aclosing(answer):
-                    async for item in answer:
-                        if isinstance(item, Result):
-                            outcome = item.reason
-                        yield item
-        except ApplianceError:
-            outcome = "failed"
-            raise
-        except Exception as problem:
-            outcome = "failed"
-            raise EngineFailed(engine=NAME) from problem
+            async with contextlib.aclosing(request.counted(answer)) as pieces:
+                async for piece in pieces:
+                    yield piece
         finally:
-            request.abort.set()
-            self._running.discard(request.abort)
-            meters.requests.labels(outcome).inc()
-            meters.decode_tokens.inc(request.stats.get("decode_tokens", 0))
+            abort.set()
+            self._running.discard(abort)
 
     async def transcribe(self, utterance: int) -> str:
         """What was said in a complete utterance."""
@@ -142,15 +116,18 @@ class SmallSession:
         await self._answering.release(self)
 
     async def _answer(
-        self, conversation: Sequence[Turn], max_tokens: int, temperature: float, request: Request
-    ) -> AsyncGenerator[str | Result, None]:
+        self,
+        conversation: Sequence[Turn],
+        max_tokens: int,
+        temperature: float,
+        request: Request,
+        abort: Abort,
+    ) -> AsyncGenerator[Piece, None]:
         if not conversation or conversation[-1].role != "user":
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
         answering, meters, stats = self._answering, self._meters, request.stats
         turns = await self._heard(conversation, Urgency.GENERATE)
-        stats["hearing_seconds"] = request.elapsed()
-        if conversation[-1].utterance is not None:
-            meters.hearing_seconds.observe(stats["hearing_seconds"])
+        request.heard(spoken=conversation[-1].utterance is not None)
         if not filled(conversation[-1:], self._texts()):
             yield Result("nothing_heard", stats)
             return
@@ -163,14 +140,12 @@ class SmallSession:
         reply, random = Reply(), np.random.default_rng()
         reason: Reason = "length"
         while stats["decode_tokens"] < max_tokens:
-            logits = await answering.prefill(self, tokens, Urgency.GENERATE, request.abort)
+            logits = await answering.prefill(self, tokens, Urgency.GENERATE, abort)
             if logits is None:
                 return  # The session was closed.
             token = choose(logits, temperature, random)
             if not stats["decode_tokens"]:
-                stats["first_token_seconds"] = request.elapsed()
-                stats["prompt_seconds"] = request.elapsed() - stats["hearing_seconds"]
-                meters.first_token_seconds.observe(stats["first_token_seconds"])
+                request.first_token()
             stats["decode_tokens"] += 1
             if answering.model.is_control(token):
                 reason = "stop"

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import datetime
 import secrets
-import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
 
-from appliance.errors import ApplianceError, BadRequest, EngineBusy, EngineFailed
+from appliance.errors import BadRequest, EngineBusy, EngineFailed
 from appliance.link.engine import Piece, Result, Studied, Tool, Turn
+from appliance.ultravox.request import Request
 from appliance.ultravox.vllm.answer import Answer
 from appliance.ultravox.vllm.budget import Urgency
 from appliance.ultravox.vllm.prompt import Prompt
@@ -25,18 +24,6 @@ TRANSCRIPT_LEAST_TOKENS = 16
 TRANSCRIPT_TOKENS_PER_SECOND = 8  # twice what fast speech has
 # vLLM's: who comes first when not all can be worked on. Warming is for a caller who speaks now.
 PRIORITY = {Urgency.REPLY: 0, Urgency.WARM: 1, Urgency.TRANSCRIPTION: 2}
-
-
-@dataclass(slots=True)
-class Request:
-    """A reply under way: what was measured, and how it ended."""
-
-    began: float = field(default_factory=time.monotonic)
-    stats: dict[str, float] = field(default_factory=dict)
-
-    def elapsed(self) -> float:
-        """Seconds since the request came."""
-        return time.monotonic() - self.began
 
 
 class VllmSession:
@@ -77,28 +64,14 @@ class VllmSession:
     ) -> AsyncGenerator[Piece, None]:
         """Answers the conversation. Raises BadRequest, EngineBusy and EngineFailed."""
         self._precede()
-        request, meters = Request(), self._shared.meters
-        outcome = "cancelled"
-        try:
-            with meters.running.track_inprogress():
-                if study:
-                    answer = self._studied(conversation, max_tokens, study, request)
-                else:
-                    answer = self._answer(conversation, max_tokens, temperature, tools, request)
-                async with contextlib.aclosing(answer):
-                    async for piece in answer:
-                        if isinstance(piece, Result):
-                            outcome = piece.reason
-                        yield piece
-        except ApplianceError:
-            outcome = "failed"
-            raise
-        except Exception as problem:
-            outcome = "failed"
-            raise EngineFailed(engine=NAME) from problem
-        finally:
-            meters.requests.labels(outcome).inc()
-            meters.decode_tokens.inc(request.stats.get("decode_tokens", 0))
+        request = Request(NAME, self._shared.meters)
+        if study:
+            answer = self._studied(conversation, max_tokens, study, request)
+        else:
+            answer = self._answer(conversation, max_tokens, temperature, tools, request)
+        async with contextlib.aclosing(request.counted(answer)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def transcribe(self, utterance: int) -> str:
         """What was said in a complete utterance, in the model's own words."""
@@ -165,7 +138,7 @@ class VllmSession:
         request: Request,
     ) -> AsyncGenerator[Piece, None]:
         if not self._utterances.speak(_question(conversation)):
-            request.stats["hearing_seconds"] = request.elapsed()
+            request.heard(spoken=False)
             yield Result("nothing_heard", request.stats)
             return
         prompt = self._prompt(conversation, tools, max_tokens)
@@ -218,9 +191,7 @@ class VllmSession:
         study: int = 0,
     ) -> AsyncGenerator[Step, None]:
         meters, stats = self._shared.meters, request.stats
-        stats["hearing_seconds"] = request.elapsed()
-        if prompt.clips:
-            meters.hearing_seconds.observe(stats["hearing_seconds"])
+        request.heard(spoken=bool(prompt.clips))
         stats |= {"prompt_tokens": prompt.length, "cached_tokens": 0, "decode_tokens": 0}
         meters.prompt_tokens.inc(prompt.length)
         steps = self._steps(prompt, max_tokens, temperature, Urgency.REPLY, study)
@@ -228,9 +199,7 @@ class VllmSession:
             async for step in steps:
                 if not stats["decode_tokens"]:
                     stats["cached_tokens"] = step.cached
-                    stats["first_token_seconds"] = request.elapsed()
-                    stats["prompt_seconds"] = request.elapsed() - stats["hearing_seconds"]
-                    meters.first_token_seconds.observe(stats["first_token_seconds"])
+                    request.first_token()
                     meters.cached_tokens.inc(step.cached)
                 stats["decode_tokens"] += len(step.tokens)
                 yield step
