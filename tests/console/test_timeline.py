@@ -7,7 +7,8 @@ import re
 from appliance.console.calls import calls
 from appliance.console.lines import read
 from appliance.console.paint import WIDTH, Paint
-from appliance.console.timeline import listed, timeline
+from appliance.console.timeline import LABELS, listed, timeline
+from appliance.meters import STAGES
 from tests.console import recorded
 
 UNPAINTED = Paint(False)
@@ -44,6 +45,10 @@ def test_each_stage_begins_where_the_one_before_it_ends() -> None:
         begin = len(bar) - len(bar.lstrip())
         assert begin == end
         end = len(bar) if "█" in bar else begin
+
+
+def test_every_stage_that_is_logged_has_a_name() -> None:
+    assert set(LABELS) == set(STAGES)
 
 
 def test_all_turns_are_drawn_to_one_scale() -> None:
