@@ -91,8 +91,8 @@ make_run_line() {
         docker) RUN+=(--log-driver=local --log-opt=max-size=10m --log-opt=max-file=5) ;;
     esac
     [[ ! -f $ETC/appliance.env ]] || RUN+=(--env-file="$ETC/appliance.env")
-    [[ ! -f $ETC/token ]] || RUN+=(--volume="$ETC/token:/run/secrets/voice-token:ro")
-    [[ ! -d $ETC/tls ]] || RUN+=(--volume="$ETC/tls:/run/secrets/tls:ro")
+    [[ ! -f $ETC/token ]] || RUN+=(--volume="$ETC/token:/run/secrets/voice-token:ro,z")
+    [[ ! -d $ETC/tls ]] || RUN+=(--volume="$ETC/tls:/run/secrets/tls:ro,z")
     RUN+=("${flags[@]}" "$CURRENT")
 }
 

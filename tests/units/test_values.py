@@ -50,8 +50,8 @@ def expected(profile: str) -> Run:
         environ=environ,
         ports={given["calls_port"]: "", given["metrics_port"]: given["metrics_address"]},
         mounts={
-            f"{given['etc']}/token:/run/secrets/voice-token:ro",
-            f"{given['etc']}/tls:/run/secrets/tls:ro",
+            f"{given['etc']}/token:/run/secrets/voice-token:ro,z",
+            f"{given['etc']}/tls:/run/secrets/tls:ro,z",
         },
         devices={given["device"]} if "device" in given else set(),
         health=(
