@@ -46,6 +46,7 @@ class Sample:
     tasks: int
     cpu_percent: float  # of one core, since the sample before
     machine_percent: float  # of all cores, all processes together
+    stolen_percent: float  # of all cores, what the host gave to other machines
 
 
 @dataclass
@@ -140,6 +141,7 @@ async def _sampled(house: House, at: float) -> Sample:
             tasks=house.tasks(),
             cpu_percent=gateway.cpu_percent(),
             machine_percent=psutil.cpu_percent(),
+            stolen_percent=psutil.cpu_times_percent().steal,
         )
 
 
@@ -211,12 +213,13 @@ def _held(found: Soaked) -> list[str]:
     minutes = (steady[-1].at - steady[0].at) / 60
     cpu = sum(sample.cpu_percent for sample in steady) / len(steady)
     everything = sum(sample.machine_percent for sample in steady) / len(steady)
+    stolen = sum(sample.stolen_percent for sample in steady) / len(steady)
     moments = {"start": found.before, "warm": steady[0], "end": steady[-1], "empty": found.after}
     handles = found.after.handles - found.before.handles
     tasks = found.after.tasks - found.before.tasks
     return [
-        f"  gateway {cpu:.0f} % of a core; all processes {everything:.0f} % of all cores;"
-        f" load {os.getloadavg()[0]:.1f} at the end",
+        f"  gateway {cpu:.0f} % of a core; all processes {everything:.0f} % of all cores, of which"
+        f" the host stole {stolen:.0f} %; load {os.getloadavg()[0]:.1f} at the end",
         *(
             f"  {when:6} {sample.bytes / MIB:7.1f} MiB  {sample.handles:4} handles"
             f"  {sample.threads:3} threads  {sample.tasks:4} tasks"
