@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,12 @@ async def test_callers_do_not_disturb_each_other(models: TurnModels, speech: byt
     assert together == alone
     assert set(nothing) == set(QUIET)
     assert VADState.SPEAKING in delayed
+
+
+async def test_listening_to_a_caller_takes_no_thread(models: TurnModels, speech: bytes) -> None:
+    before = threading.active_count()
+    await states(vad(models), speech)
+    assert threading.active_count() == before
 
 
 def test_a_caller_costs_no_model(models: TurnModels, monkeypatch: pytest.MonkeyPatch) -> None:
