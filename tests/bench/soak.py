@@ -32,12 +32,13 @@ GROWTH_LIMIT_MIB = 10.0  # of the floor, once warm
 WARM_SECONDS = 150.0  # histories of ten exchanges are full, ten seconds each, and some more
 SAMPLE_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
+STALL_SECONDS = 1.0  # late frames nearer to each other than this are of one stall
 MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the gateway's process holds at one moment, seconds after the calls began."""
+    """What the gateway's process holds at one moment of the monotonic clock."""
 
     at: float
     bytes: int
@@ -49,11 +50,19 @@ class Sample:
     stolen_percent: float  # of all cores, what the host gave to other machines
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Between two frames of a reply's sound. `at` is when the second came, by the same clock."""
+
+    at: float
+    seconds: float
+
+
 @dataclass
 class Soaked:
-    """What came of it. Times are seconds."""
+    """What came of it. Times are seconds of the monotonic clock or between two of them."""
 
-    intervals: list[float] = field(default_factory=list)  # between frames of sound in a reply
+    intervals: list[Interval] = field(default_factory=list)
     lateness: list[float] = field(default_factory=list)  # of the client's own event loop
     records: list[TurnRecord] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  # why calls ended before their time
@@ -65,7 +74,7 @@ class Soaked:
 class TimedCall(Call):
     """A call that notes how long after the frame before it each frame of a reply's sound came."""
 
-    def __init__(self, call: Call, intervals: list[float]) -> None:
+    def __init__(self, call: Call, intervals: list[Interval]) -> None:
         self.__dict__.update(vars(call))
         self._intervals = intervals
         self._last: float | None = None
@@ -75,7 +84,7 @@ class TimedCall(Call):
         async for arrival in super().arrivals():
             if isinstance(arrival.frame, Audio):
                 if self._last is not None:
-                    self._intervals.append(arrival.at - self._last)
+                    self._intervals.append(Interval(arrival.at, arrival.at - self._last))
                 self._last = arrival.at
             yield arrival
 
@@ -88,7 +97,7 @@ async def soak(folder: Path, calls: int, seconds: float) -> Soaked:
     """So many callers at once talk for so long."""
     found = Soaked()
     async with on_instant_engines(folder) as house:
-        found.before = await _sampled(house, 0.0)
+        found.before = await _sampled(house)
         watching = [asyncio.create_task(_watch(house, found)), asyncio.create_task(_lag(found))]
         until = time.monotonic() + seconds
         await asyncio.gather(*(_caller(house, found, n, until) for n in range(calls)))
@@ -116,11 +125,10 @@ async def _caller(house: House, found: Soaked, number: int, until: float) -> Non
 
 
 async def _watch(house: House, found: Soaked) -> None:
-    began = time.monotonic()
     house.gateway.cpu_percent()
     while True:
         await asyncio.sleep(SAMPLE_SECONDS)
-        found.samples.append(await _sampled(house, time.monotonic() - began))
+        found.samples.append(await _sampled(house))
 
 
 async def _lag(found: Soaked) -> None:
@@ -130,11 +138,11 @@ async def _lag(found: Soaked) -> None:
         found.lateness.append(time.monotonic() - due)
 
 
-async def _sampled(house: House, at: float) -> Sample:
+async def _sampled(house: House) -> Sample:
     gateway = house.gateway
     with gateway.oneshot():
         return Sample(
-            at=at,
+            at=time.monotonic(),
             bytes=gateway.memory_info().rss,
             handles=gateway.num_fds(),
             threads=gateway.num_threads(),
@@ -150,7 +158,7 @@ async def _settled(house: House, before: Sample) -> Sample:
     until = time.monotonic() + 30
     while True:
         await asyncio.sleep(SAMPLE_SECONDS)
-        sample = await _sampled(house, 0.0)
+        sample = await _sampled(house)
         is_settled = sample.handles <= before.handles and sample.tasks <= before.tasks
         if is_settled or time.monotonic() > until:
             return sample
@@ -158,7 +166,8 @@ async def _settled(house: House, before: Sample) -> Sample:
 
 def warm(samples: Sequence[Sample]) -> list[Sample]:
     """Those after the warm-up, or of the second half of a short run."""
-    begins = min(WARM_SECONDS, samples[-1].at / 2)
+    first, last = samples[0].at, samples[-1].at
+    begins = first + min(WARM_SECONDS, (last - first) / 2)
     return [sample for sample in samples if sample.at >= begins]
 
 
@@ -175,6 +184,19 @@ def growth_mib(samples: Sequence[Sample]) -> float:
 
 def _ends(samples: Sequence[Sample], count: int) -> tuple[Sequence[Sample], Sequence[Sample]]:
     return samples[:count], samples[-count:]
+
+
+def stalls(intervals: Sequence[Interval]) -> list[list[Interval]]:
+    """The intervals above the limit, those together that one halt of the whole may have caused."""
+    late = sorted(
+        (one for one in intervals if 1000 * one.seconds > GAP_LIMIT_MS), key=lambda one: one.at
+    )
+    found: list[list[Interval]] = []
+    for one in late:
+        if not found or one.at - found[-1][-1].at > STALL_SECONDS:
+            found.append([])
+        found[-1].append(one)
+    return found
 
 
 def lines(found: Soaked) -> list[str]:
@@ -196,15 +218,34 @@ def _calls(found: Soaked) -> list[str]:
 
 
 def _sound(found: Soaked) -> list[str]:
+    intervals = [one.seconds for one in found.intervals]
     silences = [record.heard.longest_gap_seconds for record in found.records]
-    p99s = [1000 * percentile(values, 0.99) for values in (found.intervals, silences)]
+    p99s = [1000 * percentile(values, 0.99) for values in (intervals, silences)]
     return [
-        _row("between two frames of a reply's sound", found.intervals),
+        _row("between two frames of a reply's sound", intervals),
         _row("longest silence heard in a reply", silences),
+        _stalled(found),
         _row("the measuring client itself was late by", found.lateness),
         verdict("between two frames, p99", p99s[0], GAP_LIMIT_MS, "ms"),
         verdict("longest silence in a reply, p99", p99s[1], GAP_LIMIT_MS, "ms"),
     ]
+
+
+def _stalled(found: Soaked) -> str:
+    """Whether the late frames are ours or the host's: what it stole when they were late."""
+    halts = stalls(found.intervals)
+    late = sum(len(halt) for halt in halts)
+    stolen = [_stolen(found.samples, halt[-1].at) for halt in halts]
+    row = f"  {late} frames over {GAP_LIMIT_MS} ms late, in {len(halts)} stalls"
+    if stolen:
+        row += f"; the host stole {min(stolen):.0f} to {max(stolen):.0f} % then"
+    return row
+
+
+def _stolen(samples: Sequence[Sample], at: float) -> float:
+    """Percent that the host stole in the sample's time in which this moment lies."""
+    after = (sample.stolen_percent for sample in samples if sample.at >= at)
+    return next(after, samples[-1].stolen_percent)
 
 
 def _held(found: Soaked) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.bench.soak import MIB, lines, soak
+from tests.bench.soak import MIB, Interval, lines, soak, stalls
 
 SECONDS = 30.0
 CALLS = 3
@@ -23,3 +23,11 @@ async def test_calls_side_by_side_are_all_answered_and_leave_nothing_behind(tmp_
     assert found.after.tasks <= found.before.tasks
     assert found.after.handles <= found.before.handles + STRAY_HANDLES
     assert found.after.bytes - found.before.bytes < GROWN_MIB * MIB
+
+
+def test_frames_that_are_late_together_are_one_stall() -> None:
+    late = [Interval(at, 0.3) for at in (20.0, 5.2, 5.0)]
+    assert [[one.at for one in halt] for halt in stalls([*late, Interval(5.1, 0.04)])] == [
+        [5.0, 5.2],
+        [20.0],
+    ]
