@@ -57,8 +57,9 @@ def test_the_kernels_own_list_is_read_as_it_is() -> None:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as client:
             found = parse("tcp", Path("/proc/self/net/tcp").read_text())
-            mine = [one for one in found if one.local.port == client.getsockname()[1]]
-    assert [str(one.remote) for one in mine] == [f"127.0.0.1:{port}"]
+            mine = client.getsockname()[1]
+    # A connection that has just ended may have had the same port, to somewhere else.
+    assert f"127.0.0.1:{port}" in [str(one.remote) for one in found if one.local.port == mine]
     assert port in [one.local.port for one in listening(found)]
 
 
