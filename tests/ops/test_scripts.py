@@ -164,9 +164,10 @@ def _without_apt(copy: Path) -> str:
     tools = copy / "tools"
     tools.mkdir()
     needed = (
-        "bash cat cp cut date dirname env grep id ldconfig mkdir printf rm sed sha256sum tail tee"
+        "bash cat cp cut date dirname env espeak-ng flock grep id ldconfig mkdir printf rm sed"
+        " sha256sum tail tee"
     )
-    for name in [*needed.split(), "espeak-ng"]:
+    for name in needed.split():
         found = shutil.which(name, path=os.environ["PATH"] + ":/sbin:/usr/sbin")
         if found:
             (tools / name).symlink_to(found)
