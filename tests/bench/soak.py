@@ -32,7 +32,7 @@ GROWTH_LIMIT_MIB = 10.0  # of the floor, once warm
 WARM_SECONDS = 150.0  # histories of ten exchanges are full, ten seconds each, and some more
 SAMPLE_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
-STALL_SECONDS = 1.0  # late frames nearer to each other than this are of one stall
+STALL_SECONDS = 1.0  # long intervals nearer to each other than this are of one stall
 MIB = 2**20
 
 
@@ -188,11 +188,11 @@ def _ends(samples: Sequence[Sample], count: int) -> tuple[Sequence[Sample], Sequ
 
 def stalls(intervals: Sequence[Interval]) -> list[list[Interval]]:
     """The intervals above the limit, those together that one halt of the whole may have caused."""
-    late = sorted(
+    long = sorted(
         (one for one in intervals if 1000 * one.seconds > GAP_LIMIT_MS), key=lambda one: one.at
     )
     found: list[list[Interval]] = []
-    for one in late:
+    for one in long:
         if not found or one.at - found[-1][-1].at > STALL_SECONDS:
             found.append([])
         found[-1].append(one)
@@ -232,11 +232,11 @@ def _sound(found: Soaked) -> list[str]:
 
 
 def _stalled(found: Soaked) -> str:
-    """Whether the late frames are ours or the host's: what it stole when they were late."""
+    """Whether the long intervals are ours or the host's: what it stole then."""
     halts = stalls(found.intervals)
-    late = sum(len(halt) for halt in halts)
+    count = sum(len(halt) for halt in halts)
     stolen = [_stolen(found.samples, halt[-1].at) for halt in halts]
-    row = f"  {late} frames over {GAP_LIMIT_MS} ms late, in {len(halts)} stalls"
+    row = f"  {count} frames over {GAP_LIMIT_MS} ms after the one before, in {len(halts)} stalls"
     if stolen:
         row += f"; the host stole {min(stolen):.0f} to {max(stolen):.0f} % then"
     return row

@@ -25,9 +25,9 @@ async def test_calls_side_by_side_are_all_answered_and_leave_nothing_behind(tmp_
     assert found.after.bytes - found.before.bytes < GROWN_MIB * MIB
 
 
-def test_frames_that_are_late_together_are_one_stall() -> None:
-    late = [Interval(at, 0.3) for at in (20.0, 5.2, 5.0)]
-    assert [[one.at for one in halt] for halt in stalls([*late, Interval(5.1, 0.04)])] == [
+def test_long_intervals_of_one_moment_are_one_stall() -> None:
+    long = [Interval(at, 0.3) for at in (20.0, 5.2, 5.0)]
+    assert [[one.at for one in halt] for halt in stalls([*long, Interval(5.1, 0.04)])] == [
         [5.0, 5.2],
         [20.0],
     ]
