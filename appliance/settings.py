@@ -67,6 +67,7 @@ class Turn:
         1.3, "silence that ends a turn which smart-turn holds incomplete"
     )
     stop_timeout_seconds: float = knob(5.0, "second net: a turn ends this long after speech")
+    threads: int = knob(1, "ends of turns that smart-turn judges at the same time, of all calls")
     half_duplex: bool = knob(False, "ignore the user while the bot speaks (no echo cancelling)")
 
 
@@ -205,6 +206,7 @@ PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "kokoro.device": "cuda",
         "kokoro.phrase_time_ratio": 0.3,
         "gateway.max_sessions": 8,
+        "turn.threads": 2,
         "supervision.start_seconds": 240,
         "supervision.load_seconds": 1200.0,
         "supervision.gateway_memory_bytes": 2_500_000_000,

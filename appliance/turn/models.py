@@ -3,12 +3,18 @@
 Pipecat loads both per session: 25 MB and up to 450 ms of a blocked event loop for every caller
 (measured). A session of onnxruntime may run from several threads, and all state is in our hands:
 Silero's between two runs, smart-turn has none.
+
+All sessions share smart-turn's threads, too. It works for a tenth of a second at each pause of each
+caller, and each look at the same time costs a core, which the event loop needs, and 13 MiB that
+onnxruntime never gives back: with a thread per caller, as Pipecat has it, memory grew whenever one
+more caller than ever before happened to pause at the same moment (measured).
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
 from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn, SmartTurnParams
@@ -27,6 +33,7 @@ class TurnModels:
         self._turn = turn
         self._silero = SileroVADAnalyzer()._model
         self._smart_turn = LocalSmartTurnAnalyzerV3()._session
+        self._threads = ThreadPoolExecutor(turn.threads, thread_name_prefix="smart-turn")
 
     def vad(self) -> SileroVADAnalyzer:
         """A voice activity detector for one session."""
@@ -47,7 +54,7 @@ class TurnModels:
         held it incomplete and silence decided.
         """
         params = SmartTurnParams(stop_secs=self._turn.incomplete_stop_seconds)
-        return _SharedSmartTurn(self._smart_turn, params, ended_by)
+        return _SharedSmartTurn(self._smart_turn, self._threads, params, ended_by)
 
 
 class _SharedSilero(SileroVADAnalyzer):
@@ -66,12 +73,21 @@ class _SharedSilero(SileroVADAnalyzer):
 
 class _SharedSmartTurn(LocalSmartTurnAnalyzerV3):
     def __init__(
-        self, session: object, params: SmartTurnParams, ended_by: Callable[[str], None]
+        self,
+        session: object,
+        threads: ThreadPoolExecutor,
+        params: SmartTurnParams,
+        ended_by: Callable[[str], None],
     ) -> None:
         BaseSmartTurn.__init__(self, params=params)  # LocalSmartTurnAnalyzerV3's would load it
         self._session = session
+        self._threads = threads
         self._log_data = False
         self._ended_by = ended_by
+
+    @property
+    def _model_executor(self) -> ThreadPoolExecutor:
+        return self._threads
 
     def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:
         state = super().append_audio(buffer, is_speech)

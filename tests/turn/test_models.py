@@ -145,6 +145,23 @@ async def test_a_finished_question_is_ended_by_smart_turn(
     await analyzer.cleanup()
 
 
+async def test_callers_who_pause_at_the_same_moment_are_judged_by_the_threads_there_are(
+    models: TurnModels, speech: bytes
+) -> None:
+    before = threading.active_count()
+    analyzers = [end_of_turn(models, []) for _ in range(6)]
+    for analyzer in analyzers:
+        for frame in frames(speech):
+            analyzer.append_audio(frame, True)
+    found = await asyncio.gather(*(analyzer.analyze_end_of_turn() for analyzer in analyzers))
+    assert [state for state, _ in found] == [EndOfTurnState.COMPLETE] * 6
+    assert threading.active_count() <= before + Turn().threads
+    for analyzer in analyzers:
+        await analyzer.cleanup()
+    state, _ = await end_of_turn(models, []).analyze_end_of_turn()  # the others' end was not theirs
+    assert state == EndOfTurnState.INCOMPLETE
+
+
 async def test_silence_after_an_unfinished_sentence_is_reported_as_the_fallback(
     models: TurnModels, speech: bytes
 ) -> None:
