@@ -14,6 +14,7 @@ CAPABILITY_LEAST=8.0 CAPABILITY_MOST=12.9
 MEMORY_LEAST_MIB=16000 MEMORY_WANTED_MIB=22000
 PODMAN_WANTED=4.3 DOCKER_WANTED=20.10
 CERTIFICATE_DAYS=30
+IMAGE_USER=10001 # as in the Dockerfile; on a host with root's engine it is the same user outside
 CDI_FOLDERS=${VOICE_CDI_FOLDERS:-/etc/cdi /var/run/cdi}
 
 judge() { STATE=$1 TODO=$2; }
@@ -134,7 +135,7 @@ check_certificate() {
 expiry() { openssl x509 -noout -enddate -in "$tls_certificate" | cut -d = -f 2; }
 
 check_key() {
-    WANTED="the private key of the certificate, its owner's alone" FOUND=$tls_key
+    WANTED="the private key of the certificate, of the image's user alone" FOUND=$tls_key
     if [[ ! -e $tls_key && ! -e $tls_certificate ]]; then
         FOUND+=' is not there, and no certificate' && judge warn 'see the check named certificate'
         return
@@ -147,18 +148,21 @@ check_key() {
 check_token() {
     WANTED="the access token, of the image's user alone" FOUND=$token_file
     judge_secret "$token_file" \
-        "make one: (umask 377; head -c 32 /dev/urandom | base64 >$token_file) && chown 10001 $token_file"
+        "make one: (umask 377; head -c 32 /dev/urandom | base64 >$token_file) && chown $IMAGE_USER $token_file"
 }
 judge_secret() {
-    local file=$1 advice=$2 mode
+    local file=$1 advice=$2 mode owner
     if [[ ! -s $file ]]; then
         FOUND+=' is missing or empty' && judge fail "$advice"
         return
     fi
-    mode=$(stat --dereference --format %a "$file")
-    FOUND+=", mode $mode"
-    ((8#$mode & 8#077)) || return 0
-    judge fail "chmod 400 $file"
+    read -r mode owner < <(stat --dereference --format '%a %u' "$file")
+    FOUND+=", mode $mode, of user $owner"
+    if ((8#$mode & 8#077)); then
+        judge fail "chmod 400 $file"
+    elif ((!EUID && owner != IMAGE_USER)); then # without root the engine gives the user another number
+        judge fail "chown $IMAGE_USER $file: the appliance could not read it"
+    fi
 }
 
 # --- the card, as nvidia-smi tells: sets CARD, DRIVER, CAPABILITY, TOTAL_MIB, FREE_MIB of the first one

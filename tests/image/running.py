@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import subprocess
 import tarfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.image.hosts import OPS, Host
+from tests.image.sealed import USER
 
 NAME = "voice-appliance"
 PROGRAMS = ("bash", "cat", "sleep")
@@ -163,6 +165,7 @@ def fresh(site: Site) -> Iterator[Site]:
     """The site with a token and no network, nothing activated, nothing running."""
     site.etc.mkdir()
     (site.etc / "token").write_text("a token\n")
+    os.chown(site.etc / "token", USER, USER)
     (site.etc / "token").chmod(0o400)
     (site.etc / "host.flags").write_text("# of this host\n--network=none\n")
     site.passes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -187,8 +188,8 @@ def secrets(host: Host) -> dict[str, Path]:
     files = {name: host.folder / name for name in ("certificate", "key", "token")}
     issue(host, 90)
     files["token"].write_text("a token\n")
-    for name in ("key", "token"):
-        files[name].chmod(0o400)
+    os.chown(files["token"], USER, USER)
+    files["token"].chmod(0o400)
     return files
 
 
@@ -199,6 +200,7 @@ def issue(on: Host, days: int) -> None:
         "-days", str(days), "-out", on.folder / "certificate", "-keyout", on.folder / "key",
     )
     # fmt: on
+    os.chown(on.folder / "key", USER, USER)
     (on.folder / "key").chmod(0o400)
 
 
@@ -223,6 +225,16 @@ def test_a_secret_that_others_can_read_fails(
     assert judged(host).count("fail") == 1
     secrets[name].unlink()
     assert judged(host).count("fail") == 1
+
+
+@pytest.mark.parametrize("name", ["key", "token"])
+def test_a_secret_of_root_alone_fails_since_the_image_could_not_read_it(
+    host: Host, secrets: dict[str, Path], name: str
+) -> None:
+    os.chown(secrets[name], 0, 0)
+    assert judged(host).count("fail") == 1
+    os.chown(secrets[name], USER, USER)
+    assert judged(host).count("fail") == 0
 
 
 def test_the_token_that_it_says_how_to_make_can_be_read_by_the_image_and_nobody_else(
