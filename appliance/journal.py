@@ -13,6 +13,7 @@ on every line, those of libraries too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -63,7 +64,7 @@ def configure(
             _Pretty(process) if pretty else _Json(process),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(file=out),
+        logger_factory=structlog.BytesLoggerFactory(file=cast(BinaryIO, _Output(out))),
         cache_logger_on_first_use=False,
     )
     _bridge_logging(journal.pipecat_messages)
@@ -81,6 +82,25 @@ def on_event(hook: Callable[[str], None]) -> None:
     for processor in structlog.get_config()["processors"]:
         if isinstance(processor, _Hooks):
             processor.hooks.append(hook)
+
+
+class _Output:
+    """Where lines go. One that cannot be written is lost: a full disk must not end a call.
+
+    Past Python's buffer, which would try the lost line again with every later one and at the end
+    make an exit code of it.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = getattr(stream, "raw", stream)
+
+    def write(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):  # there is nobody left whom to tell
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class _Hooks:

@@ -168,6 +168,24 @@ output.finish()
     assert done.returncode == 0
 
 
+def test_an_appliance_whose_log_nobody_takes_any_more_goes_on_and_ends_as_it_should(
+    start: Start, tmp_path: Path
+) -> None:
+    appliance = start({"gateway": dummies.SLEEPER})
+    appliance.stop()
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-c", dummies.BOOT, str(tmp_path / "dummies.conf")]
+    again = subprocess.Popen(command, env=appliance.environ, stdout=write_end)
+    first = appliance.running("gateway")
+    os.close(write_end)
+    os.close(read_end)
+    os.kill(first.pid, signal.SIGKILL)  # a line of boot's own
+    until(lambda: run_folder.read_restarts(appliance.run)["gateway"] == 1)
+    assert appliance.running("gateway").pid != first.pid
+    again.terminate()
+    assert again.wait(dummies.PATIENCE_SECONDS) == 0
+
+
 def test_a_process_that_ended_just_before_it_was_killed_is_no_trouble(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
