@@ -1,10 +1,9 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client.backoff import LONGEST_SECONDS, delay_seconds
 
 
-@settings(deadline=None)  # shared machines stall
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_delays_grow_to_a_limit_and_never_vanish(attempt, chance):
     delay = delay_seconds(attempt, None, lambda: chance)
@@ -12,7 +11,6 @@ def test_delays_grow_to_a_limit_and_never_vanish(attempt, chance):
     assert delay_seconds(attempt + 1, None, lambda: chance) >= delay
 
 
-@settings(deadline=None)  # shared machines stall
 @given(st.integers(0, 20), st.floats(0, 3600), st.floats(0, 1))
 def test_the_server_is_never_asked_again_before_it_said(attempt, asked, chance):
     assert delay_seconds(attempt, asked, lambda: chance) >= asked

@@ -3,7 +3,7 @@ import wave
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import UsageError
@@ -99,7 +99,6 @@ def test_a_missing_file_and_an_unwritable_place_are_named(tmp_path):
         write_wav(tmp_path / "no" / "folder.wav", b"", 24_000)
 
 
-@settings(deadline=None)  # shared machines stall
 @given(st.binary(max_size=120))
 def test_no_bytes_break_the_reader_but_by_a_value_error(raw):
     for start in (b"", b"RIFF\0\0\0\0WAVE", riff(1, 2, 16_000, 24, b"")[:36]):

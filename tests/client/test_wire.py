@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pipecat.frames.frames import InterruptionFrame as PipecatInterruption
 from pipecat.frames.frames import OutputAudioRawFrame, OutputTransportMessageFrame
@@ -24,13 +24,11 @@ audio = st.builds(
 messages = st.builds(Message, st.text(), json_values, st.text())
 
 
-@settings(deadline=None)  # shared machines stall
 @given(audio | messages | st.just(Interruption()))
 def test_every_frame_survives_the_wire(frame):
     assert decode(encode(frame)) == frame
 
 
-@settings(deadline=None)  # shared machines stall
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_frame_or_a_clear_error(raw):
     try:
@@ -39,7 +37,6 @@ def test_any_bytes_give_a_frame_or_a_clear_error(raw):
         assert str(problem)
 
 
-@settings(deadline=None)  # shared machines stall
 @given(audio | messages | st.just(Interruption()))
 def test_pipecats_own_schema_reads_what_we_write(frame):
     proto = pipecat_pb2.Frame.FromString(encode(frame))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.gateway.report import TurnReport
@@ -58,7 +58,6 @@ def records(draw: st.DrawFn) -> TurnRecord:
     return turn(marks, kind, draw(st.sampled_from(["answered", "interrupted", "failed"])))
 
 
-@settings(deadline=None)  # shared machines stall
 @given(st.lists(records(), max_size=6))
 def test_on_the_page_the_stages_sum_to_the_headline_whatever_came_of_the_turns(
     told: list[TurnRecord],

@@ -183,7 +183,7 @@ class Requests(RuleBasedStateMachine):
 
 
 TestRequests = Requests.TestCase
-TestRequests.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestRequests.settings = settings(max_examples=100, stateful_step_count=30)
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=12))
