@@ -14,6 +14,7 @@ import dataclasses
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
+from configparser import RawConfigParser
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -50,7 +51,7 @@ class Gateway:
     drain_seconds: float = knob(10.0, "how long calls may go on after a stop was asked for")
     max_frame_bytes: int = knob(16384, "largest message a client may send")
     lead_seconds: float = knob(
-        0.2, "sound of a reply that is sent ahead of its playing, so that a late piece is not heard"
+        0.4, "sound of a reply that is sent ahead of its playing, so that a late piece is not heard"
     )
     pace_ratio: float = knob(1.5, "audio may arrive this much faster than real time")
     pace_burst_seconds: float = knob(2.0, "audio that may arrive at once")
@@ -286,14 +287,13 @@ def _convert(name: str, value: object, kind: type) -> object:
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value).strip()
     try:
         if kind is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
-                text.lower()
-            ]
+            return RawConfigParser.BOOLEAN_STATES[text.lower()]
         if kind is tuple:
             return tuple(part.strip() for part in text.split(",") if part.strip())
         return kind(text)
     except (ValueError, KeyError) as problem:
-        raise BadSetting(name=name, why=f"{text!r} is not a {kind.__name__}") from problem
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise BadSetting(name=name, why=f"{text!r} is not {wanted[kind]}") from problem
 
 
 def _did_you_mean(name: str) -> str:

@@ -54,8 +54,10 @@ verb_rollback() {
 # --- the host as preflight sees it, without what the release that runs here holds
 check_host() {
     local checks=engine,store,clock,certificate,key,token,driver,capability,memory,injection
-    preflight --only="$checks" "$(profile_of "$NEW")" | sed '/^pass /d'
+    preflight --only="$checks" "$(profile_of "$NEW")" | without_passed
 }
+# Checks that passed go, with the lines on which they go on.
+without_passed() { sed -n '/^[^ ]/h;x;/^pass /!{x;p;x};x'; }
 # preflight OPTION PROFILE: of a host that has the release already
 preflight() {
     local options=("${1%%=*}")

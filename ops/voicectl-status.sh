@@ -77,11 +77,12 @@ say_state() {
 }
 # A title, and its text on as many lines as 80 columns want; nothing without text.
 row() {
-    local title=$1 line
+    local head line
     [[ $2 ]] || return 0
+    printf -v head '%10s%s' "$1" "${1:+:}"
     while IFS= read -r line; do
-        printf '%10s%s %s\n' "$title" "${title:+:}" "$line" | sed 's/ *$//'
-        title=''
+        printf '%-11s %s\n' "$head" "$line" | sed 's/ *$//'
+        head=''
     done < <(folded "$2")
 }
 folded() { if [[ $1 == *$'\e'* ]]; then printf '%s\n' "$1"; else fold --spaces --width=68 <<<"$1"; fi; }
@@ -110,7 +111,8 @@ say_what_to_do() {
     printf '\n'
     case $STATE in
         failed | inactive)
-            if [[ $STATE == failed ]]; then last_lines 8 | cut -c 1-200 && printf '\n'; fi
+            # Uncoloured, as the last lines of one that runs are, so that they can be cut.
+            if [[ $STATE == failed ]]; then TERMINAL=no last_lines 8 | sed -E 's/^(.{79}).{2,}$/\1…/' && printf '\n'; fi
             info 'voicectl start starts it; voicectl logs says more'
             ;;
         absent)

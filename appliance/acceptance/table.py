@@ -6,7 +6,7 @@ import textwrap
 
 from appliance.acceptance.results import Report, Result
 
-COLUMNS = 100
+COLUMNS = 80
 SHOWN = {"pass": "pass", "fail": "FAIL", "skipped": "skip"}
 INDENT = " " * 20
 
