@@ -276,10 +276,8 @@ def _from_file(path: str) -> dict[str, object]:
         raise BadSetting(name="VOICE_CONFIG", why=str(problem)) from problem
     found: dict[str, object] = {}
     for section, table in tables.items():
-        if isinstance(table, dict):
-            found.update({f"{section}.{name}": value for name, value in table.items()})
-        else:
-            found[section] = table
+        is_section = isinstance(table, dict)
+        found |= {f"{section}.{k}": v for k, v in table.items()} if is_section else {section: table}
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import configparser
 import contextlib
 import os
 import subprocess
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from supervisor.datatypes import dict_of_key_value_pairs  # type: ignore[import-untyped]
 
 from appliance.__main__ import main
 from appliance.gateway import server
@@ -43,7 +41,7 @@ async def on_instant_engines(folder: Path) -> AsyncIterator[House]:
     """Gateway and engines as two processes; their log is in the folder."""
     place = Appliance(folder, SETTINGS)
     engines = _start(place, "tests.bench.instant", str(place.run_folder))
-    gateway = _start(place, "tests.bench.house", **_supervised("gateway"))
+    gateway = _start(place, "tests.bench.house")
     try:
         async with asyncio.timeout(60):
             while not await asyncio.to_thread(place.ready):
@@ -57,19 +55,12 @@ async def on_instant_engines(folder: Path) -> AsyncIterator[House]:
         await asyncio.to_thread(engines.wait, 30)
 
 
-def _supervised(program: str) -> dict[str, str]:
-    """The environment that supervisord gives this program beside its own."""
-    conf = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
-    conf.read(ROOT / "appliance/supervision/supervisord.conf")
-    return dict(dict_of_key_value_pairs(conf[f"program:{program}"]["environment"]))
-
-
-def _start(place: Appliance, *module: str, **environ: str) -> subprocess.Popen[bytes]:
+def _start(place: Appliance, *module: str) -> subprocess.Popen[bytes]:
     with place.log.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", *module],
             cwd=ROOT,
-            env=place.environment() | environ,
+            env=place.environment(),
             stdout=log,
             stderr=log,
         )

@@ -46,12 +46,6 @@ def test_supervisord_finds_nothing_to_warn_about(options: Any) -> None:
     assert options.parse_warnings == []
 
 
-def test_only_the_gateway_gives_memory_back_at_once(programs: dict[str, Any]) -> None:
-    """An engine would fetch the pages of its tensors anew with every answer."""
-    assert "MALLOC_MMAP_THRESHOLD_" in programs["gateway"].environment
-    assert [name for name, one in programs.items() if one.environment] == ["gateway"]
-
-
 def test_only_json_reaches_stdout_and_nothing_is_written_to_log_files(options: Any) -> None:
     assert options.nodaemon and options.silent
     assert options.logfile == "/dev/null"
