@@ -52,14 +52,12 @@ class SmallEngine:
         folder = model_folder(self._settings.paths.weights, given.model)
         if folder.name != given.model:
             log.warning("language model replaced by its fallback", model=folder.name)
+        hearing = recognizer_folder(self._settings.paths.weights, given.hearing_model)
         slots = self._settings.gateway.max_sessions
         _, recognizer = await asyncio.gather(
             self.answering.load(folder / WEIGHTS, given.threads, given.context_tokens, slots),
             self._listening.run(
-                Urgency.GENERATE,
-                lambda: Moonshine(
-                    self._settings.paths.weights / given.hearing_model, given.hearing_threads
-                ),
+                Urgency.GENERATE, lambda: Moonshine(hearing, given.hearing_threads)
             ),
         )
         self._hearing = Hearing(self._listening, recognizer.hear)
@@ -102,3 +100,11 @@ def model_folder(weights: Path, wanted: str) -> Path:
     if wanted == Ultravox().model or not there:
         raise MissingWeights(path=weights / wanted / WEIGHTS)
     raise BadSetting(name="ultravox.model", why=f"{wanted!r} is none of {there}")
+
+
+def recognizer_folder(weights: Path, wanted: str) -> Path:
+    """The recognizer's folder. Raises BadSetting for one that was asked for and is not there."""
+    folder = weights / wanted
+    if wanted != Ultravox().hearing_model and not folder.is_dir():
+        raise BadSetting(name="ultravox.hearing_model", why=f"there is no folder {folder}")
+    return folder

@@ -9,8 +9,14 @@ import pytest
 
 from appliance.errors import BadSetting, EngineFailed, MissingWeights
 from appliance.link.engine import Turn
-from appliance.settings import Paths, Settings, load
-from appliance.ultravox.small_engine import FALLBACK, SmallEngine, model_folder
+from appliance.settings import Paths, Settings, Ultravox, load
+from appliance.ultravox.moonshine import Moonshine
+from appliance.ultravox.small_engine import (
+    FALLBACK,
+    SmallEngine,
+    model_folder,
+    recognizer_folder,
+)
 from tests.link.contract import SpeechContract
 from tests.ultravox.conftest import SYSTEM, WEIGHTS, Say, hear, reply, spoken
 
@@ -64,6 +70,15 @@ async def test_a_language_the_models_do_not_know_is_refused_at_the_start() -> No
 def test_without_any_model_the_wanted_one_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match="qwen"):
         model_folder(tmp_path, "qwen2.5-coder-0.5b-instruct")
+
+
+def test_a_recognizer_that_is_not_there_is_a_wrong_setting_and_the_default_one_a_gap(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(BadSetting, match="hearing_model"):
+        recognizer_folder(tmp_path, "whisper")
+    with pytest.raises(MissingWeights):
+        Moonshine(recognizer_folder(tmp_path, Ultravox().hearing_model), 1)
 
 
 @pytest.mark.skipif(not (WEIGHTS / FALLBACK).is_dir(), reason="the fallback is not installed")
