@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from typing import Any
 
 import pytest
 
@@ -147,7 +148,16 @@ async def test_what_was_being_prepared_when_it_was_stopped_is_answered(
         await warming
 
 
-async def test_a_reply_does_not_wait_for_a_transcription(session: VllmSession) -> None:
+async def at_work(engine: VllmEngine, task: asyncio.Task[Any]) -> None:
+    """Waits until the model has what the task asks of it."""
+    while not engine.runtime.unfinished:
+        assert not task.done()
+        await asyncio.sleep(0.001)
+
+
+async def test_a_reply_does_not_wait_for_a_transcription(
+    vllm_engine: VllmEngine, session: VllmSession
+) -> None:
     hear(session, 1, spoken("This sentence is long enough. " * 12))
     done: list[str] = []
 
@@ -156,7 +166,7 @@ async def test_a_reply_does_not_wait_for_a_transcription(session: VllmSession) -
         done.append("transcription")
 
     transcribing = asyncio.create_task(transcribe())
-    await asyncio.sleep(0.1)
+    await at_work(vllm_engine, transcribing)
     await reply(session, [Turn("user", "Say hello.")], max_tokens=2)
     done.append("reply")
     await transcribing
@@ -171,7 +181,7 @@ async def test_a_transcription_is_ended_for_a_reply_and_begins_again(
     expected = await session.transcribe(1)
     room = vllm_engine._shared.room
     transcribing = asyncio.create_task(session.transcribe(1))
-    await asyncio.sleep(0.1)
+    await at_work(vllm_engine, transcribing)
     async with room.hold(vllm_engine.runtime.kv_tokens, Urgency.REPLY):
         await asyncio.sleep(1.0)
         assert not transcribing.done()
