@@ -273,6 +273,14 @@ def test_without_certificate_and_key_it_warns_that_speech_is_in_clear(host: Host
     assert "in clear" in found["certificate"]["to_do"]
 
 
+def test_what_people_get_fits_80_columns_but_for_a_command_to_copy(host: Host) -> None:
+    long = host.folder / ("certificate-" * 5)
+    shown = host.run(OPS / "preflight", "--tls-certificate", long).stdout.splitlines()
+    wide = [line for line in shown if len(line) > 80]
+    assert any(str(long)[-20:] in line for line in shown)
+    assert all(str(long) in line or "make one:" in line for line in wide)
+
+
 def test_people_get_one_line_a_check_and_advice_where_it_is_needed(host: Host) -> None:
     answer = host.run(OPS / "preflight", "--only", "engine,token")
     lines = answer.stdout.splitlines()

@@ -112,6 +112,7 @@ def test_a_broken_one_is_shown_with_exit_code_reason_and_advice(site: Site) -> N
         time.sleep(0.2)
     assert answer.returncode == NOT_RUNNING
     assert "failed (exit code 78: an operator has to change something)" in answer.stdout
+    assert max(map(len, answer.stdout.splitlines())) <= 80
     assert f"Reason: {reason}.\n    Advice: List the settings." in answer.stdout
     assert "short: stopped by an error" in answer.stdout  # its last lines
     assert max(map(len, answer.stdout.splitlines())) <= 80
