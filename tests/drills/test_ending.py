@@ -15,7 +15,6 @@ import pytest
 from appliance.errors import (
     ApplianceError,
     BadSetting,
-    MissingWeights,
     PortTaken,
     RestartLoop,
     SupervisorFailed,
@@ -72,7 +71,7 @@ def ran(appliance: Appliance, name: str) -> int:
         ("gateway", {"GATEWAY_PORT": "TAKEN"}, PortTaken, "TAKEN"),
         ("exporter", {"EXPORTER_PORT": "TAKEN"}, PortTaken, "TAKEN"),
         ("kokoro", {"KOKORO_VOICE": "nobody"}, UnknownVoice, "nobody"),
-        ("ultravox", {"ULTRAVOX_HEARING_MODEL": "not-here"}, MissingWeights, "not-here"),
+        ("ultravox", {"ULTRAVOX_HEARING_MODEL": "not-here"}, BadSetting, "not-here"),
     ],
 )
 def test_a_process_that_refuses_to_start_ends_the_appliance_with_its_own_reason(
