@@ -52,10 +52,11 @@ WELL = ANSWERING.replace("MODE", "well")
 LEAKING = ANSWERING.replace("MODE", "leaking")
 LOADING = ANSWERING.replace("MODE", "loading")
 SHORT_LIVED = "import time; print('up', flush=True); time.sleep(2)"
+# Each line in one piece, as the journal writes them: print() would, unbuffered, make two of it.
 TALKER = """
-import signal
+import os, signal
 for _ in range(50):
-    print("line-" + "x" * 200 + "-end", flush=True)
+    os.write(1, b"line-" + b"x" * 200 + b"-end\\n")
 signal.pause()
 """
 REFUSING = """
