@@ -1,4 +1,6 @@
-"""For all tests: what one test configures for the process, the next must not inherit."""
+"""For all tests: none has a deadline, and what one configures for the process, the next must not
+inherit.
+"""
 
 from __future__ import annotations
 
