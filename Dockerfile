@@ -45,7 +45,7 @@ RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     && python3.11 -m venv /pip \
     && python3.11 -m venv --without-pip /opt/voice/venv
 COPY requirements/ /requirements/
-COPY code/appliance/ultravox/vllm/triton_cache.py /
+COPY code/appliance/engines/llm/vllm/triton_cache.py /
 # Every lock of the profile: PROFILE.txt, and PROFILE-*.txt for what has to go in by itself. Each is
 # complete, hence --no-deps. At the end the biggest are put apart, since each changes at its own pace
 # (the cpu profile has none of them); in the same step, or they would lie on the disk twice.
@@ -114,7 +114,7 @@ ENV PATH=/opt/voice/venv/bin:/usr/bin:/bin \
     VOICE_GATEWAY_HOST=0.0.0.0 \
     VOICE_GATEWAY_TOKEN_FILE=/run/secrets/voice-token \
     VOICE_EXPORTER_HOST=0.0.0.0 \
-    TRITON_CACHE_MANAGER=appliance.ultravox.vllm.triton_cache:SealedFirst \
+    TRITON_CACHE_MANAGER=appliance.engines.llm.vllm.triton_cache:SealedFirst \
     TRITON_LIBCUDA_PATH=/usr/lib/x86_64-linux-gnu \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
-from appliance import journal, journal_fields, offline, settings
+from appliance import journal, journal_fields, offline, run_folder, settings
 from appliance.console import options
 from appliance.errors import ApplianceError, CannotStart, ModelSick
-from appliance.supervision import run_folder
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # supervisord sets it for its programs
 PLANNED = {"VOICE_PROFILE": "gpu"}
@@ -54,15 +53,15 @@ def _ultravox(given: settings.Settings, asked: Asked) -> int:
     # OpenMP threads that spin for each other halve the speed of llama.cpp, or worse, as soon as
     # anything else wants a core (measured: 320 against 123 ms a token); read when it is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    from appliance.engines.llm.choose import engine
     from appliance.link.server import host
-    from appliance.ultravox.engines import engine
 
     host(engine(given), given.paths.run / "ultravox.sock")
     return 0
 
 
 def _kokoro(given: settings.Settings, asked: Asked) -> int:
-    from appliance.kokoro.engine import KokoroEngine
+    from appliance.engines.tts.engine import KokoroEngine
     from appliance.link.server import host
 
     host(KokoroEngine(given), given.paths.run / "kokoro.sock")
@@ -92,7 +91,7 @@ def _boot(given: settings.Settings, asked: Asked) -> int:
 
 
 def _verify(given: settings.Settings, asked: Asked) -> int:
-    from appliance import checkpoint, manifest, seal
+    from appliance.weights import checkpoint, manifest, seal
 
     sealed = manifest.read(given.paths.lock)
     print(seal.verify(given.paths.weights, sealed, given.profile, full=not asked.quick))
@@ -109,7 +108,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(given: settings.Settings, asked: Asked) -> int:
-    from appliance.hardware import asking
+    from appliance.gpu import asking
 
     print(asking.told(given, asked.card, asked.weights))
     return 0
@@ -142,43 +141,43 @@ def _smoke_test_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console.listing import listing
+    from appliance.listing import listing
 
     print(listing(given))
     return 0
 
 
 def _status(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import printing
+    from appliance.console import commands
 
     form = "json" if asked.json else "plain" if asked.plain else "screen"
-    return printing.status(given, form, asked.colour, asked.lines)
+    return commands.status(given, form, asked.colour, asked.lines)
 
 
 def _logs(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import printing
+    from appliance.console import commands
 
-    return printing.logs(asked.output, asked.unit, asked.colour)
+    return commands.logs(asked.output, asked.unit, asked.colour)
 
 
 def _trace(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import printing
+    from appliance.console import commands
 
-    return printing.trace(asked.session, asked.colour)
+    return commands.trace(asked.session, asked.colour)
 
 
 def _drain(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import drain, printing
+    from appliance.console import commands, drain
 
     if asked.undo:
-        return drain.undo(given.paths.run, printing.tell)
-    return drain.drain(given.paths.run, asked.wait, printing.tell)
+        return drain.undo(given.paths.run, commands.tell)
+    return drain.drain(given.paths.run, asked.wait, commands.tell)
 
 
 def _bundle(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import printing
+    from appliance.console import commands
 
-    return printing.bundle(given)
+    return commands.bundle(given)
 
 
 def _no_options(parser: argparse.ArgumentParser) -> None:

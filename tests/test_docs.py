@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SETTINGS = {f"VOICE_{section}_{name}".upper() for section, name, _ in walk(Settings())}
 OTHERS = {"VOICE_CONFIG", "VOICE_PROFILE", "VOICE_NAME"}  # the last one stands for any
-EXAMPLE = "appliance/ultravox/opening_hours.py"  # tools.md tells how to write it
+EXAMPLE = "appliance/gateway/opening_hours.py"  # tools.md tells how to write it
 SCRIPTS = {
     path.name: path.read_text("utf-8") for path in (ROOT / "ops").iterdir() if path.is_file()
 }

@@ -18,7 +18,7 @@ from appliance.journal_fields import (
     UnlistedFieldError,
     describe,
 )
-from appliance.meters import STAGES
+from appliance.metrics import STAGES
 
 CANARY = "zanzibar"
 ROOT = Path(__file__).parents[1]

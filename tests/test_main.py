@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance import __main__ as door
-from appliance import manifest
-from appliance.bundle.__main__ import main as bundle
+from appliance import run_folder
 from appliance.errors import MissingWeights, ModelSick, UnknownVoice
-from appliance.seal import sha256_of
 from appliance.settings import Settings, walk
-from appliance.supervision import run_folder
+from appliance.weights import manifest
+from appliance.weights.seal import sha256_of
+from ops.bundle.__main__ import main as bundle
 from tests.golden.parts import take_apart
 
 ROOT = Path(__file__).parents[1]

@@ -1,110 +1,125 @@
-"""docs/metrics.md says of each metric what it is, and of no other; the page passes promtool."""
+"""The gateway's metrics: well-named, complete from the start, bounded."""
 
 from __future__ import annotations
 
+import itertools
 import re
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from appliance.kokoro.meters import KokoroMeters
-from appliance.meters import GatewayMeters, render
-from appliance.settings import Paths, Settings
-from appliance.supervision import exporter, run_folder
-from appliance.ultravox.measures import EngineMeters
-from tests.fakes import NVML_L4, FakeNvml
-from tests.monitoring.programs import program
+from appliance import journal
+from appliance.errors import EngineFailed, Refused, SessionEnded, catalogue
+from appliance.metrics import GatewayMeters, render
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "metrics.md"
-ROW = re.compile(r"\| `(voice_\w+)` \| (\w+) \| (.*?) \| (.*?) \| (.+?) \|")
-LABEL = re.compile(r"`(\w+)`(?:: ([\w, ]+))?")
-# Their values are of the machine; those of all others are fixed words and stand in the document.
-OPEN = {"gpu", "name", "uuid", "driver", "version", "profile", "lock_sha256"}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A metric as it is documented, or registered."""
-
-    kind: str
-    labels: Mapping[str, frozenset[str]]
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Report:
-    ready: bool
-    metrics: bytes
-
-
-PARTS = {
-    "gateway": render(GatewayMeters("cpu").registry),
-    "ultravox": EngineMeters().render(),
-    "kokoro": render(KokoroMeters().registry),
+PROMISED = {
+    "voice_build_info": {"version", "profile"},
+    "voice_ready": set(),
+    "voice_ready_changed_timestamp_seconds": set(),
+    "voice_draining": set(),
+    "voice_sessions_active": set(),
+    "voice_sessions_max": set(),
+    "voice_sessions_total": {"outcome"},
+    "voice_sessions_rejected_total": {"reason"},
+    "voice_session_duration_seconds_bucket": {"le"},
+    "voice_turns_total": {"outcome"},
+    "voice_turn_ends_total": {"by"},
+    "voice_tool_calls_total": {"outcome"},
+    "voice_turn_response_latency_seconds_bucket": {"le"},
+    "voice_turn_heard_latency_seconds_bucket": {"le"},
+    "voice_stage_latency_seconds_bucket": {"stage", "le"},
+    "voice_barge_in_stop_seconds_bucket": {"le"},
+    "voice_audio_bytes_total": {"direction"},
+    "voice_engine_failures_total": {"engine", "reason"},
+    "voice_event_loop_lag_seconds_bucket": {"le"},
+    "voice_log_events_total": {"level"},
 }
 
 
-async def ask(path: Path, timeout_seconds: float) -> Report:
-    return Report(True, PARTS[path.stem])
-
-
 @pytest.fixture
-async def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """Everything an appliance with a card has to tell."""
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(NVML_L4))  # type: ignore[arg-type]
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    run_folder.write_seal(tmp_path, {"looked_at": "5f2d", "full": True})
-    return await exporter.Exporter(Settings(paths=Paths(run=tmp_path)), ask).page()
+def gateway() -> GatewayMeters:
+    return GatewayMeters("cpu")
 
 
-def registered(page: bytes) -> Iterator[tuple[str, Entry]]:
-    for family in text_string_to_metric_families(page.decode()):
-        labels: dict[str, set[str]] = {}
+def families(gateway: GatewayMeters) -> Iterator[Metric]:
+    return iter(text_string_to_metric_families(render(gateway.registry).decode()))
+
+
+def label_sets(gateway: GatewayMeters, name: str) -> set[tuple[str, ...]]:
+    return {
+        tuple(value for label, value in sample.labels.items() if label != "le")
+        for family in families(gateway)
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def test_every_promised_metric_is_there_with_its_labels(gateway: GatewayMeters) -> None:
+    labels = {
+        sample.name: set(sample.labels)
+        for family in families(gateway)
+        for sample in family.samples
+        if not sample.name.endswith(("_sum", "_count"))
+    }
+    assert labels == PROMISED
+
+
+def test_names_pass_the_rules_of_promtool_check_metrics(gateway: GatewayMeters) -> None:
+    for family in families(gateway):
+        assert re.fullmatch(r"voice(_[a-z]+)+", family.name)
+        assert family.documentation.endswith(".")
+        assert not re.search(r"_(ms|milliseconds|kb|mb|sec|secs|minutes|percent)(_|$)", family.name)
         for sample in family.samples:
-            for label in sample.labels.keys() - {"le"}:
-                known = () if label in OPEN else (sample.labels[label],)
-                labels.setdefault(label, set()).update(known)
-        name = family.name + ("_total" if family.type == "counter" else "")
-        frozen = {label: frozenset(values) for label, values in labels.items()}
-        yield name, Entry(family.type, frozen, family.documentation)
+            assert sample.name.endswith("_total") == (family.type == "counter")
+            assert not sample.name.endswith("_created")
 
 
-def documented() -> Iterator[tuple[str, Entry, str]]:
-    for row in ROW.finditer(DOCUMENT.read_text(encoding="utf-8")):
-        name, kind, cell, meaning, wrong = row.groups()
-        labels = {
-            label: frozenset(values.split(", ")) if values else frozenset()
-            for label, values in LABEL.findall(cell)
-        }
-        yield name, Entry(kind, labels, meaning), wrong
+def test_every_label_set_is_there_before_anything_happened(gateway: GatewayMeters) -> None:
+    by_reason = {
+        kind: {r for r, error in catalogue().items() if issubclass(error, kind)}
+        for kind in (Refused, SessionEnded, EngineFailed)
+    }
+    expected = {
+        "voice_sessions_total": by_reason[SessionEnded] | {"left"},
+        "voice_sessions_rejected_total": by_reason[Refused],
+        "voice_turns_total": {"answered", "interrupted", "nothing_heard", "failed", "too_short"},
+        "voice_turn_ends_total": {"smart_turn", "fallback", "timeout"},
+        "voice_tool_calls_total": {"done", "failed", "too_slow", "unreadable"},
+        "voice_stage_latency_seconds_count": {
+            "end_of_turn",
+            "hearing",
+            "first_token",
+            "first_phrase",
+            "synthesis",
+            "transport",
+        },
+        "voice_audio_bytes_total": {"in", "out"},
+        "voice_log_events_total": set(journal.LEVELS),
+    }
+    for name, values in expected.items():
+        assert label_sets(gateway, name) == {(value,) for value in values}, name
+    both = itertools.product(("ultravox", "kokoro"), by_reason[EngineFailed])
+    assert label_sets(gateway, "voice_engine_failures_total") == set(both)
 
 
-def test_each_metric_is_documented_as_it_is_registered_and_no_other_is(page: bytes) -> None:
-    in_code = dict(registered(page))
-    in_document = {name: entry for name, entry, _ in documented()}
-    assert in_document.keys() == in_code.keys()
-    for name, entry in in_code.items():
-        assert in_document[name] == entry, name
+def test_everything_but_the_build_starts_at_zero(gateway: GatewayMeters) -> None:
+    for family in families(gateway):
+        for sample in family.samples:
+            assert sample.value == (1 if family.name == "voice_build_info" else 0), sample
 
 
-def test_each_metric_is_documented_once_and_with_what_a_wrong_value_means() -> None:
-    names = [name for name, _, _ in documented()]
-    assert len(set(names)) == len(names)
-    assert all(wrong.strip() for _, _, wrong in documented())
+def test_the_headline_has_buckets_around_its_targets(gateway: GatewayMeters) -> None:
+    gateway.turn_response_latency_seconds.observe(2.45)
+    value = gateway.registry.get_sample_value
+    name = "voice_turn_response_latency_seconds_bucket"
+    assert value(name, {"le": "2.0"}) == 0
+    assert value(name, {"le": "2.5"}) == 1
+    assert value(name, {"le": "4.0"}) == 1
 
 
-def test_what_the_document_names_elsewhere_is_there_too(page: bytes) -> None:
-    in_code = dict(registered(page)).keys()
-    text = DOCUMENT.read_text(encoding="utf-8")
-    assert set(re.findall(r"voice_\w+", text)) <= in_code
-
-
-def test_prometheus_own_linter_finds_nothing(page: bytes) -> None:
-    command = [program("promtool"), "check", "metrics"]
-    linted = subprocess.run(command, input=page, capture_output=True, check=False, timeout=60)
-    assert (linted.returncode, linted.stdout + linted.stderr) == (0, b"")
+def test_two_gateways_in_one_process_do_not_share_numbers() -> None:
+    first, second = GatewayMeters("cpu"), GatewayMeters("gpu")
+    first.sessions_active.set(3)
+    assert second.registry.get_sample_value("voice_sessions_active") == 0

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance import seal, settings
+from appliance import settings
+from appliance.weights import seal
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))

@@ -10,8 +10,10 @@ from typing import Any
 
 import psutil
 
-from appliance import nvml, seal, settings
-from appliance.hardware.cards import GIB, Card
+from appliance import settings
+from appliance.gpu import nvml
+from appliance.gpu.cards import GIB, Card
+from appliance.weights import seal
 
 # What decides how it hears, thinks, speaks and lets in.
 MATTER = (

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from appliance.acceptance.counting import Made
+from appliance.acceptance.metrics import Made
 from client.call import Arrival, Call, connect
 from client.config import Config
 from client.conversation import Conversation

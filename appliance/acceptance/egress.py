@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 from appliance.acceptance import processes
-from appliance.acceptance.results import Result, judged
+from appliance.acceptance.report import Result, judged
 from appliance.acceptance.site import Site
 from appliance.acceptance.sockets import (
     End,

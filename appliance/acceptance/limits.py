@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.errors import BadSetting
-from appliance.hardware.cards import Card, bytes_per_second
+from appliance.gpu.cards import Card, bytes_per_second
 from appliance.settings import Settings
 
 

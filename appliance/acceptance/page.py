@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance.acceptance import plots
 from appliance.acceptance.figures import percentile, seconds
-from appliance.acceptance.results import Report, Result, Sample
+from appliance.acceptance.report import Report, Result, Sample
 from appliance.acceptance.style import STYLE
 
 SHOWN = {"pass": "pass", "fail": "FAIL", "skipped": "skipped"}

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from html import escape
 
 from appliance.acceptance.figures import percentile, seconds, ticks
-from appliance.acceptance.results import Sample
-from appliance.meters import STAGES
+from appliance.acceptance.report import Sample
+from appliance.metrics import STAGES
 
 # Okabe and Ito's colours, which people who do not see all colours can tell apart; print keeps them
 # apart by lightness too.

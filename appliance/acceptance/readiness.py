@@ -7,7 +7,7 @@ import json
 import time
 
 from appliance.acceptance.figures import seconds
-from appliance.acceptance.results import Result
+from appliance.acceptance.report import Result
 from appliance.acceptance.site import Site
 
 CHECK = "ready"

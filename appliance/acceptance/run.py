@@ -10,29 +10,29 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TextIO
 
-from appliance import nvml
 from appliance.acceptance import (
-    counting,
-    crowding,
+    container,
+    conversation,
     egress,
-    hardening,
-    interrupting,
-    killing,
+    interruption,
     limits,
+    metrics,
+    overload,
     page,
     processes,
     readiness,
+    recovery,
     sealed,
     site,
     table,
-    talking,
 )
 from appliance.acceptance.about import about
-from appliance.acceptance.results import Report, Result, from_tree, skipped, to_tree
+from appliance.acceptance.report import Report, Result, from_tree, skipped, to_tree
 from appliance.acceptance.site import Site
 from appliance.acceptance.voice import Voice
 from appliance.acceptance.wishes import NAMES, Wishes
 from appliance.errors import ApplianceError, BadSetting
+from appliance.gpu import nvml
 from appliance.settings import Settings
 from client.errors import ClientError
 
@@ -41,9 +41,9 @@ COUNTED_AFTER_SECONDS = 1.0  # the gateway notes the end of a call a moment afte
 Check = Callable[[Site], Awaitable[list[Result]]]
 Tell = Callable[[Result], None]
 CALLS: Mapping[str, Check] = {
-    talking.CHECK: talking.check,
-    interrupting.CHECK: interrupting.check,
-    crowding.CHECK: crowding.check,
+    conversation.CHECK: conversation.check,
+    interruption.CHECK: interruption.check,
+    overload.CHECK: overload.check,
 }
 
 
@@ -81,7 +81,7 @@ async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Repo
 
     async def hardened(of: Site) -> list[Result]:
         pids = processes.family(of.given.paths.run)
-        return hardening.check(pids, told=bool(asked.container))
+        return container.check(pids, told=bool(asked.container))
 
     def note(found: Sequence[Result]) -> bool:
         results.extend(found)
@@ -92,15 +92,15 @@ async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Repo
     async with await egress.watch(tested) as watch:
         ready = note(await _made(readiness.CHECK, tested, readiness.check, skip))
         note(await _made(sealed.CHECK, tested, sealed.check, skip))
-        note(await _made(hardening.CHECK, tested, hardened, skip))
+        note(await _made(container.CHECK, tested, hardened, skip))
         if ready:
             await _with_metrics(tested, skip, note)
             if wishes.kill:
-                note(await _made(killing.CHECK, tested, killing.check, skip))
+                note(await _made(recovery.CHECK, tested, recovery.check, skip))
             else:
-                note([skipped(killing.CHECK, "not asked for (--kill)")])
+                note([skipped(recovery.CHECK, "not asked for (--kill)")])
         else:
-            note([skipped(name, "the appliance is not ready") for name in (*CALLS, counting.CHECK)])
+            note([skipped(name, "the appliance is not ready") for name in (*CALLS, metrics.CHECK)])
         note(await _made(egress.CHECK, tested, watched, skip))
     told = {"image_id": asked.image_id, "container": asked.container, "host": asked.host}
     head = {**about(given, told), "url": tested.door.url, "limits_for": kind}
@@ -112,21 +112,21 @@ async def _with_metrics(
     tested: Site, skip: frozenset[str], note: Callable[[Sequence[Result]], bool]
 ) -> None:
     """The checks that call, between two looks at the metrics."""
-    before: list[counting.Page] = []
+    before: list[metrics.Page] = []
 
     async def look(of: Site) -> list[Result]:
-        before.append(counting.Page(await of.metrics()))
-        return counting.complete(before[0])
+        before.append(metrics.Page(await of.metrics()))
+        return metrics.complete(before[0])
 
     async def compare(of: Site) -> list[Result]:
         await asyncio.sleep(COUNTED_AFTER_SECONDS)
-        return counting.counted(before[0], counting.Page(await of.metrics()), of.tally.made())
+        return metrics.counted(before[0], metrics.Page(await of.metrics()), of.tally.made())
 
-    note(await _made(counting.CHECK, tested, look, skip))
+    note(await _made(metrics.CHECK, tested, look, skip))
     for name, check in CALLS.items():
         note(await _made(name, tested, check, skip))
     if before:
-        note(await _made(counting.CHECK, tested, compare, skip))
+        note(await _made(metrics.CHECK, tested, compare, skip))
 
 
 async def _made(name: str, tested: Site, check: Check, skip: frozenset[str]) -> list[Result]:

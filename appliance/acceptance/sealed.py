@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from appliance import manifest, seal
-from appliance.acceptance.results import Result, judged
+from appliance import run_folder
+from appliance.acceptance.report import Result, judged
 from appliance.acceptance.site import Site
 from appliance.errors import ApplianceError
-from appliance.supervision import run_folder
+from appliance.weights import manifest, seal
 
 CHECK = "seal"
 

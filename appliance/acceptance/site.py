@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from appliance.acceptance.caller import Door, Tally
 from appliance.acceptance.limits import Limits
-from appliance.acceptance.results import Sample
+from appliance.acceptance.report import Sample
 from appliance.acceptance.voice import Voice
 from appliance.acceptance.wishes import Wishes
 from appliance.errors import BadSetting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from appliance.acceptance.results import Report, Result
+from appliance.acceptance.report import Report, Result
 
 COLUMNS = 80
 SHOWN = {"pass": "pass", "fail": "FAIL", "skipped": "skip"}

@@ -15,14 +15,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO
 
-from appliance import manifest, seal
-from appliance.console.facts import gathered, page
-from appliance.console.listing import listing
 from appliance.console.redact import in_source, redacted
-from appliance.console.screen import as_json
+from appliance.console.state import gathered, page
+from appliance.console.status import as_json
 from appliance.errors import ApplianceError
-from appliance.hardware import asking
+from appliance.gpu import asking
+from appliance.listing import listing
 from appliance.settings import Settings
+from appliance.weights import manifest, seal
 
 FOLDER = "voice-bundle"
 MAX_LOG_LINES = 100_000  # the latest

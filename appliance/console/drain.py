@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance import draining
+from appliance import draining, run_folder
 from appliance.console.figures import figures
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
-from appliance.supervision import run_folder
 
 EMPTY, CALLS_LEFT, NOT_RUNNING = 0, 75, 3  # 75 is EX_TEMPFAIL of sysexits.h
 LOOK_SECONDS = 0.5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from appliance.console.lines import OUTPUTS, UNITS
-from appliance.console.paint import COLOURS
+from appliance.console.logs import OUTPUTS, UNITS
+from appliance.console.terminal import COLOURS
 
 
 def status(parser: argparse.ArgumentParser) -> None:

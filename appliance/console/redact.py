@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from appliance.console.lines import read
+from appliance.console.logs import read
 from appliance.errors import catalogue
 from appliance.journal import LEVELS
 from appliance.journal_fields import CATALOGUE_FIELDS, NUMBER_FIELDS, TEXT_FIELDS

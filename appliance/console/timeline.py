@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from appliance.console.calls import Call, Event, Turn
-from appliance.console.paint import Paint, clock, cut, duration, stamp
+from appliance.console.terminal import Paint, clock, cut, duration, stamp
+from appliance.console.trace import Call, Event, Turn
 
 BAR = 47  # columns of the longest answer
 LABELS = {

@@ -36,7 +36,7 @@ class BadCheckpoint(CannotStart):
     """The model file {path} cannot be used: {why}."""
 
     reason = "bad_checkpoint"
-    advice = "Build the folder again: `python -m appliance.bundle ultravox` on the connected side."
+    advice = "Build the folder again: `python -m ops.bundle ultravox` on the connected side."
 
 
 class WeightsCast(CannotStart):

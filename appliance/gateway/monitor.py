@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from appliance import journal
 from appliance.errors import EngineFailed
-from appliance.gateway.report import TurnReport
-from appliance.gateway.turns import Turns
+from appliance.gateway.turn_record import Turns
+from appliance.gateway.turn_report import TurnReport
 from appliance.link.engine import Result
-from appliance.meters import GatewayMeters
+from appliance.metrics import GatewayMeters
 
 log = journal.get()
 

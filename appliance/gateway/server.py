@@ -29,15 +29,15 @@ from appliance.errors import (
     ShuttingDown,
 )
 from appliance.gateway.admission import Admission, Attempt, House
+from appliance.gateway.reply import ONE_MOMENT
 from appliance.gateway.session import Session, SessionSocket, Shared, engine_socket
+from appliance.gateway.tools import chosen
+from appliance.gateway.turn_taking import TurnModels
 from appliance.link import protocol as p
 from appliance.link.health import ask_health
 from appliance.link.server import listening
-from appliance.meters import GatewayMeters, render
+from appliance.metrics import GatewayMeters, render
 from appliance.settings import Settings
-from appliance.turn.models import TurnModels
-from appliance.ultravox.speaking import ONE_MOMENT
-from appliance.ultravox.toolbox import chosen
 
 ENGINES = ("ultravox", "kokoro")
 WATCH_SECONDS = 1.0

@@ -37,23 +37,23 @@ from appliance.errors import (
     PipelineFailed,
     SessionEnded,
 )
+from appliance.gateway.aggregator import PhraseAggregator
 from appliance.gateway.goodbye import Goodbye
+from appliance.gateway.heard import HeardProcessor, HeardText
+from appliance.gateway.hooks import TurnHooks
+from appliance.gateway.llm_service import UltravoxWithContextService
 from appliance.gateway.monitor import Monitor
 from appliance.gateway.pace import Pace, lead_seconds
+from appliance.gateway.reply import AnswerEndFrame
+from appliance.gateway.strategies import user_params
 from appliance.gateway.transport import PacedTransport
+from appliance.gateway.tts_service import KokoroTTSService, SpeechHooks
+from appliance.gateway.turn_taking import TurnModels
 from appliance.gateway.wire import GuardedSerializer
-from appliance.kokoro.aggregator import PhraseAggregator
-from appliance.kokoro.heard import HeardProcessor, HeardText
-from appliance.kokoro.service import KokoroTTSService, SpeechHooks
 from appliance.link.client import EngineClient
 from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
-from appliance.meters import GatewayMeters
+from appliance.metrics import GatewayMeters
 from appliance.settings import Settings
-from appliance.turn.models import TurnModels
-from appliance.turn.strategies import user_params
-from appliance.ultravox.hooks import TurnHooks
-from appliance.ultravox.service import UltravoxWithContextService
-from appliance.ultravox.speaking import AnswerEndFrame
 
 log = journal.get()
 

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import psutil
 
-from appliance import journal
+from appliance import journal, run_folder
 from appliance.errors import ApplianceError, SupervisorFailed
 from appliance.settings import Settings
-from appliance.supervision import run_folder, sealing
+from appliance.supervision import sealing
 from appliance.supervision.guard_watch import GuardWatch
 from appliance.supervision.policy import Decision
 from appliance.supervision.supervisor_client import GUARD, PROGRAMS, Program, SupervisorClient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from appliance.errors import BadSetting
 from appliance.settings import Settings
-from appliance.supervision.observing import ANSWER_SECONDS
+from appliance.supervision.observe import ANSWER_SECONDS
 from appliance.supervision.policy import Bounds
 from appliance.supervision.symptoms import Limits
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from appliance.supervision.card_driver import Driver, Reading, Sight
+from appliance.gpu.readings import Driver, Reading, Sight
 
 
 class Cards:

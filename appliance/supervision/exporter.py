@@ -23,14 +23,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from appliance import journal, meters
+from appliance import journal, run_folder
+from appliance import metrics as meters
 from appliance.errors import BadSetting, EngineFailed, PortTaken
+from appliance.gpu.readings import Sight
 from appliance.settings import Settings
-from appliance.supervision import exposition, run_folder
-from appliance.supervision.card_driver import Sight
+from appliance.supervision import exposition
 from appliance.supervision.cards import CardMetrics, Cards
 from appliance.supervision.guard_metrics import GuardMetrics, beats
-from appliance.supervision.processes import ProcessMetrics, Vitals, vitals
+from appliance.supervision.metrics import ProcessMetrics, Vitals, vitals
 from appliance.supervision.sealing import SealMetrics
 from appliance.supervision.supervisor_client import GUARD, SupervisorClient
 

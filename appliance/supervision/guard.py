@@ -20,15 +20,15 @@ from collections.abc import Callable
 
 import psutil
 
-from appliance import journal, nvml
+from appliance import journal, run_folder
+from appliance.gpu import nvml
 from appliance.settings import Settings
-from appliance.supervision import run_folder
 from appliance.supervision.bounds import bounds, limits
 from appliance.supervision.ending import end, sweep
 from appliance.supervision.events import DONE, READY, Event, Reader
+from appliance.supervision.gpu_watch import Asking, CardWatch, wanted
 from appliance.supervision.ledger import Ledger
-from appliance.supervision.lost_card import Asking, CardWatch, wanted
-from appliance.supervision.observing import ANSWER_SECONDS, Observer
+from appliance.supervision.observe import ANSWER_SECONDS, Observer
 from appliance.supervision.policy import Decision, Symptom
 from appliance.supervision.supervisor_client import GUARD
 from appliance.supervision.symptoms import ENDED, Sight, Symptoms, refuses

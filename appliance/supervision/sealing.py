@@ -15,10 +15,10 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from appliance import journal, manifest, seal
+from appliance import journal, run_folder
 from appliance.errors import BadSetting
 from appliance.settings import Settings
-from appliance.supervision import run_folder
+from appliance.weights import manifest, seal
 
 LOOKS = ("auto", "full", "quick")
 HOST_START = Path("/proc/sys/kernel/random/boot_id")  # proc(5): new each time the kernel starts

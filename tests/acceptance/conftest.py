@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.acceptance.results import Report, Result, Sample
-from appliance.meters import STAGES
+from appliance.acceptance.report import Report, Result, Sample
+from appliance.metrics import STAGES
 
 SAMPLES = [
     Sample(

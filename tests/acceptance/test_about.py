@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance.acceptance.about import MATTER, about, card, changed, chosen, processor
-from appliance.hardware.cards import asked_for
+from appliance.gpu.cards import asked_for
 from appliance.settings import load
 
 LOCK = Path(__file__).parents[2] / "image-manifest.lock"

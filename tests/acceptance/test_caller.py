@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.acceptance.caller import Door, Tally, calling
-from appliance.acceptance.counting import Made
+from appliance.acceptance.metrics import Made
 from client.call import connect
 from client.errors import CannotConnect, NoAnswer
 from client.playback import Heard

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.acceptance import egress, sockets
-from appliance.acceptance.results import Result
+from appliance.acceptance.report import Result
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """

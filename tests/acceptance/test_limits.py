@@ -8,9 +8,9 @@ import pytest
 
 from appliance.acceptance.limits import CLASSES, CPU_P50, changed, limits
 from appliance.errors import BadSetting
-from appliance.hardware import speed
-from appliance.hardware.cards import Card, asked_for, recommended
-from appliance.hardware.reference import ultravox_8b
+from appliance.gpu import speed
+from appliance.gpu.cards import Card, asked_for, recommended
+from appliance.gpu.reference import ultravox_8b
 from appliance.settings import Settings, Turn, load
 
 GPU = load({"VOICE_PROFILE": "gpu"})

@@ -7,7 +7,7 @@ import json
 from html.parser import HTMLParser
 
 from appliance.acceptance.page import html
-from appliance.acceptance.results import Report, from_tree, to_tree
+from appliance.acceptance.report import Report, from_tree, to_tree
 
 VOID = {"meta", "br", "path", "rect", "circle"}
 

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from appliance.acceptance import plots
-from appliance.acceptance.results import Report, Sample
-from appliance.meters import STAGES
+from appliance.acceptance.report import Report, Sample
+from appliance.metrics import STAGES
 
 LIMITS = [("p50", 2.0), ("p95", 3.0)]
 SHARES = [("p50", 0.5, 2.0), ("p95", 0.95, 3.0)]

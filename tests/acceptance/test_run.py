@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.acceptance import run, wishes
-from appliance.acceptance.results import Report, Result, to_tree
+from appliance.acceptance.report import Report, Result, to_tree
 from appliance.acceptance.site import Site
 from appliance.errors import BadSetting, EngineGone
 from appliance.settings import Settings, load

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.acceptance.results import Report, Result
+from appliance.acceptance.report import Report, Result
 from appliance.acceptance.table import COLUMNS, lines, verdict
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance import manifest, seal
+from appliance.weights import manifest, seal
 from tests.bench.figures import machine, verdict
 from tests.image import hosts
 from tests.image.hosts import OPS, ROOT, Host

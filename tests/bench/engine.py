@@ -178,7 +178,7 @@ class Bench:
 
 async def measure(given: settings.Settings, rounds: int, tokens: int, most: int) -> None:
     """Starts the engine, prints a block a measurement."""
-    from appliance.ultravox.vllm.engine import VllmEngine
+    from appliance.engines.llm.vllm.engine import VllmEngine
 
     engine, began = VllmEngine(given), time.monotonic()
     await engine.start()
@@ -204,7 +204,7 @@ async def measure(given: settings.Settings, rounds: int, tokens: int, most: int)
 
 def device() -> str:
     """What the figures were taken on."""
-    from appliance import nvml
+    from appliance.gpu import nvml
 
     cards = nvml.cards()
     return "; ".join([*(f"{card.name}, driver {card.driver}" for card in cards), machine()])

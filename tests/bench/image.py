@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance import manifest, seal
+from appliance.weights import manifest, seal
 from tests.bench.figures import machine, verdict
 from tests.e2e.appliance import QUESTIONS
 from tests.image import sealed

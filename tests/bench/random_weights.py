@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from appliance import checkpoint
-from appliance.bundle.fetch import has_room
-from appliance.bundle.shards import SHARD_BYTES, divide
-from appliance.checkpoint import configs
-from appliance.checkpoint.folder import INDEX, Found
-from appliance.checkpoint.safetensors import ITEM_BYTES, Tensor, header
-from appliance.checkpoint.tensors import expected
 from appliance.errors import BadSetting
+from appliance.weights import checkpoint
+from appliance.weights.checkpoint import configs
+from appliance.weights.checkpoint.folder import INDEX, Found
+from appliance.weights.checkpoint.safetensors import ITEM_BYTES, Tensor, header
+from appliance.weights.checkpoint.tensors import expected
+from ops.bundle.fetch import has_room
+from ops.bundle.shards import SHARD_BYTES, divide
 from tests.bench.made_tokenizer import AUDIO_TOKEN, ORDINARY, tokenizer
 
 SIZES = ("8b", "tiny")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appliance.checkpoint import read
-from appliance.checkpoint.folder import WHOLE
+from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import BadSetting
-from appliance.ultravox.vllm.vocabulary import SealedVocabulary
+from appliance.weights.checkpoint import read
+from appliance.weights.checkpoint.folder import WHOLE
 from tests.bench.random_weights import SCHEMES, write
 from tests.golden.parts import load
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from appliance.console.figures import Card, Figures
-from appliance.console.state import Facts
-from appliance.supervision.processes import Vitals
+from appliance.console.state_judged import Facts
+from appliance.supervision.metrics import Vitals
 from appliance.supervision.supervisor_client import Program
 
 NOW = 1_795_548_000.0  # 2026-11-24 19:20:00 UTC

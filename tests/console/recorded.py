@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from appliance.console.lines import Line, read
+from appliance.console.logs import Line, read
 
 BEGAN = datetime(2026, 11, 22, 9, 55, tzinfo=UTC)
 STAGES = {

@@ -7,9 +7,9 @@ import json
 import tarfile
 from pathlib import Path
 
+from appliance import run_folder
 from appliance.console.bundle import FOLDER, write
 from appliance.settings import Exporter, Gateway, Paths, Settings
-from appliance.supervision import run_folder
 from tests.console import recorded
 
 ROOT = Path(__file__).parents[2]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance import draining
+from appliance import draining, run_folder
 from appliance.console.drain import CALLS_LEFT, EMPTY, NOT_RUNNING, Waiting, drain, undo
-from appliance.supervision import run_folder
 
 
 def test_it_is_over_when_nobody_is_left_at_two_looks() -> None:

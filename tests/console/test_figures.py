@@ -7,7 +7,7 @@ import math
 import pytest
 
 from appliance.console.figures import Card, figures, quantile
-from appliance.meters import GatewayMeters, render
+from appliance.metrics import GatewayMeters, render
 
 CARDS = """\
 voice_gpu_up 1

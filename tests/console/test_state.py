@@ -1,87 +1,127 @@
-"""Which word fits the facts, and the exit code that goes with it."""
+"""Asking everybody: who is not there, who hangs, who talks nonsense."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from appliance.console.state import CANNOT_TELL, TAKES_CALLS, TAKES_NONE, judged
-from appliance.supervision.processes import Vitals
-from tests.console import composed
-from tests.console.composed import NOW, facts
-
-CODES = {
-    "stopped": ("stopped", TAKES_NONE),
-    "broken": ("broken", TAKES_NONE),
-    "starting": ("starting", TAKES_NONE),
-    "sealing": ("starting", TAKES_NONE),
-    "draining": ("draining", TAKES_NONE),
-    "degraded": ("degraded", TAKES_NONE),
-    "running": ("running", TAKES_CALLS),
-    "gpu": ("running", TAKES_CALLS),
-}
+from appliance import run_folder
+from appliance.console.state import gathered, page, together
+from appliance.console.state_judged import judged
+from appliance.settings import Exporter, Gateway, Paths, Settings
+from tests.supervision import dummies
+from tests.supervision.dummies import Appliance
 
 
-@pytest.mark.parametrize("name", composed.ALL)
-def test_each_state_has_its_word_and_exit_code(name: str) -> None:
-    state = judged(composed.ALL[name]())
-    assert (state.name, state.exit_code) == CODES[name]
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
 
 
-def test_calls_are_taken_though_the_exporter_is_down() -> None:
-    given = facts()
-    state = judged(replace(given, vitals={**given.vitals, "exporter": Vitals()}))
-    assert (state.name, state.exit_code) == ("degraded", TAKES_CALLS)
-    assert state.why == "takes calls, but exporter is down"
+def settings(run: Path, port: int = 1) -> Settings:
+    paths = Paths(run=run, lock=run / "no.lock")
+    return Settings(paths=paths, gateway=Gateway(port=port), exporter=Exporter(port=port))
 
 
-def test_a_slow_first_start_is_a_start_even_when_supervisord_holds_it_for_done() -> None:
-    given = replace(composed.starting(), programs=composed.programs("RUNNING", 90))
-    assert judged(given).name == "starting"
+def test_where_nothing_runs_it_is_stopped(tmp_path: Path) -> None:
+    facts = gathered(settings(tmp_path / "none"))
+    assert judged(facts).name == "stopped"
+    assert (facts.boot_pid, facts.programs, facts.figures, facts.lock) == (None, None, None, "")
+    assert facts.silent == ["supervisord", "exporter"]
 
 
-def test_an_appliance_that_was_ready_once_does_not_start_but_lacks_something() -> None:
-    state = judged(facts(waiting_for="kokoro", figures={"ready_changed": NOW - 5}))
-    assert (state.name, state.why, state.since) == ("degraded", "waiting for kokoro", NOW - 5)
+def test_files_that_are_damaged_do_not_keep_it_from_answering(tmp_path: Path) -> None:
+    for name in ("seal.json", "guard.json", "reason.json", "restarts.json", "boot.lock"):
+        (tmp_path / name).write_bytes(b"\xff{")
+    facts = gathered(settings(tmp_path))
+    assert (facts.seal, facts.guard, facts.reason, facts.restarts) == ({}, {}, {}, {})
 
 
-def test_a_gateway_that_hangs_after_hours_is_no_start() -> None:
-    state = judged(facts(waiting_for="gateway", figures=None))
-    assert (state.name, state.why) == ("degraded", "waiting for gateway")
+def test_the_processes_of_a_real_boot_are_found(tmp_path: Path) -> None:
+    running = Appliance(tmp_path, {"gateway": dummies.SLEEPER, "kokoro": dummies.SLEEPER})
+    try:
+        pid = running.running("kokoro").pid
+        facts = gathered(settings(running.run))
+    finally:
+        running.stop()
+    assert facts.boot_pid == running.boot.pid
+    assert {program.name: program.pid for program in facts.programs or ()}["kokoro"] == pid
+    assert facts.vitals["kokoro"].resident_bytes > 0
+    assert facts.restarts["kokoro"] == 0
+    assert 0 < facts.boot_started <= facts.now
+    after = gathered(settings(running.run))
+    assert (after.boot_pid, judged(after).name) == (None, "stopped")
 
 
-def test_a_gateway_that_is_not_up_yet_is_a_start() -> None:
-    young = composed.programs("STARTING", 2)
-    state = judged(facts(waiting_for="gateway", figures=None, programs=young))
-    assert state.name == "starting"
+def test_why_it_ended_is_found_afterwards(tmp_path: Path) -> None:
+    broken = Appliance(tmp_path, {"gateway": dummies.SLEEPER}, BROKEN_SEAL="yes")
+    assert broken.ended() == 79
+    facts = gathered(settings(broken.run))
+    state = judged(facts)
+    assert (state.name, facts.reason["exit_code"]) == ("broken", 79)
+    assert "a byte was changed" in state.why
+    assert state.since is not None
 
 
-def test_a_process_that_keeps_dying_at_the_first_start_is_no_start_any_more() -> None:
-    again = {**composed.starting().restarts, "kokoro": 2}
-    assert judged(replace(composed.starting(), restarts=again)).name == "degraded"
+def test_who_hangs_is_left_out_and_the_others_are_heard() -> None:
+    asleep = threading.Event()
+    answers = together({"slow": asleep.wait, "quick": lambda: 7, "gone": failing}, 0.2)
+    asleep.set()
+    assert answers == {"quick": 7}
 
 
-def test_a_stop_in_progress_drains() -> None:
-    assert judged(facts(waiting_for="draining")).name == "draining"
+def failing() -> None:
+    raise ConnectionError
 
 
-def test_a_drain_does_not_hide_what_is_missing() -> None:
-    state = judged(facts(draining_since=NOW - 1, waiting_for="kokoro"))
-    assert state.name == "draining"
-    assert state.why.endswith("waiting for kokoro")
+def test_a_defect_is_not_taken_for_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[type[BaseException]] = []
+    before, threading.excepthook = threading.excepthook, lambda it: heard.append(it.exc_type)
+    try:
+        assert together({"wrong": lambda: sys.undefined}, 5.0) == {}  # type: ignore[attr-defined]
+    finally:
+        threading.excepthook = before
+    assert heard == [AttributeError]
 
 
-def test_processes_without_their_boot_are_a_riddle() -> None:
-    state = judged(facts(boot_pid=None))
-    assert (state.name, state.exit_code) == ("unknown", CANNOT_TELL)
+def test_a_port_that_takes_calls_and_says_nothing_costs_a_limited_time(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.console.state.PAGE_SECONDS", 0.2)
+    with pytest.raises(TimeoutError):
+        page(Exporter(host="0.0.0.0", port=silent_port))
 
 
-def test_a_supervisord_that_hangs_is_told_apart_from_one_that_is_just_being_started() -> None:
-    silent = {"programs": None, "waiting_for": None, "figures": None}
-    hangs = judged(facts(**silent))
-    assert (hangs.name, hangs.exit_code) == ("unknown", CANNOT_TELL)
-    young = judged(facts(**silent, boot_started=NOW - 6, seal_at=NOW - 2))
-    assert (young.name, young.why) == ("starting", "waiting for supervisord")
-    answers = judged(facts(programs=None))
-    assert (answers.name, answers.exit_code) == ("degraded", TAKES_CALLS)
+def test_an_appliance_that_hangs_altogether_still_has_a_state(
+    silent_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.console.state.LIMIT_SECONDS", 0.5)
+    with run_folder.claim(tmp_path), frozen_supervisord(tmp_path):
+        run_folder.write_seal(tmp_path, {"full": True})
+        facts = gathered(settings(tmp_path, silent_port))
+    assert facts.silent == ["supervisord", "gateway", "exporter"]
+    assert facts.boot_pid == os.getpid()
+    assert judged(facts).name in ("starting", "unknown")
+
+
+@contextlib.contextmanager
+def frozen_supervisord(run: Path) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(run / "supervisor.sock"))
+        listening.listen()
+        yield
+
+
+def test_a_boot_that_was_killed_is_not_running(tmp_path: Path) -> None:
+    run_folder.claim(tmp_path).close()
+    (tmp_path / "boot.lock").write_text("999999999 7")
+    assert gathered(settings(tmp_path)).boot_pid is None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from appliance.console.calls import calls
-from appliance.console.lines import read
-from appliance.console.paint import WIDTH, Paint
+from appliance.console.logs import read
+from appliance.console.terminal import WIDTH, Paint
 from appliance.console.timeline import LABELS, listed, timeline
-from appliance.meters import STAGES
+from appliance.console.trace import calls
+from appliance.metrics import STAGES
 from tests.console import recorded
 
 UNPAINTED = Paint(False)

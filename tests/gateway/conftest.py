@@ -30,12 +30,12 @@ from websockets.exceptions import ConnectionClosed
 
 from appliance import journal
 from appliance.gateway import server
+from appliance.gateway.turn_taking import TurnModels
 from appliance.link import protocol as p
 from appliance.link.connection import AnyEngine
 from appliance.link.engine import ToolCall, Turn
 from appliance.link.server import listening
 from appliance.settings import Settings
-from appliance.turn.models import TurnModels
 from client import wire
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, echo
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from appliance.engines.llm.small.engine import SmallEngine
+from appliance.engines.llm.small.session import SmallSession
 from appliance.link.engine import Piece, Turn
 from appliance.settings import Paths, Settings
-from appliance.ultravox.small_engine import SmallEngine
-from appliance.ultravox.small_session import SmallSession
 from tests.gateway import conftest
 from tests.gateway.conftest import MakeGateway, Speak
 

@@ -22,7 +22,7 @@ HERE = Path(__file__).parent / "ultravox-tiny"
 
 async def judge(reference: Reference, given: settings.Settings, tolerance: float) -> int:
     """Starts the engine, prints a line a case; 1 when one misses."""
-    from appliance.ultravox.vllm.engine import VllmEngine
+    from appliance.engines.llm.vllm.engine import VllmEngine
 
     engine = VllmEngine(given)
     await engine.start()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from appliance.checkpoint.safetensors import header, read_header
+from appliance.weights.checkpoint.safetensors import header, read_header
 
 CHECKPOINT = Path(__file__).with_name("ultravox-tiny") / "checkpoint"
 PREFIX = "language_model."

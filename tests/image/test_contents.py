@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from appliance import manifest, seal
-from appliance.bundle.context import chosen
 from appliance.offline import SWITCHES
+from appliance.weights import manifest, seal
+from ops.bundle.context import chosen
 from tests.image.sealed import USER, Built
 
 COMPILERS = re.compile(r"(.*-)?(gcc|g\+\+|cc|c\+\+|cpp|clang|tcc|ld|as|make|rustc|go)(-[\d.]+)?")

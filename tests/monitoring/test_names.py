@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.tts.metrics import KokoroMeters
 from appliance.errors import EngineGone
-from appliance.kokoro.meters import KokoroMeters
-from appliance.meters import GatewayMeters, render
+from appliance.metrics import GatewayMeters, render
 from appliance.settings import Paths, Settings
 from appliance.supervision.exporter import Exporter, HealthReport
-from appliance.ultravox.measures import EngineMeters
 from tests.monitoring.shipped import RECORDS, expressions, names
 
 SAMPLES = {

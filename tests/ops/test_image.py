@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundle.test_image import inspected
+from tests.ops.bundle.test_image import inspected
 
 ROOT = Path(__file__).resolve().parents[2]
 SEALED = ROOT / "weights/en_core_web_sm"  # what is needed of the models to lay out a context

@@ -103,7 +103,7 @@ def test_a_second_set_up_installs_nothing_until_a_lock_changes(copy: Path) -> No
     python.write_text(python.read_text().replace("exit 1", "exit 0"), encoding="utf-8")
     environ = {"PYTHON": str(python), "PATH": _without_apt(copy)}
     first = run(copy / "ops/setup", **environ)
-    assert "ran: -m appliance.bundle fetch" in first.stdout, first.stderr
+    assert "ran: -m ops.bundle fetch" in first.stdout, first.stderr
     second = run(copy / "ops/setup", **environ)
     assert "python packages: all here" in second.stdout
     with (copy / "requirements/cpu.txt").open("a", encoding="utf-8") as lock:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from appliance.supervision import run_folder
+from appliance import run_folder
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from appliance import run_folder
 from appliance.settings import Paths, Settings
-from appliance.supervision import boot, run_folder
+from appliance.supervision import boot
 from appliance.supervision.policy import Bounds, Symptom, decide
 from appliance.supervision.supervisor_client import GUARD, Program
 from tests.supervision import dummies

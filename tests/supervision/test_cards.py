@@ -8,8 +8,8 @@ import threading
 import pytest
 from prometheus_client import CollectorRegistry
 
-from appliance.hardware.cards import Card
-from appliance.supervision.card_driver import Reading, Sight
+from appliance.gpu.cards import Card
+from appliance.gpu.readings import Reading, Sight
 from appliance.supervision.cards import CardMetrics, Cards
 
 L4 = Card("NVIDIA L4", 22 << 30, 8 << 30, (8, 9), "580.95.05", "GPU-14")

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from appliance import run_folder
 from appliance.errors import BadRequest, BadSetting, PortTaken
+from appliance.gpu.readings import Sight
 from appliance.settings import Exporter as ExporterSettings
 from appliance.settings import Paths, Settings
-from appliance.supervision import exporter, run_folder
-from appliance.supervision.card_driver import Sight
+from appliance.supervision import exporter
 from appliance.supervision.cards import Cards
 from appliance.supervision.exporter import Exporter
 from tests.fakes import NVML_A10, NVML_L4, FakeNvml

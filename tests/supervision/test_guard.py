@@ -14,12 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from appliance import run_folder
 from appliance.errors import MissingWeights, ModelSick
 from appliance.link.health import ask_health
 from appliance.settings import Paths, Settings, Supervision
-from appliance.supervision import guard, run_folder
+from appliance.supervision import guard
 from appliance.supervision.events import Event
-from appliance.supervision.observing import Observer
+from appliance.supervision.observe import Observer
 from appliance.supervision.policy import Symptom
 from appliance.supervision.symptoms import Sight
 from tests.supervision import dummies

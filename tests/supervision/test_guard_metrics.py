@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from appliance.supervision import run_folder
+from appliance import run_folder
 from appliance.supervision.guard_metrics import FRESH_SECONDS, GuardMetrics, beats
 from appliance.supervision.ledger import Ledger
 from appliance.supervision.policy import POSSIBLE, Bounds, Symptom

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from appliance import journal, manifest, seal
+from appliance import journal, run_folder
 from appliance.errors import BadSetting, SealBroken
-from appliance.manifest import Manifest, Source, Weight
 from appliance.settings import Paths, Settings, Supervision
-from appliance.supervision import run_folder, sealing
+from appliance.supervision import sealing
+from appliance.weights import manifest, seal
+from appliance.weights.manifest import Manifest, Source, Weight
 
 ROOT = Path(__file__).parents[2]
 CONTENT = b"weights"

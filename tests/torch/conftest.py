@@ -17,10 +17,10 @@ import pytest_asyncio
 
 from appliance import offline
 from appliance.settings import Settings, load
-from tests.kokoro.conftest import WEIGHTS, g2p, voices, weights  # noqa: F401  (fixtures)
+from tests.engines.tts.conftest import WEIGHTS, g2p, voices, weights  # noqa: F401  (fixtures)
 
 if TYPE_CHECKING:
-    from appliance.ultravox.vllm.engine import VllmEngine
+    from appliance.engines.llm.vllm.engine import VllmEngine
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ultravox-tiny"
 MISSING = [
@@ -77,7 +77,7 @@ def quiet_environment() -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def vllm_engine() -> AsyncIterator[VllmEngine]:
     """Started once for all tests; they run in its event loop, `loop_scope="session"`."""
-    from appliance.ultravox.vllm.engine import VllmEngine
+    from appliance.engines.llm.vllm.engine import VllmEngine
 
     quiet_environment()
     engine = VllmEngine(vllm_settings())

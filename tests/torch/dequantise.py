@@ -21,8 +21,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
-from appliance.kokoro.graph import _scaled_output
-from appliance.kokoro.synthesizer import FOLDER, ONNX_MODEL, TORCH_MODEL, _torch_model
+from appliance.engines.tts.onnx_graph import _scaled_output
+from appliance.engines.tts.synthesizer import FOLDER, ONNX_MODEL, TORCH_MODEL, _torch_model
 
 Array = NDArray[np.float32]
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from appliance.engines.tts.g2p import G2P
+from appliance.engines.tts.synthesizer import Samples, Synthesizer, load
+from appliance.engines.tts.voices import Voices
 from appliance.errors import BadSetting, MissingWeights
-from appliance.kokoro.g2p import G2P
-from appliance.kokoro.synthesizer import Samples, Synthesizer, load
-from appliance.kokoro.voices import Voices
 from appliance.link.engine import SPOKEN_RATE
 from appliance.settings import Kokoro
-from tests.kokoro.contract import SENTENCES, SynthesizerContract, say
+from tests.engines.tts.contract import SENTENCES, SynthesizerContract, say
 from tests.recognizer import words
 
 ON_CPU = Kokoro(backend="torch", device="cpu")
@@ -72,7 +72,7 @@ def test_loading_imports_no_gpl_library(torch_weights: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from appliance.kokoro.synthesizer import load
+from appliance.engines.tts.synthesizer import load
 from appliance.settings import Kokoro
 load(Kokoro(backend="torch", device="cpu"), Path({str(torch_weights)!r}))
 print([name for name in ("phonemizer", "espeakng_loader", "misaki") if name in sys.modules])

@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 import torch
 
-from appliance import manifest
-from appliance.bundle.kokoro import MODEL, PICKLE, convert
-from appliance.bundle.repositories import KOKORO
+from appliance.engines.tts.voices import Voices
 from appliance.errors import BadCheckpoint
-from appliance.kokoro.voices import Voices
 from appliance.settings import load
-from tests.bundle.hub_made_here import TOKEN, HubMadeHere
-from tests.bundle.test_weights import ADAPTER, HUB_TOML, LLAMA, NAME, WHISPER
+from appliance.weights import manifest
+from ops.bundle.kokoro import MODEL, PICKLE, convert
+from ops.bundle.repositories import KOKORO
+from tests.engines.tts.conftest import WEIGHTS
 from tests.golden.parts import take_apart
-from tests.kokoro.conftest import WEIGHTS
+from tests.ops.bundle.hub_made_here import TOKEN, HubMadeHere
+from tests.ops.bundle.test_weights import ADAPTER, HUB_TOML, LLAMA, NAME, WHISPER
 
 load_file = importlib.import_module("safetensors.torch").load_file
 ROOT = Path(__file__).parents[2]

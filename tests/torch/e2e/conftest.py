@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from appliance.bundle.__main__ import main as bundle
+from ops.bundle.__main__ import main as bundle
 from tests.e2e.appliance import ROOT, Appliance
 from tests.golden.parts import take_apart
 

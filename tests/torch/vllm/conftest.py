@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 import pytest_asyncio
 
+from appliance.engines.llm.vllm.engine import VllmEngine
+from appliance.engines.llm.vllm.session import VllmSession
 from appliance.link.engine import Piece, Result, Studied, Tool, Turn
-from appliance.ultravox.vllm.engine import VllmEngine
-from appliance.ultravox.vllm.session import VllmSession
 from tests.golden.reference import Reference
 from tests.torch.conftest import GOLDEN
 

@@ -11,11 +11,11 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.errors import EngineFailed, ModelSick
 from appliance.link.client import EngineClient
 from appliance.link.conversation import Said
 from appliance.link.engine import Turn
-from appliance.ultravox.vllm.engine import VllmEngine
 from tests.torch.conftest import quiet_environment, vllm_settings
 from tests.torch.vllm.conftest import reply
 from tests.torch.vllm.process import EngineProcess

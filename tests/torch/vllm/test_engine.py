@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from appliance.engines.llm.vllm.engine import VllmEngine
+from appliance.engines.llm.vllm.session import VllmSession
 from appliance.link.engine import Turn
-from appliance.ultravox.vllm.engine import VllmEngine
-from appliance.ultravox.vllm.session import VllmSession
+from tests.engines.llm.conftest import spoken
 from tests.golden.comparison import compare
 from tests.golden.reference import Reference
 from tests.link.contract import SpeechContract, linked
 from tests.torch.vllm.conftest import hear, reply, tokens
-from tests.ultravox.conftest import spoken
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from appliance.ultravox.vllm.processor import UltravoxProcessor
-from appliance.ultravox.vllm.prompt import audio_tokens
+from appliance.engines.llm.vllm.processor import UltravoxProcessor
+from appliance.engines.llm.vllm.prompt import audio_tokens
 from tests.torch.conftest import GOLDEN
 
 

@@ -17,14 +17,14 @@ import numpy.typing as npt
 import pytest
 import pytest_asyncio
 
-from appliance import checkpoint
-from appliance.bundle.ultravox import build, inputs
+from appliance.engines.llm.vllm.prompt import Llama3Format
+from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import BadCheckpoint
 from appliance.link.client import EngineClient
 from appliance.link.conversation import Said
 from appliance.link.engine import Studied, Turn
-from appliance.ultravox.vllm.prompt import Llama3Format
-from appliance.ultravox.vllm.vocabulary import SealedVocabulary
+from appliance.weights import checkpoint
+from ops.bundle.ultravox import build, inputs
 from tests.golden.comparison import TOLERANCE
 from tests.golden.parts import CHECKPOINT, PREFIX, floats, load, take_apart
 from tests.golden.reference import Reference, log_softmax

@@ -13,14 +13,14 @@ import numpy as np
 import psutil
 import pytest
 
-from appliance.checkpoint import read
+from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.llm.vllm.arguments import arguments
+from appliance.engines.llm.vllm.engine import VllmEngine
+from appliance.engines.llm.vllm.runtime import Ask, Runtime
+from appliance.engines.llm.vllm.stats import SchedulerMeters
 from appliance.errors import BadRequest, ModelNotStarted
-from appliance.hardware import plan
-from appliance.ultravox.measures import EngineMeters
-from appliance.ultravox.vllm.arguments import arguments
-from appliance.ultravox.vllm.engine import VllmEngine
-from appliance.ultravox.vllm.runtime import Ask, Runtime
-from appliance.ultravox.vllm.stats import SchedulerMeters
+from appliance.gpu import plan
+from appliance.weights.checkpoint import read
 from tests.torch.conftest import GOLDEN, quiet_environment, vllm_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from appliance.engines.llm.vllm.admission import Urgency
+from appliance.engines.llm.vllm.engine import VllmEngine
+from appliance.engines.llm.vllm.session import VllmSession
 from appliance.errors import BadRequest, EngineBusy
 from appliance.link.engine import Result, Studied, Tool, Turn
-from appliance.ultravox.vllm.budget import Urgency
-from appliance.ultravox.vllm.engine import VllmEngine
-from appliance.ultravox.vllm.session import VllmSession
+from tests.engines.llm.conftest import spoken
 from tests.torch.vllm.conftest import hear, reply, tokens
-from tests.ultravox.conftest import spoken
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

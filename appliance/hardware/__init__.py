@@ -1,6 +1,0 @@
-"""What a card can carry: a pure sum over its memory, and how fast it can be at most."""
-
-from appliance.hardware.cards import Card
-from appliance.hardware.planning import Plan, plan
-
-__all__ = ["Card", "Plan", "plan"]

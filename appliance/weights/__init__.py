@@ -1,0 +1,1 @@
+"""Sealed model files: the lock, the seal and the judgement of a model folder."""

@@ -1,0 +1,254 @@
+"""The JSON files of a sealed model folder: what shape the model has, and that nothing is remote."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import BadCheckpoint
+from appliance.weights.checkpoint import quantisation
+from appliance.weights.checkpoint.quantisation import Scheme
+
+MAX_JSON_BYTES = 64_000_000  # Llama 3's tokenizer.json has 9 MB
+_MAX_SIZE = 1 << 24
+
+AUDIO_PLACEHOLDER = "<|audio|>"
+
+# Keys by which a loader finds code or files elsewhere. Empty or null they are harmless.
+REMOTE_KEYS = frozenset(
+    {
+        "auto_map", "audio_model_id", "text_model_id", "_name_or_path", "name_or_path",
+        "base_model_name_or_path", "custom_pipelines", "trust_remote_code",
+    }
+)  # fmt: skip
+
+DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Whisper's encoder. `positions` is its context: mel frames / 2."""
+
+    width: int
+    layers: int
+    heads: int
+    inner: int
+    mel_bins: int
+    positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A Llama. `tied`: the embeddings serve as lm_head."""
+
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    inner: int
+    vocabulary: int
+    positions: int
+    tied: bool
+    attention_bias: bool
+    mlp_bias: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The whole model, as config.json tells it."""
+
+    audio: Audio
+    text: Text
+    projector_width: int
+    stack_factor: int
+    is_swiglu: bool
+    norm_in_the_middle: bool
+    audio_token: int
+    dtype: str
+    scheme: Scheme | None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object of bounded size. Raises BadCheckpoint."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise BadCheckpoint(path=path, why=f"it has more than {MAX_JSON_BYTES:,} bytes")
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as problem:
+        raise BadCheckpoint(path=path, why="it is missing") from problem
+    except (OSError, ValueError, RecursionError) as problem:
+        raise BadCheckpoint(path=path, why=str(problem)) from problem
+    if not isinstance(tree, dict):
+        raise BadCheckpoint(path=path, why="it is no JSON object")
+    return tree
+
+
+def remote(tree: object, at: str = "") -> Iterator[str]:
+    """Every place in a config that leads a loader elsewhere, in words."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            place = f"{at}.{key}".removeprefix(".")
+            if key in REMOTE_KEYS and value:
+                yield f"{place} is {value!r}, and must not lead anywhere"
+            yield from remote(value, place)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from remote(value, at)
+
+
+def parse(path: object, tree: Mapping[str, Any]) -> Shape:
+    """The shape that a config.json tells; `path` is for the error's words only.
+
+    Raises BadCheckpoint naming what is missing, remote or cannot be.
+    """
+    for place in remote(tree):
+        raise BadCheckpoint(path=path, why=place)
+    try:
+        found = _shape(tree)
+        _check_quantisation(found)
+    except (ValueError, KeyError, TypeError, AttributeError, re.error) as problem:
+        why = f"{problem} is missing" if isinstance(problem, KeyError) else str(problem)
+        raise BadCheckpoint(path=path, why=why) from problem
+    return found
+
+
+def processor(found: Shape) -> dict[str, object]:
+    """What processor_config.json has to say for a model of this shape."""
+    return {
+        "processor_class": "UltravoxProcessor",
+        "stack_factor": found.stack_factor,
+        "encoder_ds_factor": 2,  # Whisper's second convolution has a stride of 2
+        "audio_context_size": 2 * found.audio.positions,
+        "audio_placeholder": AUDIO_PLACEHOLDER,
+    }
+
+
+def check_companions(places: Mapping[str, Path], found: Shape) -> None:
+    """Compares the mel filter's and the tokenizer's files with the config.
+
+    `places` tells where the files of these names lie. Raises BadCheckpoint.
+    """
+    mel = {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "feature_size": found.audio.mel_bins,
+        "sampling_rate": 16000,
+        "hop_length": 160,
+    }
+    compare(places["preprocessor_config.json"], mel)
+    path = places["tokenizer.json"]
+    added = read_json(path).get("added_tokens")
+    tokens = [entry for entry in added if isinstance(entry, dict)] if added else []
+    ids = [entry.get("id") for entry in tokens if entry.get("content") == AUDIO_PLACEHOLDER]
+    if ids != [found.audio_token]:
+        why = f"{AUDIO_PLACEHOLDER} has the ids {ids}, and the config says {found.audio_token}"
+        raise BadCheckpoint(path=path, why=why)
+
+
+def compare(path: Path, expected: Mapping[str, object], may_lack: bool = False) -> None:
+    """Raises BadCheckpoint when the JSON file says anything else."""
+    tree = read_json(path)
+    for key, value in expected.items():
+        if tree.get(key) != value and not (may_lack and key not in tree):
+            raise BadCheckpoint(path=path, why=f"{key} is {tree.get(key)!r} in place of {value!r}")
+
+
+def _shape(tree: Mapping[str, Any]) -> Shape:
+    for place in ("audio_config", "text_config"):
+        if not isinstance(tree[place], dict):
+            raise ValueError(f"{place} is not inline")
+    for place, table, kind in (
+        ("model_type", tree, "ultravox"),
+        ("audio_config.model_type", tree["audio_config"], "whisper"),
+        ("text_config.model_type", tree["text_config"], "llama"),
+    ):
+        if table.get("model_type") != kind:
+            raise ValueError(f"{place} is {table.get('model_type')!r} in place of {kind!r}")
+    if tree.get("architectures") != ["UltravoxModel"]:
+        raise ValueError(f"architectures is {tree.get('architectures')} in place of UltravoxModel")
+    for place in ("audio_config", "text_config"):
+        if {"quantization_config", "compression_config"} & tree[place].keys():
+            raise ValueError(f"{place} has a quantization_config; it belongs at the top")
+    if tree.get("compression_config") or tree.get("num_projector_layers"):
+        raise ValueError("compression_config and num_projector_layers are not supported")
+    dtype = tree.get("dtype") or tree["torch_dtype"]
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r} is none of {sorted(DTYPES)}")
+    text = _text(tree["text_config"])
+    # vLLM looks at the top level to see that the audio token is beyond the embeddings.
+    if _size(tree, "vocab_size") != text.vocabulary:
+        raise ValueError(f"vocab_size is {tree['vocab_size']}, text_config's {text.vocabulary}")
+    quantised = tree.get("quantization_config")
+    return Shape(
+        audio=_audio(tree["audio_config"]),
+        text=text,
+        projector_width=_size(tree, "hidden_size"),
+        stack_factor=_size(tree, "stack_factor"),
+        is_swiglu=tree["projector_act"] == "swiglu",
+        norm_in_the_middle=bool(tree["projector_ln_mid"]),
+        audio_token=_size(tree, "audio_token_index"),
+        dtype=dtype,
+        scheme=quantisation.parse(quantised) if quantised else None,
+    )
+
+
+def _audio(tree: Mapping[str, Any]) -> Audio:
+    return Audio(
+        width=_size(tree, "d_model"),
+        layers=_size(tree, "encoder_layers"),
+        heads=_size(tree, "encoder_attention_heads"),
+        inner=_size(tree, "encoder_ffn_dim"),
+        mel_bins=_size(tree, "num_mel_bins"),
+        positions=_size(tree, "max_source_positions"),
+    )
+
+
+def _text(tree: Mapping[str, Any]) -> Text:
+    width, heads = _size(tree, "hidden_size"), _size(tree, "num_attention_heads")
+    return Text(
+        width=width,
+        layers=_size(tree, "num_hidden_layers"),
+        heads=heads,
+        kv_heads=_size(tree, "num_key_value_heads"),
+        head_dim=_size(tree, "head_dim") if tree.get("head_dim") else width // heads,
+        inner=_size(tree, "intermediate_size"),
+        vocabulary=_size(tree, "vocab_size"),
+        positions=_size(tree, "max_position_embeddings"),
+        tied=bool(tree.get("tie_word_embeddings")),
+        attention_bias=bool(tree.get("attention_bias")),
+        mlp_bias=bool(tree.get("mlp_bias")),
+    )
+
+
+def _size(tree: Mapping[str, Any], key: str) -> int:
+    value = tree[key]
+    if type(value) is not int or not 0 < value < _MAX_SIZE:
+        raise ValueError(f"{key} is {value!r}")
+    return value
+
+
+def _check_quantisation(found: Shape) -> None:
+    """Refuses a quantised model of which vLLM would quantise the ears as well."""
+    if found.scheme is None:
+        return
+    audio = [f"audio_tower.layers.{n}.{name}" for n in range(found.audio.layers) for name in _EARS]
+    projector = [f"multi_modal_projector.linear_{n}" for n in (1, 2)]
+    for module in (*audio, *projector):
+        if not found.scheme.is_ignored(module):
+            raise ValueError(
+                f"quantization_config.ignore lacks {module}, so vLLM would cast it into quantised "
+                f"weights and mishear all audio; it must hold {list(quantisation.ALWAYS_IGNORED)}"
+            )
+    heads = ("lm_head", quantisation.LM_HEAD)
+    if not any(found.scheme.is_ignored(name) for name in heads):
+        raise ValueError("quantization_config.ignore lacks lm_head")
+
+
+_EARS = (
+    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj",
+    "mlp.fc1", "mlp.fc2",
+)  # fmt: skip

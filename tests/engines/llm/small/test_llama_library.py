@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from appliance.engines.llm.small import llama_library
+from appliance.errors import UnknownLlama
+
+
+def test_the_installed_library_is_the_one_we_know() -> None:
+    library = llama_library.load()
+    assert llama_library.model_params(library).use_extra_bufts
+    assert llama_library.context_params(library).n_ctx == 512
+
+
+def test_a_library_whose_structs_moved_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Moved(ctypes.Structure):
+        _fields_ = (
+            ("inserted", ctypes.c_int32),
+            *llama_library.ContextParams._fields_,
+        )
+
+    monkeypatch.setattr(llama_library, "ContextParams", Moved)
+    with pytest.raises(UnknownLlama, match="by default"):
+        llama_library.load()
+
+
+def test_a_library_without_one_of_our_functions_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(llama_library.FUNCTIONS, "llama_of_tomorrow", (None, ()))
+    with pytest.raises(UnknownLlama, match="llama_of_tomorrow"):
+        llama_library.load()
+
+
+def test_loading_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    llama_library.load()
+    assert capfd.readouterr() == ("", "")

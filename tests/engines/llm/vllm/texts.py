@@ -1,0 +1,35 @@
+"""Texts that try to be more than texts, and the golden checkpoint's vocabulary."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from appliance.engines.llm.vllm.vocabulary import FILE, SealedVocabulary
+
+GOLDEN = Path(__file__).parents[3] / "golden" / "ultravox-tiny"
+TINY = GOLDEN / "checkpoint"
+SPELLINGS = sorted(
+    added["content"]
+    for added in json.loads((TINY / FILE).read_text(encoding="utf-8"))["added_tokens"]
+    if not added["content"].startswith("<|reserved_1")
+)
+_WRITABLE = st.characters(exclude_categories=["Cs"])
+
+TEXTS = st.lists(
+    st.one_of(
+        st.sampled_from(SPELLINGS),
+        st.sampled_from(["<|", "|>", "<", "|", "audio", "eot_id", " ", "\n", "\n\n", "user"]),
+        st.text(_WRITABLE, max_size=12),
+    ),
+    max_size=8,
+).map("".join)
+
+
+@functools.cache
+def sealed() -> SealedVocabulary:
+    """The golden checkpoint's vocabulary."""
+    return SealedVocabulary.read(TINY)

@@ -1,0 +1,39 @@
+"""The real model, loaded once for all tests of the room."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from appliance.engines.tts.engine import KokoroEngine
+from appliance.engines.tts.g2p import G2P
+from appliance.engines.tts.voices import Voices
+from appliance.settings import Paths, Settings
+
+WEIGHTS = Path(__file__).parents[3] / "weights"
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    return WEIGHTS
+
+
+@pytest.fixture(scope="session")
+def voices() -> Voices:
+    return Voices(WEIGHTS / "kokoro-82m" / "voices")
+
+
+@pytest.fixture(scope="session")
+def g2p() -> G2P:
+    return G2P(WEIGHTS)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engine() -> AsyncIterator[KokoroEngine]:
+    started = KokoroEngine(Settings(paths=Paths(weights=WEIGHTS)))
+    await started.start()
+    yield started
+    await started.stop()

@@ -1,0 +1,57 @@
+"""Silence of natural length, no clicks, no clipping."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from appliance.engines.tts import audio
+from appliance.link.engine import SPOKEN_RATE
+
+
+def tone(seconds: float, level: float = 0.5) -> audio.Samples:
+    at = np.arange(round(seconds * SPOKEN_RATE)) / SPOKEN_RATE
+    return (level * np.sin(2 * np.pi * 200 * at)).astype(np.float32)
+
+
+def quiet(seconds: float) -> audio.Samples:
+    return np.full(round(seconds * SPOKEN_RATE), 0.001, np.float32)
+
+
+@pytest.mark.parametrize("silence_seconds", [0.0, 0.01, 0.5])
+def test_silence_around_speech_gets_its_length(silence_seconds: float) -> None:
+    samples = np.concatenate([quiet(silence_seconds), tone(1.0), quiet(silence_seconds)])
+    shaped = audio.shape(samples, pause=0.25)
+    lead = min(silence_seconds, audio.LEAD_SECONDS)
+    assert len(shaped) / SPOKEN_RATE == pytest.approx(lead + 1.0 + 0.25, abs=0.011)
+
+
+def test_it_begins_and_ends_without_a_click() -> None:
+    shaped = audio.shape(tone(0.5), pause=0.0)
+    assert abs(shaped[0]) < 0.01
+    assert abs(shaped[-1]) < 0.01
+
+
+def test_too_loud_speech_is_turned_down_rather_than_clipped() -> None:
+    shaped = audio.shape(tone(0.5, level=1.7), pause=0.1)
+    assert np.abs(shaped).max() == pytest.approx(audio.CEILING, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "samples", [np.zeros(0, np.float32), quiet(1.0), np.full(5000, np.nan, np.float32)]
+)
+def test_what_holds_no_speech_becomes_nothing(samples: audio.Samples) -> None:
+    assert len(audio.shape(samples, pause=0.2)) == 0
+    assert audio.pcm_slices(audio.shape(samples, pause=0.2)) == []
+
+
+def test_a_sentence_has_a_longer_pause_than_a_clause() -> None:
+    pauses = [audio.pause_seconds(text) for text in ("həlˈO.”", "həlˈO,", "həlˈO", "")]
+    assert pauses == [0.25, 0.12, 0.04, 0.04]
+
+
+def test_slices_joined_are_the_samples() -> None:
+    slices = audio.pcm_slices(tone(1.05))
+    assert max(map(len, slices)) <= 0.2 * SPOKEN_RATE * 2
+    pcm = np.frombuffer(b"".join(slices), "<i2")
+    assert np.allclose(pcm / 32767, tone(1.05), atol=1e-4)

@@ -1,0 +1,177 @@
+"""The engine on the real model: what is heard, what goes first, what stops at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from appliance.engines.tts.audio import LEAD_SECONDS, SLICE_SECONDS
+from appliance.engines.tts.engine import KokoroEngine
+from appliance.errors import MissingWeights, UnknownVoice
+from appliance.link.engine import SPOKEN_RATE, VoiceSession
+from appliance.settings import Kokoro, Paths, Settings
+from tests.link.contract import VoiceContract
+from tests.recognizer import word_error_rate, words
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LONG = (
+    "The library opens at nine in the morning, and it closes at six in the evening; on Sundays it "
+    "stays closed all day long, but the reading room may be used by anyone who has a key."
+)
+
+
+async def spoken(
+    session: VoiceSession, text: str, voice: str = "", speed: float = 1.0, urgent: bool = False
+) -> np.ndarray:
+    pcm = [part async for part in session.speak(text, voice, speed, urgent)]
+    return np.frombuffer(b"".join(pcm), dtype="<i2")
+
+
+def metric(engine: KokoroEngine, name: str, **labels: str) -> float:
+    for family in text_string_to_metric_families(engine.metrics().decode()):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return float(sample.value)
+    raise KeyError(name)
+
+
+class TestKokoroEngineBehindTheLink(VoiceContract):
+    """The interface test suite that every TTS engine has to pass."""
+
+
+@pytest.mark.parametrize(
+    ("written", "heard"),
+    [
+        ("Hello there, how are you today?", "hello there how are you today"),
+        ("**Dr. Smith** will see you now 😀.", "doctor smith will see you now"),
+        ("It costs $3.50 at the door.", "it costs three dollars and fifty cents at the door"),
+        ("The train leaves at 3:30 PM.", "the train leaves at three thirty pm"),
+        ("Please visit www.example.com for more.", "please visit example dot com for more"),
+        ("About 50% of them live in Paris.", "about fifty percent of them live in paris"),
+    ],
+)
+async def test_an_independent_listener_hears_the_words(
+    engine: KokoroEngine, written: str, heard: str
+) -> None:
+    said = words(await spoken(engine.open(), written), SPOKEN_RATE)
+    for shown, meant in (
+        ("dr ", "doctor "),
+        ("3 50", "three dollars and fifty cents"),
+        ("3 30", "three thirty"),
+        ("330", "three thirty"),
+        ("p m", "pm"),
+        ("50 ", "fifty "),
+        ("example com", "example dot com"),
+    ):
+        said = said.replace(shown, meant)
+    assert word_error_rate(heard, said) <= 0.25, said
+
+
+async def test_a_long_phrase_comes_in_chunks_and_is_whole(engine: KokoroEngine) -> None:
+    assert word_error_rate(LONG, words(await spoken(engine.open(), LONG), SPOKEN_RATE)) <= 0.12
+
+
+async def test_audio_comes_in_small_slices_without_clipping_or_clicks(engine: KokoroEngine) -> None:
+    parts = [part async for part in engine.open().speak("Good morning.", "", 1.0, True)]
+    assert all(0 < len(part) <= SLICE_SECONDS * SPOKEN_RATE * 2 for part in parts)
+    assert all(len(part) % 2 == 0 for part in parts)
+    pcm = np.frombuffer(b"".join(parts), dtype="<i2").astype(int)
+    assert np.abs(pcm).max() < 32767
+    assert abs(pcm[0]) < 100
+    assert abs(pcm[-1]) < 100
+
+
+async def test_silence_is_trimmed_to_a_breath_before_and_a_pause_after(
+    engine: KokoroEngine,
+) -> None:
+    sentence = await spoken(engine.open(), "Good morning.")
+    clause = await spoken(engine.open(), "Good morning,")
+    for pcm, pause_seconds in ((sentence, 0.25), (clause, 0.12)):
+        loud = np.flatnonzero(np.abs(pcm.astype(int)) > 330)
+        assert loud[0] / SPOKEN_RATE <= LEAD_SECONDS + 0.01
+        after = (len(pcm) - loud[-1]) / SPOKEN_RATE
+        assert pause_seconds - 0.01 <= after <= pause_seconds + 0.01
+
+
+async def test_nothing_to_say_is_silence_and_counted(engine: KokoroEngine) -> None:
+    before = metric(engine, "voice_kokoro_phrases_total", outcome="nothing_to_say")
+    for text in ("", "😀", "***", "…", "你好"):
+        assert len(await spoken(engine.open(), text)) == 0
+    after = metric(engine, "voice_kokoro_phrases_total", outcome="nothing_to_say")
+    assert after - before == 5
+
+
+async def test_an_unknown_voice_is_refused_and_the_next_phrase_is_spoken(
+    engine: KokoroEngine,
+) -> None:
+    session = engine.open()
+    with pytest.raises(UnknownVoice, match="af_heart"):
+        await spoken(session, "Hello.", voice="zz_nobody")
+    assert len(await spoken(session, "Hello.")) > 0
+
+
+async def test_blends_british_voices_and_speeds_speak(engine: KokoroEngine) -> None:
+    session = engine.open()
+    plain = await spoken(session, "Show me the garden.")
+    for voice, speed in (("af_heart:2,am_adam:1", 1.0), ("bf_emma", 1.0), ("", 1.5)):
+        pcm = await spoken(session, "Show me the garden.", voice, speed)
+        assert word_error_rate("show me the garden", words(pcm, SPOKEN_RATE)) <= 0.25
+    assert len(await spoken(session, "Show me the garden.", speed=2.0)) < 0.75 * len(plain)
+
+
+async def test_an_abandoned_phrase_stops_within_a_chunk(engine: KokoroEngine) -> None:
+    before = metric(engine, "voice_kokoro_phrases_total", outcome="abandoned")
+    made = metric(engine, "voice_kokoro_audio_seconds_total")
+    async with contextlib.aclosing(engine.open().speak(LONG, "", 1.0, False)) as parts:
+        async for _ in parts:
+            break
+    assert len(await spoken(engine.open(), "Yes.")) > 0  # waits until the worker is free
+    assert metric(engine, "voice_kokoro_phrases_total", outcome="abandoned") - before == 1
+    assert metric(engine, "voice_kokoro_audio_seconds_total") - made < 6  # of about eleven
+    assert metric(engine, "voice_kokoro_queue_length") == 0
+
+
+async def test_an_urgent_phrase_goes_before_those_that_wait(engine: KokoroEngine) -> None:
+    order: list[str] = []
+
+    async def say(name: str, text: str, urgent: bool) -> None:
+        await spoken(engine.open(), text, urgent=urgent)
+        order.append(name)
+
+    waiting = [asyncio.create_task(say("running", "Good morning to you.", False))]
+    await asyncio.sleep(0.01)
+    waiting += [asyncio.create_task(say(f"later {i}", "Then we shall see.", False)) for i in (1, 2)]
+    await asyncio.sleep(0.01)
+    waiting.append(asyncio.create_task(say("urgent", "Yes.", True)))
+    await asyncio.gather(*waiting)
+    assert order == ["running", "urgent", "later 1", "later 2"]
+
+
+async def test_metrics_say_what_was_done(engine: KokoroEngine) -> None:
+    spoken_before = metric(engine, "voice_kokoro_phrases_total", outcome="spoken")
+    seconds_before = metric(engine, "voice_kokoro_audio_seconds_total")
+    pcm = await spoken(engine.open(), "Good evening.", urgent=True)
+    assert metric(engine, "voice_kokoro_phrases_total", outcome="spoken") == spoken_before + 1
+    made = metric(engine, "voice_kokoro_audio_seconds_total") - seconds_before
+    assert made == pytest.approx(len(pcm) / SPOKEN_RATE)
+    assert metric(engine, "voice_kokoro_synthesis_seconds_total") > 0
+    assert metric(engine, "voice_kokoro_real_time_ratio_count") > 0
+    assert metric(engine, "voice_kokoro_phrases_total", outcome="failed") == 0
+
+
+async def test_it_does_not_start_without_its_model_or_with_an_unknown_voice(
+    tmp_path: Path, weights: Path
+) -> None:
+    with pytest.raises(MissingWeights):
+        await KokoroEngine(Settings(paths=Paths(weights=tmp_path))).start()
+    given = Settings(paths=Paths(weights=weights))
+    given = dataclasses.replace(given, kokoro=Kokoro(voice="zz_nobody"))
+    with pytest.raises(UnknownVoice):
+        await KokoroEngine(given).start()

@@ -1,0 +1,63 @@
+"""Addresses, times, dates, amounts and numbers are read as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.engines.tts.text.lexicon import MONTHS
+from appliance.engines.tts.text.normalize import normalize
+
+SAID = {
+    # addresses
+    "Go to https://www.example.com/help?x=1. Then": "Go to example dot com slash help. Then",
+    "Ask bob.smith@example.com now": "Ask bob dot smith at example dot com now",
+    "example.com is up": "example dot com is up",
+    # times and dates
+    "at 3:30 PM": "at three thirty PM",
+    "at 3.30 p.m. on Monday": "at three thirty PM on Monday",
+    "See you at 5 p.m. Bring it.": "See you at five PM. Bring it.",
+    "15:45, 07:05 and 12:00": "fifteen forty-five, seven oh five and twelve o'clock",
+    "2024-03-05": "March fifth, twenty twenty-four",
+    "12/25/2024": "December twenty-fifth, twenty twenty-four",
+    "July 20, 1969": "July twentieth, nineteen sixty-nine",
+    "5 March 2021": "fifth of March twenty twenty-one",
+    "the 1990s and '80s": "the nineteen nineties and eighties",
+    # money
+    "$3.50": "three dollars and fifty cents",
+    "$1 and $0.99": "one dollar and ninety-nine cents",
+    "£20 or 5€": "twenty pounds or five euros",
+    "$1.2M": "one point two million dollars",
+    "$5 million": "five million dollars",
+    "-$5 ¥500": "minus five dollars five hundred yen",
+    # numbers
+    "50% of 3.14": "fifty percent of three point one four",
+    "1,234,567": "one million two hundred thirty-four thousand five hundred sixty-seven",
+    "1st, 22nd": "first, twenty-second",
+    "1/2 cup, 3/4": "one half cup, three quarters",
+    "10-12 people": "ten to twelve people",
+    "In 1984 and 2005": "In nineteen eighty-four and two thousand five",
+    "5 x 3 = 15": "five times three equals fifteen",
+    "-5 degrees": "minus five degrees",
+    "#1": "number one",
+    "call 911": "call nine one one",
+    "(555) 123-4567": "five five five, one two three, four five six seven",
+    "code 0123": "code zero one two three",
+    "version 1.2.3": "version one point two point three",
+}
+
+
+@pytest.mark.parametrize(("written", "said"), SAID.items())
+def test_it_is_said_as_a_person_would(written: str, said: str) -> None:
+    assert normalize(written) == said
+
+
+def test_a_british_voice_reads_the_day_first() -> None:
+    assert normalize("3/4/2024", british=True).startswith("April third")
+    assert normalize("3/4/2024").startswith("March fourth")
+
+
+@pytest.mark.parametrize("written", ["12:75 pm", "31/31/2024", "2024-13-45"])
+def test_what_only_looks_like_a_date_or_a_time_is_read_as_numbers(written: str) -> None:
+    said = normalize(written)
+    assert not any(month in said for month in MONTHS)
+    assert said

@@ -1,0 +1,36 @@
+"""Markup, units, abbreviations and symbols are found, and nothing else is taken for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.engines.tts.text.normalize import normalize
+
+SAID = {
+    # markup
+    "**Bold** and *it* `code` ~~no~~ __x__ snake_case": "Bold and it code no x snake case",
+    "# Title\n- one\n* two": "Title, one, two",
+    "See [the menu](https://a.b/c_d).": "See the menu.",
+    "| a | b |\n|---|---|\n| 1 | 2 |": "a, b, one, two,",
+    "<b>hi</b> &amp; bye": "hi and bye",
+    "***": "",
+    # units
+    "5 km at 70 mph": "five kilometers at seventy miles per hour",
+    "20°C or 1 kg": "twenty degrees Celsius or one kilogram",
+    "16GB": "sixteen gigabytes",
+    "I'm 5'10\" tall": "I'm five foot ten tall",
+    # abbreviations
+    "Dr. Smith and Mrs. Jones": "Doctor Smith and Missus Jones",
+    "on St. James St. e.g. here": "on Saint James Street for example here",
+    "cats, dogs, etc. We left.": "cats, dogs, et cetera. We left.",
+    "No. 5 is alive. No.": "number five is alive. No.",
+    "World War II and Henry VIII": "World War two and Henry the eighth",
+    "C++ and and/or": "C plus plus and and or",
+    # punctuation
+    "Wait... what?!! No -- yes": "Wait… what? No — yes",
+}
+
+
+@pytest.mark.parametrize(("written", "said"), SAID.items())
+def test_it_is_said_as_a_person_would(written: str, said: str) -> None:
+    assert normalize(written) == said

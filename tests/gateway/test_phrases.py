@@ -1,0 +1,149 @@
+"""Phrases are natural, the first one is short, and no text is lost."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.gateway.phrases import PhraseCutter
+
+RATIO = 0.65
+
+
+def phrases(text: str, first: int = 5, later: int = 14, ratio: float = RATIO) -> list[str]:
+    cutter = PhraseCutter(first, later, ratio)
+    return [phrase.strip() for phrase in [*cutter.feed(text), *cutter.flush()]]
+
+
+@pytest.mark.parametrize(
+    ("reply", "first"),
+    [
+        ("Hello! How can I help you today?", "Hello!"),
+        ("The capital of France is Paris, and it is old.", "The capital of France is Paris,"),
+        ("The sky appears blue because of scattering in the air.", "The sky appears blue"),
+        ("I think you should try the new restaurant in town today.", "I think you should try"),
+        ("My name is Alice", "My name is Alice"),
+        ("Yes, I think so.", "Yes, I think so."),
+        ("First of all, you need a big pan.", "First of all,"),
+    ],
+)
+def test_the_first_phrase_is_as_short_as_sounds_natural(reply: str, first: str) -> None:
+    assert phrases(reply)[0] == first
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        "Dr. Smith",
+        "3.30 p.m.",
+        "March 5, 2024",
+        "2.1 million",
+        "the big old house",
+        "No. 5",
+        "https://example.com/a,b.",
+        "e.g. the menu",
+        "J. Smith",
+        "$3.50",
+        "[the whole menu](https://example.com)",
+        "U.S. dollars",
+        "20 degrees",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "Go to ", "So it was that we saw ", "They told me about "])
+def test_what_belongs_together_stays_together(before: str, whole: str) -> None:
+    said = phrases(f"{before}{whole} and then we went home because it was late.")
+    assert any(whole in phrase for phrase in said), said
+
+
+def test_sentences_end_phrases() -> None:
+    assert phrases("It is late. We should go. Good night.") == [
+        "It is late.",
+        "We should go.",
+        "Good night.",
+    ]
+
+
+def test_an_abbreviation_ends_a_sentence_only_if_a_new_one_begins() -> None:
+    assert phrases("See you at 5 p.m. Bring your card.") == [
+        "See you at 5 p.m.",
+        "Bring your card.",
+    ]
+    assert phrases("Be here at 5 p.m. on Monday.", first=9) == ["Be here at 5 p.m. on Monday."]
+
+
+def test_items_of_a_list_are_phrases() -> None:
+    said = phrases("Three tips:\n\n1. Eat well.\n2. Sleep eight hours\n3. Walk")
+    assert said == ["Three tips:", "1. Eat well.", "2. Sleep eight hours", "3. Walk"]
+
+
+def test_a_long_sentence_is_cut_at_clauses_and_phrases_grow() -> None:
+    said = phrases(
+        "The best thing to do on a rainy day is to stay inside with a good book, make a pot of "
+        "tea, and listen to the rain on the roof while the world outside goes by without you."
+    )
+    lengths = [len(phrase.split()) for phrase in said]
+    assert lengths[0] <= 6
+    assert max(lengths) <= 20
+    assert all(phrase.split()[-1] not in {"a", "the", "of", "to", "on"} for phrase in said)
+
+
+HOURS = "Our opening hours are from nine in the morning until five in the afternoon, every day."
+
+
+def test_a_phrase_is_not_longer_than_there_is_time_for_while_those_before_it_sound() -> None:
+    assert phrases("Our opening hours are from nine in the morning until five.")[:2] == [
+        "Our opening hours",
+        "are from nine",
+    ]
+    for reply in (HOURS, "I am sorry, I do not know the weather today because I am not told."):
+        unspoken = 0.0
+        for number, phrase in enumerate(phrases(reply)):
+            words = len(phrase.split())
+            assert not number or words * RATIO <= max(unspoken, 5 * RATIO)
+            unspoken = max(0.0, unspoken - words * RATIO) + words
+
+
+def test_a_fast_machine_gets_long_phrases_at_once() -> None:
+    assert phrases(HOURS, ratio=0.3) == [
+        "Our opening hours",
+        "are from nine in the morning until five in the afternoon,",
+        "every day.",
+    ]
+
+
+def test_what_waits_can_be_seen() -> None:
+    cutter = PhraseCutter(5, 14, RATIO)
+    assert cutter.feed("Hello! How are") == ["Hello!"]
+    assert cutter.waiting == " How are"
+
+
+_SNIPPETS = ["the", "of", "Dr.", "3.30", "p.m.", "No.", "and,", "but", "Hello!", "yes.", "1."]
+_SNIPPETS += ["\n", "\n\n", "-", "—", "[", "]", "...", "$5", "U.S."]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=8),
+            st.sampled_from(_SNIPPETS),
+            st.just(" "),
+        ),
+        max_size=80,
+    ),
+    st.integers(1, 8),
+    st.integers(1, 20),
+    st.sampled_from([0.1, RATIO, 1.0, 3.0]),
+)
+def test_phrases_joined_are_the_text_however_it_came_in_pieces(
+    pieces: list[str], first: int, later: int, ratio: float
+) -> None:
+    text = "".join(pieces)
+    cutter = PhraseCutter(first, later, ratio)
+    said = [phrase for piece in pieces for phrase in cutter.feed(piece)]
+    said += cutter.flush()
+    assert "".join("".join(said).split()) == "".join(text.split())
+    assert "".join(said) == text[: len("".join(said))]
+    whole = PhraseCutter(first, later, ratio)
+    assert whole.feed(text) + whole.flush() == said
+    assert all(phrase.strip() for phrase in said)

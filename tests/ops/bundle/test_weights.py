@@ -1,0 +1,385 @@
+"""From an empty folder to a verified one: Ultravox out of a hub on loopback.
+
+Kokoro, which needs PyTorch to be converted, is in tests/torch/test_weights.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import namedtuple
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import SealBroken
+from appliance.weights import manifest, seal
+from ops.bundle import repositories, weights
+from ops.bundle.__main__ import main
+from tests.golden.parts import CHECKPOINT, edit, take_apart
+from tests.ops.bundle.hub_made_here import TOKEN, HubMadeHere
+
+NAME = "ultravox-tiny"
+ADAPTER, LLAMA, LLAMA_FP8, WHISPER = "a/ultravox", "m/llama", "q/llama-fp8", "o/whisper"
+HUB_TOML = f"""
+name = "{NAME}"
+text = "bf16"
+
+[[repository]]
+role = "adapter"
+repository = "{ADAPTER}"
+revision = ""
+files = ["*.json", "model.safetensors"]
+licence = "MIT"
+
+[[repository]]
+role = "features"
+repository = "{WHISPER}"
+revision = ""
+files = ["preprocessor_config.json"]
+licence = "MIT"
+
+[[repository]]
+role = "text"
+variant = "bf16"
+repository = "{LLAMA}"
+revision = ""
+files = ["config.json", "*.safetensors", "LICENSE"]
+licence = "Llama 3.1 Community License"
+
+[[repository]]
+role = "text"
+variant = "fp8"
+repository = "{LLAMA_FP8}"
+revision = ""
+files = ["config.json", "*.safetensors", "LICENSE"]
+licence = "Llama 3.1 Community License"
+"""
+
+
+class Place:
+    """A hub with the tiny Ultravox taken apart, a gated Llama, and an empty folder to fill."""
+
+    def __init__(self, tmp: Path, hub: HubMadeHere) -> None:
+        self.tmp, self.hub = tmp, hub
+        self.weights, self.lock, self.cache = tmp / "weights", tmp / "lock.json", tmp / "cache"
+        self.list = tmp / "hub.toml"
+        self.list.write_text(HUB_TOML, encoding="utf-8")
+        self.lock.write_text(manifest.render(manifest.Manifest({}, {}, (), {})), encoding="utf-8")
+        self.environ: MutableMapping[str, str] = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN}
+        self.downloads = take_apart(tmp / "published")
+        adapter, text, features = self.downloads
+        hub.add_folder(ADAPTER, adapter)
+        self.llama = hub.add_folder(LLAMA, text, gated=True)
+        hub.add_folder(WHISPER, features)
+        _, fp8, _ = take_apart(tmp / "published-fp8", "fp8")
+        hub.add_folder(LLAMA_FP8, fp8)
+
+    def run(self, *more: str, accept: bool = True) -> int:
+        places = ["--weights", str(self.weights), "--lock", str(self.lock)]
+        places += ["--cache", str(self.cache), "--hub", str(self.list)]
+        yes = ["--accept-licences"] if accept else []
+        environ = dict(self.environ)
+        code = main(["weights", "--profile", "gpu", *places, *yes, *more], environ)
+        assert "HF_TOKEN" not in environ
+        return code
+
+    def verify(self) -> int:
+        return seal.verify(self.weights, self.manifest, "gpu").files
+
+    @property
+    def manifest(self) -> manifest.Manifest:
+        return manifest.read(self.lock)
+
+    def pin(self, repository: str) -> str:
+        return str(self.manifest.sealed["hub"][repository]["revision"])
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(weights, "_SMALL_BYTES", 100_000)
+    with HubMadeHere() as hub:
+        yield Place(tmp_path, hub)
+
+
+def test_from_nothing_to_a_verified_folder(place: Place) -> None:
+    assert place.run() == 0
+    assert place.verify() == len(place.manifest.of_source(NAME)) == 10
+    ours, golden = (folder / "model.safetensors" for folder in (place.weights / NAME, CHECKPOINT))
+    assert ours.read_bytes() == golden.read_bytes()
+    source = place.manifest.sources[NAME]
+    assert f"{LLAMA} at {place.llama[:12]} (text)" in source.origin
+    assert "Llama 3.1 Community License" in source.licence
+    assert not (place.cache / "hub").exists()
+
+
+def test_only_what_is_listed_is_downloaded(place: Place) -> None:
+    place.run()
+    wanted = " ".join(place.hub.downloads())
+    assert "tokenizer.json" in wanted
+    for other in ("README.md", "ultravox_model.py"):
+        assert other not in wanted
+
+
+def test_every_download_stands_in_the_lock_by_its_sha256(place: Place) -> None:
+    place.run()
+    pinned = place.manifest.sealed["hub"][LLAMA]["files"]
+    for name in ("config.json", "LICENSE", "model.safetensors"):
+        content = (place.downloads[1] / name).read_bytes()
+        assert pinned[name]["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_second_run_asks_nobody_and_changes_nothing(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run()
+    lock = place.lock.read_bytes()
+    place.hub.requests.clear()
+    place.environ = {"HF_ENDPOINT": place.hub.endpoint}
+    assert place.run(accept=False) == 0
+    assert place.hub.requests == []
+    assert place.lock.read_bytes() == lock
+    assert "all here" in capsys.readouterr().out
+
+
+def test_the_first_run_takes_the_newest_on_trust_and_says_so(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run()
+    said = capsys.readouterr().out
+    assert f"commit {place.llama} (NEW)" in said
+    assert "taken on trust" in said
+
+
+def test_later_runs_insist_on_the_pinned_commit(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run()
+    before = place.lock.read_bytes()
+    place.hub.add(LLAMA, {"config.json": b"{}"})
+    shutil.rmtree(place.weights)
+    capsys.readouterr()
+    assert place.run() == 0
+    assert f"commit {place.llama} (pinned)" in capsys.readouterr().out
+    assert place.lock.read_bytes() == before
+    place.verify()
+
+
+def test_a_run_that_stopped_goes_on_with_the_same_commits(place: Place) -> None:
+    place.hub.swapped["model.safetensors"] = b"x" * 1000
+    assert place.run() != 0
+    assert place.pin(LLAMA) == place.llama
+    assert NAME not in place.manifest.sources
+    place.hub.add(LLAMA, {"config.json": b"{}"})
+    place.hub.swapped.clear()
+    place.hub.requests.clear()
+    assert place.run() == 0
+    assert not [path for path in place.hub.downloads() if path.endswith("tokenizer.json")]
+    assert place.pin(LLAMA) == place.llama
+    place.verify()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_commit_that_holds_something_else_today_is_refused_by_name(
+    place: Place, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run()
+    shutil.rmtree(place.weights)
+    published = place.hub.repositories[LLAMA].commits[place.llama]
+    published[file] = published[file].replace(b"}", b" ", 1)
+    assert place.run() != 0
+    assert f"{file} of the model repository {LLAMA} is not what was" in capsys.readouterr().err
+    assert not place.weights.exists()
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_a_commit_that_holds_more_or_less_today_is_refused_by_name(
+    place: Place, more: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run()
+    shutil.rmtree(place.weights)
+    published = place.hub.repositories[LLAMA].commits[place.llama]
+    if more:
+        published["extra.safetensors"] = b"x"
+    else:
+        del published["LICENSE"]
+    assert place.run() != 0
+    assert ("extra.safetensors" if more else "LICENSE") in capsys.readouterr().err
+
+
+def test_a_pinned_commit_that_is_gone_is_an_error(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run()
+    shutil.rmtree(place.weights)
+    place.hub.repositories[LLAMA].commits = {"b" * 40: {"config.json": b"{}"}}
+    assert place.run() != 0
+    assert f"it has no revision {place.llama}" in capsys.readouterr().err
+
+
+def test_a_revision_that_a_person_wrote_down_counts_from_the_first_run(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.hub.add(LLAMA, {"config.json": b"{}"})
+    named = f'repository = "{LLAMA}"\nrevision = "'
+    place.list.write_text(HUB_TOML.replace(named, named + place.llama), encoding="utf-8")
+    assert place.run() == 0
+    assert f"{place.llama} (named in hub.toml)" in capsys.readouterr().out
+    assert place.pin(LLAMA) == place.llama
+
+
+def test_a_new_revision_in_the_list_replaces_the_pin(place: Place) -> None:
+    place.run()
+    edit(place.downloads[1] / "config.json", comment="newer")
+    newer = place.hub.add_folder(LLAMA, place.downloads[1])
+    named = f'repository = "{LLAMA}"\nrevision = "'
+    place.list.write_text(HUB_TOML.replace(named, named + newer), encoding="utf-8")
+    assert place.run() == 0
+    assert place.pin(LLAMA) == newer
+    assert f"{LLAMA} at {newer[:12]}" in place.manifest.sources[NAME].origin
+    place.verify()
+
+
+def test_another_llama_replaces_the_first_and_is_remembered(place: Place) -> None:
+    place.run()
+    assert place.run("--text", "fp8") == 0
+    place.verify()
+    assert LLAMA_FP8 in place.manifest.sources[NAME].origin
+    assert place.pin(LLAMA) == place.llama
+    place.hub.requests.clear()
+    assert place.run() == 0
+    assert place.hub.requests == []
+
+
+def test_a_llama_that_nobody_knows_is_refused_with_those_there_are(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert place.run("--text", "q2_k") == 78
+    assert "'q2_k' is none of bf16, fp8" in capsys.readouterr().err
+
+
+def test_what_cannot_be_used_is_refused_before_the_large_files_come(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gptq = {"quant_method": "gptq", "bits": 4}
+    edit(place.downloads[1] / "config.json", quantization_config=gptq)
+    place.hub.add_folder(LLAMA, place.downloads[1])
+    assert place.run() == 78
+    assert "gptq" in capsys.readouterr().err
+    assert not [path for path in place.hub.downloads() if path.endswith("model.safetensors")]
+    assert not place.weights.exists()
+
+
+def test_a_damaged_file_is_made_again(place: Place) -> None:
+    place.run()
+    file = place.weights / NAME / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(SealBroken):
+        place.verify()
+    assert place.run() == 0
+    place.verify()
+
+
+def test_the_same_downloads_have_to_make_what_the_lock_says(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run()
+    shutil.rmtree(place.weights)
+    tree = json.loads(place.lock.read_text(encoding="utf-8"))
+    for entry in tree["weights"]:
+        if entry["path"] == f"{NAME}/model.safetensors":
+            entry["sha256"] = "0" * 64
+    place.lock.write_text(json.dumps(tree), encoding="utf-8")
+    assert place.run() == 78
+    assert "the same downloads made another file" in capsys.readouterr().err
+
+
+def test_a_folder_that_was_built_by_hand_stays(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = zip(("--adapter", "--text", "--features"), place.downloads, strict=True)
+    parts = [str(word) for pair in flags for word in pair]
+    parts += ["--weights", str(place.weights), "--lock", str(place.lock)]
+    main(["ultravox", *parts, "--cache", str(place.cache), "--name", NAME])
+    before = place.lock.read_bytes()
+    assert place.run() == 0
+    assert "built by hand, and stays" in capsys.readouterr().out
+    assert place.lock.read_bytes() == before and place.hub.requests == []
+    assert place.run("--text", "bf16") == 0
+    assert place.pin(LLAMA) == place.llama
+    place.verify()
+
+
+def test_a_gated_model_without_a_token_is_a_clear_error(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del place.environ["HF_TOKEN"]
+    with Path("/dev/null").open() as nobody:
+        monkeypatch.setattr("sys.stdin", nobody)
+        assert place.run() == 78
+    said = capsys.readouterr().err
+    assert f"{LLAMA} is not accepted" in said and "HF_TOKEN" in said
+    assert place.hub.downloads() == []
+
+
+def test_the_token_is_nowhere_afterwards(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = place.tmp / "home"
+    monkeypatch.setenv("HOME", str(home))
+    place.run()
+    captured = capsys.readouterr()
+    assert TOKEN not in captured.out + captured.err
+    assert TOKEN in {request.token for request in place.hub.requests}
+    for path in place.tmp.rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
+    assert not home.exists()
+
+
+def test_nothing_is_downloaded_before_the_licences_are_accepted(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/null").open() as nobody:
+        monkeypatch.setattr("sys.stdin", nobody)
+        assert place.run(accept=False) == 78
+    assert "--accept-licences" in capsys.readouterr().err
+    assert place.hub.downloads() == []
+
+
+def test_a_full_disk_is_told_before_anything_is_downloaded(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(9, 9, 1_000_000))
+    assert place.run() == 78
+    assert "1,000,000 bytes free" in capsys.readouterr().err
+    assert place.hub.downloads() == []
+
+
+def test_the_cpu_profile_asks_no_hub(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("--profile", "cpu", accept=False) == 0
+    assert place.hub.requests == []
+    assert "model files: all here" in capsys.readouterr().out
+
+
+def test_a_pin_that_makes_no_sense_is_named(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run()
+    text = place.lock.read_text(encoding="utf-8").replace(place.llama, "main")
+    place.lock.write_text(text, encoding="utf-8")
+    assert place.run() == 78
+    assert f"hub: {LLAMA}: 'main' is no commit hash" in capsys.readouterr().err
+
+
+def test_the_list_that_is_shipped_makes_what_the_settings_load() -> None:
+    from appliance.settings import load
+
+    shelf = repositories.read()
+    given = load({"VOICE_PROFILE": "gpu"})
+    assert shelf.name == given.ultravox.model
