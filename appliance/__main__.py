@@ -49,22 +49,22 @@ def _gateway(given: settings.Settings, asked: Asked) -> int:
     return 0
 
 
-def _ultravox(given: settings.Settings, asked: Asked) -> int:
+def _llm(given: settings.Settings, asked: Asked) -> int:
     # OpenMP threads that spin for each other halve the speed of llama.cpp, or worse, as soon as
     # anything else wants a core (measured: 320 against 123 ms a token); read when it is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     from appliance.engines.llm.choose import engine
     from appliance.link.server import host
 
-    host(engine(given), given.paths.run / "ultravox.sock")
+    host(engine(given), given.paths.run / "llm.sock")
     return 0
 
 
-def _kokoro(given: settings.Settings, asked: Asked) -> int:
+def _tts(given: settings.Settings, asked: Asked) -> int:
     from appliance.engines.tts.engine import KokoroEngine
     from appliance.link.server import host
 
-    host(KokoroEngine(given), given.paths.run / "kokoro.sock")
+    host(KokoroEngine(given), given.paths.run / "tts.sock")
     return 0
 
 
@@ -95,11 +95,11 @@ def _verify(given: settings.Settings, asked: Asked) -> int:
 
     sealed = manifest.read(given.paths.lock)
     print(seal.verify(given.paths.weights, sealed, given.profile, full=not asked.quick))
-    if given.ultravox.engine == "vllm":
+    if given.llm.engine == "vllm":
         # Sealed is not yet sound: vLLM would load some wrong folders and answer nonsense.
-        model = checkpoint.read(given.paths.weights / given.ultravox.model)
+        model = checkpoint.read(given.paths.weights / given.llm.model)
         kind = model.quantization or model.dtype
-        print(f"model sound: {given.ultravox.model}, {kind}, {model.parameters:,} parameters")
+        print(f"model sound: {given.llm.model}, {kind}, {model.parameters:,} parameters")
     return 0
 
 
@@ -196,8 +196,8 @@ class Verb:
 VERBS: Mapping[str, Verb] = {
     "boot": Verb(_boot, "verify the seal, then run all processes under supervisord"),
     "gateway": Verb(_gateway, "answer callers"),
-    "ultravox": Verb(_ultravox, "the speech-LLM engine, behind its socket"),
-    "kokoro": Verb(_kokoro, "the speech synthesis engine, behind its socket"),
+    "llm": Verb(_llm, "the speech-LLM engine, behind its socket"),
+    "tts": Verb(_tts, "the speech synthesis engine, behind its socket"),
     "exporter": Verb(_exporter, "metrics of all processes over HTTP"),
     "guard": Verb(_guard, "restart what is not well, or have the appliance ended; for supervisord"),
     "verify": Verb(_verify, "compare every sealed file with image-manifest.lock", _verify_options),

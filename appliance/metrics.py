@@ -2,7 +2,7 @@
 
 Built once, passed down. Each label set exists from the start at zero, so that a rate over the
 first event is right. No label is unbounded: nothing about a session or a caller. Engines keep
-metrics of their own under `voice_ultravox_` and `voice_kokoro_`; the exporter adds the processes.
+metrics of their own under `voice_llm_` and `voice_tts_`; the exporter adds the processes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_shor
 TOOL_OUTCOMES = ("done", "failed", "too_slow", "unreadable")
 TURN_ENDS = ("smart_turn", "fallback", "timeout")
 STAGES = ("end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport")
-ENGINES = ("ultravox", "kokoro")
+ENGINES = ("llm", "tts")
 DIRECTIONS = ("in", "out")
 
 LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 8)

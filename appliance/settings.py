@@ -73,7 +73,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Ultravox:
+class LLM:
     engine: str = knob("small", "small (cpu profile) or vllm (gpu profile)")
     model: str = knob("qwen2.5-coder-0.5b-instruct", "folder of the language model in weights")
     hearing_model: str = knob("moonshine-tiny-en", "folder of the recognizer (cpu profile)")
@@ -113,7 +113,7 @@ class Ultravox:
 
 
 @dataclass(frozen=True, slots=True)
-class Kokoro:
+class TTS:
     backend: str = knob("onnx", "onnx (cpu) or torch (gpu)")
     voice: str = knob("af_heart", "voice, or a blend such as af_heart:2,am_adam:1")
     speed: float = knob(1.0, "rate of speech, 0.5..2")
@@ -153,8 +153,8 @@ class Supervision:
     gateway_memory_bytes: int = knob(
         800_000_000, "a gateway that holds more for itself is restarted; 0: no limit"
     )
-    ultravox_memory_bytes: int = knob(1_600_000_000, "the same for the speech-LLM engine")
-    kokoro_memory_bytes: int = knob(1_500_000_000, "the same for the speech synthesis engine")
+    llm_memory_bytes: int = knob(1_600_000_000, "the same for the speech-LLM engine")
+    tts_memory_bytes: int = knob(1_500_000_000, "the same for the speech synthesis engine")
     exporter_memory_bytes: int = knob(400_000_000, "the same for the exporter")
     growth_bytes: int = knob(
         300_000_000, "a process whose memory grows by so much, without a rest, is restarted; 0: no"
@@ -187,8 +187,8 @@ class Settings:
     paths: Paths = Paths()
     gateway: Gateway = Gateway()
     turn: Turn = Turn()
-    ultravox: Ultravox = Ultravox()
-    kokoro: Kokoro = Kokoro()
+    llm: LLM = LLM()
+    tts: TTS = TTS()
     exporter: Exporter = Exporter()
     supervision: Supervision = Supervision()
     journal: Journal = Journal()
@@ -197,22 +197,22 @@ class Settings:
 PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "cpu": {},
     "gpu": {
-        "ultravox.engine": "vllm",
-        "ultravox.model": "ultravox-v0_5-llama-3_1-8b",
-        "ultravox.context_tokens": 8192,
-        "ultravox.history_tokens": 4096,
-        "ultravox.history_turns": 100,
-        "ultravox.hold_for_first_phrase": False,
-        "kokoro.backend": "torch",
-        "kokoro.device": "cuda",
-        "kokoro.phrase_time_ratio": 0.3,
+        "llm.engine": "vllm",
+        "llm.model": "ultravox-v0_5-llama-3_1-8b",
+        "llm.context_tokens": 8192,
+        "llm.history_tokens": 4096,
+        "llm.history_turns": 100,
+        "llm.hold_for_first_phrase": False,
+        "tts.backend": "torch",
+        "tts.device": "cuda",
+        "tts.phrase_time_ratio": 0.3,
         "gateway.max_sessions": 8,
         "turn.threads": 2,
         "supervision.start_seconds": 240,
         "supervision.load_seconds": 1200.0,
         "supervision.gateway_memory_bytes": 2_500_000_000,
-        "supervision.ultravox_memory_bytes": 0,  # vLLM pins host memory by the card's size
-        "supervision.kokoro_memory_bytes": 8_000_000_000,
+        "supervision.llm_memory_bytes": 0,  # vLLM pins host memory by the card's size
+        "supervision.tts_memory_bytes": 8_000_000_000,
         "supervision.growth_bytes": 1_000_000_000,
     },
 }

@@ -7,7 +7,7 @@ readonly NAME=voice-appliance UNIT=voice-appliance.service REPOSITORY=localhost/
 readonly CURRENT=$REPOSITORY:current PREVIOUS=$REPOSITORY:previous
 readonly LAST=$NAME-last # the container that ran before, for its log
 readonly ETC=${VOICE_ETC:-/etc/voice-appliance} RECORDS=${VOICE_STATE:-/var/lib/voice-appliance}
-readonly UNITS=(gateway ultravox kokoro exporter)
+readonly UNITS=(gateway llm tts exporter)
 
 # --- the engine that has our images, else the one there is; sets ENGINE and BACKEND
 choose_engine() {

@@ -11,7 +11,7 @@ _voicectl() {
     case $before in
         --engine) words='podman docker' ;;
         -o | --output) words='short json cat' ;;
-        -u | --unit) words='gateway ultravox kokoro exporter boot guard' ;;
+        -u | --unit) words='gateway llm tts exporter boot guard' ;;
         --out)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -22,8 +22,8 @@ _voicectl() {
                 status) words='--json --plain' ;;
                 logs) words='-f -u --since -n -o' ;;
                 releases) words=--json ;;
-                start | restart) words='gateway ultravox kokoro exporter --no-block' ;;
-                stop) words='gateway ultravox kokoro exporter' ;;
+                start | restart) words='gateway llm tts exporter --no-block' ;;
+                stop) words='gateway llm tts exporter' ;;
                 drain) words='--wait --undo' ;;
                 activate) words="--drain --force $(voicectl releases 2>/dev/null | sed -E 's/^[^0-9A-Za-z]*//; s/[[:space:]].*//')" ;;
                 verify) words=--quick ;;

@@ -37,7 +37,7 @@ class InstantSpeechEngine:
     `offered` has the tools of each request, `warmed` the conversations it was to get ready for.
     """
 
-    name = "ultravox"
+    name = "llm"
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class InstantSpeechSession:
 class InstantVoiceEngine:
     """Speaks every phrase at once, as a 440 Hz tone of 60 ms a character."""
 
-    name = "kokoro"
+    name = "tts"
     voices = ("af_heart",)
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ COMMON = {
     "hardware",
     "nvml",
 }
-CALL = {"gateway", "turn", "ultravox", "kokoro"}
+CALL = {"gateway", "turn", "llm", "tts"}
 KNOW_ALL_ROOMS = {"appliance/gateway/session.py", "appliance/gateway/server.py"}
 
 # The console shows what the supervision left and says, the acceptance holds it against what it sees

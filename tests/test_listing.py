@@ -11,4 +11,4 @@ def test_every_setting_has_its_value_its_meaning_and_its_default() -> None:
     for section, name, _ in walk(Settings()):
         assert f"VOICE_{section}_{name}".upper() + " = " in text
     assert "VOICE_GATEWAY_PORT = 9000\n    port to listen on (default: 8765)" in text
-    assert "VOICE_ULTRAVOX_TOOLS = current_time, end_call" in text
+    assert "VOICE_LLM_TOOLS = current_time, end_call" in text

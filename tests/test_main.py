@@ -108,13 +108,13 @@ from appliance.errors import EngineBusy, MissingWeights, ModelSick, UnknownVoice
 def room(given, asked):
     {body}
 
-door.VERBS = {{"kokoro": door.Verb(room, "")}}
-sys.exit(door.main(["kokoro"], os.environ))
+door.VERBS = {{"tts": door.Verb(room, "")}}
+sys.exit(door.main(["tts"], os.environ))
 """
 
 
 def room(body: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The door with a room of this body in place of kokoro's."""
+    """The door with a room of this body in place of tts's."""
     return subprocess.run(
         [sys.executable, "-c", ROOM.format(body=body)],
         env={**os.environ, **environ},
@@ -148,21 +148,21 @@ def test_stopping_from_the_keyboard_is_no_failure() -> None:
 def test_a_refusal_to_start_is_left_for_boot(tmp_path: Path) -> None:
     supervised = {"VOICE_PATHS_RUN": str(tmp_path), "SUPERVISOR_ENABLED": "1"}
     assert room("raise MissingWeights(path='a.onnx')", **supervised).returncode == 78
-    assert isinstance(run_folder.read_failure(tmp_path, "kokoro"), MissingWeights)
+    assert isinstance(run_folder.read_failure(tmp_path, "tts"), MissingWeights)
     assert room("raise UnknownVoice(voice='x', known='y')", **supervised).returncode == 78
-    assert isinstance(run_folder.read_failure(tmp_path, "kokoro"), UnknownVoice)
+    assert isinstance(run_folder.read_failure(tmp_path, "tts"), UnknownVoice)
 
 
 def test_an_engine_whose_model_is_sick_leaves_word_of_it(tmp_path: Path) -> None:
     supervised = {"VOICE_PATHS_RUN": str(tmp_path), "SUPERVISOR_ENABLED": "1"}
-    assert room("raise ModelSick(engine='kokoro')", **supervised).returncode == 70
-    assert isinstance(run_folder.read_failure(tmp_path, "kokoro"), ModelSick)
+    assert room("raise ModelSick(engine='tts')", **supervised).returncode == 70
+    assert isinstance(run_folder.read_failure(tmp_path, "tts"), ModelSick)
 
 
 def test_what_may_pass_by_itself_is_not_left_for_boot(tmp_path: Path) -> None:
     supervised = {"VOICE_PATHS_RUN": str(tmp_path), "SUPERVISOR_ENABLED": "1"}
-    assert room("raise EngineBusy(engine='kokoro')", **supervised).returncode == 1
-    assert run_folder.read_failure(tmp_path, "kokoro") is None
+    assert room("raise EngineBusy(engine='tts')", **supervised).returncode == 1
+    assert run_folder.read_failure(tmp_path, "tts") is None
 
 
 def test_a_process_started_by_hand_leaves_nothing_for_boot(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def built_model(folder: Path) -> dict[str, str]:
         "VOICE_PROFILE": "gpu",
         "VOICE_PATHS_WEIGHTS": str(folder / "weights"),
         "VOICE_PATHS_LOCK": str(lock),
-        "VOICE_ULTRAVOX_MODEL": "ultravox-tiny",
+        "VOICE_LLM_MODEL": "ultravox-tiny",
     }
 
 

@@ -100,7 +100,7 @@ def test_every_label_set_is_there_before_anything_happened(gateway: GatewayMeter
     }
     for name, values in expected.items():
         assert label_sets(gateway, name) == {(value,) for value in values}, name
-    both = itertools.product(("ultravox", "kokoro"), by_reason[EngineFailed])
+    both = itertools.product(("llm", "tts"), by_reason[EngineFailed])
     assert label_sets(gateway, "voice_engine_failures_total") == set(both)
 
 

@@ -45,8 +45,8 @@ class Report:
 
 PARTS = {
     "gateway": render(GatewayMeters("cpu").registry),
-    "ultravox": EngineMeters().render(),
-    "kokoro": render(KokoroMeters().registry),
+    "llm": EngineMeters().render(),
+    "tts": render(KokoroMeters().registry),
 }
 
 

@@ -23,9 +23,9 @@ def test_only_one_boot_holds_a_folder(tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
-    run_folder.write_failure(tmp_path, "kokoro", MissingWeights(path="model"))
+    run_folder.write_failure(tmp_path, "tts", MissingWeights(path="model"))
     run_folder.write_reason(tmp_path, MissingWeights(path="model"))
-    run_folder.write_restarts(tmp_path, {"kokoro": 7})
+    run_folder.write_restarts(tmp_path, {"tts": 7})
     run_folder.claim(tmp_path).close()
     assert [path.name for path in tmp_path.iterdir()] == ["boot.lock"]
 
@@ -88,13 +88,13 @@ def test_an_error_crosses_from_one_process_to_another(tmp_path: Path) -> None:
     error = run_folder.read_failure(tmp_path, "gateway")
     assert isinstance(error, PortTaken)
     assert str(error) == "127.0.0.1:8765 is already in use."
-    assert run_folder.read_failure(tmp_path, "kokoro") is None
+    assert run_folder.read_failure(tmp_path, "tts") is None
 
 
 def test_restarts_are_read_as_written(tmp_path: Path) -> None:
     assert run_folder.read_restarts(tmp_path) == {}
-    run_folder.write_restarts(tmp_path, {"gateway": 0, "kokoro": 2})
-    assert run_folder.read_restarts(tmp_path) == {"gateway": 0, "kokoro": 2}
+    run_folder.write_restarts(tmp_path, {"gateway": 0, "tts": 2})
+    assert run_folder.read_restarts(tmp_path) == {"gateway": 0, "tts": 2}
 
 
 def test_a_file_that_a_power_cut_left_empty_is_as_none(tmp_path: Path) -> None:
@@ -105,5 +105,5 @@ def test_a_file_that_a_power_cut_left_empty_is_as_none(tmp_path: Path) -> None:
 
 
 def test_without_a_run_folder_a_failure_is_not_written(tmp_path: Path) -> None:
-    run_folder.write_failure(tmp_path / "none", "kokoro", MissingWeights(path="model"))
+    run_folder.write_failure(tmp_path / "none", "tts", MissingWeights(path="model"))
     assert not (tmp_path / "none").exists()

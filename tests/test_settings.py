@@ -36,14 +36,14 @@ def test_values_have_their_kind() -> None:
             "VOICE_GATEWAY_PORT": " 9000 ",
             "VOICE_GATEWAY_ALLOWED_ORIGINS": "https://a.example, https://b.example",
             "VOICE_TURN_HALF_DUPLEX": "Yes",
-            "VOICE_KOKORO_SPEED": "1.25",
+            "VOICE_TTS_SPEED": "1.25",
             "VOICE_PATHS_RUN": "/tmp/run",
         }
     )
     assert given.gateway.port == 9000
     assert given.gateway.allowed_origins == ("https://a.example", "https://b.example")
     assert given.turn.half_duplex is True
-    assert given.kokoro.speed == 1.25
+    assert given.tts.speed == 1.25
     assert given.paths.run == Path("/tmp/run")
 
 
@@ -60,7 +60,7 @@ def test_a_misspelt_name_is_refused_with_the_likely_one(wrong: str, right: str) 
     ("name", "value", "kind"),
     [
         ("VOICE_GATEWAY_PORT", "many", "a whole number"),
-        ("VOICE_KOKORO_SPEED", "fast", "a number"),
+        ("VOICE_TTS_SPEED", "fast", "a number"),
         ("VOICE_TURN_HALF_DUPLEX", "perhaps", "true or false"),
         ("VOICE_GATEWAY_PORT", "", "a whole number"),
     ],
@@ -80,7 +80,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_profile(tmp_pa
     assert given.gateway.port == 3
     assert given.gateway.max_sessions == 2
     assert given.gateway.allowed_origins == ("a", "b")
-    assert given.kokoro.backend == "torch"
+    assert given.tts.backend == "torch"
 
 
 @pytest.mark.parametrize("content", ["[gateway", "[gateway]\nprt = 1\n", "prt = 1\n"])

@@ -102,6 +102,6 @@ async def calling(
             except TimeoutError as problem:
                 raise NoAnswer(
                     f"the bot did not say its greeting within {GREETING_SECONDS:g} s;"
-                    " see VOICE_ULTRAVOX_GREETING and the log of kokoro"
+                    " see VOICE_LLM_GREETING and the log of tts"
                 ) from problem
         yield talk

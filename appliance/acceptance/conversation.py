@@ -19,8 +19,8 @@ CHECK = "conversation"
 TURNS_PER_CALL = 12  # a call has its limits, and later questions would only make history longer
 PAUSE_SECONDS = 0.3  # before each question, as a person needs it; the client's `say` does the same
 HEARING = "Look at the recognizer: weights, VOICE_TURN_VAD_MIN_VOLUME, and the seal."
-SPEAKING = "Look at the voice: VOICE_KOKORO_VOICE, its weights, its device."
-ANSWERING = "Look at the speech-LLM: its weights, its log, VOICE_ULTRAVOX_SYSTEM_PROMPT."
+SPEAKING = "Look at the voice: VOICE_TTS_VOICE, its weights, its device."
+ANSWERING = "Look at the speech-LLM: its weights, its log, VOICE_LLM_SYSTEM_PROMPT."
 SLOW = "The slowest stage is in the report; is anything else on this machine, or on its card?"
 
 
@@ -75,7 +75,7 @@ def judge(
             "memory",
             told,
             shown,
-            "Look at VOICE_ULTRAVOX_HISTORY_TOKENS and _TURNS: is the past kept?",
+            "Look at VOICE_LLM_HISTORY_TOKENS and _TURNS: is the past kept?",
         ),
         *_fast(turns, limits),
     ]

@@ -23,7 +23,7 @@ CHECK = "recovery"
 LOOK_SECONDS = 0.5
 LINK_SECONDS = 2.0
 INTO_TURN_SECONDS = 0.5
-ENGINES = ("ultravox", "kokoro")
+ENGINES = ("llm", "tts")
 ADVICE = "See the log of the process for why it did not come back: voicectl logs -u NAME."
 
 

@@ -40,7 +40,7 @@ class Site:
     @property
     def greets(self) -> bool:
         """Whether the bot speaks first."""
-        return bool(self.given.ultravox.greeting)
+        return bool(self.given.llm.greeting)
 
     async def ready_page(self) -> tuple[int, str]:
         """Status and text of /readyz. Raises OSError when nobody answers."""

@@ -25,10 +25,10 @@ class Voice:
     async def say(self, text: str) -> bytes:
         """Speech of a text: mono int16 PCM at 16 kHz, the same bytes each time."""
         if text not in self._spoken:
-            kokoro = self._given.kokoro
-            client = EngineClient("kokoro", self._given.paths.run / "kokoro.sock", STALL_SECONDS)
+            tts = self._given.tts
+            client = EngineClient("tts", self._given.paths.run / "tts.sock", STALL_SECONDS)
             try:
-                parts = client.speak(text, kokoro.voice, kokoro.speed, urgent=False)
+                parts = client.speak(text, tts.voice, tts.speed, urgent=False)
                 self._spoken[text] = heard_rate(b"".join([part async for part in parts]))
             finally:
                 await client.close()
@@ -42,7 +42,7 @@ class Voice:
         utterance = Utterance(1)
         utterance.pcm += edge + heard_rate(pcm) + edge
         utterance.complete = True
-        client = EngineClient("ultravox", self._given.paths.run / "ultravox.sock", STALL_SECONDS)
+        client = EngineClient("llm", self._given.paths.run / "llm.sock", STALL_SECONDS)
         try:
             return await client.transcribe(utterance)
         finally:

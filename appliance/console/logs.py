@@ -15,7 +15,7 @@ from typing import Any
 from appliance.console.terminal import Paint, printable
 from appliance.journal import LEVELS
 
-UNITS = ("gateway", "ultravox", "kokoro", "exporter", "boot", "guard")
+UNITS = ("gateway", "llm", "tts", "exporter", "boot", "guard")
 OVERSEERS = ("boot", "guard")  # they tell of other units
 OUTPUTS = ("short", "json", "cat")
 _COLOURS = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}

@@ -56,5 +56,5 @@ class UnknownVoice(EngineFailed):
     """There is no voice called {voice!r}; there are: {known}."""
 
     reason = "unknown_voice"
-    advice = "Set VOICE_KOKORO_VOICE to one of these, or to a blend such as 'af_heart:2,am_adam:1'."
+    advice = "Set VOICE_TTS_VOICE to one of these, or to a blend such as 'af_heart:2,am_adam:1'."
     exit_code = 78

@@ -43,7 +43,7 @@ class WeightsCast(CannotStart):
     """vLLM would convert the weight {name} from {stored} to {wanted} while it loads it."""
 
     reason = "weights_cast"
-    advice = "Answers would be wrong. Build the model folder again, and leave VOICE_ULTRAVOX_DTYPE."
+    advice = "Answers would be wrong. Build the model folder again, and leave VOICE_LLM_DTYPE."
 
 
 class ModelNotStarted(CannotStart):

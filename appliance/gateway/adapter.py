@@ -12,7 +12,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.settings import LLMSettings
 
 from appliance.link.engine import Tool
-from appliance.settings import Ultravox
+from appliance.settings import LLM
 
 
 class UltravoxAdapter(BaseLLMAdapter[Any]):
@@ -20,7 +20,7 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
 
     @property
     def id_for_llm_specific_messages(self) -> str:
-        return "ultravox"
+        return "llm"
 
     async def get_llm_invocation_params(self, context: Any, **_: Any) -> Any:
         return {}
@@ -42,7 +42,7 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
         return []
 
 
-def pipecat_settings(settings: Ultravox) -> LLMSettings:
+def pipecat_settings(settings: LLM) -> LLMSettings:
     """What Pipecat shows of the model; the engine has its own settings."""
     return LLMSettings(
         model=settings.model,

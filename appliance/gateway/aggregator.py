@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggregator, TextType
 
 from appliance.gateway.phrases import PhraseCutter
-from appliance.settings import Kokoro
+from appliance.settings import TTS
 
 
 class PhraseAggregator(BaseTextAggregator):
     """Gives `LLMTextProcessor` phrases; the first of each reply is short."""
 
-    def __init__(self, settings: Kokoro) -> None:
+    def __init__(self, settings: TTS) -> None:
         super().__init__(aggregation_type=TextType.SENTENCE)
         self._settings = settings
         self._cutter = self._fresh()

@@ -47,7 +47,7 @@ from appliance.gateway.utterances import Listening
 from appliance.link.client import EngineClient
 from appliance.link.conversation import Said
 from appliance.link.engine import Result, Tool
-from appliance.settings import Ultravox
+from appliance.settings import LLM
 
 CANNOT_ANSWER = "I am sorry, I cannot answer right now."
 UNANSWERED_CHARS = 8_000  # of text typed again and again without an answer, the end counts
@@ -63,7 +63,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
 
     def __init__(
         self,
-        settings: Ultravox,
+        settings: LLM,
         client: EngineClient,
         hooks: TurnHooks,
         context: LLMContext,

@@ -23,7 +23,7 @@ from appliance.gateway.hooks import TurnHooks
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, Tool, ToolCall
 from appliance.link.recovery import Lost, outlasting
-from appliance.settings import Ultravox
+from appliance.settings import LLM
 
 ONE_MOMENT = "One moment, please."
 COULD_NOT = "I am sorry, I could not do that."
@@ -44,7 +44,7 @@ class Speaking:
 
     def __init__(
         self,
-        settings: Ultravox,
+        settings: LLM,
         client: EngineClient,
         history: History,
         hooks: TurnHooks,

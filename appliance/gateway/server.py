@@ -39,7 +39,7 @@ from appliance.link.server import listening
 from appliance.metrics import GatewayMeters, render
 from appliance.settings import Settings
 
-ENGINES = ("ultravox", "kokoro")
+ENGINES = ("llm", "tts")
 WATCH_SECONDS = 1.0
 LAG_PROBE_SECONDS = 0.1
 END_SECONDS = 5.0  # what a session has to end in once it was told to
@@ -75,7 +75,7 @@ class Gateway:
         self._meters = GatewayMeters(settings.profile)
         self._meters.sessions_max.set(settings.gateway.max_sessions)
         journal.on_event(self._meters.count_log_event)
-        tools = chosen(settings.ultravox.tools)
+        tools = chosen(settings.llm.tools)
         self._shared = Shared(settings, self._meters, TurnModels(settings.turn), tools)
         self._sessions: set[Session] = set()
         self._waiting_for = "engines"
@@ -175,7 +175,7 @@ class Gateway:
         while True:
             missing = [name for name in ENGINES if not await self._is_ready(name)]
             if not missing and not self._shared.patience:
-                missing = [] if await self._keep_patience() else ["kokoro"]
+                missing = [] if await self._keep_patience() else ["tts"]
             waiting_for = " and ".join(missing)
             if waiting_for != self._waiting_for:
                 log.info("readiness changed", waiting_for=waiting_for, ready=not missing)
@@ -194,10 +194,10 @@ class Gateway:
 
     async def _keep_patience(self) -> bool:
         """Has the phrase spoken that callers hear when the voice itself is gone."""
-        client = self._shared.engine("kokoro")
-        kokoro = self._settings.kokoro
+        client = self._shared.engine("tts")
+        tts = self._settings.tts
         try:
-            parts = client.speak(ONE_MOMENT, kokoro.voice, kokoro.speed, urgent=True)
+            parts = client.speak(ONE_MOMENT, tts.voice, tts.speed, urgent=True)
             pcm = b"".join([part async for part in parts])
         except EngineFailed as problem:
             log.error("voice unusable", exc_info=problem)

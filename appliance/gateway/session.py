@@ -1,6 +1,6 @@
 """One call: the only place that knows every room and draws the arrow between them.
 
-transport -> user turns -> ultravox -> phrases -> kokoro -> transport -> heard -> context
+transport -> user turns -> llm -> phrases -> tts -> transport -> heard -> context
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Session:
         self._socket = socket
         self._shared = shared
         self._settings = shared.settings
-        self._greeting = shared.settings.ultravox.greeting
+        self._greeting = shared.settings.llm.greeting
         self._goodbye = Goodbye(self._hang_up, lambda: self.end(None))
         self._monitor = Monitor(shared.meters, shared.settings.journal.transcripts, self._show)
         self._worker = self._build()
@@ -159,24 +159,24 @@ class Session:
             words=settings.journal.transcripts,
         )
         transport = PacedTransport(self._socket, serializer, Pace(lead))
-        thinker = shared.engine("ultravox")
+        thinker = shared.engine("llm")
         known = LLMContext(tools=shared.tools)
-        self._ultravox = UltravoxWithContextService(
-            settings.ultravox, thinker, self._turn_hooks(), known, settings.journal.transcripts
+        self._llm = UltravoxWithContextService(
+            settings.llm, thinker, self._turn_hooks(), known, settings.journal.transcripts
         )
-        kokoro = KokoroTTSService(
-            settings.kokoro,
-            shared.engine("kokoro"),
+        tts = KokoroTTSService(
+            settings.tts,
+            shared.engine("tts"),
             self._speech_hooks(thinker),
             shared.patience,
-            settings.ultravox.recover_seconds,
+            settings.llm.recover_seconds,
         )
         context = LLMContextAggregatorPair(
             known,
             user_params=user_params(settings.turn, shared.models, self._monitor.turn_ended_by),
         )
         heard = HeardProcessor(
-            HeardText(settings.kokoro.speed, lead),
+            HeardText(settings.tts.speed, lead),
             AnswerEndFrame,
             self._monitor.mark("sent"),
             self._heard,
@@ -186,9 +186,9 @@ class Session:
                 [
                     transport.input(),
                     context.user(),
-                    self._ultravox,
-                    LLMTextProcessor(text_aggregator=PhraseAggregator(settings.kokoro)),
-                    kokoro,
+                    self._llm,
+                    LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts)),
+                    tts,
                     transport.output(),
                     heard,
                     context.assistant(),
@@ -251,12 +251,12 @@ class Session:
             generated=monitor.generated,
             hang_up=self._goodbye.begins,
             understood=monitor.understood,
-            failed=monitor.failed("ultravox"),
+            failed=monitor.failed("llm"),
             ended=monitor.ended,
         )
 
     def _speech_hooks(self, thinker: EngineClient) -> SpeechHooks:
-        holding = self._settings.ultravox.hold_for_first_phrase
+        holding = self._settings.llm.hold_for_first_phrase
 
         async def hold() -> None:
             if holding:
@@ -271,13 +271,13 @@ class Session:
         return SpeechHooks(
             first_phrase=self._monitor.mark("first_phrase"),
             first_audio=self._monitor.mark("first_audio"),
-            failed=self._monitor.failed("kokoro"),
+            failed=self._monitor.failed("tts"),
             hold=hold,
             resume=resume,
         )
 
     def _heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
-        self._ultravox.reply_heard(text)
+        self._llm.reply_heard(text)
         self._monitor.heard(text, interrupted, was_speaking)
         self._goodbye.heard(interrupted)
 

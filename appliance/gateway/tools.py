@@ -1,4 +1,4 @@
-"""What the model may do beside speaking: what the setting `ultravox.tools` chooses from.
+"""What the model may do beside speaking: what the setting `llm.tools` chooses from.
 
 Each is a function in Pipecat's own form, described to the model by its name, its docstring and
 the types of its parameters. docs/tools.md says how to add one: write it, and name it in TOOLS.
@@ -45,7 +45,7 @@ def chosen(names: Sequence[str]) -> ToolsSchema:
         if name not in known:
             there_are = ", ".join(known)
             raise BadSetting(
-                name="ultravox.tools",
+                name="llm.tools",
                 why=f"there is no tool called {name!r}; there are: {there_are}",
             )
     schema = ToolsSchema(standard_tools=[known[name] for name in dict.fromkeys(names)])
@@ -56,7 +56,7 @@ def chosen(names: Sequence[str]) -> ToolsSchema:
         except ValidationError as problem:
             field = ".".join(map(str, problem.errors()[0]["loc"]))
             raise BadSetting(
-                name="ultravox.tools", why=f"the {field} of {tool.name} cannot be offered"
+                name="llm.tools", why=f"the {field} of {tool.name} cannot be offered"
             ) from problem
     return schema
 

@@ -26,7 +26,7 @@ from appliance.errors import EngineFailed
 from appliance.link.client import EngineClient
 from appliance.link.engine import SPOKEN_RATE
 from appliance.link.recovery import Lost, outlasting
-from appliance.settings import Kokoro
+from appliance.settings import TTS
 
 SLICE_BYTES = SPOKEN_RATE * 2 // 10  # 100 ms; what an interruption has to drop comes in these
 QUIET_SECONDS = 30.0  # a reply whose next phrase takes longer is closed and opened again
@@ -54,7 +54,7 @@ class KokoroTTSService(TTSService):
 
     def __init__(
         self,
-        settings: Kokoro,
+        settings: TTS,
         client: EngineClient,
         hooks: SpeechHooks,
         patience: bytes,

@@ -44,7 +44,7 @@ def _model(card: Card, settings: Settings, weights: str) -> tuple[Checkpoint, st
         if weights not in KINDS:
             raise BadSetting(name="--weights", why=f"{weights!r} is none of {', '.join(KINDS)}")
         return ultravox_8b(weights), ""
-    folder = settings.paths.weights / settings.ultravox.model
+    folder = settings.paths.weights / settings.llm.model
     if folder.exists():
         return checkpoint.read(folder), ""
     kind = (*recommended(card)[0], "bf16")[0]

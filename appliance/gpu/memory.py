@@ -59,7 +59,7 @@ def fixed(
         Item("activations", activations(checkpoint, settings, dtype, batched_tokens), True),
         Item("CUDA graphs", GRAPHS_BYTES, True),
         Item("CUDA context", CONTEXT_BYTES, False),
-        Item("Kokoro", kokoro(settings), False),
+        Item("Kokoro", tts(settings), False),
         Item("other programs", others(card, settings), False),
         Item("headroom", headroom, False),
     ]
@@ -77,16 +77,16 @@ def activations(checkpoint: Checkpoint, settings: Settings, dtype: str, batched_
     item = ITEM_BYTES[dtype]
     tokens = batched_tokens * checkpoint.hidden_size * 16 * item
     logits = most_sequences(settings) * checkpoint.vocabulary_size * 4 * 4
-    longest = -(-int(settings.ultravox.max_utterance_seconds) // PART_SECONDS)
+    longest = -(-int(settings.llm.max_utterance_seconds) // PART_SECONDS)
     parts = max(longest, -(-batched_tokens // PART_TOKENS))
     convolved = 2 * PART_FRAMES * (2 * checkpoint.audio_width * item + MEL_BINS * 6)
     part = PART_FRAMES * checkpoint.audio_width * 16 * item + convolved
     return tokens + logits + parts * part
 
 
-def kokoro(settings: Settings) -> int:
+def tts(settings: Settings) -> int:
     """What has to be left to Kokoro, which starts at the same time in a process of its own."""
-    return KOKORO_BYTES if settings.kokoro.device == "cuda" else 0
+    return KOKORO_BYTES if settings.tts.device == "cuda" else 0
 
 
 def others(card: Card, settings: Settings) -> int:
@@ -97,12 +97,12 @@ def others(card: Card, settings: Settings) -> int:
     else's, and all of it, since nothing tells whether Kokoro is in it.
     """
     held = card.memory_bytes - card.free_bytes
-    return held if held > kokoro(settings) + IDLE_BYTES else 0
+    return held if held > tts(settings) + IDLE_BYTES else 0
 
 
 def most_sequences(settings: Settings) -> int:
     """The most replies that are decoded at the same time: as set, or one per call."""
-    return settings.ultravox.max_sequences or settings.gateway.max_sessions
+    return settings.llm.max_sequences or settings.gateway.max_sessions
 
 
 def conversation_tokens(settings: Settings) -> int:
@@ -111,6 +111,6 @@ def conversation_tokens(settings: Settings) -> int:
     Its past, the longest reply, the longest utterance (6.25 tokens a second), and 512 for the
     instructions and the tools; at most the context.
     """
-    own = settings.ultravox
+    own = settings.llm
     audio = int(own.max_utterance_seconds * 6.25) + 1
     return min(own.context_tokens, own.history_tokens + own.reply_tokens + audio + 512)

@@ -194,8 +194,8 @@ def _refusals() -> str:
     cases: Iterable[tuple[str, Card, str, Mapping[str, str]]] = (
         ("bf16 weights on a card of 16 GB", small, "bf16", {}),
         ("FP8 weights on an A10", _line("A10").as_card(), "fp8", {}),
-        ("a memory fraction of 0.97", l4, "fp8", {"VOICE_ULTRAVOX_MEMORY_FRACTION": "0.97"}),
-        ("40 replies at a time", l4, "fp8", {"VOICE_ULTRAVOX_MAX_SEQUENCES": "40"}),
+        ("a memory fraction of 0.97", l4, "fp8", {"VOICE_LLM_MEMORY_FRACTION": "0.97"}),
+        ("40 replies at a time", l4, "fp8", {"VOICE_LLM_MAX_SEQUENCES": "40"}),
         ("any weights on a T4", _line("T4").as_card(), "w4a16", {}),
     )
     told = []

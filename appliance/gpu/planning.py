@@ -72,7 +72,7 @@ def plan(card: Card | None, checkpoint: Checkpoint, settings: Settings) -> Plan:
     if card is None:
         return _on_cpu(checkpoint, settings)
     _check_card(card, checkpoint, settings)
-    own = settings.ultravox
+    own = settings.llm
     dtype = checkpoint.dtype if own.dtype == "auto" else own.dtype
     batched = speed.batched_tokens(card, checkpoint)
     items = memory.fixed(card, checkpoint, settings, dtype, batched)
@@ -107,54 +107,54 @@ def plan(card: Card | None, checkpoint: Checkpoint, settings: Settings) -> Plan:
 
 
 def _check(checkpoint: Checkpoint, settings: Settings) -> None:
-    own = settings.ultravox
+    own = settings.llm
     for name, value, known in (("dtype", own.dtype, DTYPES), ("kv_dtype", own.kv_dtype, KV_DTYPES)):
         if value not in known:
-            raise BadSetting(name=f"ultravox.{name}", why=f"{value!r} is none of {list(known)}")
+            raise BadSetting(name=f"llm.{name}", why=f"{value!r} is none of {list(known)}")
     if not 0 <= own.memory_fraction < 1:
         why = f"{own.memory_fraction:g} is no part of the card's memory: above 0 and below 1"
-        raise BadSetting(name="ultravox.memory_fraction", why=why)
+        raise BadSetting(name="llm.memory_fraction", why=why)
     if own.max_sequences < 0 or settings.gateway.max_sessions < 1:
-        raise BadSetting(name="ultravox.max_sequences", why="nothing could be decoded")
+        raise BadSetting(name="llm.max_sequences", why="nothing could be decoded")
     if own.context_tokens > checkpoint.max_positions:
         why = f"{own.context_tokens:,} tokens; the model was made for {checkpoint.max_positions:,}"
-        raise BadSetting(name="ultravox.context_tokens", why=why)
+        raise BadSetting(name="llm.context_tokens", why=why)
     past = own.history_tokens + own.reply_tokens
     if own.context_tokens <= past:
         why = f"{own.context_tokens:,} tokens do not hold the history and a reply, {past:,}"
-        raise BadSetting(name="ultravox.context_tokens", why=why)
+        raise BadSetting(name="llm.context_tokens", why=why)
 
 
 def _check_card(card: Card, checkpoint: Checkpoint, settings: Settings) -> None:
-    own, kind = settings.ultravox, checkpoint.quantization
+    own, kind = settings.llm, checkpoint.quantization
     has = f"{card.name} has {card.capability[0]}.{card.capability[1]}"
     if card.capability < BFLOAT16_CAPABILITY:
         why = f"bfloat16 needs compute capability 8.0, and {has}"
-        raise BadSetting(name="ultravox.dtype", why=why)
+        raise BadSetting(name="llm.dtype", why=why)
     if own.dtype == "float32" and kind:
         why = f"{kind} weights are calculated with in bfloat16, not in float32"
-        raise BadSetting(name="ultravox.dtype", why=why)
+        raise BadSetting(name="llm.dtype", why=why)
     if own.dtype == "float32" and own.kv_dtype == "fp8":
-        raise BadSetting(name="ultravox.kv_dtype", why="fp8 goes with bfloat16, not with float32")
+        raise BadSetting(name="llm.kv_dtype", why="fp8 goes with bfloat16, not with float32")
     if own.kv_dtype == "fp8" and card.capability < FP8_CAPABILITY:
         why = f"fp8 needs compute capability 8.9, and {has}"
-        raise BadSetting(name="ultravox.kv_dtype", why=why)
+        raise BadSetting(name="llm.kv_dtype", why=why)
     better = " or ".join(recommended(card)[0])
     if kind == "fp8" and card.capability < FP8_CAPABILITY:
         why = f"its weights are FP8, which needs compute capability 8.9, and {has}: take {better}"
-        raise BadSetting(name="ultravox.model", why=why)
+        raise BadSetting(name="llm.model", why=why)
     if kind == "int8" and card.capability >= NO_INT8_CAPABILITY:
         why = (
             f"its weights are INT8, for which vLLM has nothing from 10.0, and {has}: take {better}"
         )
-        raise BadSetting(name="ultravox.model", why=why)
+        raise BadSetting(name="llm.model", why=why)
 
 
 def _room(card: Card, items: tuple[Item, ...], settings: Settings) -> int:
     """Bytes for the KV cache; may be negative."""
     inside = sum(item.size_bytes for item in items if item.in_vllm)
     outside = sum(item.size_bytes for item in items if not item.in_vllm)
-    fraction = settings.ultravox.memory_fraction
+    fraction = settings.llm.memory_fraction
     if not fraction:
         return card.memory_bytes - inside - outside
     budget = int(fraction * card.memory_bytes)
@@ -174,14 +174,14 @@ def _kv(
     card: Card, checkpoint: Checkpoint, settings: Settings, dtype: str, room: int
 ) -> tuple[str, int, str]:
     """How the past is kept, in how many bytes, and why."""
-    own = settings.ultravox
+    own = settings.llm
     if own.kv_dtype == "fp8":
         return "fp8", room, "KV in fp8, as set"
     wanted = memory.most_sequences(settings) * memory.conversation_tokens(settings)
     wanted = max(wanted, own.context_tokens)
     plain = checkpoint.kv_bytes_per_token(dtype)
     if own.kv_dtype == "bfloat16" and dtype == "float32":
-        raise BadSetting(name="ultravox.kv_dtype", why="bfloat16 does not go with dtype float32")
+        raise BadSetting(name="llm.kv_dtype", why="bfloat16 does not go with dtype float32")
     if own.kv_dtype == "bfloat16":
         return dtype, room, f"KV in {dtype}, as set"
     if room >= wanted * plain:
@@ -216,7 +216,7 @@ def _calls_reason(card: Card, checkpoint: Checkpoint, settings: Settings, held: 
 def _too_little(
     card: Card, items: tuple[Item, ...], settings: Settings, kv_bytes: int, kv: str
 ) -> TooLittleMemory:
-    fraction = settings.ultravox.memory_fraction
+    fraction = settings.llm.memory_fraction
     counted = [item for item in items if item.in_vllm or not fraction]
     there = f"{(fraction or 1) * card.memory_bytes / GIB:.1f} GiB"
     there = f"the memory fraction of {fraction:g} is {there}" if fraction else f"there are {there}"
@@ -226,11 +226,11 @@ def _too_little(
 
 
 def _on_cpu(checkpoint: Checkpoint, settings: Settings) -> Plan:
-    own = settings.ultravox
+    own = settings.llm
     dtype = "float32" if own.dtype == "auto" else own.dtype
     if own.kv_dtype not in ("auto", dtype):
         why = f"{own.kv_dtype} does not go with dtype {dtype} without a card"
-        raise BadSetting(name="ultravox.kv_dtype", why=why)
+        raise BadSetting(name="llm.kv_dtype", why=why)
     per_token = checkpoint.kv_bytes_per_token(dtype)
     sequences = memory.most_sequences(settings)
     wanted = min(sequences * own.context_tokens, CPU_KV_BYTES // per_token)

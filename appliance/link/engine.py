@@ -96,7 +96,7 @@ class Engine(Protocol):
 
 
 class SpeechEngine(Engine, Protocol):
-    """Speech and text in, text out (the `ultravox` process)."""
+    """Speech and text in, text out (the `llm` process)."""
 
     def open(self) -> SpeechSession:
         """A new caller; cheap."""
@@ -155,7 +155,7 @@ class SpeechSession(Protocol):
 
 
 class VoiceEngine(Engine, Protocol):
-    """Text in, speech out (the `kokoro` process)."""
+    """Text in, speech out (the `tts` process)."""
 
     def open(self) -> VoiceSession:
         """A new caller; cheap."""

@@ -35,8 +35,8 @@ def limits(given: Settings) -> Limits:
         longest_step_seconds=of.check_seconds + 2 * ANSWER_SECONDS,
         memory_bytes={
             "gateway": of.gateway_memory_bytes,
-            "ultravox": of.ultravox_memory_bytes,
-            "kokoro": of.kokoro_memory_bytes,
+            "llm": of.llm_memory_bytes,
+            "tts": of.tts_memory_bytes,
             "exporter": of.exporter_memory_bytes,
         },
         growth_seconds=of.growth_seconds,

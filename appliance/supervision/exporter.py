@@ -35,7 +35,7 @@ from appliance.supervision.metrics import ProcessMetrics, Vitals, vitals
 from appliance.supervision.sealing import SealMetrics
 from appliance.supervision.supervisor_client import GUARD, SupervisorClient
 
-SOURCES = ("gateway", "ultravox", "kokoro")  # each has SOURCE.sock in the run folder
+SOURCES = ("gateway", "llm", "tts")  # each has SOURCE.sock in the run folder
 SUPERVISOR = "supervisord"
 DRIVER = "nvml"
 MAX_CONNECTIONS = 32  # at the same time, idle ones included; more get 503

@@ -17,7 +17,7 @@ HANGS = "the driver does not answer"
 
 def wanted(given: Settings) -> bool:
     """Whether anything runs on a card; another card of the machine is none of our business."""
-    return given.ultravox.engine == "vllm" or given.kokoro.device != "cpu"
+    return given.llm.engine == "vllm" or given.tts.device != "cpu"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ Cause = Literal[
 ]
 Action = Literal["restart_process", "restart_engines", "end_appliance"]
 
-ENGINES = ("ultravox", "kokoro")
+ENGINES = ("llm", "tts")
 # Too often: what the appliance ends with.
 TOO_OFTEN: dict[Cause, type[ApplianceError]] = {
     "exited": RestartLoop,

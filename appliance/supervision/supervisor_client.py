@@ -11,7 +11,7 @@ from typing import Any, cast
 from xml.parsers.expat import ExpatError
 
 GUARD = "guard"  # the event listener
-PROGRAMS = (GUARD, "exporter", "kokoro", "ultravox", "gateway")  # supervisord.conf's start order
+PROGRAMS = (GUARD, "exporter", "tts", "llm", "gateway")  # supervisord.conf's start order
 SOCKET = "supervisor.sock"  # in the run folder
 
 

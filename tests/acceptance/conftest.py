@@ -46,7 +46,7 @@ def report() -> Report:
         ],
         "no_card_because": "",
         "settings": {"gateway.max_sessions": "8"},
-        "changed_settings": ["ultravox.system_prompt"],
+        "changed_settings": ["llm.system_prompt"],
         "url": "ws://127.0.0.1:8765/ws",
         "limits_for": "L4, and cards not known",
     }

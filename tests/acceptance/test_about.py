@@ -29,8 +29,8 @@ def test_the_settings_that_matter_exist_and_none_holds_a_secret_or_a_prompt() ->
 
 
 def test_only_the_names_of_changed_settings_are_told() -> None:
-    given = load({"VOICE_PROFILE": "gpu", "VOICE_ULTRAVOX_SYSTEM_PROMPT": "You are Dr. Who."})
-    assert changed(given) == ["ultravox.system_prompt"]
+    given = load({"VOICE_PROFILE": "gpu", "VOICE_LLM_SYSTEM_PROMPT": "You are Dr. Who."})
+    assert changed(given) == ["llm.system_prompt"]
     assert changed(load({"VOICE_PROFILE": "gpu"})) == []
 
 

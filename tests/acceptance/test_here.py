@@ -108,7 +108,7 @@ def test_the_report_names_what_was_tested(accepted: Run) -> None:
 
 def test_every_process_was_killed_and_came_back(accepted: Run, appliance: Appliance) -> None:
     found = [one["found"] for one in accepted.tree["checks"] if one["check"] == "recovery"]
-    for name in ("gateway", "ultravox", "kokoro", "exporter"):
+    for name in ("gateway", "llm", "tts", "exporter"):
         assert any(line.startswith(f"{name}: back after") for line in found)
         assert appliance.metric(f'voice_process_restarts_total{{process="{name}"}}') >= 1
 

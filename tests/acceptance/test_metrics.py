@@ -74,7 +74,7 @@ def test_a_missing_family_and_a_process_that_is_down_are_named(meters: GatewayMe
     assert "voice_process_up" in families.found
     assert processes.state == "fail"
     text = "".join(f"{name} 1\n" for name in FAMILIES if name != "voice_process_up")
-    up = 'voice_process_up{process="kokoro"} 0\nvoice_process_up{process="gateway"} 1\n'
+    up = 'voice_process_up{process="tts"} 0\nvoice_process_up{process="gateway"} 1\n'
     families, processes = complete(Page(text + up))
     assert families.state == "pass"
-    assert processes.found == "down: kokoro"
+    assert processes.found == "down: tts"

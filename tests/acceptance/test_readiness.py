@@ -11,7 +11,7 @@ from appliance.acceptance.readiness import told
     ("status", "text", "words"),
     [
         (200, '{"ready": true}', ""),
-        (503, '{"waiting_for": "kokoro", "draining": false}', "waiting for kokoro"),
+        (503, '{"waiting_for": "tts", "draining": false}', "waiting for tts"),
         (503, '{"waiting_for": "", "draining": true}', "draining: it takes no new calls"),
         (502, "<html>", "/readyz answers 502"),
         (404, '"no"', "/readyz answers 404"),

@@ -87,7 +87,7 @@ def test_the_page_is_made_of_a_report_on_stdin(
 @pytest.mark.parametrize(
     ("problem", "words"),
     [
-        (EngineGone(engine="kokoro"), "kokoro engine cannot be reached"),
+        (EngineGone(engine="tts"), "tts engine cannot be reached"),
         (Refused("wrong or missing access token (401)."), "401"),
         (TimeoutError(), "TimeoutError"),
         (ConnectionError("no answer from x"), "no answer from x"),

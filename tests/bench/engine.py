@@ -34,7 +34,7 @@ TINY = ROOT / "tests" / "golden" / "ultravox-tiny" / "checkpoint"
 SPEECH = [read_wav(path) for path in sorted((ROOT / "client" / "questions").glob("*.wav"))]
 BYTES_PER_SECOND = 32_000
 SYSTEM = Said("system", "You are a friendly voice assistant in a telephone call. " * 8)
-RUNNING = re.compile(r"^voice_ultravox_requests_running (\S+)$", re.MULTILINE)
+RUNNING = re.compile(r"^voice_llm_requests_running (\S+)$", re.MULTILINE)
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Bench:
 
     def client(self) -> EngineClient:
         """A caller of its own."""
-        return EngineClient("ultravox", self._path, stall_seconds=600)
+        return EngineClient("llm", self._path, stall_seconds=600)
 
     def speech(self, seconds: float) -> Utterance:
         """So much speech as was never asked before: another place, another loudness."""
@@ -185,7 +185,7 @@ async def measure(given: settings.Settings, rounds: int, tokens: int, most: int)
     print(f"engine ready after {time.monotonic() - began:.1f} s", flush=True)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "ultravox.sock"
+            path = Path(folder) / "llm.sock"
             status = lambda: p.Report(ready=True)  # noqa: E731
             async with listening(path, status, engine):
                 bench = Bench(engine, path, tokens)
@@ -233,9 +233,9 @@ def main(arguments: list[str]) -> int:
                 {
                     **{k: v for k, v in os.environ.items() if k.startswith("VOICE_")},
                     "VOICE_PATHS_WEIGHTS": str(folder.parent),
-                    "VOICE_ULTRAVOX_ENGINE": "vllm",
-                    "VOICE_ULTRAVOX_MODEL": folder.name,
-                    "VOICE_ULTRAVOX_DTYPE": asked.dtype,
+                    "VOICE_LLM_ENGINE": "vllm",
+                    "VOICE_LLM_MODEL": folder.name,
+                    "VOICE_LLM_DTYPE": asked.dtype,
                     "VOICE_JOURNAL_LEVEL": "warning",
                 }
             )

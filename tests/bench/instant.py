@@ -41,8 +41,8 @@ async def serve(folder: Path) -> None:
     ready = p.Report(ready=True)
     speech = InstantSpeechEngine(lambda *_: REPLY)
     async with (
-        listening(folder / "ultravox.sock", lambda: ready, speech),
-        listening(folder / "kokoro.sock", lambda: ready, WholePhrases()),
+        listening(folder / "llm.sock", lambda: ready, speech),
+        listening(folder / "tts.sock", lambda: ready, WholePhrases()),
     ):
         await asyncio.Event().wait()
 

@@ -12,7 +12,7 @@ from appliance.supervision.supervisor_client import Program
 
 NOW = 1_795_548_000.0  # 2026-11-24 19:20:00 UTC
 BOOTED = NOW - 8_100
-NAMES = ("exporter", "kokoro", "ultravox", "gateway", "guard")
+NAMES = ("exporter", "tts", "llm", "gateway", "guard")
 
 FIGURES = Figures(
     ready_changed=NOW - 8_040,
@@ -23,7 +23,7 @@ FIGURES = Figures(
     turns_failed=2,
     p50=1.694,
     p95=2.887,
-    ready=dict.fromkeys(("exporter", "kokoro", "ultravox", "gateway"), True),
+    ready=dict.fromkeys(("exporter", "tts", "llm", "gateway"), True),
     gpu_up=False,
 )
 CARD = Card(
@@ -49,7 +49,7 @@ GUARD = {
     "last": {
         "action": "restart_process",
         "cause": "memory",
-        "program": "kokoro",
+        "program": "tts",
         "restarts": 1,
         "unix_time": NOW - 744,
     },
@@ -101,7 +101,7 @@ def broken() -> Facts:
 def starting() -> Facts:
     return facts(
         boot_started=NOW - 12,
-        waiting_for="ultravox and kokoro",
+        waiting_for="llm and tts",
         programs=programs("STARTING", 8),
         seal_at=NOW - 9,
         figures={
@@ -112,7 +112,7 @@ def starting() -> Facts:
             "turns": 0,
             "p50": None,
             "p95": None,
-            "ready": {"exporter": True, "kokoro": False, "ultravox": False, "gateway": False},
+            "ready": {"exporter": True, "tts": False, "llm": False, "gateway": False},
         },
     )
 
@@ -127,19 +127,19 @@ def draining() -> Facts:
     return facts(draining_since=NOW - 75, waiting_for="draining", figures={"ready": ready})
 
 
-def without_kokoro() -> Facts:
-    """kokoro was killed and is not back yet."""
+def without_tts() -> Facts:
+    """tts was killed and is not back yet."""
     given = facts(
-        waiting_for="kokoro",
-        restarts={**dict.fromkeys(NAMES, 0), "kokoro": 4},
-        figures={"ready_changed": NOW - 3, "ready": {**FIGURES.ready, "kokoro": False}},
+        waiting_for="tts",
+        restarts={**dict.fromkeys(NAMES, 0), "tts": 4},
+        figures={"ready_changed": NOW - 3, "ready": {**FIGURES.ready, "tts": False}},
         guard=GUARD,
     )
     down = [
-        replace(program, state="BACKOFF", pid=0) if program.name == "kokoro" else program
+        replace(program, state="BACKOFF", pid=0) if program.name == "tts" else program
         for program in given.programs or ()
     ]
-    vitals = {**given.vitals, "kokoro": Vitals()}
+    vitals = {**given.vitals, "tts": Vitals()}
     return replace(given, programs=down, vitals=vitals)
 
 
@@ -153,7 +153,7 @@ ALL = {
     "starting": starting,
     "sealing": sealing,
     "draining": draining,
-    "degraded": without_kokoro,
+    "degraded": without_tts,
     "running": facts,
     "gpu": on_a_card,
 }

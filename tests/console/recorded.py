@@ -47,7 +47,7 @@ TEXTS: Sequence[str] = (
     text(0.0, "session started"),
     turn(7.3, 1),
     text(7.4, "turn heard", turn=1, heard_seconds=2.07),
-    text(11.0, "engine failed", level="warning", engine="kokoro", reason="engine_gone"),
+    text(11.0, "engine failed", level="warning", engine="tts", reason="engine_gone"),
     turn(
         16.1,
         2,

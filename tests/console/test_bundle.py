@@ -22,7 +22,7 @@ def bundled(folder: Path, *log: str) -> dict[str, str]:
     token.write_text("a-secret-token-of-an-operator")
     run = folder / "run"
     run.mkdir(exist_ok=True)
-    run_folder.write_restarts(run, {"kokoro": 2})
+    run_folder.write_restarts(run, {"tts": 2})
     given = Settings(
         paths=Paths(run=run, lock=ROOT / "image-manifest.lock"),
         gateway=Gateway(port=1, token_file=str(token)),
@@ -46,7 +46,7 @@ def test_it_has_what_support_asks_for(tmp_path: Path) -> None:
     assert "VOICE_GATEWAY_PORT = 1" in found["settings.txt"]
     assert "prometheus_client==" in found["packages.txt"].replace("-", "_")
     assert json.loads(found["lock.txt"])["files"] > 0
-    assert json.loads(found["run/restarts.json"]) == {"kokoro": 2}
+    assert json.loads(found["run/restarts.json"]) == {"tts": 2}
     assert "MemTotal" in found["host.txt"]
     assert "card" in found["plan.txt"].lower()
     events = [json.loads(line)["event"] for line in found["log.jsonl"].splitlines()]

@@ -63,7 +63,7 @@ def test_logs_are_filtered_and_shown(run: Path) -> None:
     assert code == 0
     assert "podman: something of its own" not in out
     assert out.splitlines()[3] == (
-        "Nov 22 09:55:11.000 gateway   warning: engine failed session=3f2a9c1b7d04 engine=kokoro "
+        "Nov 22 09:55:11.000 gateway   warning: engine failed session=3f2a9c1b7d04 engine=tts "
         "reason=engine_gone"
     )
     assert typed(run, "logs", "--output", "json", stdin=LOG)[1] == LOG

@@ -55,8 +55,8 @@ def test_cards_are_read_and_what_they_do_not_tell_is_left_open() -> None:
 
 
 def test_readiness_is_known_by_process() -> None:
-    page = 'voice_process_ready{process="kokoro"} 0\nvoice_process_ready{process="gateway"} 1\n'
-    assert figures(page).ready == {"kokoro": False, "gateway": True}
+    page = 'voice_process_ready{process="tts"} 0\nvoice_process_ready{process="gateway"} 1\n'
+    assert figures(page).ready == {"tts": False, "gateway": True}
 
 
 def test_what_is_no_page_of_metrics_is_refused() -> None:

@@ -32,8 +32,8 @@ def test_cat_leaves_out_when_and_who_and_json_is_the_line_as_it_was() -> None:
 
 
 def test_values_of_several_words_are_quoted_and_lists_joined() -> None:
-    text = shown(line(waiting_for="ultravox and kokoro", trace=["a:1", "b:2"]), "cat", Paint(False))
-    assert text == 'turn waiting_for="ultravox and kokoro" trace=a:1,b:2'
+    text = shown(line(waiting_for="llm and tts", trace=["a:1", "b:2"]), "cat", Paint(False))
+    assert text == 'turn waiting_for="llm and tts" trace=a:1,b:2'
 
 
 @pytest.mark.parametrize("text", ["not json\n", "[1, 2]\n", '{"no": "event"}\n', "3\n", "\n"])
@@ -47,8 +47,8 @@ def test_a_foreign_line_cannot_paint_the_terminal() -> None:
 
 
 def test_lines_of_one_unit_include_what_boot_and_guard_tell_of_it() -> None:
-    assert about(line(process="kokoro"), "kokoro")
-    assert about(line("program restarted", process="boot", program="kokoro"), "kokoro")
-    assert not about(line("program restarted", process="boot", program="gateway"), "kokoro")
-    assert not about(line(process="gateway", program="kokoro"), "kokoro")
-    assert not about(read("Error: the container is gone\n"), "kokoro")
+    assert about(line(process="tts"), "tts")
+    assert about(line("program restarted", process="boot", program="tts"), "tts")
+    assert not about(line("program restarted", process="boot", program="gateway"), "tts")
+    assert not about(line(process="gateway", program="tts"), "tts")
+    assert not about(read("Error: the container is gone\n"), "tts")

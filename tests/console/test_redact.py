@@ -11,8 +11,8 @@ from appliance.console.redact import in_source, redacted
 from tests.console import recorded
 
 SOURCE = """ log.info("turn"); log.info("session ended"); write("program " + kind); "restarted"
-"answered" "left" "smart_turn" "engine failed" "kokoro" "engine_gone" "wrong_token" "session started"
-"tool called" "done" "turn heard" "interrupted" "fallback" "hung_up" "crashed" """  # noqa: E501
+"answered" "left" "smart_turn" "engine failed" "tts" "engine_gone" "wrong_token" "session started"
+"tool called" "done" "turn heard" "interrupted" "fallback" "hung_up" "crashed" """
 CANARY = "zanzibar"
 
 
@@ -53,8 +53,8 @@ def test_an_event_that_is_none_of_ours_loses_its_name() -> None:
 
 
 def test_an_event_put_together_from_two_words_of_ours_keeps_its_name() -> None:
-    (kept,) = left(json.dumps({"event": "program restarted", "program": "kokoro"}))
-    assert kept == {"event": "program restarted", "program": "kokoro"}
+    (kept,) = left(json.dumps({"event": "program restarted", "program": "tts"}))
+    assert kept == {"event": "program restarted", "program": "tts"}
 
 
 def test_what_is_no_line_of_ours_is_counted_and_left_out() -> None:

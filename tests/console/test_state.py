@@ -47,16 +47,16 @@ def test_files_that_are_damaged_do_not_keep_it_from_answering(tmp_path: Path) ->
 
 
 def test_the_processes_of_a_real_boot_are_found(tmp_path: Path) -> None:
-    running = Appliance(tmp_path, {"gateway": dummies.SLEEPER, "kokoro": dummies.SLEEPER})
+    running = Appliance(tmp_path, {"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
     try:
-        pid = running.running("kokoro").pid
+        pid = running.running("tts").pid
         facts = gathered(settings(running.run))
     finally:
         running.stop()
     assert facts.boot_pid == running.boot.pid
-    assert {program.name: program.pid for program in facts.programs or ()}["kokoro"] == pid
-    assert facts.vitals["kokoro"].resident_bytes > 0
-    assert facts.restarts["kokoro"] == 0
+    assert {program.name: program.pid for program in facts.programs or ()}["tts"] == pid
+    assert facts.vitals["tts"].resident_bytes > 0
+    assert facts.restarts["tts"] == 0
     assert 0 < facts.boot_started <= facts.now
     after = gathered(settings(running.run))
     assert (after.boot_pid, judged(after).name) == (None, "stopped")

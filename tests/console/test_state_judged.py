@@ -42,8 +42,8 @@ def test_a_slow_first_start_is_a_start_even_when_supervisord_holds_it_for_done()
 
 
 def test_an_appliance_that_was_ready_once_does_not_start_but_lacks_something() -> None:
-    state = judged(facts(waiting_for="kokoro", figures={"ready_changed": NOW - 5}))
-    assert (state.name, state.why, state.since) == ("degraded", "waiting for kokoro", NOW - 5)
+    state = judged(facts(waiting_for="tts", figures={"ready_changed": NOW - 5}))
+    assert (state.name, state.why, state.since) == ("degraded", "waiting for tts", NOW - 5)
 
 
 def test_a_gateway_that_hangs_after_hours_is_no_start() -> None:
@@ -58,7 +58,7 @@ def test_a_gateway_that_is_not_up_yet_is_a_start() -> None:
 
 
 def test_a_process_that_keeps_dying_at_the_first_start_is_no_start_any_more() -> None:
-    again = {**composed.starting().restarts, "kokoro": 2}
+    again = {**composed.starting().restarts, "tts": 2}
     assert judged(replace(composed.starting(), restarts=again)).name == "degraded"
 
 
@@ -67,9 +67,9 @@ def test_a_stop_in_progress_drains() -> None:
 
 
 def test_a_drain_does_not_hide_what_is_missing() -> None:
-    state = judged(facts(draining_since=NOW - 1, waiting_for="kokoro"))
+    state = judged(facts(draining_since=NOW - 1, waiting_for="tts"))
     assert state.name == "draining"
-    assert state.why.endswith("waiting for kokoro")
+    assert state.why.endswith("waiting for tts")
 
 
 def test_processes_without_their_boot_are_a_riddle() -> None:

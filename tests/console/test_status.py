@@ -58,16 +58,16 @@ def test_a_broken_appliance_says_why_and_what_to_do() -> None:
 
 def test_a_start_says_what_is_waited_for() -> None:
     text = screen(composed.starting(), UNPAINTED)
-    assert "waiting for ultravox and kokoro" in text
-    assert re.search(r"● kokoro +not ready", text)
+    assert "waiting for llm and tts" in text
+    assert re.search(r"● tts +not ready", text)
     assert "Turns: 0, none answered aloud yet" in text
     assert "reading the sealed model files" in screen(composed.sealing(), UNPAINTED)
 
 
 def test_a_process_that_is_down_stands_out() -> None:
-    text = screen(composed.without_kokoro(), UNPAINTED)
-    assert re.search(r"× kokoro +backoff +- +- +- +4", text)
-    assert "Guard: restart process kokoro (memory) 12min 24s ago; 3 so far" in text
+    text = screen(composed.without_tts(), UNPAINTED)
+    assert re.search(r"× tts +backoff +- +- +- +4", text)
+    assert "Guard: restart process tts (memory) 12min 24s ago; 3 so far" in text
 
 
 def test_a_guard_that_has_fallen_silent_is_noticed() -> None:
@@ -113,7 +113,7 @@ def test_plain_has_a_line_for_each_process() -> None:
         "run: appliance: (pid 1) 8040s; running, ready for calls",
         "run: exporter: (pid 41) 8090s",
     ]
-    assert "down: kokoro: backoff" in plain(composed.without_kokoro()).splitlines()
+    assert "down: tts: backoff" in plain(composed.without_tts()).splitlines()
     assert plain(composed.stopped()) == "down: appliance: stopped"
 
 

@@ -29,7 +29,7 @@ def test_it_tells_the_call_in_the_order_in_which_it_happened() -> None:
     told = [line.strip() for line in drawn().splitlines() if re.match(r" *\d+:\d\d\.\d ", line)]
     assert told == [
         "0:03.7  turn 1  answered, voice to voice 1984 ms, heard 2070 ms",
-        "0:11.0  engine failed: kokoro engine_gone",
+        "0:11.0  engine failed: tts engine_gone",
         "0:12.0  turn 2  interrupted, voice to voice 3600 ms",
         "0:20.0  tool called: done",
         "0:26.8  end  we ended it: hung_up",

@@ -37,7 +37,7 @@ def test_the_clients_late_word_belongs_to_its_turn() -> None:
 def test_failures_and_tools_are_events_of_the_call() -> None:
     events = calls(recorded.LINES)[0].events
     assert [(event.at, event.what, event.level) for event in events] == [
-        (11.0, "engine failed: kokoro engine_gone", "warning"),
+        (11.0, "engine failed: tts engine_gone", "warning"),
         (20.0, "tool called: done", "info"),
     ]
 

@@ -29,7 +29,7 @@ HASTE = {
     "SUPERVISION_SILENT_SECONDS": "8",
     "SUPERVISION_START_SECONDS": "3",
     "GATEWAY_DRAIN_SECONDS": "2",
-    "ULTRAVOX_RECOVER_SECONDS": "240",  # this, and the next, are for a machine that is busy
+    "LLM_RECOVER_SECONDS": "240",  # this, and the next, are for a machine that is busy
     "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000",
 }
 PATIENCE_SECONDS = 240.0  # a machine may be busy; nothing is asserted on time itself
@@ -141,10 +141,10 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="package")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
-    """One for all drills that it survives; its kokoro leaks when the file LEAK appears."""
+    """One for all drills that it survives; its tts leaks when the file LEAK appears."""
     settings = HASTE | {
         "SUPERVISION_MAX_RESTARTS": "100",
-        "SUPERVISION_KOKORO_MEMORY_BYTES": "1200000000",
+        "SUPERVISION_TTS_MEMORY_BYTES": "1200000000",
     }
     running = Appliance(tmp_path_factory.mktemp("drilled"), settings, "tests.drills.leaking")
     yield running.start()

@@ -1,6 +1,6 @@
-"""python -m tests.drills.leaking boot | kokoro: the appliance, with a kokoro that leaks when told.
+"""python -m tests.drills.leaking boot | tts: the appliance, with a tts that leaks when told.
 
-`boot` runs supervisord with the shipped configuration but for kokoro's command, which is this
+`boot` runs supervisord with the shipped configuration but for tts's command, which is this
 module. That runs the real process, and holds more and more memory once a file says so; the file is
 gone when it begins, so that the process that follows is well.
 """
@@ -20,12 +20,12 @@ from appliance.supervision import boot
 FLAG = "leak"  # file in the run folder
 STEP_BYTES = 50_000_000  # every half second
 MOST_BYTES = 2_000_000_000  # it is held for what it is long before
-_COMMAND = r"(\[program:kokoro\]\ncommand=.*? -m) appliance kokoro"
+_COMMAND = r"(\[program:tts\]\ncommand=.*? -m) appliance tts"
 
 
 def variant(folder: Path) -> Path:
-    """The shipped configuration with this module in place of kokoro."""
-    text, changed = re.subn(_COMMAND, r"\1 tests.drills.leaking kokoro", boot.CONF.read_text())
+    """The shipped configuration with this module in place of tts."""
+    text, changed = re.subn(_COMMAND, r"\1 tests.drills.leaking tts", boot.CONF.read_text())
     assert changed == 1
     path = folder / "supervisord.conf"
     path.write_text(text)

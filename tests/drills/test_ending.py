@@ -70,8 +70,8 @@ def ran(appliance: Appliance, name: str) -> int:
     [
         ("gateway", {"GATEWAY_PORT": "TAKEN"}, PortTaken, "TAKEN"),
         ("exporter", {"EXPORTER_PORT": "TAKEN"}, PortTaken, "TAKEN"),
-        ("kokoro", {"KOKORO_VOICE": "nobody"}, UnknownVoice, "nobody"),
-        ("ultravox", {"ULTRAVOX_HEARING_MODEL": "not-here"}, BadSetting, "not-here"),
+        ("tts", {"TTS_VOICE": "nobody"}, UnknownVoice, "nobody"),
+        ("llm", {"LLM_HEARING_MODEL": "not-here"}, BadSetting, "not-here"),
     ],
 )
 def test_a_process_that_refuses_to_start_ends_the_appliance_with_its_own_reason(
@@ -119,7 +119,7 @@ async def test_an_appliance_whose_supervisor_is_lost_ends_so_that_the_host_start
     make: Make, stopwatch: Stopwatch, how: signal.Signals
 ) -> None:
     appliance = make().start()
-    processes = [appliance.process(name) for name in ("gateway", "ultravox", "kokoro", "exporter")]
+    processes = [appliance.process(name) for name in ("gateway", "llm", "tts", "exporter")]
     async with await dial(appliance) as caller:
         assert (await caller.answer(caller.asks(0))).outcome == "answered"
         os.kill(processes[0].ppid(), how)

@@ -21,7 +21,7 @@ FLOODERS = 4  # who ask without end and never listen
 async def test_a_leaking_process_is_restarted_before_it_takes_the_machine(
     well: Appliance, stopwatch: Stopwatch
 ) -> None:
-    grown, ended = acted(well, "restart_process", "memory"), restarts(well, "kokoro")
+    grown, ended = acted(well, "restart_process", "memory"), restarts(well, "tts")
     async with await dial(well) as caller:
         (well.run_folder / FLAG).touch()
         stopwatch.strikes()
@@ -32,10 +32,10 @@ async def test_a_leaking_process_is_restarted_before_it_takes_the_machine(
         assert answer.outcome == "answered"
         assert "paris" in heard(answer)
         assert caller.failure is None
-    await until(lambda: restarts(well, "kokoro") == ended + 1)
+    await until(lambda: restarts(well, "tts") == ended + 1)
 
 
-@pytest.mark.parametrize("engine", ["ultravox", "kokoro"])
+@pytest.mark.parametrize("engine", ["llm", "tts"])
 async def test_a_caller_is_answered_while_strangers_flood_the_socket_of_an_engine(
     well: Appliance, stopwatch: Stopwatch, engine: str
 ) -> None:

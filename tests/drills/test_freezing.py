@@ -33,7 +33,7 @@ def filled(appliance: Appliance, name: str) -> contextlib.ExitStack:
     raise AssertionError(f"{name} takes connections")
 
 
-@pytest.mark.parametrize("engine", ["ultravox", "kokoro"])
+@pytest.mark.parametrize("engine", ["llm", "tts"])
 async def test_a_caller_outlives_a_frozen_engine_whose_socket_queue_is_full(
     well: Appliance, stopwatch: Stopwatch, engine: str
 ) -> None:

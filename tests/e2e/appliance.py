@@ -21,7 +21,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = sorted((ROOT / "client" / "questions").glob("*.wav"))
-PROCESSES = ("gateway", "ultravox", "kokoro", "exporter")
+PROCESSES = ("gateway", "llm", "tts", "exporter")
 
 
 @dataclass

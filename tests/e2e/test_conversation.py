@@ -124,7 +124,7 @@ def test_the_log_has_one_line_per_turn_with_its_stages(appliance: Appliance) -> 
 def test_the_metrics_tell_of_the_calls(appliance: Appliance, conversation: Turns) -> None:
     assert appliance.metric('voice_turns_total{outcome="answered"}') >= len(QUESTIONS)
     assert appliance.metric("voice_turn_response_latency_seconds_count") >= len(QUESTIONS)
-    for process in ("gateway", "ultravox", "kokoro", "exporter"):
+    for process in ("gateway", "llm", "tts", "exporter"):
         assert appliance.metric(f'voice_process_up{{process="{process}"}}') == 1
 
 

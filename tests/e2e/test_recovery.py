@@ -32,7 +32,7 @@ async def came_back(appliance: Appliance, name: str, before: psutil.Process) -> 
             await asyncio.sleep(0.3)
 
 
-@pytest.mark.parametrize("engine", ["ultravox", "kokoro"])
+@pytest.mark.parametrize("engine", ["llm", "tts"])
 async def test_a_call_outlives_a_killed_engine(
     appliance: Appliance, config: Config, engine: str
 ) -> None:

@@ -58,5 +58,5 @@ def test_the_trace_reader_knows_an_attempt_when_it_sees_one() -> None:
     six = f"7 connect(9, {{sa_family=AF_INET6, sin6_port=htons(443), {address}}}, 28) = -1"
     loop = 'sa_family=AF_INET, sin_port=htons(8765), sin_addr=inet_addr("127.0.0.1")'
     own = f"7 connect(9, {{{loop}}}, 16) = 0"
-    unix = '7 connect(9, {sa_family=AF_UNIX, sun_path="/tmp/voice.1/kokoro.sock"}, 110) = 0'
+    unix = '7 connect(9, {sa_family=AF_UNIX, sun_path="/tmp/voice.1/tts.sock"}, 110) = 0'
     assert attempts("\n".join([dns, six, own, unix])) == [dns, six]

@@ -188,8 +188,8 @@ class RunningGateway:
         self.run = settings.paths.run
         self.thinker = InstantSpeechEngine(mind)
         self.voice = InstantVoiceEngine()
-        self.ultravox = EngineProcess(self.thinker, settings.paths.run)
-        self.kokoro = EngineProcess(self.voice, settings.paths.run)
+        self.llm = EngineProcess(self.thinker, settings.paths.run)
+        self.tts = EngineProcess(self.voice, settings.paths.run)
         self.gateway = server.Gateway(settings, TOKEN)
         self.scheme = "wss" if settings.gateway.tls_certificate else "ws"
         self._log = log
@@ -212,8 +212,8 @@ class RunningGateway:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._serving
         await asyncio.gather(*(caller.hang_up() for caller in self._callers))
-        await self.ultravox.die()
-        await self.kokoro.die()
+        await self.llm.die()
+        await self.tts.die()
 
     async def until(self, condition: Callable[[], Any]) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -289,7 +289,7 @@ def make_gateway(
     async def make(
         mind: Mind | None = None,
         *,
-        engines: Sequence[str] = ("ultravox", "kokoro"),
+        engines: Sequence[str] = ("llm", "tts"),
         sections: dict[str, dict[str, Any]] | None = None,
         **gateway: Any,
     ) -> AsyncIterator[RunningGateway]:

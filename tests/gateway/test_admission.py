@@ -32,7 +32,7 @@ def test_any_other_token_does_not(given: str) -> None:
 
 
 def test_who_has_no_token_learns_nothing_of_the_house() -> None:
-    busy = House(sessions=99, waiting_for="kokoro", draining=True)
+    busy = House(sessions=99, waiting_for="tts", draining=True)
     assert (
         reason(admission().refusal(Attempt("", "wrong", "https://x"), busy, 0.0)) == "wrong_token"
     )
@@ -43,8 +43,8 @@ def test_who_has_no_token_learns_nothing_of_the_house() -> None:
     [
         (House(sessions=2), "full"),
         (House(sessions=1), None),
-        (House(sessions=0, waiting_for="ultravox and kokoro"), "not_ready"),
-        (House(sessions=2, waiting_for="kokoro", draining=True), "draining"),
+        (House(sessions=0, waiting_for="llm and tts"), "not_ready"),
+        (House(sessions=2, waiting_for="tts", draining=True), "draining"),
     ],
 )
 def test_the_house_decides_on_who_may_come_in(house: House, expected: str | None) -> None:
@@ -56,8 +56,8 @@ def test_the_house_decides_on_who_may_come_in(house: House, expected: str | None
 
 
 def test_what_is_not_ready_is_named() -> None:
-    refusal = admission().refusal(Attempt("", RIGHT), House(0, "kokoro"), 0.0)
-    assert "kokoro" in str(refusal)
+    refusal = admission().refusal(Attempt("", RIGHT), House(0, "tts"), 0.0)
+    assert "tts" in str(refusal)
 
 
 @pytest.mark.parametrize(

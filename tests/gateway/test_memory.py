@@ -35,7 +35,7 @@ async def test_the_third_answer_uses_what_was_said_first_and_is_only_text_by_the
     # With six seconds of silence before it the first question takes up most of what there is.
     knobs = {"pre_roll_seconds": 6.0, "history_tokens": 60, "audio_turns": 1, "reply_tokens": 12}
     try:
-        async with make_gateway(sections={"ultravox": knobs}) as gateway:
+        async with make_gateway(sections={"llm": knobs}) as gateway:
             caller = await gateway.call()
             await caller.say(bytes(2 * 16_000 * 6) + speak("My name is Clara."))
             assert "Clara" in (await caller.turn(1))["user_text"]

@@ -93,10 +93,10 @@ async def test_who_loses_the_mind_within_an_answer_is_asked_for_patience_before_
         gateway.thinker.pause_seconds = 0.2
         await caller.type("Which river flows through Paris?")
         await caller.until(lambda: caller.messages("bot-started-speaking"))
-        await gateway.ultravox.die()
+        await gateway.llm.die()
         await gateway.until(lambda: gateway.voice.phrases.count(apology) > 1)  # once at the start
         gateway.thinker.pause_seconds = 0
-        await gateway.ultravox.start()
+        await gateway.llm.start()
         turn = await caller.turn(1)
         said = [message.text() for message in caller.messages("bot-tts-text")]
     assert said[0].startswith(begun) and said.count(apology) == 1
@@ -109,7 +109,7 @@ async def test_who_loses_the_mind_within_an_answer_is_asked_for_patience_before_
 async def test_a_greeting_with_a_long_pause_is_remembered_whole(make_gateway: MakeGateway) -> None:
     mind = Mind("Yes.")
     greeting = "Hello, this is the river service. What do you want to know?"
-    async with make_gateway(mind, sections={"ultravox": {"greeting": greeting}}) as gateway:
+    async with make_gateway(mind, sections={"llm": {"greeting": greeting}}) as gateway:
         caller = await gateway.call()
         await caller.until(lambda: caller.messages("bot-tts-stopped"))
         await caller.until(lambda: len(caller.messages("bot-stopped-speaking")) > 1)

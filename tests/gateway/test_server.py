@@ -114,15 +114,15 @@ async def test_of_many_callers_at_once_no_more_get_in_than_there_is_room(
 async def test_until_the_engines_are_ready_callers_are_told_which_one_is_not(
     make_gateway: MakeGateway,
 ) -> None:
-    async with make_gateway(engines=["ultravox"]) as gateway:
+    async with make_gateway(engines=["llm"]) as gateway:
         await gateway.until(lambda: gateway.lines("readiness changed"))
         status, reason, retry_after = await refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "not_ready")
         assert int(retry_after or 0) > 0
-        waiting = {"ready": False, "waiting_for": "kokoro", "draining": False}
+        waiting = {"ready": False, "waiting_for": "tts", "draining": False}
         assert await get(gateway, "/readyz") == (503, waiting)
         assert await get(gateway, "/healthz") == (200, {"alive": True})
-        await gateway.kokoro.start()
+        await gateway.tts.start()
         await gateway.until(lambda: len(gateway.lines("readiness changed")) == 2)
         assert (await get(gateway, "/readyz"))[0] == 200
         await gateway.call()
@@ -131,9 +131,9 @@ async def test_until_the_engines_are_ready_callers_are_told_which_one_is_not(
 async def test_readiness_follows_an_engine_that_goes(gateway: RunningGateway) -> None:
     assert (await get(gateway, "/readyz"))[1]["ready"] is True
     assert gateway.metric("voice_ready") == 1
-    await gateway.ultravox.die()
+    await gateway.llm.die()
     await gateway.until(lambda: gateway.metric("voice_ready") == 0)
-    assert (await get(gateway, "/readyz"))[1]["waiting_for"] == "ultravox"
+    assert (await get(gateway, "/readyz"))[1]["waiting_for"] == "llm"
 
 
 async def test_the_processes_socket_reports_health_and_metrics(

@@ -250,7 +250,7 @@ async def test_a_cough_before_the_answer_does_not_cost_the_caller_the_answer(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     mind = Mind("It is Paris.")
-    async with make_gateway(mind, sections={"ultravox": {"min_utterance_seconds": 0.6}}) as gateway:
+    async with make_gateway(mind, sections={"llm": {"min_utterance_seconds": 0.6}}) as gateway:
         gateway.thinker.pause_seconds = 600
         caller = await gateway.call()
         await caller.say(speak(QUESTION))
@@ -301,17 +301,15 @@ async def test_after_the_loss_of_the_mind_the_caller_hears_an_apology_and_then_t
         caller = await gateway.call()
         await caller.say(speak(QUESTION))
         await caller.until(lambda: mind.told)
-        await gateway.ultravox.die()
+        await gateway.llm.die()
         gateway.thinker.pause_seconds = 0
         await caller.bot_speaks()
-        await gateway.ultravox.start()
+        await gateway.llm.start()
         turn = await caller.turn(1)
         await caller.say(speak(OTHER))
         await caller.turn(2)
         assert gateway.tracebacks() == []
-        assert gateway.metric(
-            "voice_engine_failures_total", engine="ultravox", reason="engine_gone"
-        )
+        assert gateway.metric("voice_engine_failures_total", engine="llm", reason="engine_gone")
     assert turn["outcome"] == "answered"
     assert turn["reply_text"] == "It is Paris."
     assert all(seconds >= 0 for seconds in turn["stages"].values())
@@ -331,15 +329,15 @@ async def test_a_mind_that_never_comes_back_fails_the_turn_and_not_the_call(
     make_gateway: MakeGateway,
 ) -> None:
     mind = Mind("Back again.")
-    async with make_gateway(mind, sections={"ultravox": {"recover_seconds": 0.5}}) as gateway:
+    async with make_gateway(mind, sections={"llm": {"recover_seconds": 0.5}}) as gateway:
         caller = await gateway.call()
-        await gateway.ultravox.die()
+        await gateway.llm.die()
         await caller.type("Anybody there?")
         assert (await caller.turn(1))["outcome"] == "failed"
         await caller.until(
             lambda: "I am sorry, I cannot answer right now." in gateway.voice.phrases
         )
-        await gateway.ultravox.start()
+        await gateway.llm.start()
         await caller.type("And now?")
         turn = await caller.turn(2)
         assert (turn["outcome"], turn["reply_text"]) == ("answered", "Back again.")
@@ -352,11 +350,11 @@ async def test_while_the_voice_is_gone_the_caller_is_asked_for_patience_and_then
 ) -> None:
     async with make_gateway(Mind("It is Paris.")) as gateway:
         caller = await gateway.call()
-        await gateway.kokoro.die()
+        await gateway.tts.die()
         await caller.type("What is the capital of France?")
         await caller.bot_speaks()  # "One moment, please", kept since the start
         assert "It is Paris." not in gateway.voice.phrases
-        await gateway.kokoro.start()
+        await gateway.tts.start()
         turn = await caller.turn(1)
         assert gateway.tracebacks() == []
     assert (turn["outcome"], turn["reply_text"]) == ("answered", "It is Paris.")
@@ -369,12 +367,12 @@ async def test_both_engines_may_die_in_one_turn(make_gateway: MakeGateway) -> No
         caller = await gateway.call()
         await caller.type("What is the capital of France?")
         await caller.until(lambda: gateway.mind.told)
-        await gateway.ultravox.die()
-        await gateway.kokoro.die()
+        await gateway.llm.die()
+        await gateway.tts.die()
         gateway.thinker.pause_seconds = 0
         await caller.bot_speaks()
-        await gateway.ultravox.start()
-        await gateway.kokoro.start()
+        await gateway.llm.start()
+        await gateway.tts.start()
         assert (await caller.turn(1))["outcome"] == "answered"
         assert gateway.tracebacks() == []
 
@@ -395,7 +393,7 @@ async def test_in_strict_privacy_no_word_of_either_side_goes_over_the_wire(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     answer = "The xylophone answers."
-    sections = {"journal": {"transcripts": False}, "ultravox": {"greeting": "Welcome, xylophone."}}
+    sections = {"journal": {"transcripts": False}, "llm": {"greeting": "Welcome, xylophone."}}
     mind = Mind(answer, ToolCall("current_time"), answer)
     async with make_gateway(mind, sections=sections) as gateway:
         caller = await gateway.call()
@@ -416,7 +414,7 @@ async def test_in_strict_privacy_no_word_of_either_side_goes_over_the_wire(
 
 async def test_a_greeting_is_said_first_and_remembered(make_gateway: MakeGateway) -> None:
     mind = Mind("I am well.", "Yes.")
-    async with make_gateway(mind, sections={"ultravox": {"greeting": "Good day!"}}) as gateway:
+    async with make_gateway(mind, sections={"llm": {"greeting": "Good day!"}}) as gateway:
         caller = await gateway.call()
         await caller.until(lambda: caller.messages("bot-stopped-speaking"))
         await caller.send("client-ready", {"version": "2.0.0", "about": {"library": "tests"}})
@@ -438,7 +436,7 @@ async def test_a_greeting_can_be_interrupted_and_is_remembered_as_far_as_it_was_
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     mind = Mind("It is Paris.")
-    async with make_gateway(mind, sections={"ultravox": {"greeting": STORY[:400]}}) as gateway:
+    async with make_gateway(mind, sections={"llm": {"greeting": STORY[:400]}}) as gateway:
         caller = await gateway.call()
         await caller.bot_speaks()
         await caller.say(speak(QUESTION))

@@ -19,7 +19,7 @@ from appliance.gateway.calling import FAILED, TOO_SLOW
 from appliance.gateway.history import INTERRUPTED
 from appliance.gateway.reply import COULD_NOT, MAX_CALLS
 from appliance.link.engine import ToolCall
-from appliance.settings import Settings, Ultravox
+from appliance.settings import LLM, Settings
 from tests.gateway.conftest import TOKEN, MakeGateway, Mind, RunningGateway
 
 Offer = Callable[[Callable[..., Awaitable[None]]], dict[str, dict[str, Any]]]
@@ -32,7 +32,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
 
     def add(tool: Callable[..., Awaitable[None]]) -> dict[str, dict[str, Any]]:
         monkeypatch.setattr(toolbox, "TOOLS", (*toolbox.TOOLS, tool))
-        return {"ultravox": {"tools": (tool.__name__,), "tool_seconds": 0.5}}
+        return {"llm": {"tools": (tool.__name__,), "tool_seconds": 0.5}}
 
     return add
 
@@ -171,7 +171,7 @@ async def test_an_interruption_cancels_a_running_tool_and_the_model_is_told(
             raise
 
     sections = offer(book)
-    sections["ultravox"]["tool_seconds"] = 600.0
+    sections["llm"]["tool_seconds"] = 600.0
     mind = Mind(ToolCall("book"), "Very well.")
     async with make_gateway(mind, sections=sections) as gateway:
         caller = await gateway.call()
@@ -203,7 +203,7 @@ async def test_no_tool_outlives_its_call(make_gateway: MakeGateway, offer: Offer
             events.append("ended")
 
     sections = offer(wait)
-    sections["ultravox"]["tool_seconds"] = 600.0
+    sections["llm"]["tool_seconds"] = 600.0
     async with make_gateway(Mind(ToolCall("wait")), sections=sections) as gateway:
         caller = await gateway.call()
         await caller.type("Wait.")
@@ -230,10 +230,10 @@ async def test_after_a_loss_of_the_mind_the_answer_is_asked_for_again_and_the_to
         caller = await gateway.call()
         await caller.type("A pizza, please.")
         await caller.until(lambda: len(mind.told) == 2)
-        await gateway.ultravox.die()
+        await gateway.llm.die()
         gateway.thinker.pause_seconds = 0
         await caller.bot_speaks()  # "One moment, please."
-        await gateway.ultravox.start()
+        await gateway.llm.start()
         assert (await caller.turn(1))["reply_text"] == "At eight."
     assert runs == ["ordered"]
     assert mind.past(2) == mind.past(1)
@@ -280,7 +280,7 @@ async def test_a_caller_who_interrupts_the_goodbye_keeps_the_call(
 
 
 async def test_an_unknown_tool_stops_the_gateway_at_the_start(tmp_path: Path) -> None:
-    settings = Settings(ultravox=Ultravox(tools=("current_time", "fly")))
+    settings = Settings(llm=LLM(tools=("current_time", "fly")))
     with pytest.raises(BadSetting, match="'fly'"):
         server.Gateway(settings, TOKEN)
 
@@ -289,13 +289,13 @@ async def test_a_tool_of_ones_own_is_added_as_the_page_says(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     the_file, the_list = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (offered,) = re.findall(r"`VOICE_ULTRAVOX_TOOLS=(\S+)`", PAGE.read_text())
+    (offered,) = re.findall(r"`VOICE_LLM_TOOLS=(\S+)`", PAGE.read_text())
     written = compile(the_file, "opening_hours.py", "exec")
     exec(written, vars(toolbox))  # what the import into toolbox.py brings
     monkeypatch.setattr(toolbox, "TOOLS", toolbox.TOOLS)  # put back at the end
     exec(the_list, vars(toolbox))
     mind = Mind(ToolCall("opening_hours", '{"day": "Sunday"}'), "We are closed.")
-    async with make_gateway(mind, sections={"ultravox": {"tools": offered.split(",")}}) as gateway:
+    async with make_gateway(mind, sections={"llm": {"tools": offered.split(",")}}) as gateway:
         caller = await gateway.call()
         await caller.type("Are you open on Sunday?")
         assert (await caller.turn(1))["reply_text"] == "We are closed."

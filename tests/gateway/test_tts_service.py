@@ -29,7 +29,7 @@ from appliance.errors import EngineFailed
 from appliance.gateway.aggregator import PhraseAggregator
 from appliance.gateway.tts_service import QUIET_SECONDS, SLICE_BYTES, KokoroTTSService, SpeechHooks
 from appliance.link.client import EngineClient
-from appliance.settings import Kokoro
+from appliance.settings import TTS
 from tests.fakes import InstantVoiceEngine, InstantVoiceSession
 from tests.link.contract import linked
 
@@ -85,7 +85,7 @@ def service(
     client: EngineClient, noted: Noted, recover_seconds: float = 0.0, **knobs: str
 ) -> KokoroTTSService:
     return KokoroTTSService(
-        Kokoro(**knobs),  # type: ignore[arg-type]
+        TTS(**knobs),  # type: ignore[arg-type]
         client,
         noted.hooks(),
         PATIENCE,
@@ -95,7 +95,7 @@ def service(
 
 async def spoken(voice: KokoroTTSService, *frames: Frame) -> list[Frame]:
     """What came out both ways; the frames go through the phrase cutter first."""
-    phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(Kokoro()))
+    phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(TTS()))
     down, up = await run_test(Pipeline([phrases, voice]), frames_to_send=[*frames, SleepFrame(0.3)])
     return [*down, *up]
 
@@ -195,7 +195,7 @@ async def test_an_interruption_stops_the_synthesis(
 async def test_without_the_engine_the_caller_is_asked_for_patience_once(
     tmp_path: Path, noted: Noted
 ) -> None:
-    client = EngineClient("kokoro", tmp_path / "nobody")
+    client = EngineClient("tts", tmp_path / "nobody")
     frames = await spoken(
         service(client, noted, recover_seconds=0.6), *reply("Yes."), SleepFrame(2)
     )
@@ -218,7 +218,7 @@ async def test_a_phrase_waits_for_the_engine_and_is_then_spoken(
 
     over = asyncio.Event()
     restarted = asyncio.create_task(comes_back())
-    client = EngineClient("kokoro", tmp_path / "s")
+    client = EngineClient("tts", tmp_path / "s")
     frames = await spoken(service(client, noted, recover_seconds=30), *reply("Yes."), SleepFrame(2))
     over.set()
     await restarted

@@ -29,10 +29,10 @@ async def judge(reference: Reference, given: settings.Settings, tolerance: float
     failed = 0
     try:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "ultravox.sock"
+            path = Path(folder) / "llm.sock"
             status = lambda: p.Report(ready=True)  # noqa: E731
             async with listening(path, status, engine):
-                client = EngineClient("ultravox", path, stall_seconds=600)
+                client = EngineClient("llm", path, stall_seconds=600)
                 for case in reference.cases:
                     verdict: Verdict = await compare(client, reference, case)
                     passed = verdict.passes(tolerance)
@@ -59,10 +59,10 @@ def main(arguments: list[str]) -> int:
             {
                 **{name: value for name, value in os.environ.items() if name.startswith("VOICE_")},
                 "VOICE_PATHS_WEIGHTS": str(reference.checkpoint.parent),
-                "VOICE_ULTRAVOX_ENGINE": "vllm",
-                "VOICE_ULTRAVOX_MODEL": reference.checkpoint.name,
-                "VOICE_ULTRAVOX_DTYPE": asked.dtype,
-                "VOICE_ULTRAVOX_TODAY": reference.today,
+                "VOICE_LLM_ENGINE": "vllm",
+                "VOICE_LLM_MODEL": reference.checkpoint.name,
+                "VOICE_LLM_DTYPE": asked.dtype,
+                "VOICE_LLM_TODAY": reference.today,
                 "VOICE_JOURNAL_LEVEL": "warning",
             }
         )

@@ -53,13 +53,13 @@ def test_without_a_card_the_reason_is_told(
 
 
 def test_the_sealed_folder_s_own_weights_are_looked_at(given: Settings) -> None:
-    (given.paths.weights / given.ultravox.model).mkdir()
+    (given.paths.weights / given.llm.model).mkdir()
     with pytest.raises(BadCheckpoint):
         told(given, "L4", "")
 
 
 def test_what_does_not_fit_is_refused_as_at_the_start(given: Settings) -> None:
-    crowded = load({**GPU, "VOICE_ULTRAVOX_MAX_SEQUENCES": "50"})
+    crowded = load({**GPU, "VOICE_LLM_MAX_SEQUENCES": "50"})
     with pytest.raises(TooLittleMemory):
         told(crowded, "L4", "fp8")
 

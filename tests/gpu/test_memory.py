@@ -38,7 +38,7 @@ def test_in_float32_the_weights_take_twice_as_much(l4: Card) -> None:
 
 def test_kokoro_is_counted_where_it_shares_the_card(l4: Card) -> None:
     assert sizes(l4)["Kokoro"] == memory.KOKORO_BYTES
-    elsewhere = load({"VOICE_PROFILE": "gpu", "VOICE_KOKORO_DEVICE": "cpu"})
+    elsewhere = load({"VOICE_PROFILE": "gpu", "VOICE_TTS_DEVICE": "cpu"})
     assert "Kokoro" not in sizes(l4, elsewhere)
 
 
@@ -53,7 +53,7 @@ def test_what_another_program_holds_is_left_to_it(l4: Card) -> None:
 
 
 def test_without_kokoro_on_the_card_less_is_taken_for_somebody_else_s(l4: Card) -> None:
-    elsewhere = load({"VOICE_PROFILE": "gpu", "VOICE_KOKORO_DEVICE": "cpu"})
+    elsewhere = load({"VOICE_PROFILE": "gpu", "VOICE_TTS_DEVICE": "cpu"})
     busy = dataclasses.replace(l4, free_bytes=l4.memory_bytes - GIB)
     assert memory.others(busy, elsewhere) == GIB
     assert memory.others(busy, GPU) == 0
@@ -61,7 +61,7 @@ def test_without_kokoro_on_the_card_less_is_taken_for_somebody_else_s(l4: Card) 
 
 def test_activations_grow_with_the_step_and_with_the_longest_utterance() -> None:
     model = ultravox_8b("bf16")
-    long = load({"VOICE_PROFILE": "gpu", "VOICE_ULTRAVOX_MAX_UTTERANCE_SECONDS": "600"})
+    long = load({"VOICE_PROFILE": "gpu", "VOICE_LLM_MAX_UTTERANCE_SECONDS": "600"})
     small = memory.activations(model, GPU, "bfloat16", 512)
     assert small < memory.activations(model, GPU, "bfloat16", 2048)
     assert small < memory.activations(model, long, "bfloat16", 512)
@@ -70,7 +70,7 @@ def test_activations_grow_with_the_step_and_with_the_longest_utterance() -> None
 def test_activations_are_of_the_size_that_vllm_has_reported_for_such_a_model() -> None:
     # 1.26 GiB for Llama 3 8B at 8192 tokens a step and 256 replies (vllm-project/vllm#10511),
     # without an encoder.
-    many = load({"VOICE_PROFILE": "gpu", "VOICE_ULTRAVOX_MAX_SEQUENCES": "256"})
+    many = load({"VOICE_PROFILE": "gpu", "VOICE_LLM_MAX_SEQUENCES": "256"})
     ours = memory.activations(ultravox_8b("bf16"), many, "bfloat16", 8192)
     encoder = 44 * 79 * memory.MIB
     assert 1.26 * GIB <= ours - encoder < 3 * GIB
@@ -78,5 +78,5 @@ def test_activations_are_of_the_size_that_vllm_has_reported_for_such_a_model() -
 
 def test_a_full_call_is_history_reply_utterance_and_instructions_within_the_context() -> None:
     assert memory.conversation_tokens(GPU) == 4096 + 160 + 376 + 512
-    short = load({"VOICE_PROFILE": "gpu", "VOICE_ULTRAVOX_CONTEXT_TOKENS": "4500"})
+    short = load({"VOICE_PROFILE": "gpu", "VOICE_LLM_CONTEXT_TOKENS": "4500"})
     assert memory.conversation_tokens(short) == 4500

@@ -17,8 +17,8 @@ from appliance.settings import Settings, load
 from appliance.weights.checkpoint import Checkpoint
 
 
-def gpu(**ultravox: object) -> Settings:
-    environ = {f"VOICE_ULTRAVOX_{name}".upper(): str(value) for name, value in ultravox.items()}
+def gpu(**llm: object) -> Settings:
+    environ = {f"VOICE_LLM_{name}".upper(): str(value) for name, value in llm.items()}
     return load({"VOICE_PROFILE": "gpu", **environ})
 
 
@@ -69,7 +69,7 @@ def test_a_plan_never_exceeds_its_card(one: Card, kind: str, given: Settings) ->
         return
     total = sum(item.size_bytes for item in made.items)
     headroom = sum(item.size_bytes for item in made.items if item.what == "headroom")
-    slack = headroom if given.ultravox.memory_fraction else 0  # a set fraction may eat it
+    slack = headroom if given.llm.memory_fraction else 0  # a set fraction may eat it
     assert total <= one.memory_bytes + slack
     inside = sum(item.size_bytes for item in made.items if item.in_vllm)
     assert inside <= made.memory_fraction * one.memory_bytes + 1
@@ -92,7 +92,7 @@ def test_more_memory_never_gives_less(one: Card, kind: str, given: Settings, mor
         one, memory_bytes=one.memory_bytes + more, free_bytes=one.free_bytes + more
     )
     large = planned(grown, ultravox_8b(kind), given)
-    if given.ultravox.memory_fraction:
+    if given.llm.memory_fraction:
         return  # the same part of a larger card may leave too little to the others
     assert isinstance(large, Plan)
     assert large.kv_tokens >= small.kv_tokens
@@ -170,29 +170,29 @@ def test_what_is_set_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "ultravox", "setting"),
+    ("name", "kind", "llm", "setting"),
     [
-        ("L4", "fp8", {"dtype": "float64"}, "ultravox.dtype"),
-        ("L4", "fp8", {"dtype": "float32"}, "ultravox.dtype"),
-        ("L4", "fp8", {"kv_dtype": "int4"}, "ultravox.kv_dtype"),
-        ("A10", "w4a16", {"kv_dtype": "fp8"}, "ultravox.kv_dtype"),
-        ("H200", "bf16", {"dtype": "float32", "kv_dtype": "fp8"}, "ultravox.kv_dtype"),
-        ("H200", "bf16", {"dtype": "float32", "kv_dtype": "bfloat16"}, "ultravox.kv_dtype"),
-        ("L4", "fp8", {"memory_fraction": 1}, "ultravox.memory_fraction"),
-        ("L4", "fp8", {"memory_fraction": -0.1}, "ultravox.memory_fraction"),
-        ("L4", "fp8", {"memory_fraction": "nan"}, "ultravox.memory_fraction"),
-        ("L4", "fp8", {"max_sequences": -1}, "ultravox.max_sequences"),
-        ("L4", "fp8", {"context_tokens": 200_000}, "ultravox.context_tokens"),
-        ("L4", "fp8", {"context_tokens": 4096}, "ultravox.context_tokens"),
-        ("A10", "fp8", {}, "ultravox.model"),
-        ("T4", "w4a16", {}, "ultravox.dtype"),
+        ("L4", "fp8", {"dtype": "float64"}, "llm.dtype"),
+        ("L4", "fp8", {"dtype": "float32"}, "llm.dtype"),
+        ("L4", "fp8", {"kv_dtype": "int4"}, "llm.kv_dtype"),
+        ("A10", "w4a16", {"kv_dtype": "fp8"}, "llm.kv_dtype"),
+        ("H200", "bf16", {"dtype": "float32", "kv_dtype": "fp8"}, "llm.kv_dtype"),
+        ("H200", "bf16", {"dtype": "float32", "kv_dtype": "bfloat16"}, "llm.kv_dtype"),
+        ("L4", "fp8", {"memory_fraction": 1}, "llm.memory_fraction"),
+        ("L4", "fp8", {"memory_fraction": -0.1}, "llm.memory_fraction"),
+        ("L4", "fp8", {"memory_fraction": "nan"}, "llm.memory_fraction"),
+        ("L4", "fp8", {"max_sequences": -1}, "llm.max_sequences"),
+        ("L4", "fp8", {"context_tokens": 200_000}, "llm.context_tokens"),
+        ("L4", "fp8", {"context_tokens": 4096}, "llm.context_tokens"),
+        ("A10", "fp8", {}, "llm.model"),
+        ("T4", "w4a16", {}, "llm.dtype"),
     ],
 )
 def test_what_cannot_work_is_refused_by_the_name_of_its_setting(
-    name: str, kind: str, ultravox: dict[str, object], setting: str
+    name: str, kind: str, llm: dict[str, object], setting: str
 ) -> None:
     with pytest.raises(BadSetting, match=setting):
-        plan(card(name), ultravox_8b(kind), gpu(**ultravox))
+        plan(card(name), ultravox_8b(kind), gpu(**llm))
 
 
 def test_int8_weights_are_refused_where_there_are_no_kernels_for_them() -> None:
@@ -203,7 +203,7 @@ def test_int8_weights_are_refused_where_there_are_no_kernels_for_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "kind", "ultravox"),
+    ("one", "kind", "llm"),
     [
         (sized(card("A10"), 15 * GIB), "bf16", {}),
         (card("L4"), "bf16", {"context_tokens": 65536}),
@@ -215,10 +215,10 @@ def test_int8_weights_are_refused_where_there_are_no_kernels_for_them() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_sum(
-    one: Card, kind: str, ultravox: dict[str, object]
+    one: Card, kind: str, llm: dict[str, object]
 ) -> None:
     with pytest.raises(TooLittleMemory, match=r"Kokoro 1\.2|memory fraction") as refused:
-        plan(one, ultravox_8b(kind), gpu(**ultravox))
+        plan(one, ultravox_8b(kind), gpu(**llm))
     assert f"{one.memory_bytes / GIB:.1f} GiB" in str(refused.value)
 
 
@@ -251,8 +251,8 @@ def test_without_a_card_one_context_fits_even_of_a_large_model() -> None:
 
 
 def test_without_a_card_the_dtype_can_be_set_and_the_past_follows_it() -> None:
-    given = load({"VOICE_ULTRAVOX_DTYPE": "bfloat16", "VOICE_ULTRAVOX_MAX_SEQUENCES": "2"})
+    given = load({"VOICE_LLM_DTYPE": "bfloat16", "VOICE_LLM_MAX_SEQUENCES": "2"})
     made = plan(None, TINY, given)
     assert (made.dtype, made.kv_dtype, made.max_sequences) == ("bfloat16", "bfloat16", 2)
     with pytest.raises(BadSetting, match="without a card"):
-        plan(None, TINY, load({"VOICE_ULTRAVOX_KV_DTYPE": "fp8"}))
+        plan(None, TINY, load({"VOICE_LLM_KV_DTYPE": "fp8"}))

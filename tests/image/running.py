@@ -81,7 +81,7 @@ def _system(folder: Path) -> None:
             if word.startswith("/"):
                 (folder / word[1:]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(word, folder / word[1:])
-    told = '#!/bin/bash\necho "asked: $*"\n[[ $4 != ultravox ]] || exit 7\n'  # spawn error
+    told = '#!/bin/bash\necho "asked: $*"\n[[ $4 != llm ]] || exit 7\n'  # spawn error
     for name, text in (("python", STAND_IN.read_text()), ("supervisorctl", told)):
         (folder / "usr/bin" / name).write_text(text)
         (folder / "usr/bin" / name).chmod(0o755)

@@ -105,7 +105,7 @@ def test_one_screen_tells_how_it_is(site: Site, activated: str) -> None:
     status = site.voicectl("status")
     print(status.stdout)
     assert status.returncode == 0
-    for word in ("0.1.0", "gateway", "ultravox", "kokoro", "exporter", "guard", "activated"):
+    for word in ("0.1.0", "gateway", "llm", "tts", "exporter", "guard", "activated"):
         assert word in status.stdout
     assert max(map(len, status.stdout.splitlines())) <= 80
 
@@ -166,7 +166,7 @@ def rejected(site: Site, activated: str) -> Iterator[Vain]:
     host, tag = site.delivered.image.host, f"localhost/voice-appliance:{NEXT}"
     container = host.must("buildah", "from", "--pull-never", f"localhost/voice-appliance:{FIRST}")
     version = f"org.opencontainers.image.version={NEXT.removesuffix('-cpu')}"
-    fault = "VOICE_ULTRAVOX_REPLY_TOKENS=1"
+    fault = "VOICE_LLM_REPLY_TOKENS=1"
     host.must("buildah", "config", f"--label={version}", f"--env={fault}", container)
     host.must("buildah", "commit", "--quiet", "--rm", container, tag)
     site.accepts_after("--turns=4", "--skip=interruption,overload")

@@ -88,11 +88,11 @@ def test_one_that_loads_its_models_is_shown_as_starting(site: Site) -> None:
     site.does("start", "--no-block")
     answer = site.ctl("status")
     assert answer.returncode == NOT_RUNNING
-    assert "activating (waiting for ultravox)\n     Since: " in answer.stdout
-    assert json.loads(site.ctl("status", "--json").stdout)["waiting"] == "waiting for ultravox"
+    assert "activating (waiting for llm)\n     Since: " in answer.stdout
+    assert json.loads(site.ctl("status", "--json").stdout)["waiting"] == "waiting for llm"
     answer = site.ctl("restart", VOICE_READY_SECONDS="2")
     assert answer.returncode == 1
-    assert "not ready in 2 s: waiting for ultravox" in answer.stderr
+    assert "not ready in 2 s: waiting for llm" in answer.stderr
 
 
 def test_a_release_that_is_too_old_to_tell_of_itself_is_told_of(site: Site) -> None:
@@ -148,12 +148,12 @@ def test_what_ran_before_is_kept_for_its_log_until_the_next_one(serving: Site) -
 
 def test_one_process_is_restarted_by_the_supervisor_inside(serving: Site) -> None:
     asked = "asked: -s unix:///run/voice/supervisor.sock"
-    assert f"{asked} restart kokoro" in serving.does("restart", "kokoro")
+    assert f"{asked} restart tts" in serving.does("restart", "tts")
     assert f"{asked} stop gateway" in serving.does("stop", "gateway")
     assert f"{asked} start gateway" in serving.does("start", "gateway")
     answer = serving.ctl("restart", "kokorro")
     assert answer.returncode == 1
-    assert "there are: gateway ultravox kokoro exporter" in answer.stderr
+    assert "there are: gateway llm tts exporter" in answer.stderr
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
@@ -161,7 +161,7 @@ def test_when_one_process_cannot_be_changed_the_others_are_left_alone(
     serving: Site, verb: str
 ) -> None:
     container = serving.of_engine("inspect", "--format", "{{.Id}}", NAME)
-    answer = serving.ctl(verb, "ultravox")
+    answer = serving.ctl(verb, "llm")
     assert answer.returncode == 7  # as supervisorctl ended
     assert serving.serves == "0.1.0"
     assert serving.of_engine("inspect", "--format", "{{.Id}}", NAME) == container
@@ -200,8 +200,8 @@ def test_logs_are_readable_also_of_one_that_has_stopped(serving: Site, stopped: 
     if stopped:
         serving.does("stop")
     assert "short: appliance started\n" in serving.does("logs")
-    assert serving.does("logs", "-u", "kokoro") == "short: process running\n"
-    assert '"process": "kokoro"' in serving.does("logs", "-u", "kokoro", "-o", "json")
+    assert serving.does("logs", "-u", "tts") == "short: process running\n"
+    assert '"process": "tts"' in serving.does("logs", "-u", "tts", "-o", "json")
     last = serving.does("logs", "-n", "1", "-o", "json")
     assert last.count("\n") == 1
     assert serving.does("logs", "-u", "gateway", "-n", "1").count("\n") == 1
@@ -306,7 +306,7 @@ def test_bash_completes_verbs_units_and_releases(site: Site) -> None:
         return set(site.host.run("bash", "-c", script, **site.environ, PATH=path).stdout.split())
 
     assert completed("voicectl") >= {"status", "activate", "rollback", "bundle"}
-    assert completed("voicectl", "restart") >= {"gateway", "ultravox", "kokoro", "exporter"}
+    assert completed("voicectl", "restart") >= {"gateway", "llm", "tts", "exporter"}
     assert completed("voicectl", "activate") >= {"0.1.0-cpu", "0.1.1-cpu", "--force"}
     assert completed("voicectl", "logs", "-o") == {"short", "json", "cat"}
 

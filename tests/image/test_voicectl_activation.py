@@ -69,7 +69,7 @@ def test_one_that_fails_its_smoke_test_is_put_back_and_the_old_one_serves(servin
 @pytest.mark.parametrize(
     ("release", "why"),
     [
-        (NEVER, "not ready in 4 s: waiting for ultravox"),
+        (NEVER, "not ready in 4 s: waiting for llm"),
         (BROKEN, "it ended with exit code 78: The setting gateway.port is not usable"),
     ],
 )

@@ -37,24 +37,24 @@ class TestInstantVoiceEngine(VoiceContract):
 
 async def test_an_engine_that_is_not_there_is_said_to_be_gone(tmp_path: Path) -> None:
     with pytest.raises(EngineGone):
-        await EngineClient("ultravox", tmp_path / "none").connect()
+        await EngineClient("llm", tmp_path / "none").connect()
     with pytest.raises(EngineGone):
         await ask_health(tmp_path / "none", 1)
 
 
 async def test_an_engine_that_loads_answers_health_but_opens_no_session(tmp_path: Path) -> None:
-    status = lambda: p.Report(ready=False, waiting_for="ultravox")  # noqa: E731
+    status = lambda: p.Report(ready=False, waiting_for="llm")  # noqa: E731
     async with listening(tmp_path / "s", status, InstantSpeechEngine()):
         report = await ask_health(tmp_path / "s", 1)
-        assert (report.ready, report.waiting_for) == (False, "ultravox")
+        assert (report.ready, report.waiting_for) == (False, "llm")
         with pytest.raises(EngineGone):
-            await EngineClient("ultravox", tmp_path / "s").connect()
+            await EngineClient("llm", tmp_path / "s").connect()
 
 
 async def test_a_frozen_engine_is_given_up_on(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine):
-        client = EngineClient("ultravox", tmp_path / "s", stall_seconds=0.2)
+        client = EngineClient("llm", tmp_path / "s", stall_seconds=0.2)
         with pytest.raises(EngineGone):
             await answer(client, Said("user", "Hello?"))
 
@@ -64,7 +64,7 @@ async def test_a_reply_that_is_held_on_purpose_is_not_taken_for_a_frozen_engine(
 ) -> None:
     engine, said = InstantSpeechEngine(lambda *_: "one two three", pause_seconds=0.05), []
     async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine):
-        client = EngineClient("ultravox", tmp_path / "s", stall_seconds=0.3)
+        client = EngineClient("llm", tmp_path / "s", stall_seconds=0.3)
 
         async def listen() -> None:
             pieces = client.generate([Said("user", "Count!")], 9, 0.0)
@@ -86,7 +86,7 @@ async def test_a_reply_that_is_held_on_purpose_is_not_taken_for_a_frozen_engine(
 async def test_a_request_that_waits_hears_of_a_lost_engine(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine) as server:
-        client = EngineClient("ultravox", tmp_path / "s")
+        client = EngineClient("llm", tmp_path / "s")
         asked = asyncio.ensure_future(answer(client, Said("user", "Hello?")))
         while not engine.sessions or not engine.sessions[0].running:
             await asyncio.sleep(0.01)

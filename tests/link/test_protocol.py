@@ -34,7 +34,7 @@ SAMPLES: list[p.Message] = [
     p.Resume(request=3),
     p.Cancel(request=3),
     p.Health(),
-    p.Opened(version=1, engine="ultravox"),
+    p.Opened(version=1, engine="llm"),
     p.Token(request=1, text=" the"),
     p.Studied(request=1, token=42, logprobs={42: -0.5, 7: -1.5}),
     p.Call(request=1, name="end_call", arguments="{}"),

@@ -22,7 +22,7 @@ class Engine:
         self.asked += 1
         yield "One"
         if self.asked <= self.losses:
-            raise EngineGone(engine="kokoro")
+            raise EngineGone(engine="tts")
         yield "two"
 
 
@@ -56,7 +56,7 @@ async def test_an_engine_that_stays_away_is_given_up_without_asking_for_patience
 
 async def test_any_other_failure_is_not_waited_for() -> None:
     async def refuse() -> AsyncGenerator[str, None]:
-        raise BadRequest(engine="kokoro", what="nonsense")
+        raise BadRequest(engine="tts", what="nonsense")
         yield ""
 
     with pytest.raises(BadRequest):

@@ -40,7 +40,7 @@ async def hosted(
     async with asyncio.timeout(10):
         while not (path.exists() and (await ask_health(path, 1)).ready):
             await asyncio.sleep(0.01)
-    client = EngineClient("ultravox", path)
+    client = EngineClient("llm", path)
     try:
         yield client, process
     finally:
@@ -58,7 +58,7 @@ async def test_a_stop_lets_the_running_reply_finish_and_begins_no_other(tmp_path
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0.05)
         assert not (await ask_health(path, 1)).ready
-        other = EngineClient("ultravox", path)
+        other = EngineClient("llm", path)
         with pytest.raises(EngineGone):
             await answer(other, HELLO)
         await other.close()

@@ -16,10 +16,10 @@ from tests.monitoring.shipped import ALERTS, RECORDS, as_grafana_asks, expressio
 
 # What the cpu profile has no numbers of; each is held to be empty here, so the list cannot rot.
 VLLM_ONLY = {
-    "ultravox: key-value cache / prefix found",
-    "ultravox: from one token to the next / p50",
-    "ultravox: from one token to the next / p95",
-    "ultravox: first token, p95 / queue",
+    "llm: key-value cache / prefix found",
+    "llm: from one token to the next / p50",
+    "llm: from one token to the next / p95",
+    "llm: first token, p95 / queue",
 }
 # Without a card there is but voice_gpu_up. They are as many as there are, so none is named.
 CARD = "voice_gpu_"
@@ -55,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         appliance.wait_ready(180)
         prometheus.wait_for("voice_ready")  # counters are seen at zero first
         _converse(appliance, folder)
-        for metric in ("voice_sessions_total", "voice_kokoro_audio_seconds_total"):
+        for metric in ("voice_sessions_total", "voice_tts_audio_seconds_total"):
             prometheus.wait_for(f"increase({metric}[15m])")
         for record in RECORDS:
             prometheus.wait_for(f"count({record})")

@@ -65,7 +65,7 @@ import os
 from appliance.errors import MissingWeights
 from appliance.supervision import run_folder
 error = MissingWeights(path="model.onnx")
-run_folder.write_failure(Path(os.environ["VOICE_PATHS_RUN"]), "kokoro", error)
+run_folder.write_failure(Path(os.environ["VOICE_PATHS_RUN"]), "tts", error)
 raise SystemExit(error.exit_code)
 """
 SICK = f"""

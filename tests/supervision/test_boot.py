@@ -40,8 +40,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def test_a_stop_signal_stops_all_programs_and_is_a_success(start: Start) -> None:
-    appliance = start({"gateway": dummies.SLEEPER, "kokoro": dummies.SLEEPER})
-    pids = [appliance.running("gateway").pid, appliance.running("kokoro").pid]
+    appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
+    pids = [appliance.running("gateway").pid, appliance.running("tts").pid]
     assert appliance.stop() == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert not (appliance.run / "reason.json").exists()
@@ -55,37 +55,37 @@ def test_a_program_that_ignores_the_stop_signal_is_killed(start: Start) -> None:
 
 
 def test_a_killed_program_comes_back_and_its_restart_is_counted(start: Start) -> None:
-    appliance = start({"gateway": dummies.SLEEPER, "kokoro": dummies.SLEEPER})
-    first = appliance.running("kokoro")
+    appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
+    first = appliance.running("tts")
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: run_folder.read_restarts(appliance.run)["kokoro"] == 1)
-    assert appliance.running("kokoro").pid != first.pid
+    until(lambda: run_folder.read_restarts(appliance.run)["tts"] == 1)
+    assert appliance.running("tts").pid != first.pid
     assert run_folder.read_restarts(appliance.run)["gateway"] == 0
     events = [json.loads(line) for line in appliance.lines() if line.startswith("{")]
     again = [event for event in events if event["event"] == "program restarted"]
-    assert [(event["program"], event["restarts"]) for event in again] == [("kokoro", 1)]
+    assert [(event["program"], event["restarts"]) for event in again] == [("tts", 1)]
 
 
 def test_a_program_that_cannot_be_kept_running_ends_the_appliance(start: Start) -> None:
     before = psutil.Process().children(recursive=True)
-    appliance = start({"gateway": dummies.SLEEPER, "kokoro": dummies.BROKEN})
+    appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.BROKEN})
     assert appliance.ended() == 70
     assert appliance.reason()["reason"] == "program_failed"
-    assert "kokoro" in appliance.reason()["what"]
+    assert "tts" in appliance.reason()["what"]
     assert appliance.reason()["exit_code"] == 70
     assert set(psutil.Process().children(recursive=True)) <= set(before)
 
 
 def test_a_program_that_refuses_to_start_gives_the_appliance_its_own_error(start: Start) -> None:
-    appliance = start({"gateway": dummies.SLEEPER, "kokoro": dummies.REFUSING})
+    appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.REFUSING})
     assert appliance.ended() == 78
     assert appliance.reason()["reason"] == "missing_weights"
     assert "model.onnx" in appliance.reason()["what"]
 
 
 def test_when_supervisord_dies_nothing_is_left_behind(start: Start) -> None:
-    appliance = start({"gateway": dummies.SLEEPER, "kokoro": dummies.STUBBORN})
-    pids = [appliance.running("gateway").pid, appliance.running("kokoro").pid]
+    appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.STUBBORN})
+    pids = [appliance.running("gateway").pid, appliance.running("tts").pid]
     supervisord = int((appliance.run / "supervisord.pid").read_text())
     os.kill(supervisord, signal.SIGKILL)
     assert appliance.ended() == 71
@@ -122,7 +122,7 @@ def test_an_unclean_end_does_not_keep_the_next_start_from_working(start: Start) 
 
 
 def test_lines_of_all_programs_arrive_whole_in_a_file(start: Start) -> None:
-    appliance = start({"gateway": dummies.TALKER, "kokoro": dummies.TALKER})
+    appliance = start({"gateway": dummies.TALKER, "tts": dummies.TALKER})
     until(lambda: sum("-end" in line for line in appliance.lines()) >= 100)
     appliance.stop()
     spoken = [line for line in appliance.lines() if "line-" in line]

@@ -92,7 +92,7 @@ def test_no_other_user_is_switched_to(options: Any, programs: dict[str, Any]) ->
 
 
 def test_a_program_that_dies_while_loading_counts_as_not_started(programs: dict[str, Any]) -> None:
-    for name in ("gateway", "ultravox", "kokoro"):
+    for name in ("gateway", "llm", "tts"):
         assert programs[name].startsecs == START_SECONDS
         assert programs[name].startretries == Settings().supervision.start_attempts
     assert programs["exporter"].startsecs > 1
@@ -110,7 +110,7 @@ def test_whatever_dies_is_restarted_and_stops_with_all_its_children(
 def test_callers_hear_goodbye_before_the_engines_stop(programs: dict[str, Any]) -> None:
     priority = {name: program.priority for name, program in programs.items()}
     assert priority["gateway"] == max(priority.values())
-    engines = priority["kokoro"], priority["ultravox"]
+    engines = priority["tts"], priority["llm"]
     assert priority[GUARD] < priority["exporter"] < min(engines)  # seen to the last
     assert len(set(priority.values())) == len(priority)
 

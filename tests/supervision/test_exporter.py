@@ -28,7 +28,7 @@ from appliance.supervision.exporter import Exporter
 from tests.fakes import NVML_A10, NVML_L4, FakeNvml
 from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, SLEEPER, Appliance, until
 
-OF_KOKORO = b"# TYPE voice_kokoro_phrases counter\nvoice_kokoro_phrases_total 4.0\n"
+OF_TTS = b"# TYPE voice_tts_phrases counter\nvoice_tts_phrases_total 4.0\n"
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Report:
     metrics: bytes
 
 
-async def only_kokoro(path: Path, timeout_seconds: float) -> Report:
-    """The gateway hangs, kokoro answers, ultravox says nonsense."""
+async def only_tts(path: Path, timeout_seconds: float) -> Report:
+    """The gateway hangs, tts answers, llm says nonsense."""
     if path.name == "gateway.sock":
         await asyncio.Event().wait()
-    if path.name == "kokoro.sock":
-        return Report(True, OF_KOKORO)
-    raise BadRequest(engine="ultravox", what="nonsense")
+    if path.name == "tts.sock":
+        return Report(True, OF_TTS)
+    raise BadRequest(engine="llm", what="nonsense")
 
 
 def sample(page: bytes, name: str, **labels: str) -> float | None:
@@ -62,42 +62,42 @@ def settings_in(run: Path, timeout_seconds: float = 0.3) -> Settings:
 async def test_it_answers_while_the_gateway_hangs_and_an_engine_says_nonsense(
     tmp_path: Path,
 ) -> None:
-    page = await Exporter(settings_in(tmp_path), only_kokoro).page()
-    assert sample(page, "voice_kokoro_phrases_total") == 4
+    page = await Exporter(settings_in(tmp_path), only_tts).page()
+    assert sample(page, "voice_tts_phrases_total") == 4
     errors = {
         source: sample(page, "voice_exporter_scrape_errors_total", source=source)
-        for source in ("gateway", "ultravox", "kokoro", "supervisord", "nvml")
+        for source in ("gateway", "llm", "tts", "supervisord", "nvml")
     }
-    assert errors == {"gateway": 1, "ultravox": 1, "kokoro": 0, "supervisord": 1, "nvml": 0}
-    assert sample(page, "voice_process_ready", process="kokoro") == 1
+    assert errors == {"gateway": 1, "llm": 1, "tts": 0, "supervisord": 1, "nvml": 0}
+    assert sample(page, "voice_process_ready", process="tts") == 1
     assert sample(page, "voice_process_ready", process="gateway") == 0
 
 
 async def test_a_part_that_prometheus_would_refuse_is_left_out_and_counted(tmp_path: Path) -> None:
     async def ask(path: Path, timeout_seconds: float) -> Report:
-        return Report(True, OF_KOKORO if path.name != "gateway.sock" else b"voice_ready yes\n")
+        return Report(True, OF_TTS if path.name != "gateway.sock" else b"voice_ready yes\n")
 
     page = await Exporter(settings_in(tmp_path), ask).page()
-    assert sample(page, "voice_kokoro_phrases_total") == 4
-    for source in ("gateway", "kokoro"):  # broken; and a family which ultravox has just shown
+    assert sample(page, "voice_tts_phrases_total") == 4
+    for source in ("gateway", "tts"):  # broken; and a family which llm has just shown
         assert sample(page, "voice_exporter_scrape_errors_total", source=source) == 1
-    assert sample(page, "voice_exporter_scrape_errors_total", source="ultravox") == 0
+    assert sample(page, "voice_exporter_scrape_errors_total", source="llm") == 0
 
 
 async def test_restarts_and_processes_come_from_supervision(tmp_path: Path) -> None:
-    appliance = Appliance(tmp_path, {"kokoro": SLEEPER})
+    appliance = Appliance(tmp_path, {"tts": SLEEPER})
     try:
-        first = appliance.running("kokoro")
+        first = appliance.running("tts")
         os.kill(first.pid, signal.SIGKILL)
-        until(lambda: run_folder.read_restarts(appliance.run).get("kokoro") == 1)
-        appliance.running("kokoro")
-        page = await Exporter(settings_in(appliance.run, 10.0), only_kokoro).page()
+        until(lambda: run_folder.read_restarts(appliance.run).get("tts") == 1)
+        appliance.running("tts")
+        page = await Exporter(settings_in(appliance.run, 10.0), only_tts).page()
     finally:
         appliance.stop()
-    assert sample(page, "voice_process_restarts_total", process="kokoro") == 1
-    assert sample(page, "voice_process_up", process="kokoro") == 1
+    assert sample(page, "voice_process_restarts_total", process="tts") == 1
+    assert sample(page, "voice_process_up", process="tts") == 1
     assert sample(page, "voice_process_up", process="gateway") == 0
-    memory = sample(page, "voice_process_resident_memory_bytes", process="kokoro")
+    memory = sample(page, "voice_process_resident_memory_bytes", process="tts")
     assert memory is not None and memory > 1_000_000
     assert sample(page, "voice_exporter_scrape_errors_total", source="supervisord") == 0
 
@@ -108,7 +108,7 @@ async def test_a_card_is_on_the_page_until_it_falls_off_the_bus(
     machine = FakeNvml(NVML_L4)
     monkeypatch.setitem(sys.modules, "pynvml", machine)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    metrics = Exporter(settings_in(tmp_path), only_kokoro)
+    metrics = Exporter(settings_in(tmp_path), only_tts)
     page = await metrics.page()
     assert sample(page, "voice_gpu_up") == 1
     assert sample(page, "voice_gpu_temperature_celsius", gpu="0") == 55
@@ -117,7 +117,7 @@ async def test_a_card_is_on_the_page_until_it_falls_off_the_bus(
     assert sample(page, "voice_gpu_up") == 0
     assert sample(page, "voice_gpu_temperature_celsius", gpu="0") is None
     assert sample(page, "voice_gpu_temperature_celsius", gpu="1") == 55
-    assert sample(page, "voice_kokoro_phrases_total") == 4
+    assert sample(page, "voice_tts_phrases_total") == 4
 
 
 async def test_a_driver_that_hangs_is_one_source_that_is_silent(tmp_path: Path) -> None:
@@ -127,12 +127,12 @@ async def test_a_driver_that_hangs_is_one_source_that_is_silent(tmp_path: Path) 
         let_go.wait(PATIENCE_SECONDS)
         return Sight()
 
-    metrics = Exporter(settings_in(tmp_path), only_kokoro, Cards(hang))
+    metrics = Exporter(settings_in(tmp_path), only_tts, Cards(hang))
     for _ in range(2):
         page = await metrics.page()
     assert sample(page, "voice_gpu_up") == 0
     assert sample(page, "voice_exporter_scrape_errors_total", source="nvml") == 2
-    assert sample(page, "voice_kokoro_phrases_total") == 4
+    assert sample(page, "voice_tts_phrases_total") == 4
     let_go.set()
     assert sample(await metrics.page(), "voice_process_ready", process="exporter") == 1
 

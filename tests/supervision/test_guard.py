@@ -92,7 +92,7 @@ def test_its_stdout_is_the_protocol_and_its_log_lines_are_json_on_stderr(
     assert listener.stdin and listener.stdout
     assert listener.stdout.read(6) == b"READY\n"
     assert send(listener, "TICK_5", "when:1201063880") == b"RESULT 2\nOKREADY\n"
-    ended = "processname:kokoro groupname:kokoro from_state:RUNNING expected:0 pid:999999"
+    ended = "processname:tts groupname:tts from_state:RUNNING expected:0 pid:999999"
     assert send(listener, "PROCESS_STATE_EXITED", ended) == b"RESULT 2\nOKREADY\n"
     listener.stdin.close()  # supervisord has gone
     listener.stdin = None
@@ -101,9 +101,9 @@ def test_its_stdout_is_the_protocol_and_its_log_lines_are_json_on_stderr(
     assert listener.returncode == 0
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line["event"] for line in lines] == ["guard started", "guard restarts process"]
-    assert (lines[1]["program"], lines[1]["reason"]) == ("kokoro", "exited")
+    assert (lines[1]["program"], lines[1]["reason"]) == ("tts", "exited")
     told = run_folder.read_guard(tmp_path)
-    assert told["last"]["program"] == "kokoro"
+    assert told["last"]["program"] == "tts"
     assert told["actions"] == [{"action": "restart_process", "cause": "exited", "count": 1}]
 
 
@@ -168,26 +168,26 @@ def test_a_process_that_dies_every_two_seconds_ends_the_appliance(
 
 
 def test_an_engine_that_dies_again_takes_the_other_one_along(start: Start) -> None:
-    appliance = start({"kokoro": dummies.WELL, "ultravox": dummies.SHORT_LIVED})
-    first = well(appliance, "kokoro")
+    appliance = start({"tts": dummies.WELL, "llm": dummies.SHORT_LIVED})
+    first = well(appliance, "tts")
     counted(appliance, "restart_engines", "exited")
-    until(lambda: appliance.running("kokoro").pid != first)
+    until(lambda: appliance.running("tts").pid != first)
     assert appliance.counts()["restart_process", "exited"] == 2
     assert appliance.stop() == 0
 
 
 def test_a_process_that_never_starts_ends_the_appliance(start: Start) -> None:
-    appliance = start({"gateway": dummies.WELL, "kokoro": dummies.BROKEN})
+    appliance = start({"gateway": dummies.WELL, "tts": dummies.BROKEN})
     assert appliance.ended() == 70
     assert appliance.reason()["reason"] == "program_failed"
     assert appliance.counts()["end_appliance", "fatal"] == 1
 
 
 def test_why_a_process_gave_up_is_known_though_the_guard_began_only_then(tmp_path: Path) -> None:
-    run_folder.write_failure(tmp_path, "kokoro", MissingWeights(path="model.onnx"))
+    run_folder.write_failure(tmp_path, "tts", MissingWeights(path="model.onnx"))
     given = Settings(paths=Paths(run=tmp_path))
     late = guard.Guard(given, Observer(given, ask_health), lambda line: None)
-    late._treat([late._with_reason(Symptom("fatal", "kokoro"))])
+    late._treat([late._with_reason(Symptom("fatal", "tts"))])
     assert str(run_folder.read_failure(tmp_path, "guard")).startswith("The model file model.onnx")
     again = guard.Guard(given, Observer(given, ask_health), lambda line: None)
     again._treat([Symptom("fatal", "gateway")])  # the verdict stands
@@ -197,13 +197,13 @@ def test_why_a_process_gave_up_is_known_though_the_guard_began_only_then(tmp_pat
 def test_an_engine_whose_model_was_sick_is_counted_so_once_and_its_next_end_is_another(
     tmp_path: Path,
 ) -> None:
-    run_folder.write_failure(tmp_path, "ultravox", ModelSick(engine="ultravox"))
+    run_folder.write_failure(tmp_path, "llm", ModelSick(engine="llm"))
     given = Settings(paths=Paths(run=tmp_path))
     one = guard.Guard(given, Observer(given, ask_health), lambda line: None)
-    fatal = Symptom("fatal", "ultravox")
+    fatal = Symptom("fatal", "llm")
     assert one._with_reason(fatal) == fatal
     for _ in range(2):
-        one._hear(Event("PROCESS_STATE_EXITED", {"processname": "ultravox", "pid": "0"}))
+        one._hear(Event("PROCESS_STATE_EXITED", {"processname": "llm", "pid": "0"}))
     told = run_folder.read_guard(tmp_path)["actions"]
     assert [(it["cause"], it["count"]) for it in told] == [("exited", 1), ("sick", 1)]
 
@@ -212,10 +212,10 @@ def test_what_a_process_left_that_died_while_it_loaded_is_swept_away(tmp_path: P
     given = Settings(paths=Paths(run=tmp_path))
     one = guard.Guard(given, Observer(given, ask_health), lambda line: None)
     loading, child = started(PARENT)
-    one._sights = {"ultravox": Sight("ultravox", "STARTING", loading.pid)}
+    one._sights = {"llm": Sight("llm", "STARTING", loading.pid)}
     loading.kill()
     loading.wait()
-    one._hear(Event("PROCESS_STATE_BACKOFF", {"processname": "ultravox", "tries": "1"}))
+    one._hear(Event("PROCESS_STATE_BACKOFF", {"processname": "llm", "tries": "1"}))
     until(lambda: gone(int(child)))
 
 
@@ -226,16 +226,16 @@ def test_a_process_that_has_gone_before_it_could_be_ended_is_no_trouble(
     one = guard.Guard(given, Observer(given, ask_health), lambda line: None)
     ended = subprocess.Popen(["true"])
     ended.wait()
-    one._sights = {"kokoro": Sight("kokoro", "RUNNING", ended.pid)}
+    one._sights = {"tts": Sight("tts", "RUNNING", ended.pid)}
     monkeypatch.setattr(psutil, "pid_exists", lambda pid: True)  # a moment before
-    one._treat([Symptom("memory", "kokoro")])
+    one._treat([Symptom("memory", "tts")])
 
 
 def test_a_process_that_leaks_is_restarted_and_in_the_end_the_appliance(start: Start) -> None:
     appliance = start(
-        {"gateway": dummies.WELL, "kokoro": dummies.LEAKING},
+        {"gateway": dummies.WELL, "tts": dummies.LEAKING},
         VOICE_SUPERVISION_MAX_RESTARTS="1",
-        VOICE_SUPERVISION_KOKORO_MEMORY_BYTES="200000000",
+        VOICE_SUPERVISION_TTS_MEMORY_BYTES="200000000",
     )
     assert appliance.ended() == 83
     assert appliance.reason()["reason"] == "memory_grown"
@@ -246,13 +246,13 @@ def test_a_process_that_leaks_is_restarted_and_in_the_end_the_appliance(start: S
 
 
 def test_a_frozen_process_is_killed_and_comes_back(start: Start) -> None:
-    appliance = start({"gateway": dummies.WELL, "kokoro": dummies.WELL})
-    other, frozen = well(appliance, "gateway"), well(appliance, "kokoro")
+    appliance = start({"gateway": dummies.WELL, "tts": dummies.WELL})
+    other, frozen = well(appliance, "gateway"), well(appliance, "tts")
     os.kill(frozen, signal.SIGSTOP)
     counted(appliance, "restart_process", "silent")
     until(lambda: not psutil.pid_exists(frozen))
-    assert well(appliance, "kokoro") != frozen
-    until(lambda: run_folder.read_restarts(appliance.run)["kokoro"] == 1)
+    assert well(appliance, "tts") != frozen
+    until(lambda: run_folder.read_restarts(appliance.run)["tts"] == 1)
     assert appliance.running("gateway").pid == other
     assert appliance.counts() == {("restart_process", "silent"): 1}
     assert appliance.stop() == 0
@@ -260,12 +260,12 @@ def test_a_frozen_process_is_killed_and_comes_back(start: Start) -> None:
 
 def test_an_engine_may_load_for_long_but_not_for_ever(start: Start) -> None:
     appliance = start(
-        {"kokoro": dummies.LOADING},
+        {"tts": dummies.LOADING},
         VOICE_SUPERVISION_SILENT_SECONDS="1",
         VOICE_SUPERVISION_LOAD_SECONDS="5",
         VOICE_SUPERVISION_MAX_RESTARTS="0",
     )
-    first = well(appliance, "kokoro")
+    first = well(appliance, "tts")
     assert appliance.ended() == 82
     assert appliance.reason()["reason"] == "never_ready"
     assert appliance.counts() == {("end_appliance", "not_ready"): 1}
@@ -273,40 +273,40 @@ def test_an_engine_may_load_for_long_but_not_for_ever(start: Start) -> None:
 
 
 def test_a_killed_guard_comes_back_and_goes_on_with_its_book(start: Start) -> None:
-    appliance = start({"kokoro": dummies.WELL})
-    os.kill(well(appliance, "kokoro"), signal.SIGKILL)
+    appliance = start({"tts": dummies.WELL})
+    os.kill(well(appliance, "tts"), signal.SIGKILL)
     counted(appliance, "restart_process", "exited")
     first = appliance.running("guard").pid
     os.kill(first, signal.SIGKILL)
     until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
     assert appliance.running("guard").pid != first
-    os.kill(well(appliance, "kokoro"), signal.SIGKILL)
+    os.kill(well(appliance, "tts"), signal.SIGKILL)
     counted(appliance, "restart_process", "exited", 2)
     assert appliance.stop() == 0
 
 
 def test_a_frozen_guard_is_killed_and_comes_back(start: Start) -> None:
-    appliance = start({"kokoro": dummies.WELL})
+    appliance = start({"tts": dummies.WELL})
     until(lambda: run_folder.read_guard(appliance.run).get("beat"))
     first = appliance.running("guard").pid
     os.kill(first, signal.SIGSTOP)
     until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
-    os.kill(well(appliance, "kokoro"), signal.SIGKILL)
+    os.kill(well(appliance, "tts"), signal.SIGKILL)
     counted(appliance, "restart_process", "exited")
     assert not psutil.pid_exists(first)
     assert appliance.stop() == 0
 
 
 def test_a_guard_that_cannot_be_kept_running_ends_the_appliance(start: Start) -> None:
-    appliance = start({"kokoro": dummies.WELL}, VOICE_SUPERVISION_MAX_RESTARTS="0")
+    appliance = start({"tts": dummies.WELL}, VOICE_SUPERVISION_MAX_RESTARTS="0")
     os.kill(appliance.running("guard").pid, signal.SIGKILL)
     assert appliance.ended() == 80
     assert "guard" in appliance.reason()["what"]
 
 
 def test_a_frozen_supervisord_ends_the_appliance_and_nothing_is_left(start: Start) -> None:
-    appliance = start({"gateway": dummies.WELL, "kokoro": dummies.STUBBORN})
-    pids = [appliance.running(name).pid for name in ("gateway", "kokoro", "guard")]
+    appliance = start({"gateway": dummies.WELL, "tts": dummies.STUBBORN})
+    pids = [appliance.running(name).pid for name in ("gateway", "tts", "guard")]
     supervisord = int((appliance.run / "supervisord.pid").read_text())
     os.kill(supervisord, signal.SIGSTOP)
     assert appliance.ended() == 71
@@ -333,7 +333,7 @@ def test_a_lost_card_ends_the_appliance_where_something_runs_on_it(
 ) -> None:
     (tmp_path / "pynvml.py").write_text(LOST)
     path = f"{tmp_path}{os.pathsep}{ROOT}"
-    appliance = start({"kokoro": dummies.WELL}, PYTHONPATH=path, VOICE_KOKORO_DEVICE="cuda")
+    appliance = start({"tts": dummies.WELL}, PYTHONPATH=path, VOICE_TTS_DEVICE="cuda")
     until(lambda: run_folder.read_guard(appliance.run).get("cards"))
     (appliance.run / "card-lost").touch()
     assert appliance.ended() == 84

@@ -27,7 +27,7 @@ def test_every_action_and_cause_is_on_the_page_before_anything_happened() -> Non
 
 def test_what_the_guard_did_is_told() -> None:
     ledger = Ledger(Bounds(5, 60.0))
-    ledger.judge(Symptom("silent", "kokoro"), 1.0, 0.0)
+    ledger.judge(Symptom("silent", "tts"), 1.0, 0.0)
     ledger.judge(Symptom("silent", "gateway"), 1.0, 0.0)
     registry = CollectorRegistry()
     registry.register(GuardMetrics(ledger.told()))
@@ -43,7 +43,7 @@ def test_a_guard_is_ready_while_it_beats() -> None:
 
 def test_what_the_guard_of_an_earlier_run_did_is_told_and_is_no_beat(tmp_path: Path) -> None:
     ledger = Ledger(Bounds(5, 60.0))
-    ledger.judge(Symptom("fatal", "kokoro"), 1.0, 0.0)
+    ledger.judge(Symptom("fatal", "tts"), 1.0, 0.0)
     run_folder.write_guard(tmp_path, {"beat": 1.0, **ledger.told()})
     run_folder.claim(tmp_path).close()
     told = run_folder.read_guard(tmp_path)

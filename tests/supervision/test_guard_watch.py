@@ -9,7 +9,7 @@ from appliance.supervision.supervisor_client import Program
 from appliance.supervision.watch import Change
 
 RUNNING = Program("guard", "RUNNING", 7, 100)
-OTHER = Program("kokoro", "FATAL", 0, 100)
+OTHER = Program("tts", "FATAL", 0, 100)
 
 
 class Time:

@@ -38,7 +38,7 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.mark.parametrize(
     ("status", "waits_for", "expected"),
-    [(200, "", ""), (503, "kokoro", "kokoro"), (503, "", "draining")],
+    [(200, "", ""), (503, "tts", "tts"), (503, "", "draining")],
 )
 def test_it_says_what_calls_have_to_wait_for(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, status: int, waits_for: str, expected: str

@@ -27,8 +27,8 @@ def test_a_process_that_has_gone_or_is_a_zombie_is_down() -> None:
     found = vitals(
         [
             Program("gateway", "RUNNING", gone.pid, 1),
-            Program("kokoro", "BACKOFF", 0, 1),
-            Program("ultravox", "RUNNING", zombie.pid, 1),
+            Program("tts", "BACKOFF", 0, 1),
+            Program("llm", "RUNNING", zombie.pid, 1),
         ]
     )
     zombie.wait()
@@ -52,10 +52,10 @@ def test_every_process_is_on_the_page_even_when_nothing_is_known() -> None:
 
 def test_what_is_known_is_told() -> None:
     registry = CollectorRegistry()
-    found = {"kokoro": Vitals(True, 1.5, 2048, 0.25)}
-    registry.register(ProcessMetrics(found, {"kokoro": 3}, {"kokoro": True}))
-    kokoro = {"process": "kokoro"}
-    assert registry.get_sample_value("voice_process_up", kokoro) == 1
-    assert registry.get_sample_value("voice_process_ready", kokoro) == 1
-    assert registry.get_sample_value("voice_process_restarts_total", kokoro) == 3
-    assert registry.get_sample_value("voice_process_cpu_seconds_total", kokoro) == 0.25
+    found = {"tts": Vitals(True, 1.5, 2048, 0.25)}
+    registry.register(ProcessMetrics(found, {"tts": 3}, {"tts": True}))
+    tts = {"process": "tts"}
+    assert registry.get_sample_value("voice_process_up", tts) == 1
+    assert registry.get_sample_value("voice_process_ready", tts) == 1
+    assert registry.get_sample_value("voice_process_restarts_total", tts) == 3
+    assert registry.get_sample_value("voice_process_cpu_seconds_total", tts) == 0.25

@@ -33,8 +33,8 @@ class Report:
     ready = True
 
 
-async def only_kokoro(path: Path, timeout_seconds: float) -> Health:
-    if path.name != "kokoro.sock":
+async def only_tts(path: Path, timeout_seconds: float) -> Health:
+    if path.name != "tts.sock":
         raise BadRequest(engine=path.stem, what="nonsense")
     return Report()
 
@@ -63,8 +63,8 @@ def observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Observ
     """Sees what supervisord would say of this process under several names."""
     programs = [
         Program("guard", "RUNNING", os.getpid(), 1),
-        Program("kokoro", "RUNNING", os.getpid(), 1),
-        Program("ultravox", "STARTING", os.getpid(), 1),
+        Program("tts", "RUNNING", os.getpid(), 1),
+        Program("llm", "STARTING", os.getpid(), 1),
         Program("gateway", "BACKOFF", 0, 1),
         Program("exporter", "RUNNING", os.getpid(), 1),
     ]
@@ -72,7 +72,7 @@ def observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Observ
     with HTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         exporter = Exporter(host="0.0.0.0", port=server.server_port)
-        yield Observer(Settings(paths=Paths(run=tmp_path), exporter=exporter), only_kokoro)
+        yield Observer(Settings(paths=Paths(run=tmp_path), exporter=exporter), only_tts)
         server.shutdown()
 
 
@@ -80,13 +80,13 @@ async def test_each_program_but_the_guard_is_asked_how_it_is(observer: Observer)
     seen = {sight.name: sight for sight in await observer.sights()}
     told = {name: (sight.answers, sight.ready) for name, sight in seen.items()}
     assert told == {
-        "kokoro": (True, True),
-        "ultravox": (False, False),
+        "tts": (True, True),
+        "llm": (False, False),
         "gateway": (None, False),
         "exporter": (True, True),  # 503 is an answer
     }
     assert seen["gateway"] == Sight("gateway", "BACKOFF")
-    assert seen["kokoro"].memory_bytes > 1_000_000
+    assert seen["tts"].memory_bytes > 1_000_000
 
 
 async def test_an_exporter_that_takes_no_connection_or_says_nothing_does_not_answer(
@@ -101,12 +101,12 @@ async def test_an_exporter_that_takes_no_connection_or_says_nothing_does_not_ans
                 exporter=Exporter(port=port),
                 supervision=Supervision(silent_seconds=0.3),
             )
-            assert [it.answers for it in await Observer(given, only_kokoro).sights()] == [False]
+            assert [it.answers for it in await Observer(given, only_tts).sights()] == [False]
 
 
 async def test_without_supervisord_nothing_is_seen(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
-        await Observer(Settings(paths=Paths(run=tmp_path)), only_kokoro).sights()
+        await Observer(Settings(paths=Paths(run=tmp_path)), only_tts).sights()
 
 
 def test_memory_of_its_own_is_counted_and_mapped_files_are_not(

@@ -28,7 +28,7 @@ ENDS = {
     "memory": MemoryGrown,
 }
 AT_ONCE = {"fatal": ProgramFailed, "refused": MissingWeights, "gpu_lost": GpuLost}
-PROGRAMS = ("gateway", "exporter", "ultravox", "kokoro")
+PROGRAMS = ("gateway", "exporter", "llm", "tts")
 
 
 def symptom(cause: Cause, program: str) -> Symptom:
@@ -55,7 +55,7 @@ def test_a_process_is_restarted_as_often_as_allowed_and_then_the_appliance_ends(
 
 @pytest.mark.parametrize(("cause", "before"), [*product(AT_ONCE, (0, 3, 100))])
 def test_what_no_restart_helps_ends_the_appliance_at_once(cause: Cause, before: int) -> None:
-    decision = decide(symptom(cause, "kokoro"), before, BOUNDS)
+    decision = decide(symptom(cause, "tts"), before, BOUNDS)
     assert decision.action == "end_appliance"
     assert type(decision.error) is AT_ONCE[cause]
     assert decision.restarts == before
@@ -74,7 +74,7 @@ def test_an_engine_takes_the_other_one_along_once_and_never_at_its_first_restart
     allowed: int,
 ) -> None:
     bounds = Bounds(allowed, 600.0)
-    actions = [decide(Symptom("exited", "kokoro"), n, bounds).action for n in range(allowed)]
+    actions = [decide(Symptom("exited", "tts"), n, bounds).action for n in range(allowed)]
     assert actions.count("restart_engines") == (1 if allowed >= 2 else 0)
     assert actions[:1] != ["restart_engines"]
 
@@ -96,4 +96,4 @@ def test_what_can_come_to_pass_is_what_the_metric_shows() -> None:
 
 
 def test_a_refusal_without_its_error_is_a_program_that_failed() -> None:
-    assert type(decide(Symptom("refused", "kokoro"), 0, BOUNDS).error) is ProgramFailed
+    assert type(decide(Symptom("refused", "tts"), 0, BOUNDS).error) is ProgramFailed

@@ -14,7 +14,7 @@ LIMITS = Limits(
     silent_seconds=15.0,
     load_seconds=120.0,
     longest_step_seconds=9.0,
-    memory_bytes={"gateway": 1000, "kokoro": 1000},
+    memory_bytes={"gateway": 1000, "tts": 1000},
     growth_seconds=60.0,
     growth_bytes=100,
 )
@@ -44,7 +44,7 @@ def causes(found: Iterable[Symptom]) -> list[str]:
     return [symptom.cause for symptom in found]
 
 
-@pytest.mark.parametrize("name", ["gateway", "ultravox", "exporter"])
+@pytest.mark.parametrize("name", ["gateway", "llm", "exporter"])
 def test_a_process_that_was_up_and_goes_silent_is_found_once(name: str) -> None:
     time = Time()
     assert time.look(sight(name)) == []
@@ -62,21 +62,21 @@ def test_one_answer_in_between_is_enough() -> None:
 
 def test_an_engine_that_loads_for_long_is_left_alone_whether_it_answers_or_not() -> None:
     time = Time()
-    loading = Sight("kokoro", "STARTING", 7, answers=True, ready=False)
+    loading = Sight("tts", "STARTING", 7, answers=True, ready=False)
     assert time.look(loading, times=3) == []
-    assert time.look(sight("kokoro", says=False), times=19) == []
-    assert time.look(sight("kokoro")) == []
+    assert time.look(sight("tts", says=False), times=19) == []
+    assert time.look(sight("tts")) == []
 
 
 def test_an_engine_that_loads_for_ever_is_found() -> None:
     time = Time()
-    loading = Sight("kokoro", "RUNNING", 7, answers=True, ready=False)
+    loading = Sight("tts", "RUNNING", 7, answers=True, ready=False)
     assert time.look(loading, times=24) == []
     assert causes(time.look(loading)) == ["not_ready"]
 
 
 def test_an_engine_that_never_answers_is_found_silent_and_nothing_else() -> None:
-    assert causes(Time().look(sight("kokoro", says=False), times=60)) == ["silent"]
+    assert causes(Time().look(sight("tts", says=False), times=60)) == ["silent"]
 
 
 def test_a_gateway_that_waits_for_engines_is_well() -> None:
@@ -112,11 +112,11 @@ def test_what_is_not_to_run_is_not_asked_for(state: str) -> None:
 
 def test_too_much_memory_is_found_once_the_process_is_up() -> None:
     time = Time()
-    loading = Sight("kokoro", "RUNNING", 7, answers=True, ready=False, memory_bytes=5000)
+    loading = Sight("tts", "RUNNING", 7, answers=True, ready=False, memory_bytes=5000)
     assert time.look(loading, times=3) == []
-    assert time.look(sight("kokoro", memory_bytes=1000)) == []
-    assert time.look(sight("kokoro", memory_bytes=1001)) == [
-        Symptom("memory", "kokoro", memory_bytes=1001)
+    assert time.look(sight("tts", memory_bytes=1000)) == []
+    assert time.look(sight("tts", memory_bytes=1001)) == [
+        Symptom("memory", "tts", memory_bytes=1001)
     ]
 
 
@@ -127,49 +127,49 @@ def test_steady_growth_is_found_below_the_limit() -> None:
 
 
 def test_without_a_limit_memory_is_free() -> None:
-    assert Time().look(sight("ultravox", memory_bytes=10**12), times=50) == []
+    assert Time().look(sight("llm", memory_bytes=10**12), times=50) == []
 
 
 def test_an_end_is_told_by_supervisord() -> None:
     time = Time()
-    time.look(sight("kokoro"))
-    assert causes(time.symptoms.told("kokoro", "EXITED", None)) == ["exited"]
-    assert causes(time.symptoms.told("kokoro", "BACKOFF", None)) == ["not_started"]
+    time.look(sight("tts"))
+    assert causes(time.symptoms.told("tts", "EXITED", None)) == ["exited"]
+    assert causes(time.symptoms.told("tts", "BACKOFF", None)) == ["not_started"]
     for state in ("STARTING", "RUNNING", "STOPPING", "STOPPED"):
-        assert time.symptoms.told("kokoro", state, None) == []
+        assert time.symptoms.told("tts", state, None) == []
 
 
 def test_an_end_that_was_wanted_is_no_symptom() -> None:
     time = Time()
-    time.look(sight("kokoro"))
-    time.symptoms.expect_end("kokoro")
-    assert time.symptoms.told("kokoro", "EXITED", None) == []
-    assert causes(time.symptoms.told("kokoro", "EXITED", None)) == ["exited"]
+    time.look(sight("tts"))
+    time.symptoms.expect_end("tts")
+    assert time.symptoms.told("tts", "EXITED", None) == []
+    assert causes(time.symptoms.told("tts", "EXITED", None)) == ["exited"]
 
 
 def test_what_supervisord_gave_up_is_found_once_whoever_tells_first() -> None:
     told, seen = Time(), Time()
-    assert causes(told.symptoms.told("kokoro", "FATAL", None)) == ["fatal"]
-    assert told.look(Sight("kokoro", "FATAL")) == []
-    assert causes(seen.look(Sight("kokoro", "FATAL"), times=5)) == ["fatal"]
+    assert causes(told.symptoms.told("tts", "FATAL", None)) == ["fatal"]
+    assert told.look(Sight("tts", "FATAL")) == []
+    assert causes(seen.look(Sight("tts", "FATAL"), times=5)) == ["fatal"]
 
 
 @pytest.mark.parametrize("state", ["EXITED", "BACKOFF", "FATAL"])
 def test_a_process_that_said_why_it_will_never_start_is_believed_at_once(state: str) -> None:
     error = MissingWeights(path="model")
-    found = Time().symptoms.told("kokoro", state, error)
-    assert found == [Symptom("refused", "kokoro", error=error)]
+    found = Time().symptoms.told("tts", state, error)
+    assert found == [Symptom("refused", "tts", error=error)]
 
 
 @pytest.mark.parametrize("state", ["EXITED", "BACKOFF"])
 def test_an_engine_that_ended_as_its_model_was_sick_is_told_from_another_end(state: str) -> None:
-    error = ModelSick(engine="ultravox")
-    assert Time().symptoms.told("ultravox", state, error) == [Symptom("sick", "ultravox")]
+    error = ModelSick(engine="llm")
+    assert Time().symptoms.told("llm", state, error) == [Symptom("sick", "llm")]
 
 
 def test_sickness_is_no_reason_to_give_up_and_none_when_the_end_was_wanted() -> None:
-    time, error = Time(), ModelSick(engine="ultravox")
-    time.look(sight("ultravox"))
-    time.symptoms.expect_end("ultravox")
-    assert time.symptoms.told("ultravox", "EXITED", error) == []
-    assert causes(time.symptoms.told("ultravox", "FATAL", error)) == ["fatal"]
+    time, error = Time(), ModelSick(engine="llm")
+    time.look(sight("llm"))
+    time.symptoms.expect_end("llm")
+    assert time.symptoms.told("llm", "EXITED", error) == []
+    assert causes(time.symptoms.told("llm", "FATAL", error)) == ["fatal"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parents[1] / "golden" / "ultravox-tiny"
 MISSING = [
     name
-    for name in ("torch", "kokoro", "safetensors", "transformers")
+    for name in ("torch", "tts", "safetensors", "transformers")
     if importlib.util.find_spec(name) is None
 ]
 NOTICE = (
@@ -61,10 +61,10 @@ def vllm_settings(**changed: str) -> Settings:
 
 VLLM = {
     "PATHS_WEIGHTS": str(GOLDEN),
-    "ULTRAVOX_ENGINE": "vllm",
-    "ULTRAVOX_MODEL": "checkpoint",
-    "ULTRAVOX_DTYPE": "float32",
-    "ULTRAVOX_TODAY": "26 Jul 2024",
+    "LLM_ENGINE": "vllm",
+    "LLM_MODEL": "checkpoint",
+    "LLM_DTYPE": "float32",
+    "LLM_TODAY": "26 Jul 2024",
 }
 
 

@@ -16,11 +16,11 @@ from appliance.engines.tts.synthesizer import Samples, Synthesizer, load
 from appliance.engines.tts.voices import Voices
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import SPOKEN_RATE
-from appliance.settings import Kokoro
+from appliance.settings import TTS
 from tests.engines.tts.contract import SENTENCES, SynthesizerContract, say
 from tests.recognizer import words
 
-ON_CPU = Kokoro(backend="torch", device="cpu")
+ON_CPU = TTS(backend="torch", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def synthesizer(torch_weights: Path) -> Synthesizer:
 
 @pytest.fixture(scope="module")
 def onnx_synthesizer(weights: Path) -> Synthesizer:
-    return load(Kokoro(), weights)
+    return load(TTS(), weights)
 
 
 class TestTorchSynthesizer(SynthesizerContract):
@@ -60,7 +60,7 @@ def test_a_gpu_that_is_not_there_is_a_clear_error(torch_weights: Path) -> None:
     if importlib.import_module("torch").cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(BadSetting, match="cuda"):
-        load(Kokoro(backend="torch", device="cuda"), torch_weights)
+        load(TTS(backend="torch", device="cuda"), torch_weights)
 
 
 @pytest.mark.parametrize("library", ["phonemizer", "espeakng_loader"])
@@ -73,8 +73,8 @@ def test_loading_imports_no_gpl_library(torch_weights: Path) -> None:
 import sys
 from pathlib import Path
 from appliance.engines.tts.synthesizer import load
-from appliance.settings import Kokoro
-load(Kokoro(backend="torch", device="cpu"), Path({str(torch_weights)!r}))
+from appliance.settings import TTS
+load(TTS(backend="torch", device="cpu"), Path({str(torch_weights)!r}))
 print([name for name in ("phonemizer", "espeakng_loader", "misaki") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -32,7 +32,7 @@ from tests.ops.bundle.test_weights import ADAPTER, HUB_TOML, LLAMA, NAME, WHISPE
 load_file = importlib.import_module("safetensors.torch").load_file
 ROOT = Path(__file__).parents[2]
 VOICES = ("af_heart", "bm_george")
-MODEL_FOLDER = load({"VOICE_PROFILE": "gpu"}).ultravox.model
+MODEL_FOLDER = load({"VOICE_PROFILE": "gpu"}).llm.model
 KOKORO_REPOSITORY = "h/kokoro"
 KOKORO_TOML = f"""
 [[repository]]

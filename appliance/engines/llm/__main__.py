@@ -33,7 +33,7 @@ def main() -> int:
     try:
         offline.apply(os.environ)
         given = settings.load(os.environ)
-        journal.configure(given.journal, "ultravox")
+        journal.configure(given.journal, "llm")
         asyncio.run(converse(given, arguments.turns))
     except ApplianceError as error:
         print(f"{error}\n{error.advice}", file=sys.stderr)
@@ -47,7 +47,7 @@ async def converse(given: settings.Settings, turns: Sequence[str]) -> None:
     try:
         await engine.start()
         session = engine.open()
-        conversation = [Turn("system", given.ultravox.system_prompt)]
+        conversation = [Turn("system", given.llm.system_prompt)]
         for number, said in enumerate(turns):
             path = Path(said)
             if path.is_file():
@@ -56,7 +56,7 @@ async def converse(given: settings.Settings, turns: Sequence[str]) -> None:
             else:
                 conversation.append(Turn("user", said))
                 print(f"\nuser (typed): {said}")
-            reply = await answer(session, conversation, given.ultravox)
+            reply = await answer(session, conversation, given.llm)
             conversation.append(Turn("assistant", reply))
         await session.close()
     finally:
@@ -77,9 +77,7 @@ async def speak(
     return turn
 
 
-async def answer(
-    session: SmallSession, conversation: Sequence[Turn], given: settings.Ultravox
-) -> str:
+async def answer(session: SmallSession, conversation: Sequence[Turn], given: settings.LLM) -> str:
     """Prints the answer while it comes, then what it took; returns it."""
     print("assistant:    ", end="", flush=True)
     pieces = []

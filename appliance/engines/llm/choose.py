@@ -1,4 +1,4 @@
-"""Which speech-LLM engine answers: the setting `ultravox.engine` names it."""
+"""Which speech-LLM engine answers: the setting `llm.engine` names it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from appliance.settings import Settings
 
 def engine(settings: Settings) -> SpeechEngine:
     """The engine, not started yet. Only the chosen one's libraries are imported."""
-    match settings.ultravox.engine:
+    match settings.llm.engine:
         case "small":
             from appliance.engines.llm.small.engine import SmallEngine
 
@@ -19,4 +19,4 @@ def engine(settings: Settings) -> SpeechEngine:
 
             return VllmEngine(settings)
         case other:
-            raise BadSetting(name="ultravox.engine", why=f"{other!r} is neither small nor vllm")
+            raise BadSetting(name="llm.engine", why=f"{other!r} is neither small nor vllm")

@@ -22,82 +22,80 @@ class EngineMeters:
     def __init__(self) -> None:
         self.registry = registry = new_registry()
         self.first_token_seconds = Histogram(
-            "voice_ultravox_first_token_seconds",
+            "voice_llm_first_token_seconds",
             "From the request to the first token, hearing included.",
             buckets=SECONDS,
             registry=registry,
         )
         self.hearing_seconds = Histogram(
-            "voice_ultravox_hearing_seconds",
+            "voice_llm_hearing_seconds",
             "What a request waited until the last utterance was understood.",
             buckets=SECONDS,
             registry=registry,
         )
         self.prompt_tokens = Counter(
-            "voice_ultravox_prompt_tokens",
+            "voice_llm_prompt_tokens",
             "Tokens of the prompts, cached ones included.",
             registry=registry,
         )
         self.cached_tokens = Counter(
-            "voice_ultravox_cached_tokens",
+            "voice_llm_cached_tokens",
             "Tokens of the prompts that were in the cache.",
             registry=registry,
         )
         self.decode_tokens = Counter(
-            "voice_ultravox_decode_tokens", "Tokens of the replies.", registry=registry
+            "voice_llm_decode_tokens", "Tokens of the replies.", registry=registry
         )
         self.requests = Counter(
-            "voice_ultravox_requests", "Replies by how they ended.", ["outcome"], registry=registry
+            "voice_llm_requests", "Replies by how they ended.", ["outcome"], registry=registry
         )
         for outcome in OUTCOMES:
             self.requests.labels(outcome)
-        self.running = Gauge(
-            "voice_ultravox_requests_running", "Replies under way.", registry=registry
-        )
+        self.running = Gauge("voice_llm_requests_running", "Replies under way.", registry=registry)
         self.sequences_running = Gauge(
-            "voice_ultravox_sequences_running",
+            "voice_llm_sequences_running",
             "What vLLM works on: replies, transcriptions and warming.",
             registry=registry,
         )
         self.sequences_waiting = Gauge(
-            "voice_ultravox_sequences_waiting",
+            "voice_llm_sequences_waiting",
             "What vLLM was given and has not begun.",
             registry=registry,
         )
         self.kv_usage_ratio = Gauge(
-            "voice_ultravox_kv_usage_ratio",
+            "voice_llm_kv_usage_ratio",
             "Part of vLLM's key-value cache that is in use.",
             registry=registry,
         )
         self.prefix_queries = Counter(
-            "voice_ultravox_prefix_cache_query_tokens",
+            "voice_llm_prefix_cache_query_tokens",
             "Prompt tokens that vLLM looked for in its prefix cache.",
             registry=registry,
         )
         self.prefix_hits = Counter(
-            "voice_ultravox_prefix_cache_hit_tokens",
+            "voice_llm_prefix_cache_hit_tokens",
             "Prompt tokens that vLLM found in its prefix cache.",
             registry=registry,
         )
         self.preemptions = Counter(
-            "voice_ultravox_preemptions",
+            "voice_llm_preemptions",
             "Sequences that vLLM put back because its key-value cache was full.",
             registry=registry,
         )
         self.queue_seconds = Histogram(
-            "voice_ultravox_queue_seconds",
+            "voice_llm_queue_seconds",
             "What vLLM let a sequence wait until it began it; of those that ended uncancelled.",
             buckets=QUEUE_SECONDS,
             registry=registry,
         )
         self.token_interval_seconds = Histogram(
-            "voice_ultravox_token_interval_seconds",
+            "voice_llm_token_interval_seconds",
             "From one token of a sequence in vLLM to its next.",
             buckets=TOKEN_SECONDS,
             registry=registry,
         )
         self.probes = Counter(
-            "voice_ultravox_probes",
+            "voice_llm_probes",
             "Looks at whether the model still answers as it did at the start, by result.",
             ["result"],
             registry=registry,

@@ -25,7 +25,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     asked = arguments.parse_args(argv)
     try:
         given = settings.load(environ)
-        journal.configure(given.journal, "kokoro")
+        journal.configure(given.journal, "tts")
         pcm = asyncio.run(_say(given, asked.text, asked.voice, asked.speed))
     except ApplianceError as error:
         print(f"{error} {error.advice}", file=sys.stderr)

@@ -55,10 +55,10 @@ class _Phrase:
 class KokoroEngine:
     """Kokoro-82M behind the interface of `appliance.link.engine.VoiceEngine`."""
 
-    name = "kokoro"
+    name = "tts"
 
     def __init__(self, given: Settings) -> None:
-        self._knobs = given.kokoro
+        self._knobs = given.tts
         self._weights = given.paths.weights
         self._meters = KokoroMeters()
         self._queue: PhraseQueue[_Phrase] = PhraseQueue()
@@ -76,7 +76,7 @@ class KokoroEngine:
         await asyncio.to_thread(self._load)
         loaded = time.monotonic()
         await asyncio.to_thread(self._warm_up)
-        self._worker = threading.Thread(target=self._work, name="kokoro", daemon=True)
+        self._worker = threading.Thread(target=self._work, name="tts", daemon=True)
         self._worker.start()
         journal.get().info(
             "model loaded",
@@ -99,7 +99,7 @@ class KokoroEngine:
         await asyncio.Event().wait()
 
     def metrics(self) -> bytes:
-        """Everything under voice_kokoro_."""
+        """Everything under voice_tts_."""
         self._meters.queue_length.set(len(self._queue))
         return render(self._meters.registry)
 

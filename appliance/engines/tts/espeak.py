@@ -47,7 +47,7 @@ _AMERICAN = (("o^ʊ", "O"), ("ɜːɹ", "ɜɹ"), ("ɜː", "ɜɹ"), ("ɪə", "iə"
 _LAST = (("o", "ɔ"), ("ɾ", "T"), ("ʔ", "t"), ("^", ""))
 
 
-def to_kokoro(ipa: str, british: bool) -> str:
+def to_tts(ipa: str, british: bool) -> str:
     """espeak's IPA with '^' as tie -> Kokoro's phonemes."""
     text = re.sub(r"\([a-z-]+\)", "", ipa).strip()  # "(fr)": espeak changed the language
     for old, new in _COMMON:
@@ -67,7 +67,7 @@ class Espeak:
         self._known: OrderedDict[str, str | None] = OrderedDict()
         if self._path is None:
             journal.get().warning(
-                "espeak-ng is not installed and unknown words are spelled out", engine="kokoro"
+                "espeak-ng is not installed and unknown words are spelled out", engine="tts"
             )
 
     def learn(self, words: Iterable[str]) -> None:
@@ -76,7 +76,7 @@ class Espeak:
         spoken = [_plain(word) for word in wanted]
         answers = self._run(spoken) if any(spoken) else [""] * len(wanted)
         for word, ipa in zip(wanted, answers, strict=True):
-            self._known[word] = to_kokoro(ipa, self._british) or None
+            self._known[word] = to_tts(ipa, self._british) or None
         while len(self._known) > CACHED_WORDS:
             self._known.popitem(last=False)
 
@@ -103,7 +103,7 @@ class Espeak:
             )
         except (OSError, subprocess.SubprocessError, UnicodeError) as problem:
             journal.get().warning(
-                "espeak-ng failed", engine="kokoro", caused_by=type(problem).__name__
+                "espeak-ng failed", engine="tts", caused_by=type(problem).__name__
             )
             return nothing
         lines = [line.strip() for line in done.stdout.splitlines()]

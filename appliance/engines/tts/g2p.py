@@ -96,7 +96,7 @@ class G2P:
         except Exception as problem:  # misaki's code asserts and indexes; any text may come here
             journal.get().warning(
                 "a phrase is pronounced word by word",
-                engine="kokoro",
+                engine="tts",
                 caused_by=type(problem).__name__,
             )
             said = " ".join(_singly(accent, word) for word in text.split())

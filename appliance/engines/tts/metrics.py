@@ -17,30 +17,28 @@ class KokoroMeters:
     def __init__(self) -> None:
         self.registry = registry = new_registry()
         self.synthesis_seconds = Counter(
-            "voice_kokoro_synthesis_seconds", "Time spent in the model.", registry=registry
+            "voice_tts_synthesis_seconds", "Time spent in the model.", registry=registry
         )
         self.audio_seconds = Counter(
-            "voice_kokoro_audio_seconds", "Speech made, pauses included.", registry=registry
+            "voice_tts_audio_seconds", "Speech made, pauses included.", registry=registry
         )
         self.real_time_ratio = Histogram(
-            "voice_kokoro_real_time_ratio",
+            "voice_tts_real_time_ratio",
             "Time in the model per time of speech, by chunk; above 1 speech runs dry.",
             buckets=RATIO_BUCKETS,
             registry=registry,
         )
         self.first_audio_seconds = Histogram(
-            "voice_kokoro_first_audio_seconds",
+            "voice_tts_first_audio_seconds",
             "From a phrase's arrival to its first audio, waiting included.",
             ["urgent"],
             buckets=FIRST_BUCKETS,
             registry=registry,
         )
         self.phrases = Counter(
-            "voice_kokoro_phrases", "Phrases by how they ended.", ["outcome"], registry=registry
+            "voice_tts_phrases", "Phrases by how they ended.", ["outcome"], registry=registry
         )
-        self.queue_length = Gauge(
-            "voice_kokoro_queue_length", "Phrases that wait.", registry=registry
-        )
+        self.queue_length = Gauge("voice_tts_queue_length", "Phrases that wait.", registry=registry)
         for outcome in OUTCOMES:
             self.phrases.labels(outcome)
         for urgent in ("true", "false"):

@@ -51,7 +51,7 @@ class Synthesizer(Protocol):
         """Ends the speech under way soon; without any, and on a GPU, it does nothing."""
 
 
-def load(given: settings.Kokoro, weights: Path) -> Synthesizer:
+def load(given: settings.TTS, weights: Path) -> Synthesizer:
     """The back end that the settings name, loaded from the folder of all weights.
 
     Raises MissingWeights and BadSetting.
@@ -60,7 +60,7 @@ def load(given: settings.Kokoro, weights: Path) -> Synthesizer:
         return OnnxSynthesizer(weights / FOLDER, given.threads)
     if given.backend == "torch":
         return TorchSynthesizer(weights / FOLDER, given.device, given.threads)
-    raise BadSetting(name="kokoro.backend", why=f"{given.backend!r} is neither onnx nor torch")
+    raise BadSetting(name="tts.backend", why=f"{given.backend!r} is neither onnx nor torch")
 
 
 class OnnxSynthesizer:
@@ -83,7 +83,7 @@ class OnnxSynthesizer:
         self._ort = ort
         self._run: Any = None  # options of the speech under way
         # Given bytes, a session keeps them for ever (92 MB); a file in memory can be closed.
-        with os.fdopen(os.memfd_create("kokoro"), "wb") as file:
+        with os.fdopen(os.memfd_create("tts"), "wb") as file:
             file.write(fast_graph(path, signed_weights=_multiplies_bytes()))
             file.flush()
             self._session = ort.InferenceSession(
@@ -132,7 +132,7 @@ class TorchSynthesizer:
         if device == "cpu":
             torch.set_num_threads(threads)
         elif not torch.cuda.is_available():
-            raise BadSetting(name="kokoro.device", why=f"{device!r} is not available to PyTorch")
+            raise BadSetting(name="tts.device", why=f"{device!r} is not available to PyTorch")
         self._torch = torch
         self._device = device
         self._model = _torch_model(config)
@@ -164,17 +164,17 @@ def _torch_model(config: Mapping[str, Any]) -> Any:
     or from the model hub; so the weights it asks for are an empty file in memory.
     """
     torch = importlib.import_module("torch")
-    if "kokoro" not in sys.modules:
-        spec = importlib.util.find_spec("kokoro")
+    if "tts" not in sys.modules:
+        spec = importlib.util.find_spec("tts")
         if spec is None or spec.submodule_search_locations is None:
-            raise BadSetting(name="kokoro.backend", why="the package 'kokoro' is not installed")
-        package = types.ModuleType("kokoro")
+            raise BadSetting(name="tts.backend", why="the package 'kokoro' is not installed")
+        package = types.ModuleType("tts")
         package.__path__ = list(spec.submodule_search_locations)
-        sys.modules["kokoro"] = package
+        sys.modules["tts"] = package
     nothing = io.BytesIO()
     torch.save({}, nothing)
     nothing.seek(0)
-    model = importlib.import_module("kokoro.model").KModel
+    model = importlib.import_module("tts.model").KModel
     return model(repo_id="local", config=dict(config), model=nothing)
 
 

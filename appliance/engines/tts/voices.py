@@ -81,7 +81,7 @@ class Voices:
                 raw = _only_tensor(raw)
             if len(raw) != PACK_BYTES:
                 raise BadSetting(
-                    name="kokoro.voice",
+                    name="tts.voice",
                     why=f"{path.name} is no pack of {LENGTHS} x {WIDTH} numbers",
                 )
             self._packs[name] = np.frombuffer(raw, dtype="<f4").reshape(LENGTHS, 1, WIDTH)

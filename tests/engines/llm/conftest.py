@@ -27,7 +27,7 @@ from appliance.link.engine import Result, Turn
 from appliance.settings import Paths, Settings
 
 WEIGHTS = Path(__file__).parents[3] / "weights"
-SYSTEM = Turn("system", Settings().ultravox.system_prompt)
+SYSTEM = Turn("system", Settings().llm.system_prompt)
 Say = Callable[[str], bytes]
 
 
@@ -69,7 +69,7 @@ async def reply(
 
 def smallest() -> str:
     """The fallback when it is installed; set-up fetches it only in need."""
-    wanted = Settings().ultravox.model
+    wanted = Settings().llm.model
     return FALLBACK if (WEIGHTS / FALLBACK).is_dir() else wanted
 
 

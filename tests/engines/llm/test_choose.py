@@ -21,4 +21,4 @@ def test_the_gpu_profile_answers_with_vllm() -> None:
 
 def test_an_unknown_engine_is_refused_by_name() -> None:
     with pytest.raises(BadSetting, match="'whisper'"):
-        engine(load({"VOICE_ULTRAVOX_ENGINE": "whisper"}))
+        engine(load({"VOICE_LLM_ENGINE": "whisper"}))

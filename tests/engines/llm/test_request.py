@@ -15,7 +15,7 @@ from appliance.link.engine import Piece, Result
 
 @pytest.fixture
 def request_of(meters: EngineMeters) -> Request:
-    return Request("ultravox", meters)
+    return Request("llm", meters)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def answer(request: Request, problem: Exception | None = None) -> AsyncGen
 def counted(meters: EngineMeters) -> dict[str, float]:
     """The outcomes that occurred."""
     found = {
-        name: meters.registry.get_sample_value("voice_ultravox_requests_total", {"outcome": name})
+        name: meters.registry.get_sample_value("voice_llm_requests_total", {"outcome": name})
         for name in OUTCOMES
     }
     return {name: value for name, value in found.items() if value}
@@ -45,12 +45,12 @@ async def test_an_answer_is_passed_on_and_counted_with_its_tokens(
 ) -> None:
     pieces = []
     async for piece in request_of.counted(answer(request_of)):
-        assert meters.registry.get_sample_value("voice_ultravox_requests_running") == 1
+        assert meters.registry.get_sample_value("voice_llm_requests_running") == 1
         pieces.append(piece)
     assert pieces == ["Hello.", Result("stop", {"decode_tokens": 2})]
     assert counted(meters) == {"stop": 1}
-    assert meters.registry.get_sample_value("voice_ultravox_decode_tokens_total") == 2
-    assert meters.registry.get_sample_value("voice_ultravox_requests_running") == 0
+    assert meters.registry.get_sample_value("voice_llm_decode_tokens_total") == 2
+    assert meters.registry.get_sample_value("voice_llm_requests_running") == 0
 
 
 async def test_an_answer_that_nobody_waits_for_any_more_is_cancelled(
@@ -83,7 +83,7 @@ def test_the_wait_for_the_first_token_is_hearing_and_reading(
     whole = stats["hearing_seconds"] + stats["prompt_seconds"]
     assert stats["first_token_seconds"] == pytest.approx(whole, abs=0.01)
     for name in ("hearing", "first_token"):
-        sample = f"voice_ultravox_{name}_seconds_count"
+        sample = f"voice_llm_{name}_seconds_count"
         assert meters.registry.get_sample_value(sample) == 1
 
 
@@ -91,4 +91,4 @@ def test_where_nothing_had_to_be_heard_no_hearing_is_observed(
     request_of: Request, meters: EngineMeters
 ) -> None:
     request_of.heard(spoken=False)
-    assert meters.registry.get_sample_value("voice_ultravox_hearing_seconds_count") == 0
+    assert meters.registry.get_sample_value("voice_llm_hearing_seconds_count") == 0

@@ -15,7 +15,7 @@ from appliance.engines.tts.audio import LEAD_SECONDS, SLICE_SECONDS
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.errors import MissingWeights, UnknownVoice
 from appliance.link.engine import SPOKEN_RATE, VoiceSession
-from appliance.settings import Kokoro, Paths, Settings
+from appliance.settings import TTS, Paths, Settings
 from tests.link.contract import VoiceContract
 from tests.recognizer import word_error_rate, words
 
@@ -101,10 +101,10 @@ async def test_silence_is_trimmed_to_a_breath_before_and_a_pause_after(
 
 
 async def test_nothing_to_say_is_silence_and_counted(engine: KokoroEngine) -> None:
-    before = metric(engine, "voice_kokoro_phrases_total", outcome="nothing_to_say")
+    before = metric(engine, "voice_tts_phrases_total", outcome="nothing_to_say")
     for text in ("", "😀", "***", "…", "你好"):
         assert len(await spoken(engine.open(), text)) == 0
-    after = metric(engine, "voice_kokoro_phrases_total", outcome="nothing_to_say")
+    after = metric(engine, "voice_tts_phrases_total", outcome="nothing_to_say")
     assert after - before == 5
 
 
@@ -127,15 +127,15 @@ async def test_blends_british_voices_and_speeds_speak(engine: KokoroEngine) -> N
 
 
 async def test_an_abandoned_phrase_stops_within_a_chunk(engine: KokoroEngine) -> None:
-    before = metric(engine, "voice_kokoro_phrases_total", outcome="abandoned")
-    made = metric(engine, "voice_kokoro_audio_seconds_total")
+    before = metric(engine, "voice_tts_phrases_total", outcome="abandoned")
+    made = metric(engine, "voice_tts_audio_seconds_total")
     async with contextlib.aclosing(engine.open().speak(LONG, "", 1.0, False)) as parts:
         async for _ in parts:
             break
     assert len(await spoken(engine.open(), "Yes.")) > 0  # waits until the worker is free
-    assert metric(engine, "voice_kokoro_phrases_total", outcome="abandoned") - before == 1
-    assert metric(engine, "voice_kokoro_audio_seconds_total") - made < 6  # of about eleven
-    assert metric(engine, "voice_kokoro_queue_length") == 0
+    assert metric(engine, "voice_tts_phrases_total", outcome="abandoned") - before == 1
+    assert metric(engine, "voice_tts_audio_seconds_total") - made < 6  # of about eleven
+    assert metric(engine, "voice_tts_queue_length") == 0
 
 
 async def test_an_urgent_phrase_goes_before_those_that_wait(engine: KokoroEngine) -> None:
@@ -155,15 +155,15 @@ async def test_an_urgent_phrase_goes_before_those_that_wait(engine: KokoroEngine
 
 
 async def test_metrics_say_what_was_done(engine: KokoroEngine) -> None:
-    spoken_before = metric(engine, "voice_kokoro_phrases_total", outcome="spoken")
-    seconds_before = metric(engine, "voice_kokoro_audio_seconds_total")
+    spoken_before = metric(engine, "voice_tts_phrases_total", outcome="spoken")
+    seconds_before = metric(engine, "voice_tts_audio_seconds_total")
     pcm = await spoken(engine.open(), "Good evening.", urgent=True)
-    assert metric(engine, "voice_kokoro_phrases_total", outcome="spoken") == spoken_before + 1
-    made = metric(engine, "voice_kokoro_audio_seconds_total") - seconds_before
+    assert metric(engine, "voice_tts_phrases_total", outcome="spoken") == spoken_before + 1
+    made = metric(engine, "voice_tts_audio_seconds_total") - seconds_before
     assert made == pytest.approx(len(pcm) / SPOKEN_RATE)
-    assert metric(engine, "voice_kokoro_synthesis_seconds_total") > 0
-    assert metric(engine, "voice_kokoro_real_time_ratio_count") > 0
-    assert metric(engine, "voice_kokoro_phrases_total", outcome="failed") == 0
+    assert metric(engine, "voice_tts_synthesis_seconds_total") > 0
+    assert metric(engine, "voice_tts_real_time_ratio_count") > 0
+    assert metric(engine, "voice_tts_phrases_total", outcome="failed") == 0
 
 
 async def test_it_does_not_start_without_its_model_or_with_an_unknown_voice(
@@ -172,6 +172,6 @@ async def test_it_does_not_start_without_its_model_or_with_an_unknown_voice(
     with pytest.raises(MissingWeights):
         await KokoroEngine(Settings(paths=Paths(weights=tmp_path))).start()
     given = Settings(paths=Paths(weights=weights))
-    given = dataclasses.replace(given, kokoro=Kokoro(voice="zz_nobody"))
+    given = dataclasses.replace(given, tts=TTS(voice="zz_nobody"))
     with pytest.raises(UnknownVoice):
         await KokoroEngine(given).start()

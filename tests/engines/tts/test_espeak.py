@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.engines.tts import espeak
-from appliance.engines.tts.espeak import Espeak, to_kokoro
+from appliance.engines.tts.espeak import Espeak, to_tts
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from appliance.engines.tts.espeak import Espeak, to_kokoro
     ],
 )
 def test_ipa_becomes_the_phonemes_of_the_voice(ipa: str, american: str, british: str) -> None:
-    assert to_kokoro(ipa, british=False) == american
-    assert to_kokoro(ipa, british=True) == british
+    assert to_tts(ipa, british=False) == american
+    assert to_tts(ipa, british=True) == british
 
 
 def test_a_word_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from appliance.metrics import render
 def test_every_label_set_begins_at_zero_under_our_prefix() -> None:
     text = render(KokoroMeters().registry).decode()
     for outcome in OUTCOMES:
-        assert f'voice_kokoro_phrases_total{{outcome="{outcome}"}} 0.0' in text
+        assert f'voice_tts_phrases_total{{outcome="{outcome}"}} 0.0' in text
     series = [line for line in text.splitlines() if not line.startswith("#")]
-    assert all(line.startswith("voice_kokoro_") for line in series)
+    assert all(line.startswith("voice_tts_") for line in series)
     assert not any("_created" in line for line in series)

@@ -38,11 +38,11 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     settings = {
         "PATHS_WEIGHTS": str(weights),
         "PATHS_LOCK": str(lock),
-        "ULTRAVOX_ENGINE": "vllm",
-        "ULTRAVOX_MODEL": NAME,
-        "ULTRAVOX_DTYPE": "float32",
-        "ULTRAVOX_REPLY_TOKENS": "24",
-        "ULTRAVOX_RECOVER_SECONDS": "300",
+        "LLM_ENGINE": "vllm",
+        "LLM_MODEL": NAME,
+        "LLM_DTYPE": "float32",
+        "LLM_REPLY_TOKENS": "24",
+        "LLM_RECOVER_SECONDS": "300",
     }
     running = Appliance(folder, settings).start(seconds=400)
     yield running

@@ -17,8 +17,8 @@ from client.conversation import Conversation
 from client.wav import read_wav
 from tests.e2e.appliance import QUESTIONS, Appliance
 
-RUNNING = "voice_ultravox_requests_running"
-RESTARTS = 'voice_process_restarts_total{process="ultravox"}'
+RUNNING = "voice_llm_requests_running"
+RESTARTS = 'voice_process_restarts_total{process="llm"}'
 PATIENCE_SECONDS = 300  # an engine's start, on two cores that do other things too
 
 
@@ -39,7 +39,7 @@ def test_spoken_questions_are_answered_aloud_in_one_call(appliance: Appliance) -
     assert turns.exit_code == 0, turns.complaints + appliance.tail()
     assert len(turns) == len(QUESTIONS)
     assert [turn["outcome"] for turn in turns.turns] == ["answered"] * len(turns)
-    answered = 'voice_ultravox_requests_total{outcome="%s"}'
+    answered = 'voice_llm_requests_total{outcome="%s"}'
     done = sum(appliance.metric(answered % outcome) for outcome in ("stop", "length"))
     assert done >= len(turns)
 
@@ -58,7 +58,7 @@ async def test_interrupting_the_answer_stops_the_model(
 async def test_two_calls_outlive_the_death_of_the_model(
     appliance: Appliance, config: Config
 ) -> None:
-    process = appliance.process("ultravox")
+    process = appliance.process("llm")
     restarts = appliance.metric(RESTARTS)
     async with (
         Conversation(await connect(config)) as one,

@@ -1,4 +1,4 @@
-"""`python -m appliance ultravox` with the tiny checkpoint, as supervisord runs it."""
+"""`python -m appliance llm` with the tiny checkpoint, as supervisord runs it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class EngineProcess:
 
     def __init__(self, **settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="voice."))  # sockets need a short path
-        self.socket = self.folder / "ultravox.sock"
+        self.socket = self.folder / "llm.sock"
         self._log = self.folder / "log"
         environ = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         given = VLLM | {"PATHS_RUN": str(self.folder), "JOURNAL_FORMAT": "json"} | settings
         environ |= {f"VOICE_{name}": value for name, value in given.items()}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "appliance", "ultravox"], env=environ, stdout=log, stderr=log
+                [sys.executable, "-m", "appliance", "llm"], env=environ, stdout=log, stderr=log
             )
         self.psutil = psutil.Process(self._process.pid)
 

@@ -48,7 +48,7 @@ async def failure(client: EngineClient) -> EngineFailed:
 async def test_when_the_model_dies_callers_are_told_and_the_process_ends(
     process: EngineProcess, name: str
 ) -> None:
-    clients = [EngineClient("ultravox", process.socket, stall_seconds=120) for _ in range(2)]
+    clients = [EngineClient("llm", process.socket, stall_seconds=120) for _ in range(2)]
     told = [asyncio.create_task(failure(client)) for client in clients]
     await asyncio.sleep(0.5)
     children = process.children()
@@ -77,8 +77,8 @@ async def small_cache() -> AsyncIterator[VllmEngine]:
     quiet_environment()
     engine = VllmEngine(
         vllm_settings(
-            ULTRAVOX_CONTEXT_TOKENS="1024",
-            ULTRAVOX_HISTORY_TOKENS="512",
+            LLM_CONTEXT_TOKENS="1024",
+            LLM_HISTORY_TOKENS="512",
             GATEWAY_MAX_SESSIONS="1",
         )
     )

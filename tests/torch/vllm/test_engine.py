@@ -27,7 +27,7 @@ SPECIAL = (
 
 
 def value(engine: VllmEngine, name: str) -> float:
-    found = engine.meters.registry.get_sample_value(f"voice_ultravox_{name}")
+    found = engine.meters.registry.get_sample_value(f"voice_llm_{name}")
     assert found is not None
     return found
 

@@ -48,11 +48,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def client(model: Path) -> AsyncIterator[EngineClient]:
     # In bfloat16, as in production: some CPUs have no int8 product of float32.
     process = EngineProcess(
-        PATHS_WEIGHTS=str(model.parent), ULTRAVOX_MODEL=model.name, ULTRAVOX_DTYPE="bfloat16"
+        PATHS_WEIGHTS=str(model.parent), LLM_MODEL=model.name, LLM_DTYPE="bfloat16"
     )
     try:
         await process.ready()
-        client = EngineClient("ultravox", process.socket, stall_seconds=300)
+        client = EngineClient("llm", process.socket, stall_seconds=300)
         yield client
         await client.close()
     finally:
@@ -112,7 +112,7 @@ def plain(said: Sequence[Said]) -> npt.NDArray[np.float64]:
 
     form = Llama3Format(SealedVocabulary.read(CHECKPOINT))
     turns = [Turn(turn.role, turn.text) for turn in said]
-    prompt = form.prompt(turns, (), VLLM["ULTRAVOX_TODAY"], {}, 4096)
+    prompt = form.prompt(turns, (), VLLM["LLM_TODAY"], {}, 4096)
     text = json.loads((CHECKPOINT / "config.json").read_text(encoding="utf-8"))["text_config"]
     llama = LlamaForCausalLM(LlamaConfig(**text)).float().eval()
     weights = {

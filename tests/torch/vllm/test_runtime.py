@@ -55,7 +55,7 @@ def vllm_s_processes() -> list[psutil.Process]:
 def given(folder: Path, **changed: Any) -> dict[str, Any]:
     settings = vllm_settings()
     planned = plan(None, read(GOLDEN / "checkpoint"), settings)
-    return arguments(folder, settings.ultravox, planned, on_cpu=True) | changed
+    return arguments(folder, settings.llm, planned, on_cpu=True) | changed
 
 
 async def test_weights_that_would_be_converted_are_refused_by_the_loader_too(
@@ -67,7 +67,7 @@ async def test_weights_that_would_be_converted_are_refused_by_the_loader_too(
     shutil.copytree(GOLDEN / "checkpoint", folder)
     as_float16(folder / "model.safetensors")
     before = vllm_s_processes()
-    runtime = Runtime("ultravox")
+    runtime = Runtime("llm")
     with pytest.raises(ModelNotStarted):
         await runtime.start(given(folder, dtype="bfloat16"), SchedulerMeters(EngineMeters()))
     await runtime.stop()
@@ -79,7 +79,7 @@ async def test_weights_that_would_be_converted_are_refused_by_the_loader_too(
 async def test_a_start_can_be_broken_off(tmp_path: Path) -> None:
     quiet_environment()
     before = vllm_s_processes()
-    runtime = Runtime("ultravox")
+    runtime = Runtime("llm")
     starting = asyncio.create_task(
         runtime.start(given(GOLDEN / "checkpoint"), SchedulerMeters(EngineMeters()))
     )

@@ -259,7 +259,7 @@ async def test_requests_are_counted_by_how_they_ended(
 ) -> None:
     def count(outcome: str) -> float:
         found = vllm_engine.meters.registry.get_sample_value(
-            "voice_ultravox_requests_total", {"outcome": outcome}
+            "voice_llm_requests_total", {"outcome": outcome}
         )
         assert found is not None
         return found

@@ -41,7 +41,7 @@ class Answering:
     def model(self) -> LanguageModel:
         """The language model. Raises EngineFailed before `load` and after `stop`."""
         if self._model is None:
-            raise EngineFailed(engine="ultravox")
+            raise EngineFailed(engine="llm")
         return self._model
 
     async def prefill(

@@ -34,7 +34,7 @@ class ChatFormat:
         """Raises BadRequest when the model does not know ChatML."""
         start, end = tokenizer.control("<|im_start|>"), tokenizer.control("<|im_end|>")
         if start is None or end is None:
-            raise BadRequest(engine="ultravox", what="a model without ChatML control tokens")
+            raise BadRequest(engine="llm", what="a model without ChatML control tokens")
         self._tokenize = tokenizer.tokenize
         self._start, self._end = start, end
         self._newline = tokenizer.tokenize("\n")
@@ -57,7 +57,7 @@ class ChatFormat:
         if bodies and len(bodies[0]) > room:
             bodies = [self._shortened(talk[-1], room)]
         if room < 0:
-            raise BadRequest(engine="ultravox", what="a system prompt longer than its context")
+            raise BadRequest(engine="llm", what="a system prompt longer than its context")
         return [*head, *(token for body in bodies for token in body), *tail]
 
     def _opening(self, role: str) -> list[int]:
@@ -72,7 +72,7 @@ class ChatFormat:
         words = self._tokenize(turn.text)
         keep = max(0, room - len(opening) - len(closing))
         if not keep:
-            raise BadRequest(engine="ultravox", what="a system prompt longer than its context")
+            raise BadRequest(engine="llm", what="a system prompt longer than its context")
         return [*opening, *words[-keep:], *closing]
 
 

@@ -21,7 +21,7 @@ from appliance.engines.llm.small.session import NAME, SmallSession
 from appliance.engines.llm.small.worker import Urgency, Worker
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import Turn
-from appliance.settings import Settings, Ultravox
+from appliance.settings import LLM, Settings
 
 FALLBACK = "smollm2-135m-instruct"
 LANGUAGE = "en"  # of the recognizer and the voices
@@ -45,10 +45,10 @@ class SmallEngine:
 
         Raises CannotStart.
         """
-        given, began = self._settings.ultravox, time.monotonic()
+        given, began = self._settings.llm, time.monotonic()
         if given.language != LANGUAGE:
             why = f"the models of the cpu profile know {LANGUAGE!r} only, not {given.language!r}"
-            raise BadSetting(name="ultravox.language", why=why)
+            raise BadSetting(name="llm.language", why=why)
         folder = model_folder(self._settings.paths.weights, given.model)
         if folder.name != given.model:
             log.warning("language model replaced by its fallback", model=folder.name)
@@ -84,7 +84,7 @@ class SmallEngine:
 
     def open(self) -> SmallSession:
         """A new caller, once `start` is done."""
-        return SmallSession(self.answering, self._hearing, self.meters, self._settings.ultravox)
+        return SmallSession(self.answering, self._hearing, self.meters, self._settings.llm)
 
 
 def model_folder(weights: Path, wanted: str) -> Path:
@@ -95,16 +95,16 @@ def model_folder(weights: Path, wanted: str) -> Path:
     there = sorted(path.parent.name for path in weights.glob(f"*/{WEIGHTS}"))
     if wanted in there:
         return weights / wanted
-    if wanted == Ultravox().model and FALLBACK in there:
+    if wanted == LLM().model and FALLBACK in there:
         return weights / FALLBACK
-    if wanted == Ultravox().model or not there:
+    if wanted == LLM().model or not there:
         raise MissingWeights(path=weights / wanted / WEIGHTS)
-    raise BadSetting(name="ultravox.model", why=f"{wanted!r} is none of {there}")
+    raise BadSetting(name="llm.model", why=f"{wanted!r} is none of {there}")
 
 
 def recognizer_folder(weights: Path, wanted: str) -> Path:
     """The recognizer's folder. Raises BadSetting for one that was asked for and is not there."""
     folder = weights / wanted
-    if wanted != Ultravox().hearing_model and not folder.is_dir():
-        raise BadSetting(name="ultravox.hearing_model", why=f"there is no folder {folder}")
+    if wanted != LLM().hearing_model and not folder.is_dir():
+        raise BadSetting(name="llm.hearing_model", why=f"there is no folder {folder}")
     return folder

@@ -42,7 +42,7 @@ class Hearing:
             try:
                 await self._worker.run(urgency, lambda: self._all(transcript))
             except Exception as problem:
-                raise EngineFailed(engine="ultravox") from problem
+                raise EngineFailed(engine="llm") from problem
         return transcript.text
 
     def _segments(self, transcript: Transcript) -> None:

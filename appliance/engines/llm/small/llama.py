@@ -108,7 +108,7 @@ class LanguageModel:
         loses its cache when there are more owners than slots. Raises EngineFailed.
         """
         if not tokens or len(tokens) > self.context_tokens:
-            raise EngineFailed(engine="ultravox")
+            raise EngineFailed(engine="llm")
         if abort:
             return None
         slot = self._slot(owner)
@@ -219,7 +219,7 @@ class LanguageModel:
         if outcome != 0:
             lib.llama_memory_seq_rm(self._memory, slot.index, start, -1)
             if outcome != c.ABORTED:
-                raise EngineFailed(engine="ultravox")
+                raise EngineFailed(engine="llm")
             return False
         slot.tokens.extend(part)
         if wants_logits:

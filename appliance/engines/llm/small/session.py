@@ -23,9 +23,9 @@ from appliance.engines.llm.small.worker import Urgency
 from appliance.engines.llm.text import Reply
 from appliance.errors import BadRequest
 from appliance.link.engine import Piece, Result, Tool, Turn
-from appliance.settings import Ultravox
+from appliance.settings import LLM
 
-NAME = "ultravox"
+NAME = "llm"
 Reason = Literal["stop", "length", "nothing_heard"]
 
 
@@ -33,7 +33,7 @@ class SmallSession:
     """`SpeechSession` of one caller."""
 
     def __init__(
-        self, answering: Answering, hearing: Hearing, meters: EngineMeters, given: Ultravox
+        self, answering: Answering, hearing: Hearing, meters: EngineMeters, given: LLM
     ) -> None:
         self._answering = answering
         self._hearing = hearing

@@ -12,7 +12,7 @@ from typing import Any
 from appliance.gpu import Plan
 from appliance.gpu.planning import BLOCK_TOKENS, CPU_BLOCK_TOKENS
 from appliance.link.engine import HEARD_RATE
-from appliance.settings import Ultravox
+from appliance.settings import LLM
 
 MOST_LOGPROBS = 1024  # what the link carries of one token
 LEAST_CLIPS = 16  # in one prompt
@@ -21,7 +21,7 @@ PROCESSOR_CACHE_GB = 0.25  # spectrograms, 51 kB a second of speech: more than a
 NULL_BLOCKS = 1  # of the cache's blocks vLLM keeps one for itself
 
 
-def arguments(folder: Path, given: Ultravox, plan: Plan, *, on_cpu: bool) -> dict[str, Any]:
+def arguments(folder: Path, given: LLM, plan: Plan, *, on_cpu: bool) -> dict[str, Any]:
     """The keyword arguments of `AsyncEngineArgs`."""
     block_bytes = plan.kv_bytes // plan.kv_tokens * (CPU_BLOCK_TOKENS if on_cpu else BLOCK_TOKENS)
     return {
@@ -64,6 +64,6 @@ def arguments(folder: Path, given: Ultravox, plan: Plan, *, on_cpu: bool) -> dic
     }
 
 
-def clips(given: Ultravox) -> int:
+def clips(given: LLM) -> int:
     """How many clips a prompt may have: a conversation of nothing but questions."""
     return max(LEAST_CLIPS, given.history_turns)

@@ -44,7 +44,7 @@ class Clip:
     def add(self, pcm: bytes) -> None:
         """More audio, little endian. Raises BadRequest for half a sample."""
         if len(pcm) % 2:
-            raise BadRequest(engine="ultravox", what="half a sample")
+            raise BadRequest(engine="llm", what="half a sample")
         self._pcm += pcm[: self._max_bytes - len(self._pcm)]
         self._verdict = None
 

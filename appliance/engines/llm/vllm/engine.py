@@ -51,7 +51,7 @@ class VllmEngine:
             raise
 
     async def _start(self) -> None:
-        given, began = self._settings.ultravox, time.monotonic()
+        given, began = self._settings.llm, time.monotonic()
         folder = (self._settings.paths.weights / given.model).absolute()
         found = await asyncio.to_thread(checkpoint.read, folder)
         vocabulary = await asyncio.to_thread(SealedVocabulary.read, folder)

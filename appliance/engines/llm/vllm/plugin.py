@@ -71,7 +71,7 @@ def be_a_child(is_parent: bool) -> None:
     """
     given = settings.load(os.environ).journal
     ours = cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
-    journal.configure(given, "ultravox", stream=ours)
+    journal.configure(given, "llm", stream=ours)
     if not given.pipecat_messages:
         _drop_the_rest(descriptors=not is_parent)
     os.setpgid(0, 0)

@@ -69,7 +69,7 @@ class Probe:
         """Asks for the answer to compare with. Raises EngineFailed when there is none."""
         first = await self._first()
         if first is None:
-            raise EngineFailed(engine="ultravox")
+            raise EngineFailed(engine="llm")
         largest = sorted(first, key=lambda token: -first[token])[:CANDIDATES]
         self._known = {token: first[token] for token in largest}
 
@@ -95,7 +95,7 @@ class Probe:
                     continue
             self._suspected.clear()
             if not await self.healthy() or self._suspicions >= SUSPICIONS:
-                log.error("model answers wrongly", engine="ultravox")
+                log.error("model answers wrongly", engine="llm")
                 return
 
     async def _first(self) -> dict[int, float] | None:

@@ -122,7 +122,7 @@ class Llama3Format:
         while len(exchanges) > 1 and _length(exchanges) > room:
             del exchanges[: min(DROPPED_AT_ONCE, len(exchanges) - 1)]
         if _length(exchanges) > room:
-            raise BadRequest(engine="ultravox", what="a conversation longer than its context")
+            raise BadRequest(engine="llm", what="a conversation longer than its context")
         written = [block for exchange in exchanges for block in exchange]
         return Prompt(
             tuple(token for part in (head, *written, tail) for token in part.tokens),

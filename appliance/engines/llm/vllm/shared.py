@@ -10,9 +10,9 @@ from appliance.engines.llm.vllm.probe import Probe
 from appliance.engines.llm.vllm.prompt import Llama3Format
 from appliance.engines.llm.vllm.room import Room
 from appliance.engines.llm.vllm.runtime import Runtime
-from appliance.settings import Ultravox
+from appliance.settings import LLM
 
-NAME = "ultravox"
+NAME = "llm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,6 @@ class Shared:
     room: Room
     probe: Probe
     meters: EngineMeters
-    settings: Ultravox
+    settings: LLM
     context_tokens: int
     transcribing: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -138,7 +138,7 @@ def _schema(tool: Tool) -> dict[str, Any]:
     except (ValueError, RecursionError):
         schema = None
     if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise BadRequest(engine="ultravox", what=f"parameters of {tool.name} that are no schema")
+        raise BadRequest(engine="llm", what=f"parameters of {tool.name} that are no schema")
     return schema
 
 

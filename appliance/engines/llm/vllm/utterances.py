@@ -10,13 +10,13 @@ from appliance.engines.llm.vllm.audio import Clip
 from appliance.engines.llm.vllm.prompt import audio_tokens
 from appliance.errors import BadRequest
 from appliance.link.engine import Turn
-from appliance.settings import Ultravox
+from appliance.settings import LLM
 
 
 class Utterances:
     """Clips by the caller's own numbers. All raise BadRequest for a number that is unknown."""
 
-    def __init__(self, given: Ultravox, engine: str) -> None:
+    def __init__(self, given: LLM, engine: str) -> None:
         self._given = given
         self._engine = engine
         self._caller = secrets.token_hex(8)

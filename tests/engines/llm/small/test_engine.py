@@ -16,7 +16,7 @@ from appliance.engines.llm.small.engine import (
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.errors import BadSetting, EngineFailed, MissingWeights
 from appliance.link.engine import Turn
-from appliance.settings import Paths, Settings, Ultravox, load
+from appliance.settings import LLM, Paths, Settings, load
 from tests.engines.llm.conftest import SYSTEM, WEIGHTS, Say, hear, reply, spoken
 from tests.link.contract import SpeechContract
 
@@ -58,13 +58,13 @@ def test_a_name_that_is_no_model_there_is_refused_with_the_models_there(tmp_path
     with pytest.raises(BadSetting) as refused:
         model_folder(tmp_path, "samller")
     assert str(refused.value) == (
-        "The setting ultravox.model is not usable: 'samller' is none of ['larger', 'smaller']."
+        "The setting llm.model is not usable: 'samller' is none of ['larger', 'smaller']."
     )
 
 
 async def test_a_language_the_models_do_not_know_is_refused_at_the_start() -> None:
     with pytest.raises(BadSetting, match="'de'"):
-        await SmallEngine(load({"VOICE_ULTRAVOX_LANGUAGE": "de"})).start()
+        await SmallEngine(load({"VOICE_LLM_LANGUAGE": "de"})).start()
 
 
 def test_without_any_model_the_wanted_one_is_missing(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_recognizer_that_is_not_there_is_a_wrong_setting_and_the_default_one_a
     with pytest.raises(BadSetting, match="hearing_model"):
         recognizer_folder(tmp_path, "whisper")
     with pytest.raises(MissingWeights):
-        Moonshine(recognizer_folder(tmp_path, Ultravox().hearing_model), 1)
+        Moonshine(recognizer_folder(tmp_path, LLM().hearing_model), 1)
 
 
 @pytest.mark.skipif(not (WEIGHTS / FALLBACK).is_dir(), reason="the fallback is not installed")

@@ -216,7 +216,7 @@ async def test_requests_are_counted_by_how_they_ended(
 ) -> None:
     def count(outcome: str) -> float:
         value = engine.meters.registry.get_sample_value(
-            "voice_ultravox_requests_total", {"outcome": outcome}
+            "voice_llm_requests_total", {"outcome": outcome}
         )
         assert value is not None
         return value
@@ -235,4 +235,4 @@ async def test_requests_are_counted_by_how_they_ended(
     async with contextlib.aclosing(session.generate([SYSTEM, COUNT], 50, 0.0)) as pieces:
         await anext(pieces)
     assert count("cancelled") == cancelled + 1
-    assert b"voice_ultravox_requests_running 0.0" in engine.metrics()
+    assert b"voice_llm_requests_running 0.0" in engine.metrics()

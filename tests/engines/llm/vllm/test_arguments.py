@@ -17,7 +17,7 @@ TINY = Path(__file__).parents[3] / "golden" / "ultravox-tiny" / "checkpoint"
 
 @pytest.fixture
 def settings() -> Settings:
-    return load({"VOICE_ULTRAVOX_ENGINE": "vllm", "VOICE_ULTRAVOX_DTYPE": "float32"})
+    return load({"VOICE_LLM_ENGINE": "vllm", "VOICE_LLM_DTYPE": "float32"})
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def on_cpu(settings: Settings) -> Plan:
 
 
 def test_nothing_of_a_model_folder_is_run_or_fetched(settings: Settings, on_cpu: Plan) -> None:
-    given = arguments(TINY, settings.ultravox, on_cpu, on_cpu=True)
+    given = arguments(TINY, settings.llm, on_cpu, on_cpu=True)
     assert given["trust_remote_code"] is False
     assert given["load_format"] == "safetensors"
     assert given["model_impl"] == "vllm"
@@ -34,18 +34,18 @@ def test_nothing_of_a_model_folder_is_run_or_fetched(settings: Settings, on_cpu:
 
 
 def test_no_request_is_logged(settings: Settings, on_cpu: Plan) -> None:
-    given = arguments(TINY, settings.ultravox, on_cpu, on_cpu=True)
+    given = arguments(TINY, settings.llm, on_cpu, on_cpu=True)
     assert given["enable_log_requests"] is False
     assert given["disable_log_stats"] is True
 
 
 def test_the_plan_is_followed(settings: Settings, on_cpu: Plan) -> None:
-    given = arguments(TINY, settings.ultravox, on_cpu, on_cpu=True)
+    given = arguments(TINY, settings.llm, on_cpu, on_cpu=True)
     assert given["max_model_len"] == on_cpu.context_tokens
     assert given["max_num_seqs"] == on_cpu.max_sequences + SPARE_SEATS
     assert given["kv_cache_memory_bytes"] > on_cpu.kv_bytes
     assert given["enforce_eager"] is True
-    assert arguments(TINY, settings.ultravox, on_cpu, on_cpu=False)["enforce_eager"] is False
+    assert arguments(TINY, settings.llm, on_cpu, on_cpu=False)["enforce_eager"] is False
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,12 @@ def test_the_past_is_kept_as_planned(
     settings: Settings, on_cpu: Plan, dtype: str, kv_dtype: str, passed: str
 ) -> None:
     planned = replace(on_cpu, dtype=dtype, kv_dtype=kv_dtype)
-    given = arguments(TINY, settings.ultravox, planned, on_cpu=False)
+    given = arguments(TINY, settings.llm, planned, on_cpu=False)
     assert (given["dtype"], given["kv_cache_dtype"]) == (dtype, passed)
     assert given["attention_backend"] == ("TRITON_ATTN" if kv_dtype == "fp8" else None)
 
 
 def test_the_longest_utterance_fits_and_a_whole_conversation_of_them(on_cpu: Plan) -> None:
-    settings = load(
-        {"VOICE_ULTRAVOX_MAX_UTTERANCE_SECONDS": "12", "VOICE_ULTRAVOX_HISTORY_TURNS": "40"}
-    )
-    audio = arguments(TINY, settings.ultravox, on_cpu, on_cpu=True)["limit_mm_per_prompt"]["audio"]
+    settings = load({"VOICE_LLM_MAX_UTTERANCE_SECONDS": "12", "VOICE_LLM_HISTORY_TURNS": "40"})
+    audio = arguments(TINY, settings.llm, on_cpu, on_cpu=True)["limit_mm_per_prompt"]["audio"]
     assert audio == {"count": 40, "length": 12 * 16_000}

@@ -29,8 +29,8 @@ def settings(weights: Path, model: str) -> Settings:
     return load(
         {
             "VOICE_PATHS_WEIGHTS": str(weights),
-            "VOICE_ULTRAVOX_ENGINE": "vllm",
-            "VOICE_ULTRAVOX_MODEL": model,
+            "VOICE_LLM_ENGINE": "vllm",
+            "VOICE_LLM_MODEL": model,
         }
     )
 
@@ -64,7 +64,7 @@ async def test_a_model_that_is_not_to_be_trusted_is_told_from_one_that_died(
     one.probe = SimpleNamespace(sick=now if sick else never)  # type: ignore[assignment]
     monkeypatch.setattr(one.runtime, "died", never if sick else now)
     if sick:
-        with pytest.raises(ModelSick, match="ultravox"):
+        with pytest.raises(ModelSick, match="llm"):
             await one.died()
     else:
         await one.died()

@@ -79,7 +79,7 @@ def test_a_child_logs_as_the_engine_does_and_ends_with_its_parent(
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
     line = json.loads(parent.stdout.readline())
-    assert line["process"] == "ultravox"
+    assert line["process"] == "llm"
     assert line["place"].startswith("vllm.some:")
     group = os.getpgid(child.pid)
     while group != child.pid:  # the next thing it does

@@ -13,7 +13,7 @@ from appliance.errors import EngineBusy
 
 @pytest.fixture
 def room() -> Room:
-    return Room(Budget(kv_tokens=100, block_tokens=10, max_waiting=2), "ultravox")
+    return Room(Budget(kv_tokens=100, block_tokens=10, max_waiting=2), "llm")
 
 
 async def settled() -> None:

@@ -24,11 +24,11 @@ def test_what_the_scheduler_says_is_in_the_metrics() -> None:
     stats.record(None, None)
     text = meters.render().decode()
     for line in (
-        "voice_ultravox_sequences_running 3.0",
-        "voice_ultravox_sequences_waiting 2.0",
-        "voice_ultravox_kv_usage_ratio 0.25",
-        "voice_ultravox_prefix_cache_query_tokens_total 600.0",
-        "voice_ultravox_prefix_cache_hit_tokens_total 256.0",
+        "voice_llm_sequences_running 3.0",
+        "voice_llm_sequences_waiting 2.0",
+        "voice_llm_kv_usage_ratio 0.25",
+        "voice_llm_prefix_cache_query_tokens_total 600.0",
+        "voice_llm_prefix_cache_hit_tokens_total 256.0",
     ):
         assert line in text
 
@@ -44,11 +44,11 @@ def test_what_came_out_of_a_step_is_in_the_metrics() -> None:
     stats.record(None, step)
     text = meters.render().decode()
     for line in (
-        "voice_ultravox_preemptions_total 4.0",
-        "voice_ultravox_token_interval_seconds_count 4.0",
-        "voice_ultravox_token_interval_seconds_sum 0.16",
-        "voice_ultravox_queue_seconds_count 4.0",
-        "voice_ultravox_queue_seconds_sum 1.5",
+        "voice_llm_preemptions_total 4.0",
+        "voice_llm_token_interval_seconds_count 4.0",
+        "voice_llm_token_interval_seconds_sum 0.16",
+        "voice_llm_queue_seconds_count 4.0",
+        "voice_llm_queue_seconds_sum 1.5",
     ):
         assert line in text
 

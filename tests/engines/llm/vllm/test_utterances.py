@@ -14,7 +14,7 @@ from tests.engines.llm.conftest import spoken
 
 @pytest.fixture
 def utterances() -> Utterances:
-    return Utterances(Settings().ultravox, "ultravox")
+    return Utterances(Settings().llm, "llm")
 
 
 def heard(utterances: Utterances, number: int, pcm: bytes) -> Turn:
@@ -33,7 +33,7 @@ def test_an_utterance_keeps_its_name_until_it_grows(utterances: Utterances) -> N
 
 
 def test_no_two_callers_clips_share_a_name(utterances: Utterances) -> None:
-    other = Utterances(Settings().ultravox, "ultravox")
+    other = Utterances(Settings().llm, "llm")
     names = set()
     for caller in (utterances, other):
         for number in (1, 2):
