@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from appliance import journal, journal_fields, offline, run_folder, settings
-from appliance.console import options
+from appliance.console import commands as options
 from appliance.errors import ApplianceError, CannotStart, ModelSick
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # supervisord sets it for its programs
@@ -108,9 +108,9 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(given: settings.Settings, asked: Asked) -> int:
-    from appliance.gpu import asking
+    from appliance.gpu import page
 
-    print(asking.told(given, asked.card, asked.weights))
+    print(page.told(given, asked.card, asked.weights))
     return 0
 
 
@@ -135,9 +135,9 @@ def _smoke_test(given: settings.Settings, asked: Asked) -> int:
 
 
 def _smoke_test_options(parser: argparse.ArgumentParser) -> None:
-    from appliance.acceptance import wishes
+    from appliance.acceptance import site
 
-    wishes.options(parser)
+    site.options(parser)
 
 
 def _settings(given: settings.Settings, asked: Asked) -> int:
@@ -208,11 +208,13 @@ VERBS: Mapping[str, Verb] = {
     "smoke-test": Verb(
         _smoke_test, "the acceptance of the appliance that runs here", _smoke_test_options
     ),
-    "status": Verb(_status, "how the appliance is, on one screen", options.status),
-    "logs": Verb(_logs, "choose and show lines of the log on stdin", options.logs),
-    "trace": Verb(_trace, "draw one call from the log on stdin, or list all", options.trace),
-    "drain": Verb(_drain, "take no more calls; those going on go on", options.drain),
-    "bundle": Verb(_bundle, "a tar for support, with the log on stdin", options.bundle),
+    "status": Verb(_status, "how the appliance is, on one screen", options.status_options),
+    "logs": Verb(_logs, "choose and show lines of the log on stdin", options.logs_options),
+    "trace": Verb(
+        _trace, "draw one call from the log on stdin, or list all", options.trace_options
+    ),
+    "drain": Verb(_drain, "take no more calls; those going on go on", options.drain_options),
+    "bundle": Verb(_bundle, "a tar for support, with the log on stdin", options.bundle_options),
     "settings": Verb(_settings, "print every setting: name, value, meaning, default"),
 }
 

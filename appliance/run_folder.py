@@ -1,7 +1,7 @@
 """The small files the processes leave for each other in the run folder (tmpfs).
 
 boot.lock              held by the one boot that runs here, whose pid is in it
-draining               stands while an operator keeps new callers out (appliance/draining.py)
+draining               stands while an operator keeps new callers out (appliance/run_folder.py)
 seal.json              when the weights were last found intact, and how; outlives a restart
 restarts.json          restarts of each program so far; the exporter reads it
 PROGRAM.failed.json    why a program refused to start, or ended itself; the guard takes it
@@ -20,8 +20,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from appliance import draining
 from appliance.errors import AlreadyRunning, ApplianceError, BadSetting, catalogue
+
+MARK = "draining"
+
+
+def begin(run: Path) -> None:
+    """Keeps new callers out. Raises FileNotFoundError when there is no run folder."""
+    with (run / MARK).open("a"):  # a second time leaves the time of the first
+        pass
+
+
+def end(run: Path) -> None:
+    """Lets callers in again."""
+    (run / MARK).unlink(missing_ok=True)
+
+
+def since(run: Path) -> float | None:
+    """Unix time since which new callers are kept out; None when they are not."""
+    try:
+        return (run / MARK).stat().st_mtime
+    except FileNotFoundError:
+        return None
+
 
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), without its final zero
 LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds NAME.PID before it renames
@@ -52,7 +73,7 @@ def claim(run: Path) -> TextIO:
         old.unlink(missing_ok=True)
     if actions:  # a counter goes on; nobody may have seen the last one before that run ended
         write_guard(run, {"actions": actions})
-    draining.end(run)
+    end(run)
     lock.truncate(0)
     lock.write(_identity(os.getpid()))
     lock.flush()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]
+import soxr
 
 from client.errors import UsageError
 from client.playback import Heard, Playback

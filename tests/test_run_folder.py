@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance import draining, run_folder
+from appliance import run_folder
+from appliance import run_folder as draining
 from appliance.errors import AlreadyRunning, BadSetting, MissingWeights, PortTaken
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ def test_a_boot_that_was_killed_is_not_mistaken_for_who_has_its_number_now(tmp_p
 def test_a_boot_that_has_ended_and_was_not_yet_waited_for_does_not_run(tmp_path: Path) -> None:
     claim = f"""
 from pathlib import Path
-from appliance.supervision import run_folder
+from appliance import run_folder
 run_folder.claim(Path({str(tmp_path)!r}))
 """
     with subprocess.Popen([sys.executable, "-c", claim], cwd=ROOT) as boot:

@@ -6,14 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from statistics import fmean
 
-from appliance.acceptance import script_said
-from appliance.acceptance.caller import ANSWER_SECONDS, calling
-from appliance.acceptance.figures import percentile, seconds
-from appliance.acceptance.limits import Limits
-from appliance.acceptance.report import Result, Sample, judged, skipped
-from appliance.acceptance.script import agreement, missing
-from appliance.acceptance.script_said import Question
-from appliance.acceptance.site import Site
+from appliance.acceptance import script
+from appliance.acceptance.report import Limits, Result, Sample, judged, percentile, seconds, skipped
+from appliance.acceptance.script import Question, agreement, missing
+from appliance.acceptance.site import ANSWER_SECONDS, Site, calling
 
 CHECK = "conversation"
 TURNS_PER_CALL = 12  # a call has its limits, and later questions would only make history longer
@@ -29,7 +25,7 @@ async def check(site: Site) -> list[Result]:
     asked: list[Question] = []
     left = site.wishes.turns
     while left > 0:
-        questions = script_said.conversation(min(left, TURNS_PER_CALL))
+        questions = script.conversation(min(left, TURNS_PER_CALL))
         await _call(site, questions)
         asked += questions
         left -= len(questions)
@@ -64,8 +60,8 @@ def judge(
 ) -> list[Result]:
     """`shown`: whether the appliance tells callers the texts of their own calls."""
     pairs = list(zip(asked, turns, strict=True))
-    told = [(question, turn) for question, turn in pairs if question in script_said.MEMORY]
-    known = [(question, turn) for question, turn in pairs if question not in script_said.MEMORY]
+    told = [(question, turn) for question, turn in pairs if question in script.MEMORY]
+    known = [(question, turn) for question, turn in pairs if question not in script.MEMORY]
     return [
         _aloud(turns),
         _understood(pairs) if shown else skipped("words", "callers are told no texts"),

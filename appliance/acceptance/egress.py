@@ -10,7 +10,7 @@ import asyncio
 import socket
 from pathlib import Path
 
-from appliance.acceptance import processes
+from appliance.acceptance import sockets
 from appliance.acceptance.report import Result, judged
 from appliance.acceptance.site import Site
 from appliance.acceptance.sockets import (
@@ -86,7 +86,7 @@ class Watch:
 
     def _own(self) -> set[int]:
         try:
-            return processes.sockets(processes.family(self._run))
+            return sockets.sockets(sockets.family(self._run))
         except ConnectionError:
             return set()  # Without supervisord there are no processes, and the other checks say so.
         except PermissionError as problem:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from appliance.acceptance import script_said
-from appliance.acceptance.caller import ANSWER_SECONDS, calling
-from appliance.acceptance.figures import percentile, seconds
-from appliance.acceptance.report import Result, judged, skipped
-from appliance.acceptance.site import Site
+from appliance.acceptance import script
+from appliance.acceptance.report import Result, judged, percentile, seconds, skipped
+from appliance.acceptance.site import ANSWER_SECONDS, Site, calling
 
 CHECK = "interruption"
 INTO_SECONDS = 0.4  # after the answer begins to sound: its first phrase is longer than that
@@ -31,7 +29,7 @@ async def check(site: Site) -> list[Result]:
 
 async def _interrupt(site: Site) -> bool:
     """Adds the time until silence, if there was something to silence; was the second answered?"""
-    story, question = script_said.LONG, script_said.INTERRUPTION
+    story, question = script.LONG, script.INTERRUPTION
     pcm = await site.voice.say(question.text)
     async with calling(site.door, site.tally, site.greets) as talk:
         first = talk.say(await site.voice.say(story.text))

@@ -8,10 +8,9 @@ from contextlib import AsyncExitStack
 
 from websockets.exceptions import InvalidStatus
 
-from appliance.acceptance import script_said
-from appliance.acceptance.caller import ANSWER_SECONDS, calling
+from appliance.acceptance import script
 from appliance.acceptance.report import Result, judged
-from appliance.acceptance.site import Site
+from appliance.acceptance.site import ANSWER_SECONDS, Site, calling
 from client.call import connect_once
 from client.config import Config
 from client.errors import Refused
@@ -28,7 +27,7 @@ async def check(site: Site) -> list[Result]:
     wrong = dataclasses.replace(site.door, token=WRONG_TOKEN)
     results = [_status("a wrong token", await _refusal(wrong), 401)]
     most = site.given.gateway.max_sessions
-    pcm = await site.voice.say(script_said.KNOWN[0].text)
+    pcm = await site.voice.say(script.KNOWN[0].text)
     async with AsyncExitStack() as held:
         talks = []
         for _ in range(most):

@@ -6,8 +6,7 @@ import asyncio
 import json
 import time
 
-from appliance.acceptance.figures import seconds
-from appliance.acceptance.report import Result
+from appliance.acceptance.report import Result, seconds
 from appliance.acceptance.site import Site
 
 CHECK = "ready"

@@ -10,11 +10,9 @@ import os
 import signal
 import time
 
-from appliance.acceptance import processes, readiness, script_said
-from appliance.acceptance.caller import ANSWER_SECONDS, calling
-from appliance.acceptance.figures import seconds
-from appliance.acceptance.report import Result, judged
-from appliance.acceptance.site import Site
+from appliance.acceptance import readiness, script, sockets
+from appliance.acceptance.report import Result, judged, seconds
+from appliance.acceptance.site import ANSWER_SECONDS, Site, calling
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
 from client.errors import BrokeOff
@@ -30,7 +28,7 @@ ADVICE = "See the log of the process for why it did not come back: voicectl logs
 async def check(site: Site) -> list[Result]:
     """Kills all in turn. Raises ClientError, EngineFailed and ConnectionError."""
     results = []
-    for name in sorted(processes.programs(site.given.paths.run)):
+    for name in sorted(sockets.programs(site.given.paths.run)):
         if name in ENGINES:
             results += await _engine(site, name)
         elif name == "gateway":
@@ -43,7 +41,7 @@ async def check(site: Site) -> list[Result]:
 async def _engine(site: Site, name: str) -> list[Result]:
     """In the middle of a turn; the same call has to be able to go on."""
     # Spoken now: what is said later must not need the engine that was killed.
-    pcm = await site.voice.say(script_said.KNOWN[0].text)
+    pcm = await site.voice.say(script.KNOWN[0].text)
     async with calling(site.door, site.tally, site.greets) as talk:
         asked = talk.say(pcm)
         await asyncio.sleep(INTO_TURN_SECONDS)
@@ -66,7 +64,7 @@ async def _engine(site: Site, name: str) -> list[Result]:
 
 async def _gateway(site: Site) -> list[Result]:
     """The call is lost; the caller has to be told, and the next call taken."""
-    pcm = await site.voice.say(script_said.KNOWN[0].text)
+    pcm = await site.voice.say(script.KNOWN[0].text)
     async with calling(site.door, site.tally, site.greets) as talk:
         asked = talk.say(pcm)
         await asyncio.sleep(INTO_TURN_SECONDS)
@@ -87,7 +85,7 @@ async def _gateway(site: Site) -> list[Result]:
 def _killed(site: Site, name: str) -> asyncio.Task[float | None]:
     """Kills it now; the task ends with the seconds until there is another process and calls are
     taken, or with None when the time is over. Raises ConnectionError."""
-    pid = processes.programs(site.given.paths.run)[name].pid
+    pid = sockets.programs(site.given.paths.run)[name].pid
     if not pid:
         raise ConnectionError(f"{name} has no process to kill")
     os.kill(pid, signal.SIGKILL)
@@ -105,7 +103,7 @@ async def _back(site: Site, name: str, pid: int, killed_at: float) -> float | No
 async def _is_back(site: Site, name: str, pid: int) -> bool:
     run = site.given.paths.run
     try:
-        now = (await asyncio.to_thread(processes.programs, run))[name].pid
+        now = (await asyncio.to_thread(sockets.programs, run))[name].pid
         if now in (0, pid):
             return False
         # The gateway looks only once a second, and may not have noticed yet that it was gone.

@@ -15,22 +15,19 @@ from appliance.acceptance import (
     conversation,
     egress,
     interruption,
-    limits,
     metrics,
     overload,
     page,
-    processes,
     readiness,
     recovery,
-    sealed,
+    seal,
     site,
-    table,
+    sockets,
 )
-from appliance.acceptance.about import about
-from appliance.acceptance.report import Report, Result, from_tree, skipped, to_tree
-from appliance.acceptance.site import Site
-from appliance.acceptance.voice import Voice
-from appliance.acceptance.wishes import NAMES, Wishes
+from appliance.acceptance import report as limits
+from appliance.acceptance import report as table
+from appliance.acceptance.report import Report, Result, about, from_tree, skipped, to_tree
+from appliance.acceptance.site import NAMES, Site, Voice, Wishes
 from appliance.errors import ApplianceError, BadSetting
 from appliance.gpu import nvml
 from appliance.settings import Settings
@@ -71,7 +68,7 @@ async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Repo
     skip = _names(asked.skip)
     cards = nvml.cards()
     kind, held = limits.limits(given, cards)
-    held = limits.changed(held, _limits(asked.limit))
+    held = limits.adjusted(held, _limits(asked.limit))
     wishes = Wishes(asked.turns, asked.interruptions, asked.quick_seal, asked.kill, asked.wait)
     tested = Site(given, site.door(given.gateway, asked.url), held, wishes, Voice(given))
     results: list[Result] = []
@@ -80,7 +77,7 @@ async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Repo
         return [watch.result()]
 
     async def hardened(of: Site) -> list[Result]:
-        pids = processes.family(of.given.paths.run)
+        pids = sockets.family(of.given.paths.run)
         return container.check(pids, told=bool(asked.container))
 
     def note(found: Sequence[Result]) -> bool:
@@ -91,7 +88,7 @@ async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Repo
 
     async with await egress.watch(tested) as watch:
         ready = note(await _made(readiness.CHECK, tested, readiness.check, skip))
-        note(await _made(sealed.CHECK, tested, sealed.check, skip))
+        note(await _made(seal.CHECK, tested, seal.check, skip))
         note(await _made(container.CHECK, tested, hardened, skip))
         if ready:
             await _with_metrics(tested, skip, note)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
 
-from num2words import num2words  # type: ignore[import-untyped]
+from num2words import num2words
 
 LONGEST_NUMBER = 4  # digits; a longer one is not read as a number
 
@@ -41,3 +43,33 @@ def _spelt(word: str) -> list[str]:
         return [word]
     form = "year" if len(word) == LONGEST_NUMBER else "cardinal"
     return re.findall(r"[a-z]+", num2words(int(word), to=form))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Words that have to be understood, and that have to be in the answer; `a|b` is either."""
+
+    text: str
+    understood: tuple[str, ...]
+    answered: tuple[str, ...] = ()
+
+
+KNOWN = (
+    Question("What is the capital of France?", ("capital", "france"), ("paris",)),
+    Question("What is the capital of Italy?", ("capital", "italy"), ("rome",)),
+)
+TOLD = Question("My name is Peter.", ("name", "peter"))
+ASKED_BACK = Question("What is my name?", ("name",), ("peter",))
+MEMORY = (TOLD, ASKED_BACK)
+
+LONG = Question("Please tell me a long story about a dog.", ("story",))
+INTERRUPTION = KNOWN[0]
+
+
+def conversation(turns: int) -> list[Question]:
+    """A call of so many turns, at least the known questions and the two that show memory."""
+    chosen: list[Question] = [*KNOWN, *MEMORY]
+    more: Iterator[Question] = cycle((*KNOWN, ASKED_BACK))
+    while len(chosen) < turns:
+        chosen.append(next(more))
+    return chosen

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance import draining, run_folder
-from appliance.console.figures import figures
+from appliance import run_folder
+from appliance import run_folder as draining
+from appliance.console.state import figures
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
 

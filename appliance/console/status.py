@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from appliance.console.figures import Card
-from appliance.console.state_judged import Facts, State, judged
+from appliance.console.state import Card, Facts, State, judged
 from appliance.console.terminal import Paint, cut, duration, printable, size, stamp, wrapped
 from appliance.supervision.metrics import Vitals
 from appliance.supervision.supervisor_client import Program

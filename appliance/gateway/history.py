@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from appliance.link.conversation import Said, Utterance
+from appliance.link.engine import Said, Utterance
 
 AUDIO_TOKENS_PER_SECOND = 6.25
 CHARS_PER_TOKEN = 4

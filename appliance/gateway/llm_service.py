@@ -11,8 +11,11 @@ asked again of the restarted engine.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
+from typing import Any
 
+from pipecat.adapters.llm.base_llm_adapter import BaseLLMAdapter
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     Frame,
@@ -34,20 +37,62 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 from pipecat.services.llm_service import LLMService
+from pipecat.services.settings import LLMSettings
 from pipecat.utils.time import time_now_iso8601
 
 from appliance.errors import EngineFailed
-from appliance.gateway.adapter import UltravoxAdapter, pipecat_settings
-from appliance.gateway.calling import Calling
 from appliance.gateway.history import Exchange, History
-from appliance.gateway.hooks import TurnHooks
 from appliance.gateway.prefetch import Upkeep
-from appliance.gateway.reply import AnswerEndFrame, Speaking
+from appliance.gateway.reply import AnswerEndFrame, Calling, Speaking, TurnHooks
 from appliance.gateway.utterances import Listening
 from appliance.link.client import EngineClient
-from appliance.link.conversation import Said
-from appliance.link.engine import Result, Tool
+from appliance.link.engine import Result, Said, Tool
 from appliance.settings import LLM
+
+
+class UltravoxAdapter(BaseLLMAdapter[Any]):
+    """Of Pipecat's context only the tools are used; the history is kept by the service."""
+
+    @property
+    def id_for_llm_specific_messages(self) -> str:
+        return "llm"
+
+    async def get_llm_invocation_params(self, context: Any, **_: Any) -> Any:
+        return {}
+
+    def to_provider_tools_format(self, tools_schema: ToolsSchema) -> list[Tool]:
+        """The tools as the engine link offers them."""
+        tools = []
+        for schema in tools_schema.standard_tools:
+            parameters = json.dumps(schema.to_default_dict()["parameters"], ensure_ascii=False)
+            tools.append(Tool(schema.name, schema.description, parameters))
+        return tools
+
+    def offered(self, context: LLMContext) -> Sequence[Tool]:
+        """What the model may ask for at this moment."""
+        tools = self.from_standard_tools(context.tools)
+        return tools if isinstance(tools, list) else ()
+
+    def get_messages_for_logging(self, context: Any) -> list[dict[str, Any]]:
+        return []
+
+
+def pipecat_settings(settings: LLM) -> LLMSettings:
+    """What Pipecat shows of the model; the engine has its own settings."""
+    return LLMSettings(
+        model=settings.model,
+        system_instruction=settings.system_prompt,
+        temperature=settings.temperature,
+        max_tokens=settings.reply_tokens,
+        top_p=None,
+        top_k=None,
+        frequency_penalty=None,
+        presence_penalty=None,
+        seed=None,
+        filter_incomplete_user_turns=False,
+        user_turn_completion_config=None,
+    )
+
 
 CANNOT_ANSWER = "I am sorry, I cannot answer right now."
 UNANSWERED_CHARS = 8_000  # of text typed again and again without an answer, the end counts

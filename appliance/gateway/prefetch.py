@@ -16,10 +16,8 @@ from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.history import History
 from appliance.gateway.utterances import Listening
-from appliance.link.client import EngineClient
-from appliance.link.conversation import Said, Utterance
-from appliance.link.engine import Tool
-from appliance.link.recovery import RECONNECT_SECONDS
+from appliance.link.client import RECONNECT_SECONDS, EngineClient
+from appliance.link.engine import Said, Tool, Utterance
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 log = journal.get()

@@ -4,26 +4,133 @@ it asks for is done in between.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipecat.frames.frames import (
     ControlFrame,
     Frame,
+    FunctionCallCancelFrame,
+    FunctionCallFromLLM,
+    FunctionCallResultFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
     TTSSpeakFrame,
 )
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.services.llm_service import LLMService
 
-from appliance.gateway.calling import Calling, as_asked
+from appliance.errors import EngineFailed
 from appliance.gateway.history import Call, Exchange, History
-from appliance.gateway.hooks import TurnHooks
-from appliance.link.client import EngineClient
+from appliance.link.client import EngineClient, Lost, outlasting
 from appliance.link.engine import Result, Tool, ToolCall
-from appliance.link.recovery import Lost, outlasting
 from appliance.settings import LLM
+
+MAX_RESULT_CHARS = 4_000  # about a thousand tokens, which the caller waits for once
+TOO_SLOW = "error: it took too long and was stopped"
+FAILED = "error: it failed and returned nothing"
+
+
+class Calling:
+    """The calls of one session; at most one is under way, as a turn does one thing at a time."""
+
+    def __init__(self, service: LLMService[Any], context: LLMContext) -> None:
+        self._service = service
+        self._context = context
+        self._number = ""
+        self._result: asyncio.Future[tuple[str, str]] | None = None
+
+    def knows(self, call: ToolCall) -> bool:
+        """Whether it can be run: the name of a function and a JSON object of arguments."""
+        try:
+            arguments = json.loads(call.arguments)
+        except ValueError:
+            return False
+        named = bool(call.name) and self._service.has_function(call.name)
+        return named and isinstance(arguments, dict)
+
+    async def result(self, call: ToolCall, seconds: float) -> tuple[str, str]:
+        """What came of a call: "done", "failed" or "too_slow", and what the model is told of it."""
+        self._number = uuid.uuid4().hex
+        self._result = asyncio.get_running_loop().create_future()
+        asked = FunctionCallFromLLM(
+            function_name=call.name,
+            tool_call_id=self._number,
+            arguments=json.loads(call.arguments),
+            context=self._context,
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                await self._service.run_function_calls([asked])
+                return await self._result
+        except TimeoutError:
+            await self._service.cancel_function_calls(reason="timeout")
+            return "too_slow", TOO_SLOW
+        finally:
+            self._result = None
+
+    def passed(self, frame: Frame) -> None:
+        """Hears of a call's end; each frame passes twice, upstream and downstream."""
+        if self._result is None or self._result.done():
+            return
+        match frame:
+            case FunctionCallResultFrame() if frame.tool_call_id == self._number:
+                failed = frame.error is not None
+                told = ("failed", FAILED) if failed else ("done", written(frame.result))
+                self._result.set_result(told)
+            case FunctionCallCancelFrame() if frame.tool_call_id == self._number and frame.run_llm:
+                # Ran into a limit of its own; what an interruption stopped has nobody waiting.
+                self._result.set_result(("too_slow", TOO_SLOW))
+
+
+def as_asked(call: ToolCall) -> str:
+    """The call as Llama 3.1 writes one."""
+    return json.dumps(
+        {"name": call.name, "parameters": json.loads(call.arguments)}, ensure_ascii=False
+    )
+
+
+def written(result: Any) -> str:
+    """A tool's result as text; what is no text is JSON, as far as it can be."""
+    text = (
+        result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+    )
+    return text[:MAX_RESULT_CHARS]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnHooks:
+    """What the session wants to know of a turn; called on the event loop, must not block.
+
+    speech_started  speech began, so many seconds ago
+    speech_ended    speech ended, for now, so many seconds ago
+    asked           a turn wants an answer: "spoken" or "typed", seconds of speech
+    first_token     the first piece of the answer arrived
+    called          the model asked for a tool: "done", "failed", "too_slow" or "unreadable"
+    generated       the answer is complete; the engine's measurements
+    hang_up         the call is to end once the answer was spoken, if there is one (true)
+    understood      what the engine made of the user's speech
+    failed          the engine did not do what it was asked
+    ended           the turn came to nothing: "nothing_heard", "too_short" or "failed"
+    """
+
+    speech_started: Callable[[float], None]
+    speech_ended: Callable[[float], None]
+    asked: Callable[[str, float], None]
+    first_token: Callable[[], None]
+    called: Callable[[str], None]
+    generated: Callable[[Result], None]
+    hang_up: Callable[[bool], None]
+    understood: Callable[[str], None]
+    failed: Callable[[EngineFailed], None]
+    ended: Callable[[str], None]
+
 
 ONE_MOMENT = "One moment, please."
 COULD_NOT = "I am sorry, I could not do that."

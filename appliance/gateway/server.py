@@ -20,7 +20,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
-from appliance import draining, journal
+from appliance import journal, run_folder
 from appliance.errors import (
     BadSetting,
     EngineFailed,
@@ -160,7 +160,7 @@ class Gateway:
                 self._empty.set()
 
     def _house(self) -> House:
-        drained = self._draining or draining.since(self._settings.paths.run) is not None
+        drained = self._draining or run_folder.since(self._settings.paths.run) is not None
         return House(len(self._sessions), self._waiting_for, drained)
 
     def _report(self) -> p.Report:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,7 @@ import structlog
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import TTSSpeakFrame
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import (
-    PipelineParams,
-    PipelineWorker,
-    ProcessorUnusablePolicy,
-)
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.aggregators.llm_text_processor import LLMTextProcessor
@@ -37,23 +34,61 @@ from appliance.errors import (
     PipelineFailed,
     SessionEnded,
 )
-from appliance.gateway.aggregator import PhraseAggregator
-from appliance.gateway.goodbye import Goodbye
 from appliance.gateway.heard import HeardProcessor, HeardText
-from appliance.gateway.hooks import TurnHooks
 from appliance.gateway.llm_service import UltravoxWithContextService
-from appliance.gateway.monitor import Monitor
-from appliance.gateway.pace import Pace, lead_seconds
-from appliance.gateway.reply import AnswerEndFrame
-from appliance.gateway.strategies import user_params
-from appliance.gateway.transport import PacedTransport
-from appliance.gateway.tts_service import KokoroTTSService, SpeechHooks
-from appliance.gateway.turn_taking import TurnModels
+from appliance.gateway.reply import AnswerEndFrame, TurnHooks
+from appliance.gateway.transport import Pace, PacedTransport, lead_seconds
+from appliance.gateway.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
+from appliance.gateway.turn_report import Monitor
+from appliance.gateway.turn_taking import TurnModels, user_params
 from appliance.gateway.wire import GuardedSerializer
 from appliance.link.client import EngineClient
 from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
 from appliance.metrics import GatewayMeters
 from appliance.settings import Settings
+
+PATIENCE_SECONDS = 60.0  # more than the longest answer takes to be spoken
+
+
+class Goodbye:
+    """`hang_up` ends the call behind all that is still to be played, `cut_off` at once."""
+
+    def __init__(self, hang_up: Callable[[], None], cut_off: Callable[[], None]) -> None:
+        self._hang_up = hang_up
+        self._cut_off = cut_off
+        self._timer: asyncio.TimerHandle | None = None
+        self._said = False
+
+    def begins(self, speaking: bool) -> None:
+        """The call is to end; `speaking` if there is a goodbye to wait for."""
+        if speaking:
+            self._set(self._ends)
+        else:
+            self._ends()
+
+    def heard(self, interrupted: bool) -> None:
+        """What the bot had to say was heard. A caller who interrupts a goodbye has more to say."""
+        if self._timer is None or self._said:
+            return
+        self.close()
+        if not interrupted:
+            self._ends()
+
+    def close(self) -> None:
+        """The call is over, or goes on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ends(self) -> None:
+        self._said = True
+        self._set(self._cut_off)
+        self._hang_up()
+
+    def _set(self, then: Callable[[], None]) -> None:
+        self.close()
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, then)
+
 
 log = journal.get()
 

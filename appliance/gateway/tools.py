@@ -16,8 +16,7 @@ from pipecat.services.llm_service import FunctionCallParams
 from pydantic import ValidationError
 
 from appliance.errors import BadSetting
-from appliance.gateway.adapter import UltravoxAdapter
-from appliance.gateway.llm_service import UltravoxWithContextService
+from appliance.gateway.llm_service import UltravoxAdapter, UltravoxWithContextService
 from appliance.link.protocol import OfferedTool
 
 

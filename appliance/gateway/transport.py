@@ -15,8 +15,31 @@ from pipecat.transports.websocket.fastapi import (
 )
 from starlette.websockets import WebSocket
 
-from appliance.gateway.pace import Pace
 from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
+from appliance.settings import Settings
+
+
+def lead_seconds(settings: Settings) -> float:
+    """The lead of a call's sound."""
+    # In half duplex the microphone opens when the bot counts as silent: not before it is.
+    return 0.0 if settings.turn.half_duplex else settings.gateway.lead_seconds
+
+
+class Pace:
+    """How long to wait between two pieces. Times are seconds of a clock that never falls."""
+
+    def __init__(self, lead_seconds: float) -> None:
+        self._lead_seconds = lead_seconds
+        self._plays_until = 0.0
+
+    def sent(self, seconds: float, now: float) -> float:
+        """A piece of so many seconds was sent; in so many the next is due."""
+        self._plays_until = max(self._plays_until, now) + seconds
+        return max(0.0, self._plays_until - self._lead_seconds - now)
+
+    def flushed(self) -> None:
+        """The caller threw away what was not yet played."""
+        self._plays_until = 0.0
 
 
 class PacedTransport(FastAPIWebsocketTransport):

@@ -9,7 +9,7 @@ hand is spoken once the engine is back.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from pipecat.frames.frames import (
@@ -21,11 +21,12 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
+from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggregator, TextType
 
 from appliance.errors import EngineFailed
-from appliance.link.client import EngineClient
+from appliance.gateway.phrases import PhraseCutter
+from appliance.link.client import EngineClient, Lost, outlasting
 from appliance.link.engine import SPOKEN_RATE
-from appliance.link.recovery import Lost, outlasting
 from appliance.settings import TTS
 
 SLICE_BYTES = SPOKEN_RATE * 2 // 10  # 100 ms; what an interruption has to drop comes in these
@@ -147,3 +148,40 @@ class KokoroTTSService(TTSService):
                     self._hooks.failed(part.problem)
                     if self._patience:
                         yield self._patience
+
+
+class PhraseAggregator(BaseTextAggregator):
+    """Gives `LLMTextProcessor` phrases; the first of each reply is short."""
+
+    def __init__(self, settings: TTS) -> None:
+        super().__init__(aggregation_type=TextType.SENTENCE)
+        self._settings = settings
+        self._cutter = self._fresh()
+
+    @property
+    def text(self) -> Aggregation:
+        """What waits to become a phrase."""
+        return Aggregation(self._cutter.waiting, TextType.SENTENCE)
+
+    async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
+        """Phrases that this piece of the reply completes."""
+        for phrase in self._cutter.feed(text):
+            yield Aggregation(phrase.strip(), TextType.SENTENCE)
+
+    async def flush(self) -> Aggregation | None:
+        """The rest of the reply; the next text begins another."""
+        rest = "".join(self._cutter.flush()).strip()
+        self._cutter = self._fresh()
+        return Aggregation(rest, TextType.SENTENCE) if rest else None
+
+    async def handle_interruption(self) -> None:
+        """Drops what waits."""
+        self._cutter = self._fresh()
+
+    async def reset(self) -> None:
+        """Drops what waits."""
+        self._cutter = self._fresh()
+
+    def _fresh(self) -> PhraseCutter:
+        knobs = self._settings
+        return PhraseCutter(knobs.first_phrase_words, knobs.phrase_words, knobs.phrase_time_ratio)

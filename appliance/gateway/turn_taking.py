@@ -22,6 +22,11 @@ from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnal
 from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 from pipecat.metrics.metrics import MetricsData
+from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.turns.user_mute import AlwaysUserMuteStrategy
+from pipecat.turns.user_start import VADUserTurnStartStrategy
+from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from appliance.settings import Turn
 
@@ -100,3 +105,26 @@ class _SharedSmartTurn(LocalSmartTurnAnalyzerV3):
         if state == EndOfTurnState.COMPLETE:
             self._ended_by("smart_turn")
         return state, metrics
+
+
+def user_params(
+    turn: Turn, models: TurnModels, ended_by: Callable[[str], None]
+) -> LLMUserAggregatorParams:
+    """Parameters of the user aggregator of one session.
+
+    Speech begins a turn and interrupts at once (`vad_start_seconds`); smart-turn ends it, or
+    `incomplete_stop_seconds` of silence where smart-turn held it incomplete.
+    """
+    return LLMUserAggregatorParams(
+        vad_analyzer=models.vad(),
+        user_turn_strategies=UserTurnStrategies(
+            start=[VADUserTurnStartStrategy()],
+            stop=[
+                TurnAnalyzerUserTurnStopStrategy(
+                    turn_analyzer=models.end_of_turn(ended_by), wait_for_transcript=False
+                )
+            ],
+        ),
+        user_turn_stop_timeout=turn.stop_timeout_seconds,
+        user_mute_strategies=[AlwaysUserMuteStrategy()] if turn.half_duplex else [],
+    )

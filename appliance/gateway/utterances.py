@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from appliance.link.conversation import Utterance
+from appliance.link.engine import Utterance
 
 BYTES_PER_SECOND = 32_000  # 16 kHz mono int16
 

@@ -26,11 +26,17 @@ from appliance import journal, run_folder
 from appliance.errors import ApplianceError, SupervisorFailed
 from appliance.settings import Settings
 from appliance.supervision import sealing
-from appliance.supervision.guard_watch import GuardWatch
+from appliance.supervision.guard import GuardWatch
 from appliance.supervision.policy import Decision
-from appliance.supervision.supervisor_client import GUARD, PROGRAMS, Program, SupervisorClient
+from appliance.supervision.supervisor_client import (
+    GUARD,
+    PROGRAMS,
+    Change,
+    Program,
+    SupervisorClient,
+    Watch,
+)
 from appliance.supervision.symptoms import Silence
-from appliance.supervision.watch import Change, Watch
 
 CONF = Path(__file__).with_name("supervisord.conf")
 LOOK_SECONDS = 1.0

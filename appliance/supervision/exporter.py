@@ -11,13 +11,14 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import uvicorn
 from prometheus_client import Counter
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -28,12 +29,46 @@ from appliance import metrics as meters
 from appliance.errors import BadSetting, EngineFailed, PortTaken
 from appliance.gpu.readings import Sight
 from appliance.settings import Settings
-from appliance.supervision import exposition
-from appliance.supervision.cards import CardMetrics, Cards
-from appliance.supervision.guard_metrics import GuardMetrics, beats
-from appliance.supervision.metrics import ProcessMetrics, Vitals, vitals
+from appliance.supervision.metrics import (
+    CardMetrics,
+    Cards,
+    GuardMetrics,
+    ProcessMetrics,
+    Vitals,
+    beats,
+    vitals,
+)
 from appliance.supervision.sealing import SealMetrics
 from appliance.supervision.supervisor_client import GUARD, SupervisorClient
+
+
+def join(parts: Mapping[str, bytes]) -> tuple[bytes, dict[str, str]]:
+    """The page, and the parts left out of it with the reason: broken text, or a family twice.
+
+    A scrape that holds one broken line or one family in two places is refused as a whole by
+    Prometheus, and then nothing is seen; so the part that would cause it is left out.
+    """
+    pages: list[bytes] = []
+    taken: set[str] = set()
+    left_out: dict[str, str] = {}
+    for source, text in parts.items():
+        try:
+            families = [family.name for family in text_string_to_metric_families(text.decode())]
+        except (
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+        ):  # What the parser raises, by its code.
+            left_out[source] = "broken"
+            continue
+        if len(set(families)) < len(families) or taken & set(families):
+            left_out[source] = "collides"
+            continue
+        taken |= set(families)
+        pages.append(text if text.endswith(b"\n") or not text else text + b"\n")
+    return b"".join(pages), left_out
+
 
 SOURCES = ("gateway", "llm", "tts")  # each has SOURCE.sock in the run folder
 SUPERVISOR = "supervisord"
@@ -115,7 +150,7 @@ class Exporter:
         processes.register(GuardMetrics(guard))
         processes.register(CardMetrics(sight or Sight()))
         parts = {name: report.metrics for name, report in answered.items()}
-        page, trouble = exposition.join({"exporter": meters.render(processes), **parts})
+        page, trouble = join({"exporter": meters.render(processes), **parts})
         trouble |= {name: "silent" for name in SOURCES if name not in answered}
         if found is None:
             trouble[SUPERVISOR] = "silent"

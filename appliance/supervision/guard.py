@@ -16,22 +16,68 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import psutil
 
 from appliance import journal, run_folder
+from appliance.errors import BadSetting
 from appliance.gpu import nvml
 from appliance.settings import Settings
-from appliance.supervision.bounds import bounds, limits
 from appliance.supervision.ending import end, sweep
 from appliance.supervision.events import DONE, READY, Event, Reader
 from appliance.supervision.gpu_watch import Asking, CardWatch, wanted
-from appliance.supervision.ledger import Ledger
 from appliance.supervision.observe import ANSWER_SECONDS, Observer
-from appliance.supervision.policy import Decision, Symptom
-from appliance.supervision.supervisor_client import GUARD
-from appliance.supervision.symptoms import ENDED, Sight, Symptoms, refuses
+from appliance.supervision.policy import Bounds, Decision, Ledger, Symptom
+from appliance.supervision.supervisor_client import GUARD, Change, Program
+from appliance.supervision.symptoms import ENDED, Limits, Sight, Symptoms, refuses
+
+TIMES = (
+    "check_seconds",
+    "silent_seconds",
+    "load_seconds",
+    "growth_seconds",
+    "restart_window_seconds",
+)
+GUARD_ARRIVAL_SECONDS = 60.0  # until its first beat; it loads no model, but a machine may be busy
+
+
+def bounds(given: Settings) -> Bounds:
+    """How often one process may be restarted."""
+    return Bounds(given.supervision.max_restarts, given.supervision.restart_window_seconds)
+
+
+def limits(given: Settings) -> Limits:
+    """What the guard bears of a process. Raises BadSetting for times that cannot be."""
+    of = given.supervision
+    for name in TIMES:
+        if getattr(of, name) <= 0:
+            raise BadSetting(name=f"supervision.{name}", why="it has to be above 0")
+    return Limits(
+        silent_seconds=of.silent_seconds,
+        load_seconds=of.load_seconds,
+        longest_step_seconds=of.check_seconds + 2 * ANSWER_SECONDS,
+        memory_bytes={
+            "gateway": of.gateway_memory_bytes,
+            "llm": of.llm_memory_bytes,
+            "tts": of.tts_memory_bytes,
+            "exporter": of.exporter_memory_bytes,
+        },
+        growth_seconds=of.growth_seconds,
+        growth_bytes=of.growth_bytes,
+    )
+
+
+def guards_limits(given: Settings) -> Limits:
+    """What boot bears of the guard, whose beat may be late by a look and its answers."""
+    of = limits(given)
+    return Limits(
+        silent_seconds=of.silent_seconds + of.longest_step_seconds,
+        load_seconds=GUARD_ARRIVAL_SECONDS,
+        longest_step_seconds=of.longest_step_seconds,
+    )
+
 
 DEAF_SECONDS = 30.0  # TICK_5 comes every 5 s; supervisord stops sending after a breach of protocol
 EXIT_DEAF = 75  # EX_TEMPFAIL of sysexits.h: started again, it is spoken to again
@@ -209,3 +255,38 @@ class Guard:
 def _write(number: int, line: bytes) -> None:
     while line:
         line = line[os.write(number, line) :]
+
+
+STATES = {"restarted": "EXITED", "gave_up": "FATAL"}  # what a change of the guard amounts to
+
+
+class GuardWatch:
+    """Looks whether the guard's beat goes on, and how often the guard ended.
+
+    Nothing else may decide about the guard: it cannot see its own end, or that it was frozen.
+    """
+
+    def __init__(self, given: Settings) -> None:
+        self._ledger = Ledger(bounds(given))
+        self._symptoms = Symptoms(guards_limits(given))
+        self._beat: object = None
+
+    def look(
+        self,
+        now: float,
+        programs: Iterable[Program],
+        changes: Iterable[Change],
+        told: Mapping[str, Any],
+    ) -> list[Decision]:
+        """What is to be done about the guard. `told` is what it published last."""
+        beats = told.get("beat") not in (None, self._beat)
+        self._beat = told.get("beat")
+        found: list[Symptom] = []
+        for change in changes:
+            if change.program.name == GUARD and change.kind in STATES:
+                found += self._symptoms.told(GUARD, STATES[change.kind], None)
+        guard = [it for it in programs if it.name == GUARD]
+        found += self._symptoms.look(
+            now, [Sight(it.name, it.state, it.pid, answers=beats, ready=beats) for it in guard]
+        )
+        return [self._ledger.judge(symptom, now, 0.0) for symptom in found]

@@ -7,9 +7,10 @@ Llama and to code of its own. Nothing of the kind may be left in a sealed folder
     text      a Llama, bfloat16 or quantised by compressed-tensors, whole or in shards
     features  Whisper's preprocessor_config.json
 
-into a folder that `appliance.weights.checkpoint` finds whole: configs inline, no ids or code, tensors
-under their final names, and the quantisation at the top with an ignore list that spares the audio
-tower. All is checked before the first byte is written; the folder appears whole or not at all.
+into a folder that `appliance.weights.checkpoint` finds whole: configs inline, no ids, no code,
+tensors under their final names, and the quantisation at the top with an ignore list that spares the
+audio tower. All is checked before the first byte is written; the folder appears whole or not at
+all.
 """
 
 from __future__ import annotations

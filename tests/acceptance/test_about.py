@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.acceptance.about import MATTER, about, card, changed, chosen, processor
+from appliance.acceptance.report import MATTER, about, card, changed, chosen, processor
 from appliance.gpu.cards import asked_for
 from appliance.settings import load
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance.caller import Door, Tally, calling
 from appliance.acceptance.metrics import Made
+from appliance.acceptance.site import Door, Tally, calling
 from client.call import connect
 from client.errors import CannotConnect, NoAnswer
 from client.playback import Heard
@@ -69,7 +69,7 @@ async def test_a_greeting_is_heard_out_before_the_first_question() -> None:
         async with calling(Door(gateway.url), Tally()) as talk:
             talk.say(tone(0.3))  # answered with the message that a greeting ends with
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("appliance.acceptance.caller.GREETING_SECONDS", 0.2)
+            patch.setattr("appliance.acceptance.site.GREETING_SECONDS", 0.2)
             with pytest.raises(NoAnswer, match="did not say its greeting"):
                 async with calling(Door(gateway.url), Tally(), greeting=True):
                     raise AssertionError("there was no greeting yet")

@@ -6,17 +6,16 @@ import dataclasses
 
 import pytest
 
-from appliance.acceptance import script_said
+from appliance.acceptance import script
 from appliance.acceptance.conversation import judge
-from appliance.acceptance.limits import Limits
-from appliance.acceptance.report import Result, Sample
+from appliance.acceptance.report import Limits, Result, Sample
 
 LIMITS = Limits(2.0, 3.0, 0.4, 60.0)
 ANSWERS = {
-    script_said.KNOWN[0]: "It is Paris.",
-    script_said.KNOWN[1]: "It is Rome.",
-    script_said.TOLD: "Hello Peter.",
-    script_said.ASKED_BACK: "Your name is Peter.",
+    script.KNOWN[0]: "It is Paris.",
+    script.KNOWN[1]: "It is Rome.",
+    script.TOLD: "Hello Peter.",
+    script.ASKED_BACK: "Your name is Peter.",
 }
 ASKED = list(ANSWERS)
 GOOD = [Sample(q.text, q.text, a, a, "answered", 1.5) for q, a in ANSWERS.items()]

@@ -104,7 +104,7 @@ def test_processes_that_may_not_be_looked_at_prove_nothing(
             pass
         return watch.result()
 
-    monkeypatch.setattr(egress.processes, "family", forbidden)
+    monkeypatch.setattr(egress.sockets, "family", forbidden)
     result = asyncio.run(watched())
     assert result.state == "fail"
     assert "/proc/1/fd" in result.found

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from appliance.acceptance.figures import percentile, seconds, ticks
+from appliance.acceptance.report import percentile, seconds, ticks
 
 values = some.lists(some.floats(0, 1e4), min_size=1)
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from appliance.acceptance.limits import CLASSES, CPU_P50, changed, limits
+from appliance.acceptance.report import CLASSES, CPU_P50, adjusted, limits
 from appliance.errors import BadSetting
 from appliance.gpu import speed
 from appliance.gpu.cards import Card, asked_for, recommended
@@ -70,6 +70,6 @@ def test_an_unknown_card_is_held_against_the_slowest_class_and_none_against_cpus
 
 def test_a_limit_can_be_changed_by_name_and_only_one_there_is() -> None:
     _, held = limits(Settings(), [])
-    assert changed(held, {"recovery": 5.0}).recovery == 5
+    assert adjusted(held, {"recovery": 5.0}).recovery == 5
     with pytest.raises(BadSetting, match="voice_to_voice_p50"):
-        changed(held, {"speed": 1.0})
+        adjusted(held, {"speed": 1.0})

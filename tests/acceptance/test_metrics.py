@@ -7,7 +7,7 @@ import pytest
 from appliance.acceptance.metrics import FAMILIES, Made, Page, complete, counted
 from appliance.metrics import STAGES, GatewayMeters, render
 
-OURS = [name for name in FAMILIES if not name.startswith(("voice_ult", "voice_kok", "voice_pro"))]
+OURS = [name for name in FAMILIES if not name.startswith(("voice_llm_", "voice_tts_", "voice_pro"))]
 
 
 def page(meters: GatewayMeters) -> Page:

@@ -7,13 +7,9 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from appliance.acceptance import overload
-from appliance.acceptance.caller import Door
-from appliance.acceptance.limits import limits
 from appliance.acceptance.metrics import Made
-from appliance.acceptance.report import Result
-from appliance.acceptance.site import Site
-from appliance.acceptance.voice import Voice
-from appliance.acceptance.wishes import Wishes
+from appliance.acceptance.report import Result, limits
+from appliance.acceptance.site import Door, Site, Voice, Wishes
 from appliance.settings import load
 from tests.fakes import FakeGateway, tone
 

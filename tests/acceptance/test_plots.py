@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from appliance.acceptance import plots
+from appliance.acceptance import page
 from appliance.acceptance.report import Report, Sample
 from appliance.metrics import STAGES
 
@@ -24,7 +24,7 @@ def rectangles(svg: str) -> list[dict[str, float]]:
 
 
 def test_every_turn_is_a_bar_of_its_stages_that_touch(report: Report) -> None:
-    bars = rectangles(plots.stages(report.turns, LIMITS))
+    bars = rectangles(page.stages(report.turns, LIMITS))
     assert len(bars) == len(report.turns) * len(STAGES)
     for below, above in pairwise(bars[: len(STAGES)]):
         assert above["y"] + above["height"] == pytest.approx(below["y"], abs=0.2)
@@ -34,28 +34,28 @@ def test_every_turn_is_a_bar_of_its_stages_that_touch(report: Report) -> None:
 def test_nothing_is_drawn_outside_of_the_figure(count: int, report: Report) -> None:
     turns = [report.turns[number % 4] for number in range(count)]
     heard = [turn.latency for turn in turns if turn.latency is not None]
-    for svg in (plots.stages(turns, LIMITS), plots.distribution(heard, SHARES)):
+    for svg in (page.stages(turns, LIMITS), page.distribution(heard, SHARES)):
         ElementTree.fromstring(svg)
         for x in map(float, re.findall(r'\bc?x="([-\d.]+)"', svg)):
-            assert 0 <= x <= plots.WIDTH
+            assert 0 <= x <= page.WIDTH
         for y in map(float, re.findall(r'\bc?y="([-\d.]+)"', svg)):
-            assert 0 <= y <= plots.HEIGHT
+            assert 0 <= y <= page.HEIGHT
 
 
 def test_a_limit_far_away_does_not_press_the_data_into_a_corner(report: Report) -> None:
-    svg = plots.stages(report.turns, [("p95", 500.0)])
+    svg = page.stages(report.turns, [("p95", 500.0)])
     assert "limit" not in svg
     assert max(bar["height"] for bar in rectangles(svg)) > 20
 
 
 def test_turns_without_an_answer_leave_their_place_empty() -> None:
-    svg = plots.stages([Sample("Hello?"), Sample("Hello?", latency=1.0)], [])
+    svg = page.stages([Sample("Hello?"), Sample("Hello?", latency=1.0)], [])
     assert rectangles(svg) == []
     assert ">2</text>" in svg
 
 
 def test_the_median_stands_where_half_of_the_values_are() -> None:
-    svg = plots.distribution([1.0, 1.0, 1.0, 4.0], SHARES)
+    svg = page.distribution([1.0, 1.0, 1.0, 4.0], SHARES)
     assert "p50 1.00 s" in svg
     assert "p95 4.00 s" in svg
     assert "p95 limit 3.00 s" in svg
@@ -63,4 +63,4 @@ def test_the_median_stands_where_half_of_the_values_are() -> None:
 
 def test_the_legend_names_every_stage() -> None:
     for stage in STAGES:
-        assert stage.replace("_", " ") in plots.legend()
+        assert stage.replace("_", " ") in page.legend()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance import run, wishes
+from appliance.acceptance import run, site
 from appliance.acceptance.report import Report, Result, to_tree
 from appliance.acceptance.site import Site
 from appliance.errors import BadSetting, EngineGone
@@ -23,7 +23,7 @@ LOCK = Path(__file__).parents[2] / "image-manifest.lock"
 
 def asked(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    wishes.options(parser)
+    site.options(parser)
     return parser.parse_args(words)
 
 
@@ -133,13 +133,13 @@ def test_a_wish_that_is_not_understood_is_refused(given: Settings, words: list[s
 
 
 def test_every_check_can_be_left_out_by_its_name(given: Settings) -> None:
-    everything = asked("--skip", ",".join(wishes.NAMES), "--kill")
+    everything = asked("--skip", ",".join(site.NAMES), "--kill")
     report = asyncio.run(run.accept(given, everything, lambda _result: None))
     assert report.passed
     assert {result.state for result in report.results} == {"skipped"}
-    assert {result.check for result in report.results} == set(wishes.NAMES)
+    assert {result.check for result in report.results} == set(site.NAMES)
 
 
 def test_the_options_cost_the_other_processes_nothing() -> None:
-    source = Path(wishes.__file__).read_text()
+    source = Path(site.__file__).read_text()
     assert "appliance." not in source

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance.limits import limits
-from appliance.acceptance.site import Site, door
-from appliance.acceptance.voice import Voice
-from appliance.acceptance.wishes import Wishes
+from appliance.acceptance.report import limits
+from appliance.acceptance.site import Site, Voice, Wishes, door
 from appliance.errors import BadSetting
 from appliance.settings import Settings, load
 

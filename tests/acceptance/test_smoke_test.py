@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance.wishes import NAMES
+from appliance.acceptance.site import NAMES
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "ops/smoke-test"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.acceptance.report import Report, Result
-from appliance.acceptance.table import COLUMNS, lines, verdict
+from appliance.acceptance.report import COLUMNS, Report, Result, lines, verdict
 
 
 def test_what_passed_is_one_line_and_what_failed_says_what_to_do() -> None:

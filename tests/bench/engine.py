@@ -23,8 +23,7 @@ from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
 from appliance.link import protocol as p
 from appliance.link.client import EngineClient
-from appliance.link.conversation import Said, Utterance
-from appliance.link.engine import Result, SpeechEngine
+from appliance.link.engine import Result, Said, SpeechEngine, Utterance
 from appliance.link.server import listening
 from client.wav import read_wav
 from tests.bench.figures import machine, percentile, row

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from appliance.console.figures import Card, Figures
-from appliance.console.state_judged import Facts
+from appliance.console.state import Card, Facts, Figures
 from appliance.supervision.metrics import Vitals
 from appliance.supervision.supervisor_client import Program
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance import draining, run_folder
+from appliance import run_folder
+from appliance import run_folder as draining
 from appliance.console.drain import CALLS_LEFT, EMPTY, NOT_RUNNING, Waiting, drain, undo
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from appliance.console.figures import Card, figures, quantile
+from appliance.console.state import Card, figures, quantile
 from appliance.metrics import GatewayMeters, render
 
 CARDS = """\

@@ -6,12 +6,12 @@ import argparse
 
 import pytest
 
-from appliance.console import options
+from appliance.console import commands
 
 
 def parsed(verb: str, *arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    getattr(options, verb)(parser)
+    getattr(commands, f"{verb}_options")(parser)
     return parser.parse_args(arguments)
 
 
@@ -44,5 +44,5 @@ def test_what_makes_no_sense_is_refused(verb: str, arguments: list[str]) -> None
 def test_help_says_what_the_exit_codes_mean() -> None:
     for verb in ("status", "trace", "drain"):
         parser = argparse.ArgumentParser()
-        getattr(options, verb)(parser)
+        getattr(commands, f"{verb}_options")(parser)
         assert "Exit code" in parser.format_help()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from appliance.console.redact import in_source, redacted
+from appliance.console.bundle import in_source, redacted
 from tests.console import recorded
 
 SOURCE = """ log.info("turn"); log.info("session ended"); write("program " + kind); "restarted"

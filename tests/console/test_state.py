@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from appliance import run_folder
-from appliance.console.state import gathered, page, together
-from appliance.console.state_judged import judged
+from appliance.console.state import gathered, judged, page, together
 from appliance.settings import Exporter, Gateway, Paths, Settings
 from tests.supervision import dummies
 from tests.supervision.dummies import Appliance

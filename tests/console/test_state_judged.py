@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.console.state_judged import CANNOT_TELL, TAKES_CALLS, TAKES_NONE, judged
+from appliance.console.state import CANNOT_TELL, TAKES_CALLS, TAKES_NONE, judged
 from appliance.supervision.metrics import Vitals
 from tests.console import composed
 from tests.console.composed import NOW, facts

@@ -6,8 +6,7 @@ import re
 
 from appliance.console.logs import read
 from appliance.console.terminal import WIDTH, Paint
-from appliance.console.timeline import LABELS, listed, timeline
-from appliance.console.trace import calls
+from appliance.console.trace import LABELS, calls, listed, timeline
 from appliance.metrics import STAGES
 from tests.console import recorded
 

@@ -32,9 +32,8 @@ from appliance import journal
 from appliance.gateway import server
 from appliance.gateway.turn_taking import TurnModels
 from appliance.link import protocol as p
-from appliance.link.connection import AnyEngine
 from appliance.link.engine import ToolCall, Turn
-from appliance.link.server import listening
+from appliance.link.server import AnyEngine, listening
 from appliance.settings import Settings
 from client import wire
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, echo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.gateway.aggregator import PhraseAggregator
+from appliance.gateway.tts_service import PhraseAggregator
 from appliance.settings import TTS
 
 REPLY = (

@@ -9,8 +9,8 @@ import pytest
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import LLMService
 
-from appliance.gateway.adapter import UltravoxAdapter
-from appliance.gateway.calling import MAX_RESULT_CHARS, Calling, as_asked, written
+from appliance.gateway.llm_service import UltravoxAdapter
+from appliance.gateway.reply import MAX_RESULT_CHARS, Calling, as_asked, written
 from appliance.link.engine import ToolCall
 
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from appliance.gateway import goodbye
-from appliance.gateway.goodbye import Goodbye
+from appliance.gateway import session
+from appliance.gateway.session import Goodbye
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_a_caller_who_interrupts_the_goodbye_keeps_the_call(
 async def test_a_goodbye_nobody_gets_to_hear_does_not_keep_the_line(
     farewell: Goodbye, events: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(goodbye, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(session, "PATIENCE_SECONDS", 0.01)
     farewell.begins(speaking=True)
     async with asyncio.timeout(10):
         while events != ["hang up", "cut off"]:

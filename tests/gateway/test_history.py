@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.gateway.history import INTERRUPTED, Call, Exchange, History
-from appliance.link.conversation import Said, Utterance
+from appliance.link.engine import Said, Utterance
 
 BUDGET = 200
 

@@ -32,8 +32,8 @@ from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.errors import EngineFailed
-from appliance.gateway.hooks import TurnHooks
 from appliance.gateway.llm_service import CANNOT_ANSWER, UltravoxWithContextService
+from appliance.gateway.reply import TurnHooks
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, ToolCall, Turn
 from appliance.settings import LLM

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.pace import Pace, lead_seconds
+from appliance.gateway.transport import Pace, lead_seconds
 from appliance.settings import Settings, Turn
 
 PIECE_SECONDS = 0.04  # as Pipecat cuts the sound

@@ -13,8 +13,7 @@ import pytest
 from appliance.gateway.history import Exchange, History
 from appliance.gateway.prefetch import Upkeep
 from appliance.link.client import EngineClient
-from appliance.link.conversation import Said, Utterance
-from appliance.link.engine import Tool
+from appliance.link.engine import Said, Tool, Utterance
 from tests.fakes import InstantSpeechEngine, InstantSpeechSession, tone
 from tests.link.contract import linked, utterance
 

@@ -7,8 +7,7 @@ from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
-from appliance.gateway.strategies import user_params
-from appliance.gateway.turn_taking import TurnModels
+from appliance.gateway.turn_taking import TurnModels, user_params
 from appliance.settings import Turn
 
 

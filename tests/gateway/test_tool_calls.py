@@ -15,9 +15,8 @@ from pipecat.services.llm_service import FunctionCallParams
 from appliance.errors import BadSetting
 from appliance.gateway import server
 from appliance.gateway import tools as toolbox
-from appliance.gateway.calling import FAILED, TOO_SLOW
 from appliance.gateway.history import INTERRUPTED
-from appliance.gateway.reply import COULD_NOT, MAX_CALLS
+from appliance.gateway.reply import COULD_NOT, FAILED, MAX_CALLS, TOO_SLOW
 from appliance.link.engine import ToolCall
 from appliance.settings import LLM, Settings
 from tests.gateway.conftest import TOKEN, MakeGateway, Mind, RunningGateway

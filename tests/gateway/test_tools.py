@@ -10,7 +10,7 @@ from pipecat.services.llm_service import FunctionCallParams
 
 from appliance.errors import BadSetting
 from appliance.gateway import tools as toolbox
-from appliance.gateway.adapter import UltravoxAdapter
+from appliance.gateway.llm_service import UltravoxAdapter
 from appliance.gateway.tools import chosen, spoken_time
 from appliance.settings import LLM
 

@@ -26,8 +26,13 @@ from pipecat.processors.aggregators.llm_text_processor import LLMTextProcessor
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.errors import EngineFailed
-from appliance.gateway.aggregator import PhraseAggregator
-from appliance.gateway.tts_service import QUIET_SECONDS, SLICE_BYTES, KokoroTTSService, SpeechHooks
+from appliance.gateway.tts_service import (
+    QUIET_SECONDS,
+    SLICE_BYTES,
+    KokoroTTSService,
+    PhraseAggregator,
+    SpeechHooks,
+)
 from appliance.link.client import EngineClient
 from appliance.settings import TTS
 from tests.fakes import InstantVoiceEngine, InstantVoiceSession

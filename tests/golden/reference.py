@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from appliance.link.conversation import Said, Utterance
+from appliance.link.engine import Said, Utterance
 
 FIRST_LINES = re.compile(r"Cutting Knowledge Date: [^\n]*\nToday Date: ([^\n]*)\n\n")
 Samples = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import BadCheckpoint, BadSetting, TooLittleMemory
-from appliance.gpu.asking import told
+from appliance.gpu.page import told
 from appliance.settings import Settings, load
 from tests.fakes import NVML_A10, NVML_L4, FakeNvml
 

@@ -16,11 +16,9 @@ import pytest
 from appliance.errors import EngineFailed, UnknownVoice
 from appliance.link import protocol as p
 from appliance.link.client import EngineClient
-from appliance.link.connection import AnyEngine
-from appliance.link.conversation import Said, Utterance
-from appliance.link.engine import Result, SpeechEngine, VoiceEngine
+from appliance.link.engine import Result, Said, SpeechEngine, Utterance, VoiceEngine
 from appliance.link.health import ask_health
-from appliance.link.server import listening
+from appliance.link.server import AnyEngine, listening
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from websockets.asyncio.client import unix_connect
 from appliance.errors import BadRequest, EngineGone
 from appliance.link import protocol as p
 from appliance.link.client import EngineClient
-from appliance.link.conversation import Said
+from appliance.link.engine import Said
 from appliance.link.health import ask_health
 from appliance.link.server import listening
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, tone

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import catalogue
-from appliance.link import client, connection
+from appliance.link import client, server
 from appliance.link import protocol as p
 
 PAGE = Path("docs/engine-link.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def test_no_message_is_described_that_does_not_exist() -> None:
 def test_the_bounds_are_those_of_the_code() -> None:
     bounds = section("Bounds").replace(",", "")
     for number in (
-        p.MAX_MESSAGE_BYTES, p.MAX_AUDIO_BYTES, connection.MAX_REQUESTS, connection.MAX_UTTERANCES,
+        p.MAX_MESSAGE_BYTES, p.MAX_AUDIO_BYTES, server.MAX_REQUESTS, server.MAX_UTTERANCES,
     ):  # fmt: skip
         assert re.search(rf"\b{number}\b", bounds), number
     for message, field in ((p.Token, "text"), (p.Speak, "text"), (p.Generate, "conversation")):

@@ -14,8 +14,7 @@ import pytest
 from appliance.errors import ApplianceError, EngineDied, EngineGone, ModelSick
 from appliance.link import server
 from appliance.link.client import EngineClient
-from appliance.link.conversation import Said
-from appliance.link.engine import Result, Tool, ToolCall
+from appliance.link.engine import Result, Said, Tool, ToolCall
 from appliance.link.health import ask_health
 from tests.fakes import InstantSpeechEngine
 from tests.link.contract import answer, linked

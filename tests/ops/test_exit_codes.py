@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import start
-from appliance.errors.base import ApplianceError
+from appliance import errors
+from appliance.errors import ApplianceError
 
 ROOT = Path(__file__).resolve().parents[2]
 CODES = sorted(
     {
         kind.exit_code
-        for kind in vars(start).values()
+        for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, ApplianceError)
     }
     - {ApplianceError.exit_code}

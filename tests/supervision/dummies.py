@@ -63,7 +63,7 @@ REFUSING = """
 from pathlib import Path
 import os
 from appliance.errors import MissingWeights
-from appliance.supervision import run_folder
+from appliance import run_folder
 error = MissingWeights(path="model.onnx")
 run_folder.write_failure(Path(os.environ["VOICE_PATHS_RUN"]), "tts", error)
 raise SystemExit(error.exit_code)
@@ -72,7 +72,7 @@ SICK = f"""
 import os, time
 from pathlib import Path
 from appliance.errors import ModelSick
-from appliance.supervision import run_folder
+from appliance import run_folder
 {SHORT_LIVED}
 error = ModelSick(engine="exporter")
 run_folder.write_failure(Path(os.environ["VOICE_PATHS_RUN"]), "exporter", error)

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.errors import BadSetting
 from appliance.settings import Settings, Supervision, load
-from appliance.supervision.bounds import bounds, guards_limits, limits
+from appliance.supervision.guard import bounds, guards_limits, limits
 from appliance.supervision.policy import ENGINES
 from appliance.supervision.supervisor_client import GUARD, PROGRAMS
 

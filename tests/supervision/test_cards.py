@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from appliance.gpu.cards import Card
 from appliance.gpu.readings import Reading, Sight
-from appliance.supervision.cards import CardMetrics, Cards
+from appliance.supervision.metrics import CardMetrics, Cards
 
 L4 = Card("NVIDIA L4", 22 << 30, 8 << 30, (8, 9), "580.95.05", "GPU-14")
 BUSY = Reading(1, L4, 2.04e9, 55, 71.5, 0.37, 13)

@@ -23,8 +23,8 @@ from appliance.gpu.readings import Sight
 from appliance.settings import Exporter as ExporterSettings
 from appliance.settings import Paths, Settings
 from appliance.supervision import exporter
-from appliance.supervision.cards import Cards
 from appliance.supervision.exporter import Exporter
+from appliance.supervision.metrics import Cards
 from tests.fakes import NVML_A10, NVML_L4, FakeNvml
 from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, SLEEPER, Appliance, until
 

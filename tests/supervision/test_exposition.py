@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.supervision.exposition import join
+from appliance.supervision.exporter import join
 
 UP = b"# HELP up Up.\n# TYPE up gauge\nup 1.0\n"
 DOWN = b"# HELP down Down.\n# TYPE down counter\ndown_total 2.0\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.supervision.growth import SLICES, Growth
+from appliance.supervision.symptoms import SLICES, Growth
 
 MB = 1_000_000
 

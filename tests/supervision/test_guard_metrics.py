@@ -7,9 +7,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from appliance import run_folder
-from appliance.supervision.guard_metrics import FRESH_SECONDS, GuardMetrics, beats
-from appliance.supervision.ledger import Ledger
-from appliance.supervision.policy import POSSIBLE, Bounds, Symptom
+from appliance.supervision.metrics import FRESH_SECONDS, GuardMetrics, beats
+from appliance.supervision.policy import POSSIBLE, Bounds, Ledger, Symptom
 
 
 def value(registry: CollectorRegistry, action: str, cause: str) -> float | None:

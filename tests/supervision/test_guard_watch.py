@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from appliance.settings import Settings
-from appliance.supervision.guard_watch import GuardWatch
+from appliance.supervision.guard import GuardWatch
 from appliance.supervision.policy import Decision
-from appliance.supervision.supervisor_client import Program
-from appliance.supervision.watch import Change
+from appliance.supervision.supervisor_client import Change, Program
 
 RUNNING = Program("guard", "RUNNING", 7, 100)
 OTHER = Program("tts", "FATAL", 0, 100)

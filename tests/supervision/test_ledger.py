@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from appliance.supervision.ledger import Ledger
-from appliance.supervision.policy import Bounds, Symptom
+from appliance.supervision.policy import Bounds, Ledger, Symptom
 
 BOUNDS = Bounds(max_restarts=2, window_seconds=100.0)
 EXITED = Symptom("exited", "gateway")

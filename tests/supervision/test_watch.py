@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.supervision.supervisor_client import Program
-from appliance.supervision.watch import Watch
+from appliance.supervision.supervisor_client import Program, Watch
 
 
 def kinds(watch: Watch, state: str, pid: int, started: int) -> list[str]:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from appliance import settings
-from appliance.errors import start
-from appliance.errors.base import ApplianceError
+from appliance import errors, settings
+from appliance.errors import ApplianceError
 from appliance.supervision.boot import stop_seconds
 from tests.units import reading
 from tests.units.reading import OPS, PROFILES, Run, in_bytes
@@ -176,10 +175,10 @@ def test_whoever_waits_for_a_start_waits_long_enough(profile: str) -> None:
 
 
 def test_an_error_that_an_operator_has_to_put_right_is_not_tried_again() -> None:
-    kinds = [kind for kind in vars(start).values() if isinstance(kind, type)]
-    errors = {kind for kind in kinds if issubclass(kind, start.CannotStart)}
-    of_the_host = {start.ProgramFailed, start.SupervisorFailed}  # the next start may go well
-    final = {kind.exit_code for kind in errors - of_the_host}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    refusals = {kind for kind in kinds if issubclass(kind, errors.CannotStart)}
+    of_the_host = {errors.ProgramFailed, errors.SupervisorFailed}  # the next start may go well
+    final = {kind.exit_code for kind in refusals - of_the_host}
     assert {str(code) for code in final} == set(values("cpu")["no_restart_codes"].split())
     assert {kind.exit_code for kind in of_the_host}.isdisjoint(final)
     assert ApplianceError.exit_code not in final

@@ -83,7 +83,7 @@ class OnnxSynthesizer:
         self._ort = ort
         self._run: Any = None  # options of the speech under way
         # Given bytes, a session keeps them for ever (92 MB); a file in memory can be closed.
-        with os.fdopen(os.memfd_create("tts"), "wb") as file:
+        with os.fdopen(os.memfd_create("kokoro"), "wb") as file:
             file.write(fast_graph(path, signed_weights=_multiplies_bytes()))
             file.flush()
             self._session = ort.InferenceSession(
@@ -164,17 +164,17 @@ def _torch_model(config: Mapping[str, Any]) -> Any:
     or from the model hub; so the weights it asks for are an empty file in memory.
     """
     torch = importlib.import_module("torch")
-    if "tts" not in sys.modules:
-        spec = importlib.util.find_spec("tts")
+    if "kokoro" not in sys.modules:
+        spec = importlib.util.find_spec("kokoro")
         if spec is None or spec.submodule_search_locations is None:
             raise BadSetting(name="tts.backend", why="the package 'kokoro' is not installed")
-        package = types.ModuleType("tts")
+        package = types.ModuleType("kokoro")
         package.__path__ = list(spec.submodule_search_locations)
-        sys.modules["tts"] = package
+        sys.modules["kokoro"] = package
     nothing = io.BytesIO()
     torch.save({}, nothing)
     nothing.seek(0)
-    model = importlib.import_module("tts.model").KModel
+    model = importlib.import_module("kokoro.model").KModel
     return model(repo_id="local", config=dict(config), model=nothing)
 
 

@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from appliance.engines.llm.metrics import OUTCOMES, EngineMeters
-from appliance.engines.llm.request import Request
+from appliance.engines.llm.metrics import OUTCOMES, EngineMeters, Request
 from appliance.errors import BadRequest, EngineFailed
 from appliance.link.engine import Piece, Result
 

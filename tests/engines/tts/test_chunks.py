@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.engines.tts.chunks import HARD_PHONEMES, chunks
+from appliance.engines.tts.audio import HARD_PHONEMES, chunks
 
 
 def test_a_short_phrase_is_one_chunk() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.engines.tts import espeak
-from appliance.engines.tts.espeak import Espeak, to_tts
+from appliance.engines.tts import g2p
+from appliance.engines.tts.g2p import Espeak, to_tts
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def script(folder: Path, body: str) -> str:
 def test_a_program_that_fails_or_hangs_costs_only_the_pronunciation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
-    monkeypatch.setattr(espeak, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(g2p, "TIMEOUT_SECONDS", 0.3)
     assert Espeak(False, script(tmp_path, body)).phonemes("Pipecat") is None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from appliance.engines.tts.queue import PhraseQueue
+from appliance.engines.tts.engine import PhraseQueue
 
 
 @dataclass(eq=False)

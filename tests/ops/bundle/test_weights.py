@@ -382,4 +382,4 @@ def test_the_list_that_is_shipped_makes_what_the_settings_load() -> None:
 
     shelf = repositories.read()
     given = load({"VOICE_PROFILE": "gpu"})
-    assert shelf.name == given.ultravox.model
+    assert shelf.name == given.llm.model

@@ -14,8 +14,7 @@ import pytest_asyncio
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.errors import EngineFailed, ModelSick
 from appliance.link.client import EngineClient
-from appliance.link.conversation import Said
-from appliance.link.engine import Turn
+from appliance.link.engine import Said, Turn
 from tests.torch.conftest import quiet_environment, vllm_settings
 from tests.torch.vllm.conftest import reply
 from tests.torch.vllm.process import EngineProcess

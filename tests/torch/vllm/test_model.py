@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from appliance.engines.llm.vllm.model import silence_beyond
+from appliance.engines.llm.vllm.processor import silence_beyond
 
 
 def test_beyond_its_end_a_clip_is_silent() -> None:

@@ -21,8 +21,7 @@ from appliance.engines.llm.vllm.prompt import Llama3Format
 from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import BadCheckpoint
 from appliance.link.client import EngineClient
-from appliance.link.conversation import Said
-from appliance.link.engine import Studied, Turn
+from appliance.link.engine import Said, Studied, Turn
 from appliance.weights import checkpoint
 from ops.bundle.ultravox import build, inputs
 from tests.golden.comparison import TOLERANCE

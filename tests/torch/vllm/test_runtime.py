@@ -14,8 +14,7 @@ import psutil
 import pytest
 
 from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.llm.vllm.arguments import arguments
-from appliance.engines.llm.vllm.engine import VllmEngine
+from appliance.engines.llm.vllm.engine import VllmEngine, arguments
 from appliance.engines.llm.vllm.runtime import Ask, Runtime
 from appliance.engines.llm.vllm.stats import SchedulerMeters
 from appliance.errors import BadRequest, ModelNotStarted

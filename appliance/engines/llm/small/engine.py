@@ -14,10 +14,9 @@ import numpy as np
 
 from appliance import journal
 from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.llm.small.answering import Answering
-from appliance.engines.llm.small.hearing_work import Hearing
+from appliance.engines.llm.small.hearing import Hearing
 from appliance.engines.llm.small.moonshine import Moonshine
-from appliance.engines.llm.small.session import NAME, SmallSession
+from appliance.engines.llm.small.session import NAME, Answering, SmallSession
 from appliance.engines.llm.small.worker import Urgency, Worker
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import Turn

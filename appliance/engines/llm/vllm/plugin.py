@@ -35,7 +35,7 @@ def register() -> None:
     from appliance.engines.llm.vllm.processor import UltravoxProcessor
 
     processors.UltravoxProcessor = UltravoxProcessor
-    ModelRegistry.register_model("UltravoxModel", "appliance.engines.llm.vllm.model:Ultravox")
+    ModelRegistry.register_model("UltravoxModel", "appliance.engines.llm.vllm.processor:Ultravox")
     for name in LOADERS:
         loader = logging.getLogger(name)
         loader.addFilter(refuse_casts)

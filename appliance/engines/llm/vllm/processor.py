@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import BatchFeature, ProcessorMixin, WhisperFeatureExtractor
+from vllm.model_executor.models.ultravox import UltravoxModel
 
 PLACEHOLDER = "<|audio|>"
 
@@ -105,3 +106,25 @@ class UltravoxProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped base
             return_tensors="np",
         )
         return made["input_features"][0], int(made["attention_mask"][0].sum())
+
+
+class Ultravox(UltravoxModel):  # type: ignore[misc]  # untyped base
+    """The model that `plugin.py` registers in place of vLLM's own."""
+
+    def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        self.audio_tower.register_forward_hook(silence_beyond)
+
+
+def silence_beyond(
+    tower: Any, given: tuple[torch.Tensor, torch.Tensor], encoded: torch.Tensor
+) -> torch.Tensor:
+    """What the encoder made of its input, as zeros beyond the end of each part.
+
+    given    mel spectrograms [parts, bins, frames] and how many frames of each are audio [parts]
+    encoded  [parts, frames / 2, width]
+    """
+    _, mel_frames = given
+    frames = ((mel_frames + 1) // 2).to(encoded.device)
+    beyond = torch.arange(encoded.shape[1], device=encoded.device) >= frames[:, None]
+    return encoded.masked_fill(beyond[:, :, None], 0.0)

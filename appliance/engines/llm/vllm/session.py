@@ -7,17 +7,39 @@ import contextlib
 import datetime
 import secrets
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
 
-from appliance.engines.llm.request import Request
-from appliance.engines.llm.vllm.admission import Urgency
+from appliance.engines.llm.metrics import EngineMeters, Request
+from appliance.engines.llm.vllm.admission import Displaced, Room, Urgency
 from appliance.engines.llm.vllm.answer import Answer
-from appliance.engines.llm.vllm.prompt import Prompt
-from appliance.engines.llm.vllm.room import Displaced
-from appliance.engines.llm.vllm.runtime import Ask, Step
-from appliance.engines.llm.vllm.shared import NAME, Shared
-from appliance.engines.llm.vllm.utterances import Utterances
+from appliance.engines.llm.vllm.audio import Utterances
+from appliance.engines.llm.vllm.probe import Probe
+from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
+from appliance.engines.llm.vllm.runtime import Ask, Runtime, Step
 from appliance.errors import BadRequest, EngineBusy, EngineFailed
 from appliance.link.engine import Piece, Result, Studied, Tool, Turn
+from appliance.settings import LLM
+
+NAME = "llm"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One model with all that goes with it.
+
+    context_tokens  the longest prompt and reply
+    transcribing    held by the one transcription under way: vLLM has no seat more to spare for any
+    """
+
+    runtime: Runtime
+    form: Llama3Format
+    room: Room
+    probe: Probe
+    meters: EngineMeters
+    settings: LLM
+    context_tokens: int
+    transcribing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
 
 TRANSCRIBE = "Transcribe"  # as the model's authors ask it to
 TRANSCRIPT_LEAST_TOKENS = 16

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from appliance.engines.tts.text import lexicon as lex
 from appliance.engines.tts.text import readings as read
-from appliance.engines.tts.text.numerals import digits, fraction, ordinal
+from appliance.engines.tts.text.readings import digits, fraction, ordinal
 
 Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from appliance.engines.llm.small.answering import Answering
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.llama import Abort
+from appliance.engines.llm.small.session import Answering
 from appliance.engines.llm.small.worker import Urgency
 from appliance.errors import EngineFailed
 from tests.engines.llm.conftest import SYSTEM

@@ -8,8 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from appliance.engines.llm.loudness import RATE, Samples
-from appliance.engines.llm.small.hearing import Transcript
-from appliance.engines.llm.small.hearing_work import Hearing
+from appliance.engines.llm.small.hearing import Hearing, Transcript
 from appliance.engines.llm.small.moonshine import Heard, Moonshine
 from appliance.engines.llm.small.worker import Urgency, Worker
 from appliance.errors import EngineFailed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.engines.llm.vllm.arguments import SPARE_SEATS, arguments
+from appliance.engines.llm.vllm.engine import SPARE_SEATS, arguments
 from appliance.gpu import Plan, plan
 from appliance.settings import Settings, load
 from appliance.weights.checkpoint import read

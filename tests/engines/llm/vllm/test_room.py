@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from appliance.engines.llm.vllm.admission import Budget, Urgency
-from appliance.engines.llm.vllm.room import Displaced, Room
+from appliance.engines.llm.vllm.admission import Budget, Displaced, Room, Urgency
 from appliance.errors import EngineBusy
 
 

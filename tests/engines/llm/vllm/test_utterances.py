@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.engines.llm.vllm.audio import Utterances
 from appliance.engines.llm.vllm.prompt import audio_tokens
-from appliance.engines.llm.vllm.utterances import Utterances
 from appliance.errors import BadRequest
 from appliance.link.engine import Turn
 from appliance.settings import Settings

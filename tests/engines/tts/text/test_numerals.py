@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.engines.tts.text.numerals import (
+from appliance.engines.tts.text.readings import (
     cardinal,
     clock,
     decimal,
