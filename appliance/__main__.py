@@ -154,6 +154,13 @@ def _status(given: settings.Settings, asked: Asked) -> int:
     return commands.status(given, form, asked.colour, asked.lines)
 
 
+def _exit_reason(given: settings.Settings, asked: Asked) -> int:
+    from appliance.console import commands
+
+    form = "json" if asked.json else "plain" if asked.plain else "screen"
+    return commands.exit_reason(form, asked.exit_code, asked.out_of_memory, asked.lines)
+
+
 def _logs(given: settings.Settings, asked: Asked) -> int:
     from appliance.console import commands
 
@@ -170,8 +177,8 @@ def _drain(given: settings.Settings, asked: Asked) -> int:
     from appliance.console import commands, drain
 
     if asked.undo:
-        return drain.undo(given.paths.run, commands.tell)
-    return drain.drain(given.paths.run, asked.wait, commands.tell)
+        return drain.undo(given.paths.run, commands.print_line)
+    return drain.drain(given.paths.run, asked.wait, commands.print_line)
 
 
 def _bundle(given: settings.Settings, asked: Asked) -> int:
@@ -209,6 +216,11 @@ VERBS: Mapping[str, Verb] = {
         _smoke_test, "the acceptance of the appliance that runs here", _smoke_test_options
     ),
     "status": Verb(_status, "how the appliance is, on one screen", options.status_options),
+    "exit-reason": Verb(
+        _exit_reason,
+        "say why a container ended, with its log on stdin",
+        options.exit_reason_options,
+    ),
     "logs": Verb(_logs, "choose and show lines of the log on stdin", options.logs_options),
     "trace": Verb(
         _trace, "draw one call from the log on stdin, or list all", options.trace_options

@@ -1,11 +1,12 @@
-"""Facts as a test likes them: an appliance that runs well, and what differs from it."""
+"""Facts for tests: an appliance that runs well, and what differs in other states."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from appliance.console.state import Card, Facts, Figures
+from appliance.console.state import Facts, GpuSummary, MetricsSummary
 from appliance.supervision.metrics import Vitals
 from appliance.supervision.supervisor_client import Program
 
@@ -13,7 +14,7 @@ NOW = 1_795_548_000.0  # 2026-11-24 19:20:00 UTC
 BOOTED = NOW - 8_100
 NAMES = ("exporter", "tts", "llm", "gateway", "guard")
 
-FIGURES = Figures(
+METRICS = MetricsSummary(
     ready_changed=NOW - 8_040,
     calls_now=2,
     calls_ended=17,
@@ -25,7 +26,7 @@ FIGURES = Figures(
     ready=dict.fromkeys(("exporter", "tts", "llm", "gateway"), True),
     gpu_up=False,
 )
-CARD = Card(
+GPU = GpuSummary(
     gpu="0",
     name="NVIDIA L4",
     driver="580.65.06",
@@ -37,7 +38,7 @@ CARD = Card(
     last_xid=0,
 )
 SEAL = {"verified_seconds": NOW - 8_095, "took_seconds": 3.1, "bytes": 812e6, "full": True}
-BROKEN: dict[str, Any] = {
+BROKEN_SEAL: dict[str, Any] = {
     "reason": "seal_broken",
     "what": "The seal is broken: kokoro-82m/model.onnx has another sha256 than was sealed. " * 2,
     "advice": "Import the image again; if it happens twice, test the memory and disk of the host.",
@@ -59,10 +60,10 @@ def programs(state: str = "RUNNING", age: float = 8_090) -> list[Program]:
     return [Program(name, state, 41 + number, int(NOW - age)) for number, name in enumerate(NAMES)]
 
 
-def facts(**changes: Any) -> Facts:
-    """A cpu appliance that runs well; `figures` are changes of FIGURES."""
-    found = changes.pop("figures", {})
-    given = Facts(
+def running(**changes: Any) -> Facts:
+    """A cpu appliance that runs well; `metrics` are changes of METRICS, or None."""
+    metrics = changes.pop("metrics", {})
+    facts = Facts(
         now=NOW,
         version="0.1.0",
         profile="cpu",
@@ -74,36 +75,38 @@ def facts(**changes: Any) -> Facts:
         programs=programs(),
         vitals={name: Vitals(True, BOOTED, 312_500_000, 12.5) for name in NAMES},
         restarts=dict.fromkeys(NAMES, 0),
-        figures=None if found is None else replace(FIGURES, **found),
+        metrics=None if metrics is None else replace(METRICS, **metrics),
         seal=SEAL,
-        seal_at=NOW - 8_095,
+        seal_written=NOW - 8_095,
         guard={},
     )
-    return replace(given, **changes)
+    return replace(facts, **changes)
 
 
 def stopped() -> Facts:
-    nothing: dict[str, Any] = {
-        "programs": None,
-        "vitals": {},
-        "figures": None,
-        "seal": {},
-        "waiting_for": None,
-    }
-    return facts(boot_pid=None, boot_started=0.0, seal_at=0.0, **nothing)
+    return running(
+        boot_pid=None,
+        boot_started=0.0,
+        waiting_for=None,
+        programs=None,
+        vitals={},
+        metrics=None,
+        seal={},
+        seal_written=0.0,
+    )
 
 
 def broken() -> Facts:
-    return replace(stopped(), reason=BROKEN, reason_at=NOW - 185)
+    return replace(stopped(), reason=BROKEN_SEAL, reason_written=NOW - 185)
 
 
 def starting() -> Facts:
-    return facts(
+    return running(
         boot_started=NOW - 12,
         waiting_for="llm and tts",
         programs=programs("STARTING", 8),
-        seal_at=NOW - 9,
-        figures={
+        seal_written=NOW - 9,
+        metrics={
             "ready_changed": 0.0,
             "calls_now": 0,
             "calls_ended": 0,
@@ -116,43 +119,42 @@ def starting() -> Facts:
     )
 
 
-def sealing() -> Facts:
-    """Boot still reads the model files."""
+def verifying() -> Facts:
+    """Boot is still reading the model files."""
     return replace(stopped(), boot_pid=1, boot_started=NOW - 4)
 
 
 def draining() -> Facts:
-    ready = {**FIGURES.ready, "gateway": False}
-    return facts(draining_since=NOW - 75, waiting_for="draining", figures={"ready": ready})
+    ready = {**METRICS.ready, "gateway": False}
+    return running(draining_since=NOW - 75, waiting_for="draining", metrics={"ready": ready})
 
 
 def without_tts() -> Facts:
     """tts was killed and is not back yet."""
-    given = facts(
+    facts = running(
         waiting_for="tts",
         restarts={**dict.fromkeys(NAMES, 0), "tts": 4},
-        figures={"ready_changed": NOW - 3, "ready": {**FIGURES.ready, "tts": False}},
+        metrics={"ready_changed": NOW - 3, "ready": {**METRICS.ready, "tts": False}},
         guard=GUARD,
     )
     down = [
         replace(program, state="BACKOFF", pid=0) if program.name == "tts" else program
-        for program in given.programs or ()
+        for program in facts.programs or ()
     ]
-    vitals = {**given.vitals, "tts": Vitals()}
-    return replace(given, programs=down, vitals=vitals)
+    return replace(facts, programs=down, vitals={**facts.vitals, "tts": Vitals()})
 
 
-def on_a_card() -> Facts:
-    return facts(profile="gpu", max_sessions=8, figures={"gpu_up": True, "cards": (CARD,)})
+def with_gpu() -> Facts:
+    return running(profile="gpu", max_sessions=8, metrics={"gpu_up": True, "gpus": (GPU,)})
 
 
-ALL = {
+ALL: Mapping[str, Callable[[], Facts]] = {
     "stopped": stopped,
     "broken": broken,
     "starting": starting,
-    "sealing": sealing,
+    "verifying": verifying,
     "draining": draining,
     "degraded": without_tts,
-    "running": facts,
-    "gpu": on_a_card,
+    "running": running,
+    "gpu": with_gpu,
 }
