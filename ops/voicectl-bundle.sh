@@ -22,7 +22,7 @@ verb_bundle() {
         fatal "$out cannot be written: name another file with --out"
     work=$(mktemp -d)
     printf -v remove 'rm -rf %q %q' "$work" "$out.partial"
-    # shellcheck disable=SC2064  # these names, now
+    # shellcheck disable=SC2064  # expand the names now
     trap "$remove" EXIT
     chmod 600 "$out.partial"
     mkdir "$work/$name"

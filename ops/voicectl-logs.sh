@@ -77,13 +77,15 @@ format_log() {
 # --- exit_reason [--plain | --json] [--lines N]: why the container ended. The image reads it from the log.
 exit_reason() {
     local options=()
-    # After a restart by the engine or the unit only the log knows the exit code.
-    [[ ! $EXIT || $RESTARTS != 0 ]] || options=(--exit-code "$EXIT")
+    [[ ! $(exit_code) ]] || options=(--exit-code "$EXIT")
     [[ $OOM != true ]] || options+=(--out-of-memory)
     { raw_log 0 "$BEGAN" 200 2>/dev/null || true; } | in_new_container exit-reason "${options[@]}" "$@" 2>/dev/null
 }
 describe_exit() {
-    local reason
-    reason=$(exit_reason --plain) || reason="exit code ${EXIT:-unknown}: see voicectl logs"
+    local reason code
+    code=$(exit_code)
+    reason=$(exit_reason --plain) || reason="exit code ${code:-unknown}: see voicectl logs"
     printf 'it ended with %s' "$reason"
 }
+# After a restart by the engine or the unit only the log knows the exit code.
+exit_code() { if [[ $RESTARTS == 0 ]]; then printf %s "$EXIT"; fi; }
