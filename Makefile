@@ -18,8 +18,8 @@ run: ## serve until Ctrl-C; prints the URL and how to talk to it
 talk: ## talk to a running appliance with microphone and loudspeaker
 	@VOICE_CLIENT_TOKEN_FILE=$${VOICE_CLIENT_TOKEN_FILE:-.cache/token} $(PYTHON_HERE) -m client talk
 
-test: ## run all tests on real models and processes
-	@ops/test
+test: ## run all tests, or one: ARGS=tests/gateway/test_wire.py
+	@ops/test $(ARGS)
 
 test-image: ## of these, only what builds, carries and runs the sealed image
 	@ops/test --image
