@@ -27,8 +27,8 @@ test-image: ## of these, only what builds, carries and runs the sealed image
 check: ## ruff, mypy --strict, shellcheck
 	@ops/check
 
-bench: ## measure latency, capacity and memory on this machine
-	@$(PYTHON_HERE) -m tests.bench
+bench: ## measure latency, capacity and memory on this machine; AGAINST=folder: beside another build
+	@$(PYTHON_HERE) -m tests.bench$(if $(AGAINST),.compare $(AGAINST)) $(ARGS)
 
 bench-engine: ## measure Ultravox under vLLM on this machine; ARGS='--random-weights 8b' for full size
 	@ops/golden --bench $(ARGS)
