@@ -1,9 +1,9 @@
 """python -m tests.bench.compare BEFORE: `make bench` of another build and of this one, in turn.
 
 BEFORE is a folder with the other build, such as a worktree of it (`git worktree add ../before
-COMMIT`) with its own `.venv` and `weights`, or links to these. The two builds run alternately, so that
-a machine that changes its speed meanwhile changes both. Printed is the median of each figure's p50
-over the rounds, and the ratio of this build to the other: above 1 is slower.
+COMMIT`) with its own `.venv` and `weights`, or links to these. The builds run alternately, so that a
+machine that changes its speed meanwhile changes both. Printed is the median of each figure's p50 over
+the rounds, and the ratio of this build to the other: above 1 is slower.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="of each build (2)")
     args, rest = parser.parse_known_args()  # the rest is for tests.bench
     print(f"On {machine()}", flush=True)
-    before, now = [], []
+    before: list[Figures] = []
+    now: list[Figures] = []
     for number in range(args.rounds):
         order = ((args.before.resolve(), before), (ROOT, now))
         for folder, results in order if number % 2 == 0 else reversed(order):
