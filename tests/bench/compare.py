@@ -1,9 +1,9 @@
 """python -m tests.bench.compare BEFORE: `make bench` of another build and of this one, in turn.
 
-BEFORE is a folder with the other build, such as a worktree of it (`git worktree add ../before
-COMMIT`) with its own `.venv` and `weights`, or links to these. The builds run alternately, so that a
-machine that changes its speed meanwhile changes both. Printed is the median of each figure's p50 over
-the rounds, and the ratio of this build to the other: above 1 is slower.
+BEFORE is a folder with the other build, such as a worktree of it with its own `.venv` and `weights`,
+or links to these. The builds run alternately, so that a machine that changes its speed meanwhile
+changes both. Printed is the median of each p50 over the rounds, and the ratio of this build to the
+other: above 1 is slower.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def figures(output: str) -> dict[str, tuple[float, int]]:
 def table(before: Sequence[Figures], now: Sequence[Figures]) -> Iterable[str]:
     """A line for each figure that both builds have."""
     yield f"  {'p50':38}{'before':>9}{'now':>9}{'ratio':>8}   n"
-    collected: dict[str, tuple[list[float], list[float], list[int]]] = defaultdict(
+    collected: dict[str, tuple[list[float], list[float], list[float]]] = defaultdict(
         lambda: ([], [], [])
     )
     for side, rounds in enumerate((before, now)):
@@ -46,7 +46,7 @@ def table(before: Sequence[Figures], now: Sequence[Figures]) -> Iterable[str]:
         if old and new:
             a, b = statistics.median(old), statistics.median(new)
             ratio = f"{b / a:8.3f}" if a else f"{'-':>8}"
-            yield f"  {name:38}{a:9.2f}{b:9.2f}{ratio}   {sum(counts)}"
+            yield f"  {name:38}{a:9.2f}{b:9.2f}{ratio}   {sum(counts):g}"
 
 
 def run(folder: Path, arguments: Sequence[str]) -> dict[str, tuple[float, int]]:
