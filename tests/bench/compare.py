@@ -1,9 +1,9 @@
 """python -m tests.bench.compare BEFORE: `make bench` of another build and of this one, in turn.
 
-BEFORE is a folder with the other build, such as a worktree of it with its own `.venv` and weights, or
-links to these. The builds run alternately, so that a machine that changes its speed meanwhile changes
-both. Printed is the median of each p50 over the rounds, and the ratio of this build to the other:
-above 1 is slower.
+BEFORE is a folder with the other build, such as a worktree of it with its own `.venv` and weights.
+The builds run alternately, so that a machine that changes its speed meanwhile changes both. Printed
+is the median of each p50 over the rounds, and the ratio of this build to the other: above 1 is
+slower.
 """
 
 from __future__ import annotations
