@@ -22,6 +22,7 @@ from appliance.errors import ApplianceError, EngineFailed, EngineGone, catalogue
 from appliance.link import protocol as p
 from appliance.link.engine import Piece, Result, Said, Studied, Tool, ToolCall, Utterance
 from appliance.link.health import URI
+from appliance.tasks import spawn
 
 _AUDIO_PART_BYTES = 1 << 15
 _OPEN_SECONDS = 5.0  # both ends are on one machine; longer means that the process is frozen
@@ -227,7 +228,7 @@ class EngineClient:
                 self._sent_bytes.clear()
                 self._ended.clear()
                 self._socket = socket
-                self._reader = asyncio.create_task(self._read(socket))
+                self._reader = spawn(self._read(socket), f"{self._engine} link reader")
             return self._socket
 
     async def _read(self, socket: ClientConnection) -> None:

@@ -39,6 +39,7 @@ from appliance.link.engine import (
     VoiceEngine,
     VoiceSession,
 )
+from appliance.tasks import spawn
 
 MAX_REQUESTS = 8  # of one session at a time; the gateway needs three
 MAX_UTTERANCES = 256  # held at a time in one session
@@ -122,7 +123,7 @@ class Connection:
                 if self._warming is not None:
                     self._warming.cancel()
                 warming = _warm(session, turns, _offered(tools), self._name)
-                self._warming = asyncio.create_task(warming)
+                self._warming = spawn(warming, f"{self._name} warming")
             case p.Generate() as asked:
                 self._begin(asked.request, self._generate(self._speech(), asked))
             case p.Transcribe() as asked:
@@ -167,16 +168,17 @@ class Connection:
         self._gates.pop(number, None)
 
     async def _run(self, number: int, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except ApplianceError as problem:
-            log.warning("request failed", engine=self._name, reason=problem.reason)
-            await self._send(_failed(number, problem))
-        except ConnectionClosed:
-            pass  # Nobody is left to tell; run() cleans up.
-        except Exception:
-            log.exception("request crashed", engine=self._name)
-            await self._send(_failed(number, EngineFailed(engine=self._name)))
+        with contextlib.suppress(ConnectionClosed):  # the gateway left; run() cleans up
+            try:
+                await work
+            except ApplianceError as problem:
+                log.warning("request failed", engine=self._name, reason=problem.reason)
+                await self._send(_failed(number, problem))
+            except ConnectionClosed:
+                raise
+            except Exception:
+                log.exception("request crashed", engine=self._name)
+                await self._send(_failed(number, EngineFailed(engine=self._name)))
 
     async def _generate(self, session: SpeechSession, asked: p.Generate) -> None:
         turns = self._turns(asked.conversation)
