@@ -35,7 +35,7 @@ MAX_LINE_BYTES = 4000  # supervisord passes output on in reads of 4 KiB and may 
 
 
 def configure(
-    journal: settings.Journal,
+    journal: settings.JournalConfig,
     process: str,
     *,
     stream: BinaryIO | None = None,

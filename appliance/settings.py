@@ -31,14 +31,14 @@ def knob(default: Any, meaning: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Paths:
+class PathsConfig:
     run: Path = knob(Path("run"), "folder of the unix sockets between the processes (tmpfs)")
     weights: Path = knob(Path("weights"), "folder of the sealed model files")
     lock: Path = knob(Path("image-manifest.lock"), "the list of what is sealed")
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class GatewayConfig:
     host: str = knob("127.0.0.1", "address to listen on")
     port: int = knob(8765, "port to listen on")
     token_file: str = knob("", "file with the callers' access token; required to start")
@@ -59,7 +59,7 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnConfig:
     vad_confidence: float = knob(0.7, "Silero: probability from which it is speech, 0..1")
     vad_start_seconds: float = knob(0.2, "speech this long begins a turn, or interrupts")
     vad_stop_seconds: float = knob(0.2, "silence this long makes smart-turn look")
@@ -73,7 +73,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class LLM:
+class LLMConfig:
     engine: str = knob("small", "small (cpu profile) or vllm (gpu profile)")
     model: str = knob("qwen2.5-coder-0.5b-instruct", "folder of the language model in weights")
     hearing_model: str = knob("moonshine-tiny-en", "folder of the recognizer (cpu profile)")
@@ -113,7 +113,7 @@ class LLM:
 
 
 @dataclass(frozen=True, slots=True)
-class TTS:
+class TTSConfig:
     backend: str = knob("onnx", "onnx (cpu) or torch (gpu)")
     voice: str = knob("af_heart", "voice, or a blend such as af_heart:2,am_adam:1")
     speed: float = knob(1.0, "rate of speech, 0.5..2")
@@ -127,14 +127,14 @@ class TTS:
 
 
 @dataclass(frozen=True, slots=True)
-class Exporter:
+class ExporterConfig:
     host: str = knob("127.0.0.1", "address of /metrics")
     port: int = knob(9465, "port of /metrics")
     timeout_seconds: float = knob(2.0, "how long a process may take to report its metrics")
 
 
 @dataclass(frozen=True, slots=True)
-class Supervision:
+class SupervisionConfig:
     start_seconds: int = knob(
         20, "a process that dies sooner counts as not started; above the engines' load time"
     )
@@ -166,7 +166,7 @@ class Supervision:
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class JournalConfig:
     level: str = knob("info", "debug, info, warning or error")
     format: str = knob("auto", "json, pretty, or auto: pretty on a terminal")
     transcripts: bool = knob(
@@ -184,14 +184,14 @@ class Settings:
     """All settings of one process."""
 
     profile: str = "cpu"
-    paths: Paths = Paths()
-    gateway: Gateway = Gateway()
-    turn: Turn = Turn()
-    llm: LLM = LLM()
-    tts: TTS = TTS()
-    exporter: Exporter = Exporter()
-    supervision: Supervision = Supervision()
-    journal: Journal = Journal()
+    paths: PathsConfig = PathsConfig()
+    gateway: GatewayConfig = GatewayConfig()
+    turn: TurnConfig = TurnConfig()
+    llm: LLMConfig = LLMConfig()
+    tts: TTSConfig = TTSConfig()
+    exporter: ExporterConfig = ExporterConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
+    journal: JournalConfig = JournalConfig()
 
 
 PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {

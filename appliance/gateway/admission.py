@@ -16,7 +16,7 @@ from appliance.errors import (
     WrongToken,
 )
 from appliance.gateway.wire import Bucket
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 
 MAX_ADDRESSES = 10_000  # remembered at a time; the one not seen for longest is forgotten
 
@@ -47,7 +47,7 @@ class House:
 class Admission:
     """Decides on attempts. Remembers only when each address last tried."""
 
-    def __init__(self, gateway: Gateway, token: str) -> None:
+    def __init__(self, gateway: GatewayConfig, token: str) -> None:
         self._gateway = gateway
         self._expected = f"Bearer {token}".encode()
         self._attempts: OrderedDict[str, Bucket] = OrderedDict()

@@ -27,7 +27,7 @@ from appliance.errors import EngineFailed
 from appliance.gateway.phrases import PhraseCutter
 from appliance.link.client import EngineClient, Lost, outlasting
 from appliance.link.engine import SPOKEN_RATE
-from appliance.settings import TTS
+from appliance.settings import TTSConfig
 
 SLICE_BYTES = SPOKEN_RATE * 2 // 10  # 100 ms; what an interruption has to drop comes in these
 QUIET_SECONDS = 30.0  # a reply whose next phrase takes longer is closed and opened again
@@ -55,7 +55,7 @@ class KokoroTTSService(TTSService):
 
     def __init__(
         self,
-        settings: TTS,
+        settings: TTSConfig,
         client: EngineClient,
         hooks: SpeechHooks,
         patience: bytes,
@@ -153,7 +153,7 @@ class KokoroTTSService(TTSService):
 class PhraseAggregator(BaseTextAggregator):
     """Gives `LLMTextProcessor` phrases; the first of each reply is short."""
 
-    def __init__(self, settings: TTS) -> None:
+    def __init__(self, settings: TTSConfig) -> None:
         super().__init__(aggregation_type=TextType.SENTENCE)
         self._settings = settings
         self._cutter = self._fresh()

@@ -28,13 +28,13 @@ from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from appliance.settings import Turn
+from appliance.settings import TurnConfig
 
 
 class TurnModels:
     """Loads both models once; hands out per-session analyzers that share them."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: TurnConfig) -> None:
         self._turn = turn
         self._silero = SileroVADAnalyzer()._model
         self._smart_turn = LocalSmartTurnAnalyzerV3()._session
@@ -108,7 +108,7 @@ class _SharedSmartTurn(LocalSmartTurnAnalyzerV3):
 
 
 def user_params(
-    turn: Turn, models: TurnModels, ended_by: Callable[[str], None]
+    turn: TurnConfig, models: TurnModels, ended_by: Callable[[str], None]
 ) -> LLMUserAggregatorParams:
     """Parameters of the user aggregator of one session.
 

@@ -29,7 +29,7 @@ from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
 from appliance.link.engine import HEARD_RATE
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 
 BYTES_PER_SECOND = HEARD_RATE * 2
 LABEL = "rtvi-ai"
@@ -70,7 +70,7 @@ class Bucket:
 class Guard:
     """Turns what a client sent into a Pipecat frame, or refuses it."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: GatewayConfig) -> None:
         self._max_bytes = gateway.max_frame_bytes
         self._audio = Bucket(
             BYTES_PER_SECOND * gateway.pace_ratio, BYTES_PER_SECOND * gateway.pace_burst_seconds
@@ -169,7 +169,7 @@ class GuardedSerializer(ProtobufFrameSerializer):
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: GatewayConfig,
         on_violation: Callable[[SessionEnded], None],
         on_audio: Callable[[str, int], None] = lambda _direction, _bytes: None,
         words: bool = True,
