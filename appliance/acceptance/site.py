@@ -207,12 +207,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--quick-seal", action="store_true", help="names and sizes of the sealed files only")
     add("--kill", action="store_true", help="also kill each process once and see it come back")
     add("--wait", type=float, default=own.wait_seconds, help="seconds until it has to be ready")
-    add("--skip", default="", metavar="CHECK,...", help=f"of {', '.join(NAMES)}")
+    add("--skip", type=_skipped, default=frozenset(), metavar="CHECK,...", help=", ".join(NAMES))
     add("--limit", action="append", default=[], metavar="NAME=SECONDS", help="another limit")
     add("--json", action="store_true", help="the report as JSON on stdout, the table on stderr")
     add("--page", action="store_true", help="only make the HTML page of a JSON report on stdin")
     for name in ("image-id", "container", "host"):
         add(f"--{name}", default="", help="for the report: what only the host knows")
+
+
+def _skipped(text: str) -> frozenset[str]:
+    names = frozenset(name for name in text.split(",") if name)
+    for unknown in sorted(names - set(NAMES)):
+        choices = ", ".join(map(repr, NAMES))
+        raise argparse.ArgumentTypeError(f"invalid choice: {unknown!r} (choose from {choices})")
+    return names
 
 
 PAGE_SECONDS = 20.0  # the exporter waits for silent processes, each `exporter.timeout_seconds`

@@ -67,7 +67,7 @@ def test_the_next_guard_knows_which_cards_were_here() -> None:
     ("given", "expected"),
     [
         (Settings(), False),
-        (replace(Settings(), tts=TTSConfig(device="cuda")), True),
+        (replace(Settings(), tts=TTSConfig(backend="torch", device="cuda")), True),
         (replace(Settings(), llm=LLMConfig(engine="vllm")), True),
     ],
 )
