@@ -27,7 +27,7 @@ from appliance.errors import EngineFailed
 from appliance.gateway.phrases import PhraseCutter
 from appliance.link.client import EngineClient, EngineLost, retry_until_back
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
-from appliance.settings import TTS
+from appliance.settings import TTSConfig
 
 SLICE_BYTES = (
     OUTPUT_SAMPLE_RATE * 2 // 10
@@ -57,7 +57,7 @@ class KokoroTTSService(TTSService):
 
     def __init__(
         self,
-        settings: TTS,
+        settings: TTSConfig,
         client: EngineClient,
         hooks: SpeechHooks,
         patience: bytes,
@@ -155,7 +155,7 @@ class KokoroTTSService(TTSService):
 class PhraseAggregator(BaseTextAggregator):
     """Gives `LLMTextProcessor` phrases; the first of each reply is short."""
 
-    def __init__(self, settings: TTS) -> None:
+    def __init__(self, settings: TTSConfig) -> None:
         super().__init__(aggregation_type=TextType.SENTENCE)
         self._settings = settings
         self._cutter = self._fresh()

@@ -34,7 +34,7 @@ from appliance.gateway.tts_service import (
     SpeechHooks,
 )
 from appliance.link.client import EngineClient
-from appliance.settings import TTS
+from appliance.settings import TTSConfig
 from tests.fakes import InstantVoiceEngine, InstantVoiceSession
 from tests.link.contract import linked
 
@@ -90,7 +90,7 @@ def service(
     client: EngineClient, noted: Noted, recover_seconds: float = 0.0, **knobs: str
 ) -> KokoroTTSService:
     return KokoroTTSService(
-        TTS(**knobs),  # type: ignore[arg-type]
+        TTSConfig(**knobs),  # type: ignore[arg-type]
         client,
         noted.hooks(),
         PATIENCE,
@@ -100,7 +100,7 @@ def service(
 
 async def spoken(voice: KokoroTTSService, *frames: Frame) -> list[Frame]:
     """What came out both ways; the frames go through the phrase cutter first."""
-    phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(TTS()))
+    phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(TTSConfig()))
     down, up = await run_test(Pipeline([phrases, voice]), frames_to_send=[*frames, SleepFrame(0.3)])
     return [*down, *up]
 

@@ -16,11 +16,11 @@ from appliance.engines.tts.synthesizer import Samples, Synthesizer, load
 from appliance.engines.tts.voices import Voices
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
-from appliance.settings import TTS
+from appliance.settings import TTSConfig
 from tests.engines.tts.contract import SENTENCES, SynthesizerContract, say
 from tests.recognizer import words
 
-ON_CPU = TTS(backend="torch", device="cpu")
+ON_CPU = TTSConfig(backend="torch", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def synthesizer(torch_weights: Path) -> Synthesizer:
 
 @pytest.fixture(scope="module")
 def onnx_synthesizer(weights: Path) -> Synthesizer:
-    return load(TTS(), weights)
+    return load(TTSConfig(), weights)
 
 
 class TestTorchSynthesizer(SynthesizerContract):
@@ -60,7 +60,7 @@ def test_a_gpu_that_is_not_there_is_a_clear_error(torch_weights: Path) -> None:
     if importlib.import_module("torch").cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(BadSetting, match="cuda"):
-        load(TTS(backend="torch", device="cuda"), torch_weights)
+        load(TTSConfig(backend="torch", device="cuda"), torch_weights)
 
 
 @pytest.mark.parametrize("library", ["phonemizer", "espeakng_loader"])

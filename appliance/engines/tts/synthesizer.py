@@ -51,7 +51,7 @@ class Synthesizer(Protocol):
         """Ends the speech under way soon; without any, and on a GPU, it does nothing."""
 
 
-def load(given: settings.TTS, weights: Path) -> Synthesizer:
+def load(given: settings.TTSConfig, weights: Path) -> Synthesizer:
     """The back end that the settings name, loaded from the folder of all weights.
 
     Raises MissingWeights and BadSetting.
