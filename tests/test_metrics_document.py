@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance import run_folder
 from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.tts.metrics import KokoroMeters
+from appliance.engines.tts.metrics import TTSMetrics
 from appliance.metrics import GatewayMeters, render
 from appliance.settings import Paths, Settings
 from appliance.supervision import exporter
@@ -46,7 +46,7 @@ class Report:
 PARTS = {
     "gateway": render(GatewayMeters("cpu").registry),
     "llm": EngineMeters().render(),
-    "tts": render(KokoroMeters().registry),
+    "tts": render(TTSMetrics().registry),
 }
 
 
