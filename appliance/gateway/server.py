@@ -33,9 +33,9 @@ from appliance.gateway.reply import ONE_MOMENT
 from appliance.gateway.session import Session, SessionSocket, Shared, engine_socket
 from appliance.gateway.tools import chosen
 from appliance.gateway.turn_taking import TurnModels
-from appliance.link import protocol as p
 from appliance.link.health import ask_health
-from appliance.link.server import listening
+from appliance.link.protocol import HealthReport
+from appliance.link.server import serve_link
 from appliance.metrics import GatewayMeters, render
 from appliance.settings import Settings
 
@@ -92,7 +92,7 @@ class Gateway:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         listener = _bound(self._settings)
-        async with listening(engine_socket(self._settings, "gateway"), self._report):
+        async with serve_link(engine_socket(self._settings, "gateway"), self._report):
             background = [
                 asyncio.create_task(self._watch_engines()),
                 asyncio.create_task(self._measure_lag()),
@@ -163,9 +163,9 @@ class Gateway:
         drained = self._draining or run_folder.since(self._settings.paths.run) is not None
         return House(len(self._sessions), self._waiting_for, drained)
 
-    def _report(self) -> p.Report:
+    def _report(self) -> HealthReport:
         house = self._house()
-        return p.Report(
+        return HealthReport(
             ready=house.ready,
             waiting_for=house.waiting_for,
             metrics=render(self._meters.registry).decode(),

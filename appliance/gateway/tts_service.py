@@ -25,11 +25,11 @@ from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggrega
 
 from appliance.errors import EngineFailed
 from appliance.gateway.phrases import PhraseCutter
-from appliance.link.client import EngineClient, Lost, outlasting
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.client import EngineClient, EngineLost, retry_until_back
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTS
 
-SLICE_BYTES = SPOKEN_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
+SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
 QUIET_SECONDS = 30.0  # a reply ends after this long without audio, and its next phrase reopens it
 
 
@@ -71,7 +71,7 @@ class KokoroTTSService(TTSService):
             push_stop_frames=True,
             stop_frame_timeout_s=QUIET_SECONDS,
             max_consecutive_zero_audio_contexts=0,
-            sample_rate=SPOKEN_RATE,
+            sample_rate=OUTPUT_SAMPLE_RATE,
             settings=TTSSettings(model="kokoro-82m", voice=config.voice, language=None),
         )
         self._config = config
@@ -128,7 +128,7 @@ class KokoroTTSService(TTSService):
                     await self.stop_ttfb_metrics()
                     for start in range(0, len(pcm), SLICE_BYTES):
                         audio = pcm[start : start + SLICE_BYTES]
-                        yield TTSAudioRawFrame(audio, SPOKEN_RATE, 1, context_id=context_id)
+                        yield TTSAudioRawFrame(audio, OUTPUT_SAMPLE_RATE, 1, context_id=context_id)
         except EngineFailed as error:
             self._hooks.failed(error)
         finally:
@@ -139,16 +139,16 @@ class KokoroTTSService(TTSService):
     async def _synthesize(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
         """PCM of the phrase; if the engine is lost before or during it, first the hold message."""
         config = self._config
-        parts = outlasting(
+        parts = retry_until_back(
             lambda: self._client.speak(text, config.voice, config.speed, urgent),
             self._recover_seconds,
         )
         async with contextlib.aclosing(parts):
             async for part in parts:
-                if not isinstance(part, Lost):
+                if not isinstance(part, EngineLost):
                     yield part
                     continue
-                if part.wait:  # only once per loss, not at each attempt
+                if part.apologize:  # only once per loss, not at each attempt
                     self._hooks.failed(part.problem)
                     if self._hold_message:
                         yield self._hold_message

@@ -9,6 +9,7 @@ part that was hearing, as the engine reports it, is a stage of its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -125,7 +126,7 @@ class Turns:
         record.sounded_at = at
         return None if record is self._open else record
 
-    def generated(self, stats: dict[str, float]) -> None:
+    def generated(self, stats: Mapping[str, float]) -> None:
         """The answer's text is complete."""
         if self._open is not None:
             self._generated = True

@@ -28,10 +28,10 @@ from pipecat.frames.frames import (
 from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import Gateway
 
-BYTES_PER_SECOND = HEARD_RATE * 2
+BYTES_PER_SECOND = INPUT_SAMPLE_RATE * 2
 LABEL = "rtvi-ai"
 MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # of 5 ms: shorter frames cost as much to handle
 MESSAGES_PER_SECOND = 10.0  # a client that types sends far fewer
@@ -95,7 +95,7 @@ class Guard:
         raise BadFrame(what=f"a frame of kind {kind or 'none'}")
 
     def _read_audio(self, audio: Any, now: float) -> Frame | None:
-        if audio.sample_rate != HEARD_RATE:
+        if audio.sample_rate != INPUT_SAMPLE_RATE:
             raise BadFrame(what=f"audio of {audio.sample_rate} Hz")
         if audio.num_channels != 1:
             raise BadFrame(what=f"audio of {audio.num_channels} channels")
@@ -105,7 +105,7 @@ class Guard:
             raise TooFast
         if not audio.audio:
             return None
-        return InputAudioRawFrame(audio.audio, HEARD_RATE, 1)
+        return InputAudioRawFrame(audio.audio, INPUT_SAMPLE_RATE, 1)
 
     def _read_message(self, text: str, now: float) -> Frame | None:
         if not self._messages.take(1, now):

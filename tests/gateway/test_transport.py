@@ -7,7 +7,7 @@ import time
 import pytest
 from starlette.websockets import WebSocket
 
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from client import wire
 from tests.gateway.conftest import MakeGateway, Mind, RunningGateway, Speak
 
@@ -22,7 +22,7 @@ async def ask(gateway: RunningGateway, question: bytes) -> tuple[float, float]:
     await caller.say(question)
     asked_at = time.monotonic()
     await caller.turn(1)
-    return time.monotonic() - asked_at, len(caller.audio) / 2 / SPOKEN_RATE
+    return time.monotonic() - asked_at, len(caller.audio) / 2 / OUTPUT_SAMPLE_RATE
 
 
 @pytest.fixture

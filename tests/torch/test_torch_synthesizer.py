@@ -16,7 +16,7 @@ from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.synthesizer import Synthesizer, load
 from appliance.engines.tts.voices import Voices
 from appliance.errors import BadSetting, MissingWeights
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTS
 from tests.engines.tts.contract import SENTENCES, SynthesizerContract, synthesize
 from tests.recognizer import words
@@ -46,7 +46,7 @@ class TestTorchSynthesizer(SynthesizerContract):
     ) -> None:
         actual = synthesize(synthesizer, g2p, voices, sentence)
         expected = synthesize(onnx_synthesizer, g2p, voices, sentence)
-        assert words(actual, SPOKEN_RATE) == words(expected, SPOKEN_RATE)
+        assert words(actual, OUTPUT_SAMPLE_RATE) == words(expected, OUTPUT_SAMPLE_RATE)
         assert abs(len(actual) - len(expected)) <= 0.03 * len(expected)
         # Measured: 0.95 and 0.97; other voices have 0.6 to 0.8, other sentences 0.5.
         assert _similarity(actual, expected) > 0.9

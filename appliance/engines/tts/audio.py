@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
 # Lengths of chunks, in phonemes.
 SOFT_PHONEMES = 64  # about 4 s of speech
@@ -25,11 +25,11 @@ FADE_SECONDS = 0.005
 SLICE_SECONDS = 0.2  # longest piece of PCM that is passed on
 MAX_PEAK = 0.98  # of full scale
 AUDIBLE_PEAK = 0.01  # a window above this is speech; the model's own silence stays below 0.003
-WINDOW = SPOKEN_RATE // 200  # samples; 5 ms
+WINDOW = OUTPUT_SAMPLE_RATE // 200  # samples; 5 ms
 
 _MARKS = ".!?…;:,—"
 
-Samples = NDArray[np.float32]  # mono, SPOKEN_RATE, -1..1
+Samples = NDArray[np.float32]  # mono, OUTPUT_SAMPLE_RATE, -1..1
 
 
 def split_phonemes(phonemes: str) -> list[str]:
@@ -77,14 +77,14 @@ def shape(samples: Samples, pause: float) -> Samples:
     speech = np.flatnonzero(windows > AUDIBLE_PEAK)
     if not len(speech):
         return np.zeros(0, np.float32)
-    start = max(0, int(speech[0]) * WINDOW - round(LEAD_SECONDS * SPOKEN_RATE))
+    start = max(0, int(speech[0]) * WINDOW - round(LEAD_SECONDS * OUTPUT_SAMPLE_RATE))
     speech_end = (int(speech[-1]) + 1) * WINDOW
-    end = speech_end + round(pause * SPOKEN_RATE)
+    end = speech_end + round(pause * OUTPUT_SAMPLE_RATE)
     shaped = samples[start:end].astype(np.float32)
     peak = float(np.abs(shaped).max())
     if peak > MAX_PEAK:
         shaped *= MAX_PEAK / peak
-    fade = np.linspace(0, 1, round(FADE_SECONDS * SPOKEN_RATE), dtype=np.float32)
+    fade = np.linspace(0, 1, round(FADE_SECONDS * OUTPUT_SAMPLE_RATE), dtype=np.float32)
     shaped[: len(fade)] *= fade[: len(shaped)]
     shaped[-len(fade) :] *= fade[::-1][-len(shaped) :]
     missing = end - start - len(shaped)
@@ -94,5 +94,5 @@ def shape(samples: Samples, pause: float) -> Samples:
 def pcm_slices(samples: Samples) -> list[bytes]:
     """Convert to little endian int16 PCM, in slices of at most SLICE_SECONDS."""
     pcm = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
-    step = round(SLICE_SECONDS * SPOKEN_RATE) * 2
+    step = round(SLICE_SECONDS * OUTPUT_SAMPLE_RATE) * 2
     return [pcm[i : i + step] for i in range(0, len(pcm), step)]

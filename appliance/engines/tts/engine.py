@@ -23,7 +23,7 @@ from appliance.engines.tts.synthesizer import FOLDER, SynthesisCancelled, Synthe
 from appliance.engines.tts.text.normalize import normalize
 from appliance.engines.tts.voices import Voices
 from appliance.errors import EngineBusy, EngineFailed
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.metrics import render
 from appliance.settings import Settings
 
@@ -261,7 +261,7 @@ class KokoroEngine:
         synthesis_seconds = time.monotonic() - started_at
         speech = audio.shape(samples, audio.pause_seconds(chunk) / phrase.speed)
         if not phrase.abandoned and len(speech):
-            self._measure(phrase, synthesis_seconds, len(speech) / SPOKEN_RATE)
+            self._measure(phrase, synthesis_seconds, len(speech) / OUTPUT_SAMPLE_RATE)
             for pcm in audio.pcm_slices(speech):
                 phrase.emit(pcm)
         return bool(phrase.chunks)

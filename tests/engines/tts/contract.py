@@ -15,7 +15,7 @@ from appliance.engines.tts.audio import Samples
 from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.synthesizer import MAX_PHONEMES, SynthesisCancelled, Synthesizer
 from appliance.engines.tts.voices import Voices
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from tests.recognizer import word_error_rate, words
 
 SENTENCES = (
@@ -44,7 +44,7 @@ class SynthesizerContract:
     def test_speech_recognizer_understands_the_sentence(
         self, synthesizer: Synthesizer, g2p: G2P, voices: Voices, sentence: str
     ) -> None:
-        transcript = words(synthesize(synthesizer, g2p, voices, sentence), SPOKEN_RATE)
+        transcript = words(synthesize(synthesizer, g2p, voices, sentence), OUTPUT_SAMPLE_RATE)
         assert word_error_rate(sentence, transcript) <= 0.12, transcript
 
     def test_samples_are_finite_float32_between_minus_one_and_one(
@@ -114,8 +114,8 @@ def _pitch_hz(samples: Samples) -> float:
             continue
         frame -= frame.mean()
         similarity = np.correlate(frame, frame, "full")[len(frame) - 1 :]
-        low, high = SPOKEN_RATE // 400, SPOKEN_RATE // 60
+        low, high = OUTPUT_SAMPLE_RATE // 400, OUTPUT_SAMPLE_RATE // 60
         lag = low + int(np.argmax(similarity[low:high]))
         if similarity[lag] > 0.5 * similarity[0]:
-            pitches.append(SPOKEN_RATE / lag)
+            pitches.append(OUTPUT_SAMPLE_RATE / lag)
     return float(np.median(pitches))

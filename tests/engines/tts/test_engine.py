@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance.engines.tts.audio import LEAD_SECONDS, SLICE_SECONDS
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.errors import MissingWeights, UnknownVoice
-from appliance.link.engine import SPOKEN_RATE, VoiceSession
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, VoiceSession
 from appliance.settings import TTS, Paths, Settings
 from tests.link.contract import VoiceContract
 from tests.recognizer import word_error_rate, words
@@ -60,7 +60,7 @@ class TestKokoroEngineBehindTheLink(VoiceContract):
 async def test_speech_recognizer_hears_the_expected_words(
     engine: KokoroEngine, text: str, expected: str
 ) -> None:
-    transcript = words(await synthesize(engine.open(), text), SPOKEN_RATE)
+    transcript = words(await synthesize(engine.open(), text), OUTPUT_SAMPLE_RATE)
     for written, spoken in (
         ("dr ", "doctor "),
         ("3 50", "three dollars and fifty cents"),
@@ -75,14 +75,17 @@ async def test_speech_recognizer_hears_the_expected_words(
 
 
 async def test_phrase_of_several_chunks_is_spoken_completely(engine: KokoroEngine) -> None:
-    assert word_error_rate(LONG, words(await synthesize(engine.open(), LONG), SPOKEN_RATE)) <= 0.12
+    assert (
+        word_error_rate(LONG, words(await synthesize(engine.open(), LONG), OUTPUT_SAMPLE_RATE))
+        <= 0.12
+    )
 
 
 async def test_audio_arrives_in_short_slices_without_clipping_or_clicks(
     engine: KokoroEngine,
 ) -> None:
     parts = [part async for part in engine.open().speak("Good morning.", "", 1.0, True)]
-    assert all(0 < len(part) <= SLICE_SECONDS * SPOKEN_RATE * 2 for part in parts)
+    assert all(0 < len(part) <= SLICE_SECONDS * OUTPUT_SAMPLE_RATE * 2 for part in parts)
     assert all(len(part) % 2 == 0 for part in parts)
     pcm = np.frombuffer(b"".join(parts), dtype="<i2").astype(int)
     assert np.abs(pcm).max() < 32767
@@ -97,8 +100,8 @@ async def test_speech_has_a_short_lead_and_a_pause_by_its_punctuation(
     clause = await synthesize(engine.open(), "Good morning,")
     for pcm, pause_seconds in ((sentence, 0.25), (clause, 0.12)):
         loud = np.flatnonzero(np.abs(pcm.astype(int)) > 330)
-        assert loud[0] / SPOKEN_RATE <= LEAD_SECONDS + 0.01
-        after = (len(pcm) - loud[-1]) / SPOKEN_RATE
+        assert loud[0] / OUTPUT_SAMPLE_RATE <= LEAD_SECONDS + 0.01
+        after = (len(pcm) - loud[-1]) / OUTPUT_SAMPLE_RATE
         assert pause_seconds - 0.01 <= after <= pause_seconds + 0.01
 
 
@@ -126,7 +129,7 @@ async def test_voice_blends_british_voices_and_speeds_are_intelligible(
     plain = await synthesize(session, "Show me the garden.")
     for voice, speed in (("af_heart:2,am_adam:1", 1.0), ("bf_emma", 1.0), ("", 1.5)):
         pcm = await synthesize(session, "Show me the garden.", voice, speed)
-        assert word_error_rate("show me the garden", words(pcm, SPOKEN_RATE)) <= 0.25
+        assert word_error_rate("show me the garden", words(pcm, OUTPUT_SAMPLE_RATE)) <= 0.25
     assert len(await synthesize(session, "Show me the garden.", speed=2.0)) < 0.75 * len(plain)
 
 
@@ -165,7 +168,7 @@ async def test_metrics_count_phrases_and_seconds(engine: KokoroEngine) -> None:
     pcm = await synthesize(engine.open(), "Good evening.", urgent=True)
     assert metric(engine, "voice_tts_phrases_total", outcome="spoken") == spoken_before + 1
     seconds = metric(engine, "voice_tts_audio_seconds_total") - seconds_before
-    assert seconds == pytest.approx(len(pcm) / SPOKEN_RATE)
+    assert seconds == pytest.approx(len(pcm) / OUTPUT_SAMPLE_RATE)
     assert metric(engine, "voice_tts_synthesis_seconds_total") > 0
     assert metric(engine, "voice_tts_real_time_ratio_count") > 0
     assert metric(engine, "voice_tts_phrases_total", outcome="failed") == 0
