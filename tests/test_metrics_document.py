@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance import run_folder
 from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.tts.metrics import KokoroMeters
+from appliance.engines.tts.metrics import TTSMetrics
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.metrics import render
 from appliance.settings import PathsConfig, Settings
@@ -47,7 +47,7 @@ class Report:
 PARTS = {
     "gateway": render(GatewayMetrics("cpu").registry),
     "llm": EngineMeters().render(),
-    "tts": render(KokoroMeters().registry),
+    "tts": render(TTSMetrics().registry),
 }
 
 
