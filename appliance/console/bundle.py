@@ -20,8 +20,7 @@ from appliance.console.redact import redact
 from appliance.console.status import render_json
 from appliance.errors import ApplianceError
 from appliance.gpu import page as plan_page
-from appliance.listing import listing
-from appliance.settings import Settings
+from appliance.settings import Settings, render
 from appliance.weights import manifest, seal
 
 FOLDER = "voice-bundle"
@@ -73,7 +72,7 @@ def _parts(settings: Settings) -> Mapping[str, Part]:
         "README.txt": lambda: READ_ME,
         "status.json": lambda: render_json(collect_facts(settings)),
         "metrics.txt": lambda: fetch_metrics(settings.exporter),
-        "settings.txt": lambda: listing(settings),
+        "settings.txt": lambda: render(settings),
         "packages.txt": _packages,
         "lock.txt": lambda: _lock(settings),
         "plan.txt": lambda: plan_page.told(settings, "", ""),

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from appliance import run_folder
 from appliance.console.state import Facts, MetricsSummary, parse_metrics
-from appliance.settings import VERSION, Exporter, Settings
+from appliance.settings import VERSION, ExporterConfig, Settings
 from appliance.supervision import health
 from appliance.supervision.metrics import vitals
 from appliance.supervision.supervisor_client import Program, SupervisorClient
@@ -69,7 +69,7 @@ def collect_facts(settings: Settings) -> Facts:
     )
 
 
-def fetch_metrics(exporter: Exporter) -> str:
+def fetch_metrics(exporter: ExporterConfig) -> str:
     """Fetch the page of metrics. Raises one of QUERY_ERRORS."""
     host = health.HERE.get(exporter.host, exporter.host)
     host = f"[{host}]" if ":" in host else host

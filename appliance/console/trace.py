@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.console.logs import LogLine
 from appliance.console.terminal import Paint, format_duration, format_offset, format_time, truncate
-from appliance.metrics import STAGES
+from appliance.journal_fields import STAGES
 
 
 @dataclass(slots=True)

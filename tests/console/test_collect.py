@@ -15,7 +15,7 @@ import pytest
 from appliance import run_folder
 from appliance.console.collect import collect_facts, fetch_metrics, query_all
 from appliance.console.state import judge
-from appliance.settings import Exporter, Gateway, Paths, Settings
+from appliance.settings import ExporterConfig, GatewayConfig, PathsConfig, Settings
 from tests.supervision import dummies
 from tests.supervision.dummies import Appliance
 
@@ -28,8 +28,10 @@ def silent_port() -> Iterator[int]:
 
 
 def make_settings(run: Path, port: int = 1) -> Settings:
-    paths = Paths(run=run, lock=run / "no.lock")
-    return Settings(paths=paths, gateway=Gateway(port=port), exporter=Exporter(port=port))
+    paths = PathsConfig(run=run, lock=run / "no.lock")
+    return Settings(
+        paths=paths, gateway=GatewayConfig(port=port), exporter=ExporterConfig(port=port)
+    )
 
 
 def test_state_is_stopped_when_nothing_runs(tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_defect_in_a_query_is_not_swallowed() -> None:
 def test_silent_exporter_times_out(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.console.collect.METRICS_SECONDS", 0.2)
     with pytest.raises(TimeoutError):
-        fetch_metrics(Exporter(host="0.0.0.0", port=silent_port))
+        fetch_metrics(ExporterConfig(host="0.0.0.0", port=silent_port))
 
 
 def test_appliance_that_hangs_altogether_still_has_a_state(

@@ -11,8 +11,8 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from appliance import metrics
 from appliance.console.redact import EVENTS, WORDS, redact
+from appliance.gateway import metrics
 from appliance.supervision.supervisor_client import Change
 from tests.console import log_lines
 

@@ -16,7 +16,8 @@ from appliance.console.state import (
     parse_metrics,
     quantile,
 )
-from appliance.metrics import GatewayMeters, render
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.metrics import render
 from appliance.supervision.metrics import Vitals
 from tests.console import facts as samples
 from tests.console.facts import NOW, running
@@ -109,7 +110,7 @@ voice_gpu_memory_total_bytes{gpu="0"} 24100000000
 
 
 def test_page_of_a_real_gateway_is_summarised() -> None:
-    gateway = GatewayMeters("cpu")
+    gateway = GatewayMetrics("cpu")
     gateway.note_house(True, False)
     gateway.sessions_active.set(2)
     gateway.sessions.labels("left").inc(3)
@@ -129,7 +130,7 @@ def test_page_of_a_real_gateway_is_summarised() -> None:
 
 
 def test_latency_is_none_before_the_first_turn() -> None:
-    summary = parse_metrics(render(GatewayMeters("cpu").registry).decode())
+    summary = parse_metrics(render(GatewayMetrics("cpu").registry).decode())
     assert (summary.p50, summary.p95, summary.turns, summary.ready_changed) == (None, None, 0, 0)
 
 

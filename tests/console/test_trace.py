@@ -7,7 +7,7 @@ import re
 from appliance.console.logs import parse_line
 from appliance.console.terminal import WIDTH, Paint
 from appliance.console.trace import STAGE_LABELS, collect_calls, render_list, render_timeline
-from appliance.metrics import STAGES
+from appliance.journal_fields import STAGES
 from tests.console import log_lines
 
 PLAIN = Paint(False)

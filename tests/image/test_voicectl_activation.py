@@ -14,6 +14,7 @@ import pytest
 
 from tests.image.hosts import OPS
 from tests.image.running import NAME, ONE, TWO, OperatedHost, Release
+from tests.signals import with_default_sigint
 
 NEVER, BROKEN = Release("0.2.1", "never"), Release("0.2.2", "broken")
 OLD = Release("0.1.1", "old")
@@ -255,7 +256,7 @@ def run_until(
 ) -> subprocess.Popen[bytes]:
     """Start voicectl in its own session, on a terminal or pipe; wait for the file."""
     process = subprocess.Popen(
-        [OPS / "voicectl", *arguments],
+        with_default_sigint(str(OPS / "voicectl"), *arguments),
         env={**site.host.environ, **site.environ},
         preexec_fn=lambda: os.login_tty(out) if out and os.isatty(out) else os.setsid(),
         stdin=subprocess.DEVNULL,
