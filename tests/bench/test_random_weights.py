@@ -10,7 +10,7 @@ import pytest
 from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import BadSetting
 from appliance.weights.checkpoint import read
-from appliance.weights.checkpoint.folder import WHOLE
+from appliance.weights.checkpoint.folder import SINGLE
 from tests.bench.random_weights import SCHEMES, write
 from tests.golden.parts import load
 
@@ -27,7 +27,7 @@ def test_it_is_a_whole_model_folder(tmp_path: Path, scheme: str) -> None:
 
 def test_every_number_in_it_is_one(tmp_path: Path) -> None:
     write(tmp_path / "model", "tiny-fp8")
-    for name, stored in load(tmp_path / "model" / WHOLE).items():
+    for name, stored in load(tmp_path / "model" / SINGLE).items():
         if stored.dtype == "BF16":
             halves = np.frombuffer(stored.data, "<u2")
             assert ((halves & 0x7F80) != 0x7F80).all(), name

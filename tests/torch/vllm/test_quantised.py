@@ -23,7 +23,7 @@ from appliance.errors import BadCheckpoint
 from appliance.link.client import EngineClient
 from appliance.link.engine import Said, Studied, Turn
 from appliance.weights import checkpoint
-from ops.bundle.ultravox import build, inputs
+from ops.bundle.ultravox import build, find_inputs
 from tests.golden.comparison import TOLERANCE
 from tests.golden.parts import CHECKPOINT, PREFIX, floats, load, take_apart
 from tests.golden.reference import Reference, log_softmax
@@ -39,7 +39,7 @@ TEXT = "hello what is the weather in london transcribe a lazy system say so and 
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with an int8 Llama, built from its parts."""
     folder = tmp_path_factory.mktemp("quantised")
-    build(inputs(*take_apart(folder / "parts", "int8")), folder / "model", say=lambda _: None)
+    build(find_inputs(*take_apart(folder / "parts", "int8")), folder / "model", say=lambda _: None)
     return folder / "model"
 
 
