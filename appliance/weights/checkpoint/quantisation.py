@@ -1,4 +1,4 @@
-"""Parse how the Llama's linears are quantised, in the format of compressed-tensors.
+"""Parse how the Llama's linears are quantised, in the format of compressed-tensors. No I/O.
 
 vLLM 0.32 reads `quantization_config` at the top level of Ultravox' config.json and applies it to
 every linear of the model, including the audio tower and the projector, unless an entry of `ignore`

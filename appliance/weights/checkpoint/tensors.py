@@ -1,4 +1,4 @@
-"""List the tensors of an Ultravox of a given shape: names, dtypes, shapes.
+"""List the tensors of an Ultravox of a given shape: names, dtypes, shapes. No I/O.
 
 Names are those of the published adapter (audio_tower.*, multi_modal_projector.*; fixie-ai/ultravox,
 ultravox_model.py) and, under `language_model.`, those of Llama (transformers, modeling_llama.py).
