@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance import run_folder
 from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.tts.metrics import KokoroMeters
-from appliance.metrics import GatewayMeters, render
+from appliance.engines.tts.metrics import TTSMetrics
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.metrics import render
 from appliance.settings import PathsConfig, Settings
 from appliance.supervision import exporter
 from tests.fakes import NVML_L4, FakeNvml
@@ -44,9 +45,9 @@ class Report:
 
 
 PARTS = {
-    "gateway": render(GatewayMeters("cpu").registry),
+    "gateway": render(GatewayMetrics("cpu").registry),
     "llm": EngineMeters().render(),
-    "tts": render(KokoroMeters().registry),
+    "tts": render(TTSMetrics().registry),
 }
 
 

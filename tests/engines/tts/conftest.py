@@ -1,4 +1,4 @@
-"""The real model, loaded once for all tests of the room."""
+"""The real model, loaded once for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def g2p() -> G2P:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def engine() -> AsyncIterator[KokoroEngine]:
-    started = KokoroEngine(Settings(paths=PathsConfig(weights=WEIGHTS)))
-    await started.start()
-    yield started
-    await started.stop()
+    engine = KokoroEngine(Settings(paths=PathsConfig(weights=WEIGHTS)))
+    await engine.start()
+    yield engine
+    await engine.stop()

@@ -64,7 +64,7 @@ class SmallEngine:
             Urgency.GENERATE, lambda: recognizer.hear(np.zeros(16_000, np.float32))
         )
         session = self.open()
-        await session.warm([Turn("system", given.system_prompt), Turn("user", "Hello.")])
+        await session.warm((Turn("system", given.system_prompt), Turn("user", "Hello.")))
         await session.close()
         log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - began)
 

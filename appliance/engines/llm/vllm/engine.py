@@ -21,7 +21,7 @@ from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import ModelNotStarted, ModelSick, NoCard
 from appliance.gpu import Plan, nvml
 from appliance.gpu.planning import BLOCK_TOKENS, CPU_BLOCK_TOKENS
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import LLMConfig, Settings
 from appliance.weights import checkpoint
 
@@ -64,7 +64,7 @@ def arguments(folder: Path, given: LLMConfig, plan: Plan, *, on_cpu: bool) -> di
         "limit_mm_per_prompt": {
             "audio": {
                 "count": clips(given),
-                "length": int(given.max_utterance_seconds * HEARD_RATE),
+                "length": int(given.max_utterance_seconds * INPUT_SAMPLE_RATE),
             }
         },
         "max_logprobs": MOST_LOGPROBS,
