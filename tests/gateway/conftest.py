@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -297,7 +298,8 @@ def make_gateway(
         settings = Settings()
         changes = {
             "paths": {"run": run},
-            "gateway": {"port": 0, "drain_seconds": 0.2, "max_attempts_per_minute": 1000} | gateway,
+            "gateway": {"port": free_port(), "drain_seconds": 0.2, "max_attempts_per_minute": 1000}
+            | gateway,
             **(sections or {}),
         }
         for section, values in changes.items():
@@ -323,6 +325,12 @@ async def gateway(make_gateway: MakeGateway) -> AsyncIterator[RunningGateway]:
     """A ready gateway with the settings' defaults and engines that echo."""
     async with make_gateway() as house:
         yield house
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -366,12 +366,6 @@ async def test_with_a_certificate_only_tls_gets_in(
             await gateway.socket()
 
 
-def test_half_a_tls_setting_is_refused_at_the_start() -> None:
-    settings = Settings(gateway=GatewayConfig(tls_certificate="chain.pem"))
-    with pytest.raises(BadSetting, match="tls_key"):
-        Gateway(settings, TOKEN)._config()
-
-
 def test_an_unusable_certificate_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("no certificate")
     path = str(tmp_path / "bad.pem")
