@@ -23,7 +23,7 @@ INTERRUPTED = "interrupted by the caller, nothing came of it"
 
 @dataclass(slots=True)
 class ToolCallRecord:
-    """A tool call in the model's own format, and what the model is told about its result."""
+    """A tool call in the model's own format, and the result that the model sees."""
 
     text: str
     result: str = INTERRUPTED  # until there is one

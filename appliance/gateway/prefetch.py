@@ -1,9 +1,9 @@
-"""Work for a conversation that is done ahead of a request or behind a reply, so no user waits.
+"""Work for a conversation that is done before it is needed, so that no user waits for it.
 
 While the user speaks, the utterance is sent to the engine, and at each pause the engine prefills.
 Once the reply has started, the utterance is transcribed. When the transcript is there and the reply
-was heard, the history is trimmed to its budget: that is when the prefill of the shorter
-conversation delays nobody.
+was heard, the history is trimmed to its budget: at that moment the prefill of the shorter
+conversation delays no reply.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Prefetcher:
         self._streaming = False
         self._transcribing = 0
         self._discarded: list[Utterance] = []
-        self.turn_running = False  # the engine uses the history as it is
+        self.turn_running = False  # the history must not change meanwhile
 
     async def close(self) -> None:
         """Cancel all work."""

@@ -47,7 +47,7 @@ def select_tools(names: Sequence[str]) -> ToolsSchema:
         if name not in known:
             raise BadSetting(
                 name="llm.tools",
-                why=f"there is no tool called {name!r}; there are: {', '.join(known)}",
+                why=f"unknown tool {name!r}; known tools: {', '.join(known)}",
             )
     schema = ToolsSchema(standard_tools=[known[name] for name in dict.fromkeys(names)])
     adapter = UltravoxAdapter()  # type: ignore[no-untyped-call]

@@ -214,7 +214,7 @@ class VoiceSession(Protocol):
 
 
 class Utterance:
-    """Speech of a user without an answer in between, as the gateway holds it.
+    """The speech of one turn, as the gateway holds it.
 
     id   the number that turns refer to it by
     pcm  16 kHz mono int16 PCM, growing until `complete`

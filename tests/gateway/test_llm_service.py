@@ -214,6 +214,25 @@ async def test_engine_forgets_utterances_that_were_joined_or_too_short(
     assert len(kept[1]) == 1  # the joined utterance
 
 
+async def test_engine_forgets_speech_that_belongs_to_no_turn(
+    service: UltravoxWithContextService, engine: InstantSpeechEngine
+) -> None:
+    kept: list[set[int]] = []
+
+    def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+        kept.append(set(heard))
+        return "Yes."
+
+    engine.reply = reply
+    without_turn = [
+        frame
+        for frame in spoken(0.5)
+        if not isinstance(frame, UserStartedSpeakingFrame | UserStoppedSpeakingFrame)
+    ]
+    await run(service, *without_turn, SleepFrame(0.1), *spoken(1.0))
+    assert [len(utterances) for utterances in kept] == [1]
+
+
 async def test_cough_during_a_reply_repeats_the_reply_but_not_its_tool_call(
     client: EngineClient, events: EventLog, engine: InstantSpeechEngine
 ) -> None:
