@@ -47,7 +47,7 @@ from appliance.gateway.tool_executor import ToolExecutor
 from appliance.gateway.utterances import UtteranceCollector
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, Tool, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 CANNOT_REPLY = "I am sorry, I cannot answer right now."
 MAX_UNANSWERED_CHARS = 8_000  # of text typed repeatedly without a reply; the end is kept
@@ -81,7 +81,7 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
         return []
 
 
-def pipecat_settings(config: LLM) -> LLMSettings:
+def pipecat_settings(config: LLMConfig) -> LLMSettings:
     """Return what Pipecat reports about the model; the engine reads the configuration itself."""
     return LLMSettings(
         model=config.model,
@@ -108,7 +108,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
 
     def __init__(
         self,
-        config: LLM,
+        config: LLMConfig,
         client: EngineClient,
         callbacks: TurnCallbacks,
         context: LLMContext,

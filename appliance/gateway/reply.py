@@ -20,7 +20,7 @@ from appliance.gateway.history import Exchange, History, ToolCallRecord
 from appliance.gateway.tool_executor import ToolExecutor, format_call
 from appliance.link.client import EngineClient, EngineLost, retry_until_back
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 ONE_MOMENT = "One moment, please."
 COULD_NOT = "I am sorry, I could not do that."
@@ -91,7 +91,7 @@ class ReplyGenerator:
 
     def __init__(
         self,
-        config: LLM,
+        config: LLMConfig,
         client: EngineClient,
         history: History,
         callbacks: TurnCallbacks,

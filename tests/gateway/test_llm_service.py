@@ -36,7 +36,7 @@ from appliance.gateway.llm_service import CANNOT_REPLY, UltravoxWithContextServi
 from appliance.gateway.reply import TurnCallbacks
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, ToolCall, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 from tests.fakes import InstantSpeechEngine, tone
 from tests.link.contract import linked
 
@@ -94,7 +94,7 @@ def events() -> EventLog:
 
 @pytest.fixture
 def service(client: EngineClient, events: EventLog) -> UltravoxWithContextService:
-    config = LLM(pre_roll_seconds=0.04, recover_seconds=0)
+    config = LLMConfig(pre_roll_seconds=0.04, recover_seconds=0)
     return UltravoxWithContextService(
         config, client, events.callbacks(), LLMContext(), transcripts=True
     )
@@ -251,7 +251,7 @@ async def test_cough_during_a_reply_repeats_the_reply_but_not_its_tool_call(
 
     engine.reply = reply
     context = LLMContext(tools=ToolsSchema(standard_tools=[order]))
-    service = UltravoxWithContextService(LLM(), client, events.callbacks(), context, True)
+    service = UltravoxWithContextService(LLMConfig(), client, events.callbacks(), context, True)
     down, _ = await run(
         service, typed("A pizza."), SleepFrame(0.3), InterruptionFrame(), *spoken(0.2)
     )
@@ -265,7 +265,7 @@ async def test_user_hears_an_apology_when_the_engine_is_unreachable(
     tmp_path: Path, events: EventLog
 ) -> None:
     client = EngineClient("llm", tmp_path / "nobody")
-    config = LLM(recover_seconds=0)
+    config = LLMConfig(recover_seconds=0)
     service = UltravoxWithContextService(
         config, client, events.callbacks(), LLMContext(), transcripts=True
     )
@@ -284,7 +284,7 @@ async def test_no_transcript_is_pushed_when_transcripts_are_off(
     client: EngineClient, events: EventLog
 ) -> None:
     service = UltravoxWithContextService(
-        LLM(), client, events.callbacks(), LLMContext(), transcripts=False
+        LLMConfig(), client, events.callbacks(), LLMContext(), transcripts=False
     )
     _, up = await run(service, *spoken(1.0))
     assert not any(isinstance(frame, TranscriptionFrame) for frame in up)

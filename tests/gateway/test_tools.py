@@ -12,7 +12,7 @@ from appliance.errors import BadSetting
 from appliance.gateway import tools
 from appliance.gateway.llm_service import UltravoxAdapter
 from appliance.gateway.tools import format_spoken_time, select_tools
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_time_is_formatted_to_be_read_out(now: datetime, text: str) -> None:
 
 def test_default_tools_are_described_to_the_model() -> None:
     adapter = UltravoxAdapter()  # type: ignore[no-untyped-call]
-    offered = adapter.to_provider_tools_format(select_tools(LLM().tools))
+    offered = adapter.to_provider_tools_format(select_tools(LLMConfig().tools))
     assert [tool.name for tool in offered] == ["current_time", "end_call"]
     for tool in offered:
         assert tool.description.endswith(".")
