@@ -1,4 +1,4 @@
-"""The conversation of one session, as the model sees it. Pure.
+"""The conversation of one session, as the model sees it. No I/O.
 
 What the user said stays audio while there is room, and always for the latest exchanges; older
 audio is replaced by its transcript. A reply is what the user heard of it. Tool calls stay with the

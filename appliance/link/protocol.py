@@ -1,4 +1,4 @@
-"""The engine link's messages; no I/O. docs/engine-link.md documents them.
+"""The engine link's messages. No I/O; docs/engine-link.md documents them.
 
 One WebSocket connection over a unix socket is one session with one engine. Control messages are
 JSON texts. Audio is binary: a 4-byte big-endian id, then PCM. Towards the engine it is the id of
