@@ -1,38 +1,111 @@
-"""The sound of a reply as a caller gets it."""
+"""The pace at which the audio of a reply is sent."""
 
 from __future__ import annotations
 
 import time
 
-from appliance.link.engine import SPOKEN_RATE
-from tests.gateway.conftest import MakeGateway, Mind, RunningGateway, Speak
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-PIECE_SECONDS = 0.04  # as Pipecat cuts the sound
+from appliance.gateway import transport
+from appliance.gateway.transport import PlaybackPacer, output_lead_seconds
+from appliance.link.engine import SPOKEN_RATE
+from appliance.settings import Settings, Turn
+from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
+
+CHUNK_SECONDS = 0.04  # Pipecat's output chunk
+TIMER_SECONDS = 0.002  # uvloop's timers have a resolution of 1 ms
 QUESTION = "What is the capital of France?"
 SENTENCE = "This answer goes on for some time. "
 
 
-async def answered(house: RunningGateway, question: bytes) -> tuple[float, float]:
-    """Seconds from the end of the question until the turn was over, and of sound that came."""
-    caller = await house.call()
-    await caller.say(question)
-    asked = time.monotonic()
-    await caller.turn(1)
-    return time.monotonic() - asked, len(caller.audio) / 2 / SPOKEN_RATE
+def test_the_lead_is_sent_at_once_and_then_one_chunk_per_chunk_played() -> None:
+    pacer = PlaybackPacer(lead_seconds=0.2)
+    waits = [pacer.wait_after(CHUNK_SECONDS, now=100.0) for _ in range(6)]
+    assert waits == pytest.approx([0, 0, 0, 0, 0, CHUNK_SECONDS])
+    assert pacer.wait_after(CHUNK_SECONDS, now=100.0 + CHUNK_SECONDS) == pytest.approx(
+        CHUNK_SECONDS
+    )
+
+
+def test_time_lost_in_a_stall_is_made_up_at_once() -> None:
+    pacer = PlaybackPacer(lead_seconds=0.2)
+    for _ in range(5):
+        pacer.wait_after(CHUNK_SECONDS, now=100.0)
+    waits = [pacer.wait_after(CHUNK_SECONDS, now=100.12) for _ in range(4)]
+    assert waits == pytest.approx([0, 0, 0, CHUNK_SECONDS])
+
+
+def test_without_a_lead_a_chunk_is_due_when_the_previous_one_was_played() -> None:
+    wait = PlaybackPacer(lead_seconds=0.0).wait_after(CHUNK_SECONDS, now=100.0)
+    assert wait == pytest.approx(CHUNK_SECONDS)
+
+
+def test_the_lead_is_built_up_again_after_a_flush() -> None:
+    pacer = PlaybackPacer(lead_seconds=0.2)
+    for _ in range(5):
+        pacer.wait_after(CHUNK_SECONDS, now=100.0)
+    pacer.flush()
+    waits = [pacer.wait_after(CHUNK_SECONDS, now=100.0) for _ in range(5)]
+    assert waits == pytest.approx([0, 0, 0, 0, 0])
+
+
+@given(
+    st.floats(0, 1),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 0.5)), min_size=1, max_size=30),
+)
+def test_the_client_never_holds_more_than_the_lead_and_one_chunk(
+    lead: float, chunks: list[tuple[float, float]]
+) -> None:
+    pacer, now, plays_until = PlaybackPacer(lead), 100.0, 0.0
+    for delay, seconds in chunks:
+        now += delay
+        plays_until = max(plays_until, now) + seconds
+        assert plays_until - now <= lead + seconds + 1e-9
+        now += pacer.wait_after(seconds, now)
+
+
+def test_half_duplex_has_no_lead() -> None:
+    assert output_lead_seconds(Settings()) > 0
+    assert output_lead_seconds(Settings(turn=Turn(half_duplex=True))) == 0
 
 
 async def test_a_reply_is_sent_no_further_ahead_than_the_lead(
-    make_gateway: MakeGateway, speak: Speak
+    make_gateway: MakeGateway, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with make_gateway(Mind(SENTENCE * 4), lead_seconds=0.2) as gateway:
-        took, sound = await answered(gateway, speak(QUESTION))
-    assert took >= sound - 0.2 - PIECE_SECONDS
+    sent_at: list[float] = []
+
+    class RecordingPacer(PlaybackPacer):
+        def wait_after(self, chunk_seconds: float, now: float) -> float:
+            assert chunk_seconds == pytest.approx(CHUNK_SECONDS)
+            sent_at.append(now)
+            return super().wait_after(chunk_seconds, now)
+
+    monkeypatch.setattr(transport, "PlaybackPacer", RecordingPacer)
+    async with make_gateway(ScriptedLLM(SENTENCE * 4), lead_seconds=0.2) as gateway:
+        _, audio_seconds = await answered(gateway, speak(QUESTION))
+    assert len(sent_at) == pytest.approx(audio_seconds / CHUNK_SECONDS, abs=1)
+    assert audio_seconds > 2
+    for number, at in enumerate(sent_at):  # of the gateway's clock: load only delays it
+        ahead = number * CHUNK_SECONDS - (at - sent_at[0])
+        assert ahead <= 0.2 + TIMER_SECONDS
 
 
-async def test_with_a_lead_as_long_as_the_reply_nothing_waits_for_its_playing(
+async def test_a_reply_shorter_than_the_lead_is_not_delayed(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
-    async with make_gateway(Mind(SENTENCE * 40), lead_seconds=600.0) as gateway:
-        took, sound = await answered(gateway, speak(QUESTION))
-    assert sound > 40  # so that no busy machine takes as long
-    assert took < sound
+    async with make_gateway(ScriptedLLM(SENTENCE * 40), lead_seconds=600.0) as gateway:
+        seconds, audio_seconds = await answered(gateway, speak(QUESTION))
+    assert audio_seconds > 40  # even a busy machine does not take that long
+    assert seconds < audio_seconds
+
+
+async def answered(gateway: RunningGateway, question: bytes) -> tuple[float, float]:
+    """Ask; return the seconds from the end of the question to the end of the turn, and those of
+    the audio received."""
+    client = await gateway.connect()
+    await client.say(question)
+    asked_at = time.monotonic()
+    await client.turn(1)
+    return time.monotonic() - asked_at, len(client.audio) / 2 / SPOKEN_RATE
