@@ -19,6 +19,7 @@ from pipecat.processors.frameworks.rtvi import models as rtvi_models
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame, RTVIServerMessageFrame
 from pipecat.processors.frameworks.rtvi.observer import RTVIObserver
 from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.utils.text.base_text_aggregator import TextType
 from starlette.routing import BaseRoute
 
 from appliance.errors import Refused, SessionEnded, catalogue
@@ -208,8 +209,8 @@ async def observed_messages() -> set[str]:
         f.FunctionCallResultFrame(**call, result="done"),
         f.TTSStartedFrame(),
         f.BotStartedSpeakingFrame(),
-        f.AggregatedTextFrame("Hello.", f.TextType.SENTENCE),
-        f.TTSTextFrame("Hello.", f.TextType.SENTENCE),
+        f.AggregatedTextFrame("Hello.", TextType.SENTENCE),
+        f.TTSTextFrame("Hello.", TextType.SENTENCE),
         f.TTSStoppedFrame(),
         f.BotStoppedSpeakingFrame(),
         f.MetricsFrame([TTFBMetricsData(processor="tts", value=0.1)]),
