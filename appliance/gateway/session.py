@@ -128,7 +128,7 @@ class Session:
         return self._socket.ending
 
     def end(self, reason: SessionEnded | None) -> None:
-        """End the session at once. The first reason given counts; None is that the client left."""
+        """End the session at once. The first reason counts; None means that the client left."""
         self._socket.ending = self._socket.ending or reason
         spawn(self._close(), "session end", on_failure=lambda _error: self._abort())
 
@@ -259,7 +259,7 @@ class Session:
         return TurnHooks(
             speech_started=monitor.speech_started,
             speech_ended=monitor.speech_ended,
-            asked=monitor.asked,
+            asked=monitor.reply_requested,
             first_token=monitor.mark("first_token"),
             called=monitor.tool_called,
             generated=monitor.generated,
