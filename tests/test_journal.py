@@ -34,7 +34,7 @@ class Log:
         self._stream = io.BytesIO()
         strict = options.pop("strict", False)
         journal.configure(
-            settings.Journal(**{"format": "json", **options}),
+            settings.JournalConfig(**{"format": "json", **options}),
             "gateway",
             stream=self._stream,
             strict=strict,
@@ -164,7 +164,7 @@ def test_low_level_library_messages_and_access_logs_are_not_written() -> None:
 def test_logging_of_pipecat_and_of_crashes_is_filtered() -> None:
     program = f"""
 from appliance import journal, settings
-journal.configure(settings.Journal(), "gateway")
+journal.configure(settings.JournalConfig(), "gateway")
 from pipecat.frames.frames import TextFrame
 from pipecat.processors.frame_processor import FrameProcessor
 from loguru import logger
@@ -221,10 +221,10 @@ def test_lines_below_the_configured_level_are_not_written() -> None:
     assert log.line()["event"] == "turn failed"
 
 
-@pytest.mark.parametrize("wrong", [{"level": "loud"}, {"format": "xml"}])
-def test_unknown_level_or_format_is_a_bad_setting(wrong: dict[str, str]) -> None:
-    with pytest.raises(BadSetting, match=r"journal\."):
-        Log(**wrong)
+@pytest.mark.parametrize(("name", "value"), [("level", "loud"), ("format", "xml")])
+def test_unknown_level_or_format_is_a_bad_setting(name: str, value: str) -> None:
+    with pytest.raises(BadSetting, match=f"VOICE_JOURNAL_{name.upper()}"):
+        settings.load({f"VOICE_JOURNAL_{name.upper()}": value})
 
 
 def test_event_hooks_get_the_level_of_every_event() -> None:

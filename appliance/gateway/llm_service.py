@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from pipecat.adapters.llm.base_llm_adapter import BaseLLMAdapter
@@ -47,8 +46,8 @@ from appliance.gateway.prefetch import Upkeep
 from appliance.gateway.reply import AnswerEndFrame, Calling, Speaking, TurnHooks
 from appliance.gateway.utterances import Listening
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, Said, Tool
-from appliance.settings import LLM
+from appliance.link.engine import Result, Tool, Turn
+from appliance.settings import LLMConfig
 from appliance.tasks import cancel, spawn
 
 
@@ -70,16 +69,16 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
             tools.append(Tool(schema.name, schema.description, parameters))
         return tools
 
-    def offered(self, context: LLMContext) -> Sequence[Tool]:
+    def offered(self, context: LLMContext) -> tuple[Tool, ...]:
         """What the model may ask for at this moment."""
         tools = self.from_standard_tools(context.tools)
-        return tools if isinstance(tools, list) else ()
+        return tuple(tools) if isinstance(tools, list) else ()
 
     def get_messages_for_logging(self, context: Any) -> list[dict[str, Any]]:
         return []
 
 
-def pipecat_settings(settings: LLM) -> LLMSettings:
+def pipecat_settings(settings: LLMConfig) -> LLMSettings:
     """What Pipecat shows of the model; the engine has its own settings."""
     return LLMSettings(
         model=settings.model,
@@ -111,7 +110,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
 
     def __init__(
         self,
-        settings: LLM,
+        settings: LLMConfig,
         client: EngineClient,
         hooks: TurnHooks,
         context: LLMContext,
@@ -186,7 +185,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
                 self._hooks.speech_started(frame.start_secs)
                 self._speech_started(frame.start_secs)
             case UserStartedSpeakingFrame():
-                self._listening.turn_started()
+                self._client.add(self._listening.turn_started())
             case VADUserStoppedSpeakingFrame():
                 self._hooks.speech_ended(frame.stop_secs)
                 self._speech_paused(frame.stop_secs)
@@ -212,20 +211,23 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         tools = self._context.tools
         return tools if isinstance(tools, ToolsSchema) else None
 
-    def _tools(self) -> Sequence[Tool]:
+    def _tools(self) -> tuple[Tool, ...]:
         return self.get_llm_adapter().offered(self._context)
 
     def _speech_started(self, seconds_ago: float) -> None:
         fresh = self._listening.utterance is None
-        self._listening.speech_started(seconds_ago)
+        self._client.add(self._listening.speech_started(seconds_ago))
         self._upkeep.grown(self._listening)
         if fresh:
             self._upkeep.warm()
 
     def _speech_paused(self, seconds_ago: float) -> None:
+        before = self._listening.utterance
         utterance = self._listening.speech_paused(seconds_ago)
+        if utterance is None and before is not None:
+            self._upkeep.spent([before])
         if utterance is not None:
-            self._upkeep.warm([Said("user", utterance=utterance)])
+            self._upkeep.warm([Turn("user", utterance=utterance.id)])
 
     async def _turn_ended(self) -> None:
         speech_seconds = self._listening.speech_seconds
@@ -253,6 +255,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             return Exchange(text=text, utterance=before.utterance or new.utterance)
         self._upkeep.spent([before.utterance, new.utterance])
         both = self._listening.joined(before.utterance, new.utterance)
+        self._client.add(both)
         return Exchange(text=text, utterance=both)
 
     def _begin_turn(self, exchange: Exchange) -> None:

@@ -28,9 +28,9 @@ from appliance.gateway.reply import ONE_MOMENT
 from appliance.gateway.session import Session, SessionResources, SessionSocket, socket_path
 from appliance.gateway.tools import chosen
 from appliance.gateway.turn_taking import TurnModels
-from appliance.link import protocol as p
 from appliance.link.health import ask_health
-from appliance.link.server import listening
+from appliance.link.protocol import HealthReport
+from appliance.link.server import serve_link
 from appliance.metrics import render
 from appliance.settings import Settings
 from appliance.tasks import cancel, spawn
@@ -97,7 +97,7 @@ class GatewayServer:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         listener = _listening_socket(self._settings)
-        async with listening(socket_path(self._settings, "gateway"), self._report):
+        async with serve_link(socket_path(self._settings, "gateway"), self._report):
             background = [
                 spawn(self._watch_engines(), "engine watch", on_failure=self._fail),
                 spawn(self._measure_lag(), "lag probe", on_failure=self._fail),
@@ -172,9 +172,9 @@ class GatewayServer:
         draining = self._draining or run_folder.since(self._settings.paths.run) is not None
         return GatewayState(len(self._sessions), self._waiting_for, draining)
 
-    def _report(self) -> p.Report:
+    def _report(self) -> HealthReport:
         state = self._state()
-        return p.Report(
+        return HealthReport(
             ready=state.ready,
             waiting_for=state.waiting_for,
             metrics=render(self._metrics.registry).decode(),
@@ -243,8 +243,6 @@ class GatewayServer:
 
     def _uvicorn_config(self) -> uvicorn.Config:
         gateway = self._settings.gateway
-        if bool(gateway.tls_certificate) != bool(gateway.tls_key):
-            raise BadSetting(name="gateway.tls_key", why="TLS needs a certificate and a key")
         try:
             config = uvicorn.Config(
                 self.app(),

@@ -52,7 +52,7 @@ from appliance.gateway.turn_report import SessionMonitor
 from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
 from appliance.gateway.wire import GuardedSerializer
 from appliance.link.client import EngineClient
-from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings
 from appliance.tasks import spawn
 
@@ -212,8 +212,8 @@ class Session:
         worker = PipelineWorker(
             pipeline,
             params=PipelineParams(
-                audio_in_sample_rate=HEARD_RATE,
-                audio_out_sample_rate=SPOKEN_RATE,
+                audio_in_sample_rate=INPUT_SAMPLE_RATE,
+                audio_out_sample_rate=OUTPUT_SAMPLE_RATE,
                 enable_metrics=True,
                 enable_usage_metrics=True,
             ),

@@ -20,7 +20,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 from starlette.websockets import WebSocket
 
-from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings
 
 
@@ -30,9 +30,9 @@ class PacedTransport(FastAPIWebsocketTransport):
     def __init__(self, socket: WebSocket, serializer: FrameSerializer, lead_seconds: float) -> None:
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
-            audio_in_sample_rate=HEARD_RATE,
+            audio_in_sample_rate=INPUT_SAMPLE_RATE,
             audio_out_enabled=True,
-            audio_out_sample_rate=SPOKEN_RATE,
+            audio_out_sample_rate=OUTPUT_SAMPLE_RATE,
             audio_out_end_silence_secs=0,
             allowed_origins=[],  # admission has already checked the origin
             serializer=serializer,

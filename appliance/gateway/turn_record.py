@@ -11,6 +11,7 @@ The client can also report when the reply has become audible, which gives the he
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -147,7 +148,7 @@ class TurnTracker:
         turn.heard_at = at
         return None if turn is self._open else turn
 
-    def generated(self, stats: dict[str, float]) -> None:
+    def generated(self, stats: Mapping[str, float]) -> None:
         """Note that the text of the reply is complete."""
         if self._open is not None:
             self._generated = True

@@ -30,13 +30,13 @@ from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
 from appliance.gateway.rate_limit import TokenBucket
-from appliance.link.engine import HEARD_RATE
-from appliance.settings import Gateway
+from appliance.link.engine import INPUT_SAMPLE_RATE
+from appliance.settings import GatewayConfig
 
 RTVI_LABEL = "rtvi-ai"
 PLAYBACK_STARTED = "playback-started"  # the client-message that the reply has become audible
 
-BYTES_PER_SECOND = HEARD_RATE * 2
+BYTES_PER_SECOND = INPUT_SAMPLE_RATE * 2
 MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # 5 ms: handling a shorter frame costs as much
 MESSAGES_PER_SECOND = 10.0  # far more than a client with a typing user sends
 MESSAGES_BURST = 30.0
@@ -60,7 +60,7 @@ PUBLIC_ERROR = "Something went wrong; the call goes on."
 class ClientFrameDecoder:
     """Decodes and validates the messages of one client."""
 
-    def __init__(self, settings: Gateway) -> None:
+    def __init__(self, settings: GatewayConfig) -> None:
         self._max_bytes = settings.max_frame_bytes
         self._audio_limit = TokenBucket(
             BYTES_PER_SECOND * settings.pace_ratio, BYTES_PER_SECOND * settings.pace_burst_seconds
@@ -88,7 +88,7 @@ class ClientFrameDecoder:
         raise BadFrame(what=f"a frame of kind {kind or 'none'}")
 
     def _decode_audio(self, audio: Any, now: float) -> Frame | None:
-        if audio.sample_rate != HEARD_RATE:
+        if audio.sample_rate != INPUT_SAMPLE_RATE:
             raise BadFrame(what=f"audio of {audio.sample_rate} Hz")
         if audio.num_channels != 1:
             raise BadFrame(what=f"audio of {audio.num_channels} channels")
@@ -98,7 +98,7 @@ class ClientFrameDecoder:
             raise TooFast
         if not audio.audio:
             return None
-        return InputAudioRawFrame(audio.audio, HEARD_RATE, 1)
+        return InputAudioRawFrame(audio.audio, INPUT_SAMPLE_RATE, 1)
 
     def _decode_message(self, text: str, now: float) -> Frame | None:
         if not self._message_limit.take(1, now):
@@ -177,7 +177,7 @@ class GuardedSerializer(ProtobufFrameSerializer):
 
     def __init__(
         self,
-        settings: Gateway,
+        settings: GatewayConfig,
         on_violation: Callable[[SessionEnded], None],
         on_audio: Callable[[str, int], None] = lambda _direction, _bytes: None,
         transcripts: bool = True,

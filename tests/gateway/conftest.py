@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -31,9 +32,9 @@ from websockets.exceptions import ConnectionClosed
 from appliance import journal
 from appliance.gateway import server
 from appliance.gateway.turn_taking import TurnModels
-from appliance.link import protocol as p
 from appliance.link.engine import ToolCall, Turn
-from appliance.link.server import AnyEngine, listening
+from appliance.link.protocol import HealthReport
+from appliance.link.server import AnyEngine, serve_link
 from appliance.settings import Settings
 from client import wire
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, echo
@@ -54,8 +55,8 @@ class EngineProcess:
 
     async def start(self) -> None:
         self._serving = contextlib.AsyncExitStack()
-        status = lambda: p.Report(ready=self.ready, waiting_for=self._engine.name)  # noqa: E731
-        await self._serving.enter_async_context(listening(self._path, status, self._engine))
+        status = lambda: HealthReport(ready=self.ready, waiting_for=self._engine.name)  # noqa: E731
+        await self._serving.enter_async_context(serve_link(self._path, status, self._engine))
 
     async def kill(self) -> None:
         if self._serving is not None:
@@ -330,9 +331,14 @@ def make_gateway(
         run = tmp_path / "run"
         run.mkdir(exist_ok=True)
         settings = Settings()
+        defaults = {
+            "port": free_port(),
+            "drain_seconds": 0.2,
+            "max_attempts_per_minute": 1000,
+        }
         changes = {
             "paths": {"run": run},
-            "gateway": {"port": 0, "drain_seconds": 0.2, "max_attempts_per_minute": 1000} | gateway,
+            "gateway": defaults | gateway,
             **(sections or {}),
         }
         for section, values in changes.items():
@@ -358,6 +364,12 @@ async def gateway(make_gateway: MakeGateway) -> AsyncIterator[RunningGateway]:
     """A ready gateway with default settings and engines that echo."""
     async with make_gateway() as running:
         yield running
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

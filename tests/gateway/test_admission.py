@@ -8,7 +8,7 @@ import pytest
 
 from appliance.errors import Refused
 from appliance.gateway.admission import MAX_ADDRESSES, Admission, ConnectionAttempt, GatewayState
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 
 IDLE = GatewayState(sessions=0)
 AUTHORIZED = "Bearer a-token-of-some-length"
@@ -16,7 +16,7 @@ ADDRESS = "192.0.2.1"
 
 
 def admission(**settings: Any) -> Admission:
-    return Admission(Gateway(**settings), "a-token-of-some-length")
+    return Admission(GatewayConfig(**settings), "a-token-of-some-length")
 
 
 def refusal(

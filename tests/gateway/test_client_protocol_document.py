@@ -29,7 +29,7 @@ from appliance.gateway.session import rtvi_observer_params
 from appliance.gateway.turn_record import MARKS, SessionTurn
 from appliance.gateway.turn_report import turn_message
 from appliance.journal_fields import STAGES
-from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings, walk
 from client import frames_pb2
 from client import wire as client_wire
@@ -128,8 +128,8 @@ def test_protobuf_schema() -> None:
 
 def test_audio_formats() -> None:
     text = section("Frames")
-    assert f"**Audio to the gateway** is {HEARD_RATE} Hz, mono" in text
-    assert f"**Audio from the gateway** is {SPOKEN_RATE} Hz, mono" in text
+    assert f"**Audio to the gateway** is {INPUT_SAMPLE_RATE} Hz, mono" in text
+    assert f"**Audio from the gateway** is {OUTPUT_SAMPLE_RATE} Hz, mono" in text
 
 
 def test_client_messages() -> None:

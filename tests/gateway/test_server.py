@@ -24,7 +24,7 @@ from appliance.errors import BadSetting, PortTaken
 from appliance.gateway.server import GatewayServer, read_token
 from appliance.link.client import EngineClient
 from appliance.link.health import ask_health
-from appliance.settings import Gateway, Settings
+from appliance.settings import GatewayConfig, Settings, load
 from client import wire
 from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, trusting
 
@@ -401,15 +401,14 @@ async def test_with_a_certificate_only_tls_connects(
 
 
 def test_certificate_without_key_is_refused_at_start() -> None:
-    settings = Settings(gateway=Gateway(tls_certificate="chain.pem"))
-    with pytest.raises(BadSetting, match="tls_key"):
-        GatewayServer(settings, TOKEN)._uvicorn_config()
+    with pytest.raises(BadSetting, match="TLS_KEY"):
+        load({"VOICE_GATEWAY_TLS_CERTIFICATE": "chain.pem"})
 
 
 def test_unusable_certificate_is_refused_at_start(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("no certificate")
     path = str(tmp_path / "bad.pem")
-    settings = Settings(gateway=Gateway(tls_certificate=path, tls_key=path))
+    settings = Settings(gateway=GatewayConfig(tls_certificate=path, tls_key=path))
     with pytest.raises(BadSetting, match="tls_certificate"):
         GatewayServer(settings, TOKEN)._uvicorn_config()
 

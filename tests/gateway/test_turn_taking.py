@@ -20,7 +20,7 @@ from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
 from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
-from appliance.settings import Turn
+from appliance.settings import TurnConfig
 
 RATE = 16_000
 FRAME = RATE * 2 // 25  # bytes of 40 ms
@@ -32,7 +32,7 @@ def ignore(_detector: str) -> None:
 
 @pytest.fixture(scope="module")
 def models() -> TurnModels:
-    return TurnModels(Turn())
+    return TurnModels(TurnConfig())
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_session_loads_no_model(models: TurnModels, monkeypatch: pytest.Monkey
 
 
 def test_settings_reach_the_analyzers() -> None:
-    settings = Turn(vad_start_seconds=0.5, vad_min_volume=0.1, incomplete_stop_seconds=2.5)
+    settings = TurnConfig(vad_start_seconds=0.5, vad_min_volume=0.1, incomplete_stop_seconds=2.5)
     models = TurnModels(settings)
     assert models.vad_analyzer().params.start_secs == 0.5
     assert models.vad_analyzer().params.min_volume == 0.1
@@ -159,7 +159,7 @@ async def test_simultaneous_pauses_are_judged_in_the_shared_thread_pool(
             analyzer.append_audio(frame, True)
     results = await asyncio.gather(*(analyzer.analyze_end_of_turn() for analyzer in analyzers))
     assert [state for state, _ in results] == [EndOfTurnState.COMPLETE] * 6
-    assert threading.active_count() <= before + Turn().threads
+    assert threading.active_count() <= before + TurnConfig().threads
     for analyzer in analyzers:
         await analyzer.cleanup()
     state, _ = await turn_analyzer(models, []).analyze_end_of_turn()  # independent of the others
@@ -179,7 +179,7 @@ async def test_silence_after_an_unfinished_sentence_ends_the_turn_as_fallback(
         silent_frames += 1
         assert silent_frames < 200
     assert ended_by == ["fallback"]
-    assert silent_frames * 0.04 == pytest.approx(Turn().incomplete_stop_seconds, abs=0.1)
+    assert silent_frames * 0.04 == pytest.approx(TurnConfig().incomplete_stop_seconds, abs=0.1)
     await analyzer.cleanup()
 
 
@@ -190,7 +190,7 @@ def test_smart_turn_does_not_write_audio_to_disk(models: TurnModels, tmp_path: P
 def test_vad_starts_a_turn_and_smart_turn_ends_it_without_a_transcript(
     models: TurnModels,
 ) -> None:
-    strategies = user_aggregator_params(Turn(), models, ignore).user_turn_strategies
+    strategies = user_aggregator_params(TurnConfig(), models, ignore).user_turn_strategies
     assert strategies is not None
     (start,), (stop,) = strategies.start or [], strategies.stop or []
     assert isinstance(start, VADUserTurnStartStrategy)
@@ -199,19 +199,21 @@ def test_vad_starts_a_turn_and_smart_turn_ends_it_without_a_transcript(
 
 
 def test_each_session_has_its_own_analyzers(models: TurnModels) -> None:
-    first, second = (user_aggregator_params(Turn(), models, ignore) for _ in range(2))
+    first, second = (user_aggregator_params(TurnConfig(), models, ignore) for _ in range(2))
     assert first.vad_analyzer is not second.vad_analyzer
 
 
 def test_last_resort_timeout_is_a_setting(models: TurnModels) -> None:
-    params = user_aggregator_params(Turn(stop_timeout_seconds=7.0), models, ignore)
+    params = user_aggregator_params(TurnConfig(stop_timeout_seconds=7.0), models, ignore)
     assert params.user_turn_stop_timeout == 7.0
 
 
 def test_full_duplex_does_not_mute_the_user(models: TurnModels) -> None:
-    assert user_aggregator_params(Turn(), models, ignore).user_mute_strategies == []
+    assert user_aggregator_params(TurnConfig(), models, ignore).user_mute_strategies == []
 
 
 def test_half_duplex_mutes_the_user_while_the_bot_speaks(models: TurnModels) -> None:
-    (mute,) = user_aggregator_params(Turn(half_duplex=True), models, ignore).user_mute_strategies
+    (mute,) = user_aggregator_params(
+        TurnConfig(half_duplex=True), models, ignore
+    ).user_mute_strategies
     assert isinstance(mute, AlwaysUserMuteStrategy)

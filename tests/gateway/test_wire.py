@@ -24,14 +24,14 @@ from pipecat.frames.protobufs import frames_pb2
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
 from appliance.gateway.wire import ClientFrameDecoder, GuardedSerializer
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 from client import wire
 
 protos: Any = frames_pb2  # Pipecat's schema, which client SDKs use
 
 
 def decoder(**settings: Any) -> ClientFrameDecoder:
-    return ClientFrameDecoder(Gateway(**settings))
+    return ClientFrameDecoder(GatewayConfig(**settings))
 
 
 def audio(pcm: bytes, rate: int = 16_000, channels: int = 1) -> bytes:
@@ -185,8 +185,8 @@ def test_other_client_messages_are_dropped(data: object) -> None:
 
 
 def test_frame_above_the_limit_is_too_big() -> None:
-    with pytest.raises(FrameTooBig, match="1000"):
-        decoder(max_frame_bytes=1_000).decode(audio(bytes(1_000)), 0.0)
+    with pytest.raises(FrameTooBig, match="2000"):
+        decoder(max_frame_bytes=2_000).decode(audio(bytes(2_000)), 0.0)
 
 
 def test_audio_at_real_time_is_accepted_and_faster_audio_is_not() -> None:
@@ -216,7 +216,7 @@ def test_flood_of_dropped_messages_is_too_fast() -> None:
 
 async def test_after_a_violation_everything_is_dropped() -> None:
     violations: list[SessionEnded] = []
-    serializer = GuardedSerializer(Gateway(), violations.append, clock=lambda: 0.0)
+    serializer = GuardedSerializer(GatewayConfig(), violations.append, clock=lambda: 0.0)
     assert await serializer.deserialize(audio(bytes(640))) is not None
     assert await serializer.deserialize(b"\xff") is None
     assert await serializer.deserialize(audio(bytes(640))) is None
@@ -226,7 +226,7 @@ async def test_after_a_violation_everything_is_dropped() -> None:
 
 @pytest.mark.parametrize("kind", ["error", "error-response"])
 async def test_exception_texts_are_not_sent(kind: str) -> None:
-    serializer = GuardedSerializer(Gateway(), lambda problem: None)
+    serializer = GuardedSerializer(GatewayConfig(), lambda problem: None)
     body = {"label": "rtvi-ai", "type": kind, "id": "1", "data": {"error": "secret /path: x"}}
     sent = await serializer.serialize(OutputTransportMessageUrgentFrame(message=body))
     assert isinstance(sent, bytes)
@@ -247,9 +247,9 @@ async def test_exception_texts_are_not_sent(kind: str) -> None:
     ],
 )
 async def test_without_transcripts_frames_that_may_contain_words_are_not_sent(frame: Frame) -> None:
-    strict = GuardedSerializer(Gateway(), lambda problem: None, transcripts=False)
+    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, transcripts=False)
     assert await strict.serialize(frame) is None
-    assert await GuardedSerializer(Gateway(), lambda problem: None).serialize(frame)
+    assert await GuardedSerializer(GatewayConfig(), lambda problem: None).serialize(frame)
 
 
 @pytest.mark.parametrize(
@@ -261,5 +261,5 @@ async def test_without_transcripts_frames_that_may_contain_words_are_not_sent(fr
     ],
 )
 async def test_without_transcripts_audio_and_events_are_sent(frame: Frame) -> None:
-    strict = GuardedSerializer(Gateway(), lambda problem: None, transcripts=False)
+    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, transcripts=False)
     assert await strict.serialize(frame)
