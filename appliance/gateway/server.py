@@ -243,8 +243,6 @@ class GatewayServer:
 
     def _uvicorn_config(self) -> uvicorn.Config:
         gateway = self._settings.gateway
-        if bool(gateway.tls_certificate) != bool(gateway.tls_key):
-            raise BadSetting(name="gateway.tls_key", why="TLS needs a certificate and a key")
         try:
             config = uvicorn.Config(
                 self.app(),

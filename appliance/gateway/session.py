@@ -128,7 +128,7 @@ class Session:
         return self._socket.ending
 
     def end(self, reason: SessionEnded | None) -> None:
-        """End the session at once. The first reason given counts; None is that the client left."""
+        """End the session at once. The first reason counts; None means that the client left."""
         self._socket.ending = self._socket.ending or reason
         spawn(self._close(), "session end", on_failure=lambda _error: self._abort())
 
@@ -259,7 +259,7 @@ class Session:
         return TurnCallbacks(
             on_speech_started=monitor.speech_started,
             on_speech_stopped=monitor.speech_ended,
-            on_turn_submitted=monitor.asked,
+            on_turn_submitted=monitor.reply_requested,
             on_first_token=monitor.mark("first_token"),
             on_tool_call=monitor.tool_called,
             on_generated=monitor.generated,
