@@ -38,7 +38,7 @@ async def test_the_server_is_told_when_each_reply_is_heard():
 
 
 async def test_a_server_without_turn_messages_will_do():
-    gateway = FakeGateway(tells_turns=False)
+    gateway = FakeGateway(sends_turns=False)
     async with gateway, await converse(gateway) as conversation:
         record = await conversation.finished(conversation.say(SPEECH))
     assert (record.user_text, record.reply_text) == ("Question 1.", "Answer 1.")

@@ -90,7 +90,7 @@ async def test_a_close_code_is_told_with_its_reason(program, questions):
 async def test_no_answer_is_exit_6_after_all_files(program, questions):
     async def bot(caller, text):
         if text == "Question 1.":
-            await caller.tell_turn(outcome="nothing_heard")
+            await caller.send_turn(outcome="nothing_heard")
         else:
             await caller.reply(text)
 
