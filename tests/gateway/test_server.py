@@ -194,7 +194,7 @@ HOSTILE: dict[str, tuple[bytes | str, int, str]] = {
     "garbage": (b"\xff\x00garbage", 1008, "bad_frame"),
     "a text message": ("hello", 1008, "bad_frame"),
     "an empty message": (b"", 1008, "bad_frame"),
-    "a big frame": (wire.encode(wire.Audio(bytes(20_000))), 1009, "frame_too_big"),
+    "a big frame": (wire.encode(wire.AudioFrame(bytes(20_000))), 1009, "frame_too_big"),
     "a huge message": (bytes(70_000), 1009, ""),  # more would not all be read
 }
 HOSTILE |= {
@@ -227,7 +227,7 @@ async def test_a_hostile_client_is_sent_away_and_another_call_goes_on(
 
 async def test_a_flood_of_audio_ends_the_call_that_sends_it(gateway: RunningGateway) -> None:
     caller, flooding = await gateway.call(), await gateway.call()
-    second = wire.encode(wire.Audio(bytes(16_000)))
+    second = wire.encode(wire.AudioFrame(bytes(16_000)))
     with pytest.raises(ConnectionClosed):
         for _ in range(10_000):
             await flooding.socket.send(second)

@@ -102,7 +102,7 @@ class MarkedVoice(InstantVoiceSession):
 
 
 def of_the_story(frame: wire.Frame) -> bool:
-    if not isinstance(frame, wire.Audio):
+    if not isinstance(frame, wire.AudioFrame):
         return False
     return not set(np.frombuffer(frame.pcm, "<i2").tolist()) <= {0, 1000}
 
@@ -124,7 +124,7 @@ async def test_a_caller_who_speaks_up_is_not_talked_over(
     assert any(map(of_the_story, after[:told]))
     # At most the 40 ms that were being written; the new answer's audio may overtake its messages.
     assert sum(map(of_the_story, after[told:])) <= 1
-    assert any(isinstance(frame, wire.Audio) for frame in after[told:])
+    assert any(isinstance(frame, wire.AudioFrame) for frame in after[told:])
     assert (interrupted["outcome"], interrupted["interrupted"]) == ("interrupted", True)
     assert (answered["outcome"], answered["interrupted"]) == ("answered", False)
     assert answered["reply_text"] == "Two million."
@@ -284,8 +284,8 @@ async def test_two_callers_at_once_never_get_each_others_words(
         ]
     assert ada.turns[1]["reply_text"] == "You wrote My name is Ada."
     assert bob.turns[1]["reply_text"] == "You wrote My name is Bob."
-    assert "Bob" not in repr([f for f in ada.frames if not isinstance(f, wire.Audio)])
-    assert "Ada" not in repr([f for f in bob.frames if not isinstance(f, wire.Audio)])
+    assert "Bob" not in repr([f for f in ada.frames if not isinstance(f, wire.AudioFrame)])
+    assert "Ada" not in repr([f for f in bob.frames if not isinstance(f, wire.AudioFrame)])
     assert speak(QUESTION)[8000:-8000] in heard_by_caller[0][0]
     assert speak(OTHER)[8000:-8000] in heard_by_caller[1][0]
     assert set(heard_by_caller[0]).isdisjoint(heard_by_caller[1])
@@ -404,7 +404,7 @@ async def test_in_strict_privacy_no_word_of_either_side_goes_over_the_wire(
         assert answer in gateway.voice.phrases
     assert turn["outcome"] == "answered"
     assert "reply_text" not in turn
-    shown = repr([frame for frame in caller.frames if not isinstance(frame, wire.Audio)])
+    shown = repr([frame for frame in caller.frames if not isinstance(frame, wire.AudioFrame)])
     for word in ("zeppelin", "xylophone", "milliseconds", "current_time"):
         assert word not in shown
     # What happens is still told, as clients go by it.

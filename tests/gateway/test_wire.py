@@ -107,7 +107,7 @@ def test_speech_of_the_one_format_gets_through() -> None:
     frame = guard().read(audio(pcm), 0.0)
     assert isinstance(frame, InputAudioRawFrame)
     assert (frame.audio, frame.sample_rate, frame.num_channels) == (pcm, 16_000, 1)
-    assert guard().read(wire.encode(wire.Audio(pcm)), 0.0) is not None
+    assert guard().read(wire.encode(wire.AudioFrame(pcm)), 0.0) is not None
 
 
 def test_an_empty_audio_frame_is_nothing() -> None:
@@ -244,7 +244,7 @@ async def test_texts_of_exceptions_never_leave(kind: str) -> None:
     sent = await serializer.serialize(OutputTransportMessageUrgentFrame(message=body))
     assert isinstance(sent, bytes)
     shown = wire.decode(sent)
-    assert isinstance(shown, wire.Message)
+    assert isinstance(shown, wire.RTVIMessage)
     assert "secret" not in repr(shown)
     assert shown.text("error")
 
