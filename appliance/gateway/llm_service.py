@@ -39,6 +39,7 @@ from pipecat.services.llm_service import LLMService
 from pipecat.services.settings import LLMSettings
 from pipecat.utils.time import time_now_iso8601
 
+from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.history import Exchange, History
 from appliance.gateway.prefetch import Upkeep
@@ -46,7 +47,8 @@ from appliance.gateway.reply import AnswerEndFrame, Calling, Speaking, TurnHooks
 from appliance.gateway.utterances import Listening
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, Tool, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
+from appliance.tasks import cancel, spawn
 
 
 class UltravoxAdapter(BaseLLMAdapter[Any]):
@@ -76,7 +78,7 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
         return []
 
 
-def pipecat_settings(settings: LLM) -> LLMSettings:
+def pipecat_settings(settings: LLMConfig) -> LLMSettings:
     """What Pipecat shows of the model; the engine has its own settings."""
     return LLMSettings(
         model=settings.model,
@@ -93,6 +95,7 @@ def pipecat_settings(settings: LLM) -> LLMSettings:
     )
 
 
+log = journal.get()
 CANNOT_ANSWER = "I am sorry, I cannot answer right now."
 UNANSWERED_CHARS = 8_000  # of text typed again and again without an answer, the end counts
 
@@ -107,7 +110,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
 
     def __init__(
         self,
-        settings: LLM,
+        settings: LLMConfig,
         client: EngineClient,
         hooks: TurnHooks,
         context: LLMContext,
@@ -127,7 +130,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             settings.audio_turns,
         )
         self._upkeep = Upkeep(
-            client, self._history, self._tools, self.create_task, self.cancel_task
+            client, self._history, self._tools, lambda work: spawn(work, "prefetch"), cancel
         )
         self._calling = Calling(self, context)
         self._speaking = Speaking(
@@ -283,15 +286,22 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             result = await self._speaking.answer(exchange, self._tools, first)
         except EngineFailed as problem:
             self._hooks.failed(problem)
-            self._hooks.ended("failed")
-            await self.push_frame(AnswerEndFrame())
-            await self.push_frame(TTSSpeakFrame(CANNOT_ANSWER, append_to_context=False))
+            await self._apologize()
+        except Exception:
+            # Pipecat would log it without its traceback, and the user would wait in silence.
+            log.exception("turn crashed")
+            await self._apologize()
         else:
             await self._finished(result, exchange)
             await self.push_frame(AnswerEndFrame())
         finally:
             self._upkeep.busy = False
             await self.stop_processing_metrics()
+
+    async def _apologize(self) -> None:
+        self._hooks.ended("failed")
+        await self.push_frame(AnswerEndFrame())
+        await self.push_frame(TTSSpeakFrame(CANNOT_ANSWER, append_to_context=False))
 
     async def _finished(self, result: Result, exchange: Exchange) -> None:
         if result.reason == "nothing_heard" and not exchange.calls:

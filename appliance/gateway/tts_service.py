@@ -27,7 +27,7 @@ from appliance.errors import EngineFailed
 from appliance.gateway.phrases import PhraseCutter
 from appliance.link.client import EngineClient, EngineLost, retry_until_back
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
-from appliance.settings import TTS
+from appliance.settings import TTSConfig
 
 SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
 QUIET_SECONDS = 30.0  # a reply ends after this long without audio, and its next phrase reopens it
@@ -55,7 +55,7 @@ class KokoroTTSService(TTSService):
 
     def __init__(
         self,
-        config: TTS,
+        config: TTSConfig,
         client: EngineClient,
         hooks: SpeechHooks,
         hold_message: bytes,
@@ -157,7 +157,7 @@ class KokoroTTSService(TTSService):
 class PhraseAggregator(BaseTextAggregator):
     """Gives `LLMTextProcessor` phrases, of which the first of each reply is short."""
 
-    def __init__(self, config: TTS) -> None:
+    def __init__(self, config: TTSConfig) -> None:
         super().__init__(aggregation_type=TextType.SENTENCE)
         self._config = config
         self._cutter = self._new_cutter()

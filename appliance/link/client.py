@@ -22,6 +22,7 @@ from appliance.errors import ApplianceError, EngineFailed, EngineGone, catalogue
 from appliance.link import protocol
 from appliance.link.engine import GenerateRequest, Piece, Tool, Turn, Utterance
 from appliance.link.health import URI
+from appliance.tasks import spawn
 
 OPEN_SECONDS = 5.0  # both ends are on one machine; a process that takes longer hangs
 RECONNECT_SECONDS = 0.5
@@ -240,7 +241,7 @@ class EngineClient:
         async with self._connecting:
             if self._connection is None:
                 connection = _Connection(await _open(self._engine, self._path))
-                connection.reader = asyncio.create_task(self._read(connection))
+                connection.reader = spawn(self._read(connection), f"{self._engine} link reader")
                 self._connection = connection
             return self._connection
 

@@ -40,6 +40,7 @@ from appliance.link.engine import (
     VoiceEngine,
     VoiceSession,
 )
+from appliance.tasks import spawn
 
 MAX_REQUESTS = 8  # of one session at a time; the gateway needs three
 MAX_UTTERANCES = 256  # held at a time in one session
@@ -132,7 +133,8 @@ class EngineConnection:
                 self._check_utterances(conversation)
                 if self._warming is not None:
                     self._warming.cancel()
-                self._warming = asyncio.create_task(self._warm(session, conversation, tools))
+                warming = self._warm(session, conversation, tools)
+                self._warming = spawn(warming, f"{self._name} warming")
             case protocol.GenerateMessage(request=id, generation=request):
                 self._begin(id, self._generate(self._speech(), id, request))
             case protocol.TranscribeMessage(request=id, utterance=utterance):
@@ -177,16 +179,17 @@ class EngineConnection:
         self._gates.pop(id, None)
 
     async def _run(self, id: int, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except ApplianceError as problem:
-            log.warning("request failed", engine=self._name, reason=problem.reason)
-            await self._send(_failed(id, problem))
-        except ConnectionClosed:
-            pass  # run() cleans up
-        except Exception:
-            log.exception("request crashed", engine=self._name)
-            await self._send(_failed(id, EngineFailed(engine=self._name)))
+        with contextlib.suppress(ConnectionClosed):  # the gateway left; run() cleans up
+            try:
+                await work
+            except ApplianceError as problem:
+                log.warning("request failed", engine=self._name, reason=problem.reason)
+                await self._send(_failed(id, problem))
+            except ConnectionClosed:
+                raise
+            except Exception:
+                log.exception("request crashed", engine=self._name)
+                await self._send(_failed(id, EngineFailed(engine=self._name)))
 
     async def _generate(self, session: SpeechSession, id: int, request: GenerateRequest) -> None:
         self._check_utterances(request.conversation)

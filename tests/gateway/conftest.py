@@ -189,7 +189,7 @@ class RunningGateway:
         self.voice = InstantVoiceEngine()
         self.llm = EngineProcess(self.thinker, settings.paths.run)
         self.tts = EngineProcess(self.voice, settings.paths.run)
-        self.gateway = server.Gateway(settings, TOKEN)
+        self.gateway = server.GatewayServer(settings, TOKEN)
         self.scheme = "wss" if settings.gateway.tls_certificate else "ws"
         self._log = log
         self._callers: list[Caller] = []
@@ -260,7 +260,7 @@ class RunningGateway:
         await self.until(lambda: not self.sessions() and not self.open_engine_sessions())
 
     def metric(self, name: str, **labels: str) -> float:
-        value = self.gateway._meters.registry.get_sample_value(name, labels)
+        value = self.gateway._metrics.registry.get_sample_value(name, labels)
         return value if value is not None else 0.0
 
     def _serving_failed(self) -> bool:

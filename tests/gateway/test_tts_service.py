@@ -37,7 +37,7 @@ from appliance.gateway.tts_service import (
     SpeechHooks,
 )
 from appliance.link.client import EngineClient
-from appliance.settings import TTS
+from appliance.settings import TTSConfig
 from tests.fakes import InstantVoiceEngine, InstantVoiceSession
 from tests.link.contract import linked
 
@@ -93,7 +93,7 @@ def tts_service(
     client: EngineClient, recorded: RecordedHooks, recover_seconds: float = 0.0, **settings: str
 ) -> KokoroTTSService:
     return KokoroTTSService(
-        TTS(**settings),  # type: ignore[arg-type]
+        TTSConfig(**settings),  # type: ignore[arg-type]
         client,
         recorded.hooks(),
         HOLD_MESSAGE,
@@ -103,7 +103,7 @@ def tts_service(
 
 async def run_service(service: KokoroTTSService, *frames: Frame) -> list[Frame]:
     """The frames that leave the service in both directions. Text is cut into phrases first."""
-    phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(TTS()))
+    phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(TTSConfig()))
     down, up = await run_test(
         Pipeline([phrases, service]), frames_to_send=[*frames, SleepFrame(0.3)]
     )
@@ -266,28 +266,28 @@ async def aggregate_and_flush(aggregator: PhraseAggregator, text: str) -> list[s
 
 
 async def test_aggregated_phrases_are_the_reply_and_the_first_is_short() -> None:
-    phrases = await aggregate_and_flush(PhraseAggregator(TTS()), LONG_REPLY)
+    phrases = await aggregate_and_flush(PhraseAggregator(TTSConfig()), LONG_REPLY)
     assert " ".join(phrases) == LONG_REPLY
     assert len(phrases) > 2
-    assert len(phrases[0].split()) <= TTS().first_phrase_words + 2
+    assert len(phrases[0].split()) <= TTSConfig().first_phrase_words + 2
 
 
 async def test_each_reply_begins_with_a_short_phrase() -> None:
-    aggregator = PhraseAggregator(TTS())
+    aggregator = PhraseAggregator(TTSConfig())
     assert await aggregate_and_flush(aggregator, LONG_REPLY) == await aggregate_and_flush(
         aggregator, LONG_REPLY
     )
 
 
 async def test_aggregator_shows_the_pending_text() -> None:
-    aggregator = PhraseAggregator(TTS())
+    aggregator = PhraseAggregator(TTSConfig())
     assert await aggregate(aggregator, "One mo", size=3) == []
     assert aggregator.text.text == "One mo"
 
 
 async def test_interruption_drops_pending_text_and_the_next_reply_starts_fresh() -> None:
-    aggregator = PhraseAggregator(TTS())
-    fresh = await aggregate_and_flush(PhraseAggregator(TTS()), LONG_REPLY)
+    aggregator = PhraseAggregator(TTSConfig())
+    fresh = await aggregate_and_flush(PhraseAggregator(TTSConfig()), LONG_REPLY)
     await aggregate(aggregator, "I was going to say that the")
     await aggregator.handle_interruption()
     assert await aggregate_and_flush(aggregator, LONG_REPLY) == fresh
@@ -297,4 +297,4 @@ async def test_interruption_drops_pending_text_and_the_next_reply_starts_fresh()
 
 
 async def test_white_space_gives_no_phrase() -> None:
-    assert await aggregate_and_flush(PhraseAggregator(TTS()), "  \n ") == []
+    assert await aggregate_and_flush(PhraseAggregator(TTSConfig()), "  \n ") == []

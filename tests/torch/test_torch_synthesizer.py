@@ -17,11 +17,11 @@ from appliance.engines.tts.synthesizer import Synthesizer, load
 from appliance.engines.tts.voices import Voices
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
-from appliance.settings import TTS
+from appliance.settings import TTSConfig
 from tests.engines.tts.contract import SENTENCES, SynthesizerContract, synthesize
 from tests.recognizer import words
 
-ON_CPU = TTS(backend="torch", device="cpu")
+ON_CPU = TTSConfig(backend="torch", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def synthesizer(torch_weights: Path) -> Synthesizer:
 
 @pytest.fixture(scope="module")
 def onnx_synthesizer(weights: Path) -> Synthesizer:
-    return load(TTS(), weights)
+    return load(TTSConfig(), weights)
 
 
 class TestTorchSynthesizer(SynthesizerContract):
@@ -61,7 +61,7 @@ def test_missing_gpu_is_a_clear_error(torch_weights: Path) -> None:
     if importlib.import_module("torch").cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(BadSetting, match="cuda"):
-        load(TTS(backend="torch", device="cuda"), torch_weights)
+        load(TTSConfig(backend="torch", device="cuda"), torch_weights)
 
 
 @pytest.mark.parametrize("library", ["phonemizer", "espeakng_loader"])

@@ -49,7 +49,7 @@ class Synthesizer(Protocol):
         """End the running synthesis soon. Does nothing when none runs, or on a GPU."""
 
 
-def load(config: settings.TTS, weights: Path) -> Synthesizer:
+def load(config: settings.TTSConfig, weights: Path) -> Synthesizer:
     """Load the configured back end from the folder of all weights.
 
     Raises MissingWeights and BadSetting.

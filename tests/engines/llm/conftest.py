@@ -24,7 +24,7 @@ from appliance.engines.llm.small.llama import LanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.engines.llm.small.session import SmallSession
 from appliance.link.engine import GenerateRequest, Result, Turn
-from appliance.settings import Paths, Settings
+from appliance.settings import PathsConfig, Settings
 
 WEIGHTS = Path(__file__).parents[3] / "weights"
 SYSTEM = Turn("system", Settings().llm.system_prompt)
@@ -81,7 +81,7 @@ def say() -> Say:
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    return Settings(paths=Paths(weights=WEIGHTS))
+    return Settings(paths=PathsConfig(weights=WEIGHTS))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from appliance.engines.tts.audio import LEAD_SECONDS, SLICE_SECONDS
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.errors import MissingWeights, UnknownVoice
 from appliance.link.engine import OUTPUT_SAMPLE_RATE, VoiceSession
-from appliance.settings import TTS, Paths, Settings
+from appliance.settings import PathsConfig, Settings, TTSConfig
 from tests.link.contract import VoiceContract
 from tests.recognizer import word_error_rate, words
 
@@ -178,8 +178,8 @@ async def test_engine_does_not_start_without_model_or_with_unknown_voice(
     tmp_path: Path, weights: Path
 ) -> None:
     with pytest.raises(MissingWeights):
-        await KokoroEngine(Settings(paths=Paths(weights=tmp_path))).start()
-    settings = Settings(paths=Paths(weights=weights))
-    settings = dataclasses.replace(settings, tts=TTS(voice="zz_nobody"))
+        await KokoroEngine(Settings(paths=PathsConfig(weights=tmp_path))).start()
+    settings = Settings(paths=PathsConfig(weights=weights))
+    settings = dataclasses.replace(settings, tts=TTSConfig(voice="zz_nobody"))
     with pytest.raises(UnknownVoice):
         await KokoroEngine(settings).start()

@@ -21,7 +21,7 @@ from appliance.engines.llm.small.worker import Urgency, Worker
 from appliance.engines.llm.text import Reply
 from appliance.errors import BadRequest, EngineFailed
 from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 
 class Answering:
@@ -82,7 +82,7 @@ class SmallSession:
     """`SpeechSession` of one caller."""
 
     def __init__(
-        self, answering: Answering, hearing: Hearing, meters: EngineMeters, given: LLM
+        self, answering: Answering, hearing: Hearing, meters: EngineMeters, given: LLMConfig
     ) -> None:
         self._answering = answering
         self._hearing = hearing

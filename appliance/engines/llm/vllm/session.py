@@ -18,7 +18,7 @@ from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
 from appliance.engines.llm.vllm.runtime import Ask, Runtime, Step
 from appliance.errors import BadRequest, EngineBusy, EngineFailed
 from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 NAME = "llm"
 
@@ -36,7 +36,7 @@ class Shared:
     room: Room
     probe: Probe
     meters: EngineMeters
-    settings: LLM
+    settings: LLMConfig
     context_tokens: int
     transcribing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
