@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add = common.add_argument
     add("--url", help=f"URL of the appliance, such as wss://HOST:PORT/ws ({config.DEFAULT_URL})")
     add("--token-file", metavar="FILE", help="file that holds the access token")
-    add("--ca", metavar="FILE", help="PEM certificate of the certificate authority to trust")
+    add("--ca", metavar="FILE", help="PEM file of the certificate authority to trust")
     add("--config", metavar="FILE", help=f"settings file ({config.DEFAULT_FILE})")
     add(
         "--prebuffer",
