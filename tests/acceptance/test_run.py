@@ -16,7 +16,7 @@ from appliance.acceptance.report import Report, Result, to_tree
 from appliance.acceptance.site import Site
 from appliance.errors import BadSetting, EngineGone
 from appliance.settings import Settings, load
-from client.errors import Refused
+from client.errors import CallRefused
 
 LOCK = Path(__file__).parents[2] / "image-manifest.lock"
 
@@ -88,7 +88,7 @@ def test_the_page_is_made_of_a_report_on_stdin(
     ("problem", "words"),
     [
         (EngineGone(engine="tts"), "tts engine cannot be reached"),
-        (Refused("wrong or missing access token (401)."), "401"),
+        (CallRefused("wrong or missing access token (401)."), "401"),
         (TimeoutError(), "TimeoutError"),
         (ConnectionError("no answer from x"), "no answer from x"),
     ],
