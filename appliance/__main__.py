@@ -53,10 +53,10 @@ def _llm(given: settings.Settings, asked: Asked) -> int:
     # OpenMP threads that spin for each other halve the speed of llama.cpp, or worse, as soon as
     # anything else wants a core (measured: 320 against 123 ms a token); read when it is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    from appliance.engines.llm.choose import engine
+    from appliance.engines.llm.choose import create_engine
     from appliance.link.server import host
 
-    host(engine(given), given.paths.run / "llm.sock")
+    host(create_engine(given), given.paths.run / "llm.sock")
     return 0
 
 

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance import run_folder
-from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.tts.metrics import KokoroMeters
 from appliance.metrics import GatewayMeters, render
 from appliance.settings import Paths, Settings
@@ -45,7 +45,7 @@ class Report:
 
 PARTS = {
     "gateway": render(GatewayMeters("cpu").registry),
-    "llm": EngineMeters().render(),
+    "llm": LLMMetrics().render(),
     "tts": render(KokoroMeters().registry),
 }
 

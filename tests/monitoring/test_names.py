@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.tts.metrics import KokoroMeters
 from appliance.errors import EngineGone
 from appliance.metrics import GatewayMeters, render
@@ -29,7 +29,7 @@ async def _nobody(path: Path, timeout_seconds: float) -> HealthReport:
 async def _pages(run: Path) -> str:
     """What all processes show at their start; the exporter's alone, since nothing runs here."""
     exporter = Exporter(Settings(paths=Paths(run=run)), _nobody)
-    registries = (GatewayMeters("cpu").registry, EngineMeters().registry, KokoroMeters().registry)
+    registries = (GatewayMeters("cpu").registry, LLMMetrics().registry, KokoroMeters().registry)
     return b"".join([await exporter.page(), *map(render, registries)]).decode()
 
 
