@@ -39,7 +39,7 @@ def test_its_tokenizer_is_as_large_as_the_real_one_and_has_its_special_tokens(
     tmp_path: Path,
 ) -> None:
     write(tmp_path / "model", "tiny")
-    vocabulary = SealedVocabulary.read(tmp_path / "model")
+    vocabulary = SealedVocabulary.load(tmp_path / "model")
     special = ("begin_of_text", "end_of_text", "start_header_id", "end_header_id", "eom_id")
     ids = [vocabulary.special(f"<|{name}|>") for name in (*special, "eot_id", "python_tag")]
     assert ids == [128_000, 128_001, 128_006, 128_007, 128_008, 128_009, 128_010]
@@ -47,7 +47,7 @@ def test_its_tokenizer_is_as_large_as_the_real_one_and_has_its_special_tokens(
     assert vocabulary.audio == 128_256
     text = "Here is a sentence of which most would be one token a word. Ünïcode: 漢字."
     tokens = vocabulary.tokenize(text)
-    assert vocabulary.text(tokens) == text
+    assert vocabulary.decode(tokens) == text
     assert len(tokens) < len(text) / 1.8
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from appliance.engines.llm.vllm.processor import UltravoxProcessor
-from appliance.engines.llm.vllm.prompt import audio_tokens
+from appliance.engines.llm.vllm.prompt import count_audio_tokens
 from tests.torch.conftest import GOLDEN
 
 
@@ -25,7 +25,7 @@ def test_a_clip_is_one_part_of_as_many_tokens_as_the_prompt_has_room_for(
 ) -> None:
     made = processor(audios=[clip(seconds)], sampling_rate=16_000)
     assert made["audio_num_chunks"].tolist() == [1]
-    assert made["audio_token_len"].tolist() == [audio_tokens(len(clip(seconds)))]
+    assert made["audio_token_len"].tolist() == [count_audio_tokens(len(clip(seconds)))]
 
 
 @pytest.mark.parametrize("seconds", [30.01, 45, 60, 61])
@@ -34,7 +34,7 @@ def test_a_long_clip_is_cut_every_30_seconds(processor: UltravoxProcessor, secon
     parts = -(-int(seconds * 100) // 3000)
     assert made["audio_num_chunks"].tolist() == [parts]
     assert made["audio_token_len"].tolist()[:-1] == [188] * (parts - 1)
-    assert int(made["audio_token_len"].sum()) == audio_tokens(len(clip(seconds)))
+    assert int(made["audio_token_len"].sum()) == count_audio_tokens(len(clip(seconds)))
     assert made["audio_values"].shape == (parts, 128, 3000)
 
 

@@ -109,7 +109,7 @@ def plain(said: Sequence[Said]) -> npt.NDArray[np.float64]:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    form = Llama3Format(SealedVocabulary.read(CHECKPOINT))
+    form = Llama3Format(SealedVocabulary.load(CHECKPOINT))
     turns = [Turn(turn.role, turn.text) for turn in said]
     prompt = form.prompt(turns, (), VLLM["LLM_TODAY"], {}, 4096)
     text = json.loads((CHECKPOINT / "config.json").read_text(encoding="utf-8"))["text_config"]

@@ -13,10 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.llm.vllm.engine import VllmEngine, arguments
 from appliance.engines.llm.vllm.runtime import Ask, Runtime
-from appliance.engines.llm.vllm.stats import SchedulerMeters
+from appliance.engines.llm.vllm.stats import VllmStatLogger
 from appliance.errors import BadRequest, ModelNotStarted
 from appliance.gpu import plan
 from appliance.weights.checkpoint import read
@@ -68,7 +68,7 @@ async def test_weights_that_would_be_converted_are_refused_by_the_loader_too(
     before = vllm_s_processes()
     runtime = Runtime("llm")
     with pytest.raises(ModelNotStarted):
-        await runtime.start(given(folder, dtype="bfloat16"), SchedulerMeters(EngineMeters()))
+        await runtime.start(given(folder, dtype="bfloat16"), VllmStatLogger(LLMMetrics()))
     await runtime.stop()
     assert vllm_s_processes() == before
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line[:1] == "{"]
@@ -80,7 +80,7 @@ async def test_a_start_can_be_broken_off(tmp_path: Path) -> None:
     before = vllm_s_processes()
     runtime = Runtime("llm")
     starting = asyncio.create_task(
-        runtime.start(given(GOLDEN / "checkpoint"), SchedulerMeters(EngineMeters()))
+        runtime.start(given(GOLDEN / "checkpoint"), VllmStatLogger(LLMMetrics()))
     )
     async with asyncio.timeout(200):
         while len(vllm_s_processes()) == len(before) and not starting.done():

@@ -182,7 +182,7 @@ async def test_a_transcription_is_ended_for_a_reply_and_begins_again(
     room = vllm_engine._shared.room
     transcribing = asyncio.create_task(session.transcribe(1))
     await at_work(vllm_engine, transcribing)
-    async with room.hold(vllm_engine.runtime.kv_tokens, Urgency.REPLY):
+    async with room.hold(vllm_engine.runtime.kv_tokens, RequestKind.REPLY):
         await asyncio.sleep(1.0)
         assert not transcribing.done()
         assert vllm_engine.runtime.unfinished == 0
@@ -198,7 +198,7 @@ async def test_when_all_is_taken_a_caller_is_told(
     vllm_engine: VllmEngine, session: VllmSession
 ) -> None:
     room = vllm_engine._shared.room
-    async with room.hold(vllm_engine.runtime.kv_tokens, Urgency.REPLY):
+    async with room.hold(vllm_engine.runtime.kv_tokens, RequestKind.REPLY):
         await session.warm([Turn("user", "Hello.")])  # refused, which harms nobody
         waiting = [
             asyncio.create_task(reply(session, [Turn("user", "Say hello.")])) for _ in range(20)

@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from appliance.engines.llm.vllm.admission import Budget, Urgency
+from appliance.engines.llm.vllm.admission import KVBudget, Urgency
 
 REPLY, TRANSCRIPTION, WARM = Urgency
 
 
-def budget(kv_tokens: int = 1000, block_tokens: int = 100, max_waiting: int = 3) -> Budget:
-    return Budget(kv_tokens, block_tokens, max_waiting)
+def budget(kv_tokens: int = 1000, block_tokens: int = 100, max_waiting: int = 3) -> KVBudget:
+    return KVBudget(kv_tokens, block_tokens, max_waiting)
 
 
 def test_what_fits_runs_and_takes_whole_blocks() -> None:
@@ -117,7 +117,7 @@ class Requests(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kv = Budget(self.TOTAL, 16, 4)
+        self.kv = KVBudget(self.TOTAL, 16, 4)
         self.sizes: dict[str, tuple[int, Urgency]] = {}
         self.running: set[str] = set()
         self.line: list[str] = []

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt, audio_tokens
+from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt, count_audio_tokens
 from appliance.engines.llm.vllm.tools import written
 from appliance.errors import BadRequest
 from appliance.link.engine import Tool, ToolCall, Turn
@@ -42,7 +42,7 @@ def prompt(
     clips: dict[int, int] | None = None,
     room: int = 100_000,
 ) -> Prompt:
-    return Llama3Format(sealed()).prompt(turns, tools, TODAY, clips or {}, room)
+    return Llama3Format(sealed()).build_prompt(turns, tools, TODAY, clips or {}, room)
 
 
 def shown(made: Prompt) -> str:
@@ -56,7 +56,7 @@ def shown(made: Prompt) -> str:
         if token < sealed().size:
             run.append(token)
         else:
-            text += sealed().text(run) + names.get(token, "")
+            text += sealed().decode(run) + names.get(token, "")
             run = []
     return text
 
@@ -70,7 +70,9 @@ def talk(made: Prompt) -> str:
 def test_prompts_are_those_of_the_model_s_authors(case: str) -> None:
     reference = json.loads((GOLDEN / "reference.json").read_text(encoding="utf-8"))[case]
     with np.load(GOLDEN / "audio.npz") as audio:
-        clips = {n: audio_tokens(len(audio[name])) for n, name in enumerate(reference["audio"], 1)}
+        clips = {
+            n: count_audio_tokens(len(audio[name])) for n, name in enumerate(reference["audio"], 1)
+        }
     made = prompt(CONVERSATIONS[case], clips=clips)
     assert list(_expanded(made, clips)) == reference["input_ids"]
     assert made.length == len(reference["input_ids"])
@@ -104,15 +106,19 @@ def _expanded(made: Prompt, clips: dict[int, int]) -> Iterator[int]:
     ],
 )
 def test_a_clip_has_as_many_tokens_as_the_processor_makes(samples: int, tokens: int) -> None:
-    assert audio_tokens(samples) == tokens
+    assert count_audio_tokens(samples) == tokens
 
 
 @given(st.integers(SECOND // 20, 95 * SECOND))
 def test_every_part_of_thirty_seconds_counts_for_itself(samples: int) -> None:
     parts = [min(30 * SECOND, samples - at) for at in range(0, samples, 30 * SECOND)]
     frames = [-(-part // 160) for part in parts]
-    assert audio_tokens(samples) == sum(-(-count // 16) for count in frames)
-    assert audio_tokens(samples) <= audio_tokens(samples + 1) <= audio_tokens(samples) + 1
+    assert count_audio_tokens(samples) == sum(-(-count // 16) for count in frames)
+    assert (
+        count_audio_tokens(samples)
+        <= count_audio_tokens(samples + 1)
+        <= count_audio_tokens(samples) + 1
+    )
 
 
 def test_the_system_block_is_there_without_a_system_prompt() -> None:
@@ -241,7 +247,7 @@ TOOLS = st.lists(
 def test_no_text_puts_a_special_token_into_a_prompt(
     turns: list[Turn], tools: list[Tool], today: str, clips: dict[int, int]
 ) -> None:
-    made = Llama3Format(sealed()).prompt(turns, tools, today, clips, 1_000_000)
+    made = Llama3Format(sealed()).build_prompt(turns, tools, today, clips, 1_000_000)
     special = Counter(token for token in made.tokens if token >= sealed().size)
     blocks = special.pop(sealed().special("<|eot_id|>"))
     opened = special.pop(sealed().special("<|start_header_id|>"))
@@ -270,4 +276,4 @@ def _roles(made: Prompt) -> Iterator[str]:
     header, end = (sealed().special(f"<|{name}_header_id|>") for name in ("start", "end"))
     for at, token in enumerate(made.tokens):
         if token == header:
-            yield sealed().text(list(made.tokens[at + 1 : made.tokens.index(end, at)]))
+            yield sealed().decode(list(made.tokens[at + 1 : made.tokens.index(end, at)]))

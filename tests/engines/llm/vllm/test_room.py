@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from appliance.engines.llm.vllm.admission import Budget, Displaced, Room, Urgency
+from appliance.engines.llm.vllm.admission import KVBudget, Displaced, Room, Urgency
 from appliance.errors import EngineBusy
 
 
 @pytest.fixture
 def room() -> Room:
-    return Room(Budget(kv_tokens=100, block_tokens=10, max_waiting=2), "llm")
+    return Room(KVBudget(kv_tokens=100, block_tokens=10, max_waiting=2), "llm")
 
 
 async def settled() -> None:
@@ -24,10 +24,10 @@ async def test_a_reply_waits_until_there_is_room(room: Room) -> None:
     order: list[str] = []
 
     async def reply() -> None:
-        async with room.hold(60, Urgency.REPLY):
+        async with room.hold(60, RequestKind.REPLY):
             order.append("second")
 
-    async with room.hold(60, Urgency.REPLY):
+    async with room.hold(60, RequestKind.REPLY):
         waiting = asyncio.create_task(reply())
         await settled()
         order.append("first")
@@ -40,14 +40,14 @@ async def test_a_transcription_gives_way_to_a_reply(room: Room) -> None:
 
     async def transcribe() -> None:
         try:
-            async with room.hold(60, Urgency.TRANSCRIPTION):
+            async with room.hold(60, RequestKind.TRANSCRIPTION):
                 await asyncio.Event().wait()
         except Displaced:
             gave_way.set()
 
     transcribing = asyncio.create_task(transcribe())
     await settled()
-    async with room.hold(60, Urgency.REPLY):
+    async with room.hold(60, RequestKind.REPLY):
         assert gave_way.is_set()
     await transcribing
 
@@ -59,16 +59,16 @@ async def test_a_transcription_gives_way_as_soon_as_that_is_all_a_reply_waits_fo
 
     async def transcribe() -> None:
         try:
-            async with room.hold(40, Urgency.TRANSCRIPTION):
+            async with room.hold(40, RequestKind.TRANSCRIPTION):
                 await asyncio.Event().wait()
         except Displaced:
             gave_way.set()
 
     async def reply() -> None:
-        async with room.hold(80, Urgency.REPLY):
+        async with room.hold(80, RequestKind.REPLY):
             assert gave_way.is_set()
 
-    async with room.hold(60, Urgency.REPLY):
+    async with room.hold(60, RequestKind.REPLY):
         transcribing = asyncio.create_task(transcribe())
         await settled()
         waiting = asyncio.create_task(reply())
@@ -79,8 +79,8 @@ async def test_a_transcription_gives_way_as_soon_as_that_is_all_a_reply_waits_fo
 
 
 async def test_a_reply_never_gives_way(room: Room) -> None:
-    async with room.hold(60, Urgency.REPLY):
-        waiting = asyncio.create_task(room.hold(60, Urgency.REPLY).__aenter__())
+    async with room.hold(60, RequestKind.REPLY):
+        waiting = asyncio.create_task(room.hold(60, RequestKind.REPLY).__aenter__())
         await settled()
         assert not waiting.done()
         waiting.cancel()
@@ -88,10 +88,10 @@ async def test_a_reply_never_gives_way(room: Room) -> None:
 
 async def test_who_no_longer_waits_is_not_in_the_line(room: Room) -> None:
     async def reply() -> None:
-        async with room.hold(60, Urgency.REPLY):
+        async with room.hold(60, RequestKind.REPLY):
             pass
 
-    async with room.hold(60, Urgency.REPLY):
+    async with room.hold(60, RequestKind.REPLY):
         left = asyncio.create_task(reply())
         stays = asyncio.create_task(reply())
         await settled()
@@ -101,11 +101,13 @@ async def test_who_no_longer_waits_is_not_in_the_line(room: Room) -> None:
 
 
 async def test_a_line_has_an_end(room: Room) -> None:
-    async with room.hold(100, Urgency.REPLY):
-        waiting = [asyncio.create_task(room.hold(10, Urgency.REPLY).__aenter__()) for _ in range(2)]
+    async with room.hold(100, RequestKind.REPLY):
+        waiting = [
+            asyncio.create_task(room.hold(10, RequestKind.REPLY).__aenter__()) for _ in range(2)
+        ]
         await settled()
         with pytest.raises(EngineBusy):
-            async with room.hold(10, Urgency.REPLY):
+            async with room.hold(10, RequestKind.REPLY):
                 pass
         for task in waiting:
             task.cancel()
@@ -113,18 +115,18 @@ async def test_a_line_has_an_end(room: Room) -> None:
 
 async def test_what_could_never_run_is_refused(room: Room) -> None:
     with pytest.raises(EngineBusy):
-        async with room.hold(101, Urgency.REPLY):
+        async with room.hold(101, RequestKind.REPLY):
             pass
 
 
 async def test_a_timeout_of_the_work_itself_stays_one(room: Room) -> None:
     with pytest.raises(TimeoutError):
-        async with room.hold(10, Urgency.TRANSCRIPTION):
+        async with room.hold(10, RequestKind.TRANSCRIPTION):
             raise TimeoutError
 
 
 async def test_room_is_given_back_whatever_happened(room: Room) -> None:
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
-            async with room.hold(100, Urgency.REPLY):
+            async with room.hold(100, RequestKind.REPLY):
                 raise ZeroDivisionError

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.llm.vllm.stats import SchedulerMeters
+from appliance.engines.llm.metrics import LLMMetrics
+from appliance.engines.llm.vllm.stats import VllmStatLogger
 
 
 def test_what_the_scheduler_says_is_in_the_metrics() -> None:
-    meters = EngineMeters()
-    stats = SchedulerMeters(meters)
+    meters = LLMMetrics()
+    stats = VllmStatLogger(meters)
     cache = SimpleNamespace(queries=300, hits=128)
     step = SimpleNamespace(
         num_running_reqs=3,
@@ -34,12 +34,12 @@ def test_what_the_scheduler_says_is_in_the_metrics() -> None:
 
 
 def test_what_came_out_of_a_step_is_in_the_metrics() -> None:
-    meters = EngineMeters()
+    meters = LLMMetrics()
     ended = [SimpleNamespace(queued_time=0.25), SimpleNamespace(queued_time=0.5)]
     step = SimpleNamespace(
         num_preempted_reqs=2, inter_token_latencies_iter=[0.03, 0.05], finished_requests=ended
     )
-    stats = SchedulerMeters(meters)
+    stats = VllmStatLogger(meters)
     stats.record(None, step)
     stats.record(None, step)
     text = meters.render().decode()
@@ -54,7 +54,7 @@ def test_what_came_out_of_a_step_is_in_the_metrics() -> None:
 
 
 def test_what_else_vllm_calls_is_there() -> None:
-    stats = SchedulerMeters(EngineMeters())
+    stats = VllmStatLogger(LLMMetrics())
     stats.log()
     stats.log_engine_initialized()
     stats.record_sleep_state(1, 0)

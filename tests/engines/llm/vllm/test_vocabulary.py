@@ -45,28 +45,28 @@ def llama3(tmp_path_factory: pytest.TempPathFactory) -> SealedVocabulary:
     )
     folder = tmp_path_factory.mktemp("llama3")
     made.save(str(folder / FILE))
-    return SealedVocabulary.read(folder)
+    return SealedVocabulary.load(folder)
 
 
 @given(TEXTS)
 def test_no_text_becomes_a_special_token(text: str) -> None:
     tokens = sealed().tokenize(text)
     assert all(token < sealed().size for token in tokens)
-    assert sealed().text(tokens) == text
+    assert sealed().decode(tokens) == text
 
 
 @given(text=TEXTS)
 def test_nor_with_the_pipeline_of_llama_3(llama3: SealedVocabulary, text: str) -> None:
     tokens = llama3.tokenize(text)
     assert all(token < llama3.size for token in tokens)
-    assert llama3.text(tokens) == text
+    assert llama3.decode(tokens) == text
 
 
 @given(st.text(st.characters(categories=["Cs", "Lu"])))
 def test_half_a_surrogate_pair_stops_nobody(text: str) -> None:
     """Such a text can come out of JSON; it cannot be written as UTF-8."""
     tokens = sealed().tokenize(text)
-    assert sealed().text(tokens) == text.encode("utf-8", "replace").decode()
+    assert sealed().decode(tokens) == text.encode("utf-8", "replace").decode()
 
 
 def test_the_whole_tokenizer_would_have_made_one() -> None:
@@ -92,7 +92,7 @@ def test_a_model_without_one_of_them_is_refused(tmp_path: Path, name: str) -> No
     changed["added_tokens"] = [one for one in changed["added_tokens"] if one["content"] != name]
     (tmp_path / FILE).write_text(json.dumps(changed), encoding="utf-8")
     with pytest.raises(BadCheckpoint, match=f"no {name[:3]}"):
-        SealedVocabulary.read(tmp_path)
+        SealedVocabulary.load(tmp_path)
 
 
 def test_a_special_token_with_the_id_of_a_word_is_refused(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_special_token_with_the_id_of_a_word_is_refused(tmp_path: Path) -> Non
     next(iter(changed["added_tokens"]))["id"] = 7
     (tmp_path / FILE).write_text(json.dumps(changed), encoding="utf-8")
     with pytest.raises(BadCheckpoint, match="mixes"):
-        SealedVocabulary.read(tmp_path)
+        SealedVocabulary.load(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"added_tokens": [{}]}'])
@@ -108,4 +108,4 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path, content: str | None) ->
     if content is not None:
         (tmp_path / FILE).write_text(content, encoding="utf-8")
     with pytest.raises(BadCheckpoint, match="cannot be read"):
-        SealedVocabulary.read(tmp_path)
+        SealedVocabulary.load(tmp_path)

@@ -32,4 +32,4 @@ TEXTS = st.lists(
 @functools.cache
 def sealed() -> SealedVocabulary:
     """The golden checkpoint's vocabulary."""
-    return SealedVocabulary.read(TINY)
+    return SealedVocabulary.load(TINY)
