@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance import run_folder
 from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.tts.metrics import KokoroMeters
-from appliance.metrics import GatewayMeters, render
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.metrics import render
 from appliance.settings import Paths, Settings
 from appliance.supervision import exporter
 from tests.fakes import NVML_L4, FakeNvml
@@ -44,7 +45,7 @@ class Report:
 
 
 PARTS = {
-    "gateway": render(GatewayMeters("cpu").registry),
+    "gateway": render(GatewayMetrics("cpu").registry),
     "llm": LLMMetrics().render(),
     "tts": render(KokoroMeters().registry),
 }

@@ -25,11 +25,13 @@ from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggrega
 
 from appliance.errors import EngineFailed
 from appliance.gateway.phrases import PhraseCutter
-from appliance.link.client import EngineClient, Lost, outlasting
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.client import EngineClient, EngineLost, retry_until_back
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTS
 
-SLICE_BYTES = SPOKEN_RATE * 2 // 10  # 100 ms; what an interruption has to drop comes in these
+SLICE_BYTES = (
+    OUTPUT_SAMPLE_RATE * 2 // 10
+)  # 100 ms; what an interruption has to drop comes in these
 QUIET_SECONDS = 30.0  # a reply whose next phrase takes longer is closed and opened again
 
 
@@ -67,7 +69,7 @@ class KokoroTTSService(TTSService):
             push_stop_frames=True,
             stop_frame_timeout_s=QUIET_SECONDS,
             max_consecutive_zero_audio_contexts=0,
-            sample_rate=SPOKEN_RATE,
+            sample_rate=OUTPUT_SAMPLE_RATE,
             settings=TTSSettings(model="kokoro-82m", voice=settings.voice, language=None),
         )
         self._knobs = settings
@@ -124,7 +126,7 @@ class KokoroTTSService(TTSService):
                     await self.stop_ttfb_metrics()
                     for start in range(0, len(pcm), SLICE_BYTES):
                         part = pcm[start : start + SLICE_BYTES]
-                        yield TTSAudioRawFrame(part, SPOKEN_RATE, 1, context_id=context_id)
+                        yield TTSAudioRawFrame(part, OUTPUT_SAMPLE_RATE, 1, context_id=context_id)
         except EngineFailed as problem:
             self._hooks.failed(problem)
         finally:
@@ -135,16 +137,16 @@ class KokoroTTSService(TTSService):
     async def _speech(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
         """The phrase, after a loss of the engine the one that asks for patience before it."""
         knobs = self._knobs
-        parts = outlasting(
+        parts = retry_until_back(
             lambda: self._client.speak(text, knobs.voice, knobs.speed, urgent),
             self._recover_seconds,
         )
         async with contextlib.aclosing(parts):
             async for part in parts:
-                if not isinstance(part, Lost):
+                if not isinstance(part, EngineLost):
                     yield part
                     continue
-                if part.wait:  # not again at each attempt
+                if part.apologize:  # not again at each attempt
                     self._hooks.failed(part.problem)
                     if self._patience:
                         yield self._patience

@@ -32,6 +32,7 @@ from appliance.supervision.observe import ANSWER_SECONDS, Observer
 from appliance.supervision.policy import Bounds, Decision, Ledger, Symptom
 from appliance.supervision.supervisor_client import GUARD, Change, Program
 from appliance.supervision.symptoms import ENDED, Limits, Sight, Symptoms, refuses
+from appliance.tasks import spawn
 
 TIMES = (
     "check_seconds",
@@ -238,7 +239,7 @@ class Guard:
         except psutil.NoSuchProcess:
             return
         patience = 0.0 if force else self._given.gateway.drain_seconds + ANSWER_SECONDS
-        task = asyncio.create_task(end(process, patience))
+        task = spawn(end(process, patience), "end process")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 

@@ -8,7 +8,7 @@ import pytest
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed
 
-from appliance.link import protocol as p
+from appliance.link import protocol
 from appliance.link.health import URI
 from tests.drills.conftest import Stopwatch, acted, dial, heard, restarts, until
 from tests.drills.leaking import FLAG
@@ -46,7 +46,7 @@ async def test_a_caller_is_answered_while_strangers_flood_the_socket_of_an_engin
         connection.transport.pause_reading()
         try:
             while True:
-                await connection.send(p.encode(p.Health()))
+                await connection.send(protocol.encode(protocol.HealthRequest()))
         except ConnectionClosed:
             pass  # the engine may well hang up on such a one
         finally:

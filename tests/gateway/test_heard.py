@@ -20,7 +20,7 @@ from pipecat.frames.frames import (
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.gateway.heard import CHARS_PER_SECOND, HeardProcessor, HeardText
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
 PHRASE = "The capital of France is Paris."
 
@@ -104,7 +104,7 @@ def phrase(text: str, of_answer: bool = True) -> tuple[Frame, Frame, Frame]:
     """What passes before and after the audio of a phrase, with half a second of it."""
     end = TTSTextFrame(text, text_type="sentence")
     end.append_to_context = of_answer
-    audio = TTSAudioRawFrame(bytes(SPOKEN_RATE), SPOKEN_RATE, 1)
+    audio = TTSAudioRawFrame(bytes(OUTPUT_SAMPLE_RATE), OUTPUT_SAMPLE_RATE, 1)
     return AggregatedTextFrame(text, text_type="sentence"), audio, end
 
 

@@ -281,7 +281,7 @@ async def test_a_caller_who_interrupts_the_goodbye_keeps_the_call(
 async def test_an_unknown_tool_stops_the_gateway_at_the_start(tmp_path: Path) -> None:
     settings = Settings(llm=LLM(tools=("current_time", "fly")))
     with pytest.raises(BadSetting, match="'fly'"):
-        server.Gateway(settings, TOKEN)
+        server.GatewayServer(settings, TOKEN)
 
 
 async def test_a_tool_of_ones_own_is_added_as_the_page_says(

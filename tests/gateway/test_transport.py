@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from tests.gateway.conftest import MakeGateway, Mind, RunningGateway, Speak
 
 PIECE_SECONDS = 0.04  # as Pipecat cuts the sound
@@ -18,7 +18,7 @@ async def answered(house: RunningGateway, question: bytes) -> tuple[float, float
     await caller.say(question)
     asked = time.monotonic()
     await caller.turn(1)
-    return time.monotonic() - asked, len(caller.audio) / 2 / SPOKEN_RATE
+    return time.monotonic() - asked, len(caller.audio) / 2 / OUTPUT_SAMPLE_RATE
 
 
 async def test_a_reply_is_sent_no_further_ahead_than_the_lead(

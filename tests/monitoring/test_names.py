@@ -10,7 +10,8 @@ import pytest
 from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.tts.metrics import KokoroMeters
 from appliance.errors import EngineGone
-from appliance.metrics import GatewayMeters, render
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.metrics import render
 from appliance.settings import Paths, Settings
 from appliance.supervision.exporter import Exporter, HealthReport
 from tests.monitoring.shipped import RECORDS, expressions, names
@@ -29,7 +30,7 @@ async def _nobody(path: Path, timeout_seconds: float) -> HealthReport:
 async def _pages(run: Path) -> str:
     """What all processes show at their start; the exporter's alone, since nothing runs here."""
     exporter = Exporter(Settings(paths=Paths(run=run)), _nobody)
-    registries = (GatewayMeters("cpu").registry, LLMMetrics().registry, KokoroMeters().registry)
+    registries = (GatewayMetrics("cpu").registry, LLMMetrics().registry, KokoroMeters().registry)
     return b"".join([await exporter.page(), *map(render, registries)]).decode()
 
 

@@ -15,7 +15,7 @@ from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.synthesizer import Samples, Synthesizer, load
 from appliance.engines.tts.voices import Voices
 from appliance.errors import BadSetting, MissingWeights
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTS
 from tests.engines.tts.contract import SENTENCES, SynthesizerContract, say
 from tests.recognizer import words
@@ -45,7 +45,7 @@ class TestTorchSynthesizer(SynthesizerContract):
     ) -> None:
         ours = say(synthesizer, g2p, voices, sentence)
         other = say(onnx_synthesizer, g2p, voices, sentence)
-        assert words(ours, SPOKEN_RATE) == words(other, SPOKEN_RATE)
+        assert words(ours, OUTPUT_SAMPLE_RATE) == words(other, OUTPUT_SAMPLE_RATE)
         assert abs(len(ours) - len(other)) <= 0.03 * len(other)
         # Measured 0.95 and 0.97; another voice has 0.6 to 0.8, another sentence 0.5.
         assert _similarity(ours, other) > 0.9

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 
 Samples = npt.NDArray[np.float32]
 
@@ -47,12 +47,12 @@ def find_speech(samples: Samples, loudest: float = 0.0) -> tuple[int, int] | Non
         return None
     threshold = max(SILENT_RMS, SILENT_RATIO * max(loudest, float(levels.max())))
     loud = np.flatnonzero(levels > threshold)
-    if len(loud) * FRAME < MIN_SPEECH_SECONDS * HEARD_RATE:
+    if len(loud) * FRAME < MIN_SPEECH_SECONDS * INPUT_SAMPLE_RATE:
         return None
     low, high = np.percentile(levels[loud], (10, 90))
     if high < STEADY_RATIO * low:
         return None
-    margin = int(MARGIN_SECONDS * HEARD_RATE)
+    margin = int(MARGIN_SECONDS * INPUT_SAMPLE_RATE)
     start, end = int(loud[0]) * FRAME - margin, (int(loud[-1]) + 1) * FRAME + margin
     return max(0, start), min(len(samples), end)
 
@@ -62,12 +62,12 @@ def find_cut(samples: Samples) -> int | None:
 
     None while the audio is short, or while it is worth waiting for a pause.
     """
-    seconds = len(samples) / HEARD_RATE
+    seconds = len(samples) / INPUT_SAMPLE_RATE
     if seconds < SOFT_CUT_SECONDS:
         return None
     levels = frame_rms(samples)
     window = np.convolve(levels, np.full(PAUSE_FRAMES, 1 / PAUSE_FRAMES), "valid")
-    first = int(MIN_CUT_SECONDS * HEARD_RATE) // FRAME
+    first = int(MIN_CUT_SECONDS * INPUT_SAMPLE_RATE) // FRAME
     quietest = first + int(window[first:].argmin())
     loud = float(np.percentile(levels, 80))
     if window[quietest] > PAUSE_RATIO * loud and seconds < HARD_CUT_SECONDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
 LEAD_SECONDS = 0.02
 SENTENCE_PAUSE_SECONDS = 0.25
@@ -15,7 +15,7 @@ FADE_SECONDS = 0.005
 SLICE_SECONDS = 0.2  # of PCM handed on at once
 CEILING = 0.98
 AUDIBLE = 0.01  # peak of a window that is speech; the model's own silence stays below 0.003
-WINDOW = SPOKEN_RATE // 200  # 5 ms
+WINDOW = OUTPUT_SAMPLE_RATE // 200  # 5 ms
 
 Samples = NDArray[np.float32]
 
@@ -35,14 +35,14 @@ def shape(samples: Samples, pause: float) -> Samples:
     loud = np.flatnonzero(windows > AUDIBLE)
     if not len(loud):
         return np.zeros(0, np.float32)
-    start = max(0, int(loud[0]) * WINDOW - round(LEAD_SECONDS * SPOKEN_RATE))
+    start = max(0, int(loud[0]) * WINDOW - round(LEAD_SECONDS * OUTPUT_SAMPLE_RATE))
     speech_end = (int(loud[-1]) + 1) * WINDOW
-    end = speech_end + round(pause * SPOKEN_RATE)
+    end = speech_end + round(pause * OUTPUT_SAMPLE_RATE)
     shaped = samples[start:end].astype(np.float32)
     peak = float(np.abs(shaped).max())
     if peak > CEILING:
         shaped *= CEILING / peak
-    fade = np.linspace(0, 1, round(FADE_SECONDS * SPOKEN_RATE), dtype=np.float32)
+    fade = np.linspace(0, 1, round(FADE_SECONDS * OUTPUT_SAMPLE_RATE), dtype=np.float32)
     shaped[: len(fade)] *= fade[: len(shaped)]
     shaped[-len(fade) :] *= fade[::-1][-len(shaped) :]
     missing = end - start - len(shaped)
@@ -52,7 +52,7 @@ def shape(samples: Samples, pause: float) -> Samples:
 def pcm_slices(samples: Samples) -> list[bytes]:
     """int16 little endian PCM in slices of at most SLICE_SECONDS."""
     pcm = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
-    step = round(SLICE_SECONDS * SPOKEN_RATE) * 2
+    step = round(SLICE_SECONDS * OUTPUT_SAMPLE_RATE) * 2
     return [pcm[i : i + step] for i in range(0, len(pcm), step)]
 
 

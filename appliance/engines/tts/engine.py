@@ -20,7 +20,7 @@ from appliance.engines.tts.synthesizer import FOLDER, Cancelled, Synthesizer, lo
 from appliance.engines.tts.text.normalize import normalize
 from appliance.engines.tts.voices import Voices
 from appliance.errors import EngineBusy, EngineFailed
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.metrics import render
 from appliance.settings import Settings
 
@@ -262,7 +262,7 @@ class KokoroEngine:
         took = time.monotonic() - began
         shaped = audio.shape(samples, audio.pause_seconds(phonemes) / phrase.speed)
         if not phrase.abandoned and len(shaped):
-            self._measure(phrase, took, len(shaped) / SPOKEN_RATE)
+            self._measure(phrase, took, len(shaped) / OUTPUT_SAMPLE_RATE)
             for pcm in audio.pcm_slices(shaped):
                 phrase.give(pcm)
         return bool(phrase.waiting)

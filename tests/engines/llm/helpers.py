@@ -12,7 +12,7 @@ import numpy as np
 import soxr  # type: ignore[import-untyped]
 
 from appliance.engines.llm.loudness import Samples
-from appliance.link.engine import Piece, Result, SpeechSession, Tool, Turn
+from appliance.link.engine import GenerateRequest, Result, SpeechSession, Tool, Turn
 
 MESSAGE_BYTES = 1280  # 40 ms of 16 kHz int16 audio
 
@@ -51,9 +51,7 @@ async def reply(
     tools: Sequence[Tool] = (),
 ) -> tuple[str, Result]:
     """The whole text of a greedy reply, and its result."""
-    pieces: list[Piece] = [
-        piece async for piece in session.generate(conversation, max_tokens, 0.0, tools)
-    ]
-    result = pieces.pop()
+    request = GenerateRequest(tuple(conversation), max_tokens, 0.0, tuple(tools))
+    *pieces, result = [piece async for piece in session.generate(request)]
     assert isinstance(result, Result)
     return "".join(piece for piece in pieces if isinstance(piece, str)), result

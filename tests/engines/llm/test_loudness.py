@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from appliance.engines.llm.loudness import Samples, find_cut, find_speech
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 
 RANDOM = np.random.default_rng(0)
 
 
 def syllables(seconds: float, level: float = 0.1) -> Samples:
     """Noise whose level rises and falls four times a second, as that of speech does."""
-    time = np.arange(int(seconds * HEARD_RATE)) / HEARD_RATE
+    time = np.arange(int(seconds * INPUT_SAMPLE_RATE)) / INPUT_SAMPLE_RATE
     return (steady(seconds, level) * (1.2 + np.sin(2 * np.pi * 4 * time))).astype(np.float32)
 
 
 def steady(seconds: float, level: float = 0.1) -> Samples:
-    return (RANDOM.normal(size=int(seconds * HEARD_RATE)) * level).astype(np.float32)
+    return (RANDOM.normal(size=int(seconds * INPUT_SAMPLE_RATE)) * level).astype(np.float32)
 
 
 def join(*parts: Samples) -> Samples:
@@ -29,8 +29,8 @@ def test_silence_around_speech_is_cut_off_except_for_a_margin() -> None:
     audio = join(syllables(1.0, 0.0001), syllables(2.0), syllables(1.5, 0.0001))
     span = find_speech(audio)
     assert span is not None
-    assert span[0] / HEARD_RATE == pytest.approx(0.8, abs=0.03)
-    assert span[1] / HEARD_RATE == pytest.approx(3.2, abs=0.03)
+    assert span[0] / INPUT_SAMPLE_RATE == pytest.approx(0.8, abs=0.03)
+    assert span[1] / INPUT_SAMPLE_RATE == pytest.approx(3.2, abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_short_utterance_is_not_cut() -> None:
 def test_long_utterance_is_cut_in_its_pause() -> None:
     cut = find_cut(join(syllables(3), syllables(0.4, 0.001), syllables(2)))
     assert cut is not None
-    assert 3.0 < cut / HEARD_RATE < 3.4
+    assert 3.0 < cut / INPUT_SAMPLE_RATE < 3.4
 
 
 def test_long_utterance_without_a_pause_is_not_cut_yet() -> None:
@@ -69,10 +69,10 @@ def test_long_utterance_without_a_pause_is_not_cut_yet() -> None:
 def test_very_long_utterance_is_cut_at_its_quietest_place() -> None:
     cut = find_cut(join(steady(6), steady(0.2, 0.07), steady(2.9)))
     assert cut is not None
-    assert 6.0 < cut / HEARD_RATE < 6.2
+    assert 6.0 < cut / INPUT_SAMPLE_RATE < 6.2
 
 
 def test_pause_at_the_very_beginning_is_not_cut_at() -> None:
     cut = find_cut(join(syllables(0.2), syllables(0.5, 0), syllables(8.5)))
     assert cut is not None
-    assert cut / HEARD_RATE >= 2
+    assert cut / INPUT_SAMPLE_RATE >= 2

@@ -13,7 +13,7 @@ import pytest
 from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.synthesizer import MAX_PHONEMES, Cancelled, Samples, Synthesizer
 from appliance.engines.tts.voices import Voices
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from tests.recognizer import word_error_rate, words
 
 SENTENCES = (
@@ -42,7 +42,7 @@ class SynthesizerContract:
     def test_an_independent_listener_understands_it(
         self, synthesizer: Synthesizer, g2p: G2P, voices: Voices, sentence: str
     ) -> None:
-        heard = words(say(synthesizer, g2p, voices, sentence), SPOKEN_RATE)
+        heard = words(say(synthesizer, g2p, voices, sentence), OUTPUT_SAMPLE_RATE)
         assert word_error_rate(sentence, heard) <= 0.12, heard
 
     def test_samples_are_finite_float32_within_the_range(
@@ -114,10 +114,10 @@ def _pitch_hz(samples: Samples) -> float:
             continue
         frame -= frame.mean()
         similar = np.correlate(frame, frame, "full")[len(frame) - 1 :]
-        low, high = SPOKEN_RATE // 400, SPOKEN_RATE // 60
+        low, high = OUTPUT_SAMPLE_RATE // 400, OUTPUT_SAMPLE_RATE // 60
         lag = low + int(np.argmax(similar[low:high]))
         if similar[lag] > 0.5 * similar[0]:
-            found.append(SPOKEN_RATE / lag)
+            found.append(OUTPUT_SAMPLE_RATE / lag)
     return float(np.median(found))
 
 

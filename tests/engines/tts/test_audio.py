@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from appliance.engines.tts import audio
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
 
 def tone(seconds: float, level: float = 0.5) -> audio.Samples:
-    at = np.arange(round(seconds * SPOKEN_RATE)) / SPOKEN_RATE
+    at = np.arange(round(seconds * OUTPUT_SAMPLE_RATE)) / OUTPUT_SAMPLE_RATE
     return (level * np.sin(2 * np.pi * 200 * at)).astype(np.float32)
 
 
 def quiet(seconds: float) -> audio.Samples:
-    return np.full(round(seconds * SPOKEN_RATE), 0.001, np.float32)
+    return np.full(round(seconds * OUTPUT_SAMPLE_RATE), 0.001, np.float32)
 
 
 @pytest.mark.parametrize("silence_seconds", [0.0, 0.01, 0.5])
@@ -23,7 +23,7 @@ def test_silence_around_speech_gets_its_length(silence_seconds: float) -> None:
     samples = np.concatenate([quiet(silence_seconds), tone(1.0), quiet(silence_seconds)])
     shaped = audio.shape(samples, pause=0.25)
     lead = min(silence_seconds, audio.LEAD_SECONDS)
-    assert len(shaped) / SPOKEN_RATE == pytest.approx(lead + 1.0 + 0.25, abs=0.011)
+    assert len(shaped) / OUTPUT_SAMPLE_RATE == pytest.approx(lead + 1.0 + 0.25, abs=0.011)
 
 
 def test_it_begins_and_ends_without_a_click() -> None:
@@ -52,6 +52,6 @@ def test_a_sentence_has_a_longer_pause_than_a_clause() -> None:
 
 def test_slices_joined_are_the_samples() -> None:
     slices = audio.pcm_slices(tone(1.05))
-    assert max(map(len, slices)) <= 0.2 * SPOKEN_RATE * 2
+    assert max(map(len, slices)) <= 0.2 * OUTPUT_SAMPLE_RATE * 2
     pcm = np.frombuffer(b"".join(slices), "<i2")
     assert np.allclose(pcm / 32767, tone(1.05), atol=1e-4)

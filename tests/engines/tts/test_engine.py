@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance.engines.tts.audio import LEAD_SECONDS, SLICE_SECONDS
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.errors import MissingWeights, UnknownVoice
-from appliance.link.engine import SPOKEN_RATE, VoiceSession
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, VoiceSession
 from appliance.settings import TTS, Paths, Settings
 from tests.link.contract import VoiceContract
 from tests.recognizer import word_error_rate, words
@@ -60,7 +60,7 @@ class TestKokoroEngineBehindTheLink(VoiceContract):
 async def test_an_independent_listener_hears_the_words(
     engine: KokoroEngine, written: str, heard: str
 ) -> None:
-    said = words(await spoken(engine.open(), written), SPOKEN_RATE)
+    said = words(await spoken(engine.open(), written), OUTPUT_SAMPLE_RATE)
     for shown, meant in (
         ("dr ", "doctor "),
         ("3 50", "three dollars and fifty cents"),
@@ -75,12 +75,14 @@ async def test_an_independent_listener_hears_the_words(
 
 
 async def test_a_long_phrase_comes_in_chunks_and_is_whole(engine: KokoroEngine) -> None:
-    assert word_error_rate(LONG, words(await spoken(engine.open(), LONG), SPOKEN_RATE)) <= 0.12
+    assert (
+        word_error_rate(LONG, words(await spoken(engine.open(), LONG), OUTPUT_SAMPLE_RATE)) <= 0.12
+    )
 
 
 async def test_audio_comes_in_small_slices_without_clipping_or_clicks(engine: KokoroEngine) -> None:
     parts = [part async for part in engine.open().speak("Good morning.", "", 1.0, True)]
-    assert all(0 < len(part) <= SLICE_SECONDS * SPOKEN_RATE * 2 for part in parts)
+    assert all(0 < len(part) <= SLICE_SECONDS * OUTPUT_SAMPLE_RATE * 2 for part in parts)
     assert all(len(part) % 2 == 0 for part in parts)
     pcm = np.frombuffer(b"".join(parts), dtype="<i2").astype(int)
     assert np.abs(pcm).max() < 32767
@@ -95,8 +97,8 @@ async def test_silence_is_trimmed_to_a_breath_before_and_a_pause_after(
     clause = await spoken(engine.open(), "Good morning,")
     for pcm, pause_seconds in ((sentence, 0.25), (clause, 0.12)):
         loud = np.flatnonzero(np.abs(pcm.astype(int)) > 330)
-        assert loud[0] / SPOKEN_RATE <= LEAD_SECONDS + 0.01
-        after = (len(pcm) - loud[-1]) / SPOKEN_RATE
+        assert loud[0] / OUTPUT_SAMPLE_RATE <= LEAD_SECONDS + 0.01
+        after = (len(pcm) - loud[-1]) / OUTPUT_SAMPLE_RATE
         assert pause_seconds - 0.01 <= after <= pause_seconds + 0.01
 
 
@@ -122,7 +124,7 @@ async def test_blends_british_voices_and_speeds_speak(engine: KokoroEngine) -> N
     plain = await spoken(session, "Show me the garden.")
     for voice, speed in (("af_heart:2,am_adam:1", 1.0), ("bf_emma", 1.0), ("", 1.5)):
         pcm = await spoken(session, "Show me the garden.", voice, speed)
-        assert word_error_rate("show me the garden", words(pcm, SPOKEN_RATE)) <= 0.25
+        assert word_error_rate("show me the garden", words(pcm, OUTPUT_SAMPLE_RATE)) <= 0.25
     assert len(await spoken(session, "Show me the garden.", speed=2.0)) < 0.75 * len(plain)
 
 
@@ -160,7 +162,7 @@ async def test_metrics_say_what_was_done(engine: KokoroEngine) -> None:
     pcm = await spoken(engine.open(), "Good evening.", urgent=True)
     assert metric(engine, "voice_tts_phrases_total", outcome="spoken") == spoken_before + 1
     made = metric(engine, "voice_tts_audio_seconds_total") - seconds_before
-    assert made == pytest.approx(len(pcm) / SPOKEN_RATE)
+    assert made == pytest.approx(len(pcm) / OUTPUT_SAMPLE_RATE)
     assert metric(engine, "voice_tts_synthesis_seconds_total") > 0
     assert metric(engine, "voice_tts_real_time_ratio_count") > 0
     assert metric(engine, "voice_tts_phrases_total", outcome="failed") == 0

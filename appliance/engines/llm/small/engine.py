@@ -20,7 +20,7 @@ from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.engines.llm.small.session import SmallSession
 from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import BadSetting, MissingWeights
-from appliance.link.engine import HEARD_RATE, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
 from appliance.settings import LLM, Settings
 
 LANGUAGE = "en"  # of the recognizer and the voices
@@ -63,10 +63,11 @@ class SmallEngine:
         )
         self._transcriber = Transcriber(self._recognizer_thread, recognizer.recognize)
         await self._recognizer_thread.run(
-            JobPriority.GENERATE, lambda: recognizer.recognize(np.zeros(HEARD_RATE, np.float32))
+            JobPriority.GENERATE,
+            lambda: recognizer.recognize(np.zeros(INPUT_SAMPLE_RATE, np.float32)),
         )
         session = self.open()
-        await session.warm([Turn("system", config.system_prompt), Turn("user", "Hello.")])
+        await session.warm((Turn("system", config.system_prompt), Turn("user", "Hello.")))
         await session.close()
         log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - started)
 

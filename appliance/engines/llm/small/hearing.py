@@ -29,7 +29,7 @@ from appliance.engines.llm.loudness import (
 from appliance.engines.llm.small.moonshine import Recognition
 from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import EngineFailed
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 
 # Mean log-probability below which the words are a guess: Moonshine gives clear speech -0.02 to
 # -0.3, and noises of all kinds -0.4 to -3.
@@ -67,8 +67,8 @@ class UtteranceTranscript:
     def __init__(self, min_seconds: float, max_seconds: float) -> None:
         """`min_seconds`: a shorter utterance has no text. `max_seconds`: only the last part of a
         longer one is kept."""
-        self._min_samples = int(min_seconds * HEARD_RATE)
-        self._max_samples = int(max_seconds * HEARD_RATE)
+        self._min_samples = int(min_seconds * INPUT_SAMPLE_RATE)
+        self._max_samples = int(max_seconds * INPUT_SAMPLE_RATE)
         self._lock = threading.Lock()
         self._pending: list[Samples] = []  # audio after the last final segment
         self._pending_start = 0  # its first sample in the utterance
@@ -82,7 +82,7 @@ class UtteranceTranscript:
     @property
     def seconds(self) -> float:
         """Length of the audio so far."""
-        return self._length / HEARD_RATE
+        return self._length / INPUT_SAMPLE_RATE
 
     @property
     def text(self) -> str:
@@ -119,7 +119,7 @@ class UtteranceTranscript:
         # After a pause, a single loud frame may be the beginning of a word.
         if not (levels > max(SILENT_RMS, SILENT_RATIO * self._loudest)).any():
             return None
-        if len(audio) >= HARD_CUT_SECONDS * HEARD_RATE:
+        if len(audio) >= HARD_CUT_SECONDS * INPUT_SAMPLE_RATE:
             return self.next_segment()
         return Segment(audio, start + len(audio), final=False)
 

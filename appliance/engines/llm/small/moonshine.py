@@ -20,7 +20,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]
 
 from appliance.engines.llm.loudness import Samples
 from appliance.errors import MissingWeights
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 
 START, END = 1, 2  # <s> and </s> of the vocabulary
 # The authors stop at this rate, because English speech does not exceed it and noise does
@@ -79,7 +79,7 @@ class Moonshine:
         self, samples: Samples, should_stop: Callable[[], bool] = lambda: False
     ) -> Recognition:
         """Recognize one piece of speech. `should_stop` is called before each token."""
-        seconds = len(samples) / HEARD_RATE
+        seconds = len(samples) / INPUT_SAMPLE_RATE
         if seconds < MIN_SECONDS:
             return Recognition("", -math.inf)
         # One entry per sample for the encoder and, although its inputs suggest otherwise, for the

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from appliance.engines.llm.small.llama import AbortFlag, AsyncLanguageModel, sam
 from appliance.engines.llm.small.worker import JobPriority
 from appliance.engines.llm.text import ReplyText
 from appliance.errors import BadRequest
-from appliance.link.engine import Piece, Result, Tool, Turn
+from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
 from appliance.settings import LLM
 
 
@@ -67,18 +66,12 @@ class SmallSession:
         if transcript is not None:
             transcript.close()
 
-    async def generate(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        tools: Sequence[Tool] = (),
-    ) -> AsyncGenerator[Piece, None]:
-        """Generate the reply; `tools` are ignored. Raises BadRequest and EngineFailed."""
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+        """Generate a reply. Tools are ignored. Raises BadRequest and EngineFailed."""
         self._stop_warming()
         timer, abort = GenerationTimer(NAME, self._metrics), AbortFlag()
         self._generating.add(abort)
-        reply = self._reply(conversation, max_tokens, temperature, timer, abort)
+        reply = self._reply(request, timer, abort)
         try:
             async with contextlib.aclosing(timer.track(reply)) as pieces:
                 async for piece in pieces:
@@ -92,7 +85,7 @@ class SmallSession:
         transcript = self._transcript(utterance)
         return await self._transcriber.complete(transcript, JobPriority.TRANSCRIBE)
 
-    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
+    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
         """Recognize and prefill what is known so far. A later `warm` or `generate` stops it."""
         self._stop_warming()
         self._warming = abort = AbortFlag()
@@ -113,13 +106,9 @@ class SmallSession:
         await self._language_model.release(self)
 
     async def _reply(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        timer: GenerationTimer,
-        abort: AbortFlag,
+        self, request: GenerateRequest, timer: GenerationTimer, abort: AbortFlag
     ) -> AsyncGenerator[Piece, None]:
+        conversation, max_tokens = request.conversation, request.max_tokens
         if not conversation or conversation[-1].role != "user":
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
         llm, metrics, stats = self._language_model, self._metrics, timer.stats
@@ -135,12 +124,12 @@ class SmallSession:
         metrics.prompt_tokens.inc(len(tokens))
         metrics.cached_tokens.inc(cached)
         text, random = ReplyText(), np.random.default_rng()
-        reason: Literal["stop", "length"] = "length"
+        reason: FinishReason = "length"
         while stats["decode_tokens"] < max_tokens:
             logits = await llm.prefill(self, tokens, JobPriority.GENERATE, abort)
             if logits is None:
                 return  # the session was closed
-            token = sample_token(logits, temperature, random)
+            token = sample_token(logits, request.temperature, random)
             if not stats["decode_tokens"]:
                 timer.mark_first_token()
             stats["decode_tokens"] += 1

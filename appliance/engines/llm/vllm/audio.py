@@ -19,12 +19,12 @@ import numpy as np
 from appliance.engines.llm import NAME
 from appliance.engines.llm.loudness import SILENT_RMS, Samples, find_speech, frame_rms
 from appliance.errors import BadRequest
-from appliance.link.engine import HEARD_RATE, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
 from appliance.settings import LLM
 
 SpeechVerdict = Literal["speech", "too_short", "silent", "steady"]
 
-WINDOW = 4 * HEARD_RATE  # judged one by one, so that minutes of fan noise do not hide a word
+WINDOW = 4 * INPUT_SAMPLE_RATE  # judged one by one, so that minutes of fan noise do not hide a word
 STEP = WINDOW // 2
 RUMBLE_HZ = 100  # mains hum and offsets are below; every voice has enough above
 FRAME = 640  # samples, 40 ms
@@ -48,8 +48,8 @@ class AudioClip:
     """Collects 16 kHz mono int16 audio; anything after `max_seconds` is dropped."""
 
     def __init__(self, min_seconds: float, max_seconds: float) -> None:
-        self._min_samples = max(1, int(min_seconds * HEARD_RATE))
-        self._max_bytes = 2 * int(max_seconds * HEARD_RATE)
+        self._min_samples = max(1, int(min_seconds * INPUT_SAMPLE_RATE))
+        self._max_bytes = 2 * int(max_seconds * INPUT_SAMPLE_RATE)
         self._pcm = bytearray()
         self._verdict: SpeechVerdict | None = None
 
@@ -63,7 +63,7 @@ class AudioClip:
     @property
     def seconds(self) -> float:
         """Length so far."""
-        return len(self._pcm) / 2 / HEARD_RATE
+        return len(self._pcm) / 2 / INPUT_SAMPLE_RATE
 
     @property
     def samples(self) -> Samples:
@@ -102,7 +102,7 @@ def timbre_change_db(samples: Samples) -> float:
         return 0.0
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
     power = np.square(np.abs(np.fft.rfft(frames * np.hanning(FRAME))))
-    edges = [round(hertz * FRAME / HEARD_RATE) for hertz in BANDS_HZ]
+    edges = [round(hertz * FRAME / INPUT_SAMPLE_RATE) for hertz in BANDS_HZ]
     bands = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1)
     level = np.sqrt(bands.sum(axis=1))
     loud = level > LOUD_RATIO * level.max()
@@ -128,7 +128,7 @@ def _windows(samples: Samples) -> Iterator[Samples]:
     for start in range(0, max(1, len(samples) - STEP), STEP):
         window = samples[start : start + WINDOW]
         spectrum = np.fft.rfft(window)
-        spectrum[: RUMBLE_HZ * len(window) // HEARD_RATE] = 0
+        spectrum[: RUMBLE_HZ * len(window) // INPUT_SAMPLE_RATE] = 0
         yield np.fft.irfft(spectrum, len(window)).astype(np.float32)
 
 

@@ -25,7 +25,7 @@ from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import ModelNotStarted, ModelSick, NoCard
 from appliance.gpu import Plan, nvml
 from appliance.gpu.planning import BLOCK_TOKENS, CPU_BLOCK_TOKENS
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import LLM, Settings
 from appliance.weights import checkpoint
 
@@ -164,7 +164,7 @@ def engine_arguments(folder: Path, config: LLM, plan: Plan, *, on_cpu: bool) -> 
         "limit_mm_per_prompt": {
             "audio": {
                 "count": max_clips(config),
-                "length": int(config.max_utterance_seconds * HEARD_RATE),
+                "length": int(config.max_utterance_seconds * INPUT_SAMPLE_RATE),
             }
         },
         "max_logprobs": PROBE_LOGPROBS,

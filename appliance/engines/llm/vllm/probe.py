@@ -29,7 +29,7 @@ from appliance.engines.llm.vllm.audio import count_audio_tokens
 from appliance.engines.llm.vllm.prompt import Llama3Format
 from appliance.engines.llm.vllm.runtime import DecodeRequest, VllmRuntime
 from appliance.errors import EngineFailed
-from appliance.link.engine import HEARD_RATE, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
 
 QUESTION = (Turn("system", "Answer truthfully."), Turn("user", "What is said here?", utterance=0))
 TODAY = "26 Jul 2024"
@@ -138,8 +138,8 @@ def is_close(baseline: Mapping[int, float], logprobs: Mapping[int, float]) -> bo
 
 def synthesize_vowel() -> Samples:
     """One second of a vowel-like sound, always the same."""
-    time_axis = np.arange(HEARD_RATE) / HEARD_RATE
+    time_axis = np.arange(INPUT_SAMPLE_RATE) / INPUT_SAMPLE_RATE
     pitch = 120 + 20 * np.sin(2 * np.pi * 3 * time_axis)
-    phase = 2 * np.pi * np.cumsum(pitch) / HEARD_RATE
+    phase = 2 * np.pi * np.cumsum(pitch) / INPUT_SAMPLE_RATE
     voice = sum(np.sin(order * phase) / order for order in range(1, 12))
     return np.asarray(0.1 * voice, np.float32)

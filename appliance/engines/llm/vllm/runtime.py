@@ -24,7 +24,7 @@ from appliance.engines.llm import NAME
 from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.vllm.stats import VllmStatLogger
 from appliance.errors import ApplianceError, BadRequest, EngineDied, EngineFailed, ModelNotStarted
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 
 # vLLM's front end and core each keep a list of the clips that need not be sent again. A request
 # that is cancelled while it is prepared leaves its clips on one of the lists only. The next request
@@ -234,7 +234,7 @@ class VllmRuntime:
         prompt: dict[str, Any] = {"prompt_token_ids": list(request.tokens)}
         if request.clips:
             prompt["multi_modal_data"] = {
-                "audio": [(samples, HEARD_RATE) for _, samples in request.clips]
+                "audio": [(samples, INPUT_SAMPLE_RATE) for _, samples in request.clips]
             }
             prompt["multi_modal_uuids"] = {"audio": [name for name, _ in request.clips]}
         if request.cache_salt:

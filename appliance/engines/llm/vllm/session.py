@@ -18,7 +18,7 @@ from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
 from appliance.engines.llm.vllm.reply import ReplyParser
 from appliance.engines.llm.vllm.runtime import DecodeRequest, DecodeStep, VllmRuntime
 from appliance.errors import BadRequest, EngineBusy, EngineFailed
-from appliance.link.engine import Piece, Result, Tool, Turn
+from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
 from appliance.settings import LLM
 
 TRANSCRIBE = "Transcribe"  # the prompt that the model's authors use
@@ -75,17 +75,11 @@ class VllmSession:
         """The utterance will not be referred to again."""
         self._clips.forget(utterance)
 
-    async def generate(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        tools: Sequence[Tool] = (),
-    ) -> AsyncGenerator[Piece, None]:
-        """Generate the reply. Raises BadRequest, EngineBusy and EngineFailed."""
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+        """Generate a reply. Raises BadRequest, EngineBusy and EngineFailed."""
         self._stop_warming()
         timer = GenerationTimer(NAME, self._shared.metrics)
-        reply = self._reply(conversation, max_tokens, temperature, tools, timer)
+        reply = self._reply(request, timer)
         async with contextlib.aclosing(timer.track(reply)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -103,7 +97,7 @@ class VllmSession:
             except Displaced:
                 pass  # queue again, behind the replies
 
-    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
+    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
         """Prefill the conversation. A later `warm` or `generate` stops it.
 
         An utterance that has not ended is left out: with each word it becomes another clip, which
@@ -136,26 +130,22 @@ class VllmSession:
         self._clips.clear()
 
     async def _reply(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        tools: Sequence[Tool],
-        timer: GenerationTimer,
+        self, request: GenerateRequest, timer: GenerationTimer
     ) -> AsyncGenerator[Piece, None]:
+        conversation, tools = request.conversation, request.tools
         if not conversation or conversation[-1].role not in ("user", "tool"):
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
         if not self._clips.says_something(conversation[-1]):
             timer.mark_heard(spoken=False)
             yield Result("nothing_heard", timer.stats)
             return
-        prompt = self._build_prompt(conversation, tools, max_tokens)
+        prompt = self._build_prompt(conversation, tools, request.max_tokens)
         parser = ReplyParser(tools, self._config.noise_reply)
-        reason = ""
-        steps = self._decode_measured(prompt, max_tokens, temperature, timer)
+        reason: FinishReason = "stop"
+        steps = self._decode_measured(prompt, request.max_tokens, request.temperature, timer)
         async with contextlib.aclosing(steps):
             async for step in steps:
-                reason = step.finish_reason
+                reason = "length" if step.finish_reason == "length" else "stop"
                 if text := parser.feed(step.text):
                     yield text
                 if parser.is_looping:

@@ -6,18 +6,20 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.session import SmallSession
 from appliance.errors import BadRequest
-from appliance.link.engine import Turn
+from appliance.link.engine import GenerateRequest, Turn
 from appliance.settings import Settings
 from tests.engines.llm.helpers import hear, reply, synthesize
 
 SYSTEM = Turn("system", Settings().llm.system_prompt)
 COUNT = Turn("user", "Count from one to fifty.")
+COUNTING = GenerateRequest((SYSTEM, COUNT), max_tokens=50, temperature=0.0)
 
 
 async def test_earlier_turns_are_remembered(session: SmallSession) -> None:
@@ -68,7 +70,7 @@ async def test_warmed_utterance_followed_by_silence_needs_no_further_prefill(
 ) -> None:
     session.begin(1)
     session.hear(1, synthesize("What is the capital of France?"))
-    await session.warm([SYSTEM, Turn("user", utterance=1)])
+    await session.warm((SYSTEM, Turn("user", utterance=1)))
     session.hear(1, bytes(16_000))
     session.end(1)
     _, result = await reply(session, [SYSTEM, Turn("user", utterance=1)])
@@ -81,7 +83,7 @@ async def test_utterance_that_continues_after_warming_is_answered_as_a_whole(
 ) -> None:
     session.begin(1)
     session.hear(1, synthesize("What is the capital"))
-    await session.warm([SYSTEM, Turn("user", utterance=1)])
+    await session.warm((SYSTEM, Turn("user", utterance=1)))
     session.hear(1, synthesize("of France?"))
     session.end(1)
     text, _ = await reply(session, [SYSTEM, Turn("user", utterance=1)])
@@ -92,7 +94,7 @@ async def test_generate_stops_earlier_warming(engine: SmallEngine) -> None:
     session, language_model = engine.open(), engine.language_model
     long = Turn("user", "This is a rather long story about nothing at all. " * 40)
     tokens = language_model.format.build_prompt([SYSTEM, long], 4000)
-    warming = asyncio.create_task(session.warm([SYSTEM, long]))
+    warming = asyncio.create_task(session.warm((SYSTEM, long)))
     await asyncio.sleep(0.3)
     stopped_at = language_model.model.cached(session, tokens)
     _, result = await reply(session, [SYSTEM, Turn("user", "Say hello.")])
@@ -140,7 +142,7 @@ async def test_waiting_consumer_holds_the_model(engine: SmallEngine, session: Sm
 
     engine.language_model.model.advance = counted  # type: ignore[method-assign, assignment]
     try:
-        async with contextlib.aclosing(session.generate([SYSTEM, COUNT], 50, 0.0)) as pieces:
+        async with contextlib.aclosing(session.generate(COUNTING)) as pieces:
             await anext(pieces)
             held = calls
             await asyncio.sleep(0.5)
@@ -181,7 +183,7 @@ async def test_closed_session_is_freed(engine: SmallEngine) -> None:
 
 async def test_close_during_a_reply_stops_it(engine: SmallEngine) -> None:
     session = engine.open()
-    pieces = session.generate([SYSTEM, COUNT], 100, 0.0)
+    pieces = session.generate(replace(COUNTING, max_tokens=100))
     await anext(pieces)
     await session.close()
     assert len([piece async for piece in pieces]) <= 1
@@ -230,7 +232,7 @@ async def test_replies_are_counted_by_outcome(engine: SmallEngine, session: Smal
         "failed": 1,
     }
     cancelled = count("cancelled")
-    async with contextlib.aclosing(session.generate([SYSTEM, COUNT], 50, 0.0)) as pieces:
+    async with contextlib.aclosing(session.generate(COUNTING)) as pieces:
         await anext(pieces)
     assert count("cancelled") == cancelled + 1
     assert b"voice_llm_requests_running 0.0" in engine.metrics()

@@ -14,7 +14,7 @@ from appliance.engines.llm.small.hearing import Transcriber, UtteranceTranscript
 from appliance.engines.llm.small.moonshine import Moonshine, Recognition
 from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import EngineFailed
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 from tests.engines.llm.helpers import MESSAGE_BYTES, synthesize
 
 SENTENCES = [
@@ -32,7 +32,7 @@ class RecordingRecognizer:
         self.seconds: list[float] = []
 
     def recognize(self, samples: Samples) -> Recognition:
-        self.seconds.append(len(samples) / HEARD_RATE)
+        self.seconds.append(len(samples) / INPUT_SAMPLE_RATE)
         return self._model.recognize(samples)
 
 
@@ -108,7 +108,7 @@ async def test_silence_around_speech_is_not_recognized(
 
 
 def make_noises() -> dict[str, npt.NDArray[np.float64]]:
-    random, second = np.random.default_rng(3), HEARD_RATE
+    random, second = np.random.default_rng(3), INPUT_SAMPLE_RATE
     time = np.arange(2 * second) / second
     cough = np.zeros(2 * second)
     for start in (0.4, 1.0):

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from appliance.engines.llm.vllm.audio import AudioClip, SessionClips, count_audio_tokens
 from appliance.errors import BadRequest
-from appliance.link.engine import HEARD_RATE, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
 from appliance.settings import Settings
 from tests.engines.llm.helpers import synthesize
 
 QUESTIONS = sorted((Path(__file__).parents[4] / "client" / "questions").glob("*.wav"))
-SECOND = HEARD_RATE  # samples
+SECOND = INPUT_SAMPLE_RATE  # samples
 LENGTH = int(2.5 * SECOND)
-TIME = np.arange(LENGTH) / HEARD_RATE
+TIME = np.arange(LENGTH) / INPUT_SAMPLE_RATE
 Sound = NDArray[np.float64]
 
 
@@ -36,7 +36,7 @@ def classify(sound: Sound, max_seconds: float = 60.0) -> str:
 
 def read_question(path: Path) -> Sound:
     with wave.open(str(path)) as file:
-        assert file.getframerate() == HEARD_RATE
+        assert file.getframerate() == INPUT_SAMPLE_RATE
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     return samples / 32768
 
@@ -44,7 +44,7 @@ def read_question(path: Path) -> Sound:
 def colored(tilt: float, length: int = LENGTH, seed: int = 0) -> Sound:
     """Noise of RMS 1 whose level falls with the frequency: tilt 0 is white, 0.5 pink, 1 brown."""
     spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=length))
-    spectrum /= np.maximum(np.fft.rfftfreq(length, 1 / HEARD_RATE), 20) ** tilt
+    spectrum /= np.maximum(np.fft.rfftfreq(length, 1 / INPUT_SAMPLE_RATE), 20) ** tilt
     noise = np.fft.irfft(spectrum, length)
     return noise / np.sqrt(np.mean(noise**2))
 
@@ -60,7 +60,9 @@ def knocks(every: float, decay_seconds: float) -> Sound:
 
 def add_room(sound: Sound, level: float = 0.001) -> Sound:
     """Add the noise of a room, and half a second of it before the sound."""
-    around = np.concatenate([np.zeros(HEARD_RATE // 2), sound, np.zeros(HEARD_RATE // 5)])
+    around = np.concatenate(
+        [np.zeros(INPUT_SAMPLE_RATE // 2), sound, np.zeros(INPUT_SAMPLE_RATE // 5)]
+    )
     return around + level * colored(0.5, len(around), seed=1)
 
 
@@ -107,7 +109,7 @@ def test_question_is_speech_at_any_volume(path: Path, loudness: float) -> None:
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
 def test_question_is_speech_below_a_louder_hum_or_offset(path: Path) -> None:
     sound = add_room(read_question(path) * 0.1)
-    times = np.arange(len(sound)) / HEARD_RATE
+    times = np.arange(len(sound)) / INPUT_SAMPLE_RATE
     assert classify(sound + 0.1) == "speech"
     assert classify(sound + 0.05 * np.sin(2 * np.pi * 50 * times)) == "speech"
 
@@ -124,7 +126,7 @@ def test_silence_and_offset_are_silent(sound: Sound) -> None:
 
 
 def test_short_utterance_is_too_short() -> None:
-    sound = read_question(QUESTIONS[0])[: int(0.29 * HEARD_RATE)]
+    sound = read_question(QUESTIONS[0])[: int(0.29 * INPUT_SAMPLE_RATE)]
     assert classify(sound) == "too_short"
     assert AudioClip(0.0, 60).classify() == "too_short"
 
@@ -132,7 +134,7 @@ def test_short_utterance_is_too_short() -> None:
 def test_only_the_beginning_of_a_long_utterance_is_kept() -> None:
     clip = AudioClip(0.3, 1.0)
     for second in (1, 2, 3):
-        clip.add(to_pcm(np.full(HEARD_RATE * 2 // 3, second / 10)))
+        clip.add(to_pcm(np.full(INPUT_SAMPLE_RATE * 2 // 3, second / 10)))
     assert clip.seconds == 1.0
     assert clip.samples[0] == pytest.approx(0.1, abs=1e-3)
     assert clip.samples[-1] == pytest.approx(0.2, abs=1e-3)
@@ -141,7 +143,7 @@ def test_only_the_beginning_of_a_long_utterance_is_kept() -> None:
 def test_verdict_changes_with_the_audio_so_far() -> None:
     clip, sound = AudioClip(0.3, 60), read_question(QUESTIONS[0])
     verdicts = []
-    for part in (sound[: HEARD_RATE // 10], np.zeros(HEARD_RATE), sound):
+    for part in (sound[: INPUT_SAMPLE_RATE // 10], np.zeros(INPUT_SAMPLE_RATE), sound):
         clip.add(to_pcm(part))
         verdicts += [clip.classify(), clip.classify()]
     assert verdicts[::2] == verdicts[1::2]
@@ -164,7 +166,7 @@ def test_any_bytes_become_finite_samples(raw: bytes, max_seconds: float) -> None
     assert samples.dtype == np.float32
     assert np.isfinite(samples).all()
     assert (np.abs(samples) <= 1).all()
-    assert clip.seconds * HEARD_RATE == len(samples) <= max_seconds * HEARD_RATE
+    assert clip.seconds * INPUT_SAMPLE_RATE == len(samples) <= max_seconds * INPUT_SAMPLE_RATE
     assert clip.classify() in ("speech", "too_short", "silent", "steady")
     assert (np.round(samples * 32768).astype("<i2").tobytes()) == raw[: 2 * len(samples)]
 
