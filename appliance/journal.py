@@ -36,7 +36,7 @@ MAX_LINE_BYTES = 4000
 
 
 def configure(
-    journal: settings.Journal,
+    journal: settings.JournalConfig,
     process: str,
     *,
     stream: BinaryIO | None = None,

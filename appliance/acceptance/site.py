@@ -24,7 +24,7 @@ from appliance.acceptance.report import Limits, Sample
 from appliance.errors import BadSetting
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE, Utterance
-from appliance.settings import Gateway, Settings
+from appliance.settings import GatewayConfig, Settings
 from appliance.supervision import health
 from client.call import Arrival, Call, connect
 from client.config import Config
@@ -263,7 +263,7 @@ class Site:
         return {(str(address[0]), port) for *_, address in found}
 
 
-def door(given: Gateway, url: str = "") -> Door:
+def door(given: GatewayConfig, url: str = "") -> Door:
     """How to call the appliance of these settings, at `url` if given. Raises BadSetting."""
     scheme = "wss" if given.tls_certificate else "ws"
     try:

@@ -17,7 +17,7 @@ from prometheus_client.samples import Sample
 
 from appliance import run_folder
 from appliance import run_folder as draining
-from appliance.settings import VERSION, Exporter, Settings
+from appliance.settings import VERSION, ExporterConfig, Settings
 from appliance.supervision import health
 from appliance.supervision.metrics import Vitals, vitals
 from appliance.supervision.supervisor_client import Program, SupervisorClient
@@ -322,7 +322,7 @@ def gathered(given: Settings) -> Facts:
     )
 
 
-def page(exporter: Exporter) -> str:
+def page(exporter: ExporterConfig) -> str:
     """The page of metrics. Raises OSError, HTTPException and ValueError."""
     host = health.HERE.get(exporter.host, exporter.host)
     host = f"[{host}]" if ":" in host else host

@@ -16,7 +16,7 @@ from appliance.errors import (
     WrongToken,
 )
 from appliance.gateway.rate_limit import TokenBucket
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 
 MAX_ADDRESSES = 10_000  # rate limits kept in memory; the least recently used is dropped
 
@@ -47,7 +47,7 @@ class GatewayState:
 class Admission:
     """Checks rate limit, token, origin and state, in this order."""
 
-    def __init__(self, settings: Gateway, token: str) -> None:
+    def __init__(self, settings: GatewayConfig, token: str) -> None:
         self._settings = settings
         self._expected = f"Bearer {token}".encode()
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()

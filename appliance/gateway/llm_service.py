@@ -47,7 +47,7 @@ from appliance.gateway.reply import AnswerEndFrame, Calling, Speaking, TurnHooks
 from appliance.gateway.utterances import Listening
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, Tool, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 from appliance.tasks import cancel, spawn
 
 
@@ -78,7 +78,7 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
         return []
 
 
-def pipecat_settings(settings: LLM) -> LLMSettings:
+def pipecat_settings(settings: LLMConfig) -> LLMSettings:
     """What Pipecat shows of the model; the engine has its own settings."""
     return LLMSettings(
         model=settings.model,
@@ -110,7 +110,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
 
     def __init__(
         self,
-        settings: LLM,
+        settings: LLMConfig,
         client: EngineClient,
         hooks: TurnHooks,
         context: LLMContext,

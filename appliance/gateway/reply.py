@@ -30,7 +30,7 @@ from appliance.errors import EngineFailed
 from appliance.gateway.history import Call, Exchange, History
 from appliance.link.client import EngineClient, EngineLost, retry_until_back
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 MAX_RESULT_CHARS = 4_000  # about a thousand tokens, which the caller waits for once
 TOO_SLOW = "error: it took too long and was stopped"
@@ -151,7 +151,7 @@ class Speaking:
 
     def __init__(
         self,
-        settings: LLM,
+        settings: LLMConfig,
         client: EngineClient,
         history: History,
         hooks: TurnHooks,

@@ -35,11 +35,11 @@ from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from appliance.settings import Turn
+from appliance.settings import TurnConfig
 
 
 def user_aggregator_params(
-    settings: Turn, models: TurnModels, on_turn_end: Callable[[str], None]
+    settings: TurnConfig, models: TurnModels, on_turn_end: Callable[[str], None]
 ) -> LLMUserAggregatorParams:
     """Return the turn-taking policy of one session for Pipecat's user aggregator.
 
@@ -63,7 +63,7 @@ def user_aggregator_params(
 class TurnModels:
     """Silero VAD and smart-turn, loaded once per process; creates one analyzer per session."""
 
-    def __init__(self, settings: Turn) -> None:
+    def __init__(self, settings: TurnConfig) -> None:
         self._settings = settings
         self._silero = SileroVADAnalyzer()._model
         self._smart_turn = LocalSmartTurnAnalyzerV3()._session

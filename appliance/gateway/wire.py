@@ -31,7 +31,7 @@ from pipecat.serializers.protobuf import ProtobufFrameSerializer
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.link.engine import INPUT_SAMPLE_RATE
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 
 RTVI_LABEL = "rtvi-ai"
 PLAYBACK_STARTED = "playback-started"  # the client-message that the reply has become audible
@@ -60,7 +60,7 @@ PUBLIC_ERROR = "Something went wrong; the call goes on."
 class ClientFrameDecoder:
     """Decodes and validates the messages of one client."""
 
-    def __init__(self, settings: Gateway) -> None:
+    def __init__(self, settings: GatewayConfig) -> None:
         self._max_bytes = settings.max_frame_bytes
         self._audio_limit = TokenBucket(
             BYTES_PER_SECOND * settings.pace_ratio, BYTES_PER_SECOND * settings.pace_burst_seconds
@@ -177,7 +177,7 @@ class GuardedSerializer(ProtobufFrameSerializer):
 
     def __init__(
         self,
-        settings: Gateway,
+        settings: GatewayConfig,
         on_violation: Callable[[SessionEnded], None],
         on_audio: Callable[[str, int], None] = lambda _direction, _bytes: None,
         transcripts: bool = True,

@@ -11,7 +11,7 @@ from typing import Protocol
 import psutil
 
 from appliance.errors import EngineFailed
-from appliance.settings import Exporter, Settings
+from appliance.settings import ExporterConfig, Settings
 from appliance.supervision.health import HERE
 from appliance.supervision.supervisor_client import GUARD, Program, SupervisorClient
 from appliance.supervision.symptoms import ALIVE, Sight
@@ -95,7 +95,7 @@ def body_of(pid: int) -> Body:
     return Body(memory_bytes, halted)
 
 
-async def _serves(exporter: Exporter) -> bool:
+async def _serves(exporter: ExporterConfig) -> bool:
     """Asks the exporter for its smallest page; any answer is one."""
     host = HERE.get(exporter.host, exporter.host)
     reader, writer = await asyncio.open_connection(host, exporter.port)

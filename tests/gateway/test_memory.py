@@ -10,7 +10,7 @@ import pytest
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.session import SmallSession
 from appliance.link.engine import GenerateRequest, Piece, Turn
-from appliance.settings import Paths, Settings
+from appliance.settings import PathsConfig, Settings
 from tests.gateway import conftest
 from tests.gateway.conftest import MakeGateway, Speak
 
@@ -27,7 +27,7 @@ async def test_the_third_answer_uses_what_was_said_first_and_is_only_text_by_the
         told.append(list(request.conversation))
         return generate(session, request)
 
-    engine = SmallEngine(Settings(paths=Paths(weights=WEIGHTS)))
+    engine = SmallEngine(Settings(paths=PathsConfig(weights=WEIGHTS)))
     await engine.start()
     monkeypatch.setattr(SmallSession, "generate", spy)
     monkeypatch.setattr(conftest, "InstantSpeechEngine", lambda _mind: engine)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from appliance.engines.llm.metrics import LLMMetrics
-from appliance.engines.tts.metrics import KokoroMeters
+from appliance.engines.tts.metrics import TTSMetrics
 from appliance.errors import EngineGone
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.metrics import render
-from appliance.settings import Paths, Settings
+from appliance.settings import PathsConfig, Settings
 from appliance.supervision.exporter import Exporter, HealthReport
 from tests.monitoring.shipped import RECORDS, expressions, names
 
@@ -29,8 +29,8 @@ async def _nobody(path: Path, timeout_seconds: float) -> HealthReport:
 
 async def _pages(run: Path) -> str:
     """What all processes show at their start; the exporter's alone, since nothing runs here."""
-    exporter = Exporter(Settings(paths=Paths(run=run)), _nobody)
-    registries = (GatewayMetrics("cpu").registry, LLMMetrics().registry, KokoroMeters().registry)
+    exporter = Exporter(Settings(paths=PathsConfig(run=run)), _nobody)
+    registries = (GatewayMetrics("cpu").registry, LLMMetrics().registry, TTSMetrics().registry)
     return b"".join([await exporter.page(), *map(render, registries)]).decode()
 
 

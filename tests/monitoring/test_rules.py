@@ -87,11 +87,11 @@ def test_the_example_scrapes_as_the_job_to_be_pasted_does() -> None:
 
 
 def test_the_job_has_the_name_that_the_alert_asks_for_and_the_port_of_the_exporter() -> None:
-    from appliance.settings import Exporter
+    from appliance.settings import ExporterConfig
 
     [job] = yaml.safe_load((FOLDER / "scrape.yml").read_text(encoding="utf-8"))["scrape_configs"]
     assert f'up{{job="{job["job_name"]}"}}' in ALERTS["ApplianceDown"]["expr"]
-    assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{Exporter().port}"]
+    assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{ExporterConfig().port}"]
 
 
 def test_the_files_name_no_file_that_is_not_there() -> None:

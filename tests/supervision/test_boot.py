@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from appliance import run_folder
-from appliance.settings import Paths, Settings
+from appliance.settings import PathsConfig, Settings
 from appliance.supervision import boot
 from appliance.supervision.policy import Bounds, Symptom, decide
 from appliance.supervision.supervisor_client import GUARD, Program
@@ -193,7 +193,7 @@ def test_a_process_that_ended_just_before_it_was_killed_is_no_trouble(
     short = subprocess.Popen(["true"])
     ended = psutil.Process(short.pid)
     short.wait()
-    one = boot._Boot(Settings(paths=Paths(run=tmp_path)), tmp_path, boot.CONF)
+    one = boot._Boot(Settings(paths=PathsConfig(run=tmp_path)), tmp_path, boot.CONF)
     guard = Program(GUARD, "RUNNING", short.pid, 1)
     one._tend_guard(decide(Symptom("silent", GUARD), 0, Bounds(5, 60.0)), [guard])
     one._status = 0  # supervisord has ended

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.errors import BadSetting
-from appliance.settings import Settings, Supervision, load
+from appliance.settings import Settings, SupervisionConfig, load
 from appliance.supervision.guard import bounds, guards_limits, limits
 from appliance.supervision.policy import ENGINES
 from appliance.supervision.supervisor_client import GUARD, PROGRAMS
@@ -57,6 +57,6 @@ def test_times_that_cannot_be_are_refused(name: str) -> None:
 
 def test_restarts_are_bounded_as_set() -> None:
     given = replace(
-        Settings(), supervision=Supervision(max_restarts=2, restart_window_seconds=60.0)
+        Settings(), supervision=SupervisionConfig(max_restarts=2, restart_window_seconds=60.0)
     )
     assert (bounds(given).max_restarts, bounds(given).window_seconds) == (2, 60.0)

@@ -20,8 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance import run_folder
 from appliance.errors import BadRequest, BadSetting, PortTaken
 from appliance.gpu.readings import Sight
-from appliance.settings import Exporter as ExporterSettings
-from appliance.settings import Paths, Settings
+from appliance.settings import ExporterConfig, PathsConfig, Settings
 from appliance.supervision import exporter
 from appliance.supervision.exporter import Exporter
 from appliance.supervision.metrics import Cards
@@ -55,8 +54,8 @@ def sample(page: bytes, name: str, **labels: str) -> float | None:
 
 
 def settings_in(run: Path, timeout_seconds: float = 0.3) -> Settings:
-    exporter = ExporterSettings(timeout_seconds=timeout_seconds)
-    return Settings(paths=Paths(run=run), exporter=exporter)
+    exporter = ExporterConfig(timeout_seconds=timeout_seconds)
+    return Settings(paths=PathsConfig(run=run), exporter=exporter)
 
 
 async def test_it_answers_while_the_gateway_hangs_and_an_engine_says_nonsense(
@@ -176,12 +175,12 @@ def test_a_taken_port_is_named() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        given = replace(Settings(), exporter=ExporterSettings(port=port))
+        given = replace(Settings(), exporter=ExporterConfig(port=port))
         with pytest.raises(PortTaken, match=str(port)):
             exporter.serve(given)
 
 
 def test_an_address_this_machine_does_not_have_is_a_bad_setting() -> None:
-    given = replace(Settings(), exporter=ExporterSettings(host="192.0.2.1"))
+    given = replace(Settings(), exporter=ExporterConfig(host="192.0.2.1"))
     with pytest.raises(BadSetting, match=r"exporter\.host"):
         exporter.serve(given)

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.gpu.cards import Card
 from appliance.gpu.nvml import Found
-from appliance.settings import LLM, TTS, Settings
+from appliance.settings import LLMConfig, Settings, TTSConfig
 from appliance.supervision.gpu_watch import HANGS, Answer, Asking, CardWatch, wanted
 from tests.supervision.dummies import until
 
@@ -67,8 +67,8 @@ def test_the_next_guard_knows_which_cards_were_here() -> None:
     ("given", "expected"),
     [
         (Settings(), False),
-        (replace(Settings(), tts=TTS(device="cuda")), True),
-        (replace(Settings(), llm=LLM(engine="vllm")), True),
+        (replace(Settings(), tts=TTSConfig(backend="torch", device="cuda")), True),
+        (replace(Settings(), llm=LLMConfig(engine="vllm")), True),
     ],
 )
 def test_only_a_card_that_something_runs_on_counts(given: Settings, expected: bool) -> None:

@@ -17,7 +17,7 @@ import pytest
 from appliance import run_folder
 from appliance.errors import MissingWeights, ModelSick
 from appliance.link.health import ask_health
-from appliance.settings import Paths, Settings, Supervision
+from appliance.settings import PathsConfig, Settings, SupervisionConfig
 from appliance.supervision import guard
 from appliance.supervision.events import Event
 from appliance.supervision.observe import Observer
@@ -138,7 +138,9 @@ async def test_a_guard_that_supervisord_no_longer_speaks_to_ends_to_be_started_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "DEAF_SECONDS", 0.3)
-    given = Settings(paths=Paths(run=tmp_path), supervision=Supervision(check_seconds=0.1))
+    given = Settings(
+        paths=PathsConfig(run=tmp_path), supervision=SupervisionConfig(check_seconds=0.1)
+    )
     said: list[bytes] = []
     observer = Observer(given, ask_health)
     code = await guard.Guard(given, observer, said.append).run(asyncio.StreamReader())
@@ -185,7 +187,7 @@ def test_a_process_that_never_starts_ends_the_appliance(start: Start) -> None:
 
 def test_why_a_process_gave_up_is_known_though_the_guard_began_only_then(tmp_path: Path) -> None:
     run_folder.write_failure(tmp_path, "tts", MissingWeights(path="model.onnx"))
-    given = Settings(paths=Paths(run=tmp_path))
+    given = Settings(paths=PathsConfig(run=tmp_path))
     late = guard.Guard(given, Observer(given, ask_health), lambda line: None)
     late._treat([late._with_reason(Symptom("fatal", "tts"))])
     assert str(run_folder.read_failure(tmp_path, "guard")).startswith("The model file model.onnx")
@@ -198,7 +200,7 @@ def test_an_engine_whose_model_was_sick_is_counted_so_once_and_its_next_end_is_a
     tmp_path: Path,
 ) -> None:
     run_folder.write_failure(tmp_path, "llm", ModelSick(engine="llm"))
-    given = Settings(paths=Paths(run=tmp_path))
+    given = Settings(paths=PathsConfig(run=tmp_path))
     one = guard.Guard(given, Observer(given, ask_health), lambda line: None)
     fatal = Symptom("fatal", "llm")
     assert one._with_reason(fatal) == fatal
@@ -209,7 +211,7 @@ def test_an_engine_whose_model_was_sick_is_counted_so_once_and_its_next_end_is_a
 
 
 def test_what_a_process_left_that_died_while_it_loaded_is_swept_away(tmp_path: Path) -> None:
-    given = Settings(paths=Paths(run=tmp_path))
+    given = Settings(paths=PathsConfig(run=tmp_path))
     one = guard.Guard(given, Observer(given, ask_health), lambda line: None)
     loading, child = started(PARENT)
     one._sights = {"llm": Sight("llm", "STARTING", loading.pid)}
@@ -222,7 +224,7 @@ def test_what_a_process_left_that_died_while_it_loaded_is_swept_away(tmp_path: P
 def test_a_process_that_has_gone_before_it_could_be_ended_is_no_trouble(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = Settings(paths=Paths(run=tmp_path))
+    given = Settings(paths=PathsConfig(run=tmp_path))
     one = guard.Guard(given, Observer(given, ask_health), lambda line: None)
     ended = subprocess.Popen(["true"])
     ended.wait()

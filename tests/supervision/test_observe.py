@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from appliance.errors import BadRequest
-from appliance.settings import Exporter, Paths, Settings, Supervision
+from appliance.settings import ExporterConfig, PathsConfig, Settings, SupervisionConfig
 from appliance.supervision.observe import Body, Health, Observer, body_of
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 from appliance.supervision.symptoms import Sight
@@ -71,8 +71,8 @@ def observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Observ
     monkeypatch.setattr(SupervisorClient, "programs", lambda self: programs)
     with HTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        exporter = Exporter(host="0.0.0.0", port=server.server_port)
-        yield Observer(Settings(paths=Paths(run=tmp_path), exporter=exporter), only_tts)
+        exporter = ExporterConfig(host="0.0.0.0", port=server.server_port)
+        yield Observer(Settings(paths=PathsConfig(run=tmp_path), exporter=exporter), only_tts)
         server.shutdown()
 
 
@@ -97,16 +97,16 @@ async def test_an_exporter_that_takes_no_connection_or_says_nothing_does_not_ans
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (1, silent.getsockname()[1]):
             given = Settings(
-                paths=Paths(run=tmp_path),
-                exporter=Exporter(port=port),
-                supervision=Supervision(silent_seconds=0.3),
+                paths=PathsConfig(run=tmp_path),
+                exporter=ExporterConfig(port=port),
+                supervision=SupervisionConfig(silent_seconds=0.3),
             )
             assert [it.answers for it in await Observer(given, only_tts).sights()] == [False]
 
 
 async def test_without_supervisord_nothing_is_seen(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
-        await Observer(Settings(paths=Paths(run=tmp_path)), only_tts).sights()
+        await Observer(Settings(paths=PathsConfig(run=tmp_path)), only_tts).sights()
 
 
 def test_memory_of_its_own_is_counted_and_mapped_files_are_not(

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from appliance import journal, run_folder
 from appliance.errors import BadSetting, SealBroken
-from appliance.settings import Paths, Settings, Supervision
+from appliance.settings import PathsConfig, Settings, SupervisionConfig
 from appliance.supervision import sealing
 from appliance.weights import manifest, seal
 from appliance.weights.manifest import Manifest, Source, Weight
@@ -29,7 +29,7 @@ def given(tmp_path: Path) -> Settings:
     file = Weight("model.gguf", len(CONTENT), seal.sha256_of(path), "model", ())
     lock = tmp_path / "image-manifest.lock"
     lock.write_text(manifest.render(Manifest({"model": model}, {}, (file,), {})))
-    return Settings(paths=Paths(tmp_path / "run", tmp_path / "weights", lock))
+    return Settings(paths=PathsConfig(tmp_path / "run", tmp_path / "weights", lock))
 
 
 def looked(given: Settings) -> bool:
@@ -79,7 +79,7 @@ def test_a_host_that_does_not_tell_its_starts_gets_every_byte_read(
 @pytest.mark.parametrize(("check", "full"), [("full", True), ("quick", False)])
 def test_the_setting_wins_over_what_is_remembered(given: Settings, check: str, full: bool) -> None:
     for _ in range(2):
-        sealing.verify(Settings(paths=given.paths, supervision=Supervision(seal_check=check)))
+        sealing.verify(Settings(paths=given.paths, supervision=SupervisionConfig(seal_check=check)))
         assert looked(given) == full
 
 
@@ -87,7 +87,7 @@ def test_the_lock_that_runs_is_named_even_by_a_quick_look(given: Settings) -> No
     registry = CollectorRegistry()
     sealing.verify(given)
     given.paths.lock.write_text(given.paths.lock.read_text() + "\n")
-    sealing.verify(Settings(paths=given.paths, supervision=Supervision(seal_check="quick")))
+    sealing.verify(Settings(paths=given.paths, supervision=SupervisionConfig(seal_check="quick")))
     registry.register(sealing.SealMetrics(run_folder.read_seal(given.paths.run)))
     sha256 = seal.sha256_of(given.paths.lock)
     assert registry.get_sample_value("voice_seal_info", {"lock_sha256": sha256}) == 1
@@ -97,7 +97,7 @@ def test_the_lock_that_runs_is_named_even_by_a_quick_look(given: Settings) -> No
 
 def test_an_unknown_setting_is_refused(given: Settings) -> None:
     with pytest.raises(BadSetting, match="seal_check"):
-        sealing.verify(Settings(paths=given.paths, supervision=Supervision(seal_check="no")))
+        sealing.verify(Settings(paths=given.paths, supervision=SupervisionConfig(seal_check="no")))
 
 
 def test_a_changed_byte_is_found_at_the_first_start_and_named(given: Settings) -> None:
@@ -108,7 +108,7 @@ def test_a_changed_byte_is_found_at_the_first_start_and_named(given: Settings) -
 
 
 def test_an_installation_without_its_weights_breaks_the_real_seal(tmp_path: Path) -> None:
-    paths = Paths(run=tmp_path / "run", weights=tmp_path, lock=ROOT / "image-manifest.lock")
+    paths = PathsConfig(run=tmp_path / "run", weights=tmp_path, lock=ROOT / "image-manifest.lock")
     with pytest.raises(SealBroken, match="missing"):
         sealing.verify(Settings(paths=paths))
 

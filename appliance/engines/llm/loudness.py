@@ -1,4 +1,4 @@
-"""Find speech and pauses in audio by loudness alone; pure.
+"""Find speech and pauses in audio by loudness alone. No I/O.
 
 The gateway's voice activity detector has accepted the audio already. This only keeps a recognizer
 from working on silence (and inventing words for it), and finds pauses to cut long speech at.

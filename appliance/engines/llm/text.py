@@ -1,4 +1,4 @@
-"""Turn decoded tokens into the text of a reply: whole characters, no role name, no endless loop."""
+"""Turn decoded tokens into the text of a reply: whole characters, no role name, no loop. No I/O."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ from appliance.engines.llm.small.engine import SmallEngine, find_model
 from appliance.engines.llm.small.llama import LanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.engines.llm.small.session import SmallSession
-from appliance.settings import Paths, Settings
+from appliance.settings import PathsConfig, Settings
 
 WEIGHTS = Path(__file__).parents[3] / "weights"
 
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    return Settings(paths=Paths(weights=WEIGHTS))
+    return Settings(paths=PathsConfig(weights=WEIGHTS))
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,15 @@
-"""The setting `llm.engine` chooses the engine; an unknown name is refused before anything loads."""
+"""The setting `llm.engine` chooses the engine."""
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import pytest
 
-from appliance.engines.llm.choose import create_engine
+from appliance.engines.llm.choose import ENGINES, create_engine
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.errors import BadSetting
-from appliance.settings import load
+from appliance.settings import LLMConfig, load
 
 
 def test_cpu_profile_creates_the_small_engine() -> None:
@@ -19,6 +21,10 @@ def test_gpu_profile_creates_the_vllm_engine() -> None:
     assert type(engine).__name__ == "VllmEngine"
 
 
-def test_unknown_engine_is_refused_by_name() -> None:
-    with pytest.raises(BadSetting, match="'whisper'"):
+def test_engines_are_those_that_the_setting_allows() -> None:
+    assert set(ENGINES) == set(get_args(get_type_hints(LLMConfig)["engine"]))
+
+
+def test_unknown_engine_is_refused_before_an_engine_is_created() -> None:
+    with pytest.raises(BadSetting, match="whisper"):
         create_engine(load({"VOICE_LLM_ENGINE": "whisper"}))

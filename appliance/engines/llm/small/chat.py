@@ -1,4 +1,4 @@
-"""Build the prompt tokens of a conversation for a ChatML model such as Qwen2.5; pure.
+"""Build the prompt tokens of a conversation for a ChatML model such as Qwen2.5. No I/O.
 
     <|im_start|>system\\nTEXT<|im_end|>\\n<|im_start|>user\\nTEXT<|im_end|>\\n<|im_start|>assistant\\n
 

@@ -21,9 +21,8 @@ from appliance.engines.llm.small.session import SmallSession
 from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
-from appliance.settings import LLM, Settings
+from appliance.settings import LLMConfig, Settings
 
-LANGUAGE = "en"  # of the recognizer and the voices
 WEIGHTS = "model.gguf"
 log = journal.get()
 
@@ -45,9 +44,6 @@ class SmallEngine:
         Raises CannotStart.
         """
         config, started = self._settings.llm, time.monotonic()
-        if config.language != LANGUAGE:
-            why = f"the models of the cpu profile know {LANGUAGE!r} only, not {config.language!r}"
-            raise BadSetting(name="llm.language", why=why)
         weights = self._settings.paths.weights
         folder = find_model(weights, config.model)
         recognizer_folder = find_recognizer(weights, config.hearing_model)
@@ -100,7 +96,7 @@ def find_model(weights: Path, name: str) -> Path:
     installed = sorted(path.parent.name for path in weights.glob(f"*/{WEIGHTS}"))
     if name in installed:
         return weights / name
-    if name == LLM().model or not installed:
+    if name == LLMConfig().model or not installed:
         raise MissingWeights(path=weights / name / WEIGHTS)
     why = f"{name!r} is not installed; these are: {', '.join(installed)}"
     raise BadSetting(name="llm.model", why=why)
@@ -113,6 +109,6 @@ def find_recognizer(weights: Path, name: str) -> Path:
     default one lacks are reported by Moonshine.
     """
     folder = weights / name
-    if name != LLM().hearing_model and not folder.is_dir():
+    if name != LLMConfig().hearing_model and not folder.is_dir():
         raise BadSetting(name="llm.hearing_model", why=f"there is no folder {folder}")
     return folder

@@ -20,7 +20,7 @@ from appliance.engines.llm.small.worker import JobPriority
 from appliance.engines.llm.text import ReplyText
 from appliance.errors import BadRequest
 from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 
 class SmallSession:
@@ -31,7 +31,7 @@ class SmallSession:
         language_model: AsyncLanguageModel,
         transcriber: Transcriber,
         metrics: LLMMetrics,
-        config: LLM,
+        config: LLMConfig,
     ) -> None:
         self._language_model = language_model
         self._transcriber = transcriber

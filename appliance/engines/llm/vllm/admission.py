@@ -5,7 +5,7 @@ producing speech. To avoid that, a request is passed to vLLM only when the cache
 the tokens it may need: its prompt and its longest reply. Replies go before transcriptions, and
 warming runs only when nothing waits.
 
-`KVBudget` decides, without I/O. `Admission` lets coroutines wait for its decisions.
+`KVBudget` decides, without I/O. `KVAdmission` lets coroutines wait for its decisions.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Displaced(Exception):  # caught by the session, never seen by the gateway
     """A reply needs the room that this request held."""
 
 
-class Admission:
+class KVAdmission:
     """A KVBudget shared by all requests of an engine."""
 
     def __init__(self, budget: KVBudget) -> None:

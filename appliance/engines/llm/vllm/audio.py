@@ -1,4 +1,4 @@
-"""The audio clips of a session, as the model takes them, and a gate for speech; pure.
+"""The audio clips of a session, as the model takes them, and a gate for speech. No I/O.
 
 Ultravox v0.5 answers noise as if it were speech (recall of noise 0.00 in its own table), so audio
 without speech must not reach it. The gateway's voice activity detector is the first gate. This is
@@ -20,7 +20,7 @@ from appliance.engines.llm import NAME
 from appliance.engines.llm.loudness import SILENT_RMS, Samples, find_speech, frame_rms
 from appliance.errors import BadRequest
 from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 SpeechVerdict = Literal["speech", "too_short", "silent", "steady"]
 
@@ -139,7 +139,7 @@ class SessionClips:
     is made of a secret of the session, the utterance id and the length.
     """
 
-    def __init__(self, config: LLM) -> None:
+    def __init__(self, config: LLMConfig) -> None:
         self._config = config
         self._secret = secrets.token_hex(8)
         self._clips: dict[int, AudioClip] = {}

@@ -15,7 +15,7 @@ from typing import Any
 from appliance import gpu, journal
 from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import LLMMetrics
-from appliance.engines.llm.vllm.admission import Admission, KVBudget
+from appliance.engines.llm.vllm.admission import KVAdmission, KVBudget
 from appliance.engines.llm.vllm.probe import PROBE_LOGPROBS, ModelProbe
 from appliance.engines.llm.vllm.prompt import Llama3Format
 from appliance.engines.llm.vllm.runtime import VllmRuntime
@@ -26,7 +26,7 @@ from appliance.errors import ModelNotStarted, ModelSick, NoCard
 from appliance.gpu import Plan, nvml
 from appliance.gpu.planning import BLOCK_TOKENS, CPU_BLOCK_TOKENS
 from appliance.link.engine import INPUT_SAMPLE_RATE
-from appliance.settings import LLM, Settings
+from appliance.settings import LLMConfig, Settings
 from appliance.weights import checkpoint
 
 MIN_CLIPS = 16  # that a prompt may have
@@ -87,7 +87,7 @@ class VllmEngine:
         self._shared = SharedResources(
             self.runtime,
             prompt_format,
-            Admission(budget),
+            KVAdmission(budget),
             self.probe,
             self.llm_metrics,
             config,
@@ -132,7 +132,9 @@ class VllmEngine:
         return VllmSession(self._shared)
 
 
-def engine_arguments(folder: Path, config: LLM, plan: Plan, *, on_cpu: bool) -> dict[str, Any]:
+def engine_arguments(
+    folder: Path, config: LLMConfig, plan: Plan, *, on_cpu: bool
+) -> dict[str, Any]:
     """The keyword arguments of vLLM's `AsyncEngineArgs`."""
     block_bytes = plan.kv_bytes // plan.kv_tokens * (CPU_BLOCK_TOKENS if on_cpu else BLOCK_TOKENS)
     return {
@@ -175,7 +177,7 @@ def engine_arguments(folder: Path, config: LLM, plan: Plan, *, on_cpu: bool) -> 
     }
 
 
-def max_clips(config: LLM) -> int:
+def max_clips(config: LLMConfig) -> int:
     """The most clips that a prompt may have: every turn of the history may be an utterance."""
     return max(MIN_CLIPS, config.history_turns)
 

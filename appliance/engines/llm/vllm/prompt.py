@@ -1,4 +1,4 @@
-"""Build prompt tokens and audio placeholders in the chat format published for Llama 3.1; pure.
+"""Build prompt tokens and audio placeholders in the chat format published for Llama 3.1. No I/O.
 
     <|begin_of_text|><|start_header_id|>system<|end_header_id|>\\n\\n
     Cutting Knowledge Date: December 2023\\nToday Date: 26 Jul 2024\\n\\nTEXT<|eot_id|>

@@ -1,4 +1,4 @@
-"""Parse a reply while it is streamed: speech, a tool call, or the word for noise; pure.
+"""Parse a reply while it is streamed: speech, a tool call, or the word for noise. No I/O.
 
 Text that may still become a tool call, or the model's reply to audio without speech, is held back.
 Speech rarely begins like either, so this adds no delay to it.

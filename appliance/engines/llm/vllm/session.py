@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
-from appliance.engines.llm.vllm.admission import Admission, Displaced, RequestKind
+from appliance.engines.llm.vllm.admission import Displaced, KVAdmission, RequestKind
 from appliance.engines.llm.vllm.audio import SessionClips
 from appliance.engines.llm.vllm.probe import ModelProbe
 from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
@@ -19,7 +19,7 @@ from appliance.engines.llm.vllm.reply import ReplyParser
 from appliance.engines.llm.vllm.runtime import DecodeRequest, DecodeStep, VllmRuntime
 from appliance.errors import BadRequest, EngineBusy, EngineFailed
 from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 TRANSCRIBE = "Transcribe"  # the prompt that the model's authors use
 MIN_TRANSCRIPT_TOKENS = 16
@@ -39,10 +39,10 @@ class SharedResources:
 
     runtime: VllmRuntime
     prompt_format: Llama3Format
-    admission: Admission
+    admission: KVAdmission
     probe: ModelProbe
     metrics: LLMMetrics
-    config: LLM
+    config: LLMConfig
     context_tokens: int
     transcription_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -1,4 +1,4 @@
-"""Tool calls in the format that Llama 3.1 was trained on; pure.
+"""Tool calls in the format that Llama 3.1 was trained on. No I/O.
 
 The definitions are part of the system block. A call is a reply that consists of JSON only:
 

@@ -15,7 +15,7 @@ from appliance.engines.llm.small.engine import (
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import Turn
-from appliance.settings import Settings, load
+from appliance.settings import Settings
 from tests.engines.llm.helpers import hear, reply, synthesize
 from tests.link.contract import SpeechContract
 
@@ -71,11 +71,6 @@ def test_missing_default_model_is_never_replaced_by_another(tmp_path: Path) -> N
 def test_without_any_model_the_configured_one_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match="another"):
         find_model(tmp_path, "another")
-
-
-async def test_unsupported_language_is_refused_at_start() -> None:
-    with pytest.raises(BadSetting, match="'de'"):
-        await SmallEngine(load({"VOICE_LLM_LANGUAGE": "de"})).start()
 
 
 def test_unknown_recognizer_is_a_bad_setting_and_the_default_one_missing_weights(

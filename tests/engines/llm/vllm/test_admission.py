@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from appliance.engines.llm.vllm.admission import Admission, Displaced, KVBudget, RequestKind
+from appliance.engines.llm.vllm.admission import Displaced, KVAdmission, KVBudget, RequestKind
 from appliance.errors import EngineBusy
 
 REPLY, TRANSCRIPTION, WARM = RequestKind
@@ -206,8 +206,8 @@ def test_every_waiting_reply_starts_in_order(sizes: list[int]) -> None:
 
 
 @pytest.fixture
-def admission() -> Admission:
-    return Admission(KVBudget(kv_tokens=100, block_tokens=10, max_waiting=2))
+def admission() -> KVAdmission:
+    return KVAdmission(KVBudget(kv_tokens=100, block_tokens=10, max_waiting=2))
 
 
 async def run_pending_tasks() -> None:
@@ -215,7 +215,7 @@ async def run_pending_tasks() -> None:
         await asyncio.sleep(0)
 
 
-async def test_reply_waits_until_there_is_room(admission: Admission) -> None:
+async def test_reply_waits_until_there_is_room(admission: KVAdmission) -> None:
     order: list[str] = []
 
     async def reply() -> None:
@@ -230,7 +230,9 @@ async def test_reply_waits_until_there_is_room(admission: Admission) -> None:
     assert order == ["first", "second"]
 
 
-async def hold_until_displaced(admission: Admission, tokens: int, displaced: asyncio.Event) -> None:
+async def hold_until_displaced(
+    admission: KVAdmission, tokens: int, displaced: asyncio.Event
+) -> None:
     try:
         async with admission.hold(tokens, TRANSCRIPTION):
             await asyncio.Event().wait()
@@ -238,7 +240,7 @@ async def hold_until_displaced(admission: Admission, tokens: int, displaced: asy
         displaced.set()
 
 
-async def test_transcription_is_displaced_by_a_reply(admission: Admission) -> None:
+async def test_transcription_is_displaced_by_a_reply(admission: KVAdmission) -> None:
     displaced = asyncio.Event()
     transcribing = asyncio.create_task(hold_until_displaced(admission, 60, displaced))
     await run_pending_tasks()
@@ -248,7 +250,7 @@ async def test_transcription_is_displaced_by_a_reply(admission: Admission) -> No
 
 
 async def test_transcription_is_displaced_once_that_makes_enough_room(
-    admission: Admission,
+    admission: KVAdmission,
 ) -> None:
     displaced = asyncio.Event()
 
@@ -266,7 +268,7 @@ async def test_transcription_is_displaced_once_that_makes_enough_room(
         await asyncio.gather(waiting, transcribing)
 
 
-async def test_reply_is_never_displaced(admission: Admission) -> None:
+async def test_reply_is_never_displaced(admission: KVAdmission) -> None:
     async with admission.hold(60, REPLY):
         waiting = asyncio.create_task(admission.hold(60, REPLY).__aenter__())
         await run_pending_tasks()
@@ -274,7 +276,7 @@ async def test_reply_is_never_displaced(admission: Admission) -> None:
         waiting.cancel()
 
 
-async def test_cancelled_request_leaves_the_queue(admission: Admission) -> None:
+async def test_cancelled_request_leaves_the_queue(admission: KVAdmission) -> None:
     async def reply() -> None:
         async with admission.hold(60, REPLY):
             pass
@@ -288,7 +290,7 @@ async def test_cancelled_request_leaves_the_queue(admission: Admission) -> None:
     assert cancelled.cancelled()
 
 
-async def test_request_is_refused_when_the_queue_is_full(admission: Admission) -> None:
+async def test_request_is_refused_when_the_queue_is_full(admission: KVAdmission) -> None:
     async with admission.hold(100, REPLY):
         waiting = [asyncio.create_task(admission.hold(10, REPLY).__aenter__()) for _ in range(2)]
         await run_pending_tasks()
@@ -299,21 +301,21 @@ async def test_request_is_refused_when_the_queue_is_full(admission: Admission) -
             task.cancel()
 
 
-async def test_request_larger_than_the_cache_is_refused(admission: Admission) -> None:
+async def test_request_larger_than_the_cache_is_refused(admission: KVAdmission) -> None:
     with pytest.raises(EngineBusy):
         async with admission.hold(101, REPLY):
             pass
 
 
 async def test_timeout_inside_the_context_is_not_taken_for_displacement(
-    admission: Admission,
+    admission: KVAdmission,
 ) -> None:
     with pytest.raises(TimeoutError):
         async with admission.hold(10, TRANSCRIPTION):
             raise TimeoutError
 
 
-async def test_room_is_released_after_an_error(admission: Admission) -> None:
+async def test_room_is_released_after_an_error(admission: KVAdmission) -> None:
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             async with admission.hold(100, REPLY):
