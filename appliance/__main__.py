@@ -107,10 +107,10 @@ def _llm(settings: Settings, args: Namespace) -> int:
     # OpenMP threads that spin while they wait halve the speed of llama.cpp, or worse, as soon as
     # another process needs the core (measured: 320 ms a token instead of 123). Read at import.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    from appliance.engines.llm.choose import engine
+    from appliance.engines.llm.choose import create_engine
     from appliance.link.server import host
 
-    host(engine(settings), settings.paths.run / "llm.sock")
+    host(create_engine(settings), settings.paths.run / "llm.sock")
     return 0
 
 

@@ -15,13 +15,13 @@ from appliance.acceptance.metrics import Activity
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE, Utterance
 from appliance.settings import Settings
-from client.call import Arrival, Call, connect
+from client.call import Arrival, ClientCall, connect
 from client.config import Config
 from client.conversation import Conversation
 from client.errors import NoAnswer
-from client.record import TurnRecord
+from client.record import ClientTurnRecord
 from client.wav import to_pcm
-from client.wire import Message
+from client.wire import RTVIMessage
 
 BUSY_SECONDS = 30.0  # retry a refused call for this long: the appliance may be full or restarting
 ANSWER_SECONDS = 60.0  # wait this long for an answer; a slow one fails by its latency instead
@@ -108,7 +108,7 @@ class CallTally:
     def turn_reported(self) -> None:
         self._turn_reports += 1
 
-    def turn_ended(self, record: TurnRecord) -> None:
+    def turn_ended(self, record: ClientTurnRecord) -> None:
         self._unreported += record.outcome in NOT_REPORTED
         self._answers += record.heard.first_audible_at is not None
         self._interruptions += record.interrupted
@@ -123,21 +123,21 @@ class CallTally:
         )
 
 
-class ObservedCall(Call):
+class ObservedCall(ClientCall):
     """A call whose turn reports are counted, and whose greeting can be awaited."""
 
-    def __init__(self, call: Call, tally: CallTally) -> None:
+    def __init__(self, call: ClientCall, tally: CallTally) -> None:
         vars(self).update(vars(call))  # takes over the connection of the established call
         self._tally = tally
         self.bot_stopped = asyncio.Event()
 
     async def arrivals(self) -> AsyncIterator[Arrival]:
         async for arrival in super().arrivals():
-            if isinstance(arrival.frame, Message):
+            if isinstance(arrival.frame, RTVIMessage):
                 self._observe(arrival.frame)
             yield arrival
 
-    def _observe(self, message: Message) -> None:
+    def _observe(self, message: RTVIMessage) -> None:
         if message.type == "bot-stopped-speaking":
             self.bot_stopped.set()
         data = message.data if message.type == "server-message" else None

@@ -16,7 +16,7 @@ from appliance.acceptance.report import CheckResult, format_seconds, judge
 from appliance.acceptance.site import Site
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
-from client.errors import BrokeOff
+from client.errors import CallDropped
 
 CHECK = "recovery"
 POLL_SECONDS = 0.5
@@ -71,7 +71,7 @@ async def _kill_gateway(site: Site) -> list[CheckResult]:
         await asyncio.sleep(INTO_TURN_SECONDS)
         recovery = _kill(site, "gateway")
         await talk.finished(question, ANSWER_SECONDS)
-        ended = isinstance(talk.failure, BrokeOff)
+        ended = isinstance(talk.failure, CallDropped)
     took = await recovery
     async with site.call() as talk:
         after = await talk.finished(talk.say(pcm), ANSWER_SECONDS)

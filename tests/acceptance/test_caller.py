@@ -12,8 +12,8 @@ from appliance.acceptance.caller import CallTally, CallTarget, open_call
 from appliance.acceptance.metrics import Activity
 from client.call import connect
 from client.errors import CannotConnect, NoAnswer
-from client.playback import Heard
-from client.record import TurnRecord
+from client.playback import HeardReply
+from client.record import ClientTurnRecord
 from tests.fakes import FakeGateway, tone
 
 
@@ -77,6 +77,6 @@ async def test_call_opens_after_the_greeting_and_a_missing_greeting_is_an_error(
 
 def test_tally_distinguishes_interrupted_turns_from_unreported_ones() -> None:
     tally = CallTally()
-    tally.turn_ended(TurnRecord(1, heard=Heard(first_audible_at=1.0), interrupted=True))
-    tally.turn_ended(TurnRecord(2, outcome="no_answer"))
+    tally.turn_ended(ClientTurnRecord(1, heard=HeardReply(first_audible_at=1.0), interrupted=True))
+    tally.turn_ended(ClientTurnRecord(2, outcome="no_answer"))
     assert tally.activity() == Activity(unreported=1, answers=1, interruptions=1)

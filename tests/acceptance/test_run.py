@@ -17,7 +17,7 @@ from appliance.acceptance.report import AcceptanceReport, CheckResult, to_tree
 from appliance.acceptance.site import Site
 from appliance.errors import BadSetting, EngineGone
 from appliance.settings import Settings, load
-from client.errors import Refused
+from client.errors import CallRefused
 
 LOCK = Path(__file__).parents[2] / "image-manifest.lock"
 
@@ -108,7 +108,7 @@ async def run_raising(problem: BaseException) -> CheckResult:
     ("problem", "found"),
     [
         (EngineGone(engine="tts"), "tts engine cannot be reached"),
-        (Refused("wrong or missing access token (401)."), "401"),
+        (CallRefused("wrong or missing access token (401)."), "401"),
         (TimeoutError(), "TimeoutError"),
         (ConnectionError("no answer from x"), "no answer from x"),
     ],

@@ -20,7 +20,7 @@ from appliance.errors import (
     RestartLoop,
     SupervisorFailed,
 )
-from client.errors import BrokeOff
+from client.errors import CallDropped
 from tests.drills.conftest import HASTE, Stopwatch, acted, dial, restarts, until
 from tests.e2e.appliance import Appliance
 
@@ -106,7 +106,7 @@ async def test_a_process_that_dies_again_and_again_ends_the_appliance_and_caller
         assert restarts(appliance, "exporter") == 1
         appliance.process("exporter").kill()
         stopwatch.strikes()
-        await until(lambda: isinstance(caller.failure, BrokeOff))
+        await until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.note("caller told")
         assert "restarting" in str(caller.failure)
     reason = ends_with(appliance, RestartLoop)
@@ -124,7 +124,7 @@ async def test_an_appliance_whose_supervisor_is_lost_ends_so_that_the_host_start
         assert (await caller.answer(caller.asks(0))).outcome == "answered"
         os.kill(processes[0].ppid(), how)
         stopwatch.strikes()
-        await until(lambda: isinstance(caller.failure, BrokeOff))
+        await until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.note("call ended")
     ends_with(appliance, SupervisorFailed)
     stopwatch.note("ended")
