@@ -1,7 +1,7 @@
-"""`python -m appliance VERB`: runs one process of the appliance, or one check of it.
+"""`python -m appliance VERB`: run one process of the appliance, or one check of it.
 
-VERBS at the end lists them. A verb imports what it needs when it runs, so that no process carries
-the code of another one.
+VERBS at the end of this file lists them. A verb imports its room only when it is called, so that no
+process loads the code of another one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
-    """Runs a verb and returns its exit code; for an error of the catalogue, the error's."""
+    """Run a verb and return its exit code; for an error of the catalogue, the error's."""
     name = next(iter(argv), "")
     stream = sys.stderr.buffer if name in VERBS and VERBS[name].log_to_stderr else None
     settings = Settings()
@@ -51,7 +51,7 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
 
 
 def run() -> int:
-    """Entry point of the command `voice-appliance`."""
+    """Run the command `voice-appliance`."""
     return main(sys.argv[1:], os.environ)
 
 
@@ -68,7 +68,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
 
 
 def _report(verb: str, error: ApplianceError) -> int:
-    """Says what happened and what to do, to a person or as a line of the log; of every setting."""
+    """Print an error for a person on a terminal, otherwise log it; return its exit code."""
     errors = [error, *error.others] if isinstance(error, BadSetting) else [error]
     if sys.stderr.isatty():
         for each in errors:
@@ -160,7 +160,7 @@ def _settings_options(parser: ArgumentParser) -> None:
 
 
 def _check_settings(file: str, environ: Mapping[str, str]) -> int:
-    """Prints one line for each wrong setting, or one line if there is none."""
+    """Print a line for each wrong setting, or one line if all are valid."""
     from appliance.weights.voices import check_voice
 
     try:
