@@ -1,4 +1,4 @@
-"""Admission control: decide whether a connection attempt may become a session. Pure."""
+"""Admission control: decide whether a connection attempt may become a session. No I/O."""
 
 from __future__ import annotations
 

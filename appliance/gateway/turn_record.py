@@ -1,4 +1,4 @@
-"""The timeline and outcome of each turn of a session. Pure: callers pass the time in.
+"""The timeline and outcome of each turn of a session. No I/O: the time is an argument.
 
 The headline figure of a turn is its response latency: from the true end of the user's speech to
 the first sample of the reply sent. The detector reports the end of speech late by a known time, so

@@ -4,8 +4,8 @@ Pipecat's protobuf serializer trusts its client. It would speak the text frames 
 its transcriptions for the user's words, play 48 kHz stereo as 16 kHz mono, and keep any amount of
 audio in memory. `ClientFrameDecoder` accepts only audio of one format and a few RTVI messages, at
 the pace of speech. Messages that a regular client SDK may send are dropped if they are not
-supported; everything else ends the session with a close code. It has no I/O and no clock.
-`GuardedSerializer` plugs it into Pipecat and filters what goes out.
+supported; everything else ends the session with a close code.
+`GuardedSerializer` plugs it into Pipecat and filters what goes out. No I/O.
 """
 
 from __future__ import annotations
