@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance import run_folder
-from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.tts.metrics import TTSMetrics
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.metrics import render
@@ -46,7 +46,7 @@ class FakeHealthReport:
 
 METRICS = {
     "gateway": render(GatewayMetrics("cpu").registry),
-    "llm": EngineMeters().render(),
+    "llm": LLMMetrics().render(),
     "tts": render(TTSMetrics().registry),
 }
 

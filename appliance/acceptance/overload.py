@@ -13,7 +13,7 @@ from appliance.acceptance.report import Result, judged
 from appliance.acceptance.site import ANSWER_SECONDS, Site, calling
 from client.call import connect_once
 from client.config import Config
-from client.errors import Refused
+from client.errors import CallRefused
 
 CHECK = "overload"
 WRONG_TOKEN = "not-the-token-of-this-appliance"
@@ -67,7 +67,7 @@ async def _refusal(config: Config) -> Refusal | None:
     while True:
         try:
             call = await connect_once(config)
-        except Refused as refused:
+        except CallRefused as refused:
             cause = refused.__cause__
             status = cause.response.status_code if isinstance(cause, InvalidStatus) else 0
             if status != TOO_OFTEN:

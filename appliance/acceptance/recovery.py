@@ -15,7 +15,7 @@ from appliance.acceptance.report import Result, judged, seconds
 from appliance.acceptance.site import ANSWER_SECONDS, Site, calling
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
-from client.errors import BrokeOff
+from client.errors import CallDropped
 
 CHECK = "recovery"
 LOOK_SECONDS = 0.5
@@ -70,7 +70,7 @@ async def _gateway(site: Site) -> list[Result]:
         await asyncio.sleep(INTO_TURN_SECONDS)
         back = _killed(site, "gateway")
         await talk.finished(asked, ANSWER_SECONDS)
-        told = isinstance(talk.failure, BrokeOff)
+        told = isinstance(talk.failure, CallDropped)
     took = await back
     async with calling(site.door, site.tally, site.greets) as talk:
         after = await talk.finished(talk.say(pcm), ANSWER_SECONDS)

@@ -26,13 +26,13 @@ from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE, Utterance
 from appliance.settings import GatewayConfig, Settings
 from appliance.supervision import health
-from client.call import Arrival, Call, connect
+from client.call import Arrival, ClientCall, connect
 from client.config import Config
 from client.conversation import Conversation
 from client.errors import NoAnswer
-from client.record import TurnRecord
+from client.record import ClientTurnRecord
 from client.wav import to_pcm
-from client.wire import Message
+from client.wire import RTVIMessage
 
 BUSY_SECONDS = 30.0  # how long a call is tried for when the house is full or has just restarted
 ANSWER_SECONDS = 60.0  # an answer that is slow is judged by its time and not taken for none
@@ -57,21 +57,21 @@ class Door(Config):
         return context
 
 
-class Overheard(Call):
+class Overheard(ClientCall):
     """A call that was set up, with what arrives in it noted."""
 
-    def __init__(self, call: Call, tally: Tally) -> None:
+    def __init__(self, call: ClientCall, tally: Tally) -> None:
         vars(self).update(vars(call))  # The same connection: whatever a call can do, this one can.
         self._tally = tally
         self.fell_silent = asyncio.Event()
 
     async def arrivals(self) -> AsyncIterator[Arrival]:
         async for arrival in super().arrivals():
-            if isinstance(arrival.frame, Message):
+            if isinstance(arrival.frame, RTVIMessage):
                 self._note(arrival.frame)
             yield arrival
 
-    def _note(self, message: Message) -> None:
+    def _note(self, message: RTVIMessage) -> None:
         if message.type == "bot-stopped-speaking":
             self.fell_silent.set()
         told = message.data
@@ -90,7 +90,7 @@ class Tally:
         """A call was taken."""
         self._of["calls"] += 1
 
-    def record(self, record: TurnRecord) -> None:
+    def record(self, record: ClientTurnRecord) -> None:
         """A turn is over."""
         self._of["untold"] += record.outcome in UNTOLD
         self._of["answers"] += record.heard.first_audible_at is not None

@@ -12,8 +12,8 @@ from appliance.acceptance.metrics import Made
 from appliance.acceptance.site import Door, Tally, calling
 from client.call import connect
 from client.errors import CannotConnect, NoAnswer
-from client.playback import Heard
-from client.record import TurnRecord
+from client.playback import HeardReply
+from client.record import ClientTurnRecord
 from tests.fakes import FakeGateway, tone
 
 
@@ -77,6 +77,6 @@ async def test_a_greeting_is_heard_out_before_the_first_question() -> None:
 
 def test_what_was_interrupted_and_what_got_no_answer_is_told_apart() -> None:
     tally = Tally()
-    tally.record(TurnRecord(1, heard=Heard(first_audible_at=1.0), interrupted=True))
-    tally.record(TurnRecord(2, outcome="no_answer"))
+    tally.record(ClientTurnRecord(1, heard=HeardReply(first_audible_at=1.0), interrupted=True))
+    tally.record(ClientTurnRecord(2, outcome="no_answer"))
     assert tally.made() == Made(untold=1, answers=1, interruptions=1)

@@ -33,7 +33,9 @@ def test_what_listens_everywhere_is_called_here(token: str) -> None:
 
 
 def test_with_a_certificate_it_is_called_by_tls_and_known_by_it(token: str) -> None:
-    gateway = given(token, VOICE_GATEWAY_TLS_CERTIFICATE="/etc/x.crt").gateway
+    gateway = given(
+        token, VOICE_GATEWAY_TLS_CERTIFICATE="/etc/x.crt", VOICE_GATEWAY_TLS_KEY="/etc/x.key"
+    ).gateway
     assert door(gateway).url.startswith("wss://")
     assert door(gateway).certificate == "/etc/x.crt"
 

@@ -109,7 +109,7 @@ class SimulatedClient:
         ]
 
     async def send(self, kind: str, data: object = None) -> None:
-        await self.socket.send(wire.encode(wire.Message(kind, data, id="1")))
+        await self.socket.send(wire.encode(wire.RTVIMessage(kind, data, id="1")))
 
     async def type(self, text: str) -> None:
         await self.send("send-text", {"content": text})
@@ -138,7 +138,7 @@ class SimulatedClient:
         await self.wait_until(
             lambda: (
                 len(self.messages("bot-started-speaking")) >= times
-                and isinstance(self.frames[-1], wire.Audio)
+                and isinstance(self.frames[-1], wire.AudioFrame)
             )
         )
 
@@ -166,10 +166,10 @@ class SimulatedClient:
 
     @property
     def audio(self) -> bytes:
-        return b"".join(frame.pcm for frame in self.frames if isinstance(frame, wire.Audio))
+        return b"".join(frame.pcm for frame in self.frames if isinstance(frame, wire.AudioFrame))
 
-    def messages(self, kind: str) -> list[wire.Message]:
-        return [f for f in self.frames if isinstance(f, wire.Message) and f.type == kind]
+    def messages(self, kind: str) -> list[wire.RTVIMessage]:
+        return [f for f in self.frames if isinstance(f, wire.RTVIMessage) and f.type == kind]
 
     def texts(self, kind: str) -> str:
         return "".join(message.text() for message in self.messages(kind))
@@ -188,7 +188,7 @@ class SimulatedClient:
                 pcm = bytes(self._queue[:size]).ljust(size, b"\0")
                 del self._queue[:size]
                 self.sent_pcm += pcm
-                await self.socket.send(wire.encode(wire.Audio(pcm)))
+                await self.socket.send(wire.encode(wire.AudioFrame(pcm)))
                 # After a stall of the machine, microphone time is dropped, not sent in a burst.
                 due = max(due + wire.FRAME_SECONDS, time.monotonic() - 0.5)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))

@@ -196,7 +196,7 @@ HOSTILE: dict[str, tuple[bytes | str, int, str]] = {
     "garbage": (b"\xff\x00garbage", 1008, "bad_frame"),
     "a text message": ("hello", 1008, "bad_frame"),
     "an empty message": (b"", 1008, "bad_frame"),
-    "a big frame": (wire.encode(wire.Audio(bytes(20_000))), 1009, "frame_too_big"),
+    "a big frame": (wire.encode(wire.AudioFrame(bytes(20_000))), 1009, "frame_too_big"),
     "a huge message": (bytes(70_000), 1009, ""),  # a larger one might not be read to its end
 }
 HOSTILE |= {
@@ -229,7 +229,7 @@ async def test_hostile_client_is_disconnected_and_another_session_goes_on(
 
 async def test_flood_of_audio_ends_its_session_only(gateway: RunningGateway) -> None:
     client, flooding = await gateway.connect(), await gateway.connect()
-    second = wire.encode(wire.Audio(bytes(16_000)))
+    second = wire.encode(wire.AudioFrame(bytes(16_000)))
     with pytest.raises(ConnectionClosed):
         for _ in range(10_000):
             await flooding.socket.send(second)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pipecat.pipeline.worker import PipelineWorker
 
-from appliance.gateway.llm_service import CANNOT_ANSWER
+from appliance.gateway.llm_service import CANNOT_REPLY
 from appliance.link.client import EngineClient
 from appliance.link.engine import ToolCall
 from client import wire
@@ -109,7 +109,7 @@ class MarkingVoice(InstantVoiceSession):
 
 
 def is_story_audio(frame: wire.Frame) -> bool:
-    if not isinstance(frame, wire.Audio):
+    if not isinstance(frame, wire.AudioFrame):
         return False
     return not set(np.frombuffer(frame.pcm, "<i2").tolist()) <= {0, 1000}
 
@@ -132,7 +132,7 @@ async def test_barge_in_stops_the_bot_and_the_next_question_is_answered(
     # At most the 40 ms that were being written. The audio of the next reply may come before its
     # messages.
     assert sum(map(is_story_audio, after[cut:])) <= 1
-    assert any(isinstance(frame, wire.Audio) for frame in after[cut:])
+    assert any(isinstance(frame, wire.AudioFrame) for frame in after[cut:])
     assert (interrupted["outcome"], interrupted["interrupted"]) == ("interrupted", True)
     assert (answered["outcome"], answered["interrupted"]) == ("answered", False)
     assert answered["reply_text"] == "Two million."
@@ -303,8 +303,8 @@ async def test_concurrent_sessions_do_not_leak_into_each_other(
         ]
     assert ada.turns[1]["reply_text"] == "You wrote My name is Ada."
     assert bob.turns[1]["reply_text"] == "You wrote My name is Bob."
-    assert "Bob" not in repr([f for f in ada.frames if not isinstance(f, wire.Audio)])
-    assert "Ada" not in repr([f for f in bob.frames if not isinstance(f, wire.Audio)])
+    assert "Bob" not in repr([f for f in ada.frames if not isinstance(f, wire.AudioFrame)])
+    assert "Ada" not in repr([f for f in bob.frames if not isinstance(f, wire.AudioFrame)])
     assert speak(QUESTION)[8000:-8000] in received[0][0]
     assert speak(OTHER)[8000:-8000] in received[1][0]
     assert set(received[0]).isdisjoint(received[1])
@@ -353,7 +353,7 @@ async def test_llm_engine_that_stays_away_fails_the_turn_but_not_the_session(
         await gateway.llm_process.kill()
         await client.type("Anybody there?")
         assert (await client.turn(1))["outcome"] == "failed"
-        await client.wait_until(lambda: CANNOT_ANSWER in gateway.tts_engine.phrases)
+        await client.wait_until(lambda: CANNOT_REPLY in gateway.tts_engine.phrases)
         await gateway.llm_process.start()
         await client.type("And now?")
         turn = await client.turn(2)
@@ -421,7 +421,7 @@ async def test_without_transcripts_no_words_are_sent_to_the_client(
         assert answer in gateway.tts_engine.phrases
     assert turn["outcome"] == "answered"
     assert "reply_text" not in turn
-    shown = repr([frame for frame in client.frames if not isinstance(frame, wire.Audio)])
+    shown = repr([frame for frame in client.frames if not isinstance(frame, wire.AudioFrame)])
     for word in ("zeppelin", "xylophone", "milliseconds", "current_time"):
         assert word not in shown
     # Events are still reported: clients depend on them.
@@ -477,7 +477,7 @@ async def test_turn_that_crashes_is_logged_and_apologized_for(
             defect.setattr(EngineClient, "generate", fail)
             await client.type("How are you?")
             assert (await client.turn(1))["outcome"] == "failed"
-        await client.wait_until(lambda: CANNOT_ANSWER in gateway.tts_engine.phrases)
+        await client.wait_until(lambda: CANNOT_REPLY in gateway.tts_engine.phrases)
         (line,) = gateway.log_lines("turn crashed")
         assert (line["level"], line["error"]) == ("error", "ValueError")
         assert "test_session.py:" in line["trace"][-1]

@@ -1,4 +1,4 @@
-"""Tools in calls, on the real pipeline with instant engines that ask for them."""
+"""Tool calls in the real pipeline; the engines are fakes that answer at once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from pipecat.services.llm_service import FunctionCallParams
 
 from appliance.errors import BadSetting
-from appliance.gateway import server
-from appliance.gateway import tools as toolbox
+from appliance.gateway import server, tools
 from appliance.gateway.history import INTERRUPTED
-from appliance.gateway.reply import COULD_NOT, FAILED, MAX_CALLS, TOO_SLOW
+from appliance.gateway.reply import COULD_NOT, MAX_TOOL_CALLS
+from appliance.gateway.tool_executor import FAILED, TIMED_OUT
 from appliance.link.engine import ToolCall
 from appliance.settings import LLMConfig, Settings
 from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM
@@ -27,20 +27,20 @@ PAGE = Path(__file__).parents[2] / "docs" / "tools.md"
 
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
-    """Adds a tool to the list, and gives the settings that offer it, with half a second to run."""
+    """Adds a tool to TOOLS; returns settings that offer it, with a timeout of half a second."""
 
     def add(tool: Callable[..., Awaitable[None]]) -> dict[str, dict[str, Any]]:
-        monkeypatch.setattr(toolbox, "TOOLS", (*toolbox.TOOLS, tool))
+        monkeypatch.setattr(tools, "TOOLS", (*tools.TOOLS, tool))
         return {"llm": {"tools": (tool.__name__,), "tool_seconds": 0.5}}
 
     return add
 
 
-def asked(gateway: RunningGateway, outcome: str) -> float:
+def call_count(gateway: RunningGateway, outcome: str) -> float:
     return gateway.metric("voice_tool_calls_total", outcome=outcome)
 
 
-async def test_the_model_gets_the_result_and_goes_on_with_the_answer(
+async def test_tool_result_is_given_to_the_model_which_continues_the_reply(
     make_gateway: MakeGateway,
 ) -> None:
     llm = ScriptedLLM(ToolCall("current_time"), "It is noon.", "You are welcome.")
@@ -53,8 +53,8 @@ async def test_the_model_gets_the_result_and_goes_on_with_the_answer(
         await client.type("Thank you.")
         await client.turn(2)
         assert gateway.logged_errors() == []
-        assert asked(gateway, "done") == 1
-        offered = [[tool.name for tool in tools] for tools in gateway.llm_engine.offered]
+        assert call_count(gateway, "done") == 1
+        offered = [[tool.name for tool in offer] for offer in gateway.llm_engine.offered]
     assert offered == [["current_time", "end_call"]] * 3
     question, call, result = llm.conversation(1)[1:]
     assert question == ("user", "What time is it?", False)
@@ -70,7 +70,7 @@ async def test_the_model_gets_the_result_and_goes_on_with_the_answer(
     ]
 
 
-async def test_a_call_that_cannot_be_read_is_spoken_about_and_never_run(
+async def test_unreadable_call_is_not_run_and_the_user_hears_an_apology(
     make_gateway: MakeGateway,
 ) -> None:
     llm = ScriptedLLM(ToolCall(), "Fine.", ToolCall("format_disk"))
@@ -78,20 +78,20 @@ async def test_a_call_that_cannot_be_read_is_spoken_about_and_never_run(
         client = await gateway.connect()
         await client.type("Do something.")
         assert (await client.turn(1))["reply_text"] == COULD_NOT
-        await client.type("Never llm.")
+        await client.type("Never mind.")
         assert (await client.turn(2))["reply_text"] == "Fine."
         await client.type("Format the disk.")
         assert (await client.turn(3))["reply_text"] == COULD_NOT
         assert gateway.logged_errors() == []
-        assert asked(gateway, "unreadable") == 2
+        assert call_count(gateway, "unreadable") == 2
     assert [text for _, text, _ in llm.conversation(1)[1:]] == [
         "Do something.",
         COULD_NOT,
-        "Never llm.",
+        "Never mind.",
     ]
 
 
-async def test_arguments_reach_the_tool_and_what_is_no_text_becomes_json(
+async def test_arguments_reach_the_tool_and_a_structured_result_becomes_json(
     make_gateway: MakeGateway, offer: Offer
 ) -> None:
     async def add(params: FunctionCallParams, numbers: list[int]) -> None:
@@ -114,24 +114,24 @@ async def fail(params: FunctionCallParams) -> None:
 
 
 async def hang(params: FunctionCallParams) -> None:
-    """Takes for ever."""
+    """Never returns."""
     await asyncio.Event().wait()
 
 
 async def forget(params: FunctionCallParams) -> None:
-    """Never says what came of it."""
+    """Never calls the result callback."""
 
 
 @pytest.mark.parametrize(
-    ("tool", "outcome", "told"),
-    [(fail, "failed", FAILED), (hang, "too_slow", TOO_SLOW), (forget, "too_slow", TOO_SLOW)],
+    ("tool", "outcome", "text"),
+    [(fail, "failed", FAILED), (hang, "too_slow", TIMED_OUT), (forget, "too_slow", TIMED_OUT)],
 )
-async def test_a_tool_that_fails_is_told_to_the_model_and_the_call_goes_on(
+async def test_failure_or_timeout_of_a_tool_is_reported_to_the_model_and_the_call_continues(
     make_gateway: MakeGateway,
     offer: Offer,
     tool: Callable[..., Awaitable[None]],
     outcome: str,
-    told: str,
+    text: str,
 ) -> None:
     llm = ScriptedLLM(ToolCall(tool.__name__), "That did not work.", "Here I am.")
     async with make_gateway(llm, sections=offer(tool)) as gateway:
@@ -140,13 +140,13 @@ async def test_a_tool_that_fails_is_told_to_the_model_and_the_call_goes_on(
         assert (await client.turn(1))["reply_text"] == "That did not work."
         await client.type("Are you there?")
         assert (await client.turn(2))["outcome"] == "answered"
-        assert asked(gateway, outcome) == 1
+        assert call_count(gateway, outcome) == 1
         assert b"a secret" not in gateway.raw_log()
-    assert llm.conversation(1)[-1] == ("tool", told, False)
+    assert llm.conversation(1)[-1] == ("tool", text, False)
     assert "a secret" not in repr(client.frames)
 
 
-async def test_a_model_that_goes_on_calling_has_to_answer_in_the_end(
+async def test_model_that_keeps_calling_tools_is_offered_none_in_the_end(
     make_gateway: MakeGateway,
 ) -> None:
     llm = ScriptedLLM(ToolCall("current_time"))
@@ -154,12 +154,12 @@ async def test_a_model_that_goes_on_calling_has_to_answer_in_the_end(
         client = await gateway.connect()
         await client.type("What time is it?")
         assert (await client.turn(1))["reply_text"] == COULD_NOT
-        assert asked(gateway, "done") == MAX_CALLS
+        assert call_count(gateway, "done") == MAX_TOOL_CALLS
         assert gateway.llm_engine.offered[-1] == []
-    assert len(llm.conversations) == MAX_CALLS + 1
+    assert len(llm.conversations) == MAX_TOOL_CALLS + 1
 
 
-async def test_an_interruption_cancels_a_running_tool_and_the_model_is_told(
+async def test_interruption_cancels_a_running_tool_and_the_model_sees_it(
     make_gateway: MakeGateway, offer: Offer
 ) -> None:
     events: list[str] = []
@@ -185,7 +185,7 @@ async def test_an_interruption_cancels_a_running_tool_and_the_model_is_told(
         assert (await client.turn(2))["reply_text"] == "Very well."
         assert gateway.logged_errors() == []
     assert events == ["began", "cancelled"]
-    # What may have been done is not asked for a second time, as a question merely repeated is.
+    # Unlike a question without a reply it is not joined with the next one: the tool may have acted.
     assert llm.conversation(1)[1:] == [
         ("user", "Book a table.", False),
         ("assistant", '{"name": "book", "parameters": {}}', False),
@@ -194,7 +194,9 @@ async def test_an_interruption_cancels_a_running_tool_and_the_model_is_told(
     ]
 
 
-async def test_no_tool_outlives_its_call(make_gateway: MakeGateway, offer: Offer) -> None:
+async def test_running_tool_is_cancelled_when_the_client_disconnects(
+    make_gateway: MakeGateway, offer: Offer
+) -> None:
     events: list[str] = []
 
     async def wait(params: FunctionCallParams) -> None:
@@ -217,7 +219,7 @@ async def test_no_tool_outlives_its_call(make_gateway: MakeGateway, offer: Offer
         assert gateway.logged_errors() == []
 
 
-async def test_after_a_loss_of_the_mind_the_answer_is_asked_for_again_and_the_tool_is_not(
+async def test_engine_loss_after_a_tool_call_repeats_the_reply_but_not_the_tool(
     make_gateway: MakeGateway, offer: Offer
 ) -> None:
     runs: list[str] = []
@@ -242,7 +244,7 @@ async def test_after_a_loss_of_the_mind_the_answer_is_asked_for_again_and_the_to
     assert llm.conversation(2) == llm.conversation(1)
 
 
-async def test_the_model_may_end_the_call_with_a_goodbye_that_is_heard_to_its_end(
+async def test_end_call_hangs_up_after_the_goodbye_was_played(
     make_gateway: MakeGateway,
 ) -> None:
     words = "It was a pleasure. Thank you for calling, and have a good day. Goodbye."
@@ -256,12 +258,13 @@ async def test_the_model_may_end_the_call_with_a_goodbye_that_is_heard_to_its_en
         assert gateway.logged_errors() == []
     assert (code, str(reason).split(":")[0]) == (1000, "hung_up")
     assert spoken == words
-    assert len(client.audio) / 48_000 > 0.055 * len(words)  # the fake voice: 60 ms a character
+    # The fake engine speaks 60 ms per character.
+    assert len(client.audio) / 48_000 > 0.055 * len(words)
     (turn,) = client.turns
     assert (turn["outcome"], turn["reply_text"]) == ("answered", words)
 
 
-async def test_a_call_ended_without_a_goodbye_ends(make_gateway: MakeGateway) -> None:
+async def test_end_call_without_a_goodbye_hangs_up_at_once(make_gateway: MakeGateway) -> None:
     async with make_gateway(ScriptedLLM(ToolCall("end_call"), "")) as gateway:
         client = await gateway.connect()
         await client.type("Just hang up.")
@@ -269,7 +272,7 @@ async def test_a_call_ended_without_a_goodbye_ends(make_gateway: MakeGateway) ->
     assert (code, str(reason).split(":")[0]) == (1000, "hung_up")
 
 
-async def test_a_caller_who_interrupts_the_goodbye_keeps_the_call(
+async def test_interrupting_the_goodbye_keeps_the_session(
     make_gateway: MakeGateway,
 ) -> None:
     words = "Thank you for calling. " * 8 + "Goodbye."
@@ -282,21 +285,20 @@ async def test_a_caller_who_interrupts_the_goodbye_keeps_the_call(
         assert not client.closed
 
 
-async def test_an_unknown_tool_stops_the_gateway_at_the_start(tmp_path: Path) -> None:
+async def test_unknown_tool_stops_the_gateway_at_start(tmp_path: Path) -> None:
     settings = Settings(llm=LLMConfig(tools=("current_time", "fly")))
     with pytest.raises(BadSetting, match="'fly'"):
         server.GatewayServer(settings, TOKEN)
 
 
-async def test_a_tool_of_ones_own_is_added_as_the_page_says(
+async def test_tool_added_as_documented_is_called(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    the_file, the_list = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    module, list_line = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (offered,) = re.findall(r"`VOICE_LLM_TOOLS=(\S+)`", PAGE.read_text())
-    written = compile(the_file, "opening_hours.py", "exec")
-    exec(written, vars(toolbox))  # what the import into toolbox.py brings
-    monkeypatch.setattr(toolbox, "TOOLS", toolbox.TOOLS)  # put back at the end
-    exec(the_list, vars(toolbox))
+    exec(compile(module, "opening_hours.py", "exec"), vars(tools))  # as the import would
+    monkeypatch.setattr(tools, "TOOLS", tools.TOOLS)  # restored after the test
+    exec(list_line, vars(tools))
     llm = ScriptedLLM(ToolCall("opening_hours", '{"day": "Sunday"}'), "We are closed.")
     async with make_gateway(llm, sections={"llm": {"tools": offered.split(",")}}) as gateway:
         client = await gateway.connect()

@@ -79,7 +79,7 @@ def sent_chunks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
 
     async def record(socket: WebSocket, data: bytes) -> None:
         frame = wire.decode(data)
-        if isinstance(frame, wire.Audio):
+        if isinstance(frame, wire.AudioFrame):
             chunks.append((time.monotonic(), len(frame.pcm) / 2 / frame.rate))
         await send_bytes(socket, data)
 

@@ -106,7 +106,7 @@ def test_audio_of_the_documented_format_is_accepted() -> None:
     frame = decoder().decode(audio(pcm), 0.0)
     assert isinstance(frame, InputAudioRawFrame)
     assert (frame.audio, frame.sample_rate, frame.num_channels) == (pcm, 16_000, 1)
-    assert decoder().decode(wire.encode(wire.Audio(pcm)), 0.0) is not None
+    assert decoder().decode(wire.encode(wire.AudioFrame(pcm)), 0.0) is not None
 
 
 def test_empty_audio_frame_is_dropped() -> None:
@@ -231,7 +231,7 @@ async def test_exception_texts_are_not_sent(kind: str) -> None:
     sent = await serializer.serialize(OutputTransportMessageUrgentFrame(message=body))
     assert isinstance(sent, bytes)
     received = wire.decode(sent)
-    assert isinstance(received, wire.Message)
+    assert isinstance(received, wire.RTVIMessage)
     assert "secret" not in repr(received)
     assert received.text("error")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.tts.metrics import TTSMetrics
 from appliance.errors import EngineGone
 from appliance.gateway.metrics import GatewayMetrics
@@ -30,7 +30,7 @@ async def _nobody(path: Path, timeout_seconds: float) -> HealthReport:
 async def _pages(run: Path) -> str:
     """What all processes show at their start; the exporter's alone, since nothing runs here."""
     exporter = Exporter(Settings(paths=PathsConfig(run=run)), _nobody)
-    registries = (GatewayMetrics("cpu").registry, EngineMeters().registry, TTSMetrics().registry)
+    registries = (GatewayMetrics("cpu").registry, LLMMetrics().registry, TTSMetrics().registry)
     return b"".join([await exporter.page(), *map(render, registries)]).decode()
 
 

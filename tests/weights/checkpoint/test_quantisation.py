@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from appliance.weights.checkpoint.quantisation import parse, re_prefixed
-from tests.golden.parts import quantised
+from tests.golden.parts import quantize
 
 LAYER = "language_model.model.layers.3"
 
 
 def config(scheme: str = "int8", **changes: Any) -> dict[str, Any]:
-    _, tree = quantised({}, scheme)
+    _, tree = quantize({}, scheme)
     return tree | changes
 
 
