@@ -233,9 +233,9 @@ def _smoke_test(settings: Settings, args: Namespace) -> int:
 
 
 def _smoke_test_options(parser: ArgumentParser) -> None:
-    from appliance.acceptance import site
+    from appliance.acceptance.options import add_options
 
-    site.options(parser)
+    add_options(parser)
 
 
 def _status(settings: Settings, args: Namespace) -> int:
