@@ -258,15 +258,15 @@ class Session:
         monitor = self._monitor
         return TurnCallbacks(
             on_speech_started=monitor.speech_started,
-            on_speech_stopped=monitor.speech_ended,
-            on_turn_submitted=monitor.reply_requested,
+            on_speech_stopped=monitor.speech_stopped,
+            on_turn_submitted=monitor.turn_submitted,
             on_first_token=monitor.mark("first_token"),
             on_tool_call=monitor.tool_called,
             on_generated=monitor.generated,
             on_hang_up=self._hang_up.begin,
-            on_transcript=monitor.understood,
+            on_transcript=monitor.transcribed,
             on_engine_failed=monitor.engine_failed("llm"),
-            on_turn_dropped=monitor.ended,
+            on_turn_dropped=monitor.turn_dropped,
         )
 
     def _speech_hooks(self, llm_client: EngineClient) -> SpeechHooks:
