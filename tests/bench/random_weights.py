@@ -19,11 +19,11 @@ import numpy as np
 
 from appliance.weights import checkpoint
 from appliance.weights.checkpoint import configs
-from appliance.weights.checkpoint.folder import INDEX, Found
+from appliance.weights.checkpoint.folder import INDEX, StoredTensors
 from appliance.weights.checkpoint.safetensors import ITEM_BYTES, Tensor, header
 from appliance.weights.checkpoint.tensors import expected
-from ops.bundle.fetch import has_room
-from ops.bundle.shards import SHARD_BYTES, divide
+from ops.bundle.fetch import check_room
+from ops.bundle.shards import SHARD_BYTES, plan_shards
 from tests.bench.made_tokenizer import AUDIO_TOKEN, ORDINARY, make_tokenizer
 
 SCHEMES = ("", "fp8", "int8", "w4a16")
@@ -48,12 +48,12 @@ def write(folder: Path, size: str, shard_bytes: int = SHARD_BYTES) -> checkpoint
         items = math.prod(spec.shapes[0])
         end = items * ITEM_BYTES[spec.dtypes[0]]
         tensors[name] = (folder, Tensor(name, spec.dtypes[0], spec.shapes[0], 0, end))
-    has_room(folder.parent, sum(tensor.end for _, tensor in tensors.values()))
+    check_room(folder.parent, sum(tensor.end for _, tensor in tensors.values()))
     folder.mkdir(parents=True)
     for file, content in _jsons(tree, configs.processor(shape)).items():
         (folder / file).write_text(json.dumps(content), encoding="utf-8")
     try:
-        shards = divide(tensors, shard_bytes)
+        shards = plan_shards(tensors, shard_bytes)
         random = np.random.default_rng(1)
         blocks = {dtype: _block(random, dtype) for dtype in ("BF16", "F8_E4M3", "I8", "I32")}
         for shard, names in shards.items():
@@ -229,7 +229,7 @@ def _content(
         start = 0
 
 
-def _unpacked_shape(tensors: Found, name: str) -> bytes:
+def _unpacked_shape(tensors: StoredTensors, name: str) -> bytes:
     """The shape of a linear layer before packing: eight four-bit numbers to an int32."""
     _, packed = tensors[name.replace("weight_shape", "weight_packed")]
     outputs, words = packed.shape

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.weights.checkpoint import read
-from appliance.weights.checkpoint.folder import WHOLE
+from appliance.weights.checkpoint.folder import SINGLE
 from tests.bench.random_weights import SCHEMES, write
 from tests.golden.parts import load
 
@@ -26,7 +26,7 @@ def test_folder_is_a_complete_model(tmp_path: Path, scheme: str) -> None:
 
 def test_every_weight_is_finite(tmp_path: Path) -> None:
     write(tmp_path / "model", "tiny-fp8")
-    for name, stored in load(tmp_path / "model" / WHOLE).items():
+    for name, stored in load(tmp_path / "model" / SINGLE).items():
         if stored.dtype == "BF16":
             halves = np.frombuffer(stored.data, "<u2")
             assert ((halves & 0x7F80) != 0x7F80).all(), name

@@ -13,12 +13,12 @@ import pytest
 
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from client import turns
-from client.call import Arrival, Call, connect
+from client.call import Arrival, ClientCall, connect
 from client.config import Config
 from client.conversation import Conversation
-from client.record import TurnRecord
+from client.record import ClientTurnRecord
 from client.wav import read_wav
-from client.wire import Message
+from client.wire import RTVIMessage
 from tests.drills.leaking import FLAG
 from tests.e2e.appliance import QUESTIONS, Appliance
 from tests.recognizer import words
@@ -36,17 +36,17 @@ PATIENCE_SECONDS = 240.0  # a machine may be busy; nothing is asserted on time i
 _TABLE = pytest.StashKey[list[tuple[str, str]]]()
 
 
-class Listening(Call):
+class Listening(ClientCall):
     """A call that notes the text of everything that was spoken to the caller, apologies too."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: ClientCall) -> None:
         self.__dict__.update(vars(call))
         self.spoken: list[str] = []
 
     async def arrivals(self) -> AsyncIterator[Arrival]:
         """The same as a call's."""
         async for arrival in super().arrivals():
-            if isinstance(arrival.frame, Message) and arrival.frame.type == "bot-tts-text":
+            if isinstance(arrival.frame, RTVIMessage) and arrival.frame.type == "bot-tts-text":
                 self.spoken.append(arrival.frame.text())
             yield arrival
 
@@ -62,7 +62,7 @@ class Caller(Conversation):
         """Speaks the question; the number of the turn."""
         return self.say(read_wav(QUESTIONS[number]))
 
-    async def answer(self, turn: int) -> TurnRecord:
+    async def answer(self, turn: int) -> ClientTurnRecord:
         """The turn, once it is over."""
         return await self.finished(turn, PATIENCE_SECONDS)
 
@@ -73,7 +73,7 @@ async def dial(appliance: Appliance) -> Caller:
     return Caller(Listening(await connect(config, patience_seconds=PATIENCE_SECONDS)))
 
 
-def heard(record: TurnRecord) -> str:
+def heard(record: ClientTurnRecord) -> str:
     """What an independent recognizer makes of all that the caller heard in a turn."""
     return words(np.frombuffer(record.heard.pcm, "<i2"), OUTPUT_SAMPLE_RATE)
 
@@ -136,7 +136,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller waits for an engine as long as the appliance does."""
-    monkeypatch.setattr(turns, "UNTOLD_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(turns, "UNREPORTED_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="package")

@@ -15,12 +15,12 @@ import pytest
 from appliance.errors import (
     ApplianceError,
     BadSetting,
+    MissingWeights,
     PortTaken,
     RestartLoop,
     SupervisorFailed,
-    UnknownVoice,
 )
-from client.errors import BrokeOff
+from client.errors import CallDropped
 from tests.drills.conftest import HASTE, Stopwatch, acted, dial, restarts, until
 from tests.e2e.appliance import Appliance
 
@@ -70,7 +70,7 @@ def ran(appliance: Appliance, name: str) -> int:
     [
         ("gateway", {"GATEWAY_PORT": "TAKEN"}, PortTaken, "TAKEN"),
         ("exporter", {"EXPORTER_PORT": "TAKEN"}, PortTaken, "TAKEN"),
-        ("tts", {"TTS_VOICE": "nobody"}, UnknownVoice, "nobody"),
+        ("tts", {"TTS_BACKEND": "torch"}, MissingWeights, "kokoro"),
         ("llm", {"LLM_HEARING_MODEL": "not-here"}, BadSetting, "not-here"),
     ],
 )
@@ -106,7 +106,7 @@ async def test_a_process_that_dies_again_and_again_ends_the_appliance_and_caller
         assert restarts(appliance, "exporter") == 1
         appliance.process("exporter").kill()
         stopwatch.strikes()
-        await until(lambda: isinstance(caller.failure, BrokeOff))
+        await until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.note("caller told")
         assert "restarting" in str(caller.failure)
     reason = ends_with(appliance, RestartLoop)
@@ -124,18 +124,26 @@ async def test_an_appliance_whose_supervisor_is_lost_ends_so_that_the_host_start
         assert (await caller.answer(caller.asks(0))).outcome == "answered"
         os.kill(processes[0].ppid(), how)
         stopwatch.strikes()
-        await until(lambda: isinstance(caller.failure, BrokeOff))
+        await until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.note("call ended")
     ends_with(appliance, SupervisorFailed)
     stopwatch.note("ended")
     assert not any(process.is_running() for process in processes)
 
 
-def test_a_setting_that_cannot_be_ends_it_before_anything_starts(make: Make) -> None:
-    appliance = make(SUPERVISION_SILENT_SECONDS="0")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SUPERVISION_SILENT_SECONDS", "0"), ("TTS_SPEED", "3"), ("TTS_VOICE", "nobody")],
+)
+def test_wrong_setting_ends_the_appliance_before_a_process_starts(
+    make: Make, name: str, value: str
+) -> None:
+    appliance = make(**{name: value})
     appliance.launch()
-    ends_with(appliance, BadSetting)
-    assert not ran(appliance, "gateway")
+    assert appliance.ended() == BadSetting.exit_code, appliance.tail()
+    (line,) = appliance.lines()
+    assert (line["process"], line["reason"]) == ("boot", BadSetting.reason)
+    assert f"VOICE_{name}" in line["what"]
 
 
 async def test_nobody_notices_a_killed_guard(well: Appliance, stopwatch: Stopwatch) -> None:

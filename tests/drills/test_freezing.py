@@ -8,7 +8,7 @@ import socket
 import psutil
 import pytest
 
-from client.errors import BrokeOff
+from client.errors import CallDropped
 from tests.drills.conftest import Stopwatch, acted, dial, heard, restarts, until
 from tests.e2e.appliance import Appliance
 
@@ -65,7 +65,7 @@ async def test_a_frozen_gateway_is_ended_and_the_next_call_is_taken(
         victim.suspend()
         stopwatch.strikes()
         await caller.answer(asked)
-        await until(lambda: isinstance(caller.failure, BrokeOff))
+        await until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.note("call ended")
     async with await dial(well) as caller:
         stopwatch.note("next call taken")

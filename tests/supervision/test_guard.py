@@ -122,7 +122,7 @@ def test_a_stop_signal_ends_it_as_a_success(listener: subprocess.Popen[bytes]) -
     assert listener.wait(PATIENCE_SECONDS) == 0
 
 
-def test_times_that_cannot_be_are_refused_with_a_reason(tmp_path: Path) -> None:
+def test_guard_with_a_wrong_setting_leaves_its_reason_for_boot(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "appliance", "guard"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "VOICE_PATHS_RUN": str(tmp_path)}
@@ -130,8 +130,10 @@ def test_times_that_cannot_be_are_refused_with_a_reason(tmp_path: Path) -> None:
         capture_output=True,
     )
     assert (done.returncode, done.stdout) == (78, b"")
-    assert "supervision.check_seconds" in json.loads(done.stderr)["what"]
-    assert str(run_folder.read_failure(tmp_path, "guard")).startswith("The setting supervision.")
+    assert "VOICE_SUPERVISION_CHECK_SECONDS" in json.loads(done.stderr)["what"]
+    assert str(run_folder.read_failure(tmp_path, "guard")).startswith(
+        "The setting VOICE_SUPERVISION_"
+    )
 
 
 async def test_a_guard_that_supervisord_no_longer_speaks_to_ends_to_be_started_afresh(
@@ -335,7 +337,8 @@ def test_a_lost_card_ends_the_appliance_where_something_runs_on_it(
 ) -> None:
     (tmp_path / "pynvml.py").write_text(LOST)
     path = f"{tmp_path}{os.pathsep}{ROOT}"
-    appliance = start({"tts": dummies.WELL}, PYTHONPATH=path, VOICE_TTS_DEVICE="cuda")
+    on_card = {"VOICE_TTS_BACKEND": "torch", "VOICE_TTS_DEVICE": "cuda"}
+    appliance = start({"tts": dummies.WELL}, PYTHONPATH=path, **on_card)
     until(lambda: run_folder.read_guard(appliance.run).get("cards"))
     (appliance.run / "card-lost").touch()
     assert appliance.ended() == 84

@@ -77,6 +77,7 @@ def test_a_silent_gateway_is_what_is_waited_for() -> None:
 
 def test_it_asks_this_machine_with_tls_where_callers_have_it() -> None:
     assert (
-        url(GatewayConfig(host="::", port=9, tls_certificate="c.pem")) == "https://[::1]:9/readyz"
+        url(GatewayConfig(host="::", port=9, tls_certificate="c.pem", tls_key="k.pem"))
+        == "https://[::1]:9/readyz"
     )
     assert url(GatewayConfig(host="192.0.2.7", port=9)) == "http://192.0.2.7:9/readyz"

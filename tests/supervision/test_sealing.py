@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from appliance import journal, run_folder
-from appliance.errors import BadSetting, SealBroken
+from appliance.errors import SealBroken
 from appliance.settings import PathsConfig, Settings, SupervisionConfig
 from appliance.supervision import sealing
 from appliance.weights import manifest, seal
@@ -93,11 +93,6 @@ def test_the_lock_that_runs_is_named_even_by_a_quick_look(given: Settings) -> No
     assert registry.get_sample_value("voice_seal_info", {"lock_sha256": sha256}) == 1
     sealing.verify(given)
     assert looked(given), "a quick look does not vouch for a lock that was never read in full"
-
-
-def test_an_unknown_setting_is_refused(given: Settings) -> None:
-    with pytest.raises(BadSetting, match="seal_check"):
-        sealing.verify(Settings(paths=given.paths, supervision=SupervisionConfig(seal_check="no")))
 
 
 def test_a_changed_byte_is_found_at_the_first_start_and_named(given: Settings) -> None:

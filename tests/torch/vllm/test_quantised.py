@@ -22,7 +22,7 @@ from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import BadCheckpoint
 from appliance.link.engine import Turn
 from appliance.weights import checkpoint
-from ops.bundle.ultravox import build, inputs
+from ops.bundle.ultravox import build, find_inputs
 from tests.engines.llm.helpers import hear
 from tests.golden.comparison import TOLERANCE, logprobs_needed
 from tests.golden.parts import CHECKPOINT, PREFIX, floats, load, take_apart
@@ -40,7 +40,7 @@ TEXT = "hello what is the weather in london transcribe a lazy system say so and 
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with an int8 Llama, built from its parts."""
     folder = tmp_path_factory.mktemp("quantized")
-    build(inputs(*take_apart(folder / "parts", "int8")), folder / "model", say=lambda _: None)
+    build(find_inputs(*take_apart(folder / "parts", "int8")), folder / "model", say=lambda _: None)
     return folder / "model"
 
 

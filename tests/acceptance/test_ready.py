@@ -1,14 +1,14 @@
-"""What /readyz says, in words."""
+"""The answers of /readyz in words."""
 
 from __future__ import annotations
 
 import pytest
 
-from appliance.acceptance.readiness import told
+from appliance.acceptance.ready import describe_obstacle
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "words"),
+    ("status", "text", "description"),
     [
         (200, '{"ready": true}', ""),
         (503, '{"waiting_for": "tts", "draining": false}', "waiting for tts"),
@@ -17,5 +17,5 @@ from appliance.acceptance.readiness import told
         (404, '"no"', "/readyz answers 404"),
     ],
 )
-def test_what_is_waited_for_is_told(status: int, text: str, words: str) -> None:
-    assert told(status, text) == words
+def test_obstacle_is_described(status: int, text: str, description: str) -> None:
+    assert describe_obstacle(status, text) == description

@@ -1,10 +1,10 @@
-"""A model hub on loopback: as much of the protocol as its library uses, and ways to misbehave.
+"""A fake model hub on loopback: the protocol that huggingface_hub uses, with injectable faults.
 
-    /api/models/NAME[/revision/COMMIT]?blobs=True   what is in a repository
-    /NAME/resolve/COMMIT/FILE                       a small file; of a large one, where it is
-    STORE/SHA256                                    large files: another server, as on the real one
+    /api/models/NAME[/revision/COMMIT]?blobs=True   the listing of a repository
+    /NAME/resolve/COMMIT/FILE                       a small file, or a redirect to a large one
+    STORE/SHA256                                    large files: another server, as on the real hub
 
-The names of headers and the codes of errors are those that huggingface_hub looks for.
+Header names and error codes are those that huggingface_hub checks.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 TOKEN = "hf_madeHereForTests0123456789"
-_LARGE_BYTES = 2000  # from here on a file lies in the store
+_LARGE_BYTES = 2000  # files of this size or more are in the store
 
 
-class Request(NamedTuple):
-    """What came in."""
+class HubRequest(NamedTuple):
+    """A received request. `begin`: the start of the requested range, as text."""
 
     server: str
     method: str
@@ -34,38 +34,38 @@ class Request(NamedTuple):
 
 
 @dataclass
-class Repository:
-    """Commits by hash, each with files by name; `head` is the newest."""
+class FakeRepository:
+    """Commits by hash, each with files by name; `head` is the newest commit."""
 
     gated: bool = False
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     head: str = ""
 
     def commit(self, files: Mapping[str, bytes]) -> str:
-        """A new commit with exactly these files."""
+        """Add a commit with exactly these files and return its hash."""
         listing = "".join(f"{name}\0{_sha256(content)}\n" for name, content in files.items())
         self.head = hashlib.sha1(listing.encode()).hexdigest()
         self.commits[self.head] = dict(files)
         return self.head
 
 
-class HubMadeHere:
-    """Runs until its `with` ends.
+class FakeHub:
+    """Serves while its context is entered.
 
-    cut       a file is cut off after so many bytes, as often as it is listed
-    stalled   of these files nothing comes after so many bytes, until the hub ends
-    swapped   in place of these files, others arrive
-    lying     commits that are answered with another one
+    cut       numbers of bytes after which successive downloads of a file are cut off
+    stalled   numbers of bytes after which a download stalls until the hub stops
+    swapped   other contents that are served for a file
+    lying     commits for which another one is returned
     """
 
     def __init__(self) -> None:
-        self.repositories: dict[str, Repository] = {}
-        self.requests: list[Request] = []
+        self.repositories: dict[str, FakeRepository] = {}
+        self.requests: list[HubRequest] = []
         self.cut: dict[str, list[int]] = {}
         self.stalled: dict[str, int] = {}
         self.swapped: dict[str, bytes] = {}
         self.lying: dict[str, str] = {}
-        self.over = threading.Event()
+        self.stopped = threading.Event()
         self._front = self._server("hub", _Front)
         self._store = self._server("store", _Store)
 
@@ -78,8 +78,8 @@ class HubMadeHere:
         return f"http://localhost:{self._store.server_address[1]}"
 
     def add(self, name: str, files: Mapping[str, bytes], gated: bool = False) -> str:
-        """Adds a repository, or a commit to one; returns the commit's hash."""
-        repository = self.repositories.setdefault(name, Repository(gated))
+        """Add a repository, or a commit to an existing one; return the hash of the commit."""
+        repository = self.repositories.setdefault(name, FakeRepository(gated))
         return repository.commit(files)
 
     def add_folder(self, name: str, folder: Path, gated: bool = False) -> str:
@@ -88,9 +88,9 @@ class HubMadeHere:
         return self.add(name, files, gated)
 
     def downloads(self) -> list[str]:
-        """Names or hashes of what was downloaded."""
-        got = (r for r in self.requests if r.method == "GET" and not r.path.startswith("/api/"))
-        return [request.path for request in got]
+        """Return the paths of all downloads."""
+        gets = (r for r in self.requests if r.method == "GET" and not r.path.startswith("/api/"))
+        return [request.path for request in gets]
 
     def __enter__(self) -> Self:
         for server in (self._front, self._store):
@@ -98,7 +98,7 @@ class HubMadeHere:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.over.set()
+        self.stopped.set()
         for server in (self._front, self._store):
             server.shutdown()
             server.server_close()
@@ -110,26 +110,26 @@ class HubMadeHere:
         return server
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _HubHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    hub: HubMadeHere
+    hub: FakeHub
     server_name: str
 
     def do_GET(self) -> None:
-        self._take()
+        self._handle()
 
     def do_HEAD(self) -> None:
-        self._take()
+        self._handle()
 
     def answer(self, path: str) -> None:
         raise NotImplementedError
 
-    def _take(self) -> None:
+    def _handle(self) -> None:
         token = self.headers.get("authorization", "").removeprefix("Bearer ")
         begin = self.headers.get("range", "").removeprefix("bytes=").removesuffix("-")
         path = unquote(urlsplit(self.path).path)
         self.token = token
-        self.hub.requests.append(Request(self.server_name, self.command, path, begin, token))
+        self.hub.requests.append(HubRequest(self.server_name, self.command, path, begin, token))
         self.answer(path)
 
     def refuse(self, status: int, code: str) -> None:
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
     def reply(
         self, status: int, content: bytes, headers: Mapping[str, str], name: str = ""
     ) -> None:
-        """Sends it whole or, of a file called `name`, as the hub is told to."""
+        """Send a response; for a file called `name`, with the faults of the hub."""
         begin = int(self.headers["range"][6:-1]) if "range" in self.headers else 0
         if begin and status == 200:
             status = 206
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif name in self.hub.stalled:
             self.wfile.write(content[: self.hub.stalled[name]])
             self.wfile.flush()
-            self.hub.over.wait()
+            self.hub.stopped.wait()
             self.close_connection = True
         else:
             self.wfile.write(content)
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-class _Front(_Handler):
+class _Front(_HubHandler):
     def answer(self, path: str) -> None:
         if path.startswith("/api/models/"):
             name, _, commit = path.removeprefix("/api/models/").partition("/revision/")
@@ -174,11 +174,11 @@ class _Front(_Handler):
             name, _, rest = path[1:].partition("/resolve/")
             self._resolve(name, *rest.split("/", 1))
 
-    def _list(self, name: str, asked: str) -> None:
+    def _list(self, name: str, revision: str) -> None:
         repository = self.hub.repositories.get(name)
         if not repository:
             return self.refuse(401, "RepoNotFound")
-        commit = self.hub.lying.get(asked, asked or repository.head)
+        commit = self.hub.lying.get(revision, revision or repository.head)
         if commit not in repository.commits:
             return self.refuse(404, "RevisionNotFound")
         files = repository.commits[commit].items()
@@ -208,7 +208,7 @@ class _Front(_Handler):
         return self.reply(302, b"", headers)
 
 
-class _Store(_Handler):
+class _Store(_HubHandler):
     def answer(self, path: str) -> None:
         name = urlsplit(self.path).query.removeprefix("of=")
         commits = (commit for r in self.hub.repositories.values() for commit in r.commits.values())

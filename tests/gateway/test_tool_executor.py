@@ -1,4 +1,4 @@
-"""Which calls are run, and how calls and results are written down."""
+"""Which tool calls are run, and the text of calls and results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import LLMService
 
 from appliance.gateway.llm_service import UltravoxAdapter
-from appliance.gateway.reply import MAX_RESULT_CHARS, Calling, as_asked, written
+from appliance.gateway.tool_executor import (
+    MAX_RESULT_CHARS,
+    ToolExecutor,
+    format_call,
+    format_result,
+)
 from appliance.link.engine import ToolCall
 
 
@@ -19,14 +24,14 @@ class Service(LLMService[Any]):
 
 
 @pytest.fixture
-def calling() -> Calling:
+def executor() -> ToolExecutor:
     service = Service()
     service.register_function("look_up", lambda params: None)
-    return Calling(service, LLMContext())
+    return ToolExecutor(service, LLMContext())
 
 
 @pytest.mark.parametrize(
-    ("call", "known"),
+    ("call", "runs"),
     [
         (ToolCall("look_up"), True),
         (ToolCall("look_up", '{"word": "{"}'), True),
@@ -36,21 +41,21 @@ def calling() -> Calling:
         (ToolCall("look_up", "word"), False),
     ],
 )
-def test_only_what_is_known_and_readable_is_run(
-    calling: Calling, call: ToolCall, known: bool
+def test_only_registered_functions_with_an_object_of_arguments_are_run(
+    executor: ToolExecutor, call: ToolCall, runs: bool
 ) -> None:
-    assert calling.knows(call) is known
+    assert executor.can_run(call) is runs
 
 
-def test_a_call_without_a_name_is_not_run_by_a_service_that_runs_anything() -> None:
+def test_call_without_a_name_is_not_run_even_with_a_catch_all_function() -> None:
     service = Service()
     service.register_function(None, lambda params: None)
-    assert not Calling(service, LLMContext()).knows(ToolCall())
+    assert not ToolExecutor(service, LLMContext()).can_run(ToolCall())
 
 
-def test_a_call_is_remembered_as_the_model_writes_one() -> None:
+def test_call_is_formatted_as_llama_writes_it() -> None:
     call = ToolCall("look_up", '{"word":"Grüße"}')
-    assert as_asked(call) == '{"name": "look_up", "parameters": {"word": "Grüße"}}'
+    assert format_call(call) == '{"name": "look_up", "parameters": {"word": "Grüße"}}'
 
 
 @pytest.mark.parametrize(
@@ -63,5 +68,5 @@ def test_a_call_is_remembered_as_the_model_writes_one() -> None:
         ("x" * 10_000, "x" * MAX_RESULT_CHARS),
     ],
 )
-def test_a_result_is_text_or_json_of_bounded_length(result: object, text: str) -> None:
-    assert written(result) == text
+def test_result_is_text_or_json_of_bounded_length(result: object, text: str) -> None:
+    assert format_result(result) == text

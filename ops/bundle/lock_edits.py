@@ -1,7 +1,7 @@
-"""The lock's account of a folder that was built here: its files, and what they were made of.
+"""Add model folders that were built on this machine to the lock, and remove them.
 
-What a person downloaded is listed under `packages` with the registry `hub`: nobody fetches it,
-but its sha256 can be compared with the one that the hub shows.
+The inputs of such a folder are listed under `packages` with the registry `hub`. They are never
+downloaded by `fetch`, but their sha256 can be compared with the one that the hub shows.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from appliance.errors import BadSetting
-from appliance.weights.manifest import HANDED_OVER, Manifest, Package, Source, Weight, render
+from appliance.weights.manifest import HUB, Manifest, Package, Source, Weight, render
 from appliance.weights.seal import sha256_of
-from ops.bundle.shards import Written
+from ops.bundle.shards import WrittenFile
 
 ORIGIN = (
     "fixie-ai/ultravox-v0_5-llama-3_1-8b (adapter), meta-llama/Llama-3.1-8B-Instruct (language "
     "model), openai/whisper-large-v3-turbo (mel settings)"
 )
 LICENCE = "MIT (Ultravox, Whisper), Llama 3.1 Community License (language model)"
-_ATTRIBUTION = (  # section 1.b.iii of that licence wants it in a NOTICE file
+_ATTRIBUTION = (  # required in a NOTICE file by section 1.b.iii of that licence
     "Llama 3.1 is licensed under the Llama 3.1 Community License, "
     "Copyright © Meta Platforms, Inc. All Rights Reserved."
 )
 
 
-def notice(origin: str, licence: str) -> str:
-    """The text of the NOTICE file that goes with the weights."""
+def notice_text(origin: str, licence: str) -> str:
+    """Return the text of the NOTICE file that accompanies the weights."""
     text = f"Origin: {origin}\nLicence: {licence}\n"
     return text + (f"\n{_ATTRIBUTION}\n" if "Llama 3.1" in licence else "")
 
 
 def check_name(manifest: Manifest, name: str) -> None:
-    """Raises BadSetting when a folder of this name cannot be built, or is not ours to replace."""
+    """Raise BadSetting if `name` is not a folder name, or the folder of another source."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise BadSetting(name="--name", why=f"{name!r} is no plain name of a folder")
+        raise BadSetting(name="--name", why=f"{name!r} is not a plain folder name")
     if name in manifest.sources and not manifest.is_built(name):
         raise BadSetting(name="--name", why=f"{name!r} is a source that was not built here")
     for weight in manifest.weights:
@@ -45,17 +45,17 @@ def check_name(manifest: Manifest, name: str) -> None:
             raise BadSetting(name="--name", why=f"{weight.path} belongs to {weight.source}")
 
 
-def listed(
+def add_source(
     manifest: Manifest,
     source: Source,
     key: Callable[[Path], str],
-    written: Iterable[Written],
+    written: Iterable[WrittenFile],
     folder: str = "",
 ) -> Manifest:
-    """The lock with this source in place of one of the same name; reads and hashes the inputs.
+    """Return the lock with a built source, replacing one of the same name. Hashes the inputs.
 
-    `key` says how an input is called, as Inputs.key; `folder` is where the files lie below the
-    weights, unless it is called as the source.
+    key     names an input, as UltravoxInputs.key does
+    folder  where the files are below the weights folder; default: the name of the source
     """
     written = tuple(written)
     paths = dict.fromkeys(path for file in written for path, _ in file.made_of)
@@ -70,26 +70,34 @@ def listed(
         )
         for file in written
     )
-    rest = without(manifest, source.name)
+    others = remove_source(manifest, source.name)
     return dataclasses.replace(
-        rest,
-        sources={**rest.sources, source.name: source},
-        packages={**rest.packages, **{entry.key: entry for entry in packages.values()}},
-        weights=rest.weights + weights,
+        others,
+        sources={**others.sources, source.name: source},
+        packages={**others.packages, **{entry.key: entry for entry in packages.values()}},
+        weights=others.weights + weights,
     )
 
 
-def without(manifest: Manifest, source: str) -> Manifest:
-    """The lock without this source, its files, and the packages that only they came from."""
+def remove_source(manifest: Manifest, source: str) -> Manifest:
+    """Return the lock without a source, its files, and packages that nothing else needs."""
     weights = tuple(weight for weight in manifest.weights if weight.source != source)
-    return _narrowed(manifest, {n: s for n, s in manifest.sources.items() if n != source}, weights)
+    sources = {name: entry for name, entry in manifest.sources.items() if name != source}
+    return _select(manifest, sources, weights)
 
 
-def kept(old: Manifest, new: Manifest) -> Manifest:
-    """A new lock, with the sources of the old one that were built here and are not in the new."""
+def remove_built(manifest: Manifest) -> Manifest:
+    """Return the lock without any source that was built from downloads of the hub."""
+    for name in [name for name in manifest.sources if manifest.is_built(name)]:
+        manifest = remove_source(manifest, name)
+    return manifest
+
+
+def keep_built(old: Manifest, new: Manifest) -> Manifest:
+    """Return the new lock with those built sources of the old one that it lacks."""
     names = {name for name in old.sources if old.is_built(name) and name not in new.sources}
     weights = tuple(weight for weight in old.weights if weight.source in names)
-    built = _narrowed(old, {name: old.sources[name] for name in names}, weights)
+    built = _select(old, {name: old.sources[name] for name in names}, weights)
     return dataclasses.replace(
         new,
         sources={**new.sources, **built.sources},
@@ -99,7 +107,7 @@ def kept(old: Manifest, new: Manifest) -> Manifest:
 
 
 def save(manifest: Manifest, lock: Path) -> None:
-    """Writes the lock so that it is never seen in part."""
+    """Write the lock atomically."""
     partial = lock.with_name(f".{lock.name}.partial")
     with partial.open("w", encoding="utf-8") as out:
         out.write(render(manifest))
@@ -108,7 +116,7 @@ def save(manifest: Manifest, lock: Path) -> None:
     partial.rename(lock)
 
 
-def _narrowed(
+def _select(
     manifest: Manifest, sources: Mapping[str, Source], weights: tuple[Weight, ...]
 ) -> Manifest:
     needed = {key for weight in weights for key in weight.packages}
@@ -117,11 +125,11 @@ def _narrowed(
 
 
 def package_key(source: str, key: str, sha256: str) -> str:
-    """NAME==VERSION of an input."""
+    """Return NAME==VERSION of an input."""
     return f"{source}/{key}=={sha256[:12]}"
 
 
 def _package(source: str, key: str, path: Path) -> Package:
     sha256 = sha256_of(path)
     key = package_key(source, key, sha256)
-    return Package(key, HANDED_OVER, path.name, path.stat().st_size, sha256)
+    return Package(key, HUB, path.name, path.stat().st_size, sha256)
