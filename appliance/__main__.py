@@ -110,13 +110,14 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
 def _plan(given: settings.Settings, asked: Asked) -> int:
     from appliance.gpu import page
 
-    print(page.told(given, asked.card, asked.weights))
+    print(page.describe_plan(given, asked.card, asked.weights))
     return 0
 
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--card", default="", help="for a card that is not here, as L4")
-    parser.add_argument("--weights", default="", help="bf16, fp8, int8 or w4a16")
+    from appliance.gpu import page
+
+    page.add_plan_options(parser)
 
 
 def _health(given: settings.Settings, asked: Asked) -> int:

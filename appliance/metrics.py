@@ -23,6 +23,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from appliance.errors import ApplianceError, EngineFailed, Refused, SessionEnded, catalogue
 from appliance.journal import LEVELS
+from appliance.processes import ENGINES
 from appliance.settings import VERSION
 
 SESSION_OUTCOMES = ("left",)  # the client left; all other outcomes are reasons of SessionEnded
@@ -30,7 +31,6 @@ TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_shor
 TOOL_OUTCOMES = ("done", "failed", "too_slow", "unreadable")
 TURN_ENDS = ("smart_turn", "fallback", "timeout")
 STAGES = ("end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport")
-ENGINES = ("llm", "tts")
 DIRECTIONS = ("in", "out")
 
 LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 8)

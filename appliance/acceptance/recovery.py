@@ -15,13 +15,13 @@ from appliance.acceptance.report import Result, judged, seconds
 from appliance.acceptance.site import ANSWER_SECONDS, Site, calling
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
+from appliance.processes import ENGINES, GATEWAY, socket_path
 from client.errors import BrokeOff
 
 CHECK = "recovery"
 LOOK_SECONDS = 0.5
 LINK_SECONDS = 2.0
 INTO_TURN_SECONDS = 0.5
-ENGINES = ("llm", "tts")
 ADVICE = "See the log of the process for why it did not come back: voicectl logs -u NAME."
 
 
@@ -31,7 +31,7 @@ async def check(site: Site) -> list[Result]:
     for name in sorted(sockets.programs(site.given.paths.run)):
         if name in ENGINES:
             results += await _engine(site, name)
-        elif name == "gateway":
+        elif name == GATEWAY:
             results += await _gateway(site)
         else:
             results.append(_judged(site, name, await _killed(site, name)))
@@ -107,7 +107,7 @@ async def _is_back(site: Site, name: str, pid: int) -> bool:
         if now in (0, pid):
             return False
         # The gateway looks only once a second, and may not have noticed yet that it was gone.
-        if name in ENGINES and not (await ask_health(run / f"{name}.sock", LINK_SECONDS)).ready:
+        if name in ENGINES and not (await ask_health(socket_path(run, name), LINK_SECONDS)).ready:
             return False
         await site.metrics()
     except (OSError, EngineGone):

@@ -18,7 +18,7 @@ import psutil
 from appliance import settings
 from appliance.errors import BadSetting
 from appliance.gpu import nvml
-from appliance.gpu.cards import GIB, Card, bytes_per_second
+from appliance.gpu.cards import GIB, GpuCard, bytes_per_second
 from appliance.settings import Settings
 from appliance.weights import seal
 
@@ -150,7 +150,7 @@ MATTER = (
 
 def about(given: settings.Settings, told: dict[str, str]) -> dict[str, Any]:
     """`told` is what only the host knows: image, container, its name; empty for what it did not."""
-    cards = nvml.look()
+    cards = nvml.list_cards()
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": settings.VERSION,
@@ -164,13 +164,13 @@ def about(given: settings.Settings, told: dict[str, str]) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
         "cards": [card(one) for one in cards.cards],
-        "no_card_because": cards.why,
+        "no_card_because": cards.problem,
         "settings": chosen(given),
         "changed_settings": changed(given),
     }
 
 
-def card(of: Card) -> dict[str, Any]:
+def card(of: GpuCard) -> dict[str, Any]:
     """A graphics card, for the report."""
     return {
         "name": of.name,
@@ -290,7 +290,7 @@ STOP_SECONDS, CPU_STOP_SECONDS = 0.2, 0.4
 START_SLACK_SECONDS = 60.0  # beyond the time in which supervisord expects a process to be up
 
 
-def limits(given: Settings, cards: Sequence[Card]) -> tuple[str, Limits]:
+def limits(given: Settings, cards: Sequence[GpuCard]) -> tuple[str, Limits]:
     """The class of machine and its limits."""
     turn = given.turn
     recovery = given.supervision.start_seconds + START_SLACK_SECONDS

@@ -66,7 +66,7 @@ def main(given: Settings, asked: argparse.Namespace) -> int:
 async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Report:
     """Makes all checks; `tell` is given each result as it comes. Raises BadSetting."""
     skip = _names(asked.skip)
-    cards = nvml.cards()
+    cards = nvml.list_cards().cards
     kind, held = limits.limits(given, cards)
     held = limits.adjusted(held, _limits(asked.limit))
     wishes = Wishes(asked.turns, asked.interruptions, asked.quick_seal, asked.kill, asked.wait)

@@ -281,8 +281,7 @@ def door(given: Gateway, url: str = "") -> Door:
 
 
 def _host(host: str) -> str:
-    host = health.HERE.get(host, host)
-    return f"[{host}]" if ":" in host else host
+    return health.url_host(host)
 
 
 def _get(url: str, context: ssl.SSLContext | None) -> tuple[int, str]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import run_folder
-from appliance import run_folder as draining
 from appliance.console.state import figures
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
@@ -52,7 +51,7 @@ def drain(run: Path, wait_seconds: float | None, tell: Callable[[str], None]) ->
     if run_folder.boot_pid(run) is None:
         tell("nothing runs here")
         return NOT_RUNNING
-    draining.begin(run)
+    run_folder.begin_drain(run)
     tell("new calls are refused; those going on go on")
     if wait_seconds is None:
         return EMPTY
@@ -73,7 +72,7 @@ def undo(run: Path, tell: Callable[[str], None]) -> int:
     if run_folder.boot_pid(run) is None:
         tell("nothing runs here")
         return NOT_RUNNING
-    draining.end(run)
+    run_folder.end_drain(run)
     tell("calls are taken again")
     return EMPTY
 

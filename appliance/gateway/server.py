@@ -37,9 +37,9 @@ from appliance.link import protocol as p
 from appliance.link.health import ask_health
 from appliance.link.server import listening
 from appliance.metrics import GatewayMeters, render
+from appliance.processes import ENGINES
 from appliance.settings import Settings
 
-ENGINES = ("llm", "tts")
 WATCH_SECONDS = 1.0
 LAG_PROBE_SECONDS = 0.1
 END_SECONDS = 5.0  # what a session has to end in once it was told to
@@ -160,7 +160,7 @@ class Gateway:
                 self._empty.set()
 
     def _house(self) -> House:
-        drained = self._draining or run_folder.since(self._settings.paths.run) is not None
+        drained = self._draining or run_folder.draining_since(self._settings.paths.run) is not None
         return House(len(self._sessions), self._waiting_for, drained)
 
     def _report(self) -> p.Report:

@@ -205,7 +205,7 @@ def device() -> str:
     """What the figures were taken on."""
     from appliance.gpu import nvml
 
-    cards = nvml.cards()
+    cards = nvml.list_cards().cards
     return "; ".join([*(f"{card.name}, driver {card.driver}" for card in cards), machine()])
 
 

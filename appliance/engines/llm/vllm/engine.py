@@ -111,9 +111,9 @@ class VllmEngine:
         folder = (self._settings.paths.weights / given.model).absolute()
         found = await asyncio.to_thread(checkpoint.read, folder)
         vocabulary = await asyncio.to_thread(SealedVocabulary.read, folder)
-        looked = nvml.look()
+        looked = nvml.list_cards()
         if not looked.cards and wants_a_card():
-            raise NoCard(why=looked.why)
+            raise NoCard(why=looked.problem)
         card = looked.cards[0] if looked.cards else None
         plan = gpu.plan(card, found, self._settings)
         for reason in plan.reasons:
