@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance.acceptance.report import MATTER, about, card, changed, chosen, processor
-from appliance.gpu.cards import asked_for
+from appliance.gpu.cards import find_model
 from appliance.settings import load
 
 LOCK = Path(__file__).parents[2] / "image-manifest.lock"
@@ -35,7 +35,7 @@ def test_only_the_names_of_changed_settings_are_told() -> None:
 
 
 def test_a_card_is_told_with_its_driver() -> None:
-    line = asked_for("L4")
+    line = find_model("L4")
     assert line is not None
     assert card(line.as_card())["capability"] == "8.9"
 

@@ -9,7 +9,7 @@ import pytest
 from appliance.acceptance.report import CLASSES, CPU_P50, adjusted, limits
 from appliance.errors import BadSetting
 from appliance.gpu import speed
-from appliance.gpu.cards import Card, asked_for, recommended
+from appliance.gpu.cards import GpuCard, find_model, recommend_weights
 from appliance.gpu.reference import ultravox_8b
 from appliance.settings import Settings, Turn, load
 
@@ -18,15 +18,15 @@ END_OF_TURN, KOKORO, WAY = 0.35, 0.15, 0.10
 KERNELS = 0.75  # of the bandwidth, what well-kept kernels reach
 
 
-def card(name: str) -> Card:
-    line = asked_for(name)
+def card(name: str) -> GpuCard:
+    line = find_model(name)
     assert line is not None
     return line.as_card()
 
 
-def expected(of: Card) -> float:
+def expected(of: GpuCard) -> float:
     """Voice to voice by the sum in the module's text."""
-    weights = ultravox_8b(recommended(of)[0][0])
+    weights = ultravox_8b(recommend_weights(of)[0][0])
     prompt = speed.prefill_seconds(of, weights, 600) + speed.encoder_seconds(of, weights, 5)
     phrase = speed.first_phrase_seconds(of, weights) / KERNELS
     return END_OF_TURN + prompt + phrase + KOKORO + WAY

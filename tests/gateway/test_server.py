@@ -327,7 +327,7 @@ async def test_a_stop_lets_calls_end_and_then_ends_them_with_a_reason(
 async def test_a_drained_house_lets_nobody_in_and_nobody_out(make_gateway: MakeGateway) -> None:
     async with make_gateway(Mind("Fine.")) as gateway:
         caller = await gateway.call()
-        run_folder.begin(gateway.run)
+        run_folder.begin_drain(gateway.run)
         status, reason, retry_after = await refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "draining")
         assert int(retry_after or 0) > 0
@@ -337,7 +337,7 @@ async def test_a_drained_house_lets_nobody_in_and_nobody_out(make_gateway: MakeG
         assert gateway.metric("voice_ready") == 0
         await caller.type("Are you still there?")
         assert (await caller.turn(1))["reply_text"] == "Fine."
-        run_folder.end(gateway.run)
+        run_folder.end_drain(gateway.run)
         assert (await get(gateway, "/readyz"))[0] == 200
         await gateway.call()
         await gateway.until(lambda: gateway.metric("voice_ready") == 1)
@@ -349,7 +349,7 @@ async def test_a_gateway_that_is_restarted_while_drained_stays_drained(
     make_gateway: MakeGateway, tmp_path: Path
 ) -> None:
     (tmp_path / "run").mkdir()
-    run_folder.begin(tmp_path / "run")
+    run_folder.begin_drain(tmp_path / "run")
     async with make_gateway() as gateway:
         assert (await refused(gateway, AUTHORIZED))[:2] == (503, "draining")
 
