@@ -20,7 +20,7 @@ EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
     """Runs a verb and returns the exit code, which for an error of the catalogue is its own."""
-    asked = _arguments().parse_args(argv)
+    asked = _arguments(argv).parse_args(argv)
     verb = asked.verb
     given = settings.Settings()
     journal.configure(given.journal, verb)  # until the settings say how
@@ -220,13 +220,15 @@ VERBS: Mapping[str, Verb] = {
 }
 
 
-def _arguments() -> argparse.ArgumentParser:
+def _arguments(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m appliance", description="Runs one process or check of the voice appliance."
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, verb in VERBS.items():
-        verb.options(verbs.add_parser(name, help=verb.meaning, description=verb.meaning))
+        options = verbs.add_parser(name, help=verb.meaning, description=verb.meaning)
+        if name in argv:  # what one verb's options import costs the other processes nothing
+            verb.options(options)
     return parser
 
 

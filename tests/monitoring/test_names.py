@@ -12,7 +12,7 @@ from appliance.engines.tts.metrics import KokoroMeters
 from appliance.errors import EngineGone
 from appliance.metrics import GatewayMeters, render
 from appliance.settings import Paths, Settings
-from appliance.supervision.exporter import Exporter, HealthReport
+from appliance.supervision.exporter import MetricsExporter, MetricsReport
 from tests.monitoring.shipped import RECORDS, expressions, names
 
 SAMPLES = {
@@ -22,13 +22,13 @@ SAMPLES = {
 }
 
 
-async def _nobody(path: Path, timeout_seconds: float) -> HealthReport:
+async def _nobody(path: Path, timeout_seconds: float) -> MetricsReport:
     raise EngineGone(engine=path.stem)
 
 
 async def _pages(run: Path) -> str:
     """What all processes show at their start; the exporter's alone, since nothing runs here."""
-    exporter = Exporter(Settings(paths=Paths(run=run)), _nobody)
+    exporter = MetricsExporter(Settings(paths=Paths(run=run)), _nobody)
     registries = (GatewayMeters("cpu").registry, EngineMeters().registry, KokoroMeters().registry)
     return b"".join([await exporter.page(), *map(render, registries)]).decode()
 
