@@ -46,7 +46,7 @@ def test_plan_without_weights_uses_and_names_the_recommended_kind(settings: Sett
 def test_plan_is_for_the_first_installed_card_and_names_the_others(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(NVML_L4, NVML_A10))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(NVML_L4, NVML_A10))
     text = describe_plan(settings, weights="fp8")
     assert "NVIDIA L4 (22.0 GiB), compute capability 8.9, driver 580.95.05" in text
     assert "not used: NVIDIA A10" in text
@@ -56,7 +56,7 @@ def test_plan_without_a_card_gives_the_reason(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeNvml(broken="Driver Not Loaded")
-    monkeypatch.setitem(sys.modules, "pynvml", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
     text = describe_plan(settings)
     assert "No card: the driver cannot be opened: Driver Not Loaded." in text
     assert "--card" in text

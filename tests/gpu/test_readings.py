@@ -30,7 +30,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
     def install(*cards: NvmlAnswers, **options: object) -> FakeNvml:
         fake = FakeNvml(*cards, **options)  # type: ignore[arg-type]
-        monkeypatch.setitem(sys.modules, "pynvml", fake)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "pynvml", fake)
         return fake
 
     return install

@@ -38,7 +38,7 @@ def settings(tmp_path: Path) -> Settings:
     (tmp_path / "weights").mkdir()
     path = tmp_path / "weights" / "model.gguf"
     path.write_bytes(CONTENT)
-    model = Source("model", *"wolpe", ("cpu",), "run")
+    model = Source("model", "what", "origin", "licence", "packager", "evidence", ("cpu",), "run")
     file = Weight("model.gguf", len(CONTENT), seal.sha256_of(path), "model", ())
     lock = tmp_path / "image-manifest.lock"
     lock.write_text(manifest.render(Manifest({"model": model}, {}, (file,), {})))
