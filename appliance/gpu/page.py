@@ -124,7 +124,7 @@ _BLOCK = re.compile(
 
 
 def update_tables(page: str) -> str:
-    """The page with every marked table generated anew. Raises KeyError for an unknown mark."""
+    """The page with every marked table regenerated. Raises KeyError for an unknown mark."""
     return _BLOCK.sub(lambda block: block[1] + TABLES[block[2]]() + "\n" + block[3], page)
 
 

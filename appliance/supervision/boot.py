@@ -258,7 +258,7 @@ class _Boot:
 class _OutputPipe:
     """Forwards the programs' output to boot's stdout.
 
-    supervisord opens /dev/fd/1 anew for each program. That fails if it is a socket, as under
+    supervisord opens /dev/fd/1 again for each program. That fails if it is a socket, as under
     systemd, and makes the programs overwrite each other if it is a file; a pipe works.
     """
 

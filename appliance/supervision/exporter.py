@@ -1,4 +1,4 @@
-"""Serves /metrics of the whole appliance from a process of its own.
+"""Serves /metrics of the whole appliance from a separate process.
 
 It asks the gateway, the engines, supervisord and the GPU driver concurrently, each with a time
 limit, so it still answers while one of them is down or hangs, which is when metrics matter most.

@@ -64,7 +64,7 @@ class GpuWatch:
 
 
 class DriverPoller:
-    """Polls the driver in a thread of its own, so that a hanging driver blocks nothing else."""
+    """Polls the driver in a separate thread, so that a hanging driver blocks nothing else."""
 
     def __init__(self, list_cards: Callable[[], CardList], interval_seconds: float) -> None:
         self.reply: DriverReply | None = None

@@ -43,6 +43,6 @@ def local_address(host: str) -> str:
 
 
 def url_host(host: str) -> str:
-    """The same, as it is written in a URL."""
+    """The same, in the form that URLs use."""
     address = local_address(host)
     return f"[{address}]" if ":" in address else address

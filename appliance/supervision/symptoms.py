@@ -1,6 +1,6 @@
 """Turns observations of the processes into symptoms. Pure.
 
-Time in which nobody observed does not count: after a pause of the machine, or a freeze of the
+Time without observations does not count: after a pause of the machine, or a freeze of the
 guard, every process would look silent. So an observation adds at most `max_step_seconds` to any
 duration.
 """

@@ -1,4 +1,4 @@
-"""The exporter answers whatever the other processes do."""
+"""The exporter answers in every state of the other processes."""
 
 from __future__ import annotations
 
