@@ -18,8 +18,8 @@ run: ## serve until Ctrl-C; prints the URL and how to talk to it
 talk: ## talk to a running appliance with microphone and loudspeaker
 	@VOICE_CLIENT_TOKEN_FILE=$${VOICE_CLIENT_TOKEN_FILE:-.cache/token} $(PYTHON_HERE) -m client talk
 
-test: ## run all tests on real models and processes
-	@ops/test
+test: ## run all tests, or one: ARGS=tests/gateway/test_wire.py
+	@ops/test $(ARGS)
 
 test-image: ## of these, only what builds, carries and runs the sealed image
 	@ops/test --image
@@ -27,8 +27,8 @@ test-image: ## of these, only what builds, carries and runs the sealed image
 check: ## ruff, mypy --strict, shellcheck
 	@ops/check
 
-bench: ## measure latency, capacity and memory on this machine
-	@$(PYTHON_HERE) -m tests.bench
+bench: ## measure latency, capacity and memory on this machine; AGAINST=folder: beside another build
+	@$(PYTHON_HERE) -m tests.bench$(if $(AGAINST),.compare $(AGAINST)) $(ARGS)
 
 bench-engine: ## measure Ultravox under vLLM on this machine; ARGS='--random-weights 8b' for full size
 	@ops/golden --bench $(ARGS)

@@ -1,40 +1,44 @@
-"""The door: `python -m appliance VERB`. Reads the environment once and runs one room."""
+"""`python -m appliance VERB`: runs one process of the appliance, or one check of it.
+
+VERBS at the end lists them. A verb imports what it needs when it runs, so that no process carries
+the code of another one.
+"""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from appliance import journal, journal_fields, offline, run_folder, settings
-from appliance.console import commands as options
-from appliance.errors import ApplianceError, CannotStart, ModelSick
+from appliance import journal, journal_fields, offline, run_folder
+from appliance.errors import ApplianceError, BadSetting, CannotStart, ModelSick
+from appliance.processes import LLM, TTS, socket_path
+from appliance.settings import Settings, load
 
-SUPERVISED = "SUPERVISOR_ENABLED"  # supervisord sets it for its programs
-PLANNED = {"VOICE_PROFILE": "gpu"}
-Asked = argparse.Namespace
+SUPERVISED = "SUPERVISOR_ENABLED"  # set by supervisord for its programs
 EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
-    """Runs a verb and returns the exit code, which for an error of the catalogue is its own."""
-    asked = _arguments(argv).parse_args(argv)
-    verb = asked.verb
-    given = settings.Settings()
-    journal.configure(given.journal, verb)  # until the settings say how
+    """Runs a verb and returns its exit code; for an error of the catalogue, the error's."""
+    name = next(iter(argv), "")
+    settings = Settings()
+    journal.configure(settings.journal, name)  # until the settings are loaded
     try:
-        offline.apply(environ)
-        # Cards are of interest to one profile only, also to somebody who runs the other today.
-        given = settings.load({**PLANNED, **environ} if verb == "plan" else environ)
-        journal.configure(given.journal, verb)
-        return VERBS[verb].run(given, asked)
+        offline.apply(environ)  # before any room and its libraries are imported
+        args = _parse(argv)
+        if name == "settings" and args.check is not None:
+            return _check_settings(args.check, environ)
+        settings = load({**VERBS[name].defaults, **environ})
+        journal.configure(settings.journal, name)
+        return VERBS[name].run(settings, args)
     except ApplianceError as error:
-        ends_itself = error.exit_code == CannotStart.exit_code or isinstance(error, ModelSick)
-        if SUPERVISED in environ and ends_itself:
-            run_folder.write_failure(given.paths.run, verb, error)
-        return _report(verb, error)
+        final = error.exit_code == CannotStart.exit_code or isinstance(error, ModelSick)
+        if SUPERVISED in environ and final:
+            run_folder.write_failure(settings.paths.run, name, error)
+        return _report(name, error)
     except KeyboardInterrupt:
         return 0
     except Exception:
@@ -42,209 +46,287 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         return EXIT_CRASHED
 
 
-def _gateway(given: settings.Settings, asked: Asked) -> int:
-    from appliance.gateway.server import serve
-
-    serve(given)
-    return 0
+def run() -> int:
+    """Entry point of the command `voice-appliance`."""
+    return main(sys.argv[1:], os.environ)
 
 
-def _llm(given: settings.Settings, asked: Asked) -> int:
-    # OpenMP threads that spin for each other halve the speed of llama.cpp, or worse, as soon as
-    # anything else wants a core (measured: 320 against 123 ms a token); read when it is loaded.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    from appliance.engines.llm.choose import engine
-    from appliance.link.server import host
-
-    host(engine(given), given.paths.run / "llm.sock")
-    return 0
-
-
-def _tts(given: settings.Settings, asked: Asked) -> int:
-    from appliance.engines.tts.engine import KokoroEngine
-    from appliance.link.server import host
-
-    host(KokoroEngine(given), given.paths.run / "tts.sock")
-    return 0
-
-
-def _exporter(given: settings.Settings, asked: Asked) -> int:
-    from appliance.supervision.exporter import serve
-
-    serve(given)
-    return 0
-
-
-def _guard(given: settings.Settings, asked: Asked) -> int:
-    protocol = os.dup(1)  # supervisord's, and spoilt by any other word
-    os.dup2(2, 1)
-    from appliance.supervision.guard import serve
-
-    return serve(given, protocol)
-
-
-def _boot(given: settings.Settings, asked: Asked) -> int:
-    from appliance.supervision.boot import main as run
-
-    run(given)
-    return 0
-
-
-def _verify(given: settings.Settings, asked: Asked) -> int:
-    from appliance.weights import checkpoint, manifest, seal
-
-    sealed = manifest.read(given.paths.lock)
-    print(seal.verify(given.paths.weights, sealed, given.profile, full=not asked.quick))
-    if given.llm.engine == "vllm":
-        # Sealed is not yet sound: vLLM would load some wrong folders and answer nonsense.
-        model = checkpoint.read(given.paths.weights / given.llm.model)
-        kind = model.quantization or model.dtype
-        print(f"model sound: {given.llm.model}, {kind}, {model.parameters:,} parameters")
-    return 0
-
-
-def _verify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="names and sizes, not every byte")
-
-
-def _plan(given: settings.Settings, asked: Asked) -> int:
-    from appliance.gpu import page
-
-    print(page.describe_plan(given, asked.card, asked.weights))
-    return 0
-
-
-def _plan_options(parser: argparse.ArgumentParser) -> None:
-    from appliance.gpu import page
-
-    page.add_plan_options(parser)
-
-
-def _health(given: settings.Settings, asked: Asked) -> int:
-    from appliance.supervision.health import waiting_for
-
-    missing = waiting_for(given.gateway)
-    print(f"waiting for {missing}" if missing else "ready")
-    return 1 if missing else 0
-
-
-def _smoke_test(given: settings.Settings, asked: Asked) -> int:
-    from appliance.acceptance import run
-
-    journal.configure(given.journal, asked.verb, stream=sys.stderr.buffer)  # stdout: the report
-    return run.main(given, asked)
-
-
-def _smoke_test_options(parser: argparse.ArgumentParser) -> None:
-    from appliance.acceptance import site
-
-    site.options(parser)
-
-
-def _settings(given: settings.Settings, asked: Asked) -> int:
-    from appliance.listing import listing
-
-    print(listing(given))
-    return 0
-
-
-def _status(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import commands
-
-    form = "json" if asked.json else "plain" if asked.plain else "screen"
-    return commands.status(given, form, asked.colour, asked.lines)
-
-
-def _logs(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import commands
-
-    return commands.logs(asked.output, asked.unit, asked.colour)
-
-
-def _trace(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import commands
-
-    return commands.trace(asked.session, asked.colour)
-
-
-def _drain(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import commands, drain
-
-    if asked.undo:
-        return drain.undo(given.paths.run, commands.tell)
-    return drain.drain(given.paths.run, asked.wait, commands.tell)
-
-
-def _bundle(given: settings.Settings, asked: Asked) -> int:
-    from appliance.console import commands
-
-    return commands.bundle(given)
-
-
-def _no_options(parser: argparse.ArgumentParser) -> None:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One thing this can be told to do; `options` adds its own to the command line."""
-
-    run: Callable[[settings.Settings, Asked], int]
-    meaning: str
-    options: Callable[[argparse.ArgumentParser], None] = _no_options
-
-
-VERBS: Mapping[str, Verb] = {
-    "boot": Verb(_boot, "verify the seal, then run all processes under supervisord"),
-    "gateway": Verb(_gateway, "answer callers"),
-    "llm": Verb(_llm, "the speech-LLM engine, behind its socket"),
-    "tts": Verb(_tts, "the speech synthesis engine, behind its socket"),
-    "exporter": Verb(_exporter, "metrics of all processes over HTTP"),
-    "guard": Verb(_guard, "restart what is not well, or have the appliance ended; for supervisord"),
-    "verify": Verb(_verify, "compare every sealed file with image-manifest.lock", _verify_options),
-    "plan": Verb(
-        _plan, "what the speech-LLM is started with on the card here, and why", _plan_options
-    ),
-    "health": Verb(_health, "ask the gateway on this machine; 0 when it is ready for calls"),
-    "smoke-test": Verb(
-        _smoke_test, "the acceptance of the appliance that runs here", _smoke_test_options
-    ),
-    "status": Verb(_status, "how the appliance is, on one screen", options.status_options),
-    "logs": Verb(_logs, "choose and show lines of the log on stdin", options.logs_options),
-    "trace": Verb(
-        _trace, "draw one call from the log on stdin, or list all", options.trace_options
-    ),
-    "drain": Verb(_drain, "take no more calls; those going on go on", options.drain_options),
-    "bundle": Verb(_bundle, "a tar for support, with the log on stdin", options.bundle_options),
-    "settings": Verb(_settings, "print every setting: name, value, meaning, default"),
-}
-
-
-def _arguments(argv: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parse(argv: Sequence[str]) -> Namespace:
+    parser = ArgumentParser(
         prog="python -m appliance", description="Runs one process or check of the voice appliance."
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, verb in VERBS.items():
-        options = verbs.add_parser(name, help=verb.meaning, description=verb.meaning)
-        if name in argv:  # what one verb's options import costs the other processes nothing
-            verb.options(options)
-    return parser
+        options = verbs.add_parser(name, help=verb.help, description=verb.help)
+        if name in argv[:1]:
+            verb.add_options(options)
+    return parser.parse_args(argv)
 
 
 def _report(verb: str, error: ApplianceError) -> int:
-    """What happened, what it means and what to do: for a person, or as a line of the log."""
+    """Says what happened and what to do, to a person or as a line of the log; of every setting."""
+    errors = [error, *error.others] if isinstance(error, BadSetting) else [error]
     if sys.stderr.isatty():
-        print(f"{verb}: {error}\n", file=sys.stderr)
-        print(f"  {error.advice}", file=sys.stderr)
+        for each in errors:
+            print(f"{verb}: {each}", file=sys.stderr)
+        print(f"\n  {error.advice}", file=sys.stderr)
         print(f"  ({error.reason}, exit code {error.exit_code})", file=sys.stderr)
-    else:
-        fields = journal_fields.describe(error)
+        return error.exit_code
+    for each in errors:
+        fields = journal_fields.describe(each)
         fields.pop("trace")
         fields.pop("caused_by", None)
         journal.get().critical("stopped by an error", exit_code=error.exit_code, **fields)
     return error.exit_code
 
 
+# The processes
+
+
+def _boot(settings: Settings, args: Namespace) -> int:
+    from appliance.supervision import boot
+    from appliance.weights.voices import check_voice
+
+    check_voice(settings)
+    boot.main(settings)
+    return 0
+
+
+def _gateway(settings: Settings, args: Namespace) -> int:
+    from appliance.gateway.server import serve
+
+    serve(settings)
+    return 0
+
+
+def _llm(settings: Settings, args: Namespace) -> int:
+    # OpenMP threads that spin while they wait halve the speed of llama.cpp, or worse, as soon as
+    # another process needs the core (measured: 320 ms a token instead of 123). Read at import.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    from appliance.engines.llm.choose import engine
+    from appliance.link.server import host
+
+    host(engine(settings), socket_path(settings.paths.run, LLM))
+    return 0
+
+
+def _tts(settings: Settings, args: Namespace) -> int:
+    from appliance.engines.tts.engine import KokoroEngine
+    from appliance.link.server import host
+
+    host(KokoroEngine(settings), socket_path(settings.paths.run, TTS))
+    return 0
+
+
+def _exporter(settings: Settings, args: Namespace) -> int:
+    from appliance.supervision.exporter import serve
+
+    serve(settings)
+    return 0
+
+
+def _guard(settings: Settings, args: Namespace) -> int:
+    protocol = os.dup(1)  # supervisord reads its event protocol here; nothing else may write to it
+    os.dup2(2, 1)
+    from appliance.supervision.guard import serve
+
+    return serve(settings, protocol)
+
+
+# Checks, and the operator's console
+
+
+def _settings(settings: Settings, args: Namespace) -> int:
+    from appliance.settings import render
+
+    print(render(settings))
+    return 0
+
+
+def _settings_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="only check: a TOML file, or the environment; exit code 78 if a setting is wrong",
+    )
+
+
+def _check_settings(file: str, environ: Mapping[str, str]) -> int:
+    """Prints one line for each wrong setting, or one line if there is none."""
+    from appliance.weights.voices import check_voice
+
+    try:
+        settings = load({"VOICE_CONFIG": file} if file else environ)
+        check_voice(settings)
+    except BadSetting as error:
+        for each in (error, *error.others):
+            print(f"{each.details['name']}: {each.details['why']}")
+        return error.exit_code
+    print(f"all settings are valid (profile {settings.profile})")
+    return 0
+
+
+def _verify(settings: Settings, args: Namespace) -> int:
+    from appliance.weights import checkpoint, manifest, seal
+
+    lock = manifest.read(settings.paths.lock)
+    print(seal.verify(settings.paths.weights, lock, settings.profile, full=not args.quick))
+    if settings.llm.engine == "vllm":
+        # Intact files can still be unsuitable: vLLM loads some wrong folders and answers nonsense.
+        model = checkpoint.read(settings.paths.weights / settings.llm.model)
+        kind = model.quantization or model.dtype
+        print(f"model sound: {settings.llm.model}, {kind}, {model.parameters:,} parameters")
+    return 0
+
+
+def _verify_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="names and sizes, not every byte")
+
+
+def _plan(settings: Settings, args: Namespace) -> int:
+    from appliance.gpu import page
+
+    print(page.describe_plan(settings, args.card, args.weights))
+    return 0
+
+
+def _plan_options(parser: ArgumentParser) -> None:
+    from appliance.gpu import page
+
+    page.add_plan_options(parser)
+
+
+def _health(settings: Settings, args: Namespace) -> int:
+    from appliance.supervision.health import waiting_for
+
+    missing = waiting_for(settings.gateway)
+    print(f"waiting for {missing}" if missing else "ready")
+    return 1 if missing else 0
+
+
+def _smoke_test(settings: Settings, args: Namespace) -> int:
+    from appliance.acceptance import run
+
+    journal.configure(settings.journal, args.verb, stream=sys.stderr.buffer)  # stdout: the report
+    return run.main(settings, args)
+
+
+def _smoke_test_options(parser: ArgumentParser) -> None:
+    from appliance.acceptance import site
+
+    site.options(parser)
+
+
+def _status(settings: Settings, args: Namespace) -> int:
+    from appliance.console import commands
+
+    form = "json" if args.json else "plain" if args.plain else "screen"
+    return commands.status(settings, form, args.colour, args.lines)
+
+
+def _status_options(parser: ArgumentParser) -> None:
+    from appliance.console import commands
+
+    commands.status_options(parser)
+
+
+def _logs(settings: Settings, args: Namespace) -> int:
+    from appliance.console import commands
+
+    return commands.logs(args.output, args.unit, args.colour)
+
+
+def _logs_options(parser: ArgumentParser) -> None:
+    from appliance.console import commands
+
+    commands.logs_options(parser)
+
+
+def _trace(settings: Settings, args: Namespace) -> int:
+    from appliance.console import commands
+
+    return commands.trace(args.session, args.colour)
+
+
+def _trace_options(parser: ArgumentParser) -> None:
+    from appliance.console import commands
+
+    commands.trace_options(parser)
+
+
+def _drain(settings: Settings, args: Namespace) -> int:
+    from appliance.console import commands, drain
+
+    if args.undo:
+        return drain.undo(settings.paths.run, commands.tell)
+    return drain.drain(settings.paths.run, args.wait, commands.tell)
+
+
+def _drain_options(parser: ArgumentParser) -> None:
+    from appliance.console import commands
+
+    commands.drain_options(parser)
+
+
+def _bundle(settings: Settings, args: Namespace) -> int:
+    from appliance.console import commands
+
+    return commands.bundle(settings)
+
+
+def _bundle_options(parser: ArgumentParser) -> None:
+    from appliance.console import commands
+
+    commands.bundle_options(parser)
+
+
+def _no_options(parser: ArgumentParser) -> None:
+    """For verbs without options of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing to run.
+
+    add_options  adds its options to the command line; called only when the verb is
+    defaults     environment variables that are assumed where they are not set
+    """
+
+    help: str
+    run: Callable[[Settings, Namespace], int]
+    add_options: Callable[[ArgumentParser], None] = _no_options
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+
+VERBS: Mapping[str, Verb] = {
+    # Processes
+    "boot": Verb("verify the seal, then run all processes under supervisord", _boot),
+    "gateway": Verb("serve clients over WebSocket", _gateway),
+    "llm": Verb("serve the speech-LLM engine on its socket", _llm),
+    "tts": Verb("serve the speech synthesis engine on its socket", _tts),
+    "exporter": Verb("serve the metrics of all processes over HTTP", _exporter),
+    "guard": Verb("restart what is unhealthy, or end the appliance; run by supervisord", _guard),
+    # Checks
+    "settings": Verb("list every setting, or check them", _settings, _settings_options),
+    "verify": Verb("compare the model files with image-manifest.lock", _verify, _verify_options),
+    "plan": Verb(
+        "show how vLLM will use the GPU, and why",
+        _plan,
+        _plan_options,
+        defaults={"VOICE_PROFILE": "gpu"},  # the only profile with a plan
+    ),
+    "health": Verb("ask the local gateway; exit code 0 if it is ready for calls", _health),
+    "smoke-test": Verb("run the acceptance test", _smoke_test, _smoke_test_options),
+    # The operator's console
+    "status": Verb("show the state of the appliance", _status, _status_options),
+    "logs": Verb("filter and format the log on stdin", _logs, _logs_options),
+    "trace": Verb("draw one call of the log on stdin, or list all", _trace, _trace_options),
+    "drain": Verb("accept no new calls; running ones continue", _drain, _drain_options),
+    "bundle": Verb("write a support bundle, with the log on stdin", _bundle, _bundle_options),
+}
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))
+    sys.exit(run())

@@ -1,22 +1,25 @@
-"""The catalogue of everything that can go wrong and what each one means.
+"""The catalogue of errors: everything that can go wrong, what it means and what to do about it.
 
-The docstring of a class is its message template, filled in with the keyword arguments it is
-raised with. `advice` says what the reader should do. `reason` is the short name used as a metric
-label, in logs and on the wire; it is unique. `close_code` is the WebSocket close code sent when a
-session ends on it (RFC 6455 section 7.4.1), `http_status` the refusal before the upgrade, and
-`exit_code` what a process that dies of it returns.
+The docstring of a class is its message template. The keyword arguments that it is raised with fill
+the template in. The class attributes are:
+
+    reason       short unique name: metric label, field of the log, `reason` on the wire
+    advice       what the reader should do
+    http_status  answer to a client that is refused before the WebSocket upgrade
+    close_code   WebSocket close code of a session that ends with it (RFC 6455 section 7.4.1)
+    exit_code    exit code of a process that ends with it
 
     ApplianceError
-     +-- Refused                 a caller is turned away before the upgrade (HTTP)
-     +-- SessionEnded            a session is closed by us (WebSocket close code)
-     +-- EngineFailed            an engine could not do what it was asked (spoken about)
-     +-- ModelSick               an engine ends itself, to be started anew (exit code)
-     +-- CannotStart             a process refuses to run (exit code)
-     +-- EndedItself             the appliance ended, to be started anew by the host (exit code)
+     +-- Refused         a client is refused before the upgrade
+     +-- SessionEnded    the appliance ends a session
+     +-- EngineFailed    an engine could not do what the gateway asked for; the session continues
+     +-- ModelSick       an engine process ends, to be restarted
+     +-- CannotStart     a process does not start
+     +-- EndedItself     the appliance ends, to be restarted by the host
 
-Exit codes of the appliance: 0 stopped as asked, 64 to 78 as in sysexits.h (78: an operator has to
-change something, a restart will not help), 79 a broken seal (do not use it), 80 to 89 it ended
-itself and wants to be started again. 70 and 71 are worth a new start too.
+Exit codes: 0 stopped on request. 64 to 78 as in sysexits.h: 78 means that an operator has to change
+something, and a restart does not help; after 70 and 71 a restart can help. 79 is a broken seal: the
+installation must not be used. 80 to 89: the appliance ended itself and should be restarted.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ class ApplianceError(Exception):
         super().__init__(template.format(**details))
 
 
-# What ends a call, or refuses it
+# A client is refused before the WebSocket upgrade.
 
 
 class Refused(ApplianceError):
@@ -60,15 +63,15 @@ class WrongOrigin(Refused):
     """Pages from this web origin may not connect."""
 
     reason = "wrong_origin"
-    advice = "Add the origin to VOICE_GATEWAY_ALLOWED_ORIGINS, or open the page from there."
+    advice = "Add the origin to VOICE_GATEWAY_ALLOWED_ORIGINS."
     http_status = 403
 
 
 class TooManyAttempts(Refused):
-    """Too many connection attempts from this address."""
+    """This address has made too many connection attempts."""
 
     reason = "too_many_attempts"
-    advice = "Wait, then try again; check the client's token if it keeps retrying."
+    advice = "Wait, then try again. If the client keeps retrying, check its token."
     http_status = 429
     retry_after_seconds = 5
 
@@ -77,27 +80,30 @@ class Full(Refused):
     """All {limit} sessions are taken."""
 
     reason = "full"
-    advice = "Try again when a call has ended, or raise VOICE_GATEWAY_MAX_SESSIONS."
+    advice = "Try again when a session has ended, or raise VOICE_GATEWAY_MAX_SESSIONS."
     http_status = 503
     retry_after_seconds = 5
 
 
 class NotReady(Refused):
-    """The appliance is still starting: {waiting_for} is not ready."""
+    """The appliance is not ready: it waits for {waiting_for}."""
 
     reason = "not_ready"
-    advice = "Wait for /readyz to answer 200; the logs of the named process say how far it is."
+    advice = "Wait until /readyz answers 200. The log of that process shows what it is doing."
     http_status = 503
     retry_after_seconds = 3
 
 
 class Draining(Refused):
-    """The appliance is draining: calls go on, but it takes no new ones."""
+    """The appliance is draining: it accepts no new sessions."""
 
     reason = "draining"
-    advice = "Connect to another appliance, or wait until it is back."
+    advice = "Connect to another appliance, or try again when the drain is over."
     http_status = 503
     retry_after_seconds = 10
+
+
+# The appliance ends a session.
 
 
 class SessionEnded(ApplianceError):
@@ -115,7 +121,7 @@ class BadFrame(SessionEnded):
 
 
 class FrameTooBig(SessionEnded):
-    """The client sent a frame of {size_bytes} bytes; {limit_bytes} is the most."""
+    """The client sent a frame of {size_bytes} bytes; the limit is {limit_bytes}."""
 
     reason = "frame_too_big"
     advice = "Send audio in frames of 20 to 100 ms."
@@ -123,18 +129,18 @@ class FrameTooBig(SessionEnded):
 
 
 class TooFast(SessionEnded):
-    """The client sent audio faster than a microphone can."""
+    """The client sent audio faster than real time."""
 
     reason = "too_fast"
-    advice = "Pace audio at real time."
+    advice = "Send audio at the pace of a microphone."
     close_code = 1008
 
 
 class HungUp(SessionEnded):
-    """The call ended with a goodbye."""
+    """The bot said goodbye and ended the session."""
 
     reason = "hung_up"
-    advice = "Connect again for another call."
+    advice = "Connect again to start a new session."
     close_code = 1000
 
 
@@ -142,7 +148,7 @@ class IdleTooLong(SessionEnded):
     """Nobody spoke for {seconds:g} seconds."""
 
     reason = "idle"
-    advice = "Connect again to go on."
+    advice = "Connect again to start a new session, or raise VOICE_GATEWAY_IDLE_SECONDS."
     close_code = 1000
 
 
@@ -150,7 +156,7 @@ class LastedTooLong(SessionEnded):
     """The session reached its limit of {seconds:g} seconds."""
 
     reason = "deadline"
-    advice = "Connect again to go on, or raise VOICE_GATEWAY_SESSION_SECONDS."
+    advice = "Connect again to start a new session, or raise VOICE_GATEWAY_SESSION_SECONDS."
     close_code = 1000
 
 
@@ -163,136 +169,149 @@ class ShuttingDown(SessionEnded):
 
 
 class PipelineFailed(SessionEnded):
-    """The session's pipeline failed."""
+    """The session failed because of an internal error."""
 
     reason = "internal"
-    advice = "Connect again; the operator finds the cause in the gateway's log."
+    advice = "Connect again. The gateway's log shows the cause."
     close_code = 1011
 
 
-# What an engine could not do; the call goes on
+# An engine could not do what the gateway asked for; the session continues.
 
 
 class EngineFailed(ApplianceError):
     """The {engine} engine failed."""
 
     reason = "engine_failed"
-    advice = "See the engine's log; supervisord restarts it when it has died."
+    advice = "The engine's log shows the cause. If the engine ended, supervisord restarts it."
 
 
 class EngineGone(EngineFailed):
     """The {engine} engine cannot be reached."""
 
     reason = "engine_gone"
-    advice = "It is restarting if supervisord runs; calls go on when it is back."
+    advice = "supervisord restarts it. Sessions continue as soon as it is ready."
+
+
+class EngineBusy(EngineFailed):
+    """The {engine} engine has too many requests waiting."""
+
+    reason = "engine_busy"
+    advice = "Lower VOICE_GATEWAY_MAX_SESSIONS to what `make bench` measures on this machine."
 
 
 class EngineDied(EngineFailed):
-    """The model of the {engine} engine died under it."""
+    """The model of the {engine} engine has died."""
 
     reason = "engine_died"
-    advice = "supervisord restarts it; the last lines of the engine's log say what it died of."
+    advice = "supervisord restarts the engine. The last lines of the engine's log show the cause."
     exit_code = 70  # EX_SOFTWARE
 
 
+class BadRequest(EngineFailed):
+    """The {engine} engine does not support this request: {what}."""
+
+    reason = "bad_request"
+    advice = "Run gateway and engine from the same image. If they already are, report a defect."
+
+
+class UnknownVoice(EngineFailed):
+    """There is no voice called {voice!r}; the voices are: {known}."""
+
+    reason = "unknown_voice"
+    advice = "Set VOICE_TTS_VOICE to one of them, or to a blend such as 'af_heart:2,am_adam:1'."
+    exit_code = 78
+
+
+# An engine process ends, to be restarted.
+
+
 class ModelSick(ApplianceError):
-    """The model of the {engine} engine no longer answers as it did at its start."""
+    """The model of the {engine} engine no longer gives the answers that it gave at its start."""
 
     reason = "model_sick"
     advice = (
-        "The engine ends and supervisord starts it anew. If it comes back, suspect the card: look "
-        "at nvidia-smi and the kernel's log (Xid) on the host."
+        "supervisord restarts the engine. If this happens again, suspect the GPU: look at "
+        "nvidia-smi and at Xid errors in the host's kernel log."
     )
     exit_code = 70  # EX_SOFTWARE
 
 
-class EngineBusy(EngineFailed):
-    """The {engine} engine has too much to do."""
-
-    reason = "engine_busy"
-    advice = "Lower VOICE_GATEWAY_MAX_SESSIONS to what the machine carries (make bench says)."
-
-
-class BadRequest(EngineFailed):
-    """The {engine} engine was asked for something it does not do: {what}."""
-
-    reason = "bad_request"
-    advice = "Gateway and engine should come from the same image; if they do, report a defect."
-
-
-class UnknownVoice(EngineFailed):
-    """There is no voice called {voice!r}; there are: {known}."""
-
-    reason = "unknown_voice"
-    advice = "Set VOICE_TTS_VOICE to one of these, or to a blend such as 'af_heart:2,am_adam:1'."
-    exit_code = 78
-
-
-# Why a process refuses to run, or ends itself
+# A process does not start.
 
 
 class CannotStart(ApplianceError):
     """The process cannot start."""
 
-    exit_code = 78  # EX_CONFIG of sysexits.h: an operator has to change something.
+    exit_code = 78  # EX_CONFIG of sysexits.h: an operator has to change something
 
 
 class BadSetting(CannotStart):
     """The setting {name} is not usable: {why}."""
 
     reason = "bad_setting"
-    advice = "`python -m appliance settings` lists every setting with its unit and default."
+    advice = (
+        "Correct it. `python -m appliance settings` lists every setting with its meaning, its "
+        "allowed values and its default."
+    )
+    others: tuple[BadSetting, ...] = ()  # wrong settings that were found at the same time
 
 
 class MissingWeights(CannotStart):
     """The model file {path} is missing."""
 
     reason = "missing_weights"
-    advice = "Run `make setup`; in the sealed image this means that the image is incomplete."
+    advice = "Run `make setup`. If this is the sealed image, it is incomplete: import it again."
 
 
 class UnreadableModel(CannotStart):
     """The model file {path} cannot be loaded."""
 
     reason = "unreadable_model"
-    advice = "Run `make setup` again; the file should be a GGUF model of a kind llama.cpp knows."
+    advice = "Run `make setup` again. The file has to be a GGUF model that llama.cpp supports."
 
 
 class BadCheckpoint(CannotStart):
     """The model file {path} cannot be used: {why}."""
 
     reason = "bad_checkpoint"
-    advice = "Build the folder again: `python -m ops.bundle ultravox` on the connected side."
+    advice = "Build the model folder again: `python -m ops.bundle ultravox` on the connected side."
 
 
 class WeightsCast(CannotStart):
-    """vLLM would convert the weight {name} from {stored} to {wanted} while it loads it."""
+    """vLLM would convert the weight {name} from {stored} to {wanted} when it loads it."""
 
     reason = "weights_cast"
-    advice = "Answers would be wrong. Build the model folder again, and leave VOICE_LLM_DTYPE."
+    advice = (
+        "The model would give wrong answers. Build the model folder again, and do not set "
+        "VOICE_LLM_DTYPE."
+    )
 
 
 class ModelNotStarted(CannotStart):
     """vLLM could not start the model in {path}."""
 
     reason = "model_not_started"
-    advice = "The lines before this one in the log say why; the first error there is the cause."
+    advice = "Read the lines before this one in the log: the first error there is the cause."
 
 
 class UnknownLlama(CannotStart):
-    """The llama.cpp in the xllamacpp package is another than we were written for: {what}."""
+    """The llama.cpp in the package xllamacpp does not match this program: {what}."""
 
     reason = "unknown_llama"
-    advice = "Install the xllamacpp of the lock file; for another, compare its structs with ours."
+    advice = (
+        "Install the xllamacpp of requirements/cpu.txt. To use another version, compare its "
+        "structs with llama_library.py."
+    )
 
 
 class NoCard(CannotStart):
-    """There is no NVIDIA card to run on: {why}."""
+    """There is no usable NVIDIA GPU: {why}."""
 
     reason = "no_card"
     advice = (
-        "Give the container the card (--device nvidia.com/gpu=all, or --gpus all); "
-        "nvidia-smi on the host says whether the driver sees it."
+        "Give the container the GPU (--device nvidia.com/gpu=all, or --gpus all). Run nvidia-smi "
+        "on the host to see whether the driver finds it."
     )
 
 
@@ -300,14 +319,17 @@ class TooLittleMemory(CannotStart):
     """{card} has too little memory: {sum}."""
 
     reason = "too_little_memory"
-    advice = "Take weights of fewer bits or a larger card; docs/hardware.md shows the whole sum."
+    advice = (
+        "Use weights with fewer bits, or a GPU with more memory. docs/hardware.md explains the "
+        "calculation."
+    )
 
 
 class SealBroken(CannotStart):
     """The seal is broken: {what}."""
 
     reason = "seal_broken"
-    advice = "Do not use this installation. Set it up, or import the image, again."
+    advice = "Do not use this installation. Import the image again, or run `make setup` again."
     exit_code = 79
 
 
@@ -315,73 +337,30 @@ class BadLock(CannotStart):
     """The lock {path} cannot be used: {why}."""
 
     reason = "bad_lock"
-    advice = "Take the file from the release again; `make lock` writes a new one."
-
-
-class PackageUnavailable(CannotStart):
-    """The package {package} cannot be had: {why}."""
-
-    reason = "package_unavailable"
-    advice = (
-        "Check the network and the settings of pip and npm, then run `make setup` again; "
-        "what is already here is kept."
-    )
-
-
-class PackageChanged(CannotStart):
-    """{what} is not what image-manifest.lock says: {why}."""
-
-    reason = "package_changed"
-    advice = "Do not use it. Run `make setup` again; if it stays so, the registry's file changed."
-
-
-class HubUnavailable(CannotStart):
-    """The model repository {repository} cannot be had: {why}."""
-
-    reason = "hub_unavailable"
-    advice = "Check the network, then run `make weights` again; it goes on where it stopped."
-
-
-class HubChanged(CannotStart):
-    """{what} of the model repository {repository} is not what was pinned: {why}."""
-
-    reason = "hub_changed"
-    advice = "Do not use it. Find out why it changed; docs/image-manifest.md says how to pin anew."
-
-
-class LicenceNotAccepted(CannotStart):
-    """The licence of {repository} is not accepted: {why}."""
-
-    reason = "licence_not_accepted"
-    advice = "Read it on the repository's page, accept it there if asked to, then run this again."
-
-
-class NoSpace(CannotStart):
-    """The folder {folder} has {free_bytes:,} bytes free, and {wanted_bytes:,} are needed."""
-
-    reason = "no_space"
-    advice = "Make room, or put the folder on another disk, then run `make setup` again."
+    advice = "Copy the file from the release again, or write a new one with `make lock`."
 
 
 class PortTaken(CannotStart):
     """{host}:{port} is already in use."""
 
     reason = "port_taken"
-    advice = "Stop what listens there, or set VOICE_GATEWAY_PORT or VOICE_EXPORTER_PORT."
+    advice = (
+        "Stop the program that listens there, or change VOICE_GATEWAY_PORT or VOICE_EXPORTER_PORT."
+    )
 
 
 class AlreadyRunning(CannotStart):
-    """Another appliance runs in the folder {path}."""
+    """Another appliance is running in the folder {path}."""
 
     reason = "already_running"
-    advice = "Stop it first, or give this one a folder of its own with VOICE_PATHS_RUN."
+    advice = "Stop it first, or give this one its own folder with VOICE_PATHS_RUN."
 
 
 class ProgramFailed(CannotStart):
-    """The process {program} could not be kept running."""
+    """The process {program} failed to start several times."""
 
     reason = "program_failed"
-    advice = "Read that process's last lines in the log: the first error there is the cause."
+    advice = "Read the last lines of that process in the log: the first error there is the cause."
     exit_code = 70  # EX_SOFTWARE
 
 
@@ -389,14 +368,70 @@ class SupervisorFailed(CannotStart):
     """The supervisor failed: {how}."""
 
     reason = "supervisor_failed"
-    advice = "Start the appliance again; if it was killed, the host may be short of memory."
+    advice = "Start the appliance again. If the supervisor was killed, the host is short of memory."
     exit_code = 71  # EX_OSERR
 
 
-class EndedItself(ApplianceError):
-    """The appliance ended itself, so that the host starts it anew."""
+# The model files cannot be fetched or built (ops/bundle, on the connected side).
 
-    exit_code = 80  # to 89: beyond sysexits.h and a broken seal; to be started again
+
+class PackageUnavailable(CannotStart):
+    """The package {package} cannot be downloaded: {why}."""
+
+    reason = "package_unavailable"
+    advice = (
+        "Check the network and the settings of pip and npm, then run `make setup` again. Files "
+        "that are already here are kept."
+    )
+
+
+class PackageChanged(CannotStart):
+    """{what} does not match image-manifest.lock: {why}."""
+
+    reason = "package_changed"
+    advice = (
+        "Do not use it. Run `make setup` again. If the error stays, the file in the registry has "
+        "changed."
+    )
+
+
+class HubUnavailable(CannotStart):
+    """The model repository {repository} cannot be downloaded: {why}."""
+
+    reason = "hub_unavailable"
+    advice = "Check the network, then run `make weights` again. It continues where it stopped."
+
+
+class HubChanged(CannotStart):
+    """{what} of the model repository {repository} does not match its pin: {why}."""
+
+    reason = "hub_changed"
+    advice = (
+        "Do not use it. Find out why it changed. docs/image-manifest.md explains how to pin it."
+    )
+
+
+class LicenceNotAccepted(CannotStart):
+    """The licence of {repository} is not accepted: {why}."""
+
+    reason = "licence_not_accepted"
+    advice = "Read it on the repository's page. If you agree, accept it there and run this again."
+
+
+class NoSpace(CannotStart):
+    """The folder {folder} has {free_bytes:,} bytes free; {wanted_bytes:,} are needed."""
+
+    reason = "no_space"
+    advice = "Free some space, or move the folder to another disk, then run `make setup` again."
+
+
+# The appliance ends, to be restarted by the host.
+
+
+class EndedItself(ApplianceError):
+    """The appliance ended itself, so that the host restarts it."""
+
+    exit_code = 80  # to 89
 
 
 class RestartLoop(EndedItself):
@@ -404,19 +439,20 @@ class RestartLoop(EndedItself):
 
     reason = "restart_loop"
     advice = (
-        "The host starts the appliance anew. If it goes on, the last lines of that process before "
-        "each of its ends say why; killed by signal 9 means that the container is short of memory."
+        "The host restarts the appliance. If this happens again, the last lines of that process "
+        "before each end show the cause. Killed by signal 9 means that the container is short of "
+        "memory."
     )
     exit_code = 80
 
 
 class NotAnswering(EndedItself):
-    """The process {program} was restarted {restarts} times in {seconds:g} s and is silent again."""
+    """The process {program} was restarted {restarts} times in {seconds:g} s and hangs again."""
 
     reason = "not_answering"
     advice = (
-        "The host starts the appliance anew. If it goes on, lower VOICE_GATEWAY_MAX_SESSIONS: a "
-        "machine with too much to do looks the same."
+        "The host restarts the appliance. If this happens again, the machine may be overloaded: "
+        "lower VOICE_GATEWAY_MAX_SESSIONS."
     )
     exit_code = 81
 
@@ -425,7 +461,10 @@ class NeverReady(EndedItself):
     """The process {program} was restarted {restarts} times in {seconds:g} s and is never ready."""
 
     reason = "never_ready"
-    advice = "Give it more time with VOICE_SUPERVISION_LOAD_SECONDS, or faster disks."
+    advice = (
+        "The log of that process shows what it waits for. If it only loads slowly, raise "
+        "VOICE_SUPERVISION_LOAD_SECONDS or use a faster disk."
+    )
     exit_code = 82
 
 
@@ -434,30 +473,30 @@ class MemoryGrown(EndedItself):
 
     reason = "memory_grown"
     advice = (
-        "The host starts the appliance anew. If it needs what it holds, raise its limit "
-        "(VOICE_SUPERVISION_..._MEMORY_BYTES) and the container's; if not, report a defect."
+        "The host restarts the appliance. If the process needs this memory, raise its limit "
+        "(VOICE_SUPERVISION_..._MEMORY_BYTES) and the container's; otherwise report a defect."
     )
     exit_code = 83
 
 
 class GpuLost(EndedItself):
-    """A graphics card that was here is gone: {why}."""
+    """A GPU that was available at the start has disappeared: {why}."""
 
     reason = "gpu_lost"
     advice = (
-        "The host makes the container anew, which brings the card back where only the container "
-        "lost it. If it stays away, look at nvidia-smi and the kernel's log (Xid) on the host."
+        "The host creates the container anew, which helps if only the container lost the GPU. If "
+        "it stays away, look at nvidia-smi and at Xid errors in the host's kernel log."
     )
     exit_code = 84
 
 
 def catalogue() -> dict[str, type[ApplianceError]]:
-    """Every error that has a reason, by reason."""
-    found: dict[str, type[ApplianceError]] = {}
-    waiting: list[type[ApplianceError]] = [ApplianceError]
-    while waiting:
-        kind = waiting.pop()
-        waiting.extend(kind.__subclasses__())
+    """Every error that has a reason of its own, by reason."""
+    by_reason: dict[str, type[ApplianceError]] = {}
+    pending: list[type[ApplianceError]] = [ApplianceError]
+    while pending:
+        kind = pending.pop()
+        pending.extend(kind.__subclasses__())
         if kind.reason and "reason" in vars(kind):
-            found[kind.reason] = kind
-    return found
+            by_reason[kind.reason] = kind
+    return by_reason

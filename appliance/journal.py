@@ -1,14 +1,14 @@
-"""The log: one JSON line per event on stdout, and never a word of a caller in it.
+"""The log: one JSON line per event on stdout, without anything that a caller said.
 
-Two things keep callers' words out: what may stand in a line is listed (journal_fields.py), and
-messages of libraries (standard logging; loguru, which Pipecat uses) are replaced by the place they
-come from, unless the setting `journal.pipecat_messages` asks for them.
+Two rules keep callers' words out. A line contains listed fields only (journal_fields.py). Messages
+of libraries (standard logging, and loguru, which Pipecat uses) are replaced by the place in the
+source that logged them, unless the setting `journal.pipecat_messages` is on.
 
     log = journal.get()
     log.info("session ended", reason="idle", duration_seconds=12.5)
 
-`session` and `turn` are bound once with `structlog.contextvars.bind_contextvars` and then stand
-on every line, those of libraries too.
+Fields bound with `structlog.contextvars.bind_contextvars`, such as `session`, are on every line of
+that context, including the lines of libraries.
 """
 
 from __future__ import annotations
@@ -28,43 +28,46 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from appliance import settings
 from appliance.errors import BadSetting
-from appliance.journal_fields import Gate, exception_fields, short
+from appliance.journal_fields import FieldFilter, exception_fields, short_path
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
-MAX_LINE_BYTES = 4000  # supervisord passes output on in reads of 4 KiB and may cut between them
+# supervisord reads the output of processes in blocks of 4 KiB; a longer line might be cut in two.
+MAX_LINE_BYTES = 4000
 
 
 def configure(
-    journal: settings.Journal,
+    journal: settings.JournalConfig,
     process: str,
     *,
     stream: BinaryIO | None = None,
     strict: bool = False,
 ) -> None:
-    """Sends every log of this process through the rules above; call once, before any room.
+    """Route all logging of this process through the rules above. Call it before anything logs.
 
-    `stream` takes the lines (stdout), `strict` raises UnlistedFieldError instead of dropping.
-    Raises BadSetting for an unknown level or format.
+    Lines go to `stream`, by default stdout. `strict` raises UnlistedFieldError for a field that
+    would be dropped. Raises BadSetting for an unknown level or format.
     """
     if journal.level not in LEVELS[:-1]:
-        raise BadSetting(name="journal.level", why=f"{journal.level!r} is none of {LEVELS[:-1]}")
+        raise BadSetting(name="journal.level", why=f"{journal.level!r} is not one of {LEVELS[:-1]}")
     if journal.format not in ("json", "pretty", "auto"):
-        raise BadSetting(name="journal.format", why=f"{journal.format!r} is not json, pretty, auto")
+        raise BadSetting(
+            name="journal.format", why=f"{journal.format!r} is not json, pretty or auto"
+        )
     out = stream or sys.stdout.buffer
     pretty = journal.format == "pretty" or (journal.format == "auto" and out.isatty())
     level = logging.getLevelNamesMapping()[journal.level.upper()]
     structlog.configure(
         processors=[
-            _Hooks(),
+            _EventHooks(),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             exception_fields,
-            Gate(messages=journal.pipecat_messages, strict=strict),
+            FieldFilter(messages=journal.pipecat_messages, strict=strict),
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            _Pretty(process) if pretty else _Json(process),
+            _PrettyRenderer(process) if pretty else _JsonRenderer(process),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(file=cast(BinaryIO, _Output(out))),
+        logger_factory=structlog.BytesLoggerFactory(file=cast(BinaryIO, _LineWriter(out))),
         cache_logger_on_first_use=False,
     )
     _bridge_logging(journal.pipecat_messages)
@@ -73,29 +76,29 @@ def configure(
 
 
 def get() -> FilteringBoundLogger:
-    """The logger; may be taken before `configure`, which it then follows."""
+    """Return the logger. `configure` also applies to loggers that were returned earlier."""
     return cast(FilteringBoundLogger, structlog.get_logger())
 
 
 def on_event(hook: Callable[[str], None]) -> None:
-    """Calls `hook` with the level of every event from now on; meters count with it."""
+    """Call `hook` with the level of every event from now on; metrics count events with it."""
     for processor in structlog.get_config()["processors"]:
-        if isinstance(processor, _Hooks):
+        if isinstance(processor, _EventHooks):
             processor.hooks.append(hook)
 
 
-class _Output:
-    """Where lines go. One that cannot be written is lost: a full disk must not end a call.
+class _LineWriter:
+    """Writes lines and ignores write errors: a full disk must not end a session.
 
-    Past Python's buffer, which would try the lost line again with every later one and at the end
-    make an exit code of it.
+    It bypasses Python's buffer, which would keep a failed line, retry it with every later one and
+    turn it into an exit code when the process ends.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = getattr(stream, "raw", stream)
 
     def write(self, line: bytes) -> None:
-        with contextlib.suppress(OSError):  # there is nobody left whom to tell
+        with contextlib.suppress(OSError):  # there is nowhere left to report it
             self._stream.write(line)
 
     def flush(self) -> None:
@@ -103,7 +106,7 @@ class _Output:
             self._stream.flush()
 
 
-class _Hooks:
+class _EventHooks:
     def __init__(self) -> None:
         self.hooks: list[Callable[[str], None]] = []
 
@@ -114,13 +117,13 @@ class _Hooks:
         return event
 
 
-class _Json:
+class _JsonRenderer:
     def __init__(self, process: str) -> None:
         self._process = process
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> bytes:
-        first = {name: event.pop(name, "") for name in ("time", "level")}
-        line = {**first, "process": self._process, "event": event.pop("event", ""), **event}
+        head = {name: event.pop(name, "") for name in ("time", "level")}
+        line = {**head, "process": self._process, "event": event.pop("event", ""), **event}
         text = json.dumps(line, separators=(",", ":"), allow_nan=False)
         while len(text) >= MAX_LINE_BYTES:
             longest = max(event, key=lambda name: len(json.dumps(event[name])))
@@ -130,7 +133,7 @@ class _Json:
         return text.encode("ascii")
 
 
-class _Pretty:
+class _PrettyRenderer:
     def __init__(self, process: str) -> None:
         self._process = process
         self._console = structlog.dev.ConsoleRenderer(timestamp_key="time", pad_event_to=24)
@@ -140,13 +143,13 @@ class _Pretty:
         return self._console(logger, method, event).encode("utf-8", "backslashreplace")
 
 
-def _library(
+def _log_library(
     messages: bool, level: str, place: str, message: str, error: BaseException | None
 ) -> None:
-    """Writes where a library logged something; what it said only if `messages`."""
-    shown = {"message": message} if messages else {}
+    """Log the place where a library logged something; its message only if `messages`."""
+    fields = {"message": message} if messages else {}
     getattr(get(), level if level in LEVELS else "info")(
-        "library", place=place, exc_info=error, **shown
+        "library", place=place, exc_info=error, **fields
     )
 
 
@@ -159,7 +162,7 @@ class _LoggingHandler(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         place = f"{record.name}:{record.funcName}:{record.lineno}"
         message = record.getMessage() if self._messages else ""
-        _library(self._messages, record.levelname.lower(), place, message, error)
+        _log_library(self._messages, record.levelname.lower(), place, message, error)
 
 
 def _bridge_logging(messages: bool) -> None:
@@ -174,15 +177,15 @@ def _bridge_loguru(level: int, messages: bool) -> None:
         record = message.record
         error = record["exception"].value if record["exception"] else None
         place = f"{record['name']}:{record['function']}:{record['line']}"
-        _library(messages, record["level"].name.lower(), place, record["message"], error)
+        _log_library(messages, record["level"].name.lower(), place, record["message"], error)
 
     loguru.logger.remove()
-    # An empty format: loguru would otherwise write out exceptions with their values for the sink.
+    # With the default format loguru would render exceptions, including the values of variables.
     loguru.logger.add(sink, level=max(level, logging.INFO), format=lambda record: "")
 
 
 def _bridge_crashes(messages: bool) -> None:
-    """What Python would print on stderr by itself, messages of exceptions included."""
+    """Log what Python would otherwise print on stderr, including the text of exceptions."""
 
     def crashed(error: BaseException | None) -> None:
         get().critical("crashed", exc_info=error)
@@ -195,8 +198,8 @@ def _bridge_crashes(messages: bool) -> None:
         file: object = None,
         line: str | None = None,
     ) -> None:
-        place = f"{short(filename)}:{lineno}:{category.__name__}"
-        _library(messages, "warning", place, str(message), None)
+        place = f"{short_path(filename)}:{lineno}:{category.__name__}"
+        _log_library(messages, "warning", place, str(message), None)
 
     sys.excepthook = lambda kind, error, trace: crashed(error)
     sys.unraisablehook = lambda unraisable: crashed(unraisable.exc_value)

@@ -1,9 +1,9 @@
-"""What may stand in a line of the log: the listed fields, and of an exception no value.
+"""The fields that a log line may contain, and how exceptions become fields.
 
-Only the fields named below get through, and numbers only as numbers; a field that is not named is
-dropped and counted in `dropped_fields`. Exceptions are written as type and `file:line` frames,
-without values; only errors of our own catalogue keep their text. Event names are fixed strings: a
-test reads them, and the names of the fields, from the source.
+Fields that are not listed below are dropped and counted in `dropped_fields`. Number fields accept
+numbers only. Exceptions are written as their type and `file:line` frames, without their message;
+only errors of our own catalogue keep theirs. Event names are fixed strings. A test reads the event
+and field names from the source.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from structlog.typing import EventDict, WrappedLogger
 
 from appliance.errors import ApplianceError
 
+# The stages of a turn's response latency, in order. The line of a turn has a field
+# `{stage}_seconds` for each; the metrics have a label value for each.
+STAGES = ("end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport")
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -27,57 +31,61 @@ def _names(text: str) -> frozenset[str]:
 
 TEXT_FIELDS = _names("""
     time level process event session turn
-    engine stage program place reason outcome by state waiting_for signal source
+    engine stage program task place reason outcome by state waiting_for signal source
     error errno module caused_by trace
     path host model voice backend device sha256
 """)
 NUMBER_FIELDS = _names("""
     port pid exit_code http_status ready interrupted final sessions restarts dropped_fields files
     tokens prompt_tokens cached_tokens reply_tokens bytes memory_bytes
-    response_seconds end_of_turn_seconds hearing_seconds first_token_seconds
-    first_phrase_seconds synthesis_seconds transport_seconds
-    seconds duration_seconds speech_seconds heard_seconds load_seconds warm_seconds total_seconds
-""")
-CATALOGUE_FIELDS = _names("what advice")  # the text of an error of the catalogue, nothing else
+    seconds duration_seconds speech_seconds response_seconds heard_seconds total_seconds
+    load_seconds warm_seconds
+""") | {f"{stage}_seconds" for stage in STAGES}
+CATALOGUE_FIELDS = _names("what advice")  # message and advice of an error of the catalogue
 FIELDS = TEXT_FIELDS | NUMBER_FIELDS | CATALOGUE_FIELDS
 
 MAX_TEXT_CHARS = 500
-MAX_FRAMES = 12
+MAX_FRAMES = 12  # the innermost ones are kept
+MAX_CAUSES = 5
 EVENT = re.compile(r"[a-z][a-z0-9_ -]{0,59}")
-_NUMBERED = _names("session turn")  # names that may be numbers
+_TEXT_OR_NUMBER = _names("session turn")
 
 
 class UnlistedFieldError(AssertionError):
-    """In tests: something was logged under a name that is not on the list."""
+    """Raised in strict mode, which tests use: a field is not listed or has the wrong type."""
 
 
 class _CatalogueText(str):
-    """Marks the text of an error of the catalogue, which alone may fill CATALOGUE_FIELDS."""
+    """Text of an error of the catalogue: the only values that CATALOGUE_FIELDS accept."""
 
 
-class Gate:
-    """For structlog: lets the listed fields through, with plain values, and counts the others."""
+class FieldFilter:
+    """structlog processor: keep listed fields with plain values, drop and count the others.
+
+    messages  whether `message`, the text that a library logged, is kept
+    strict    raise UnlistedFieldError instead of dropping
+    """
 
     def __init__(self, messages: bool, strict: bool) -> None:
         self._texts = TEXT_FIELDS | {"message"} if messages else TEXT_FIELDS
         self._strict = strict
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        given = {name: value for name, value in event.items() if value is not None}
-        kept = {name: self._plain(name, value) for name, value in given.items()}
+        present = {name: value for name, value in event.items() if value is not None}
+        kept = {name: self._plain(name, value) for name, value in present.items()}
         unlisted = [name for name, value in kept.items() if value is None]
         if not EVENT.fullmatch(str(kept["event"])):
             unlisted.append("event")
             kept["event"] = "unnamed"
         if unlisted and self._strict:
-            raise UnlistedFieldError(f"not on the list, or of the wrong type: {unlisted}")
+            raise UnlistedFieldError(f"not listed, or of the wrong type: {unlisted}")
         if unlisted:
             kept["dropped_fields"] = len(unlisted)
         return {name: value for name, value in kept.items() if value is not None}
 
     def _plain(self, name: str, value: object) -> object:
-        """The value as it may be written, or None."""
-        if name in NUMBER_FIELDS | _NUMBERED and isinstance(value, (int, float)):
+        """Return the value as it is written, or None if it must not be."""
+        if name in NUMBER_FIELDS | _TEXT_OR_NUMBER and isinstance(value, (int, float)):
             return round(value, 4) if math.isfinite(value) else None
         if name in CATALOGUE_FIELDS and isinstance(value, _CatalogueText):
             return str(value)[:MAX_TEXT_CHARS]
@@ -89,7 +97,10 @@ class Gate:
 
 
 def describe(error: BaseException) -> dict[str, object]:
-    """An exception as fields of a line: types, frames, and the text of catalogued errors only."""
+    """Return an exception as log fields: types, frames, and the text of catalogued errors only.
+
+    `trace` is that of the innermost cause.
+    """
     fields: dict[str, object] = {"error": type(error).__name__, "trace": _frames(error)}
     if isinstance(error, ApplianceError):
         fields |= {"reason": error.reason}
@@ -99,17 +110,17 @@ def describe(error: BaseException) -> dict[str, object]:
     if isinstance(error, ImportError) and error.name:
         fields["module"] = error.name
     causes: list[str] = []
-    inner = _behind(error)
-    while inner is not None and len(causes) < 5:
-        causes.append(type(inner).__name__)
-        fields["trace"] = _frames(inner)
-        inner = _behind(inner)
+    cause = _cause(error)
+    while cause is not None and len(causes) < MAX_CAUSES:
+        causes.append(type(cause).__name__)
+        fields["trace"] = _frames(cause)
+        cause = _cause(cause)
     if causes:
         fields["caused_by"] = causes
     return fields
 
 
-def _behind(error: BaseException) -> BaseException | None:
+def _cause(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
         return cast(BaseException, error.exceptions[0])
     if error.__cause__ is not None or error.__suppress_context__:
@@ -118,23 +129,23 @@ def _behind(error: BaseException) -> BaseException | None:
 
 
 def _frames(error: BaseException) -> list[str]:
-    """Innermost last, as `folder/file.py:line:function`."""
+    """Return the frames as `folder/file.py:line:function`, the innermost last."""
     frames: list[str] = []
-    step: types.TracebackType | None = error.__traceback__
-    while step is not None:
-        code = step.tb_frame.f_code
-        frames.append(f"{short(code.co_filename)}:{step.tb_lineno}:{code.co_name}")
-        step = step.tb_next
+    entry: types.TracebackType | None = error.__traceback__
+    while entry is not None:
+        code = entry.tb_frame.f_code
+        frames.append(f"{short_path(code.co_filename)}:{entry.tb_lineno}:{code.co_name}")
+        entry = entry.tb_next
     return frames[-MAX_FRAMES:]
 
 
-def short(filename: str) -> str:
-    """The end of a path: enough to find the file, and nothing of the machine."""
+def short_path(filename: str) -> str:
+    """Return the last three parts of a path: enough to find the file, nothing about the host."""
     return "/".join(PurePath(filename).parts[-3:]).lstrip("/")
 
 
 def exception_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """For structlog: puts what `describe` tells in the place of `exc_info`."""
+    """structlog processor: replace `exc_info` with the fields of `describe`."""
     info = event.pop("exc_info", None)
     error = info[1] if isinstance(info, tuple) else sys.exception() if info is True else info
     if isinstance(error, BaseException):

@@ -20,7 +20,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from appliance.errors import UnknownVoice
-from appliance.link.engine import SPOKEN_RATE, Piece, Result, Tool, ToolCall, Turn
+from appliance.link.engine import (
+    OUTPUT_SAMPLE_RATE,
+    GenerateRequest,
+    Piece,
+    Result,
+    Tool,
+    ToolCall,
+    Turn,
+)
 
 
 def echo(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
@@ -92,20 +100,14 @@ class InstantSpeechSession:
     def forget(self, utterance: int) -> None:
         del self.heard[utterance]
 
-    async def generate(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        tools: Sequence[Tool] = (),
-        study: int = 0,
-    ) -> AsyncGenerator[Piece, None]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+        conversation, max_tokens = request.conversation, request.max_tokens
         last = conversation[-1].utterance
         if last is not None and not any(self.heard[last]):
             yield Result("nothing_heard")
             return
         self.running += 1
-        self._engine.offered.append(list(tools))
+        self._engine.offered.append(list(request.tools))
         try:
             said = self._engine.reply(conversation, self.heard)
             if isinstance(said, ToolCall):
@@ -124,7 +126,7 @@ class InstantSpeechSession:
     async def transcribe(self, utterance: int) -> str:
         return f"{len(self.heard[utterance]) // 32} milliseconds"
 
-    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
+    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
         self._engine.warmed.append(list(conversation))
 
     async def close(self) -> None:
@@ -185,7 +187,7 @@ class InstantVoiceSession:
         pass
 
 
-def tone(seconds: float, rate: int = SPOKEN_RATE, hertz: float = 440.0) -> bytes:
+def tone(seconds: float, rate: int = OUTPUT_SAMPLE_RATE, hertz: float = 440.0) -> bytes:
     """int16 PCM of a sine at about -12 dBFS."""
     time = np.arange(round(seconds * rate)) / rate
     return (8000 * np.sin(2 * np.pi * hertz * time)).astype("<i2").tobytes()
@@ -305,11 +307,11 @@ class FakeCaller:
 
     async def audio(self, pcm: bytes, chunk_seconds: float = 0.04) -> None:
         """Sends 24 kHz PCM at the pace of real time."""
-        size = 2 * round(SPOKEN_RATE * chunk_seconds)
+        size = 2 * round(OUTPUT_SAMPLE_RATE * chunk_seconds)
         for start in range(0, len(pcm), size):
             proto = frames_pb2.Frame()
             proto.audio.audio = pcm[start : start + size]
-            proto.audio.sample_rate, proto.audio.num_channels = SPOKEN_RATE, 1
+            proto.audio.sample_rate, proto.audio.num_channels = OUTPUT_SAMPLE_RATE, 1
             await self.raw(proto.SerializeToString())
             self.chunks_sent += 1
             await asyncio.sleep(chunk_seconds)

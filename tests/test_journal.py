@@ -34,7 +34,7 @@ class Log:
         self._stream = io.BytesIO()
         strict = options.pop("strict", False)
         journal.configure(
-            settings.Journal(**{"format": "json", **options}),
+            settings.JournalConfig(**{"format": "json", **options}),
             "gateway",
             stream=self._stream,
             strict=strict,

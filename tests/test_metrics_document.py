@@ -14,9 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance import run_folder
 from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.tts.metrics import KokoroMeters
-from appliance.metrics import GatewayMeters, render
-from appliance.settings import Paths, Settings
+from appliance.engines.tts.metrics import TTSMetrics
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.metrics import render
+from appliance.settings import PathsConfig, Settings
 from appliance.supervision import exporter
 from tests.fakes import NVML_L4, FakeNvml
 from tests.monitoring.programs import program
@@ -44,9 +45,9 @@ class Report:
 
 
 PARTS = {
-    "gateway": render(GatewayMeters("cpu").registry),
+    "gateway": render(GatewayMetrics("cpu").registry),
     "llm": EngineMeters().render(),
-    "tts": render(KokoroMeters().registry),
+    "tts": render(TTSMetrics().registry),
 }
 
 
@@ -60,7 +61,7 @@ async def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(NVML_L4))  # type: ignore[arg-type]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     run_folder.write_seal(tmp_path, {"looked_at": "5f2d", "full": True})
-    return await exporter.MetricsExporter(Settings(paths=Paths(run=tmp_path)), ask).page()
+    return await exporter.MetricsExporter(Settings(paths=PathsConfig(run=tmp_path)), ask).page()
 
 
 def registered(page: bytes) -> Iterator[tuple[str, Entry]]:

@@ -32,7 +32,7 @@ REGISTRY_HOSTS = [
     )
 ]
 GPL = ("phonemizer", "phonemizer-fork", "espeakng-loader", "py-espeak-ng")
-UNWANTED = ("torch", "sentry-sdk", "spacy-curated-transformers", "tts", "transformers")
+UNWANTED = ("torch", "sentry-sdk", "spacy-curated-transformers", "kokoro", "transformers")
 UNUSED = ("numba", "llvmlite", "resampy", "openai", "docopt")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.acceptance.report import Result, judged
-from appliance.metrics import STAGES
+from appliance.journal_fields import STAGES
 
 CHECK = "metrics"
 FAMILIES = (

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from appliance.acceptance.report import Report, Result, Sample, percentile, seconds, ticks
-from appliance.metrics import STAGES
+from appliance.journal_fields import STAGES
 
 # Okabe and Ito's colours, which people who do not see all colours can tell apart; print keeps them
 # apart by lightness too.

@@ -27,7 +27,7 @@ from appliance.acceptance import (
 from appliance.acceptance import report as limits
 from appliance.acceptance import report as table
 from appliance.acceptance.report import Report, Result, about, from_tree, skipped, to_tree
-from appliance.acceptance.site import NAMES, Site, Voice, Wishes
+from appliance.acceptance.site import Site, Voice, Wishes
 from appliance.errors import ApplianceError, BadSetting
 from appliance.gpu import nvml
 from appliance.settings import Settings
@@ -65,7 +65,7 @@ def main(given: Settings, asked: argparse.Namespace) -> int:
 
 async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Report:
     """Makes all checks; `tell` is given each result as it comes. Raises BadSetting."""
-    skip = _names(asked.skip)
+    skip = asked.skip
     cards = nvml.list_cards().cards
     kind, held = limits.limits(given, cards)
     held = limits.adjusted(held, _limits(asked.limit))
@@ -144,13 +144,6 @@ async def _made(name: str, tested: Site, check: Check, skip: frozenset[str]) -> 
         if limit.expired():
             what = f"not through after {CHECK_SECONDS:g} s"
         return [Result(name, "fail", what, wanted, "voicectl status says what is wrong with it.")]
-
-
-def _names(text: str) -> frozenset[str]:
-    names = frozenset(name for name in text.split(",") if name)
-    for unknown in names - set(NAMES):
-        raise BadSetting(name=f"--skip {unknown}", why=f"there are {', '.join(NAMES)}")
-    return names
 
 
 def _limits(pairs: Sequence[str]) -> dict[str, float]:

@@ -23,8 +23,8 @@ from appliance.acceptance.metrics import Made
 from appliance.acceptance.report import Limits, Sample
 from appliance.errors import BadSetting
 from appliance.link.client import EngineClient
-from appliance.link.engine import HEARD_RATE, SPOKEN_RATE, Utterance
-from appliance.settings import Gateway, Settings
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE, Utterance
+from appliance.settings import GatewayConfig, Settings
 from appliance.supervision import health
 from client.call import Arrival, Call, connect
 from client.config import Config
@@ -151,13 +151,14 @@ class Voice:
         """What is said in mono int16 PCM at 24 kHz; empty for silence."""
         if not pcm:
             return ""
-        edge = bytes(2 * round(EDGE_SECONDS * HEARD_RATE))
+        edge = bytes(2 * round(EDGE_SECONDS * INPUT_SAMPLE_RATE))
         utterance = Utterance(1)
         utterance.pcm += edge + heard_rate(pcm) + edge
         utterance.complete = True
         client = EngineClient("llm", self._given.paths.run / "llm.sock", STALL_SECONDS)
         try:
-            return await client.transcribe(utterance)
+            client.add(utterance)
+            return await client.transcribe(utterance.id)
         finally:
             await client.close()
 
@@ -165,7 +166,7 @@ class Voice:
 def heard_rate(pcm: bytes) -> bytes:
     """Mono int16 PCM at 24 kHz as the same at 16 kHz."""
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
-    return to_pcm(soxr.resample(samples, SPOKEN_RATE, HEARD_RATE))
+    return to_pcm(soxr.resample(samples, OUTPUT_SAMPLE_RATE, INPUT_SAMPLE_RATE))
 
 
 NAMES = (
@@ -262,7 +263,7 @@ class Site:
         return {(str(address[0]), port) for *_, address in found}
 
 
-def door(given: Gateway, url: str = "") -> Door:
+def door(given: GatewayConfig, url: str = "") -> Door:
     """How to call the appliance of these settings, at `url` if given. Raises BadSetting."""
     scheme = "wss" if given.tls_certificate else "ws"
     try:

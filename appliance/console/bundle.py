@@ -24,8 +24,7 @@ from appliance.errors import ApplianceError, catalogue
 from appliance.gpu.page import describe_plan
 from appliance.journal import LEVELS
 from appliance.journal_fields import CATALOGUE_FIELDS, NUMBER_FIELDS, TEXT_FIELDS
-from appliance.listing import listing
-from appliance.settings import Settings
+from appliance.settings import Settings, render
 from appliance.weights import manifest, seal
 
 # An identifier, a path, a number, a frame of a stack: one word, in ASCII.
@@ -157,7 +156,7 @@ def _parts(given: Settings) -> Mapping[str, Part]:
         "README.txt": lambda: READ_ME,
         "status.json": lambda: as_json(gathered(given)),
         "metrics.txt": lambda: page(given.exporter),
-        "settings.txt": lambda: listing(given),
+        "settings.txt": lambda: render(given),
         "packages.txt": _packages,
         "lock.txt": lambda: _lock(given),
         "plan.txt": lambda: describe_plan(given),

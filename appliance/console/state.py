@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from appliance import run_folder
-from appliance.settings import VERSION, Exporter, Settings
+from appliance.settings import VERSION, ExporterConfig, Settings
 from appliance.supervision import health
 from appliance.supervision.metrics import ProcessStats, measure_processes
 from appliance.supervision.supervisor_client import Program, SupervisorClient
@@ -321,7 +321,7 @@ def gathered(given: Settings) -> Facts:
     )
 
 
-def page(exporter: Exporter) -> str:
+def page(exporter: ExporterConfig) -> str:
     """The page of metrics. Raises OSError, HTTPException and ValueError."""
     address = f"http://{health.url_host(exporter.host)}:{exporter.port}/metrics"
     with urllib.request.urlopen(address, timeout=PAGE_SECONDS) as answer:

@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.console.logs import Line
 from appliance.console.terminal import Paint, clock, cut, duration, stamp
-from appliance.metrics import STAGES
+from appliance.journal_fields import STAGES
 
 
 @dataclass(slots=True)

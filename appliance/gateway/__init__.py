@@ -1,1 +1,1 @@
-"""Who may connect, and one Pipecat pipeline for each who does."""
+"""The gateway process: admission, the client protocol, and one Pipecat pipeline per session."""

@@ -1,4 +1,4 @@
-"""Who is let in; pure: facts in, a refusal or None out."""
+"""Admission control: decide whether a connection attempt may become a session. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from appliance.errors import (
     WrongOrigin,
     WrongToken,
 )
-from appliance.gateway.wire import Bucket
-from appliance.settings import Gateway
+from appliance.gateway.rate_limit import TokenBucket
+from appliance.settings import GatewayConfig
 
-MAX_ADDRESSES = 10_000  # remembered at a time; the one not seen for longest is forgotten
+MAX_ADDRESSES = 10_000  # rate limits kept in memory; the least recently used is dropped
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """A connection attempt: where from, and the headers that count."""
+class ConnectionAttempt:
+    """The peer's IP address and the headers that admission looks at; "" for an absent header."""
 
     address: str
     authorization: str = ""
@@ -31,8 +31,8 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """How the gateway is at the moment; `waiting_for` names what is not ready."""
+class GatewayState:
+    """Current load and readiness. `waiting_for` names engines that are not ready, or is empty."""
 
     sessions: int
     waiting_for: str = ""
@@ -40,43 +40,45 @@ class House:
 
     @property
     def ready(self) -> bool:
-        """Whether calls are taken, as long as there is room."""
+        """Whether new sessions are admitted while there is a free slot."""
         return not (self.waiting_for or self.draining)
 
 
 class Admission:
-    """Decides on attempts. Remembers only when each address last tried."""
+    """Checks rate limit, token, origin and state, in this order."""
 
-    def __init__(self, gateway: Gateway, token: str) -> None:
-        self._gateway = gateway
+    def __init__(self, settings: GatewayConfig, token: str) -> None:
+        self._settings = settings
         self._expected = f"Bearer {token}".encode()
-        self._attempts: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
-    def refusal(self, attempt: Attempt, house: House, now: float) -> Refused | None:
-        """Why the caller cannot come in, or None. `now` in seconds, never falling.
+    def refusal(
+        self, attempt: ConnectionAttempt, state: GatewayState, now: float
+    ) -> Refused | None:
+        """Return why the attempt is refused, or None. `now` is in monotonic seconds.
 
-        Who is not allowed learns nothing about the house; the token is compared in constant time.
+        The state is only revealed to authorized callers. The token is compared in constant time.
         """
         if not self._bucket(attempt.address).take(1, now):
             return TooManyAttempts()
-        given = attempt.authorization.encode("utf-8", "replace")
-        if not hmac.compare_digest(given, self._expected):
+        received = attempt.authorization.encode("utf-8", "replace")
+        if not hmac.compare_digest(received, self._expected):
             return WrongToken()
-        # Programs send no Origin; browsers always do, and cannot forge it.
-        if attempt.origin and attempt.origin not in self._gateway.allowed_origins:
+        # Browsers always send Origin and scripts cannot forge it. Other programs omit it.
+        if attempt.origin and attempt.origin not in self._settings.allowed_origins:
             return WrongOrigin()
-        if house.draining:
+        if state.draining:
             return Draining()
-        if house.waiting_for:
-            return NotReady(waiting_for=house.waiting_for)
-        if house.sessions >= self._gateway.max_sessions:
-            return Full(limit=self._gateway.max_sessions)
+        if state.waiting_for:
+            return NotReady(waiting_for=state.waiting_for)
+        if state.sessions >= self._settings.max_sessions:
+            return Full(limit=self._settings.max_sessions)
         return None
 
-    def _bucket(self, address: str) -> Bucket:
-        per_minute = self._gateway.max_attempts_per_minute
-        bucket = self._attempts.pop(address, None) or Bucket(per_minute / 60, per_minute)
-        self._attempts[address] = bucket
-        if len(self._attempts) > MAX_ADDRESSES:
-            self._attempts.popitem(last=False)
+    def _bucket(self, address: str) -> TokenBucket:
+        per_minute = self._settings.max_attempts_per_minute
+        bucket = self._buckets.pop(address, None) or TokenBucket(per_minute / 60, per_minute)
+        self._buckets[address] = bucket
+        if len(self._buckets) > MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
         return bucket

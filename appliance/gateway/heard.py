@@ -1,10 +1,9 @@
-"""What of a reply the user has heard; the decision is pure, the processor a skin around it.
+"""How much of a reply the user has heard: the estimate is pure, the processor is its thin skin.
 
-Behind the output transport frames pass in the order in which they are played, a fixed lead before
-that: the text of a phrase before its audio, its audio as it is sent, a text frame when it is
-complete.
+Behind the output transport, frames pass in playback order, a fixed lead before they are played: the
+text of a phrase before its audio, its audio as it is sent, and a text frame when it is complete.
 
-That the bot stopped speaking does not mean that it has said everything: Pipecat says so whenever
+A BotStoppedSpeakingFrame does not mean that the reply is complete: Pipecat sends one whenever
 nothing could be played for three seconds, and on a starved machine the next phrase takes longer.
 """
 
@@ -26,13 +25,13 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-CHARS_PER_SECOND = 15.0  # measured of Kokoro at speed 1 over English sentences: 13 to 17
+CHARS_PER_SECOND = 15.0  # measured for Kokoro at speed 1 over English sentences: 13 to 17
 
 
 class HeardText:
-    """Adds up phrases that were played; of the one being played, the words there was time for.
+    """Collects phrases that were played, and of an unfinished one the words there was time for.
 
-    The voice has this `speed`; the last `lead_seconds` of what was sent have not been played yet.
+    `speed` is the voice's; the last `lead_seconds` of the audio sent have not been played yet.
     """
 
     def __init__(self, speed: float = 1.0, lead_seconds: float = 0.0) -> None:
@@ -40,46 +39,45 @@ class HeardText:
         self._lead_seconds = lead_seconds
         self._complete: list[str] = []
         self._phrase = ""
-        self._sent_seconds = 0.0
+        self._sent_seconds = 0.0  # of the current phrase
 
-    def phrase_begins(self, text: str) -> None:
-        """The audio of this phrase comes next."""
+    def begin_phrase(self, text: str) -> None:
+        """The next audio is that of this phrase."""
         self._phrase = text.strip()
         self._sent_seconds = 0.0
 
-    def sent(self, seconds: float) -> None:
-        """So much more of its audio was sent."""
+    def add_audio(self, seconds: float) -> None:
+        """More audio of the current phrase was sent."""
         self._sent_seconds += seconds
 
-    def phrase_ends(self) -> None:
-        """All audio of the phrase was sent."""
+    def end_phrase(self) -> None:
+        """All audio of the current phrase was sent."""
         if self._phrase:
             self._complete.append(self._phrase)
-        self._phrase = ""
-        self._sent_seconds = 0.0
+        self.begin_phrase("")
 
     def take(self) -> str:
-        """Everything heard since the last call."""
+        """Return the text heard since the last call."""
         played_seconds = max(0.0, self._sent_seconds - self._lead_seconds)
         chars = int(played_seconds * self._chars_per_second)
         partial = self._phrase
         if chars < len(partial):
             partial = partial[:chars].rpartition(" ")[0]
-        words = " ".join([*self._complete, partial]).strip()
+        text = " ".join([*self._complete, partial]).strip()
         self._complete.clear()
-        self._phrase = ""
-        self._sent_seconds = 0.0
-        return words
+        self.begin_phrase("")
+        return text
 
 
 class HeardProcessor(FrameProcessor):
-    """Reports to the session what reaches the user's ear.
+    """Reports to the session what the user hears.
 
-    on_speaking()                              a part of an answer, no apology, was sent
+    on_speaking()                              a part of an answer was sent (not of a notice)
     on_heard(text, interrupted, was_speaking)  an answer or a greeting was heard to its end, or the
-                                               bot was cut off
+                                               bot was interrupted
 
-    `answer_end` is the kind of frame that follows an answer.
+    A notice is bot speech that is not part of the conversation, such as an apology; its frames say
+    so by `append_to_context`. `answer_end` is the kind of frame that follows an answer.
     """
 
     def __init__(
@@ -95,46 +93,46 @@ class HeardProcessor(FrameProcessor):
         self._on_speaking = on_speaking
         self._on_heard = on_heard
         self._speaking = False
-        self._answering = False  # an answer is under way, whether it is just being spoken or not
-        self._apologizing = False
+        self._in_answer = False  # from its start to its end, pauses included
+        self._in_notice = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Follows the frames that were played; passes all but their audio on."""
+        """Follow the frames that are played; pass on all but audio."""
         await super().process_frame(frame, direction)
         if direction == FrameDirection.DOWNSTREAM:
             match frame:
                 case TTSStartedFrame():
-                    self._apologizing = not frame.append_to_context
-                    if self._apologizing:
-                        self._heard.phrase_begins("")  # an apology is no part of the answer
+                    self._in_notice = not frame.append_to_context
+                    if self._in_notice:
+                        self._heard.begin_phrase("")
                 case TTSStoppedFrame():
-                    if not (self._answering or self._apologizing):
+                    if not (self._in_answer or self._in_notice):
                         self._report()  # a greeting
-                    self._apologizing = False
+                    self._in_notice = False
                 case LLMFullResponseStartFrame():
-                    self._answering = True
+                    self._in_answer = True
                 case TTSTextFrame():
-                    self._heard.phrase_ends()
+                    self._heard.end_phrase()
                 case AggregatedTextFrame():
-                    self._heard.phrase_begins(frame.text)
+                    self._heard.begin_phrase(frame.text)
                 case TTSAudioRawFrame():
-                    self._heard.sent(len(frame.audio) / 2 / frame.sample_rate)
-                    if not self._apologizing:  # straight after one the bot never fell silent
+                    self._heard.add_audio(len(frame.audio) / 2 / frame.sample_rate)
+                    if not self._in_notice:  # right after a notice, no BotStarted frame comes
                         self._on_speaking()
-                    return  # Nobody after this needs it, and each hop costs every caller.
+                    return  # no later processor needs it, and each hop costs CPU time
                 case BotStartedSpeakingFrame():
                     self._speaking = True
-                    if not self._apologizing:
+                    if not self._in_notice:
                         self._on_speaking()
                 case BotStoppedSpeakingFrame():
                     self._speaking = False
                 case InterruptionFrame():
-                    self._report(cut_off=True)
-                    self._speaking = self._apologizing = False
+                    self._report(interrupted=True)
+                    self._speaking = self._in_notice = False
                 case _ if isinstance(frame, self._answer_end):
                     self._report()
         await self.push_frame(frame, direction)
 
-    def _report(self, cut_off: bool = False) -> None:
-        self._answering = False
-        self._on_heard(self._heard.take(), cut_off, cut_off and self._speaking)
+    def _report(self, interrupted: bool = False) -> None:
+        self._in_answer = False
+        self._on_heard(self._heard.take(), interrupted, interrupted and self._speaking)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from appliance.link.engine import Said, Utterance
+from appliance.link.engine import Turn, Utterance
 
 AUDIO_TOKENS_PER_SECOND = 6.25
 CHARS_PER_TOKEN = 4
@@ -41,20 +41,20 @@ class Exchange:
     reply: str = ""
     calls: list[Call] = field(default_factory=list)
 
-    def question(self) -> list[Said]:
+    def question(self) -> list[Turn]:
         """What was typed, then what was said, as audio while we hold it; and the calls since."""
         if self.utterance is not None:
-            turns = [Said("user", self.text, self.utterance)]
+            turns = [Turn("user", self.text, self.utterance.id)]
         else:
-            turns = [Said("user", f"{self.text} {self.understood}".strip())]
+            turns = [Turn("user", f"{self.text} {self.understood}".strip())]
         for call in self.calls:
-            turns += [Said("assistant", call.text), Said("tool", call.result)]
+            turns += [Turn("assistant", call.text), Turn("tool", call.result)]
         return turns
 
     @property
     def tokens(self) -> float:
         """Estimated size in a prompt."""
-        turns = [*self.question(), Said("assistant", self.reply)]
+        turns = [*self.question(), Turn("assistant", self.reply)]
         chars = sum(len(turn.text) for turn in turns)
         seconds = self.utterance.seconds if self.utterance is not None else 0.0
         wrapping = len(turns) * TOKENS_PER_TURN
@@ -143,20 +143,20 @@ class History:
             and sum(exchange.turns for exchange in self.exchanges) <= turns
         )
 
-    def conversation(self) -> list[Said]:
+    def conversation(self) -> list[Turn]:
         """The turns as the engine is told of them, from the system prompt to the last answer."""
         turns = self.question()
         if self.exchanges and self.exchanges[-1].reply:
-            turns.append(Said("assistant", self.exchanges[-1].reply))
+            turns.append(Turn("assistant", self.exchanges[-1].reply))
         return turns
 
-    def question(self) -> list[Said]:
+    def question(self) -> list[Turn]:
         """The same, up to the last question: what was heard of an answer to it is left out."""
-        turns = [Said("system", self._system_prompt)] if self._system_prompt else []
+        turns = [Turn("system", self._system_prompt)] if self._system_prompt else []
         if self._greeting:
-            turns.append(Said("assistant", self._greeting))
+            turns.append(Turn("assistant", self._greeting))
         for number, exchange in enumerate(self.exchanges, 1):
             turns += exchange.question()
             if exchange.reply and number < len(self.exchanges):
-                turns.append(Said("assistant", exchange.reply))
+                turns.append(Turn("assistant", exchange.reply))
         return turns

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from pipecat.adapters.llm.base_llm_adapter import BaseLLMAdapter
@@ -40,14 +39,16 @@ from pipecat.services.llm_service import LLMService
 from pipecat.services.settings import LLMSettings
 from pipecat.utils.time import time_now_iso8601
 
+from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.history import Exchange, History
 from appliance.gateway.prefetch import Upkeep
 from appliance.gateway.reply import AnswerEndFrame, Calling, Speaking, TurnHooks
 from appliance.gateway.utterances import Listening
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, Said, Tool
-from appliance.settings import LLM
+from appliance.link.engine import Result, Tool, Turn
+from appliance.settings import LLMConfig
+from appliance.tasks import cancel, spawn
 
 
 class UltravoxAdapter(BaseLLMAdapter[Any]):
@@ -68,16 +69,16 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
             tools.append(Tool(schema.name, schema.description, parameters))
         return tools
 
-    def offered(self, context: LLMContext) -> Sequence[Tool]:
+    def offered(self, context: LLMContext) -> tuple[Tool, ...]:
         """What the model may ask for at this moment."""
         tools = self.from_standard_tools(context.tools)
-        return tools if isinstance(tools, list) else ()
+        return tuple(tools) if isinstance(tools, list) else ()
 
     def get_messages_for_logging(self, context: Any) -> list[dict[str, Any]]:
         return []
 
 
-def pipecat_settings(settings: LLM) -> LLMSettings:
+def pipecat_settings(settings: LLMConfig) -> LLMSettings:
     """What Pipecat shows of the model; the engine has its own settings."""
     return LLMSettings(
         model=settings.model,
@@ -94,6 +95,7 @@ def pipecat_settings(settings: LLM) -> LLMSettings:
     )
 
 
+log = journal.get()
 CANNOT_ANSWER = "I am sorry, I cannot answer right now."
 UNANSWERED_CHARS = 8_000  # of text typed again and again without an answer, the end counts
 
@@ -108,7 +110,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
 
     def __init__(
         self,
-        settings: LLM,
+        settings: LLMConfig,
         client: EngineClient,
         hooks: TurnHooks,
         context: LLMContext,
@@ -128,7 +130,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             settings.audio_turns,
         )
         self._upkeep = Upkeep(
-            client, self._history, self._tools, self.create_task, self.cancel_task
+            client, self._history, self._tools, lambda work: spawn(work, "prefetch"), cancel
         )
         self._calling = Calling(self, context)
         self._speaking = Speaking(
@@ -183,7 +185,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
                 self._hooks.speech_started(frame.start_secs)
                 self._speech_started(frame.start_secs)
             case UserStartedSpeakingFrame():
-                self._listening.turn_started()
+                self._client.add(self._listening.turn_started())
             case VADUserStoppedSpeakingFrame():
                 self._hooks.speech_ended(frame.stop_secs)
                 self._speech_paused(frame.stop_secs)
@@ -209,20 +211,23 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         tools = self._context.tools
         return tools if isinstance(tools, ToolsSchema) else None
 
-    def _tools(self) -> Sequence[Tool]:
+    def _tools(self) -> tuple[Tool, ...]:
         return self.get_llm_adapter().offered(self._context)
 
     def _speech_started(self, seconds_ago: float) -> None:
         fresh = self._listening.utterance is None
-        self._listening.speech_started(seconds_ago)
+        self._client.add(self._listening.speech_started(seconds_ago))
         self._upkeep.grown(self._listening)
         if fresh:
             self._upkeep.warm()
 
     def _speech_paused(self, seconds_ago: float) -> None:
+        before = self._listening.utterance
         utterance = self._listening.speech_paused(seconds_ago)
+        if utterance is None and before is not None:
+            self._upkeep.spent([before])
         if utterance is not None:
-            self._upkeep.warm([Said("user", utterance=utterance)])
+            self._upkeep.warm([Turn("user", utterance=utterance.id)])
 
     async def _turn_ended(self) -> None:
         speech_seconds = self._listening.speech_seconds
@@ -250,6 +255,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             return Exchange(text=text, utterance=before.utterance or new.utterance)
         self._upkeep.spent([before.utterance, new.utterance])
         both = self._listening.joined(before.utterance, new.utterance)
+        self._client.add(both)
         return Exchange(text=text, utterance=both)
 
     def _begin_turn(self, exchange: Exchange) -> None:
@@ -280,15 +286,22 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             result = await self._speaking.answer(exchange, self._tools, first)
         except EngineFailed as problem:
             self._hooks.failed(problem)
-            self._hooks.ended("failed")
-            await self.push_frame(AnswerEndFrame())
-            await self.push_frame(TTSSpeakFrame(CANNOT_ANSWER, append_to_context=False))
+            await self._apologize()
+        except Exception:
+            # Pipecat would log it without its traceback, and the user would wait in silence.
+            log.exception("turn crashed")
+            await self._apologize()
         else:
             await self._finished(result, exchange)
             await self.push_frame(AnswerEndFrame())
         finally:
             self._upkeep.busy = False
             await self.stop_processing_metrics()
+
+    async def _apologize(self) -> None:
+        self._hooks.ended("failed")
+        await self.push_frame(AnswerEndFrame())
+        await self.push_frame(TTSSpeakFrame(CANNOT_ANSWER, append_to_context=False))
 
     async def _finished(self, result: Result, exchange: Exchange) -> None:
         if result.reason == "nothing_heard" and not exchange.calls:

@@ -1,16 +1,17 @@
-"""Cuts a reply, while it is being generated, into phrases to be spoken one after the other.
+"""Cuts a reply, while it is being generated, into phrases that are spoken one after the other.
 
 The first phrase decides how long the caller waits, so it is as short as sounds natural. While it
-sounds the next one is generated and synthesised, so each later one holds no more words than there
-is time for, up to the limit. No text is changed: the phrases joined are the reply.
+plays, the next one is generated and synthesized, so a later phrase holds only as many words as
+there is time for, up to a limit. The text is not changed: the joined phrases are the reply.
 """
 
 from __future__ import annotations
 
 import re
 
-MIN_CLAUSE_WORDS = 2  # a clause shorter than this is not worth a pause of its own
-PATIENCE = 2  # a phrase of more than this many limits is cut at the next bearable place
+MIN_CLAUSE_WORDS = 2  # a shorter clause gets no pause of its own
+MAX_BRACKET_WORDS = 40  # an open bracket holds back a phrase of at most this many words
+OVERLONG_FACTOR = 2  # a phrase longer than this many limits is cut at the next acceptable place
 
 
 def _words(text: str) -> frozenset[str]:
@@ -18,13 +19,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 _CLOSERS = "\"'”’)]}*_`~"
-# A full stop after these never ends a sentence; something is about to follow.
+# A full stop after these never ends a sentence.
 _TITLES = _words(
     "dr mr mrs ms prof st mt ft sgt capt lt col gen rev hon pres gov sen rep e.g i.e eg ie cf "
     "vs approx fig nr vol pp ca"
 )
-# A full stop after these ends a sentence if what follows looks like the beginning of one.
-_MAYBE = _words(
+# A full stop after these ends a sentence only if the next word looks like the start of one.
+_AMBIGUOUS = _words(
     "a.m p.m am pm etc inc ltd co corp jr sr no u.s u.k u.n e.u d.c b.c a.d ph.d m.d dept est "
     "ave blvd rd ext min max jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu "
     "fri sat sun ed al"
@@ -42,8 +43,8 @@ _CONJUNCTIONS = _words(
     "and but or so because since while when where which who whom if although though unless "
     "until then whereas however"
 )
-# Words that lean on the next one: no pause after them.
-_LEANING = (
+# Words that belong to the next one, so that no pause may follow them.
+_LEADING = (
     _ARTICLES
     | _PREPOSITIONS
     | _CONJUNCTIONS
@@ -56,7 +57,7 @@ _LEANING = (
         "next last many several few own same other best"
     )
 )
-# Words before which a noun phrase is over.
+# Words that begin something new, so that a pause may precede them.
 _STARTING = (
     (_PREPOSITIONS - {"of", "like", "as", "than"})
     | _CONJUNCTIONS
@@ -71,36 +72,36 @@ _NUMBER_END = re.compile(r"\d[\d.,:/%°]*$")
 
 
 class PhraseCutter:
-    """Pieces of one reply in, phrases out. How the text is split into pieces makes no difference.
+    """Pieces of one reply in, phrases out. The result does not depend on how the text is split.
 
-    A phrase keeps the white space before it, so that the phrases joined are the text; only white
-    space at the very end of a reply is dropped.
+    A phrase keeps the white space before it, so that the joined phrases are the text; only white
+    space at the end of a reply is dropped.
     """
 
     def __init__(self, first_phrase_words: int, phrase_words: int, time_ratio: float) -> None:
-        """The first phrase holds about `first_phrase_words`, a later one `phrase_words` at most.
+        """Limit the first phrase to about `first_phrase_words`, later ones to `phrase_words`.
 
-        `time_ratio`: the part of the time that a phrase sounds in which the next one of the same
-        length is there.
+        `time_ratio` is how long a phrase takes to generate and synthesize, relative to its
+        duration.
         """
         self._limit = self._first_limit = max(1, min(first_phrase_words, phrase_words))
         self._last_limit = max(1, phrase_words)
         self._time_ratio = max(0.01, time_ratio)
-        self._unspoken = 0.0  # words still to sound when the phrase at hand is synthesised
+        self._unspoken = 0.0  # words still to be played when the current phrase is synthesized
         self._text = ""
         self._words: list[re.Match[str]] = []  # complete words of `_text`
 
     @property
-    def waiting(self) -> str:
+    def pending(self) -> str:
         """Text that was fed and is not yet part of a phrase."""
         return self._text
 
     def feed(self, text: str) -> list[str]:
-        """Adds text; returns the phrases that it completes."""
+        """Add text; returns the phrases that it completes."""
         return self._take(text, at_end=False)
 
     def flush(self) -> list[str]:
-        """The reply is complete: returns what is left of it. The cutter begins no second reply."""
+        """End the reply; returns the remaining phrases. A cutter serves one reply only."""
         phrases = self._take("", at_end=True)
         rest, self._text, self._words = self._text, "", []
         if not rest.strip():
@@ -115,16 +116,16 @@ class PhraseCutter:
         start = self._words[-1].end() if self._words else 0
         for word in _WORD.finditer(self._text, start):
             if word.end() == len(self._text) and not at_end:
-                break  # it may go on in the next piece
+                break  # the word may continue in the next piece
             self._words.append(word)
             cut = self._cut()
             if cut:
                 phrases.append(self._text[:cut])
-                return phrases + self._after(cut, at_end)
+                return phrases + self._continue_after(cut, at_end)
         return phrases
 
-    def _after(self, cut: int, at_end: bool) -> list[str]:
-        words = _spoken(self._text[:cut].split())
+    def _continue_after(self, cut: int, at_end: bool) -> list[str]:
+        words = _count_spoken(self._text[:cut].split())
         self._text, self._words = self._text[cut:], []
         self._unspoken = max(0.0, self._unspoken - words * self._time_ratio) + words
         in_time = int(self._unspoken / self._time_ratio)
@@ -132,26 +133,26 @@ class PhraseCutter:
         return self._take("", at_end)
 
     def _cut(self) -> int:
-        """Where to cut now that one more word is complete: a position in the text, or 0."""
+        """The position to cut at, now that one more word is complete; 0 for none."""
         words = [word.group() for word in self._words]
         last = len(words) - 1
         if _open_bracket(words):
             return 0
-        if _spoken(words) and _ends_sentence(words, last):
+        if _count_spoken(words) and _ends_sentence(words, last):
             return self._words[last].end()
         if last == 0:
             return 0
-        before = last - 1  # the last word is only looked at to judge the place before it
-        if _spoken(words[:last]) and self._line_ends(before):
+        before = last - 1  # the last word only helps to judge the place before it
+        if _count_spoken(words[:last]) and self._line_ends(before):
             return self._words[before].end()
-        if _spoken(words[:last]) and _ended_sentence(words[before], words[last]):
+        if _count_spoken(words[:last]) and _ended_sentence(words[before], words[last]):
             return self._words[before].end()
         return self._cut_within(words)
 
     def _cut_within(self, words: list[str]) -> int:
-        """The best place inside an unfinished sentence, once the phrase is long enough."""
+        """The best position in an unfinished sentence, once the phrase is long enough; or 0."""
         first = self._limit < self._last_limit
-        count = _spoken(words)
+        count = _count_spoken(words)
         if first and _ends_clause(words, len(words) - 1) and count >= MIN_CLAUSE_WORDS:
             return self._words[-1].end()
         if count <= self._limit:
@@ -161,26 +162,26 @@ class PhraseCutter:
             i
             for i in places
             if _ends_clause(words, i) or words[i + 1].lower() in _CONJUNCTIONS
-            if _spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS and not _leans(words[i])
+            if _count_spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS and not _leads_on(words[i])
         ]
         if clauses:
             return self._words[clauses[0]].end()
-        if first or count > PATIENCE * self._limit:
+        if first or count > OVERLONG_FACTOR * self._limit:
             for i in places:
-                if _natural(words, i) and _spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS:
+                if _can_pause_after(words, i) and _count_spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS:
                     return self._words[i].end()
-        if count > 2 * PATIENCE * self._limit and not _leans(words[-2]):
+        if count > 2 * OVERLONG_FACTOR * self._limit and not _leads_on(words[-2]):
             return self._words[-2].end()
         return 0
 
     def _line_ends(self, index: int) -> bool:
         """Whether a line break follows the word and the phrase may end there."""
         gap = self._text[self._words[index].end() : self._words[index + 1].start()]
-        return "\n" in gap and ("\n\n" in gap or not _leans(self._words[index].group()))
+        return "\n" in gap and ("\n\n" in gap or not _leads_on(self._words[index].group()))
 
 
-def _spoken(words: list[str]) -> int:
-    """How many of the words hold something to say."""
+def _count_spoken(words: list[str]) -> int:
+    """How many of the words are spoken: they hold a letter or a digit."""
     return sum(any(map(str.isalnum, word)) for word in words)
 
 
@@ -188,13 +189,13 @@ def _bare(word: str) -> str:
     return word.strip("\"'“”‘’([{*_`~").lower()
 
 
-def _leans(word: str) -> bool:
-    """Whether a pause after the word would sound wrong."""
+def _leads_on(word: str) -> bool:
+    """Whether the word belongs to the next one, so that a pause after it would sound wrong."""
     bare = _bare(word)
     if bare.endswith((",", ";", ":", "!", "?")):
         return bare[-2:-1].isdigit() and bare.endswith((",", ":"))
     return (
-        bare in _LEANING
+        bare in _LEADING
         or bare.rstrip(".") in _TITLES
         or (bare.endswith(".") and _is_initials(bare[:-1]) and bare not in {"a.m.", "p.m."})
         or _NUMBER_END.search(bare) is not None
@@ -202,9 +203,9 @@ def _leans(word: str) -> bool:
     )
 
 
-def _natural(words: list[str], index: int) -> bool:
-    """Whether a speaker could breathe after the word: not within a noun phrase or a number."""
-    if _leans(words[index]):
+def _can_pause_after(words: list[str], index: int) -> bool:
+    """Whether a speaker could pause after the word: not within a noun phrase or a number."""
+    if _leads_on(words[index]):
         return False
     following = _bare(words[index + 1])
     if following in _STARTING:
@@ -215,30 +216,30 @@ def _natural(words: list[str], index: int) -> bool:
     return not any(word in _ARTICLES or word in _PREPOSITIONS for word in recent)
 
 
-def _stop(word: str) -> tuple[str, str]:
-    """The word without closing quotes, and its last character."""
+def _split_mark(word: str) -> tuple[str, str]:
+    """The word without closing quotes, and the last character of that."""
     core = word.rstrip(_CLOSERS)
     return core, core[-1:]
 
 
 def _ends_sentence(words: list[str], index: int) -> bool:
-    """Whether the word ends a sentence whatever follows."""
-    core, mark = _stop(words[index])
+    """Whether the word ends a sentence regardless of the next word."""
+    core, mark = _split_mark(words[index])
     if mark in ("!", "?", "…", "。", "！", "？") and mark:
         return True
     if mark != ".":
         return False
     if core.endswith(".."):
-        return False  # an ellipsis may go on; what follows decides
+        return False  # after an ellipsis, the next word decides
     bare = _bare(core.rstrip("."))
-    if bare in _TITLES or bare in _MAYBE or _is_initials(bare):
+    if bare in _TITLES or bare in _AMBIGUOUS or _is_initials(bare):
         return False
-    return not (bare.isdigit() and _spoken(words[: index + 1]) == 1)  # "1." begins a list
+    return not (bare.isdigit() and _count_spoken(words[: index + 1]) == 1)  # "1." begins a list
 
 
 def _ended_sentence(word: str, following: str) -> bool:
-    """Whether an ambiguous full stop was the end of a sentence, told by what follows."""
-    core, mark = _stop(word)
+    """Whether an ambiguous full stop ended a sentence, judged by the next word."""
+    core, mark = _split_mark(word)
     bare = _bare(core.rstrip("."))
     if mark != "." or bare in _TITLES or bare.isdigit():
         return False
@@ -254,9 +255,9 @@ def _is_initials(bare: str) -> bool:
 
 
 def _ends_clause(words: list[str], index: int) -> bool:
-    core, mark = _stop(words[index])
+    core, mark = _split_mark(words[index])
     if words[index] in {"-", "–", "—", "--"}:
-        return _spoken(words[:index]) > 0
+        return _count_spoken(words[:index]) > 0
     if mark in (",", ":") and core[-2:-1].isdigit():
         return False  # "March 5, 2024"; "1, 2, 3"
     if mark == "," and _is_listed(words, index):
@@ -265,11 +266,13 @@ def _ends_clause(words: list[str], index: int) -> bool:
 
 
 def _is_listed(words: list[str], index: int) -> bool:
-    """Whether the comma stands right after another one: 'red, green, blue' is one breath."""
+    """Whether the comma directly follows another one: 'red, green, blue' takes no pauses."""
     return index > 0 and words[index - 1].endswith(",")
 
 
 def _open_bracket(words: list[str]) -> bool:
-    """Whether a bracket is open, as in the text of a Markdown link; not for ever."""
-    text = " ".join(words[-40:])
-    return text.rfind("[") > text.rfind("]") and len(words) <= 40
+    """Whether a bracket is open, as in the text of a Markdown link."""
+    if len(words) > MAX_BRACKET_WORDS:  # it is never closed
+        return False
+    text = " ".join(words)
+    return text.rfind("[") > text.rfind("]")

@@ -17,7 +17,7 @@ from appliance.errors import EngineFailed
 from appliance.gateway.history import History
 from appliance.gateway.utterances import Listening
 from appliance.link.client import RECONNECT_SECONDS, EngineClient
-from appliance.link.engine import Said, Tool, Utterance
+from appliance.link.engine import Tool, Turn, Utterance
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 log = journal.get()
@@ -30,7 +30,7 @@ class Upkeep:
         self,
         client: EngineClient,
         history: History,
-        tools: Callable[[], Sequence[Tool]],
+        tools: Callable[[], tuple[Tool, ...]],
         spawn: Spawn,
         stop: Callable[[asyncio.Task[None]], Awaitable[None]],
     ) -> None:
@@ -59,9 +59,9 @@ class Upkeep:
             self._begin(self._feed(listening))
         self._grown.set()
 
-    def warm(self, more: Sequence[Said] = ()) -> None:
+    def warm(self, more: Sequence[Turn] = ()) -> None:
         """Lets the engine read what it will be asked next."""
-        conversation = [*self._history.conversation(), *more]
+        conversation = (*self._history.conversation(), *more)
         if conversation:
             self._begin(self._warm(conversation))
 
@@ -94,7 +94,7 @@ class Upkeep:
         """Lets the engine forget what is spent."""
         while self._spent:
             with contextlib.suppress(EngineFailed):  # an engine that is gone has forgotten it
-                await self._client.forget(self._spent.pop())
+                await self._client.forget(self._spent.pop().id)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)
@@ -108,11 +108,11 @@ class Upkeep:
             self._grown.clear()
             if listening.utterance is not None:
                 try:
-                    await self._client.send(listening.utterance)
+                    await self._client.send(listening.utterance.id)
                 except EngineFailed:
                     await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _warm(self, conversation: Sequence[Said]) -> None:
+    async def _warm(self, conversation: tuple[Turn, ...]) -> None:
         # The turn itself meets, reports and recovers from whatever is wrong.
         with contextlib.suppress(EngineFailed):
             await self._client.warm(conversation, self._tools())
@@ -121,7 +121,7 @@ class Upkeep:
         self, utterance: Utterance, then: Callable[[str], Awaitable[None]]
     ) -> None:
         try:
-            text = await self._client.transcribe(utterance)
+            text = await self._client.transcribe(utterance.id)
         except EngineFailed as problem:
             log.warning("transcription failed", reason=problem.reason)
         else:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,9 @@ from pipecat.services.llm_service import LLMService
 
 from appliance.errors import EngineFailed
 from appliance.gateway.history import Call, Exchange, History
-from appliance.link.client import EngineClient, Lost, outlasting
-from appliance.link.engine import Result, Tool, ToolCall
-from appliance.settings import LLM
+from appliance.link.client import EngineClient, EngineLost, retry_until_back
+from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall
+from appliance.settings import LLMConfig
 
 MAX_RESULT_CHARS = 4_000  # about a thousand tokens, which the caller waits for once
 TOO_SLOW = "error: it took too long and was stopped"
@@ -151,7 +151,7 @@ class Speaking:
 
     def __init__(
         self,
-        settings: LLM,
+        settings: LLMConfig,
         client: EngineClient,
         history: History,
         hooks: TurnHooks,
@@ -169,7 +169,7 @@ class Speaking:
     async def answer(
         self,
         exchange: Exchange,
-        tools: Callable[[], Sequence[Tool]],
+        tools: Callable[[], tuple[Tool, ...]],
         first: Callable[[], Awaitable[None]],
     ) -> Result:
         """Answers the last exchange of the history; awaits `first` when there is something of it.
@@ -203,19 +203,17 @@ class Speaking:
         return Result(result.reason, stats)
 
     async def _generate(
-        self, tools: Sequence[Tool], piece_came: Callable[[], Awaitable[None]]
+        self, tools: tuple[Tool, ...], piece_came: Callable[[], Awaitable[None]]
     ) -> tuple[ToolCall | None, Result]:
         """Passes on what the engine says at one go; the call that it ended with, if any."""
         knobs = self._knobs
         call: ToolCall | None = None
         result = Result("stop")
         speaking = self.spoke = False
-        pieces = outlasting(
-            lambda: self._client.generate(
-                self._history.question(), knobs.reply_tokens, knobs.temperature, tools
-            ),
-            knobs.recover_seconds,
+        request = GenerateRequest(
+            tuple(self._history.question()), knobs.reply_tokens, knobs.temperature, tools
         )
+        pieces = retry_until_back(lambda: self._client.generate(request), knobs.recover_seconds)
         try:
             async with contextlib.aclosing(pieces):
                 async for piece in pieces:
@@ -232,11 +230,11 @@ class Speaking:
                             call = piece
                         case Result():
                             result = piece
-                        case Lost():
+                        case EngineLost():
                             if speaking:  # Kokoro plays what is outside of a reply behind it
                                 speaking = False
                                 await self._push(LLMFullResponseEndFrame())
-                            if piece.wait:  # not again at each attempt
+                            if piece.apologize:  # not again at each attempt
                                 self._hooks.failed(piece.problem)
                                 await self._push(TTSSpeakFrame(ONE_MOMENT, append_to_context=False))
         finally:

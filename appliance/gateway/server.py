@@ -1,4 +1,4 @@
-"""The gateway process: listens, admits, holds one session per connection, drains."""
+"""The gateway process: listen, admit connections, run one session for each, drain and stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import dataclasses
 import gc
 import logging
 import signal
-import socket as sockets
+import socket
 import time
 import uuid
 from collections.abc import Generator
@@ -16,107 +16,116 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
 from appliance import journal, run_folder
-from appliance.errors import (
-    BadSetting,
-    EngineFailed,
-    PortTaken,
-    Refused,
-    ShuttingDown,
-)
-from appliance.gateway.admission import Admission, Attempt, House
+from appliance.errors import BadSetting, EngineFailed, PortTaken, Refused, ShuttingDown
+from appliance.gateway.admission import Admission, ConnectionAttempt, GatewayState
+from appliance.gateway.metrics import GatewayMetrics
 from appliance.gateway.reply import ONE_MOMENT
-from appliance.gateway.session import Session, SessionSocket, Shared, engine_socket
+from appliance.gateway.session import Session, SessionResources, SessionSocket
 from appliance.gateway.tools import chosen
 from appliance.gateway.turn_taking import TurnModels
-from appliance.link import protocol as p
 from appliance.link.health import ask_health
-from appliance.link.server import listening
-from appliance.metrics import GatewayMeters, render
-from appliance.processes import ENGINES
+from appliance.link.protocol import HealthReport
+from appliance.link.server import serve_link
+from appliance.metrics import render
+from appliance.processes import ENGINES, GATEWAY, socket_path
 from appliance.settings import Settings
+from appliance.tasks import cancel, spawn
 
-WATCH_SECONDS = 1.0
+MIN_TOKEN_CHARS = 16
+ENGINE_CHECK_SECONDS = 1.0  # between two looks at the engines
+HEALTH_TIMEOUT_SECONDS = 2.0
 LAG_PROBE_SECONDS = 0.1
-END_SECONDS = 5.0  # what a session has to end in once it was told to
+CLOSE_SECONDS = 5.0  # what sessions may take to close after a drain
+PING_SECONDS = 20.0  # between two WebSocket pings, and for the answer to one
+MIN_MESSAGE_LIMIT_BYTES = 1 << 16
 log = journal.get()
 
 
 def serve(settings: Settings) -> None:
-    """Runs the gateway until SIGTERM. Raises CannotStart."""
-    gateway = Gateway(settings, read_token(settings.gateway.token_file))
+    """Run the gateway until SIGTERM. Raises CannotStart, or the error of a failed task."""
+    server = GatewayServer(settings, read_token(settings.gateway.token_file))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(gateway.run())
+        runner.run(server.run())
 
 
 def read_token(path: str) -> str:
-    """The access token in the file `path`. Raises BadSetting when there is no usable one."""
+    """Return the access token in the file `path`. Raises BadSetting if there is no usable one."""
     try:
         token = Path(path).read_text(encoding="ascii").strip() if path else ""
     except (OSError, UnicodeDecodeError) as problem:
         raise BadSetting(name="gateway.token_file", why=str(problem)) from problem
-    if len(token) < 16:
+    if len(token) < MIN_TOKEN_CHARS:
         raise BadSetting(
-            name="gateway.token_file", why="it names no file with a token of 16 characters or more"
+            name="gateway.token_file",
+            why=f"it must name a file with a token of {MIN_TOKEN_CHARS} characters or more",
         )
     return token
 
 
-class Gateway:
-    """State of the process: who is in, what is ready, whether it is draining."""
+class GatewayServer:
+    """The sessions, readiness and life cycle of the process."""
 
     def __init__(self, settings: Settings, token: str) -> None:
         self._settings = settings
         self._admission = Admission(settings.gateway, token)
-        self._meters = GatewayMeters(settings.profile)
-        self._meters.sessions_max.set(settings.gateway.max_sessions)
-        journal.on_event(self._meters.count_log_event)
-        tools = chosen(settings.llm.tools)
-        self._shared = Shared(settings, self._meters, TurnModels(settings.turn), tools)
+        self._metrics = GatewayMetrics(settings.profile)
+        self._metrics.sessions_max.set(settings.gateway.max_sessions)
+        journal.on_event(self._metrics.count_log_event)
+        self._resources = SessionResources(
+            settings, self._metrics, TurnModels(settings.turn), chosen(settings.llm.tools)
+        )
         self._sessions: set[Session] = set()
-        self._waiting_for = "engines"
+        self._no_sessions = asyncio.Event()
+        self._no_sessions.set()
+        self._waiting_for = "engines"  # until the first look at them
+        self._stopping = asyncio.Event()
         self._draining = False
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._failure: BaseException | None = None
 
     async def run(self) -> None:
-        """Serves until SIGTERM or SIGINT, then lets calls end."""
-        server = _Server(self._config())
-        logging.getLogger("uvicorn.error").addFilter(_not_a_denial)
+        """Serve until SIGTERM or SIGINT, then drain.
+
+        If a background task fails, drain and raise its error: supervisord starts the process anew.
+        """
+        server = _Server(self._uvicorn_config())
+        logging.getLogger("uvicorn.error").addFilter(_is_not_a_refusal)
         loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-        listener = _bound(self._settings)
-        async with listening(engine_socket(self._settings, "gateway"), self._report):
+            loop.add_signal_handler(number, self._stopping.set)
+        listener = _listening_socket(self._settings)
+        async with serve_link(socket_path(self._settings.paths.run, GATEWAY), self._report):
             background = [
-                asyncio.create_task(self._watch_engines()),
-                asyncio.create_task(self._measure_lag()),
+                spawn(self._watch_engines(), "engine watch", on_failure=self._fail),
+                spawn(self._measure_lag(), "lag probe", on_failure=self._fail),
             ]
             serving = asyncio.create_task(server.serve([listener]))
-            stop = asyncio.create_task(stopping.wait())
-            # A full collection over all that was imported would stop every call for as long.
+            stopping = asyncio.create_task(self._stopping.wait())
+            # Later garbage collections would otherwise scan all imported modules and pause every
+            # session meanwhile.
             gc.collect()
             gc.freeze()
             log.info(
                 "gateway started", host=self._settings.gateway.host, port=listener.getsockname()[1]
             )
-            done, _ = await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if stop in done:
-                await self._drain()
-            server.should_exit = True
-            await serving
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            try:
+                await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if self._stopping.is_set():
+                    await self._drain()
+                server.should_exit = True
+                await serving
+            finally:
+                await cancel(*background, stopping)
+        if self._failure is not None:
+            raise self._failure
         log.info("gateway stopped")
 
     def app(self) -> FastAPI:
-        """The HTTP side: the call at /ws, /healthz, /readyz."""
+        """Return the HTTP application: sessions at /ws, probes at /healthz and /readyz."""
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
         @app.get("/healthz")
@@ -124,87 +133,90 @@ class Gateway:
             return JSONResponse({"alive": True})
 
         @app.get("/readyz")
-        async def readyz(request: Request) -> Response:
-            house = self._house()
+        async def readyz() -> Response:
+            state = self._state()
             body = {
-                "ready": house.ready,
-                "waiting_for": house.waiting_for,
-                "draining": house.draining,
+                "ready": state.ready,
+                "waiting_for": state.waiting_for,
+                "draining": state.draining,
             }
-            return JSONResponse(body, status_code=200 if house.ready else 503)
+            return JSONResponse(body, status_code=200 if state.ready else 503)
 
         @app.websocket("/ws")
-        async def call(websocket: WebSocket) -> None:
-            await self._call(websocket)
+        async def connect(websocket: WebSocket) -> None:
+            await self._serve_client(websocket)
 
         return app
 
-    async def _call(self, websocket: WebSocket) -> None:
-        refusal = self._admission.refusal(_attempt(websocket), self._house(), time.monotonic())
+    async def _serve_client(self, websocket: WebSocket) -> None:
+        refusal = self._admission.refusal(_attempt(websocket), self._state(), time.monotonic())
         if refusal is not None:
-            self._meters.sessions_rejected.labels(refusal.reason).inc()
+            self._metrics.sessions_rejected.labels(refusal.reason).inc()
             log.info("refused", reason=refusal.reason, http_status=refusal.http_status)
             await websocket.send_denial_response(_denial(refusal))
             return
-        socket = SessionSocket(websocket.scope, websocket.receive, websocket.send)
-        session = Session(uuid.uuid4().hex[:12], socket, self._shared)
-        # Counted from here on, with no await since the decision: two callers cannot both be last.
+        client = SessionSocket(websocket.scope, websocket.receive, websocket.send)
+        session = Session(uuid.uuid4().hex[:12], client, self._resources)
+        # There is no await between the decision and this line, so two clients cannot both get the
+        # last free slot.
         self._sessions.add(session)
-        self._empty.clear()
+        self._no_sessions.clear()
         try:
-            await socket.accept()
+            await client.accept()
             await session.run()
         finally:
             self._sessions.discard(session)
             if not self._sessions:
-                self._empty.set()
+                self._no_sessions.set()
 
-    def _house(self) -> House:
-        drained = self._draining or run_folder.draining_since(self._settings.paths.run) is not None
-        return House(len(self._sessions), self._waiting_for, drained)
+    def _state(self) -> GatewayState:
+        draining = self._draining or run_folder.draining_since(self._settings.paths.run) is not None
+        return GatewayState(len(self._sessions), self._waiting_for, draining)
 
-    def _report(self) -> p.Report:
-        house = self._house()
-        return p.Report(
-            ready=house.ready,
-            waiting_for=house.waiting_for,
-            metrics=render(self._meters.registry).decode(),
+    def _report(self) -> HealthReport:
+        state = self._state()
+        return HealthReport(
+            ready=state.ready,
+            waiting_for=state.waiting_for,
+            metrics=render(self._metrics.registry).decode(),
         )
 
     async def _watch_engines(self) -> None:
         while True:
             missing = [name for name in ENGINES if not await self._is_ready(name)]
-            if not missing and not self._shared.patience:
-                missing = [] if await self._keep_patience() else ["tts"]
+            if not missing and not self._resources.hold_message:
+                missing = [] if await self._prepare_hold_message() else ["tts"]
             waiting_for = " and ".join(missing)
             if waiting_for != self._waiting_for:
                 log.info("readiness changed", waiting_for=waiting_for, ready=not missing)
             self._waiting_for = waiting_for
-            house = self._house()
-            if self._meters.note_house(house.ready, house.draining):
-                left = house.sessions
-                log.info("drain begun" if house.draining else "drain undone", sessions=left)
-            await asyncio.sleep(WATCH_SECONDS)
+            state = self._state()
+            if self._metrics.set_state(state.ready, state.draining):
+                log.info(
+                    "drain begun" if state.draining else "drain undone", sessions=state.sessions
+                )
+            await asyncio.sleep(ENGINE_CHECK_SECONDS)
 
-    async def _is_ready(self, name: str) -> bool:
+    async def _is_ready(self, engine: str) -> bool:
         try:
-            return (await ask_health(engine_socket(self._settings, name), 2.0)).ready
+            path = socket_path(self._settings.paths.run, engine)
+            return (await ask_health(path, HEALTH_TIMEOUT_SECONDS)).ready
         except EngineFailed:
             return False
 
-    async def _keep_patience(self) -> bool:
-        """Has the phrase spoken that callers hear when the voice itself is gone."""
-        client = self._shared.engine("tts")
+    async def _prepare_hold_message(self) -> bool:
+        """Synthesize what callers hear while an engine is gone. Return whether it succeeded."""
+        client = self._resources.engine_client("tts")
         tts = self._settings.tts
         try:
-            parts = client.speak(ONE_MOMENT, tts.voice, tts.speed, urgent=True)
-            pcm = b"".join([part async for part in parts])
+            chunks = client.speak(ONE_MOMENT, tts.voice, tts.speed, urgent=True)
+            pcm = b"".join([chunk async for chunk in chunks])
         except EngineFailed as problem:
             log.error("voice unusable", exc_info=problem)
             return False
         finally:
             await client.close()
-        self._shared = dataclasses.replace(self._shared, patience=pcm)
+        self._resources = dataclasses.replace(self._resources, hold_message=pcm)
         return True
 
     async def _measure_lag(self) -> None:
@@ -212,20 +224,25 @@ class Gateway:
         while True:
             due = loop.time() + LAG_PROBE_SECONDS
             await asyncio.sleep(LAG_PROBE_SECONDS)
-            self._meters.event_loop_lag_seconds.observe(max(0.0, loop.time() - due))
+            self._metrics.event_loop_lag_seconds.observe(max(0.0, loop.time() - due))
+
+    def _fail(self, error: BaseException) -> None:
+        """Stop because a background task has failed: readiness would never change again."""
+        self._failure = self._failure or error
+        self._stopping.set()
 
     async def _drain(self) -> None:
-        """Takes no more calls, gives those going on time to end, then ends them."""
+        """Admit no more sessions, wait `gateway.drain_seconds` for those open, then end them."""
         self._draining = True
         log.info("draining", sessions=len(self._sessions))
-        for seconds in (self._settings.gateway.drain_seconds, END_SECONDS):
+        for seconds in (self._settings.gateway.drain_seconds, CLOSE_SECONDS):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._empty.wait()
+                    await self._no_sessions.wait()
             for session in self._sessions:
                 session.end(ShuttingDown())
 
-    def _config(self) -> uvicorn.Config:
+    def _uvicorn_config(self) -> uvicorn.Config:
         gateway = self._settings.gateway
         if bool(gateway.tls_certificate) != bool(gateway.tls_key):
             raise BadSetting(name="gateway.tls_key", why="TLS needs a certificate and a key")
@@ -233,10 +250,11 @@ class Gateway:
             config = uvicorn.Config(
                 self.app(),
                 ws="websockets-sansio",
-                ws_max_size=max(gateway.max_frame_bytes * 4, 1 << 16),
+                # Above gateway.max_frame_bytes, so that the refusal of a large frame has a reason.
+                ws_max_size=max(gateway.max_frame_bytes * 4, MIN_MESSAGE_LIMIT_BYTES),
                 ws_per_message_deflate=False,
-                ws_ping_interval=20.0,
-                ws_ping_timeout=20.0,
+                ws_ping_interval=PING_SECONDS,
+                ws_ping_timeout=PING_SECONDS,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -253,23 +271,23 @@ class Gateway:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: calls are drained before it stops."""
+    """uvicorn without its signal handlers: the gateway drains before uvicorn stops."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
 
-def _not_a_denial(record: logging.LogRecord) -> bool:
-    """uvicorn reports each refused call as an app that forgot to answer; "refused" is our line."""
+def _is_not_a_refusal(record: logging.LogRecord) -> bool:
+    """Filter out uvicorn's complaint about each refused upgrade; we log "refused" instead."""
     return not str(record.msg).startswith("ASGI callable returned without completing handshake")
 
 
-def _bound(settings: Settings) -> sockets.socket:
+def _listening_socket(settings: Settings) -> socket.socket:
     gateway = settings.gateway
-    family = sockets.AF_INET6 if ":" in gateway.host else sockets.AF_INET
-    listener = sockets.socket(family, sockets.SOCK_STREAM)
-    listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+    family = socket.AF_INET6 if ":" in gateway.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((gateway.host, gateway.port))
     except OSError as problem:
@@ -280,8 +298,8 @@ def _bound(settings: Settings) -> sockets.socket:
     return listener
 
 
-def _attempt(websocket: WebSocket) -> Attempt:
-    return Attempt(
+def _attempt(websocket: WebSocket) -> ConnectionAttempt:
+    return ConnectionAttempt(
         address=websocket.client.host if websocket.client else "",
         authorization=websocket.headers.get("authorization", ""),
         origin=websocket.headers.get("origin", ""),

@@ -1,6 +1,14 @@
-"""One call: the only place that knows every room and draws the arrow between them.
+"""One session: the pipeline of one client, from its first frame to the close of its WebSocket.
 
-transport -> user turns -> llm -> phrases -> tts -> transport -> heard -> context
+This is the best file to begin reading. `Session._build_pipeline` connects all parts of the gateway:
+
+    microphone ──▶ transport.input ──▶ user aggregator ──▶ LLM service ──▶ phrase aggregator ─┐
+                   wire, transport     turn_taking         llm_service     tts_service        │
+                                                                                              │
+    assistant aggregator ◀── heard processor ◀── transport.output ◀── TTS service ◀───────────┘
+    (Pipecat's context)      heard               paced playback       tts_service
+
+The services talk to the engine processes `llm` and `tts` through `link`.
 """
 
 from __future__ import annotations
@@ -10,7 +18,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
@@ -36,117 +43,68 @@ from appliance.errors import (
 )
 from appliance.gateway.heard import HeardProcessor, HeardText
 from appliance.gateway.llm_service import UltravoxWithContextService
+from appliance.gateway.metrics import GatewayMetrics
 from appliance.gateway.reply import AnswerEndFrame, TurnHooks
-from appliance.gateway.transport import Pace, PacedTransport, lead_seconds
+from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
-from appliance.gateway.turn_report import Monitor
-from appliance.gateway.turn_taking import TurnModels, user_params
+from appliance.gateway.turn_report import SessionMonitor
+from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
 from appliance.gateway.wire import GuardedSerializer
 from appliance.link.client import EngineClient
-from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
-from appliance.metrics import GatewayMeters
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
+from appliance.processes import socket_path
 from appliance.settings import Settings
+from appliance.tasks import spawn
 
-PATIENCE_SECONDS = 60.0  # more than the longest answer takes to be spoken
-
-
-class Goodbye:
-    """`hang_up` ends the call behind all that is still to be played, `cut_off` at once."""
-
-    def __init__(self, hang_up: Callable[[], None], cut_off: Callable[[], None]) -> None:
-        self._hang_up = hang_up
-        self._cut_off = cut_off
-        self._timer: asyncio.TimerHandle | None = None
-        self._said = False
-
-    def begins(self, speaking: bool) -> None:
-        """The call is to end; `speaking` if there is a goodbye to wait for."""
-        if speaking:
-            self._set(self._ends)
-        else:
-            self._ends()
-
-    def heard(self, interrupted: bool) -> None:
-        """What the bot had to say was heard. A caller who interrupts a goodbye has more to say."""
-        if self._timer is None or self._said:
-            return
-        self.close()
-        if not interrupted:
-            self._ends()
-
-    def close(self) -> None:
-        """The call is over, or goes on."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _ends(self) -> None:
-        self._said = True
-        self._set(self._cut_off)
-        self._hang_up()
-
-    def _set(self, then: Callable[[], None]) -> None:
-        self.close()
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, then)
-
-
+GOODBYE_SECONDS = 60.0  # longer than the longest reply takes to play
+MAX_CLOSE_REASON_CHARS = 120  # the WebSocket limit is 123 bytes
 log = journal.get()
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What all sessions of the process have in common. `patience`: 24 kHz PCM, may be empty."""
+class SessionResources:
+    """What all sessions of the process share.
+
+    `hold_message` is 24 kHz PCM that is played while an engine is gone; it may be empty.
+    """
 
     settings: Settings
-    meters: GatewayMeters
+    metrics: GatewayMetrics
     models: TurnModels
     tools: ToolsSchema
-    patience: bytes = b""
+    hold_message: bytes = b""
 
-    def engine(self, name: str) -> EngineClient:
-        """A connection of a session's own to an engine."""
-        return EngineClient(name, engine_socket(self.settings, name))
-
-
-def engine_socket(settings: Settings, name: str) -> Path:
-    """Where the process `name` listens."""
-    return settings.paths.run / f"{name}.sock"
-
-
-class SessionSocket(WebSocket):
-    """The caller's WebSocket. Whoever closes it, it closes once and with the session's reason."""
-
-    ending: SessionEnded | None = None
-
-    async def close(self, code: int = 1000, reason: str | None = None) -> None:
-        """Closes with the code and reason of `ending`, if any."""
-        if self.application_state == WebSocketState.DISCONNECTED:
-            return
-        if self.ending is not None:
-            code, reason = self.ending.close_code, f"{self.ending.reason}: {self.ending}"[:120]
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the peer was faster
-            await super().close(code, reason)
+    def engine_client(self, name: str) -> EngineClient:
+        """Return a new client of the engine `name`."""
+        return EngineClient(name, socket_path(self.settings.paths.run, name))
 
 
 class Session:
-    """A call from its first frame to the close of its socket."""
+    """One connected client and its pipeline."""
 
-    def __init__(self, name: str, socket: SessionSocket, shared: Shared) -> None:
+    def __init__(self, name: str, socket: SessionSocket, resources: SessionResources) -> None:
         self._name = name
         self._socket = socket
-        self._shared = shared
-        self._settings = shared.settings
-        self._greeting = shared.settings.llm.greeting
-        self._goodbye = Goodbye(self._hang_up, lambda: self.end(None))
-        self._monitor = Monitor(shared.meters, shared.settings.journal.transcripts, self._show)
-        self._worker = self._build()
+        self._resources = resources
+        self._settings = resources.settings
+        self._metrics = resources.metrics
+        self._greeting = self._settings.llm.greeting
+        self._monitor = SessionMonitor(
+            self._metrics, self._settings.journal.transcripts, self._send_message
+        )
+        self._hang_up = GracefulHangUp(
+            close=self._close_after_playback, cut_off=lambda: self.end(None)
+        )
+        self._run_task: asyncio.Task[object] | None = None
+        self._worker = self._build_pipeline()
 
     async def run(self) -> SessionEnded | None:
-        """Holds the call; returns why we ended it, or None when the caller left."""
+        """Run the session until it ends. Return why we ended it, or None if the client left."""
         structlog.contextvars.bind_contextvars(session=self._name)
-        started = time.monotonic()
+        self._run_task = asyncio.current_task()
+        started_at = time.monotonic()
         log.info("session started")
-        self._shared.meters.sessions_active.inc()
+        self._metrics.sessions_active.inc()
         runner = WorkerRunner(handle_sigint=False, check_dangling_tasks=False)
         deadline = asyncio.get_running_loop().call_later(
             self._settings.gateway.session_seconds,
@@ -158,112 +116,130 @@ class Session:
             await runner.run()
         finally:
             deadline.cancel()
-            self._goodbye.close()
+            self._hang_up.cancel()
             self._monitor.close()
             await self._socket.close()
-            ending = self._socket.ending
-            seconds = time.monotonic() - started
-            meters = self._shared.meters
-            meters.sessions_active.dec()
-            meters.sessions.labels(ending.reason if ending else "left").inc()
-            meters.session_duration_seconds.observe(seconds)
-            log.info(
-                "session ended",
-                reason=ending.reason if ending else "left",
-                duration_seconds=round(seconds, 3),
-            )
-        return ending
+            self._report_end(time.monotonic() - started_at)
+        return self._socket.ending
 
-    def end(self, why: SessionEnded | None) -> None:
-        """Ends the call, with this reason unless there is one already."""
-        self._socket.ending = self._socket.ending or why
-        self._ending = asyncio.ensure_future(self._end())
+    def end(self, reason: SessionEnded | None) -> None:
+        """End the session at once. The first reason given counts; None is that the client left."""
+        self._socket.ending = self._socket.ending or reason
+        spawn(self._close(), "session end", on_failure=lambda _error: self._abort())
 
-    async def _end(self) -> None:
+    async def _close(self) -> None:
         if self._socket.ending is not None:
             await self._socket.close()
         await self._worker.cancel()
 
-    def _build(self) -> PipelineWorker:
-        settings, shared = self._settings, self._shared
-        lead = lead_seconds(settings)
+    def _abort(self) -> None:
+        """End `run` although the pipeline could not be cancelled."""
+        if self._run_task is not None:
+            self._run_task.cancel()
+
+    def _close_after_playback(self) -> None:
+        """End the session when everything that is queued has been played."""
+        self._socket.ending = self._socket.ending or HungUp()
+        spawn(
+            self._worker.stop_when_done(),
+            "session hang-up",
+            on_failure=lambda _error: self.end(PipelineFailed()),
+        )
+
+    def _report_end(self, seconds: float) -> None:
+        ending = self._socket.ending
+        reason = ending.reason if ending else "left"
+        self._metrics.sessions_active.dec()
+        self._metrics.sessions.labels(reason).inc()
+        self._metrics.session_duration_seconds.observe(seconds)
+        log.info("session ended", reason=reason, duration_seconds=round(seconds, 3))
+
+    def _build_pipeline(self) -> PipelineWorker:
+        settings, resources = self._settings, self._resources
+        lead_seconds = output_lead_seconds(settings)
         serializer = GuardedSerializer(
             settings.gateway,
-            self.end,
-            self._monitor.count_audio,
-            words=settings.journal.transcripts,
+            on_violation=self.end,
+            on_audio=self._monitor.count_audio,
+            transcripts=settings.journal.transcripts,
         )
-        transport = PacedTransport(self._socket, serializer, Pace(lead))
-        thinker = shared.engine("llm")
-        known = LLMContext(tools=shared.tools)
+        transport = PacedTransport(self._socket, serializer, lead_seconds)
+        llm_client = resources.engine_client("llm")
+        llm_context = LLMContext(tools=resources.tools)
         self._llm = UltravoxWithContextService(
-            settings.llm, thinker, self._turn_hooks(), known, settings.journal.transcripts
+            settings.llm,
+            llm_client,
+            self._turn_hooks(),
+            llm_context,
+            settings.journal.transcripts,
         )
         tts = KokoroTTSService(
             settings.tts,
-            shared.engine("tts"),
-            self._speech_hooks(thinker),
-            shared.patience,
+            resources.engine_client("tts"),
+            self._speech_hooks(llm_client),
+            resources.hold_message,
             settings.llm.recover_seconds,
         )
-        context = LLMContextAggregatorPair(
-            known,
-            user_params=user_params(settings.turn, shared.models, self._monitor.turn_ended_by),
+        aggregators = LLMContextAggregatorPair(
+            llm_context,
+            user_params=user_aggregator_params(
+                settings.turn, resources.models, self._monitor.turn_ended_by
+            ),
         )
         heard = HeardProcessor(
-            HeardText(settings.tts.speed, lead),
+            HeardText(settings.tts.speed, lead_seconds),
             AnswerEndFrame,
             self._monitor.mark("sent"),
-            self._heard,
+            self._on_heard,
+        )
+        pipeline = Pipeline(
+            [
+                transport.input(),
+                aggregators.user(),
+                self._llm,
+                LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts)),
+                tts,
+                transport.output(),
+                heard,
+                aggregators.assistant(),
+            ]
         )
         worker = PipelineWorker(
-            Pipeline(
-                [
-                    transport.input(),
-                    context.user(),
-                    self._llm,
-                    LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts)),
-                    tts,
-                    transport.output(),
-                    heard,
-                    context.assistant(),
-                ]
-            ),
+            pipeline,
             params=PipelineParams(
-                audio_in_sample_rate=HEARD_RATE,
-                audio_out_sample_rate=SPOKEN_RATE,
+                audio_in_sample_rate=INPUT_SAMPLE_RATE,
+                audio_out_sample_rate=OUTPUT_SAMPLE_RATE,
                 enable_metrics=True,
                 enable_usage_metrics=True,
             ),
-            rtvi_observer_params=RTVIObserverParams(
-                metrics_enabled=False,  # would name processors and models to every caller
-                user_llm_enabled=False,
-                system_logs_enabled=False,
-            ),
+            rtvi_observer_params=rtvi_observer_params(),
             idle_timeout_secs=settings.gateway.idle_seconds,
             cancel_runner_on_idle_timeout=False,
             enable_turn_tracking=False,
             check_dangling_tasks=False,
             processor_unusable_policy=ProcessorUnusablePolicy.CANCEL,
         )
+        self._handle_events(transport, worker)
+        return worker
 
+    def _handle_events(self, transport: PacedTransport, worker: PipelineWorker) -> None:
         @transport.event_handler("on_client_disconnected")  # type: ignore[untyped-decorator]
         async def on_client_disconnected(_transport: object, _socket: object) -> None:
             self.end(None)
 
         @worker.rtvi.event_handler("on_client_ready")  # type: ignore[untyped-decorator]
         async def on_client_ready(_rtvi: object) -> None:
-            greeting, self._greeting = self._greeting, ""  # however often the client is ready
+            greeting, self._greeting = self._greeting, ""  # a client may send it more than once
             if greeting:
                 await worker.queue_frame(TTSSpeakFrame(greeting))
 
         @worker.rtvi.event_handler("on_client_message")  # type: ignore[untyped-decorator]
         async def on_client_message(_rtvi: object, _message: object) -> None:
-            self._monitor.sounds()  # the wire lets no other message of this kind through
+            self._monitor.playback_started()  # the only client-message that wire.py accepts
 
         @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
         async def on_idle_timeout(_worker: object) -> None:
-            self.end(IdleTooLong(seconds=settings.gateway.idle_seconds))
+            self.end(IdleTooLong(seconds=self._settings.gateway.idle_seconds))
 
         @worker.event_handler("on_pipeline_error")  # type: ignore[untyped-decorator]
         async def on_pipeline_error(_worker: object, frame: object) -> None:
@@ -273,8 +249,6 @@ class Session:
             if not usable:
                 self.end(PipelineFailed())
 
-        return worker
-
     def _turn_hooks(self) -> TurnHooks:
         monitor = self._monitor
         return TurnHooks(
@@ -282,44 +256,108 @@ class Session:
             speech_ended=monitor.speech_ended,
             asked=monitor.asked,
             first_token=monitor.mark("first_token"),
-            called=monitor.called,
+            called=monitor.tool_called,
             generated=monitor.generated,
-            hang_up=self._goodbye.begins,
+            hang_up=self._hang_up.begin,
             understood=monitor.understood,
-            failed=monitor.failed("llm"),
+            failed=monitor.engine_failed("llm"),
             ended=monitor.ended,
         )
 
-    def _speech_hooks(self, thinker: EngineClient) -> SpeechHooks:
+    def _speech_hooks(self, llm_client: EngineClient) -> SpeechHooks:
         holding = self._settings.llm.hold_for_first_phrase
 
         async def hold() -> None:
             if holding:
-                with contextlib.suppress(EngineFailed):  # the turn itself meets and reports it
-                    await thinker.hold()
+                with contextlib.suppress(EngineFailed):  # the turn itself notices and reports it
+                    await llm_client.hold()
 
         async def resume() -> None:
             if holding:
                 with contextlib.suppress(EngineFailed):
-                    await thinker.resume()
+                    await llm_client.resume()
 
         return SpeechHooks(
             first_phrase=self._monitor.mark("first_phrase"),
             first_audio=self._monitor.mark("first_audio"),
-            failed=self._monitor.failed("tts"),
+            failed=self._monitor.engine_failed("tts"),
             hold=hold,
             resume=resume,
         )
 
-    def _heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
+    def _on_heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
         self._llm.reply_heard(text)
         self._monitor.heard(text, interrupted, was_speaking)
-        self._goodbye.heard(interrupted)
+        self._hang_up.heard(interrupted)
 
-    def _hang_up(self) -> None:
-        self._socket.ending = self._socket.ending or HungUp()
-        self._ending = asyncio.ensure_future(self._worker.stop_when_done())
+    def _send_message(self, data: dict[str, object]) -> None:
+        spawn(self._worker.queue_frame(RTVIServerMessageFrame(data=data)), "server message")
 
-    def _show(self, message: dict[str, object]) -> None:
-        frame = RTVIServerMessageFrame(data=message)
-        self._sending = asyncio.ensure_future(self._worker.queue_frame(frame))
+
+def rtvi_observer_params() -> RTVIObserverParams:
+    """Return which RTVI messages Pipecat may send to clients."""
+    return RTVIObserverParams(
+        metrics_enabled=False,  # they name processors and models
+        user_llm_enabled=False,
+        system_logs_enabled=False,
+    )
+
+
+class SessionSocket(WebSocket):
+    """The client's WebSocket. It is closed once, with the session's reason, by any caller."""
+
+    ending: SessionEnded | None = None
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Close with the code and reason of `ending` if it is set."""
+        if self.application_state == WebSocketState.DISCONNECTED:
+            return
+        if self.ending is not None:
+            code = self.ending.close_code
+            reason = f"{self.ending.reason}: {self.ending}"[:MAX_CLOSE_REASON_CHARS]
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the client was faster
+            await super().close(code, reason)
+
+
+class GracefulHangUp:
+    """Ends the session after the bot has said goodbye.
+
+    close    end the session when everything that is queued has been played
+    cut_off  end the session at once; called GOODBYE_SECONDS after a step that did not end
+    """
+
+    def __init__(self, close: Callable[[], None], cut_off: Callable[[], None]) -> None:
+        self._close = close
+        self._cut_off = cut_off
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+
+    def begin(self, speaking: bool) -> None:
+        """Begin to hang up: after the goodbye if the bot is `speaking`, otherwise at once."""
+        if speaking:
+            self._set_timer(self._start_closing)
+        else:
+            self._start_closing()
+
+    def heard(self, interrupted: bool) -> None:
+        """Note that the bot has finished speaking. An interruption cancels the hang-up."""
+        if self._timer is None or self._closing:
+            return
+        self.cancel()
+        if not interrupted:
+            self._start_closing()
+
+    def cancel(self) -> None:
+        """Stop the timer: the session has ended, or goes on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start_closing(self) -> None:
+        self._closing = True
+        self._set_timer(self._cut_off)
+        self._close()
+
+    def _set_timer(self, callback: Callable[[], None]) -> None:
+        self.cancel()
+        self._timer = asyncio.get_running_loop().call_later(GOODBYE_SECONDS, callback)

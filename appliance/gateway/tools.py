@@ -7,17 +7,18 @@ the types of its parameters. docs/tools.md says how to add one: write it, and na
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import cast
 
 from pipecat.adapters.llm.schemas.direct_function import DirectFunction
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.services.llm_service import FunctionCallParams
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from appliance.errors import BadSetting
 from appliance.gateway.llm_service import UltravoxAdapter, UltravoxWithContextService
-from appliance.link.protocol import OfferedTool
+from appliance.link.engine import Tool
 
 
 async def current_time(params: FunctionCallParams) -> None:
@@ -32,6 +33,7 @@ async def end_call(params: FunctionCallParams) -> None:
 
 
 TOOLS: Sequence[DirectFunction] = (current_time, end_call)
+_tool = TypeAdapter(Tool)
 
 
 def chosen(names: Sequence[str]) -> ToolsSchema:
@@ -51,7 +53,7 @@ def chosen(names: Sequence[str]) -> ToolsSchema:
     adapter = UltravoxAdapter()  # type: ignore[no-untyped-call]
     for tool in adapter.to_provider_tools_format(schema):
         try:
-            OfferedTool(name=tool.name, description=tool.description, parameters=tool.parameters)
+            _tool.validate_python(asdict(tool))
         except ValidationError as problem:
             field = ".".join(map(str, problem.errors()[0]["loc"]))
             raise BadSetting(

@@ -1,4 +1,9 @@
-"""The wire to one caller as Pipecat's transport: guarded on its way in, paced on its way out."""
+"""The WebSocket of one client as a Pipecat transport that sends audio at the pace of playback.
+
+Audio is sent a little ahead of its playback, the lead, so that a short stall of the machine or the
+network is not heard. It is not sent earlier than that: an interruption can only take back what
+has not been sent, and the gateway infers from what was sent how much the user has heard.
+"""
 
 from __future__ import annotations
 
@@ -15,61 +20,65 @@ from pipecat.transports.websocket.fastapi import (
 )
 from starlette.websockets import WebSocket
 
-from appliance.link.engine import HEARD_RATE, SPOKEN_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings
 
 
-def lead_seconds(settings: Settings) -> float:
-    """The lead of a call's sound."""
-    # In half duplex the microphone opens when the bot counts as silent: not before it is.
-    return 0.0 if settings.turn.half_duplex else settings.gateway.lead_seconds
+class PacedTransport(FastAPIWebsocketTransport):
+    """Pipecat's WebSocket transport with our pacing of the output."""
+
+    def __init__(self, socket: WebSocket, serializer: FrameSerializer, lead_seconds: float) -> None:
+        params = FastAPIWebsocketParams(
+            audio_in_enabled=True,
+            audio_in_sample_rate=INPUT_SAMPLE_RATE,
+            audio_out_enabled=True,
+            audio_out_sample_rate=OUTPUT_SAMPLE_RATE,
+            audio_out_end_silence_secs=0,
+            allowed_origins=[],  # admission has already checked the origin
+            serializer=serializer,
+        )
+        super().__init__(socket, params)
+        self._output = _PacedOutput(self, self._client, params)
+        self._output.pacer = PlaybackPacer(lead_seconds)
 
 
-class Pace:
-    """How long to wait between two pieces. Times are seconds of a clock that never falls."""
+class _PacedOutput(FastAPIWebsocketOutputTransport):
+    """Overrides `_write_audio_sleep`, which Pipecat awaits after each chunk of audio.
+
+    Pipecat has no public hook for the pace of the output.
+    """
+
+    pacer: PlaybackPacer
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InterruptionFrame):
+            self.pacer.flush()
+
+    async def _write_audio_sleep(self) -> None:
+        chunk_seconds = self.audio_chunk_size / 2 / self.sample_rate
+        await asyncio.sleep(self.pacer.wait_after(chunk_seconds, time.monotonic()))
+
+
+class PlaybackPacer:
+    """Computes when the next chunk is due. Pure; times are in seconds of a monotonic clock."""
 
     def __init__(self, lead_seconds: float) -> None:
         self._lead_seconds = lead_seconds
         self._plays_until = 0.0
 
-    def sent(self, seconds: float, now: float) -> float:
-        """A piece of so many seconds was sent; in so many the next is due."""
-        self._plays_until = max(self._plays_until, now) + seconds
+    def wait_after(self, chunk_seconds: float, now: float) -> float:
+        """Return the seconds to wait before the next chunk, after one was sent at `now`."""
+        self._plays_until = max(self._plays_until, now) + chunk_seconds
         return max(0.0, self._plays_until - self._lead_seconds - now)
 
-    def flushed(self) -> None:
-        """The caller threw away what was not yet played."""
+    def flush(self) -> None:
+        """Note that the client discarded the audio that it had not played."""
         self._plays_until = 0.0
 
 
-class PacedTransport(FastAPIWebsocketTransport):
-    """Pipecat's transport, whose output keeps our pace."""
-
-    def __init__(self, socket: WebSocket, serializer: FrameSerializer, pace: Pace) -> None:
-        params = FastAPIWebsocketParams(
-            audio_in_enabled=True,
-            audio_in_sample_rate=HEARD_RATE,
-            audio_out_enabled=True,
-            audio_out_sample_rate=SPOKEN_RATE,
-            audio_out_end_silence_secs=0,
-            allowed_origins=[],  # admission has looked at the origin
-            serializer=serializer,
-        )
-        super().__init__(socket, params)
-        self._output = _PacedOutput(self, self._client, params)
-        self._output.pace = pace
-
-
-class _PacedOutput(FastAPIWebsocketOutputTransport):
-    """Pipecat has no public place for a pace; `_write_audio_sleep` is called after each piece."""
-
-    pace: Pace
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        if isinstance(frame, InterruptionFrame):
-            self.pace.flushed()
-
-    async def _write_audio_sleep(self) -> None:
-        seconds = self.audio_chunk_size / 2 / self.sample_rate
-        await asyncio.sleep(self.pace.sent(seconds, time.monotonic()))
+def output_lead_seconds(settings: Settings) -> float:
+    """Return how far ahead of its playback the audio of a session is sent."""
+    # In half duplex the microphone opens when the bot has stopped speaking as the gateway sees it,
+    # which must not be before playback ends.
+    return 0.0 if settings.turn.half_duplex else settings.gateway.lead_seconds

@@ -1,9 +1,9 @@
 """`KokoroTTSService`: phrases in, 24 kHz speech out, through the engine link.
 
 Phrases come one by one from the `LLMTextProcessor` before it, so that a phrase is spoken while the
-next is still being generated. An interruption closes the request, and the engine stops at its next
-chunk. When the engine is gone, a phrase kept from start-up asks for patience, and the phrase at
-hand is spoken once the engine is back.
+next one is still being generated. An interruption closes the request, and the engine stops at its
+next chunk. When the engine is lost, a hold message is played that was synthesized at start, and the
+current phrase is spoken once the engine is back.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggrega
 
 from appliance.errors import EngineFailed
 from appliance.gateway.phrases import PhraseCutter
-from appliance.link.client import EngineClient, Lost, outlasting
-from appliance.link.engine import SPOKEN_RATE
-from appliance.settings import TTS
+from appliance.link.client import EngineClient, EngineLost, retry_until_back
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
+from appliance.settings import TTSConfig
 
-SLICE_BYTES = SPOKEN_RATE * 2 // 10  # 100 ms; what an interruption has to drop comes in these
-QUIET_SECONDS = 30.0  # a reply whose next phrase takes longer is closed and opened again
+SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
+QUIET_SECONDS = 30.0  # a reply ends after this long without audio, and its next phrase reopens it
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechHooks:
-    """What the session wants to know; called on the event loop.
+    """What the service reports to its session; called on the event loop.
 
     first_phrase  the first phrase of a reply is complete and goes to the engine
-    first_audio   its first audio came back; what asks for patience does not count
-    failed        the engine did not do what it was asked
-    hold, resume  let the language model wait while the first phrase is synthesised
+    first_audio   its first audio arrived (the hold message does not count)
+    failed        the engine failed or was lost
+    hold, resume  pause the language model while the first phrase is synthesized
     """
 
     first_phrase: Callable[[], None]
@@ -51,137 +51,143 @@ class SpeechHooks:
 
 
 class KokoroTTSService(TTSService):
-    """One session's voice, in front of the engine behind `client`."""
+    """Speech synthesis of one session, by the engine behind `client`."""
 
     def __init__(
         self,
-        settings: TTS,
+        config: TTSConfig,
         client: EngineClient,
         hooks: SpeechHooks,
-        patience: bytes,
+        hold_message: bytes,
         recover_seconds: float,
     ) -> None:
-        """`patience`: 24 kHz PCM played while the engine is gone; may be empty."""
+        """Set up the service.
+
+        `hold_message` is 24 kHz PCM, may be empty, and is played when the engine is lost.
+        `recover_seconds` is how long a phrase waits for the engine to come back.
+        """
         super().__init__(
             push_start_frame=True,
             push_stop_frames=True,
             stop_frame_timeout_s=QUIET_SECONDS,
             max_consecutive_zero_audio_contexts=0,
-            sample_rate=SPOKEN_RATE,
-            settings=TTSSettings(model="kokoro-82m", voice=settings.voice, language=None),
+            sample_rate=OUTPUT_SAMPLE_RATE,
+            settings=TTSSettings(model="kokoro-82m", voice=config.voice, language=None),
         )
-        self._knobs = settings
+        self._config = config
         self._client = client
         self._hooks = hooks
-        self._patience = patience
+        self._hold_message = hold_message
         self._recover_seconds = recover_seconds
-        self._first = True
+        self._first = True  # the next phrase is the first of a reply
 
     def can_generate_metrics(self) -> bool:
         """True: time to first byte, processing time and characters are reported."""
         return True
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Notes where a reply begins; the rest is Pipecat's."""
+        """Note where a reply begins; everything else is Pipecat's."""
         if isinstance(frame, LLMFullResponseStartFrame | InterruptionFrame):
             self._first = True
         await super().process_frame(frame, direction)
 
     async def cleanup(self) -> None:
-        """Ends the engine session."""
+        """Close the session at the engine."""
         await super().cleanup()  # type: ignore[no-untyped-call]
         await self._client.close()
 
     async def on_turn_context_completed(self) -> None:
-        """Closes the reply at once, also when its last phrase could not be spoken.
+        """Close the reply at once, even if its last phrase produced no audio.
 
-        Pipecat would take that one for audio still to come and wait for QUIET_SECONDS.
+        Pipecat would expect that audio to come, and wait for QUIET_SECONDS.
         """
         self._is_yielding_frames_synchronously = True
         await super().on_turn_context_completed()  # type: ignore[no-untyped-call]
 
     async def _record_context_audio_outcome(self, context_id: str, received_audio: bool) -> None:
-        """Nothing: Pipecat would call silence an error.
+        """Do nothing: Pipecat would report a silent reply as an error.
 
-        A reply may be an emoji and nothing else; what the engine cannot do, the link reports.
+        A reply may be just an emoji, and the link reports failures of the engine.
         """
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
-        """Speaks one phrase; what cannot be spoken is skipped, never an error to the caller."""
+        """Speak one phrase. A phrase that cannot be spoken is skipped without an error frame."""
         await self.start_tts_usage_metrics(text)
         first, self._first = self._first, False
         if first:
             self._hooks.first_phrase()
             await self._hooks.hold()
         try:
-            async with contextlib.aclosing(self._speech(text, first)) as parts:
+            async with contextlib.aclosing(self._synthesize(text, first)) as parts:
                 async for pcm in parts:
                     if first:
-                        if pcm is not self._patience:
+                        if pcm is not self._hold_message:
                             first = False
                             self._hooks.first_audio()
                         await self._hooks.resume()
                     await self.stop_ttfb_metrics()
                     for start in range(0, len(pcm), SLICE_BYTES):
-                        part = pcm[start : start + SLICE_BYTES]
-                        yield TTSAudioRawFrame(part, SPOKEN_RATE, 1, context_id=context_id)
-        except EngineFailed as problem:
-            self._hooks.failed(problem)
+                        audio = pcm[start : start + SLICE_BYTES]
+                        yield TTSAudioRawFrame(audio, OUTPUT_SAMPLE_RATE, 1, context_id=context_id)
+        except EngineFailed as error:
+            self._hooks.failed(error)
         finally:
             if first:
-                self._first = True  # nothing of it was heard: the next phrase is the first
+                self._first = True  # the phrase had no audio, so the next one is the first
                 await self._hooks.resume()
 
-    async def _speech(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
-        """The phrase, after a loss of the engine the one that asks for patience before it."""
-        knobs = self._knobs
-        parts = outlasting(
-            lambda: self._client.speak(text, knobs.voice, knobs.speed, urgent),
+    async def _synthesize(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
+        """PCM of the phrase; if the engine is lost before or during it, first the hold message."""
+        config = self._config
+        parts = retry_until_back(
+            lambda: self._client.speak(text, config.voice, config.speed, urgent),
             self._recover_seconds,
         )
         async with contextlib.aclosing(parts):
             async for part in parts:
-                if not isinstance(part, Lost):
+                if not isinstance(part, EngineLost):
                     yield part
                     continue
-                if part.wait:  # not again at each attempt
+                if part.apologize:  # only once per loss, not at each attempt
                     self._hooks.failed(part.problem)
-                    if self._patience:
-                        yield self._patience
+                    if self._hold_message:
+                        yield self._hold_message
 
 
 class PhraseAggregator(BaseTextAggregator):
-    """Gives `LLMTextProcessor` phrases; the first of each reply is short."""
+    """Gives `LLMTextProcessor` phrases, of which the first of each reply is short."""
 
-    def __init__(self, settings: TTS) -> None:
+    def __init__(self, config: TTSConfig) -> None:
         super().__init__(aggregation_type=TextType.SENTENCE)
-        self._settings = settings
-        self._cutter = self._fresh()
+        self._config = config
+        self._cutter = self._new_cutter()
 
     @property
     def text(self) -> Aggregation:
-        """What waits to become a phrase."""
-        return Aggregation(self._cutter.waiting, TextType.SENTENCE)
+        """The text that is not yet part of a phrase."""
+        return Aggregation(self._cutter.pending, TextType.SENTENCE)
 
     async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
-        """Phrases that this piece of the reply completes."""
+        """Add a piece of the reply; yields the phrases that it completes."""
         for phrase in self._cutter.feed(text):
             yield Aggregation(phrase.strip(), TextType.SENTENCE)
 
     async def flush(self) -> Aggregation | None:
-        """The rest of the reply; the next text begins another."""
+        """Return the rest of the reply; the next text begins another reply."""
         rest = "".join(self._cutter.flush()).strip()
-        self._cutter = self._fresh()
+        self._cutter = self._new_cutter()
         return Aggregation(rest, TextType.SENTENCE) if rest else None
 
     async def handle_interruption(self) -> None:
-        """Drops what waits."""
-        self._cutter = self._fresh()
+        """Drop the pending text."""
+        self._cutter = self._new_cutter()
 
     async def reset(self) -> None:
-        """Drops what waits."""
-        self._cutter = self._fresh()
+        """Drop the pending text."""
+        self._cutter = self._new_cutter()
 
-    def _fresh(self) -> PhraseCutter:
-        knobs = self._settings
-        return PhraseCutter(knobs.first_phrase_words, knobs.phrase_words, knobs.phrase_time_ratio)
+    def _new_cutter(self) -> PhraseCutter:
+        config = self._config
+        return PhraseCutter(
+            config.first_phrase_words, config.phrase_words, config.phrase_time_ratio
+        )

@@ -1,21 +1,26 @@
-"""The record of each turn: what came of it and where its time went; pure, times are passed in.
+"""The timeline and outcome of each turn of a session. Pure: callers pass the time in.
 
-The headline is the time from the true end of the user's speech to the first sample of the answer
-sent; beside it is kept when the client said that it was audible there. The detector reports the end
-late by a known time, which is why marks may lie in the past. The stages are the differences between
-consecutive marks, so they sum to the headline by construction; of the wait for the first token the
-part that was hearing, as the engine reports it, is a stage of its own.
+The headline figure of a turn is its response latency: from the true end of the user's speech to
+the first sample of the reply sent. The detector reports the end of speech late by a known time, so
+a mark may be set in the past. The stages are the differences between consecutive marks, so they
+always add up to the response latency. The wait for the first token is split in two: "hearing", the
+time that the engine reports for understanding the speech, and the rest.
+
+The client can also report when the reply has become audible, which gives the heard latency.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-HEARD_WITHIN_SECONDS = 10.0  # of the first sample sent; a word later than that is no start
+from appliance.journal_fields import STAGES
+
+# A playback report that comes later than this after the first sample is not believed.
+HEARD_WITHIN_SECONDS = 10.0
 MARKS = ("speech_ended", "asked", "first_token", "first_phrase", "first_audio", "sent")
-STAGES = ("end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport")
-_STAGE_TO = {
+_STAGE_BEFORE = {
     "asked": "end_of_turn",
     "first_token": "first_token",
     "first_phrase": "first_phrase",
@@ -25,8 +30,17 @@ _STAGE_TO = {
 
 
 @dataclass(slots=True)
-class TurnRecord:
-    """One turn. Texts never go into a log; times are seconds of one monotonic clock."""
+class SessionTurn:
+    """One turn. Times are in seconds of one monotonic clock. Texts must not be logged.
+
+    number      counts from 1 in each session; 0 for speech that was too short to be a turn
+    kind        "spoken" or "typed"
+    ended_by    what ended a spoken turn, one of metrics.TURN_ENDS; "" for a typed turn
+    outcome     one of metrics.TURN_OUTCOMES once the turn is complete
+    marks       time of each event, by a name of MARKS
+    stats       measurements of the engine
+    heard_at    when the client reported that the reply is audible
+    """
 
     number: int
     kind: str
@@ -38,27 +52,30 @@ class TurnRecord:
     speech_seconds: float = 0.0
     marks: dict[str, float] = field(default_factory=dict)
     stats: dict[str, float] = field(default_factory=dict)
-    sounded_at: float | None = None
+    heard_at: float | None = None
 
     @property
     def response_seconds(self) -> float | None:
-        """The headline, or None where nothing was answered aloud."""
+        """The response latency, or None if no audio of a reply was sent."""
         return self._since_speech(self.marks.get("sent"))
 
     @property
     def heard_seconds(self) -> float | None:
-        """The same until the client's word that it sounds, or None where that never came."""
-        return self._since_speech(self.sounded_at)
+        """The heard latency, or None if the client did not report playback."""
+        return self._since_speech(self.heard_at)
 
     def _since_speech(self, at: float | None) -> float | None:
         return None if at is None else at - self.marks.get("speech_ended", self.marks["asked"])
 
     def stages(self) -> dict[str, float]:
-        """Seconds by stage; where a mark is missing its time is in the next stage there is."""
+        """Return the seconds of each stage, in order.
+
+        If a mark is missing, its time is part of the next stage that has one.
+        """
         reached = [(name, self.marks[name]) for name in MARKS if name in self.marks]
         stages: dict[str, float] = {}
-        for (_, before), (name, at) in pairwise(reached):
-            stages[_STAGE_TO[name]] = at - before
+        for (_, previous), (name, at) in pairwise(reached):
+            stages[_STAGE_BEFORE[name]] = at - previous
         if "first_token" in stages:
             hearing = self.stats.get("hearing_seconds", 0.0)
             stages["hearing"] = min(max(0.0, hearing), stages["first_token"])
@@ -66,30 +83,33 @@ class TurnRecord:
         return {name: stages[name] for name in STAGES if name in stages}
 
 
-class Turns:
-    """Follows the turns of one session; each call may complete the open record and return it."""
+class TurnTracker:
+    """Builds the turns of one session from its events.
+
+    A method that can complete a turn returns the completed turn, or None.
+    """
 
     def __init__(self) -> None:
         self._count = 0
-        self._open: TurnRecord | None = None
-        self._last: TurnRecord | None = None  # open or complete
+        self._open: SessionTurn | None = None
+        self._latest: SessionTurn | None = None  # open or complete
         self._generated = False
         self._speech_ended: float | None = None
         self._ended_by = "timeout"
 
     def speech_ended(self, at: float) -> None:
-        """The user's speech ended, for now."""
+        """Note that the user stopped speaking. The turn may still go on."""
         self._speech_ended = at
 
-    def turn_ended_by(self, what: str) -> None:
-        """Who found the end of the turn that is about to be reported."""
-        self._ended_by = what
+    def turn_ended_by(self, detector: str) -> None:
+        """Note what detected the end of the turn that `asked` reports next."""
+        self._ended_by = detector
 
-    def asked(self, kind: str, at: float, speech_seconds: float = 0.0) -> TurnRecord | None:
-        """A turn wants an answer. A turn that was still open is complete."""
-        before = self._complete("answered" if self._generated else "interrupted")
+    def asked(self, kind: str, at: float, speech_seconds: float = 0.0) -> SessionTurn | None:
+        """Open a turn that waits for a reply. A turn that is still open is complete."""
+        previous = self._complete("answered" if self._generated else "interrupted")
         self._count += 1
-        self._open = self._last = TurnRecord(self._count, kind, speech_seconds=speech_seconds)
+        self._open = self._latest = SessionTurn(self._count, kind, speech_seconds=speech_seconds)
         if kind == "spoken":
             self._open.ended_by = self._ended_by
             if self._speech_ended is not None:
@@ -97,47 +117,48 @@ class Turns:
         self._open.marks["asked"] = at
         self._generated = False
         self._ended_by = "timeout"
-        return before
+        return previous
 
     def mark(self, name: str, at: float) -> None:
-        """Something of MARKS happened; only the first time counts.
+        """Set a mark of MARKS unless it is already set.
 
-        What was spoken before the answer's first token was an apology: its marks do not count.
+        Audio that was sent before the first token of the reply was a hold message: the later marks
+        that it set are cleared.
         """
         if self._open is None or name in self._open.marks:
             return
         for later in MARKS[MARKS.index(name) :]:
             self._open.marks.pop(later, None)
-        self._open.sounded_at = None
+        self._open.heard_at = None
         self._open.marks[name] = at
 
-    def sounds(self, at: float) -> TurnRecord | None:
-        """The client says that the reply is audible; its record if that was complete already.
+    def playback_started(self, at: float) -> SessionTurn | None:
+        """Note the client's report that the reply is audible. Return its turn if it was complete.
 
-        Only the first word for a reply that was sent counts. It needs no number: on one connection
-        it comes before the speech of the next turn, or it is about a reply that was cut off.
+        Only the first report about a sent reply counts. A report needs no turn number: a client
+        sends it before the speech of the next turn, or it is about a reply that was cut off.
         """
-        record = self._last
-        if record is None or record.sounded_at is not None or "sent" not in record.marks:
+        turn = self._latest
+        if turn is None or turn.heard_at is not None or "sent" not in turn.marks:
             return None
-        if at - record.marks["sent"] > HEARD_WITHIN_SECONDS:
+        if at - turn.marks["sent"] > HEARD_WITHIN_SECONDS:
             return None
-        record.sounded_at = at
-        return None if record is self._open else record
+        turn.heard_at = at
+        return None if turn is self._open else turn
 
-    def generated(self, stats: dict[str, float]) -> None:
-        """The answer's text is complete."""
+    def generated(self, stats: Mapping[str, float]) -> None:
+        """Note that the text of the reply is complete."""
         if self._open is not None:
             self._generated = True
             self._open.stats = dict(stats)
 
     def understood(self, text: str) -> None:
-        """What the engine understood."""
+        """Note the transcript of the user's speech."""
         if self._open is not None:
             self._open.user_text = text
 
-    def heard(self, text: str, interrupted: bool) -> TurnRecord | None:
-        """The answer was spoken to its end, or cut off: what the user has heard of it."""
+    def heard(self, text: str, interrupted: bool) -> SessionTurn | None:
+        """Note what the user has heard of the reply, which was played to its end or cut off."""
         if self._open is None:
             return None
         self._open.reply_text = f"{self._open.reply_text} {text}".strip()
@@ -146,18 +167,21 @@ class Turns:
             return self._complete("interrupted")
         return self._complete("answered") if self._generated else None
 
-    def ended(self, outcome: str) -> TurnRecord | None:
-        """The turn came to nothing. `too_short` ones never wanted an answer."""
+    def ended(self, outcome: str) -> SessionTurn | None:
+        """Complete the open turn without a reply.
+
+        Speech that was "too_short" never opened a turn: it leaves the open one alone.
+        """
         if outcome == "too_short":
-            return TurnRecord(0, "spoken", ended_by=self._ended_by, outcome=outcome)
+            return SessionTurn(0, "spoken", ended_by=self._ended_by, outcome=outcome)
         return self._complete(outcome)
 
-    def close(self) -> TurnRecord | None:
-        """The session ends."""
+    def close(self) -> SessionTurn | None:
+        """End the session. A turn that is still open was interrupted."""
         return self._complete("interrupted")
 
-    def _complete(self, outcome: str) -> TurnRecord | None:
-        record, self._open = self._open, None
-        if record is not None:
-            record.outcome = outcome
-        return record
+    def _complete(self, outcome: str) -> SessionTurn | None:
+        turn, self._open = self._open, None
+        if turn is not None:
+            turn.outcome = outcome
+        return turn

@@ -1,4 +1,8 @@
-"""What is told of a completed turn: to the metrics, the log, and the caller's screen."""
+"""What happens in a session, reported to the metrics, the log and the client.
+
+`SessionMonitor` receives the events of the pipeline and adds the time. `TurnTracker` builds turns
+from them, and `TurnReporter` publishes each completed turn.
+"""
 
 from __future__ import annotations
 
@@ -7,174 +11,177 @@ from collections.abc import Callable, Mapping
 
 from appliance import journal
 from appliance.errors import EngineFailed
-from appliance.gateway.turn_record import TurnRecord, Turns
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.gateway.turn_record import SessionTurn, TurnTracker
 from appliance.link.engine import Result
-from appliance.metrics import GatewayMeters
 
 log = journal.get()
 
 
-class TurnReport:
-    """Reports the turns of one session; `send` takes the message for the caller."""
+class SessionMonitor:
+    """The event hooks of one session. `send` sends a server message to the client."""
 
     def __init__(
         self,
-        meters: GatewayMeters,
+        metrics: GatewayMetrics,
         transcripts: bool,
         send: Callable[[dict[str, object]], None],
     ) -> None:
-        self._meters = meters
-        self._transcripts = transcripts
-        self._send = send
-
-    def tell(self, record: TurnRecord | None) -> None:
-        """Reports a completed turn; nothing for None."""
-        if record is None:
-            return
-        stages = record.stages()
-        self._observe(record, stages)
-        log.info("turn", **log_line(record, stages), total_seconds=_age(record))
-        if record.number:
-            self._send(message(record, stages, self._transcripts))
-
-    def tell_heard(self, record: TurnRecord | None) -> None:
-        """Reports what the client said only after its turn was complete; nothing for None."""
-        if record is None or record.heard_seconds is None:
-            return
-        self._observe_heard(record)
-        log.info("turn heard", turn=record.number, heard_seconds=round(record.heard_seconds, 4))
-
-    def _observe(self, record: TurnRecord, stages: Mapping[str, float]) -> None:
-        meters = self._meters
-        meters.turns.labels(record.outcome).inc()
-        if record.ended_by:
-            meters.turn_ends.labels(record.ended_by).inc()
-        if record.kind == "spoken" and record.response_seconds is not None:
-            meters.turn_response_latency_seconds.observe(record.response_seconds)
-            for name, seconds in stages.items():
-                meters.stage_latency_seconds.labels(name).observe(seconds)
-        self._observe_heard(record)
-
-    def _observe_heard(self, record: TurnRecord) -> None:
-        if record.kind == "spoken" and record.heard_seconds is not None:
-            self._meters.turn_heard_latency_seconds.observe(record.heard_seconds)
-
-
-def _age(record: TurnRecord) -> float | None:
-    """Seconds since the user fell silent: with the time of the line, where the turn stands."""
-    begun = record.marks.get("speech_ended", record.marks.get("asked"))
-    return None if begun is None else round(time.monotonic() - begun, 3)
-
-
-def log_line(record: TurnRecord, stages: Mapping[str, float]) -> dict[str, object]:
-    """The one log line of a turn: numbers and fixed words, nothing that was said."""
-    line: dict[str, object] = {
-        "turn": record.number,
-        "outcome": record.outcome,
-        "by": record.ended_by or record.kind,
-        "interrupted": record.interrupted,
-        "speech_seconds": round(record.speech_seconds, 3),
-        "prompt_tokens": record.stats.get("prompt_tokens", 0),
-        "cached_tokens": record.stats.get("cached_tokens", 0),
-        "reply_tokens": record.stats.get("decode_tokens", 0),
-    }
-    if record.response_seconds is not None:
-        line["response_seconds"] = round(record.response_seconds, 4)
-    if record.heard_seconds is not None:
-        line["heard_seconds"] = round(record.heard_seconds, 4)
-    return line | {f"{name}_seconds": round(seconds, 4) for name, seconds in stages.items()}
-
-
-def message(
-    record: TurnRecord, stages: Mapping[str, float], transcripts: bool
-) -> dict[str, object]:
-    """The RTVI server message about a turn; the caller's own words only with `transcripts`."""
-    shown: dict[str, object] = {
-        "kind": "turn",
-        "turn": record.number,
-        "outcome": record.outcome,
-        "interrupted": record.interrupted,
-        "ended_by": record.ended_by,
-        "response_seconds": record.response_seconds,
-        "stages": {name: round(seconds, 4) for name, seconds in stages.items()},
-    }
-    if transcripts:
-        shown |= {"user_text": record.user_text, "reply_text": record.reply_text}
-    return shown
-
-
-class Monitor:
-    """Holds the turns of a session; all times are of this process's monotonic clock."""
-
-    def __init__(
-        self, meters: GatewayMeters, transcripts: bool, send: Callable[[dict[str, object]], None]
-    ) -> None:
-        self._meters = meters
-        self._turns = Turns()
-        self._report = TurnReport(meters, transcripts, send)
+        self._metrics = metrics
+        self._turns = TurnTracker()
+        self._reporter = TurnReporter(metrics, transcripts, send)
         self._speech_started_at = 0.0
 
-    def turn_ended_by(self, what: str) -> None:
-        """The detector says what found the end of the turn."""
-        self._turns.turn_ended_by(what)
+    def close(self) -> None:
+        """Complete the turn that is open when the session ends."""
+        self._reporter.report(self._turns.close())
 
     def count_audio(self, direction: str, size_bytes: int) -> None:
-        """PCM passed, "in" or "out"."""
-        self._meters.audio_bytes.labels(direction).inc(size_bytes)
-
-    def heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
-        """The bot has said what it had to say, or was cut off."""
-        if interrupted and was_speaking:
-            stopped_after = time.monotonic() - self._speech_started_at
-            self._meters.barge_in_stop_seconds.observe(stopped_after)
-        self._report.tell(self._turns.heard(text, interrupted))
-
-    def close(self) -> None:
-        """The session ends."""
-        self._report.tell(self._turns.close())
+        """Count PCM received ("in") or sent ("out")."""
+        self._metrics.audio_bytes.labels(direction).inc(size_bytes)
 
     def speech_started(self, seconds_ago: float) -> None:
-        """The user began to speak."""
+        """Note that the user started to speak."""
         self._speech_started_at = time.monotonic() - seconds_ago
 
     def speech_ended(self, seconds_ago: float) -> None:
-        """The user's speech ended, for now."""
+        """Note that the user stopped speaking. The turn may still go on."""
         self._turns.speech_ended(time.monotonic() - seconds_ago)
 
+    def turn_ended_by(self, detector: str) -> None:
+        """Note what detected the end of the turn: one of metrics.TURN_ENDS."""
+        self._turns.turn_ended_by(detector)
+
     def asked(self, kind: str, speech_seconds: float) -> None:
-        """A turn, "spoken" or "typed", wants an answer."""
-        self._report.tell(self._turns.asked(kind, time.monotonic(), speech_seconds))
-
-    def mark(self, name: str) -> Callable[[], None]:
-        """A hook that notes when something of `turns.MARKS` happens."""
-        return lambda: self._turns.mark(name, time.monotonic())
-
-    def sounds(self) -> None:
-        """The client says that the reply has become audible."""
-        self._report.tell_heard(self._turns.sounds(time.monotonic()))
-
-    def generated(self, result: Result) -> None:
-        """The answer's text is complete."""
-        self._turns.generated(result.stats)
-
-    def called(self, outcome: str) -> None:
-        """The model asked for a tool."""
-        self._meters.tool_calls.labels(outcome).inc()
-        log.info("tool called", outcome=outcome)
+        """Note that a turn, "spoken" or "typed", waits for a reply."""
+        self._reporter.report(self._turns.asked(kind, time.monotonic(), speech_seconds))
 
     def understood(self, text: str) -> None:
-        """What the engine made of the user's speech."""
+        """Note the transcript of the user's speech."""
         self._turns.understood(text)
 
-    def ended(self, outcome: str) -> None:
-        """The turn came to nothing."""
-        self._report.tell(self._turns.ended(outcome))
+    def mark(self, name: str) -> Callable[[], None]:
+        """Return a hook that sets a mark of turn_record.MARKS."""
+        return lambda: self._turns.mark(name, time.monotonic())
 
-    def failed(self, engine: str) -> Callable[[EngineFailed], None]:
-        """A hook for what `engine` did not do."""
+    def tool_called(self, outcome: str) -> None:
+        """Count a tool call that has ended with one of metrics.TOOL_OUTCOMES."""
+        self._metrics.tool_calls.labels(outcome).inc()
+        log.info("tool called", outcome=outcome)
+
+    def generated(self, result: Result) -> None:
+        """Note that the text of the reply is complete."""
+        self._turns.generated(result.stats)
+
+    def playback_started(self) -> None:
+        """Note the client's report that the reply has become audible."""
+        self._reporter.report_heard(self._turns.playback_started(time.monotonic()))
+
+    def heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
+        """Note what the user has heard: the bot has finished speaking or was interrupted."""
+        if interrupted and was_speaking:
+            stop_seconds = time.monotonic() - self._speech_started_at
+            self._metrics.barge_in_stop_seconds.observe(stop_seconds)
+        self._reporter.report(self._turns.heard(text, interrupted))
+
+    def ended(self, outcome: str) -> None:
+        """Note that the turn has ended without a reply, with one of metrics.TURN_OUTCOMES."""
+        self._reporter.report(self._turns.ended(outcome))
+
+    def engine_failed(self, engine: str) -> Callable[[EngineFailed], None]:
+        """Return a hook for failed requests to `engine`."""
 
         def count(problem: EngineFailed) -> None:
-            self._meters.engine_failures.labels(engine, problem.reason).inc()
+            self._metrics.engine_failures.labels(engine, problem.reason).inc()
             log.warning("engine failed", engine=engine, reason=problem.reason)
 
         return count
+
+
+class TurnReporter:
+    """Publishes completed turns of one session. `send` sends a server message to the client."""
+
+    def __init__(
+        self,
+        metrics: GatewayMetrics,
+        transcripts: bool,
+        send: Callable[[dict[str, object]], None],
+    ) -> None:
+        self._metrics = metrics
+        self._transcripts = transcripts
+        self._send = send
+
+    def report(self, turn: SessionTurn | None) -> None:
+        """Publish a completed turn. Does nothing for None."""
+        if turn is None:
+            return
+        stages = turn.stages()
+        self._observe(turn, stages)
+        log.info("turn", **turn_log_fields(turn, stages), total_seconds=_seconds_since_speech(turn))
+        if turn.number:
+            self._send(turn_message(turn, stages, self._transcripts))
+
+    def report_heard(self, turn: SessionTurn | None) -> None:
+        """Publish a playback report that came after the turn itself. Does nothing for None."""
+        if turn is None or turn.heard_seconds is None:
+            return
+        self._observe_heard(turn)
+        log.info("turn heard", turn=turn.number, heard_seconds=round(turn.heard_seconds, 4))
+
+    def _observe(self, turn: SessionTurn, stages: Mapping[str, float]) -> None:
+        metrics = self._metrics
+        metrics.turns.labels(turn.outcome).inc()
+        if turn.ended_by:
+            metrics.turn_ends.labels(turn.ended_by).inc()
+        if turn.kind == "spoken" and turn.response_seconds is not None:
+            metrics.turn_response_latency_seconds.observe(turn.response_seconds)
+            for name, seconds in stages.items():
+                metrics.stage_latency_seconds.labels(name).observe(seconds)
+        self._observe_heard(turn)
+
+    def _observe_heard(self, turn: SessionTurn) -> None:
+        if turn.kind == "spoken" and turn.heard_seconds is not None:
+            self._metrics.turn_heard_latency_seconds.observe(turn.heard_seconds)
+
+
+def _seconds_since_speech(turn: SessionTurn) -> float | None:
+    """Return the age of the turn, from which `voicectl trace` places it on the time axis."""
+    began = turn.marks.get("speech_ended", turn.marks.get("asked"))
+    return None if began is None else round(time.monotonic() - began, 3)
+
+
+def turn_log_fields(turn: SessionTurn, stages: Mapping[str, float]) -> dict[str, object]:
+    """Return the fields of a turn's log line: numbers and fixed words only."""
+    fields: dict[str, object] = {
+        "turn": turn.number,
+        "outcome": turn.outcome,
+        "by": turn.ended_by or turn.kind,
+        "interrupted": turn.interrupted,
+        "speech_seconds": round(turn.speech_seconds, 3),
+        "prompt_tokens": turn.stats.get("prompt_tokens", 0),
+        "cached_tokens": turn.stats.get("cached_tokens", 0),
+        "reply_tokens": turn.stats.get("decode_tokens", 0),
+    }
+    if turn.response_seconds is not None:
+        fields["response_seconds"] = round(turn.response_seconds, 4)
+    if turn.heard_seconds is not None:
+        fields["heard_seconds"] = round(turn.heard_seconds, 4)
+    return fields | {f"{name}_seconds": round(seconds, 4) for name, seconds in stages.items()}
+
+
+def turn_message(
+    turn: SessionTurn, stages: Mapping[str, float], transcripts: bool
+) -> dict[str, object]:
+    """Return the data of a turn's RTVI server message; with texts only if `transcripts`."""
+    data: dict[str, object] = {
+        "kind": "turn",
+        "turn": turn.number,
+        "outcome": turn.outcome,
+        "interrupted": turn.interrupted,
+        "ended_by": turn.ended_by,
+        "response_seconds": turn.response_seconds,
+        "stages": {name: round(seconds, 4) for name, seconds in stages.items()},
+    }
+    if transcripts:
+        data |= {"user_text": turn.user_text, "reply_text": turn.reply_text}
+    return data

@@ -1,13 +1,20 @@
-"""Silero VAD and smart-turn v3 with one ONNX session each for the whole process.
+"""Turn taking: when the user's turn starts, when it ends, and when the user interrupts the bot.
 
-Pipecat loads both per session: 25 MB and up to 450 ms of a blocked event loop for every caller
-(measured). A session of onnxruntime may run from several threads, and all state is in our hands:
-Silero's between two runs, smart-turn has none.
+- Start and interruption (barge-in): `turn.vad_start_seconds` of speech, detected by Silero VAD.
+  With `turn.half_duplex` the user is muted while the bot speaks.
+- End (endpointing): after `turn.vad_stop_seconds` of silence, smart-turn v3 judges whether the
+  user has finished. If it thinks not, `turn.incomplete_stop_seconds` of silence end the turn.
+  `turn.stop_timeout_seconds` is the last resort if neither reports an end.
 
-All sessions share smart-turn's threads, too. It works for a tenth of a second at each pause of each
-caller, and each look at the same time costs a core, which the event loop needs, and 13 MiB that
-onnxruntime never gives back: with a thread per caller, as Pipecat has it, memory grew whenever one
-more caller than ever before happened to pause at the same moment (measured).
+The policies are Pipecat's; this module configures them and shares the two models. Pipecat loads
+both per session, which takes 25 MB and blocks the event loop for up to 450 ms for each caller
+(measured). One onnxruntime session may run in several threads, and smart-turn has no state between
+two runs. Silero's state is kept per caller, outside of the model.
+
+smart-turn also runs in a thread pool that all sessions share. It takes a tenth of a second at each
+pause of each caller. Every run at the same time costs one core, which the event loop needs, and
+13 MiB that onnxruntime does not give back. With one thread per caller, as in Pipecat, memory grew
+whenever more callers than ever before paused at the same moment (measured).
 """
 
 from __future__ import annotations
@@ -28,38 +35,60 @@ from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from appliance.settings import Turn
+from appliance.settings import TurnConfig
+
+
+def user_aggregator_params(
+    settings: TurnConfig, models: TurnModels, on_turn_end: Callable[[str], None]
+) -> LLMUserAggregatorParams:
+    """Return the turn-taking policy of one session for Pipecat's user aggregator.
+
+    `on_turn_end` is called as described at `TurnModels.turn_analyzer`.
+    """
+    return LLMUserAggregatorParams(
+        vad_analyzer=models.vad_analyzer(),
+        user_turn_strategies=UserTurnStrategies(
+            start=[VADUserTurnStartStrategy()],
+            stop=[
+                TurnAnalyzerUserTurnStopStrategy(
+                    turn_analyzer=models.turn_analyzer(on_turn_end), wait_for_transcript=False
+                )
+            ],
+        ),
+        user_turn_stop_timeout=settings.stop_timeout_seconds,
+        user_mute_strategies=[AlwaysUserMuteStrategy()] if settings.half_duplex else [],
+    )
 
 
 class TurnModels:
-    """Loads both models once; hands out per-session analyzers that share them."""
+    """Silero VAD and smart-turn, loaded once per process; creates one analyzer per session."""
 
-    def __init__(self, turn: Turn) -> None:
-        self._turn = turn
+    def __init__(self, settings: TurnConfig) -> None:
+        self._settings = settings
         self._silero = SileroVADAnalyzer()._model
         self._smart_turn = LocalSmartTurnAnalyzerV3()._session
-        self._threads = ThreadPoolExecutor(turn.threads, thread_name_prefix="smart-turn")
+        self._executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="smart-turn")
 
-    def vad(self) -> SileroVADAnalyzer:
-        """A voice activity detector for one session."""
+    def vad_analyzer(self) -> SileroVADAnalyzer:
+        """Return a voice activity detector for one session."""
         return _SharedSilero(
             self._silero,
             VADParams(
-                confidence=self._turn.vad_confidence,
-                start_secs=self._turn.vad_start_seconds,
-                stop_secs=self._turn.vad_stop_seconds,
-                min_volume=self._turn.vad_min_volume,
+                confidence=self._settings.vad_confidence,
+                start_secs=self._settings.vad_start_seconds,
+                stop_secs=self._settings.vad_stop_seconds,
+                min_volume=self._settings.vad_min_volume,
             ),
         )
 
-    def end_of_turn(self, ended_by: Callable[[str], None]) -> LocalSmartTurnAnalyzerV3:
-        """An end-of-turn detector for one session.
+    def turn_analyzer(self, on_turn_end: Callable[[str], None]) -> LocalSmartTurnAnalyzerV3:
+        """Return an end-of-turn detector for one session.
 
-        `ended_by` hears "smart_turn" when the model held the turn complete, "fallback" when it
-        held it incomplete and silence decided.
+        It calls `on_turn_end` with "smart_turn" if the model judged the turn complete, and with
+        "fallback" if the model judged it incomplete and silence ended it.
         """
-        params = SmartTurnParams(stop_secs=self._turn.incomplete_stop_seconds)
-        return _SharedSmartTurn(self._smart_turn, self._threads, params, ended_by)
+        params = SmartTurnParams(stop_secs=self._settings.incomplete_stop_seconds)
+        return _SharedSmartTurn(self._smart_turn, self._executor, params, on_turn_end)
 
 
 class _SharedSilero(SileroVADAnalyzer):
@@ -71,8 +100,9 @@ class _SharedSilero(SileroVADAnalyzer):
         self._low_confidence_windows = 0
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
-        # Pipecat hands each piece to a thread, which costs more than the model's half millisecond:
-        # eight calls took 63 % of a core like this, and 70 to 80 % with the threads (measured).
+        # Pipecat passes each chunk to a thread, which costs more than the half millisecond that
+        # the model takes: eight sessions took 70 to 80 % of a core with threads, and 63 % without
+        # (measured).
         return self._run_analyzer(buffer)
 
 
@@ -80,51 +110,28 @@ class _SharedSmartTurn(LocalSmartTurnAnalyzerV3):
     def __init__(
         self,
         session: object,
-        threads: ThreadPoolExecutor,
+        executor: ThreadPoolExecutor,
         params: SmartTurnParams,
-        ended_by: Callable[[str], None],
+        on_turn_end: Callable[[str], None],
     ) -> None:
         BaseSmartTurn.__init__(self, params=params)  # LocalSmartTurnAnalyzerV3's would load it
         self._session = session
-        self._threads = threads
+        self._shared_executor = executor  # Pipecat shuts down `_executor` with each session
         self._log_data = False
-        self._ended_by = ended_by
+        self._on_turn_end = on_turn_end
 
     @property
     def _model_executor(self) -> ThreadPoolExecutor:
-        return self._threads
+        return self._shared_executor
 
     def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:
         state = super().append_audio(buffer, is_speech)
         if state == EndOfTurnState.COMPLETE:
-            self._ended_by("fallback")
+            self._on_turn_end("fallback")
         return state
 
     async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
         state, metrics = await super().analyze_end_of_turn()
         if state == EndOfTurnState.COMPLETE:
-            self._ended_by("smart_turn")
+            self._on_turn_end("smart_turn")
         return state, metrics
-
-
-def user_params(
-    turn: Turn, models: TurnModels, ended_by: Callable[[str], None]
-) -> LLMUserAggregatorParams:
-    """Parameters of the user aggregator of one session.
-
-    Speech begins a turn and interrupts at once (`vad_start_seconds`); smart-turn ends it, or
-    `incomplete_stop_seconds` of silence where smart-turn held it incomplete.
-    """
-    return LLMUserAggregatorParams(
-        vad_analyzer=models.vad(),
-        user_turn_strategies=UserTurnStrategies(
-            start=[VADUserTurnStartStrategy()],
-            stop=[
-                TurnAnalyzerUserTurnStopStrategy(
-                    turn_analyzer=models.end_of_turn(ended_by), wait_for_transcript=False
-                )
-            ],
-        ),
-        user_turn_stop_timeout=turn.stop_timeout_seconds,
-        user_mute_strategies=[AlwaysUserMuteStrategy()] if turn.half_duplex else [],
-    )

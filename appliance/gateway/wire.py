@@ -1,10 +1,11 @@
-"""What a client may send, checked before Pipecat sees it; and what it gets to see of errors.
+"""The client protocol: what a client may send, and what it may see. See docs/client-protocol.md.
 
-Pipecat's protobuf serializer trusts its client: a text frame would be spoken, a transcription
-taken as what the user said, 48 kHz stereo as 16 kHz mono, and a flood kept in memory without
-bound. Here only audio of the one format and a few RTVI messages get through, at the pace of
-speech; everything else ends the session with a close code, or is dropped where a well-meaning
-client SDK might send it. `Guard` decides, without I/O or a clock of its own.
+Pipecat's protobuf serializer trusts its client. It would speak the text frames of a client, take
+its transcriptions for the user's words, play 48 kHz stereo as 16 kHz mono, and keep any amount of
+audio in memory. `ClientFrameDecoder` accepts only audio of one format and a few RTVI messages, at
+the pace of speech. Messages that a regular client SDK may send are dropped if they are not
+supported; everything else ends the session with a close code. It has no I/O and no clock.
+`GuardedSerializer` plugs it into Pipecat and filters what goes out.
 """
 
 from __future__ import annotations
@@ -28,57 +29,49 @@ from pipecat.frames.frames import (
 from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
-from appliance.link.engine import HEARD_RATE
-from appliance.settings import Gateway
+from appliance.gateway.rate_limit import TokenBucket
+from appliance.link.engine import INPUT_SAMPLE_RATE
+from appliance.settings import GatewayConfig
 
-BYTES_PER_SECOND = HEARD_RATE * 2
-LABEL = "rtvi-ai"
-MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # of 5 ms: shorter frames cost as much to handle
-MESSAGES_PER_SECOND = 10.0  # a client that types sends far fewer
+RTVI_LABEL = "rtvi-ai"
+PLAYBACK_STARTED = "playback-started"  # the client-message that the reply has become audible
+
+BYTES_PER_SECOND = INPUT_SAMPLE_RATE * 2
+MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # 5 ms: handling a shorter frame costs as much
+MESSAGES_PER_SECOND = 10.0  # far more than a client with a typing user sends
 MESSAGES_BURST = 30.0
 MAX_TEXT_CHARS = 4_000
-PLAYBACK_STARTED = "playback-started"  # RTVI client message: the reply has become audible there
-# What says that something happens, and nothing of what is said.
-WORDLESS = {
-    *("bot-ready", "error", "error-response", "server-message", "bot-interrupted"),
-    *(f"{who}-{what}-speaking" for who in ("user", "bot") for what in ("started", "stopped")),
-    *(f"{what}-{how}" for what in ("bot-llm", "bot-tts") for how in ("started", "stopped")),
-}
-SHOWN_ERROR = "Something went wrong; the call goes on."
+MAX_ID_CHARS = 100
+MAX_VERSION_CHARS = 20
+MAX_LIBRARY_CHARS = 50
+
+# Types of RTVI messages that report an event and contain nothing that was said.
+EVENT_MESSAGES = frozenset(
+    {
+        *("bot-ready", "error", "error-response", "server-message", "bot-interrupted"),
+        *("user-started-speaking", "user-stopped-speaking"),
+        *("bot-started-speaking", "bot-stopped-speaking"),
+        *("bot-llm-started", "bot-llm-stopped", "bot-tts-started", "bot-tts-stopped"),
+    }
+)
+PUBLIC_ERROR = "Something went wrong; the call goes on."
 
 
-class Bucket:
-    """A token bucket: `rate` tokens a second, at most `burst` saved up."""
+class ClientFrameDecoder:
+    """Decodes and validates the messages of one client."""
 
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._at: float | None = None
-
-    def take(self, tokens: float, now: float) -> bool:
-        """Takes tokens if there are enough; `now` in seconds, never falling."""
-        if self._at is not None:
-            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        if tokens > self._tokens:
-            return False
-        self._tokens -= tokens
-        return True
-
-
-class Guard:
-    """Turns what a client sent into a Pipecat frame, or refuses it."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._max_bytes = gateway.max_frame_bytes
-        self._audio = Bucket(
-            BYTES_PER_SECOND * gateway.pace_ratio, BYTES_PER_SECOND * gateway.pace_burst_seconds
+    def __init__(self, settings: GatewayConfig) -> None:
+        self._max_bytes = settings.max_frame_bytes
+        self._audio_limit = TokenBucket(
+            BYTES_PER_SECOND * settings.pace_ratio, BYTES_PER_SECOND * settings.pace_burst_seconds
         )
-        self._messages = Bucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
+        self._message_limit = TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
 
-    def read(self, data: bytes | str, now: float) -> Frame | None:
-        """The frame, or None for a message that is dropped. Raises SessionEnded."""
+    def decode(self, data: bytes | str, now: float) -> Frame | None:
+        """Return the frame in a WebSocket message, or None if it is dropped.
+
+        `now` is in monotonic seconds. Raises SessionEnded for what is not allowed.
+        """
         if isinstance(data, str):
             raise BadFrame(what="a text message")
         if len(data) > self._max_bytes:
@@ -86,109 +79,124 @@ class Guard:
         try:
             proto = frame_protos.Frame.FromString(data)  # type: ignore[attr-defined]
         except DecodeError:
-            raise BadFrame(what="bytes that are no protobuf frame") from None
+            raise BadFrame(what="bytes that are not a protobuf frame") from None
         kind = proto.WhichOneof("frame")
         if kind == "audio":
-            return self._read_audio(proto.audio, now)
+            return self._decode_audio(proto.audio, now)
         if kind == "message":
-            return self._read_message(proto.message.data, now)
+            return self._decode_message(proto.message.data, now)
         raise BadFrame(what=f"a frame of kind {kind or 'none'}")
 
-    def _read_audio(self, audio: Any, now: float) -> Frame | None:
-        if audio.sample_rate != HEARD_RATE:
+    def _decode_audio(self, audio: Any, now: float) -> Frame | None:
+        if audio.sample_rate != INPUT_SAMPLE_RATE:
             raise BadFrame(what=f"audio of {audio.sample_rate} Hz")
         if audio.num_channels != 1:
             raise BadFrame(what=f"audio of {audio.num_channels} channels")
         if len(audio.audio) % 2:
             raise BadFrame(what="half an audio sample")
-        if not self._audio.take(max(len(audio.audio), MIN_CHARGED_BYTES), now):
+        if not self._audio_limit.take(max(len(audio.audio), MIN_CHARGED_BYTES), now):
             raise TooFast
         if not audio.audio:
             return None
-        return InputAudioRawFrame(audio.audio, HEARD_RATE, 1)
+        return InputAudioRawFrame(audio.audio, INPUT_SAMPLE_RATE, 1)
 
-    def _read_message(self, text: str, now: float) -> Frame | None:
-        if not self._messages.take(1, now):
+    def _decode_message(self, text: str, now: float) -> Frame | None:
+        if not self._message_limit.take(1, now):
             raise TooFast
         try:
             message = json.loads(text)
         except (ValueError, RecursionError):
-            raise BadFrame(what="a message that is no JSON") from None
-        if not isinstance(message, dict) or message.get("label") != LABEL:
+            raise BadFrame(what="a message that is not JSON") from None
+        if not isinstance(message, dict) or message.get("label") != RTVI_LABEL:
             raise BadFrame(what="a message that is not RTVI")
-        kind, number, data = message.get("type"), message.get("id"), message.get("data")
-        allowed = _ALLOWED.get(kind) if isinstance(kind, str) else None
-        given = allowed(data if isinstance(data, dict) else {}) if allowed else None
-        if given is None:
+        kind, message_id, data = message.get("type"), message.get("id"), message.get("data")
+        validate = CLIENT_MESSAGES.get(kind) if isinstance(kind, str) else None
+        valid_data = validate(data if isinstance(data, dict) else {}) if validate else None
+        if valid_data is None:
             return None
         return InputTransportMessageFrame(
-            message={"label": LABEL, "type": kind, "id": _short(number, 100), "data": given}
+            message={
+                "label": RTVI_LABEL,
+                "type": kind,
+                "id": _shortened(message_id, MAX_ID_CHARS),
+                "data": valid_data,
+            }
         )
 
 
-def _ready(data: dict[str, Any]) -> dict[str, Any]:
+def _client_ready(data: dict[str, Any]) -> dict[str, Any]:
     about = data.get("about")
     library = about.get("library") if isinstance(about, dict) else None
-    return {"version": _short(data.get("version"), 20), "about": {"library": _short(library, 50)}}
+    return {
+        "version": _shortened(data.get("version"), MAX_VERSION_CHARS),
+        "about": {"library": _shortened(library, MAX_LIBRARY_CHARS)},
+    }
 
 
-def _short(value: object, most: int) -> str:
-    return str(value)[:most] if isinstance(value, str | int) else ""
+def _client_message(data: dict[str, Any]) -> dict[str, Any] | None:
+    return {"t": PLAYBACK_STARTED} if data.get("t") == PLAYBACK_STARTED else None
 
 
-def _typed(data: dict[str, Any]) -> dict[str, Any]:
+def _send_text(data: dict[str, Any]) -> dict[str, Any]:
     content = data.get("content")
     if not isinstance(content, str) or not content.strip() or len(content) > MAX_TEXT_CHARS:
         raise BadFrame(what="typed text that is empty or too long")
     try:
-        content.encode()  # JSON may hold half a character, which nothing after us can write down
+        content.encode()  # JSON can contain a lone surrogate, which later steps cannot encode
     except UnicodeEncodeError:
-        raise BadFrame(what="typed text that is no Unicode") from None
+        raise BadFrame(what="typed text that is not Unicode") from None
     return {"content": content, "options": {"run_immediately": True, "audio_response": True}}
 
 
-def _told(data: dict[str, Any]) -> dict[str, Any] | None:
-    return {"t": PLAYBACK_STARTED} if data.get("t") == PLAYBACK_STARTED else None
+def _disconnect_bot(data: dict[str, Any]) -> dict[str, Any]:
+    return {}
 
 
-_ALLOWED: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
-    "client-ready": _ready,
-    "client-message": _told,
-    "send-text": _typed,
-    "disconnect-bot": lambda _: {},
+def _shortened(value: object, max_chars: int) -> str:
+    return str(value)[:max_chars] if isinstance(value, str | int) else ""
+
+
+# The supported message types. Each function returns the fields of `data` that are passed on, or
+# None to drop the message. It raises SessionEnded for invalid data.
+CLIENT_MESSAGES: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
+    "client-ready": _client_ready,
+    "client-message": _client_message,
+    "send-text": _send_text,
+    "disconnect-bot": _disconnect_bot,
 }
 
 
 class GuardedSerializer(ProtobufFrameSerializer):
-    """Pipecat's serializer behind the guard.
+    """Pipecat's protobuf serializer with checks in both directions.
 
-    `on_violation` hears what ends the session, `on_audio` the direction, "in" or "out", and the
-    bytes of PCM that pass. Without `words` nothing gets out that could hold any of the call's;
-    server messages are the session's own and looked after there.
+    on_violation  called with the error that ends the session
+    on_audio      called with the direction, "in" or "out", and the size in bytes of passing PCM
+    transcripts   if false, nothing that could contain words of the session is sent. The content
+                  of server messages is decided where they are made, in turn_report.py.
     """
 
     def __init__(
         self,
-        gateway: Gateway,
+        settings: GatewayConfig,
         on_violation: Callable[[SessionEnded], None],
         on_audio: Callable[[str, int], None] = lambda _direction, _bytes: None,
-        words: bool = True,
+        transcripts: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._guard = Guard(gateway)
+        self._decoder = ClientFrameDecoder(settings)
         self._on_violation = on_violation
         self._on_audio = on_audio
-        self._words = words
+        self._transcripts = transcripts
         self._clock = clock
         self._closed = False
 
     async def deserialize(self, data: str | bytes) -> Frame | None:
-        """The frame, or None; after a violation nothing gets through any more."""
+        """Return the frame in a client's message, or None. After a violation it is always None."""
         if self._closed:
             return None
         try:
-            frame = self._guard.read(data, self._clock())
+            frame = self._decoder.decode(data, self._clock())
         except SessionEnded as problem:
             self._closed = True
             self._on_violation(problem)
@@ -198,11 +206,11 @@ class GuardedSerializer(ProtobufFrameSerializer):
         return frame
 
     async def serialize(self, frame: Frame) -> str | bytes | None:
-        """The bytes for the client; texts of exceptions are replaced."""
-        if not (self._words or _is_wordless(frame)):
+        """Return the bytes for the client, or None. Texts of exceptions are replaced."""
+        if not (self._transcripts or _is_wordless(frame)):
             return None
         if isinstance(frame, OutputTransportMessageFrame | OutputTransportMessageUrgentFrame):
-            _without_exception_text(frame.message)
+            _replace_exception_text(frame.message)
         elif isinstance(frame, OutputAudioRawFrame):
             self._on_audio("out", len(frame.audio))
         return await super().serialize(frame)
@@ -210,12 +218,12 @@ class GuardedSerializer(ProtobufFrameSerializer):
 
 def _is_wordless(frame: Frame) -> bool:
     if isinstance(frame, OutputTransportMessageFrame | OutputTransportMessageUrgentFrame):
-        return isinstance(frame.message, dict) and frame.message.get("type") in WORDLESS
+        return isinstance(frame.message, dict) and frame.message.get("type") in EVENT_MESSAGES
     return isinstance(frame, OutputAudioRawFrame | InterruptionFrame)
 
 
-def _without_exception_text(message: Any) -> None:
+def _replace_exception_text(message: Any) -> None:
     if isinstance(message, dict) and message.get("type") in ("error", "error-response"):
         data = message.get("data")
         if isinstance(data, dict):
-            data["error"] = SHOWN_ERROR
+            data["error"] = PUBLIC_ERROR

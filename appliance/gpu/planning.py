@@ -31,9 +31,6 @@ CPU_KV_BYTES = GIB  # enough for tests; more only if one context needs it
 CPU_BATCHED_TOKENS = 2048
 _CPU_FRACTION = 0.1  # vLLM requires a number, and ignores it if the KV size is set
 
-DTYPES = ("auto", "bfloat16", "float32")
-KV_DTYPES = ("auto", "bfloat16", "fp8")
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -66,10 +63,13 @@ class Plan:
 def plan(card: GpuCard | None, checkpoint: Checkpoint, settings: Settings) -> Plan:
     """Plan for a card; without one, for tests on a CPU.
 
-    Raises BadSetting for a value that is invalid, or that the card or the weights do not support,
-    and TooLittleMemory, with the budget, if it does not fit.
+    Raises BadSetting for a value that the card or the weights do not support, and TooLittleMemory,
+    with the budget, if it does not fit.
     """
-    _check_settings(checkpoint, settings)
+    if settings.llm.context_tokens > checkpoint.max_positions:
+        tokens = settings.llm.context_tokens
+        why = f"{tokens:,} tokens; the model supports {checkpoint.max_positions:,}"
+        raise BadSetting(name="llm.context_tokens", why=why)
     if card is None:
         return _plan_for_cpu(checkpoint, settings)
     _check_card(card, checkpoint, settings)
@@ -107,27 +107,6 @@ def plan(card: GpuCard | None, checkpoint: Checkpoint, settings: Settings) -> Pl
         batched_tokens=batched,
         items=(*items, MemoryItem(f"KV of {kv_tokens:,} tokens", kv_tokens * per_token, True)),
     )
-
-
-def _check_settings(checkpoint: Checkpoint, settings: Settings) -> None:
-    llm = settings.llm
-    choices = (("dtype", llm.dtype, DTYPES), ("kv_dtype", llm.kv_dtype, KV_DTYPES))
-    for name, value, allowed in choices:
-        if value not in allowed:
-            why = f"{value!r} is not one of {', '.join(allowed)}"
-            raise BadSetting(name=f"llm.{name}", why=why)
-    if not 0 <= llm.memory_fraction < 1:
-        why = f"{llm.memory_fraction:g} is not a share of the card's memory: 0 <= share < 1"
-        raise BadSetting(name="llm.memory_fraction", why=why)
-    if llm.max_sequences < 0 or settings.gateway.max_sessions < 1:
-        raise BadSetting(name="llm.max_sequences", why="no reply could be decoded")
-    if llm.context_tokens > checkpoint.max_positions:
-        why = f"{llm.context_tokens:,} tokens; the model supports {checkpoint.max_positions:,}"
-        raise BadSetting(name="llm.context_tokens", why=why)
-    minimum = llm.history_tokens + llm.reply_tokens
-    if llm.context_tokens <= minimum:
-        why = f"{llm.context_tokens:,} tokens do not hold history and reply, {minimum:,} tokens"
-        raise BadSetting(name="llm.context_tokens", why=why)
 
 
 def _check_card(card: GpuCard, checkpoint: Checkpoint, settings: Settings) -> None:

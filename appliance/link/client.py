@@ -1,8 +1,8 @@
 """The gateway's end of the link: one `EngineClient` per session and engine.
 
-A connection is made when it is first needed and again after it broke; what an engine has to know
-of the past is sent again by itself, because callers hand over the utterances they hold, and the
-client knows what of them this connection has seen.
+A connection is opened when it is first needed, and again after it broke. The client keeps the
+utterances that conversations refer to and knows what the current connection has sent of each, so
+a restarted engine gets them again without the caller's help.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,126 +19,159 @@ from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from appliance.errors import ApplianceError, EngineFailed, EngineGone, catalogue
-from appliance.link import protocol as p
-from appliance.link.engine import Piece, Result, Said, Studied, Tool, ToolCall, Utterance
+from appliance.link import protocol
+from appliance.link.engine import GenerateRequest, Piece, Tool, Turn, Utterance
 from appliance.link.health import URI
+from appliance.tasks import spawn
 
+OPEN_SECONDS = 5.0  # both ends are on one machine; a process that takes longer hangs
+RECONNECT_SECONDS = 0.5
 _AUDIO_PART_BYTES = 1 << 15
-_OPEN_SECONDS = 5.0  # both ends are on one machine; longer means that the process is frozen
+_Item = TypeVar("_Item")
+_Answer = (
+    protocol.TokenMessage
+    | protocol.ToolCallMessage
+    | protocol.TranscriptMessage
+    | protocol.DoneMessage
+)
+_Reply = _Answer | bytes | ApplianceError
 
 
-_Reply = p.Token | p.Studied | p.Call | p.Transcript | p.Done | bytes | ApplianceError
+class SentUtterances:
+    """What one connection has sent of each utterance; no I/O."""
+
+    def __init__(self) -> None:
+        self._sent_bytes: dict[int, int] = {}
+        self._ended: set[int] = set()
+
+    def unsent(self, utterance: Utterance) -> Iterator[protocol.LinkMessage | bytes]:
+        """The messages that bring the engine up to date, each counted as sent when it is taken.
+
+        Audio that is added to the utterance meanwhile is included.
+        """
+        if utterance.id not in self._sent_bytes:
+            self._sent_bytes[utterance.id] = 0
+            yield protocol.BeginMessage(utterance=utterance.id)
+        while (start := self._sent_bytes[utterance.id]) < len(utterance.pcm):
+            part = bytes(utterance.pcm[start : start + _AUDIO_PART_BYTES])
+            self._sent_bytes[utterance.id] = start + len(part)
+            yield protocol.pack_audio(utterance.id, part)
+        if utterance.complete and utterance.id not in self._ended:
+            self._ended.add(utterance.id)
+            yield protocol.EndMessage(utterance=utterance.id)
+
+    def forget(self, utterance: int) -> bool:
+        """Whether anything of the utterance was sent; it counts as unsent from now on."""
+        self._ended.discard(utterance)
+        return self._sent_bytes.pop(utterance, None) is not None
+
+
+@dataclass(slots=True)
+class _Connection:
+    """One connection; it is replaced as a whole when it breaks."""
+
+    socket: ClientConnection
+    sent: SentUtterances = field(default_factory=SentUtterances)
+    reader: asyncio.Task[None] | None = None
 
 
 class EngineClient:
     """A session with the engine called `engine` behind the unix socket `path`.
 
-    Every method that reaches the engine raises EngineGone when it cannot be reached, goes away or
-    says nothing for `stall_seconds` while it owes an answer, and the engine's own EngineFailed.
+    Every method that reaches the engine raises EngineGone when the engine cannot be reached, goes
+    away, or sends nothing for `stall_seconds` while an answer is due. Other failures that the
+    engine reports are raised as the EngineFailed of the catalogue.
     """
 
     def __init__(self, engine: str, path: Path, stall_seconds: float = 20.0) -> None:
         self._engine = engine
         self._path = path
         self._stall_seconds = stall_seconds
-        self._socket: ClientConnection | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
         self._syncing = asyncio.Lock()
-        self._numbers = itertools.count(1)
+        self._utterances: dict[int, Utterance] = {}
+        self._ids = itertools.count(1)
         self._replies: dict[int, asyncio.Queue[_Reply]] = {}
-        self._sent_bytes: dict[int, int] = {}
-        self._ended: set[int] = set()
         self._generating = 0
-        self._held = 0  # the generation that we have stopped ourselves: its silence is no stall
+        self._held = 0  # the generation that `hold` has stopped: its silence is not a stall
 
     async def connect(self) -> None:
         """Opens the session unless it is open."""
-        await self._connection()
+        await self._connect()
 
     async def close(self) -> None:
         """Ends the session; the engine frees what it held."""
-        socket, reader = self._socket, self._reader
-        self._socket = self._reader = None
-        if reader is not None:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-        if socket is not None:
-            socket.transport.abort()  # A closing handshake would wait for a frozen process.
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if connection.reader is not None:
+            connection.reader.cancel()
+            await asyncio.gather(connection.reader, return_exceptions=True)
+        connection.socket.transport.abort()  # a closing handshake would wait for a frozen process
 
-    async def send(self, utterance: Utterance) -> None:
-        """Sends what this connection has not seen yet of an utterance."""
-        socket = await self._connection()
+    def add(self, utterance: Utterance) -> None:
+        """Keeps an utterance, which may still grow, so that turns can refer to it by its id."""
+        self._utterances[utterance.id] = utterance
+
+    async def send(self, utterance: int) -> None:
+        """Sends what the engine lacks of an utterance; nothing if it was forgotten meanwhile."""
+        await self._sync(await self._connect(), [utterance])
+
+    async def forget(self, utterance: int) -> None:
+        """Drops an utterance here and in the engine: no turn will refer to it again."""
+        self._utterances.pop(utterance, None)
         async with self._syncing:
-            await self._sync(socket, utterance)
+            connection = self._connection
+            if connection is not None and connection.sent.forget(utterance):
+                await self._send(connection, protocol.ForgetMessage(utterance=utterance))
 
-    async def forget(self, utterance: Utterance) -> None:
-        """Tells the engine that the utterance is not referred to again."""
-        if self._sent_bytes.pop(utterance.number, None) is not None and self._socket is not None:
-            self._ended.discard(utterance.number)
-            await self._send(self._socket, p.Forget(utterance=utterance.number))
+    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
+        """Lets the engine prefill for a conversation that begins like this one."""
+        connection = await self._connect()
+        await self._sync(connection, _utterances(conversation))
+        await self._send(connection, protocol.WarmMessage(conversation=conversation, tools=tools))
 
-    async def warm(self, conversation: Sequence[Said], tools: Sequence[Tool] = ()) -> None:
-        """Lets the engine get ready for a conversation that begins like this one."""
-        socket, told = await self._tell(conversation)
-        await self._send(socket, p.Warm(conversation=told, tools=_offered(tools)))
-
-    async def generate(
-        self,
-        conversation: Sequence[Said],
-        max_tokens: int,
-        temperature: float,
-        tools: Sequence[Tool] = (),
-        study: int = 0,
-    ) -> AsyncGenerator[Piece, None]:
-        """The answer: pieces of text, or a ToolCall, then one Result. One at a time in a session.
-
-        `study` is explained at SpeechSession.generate.
-        """
-        socket, told = await self._tell(conversation)
-        number = next(self._numbers)
-        message = p.Generate(
-            request=number,
-            conversation=told,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            tools=_offered(tools),
-            study=study,
-        )
-        self._generating = number
-        async with contextlib.aclosing(self._ask(socket, number, message)) as replies:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+        """The reply: pieces of text or a ToolCall, then a Result. One at a time in a session."""
+        connection = await self._connect()
+        await self._sync(connection, _utterances(request.conversation))
+        self._generating = id = next(self._ids)
+        message = protocol.GenerateMessage(request=id, generation=request)
+        async with contextlib.aclosing(self._ask(connection, id, message)) as replies:
             async for reply in replies:
                 match reply:
-                    case p.Token(text=text):
+                    case protocol.TokenMessage(text=text):
                         yield text
-                    case p.Studied(token=token, logprobs=logprobs):
-                        yield Studied(token, logprobs)
-                    case p.Call(name=name, arguments=arguments):
-                        yield ToolCall(name, arguments)
-                    case p.Done(reason=reason, stats=stats):
-                        yield Result(reason, stats)
+                    case protocol.ToolCallMessage(call=call):
+                        yield call
+                    case protocol.DoneMessage(result=result):
+                        yield result
 
     async def hold(self) -> None:
         """Stops the decoding of the running generation, if any, until `resume`."""
-        if self._socket is not None and self._generating in self._replies:
+        if self._connection is not None and self._generating in self._replies:
             self._held = self._generating
-            await self._send(self._socket, p.Hold(request=self._generating))
+            message = protocol.HoldMessage(request=self._generating)
+            await self._send(self._connection, message)
 
     async def resume(self) -> None:
-        """Lets a held generation go on."""
+        """Continues a held generation."""
         self._held = 0
-        if self._socket is not None and self._generating in self._replies:
-            await self._send(self._socket, p.Resume(request=self._generating))
+        if self._connection is not None and self._generating in self._replies:
+            message = protocol.ResumeMessage(request=self._generating)
+            await self._send(self._connection, message)
 
-    async def transcribe(self, utterance: Utterance) -> str:
-        """What was said."""
-        socket, _ = await self._tell([Said("user", utterance=utterance)])
-        number = next(self._numbers)
-        message = p.Transcribe(request=number, utterance=utterance.number)
+    async def transcribe(self, utterance: int) -> str:
+        """The words of a complete utterance."""
+        connection = await self._connect()
+        await self._sync(connection, [utterance])
+        id = next(self._ids)
+        message = protocol.TranscribeMessage(request=id, utterance=utterance)
         text = ""
-        async with contextlib.aclosing(self._ask(socket, number, message)) as replies:
+        async with contextlib.aclosing(self._ask(connection, id, message)) as replies:
             async for reply in replies:
-                if isinstance(reply, p.Transcript):
+                if isinstance(reply, protocol.TranscriptMessage):
                     text = reply.text
         return text
 
@@ -146,144 +179,172 @@ class EngineClient:
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
         """24 kHz mono int16 PCM of a phrase, as it becomes available."""
-        socket = await self._connection()
-        number = next(self._numbers)
-        message = p.Speak(request=number, text=text, voice=voice, speed=speed, urgent=urgent)
-        async with contextlib.aclosing(self._ask(socket, number, message)) as replies:
+        connection = await self._connect()
+        id = next(self._ids)
+        message = protocol.SpeakMessage(
+            request=id, text=text, voice=voice, speed=speed, urgent=urgent
+        )
+        async with contextlib.aclosing(self._ask(connection, id, message)) as replies:
             async for reply in replies:
                 if isinstance(reply, bytes):
                     yield reply
 
     async def _ask(
-        self, socket: ClientConnection, number: int, message: p.Message
-    ) -> AsyncGenerator[_Reply, None]:
-        # Unbounded, as what one request can be answered with is bounded by the protocol.
+        self, connection: _Connection, id: int, message: protocol.LinkMessage
+    ) -> AsyncGenerator[_Answer | bytes, None]:
+        """Sends a request and yields its replies up to `done`; cancels it if closed before."""
+        # Unbounded: the protocol bounds what one request can be answered with.
         queue: asyncio.Queue[_Reply] = asyncio.Queue()
-        self._replies[number] = queue
+        self._replies[id] = queue
         answered = False
         try:
-            await self._send(socket, message)
+            await self._send(connection, message)
             while not answered:
-                try:
-                    async with asyncio.timeout(self._stall_seconds):
-                        reply = await queue.get()
-                except TimeoutError:
-                    if number == self._held:
-                        continue
-                    await self.close()  # A frozen process would swallow every later request too.
-                    reply = EngineGone(engine=self._engine)
+                reply = await self._next_reply(id, queue)
                 if isinstance(reply, ApplianceError):
                     answered = True
                     raise reply
-                answered = isinstance(reply, p.Done)
+                answered = isinstance(reply, protocol.DoneMessage)
                 yield reply
         finally:
-            del self._replies[number]
-            if not answered and socket is self._socket:
+            del self._replies[id]
+            if not answered and connection is self._connection:
                 with contextlib.suppress(EngineGone):
-                    await self._send(socket, p.Cancel(request=number))
+                    await self._send(connection, protocol.CancelMessage(request=id))
 
-    async def _tell(
-        self, conversation: Sequence[Said]
-    ) -> tuple[ClientConnection, tuple[p.SaidTurn, ...]]:
-        socket = await self._connection()
+    async def _next_reply(self, id: int, queue: asyncio.Queue[_Reply]) -> _Reply:
+        while True:
+            try:
+                async with asyncio.timeout(self._stall_seconds):
+                    return await queue.get()
+            except TimeoutError:
+                if id != self._held:
+                    await self.close()  # a frozen process would not answer later requests either
+                    return EngineGone(engine=self._engine)
+
+    async def _sync(self, connection: _Connection, utterances: Iterable[int]) -> None:
+        """Sends what the engine lacks. It refuses a turn that refers to an unknown utterance."""
         async with self._syncing:
-            for turn in conversation:
-                if turn.utterance is not None:
-                    await self._sync(socket, turn.utterance)
-        return socket, tuple(
-            p.SaidTurn(
-                role=turn.role,
-                text=turn.text,
-                utterance=turn.utterance.number if turn.utterance is not None else None,
-            )
-            for turn in conversation
-        )
+            for id in utterances:
+                if (utterance := self._utterances.get(id)) is not None:
+                    for message in connection.sent.unsent(utterance):
+                        await self._send(connection, message)
 
-    async def _sync(self, socket: ClientConnection, utterance: Utterance) -> None:
-        number = utterance.number
-        if number not in self._sent_bytes:
-            self._sent_bytes[number] = 0
-            await self._send(socket, p.Begin(utterance=number))
-        while self._sent_bytes[number] < len(utterance.pcm):
-            start = self._sent_bytes[number]
-            part = bytes(utterance.pcm[start : start + _AUDIO_PART_BYTES])
-            self._sent_bytes[number] = start + len(part)
-            await self._send(socket, p.pack_audio(number, part))
-        if utterance.complete and number not in self._ended:
-            self._ended.add(number)
-            await self._send(socket, p.End(utterance=number))
-
-    async def _send(self, socket: ClientConnection, message: p.Message | bytes) -> None:
+    async def _send(self, connection: _Connection, message: protocol.LinkMessage | bytes) -> None:
+        data = message if isinstance(message, bytes) else protocol.encode(message)
         try:
-            await socket.send(message if isinstance(message, bytes) else p.encode(message))
+            await connection.socket.send(data)
         except ConnectionClosed as gone:
             raise EngineGone(engine=self._engine) from gone
 
-    async def _connection(self) -> ClientConnection:
+    async def _connect(self) -> _Connection:
         async with self._connecting:
-            if self._socket is None:
-                socket = await _open(self._engine, self._path)
-                self._sent_bytes.clear()
-                self._ended.clear()
-                self._socket = socket
-                self._reader = asyncio.create_task(self._read(socket))
-            return self._socket
+            if self._connection is None:
+                connection = _Connection(await _open(self._engine, self._path))
+                connection.reader = spawn(self._read(connection), f"{self._engine} link reader")
+                self._connection = connection
+            return self._connection
 
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _read(self, connection: _Connection) -> None:
         try:
-            async for data in socket:
-                if isinstance(data, bytes):
-                    number, pcm = p.unpack_audio(data, self._engine)
-                    self._deliver(number, pcm)
-                    continue
-                message = p.decode_to_gateway(data, self._engine)
-                if isinstance(message, p.Failed):
-                    problem = _raised(self._engine, message)
-                    numbers = list(self._replies) if message.request is None else [message.request]
-                    for number in numbers:
-                        self._deliver(number, problem)
-                elif isinstance(message, p.Token | p.Studied | p.Call | p.Transcript | p.Done):
-                    self._deliver(message.request, message)
+            async for data in connection.socket:
+                self._receive(data)
         except ConnectionClosed:
-            pass  # Every waiting request is told below.
+            pass  # every waiting request gets an EngineGone below
         finally:
-            if self._socket is socket:
-                self._socket = None
-            for number in list(self._replies):
-                self._deliver(number, EngineGone(engine=self._engine))
+            if self._connection is connection:
+                self._connection = None
+            for id in list(self._replies):
+                self._deliver(id, EngineGone(engine=self._engine))
 
-    def _deliver(self, number: int, reply: _Reply) -> None:
-        if queue := self._replies.get(number):
+    def _receive(self, data: str | bytes) -> None:
+        if isinstance(data, bytes):
+            self._deliver(*protocol.unpack_audio(data, self._engine))
+            return
+        message = protocol.decode_to_gateway(data, self._engine)
+        match message:
+            case protocol.FailedMessage(request=None):
+                for id in list(self._replies):
+                    self._deliver(id, _error(self._engine, message))
+            case protocol.FailedMessage(request=int(id)):
+                self._deliver(id, _error(self._engine, message))
+            case (
+                protocol.TokenMessage()
+                | protocol.ToolCallMessage()
+                | protocol.TranscriptMessage()
+                | protocol.DoneMessage()
+            ):
+                self._deliver(message.request, message)
+
+    def _deliver(self, id: int, reply: _Reply) -> None:
+        if queue := self._replies.get(id):
             queue.put_nowait(reply)
 
 
-def _offered(tools: Sequence[Tool]) -> tuple[p.OfferedTool, ...]:
-    return tuple(
-        p.OfferedTool(name=tool.name, description=tool.description, parameters=tool.parameters)
-        for tool in tools
-    )
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The engine is gone; the request is repeated from its start.
+
+    apologize  whether to ask the user for patience: true at the first of several losses
+    """
+
+    problem: EngineGone
+    apologize: bool
+
+
+async def retry_until_back(
+    ask: Callable[[], AsyncGenerator[_Item, None]], seconds: float
+) -> AsyncGenerator[_Item | EngineLost, None]:
+    """Yields what `ask()` yields and repeats it when the engine goes away, after an EngineLost.
+
+    Raises EngineGone when the engine has not come back after `seconds`, and any other error of
+    `ask()`.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    first = True
+    while True:
+        try:
+            async with contextlib.aclosing(ask()) as items:
+                async for item in items:
+                    yield item
+            return
+        except EngineGone as problem:
+            gives_up = loop.time() > deadline
+            yield EngineLost(problem, apologize=first and not gives_up)
+            if gives_up:
+                raise
+            first = False
+        await asyncio.sleep(RECONNECT_SECONDS)
+
+
+def _utterances(conversation: tuple[Turn, ...]) -> list[int]:
+    return [turn.utterance for turn in conversation if turn.utterance is not None]
 
 
 async def _open(engine: str, path: Path) -> ClientConnection:
     try:
-        async with asyncio.timeout(_OPEN_SECONDS):
+        async with asyncio.timeout(OPEN_SECONDS):
             socket = await unix_connect(
-                str(path), URI, compression=None, max_size=p.MAX_MESSAGE_BYTES, ping_interval=None
+                str(path),
+                URI,
+                compression=None,
+                max_size=protocol.MAX_MESSAGE_BYTES,
+                ping_interval=None,
             )
-            await socket.send(p.encode(p.Open(version=p.VERSION)))
-            answer = p.decode_to_gateway(str(await socket.recv(decode=True)), engine)
+            await socket.send(protocol.encode(protocol.OpenMessage(version=protocol.VERSION)))
+            answer = protocol.decode_to_gateway(str(await socket.recv(decode=True)), engine)
     except (OSError, TimeoutError, ConnectionClosed, InvalidHandshake) as gone:
         raise EngineGone(engine=engine) from gone
-    if isinstance(answer, p.Opened):
+    if isinstance(answer, protocol.OpenedMessage):
         return socket
     await socket.close()
-    if isinstance(answer, p.Failed):
-        raise _raised(engine, answer)
+    if isinstance(answer, protocol.FailedMessage):
+        raise _error(engine, answer)
     raise EngineGone(engine=engine)
 
 
-def _raised(engine: str, failed: p.Failed) -> ApplianceError:
+def _error(engine: str, failed: protocol.FailedMessage) -> ApplianceError:
     """The catalogue's error for what the engine reported, or a plain EngineFailed."""
     kind = catalogue().get(failed.reason, EngineFailed)
     if not issubclass(kind, EngineFailed):
@@ -292,43 +353,3 @@ def _raised(engine: str, failed: p.Failed) -> ApplianceError:
         return kind(**{"engine": engine, **failed.details})
     except KeyError:
         return EngineFailed(engine=engine)
-
-
-RECONNECT_SECONDS = 0.5
-_Piece = TypeVar("_Piece")
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The engine is gone; what was asked of it is asked anew, from the start.
-
-    wait  whether this is the moment to ask the caller for patience: the first loss of several
-    """
-
-    problem: EngineGone
-    wait: bool
-
-
-async def outlasting(
-    ask: Callable[[], AsyncGenerator[_Piece, None]], seconds: float
-) -> AsyncGenerator[_Piece | Lost, None]:
-    """What `ask()` yields, with a Lost wherever the engine went away.
-
-    Raises EngineGone when it stays away for so many seconds, and whatever else `ask()` raises.
-    """
-    loop = asyncio.get_running_loop()
-    gives_up_at = loop.time() + seconds
-    waiting = False
-    while True:
-        try:
-            async with contextlib.aclosing(ask()) as pieces:
-                async for piece in pieces:
-                    yield piece
-            return
-        except EngineGone as problem:
-            gives_up = loop.time() > gives_up_at
-            yield Lost(problem, wait=not (waiting or gives_up))
-            if gives_up:
-                raise
-            waiting = True
-        await asyncio.sleep(RECONNECT_SECONDS)

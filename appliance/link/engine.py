@@ -1,94 +1,139 @@
-"""What a model process has to offer to be put behind the engine link.
+"""The contract of the engine link: what a model process implements, and the types both ends share.
 
-The link's server owns sockets, requests and cancellation; an engine owns a model. Everything here
-runs on the server's event loop: an engine keeps slow work in threads of its own and never blocks.
+The link's server owns sockets, requests and cancellation; an engine owns a model. All methods run
+on the server's event loop and must not block it: an engine does slow work in threads of its own.
 
-All audio on the link is mono int16 little endian PCM: 16 kHz towards `SpeechModel`, 24 kHz from
-`Voice`.
+Field bounds are declared here and checked where a message arrives (`appliance.link.protocol`).
+Constructing one of these types checks nothing.
+
+All audio is mono int16 little-endian PCM: 16 kHz towards a SpeechSession, 24 kHz from a
+VoiceSession.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
-HEARD_RATE = 16_000  # Hz, utterances
-SPOKEN_RATE = 24_000  # Hz, Kokoro's own rate
+from pydantic import ConfigDict, Field
+
+INPUT_SAMPLE_RATE = 16_000  # Hz, utterances
+OUTPUT_SAMPLE_RATE = 24_000  # Hz, synthesized speech; Kokoro's own rate
+
+MAX_TEXT_CHARS = 16_000  # of a turn, a piece of a reply, a transcript or a call's arguments
+MAX_CONVERSATION_TURNS = 200
+MAX_REPLY_TOKENS = 4_096
+MAX_TOOLS = 16
+MAX_TOOL_DESCRIPTION_CHARS = 1_000
+MAX_TOOL_PARAMETERS_CHARS = 4_000
+
+Id = Annotated[int, Field(ge=0, lt=2**32)]  # of a request or an utterance; unique in a session
+Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "called", "nothing_heard"]
+_STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a conversation as a model is told of it: a text, or an utterance by its id.
+    """One turn of a conversation: a text, an utterance by its id, or the text and then the speech.
 
-    A turn of the assistant that called a tool has the call as its text, and one of role `tool`
-    follows it, whose text is what the tool returned.
+    An assistant turn that called a tool has the call as its text. The turn after it has the role
+    `tool`, and the tool's result as its text.
     """
 
-    role: Literal["system", "user", "assistant", "tool"]
-    text: str = ""
-    utterance: int | None = None
+    __pydantic_config__ = _STRICT
+
+    role: Role
+    text: Text = ""
+    utterance: Id | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """Something the model may ask for; `parameters` is JSON text, a JSON Schema of an object."""
+    """A function that the model may call.
 
-    name: str
-    description: str
-    parameters: str
+    parameters  JSON text: a JSON Schema of type object
+    """
+
+    __pydantic_config__ = _STRICT
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    description: Annotated[str, Field(max_length=MAX_TOOL_DESCRIPTION_CHARS)]
+    parameters: Annotated[str, Field(max_length=MAX_TOOL_PARAMETERS_CHARS)]
+
+
+Conversation = Annotated[tuple[Turn, ...], Field(min_length=1, max_length=MAX_CONVERSATION_TURNS)]
+Tools = Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """A reply is wanted to `conversation`, whose last turn is the user's or a tool's.
+
+    max_tokens   longest reply, in the model's tokens
+    temperature  of the sampling; 0 is greedy
+    tools        what the model may call; an engine without tool calling ignores them
+    """
+
+    __pydantic_config__ = _STRICT
+
+    conversation: Conversation
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_REPLY_TOKENS)]
+    temperature: Annotated[float, Field(ge=0, le=2)]
+    tools: Tools = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model asks for a tool. `arguments` is JSON text, an object.
+    """The model calls a tool.
 
-    A call that cannot be read, or of a tool that was not offered, has no name and is never run.
+    A call that cannot be parsed, or that fits none of the offered tools, has an empty name and
+    must not be run.
+
+    arguments  JSON text: an object
     """
 
-    name: str = ""
-    arguments: str = "{}"
+    __pydantic_config__ = _STRICT
 
-
-@dataclass(frozen=True, slots=True)
-class Studied:
-    """A token of a reply under study: its id, and log-probabilities (natural) by token id."""
-
-    token: int
-    logprobs: dict[int, float] = field(default_factory=dict)
+    name: Annotated[str, Field(max_length=64)] = ""
+    arguments: Text = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a generation ended.
+    """How a request ended.
 
-    reason     stop (the model was done), length (out of tokens), called (it asked for a tool), or
-               nothing_heard (the last utterance held no speech, and so there is no answer)
-    stats      measurements of this request by name, in seconds or counts
+    reason  stop: the reply is complete; length: it reached `max_tokens`; called: it is a tool
+            call; nothing_heard: the last utterance holds no speech, so there is no reply
+    stats   measurements of this request by name, in seconds or counts
     """
 
-    reason: str
-    stats: dict[str, float] = field(default_factory=dict)
+    __pydantic_config__ = _STRICT
+
+    reason: FinishReason
+    stats: Mapping[str, float] = field(default_factory=dict)
 
 
-Piece = str | ToolCall | Studied | Result
+Piece = str | ToolCall | Result
 
 
 class Engine(Protocol):
-    """A model process. `start` loads and warms it; until then the link answers 'not ready'."""
+    """A model process. The link refuses sessions with `not_ready` until `start` has returned."""
 
     name: str
 
     async def start(self) -> None:
-        """Loads the model. Raises CannotStart when that is impossible."""
+        """Loads and warms up the model. Raises CannotStart when that is impossible."""
 
     async def stop(self) -> None:
         """Frees the model; called once, after the last session was closed."""
 
     async def died(self) -> None:
-        """Returns only when the model died under the process, which then ends.
+        """Returns when the model died under the process, which then ends.
 
-        Raises ModelSick when it is no longer to be trusted.
+        Raises ModelSick when the model still runs but its output can no longer be trusted.
         """
 
     def metrics(self) -> bytes:
@@ -96,21 +141,24 @@ class Engine(Protocol):
 
 
 class SpeechEngine(Engine, Protocol):
-    """Speech and text in, text out (the `llm` process)."""
+    """Speech and text in, text out: the `llm` process."""
 
     def open(self) -> SpeechSession:
-        """A new caller; cheap."""
+        """A session for a new connection; cheap."""
 
 
 @runtime_checkable
 class SpeechSession(Protocol):
-    """One caller of a speech-LLM engine. Utterance ids are the caller's own, never reused."""
+    """One connection's session with a speech-LLM.
+
+    Utterance ids are chosen by the gateway and never reused within a session.
+    """
 
     def begin(self, utterance: int) -> None:
-        """A new utterance begins; `hear` adds to it."""
+        """A new utterance begins; `hear` adds audio to it."""
 
     def hear(self, utterance: int, pcm: bytes) -> None:
-        """More audio of an utterance; returns at once, work on it may start in the background."""
+        """More audio of an utterance. Returns at once; work on it may start in the background."""
 
     def end(self, utterance: int) -> None:
         """The utterance is complete."""
@@ -118,87 +166,69 @@ class SpeechSession(Protocol):
     def forget(self, utterance: int) -> None:
         """The utterance will not be referred to again."""
 
-    def generate(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        tools: Sequence[Tool] = (),
-        study: int = 0,
-    ) -> AsyncGenerator[Piece, None]:
-        """Answers the conversation, whose last turn is the user's or a tool's.
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+        """Replies to a conversation: pieces of text as they are decoded or a ToolCall, then a
+        Result.
 
-        Yields pieces of text as they are decoded, or a ToolCall, then one Result. Where callers
-        share a processor, decoding runs no more than one token ahead of the consumer, so that a
-        consumer who waits holds the model. Closing the generator stops the model within one token
-        and frees what the request held. An engine without tools ignores `tools`.
-
-        `study` is for comparing an engine with a reference: every token also comes as Studied with
-        so many of the largest log-probabilities, and no token ends the reply. An engine that
-        cannot say raises BadRequest.
-
-        Raises EngineFailed.
+        Where sessions share a processor, decoding runs at most one token ahead of the consumer, so
+        a consumer that waits holds the model. Closing the generator stops the model within one
+        token and frees what the request held. Raises EngineFailed.
         """
 
     async def transcribe(self, utterance: int) -> str:
-        """What was said in a complete utterance; yields to every `generate`."""
+        """Transcribes a complete utterance; every `generate` goes first."""
 
-    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
-        """Prepares for `generate` of a conversation that begins like this one.
+    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
+        """Prefills for a `generate` whose conversation begins like this one.
 
-        The last turn may be an utterance that has not ended: what was heard of it so far is
-        worked on. A later `warm` or `generate` of the same session takes precedence.
+        The last turn may be an utterance that has not ended; the audio received so far is used. A
+        later `warm` or `generate` of the same session takes precedence.
         """
 
     async def close(self) -> None:
-        """The caller left; everything the session held is freed."""
+        """The connection ended; frees everything the session holds."""
 
 
 class VoiceEngine(Engine, Protocol):
-    """Text in, speech out (the `tts` process)."""
+    """Text in, speech out: the `tts` process."""
 
     def open(self) -> VoiceSession:
-        """A new caller; cheap."""
+        """A session for a new connection; cheap."""
 
 
 @runtime_checkable
 class VoiceSession(Protocol):
-    """One caller of a TTS engine."""
+    """One connection's session with a TTS engine."""
 
     def speak(
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Speaks one phrase: yields PCM as it becomes available, nothing if none can be spoken.
+        """Synthesizes one phrase: PCM as it becomes available, nothing if there is no word in it.
 
-        An empty `voice` means the engine's own. `urgent` phrases (the first of a reply) go before
-        others. Closing the generator stops the work at the next chunk. Raises UnknownVoice and
-        EngineFailed.
+        An empty `voice` means the engine's default. `urgent` phrases (the first of a reply) go
+        before others. Closing the generator stops the synthesis at the next chunk. Raises
+        UnknownVoice and EngineFailed.
         """
 
     async def close(self) -> None:
-        """The caller left."""
+        """The connection ended."""
 
 
 class Utterance:
-    """What a user said in one go: 16 kHz mono int16 PCM that grows until `complete`."""
+    """Speech of a user without an answer in between, as the gateway holds it.
 
-    __slots__ = ("complete", "number", "pcm")
+    id   the number that turns refer to it by
+    pcm  16 kHz mono int16 PCM, growing until `complete`
+    """
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    __slots__ = ("complete", "id", "pcm")
+
+    def __init__(self, id: int) -> None:
+        self.id = id
         self.pcm = bytearray()
         self.complete = False
 
     @property
     def seconds(self) -> float:
         """Length so far."""
-        return len(self.pcm) / 32_000
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One turn of a conversation: a text, or what was said."""
-
-    role: Literal["system", "user", "assistant", "tool"]
-    text: str = ""
-    utterance: Utterance | None = None
+        return len(self.pcm) / (2 * INPUT_SAMPLE_RATE)

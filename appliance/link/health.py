@@ -1,4 +1,4 @@
-"""How a process behind the link is: asked without opening a session."""
+"""Asking a process behind the link for its health, without opening a session."""
 
 from __future__ import annotations
 
@@ -10,31 +10,36 @@ from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from appliance.errors import EngineGone
-from appliance.link import protocol as p
+from appliance.link import protocol
 
-URI = "ws://engine/"  # websockets wants one; only the unix socket counts
+URI = "ws://engine/"  # required by websockets; only the unix socket's path matters
 
 
 @dataclass(frozen=True, slots=True)
-class HealthReport:
-    """How a process is; `metrics` is its Prometheus text."""
+class ProcessHealth:
+    """The health of a process.
+
+    waiting_for  the processes or models that it waits for; empty when ready
+    metrics      in Prometheus text format
+    """
 
     ready: bool
     waiting_for: str
     metrics: bytes
 
 
-async def ask_health(path: Path, timeout_seconds: float) -> HealthReport:
-    """Asks the process behind the unix socket `path`. Raises EngineGone when it does not answer."""
+async def ask_health(path: Path, timeout_seconds: float) -> ProcessHealth:
+    """Asks the process behind the unix socket `path`. Raises EngineGone if it does not answer."""
     try:
         async with asyncio.timeout(timeout_seconds):
             async with unix_connect(
                 str(path), URI, compression=None, max_size=None, ping_interval=None
             ) as socket:
-                await socket.send(p.encode(p.Health()))
-                message = p.decode_to_gateway(str(await socket.recv(decode=True)), path.stem)
+                await socket.send(protocol.encode(protocol.HealthRequest()))
+                answer = str(await socket.recv(decode=True))
+                report = protocol.decode_to_gateway(answer, path.stem)
     except (OSError, TimeoutError, ConnectionClosed, InvalidHandshake) as gone:
         raise EngineGone(engine=path.stem) from gone
-    if not isinstance(message, p.Report):
+    if not isinstance(report, protocol.HealthReport):
         raise EngineGone(engine=path.stem)
-    return HealthReport(message.ready, message.waiting_for, message.metrics.encode())
+    return ProcessHealth(report.ready, report.waiting_for, report.metrics.encode())

@@ -1,13 +1,13 @@
-"""The engine link's messages; no I/O. docs/engine-link.md is the same in prose.
+"""The engine link's messages; no I/O. docs/engine-link.md describes the same for readers.
 
-One WebSocket connection over a unix socket is one caller's session with one engine. Control
-messages are JSON texts; audio is binary: a 4-byte big-endian number, then PCM. Towards the engine
-the number is an utterance's id, from the engine it is the request's. Everything is bounded: what
-does not fit the fields below is refused with `BadRequest`, and the connection stays usable.
+One WebSocket connection over a unix socket is one session with one engine. Control messages are
+JSON texts. Audio is binary: a 4-byte big-endian id, then PCM. Towards the engine it is the id of
+an utterance, from the engine that of a request. All sizes are bounded: a message that exceeds the
+bounds of its fields is refused with `BadRequest`, and the connection stays usable.
 
     gateway -> engine   open, begin, end, forget, generate, transcribe, warm, speak, hold, resume,
                         cancel, health
-    engine -> gateway   opened, token, studied, call, transcript, done, failed, report
+    engine -> gateway   opened, token, call, transcript, done, failed, report
 """
 
 from __future__ import annotations
@@ -18,138 +18,121 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from appliance.errors import BadRequest
+from appliance.link.engine import (
+    Conversation,
+    GenerateRequest,
+    Id,
+    Result,
+    Text,
+    ToolCall,
+    Tools,
+)
 
 VERSION = 1
 MAX_MESSAGE_BYTES = 1 << 18  # a whole conversation as JSON; audio messages are far smaller
 MAX_AUDIO_BYTES = 1 << 16  # 2 s at 16 kHz
-_NUMBER = struct.Struct(">I")
+MAX_PHRASE_CHARS = 2_000
+_AUDIO_HEADER = struct.Struct(">I")
 _M = TypeVar("_M")
 
-Number = Annotated[int, Field(ge=0, lt=2**32)]
-Text = Annotated[str, Field(max_length=16_000)]
 
-
-class Message(BaseModel):
+class LinkMessage(BaseModel):
     """Base of all messages: immutable, and nothing beyond the declared fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SaidTurn(Message):
-    """One turn of a conversation: a text or an utterance's id."""
-
-    role: Literal["system", "user", "assistant", "tool"]
-    text: Text = ""
-    utterance: Number | None = None
-
-
-class OfferedTool(Message):
-    """Something the model may ask for; `parameters` is JSON text, a JSON Schema of an object."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    description: Annotated[str, Field(max_length=1_000)]
-    parameters: Annotated[str, Field(max_length=4_000)]
-
-
-Tools = Annotated[tuple[OfferedTool, ...], Field(max_length=16)]
-Conversation = Annotated[tuple[SaidTurn, ...], Field(min_length=1, max_length=200)]
-
-
-class Open(Message):
+class OpenMessage(LinkMessage):
     """First message of a connection."""
 
     type: Literal["open"] = "open"
     version: int
 
 
-class Begin(Message):
+class BeginMessage(LinkMessage):
     """An utterance begins; binary messages with its id follow."""
 
     type: Literal["begin"] = "begin"
-    utterance: Number
+    utterance: Id
 
 
-class End(Message):
+class EndMessage(LinkMessage):
     """The utterance is complete."""
 
     type: Literal["end"] = "end"
-    utterance: Number
+    utterance: Id
 
 
-class Forget(Message):
+class ForgetMessage(LinkMessage):
     """The utterance will not be referred to again."""
 
     type: Literal["forget"] = "forget"
-    utterance: Number
+    utterance: Id
 
 
-class Generate(Message):
-    """Answer this conversation; token*, maybe a call, then done or failed."""
+class GenerateMessage(LinkMessage):
+    """Reply to a conversation. Answered by token*, maybe a call, then done; or failed."""
 
     type: Literal["generate"] = "generate"
-    request: Number
-    conversation: Conversation
-    max_tokens: Annotated[int, Field(ge=1, le=4096)]
-    temperature: Annotated[float, Field(ge=0, le=2)]
-    tools: Tools = ()
-    study: Annotated[int, Field(ge=0, le=1_024)] = 0
+    request: Id
+    generation: GenerateRequest
 
 
-class Transcribe(Message):
-    """What was said in this utterance? transcript, then done; or failed."""
+class TranscribeMessage(LinkMessage):
+    """Transcribe this utterance. Answered by transcript and done, or failed."""
 
     type: Literal["transcribe"] = "transcribe"
-    request: Number
-    utterance: Number
+    request: Id
+    utterance: Id
 
 
-class Warm(Message):
-    """Get ready for this conversation; never answered."""
+class WarmMessage(LinkMessage):
+    """Prefill for this conversation; never answered."""
 
     type: Literal["warm"] = "warm"
     conversation: Conversation
     tools: Tools = ()
 
 
-class Speak(Message):
-    """Speak this phrase; audio*, then done or failed."""
+class SpeakMessage(LinkMessage):
+    """Synthesize this phrase. Answered by audio*, then done; or failed."""
 
     type: Literal["speak"] = "speak"
-    request: Number
-    text: Annotated[str, Field(max_length=2_000)]
+    request: Id
+    text: Annotated[str, Field(max_length=MAX_PHRASE_CHARS)]
     voice: Annotated[str, Field(max_length=200)] = ""
     speed: Annotated[float, Field(ge=0.5, le=2)] = 1.0
     urgent: bool = False
 
 
-class Hold(Message):
+class HoldMessage(LinkMessage):
     """Stop decoding for this request until `resume`."""
 
     type: Literal["hold"] = "hold"
-    request: Number
+    request: Id
 
 
-class Resume(Message):
-    """Go on with a held request."""
+class ResumeMessage(LinkMessage):
+    """Continue a held request."""
 
     type: Literal["resume"] = "resume"
-    request: Number
+    request: Id
 
 
-class Cancel(Message):
-    """Drop this request; the engine answers nothing more to it."""
+class CancelMessage(LinkMessage):
+    """Drop this request; the engine sends nothing more for it."""
 
     type: Literal["cancel"] = "cancel"
-    request: Number
+    request: Id
 
 
-class Health(Message):
-    """How are you? Answered by `report`, also before `open` and while loading."""
+class HealthRequest(LinkMessage):
+    """Answered by `report`, also before `open` and while the model loads."""
 
     type: Literal["health"] = "health"
 
 
-class Opened(Message):
+class OpenedMessage(LinkMessage):
     """The session is open."""
 
     type: Literal["opened"] = "opened"
@@ -157,61 +140,54 @@ class Opened(Message):
     engine: str
 
 
-class Token(Message):
-    """A piece of the answer."""
+class TokenMessage(LinkMessage):
+    """A piece of the reply."""
 
     type: Literal["token"] = "token"
-    request: Number
+    request: Id
     text: Text
 
 
-class Studied(Message):
-    """A token of a reply under study, with log-probabilities by token id."""
-
-    type: Literal["studied"] = "studied"
-    request: Number
-    token: Number
-    logprobs: dict[int, float]
-
-
-class Call(Message):
-    """The model asks for a tool; without a name the call could not be read."""
+class ToolCallMessage(LinkMessage):
+    """The reply is a tool call."""
 
     type: Literal["call"] = "call"
-    request: Number
-    name: Annotated[str, Field(max_length=64)]
-    arguments: Text
+    request: Id
+    call: ToolCall
 
 
-class Transcript(Message):
-    """What was said."""
+class TranscriptMessage(LinkMessage):
+    """What was said in an utterance."""
 
     type: Literal["transcript"] = "transcript"
-    request: Number
+    request: Id
     text: Text
 
 
-class Done(Message):
-    """The request is complete; `stats` are seconds or counts by name."""
+class DoneMessage(LinkMessage):
+    """The request is complete."""
 
     type: Literal["done"] = "done"
-    request: Number
-    reason: str = "stop"
-    stats: dict[str, float] = {}
+    request: Id
+    result: Result = Result("stop")
 
 
-class Failed(Message):
-    """The request, or with no number the connection, failed; `reason` is of the catalogue."""
+class FailedMessage(LinkMessage):
+    """A request failed, or the message before this one if `request` is null.
+
+    reason   of the catalogue in `appliance.errors`
+    details  what the catalogue's error is constructed from
+    """
 
     type: Literal["failed"] = "failed"
-    request: Number | None = None
+    request: Id | None = None
     reason: str
     message: str
     details: dict[str, str] = {}
 
 
-class Report(Message):
-    """A process's health; `metrics` is Prometheus text."""
+class HealthReport(LinkMessage):
+    """The health of a process; `metrics` is in Prometheus text format."""
 
     type: Literal["report"] = "report"
     ready: bool
@@ -220,48 +196,66 @@ class Report(Message):
 
 
 ToEngine = (
-    Open | Begin | End | Forget | Generate | Transcribe | Warm | Speak | Hold | Resume | Cancel
-    | Health
-)  # fmt: skip
-ToGateway = Opened | Token | Studied | Call | Transcript | Done | Failed | Report
+    OpenMessage
+    | BeginMessage
+    | EndMessage
+    | ForgetMessage
+    | GenerateMessage
+    | TranscribeMessage
+    | WarmMessage
+    | SpeakMessage
+    | HoldMessage
+    | ResumeMessage
+    | CancelMessage
+    | HealthRequest
+)
+ToGateway = (
+    OpenedMessage
+    | TokenMessage
+    | ToolCallMessage
+    | TranscriptMessage
+    | DoneMessage
+    | FailedMessage
+    | HealthReport
+)
 
 _to_engine: TypeAdapter[ToEngine] = TypeAdapter(Annotated[ToEngine, Field(discriminator="type")])
 _to_gateway: TypeAdapter[ToGateway] = TypeAdapter(Annotated[ToGateway, Field(discriminator="type")])
 
 
-def encode(message: Message) -> str:
+def encode(message: LinkMessage) -> str:
     """The JSON text of a message."""
     return message.model_dump_json(exclude_defaults=False)
 
 
 def decode_to_engine(text: str, engine: str = "") -> ToEngine:
-    """The message a gateway sent. Raises BadRequest without repeating what was in it."""
+    """Parses a message of the gateway. Raises BadRequest, which never repeats the content."""
     return _decode(_to_engine, text, engine)
 
 
 def decode_to_gateway(text: str, engine: str = "") -> ToGateway:
-    """The message an engine sent. Raises BadRequest."""
+    """Parses a message of the engine. Raises BadRequest."""
     return _decode(_to_gateway, text, engine)
 
 
-def pack_audio(number: int, pcm: bytes) -> bytes:
-    """A binary message: `pcm` of utterance or request `number`."""
-    return _NUMBER.pack(number) + pcm
+def pack_audio(id: int, pcm: bytes) -> bytes:
+    """A binary message: PCM of the utterance or request `id`."""
+    return _AUDIO_HEADER.pack(id) + pcm
 
 
 def unpack_audio(data: bytes, engine: str = "") -> tuple[int, bytes]:
-    """(number, PCM) of a binary message. Raises BadRequest for a size that cannot be."""
-    pcm = data[_NUMBER.size :]
-    if len(data) < _NUMBER.size or len(pcm) % 2 or len(pcm) > MAX_AUDIO_BYTES:
+    """The id and the PCM of a binary message. Raises BadRequest for an impossible size."""
+    pcm = data[_AUDIO_HEADER.size :]
+    if len(data) < _AUDIO_HEADER.size or len(pcm) % 2 or len(pcm) > MAX_AUDIO_BYTES:
         raise BadRequest(engine=engine, what=f"an audio message of {len(data)} bytes")
-    return _NUMBER.unpack_from(data)[0], pcm
+    return _AUDIO_HEADER.unpack_from(data)[0], pcm
 
 
 def _decode(adapter: TypeAdapter[_M], text: str, engine: str) -> _M:
     try:
         return adapter.validate_json(text)
     except ValidationError as problem:
-        # Where and what kind, never the value: it can be what a caller said.
+        # Where and what kind, never the value: it may be a user's words.
         where = "; ".join(
             f"{'.'.join(map(str, error['loc']))}: {error['type']}" for error in problem.errors()[:3]
         )

@@ -36,6 +36,7 @@ from appliance.supervision.symptoms import (
     refuses_to_start,
 )
 from appliance.supervision.terminate import kill_group, terminate
+from appliance.tasks import spawn
 
 NO_EVENTS_SECONDS = 30.0  # TICK_5 comes every 5 s; supervisord stops sending after a protocol error
 EXIT_NO_EVENTS = 75  # EX_TEMPFAIL of sysexits.h; a restarted guard receives events again
@@ -45,8 +46,8 @@ log = journal.get()
 def serve(settings: Settings, protocol_fd: int) -> int:
     """Run the guard until a stop signal; the exit code.
 
-    `protocol_fd` is a duplicate of the original stdout. Raises BadSetting, and BadEvent if
-    supervisord violates the protocol.
+    `protocol_fd` is a duplicate of the original stdout. Raises BadEvent if supervisord violates the
+    protocol.
     """
     from appliance.link.health import ask_health
 
@@ -202,7 +203,7 @@ class ProcessGuard:
         except psutil.NoSuchProcess:
             return
         grace = 0.0 if kill else self._settings.gateway.drain_seconds + HEALTH_CHECK_SECONDS
-        task = asyncio.create_task(terminate(process, grace))
+        task = spawn(terminate(process, grace), "terminate process")
         self._terminating.add(task)
         task.add_done_callback(self._terminating.discard)
 

@@ -8,13 +8,13 @@ import ssl
 import urllib.error
 import urllib.request
 
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 
 READYZ_SECONDS = 5.0  # time limit of the request
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def waiting_for(gateway: Gateway) -> str:
+def waiting_for(gateway: GatewayConfig) -> str:
     """What the gateway waits for before it takes calls; empty if it takes calls.
 
     "gateway" if it does not answer, "draining" if it keeps new calls out.
@@ -31,7 +31,7 @@ def waiting_for(gateway: Gateway) -> str:
         return "gateway"  # no answer, or uvicorn's plain text when it is overloaded
 
 
-def url(gateway: Gateway) -> str:
+def url(gateway: GatewayConfig) -> str:
     """The URL of /readyz as seen from this machine."""
     scheme = "https" if gateway.tls_certificate else "http"
     return f"{scheme}://{url_host(gateway.host)}:{gateway.port}/readyz"

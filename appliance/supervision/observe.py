@@ -12,7 +12,7 @@ import psutil
 
 from appliance.errors import EngineFailed
 from appliance.processes import EXPORTER, GUARD, socket_path
-from appliance.settings import Exporter, Settings
+from appliance.settings import ExporterConfig, Settings
 from appliance.supervision.health import local_address
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 from appliance.supervision.symptoms import ALIVE, HEALTH_CHECK_SECONDS, Observation
@@ -99,7 +99,7 @@ def inspect_tree(pid: int) -> ProcessTree:
     return ProcessTree(memory_bytes, stopped)
 
 
-async def _serves_http(exporter: Exporter) -> bool:
+async def _serves_http(exporter: ExporterConfig) -> bool:
     """Request the exporter's smallest page; any response counts."""
     host = local_address(exporter.host)
     reader, writer = await asyncio.open_connection(host, exporter.port)

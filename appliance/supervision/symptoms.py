@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from appliance.errors import ApplianceError, BadSetting, ModelSick
+from appliance.errors import ApplianceError, ModelSick
 from appliance.processes import ENGINES, PROCESSES
 from appliance.settings import Settings
 from appliance.supervision.policy import Symptom
@@ -21,13 +21,6 @@ HEALTH_CHECK_SECONDS = 2.0  # time limit of one health check, of supervisord or 
 GUARD_START_SECONDS = 60.0  # until the guard's first heartbeat, on a busy machine
 MIN_MISSES = 2  # one lost health check is not yet silence
 GROWTH_SLICES = 6  # of the growth window
-POSITIVE_SETTINGS = (
-    "check_seconds",
-    "silent_seconds",
-    "load_seconds",
-    "growth_seconds",
-    "restart_window_seconds",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +63,8 @@ class HealthLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HealthLimits:
-        """The guard's limits for the other processes. Raises BadSetting for a time of 0 or less."""
+        """The guard's limits for the other processes."""
         supervision = settings.supervision
-        for name in POSITIVE_SETTINGS:
-            if getattr(supervision, name) <= 0:
-                raise BadSetting(name=f"supervision.{name}", why="it has to be above 0")
         return cls(
             silent_seconds=supervision.silent_seconds,
             load_seconds=supervision.load_seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.acceptance.report import Report, Result, Sample
-from appliance.metrics import STAGES
+from appliance.journal_fields import STAGES
 
 SAMPLES = [
     Sample(

@@ -11,7 +11,7 @@ from appliance.errors import BadSetting
 from appliance.gpu import speed
 from appliance.gpu.cards import GpuCard, find_model, recommend_weights
 from appliance.gpu.reference import ultravox_8b
-from appliance.settings import Settings, Turn, load
+from appliance.settings import Settings, TurnConfig, load
 
 GPU = load({"VOICE_PROFILE": "gpu"})
 END_OF_TURN, KOKORO, WAY = 0.35, 0.15, 0.10
@@ -57,7 +57,7 @@ def test_no_class_is_given_more_than_its_slowest_card_explains() -> None:
 def test_p95_lets_smart_turn_wait_out_the_silence_that_is_set() -> None:
     _, held = limits(GPU, [card("L4")])
     assert held.voice_to_voice_p95 == pytest.approx(1.5 + 1.3 - 0.2)
-    patient = dataclasses.replace(GPU, turn=Turn(incomplete_stop_seconds=2.2))
+    patient = dataclasses.replace(GPU, turn=TurnConfig(incomplete_stop_seconds=2.2))
     assert limits(patient, [card("L4")])[1].voice_to_voice_p95 == pytest.approx(3.5)
 
 

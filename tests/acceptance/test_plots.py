@@ -10,7 +10,7 @@ import pytest
 
 from appliance.acceptance import page
 from appliance.acceptance.report import Report, Sample
-from appliance.metrics import STAGES
+from appliance.journal_fields import STAGES
 
 LIMITS = [("p50", 2.0), ("p95", 3.0)]
 SHARES = [("p50", 0.5, 2.0), ("p95", 0.95, 3.0)]

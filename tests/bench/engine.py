@@ -21,10 +21,10 @@ import numpy as np
 
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
-from appliance.link import protocol as p
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, Said, SpeechEngine, Utterance
-from appliance.link.server import listening
+from appliance.link.engine import GenerateRequest, Result, SpeechEngine, Turn, Utterance
+from appliance.link.protocol import HealthReport
+from appliance.link.server import serve_link
 from client.wav import read_wav
 from tests.bench.figures import machine, percentile, row
 
@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "golden" / "ultravox-tiny" / "checkpoint"
 SPEECH = [read_wav(path) for path in sorted((ROOT / "client" / "questions").glob("*.wav"))]
 BYTES_PER_SECOND = 32_000
-SYSTEM = Said("system", "You are a friendly voice assistant in a telephone call. " * 8)
+TEMPERATURE = 1.0  # greedy, random weights fall into a loop, which ends the reply
+SYSTEM = Turn("system", "You are a friendly voice assistant in a telephone call. " * 8)
 RUNNING = re.compile(r"^voice_llm_requests_running (\S+)$", re.MULTILINE)
 
 
@@ -68,22 +69,24 @@ class Bench:
         """A caller of its own."""
         return EngineClient("llm", self._path, stall_seconds=600)
 
-    def speech(self, seconds: float) -> Utterance:
-        """So much speech as was never asked before: another place, another loudness."""
+    def speech(self, client: EngineClient, seconds: float) -> Turn:
+        """A question of this length that was never asked: another place, another loudness."""
         self._number += 1
         every = np.concatenate([np.frombuffer(pcm, "<i2") for pcm in SPEECH])
         start = int(self._random.integers(len(every)))
         count = int(seconds * BYTES_PER_SECOND) // 2
         samples = np.resize(np.roll(every, -start), count) * self._random.uniform(0.5, 0.9)
-        said = Utterance(self._number)
-        said.pcm += samples.astype("<i2").tobytes()
-        said.complete = True
-        return said
+        utterance = Utterance(self._number)
+        utterance.pcm += samples.astype("<i2").tobytes()
+        utterance.complete = True
+        client.add(utterance)
+        return Turn("user", utterance=utterance.id)
 
-    async def ask(self, client: EngineClient, *turns: Said) -> Reply:
-        """One answer of exactly as many tokens as were asked for, and its times."""
+    async def ask(self, client: EngineClient, *turns: Turn) -> Reply:
+        """One reply and its times."""
         reply, began = Reply(), time.monotonic()
-        async for piece in client.generate(turns, self._tokens, 0.0, study=1):
+        request = GenerateRequest(turns, self._tokens, TEMPERATURE)
+        async for piece in client.generate(request):
             if isinstance(piece, Result):
                 reply.stats = {**piece.stats, "total_seconds": time.monotonic() - began}
             else:
@@ -100,9 +103,9 @@ class Bench:
             firsts = []
             for number in range(rounds):
                 said = (
-                    Said("user", utterance=self.speech(seconds))
+                    self.speech(client, seconds)
                     if seconds
-                    else Said("user", f"Question {number}: {self._random.integers(10**9)}?")
+                    else Turn("user", f"Question {number}: {self._random.integers(10**9)}?")
                 )
                 reply = await self.ask(client, SYSTEM, said)
                 firsts.append(reply.first)
@@ -119,7 +122,7 @@ class Bench:
             firsts, made, spent = [], 0.0, 0.0
             for _ in range(3):
                 began = time.monotonic()
-                said = [Said("user", utterance=self.speech(3.0)) for _ in clients]
+                said = [self.speech(client, 3.0) for client in clients]
                 replies = await asyncio.gather(
                     *(
                         self.ask(client, SYSTEM, turn)
@@ -143,12 +146,12 @@ class Bench:
         for _ in range(3):
             past = [SYSTEM]
             for number in range(turns):
-                past.append(Said("user", utterance=self.speech(3.0)))
+                past.append(self.speech(client, 3.0))
                 reply = await self.ask(client, *past)
-                past.append(Said("assistant", f"This is answer number {number}. " * 4))
+                past.append(Turn("assistant", f"This is answer number {number}. " * 4))
             known.append(reply.first)
             cached.append(reply.stats["cached_tokens"] / reply.stats["prompt_tokens"])
-            changed = Said("system", f"{self._random.integers(10**9)} {SYSTEM.text}")
+            changed = Turn("system", f"{self._random.integers(10**9)} {SYSTEM.text}")
             unknown.append((await self.ask(client, changed, *past[1:-1])).first)
         await client.close()
         gain = percentile(unknown, 0.5) / max(percentile(known, 0.5), 1e-9)
@@ -164,7 +167,8 @@ class Bench:
         """From the interruption until nothing runs in the engine."""
         client, taken = self.client(), []
         for _ in range(rounds):
-            pieces = client.generate([SYSTEM, Said("user", "Go on.")], 400, 0.0, study=1)
+            request = GenerateRequest((SYSTEM, Turn("user", "Go on.")), 400, TEMPERATURE)
+            pieces = client.generate(request)
             async with contextlib.aclosing(pieces):
                 await anext(pieces)
             began = time.monotonic()
@@ -185,8 +189,8 @@ async def measure(given: settings.Settings, rounds: int, tokens: int, most: int)
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "llm.sock"
-            status = lambda: p.Report(ready=True)  # noqa: E731
-            async with listening(path, status, engine):
+            status = lambda: HealthReport(ready=True)  # noqa: E731
+            async with serve_link(path, status, engine):
                 bench = Bench(engine, path, tokens)
                 await bench.first_tokens(1)
                 callers = [count for count in (1, 2, 4, 8, 16) if count <= most]

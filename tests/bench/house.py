@@ -66,7 +66,7 @@ def _start(place: Appliance, *module: str) -> subprocess.Popen[bytes]:
         )
 
 
-class Counted(server.Gateway):
+class Counted(server.GatewayServer):
     """The gateway, and beside it who counts its tasks: nobody can do that from outside."""
 
     async def run(self) -> None:
@@ -85,5 +85,5 @@ class Counted(server.Gateway):
 
 
 if __name__ == "__main__":
-    server.Gateway = Counted  # type: ignore[misc]
+    server.GatewayServer = Counted  # type: ignore[misc]
     sys.exit(main(["gateway"], os.environ))

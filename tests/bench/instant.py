@@ -10,8 +10,8 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from appliance.link import protocol as p
-from appliance.link.server import listening
+from appliance.link.protocol import HealthReport
+from appliance.link.server import serve_link
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, InstantVoiceSession
 
 REPLY = (
@@ -38,11 +38,11 @@ class _WholePhrase(InstantVoiceSession):
 
 async def serve(folder: Path) -> None:
     """Until the process is ended."""
-    ready = p.Report(ready=True)
+    ready = HealthReport(ready=True)
     speech = InstantSpeechEngine(lambda *_: REPLY)
     async with (
-        listening(folder / "llm.sock", lambda: ready, speech),
-        listening(folder / "tts.sock", lambda: ready, WholePhrases()),
+        serve_link(folder / "llm.sock", lambda: ready, speech),
+        serve_link(folder / "tts.sock", lambda: ready, WholePhrases()),
     ):
         await asyncio.Event().wait()
 

@@ -11,6 +11,7 @@ import pytest
 from client.__main__ import main
 from tests.client.conftest import ROOT
 from tests.fakes import FakeGateway
+from tests.signals import with_default_sigint
 
 
 async def test_a_wrong_token_is_exit_3(program):
@@ -87,7 +88,7 @@ async def test_ctrl_c_ends_a_conversation_without_a_traceback():
 
     async with FakeGateway(bot) as gateway:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "client", "ask", "Hi"),
+            *with_default_sigint(sys.executable, "-m", "client", "ask", "Hi"),
             cwd=ROOT,
             env={**os.environ, "VOICE_CLIENT_URL": gateway.url},
             stderr=asyncio.subprocess.PIPE,

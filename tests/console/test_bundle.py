@@ -9,7 +9,7 @@ from pathlib import Path
 
 from appliance import run_folder
 from appliance.console.bundle import FOLDER, write
-from appliance.settings import Exporter, Gateway, Paths, Settings
+from appliance.settings import ExporterConfig, GatewayConfig, PathsConfig, Settings
 from tests.console import recorded
 
 ROOT = Path(__file__).parents[2]
@@ -24,9 +24,9 @@ def bundled(folder: Path, *log: str) -> dict[str, str]:
     run.mkdir(exist_ok=True)
     run_folder.write_restarts(run, {"tts": 2})
     given = Settings(
-        paths=Paths(run=run, lock=ROOT / "image-manifest.lock"),
-        gateway=Gateway(port=1, token_file=str(token)),
-        exporter=Exporter(port=1),
+        paths=PathsConfig(run=run, lock=ROOT / "image-manifest.lock"),
+        gateway=GatewayConfig(port=1, token_file=str(token)),
+        exporter=ExporterConfig(port=1),
     )
     out = io.BytesIO()
     write(given, log, out)

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from appliance.console.state import Card, figures, quantile
-from appliance.metrics import GatewayMeters, render
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.metrics import render
 
 CARDS = """\
 voice_gpu_up 1
@@ -21,7 +22,7 @@ voice_gpu_memory_total_bytes{gpu="0"} 24100000000
 
 
 def test_a_real_gateways_page_is_understood() -> None:
-    meters = GatewayMeters("cpu")
+    meters = GatewayMetrics("cpu")
     meters.note_house(True, False)
     meters.sessions_active.set(2)
     meters.sessions.labels("left").inc(3)
@@ -41,7 +42,7 @@ def test_a_real_gateways_page_is_understood() -> None:
 
 
 def test_before_the_first_turn_there_is_no_latency() -> None:
-    found = figures(render(GatewayMeters("cpu").registry).decode())
+    found = figures(render(GatewayMetrics("cpu").registry).decode())
     assert (found.p50, found.p95, found.turns, found.ready_changed) == (None, None, 0, 0)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from appliance import run_folder
 from appliance.console.state import gathered, judged, page, together
-from appliance.settings import Exporter, Gateway, Paths, Settings
+from appliance.settings import ExporterConfig, GatewayConfig, PathsConfig, Settings
 from tests.supervision import dummies
 from tests.supervision.dummies import DummyAppliance
 
@@ -27,8 +27,10 @@ def silent_port() -> Iterator[int]:
 
 
 def settings(run: Path, port: int = 1) -> Settings:
-    paths = Paths(run=run, lock=run / "no.lock")
-    return Settings(paths=paths, gateway=Gateway(port=port), exporter=Exporter(port=port))
+    paths = PathsConfig(run=run, lock=run / "no.lock")
+    return Settings(
+        paths=paths, gateway=GatewayConfig(port=port), exporter=ExporterConfig(port=port)
+    )
 
 
 def test_where_nothing_runs_it_is_stopped(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_a_port_that_takes_calls_and_says_nothing_costs_a_limited_time(
 ) -> None:
     monkeypatch.setattr("appliance.console.state.PAGE_SECONDS", 0.2)
     with pytest.raises(TimeoutError):
-        page(Exporter(host="0.0.0.0", port=silent_port))
+        page(ExporterConfig(host="0.0.0.0", port=silent_port))
 
 
 def test_an_appliance_that_hangs_altogether_still_has_a_state(

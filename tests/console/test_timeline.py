@@ -7,7 +7,7 @@ import re
 from appliance.console.logs import read
 from appliance.console.terminal import WIDTH, Paint
 from appliance.console.trace import LABELS, calls, listed, timeline
-from appliance.metrics import STAGES
+from appliance.journal_fields import STAGES
 from tests.console import recorded
 
 UNPAINTED = Paint(False)

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from client import turns
 from client.call import connect
 from client.config import Config
@@ -59,7 +59,7 @@ async def dial(appliance: Appliance) -> DrillCaller:
 
 def recognized(record: TurnRecord) -> str:
     """What an independent recognizer understands of the audio that the caller heard in a turn."""
-    return words(np.frombuffer(record.heard.pcm, "<i2"), SPOKEN_RATE)
+    return words(np.frombuffer(record.heard.pcm, "<i2"), OUTPUT_SAMPLE_RATE)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed
 
-from appliance.link import protocol as p
+from appliance.link import protocol
 from appliance.link.health import URI
 from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, until
 from tests.drills.leaking import FLAG
@@ -46,7 +46,7 @@ async def test_caller_is_answered_while_others_flood_an_engines_socket(
         connection.transport.pause_reading()
         try:
             while True:
-                await connection.send(p.encode(p.Health()))
+                await connection.send(protocol.encode(protocol.HealthRequest()))
         except ConnectionClosed:
             pass  # the engine may close it
         finally:

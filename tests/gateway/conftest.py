@@ -31,9 +31,9 @@ from websockets.exceptions import ConnectionClosed
 from appliance import journal
 from appliance.gateway import server
 from appliance.gateway.turn_taking import TurnModels
-from appliance.link import protocol as p
 from appliance.link.engine import ToolCall, Turn
-from appliance.link.server import AnyEngine, listening
+from appliance.link.protocol import HealthReport
+from appliance.link.server import AnyEngine, serve_link
 from appliance.settings import Settings
 from client import wire
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, echo
@@ -54,8 +54,8 @@ class EngineProcess:
 
     async def start(self) -> None:
         self._life = contextlib.AsyncExitStack()
-        status = lambda: p.Report(ready=self.ready, waiting_for=self._engine.name)  # noqa: E731
-        await self._life.enter_async_context(listening(self._path, status, self._engine))
+        status = lambda: HealthReport(ready=self.ready, waiting_for=self._engine.name)  # noqa: E731
+        await self._life.enter_async_context(serve_link(self._path, status, self._engine))
 
     async def die(self) -> None:
         if self._life is not None:
@@ -189,7 +189,7 @@ class RunningGateway:
         self.voice = InstantVoiceEngine()
         self.llm = EngineProcess(self.thinker, settings.paths.run)
         self.tts = EngineProcess(self.voice, settings.paths.run)
-        self.gateway = server.Gateway(settings, TOKEN)
+        self.gateway = server.GatewayServer(settings, TOKEN)
         self.scheme = "wss" if settings.gateway.tls_certificate else "ws"
         self._log = log
         self._callers: list[Caller] = []
@@ -260,7 +260,7 @@ class RunningGateway:
         await self.until(lambda: not self.sessions() and not self.open_engine_sessions())
 
     def metric(self, name: str, **labels: str) -> float:
-        value = self.gateway._meters.registry.get_sample_value(name, labels)
+        value = self.gateway._metrics.registry.get_sample_value(name, labels)
         return value if value is not None else 0.0
 
     def _serving_failed(self) -> bool:

@@ -6,14 +6,14 @@ import pytest
 
 from appliance.errors import Refused
 from appliance.gateway.admission import MAX_ADDRESSES, Admission, Attempt, House
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 
 EMPTY = House(sessions=0)
 RIGHT = "Bearer a-token-of-some-length"
 
 
 def admission(**knobs: object) -> Admission:
-    return Admission(Gateway(**knobs), "a-token-of-some-length")  # type: ignore[arg-type]
+    return Admission(GatewayConfig(**knobs), "a-token-of-some-length")  # type: ignore[arg-type]
 
 
 def reason(refusal: Refused | None) -> str | None:

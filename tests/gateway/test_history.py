@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.gateway.history import INTERRUPTED, Call, Exchange, History
-from appliance.link.engine import Said, Utterance
+from appliance.link.engine import Turn, Utterance
 
 BUDGET = 200
 
@@ -99,7 +99,7 @@ def test_the_last_questions_stay_audio_when_older_ones_become_text() -> None:
         past.ask(utterance=utterance(8, number))
         past.heard("Yes.")
         past.understood(past.exchanges[-1].utterance or utterance(0), f"question {number}")
-    assert [freed.number for freed in past.trim()] == [1, 2]
+    assert [freed.id for freed in past.trim()] == [1, 2]
     asked = [(text, audio) for role, text, audio in told(past) if role == "user"]
     assert asked == [("question 1", False), ("question 2", False), ("", True), ("", True)]
 
@@ -221,12 +221,12 @@ def test_whatever_happens_roles_alternate_the_budget_holds_and_nothing_freed_is_
         assert roles[0] == "system"
         assert all(a != b for a, b in pairwise(roles))
         referred = {said.utterance for said in past.conversation()} - {None}
-        assert referred.isdisjoint(call.freed)
+        assert referred.isdisjoint(freed.id for freed in call.freed)
         assert all(map(said_something, past.conversation()))
     assert len(call.freed) == len(set(call.freed))
 
 
-def said_something(said: Said) -> bool:
+def said_something(said: Turn) -> bool:
     return bool(said.text) or said.utterance is not None
 
 

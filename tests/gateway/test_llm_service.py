@@ -36,7 +36,7 @@ from appliance.gateway.llm_service import CANNOT_ANSWER, UltravoxWithContextServ
 from appliance.gateway.reply import TurnHooks
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, ToolCall, Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 from tests.fakes import InstantSpeechEngine, tone
 from tests.link.contract import linked
 
@@ -94,7 +94,7 @@ def noted() -> Noted:
 
 @pytest.fixture
 def service(client: EngineClient, noted: Noted) -> UltravoxWithContextService:
-    knobs = LLM(pre_roll_seconds=0.04, recover_seconds=0)
+    knobs = LLMConfig(pre_roll_seconds=0.04, recover_seconds=0)
     return UltravoxWithContextService(knobs, client, noted.hooks(), LLMContext(), transcripts=True)
 
 
@@ -230,7 +230,7 @@ async def test_a_cough_does_not_cost_the_caller_an_answer_nor_is_a_tool_run_agai
 
     engine.reply = reply
     context = LLMContext(tools=ToolsSchema(standard_tools=[order]))
-    service = UltravoxWithContextService(LLM(), client, noted.hooks(), context, True)
+    service = UltravoxWithContextService(LLMConfig(), client, noted.hooks(), context, True)
     down, _ = await through(
         service, typed("A pizza."), SleepFrame(0.3), InterruptionFrame(), *spoken(0.2)
     )
@@ -244,7 +244,7 @@ async def test_without_an_engine_the_caller_hears_why_there_is_no_answer(
     tmp_path: Path, noted: Noted
 ) -> None:
     client = EngineClient("llm", tmp_path / "nobody")
-    knobs = LLM(recover_seconds=0)
+    knobs = LLMConfig(recover_seconds=0)
     service = UltravoxWithContextService(
         knobs, client, noted.hooks(), LLMContext(), transcripts=True
     )
@@ -263,7 +263,7 @@ async def test_the_words_of_the_caller_stay_here_when_transcripts_are_off(
     client: EngineClient, noted: Noted
 ) -> None:
     service = UltravoxWithContextService(
-        LLM(), client, noted.hooks(), LLMContext(), transcripts=False
+        LLMConfig(), client, noted.hooks(), LLMContext(), transcripts=False
     )
     _, up = await through(service, *spoken(1.0))
     assert not any(isinstance(frame, TranscriptionFrame) for frame in up)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.session import SmallSession
-from appliance.link.engine import Piece, Turn
-from appliance.settings import Paths, Settings
+from appliance.link.engine import GenerateRequest, Piece, Turn
+from appliance.settings import PathsConfig, Settings
 from tests.gateway import conftest
 from tests.gateway.conftest import MakeGateway, Speak
 
@@ -24,11 +23,11 @@ async def test_the_third_answer_uses_what_was_said_first_and_is_only_text_by_the
     told: list[list[Turn]] = []
     generate = SmallSession.generate
 
-    def spy(session: SmallSession, turns: Sequence[Turn], *more: Any) -> AsyncGenerator[Piece]:
-        told.append(list(turns))
-        return generate(session, turns, *more)
+    def spy(session: SmallSession, request: GenerateRequest) -> AsyncGenerator[Piece]:
+        told.append(list(request.conversation))
+        return generate(session, request)
 
-    engine = SmallEngine(Settings(paths=Paths(weights=WEIGHTS)))
+    engine = SmallEngine(Settings(paths=PathsConfig(weights=WEIGHTS)))
     await engine.start()
     monkeypatch.setattr(SmallSession, "generate", spy)
     monkeypatch.setattr(conftest, "InstantSpeechEngine", lambda _mind: engine)

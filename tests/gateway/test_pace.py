@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.gateway.transport import Pace, lead_seconds
-from appliance.settings import Settings, Turn
+from appliance.settings import Settings, TurnConfig
 
 PIECE_SECONDS = 0.04  # as Pipecat cuts the sound
 
@@ -57,4 +57,4 @@ def test_the_caller_never_holds_more_than_the_lead_and_a_piece(
 
 def test_in_half_duplex_nothing_is_sent_ahead() -> None:
     assert lead_seconds(Settings()) > 0
-    assert lead_seconds(Settings(turn=Turn(half_duplex=True))) == 0
+    assert lead_seconds(Settings(turn=TurnConfig(half_duplex=True))) == 0

@@ -1,4 +1,4 @@
-"""Phrases are natural, the first one is short, and no text is lost."""
+"""Phrases end where a speaker pauses, the first one is short, and no text is lost."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_the_first_phrase_is_as_short_as_sounds_natural(reply: str, first: str) 
     ],
 )
 @pytest.mark.parametrize("before", ["", "Go to ", "So it was that we saw ", "They told me about "])
-def test_what_belongs_together_stays_together(before: str, whole: str) -> None:
-    said = phrases(f"{before}{whole} and then we went home because it was late.")
-    assert any(whole in phrase for phrase in said), said
+def test_words_that_belong_together_are_not_cut(before: str, whole: str) -> None:
+    cut = phrases(f"{before}{whole} and then we went home because it was late.")
+    assert any(whole in phrase for phrase in cut), cut
 
 
-def test_sentences_end_phrases() -> None:
+def test_sentence_ends_a_phrase() -> None:
     assert phrases("It is late. We should go. Good night.") == [
         "It is late.",
         "We should go.",
@@ -64,7 +64,7 @@ def test_sentences_end_phrases() -> None:
     ]
 
 
-def test_an_abbreviation_ends_a_sentence_only_if_a_new_one_begins() -> None:
+def test_abbreviation_ends_a_sentence_only_if_a_new_one_begins() -> None:
     assert phrases("See you at 5 p.m. Bring your card.") == [
         "See you at 5 p.m.",
         "Bring your card.",
@@ -72,26 +72,26 @@ def test_an_abbreviation_ends_a_sentence_only_if_a_new_one_begins() -> None:
     assert phrases("Be here at 5 p.m. on Monday.", first=9) == ["Be here at 5 p.m. on Monday."]
 
 
-def test_items_of_a_list_are_phrases() -> None:
-    said = phrases("Three tips:\n\n1. Eat well.\n2. Sleep eight hours\n3. Walk")
-    assert said == ["Three tips:", "1. Eat well.", "2. Sleep eight hours", "3. Walk"]
+def test_list_items_are_phrases() -> None:
+    cut = phrases("Three tips:\n\n1. Eat well.\n2. Sleep eight hours\n3. Walk")
+    assert cut == ["Three tips:", "1. Eat well.", "2. Sleep eight hours", "3. Walk"]
 
 
-def test_a_long_sentence_is_cut_at_clauses_and_phrases_grow() -> None:
-    said = phrases(
+def test_long_sentence_is_cut_at_clauses_and_not_within_them() -> None:
+    cut = phrases(
         "The best thing to do on a rainy day is to stay inside with a good book, make a pot of "
         "tea, and listen to the rain on the roof while the world outside goes by without you."
     )
-    lengths = [len(phrase.split()) for phrase in said]
+    lengths = [len(phrase.split()) for phrase in cut]
     assert lengths[0] <= 6
     assert max(lengths) <= 20
-    assert all(phrase.split()[-1] not in {"a", "the", "of", "to", "on"} for phrase in said)
+    assert all(phrase.split()[-1] not in {"a", "the", "of", "to", "on"} for phrase in cut)
 
 
 HOURS = "Our opening hours are from nine in the morning until five in the afternoon, every day."
 
 
-def test_a_phrase_is_not_longer_than_there_is_time_for_while_those_before_it_sound() -> None:
+def test_phrase_is_no_longer_than_earlier_playback_leaves_time_for() -> None:
     assert phrases("Our opening hours are from nine in the morning until five.")[:2] == [
         "Our opening hours",
         "are from nine",
@@ -104,7 +104,7 @@ def test_a_phrase_is_not_longer_than_there_is_time_for_while_those_before_it_sou
             unspoken = max(0.0, unspoken - words * RATIO) + words
 
 
-def test_a_fast_machine_gets_long_phrases_at_once() -> None:
+def test_fast_machine_gets_long_phrases_at_once() -> None:
     assert phrases(HOURS, ratio=0.3) == [
         "Our opening hours",
         "are from nine in the morning until five in the afternoon,",
@@ -112,10 +112,10 @@ def test_a_fast_machine_gets_long_phrases_at_once() -> None:
     ]
 
 
-def test_what_waits_can_be_seen() -> None:
+def test_pending_text_is_what_no_phrase_holds_yet() -> None:
     cutter = PhraseCutter(5, 14, RATIO)
     assert cutter.feed("Hello! How are") == ["Hello!"]
-    assert cutter.waiting == " How are"
+    assert cutter.pending == " How are"
 
 
 _SNIPPETS = ["the", "of", "Dr.", "3.30", "p.m.", "No.", "and,", "but", "Hello!", "yes.", "1."]
@@ -135,15 +135,15 @@ _SNIPPETS += ["\n", "\n\n", "-", "—", "[", "]", "...", "$5", "U.S."]
     st.integers(1, 20),
     st.sampled_from([0.1, RATIO, 1.0, 3.0]),
 )
-def test_phrases_joined_are_the_text_however_it_came_in_pieces(
+def test_joined_phrases_are_the_text_however_it_was_split(
     pieces: list[str], first: int, later: int, ratio: float
 ) -> None:
     text = "".join(pieces)
     cutter = PhraseCutter(first, later, ratio)
-    said = [phrase for piece in pieces for phrase in cutter.feed(piece)]
-    said += cutter.flush()
-    assert "".join("".join(said).split()) == "".join(text.split())
-    assert "".join(said) == text[: len("".join(said))]
+    cut = [phrase for piece in pieces for phrase in cutter.feed(piece)]
+    cut += cutter.flush()
+    assert "".join("".join(cut).split()) == "".join(text.split())
+    assert "".join(cut) == text[: len("".join(cut))]
     whole = PhraseCutter(first, later, ratio)
-    assert whole.feed(text) + whole.flush() == said
-    assert all(phrase.strip() for phrase in said)
+    assert whole.feed(text) + whole.flush() == cut
+    assert all(phrase.strip() for phrase in cut)

@@ -23,8 +23,7 @@ from appliance import run_folder
 from appliance.errors import BadSetting, PortTaken
 from appliance.gateway.server import Gateway, read_token
 from appliance.link.health import ask_health
-from appliance.settings import Gateway as Knobs
-from appliance.settings import Settings
+from appliance.settings import GatewayConfig, Settings
 from client import wire
 from tests.gateway.conftest import TOKEN, MakeGateway, Mind, RunningGateway, trusting
 
@@ -368,7 +367,7 @@ async def test_with_a_certificate_only_tls_gets_in(
 
 
 def test_half_a_tls_setting_is_refused_at_the_start() -> None:
-    settings = Settings(gateway=Knobs(tls_certificate="chain.pem"))
+    settings = Settings(gateway=GatewayConfig(tls_certificate="chain.pem"))
     with pytest.raises(BadSetting, match="tls_key"):
         Gateway(settings, TOKEN)._config()
 
@@ -377,7 +376,9 @@ def test_an_unusable_certificate_is_refused_at_the_start(tmp_path: Path) -> None
     (tmp_path / "bad.pem").write_text("no certificate")
     path = str(tmp_path / "bad.pem")
     with pytest.raises(BadSetting, match="tls_certificate"):
-        Gateway(Settings(gateway=Knobs(tls_certificate=path, tls_key=path)), TOKEN)._config()
+        Gateway(
+            Settings(gateway=GatewayConfig(tls_certificate=path, tls_key=path)), TOKEN
+        )._config()
 
 
 async def test_a_port_in_use_is_named(make_gateway: MakeGateway) -> None:

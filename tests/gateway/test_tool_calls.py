@@ -18,7 +18,7 @@ from appliance.gateway import tools as toolbox
 from appliance.gateway.history import INTERRUPTED
 from appliance.gateway.reply import COULD_NOT, FAILED, MAX_CALLS, TOO_SLOW
 from appliance.link.engine import ToolCall
-from appliance.settings import LLM, Settings
+from appliance.settings import LLMConfig, Settings
 from tests.gateway.conftest import TOKEN, MakeGateway, Mind, RunningGateway
 
 Offer = Callable[[Callable[..., Awaitable[None]]], dict[str, dict[str, Any]]]
@@ -279,9 +279,9 @@ async def test_a_caller_who_interrupts_the_goodbye_keeps_the_call(
 
 
 async def test_an_unknown_tool_stops_the_gateway_at_the_start(tmp_path: Path) -> None:
-    settings = Settings(llm=LLM(tools=("current_time", "fly")))
+    settings = Settings(llm=LLMConfig(tools=("current_time", "fly")))
     with pytest.raises(BadSetting, match="'fly'"):
-        server.Gateway(settings, TOKEN)
+        server.GatewayServer(settings, TOKEN)
 
 
 async def test_a_tool_of_ones_own_is_added_as_the_page_says(

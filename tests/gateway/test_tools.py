@@ -12,7 +12,7 @@ from appliance.errors import BadSetting
 from appliance.gateway import tools as toolbox
 from appliance.gateway.llm_service import UltravoxAdapter
 from appliance.gateway.tools import chosen, spoken_time
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_time_is_told_so_that_it_can_be_read_out(now: datetime, said: str) -
 
 def test_the_tools_of_the_setting_are_described_to_the_model() -> None:
     adapter = UltravoxAdapter()  # type: ignore[no-untyped-call]
-    tools = adapter.to_provider_tools_format(chosen(LLM().tools))
+    tools = adapter.to_provider_tools_format(chosen(LLMConfig().tools))
     assert [tool.name for tool in tools] == ["current_time", "end_call"]
     for tool in tools:
         assert tool.description.endswith(".")

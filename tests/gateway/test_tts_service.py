@@ -1,4 +1,7 @@
-"""The voice among Pipecat's frames; whole calls are in tests/gateway/test_session.py."""
+"""The TTS service and its phrase aggregator among Pipecat's frames, with an instant engine.
+
+Whole sessions are in tests/gateway/test_session.py.
+"""
 
 from __future__ import annotations
 
@@ -34,40 +37,40 @@ from appliance.gateway.tts_service import (
     SpeechHooks,
 )
 from appliance.link.client import EngineClient
-from appliance.settings import TTS
+from appliance.settings import TTSConfig
 from tests.fakes import InstantVoiceEngine, InstantVoiceSession
 from tests.link.contract import linked
 
-PATIENCE = b"\1\0" * 2400
+HOLD_MESSAGE = b"\1\0" * 2400
 REPLY = "It is Paris. It lies on the Seine, and two million people live there."
 
 
-class Noted:
-    """What the service told the session, in order."""
+class RecordedHooks:
+    """Records what the service reports to its session, in order."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
 
     def hooks(self) -> SpeechHooks:
-        def note(event: str) -> Callable[[], None]:
+        def record(event: str) -> Callable[[], None]:
             return lambda: self.events.append(event)
 
-        def awaited(event: str) -> Callable[[], Awaitable[None]]:
-            async def note() -> None:
+        def record_async(event: str) -> Callable[[], Awaitable[None]]:
+            async def append() -> None:
                 self.events.append(event)
 
-            return note
+            return append
 
         return SpeechHooks(
-            first_phrase=note("first_phrase"),
-            first_audio=note("first_audio"),
+            first_phrase=record("first_phrase"),
+            first_audio=record("first_audio"),
             failed=self._failed,
-            hold=awaited("hold"),
-            resume=awaited("resume"),
+            hold=record_async("hold"),
+            resume=record_async("resume"),
         )
 
-    def _failed(self, problem: EngineFailed) -> None:
-        self.events.append(f"failed {problem.reason}")
+    def _failed(self, error: EngineFailed) -> None:
+        self.events.append(f"failed {error.reason}")
 
 
 @pytest.fixture
@@ -82,26 +85,28 @@ async def client(engine: InstantVoiceEngine, tmp_path: Path) -> AsyncIterator[En
 
 
 @pytest.fixture
-def noted() -> Noted:
-    return Noted()
+def recorded() -> RecordedHooks:
+    return RecordedHooks()
 
 
-def service(
-    client: EngineClient, noted: Noted, recover_seconds: float = 0.0, **knobs: str
+def tts_service(
+    client: EngineClient, recorded: RecordedHooks, recover_seconds: float = 0.0, **settings: str
 ) -> KokoroTTSService:
     return KokoroTTSService(
-        TTS(**knobs),  # type: ignore[arg-type]
+        TTSConfig(**settings),  # type: ignore[arg-type]
         client,
-        noted.hooks(),
-        PATIENCE,
+        recorded.hooks(),
+        HOLD_MESSAGE,
         recover_seconds,
     )
 
 
-async def spoken(voice: KokoroTTSService, *frames: Frame) -> list[Frame]:
-    """What came out both ways; the frames go through the phrase cutter first."""
-    phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(TTS()))
-    down, up = await run_test(Pipeline([phrases, voice]), frames_to_send=[*frames, SleepFrame(0.3)])
+async def run_service(service: KokoroTTSService, *frames: Frame) -> list[Frame]:
+    """The frames that leave the service in both directions. Text is cut into phrases first."""
+    phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(TTSConfig()))
+    down, up = await run_test(
+        Pipeline([phrases, service]), frames_to_send=[*frames, SleepFrame(0.3)]
+    )
     return [*down, *up]
 
 
@@ -110,10 +115,10 @@ def reply(text: str) -> list[Frame]:
     return [LLMFullResponseStartFrame(), *words, LLMFullResponseEndFrame()]
 
 
-async def test_a_reply_is_spoken_phrase_by_phrase(
-    client: EngineClient, noted: Noted, engine: InstantVoiceEngine
+async def test_reply_is_spoken_phrase_by_phrase(
+    client: EngineClient, recorded: RecordedHooks, engine: InstantVoiceEngine
 ) -> None:
-    frames = await spoken(service(client, noted), *reply(REPLY))
+    frames = await run_service(tts_service(client, recorded), *reply(REPLY))
     kinds = (TTSStartedFrame, TTSAudioRawFrame, TTSTextFrame, TTSStoppedFrame)
     order = [type(frame) for frame in frames if isinstance(frame, kinds)]
     assert (order[0], order[-1]) == (TTSStartedFrame, TTSStoppedFrame)
@@ -122,53 +127,58 @@ async def test_a_reply_is_spoken_phrase_by_phrase(
     assert [frame.text for frame in frames if isinstance(frame, TTSTextFrame)] == engine.phrases
 
 
-async def test_speech_comes_in_small_slices(client: EngineClient, noted: Noted) -> None:
-    frames = await spoken(service(client, noted), *reply(REPLY))
+async def test_audio_leaves_in_short_slices(client: EngineClient, recorded: RecordedHooks) -> None:
+    frames = await run_service(tts_service(client, recorded), *reply(REPLY))
     audio = [frame for frame in frames if isinstance(frame, TTSAudioRawFrame)]
     assert {frame.sample_rate for frame in audio} == {24_000}
     assert max(len(frame.audio) for frame in audio) <= SLICE_BYTES
 
 
-async def test_the_model_waits_for_the_first_phrase_of_each_reply_only(
-    client: EngineClient, noted: Noted
+async def test_language_model_is_held_for_the_first_phrase_of_each_reply_only(
+    client: EngineClient, recorded: RecordedHooks
 ) -> None:
-    await spoken(service(client, noted), *reply(REPLY), SleepFrame(0.3), *reply(REPLY))
-    assert noted.events == ["first_phrase", "hold", "first_audio", "resume"] * 2
+    await run_service(tts_service(client, recorded), *reply(REPLY), SleepFrame(0.3), *reply(REPLY))
+    assert recorded.events == ["first_phrase", "hold", "first_audio", "resume"] * 2
 
 
-async def test_what_cannot_be_spoken_is_skipped_and_the_model_goes_on(
-    client: EngineClient, noted: Noted, engine: InstantVoiceEngine
+async def test_phrase_without_words_is_skipped_and_the_model_resumes(
+    client: EngineClient, recorded: RecordedHooks, engine: InstantVoiceEngine
 ) -> None:
-    frames = await spoken(
-        service(client, noted), TTSSpeakFrame("***"), SleepFrame(0.2), TTSSpeakFrame("Paris.")
+    frames = await run_service(
+        tts_service(client, recorded),
+        TTSSpeakFrame("***"),
+        SleepFrame(0.2),
+        TTSSpeakFrame("Paris."),
     )
     assert engine.phrases == ["Paris."]
-    assert noted.events.count("hold") == noted.events.count("resume")
+    assert recorded.events.count("hold") == recorded.events.count("resume")
     assert not any(isinstance(frame, ErrorFrame) for frame in frames)
 
 
-async def test_a_last_phrase_that_cannot_be_spoken_holds_up_nothing(
-    client: EngineClient, noted: Noted, engine: InstantVoiceEngine
+async def test_reply_ends_at_once_when_its_last_phrase_has_no_audio(
+    client: EngineClient, recorded: RecordedHooks, engine: InstantVoiceEngine
 ) -> None:
-    voice = service(client, noted)
+    service = tts_service(client, recorded)
     async with asyncio.timeout(QUIET_SECONDS * 0.8):
-        frames = await spoken(voice, *reply("It is Paris. ***"), SleepFrame(0.2), *reply("Yes."))
+        frames = await run_service(
+            service, *reply("It is Paris. ***"), SleepFrame(0.2), *reply("Yes.")
+        )
     assert [type(frame) for frame in frames].count(TTSStoppedFrame) == 2
     assert engine.phrases == ["It is Paris.", "Yes."]
 
 
-async def test_an_unknown_voice_is_reported_and_no_error_to_the_caller(
-    client: EngineClient, noted: Noted
+async def test_unknown_voice_is_reported_without_an_error_frame(
+    client: EngineClient, recorded: RecordedHooks
 ) -> None:
-    frames = await spoken(service(client, noted, voice="zz_nobody"), *reply("Yes."))
-    assert "failed unknown_voice" in noted.events
-    assert noted.events.count("hold") == noted.events.count("resume")
+    frames = await run_service(tts_service(client, recorded, voice="zz_nobody"), *reply("Yes."))
+    assert "failed unknown_voice" in recorded.events
+    assert recorded.events.count("hold") == recorded.events.count("resume")
     kinds = (ErrorFrame, TTSAudioRawFrame)
     assert not any(isinstance(frame, kinds) for frame in frames)
 
 
 class EndlessVoice(InstantVoiceSession):
-    """Comes to no end with a story."""
+    """Never finishes a phrase that holds the word "story"."""
 
     async def speak(
         self, text: str, voice: str, speed: float, urgent: bool
@@ -180,54 +190,111 @@ class EndlessVoice(InstantVoiceSession):
                     await asyncio.Event().wait()
 
 
-async def test_an_interruption_stops_the_synthesis(
+async def test_interruption_stops_the_synthesis(
     client: EngineClient,
-    noted: Noted,
+    recorded: RecordedHooks,
     engine: InstantVoiceEngine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(InstantVoiceEngine, "open", lambda engine: EndlessVoice(engine))
     begun = reply("This is a story that goes on and on. " * 5)[:-1]
-    voice = service(client, noted)
-    await spoken(
-        voice, *begun, SleepFrame(0.5), InterruptionFrame(), SleepFrame(0.5), *reply("Yes.")
+    service = tts_service(client, recorded)
+    await run_service(
+        service, *begun, SleepFrame(0.5), InterruptionFrame(), SleepFrame(0.5), *reply("Yes.")
     )
     assert engine.running == 0
     assert len(engine.phrases) == 2
     assert engine.phrases[-1] == "Yes."
 
 
-async def test_without_the_engine_the_caller_is_asked_for_patience_once(
-    tmp_path: Path, noted: Noted
+async def test_engine_loss_plays_the_hold_message_once(
+    tmp_path: Path, recorded: RecordedHooks
 ) -> None:
-    client = EngineClient("tts", tmp_path / "nobody")
-    frames = await spoken(
-        service(client, noted, recover_seconds=0.6), *reply("Yes."), SleepFrame(2)
+    client = EngineClient("tts", tmp_path / "no-engine")
+    frames = await run_service(
+        tts_service(client, recorded, recover_seconds=0.6), *reply("Yes."), SleepFrame(2)
     )
     audio = b"".join(frame.audio for frame in frames if isinstance(frame, TTSAudioRawFrame))
-    assert audio == PATIENCE
-    assert noted.events.count("failed engine_gone") == 2  # when it was lost, and given up on
-    assert "first_audio" not in noted.events, "it is no part of the answer"
-    assert noted.events.count("hold") == 1
-    assert "resume" in noted.events
+    assert audio == HOLD_MESSAGE
+    assert (
+        recorded.events.count("failed engine_gone") == 2
+    )  # when the engine was lost, and when it stayed away
+    assert "first_audio" not in recorded.events, "the hold message is not part of the answer"
+    assert recorded.events.count("hold") == 1
+    assert "resume" in recorded.events
 
 
-async def test_a_phrase_waits_for_the_engine_and_is_then_spoken(
-    tmp_path: Path, noted: Noted, engine: InstantVoiceEngine
+async def test_phrase_is_spoken_once_the_engine_is_back(
+    tmp_path: Path, recorded: RecordedHooks, engine: InstantVoiceEngine
 ) -> None:
-    async def comes_back() -> None:
-        while "failed engine_gone" not in noted.events:
+    async def restart_engine() -> None:
+        while "failed engine_gone" not in recorded.events:
             await asyncio.sleep(0.01)
         async with linked(engine, tmp_path / "s"):
-            await over.wait()
+            await finished.wait()
 
-    over = asyncio.Event()
-    restarted = asyncio.create_task(comes_back())
+    finished = asyncio.Event()
+    restarted = asyncio.create_task(restart_engine())
     client = EngineClient("tts", tmp_path / "s")
-    frames = await spoken(service(client, noted, recover_seconds=30), *reply("Yes."), SleepFrame(2))
-    over.set()
+    frames = await run_service(
+        tts_service(client, recorded, recover_seconds=30), *reply("Yes."), SleepFrame(2)
+    )
+    finished.set()
     await restarted
     assert engine.phrases == ["Yes."]
     assert [frame.text for frame in frames if isinstance(frame, TTSTextFrame)] == ["Yes."]
-    assert noted.events.count("failed engine_gone") == 1, "one loss, however many attempts"
-    assert noted.events.count("first_audio") == 1
+    assert recorded.events.count("failed engine_gone") == 1, "one report per loss, not per attempt"
+    assert recorded.events.count("first_audio") == 1
+
+
+LONG_REPLY = (
+    "Well, the capital of France is Paris. It has two million inhabitants, more or less, and "
+    "it lies on the river Seine. Would you like to hear more about it?"
+)
+
+
+async def aggregate(aggregator: PhraseAggregator, text: str, size: int = 4) -> list[str]:
+    """The phrases of a text that arrives in pieces, without the pending rest."""
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    return [phrase.text for piece in pieces async for phrase in aggregator.aggregate(piece)]
+
+
+async def aggregate_and_flush(aggregator: PhraseAggregator, text: str) -> list[str]:
+    phrases = await aggregate(aggregator, text)
+    rest = await aggregator.flush()
+    return phrases + ([rest.text] if rest else [])
+
+
+async def test_aggregated_phrases_are_the_reply_and_the_first_is_short() -> None:
+    phrases = await aggregate_and_flush(PhraseAggregator(TTSConfig()), LONG_REPLY)
+    assert " ".join(phrases) == LONG_REPLY
+    assert len(phrases) > 2
+    assert len(phrases[0].split()) <= TTSConfig().first_phrase_words + 2
+
+
+async def test_each_reply_begins_with_a_short_phrase() -> None:
+    aggregator = PhraseAggregator(TTSConfig())
+    assert await aggregate_and_flush(aggregator, LONG_REPLY) == await aggregate_and_flush(
+        aggregator, LONG_REPLY
+    )
+
+
+async def test_aggregator_shows_the_pending_text() -> None:
+    aggregator = PhraseAggregator(TTSConfig())
+    assert await aggregate(aggregator, "One mo", size=3) == []
+    assert aggregator.text.text == "One mo"
+
+
+async def test_interruption_drops_pending_text_and_the_next_reply_starts_fresh() -> None:
+    aggregator = PhraseAggregator(TTSConfig())
+    fresh = await aggregate_and_flush(PhraseAggregator(TTSConfig()), LONG_REPLY)
+    await aggregate(aggregator, "I was going to say that the")
+    await aggregator.handle_interruption()
+    assert await aggregate_and_flush(aggregator, LONG_REPLY) == fresh
+    await aggregate(aggregator, "I was going")
+    await aggregator.reset()
+    assert await aggregator.flush() is None
+
+
+async def test_white_space_gives_no_phrase() -> None:
+    assert await aggregate_and_flush(PhraseAggregator(TTSConfig()), "  \n ") == []

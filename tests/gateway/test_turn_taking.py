@@ -17,7 +17,7 @@ from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
 
 from appliance.gateway.turn_taking import TurnModels
-from appliance.settings import Turn
+from appliance.settings import TurnConfig
 
 RATE = 16_000
 FRAME = RATE * 2 // 25  # bytes of 40 ms
@@ -26,7 +26,7 @@ QUIET = (VADState.QUIET,)
 
 @pytest.fixture(scope="module")
 def models() -> TurnModels:
-    return TurnModels(Turn())
+    return TurnModels(TurnConfig())
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_caller_costs_no_model(models: TurnModels, monkeypatch: pytest.MonkeyP
 
 
 def test_the_settings_reach_the_detectors() -> None:
-    knobs = Turn(vad_start_seconds=0.5, vad_min_volume=0.1, incomplete_stop_seconds=2.5)
+    knobs = TurnConfig(vad_start_seconds=0.5, vad_min_volume=0.1, incomplete_stop_seconds=2.5)
     models = TurnModels(knobs)
     assert models.vad().params.start_secs == 0.5
     assert models.vad().params.min_volume == 0.1
@@ -155,7 +155,7 @@ async def test_callers_who_pause_at_the_same_moment_are_judged_by_the_threads_th
             analyzer.append_audio(frame, True)
     found = await asyncio.gather(*(analyzer.analyze_end_of_turn() for analyzer in analyzers))
     assert [state for state, _ in found] == [EndOfTurnState.COMPLETE] * 6
-    assert threading.active_count() <= before + Turn().threads
+    assert threading.active_count() <= before + TurnConfig().threads
     for analyzer in analyzers:
         await analyzer.cleanup()
     state, _ = await end_of_turn(models, []).analyze_end_of_turn()  # the others' end was not theirs
@@ -175,7 +175,7 @@ async def test_silence_after_an_unfinished_sentence_is_reported_as_the_fallback(
         silent_frames += 1
         assert silent_frames < 200
     assert ended_by == ["fallback"]
-    assert silent_frames * 0.04 == pytest.approx(Turn().incomplete_stop_seconds, abs=0.1)
+    assert silent_frames * 0.04 == pytest.approx(TurnConfig().incomplete_stop_seconds, abs=0.1)
     await analyzer.cleanup()
 
 

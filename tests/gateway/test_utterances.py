@@ -116,7 +116,7 @@ def test_utterances_are_told_apart_by_number() -> None:
     second = ears.speech_started()
     ears.turn_started()
     ears.turn_ended()
-    assert len({first.number, second.number, ears.joined(first, second).number}) == 3
+    assert len({first.id, second.id, ears.joined(first, second).id}) == 3
 
 
 def test_two_questions_without_an_answer_are_one_with_a_pause_between() -> None:

@@ -24,14 +24,14 @@ from pipecat.frames.protobufs import frames_pb2
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
 from appliance.gateway.wire import Bucket, Guard, GuardedSerializer
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 from client import wire
 
 protos: Any = frames_pb2  # Pipecat's schema as any client SDK uses it
 
 
 def guard(**knobs: Any) -> Guard:
-    return Guard(Gateway(**knobs))
+    return Guard(GatewayConfig(**knobs))
 
 
 def audio(pcm: bytes, rate: int = 16_000, channels: int = 1) -> bytes:
@@ -229,7 +229,7 @@ def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(
 
 async def test_after_a_violation_nothing_gets_through_any_more() -> None:
     violations: list[SessionEnded] = []
-    serializer = GuardedSerializer(Gateway(), violations.append, clock=lambda: 0.0)
+    serializer = GuardedSerializer(GatewayConfig(), violations.append, clock=lambda: 0.0)
     assert await serializer.deserialize(audio(bytes(640))) is not None
     assert await serializer.deserialize(b"\xff") is None
     assert await serializer.deserialize(audio(bytes(640))) is None
@@ -239,7 +239,7 @@ async def test_after_a_violation_nothing_gets_through_any_more() -> None:
 
 @pytest.mark.parametrize("kind", ["error", "error-response"])
 async def test_texts_of_exceptions_never_leave(kind: str) -> None:
-    serializer = GuardedSerializer(Gateway(), lambda problem: None)
+    serializer = GuardedSerializer(GatewayConfig(), lambda problem: None)
     body = {"label": "rtvi-ai", "type": kind, "id": "1", "data": {"error": "secret /path: x"}}
     sent = await serializer.serialize(OutputTransportMessageUrgentFrame(message=body))
     assert isinstance(sent, bytes)
@@ -260,9 +260,9 @@ async def test_texts_of_exceptions_never_leave(kind: str) -> None:
     ],
 )
 async def test_without_words_nothing_gets_out_that_may_hold_any(frame: Frame) -> None:
-    strict = GuardedSerializer(Gateway(), lambda problem: None, words=False)
+    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, words=False)
     assert await strict.serialize(frame) is None
-    assert await GuardedSerializer(Gateway(), lambda problem: None).serialize(frame)
+    assert await GuardedSerializer(GatewayConfig(), lambda problem: None).serialize(frame)
 
 
 @pytest.mark.parametrize(
@@ -274,5 +274,5 @@ async def test_without_words_nothing_gets_out_that_may_hold_any(frame: Frame) ->
     ],
 )
 async def test_without_words_sound_and_what_happens_still_get_out(frame: Frame) -> None:
-    strict = GuardedSerializer(Gateway(), lambda problem: None, words=False)
+    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, words=False)
     assert await strict.serialize(frame)

@@ -175,27 +175,45 @@ def test_settings_override_the_derived_values() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "llm", "setting"),
     [
-        ("L4", "fp8", {"dtype": "float64"}, "llm.dtype"),
         ("L4", "fp8", {"dtype": "float32"}, "llm.dtype"),
-        ("L4", "fp8", {"kv_dtype": "int4"}, "llm.kv_dtype"),
         ("A10", "w4a16", {"kv_dtype": "fp8"}, "llm.kv_dtype"),
-        ("H200", "bf16", {"dtype": "float32", "kv_dtype": "fp8"}, "llm.kv_dtype"),
-        ("H200", "bf16", {"dtype": "float32", "kv_dtype": "bfloat16"}, "llm.kv_dtype"),
-        ("L4", "fp8", {"memory_fraction": 1}, "llm.memory_fraction"),
-        ("L4", "fp8", {"memory_fraction": -0.1}, "llm.memory_fraction"),
-        ("L4", "fp8", {"memory_fraction": "nan"}, "llm.memory_fraction"),
-        ("L4", "fp8", {"max_sequences": -1}, "llm.max_sequences"),
         ("L4", "fp8", {"context_tokens": 200_000}, "llm.context_tokens"),
-        ("L4", "fp8", {"context_tokens": 4096}, "llm.context_tokens"),
         ("A10", "fp8", {}, "llm.model"),
         ("T4", "w4a16", {}, "llm.dtype"),
     ],
 )
-def test_impossible_setting_is_refused_by_name(
+def test_setting_that_card_or_weights_do_not_support_is_refused_by_name(
     name: str, kind: str, llm: dict[str, object], setting: str
 ) -> None:
     with pytest.raises(BadSetting, match=setting):
         plan(card(name), ultravox_8b(kind), gpu(**llm))
+
+
+@pytest.mark.parametrize(
+    "llm",
+    [
+        {"dtype": "float64"},
+        {"kv_dtype": "int4"},
+        {"kv_dtype": "fp8", "dtype": "float32"},
+        {"kv_dtype": "bfloat16", "dtype": "float32"},
+        {"memory_fraction": 1},
+        {"memory_fraction": -0.1},
+        {"memory_fraction": "nan"},
+        {"max_sequences": -1},
+        {"context_tokens": 4096},  # the profile's history and reply need more
+    ],
+    ids=str,
+)
+def test_invalid_setting_is_refused_before_a_plan_is_made(llm: dict[str, object]) -> None:
+    with pytest.raises(BadSetting, match=f"VOICE_LLM_{next(iter(llm)).upper()}"):
+        gpu(**llm)
+
+
+@pytest.mark.parametrize("kv_dtype", ["bfloat16", "fp8"])
+def test_kv_dtype_is_refused_for_weights_in_float32(kv_dtype: str) -> None:
+    model = dataclasses.replace(ultravox_8b("bf16"), dtype="float32")
+    with pytest.raises(BadSetting, match=r"llm\.kv_dtype"):
+        plan(card("H200"), model, gpu(kv_dtype=kv_dtype))
 
 
 def test_int8_weights_are_refused_on_a_card_without_kernels_for_them() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.image.hosts import OPS
 from tests.image.running import NAME, ONE, TWO, Release, Site
+from tests.signals import with_default_sigint
 
 NEVER, BROKEN = Release("0.2.1", "never"), Release("0.2.2", "broken")
 SKIPS, MAJOR, OLDER = Release("0.3.0"), Release("1.0.0"), Release("0.0.9")
@@ -220,7 +221,7 @@ def begin(
 ) -> subprocess.Popen[bytes]:
     """voicectl, until the file appears; in a session of its own, on that terminal or pipe."""
     process = subprocess.Popen(
-        [OPS / "voicectl", *arguments],
+        with_default_sigint(str(OPS / "voicectl"), *arguments),
         env={**site.host.environ, **site.environ},
         preexec_fn=lambda: os.login_tty(out) if out and os.isatty(out) else os.setsid(),
         stdin=subprocess.DEVNULL,

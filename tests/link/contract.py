@@ -14,18 +14,28 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import EngineFailed, UnknownVoice
-from appliance.link import protocol as p
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, Said, SpeechEngine, Utterance, VoiceEngine
+from appliance.link.engine import (
+    GenerateRequest,
+    Result,
+    SpeechEngine,
+    Turn,
+    Utterance,
+    VoiceEngine,
+)
 from appliance.link.health import ask_health
-from appliance.link.server import AnyEngine, listening
+from appliance.link.protocol import HealthReport
+from appliance.link.server import AnyEngine, serve_link
 
 
 @contextlib.asynccontextmanager
 async def linked(engine: AnyEngine, path: Path) -> AsyncIterator[EngineClient]:
     """A client connected to `engine` over a real unix socket."""
-    status = lambda: p.Report(ready=True, metrics=engine.metrics().decode())  # noqa: E731
-    async with listening(path, status, engine):
+
+    def health() -> HealthReport:
+        return HealthReport(ready=True, metrics=engine.metrics().decode())
+
+    async with serve_link(path, health, engine):
         client = EngineClient(engine.name, path, stall_seconds=120)
         try:
             yield client
@@ -33,22 +43,28 @@ async def linked(engine: AnyEngine, path: Path) -> AsyncIterator[EngineClient]:
             await client.close()
 
 
-async def answer(client: EngineClient, *turns: Said, max_tokens: int = 24) -> tuple[str, Result]:
+async def answer(client: EngineClient, *turns: Turn, max_tokens: int = 24) -> tuple[str, Result]:
     """The whole answer and how it ended."""
     text = ""
-    async for piece in client.generate(turns, max_tokens, 0.0):
+    async for piece in client.generate(GenerateRequest(turns, max_tokens, 0.0)):
         if isinstance(piece, Result):
             return text, piece
         text += piece
     raise AssertionError("the engine did not say how it ended")
 
 
-def utterance(number: int, pcm: bytes) -> Utterance:
+def utterance(id: int, pcm: bytes) -> Utterance:
     """A complete utterance."""
-    said = Utterance(number)
-    said.pcm += pcm
-    said.complete = True
-    return said
+    utterance = Utterance(id)
+    utterance.pcm += pcm
+    utterance.complete = True
+    return utterance
+
+
+def user_turn(client: EngineClient, utterance: Utterance) -> Turn:
+    """A turn of the user, spoken in a session of `client`."""
+    client.add(utterance)
+    return Turn("user", utterance=utterance.id)
 
 
 class SpeechContract:
@@ -56,22 +72,21 @@ class SpeechContract:
 
     async def test_typed_text_is_answered(self, engine: SpeechEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, result = await answer(client, Said("user", "Say hello."))
+            text, result = await answer(client, Turn("user", "Say hello."))
         assert text.strip()
         assert result.reason in ("stop", "length")
 
     async def test_speech_is_answered_and_transcribed(
         self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
     ) -> None:
-        said = utterance(1, spoken)
         async with linked(engine, tmp_path / "s") as client:
-            text, _ = await answer(client, Said("user", utterance=said))
+            text, _ = await answer(client, user_turn(client, utterance(1, spoken)))
             assert text.strip()
-            assert (await client.transcribe(said)).strip()
+            assert (await client.transcribe(1)).strip()
 
     async def test_silence_gets_no_answer(self, engine: SpeechEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, result = await answer(client, Said("user", utterance=utterance(1, bytes(32_000))))
+            text, result = await answer(client, user_turn(client, utterance(1, bytes(32_000))))
         assert (text, result.reason) == ("", "nothing_heard")
 
     async def test_an_utterance_may_arrive_while_it_is_spoken(
@@ -79,30 +94,31 @@ class SpeechContract:
     ) -> None:
         said = Utterance(1)
         async with linked(engine, tmp_path / "s") as client:
+            turn = user_turn(client, said)
             for start in range(0, len(spoken), 1280):
                 said.pcm += spoken[start : start + 1280]
-                await client.send(said)
-            await client.warm([Said("user", utterance=said)])
+                await client.send(1)
+            await client.warm((turn,))
             said.complete = True
-            text, _ = await answer(client, Said("user", utterance=said))
+            text, _ = await answer(client, turn)
         assert text.strip()
 
     async def test_a_reply_can_be_abandoned_and_another_asked_for(
         self, engine: SpeechEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            question = Said("user", "Count from one to fifty.")
-            async with contextlib.aclosing(client.generate([question], 200, 0.0)) as pieces:
+            request = GenerateRequest((Turn("user", "Count from one to fifty."),), 200, 0.0)
+            async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)
-            text, _ = await answer(client, Said("user", "Say hello."))
+            text, _ = await answer(client, Turn("user", "Say hello."))
         assert text.strip()
 
     async def test_a_held_reply_stops_and_goes_on(
         self, engine: SpeechEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            question = Said("user", "Count from one to twenty.")
-            pieces = client.generate([question], 40, 0.0)
+            question = Turn("user", "Count from one to twenty.")
+            pieces = client.generate(GenerateRequest((question,), 40, 0.0))
             await anext(pieces)
             await client.hold()
             while True:  # what was on its way already
@@ -118,11 +134,11 @@ class SpeechContract:
     async def test_the_engine_forgets_nothing_across_a_lost_connection(
         self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
     ) -> None:
-        said = utterance(7, spoken)
         async with linked(engine, tmp_path / "s") as client:
-            first, _ = await answer(client, Said("user", utterance=said))
+            turn = user_turn(client, utterance(7, spoken))
+            first, _ = await answer(client, turn)
             await client.close()
-            second, _ = await answer(client, Said("user", utterance=said))
+            second, _ = await answer(client, turn)
         assert first == second
 
     async def test_health_reports_metrics(self, engine: SpeechEngine, tmp_path: Path) -> None:
@@ -165,7 +181,7 @@ class VoiceContract:
     async def test_it_does_not_answer_questions(self, engine: VoiceEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             with pytest.raises(EngineFailed):
-                await answer(client, Said("user", "Hello?"))
+                await answer(client, Turn("user", "Hello?"))
 
 
 def _next(pieces: object) -> asyncio.Task[str | Result]:

@@ -10,13 +10,14 @@ import pytest
 from websockets.asyncio.client import unix_connect
 
 from appliance.errors import BadRequest, EngineGone
-from appliance.link import protocol as p
+from appliance.link import protocol
 from appliance.link.client import EngineClient
-from appliance.link.engine import Said
+from appliance.link.engine import GenerateRequest, Turn
 from appliance.link.health import ask_health
-from appliance.link.server import listening
+from appliance.link.protocol import HealthReport
+from appliance.link.server import serve_link
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, tone
-from tests.link.contract import SpeechContract, VoiceContract, answer, linked, utterance
+from tests.link.contract import SpeechContract, VoiceContract, answer, linked, user_turn, utterance
 
 
 class TestInstantSpeechEngine(SpeechContract):
@@ -43,8 +44,8 @@ async def test_an_engine_that_is_not_there_is_said_to_be_gone(tmp_path: Path) ->
 
 
 async def test_an_engine_that_loads_answers_health_but_opens_no_session(tmp_path: Path) -> None:
-    status = lambda: p.Report(ready=False, waiting_for="llm")  # noqa: E731
-    async with listening(tmp_path / "s", status, InstantSpeechEngine()):
+    status = lambda: HealthReport(ready=False, waiting_for="llm")  # noqa: E731
+    async with serve_link(tmp_path / "s", status, InstantSpeechEngine()):
         report = await ask_health(tmp_path / "s", 1)
         assert (report.ready, report.waiting_for) == (False, "llm")
         with pytest.raises(EngineGone):
@@ -53,21 +54,21 @@ async def test_an_engine_that_loads_answers_health_but_opens_no_session(tmp_path
 
 async def test_a_frozen_engine_is_given_up_on(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
-    async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine):
+    async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine):
         client = EngineClient("llm", tmp_path / "s", stall_seconds=0.2)
         with pytest.raises(EngineGone):
-            await answer(client, Said("user", "Hello?"))
+            await answer(client, Turn("user", "Hello?"))
 
 
 async def test_a_reply_that_is_held_on_purpose_is_not_taken_for_a_frozen_engine(
     tmp_path: Path,
 ) -> None:
     engine, said = InstantSpeechEngine(lambda *_: "one two three", pause_seconds=0.05), []
-    async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine):
+    async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine):
         client = EngineClient("llm", tmp_path / "s", stall_seconds=0.3)
 
         async def listen() -> None:
-            pieces = client.generate([Said("user", "Count!")], 9, 0.0)
+            pieces = client.generate(GenerateRequest((Turn("user", "Count!"),), 9, 0.0))
             async for piece in pieces:
                 said.append(piece)  # noqa: PERF401, each is looked at when it comes
 
@@ -85,9 +86,9 @@ async def test_a_reply_that_is_held_on_purpose_is_not_taken_for_a_frozen_engine(
 
 async def test_a_request_that_waits_hears_of_a_lost_engine(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
-    async with listening(tmp_path / "s", lambda: p.Report(ready=True), engine) as server:
+    async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine) as server:
         client = EngineClient("llm", tmp_path / "s")
-        asked = asyncio.ensure_future(answer(client, Said("user", "Hello?")))
+        asked = asyncio.ensure_future(answer(client, Turn("user", "Hello?")))
         while not engine.sessions or not engine.sessions[0].running:
             await asyncio.sleep(0.01)
         server.close()
@@ -98,7 +99,7 @@ async def test_a_request_that_waits_hears_of_a_lost_engine(tmp_path: Path) -> No
 async def test_an_abandoned_reply_stops_the_model(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(lambda *_: "word " * 500, pause_seconds=0.01)
     async with linked(engine, tmp_path / "s") as client:
-        pieces = client.generate([Said("user", "Talk!")], 500, 0.0)
+        pieces = client.generate(GenerateRequest((Turn("user", "Talk!"),), 500, 0.0))
         await anext(pieces)
         await pieces.aclose()
         await _until(lambda: engine.sessions[0].running == 0)
@@ -110,7 +111,7 @@ async def test_an_abandoned_reply_stops_the_model(tmp_path: Path) -> None:
 async def test_a_held_model_decodes_nothing(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(lambda *_: "word " * 100, pause_seconds=0.005)
     async with linked(engine, tmp_path / "s") as client:
-        pieces = client.generate([Said("user", "Talk!")], 500, 0.0)
+        pieces = client.generate(GenerateRequest((Turn("user", "Talk!"),), 500, 0.0))
         await anext(pieces)
         await client.hold()
         await asyncio.sleep(0.1)
@@ -124,7 +125,8 @@ async def test_a_held_model_decodes_nothing(tmp_path: Path) -> None:
 async def test_a_caller_who_leaves_frees_the_session(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
-        asked = asyncio.ensure_future(answer(client, Said("user", utterance=utterance(1, tone(1)))))
+        turn = user_turn(client, utterance(1, tone(1)))
+        asked = asyncio.ensure_future(answer(client, turn))
         await _until(lambda: bool(engine.sessions and engine.sessions[0].running))
         await client.close()
         await asyncio.gather(asked, return_exceptions=True)
@@ -133,14 +135,20 @@ async def test_a_caller_who_leaves_frees_the_session(tmp_path: Path) -> None:
     assert engine.sessions[0].heard == {}
 
 
-async def test_forgotten_utterances_are_freed_and_sent_again_when_told_of(tmp_path: Path) -> None:
+async def test_forgotten_utterance_is_freed_and_sent_again_once_it_is_added_again(
+    tmp_path: Path,
+) -> None:
     engine = InstantSpeechEngine()
     said = utterance(3, tone(0.5, rate=16_000))
     async with linked(engine, tmp_path / "s") as client:
-        await answer(client, Said("user", utterance=said))
-        await client.forget(said)
+        turn = user_turn(client, said)
+        await answer(client, turn)
+        await client.forget(said.id)
         await _until(lambda: engine.sessions[0].heard == {})
-        text, _ = await answer(client, Said("user", utterance=said))
+        with pytest.raises(BadRequest):
+            await answer(client, turn)
+        client.add(said)
+        text, _ = await answer(client, turn)
     assert "500 milliseconds" in text
 
 
@@ -148,10 +156,10 @@ async def test_forgotten_utterances_are_freed_and_sent_again_when_told_of(tmp_pa
 async def raw(tmp_path: Path) -> AsyncIterator[object]:
     engine = InstantSpeechEngine()
     async with (
-        listening(tmp_path / "s", lambda: p.Report(ready=True), engine),
+        serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine),
         unix_connect(str(tmp_path / "s"), "ws://engine/") as socket,
     ):
-        await socket.send(p.encode(p.Open(version=p.VERSION)))
+        await socket.send(protocol.encode(protocol.OpenMessage(version=protocol.VERSION)))
         await socket.recv()
         yield socket
 
@@ -170,17 +178,17 @@ async def raw(tmp_path: Path) -> AsyncIterator[object]:
 )
 async def test_nonsense_is_answered_and_the_connection_goes_on(raw, nonsense) -> None:  # type: ignore[no-untyped-def]
     await raw.send(nonsense)
-    answered = p.decode_to_gateway(await raw.recv())
-    assert isinstance(answered, p.Failed)
+    answered = protocol.decode_to_gateway(await raw.recv())
+    assert isinstance(answered, protocol.FailedMessage)
     assert answered.reason == BadRequest.reason
-    await raw.send(p.encode(p.Health()))
-    assert isinstance(p.decode_to_gateway(await raw.recv()), p.Report)
+    await raw.send(protocol.encode(protocol.HealthRequest()))
+    assert isinstance(protocol.decode_to_gateway(await raw.recv()), HealthReport)
 
 
 async def test_too_many_requests_at_once_are_refused(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
-        asked = [asyncio.ensure_future(answer(client, Said("user", "Hello?"))) for _ in range(9)]
+        asked = [asyncio.ensure_future(answer(client, Turn("user", "Hello?"))) for _ in range(9)]
         done, waiting = await asyncio.wait(asked, timeout=5, return_when=asyncio.FIRST_COMPLETED)
         assert len(done) == 9 or len(waiting) == 8
         await client.close()

@@ -1,7 +1,8 @@
-"""docs/engine-link.md says what appliance/link does."""
+"""docs/engine-link.md matches the code of appliance/link."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing
 from pathlib import Path
@@ -9,14 +10,21 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import catalogue
-from appliance.link import client, server
-from appliance.link import protocol as p
+from appliance.link import client, engine, protocol, server
 
 PAGE = Path("docs/engine-link.md").read_text(encoding="utf-8")
-MESSAGES: list[type[p.Message]] = [*typing.get_args(p.ToEngine), *typing.get_args(p.ToGateway)]
+TO_ENGINE: tuple[type[protocol.LinkMessage], ...] = typing.get_args(protocol.ToEngine)
+TO_GATEWAY: tuple[type[protocol.LinkMessage], ...] = typing.get_args(protocol.ToGateway)
+TYPES = (
+    engine.Turn,
+    engine.Tool,
+    engine.GenerateRequest,
+    engine.ToolCall,
+    engine.Result,
+)
 
 
-def kind(message: type[p.Message]) -> str:
+def kind(message: type[protocol.LinkMessage]) -> str:
     return str(message.model_fields["type"].default)
 
 
@@ -25,49 +33,61 @@ def section(title: str) -> str:
 
 
 def rows(text: str) -> dict[str, set[str]]:
-    """The fields by message of a table whose first columns are the message and its fields."""
-    found = re.findall(r"^\| `(\w+)` \|([^|]*)\|", text, re.MULTILINE)
-    return {name: set(re.findall(r"\w+", fields)) for name, fields in found}
+    """The field names by the first column of a table whose second column has the fields."""
+    lines = re.findall(r"^\| `(\w+)` \|([^|]*)\|", text, re.MULTILINE)
+    return {name: set(re.findall(r"\w+", fields)) for name, fields in lines}
 
 
-@pytest.mark.parametrize("message", MESSAGES, ids=kind)
-def test_every_message_is_described_with_its_fields(message: type[p.Message]) -> None:
-    to_engine = message in typing.get_args(p.ToEngine)
-    table = rows(section("Gateway to engine" if to_engine else "Engine to gateway"))
+@pytest.mark.parametrize("message", (*TO_ENGINE, *TO_GATEWAY), ids=kind)
+def test_every_message_is_described_with_its_fields(message: type[protocol.LinkMessage]) -> None:
+    table = rows(section("Gateway to engine" if message in TO_ENGINE else "Engine to gateway"))
     assert table[kind(message)] == set(message.model_fields) - {"type"}
 
 
-def test_no_message_is_described_that_does_not_exist() -> None:
+def test_no_other_message_is_described() -> None:
     described = rows(section("Gateway to engine")) | rows(section("Engine to gateway"))
-    assert set(described) == {kind(message) for message in MESSAGES}
+    assert set(described) == {kind(message) for message in (*TO_ENGINE, *TO_GATEWAY)}
 
 
-def test_the_bounds_are_those_of_the_code() -> None:
-    bounds = section("Bounds").replace(",", "")
-    for number in (
-        p.MAX_MESSAGE_BYTES, p.MAX_AUDIO_BYTES, server.MAX_REQUESTS, server.MAX_UTTERANCES,
-    ):  # fmt: skip
-        assert re.search(rf"\b{number}\b", bounds), number
-    for message, field in ((p.Token, "text"), (p.Speak, "text"), (p.Generate, "conversation")):
-        limits = [limit.max_length for limit in lengths(message, field)]
-        assert any(re.search(rf"\b{limit}\b", bounds) for limit in limits), (message, limits)
+def test_every_type_is_described_with_its_fields() -> None:
+    assert rows(section("Types")) == {
+        kind.__name__: {field.name for field in dataclasses.fields(kind)} for kind in TYPES
+    }
 
 
-def lengths(message: type[p.Message], field: str) -> list[typing.Any]:
-    return [m for m in message.model_fields[field].metadata if hasattr(m, "max_length")]
+@pytest.mark.parametrize(
+    "bound",
+    [
+        protocol.MAX_MESSAGE_BYTES,
+        protocol.MAX_AUDIO_BYTES,
+        protocol.MAX_PHRASE_CHARS,
+        server.MAX_REQUESTS,
+        server.MAX_UTTERANCES,
+        engine.MAX_TEXT_CHARS,
+        engine.MAX_CONVERSATION_TURNS,
+        engine.MAX_REPLY_TOKENS,
+        engine.MAX_TOOLS,
+        engine.MAX_TOOL_DESCRIPTION_CHARS,
+        engine.MAX_TOOL_PARAMETERS_CHARS,
+    ],
+)
+def test_every_bound_is_stated(bound: int) -> None:
+    assert re.search(rf"\b{bound}\b", section("Bounds").replace(",", ""))
 
 
-def test_the_reasons_are_of_the_catalogue() -> None:
+def test_reasons_are_of_the_catalogue() -> None:
     for reason in ("bad_request", "engine_busy", "engine_gone", "not_ready"):
         assert reason in PAGE
         assert reason in catalogue()
 
 
-def test_version_and_patience_are_those_of_the_code() -> None:
-    assert f"Version: {p.VERSION}." in PAGE
-    patience = client.EngineClient("x", Path("x"))._stall_seconds
-    assert f"for {patience:g} seconds" in PAGE.replace("\n", " ")
+def test_version_and_timeouts_are_stated() -> None:
+    page = PAGE.replace("\n", " ")
+    assert f"Version: {protocol.VERSION}." in page
+    stall_seconds = client.EngineClient("x", Path("x"))._stall_seconds
+    assert f"for {stall_seconds:g} seconds" in page
+    assert f"up to {server.DRAIN_SECONDS:g} seconds" in page
 
 
-def test_it_is_one_page() -> None:
-    assert len(PAGE.splitlines()) <= 110
+def test_page_is_at_most_two_screens_long() -> None:
+    assert len(PAGE.splitlines()) <= 120

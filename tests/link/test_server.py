@@ -14,12 +14,12 @@ import pytest
 from appliance.errors import ApplianceError, EngineDied, EngineGone, ModelSick
 from appliance.link import server
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, Said, Tool, ToolCall
+from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall, Turn
 from appliance.link.health import ask_health
 from tests.fakes import InstantSpeechEngine
 from tests.link.contract import answer, linked
 
-HELLO = Said("user", "Hello.")
+HELLO = Turn("user", "Hello.")
 
 
 class SickEngine(InstantSpeechEngine):
@@ -52,7 +52,7 @@ async def test_a_stop_lets_the_running_reply_finish_and_begins_no_other(tmp_path
     engine = InstantSpeechEngine(lambda *_: "one two three four", pause_seconds=0.1)
     path = tmp_path / "s"
     async with hosted(engine, path) as (client, process):
-        pieces = client.generate([HELLO], 24, 0.0)
+        pieces = client.generate(GenerateRequest((HELLO,), 24, 0.0))
         said = [await anext(pieces)]
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0.05)
@@ -74,7 +74,7 @@ async def test_a_reply_that_takes_too_long_to_finish_is_cut_off(
     monkeypatch.setattr(server, "DRAIN_SECONDS", 0.2)
     engine = InstantSpeechEngine(lambda *_: "word " * 500, pause_seconds=0.05)
     async with hosted(engine, tmp_path / "s") as (client, process):
-        pieces = client.generate([HELLO], 400, 0.0)
+        pieces = client.generate(GenerateRequest((HELLO,), 400, 0.0))
         await anext(pieces)
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(EngineGone):
@@ -106,8 +106,10 @@ async def test_tools_are_offered_and_a_call_comes_back(tmp_path: Path) -> None:
     tool = Tool("end_call", "Hangs up.", '{"type": "object"}')
     engine = InstantSpeechEngine(lambda *_: call)
     async with linked(engine, tmp_path / "s") as client:
-        pieces = [piece async for piece in client.generate([HELLO], 24, 0.0, [tool])]
-        await client.warm([HELLO], [tool])
+        pieces = [
+            piece async for piece in client.generate(GenerateRequest((HELLO,), 24, 0.0, (tool,)))
+        ]
+        await client.warm((HELLO,), (tool,))
     assert engine.offered == [[tool]]
     assert pieces[0] == call
     assert isinstance(pieces[-1], Result)

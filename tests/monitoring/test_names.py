@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.tts.metrics import KokoroMeters
+from appliance.engines.tts.metrics import TTSMetrics
 from appliance.errors import EngineGone
-from appliance.metrics import GatewayMeters, render
-from appliance.settings import Paths, Settings
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.metrics import render
+from appliance.settings import load
 from appliance.supervision.exporter import MetricsExporter, MetricsReport
 from tests.monitoring.shipped import RECORDS, expressions, metric_names
 
@@ -29,8 +30,8 @@ async def _no_answer(path: Path, timeout_seconds: float) -> MetricsReport:
 
 async def _pages(run: Path) -> str:
     """The pages of all processes at their start, made without running any of them."""
-    exporter = MetricsExporter(Settings(paths=Paths(run=run)), _no_answer)
-    registries = (GatewayMeters("cpu").registry, EngineMeters().registry, KokoroMeters().registry)
+    exporter = MetricsExporter(load({"VOICE_PATHS_RUN": str(run)}), _no_answer)
+    registries = (GatewayMetrics("cpu").registry, EngineMeters().registry, TTSMetrics().registry)
     return b"".join([await exporter.page(), *map(render, registries)]).decode()
 
 

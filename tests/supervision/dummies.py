@@ -32,15 +32,15 @@ BROKEN = "raise SystemExit(3)"
 ANSWERING = """
 import asyncio, os, sys
 from pathlib import Path
-from appliance.link import protocol as p
-from appliance.link.server import listening
+from appliance.link.protocol import HealthReport
+from appliance.link.server import serve_link
 
 name, mode = Path(sys.argv[0]).stem, "MODE"
 leak = []
 
 async def main():
-    report = p.Report(ready=mode != "loading", waiting_for="", metrics="")
-    async with listening(Path(os.environ["VOICE_PATHS_RUN"]) / f"{name}.sock", lambda: report):
+    report = HealthReport(ready=mode != "loading", waiting_for="", metrics="")
+    async with serve_link(Path(os.environ["VOICE_PATHS_RUN"]) / f"{name}.sock", lambda: report):
         print("up", flush=True)
         for _ in range(10_000):
             await asyncio.sleep(0.1)

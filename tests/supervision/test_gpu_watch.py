@@ -63,7 +63,11 @@ def test_restarted_guard_knows_which_cards_were_present() -> None:
 
 @pytest.mark.parametrize(
     ("environ", "expected"),
-    [({}, False), ({"VOICE_TTS_DEVICE": "cuda"}, True), ({"VOICE_LLM_ENGINE": "vllm"}, True)],
+    [
+        ({}, False),
+        ({"VOICE_TTS_BACKEND": "torch", "VOICE_TTS_DEVICE": "cuda"}, True),
+        ({"VOICE_LLM_ENGINE": "vllm"}, True),
+    ],
 )
 def test_cards_are_watched_only_if_an_engine_uses_one(
     environ: dict[str, str], expected: bool

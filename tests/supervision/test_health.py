@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from appliance import offline
-from appliance.settings import Gateway
+from appliance.settings import GatewayConfig
 from appliance.supervision.health import url, waiting_for
 
 
@@ -28,11 +28,11 @@ class Readyz(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
+def gateway() -> Iterator[GatewayConfig]:
     with HTTPServer(("127.0.0.1", 0), Readyz) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield Gateway(host="0.0.0.0", port=server.server_port)
+        yield GatewayConfig(host="0.0.0.0", port=server.server_port)
         server.shutdown()
 
 
@@ -41,7 +41,11 @@ def gateway() -> Iterator[Gateway]:
     [(200, "", ""), (503, "tts", "tts"), (503, "", "draining")],
 )
 def test_health_check_returns_what_the_gateway_waits_for(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, status: int, reported: str, expected: str
+    gateway: GatewayConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    reported: str,
+    expected: str,
 ) -> None:
     monkeypatch.setattr(Readyz, "status", status)
     monkeypatch.setattr(Readyz, "body", json.dumps({"waiting_for": reported}))
@@ -49,7 +53,7 @@ def test_health_check_returns_what_the_gateway_waits_for(
 
 
 def test_offline_switches_bypass_the_hosts_proxy(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    gateway: GatewayConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("urllib.request._opener", None)  # as in a new process
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -60,7 +64,7 @@ def test_offline_switches_bypass_the_hosts_proxy(
 
 
 def test_overloaded_gateway_counts_as_not_answering(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    gateway: GatewayConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Readyz, "status", 503)
     monkeypatch.setattr(Readyz, "body", "Service Unavailable")  # uvicorn's limit_concurrency
@@ -68,9 +72,10 @@ def test_overloaded_gateway_counts_as_not_answering(
 
 
 def test_gateway_that_does_not_answer_is_itself_waited_for() -> None:
-    assert waiting_for(Gateway(port=1)) == "gateway"
+    assert waiting_for(GatewayConfig(port=1)) == "gateway"
 
 
 def test_url_uses_the_loopback_address_and_tls_as_configured() -> None:
-    assert url(Gateway(host="::", port=9, tls_certificate="c.pem")) == "https://[::1]:9/readyz"
-    assert url(Gateway(host="192.0.2.7", port=9)) == "http://192.0.2.7:9/readyz"
+    with_tls = GatewayConfig(host="::", port=9, tls_certificate="c.pem", tls_key="k.pem")
+    assert url(with_tls) == "https://[::1]:9/readyz"
+    assert url(GatewayConfig(host="192.0.2.7", port=9)) == "http://192.0.2.7:9/readyz"

@@ -109,9 +109,9 @@ def test_quick_check_names_the_lock_but_does_not_vouch_for_it(
     assert read_every_byte(settings), "this lock was never checked in full"
 
 
-def test_unknown_mode_is_refused(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(BadSetting, match="seal_check"):
-        seal_check.verify(in_folder(tmp_path, "no"))
+def test_unknown_mode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="VOICE_SUPERVISION_SEAL_CHECK"):
+        in_folder(tmp_path, "no")
 
 
 def test_changed_file_breaks_the_seal_at_the_first_start(settings: Settings) -> None:

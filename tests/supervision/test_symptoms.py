@@ -276,5 +276,6 @@ def test_guard_may_be_silent_longer_than_one_round_of_checks_takes() -> None:
     ],
 )
 def test_time_of_zero_is_refused(name: str) -> None:
-    with pytest.raises(BadSetting, match=name):
-        HealthLimits.from_settings(load({f"VOICE_SUPERVISION_{name.upper()}": "0"}))
+    variable = f"VOICE_SUPERVISION_{name.upper()}"
+    with pytest.raises(BadSetting, match=variable):
+        load({variable: "0"})

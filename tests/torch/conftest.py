@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parents[1] / "golden" / "ultravox-tiny"
 MISSING = [
     name
-    for name in ("torch", "tts", "safetensors", "transformers")
+    for name in ("torch", "kokoro", "safetensors", "transformers")
     if importlib.util.find_spec(name) is None
 ]
 NOTICE = (

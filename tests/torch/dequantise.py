@@ -1,9 +1,8 @@
-"""Makes the PyTorch model's weights out of the int8 ONNX model, so that the torch back end can be
-tested on real weights that come from packages.
+"""Converts the int8 ONNX model into weights of the PyTorch model, to test that back end.
 
-It is the int8 model in float32, not the original checkpoint: it proves the code path, and nothing
-about the sound of the original. Not in the graph, and so left at their neutral values: the affine
-part of the instance norms, and ALBERT's pooler, which Kokoro does not use.
+The result is the int8 model in float32, not the original checkpoint: it exercises the code path and
+says nothing about the sound of the original. The graph lacks the affine part of the instance norms
+and ALBERT's pooler (unused by Kokoro); these get neutral values.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
-from appliance.engines.tts.onnx_graph import _scaled_output
-from appliance.engines.tts.synthesizer import FOLDER, ONNX_MODEL, TORCH_MODEL, _torch_model
+from appliance.engines.tts.onnx_graph import scaled_output
+from appliance.engines.tts.synthesizer import FOLDER, ONNX_MODEL, TORCH_MODEL, empty_torch_model
 
 Array = NDArray[np.float32]
 
-# hexgrad/Kokoro-82M config.json, without its vocabulary; every shape is checked when it is loaded.
+# config.json of hexgrad/Kokoro-82M without its vocabulary; loading checks every shape.
 CONFIG: Mapping[str, Any] = {
     "istftnet": {
         "upsample_kernel_sizes": [20, 12],
@@ -61,16 +60,16 @@ _PREDICTOR = ("F0", "N", "F0_proj", "N_proj", "shared", "lstm")
 
 
 def dequantise(source: Path, target: Path) -> None:
-    """Writes config.json and the safetensors file of `source`'s ONNX model into `target`."""
+    """Write config.json and the safetensors file of `source`'s ONNX model into `target`."""
     torch = importlib.import_module("torch")
     save_file = importlib.import_module("safetensors.torch").save_file
     vocabulary = json.loads((source / "vocab.json").read_text(encoding="utf-8"))
     config = {**CONFIG, "vocab": vocabulary["vocab"]}
-    found = dict(_Graph(onnx.load(str(source / ONNX_MODEL))).tensors())
+    tensors = dict(_OnnxWeights(onnx.load(str(source / ONNX_MODEL))).tensors())
     state = {}
-    for name, empty in _torch_model(config).state_dict().items():
-        if name in found:
-            tensor = torch.from_numpy(found[name].copy())
+    for name, empty in empty_torch_model(config).state_dict().items():
+        if name in tensors:
+            tensor = torch.from_numpy(tensors[name].copy())
             assert tensor.shape == empty.shape, (name, tensor.shape, empty.shape)
         elif re.search(r"\.norm\.weight$", name):
             tensor = torch.ones_like(empty)
@@ -84,7 +83,7 @@ def dequantise(source: Path, target: Path) -> None:
     (target / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-class _Graph:
+class _OnnxWeights:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.nodes = model.graph.node
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -95,7 +94,7 @@ class _Graph:
                 self.consumers.setdefault(name, []).append(node)
 
     def tensors(self) -> Iterator[tuple[str, Array]]:
-        """Name in the PyTorch model and value. Names are read from nodes: constants are shared."""
+        """Names in the PyTorch model and values. Nodes give the names, as constants are shared."""
         for tensor in self.constants.values():
             if tensor.data_type == TensorProto.FLOAT and not tensor.name.startswith(("/", "onnx")):
                 yield _module(tensor.name), self._value(tensor.name)
@@ -126,13 +125,13 @@ class _Graph:
         weight = self._dequantised(node.input[1], node.input[3], self._value(scale_name))
         module = _module(_path(node))
         yield from _weight_norm(module, weight)
-        yield module + ".weight", weight  # for the few that have no weight norm
-        _, bias = _scaled_output(node, self.constants, self.producer, self.consumers)
+        yield module + ".weight", weight  # some convolutions have no weight norm
+        _, bias = scaled_output(node, self.constants, self.producer, self.consumers)
         if bias:
             yield module + ".bias", self._value(bias)
 
     def _product_scale(self, node: NodeProto) -> Array:
-        """The weights' scale, read through the graph: Cast of the product, then Mul by scales."""
+        """The scale of the weights, from the Cast and the Mul by both scales behind the product."""
         (cast,) = self.consumers[node.output[0]]
         (scaling,) = self.consumers[cast.output[0]]
         scales = next(name for name in scaling.input if name != cast.output[0])
@@ -149,8 +148,8 @@ class _Graph:
                 ("weight_ih", data, data_scale, data_zero),
                 ("weight_hh", recurrent, recurrent_scale, recurrent_zero),
             ):
-                one = (values[direction] - zero[direction]) * scale[direction]
-                yield f"{module}.{part}_l0{suffix}", _gates(one.T)
+                weight = (values[direction] - zero[direction]) * scale[direction]
+                yield f"{module}.{part}_l0{suffix}", _gates(weight.T)
             half = bias.shape[1] // 2
             yield f"{module}.bias_ih_l0{suffix}", _gates(bias[direction, :half])
             yield f"{module}.bias_hh_l0{suffix}", _gates(bias[direction, half:])
@@ -168,7 +167,7 @@ def _gates(stacked: Array) -> Array:
 
 
 def _weight_norm(module: str, weight: Array) -> Iterator[tuple[str, Array]]:
-    """weight = g * v / |v|. 94 filters were quantised to nothing, and 0 / |0| is no number."""
+    """weight = g * v / |v|. 94 filters were quantized to zero, where v is set to 1."""
     norm = np.sqrt((weight.astype(np.float64) ** 2).sum(axis=(1, 2), keepdims=True))
     direction = np.where(norm == 0, np.float32(1), weight)
     yield module + ".weight_v", direction.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The PyTorch back end: the same contract, the same words and nearly the same sound."""
+"""The PyTorch back end passes the contract and sounds nearly like the onnxruntime back end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from appliance.engines.tts.audio import Samples
 from appliance.engines.tts.g2p import G2P
-from appliance.engines.tts.synthesizer import Samples, Synthesizer, load
+from appliance.engines.tts.synthesizer import Synthesizer, load
 from appliance.engines.tts.voices import Voices
 from appliance.errors import BadSetting, MissingWeights
-from appliance.link.engine import SPOKEN_RATE
-from appliance.settings import TTS
-from tests.engines.tts.contract import SENTENCES, SynthesizerContract, say
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
+from appliance.settings import TTSConfig
+from tests.engines.tts.contract import SENTENCES, SynthesizerContract, synthesize
 from tests.recognizer import words
 
-ON_CPU = TTS(backend="torch", device="cpu")
+ON_CPU = TTSConfig(backend="torch", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,12 @@ def synthesizer(torch_weights: Path) -> Synthesizer:
 
 @pytest.fixture(scope="module")
 def onnx_synthesizer(weights: Path) -> Synthesizer:
-    return load(TTS(), weights)
+    return load(TTSConfig(), weights)
 
 
 class TestTorchSynthesizer(SynthesizerContract):
     @pytest.mark.parametrize("sentence", SENTENCES)
-    def test_it_speaks_as_the_onnx_back_end_does(
+    def test_speech_matches_the_onnx_back_end(
         self,
         synthesizer: Synthesizer,
         onnx_synthesizer: Synthesizer,
@@ -43,32 +44,32 @@ class TestTorchSynthesizer(SynthesizerContract):
         voices: Voices,
         sentence: str,
     ) -> None:
-        ours = say(synthesizer, g2p, voices, sentence)
-        other = say(onnx_synthesizer, g2p, voices, sentence)
-        assert words(ours, SPOKEN_RATE) == words(other, SPOKEN_RATE)
-        assert abs(len(ours) - len(other)) <= 0.03 * len(other)
-        # Measured 0.95 and 0.97; another voice has 0.6 to 0.8, another sentence 0.5.
-        assert _similarity(ours, other) > 0.9
+        actual = synthesize(synthesizer, g2p, voices, sentence)
+        expected = synthesize(onnx_synthesizer, g2p, voices, sentence)
+        assert words(actual, OUTPUT_SAMPLE_RATE) == words(expected, OUTPUT_SAMPLE_RATE)
+        assert abs(len(actual) - len(expected)) <= 0.03 * len(expected)
+        # Measured: 0.95 and 0.97; other voices have 0.6 to 0.8, other sentences 0.5.
+        assert _similarity(actual, expected) > 0.9
 
 
-def test_no_pickle_is_needed_and_a_missing_model_is_named(tmp_path: Path) -> None:
+def test_missing_safetensors_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match="safetensors"):
         load(ON_CPU, tmp_path)
 
 
-def test_a_gpu_that_is_not_there_is_a_clear_error(torch_weights: Path) -> None:
+def test_missing_gpu_is_a_clear_error(torch_weights: Path) -> None:
     if importlib.import_module("torch").cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("this machine has a GPU")
     with pytest.raises(BadSetting, match="cuda"):
-        load(TTS(backend="torch", device="cuda"), torch_weights)
+        load(TTSConfig(backend="torch", device="cuda"), torch_weights)
 
 
 @pytest.mark.parametrize("library", ["phonemizer", "espeakng_loader"])
-def test_no_gpl_library_is_installed(library: str) -> None:
+def test_gpl_library_is_not_installed(library: str) -> None:
     assert importlib.util.find_spec(library) is None
 
 
-def test_loading_imports_no_gpl_library(torch_weights: Path) -> None:
+def test_load_imports_no_gpl_library(torch_weights: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
@@ -77,17 +78,19 @@ from appliance.settings import TTS
 load(TTS(backend="torch", device="cpu"), Path({str(torch_weights)!r}))
 print([name for name in ("phonemizer", "espeakng_loader", "misaki") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout.strip() == "[]"
 
 
-def _similarity(one: Samples, other: Samples) -> float:
+def _similarity(first: Samples, second: Samples) -> float:
     """Correlation of the log spectra over time and frequency, 0..1.
 
-    Each frame is compared with the most similar of those at most two frames (50 ms) away, because
-    a phoneme that lasts one frame longer shifts all that follow.
+    Each frame is compared with the most similar one within two frames (50 ms), because a phoneme
+    that lasts one frame longer shifts all that follow.
     """
-    a, b = _log_spectrum(one), _log_spectrum(other)
+    a, b = _log_spectrum(first), _log_spectrum(second)
     matched = np.empty_like(a)
     for i, frame in enumerate(a):
         near = b[min(max(0, i - 2), len(b) - 1) : i + 3]

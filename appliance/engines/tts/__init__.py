@@ -1,1 +1,1 @@
-"""Speaking: the TTS engine and the Pipecat service that asks it."""
+"""The TTS engine process: Kokoro-82M, with its text rules and phonemes."""

@@ -1,27 +1,66 @@
-"""Shapes the model's samples: silence to a natural length, no clicks, no clipping, PCM."""
+"""What happens around the model: phonemes are split before it, its samples are shaped after it.
+
+Long phrases are synthesized in chunks, so that audio is available early and a phrase can be
+abandoned halfway. The samples of a chunk get silence of natural length at both ends, no clicks and
+no clipping, and leave as PCM.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
-LEAD_SECONDS = 0.02
+# Lengths of chunks, in phonemes.
+SOFT_PHONEMES = 64  # about 4 s of speech
+HARD_PHONEMES = 110  # up to here, a chunk without punctuation sounds better whole than cut
+MIN_PHONEMES = 12  # shorter chunks sound clipped
+
+LEAD_SECONDS = 0.02  # silence before speech
 SENTENCE_PAUSE_SECONDS = 0.25
 CLAUSE_PAUSE_SECONDS = 0.12
 WORD_PAUSE_SECONDS = 0.04
 FADE_SECONDS = 0.005
-SLICE_SECONDS = 0.2  # of PCM handed on at once
-CEILING = 0.98
-AUDIBLE = 0.01  # peak of a window that is speech; the model's own silence stays below 0.003
-WINDOW = SPOKEN_RATE // 200  # 5 ms
+SLICE_SECONDS = 0.2  # longest piece of PCM that is passed on
+MAX_PEAK = 0.98  # of full scale
+AUDIBLE_PEAK = 0.01  # a window above this is speech; the model's own silence stays below 0.003
+WINDOW = OUTPUT_SAMPLE_RATE // 200  # samples; 5 ms
 
-Samples = NDArray[np.float32]
+_MARKS = ".!?…;:,—"
+
+Samples = NDArray[np.float32]  # mono, OUTPUT_SAMPLE_RATE, -1..1
+
+
+def split_phonemes(phonemes: str) -> list[str]:
+    """Split phonemes into chunks of at most HARD_PHONEMES.
+
+    Cuts after punctuation where possible, otherwise at a space. Chunks without a letter are
+    dropped.
+    """
+    chunks = []
+    rest = phonemes.strip()
+    while len(rest) > SOFT_PHONEMES:
+        cut = _last_cut_after_mark(rest)
+        if not cut:
+            if len(rest) <= HARD_PHONEMES:
+                break
+            cut = rest.rfind(" ", MIN_PHONEMES, SOFT_PHONEMES) + 1 or SOFT_PHONEMES
+        chunks.append(rest[:cut].strip())
+        rest = rest[cut:].strip()
+    return [chunk for chunk in [*chunks, rest] if any(map(str.isalpha, chunk))]
+
+
+def _last_cut_after_mark(text: str) -> int:
+    """The last position after a mark that leaves MIN_PHONEMES on both sides; 0 if none."""
+    for i in range(min(SOFT_PHONEMES, len(text) - MIN_PHONEMES) - 1, MIN_PHONEMES, -1):
+        if text[i] in _MARKS and text[i + 1 : i + 2] == " ":
+            return i + 1
+    return 0
 
 
 def pause_seconds(phonemes: str) -> float:
-    """How long a speaker pauses after a phrase, by its last punctuation."""
+    """The pause after a chunk, by its last punctuation mark."""
     mark = phonemes.rstrip(" \"”“')(")[-1:]
     if mark and mark in ".!?…":
         return SENTENCE_PAUSE_SECONDS
@@ -29,20 +68,23 @@ def pause_seconds(phonemes: str) -> float:
 
 
 def shape(samples: Samples, pause: float) -> Samples:
-    """The speech with LEAD_SECONDS before and `pause` seconds after it; empty if it is silent."""
+    """Trim or pad to LEAD_SECONDS before and `pause` seconds after the speech; limit the peak.
+
+    Returns an empty array for samples without speech.
+    """
     samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     windows = np.abs(samples[: len(samples) // WINDOW * WINDOW]).reshape(-1, WINDOW).max(axis=1)
-    loud = np.flatnonzero(windows > AUDIBLE)
-    if not len(loud):
+    speech = np.flatnonzero(windows > AUDIBLE_PEAK)
+    if not len(speech):
         return np.zeros(0, np.float32)
-    start = max(0, int(loud[0]) * WINDOW - round(LEAD_SECONDS * SPOKEN_RATE))
-    speech_end = (int(loud[-1]) + 1) * WINDOW
-    end = speech_end + round(pause * SPOKEN_RATE)
+    start = max(0, int(speech[0]) * WINDOW - round(LEAD_SECONDS * OUTPUT_SAMPLE_RATE))
+    speech_end = (int(speech[-1]) + 1) * WINDOW
+    end = speech_end + round(pause * OUTPUT_SAMPLE_RATE)
     shaped = samples[start:end].astype(np.float32)
     peak = float(np.abs(shaped).max())
-    if peak > CEILING:
-        shaped *= CEILING / peak
-    fade = np.linspace(0, 1, round(FADE_SECONDS * SPOKEN_RATE), dtype=np.float32)
+    if peak > MAX_PEAK:
+        shaped *= MAX_PEAK / peak
+    fade = np.linspace(0, 1, round(FADE_SECONDS * OUTPUT_SAMPLE_RATE), dtype=np.float32)
     shaped[: len(fade)] *= fade[: len(shaped)]
     shaped[-len(fade) :] *= fade[::-1][-len(shaped) :]
     missing = end - start - len(shaped)
@@ -50,37 +92,7 @@ def shape(samples: Samples, pause: float) -> Samples:
 
 
 def pcm_slices(samples: Samples) -> list[bytes]:
-    """int16 little endian PCM in slices of at most SLICE_SECONDS."""
+    """Convert to little endian int16 PCM, in slices of at most SLICE_SECONDS."""
     pcm = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
-    step = round(SLICE_SECONDS * SPOKEN_RATE) * 2
+    step = round(SLICE_SECONDS * OUTPUT_SAMPLE_RATE) * 2
     return [pcm[i : i + step] for i in range(0, len(pcm), step)]
-
-
-SOFT_PHONEMES = 64  # about 4 s of speech
-HARD_PHONEMES = 110  # without any punctuation a longer chunk sounds better than a cut
-MIN_PHONEMES = 12  # a shorter chunk sounds clipped
-
-_MARKS = ".!?…;:,—"
-
-
-def chunks(phonemes: str) -> list[str]:
-    """The phonemes in pieces of at most HARD_PHONEMES, cut at punctuation, or else at a space."""
-    found = []
-    rest = phonemes.strip()
-    while len(rest) > SOFT_PHONEMES:
-        cut = _after_mark(rest)
-        if not cut:
-            if len(rest) <= HARD_PHONEMES:
-                break
-            cut = rest.rfind(" ", MIN_PHONEMES, SOFT_PHONEMES) + 1 or SOFT_PHONEMES
-        found.append(rest[:cut].strip())
-        rest = rest[cut:].strip()
-    return [piece for piece in [*found, rest] if any(map(str.isalpha, piece))]
-
-
-def _after_mark(text: str) -> int:
-    """The last place right after a mark that leaves two pieces of some length; 0 if none."""
-    for i in range(min(SOFT_PHONEMES, len(text) - MIN_PHONEMES) - 1, MIN_PHONEMES, -1):
-        if text[i] in _MARKS and text[i + 1 : i + 2] == " ":
-            return i + 1
-    return 0

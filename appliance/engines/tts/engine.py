@@ -1,4 +1,9 @@
-"""The TTS engine behind the link: phrases in, PCM out, one worker thread around one model."""
+"""The TTS engine behind the link: phrases in, PCM out, one worker thread around one model.
+
+The worker takes one phrase at a time from the queue, synthesizes its next chunk and puts the
+phrase back until all its chunks are spoken. So an urgent phrase waits for one chunk at most, and
+sessions share the model fairly.
+"""
 
 from __future__ import annotations
 
@@ -9,99 +14,31 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
 
 from appliance import journal
 from appliance.engines.tts import audio
-from appliance.engines.tts.audio import chunks
 from appliance.engines.tts.g2p import G2P
-from appliance.engines.tts.metrics import KokoroMeters
-from appliance.engines.tts.synthesizer import FOLDER, Cancelled, Synthesizer, load
+from appliance.engines.tts.metrics import TTSMetrics
+from appliance.engines.tts.synthesizer import FOLDER, SynthesisCancelled, Synthesizer, load
 from appliance.engines.tts.text.normalize import normalize
 from appliance.engines.tts.voices import Voices
 from appliance.errors import EngineBusy, EngineFailed
-from appliance.link.engine import SPOKEN_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.metrics import render
 from appliance.settings import Settings
 
-
-class Job(Protocol):
-    """What waits: whose phrase it is, and whether it goes before others."""
-
-    session: int
-    urgent: bool
-
-
-_Job = TypeVar("_Job", bound=Job)
-
-
-class PhraseQueue(Generic[_Job]):
-    """Phrases of one session stay in order; sessions take turns. Safe for threads."""
-
-    def __init__(self) -> None:
-        self._waiting: OrderedDict[int, deque[_Job]] = OrderedDict()
-        self._changed = threading.Condition()
-        self._closed = False
-
-    def __len__(self) -> int:
-        with self._changed:
-            return sum(map(len, self._waiting.values()))
-
-    def put(self, job: _Job) -> None:
-        """Adds a phrase behind those of its session."""
-        with self._changed:
-            self._waiting.setdefault(job.session, deque()).append(job)
-            self._changed.notify()
-
-    def put_back(self, job: _Job) -> None:
-        """A phrase that is not finished: it stays before the others of its session."""
-        with self._changed:
-            self._waiting.setdefault(job.session, deque()).appendleft(job)
-            self._changed.notify()
-
-    def remove(self, job: _Job) -> None:
-        """Forgets a phrase, if it waits."""
-        with self._changed:
-            jobs = self._waiting.get(job.session, deque())
-            if job in jobs:
-                jobs.remove(job)
-            if not jobs:
-                self._waiting.pop(job.session, None)
-
-    def take(self) -> _Job | None:
-        """Waits for the next phrase; None once the queue is closed."""
-        with self._changed:
-            while not self._waiting and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                return None
-            session = next(
-                (s for s, jobs in self._waiting.items() if any(job.urgent for job in jobs)),
-                next(iter(self._waiting)),
-            )
-            jobs = self._waiting.pop(session)
-            job = next((job for job in jobs if job.urgent), jobs[0])
-            jobs.remove(job)
-            if jobs:
-                self._waiting[session] = jobs  # at the end: the other sessions come first
-            return job
-
-    def close(self) -> None:
-        """Wakes and ends every `take`."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-MAX_WAITING = 64  # phrases; each session has a few at most
-SLOWEST, FASTEST = 0.5, 2.0
-# Short and long: onnxruntime plans memory anew for every shape it has not seen.
+MAX_QUEUED_PHRASES = 64  # over all sessions; each session has a few at most
+MIN_SPEED, MAX_SPEED = 0.5, 2.0
+# A short and a long one: onnxruntime plans memory anew for every shape that it has not seen.
 WARM_UP = ("Hello.", "This is a somewhat longer phrase, so that memory is there when it is needed.")
 
 
 @dataclass(eq=False)
-class _Phrase:
-    """One request. `out` gets PCM, then None or the error that ended it; filled by the worker."""
+class Phrase:
+    """One request of a session, from its arrival to its last audio.
+
+    `output` receives PCM, then None or the error that ended the phrase. The worker fills it.
+    """
 
     session: int
     text: str
@@ -109,185 +46,247 @@ class _Phrase:
     speed: float
     urgent: bool
     loop: asyncio.AbstractEventLoop
-    arrived: float = field(default_factory=time.monotonic)
-    out: asyncio.Queue[bytes | EngineFailed | None] = field(default_factory=asyncio.Queue)
-    waiting: list[str] | None = None  # chunks of phonemes still to be spoken
-    spoken: bool = False
+    arrived_at: float = field(default_factory=time.monotonic)
+    output: asyncio.Queue[bytes | EngineFailed | None] = field(default_factory=asyncio.Queue)
+    chunks: list[str] | None = None  # phonemes still to be spoken; None before G2P
+    has_audio: bool = False
     ended: bool = False
     abandoned: bool = False
 
-    def give(self, item: bytes | EngineFailed | None) -> None:
-        """Called on the worker; the loop may be closed when the process stops."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.out.put_nowait, item)
+    def emit(self, item: bytes | EngineFailed | None) -> None:
+        """Pass an item to the session's event loop; called on the worker thread."""
+        if not self.loop.is_closed():  # it is closed when the process stops
+            self.loop.call_soon_threadsafe(self.output.put_nowait, item)
+
+
+class PhraseQueue:
+    """Waiting phrases: urgent ones first, then one of each session in turn. Thread-safe.
+
+    Phrases of one session keep their order, except that an urgent one overtakes.
+    """
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[int, deque[Phrase]] = OrderedDict()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        with self._changed:
+            return sum(map(len, self._sessions.values()))
+
+    def put(self, phrase: Phrase) -> None:
+        """Add a phrase behind the others of its session."""
+        with self._changed:
+            self._sessions.setdefault(phrase.session, deque()).append(phrase)
+            self._changed.notify()
+
+    def put_back(self, phrase: Phrase) -> None:
+        """Return an unfinished phrase, ahead of the others of its session."""
+        with self._changed:
+            self._sessions.setdefault(phrase.session, deque()).appendleft(phrase)
+            self._changed.notify()
+
+    def remove(self, phrase: Phrase) -> None:
+        """Drop a phrase, if it is queued."""
+        with self._changed:
+            phrases = self._sessions.get(phrase.session, deque())
+            if phrase in phrases:
+                phrases.remove(phrase)
+            if not phrases:
+                self._sessions.pop(phrase.session, None)
+
+    def take(self) -> Phrase | None:
+        """Wait for the next phrase; None once the queue is closed."""
+        with self._changed:
+            while not self._sessions and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return None
+            session = next(
+                (s for s, phrases in self._sessions.items() if any(p.urgent for p in phrases)),
+                next(iter(self._sessions)),
+            )
+            phrases = self._sessions.pop(session)
+            phrase = next((p for p in phrases if p.urgent), phrases[0])
+            phrases.remove(phrase)
+            if phrases:
+                self._sessions[session] = phrases  # at the end: the other sessions come first
+            return phrase
+
+    def close(self) -> None:
+        """End every `take`, now and later."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 class KokoroEngine:
-    """Kokoro-82M behind the interface of `appliance.link.engine.VoiceEngine`."""
+    """Kokoro-82M as an `appliance.link.engine.VoiceEngine`."""
 
     name = "tts"
 
-    def __init__(self, given: Settings) -> None:
-        self._knobs = given.tts
-        self._weights = given.paths.weights
-        self._meters = KokoroMeters()
-        self._queue: PhraseQueue[_Phrase] = PhraseQueue()
-        self._sessions = itertools.count(1)
-        self._lock = threading.Lock()  # guards `_current`
-        self._current: _Phrase | None = None
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.tts
+        self._weights = settings.paths.weights
+        self._metrics = TTSMetrics()
+        self._queue = PhraseQueue()
+        self._session_numbers = itertools.count(1)
+        self._lock = threading.Lock()  # guards `_current` and how phrases end
+        self._current: Phrase | None = None
         self._worker: threading.Thread | None = None
         self._g2p: G2P
         self._voices: Voices
         self._model: Synthesizer
 
     async def start(self) -> None:
-        """Loads and warms up. Raises MissingWeights, BadSetting or UnknownVoice."""
-        began = time.monotonic()
+        """Load the model and warm it up. Raises MissingWeights, BadSetting or UnknownVoice."""
+        started_at = time.monotonic()
         await asyncio.to_thread(self._load)
-        loaded = time.monotonic()
+        loaded_at = time.monotonic()
         await asyncio.to_thread(self._warm_up)
         self._worker = threading.Thread(target=self._work, name="tts", daemon=True)
         self._worker.start()
         journal.get().info(
             "model loaded",
             engine=self.name,
-            backend=self._knobs.backend,
-            voice=self._knobs.voice,
-            load_seconds=round(loaded - began, 2),
-            warm_seconds=round(time.monotonic() - loaded, 2),
+            backend=self._settings.backend,
+            voice=self._settings.voice,
+            load_seconds=round(loaded_at - started_at, 2),
+            warm_seconds=round(time.monotonic() - loaded_at, 2),
         )
 
     async def stop(self) -> None:
-        """Ends the worker; phrases that wait get no more audio."""
+        """End the worker; queued phrases get no more audio."""
         self._queue.close()
         if self._worker is not None:
             self._model.cancel()
             await asyncio.to_thread(self._worker.join)
 
     async def died(self) -> None:
-        """Never: the model lives and dies with this process."""
+        """Never returns: the model lives and dies with this process."""
         await asyncio.Event().wait()
 
     def metrics(self) -> bytes:
-        """Everything under voice_tts_."""
-        self._meters.queue_length.set(len(self._queue))
-        return render(self._meters.registry)
+        """See Engine.metrics; all names begin with voice_tts_."""
+        self._metrics.queue_length.set(len(self._queue))
+        return render(self._metrics.registry)
 
     def open(self) -> KokoroSession:
-        """A new caller."""
-        return KokoroSession(self, next(self._sessions))
+        """See VoiceEngine.open."""
+        return KokoroSession(self, next(self._session_numbers))
 
     async def speak(
         self, session: int, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
-        """See VoiceSession.speak."""
-        voice = voice or self._knobs.voice
+        """See VoiceSession.speak. Raises EngineBusy when the queue is full, too."""
+        voice = voice or self._settings.voice
         self._voices.check(voice)
-        if len(self._queue) >= MAX_WAITING:
+        if len(self._queue) >= MAX_QUEUED_PHRASES:
             raise EngineBusy(engine=self.name)
-        speed = min(max(speed, SLOWEST), FASTEST)
-        phrase = _Phrase(session, text, voice, speed, urgent, asyncio.get_running_loop())
+        speed = min(max(speed, MIN_SPEED), MAX_SPEED)
+        phrase = Phrase(session, text, voice, speed, urgent, asyncio.get_running_loop())
         self._queue.put(phrase)
         try:
-            while (item := await phrase.out.get()) is not None:
+            while (item := await phrase.output.get()) is not None:
                 if isinstance(item, EngineFailed):
                     raise item
                 yield item
         finally:
             self._abandon(phrase)
 
-    def _abandon(self, phrase: _Phrase) -> None:
-        """The caller takes no more of the phrase; nothing happens if it was complete."""
+    def _abandon(self, phrase: Phrase) -> None:
+        """Stop work on a phrase whose consumer has left; does nothing once it has ended."""
         with self._lock:
             if phrase.ended:
                 return
             phrase.abandoned = True
-            current = self._current is phrase
-            if current:
+            is_current = self._current is phrase
+            if is_current:
                 self._model.cancel()
         self._queue.remove(phrase)
-        if not current:
+        if not is_current:  # otherwise the worker ends it
             self._end(phrase, "abandoned")
 
     def _load(self) -> None:
         self._voices = Voices(self._weights / FOLDER / "voices")
-        self._voices.check(self._knobs.voice)
+        self._voices.check(self._settings.voice)
         self._g2p = G2P(self._weights)
-        self._model = load(self._knobs, self._weights)
+        self._model = load(self._settings, self._weights)
 
     def _warm_up(self) -> None:
-        british = self._voices.british(self._knobs.voice)
+        british = self._voices.british(self._settings.voice)
         for text in WARM_UP:
             phonemes = self._g2p.phonemes(text, british)
-            style = self._voices.style(self._knobs.voice, len(phonemes))
+            style = self._voices.style(self._settings.voice, len(phonemes))
             self._model.speak(phonemes, style, 1.0)
 
     def _work(self) -> None:
-        """The worker: one chunk of one phrase at a time; an urgent one waits for no more."""
+        """The worker thread: one chunk of one phrase at a time until the queue is closed."""
         while (phrase := self._queue.take()) is not None:
             with self._lock:
                 self._current = phrase
             try:
-                more = not phrase.abandoned and self._step(phrase)
-            except Cancelled:
+                is_unfinished = not phrase.abandoned and self._speak_chunk(phrase)
+            except SynthesisCancelled:
                 self._end(phrase, "abandoned")
-            except Exception as problem:
+            except Exception as error:
                 journal.get().error("a phrase failed", engine=self.name, exc_info=True)
-                failed = EngineFailed(engine=self.name)
-                failed.__cause__ = problem
-                self._end(phrase, "failed", failed)
+                failure = EngineFailed(engine=self.name)
+                failure.__cause__ = error
+                self._end(phrase, "failed", failure)
             else:
                 if phrase.abandoned:
                     self._end(phrase, "abandoned")
-                elif more:
+                elif is_unfinished:
                     self._queue.put_back(phrase)
                 else:
-                    self._end(phrase, "spoken" if phrase.spoken else "nothing_to_say")
+                    self._end(phrase, "spoken" if phrase.has_audio else "nothing_to_say")
             finally:
                 with self._lock:
                     self._current = None
 
-    def _step(self, phrase: _Phrase) -> bool:
-        """Speaks the next chunk; returns whether there are more."""
-        if phrase.waiting is None:
+    def _speak_chunk(self, phrase: Phrase) -> bool:
+        """Synthesize the next chunk; returns whether more chunks follow."""
+        if phrase.chunks is None:
             british = self._voices.british(phrase.voice)
-            said = normalize(phrase.text, british)
-            phrase.waiting = chunks(self._g2p.phonemes(said, british)) if said else []
-        if not phrase.waiting:
+            words = normalize(phrase.text, british)
+            phonemes = self._g2p.phonemes(words, british) if words else ""
+            phrase.chunks = audio.split_phonemes(phonemes)
+        if not phrase.chunks:
             return False
-        phonemes = phrase.waiting.pop(0)
-        style = self._voices.style(phrase.voice, len(phonemes))
-        began = time.monotonic()
-        samples = self._model.speak(phonemes, style, phrase.speed)
-        took = time.monotonic() - began
-        shaped = audio.shape(samples, audio.pause_seconds(phonemes) / phrase.speed)
-        if not phrase.abandoned and len(shaped):
-            self._measure(phrase, took, len(shaped) / SPOKEN_RATE)
-            for pcm in audio.pcm_slices(shaped):
-                phrase.give(pcm)
-        return bool(phrase.waiting)
+        chunk = phrase.chunks.pop(0)
+        style = self._voices.style(phrase.voice, len(chunk))
+        started_at = time.monotonic()
+        samples = self._model.speak(chunk, style, phrase.speed)
+        synthesis_seconds = time.monotonic() - started_at
+        speech = audio.shape(samples, audio.pause_seconds(chunk) / phrase.speed)
+        if not phrase.abandoned and len(speech):
+            self._measure(phrase, synthesis_seconds, len(speech) / OUTPUT_SAMPLE_RATE)
+            for pcm in audio.pcm_slices(speech):
+                phrase.emit(pcm)
+        return bool(phrase.chunks)
 
-    def _measure(self, phrase: _Phrase, took: float, spoken_seconds: float) -> None:
-        meters = self._meters
-        meters.synthesis_seconds.inc(took)
-        meters.audio_seconds.inc(spoken_seconds)
-        meters.real_time_ratio.observe(took / spoken_seconds)
-        if not phrase.spoken:
-            waited = time.monotonic() - phrase.arrived
-            meters.first_audio_seconds.labels("true" if phrase.urgent else "false").observe(waited)
-        phrase.spoken = True
+    def _measure(self, phrase: Phrase, synthesis_seconds: float, audio_seconds: float) -> None:
+        metrics = self._metrics
+        metrics.synthesis_seconds.inc(synthesis_seconds)
+        metrics.audio_seconds.inc(audio_seconds)
+        metrics.real_time_ratio.observe(synthesis_seconds / audio_seconds)
+        if not phrase.has_audio:
+            waited = time.monotonic() - phrase.arrived_at
+            metrics.first_audio_seconds.labels("true" if phrase.urgent else "false").observe(waited)
+        phrase.has_audio = True
 
-    def _end(self, phrase: _Phrase, outcome: str, failed: EngineFailed | None = None) -> None:
+    def _end(self, phrase: Phrase, outcome: str, failure: EngineFailed | None = None) -> None:
         with self._lock:
             if phrase.ended:
                 return
             phrase.ended = True
-        self._meters.phrases.labels(outcome).inc()
-        phrase.give(failed)
+        self._metrics.phrases.labels(outcome).inc()
+        phrase.emit(failure)
 
 
 class KokoroSession:
-    """One caller of the engine."""
+    """One session of a KokoroEngine."""
 
     def __init__(self, engine: KokoroEngine, number: int) -> None:
         self._engine = engine
@@ -300,4 +299,4 @@ class KokoroSession:
         return self._engine.speak(self._number, text, voice, speed, urgent)
 
     async def close(self) -> None:
-        """Nothing is kept for a caller beyond the phrases, which end with their generators."""
+        """Nothing to free: a session's phrases end with their generators."""

@@ -1,4 +1,4 @@
-"""What the TTS engine measures, every label set present at zero from the start."""
+"""Metrics of the TTS engine. Every label set exists at zero from the start."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from appliance.metrics import new_registry
 
 OUTCOMES = ("spoken", "nothing_to_say", "abandoned", "failed")
 RATIO_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5, 2, 4)
-FIRST_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 8)
+FIRST_AUDIO_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 8)  # seconds
 
 
-class KokoroMeters:
-    """The engine's own registry."""
+class TTSMetrics:
+    """The metrics of one engine process, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = registry = new_registry()
@@ -20,25 +20,27 @@ class KokoroMeters:
             "voice_tts_synthesis_seconds", "Time spent in the model.", registry=registry
         )
         self.audio_seconds = Counter(
-            "voice_tts_audio_seconds", "Speech made, pauses included.", registry=registry
+            "voice_tts_audio_seconds", "Speech synthesized, pauses included.", registry=registry
         )
         self.real_time_ratio = Histogram(
             "voice_tts_real_time_ratio",
-            "Time in the model per time of speech, by chunk; above 1 speech runs dry.",
+            "Time in the model per second of speech, by chunk; above 1 playback runs dry.",
             buckets=RATIO_BUCKETS,
             registry=registry,
         )
         self.first_audio_seconds = Histogram(
             "voice_tts_first_audio_seconds",
-            "From a phrase's arrival to its first audio, waiting included.",
+            "From a phrase's arrival to its first audio, time in the queue included.",
             ["urgent"],
-            buckets=FIRST_BUCKETS,
+            buckets=FIRST_AUDIO_BUCKETS,
             registry=registry,
         )
         self.phrases = Counter(
-            "voice_tts_phrases", "Phrases by how they ended.", ["outcome"], registry=registry
+            "voice_tts_phrases", "Phrases by outcome.", ["outcome"], registry=registry
         )
-        self.queue_length = Gauge("voice_tts_queue_length", "Phrases that wait.", registry=registry)
+        self.queue_length = Gauge(
+            "voice_tts_queue_length", "Phrases in the queue.", registry=registry
+        )
         for outcome in OUTCOMES:
             self.phrases.labels(outcome)
         for urgent in ("true", "false"):

@@ -1,11 +1,11 @@
-"""Rewrites the int8 model's convolutions into what onnxruntime runs fast.
+"""Rewrites the convolutions of the int8 model into matrix products, which onnxruntime runs faster.
 
-The quantiser left 87 one-dimensional `ConvInteger` nodes. onnxruntime unfolds their input element
+The quantizer left 87 one-dimensional `ConvInteger` nodes. onnxruntime unfolds their input element
 by element on one thread and multiplies unsigned by unsigned bytes; they took nine tenths of the
 time. Here each becomes a matrix product over time-major data: the taps of the kernel are slices of
 the padded input laid side by side, whole rows at a time, and the product is one
-`MatMulIntegerToFloat`, which is packed in advance and uses the processor's byte instructions. The
-integers multiplied are the same; the bias is added as the float it was before quantisation.
+`MatMulIntegerToFloat`, which is packed in advance and uses the CPU's byte instructions. The
+multiplied integers are the same; the bias is added as the float that it was before quantization.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-# `Slice` clamps an end beyond the data to its length.
+# For `Slice`, which clamps an end beyond the data to its length.
 _END = np.iinfo(np.int64).max
 
 
 def fast_graph(path: Path, signed_weights: bool) -> bytes:
-    """The model at `path` with its convolutions rewritten, serialised for onnxruntime.
+    """Load the model at `path`, rewrite its convolutions and serialize it for onnxruntime.
 
-    `signed_weights` stores them as int8 rather than uint8 (the values stay the same). That is much
-    faster where the processor multiplies u8 by s8 exactly (VNNI, AMX), and must not be used
+    `signed_weights` stores weights as int8 rather than uint8 (the values stay the same). That is
+    much faster where the CPU multiplies u8 by s8 exactly (VNNI, AMX), and must not be used
     elsewhere: the older instruction (vpmaddubsw) saturates its 16-bit sums.
     """
     model = onnx.load(str(path))
     rewrite(model.graph, signed_weights)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 def rewrite(graph: GraphProto, signed_weights: bool) -> None:
-    """Replaces every ungrouped 1-D `ConvInteger` with constant weights, in place."""
+    """Replace every ungrouped 1-D `ConvInteger` that has constant weights, in place."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     producer = {name: node for node in graph.node for name in node.output}
     consumers: dict[str, list[NodeProto]] = {}
@@ -60,13 +60,13 @@ def _matrix_product(
     consumers: dict[str, list[NodeProto]],
     signed_weights: bool,
 ) -> list[NodeProto]:
-    """The nodes that take the place of `conv` and of the scaling and bias behind it."""
+    """The nodes that replace `conv` and the scaling and bias behind it."""
     attributes = {a.name: helper.get_attribute_value(a) for a in conv.attribute}
     data, weight_name, zero_point = conv.input[:3]
     weights = numpy_helper.to_array(constants[weight_name])  # [out, in, taps]
     if weights.ndim != 3 or attributes.get("group", 1) != 1:
         return [conv]
-    result, bias = _scaled_output(conv, constants, producer, consumers)
+    result, bias = scaled_output(conv, constants, producer, consumers)
     taps = weights.shape[2]
     dilation, stride = attributes["dilations"][0], attributes["strides"][0]
     before, after = attributes["pads"]
@@ -82,25 +82,25 @@ def _matrix_product(
         graph.initializer.append(numpy_helper.from_array(value, f"{name}/{label}"))
         return f"{name}/{label}"
 
-    def numbers(label: str, *values: int) -> str:
+    def integers(label: str, *values: int) -> str:
         return constant(label, np.array(values, dtype=np.int64))
 
     nodes = [helper.make_node("Transpose", [data], [f"{name}/rows"], perm=[0, 2, 1])]
     rows = f"{name}/rows"
     if before or after:
-        pads = numbers("pads", 0, before, 0, 0, after, 0)
+        pads = integers("pads", 0, before, 0, 0, after, 0)
         nodes.append(helper.make_node("Pad", [rows, pads, zero_point], [f"{name}/padded"]))
         rows = f"{name}/padded"
     if taps > 1 or stride > 1:
-        axis, step = numbers("axis", 1), numbers("step", stride)
-        pieces = []
+        axis, step = integers("axis", 1), integers("step", stride)
+        slices = []
         for tap in range(taps):
             end = (tap - taps + 1) * dilation or _END
-            ends = numbers(f"end{tap}", end)
-            starts = numbers(f"start{tap}", tap * dilation)
-            pieces.append(f"{name}/tap{tap}")
-            nodes.append(helper.make_node("Slice", [rows, starts, ends, axis, step], pieces[-1:]))
-        nodes.append(helper.make_node("Concat", pieces, [f"{name}/unfolded"], axis=2))
+            ends = integers(f"end{tap}", end)
+            starts = integers(f"start{tap}", tap * dilation)
+            slices.append(f"{name}/tap{tap}")
+            nodes.append(helper.make_node("Slice", [rows, starts, ends, axis, step], slices[-1:]))
+        nodes.append(helper.make_node("Concat", slices, [f"{name}/unfolded"], axis=2))
         rows = f"{name}/unfolded"
     product = helper.make_node(
         "MatMulIntegerToFloat",
@@ -121,16 +121,16 @@ def _matrix_product(
     return nodes
 
 
-def _scaled_output(
+def scaled_output(
     conv: NodeProto,
     constants: dict[str, TensorProto],
     producer: dict[str, NodeProto],
     consumers: dict[str, list[NodeProto]],
 ) -> tuple[str, str]:
-    """Name of the float output behind `conv`, and of its float bias ('' where it has none).
+    """Names of the float output behind `conv` and of its float bias ('' without one).
 
-    The quantiser's pattern is ConvInteger, Add(Reshape(Cast(Floor(Div(bias, scale))))) where there
-    is a bias, Cast, Mul(scale).
+    The quantizer's pattern is ConvInteger, with a bias Add(Reshape(Cast(Floor(Div(bias, scale))))),
+    Cast, Mul(scale).
     """
     bias = ""
     (following,) = consumers[conv.output[0]]
@@ -145,14 +145,14 @@ def _scaled_output(
 
 
 def _keep_needed(graph: GraphProto, nodes: list[NodeProto]) -> None:
-    """Sets the graph's nodes to those that its outputs depend on, and drops unused constants."""
+    """Set the graph's nodes to those that its outputs depend on; drop unused constants."""
     needed = {output.name for output in graph.output}
     kept = []
-    made: set[str] = set()
+    produced: set[str] = set()
     for node in reversed(nodes):
-        if any(name in needed and name not in made for name in node.output):
+        if any(name in needed and name not in produced for name in node.output):
             kept.append(node)
-            made.update(node.output)
+            produced.update(node.output)
             needed.update(node.input)
     kept.reverse()
     constants = [tensor for tensor in graph.initializer if tensor.name in needed]

@@ -1,7 +1,7 @@
-"""The only file that loads Kokoro: phonemes and a style in, 24 kHz speech out.
+"""Kokoro-82M: phonemes and a style in, 24 kHz speech out. No other module loads the model.
 
-Two back ends behind one interface: onnxruntime with the int8 model (profile cpu), and the `kokoro`
-package's PyTorch model with safetensors weights (profile gpu).
+There are two back ends behind one interface: the int8 model under onnxruntime (profile cpu), and
+the PyTorch model of the package `kokoro` with safetensors weights (profile gpu).
 """
 
 from __future__ import annotations
@@ -18,49 +18,47 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from appliance import settings
+from appliance.engines.tts.audio import Samples
+from appliance.engines.tts.voices import Style
 from appliance.errors import BadSetting, MissingWeights
-
-Samples = NDArray[np.float32]
-Style = NDArray[np.float32]
 
 FOLDER = "kokoro-82m"
 ONNX_MODEL = "kokoro-v1.0.int8.onnx"
 TORCH_MODEL = "kokoro-v1_0.safetensors"
-MAX_PHONEMES = 510  # the model's context is 512, of which two are the padding around the text
+MAX_PHONEMES = 510  # the model's context is 512, two of which are padding around the text
 
 
-class Cancelled(Exception):
-    """`cancel` ended the speech under way."""
+class SynthesisCancelled(Exception):
+    """`Synthesizer.cancel` ended the running synthesis."""
 
 
 class Synthesizer(Protocol):
-    """A loaded model. One thread speaks; any thread may cancel."""
+    """A loaded model. One thread calls `speak`; any thread may cancel."""
 
     def speak(self, phonemes: str, style: Style, speed: float) -> Samples:
-        """Speech at 24 kHz, -1..1, with some silence around it.
+        """Synthesize speech at 24 kHz, -1..1, with some silence around it.
 
-        `phonemes`: at most MAX_PHONEMES that the model knows; others are left out, and with none
-        left the speech is empty. `style`: 1 x 256. `speed`: 1 is the voice's own pace.
-        Raises Cancelled.
+        `phonemes` that the model does not know are left out; without any known one the result is
+        empty. `style` has the shape 1 x 256. `speed` 1 is the voice's own pace. Raises ValueError
+        for more than MAX_PHONEMES and SynthesisCancelled.
         """
 
     def cancel(self) -> None:
-        """Ends the speech under way soon; without any, and on a GPU, it does nothing."""
+        """End the running synthesis soon. Does nothing when none runs, or on a GPU."""
 
 
-def load(given: settings.TTS, weights: Path) -> Synthesizer:
-    """The back end that the settings name, loaded from the folder of all weights.
+def load(config: settings.TTSConfig, weights: Path) -> Synthesizer:
+    """Load the configured back end from the folder of all weights.
 
     Raises MissingWeights and BadSetting.
     """
-    if given.backend == "onnx":
-        return OnnxSynthesizer(weights / FOLDER, given.threads)
-    if given.backend == "torch":
-        return TorchSynthesizer(weights / FOLDER, given.device, given.threads)
-    raise BadSetting(name="tts.backend", why=f"{given.backend!r} is neither onnx nor torch")
+    if config.backend == "onnx":
+        return OnnxSynthesizer(weights / FOLDER, config.threads)
+    if config.backend == "torch":
+        return TorchSynthesizer(weights / FOLDER, config.device, config.threads)
+    raise BadSetting(name="tts.backend", why=f"{config.backend!r} is neither onnx nor torch")
 
 
 class OnnxSynthesizer:
@@ -71,20 +69,20 @@ class OnnxSynthesizer:
 
         from appliance.engines.tts.onnx_graph import fast_graph
 
-        path = _present(folder / ONNX_MODEL)
-        self._ids = _vocabulary(folder)
+        path = _require(folder / ONNX_MODEL)
+        self._ids = _load_vocabulary(folder)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # A thread that spins while it waits takes the core from the language model.
+        # A thread that spins while it waits takes a core from the language model.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         ort.disable_telemetry_events()
         self._ort = ort
-        self._run: Any = None  # options of the speech under way
-        # Given bytes, a session keeps them for ever (92 MB); a file in memory can be closed.
+        self._run: Any = None  # RunOptions of the running synthesis
+        # A session keeps a model passed as bytes (92 MB); a file in memory can be closed.
         with os.fdopen(os.memfd_create("kokoro"), "wb") as file:
-            file.write(fast_graph(path, signed_weights=_multiplies_bytes()))
+            file.write(fast_graph(path, signed_weights=has_exact_byte_products()))
             file.flush()
             self._session = ort.InferenceSession(
                 f"/proc/self/fd/{file.fileno()}", options, providers=["CPUExecutionProvider"]
@@ -103,30 +101,30 @@ class OnnxSynthesizer:
         run = self._run = self._ort.RunOptions()
         try:
             (samples,) = self._session.run(None, inputs, run)
-        except Exception as stopped:
+        except Exception as error:
             if run.terminate:
-                raise Cancelled from stopped
+                raise SynthesisCancelled from error
             raise
         finally:
             self._run = None
         return np.asarray(samples, dtype=np.float32)
 
     def cancel(self) -> None:
-        """See Synthesizer. onnxruntime looks at the flag between two nodes of the graph."""
+        """See Synthesizer. onnxruntime checks the flag between two nodes of the graph."""
         run = self._run
         if run is not None:
             run.terminate = True
 
 
 class TorchSynthesizer:
-    """The full model in PyTorch, on a GPU or, in tests, without one."""
+    """The full model in PyTorch, on a GPU or (in tests) on the CPU."""
 
     def __init__(self, folder: Path, device: str, threads: int) -> None:
-        weights = _present(folder / TORCH_MODEL)
-        config = json.loads(_present(folder / "config.json").read_text(encoding="utf-8"))
+        weights = _require(folder / TORCH_MODEL)
+        config = json.loads(_require(folder / "config.json").read_text(encoding="utf-8"))
         self._ids: Mapping[str, int] = config["vocab"]
 
-        # By name, so that types are checked alike with and without these packages.
+        # Imported by name, so that mypy's result does not depend on these packages.
         torch = importlib.import_module("torch")
         load_file = importlib.import_module("safetensors.torch").load_file
         if device == "cpu":
@@ -135,7 +133,7 @@ class TorchSynthesizer:
             raise BadSetting(name="tts.device", why=f"{device!r} is not available to PyTorch")
         self._torch = torch
         self._device = device
-        self._model = _torch_model(config)
+        self._model = empty_torch_model(config)
         self._model.load_state_dict(load_file(weights))
         self._model.to(device).eval()
 
@@ -152,16 +150,16 @@ class TorchSynthesizer:
         return np.asarray(samples.float().cpu().numpy(), dtype=np.float32)
 
     def cancel(self) -> None:
-        """See Synthesizer. A GPU is done before it could be stopped."""
+        """See Synthesizer. A GPU finishes before it could be stopped."""
 
 
-def _torch_model(config: Mapping[str, Any]) -> Any:
-    """An empty KModel of the `kokoro` package.
+def empty_torch_model(config: Mapping[str, Any]) -> Any:
+    """A KModel of the package `kokoro` without weights. Raises BadSetting without the package.
 
-    Two things of the package are gone around. Its `__init__` imports the whole pipeline and with it
-    misaki.espeak, which loads phonemizer and espeakng_loader (GPL-3); so its modules are imported
-    without running it. And KModel's constructor reads its weights with torch.load, from a pickle
-    or from the model hub; so the weights it asks for are an empty file in memory.
+    Works around two things. The package's `__init__` imports its whole pipeline and with it
+    misaki.espeak, which loads phonemizer and espeakng_loader (GPL-3), so `kokoro.model` is imported
+    without running it. And KModel's constructor reads weights with torch.load, from a pickle or
+    from the model hub, so it gets an empty file in memory.
     """
     torch = importlib.import_module("torch")
     if "kokoro" not in sys.modules:
@@ -171,34 +169,34 @@ def _torch_model(config: Mapping[str, Any]) -> Any:
         package = types.ModuleType("kokoro")
         package.__path__ = list(spec.submodule_search_locations)
         sys.modules["kokoro"] = package
-    nothing = io.BytesIO()
-    torch.save({}, nothing)
-    nothing.seek(0)
-    model = importlib.import_module("kokoro.model").KModel
-    return model(repo_id="local", config=dict(config), model=nothing)
+    no_weights = io.BytesIO()
+    torch.save({}, no_weights)
+    no_weights.seek(0)
+    model_class = importlib.import_module("kokoro.model").KModel
+    return model_class(repo_id="local", config=dict(config), model=no_weights)
 
 
 def _token_ids(phonemes: str, ids: Mapping[str, int]) -> list[int]:
-    found = [ids[char] for char in phonemes if char in ids]
-    if len(found) > MAX_PHONEMES:
-        raise ValueError(f"{len(found)} phonemes; the model takes {MAX_PHONEMES}")
-    return found
+    tokens = [ids[char] for char in phonemes if char in ids]
+    if len(tokens) > MAX_PHONEMES:
+        raise ValueError(f"{len(tokens)} phonemes; the model takes at most {MAX_PHONEMES}")
+    return tokens
 
 
-def _vocabulary(folder: Path) -> Mapping[str, int]:
-    path = _present(folder / "vocab.json")
+def _load_vocabulary(folder: Path) -> Mapping[str, int]:
+    path = _require(folder / "vocab.json")
     vocabulary: Mapping[str, int] = json.loads(path.read_text(encoding="utf-8"))["vocab"]
     return vocabulary
 
 
-def _present(path: Path) -> Path:
+def _require(path: Path) -> Path:
     if not path.is_file():
         raise MissingWeights(path=str(path))
     return path
 
 
-def _multiplies_bytes(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor sums products of u8 and s8 without saturating (x86 VNNI)."""
+def has_exact_byte_products(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU sums products of u8 and s8 without saturating (x86 VNNI)."""
     if not cpuinfo.is_file():
         return False
     flags = cpuinfo.read_text(encoding="utf-8", errors="replace").split()

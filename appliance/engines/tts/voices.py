@@ -1,8 +1,9 @@
-"""Voice packs: which style vector shapes a voice, and blends of several voices.
+"""Voice packs: the style vectors of each voice, and blends of several voices.
 
-A pack holds one style per length of text: 510 x 1 x 256 float32, row n-1 for n phonemes (Kokoro's
-own rule). `voices/NAME.bin` are the raw numbers, as kokoro-js ships them; `NAME.safetensors` hold
-them as their only tensor. The first letter of a name is the accent: a American, b British.
+A pack holds one style vector per text length: 510 x 1 x 256 float32, row n-1 for n phonemes
+(Kokoro's own rule). `NAME.bin` holds the raw little endian values, as kokoro-js ships them;
+`NAME.safetensors` holds them as its only tensor. The first letter of a name is the accent:
+a American, b British.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from appliance.errors import BadSetting, MissingWeights, UnknownVoice
 
 Style = NDArray[np.float32]  # 1 x 256
 
-LENGTHS, WIDTH = 510, 256
+LENGTHS, WIDTH = 510, 256  # rows of a pack; values of a style
 PACK_BYTES = LENGTHS * WIDTH * 4
 
 
 class Voices:
-    """The voice packs of one folder, read when first asked for."""
+    """The voice packs of one folder, each read on first use."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises MissingWeights when the folder holds no voice."""
+        """List the packs. Raises MissingWeights when the folder holds none."""
         self._files = {
             path.stem: path
             for path in sorted(folder.glob("*"))
@@ -38,34 +39,35 @@ class Voices:
 
     @property
     def names(self) -> list[str]:
-        """Every voice there is, sorted."""
+        """All voices, sorted."""
         return list(self._files)
 
     def check(self, voice: str) -> None:
-        """Raises UnknownVoice unless `voice` is a voice or a blend of voices."""
+        """Raise UnknownVoice unless `voice` is a voice or a blend such as af_heart:2,am_adam."""
         self._parse(voice)
 
     def british(self, voice: str) -> bool:
-        """Whether the voice, or the heaviest of a blend, is British."""
+        """Whether the voice, or the one of most weight in a blend, is British."""
         return max(self._parse(voice), key=lambda part: part[1])[0].startswith("b")
 
     def style(self, voice: str, phonemes: int) -> Style:
-        """The style for a text of so many phonemes; of a blend, the weighted mean.
+        """The style for a text of this many phonemes; for a blend, the weighted mean.
 
-        Raises UnknownVoice.
+        Raises UnknownVoice, and BadSetting for a damaged pack.
         """
         row = min(max(phonemes, 1), LENGTHS) - 1
         parts = self._parse(voice)
         total = sum(weight for _, weight in parts)
-        mixed = sum(self._pack(name)[row] * (weight / total) for name, weight in parts)
-        return np.asarray(mixed, dtype=np.float32)
+        blend = sum(self._pack(name)[row] * (weight / total) for name, weight in parts)
+        return np.asarray(blend, dtype=np.float32)
 
     def _parse(self, voice: str) -> list[tuple[str, float]]:
+        """Names and weights of the voices in a blend. Raises UnknownVoice."""
         parts = []
         for part in voice.split(","):
-            name, colon, given = part.strip().partition(":")
+            name, colon, number = part.strip().partition(":")
             try:
-                weight = float(given) if colon else 1.0
+                weight = float(number) if colon else 1.0
             except ValueError:
                 weight = 0.0
             if name not in self._files or not (0 < weight < math.inf):
@@ -78,21 +80,21 @@ class Voices:
             path = self._files[name]
             raw = path.read_bytes()
             if path.suffix == ".safetensors":
-                raw = _only_tensor(raw)
+                raw = _read_only_tensor(raw)
             if len(raw) != PACK_BYTES:
                 raise BadSetting(
                     name="tts.voice",
-                    why=f"{path.name} is no pack of {LENGTHS} x {WIDTH} numbers",
+                    why=f"{path.name} is not a voice pack of {LENGTHS} x {WIDTH} float32 values",
                 )
             self._packs[name] = np.frombuffer(raw, dtype="<f4").reshape(LENGTHS, 1, WIDTH)
         return self._packs[name]
 
 
-def _only_tensor(raw: bytes) -> bytes:
-    """The bytes of the one float32 tensor of a safetensors file; b'' if it is no such file.
+def _read_only_tensor(raw: bytes) -> bytes:
+    """The data of a safetensors file with one float32 tensor; b'' for any other file.
 
-    The format: 8 bytes length of the header, a JSON header, the tensors' bytes. Read here because
-    the cpu profile installs no safetensors.
+    The format: 8 bytes with the header's length, a JSON header, the tensors' data. It is read here
+    because the cpu profile does not install safetensors.
     """
     length = int.from_bytes(raw[:8], "little")
     try:

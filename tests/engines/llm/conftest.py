@@ -23,8 +23,8 @@ from appliance.engines.llm.small.engine import FALLBACK, SmallEngine, model_fold
 from appliance.engines.llm.small.llama import LanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.engines.llm.small.session import SmallSession
-from appliance.link.engine import Result, Turn
-from appliance.settings import Paths, Settings
+from appliance.link.engine import GenerateRequest, Result, Turn
+from appliance.settings import PathsConfig, Settings
 
 WEIGHTS = Path(__file__).parents[3] / "weights"
 SYSTEM = Turn("system", Settings().llm.system_prompt)
@@ -62,7 +62,8 @@ async def reply(
     session: SmallSession, conversation: Sequence[Turn], max_tokens: int = 60
 ) -> tuple[str, Result]:
     """The whole answer and how it ended."""
-    *pieces, result = [item async for item in session.generate(conversation, max_tokens, 0.0)]
+    request = GenerateRequest(tuple(conversation), max_tokens, 0.0)
+    *pieces, result = [item async for item in session.generate(request)]
     assert isinstance(result, Result)
     return "".join(map(str, pieces)), result
 
@@ -80,7 +81,7 @@ def say() -> Say:
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    return Settings(paths=Paths(weights=WEIGHTS))
+    return Settings(paths=PathsConfig(weights=WEIGHTS))
 
 
 @pytest.fixture(scope="session")

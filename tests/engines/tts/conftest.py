@@ -1,4 +1,4 @@
-"""The real model, loaded once for all tests of the room."""
+"""The real model, loaded once for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest_asyncio
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.voices import Voices
-from appliance.settings import Paths, Settings
+from appliance.settings import PathsConfig, Settings
 
 WEIGHTS = Path(__file__).parents[3] / "weights"
 
@@ -33,7 +33,7 @@ def g2p() -> G2P:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def engine() -> AsyncIterator[KokoroEngine]:
-    started = KokoroEngine(Settings(paths=Paths(weights=WEIGHTS)))
-    await started.start()
-    yield started
-    await started.stop()
+    engine = KokoroEngine(Settings(paths=PathsConfig(weights=WEIGHTS)))
+    await engine.start()
+    yield engine
+    await engine.stop()

@@ -1,4 +1,4 @@
-"""The engine on the real model: what is heard, what goes first, what stops at once."""
+"""The engine on the real model: intelligible speech, scheduling, cancellation, metrics."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance.engines.tts.audio import LEAD_SECONDS, SLICE_SECONDS
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.errors import MissingWeights, UnknownVoice
-from appliance.link.engine import SPOKEN_RATE, VoiceSession
-from appliance.settings import TTS, Paths, Settings
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, VoiceSession
+from appliance.settings import PathsConfig, Settings, TTSConfig
 from tests.link.contract import VoiceContract
 from tests.recognizer import word_error_rate, words
 
@@ -27,7 +27,7 @@ LONG = (
 )
 
 
-async def spoken(
+async def synthesize(
     session: VoiceSession, text: str, voice: str = "", speed: float = 1.0, urgent: bool = False
 ) -> np.ndarray:
     pcm = [part async for part in session.speak(text, voice, speed, urgent)]
@@ -43,11 +43,11 @@ def metric(engine: KokoroEngine, name: str, **labels: str) -> float:
 
 
 class TestKokoroEngineBehindTheLink(VoiceContract):
-    """The interface test suite that every TTS engine has to pass."""
+    """The contract tests that every TTS engine must pass."""
 
 
 @pytest.mark.parametrize(
-    ("written", "heard"),
+    ("text", "expected"),
     [
         ("Hello there, how are you today?", "hello there how are you today"),
         ("**Dr. Smith** will see you now 😀.", "doctor smith will see you now"),
@@ -57,11 +57,11 @@ class TestKokoroEngineBehindTheLink(VoiceContract):
         ("About 50% of them live in Paris.", "about fifty percent of them live in paris"),
     ],
 )
-async def test_an_independent_listener_hears_the_words(
-    engine: KokoroEngine, written: str, heard: str
+async def test_speech_recognizer_hears_the_expected_words(
+    engine: KokoroEngine, text: str, expected: str
 ) -> None:
-    said = words(await spoken(engine.open(), written), SPOKEN_RATE)
-    for shown, meant in (
+    transcript = words(await synthesize(engine.open(), text), OUTPUT_SAMPLE_RATE)
+    for written, spoken in (
         ("dr ", "doctor "),
         ("3 50", "three dollars and fifty cents"),
         ("3 30", "three thirty"),
@@ -70,17 +70,22 @@ async def test_an_independent_listener_hears_the_words(
         ("50 ", "fifty "),
         ("example com", "example dot com"),
     ):
-        said = said.replace(shown, meant)
-    assert word_error_rate(heard, said) <= 0.25, said
+        transcript = transcript.replace(written, spoken)
+    assert word_error_rate(expected, transcript) <= 0.25, transcript
 
 
-async def test_a_long_phrase_comes_in_chunks_and_is_whole(engine: KokoroEngine) -> None:
-    assert word_error_rate(LONG, words(await spoken(engine.open(), LONG), SPOKEN_RATE)) <= 0.12
+async def test_phrase_of_several_chunks_is_spoken_completely(engine: KokoroEngine) -> None:
+    assert (
+        word_error_rate(LONG, words(await synthesize(engine.open(), LONG), OUTPUT_SAMPLE_RATE))
+        <= 0.12
+    )
 
 
-async def test_audio_comes_in_small_slices_without_clipping_or_clicks(engine: KokoroEngine) -> None:
+async def test_audio_arrives_in_short_slices_without_clipping_or_clicks(
+    engine: KokoroEngine,
+) -> None:
     parts = [part async for part in engine.open().speak("Good morning.", "", 1.0, True)]
-    assert all(0 < len(part) <= SLICE_SECONDS * SPOKEN_RATE * 2 for part in parts)
+    assert all(0 < len(part) <= SLICE_SECONDS * OUTPUT_SAMPLE_RATE * 2 for part in parts)
     assert all(len(part) % 2 == 0 for part in parts)
     pcm = np.frombuffer(b"".join(parts), dtype="<i2").astype(int)
     assert np.abs(pcm).max() < 32767
@@ -88,61 +93,64 @@ async def test_audio_comes_in_small_slices_without_clipping_or_clicks(engine: Ko
     assert abs(pcm[-1]) < 100
 
 
-async def test_silence_is_trimmed_to_a_breath_before_and_a_pause_after(
+async def test_speech_has_a_short_lead_and_a_pause_by_its_punctuation(
     engine: KokoroEngine,
 ) -> None:
-    sentence = await spoken(engine.open(), "Good morning.")
-    clause = await spoken(engine.open(), "Good morning,")
+    sentence = await synthesize(engine.open(), "Good morning.")
+    clause = await synthesize(engine.open(), "Good morning,")
     for pcm, pause_seconds in ((sentence, 0.25), (clause, 0.12)):
         loud = np.flatnonzero(np.abs(pcm.astype(int)) > 330)
-        assert loud[0] / SPOKEN_RATE <= LEAD_SECONDS + 0.01
-        after = (len(pcm) - loud[-1]) / SPOKEN_RATE
+        assert loud[0] / OUTPUT_SAMPLE_RATE <= LEAD_SECONDS + 0.01
+        after = (len(pcm) - loud[-1]) / OUTPUT_SAMPLE_RATE
         assert pause_seconds - 0.01 <= after <= pause_seconds + 0.01
 
 
-async def test_nothing_to_say_is_silence_and_counted(engine: KokoroEngine) -> None:
+async def test_text_without_words_gives_no_audio_and_is_counted(engine: KokoroEngine) -> None:
     before = metric(engine, "voice_tts_phrases_total", outcome="nothing_to_say")
     for text in ("", "😀", "***", "…", "你好"):
-        assert len(await spoken(engine.open(), text)) == 0
+        assert len(await synthesize(engine.open(), text)) == 0
     after = metric(engine, "voice_tts_phrases_total", outcome="nothing_to_say")
     assert after - before == 5
 
 
-async def test_an_unknown_voice_is_refused_and_the_next_phrase_is_spoken(
+async def test_unknown_voice_is_rejected_and_the_next_phrase_is_spoken(
     engine: KokoroEngine,
 ) -> None:
     session = engine.open()
     with pytest.raises(UnknownVoice, match="af_heart"):
-        await spoken(session, "Hello.", voice="zz_nobody")
-    assert len(await spoken(session, "Hello.")) > 0
+        await synthesize(session, "Hello.", voice="zz_nobody")
+    assert len(await synthesize(session, "Hello.")) > 0
 
 
-async def test_blends_british_voices_and_speeds_speak(engine: KokoroEngine) -> None:
+async def test_voice_blends_british_voices_and_speeds_are_intelligible(
+    engine: KokoroEngine,
+) -> None:
     session = engine.open()
-    plain = await spoken(session, "Show me the garden.")
+    plain = await synthesize(session, "Show me the garden.")
     for voice, speed in (("af_heart:2,am_adam:1", 1.0), ("bf_emma", 1.0), ("", 1.5)):
-        pcm = await spoken(session, "Show me the garden.", voice, speed)
-        assert word_error_rate("show me the garden", words(pcm, SPOKEN_RATE)) <= 0.25
-    assert len(await spoken(session, "Show me the garden.", speed=2.0)) < 0.75 * len(plain)
+        pcm = await synthesize(session, "Show me the garden.", voice, speed)
+        assert word_error_rate("show me the garden", words(pcm, OUTPUT_SAMPLE_RATE)) <= 0.25
+    assert len(await synthesize(session, "Show me the garden.", speed=2.0)) < 0.75 * len(plain)
 
 
-async def test_an_abandoned_phrase_stops_within_a_chunk(engine: KokoroEngine) -> None:
+async def test_abandoned_phrase_stops_within_a_chunk(engine: KokoroEngine) -> None:
     before = metric(engine, "voice_tts_phrases_total", outcome="abandoned")
-    made = metric(engine, "voice_tts_audio_seconds_total")
+    seconds_before = metric(engine, "voice_tts_audio_seconds_total")
     async with contextlib.aclosing(engine.open().speak(LONG, "", 1.0, False)) as parts:
         async for _ in parts:
             break
-    assert len(await spoken(engine.open(), "Yes.")) > 0  # waits until the worker is free
+    assert len(await synthesize(engine.open(), "Yes.")) > 0  # waits until the worker is free
     assert metric(engine, "voice_tts_phrases_total", outcome="abandoned") - before == 1
-    assert metric(engine, "voice_tts_audio_seconds_total") - made < 6  # of about eleven
+    seconds = metric(engine, "voice_tts_audio_seconds_total") - seconds_before
+    assert seconds < 6  # of about eleven
     assert metric(engine, "voice_tts_queue_length") == 0
 
 
-async def test_an_urgent_phrase_goes_before_those_that_wait(engine: KokoroEngine) -> None:
+async def test_urgent_phrase_is_spoken_before_queued_ones(engine: KokoroEngine) -> None:
     order: list[str] = []
 
     async def say(name: str, text: str, urgent: bool) -> None:
-        await spoken(engine.open(), text, urgent=urgent)
+        await synthesize(engine.open(), text, urgent=urgent)
         order.append(name)
 
     waiting = [asyncio.create_task(say("running", "Good morning to you.", False))]
@@ -154,24 +162,24 @@ async def test_an_urgent_phrase_goes_before_those_that_wait(engine: KokoroEngine
     assert order == ["running", "urgent", "later 1", "later 2"]
 
 
-async def test_metrics_say_what_was_done(engine: KokoroEngine) -> None:
+async def test_metrics_count_phrases_and_seconds(engine: KokoroEngine) -> None:
     spoken_before = metric(engine, "voice_tts_phrases_total", outcome="spoken")
     seconds_before = metric(engine, "voice_tts_audio_seconds_total")
-    pcm = await spoken(engine.open(), "Good evening.", urgent=True)
+    pcm = await synthesize(engine.open(), "Good evening.", urgent=True)
     assert metric(engine, "voice_tts_phrases_total", outcome="spoken") == spoken_before + 1
-    made = metric(engine, "voice_tts_audio_seconds_total") - seconds_before
-    assert made == pytest.approx(len(pcm) / SPOKEN_RATE)
+    seconds = metric(engine, "voice_tts_audio_seconds_total") - seconds_before
+    assert seconds == pytest.approx(len(pcm) / OUTPUT_SAMPLE_RATE)
     assert metric(engine, "voice_tts_synthesis_seconds_total") > 0
     assert metric(engine, "voice_tts_real_time_ratio_count") > 0
     assert metric(engine, "voice_tts_phrases_total", outcome="failed") == 0
 
 
-async def test_it_does_not_start_without_its_model_or_with_an_unknown_voice(
+async def test_engine_does_not_start_without_model_or_with_unknown_voice(
     tmp_path: Path, weights: Path
 ) -> None:
     with pytest.raises(MissingWeights):
-        await KokoroEngine(Settings(paths=Paths(weights=tmp_path))).start()
-    given = Settings(paths=Paths(weights=weights))
-    given = dataclasses.replace(given, tts=TTS(voice="zz_nobody"))
+        await KokoroEngine(Settings(paths=PathsConfig(weights=tmp_path))).start()
+    settings = Settings(paths=PathsConfig(weights=weights))
+    settings = dataclasses.replace(settings, tts=TTSConfig(voice="zz_nobody"))
     with pytest.raises(UnknownVoice):
-        await KokoroEngine(given).start()
+        await KokoroEngine(settings).start()

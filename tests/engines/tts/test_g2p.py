@@ -1,4 +1,4 @@
-"""Text to phonemes, offline, with no GPL library and no torch in the process."""
+"""Text to phonemes: offline, without GPL libraries and torch, and with a bounded espeak-ng."""
 
 from __future__ import annotations
 
@@ -10,80 +10,130 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.engines.tts.g2p import G2P
+from appliance.engines.tts import g2p as g2p_module
+from appliance.engines.tts.g2p import G2P, Espeak, ipa_to_phonemes
 from appliance.engines.tts.text.normalize import normalize
 from appliance.errors import MissingWeights
 
 
-def test_homographs_are_told_apart(g2p: G2P) -> None:
+def test_homographs_are_distinguished(g2p: G2P) -> None:
     assert "lˈɛd" not in g2p.phonemes("They lead the team.")
     assert g2p.phonemes("I read it now.") != g2p.phonemes("I have read it now.")
 
 
-def test_punctuation_is_kept_for_the_melody(g2p: G2P) -> None:
+def test_punctuation_is_kept_for_intonation(g2p: G2P) -> None:
     assert g2p.phonemes("Really? Yes, really!").count("?") == 1
     assert g2p.phonemes("Really? Yes, really!").endswith("!")
 
 
-def test_british_voices_speak_british(g2p: G2P) -> None:
+def test_british_voice_gets_british_phonemes(g2p: G2P) -> None:
     assert g2p.phonemes("the bath", british=True) == "ðə bˈɑːθ"
     assert g2p.phonemes("the bath") == "ðə bˈæθ"
 
 
-def test_words_the_dictionary_lacks_are_pronounced_by_the_program(g2p: G2P) -> None:
+def test_words_missing_in_the_dictionary_are_pronounced_by_espeak(g2p: G2P) -> None:
     assert g2p.phonemes("Pipecat") == "pˈIpkæt"
     assert "kjˈub" in g2p.phonemes("It runs on Kubernetes, xyzzy and Ultravox.")
 
 
-def test_without_the_program_they_are_spelled(weights: Path) -> None:
-    spelling = G2P(weights, espeak_program="no-such-program")
-    assert spelling.phonemes("Xyzzyq") == "ˌɛksˌwˌIzˌizˌiwˌIkjˈu" or len(
-        spelling.phonemes("Xyzzyq")
+def test_missing_words_are_spelled_without_espeak(weights: Path) -> None:
+    speller = G2P(weights, espeak_program="no-such-program")
+    assert speller.phonemes("Xyzzyq") == "ˌɛksˌwˌIzˌizˌiwˌIkjˈu" or len(
+        speller.phonemes("Xyzzyq")
     ) > len("zˈɪzik")
-    assert spelling.phonemes("Hello there.") == "həlˈO ðˈɛɹ."
+    assert speller.phonemes("Hello there.") == "həlˈO ðˈɛɹ."
 
 
 @pytest.mark.parametrize("text", ["", "...", "?!", "— —", "'"])
-def test_without_a_word_there_are_no_phonemes(g2p: G2P, text: str) -> None:
+def test_text_without_a_word_gives_no_phonemes(g2p: G2P, text: str) -> None:
     assert g2p.phonemes(text) == ""
 
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(alphabet=st.characters(codec="utf-8"), max_size=60), british=st.booleans())
-def test_any_text_gives_phonemes_or_nothing(g2p: G2P, text: str, british: bool) -> None:
+def test_any_text_gives_phonemes_or_an_empty_string(g2p: G2P, text: str, british: bool) -> None:
     assert isinstance(g2p.phonemes(normalize(text), british), str)
     assert isinstance(g2p.phonemes(text, british), str)
 
 
-def test_nothing_is_printed_of_what_a_caller_said(
-    g2p: G2P, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_words_of_a_caller_are_never_printed(g2p: G2P, capsys: pytest.CaptureFixture[str]) -> None:
     g2p.phonemes("$, 5.5.5% ..5 -- ,, 1,,2 Qqxz")
     assert "Qqxz" not in capsys.readouterr().out
 
 
-def test_a_missing_spacy_model_is_named(tmp_path: Path) -> None:
+def test_missing_spacy_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match="en_core_web_sm"):
         G2P(tmp_path)
 
 
-def test_neither_gpl_libraries_nor_torch_are_imported_and_downloads_are_refused(
+def test_g2p_imports_no_gpl_library_or_torch_and_blocks_downloads(
     weights: Path,
 ) -> None:
     code = f"""
 import sys
 for heavy in ("torch", "transformers"):
-    sys.modules[heavy] = None  # an import of it would fail
+    sys.modules[heavy] = None  # importing it would fail
 from pathlib import Path
 import spacy
 from appliance.engines.tts.engine import KokoroEngine
-from appliance.engines.tts.g2p import G2P
+from appliance.engines.tts import g2p as g2p_module
+from appliance.engines.tts.g2p import G2P, Espeak, ipa_to_phonemes
 G2P(Path({str(weights)!r})).phonemes("Pipecat runs.")
 print([name for name in ("phonemizer", "espeakng_loader") if name in sys.modules])
 try:
     spacy.cli.download("en_core_web_sm")
-except Exception as refused:
-    print(type(refused).__name__)
+except Exception as error:
+    print(type(error).__name__)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:2] == ["[]", "MissingWeights"]
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout.split("\n")[:2] == ["[]", "MissingWeights"]
+
+
+@pytest.mark.parametrize(
+    ("ipa", "american", "british"),
+    [
+        ("təmˈe^ɪɾo^ʊ", "təmˈATO", "təmˈATɔʊ"),
+        ("d^ʒˌælɐpˈiːnjo^ʊ", "ʤˌæləpˈinjO", "ʤˌæləpˈiːnjɔʊ"),
+        ("nˈɜːs", "nˈɜɹs", "nˈɜːs"),
+        ("(fr)nwˈɑː(en-us)", "nwˈɑ", "nwˈɑː"),
+    ],
+)
+def test_ipa_becomes_phonemes_of_the_accent(ipa: str, american: str, british: str) -> None:
+    assert ipa_to_phonemes(ipa, british=False) == american
+    assert ipa_to_phonemes(ipa, british=True) == british
+
+
+def test_word_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    espeak = Espeak(british=False)
+    espeak.learn(["Pipecat", "Ultravox", "Pipecat"])
+    monkeypatch.setattr(espeak, "_run", lambda words: pytest.fail("looked up again"))
+    assert espeak.phonemes("Pipecat") == "pˈIpkæt"
+    assert espeak.phonemes("Ultravox")
+
+
+@pytest.mark.parametrize("word", ["[[h@l'oU]]", "--help", "<speak>", "a\nb", "-f/etc/passwd", "\0"])
+def test_word_is_never_taken_as_a_command(word: str) -> None:
+    espeak = Espeak(british=False)
+    espeak.learn([word, "Pipecat"])
+    assert espeak.phonemes("Pipecat") == "pˈIpkæt"
+
+
+def script(folder: Path, body: str) -> str:
+    path = folder / "fake-espeak"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("body", ["exec sleep 10", "exit 1", "echo one; echo two; echo three"])
+def test_failing_or_hanging_espeak_costs_only_the_pronunciation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    monkeypatch.setattr(g2p_module, "ESPEAK_TIMEOUT_SECONDS", 0.3)
+    assert Espeak(False, script(tmp_path, body)).phonemes("Pipecat") is None
+
+
+def test_lookup_without_espeak_gives_none() -> None:
+    assert Espeak(False, "no-such-program").phonemes("Pipecat") is None

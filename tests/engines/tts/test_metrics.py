@@ -1,13 +1,13 @@
-"""Every series is there from the start."""
+"""Every series exists from the start."""
 
 from __future__ import annotations
 
-from appliance.engines.tts.metrics import OUTCOMES, KokoroMeters
+from appliance.engines.tts.metrics import OUTCOMES, TTSMetrics
 from appliance.metrics import render
 
 
-def test_every_label_set_begins_at_zero_under_our_prefix() -> None:
-    text = render(KokoroMeters().registry).decode()
+def test_every_label_set_starts_at_zero_with_our_prefix() -> None:
+    text = render(TTSMetrics().registry).decode()
     for outcome in OUTCOMES:
         assert f'voice_tts_phrases_total{{outcome="{outcome}"}} 0.0' in text
     series = [line for line in text.splitlines() if not line.startswith("#")]

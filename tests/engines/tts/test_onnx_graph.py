@@ -1,4 +1,4 @@
-"""The rewritten graph computes what the original computes."""
+"""The rewritten graph computes the same as the original, without slow nodes."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def run(model: str | bytes, voices: Voices) -> np.ndarray:
 
 
 @pytest.mark.parametrize("signed_weights", [False, True])
-def test_the_sound_is_that_of_the_original(
+def test_rewritten_graph_gives_the_sound_of_the_original(
     weights: Path, voices: Voices, signed_weights: bool
 ) -> None:
     path = weights / "kokoro-82m" / "kokoro-v1.0.int8.onnx"
     original = run(str(path), voices)
     rewritten = run(fast_graph(path, signed_weights), voices)
     assert len(rewritten) == len(original)
-    # Biases are no longer rounded, which shifts phases a little here and there.
+    # Biases are no longer rounded, which shifts phases slightly.
     assert np.corrcoef(original, rewritten)[0, 1] > 0.9
 
 
-def test_no_slow_convolution_is_left(weights: Path) -> None:
+def test_rewritten_graph_has_no_slow_convolution(weights: Path) -> None:
     path = weights / "kokoro-82m" / "kokoro-v1.0.int8.onnx"
     model = onnx.load_from_string(fast_graph(path, signed_weights=True))
     assert "ConvInteger" not in {node.op_type for node in model.graph.node}

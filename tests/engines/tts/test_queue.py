@@ -1,67 +1,80 @@
-"""Urgent phrases first, then the sessions in turn."""
+"""PhraseQueue: urgent phrases first, then the sessions in turn."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from appliance.engines.tts.engine import PhraseQueue
+import pytest
 
-
-@dataclass(eq=False)
-class Waiting:
-    session: int
-    name: str
-    urgent: bool = False
+from appliance.engines.tts.engine import Phrase, PhraseQueue
 
 
-def filled(*jobs: Waiting) -> PhraseQueue[Waiting]:
-    queue: PhraseQueue[Waiting] = PhraseQueue()
-    for job in jobs:
-        queue.put(job)
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A phrase needs an event loop for its output; none is used here."""
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+def phrase(
+    loop: asyncio.AbstractEventLoop, session: int, text: str, urgent: bool = False
+) -> Phrase:
+    return Phrase(session, text, "af_heart", 1.0, urgent, loop)
+
+
+def queue_of(*phrases: Phrase) -> PhraseQueue:
+    queue = PhraseQueue()
+    for item in phrases:
+        queue.put(item)
     return queue
 
 
-def order(queue: PhraseQueue[Waiting]) -> str:
-    names = []
+def drain(queue: PhraseQueue) -> str:
+    """The texts of all queued phrases, in the order in which they are taken."""
+    texts = []
     while len(queue):
-        job = queue.take()
-        assert job is not None
-        names.append(job.name)
-    return " ".join(names)
+        taken = queue.take()
+        assert taken is not None
+        texts.append(taken.text)
+    return " ".join(texts)
 
 
-def test_sessions_take_turns_and_keep_their_own_order() -> None:
-    queue = filled(*(Waiting(s, f"{s}{n}") for s in (1, 2) for n in "abc"))
-    assert order(queue) == "1a 2a 1b 2b 1c 2c"
+def test_sessions_take_turns_and_keep_their_own_order(loop: asyncio.AbstractEventLoop) -> None:
+    queue = queue_of(*(phrase(loop, s, f"{s}{n}") for s in (1, 2) for n in "abc"))
+    assert drain(queue) == "1a 2a 1b 2b 1c 2c"
 
 
-def test_an_urgent_phrase_goes_first() -> None:
-    queue = filled(Waiting(1, "1a"), Waiting(2, "2a"), Waiting(3, "3a", urgent=True))
-    assert order(queue) == "3a 1a 2a"
+def test_urgent_phrase_is_taken_first(loop: asyncio.AbstractEventLoop) -> None:
+    queue = queue_of(
+        phrase(loop, 1, "1a"), phrase(loop, 2, "2a"), phrase(loop, 3, "3a", urgent=True)
+    )
+    assert drain(queue) == "3a 1a 2a"
 
 
-def test_a_phrase_put_back_stays_before_the_others_of_its_session() -> None:
-    queue = filled(Waiting(1, "1a"), Waiting(1, "1b"))
+def test_phrase_put_back_stays_ahead_of_its_session(loop: asyncio.AbstractEventLoop) -> None:
+    queue = queue_of(phrase(loop, 1, "1a"), phrase(loop, 1, "1b"))
     first = queue.take()
     assert first is not None
     queue.put_back(first)
-    assert order(queue) == "1a 1b"
+    assert drain(queue) == "1a 1b"
 
 
-def test_a_removed_phrase_does_not_come_up() -> None:
-    gone = Waiting(1, "gone")
-    queue = filled(gone, Waiting(1, "1b"))
-    queue.remove(gone)
-    queue.remove(gone)
-    assert order(queue) == "1b"
+def test_removed_phrase_is_never_taken(loop: asyncio.AbstractEventLoop) -> None:
+    removed = phrase(loop, 1, "removed")
+    queue = queue_of(removed, phrase(loop, 1, "1b"))
+    queue.remove(removed)
+    queue.remove(removed)
+    assert drain(queue) == "1b"
 
 
-def test_closing_wakes_who_waits() -> None:
-    queue: PhraseQueue[Waiting] = PhraseQueue()
-    taken: list[Waiting | None] = []
-    waiter = threading.Thread(target=lambda: taken.append(queue.take()))
-    waiter.start()
+def test_close_wakes_a_waiting_worker() -> None:
+    queue = PhraseQueue()
+    taken: list[Phrase | None] = []
+    worker = threading.Thread(target=lambda: taken.append(queue.take()))
+    worker.start()
     queue.close()
-    waiter.join(timeout=5)
+    worker.join(timeout=5)
     assert taken == [None]

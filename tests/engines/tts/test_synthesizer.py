@@ -7,46 +7,46 @@ from pathlib import Path
 import pytest
 
 from appliance.engines.tts.g2p import G2P
-from appliance.engines.tts.synthesizer import Synthesizer, _multiplies_bytes, load
+from appliance.engines.tts.synthesizer import Synthesizer, has_exact_byte_products, load
 from appliance.engines.tts.voices import Voices
 from appliance.errors import BadSetting, MissingWeights
-from appliance.settings import TTS
+from appliance.settings import TTSConfig
 from tests.engines.tts.contract import SynthesizerContract, cancelled_midway
 
 
 @pytest.fixture(scope="module")
 def synthesizer(weights: Path) -> Synthesizer:
-    return load(TTS(), weights)
+    return load(TTSConfig(), weights)
 
 
 class TestOnnxSynthesizer(SynthesizerContract):
-    def test_cancelling_ends_the_speech_under_way(
+    def test_cancel_ends_the_running_synthesis(
         self, synthesizer: Synthesizer, g2p: G2P, voices: Voices
     ) -> None:
         assert cancelled_midway(synthesizer, g2p, voices)
 
 
-def test_a_missing_model_is_named(tmp_path: Path) -> None:
+def test_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match=r"kokoro-v1\.0\.int8\.onnx"):
-        load(TTS(), tmp_path)
+        load(TTSConfig(), tmp_path)
 
 
-def test_an_unknown_back_end_is_refused(weights: Path) -> None:
+def test_unknown_back_end_is_rejected(weights: Path) -> None:
     with pytest.raises(BadSetting, match="neither onnx nor torch"):
-        load(TTS(backend="tensorrt"), weights)
+        load(TTSConfig(backend="tensorrt"), weights)
 
 
 @pytest.mark.parametrize(
     ("flags", "exact"),
     [("fpu avx2 avx512_vnni", True), ("fpu avx_vnni", True), ("fpu avx2 avx512f", False)],
 )
-def test_signed_bytes_are_used_only_where_the_processor_sums_them_exactly(
+def test_signed_weights_are_used_only_where_the_cpu_sums_exactly(
     tmp_path: Path, flags: str, exact: bool
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags : {flags}\n")
-    assert _multiplies_bytes(cpuinfo) is exact
+    assert has_exact_byte_products(cpuinfo) is exact
 
 
-def test_without_processor_information_the_safe_way_is_taken(tmp_path: Path) -> None:
-    assert not _multiplies_bytes(tmp_path / "none")
+def test_unsigned_weights_are_used_without_cpu_information(tmp_path: Path) -> None:
+    assert not has_exact_byte_products(tmp_path / "none")

@@ -20,7 +20,7 @@ from appliance.engines.llm.small.session import NAME, Answering, SmallSession
 from appliance.engines.llm.small.worker import Urgency, Worker
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import Turn
-from appliance.settings import LLM, Settings
+from appliance.settings import LLMConfig, Settings
 
 FALLBACK = "smollm2-135m-instruct"
 LANGUAGE = "en"  # of the recognizer and the voices
@@ -64,7 +64,7 @@ class SmallEngine:
             Urgency.GENERATE, lambda: recognizer.hear(np.zeros(16_000, np.float32))
         )
         session = self.open()
-        await session.warm([Turn("system", given.system_prompt), Turn("user", "Hello.")])
+        await session.warm((Turn("system", given.system_prompt), Turn("user", "Hello.")))
         await session.close()
         log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - began)
 
@@ -94,9 +94,9 @@ def model_folder(weights: Path, wanted: str) -> Path:
     there = sorted(path.parent.name for path in weights.glob(f"*/{WEIGHTS}"))
     if wanted in there:
         return weights / wanted
-    if wanted == LLM().model and FALLBACK in there:
+    if wanted == LLMConfig().model and FALLBACK in there:
         return weights / FALLBACK
-    if wanted == LLM().model or not there:
+    if wanted == LLMConfig().model or not there:
         raise MissingWeights(path=weights / wanted / WEIGHTS)
     raise BadSetting(name="llm.model", why=f"{wanted!r} is none of {there}")
 
@@ -104,6 +104,6 @@ def model_folder(weights: Path, wanted: str) -> Path:
 def recognizer_folder(weights: Path, wanted: str) -> Path:
     """The recognizer's folder. Raises BadSetting for one that was asked for and is not there."""
     folder = weights / wanted
-    if wanted != LLM().hearing_model and not folder.is_dir():
+    if wanted != LLMConfig().hearing_model and not folder.is_dir():
         raise BadSetting(name="llm.hearing_model", why=f"there is no folder {folder}")
     return folder

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Hashable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -21,8 +20,8 @@ from appliance.engines.llm.small.llama import Abort, LanguageModel, Logits, choo
 from appliance.engines.llm.small.worker import Urgency, Worker
 from appliance.engines.llm.text import Reply
 from appliance.errors import BadRequest, EngineFailed
-from appliance.link.engine import Piece, Result, Tool, Turn
-from appliance.settings import LLM
+from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
+from appliance.settings import LLMConfig
 
 
 class Answering:
@@ -77,14 +76,13 @@ class Answering:
 
 
 NAME = "llm"
-Reason = Literal["stop", "length", "nothing_heard"]
 
 
 class SmallSession:
     """`SpeechSession` of one caller."""
 
     def __init__(
-        self, answering: Answering, hearing: Hearing, meters: EngineMeters, given: LLM
+        self, answering: Answering, hearing: Hearing, meters: EngineMeters, given: LLMConfig
     ) -> None:
         self._answering = answering
         self._hearing = hearing
@@ -119,23 +117,14 @@ class SmallSession:
         if transcript is not None:
             transcript.close()
 
-    async def generate(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        tools: Sequence[Tool] = (),
-        study: int = 0,
-    ) -> AsyncGenerator[Piece, None]:
-        """Answers the conversation; knows no tools. Raises BadRequest and EngineFailed."""
-        if study:
-            raise BadRequest(engine=NAME, what="the log-probabilities of its tokens")
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+        """Replies to a conversation; without tools. Raises BadRequest and EngineFailed."""
         self._precede()
-        request, abort = Request(NAME, self._meters), Abort()
+        measured, abort = Request(NAME, self._meters), Abort()
         self._running.add(abort)
-        answer = self._answer(conversation, max_tokens, temperature, request, abort)
+        answer = self._answer(request, measured, abort)
         try:
-            async with contextlib.aclosing(request.counted(answer)) as pieces:
+            async with contextlib.aclosing(measured.counted(answer)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
@@ -147,7 +136,7 @@ class SmallSession:
         transcript = self._transcript(utterance)
         return await self._hearing.text(transcript, Urgency.TRANSCRIBE)
 
-    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
+    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
         """Hears and runs what is there so far; a later `warm` or `generate` stops it."""
         self._precede()
         self._warming = abort = Abort()
@@ -167,18 +156,14 @@ class SmallSession:
         await self._answering.release(self)
 
     async def _answer(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        request: Request,
-        abort: Abort,
+        self, request: GenerateRequest, measured: Request, abort: Abort
     ) -> AsyncGenerator[Piece, None]:
+        conversation, max_tokens = request.conversation, request.max_tokens
         if not conversation or conversation[-1].role != "user":
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
-        answering, meters, stats = self._answering, self._meters, request.stats
+        answering, meters, stats = self._answering, self._meters, measured.stats
         turns = await self._heard(conversation, Urgency.GENERATE)
-        request.heard(spoken=conversation[-1].utterance is not None)
+        measured.heard(spoken=conversation[-1].utterance is not None)
         if not filled(conversation[-1:], self._texts()):
             yield Result("nothing_heard", stats)
             return
@@ -189,14 +174,14 @@ class SmallSession:
         meters.prompt_tokens.inc(len(tokens))
         meters.cached_tokens.inc(cached)
         reply, random = Reply(), np.random.default_rng()
-        reason: Reason = "length"
+        reason: FinishReason = "length"
         while stats["decode_tokens"] < max_tokens:
             logits = await answering.prefill(self, tokens, Urgency.GENERATE, abort)
             if logits is None:
                 return  # The session was closed.
-            token = choose(logits, temperature, random)
+            token = choose(logits, request.temperature, random)
             if not stats["decode_tokens"]:
-                request.first_token()
+                measured.first_token()
             stats["decode_tokens"] += 1
             if answering.model.is_control(token):
                 reason = "stop"

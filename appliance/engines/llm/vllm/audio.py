@@ -19,7 +19,7 @@ from appliance.engines.llm.loudness import RATE, SILENT_RMS, Samples, frame_rms,
 from appliance.engines.llm.vllm.prompt import audio_tokens
 from appliance.errors import BadRequest
 from appliance.link.engine import Turn
-from appliance.settings import LLM
+from appliance.settings import LLMConfig
 
 Verdict = Literal["speech", "too_short", "silent", "steady"]
 
@@ -116,7 +116,7 @@ def _windows(samples: Samples) -> Iterator[Samples]:
 class Utterances:
     """Clips by the caller's own numbers. All raise BadRequest for a number that is unknown."""
 
-    def __init__(self, given: LLM, engine: str) -> None:
+    def __init__(self, given: LLMConfig, engine: str) -> None:
         self._given = given
         self._engine = engine
         self._caller = secrets.token_hex(8)

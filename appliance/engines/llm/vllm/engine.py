@@ -21,8 +21,8 @@ from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import ModelNotStarted, ModelSick, NoCard
 from appliance.gpu import Plan, nvml
 from appliance.gpu.planning import BLOCK_TOKENS, CPU_BLOCK_TOKENS
-from appliance.link.engine import HEARD_RATE
-from appliance.settings import LLM, Settings
+from appliance.link.engine import INPUT_SAMPLE_RATE
+from appliance.settings import LLMConfig, Settings
 from appliance.weights import checkpoint
 
 MOST_LOGPROBS = 1024  # what the link carries of one token
@@ -32,7 +32,7 @@ PROCESSOR_CACHE_GB = 0.25  # spectrograms, 51 kB a second of speech: more than a
 NULL_BLOCKS = 1  # of the cache's blocks vLLM keeps one for itself
 
 
-def arguments(folder: Path, given: LLM, plan: Plan, *, on_cpu: bool) -> dict[str, Any]:
+def arguments(folder: Path, given: LLMConfig, plan: Plan, *, on_cpu: bool) -> dict[str, Any]:
     """The keyword arguments of `AsyncEngineArgs`."""
     block_bytes = plan.kv_bytes // plan.kv_tokens * (CPU_BLOCK_TOKENS if on_cpu else BLOCK_TOKENS)
     return {
@@ -64,7 +64,7 @@ def arguments(folder: Path, given: LLM, plan: Plan, *, on_cpu: bool) -> dict[str
         "limit_mm_per_prompt": {
             "audio": {
                 "count": clips(given),
-                "length": int(given.max_utterance_seconds * HEARD_RATE),
+                "length": int(given.max_utterance_seconds * INPUT_SAMPLE_RATE),
             }
         },
         "max_logprobs": MOST_LOGPROBS,
@@ -75,7 +75,7 @@ def arguments(folder: Path, given: LLM, plan: Plan, *, on_cpu: bool) -> dict[str
     }
 
 
-def clips(given: LLM) -> int:
+def clips(given: LLMConfig) -> int:
     """How many clips a prompt may have: a conversation of nothing but questions."""
     return max(LEAST_CLIPS, given.history_turns)
 

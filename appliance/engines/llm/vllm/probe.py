@@ -25,7 +25,7 @@ from appliance.engines.llm.metrics import EngineMeters
 from appliance.engines.llm.vllm.prompt import Llama3Format, audio_tokens
 from appliance.engines.llm.vllm.runtime import Ask, Runtime, Step
 from appliance.errors import EngineFailed
-from appliance.link.engine import HEARD_RATE, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
 
 QUESTION = (Turn("system", "Answer truthfully."), Turn("user", "What is said here?", utterance=0))
 TODAY = "26 Jul 2024"
@@ -118,9 +118,9 @@ def alike(known: Mapping[int, float], now: Mapping[int, float]) -> bool:
 
 def sound() -> Samples:
     """A second of something like a vowel; the same every time."""
-    time_axis = np.arange(HEARD_RATE) / HEARD_RATE
+    time_axis = np.arange(INPUT_SAMPLE_RATE) / INPUT_SAMPLE_RATE
     pitch = 120 + 20 * np.sin(2 * np.pi * 3 * time_axis)
-    phase = 2 * np.pi * np.cumsum(pitch) / HEARD_RATE
+    phase = 2 * np.pi * np.cumsum(pitch) / INPUT_SAMPLE_RATE
     voice = sum(np.sin(order * phase) / order for order in range(1, 12))
     return np.asarray(0.1 * voice, np.float32)
 

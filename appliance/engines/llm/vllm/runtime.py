@@ -23,7 +23,7 @@ from appliance import journal
 from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.vllm.stats import SchedulerMeters
 from appliance.errors import ApplianceError, BadRequest, EngineDied, EngineFailed, ModelNotStarted
-from appliance.link.engine import HEARD_RATE
+from appliance.link.engine import INPUT_SAMPLE_RATE
 
 # vLLM's two ends keep a list each of the clips that need not be sent again. A request that is
 # cancelled while it is prepared leaves its clips on one list only; the next request then fails,
@@ -230,7 +230,7 @@ class Runtime:
         prompt: dict[str, Any] = {"prompt_token_ids": list(ask.tokens)}
         if ask.clips:
             prompt["multi_modal_data"] = {
-                "audio": [(samples, HEARD_RATE) for _, samples in ask.clips]
+                "audio": [(samples, INPUT_SAMPLE_RATE) for _, samples in ask.clips]
             }
             prompt["multi_modal_uuids"] = {"audio": [name for name, _ in ask.clips]}
         if ask.salt:

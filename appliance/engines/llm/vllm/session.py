@@ -17,8 +17,8 @@ from appliance.engines.llm.vllm.probe import Probe
 from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
 from appliance.engines.llm.vllm.runtime import Ask, Runtime, Step
 from appliance.errors import BadRequest, EngineBusy, EngineFailed
-from appliance.link.engine import Piece, Result, Studied, Tool, Turn
-from appliance.settings import LLM
+from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
+from appliance.settings import LLMConfig
 
 NAME = "llm"
 
@@ -36,7 +36,7 @@ class Shared:
     room: Room
     probe: Probe
     meters: EngineMeters
-    settings: LLM
+    settings: LLMConfig
     context_tokens: int
     transcribing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -76,22 +76,12 @@ class VllmSession:
         """The utterance will not be referred to again."""
         self._utterances.forget(utterance)
 
-    async def generate(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        tools: Sequence[Tool] = (),
-        study: int = 0,
-    ) -> AsyncGenerator[Piece, None]:
-        """Answers the conversation. Raises BadRequest, EngineBusy and EngineFailed."""
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+        """Replies to a conversation. Raises BadRequest, EngineBusy and EngineFailed."""
         self._precede()
-        request = Request(NAME, self._shared.meters)
-        if study:
-            answer = self._studied(conversation, max_tokens, study, request)
-        else:
-            answer = self._answer(conversation, max_tokens, temperature, tools, request)
-        async with contextlib.aclosing(request.counted(answer)) as pieces:
+        measured = Request(NAME, self._shared.meters)
+        answer = self._answer(request, measured)
+        async with contextlib.aclosing(measured.counted(answer)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -120,7 +110,7 @@ class VllmSession:
                 continue  # a reply needed the room; it is in line again, behind the replies
             return (text + answer.finish().text).strip()
 
-    async def warm(self, conversation: Sequence[Turn], tools: Sequence[Tool] = ()) -> None:
+    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
         """Works on what is there; a later `warm` or `generate` stops it.
 
         An utterance that has not ended is left out: with every word more it is another clip, and
@@ -152,24 +142,19 @@ class VllmSession:
         self._utterances.clear()
 
     async def _answer(
-        self,
-        conversation: Sequence[Turn],
-        max_tokens: int,
-        temperature: float,
-        tools: Sequence[Tool],
-        request: Request,
+        self, request: GenerateRequest, measured: Request
     ) -> AsyncGenerator[Piece, None]:
-        if not self._utterances.speak(_question(conversation)):
-            request.heard(spoken=False)
-            yield Result("nothing_heard", request.stats)
+        if not self._utterances.speak(_question(request.conversation)):
+            measured.heard(spoken=False)
+            yield Result("nothing_heard", measured.stats)
             return
-        prompt = self._prompt(conversation, tools, max_tokens)
-        answer = Answer(tools, self._settings.noise_reply)
-        reason = ""
-        steps = self._measured(prompt, max_tokens, temperature, request)
+        prompt = self._prompt(request.conversation, request.tools, request.max_tokens)
+        answer = Answer(request.tools, self._settings.noise_reply)
+        reason: FinishReason = "stop"
+        steps = self._measured(prompt, request.max_tokens, request.temperature, measured)
         async with contextlib.aclosing(steps):
             async for step in steps:
-                reason = step.ended
+                reason = "length" if step.ended == "length" else "stop"
                 if text := answer.add(step.text):
                     yield text
                 if answer.loops:
@@ -185,38 +170,16 @@ class VllmSession:
         if ending.call is not None:
             yield ending.call
             reason = "called"
-        yield Result(reason, request.stats)
-
-    async def _studied(
-        self, conversation: Sequence[Turn], max_tokens: int, logprobs: int, request: Request
-    ) -> AsyncGenerator[Piece, None]:
-        """For a comparison: greedy, every token, whatever the audio is."""
-        _question(conversation)
-        prompt = self._prompt(conversation, (), max_tokens, guarded=False)
-        reason = ""
-        steps = self._measured(prompt, max_tokens, 0.0, request, logprobs)
-        async with contextlib.aclosing(steps):
-            async for step in steps:
-                reason = step.ended
-                for token, found in zip(step.tokens, step.logprobs, strict=True):
-                    yield Studied(token, found)
-                if step.text:
-                    yield step.text
-        yield Result(reason, request.stats)
+        yield Result(reason, measured.stats)
 
     async def _measured(
-        self,
-        prompt: Prompt,
-        max_tokens: int,
-        temperature: float,
-        request: Request,
-        study: int = 0,
+        self, prompt: Prompt, max_tokens: int, temperature: float, request: Request
     ) -> AsyncGenerator[Step, None]:
         meters, stats = self._shared.meters, request.stats
         request.heard(spoken=bool(prompt.clips))
         stats |= {"prompt_tokens": prompt.length, "cached_tokens": 0, "decode_tokens": 0}
         meters.prompt_tokens.inc(prompt.length)
-        steps = self._steps(prompt, max_tokens, temperature, Urgency.REPLY, study)
+        steps = self._steps(prompt, max_tokens, temperature, Urgency.REPLY)
         async with contextlib.aclosing(steps):
             async for step in steps:
                 if not stats["decode_tokens"]:
@@ -227,12 +190,7 @@ class VllmSession:
                 yield step
 
     async def _steps(
-        self,
-        prompt: Prompt,
-        max_tokens: int,
-        temperature: float,
-        urgency: Urgency,
-        study: int = 0,
+        self, prompt: Prompt, max_tokens: int, temperature: float, urgency: Urgency
     ) -> AsyncGenerator[Step, None]:
         shared = self._shared
         ask = Ask(
@@ -240,8 +198,8 @@ class VllmSession:
             tuple(self._utterances.named(utterance) for utterance in prompt.clips),
             max_tokens,
             temperature,
-            () if study else shared.form.stops,
-            study,
+            shared.form.stops,
+            0,
             PRIORITY[urgency],
             self._salt,
         )
@@ -264,13 +222,9 @@ class VllmSession:
         self._shared.probe.suspect()
 
     def _prompt(
-        self,
-        conversation: Sequence[Turn],
-        tools: Sequence[Tool],
-        max_tokens: int,
-        guarded: bool = True,
+        self, conversation: Sequence[Turn], tools: Sequence[Tool], max_tokens: int
     ) -> Prompt:
-        sizes = self._utterances.sizes(conversation, guarded)
+        sizes = self._utterances.sizes(conversation)
         room = self._shared.context_tokens - max_tokens
         return self._shared.form.prompt(conversation, tools, self._today, sizes, room)
 

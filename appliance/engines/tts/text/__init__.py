@@ -1,1 +1,1 @@
-"""Text rules: what is written becomes what is spoken."""
+"""Text normalization: written text becomes the words that are spoken."""

@@ -1,4 +1,4 @@
-"""The words of `readings` and `rules`: how symbols, units and abbreviations are said."""
+"""Word tables for `readings` and `rules`: how symbols, units and abbreviations are spoken."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHARACTERS = str.maketrans(
 KEEP = frozenset("\n°²³µ…™®©½¼¾⅓⅔")
 SPOKEN_PUNCTUATION = frozenset(".,;:!?…—'\"()-")
 
-# Numbers that are read digit by digit.
+# Numbers that are always read digit by digit.
 CODES = frozenset(("911", "999", "112", "411", "101", "404", "007"))
 DECADES = {
     "00": "hundreds",
@@ -41,7 +41,7 @@ SCALES = {
     "billion": "billion",
     "trillion": "trillion",
 }
-# Symbol or code: one, many, hundredth, hundredths.
+# By symbol or code: singular, plural; singular and plural of the hundredth part.
 CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "£": ("pound", "pounds", "penny", "pence"),
@@ -58,6 +58,7 @@ CURRENCIES = {
     "JPY": ("yen", "yen", "", ""),
     "CHF": ("franc", "francs", "centime", "centimes"),
 }
+# By symbol: singular, plural.
 UNITS = {
     "km/h": ("kilometer per hour", "kilometers per hour"),
     "kph": ("kilometer per hour", "kilometers per hour"),
@@ -117,7 +118,7 @@ UNITS = {
     "kWh": ("kilowatt hour", "kilowatt hours"),
     "kcal": ("kilocalorie", "kilocalories"),
 }
-# Written with a full stop, which belongs to them.
+# Written with a full stop, which is part of the abbreviation; keys are in lower case.
 ABBREVIATIONS = {
     "dr": "Doctor",
     "mr": "Mister",
@@ -164,8 +165,9 @@ ABBREVIATIONS = {
     "tues": "Tuesday",
     "thurs": "Thursday",
 }
-# Those that often end a sentence, whose stop then is the sentence's too.
+# Abbreviations that often end a sentence; their full stop then ends the sentence, too.
 CLOSING_ABBREVIATIONS = frozenset(("etc", "jr", "sr", "inc", "ltd", "corp", "ave", "blvd", "rd"))
+# Special spellings, matched as whole words.
 WRITTEN = {
     "C++": "C plus plus",
     "c++": "C plus plus",
@@ -183,12 +185,14 @@ WRITTEN = {
     "Ph.D": "P H D",
     "Ph.D.": "P H D",
 }
+# Words after which a Roman numeral is a cardinal ("World War II").
 COUNTED = frozenset(
     _words(
         "War Chapter Part Act Type Phase Volume Section Book Level Appendix Article Class Stage "
         "Scene Bowl Title Grade Episode"
     )
 )
+# Names after which a Roman numeral is an ordinal ("Henry VIII").
 MONARCHS = frozenset(
     _words(
         "Henry Louis George Elizabeth Charles James William Edward Richard Philip Napoleon "
@@ -254,5 +258,5 @@ SYMBOLS = {
 
 
 def month(name: str) -> str:
-    """The full name of a month written in full or short."""
+    """The full name of a month from its full or short name."""
     return next(full for full in MONTHS if full[:3] == name[:3])

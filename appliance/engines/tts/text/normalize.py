@@ -1,9 +1,9 @@
-"""Turns what a language model writes into what a person would say.
+"""Turns the text of a language model into the words that a person would say.
 
-Markup and emoji are left out; addresses, times, dates, money, measures, abbreviations and numbers
-become words. Words themselves are left to the G2P, which knows homographs and acronyms; of numbers
-it gets none, because it joins them wrongly with symbols ("50%" after a price became "fifty pounds
-percent"). Whatever the text, nothing is raised.
+Markup and emoji are dropped; addresses, times, dates, money, measures, abbreviations and numbers
+become words. Plain words are left to the G2P, which knows homographs and acronyms. No number may
+reach it, because it combines numbers and symbols wrongly ("50%" after a price became "fifty pounds
+percent"). No text raises an error.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ import unicodedata
 from appliance.engines.tts.text import lexicon as lex
 from appliance.engines.tts.text import rules
 
-# Some rules take time that grows with the square of the length; no phrase of a reply is this long.
+# Some rules take time quadratic in the length, so a text is processed in pieces of this size. No
+# phrase of a reply is as long.
 _PIECE = re.compile(r"\S.{0,400}(?=\s|$)|\S{1,400}", re.DOTALL)
 
 
 def normalize(text: str, british: bool = False) -> str:
-    """Words to be spoken, with the punctuation that shapes them; '' if there are none.
+    """The words to be spoken, with the punctuation that shapes them; '' if there are none.
 
-    `british` reads 3/4/2024 as the third of April.
+    With `british`, 3/4/2024 is the third of April.
     """
-    text = re.sub(r"[^\S\n]*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", _characters(text)))
+    text = re.sub(r"[^\S\n]*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", _unify_characters(text)))
     text = _apply(rules.MARKUP, text)
-    said = " ".join(_say(piece, british) for piece in _PIECE.findall(text))
-    said = _apply(rules.TIDY, said)
-    return said.strip() if any(map(str.isalnum, said)) else ""
+    words = " ".join(_to_words(piece, british) for piece in _PIECE.findall(text))
+    words = _apply(rules.TIDY, words)
+    return words.strip() if any(map(str.isalnum, words)) else ""
 
 
-def _say(text: str, british: bool) -> str:
+def _to_words(text: str, british: bool) -> str:
     dates = rules.BRITISH_DATES if british else rules.AMERICAN_DATES
     stages = (rules.ADDRESSES, dates, rules.QUANTITIES, rules.ABBREVIATIONS, rules.SYMBOLS)
     for stage in stages:
         text = _apply(stage, text)
-    return _only_latin(text)
+    return _keep_latin(text)
 
 
 def _apply(table: tuple[rules.Rule, ...], text: str) -> str:
@@ -44,8 +45,8 @@ def _apply(table: tuple[rules.Rule, ...], text: str) -> str:
     return text
 
 
-def _characters(text: str) -> str:
-    """One spelling of every character: no controls, ligatures, full-width or styled letters."""
+def _unify_characters(text: str) -> str:
+    """Replace control characters, ligatures, full-width and styled letters by plain ones."""
     text = text.translate(lex.CHARACTERS)
     kept = []
     for char in text:
@@ -57,8 +58,8 @@ def _characters(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-def _only_latin(text: str) -> str:
-    """Leaves out emoji, pictures and letters that an English voice has no sound for."""
+def _keep_latin(text: str) -> str:
+    """Drop emoji, pictures and letters that an English voice cannot pronounce."""
     kept = []
     for char in text:
         if char.isalpha():

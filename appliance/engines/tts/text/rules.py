@@ -1,7 +1,6 @@
-"""What is found in a text, and what it is replaced by: one table for each stage of `normalize`.
+"""Patterns and their replacements, in one table per stage of `normalize`.
 
-Within a table an earlier rule goes first, so what is more special stands above what is more
-general.
+The rules of a table are applied in order, so special rules stand above general ones.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ MARKUP: tuple[Rule, ...] = (
     _rule(r"&(?:nbsp|#160);", " "),
     _rule(r"&amp;", "&"),
     _rule(r"^ ?(?:[-*_] ?){3,100}$", " ", re.M),
-    _rule(r"^[ |:-]{0,200}-{3}[ |:-]{0,200}$\n?", "", re.M),  # the rule under a table's head
+    _rule(r"^[ |:-]{0,200}-{3}[ |:-]{0,200}$\n?", "", re.M),  # the line under a table's header
     _rule(r"^ ?#{1,6} ", "", re.M),
     _rule(r"^ ?>+ ?", "", re.M),
     _rule(r"^ ?[-*+•] (?:\[[ xX]\] )?", "", re.M),
@@ -112,7 +111,10 @@ QUANTITIES: tuple[Rule, ...] = (
     _rule(r"(?<=[A-Za-z])-(?=\d)", " "),
     _rule(r"(\d+)\s?⁄\s?(\d+)", lambda m: f" {fraction(m[1], m[2])} "),
     _rule(r"(?<![\w/.])(\d{1,3})/(\d{1,3})(?![\w/])", lambda m: fraction(m[1], m[2])),
-    _rule(r"(?<![\w.])(\d+(?:,\d{3})*)(?:st|nd|rd|th)\b", lambda m: ordinal(read.bare(m[1]))),
+    _rule(
+        r"(?<![\w.])(\d+(?:,\d{3})*)(?:st|nd|rd|th)\b",
+        lambda m: ordinal(read.without_separators(m[1])),
+    ),
     _rule(rf"(?<=\d)\s?[–—−]\s?(?={_NUMBER})|(?<=\d)-(?=\d)", " to "),
     _rule(rf"(?:#|\b[Nn]o\.)\s?(?={_NUMBER})", "number "),
     _rule(r"\b\d+(?:\.\d+){2,}\b", read.dotted),

@@ -16,7 +16,7 @@ from appliance.engines.llm.small.engine import (
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.errors import BadSetting, EngineFailed, MissingWeights
 from appliance.link.engine import Turn
-from appliance.settings import LLM, Paths, Settings, load
+from appliance.settings import LLMConfig, PathsConfig, Settings, load
 from tests.engines.llm.conftest import SYSTEM, WEIGHTS, Say, hear, reply, spoken
 from tests.link.contract import SpeechContract
 
@@ -78,7 +78,7 @@ def test_a_recognizer_that_is_not_there_is_a_wrong_setting_and_the_default_one_a
     with pytest.raises(BadSetting, match="hearing_model"):
         recognizer_folder(tmp_path, "whisper")
     with pytest.raises(MissingWeights):
-        Moonshine(recognizer_folder(tmp_path, LLM().hearing_model), 1)
+        Moonshine(recognizer_folder(tmp_path, LLMConfig().hearing_model), 1)
 
 
 @pytest.mark.skipif(not (WEIGHTS / FALLBACK).is_dir(), reason="the fallback is not installed")
@@ -87,7 +87,7 @@ async def test_the_fallback_is_said_aloud_and_answers(
 ) -> None:
     for name in (FALLBACK, "moonshine-tiny-en"):
         (tmp_path / name).symlink_to((WEIGHTS / name).resolve(), target_is_directory=True)
-    engine = SmallEngine(Settings(paths=Paths(weights=tmp_path)))
+    engine = SmallEngine(Settings(paths=PathsConfig(weights=tmp_path)))
     await engine.start()
     session = engine.open()
     text, _ = await reply(session, [SYSTEM, Turn("user", "Say hello.")])

@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.session import SmallSession
 from appliance.errors import BadRequest
-from appliance.link.engine import Turn
+from appliance.link.engine import GenerateRequest, Turn
 from tests.engines.llm.conftest import SYSTEM, Say, hear, reply
 
 COUNT = Turn("user", "Count from one to fifty.")
+COUNTING = GenerateRequest((SYSTEM, COUNT), max_tokens=50, temperature=0.0)
 
 
 async def test_what_was_said_before_is_remembered(session: SmallSession, say: Say) -> None:
@@ -66,7 +68,7 @@ async def test_after_a_pause_was_worked_on_nothing_is_left_to_do(
 ) -> None:
     session.begin(1)
     session.hear(1, say("What is the capital of France?"))
-    await session.warm([SYSTEM, Turn("user", utterance=1)])
+    await session.warm((SYSTEM, Turn("user", utterance=1)))
     session.hear(1, bytes(16_000))
     session.end(1)
     _, result = await reply(session, [SYSTEM, Turn("user", utterance=1)])
@@ -77,7 +79,7 @@ async def test_after_a_pause_was_worked_on_nothing_is_left_to_do(
 async def test_a_pause_that_was_none_does_no_harm(session: SmallSession, say: Say) -> None:
     session.begin(1)
     session.hear(1, say("What is the capital"))
-    await session.warm([SYSTEM, Turn("user", utterance=1)])
+    await session.warm((SYSTEM, Turn("user", utterance=1)))
     session.hear(1, say("of France?"))
     session.end(1)
     text, _ = await reply(session, [SYSTEM, Turn("user", utterance=1)])
@@ -88,7 +90,7 @@ async def test_a_request_stops_the_warming_before_it(engine: SmallEngine) -> Non
     session, answering = engine.open(), engine.answering
     long = Turn("user", "This is a rather long story about nothing at all. " * 40)
     tokens = answering.format.prompt([SYSTEM, long], 4000)
-    warming = asyncio.create_task(session.warm([SYSTEM, long]))
+    warming = asyncio.create_task(session.warm((SYSTEM, long)))
     await asyncio.sleep(0.3)
     stopped_at = answering.model.cached(session, tokens)
     _, result = await reply(session, [SYSTEM, Turn("user", "Say hello.")])
@@ -140,7 +142,7 @@ async def test_a_consumer_who_waits_holds_the_model(
 
     engine.answering.model.advance = counted  # type: ignore[method-assign, assignment]
     try:
-        async with contextlib.aclosing(session.generate([SYSTEM, COUNT], 50, 0.0)) as pieces:
+        async with contextlib.aclosing(session.generate(COUNTING)) as pieces:
             await anext(pieces)
             held = calls
             await asyncio.sleep(0.5)
@@ -181,7 +183,7 @@ async def test_a_closed_session_leaves_nothing_behind(engine: SmallEngine, say: 
 
 async def test_a_session_closed_in_the_middle_of_a_reply_stops_it(engine: SmallEngine) -> None:
     session = engine.open()
-    pieces = session.generate([SYSTEM, COUNT], 100, 0.0)
+    pieces = session.generate(replace(COUNTING, max_tokens=100))
     await anext(pieces)
     await session.close()
     assert len([piece async for piece in pieces]) <= 1
@@ -232,7 +234,7 @@ async def test_requests_are_counted_by_how_they_ended(
         "failed": 1,
     }
     cancelled = count("cancelled")
-    async with contextlib.aclosing(session.generate([SYSTEM, COUNT], 50, 0.0)) as pieces:
+    async with contextlib.aclosing(session.generate(COUNTING)) as pieces:
         await anext(pieces)
     assert count("cancelled") == cancelled + 1
     assert b"voice_llm_requests_running 0.0" in engine.metrics()

@@ -1,4 +1,4 @@
-"""The tables agree with each other."""
+"""The word tables agree with each other."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ def test_closing_abbreviations_are_abbreviations() -> None:
     assert set(lexicon.ABBREVIATIONS) >= lexicon.CLOSING_ABBREVIATIONS
 
 
-def test_tables_of_words_to_be_looked_up_in_lower_case_are_in_lower_case() -> None:
+def test_tables_searched_in_lower_case_have_lower_case_keys() -> None:
     assert all(key == key.lower() for key in (*lexicon.ABBREVIATIONS, *lexicon.SCALES))
 
 
-def test_months_are_found_by_their_short_names() -> None:
+def test_short_month_name_gives_full_name() -> None:
     assert [lexicon.month("Sept"), lexicon.month("May")] == ["September", "May"]
+
+
+def test_roman_numeral_gives_its_value() -> None:
     assert lexicon.ROMAN["XIV"] == 14

@@ -1,4 +1,4 @@
-"""Whatever the text, words without markup come out, and nothing is ever raised."""
+"""Any text becomes words without markup, and no text raises an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from appliance.engines.tts.text.normalize import normalize
 
-SPOKEN_CHARACTERS = {
+WORDS_BY_TEXT = {
     "Hi 😀👍🏽 there ❤️ :) ok": "Hi there ok",
     "😀": "",
     "你好 привет": "",
@@ -16,9 +16,9 @@ SPOKEN_CHARACTERS = {
 }
 
 
-@pytest.mark.parametrize(("written", "said"), SPOKEN_CHARACTERS.items())
-def test_emoji_and_other_scripts_are_left_out(written: str, said: str) -> None:
-    assert normalize(written) == said
+@pytest.mark.parametrize(("text", "words"), WORDS_BY_TEXT.items())
+def test_emoji_and_other_scripts_are_dropped(text: str, words: str) -> None:
+    assert normalize(text) == words
 
 
 _SNIPPETS = [
@@ -41,11 +41,11 @@ _SNIPPETS = [
     st.booleans(),
 )
 def test_any_text_becomes_words_without_digits_or_markup(text: str, british: bool) -> None:
-    said = normalize(text, british)
-    assert not set(said) & set("0123456789*_`#|[]{}<>@$£€%\\\n")
-    assert said == said.strip()
+    words = normalize(text, british)
+    assert not set(words) & set("0123456789*_`#|[]{}<>@$£€%\\\n")
+    assert words == words.strip()
 
 
 @pytest.mark.parametrize("unit", ["-", "1", "1,", " \n", "[", "(", "1.1.", "a.", "http://", "<a"])
-def test_long_nonsense_is_no_work(unit: str) -> None:
-    normalize(unit * 5000)  # the time limit of a test would be met if a rule were exponential
+def test_long_repetitive_text_takes_no_exponential_time(unit: str) -> None:
+    normalize(unit * 5000)  # an exponential rule would exceed the test run's time limit

@@ -6,8 +6,39 @@ import pytest
 
 from appliance.engines.tts.text.lexicon import MONTHS
 from appliance.engines.tts.text.normalize import normalize
+from appliance.engines.tts.text.readings import (
+    cardinal,
+    clock,
+    decimal,
+    digits,
+    fraction,
+    month_day,
+    ordinal,
+    year,
+)
 
-SAID = {
+
+def test_numbers_are_read_in_american_english() -> None:
+    assert cardinal("1234") == "one thousand two hundred thirty-four"
+    assert ordinal("21") == "twenty-first"
+    assert decimal("3", "14") == "three point one four"
+    assert year("1984") == "nineteen eighty-four"
+    assert month_day(7, 20) == "July twentieth"
+
+
+def test_very_long_number_is_read_digit_by_digit() -> None:
+    assert cardinal("1" * 5000).split() == ["one"] * 5000
+    assert digits("042") == "zero four two"
+
+
+def test_fractions_and_times() -> None:
+    assert [fraction("1", "2"), fraction("3", "4")] == ["one half", "three quarters"]
+    assert fraction("7", "0") == "seven over zero"
+    assert [clock(3, 5, False), clock(3, 0, False)] == ["three oh five", "three o'clock"]
+    assert clock(0, 0, False) == "midnight"
+
+
+WORDS_BY_TEXT = {
     # addresses
     "Go to https://www.example.com/help?x=1. Then": "Go to example dot com slash help. Then",
     "Ask bob.smith@example.com now": "Ask bob dot smith at example dot com now",
@@ -46,18 +77,18 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("written", "said"), SAID.items())
-def test_it_is_said_as_a_person_would(written: str, said: str) -> None:
-    assert normalize(written) == said
+@pytest.mark.parametrize(("text", "words"), WORDS_BY_TEXT.items())
+def test_text_is_read_as_a_person_reads_it(text: str, words: str) -> None:
+    assert normalize(text) == words
 
 
-def test_a_british_voice_reads_the_day_first() -> None:
+def test_british_voice_reads_the_day_first() -> None:
     assert normalize("3/4/2024", british=True).startswith("April third")
     assert normalize("3/4/2024").startswith("March fourth")
 
 
-@pytest.mark.parametrize("written", ["12:75 pm", "31/31/2024", "2024-13-45"])
-def test_what_only_looks_like_a_date_or_a_time_is_read_as_numbers(written: str) -> None:
-    said = normalize(written)
-    assert not any(month in said for month in MONTHS)
-    assert said
+@pytest.mark.parametrize("text", ["12:75 pm", "31/31/2024", "2024-13-45"])
+def test_impossible_date_or_time_is_read_as_numbers(text: str) -> None:
+    words = normalize(text)
+    assert not any(month in words for month in MONTHS)
+    assert words

@@ -1,4 +1,4 @@
-"""Markup, units, abbreviations and symbols are found, and nothing else is taken for them."""
+"""Rules match markup, units, abbreviations and symbols, and nothing that only looks like them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from appliance.engines.tts.text.normalize import normalize
 
-SAID = {
+WORDS_BY_TEXT = {
     # markup
     "**Bold** and *it* `code` ~~no~~ __x__ snake_case": "Bold and it code no x snake case",
     "# Title\n- one\n* two": "Title, one, two",
@@ -31,6 +31,6 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("written", "said"), SAID.items())
-def test_it_is_said_as_a_person_would(written: str, said: str) -> None:
-    assert normalize(written) == said
+@pytest.mark.parametrize(("text", "words"), WORDS_BY_TEXT.items())
+def test_text_is_read_as_a_person_reads_it(text: str, words: str) -> None:
+    assert normalize(text) == words

@@ -1,0 +1,189 @@
+"""The metrics of the gateway: name, meaning, buckets and label values.
+
+Every label value is known in advance and present at zero from the start. No label identifies a
+session or a caller. Time buckets are in seconds.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+from appliance.errors import ApplianceError, EngineFailed, Refused, SessionEnded, catalogue
+from appliance.journal import LEVELS
+from appliance.journal_fields import STAGES
+from appliance.metrics import at_zero, new_registry
+from appliance.processes import ENGINES
+from appliance.settings import VERSION
+
+SESSION_OUTCOMES = ("left",)  # the client disconnected; other outcomes are SessionEnded reasons
+TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_short")
+TOOL_OUTCOMES = ("done", "failed", "too_slow", "unreadable")
+TURN_ENDS = ("smart_turn", "fallback", "timeout")
+DIRECTIONS = ("in", "out")
+
+LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 8)
+STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 5)
+BARGE_IN_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2)
+SESSION_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+def reasons(kind: type[ApplianceError]) -> tuple[str, ...]:
+    """Return the sorted reasons of all errors of a kind: the values of a `reason` label."""
+    return tuple(sorted(r for r, error in catalogue().items() if issubclass(error, kind)))
+
+
+class GatewayMetrics:
+    """All metrics of one gateway, in a registry of its own."""
+
+    def __init__(self, profile: str) -> None:
+        self.registry = registry = new_registry()
+        build = Info("voice_build", "Running version and profile.", registry=registry)
+        build.info({"version": VERSION, "profile": profile})
+
+        self.ready = Gauge(
+            "voice_ready",
+            "1 while new sessions are admitted: all engines are ready and nothing is draining.",
+            registry=registry,
+        )
+        self.ready_changed_timestamp_seconds = Gauge(
+            "voice_ready_changed_timestamp_seconds",
+            "Unix time of the last change of voice_ready; 0 until it was 1 for the first time.",
+            registry=registry,
+        )
+        self.draining = Gauge(
+            "voice_draining",
+            "1 while the gateway drains: for an operator, or because it stops.",
+            registry=registry,
+        )
+        self._ready = self._draining = False
+        self.sessions_active = Gauge("voice_sessions_active", "Open sessions.", registry=registry)
+        self.sessions_max = Gauge(
+            "voice_sessions_max",
+            "Limit of open sessions; further connections are refused.",
+            registry=registry,
+        )
+        self.sessions = at_zero(
+            Counter(
+                "voice_sessions",
+                "Ended sessions: the client left, or why the gateway closed the connection.",
+                ["outcome"],
+                registry=registry,
+            ),
+            SESSION_OUTCOMES + reasons(SessionEnded),
+        )
+        self.sessions_rejected = at_zero(
+            Counter(
+                "voice_sessions_rejected",
+                "Connections refused before the WebSocket upgrade.",
+                ["reason"],
+                registry=registry,
+            ),
+            reasons(Refused),
+        )
+        self.session_duration_seconds = Histogram(
+            "voice_session_duration_seconds",
+            "Duration of ended sessions.",
+            buckets=SESSION_BUCKETS,
+            registry=registry,
+        )
+        self.turns = at_zero(
+            Counter("voice_turns", "Completed user turns.", ["outcome"], registry=registry),
+            TURN_OUTCOMES,
+        )
+        self.turn_ends = at_zero(
+            Counter(
+                "voice_turn_ends",
+                "Ends of spoken turns: detected by smart-turn, by its silence fallback, or by the "
+                "last-resort timeout.",
+                ["by"],
+                registry=registry,
+            ),
+            TURN_ENDS,
+        )
+        self.tool_calls = at_zero(
+            Counter(
+                "voice_tool_calls",
+                "Tool calls of the model; an unreadable call is not run.",
+                ["outcome"],
+                registry=registry,
+            ),
+            TOOL_OUTCOMES,
+        )
+        self.turn_response_latency_seconds = Histogram(
+            "voice_turn_response_latency_seconds",
+            "From the true end of the user's speech to the first sample of the reply sent.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.turn_heard_latency_seconds = Histogram(
+            "voice_turn_heard_latency_seconds",
+            "From the true end of the user's speech to the client's report that the reply plays: "
+            "the response latency plus the client's buffer and a network round trip.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.stage_latency_seconds = at_zero(
+            Histogram(
+                "voice_stage_latency_seconds",
+                "Stages of voice_turn_response_latency_seconds; they add up to it.",
+                ["stage"],
+                buckets=STAGE_BUCKETS,
+                registry=registry,
+            ),
+            STAGES,
+        )
+        self.barge_in_stop_seconds = Histogram(
+            "voice_barge_in_stop_seconds",
+            "From the first sample of an interrupting user to the last sample of the bot sent.",
+            buckets=BARGE_IN_BUCKETS,
+            registry=registry,
+        )
+        self.audio_bytes = at_zero(
+            Counter(
+                "voice_audio_bytes",
+                "PCM received from clients (in) and sent to them (out).",
+                ["direction"],
+                registry=registry,
+            ),
+            DIRECTIONS,
+        )
+        self.engine_failures = at_zero(
+            Counter(
+                "voice_engine_failures",
+                "Failed requests to an engine.",
+                ["engine", "reason"],
+                registry=registry,
+            ),
+            ENGINES,
+            reasons(EngineFailed),
+        )
+        self.event_loop_lag_seconds = Histogram(
+            "voice_event_loop_lag_seconds",
+            "Delay of a timer of the gateway's event loop; above 0.06 s callers hear gaps.",
+            buckets=LAG_BUCKETS,
+            registry=registry,
+        )
+        self.log_events = at_zero(
+            Counter(
+                "voice_log_events",
+                "Log lines of the gateway.",
+                ["level"],
+                registry=registry,
+            ),
+            LEVELS,
+        )
+
+    def set_state(self, ready: bool, draining: bool) -> bool:
+        """Update readiness and draining. Return whether a drain has begun or was undone."""
+        if ready != self._ready:
+            self.ready_changed_timestamp_seconds.set_to_current_time()
+        drain_changed = draining != self._draining
+        self._ready, self._draining = ready, draining
+        self.ready.set(ready)
+        self.draining.set(draining)
+        return drain_changed
+
+    def count_log_event(self, level: str) -> None:
+        """Count a log line; a hook for `journal.on_event`."""
+        self.log_events.labels(level).inc()

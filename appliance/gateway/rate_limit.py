@@ -1,0 +1,27 @@
+"""A token bucket without a clock of its own: callers pass the time in."""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """Allows `rate` tokens per second on average and `burst` tokens at once."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._updated_at: float | None = None
+
+    def take(self, tokens: float, now: float) -> bool:
+        """Take `tokens` if there are enough and return whether there were.
+
+        `now` is in seconds of a monotonic clock.
+        """
+        if self._updated_at is not None:
+            refill = (now - self._updated_at) * self._rate
+            self._tokens = min(self._burst, self._tokens + refill)
+        self._updated_at = now
+        if tokens > self._tokens:
+            return False
+        self._tokens -= tokens
+        return True

@@ -1,0 +1,51 @@
+"""The settings of one process: read once from the environment at start, checked, immutable.
+
+A setting is named by section and field: `gateway.port` is `VOICE_GATEWAY_PORT` in the environment,
+and `port` under `[gateway]` in the TOML file that `VOICE_CONFIG` names. The environment overrides
+the file, and the file overrides the defaults of the profile. `load` refuses unknown names and
+values out of bounds, all of them at once.
+
+To add a setting, add a field to its section in sections.py. `python -m appliance settings` prints
+its type, bounds and description, and `load` names its bounds when it refuses a value.
+"""
+
+from appliance.settings.listing import render
+from appliance.settings.loading import load
+from appliance.settings.names import FIELDS, PREFIX, variable, walk
+from appliance.settings.sections import (
+    PROFILE_DEFAULTS,
+    ExporterConfig,
+    GatewayConfig,
+    JournalConfig,
+    LLMConfig,
+    PathsConfig,
+    Settings,
+    SupervisionConfig,
+    TTSConfig,
+    TurnConfig,
+)
+from appliance.settings.types import allowed, parse_voice
+
+VERSION = "0.1.0"  # as in pyproject.toml; a test compares
+
+__all__ = [
+    "FIELDS",
+    "PREFIX",
+    "PROFILE_DEFAULTS",
+    "VERSION",
+    "ExporterConfig",
+    "GatewayConfig",
+    "JournalConfig",
+    "LLMConfig",
+    "PathsConfig",
+    "Settings",
+    "SupervisionConfig",
+    "TTSConfig",
+    "TurnConfig",
+    "allowed",
+    "load",
+    "parse_voice",
+    "render",
+    "variable",
+    "walk",
+]

@@ -1,0 +1,39 @@
+"""All settings as text: name, value, meaning, allowed values and default."""
+
+from __future__ import annotations
+
+from appliance.settings.loading import load
+from appliance.settings.names import FIELDS, variable, walk
+from appliance.settings.sections import Settings
+from appliance.settings.types import allowed
+
+
+def render(settings: Settings) -> str:
+    """Three lines for each setting, under its section. The defaults are those of the profile."""
+    defaults = load({variable("profile"): settings.profile})
+    paragraphs = [_paragraph("profile", settings.profile, Settings().profile)]
+    heading = ""
+    for (section, field, value), (_, _, default) in zip(
+        walk(settings), walk(defaults), strict=True
+    ):
+        if section != heading:
+            heading = section
+            paragraphs.append(f"\n[{section}]")
+        paragraphs.append(_paragraph(f"{section}.{field}", value, default))
+    return "\n".join(paragraphs)
+
+
+def _paragraph(name: str, value: object, default: object) -> str:
+    field = FIELDS[name]
+    return (
+        f"{variable(name)} = {_text(value)}\n"
+        f"    {field.description}\n"
+        f"    {allowed(field)}; default: {_text(default) or 'empty'}"
+    )
+
+
+def _text(value: object) -> str:
+    """The value as it can be set in the environment."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,507 @@
+"""The sections of the settings: every field with its type, default, bounds, unit and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field
+from pydantic import model_validator as validator
+from pydantic.dataclasses import dataclass
+
+from appliance.settings.types import (
+    Allowed,
+    Bytes,
+    Date,
+    FilePath,
+    FolderName,
+    Fraction,
+    Host,
+    Origins,
+    Port,
+    Seconds,
+    Threads,
+    Tokens,
+    ToolNames,
+    Turns,
+    Unit,
+    Voice,
+    WholeSeconds,
+    Words,
+    require,
+)
+
+DAY_SECONDS = 86_400
+WEEK_SECONDS = 7 * DAY_SECONDS
+TERABYTE = 10**12
+MAX_TEXT_CHARS = 16_000  # of one turn on the link (appliance/link/protocol.py)
+MAX_PHRASE_CHARS = 2_000  # of one phrase to speak on the link
+
+_STRICT = ConfigDict(allow_inf_nan=False, str_strip_whitespace=True, defer_build=True)
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class PathsConfig:
+    run: FilePath = Field(
+        default=Path("run"),
+        description="folder of the sockets and state files that the processes share",
+    )
+    weights: FilePath = Field(
+        default=Path("weights"), description="folder of the sealed model files"
+    )
+    lock: FilePath = Field(
+        default=Path("image-manifest.lock"), description="file that lists every sealed model file"
+    )
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class GatewayConfig:
+    host: Host = Field(default="127.0.0.1", description="address to listen on")
+    port: Port = Field(default=8765, description="TCP port that clients connect to")
+    token_file: str = Field(
+        default="",
+        description="file with the clients' access token; the gateway does not start without it",
+    )
+    tls_certificate: str = Field(
+        default="",
+        description="PEM file with the certificate chain; with tls_key, clients use wss://",
+    )
+    tls_key: str = Field(default="", description="PEM file with the private key of tls_certificate")
+    allowed_origins: Origins = Field(
+        default=(),
+        description="web origins whose pages may connect; programs send none and always may",
+    )
+    max_sessions: Annotated[int, Unit("sessions")] = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="sessions at the same time; further clients are refused",
+    )
+    idle_seconds: Seconds = Field(
+        default=120.0,
+        gt=0,
+        le=DAY_SECONDS,
+        description="a session without speech ends after this long",
+    )
+    session_seconds: Seconds = Field(
+        default=3600.0, gt=0, le=WEEK_SECONDS, description="longest duration of a session"
+    )
+    drain_seconds: Seconds = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="how long sessions may continue after a stop signal",
+    )
+    max_frame_bytes: Bytes = Field(
+        default=16384, ge=1024, le=1_048_576, description="largest message that a client may send"
+    )
+    lead_seconds: Seconds = Field(
+        default=0.4,
+        ge=0,
+        le=600,
+        description="how far reply audio is sent ahead of playback; hides jitter",
+    )
+    pace_ratio: float = Field(
+        default=1.5,
+        ge=1,
+        le=100,
+        description="how fast audio may arrive, as a multiple of real time",
+    )
+    pace_burst_seconds: Seconds = Field(
+        default=2.0,
+        gt=0,
+        le=60,
+        description="audio that may arrive at once before pace_ratio applies",
+    )
+    max_attempts_per_minute: Annotated[int, Unit("attempts")] = Field(
+        default=120,
+        ge=1,
+        le=1_000_000,
+        description="connection attempts per minute from one address",
+    )
+
+    @validator(mode="after")
+    def _check(self) -> Self:
+        return require(
+            self,
+            tls_key=(
+                bool(self.tls_key) or not self.tls_certificate,
+                "it is empty, but tls_certificate is set: TLS needs both",
+            ),
+            tls_certificate=(
+                bool(self.tls_certificate) or not self.tls_key,
+                "it is empty, but tls_key is set: TLS needs both",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class TurnConfig:
+    vad_confidence: Fraction = Field(
+        default=0.7, description="Silero VAD: probability from which audio counts as speech"
+    )
+    vad_start_seconds: Seconds = Field(
+        default=0.2,
+        gt=0,
+        le=10,
+        description="speech this long starts a turn, or interrupts the bot",
+    )
+    vad_stop_seconds: Seconds = Field(
+        default=0.2,
+        gt=0,
+        le=10,
+        description="silence after which smart-turn judges if the turn is over",
+    )
+    vad_min_volume: Fraction = Field(
+        default=0.35, description="volume below which audio never counts as speech"
+    )
+    incomplete_stop_seconds: Seconds = Field(
+        default=1.3,
+        gt=0,
+        le=60,
+        description="silence that ends a turn which smart-turn held incomplete",
+    )
+    stop_timeout_seconds: Seconds = Field(
+        default=5.0, gt=0, le=60, description="fallback: silence that ends any turn"
+    )
+    threads: Threads = Field(
+        default=1, description="turns that smart-turn can judge at the same time, over all sessions"
+    )
+    half_duplex: bool = Field(
+        default=False, description="ignore the user while the bot speaks (no echo cancellation)"
+    )
+
+    @validator(mode="after")
+    def _check(self) -> Self:
+        return require(
+            self,
+            incomplete_stop_seconds=(
+                self.incomplete_stop_seconds >= self.vad_stop_seconds,
+                f"it has to be at least vad_stop_seconds ({self.vad_stop_seconds:g})",
+            ),
+            stop_timeout_seconds=(
+                self.stop_timeout_seconds >= self.incomplete_stop_seconds,
+                f"it has to be at least incomplete_stop_seconds ({self.incomplete_stop_seconds:g})",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class LLMConfig:
+    engine: Literal["small", "vllm"] = Field(
+        default="small", description="speech-LLM engine: small (cpu profile) or vllm (gpu profile)"
+    )
+    model: FolderName = Field(
+        default="qwen2.5-coder-0.5b-instruct",
+        description="language model, a folder in paths.weights",
+    )
+    hearing_model: FolderName = Field(
+        default="moonshine-tiny-en",
+        description="speech recognizer, a folder in paths.weights (small)",
+    )
+    threads: Threads = Field(default=2, description="CPU threads of the language model (small)")
+    hearing_threads: Threads = Field(
+        default=1, description="CPU threads of the speech recognizer (small)"
+    )
+    context_tokens: Tokens = Field(
+        default=4096, ge=256, le=1_048_576, description="context window: prompt, history and reply"
+    )
+    history_tokens: Tokens = Field(
+        default=1500,
+        ge=0,
+        le=1_048_576,
+        description="part of the context window that past turns may fill",
+    )
+    history_turns: Turns = Field(
+        default=20,
+        ge=2,
+        le=160,
+        description="most past turns in a prompt; question and answer are two",
+    )
+    audio_turns: Turns = Field(
+        default=4,
+        ge=0,
+        le=160,
+        description="latest questions that stay audio when older ones become text",
+    )
+    reply_tokens: Tokens = Field(default=160, ge=1, le=4096, description="longest reply")
+    temperature: float = Field(
+        default=0.0, ge=0, le=2, description="sampling temperature; 0: same question, same answer"
+    )
+    language: Annotated[
+        Literal["en"], Allowed("en (English); other languages are not supported")
+    ] = Field(default="en", description="language that users and bot speak")
+    system_prompt: str = Field(
+        default="You are a friendly voice assistant in a telephone call. Answer in one or two "
+        "short spoken sentences, without lists, markup or emoji. Use what the caller said before. "
+        'Call the caller "you".',
+        max_length=MAX_TEXT_CHARS,
+        description="instructions at the start of every prompt",
+    )
+    min_utterance_seconds: Seconds = Field(
+        default=0.3, ge=0, le=10, description="an utterance shorter than this gets no answer"
+    )
+    max_utterance_seconds: Seconds = Field(
+        default=60.0, ge=1, le=600, description="longest utterance; later audio is dropped"
+    )
+    pre_roll_seconds: Seconds = Field(
+        default=0.5, ge=0, le=10, description="audio kept from before the VAD detected speech"
+    )
+    recover_seconds: Seconds = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="how long a turn waits for an engine that is restarting",
+    )
+    hold_for_first_phrase: bool = Field(
+        default=True, description="pause decoding until the first phrase has been synthesised"
+    )
+    greeting: str = Field(
+        default="",
+        max_length=MAX_PHRASE_CHARS,
+        description="what the bot says when a session starts; empty: it waits for the user",
+    )
+    tools: ToolNames = Field(
+        default=("current_time", "end_call"), description="tools that the model may call (vllm)"
+    )
+    tool_seconds: Seconds = Field(
+        default=5.0,
+        gt=0,
+        le=600,
+        description="a tool that runs longer is cancelled; the session continues",
+    )
+    today: Date = Field(
+        default="", description="date in the prompt (vllm); empty: the date when the session starts"
+    )
+    noise_reply: str = Field(
+        default="((noise))",
+        min_length=1,
+        max_length=100,
+        description="what the model answers to audio without speech (vllm)",
+    )
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        default="auto",
+        description="data type of the model (vllm); auto: that of the sealed weights",
+    )
+    kv_dtype: Literal["auto", "bfloat16", "fp8"] = Field(
+        default="auto", description="data type of the KV cache (vllm); auto: the best for the GPU"
+    )
+    memory_fraction: float = Field(
+        default=0.0, ge=0, lt=1, description="part of the GPU's memory for vLLM; 0: computed"
+    )
+    max_sequences: Annotated[int, Unit("replies")] = Field(
+        default=0, ge=0, le=1024, description="replies decoded at the same time (vllm); 0: computed"
+    )
+
+    @validator(mode="after")
+    def _check(self) -> Self:
+        needed = self.history_tokens + self.reply_tokens
+        return require(
+            self,
+            context_tokens=(
+                self.context_tokens > needed,
+                f"it has to be above history_tokens + reply_tokens ({needed})",
+            ),
+            max_utterance_seconds=(
+                self.max_utterance_seconds > self.min_utterance_seconds,
+                f"it has to be above min_utterance_seconds ({self.min_utterance_seconds:g})",
+            ),
+            kv_dtype=(
+                self.kv_dtype == "auto" or self.dtype != "float32",
+                f"it is {self.kv_dtype}, which does not go with dtype float32: set auto",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class TTSConfig:
+    backend: Literal["onnx", "torch"] = Field(
+        default="onnx",
+        description="speech synthesis library: onnx (cpu profile) or torch (gpu profile)",
+    )
+    voice: Voice = Field(
+        default="af_heart", description="Kokoro voice, or a weighted blend of voices"
+    )
+    speed: float = Field(
+        default=1.0, ge=0.5, le=2, description="rate of speech, as a multiple of the voice's own"
+    )
+    threads: Threads = Field(default=2, description="CPU threads of the synthesizer")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="device of the torch backend")
+    first_phrase_words: Words = Field(
+        default=5,
+        description="the first phrase of a reply ends at a comma, or after this many words",
+    )
+    phrase_words: Words = Field(
+        default=14, description="approximate longest later phrase of a reply"
+    )
+    phrase_time_ratio: float = Field(
+        default=0.65,
+        ge=0.01,
+        le=5,
+        description="time to generate and synthesise a phrase, as a multiple of its playing time",
+    )
+
+    @validator(mode="after")
+    def _check(self) -> Self:
+        return require(
+            self,
+            device=(
+                self.device == "cpu" or self.backend == "torch",
+                f"it is cuda, which the backend {self.backend} does not support: set cpu",
+            ),
+            first_phrase_words=(
+                self.first_phrase_words <= self.phrase_words,
+                f"it has to be at most phrase_words ({self.phrase_words})",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class ExporterConfig:
+    host: Host = Field(default="127.0.0.1", description="address that /metrics is served on")
+    port: Port = Field(default=9465, description="TCP port that /metrics is served on")
+    timeout_seconds: Seconds = Field(
+        default=2.0, gt=0, le=60, description="how long a process may take to report its metrics"
+    )
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class SupervisionConfig:
+    start_seconds: WholeSeconds = Field(
+        default=20, ge=1, le=3600, description="a process that ends sooner counts as a failed start"
+    )
+    start_attempts: Annotated[int, Unit("starts")] = Field(
+        default=5, ge=1, le=100, description="failed starts in a row that end the appliance"
+    )
+    check_seconds: Seconds = Field(
+        default=5.0, gt=0, le=300, description="interval at which the guard checks every process"
+    )
+    silent_seconds: Seconds = Field(
+        default=15.0,
+        gt=0,
+        le=3600,
+        description="a process that stops answering this long is restarted",
+    )
+    load_seconds: Seconds = Field(
+        default=300.0,
+        gt=0,
+        le=DAY_SECONDS,
+        description="an engine that is not ready this long after its start is restarted",
+    )
+    max_restarts: Annotated[int, Unit("restarts")] = Field(
+        default=5,
+        ge=0,
+        le=1000,
+        description="restarts allowed per process within the window; one more ends the appliance",
+    )
+    restart_window_seconds: Seconds = Field(
+        default=1800.0, gt=0, le=WEEK_SECONDS, description="window in which restarts are counted"
+    )
+    gateway_memory_bytes: Bytes = Field(
+        default=800_000_000,
+        ge=0,
+        le=TERABYTE,
+        description="restart the gateway when it uses more memory than this; 0: no limit",
+    )
+    llm_memory_bytes: Bytes = Field(
+        default=1_600_000_000, ge=0, le=TERABYTE, description="the same for the speech-LLM engine"
+    )
+    tts_memory_bytes: Bytes = Field(
+        default=1_500_000_000,
+        ge=0,
+        le=TERABYTE,
+        description="the same for the speech synthesis engine",
+    )
+    exporter_memory_bytes: Bytes = Field(
+        default=400_000_000, ge=0, le=TERABYTE, description="the same for the exporter"
+    )
+    growth_bytes: Bytes = Field(
+        default=300_000_000,
+        ge=0,
+        le=TERABYTE,
+        description="restart a process when its memory floor rises by this much within "
+        "growth_seconds; 0: never",
+    )
+    growth_seconds: Seconds = Field(
+        default=3600.0,
+        gt=0,
+        le=WEEK_SECONDS,
+        description="window in which memory growth is measured",
+    )
+    seal_check: Literal["auto", "full", "quick"] = Field(
+        default="auto",
+        description="check of the model files at start: full (every byte), quick (names and sizes) "
+        "or auto (full once after each start of the host)",
+    )
+
+    @validator(mode="after")
+    def _check(self) -> Self:
+        # Otherwise a process that dies as soon as it counts as started could do so for ever.
+        needed = self.max_restarts * self.start_seconds
+        return require(
+            self,
+            restart_window_seconds=(
+                self.restart_window_seconds > needed,
+                f"it has to be above max_restarts * start_seconds ({needed})",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class JournalConfig:
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="lowest level that is logged"
+    )
+    format: Literal["auto", "json", "pretty"] = Field(
+        default="auto",
+        description="format of log lines; auto: pretty on a terminal, otherwise json",
+    )
+    transcripts: bool = Field(
+        default=True, description="send each client the text of its own session; it is never logged"
+    )
+    pipecat_messages: bool = Field(
+        default=False, description="log messages of libraries, which may contain what users say"
+    )
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Settings:
+    """All settings of one process."""
+
+    profile: Literal["cpu", "gpu"] = Field(
+        default="cpu",
+        description="set of defaults: cpu (small models) or gpu (Ultravox under vLLM)",
+    )
+    paths: PathsConfig = PathsConfig()
+    gateway: GatewayConfig = GatewayConfig()
+    turn: TurnConfig = TurnConfig()
+    llm: LLMConfig = LLMConfig()
+    tts: TTSConfig = TTSConfig()
+    exporter: ExporterConfig = ExporterConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
+    journal: JournalConfig = JournalConfig()
+
+
+PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
+    "cpu": {},
+    "gpu": {
+        "llm.engine": "vllm",
+        "llm.model": "ultravox-v0_5-llama-3_1-8b",
+        "llm.context_tokens": 8192,
+        "llm.history_tokens": 4096,
+        "llm.history_turns": 100,
+        "llm.hold_for_first_phrase": False,
+        "tts.backend": "torch",
+        "tts.device": "cuda",
+        "tts.phrase_time_ratio": 0.3,
+        "gateway.max_sessions": 8,
+        "turn.threads": 2,
+        "supervision.start_seconds": 240,
+        "supervision.load_seconds": 1200.0,
+        "supervision.gateway_memory_bytes": 2_500_000_000,
+        "supervision.llm_memory_bytes": 0,  # vLLM pins host memory by the card's size
+        "supervision.tts_memory_bytes": 8_000_000_000,
+        "supervision.growth_bytes": 1_000_000_000,
+    },
+}

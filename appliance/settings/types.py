@@ -1,0 +1,166 @@
+"""Types of settings: what values each accepts, checked by pydantic and described in words."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import annotated_types as bounds
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.fields import FieldInfo
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The unit of a number, in the plural."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The accepted values in words, where bounds and choices do not say it."""
+
+    values: str
+
+
+class Contradiction(ValueError):
+    """Fields of one section that are valid alone but not together.
+
+    `problems`: the name of a field and why its value is refused.
+    """
+
+    def __init__(self, problems: Iterable[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{name} {why}" for name, why in self.problems))
+
+
+def require(section: Section, **rules: tuple[bool, str]) -> Section:
+    """Returns `section`. Raises Contradiction unless all rules hold.
+
+    A rule is named after the field that it is about. It says whether it holds, and if not, why.
+    """
+    problems = [(name, why) for name, (holds, why) in rules.items() if not holds]
+    if problems:
+        raise Contradiction(problems)
+    return section
+
+
+def parse_voice(voice: str) -> tuple[tuple[str, float], ...]:
+    """The voices of a blend and their weights: `a:2,b` is a with weight 2 and b with weight 1.
+
+    Raises ValueError when `voice` is neither a name nor a blend. Does not know which voices exist.
+    """
+    parts = []
+    for part in voice.split(","):
+        name, colon, number = part.strip().partition(":")
+        weight = float(number) if colon else 1.0
+        if not re.fullmatch(r"\w+", name) or not 0 < weight < math.inf:
+            raise ValueError(part)
+        parts.append((name, weight))
+    return tuple(parts)
+
+
+def _check_voice(voice: str) -> str:
+    parse_voice(voice)
+    return voice
+
+
+def _check_host(host: str) -> str:
+    if ":" in host or re.fullmatch(r"[\d.]+", host):
+        ipaddress.ip_address(host)
+    elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host):
+        raise ValueError(host)
+    return host
+
+
+def _check_date(text: str) -> str:
+    if text:
+        datetime.datetime.strptime(text, "%d %b %Y")  # raises ValueError
+    return text
+
+
+def _check_not_empty(path: object) -> object:
+    if path == "":  # Path("") would be the current folder
+        raise ValueError(path)
+    return path
+
+
+Seconds = Annotated[float, Unit("seconds")]
+WholeSeconds = Annotated[int, Unit("seconds")]
+Tokens = Annotated[int, Unit("tokens")]
+Bytes = Annotated[int, Unit("bytes")]
+Turns = Annotated[int, Unit("turns")]
+Threads = Annotated[int, Unit("threads"), Field(ge=1, le=256)]
+Words = Annotated[int, Unit("words"), Field(ge=1, le=200)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Host = Annotated[str, AfterValidator(_check_host), Allowed("an IP address or a host name")]
+FolderName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+    Allowed("a folder name of letters, digits, '.', '_' and '-'"),
+]
+FilePath = Annotated[Path, BeforeValidator(_check_not_empty), Allowed("a path")]
+Voice = Annotated[
+    str,
+    Field(max_length=200),  # on the link
+    AfterValidator(_check_voice),
+    Allowed("a voice, or a blend such as af_heart:2,am_adam:1"),
+]
+Date = Annotated[str, AfterValidator(_check_date), Allowed("a date such as 22 Nov 2026, or empty")]
+Origins = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")], ...],
+    Allowed("a list of origins such as https://app.example, separated by commas"),
+]
+ToolNames = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...],
+    Field(max_length=16),  # on the link
+    Allowed("a list of at most 16 tool names, separated by commas"),
+]
+
+
+def allowed(field: FieldInfo) -> str:
+    """The values that a field accepts, in words: "a number of seconds, above 0 and at most 60"."""
+    kind = field.annotation
+    for item in field.metadata:
+        if isinstance(item, Allowed):
+            return item.values
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if kind in (int, float):
+        unit = "".join(f" of {item.name}" for item in field.metadata if isinstance(item, Unit))
+        return f"a {'whole ' if kind is int else ''}number{unit} {_range(field.metadata)}"
+    return "text" + _length(field.metadata)
+
+
+def _range(metadata: Iterable[Any]) -> str:
+    """The bounds of a number. Every number has a lower and an upper one; a test sees to it."""
+    low = high = ""
+    for bound in metadata:
+        match bound:
+            case bounds.Ge(ge=value):
+                low = f"from {value} to"
+            case bounds.Gt(gt=value):
+                low = f"above {value}, at most"
+            case bounds.Le(le=value):
+                high = f"{value}"
+            case bounds.Lt(lt=value):
+                high = f"below {value}"
+    return f"{low} {high}"
+
+
+def _length(metadata: Iterable[Any]) -> str:
+    least = next((item.min_length for item in metadata if isinstance(item, bounds.MinLen)), 0)
+    most = next((item.max_length for item in metadata if isinstance(item, bounds.MaxLen)), None)
+    return (", not empty" if least else "") + (f", at most {most} characters" if most else "")

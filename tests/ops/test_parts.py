@@ -1,0 +1,131 @@
+"""The runner of the test suite: what it reads from pytest, what it leaves out, its table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests import parts
+from tests.parts import Outcome, Part
+
+LOG = """
+tests/a/test_b.py::test_c PASSED                                         [ 12%]
+[gw1] [ 40%] FAILED tests/a/test_b.py::test_d[x y]
+tests/a/test_b.py::test_e FAILED                                         [ 57%]
+"""
+JUNIT = """<testsuites><testsuite>
+<testcase name="a"/><testcase name="b"/>
+<testcase name="c"><failure message="m"/></testcase>
+<testcase name="d"><error message="m"/></testcase>
+<testcase name="e"><skipped message="Skipped: no card"/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_progress_is_the_last_figure_that_pytest_printed() -> None:
+    assert parts.percent("collecting ...") == 0
+    assert parts.percent(LOG) == 57
+
+
+def test_failures_are_named_with_and_without_several_workers() -> None:
+    assert parts.failures(LOG) == ["tests/a/test_b.py::test_d[x y]", "tests/a/test_b.py::test_e"]
+
+
+def test_details_begin_at_pytests_first_account_of_a_failure() -> None:
+    log = f"{LOG}\n==== FAILURES ====\nbecause\n==== short test summary info ====\n"
+    assert parts.details(log).startswith("==== FAILURES ====\nbecause")
+    assert parts.details("only\nthis") == "only\nthis"
+
+
+def test_a_report_is_counted_by_outcome_and_skips_by_reason(tmp_path: Path) -> None:
+    report = tmp_path / "core.xml"
+    report.write_text(JUNIT)
+    outcome = parts.read_report(report)
+    assert (outcome.passed, outcome.failed) == (2, 2)
+    assert outcome.skipped == Counter({"no card": 1})
+    assert not outcome.ok
+
+
+def test_the_table_ends_with_the_sum_and_says_what_was_left_out_and_why() -> None:
+    text = parts.table(
+        {
+            "core": Outcome(passed=10, seconds=245.0, skipped=Counter({"no card": 2})),
+            "image": Outcome(left_out="not on this machine: podman"),
+            "vllm": Outcome(broken="pytest ended with 4"),
+        }
+    )
+    assert "4:05" in text
+    assert "image left out: not on this machine: podman" in text
+    assert "core skipped 2: no card" in text
+    assert text.splitlines()[-1] == "10 passed, 1 failed, 2 skipped"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["tests/gateway/test_wire.py"], "core"),
+        (["-k", "wire"], "core"),
+        (["-x", "tests/torch/test_weights.py"], "torch"),
+        (["tests/torch/vllm"], "vllm"),
+        (["tests/image/test_delta.py"], "image"),
+    ],
+)
+def test_a_path_is_run_in_the_environment_of_its_part(arguments: list[str], part: str) -> None:
+    assert parts.part_of(arguments) == part
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose environments hold a pytest that reports two tests, one of them failed, and
+    where vLLM cannot be installed."""
+    for folder in (".venv", ".venv-torch"):
+        program = tmp_path / folder / "bin" / "python"
+        program.parent.mkdir(parents=True)
+        program.write_text(
+            "#!/usr/bin/env bash\n"
+            'for word in "$@"; do [[ $word == --junit-xml=* ]] && report=${word#*=}; done\n'
+            f"cat >\"$report\" <<'XML'\n{JUNIT}\nXML\n"
+            "echo '[gw0] [ 50%] FAILED tests/a.py::test_c'\nexit 1\n"
+        )
+        program.chmod(0o755)
+    (tmp_path / "ops").mkdir()
+    (tmp_path / "ops/setup-torch").write_text(f"#!/usr/bin/env bash\nexit {parts.NO_VLLM}\n")
+    (tmp_path / "ops/setup-torch").chmod(0o755)
+    monkeypatch.setattr(parts, "ROOT", tmp_path)
+    monkeypatch.setattr(parts, "OUT", tmp_path / "out")
+    monkeypatch.setattr(parts, "missing_image_tools", lambda: ["podman"])
+    return tmp_path
+
+
+def test_what_a_machine_cannot_run_is_left_out_and_said(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    assert parts.main(["--image", "--vllm"]) == 0
+    text = capfd.readouterr().out
+    assert "image left out: not on this machine: podman" in text
+    assert "the production engine was NOT tested" in text
+
+
+def test_continuous_integration_fails_where_a_part_cannot_run(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    assert parts.main(["--image", "--vllm"]) == 1
+    assert capfd.readouterr().out.splitlines()[-1] == "0 passed, 2 failed, 0 skipped"
+
+
+def test_a_failed_test_is_named_and_fails_the_run(
+    suite: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert parts.main(["--core"]) == 1
+    text = capfd.readouterr().out
+    assert "FAILED tests/a.py::test_c" in text
+    assert text.splitlines()[-1] == "2 passed, 2 failed, 1 skipped"
+
+
+def test_every_phase_names_parts_that_exist_and_none_is_forgotten() -> None:
+    named = [name for phase in parts.PHASES for lane in phase for name in lane]
+    assert sorted(named) == sorted(parts.PARTS)
+    assert all(isinstance(parts.PARTS[name], Part) for name in named)

@@ -1,0 +1,335 @@
+"""Runs the test suite in parts, shows how far each one is, and ends with a table.
+
+`ops/test` sets the environment up and calls this. The parts that need neither the sealed image nor
+PyTorch run first, several tests at a time: most of them wait for speech, in real time. The image's
+tests then run beside those on PyTorch and vLLM. Each part writes `.cache/test/PART.log` and
+`PART.xml` (JUnit).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / ".cache" / "test"
+NO_VLLM = 3  # the exit code of ops/setup-torch where vLLM cannot be installed
+POLL_SECONDS = 0.5
+REPORT_SECONDS = 30.0  # between two status lines where the output is not a terminal
+IMAGE_TOOLS = ("podman", "buildah", "runc", "mmdebstrap", "strace", "ip", "curl", "zstd",
+               "ssh-keygen")  # fmt: skip
+
+_PERCENT = re.compile(r"\[ *(\d+)%\]")
+_FAILED = re.compile(r"\] FAILED (tests.+)$|^(tests.+?) FAILED +\[", re.M)
+_DETAILS = re.compile(r"^=+ (?:FAILURES|ERRORS) =+$", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the suite. `options` are pytest's; `torch` runs it in `.venv-torch`."""
+
+    name: str
+    title: str
+    paths: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    torch: bool = False
+
+
+PARTS = {
+    part.name: part
+    for part in (
+        Part(
+            "core",
+            "everything that needs neither the image nor PyTorch",
+            ("tests",),
+            ("--ignore=tests/torch", "--ignore=tests/image", "-n4", "--dist=loadgroup",
+             "--no-loadscope-reorder"),
+        ),
+        Part("image", "building, carrying and running the sealed image", ("tests/image",)),
+        Part(
+            "torch",
+            "Kokoro on PyTorch, and building the weights",
+            ("tests/torch",),
+            ("--ignore=tests/torch/vllm", "--ignore=tests/torch/e2e"),
+            torch=True,
+        ),
+        Part(
+            "vllm",
+            "Ultravox under vLLM",
+            ("tests/torch/vllm", "tests/torch/e2e"),
+            torch=True,
+        ),
+    )
+}  # fmt: skip
+# One phase after the other; in a phase the lanes run side by side.
+PHASES = ((("core",),), (("image",), ("torch", "vllm")))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a part. `left_out` says why it did not run."""
+
+    passed: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    skipped: Counter[str] = field(default_factory=Counter)  # by reason
+    left_out: str = ""
+    broken: str = ""  # the part could not be set up, or pytest itself failed
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed and not self.broken
+
+
+def part_of(arguments: Sequence[str]) -> str:
+    """The part whose environment pytest needs for these arguments."""
+    path = next((word for word in arguments if word.startswith("tests")), "")
+    if path.startswith("tests/torch/test_"):
+        return "torch"
+    if path.startswith("tests/torch"):
+        return "vllm"
+    return "image" if path.startswith("tests/image") else "core"
+
+
+def percent(log: str) -> int:
+    """How far pytest is, by the last figure in its output; 0 before the first."""
+    figures = _PERCENT.findall(log)
+    return int(figures[-1]) if figures else 0
+
+
+def failures(log: str) -> list[str]:
+    """The tests that have failed so far, in order."""
+    return list(dict.fromkeys(a or b for a, b in _FAILED.findall(log)))
+
+
+def details(log: str) -> str:
+    """pytest's account of what failed: from the first heading of it to the end."""
+    heading = _DETAILS.search(log)
+    return log[heading.start() :] if heading else "\n".join(log.splitlines()[-25:])
+
+
+def read_report(path: Path) -> Outcome:
+    """Counts a JUnit file's tests. Raises OSError or ParseError where pytest left none."""
+    outcome = Outcome()
+    for case in ElementTree.parse(path).iter("testcase"):
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed += 1
+        elif skipped is not None:
+            outcome.skipped[skipped.get("message", "").removeprefix("Skipped: ")] += 1
+        else:
+            outcome.passed += 1
+    return outcome
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 4:05."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def table(outcomes: Mapping[str, Outcome]) -> str:
+    """A row for each part, what was left out and why, and the sum alone on the last line."""
+    head = f"{'part':8}{'passed':>8}{'failed':>8}{'skipped':>9}{'time':>8}  "
+    rows = [head.rstrip()]
+    notes = []
+    for name, outcome in outcomes.items():
+        if outcome.left_out:
+            rows.append(f"{name:8}{'-':>8}{'-':>8}{'-':>9}{'-':>8}  LEFT OUT")
+            notes.append(f"{name} left out: {outcome.left_out}")
+            continue
+        skipped = outcome.skipped.total()
+        row = f"{name:8}{outcome.passed:8}{outcome.failed:8}{skipped:9}{clock(outcome.seconds):>8}"
+        rows.append(row + ("" if outcome.ok else "  FAILED"))
+        notes += [f"{name} failed: {outcome.broken}"] if outcome.broken else []
+        notes += [f"{name} skipped {n}: {why}" for why, n in sorted(outcome.skipped.items())]
+    passed = sum(outcome.passed for outcome in outcomes.values())
+    failed = sum(outcome.failed + bool(outcome.broken) for outcome in outcomes.values())
+    skipped = sum(outcome.skipped.total() for outcome in outcomes.values())
+    total = f"{passed} passed, {failed} failed, {skipped} skipped"
+    return "\n".join([*rows, *([""] if notes else []), *notes, "", total])
+
+
+def missing_image_tools() -> list[str]:
+    """What this machine lacks to build and run the image."""
+    missing = [tool for tool in IMAGE_TOOLS if shutil.which(tool) is None]
+    return missing + ([] if os.geteuid() == 0 else ["root"])
+
+
+class Running:
+    """One part's pytest, in a process group of its own, with its output in a file."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.began = time.monotonic()
+        self._log = OUT / f"{part.name}.log"
+        self._report = OUT / f"{part.name}.xml"
+        self._report.unlink(missing_ok=True)
+        environ = dict(os.environ)
+        if part.name == "vllm":
+            # vLLM starts three processes, each of which would compile thousands of modules again.
+            environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        with self._log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [*pytest_of(part), "-v", *part.options, f"--junit-xml={self._report}",
+                 *part.paths],
+                cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def done(self) -> bool:
+        return self._process.poll() is not None
+
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def status(self) -> str:
+        """`image 45 %, 3:10`."""
+        return f"{self.part.name} {percent(self.log())} %, {clock(time.monotonic() - self.began)}"
+
+    def outcome(self) -> Outcome:
+        code = self._process.returncode
+        try:
+            outcome = read_report(self._report)
+        except (OSError, ElementTree.ParseError):
+            outcome = Outcome(broken=f"pytest ended with {code} and left no report")
+        outcome.seconds = time.monotonic() - self.began
+        if code not in (0, 1) and not outcome.broken:
+            outcome.broken = f"pytest ended with {code}"
+        return outcome
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def pytest_of(part: Part) -> list[str]:
+    """The command line of pytest in the part's environment."""
+    folder = ".venv-torch" if part.torch else ".venv"
+    return [str(ROOT / folder / "bin" / "python"), "-m", "pytest"]
+
+
+def set_up(part: Part) -> Outcome | None:
+    """Makes what a part needs; returns an Outcome where the part cannot run.
+
+    With CI set nothing may be left out: what is missing is then a failure.
+    """
+    why = ""
+    if part.name == "image" and (missing := missing_image_tools()):
+        why = f"not on this machine: {', '.join(missing)} (.ci/run names the packages)"
+    if part.torch:
+        with (OUT / "setup-torch.log").open("ab") as log:
+            made = subprocess.run([ROOT / "ops/setup-torch"], stdout=log, stderr=log, check=False)
+        if made.returncode == NO_VLLM and part.name == "vllm":
+            why = "vLLM cannot be installed here; the production engine was NOT tested"
+        elif made.returncode not in (0, NO_VLLM):
+            return Outcome(broken=f"ops/setup-torch failed, see {OUT / 'setup-torch.log'}")
+    if not why:
+        return None
+    return Outcome(broken=why) if os.environ.get("CI") else Outcome(left_out=why)
+
+
+class Screen:
+    """Status of what runs: one line kept up to date on a terminal, else one now and then."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._terminal = sys.stdout.isatty()
+
+    def say(self, text: str) -> None:
+        print(f"\r\033[K{text}" if self._terminal else text, flush=True)
+
+    def status(self, running: Iterable[Running]) -> None:
+        text = "   ".join(part.status() for part in running)
+        if self._terminal:
+            print(f"\r\033[K{text}", end="", flush=True)
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + REPORT_SECONDS
+            print(text, flush=True)
+
+
+def run(names: Sequence[str]) -> dict[str, Outcome]:
+    """Runs the named parts phase by phase."""
+    outcomes: dict[str, Outcome] = {}
+    screen = Screen()
+    for phase in PHASES:
+        lanes = [[PARTS[name] for name in lane if name in names] for lane in phase]
+        _run_phase([lane for lane in lanes if lane], outcomes, screen)
+    return outcomes
+
+
+def _run_phase(lanes: list[list[Part]], outcomes: dict[str, Outcome], screen: Screen) -> None:
+    running: dict[int, Running] = {}
+    seen: set[str] = set()
+    try:
+        while any(lanes) or running:
+            for number, lane in enumerate(lanes):
+                if number not in running and lane:
+                    part = lane.pop(0)
+                    screen.say(f"{part.name}: {part.title}")
+                    if (unable := set_up(part)) is not None:
+                        outcomes[part.name] = unable
+                        screen.say(f"{part.name}: {unable.left_out or unable.broken}")
+                    else:
+                        running[number] = Running(part)
+            screen.status(running.values())
+            time.sleep(POLL_SECONDS)
+            for number, part_run in list(running.items()):
+                done = part_run.done()  # before its log is read for the last time
+                for test in failures(part_run.log()):
+                    if test not in seen:
+                        seen.add(test)
+                        screen.say(f"FAILED {test}")
+                if done:
+                    del running[number]
+                    outcome = outcomes[part_run.part.name] = part_run.outcome()
+                    if not outcome.ok:
+                        screen.say(details(part_run.log()))
+                    row = f"{outcome.passed} passed, {outcome.failed} failed"
+                    screen.say(f"{part_run.part.name} done in {clock(outcome.seconds)}: {row}")
+    finally:
+        for part_run in running.values():
+            part_run.kill()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs all parts, the named ones, or one pytest with the given arguments."""
+    parser = argparse.ArgumentParser(prog="ops/test", add_help=False, allow_abbrev=False)
+    for name in PARTS:
+        parser.add_argument(f"--{name}", dest="parts", action="append_const", const=name)
+    args, rest = parser.parse_known_args(argv)
+    OUT.mkdir(parents=True, exist_ok=True)
+    if rest:
+        part = PARTS[args.parts[0] if args.parts else part_of(rest)]
+        if (unable := set_up(part)) is not None:
+            print(f"{part.name}: {unable.left_out or unable.broken}", file=sys.stderr)
+            return 1
+        named = any(word.startswith("tests") for word in rest)
+        command = [*pytest_of(part), *(() if named else (*part.options, *part.paths)), *rest]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    names = args.parts or list(PARTS)
+    ahead = None
+    if "core" in names and "vllm" in names:
+        # Its download takes minutes: begin with it while the first phase runs.
+        log = (OUT / "setup-torch.log").open("wb")
+        ahead = subprocess.Popen([ROOT / "ops/setup-torch"], stdout=log, stderr=log)
+    outcomes = run(names)
+    if ahead is not None:
+        ahead.wait()
+    print("\n" + table({name: outcomes[name] for name in PARTS if name in outcomes}))
+    return 0 if all(outcome.ok for outcome in outcomes.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
