@@ -12,6 +12,7 @@ from appliance import run_folder
 from appliance.console.state import figures
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
+from appliance.processes import GATEWAY, socket_path
 
 EMPTY, CALLS_LEFT, NOT_RUNNING = 0, 75, 3  # 75 is EX_TEMPFAIL of sysexits.h
 LOOK_SECONDS = 0.5
@@ -80,7 +81,7 @@ def undo(run: Path, tell: Callable[[str], None]) -> int:
 def calls_left(run: Path) -> int | None:
     """The calls going on, as the gateway itself says; None when it does not answer."""
     try:
-        report = asyncio.run(ask_health(run / "gateway.sock", ANSWER_SECONDS))
+        report = asyncio.run(ask_health(socket_path(run, GATEWAY), ANSWER_SECONDS))
     except EngineGone:
         return None
     return figures(report.metrics.decode()).calls_now

@@ -26,7 +26,7 @@ from appliance.gateway.admission import Admission, ConnectionAttempt, GatewaySta
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.gateway.reply import ONE_MOMENT
 from appliance.gateway.session import Session, SessionResources, SessionSocket
-from appliance.gateway.tools import chosen
+from appliance.gateway.tools import select_tools
 from appliance.gateway.turn_taking import TurnModels
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
@@ -77,7 +77,7 @@ class GatewayServer:
         self._metrics.sessions_max.set(settings.gateway.max_sessions)
         journal.on_event(self._metrics.count_log_event)
         self._resources = SessionResources(
-            settings, self._metrics, TurnModels(settings.turn), chosen(settings.llm.tools)
+            settings, self._metrics, TurnModels(settings.turn), select_tools(settings.llm.tools)
         )
         self._sessions: set[Session] = set()
         self._no_sessions = asyncio.Event()
@@ -244,8 +244,6 @@ class GatewayServer:
 
     def _uvicorn_config(self) -> uvicorn.Config:
         gateway = self._settings.gateway
-        if bool(gateway.tls_certificate) != bool(gateway.tls_key):
-            raise BadSetting(name="gateway.tls_key", why="TLS needs a certificate and a key")
         try:
             config = uvicorn.Config(
                 self.app(),

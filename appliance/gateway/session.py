@@ -44,7 +44,7 @@ from appliance.errors import (
 from appliance.gateway.heard import HeardProcessor, HeardText
 from appliance.gateway.llm_service import UltravoxWithContextService
 from appliance.gateway.metrics import GatewayMetrics
-from appliance.gateway.reply import AnswerEndFrame, TurnHooks
+from appliance.gateway.reply import ReplyEndFrame, TurnCallbacks
 from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
 from appliance.gateway.turn_report import SessionMonitor
@@ -123,7 +123,7 @@ class Session:
         return self._socket.ending
 
     def end(self, reason: SessionEnded | None) -> None:
-        """End the session at once. The first reason given counts; None is that the client left."""
+        """End the session at once. The first reason counts; None means that the client left."""
         self._socket.ending = self._socket.ending or reason
         spawn(self._close(), "session end", on_failure=lambda _error: self._abort())
 
@@ -169,7 +169,7 @@ class Session:
         self._llm = UltravoxWithContextService(
             settings.llm,
             llm_client,
-            self._turn_hooks(),
+            self._turn_callbacks(),
             llm_context,
             settings.journal.transcripts,
         )
@@ -188,7 +188,7 @@ class Session:
         )
         heard = HeardProcessor(
             HeardText(settings.tts.speed, lead_seconds),
-            AnswerEndFrame,
+            ReplyEndFrame,
             self._monitor.mark("sent"),
             self._on_heard,
         )
@@ -249,19 +249,19 @@ class Session:
             if not usable:
                 self.end(PipelineFailed())
 
-    def _turn_hooks(self) -> TurnHooks:
+    def _turn_callbacks(self) -> TurnCallbacks:
         monitor = self._monitor
-        return TurnHooks(
-            speech_started=monitor.speech_started,
-            speech_ended=monitor.speech_ended,
-            asked=monitor.asked,
-            first_token=monitor.mark("first_token"),
-            called=monitor.tool_called,
-            generated=monitor.generated,
-            hang_up=self._hang_up.begin,
-            understood=monitor.understood,
-            failed=monitor.engine_failed("llm"),
-            ended=monitor.ended,
+        return TurnCallbacks(
+            on_speech_started=monitor.speech_started,
+            on_speech_stopped=monitor.speech_ended,
+            on_turn_submitted=monitor.reply_requested,
+            on_first_token=monitor.mark("first_token"),
+            on_tool_call=monitor.tool_called,
+            on_generated=monitor.generated,
+            on_hang_up=self._hang_up.begin,
+            on_transcript=monitor.understood,
+            on_engine_failed=monitor.engine_failed("llm"),
+            on_turn_dropped=monitor.ended,
         )
 
     def _speech_hooks(self, llm_client: EngineClient) -> SpeechHooks:

@@ -19,9 +19,9 @@ from appliance.journal_fields import STAGES
 
 # A playback report that comes later than this after the first sample is not believed.
 HEARD_WITHIN_SECONDS = 10.0
-MARKS = ("speech_ended", "asked", "first_token", "first_phrase", "first_audio", "sent")
+MARKS = ("speech_ended", "requested", "first_token", "first_phrase", "first_audio", "sent")
 _STAGE_BEFORE = {
-    "asked": "end_of_turn",
+    "requested": "end_of_turn",
     "first_token": "first_token",
     "first_phrase": "first_phrase",
     "first_audio": "synthesis",
@@ -65,7 +65,7 @@ class SessionTurn:
         return self._since_speech(self.heard_at)
 
     def _since_speech(self, at: float | None) -> float | None:
-        return None if at is None else at - self.marks.get("speech_ended", self.marks["asked"])
+        return None if at is None else at - self.marks.get("speech_ended", self.marks["requested"])
 
     def stages(self) -> dict[str, float]:
         """Return the seconds of each stage, in order.
@@ -102,10 +102,12 @@ class TurnTracker:
         self._speech_ended = at
 
     def turn_ended_by(self, detector: str) -> None:
-        """Note what detected the end of the turn that `asked` reports next."""
+        """Note what detected the end of the turn that `reply_requested` reports next."""
         self._ended_by = detector
 
-    def asked(self, kind: str, at: float, speech_seconds: float = 0.0) -> SessionTurn | None:
+    def reply_requested(
+        self, kind: str, at: float, speech_seconds: float = 0.0
+    ) -> SessionTurn | None:
         """Open a turn that waits for a reply. A turn that is still open is complete."""
         previous = self._complete("answered" if self._generated else "interrupted")
         self._count += 1
@@ -114,7 +116,7 @@ class TurnTracker:
             self._open.ended_by = self._ended_by
             if self._speech_ended is not None:
                 self._open.marks["speech_ended"] = self._speech_ended
-        self._open.marks["asked"] = at
+        self._open.marks["requested"] = at
         self._generated = False
         self._ended_by = "timeout"
         return previous

@@ -52,9 +52,9 @@ class SessionMonitor:
         """Note what detected the end of the turn: one of metrics.TURN_ENDS."""
         self._turns.turn_ended_by(detector)
 
-    def asked(self, kind: str, speech_seconds: float) -> None:
+    def reply_requested(self, kind: str, speech_seconds: float) -> None:
         """Note that a turn, "spoken" or "typed", waits for a reply."""
-        self._reporter.report(self._turns.asked(kind, time.monotonic(), speech_seconds))
+        self._reporter.report(self._turns.reply_requested(kind, time.monotonic(), speech_seconds))
 
     def understood(self, text: str) -> None:
         """Note the transcript of the user's speech."""
@@ -146,7 +146,7 @@ class TurnReporter:
 
 def _seconds_since_speech(turn: SessionTurn) -> float | None:
     """Return the age of the turn, from which `voicectl trace` places it on the time axis."""
-    began = turn.marks.get("speech_ended", turn.marks.get("asked"))
+    began = turn.marks.get("speech_ended", turn.marks.get("requested"))
     return None if began is None else round(time.monotonic() - began, 3)
 
 

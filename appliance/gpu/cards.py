@@ -1,4 +1,4 @@
-"""Graphics cards: what the driver reports of one, and data sheet values of common models.
+"""Graphics cards: what the driver reports of one, and data sheet values. No I/O.
 
 Bandwidth and bf16 speed are from NVIDIA's data sheets, without sparsity. Memory is what CUDA can
 use, which is less than the printed size: rounded down from `torch.cuda` messages in public issues.

@@ -1,4 +1,4 @@
-"""What occupies the card's memory, item by item, in bytes.
+"""What occupies the card's memory, item by item, in bytes. No I/O.
 
 Sizes that cannot be read from a file are conservative estimates. None was measured on an L4 or A10;
 `make bench-engine` and the engine's own log show the real values of an installed card.

@@ -3,7 +3,7 @@
 The budget is weights, activations, CUDA graphs and context, Kokoro, and headroom; the KV cache gets
 what remains. It is based on the card's whole memory minus what other programs hold
 (memory.other_programs_bytes), so it is the same whether or not Kokoro is already loaded.
-docs/hardware.md has the results for common cards.
+docs/hardware.md has the results for common cards. No I/O.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.weights.checkpoint import Bytes, Checkpoint
+from appliance.weights.checkpoint import Checkpoint, WeightBytes
 
 LAYERS, WIDTH, INNER, VOCABULARY = 32, 4096, 14336, 128256
 HEADS, KV_HEADS, HEAD_DIM = 32, 8, 128
@@ -40,7 +40,7 @@ def ultravox_8b(kind: str) -> Checkpoint:
     norm_bytes = 2 * WIDTH * (2 * LAYERS + 1)
     return Checkpoint(
         folder=Path("ultravox-v0_5-llama-3_1-8b"),
-        weights_bytes=Bytes(
+        weights_bytes=WeightBytes(
             audio_tower=2 * AUDIO_TOWER,
             projector=2 * PROJECTOR,
             layers=LAYERS * int(layer_bytes) + norm_bytes,

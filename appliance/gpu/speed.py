@@ -1,4 +1,4 @@
-"""Upper limits of a card's speed, from its data sheet. Nothing here is measured or promised.
+"""Upper limits of a card's speed, from its data sheet; not measured, not promised. No I/O.
 
 The roofline model (Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009): a step takes at
 least the time to read its bytes, and at least the time to do its operations. Decoding one token

@@ -1,4 +1,4 @@
-"""The listener's side of supervisord's event protocol, without I/O.
+"""The listener's side of supervisord's event protocol. No I/O.
 
 The listener writes READY; supervisord sends a header line of `key:value` tokens, whose `len` is the
 number of payload bytes that follow; the listener replies with a result and is READY for the next

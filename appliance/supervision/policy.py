@@ -1,4 +1,4 @@
-"""What the guard does about an unhealthy process: one table. Pure.
+"""What the guard does about an unhealthy process: one table. No I/O.
 
     cause        meaning                                  first            again    too often
     exited       the process ended by itself              restart_process  engines  RestartLoop

@@ -37,8 +37,6 @@ def verify(settings: Settings) -> None:
         seconds=report.seconds,
         sha256=current["lock"],
     )
-    for source in report.stand_ins:
-        log.warning("model replaced by its fallback", model=source)
     if full:
         record = {**current, "verified_seconds": time.time(), "took_seconds": report.seconds}
     result = {"full": full, "bytes": report.size_bytes, "looked_at": current["lock"]}

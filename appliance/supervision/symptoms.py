@@ -1,4 +1,4 @@
-"""Turns observations of the processes into symptoms. Pure.
+"""Turns observations of the processes into symptoms. No I/O.
 
 Time without observations does not count: after a pause of the machine, or a freeze of the
 guard, every process would look silent. So an observation adds at most `max_step_seconds` to any

@@ -23,7 +23,7 @@ voice_gpu_memory_total_bytes{gpu="0"} 24100000000
 
 def test_a_real_gateways_page_is_understood() -> None:
     meters = GatewayMetrics("cpu")
-    meters.note_house(True, False)
+    meters.set_state(True, False)
     meters.sessions_active.set(2)
     meters.sessions.labels("left").inc(3)
     meters.sessions.labels("idle").inc()

@@ -16,7 +16,7 @@ from client import turns
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
-from client.record import TurnRecord
+from client.record import ClientTurnRecord
 from client.wav import read_wav
 from tests.drills.leaking import FLAG
 from tests.e2e.appliance import QUESTIONS, Appliance
@@ -46,7 +46,7 @@ class DrillCaller(Conversation):
         """Speak a question; returns the number of the turn."""
         return self.say(read_wav(QUESTIONS[question]))
 
-    async def answer(self, turn: int) -> TurnRecord:
+    async def answer(self, turn: int) -> ClientTurnRecord:
         """Wait until the turn has ended."""
         return await self.finished(turn, PATIENCE_SECONDS)
 
@@ -57,7 +57,7 @@ async def dial(appliance: Appliance) -> DrillCaller:
     return DrillCaller(await connect(config, patience_seconds=PATIENCE_SECONDS))
 
 
-def recognized(record: TurnRecord) -> str:
+def recognized(record: ClientTurnRecord) -> str:
     """What an independent recognizer understands of the audio that the caller heard in a turn."""
     return words(np.frombuffer(record.heard.pcm, "<i2"), OUTPUT_SAMPLE_RATE)
 
@@ -120,7 +120,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def patient_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the client wait for an engine as long as the appliance does."""
-    monkeypatch.setattr(turns, "UNTOLD_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(turns, "UNREPORTED_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="package")

@@ -15,12 +15,12 @@ import pytest
 from appliance.errors import (
     ApplianceError,
     BadSetting,
+    MissingWeights,
     PortTaken,
     RestartLoop,
     SupervisorFailed,
-    UnknownVoice,
 )
-from client.errors import BrokeOff
+from client.errors import CallDropped
 from tests.drills.conftest import SHORT_INTERVALS, Stopwatch, dial, guard_actions, restarts, until
 from tests.e2e.appliance import Appliance
 
@@ -70,7 +70,7 @@ def successful_starts(appliance: Appliance, name: str) -> int:
     [
         ("gateway", {"GATEWAY_PORT": "PORT"}, PortTaken, "PORT"),
         ("exporter", {"EXPORTER_PORT": "PORT"}, PortTaken, "PORT"),
-        ("tts", {"TTS_VOICE": "nobody"}, UnknownVoice, "nobody"),
+        ("tts", {"TTS_BACKEND": "torch"}, MissingWeights, "kokoro"),
         ("llm", {"LLM_HEARING_MODEL": "not-here"}, BadSetting, "not-here"),
     ],
 )
@@ -106,7 +106,7 @@ async def test_process_that_keeps_dying_ends_the_appliance_after_telling_callers
         assert restarts(appliance, "exporter") == 1
         appliance.process("exporter").kill()
         stopwatch.start()
-        await until(lambda: isinstance(caller.failure, BrokeOff))
+        await until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.record("caller told")
         assert "restarting" in str(caller.failure)
     reason = wait_for_end(appliance, RestartLoop)
@@ -124,18 +124,26 @@ async def test_loss_of_supervisord_ends_the_appliance_for_a_restart_by_the_host(
         assert (await caller.answer(caller.say_question(0))).outcome == "answered"
         os.kill(processes[0].ppid(), how)
         stopwatch.start()
-        await until(lambda: isinstance(caller.failure, BrokeOff))
+        await until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.record("call ended")
     wait_for_end(appliance, SupervisorFailed)
     stopwatch.record("ended")
     assert not any(process.is_running() for process in processes)
 
 
-def test_invalid_setting_ends_the_appliance_before_the_gateway_starts(make: Make) -> None:
-    appliance = make(SUPERVISION_SILENT_SECONDS="0")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SUPERVISION_SILENT_SECONDS", "0"), ("TTS_SPEED", "3"), ("TTS_VOICE", "nobody")],
+)
+def test_wrong_setting_ends_the_appliance_before_a_process_starts(
+    make: Make, name: str, value: str
+) -> None:
+    appliance = make(**{name: value})
     appliance.launch()
-    wait_for_end(appliance, BadSetting)
-    assert not successful_starts(appliance, "gateway")
+    assert appliance.ended() == BadSetting.exit_code, appliance.tail()
+    (line,) = appliance.lines()
+    assert (line["process"], line["reason"]) == ("boot", BadSetting.reason)
+    assert f"VOICE_{name}" in line["what"]
 
 
 async def test_callers_do_not_notice_a_killed_guard(ready: Appliance, stopwatch: Stopwatch) -> None:

@@ -8,7 +8,7 @@ import socket
 import psutil
 import pytest
 
-from client.errors import BrokeOff
+from client.errors import CallDropped
 from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, until
 from tests.e2e.appliance import Appliance
 
@@ -65,7 +65,7 @@ async def test_frozen_gateway_is_killed_and_the_next_call_is_taken(
         victim.suspend()
         stopwatch.start()
         await caller.answer(turn)
-        await until(lambda: isinstance(caller.failure, BrokeOff))
+        await until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.record("call ended")
     async with await dial(ready) as caller:
         stopwatch.record("next call taken")

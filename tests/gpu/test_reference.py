@@ -8,7 +8,7 @@ import pytest
 
 from appliance.gpu import reference
 from appliance.gpu.reference import KINDS, ultravox_8b
-from appliance.weights.checkpoint.configs import Audio, Shape, Text
+from appliance.weights.checkpoint.configs import AudioShape, ModelShape, TextShape
 from appliance.weights.checkpoint.quantisation import ALWAYS_IGNORED, Scheme
 from appliance.weights.checkpoint.safetensors import ITEM_BYTES
 from appliance.weights.checkpoint.tensors import expected
@@ -21,10 +21,10 @@ SCHEMES = {
 }
 
 
-def shape(kind: str) -> Shape:
-    return Shape(
-        audio=Audio(width=1280, layers=32, heads=20, inner=5120, mel_bins=128, positions=1500),
-        text=Text(
+def shape(kind: str) -> ModelShape:
+    return ModelShape(
+        audio=AudioShape(width=1280, layers=32, heads=20, inner=5120, mel_bins=128, positions=1500),
+        text=TextShape(
             width=4096,
             layers=32,
             heads=32,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.tts.metrics import TTSMetrics
 from appliance.errors import EngineGone
 from appliance.gateway.metrics import GatewayMetrics
@@ -31,7 +31,7 @@ async def _no_answer(path: Path, timeout_seconds: float) -> MetricsReport:
 async def _pages(run: Path) -> str:
     """The pages of all processes at their start, made without running any of them."""
     exporter = MetricsExporter(load({"VOICE_PATHS_RUN": str(run)}), _no_answer)
-    registries = (GatewayMetrics("cpu").registry, EngineMeters().registry, TTSMetrics().registry)
+    registries = (GatewayMetrics("cpu").registry, LLMMetrics().registry, TTSMetrics().registry)
     return b"".join([await exporter.page(), *map(render, registries)]).decode()
 
 

@@ -1,4 +1,4 @@
-"""What voicectl and the guide say of an exit code of the container."""
+"""voicectl and docs/operations.md explain every exit code of the container."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CODES = sorted(
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_voicectl_and_the_guide_know_it(code: int) -> None:
+def test_voicectl_and_docs_explain_exit_code(code: int) -> None:
     script = f"source {ROOT}/ops/voicectl-logs.sh; OOM=false; meaning {code}"
-    said = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
-    assert "no reason" not in said.stdout
+    output = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+    assert "no reason" not in output.stdout
     assert f"\n| {code} | " in (ROOT / "docs/operations.md").read_text(encoding="utf-8")

@@ -130,8 +130,9 @@ def test_invalid_setting_is_refused_and_recorded(tmp_path: Path) -> None:
         capture_output=True,
     )
     assert (done.returncode, done.stdout) == (78, b"")
-    assert "supervision.check_seconds" in json.loads(done.stderr)["what"]
-    assert str(run_folder.read_failure(tmp_path, "guard")).startswith("The setting supervision.")
+    assert "VOICE_SUPERVISION_CHECK_SECONDS" in json.loads(done.stderr)["what"]
+    error = run_folder.read_failure(tmp_path, "guard")
+    assert str(error).startswith("The setting VOICE_SUPERVISION_CHECK_SECONDS")
 
 
 async def test_guard_without_events_ends_for_a_restart(
@@ -333,7 +334,8 @@ def __getattr__(name):
 def test_lost_card_ends_an_appliance_that_uses_it(start_quick: Start, tmp_path: Path) -> None:
     (tmp_path / "pynvml.py").write_text(LOST)
     path = f"{tmp_path}{os.pathsep}{ROOT}"
-    appliance = start_quick({"tts": dummies.HEALTHY}, PYTHONPATH=path, VOICE_TTS_DEVICE="cuda")
+    on_card = {"VOICE_TTS_BACKEND": "torch", "VOICE_TTS_DEVICE": "cuda"}
+    appliance = start_quick({"tts": dummies.HEALTHY}, PYTHONPATH=path, **on_card)
     until(lambda: run_folder.read_guard(appliance.run).get("cards"))
     (appliance.run / "card-lost").touch()
     assert appliance.wait() == 84

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from appliance.weights.checkpoint.quantisation import parse, re_prefixed
-from tests.golden.parts import quantised
+from appliance.weights.checkpoint.quantisation import parse, prefix_ignore
+from tests.golden.parts import quantize
 
 LAYER = "language_model.model.layers.3"
 
 
 def config(scheme: str = "int8", **changes: Any) -> dict[str, Any]:
-    _, tree = quantised({}, scheme)
+    _, tree = quantize({}, scheme)
     return tree | changes
 
 
@@ -95,7 +95,7 @@ def test_what_is_ignored_is_matched_as_vllm_matches_it() -> None:
 
 def test_a_llamas_ignore_list_moves_under_its_prefix_and_spares_the_ears() -> None:
     theirs = ["lm_head", "model.layers.3.mlp.down_proj", r"re:model\.layers\.[12]\..*"]
-    ignore = re_prefixed(theirs)
+    ignore = prefix_ignore(theirs)
     assert ignore[:3] == ["lm_head", "re:audio_tower.*", "re:multi_modal_projector.*"]
     scheme = parse(config(ignore=ignore))
     assert scheme.is_ignored(f"{LAYER}.mlp.down_proj")
