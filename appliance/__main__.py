@@ -15,6 +15,7 @@ from pathlib import Path
 
 from appliance import journal, journal_fields, offline, run_folder
 from appliance.errors import ApplianceError, BadSetting, CannotStart, ModelSick
+from appliance.processes import LLM, TTS, socket_path
 from appliance.settings import Settings, load
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # set by supervisord for its programs
@@ -110,7 +111,7 @@ def _llm(settings: Settings, args: Namespace) -> int:
     from appliance.engines.llm.choose import create_engine
     from appliance.link.server import host
 
-    host(create_engine(settings), settings.paths.run / "llm.sock")
+    host(create_engine(settings), socket_path(settings.paths.run, LLM))
     return 0
 
 
@@ -118,7 +119,7 @@ def _tts(settings: Settings, args: Namespace) -> int:
     from appliance.engines.tts.engine import KokoroEngine
     from appliance.link.server import host
 
-    host(KokoroEngine(settings), settings.paths.run / "tts.sock")
+    host(KokoroEngine(settings), socket_path(settings.paths.run, TTS))
     return 0
 
 
@@ -194,28 +195,14 @@ def _verify_options(parser: ArgumentParser) -> None:
 def _plan(settings: Settings, args: Namespace) -> int:
     from appliance.gpu import page
 
-    print(page.told(settings, args.card, args.weights))
+    print(page.describe_plan(settings, args.card, args.weights))
     return 0
 
 
 def _plan_options(parser: ArgumentParser) -> None:
-    from appliance.gpu.cards import KNOWN, asked_for
-    from appliance.gpu.reference import KINDS
+    from appliance.gpu import page
 
-    def card(name: str) -> str:
-        known = asked_for(name)
-        return known.name if known else name
-
-    names = [known.name for known in KNOWN]
-    parser.add_argument(
-        "--card",
-        type=card,
-        choices=names,
-        default="",
-        metavar="NAME",
-        help="plan for a GPU that is not in this machine, such as L4",
-    )
-    parser.add_argument("--weights", choices=KINDS, default="", help="kind of the weights")
+    page.add_plan_options(parser)
 
 
 def _health(settings: Settings, args: Namespace) -> int:

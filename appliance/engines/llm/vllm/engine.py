@@ -64,9 +64,9 @@ class VllmEngine:
         folder = (self._settings.paths.weights / config.model).absolute()
         model = await asyncio.to_thread(checkpoint.read, folder)
         vocabulary = await asyncio.to_thread(SealedVocabulary.load, folder)
-        detected = nvml.look()
+        detected = nvml.list_cards()
         if not detected.cards and needs_card():
-            raise NoCard(why=detected.why)
+            raise NoCard(why=detected.problem)
         card = detected.cards[0] if detected.cards else None
         plan = gpu.plan(card, model, self._settings)
         for reason in plan.reasons:
