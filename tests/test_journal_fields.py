@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ CANARY = "zanzibar"
 ROOT = Path(__file__).parents[1]
 
 
-def kept(event: str = "turn ended", strict: bool = False, **fields: object) -> dict[str, object]:
+def kept(event: str = "turn ended", strict: bool = False, **fields: Any) -> dict[str, object]:
     """Return the fields of a line that are written."""
     return dict(
         FieldFilter(messages=False, strict=strict)(None, "info", {"event": event, **fields})
@@ -47,7 +48,8 @@ def test_values_of_the_wrong_type_are_dropped() -> None:
 
 def test_error_texts_are_kept_for_catalogued_errors_only() -> None:
     assert kept(what=CANARY, advice=CANARY) == {"event": "turn ended", "dropped_fields": 2}
-    line = kept(**describe(BadFrame(what="audio at 44100 Hz")))
+    fields: dict[str, Any] = describe(BadFrame(what="audio at 44100 Hz"))
+    line = kept(**fields)
     assert line["reason"] == "bad_frame"
     assert "44100 Hz" in str(line["what"])
     assert line["advice"] == BadFrame.advice
@@ -105,7 +107,7 @@ def test_log_calls_in_the_source_use_listed_fields_only() -> None:
 
 
 def test_every_listed_field_is_used_in_the_source() -> None:
-    written = {keyword.arg for _, call in log_calls() for keyword in call.keywords}
+    written: set[object] = {keyword.arg for _, call in log_calls() for keyword in call.keywords}
     for name in ("journal.py", "journal_fields.py", "gateway/turn_report.py", "gateway/session.py"):
         tree = ast.parse((ROOT / "appliance" / name).read_text())
         written |= {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}

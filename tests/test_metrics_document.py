@@ -58,10 +58,10 @@ async def ask(path: Path, timeout_seconds: float) -> FakeHealthReport:
 @pytest.fixture
 async def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Return the exporter's page of an appliance with a GPU."""
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(NVML_L4))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(NVML_L4))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     run_folder.write_seal(tmp_path, {"looked_at": "5f2d", "full": True})
-    return await exporter.Exporter(Settings(paths=PathsConfig(run=tmp_path)), ask).page()
+    return await exporter.MetricsExporter(Settings(paths=PathsConfig(run=tmp_path)), ask).page()
 
 
 def registered(page: bytes) -> Iterator[tuple[str, Entry]]:

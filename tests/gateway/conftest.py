@@ -24,7 +24,7 @@ import loguru
 import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
-import soxr  # type: ignore[import-untyped]
+import soxr
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed

@@ -308,7 +308,7 @@ def test_example_exchange_uses_documented_messages() -> None:
         assert isinstance(json.loads(data), dict)
     (report,) = [json.loads(data) for _, kind, data in messages if kind == "server-message"]
     turn = SessionTurn(1, "spoken")
-    turn.marks["requested"] = 0.0
+    turn.marks["submitted"] = 0.0
     assert list(report) == list(turn_message(turn, {}, transcripts=True))
     assert sum(report["stages"].values()) == pytest.approx(report["response_seconds"])
     (close,) = re.findall(r'^< close (\d+) "(.*)"$', example, re.MULTILINE)

@@ -15,7 +15,7 @@ seconds = st.floats(0, 100, allow_nan=False)
 @given(
     waits=st.lists(seconds, min_size=len(MARKS), max_size=len(MARKS)),
     missing=st.sets(
-        st.sampled_from(["speech_ended", "first_token", "first_phrase", "first_audio"])
+        st.sampled_from(["speech_stopped", "first_token", "first_phrase", "first_audio"])
     ),
     hearing=st.floats(-10, 200),
 )
@@ -38,8 +38,8 @@ def test_no_stage_is_negative_in_any_order_of_events(
     events: list[tuple[str, float]],
 ) -> None:
     tracker, now = TurnTracker(), 0.0
-    tracker.speech_ended(0.0)
-    tracker.reply_requested("spoken", 0.5)
+    tracker.speech_stopped(0.0)
+    tracker.turn_submitted("spoken", 0.5)
     for name, wait in events:
         now += wait
         tracker.mark(name, 0.5 + now)
@@ -59,10 +59,10 @@ def answered(tracker: TurnTracker, text: str = "Yes.") -> SessionTurn | None:
 
 def test_answered_turn_has_its_end_texts_and_stages() -> None:
     tracker = TurnTracker()
-    tracker.speech_ended(0.8)
+    tracker.speech_stopped(0.8)
     tracker.turn_ended_by("smart_turn")
-    assert tracker.reply_requested("spoken", 1.0, speech_seconds=2.0) is None
-    tracker.understood("Well?")
+    assert tracker.turn_submitted("spoken", 1.0, speech_seconds=2.0) is None
+    tracker.transcribed("Well?")
     turn = answered(tracker)
     assert turn is not None
     assert (turn.number, turn.outcome, turn.ended_by) == (1, "answered", "smart_turn")
@@ -77,8 +77,8 @@ def test_answered_turn_has_its_end_texts_and_stages() -> None:
 def test_turn_without_a_detector_was_ended_by_the_timeout() -> None:
     tracker = TurnTracker()
     tracker.turn_ended_by("fallback")
-    tracker.reply_requested("spoken", 1.0)
-    tracker.reply_requested("spoken", 2.0)
+    tracker.turn_submitted("spoken", 1.0)
+    tracker.turn_submitted("spoken", 2.0)
     turn = tracker.close()
     assert turn is not None
     assert turn.ended_by == "timeout"
@@ -86,8 +86,8 @@ def test_turn_without_a_detector_was_ended_by_the_timeout() -> None:
 
 def test_latency_of_a_typed_turn_starts_when_the_reply_is_requested() -> None:
     tracker = TurnTracker()
-    tracker.speech_ended(0.1)
-    tracker.reply_requested("typed", 1.0)
+    tracker.speech_stopped(0.1)
+    tracker.turn_submitted("typed", 1.0)
     turn = answered(tracker)
     assert turn is not None
     assert (turn.ended_by, turn.response_seconds) == ("", 0.5)
@@ -95,7 +95,7 @@ def test_latency_of_a_typed_turn_starts_when_the_reply_is_requested() -> None:
 
 def test_pause_within_a_reply_does_not_end_the_turn() -> None:
     tracker = TurnTracker()
-    tracker.reply_requested("typed", 1.0)
+    tracker.turn_submitted("typed", 1.0)
     assert tracker.heard("The first part.", interrupted=False) is None
     tracker.generated({})
     turn = tracker.heard("And the second.", interrupted=False)
@@ -105,7 +105,7 @@ def test_pause_within_a_reply_does_not_end_the_turn() -> None:
 
 def test_interrupted_turn_is_complete_with_what_was_heard() -> None:
     tracker = TurnTracker()
-    tracker.reply_requested("typed", 1.0)
+    tracker.turn_submitted("typed", 1.0)
     turn = tracker.heard("Well, I", interrupted=True)
     assert turn is not None
     assert (turn.outcome, turn.interrupted, turn.reply_text) == (
@@ -118,7 +118,7 @@ def test_interrupted_turn_is_complete_with_what_was_heard() -> None:
 
 def test_hold_message_is_not_the_first_sample_of_the_reply() -> None:
     tracker = TurnTracker()
-    tracker.reply_requested("typed", 1.0)
+    tracker.turn_submitted("typed", 1.0)
     for name, at in (
         ("first_phrase", 1.1),
         ("first_audio", 1.2),
@@ -135,8 +135,8 @@ def test_hold_message_is_not_the_first_sample_of_the_reply() -> None:
 
 def spoken(tracker: TurnTracker, sent_at: float) -> None:
     """Track a question whose speech ended 0.7 s before its reply was sent."""
-    tracker.speech_ended(sent_at - 0.7)
-    tracker.reply_requested("spoken", sent_at - 0.5)
+    tracker.speech_stopped(sent_at - 0.7)
+    tracker.turn_submitted("spoken", sent_at - 0.5)
     tracker.mark("first_token", sent_at - 0.2)
     tracker.mark("sent", sent_at)
 
@@ -178,7 +178,7 @@ def test_repeated_playback_report_counts_once() -> None:
 def test_playback_report_without_sent_audio_is_ignored() -> None:
     tracker = TurnTracker()
     assert tracker.playback_started(0.5) is None
-    tracker.reply_requested("spoken", 1.0)
+    tracker.turn_submitted("spoken", 1.0)
     assert tracker.playback_started(1.1) is None
     turn = tracker.close()
     assert turn is not None
@@ -189,8 +189,8 @@ def test_playback_report_about_an_interrupted_reply_does_not_count_for_the_next(
     tracker = TurnTracker()
     spoken(tracker, sent_at=1.5)
     assert tracker.heard("Well,", interrupted=True) is not None
-    tracker.speech_ended(2.8)
-    tracker.reply_requested("spoken", 3.0)
+    tracker.speech_stopped(2.8)
+    tracker.turn_submitted("spoken", 3.0)
     assert tracker.playback_started(3.1) is None
     tracker.mark("first_token", 3.3)
     tracker.mark("sent", 3.5)
@@ -211,7 +211,7 @@ def test_late_playback_report_is_ignored() -> None:
 
 def test_playback_report_about_a_hold_message_does_not_count() -> None:
     tracker = TurnTracker()
-    tracker.reply_requested("typed", 1.0)
+    tracker.turn_submitted("typed", 1.0)
     tracker.mark("sent", 1.3)
     tracker.playback_started(1.4)
     tracker.mark("first_token", 5.0)
@@ -224,16 +224,16 @@ def test_playback_report_about_a_hold_message_does_not_count() -> None:
 
 def test_turn_without_a_reply_has_no_latency() -> None:
     tracker = TurnTracker()
-    tracker.reply_requested("spoken", 1.0)
-    turn = tracker.ended("nothing_heard")
+    tracker.turn_submitted("spoken", 1.0)
+    turn = tracker.turn_dropped("nothing_heard")
     assert turn is not None
     assert (turn.outcome, turn.response_seconds) == ("nothing_heard", None)
 
 
 def test_too_short_speech_leaves_the_open_turn_alone() -> None:
     tracker = TurnTracker()
-    tracker.reply_requested("typed", 1.0)
-    cough = tracker.ended("too_short")
+    tracker.turn_submitted("typed", 1.0)
+    cough = tracker.turn_dropped("too_short")
     assert cough is not None
     assert (cough.number, cough.outcome) == (0, "too_short")
     assert tracker.close() is not None
@@ -241,10 +241,10 @@ def test_too_short_speech_leaves_the_open_turn_alone() -> None:
 
 def test_next_turn_completes_an_open_one() -> None:
     tracker = TurnTracker()
-    tracker.reply_requested("typed", 1.0)
-    unanswered = tracker.reply_requested("typed", 2.0)
+    tracker.turn_submitted("typed", 1.0)
+    unanswered = tracker.turn_submitted("typed", 2.0)
     tracker.generated({})
-    unspoken = tracker.reply_requested("typed", 3.0)
+    unspoken = tracker.turn_submitted("typed", 3.0)
     assert unanswered is not None and unspoken is not None
     assert (unanswered.outcome, unspoken.outcome) == ("interrupted", "answered")
 
@@ -253,7 +253,7 @@ def test_events_without_an_open_turn_are_ignored() -> None:
     tracker = TurnTracker()
     tracker.mark("sent", 1.0)
     tracker.generated({})
-    tracker.understood("?")
+    tracker.transcribed("?")
     assert tracker.heard("Hello.", interrupted=False) is None
-    assert tracker.ended("failed") is None
+    assert tracker.turn_dropped("failed") is None
     assert tracker.close() is None

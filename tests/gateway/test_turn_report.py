@@ -43,13 +43,13 @@ def session_turn(
     return SessionTurn(1, kind, by, outcome, marks=dict(marks))
 
 
-ANSWERED = {"speech_ended": 1.0, "requested": 1.3, "first_token": 1.5, "sent": 2.0}
+ANSWERED = {"speech_stopped": 1.0, "submitted": 1.3, "first_token": 1.5, "sent": 2.0}
 
 
 @st.composite
 def session_turns(draw: st.DrawFn) -> SessionTurn:
-    """Generate turns with marks in the order of time, any of them missing except "requested"."""
-    missing = draw(st.sets(st.sampled_from([mark for mark in MARKS if mark != "requested"])))
+    """Generate turns with marks in the order of time, any of them missing except "submitted"."""
+    missing = draw(st.sets(st.sampled_from([mark for mark in MARKS if mark != "submitted"])))
     now, marks = 0.0, {}
     for name in MARKS:
         now += draw(st.floats(0, 5))
@@ -74,9 +74,9 @@ def test_stage_metrics_add_up_to_the_latency_metric_for_any_turns(
     [
         (session_turn(ANSWERED), 1),
         (session_turn(ANSWERED, outcome="interrupted"), 1),  # after it had begun
-        (session_turn({"requested": 1.3, "first_token": 1.5}, outcome="interrupted"), 0),
-        (session_turn({"speech_ended": 1.0, "requested": 1.3}, outcome="failed"), 0),
-        (session_turn({"requested": 1.3, "sent": 2.0}, kind="typed"), 0),
+        (session_turn({"submitted": 1.3, "first_token": 1.5}, outcome="interrupted"), 0),
+        (session_turn({"speech_stopped": 1.0, "submitted": 1.3}, outcome="failed"), 0),
+        (session_turn({"submitted": 1.3, "sent": 2.0}, kind="typed"), 0),
     ],
 )
 def test_latency_is_observed_for_spoken_turns_with_an_audible_reply(
@@ -112,7 +112,7 @@ def test_later_playback_report_is_a_line_of_its_own() -> None:
 
 
 def test_no_latency_is_observed_for_typed_turns() -> None:
-    published, turn = Published(), session_turn({"requested": 1.0, "sent": 1.5}, kind="typed")
+    published, turn = Published(), session_turn({"submitted": 1.0, "sent": 1.5}, kind="typed")
     turn.heard_at = 1.6
     published.reporter.report(turn)
     published.reporter.report_heard(turn)
