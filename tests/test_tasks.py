@@ -25,7 +25,7 @@ AWAITED_IN = {
     "appliance/link/server.py": {"_host", "_begin"},  # `_begin`: `_run` handles every exception
     "appliance/supervision/guard.py": {"_serve", "run"},
     "appliance/engines/llm/vllm/engine.py": {"died"},
-    "appliance/acceptance/recovery.py": {"_killed"},
+    "appliance/acceptance/recovery.py": {"_kill"},
     "appliance/acceptance/egress.py": {"__aenter__"},
 }
 
