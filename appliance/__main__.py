@@ -1,7 +1,7 @@
-"""`python -m appliance VERB`: runs one process of the appliance, or one check of it.
+"""`python -m appliance VERB`: run one process of the appliance, or one check of it.
 
-VERBS at the end lists them. A verb imports what it needs when it runs, so that no process carries
-the code of another one.
+VERBS at the end of this file lists them. A verb imports its room only when it is called, so that no
+process loads the code of another one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from appliance import journal, journal_fields, offline, run_folder
 from appliance.errors import ApplianceError, BadSetting, CannotStart, ModelSick
+from appliance.processes import LLM, TTS, socket_path
 from appliance.settings import Settings, load
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # set by supervisord for its programs
@@ -23,7 +24,7 @@ EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
-    """Runs a verb and returns its exit code; for an error of the catalogue, the error's."""
+    """Run a verb and return its exit code; for an error of the catalogue, the error's."""
     name = next(iter(argv), "")
     stream = sys.stderr.buffer if name in VERBS and VERBS[name].log_to_stderr else None
     settings = Settings()
@@ -51,7 +52,7 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
 
 
 def run() -> int:
-    """Entry point of the command `voice-appliance`."""
+    """Run the command `voice-appliance`."""
     return main(sys.argv[1:], os.environ)
 
 
@@ -68,7 +69,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
 
 
 def _report(verb: str, error: ApplianceError) -> int:
-    """Says what happened and what to do, to a person or as a line of the log; of every setting."""
+    """Print an error for a person on a terminal, otherwise log it; return its exit code."""
     errors = [error, *error.others] if isinstance(error, BadSetting) else [error]
     if sys.stderr.isatty():
         for each in errors:
@@ -110,7 +111,7 @@ def _llm(settings: Settings, args: Namespace) -> int:
     from appliance.engines.llm.choose import create_engine
     from appliance.link.server import host
 
-    host(create_engine(settings), settings.paths.run / "llm.sock")
+    host(create_engine(settings), socket_path(settings.paths.run, LLM))
     return 0
 
 
@@ -118,7 +119,7 @@ def _tts(settings: Settings, args: Namespace) -> int:
     from appliance.engines.tts.engine import KokoroEngine
     from appliance.link.server import host
 
-    host(KokoroEngine(settings), settings.paths.run / "tts.sock")
+    host(KokoroEngine(settings), socket_path(settings.paths.run, TTS))
     return 0
 
 
@@ -160,7 +161,7 @@ def _settings_options(parser: ArgumentParser) -> None:
 
 
 def _check_settings(file: str, environ: Mapping[str, str]) -> int:
-    """Prints one line for each wrong setting, or one line if there is none."""
+    """Print a line for each wrong setting, or one line if all are valid."""
     from appliance.weights.voices import check_voice
 
     try:
@@ -194,28 +195,14 @@ def _verify_options(parser: ArgumentParser) -> None:
 def _plan(settings: Settings, args: Namespace) -> int:
     from appliance.gpu import page
 
-    print(page.told(settings, args.card, args.weights))
+    print(page.describe_plan(settings, args.card, args.weights))
     return 0
 
 
 def _plan_options(parser: ArgumentParser) -> None:
-    from appliance.gpu.cards import KNOWN, asked_for
-    from appliance.gpu.reference import KINDS
+    from appliance.gpu import page
 
-    def card(name: str) -> str:
-        known = asked_for(name)
-        return known.name if known else name
-
-    names = [known.name for known in KNOWN]
-    parser.add_argument(
-        "--card",
-        type=card,
-        choices=names,
-        default="",
-        metavar="NAME",
-        help="plan for a GPU that is not in this machine, such as L4",
-    )
-    parser.add_argument("--weights", choices=KINDS, default="", help="kind of the weights")
+    page.add_plan_options(parser)
 
 
 def _health(settings: Settings, args: Namespace) -> int:

@@ -17,7 +17,7 @@ from client.errors import CallDropped
 from client.pacing import PacedSource
 from client.playback import Playback, SimulatedSpeaker
 from client.record import ClientTurnRecord
-from client.turns import TurnTracker
+from client.turns import ClientTurnTracker
 
 TICK_SECONDS = 0.01
 
@@ -42,7 +42,7 @@ class Conversation:
         self._clock = clock
         self._on_problem = on_problem
         self._speaker = SimulatedSpeaker(Playback(prebuffer_seconds=prebuffer_seconds), clock())
-        self._turns = TurnTracker(self._speaker)
+        self._turns = ClientTurnTracker(self._speaker)
         self._source = PacedSource(call.send_audio, clock) if microphone else None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()

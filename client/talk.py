@@ -21,7 +21,7 @@ from client.errors import CallDropped, ClientError
 from client.pacing import SILENCE
 from client.record import ClientTurnRecord
 from client.stderr import retry_message
-from client.turns import TurnTracker
+from client.turns import ClientTurnTracker
 
 DRAW_SECONDS = 0.05
 TICK_SECONDS = 0.01
@@ -106,7 +106,7 @@ class Talk:
             )
             self._status = dataclasses.replace(self._status, note="")
             self._screen.print(f"connected to {self._config.host}; Ctrl-C ends the call")
-            turns = TurnTracker(self._speaker, follow_server=True)
+            turns = ClientTurnTracker(self._speaker, follow_server=True)
             try:
                 await self._run_call(call, turns)
             except CallDropped as error:
@@ -117,7 +117,7 @@ class Talk:
                 self._show(turns.close(self._clock(), "broke_off"))
                 await call.close()
 
-    async def _run_call(self, call: ClientCall, turns: TurnTracker) -> None:
+    async def _run_call(self, call: ClientCall, turns: ClientTurnTracker) -> None:
         """Run until the call is dropped. Raises CallDropped."""
         jobs = [
             self._receive(call, turns),
@@ -134,12 +134,12 @@ class Talk:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _receive(self, call: ClientCall, turns: TurnTracker) -> None:
+    async def _receive(self, call: ClientCall, turns: ClientTurnTracker) -> None:
         async for arrival in call.arrivals():
             if arrival.frame is not None:
                 turns.on_frame(arrival.frame, arrival.at)
 
-    async def _send(self, call: ClientCall, turns: TurnTracker) -> None:
+    async def _send(self, call: ClientCall, turns: ClientTurnTracker) -> None:
         while True:
             frame = await self._frames.get()
             now = self._clock()
@@ -153,14 +153,14 @@ class Talk:
             self._status = dataclasses.replace(self._status, level_dbfs=level)
             await call.send_audio(frame)
 
-    async def _report_playback(self, call: ClientCall, turns: TurnTracker) -> None:
+    async def _report_playback(self, call: ClientCall, turns: ClientTurnTracker) -> None:
         """Tell the server when a reply is heard."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             if turns.playback_started(self._clock()):
                 await call.send_playback_started()
 
-    async def _draw(self, turns: TurnTracker) -> None:
+    async def _draw(self, turns: ClientTurnTracker) -> None:
         while True:
             self._show(turns.poll(self._clock()))
             self._status = dataclasses.replace(self._status, state=turns.state)

@@ -20,7 +20,7 @@ GRACE_SECONDS = 0.2  # messages may overtake the last audio of a turn by a frame
 UNREPORTED_SECONDS = 40.0
 
 
-class TurnTracker:
+class ClientTurnTracker:
     """Follows one call. Plays the bot's audio on `player` and flushes it on an interruption.
 
     With `follow_server`, a turn begins when the server hears the user (a microphone); without it,

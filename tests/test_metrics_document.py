@@ -61,7 +61,7 @@ async def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(NVML_L4))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     run_folder.write_seal(tmp_path, {"looked_at": "5f2d", "full": True})
-    return await exporter.Exporter(Settings(paths=PathsConfig(run=tmp_path)), ask).page()
+    return await exporter.MetricsExporter(Settings(paths=PathsConfig(run=tmp_path)), ask).page()
 
 
 def registered(page: bytes) -> Iterator[tuple[str, Entry]]:

@@ -12,7 +12,7 @@ import psutil
 
 from appliance.acceptance.options import AcceptanceOptions
 from appliance.gpu import nvml
-from appliance.gpu.cards import GIB, Card
+from appliance.gpu.cards import GIB, GpuCard
 from appliance.settings import VERSION, Settings, load, variable, walk
 from appliance.weights.seal import sha256_of
 
@@ -42,7 +42,7 @@ REPORTED_SETTINGS = (
 
 def describe(settings: Settings, options: AcceptanceOptions) -> dict[str, Any]:
     """Return the description. Empty values: only the host knows them, and it did not pass them."""
-    detected = nvml.look()
+    detected = nvml.list_cards()
     lock = settings.paths.lock
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -57,13 +57,13 @@ def describe(settings: Settings, options: AcceptanceOptions) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
         "cards": [describe_card(card) for card in detected.cards],
-        "no_card_because": detected.why,
+        "no_card_because": detected.problem,
         "settings": reported_settings(settings),
         "changed_settings": changed_settings(settings),
     }
 
 
-def describe_card(card: Card) -> dict[str, Any]:
+def describe_card(card: GpuCard) -> dict[str, Any]:
     """Return the description of a GPU."""
     return {
         "name": card.name,

@@ -14,6 +14,7 @@ import soxr
 from appliance.acceptance.metrics import Activity
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE, Utterance
+from appliance.processes import LLM, TTS, socket_path
 from appliance.settings import Settings
 from client.call import Arrival, ClientCall, connect
 from client.config import Config
@@ -62,7 +63,7 @@ class ApplianceVoice:
         """Return the speech of a text, mono int16 PCM at 16 kHz; synthesized only once."""
         if text not in self._spoken:
             tts = self._settings.tts
-            client = EngineClient("tts", self._settings.paths.run / "tts.sock", STALL_SECONDS)
+            client = EngineClient(TTS, socket_path(self._settings.paths.run, TTS), STALL_SECONDS)
             try:
                 parts = client.speak(text, tts.voice, tts.speed, urgent=False)
                 self._spoken[text] = to_input_rate(b"".join([part async for part in parts]))
@@ -78,7 +79,7 @@ class ApplianceVoice:
         utterance = Utterance(1)
         utterance.pcm += padding + to_input_rate(pcm) + padding
         utterance.complete = True
-        client = EngineClient("llm", self._settings.paths.run / "llm.sock", STALL_SECONDS)
+        client = EngineClient(LLM, socket_path(self._settings.paths.run, LLM), STALL_SECONDS)
         try:
             client.add(utterance)
             return await client.transcribe(utterance.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.gpu.cards import Card, bytes_per_second
+from appliance.gpu.cards import GpuCard, bytes_per_second
 from appliance.settings import Settings
 
 
@@ -45,7 +45,7 @@ STOP_SECONDS, CPU_STOP_SECONDS = 0.2, 0.4
 START_SLACK_SECONDS = 60.0  # on top of the time that supervisord gives a process to start
 
 
-def limits_for(settings: Settings, cards: Sequence[Card]) -> tuple[str, AcceptanceLimits]:
+def limits_for(settings: Settings, cards: Sequence[GpuCard]) -> tuple[str, AcceptanceLimits]:
     """Return the name of the machine's class, and its limits."""
     turn = settings.turn
     recovery = settings.supervision.start_seconds + START_SLACK_SECONDS

@@ -16,13 +16,13 @@ from appliance.acceptance.report import CheckResult, format_seconds, judge
 from appliance.acceptance.site import Site
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
+from appliance.processes import ENGINES, GATEWAY, socket_path
 from client.errors import CallDropped
 
 CHECK = "recovery"
 POLL_SECONDS = 0.5
 HEALTH_SECONDS = 2.0  # for an engine to answer
 INTO_TURN_SECONDS = 0.5  # from the end of the question to the kill
-ENGINES = ("llm", "tts")
 ADVICE = "The log of the process says why it did not come back: voicectl logs -u NAME."
 
 
@@ -32,7 +32,7 @@ async def check(site: Site) -> list[CheckResult]:
     for name in sorted(processes.programs(site.settings.paths.run)):
         if name in ENGINES:
             results += await _kill_engine(site, name)
-        elif name == "gateway":
+        elif name == GATEWAY:
             results += await _kill_gateway(site)
         else:
             results.append(_judge_recovery(site, name, await _kill(site, name)))
@@ -111,7 +111,7 @@ async def _is_recovered(site: Site, name: str, killed_pid: int) -> bool:
         if pid in (0, killed_pid):
             return False
         # The gateway polls the engines once a second and may not have noticed the loss yet.
-        if name in ENGINES and not (await ask_health(run / f"{name}.sock", HEALTH_SECONDS)).ready:
+        if name in ENGINES and not (await ask_health(socket_path(run, name), HEALTH_SECONDS)).ready:
             return False
         await site.scrape()
     except (OSError, EngineGone):

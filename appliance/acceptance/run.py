@@ -74,7 +74,7 @@ async def accept(
     settings: Settings, options: AcceptanceOptions, on_result: OnResult
 ) -> AcceptanceReport:
     """Run all checks; `on_result` is called with each result. Raises BadSetting."""
-    class_name, limits = limits_for(settings, nvml.cards())
+    class_name, limits = limits_for(settings, nvml.list_cards().cards)
     limits = dataclasses.replace(limits, **options.limits)
     target = call_target(settings.gateway, options.url)
     site = Site(settings, target, limits, options, ApplianceVoice(settings))

@@ -88,8 +88,7 @@ def call_target(gateway: GatewayConfig, url: str = "") -> CallTarget:
 
 def _local_host(host: str) -> str:
     """Return the host of a URL for a listening address."""
-    host = health.HERE.get(host, host)
-    return f"[{host}]" if ":" in host else host
+    return health.url_host(host)
 
 
 def _get(url: str, context: ssl.SSLContext | None) -> tuple[int, str]:

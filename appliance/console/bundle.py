@@ -21,7 +21,7 @@ from appliance.console.logs import read
 from appliance.console.state import gathered, page
 from appliance.console.status import as_json
 from appliance.errors import ApplianceError, catalogue
-from appliance.gpu import page as asking
+from appliance.gpu.page import describe_plan
 from appliance.journal import LEVELS
 from appliance.journal_fields import CATALOGUE_FIELDS, NUMBER_FIELDS, TEXT_FIELDS
 from appliance.settings import Settings, render
@@ -159,7 +159,7 @@ def _parts(given: Settings) -> Mapping[str, Part]:
         "settings.txt": lambda: render(given),
         "packages.txt": _packages,
         "lock.txt": lambda: _lock(given),
-        "plan.txt": lambda: asking.told(given, "", ""),
+        "plan.txt": lambda: describe_plan(given),
         "host.txt": lambda: "\n".join(_host()),
     }
     for path in sorted(given.paths.run.glob("*.json")):

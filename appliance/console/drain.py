@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import run_folder
-from appliance import run_folder as draining
 from appliance.console.state import figures
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
+from appliance.processes import GATEWAY, socket_path
 
 EMPTY, CALLS_LEFT, NOT_RUNNING = 0, 75, 3  # 75 is EX_TEMPFAIL of sysexits.h
 LOOK_SECONDS = 0.5
@@ -52,7 +52,7 @@ def drain(run: Path, wait_seconds: float | None, tell: Callable[[str], None]) ->
     if run_folder.boot_pid(run) is None:
         tell("nothing runs here")
         return NOT_RUNNING
-    draining.begin(run)
+    run_folder.begin_drain(run)
     tell("new calls are refused; those going on go on")
     if wait_seconds is None:
         return EMPTY
@@ -73,7 +73,7 @@ def undo(run: Path, tell: Callable[[str], None]) -> int:
     if run_folder.boot_pid(run) is None:
         tell("nothing runs here")
         return NOT_RUNNING
-    draining.end(run)
+    run_folder.end_drain(run)
     tell("calls are taken again")
     return EMPTY
 
@@ -81,7 +81,7 @@ def undo(run: Path, tell: Callable[[str], None]) -> int:
 def calls_left(run: Path) -> int | None:
     """The calls going on, as the gateway itself says; None when it does not answer."""
     try:
-        report = asyncio.run(ask_health(run / "gateway.sock", ANSWER_SECONDS))
+        report = asyncio.run(ask_health(socket_path(run, GATEWAY), ANSWER_SECONDS))
     except EngineGone:
         return None
     return figures(report.metrics.decode()).calls_now

@@ -14,9 +14,10 @@ from typing import Any
 
 from appliance.console.terminal import Paint, printable
 from appliance.journal import LEVELS
+from appliance.processes import BOOT, GUARD, NAMES
 
-UNITS = ("gateway", "llm", "tts", "exporter", "boot", "guard")
-OVERSEERS = ("boot", "guard")  # they tell of other units
+UNITS = NAMES
+OVERSEERS = (BOOT, GUARD)  # they tell of other units
 OUTPUTS = ("short", "json", "cat")
 _COLOURS = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
 _FIRST = ("time", "level", "process", "event")  # shown before the fields, without their names

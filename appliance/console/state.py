@@ -16,10 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from appliance import run_folder
-from appliance import run_folder as draining
 from appliance.settings import VERSION, ExporterConfig, Settings
 from appliance.supervision import health
-from appliance.supervision.metrics import Vitals, vitals
+from appliance.supervision.metrics import ProcessStats, measure_processes
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 from appliance.weights import seal
 
@@ -49,7 +48,7 @@ class Facts:
     draining_since: float | None = None
     waiting_for: str | None = None
     programs: Sequence[Program] | None = None
-    vitals: Mapping[str, Vitals] = field(default_factory=dict)
+    vitals: Mapping[str, ProcessStats] = field(default_factory=dict)
     restarts: Mapping[str, int] = field(default_factory=dict)
     figures: Figures | None = None
     seal: Mapping[str, Any] = field(default_factory=dict)
@@ -150,7 +149,7 @@ def _changed(facts: Facts) -> float | None:
 
 
 def _up(facts: Facts, program: Program) -> bool:
-    return bool(program.pid) and facts.vitals.get(program.name, Vitals()).up
+    return bool(program.pid) and facts.vitals.get(program.name, ProcessStats()).up
 
 
 HEADLINE = "voice_turn_response_latency_seconds"
@@ -287,11 +286,11 @@ def gathered(given: Settings) -> Facts:
             "gateway": lambda: health.waiting_for(given.gateway),
             "exporter": lambda: figures(page(given.exporter)),
             "boot": lambda: run_folder.boot_pid(run),
-            "drain": lambda: draining.since(run),
+            "drain": lambda: run_folder.draining_since(run),
             "restarts": lambda: run_folder.read_restarts(run),
             "seal": lambda: run_folder.read_seal(run),
-            "guard": lambda: run_folder.read_left(run, "guard.json"),
-            "reason": lambda: run_folder.read_left(run, "reason.json"),
+            "guard": lambda: run_folder.read_guard(run),
+            "reason": lambda: run_folder.read_reason(run),
             "lock": lambda: seal.sha256_of(given.paths.lock)[:LOCK_DIGITS],
         },
         LIMIT_SECONDS,
@@ -324,9 +323,7 @@ def gathered(given: Settings) -> Facts:
 
 def page(exporter: ExporterConfig) -> str:
     """The page of metrics. Raises OSError, HTTPException and ValueError."""
-    host = health.HERE.get(exporter.host, exporter.host)
-    host = f"[{host}]" if ":" in host else host
-    address = f"http://{host}:{exporter.port}/metrics"
+    address = f"http://{health.url_host(exporter.host)}:{exporter.port}/metrics"
     with urllib.request.urlopen(address, timeout=PAGE_SECONDS) as answer:
         return str(answer.read().decode())
 
@@ -353,8 +350,8 @@ def together(asked: Mapping[str, Callable[[], object]], seconds: float) -> dict[
     return dict(answers)
 
 
-def _vitals(programs: list[Program] | None) -> dict[str, Vitals]:
-    return vitals(programs) if programs else {}
+def _vitals(programs: list[Program] | None) -> dict[str, ProcessStats]:
+    return measure_processes(programs) if programs else {}
 
 
 def _written(path: Path) -> float:

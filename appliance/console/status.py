@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance.console.state import Card, Facts, State, judged
 from appliance.console.terminal import Paint, cut, duration, printable, size, stamp, wrapped
-from appliance.supervision.metrics import Vitals
+from appliance.supervision.metrics import ProcessStats
 from appliance.supervision.supervisor_client import Program
 
 LABEL = 10  # columns of a label, as ops/voicectl-status.sh has them
@@ -207,7 +207,7 @@ def _table(facts: Facts, programs: Sequence[Program], paint: Paint) -> Iterator[
         alive, restarts = _alive(facts, program), facts.restarts.get(program.name, 0)
         word = _word(facts, program)
         since = f"{duration(facts.now - program.started)} ago" if alive else "-"
-        memory = facts.vitals.get(program.name, Vitals()).resident_bytes
+        memory = facts.vitals.get(program.name, ProcessStats()).resident_bytes
         row = ROW.format(
             cut(program.name, 10),
             word,
@@ -221,7 +221,7 @@ def _table(facts: Facts, programs: Sequence[Program], paint: Paint) -> Iterator[
 
 
 def _alive(facts: Facts, program: Program) -> bool:
-    up = facts.vitals.get(program.name, Vitals()).up
+    up = facts.vitals.get(program.name, ProcessStats()).up
     return bool(program.pid) and up and program.state in LOADING
 
 
@@ -236,7 +236,7 @@ def _word(facts: Facts, program: Program) -> str:
 
 
 def _process(facts: Facts, program: Program) -> dict[str, Any]:
-    of = facts.vitals.get(program.name, Vitals())
+    of = facts.vitals.get(program.name, ProcessStats())
     return {
         "name": program.name,
         "state": _word(facts, program),

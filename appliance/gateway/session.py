@@ -18,7 +18,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
@@ -53,6 +52,7 @@ from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
 from appliance.gateway.wire import GuardedSerializer
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
+from appliance.processes import socket_path
 from appliance.settings import Settings
 from appliance.tasks import spawn
 
@@ -76,12 +76,7 @@ class SessionResources:
 
     def engine_client(self, name: str) -> EngineClient:
         """Return a new client of the engine `name`."""
-        return EngineClient(name, socket_path(self.settings, name))
-
-
-def socket_path(settings: Settings, process: str) -> Path:
-    """Return the path of the unix socket on which a process listens."""
-    return settings.paths.run / f"{process}.sock"
+        return EngineClient(name, socket_path(self.settings.paths.run, name))
 
 
 class Session:

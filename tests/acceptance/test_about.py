@@ -13,7 +13,7 @@ from appliance.acceptance.about import (
     reported_settings,
 )
 from appliance.acceptance.options import AcceptanceOptions
-from appliance.gpu.cards import asked_for
+from appliance.gpu.cards import find_model
 from appliance.settings import load
 
 LOCK = Path(__file__).parents[2] / "image-manifest.lock"
@@ -43,7 +43,7 @@ def test_changed_settings_are_reported_by_name_only() -> None:
 
 
 def test_card_is_described_with_its_compute_capability() -> None:
-    known = asked_for("L4")
+    known = find_model("L4")
     assert known is not None
     assert describe_card(known.as_card())["capability"] == "8.9"
 

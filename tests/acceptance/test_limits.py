@@ -14,7 +14,7 @@ from appliance.acceptance.limits import (
 )
 from appliance.acceptance.options import LIMITS
 from appliance.gpu import speed
-from appliance.gpu.cards import Card, asked_for, recommended
+from appliance.gpu.cards import GpuCard, find_model, recommend_weights
 from appliance.gpu.reference import ultravox_8b
 from appliance.settings import Settings, TurnConfig, load
 
@@ -23,15 +23,15 @@ END_OF_TURN_SECONDS, SYNTHESIS_SECONDS, TRANSPORT_SECONDS = 0.35, 0.15, 0.10
 BANDWIDTH_USE = 0.75  # share of the bandwidth that good kernels reach
 
 
-def card(name: str) -> Card:
-    known = asked_for(name)
+def card(name: str) -> GpuCard:
+    known = find_model(name)
     assert known is not None
     return known.as_card()
 
 
-def expected_seconds(card: Card) -> float:
+def expected_seconds(card: GpuCard) -> float:
     """Voice to voice: end of turn, prefill, first phrase, synthesis, transport."""
-    model = ultravox_8b(recommended(card)[0][0])
+    model = ultravox_8b(recommend_weights(card)[0][0])
     prefill = speed.prefill_seconds(card, model, 600) + speed.encoder_seconds(card, model, 5)
     phrase = speed.first_phrase_seconds(card, model) / BANDWIDTH_USE
     return END_OF_TURN_SECONDS + prefill + phrase + SYNTHESIS_SECONDS + TRANSPORT_SECONDS

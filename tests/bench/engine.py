@@ -219,7 +219,7 @@ def describe_device() -> str:
     """Cards and machine."""
     from appliance.gpu import nvml
 
-    cards = nvml.cards()
+    cards = nvml.list_cards().cards
     return "; ".join([*(f"{card.name}, driver {card.driver}" for card in cards), machine()])
 
 

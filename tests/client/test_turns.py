@@ -3,18 +3,18 @@
 import pytest
 
 from client.playback import Playback, SimulatedSpeaker
-from client.turns import TurnTracker
+from client.turns import ClientTurnTracker
 from client.wire import AudioFrame, Interruption, RTVIMessage
 from tests.fakes import tone
 
 
 class Scene:
-    """Drives a TurnTracker with a virtual clock, in steps of 10 ms."""
+    """Drives a ClientTurnTracker with a virtual clock, in steps of 10 ms."""
 
     def __init__(self, **options):
         self.now = 0.0
         self.speaker = SimulatedSpeaker(Playback(prebuffer_seconds=0.0), 0.0)
-        self.turns = TurnTracker(self.speaker, **options)
+        self.turns = ClientTurnTracker(self.speaker, **options)
         self.done = []
         self.playback_started = []  # when the server had to be told that a reply is audible
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from appliance.console.state import Card, Facts, Figures
-from appliance.supervision.metrics import Vitals
+from appliance.supervision.metrics import ProcessStats
 from appliance.supervision.supervisor_client import Program
 
 NOW = 1_795_548_000.0  # 2026-11-24 19:20:00 UTC
@@ -72,7 +72,7 @@ def facts(**changes: Any) -> Facts:
         boot_started=BOOTED,
         waiting_for="",
         programs=programs(),
-        vitals={name: Vitals(True, BOOTED, 312_500_000, 12.5) for name in NAMES},
+        vitals={name: ProcessStats(True, BOOTED, 312_500_000, 12.5) for name in NAMES},
         restarts=dict.fromkeys(NAMES, 0),
         figures=None if found is None else replace(FIGURES, **found),
         seal=SEAL,
@@ -138,7 +138,7 @@ def without_tts() -> Facts:
         replace(program, state="BACKOFF", pid=0) if program.name == "tts" else program
         for program in given.programs or ()
     ]
-    vitals = {**given.vitals, "tts": Vitals()}
+    vitals = {**given.vitals, "tts": ProcessStats()}
     return replace(given, programs=down, vitals=vitals)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance import run_folder
-from appliance import run_folder as draining
 from appliance.console.drain import CALLS_LEFT, EMPTY, NOT_RUNNING, Waiting, drain, undo
 
 
@@ -45,16 +44,16 @@ def test_what_does_not_run_cannot_be_drained(tmp_path: Path) -> None:
     assert drain(tmp_path, None, told.append) == NOT_RUNNING
     assert undo(tmp_path, told.append) == NOT_RUNNING
     assert told == ["nothing runs here"] * 2
-    assert draining.since(tmp_path) is None
+    assert run_folder.draining_since(tmp_path) is None
 
 
 def test_a_drain_without_waiting_is_done_at_once_and_can_be_undone(tmp_path: Path) -> None:
     told: list[str] = []
     with run_folder.claim(tmp_path):
         assert drain(tmp_path, None, told.append) == EMPTY
-        assert draining.since(tmp_path) is not None
+        assert run_folder.draining_since(tmp_path) is not None
         assert undo(tmp_path, told.append) == EMPTY
-    assert draining.since(tmp_path) is None
+    assert run_folder.draining_since(tmp_path) is None
     assert told[-1] == "calls are taken again"
 
 
@@ -62,5 +61,5 @@ def test_time_that_is_over_has_a_code_of_its_own_and_leaves_the_drain(tmp_path: 
     told: list[str] = []
     with run_folder.claim(tmp_path):
         assert drain(tmp_path, 0.0, told.append) == CALLS_LEFT
-    assert draining.since(tmp_path) is not None
+    assert run_folder.draining_since(tmp_path) is not None
     assert "the gateway does not answer" in told

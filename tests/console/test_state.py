@@ -16,7 +16,7 @@ from appliance import run_folder
 from appliance.console.state import gathered, judged, page, together
 from appliance.settings import ExporterConfig, GatewayConfig, PathsConfig, Settings
 from tests.supervision import dummies
-from tests.supervision.dummies import Appliance
+from tests.supervision.dummies import DummyAppliance
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_files_that_are_damaged_do_not_keep_it_from_answering(tmp_path: Path) ->
 
 
 def test_the_processes_of_a_real_boot_are_found(tmp_path: Path) -> None:
-    running = Appliance(tmp_path, {"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
+    running = DummyAppliance(tmp_path, {"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
     try:
         pid = running.running("tts").pid
         facts = gathered(settings(running.run))
@@ -64,8 +64,8 @@ def test_the_processes_of_a_real_boot_are_found(tmp_path: Path) -> None:
 
 
 def test_why_it_ended_is_found_afterwards(tmp_path: Path) -> None:
-    broken = Appliance(tmp_path, {"gateway": dummies.SLEEPER}, BROKEN_SEAL="yes")
-    assert broken.ended() == 79
+    broken = DummyAppliance(tmp_path, {"gateway": dummies.SLEEPER}, BROKEN_SEAL="yes")
+    assert broken.wait() == 79
     facts = gathered(settings(broken.run))
     state = judged(facts)
     assert (state.name, facts.reason["exit_code"]) == ("broken", 79)

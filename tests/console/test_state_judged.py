@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.console.state import CANNOT_TELL, TAKES_CALLS, TAKES_NONE, judged
-from appliance.supervision.metrics import Vitals
+from appliance.supervision.metrics import ProcessStats
 from tests.console import composed
 from tests.console.composed import NOW, facts
 
@@ -31,7 +31,7 @@ def test_each_state_has_its_word_and_exit_code(name: str) -> None:
 
 def test_calls_are_taken_though_the_exporter_is_down() -> None:
     given = facts()
-    state = judged(replace(given, vitals={**given.vitals, "exporter": Vitals()}))
+    state = judged(replace(given, vitals={**given.vitals, "exporter": ProcessStats()}))
     assert (state.name, state.exit_code) == ("degraded", TAKES_CALLS)
     assert state.why == "takes calls, but exporter is down"
 

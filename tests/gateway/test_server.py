@@ -329,7 +329,7 @@ async def test_stop_drains_and_then_closes_sessions_with_a_reason(
 async def test_drain_refuses_new_sessions_and_keeps_open_ones(make_gateway: MakeGateway) -> None:
     async with make_gateway(ScriptedLLM("Fine.")) as gateway:
         client = await gateway.connect()
-        run_folder.begin(gateway.run)
+        run_folder.begin_drain(gateway.run)
         status, reason, retry_after = await refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "draining")
         assert int(retry_after or 0) > 0
@@ -339,7 +339,7 @@ async def test_drain_refuses_new_sessions_and_keeps_open_ones(make_gateway: Make
         assert gateway.metric("voice_ready") == 0
         await client.type("Are you still there?")
         assert (await client.turn(1))["reply_text"] == "Fine."
-        run_folder.end(gateway.run)
+        run_folder.end_drain(gateway.run)
         assert (await get(gateway, "/readyz"))[0] == 200
         await gateway.connect()
         await gateway.wait_until(lambda: gateway.metric("voice_ready") == 1)
@@ -351,7 +351,7 @@ async def test_gateway_restarted_during_a_drain_keeps_draining(
     make_gateway: MakeGateway, tmp_path: Path
 ) -> None:
     (tmp_path / "run").mkdir()
-    run_folder.begin(tmp_path / "run")
+    run_folder.begin_drain(tmp_path / "run")
     async with make_gateway() as gateway:
         assert (await refused(gateway, AUTHORIZED))[:2] == (503, "draining")
 

@@ -39,7 +39,7 @@ class ScoredToken:
 
 
 class UngatedClip(AudioClip):
-    """A clip that counts as speech whatever it holds; the reference was recorded with tones."""
+    """A clip that always counts as speech, because the reference was recorded with tones."""
 
     def classify(self) -> SpeechVerdict:
         return "speech"

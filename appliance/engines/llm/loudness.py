@@ -15,7 +15,7 @@ Samples = npt.NDArray[np.float32]
 
 FRAME = 320  # samples, 20 ms
 SILENT_RMS = 0.0018  # -55 dBFS: quieter frames hold the noise of the room, not a speaker
-SILENT_RATIO = 0.04  # -28 dB below the loudest frame: a pause, whatever the volume
+SILENT_RATIO = 0.04  # -28 dB below the loudest frame: a pause, at any volume
 MIN_SPEECH_SECONDS = 0.1  # a click is shorter, "yes" is longer
 # Loud frames of speech differ in level by more than this; those of noise, hum and tones by less.
 STEADY_RATIO = 1.5

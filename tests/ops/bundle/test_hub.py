@@ -191,7 +191,9 @@ def test_unknown_commit_is_named(server: FakeHub, hub: Hub) -> None:
 
 
 def test_unknown_repository_is_named(hub: Hub) -> None:
-    with pytest.raises(HubUnavailable, match="someone/model cannot be had: it does not exist"):
+    with pytest.raises(
+        HubUnavailable, match="someone/model cannot be downloaded: it does not exist"
+    ):
         hub.listing(NAME)
 
 

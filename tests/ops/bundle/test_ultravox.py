@@ -201,7 +201,7 @@ def test_full_disk_is_noticed_before_anything_is_written(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 60_000_000))
-    with pytest.raises(NoSpace, match="60,000,000 bytes free, and 65,401,728 are needed"):
+    with pytest.raises(NoSpace, match="60,000,000 bytes free; 65,401,728 are needed"):
         place.build()
     assert not place.weights.exists()
 

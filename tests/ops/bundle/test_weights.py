@@ -192,7 +192,9 @@ def test_changed_content_of_a_pinned_commit_is_refused_by_name(
     published = place.hub.repositories[LLAMA].commits[place.llama]
     published[file] = published[file].replace(b"}", b" ", 1)
     assert place.run() != 0
-    assert f"{file} of the model repository {LLAMA} is not what was" in capsys.readouterr().err
+    assert (
+        f"{file} of the model repository {LLAMA} does not match its pin" in capsys.readouterr().err
+    )
     assert not place.weights.exists()
 
 

@@ -182,15 +182,15 @@ async def test_second_question_computes_only_new_tokens(session: VllmSession) ->
 async def test_metrics_count_the_work_of_vllm(
     vllm_engine: VllmEngine, session: VllmSession
 ) -> None:
-    asked = metric(vllm_engine, "prefix_cache_query_tokens_total")
+    queried = metric(vllm_engine, "prefix_cache_query_tokens_total")
     intervals = metric(vllm_engine, "token_interval_seconds_count")
-    ended = metric(vllm_engine, "queue_seconds_count")
+    finished = metric(vllm_engine, "queue_seconds_count")
     _, result = await reply(session, [Turn("user", "Hello.")])
     now = metric(vllm_engine, "prefix_cache_query_tokens_total")
-    assert now == asked + result.stats["prompt_tokens"]
+    assert now == queried + result.stats["prompt_tokens"]
     assert metric(vllm_engine, "token_interval_seconds_count") > intervals
     assert metric(vllm_engine, "token_interval_seconds_sum") > 0
-    assert metric(vllm_engine, "queue_seconds_count") > ended
+    assert metric(vllm_engine, "queue_seconds_count") > finished
     assert metric(vllm_engine, "queue_seconds_sum") >= 0
     assert metric(vllm_engine, "preemptions_total") == 0
     assert metric(vllm_engine, "requests_running") == 0

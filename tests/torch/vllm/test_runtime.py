@@ -51,8 +51,8 @@ async def test_prompt_that_would_crash_vllm_is_refused(
     assert await vllm_engine.probe.is_healthy()
 
 
-def vllm_processes() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if "VLLM" in child.name()]
+def vllm_processes() -> set[psutil.Process]:
+    return {child for child in psutil.Process().children(recursive=True) if "VLLM" in child.name()}
 
 
 def make_arguments(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ async def test_cast_of_weights_is_refused_by_the_loader(
     with pytest.raises(ModelNotStarted):
         await runtime.start(make_arguments(folder, dtype="bfloat16"), VllmStatLogger(LLMMetrics()))
     await runtime.stop()
-    assert vllm_processes() == before
+    assert vllm_processes() <= before
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line[:1] == "{"]
     assert "weights_cast" in [line.get("reason") for line in lines]
 
@@ -87,14 +87,14 @@ async def test_start_can_be_cancelled(tmp_path: Path) -> None:
         runtime.start(make_arguments(GOLDEN / "checkpoint"), VllmStatLogger(LLMMetrics()))
     )
     async with asyncio.timeout(200):
-        while len(vllm_processes()) == len(before) and not starting.done():
+        while vllm_processes() <= before and not starting.done():
             await asyncio.sleep(0.1)
     starting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await starting
     async with asyncio.timeout(30):
         await runtime.stop()
-        while vllm_processes() != before:
+        while not vllm_processes() <= before:
             await asyncio.sleep(0.1)
 
 

@@ -55,7 +55,7 @@ def test_a_four_bit_linear_is_packed_eight_to_a_word_and_scaled_by_groups() -> N
         "weight_shape": (("I64", "I32"), ((2,),)),
         "weight_zero_point": (("I32",), ((512, 112),)),
     }
-    with pytest.raises(ValueError, match="no whole groups of 128"):
+    with pytest.raises(ValueError, match="not a multiple of the group size 128"):
         parse(tree).tensors(64, 100, "BF16")
 
 
@@ -71,7 +71,7 @@ REFUSED = {
     "blocks": (changed("fp8", "weights", strategy="block"), "not supported"),
     "six bits": (changed("w4a16", "weights", num_bits=6), "not supported"),
     "mixed kinds": (changed("int8", "input_activations", type="float"), "not supported"),
-    "a group of nothing": (changed("w4a16", "weights", group_size=0), "group of 0"),
+    "a group of nothing": (changed("w4a16", "weights", group_size=0), "group size of 0"),
     "another format": (config("w4a16", format="marlin-24"), "marlin-24"),
 }  # fmt: skip
 

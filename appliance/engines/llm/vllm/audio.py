@@ -4,7 +4,7 @@ Ultravox v0.5 answers noise as if it were speech (recall of noise 0.00 in its ow
 without speech must not reach it. The gateway's voice activity detector is the first gate. This is
 the second: it requires what noise lacks. Speech changes its level with each syllable and, about
 ten times a second, its timbre with each sound. Hum, fans, wind, hiss, clicks and knocks keep their
-timbre whatever their level does, and changing tones keep their level. Voices in the background
+timbre even when their level changes, and changing tones keep their level. Voices in the background
 pass, and so does much sung music.
 """
 
@@ -93,7 +93,7 @@ class AudioClip:
 
 
 def timbre_change_db(samples: Samples) -> float:
-    """How much the shape of the spectrum changes in 100 ms where it is loud, whatever the level.
+    """How much the shape of the spectrum changes in 100 ms where it is loud, at any level.
 
     The median, over pairs of loud frames, of the RMS difference over all bands of each band's share
     of its frame; divided by the square root of 2, because both frames of a pair vary.

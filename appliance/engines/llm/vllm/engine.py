@@ -64,10 +64,10 @@ class VllmEngine:
         folder = (self._settings.paths.weights / config.model).absolute()
         model = await asyncio.to_thread(checkpoint.read, folder)
         vocabulary = await asyncio.to_thread(SealedVocabulary.load, folder)
-        found = nvml.look()
-        if not found.cards and needs_card():
-            raise NoCard(why=found.why)
-        card = found.cards[0] if found.cards else None
+        detected = nvml.list_cards()
+        if not detected.cards and needs_card():
+            raise NoCard(why=detected.problem)
+        card = detected.cards[0] if detected.cards else None
         plan = gpu.plan(card, model, self._settings)
         for reason in plan.reasons:
             log.info("engine planned", reason=reason)

@@ -39,7 +39,7 @@ CANDIDATES = 5  # likeliest tokens of the baseline, whose probabilities are comp
 PROBE_LOGPROBS = 64  # likeliest tokens of a later reply, which must include the candidates
 TOLERANCE = 0.5  # of a log-probability
 # A model may fail one session because of what is cached for it. After a second failure it is not
-# trusted, whatever the probe says.
+# trusted, even if the probe finds it healthy.
 MAX_SUSPICIONS = 2
 IDLE_SECONDS = 30.0  # without a request for this long, the model is probed
 ANSWER_SECONDS = 30.0  # after this long without a reply, the model is taken to hang

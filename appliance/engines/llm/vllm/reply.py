@@ -68,7 +68,7 @@ class ReplyParser:
         return text
 
     def _count_certain(self) -> int:
-        """The number of characters that are speech, whatever follows."""
+        """The number of characters that remain speech when more text follows."""
         whole = self._reply.text
         if self._may_be_noise(whole):
             return 0

@@ -27,7 +27,7 @@ def test_request_that_fits_runs_and_reserves_whole_blocks() -> None:
     assert budget.free_tokens == 0
 
 
-def test_replies_wait_in_order_of_arrival_whatever_their_size() -> None:
+def test_replies_wait_in_order_of_arrival_and_not_of_size() -> None:
     budget = make_budget()
     budget.admit("a", 900, REPLY)
     assert budget.admit("big", 800, REPLY) == "wait"
