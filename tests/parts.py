@@ -1,8 +1,8 @@
 """Runs the test suite in parts, shows how far each one is, and ends with a table.
 
 `ops/test` sets the environment up and calls this. The parts that need neither the sealed image nor
-PyTorch run first and at the same time: most of their tests wait for speech, in real time. The image's
-tests then run beside those on PyTorch and vLLM. Each part writes `.cache/test/PART.log` and
+PyTorch run first and at the same time: most of their tests wait for speech, in real time. The tests
+of the image then run beside those on PyTorch and vLLM. Each part writes `.cache/test/PART.log` and
 `PART.xml` (JUnit).
 """
 
