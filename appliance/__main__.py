@@ -1,7 +1,7 @@
-"""`python -m appliance VERB`: runs one process of the appliance, or one check of it.
+"""`python -m appliance VERB`: run one process of the appliance, or one check of it.
 
-VERBS at the end lists them. A verb imports what it needs when it runs, so that no process carries
-the code of another one.
+VERBS at the end of this file lists them. A verb imports its room only when it is called, so that no
+process loads the code of another one.
 """
 
 from __future__ import annotations
@@ -11,32 +11,38 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from appliance import journal, journal_fields, offline, run_folder
 from appliance.errors import ApplianceError, BadSetting, CannotStart, ModelSick
+from appliance.processes import LLM, TTS, socket_path
 from appliance.settings import Settings, load
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # set by supervisord for its programs
+RUN_FOLDER = "VOICE_PATHS_RUN"
 EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
-    """Runs a verb and returns its exit code; for an error of the catalogue, the error's."""
+    """Run a verb and return its exit code; for an error of the catalogue, the error's."""
     name = next(iter(argv), "")
+    stream = sys.stderr.buffer if name in VERBS and VERBS[name].log_to_stderr else None
     settings = Settings()
-    journal.configure(settings.journal, name)  # until the settings are loaded
+    journal.configure(settings.journal, name, stream=stream)  # until the settings are loaded
     try:
         offline.apply(environ)  # before any room and its libraries are imported
         args = _parse(argv)
         if name == "settings" and args.check is not None:
             return _check_settings(args.check, environ)
         settings = load({**VERBS[name].defaults, **environ})
-        journal.configure(settings.journal, name)
+        journal.configure(settings.journal, name, stream=stream)
         return VERBS[name].run(settings, args)
     except ApplianceError as error:
         final = error.exit_code == CannotStart.exit_code or isinstance(error, ModelSick)
         if SUPERVISED in environ and final:
-            run_folder.write_failure(settings.paths.run, name, error)
+            # From boot, which always sets it; the settings may be what is wrong.
+            folder = Path(environ.get(RUN_FOLDER, settings.paths.run))
+            run_folder.write_failure(folder, name, error)
         return _report(name, error)
     except KeyboardInterrupt:
         return 0
@@ -46,7 +52,7 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
 
 
 def run() -> int:
-    """Entry point of the command `voice-appliance`."""
+    """Run the command `voice-appliance`."""
     return main(sys.argv[1:], os.environ)
 
 
@@ -63,7 +69,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
 
 
 def _report(verb: str, error: ApplianceError) -> int:
-    """Says what happened and what to do, to a person or as a line of the log; of every setting."""
+    """Print an error for a person on a terminal, otherwise log it; return its exit code."""
     errors = [error, *error.others] if isinstance(error, BadSetting) else [error]
     if sys.stderr.isatty():
         for each in errors:
@@ -102,10 +108,10 @@ def _llm(settings: Settings, args: Namespace) -> int:
     # OpenMP threads that spin while they wait halve the speed of llama.cpp, or worse, as soon as
     # another process needs the core (measured: 320 ms a token instead of 123). Read at import.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    from appliance.engines.llm.choose import engine
+    from appliance.engines.llm.choose import create_engine
     from appliance.link.server import host
 
-    host(engine(settings), settings.paths.run / "llm.sock")
+    host(create_engine(settings), socket_path(settings.paths.run, LLM))
     return 0
 
 
@@ -113,7 +119,7 @@ def _tts(settings: Settings, args: Namespace) -> int:
     from appliance.engines.tts.engine import KokoroEngine
     from appliance.link.server import host
 
-    host(KokoroEngine(settings), settings.paths.run / "tts.sock")
+    host(KokoroEngine(settings), socket_path(settings.paths.run, TTS))
     return 0
 
 
@@ -125,7 +131,8 @@ def _exporter(settings: Settings, args: Namespace) -> int:
 
 
 def _guard(settings: Settings, args: Namespace) -> int:
-    protocol = os.dup(1)  # supervisord reads its event protocol here; nothing else may write to it
+    # supervisord reads its event protocol from stdout: print() anywhere would break it.
+    protocol = os.dup(1)
     os.dup2(2, 1)
     from appliance.supervision.guard import serve
 
@@ -148,16 +155,17 @@ def _settings_options(parser: ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="FILE",
-        help="only check: a TOML file, or the environment; exit code 78 if a setting is wrong",
+        help="only check the environment, with FILE (TOML) in place of the file that VOICE_CONFIG "
+        "names; print a line for each wrong setting and exit with 78",
     )
 
 
 def _check_settings(file: str, environ: Mapping[str, str]) -> int:
-    """Prints one line for each wrong setting, or one line if there is none."""
+    """Print a line for each wrong setting, or one line if all are valid."""
     from appliance.weights.voices import check_voice
 
     try:
-        settings = load({"VOICE_CONFIG": file} if file else environ)
+        settings = load({**environ, "VOICE_CONFIG": file} if file else environ)
         check_voice(settings)
     except BadSetting as error:
         for each in (error, *error.others):
@@ -187,23 +195,14 @@ def _verify_options(parser: ArgumentParser) -> None:
 def _plan(settings: Settings, args: Namespace) -> int:
     from appliance.gpu import page
 
-    print(page.told(settings, args.card, args.weights))
+    print(page.describe_plan(settings, args.card, args.weights))
     return 0
 
 
 def _plan_options(parser: ArgumentParser) -> None:
-    from appliance.gpu.cards import KNOWN, asked_for
-    from appliance.gpu.reference import KINDS
+    from appliance.gpu import page
 
-    def card(name: str) -> str:
-        known = asked_for(name)
-        return known.name if known else name
-
-    names = [known.name for known in KNOWN]
-    parser.add_argument(
-        "--card", type=card, choices=names, default="", help="a GPU that is not here, such as L4"
-    )
-    parser.add_argument("--weights", choices=KINDS, default="", help="kind of the weights")
+    page.add_plan_options(parser)
 
 
 def _health(settings: Settings, args: Namespace) -> int:
@@ -217,14 +216,13 @@ def _health(settings: Settings, args: Namespace) -> int:
 def _smoke_test(settings: Settings, args: Namespace) -> int:
     from appliance.acceptance import run
 
-    journal.configure(settings.journal, args.verb, stream=sys.stderr.buffer)  # stdout: the report
     return run.main(settings, args)
 
 
 def _smoke_test_options(parser: ArgumentParser) -> None:
-    from appliance.acceptance import site
+    from appliance.acceptance.options import add_options
 
-    site.options(parser)
+    add_options(parser)
 
 
 def _status(settings: Settings, args: Namespace) -> int:
@@ -311,14 +309,16 @@ def _no_options(parser: ArgumentParser) -> None:
 class Verb:
     """One thing to run.
 
-    add_options  adds its options to the command line; called only when the verb is
-    defaults     environment variables that are assumed where they are not set
+    add_options    adds its options to the command line; called only when the verb is
+    defaults       environment variables that are assumed where they are not set
+    log_to_stderr  because stdout is for something else
     """
 
     help: str
     run: Callable[[Settings, Namespace], int]
     add_options: Callable[[ArgumentParser], None] = _no_options
     defaults: Mapping[str, str] = field(default_factory=dict)
+    log_to_stderr: bool = False
 
 
 VERBS: Mapping[str, Verb] = {
@@ -328,7 +328,11 @@ VERBS: Mapping[str, Verb] = {
     "llm": Verb("serve the speech-LLM engine on its socket", _llm),
     "tts": Verb("serve the speech synthesis engine on its socket", _tts),
     "exporter": Verb("serve the metrics of all processes over HTTP", _exporter),
-    "guard": Verb("restart what is unhealthy, or end the appliance; run by supervisord", _guard),
+    "guard": Verb(
+        "restart what is unhealthy, or end the appliance; run by supervisord",
+        _guard,
+        log_to_stderr=True,  # stdout is supervisord's event protocol
+    ),
     # Checks
     "settings": Verb("list every setting, or check them", _settings, _settings_options),
     "verify": Verb("compare the model files with image-manifest.lock", _verify, _verify_options),
@@ -339,7 +343,12 @@ VERBS: Mapping[str, Verb] = {
         defaults={"VOICE_PROFILE": "gpu"},  # the only profile with a plan
     ),
     "health": Verb("ask the local gateway; exit code 0 if it is ready for calls", _health),
-    "smoke-test": Verb("run the acceptance test", _smoke_test, _smoke_test_options),
+    "smoke-test": Verb(
+        "run the acceptance test",
+        _smoke_test,
+        _smoke_test_options,
+        log_to_stderr=True,  # stdout is the report
+    ),
     # The operator's console
     "status": Verb("show the state of the appliance", _status, _status_options),
     "exit-reason": Verb(

@@ -27,10 +27,8 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from appliance import settings
-from appliance.errors import BadSetting
-from appliance.journal_fields import FieldFilter, exception_fields, short_path
+from appliance.journal_fields import LEVELS, FieldFilter, exception_fields, short_path
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
 # supervisord reads the output of processes in blocks of 4 KiB; a longer line might be cut in two.
 MAX_LINE_BYTES = 4000
 
@@ -45,14 +43,8 @@ def configure(
     """Route all logging of this process through the rules above. Call it before anything logs.
 
     Lines go to `stream`, by default stdout. `strict` raises UnlistedFieldError for a field that
-    would be dropped. Raises BadSetting for an unknown level or format.
+    would be dropped.
     """
-    if journal.level not in LEVELS[:-1]:
-        raise BadSetting(name="journal.level", why=f"{journal.level!r} is not one of {LEVELS[:-1]}")
-    if journal.format not in ("json", "pretty", "auto"):
-        raise BadSetting(
-            name="journal.format", why=f"{journal.format!r} is not json, pretty or auto"
-        )
     out = stream or sys.stdout.buffer
     pretty = journal.format == "pretty" or (journal.format == "auto" and out.isatty())
     level = logging.getLevelNamesMapping()[journal.level.upper()]

@@ -1,14 +1,14 @@
-"""The small files the processes leave for each other in the run folder (tmpfs).
+"""The small files that the processes leave for each other in the run folder (tmpfs).
 
-boot.lock              held by the one boot that runs here, whose pid is in it
-draining               stands while an operator keeps new callers out (appliance/run_folder.py)
-seal.json              when the weights were last found intact, and how; outlives a restart
-restarts.json          restarts of each program so far; the exporter reads it
-PROGRAM.failed.json    why a program refused to start, or ended itself; the guard takes it
-guard.failed.json      why the appliance has to end; boot reads it
-guard.json             the guard's beat and book (ledger.py); boot, exporter and status read it.
-                       Its counts outlive a restart where the folder does
-reason.json            why the appliance ended, for the host
+boot.lock              held by the running boot; contains its pid
+draining               exists while an operator keeps new calls out
+seal.json              result of the last seal check; survives a restart
+restarts.json          restarts of each program so far; read by the exporter
+PROGRAM.failed.json    why a program refused to start or ended itself; taken by the guard
+guard.failed.json      why the appliance has to end; read by boot
+guard.json             the guard's heartbeat and history (policy.GuardHistory); read by boot, the
+                       exporter and `status`. Its counts survive a restart if the folder does
+reason.json            why the appliance ended; for the host
 """
 
 from __future__ import annotations
@@ -22,58 +22,39 @@ from typing import Any, TextIO
 
 from appliance.errors import AlreadyRunning, ApplianceError, BadSetting, catalogue
 
-MARK = "draining"
-
-
-def begin(run: Path) -> None:
-    """Keeps new callers out. Raises FileNotFoundError when there is no run folder."""
-    with (run / MARK).open("a"):  # a second time leaves the time of the first
-        pass
-
-
-def end(run: Path) -> None:
-    """Lets callers in again."""
-    (run / MARK).unlink(missing_ok=True)
-
-
-def since(run: Path) -> float | None:
-    """Unix time since which new callers are kept out; None when they are not."""
-    try:
-        return (run / MARK).stat().st_mtime
-    except FileNotFoundError:
-        return None
-
+BOOT_LOCK = "boot.lock"
+DRAINING = "draining"
+SEAL, RESTARTS, GUARD, REASON = "seal.json", "restarts.json", "guard.json", "reason.json"
 
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), without its final zero
 LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds NAME.PID before it renames
 
 
 def claim(run: Path) -> TextIO:
-    """Makes the folder, clears what an earlier run left and holds the lock while the file is open.
+    """Create the folder, lock it while the returned file is open, and clear an earlier run's files.
 
-    Of the guard's book the counts stay.
-
-    Raises AlreadyRunning, or BadSetting when the path is unusable.
+    Only the counts of the guard's history stay. Raises AlreadyRunning, or BadSetting if the path
+    cannot be used.
     """
     if len(str(run / LONGEST_NAME).encode()) > MAX_SOCKET_PATH_BYTES:
         raise BadSetting(name="paths.run", why=f"{run} is too long for a unix socket")
     try:
         run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (run / "boot.lock").open("a")  # "w" would empty another boot's
+        lock = (run / BOOT_LOCK).open("a")  # "w" would truncate another boot's
     except OSError as problem:
         raise BadSetting(name="paths.run", why=str(problem)) from problem
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as taken:
+    except BlockingIOError as locked:
         lock.close()
-        raise AlreadyRunning(path=run) from taken
+        raise AlreadyRunning(path=run) from locked
     actions = read_guard(run).get("actions")
-    left = ("reason.json", "restarts.json", "guard.json")
-    for old in [*run.glob("*.failed.json"), *(run / name for name in left)]:
-        old.unlink(missing_ok=True)
-    if actions:  # a counter goes on; nobody may have seen the last one before that run ended
+    stale = [run / name for name in (REASON, RESTARTS, GUARD)]
+    for path in [*run.glob("*.failed.json"), *stale]:
+        path.unlink(missing_ok=True)
+    if actions:  # counters continue: the last decision may not have been scraped before the end
         write_guard(run, {"actions": actions})
-    end(run)
+    end_drain(run)
     lock.truncate(0)
     lock.write(_identity(os.getpid()))
     lock.flush()
@@ -81,19 +62,20 @@ def claim(run: Path) -> TextIO:
 
 
 def boot_pid(run: Path) -> int | None:
-    """The pid of the boot that runs here, as /proc shows it; None when none does."""
+    """The pid of the boot that runs in this folder, verified in /proc; None if there is none."""
     try:
-        claimed = (run / "boot.lock").read_text(encoding="ascii")
-        pid = int(claimed.split()[0])
-        return pid if claimed == _identity(pid) else None
+        content = (run / BOOT_LOCK).read_text(encoding="ascii")
+        pid = int(content.split()[0])
+        return pid if content == _identity(pid) else None
     except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
         return None
 
 
 def _identity(pid: int) -> str:
-    """The pid and when the process began, in ticks that no change of the clock touches (proc(5)).
+    """The pid and the process's start in clock ticks since the host's boot (proc(5)).
 
-    Raises FileNotFoundError or ProcessLookupError when it is gone, as a zombie is.
+    Unlike a time of day, that does not depend on the host's clock. Raises FileNotFoundError or
+    ProcessLookupError if the process has ended, zombies included.
     """
     status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     if status[0] == "Z":
@@ -101,31 +83,50 @@ def _identity(pid: int) -> str:
     return f"{pid} {status[19]}"
 
 
+def begin_drain(run: Path) -> None:
+    """Keep new calls out. Raises FileNotFoundError if there is no run folder."""
+    with (run / DRAINING).open("a"):  # a second drain keeps the time of the first
+        pass
+
+
+def end_drain(run: Path) -> None:
+    """Admit new calls again."""
+    (run / DRAINING).unlink(missing_ok=True)
+
+
+def draining_since(run: Path) -> float | None:
+    """Unix time since which new calls are kept out; None if they are admitted."""
+    try:
+        return (run / DRAINING).stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
 def write_failure(run: Path, program: str, error: ApplianceError) -> None:
-    """Leaves word of why a program ends; without a run folder nobody is listening."""
+    """Record why a program ends; does nothing if there is no run folder."""
     if run.is_dir():
         _write(run / f"{program}.failed.json", {"reason": error.reason, "details": error.details})
 
 
 def read_failure(run: Path, program: str) -> ApplianceError | None:
-    """The error of which a program left word, if it did."""
-    left = _read(run / f"{program}.failed.json")
-    kind = catalogue().get(str(left.get("reason")))
-    details = left.get("details")
+    """The error that a program recorded, if any."""
+    record = _read(run / f"{program}.failed.json")
+    kind = catalogue().get(str(record.get("reason")))
+    details = record.get("details")
     return kind(**details) if kind and isinstance(details, dict) else None
 
 
 def take_failure(run: Path, program: str) -> ApplianceError | None:
-    """The same, once: its next end may have another cause."""
-    left = read_failure(run, program)
+    """The same, and delete the record: the program's next end may have another cause."""
+    error = read_failure(run, program)
     (run / f"{program}.failed.json").unlink(missing_ok=True)
-    return left
+    return error
 
 
 def write_reason(run: Path, error: ApplianceError) -> None:
-    """Leaves word of why the appliance ended."""
+    """Record why the appliance ended."""
     _write(
-        run / "reason.json",
+        run / REASON,
         {
             "reason": error.reason,
             "what": str(error),
@@ -136,43 +137,43 @@ def write_reason(run: Path, error: ApplianceError) -> None:
 
 
 def write_restarts(run: Path, restarts: dict[str, int]) -> None:
-    """Publishes the restarts of each program."""
-    _write(run / "restarts.json", restarts)
+    """Publish the restarts of each program."""
+    _write(run / RESTARTS, restarts)
 
 
 def read_restarts(run: Path) -> dict[str, int]:
-    """The restarts of each program; empty when no boot runs here."""
-    return {name: int(str(count)) for name, count in _read(run / "restarts.json").items()}
+    """The restarts of each program; empty if no boot has run here."""
+    return {name: int(str(count)) for name, count in _read(run / RESTARTS).items()}
 
 
-def write_guard(run: Path, told: Mapping[str, object]) -> None:
-    """Publishes what the guard tells of itself."""
-    _write(run / "guard.json", told)
+def write_guard(run: Path, status: Mapping[str, object]) -> None:
+    """Publish the guard's status."""
+    _write(run / GUARD, status)
 
 
 def read_guard(run: Path) -> dict[str, Any]:
-    """What the guard told last; empty when none has run here."""
-    return _read(run / "guard.json")
+    """The guard's last status; empty if no guard has run here."""
+    return _read(run / GUARD)
 
 
-def write_seal(run: Path, left: Mapping[str, object]) -> None:
-    """Leaves word of what the look at the seal found."""
+def write_seal(run: Path, result: Mapping[str, object]) -> None:
+    """Record the result of a seal check."""
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(run / "seal.json", left)
+    _write(run / SEAL, result)
 
 
 def read_seal(run: Path) -> dict[str, Any]:
-    """What the last look at the seal found; empty when there was none."""
-    return _read(run / "seal.json")
+    """The result of the last seal check; empty if there was none."""
+    return _read(run / SEAL)
 
 
-def read_left(run: Path, name: str) -> dict[str, Any]:
-    """What was left under this name, such as reason.json; empty when nothing was."""
-    return _read(run / name)
+def read_reason(run: Path) -> dict[str, Any]:
+    """Why the appliance ended; empty if it has not."""
+    return _read(run / REASON)
 
 
 def _write(path: Path, content: object) -> None:
-    """In one step, so that a reader never sees half a file."""
+    """Write atomically: a reader never sees a partial file."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, default=str), encoding="utf-8")
     partial.replace(path)
@@ -181,6 +182,6 @@ def _write(path: Path, content: object) -> None:
 def _read(path: Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # a power cut may leave an empty file
+    except (FileNotFoundError, ValueError):  # a power failure may leave an empty file
         return {}
     return content if isinstance(content, dict) else {}

@@ -1,1 +1,1 @@
-"""The program on the user's machine: speaks with the appliance over Pipecat's protobuf wire."""
+"""The client: talks with the appliance from a user's machine, over Pipecat's protobuf wire."""

@@ -1,6 +1,6 @@
 """python -m client talk | say FILE.wav... | ask TEXT | devices
 
-Exit codes: 0 fine, 2 usage, 3 refused or wrong token, 4 cannot connect, 5 the call broke off,
+Exit codes: 0 success, 2 usage, 3 refused or wrong token, 4 cannot connect, 5 the call was dropped,
 6 no answer, 130 interrupted by Ctrl-C.
 """
 
@@ -13,77 +13,81 @@ import sys
 
 from client import ask, config, devices, say, talk
 from client.errors import ClientError
-from client.messages import complain
+from client.stderr import print_error
 
 VERBS = {
     "talk": (talk, "talk with microphone and loudspeaker"),
     "say": (say, "speak WAV files, one turn each"),
-    "ask": (ask, "ask in writing"),
+    "ask": (ask, "ask a typed question"),
     "devices": (devices, "list microphones and loudspeakers"),
 }
 
 
 def parser() -> argparse.ArgumentParser:
-    """All verbs and their flags."""
+    """The parser of all verbs and flags."""
     common = argparse.ArgumentParser(add_help=False)
     add = common.add_argument
-    add("--url", help=f"the appliance, such as wss://HOST:PORT/ws ({config.DEFAULT_URL})")
-    add("--token-file", metavar="FILE", help="file with the access token")
-    add("--ca", metavar="FILE", help="PEM certificate of the authority to trust")
+    add("--url", help=f"URL of the appliance, such as wss://HOST:PORT/ws ({config.DEFAULT_URL})")
+    add("--token-file", metavar="FILE", help="file that holds the access token")
+    add("--ca", metavar="FILE", help="PEM file of the certificate authority to trust")
     add("--config", metavar="FILE", help=f"settings file ({config.DEFAULT_FILE})")
     add(
         "--prebuffer",
         dest="prebuffer_seconds",
         type=float,
         metavar="SECONDS",
-        help="sound kept back against jitter (0.08; up to 0.15 on a bad network)",
+        help="audio buffered against jitter (0.08; up to 0.15 on a bad network)",
     )
     add(
         "--patience",
         type=float,
         default=15.0,
         metavar="SECONDS",
-        help="keep trying so long while the appliance is busy or starting (15)",
+        help="keep trying for this long while the appliance is busy or starting (15)",
     )
     add(
         "--answer-seconds",
         type=float,
         default=30.0,
         metavar="SECONDS",
-        help="give a turn up when nothing happens in it for so long (30)",
+        help="give up on a turn after this long without activity (30)",
     )
     top = argparse.ArgumentParser(
         prog="client",
         allow_abbrev=False,  # `--token SECRET` must not pass for --token-file
-        description="Talks with the voice appliance.",
+        description="Talk with the voice appliance.",
         epilog="Environment: " + ", ".join(config.ENVIRONMENT) + ".",
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, (module, meaning) in VERBS.items():
+    for name, (module, description) in VERBS.items():
         module.add_arguments(
             verbs.add_parser(
-                name, help=meaning, description=meaning, parents=[common], allow_abbrev=False
+                name,
+                help=description,
+                description=description,
+                parents=[common],
+                allow_abbrev=False,
             )
         )
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one verb; returns the exit code."""
+    """Run one verb; returns the exit code."""
     args = parser().parse_args(arguments)
     module, _ = VERBS[args.verb]
     try:
         settings = config.load(vars(args), os.environ)
         if settings.in_clear:
-            complain(f"token and speech go to {settings.host} unencrypted; use wss:// if it can")
+            print_error(f"token and speech are sent to {settings.host} unencrypted; prefer wss://")
         code: int = asyncio.run(module.run(args, settings))
         return code
-    except ClientError as problem:
-        complain(str(problem))
-        return problem.exit_code
+    except ClientError as error:
+        print_error(str(error))
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except BrokenPipeError:  # the reader of our output is gone, as with `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

@@ -1,4 +1,4 @@
-"""`client ask`: one typed question; the reply as text, and as WAV if wanted."""
+"""`client ask`: ask one typed question; print the reply, and write it as WAV on request."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
 from client.errors import NoAnswer, UsageError
-from client.messages import announce_retry, complain
+from client.stderr import print_error, print_retry
 from client.wav import write_wav
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", help="what to ask")
+    parser.add_argument("text", help="the question")
     parser.add_argument("--out", type=Path, metavar="FILE.wav", help="write the spoken reply here")
 
 
 async def run(args: argparse.Namespace, config: Config) -> int:
-    """Raises ClientError."""
+    """Ask and print. Raises ClientError."""
     if not args.text.strip():
-        raise UsageError("there is nothing to ask: the text is empty")
-    call = await connect(config, patience_seconds=args.patience, on_retry=announce_retry)
+        raise UsageError("the question is empty")
+    call = await connect(config, patience_seconds=args.patience, on_retry=print_retry)
     async with Conversation(
         call,
         prebuffer_seconds=config.prebuffer_seconds,
         microphone=False,
-        on_problem=complain,
+        on_problem=print_error,
     ) as conversation:
         number = await conversation.ask(args.text)
         record = await conversation.finished(number, args.answer_seconds)
@@ -37,7 +37,7 @@ async def run(args: argparse.Namespace, config: Config) -> int:
     if record.reply_text:
         print(report.plain(record.reply_text))
     elif record.heard.pcm:
-        complain("the reply was spoken without a transcript; --out FILE.wav keeps it")
+        print_error("the reply was spoken without a transcript; --out FILE.wav saves it")
     if conversation.failure is not None:
         raise conversation.failure
     if not record.reply_text and not record.heard.pcm:

@@ -1,8 +1,8 @@
-"""Microphone and loudspeaker by PortAudio, and the maths of the level meter.
+"""Microphone and loudspeaker through PortAudio, and the level of the meter.
 
-The `sounddevice` module is imported where it is first needed and passed about, so that only `talk`
-and `devices` need a sound system. Its callbacks run in threads of PortAudio: they do no more than
-copy audio and take one short lock.
+The module `sounddevice` is imported where it is first needed and passed as `sound`, so that only
+`talk` and `devices` need a sound system. Its callbacks run in threads of PortAudio and only copy
+audio under one short lock.
 """
 
 from __future__ import annotations
@@ -17,66 +17,71 @@ import numpy as np
 import soxr
 
 from client.errors import UsageError
-from client.playback import Heard, Playback
+from client.playback import HeardReply, Playback
 from client.wire import DOWN_RATE, FRAME_SAMPLES, FRAME_SECONDS, UP_RATE
 
-QUIETEST_DBFS = -90.0
-SPEECH_DBFS = -40.0  # a microphone louder than this is taken for speech, for the latency line only
+MIN_DBFS = -90.0
+SPEECH_DBFS = -40.0  # a louder microphone counts as speech; only the shown latency uses it
 
 
 def level_dbfs(pcm: bytes) -> float:
-    """Root mean square of mono int16 PCM relative to full scale, at least QUIETEST_DBFS."""
+    """RMS level of mono int16 PCM relative to full scale, at least MIN_DBFS."""
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float64)
     power = float(np.mean(samples**2)) if samples.size else 0.0
-    return max(QUIETEST_DBFS, 10 * math.log10(power / 32768**2)) if power else QUIETEST_DBFS
+    return max(MIN_DBFS, 10 * math.log10(power / 32768**2)) if power else MIN_DBFS
 
 
 def load_sounddevice() -> Any:
-    """The `sounddevice` module. Raises UsageError where PortAudio is missing."""
+    """Import `sounddevice`. Raises UsageError where it or PortAudio is missing."""
     try:
         import sounddevice  # type: ignore[import-untyped]
-    except (ImportError, OSError) as problem:
+    except (ImportError, OSError) as error:
         raise UsageError(
-            f"no sound system: {problem}. Install PortAudio (Debian: libportaudio2) and the"
+            f"no sound system: {error}. Install PortAudio (Debian: libportaudio2) and the"
             " Python package sounddevice; `say` and `ask` work without them."
-        ) from problem
+        ) from error
     return sounddevice
 
 
-def find_device(sound: Any, wanted: str | None, direction: str) -> int | None:
-    """The number of the device called `wanted` (number or part of its name); None: the default.
+def find_device(sound: Any, name_or_number: str | None, direction: str) -> int | None:
+    """The number of a device, from its number or a part of its name; None for the default device.
 
-    `direction` is "input" or "output". Raises UsageError when no device fits, or several do.
+    `direction` is "input" or "output". Raises UsageError when no device matches, or several do.
     """
-    known = [
+    devices = [
         (number, str(device["name"]))
         for number, device in enumerate(sound.query_devices())
         if device[f"max_{direction}_channels"] > 0
     ]
-    if not known:
+    if not devices:
         raise UsageError(f"this machine has no sound {direction}; `say` and `ask` work without one")
-    if wanted is None:
+    if name_or_number is None:
         return None
-    exact = [number for number, name in known if wanted in (str(number), name)]
+    exact = [number for number, name in devices if name_or_number in (str(number), name)]
     if len(exact) == 1:
         return exact[0]
-    partly = [(number, name) for number, name in known if wanted.lower() in name.lower()]
-    if len(partly) == 1:
-        return partly[0][0]
-    found = ", ".join(f"{number} {name}" for number, name in partly) or "none"
-    raise UsageError(f"{wanted!r} fits these sound {direction}s: {found}. See `client devices`.")
+    part = name_or_number.lower()
+    matches = [(number, name) for number, name in devices if part in name.lower()]
+    if len(matches) == 1:
+        return matches[0][0]
+    if not matches:
+        raise UsageError(f"no sound {direction} matches {name_or_number!r}; see `client devices`")
+    listed = ", ".join(f"{number} {name}" for number, name in matches)
+    raise UsageError(
+        f"several sound {direction}s match {name_or_number!r}: {listed}; see `client devices`"
+    )
 
 
 class Microphone:
-    """Calls `on_frame` with 40 ms of 16 kHz mono int16 PCM, from a PortAudio thread."""
+    """Calls `on_frame` with 40 ms frames of 16 kHz mono int16 PCM, on a PortAudio thread."""
 
     def __init__(self, sound: Any, device: str | None, on_frame: Callable[[bytes], None]) -> None:
         number = find_device(sound, device, "input")
         self._on_frame = on_frame
         self._collected = bytearray()
         rate = _usable_rate(sound.check_input_settings, sound, number, "input", UP_RATE)
-        self._resampler = _resampler(rate, UP_RATE)
-        self._stream = _opened(
+        self._resampler = _new_resampler(rate, UP_RATE)
+        self._stream = _open_stream(
             sound,
             "RawInputStream",
             samplerate=rate,
@@ -94,7 +99,7 @@ class Microphone:
         self._stream.close()
 
     def _callback(self, data: Any, _frames: int, _time: Any, _status: Any) -> None:
-        self._collected += _resampled(self._resampler, bytes(data))
+        self._collected += _resample(self._resampler, bytes(data))
         while len(self._collected) >= 2 * FRAME_SAMPLES:
             frame = bytes(self._collected[: 2 * FRAME_SAMPLES])
             del self._collected[: 2 * FRAME_SAMPLES]
@@ -116,8 +121,8 @@ class Speaker:
         self._clock = clock
         self._lock = threading.Lock()
         self._playback = Playback(rate, prebuffer_seconds)
-        self._resampler = _resampler(DOWN_RATE, rate)
-        self._stream = _opened(
+        self._resampler = _new_resampler(DOWN_RATE, rate)
+        self._stream = _open_stream(
             sound,
             "RawOutputStream",
             samplerate=rate,
@@ -145,13 +150,13 @@ class Speaker:
             return self._playback.first_audible_at
 
     @property
-    def sounds_since(self) -> float | None:
+    def audible_since(self) -> float | None:
         with self._lock:
-            return self._playback.sounds_since
+            return self._playback.audible_since
 
     def push(self, pcm: bytes, now: float) -> None:
         with self._lock:
-            self._playback.push(_resampled(self._resampler, pcm), now)
+            self._playback.push(_resample(self._resampler, pcm), now)
 
     def flush(self, now: float) -> float:
         with self._lock:
@@ -159,39 +164,39 @@ class Speaker:
                 self._resampler.clear()
             return self._playback.flush(now)
 
-    def take(self) -> Heard:
+    def take(self) -> HeardReply:
         with self._lock:
             return self._playback.take()
 
-    def _callback(self, out: Any, frames: int, when: Any, _status: Any) -> None:
-        heard_in = max(0.0, when.outputBufferDacTime - when.currentTime)
+    def _callback(self, out: Any, frames: int, times: Any, _status: Any) -> None:
+        output_latency = max(0.0, times.outputBufferDacTime - times.currentTime)
         with self._lock:
-            out[:] = self._playback.pull(frames, self._clock() + heard_in)
+            out[:] = self._playback.pull(frames, self._clock() + output_latency)
 
 
-def _usable_rate(check: Any, sound: Any, device: int | None, direction: str, wanted: int) -> int:
-    """`wanted` if the device can do it, else the device's own rate."""
+def _usable_rate(check: Any, sound: Any, device: int | None, direction: str, preferred: int) -> int:
+    """`preferred` if the device supports it, otherwise the device's default sample rate."""
     try:
-        check(device=device, channels=1, dtype="int16", samplerate=wanted)
-        return wanted
+        check(device=device, channels=1, dtype="int16", samplerate=preferred)
+        return preferred
     except sound.PortAudioError:
         return round(float(sound.query_devices(device, direction)["default_samplerate"]))
 
 
-def _opened(sound: Any, kind: str, **options: Any) -> Any:
+def _open_stream(sound: Any, kind: str, **options: Any) -> Any:
     try:
         return getattr(sound, kind)(**options)
-    except (sound.PortAudioError, ValueError) as problem:
-        raise UsageError(f"the sound device cannot be opened: {problem}") from problem
+    except (sound.PortAudioError, ValueError) as error:
+        raise UsageError(f"the sound device cannot be opened: {error}") from error
 
 
-def _resampler(from_rate: int, to_rate: int) -> soxr.ResampleStream | None:
+def _new_resampler(from_rate: int, to_rate: int) -> soxr.ResampleStream | None:
     if from_rate == to_rate:
         return None
     return soxr.ResampleStream(from_rate, to_rate, 1, dtype="int16")
 
 
-def _resampled(resampler: soxr.ResampleStream | None, pcm: bytes) -> bytes:
+def _resample(resampler: soxr.ResampleStream | None, pcm: bytes) -> bytes:
     if resampler is None:
         return pcm
     return bytes(resampler.resample_chunk(np.frombuffer(pcm, dtype="<i2")).tobytes())

@@ -1,22 +1,24 @@
-"""When to try again: exponential back-off with jitter, and what the server asks for."""
+"""Reconnection delays: exponential backoff with jitter, and the server's Retry-After."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 FIRST_SECONDS = 0.5
-LONGEST_SECONDS = 15.0
+MAX_SECONDS = 15.0
 
 
-def delay_seconds(attempt: int, asked_seconds: float | None, chance: Callable[[], float]) -> float:
-    """How long to wait after failed attempt number `attempt`, counted from 0.
+def delay_seconds(
+    attempt: int, retry_after_seconds: float | None, jitter: Callable[[], float]
+) -> float:
+    """The delay after failed attempt number `attempt`, counted from 0.
 
-    Half of the delay is fixed and half random (`chance` gives 0..1), so that many clients of an
-    appliance that restarts do not come back at the same moment. `asked_seconds` is the server's
-    Retry-After, which is kept and stretched by up to a fifth for the same reason.
+    Half of the delay is fixed and half random (`jitter` returns 0..1), so that many clients of a
+    restarting appliance do not return at the same moment. The server's `retry_after_seconds` is a
+    minimum, stretched by up to a fifth for the same reason.
     """
-    grown = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(attempt, 10))
-    own = grown * (0.5 + chance() / 2)
-    if asked_seconds is None:
-        return own
-    return max(own, asked_seconds * (1 + chance() / 5))
+    full = min(MAX_SECONDS, FIRST_SECONDS * 2.0 ** min(attempt, 10))
+    delay = full * (0.5 + jitter() / 2)
+    if retry_after_seconds is None:
+        return delay
+    return max(delay, retry_after_seconds * (1 + jitter() / 5))

@@ -1,7 +1,7 @@
-"""A spoken conversation from files or text: a call, a simulated loudspeaker and its turns.
+"""A conversation from files or text: a call, a simulated loudspeaker and the turns of the call.
 
-`say`, `ask` and the bench are built on it. What a turn measures is what a user at this machine
-would have heard, for the audio goes through the playback buffer in real time.
+`say`, `ask`, the acceptance test and the bench are built on it. Audio goes through the playback
+buffer in real time, so a turn's measurements are what a user at this machine would have heard.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any
 
-from client.call import Call
-from client.errors import BrokeOff
+from client.call import ClientCall
+from client.errors import CallDropped
 from client.pacing import PacedSource
 from client.playback import Playback, SimulatedSpeaker
-from client.record import TurnRecord
-from client.turns import Turns
+from client.record import ClientTurnRecord
+from client.turns import ClientTurnTracker
 
 TICK_SECONDS = 0.01
 
 
 class Conversation:
-    """Use as `async with Conversation(call) as talk:`; the call is closed at the end.
+    """Use as `async with Conversation(call) as conversation:`, which closes the call at the end.
 
-    Sends silence from its start to its end where nothing is said, as a microphone does, unless
-    `microphone` is False (a conversation in writing).
+    Between utterances it sends silence, as a microphone does, unless `microphone` is False (a
+    conversation in writing).
     """
 
     def __init__(
         self,
-        call: Call,
+        call: ClientCall,
         *,
         prebuffer_seconds: float = 0.08,
         microphone: bool = True,
@@ -42,22 +42,26 @@ class Conversation:
         self._clock = clock
         self._on_problem = on_problem
         self._speaker = SimulatedSpeaker(Playback(prebuffer_seconds=prebuffer_seconds), clock())
-        self._turns = Turns(self._speaker)
+        self._turns = ClientTurnTracker(self._speaker)
         self._source = PacedSource(call.send_audio, clock) if microphone else None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
         self._playback_started = asyncio.Event()
-        self._done: dict[int, TurnRecord] = {}
-        self._audible: dict[int, float] = {}
-        self._defect: Exception | None = None
-        self.failure: BrokeOff | None = None
-        """Why the call ended before its time."""
+        self._finished: dict[int, ClientTurnRecord] = {}
+        self._audible_at: dict[int, float] = {}
+        self._bug: Exception | None = None
+        self.failure: CallDropped | None = None
+        """Why the call ended unexpectedly."""
 
     async def __aenter__(self) -> Conversation:
-        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self._listen, self._play, self._tell]
+        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            self._receive,
+            self._play,
+            self._report_playback,
+        ]
         if self._source is not None:
             jobs.append(self._source.run)
-        self._tasks = [asyncio.create_task(self._guarded(job)) for job in jobs]
+        self._tasks = [asyncio.create_task(self._guard(job)) for job in jobs]
         return self
 
     async def __aexit__(
@@ -70,57 +74,59 @@ class Conversation:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._call.close()
-        if self._defect is not None and error is None:
-            raise self._defect
+        if self._bug is not None and error is None:
+            raise self._bug
 
     def say(self, pcm: bytes) -> int:
-        """Begins a turn with mono int16 PCM at 16 kHz; returns its number."""
+        """Begin a turn with mono int16 PCM at 16 kHz; returns its number."""
         if self._source is None:
             raise ValueError("this conversation has no microphone")
         starts_at, ends_at = self._source.play(pcm)
         return self._turns.begin(self._clock(), starts_at, ends_at)
 
     async def ask(self, text: str) -> int:
-        """Begins a turn with typed text; returns its number. Raises BrokeOff."""
+        """Begin a turn with typed text; returns its number. Raises CallDropped."""
         now = self._clock()
         number = self._turns.begin(now, speech_ended_at=now)
         await self._call.send_text(text)
         return number
 
     async def audible(self, number: int) -> float | None:
-        """Waits until the reply to this turn is heard; when that was, or None if it never is."""
+        """Wait until the reply to this turn is heard; returns when, or None if it never is."""
         async with self._changed:
-            await self._changed.wait_for(lambda: number in self._audible or number in self._done)
-        record = self._done.get(number)
-        return self._audible.get(number, record.heard.first_audible_at if record else None)
+            await self._changed.wait_for(
+                lambda: number in self._audible_at or number in self._finished
+            )
+        record = self._finished.get(number)
+        return self._audible_at.get(number, record.heard.first_audible_at if record else None)
 
-    async def finished(self, number: int, patience_seconds: float = 30.0) -> TurnRecord:
-        """Waits until this turn is over.
+    async def finished(self, number: int, patience_seconds: float = 30.0) -> ClientTurnRecord:
+        """Wait until this turn is over.
 
-        When nothing at all happens in it for `patience_seconds` it is given up, with the outcome
-        no_answer; when the call breaks off it ends as it stands, with the outcome broke_off, and
-        `failure` says why.
+        After `patience_seconds` without any event in it, the turn ends with the outcome no_answer.
+        When the call is dropped, it ends with the outcome broke_off, and `failure` says why.
         """
         async with self._changed:
-            while number not in self._done:
+            while number not in self._finished:
                 await self._changed.wait()
                 now = self._clock()
                 if self._turns.quiet_seconds(number, now) > patience_seconds:
-                    self._keep(self._turns.close(now, "no_answer"))
-        return self._done[number]
+                    self._finish(self._turns.close(now, "no_answer"))
+        return self._finished[number]
 
-    async def _guarded(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _guard(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a job; when it ends, end all turns and wake up everything that waits for one."""
         try:
             await job()
-        except BrokeOff as problem:
-            self.failure = self.failure or problem
-        except Exception as defect:  # ours; told to whoever waits now, and raised at the end
-            self._defect = defect
+        except CallDropped as error:
+            self.failure = self.failure or error
+        except Exception as error:  # a bug of the client, which __aexit__ raises
+            self._bug = error
         async with self._changed:
-            self._keep(self._turns.close(self._clock(), "broke_off"))
+            self._finish(self._turns.close(self._clock(), "broke_off"))
             self._changed.notify_all()
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         async for arrival in self._call.arrivals():
             if arrival.frame is None:
                 self._on_problem(f"ignored {arrival.problem}")
@@ -135,20 +141,20 @@ class Conversation:
             if self._turns.playback_started(now):
                 self._playback_started.set()
             async with self._changed:
-                self._keep(self._turns.poll(now))
+                self._finish(self._turns.poll(now))
                 for number in self._turns.numbers:
                     if (at := self._turns.first_audible_at(number)) is not None:
-                        self._audible.setdefault(number, at)
+                        self._audible_at.setdefault(number, at)
                 if self.failure is not None:  # a turn that began after the call had ended
-                    self._keep(self._turns.close(now, "broke_off"))
+                    self._finish(self._turns.close(now, "broke_off"))
                 self._changed.notify_all()
 
-    async def _tell(self) -> None:
-        """Tells the server when a reply is heard; apart from playing, which outlives the call."""
+    async def _report_playback(self) -> None:
+        """Tell the server when a reply is heard. A task of its own: `_play` outlives the call."""
         while True:
             await self._playback_started.wait()
             self._playback_started.clear()
             await self._call.send_playback_started()
 
-    def _keep(self, records: list[TurnRecord]) -> None:
-        self._done.update({record.number: record for record in records})
+    def _finish(self, records: list[ClientTurnRecord]) -> None:
+        self._finished.update({record.number: record for record in records})

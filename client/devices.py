@@ -1,4 +1,4 @@
-"""`client devices`: the microphones and loudspeakers that `talk` can use."""
+"""`client devices`: list the microphones and loudspeakers that `talk` can use."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from client.report import plain
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """No flags of its own."""
+    """Nothing: the verb has no flags of its own."""
 
 
 async def run(_args: argparse.Namespace, _config: Config) -> int:
-    """Raises UsageError where there is no sound system."""
-    print(listing(load_sounddevice()))
+    """Print the list. Raises UsageError on a machine without a sound system."""
+    print(list_devices(load_sounddevice()))
     return 0
 
 
-def listing(sound: Any) -> str:
-    """One line per device: number, what it can do, name."""
+def list_devices(sound: Any) -> str:
+    """One line per device: its number, direction, sample rate and name."""
     lines = []
     for number, device in enumerate(sound.query_devices()):
-        roles = [
-            role
-            for role, key in (("in", "max_input_channels"), ("out", "max_output_channels"))
+        directions = [
+            direction
+            for direction, key in (("in", "max_input_channels"), ("out", "max_output_channels"))
             if device[key] > 0
         ]
         rate = float(device["default_samplerate"])
-        lines.append(f"{number:3d}  {'+'.join(roles):6}  {rate:6.0f} Hz  {plain(device['name'])}")
+        name = plain(device["name"])
+        lines.append(f"{number:3d}  {'+'.join(directions):6}  {rate:6.0f} Hz  {name}")
     return "\n".join(lines) or "no sound devices; `say` and `ask` work without them"

@@ -1,4 +1,4 @@
-"""What `talk` shows: transcript lines, and under them one line that changes. Pure but for `Screen`.
+"""What `talk` shows: transcript lines, and below them a status line that is redrawn.
 
 listening  [=====     ]  last answer after 1.84 s
 """
@@ -9,39 +9,39 @@ import shutil
 from dataclasses import dataclass
 from typing import TextIO
 
-from client.record import TurnRecord
+from client.record import ClientTurnRecord
 from client.report import plain
 
-METER_FROM_DBFS = -60.0
-METER_WIDTH = 12
+METER_MIN_DBFS = -60.0
+METER_WIDTH = 12  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What is going on now."""
+class TalkStatus:
+    """The content of the status line."""
 
     state: str = "connecting"
-    level_dbfs: float = METER_FROM_DBFS
+    level_dbfs: float = METER_MIN_DBFS  # of the microphone
     latency_seconds: float | None = None  # of the last answer
-    note: str = ""  # takes the place of the latency while there is something to say
+    note: str = ""  # shown in place of the latency
 
 
 def meter(level_dbfs: float, width: int = METER_WIDTH) -> str:
-    """A bar of `width` characters from METER_FROM_DBFS to full scale."""
-    share = (level_dbfs - METER_FROM_DBFS) / -METER_FROM_DBFS
-    filled = round(width * min(1.0, max(0.0, share)))
+    """A bar of `width` characters for METER_MIN_DBFS to full scale."""
+    fraction = (level_dbfs - METER_MIN_DBFS) / -METER_MIN_DBFS
+    filled = round(width * min(1.0, max(0.0, fraction)))
     return "=" * filled + " " * (width - filled)
 
 
-def status_line(view: View, columns: int) -> str:
-    """The changing line, cut to `columns` characters."""
-    latency = view.latency_seconds
-    tail = view.note or ("" if latency is None else f"last answer after {latency:.2f} s")
-    return f"{view.state:10} [{meter(view.level_dbfs)}]  {plain(tail)}"[:columns].rstrip()
+def status_line(status: TalkStatus, columns: int) -> str:
+    """The status line, cut to `columns` characters."""
+    latency = status.latency_seconds
+    tail = status.note or ("" if latency is None else f"last answer after {latency:.2f} s")
+    return f"{status.state:10} [{meter(status.level_dbfs)}]  {plain(tail)}"[:columns].rstrip()
 
 
-def transcript_lines(record: TurnRecord) -> list[str]:
-    """A finished turn as it is kept above the changing line."""
+def transcript_lines(record: ClientTurnRecord) -> list[str]:
+    """The transcript of a finished turn; an interrupted reply ends with a dash."""
     lines = []
     if user_text := plain(record.user_text):
         lines.append(f"you  {user_text}")
@@ -51,22 +51,25 @@ def transcript_lines(record: TurnRecord) -> list[str]:
 
 
 class Screen:
-    """Draws on a terminal; elsewhere (a pipe, a log) it prints the transcript only."""
+    """Draws on a terminal. Into a pipe or a log it prints the transcript only."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._live = out.isatty()
+        self._is_terminal = out.isatty()
 
-    def draw(self, view: View) -> None:
-        if self._live:
+    def draw(self, status: TalkStatus) -> None:
+        """Redraw the status line."""
+        if self._is_terminal:
             columns = shutil.get_terminal_size().columns
-            self._write(f"\r{status_line(view, columns - 1)}\x1b[K")
+            self._write(f"\r{status_line(status, columns - 1)}\x1b[K")
 
     def print(self, line: str) -> None:
-        self._write(f"\r{line}\x1b[K\n" if self._live else f"{line}\n")
+        """Print a line above the status line."""
+        self._write(f"\r{line}\x1b[K\n" if self._is_terminal else f"{line}\n")
 
     def clear(self) -> None:
-        if self._live:
+        """Erase the status line."""
+        if self._is_terminal:
             self._write("\r\x1b[K")
 
     def _write(self, text: str) -> None:

@@ -1,11 +1,11 @@
-"""What can go wrong for the user, and the exit code of each.
+"""The client's error catalogue, with the exit code of each error.
 
     ClientError
-     +-- UsageError       2   a flag, file, setting or sound device is not usable
-     +-- Refused          3   the appliance answered and turned the call away
-     +-- CannotConnect    4   nothing that speaks this protocol could be reached
-     +-- BrokeOff         5   the call was set up and then ended before its time
-     +-- NoAnswer         6   the bot had nothing to say
+     +-- UsageError       2   a flag, file, setting or sound device cannot be used
+     +-- CallRefused      3   the appliance answered and refused the call
+     +-- CannotConnect    4   no appliance could be reached
+     +-- CallDropped      5   the call was connected and ended unexpectedly
+     +-- NoAnswer         6   the bot did not answer
 
 The text of an error is for the user: what happened, then what to do about it.
 """
@@ -16,7 +16,7 @@ from typing import ClassVar
 
 
 class ClientError(Exception):
-    """Something went wrong; `str()` of it is the message for the user."""
+    """Base class; `str()` of an error is the message for the user."""
 
     exit_code: ClassVar[int] = 1
 
@@ -25,7 +25,7 @@ class ClientError(Exception):
     ) -> None:
         super().__init__(message)
         self.retryable = retryable
-        """Whether trying again later may help without anyone changing anything."""
+        """Whether trying again later may help without any change by the user."""
         self.retry_after_seconds = retry_after_seconds
         """How long the server asks to wait first."""
 
@@ -34,7 +34,7 @@ class UsageError(ClientError):
     exit_code = 2
 
 
-class Refused(ClientError):
+class CallRefused(ClientError):
     exit_code = 3
 
 
@@ -42,7 +42,7 @@ class CannotConnect(ClientError):
     exit_code = 4
 
 
-class BrokeOff(ClientError):
+class CallDropped(ClientError):
     exit_code = 5
 
 

@@ -1,4 +1,4 @@
-"""A microphone that plays files: silence, and in it what is queued, at the pace of real time.
+"""A simulated microphone: sends silence and queued speech in real time.
 
 Sample n of the stream is spoken at `started_at + n / rate`, and a frame is sent when its last
 sample has been spoken, as a real microphone does it. So the end of the speech in a file is known
@@ -14,7 +14,7 @@ from client.playback import first_audible, last_audible
 from client.wire import FRAME_SAMPLES, FRAME_SECONDS, UP_RATE
 
 SILENCE = bytes(2 * FRAME_SAMPLES)
-MOST_BEHIND_SECONDS = 1.0  # after a longer stall audio is lost, as a microphone's would be
+MAX_LAG_SECONDS = 1.0  # after a longer stall audio is dropped, as a microphone would drop it
 
 
 class PacedSource:
@@ -24,15 +24,15 @@ class PacedSource:
         self._send = send
         self._clock = clock
         self._started_at = clock()
-        self._sent = 0  # frames
+        self._sent_frames = 0
         self._queue = bytearray()
 
     def play(self, pcm: bytes) -> tuple[float, float]:
-        """Queues mono int16 PCM at 16 kHz; returns when its speech begins and when it ends.
+        """Queue mono int16 PCM at 16 kHz; returns when its speech begins and when it ends.
 
-        PCM in which nothing is audible counts as speech from its first to its last sample.
+        PCM without an audible sample counts as speech from its first to its last sample.
         """
-        begins_at = self._started_at + self._sent * FRAME_SECONDS
+        begins_at = self._started_at + self._sent_frames * FRAME_SECONDS
         begins_at += len(self._queue) / 2 / UP_RATE
         first = first_audible(pcm) or 0
         last = last_audible(pcm)
@@ -41,14 +41,14 @@ class PacedSource:
         return begins_at + first / UP_RATE, begins_at + end / UP_RATE
 
     async def run(self) -> None:
-        """Sends for ever."""
+        """Send until cancelled."""
         while True:
-            due = self._started_at + (self._sent + 1) * FRAME_SECONDS
+            due = self._started_at + (self._sent_frames + 1) * FRAME_SECONDS
             await asyncio.sleep(max(0.0, due - self._clock()))
-            behind = self._clock() - due
-            if behind > MOST_BEHIND_SECONDS:
-                self._sent += int(behind / FRAME_SECONDS)
+            lag = self._clock() - due
+            if lag > MAX_LAG_SECONDS:
+                self._sent_frames += int(lag / FRAME_SECONDS)
             frame = bytes(self._queue[: len(SILENCE)])
             del self._queue[: len(frame)]
-            self._sent += 1
+            self._sent_frames += 1
             await self._send(frame + SILENCE[len(frame) :])

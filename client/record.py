@@ -1,27 +1,28 @@
-"""One turn: as it grows, and the record that is left of it. Pure."""
+"""One turn as the client sees it: while it is in progress, and its final record. No I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from client.playback import Heard
+from client.playback import HeardReply
 
 
 @dataclass(frozen=True, slots=True)
-class TurnRecord:
-    """One finished turn. Times are seconds of the call's clock; None where it did not happen.
+class ClientTurnRecord:
+    """A finished turn. Times are seconds of the call's clock; None for what did not happen.
 
-    voice_to_voice_seconds   true end of the user's speech until the first audible sample of the
-                             reply was played; negative if the bot spoke before the user was done
-    stages                   seconds by stage, as the server measured them
-    outcome                  the server's word for how it ended, else answered, interrupted,
-                             no_answer, unfinished (the reply never ended) or broke_off
+    heard                    the reply as it was played
+    voice_to_voice_seconds   from the end of the user's speech to the first audible sample of the
+                             reply; negative if the bot spoke before the user was done
+    stages                   seconds by stage, as measured by the server
+    outcome                  the server's outcome; without one answered, interrupted, no_answer,
+                             unfinished (the reply never ended) or broke_off (the call was dropped)
     """
 
     number: int
     user_text: str = ""
     reply_text: str = ""
-    heard: Heard = field(default_factory=Heard)
+    heard: HeardReply = field(default_factory=HeardReply)
     speech_started_at: float | None = None
     speech_ended_at: float | None = None
     stages: dict[str, float] = field(default_factory=dict)
@@ -41,58 +42,64 @@ class TurnRecord:
 
 @dataclass(slots=True)
 class OpenTurn:
-    """A turn that is still going on."""
+    """A turn in progress.
+
+    A "report" is the server's message about a turn. What the bot says before the model generates is
+    a notice, such as "One moment, please."; the answer follows.
+    """
 
     number: int
     begun_at: float
     speech_started_at: float | None
     speech_ended_at: float | None
-    changed_at: float
+    changed_at: float  # the last time that anything happened in the turn
     user_texts: list[str] = field(default_factory=list)
-    generated: str = ""  # text as the model produced it
+    generated: str = ""  # text as the model generated it
     spoken: list[str] = field(default_factory=list)  # sentences as they were spoken
     server_user_texts: list[str] = field(default_factory=list)
     server_reply: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     outcome: str = ""
-    told: bool = False  # the server's turn message came
-    told_interrupted: bool = False
+    is_reported: bool = False  # the server's report arrived
+    reported_interrupted: bool = False  # and said that the turn was interrupted
     has_audio: bool = False
     bot_speaking: bool = False
-    start_untold: bool = False  # the server hears nothing yet of this start of the bot's speech
+    start_unconfirmed: bool = False  # the server awaits playback-started for this start of speech
     generating: bool = False
-    begun: bool = False  # the model began to answer; what is said before asks for patience
+    has_generated: bool = False  # the model began to answer
     synthesizing: bool = False
     interrupted: bool = False
-    cut_at: float | None = None  # closed by an interruption, waits for its turn message only
-    heard: Heard = field(default_factory=Heard)
+    closed_at: float | None = None  # closed by an interruption; only the report is missing
+    heard: HeardReply = field(default_factory=HeardReply)
 
     @property
-    def put_off(self) -> bool:
-        """The user asked, and the bot said something that is not the model's answer."""
-        return self.speech_ended_at is not None and not self.begun
+    def has_notice_only(self) -> bool:
+        """Whether the bot has not answered the user yet, though it may have given a notice."""
+        return self.speech_ended_at is not None and not self.has_generated
 
     @property
-    def answered(self) -> bool:
+    def has_reply(self) -> bool:
         return self.has_audio or bool(self.generated or self.spoken or self.server_reply)
 
-    def begin_reply_again(self) -> None:
-        self.generated, self.spoken, self.begun = "", [], False
+    def restart_reply(self) -> None:
+        """Discard the reply, because the user continued to speak."""
+        self.generated, self.spoken, self.has_generated = "", [], False
         self.has_audio = self.bot_speaking = self.generating = self.synthesizing = False
-        self.start_untold = False
+        self.start_unconfirmed = False
 
-    def user_goes_on(self) -> None:
-        """What the server said of this turn was about a part of it, such as a cough before it."""
-        if not self.answered or self.told_interrupted:
-            self.told = self.told_interrupted = False
+    def continue_user_speech(self) -> None:
+        """Discard a report about a part of the user's speech, such as a cough before it."""
+        if not self.has_reply or self.reported_interrupted:
+            self.is_reported = self.reported_interrupted = False
             self.outcome = ""
 
-    def record(self, outcome: str = "") -> TurnRecord:
+    def record(self, outcome: str = "") -> ClientTurnRecord:
+        """The final record; `outcome` overrides the server's."""
         spoken = " ".join(self.spoken)
         generated = self.generated.strip()
         fallback = spoken or generated if self.interrupted else generated or spoken
         default = "interrupted" if self.interrupted else "answered"
-        return TurnRecord(
+        return ClientTurnRecord(
             number=self.number,
             user_text=" ".join(self.server_user_texts or self.user_texts),
             reply_text=self.server_reply or fallback,
@@ -101,5 +108,5 @@ class OpenTurn:
             speech_ended_at=self.speech_ended_at,
             stages=self.stages,
             interrupted=self.interrupted,
-            outcome=outcome or self.outcome or (default if self.answered else "no_answer"),
+            outcome=outcome or self.outcome or (default if self.has_reply else "no_answer"),
         )

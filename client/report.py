@@ -1,13 +1,13 @@
-"""What is told of a finished turn: a JSON object, or lines for a reader. Pure."""
+"""How a finished turn is printed: a JSON object, or lines for a terminal. No I/O."""
 
 from __future__ import annotations
 
 import json
 
-from client.record import TurnRecord
+from client.record import ClientTurnRecord
 
 
-def as_json(record: TurnRecord, source: str, reply_wav: str | None) -> str:
+def as_json(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str:
     """One line of JSON. Seconds are rounded to milliseconds; absent values are null."""
     latency = record.voice_to_voice_seconds
     return json.dumps(
@@ -28,7 +28,7 @@ def as_json(record: TurnRecord, source: str, reply_wav: str | None) -> str:
     )
 
 
-def as_text(record: TurnRecord, source: str, reply_wav: str | None) -> str:
+def as_text(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str:
     """A few lines for a terminal."""
     latency = record.voice_to_voice_seconds
     timing = "no reply was heard" if latency is None else f"voice to voice {latency:.2f} s"
@@ -44,7 +44,7 @@ def as_text(record: TurnRecord, source: str, reply_wav: str | None) -> str:
         lines.append(f"        outcome: {plain(record.outcome)}")
     if record.heard.underruns:
         lines.append(
-            f"        {record.heard.underruns} gaps in the sound,"
+            f"        {record.heard.underruns} gaps in the audio,"
             f" the longest {record.heard.longest_gap_seconds * 1000:.0f} ms"
         )
     if reply_wav:
@@ -53,6 +53,8 @@ def as_text(record: TurnRecord, source: str, reply_wav: str | None) -> str:
 
 
 def plain(text: str) -> str:
-    """The text on one line without control characters: what a server sends may not steer a
-    terminal."""
+    """The text on one line without control characters.
+
+    What a server sends must not control the user's terminal.
+    """
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

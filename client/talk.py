@@ -1,4 +1,4 @@
-"""`client talk`: a conversation with microphone and loudspeaker, until Ctrl-C."""
+"""`client talk`: talk with microphone and loudspeaker until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from typing import Any
 
 from client import display
 from client.audio import SPEECH_DBFS, Microphone, Speaker, level_dbfs, load_sounddevice
-from client.call import Call, connect
+from client.call import ClientCall, connect
 from client.config import Config
-from client.errors import BrokeOff, ClientError
+from client.errors import CallDropped, ClientError
 from client.pacing import SILENCE
-from client.record import TurnRecord
-from client.turns import Turns
+from client.record import ClientTurnRecord
+from client.stderr import retry_message
+from client.turns import ClientTurnTracker
 
 DRAW_SECONDS = 0.05
 TICK_SECONDS = 0.01
-QUEUED_FRAMES = 25  # one second; what is said while there is no connection is lost, not saved up
-ECHO_SECONDS = 0.3  # half duplex: a room still rings after the bot has stopped
+QUEUED_FRAMES = 25  # one second; older audio is dropped, as while there is no connection
+ECHO_SECONDS = 0.3  # half duplex: how long the room echoes after the bot has stopped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--microphone", metavar="DEVICE", help="number or part of the name")
-    parser.add_argument("--speaker", metavar="DEVICE", help="number or part of the name")
+    parser.add_argument("--microphone", metavar="DEVICE", help="device number or part of its name")
+    parser.add_argument("--speaker", metavar="DEVICE", help="device number or part of its name")
     parser.add_argument(
         "--half-duplex",
         action="store_true",
-        help="for loudspeakers without echo cancelling: do not listen while the bot speaks",
+        help="for loudspeakers without echo cancellation: mute the microphone while the bot speaks",
     )
 
 
 async def run(args: argparse.Namespace, config: Config) -> int:
-    """Raises ClientError when the call cannot go on without the user changing something."""
+    """Talk until Ctrl-C. Raises ClientError for what retrying cannot fix."""
     loop = asyncio.get_running_loop()
     sound = load_sounddevice()
     talk = Talk(config, sound, args.microphone, args.speaker, args.half_duplex, sys.stdout)
@@ -50,7 +51,7 @@ async def run(args: argparse.Namespace, config: Config) -> int:
 
 
 class Talk:
-    """One user at one microphone: as many calls as it takes."""
+    """One user at one microphone. Connects again when a call is dropped."""
 
     def __init__(
         self,
@@ -67,22 +68,22 @@ class Talk:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._screen = display.Screen(out)
-        self._view = display.View()
+        self._status = display.TalkStatus()
         self._frames: asyncio.Queue[bytes] = asyncio.Queue(QUEUED_FRAMES)
         self._stopped = asyncio.Event()
-        self._spoke_at = -math.inf
+        self._bot_audible_at = -math.inf
         self._microphone = Microphone(sound, microphone, self._from_microphone)
         self._speaker = Speaker(sound, speaker, config.prebuffer_seconds, clock)
 
     def stop(self) -> None:
-        """Ends the conversation; `run` returns soon."""
+        """End the conversation; `run` returns soon."""
         self._stopped.set()
 
     async def run(self) -> None:
-        """Talks until `stop`. Raises ClientError."""
+        """Talk until `stop`. Raises ClientError."""
         self._microphone.start()
         self._speaker.start()
-        job = asyncio.create_task(self._calls())
+        job = asyncio.create_task(self._run_calls())
         stopped = asyncio.create_task(self._stopped.wait())
         try:
             await asyncio.wait({job, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -95,7 +96,7 @@ class Talk:
             with contextlib.suppress(asyncio.CancelledError):
                 await job
 
-    async def _calls(self) -> None:
+    async def _run_calls(self) -> None:
         while True:
             call = await connect(
                 self._config,
@@ -103,22 +104,26 @@ class Talk:
                 on_retry=self._show_retry,
                 clock=self._clock,
             )
-            self._view = dataclasses.replace(self._view, note="")
+            self._status = dataclasses.replace(self._status, note="")
             self._screen.print(f"connected to {self._config.host}; Ctrl-C ends the call")
-            turns = Turns(self._speaker, follow_server=True)
+            turns = ClientTurnTracker(self._speaker, follow_server=True)
             try:
-                await self._one_call(call, turns)
-            except BrokeOff as problem:
-                if not problem.retryable:
+                await self._run_call(call, turns)
+            except CallDropped as error:
+                if not error.retryable:
                     raise
-                self._screen.print(f"{problem}. Connecting again: it will not remember this call.")
+                self._screen.print(f"{error}. Connecting again: the bot forgets this call.")
             finally:
                 self._show(turns.close(self._clock(), "broke_off"))
                 await call.close()
 
-    async def _one_call(self, call: Call, turns: Turns) -> None:
-        """Runs until the call breaks off, which raises BrokeOff."""
-        jobs = [self._receive(call, turns), self._send(call, turns), self._tell(call, turns)]
+    async def _run_call(self, call: ClientCall, turns: ClientTurnTracker) -> None:
+        """Run until the call is dropped. Raises CallDropped."""
+        jobs = [
+            self._receive(call, turns),
+            self._send(call, turns),
+            self._report_playback(call, turns),
+        ]
         tasks = [asyncio.create_task(job) for job in [*jobs, self._draw(turns)]]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -129,55 +134,55 @@ class Talk:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _receive(self, call: Call, turns: Turns) -> None:
+    async def _receive(self, call: ClientCall, turns: ClientTurnTracker) -> None:
         async for arrival in call.arrivals():
             if arrival.frame is not None:
                 turns.on_frame(arrival.frame, arrival.at)
 
-    async def _send(self, call: Call, turns: Turns) -> None:
+    async def _send(self, call: ClientCall, turns: ClientTurnTracker) -> None:
         while True:
             frame = await self._frames.get()
             now = self._clock()
             if not self._speaker.drained:
-                self._spoke_at = now
-            if self._half_duplex and now - self._spoke_at < ECHO_SECONDS:
+                self._bot_audible_at = now
+            if self._half_duplex and now - self._bot_audible_at < ECHO_SECONDS:
                 frame = SILENCE
             level = level_dbfs(frame)
             if level > SPEECH_DBFS:
                 turns.user_audible(now)
-            self._view = dataclasses.replace(self._view, level_dbfs=level)
+            self._status = dataclasses.replace(self._status, level_dbfs=level)
             await call.send_audio(frame)
 
-    async def _tell(self, call: Call, turns: Turns) -> None:
-        """Tells the server when a reply is heard."""
+    async def _report_playback(self, call: ClientCall, turns: ClientTurnTracker) -> None:
+        """Tell the server when a reply is heard."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             if turns.playback_started(self._clock()):
                 await call.send_playback_started()
 
-    async def _draw(self, turns: Turns) -> None:
+    async def _draw(self, turns: ClientTurnTracker) -> None:
         while True:
             self._show(turns.poll(self._clock()))
-            self._view = dataclasses.replace(self._view, state=turns.state)
-            self._screen.draw(self._view)
+            self._status = dataclasses.replace(self._status, state=turns.state)
+            self._screen.draw(self._status)
             await asyncio.sleep(DRAW_SECONDS)
 
-    def _show(self, records: list[TurnRecord]) -> None:
+    def _show(self, records: list[ClientTurnRecord]) -> None:
         for record in records:
             for line in display.transcript_lines(record):
                 self._screen.print(line)
             if (latency := record.voice_to_voice_seconds) is not None:
-                self._view = dataclasses.replace(self._view, latency_seconds=latency)
+                self._status = dataclasses.replace(self._status, latency_seconds=latency)
 
-    def _show_retry(self, problem: ClientError, delay_seconds: float) -> None:
-        self._screen.print(f"{problem} Trying again in {delay_seconds:.1f} s.")
-        self._screen.draw(dataclasses.replace(self._view, state="waiting"))
+    def _show_retry(self, error: ClientError, delay_seconds: float) -> None:
+        self._screen.print(retry_message(error, delay_seconds))
+        self._screen.draw(dataclasses.replace(self._status, state="waiting"))
 
     def _from_microphone(self, frame: bytes) -> None:
-        """Called in PortAudio's thread."""
-        self._loop.call_soon_threadsafe(self._queue, frame)
+        """Called on PortAudio's thread."""
+        self._loop.call_soon_threadsafe(self._enqueue, frame)
 
-    def _queue(self, frame: bytes) -> None:
+    def _enqueue(self, frame: bytes) -> None:
         if self._frames.full():
             self._frames.get_nowait()
         self._frames.put_nowait(frame)

@@ -1,7 +1,7 @@
 """Pipecat's protobuf wire: bytes to small frozen values and back. No I/O.
 
-A frame is audio, an interruption, or a message; a message carries RTVI JSON
-(label "rtvi-ai", protocol 2.x).
+A frame is audio, an interruption, or a message, which carries RTVI JSON (label "rtvi-ai",
+protocol 2.x).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from client import frames_pb2
 
 RTVI_LABEL = "rtvi-ai"
 RTVI_VERSION = "2.2.0"
-PLAYBACK_STARTED = "playback-started"  # the `t` of our one client-message: the reply is audible
-UP_RATE = 16_000  # Hz, what the appliance hears
-DOWN_RATE = 24_000  # Hz, what it speaks
-FRAME_SECONDS = 0.04  # 20 ms frames cost the gateway a third more, longer ones delay the turn
+PLAYBACK_STARTED = "playback-started"  # `t` of the client-message: the reply is audible
+UP_RATE = 16_000  # Hz, audio to the appliance
+DOWN_RATE = 24_000  # Hz, audio from the appliance
+FRAME_SECONDS = 0.04  # 20 ms frames cost the gateway a third more CPU; longer ones delay the turn
 FRAME_SAMPLES = round(UP_RATE * FRAME_SECONDS)
 
 
@@ -27,7 +27,7 @@ class WireError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
+class AudioFrame:
     """Signed 16 bit little endian PCM, interleaved; `rate` in Hz."""
 
     pcm: bytes
@@ -36,8 +36,8 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """An RTVI message. `data` is any JSON value, {} when the sender gave none."""
+class RTVIMessage:
+    """An RTVI message. `data` is any JSON value, {} when the sender sent none."""
 
     type: str
     data: object = None
@@ -48,28 +48,28 @@ class Message:
             object.__setattr__(self, "data", {})
 
     def text(self, key: str = "text") -> str:
-        """A text field of `data`, empty when it is absent or of another type."""
+        """A text field of `data`; empty when it is absent or has another type."""
         value = self.data.get(key) if isinstance(self.data, dict) else None
         return value if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """The bot was interrupted: what it said and has not been played yet is void."""
+    """The bot was interrupted: audio that was received and not yet played must be dropped."""
 
 
-Frame = Audio | Message | Interruption
+Frame = AudioFrame | RTVIMessage | Interruption
 
 
 def encode(frame: Frame) -> bytes:
-    """The frame as it goes over the wire."""
+    """Serialize a frame."""
     proto = frames_pb2.Frame()
     match frame:
-        case Audio(pcm, rate, channels):
+        case AudioFrame(pcm, rate, channels):
             proto.audio.audio = pcm
             proto.audio.sample_rate = rate
             proto.audio.num_channels = channels
-        case Message(kind, data, message_id):
+        case RTVIMessage(kind, data, message_id):
             body: dict[str, object] = {"label": RTVI_LABEL, "type": kind, "data": data}
             if message_id:
                 body["id"] = message_id
@@ -80,39 +80,39 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(raw: bytes | str) -> Frame:
-    """The frame in one WebSocket message. Raises WireError."""
+    """Parse the frame in one WebSocket message. Raises WireError."""
     if isinstance(raw, str):
         raise WireError("a text message; frames are binary")
     try:
         proto = frames_pb2.Frame.FromString(raw)
-    except DecodeError as problem:
-        raise WireError("not a protobuf frame") from problem
+    except DecodeError as error:
+        raise WireError("not a protobuf frame") from error
     kind = proto.WhichOneof("frame")
     if kind == "audio":
-        return _audio(proto.audio)
+        return _parse_audio(proto.audio)
     if kind == "message":
-        return _message(proto.message.data)
+        return _parse_message(proto.message.data)
     if kind == "interruption":
         return Interruption()
     raise WireError("a frame of an unknown kind")
 
 
-def _audio(audio: frames_pb2.AudioRawFrame) -> Audio:
+def _parse_audio(audio: frames_pb2.AudioRawFrame) -> AudioFrame:
     if audio.sample_rate == 0 or audio.num_channels == 0:
         raise WireError("audio without a sample rate or channel count")
     if len(audio.audio) % (2 * audio.num_channels):
-        raise WireError(f"audio of {len(audio.audio)} bytes, which is no whole number of samples")
-    return Audio(audio.audio, audio.sample_rate, audio.num_channels)
+        raise WireError(f"audio of {len(audio.audio)} bytes, not a whole number of samples")
+    return AudioFrame(audio.audio, audio.sample_rate, audio.num_channels)
 
 
-def _message(text: str) -> Message:
+def _parse_message(text: str) -> RTVIMessage:
     try:
         body = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise WireError("a message that is not JSON") from problem
+    except (ValueError, RecursionError) as error:
+        raise WireError("a message that is not JSON") from error
     if not isinstance(body, dict) or body.get("label") != RTVI_LABEL:
         raise WireError("a message that is not RTVI")
     kind, message_id = body.get("type"), body.get("id", "")
     if not isinstance(kind, str):
         raise WireError("an RTVI message without a type")
-    return Message(kind, body.get("data"), message_id if isinstance(message_id, str) else "")
+    return RTVIMessage(kind, body.get("data"), message_id if isinstance(message_id, str) else "")

@@ -45,6 +45,7 @@ COMMON = {
     "processes",
     "run_folder",
     "settings",
+    "tasks",
 }
 
 # The process, the module it starts in, and the rooms it may reach beside COMMON.

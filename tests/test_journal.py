@@ -1,4 +1,4 @@
-"""The log: JSON lines, and no word of a caller in any of them."""
+"""The log: JSON lines without anything that a caller said."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 
 from appliance import journal, settings
 from appliance.errors import BadSetting
-from appliance.journal_fields import FIELDS
+from appliance.journal_fields import FIELDS, LEVELS
 
 CANARY = "zanzibar"
 ROOT = Path(__file__).parents[1]
 
 
 class Log:
-    """What a configured journal has written."""
+    """Configures the journal and reads what it writes."""
 
     def __init__(self, **options: Any) -> None:
         self._stream = io.BytesIO()
@@ -52,7 +52,7 @@ class Log:
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def restore_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
@@ -67,7 +67,7 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
 
 
-def test_a_line_says_when_how_bad_who_and_what() -> None:
+def test_line_has_time_level_process_event_and_fields() -> None:
     log = Log()
     journal.get().info("session ended", reason="idle", duration_seconds=12.34567)
     line = log.line()
@@ -82,7 +82,7 @@ def test_a_line_says_when_how_bad_who_and_what() -> None:
     }
 
 
-def test_session_and_turn_are_bound_once_and_stand_on_libraries_lines_too() -> None:
+def test_bound_fields_are_on_every_line_including_libraries() -> None:
     log = Log()
     with structlog.contextvars.bound_contextvars(session="s-1", turn=3):
         journal.get().info("turn ended")
@@ -91,7 +91,7 @@ def test_session_and_turn_are_bound_once_and_stand_on_libraries_lines_too() -> N
     assert [(line["session"], line["turn"]) for line in log.lines()] == [("s-1", 3)] * 3
 
 
-def test_a_field_that_is_not_listed_is_dropped_and_counted() -> None:
+def test_unlisted_field_is_dropped_and_counted() -> None:
     log = Log()
     journal.get().info("turn ended", text=CANARY, user_text=CANARY, reason="answered")
     assert CANARY not in log.text()
@@ -99,7 +99,7 @@ def test_a_field_that_is_not_listed_is_dropped_and_counted() -> None:
     assert log.line()["reason"] == "answered"
 
 
-def test_an_exception_is_type_and_place_without_its_words() -> None:
+def test_exception_is_logged_without_its_message() -> None:
     log = Log()
     words = {CANARY: CANARY}
     try:
@@ -117,7 +117,7 @@ def test_an_exception_is_type_and_place_without_its_words() -> None:
     assert "test_journal.py:" in line["trace"][-1]
 
 
-def say_with_loguru() -> None:
+def log_with_loguru() -> None:
     loguru.logger.info(f"user said {CANARY}")
     loguru.logger.warning("user said {}", CANARY)
     try:
@@ -126,7 +126,7 @@ def say_with_loguru() -> None:
         loguru.logger.exception(CANARY)
 
 
-def say_with_logging() -> None:
+def log_with_logging() -> None:
     library = logging.getLogger("some.library")
     library.warning("user said %s", CANARY)
     library.error(CANARY, extra={"reason": CANARY})
@@ -136,24 +136,24 @@ def say_with_logging() -> None:
         library.exception(CANARY)
 
 
-@pytest.mark.parametrize("say", [say_with_loguru, say_with_logging])
-def test_a_library_is_written_by_place_and_never_by_its_words(say: Callable[[], None]) -> None:
+@pytest.mark.parametrize("log_with", [log_with_loguru, log_with_logging])
+def test_library_messages_are_replaced_by_their_place(log_with: Callable[[], None]) -> None:
     log = Log()
-    say()
+    log_with()
     assert CANARY not in log.text()
     lines = log.lines()
     assert [line["event"] for line in lines] == ["library"] * 3
-    assert all(f":{say.__name__}:" in line["place"] for line in lines)
+    assert all(f":{log_with.__name__}:" in line["place"] for line in lines)
     assert lines[2]["error"] == "ValueError"
 
 
-def test_words_of_libraries_are_written_only_when_asked_for() -> None:
+def test_library_messages_are_written_if_the_setting_is_on() -> None:
     log = Log(pipecat_messages=True)
     loguru.logger.info(f"user said {CANARY}")
     assert log.line()["message"] == f"user said {CANARY}"
 
 
-def test_libraries_below_the_threshold_and_access_logs_are_silent() -> None:
+def test_low_level_library_messages_and_access_logs_are_not_written() -> None:
     log = Log()
     logging.getLogger("websockets").info("connection open")
     logging.getLogger("uvicorn.access").error("GET /")
@@ -161,10 +161,10 @@ def test_libraries_below_the_threshold_and_access_logs_are_silent() -> None:
     assert log.text() == ""
 
 
-def test_pipecat_s_own_way_of_logging_is_caught() -> None:
+def test_logging_of_pipecat_and_of_crashes_is_filtered() -> None:
     program = f"""
 from appliance import journal, settings
-journal.configure(settings.Journal(), "gateway")
+journal.configure(settings.JournalConfig(), "gateway")
 from pipecat.frames.frames import TextFrame
 from pipecat.processors.frame_processor import FrameProcessor
 from loguru import logger
@@ -199,7 +199,7 @@ raise ValueError("{CANARY}")
         ),
     )
 )
-def test_every_line_is_json_and_shorter_than_a_read_of_supervisord(fields: dict[str, Any]) -> None:
+def test_every_line_is_json_and_fits_one_read_of_supervisord(fields: dict[str, Any]) -> None:
     log = Log()
     journal.get().info("turn ended", **fields)
     assert len(log.text().encode()) < 4096
@@ -207,27 +207,27 @@ def test_every_line_is_json_and_shorter_than_a_read_of_supervisord(fields: dict[
     assert log.line()["event"] == "turn ended"
 
 
-def test_pretty_is_for_people() -> None:
+def test_pretty_format_is_readable_and_filtered() -> None:
     log = Log(format="pretty")
     journal.get().info("turn ended", reason="answered", text=CANARY)
     assert "turn ended" in log.text() and "answered" in log.text() and "gateway" in log.text()
     assert CANARY not in log.text()
 
 
-def test_levels_below_the_set_one_are_not_written() -> None:
+def test_lines_below_the_configured_level_are_not_written() -> None:
     log = Log(level="warning")
     journal.get().info("turn ended")
     journal.get().warning("turn failed")
     assert log.line()["event"] == "turn failed"
 
 
-@pytest.mark.parametrize("wrong", [{"level": "loud"}, {"format": "xml"}])
-def test_a_level_or_format_that_does_not_exist_is_a_bad_setting(wrong: dict[str, str]) -> None:
-    with pytest.raises(BadSetting, match=r"journal\."):
-        Log(**wrong)
+@pytest.mark.parametrize(("name", "value"), [("level", "loud"), ("format", "xml")])
+def test_unknown_level_or_format_is_a_bad_setting(name: str, value: str) -> None:
+    with pytest.raises(BadSetting, match=f"VOICE_JOURNAL_{name.upper()}"):
+        settings.load({f"VOICE_JOURNAL_{name.upper()}": value})
 
 
-def test_events_are_counted_by_level_for_the_meters() -> None:
+def test_event_hooks_get_the_level_of_every_event() -> None:
     counted: list[str] = []
     Log()
     journal.on_event(counted.append)
@@ -236,4 +236,4 @@ def test_events_are_counted_by_level_for_the_meters() -> None:
     loguru.logger.warning("anything")
     logging.getLogger("some.library").critical("anything")
     assert counted == ["info", "error", "warning", "critical"]
-    assert set(counted) <= set(journal.LEVELS)
+    assert set(counted) <= set(LEVELS)

@@ -1,4 +1,4 @@
-"""What may stand in a line: the listed fields, and nothing that a caller said."""
+"""Log lines contain listed fields only, and exceptions without their values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,73 +15,75 @@ from appliance.journal_fields import (
     CATALOGUE_FIELDS,
     EVENT,
     FIELDS,
-    Gate,
+    STAGES,
+    FieldFilter,
     UnlistedFieldError,
     describe,
 )
-from appliance.metrics import STAGES
 
 CANARY = "zanzibar"
 ROOT = Path(__file__).parents[1]
 
 
-def passed(event: str = "turn ended", strict: bool = False, **fields: object) -> dict[str, object]:
-    """What of a line is written."""
-    return dict(Gate(messages=False, strict=strict)(None, "info", {"event": event, **fields}))
+def kept(event: str = "turn ended", strict: bool = False, **fields: Any) -> dict[str, object]:
+    """Return the fields of a line that are written."""
+    return dict(
+        FieldFilter(messages=False, strict=strict)(None, "info", {"event": event, **fields})
+    )
 
 
-def raised(failing: Callable[[], object]) -> dict[str, object]:
-    """What is told of the exception with which it fails."""
+def described(failing: Callable[[], object]) -> dict[str, object]:
+    """Return the fields of the exception that `failing` raises."""
     with pytest.raises(Exception) as caught:
         failing()
-    told = describe(caught.value)
-    assert CANARY not in str(told)
-    return told
+    fields = describe(caught.value)
+    assert CANARY not in str(fields)
+    return fields
 
 
-def test_a_number_field_takes_no_words_and_a_text_field_no_objects() -> None:
-    kept = passed(tokens=CANARY, reason={"a": CANARY}, seconds=float("nan"), files=7)
-    assert kept == {"event": "turn ended", "files": 7, "dropped_fields": 3}
+def test_values_of_the_wrong_type_are_dropped() -> None:
+    line = kept(tokens=CANARY, reason={"a": CANARY}, seconds=float("nan"), files=7)
+    assert line == {"event": "turn ended", "files": 7, "dropped_fields": 3}
 
 
-def test_the_text_of_an_error_comes_from_the_catalogue_only() -> None:
-    assert passed(what=CANARY, advice=CANARY) == {"event": "turn ended", "dropped_fields": 2}
-    told = describe(BadFrame(what="audio at 44100 Hz"))
-    kept = passed(**told)
-    assert kept["reason"] == "bad_frame"
-    assert "44100 Hz" in str(kept["what"])
-    assert kept["advice"] == BadFrame.advice
+def test_error_texts_are_kept_for_catalogued_errors_only() -> None:
+    assert kept(what=CANARY, advice=CANARY) == {"event": "turn ended", "dropped_fields": 2}
+    fields: dict[str, Any] = describe(BadFrame(what="audio at 44100 Hz"))
+    line = kept(**fields)
+    assert line["reason"] == "bad_frame"
+    assert "44100 Hz" in str(line["what"])
+    assert line["advice"] == BadFrame.advice
 
 
 @pytest.mark.parametrize("event", [f"The caller said: {CANARY}!", "one, two", "x" * 61, ""])
-def test_an_event_that_is_no_fixed_name_is_not_written(event: str) -> None:
-    assert passed(event) == {"event": "unnamed", "dropped_fields": 1}
+def test_event_that_is_not_a_fixed_name_is_replaced(event: str) -> None:
+    assert kept(event) == {"event": "unnamed", "dropped_fields": 1}
 
 
-def test_in_tests_what_is_not_listed_is_an_error() -> None:
+def test_strict_mode_raises_for_unlisted_fields() -> None:
     with pytest.raises(UnlistedFieldError, match="text"):
-        passed(strict=True, text="hello")
+        kept(strict=True, text="hello")
     with pytest.raises(UnlistedFieldError):
-        passed("Not a name: %s", strict=True)
-    assert passed(strict=True, reason=None) == {"event": "turn ended"}
+        kept("Not a name: %s", strict=True)
+    assert kept(strict=True, reason=None) == {"event": "turn ended"}
 
 
-def test_what_the_system_refused_and_which_module_is_missing_are_told() -> None:
-    assert raised(lambda: Path(f"/{CANARY}").read_text())["errno"] == "ENOENT"
-    assert raised(lambda: __import__("no_such_module"))["module"] == "no_such_module"
+def test_errno_and_missing_module_are_logged() -> None:
+    assert described(lambda: Path(f"/{CANARY}").read_text())["errno"] == "ENOENT"
+    assert described(lambda: __import__("no_such_module"))["module"] == "no_such_module"
 
 
-def test_an_exception_group_tells_what_is_inside() -> None:
+def test_exception_group_is_described_with_its_first_exception() -> None:
     group = ExceptionGroup(CANARY, [ValueError(CANARY), KeyError(CANARY)])
-    told = describe(group)
-    assert told["caused_by"] == ["ValueError"]
-    assert CANARY not in str(told)
+    fields = describe(group)
+    assert fields["caused_by"] == ["ValueError"]
+    assert CANARY not in str(fields)
 
 
 METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 
-def calls_of_the_journal() -> Iterator[tuple[str, ast.Call]]:
+def log_calls() -> Iterator[tuple[str, ast.Call]]:
     for path in sorted((ROOT / "appliance").rglob("*.py")):
         source = path.read_text()
         if "journal" not in source or path.name == "journal.py":
@@ -95,16 +98,16 @@ def calls_of_the_journal() -> Iterator[tuple[str, ast.Call]]:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", node
 
 
-def test_every_call_in_the_source_uses_listed_fields_only() -> None:
-    by_hand = FIELDS - CATALOGUE_FIELDS  # those come with exc_info
-    for place, call in calls_of_the_journal():
+def test_log_calls_in_the_source_use_listed_fields_only() -> None:
+    direct = FIELDS - CATALOGUE_FIELDS  # those come from exc_info
+    for place, call in log_calls():
         for keyword in call.keywords:
-            allowed = keyword.arg in by_hand | {"exc_info", None}
+            allowed = keyword.arg in direct | {"exc_info", None}
             assert allowed, f"{place}: {keyword.arg} would be dropped; see journal_fields.py"
 
 
-def test_every_listed_field_is_written_somewhere() -> None:
-    written = {keyword.arg for _, call in calls_of_the_journal() for keyword in call.keywords}
+def test_every_listed_field_is_used_in_the_source() -> None:
+    written: set[object] = {keyword.arg for _, call in log_calls() for keyword in call.keywords}
     for name in ("journal.py", "journal_fields.py", "gateway/turn_report.py", "gateway/session.py"):
         tree = ast.parse((ROOT / "appliance" / name).read_text())
         written |= {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
@@ -114,13 +117,12 @@ def test_every_listed_field_is_written_somewhere() -> None:
 
 
 def test_every_event_in_the_source_is_a_fixed_name() -> None:
-    found = 0
-    for place, call in calls_of_the_journal():
-        found += 1
+    calls = list(log_calls())
+    for place, call in calls:
         first = call.args[0]
         parts = [n.value for n in ast.walk(first) if isinstance(n, ast.Constant)]
         assert len(call.args) == 1, place
         assert not isinstance(first, ast.JoinedStr), f"{place}: an event may not be an f-string"
         names = [part for part in parts if isinstance(part, str) and EVENT.fullmatch(part)]
         assert names, f"{place}: it would be written as unnamed"
-    assert found > 5
+    assert len(calls) > 5

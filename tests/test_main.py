@@ -1,18 +1,21 @@
-"""The door: verbs, exit codes, and errors told without a traceback."""
+"""The command line: verbs, exit codes, and errors without a traceback."""
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from appliance import __main__ as door
+import pytest
+
+from appliance import __main__ as command_line
 from appliance import run_folder
 from appliance.errors import MissingWeights, ModelSick, UnknownVoice
-from appliance.settings import Settings, walk
+from appliance.settings import FIELDS, variable
 from appliance.weights import manifest
 from appliance.weights.seal import sha256_of
 from ops.bundle.__main__ import main as bundle
@@ -31,15 +34,91 @@ def appliance(*arguments: str, **environ: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_settings_prints_every_setting_with_its_value_default_and_meaning() -> None:
+def test_settings_lists_every_setting_with_its_meaning_and_allowed_values() -> None:
     done = appliance("settings", VOICE_GATEWAY_PORT="9000")
     assert done.returncode == 0
-    for section, name, _ in walk(Settings()):
-        assert f"VOICE_{section}_{name}".upper() + " = " in done.stdout
-    assert "VOICE_GATEWAY_PORT = 9000\n    port to listen on (default: 8765)" in done.stdout
+    for name in FIELDS:
+        assert f"{variable(name)} = " in done.stdout
+    assert "VOICE_GATEWAY_PORT = 9000\n    TCP port that clients connect to\n" in done.stdout
 
 
-def test_an_error_of_the_catalogue_is_one_line_with_advice_and_its_exit_code() -> None:
+def test_settings_check_accepts_valid_settings_in_one_line() -> None:
+    done = appliance("settings", "--check", VOICE_TTS_SPEED="1.2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "all settings are valid (profile cpu)\n"
+
+
+def test_settings_check_prints_a_line_for_each_wrong_setting_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "voice.toml"
+    file.write_text('profile = "gpu"\n[tts]\nspeed = 3\n[llm]\nlanguage = "de"\nmodl = "x"\n')
+    done = appliance("settings", "--check", str(file), VOICE_GATEWAY_PORT="0")
+    assert (done.returncode, done.stderr) == (78, "")
+    assert done.stdout.splitlines() == [
+        "llm.modl: there is no such setting (did you mean llm.model?)",
+        "VOICE_GATEWAY_PORT: '0' is not a whole number from 1 to 65535",
+        "llm.language: 'de' is not en (English); other languages are not supported",
+        "tts.speed: 3 is not a number from 0.5 to 2",
+    ]
+
+
+def test_settings_check_needs_the_lock_only_to_know_the_voices(tmp_path: Path) -> None:
+    anywhere = {"VOICE_PATHS_LOCK": str(tmp_path / "none"), "VOICE_PATHS_WEIGHTS": str(tmp_path)}
+    assert appliance("settings", "--check", VOICE_TTS_VOICE="nobody", **anywhere).returncode == 0
+    done = appliance("settings", "--check", VOICE_TTS_VOICE="af_heart:2,nobody")
+    assert done.returncode == 78
+    assert done.stdout.startswith("VOICE_TTS_VOICE: there is no voice 'nobody'; the voices are ")
+    assert "am_adam" in done.stdout and len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", ["boot", "gateway", "llm", "tts"])
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("VOICE_TTS_SPEED", "3", "0.5 to 2"),
+        ("VOICE_LLM_TEMPERATURE", "3", "0 to 2"),
+        ("VOICE_LLM_REPLY_TOKENS", "5000", "1 to 4096"),
+        ("VOICE_GATEWAY_PORT", "99999", "1 to 65535"),
+        ("VOICE_GATEWAY_MAX_SESSIONS", "-1", "1 to 1000"),
+        ("VOICE_SUPERVISION_LOAD_SECONDS", "nan", "above 0, at most 86400"),
+        ("VOICE_LLM_ENGINE", "whisper", "small, vllm"),
+    ],
+)
+def test_process_with_a_wrong_setting_ends_at_once_and_starts_nothing(
+    tmp_path: Path, verb: str, name: str, value: str, allowed: str
+) -> None:
+    """Processor time, because a shared machine may stall: a start takes 2 s of it and more."""
+    run = tmp_path / "run"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = appliance(verb, VOICE_PATHS_RUN=str(run), **{name: value})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 78
+    line = json.loads(done.stdout)
+    assert line["event"] == "stopped by an error"
+    assert name in line["what"] and value in line["what"] and allowed in line["what"]
+    assert not run.exists()
+    assert after.ru_utime - before.ru_utime < 2
+
+
+def test_boot_with_a_voice_that_is_not_sealed_starts_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = appliance("boot", VOICE_PATHS_RUN=str(run), VOICE_TTS_VOICE="nobody")
+    assert done.returncode == 78
+    assert "there is no voice 'nobody'; the voices are af_alloy" in json.loads(done.stdout)["what"]
+    assert not run.exists()
+
+
+def test_every_wrong_setting_is_a_line_of_the_log() -> None:
+    done = appliance("boot", VOICE_TTS_SPEED="3", VOICE_GATEWAY_PORT="0", VOICE_LLM_MODLE="x")
+    assert done.returncode == 78
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["exit_code"] for line in lines} == {78}
+    for name, line in zip(
+        ("VOICE_LLM_MODLE", "VOICE_GATEWAY_PORT", "VOICE_TTS_SPEED"), lines, strict=True
+    ):
+        assert name in line["what"]
+
+
+def test_error_of_the_catalogue_is_one_log_line_with_advice_and_its_exit_code() -> None:
     done = appliance("gateway", VOICE_GATEWAY_PRT="1")
     assert done.returncode == 78
     assert done.stderr == ""
@@ -51,27 +130,28 @@ def test_an_error_of_the_catalogue_is_one_line_with_advice_and_its_exit_code() -
     assert "trace" not in line
 
 
-def test_on_a_terminal_an_error_is_told_to_a_person() -> None:
+def test_error_on_a_terminal_is_written_for_a_person() -> None:
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "appliance", "gateway"],
-        env={**os.environ, "VOICE_GATEWAY_PRT": "1"},
+        env={**os.environ, "VOICE_GATEWAY_PRT": "1", "VOICE_TTS_SPEED": "3"},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=theirs,
     )
     os.close(theirs)
     output, _ = process.communicate()
-    told = os.read(ours, 4096).decode()
+    text = os.read(ours, 4096).decode()
     os.close(ours)
     assert process.returncode == 78
     assert output == b""
-    assert "did you mean VOICE_GATEWAY_PORT" in told
-    assert "python -m appliance settings" in told
-    assert "Traceback" not in told
+    assert "did you mean VOICE_GATEWAY_PORT" in text
+    assert "VOICE_TTS_SPEED" in text
+    assert text.count("python -m appliance settings") == 1
+    assert "Traceback" not in text
 
 
-def test_a_variable_that_would_record_callers_keeps_every_process_from_starting() -> None:
+def test_variable_that_would_record_callers_stops_every_process() -> None:
     done = appliance("gateway", PIPECAT_SMART_TURN_LOG_DATA="1")
     assert done.returncode == 78
     assert "PIPECAT_SMART_TURN_LOG_DATA" in json.loads(done.stdout)["what"]
@@ -80,43 +160,96 @@ def test_a_variable_that_would_record_callers_keeps_every_process_from_starting(
 def test_help_names_every_verb() -> None:
     done = appliance("--help")
     assert done.returncode == 0
-    for verb in door.VERBS:
+    for verb in command_line.VERBS:
         assert f"\n    {verb}" in done.stdout
 
 
-def test_a_plan_can_be_had_for_a_card_that_is_not_here_whatever_the_profile() -> None:
+@pytest.mark.parametrize("verb", command_line.VERBS)
+def test_every_verb_has_help_of_its_own(verb: str) -> None:
+    done = appliance(verb, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"python -m appliance {verb}" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["boot", "gateway", "llm", "tts", "exporter", "guard"])
+def test_command_line_of_a_process_imports_no_other_room(verb: str) -> None:
+    program = (
+        f"import sys; from appliance import __main__ as c; c._parse([{verb!r}]); "
+        "print(*sorted({m.split('.')[1] for m in sys.modules if m.startswith('appliance.')}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    common = {
+        "__main__",
+        "errors",
+        "journal",
+        "journal_fields",
+        "offline",
+        "processes",
+        "run_folder",
+    }
+    assert set(done.stdout.split()) <= common | {"settings"}
+
+
+@pytest.mark.parametrize(
+    ("words", "choice"),
+    [
+        (["plan", "--card", "foo"], "RTX-4090"),
+        (["plan", "--weights", "w2a16"], "w4a16"),
+        (["smoke-test", "--skip", "foo"], "overload"),
+        (["smoke-test", "--skip", "seal,foo"], "overload"),
+    ],
+)
+def test_unknown_choice_is_a_usage_error_that_lists_the_choices(
+    words: list[str], choice: str
+) -> None:
+    done = appliance(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument {words[1]}: invalid choice: '" in done.stderr
+    assert choice in done.stderr
+
+
+def test_plan_for_another_card_works_on_every_profile() -> None:
     done = appliance("plan", "--card", "L4", "--weights", "fp8")
     assert done.returncode == 0
     assert "NVIDIA L4" in done.stdout and "Kokoro" in done.stdout
 
 
-def test_a_plan_that_is_refused_has_the_exit_code_of_the_engine() -> None:
+def test_plan_that_is_refused_has_the_exit_code_of_the_engine() -> None:
     done = appliance("plan", "--card", "A10", "--weights", "fp8")
     assert done.returncode == 78
     assert json.loads(done.stdout)["reason"] == "bad_setting"
 
 
-def test_an_unknown_verb_is_refused() -> None:
+def test_unknown_verb_is_a_usage_error() -> None:
     assert appliance("sing").returncode == 2
 
 
-ROOM = """
+@pytest.mark.parametrize("verb", ["guard", "smoke-test"])
+def test_log_goes_to_stderr_where_stdout_is_for_something_else(verb: str) -> None:
+    done = appliance(verb, VOICE_TTS_SPEED="3")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "VOICE_TTS_SPEED" in json.loads(done.stderr)["what"]
+
+
+PROCESS = """
 import os, sys
-from appliance import __main__ as door
+from appliance import __main__ as command_line
 from appliance.errors import EngineBusy, MissingWeights, ModelSick, UnknownVoice
 
-def room(given, asked):
+def process(settings, args):
     {body}
 
-door.VERBS = {{"tts": door.Verb(room, "")}}
-sys.exit(door.main(["tts"], os.environ))
+command_line.VERBS = {{"tts": command_line.Verb("", process)}}
+sys.exit(command_line.main(["tts"], os.environ))
 """
 
 
-def room(body: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The door with a room of this body in place of tts's."""
+def process(body: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Runs the verb tts with this body in place of the engine."""
     return subprocess.run(
-        [sys.executable, "-c", ROOM.format(body=body)],
+        [sys.executable, "-c", PROCESS.format(body=body)],
         env={**os.environ, **environ},
         cwd=ROOT,
         capture_output=True,
@@ -124,15 +257,15 @@ def room(body: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_room_gets_the_settings_and_runs_with_the_switches_set() -> None:
-    body = "print(given.gateway.port, os.environ['ORT_DISABLE_TELEMETRY']); return 3"
-    done = room(body, VOICE_GATEWAY_PORT="9000")
+def test_verb_gets_the_settings_and_runs_with_the_offline_switches() -> None:
+    body = "print(settings.gateway.port, os.environ['ORT_DISABLE_TELEMETRY']); return 3"
+    done = process(body, VOICE_GATEWAY_PORT="9000")
     assert done.stdout == "9000 1\n"
     assert done.returncode == 3
 
 
-def test_a_defect_is_a_crash_in_the_log_without_its_words() -> None:
-    done = room("raise ValueError('zanzibar')")
+def test_unexpected_exception_is_logged_as_a_crash_without_its_message() -> None:
+    done = process("raise ValueError('zanzibar')")
     assert done.returncode == 70
     assert "zanzibar" not in done.stdout + done.stderr
     line = json.loads(done.stdout)
@@ -140,39 +273,39 @@ def test_a_defect_is_a_crash_in_the_log_without_its_words() -> None:
     assert line["error"] == "ValueError"
 
 
-def test_stopping_from_the_keyboard_is_no_failure() -> None:
-    done = room("raise KeyboardInterrupt")
+def test_ctrl_c_ends_a_process_quietly_with_exit_code_0() -> None:
+    done = process("raise KeyboardInterrupt")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_refusal_to_start_is_left_for_boot(tmp_path: Path) -> None:
+def test_supervised_process_that_cannot_start_leaves_its_reason_for_boot(tmp_path: Path) -> None:
     supervised = {"VOICE_PATHS_RUN": str(tmp_path), "SUPERVISOR_ENABLED": "1"}
-    assert room("raise MissingWeights(path='a.onnx')", **supervised).returncode == 78
+    assert process("raise MissingWeights(path='a.onnx')", **supervised).returncode == 78
     assert isinstance(run_folder.read_failure(tmp_path, "tts"), MissingWeights)
-    assert room("raise UnknownVoice(voice='x', known='y')", **supervised).returncode == 78
+    assert process("raise UnknownVoice(voice='x', known='y')", **supervised).returncode == 78
     assert isinstance(run_folder.read_failure(tmp_path, "tts"), UnknownVoice)
 
 
-def test_an_engine_whose_model_is_sick_leaves_word_of_it(tmp_path: Path) -> None:
+def test_supervised_engine_with_a_sick_model_leaves_its_reason_for_boot(tmp_path: Path) -> None:
     supervised = {"VOICE_PATHS_RUN": str(tmp_path), "SUPERVISOR_ENABLED": "1"}
-    assert room("raise ModelSick(engine='tts')", **supervised).returncode == 70
+    assert process("raise ModelSick(engine='tts')", **supervised).returncode == 70
     assert isinstance(run_folder.read_failure(tmp_path, "tts"), ModelSick)
 
 
-def test_what_may_pass_by_itself_is_not_left_for_boot(tmp_path: Path) -> None:
+def test_error_that_a_restart_can_cure_is_not_left_for_boot(tmp_path: Path) -> None:
     supervised = {"VOICE_PATHS_RUN": str(tmp_path), "SUPERVISOR_ENABLED": "1"}
-    assert room("raise EngineBusy(engine='tts')", **supervised).returncode == 1
+    assert process("raise EngineBusy(engine='tts')", **supervised).returncode == 1
     assert run_folder.read_failure(tmp_path, "tts") is None
 
 
-def test_a_process_started_by_hand_leaves_nothing_for_boot(tmp_path: Path) -> None:
-    done = room("raise MissingWeights(path='a.onnx')", VOICE_PATHS_RUN=str(tmp_path))
+def test_process_without_supervisord_leaves_nothing_for_boot(tmp_path: Path) -> None:
+    done = process("raise MissingWeights(path='a.onnx')", VOICE_PATHS_RUN=str(tmp_path))
     assert done.returncode == 78
     assert list(tmp_path.iterdir()) == []
 
 
 def built_model(folder: Path) -> dict[str, str]:
-    """The settings of a small production model, quantised, built and listed."""
+    """Builds and locks a tiny quantised checkpoint; the settings that use it."""
     adapter, text, features = take_apart(folder / "downloaded", scheme="int8")
     lock = folder / "image-manifest.lock"
     arguments = {
@@ -184,8 +317,8 @@ def built_model(folder: Path) -> dict[str, str]:
         "lock": lock,
         "cache": folder / "cache",
     }
-    given = [str(word) for name, value in arguments.items() for word in (f"--{name}", value)]
-    assert bundle(["ultravox", *given]) == 0
+    options = [f"--{name}={value}" for name, value in arguments.items()]
+    assert bundle(["ultravox", *options]) == 0
     return {
         "VOICE_PROFILE": "gpu",
         "VOICE_PATHS_WEIGHTS": str(folder / "weights"),
@@ -194,23 +327,23 @@ def built_model(folder: Path) -> dict[str, str]:
     }
 
 
-def test_verify_says_that_the_production_model_is_whole_and_sound(tmp_path: Path) -> None:
-    given = built_model(tmp_path)
-    done = appliance("verify", **given)
+def test_verify_accepts_an_intact_and_sound_checkpoint(tmp_path: Path) -> None:
+    environ = built_model(tmp_path)
+    done = appliance("verify", **environ)
     assert done.returncode == 0, done.stdout
     assert "seal intact" in done.stdout
     assert "every byte read" in done.stdout
     assert "model sound: ultravox-tiny, int8" in done.stdout
-    assert "sizes and names only" in appliance("verify", "--quick", **given).stdout
+    assert "sizes and names only" in appliance("verify", "--quick", **environ).stdout
 
 
-def test_verify_refuses_a_sealed_model_that_would_answer_nonsense(tmp_path: Path) -> None:
-    given = built_model(tmp_path)
+def test_verify_refuses_an_intact_checkpoint_that_would_answer_nonsense(tmp_path: Path) -> None:
+    environ = built_model(tmp_path)
     config = tmp_path / "weights" / "ultravox-tiny" / "config.json"
     tree = json.loads(config.read_text())
     tree["quantization_config"]["ignore"] = []
     config.write_text(json.dumps(tree))
-    lock = Path(given["VOICE_PATHS_LOCK"])
+    lock = Path(environ["VOICE_PATHS_LOCK"])
     sealed = manifest.read(lock)
     weights = tuple(
         replace(weight, size_bytes=config.stat().st_size, sha256=sha256_of(config))
@@ -219,7 +352,7 @@ def test_verify_refuses_a_sealed_model_that_would_answer_nonsense(tmp_path: Path
         for weight in sealed.weights
     )
     lock.write_text(manifest.render(replace(sealed, weights=weights)))
-    done = appliance("verify", **given)
+    done = appliance("verify", **environ)
     assert done.returncode == 78
     line = json.loads(done.stdout.splitlines()[-1])
     assert line["reason"] == "bad_checkpoint"

@@ -1,4 +1,4 @@
-"""The switches that keep libraries quiet."""
+"""The switches that keep libraries offline and quiet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from appliance import offline
 from appliance.errors import BadSetting
 
 
-def test_switches_are_set_over_what_the_environment_says() -> None:
+def test_switches_override_the_environment() -> None:
     environ = {"HF_HUB_OFFLINE": "0", "HOME": "/root"}
     offline.apply(environ)
     assert environ["HF_HUB_OFFLINE"] == "1"
@@ -19,7 +19,7 @@ def test_switches_are_set_over_what_the_environment_says() -> None:
 
 
 @pytest.mark.parametrize("name", ["PIPECAT_SETUP_FILES", "PIPECAT_SMART_TURN_LOG_DATA"])
-def test_what_would_run_code_or_record_callers_is_refused(name: str) -> None:
+def test_variable_that_runs_code_or_records_callers_is_refused(name: str) -> None:
     environ = {name: "x"}
     with pytest.raises(BadSetting, match=name):
         offline.apply(environ)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from appliance.errors import BadSetting
 from appliance.link import protocol
+from appliance.link.engine import GenerateRequest, Turn
 from appliance.settings import (
     FIELDS,
     PROFILE_DEFAULTS,
@@ -440,12 +441,12 @@ def test_section_cannot_be_built_with_a_wrong_value(changes: dict[str, object]) 
 def test_extreme_values_fit_the_link_to_the_engines() -> None:
     """A request that the link refuses would fail in every turn instead of at the start."""
     for speed in (0.5, 2.0):
-        protocol.Speak(request=1, text="x" * 2_000, voice="x" * 200, speed=speed)
+        message = {"request": 1, "text": "x" * 2_000, "voice": "x" * 200, "speed": speed}
+        protocol.SpeakMessage.model_validate(message)
+    turn = Turn("system", "x" * 16_000)
     for tokens, temperature in ((1, 0.0), (4096, 2.0)):
-        turn = protocol.SaidTurn(role="system", text="x" * 16_000)
-        protocol.Generate(
-            request=1, conversation=(turn,), max_tokens=tokens, temperature=temperature
-        )
+        generation = GenerateRequest((turn,), tokens, temperature)
+        protocol.GenerateMessage.model_validate({"request": 1, "generation": generation})
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
-"""The acceptance of a running appliance, from beside it: speaks to it as a caller does, looks at
-what it is made of, and writes down whether that is what was promised.
+"""The acceptance test of a running appliance, run on the same machine.
 
-It brings no model of its own: the appliance's own voice asks the questions and its own ears write
-down the answers, over the engine link; everything between goes the way of every call, through the
-program `client`. So a bug that voice and ears share can stay unseen here; the tests of the
-repository hear with another recognizer.
+It calls the appliance as a user does, checks what it answers and how it is set up, and writes a
+report. It has no models of its own: the appliance's own voice speaks the questions, and its own
+recognizer transcribes the answers, over the link to the engines. So a defect that affects voice and
+recognizer alike can go unnoticed here; the tests of the repository use another recognizer.
 
-The only room that imports `client`; only the door imports it.
+One file per check, named like the check. This is the only room that imports `client`.
 """

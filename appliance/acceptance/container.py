@@ -1,6 +1,6 @@
-"""What the container takes from its processes, as the kernel shows it from inside.
+"""Does the container confine its processes? Read from the kernel, inside the container.
 
-The wanted values are those of ops/container.flags and of the image's user.
+The expected values are those of ops/container.flags and of the image's user.
 """
 
 from __future__ import annotations
@@ -8,73 +8,84 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from appliance.acceptance.report import Result, judged, skipped
+from appliance.acceptance.report import CheckResult, judge, skip
 
 CHECK = "container"
-FLAGS = "Start it with all flags of ops/container.flags."
+ADVICE = "Start the container with all flags of ops/container.flags."
 
 
-def check(pids: Sequence[int], told: bool, proc: Path = Path("/proc")) -> list[Result]:
-    """Looks at the appliance's processes, if we were `told` that they are in a container, or see it
-    by the first process; skipped otherwise."""
-    if not (told or _is_ours(proc / "1/cmdline")):
-        return [skipped(CHECK, "not in the sealed container")]
-    statuses = [_status(proc / str(pid) / "status") for pid in pids]
+def check(pids: Sequence[int], in_container: bool, proc: Path = Path("/proc")) -> list[CheckResult]:
+    """Check the appliance's processes.
+
+    Skipped outside a container: `in_container` is false, and the first process is not `boot`.
+    """
+    if not (in_container or _is_boot(proc / "1/cmdline")):
+        return [skip(CHECK, "not in the sealed container")]
+    statuses = [_read_status(proc / str(pid) / "status") for pid in pids]
     return [
-        *rights([status for status in statuses if status]),
-        root((proc / "self/mounts").read_text(encoding="utf-8")),
+        *check_privileges([status for status in statuses if status]),
+        check_root((proc / "self/mounts").read_text(encoding="utf-8")),
     ]
 
 
-def rights(statuses: Iterable[Mapping[str, str]]) -> list[Result]:
-    """User, capabilities and new privileges of every process (proc(5), status)."""
-    of = list(statuses)
-    users = sorted({user for one in of for user in one["Uid"].split()}, key=int)
+def check_privileges(statuses: Iterable[Mapping[str, str]]) -> list[CheckResult]:
+    """Check user, capabilities and no_new_privs of every process (proc(5), status)."""
+    processes = list(statuses)
+    users = sorted({user for process in processes for user in process["Uid"].split()}, key=int)
     sets = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-    held = sorted({f"{name} {one[name]}" for one in of for name in sets if int(one[name], 16)})
-    free = [one["Name"] for one in of if one["NoNewPrivs"] != "1"]
+    capabilities = sorted(
+        {
+            f"{name} {process[name]}"
+            for process in processes
+            for name in sets
+            if int(process[name], 16)
+        }
+    )
+    unconfined = [process["Name"] for process in processes if process["NoNewPrivs"] != "1"]
     return [
-        judged(
+        judge(
             CHECK,
-            bool(of) and "0" not in users,
-            f"{len(of)} processes as user {', '.join(users)}",
+            bool(processes) and "0" not in users,
+            f"{len(processes)} processes as user {', '.join(users)}",
             "no process as root",
-            "Do not set a user when it is started: the image has its own, 10001.",
+            "Do not set a user when you start it: the image has its own, 10001.",
         ),
-        judged(
+        judge(
             CHECK,
-            bool(of) and not held,
-            ", ".join(held) or "no capabilities",
+            bool(processes) and not capabilities,
+            ", ".join(capabilities) or "no capabilities",
             "no capabilities",
-            FLAGS,
+            ADVICE,
         ),
-        judged(
+        judge(
             CHECK,
-            bool(of) and not free,
-            f"new privileges possible for {', '.join(free)}" if free else "no new privileges",
+            bool(processes) and not unconfined,
+            f"new privileges possible for {', '.join(unconfined)}"
+            if unconfined
+            else "no new privileges",
             "no new privileges",
-            FLAGS,
+            ADVICE,
         ),
     ]
 
 
-def root(mounts: str) -> Result:
-    """Whether the root file system is read-only, by the list of mounts (proc(5))."""
-    of = [line.split() for line in mounts.splitlines()]
-    options = next((line[3].split(",") for line in reversed(of) if line[1] == "/"), [])
-    sealed = "ro" in options
-    found = "root file system " + ("read-only" if sealed else "writable")
-    return judged(CHECK, sealed, found, "root file system read-only", FLAGS)
+def check_root(mounts: str) -> CheckResult:
+    """Check that the root file system is read-only, by the list of mounts (proc(5))."""
+    lines = [line.split() for line in mounts.splitlines()]
+    options = next((line[3].split(",") for line in reversed(lines) if line[1] == "/"), [])
+    read_only = "ro" in options
+    found = "root file system " + ("read-only" if read_only else "writable")
+    return judge(CHECK, read_only, found, "root file system read-only", ADVICE)
 
 
-def _is_ours(cmdline: Path) -> bool:
+def _is_boot(cmdline: Path) -> bool:
     words = cmdline.read_bytes().split(b"\0")
     return b"appliance" in words and b"boot" in words
 
 
-def _status(path: Path) -> dict[str, str]:
+def _read_status(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, ProcessLookupError):
-        return {}  # It has just ended.
+        return {}  # the process has just ended
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

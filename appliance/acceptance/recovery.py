@@ -1,6 +1,6 @@
-"""Kills each process once, as a fault would: what the caller notices, and when it is back.
+"""Does each process come back after it was killed, and what does a caller notice?
 
-Calls that go on meanwhile suffer; made only where it is asked for.
+Disturbs other calls, so it runs only with --kill.
 """
 
 from __future__ import annotations
@@ -10,112 +10,116 @@ import os
 import signal
 import time
 
-from appliance.acceptance import readiness, script, sockets
-from appliance.acceptance.report import Result, judged, seconds
-from appliance.acceptance.site import ANSWER_SECONDS, Site, calling
+from appliance.acceptance import processes, ready, script
+from appliance.acceptance.caller import ANSWER_SECONDS
+from appliance.acceptance.report import CheckResult, format_seconds, judge
+from appliance.acceptance.site import Site
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
-from client.errors import BrokeOff
+from appliance.processes import ENGINES, GATEWAY, socket_path
+from client.errors import CallDropped
 
 CHECK = "recovery"
-LOOK_SECONDS = 0.5
-LINK_SECONDS = 2.0
-INTO_TURN_SECONDS = 0.5
-ENGINES = ("llm", "tts")
-ADVICE = "See the log of the process for why it did not come back: voicectl logs -u NAME."
+POLL_SECONDS = 0.5
+HEALTH_SECONDS = 2.0  # for an engine to answer
+INTO_TURN_SECONDS = 0.5  # from the end of the question to the kill
+ADVICE = "The log of the process says why it did not come back: voicectl logs -u NAME."
 
 
-async def check(site: Site) -> list[Result]:
-    """Kills all in turn. Raises ClientError, EngineFailed and ConnectionError."""
+async def check(site: Site) -> list[CheckResult]:
+    """Kill each process in turn. Raises ClientError, EngineFailed and ConnectionError."""
     results = []
-    for name in sorted(sockets.programs(site.given.paths.run)):
+    for name in sorted(processes.programs(site.settings.paths.run)):
         if name in ENGINES:
-            results += await _engine(site, name)
-        elif name == "gateway":
-            results += await _gateway(site)
+            results += await _kill_engine(site, name)
+        elif name == GATEWAY:
+            results += await _kill_gateway(site)
         else:
-            results.append(_judged(site, name, await _killed(site, name)))
+            results.append(_judge_recovery(site, name, await _kill(site, name)))
     return results
 
 
-async def _engine(site: Site, name: str) -> list[Result]:
-    """In the middle of a turn; the same call has to be able to go on."""
-    # Spoken now: what is said later must not need the engine that was killed.
-    pcm = await site.voice.say(script.KNOWN[0].text)
-    async with calling(site.door, site.tally, site.greets) as talk:
-        asked = talk.say(pcm)
+async def _kill_engine(site: Site, name: str) -> list[CheckResult]:
+    """Kill an engine in the middle of a turn; the same call must be able to continue."""
+    # Synthesized before the kill: the engine may be the one that speaks.
+    pcm = await site.voice.say(script.KNOWLEDGE[0].text)
+    async with site.call() as talk:
+        question = talk.say(pcm)
         await asyncio.sleep(INTO_TURN_SECONDS)
-        back = _killed(site, name)
-        cut = await talk.finished(asked, site.limits.recovery)
-        while not back.done() and talk.failure is None:
-            # A call in which nobody speaks would end.
-            await asyncio.wait({back}, timeout=site.given.gateway.idle_seconds / 2)
-            if not back.done():
+        recovery = _kill(site, name)
+        disturbed = await talk.finished(question, site.limits.recovery)
+        while not recovery.done() and talk.failure is None:
+            # Keep speaking: an idle call is ended.
+            await asyncio.wait({recovery}, timeout=site.settings.gateway.idle_seconds / 2)
+            if not recovery.done():
                 await talk.finished(talk.say(pcm), ANSWER_SECONDS)
-        took = await back
+        took = await recovery
         after = await talk.finished(talk.say(pcm), site.limits.recovery)
-    went_on = talk.failure is None and after.outcome == "answered"
-    found = f"{name}: the turn was {cut.outcome}, the next one in the same call {after.outcome}"
+    passed = talk.failure is None and after.outcome == "answered"
+    found = f"{name}: the turn was {disturbed.outcome}, the next one of the call {after.outcome}"
     return [
-        _judged(site, name, took),
-        judged(CHECK, went_on, found, "the call goes on", "Look at the gateway's log."),
+        _judge_recovery(site, name, took),
+        judge(CHECK, passed, found, "the call continues", "See the gateway's log."),
     ]
 
 
-async def _gateway(site: Site) -> list[Result]:
-    """The call is lost; the caller has to be told, and the next call taken."""
-    pcm = await site.voice.say(script.KNOWN[0].text)
-    async with calling(site.door, site.tally, site.greets) as talk:
-        asked = talk.say(pcm)
+async def _kill_gateway(site: Site) -> list[CheckResult]:
+    """Kill the gateway: the call must end for the caller, and the next call be accepted."""
+    pcm = await site.voice.say(script.KNOWLEDGE[0].text)
+    async with site.call() as talk:
+        question = talk.say(pcm)
         await asyncio.sleep(INTO_TURN_SECONDS)
-        back = _killed(site, "gateway")
-        await talk.finished(asked, ANSWER_SECONDS)
-        told = isinstance(talk.failure, BrokeOff)
-    took = await back
-    async with calling(site.door, site.tally, site.greets) as talk:
+        recovery = _kill(site, "gateway")
+        await talk.finished(question, ANSWER_SECONDS)
+        ended = isinstance(talk.failure, CallDropped)
+    took = await recovery
+    async with site.call() as talk:
         after = await talk.finished(talk.say(pcm), ANSWER_SECONDS)
-    found = f"gateway: call {'ended' if told else 'not ended'}, the next one was {after.outcome}"
-    good = told and after.outcome == "answered"
+    found = f"gateway: call {'ended' if ended else 'not ended'}, the next one was {after.outcome}"
+    passed = ended and after.outcome == "answered"
     return [
-        _judged(site, "gateway", took),
-        judged(CHECK, good, found, "the next call is taken", "Look at the gateway's log."),
+        _judge_recovery(site, "gateway", took),
+        judge(CHECK, passed, found, "the next call is accepted", "See the gateway's log."),
     ]
 
 
-def _killed(site: Site, name: str) -> asyncio.Task[float | None]:
-    """Kills it now; the task ends with the seconds until there is another process and calls are
-    taken, or with None when the time is over. Raises ConnectionError."""
-    pid = sockets.programs(site.given.paths.run)[name].pid
+def _kill(site: Site, name: str) -> asyncio.Task[float | None]:
+    """Kill a process and return a task that waits until it has recovered.
+
+    The task returns the seconds until there is another process and calls are accepted, or None
+    after the limit. Raises ConnectionError.
+    """
+    pid = processes.programs(site.settings.paths.run)[name].pid
     if not pid:
         raise ConnectionError(f"{name} has no process to kill")
     os.kill(pid, signal.SIGKILL)
-    return asyncio.create_task(_back(site, name, pid, time.monotonic()))
+    return asyncio.create_task(_wait_recovered(site, name, pid, time.monotonic()))
 
 
-async def _back(site: Site, name: str, pid: int, killed_at: float) -> float | None:
+async def _wait_recovered(site: Site, name: str, pid: int, killed_at: float) -> float | None:
     while (took := time.monotonic() - killed_at) <= site.limits.recovery:
-        if await _is_back(site, name, pid):
+        if await _is_recovered(site, name, pid):
             return took
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
     return None
 
 
-async def _is_back(site: Site, name: str, pid: int) -> bool:
-    run = site.given.paths.run
+async def _is_recovered(site: Site, name: str, killed_pid: int) -> bool:
+    run = site.settings.paths.run
     try:
-        now = (await asyncio.to_thread(sockets.programs, run))[name].pid
-        if now in (0, pid):
+        pid = (await asyncio.to_thread(processes.programs, run))[name].pid
+        if pid in (0, killed_pid):
             return False
-        # The gateway looks only once a second, and may not have noticed yet that it was gone.
-        if name in ENGINES and not (await ask_health(run / f"{name}.sock", LINK_SECONDS)).ready:
+        # The gateway polls the engines once a second and may not have noticed the loss yet.
+        if name in ENGINES and not (await ask_health(socket_path(run, name), HEALTH_SECONDS)).ready:
             return False
-        await site.metrics()
+        await site.scrape()
     except (OSError, EngineGone):
         return False
-    return not await readiness.waits_for(site)
+    return not await ready.find_obstacle(site)
 
 
-def _judged(site: Site, name: str, took: float | None) -> Result:
-    limit = site.limits.recovery
-    found = f"{name}: back after {seconds(took)}" if took is not None else f"{name}: not back"
-    return judged(CHECK, took is not None, found, f"within {seconds(limit)}", ADVICE)
+def _judge_recovery(site: Site, name: str, took: float | None) -> CheckResult:
+    found = f"{name}: not back" if took is None else f"{name}: back after {format_seconds(took)}"
+    wanted = f"within {format_seconds(site.limits.recovery)}"
+    return judge(CHECK, took is not None, found, wanted, ADVICE)

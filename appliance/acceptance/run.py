@@ -1,12 +1,13 @@
-"""All checks in their order, and the verb that runs them."""
+"""Run all checks in order, and the verb `smoke-test`."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import dataclasses
 import json
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TextIO
 
@@ -18,147 +19,160 @@ from appliance.acceptance import (
     metrics,
     overload,
     page,
-    readiness,
+    processes,
+    ready,
     recovery,
+    report,
     seal,
-    site,
-    sockets,
 )
-from appliance.acceptance import report as limits
-from appliance.acceptance import report as table
-from appliance.acceptance.report import Report, Result, about, from_tree, skipped, to_tree
-from appliance.acceptance.site import Site, Voice, Wishes
+from appliance.acceptance.about import describe
+from appliance.acceptance.caller import ApplianceVoice
+from appliance.acceptance.limits import limits_for
+from appliance.acceptance.options import AcceptanceOptions, parse
+from appliance.acceptance.report import AcceptanceReport, CheckResult, skip
+from appliance.acceptance.site import Site, call_target
 from appliance.errors import ApplianceError, BadSetting
 from appliance.gpu import nvml
 from appliance.settings import Settings
 from client.errors import ClientError
 
-CHECK_SECONDS = 1800.0  # a check that hangs ends; the longest, recovery on a card, waits for models
-COUNTED_AFTER_SECONDS = 1.0  # the gateway notes the end of a call a moment after it
-Check = Callable[[Site], Awaitable[list[Result]]]
-Tell = Callable[[Result], None]
-CALLS: Mapping[str, Check] = {
+# Ends a check that hangs. The longest one, recovery with a card, waits for models to load.
+CHECK_SECONDS = 1800.0
+COUNTER_DELAY_SECONDS = 1.0  # the gateway counts a call a moment after it ended
+
+Check = Callable[[Site], Awaitable[list[CheckResult]]]
+OnResult = Callable[[CheckResult], None]
+
+# The checks that call the appliance.
+CALLING_CHECKS: Mapping[str, Check] = {
     conversation.CHECK: conversation.check,
     interruption.CHECK: interruption.check,
     overload.CHECK: overload.check,
 }
 
 
-def main(given: Settings, asked: argparse.Namespace) -> int:
-    """0 when no check failed, else 1. Raises BadSetting and BadLock."""
-    if asked.page:
-        sys.stdout.write(page.html(_read(sys.stdin)))
+def main(settings: Settings, args: Namespace) -> int:
+    """Run the verb; 0 if no check failed, else 1. Raises BadSetting."""
+    if args.page:
+        sys.stdout.write(page.render(_read_report(sys.stdin)))
         return 0
-    began = time.monotonic()
-    out = sys.stderr if asked.json else sys.stdout
+    started_at = time.monotonic()
+    out = sys.stderr if args.json else sys.stdout
 
-    def tell(result: Result) -> None:
-        print(table.lines(result), file=out, flush=True)
+    def on_result(result: CheckResult) -> None:
+        print(report.format_result(result), file=out, flush=True)
 
-    report = asyncio.run(accept(given, asked, tell))
-    print(table.verdict(report, time.monotonic() - began), file=out, flush=True)
-    if asked.json:
-        json.dump(to_tree(report), sys.stdout, indent=1, ensure_ascii=False)
+    outcome = asyncio.run(accept(settings, parse(args), on_result))
+    print(report.format_verdict(outcome, time.monotonic() - started_at), file=out, flush=True)
+    if args.json:
+        json.dump(report.to_tree(outcome), sys.stdout, indent=1, ensure_ascii=False)
         print()
-    return 0 if report.passed else 1
+    return 0 if outcome.passed else 1
 
 
-async def accept(given: Settings, asked: argparse.Namespace, tell: Tell) -> Report:
-    """Makes all checks; `tell` is given each result as it comes. Raises BadSetting."""
-    skip = asked.skip
-    cards = nvml.cards()
-    kind, held = limits.limits(given, cards)
-    held = limits.adjusted(held, _limits(asked.limit))
-    wishes = Wishes(asked.turns, asked.interruptions, asked.quick_seal, asked.kill, asked.wait)
-    tested = Site(given, site.door(given.gateway, asked.url), held, wishes, Voice(given))
-    results: list[Result] = []
+async def accept(
+    settings: Settings, options: AcceptanceOptions, on_result: OnResult
+) -> AcceptanceReport:
+    """Run all checks; `on_result` is called with each result. Raises BadSetting."""
+    class_name, limits = limits_for(settings, nvml.list_cards().cards)
+    limits = dataclasses.replace(limits, **options.limits)
+    target = call_target(settings.gateway, options.url)
+    site = Site(settings, target, limits, options, ApplianceVoice(settings))
+    runner = CheckRunner(site, on_result)
+    await _run_all(site, runner)
+    about = {**describe(settings, options), "url": target.url, "limits_for": class_name}
+    return AcceptanceReport(
+        about, dataclasses.asdict(limits), runner.results, site.turns, site.stops
+    )
 
-    async def watched(_of: Site) -> list[Result]:
+
+class CheckRunner:
+    """Runs checks on a site and collects their results."""
+
+    def __init__(self, site: Site, on_result: OnResult) -> None:
+        self._site = site
+        self._on_result = on_result
+        self.results: list[CheckResult] = []
+
+    async def run(self, name: str, check: Check) -> bool:
+        """Run a check unless it is to be skipped; return whether nothing failed."""
+        if name in self._site.options.skip:
+            return self.add([skip(name, "skipped by --skip")])
+        return self.add(await run_check(name, check, self._site))
+
+    def add(self, results: Sequence[CheckResult]) -> bool:
+        """Add results; return whether none of them failed."""
+        self.results.extend(results)
+        for result in results:
+            self._on_result(result)
+        return all(result.state != "fail" for result in results)
+
+
+async def run_check(name: str, check: Check, site: Site) -> list[CheckResult]:
+    """Run a check to its end; if that is impossible, it fails with the reason."""
+    wanted = "the check runs to its end"
+    timeout = asyncio.timeout(CHECK_SECONDS)
+    try:
+        async with timeout:
+            return await check(site)
+    except ApplianceError as error:
+        return [CheckResult(name, "fail", str(error), wanted, error.advice)]
+    except ClientError as error:  # its message includes advice
+        return [CheckResult(name, "fail", str(error), wanted)]
+    except (OSError, ValueError) as problem:
+        found = str(problem) or type(problem).__name__
+        if timeout.expired():
+            found = f"not finished after {CHECK_SECONDS:g} s"
+        advice = "voicectl status shows the state of the appliance."
+        return [CheckResult(name, "fail", found, wanted, advice)]
+
+
+async def _run_all(site: Site, runner: CheckRunner) -> None:
+    async def check_egress(_site: Site) -> list[CheckResult]:
         return [watch.result()]
 
-    async def hardened(of: Site) -> list[Result]:
-        pids = sockets.family(of.given.paths.run)
-        return container.check(pids, told=bool(asked.container))
+    async def check_container(site: Site) -> list[CheckResult]:
+        pids = processes.process_ids(site.settings.paths.run)
+        return container.check(pids, in_container=bool(site.options.container))
 
-    def note(found: Sequence[Result]) -> bool:
-        results.extend(found)
-        for result in found:
-            tell(result)
-        return all(result.state != "fail" for result in found)
-
-    async with await egress.watch(tested) as watch:
-        ready = note(await _made(readiness.CHECK, tested, readiness.check, skip))
-        note(await _made(seal.CHECK, tested, seal.check, skip))
-        note(await _made(container.CHECK, tested, hardened, skip))
-        if ready:
-            await _with_metrics(tested, skip, note)
-            if wishes.kill:
-                note(await _made(recovery.CHECK, tested, recovery.check, skip))
+    async with await egress.watch(site) as watch:
+        is_ready = await runner.run(ready.CHECK, ready.check)
+        await runner.run(seal.CHECK, seal.check)
+        await runner.run(container.CHECK, check_container)
+        if is_ready:
+            await _run_calling_checks(runner)
+            if site.options.kill:
+                await runner.run(recovery.CHECK, recovery.check)
             else:
-                note([skipped(recovery.CHECK, "not asked for (--kill)")])
+                runner.add([skip(recovery.CHECK, "only with --kill")])
         else:
-            note([skipped(name, "the appliance is not ready") for name in (*CALLS, metrics.CHECK)])
-        note(await _made(egress.CHECK, tested, watched, skip))
-    told = {"image_id": asked.image_id, "container": asked.container, "host": asked.host}
-    head = {**about(given, told), "url": tested.door.url, "limits_for": kind}
-    named = {name: getattr(held, name) for name in held.__slots__}
-    return Report(head, named, results, tested.turns, tested.stops)
+            names = (*CALLING_CHECKS, metrics.CHECK)
+            runner.add([skip(name, "the appliance is not ready") for name in names])
+        await runner.run(egress.CHECK, check_egress)
 
 
-async def _with_metrics(
-    tested: Site, skip: frozenset[str], note: Callable[[Sequence[Result]], bool]
-) -> None:
-    """The checks that call, between two looks at the metrics."""
-    before: list[metrics.Page] = []
+async def _run_calling_checks(runner: CheckRunner) -> None:
+    """Run the checks that call between two scrapes of the metrics."""
+    before: list[metrics.Scrape] = []
 
-    async def look(of: Site) -> list[Result]:
-        before.append(metrics.Page(await of.metrics()))
-        return metrics.complete(before[0])
+    async def check_complete(site: Site) -> list[CheckResult]:
+        before.append(metrics.Scrape(await site.scrape()))
+        return metrics.check_complete(before[0])
 
-    async def compare(of: Site) -> list[Result]:
-        await asyncio.sleep(COUNTED_AFTER_SECONDS)
-        return metrics.counted(before[0], metrics.Page(await of.metrics()), of.tally.made())
+    async def check_counters(site: Site) -> list[CheckResult]:
+        await asyncio.sleep(COUNTER_DELAY_SECONDS)
+        after = metrics.Scrape(await site.scrape())
+        return metrics.check_counters(before[0], after, site.tally.activity())
 
-    note(await _made(metrics.CHECK, tested, look, skip))
-    for name, check in CALLS.items():
-        note(await _made(name, tested, check, skip))
+    await runner.run(metrics.CHECK, check_complete)
+    for name, check in CALLING_CHECKS.items():
+        await runner.run(name, check)
     if before:
-        note(await _made(metrics.CHECK, tested, compare, skip))
+        await runner.run(metrics.CHECK, check_counters)
 
 
-async def _made(name: str, tested: Site, check: Check, skip: frozenset[str]) -> list[Result]:
-    """The results of a check; one that cannot be made to its end has failed, with the reason."""
-    if name in skip:
-        return [skipped(name, "left out (--skip)")]
-    wanted = "the check made to its end"
-    limit = asyncio.timeout(CHECK_SECONDS)
+def _read_report(source: TextIO) -> AcceptanceReport:
     try:
-        async with limit:
-            return await check(tested)
-    except ApplianceError as problem:
-        return [Result(name, "fail", str(problem), wanted, problem.advice)]
-    except ClientError as problem:  # its text says what to do
-        return [Result(name, "fail", str(problem), wanted)]
-    except (OSError, ValueError) as problem:
-        what = str(problem) or type(problem).__name__
-        if limit.expired():
-            what = f"not through after {CHECK_SECONDS:g} s"
-        return [Result(name, "fail", what, wanted, "voicectl status says what is wrong with it.")]
-
-
-def _limits(pairs: Sequence[str]) -> dict[str, float]:
-    wanted = {}
-    for pair in pairs:
-        name, _, value = pair.partition("=")
-        try:
-            wanted[name] = float(value)
-        except ValueError as problem:
-            raise BadSetting(name=f"--limit {pair}", why="it is not NAME=NUMBER") from problem
-    return wanted
-
-
-def _read(source: TextIO) -> Report:
-    try:
-        return from_tree(json.load(source))
+        return report.from_tree(json.load(source))
     except (ValueError, KeyError, TypeError) as problem:
-        raise BadSetting(name="--page", why=f"stdin holds no report: {problem}") from problem
+        raise BadSetting(name="--page", why=f"stdin is not a report: {problem}") from problem

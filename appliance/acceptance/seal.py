@@ -1,39 +1,40 @@
-"""Is what lies here what was sealed, and is it what the processes started with?"""
+"""Are the model files sealed, and the processes started with the same lock?"""
 
 from __future__ import annotations
 
 import asyncio
 
 from appliance import run_folder
-from appliance.acceptance.report import Result, judged
+from appliance.acceptance.report import CheckResult, judge
 from appliance.acceptance.site import Site
 from appliance.errors import ApplianceError
 from appliance.weights import manifest, seal
 
 CHECK = "seal"
+WANTED = "every model file as image-manifest.lock lists it"
 
 
-async def check(site: Site) -> list[Result]:
-    """Reads every byte, or only names and sizes where that was wished."""
-    given = site.given
-    full = not site.wishes.quick_seal
-    wanted = "every model file as image-manifest.lock lists it"
+async def check(site: Site) -> list[CheckResult]:
+    """Verify every byte; with --quick-seal, names and sizes only."""
+    paths, profile = site.settings.paths, site.settings.profile
+    full = not site.options.quick_seal
     try:
-        lock = manifest.read(given.paths.lock)
-        report = await asyncio.to_thread(
-            seal.verify, given.paths.weights, lock, given.profile, full
-        )
-    except ApplianceError as broken:
-        return [Result(CHECK, "fail", str(broken), wanted, broken.advice)]
-    now = seal.sha256_of(given.paths.lock)
-    then = str(run_folder.read_seal(given.paths.run).get("lock", ""))
+        lock = manifest.read(paths.lock)
+        report = await asyncio.to_thread(seal.verify, paths.weights, lock, profile, full)
+    except ApplianceError as error:
+        return [CheckResult(CHECK, "fail", str(error), WANTED, error.advice)]
+    current = seal.sha256_of(paths.lock)
+    at_start = str(run_folder.read_seal(paths.run).get("lock", ""))
+    found = f"lock {current[:16]}"
+    if current != at_start:
+        found += f", but {at_start[:16] or 'none'} at start"
     return [
-        Result(CHECK, "pass", str(report), wanted),
-        judged(
+        CheckResult(CHECK, "pass", str(report), WANTED),
+        judge(
             CHECK,
-            now == then,
-            f"lock {now[:16]}" + ("" if now == then else f", but {then[:16] or 'none'} at start"),
+            current == at_start,
+            found,
             "the lock that the processes started with",
-            "Restart the appliance: its files were exchanged while it ran.",
+            "Restart the appliance: its files were replaced while it was running.",
         ),
     ]

@@ -19,7 +19,7 @@ from appliance.console.collect import collect_facts, fetch_metrics
 from appliance.console.redact import redact
 from appliance.console.status import render_json
 from appliance.errors import ApplianceError
-from appliance.gpu import page as plan_page
+from appliance.gpu.page import describe_plan
 from appliance.settings import Settings, render
 from appliance.weights import manifest, seal
 
@@ -75,7 +75,7 @@ def _parts(settings: Settings) -> Mapping[str, Part]:
         "settings.txt": lambda: render(settings),
         "packages.txt": _packages,
         "lock.txt": lambda: _lock(settings),
-        "plan.txt": lambda: plan_page.told(settings, "", ""),
+        "plan.txt": lambda: describe_plan(settings),
         "host.txt": lambda: "\n".join(_host()),
     }
     for path in sorted(settings.paths.run.glob("*.json")):

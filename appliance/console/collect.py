@@ -6,15 +6,15 @@ import http.client
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from appliance import run_folder
-from appliance.console.state import Facts, MetricsSummary, parse_metrics
+from appliance.console.state import Facts, MetricsSummary, ProcessFacts, parse_metrics
 from appliance.settings import VERSION, ExporterConfig, Settings
 from appliance.supervision import health
-from appliance.supervision.metrics import vitals
+from appliance.supervision.metrics import measure_processes
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 from appliance.weights import seal
 
@@ -36,16 +36,17 @@ def collect_facts(settings: Settings) -> Facts:
             "gateway": lambda: health.waiting_for(settings.gateway),
             "exporter": lambda: parse_metrics(fetch_metrics(settings.exporter)),
             "boot": lambda: run_folder.boot_pid(run),
-            "drain": lambda: run_folder.since(run),
+            "drain": lambda: run_folder.draining_since(run),
             "restarts": lambda: run_folder.read_restarts(run),
             "seal": lambda: run_folder.read_seal(run),
-            "guard": lambda: run_folder.read_left(run, "guard.json"),
-            "reason": lambda: run_folder.read_left(run, "reason.json"),
+            "guard": lambda: run_folder.read_guard(run),
+            "reason": lambda: run_folder.read_reason(run),
             "lock": lambda: seal.sha256_of(settings.paths.lock)[:LOCK_DIGITS],
         },
         LIMIT_SECONDS,
     )
     programs = cast("list[Program] | None", answers.get("supervisord"))
+    restarts = cast("dict[str, int]", answers.get("restarts", {}))
     return Facts(
         now=time.time(),
         version=VERSION,
@@ -56,9 +57,7 @@ def collect_facts(settings: Settings) -> Facts:
         boot_started=_modified(run / "boot.lock"),
         draining_since=cast("float | None", answers.get("drain")),
         waiting_for=cast("str | None", answers.get("gateway")),
-        programs=programs,
-        vitals=vitals(programs) if programs else {},
-        restarts=cast("dict[str, int]", answers.get("restarts", {})),
+        processes=None if programs is None else _measure(programs, restarts),
         metrics=cast("MetricsSummary | None", answers.get("exporter")),
         seal=cast("dict[str, Any]", answers.get("seal", {})),
         seal_written=_modified(run / "seal.json"),
@@ -71,10 +70,8 @@ def collect_facts(settings: Settings) -> Facts:
 
 def fetch_metrics(exporter: ExporterConfig) -> str:
     """Fetch the page of metrics. Raises one of QUERY_ERRORS."""
-    host = health.HERE.get(exporter.host, exporter.host)
-    host = f"[{host}]" if ":" in host else host
-    address = f"http://{host}:{exporter.port}/metrics"
-    with urllib.request.urlopen(address, timeout=METRICS_SECONDS) as answer:
+    url = f"http://{health.url_host(exporter.host)}:{exporter.port}/metrics"
+    with urllib.request.urlopen(url, timeout=METRICS_SECONDS) as answer:
         return str(answer.read().decode())
 
 
@@ -99,6 +96,23 @@ def query_all(queries: Mapping[str, Callable[[], object]], seconds: float) -> di
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return dict(answers)
+
+
+def _measure(programs: Sequence[Program], restarts: Mapping[str, int]) -> list[ProcessFacts]:
+    stats = measure_processes(programs)
+    return [
+        ProcessFacts(
+            name=program.name,
+            state=program.state,
+            pid=program.pid,
+            started=program.started,
+            exists=stats[program.name].up,
+            resident_bytes=stats[program.name].resident_bytes,
+            cpu_seconds=stats[program.name].cpu_seconds,
+            restarts=restarts.get(program.name, 0),
+        )
+        for program in programs
+    ]
 
 
 def _modified(path: Path) -> float:

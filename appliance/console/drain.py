@@ -52,7 +52,7 @@ def drain(run: Path, wait_seconds: float | None, report: Callable[[str], None]) 
     if run_folder.boot_pid(run) is None:
         report("the appliance is not running")
         return NOT_RUNNING
-    run_folder.begin(run)
+    run_folder.begin_drain(run)
     report("new calls are refused; calls in progress continue")
     if wait_seconds is None:
         return DRAINED
@@ -73,7 +73,7 @@ def undo(run: Path, report: Callable[[str], None]) -> int:
     if run_folder.boot_pid(run) is None:
         report("the appliance is not running")
         return NOT_RUNNING
-    run_folder.end(run)
+    run_folder.end_drain(run)
     report("new calls are taken again")
     return DRAINED
 

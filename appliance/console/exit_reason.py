@@ -1,4 +1,4 @@
-"""Why a container ended: its exit code, and the error that its log names. Pure."""
+"""Why a container ended: its exit code, and the error that its log names. No I/O."""
 
 from __future__ import annotations
 

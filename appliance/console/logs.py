@@ -1,4 +1,4 @@
-"""Log lines: parse, filter and format them. Pure.
+"""Log lines: parse, filter and format them. No I/O.
 
 A line that is not JSON was written by something else, such as podman or a crashing library. It is
 passed on unchanged, except when only one unit's lines are wanted.
@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from appliance.console.terminal import Paint, printable
-from appliance.journal import LEVELS
+from appliance.journal_fields import LEVELS
+from appliance.processes import BOOT, GUARD, NAMES
 
-UNITS = ("gateway", "llm", "tts", "exporter", "boot", "guard")
-SUPERVISORS = ("boot", "guard")  # their lines may be about another unit
+UNITS = NAMES
+SUPERVISORS = (BOOT, GUARD)  # their lines may be about another unit
 FORMATS = ("short", "json", "cat")
 _COLOURS = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
 _HEADER_FIELDS = ("time", "level", "process", "event")  # shown first, without their names

@@ -1,4 +1,4 @@
-"""Redact log lines for a support bundle: only listed fields and fixed words may leave. Pure.
+"""Redact log lines for a support bundle: only listed fields and fixed words may leave. No I/O.
 
 The journal already writes listed fields only (journal_fields.py). A bundle leaves the site, so it
 is stricter: no free text, and no value that could be a caller's word in place of one of ours.
@@ -13,8 +13,8 @@ from typing import Any, get_args
 
 from appliance.console.logs import parse_line
 from appliance.errors import catalogue
-from appliance.journal import LEVELS
-from appliance.journal_fields import CATALOGUE_FIELDS, NUMBER_FIELDS, TEXT_FIELDS
+from appliance.journal_fields import CATALOGUE_FIELDS, LEVELS, NUMBER_FIELDS, TEXT_FIELDS
+from appliance.processes import ENGINES
 from appliance.supervision.policy import Cause
 
 # Every event that the appliance logs; a test compares this list with the sources.
@@ -79,7 +79,7 @@ EVENTS = frozenset(
 )
 # Fields that hold one of a few words, and these words. Tests compare them with the gateway's.
 WORDS: Mapping[str, frozenset[str]] = {
-    "engine": frozenset({"llm", "tts"}),
+    "engine": frozenset(ENGINES),
     "by": frozenset({"smart_turn", "fallback", "timeout"}),
     "outcome": frozenset(
         {

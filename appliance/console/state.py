@@ -1,4 +1,4 @@
-"""The state of the appliance: what was observed, and the state that follows from it. Pure.
+"""The state of the appliance: what was observed, and the state that follows from it. No I/O.
 
 `collect.py` makes the observations; `status.py` renders them.
 """
@@ -13,8 +13,7 @@ from typing import Any, Literal
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from appliance.supervision.metrics import Vitals
-from appliance.supervision.supervisor_client import Program
+from appliance.processes import GATEWAY
 
 StateName = Literal["running", "starting", "draining", "degraded", "broken", "stopped", "unknown"]
 TAKES_CALLS, TAKES_NONE, CANNOT_TELL = 0, 3, 4  # exit codes, as LSB defines them for `status`
@@ -61,6 +60,32 @@ class MetricsSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """A process as supervisord and the kernel report it.
+
+    state       supervisord's: STARTING, RUNNING, BACKOFF, FATAL, EXITED, STOPPING or STOPPED
+    pid         0 if there is none
+    started     Unix time of the last start
+    exists      whether the kernel has a process of this pid that is not a zombie
+    restarts    since boot started
+    """
+
+    name: str
+    state: str
+    pid: int = 0
+    started: float = 0.0
+    exists: bool = False
+    resident_bytes: int = 0
+    cpu_seconds: float = 0.0
+    restarts: int = 0
+
+    @property
+    def up(self) -> bool:
+        """Whether the process exists and supervisord wants it to."""
+        return self.pid > 0 and self.exists and self.state in ("STARTING", "RUNNING")
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything observed; None or empty where a source did not answer. Times are Unix times.
 
@@ -68,6 +93,7 @@ class Facts:
     boot_started    when boot claimed the run folder
     waiting_for     what /readyz reports as not ready; empty if calls are taken
     seal_written    when seal.json was last written
+    processes       the programs of supervisord; None if it does not answer
     silent          sources that did not answer although boot is running
     """
 
@@ -80,9 +106,7 @@ class Facts:
     boot_started: float = 0.0
     draining_since: float | None = None
     waiting_for: str | None = None
-    programs: Sequence[Program] | None = None
-    vitals: Mapping[str, Vitals] = field(default_factory=dict)
-    restarts: Mapping[str, int] = field(default_factory=dict)
+    processes: Sequence[ProcessFacts] | None = None
     metrics: MetricsSummary | None = None
     seal: Mapping[str, Any] = field(default_factory=dict)
     seal_written: float = 0.0
@@ -115,24 +139,24 @@ def judge(facts: Facts) -> State:
     """Decide the state that follows from the facts."""
     if facts.boot_pid is None:
         return _judge_without_boot(facts)
-    if facts.programs is None:
+    if facts.processes is None:
         return _judge_without_supervisord(facts)
     if facts.draining_since is not None or facts.waiting_for == "draining":
         return _judge_draining(facts)
     if facts.waiting_for == "":
-        down = [program.name for program in facts.programs if not _is_up(facts, program)]
+        down = [process.name for process in facts.processes if not process.exists]
         if down:
             why = f"takes calls, but {' and '.join(down)} {'are' if down[1:] else 'is'} down"
             return State("degraded", why, _ready_changed(facts), TAKES_CALLS)
         return State("running", "ready for calls", _ready_changed(facts), TAKES_CALLS)
-    waiting = f"waiting for {facts.waiting_for or 'gateway'}"
+    waiting = f"waiting for {facts.waiting_for or GATEWAY}"
     if _is_first_start(facts):
         return State("starting", waiting, facts.boot_started)
     return State("degraded", waiting, _ready_changed(facts))
 
 
 def _judge_without_boot(facts: Facts) -> State:
-    if facts.programs is not None:
+    if facts.processes is not None:
         why = "boot has ended, but supervisord still answers"
         return State("unknown", why, exit_code=CANNOT_TELL)
     if facts.reason:
@@ -162,22 +186,19 @@ def _judge_draining(facts: Facts) -> State:
 
 def _is_first_start(facts: Facts) -> bool:
     """Whether calls were never taken since boot started: nothing restarted, never ready."""
-    if any(facts.restarts.values()):
+    processes = facts.processes or ()
+    if any(process.restarts for process in processes):
         return False
     if facts.metrics is not None and facts.metrics.ready_changed:
         return False
     # A gateway that is up but silent is frozen: its metrics would show that it was ready once.
-    gateway = [program for program in facts.programs or () if program.name == "gateway"]
-    silent = facts.metrics is None or facts.waiting_for in (None, "gateway")
-    return not (silent and gateway and gateway[0].state == "RUNNING")
+    silent = facts.metrics is None or facts.waiting_for in (None, GATEWAY)
+    up = any(process.name == GATEWAY and process.state == "RUNNING" for process in processes)
+    return not (silent and up)
 
 
 def _ready_changed(facts: Facts) -> float | None:
     return (facts.metrics.ready_changed or None) if facts.metrics is not None else None
-
-
-def _is_up(facts: Facts, program: Program) -> bool:
-    return bool(program.pid) and facts.vitals.get(program.name, Vitals()).up
 
 
 def parse_metrics(page: str) -> MetricsSummary:

@@ -1,4 +1,4 @@
-"""Render the state of the appliance as one screen, as plain lines or as JSON. Pure."""
+"""Render the state of the appliance as one screen, as plain lines or as JSON. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from appliance.console.state import Facts, GpuSummary, State, judge
+from appliance.console.state import Facts, GpuSummary, ProcessFacts, State, judge
 from appliance.console.terminal import (
     LABEL_WIDTH,
     Paint,
@@ -18,8 +18,7 @@ from appliance.console.terminal import (
     render_field,
     truncate,
 )
-from appliance.supervision.metrics import Vitals
-from appliance.supervision.supervisor_client import Program
+from appliance.processes import GATEWAY
 
 MARKS = {
     "running": ("●", "green"),
@@ -31,7 +30,6 @@ MARKS = {
     "unknown": ("?", "yellow"),
 }
 GUARD_SILENT_SECONDS = 60.0  # the guard writes guard.json every few seconds
-ALIVE_STATES = ("STARTING", "RUNNING")  # of supervisord
 _ROW = "{:<11}{:<11}{:<14}{:>9}{:>12}{:>11}"
 
 
@@ -45,7 +43,7 @@ def render_screen(facts: Facts, paint: Paint, log: Sequence[str] = ()) -> str:
     lines += _render_state(facts, state, paint)
     if facts.boot_pid is not None:
         lines += render_field("Seal", _describe_seal(facts))
-    if facts.boot_pid is not None and (facts.programs or facts.metrics):
+    if facts.boot_pid is not None and (facts.processes or facts.metrics):
         lines += render_field("Calls", _describe_calls(facts))
         lines += render_field("Turns", _describe_turns(facts))
         lines += render_field("GPU", *_describe_gpus(facts))
@@ -53,8 +51,8 @@ def render_screen(facts: Facts, paint: Paint, log: Sequence[str] = ()) -> str:
         if facts.silent and state.name != "starting":
             text = paint(f"no answer from {', '.join(facts.silent)}", "yellow")
             lines.append(f"{'Silent':>{LABEL_WIDTH}}: {text}")
-    if facts.programs:
-        lines += ["", *_render_table(facts, facts.programs, paint)]
+    if facts.processes:
+        lines += ["", *_render_table(facts, facts.processes, paint)]
     if log:
         lines += ["", *log]
     return "\n".join(lines)
@@ -68,12 +66,12 @@ def render_plain(facts: Facts) -> str:
     since = f"{int(facts.now - state.since)}s; " if state.since else ""
     text = f"{state.name}, {state.why}" if state.why else state.name
     lines = [printable(f"{word}: appliance: {pid}{since}{text}")]
-    for program in facts.programs or ():
-        if _is_alive(facts, program):
-            age = int(facts.now - program.started)
-            lines.append(f"run: {program.name}: (pid {program.pid}) {age}s")
+    for process in facts.processes or ():
+        if process.up:
+            age = int(facts.now - process.started)
+            lines.append(f"run: {process.name}: (pid {process.pid}) {age}s")
         else:
-            lines.append(f"down: {program.name}: {program.state.lower()}")
+            lines.append(f"down: {process.name}: {process.state.lower()}")
     return "\n".join(lines)
 
 
@@ -104,7 +102,7 @@ def render_json(facts: Facts) -> str:
         "guard": dict(facts.guard) or None,
         "reason": dict(facts.reason) or None,
         "silent": list(facts.silent),
-        "processes": [_process_json(facts, program) for program in facts.programs or ()],
+        "processes": [_process_json(facts, process) for process in facts.processes or ()],
     }
     if metrics is not None:
         tree["calls"] |= {"ended": metrics.calls_ended, "refused": metrics.calls_refused}
@@ -202,50 +200,44 @@ def _describe_guard(facts: Facts) -> str:
     return f"{name} ({last.get('cause', '')}) {age} ago; {total} in total"
 
 
-def _render_table(facts: Facts, programs: Sequence[Program], paint: Paint) -> Iterator[str]:
+def _render_table(facts: Facts, processes: Sequence[ProcessFacts], paint: Paint) -> Iterator[str]:
     head = _ROW.format("UNIT", "STATE", "SINCE", "PID", "MEMORY", "RESTARTS")
     yield "  " + paint(head, "dim")
-    for program in programs:
-        alive, state = _is_alive(facts, program), _describe_program(facts, program)
-        memory = facts.vitals.get(program.name, Vitals()).resident_bytes
+    for process in processes:
+        state = _describe_process(facts, process)
         row = _ROW.format(
-            truncate(program.name, 10),
+            truncate(process.name, 10),
             state,
-            f"{format_duration(facts.now - program.started)} ago" if alive else "-",
-            program.pid or "-",
-            format_size(memory) if memory else "-",
-            facts.restarts.get(program.name, 0),
+            f"{format_duration(facts.now - process.started)} ago" if process.up else "-",
+            process.pid or "-",
+            format_size(process.resident_bytes) if process.resident_bytes else "-",
+            process.restarts,
         )
-        colour = ("green" if state == "running" else "yellow") if alive else "red"
-        yield f"{paint('●' if alive else '×', colour)} {paint(row, '' if alive else 'red')}"
+        colour = ("green" if state == "running" else "yellow") if process.up else "red"
+        mark = paint("●" if process.up else "×", colour)
+        yield f"{mark} {paint(row, '' if process.up else 'red')}"
 
 
-def _is_alive(facts: Facts, program: Program) -> bool:
-    up = facts.vitals.get(program.name, Vitals()).up
-    return bool(program.pid) and up and program.state in ALIVE_STATES
-
-
-def _describe_program(facts: Facts, program: Program) -> str:
+def _describe_process(facts: Facts, process: ProcessFacts) -> str:
     """The state of a process; supervisord calls a ready process STARTING for some minutes."""
-    if program.name == "gateway" and facts.draining_since is not None and _is_alive(facts, program):
+    if process.name == GATEWAY and facts.draining_since is not None and process.up:
         return "draining"
-    ready = facts.metrics.ready.get(program.name) if facts.metrics else None
-    if ready is None or not _is_alive(facts, program):
-        return program.state.lower()
+    ready = facts.metrics.ready.get(process.name) if facts.metrics else None
+    if ready is None or not process.up:
+        return process.state.lower()
     return "running" if ready else "not ready"
 
 
-def _process_json(facts: Facts, program: Program) -> dict[str, Any]:
-    process = facts.vitals.get(program.name, Vitals())
+def _process_json(facts: Facts, process: ProcessFacts) -> dict[str, Any]:
     return {
-        "name": program.name,
-        "state": _describe_program(facts, program),
-        "up": _is_alive(facts, program),
-        "pid": program.pid or None,
-        "since": _rfc3339(program.started),
+        "name": process.name,
+        "state": _describe_process(facts, process),
+        "up": process.up,
+        "pid": process.pid or None,
+        "since": _rfc3339(process.started),
         "memory_bytes": process.resident_bytes,
         "cpu_seconds": round(process.cpu_seconds, 2),
-        "restarts": facts.restarts.get(program.name, 0),
+        "restarts": process.restarts,
     }
 
 

@@ -1,4 +1,4 @@
-"""Text for a terminal: colours, times, durations and sizes. Pure."""
+"""Text for a terminal: colours, times, durations and sizes. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reconstruct calls from log lines and draw them as timelines. Pure.
+"""Reconstruct calls from log lines and draw them as timelines. No I/O.
 
 A log may start in the middle of a call and end before the call does. Only numbers and fixed words
 are read: no line holds anything that was said.

@@ -1,4 +1,4 @@
-"""Admission control: decide whether a connection attempt may become a session. Pure."""
+"""Admission control: decide whether a connection attempt may become a session. No I/O."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class GatewayState:
 class Admission:
     """Checks rate limit, token, origin and state, in this order."""
 
-    def __init__(self, settings: GatewayConfig, token: str) -> None:
-        self._settings = settings
+    def __init__(self, config: GatewayConfig, token: str) -> None:
+        self._config = config
         self._expected = f"Bearer {token}".encode()
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
@@ -65,18 +65,18 @@ class Admission:
         if not hmac.compare_digest(received, self._expected):
             return WrongToken()
         # Browsers always send Origin and scripts cannot forge it. Other programs omit it.
-        if attempt.origin and attempt.origin not in self._settings.allowed_origins:
+        if attempt.origin and attempt.origin not in self._config.allowed_origins:
             return WrongOrigin()
         if state.draining:
             return Draining()
         if state.waiting_for:
             return NotReady(waiting_for=state.waiting_for)
-        if state.sessions >= self._settings.max_sessions:
-            return Full(limit=self._settings.max_sessions)
+        if state.sessions >= self._config.max_sessions:
+            return Full(limit=self._config.max_sessions)
         return None
 
     def _bucket(self, address: str) -> TokenBucket:
-        per_minute = self._settings.max_attempts_per_minute
+        per_minute = self._config.max_attempts_per_minute
         bucket = self._buckets.pop(address, None) or TokenBucket(per_minute / 60, per_minute)
         self._buckets[address] = bucket
         if len(self._buckets) > MAX_ADDRESSES:

@@ -1,13 +1,11 @@
-"""What the model is told of the past; pure.
+"""The conversation of one session, as the model sees it. No I/O.
 
-Past user turns stay what was said, as audio, while there is room; the last few always do, older
-ones then become what the engine understood. Answers are what the user heard of them, and what the
-model had done in between stays with them. What a user said twice without an answer in between is
-one turn. When the budget is full half of it is freed at once, because every change at the front
-costs the engine its cached prefix.
+What the user said stays audio while there is room, and always for the latest exchanges; older
+audio is replaced by its transcript. A reply is what the user heard of it. Tool calls stay with the
+question that led to them. Two questions without a reply in between become one.
 
-Token estimates: Ultravox v0.5 makes 6.25 tokens of a second of speech; English text is about
-four characters a token.
+When the budget is exceeded, half of it is freed at once: each change at the start of the
+conversation costs the engine its cached prefix.
 """
 
 from __future__ import annotations
@@ -16,147 +14,160 @@ from dataclasses import dataclass, field
 
 from appliance.link.engine import Turn, Utterance
 
-AUDIO_TOKENS_PER_SECOND = 6.25
-CHARS_PER_TOKEN = 4
-TOKENS_PER_TURN = 5  # what the chat formats of Llama 3.1 and Qwen 2.5 wrap around a turn
-MOST_TURNS = 160  # the link carries 200, and the last question may not be cut off
+AUDIO_TOKENS_PER_SECOND = 6.25  # Ultravox v0.5: 100 mel frames a second, 16 frames to a token
+CHARS_PER_TOKEN = 4  # of English text
+TOKENS_PER_TURN = 5  # that the chat formats of Llama 3.1 and Qwen 2.5 put around a turn
+MAX_TURNS = 160  # the link carries 200: the exchange in progress must always fit, too
 INTERRUPTED = "interrupted by the caller, nothing came of it"
 
 
 @dataclass(slots=True)
-class Call:
-    """A tool the model asked for, in the words it used, and what came of it."""
+class ToolCallRecord:
+    """A tool call in the model's own format, and the result that the model sees."""
 
     text: str
-    result: str = INTERRUPTED  # until there is another
+    result: str = INTERRUPTED  # until there is one
 
 
 @dataclass(slots=True)
 class Exchange:
-    """What a user typed or said, what the engine understood of it, what was heard of the answer."""
+    """A question of the user and what followed.
+
+    text        what the user typed
+    utterance   what the user said, as long as it is kept as audio
+    transcript  the engine's transcript of the utterance, once it is known
+    reply       what the user heard of the reply
+    tool_calls  between question and reply
+    """
 
     text: str = ""
     utterance: Utterance | None = None
-    understood: str = ""
+    transcript: str = ""
     reply: str = ""
-    calls: list[Call] = field(default_factory=list)
+    tool_calls: list[ToolCallRecord] = field(default_factory=list)
 
-    def question(self) -> list[Turn]:
-        """What was typed, then what was said, as audio while we hold it; and the calls since."""
+    def question_turns(self) -> list[Turn]:
+        """Return the turns before the reply: the question, then tool calls and their results."""
         if self.utterance is not None:
             turns = [Turn("user", self.text, self.utterance.id)]
         else:
-            turns = [Turn("user", f"{self.text} {self.understood}".strip())]
-        for call in self.calls:
+            turns = [Turn("user", f"{self.text} {self.transcript}".strip())]
+        for call in self.tool_calls:
             turns += [Turn("assistant", call.text), Turn("tool", call.result)]
         return turns
 
     @property
     def tokens(self) -> float:
-        """Estimated size in a prompt."""
-        turns = [*self.question(), Turn("assistant", self.reply)]
+        """Estimated size in a prompt, reply included."""
+        turns = [*self.question_turns(), Turn("assistant", self.reply)]
         chars = sum(len(turn.text) for turn in turns)
         seconds = self.utterance.seconds if self.utterance is not None else 0.0
-        wrapping = len(turns) * TOKENS_PER_TURN
-        return wrapping + chars / CHARS_PER_TOKEN + seconds * AUDIO_TOKENS_PER_SECOND
+        return (
+            len(turns) * TOKENS_PER_TURN
+            + chars / CHARS_PER_TOKEN
+            + seconds * AUDIO_TOKENS_PER_SECOND
+        )
 
     @property
-    def turns(self) -> int:
-        """A question and its answer are two, a call and its result are two more."""
-        return 2 + 2 * len(self.calls)
+    def turn_count(self) -> int:
+        """Number of turns: two for question and reply, two for each tool call."""
+        return 2 + 2 * len(self.tool_calls)
 
 
 class History:
-    """The conversation of one session. All bounds are those of the settings."""
+    """The exchanges of one session, oldest first.
+
+    max_tokens   budget; above it the history is trimmed
+    max_turns    the same in turns
+    audio_turns  latest questions that stay audio
+    """
 
     def __init__(
         self, system_prompt: str, max_tokens: int, max_turns: int, audio_turns: int
     ) -> None:
         self._system_prompt = system_prompt
         self._max_tokens = max_tokens
-        self._max_turns = min(max(2, max_turns), MOST_TURNS)
+        self._max_turns = min(max(2, max_turns), MAX_TURNS)
         self._audio_turns = audio_turns
         self._greeting = ""
         self.exchanges: list[Exchange] = []
 
-    def ask(self, text: str = "", utterance: Utterance | None = None) -> Exchange:
-        """The user said or typed something that now wants an answer."""
+    def add(self, text: str = "", utterance: Utterance | None = None) -> Exchange:
+        """Add a question that now needs a reply."""
         self.exchanges.append(Exchange(text=text, utterance=utterance))
         return self.exchanges[-1]
 
-    def waiting(self) -> Exchange | None:
-        """The last exchange if nothing of an answer to it was heard."""
+    def pending(self) -> Exchange | None:
+        """Return the last exchange if the user has heard nothing of a reply to it."""
         return self.exchanges[-1] if self.exchanges and not self.exchanges[-1].reply else None
 
-    def unanswered(self) -> Exchange | None:
-        """Takes back the last exchange if nothing of an answer to it was heard, or done."""
-        waiting = self.waiting()
-        return self.exchanges.pop() if waiting is not None and not waiting.calls else None
+    def pop_unanswered(self) -> Exchange | None:
+        """Remove and return the last exchange if it has neither a reply nor tool calls."""
+        pending = self.pending()
+        return self.exchanges.pop() if pending is not None and not pending.tool_calls else None
 
-    def heard(self, reply: str) -> None:
-        """What the user heard, or heard further, of the answer to the last exchange.
+    def add_heard(self, text: str) -> None:
+        """Add what the user has heard of the reply to the last exchange.
 
-        Before there was one it was a greeting, which stays the first that the model has said.
+        Before the first exchange it is the greeting, which comes first in the conversation.
         """
         if self.exchanges:
-            self.exchanges[-1].reply = f"{self.exchanges[-1].reply} {reply}".strip()
+            self.exchanges[-1].reply = f"{self.exchanges[-1].reply} {text}".strip()
         else:
-            self._greeting = f"{self._greeting} {reply}".strip()
+            self._greeting = f"{self._greeting} {text}".strip()
 
-    def understood(self, utterance: Utterance, text: str) -> None:
-        """What the engine understood, used in place of the audio once that has to go."""
+    def set_transcript(self, utterance: Utterance, text: str) -> None:
+        """Keep the transcript of an utterance; it replaces the audio when that has to go."""
         for exchange in self.exchanges:
             if exchange.utterance is utterance:
-                exchange.understood = text
+                exchange.transcript = text
 
     def is_full(self) -> bool:
-        """Whether it is time to `trim`."""
+        """Whether the budget is exceeded."""
         return not self._fits(self._max_tokens, self._max_turns)
 
     def trim(self) -> list[Utterance]:
-        """Makes room when over budget; returns the utterances that nothing refers to now.
+        """Make room if the budget is exceeded; return the utterances that are no longer used.
 
-        What was understood replaces the audio of all but the last questions. Then the oldest
-        exchanges go until the past takes half of the budget. The last exchange stays whatever it
-        holds: it may be the one to be answered.
+        First, transcripts replace audio, except in the latest questions. Then the oldest exchanges
+        are dropped until the past takes half of the budget. The last exchange always stays: it may
+        be the one that needs a reply.
         """
         if not self.is_full():
             return []
-        freed: list[Utterance] = []
+        dropped: list[Utterance] = []
         for exchange in self.exchanges[: -max(1, self._audio_turns)]:
-            if exchange.utterance is not None and exchange.understood:
-                freed.append(exchange.utterance)
+            if exchange.utterance is not None and exchange.transcript:
+                dropped.append(exchange.utterance)
                 exchange.utterance = None
-        while len(self.exchanges) > 1 and not self._is_roomy():
-            gone = self.exchanges.pop(0)
-            if gone.utterance is not None:
-                freed.append(gone.utterance)
-        return freed
+        while len(self.exchanges) > 1 and not self._half_is_free():
+            oldest = self.exchanges.pop(0)
+            if oldest.utterance is not None:
+                dropped.append(oldest.utterance)
+        return dropped
 
-    def _is_roomy(self) -> bool:
+    def _half_is_free(self) -> bool:
         past = sum(exchange.tokens for exchange in self.exchanges[:-1])
         return past <= self._max_tokens / 2 and self._fits(self._max_tokens, self._max_turns // 2)
 
     def _fits(self, tokens: float, turns: int) -> bool:
         return (
             sum(exchange.tokens for exchange in self.exchanges) <= tokens
-            and sum(exchange.turns for exchange in self.exchanges) <= turns
+            and sum(exchange.turn_count for exchange in self.exchanges) <= turns
         )
 
-    def conversation(self) -> list[Turn]:
-        """The turns as the engine is told of them, from the system prompt to the last answer."""
-        turns = self.question()
-        if self.exchanges and self.exchanges[-1].reply:
-            turns.append(Turn("assistant", self.exchanges[-1].reply))
-        return turns
+    def conversation(self) -> tuple[Turn, ...]:
+        """Return all turns, from the system prompt to what was heard of the last reply."""
+        reply = self.exchanges[-1].reply if self.exchanges else ""
+        return (*self.prompt(), Turn("assistant", reply)) if reply else self.prompt()
 
-    def question(self) -> list[Turn]:
-        """The same, up to the last question: what was heard of an answer to it is left out."""
+    def prompt(self) -> tuple[Turn, ...]:
+        """Return the turns before the last reply: what the model continues."""
         turns = [Turn("system", self._system_prompt)] if self._system_prompt else []
         if self._greeting:
             turns.append(Turn("assistant", self._greeting))
-        for number, exchange in enumerate(self.exchanges, 1):
-            turns += exchange.question()
-            if exchange.reply and number < len(self.exchanges):
+        for exchange in self.exchanges:
+            turns += exchange.question_turns()
+            if exchange.reply and exchange is not self.exchanges[-1]:
                 turns.append(Turn("assistant", exchange.reply))
-        return turns
+        return tuple(turns)

@@ -9,16 +9,15 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from appliance.errors import ApplianceError, EngineFailed, Refused, SessionEnded, catalogue
-from appliance.journal import LEVELS
-from appliance.journal_fields import STAGES
+from appliance.journal_fields import LEVELS, STAGES
 from appliance.metrics import at_zero, new_registry
+from appliance.processes import ENGINES
 from appliance.settings import VERSION
 
 SESSION_OUTCOMES = ("left",)  # the client disconnected; other outcomes are SessionEnded reasons
 TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_short")
 TOOL_OUTCOMES = ("done", "failed", "too_slow", "unreadable")
 TURN_ENDS = ("smart_turn", "fallback", "timeout")
-ENGINES = ("llm", "tts")
 DIRECTIONS = ("in", "out")
 
 LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 8)

@@ -2,7 +2,7 @@
 
 The first phrase decides how long the caller waits, so it is as short as sounds natural. While it
 plays, the next one is generated and synthesized, so a later phrase holds only as many words as
-there is time for, up to a limit. The text is not changed: the joined phrases are the reply.
+there is time for, up to a limit. The text is not changed: the joined phrases are the reply. No I/O.
 """
 
 from __future__ import annotations

@@ -1,132 +1,122 @@
-"""What is done for a conversation while nobody waits for it.
+"""Work for a conversation that is done before it is needed, so that no user waits for it.
 
-The engine hears the caller while they speak, gets ready for what comes next, and writes down what
-was said. Once that is there and the answer was heard, the history is brought within its budget:
-at that moment it costs nobody a wait that the engine reads the shortened conversation anew.
+While the user speaks, the utterance is sent to the engine, and at each pause the engine prefills.
+Once the reply has started, the utterance is transcribed. When the transcript is there and the reply
+was heard, the history is trimmed to its budget: at that moment the prefill of the shorter
+conversation delays no reply.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.history import History
-from appliance.gateway.utterances import Listening
+from appliance.gateway.utterances import UtteranceCollector
 from appliance.link.client import RECONNECT_SECONDS, EngineClient
 from appliance.link.engine import Tool, Turn, Utterance
+from appliance.tasks import cancel, spawn
 
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 log = journal.get()
 
 
-class Upkeep:
-    """The background work of one session. `spawn` begins a task, `stop` cancels one."""
+class Prefetcher:
+    """The background work of one session. `tools` returns what the model may call at the moment."""
 
     def __init__(
-        self,
-        client: EngineClient,
-        history: History,
-        tools: Callable[[], tuple[Tool, ...]],
-        spawn: Spawn,
-        stop: Callable[[asyncio.Task[None]], Awaitable[None]],
+        self, client: EngineClient, history: History, tools: Callable[[], tuple[Tool, ...]]
     ) -> None:
         self._client = client
         self._history = history
         self._tools = tools
-        self._spawn = spawn
-        self._stop = stop
         self._tasks: set[asyncio.Task[None]] = set()
-        self._grown = asyncio.Event()
-        self._feeding = False
+        self._new_audio = asyncio.Event()
+        self._streaming = False
         self._transcribing = 0
-        self.busy = False  # a turn is under way, and with it the history as the engine knows it
-        self._spent: list[Utterance] = []  # what the engine has heard and may forget
+        self._discarded: list[Utterance] = []
+        self.turn_running = False  # the history must not change meanwhile
 
     async def close(self) -> None:
-        """Stops everything."""
-        for task in list(self._tasks):
-            await self._stop(task)
-        self._tasks.clear()
+        """Cancel all work."""
+        await cancel(*self._tasks)
 
-    def grown(self, listening: Listening) -> None:
-        """There is more of the utterance that is being listened to."""
-        if not self._feeding:
-            self._feeding = True
-            self._begin(self._feed(listening))
-        self._grown.set()
+    def audio_added(self, collector: UtteranceCollector) -> None:
+        """Send the new audio of the collector's current utterance."""
+        if not self._streaming:
+            self._streaming = True
+            self._start(self._stream(collector))
+        self._new_audio.set()
 
-    def warm(self, more: Sequence[Turn] = ()) -> None:
-        """Lets the engine read what it will be asked next."""
-        conversation = (*self._history.conversation(), *more)
+    def prefill(self, *turns: Turn) -> None:
+        """Let the engine prefill the conversation, followed by `turns`."""
+        conversation = (*self._history.conversation(), *turns)
         if conversation:
-            self._begin(self._warm(conversation))
+            self._start(self._prefill(conversation))
 
-    def transcribe(self, utterance: Utterance, then: Callable[[str], Awaitable[None]]) -> None:
-        """Asks what was said: for when the audio has to go, and for the caller's screen.
+    def transcribe(
+        self, utterance: Utterance, on_transcript: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Transcribe an utterance, for the history and the client's screen.
 
-        In the background, as it also has to be known of an answer that gets interrupted.
+        The transcript of a question is needed even if its reply is interrupted.
         """
         self._transcribing += 1
-        self._begin(self._transcribe(utterance, then))
+        self._start(self._transcribe(utterance, on_transcript))
 
-    def tidy(self) -> None:
-        """Brings the history within its budget, if this is a good moment.
-
-        It is none in a turn, before its answer was heard, and while a transcript is still to come.
-        """
-        if self.busy or self._transcribing or self._history.waiting() is not None:
+    def trim_history(self) -> None:
+        """Bring the history within its budget, unless a turn or a transcription still needs it."""
+        if self.turn_running or self._transcribing or self._history.pending() is not None:
             return
         if not self._history.is_full():
             return
-        self.spent(self._history.trim())
-        self._begin(self.forget())
-        self.warm()
+        self.discard(self._history.trim())
+        self._start(self.forget_discarded())
+        self.prefill()
 
-    def spent(self, utterances: Iterable[Utterance]) -> None:
-        """Nothing refers to these any more."""
-        self._spent += utterances
+    def discard(self, utterances: Iterable[Utterance]) -> None:
+        """Let `forget_discarded` forget these: no turn refers to them any more."""
+        self._discarded += utterances
 
-    async def forget(self) -> None:
-        """Lets the engine forget what is spent."""
-        while self._spent:
-            with contextlib.suppress(EngineFailed):  # an engine that is gone has forgotten it
-                await self._client.forget(self._spent.pop().id)
+    async def forget_discarded(self) -> None:
+        """Free discarded utterances here and in the engine."""
+        while self._discarded:
+            with contextlib.suppress(EngineFailed):  # a restarted engine does not have it
+                await self._client.forget(self._discarded.pop().id)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._spawn(work)
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = spawn(work, "prefetch")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _feed(self, listening: Listening) -> None:
-        """Sends the utterance on while it grows; what fails here is sent again when asked."""
+    async def _stream(self, collector: UtteranceCollector) -> None:
+        """Send utterances while they grow. What fails here is sent again with the request."""
         while True:
-            await self._grown.wait()
-            self._grown.clear()
-            if listening.utterance is not None:
+            await self._new_audio.wait()
+            self._new_audio.clear()
+            if collector.current is not None:
                 try:
-                    await self._client.send(listening.utterance.id)
+                    await self._client.send(collector.current.id)
                 except EngineFailed:
                     await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _warm(self, conversation: tuple[Turn, ...]) -> None:
-        # The turn itself meets, reports and recovers from whatever is wrong.
-        with contextlib.suppress(EngineFailed):
+    async def _prefill(self, conversation: tuple[Turn, ...]) -> None:
+        with contextlib.suppress(EngineFailed):  # the turn will fail in the same way and report it
             await self._client.warm(conversation, self._tools())
 
     async def _transcribe(
-        self, utterance: Utterance, then: Callable[[str], Awaitable[None]]
+        self, utterance: Utterance, on_transcript: Callable[[str], Awaitable[None]]
     ) -> None:
         try:
             text = await self._client.transcribe(utterance.id)
         except EngineFailed as problem:
             log.warning("transcription failed", reason=problem.reason)
         else:
-            self._history.understood(utterance, text)
-            await then(text)
+            self._history.set_transcript(utterance, text)
+            await on_transcript(text)
         finally:
             self._transcribing -= 1
-        self.tidy()
+        self.trim_history()

@@ -1,4 +1,4 @@
-"""A token bucket without a clock of its own: callers pass the time in."""
+"""A token bucket. No I/O and no clock: the time is an argument."""
 
 from __future__ import annotations
 

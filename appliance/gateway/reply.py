@@ -1,249 +1,189 @@
-"""One answer, from the question to its last word: what the engine says goes on as frames, and what
-it asks for is done in between.
-"""
+"""The reply to one turn: streamed from the engine into the pipeline, tool calls included."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from pipecat.frames.frames import (
     ControlFrame,
     Frame,
-    FunctionCallCancelFrame,
-    FunctionCallFromLLM,
-    FunctionCallResultFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
     TTSSpeakFrame,
 )
-from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.services.llm_service import LLMService
 
 from appliance.errors import EngineFailed
-from appliance.gateway.history import Call, Exchange, History
+from appliance.gateway.history import Exchange, History, ToolCallRecord
+from appliance.gateway.tool_executor import ToolExecutor, format_call
 from appliance.link.client import EngineClient, EngineLost, retry_until_back
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall
 from appliance.settings import LLMConfig
 
-MAX_RESULT_CHARS = 4_000  # about a thousand tokens, which the caller waits for once
-TOO_SLOW = "error: it took too long and was stopped"
-FAILED = "error: it failed and returned nothing"
-
-
-class Calling:
-    """The calls of one session; at most one is under way, as a turn does one thing at a time."""
-
-    def __init__(self, service: LLMService[Any], context: LLMContext) -> None:
-        self._service = service
-        self._context = context
-        self._number = ""
-        self._result: asyncio.Future[tuple[str, str]] | None = None
-
-    def knows(self, call: ToolCall) -> bool:
-        """Whether it can be run: the name of a function and a JSON object of arguments."""
-        try:
-            arguments = json.loads(call.arguments)
-        except ValueError:
-            return False
-        named = bool(call.name) and self._service.has_function(call.name)
-        return named and isinstance(arguments, dict)
-
-    async def result(self, call: ToolCall, seconds: float) -> tuple[str, str]:
-        """What came of a call: "done", "failed" or "too_slow", and what the model is told of it."""
-        self._number = uuid.uuid4().hex
-        self._result = asyncio.get_running_loop().create_future()
-        asked = FunctionCallFromLLM(
-            function_name=call.name,
-            tool_call_id=self._number,
-            arguments=json.loads(call.arguments),
-            context=self._context,
-        )
-        try:
-            async with asyncio.timeout(seconds):
-                await self._service.run_function_calls([asked])
-                return await self._result
-        except TimeoutError:
-            await self._service.cancel_function_calls(reason="timeout")
-            return "too_slow", TOO_SLOW
-        finally:
-            self._result = None
-
-    def passed(self, frame: Frame) -> None:
-        """Hears of a call's end; each frame passes twice, upstream and downstream."""
-        if self._result is None or self._result.done():
-            return
-        match frame:
-            case FunctionCallResultFrame() if frame.tool_call_id == self._number:
-                failed = frame.error is not None
-                told = ("failed", FAILED) if failed else ("done", written(frame.result))
-                self._result.set_result(told)
-            case FunctionCallCancelFrame() if frame.tool_call_id == self._number and frame.run_llm:
-                # Ran into a limit of its own; what an interruption stopped has nobody waiting.
-                self._result.set_result(("too_slow", TOO_SLOW))
-
-
-def as_asked(call: ToolCall) -> str:
-    """The call as Llama 3.1 writes one."""
-    return json.dumps(
-        {"name": call.name, "parameters": json.loads(call.arguments)}, ensure_ascii=False
-    )
-
-
-def written(result: Any) -> str:
-    """A tool's result as text; what is no text is JSON, as far as it can be."""
-    text = (
-        result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
-    )
-    return text[:MAX_RESULT_CHARS]
+ONE_MOMENT = "One moment, please."
+COULD_NOT = "I am sorry, I could not do that."
+MAX_TOOL_CALLS = 4  # in one turn; then no tools are offered, and the model has to reply
+Push = Callable[[Frame], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class TurnHooks:
-    """What the session wants to know of a turn; called on the event loop, must not block.
+class TurnCallbacks:
+    """Events of a turn, for the session. Called on the event loop; must not block.
 
-    speech_started  speech began, so many seconds ago
-    speech_ended    speech ended, for now, so many seconds ago
-    asked           a turn wants an answer: "spoken" or "typed", seconds of speech
-    first_token     the first piece of the answer arrived
-    called          the model asked for a tool: "done", "failed", "too_slow" or "unreadable"
-    generated       the answer is complete; the engine's measurements
-    hang_up         the call is to end once the answer was spoken, if there is one (true)
-    understood      what the engine made of the user's speech
-    failed          the engine did not do what it was asked
-    ended           the turn came to nothing: "nothing_heard", "too_short" or "failed"
+    on_speech_started  the user started to speak, these seconds ago
+    on_speech_stopped  the user stopped, these seconds ago; the turn may go on
+    on_turn_submitted  a turn needs a reply: "spoken" or "typed", and the seconds of speech
+    on_first_token     the first piece of the reply arrived
+    on_tool_call       a tool call ended: "done", "failed", "too_slow" or "unreadable"
+    on_generated       the text of the reply is complete, with the engine's measurements
+    on_hang_up         the session is to end, after the reply if there is one to play (true)
+    on_transcript      the user's speech was transcribed
+    on_engine_failed   a request to the engine failed
+    on_turn_dropped    the turn gets no reply: "nothing_heard", "too_short" or "failed"
     """
 
-    speech_started: Callable[[float], None]
-    speech_ended: Callable[[float], None]
-    asked: Callable[[str, float], None]
-    first_token: Callable[[], None]
-    called: Callable[[str], None]
-    generated: Callable[[Result], None]
-    hang_up: Callable[[bool], None]
-    understood: Callable[[str], None]
-    failed: Callable[[EngineFailed], None]
-    ended: Callable[[str], None]
-
-
-ONE_MOMENT = "One moment, please."
-COULD_NOT = "I am sorry, I could not do that."
-MAX_CALLS = 4  # of tools in one turn; then the model has to answer with what it has
+    on_speech_started: Callable[[float], None]
+    on_speech_stopped: Callable[[float], None]
+    on_turn_submitted: Callable[[str, float], None]
+    on_first_token: Callable[[], None]
+    on_tool_call: Callable[[str], None]
+    on_generated: Callable[[Result], None]
+    on_hang_up: Callable[[bool], None]
+    on_transcript: Callable[[str], None]
+    on_engine_failed: Callable[[EngineFailed], None]
+    on_turn_dropped: Callable[[str], None]
 
 
 @dataclass
-class AnswerEndFrame(ControlFrame):
-    """Follows the last word of an answer, of all its parts; where it passes, nothing more comes.
+class ReplyEndFrame(ControlFrame):
+    """Follows the last frame of a reply, after all of its parts.
 
-    Pipecat's frames cannot say so: an answer with a tool in it is two replies, and a voice that
-    is silent for some seconds has stopped speaking, whatever it still has to say.
+    Pipecat has no such frame: it makes two responses of a reply with a tool call, and it takes a
+    few seconds without audio for the end of speech.
     """
 
 
-class Speaking:
-    """Answers for one session; `push` sends a frame on."""
+class ResponseWriter:
+    """Pushes streamed text as one Pipecat LLM response: start, texts, end."""
+
+    def __init__(self, push: Push) -> None:
+        self._push = push
+        self._open = False
+
+    async def write(self, text: str) -> None:
+        """Push a piece of text, after the start of the response if it is the first."""
+        if not self._open:
+            self._open = True
+            await self._push(LLMFullResponseStartFrame())
+        await self._push(LLMTextFrame(text))
+
+    async def close(self) -> None:
+        """End the response, if it was started."""
+        if self._open:
+            self._open = False
+            await self._push(LLMFullResponseEndFrame())
+
+
+class ReplyGenerator:
+    """Generates the replies of one session; `push` sends a frame downstream."""
 
     def __init__(
         self,
-        settings: LLMConfig,
+        config: LLMConfig,
         client: EngineClient,
         history: History,
-        hooks: TurnHooks,
-        calling: Calling,
-        push: Callable[[Frame], Awaitable[None]],
+        callbacks: TurnCallbacks,
+        tool_executor: ToolExecutor,
+        push: Push,
     ) -> None:
-        self._knobs = settings
+        self._config = config
         self._client = client
         self._history = history
-        self._hooks = hooks
-        self._calling = calling
+        self._callbacks = callbacks
+        self._tool_executor = tool_executor
         self._push = push
-        self.spoke = False  # whether the answer ended with words
+        self.ended_with_text = False  # whether there is something to play after the last tool call
 
-    async def answer(
+    async def generate(
         self,
         exchange: Exchange,
         tools: Callable[[], tuple[Tool, ...]],
-        first: Callable[[], Awaitable[None]],
+        on_first_token: Callable[[], Awaitable[None]],
     ) -> Result:
-        """Answers the last exchange of the history; awaits `first` when there is something of it.
+        """Reply to the last exchange of the history.
 
-        The measurements are the sums over all that was generated. Raises EngineFailed when the
-        engine does not come back in time.
+        Returns the last generation's reason and the summed stats of all. Raises EngineFailed when
+        the engine fails or does not come back in time.
         """
         stats: dict[str, float] = {}
-        begun = False
+        started = False
 
-        async def piece_came() -> None:
-            nonlocal begun
-            if not begun:
-                begun = True
-                await first()
+        async def on_piece() -> None:
+            nonlocal started
+            if not started:
+                started = True
+                await on_first_token()
 
-        for calls_left in range(MAX_CALLS, -1, -1):
-            call, result = await self._generate(tools() if calls_left else (), piece_came)
+        for calls_left in range(MAX_TOOL_CALLS, -1, -1):
+            call, result = await self._generate_once(tools() if calls_left else (), on_piece)
             for name, value in result.stats.items():
                 stats[name] = stats.get(name, 0.0) + value
             if call is None:
                 break
-            if not (calls_left and self._calling.knows(call)):
-                self._hooks.called("unreadable")
+            if not (calls_left and self._tool_executor.can_run(call)):
+                self._callbacks.on_tool_call("unreadable")
                 await self._say(COULD_NOT)
                 break
-            done = Call(as_asked(call))
-            exchange.calls.append(done)
-            outcome, done.result = await self._calling.result(call, self._knobs.tool_seconds)
-            self._hooks.called(outcome)
+            await self._run_tool(exchange, call)
         return Result(result.reason, stats)
 
-    async def _generate(
-        self, tools: tuple[Tool, ...], piece_came: Callable[[], Awaitable[None]]
+    async def _run_tool(self, exchange: Exchange, call: ToolCall) -> None:
+        record = ToolCallRecord(format_call(call))
+        exchange.tool_calls.append(record)  # before it runs: an interrupted call is remembered
+        result = await self._tool_executor.run(call, self._config.tool_seconds)
+        record.result = result.text
+        self._callbacks.on_tool_call(result.outcome)
+
+    async def _generate_once(
+        self, tools: tuple[Tool, ...], on_piece: Callable[[], Awaitable[None]]
     ) -> tuple[ToolCall | None, Result]:
-        """Passes on what the engine says at one go; the call that it ended with, if any."""
-        knobs = self._knobs
+        """Stream one generation into the pipeline; return its tool call, if any, and its result."""
+        config = self._config
+        request = GenerateRequest(
+            self._history.prompt(), config.reply_tokens, config.temperature, tools
+        )
         call: ToolCall | None = None
         result = Result("stop")
-        speaking = self.spoke = False
-        request = GenerateRequest(
-            tuple(self._history.question()), knobs.reply_tokens, knobs.temperature, tools
-        )
-        pieces = retry_until_back(lambda: self._client.generate(request), knobs.recover_seconds)
+        self.ended_with_text = False
+        response = ResponseWriter(self._push)
+        pieces = retry_until_back(lambda: self._client.generate(request), config.recover_seconds)
         try:
             async with contextlib.aclosing(pieces):
                 async for piece in pieces:
                     match piece:
                         case str():
-                            await piece_came()
-                            self.spoke |= bool(piece.strip())
-                            if not speaking:
-                                speaking = True
-                                await self._push(LLMFullResponseStartFrame())
-                            await self._push(LLMTextFrame(piece))
+                            await on_piece()
+                            self.ended_with_text |= bool(piece.strip())
+                            await response.write(piece)
                         case ToolCall():
-                            await piece_came()
+                            await on_piece()
                             call = piece
                         case Result():
                             result = piece
                         case EngineLost():
-                            if speaking:  # Kokoro plays what is outside of a reply behind it
-                                speaking = False
-                                await self._push(LLMFullResponseEndFrame())
-                            if piece.apologize:  # not again at each attempt
-                                self._hooks.failed(piece.problem)
+                            await response.close()  # what follows a response is played after it
+                            if piece.apologize:
+                                self._callbacks.on_engine_failed(piece.problem)
                                 await self._push(TTSSpeakFrame(ONE_MOMENT, append_to_context=False))
         finally:
-            if speaking:
-                await self._push(LLMFullResponseEndFrame())
+            await response.close()
         return call, result
 
     async def _say(self, text: str) -> None:
-        """Says something in the place of the model, as a part of its answer."""
-        self.spoke = True
-        for frame in (LLMFullResponseStartFrame(), LLMTextFrame(text), LLMFullResponseEndFrame()):
-            await self._push(frame)
+        """Say something in place of the model, as a part of its reply."""
+        self.ended_with_text = True
+        response = ResponseWriter(self._push)
+        await response.write(text)
+        await response.close()

@@ -23,15 +23,16 @@ from starlette.websockets import WebSocket
 from appliance import journal, run_folder
 from appliance.errors import BadSetting, EngineFailed, PortTaken, Refused, ShuttingDown
 from appliance.gateway.admission import Admission, ConnectionAttempt, GatewayState
-from appliance.gateway.metrics import ENGINES, GatewayMetrics
+from appliance.gateway.metrics import GatewayMetrics
 from appliance.gateway.reply import ONE_MOMENT
-from appliance.gateway.session import Session, SessionResources, SessionSocket, socket_path
-from appliance.gateway.tools import chosen
+from appliance.gateway.session import Session, SessionResources, SessionSocket
+from appliance.gateway.tools import select_tools
 from appliance.gateway.turn_taking import TurnModels
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from appliance.metrics import render
+from appliance.processes import ENGINES, GATEWAY, socket_path
 from appliance.settings import Settings
 from appliance.tasks import cancel, spawn
 
@@ -76,7 +77,7 @@ class GatewayServer:
         self._metrics.sessions_max.set(settings.gateway.max_sessions)
         journal.on_event(self._metrics.count_log_event)
         self._resources = SessionResources(
-            settings, self._metrics, TurnModels(settings.turn), chosen(settings.llm.tools)
+            settings, self._metrics, TurnModels(settings.turn), select_tools(settings.llm.tools)
         )
         self._sessions: set[Session] = set()
         self._no_sessions = asyncio.Event()
@@ -97,7 +98,7 @@ class GatewayServer:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         listener = _listening_socket(self._settings)
-        async with serve_link(socket_path(self._settings, "gateway"), self._report):
+        async with serve_link(socket_path(self._settings.paths.run, GATEWAY), self._report):
             background = [
                 spawn(self._watch_engines(), "engine watch", on_failure=self._fail),
                 spawn(self._measure_lag(), "lag probe", on_failure=self._fail),
@@ -169,7 +170,7 @@ class GatewayServer:
                 self._no_sessions.set()
 
     def _state(self) -> GatewayState:
-        draining = self._draining or run_folder.since(self._settings.paths.run) is not None
+        draining = self._draining or run_folder.draining_since(self._settings.paths.run) is not None
         return GatewayState(len(self._sessions), self._waiting_for, draining)
 
     def _report(self) -> HealthReport:
@@ -198,7 +199,7 @@ class GatewayServer:
 
     async def _is_ready(self, engine: str) -> bool:
         try:
-            path = socket_path(self._settings, engine)
+            path = socket_path(self._settings.paths.run, engine)
             return (await ask_health(path, HEALTH_TIMEOUT_SECONDS)).ready
         except EngineFailed:
             return False
@@ -243,8 +244,6 @@ class GatewayServer:
 
     def _uvicorn_config(self) -> uvicorn.Config:
         gateway = self._settings.gateway
-        if bool(gateway.tls_certificate) != bool(gateway.tls_key):
-            raise BadSetting(name="gateway.tls_key", why="TLS needs a certificate and a key")
         try:
             config = uvicorn.Config(
                 self.app(),

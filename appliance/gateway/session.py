@@ -18,7 +18,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
@@ -45,7 +44,7 @@ from appliance.errors import (
 from appliance.gateway.heard import HeardProcessor, HeardText
 from appliance.gateway.llm_service import UltravoxWithContextService
 from appliance.gateway.metrics import GatewayMetrics
-from appliance.gateway.reply import AnswerEndFrame, TurnHooks
+from appliance.gateway.reply import ReplyEndFrame, TurnCallbacks
 from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
 from appliance.gateway.turn_report import SessionMonitor
@@ -53,6 +52,7 @@ from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
 from appliance.gateway.wire import GuardedSerializer
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
+from appliance.processes import socket_path
 from appliance.settings import Settings
 from appliance.tasks import spawn
 
@@ -76,12 +76,7 @@ class SessionResources:
 
     def engine_client(self, name: str) -> EngineClient:
         """Return a new client of the engine `name`."""
-        return EngineClient(name, socket_path(self.settings, name))
-
-
-def socket_path(settings: Settings, process: str) -> Path:
-    """Return the path of the unix socket on which a process listens."""
-    return settings.paths.run / f"{process}.sock"
+        return EngineClient(name, socket_path(self.settings.paths.run, name))
 
 
 class Session:
@@ -128,7 +123,7 @@ class Session:
         return self._socket.ending
 
     def end(self, reason: SessionEnded | None) -> None:
-        """End the session at once. The first reason given counts; None is that the client left."""
+        """End the session at once. The first reason counts; None means that the client left."""
         self._socket.ending = self._socket.ending or reason
         spawn(self._close(), "session end", on_failure=lambda _error: self._abort())
 
@@ -174,7 +169,7 @@ class Session:
         self._llm = UltravoxWithContextService(
             settings.llm,
             llm_client,
-            self._turn_hooks(),
+            self._turn_callbacks(),
             llm_context,
             settings.journal.transcripts,
         )
@@ -193,7 +188,7 @@ class Session:
         )
         heard = HeardProcessor(
             HeardText(settings.tts.speed, lead_seconds),
-            AnswerEndFrame,
+            ReplyEndFrame,
             self._monitor.mark("sent"),
             self._on_heard,
         )
@@ -254,19 +249,19 @@ class Session:
             if not usable:
                 self.end(PipelineFailed())
 
-    def _turn_hooks(self) -> TurnHooks:
+    def _turn_callbacks(self) -> TurnCallbacks:
         monitor = self._monitor
-        return TurnHooks(
-            speech_started=monitor.speech_started,
-            speech_ended=monitor.speech_ended,
-            asked=monitor.asked,
-            first_token=monitor.mark("first_token"),
-            called=monitor.tool_called,
-            generated=monitor.generated,
-            hang_up=self._hang_up.begin,
-            understood=monitor.understood,
-            failed=monitor.engine_failed("llm"),
-            ended=monitor.ended,
+        return TurnCallbacks(
+            on_speech_started=monitor.speech_started,
+            on_speech_stopped=monitor.speech_stopped,
+            on_turn_submitted=monitor.turn_submitted,
+            on_first_token=monitor.mark("first_token"),
+            on_tool_call=monitor.tool_called,
+            on_generated=monitor.generated,
+            on_hang_up=self._hang_up.begin,
+            on_transcript=monitor.transcribed,
+            on_engine_failed=monitor.engine_failed("llm"),
+            on_turn_dropped=monitor.turn_dropped,
         )
 
     def _speech_hooks(self, llm_client: EngineClient) -> SpeechHooks:

@@ -1,7 +1,7 @@
-"""What the model may do beside speaking: what the setting `llm.tools` chooses from.
+"""The tools that the model may call, chosen by the setting `llm.tools`.
 
-Each is a function in Pipecat's own form, described to the model by its name, its docstring and
-the types of its parameters. docs/tools.md says how to add one: write it, and name it in TOOLS.
+Each is a direct function in Pipecat's sense. The model sees its name, its docstring and the types
+of its parameters. To add one, write it and list it in TOOLS: docs/tools.md has an example.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from appliance.link.engine import Tool
 
 async def current_time(params: FunctionCallParams) -> None:
     """Tells the time of day and the date."""
-    await params.result_callback(spoken_time(datetime.now().astimezone()))
+    await params.result_callback(format_spoken_time(datetime.now().astimezone()))
 
 
 async def end_call(params: FunctionCallParams) -> None:
@@ -33,27 +33,27 @@ async def end_call(params: FunctionCallParams) -> None:
 
 
 TOOLS: Sequence[DirectFunction] = (current_time, end_call)
-_tool = TypeAdapter(Tool)
+_tool_adapter = TypeAdapter(Tool)
 
 
-def chosen(names: Sequence[str]) -> ToolsSchema:
-    """The tools of these names, as Pipecat's context takes them.
+def select_tools(names: Sequence[str]) -> ToolsSchema:
+    """Return the tools of these names as Pipecat's context takes them.
 
-    Raises BadSetting for a name that no tool has and for a tool that cannot be offered.
+    Raises BadSetting for an unknown name, and for a tool that exceeds the bounds of the engine
+    link.
     """
     known = {tool.__name__: tool for tool in TOOLS}
     for name in names:
         if name not in known:
-            there_are = ", ".join(known)
             raise BadSetting(
                 name="llm.tools",
-                why=f"there is no tool called {name!r}; there are: {there_are}",
+                why=f"unknown tool {name!r}; known tools: {', '.join(known)}",
             )
     schema = ToolsSchema(standard_tools=[known[name] for name in dict.fromkeys(names)])
     adapter = UltravoxAdapter()  # type: ignore[no-untyped-call]
     for tool in adapter.to_provider_tools_format(schema):
         try:
-            _tool.validate_python(asdict(tool))
+            _tool_adapter.validate_python(asdict(tool))
         except ValidationError as problem:
             field = ".".join(map(str, problem.errors()[0]["loc"]))
             raise BadSetting(
@@ -62,8 +62,8 @@ def chosen(names: Sequence[str]) -> ToolsSchema:
     return schema
 
 
-def spoken_time(now: datetime) -> str:
-    """A time and date such as a voice can read out: 3:07 PM on Sunday, November 22, 2026."""
+def format_spoken_time(now: datetime) -> str:
+    """Return a time and date that can be read out: 3:07 PM on Sunday, November 22, 2026."""
     hour = now.hour % 12 or 12
     half = "AM" if now.hour < 12 else "PM"
     return f"{hour}:{now:%M} {half} on {now:%A}, {now:%B} {now.day}, {now.year}"

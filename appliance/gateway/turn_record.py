@@ -1,4 +1,4 @@
-"""The timeline and outcome of each turn of a session. Pure: callers pass the time in.
+"""The timeline and outcome of each turn of a session. No I/O: the time is an argument.
 
 The headline figure of a turn is its response latency: from the true end of the user's speech to
 the first sample of the reply sent. The detector reports the end of speech late by a known time, so
@@ -19,9 +19,9 @@ from appliance.journal_fields import STAGES
 
 # A playback report that comes later than this after the first sample is not believed.
 HEARD_WITHIN_SECONDS = 10.0
-MARKS = ("speech_ended", "asked", "first_token", "first_phrase", "first_audio", "sent")
+MARKS = ("speech_stopped", "submitted", "first_token", "first_phrase", "first_audio", "sent")
 _STAGE_BEFORE = {
-    "asked": "end_of_turn",
+    "submitted": "end_of_turn",
     "first_token": "first_token",
     "first_phrase": "first_phrase",
     "first_audio": "synthesis",
@@ -65,7 +65,9 @@ class SessionTurn:
         return self._since_speech(self.heard_at)
 
     def _since_speech(self, at: float | None) -> float | None:
-        return None if at is None else at - self.marks.get("speech_ended", self.marks["asked"])
+        return (
+            None if at is None else at - self.marks.get("speech_stopped", self.marks["submitted"])
+        )
 
     def stages(self) -> dict[str, float]:
         """Return the seconds of each stage, in order.
@@ -83,7 +85,7 @@ class SessionTurn:
         return {name: stages[name] for name in STAGES if name in stages}
 
 
-class TurnTracker:
+class SessionTurns:
     """Builds the turns of one session from its events.
 
     A method that can complete a turn returns the completed turn, or None.
@@ -94,27 +96,29 @@ class TurnTracker:
         self._open: SessionTurn | None = None
         self._latest: SessionTurn | None = None  # open or complete
         self._generated = False
-        self._speech_ended: float | None = None
+        self._speech_stopped_at: float | None = None
         self._ended_by = "timeout"
 
-    def speech_ended(self, at: float) -> None:
+    def speech_stopped(self, at: float) -> None:
         """Note that the user stopped speaking. The turn may still go on."""
-        self._speech_ended = at
+        self._speech_stopped_at = at
 
     def turn_ended_by(self, detector: str) -> None:
-        """Note what detected the end of the turn that `asked` reports next."""
+        """Note what detected the end of the turn that `turn_submitted` reports next."""
         self._ended_by = detector
 
-    def asked(self, kind: str, at: float, speech_seconds: float = 0.0) -> SessionTurn | None:
+    def turn_submitted(
+        self, kind: str, at: float, speech_seconds: float = 0.0
+    ) -> SessionTurn | None:
         """Open a turn that waits for a reply. A turn that is still open is complete."""
         previous = self._complete("answered" if self._generated else "interrupted")
         self._count += 1
         self._open = self._latest = SessionTurn(self._count, kind, speech_seconds=speech_seconds)
         if kind == "spoken":
             self._open.ended_by = self._ended_by
-            if self._speech_ended is not None:
-                self._open.marks["speech_ended"] = self._speech_ended
-        self._open.marks["asked"] = at
+            if self._speech_stopped_at is not None:
+                self._open.marks["speech_stopped"] = self._speech_stopped_at
+        self._open.marks["submitted"] = at
         self._generated = False
         self._ended_by = "timeout"
         return previous
@@ -152,7 +156,7 @@ class TurnTracker:
             self._generated = True
             self._open.stats = dict(stats)
 
-    def understood(self, text: str) -> None:
+    def transcribed(self, text: str) -> None:
         """Note the transcript of the user's speech."""
         if self._open is not None:
             self._open.user_text = text
@@ -167,7 +171,7 @@ class TurnTracker:
             return self._complete("interrupted")
         return self._complete("answered") if self._generated else None
 
-    def ended(self, outcome: str) -> SessionTurn | None:
+    def turn_dropped(self, outcome: str) -> SessionTurn | None:
         """Complete the open turn without a reply.
 
         Speech that was "too_short" never opened a turn: it leaves the open one alone.

@@ -1,6 +1,6 @@
 """What happens in a session, reported to the metrics, the log and the client.
 
-`SessionMonitor` receives the events of the pipeline and adds the time. `TurnTracker` builds turns
+`SessionMonitor` receives the events of the pipeline and adds the time. `SessionTurns` builds turns
 from them, and `TurnReporter` publishes each completed turn.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.metrics import GatewayMetrics
-from appliance.gateway.turn_record import SessionTurn, TurnTracker
+from appliance.gateway.turn_record import SessionTurn, SessionTurns
 from appliance.link.engine import Result
 
 log = journal.get()
@@ -28,7 +28,7 @@ class SessionMonitor:
         send: Callable[[dict[str, object]], None],
     ) -> None:
         self._metrics = metrics
-        self._turns = TurnTracker()
+        self._turns = SessionTurns()
         self._reporter = TurnReporter(metrics, transcripts, send)
         self._speech_started_at = 0.0
 
@@ -44,21 +44,21 @@ class SessionMonitor:
         """Note that the user started to speak."""
         self._speech_started_at = time.monotonic() - seconds_ago
 
-    def speech_ended(self, seconds_ago: float) -> None:
+    def speech_stopped(self, seconds_ago: float) -> None:
         """Note that the user stopped speaking. The turn may still go on."""
-        self._turns.speech_ended(time.monotonic() - seconds_ago)
+        self._turns.speech_stopped(time.monotonic() - seconds_ago)
 
     def turn_ended_by(self, detector: str) -> None:
         """Note what detected the end of the turn: one of metrics.TURN_ENDS."""
         self._turns.turn_ended_by(detector)
 
-    def asked(self, kind: str, speech_seconds: float) -> None:
+    def turn_submitted(self, kind: str, speech_seconds: float) -> None:
         """Note that a turn, "spoken" or "typed", waits for a reply."""
-        self._reporter.report(self._turns.asked(kind, time.monotonic(), speech_seconds))
+        self._reporter.report(self._turns.turn_submitted(kind, time.monotonic(), speech_seconds))
 
-    def understood(self, text: str) -> None:
+    def transcribed(self, text: str) -> None:
         """Note the transcript of the user's speech."""
-        self._turns.understood(text)
+        self._turns.transcribed(text)
 
     def mark(self, name: str) -> Callable[[], None]:
         """Return a hook that sets a mark of turn_record.MARKS."""
@@ -84,9 +84,9 @@ class SessionMonitor:
             self._metrics.barge_in_stop_seconds.observe(stop_seconds)
         self._reporter.report(self._turns.heard(text, interrupted))
 
-    def ended(self, outcome: str) -> None:
+    def turn_dropped(self, outcome: str) -> None:
         """Note that the turn has ended without a reply, with one of metrics.TURN_OUTCOMES."""
-        self._reporter.report(self._turns.ended(outcome))
+        self._reporter.report(self._turns.turn_dropped(outcome))
 
     def engine_failed(self, engine: str) -> Callable[[EngineFailed], None]:
         """Return a hook for failed requests to `engine`."""
@@ -146,7 +146,7 @@ class TurnReporter:
 
 def _seconds_since_speech(turn: SessionTurn) -> float | None:
     """Return the age of the turn, from which `voicectl trace` places it on the time axis."""
-    began = turn.marks.get("speech_ended", turn.marks.get("asked"))
+    began = turn.marks.get("speech_stopped", turn.marks.get("submitted"))
     return None if began is None else round(time.monotonic() - began, 3)
 
 

@@ -39,7 +39,7 @@ from appliance.settings import TurnConfig
 
 
 def user_aggregator_params(
-    settings: TurnConfig, models: TurnModels, on_turn_end: Callable[[str], None]
+    config: TurnConfig, models: TurnModels, on_turn_end: Callable[[str], None]
 ) -> LLMUserAggregatorParams:
     """Return the turn-taking policy of one session for Pipecat's user aggregator.
 
@@ -55,29 +55,29 @@ def user_aggregator_params(
                 )
             ],
         ),
-        user_turn_stop_timeout=settings.stop_timeout_seconds,
-        user_mute_strategies=[AlwaysUserMuteStrategy()] if settings.half_duplex else [],
+        user_turn_stop_timeout=config.stop_timeout_seconds,
+        user_mute_strategies=[AlwaysUserMuteStrategy()] if config.half_duplex else [],
     )
 
 
 class TurnModels:
     """Silero VAD and smart-turn, loaded once per process; creates one analyzer per session."""
 
-    def __init__(self, settings: TurnConfig) -> None:
-        self._settings = settings
+    def __init__(self, config: TurnConfig) -> None:
+        self._config = config
         self._silero = SileroVADAnalyzer()._model
         self._smart_turn = LocalSmartTurnAnalyzerV3()._session
-        self._executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="smart-turn")
+        self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="smart-turn")
 
     def vad_analyzer(self) -> SileroVADAnalyzer:
         """Return a voice activity detector for one session."""
         return _SharedSilero(
             self._silero,
             VADParams(
-                confidence=self._settings.vad_confidence,
-                start_secs=self._settings.vad_start_seconds,
-                stop_secs=self._settings.vad_stop_seconds,
-                min_volume=self._settings.vad_min_volume,
+                confidence=self._config.vad_confidence,
+                start_secs=self._config.vad_start_seconds,
+                stop_secs=self._config.vad_stop_seconds,
+                min_volume=self._config.vad_min_volume,
             ),
         )
 
@@ -87,7 +87,7 @@ class TurnModels:
         It calls `on_turn_end` with "smart_turn" if the model judged the turn complete, and with
         "fallback" if the model judged it incomplete and silence ended it.
         """
-        params = SmartTurnParams(stop_secs=self._settings.incomplete_stop_seconds)
+        params = SmartTurnParams(stop_secs=self._config.incomplete_stop_seconds)
         return _SharedSmartTurn(self._smart_turn, self._executor, params, on_turn_end)
 
 

@@ -1,110 +1,117 @@
-"""Which audio belongs to what the user is saying; pure, fed by frames.
+"""Cutting the microphone's audio into utterances. No I/O: it is fed with audio and detector events.
 
-Before speech is noticed a ring of audio is kept, since the detector confirms late. From a pause on
-audio is held back: if the user goes on it belongs to the utterance, if the turn ends it is only
-silence. So the engine has heard everything at the moment of the pause, and whatever it made of it
-while the end of the turn was still being decided stays valid.
+The detector confirms speech late, so the latest audio before it is kept and becomes the start of
+the utterance. From a pause on, audio is held back: if the user continues, it belongs to the
+utterance; if the turn ends, it is only silence. So at a pause the engine already has the whole
+utterance, and its work on it stays valid while the end of the turn is still being decided.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from appliance.link.engine import Utterance
+from appliance.link.engine import INPUT_SAMPLE_RATE, Utterance
 
-BYTES_PER_SECOND = 32_000  # 16 kHz mono int16
+BYTES_PER_SECOND = 2 * INPUT_SAMPLE_RATE  # mono int16
+JOIN_SECONDS = 0.25  # silence between two joined utterances
 
 
-class Listening:
-    """Collects utterances from 16 kHz mono int16 audio and the detector's events."""
+class UtteranceCollector:
+    """Collects the utterances of one session.
+
+    pre_roll_seconds  audio kept from before the detected start of speech
+    max_seconds       longest utterance; audio beyond it is dropped
+    """
 
     def __init__(self, pre_roll_seconds: float, max_seconds: float) -> None:
         self._pre_roll_bytes = int(pre_roll_seconds * BYTES_PER_SECOND)
         self._max_bytes = int(max_seconds * BYTES_PER_SECOND)
-        self._before: deque[bytes] = deque()
-        self._before_bytes = 0
-        self._held: list[bytes] = []
-        self._count = 0
+        self._pre_roll: deque[bytes] = deque()
+        self._pre_roll_size = 0
+        self._held_back: list[bytes] = []  # audio since the pause
+        self._last_id = 0
         self._in_turn = False
         self._lead_seconds = 0.0
         self._tail_seconds = 0.0
-        self.utterance: Utterance | None = None
+        self.current: Utterance | None = None
         self.speaking = False
 
-    def audio(self, pcm: bytes) -> bool:
-        """Takes audio; true when the current utterance has grown."""
-        if self.utterance is None:
-            self._before.append(pcm)
-            self._before_bytes += len(pcm)
-            while self._before_bytes - len(self._before[0]) >= self._pre_roll_bytes:
-                self._before_bytes -= len(self._before.popleft())
+    def add_audio(self, pcm: bytes) -> bool:
+        """Take audio; return whether the current utterance has grown."""
+        if self.current is None:
+            self._pre_roll.append(pcm)
+            self._pre_roll_size += len(pcm)
+            while self._pre_roll_size - len(self._pre_roll[0]) >= self._pre_roll_bytes:
+                self._pre_roll_size -= len(self._pre_roll.popleft())
             return False
         if not self.speaking:
-            self._held.append(pcm)
+            self._held_back.append(pcm)
             return False
-        return self._grow(self.utterance, pcm)
+        return self._grow(self.current, pcm)
 
     @property
     def speech_seconds(self) -> float:
-        """Of the current utterance, from where speech began to where it last ended."""
-        if self.utterance is None:
+        """Length of the current utterance from the start of speech to its latest end."""
+        if self.current is None:
             return 0.0
-        return max(0.0, self.utterance.seconds - self._lead_seconds - self._tail_seconds)
+        return max(0.0, self.current.seconds - self._lead_seconds - self._tail_seconds)
 
     def speech_started(self, seconds_ago: float = 0.0) -> Utterance:
-        """Speech was noticed: begins an utterance, or goes on with the one that paused."""
+        """Begin an utterance, or continue the one that has paused, and return it."""
         self.speaking = True
         self._tail_seconds = 0.0
-        if self.utterance is None:
-            self._count += 1
-            self.utterance = Utterance(self._count)
-            self._grow(self.utterance, b"".join(self._before))
-            self._before.clear()
-            self._before_bytes = 0
-            self._lead_seconds = max(0.0, self.utterance.seconds - seconds_ago)
+        if self.current is None:
+            self.current = self._new()
+            self._grow(self.current, b"".join(self._pre_roll))
+            self._pre_roll.clear()
+            self._pre_roll_size = 0
+            self._lead_seconds = max(0.0, self.current.seconds - seconds_ago)
         else:
-            self._grow(self.utterance, b"".join(self._held))
-        self._held.clear()
-        return self.utterance
+            self._grow(self.current, b"".join(self._held_back))
+        self._held_back.clear()
+        return self.current
 
     def turn_started(self) -> Utterance:
-        """The user's turn began, which may be known before or after its speech."""
+        """Note that the user's turn has started, before or after its speech was detected."""
         self._in_turn = True
-        return self.utterance if self.utterance is not None else self.speech_started()
+        return self.current if self.current is not None else self.speech_started()
 
     def speech_paused(self, seconds_ago: float = 0.0) -> Utterance | None:
-        """Silence was noticed; None when what was heard belongs to no turn and is dropped."""
+        """Note a pause; return the utterance, or None if it belongs to no turn and is dropped."""
         self.speaking = False
         self._tail_seconds = seconds_ago
         if not self._in_turn:
-            self.utterance = None
-            self._held.clear()
-        return self.utterance
+            self.current = None
+            self._held_back.clear()
+        return self.current
 
     def turn_ended(self) -> Utterance | None:
-        """The turn is over: the complete utterance, with no silence behind it.
+        """Return the complete utterance of the turn, without the silence after it, if any.
 
-        What was held back comes before the next one: speech may have begun in it already.
+        The held-back audio becomes pre-roll: the next utterance may have started in it.
         """
-        said = self.utterance
-        if said is not None:
-            said.complete = True
-        self.utterance = None
+        utterance = self.current
+        if utterance is not None:
+            utterance.complete = True
+        self.current = None
         self.speaking = False
         self._in_turn = False
-        held, self._held = self._held, []
-        for pcm in held:
-            self.audio(pcm)
-        return said
+        held_back, self._held_back = self._held_back, []
+        for pcm in held_back:
+            self.add_audio(pcm)
+        return utterance
 
-    def joined(self, first: Utterance, second: Utterance) -> Utterance:
-        """One complete utterance of two that were never answered in between."""
-        self._count += 1
-        both = Utterance(self._count)
-        both.pcm += first.pcm + bytes(BYTES_PER_SECOND // 4) + second.pcm
-        del both.pcm[: max(0, len(both.pcm) - self._max_bytes)]
-        both.complete = True
-        return both
+    def join(self, first: Utterance, second: Utterance) -> Utterance:
+        """Return a complete utterance of both; the start is cut if it becomes too long."""
+        joined = self._new()
+        joined.pcm += first.pcm + bytes(int(JOIN_SECONDS * BYTES_PER_SECOND)) + second.pcm
+        del joined.pcm[: max(0, len(joined.pcm) - self._max_bytes)]
+        joined.complete = True
+        return joined
+
+    def _new(self) -> Utterance:
+        self._last_id += 1
+        return Utterance(self._last_id)
 
     def _grow(self, utterance: Utterance, pcm: bytes) -> bool:
         room = self._max_bytes - len(utterance.pcm)

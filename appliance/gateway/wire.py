@@ -4,8 +4,8 @@ Pipecat's protobuf serializer trusts its client. It would speak the text frames 
 its transcriptions for the user's words, play 48 kHz stereo as 16 kHz mono, and keep any amount of
 audio in memory. `ClientFrameDecoder` accepts only audio of one format and a few RTVI messages, at
 the pace of speech. Messages that a regular client SDK may send are dropped if they are not
-supported; everything else ends the session with a close code. It has no I/O and no clock.
-`GuardedSerializer` plugs it into Pipecat and filters what goes out.
+supported; everything else ends the session with a close code.
+`GuardedSerializer` plugs it into Pipecat and filters what goes out. No I/O.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ PUBLIC_ERROR = "Something went wrong; the call goes on."
 class ClientFrameDecoder:
     """Decodes and validates the messages of one client."""
 
-    def __init__(self, settings: GatewayConfig) -> None:
-        self._max_bytes = settings.max_frame_bytes
+    def __init__(self, config: GatewayConfig) -> None:
+        self._max_bytes = config.max_frame_bytes
         self._audio_limit = TokenBucket(
-            BYTES_PER_SECOND * settings.pace_ratio, BYTES_PER_SECOND * settings.pace_burst_seconds
+            BYTES_PER_SECOND * config.pace_ratio, BYTES_PER_SECOND * config.pace_burst_seconds
         )
         self._message_limit = TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
 
@@ -177,14 +177,14 @@ class GuardedSerializer(ProtobufFrameSerializer):
 
     def __init__(
         self,
-        settings: GatewayConfig,
+        config: GatewayConfig,
         on_violation: Callable[[SessionEnded], None],
         on_audio: Callable[[str, int], None] = lambda _direction, _bytes: None,
         transcripts: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._decoder = ClientFrameDecoder(settings)
+        self._decoder = ClientFrameDecoder(config)
         self._on_violation = on_violation
         self._on_audio = on_audio
         self._transcripts = transcripts

@@ -1,6 +1,6 @@
-"""What a card can carry: a pure sum over its memory, and how fast it can be at most."""
+"""Graphics cards: what the driver reports, what fits into their memory, how fast they can be."""
 
-from appliance.gpu.cards import Card
+from appliance.gpu.cards import GpuCard
 from appliance.gpu.planning import Plan, plan
 
-__all__ = ["Card", "Plan", "plan"]
+__all__ = ["GpuCard", "Plan", "plan"]

@@ -1,4 +1,4 @@
-"""`python -m appliance.gpu [PAGE]`: the tables of the hardware guide.
+"""`python -m appliance.gpu [PAGE]`: generates the tables of the hardware guide.
 
 Prints them, or writes them into PAGE (docs/hardware.md) between its marks.
 """
@@ -13,12 +13,12 @@ from appliance.gpu import page
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints or writes; 0."""
+    """Print the tables, or update the page; the exit code."""
     if not argv:
         print("\n\n".join(f"{name}\n\n{table()}" for name, table in page.TABLES.items()))
         return 0
     path = Path(argv[0])
-    path.write_text(page.rendered(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path.write_text(page.update_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

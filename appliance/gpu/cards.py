@@ -1,9 +1,9 @@
-"""Graphics cards: what we are told of one, and what is known of those a customer is likely to have.
+"""Graphics cards: what the driver reports of one, and data sheet values. No I/O.
 
-Bandwidth and bf16 speed are NVIDIA's data sheets', without sparsity. The memory is what CUDA sees,
-which is less than what is printed on the box: rounded down from `torch.cuda` messages in public
-issues, and used only where a card is asked about that is not here. Of a card that is here, the
-driver tells.
+Bandwidth and bf16 speed are from NVIDIA's data sheets, without sparsity. Memory is what CUDA can
+use, which is less than the printed size: rounded down from `torch.cuda` messages in public issues.
+The data sheet values serve to plan for a card that is not installed; the driver reports the memory
+and bandwidth of one that is.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import dataclass
 
 GIB = 1 << 30
 
-# Below, vLLM has no bfloat16 (vllm/platforms/cuda.py, supported_dtypes).
+# vLLM needs this compute capability for bfloat16 (vllm/platforms/cuda.py, supported_dtypes).
 BFLOAT16_CAPABILITY = (8, 0)
-# From here on the card calculates in FP8 (Ada, Hopper, ...): vLLM's schemes/w8a8_fp8.py. Below,
-# vLLM unpacks FP8 weights into bfloat16; nothing here has tried that, so it is not started.
+# Cards of this capability compute in FP8 (Ada, Hopper, ...): vLLM's schemes/w8a8_fp8.py. Older
+# cards would unpack FP8 weights into bfloat16; that is untested here, so it is refused.
 FP8_CAPABILITY = (8, 9)
-# From here on vLLM has no INT8 kernels (its documentation, "INT8 W8A8": Blackwell).
+# From this capability on vLLM has no INT8 kernels (its documentation, "INT8 W8A8": Blackwell).
 NO_INT8_CAPABILITY = (10, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """One card, or one MIG instance of a card, as its driver describes it.
+class GpuCard:
+    """A card, or one MIG instance of a card, as its driver describes it.
 
-    memory_bytes     what CUDA can use of it: the total less what the driver keeps for itself
-    free_bytes       of these, what no process holds now
+    memory_bytes     usable by CUDA: the total minus what the driver reserves
+    free_bytes       part of memory_bytes that no process holds now
     capability       CUDA compute capability, e.g. (8, 9)
-    bytes_per_second how fast its memory is read at most; 0: not known
+    bytes_per_second peak memory bandwidth; 0 if unknown
     """
 
     name: str
@@ -42,13 +42,13 @@ class Card:
 
     @property
     def title(self) -> str:
-        """For people: name and memory."""
+        """Name and memory, for people."""
         return f"{self.name} ({self.memory_bytes / GIB:.1f} GiB)"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """One line of the table. `pattern` finds it in the name that the driver gives."""
+class CardModel:
+    """Data sheet values of a card; `pattern` matches the name that the driver reports."""
 
     name: str
     pattern: str
@@ -57,59 +57,64 @@ class Known:
     gigabytes_per_second: float
     teraflops: float
 
-    def as_card(self) -> Card:
-        """Such a card with nothing on it."""
+    @property
+    def short_name(self) -> str:
+        """The name on a command line, e.g. L4, RTX-4090 or A100-80GB."""
+        return re.sub(r"^(NVIDIA|Tesla|GeForce| )*", "", self.name).replace(" ", "-")
+
+    def as_card(self) -> GpuCard:
+        """An empty card of this model."""
         size = int(self.gib * GIB)
-        speed = self.gigabytes_per_second * 1e9
-        return Card(self.name, size, size, self.capability, "", bytes_per_second=speed)
+        bandwidth = self.gigabytes_per_second * 1e9
+        return GpuCard(self.name, size, size, self.capability, "", bytes_per_second=bandwidth)
 
 
-KNOWN = (
-    Known("NVIDIA A10", r"A10\b", 22.1, (8, 6), 600, 125),
-    Known("NVIDIA A10G", r"A10G\b", 22.1, (8, 6), 600, 70),
-    Known("NVIDIA L4", r"L4\b", 22.0, (8, 9), 300, 121),
-    Known("NVIDIA A30", r"A30\b", 23.5, (8, 0), 933, 165),
-    Known("NVIDIA GeForce RTX 3090", r"RTX 3090\b", 23.5, (8, 6), 936, 71),
-    Known("NVIDIA GeForce RTX 4090", r"RTX 4090\b", 23.5, (8, 9), 1008, 165),
-    Known("NVIDIA A100-40GB", r"A100.*40GB", 39.3, (8, 0), 1555, 312),
-    Known("NVIDIA A40", r"A40\b", 44.3, (8, 6), 696, 150),
-    Known("NVIDIA L40S", r"L40S\b", 44.3, (8, 9), 864, 362),
-    Known("NVIDIA A100-80GB", r"A100.*80GB", 79.1, (8, 0), 1935, 312),
-    Known("NVIDIA H100 PCIe", r"H100 PCIe", 79.1, (9, 0), 2000, 756),
-    Known("NVIDIA H100 80GB HBM3", r"H100 80GB HBM3", 79.1, (9, 0), 3350, 989),
-    Known("NVIDIA H200", r"H200\b", 139.7, (9, 0), 4800, 989),
-    Known("Tesla T4", r"T4\b", 14.5, (7, 5), 320, 65),
+CARD_MODELS = (
+    CardModel("NVIDIA A10", r"A10\b", 22.1, (8, 6), 600, 125),
+    CardModel("NVIDIA A10G", r"A10G\b", 22.1, (8, 6), 600, 70),
+    CardModel("NVIDIA L4", r"L4\b", 22.0, (8, 9), 300, 121),
+    CardModel("NVIDIA A30", r"A30\b", 23.5, (8, 0), 933, 165),
+    CardModel("NVIDIA GeForce RTX 3090", r"RTX 3090\b", 23.5, (8, 6), 936, 71),
+    CardModel("NVIDIA GeForce RTX 4090", r"RTX 4090\b", 23.5, (8, 9), 1008, 165),
+    CardModel("NVIDIA A100-40GB", r"A100.*40GB", 39.3, (8, 0), 1555, 312),
+    CardModel("NVIDIA A40", r"A40\b", 44.3, (8, 6), 696, 150),
+    CardModel("NVIDIA L40S", r"L40S\b", 44.3, (8, 9), 864, 362),
+    CardModel("NVIDIA A100-80GB", r"A100.*80GB", 79.1, (8, 0), 1935, 312),
+    CardModel("NVIDIA H100 PCIe", r"H100 PCIe", 79.1, (9, 0), 2000, 756),
+    CardModel("NVIDIA H100 80GB HBM3", r"H100 80GB HBM3", 79.1, (9, 0), 3350, 989),
+    CardModel("NVIDIA H200", r"H200\b", 139.7, (9, 0), 4800, 989),
+    CardModel("Tesla T4", r"T4\b", 14.5, (7, 5), 320, 65),
 )
 
 
-def known(name: str) -> Known | None:
-    """The line of the table for a card's name; a MIG instance is none of the whole cards."""
-    if "MIG" in name:
+def model_of(driver_name: str) -> CardModel | None:
+    """The model of an installed card; None if unknown, or for a MIG instance."""
+    if "MIG" in driver_name:
         return None
-    return next((one for one in KNOWN if re.search(rf"\b{one.pattern}", name)), None)
+    return next((m for m in CARD_MODELS if re.search(rf"\b{m.pattern}", driver_name)), None)
 
 
-def asked_for(name: str) -> Known | None:
-    """The line that a person means by `L4`, `a100-80gb`, `4090` or the full name."""
-    return next((one for one in KNOWN if _short(one.name) == _short(name)), None)
+def find_model(name: str) -> CardModel | None:
+    """The model that a person means by `L4`, `a100-80gb`, `4090` or the full name."""
+    return next((m for m in CARD_MODELS if _normalize(m.name) == _normalize(name)), None)
 
 
-def bytes_per_second(card: Card) -> float:
-    """Bandwidth of the card's memory, as the driver told or the table says; 0: not known."""
-    line = known(card.name)
-    return card.bytes_per_second or (line.gigabytes_per_second * 1e9 if line else 0.0)
+def bytes_per_second(card: GpuCard) -> float:
+    """Memory bandwidth, from the driver or else the table; 0 if unknown."""
+    model = model_of(card.name)
+    return card.bytes_per_second or (model.gigabytes_per_second * 1e9 if model else 0.0)
 
 
-def flops_per_second(card: Card) -> float:
-    """bf16 operations a second by the data sheet, without sparsity; 0: not known."""
-    line = known(card.name)
-    return line.teraflops * 1e12 if line else 0.0
+def flops_per_second(card: GpuCard) -> float:
+    """Dense bf16 operations per second, from the data sheet; 0 if unknown."""
+    model = model_of(card.name)
+    return model.teraflops * 1e12 if model else 0.0
 
 
-def recommended(card: Card) -> tuple[tuple[str, ...], str]:
-    """The kinds of weights to take for a card, best first, and why.
+def recommend_weights(card: GpuCard) -> tuple[tuple[str, ...], str]:
+    """The kinds of weights for a card, best first, and why.
 
-    Kinds as in checkpoint.Checkpoint.quantization; `bf16` is the model as it was published.
+    Kinds as in checkpoint.Checkpoint.quantization; `bf16` is the published model.
     """
     has_fp8 = card.capability >= FP8_CAPABILITY
     gib = card.memory_bytes / GIB
@@ -117,14 +122,14 @@ def recommended(card: Card) -> tuple[tuple[str, ...], str]:
         return (), "no bfloat16 below compute capability 8.0"
     if gib >= 36 and bytes_per_second(card) >= 1.5e12:
         second = "fp8" if has_fp8 else "w4a16"
-        return ("bf16", second), "room and bandwidth for the weights as they were published"
+        return ("bf16", second), "enough memory and bandwidth for the published weights"
     if gib < 20:
         return ("w4a16",), "little memory"
     if has_fp8:
-        return ("fp8", "w4a16"), "FP8 in hardware; half the bytes to read per token, little lost"
-    return ("w4a16", "int8"), "no FP8 in hardware; a quarter of the bytes to read per token"
+        return ("fp8", "w4a16"), "FP8 in hardware: half the bytes per token, little quality loss"
+    return ("w4a16", "int8"), "no FP8 in hardware; a quarter of the bytes per token"
 
 
-def _short(name: str) -> str:
+def _normalize(name: str) -> str:
     letters = re.sub(r"[^A-Z0-9]", "", name.upper())
     return re.sub("^(NVIDIA|TESLA|GEFORCE|RTX)*", "", letters)

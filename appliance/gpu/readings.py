@@ -1,37 +1,39 @@
-"""What the driver of the graphics cards (NVML) says of each, now.
+"""Current readings of each card from the driver (NVML): clock, temperature, power, errors.
 
-It may hang, for a driver can; `cards.Cards` asks it with a time limit.
+The driver may hang. `NvmlSession` reads and may block; `GpuReader` does so with a time limit.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from appliance import journal
 from appliance.gpu import nvml
-from appliance.gpu.cards import Card
+from appliance.gpu.cards import GpuCard
 
-MOST_EVENTS = 100  # taken at one look, should a card report without end
-_SM_CLOCK = 1  # NVML_CLOCK_SM, told in MHz
-_CORE = 0  # NVML_TEMPERATURE_GPU
+MAX_EVENTS_PER_READ = 100  # in case a card reports errors endlessly
+_SM_CLOCK = 1  # NVML_CLOCK_SM, in MHz
+_CORE_SENSOR = 0  # NVML_TEMPERATURE_GPU
 log = journal.get()
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A card now; None for what it does not tell.
+class CardReading:
+    """The state of a card; None for a value that it does not report.
 
-    number    in this appliance, from 0, in the order in which CUDA first saw them
-    last_xid  NVIDIA's number of the last error since this process began to look; 0 for none
+    number    within this appliance, from 0, in the order in which CUDA first listed the cards
+    last_xid  NVIDIA's code of the last error since this process started; 0 if none
 
-    Of a MIG instance only the memory is its own; the rest is of the whole card.
+    A MIG instance has its own memory; its other values are those of the whole card.
     """
 
     number: int
-    card: Card
+    card: GpuCard
     sm_clock_hertz: float | None
     temperature_celsius: float | None
     power_watts: float | None
@@ -40,103 +42,133 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """The cards that answer, and whether those are all that are or ever were here."""
+class GpuReadings:
+    """The cards that answered; `complete` if no card that was ever seen is missing."""
 
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[CardReading, ...] = ()
     complete: bool = False
 
 
-class Driver:
-    """NVML, kept open as long as all is well, so that no error between two looks is missed."""
+class NvmlSession:
+    """NVML, kept open while everything works, so that no error between two reads is missed."""
 
     def __init__(self) -> None:
         self._open: contextlib.ExitStack | None = None
         self._nvml: Any = None
         self._numbers: dict[str, int] = {}  # by UUID, of every card that was ever seen
-        self._events: dict[str, Any] = {}  # event sets by the card's UUID
-        self._xids: dict[str, int] = {}
+        self._event_sets: dict[str, Any] = {}  # by UUID
+        self._xids: dict[str, int] = {}  # last error, by UUID
 
-    def look(self) -> Sight:
-        """Asks the cards; opens the driver first where it is not, and lets go of it in trouble."""
+    def read(self) -> GpuReadings:
+        """Read all cards; opens the driver if needed, closes it if a card is missing."""
         try:
-            sight = self._look()
+            readings = self._read()
         except nvml.NoDriver:
-            sight = Sight()
-        if not sight.complete:
+            readings = GpuReadings()
+        if not readings.complete:
             self.close()
-        return sight
+        return readings
 
     def close(self) -> None:
-        """Lets go of the driver."""
+        """Close the driver."""
         opened, self._open = self._open, None
-        self._events.clear()
+        self._event_sets.clear()
         if opened is not None:
-            with contextlib.suppress(self._nvml.NVMLError):  # it has gone already
+            with contextlib.suppress(self._nvml.NVMLError):  # the driver is already gone
                 opened.close()
 
-    def _look(self) -> Sight:
+    def _read(self) -> GpuReadings:
         if self._open is None:
             with contextlib.ExitStack() as opening:
-                self._nvml = opening.enter_context(nvml.driver())
+                self._nvml = opening.enter_context(nvml.open_driver())
                 self._open = opening.pop_all()
         try:
-            found = nvml.look_with(self._nvml)
+            listing = nvml.list_cards_with(self._nvml)
         except self._nvml.NVMLError:
-            return Sight()
-        for card in found.cards:
+            return GpuReadings()
+        for card in listing.cards:
             self._numbers.setdefault(card.uuid, len(self._numbers))
-        readings = tuple(filter(None, map(self._read, found.cards)))
-        complete = bool(readings) and not found.why and len(readings) == len(self._numbers)
-        return Sight(readings, complete)
+        readings = tuple(filter(None, map(self._read_card, listing.cards)))
+        all_present = len(readings) == len(self._numbers)
+        return GpuReadings(readings, bool(readings) and not listing.problem and all_present)
 
-    def _read(self, card: Card) -> Reading | None:
-        """The card, or None when it was lost while it was asked."""
+    def _read_card(self, card: GpuCard) -> CardReading | None:
+        """The card's state, or None if it was lost meanwhile."""
+        pynvml, query = self._nvml, self._query
         try:
-            handle = self._nvml.nvmlDeviceGetHandleByUUID(card.uuid)
-        except self._nvml.NVMLError:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(card.uuid)
+        except pynvml.NVMLError:
             return None
-        of, ask = self._nvml, self._asked
-        whole = ask(of.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle) or handle
-        clock = ask(of.nvmlDeviceGetClockInfo, whole, _SM_CLOCK)
-        warm = ask(of.nvmlDeviceGetTemperatureV, whole, _CORE)
-        if warm is None:  # an older driver
-            warm = ask(of.nvmlDeviceGetTemperature, whole, _CORE)
-        power = ask(of.nvmlDeviceGetPowerUsage, whole)
-        busy = ask(of.nvmlDeviceGetUtilizationRates, whole)
-        return Reading(
+        whole = query(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle) or handle
+        clock = query(pynvml.nvmlDeviceGetClockInfo, whole, _SM_CLOCK)
+        temperature = query(pynvml.nvmlDeviceGetTemperatureV, whole, _CORE_SENSOR)
+        if temperature is None:  # an older driver
+            temperature = query(pynvml.nvmlDeviceGetTemperature, whole, _CORE_SENSOR)
+        power = query(pynvml.nvmlDeviceGetPowerUsage, whole)
+        utilization = query(pynvml.nvmlDeviceGetUtilizationRates, whole)
+        return CardReading(
             self._numbers[card.uuid],
             card,
             None if clock is None else clock * 1e6,
-            warm,
+            temperature,
             None if power is None else power / 1000,
-            None if busy is None else busy.gpu / 100,
+            None if utilization is None else utilization.gpu / 100,
             self._last_xid(card.uuid, whole),
         )
 
-    def _asked(self, question: Callable[..., Any], *about: Any) -> Any:
-        """The answer, or None where the card or its driver knows none."""
+    def _query(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The result, or None if the card or its driver does not support the query."""
         try:
-            return question(*about)
+            return function(*arguments)
         except self._nvml.NVMLError:
             return None
 
     def _last_xid(self, uuid: str, whole: Any) -> int | None:
-        if uuid not in self._events:
-            self._events[uuid] = self._asked(self._subscribed, whole)
-        if self._events[uuid] is None:
+        if uuid not in self._event_sets:
+            self._event_sets[uuid] = self._query(self._subscribe, whole)
+        if self._event_sets[uuid] is None:
             return None
-        for _ in range(MOST_EVENTS):
-            event = self._asked(self._nvml.nvmlEventSetWait_v2, self._events[uuid], 0)
+        for _ in range(MAX_EVENTS_PER_READ):
+            event = self._query(self._nvml.nvmlEventSetWait_v2, self._event_sets[uuid], 0)
             if event is None:
                 break
             self._xids[uuid] = int(event.eventData)
             log.warning("card reported an error", device=uuid, error=f"xid {event.eventData}")
         return self._xids.get(uuid, 0)
 
-    def _subscribed(self, whole: Any) -> Any:
+    def _subscribe(self, whole: Any) -> Any:
         assert self._open is not None
-        events = self._nvml.nvmlEventSetCreate()
-        self._open.callback(self._asked, self._nvml.nvmlEventSetFree, events)
-        self._nvml.nvmlDeviceRegisterEvents(whole, self._nvml.nvmlEventTypeXidCriticalError, events)
+        pynvml = self._nvml
+        events = pynvml.nvmlEventSetCreate()
+        self._open.callback(self._query, pynvml.nvmlEventSetFree, events)
+        pynvml.nvmlDeviceRegisterEvents(whole, pynvml.nvmlEventTypeXidCriticalError, events)
         return events
+
+
+class GpuReader:
+    """Reads the cards in a thread, with a time limit. Starts no new read while one hangs."""
+
+    def __init__(self, read: Callable[[], GpuReadings] | None = None) -> None:
+        self._read = read or NvmlSession().read
+        self._pending: asyncio.Future[GpuReadings] | None = None
+
+    async def read(self, timeout_seconds: float) -> GpuReadings | None:
+        """The readings, or None if the driver did not reply in time.
+
+        Concurrent calls share one read.
+        """
+        if self._pending is None or self._pending.done():
+            loop = asyncio.get_running_loop()
+            self._pending = loop.create_future()
+            arguments = (loop, self._pending)
+            threading.Thread(target=self._run, args=arguments, daemon=True).start()
+        done, _ = await asyncio.wait({self._pending}, timeout=timeout_seconds)
+        return self._pending.result() if done else None
+
+    def _run(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[GpuReadings]) -> None:
+        try:
+            readings = self._read()
+        except Exception as defect:  # raised again where the future is awaited
+            loop.call_soon_threadsafe(future.set_exception, defect)
+        else:
+            loop.call_soon_threadsafe(future.set_result, readings)

@@ -1,15 +1,15 @@
-"""The model that is deployed, Ultravox v0.5 on Llama 3.1 8B, by kind of weights; no files needed.
+"""The checkpoint of the deployed model for each kind of weights, without its files.
 
-Shapes from the published configs of fixie-ai/ultravox-v0_5-llama-3_1-8b (the adapter has
+Shapes from the published configs of fixie-ai/ultravox-v0_5-llama-3_1-8b (its adapter has
 687,312,896 parameters) and meta-llama/Llama-3.1-8B-Instruct (8,030,261,248). A test compares the
-bytes with those that checkpoint expects of such a folder.
+sizes with those that weights.checkpoint requires of such a folder.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.weights.checkpoint import Bytes, Checkpoint
+from appliance.weights.checkpoint import Checkpoint, WeightBytes
 
 LAYERS, WIDTH, INNER, VOCABULARY = 32, 4096, 14336, 128256
 HEADS, KV_HEADS, HEAD_DIM = 32, 8, 128
@@ -18,7 +18,7 @@ GROUP = 128  # weights that share one bf16 scale in w4a16
 
 KINDS = ("bf16", "fp8", "int8", "w4a16")
 
-_LINEARS = (  # outputs, inputs, of one layer
+_LINEARS = (  # outputs, inputs of one layer's linear modules
     (HEADS * HEAD_DIM, WIDTH),
     (KV_HEADS * HEAD_DIM, WIDTH),
     (KV_HEADS * HEAD_DIM, WIDTH),
@@ -30,20 +30,20 @@ _LINEARS = (  # outputs, inputs, of one layer
 
 
 def ultravox_8b(kind: str) -> Checkpoint:
-    """As checkpoint.read would find it. Raises KeyError for a kind that is none of KINDS."""
-    one_layer = {
+    """What checkpoint.read would return. Raises KeyError if `kind` is not one of KINDS."""
+    layer_bytes = {
         "bf16": sum(2 * outputs * inputs for outputs, inputs in _LINEARS),
         "fp8": sum(outputs * inputs + 2 * outputs for outputs, inputs in _LINEARS),
         "int8": sum(outputs * inputs + 2 * outputs for outputs, inputs in _LINEARS),
         "w4a16": sum(outputs * inputs * (4 + 16 / GROUP) / 8 + 16 for outputs, inputs in _LINEARS),
     }[kind]
-    norms = 2 * WIDTH * (2 * LAYERS + 1)
+    norm_bytes = 2 * WIDTH * (2 * LAYERS + 1)
     return Checkpoint(
         folder=Path("ultravox-v0_5-llama-3_1-8b"),
-        weights_bytes=Bytes(
+        weights_bytes=WeightBytes(
             audio_tower=2 * AUDIO_TOWER,
             projector=2 * PROJECTOR,
-            layers=LAYERS * int(one_layer) + norms,
+            layers=LAYERS * int(layer_bytes) + norm_bytes,
             embed_tokens=2 * VOCABULARY * WIDTH,
             lm_head=2 * VOCABULARY * WIDTH,
         ),

@@ -1,54 +1,57 @@
-"""How fast a card can be at most, from its data sheet. Nothing here is measured or promised.
+"""Upper limits of a card's speed, from its data sheet; not measured, not promised. No I/O.
 
-The roofline (Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009): a step takes at least
-as long as reading its bytes, and at least as long as doing its operations. Decoding one token
-reads all weights once and does two operations with each, so it waits for the memory; reading a
-long prompt does the same operations for every token, so it waits for the arithmetic. 75 to 85 % of
-the bandwidth limit is what well-kept kernels reach.
+The roofline model (Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009): a step takes at
+least the time to read its bytes, and at least the time to do its operations. Decoding one token
+reads all weights once and does two operations with each, so memory bandwidth limits it; prefill of
+a long prompt does the same operations for every token, so arithmetic limits it. Good kernels reach
+75 to 85 % of the bandwidth limit.
 """
 
 from __future__ import annotations
 
-from appliance.gpu.cards import Card, bytes_per_second, flops_per_second
+from appliance.gpu.cards import GpuCard, bytes_per_second, flops_per_second
 from appliance.gpu.memory import ITEM_BYTES
 from appliance.weights.checkpoint import Checkpoint
 
-FIRST_PHRASE_TOKENS = 12  # what Kokoro is first given, about "The museum opens at nine."
-PREFILL_UTILISATION = 0.5  # part of the data sheet's bf16 rate that a long prefill gets; assumed
+FIRST_PHRASE_TOKENS = 12  # length of a typical first phrase: "The museum opens at nine."
+PREFILL_UTILISATION = 0.5  # share of the data sheet's bf16 rate in a long prefill; assumed
 ENCODER_FRAMES_PER_SECOND = 50
+MAX_STEP_SECONDS = 0.2  # one prefill step delays all other replies
 
-# Bytes of one weight of the Llama's linears with its share of the scales.
+# Bytes of one weight of Llama's linear layers, with its share of the scales.
 _WEIGHT_BYTES = {"fp8": 1.0, "int8": 1.0, "w8a16": 1 + 2 / 128, "w4a16": 0.5 + 2 / 128}
 
 
 def seconds_per_token(
-    card: Card, checkpoint: Checkpoint, sequences: int = 1, kv_bytes: int = 0
+    card: GpuCard, checkpoint: Checkpoint, sequences: int = 1, kv_bytes: int = 0
 ) -> float:
-    """The shortest step that decodes one token for each of `sequences` replies; 0: not known.
+    """The shortest step that decodes one token for each of `sequences` replies; 0 if unknown.
 
-    (bytes of weights + kv_bytes of each reply's past) / bandwidth.
+    (weight bytes + sequences * kv_bytes) / bandwidth; kv_bytes is one conversation's KV cache.
     """
-    rate = bytes_per_second(card)
-    return (checkpoint.weights_bytes.per_token + sequences * kv_bytes) / rate if rate else 0.0
+    bandwidth = bytes_per_second(card)
+    if not bandwidth:
+        return 0.0
+    return (checkpoint.weights_bytes.per_token + sequences * kv_bytes) / bandwidth
 
 
-def first_phrase_seconds(card: Card, checkpoint: Checkpoint) -> float:
-    """Until the first phrase is decoded, at the bandwidth limit; 0: not known."""
+def first_phrase_seconds(card: GpuCard, checkpoint: Checkpoint) -> float:
+    """Time to decode the first phrase at the bandwidth limit; 0 if unknown."""
     return FIRST_PHRASE_TOKENS * seconds_per_token(card, checkpoint)
 
 
 def language_parameters(checkpoint: Checkpoint) -> float:
-    """Weights that every token is multiplied with: the Llama's layers and lm_head."""
-    sizes, plain = checkpoint.weights_bytes, ITEM_BYTES[checkpoint.dtype]
-    one = _WEIGHT_BYTES.get(checkpoint.quantization, plain)
-    return sizes.layers / one + (sizes.lm_head or sizes.embed_tokens) / plain
+    """Number of weights that every token is multiplied with: Llama's layers and lm_head."""
+    sizes, unquantised = checkpoint.weights_bytes, ITEM_BYTES[checkpoint.dtype]
+    weight_bytes = _WEIGHT_BYTES.get(checkpoint.quantization, unquantised)
+    return sizes.layers / weight_bytes + (sizes.lm_head or sizes.embed_tokens) / unquantised
 
 
-def prefill_seconds(card: Card, checkpoint: Checkpoint, tokens: int) -> float:
-    """To read `tokens` of a prompt that are not cached; 0: not known.
+def prefill_seconds(card: GpuCard, checkpoint: Checkpoint, tokens: int) -> float:
+    """Time to process `tokens` of a prompt that are not cached; 0 if unknown.
 
     The longer of 2 * parameters * tokens / (PREFILL_UTILISATION * bf16 rate) and one pass over the
-    weights. FP8 and INT8 arithmetic may be faster; that is not counted on.
+    weights. FP8 and INT8 arithmetic may be faster; that is not assumed.
     """
     rate = flops_per_second(card)
     if not rate:
@@ -57,22 +60,22 @@ def prefill_seconds(card: Card, checkpoint: Checkpoint, tokens: int) -> float:
     return max(operations / (PREFILL_UTILISATION * rate), seconds_per_token(card, checkpoint))
 
 
-def encoder_seconds(card: Card, checkpoint: Checkpoint, audio_seconds: float) -> float:
-    """To encode a clip: 2 * parameters * 50 frames a second, at the same part of the rate."""
+def encoder_seconds(card: GpuCard, checkpoint: Checkpoint, audio_seconds: float) -> float:
+    """Time to encode audio: 2 * parameters * 50 frames per second, at the prefill utilisation."""
     rate = flops_per_second(card)
     if not rate:
         return 0.0
-    ears = checkpoint.weights_bytes.audio_tower / ITEM_BYTES[checkpoint.dtype]
-    operations = 2 * ears * ENCODER_FRAMES_PER_SECOND * audio_seconds
+    parameters = checkpoint.weights_bytes.audio_tower / ITEM_BYTES[checkpoint.dtype]
+    operations = 2 * parameters * ENCODER_FRAMES_PER_SECOND * audio_seconds
     return operations / (PREFILL_UTILISATION * rate)
 
 
-def batched_tokens(card: Card, checkpoint: Checkpoint) -> int:
-    """How much of a long prompt is read in one step, while all other replies wait for it.
+def batched_tokens(card: GpuCard, checkpoint: Checkpoint) -> int:
+    """How many prompt tokens to process in one step, while all other replies wait.
 
-    As much as takes 0.2 s, between 512 and 2048; 512 where the card's speed is not known.
+    The most that take MAX_STEP_SECONDS, between 512 and 2048; 512 if the speed is unknown.
     """
     for tokens in (2048, 1024):
-        if 0 < prefill_seconds(card, checkpoint, tokens) <= 0.2:
+        if 0 < prefill_seconds(card, checkpoint, tokens) <= MAX_STEP_SECONDS:
             return tokens
     return 512

@@ -45,7 +45,7 @@ class SentUtterances:
         self._ended: set[int] = set()
 
     def unsent(self, utterance: Utterance) -> Iterator[protocol.LinkMessage | bytes]:
-        """The messages that bring the engine up to date, each counted as sent when it is taken.
+        """Yield the messages that bring the engine up to date; each counts as sent once yielded.
 
         Audio that is added to the utterance meanwhile is included.
         """
@@ -61,7 +61,7 @@ class SentUtterances:
             yield protocol.EndMessage(utterance=utterance.id)
 
     def forget(self, utterance: int) -> bool:
-        """Whether anything of the utterance was sent; it counts as unsent from now on."""
+        """Count the utterance as unsent; returns whether anything of it had been sent."""
         self._ended.discard(utterance)
         return self._sent_bytes.pop(utterance, None) is not None
 
@@ -97,11 +97,11 @@ class EngineClient:
         self._held = 0  # the generation that `hold` has stopped: its silence is not a stall
 
     async def connect(self) -> None:
-        """Opens the session unless it is open."""
+        """Open the session unless it is open."""
         await self._connect()
 
     async def close(self) -> None:
-        """Ends the session; the engine frees what it held."""
+        """End the session; the engine frees what it held."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -111,15 +111,15 @@ class EngineClient:
         connection.socket.transport.abort()  # a closing handshake would wait for a frozen process
 
     def add(self, utterance: Utterance) -> None:
-        """Keeps an utterance, which may still grow, so that turns can refer to it by its id."""
+        """Keep an utterance, which may still grow, so that turns can refer to it by its id."""
         self._utterances[utterance.id] = utterance
 
     async def send(self, utterance: int) -> None:
-        """Sends what the engine lacks of an utterance; nothing if it was forgotten meanwhile."""
+        """Send what the engine lacks of an utterance; nothing if it was forgotten meanwhile."""
         await self._sync(await self._connect(), [utterance])
 
     async def forget(self, utterance: int) -> None:
-        """Drops an utterance here and in the engine: no turn will refer to it again."""
+        """Drop an utterance here and in the engine; no turn refers to it again."""
         self._utterances.pop(utterance, None)
         async with self._syncing:
             connection = self._connection
@@ -127,13 +127,13 @@ class EngineClient:
                 await self._send(connection, protocol.ForgetMessage(utterance=utterance))
 
     async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        """Lets the engine prefill for a conversation that begins like this one."""
+        """Let the engine prefill for a conversation that begins like this one."""
         connection = await self._connect()
         await self._sync(connection, _utterances(conversation))
         await self._send(connection, protocol.WarmMessage(conversation=conversation, tools=tools))
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
-        """The reply: pieces of text or a ToolCall, then a Result. One at a time in a session."""
+        """Generate a reply: pieces of text or a ToolCall, then a Result. One at a time."""
         connection = await self._connect()
         await self._sync(connection, _utterances(request.conversation))
         self._generating = id = next(self._ids)
@@ -149,21 +149,21 @@ class EngineClient:
                         yield result
 
     async def hold(self) -> None:
-        """Stops the decoding of the running generation, if any, until `resume`."""
+        """Stop the decoding of the running generation, if any, until `resume`."""
         if self._connection is not None and self._generating in self._replies:
             self._held = self._generating
             message = protocol.HoldMessage(request=self._generating)
             await self._send(self._connection, message)
 
     async def resume(self) -> None:
-        """Continues a held generation."""
+        """Continue a held generation."""
         self._held = 0
         if self._connection is not None and self._generating in self._replies:
             message = protocol.ResumeMessage(request=self._generating)
             await self._send(self._connection, message)
 
     async def transcribe(self, utterance: int) -> str:
-        """The words of a complete utterance."""
+        """Return the words of a complete utterance."""
         connection = await self._connect()
         await self._sync(connection, [utterance])
         id = next(self._ids)
@@ -178,7 +178,7 @@ class EngineClient:
     async def speak(
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
-        """24 kHz mono int16 PCM of a phrase, as it becomes available."""
+        """Synthesize a phrase: 24 kHz mono int16 PCM as it becomes available."""
         connection = await self._connect()
         id = next(self._ids)
         message = protocol.SpeakMessage(
@@ -192,7 +192,7 @@ class EngineClient:
     async def _ask(
         self, connection: _Connection, id: int, message: protocol.LinkMessage
     ) -> AsyncGenerator[_Answer | bytes, None]:
-        """Sends a request and yields its replies up to `done`; cancels it if closed before."""
+        """Send a request and yield its replies up to `done`; cancel it if closed before."""
         # Unbounded: the protocol bounds what one request can be answered with.
         queue: asyncio.Queue[_Reply] = asyncio.Queue()
         self._replies[id] = queue
@@ -223,7 +223,7 @@ class EngineClient:
                     return EngineGone(engine=self._engine)
 
     async def _sync(self, connection: _Connection, utterances: Iterable[int]) -> None:
-        """Sends what the engine lacks. It refuses a turn that refers to an unknown utterance."""
+        """Send what the engine lacks; it refuses a turn that refers to an unknown utterance."""
         async with self._syncing:
             for id in utterances:
                 if (utterance := self._utterances.get(id)) is not None:
@@ -295,7 +295,7 @@ class EngineLost:
 async def retry_until_back(
     ask: Callable[[], AsyncGenerator[_Item, None]], seconds: float
 ) -> AsyncGenerator[_Item | EngineLost, None]:
-    """Yields what `ask()` yields and repeats it when the engine goes away, after an EngineLost.
+    """Yield what `ask()` yields; when the engine goes away, yield an EngineLost and ask again.
 
     Raises EngineGone when the engine has not come back after `seconds`, and any other error of
     `ask()`.
@@ -345,7 +345,7 @@ async def _open(engine: str, path: Path) -> ClientConnection:
 
 
 def _error(engine: str, failed: protocol.FailedMessage) -> ApplianceError:
-    """The catalogue's error for what the engine reported, or a plain EngineFailed."""
+    """Return the catalogue's error for what the engine reported, or a plain EngineFailed."""
     kind = catalogue().get(failed.reason, EngineFailed)
     if not issubclass(kind, EngineFailed):
         return EngineGone(engine=engine)

@@ -70,7 +70,7 @@ Tools = Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)]
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """A reply is wanted to `conversation`, whose last turn is the user's or a tool's.
+    """Input of a generation; the last turn of `conversation` is the user's or a tool's.
 
     max_tokens   longest reply, in the model's tokens
     temperature  of the sampling; 0 is greedy
@@ -87,7 +87,7 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model calls a tool.
+    """A model's call of a tool.
 
     A call that cannot be parsed, or that fits none of the offered tools, has an empty name and
     must not be run.
@@ -125,26 +125,26 @@ class Engine(Protocol):
     name: str
 
     async def start(self) -> None:
-        """Loads and warms up the model. Raises CannotStart when that is impossible."""
+        """Load and warm up the model. Raises CannotStart when that is impossible."""
 
     async def stop(self) -> None:
-        """Frees the model; called once, after the last session was closed."""
+        """Free the model; called once, after the last session was closed."""
 
     async def died(self) -> None:
-        """Returns when the model died under the process, which then ends.
+        """Return when the model died under the process, which then ends.
 
         Raises ModelSick when the model still runs but its output can no longer be trusted.
         """
 
     def metrics(self) -> bytes:
-        """The engine's own metrics in Prometheus text format; must not block."""
+        """Return the engine's own metrics in Prometheus text format; must not block."""
 
 
 class SpeechEngine(Engine, Protocol):
     """Speech and text in, text out: the `llm` process."""
 
     def open(self) -> SpeechSession:
-        """A session for a new connection; cheap."""
+        """Return a session for a new connection; cheap."""
 
 
 @runtime_checkable
@@ -155,20 +155,19 @@ class SpeechSession(Protocol):
     """
 
     def begin(self, utterance: int) -> None:
-        """A new utterance begins; `hear` adds audio to it."""
+        """Begin an utterance; `hear` adds audio to it."""
 
     def hear(self, utterance: int, pcm: bytes) -> None:
-        """More audio of an utterance. Returns at once; work on it may start in the background."""
+        """Add audio to an utterance. Returns at once; work on it may start in the background."""
 
     def end(self, utterance: int) -> None:
-        """The utterance is complete."""
+        """Note that the utterance is complete."""
 
     def forget(self, utterance: int) -> None:
-        """The utterance will not be referred to again."""
+        """Free an utterance; no turn refers to it again."""
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
-        """Replies to a conversation: pieces of text as they are decoded or a ToolCall, then a
-        Result.
+        """Generate a reply: pieces of text as they are decoded or a ToolCall, then a Result.
 
         Where sessions share a processor, decoding runs at most one token ahead of the consumer, so
         a consumer that waits holds the model. Closing the generator stops the model within one
@@ -176,24 +175,24 @@ class SpeechSession(Protocol):
         """
 
     async def transcribe(self, utterance: int) -> str:
-        """Transcribes a complete utterance; every `generate` goes first."""
+        """Transcribe a complete utterance; every `generate` goes first."""
 
     async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        """Prefills for a `generate` whose conversation begins like this one.
+        """Prefill for a `generate` whose conversation begins like this one.
 
         The last turn may be an utterance that has not ended; the audio received so far is used. A
         later `warm` or `generate` of the same session takes precedence.
         """
 
     async def close(self) -> None:
-        """The connection ended; frees everything the session holds."""
+        """Free everything the session holds; the connection has ended."""
 
 
 class VoiceEngine(Engine, Protocol):
     """Text in, speech out: the `tts` process."""
 
     def open(self) -> VoiceSession:
-        """A session for a new connection; cheap."""
+        """Return a session for a new connection; cheap."""
 
 
 @runtime_checkable
@@ -203,7 +202,7 @@ class VoiceSession(Protocol):
     def speak(
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Synthesizes one phrase: PCM as it becomes available, nothing if there is no word in it.
+        """Synthesize one phrase: PCM as it becomes available, nothing if there is no word in it.
 
         An empty `voice` means the engine's default. `urgent` phrases (the first of a reply) go
         before others. Closing the generator stops the synthesis at the next chunk. Raises
@@ -211,11 +210,11 @@ class VoiceSession(Protocol):
         """
 
     async def close(self) -> None:
-        """The connection ended."""
+        """Free everything the session holds; the connection has ended."""
 
 
 class Utterance:
-    """Speech of a user without an answer in between, as the gateway holds it.
+    """The speech of one turn, as the gateway holds it.
 
     id   the number that turns refer to it by
     pcm  16 kHz mono int16 PCM, growing until `complete`

@@ -1,4 +1,4 @@
-"""Asking a process behind the link for its health, without opening a session."""
+"""Ask a process behind the link for its health, without opening a session."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ProcessHealth:
 
 
 async def ask_health(path: Path, timeout_seconds: float) -> ProcessHealth:
-    """Asks the process behind the unix socket `path`. Raises EngineGone if it does not answer."""
+    """Ask the process behind the unix socket `path`. Raises EngineGone if it does not answer."""
     try:
         async with asyncio.timeout(timeout_seconds):
             async with unix_connect(

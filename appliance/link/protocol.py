@@ -1,4 +1,4 @@
-"""The engine link's messages; no I/O. docs/engine-link.md describes the same for readers.
+"""The engine link's messages. No I/O; docs/engine-link.md documents them.
 
 One WebSocket connection over a unix socket is one session with one engine. Control messages are
 JSON texts. Audio is binary: a 4-byte big-endian id, then PCM. Towards the engine it is the id of
@@ -224,27 +224,27 @@ _to_gateway: TypeAdapter[ToGateway] = TypeAdapter(Annotated[ToGateway, Field(dis
 
 
 def encode(message: LinkMessage) -> str:
-    """The JSON text of a message."""
+    """Return the JSON text of a message."""
     return message.model_dump_json(exclude_defaults=False)
 
 
 def decode_to_engine(text: str, engine: str = "") -> ToEngine:
-    """Parses a message of the gateway. Raises BadRequest, which never repeats the content."""
+    """Parse a message of the gateway. Raises BadRequest, which never repeats the content."""
     return _decode(_to_engine, text, engine)
 
 
 def decode_to_gateway(text: str, engine: str = "") -> ToGateway:
-    """Parses a message of the engine. Raises BadRequest."""
+    """Parse a message of the engine. Raises BadRequest."""
     return _decode(_to_gateway, text, engine)
 
 
 def pack_audio(id: int, pcm: bytes) -> bytes:
-    """A binary message: PCM of the utterance or request `id`."""
+    """Return a binary message: PCM of the utterance or request `id`."""
     return _AUDIO_HEADER.pack(id) + pcm
 
 
 def unpack_audio(data: bytes, engine: str = "") -> tuple[int, bytes]:
-    """The id and the PCM of a binary message. Raises BadRequest for an impossible size."""
+    """Return the id and the PCM of a binary message. Raises BadRequest for an impossible size."""
     pcm = data[_AUDIO_HEADER.size :]
     if len(data) < _AUDIO_HEADER.size or len(pcm) % 2 or len(pcm) > MAX_AUDIO_BYTES:
         raise BadRequest(engine=engine, what=f"an audio message of {len(data)} bytes")

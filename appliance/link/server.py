@@ -48,7 +48,7 @@ DRAIN_SECONDS = 3.0  # supervisord's stop timeout of an engine, less the time to
 
 AnyEngine = SpeechEngine | VoiceEngine
 AnySession = SpeechSession | VoiceSession
-Health = Callable[[], protocol.HealthReport]
+GetHealth = Callable[[], protocol.HealthReport]
 log = journal.get()
 
 
@@ -60,7 +60,7 @@ class RunningRequests:
         self.draining = False
 
     async def drain(self, seconds: float) -> None:
-        """Accepts no more requests and waits at most `seconds` for the running ones."""
+        """Accept no more requests and wait at most `seconds` for the running ones."""
         self.draining = True
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=seconds)
@@ -72,7 +72,7 @@ class EngineConnection:
     def __init__(
         self,
         socket: ServerConnection,
-        health: Health,
+        health: GetHealth,
         engine: AnyEngine | None,
         running: RunningRequests,
     ) -> None:
@@ -88,7 +88,7 @@ class EngineConnection:
         self._warming: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Serves the connection until it closes, then frees all it held."""
+        """Serve the connection until it closes, then free all it held."""
         try:
             async for data in self._socket:
                 try:
@@ -215,7 +215,7 @@ class EngineConnection:
     async def _warm(
         self, session: SpeechSession, conversation: tuple[Turn, ...], tools: tuple[Tool, ...]
     ) -> None:
-        """Only saves time: a `generate` does or reports what failed here."""
+        """Prefill. A failure is not reported to the gateway: `generate` will report it."""
         try:
             await session.warm(conversation, tools)
         except ApplianceError as problem:
@@ -267,11 +267,11 @@ def _failed(request: int | None, problem: ApplianceError) -> protocol.FailedMess
 @contextlib.asynccontextmanager
 async def serve_link(
     path: Path,
-    health: Health,
+    health: GetHealth,
     engine: AnyEngine | None = None,
     running: RunningRequests | None = None,
 ) -> AsyncIterator[Server]:
-    """Serves the link on the unix socket `path`, mode 0600; without an engine only `health`."""
+    """Serve the link on the unix socket `path`, mode 0600; without an engine only `health`."""
     requests = running or RunningRequests()
 
     async def handle(socket: ServerConnection) -> None:
@@ -298,7 +298,7 @@ async def serve_link(
 
 
 def host(engine: AnyEngine, path: Path) -> None:
-    """Runs an engine process until SIGTERM, which lets running requests finish.
+    """Run an engine process until SIGTERM, which lets running requests finish.
 
     Raises CannotStart when the model cannot be loaded, and EngineDied or ModelSick later.
     """

@@ -1,4 +1,4 @@
-"""All settings as text: name, value, meaning, allowed values and default."""
+"""The list of all settings that `python -m appliance settings` prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from appliance.settings.types import allowed
 
 
 def render(settings: Settings) -> str:
-    """Three lines for each setting, under its section. The defaults are those of the profile."""
+    """Render name, value, meaning, allowed values and default of every setting.
+
+    The defaults are those of the profile that is set.
+    """
     defaults = load({variable("profile"): settings.profile})
     paragraphs = [_paragraph("profile", settings.profile, Settings().profile)]
     heading = ""

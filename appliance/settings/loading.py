@@ -1,4 +1,4 @@
-"""From the environment and a TOML file to checked settings."""
+"""Read the settings from the environment and a TOML file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_SHOWN_CHARS = 60  # of a refused value
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """Builds the settings from `environ` and the TOML file that it may name.
+    """Build the settings from `environ` and the TOML file that it may name.
 
     Raises BadSetting for the first wrong setting; its `others` are all the other ones. Wrong are
     unknown names, values out of bounds and an unreadable file; and, in sections where every value
@@ -90,17 +90,17 @@ def _from_file(path: str, problems: list[BadSetting]) -> dict[str, object]:
 
 
 def _tree(values: Mapping[str, object]) -> dict[str, Any]:
-    """By section and field, as pydantic takes it."""
+    """Nest the values by section, as pydantic takes them."""
     tree: dict[str, Any] = {}
     for name, value in values.items():
         section, _, field = name.rpartition(".")
         table = tree.setdefault(section, {}) if section else tree
-        table[field] = _prepared(value, FIELDS[name])
+        table[field] = _prepare(value, FIELDS[name])
     return tree
 
 
-def _prepared(value: object, field: FieldInfo) -> object:
-    """Splits lists written as text. A bool is no number, as it is for Python and pydantic."""
+def _prepare(value: object, field: FieldInfo) -> object:
+    """Split a list written as text, and keep pydantic from reading true as the number 1."""
     if isinstance(value, str) and isinstance(field.default, tuple):
         return [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, bool) and field.annotation is not bool:
@@ -109,7 +109,7 @@ def _prepared(value: object, field: FieldInfo) -> object:
 
 
 def _explain(detail: ErrorDetails) -> list[tuple[str, str]]:
-    """The settings that an error of pydantic is about, and what is wrong with each."""
+    """Translate an error of pydantic: names of settings, and what is wrong with each."""
     problem = detail.get("ctx", {}).get("error")
     section = str(detail["loc"][0])
     if isinstance(problem, Contradiction):

@@ -15,12 +15,12 @@ CONFIG_FILE = "VOICE_CONFIG"  # the variable that names the TOML file
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting: VOICE_GATEWAY_PORT for gateway.port."""
+    """Return the environment variable of a setting: VOICE_GATEWAY_PORT for gateway.port."""
     return PREFIX + name.upper().replace(".", "_")
 
 
 def walk(settings: Settings) -> Iterator[tuple[str, str, Any]]:
-    """Every setting but the profile, as (section, field, value)."""
+    """Yield every setting but the profile, as (section, field, value)."""
     for section in SECTIONS:
         config = getattr(settings, section)
         for field in dataclasses.fields(config):

@@ -35,14 +35,16 @@ from appliance.settings.types import (
 DAY_SECONDS = 86_400
 WEEK_SECONDS = 7 * DAY_SECONDS
 TERABYTE = 10**12
-MAX_TEXT_CHARS = 16_000  # of one turn on the link (appliance/link/protocol.py)
-MAX_PHRASE_CHARS = 2_000  # of one phrase to speak on the link
+MAX_TEXT_CHARS = 16_000  # of one turn on the link (appliance/link/engine.py)
+MAX_PHRASE_CHARS = 2_000  # of one phrase on the link (appliance/link/protocol.py)
 
 _STRICT = ConfigDict(allow_inf_nan=False, str_strip_whitespace=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class PathsConfig:
+    """Folders and files."""
+
     run: FilePath = Field(
         default=Path("run"),
         description="folder of the sockets and state files that the processes share",
@@ -57,6 +59,8 @@ class PathsConfig:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class GatewayConfig:
+    """What clients connect to, and the limits of a session."""
+
     host: Host = Field(default="127.0.0.1", description="address to listen on")
     port: Port = Field(default=8765, description="TCP port that clients connect to")
     token_file: str = Field(
@@ -138,6 +142,8 @@ class GatewayConfig:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class TurnConfig:
+    """When a turn of the user starts and ends."""
+
     vad_confidence: Fraction = Field(
         default=0.7, description="Silero VAD: probability from which audio counts as speech"
     )
@@ -189,6 +195,8 @@ class TurnConfig:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class LLMConfig:
+    """The speech-LLM engine: models, prompt, reply."""
+
     engine: Literal["small", "vllm"] = Field(
         default="small", description="speech-LLM engine: small (cpu profile) or vllm (gpu profile)"
     )
@@ -316,6 +324,8 @@ class LLMConfig:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class TTSConfig:
+    """Speech synthesis."""
+
     backend: Literal["onnx", "torch"] = Field(
         default="onnx",
         description="speech synthesis library: onnx (cpu profile) or torch (gpu profile)",
@@ -359,6 +369,8 @@ class TTSConfig:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class ExporterConfig:
+    """Where metrics are served."""
+
     host: Host = Field(default="127.0.0.1", description="address that /metrics is served on")
     port: Port = Field(default=9465, description="TCP port that /metrics is served on")
     timeout_seconds: Seconds = Field(
@@ -368,6 +380,8 @@ class ExporterConfig:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class SupervisionConfig:
+    """When a process is restarted, and when the appliance ends."""
+
     start_seconds: WholeSeconds = Field(
         default=20, ge=1, le=3600, description="a process that ends sooner counts as a failed start"
     )
@@ -450,6 +464,8 @@ class SupervisionConfig:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class JournalConfig:
+    """The log, and what leaves the appliance as text."""
+
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged"
     )

@@ -44,7 +44,7 @@ class Contradiction(ValueError):
 
 
 def require(section: Section, **rules: tuple[bool, str]) -> Section:
-    """Returns `section`. Raises Contradiction unless all rules hold.
+    """Return `section`. Raises Contradiction unless all rules hold.
 
     A rule is named after the field that it is about. It says whether it holds, and if not, why.
     """
@@ -55,7 +55,7 @@ def require(section: Section, **rules: tuple[bool, str]) -> Section:
 
 
 def parse_voice(voice: str) -> tuple[tuple[str, float], ...]:
-    """The voices of a blend and their weights: `a:2,b` is a with weight 2 and b with weight 1.
+    """Parse a voice or a blend of voices into names and weights: `a:2,b` is a twice and b once.
 
     Raises ValueError when `voice` is neither a name nor a blend. Does not know which voices exist.
     """
@@ -129,7 +129,7 @@ ToolNames = Annotated[
 
 
 def allowed(field: FieldInfo) -> str:
-    """The values that a field accepts, in words: "a number of seconds, above 0 and at most 60"."""
+    """Describe the values that a field accepts: "a number of seconds above 0, at most 60"."""
     kind = field.annotation
     for item in field.metadata:
         if isinstance(item, Allowed):
@@ -145,7 +145,7 @@ def allowed(field: FieldInfo) -> str:
 
 
 def _range(metadata: Iterable[Any]) -> str:
-    """The bounds of a number. Every number has a lower and an upper one; a test sees to it."""
+    """The bounds of a number. Every number has a lower and an upper one; a test checks it."""
     low = high = ""
     for bound in metadata:
         match bound:

@@ -1,1 +1,1 @@
-"""What keeps the processes running and tells the outside how they are."""
+"""Starts, watches and restarts the processes, and exposes their metrics."""

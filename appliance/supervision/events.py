@@ -1,8 +1,8 @@
-"""supervisord's event protocol, the listener's side, without I/O.
+"""The listener's side of supervisord's event protocol. No I/O.
 
-The listener writes READY; supervisord sends a header line of `key:value` tokens, whose `len` says
-how many bytes of payload follow; the listener answers with a result, and is READY for the next.
-Anything else on the listener's stdout makes supervisord stop talking to it. See "Event Listener
+The listener writes READY; supervisord sends a header line of `key:value` tokens, whose `len` is the
+number of payload bytes that follow; the listener replies with a result and is READY for the next
+event. Any other output on the listener's stdout makes supervisord stop sending. See "Event Listener
 Notification Protocol" in supervisor's manual.
 """
 
@@ -12,45 +12,45 @@ from dataclasses import dataclass, field
 
 READY = b"READY\n"
 DONE = b"RESULT 2\nOK"
-MAX_BYTES = 65536  # of a header and payload that wait to be whole; real ones have some 200
+MAX_BUFFER_BYTES = 65536  # of incomplete events; a real event has about 200
 
 
 class BadEvent(ValueError):
-    """What came is not the protocol. The listener ends, and supervisord starts it afresh."""
+    """The input violates the protocol. The listener exits, and supervisord restarts it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """`name` as TICK_5, and what its payload says."""
+class SupervisorEvent:
+    """An event: its name, such as TICK_5, and the fields of its payload."""
 
     name: str
     fields: dict[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
-        """The state a program has come to; empty for an event of another kind."""
+        """The new state of a program; empty if the event is not about one."""
         prefix = "PROCESS_STATE_"
         return self.name.removeprefix(prefix) if self.name.startswith(prefix) else ""
 
 
-class Reader:
-    """Cuts what supervisord writes into events."""
+class EventParser:
+    """Splits a byte stream into events."""
 
     def __init__(self) -> None:
-        self._waiting = b""
+        self._buffer = b""
 
-    def feed(self, received: bytes) -> list[Event]:
-        """The events that are whole now. Raises BadEvent."""
-        self._waiting += received
-        found: list[Event] = []
+    def feed(self, data: bytes) -> list[SupervisorEvent]:
+        """Add bytes, return the events that are complete. Raises BadEvent."""
+        self._buffer += data
+        events: list[SupervisorEvent] = []
         while (event := self._next()) is not None:
-            found.append(event)
-        if len(self._waiting) > MAX_BYTES:
+            events.append(event)
+        if len(self._buffer) > MAX_BUFFER_BYTES:
             raise BadEvent("an event without an end")
-        return found
+        return events
 
-    def _next(self) -> Event | None:
-        head, newline, rest = self._waiting.partition(b"\n")
+    def _next(self) -> SupervisorEvent | None:
+        head, newline, rest = self._buffer.partition(b"\n")
         if not newline:
             return None
         header = _tokens(head)
@@ -60,8 +60,8 @@ class Reader:
             raise BadEvent("a header without a name or length") from problem
         if len(rest) < size:
             return None
-        self._waiting = rest[size:]
-        return Event(name, _tokens(rest[:size]))
+        self._buffer = rest[size:]
+        return SupervisorEvent(name, _tokens(rest[:size]))
 
 
 def _tokens(line: bytes) -> dict[str, str]:

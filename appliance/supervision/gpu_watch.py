@@ -1,4 +1,4 @@
-"""Are the graphics cards still here that were here at the start?"""
+"""Detects the loss of a graphics card that was present at the start."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from appliance.gpu.nvml import Found
+from appliance.gpu.nvml import CardList
 from appliance.settings import Settings
 from appliance.supervision.policy import Symptom
 from appliance.supervision.symptoms import Silence
 
-HANGS = "the driver does not answer"
+NO_REPLY = "the driver does not answer"
 
 
-def wanted(given: Settings) -> bool:
-    """Whether anything runs on a card; another card of the machine is none of our business."""
-    return given.llm.engine == "vllm" or given.tts.device != "cpu"
+def uses_gpu(settings: Settings) -> bool:
+    """Whether an engine runs on a card; other cards in the machine do not matter."""
+    return settings.llm.engine == "vllm" or settings.tts.device != "cpu"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the driver said, and when by the monotonic clock."""
+class DriverReply:
+    """The cards that the driver listed at a monotonic time."""
 
-    at: float
-    found: Found
+    received_at: float
+    listing: CardList
 
 
-class CardWatch:
-    """Compares what the driver says with the cards that were here first. Pure.
+class GpuWatch:
+    """Compares the driver's replies with the cards that were present first. Pure.
 
-    expected        uuids of the cards that are to be here; empty until a card was seen
-    silent_seconds  the driver may take so long to answer
-    step_seconds    from one look to the next
+    expected        UUIDs of the cards that must be present; empty until a card was seen
+    silent_seconds  without a new reply before the driver counts as hung
+    step_seconds    between two calls of `check`
     """
 
     def __init__(self, expected: Iterable[str], silent_seconds: float, step_seconds: float) -> None:
@@ -42,41 +42,41 @@ class CardWatch:
         self._step_seconds = step_seconds
         self._silence = Silence()
         self._misses = 0
-        self._seen_at = 0.0
+        self._last_reply_at = 0.0
 
-    def look(self, answer: Answer | None) -> list[Symptom]:
-        """What the newest answer means; the same one again means that the driver is at it still.
+    def check(self, reply: DriverReply | None) -> list[Symptom]:
+        """Judge the newest reply; the same one again means the driver has not replied yet.
 
-        One answer without a card may be a hiccup, two in a row are a loss.
+        One reply without a card may be a glitch, two in a row are a loss.
         """
-        if answer is None or answer.at == self._seen_at:
-            self._silence.note(False, self._step_seconds)
-            lost = bool(self.expected) and self._silence.lasts(self._silent_seconds)
-            return [Symptom("gpu_lost", why=HANGS)] if lost else []
-        self._silence.note(True, self._step_seconds)
-        self._seen_at = answer.at
-        here = {card.uuid for card in answer.found.cards}
-        self.expected = self.expected or tuple(sorted(here))
-        gone = [uuid for uuid in self.expected if uuid not in here]
-        self._misses = self._misses + 1 if gone else 0
-        why = answer.found.why or f"the driver no longer knows {', '.join(gone)}"
+        if reply is None or reply.received_at == self._last_reply_at:
+            self._silence.record(False, self._step_seconds)
+            lost = bool(self.expected) and self._silence.exceeds(self._silent_seconds)
+            return [Symptom("gpu_lost", why=NO_REPLY)] if lost else []
+        self._silence.record(True, self._step_seconds)
+        self._last_reply_at = reply.received_at
+        present = {card.uuid for card in reply.listing.cards}
+        self.expected = self.expected or tuple(sorted(present))
+        missing = [uuid for uuid in self.expected if uuid not in present]
+        self._misses = self._misses + 1 if missing else 0
+        why = reply.listing.problem or f"the driver no longer lists {', '.join(missing)}"
         return [Symptom("gpu_lost", why=why)] if self._misses >= 2 else []
 
 
-class Asking:
-    """Asks the driver again and again, in a thread that may hang in it without anybody waiting."""
+class DriverPoller:
+    """Polls the driver in a separate thread, so that a hanging driver blocks nothing else."""
 
-    def __init__(self, look: Callable[[], Found], every_seconds: float) -> None:
-        self.answer: Answer | None = None
-        self._look = look
-        self._every_seconds = every_seconds
+    def __init__(self, list_cards: Callable[[], CardList], interval_seconds: float) -> None:
+        self.reply: DriverReply | None = None
+        self._list_cards = list_cards
+        self._interval_seconds = interval_seconds
 
     def start(self) -> None:
-        """Begins; the thread ends with the process."""
-        threading.Thread(target=self._ask, name="cards", daemon=True).start()
+        """Start polling; the thread ends with the process."""
+        threading.Thread(target=self._poll, name="gpu driver", daemon=True).start()
 
-    def _ask(self) -> None:
+    def _poll(self) -> None:
         while True:
-            found = self._look()
-            self.answer = Answer(time.monotonic(), found)
-            time.sleep(self._every_seconds)
+            listing = self._list_cards()
+            self.reply = DriverReply(time.monotonic(), listing)
+            time.sleep(self._interval_seconds)

@@ -1,4 +1,4 @@
-"""Is the appliance ready for calls? For the container engine's health check, from inside."""
+"""The container engine's health check: asks the gateway on this machine for /readyz."""
 
 from __future__ import annotations
 
@@ -10,26 +10,39 @@ import urllib.request
 
 from appliance.settings import GatewayConfig
 
-ANSWER_SECONDS = 5.0
-HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what listens everywhere is asked here
+READYZ_SECONDS = 5.0  # time limit of the request
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def waiting_for(gateway: GatewayConfig) -> str:
-    """What calls have to wait for, as /readyz says; empty when they are taken."""
-    # The certificate is made out to the name that callers use, which this is not.
-    trusting = ssl._create_unverified_context() if gateway.tls_certificate else None
+    """What the gateway waits for before it takes calls; empty if it takes calls.
+
+    "gateway" if it does not answer, "draining" if it keeps new calls out.
+    """
+    # The certificate is for the name that callers use, not for the loopback address.
+    context = ssl._create_unverified_context() if gateway.tls_certificate else None
     try:
         try:
-            with urllib.request.urlopen(url(gateway), timeout=ANSWER_SECONDS, context=trusting):
+            with urllib.request.urlopen(url(gateway), timeout=READYZ_SECONDS, context=context):
                 return ""
         except urllib.error.HTTPError as refusal:
             return str(json.load(refusal).get("waiting_for") or "draining")
     except (OSError, http.client.HTTPException, ValueError):
-        return "gateway"  # nothing, or uvicorn's own words: it is asked too much
+        return "gateway"  # no answer, or uvicorn's plain text when it is overloaded
 
 
 def url(gateway: GatewayConfig) -> str:
-    """Where the gateway answers this machine."""
-    host = HERE.get(gateway.host, gateway.host)
-    host = f"[{host}]" if ":" in host else host
-    return f"http{'s' if gateway.tls_certificate else ''}://{host}:{gateway.port}/readyz"
+    """The URL of /readyz as seen from this machine."""
+    scheme = "https" if gateway.tls_certificate else "http"
+    return f"{scheme}://{url_host(gateway.host)}:{gateway.port}/readyz"
+
+
+def local_address(host: str) -> str:
+    """The address at which this machine reaches a server that listens on `host`."""
+    return _LOOPBACK.get(host, host)
+
+
+def url_host(host: str) -> str:
+    """The same, in the form that URLs use."""
+    address = local_address(host)
+    return f"[{address}]" if ":" in address else address

@@ -1,9 +1,10 @@
-"""The metrics of the processes themselves: up, restarts, age, memory, CPU."""
+"""The exporter's own metrics: processes, the seal, the guard's decisions, and the cards.
+
+Each collector renders the state of one scrape.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,17 @@ import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from appliance.gpu.readings import Driver, Reading, Sight
-from appliance.supervision.policy import POSSIBLE
-from appliance.supervision.supervisor_client import PROGRAMS, Program
+from appliance.gpu.readings import CardReading, GpuReadings
+from appliance.processes import PROGRAMS
+from appliance.supervision.policy import CAUSES_BY_ACTION, counts_from_json
+from appliance.supervision.supervisor_client import Program
+
+GUARD_FRESH_SECONDS = 30.0  # several rounds of checks; boot kills a frozen guard sooner
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
-    """How a process is: Unix start time, resident memory, user and system CPU time so far."""
+class ProcessStats:
+    """Unix start time, resident memory, and user plus system CPU time of a process."""
 
     up: bool = False
     started_seconds: float = 0.0
@@ -27,16 +31,16 @@ class Vitals:
     cpu_seconds: float = 0.0
 
 
-def vitals(programs: Sequence[Program]) -> dict[str, Vitals]:
-    """Looks at each program's process; one that has just gone counts as down."""
-    found = {program.name: Vitals() for program in programs}
+def measure_processes(programs: Sequence[Program]) -> dict[str, ProcessStats]:
+    """Measure each program's process; one that has just ended counts as down."""
+    stats = {program.name: ProcessStats() for program in programs}
     for program in programs:
         if program.pid:
             try:
                 process = psutil.Process(program.pid)
                 with process.oneshot():
                     cpu = process.cpu_times()
-                    found[program.name] = Vitals(
+                    stats[program.name] = ProcessStats(
                         process.status() != psutil.STATUS_ZOMBIE,
                         process.create_time(),
                         process.memory_info().rss,
@@ -44,16 +48,19 @@ def vitals(programs: Sequence[Program]) -> dict[str, Vitals]:
                     )
             except psutil.NoSuchProcess:
                 continue
-    return found
+    return stats
 
 
 class ProcessMetrics(Collector):
-    """One scrape's view; every program is on the page, known or not."""
+    """Every program is exposed, measured or not."""
 
     def __init__(
-        self, found: Mapping[str, Vitals], restarts: Mapping[str, int], ready: Mapping[str, bool]
+        self,
+        stats: Mapping[str, ProcessStats],
+        restarts: Mapping[str, int],
+        ready: Mapping[str, bool],
     ) -> None:
-        self._vitals = {**dict.fromkeys(PROGRAMS, Vitals()), **found}
+        self._stats = {**dict.fromkeys(PROGRAMS, ProcessStats()), **stats}
         self._restarts = restarts
         self._ready = ready
 
@@ -63,17 +70,17 @@ class ProcessMetrics(Collector):
         )
         ready = GaugeMetricFamily(
             "voice_process_ready",
-            "1 when the process says that it can do its work.",
+            "1 when the process reports that it can do its work.",
             labels=["process"],
         )
         restarts = CounterMetricFamily(
             "voice_process_restarts",
-            "Starts after the first since the appliance was started.",
+            "Restarts since the appliance was started.",
             labels=["process"],
         )
         started = GaugeMetricFamily(
             "voice_process_start_time_seconds",
-            "Unix time of the process's start; 0 when there is none.",
+            "Unix time of the process's start; 0 if there is no process.",
             labels=["process"],
         )
         memory = GaugeMetricFamily(
@@ -82,120 +89,121 @@ class ProcessMetrics(Collector):
         cpu = CounterMetricFamily(
             "voice_process_cpu_seconds", "User and system CPU time.", labels=["process"]
         )
-        for name, of in self._vitals.items():
-            up.add_metric([name], of.up)
+        for name, stats in self._stats.items():
+            up.add_metric([name], stats.up)
             ready.add_metric([name], self._ready.get(name, False))
             restarts.add_metric([name], self._restarts.get(name, 0))
-            started.add_metric([name], of.started_seconds)
-            memory.add_metric([name], of.resident_bytes)
-            cpu.add_metric([name], of.cpu_seconds)
+            started.add_metric([name], stats.started_seconds)
+            memory.add_metric([name], stats.resident_bytes)
+            cpu.add_metric([name], stats.cpu_seconds)
         yield from (up, ready, restarts, started, memory, cpu)
 
 
-class Cards:
-    """Looks at the cards with a time limit. While a look hangs, no other one begins."""
+class SealMetrics(Collector):
+    """The result of the last seal check, as recorded in seal.json."""
 
-    def __init__(self, look: Callable[[], Sight] | None = None) -> None:
-        self._look = look or Driver().look
-        self._looking: asyncio.Future[Sight] | None = None
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self._record = record
 
-    async def sight(self, timeout_seconds: float) -> Sight | None:
-        """What the driver says, or None when it did not answer in time."""
-        if self._looking is None or self._looking.done():
-            loop = asyncio.get_running_loop()
-            self._looking = loop.create_future()
-            job = threading.Thread(target=self._answer, args=(loop, self._looking), daemon=True)
-            job.start()
-        done, _ = await asyncio.wait({self._looking}, timeout=timeout_seconds)
-        return self._looking.result() if done else None
+    def collect(self) -> Iterator[Metric]:
+        record = self._record
+        yield self._gauge("ok", "1 when this start found all model files as sealed.", bool(record))
+        yield self._gauge("full", "1 when this start read every byte.", record.get("full"))
+        yield self._gauge("bytes", "Size of the sealed model files.", record.get("bytes"))
+        yield self._gauge(
+            "verified_timestamp_seconds",
+            "Unix time at which every byte was last read; 0 for never.",
+            record.get("verified_seconds"),
+        )
+        yield self._gauge(
+            "verify_seconds", "How long reading every byte took.", record.get("took_seconds")
+        )
+        lock = GaugeMetricFamily(
+            "voice_seal_info", "The lock that this start was compared with.", labels=["lock_sha256"]
+        )
+        if record.get("looked_at"):
+            lock.add_metric([record["looked_at"]], 1)
+        yield lock
 
-    def _answer(self, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Sight]) -> None:
-        try:
-            sight = self._look()
-        except Exception as defect:  # ours; it is raised where the answer is awaited
-            loop.call_soon_threadsafe(answer.set_exception, defect)
-        else:
-            loop.call_soon_threadsafe(answer.set_result, sight)
+    def _gauge(self, name: str, documentation: str, value: Any) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"voice_seal_{name}", documentation, float(value or 0))
+
+
+def guard_is_alive(status: Mapping[str, Any], now: float) -> bool:
+    """Whether the guard published guard.json recently; `now` is monotonic."""
+    return "beat" in status and now - float(status["beat"]) < GUARD_FRESH_SECONDS
+
+
+class GuardMetrics(Collector):
+    """The guard's decisions so far; every possible action and cause is exposed from the start."""
+
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        self._counts = counts_from_json(status)
+
+    def collect(self) -> Iterator[Metric]:
+        actions = CounterMetricFamily(
+            "voice_guard_actions",
+            "Decisions of the guard, by action and cause.",
+            labels=["action", "cause"],
+        )
+        for action, causes in CAUSES_BY_ACTION.items():
+            for cause in causes:
+                actions.add_metric([action, cause], self._counts.get((action, cause), 0))
+        yield actions
 
 
 class CardMetrics(Collector):
-    """One scrape's view."""
+    """The cards, under their numbers in this appliance; unknown values have no series."""
 
-    def __init__(self, sight: Sight) -> None:
-        self._sight = sight
+    def __init__(self, gpus: GpuReadings) -> None:
+        self._gpus = gpus
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "voice_gpu_up",
             "1 when there are graphics cards and each that was ever seen answers.",
-            float(self._sight.complete),
+            float(self._gpus.complete),
         )
         info = GaugeMetricFamily(
             "voice_gpu_info",
             "Graphics cards by their number in this appliance; always 1.",
             labels=["gpu", "name", "uuid", "driver"],
         )
-        for reading in self._sight.readings:
+        for reading in self._gpus.readings:
             card = reading.card
             info.add_metric([str(reading.number), card.name, card.uuid, card.driver], 1)
         yield info
         yield self._gauge(
-            "sm_clock_hertz", "Clock of the processors.", lambda it: it.sm_clock_hertz
+            "sm_clock_hertz", "Clock of the streaming multiprocessors.", lambda r: r.sm_clock_hertz
         )
         yield self._gauge(
-            "temperature_celsius", "Temperature of the chip.", lambda it: it.temperature_celsius
+            "temperature_celsius", "Temperature of the chip.", lambda r: r.temperature_celsius
         )
-        yield self._gauge("power_watts", "Power drawn.", lambda it: it.power_watts)
+        yield self._gauge("power_watts", "Power drawn.", lambda r: r.power_watts)
         yield self._gauge(
             "utilization_ratio",
-            "Part of the last sample's time in which the card worked.",
-            lambda it: it.utilization_ratio,
+            "Share of the driver's last sample period in which the card was busy.",
+            lambda r: r.utilization_ratio,
         )
         yield self._gauge(
             "memory_used_bytes",
-            "Memory in use, by whomever.",
-            lambda it: it.card.memory_bytes - it.card.free_bytes,
+            "Memory in use, by any program.",
+            lambda r: r.card.memory_bytes - r.card.free_bytes,
         )
         yield self._gauge(
-            "memory_total_bytes", "Memory that programs can use.", lambda it: it.card.memory_bytes
+            "memory_total_bytes", "Memory that programs can use.", lambda r: r.card.memory_bytes
         )
         yield self._gauge(
             "last_xid",
-            "NVIDIA's number of the last error since the exporter's start; 0 for none.",
-            lambda it: it.last_xid,
+            "NVIDIA's code of the last error since the exporter's start; 0 for none.",
+            lambda r: r.last_xid,
         )
 
     def _gauge(
-        self, name: str, meaning: str, value: Callable[[Reading], float | None]
+        self, name: str, documentation: str, value_of: Callable[[CardReading], float | None]
     ) -> GaugeMetricFamily:
-        family = GaugeMetricFamily(f"voice_gpu_{name}", meaning, labels=["gpu"])
-        for reading in self._sight.readings:
-            if (known := value(reading)) is not None:
-                family.add_metric([str(reading.number)], known)
+        family = GaugeMetricFamily(f"voice_gpu_{name}", documentation, labels=["gpu"])
+        for reading in self._gpus.readings:
+            if (value := value_of(reading)) is not None:
+                family.add_metric([str(reading.number)], value)
         return family
-
-
-FRESH_SECONDS = 30.0  # several looks of the guard; boot ends it sooner when it is frozen
-
-
-def beats(told: Mapping[str, Any], now: float) -> bool:
-    """Whether the guard was at work just now; `now` is monotonic."""
-    return "beat" in told and now - float(told["beat"]) < FRESH_SECONDS
-
-
-class GuardMetrics(Collector):
-    """What the guard did so far; each pair of action and cause is on the page from the start."""
-
-    def __init__(self, told: Mapping[str, Any]) -> None:
-        self._counts = {(it["action"], it["cause"]): it["count"] for it in told.get("actions", [])}
-
-    def collect(self) -> Iterator[Metric]:
-        actions = CounterMetricFamily(
-            "voice_guard_actions",
-            "What the guard decided, and what for.",
-            labels=["action", "cause"],
-        )
-        for action, causes in POSSIBLE.items():
-            for cause in causes:
-                actions.add_metric([action, cause], self._counts.get((action, cause), 0))
-        yield actions

@@ -1,4 +1,4 @@
-"""What the guard sees of the processes: their state, whether they answer, what memory they hold."""
+"""What the guard observes of each process: its state, whether it answers, and its memory."""
 
 from __future__ import annotations
 
@@ -11,98 +11,102 @@ from typing import Protocol
 import psutil
 
 from appliance.errors import EngineFailed
+from appliance.processes import EXPORTER, GUARD, socket_path
 from appliance.settings import ExporterConfig, Settings
-from appliance.supervision.health import HERE
-from appliance.supervision.supervisor_client import GUARD, Program, SupervisorClient
-from appliance.supervision.symptoms import ALIVE, Sight
-
-ANSWER_SECONDS = 2.0  # for one answer, of supervisord or a program
+from appliance.supervision.health import local_address
+from appliance.supervision.supervisor_client import Program, SupervisorClient
+from appliance.supervision.symptoms import ALIVE, HEALTH_CHECK_SECONDS, Observation
 
 
-class Health(Protocol):
-    """What a process tells of itself; the engine link's client returns one."""
+class Readiness(Protocol):
+    """The part of a health report that the guard needs."""
 
     @property
     def ready(self) -> bool: ...
 
 
-Ask = Callable[[Path, float], Awaitable[Health]]
+AskReadiness = Callable[[Path, float], Awaitable[Readiness]]
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """A process with its children: memory of their own, and whether one was halted by a signal."""
+class ProcessTree:
+    """A process with its children: their private memory, and whether a signal stopped one."""
 
     memory_bytes: int = 0
-    halted: bool = False
+    stopped: bool = False
 
 
 class Observer:
-    """Looks at all programs but the guard. `ask` raises EngineFailed where there is no answer."""
+    """Observes every program except the guard.
 
-    def __init__(self, given: Settings, ask: Ask) -> None:
-        self._run = given.paths.run
-        self._exporter = given.exporter
+    `ask` is `link.health.ask_health`; it raises EngineFailed if there is no answer.
+    """
+
+    def __init__(self, settings: Settings, ask: AskReadiness) -> None:
+        self._run = settings.paths.run
+        self._exporter = settings.exporter
         self._ask = ask
-        self._answer_seconds = min(ANSWER_SECONDS, given.supervision.silent_seconds / 3)
-        self._supervisor = SupervisorClient(self._run, self._answer_seconds)
+        self._timeout_seconds = min(HEALTH_CHECK_SECONDS, settings.supervision.silent_seconds / 3)
+        self._supervisor = SupervisorClient(self._run, self._timeout_seconds)
 
-    async def sights(self) -> list[Sight]:
-        """Every program, seen now. Raises ConnectionError when supervisord does not answer."""
+    async def observe(self) -> list[Observation]:
+        """Check every program now. Raises ConnectionError if supervisord does not answer."""
         programs = await asyncio.to_thread(self._supervisor.programs)
-        return await asyncio.gather(*(self._sight(it) for it in programs if it.name != GUARD))
+        return await asyncio.gather(
+            *(self._observe(program) for program in programs if program.name != GUARD)
+        )
 
-    async def _sight(self, program: Program) -> Sight:
+    async def _observe(self, program: Program) -> Observation:
         name, state, pid = program.name, program.state, program.pid
         if state not in ALIVE or not pid:
-            return Sight(name, state)
-        ready, body = await asyncio.gather(self._ready(name), asyncio.to_thread(body_of, pid))
-        answers = ready is not None and not body.halted
-        return Sight(name, state, pid, answers, bool(ready), body.memory_bytes)
+            return Observation(name, state)
+        ready, tree = await asyncio.gather(self._ready(name), asyncio.to_thread(inspect_tree, pid))
+        answers = ready is not None and not tree.stopped
+        return Observation(name, state, pid, answers, bool(ready), tree.memory_bytes)
 
     async def _ready(self, name: str) -> bool | None:
-        """Whether it says that it is ready; None when it does not answer."""
+        """Whether it reports that it is ready; None if it does not answer."""
         try:
-            async with asyncio.timeout(self._answer_seconds):
-                if name == "exporter":
-                    return await _serves(self._exporter)
-                path = self._run / f"{name}.sock"
-                return (await self._ask(path, self._answer_seconds)).ready
-        except (EngineFailed, OSError):  # of which TimeoutError is one
+            async with asyncio.timeout(self._timeout_seconds):
+                if name == EXPORTER:
+                    return await _serves_http(self._exporter)
+                report = await self._ask(socket_path(self._run, name), self._timeout_seconds)
+                return report.ready
+        except (EngineFailed, OSError):  # TimeoutError is an OSError
             return None
 
 
-def body_of(pid: int) -> Body:
-    """A process and its children; an empty one when it has just gone.
+def inspect_tree(pid: int) -> ProcessTree:
+    """Measure a process and its children; empty if it has just ended.
 
-    What is shared with files (model files are mapped) belongs to the page cache, which takes it
-    back when it is needed; so it is not counted.
+    Memory shared with files (model files are mapped) belongs to the page cache, which the kernel
+    reclaims when needed, so it is not counted.
     """
-    memory_bytes, halted = 0, False
+    memory_bytes, stopped = 0, False
     try:
         parent = psutil.Process(pid)
         family = [parent, *parent.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return Body()
+        return ProcessTree()
     for process in family:
         try:
             with process.oneshot():
-                held = process.memory_info()
-                memory_bytes += held.rss - held.shared
-                halted |= process.status() == psutil.STATUS_STOPPED
+                memory = process.memory_info()
+                memory_bytes += memory.rss - memory.shared
+                stopped |= process.status() == psutil.STATUS_STOPPED
         except psutil.NoSuchProcess:
             continue
-    return Body(memory_bytes, halted)
+    return ProcessTree(memory_bytes, stopped)
 
 
-async def _serves(exporter: ExporterConfig) -> bool:
-    """Asks the exporter for its smallest page; any answer is one."""
-    host = HERE.get(exporter.host, exporter.host)
+async def _serves_http(exporter: ExporterConfig) -> bool:
+    """Request the exporter's smallest page; any response counts."""
+    host = local_address(exporter.host)
     reader, writer = await asyncio.open_connection(host, exporter.port)
     try:
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: exporter\r\nConnection: close\r\n\r\n")
         if not await reader.readline():
-            raise ConnectionResetError("closed without an answer")
+            raise ConnectionResetError("closed without a response")
     finally:
         writer.close()
     return True

@@ -1,21 +1,22 @@
-"""What is done about a process that is not well: a table. Pure.
+"""What the guard does about an unhealthy process: one table. No I/O.
 
-    cause        meaning                                 at first         again    too often
-    exited       it ended by itself                      restart_process  engines  RestartLoop
-    sick         it ended, as its model spoke nonsense   restart_process  engines  RestartLoop
-    silent       it did not answer: frozen, deadlocked   restart_process  engines  NotAnswering
-    not_ready    an engine that answers, never loads     restart_process  engines  NeverReady
-    memory       it holds too much, or more and more     restart_process  engines  MemoryGrown
-    not_started  it died while starting; supervisord     restart_process           (fatal)
+    cause        meaning                                  first            again    too often
+    exited       the process ended by itself              restart_process  engines  RestartLoop
+    sick         it ended because its model gave wrong    restart_process  engines  RestartLoop
+                 output (NaN, or a failed probe)
+    silent       no answer: frozen or deadlocked          restart_process  engines  NotAnswering
+    not_ready    an engine that answers but never loads   restart_process  engines  NeverReady
+    memory       over its limit, or growing steadily      restart_process  engines  MemoryGrown
+    not_started  it died while starting; supervisord      restart_process           (fatal)
                  counts these and gives up by itself
-    fatal        supervisord gave it up                  ProgramFailed
-    refused      it said why it will never start         that error
-    gpu_lost     a card that was here is gone            GpuLost
+    fatal        supervisord gave it up                   ProgramFailed
+    refused      it reported why it cannot start          that error
+    gpu_lost     a card that was present is gone          GpuLost
 
-The column is chosen by how often the process was restarted within the window. A process that
-supervisord brings back by itself counts like one that the guard has ended. In the middle of what
-is allowed ("again") an engine is not restarted alone but with the other one: they share the card
-and the memory, so what ails the one may sit in the other. An error's name ends the appliance so.
+The column depends on how often the process was restarted within the window. Restarts by supervisord
+count like restarts by the guard. "again" restarts both engines, once, halfway through the allowed
+restarts: they share the GPU and the memory, so one may suffer from a fault in the other. An error
+name means that the appliance ends with that error.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from appliance.errors import (
     ProgramFailed,
     RestartLoop,
 )
+from appliance.processes import ENGINES
+from appliance.settings import Settings
 
 Cause = Literal[
     "exited",
@@ -48,8 +51,7 @@ Cause = Literal[
 ]
 Action = Literal["restart_process", "restart_engines", "end_appliance"]
 
-ENGINES = ("llm", "tts")
-# Too often: what the appliance ends with.
+# The error that ends the appliance after too many restarts for one cause.
 TOO_OFTEN: dict[Cause, type[ApplianceError]] = {
     "exited": RestartLoop,
     "sick": RestartLoop,
@@ -57,8 +59,8 @@ TOO_OFTEN: dict[Cause, type[ApplianceError]] = {
     "not_ready": NeverReady,
     "memory": MemoryGrown,
 }
-# What can come to pass; the metric shows it all from the start.
-POSSIBLE: dict[Action, tuple[Cause, ...]] = {
+# Every pair that the table can produce; the metric exposes each from the start, at 0.
+CAUSES_BY_ACTION: dict[Action, tuple[Cause, ...]] = {
     "restart_process": (*TOO_OFTEN, "not_started"),
     "restart_engines": (*TOO_OFTEN,),
     "end_appliance": (*TOO_OFTEN, "fatal", "refused", "gpu_lost"),
@@ -67,12 +69,12 @@ POSSIBLE: dict[Action, tuple[Cause, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """Something is wrong with `program`; "" when it is the machine.
+    """One thing that is wrong with `program`; "" stands for the machine.
 
-    seconds      how long it was silent or not ready
-    memory_bytes what it holds, when that is what is wrong
-    why          what the driver said of the card
-    error        with which the program refused to start
+    seconds       how long it has been silent or not ready
+    memory_bytes  its memory, for the cause `memory`
+    why           what the GPU driver reported, for `gpu_lost`
+    error         why the program refused to start, for `refused`
     """
 
     cause: Cause
@@ -84,18 +86,26 @@ class Symptom:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """One process may be restarted `max_restarts` times within `window_seconds`."""
+class RestartLimits:
+    """At most `max_restarts` of one process within any `window_seconds`."""
 
     max_restarts: int
     window_seconds: float
 
+    @classmethod
+    def from_settings(cls, settings: Settings) -> RestartLimits:
+        """The limits that the settings ask for."""
+        supervision = settings.supervision
+        return cls(supervision.max_restarts, supervision.restart_window_seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done. `programs` are to be restarted, `error` is what the appliance ends with.
+    """What to do about a symptom.
 
-    restarts   of this program within the window, this one counted
+    restarts  of the symptom's program within the window, this one included
+    programs  to restart
+    error     what the appliance ends with; None if it goes on
     """
 
     action: Action
@@ -105,21 +115,24 @@ class Decision:
     error: ApplianceError | None = None
 
 
-def decide(symptom: Symptom, before: int, bounds: Bounds) -> Decision:
-    """The table. `before`: restarts of this program within the window so far."""
-    name, cause = symptom.program, symptom.cause
-    restarts = before + 1
-    error = _at_once(symptom)
-    if error is None and cause in TOO_OFTEN and restarts > bounds.max_restarts:
-        error = TOO_OFTEN[cause](program=name, restarts=before, seconds=bounds.window_seconds)
+def decide(symptom: Symptom, previous_restarts: int, limits: RestartLimits) -> Decision:
+    """Apply the table; `previous_restarts` counts this program's within the window."""
+    program, cause = symptom.program, symptom.cause
+    restarts = previous_restarts + 1
+    error = _fatal_error(symptom)
+    if error is None and cause in TOO_OFTEN and restarts > limits.max_restarts:
+        error = TOO_OFTEN[cause](
+            program=program, restarts=previous_restarts, seconds=limits.window_seconds
+        )
     if error is not None:
-        return Decision("end_appliance", symptom, before, error=error)
-    if name in ENGINES and cause in TOO_OFTEN and restarts == _together(bounds):
+        return Decision("end_appliance", symptom, previous_restarts, error=error)
+    if program in ENGINES and cause in TOO_OFTEN and restarts == _restart_of_both_engines(limits):
         return Decision("restart_engines", symptom, restarts, ENGINES)
-    return Decision("restart_process", symptom, restarts, (name,))
+    return Decision("restart_process", symptom, restarts, (program,))
 
 
-def _at_once(symptom: Symptom) -> ApplianceError | None:
+def _fatal_error(symptom: Symptom) -> ApplianceError | None:
+    """The error for causes that no restart can heal."""
     match symptom.cause:
         case "refused":
             return symptom.error or ProgramFailed(program=symptom.program)
@@ -130,27 +143,32 @@ def _at_once(symptom: Symptom) -> ApplianceError | None:
     return None
 
 
-def _together(bounds: Bounds) -> int:
-    """The restart of an engine that takes the other one along: in the middle, never the first."""
-    return max(2, bounds.max_restarts // 2 + 1)
+def _restart_of_both_engines(limits: RestartLimits) -> int:
+    """The number of the restart that includes the other engine: halfway, never the first."""
+    return max(2, limits.max_restarts // 2 + 1)
 
 
 @dataclass(slots=True)
-class Ledger:
-    """`counts` by action and cause, the `last` decision as it is published, restarts by program."""
+class GuardHistory:
+    """The guard's decisions so far. Its JSON form is published in guard.json.
 
-    bounds: Bounds
+    counts    decisions by action and cause; a counter that survives restarts of the guard
+    last      the last decision, as published
+    restarts  monotonic times of recent restarts, by program
+    """
+
+    limits: RestartLimits
     counts: collections.Counter[tuple[str, str]] = field(default_factory=collections.Counter)
     last: dict[str, Any] = field(default_factory=dict)
     restarts: dict[str, list[float]] = field(default_factory=dict)
 
-    def judge(self, symptom: Symptom, now: float, unix_time: float) -> Decision:
-        """Decides by the table and writes it down."""
-        since = now - self.bounds.window_seconds
-        times = [at for at in self.restarts.get(symptom.program, []) if at > since]
-        decision = decide(symptom, len(times), self.bounds)
+    def decide(self, symptom: Symptom, now: float, unix_time: float) -> Decision:
+        """Apply the table and record the decision; `now` is monotonic."""
+        window_start = now - self.limits.window_seconds
+        recent = [time for time in self.restarts.get(symptom.program, []) if time > window_start]
+        decision = decide(symptom, len(recent), self.limits)
         if decision.action != "end_appliance":
-            self.restarts[symptom.program] = [*times, now]
+            self.restarts[symptom.program] = [*recent, now]
         self.counts[decision.action, symptom.cause] += 1
         self.last = {
             "action": decision.action,
@@ -161,8 +179,8 @@ class Ledger:
         }
         return decision
 
-    def told(self) -> dict[str, Any]:
-        """The book as it stands in guard.json."""
+    def to_json(self) -> dict[str, Any]:
+        """The history as it stands in guard.json."""
         return {
             "actions": [
                 {"action": action, "cause": cause, "count": count}
@@ -173,12 +191,18 @@ class Ledger:
         }
 
     @classmethod
-    def from_told(cls, bounds: Bounds, told: Mapping[str, Any]) -> Ledger:
-        """The book of the guard before this one; empty when there was none."""
-        counts = {(it["action"], it["cause"]): it["count"] for it in told.get("actions", [])}
+    def from_json(cls, limits: RestartLimits, status: Mapping[str, Any]) -> GuardHistory:
+        """The history that an earlier guard published; empty if there is none."""
         return cls(
-            bounds,
-            collections.Counter(counts),
-            dict(told.get("last", {})),
-            {name: list(times) for name, times in told.get("restarts", {}).items()},
+            limits,
+            collections.Counter(counts_from_json(status)),
+            dict(status.get("last", {})),
+            {program: list(times) for program, times in status.get("restarts", {}).items()},
         )
+
+
+def counts_from_json(status: Mapping[str, Any]) -> dict[tuple[str, str], int]:
+    """Decisions by action and cause, from the content of guard.json."""
+    return {
+        (entry["action"], entry["cause"]): entry["count"] for entry in status.get("actions", [])
+    }

@@ -1,4 +1,4 @@
-"""Asks supervisord over its unix socket how the processes are."""
+"""Asks supervisord for the state of its programs, and tracks how that state changes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from xml.parsers.expat import ExpatError
 
-GUARD = "guard"  # the event listener
-PROGRAMS = (GUARD, "exporter", "tts", "llm", "gateway")  # supervisord.conf's start order
 SOCKET = "supervisor.sock"  # in the run folder
 
 
@@ -21,7 +19,7 @@ class Program:
     """A program as supervisord sees it.
 
     state      STARTING, RUNNING, BACKOFF, FATAL, EXITED, STOPPING, STOPPED or UNKNOWN
-    pid        0 when there is no process
+    pid        0 if there is no process
     started    Unix time of the last start in whole seconds, 0 before the first
     """
 
@@ -32,14 +30,14 @@ class Program:
 
 
 class SupervisorClient:
-    """supervisord's XML-RPC interface with a time limit; one short connection per question."""
+    """supervisord's XML-RPC interface with a time limit; one short connection per request."""
 
     def __init__(self, run: Path, timeout_seconds: float) -> None:
         self._socket = run / SOCKET
         self._timeout_seconds = timeout_seconds
 
     def programs(self) -> list[Program]:
-        """All programs. Raises ConnectionError when supervisord does not answer in time."""
+        """All programs. Raises ConnectionError if supervisord does not answer in time."""
         transport = _UnixTransport(self._socket, self._timeout_seconds)
         try:
             with xmlrpc.client.ServerProxy("http://supervisord", transport=transport) as server:
@@ -56,11 +54,11 @@ class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout_seconds: float) -> None:
         super().__init__("supervisord", timeout=timeout_seconds)
         self._path = path
-        self._limit = timeout_seconds
+        self._timeout_seconds = timeout_seconds
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self._limit)
+        self.sock.settimeout(self._timeout_seconds)
         self.sock.connect(str(self._path))
 
 
@@ -77,45 +75,45 @@ class _UnixTransport(xmlrpc.client.Transport):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """Something that happened to a program between two looks."""
+class ProgramChange:
+    """What happened to a program between two polls."""
 
     kind: Literal["started", "restarted", "running", "ended", "gave_up"]
     program: Program
 
 
-class Watch:
-    """Compares looks and counts the restarts of each program.
+class ProgramTracker:
+    """Compares successive polls and counts the restarts of each program.
 
-    Starts are told apart by supervisord's start time and the pid, so a program that died and came
-    back between two looks is noticed. Looks a second apart miss none, since supervisord waits a
-    second or more before it tries again what did not stay up.
+    A start is recognised by supervisord's start time and by the pid, so a program that died and
+    came back between two polls is noticed. Polling every second misses no restart, since
+    supervisord waits at least a second before it retries a program that did not stay up.
     """
 
     def __init__(self, programs: Iterable[str]) -> None:
         self.restarts = dict.fromkeys(programs, 0)
-        self._last: dict[str, Program] = {}
+        self._previous: dict[str, Program] = {}
 
-    def look(self, programs: Iterable[Program]) -> list[Change]:
-        """What changed since the last look."""
-        changes: list[Change] = []
-        for now in programs:
-            before = self._last.get(now.name, Program(now.name, "STOPPED", 0, 0))
-            changes.extend(self._changes(before, now))
-            self._last[now.name] = now
+    def update(self, programs: Iterable[Program]) -> list[ProgramChange]:
+        """The changes since the previous poll."""
+        changes: list[ProgramChange] = []
+        for program in programs:
+            previous = self._previous.get(program.name, Program(program.name, "STOPPED", 0, 0))
+            changes.extend(self._changes(previous, program))
+            self._previous[program.name] = program
         return changes
 
-    def _changes(self, before: Program, now: Program) -> Iterable[Change]:
-        other_pid = before.pid != 0 and now.pid != 0 and before.pid != now.pid
-        if now.started and (now.started != before.started or other_pid):
-            again = before.started != 0
-            self.restarts[now.name] = self.restarts.get(now.name, 0) + again
-            yield Change("restarted" if again else "started", now)
-        if now.state == before.state:
+    def _changes(self, previous: Program, program: Program) -> Iterable[ProgramChange]:
+        new_pid = previous.pid != 0 and program.pid != 0 and previous.pid != program.pid
+        if program.started and (program.started != previous.started or new_pid):
+            is_restart = previous.started != 0
+            self.restarts[program.name] = self.restarts.get(program.name, 0) + is_restart
+            yield ProgramChange("restarted" if is_restart else "started", program)
+        if program.state == previous.state:
             return
-        if now.state == "RUNNING":
-            yield Change("running", now)
-        if now.state in ("BACKOFF", "EXITED"):
-            yield Change("ended", now)
-        if now.state in ("FATAL", "UNKNOWN"):
-            yield Change("gave_up", now)
+        if program.state == "RUNNING":
+            yield ProgramChange("running", program)
+        if program.state in ("BACKOFF", "EXITED"):
+            yield ProgramChange("ended", program)
+        if program.state in ("FATAL", "UNKNOWN"):
+            yield ProgramChange("gave_up", program)

@@ -1,7 +1,8 @@
-"""From what was seen of the processes to what is wrong with them. Pure.
+"""Turns observations of the processes into symptoms. No I/O.
 
-Time in which nobody looked does not count: a machine that was paused, or a guard that was frozen,
-must not find everybody silent. So each look adds at most `longest_step_seconds` to any age.
+Time without observations does not count: after a pause of the machine, or a freeze of the
+guard, every process would look silent. So an observation adds at most `max_step_seconds` to any
+duration.
 """
 
 from __future__ import annotations
@@ -10,60 +11,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from appliance.errors import ApplianceError, ModelSick
-from appliance.supervision.policy import ENGINES, Symptom
+from appliance.processes import ENGINES, PROCESSES
+from appliance.settings import Settings
+from appliance.supervision.policy import Symptom
 
-SLICES = 6
-
-
-class Growth:
-    """Judges one process, from the moment on at which it had all that it needs.
-
-    window_seconds   over which it has to grow without a rest
-    grown_bytes      by how much; 0 for never
-    """
-
-    def __init__(self, window_seconds: float, grown_bytes: int) -> None:
-        self._slice_seconds = window_seconds / SLICES
-        self._grown_bytes = grown_bytes
-        self._floors: list[int] = []
-        self._floor: int | None = None
-        self._ends: float | None = None
-
-    def grown(self, now: float, memory_bytes: int) -> bool:
-        """Whether the floor has risen all through the window, and by enough. `now` is monotonic."""
-        if self._ends is None:
-            self._ends = now + self._slice_seconds
-        if now >= self._ends and self._floor is not None:
-            self._floors = [*self._floors, self._floor][-SLICES:]
-            self._floor, self._ends = None, now + self._slice_seconds
-        self._floor = memory_bytes if self._floor is None else min(self._floor, memory_bytes)
-        return self._grown_bytes > 0 and len(self._floors) == SLICES and self._rose()
-
-    def _rose(self) -> bool:
-        steps = zip(self._floors, self._floors[1:], strict=False)
-        rose = self._floors[-1] - self._floors[0]
-        return all(later > earlier for earlier, later in steps) and rose >= self._grown_bytes
-
-
-ALIVE = ("STARTING", "RUNNING")  # supervisord has a process, and wants it to run
+ALIVE = ("STARTING", "RUNNING")  # supervisord has a process and wants it to run
 ENDED = ("EXITED", "BACKOFF", "FATAL", "UNKNOWN")
-MIN_MISSES = 2  # one question that got lost is not yet silence
-
-
-def refuses(left: ApplianceError | None) -> bool:
-    """Whether a program that left this error would end with it again."""
-    return left is not None and not isinstance(left, ModelSick)
+HEALTH_CHECK_SECONDS = 2.0  # time limit of one health check, of supervisord or of a process
+GUARD_START_SECONDS = 60.0  # until the guard's first heartbeat, on a busy machine
+MIN_MISSES = 2  # one lost health check is not yet silence
+GROWTH_SLICES = 6  # of the growth window
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """One program at one look.
+class Observation:
+    """One process at one moment.
 
-    state        as supervisord says it
-    pid          0 when there is no process
-    answers      whether it answered the question for its health; None when it was not asked
-    ready        whether it said that it can do its work
-    memory_bytes what it and its children hold for themselves
+    state         as supervisord reports it
+    pid           0 if there is no process
+    answers       whether it answered its health check; None if it was not asked
+    ready         whether it reported that it can do its work
+    memory_bytes  private memory of the process and its children
     """
 
     name: str
@@ -75,23 +43,55 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is borne, in seconds and bytes.
+class HealthLimits:
+    """What a healthy process may do, in seconds and bytes.
 
-    silent_seconds        without an answer, of a process that had been up
-    load_seconds          from the start of a process until it is up
-    memory_bytes          by program; 0 or missing: no limit
-    growth_seconds        window of the steady growth, and
-    growth_bytes          its least size; 0: it is not looked for
-    longest_step_seconds  the most that lies between two looks
+    silent_seconds    without an answer, once it has been up
+    load_seconds      from its start until it is up
+    max_step_seconds  the longest regular time between two observations
+    memory_bytes      by process; 0 or missing: no limit
+    growth_seconds    window of the growth check
+    growth_bytes      rise of the memory floor within the window; 0 disables the check
     """
 
     silent_seconds: float
     load_seconds: float
-    longest_step_seconds: float
+    max_step_seconds: float
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
     growth_seconds: float = 1.0
     growth_bytes: int = 0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> HealthLimits:
+        """The guard's limits for the other processes."""
+        supervision = settings.supervision
+        return cls(
+            silent_seconds=supervision.silent_seconds,
+            load_seconds=supervision.load_seconds,
+            max_step_seconds=supervision.check_seconds + 2 * HEALTH_CHECK_SECONDS,
+            memory_bytes={
+                process.name: getattr(supervision, process.memory_setting)
+                for process in PROCESSES
+                if process.memory_setting
+            },
+            growth_seconds=supervision.growth_seconds,
+            growth_bytes=supervision.growth_bytes,
+        )
+
+    @classmethod
+    def for_guard(cls, settings: Settings) -> HealthLimits:
+        """boot's limits for the guard, whose heartbeat may be late by one round of checks."""
+        others = cls.from_settings(settings)
+        return cls(
+            silent_seconds=others.silent_seconds + others.max_step_seconds,
+            load_seconds=GUARD_START_SECONDS,
+            max_step_seconds=others.max_step_seconds,
+        )
+
+
+def refuses_to_start(error: ApplianceError | None) -> bool:
+    """Whether a program that reported this error would end with it again."""
+    return error is not None and not isinstance(error, ModelSick)
 
 
 @dataclass(slots=True)
@@ -102,108 +102,148 @@ class Silence:
     misses: int = 0
     ever_answered: bool = False
 
-    def note(self, answers: bool, step_seconds: float) -> None:
-        """Adds one question, asked `step_seconds` after the one before."""
+    def record(self, answers: bool, step_seconds: float) -> None:
+        """Add one health check, made `step_seconds` after the previous one."""
         self.ever_answered |= answers
         self.seconds = 0.0 if answers else self.seconds + step_seconds
         self.misses = 0 if answers else self.misses + 1
 
-    def lasts(self, limit_seconds: float) -> bool:
+    def exceeds(self, limit_seconds: float) -> bool:
         """Whether it has been silent for the limit."""
         return self.misses >= MIN_MISSES and self.seconds >= limit_seconds
 
 
+class MemoryGrowth:
+    """Detects a leak: the memory floor rises in every slice of the window, and enough in total.
+
+    The floor of a slice is its lowest value, so load that comes and goes does not count.
+
+    window_seconds  is divided into GROWTH_SLICES
+    min_bytes       total rise that counts; 0 disables the check
+    """
+
+    def __init__(self, window_seconds: float, min_bytes: int) -> None:
+        self._slice_seconds = window_seconds / GROWTH_SLICES
+        self._min_bytes = min_bytes
+        self._floors: list[int] = []  # of finished slices
+        self._floor: int | None = None  # of the current slice
+        self._slice_end: float | None = None
+
+    def update(self, now: float, memory_bytes: int) -> bool:
+        """Add a measurement, return whether there is a leak; `now` is monotonic."""
+        if self._slice_end is None:
+            self._slice_end = now + self._slice_seconds
+        if now >= self._slice_end and self._floor is not None:
+            self._floors = [*self._floors, self._floor][-GROWTH_SLICES:]
+            self._floor, self._slice_end = None, now + self._slice_seconds
+        self._floor = memory_bytes if self._floor is None else min(self._floor, memory_bytes)
+        return self._min_bytes > 0 and len(self._floors) == GROWTH_SLICES and self._rose()
+
+    def _rose(self) -> bool:
+        pairs = zip(self._floors, self._floors[1:], strict=False)
+        rise = self._floors[-1] - self._floors[0]
+        return all(later > earlier for earlier, later in pairs) and rise >= self._min_bytes
+
+
 @dataclass(slots=True)
-class _Life:
-    """What is known of one process, from its start to its end."""
+class _ProcessRecord:
+    """What is known of one process, from its start to its end.
+
+    end_expected  a symptom was reported, or the guard ends the process: report nothing more
+    """
 
     pid: int
-    growth: Growth
+    growth: MemoryGrowth
     age_seconds: float = 0.0
     ready: bool = False
     silence: Silence = field(default_factory=Silence)
-    found_ill: bool = False  # told once; somebody is about to end it
+    end_expected: bool = False
 
 
-class Symptoms:
-    """Remembers what it was shown of each program."""
+class SymptomDetector:
+    """Finds symptoms in a series of observations and of supervisord's state changes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: HealthLimits) -> None:
         self._limits = limits
-        self._lives: dict[str, _Life] = {}
+        self._records: dict[str, _ProcessRecord] = {}
         self._given_up: set[str] = set()
-        self._looked_at: float | None = None
+        self._observed_at: float | None = None
 
-    def told(self, name: str, state: str, left: ApplianceError | None) -> list[Symptom]:
-        """What it means that supervisord told of a program's new state.
+    def on_state(self, name: str, state: str, error: ApplianceError | None) -> list[Symptom]:
+        """Symptoms in a state change that supervisord reported.
 
-        `left` is the error with which the program said that it ends. The end of a process that was
-        found ill before is what was wanted, and no symptom.
+        `error` is what the program reported before it ended. The end of a process is no symptom if
+        a symptom of it was reported before, since that end was asked for.
         """
         if state not in ENDED:
             return []
-        life = self._lives.pop(name, None)
-        if refuses(left):
-            return [Symptom("refused", name, error=left)]
+        record = self._records.pop(name, None)
+        if refuses_to_start(error):
+            return [Symptom("refused", name, error=error)]
         if state in ("FATAL", "UNKNOWN"):
             return self._give_up(name)
-        if life is not None and life.found_ill:
+        if record is not None and record.end_expected:
             return []
-        if left is not None:
+        if error is not None:
             return [Symptom("sick", name)]
         return [Symptom("exited" if state == "EXITED" else "not_started", name)]
 
-    def look(self, now: float, sights: Iterable[Sight]) -> list[Symptom]:
-        """What is wrong by what was seen just now; `now` is monotonic."""
-        past = 0.0 if self._looked_at is None else now - self._looked_at
-        step = min(past, self._limits.longest_step_seconds)
-        self._looked_at = now
-        return [found for sight in sights for found in self._examine(now, step, sight)]
+    def observe(self, now: float, observations: Iterable[Observation]) -> list[Symptom]:
+        """Symptoms in what was observed at the monotonic time `now`."""
+        elapsed = 0.0 if self._observed_at is None else now - self._observed_at
+        step = min(elapsed, self._limits.max_step_seconds)
+        self._observed_at = now
+        return [
+            symptom
+            for observation in observations
+            for symptom in self._examine(now, step, observation)
+        ]
 
     def expect_end(self, name: str) -> None:
-        """Somebody is about to end this program: that is no symptom of its own."""
-        if name in self._lives:
-            self._lives[name].found_ill = True
+        """Announce that this program is about to be ended, so its end is no symptom."""
+        if name in self._records:
+            self._records[name].end_expected = True
 
-    def _examine(self, now: float, step: float, sight: Sight) -> list[Symptom]:
-        if sight.state in ("FATAL", "UNKNOWN"):
-            return self._give_up(sight.name)
-        if sight.state not in ALIVE or not sight.pid or sight.answers is None:
+    def _examine(self, now: float, step: float, observation: Observation) -> list[Symptom]:
+        name, pid = observation.name, observation.pid
+        if observation.state in ("FATAL", "UNKNOWN"):
+            return self._give_up(name)
+        if observation.state not in ALIVE or not pid or observation.answers is None:
             return []
-        life = self._lives.get(sight.name)
-        if life is None or life.pid != sight.pid:
-            growth = Growth(self._limits.growth_seconds, self._limits.growth_bytes)
-            life = self._lives[sight.name] = _Life(sight.pid, growth)
+        record = self._records.get(name)
+        if record is None or record.pid != pid:
+            growth = MemoryGrowth(self._limits.growth_seconds, self._limits.growth_bytes)
+            record = self._records[name] = _ProcessRecord(pid, growth)
             step = 0.0
-        life.age_seconds += step
-        life.ready |= sight.ready
-        life.silence.note(sight.answers, step)
-        symptom = None if life.found_ill else self._symptom(now, sight, life)
-        life.found_ill |= symptom is not None
+        record.age_seconds += step
+        record.ready |= observation.ready
+        record.silence.record(observation.answers, step)
+        symptom = None if record.end_expected else self._diagnose(now, observation, record)
+        record.end_expected |= symptom is not None
         return [symptom] if symptom else []
 
-    def _symptom(self, now: float, sight: Sight, life: _Life) -> Symptom | None:
-        # An engine answers before its model is loaded, and may hold its breath while it loads.
-        up = life.ready if sight.name in ENGINES else life.silence.ever_answered
+    def _diagnose(
+        self, now: float, observation: Observation, record: _ProcessRecord
+    ) -> Symptom | None:
+        name = observation.name
+        # An engine answers before its model is loaded, and may stop answering while it loads.
+        up = record.ready if name in ENGINES else record.silence.ever_answered
         limit = self._limits.silent_seconds if up else self._limits.load_seconds
-        if life.silence.lasts(limit):
-            return Symptom("silent", sight.name, life.silence.seconds)
+        if record.silence.exceeds(limit):
+            return Symptom("silent", name, record.silence.seconds)
         if not up:
-            late = life.age_seconds >= self._limits.load_seconds
-            cause_known = not sight.answers  # it is about to be found silent
-            return (
-                Symptom("not_ready", sight.name, life.age_seconds)
-                if late and not cause_known
-                else None
-            )
-        most = self._limits.memory_bytes.get(sight.name, 0)
-        grown = life.growth.grown(now, sight.memory_bytes)
-        if grown or 0 < most < sight.memory_bytes:
-            return Symptom("memory", sight.name, memory_bytes=sight.memory_bytes)
+            late = record.age_seconds >= self._limits.load_seconds
+            # One that does not answer is about to be reported as silent instead.
+            report = late and observation.answers
+            return Symptom("not_ready", name, record.age_seconds) if report else None
+        max_bytes = self._limits.memory_bytes.get(name, 0)
+        leaks = record.growth.update(now, observation.memory_bytes)
+        if leaks or 0 < max_bytes < observation.memory_bytes:
+            return Symptom("memory", name, memory_bytes=observation.memory_bytes)
         return None
 
     def _give_up(self, name: str) -> list[Symptom]:
-        """Once: supervisord tells it, and every look shows it."""
+        """Report a program that supervisord gave up, once: every observation shows it."""
         if name in self._given_up:
             return []
         self._given_up.add(name)

@@ -1,1 +1,1 @@
-"""Sealed model files: the lock, the seal and the judgement of a model folder."""
+"""Sealed model files: the lock, the seal, and the check of a vLLM model folder."""

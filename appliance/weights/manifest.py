@@ -1,13 +1,13 @@
-"""`image-manifest.lock`: the one list of what is sealed, read and written.
+"""Read, check and write `image-manifest.lock`, the list of sealed model files.
 
-The format is documented in docs/image-manifest.md. This module knows the format and nothing of
-registries (ops/bundle) or of what makes a folder whole (appliance/weights/seal.py).
+docs/image-manifest.md describes the format. Fetching what the lock lists is the job of ops/bundle;
+comparing a folder with it is the job of appliance/weights/seal.py.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,14 +15,17 @@ from typing import Any
 from appliance.errors import BadLock
 
 SCHEMA = 1
-PURPOSES = ("run", "fallback", "test")
-HANDED_OVER = "hub"  # not a registry: a person downloaded it, `fetch` never asks for it
-REGISTRIES = ("pypi", "npm", HANDED_OVER)
+PURPOSES = ("run", "test")
+HUB = "hub"  # the model hub, or a file downloaded by hand; `fetch` never downloads these
+REGISTRIES = ("pypi", "npm", HUB)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One model of one origin and licence; ops/bundle/sources.toml explains the fields."""
+    """One model, or part of one, with a single origin and licence.
+
+    The fields are explained in ops/bundle/sources.toml.
+    """
 
     name: str
     what: str
@@ -32,14 +35,14 @@ class Source:
     evidence: str
     profiles: tuple[str, ...]
     purpose: str
-    stands_in_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One package of a registry, or one file that was handed over for a folder built here.
+    """One package of a registry, or one downloaded file that a model folder was built from.
 
-    `key` is NAME==VERSION; size in bytes, sha256 in hex.
+    key     NAME==VERSION
+    sha256  in hex
     """
 
     key: str
@@ -59,7 +62,12 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One sealed file: `path` below the weights folder, its `parts` as PACKAGE==VERSION:MEMBER."""
+    """One sealed file.
+
+    path    relative to the weights folder
+    parts   what the file is joined from, in order, each as PACKAGE==VERSION:MEMBER
+    sha256  in hex
+    """
 
     path: str
     size_bytes: int
@@ -69,34 +77,35 @@ class Weight:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The keys of the packages that hold its parts."""
+        """Keys of the packages that hold the parts, without duplicates."""
         return tuple(dict.fromkeys(part.partition(":")[0] for part in self.parts))
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The whole lock. `sealed` keeps, untouched, what other tools add (image, layers, wheels)."""
+    """The whole lock. `extra` holds the top-level keys of other tools (image, wheels, hub)."""
 
     sources: Mapping[str, Source]
     packages: Mapping[str, Package]
     weights: tuple[Weight, ...]
-    sealed: Mapping[str, Any]
+    extra: Mapping[str, Any]
 
     def of_source(self, name: str) -> tuple[Weight, ...]:
+        """Return the files of a source."""
         return tuple(weight for weight in self.weights if weight.source == name)
 
     def is_built(self, source: str) -> bool:
-        """Whether files of this source were made here from what a person downloaded."""
+        """Whether the files of a source were built by `ops.bundle` from downloads of the hub."""
         keys = {key for weight in self.of_source(source) for key in weight.packages}
-        return any(self.packages[key].registry == HANDED_OVER for key in keys)
+        return any(self.packages[key].registry == HUB for key in keys)
 
     def for_profile(self, profile: str) -> tuple[Source, ...]:
-        """The sources that may lie in an installation of this profile."""
+        """Return the sources that an installation of this profile may contain."""
         return tuple(source for source in self.sources.values() if profile in source.profiles)
 
 
 def read(path: Path) -> Manifest:
-    """Reads and checks a lock. Raises BadLock when it is unreadable or contradicts itself."""
+    """Read and check a lock. Raises BadLock if it is unreadable or inconsistent."""
     try:
         return parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as problem:
@@ -106,7 +115,7 @@ def read(path: Path) -> Manifest:
 
 
 def parse(text: str) -> Manifest:
-    """Parses a lock. Raises ValueError, KeyError or TypeError when it is malformed."""
+    """Parse a lock. Raises ValueError, KeyError or TypeError if it is malformed."""
     tree = json.loads(text)
     if tree["schema"] != SCHEMA:
         raise ValueError(f"schema {tree['schema']!r}, and this version reads {SCHEMA}")
@@ -118,23 +127,21 @@ def parse(text: str) -> Manifest:
     weights = tuple(
         Weight(**{**entry, "parts": tuple(entry["parts"])}) for entry in tree["weights"]
     )
-    rest = {key: value for key, value in tree.items() if key not in _OURS}
-    manifest = Manifest(sources, packages, weights, rest)
-    for problem in contradictions(manifest):
+    extra = {key: value for key, value in tree.items() if key not in _OWN_KEYS}
+    manifest = Manifest(sources, packages, weights, extra)
+    for problem in inconsistencies(manifest):
         raise ValueError(problem)
     return manifest
 
 
-def contradictions(manifest: Manifest) -> Iterable[str]:
-    """What is wrong with a lock in itself, in words."""
+def inconsistencies(manifest: Manifest) -> Iterator[str]:
+    """Describe each inconsistency within a lock."""
     for source in manifest.sources.values():
         if source.purpose not in PURPOSES:
-            yield f"{source.name}: purpose {source.purpose!r} is none of {PURPOSES}"
-        if (source.purpose == "fallback") != (source.stands_in_for in manifest.sources):
-            yield f"{source.name}: a fallback, and only that, stands in for another source"
+            yield f"{source.name}: purpose {source.purpose!r} is not one of {PURPOSES}"
     for package in manifest.packages.values():
         if package.registry not in REGISTRIES:
-            yield f"{package.key}: registry {package.registry!r} is none of {REGISTRIES}"
+            yield f"{package.key}: registry {package.registry!r} is not one of {REGISTRIES}"
     seen: set[str] = set()
     for weight in manifest.weights:
         path = PurePosixPath(weight.path)
@@ -151,35 +158,35 @@ def contradictions(manifest: Manifest) -> Iterable[str]:
 
 
 def render(manifest: Manifest) -> str:
-    """The lock as text: sorted, a source in a block, a package or file on a line of its own."""
+    """Render the lock as sorted JSON with one package or file per line, for readable diffs."""
     sources = {source.name: _plain(source, "name") for source in manifest.sources.values()}
     packages = {package.key: _plain(package, "key") for package in manifest.packages.values()}
     weights = sorted(manifest.weights, key=lambda weight: weight.path)
     blocks = {
-        key: json.dumps(value, indent=2, sort_keys=True) for key, value in manifest.sealed.items()
+        key: json.dumps(value, indent=2, sort_keys=True) for key, value in manifest.extra.items()
     }
     blocks |= {
         "schema": json.dumps(SCHEMA),
         "sources": json.dumps(dict(sorted(sources.items())), indent=2, ensure_ascii=False),
-        "packages": _lines({key: json.dumps(packages[key]) for key in sorted(packages)}),
-        "weights": _list([json.dumps(_plain(weight)) for weight in weights]),
+        "packages": _render_object({key: json.dumps(packages[key]) for key in sorted(packages)}),
+        "weights": _render_list([json.dumps(_plain(weight)) for weight in weights]),
     }
-    order = [*_OURS, *sorted(manifest.sealed)]
+    order = [*_OWN_KEYS, *sorted(manifest.extra)]
     body = (f'"{key}": {blocks[key]}'.replace("\n", "\n  ") for key in order)
     return "{\n  " + ",\n  ".join(body) + "\n}\n"
 
 
-_OURS = ("schema", "sources", "packages", "weights")
+_OWN_KEYS = ("schema", "sources", "packages", "weights")
 
 
 def _plain(entry: Source | Package | Weight, without: str = "") -> dict[str, Any]:
-    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
-    return {key: value for key, value in values.items() if key != without and value != ""}
+    names = (field.name for field in fields(entry) if field.name != without)
+    return {name: getattr(entry, name) for name in names}
 
 
-def _lines(entries: Mapping[str, str]) -> str:
+def _render_object(entries: Mapping[str, str]) -> str:
     return "{\n  " + ",\n  ".join(f"{json.dumps(key)}: {entries[key]}" for key in entries) + "\n}"
 
 
-def _list(entries: Iterable[str]) -> str:
+def _render_list(entries: Iterable[str]) -> str:
     return "[\n  " + ",\n  ".join(entries) + "\n]"

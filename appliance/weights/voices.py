@@ -1,4 +1,4 @@
-"""Whether the configured voice is among the sealed ones, read from the lock; no model is loaded."""
+"""Check the configured voice against the voices that the lock lists. No model is loaded."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from appliance.settings import Settings, parse_voice
 from appliance.weights import manifest
 from appliance.weights.manifest import Manifest
 
-FOLDER = "voices"  # voices/NAME.bin or voices/NAME.safetensors, in the folder of the TTS model
+FOLDER = "voices"  # voices/NAME.bin or voices/NAME.safetensors in the folder of the TTS model
 
 
 def check_voice(settings: Settings) -> None:
-    """Raises BadSetting when `tts.voice` names a voice that the lock does not list, and BadLock.
+    """Raise BadSetting if the lock does not list a voice of `tts.voice`. Raises BadLock.
 
-    Accepts every voice where there is no lock, or none that lists voices for the profile.
+    Accepts any voice if there is no lock, or if it lists no voices for the profile.
     """
     if not settings.paths.lock.exists():
         return
@@ -29,7 +29,7 @@ def check_voice(settings: Settings) -> None:
 
 
 def sealed_voices(lock: Manifest, profile: str) -> tuple[str, ...]:
-    """The names of the voices that the lock lists for a profile, in alphabetical order."""
+    """Return the names of the voices that the lock lists for a profile, sorted."""
     sources = {source.name for source in lock.for_profile(profile)}
     paths = [PurePosixPath(weight.path) for weight in lock.weights if weight.source in sources]
     return tuple(sorted(path.stem for path in paths if path.parent.name == FOLDER))

@@ -1,1 +1,4 @@
-"""Connected side only: collects the model files that get sealed."""
+"""Connected side only, not in the image: collects the model files and lays out the image build.
+
+Run it as `python -m ops.bundle`; ops/image runs `python -m ops.bundle.image`.
+"""

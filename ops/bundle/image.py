@@ -1,6 +1,7 @@
-"""python -m ops.bundle.image stage | record: what a build needs, and what came out of it.
+"""Lay out the build context of the image, and write the lock of a built image.
 
-`record` writes the lock that travels with the image: the one inside it and its `image` entry.
+`python -m ops.bundle.image stage | record`. The lock of an image is the one inside it, plus an
+`image` entry.
 """
 
 from __future__ import annotations
@@ -15,58 +16,61 @@ from typing import Any
 
 from appliance.errors import ApplianceError
 from appliance.weights import manifest as locks
-from ops.bundle.context import contents, stage
+from ops.bundle.context import layer_contents, stage
 
 # The layers above the weights, in the order of the Dockerfile's COPY lines.
-ABOVE = ("operating system", "packages: CUDA", "packages: PyTorch", "packages", "our code")
+UPPER_LAYERS = ("operating system", "packages: CUDA", "packages: PyTorch", "packages", "our code")
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one command; returns the exit code."""
+    """Run one command and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ops.bundle.image", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     staging = commands.add_parser("stage", help="lay out the build context")
-    staging.add_argument("--root", type=Path, default=Path(), help="of the repository")
+    staging.add_argument("--root", type=Path, default=Path(), help="folder of the repository")
     staging.add_argument("--weights", type=Path, default=Path("weights"))
     staging.add_argument("--profile", default="cpu")
-    staging.add_argument("--slim", action="store_true", help="fallback models in place of larger")
-    staging.add_argument("--context", type=Path, required=True, help="folder to make anew")
+    staging.add_argument("--context", type=Path, required=True, help="folder to create anew")
     recording = commands.add_parser("record", help="write the lock of a built image")
-    recording.add_argument("--context", type=Path, required=True, help="what it was built of")
-    recording.add_argument("--inspected", type=Path, required=True, help="`buildah inspect` of it")
-    recording.add_argument("--base", default="", help="NAME=SHA256 of the base's tar")
+    recording.add_argument("--context", type=Path, required=True, help="what it was built from")
+    recording.add_argument(
+        "--inspected", type=Path, required=True, help="output of `buildah inspect --type image`"
+    )
+    recording.add_argument("--base", default="", help="NAME=SHA256 of the base image's tar")
     recording.add_argument("--into", type=Path, required=True, help="the lock to write")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        if given.command == "stage":
-            stage(given.root, given.weights, given.profile, given.context, given.slim)
+        if args.command == "stage":
+            stage(args.root, args.weights, args.profile, args.context)
         else:
-            inspected = json.loads(given.inspected.read_text(encoding="utf-8"))
-            record(given.context, inspected, given.base, given.into)
+            inspected = json.loads(args.inspected.read_text(encoding="utf-8"))
+            record(args.context, inspected, args.base, args.into)
     except ApplianceError as problem:
         print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
         return problem.exit_code
     return 0
 
 
-def record(context: Path, inspected: Mapping[str, Any], base: str, into: Path) -> None:
-    """Writes the image's lock: the one inside it, and `image` with what only a build can tell."""
+def record(context: Path, inspected: Mapping[str, Any], base: str, lock: Path) -> None:
+    """Write the image's lock: the one inside it, and the `image` entry."""
     inside = locks.read(context / "code/image-manifest.lock")
-    sealed = {**inside.sealed, "image": entry(inspected, contents(context), base)}
-    into.write_text(locks.render(replace(inside, sealed=sealed)), encoding="utf-8")
+    extra = {**inside.extra, "image": image_entry(inspected, layer_contents(context), base)}
+    lock.write_text(locks.render(replace(inside, extra=extra)), encoding="utf-8")
 
 
-def entry(inspected: Mapping[str, Any], folders: Mapping[str, str], base: str) -> dict[str, Any]:
-    """The `image` entry, from what `buildah inspect --type image` says.
+def image_entry(
+    inspected: Mapping[str, Any], contents: Mapping[str, str], base: str
+) -> dict[str, Any]:
+    """Build the `image` entry from the output of `buildah inspect --type image`.
 
-    `folders` tells what each weights folder holds; `base` is NAME=SHA256 of the base's tar, or the
-    name alone.
+    contents  models by weights folder, see `layer_contents`
+    base      NAME=SHA256 of the base image's tar, or only the name
     """
     config = inspected["OCIv1"]
     labels = config["config"]["Labels"]
     diff_ids = config["rootfs"]["diff_ids"]
     sizes = [layer["size"] for layer in json.loads(inspected["Manifest"])["layers"]]
-    held = [f"weights: {models or 'none'}" for models in folders.values()] + [*ABOVE]
+    holds = [f"weights: {models or 'none'}" for models in contents.values()] + [*UPPER_LAYERS]
     name, _, sha256 = base.partition("=")
     return {
         "id": "sha256:" + inspected["FromImageID"].removeprefix("sha256:"),
@@ -76,8 +80,8 @@ def entry(inspected: Mapping[str, Any], folders: Mapping[str, str], base: str) -
         "base": {"name": name, "sha256": sha256},
         "size_bytes": sum(sizes),
         "layers": [
-            {"diff_id": diff_id, "size_bytes": size, "holds": what}
-            for diff_id, size, what in zip(diff_ids, sizes, held, strict=True)
+            {"diff_id": diff_id, "size_bytes": size, "holds": content}
+            for diff_id, size, content in zip(diff_ids, sizes, holds, strict=True)
         ],
     }
 

@@ -1,9 +1,9 @@
-"""Kokoro's published files, which are pickles, into the safetensors files that the appliance reads.
+"""Convert Kokoro's published files, which are pickles, to safetensors.
 
-`kokoro-v1_0.pth` holds five modules, each a dictionary of tensors whose names may begin with
-`module.` (from training on several cards); `voices/NAME.pt` holds one tensor. Both are loaded with
-`weights_only=True`, which makes tensors and containers of them and runs nothing. It has been safe
-since PyTorch 2.6 (CVE-2025-32434), so with an older one nothing is loaded.
+`kokoro-v1_0.pth` contains five modules, each a dictionary of tensors whose names may start with
+`module.` (from training on several GPUs); `voices/NAME.pt` contains one tensor. Both are loaded
+with `weights_only=True`, which creates only tensors and containers of tensors and runs no code.
+That is safe since PyTorch 2.6 (CVE-2025-32434); an older PyTorch is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from appliance.errors import BadCheckpoint, PackageUnavailable
 from appliance.weights.checkpoint.safetensors import header
-from ops.bundle.shards import Written, write_file
+from ops.bundle.shards import WrittenFile, write_file
 
 Array = NDArray[Any]
 
@@ -32,34 +33,34 @@ CONFIG = "config.json"
 PICKLE, MODEL = "kokoro-v1_0.pth", "kokoro-v1_0.safetensors"
 VOICES = "voices"
 MODULES = frozenset({"bert", "bert_encoder", "decoder", "predictor", "text_encoder"})
-PACK_SHAPE = (510, 1, 256)  # a style for each length of text
+PACK_SHAPE = (510, 1, 256)  # one style vector per text length
 _SAFE_TORCH = (2, 6)
 
-# A norm without parameters of its own, followed by a linear layer that makes them of the style. The
-# package's model has given the norm parameters since, of no effect, which it wants to be loaded.
+# A norm without parameters, followed by a linear layer that computes them from the style vector.
+# The model of the `kokoro` package gives the norm parameters without effect, but requires them.
 _STYLED_NORM = re.compile(r"(.*\.(?:norm[12]|adain[12]\.\d+))\.fc\.bias")
 
 
-def convert(source: Path, target: Path) -> tuple[Written, ...]:
-    """Writes config.json, the model and voices/ below `target`; files of these names are replaced.
+def convert(source: Path, target: Path) -> tuple[WrittenFile, ...]:
+    """Write config.json, the model and voices/ below `target`, replacing files of these names.
 
-    Nothing in `target` changes before all is made. Raises BadCheckpoint naming the file that cannot
-    be used, or PackageUnavailable where PyTorch is not installed.
+    `target` changes only after all files were converted. Raises BadCheckpoint naming the unusable
+    file, or PackageUnavailable without PyTorch.
     """
     torch = _torch()
     voices = sorted((source / VOICES).glob("*.pt"))
     if not voices:
-        raise BadCheckpoint(path=source / VOICES, why="there are no voices")
+        raise BadCheckpoint(path=source / VOICES, why="it contains no voices")
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         (partial / VOICES).mkdir(parents=True)
-        written = [_config(source / CONFIG, partial / CONFIG)]
+        written = [_copy_config(source / CONFIG, partial / CONFIG)]
         path = source / PICKLE
-        tensors = state(path, _numbers(torch, path, _unpickled(torch, path)))
+        tensors = state_dict(path, _flatten(torch, path, _unpickle(torch, path)))
         written.append(_save(partial / MODEL, tensors, path))
         for path in voices:
-            pack = _numbers(torch, path, {"voice": _unpickled(torch, path)})
+            pack = _flatten(torch, path, {"voice": _unpickle(torch, path)})
             shape = pack["voice"].shape
             if shape != PACK_SHAPE:
                 raise BadCheckpoint(path=path, why=f"a voice of shape {shape}, not {PACK_SHAPE}")
@@ -73,18 +74,18 @@ def convert(source: Path, target: Path) -> tuple[Written, ...]:
     return tuple(written)
 
 
-def state(path: Path, found: Mapping[str, Array]) -> dict[str, Array]:
-    """The tensors of the package's model by its own names. Raises BadCheckpoint.
+def state_dict(path: Path, published: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the tensors under the names that the `kokoro` package uses. Raises BadCheckpoint.
 
-    `found`: names begin with the module's, then perhaps `module.`. Whole numbers are left out: they
-    are positions, which the model counts itself.
+    published   tensors by module name, an optional `module.` and the name within the module.
+                Integers are dropped: they are position ids, which the model computes itself
     """
-    modules = {name.partition(".")[0] for name in found}
+    modules = {name.partition(".")[0] for name in published}
     if modules != MODULES:
-        why = f"it holds {', '.join(sorted(modules)) or 'nothing'}; wanted {sorted(MODULES)}"
+        why = f"it contains {', '.join(sorted(modules)) or 'nothing'} instead of {sorted(MODULES)}"
         raise BadCheckpoint(path=path, why=why)
     tensors = {}
-    for name, values in found.items():
+    for name, values in published.items():
         module, _, rest = name.partition(".")
         if np.issubdtype(values.dtype, np.floating):
             tensors[f"{module}.{rest.removeprefix('module.')}"] = values.astype("<f4", copy=False)
@@ -95,12 +96,12 @@ def state(path: Path, found: Mapping[str, Array]) -> dict[str, Array]:
             tensors.setdefault(f"{styled[1]}.norm.bias", np.zeros(channels, "<f4"))
     for name, values in tensors.items():
         if not np.isfinite(values).all():
-            raise BadCheckpoint(path=path, why=f"{name} holds what is no number")
+            raise BadCheckpoint(path=path, why=f"{name} contains NaN or infinity")
     return tensors
 
 
-def _config(source: Path, target: Path) -> Written:
-    """Copied as it is, when it has what the model is built from."""
+def _copy_config(source: Path, target: Path) -> WrittenFile:
+    """Copy the config. Raises BadCheckpoint if it lacks what the model is built from."""
     try:
         content = source.read_bytes()
         tree = json.loads(content)
@@ -108,52 +109,47 @@ def _config(source: Path, target: Path) -> Written:
     except (OSError, ValueError, AttributeError) as problem:
         raise BadCheckpoint(path=source, why=str(problem)) from problem
     if lacking:
-        raise BadCheckpoint(path=source, why=f"it says nothing of {', '.join(sorted(lacking))}")
+        raise BadCheckpoint(path=source, why=f"it lacks {', '.join(sorted(lacking))}")
     return write_file(target, [content], [(source, "whole")])
 
 
-def _save(target: Path, tensors: Mapping[str, Array], source: Path) -> Written:
-    """Names in order, so that the same tensors make the same bytes with any version of anything."""
+def _save(target: Path, tensors: Mapping[str, Array], source: Path) -> WrittenFile:
+    """Write tensors sorted by name, so that equal tensors give equal bytes with any version."""
     names = sorted(tensors)
     head = header((name, "F32", tensors[name].shape) for name in names)
     chunks = (np.ascontiguousarray(tensors[name], "<f4").tobytes() for name in names)
-    return write_file(target, _chain(head, chunks), [(source, "tensors")])
-
-
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
+    return write_file(target, chain([head], chunks), [(source, "tensors")])
 
 
 def _torch() -> Any:
     if importlib.util.find_spec("torch") is None:
-        why = "it is not installed here; ops/weights runs this where it is"
+        why = "it is not installed in this environment; ops/weights uses one that has it"
         raise PackageUnavailable(package="torch", why=why)
     torch = importlib.import_module("torch")
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE_TORCH:
-        why = f"{torch.__version__} may run code of the pickles that it loads"
+        why = f"{torch.__version__} may run code in pickles; 2.6 or newer is needed"
         raise PackageUnavailable(package="torch", why=why)
     return torch
 
 
-def _unpickled(torch: Any, path: Path) -> Any:
+def _unpickle(torch: Any, path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, OSError, RuntimeError, ValueError, EOFError) as problem:
-        why = f"it is no file of tensors: {str(problem).strip().splitlines()[0]}"
+        why = f"it is not a file of tensors: {str(problem).strip().splitlines()[0]}"
         raise BadCheckpoint(path=path, why=why) from problem
 
 
-def _numbers(torch: Any, path: Path, tree: Any, before: str = "") -> dict[str, Array]:
-    """The tensors of nested dictionaries, under names joined by dots."""
-    found = {}
+def _flatten(torch: Any, path: Path, tree: Any, prefix: str = "") -> dict[str, Array]:
+    """Return the tensors of nested dictionaries, with dotted names."""
+    arrays = {}
     if not isinstance(tree, dict):
-        raise BadCheckpoint(path=path, why=f"{before or 'it'} is no dictionary of tensors")
+        raise BadCheckpoint(path=path, why=f"{prefix or 'it'} is not a dictionary of tensors")
     for key, value in tree.items():
-        name = f"{before}{key}"
+        name = f"{prefix}{key}"
         if isinstance(value, torch.Tensor):
             value = value.detach()
-            found[name] = (value.float() if value.is_floating_point() else value).numpy()
+            arrays[name] = (value.float() if value.is_floating_point() else value).numpy()
         else:
-            found |= _numbers(torch, path, value, f"{name}.")
-    return found
+            arrays |= _flatten(torch, path, value, f"{name}.")
+    return arrays

@@ -1,7 +1,7 @@
-"""Pins: the commit of a model repository that is used, and its files, under `hub` in the lock.
+"""Pin repositories of the model hub to a commit and its files, under `hub` in the lock.
 
-A repository that was never used has none. The first run takes the newest commit on trust, writes it
-down and says so; from then on a run that finds anything else stops.
+A repository that was never used has no pin. The first run takes its newest commit on trust, writes
+it into the lock and says so. Every later run stops if the hub has anything else.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ KEY = "hub"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Pinned(NamedTuple):
-    """What is known of a file: its size in bytes and its sha256 in hex."""
+class PinnedFile(NamedTuple):
+    """Size in bytes and sha256 in hex of a file."""
 
     size_bytes: int
     sha256: str
@@ -30,62 +30,62 @@ class Pinned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A repository's commit and, once all were downloaded, its files by name."""
+    """The commit of a repository and, once all were downloaded, its files by name."""
 
     revision: str
-    files: Mapping[str, Pinned]
+    files: Mapping[str, PinnedFile]
 
 
-def pin_of(manifest: Manifest, repository: str, lock: Path) -> Pin | None:
-    """What the lock says of a repository. Raises BadLock when that is not to be understood."""
-    tree: Any = manifest.sealed.get(KEY, {})
+def find_pin(manifest: Manifest, repository: str, lock: Path) -> Pin | None:
+    """Return the pin of a repository. Raises BadLock if the entry in the lock is invalid."""
+    tree: Any = manifest.extra.get(KEY, {})
     try:
         if repository not in tree:
             return None
         entry = tree[repository]
-        files = {name: Pinned(**file) for name, file in entry["files"].items()}
+        files = {name: PinnedFile(**file) for name, file in entry["files"].items()}
         pin = Pin(entry["revision"], files)
         if not COMMIT.fullmatch(pin.revision):
-            raise ValueError(f"{pin.revision!r} is no commit hash")
+            raise ValueError(f"{pin.revision!r} is not a commit hash")
         for name, file in files.items():
             if type(file.size_bytes) is not int or not _SHA256.fullmatch(file.sha256):
-                raise ValueError(f"{name} has no such size or sha256")
+                raise ValueError(f"{name} has an invalid size or sha256")
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise BadLock(path=lock, why=f"hub: {repository}: {problem}") from problem
     return pin
 
 
-def pinned(manifest: Manifest, repository: str, pin: Pin) -> Manifest:
-    """The lock with this pin in place of another."""
+def set_pin(manifest: Manifest, repository: str, pin: Pin) -> Manifest:
+    """Return the lock with this pin of a repository."""
     files = {name: file._asdict() for name, file in sorted(pin.files.items())}
     entry = {"revision": pin.revision, "files": files}
-    hub = {**manifest.sealed.get(KEY, {}), repository: entry}
-    return dataclasses.replace(manifest, sealed={**manifest.sealed, KEY: hub})
+    hub = {**manifest.extra.get(KEY, {}), repository: entry}
+    return dataclasses.replace(manifest, extra={**manifest.extra, KEY: hub})
 
 
-def compare(pin: Pin, listing: Listing) -> None:
-    """Raises HubChanged naming the first file of which the hub says something else than the pin.
+def check_listing(pin: Pin, listing: Listing) -> None:
+    """Raise HubChanged naming the first file of `listing` that differs from the pin.
 
-    `listing` holds the files that are wanted.
+    `listing` contains only the files that are wanted.
     """
     if not pin.files:
         return
-    there = {file.name: file for file in listing.files}
-    for name in sorted(pin.files.keys() ^ there.keys()):
-        why = "it was not there" if name in there else "it is not there any more"
+    listed = {file.name: file for file in listing.files}
+    for name in sorted(pin.files.keys() ^ listed.keys()):
+        why = "it was not there" if name in listed else "it is not there any more"
         raise HubChanged(repository=listing.repository, what=name, why=why)
-    for name, known in pin.files.items():
-        file = there[name]
-        if file.size_bytes != known.size_bytes:
-            why = f"{file.size_bytes:,} bytes in place of {known.size_bytes:,}"
+    for name, pinned in pin.files.items():
+        file = listed[name]
+        if file.size_bytes != pinned.size_bytes:
+            why = f"{file.size_bytes:,} bytes instead of {pinned.size_bytes:,}"
             raise HubChanged(repository=listing.repository, what=name, why=why)
         if file.sha256:
-            check(pin, listing.repository, name, file.sha256)
+            check_file(pin, listing.repository, name, file.sha256)
 
 
-def check(pin: Pin, repository: str, name: str, sha256: str) -> None:
-    """Raises HubChanged when a file has another sha256 than the pin says, if it says one."""
-    known = pin.files.get(name)
-    if known and known.sha256 != sha256:
-        why = f"its sha256 is {sha256} in place of {known.sha256}"
+def check_file(pin: Pin, repository: str, name: str, sha256: str) -> None:
+    """Raise HubChanged if the pin has another sha256 for this file."""
+    pinned = pin.files.get(name)
+    if pinned and pinned.sha256 != sha256:
+        why = f"its sha256 is {sha256} instead of {pinned.sha256}"
         raise HubChanged(repository=repository, what=name, why=why)

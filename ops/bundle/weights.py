@@ -1,10 +1,10 @@
-"""From the model hub to sealed files: pins, downloads, builds and lists what the gpu profile needs.
+"""Download, build and list what the gpu profile needs from the model hub.
 
-    what is missing -> its repositories at their commits -> room? licences? access? -> downloads
-    -> small files first, so that what cannot be used is refused early -> build -> lock
+    missing sources -> repositories at their commits -> room? licences? access? -> download
+    (small files first, so that an unusable model is refused early) -> build -> lock
 
-A run that was cut off goes on with the next: a pinned commit stays pinned, a file that arrived
-stays, and of one that was under way, what arrived.
+An interrupted run is continued by the next one: pins stay, complete downloads stay, and partial
+downloads are resumed.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from appliance.errors import HubUnavailable, PackageChanged
 from appliance.weights import manifest as locks
 from appliance.weights.manifest import Manifest
 from ops.bundle import ultravox
-from ops.bundle.asking import Licence
-from ops.bundle.built import check_name, listed, notice, package_key, save
-from ops.bundle.fetch import Stamps, lacking, room_for_both
+from ops.bundle.fetch import FileRecords, check_room_for_both, lacking
 from ops.bundle.hub import Hub, Listing
+from ops.bundle.hub_config import KOKORO, PACKAGER, HubConfig, HubSource, Repository
 from ops.bundle.kokoro import convert
-from ops.bundle.pins import Pin, Pinned, check, compare, pin_of, pinned
+from ops.bundle.lock_edits import add_source, check_name, notice_text, package_key, save
+from ops.bundle.pins import Pin, PinnedFile, check_file, check_listing, find_pin, set_pin
 from ops.bundle.progress import Progress, megabytes
-from ops.bundle.repositories import KOKORO, PACKAGER, Part, Repository, Shelf
-from ops.bundle.shards import Written
+from ops.bundle.prompts import Licence
+from ops.bundle.shards import WrittenFile
 
-_SMALL_BYTES = 64_000_000  # configs and tokenizers
+_SMALL_BYTES = 64_000_000  # larger than configs and tokenizers, smaller than weights
 
 Say = Callable[[str], None]
-Accept = Callable[[Sequence[Licence]], None]
+AcceptLicences = Callable[[Sequence[Licence]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The folder to fill, its lock, and where downloads lie meanwhile."""
+class BuildPaths:
+    """The folder to fill, its lock, and the folder of downloads."""
 
     weights: Path
     lock: Path
@@ -49,8 +49,8 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
-    """A repository of hub.toml, the files of it that are wanted, and what was known of them."""
+class _Selection:
+    """A repository of hub.toml, the listing of its wanted files, its pin and download folder."""
 
     entry: Repository
     listing: Listing
@@ -61,197 +61,222 @@ class _Chosen:
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.listing.files)
 
-    def here_bytes(self) -> int:
-        """What an earlier run has downloaded."""
-        found = (self.folder / file.name for file in self.listing.files)
-        paths = (p for path in found for p in (path, path.with_name(f"{path.name}.partial")))
+    def downloaded_bytes(self) -> int:
+        """Return the size of the complete and partial downloads of an earlier run."""
+        complete = (self.folder / file.name for file in self.listing.files)
+        paths = (p for path in complete for p in (path, path.with_name(f"{path.name}.partial")))
         return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def bring(
-    shelf: Shelf, place: Place, hub: Hub, accept: Accept, text: str = "", say: Say = print
+    config: HubConfig,
+    paths: BuildPaths,
+    hub: Hub,
+    accept_licences: AcceptLicences,
+    text: str = "",
+    say: Say = print,
 ) -> None:
-    """Makes every part that is not in `place.weights` as the lock has it, and lists it there.
+    """Build every source that is missing or differs from the lock, and list it in the lock.
 
-    `text`: which Llama, by its name in hub.toml. Raises BadSetting, HubUnavailable, HubChanged,
-    LicenceNotAccepted, NoSpace, BadCheckpoint, PackageChanged; what is done until then is kept.
+    `text`: the variant of the Llama. Raises BadSetting, HubUnavailable, HubChanged,
+    LicenceNotAccepted, NoSpace, BadCheckpoint and PackageChanged; sources that are complete by then
+    stay.
     """
-    manifest = locks.read(place.lock)
-    stamps = Stamps(place.cache, place.weights)
-    parts = shelf.parts(manifest, text)
+    manifest = locks.read(paths.lock)
+    records = FileRecords(paths.cache, paths.weights)
+    sources = config.sources(manifest, text)
     if not text:
-        for part in [part for part in parts if _is_handmade(part, manifest)]:
-            say(f"  NOTE: {part.source} was built by hand, and stays; --text replaces it")
-            parts = tuple(other for other in parts if other is not part)
-    missing = [part for part in parts if not _is_done(part, manifest, place, stamps)]
+        for source in [source for source in sources if _is_built_by_hand(source, manifest)]:
+            say(f"  NOTE: {source.name} was built by hand and is kept; --text replaces it")
+            sources = tuple(other for other in sources if other is not source)
+    missing = [source for source in sources if not _is_complete(source, manifest, paths, records)]
     if missing:
-        chosen = {part.source: _choose(part, manifest, place, hub) for part in missing}
-        every = [one for group in chosen.values() for one in group]
-        _tell(every, say)
-        to_come = sum(one.size_bytes - one.here_bytes() for one in every)
-        room_for_both(place.cache, to_come, place.weights, sum(one.size_bytes for one in every))
-        accept([_licence(one, hub) for one in every])
-        for one in every:
-            hub.open_gate(one.listing)
-        _save_revisions(every, place)
-        for part in missing:
-            _make(part, chosen[part.source], place, hub)
-            stamps.add(locks.read(place.lock).of_source(part.source))
-    stamps.save()
-    shutil.rmtree(place.cache / "hub", ignore_errors=True)
-    done = "all made and listed" if missing else "all here"
-    say(f"  of the model hub: {done}, {', '.join(part.source for part in parts)}")
+        selections = {source.name: _select(source, manifest, paths, hub) for source in missing}
+        every = [selection for group in selections.values() for selection in group]
+        _announce(every, say)
+        to_come = sum(selection.size_bytes - selection.downloaded_bytes() for selection in every)
+        built_bytes = sum(selection.size_bytes for selection in every)
+        check_room_for_both(paths.cache, to_come, paths.weights, built_bytes)
+        accept_licences([_licence(selection, hub) for selection in every])
+        for selection in every:
+            hub.check_access(selection.listing)
+        _save_revisions(every, paths)
+        for source in missing:
+            _build(source, selections[source.name], paths, hub)
+            records.add(locks.read(paths.lock).of_source(source.name))
+    records.save()
+    shutil.rmtree(paths.cache / "hub", ignore_errors=True)
+    outcome = "all built and listed" if missing else "all here"
+    say(f"  from the model hub: {outcome}, {', '.join(source.name for source in sources)}")
 
 
-def _is_handmade(part: Part, manifest: Manifest) -> bool:
-    """Whether the lock has it from `python -m ops.bundle ultravox`."""
-    source = manifest.sources.get(part.source)
-    return source is not None and source.packager != PACKAGER
+def _is_built_by_hand(source: HubSource, manifest: Manifest) -> bool:
+    """Whether the source was built with `python -m ops.bundle ultravox`."""
+    entry = manifest.sources.get(source.name)
+    return entry is not None and entry.packager != PACKAGER
 
 
-def _is_done(part: Part, manifest: Manifest, place: Place, stamps: Stamps) -> bool:
-    """Whether the lock's files are there, and were made of what is pinned now."""
+def _is_complete(
+    source: HubSource, manifest: Manifest, paths: BuildPaths, records: FileRecords
+) -> bool:
+    """Whether all files of the lock are there and were built from the current pins."""
     expected = set()
-    for entry in part.repositories:
-        pin = pin_of(manifest, entry.repository, place.lock)
+    for entry in source.repositories:
+        pin = find_pin(manifest, entry.repository, paths.lock)
         if pin is None or entry.revision not in ("", pin.revision):
             return False
         expected |= {
-            package_key(part.source, f"{entry.role}/{name}", file.sha256)
+            package_key(source.name, f"{entry.role}/{name}", file.sha256)
             for name, file in pin.files.items()
         }
-    weights = manifest.of_source(part.source)
+    weights = manifest.of_source(source.name)
     made_of = {key for weight in weights for key in weight.packages}
     if not made_of or not made_of <= expected:
         return False
-    return not lacking(place.weights, weights, stamps)
+    return not lacking(paths.weights, weights, records)
 
 
-def _choose(part: Part, manifest: Manifest, place: Place, hub: Hub) -> list[_Chosen]:
-    """Asks the hub for every repository of a part, at its commit."""
-    check_name(manifest, part.source)
-    found = []
-    for entry in part.repositories:
-        pin = pin_of(manifest, entry.repository, place.lock)
+def _select(source: HubSource, manifest: Manifest, paths: BuildPaths, hub: Hub) -> list[_Selection]:
+    """List every repository of a source at its commit."""
+    check_name(manifest, source.name)
+    selections = []
+    for entry in source.repositories:
+        pin = find_pin(manifest, entry.repository, paths.lock)
         if pin and entry.revision not in ("", pin.revision):
-            pin = None  # a person wrote another one into hub.toml
+            pin = None  # hub.toml now names another revision
         everything = hub.listing(entry.repository, pin.revision if pin else entry.revision)
         wanted = tuple(file for file in everything.files if entry.wants(file.name))
         if not wanted:
-            why = f"nothing in it is called {' or '.join(entry.files)}"
+            why = f"it contains no file {' or '.join(entry.files)}"
             raise HubUnavailable(repository=entry.repository, why=why)
         listing = dataclasses.replace(everything, files=wanted)
         if pin:
-            compare(pin, listing)
-        found.append(_Chosen(entry, listing, pin, place.downloads(listing)))
-    return found
+            check_listing(pin, listing)
+        selections.append(_Selection(entry, listing, pin, paths.downloads(listing)))
+    return selections
 
 
-def _tell(every: Iterable[_Chosen], say: Say) -> None:
-    new = []
+def _announce(selections: Iterable[_Selection], say: Say) -> None:
+    any_new = False
     say("  from the model hub:")
-    for one in every:
-        how = "pinned" if one.pin else "named in hub.toml" if one.entry.revision else "NEW"
+    for selection in selections:
+        state = "pinned" if selection.pin else "NEW"
+        if not selection.pin and selection.entry.revision:
+            state = "named in hub.toml"
+        listing = selection.listing
         say(
-            f"    {one.listing.repository}  {megabytes(one.size_bytes)}, "
-            f"commit {one.listing.revision} ({how}), {one.entry.licence}"
+            f"    {listing.repository}  {megabytes(selection.size_bytes)}, "
+            f"commit {listing.revision} ({state}), {selection.entry.licence}"
         )
-        new += [one] if how == "NEW" else []
-    if new:
-        say("  NOTE: what is NEW is the newest there is, taken on trust. Before it is sealed,")
-        say("  NOTE: compare its commit and its files' sha256 with the repository's page. The lock")
-        say("  NOTE: keeps both (`hub`), and every later run insists on them.")
+        any_new |= state == "NEW"
+    if any_new:
+        say("  NOTE: NEW is the newest commit, taken on trust. Before you seal it, compare the")
+        say("  NOTE: commit and the sha256 of its files with the repository's page. The lock keeps")
+        say("  NOTE: both (`hub`), and later runs accept nothing else.")
 
 
-def _licence(one: _Chosen, hub: Hub) -> Licence:
-    name = f"{one.entry.licence} ({one.listing.repository})"
-    return Licence(one.listing.repository, name, hub.page(one.listing.repository))
+def _licence(selection: _Selection, hub: Hub) -> Licence:
+    repository = selection.listing.repository
+    name = f"{selection.entry.licence} ({repository})"
+    return Licence(repository, name, hub.page(repository))
 
 
-def _save_revisions(every: Iterable[_Chosen], place: Place) -> None:
-    """So that a run that is cut off goes on with the same commits."""
-    manifest = locks.read(place.lock)
-    for one in every:
-        pin = one.pin or Pin(one.listing.revision, {})
-        manifest = pinned(manifest, one.listing.repository, pin)
-    save(manifest, place.lock)
+def _save_revisions(selections: Iterable[_Selection], paths: BuildPaths) -> None:
+    """Pin the commits before the download, so that an interrupted run continues with them."""
+    manifest = locks.read(paths.lock)
+    for selection in selections:
+        pin = selection.pin or Pin(selection.listing.revision, {})
+        manifest = set_pin(manifest, selection.listing.repository, pin)
+    save(manifest, paths.lock)
 
 
-def _make(part: Part, chosen: Sequence[_Chosen], place: Place, hub: Hub) -> None:
-    """Downloads, builds, lists, and throws the downloads away."""
-    folders = {one.entry.role: one.folder for one in chosen}
-    arrived = _download(part, chosen, folders, hub)
-    old = manifest = locks.read(place.lock)
-    for one in chosen:
-        pin = Pin(one.listing.revision, arrived[one.listing.repository])
-        manifest = pinned(manifest, one.listing.repository, pin)
-    source = part.described({one.listing.repository: one.listing.revision for one in chosen})
-    target = place.weights.resolve() / part.folder
-    written: Sequence[Written]
-    if part.source == KOKORO:
+def _build(
+    source: HubSource, selections: Sequence[_Selection], paths: BuildPaths, hub: Hub
+) -> None:
+    """Download, build and list one source, and delete its downloads."""
+    folders = {selection.entry.role: selection.folder for selection in selections}
+    arrived = _download(source, selections, folders, hub)
+    old = manifest = locks.read(paths.lock)
+    for selection in selections:
+        repository = selection.listing.repository
+        manifest = set_pin(
+            manifest, repository, Pin(selection.listing.revision, arrived[repository])
+        )
+    revisions = {each.listing.repository: each.listing.revision for each in selections}
+    entry = source.lock_source(revisions)
+    target = paths.weights.resolve() / source.folder
+    written: Sequence[WrittenFile]
+    if source.name == KOKORO:
         folder = folders["kokoro"]
         try:
             written = convert(folder, target)
-            manifest = listed(
+            manifest = add_source(
                 manifest,
-                source,
+                entry,
                 lambda path: f"kokoro/{path.relative_to(folder).as_posix()}",
                 written,
-                part.folder,
+                source.folder,
             )
         finally:
-            shutil.rmtree(folder)  # pickles, whatever became of them
+            shutil.rmtree(folder)  # pickles: deleted in any case
     else:
-        given = _inputs(folders)
-        written = ultravox.build(given, target, notice(source.origin, source.licence))
-        manifest = listed(manifest, source, given.key, written)
-    _insist(old, manifest, part.source)
-    save(manifest, place.lock)
+        inputs = _ultravox_inputs(folders)
+        written = ultravox.build(inputs, target, notice_text(entry.origin, entry.licence))
+        manifest = add_source(manifest, entry, inputs.key, written)
+    _check_reproduced(old, manifest, source.name)
+    save(manifest, paths.lock)
     for path in folders.values():
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _download(
-    part: Part, chosen: Sequence[_Chosen], folders: Mapping[str, Path], hub: Hub
-) -> dict[str, dict[str, Pinned]]:
-    """Brings every file, the small ones first; returns by repository and name what they are."""
-    arrived: dict[str, dict[str, Pinned]] = {one.listing.repository: {} for one in chosen}
-    files = [(one, file) for one in chosen for file in one.listing.files]
+    source: HubSource,
+    selections: Sequence[_Selection],
+    folders: Mapping[str, Path],
+    hub: Hub,
+) -> dict[str, dict[str, PinnedFile]]:
+    """Download every file, small ones first; return size and hash by repository and name."""
+    arrived: dict[str, dict[str, PinnedFile]] = {
+        selection.listing.repository: {} for selection in selections
+    }
+    files = [(selection, file) for selection in selections for file in selection.listing.files]
     small = [pair for pair in files if pair[1].size_bytes < _SMALL_BYTES]
     large = [pair for pair in files if pair[1].size_bytes >= _SMALL_BYTES]
     total = sum(file.size_bytes for _, file in files)
-    progress = Progress(f"downloading {part.source}", total)
-    before = 0
+    progress = Progress(f"downloading {source.name}", total)
+    before_bytes = 0
     for group in (small, large):
-        for one, file in group:
+        for selection, file in group:
 
-            def tell(here: int, before: int = before) -> None:
-                progress.at(before + here)
+            def on_progress(received_bytes: int, before_bytes: int = before_bytes) -> None:
+                progress.update(before_bytes + received_bytes)
 
-            sha256 = hub.download(one.listing, file, one.folder / file.name, tell)
-            if one.pin:
-                check(one.pin, one.listing.repository, file.name, sha256)
-            arrived[one.listing.repository][file.name] = Pinned(file.size_bytes, sha256)
-            before += file.size_bytes
-        if group is small and part.source != KOKORO:
-            ultravox.check(_inputs(folders))
-    progress.done(total)
+            repository = selection.listing.repository
+            target = selection.folder / file.name
+            sha256 = hub.download(selection.listing, file, target, on_progress)
+            if selection.pin:
+                check_file(selection.pin, repository, file.name, sha256)
+            arrived[repository][file.name] = PinnedFile(file.size_bytes, sha256)
+            before_bytes += file.size_bytes
+        if group is small and source.name != KOKORO:
+            ultravox.check_configs(_ultravox_inputs(folders))
+    progress.finish(total)
     return arrived
 
 
-def _inputs(folders: Mapping[str, Path]) -> ultravox.Inputs:
-    return ultravox.inputs(folders["adapter"], folders["text"], folders["features"])
+def _ultravox_inputs(folders: Mapping[str, Path]) -> ultravox.UltravoxInputs:
+    return ultravox.find_inputs(folders["adapter"], folders["text"], folders["features"])
 
 
-def _insist(old: Manifest, new: Manifest, source: str) -> None:
-    """Raises PackageChanged when the same downloads made other files than the lock has."""
-    before = dict(_files(old, source))
+def _check_reproduced(old: Manifest, new: Manifest, source: str) -> None:
+    """Raise PackageChanged if the same downloads gave other files than the lock has."""
+    before = dict(_hashes(old, source))
     if source not in old.sources or old.sources[source].origin != new.sources[source].origin:
         return
-    for path, sha256 in _files(new, source):
+    for path, sha256 in _hashes(new, source):
         if path in before and before[path] != sha256:
-            raise PackageChanged(what=path, why="the same downloads made another file")
+            raise PackageChanged(what=path, why="the same downloads gave another file")
 
 
-def _files(manifest: Manifest, source: str) -> Iterator[tuple[str, str]]:
+def _hashes(manifest: Manifest, source: str) -> Iterator[tuple[str, str]]:
     return ((weight.path, weight.sha256) for weight in manifest.of_source(source))

@@ -1,14 +1,14 @@
-"""A report as a run leaves it, for the tests of what is made of one."""
+"""A report as a run leaves it."""
 
 from __future__ import annotations
 
 import pytest
 
-from appliance.acceptance.report import Report, Result, Sample
+from appliance.acceptance.report import AcceptanceReport, CheckResult, SpokenTurn
 from appliance.journal_fields import STAGES
 
-SAMPLES = [
-    Sample(
+TURNS = [
+    SpokenTurn(
         said="What is the capital of France?",
         understood="What is the capital of France?",
         reply="The capital of France is Paris.",
@@ -22,7 +22,7 @@ SAMPLES = [
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> AcceptanceReport:
     about = {
         "time": "2026-11-22T12:00:00+00:00",
         "version": "0.1.0",
@@ -48,7 +48,7 @@ def report() -> Report:
         "settings": {"gateway.max_sessions": "8"},
         "changed_settings": ["llm.system_prompt"],
         "url": "ws://127.0.0.1:8765/ws",
-        "limits_for": "L4, and cards not known",
+        "limits_for": "L4, and unknown cards",
     }
     limits = {
         "voice_to_voice_p50": 2.0,
@@ -58,9 +58,9 @@ def report() -> Report:
         "agreement": 0.7,
     }
     results = [
-        Result("seal", "pass", "seal intact", "every file"),
-        Result("latency", "fail", "p50 9 s", "at most 1.50 s", "Look at <b>the card</b>."),
-        Result("latency", "pass", "p95 9 s", "at most 10 s"),
-        Result("recovery", "skipped", "not asked for (--kill)"),
+        CheckResult("seal", "pass", "seal intact", "every file"),
+        CheckResult("latency", "fail", "p50 9 s", "at most 1.50 s", "Look at <b>the card</b>."),
+        CheckResult("latency", "pass", "p95 9 s", "at most 10 s"),
+        CheckResult("recovery", "skipped", "only with --kill"),
     ]
-    return Report(about, limits, results, SAMPLES, [0.28, 0.31])
+    return AcceptanceReport(about, limits, results, TURNS, [0.28, 0.31])

@@ -1,4 +1,4 @@
-"""How the acceptance calls: with the real client, knowing the appliance by its certificate."""
+"""The test caller: it calls with the real client and knows the appliance by its certificate."""
 
 from __future__ import annotations
 
@@ -8,75 +8,75 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance.metrics import Made
-from appliance.acceptance.site import Door, Tally, calling
+from appliance.acceptance.caller import CallTally, CallTarget, open_call
+from appliance.acceptance.metrics import Activity
 from client.call import connect
 from client.errors import CannotConnect, NoAnswer
-from client.playback import Heard
-from client.record import TurnRecord
+from client.playback import HeardReply
+from client.record import ClientTurnRecord
 from tests.fakes import FakeGateway, tone
 
 
-def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
-    """A self-signed one, made out to a name that is not this machine's, and a server's use."""
-    key, made = folder / f"{name}.key", folder / f"{name}.crt"
-    subject = ["-subj", f"/CN={name}", "-days", "2", "-keyout", str(key), "-out", str(made)]
+def make_certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
+    """Make a self-signed certificate for another host name, and a server context that uses it."""
+    key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
+    subject = ["-subj", f"/CN={name}", "-days", "2", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject],
         check=True,
         capture_output=True,
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(made, key)
-    return made, context
+    context.load_cert_chain(certificate, key)
+    return certificate, context
 
 
-async def test_the_appliance_is_known_by_its_certificate_whatever_its_name(tmp_path: Path) -> None:
-    own, tls = certificate(tmp_path, "voice.example")
+async def test_known_certificate_is_accepted_under_any_host_name(tmp_path: Path) -> None:
+    certificate, tls = make_certificate(tmp_path, "voice.example")
     async with FakeGateway(tls=tls) as gateway:
-        call = await connect(Door(gateway.url, certificate=str(own)))
+        call = await connect(CallTarget(gateway.url, certificate=str(certificate)))
         await call.close()
 
 
-async def test_another_certificate_than_the_appliances_own_is_refused(tmp_path: Path) -> None:
-    own, _ = certificate(tmp_path, "voice.example")
-    _, tls = certificate(tmp_path, "somebody.else")
+async def test_other_certificate_than_the_known_one_is_refused(tmp_path: Path) -> None:
+    certificate, _ = make_certificate(tmp_path, "voice.example")
+    _, tls = make_certificate(tmp_path, "somebody.else")
     async with FakeGateway(tls=tls) as gateway:
         with pytest.raises(CannotConnect, match="not trusted"):
-            await connect(Door(gateway.url, certificate=str(own)))
+            await connect(CallTarget(gateway.url, certificate=str(certificate)))
 
 
-def test_without_a_certificate_at_hand_it_is_judged_as_every_caller_does() -> None:
-    context = Door("wss://voice.example/ws").tls()
+def test_without_a_known_certificate_the_host_name_is_checked() -> None:
+    context = CallTarget("wss://voice.example/ws").tls()
     assert context is not None
     assert context.check_hostname
-    assert Door("ws://127.0.0.1/ws", certificate="unused").tls() is None
+    assert CallTarget("ws://127.0.0.1/ws", certificate="unused").tls() is None
 
 
-async def test_turns_are_counted_as_the_appliance_tells_of_them() -> None:
-    tally = Tally()
-    async with FakeGateway() as gateway, calling(Door(gateway.url), tally) as talk:
+async def test_tally_counts_calls_and_reported_turns() -> None:
+    tally = CallTally()
+    async with FakeGateway() as gateway, open_call(CallTarget(gateway.url), tally) as talk:
         for _ in range(2):
-            tally.record(await talk.finished(talk.say(tone(0.3))))
-    assert tally.made() == Made(calls=1, turns=2, answers=2)
+            tally.turn_ended(await talk.finished(talk.say(tone(0.3))))
+    assert tally.activity() == Activity(calls=1, turns=2, answers=2)
 
 
-async def test_a_greeting_is_heard_out_before_the_first_question() -> None:
+async def test_call_opens_after_the_greeting_and_a_missing_greeting_is_an_error() -> None:
     async def bot(caller, _text):
         await caller.message("bot-stopped-speaking")
 
     async with FakeGateway(bot) as gateway:
-        async with calling(Door(gateway.url), Tally()) as talk:
-            talk.say(tone(0.3))  # answered with the message that a greeting ends with
+        async with open_call(CallTarget(gateway.url), CallTally()) as talk:
+            talk.say(tone(0.3))  # answered with the message that ends a greeting
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("appliance.acceptance.site.GREETING_SECONDS", 0.2)
+            patch.setattr("appliance.acceptance.caller.GREETING_SECONDS", 0.2)
             with pytest.raises(NoAnswer, match="did not say its greeting"):
-                async with calling(Door(gateway.url), Tally(), greeting=True):
-                    raise AssertionError("there was no greeting yet")
+                async with open_call(CallTarget(gateway.url), CallTally(), greeting=True):
+                    raise AssertionError("the call opened before the greeting")
 
 
-def test_what_was_interrupted_and_what_got_no_answer_is_told_apart() -> None:
-    tally = Tally()
-    tally.record(TurnRecord(1, heard=Heard(first_audible_at=1.0), interrupted=True))
-    tally.record(TurnRecord(2, outcome="no_answer"))
-    assert tally.made() == Made(untold=1, answers=1, interruptions=1)
+def test_tally_distinguishes_interrupted_turns_from_unreported_ones() -> None:
+    tally = CallTally()
+    tally.turn_ended(ClientTurnRecord(1, heard=HeardReply(first_audible_at=1.0), interrupted=True))
+    tally.turn_ended(ClientTurnRecord(2, outcome="no_answer"))
+    assert tally.activity() == Activity(unreported=1, answers=1, interruptions=1)

@@ -1,4 +1,4 @@
-"""What the kernel shows of a sealed container, and of one that is not."""
+"""The confinement of the container's processes, from recorded files of the kernel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from appliance.acceptance import container
 
-SEALED = {
+CONFINED = {
     "Name": "python",
     "Uid": "10001\t10001\t10001\t10001",
     **dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), "0" * 16),
@@ -16,45 +16,47 @@ SEALED = {
 
 
 def states(statuses: list[dict[str, str]]) -> list[str]:
-    return [result.state for result in container.rights(statuses)]
+    return [result.state for result in container.check_privileges(statuses)]
 
 
-def test_processes_without_any_right_pass() -> None:
-    assert states([SEALED, SEALED]) == ["pass"] * 3
+def test_confined_processes_pass() -> None:
+    assert states([CONFINED, CONFINED]) == ["pass"] * 3
 
 
-def test_one_process_with_a_right_fails_and_the_right_is_named() -> None:
-    assert states([SEALED, {**SEALED, "Uid": "0\t0\t0\t0"}]) == ["fail", "pass", "pass"]
-    assert states([{**SEALED, "NoNewPrivs": "0"}]) == ["pass", "pass", "fail"]
-    bound = {**SEALED, "CapBnd": "00000000a80425fb"}
-    assert states([SEALED, bound]) == ["pass", "fail", "pass"]
-    assert "CapBnd 00000000a80425fb" in container.rights([bound])[1].found
+def test_one_process_with_a_privilege_fails_and_the_privilege_is_named() -> None:
+    assert states([CONFINED, {**CONFINED, "Uid": "0\t0\t0\t0"}]) == ["fail", "pass", "pass"]
+    assert states([{**CONFINED, "NoNewPrivs": "0"}]) == ["pass", "pass", "fail"]
+    capable = {**CONFINED, "CapBnd": "00000000a80425fb"}
+    assert states([CONFINED, capable]) == ["pass", "fail", "pass"]
+    assert "CapBnd 00000000a80425fb" in container.check_privileges([capable])[1].found
 
 
-def test_no_processes_prove_nothing() -> None:
+def test_no_processes_fail() -> None:
     assert "pass" not in states([])
 
 
-def test_a_writable_root_is_noticed_and_the_last_mount_counts() -> None:
-    sealed = "overlay / overlay ro,relatime 0 0\ntmpfs /run tmpfs rw,noexec 0 0\n"
-    assert container.root(sealed).state == "pass"
-    assert container.root(sealed + "overlay / overlay rw 0 0\n").state == "fail"
-    assert container.root("").state == "fail"
+def test_writable_root_fails_and_the_last_mount_counts() -> None:
+    read_only = "overlay / overlay ro,relatime 0 0\ntmpfs /run tmpfs rw,noexec 0 0\n"
+    assert container.check_root(read_only).state == "pass"
+    assert container.check_root(read_only + "overlay / overlay rw 0 0\n").state == "fail"
+    assert container.check_root("").state == "fail"
 
 
-def test_outside_of_the_container_nothing_is_looked_at(tmp_path: Path) -> None:
+def test_check_is_skipped_outside_the_container(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1/cmdline").write_bytes(b"/sbin/init\0")
-    (skipped,) = container.check([os.getpid()], told=False, proc=tmp_path)
-    assert skipped.state == "skipped"
+    (result,) = container.check([os.getpid()], in_container=False, proc=tmp_path)
+    assert result.state == "skipped"
 
 
-def test_inside_it_the_processes_are_looked_at_by_the_kernels_own_files(tmp_path: Path) -> None:
+def test_container_is_recognised_by_its_first_process_and_ended_processes_are_ignored(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1/cmdline").write_bytes(b"python\0-m\0appliance\0boot\0")
     for name in (str(os.getpid()), "self"):
         (tmp_path / name).symlink_to(Path("/proc/self").resolve())
-    gone = 4194305  # above the kernel's limit
-    found = container.check([os.getpid(), gone], told=False, proc=tmp_path)
-    assert len(found) == 4
-    assert found[0].found.startswith("1 processes as user")
+    ended_pid = 4194305  # above the kernel's limit
+    results = container.check([os.getpid(), ended_pid], in_container=False, proc=tmp_path)
+    assert len(results) == 4
+    assert results[0].found.startswith("1 processes as user")

@@ -1,4 +1,4 @@
-"""What is made of a conversation."""
+"""The evaluation of a conversation."""
 
 from __future__ import annotations
 
@@ -7,81 +7,87 @@ import dataclasses
 import pytest
 
 from appliance.acceptance import script
-from appliance.acceptance.conversation import judge
-from appliance.acceptance.report import Limits, Result, Sample
+from appliance.acceptance.conversation import evaluate
+from appliance.acceptance.limits import AcceptanceLimits
+from appliance.acceptance.report import CheckResult, SpokenTurn
 
-LIMITS = Limits(2.0, 3.0, 0.4, 60.0)
+LIMITS = AcceptanceLimits(2.0, 3.0, 0.4, 60.0)
 ANSWERS = {
-    script.KNOWN[0]: "It is Paris.",
-    script.KNOWN[1]: "It is Rome.",
-    script.TOLD: "Hello Peter.",
-    script.ASKED_BACK: "Your name is Peter.",
+    script.KNOWLEDGE[0]: "It is Paris.",
+    script.KNOWLEDGE[1]: "It is Rome.",
+    script.INTRODUCTION: "Hello Peter.",
+    script.RECALL: "Your name is Peter.",
 }
-ASKED = list(ANSWERS)
-GOOD = [Sample(q.text, q.text, a, a, "answered", 1.5) for q, a in ANSWERS.items()]
-ALOUD, UNDERSTOOD, ANSWERED, SOUNDS, MEMORY, P50, P95 = range(7)
+QUESTIONS = list(ANSWERS)
+GOOD = [
+    SpokenTurn(question.text, question.text, answer, answer, "answered", 1.5)
+    for question, answer in ANSWERS.items()
+]
+ALOUD, UNDERSTOOD, CORRECT, INTELLIGIBLE, MEMORY, P50, P95 = range(7)
 
 
-def judged(shown: bool = True, **changes: dict[int, object]) -> list[Result]:
-    """The good conversation with some fields of some turns changed."""
+def evaluate_changed(has_texts: bool = True, **changes: dict[int, object]) -> list[CheckResult]:
+    """Evaluate the good conversation with changed fields of some turns."""
     turns = list(GOOD)
-    for name, of in changes.items():
-        for number, value in of.items():
+    for name, values in changes.items():
+        for number, value in values.items():
             turns[number] = dataclasses.replace(turns[number], **{name: value})
-    return judge(ASKED, turns, LIMITS, shown)
+    return evaluate(QUESTIONS, turns, LIMITS, has_texts)
 
 
-def failed(results: list[Result]) -> list[int]:
+def failed(results: list[CheckResult]) -> list[int]:
     return [number for number, result in enumerate(results) if result.state == "fail"]
 
 
-def test_a_good_conversation_passes() -> None:
-    assert failed(judged()) == []
-    assert {result.check for result in judged()} == {"words", "memory", "latency"}
+def test_good_conversation_passes() -> None:
+    assert failed(evaluate_changed()) == []
+    assert {result.check for result in evaluate_changed()} == {"words", "memory", "latency"}
 
 
-def test_a_question_without_an_answer_is_named() -> None:
-    results = judged(outcome={1: "no_answer"}, latency={1: None})
+def test_question_without_an_answer_is_named() -> None:
+    results = evaluate_changed(outcome={1: "no_answer"}, latency={1: None})
     assert failed(results) == [ALOUD]
     assert "Italy" in results[ALOUD].found
 
 
-def test_words_that_were_not_understood_are_shown() -> None:
-    results = judged(understood={0: "What is the captain of prance?"})
+def test_misunderstood_question_is_shown() -> None:
+    results = evaluate_changed(understood={0: "What is the captain of prance?"})
     assert failed(results) == [UNDERSTOOD]
     assert "captain" in results[UNDERSTOOD].found
 
 
-def test_nonsense_in_place_of_an_answer_is_noticed() -> None:
+def test_nonsense_answer_fails() -> None:
     gibberish = "Blue seven of the of."
-    results = judged(reply={0: gibberish}, sounded={0: gibberish})
-    assert failed(results) == [ANSWERED]
+    results = evaluate_changed(reply={0: gibberish}, sounded={0: gibberish})
+    assert failed(results) == [CORRECT]
 
 
-def test_a_voice_that_says_something_else_than_the_text_is_noticed() -> None:
-    results = judged(sounded=dict.fromkeys(range(4), "mumble mumble"))
-    assert failed(results) == [SOUNDS]
-    assert "mumble" in results[SOUNDS].found
+def test_audio_that_differs_from_the_text_fails() -> None:
+    results = evaluate_changed(sounded=dict.fromkeys(range(4), "mumble mumble"))
+    assert failed(results) == [INTELLIGIBLE]
+    assert "mumble" in results[INTELLIGIBLE].found
 
 
-def test_a_name_that_was_forgotten_is_noticed() -> None:
-    assert failed(judged(reply={3: "I do not know."}, sounded={3: "I do not know"})) == [MEMORY]
+def test_forgotten_name_fails() -> None:
+    results = evaluate_changed(reply={3: "I do not know."}, sounded={3: "I do not know"})
+    assert failed(results) == [MEMORY]
 
 
-def test_slow_answers_fail_by_the_median_and_one_slow_answer_by_the_p95() -> None:
-    assert failed(judged(latency=dict.fromkeys(range(4), 2.5))) == [P50]
-    assert failed(judged(latency={2: 4.0})) == [P95]
-    assert failed(judged(latency=dict.fromkeys(range(4)))) == [ALOUD, P50]
+def test_slow_answers_fail_the_median_and_one_slow_answer_fails_the_p95() -> None:
+    assert failed(evaluate_changed(latency=dict.fromkeys(range(4), 2.5))) == [P50]
+    assert failed(evaluate_changed(latency={2: 4.0})) == [P95]
+    assert failed(evaluate_changed(latency=dict.fromkeys(range(4)))) == [ALOUD, P50]
 
 
-def test_where_callers_are_told_no_texts_the_sound_is_judged_by_the_answers() -> None:
-    silent = {"understood": dict.fromkeys(range(4), ""), "reply": dict.fromkeys(range(4), "")}
-    results = judged(shown=False, **silent)
+def test_without_texts_the_transcript_of_the_audio_is_evaluated() -> None:
+    no_texts = {"understood": dict.fromkeys(range(4), ""), "reply": dict.fromkeys(range(4), "")}
+    results = evaluate_changed(has_texts=False, **no_texts)
     assert failed(results) == []
-    assert [results[n].state for n in (UNDERSTOOD, SOUNDS)] == ["skipped"] * 2
-    assert failed(judged(shown=False, **silent, sounded={0: "hello"})) == [ANSWERED]
+    assert [results[number].state for number in (UNDERSTOOD, INTELLIGIBLE)] == ["skipped"] * 2
+    results = evaluate_changed(has_texts=False, **no_texts, sounded={0: "hello"})
+    assert failed(results) == [CORRECT]
 
 
-def test_every_turn_has_to_be_there() -> None:
+def test_missing_turn_is_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
-        judge(ASKED, GOOD[:3], LIMITS, shown=True)
+        evaluate(QUESTIONS, GOOD[:3], LIMITS, has_texts=True)

@@ -1,4 +1,4 @@
-"""The watch over what leaves, in a network namespace of its own without a route."""
+"""The egress watch, in its own network namespace without a route."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance import egress, sockets
-from appliance.acceptance.report import Result
+from appliance.acceptance import egress
+from appliance.acceptance.report import CheckResult
+from appliance.acceptance.sockets import KernelSocket
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import asyncio, contextlib, socket, sys
 from pathlib import Path
-from appliance.acceptance.egress import Watch
+from appliance.acceptance.egress import EgressWatch
 
 async def main():
-    async with Watch(Path("/nonexistent"), {8765}, set()) as watch:
-        with socket.create_server(("127.0.0.1", 8765)), socket.socket() as own:
-            own.connect(("127.0.0.1", 8765))
+    async with EgressWatch(Path("/nonexistent"), {8765}, set()) as watch:
+        with socket.create_server(("127.0.0.1", 8765)), socket.socket() as caller:
+            caller.connect(("127.0.0.1", 8765))
             await asyncio.sleep(0.3)
             exec(sys.argv[1])
             await asyncio.sleep(0.3)
@@ -30,13 +31,14 @@ async def main():
 
 asyncio.run(main())
 """
-UP = 'ip link set lo up; exec "$@"'
+LOOPBACK_UP = 'ip link set lo up; exec "$@"'
 
 
-def seen(what: str, before: str = UP) -> str:
-    command = ["unshare", "--net", "--map-root-user", "bash", "-c", before, "bash"]
+def watch_while(code: str, network: str = LOOPBACK_UP) -> str:
+    """Run code under a watch, in a new namespace after a `network` script; return the result."""
+    command = ["unshare", "--net", "--map-root-user", "bash", "-c", network, "bash"]
     done = subprocess.run(
-        [*command, sys.executable, "-c", PROGRAM, what],
+        [*command, sys.executable, "-c", PROGRAM, code],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -47,64 +49,62 @@ def seen(what: str, before: str = UP) -> str:
     return done.stdout
 
 
-def test_calls_on_loopback_are_nobodys_business() -> None:
-    assert seen("pass").startswith("pass all sockets of its network looked at")
+def test_calls_on_loopback_pass() -> None:
+    assert watch_while("pass").startswith("pass all sockets of its network looked at")
 
 
-def test_an_attempt_without_a_route_is_counted_however_short() -> None:
+def test_shortest_attempt_without_a_route_is_counted() -> None:
     for family in ("SOCK_STREAM", "SOCK_DGRAM"):
         attempt = f"""
 with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.{family}) as out:
     out.connect(("192.0.2.1", 53))"""
-        shown = seen(attempt)
-        assert shown.startswith("fail"), family
-        assert "1 attempts without a route" in shown
+        result = watch_while(attempt)
+        assert result.startswith("fail"), family
+        assert "1 attempts without a route" in result
 
 
-def test_a_socket_to_another_machine_is_named() -> None:
+def test_socket_to_another_machine_is_named() -> None:
     cable = "ip link add near type veth peer name far; ip addr add 192.0.2.2/24 dev near"
-    routed = f"{cable}; ip link set near up; ip link set far up; {UP}"
-    talking = """
+    routed = f"{cable}; ip link set near up; ip link set far up; {LOOPBACK_UP}"
+    connection = """
 out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 out.connect(("192.0.2.1", 53))"""
-    shown = seen(talking, routed)
-    assert shown.startswith("fail")
-    assert "to 192.0.2.1:53" in shown
+    result = watch_while(connection, routed)
+    assert result.startswith("fail")
+    assert "to 192.0.2.1:53" in result
 
 
-def test_a_watch_that_broke_off_proves_nothing(
+def test_watch_that_failed_raises_its_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    looks = iter([[], None])
+    tables = iter([[], None])
 
-    def unreadable() -> list[sockets.Socket]:
-        if (found := next(looks)) is None:
+    def unreadable() -> list[KernelSocket]:
+        if (table := next(tables)) is None:
             raise ValueError("tcp: not a line of the kernel's list")
-        return found
+        return table
 
-    async def watched() -> Result:
-        async with egress.Watch(tmp_path, set(), set()) as watch:
+    async def watch() -> CheckResult:
+        async with egress.EgressWatch(tmp_path, set(), set()) as running:
             await asyncio.sleep(0.05)
             monkeypatch.undo()
-            return watch.result()
+            return running.result()
 
-    monkeypatch.setattr(egress, "_all", unreadable)
+    monkeypatch.setattr(egress, "_read_tables", unreadable)
     with pytest.raises(ValueError, match="not a line"):
-        asyncio.run(watched())
+        asyncio.run(watch())
 
 
-def test_processes_that_may_not_be_looked_at_prove_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_unreadable_processes_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def forbidden(_run: Path) -> list[int]:
         raise PermissionError(13, "Permission denied", "/proc/1/fd")
 
-    async def watched() -> Result:
-        async with egress.Watch(tmp_path, set(), set()) as watch:
+    async def watch() -> CheckResult:
+        async with egress.EgressWatch(tmp_path, set(), set()) as finished:
             pass
-        return watch.result()
+        return finished.result()
 
-    monkeypatch.setattr(egress.sockets, "family", forbidden)
-    result = asyncio.run(watched())
+    monkeypatch.setattr(egress.processes, "process_ids", forbidden)
+    result = asyncio.run(watch())
     assert result.state == "fail"
     assert "/proc/1/fd" in result.found

@@ -1,4 +1,4 @@
-"""`ops/smoke-test --here` on the real appliance, as its operator runs it; and on bad ones."""
+"""`ops/smoke-test --here` on the real appliance, and on one with faults."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.e2e.appliance import ROOT, Appliance
 
 
 @dataclass
-class Run:
-    """What an operator sees and has afterwards."""
+class SmokeTestRun:
+    """A finished run, and the folder of its reports."""
 
     done: subprocess.CompletedProcess[str]
     out: Path
@@ -33,21 +33,21 @@ class Run:
         return dict(json.loads(self.report.read_text()))
 
     def states(self) -> dict[str, set[str]]:
-        """The states of each check's results."""
-        found: dict[str, set[str]] = {}
-        for one in self.tree["checks"]:
-            found.setdefault(one["check"], set()).add(one["state"])
-        return found
+        """The states of the results by check."""
+        states: dict[str, set[str]] = {}
+        for result in self.tree["checks"]:
+            states.setdefault(result["check"], set()).add(result["state"])
+        return states
 
     def failed(self) -> str:
         return "\n".join(
-            f"{one['check']}: {one['found']}"
-            for one in self.tree["checks"]
-            if one["state"] == "fail"
+            f"{result['check']}: {result['found']}"
+            for result in self.tree["checks"]
+            if result["state"] == "fail"
         )
 
 
-def smoke_test(folder: Path, appliance: Appliance, *options: str, **settings: str) -> Run:
+def smoke_test(folder: Path, appliance: Appliance, *options: str, **settings: str) -> SmokeTestRun:
     command = [ROOT / "ops/smoke-test", "--here", "--out", folder / "reports"]
     done = subprocess.run(
         [*map(str, command), *options],
@@ -58,7 +58,7 @@ def smoke_test(folder: Path, appliance: Appliance, *options: str, **settings: st
         check=False,
         timeout=1500,
     )
-    return Run(done, folder / "reports")
+    return SmokeTestRun(done, folder / "reports")
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,13 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
 
 
 @pytest.fixture(scope="module")
-def accepted(appliance: Appliance, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def accepted(appliance: Appliance, tmp_path_factory: pytest.TempPathFactory) -> SmokeTestRun:
     folder = tmp_path_factory.mktemp("accepted")
-    wishes = ["--turns", "4", "--interruptions", "1", "--kill", *ANY_SPEED]
-    return smoke_test(folder, appliance, *wishes)
+    options = ["--turns", "4", "--interruptions", "1", "--kill", *ANY_SPEED]
+    return smoke_test(folder, appliance, *options)
 
 
-def test_a_good_appliance_is_accepted(accepted: Run) -> None:
+def test_good_appliance_is_accepted(accepted: SmokeTestRun) -> None:
     assert accepted.done.returncode == 0, accepted.done.stdout + accepted.done.stderr
     assert accepted.states() == {
         "ready": {"pass"},
@@ -93,7 +93,7 @@ def test_a_good_appliance_is_accepted(accepted: Run) -> None:
     assert "ACCEPTED" in accepted.done.stderr + accepted.done.stdout
 
 
-def test_the_report_names_what_was_tested(accepted: Run) -> None:
+def test_report_names_what_was_tested(accepted: SmokeTestRun) -> None:
     about = accepted.tree["about"]
     assert about["lock_sha256"]
     assert about["host"] == os.uname().nodename
@@ -106,38 +106,43 @@ def test_the_report_names_what_was_tested(accepted: Run) -> None:
     assert "The capital of France" in accepted.report.with_suffix(".html").read_text()
 
 
-def test_every_process_was_killed_and_came_back(accepted: Run, appliance: Appliance) -> None:
-    found = [one["found"] for one in accepted.tree["checks"] if one["check"] == "recovery"]
+def test_every_process_was_killed_and_came_back(
+    accepted: SmokeTestRun, appliance: Appliance
+) -> None:
+    checks = accepted.tree["checks"]
+    found = [result["found"] for result in checks if result["check"] == "recovery"]
     for name in ("gateway", "llm", "tts", "exporter"):
         assert any(line.startswith(f"{name}: back after") for line in found)
         assert appliance.metric(f'voice_process_restarts_total{{process="{name}"}}') >= 1
 
 
 @pytest.mark.parametrize("kind", ["json", "html"])
-def test_the_report_is_signed_with_a_key_of_this_site(accepted: Run, kind: str) -> None:
+def test_report_is_signed_with_the_key_of_this_site(accepted: SmokeTestRun, kind: str) -> None:
     report = accepted.report.with_suffix(f".{kind}")
 
-    def verified(content: bytes) -> bool:
+    def verify(content: bytes) -> bool:
         command = ["ssh-keygen", "-Y", "verify", "-n", "voice-appliance-report"]
         command += ["-I", "voice-appliance-site", "-f", str(accepted.out / "report_signers")]
         command += ["-s", f"{report}.sig"]
         return subprocess.run(command, input=content, capture_output=True).returncode == 0
 
-    assert verified(report.read_bytes())
-    assert not verified(report.read_bytes().replace(b"pass", b"fail"))
+    assert verify(report.read_bytes())
+    assert not verify(report.read_bytes().replace(b"pass", b"fail"))
     key = accepted.out.parent / "etc/site_key"
     assert key.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_words_of_the_test_are_in_no_log(accepted: Run, appliance: Appliance) -> None:
+def test_words_of_the_conversation_are_not_in_the_log(
+    accepted: SmokeTestRun, appliance: Appliance
+) -> None:
     log = appliance.log.read_text().lower()
     assert not [word for word in ("paris", "peter", "story") if word in log]
 
 
-def test_a_changed_file_a_wrong_token_and_a_limit_are_each_named(
-    accepted: Run, appliance: Appliance, tmp_path: Path
+def test_changed_file_and_wrong_token_are_named(
+    accepted: SmokeTestRun, appliance: Appliance, tmp_path: Path
 ) -> None:
-    """Beside the running appliance: what the test is pointed at is not what it should be."""
+    """The appliance is intact, but the test gets a changed weights folder and a wrong token."""
     weights = tmp_path / "weights"
     for path in (ROOT / "weights").rglob("*"):
         if path.is_file():
@@ -172,11 +177,11 @@ def test_a_changed_file_a_wrong_token_and_a_limit_are_each_named(
     }
 
 
-def test_an_appliance_slower_than_its_limit_is_not_accepted(
-    accepted: Run, appliance: Appliance, tmp_path: Path
+def test_appliance_slower_than_a_limit_is_not_accepted(
+    accepted: SmokeTestRun, appliance: Appliance, tmp_path: Path
 ) -> None:
-    wishes = ["--interruptions=1", *ANY_SPEED, "--limit", "interruption_p95=0"]
-    run = smoke_test(tmp_path, appliance, *wishes, "--skip=conversation,overload", "--quick-seal")
+    options = ["--interruptions=1", *ANY_SPEED, "--limit", "interruption_p95=0"]
+    run = smoke_test(tmp_path, appliance, *options, "--skip=conversation,overload", "--quick-seal")
     assert run.done.returncode == 1
     assert run.failed().startswith("interruption: silent at the caller after")
     assert len(run.failed().splitlines()) == 1

@@ -1,18 +1,21 @@
-"""What is made of interruptions."""
+"""The evaluation of interruptions."""
 
 from __future__ import annotations
 
-from appliance.acceptance.interruption import judge
+from appliance.acceptance.interruption import evaluate
 
 
-def test_quick_silence_and_an_answer_to_each_pass() -> None:
-    assert [one.state for one in judge([0.2, 0.3], 2, 0.4)] == ["pass", "pass"]
+def states(stops: list[float], answered: int) -> list[str]:
+    return [result.state for result in evaluate(stops, answered, limit_seconds=0.4)]
 
 
-def test_one_slow_one_and_one_without_an_answer_fail() -> None:
-    assert [one.state for one in judge([0.2, 0.5], 1, 0.4)] == ["fail", "fail"]
+def test_quick_silence_and_an_answer_to_each_interruption_pass() -> None:
+    assert states([0.2, 0.3], answered=2) == ["pass", "pass"]
 
 
-def test_where_nothing_could_be_interrupted_nothing_is_proven() -> None:
-    (result,) = judge([], 0, 0.4)
-    assert result.state == "fail"
+def test_slow_silence_and_a_missing_answer_fail() -> None:
+    assert states([0.2, 0.5], answered=1) == ["fail", "fail"]
+
+
+def test_no_interruption_at_all_fails() -> None:
+    assert states([], answered=0) == ["fail"]

@@ -1,4 +1,4 @@
-"""The page that is read and printed."""
+"""The report as an HTML page."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import dataclasses
 import json
 from html.parser import HTMLParser
 
-from appliance.acceptance.page import html
-from appliance.acceptance.report import Report, from_tree, to_tree
-
-VOID = {"meta", "br", "path", "rect", "circle"}
+from appliance.acceptance.page import render
+from appliance.acceptance.report import AcceptanceReport, from_tree, to_tree
 
 
-class Reader(HTMLParser):
-    """Notes every tag and attribute, and whether tags are closed in order."""
+class PageParser(HTMLParser):
+    """Collects tags, attributes and text, and checks that tags are closed in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,26 +38,26 @@ class Reader(HTMLParser):
             self.text += data
 
 
-def read(page: str) -> Reader:
-    reader = Reader()
-    reader.feed(page)
-    assert reader.open == []
-    return reader
+def parse(page: str) -> PageParser:
+    parser = PageParser()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
 
 
-def test_the_page_is_well_formed_and_stands_alone(report: Report) -> None:
-    reader = read(html(report))
-    assert not {"script", "link", "img", "iframe", "object"} & set(reader.tags)
-    names = {name for name, _ in reader.attributes}
+def test_page_is_well_formed_and_refers_to_no_other_file(report: AcceptanceReport) -> None:
+    parsed = parse(render(report))
+    assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
+    names = {name for name, _ in parsed.attributes}
     assert not {"src", "href", "srcset"} & names
     assert not [name for name in names if name.startswith("on")]
-    assert "http://" not in html(report)
-    assert "url(" not in html(report)
-    assert "@import" not in html(report)
+    assert "http://" not in render(report)
+    assert "url(" not in render(report)
+    assert "@import" not in render(report)
 
 
-def test_it_names_what_was_tested_and_where(report: Report) -> None:
-    text = read(html(report)).text
+def test_page_names_what_was_tested_and_where(report: AcceptanceReport) -> None:
+    text = parse(render(report)).text
     for word in (
         report.about["image_id"],
         report.about["lock_sha256"],
@@ -75,18 +73,18 @@ def test_it_names_what_was_tested_and_where(report: Report) -> None:
         assert word in text
 
 
-def test_a_report_that_passed_says_so(report: Report) -> None:
-    good = [result for result in report.results if result.state != "fail"]
-    assert "Accepted" in read(html(dataclasses.replace(report, results=good))).text
+def test_page_of_a_passed_report_says_accepted(report: AcceptanceReport) -> None:
+    not_failed = [result for result in report.results if result.state != "fail"]
+    assert "Accepted" in parse(render(dataclasses.replace(report, results=not_failed))).text
 
 
-def test_the_page_can_be_made_of_the_json_later(report: Report) -> None:
-    assert html(from_tree(json.loads(json.dumps(to_tree(report))))) == html(report)
+def test_page_from_json_equals_page_from_the_report(report: AcceptanceReport) -> None:
+    assert render(from_tree(json.loads(json.dumps(to_tree(report))))) == render(report)
 
 
-def test_a_report_without_a_call_is_a_page_too(report: Report) -> None:
+def test_report_without_a_call_is_a_page_without_plots(report: AcceptanceReport) -> None:
     about = {**report.about, "cards": [], "no_card_because": "no driver", "image_id": ""}
     bare = dataclasses.replace(report, about=about, turns=[], stops=[])
-    reader = read(html(bare))
-    assert "svg" not in reader.tags
-    assert "none: no driver" in reader.text
+    parsed = parse(render(bare))
+    assert "svg" not in parsed.tags
+    assert "none: no driver" in parsed.text

@@ -1,4 +1,4 @@
-"""The figures."""
+"""The plots of the report."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from appliance.acceptance import page
-from appliance.acceptance.report import Report, Sample
+from appliance.acceptance import plots
+from appliance.acceptance.report import AcceptanceReport, SpokenTurn
 from appliance.journal_fields import STAGES
 
 LIMITS = [("p50", 2.0), ("p95", 3.0)]
@@ -18,49 +20,57 @@ SHARES = [("p50", 0.5, 2.0), ("p95", 0.95, 3.0)]
 
 def rectangles(svg: str) -> list[dict[str, float]]:
     return [
-        {name: float(value) for name, value in one.attrib.items() if name != "fill"}
-        for one in ElementTree.fromstring(svg).iter("rect")
+        {name: float(value) for name, value in element.attrib.items() if name != "fill"}
+        for element in ElementTree.fromstring(svg).iter("rect")
     ]
 
 
-def test_every_turn_is_a_bar_of_its_stages_that_touch(report: Report) -> None:
-    bars = rectangles(page.stages(report.turns, LIMITS))
+def test_bar_of_a_turn_stacks_its_stages_without_gaps(report: AcceptanceReport) -> None:
+    bars = rectangles(plots.latency_by_turn(report.turns, LIMITS))
     assert len(bars) == len(report.turns) * len(STAGES)
     for below, above in pairwise(bars[: len(STAGES)]):
         assert above["y"] + above["height"] == pytest.approx(below["y"], abs=0.2)
 
 
 @pytest.mark.parametrize("count", [1, 2, 40])
-def test_nothing_is_drawn_outside_of_the_figure(count: int, report: Report) -> None:
+def test_nothing_is_drawn_outside_the_plot(count: int, report: AcceptanceReport) -> None:
     turns = [report.turns[number % 4] for number in range(count)]
-    heard = [turn.latency for turn in turns if turn.latency is not None]
-    for svg in (page.stages(turns, LIMITS), page.distribution(heard, SHARES)):
+    latencies = [turn.latency for turn in turns if turn.latency is not None]
+    for svg in (plots.latency_by_turn(turns, LIMITS), plots.distribution(latencies, SHARES)):
         ElementTree.fromstring(svg)
         for x in map(float, re.findall(r'\bc?x="([-\d.]+)"', svg)):
-            assert 0 <= x <= page.WIDTH
+            assert 0 <= x <= plots.WIDTH
         for y in map(float, re.findall(r'\bc?y="([-\d.]+)"', svg)):
-            assert 0 <= y <= page.HEIGHT
+            assert 0 <= y <= plots.HEIGHT
 
 
-def test_a_limit_far_away_does_not_press_the_data_into_a_corner(report: Report) -> None:
-    svg = page.stages(report.turns, [("p95", 500.0)])
+def test_distant_limit_does_not_squeeze_the_data(report: AcceptanceReport) -> None:
+    svg = plots.latency_by_turn(report.turns, [("p95", 500.0)])
     assert "limit" not in svg
     assert max(bar["height"] for bar in rectangles(svg)) > 20
 
 
-def test_turns_without_an_answer_leave_their_place_empty() -> None:
-    svg = page.stages([Sample("Hello?"), Sample("Hello?", latency=1.0)], [])
+def test_turn_without_stages_has_no_bar_but_a_number() -> None:
+    svg = plots.latency_by_turn([SpokenTurn("Hello?"), SpokenTurn("Hello?", latency=1.0)], [])
     assert rectangles(svg) == []
     assert ">2</text>" in svg
 
 
-def test_the_median_stands_where_half_of_the_values_are() -> None:
-    svg = page.distribution([1.0, 1.0, 1.0, 4.0], SHARES)
+def test_distribution_shows_percentiles_and_near_limits() -> None:
+    svg = plots.distribution([1.0, 1.0, 1.0, 4.0], SHARES)
     assert "p50 1.00 s" in svg
     assert "p95 4.00 s" in svg
     assert "p95 limit 3.00 s" in svg
 
 
-def test_the_legend_names_every_stage() -> None:
+def test_legend_names_every_stage() -> None:
     for stage in STAGES:
-        assert stage.replace("_", " ") in page.legend()
+        assert stage.replace("_", " ") in plots.legend()
+
+
+@given(st.floats(0.001, 1e4))
+def test_ticks_cover_the_longest_value_in_few_round_steps(longest: float) -> None:
+    marks = plots.ticks(longest)
+    assert marks[0] == 0
+    assert marks[-1] >= longest * 0.999
+    assert 2 <= len(marks) <= 8

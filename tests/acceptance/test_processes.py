@@ -1,4 +1,4 @@
-"""Which processes are the appliance's."""
+"""The processes of the appliance and their sockets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance import sockets
+from appliance.acceptance import processes
 
 
-def test_the_sockets_of_a_process_are_found_as_the_kernel_lists_them() -> None:
+def test_sockets_of_a_process_are_found_by_inode() -> None:
+    ended_pid = 4194305  # above the kernel's limit
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert os.fstat(server.fileno()).st_ino in sockets.sockets([os.getpid(), 4194305])
+        inode = os.fstat(server.fileno()).st_ino
+        assert inode in processes.socket_inodes([os.getpid(), ended_pid])
 
 
-def test_where_no_supervisord_answers_there_are_none(tmp_path: Path) -> None:
+def test_missing_supervisord_is_a_connection_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
-        sockets.family(tmp_path)
+        processes.process_ids(tmp_path)

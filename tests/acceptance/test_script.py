@@ -1,30 +1,51 @@
-"""Whether what was recognised is what was said."""
+"""The questions, and the comparison of transcripts with texts."""
 
 from __future__ import annotations
 
-from appliance.acceptance.script import agreement, missing, plain
+import pytest
+
+from appliance.acceptance import script
+from appliance.acceptance.script import agreement, missing, normalize
 
 
-def test_case_and_punctuation_and_how_numbers_are_written_do_not_count() -> None:
-    assert plain("It’s 20%, really!") == ["it's", "twenty", "percent", "really"]
+@pytest.mark.parametrize("turns", [0, 4, 5, 12])
+def test_every_conversation_has_the_knowledge_and_memory_questions(turns: int) -> None:
+    questions = script.conversation(turns)
+    assert len(questions) == max(turns, 4)
+    assert questions[:4] == [*script.KNOWLEDGE, *script.MEMORY]
+    assert questions.index(script.INTRODUCTION) < questions.index(script.RECALL)
+
+
+def test_every_question_contains_the_words_that_must_be_understood() -> None:
+    for question in (*script.KNOWLEDGE, *script.MEMORY, script.STORY):
+        assert missing(question.understood, question.text) == []
+
+
+def test_no_question_contains_its_answer() -> None:
+    for question in (*script.KNOWLEDGE, script.RECALL):
+        assert missing(question.answered, question.text) == list(question.answered)
+
+
+def test_case_punctuation_and_number_format_are_ignored() -> None:
+    assert normalize("It’s 20%, really!") == ["it's", "twenty", "percent", "really"]
     assert agreement("It opened in 1889.", "it opened in eighteen eighty nine") == 1
-    assert plain("call 0123456789") == ["call", "0123456789"]
+    assert normalize("call 0123456789") == ["call", "0123456789"]
 
 
-def test_the_same_sentence_agrees_and_another_does_not() -> None:
-    said = "The capital of France is Paris."
-    assert agreement(said, "the capital of france is paris") == 1
-    assert agreement(said, "the capitol of france is paris") > 0.8
-    assert agreement(said, "mm hm well goodbye then") == 0
-    assert agreement(said, "") == 0
+def test_same_sentence_agrees_and_another_one_does_not() -> None:
+    text = "The capital of France is Paris."
+    assert agreement(text, "the capital of france is paris") == 1
+    assert agreement(text, "the capitol of france is paris") > 0.8
+    assert agreement(text, "mm hm well goodbye then") == 0
+    assert agreement(text, "") == 0
     assert agreement("", "anything") == 0
 
 
-def test_the_words_in_another_order_are_another_sentence() -> None:
+def test_words_in_another_order_do_not_agree() -> None:
     assert agreement("one two three four", "four three two one") <= 0.25
 
 
-def test_words_that_are_missing_are_named() -> None:
+def test_missing_words_are_named() -> None:
     assert missing(("capital", "france"), "What is the CAPITAL of Frans?") == ["france"]
     assert missing(("museum|gallery",), "a famous gallery") == []
     assert missing(("peter",), "Peterborough") == ["peter"]

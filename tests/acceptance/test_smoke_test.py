@@ -1,4 +1,4 @@
-"""ops/smoke-test as an operator meets it, with an engine that passes `exec` on to this machine."""
+"""ops/smoke-test, with a fake container engine that runs `exec` on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance.site import NAMES
+from appliance.acceptance.options import CHECKS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "ops/smoke-test"
@@ -26,11 +26,11 @@ case $1 in
         exec "$PROGRAM" "$@" ;;
 esac
 """
-NOTHING = ("--skip", ",".join(NAMES))
+SKIP_ALL = ("--skip", ",".join(CHECKS))
 
 
-class Operator:
-    """Types commands on a host with a container in some state."""
+class SmokeTestHost:
+    """A host with a container in some state."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,7 +43,7 @@ class Operator:
         engine.chmod(0o755)
         (folder / "token").write_text("a-token-of-sixteen")
 
-    def types(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         clean = {name: text for name, text in os.environ.items() if not name.startswith("VOICE_")}
         return subprocess.run(
             [str(SCRIPT), *words],
@@ -65,152 +65,161 @@ class Operator:
             timeout=120,
         )
 
-    def inside(self, script: str) -> None:
-        """What the program in the container does."""
+    def set_program(self, script: str) -> None:
+        """Replace the program in the container by a shell script."""
         program = self.folder / "inside"
         settings = {
             "VOICE_GATEWAY_TOKEN_FILE": self.folder / "token",
             "VOICE_PATHS_LOCK": ROOT / "image-manifest.lock",
         }
         lines = "".join(f"export {name}={value}\n" for name, value in settings.items())
-        strangers = "unset VOICE_ETC VOICE_STATE\n"
-        program.write_text(f"#!/usr/bin/env bash\n{strangers}{lines}{script}\n")
+        unset = "unset VOICE_ETC VOICE_STATE\n"
+        program.write_text(f"#!/usr/bin/env bash\n{unset}{lines}{script}\n")
         program.chmod(0o755)
         self.program = str(program)
 
-    def reports(self, ending: str) -> list[Path]:
-        return sorted((self.folder / "state/reports").glob(f"smoke-test-*{ending}"))
+    def reports(self, suffix: str) -> list[Path]:
+        return sorted((self.folder / "state/reports").glob(f"smoke-test-*{suffix}"))
 
 
 @pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    made = Operator(tmp_path)
-    made.inside(f'exec {sys.executable} "$@"')
-    return made
+def host(tmp_path: Path) -> SmokeTestHost:
+    host = SmokeTestHost(tmp_path)
+    host.set_program(f'exec {sys.executable} "$@"')
+    return host
 
 
-def test_the_checks_are_made_inside_and_the_report_is_kept_on_the_host(operator: Operator) -> None:
-    done = operator.types(*NOTHING)
+def test_checks_run_in_the_container_and_the_report_is_on_the_host(host: SmokeTestHost) -> None:
+    done = host.run(*SKIP_ALL)
     assert done.returncode == 0, done.stderr
-    (report,) = operator.reports("-passed.json")
+    (report,) = host.reports("-passed.json")
     about = json.loads(report.read_text())["about"]
     assert about["image_id"] == f"sha256:{IMAGE}"
     assert about["container"] == "voice-appliance"
     assert about["host"] == os.uname().nodename
-    assert [path.suffix for path in operator.reports("")] == [".html", ".sig", ".json", ".sig"]
+    assert [path.suffix for path in host.reports("")] == [".html", ".sig", ".json", ".sig"]
     assert f"Report: {report.with_suffix('.html')}" in done.stdout
-    assert "made a key for this site" in done.stderr
-    assert not list((operator.folder / "state/reports").glob(".partial*"))
+    assert "created a key for this site" in done.stderr
+    assert not list((host.folder / "state/reports").glob(".partial*"))
 
 
-def test_docker_says_what_the_image_is_in_its_own_way(operator: Operator) -> None:
-    operator.state = f"true sha256:{IMAGE}"
-    operator.container = "other"
-    (operator.folder / "bin/podman").rename(operator.folder / "bin/docker")
-    done = operator.types(*NOTHING, "--engine=docker", "--container=other", "--json")
+def test_image_id_of_docker_is_reported_like_that_of_podman(host: SmokeTestHost) -> None:
+    host.state = f"true sha256:{IMAGE}"
+    host.container = "other"
+    (host.folder / "bin/podman").rename(host.folder / "bin/docker")
+    done = host.run(*SKIP_ALL, "--engine=docker", "--container=other", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["about"]["image_id"] == f"sha256:{IMAGE}"
 
 
-def test_the_key_of_the_site_is_made_once_and_another_can_be_named(operator: Operator) -> None:
-    operator.types(*NOTHING)
-    made = (operator.folder / "etc/site_key").read_bytes()
-    again = operator.types(*NOTHING)
-    assert "made a key" not in again.stderr
-    assert (operator.folder / "etc/site_key").read_bytes() == made
-    operator.types(*NOTHING, "--key", str(operator.folder / "mine"), "--out", "elsewhere")
-    assert (operator.folder / "mine").exists()
-    assert list((operator.folder / "elsewhere").glob("*.html.sig"))
+def test_site_key_is_created_once_and_another_can_be_named(host: SmokeTestHost) -> None:
+    host.run(*SKIP_ALL)
+    key = (host.folder / "etc/site_key").read_bytes()
+    again = host.run(*SKIP_ALL)
+    assert "created a key" not in again.stderr
+    assert (host.folder / "etc/site_key").read_bytes() == key
+    host.run(*SKIP_ALL, "--key", str(host.folder / "mine"), "--out", "elsewhere")
+    assert (host.folder / "mine").exists()
+    assert list((host.folder / "elsewhere").glob("*.html.sig"))
 
 
-def test_a_failed_check_is_told_by_the_exit_code_and_in_the_reports_name(
-    operator: Operator,
+def test_failed_check_gives_exit_code_1_and_a_report_named_failed(
+    host: SmokeTestHost,
 ) -> None:
-    done = operator.types("--wait=0", "--skip=egress")  # nothing runs there
+    done = host.run("--wait=0", "--skip=egress")  # no appliance is running
     assert done.returncode == 1
     assert "NOT ACCEPTED" in done.stdout + done.stderr
-    assert operator.reports("-failed.json")
-    assert operator.reports("-failed.html.sig")
+    assert host.reports("-failed.json")
+    assert host.reports("-failed.html.sig")
 
 
 @pytest.mark.parametrize(
-    ("state", "words"), [("", "no container voice-appliance"), (f"false {IMAGE}", "does not run")]
+    ("state", "message"),
+    [("", "no container voice-appliance"), (f"false {IMAGE}", "is not running")],
 )
-def test_without_a_running_container_nothing_is_tested(
-    operator: Operator, state: str, words: str
+def test_missing_or_stopped_container_is_refused(
+    host: SmokeTestHost, state: str, message: str
 ) -> None:
-    operator.state = state
-    done = operator.types()
+    host.state = state
+    done = host.run()
     assert done.returncode == 1
-    assert words in done.stderr
-    assert not operator.reports("")
+    assert message in done.stderr
+    assert not host.reports("")
 
 
-def test_checks_that_broke_off_leave_no_report_and_say_so(operator: Operator) -> None:
-    operator.inside("exit 137")
-    done = operator.types()
+def test_crashed_checks_leave_no_report(host: SmokeTestHost) -> None:
+    host.set_program("exit 137")
+    done = host.run()
     assert done.returncode == 1
-    assert "could not be made (exit code 137)" in done.stderr
-    assert not operator.reports(".json")
+    assert "could not be run (exit code 137)" in done.stderr
+    assert not host.reports(".json")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--speed"], "unknown option --speed"),
         (["--turns"], "--turns needs a value"),
-        (["voice.example"], "no URL"),
-        (["--engine=lxc"], "podman or docker"),
+        (["voice.example"], "is not a URL"),
+        (["--engine=lxc"], "must be podman or docker"),
     ],
 )
-def test_what_is_not_understood_is_refused(operator: Operator, words: list[str], said: str) -> None:
-    done = operator.types(*words)
+def test_invalid_option_is_refused(host: SmokeTestHost, words: list[str], message: str) -> None:
+    done = host.run(*words)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
 
 
-def test_help_names_every_check_and_every_option(operator: Operator) -> None:
-    shown = operator.types("--help").stdout
-    assert shown.startswith("The acceptance of a running appliance")
-    for name in NAMES:
-        assert name in shown
+def test_unknown_check_is_refused_with_the_choices(host: SmokeTestHost) -> None:
+    done = host.run("--skip=sela")
+    assert done.returncode == 1
+    assert "invalid choice: 'sela' (choose from ready, seal," in done.stderr
+    assert "could not be run (exit code 2)" in done.stderr
+    assert not host.reports("")
+
+
+def test_help_names_every_check_and_every_option(host: SmokeTestHost) -> None:
+    help_text = host.run("--help").stdout
+    assert help_text.startswith("Acceptance test of a running appliance")
+    for name in CHECKS:
+        assert name in help_text
     for line in SCRIPT.read_text().splitlines():
         if line.lstrip().startswith("--") and ")" in line and "fatal" not in line:
             for option in line.split(")")[0].split("|"):
-                assert option.strip() in shown
+                assert option.strip() in help_text
 
 
-def test_what_runs_out_of_this_folder_is_found_by_whatever_name_the_folder_is_called(
+def test_appliance_of_this_folder_is_found_through_a_symlink(
     tmp_path: Path,
 ) -> None:
-    real, name = tmp_path / "real", tmp_path / "name"
+    real, link = tmp_path / "real", tmp_path / "link"
     shutil.copytree(SCRIPT.parent, real / "ops")
-    name.symlink_to(real)
+    link.symlink_to(real)
     python = real / ".venv/bin/python"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho "told $VOICE_PATHS_RUN" >&2\nexit 3\n')
+    python.write_text('#!/bin/sh\necho "run folder $VOICE_PATHS_RUN" >&2\nexit 3\n')
     python.chmod(0o755)
     clean = {name: text for name, text in os.environ.items() if not name.startswith("VOICE_")}
     running = subprocess.Popen(
         ["bash", "-c", "read -r", "-m", "appliance", "boot"],
         stdin=subprocess.PIPE,
         cwd=real,
-        env=clean | {"VOICE_PATHS_RUN": "/run/of the house"},
+        env=clean | {"VOICE_PATHS_RUN": "/run/of this appliance"},
     )
 
-    def types() -> subprocess.CompletedProcess[str]:
-        command = [str(name / "ops/smoke-test"), "--here", "--out", str(tmp_path / "reports")]
+    def run() -> subprocess.CompletedProcess[str]:
+        command = [str(link / "ops/smoke-test"), "--here", "--out", str(tmp_path / "reports")]
         environ = clean | {"VOICE_ETC": str(tmp_path / "etc")}
         return subprocess.run(
             command, env=environ, capture_output=True, text=True, check=False, timeout=120
         )
 
     try:
-        found = types()
+        found = run()
     finally:
         running.communicate()
-    assert "told /run/of the house" in found.stderr
-    assert "could not be made (exit code 3)" in found.stderr
-    gone = types()
-    assert gone.returncode == 1
-    assert "no appliance runs out of this folder: make run" in gone.stderr
+    assert "run folder /run/of this appliance" in found.stderr
+    assert "could not be run (exit code 3)" in found.stderr
+    stopped = run()
+    assert stopped.returncode == 1
+    assert "no appliance runs from this folder; start one with make run" in stopped.stderr

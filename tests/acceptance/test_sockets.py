@@ -1,4 +1,4 @@
-"""The kernel's lists of sockets, read."""
+"""Parsing the kernel's socket tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance.sockets import End, leaving, listening, no_route_count, parse
+from appliance.acceptance.sockets import Endpoint, listening, no_route_count, outbound, parse
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
-pytestmark = pytest.mark.skipif(sys.byteorder == "big", reason="the lines are of a little endian")
+pytestmark = pytest.mark.skipif(
+    sys.byteorder == "big", reason="the recorded lines are little endian"
+)
 
 
 def line(local: str, remote: str, state: str = "01", inode: int = 7) -> str:
@@ -28,48 +30,54 @@ LOOP6 = line("00000000000000000000000001000000:1", "0000000000000000000000000100
 SERVING = {8765, 9465}
 
 
-def test_only_what_goes_to_another_machine_is_leaving() -> None:
+def test_only_connections_to_another_machine_are_outbound() -> None:
     tcp = parse("tcp", HEAD + LISTENING + OWN + CALLER + OUT)
-    assert [str(one) for one in leaving(tcp, SERVING, ())] == ["tcp 10.0.0.10:40000 to 8.8.8.8:443"]
+    assert [str(each) for each in outbound(tcp, SERVING, ())] == [
+        "tcp 10.0.0.10:40000 to 8.8.8.8:443"
+    ]
     six = parse("tcp6", HEAD + MAPPED + LOOP6)
-    assert [str(one) for one in leaving(six, SERVING, ())] == ["tcp 10.0.0.10:40000 to 8.8.8.8:80"]
+    assert [str(each) for each in outbound(six, SERVING, ())] == [
+        "tcp 10.0.0.10:40000 to 8.8.8.8:80"
+    ]
 
 
-def test_a_question_to_a_name_server_is_leaving() -> None:
+def test_dns_query_is_outbound() -> None:
     udp = parse("udp6", HEAD + OUT6)
-    assert [str(one) for one in leaving(udp, {0x9C40}, ())] == [
+    assert [str(each) for each in outbound(udp, {0x9C40}, ())] == [
         "udp [2001:db8::2]:40000 to [2001:db8::1]:53"
     ]
 
 
-def test_our_own_way_to_the_appliance_is_not_held_against_it() -> None:
+def test_calls_of_the_test_itself_are_not_outbound() -> None:
     tcp = parse("tcp", HEAD + OUT)
-    assert leaving(tcp, SERVING, {End.at("8.8.8.8", 443)}) == []
-    assert leaving(tcp, SERVING, {End.at("8.8.8.8", 80)}) == tcp
+    assert outbound(tcp, SERVING, {Endpoint.parse("8.8.8.8", 443)}) == []
+    assert outbound(tcp, SERVING, {Endpoint.parse("8.8.8.8", 80)}) == tcp
 
 
-def test_who_waits_for_connections_is_told() -> None:
-    assert [one.local.port for one in listening(parse("tcp", HEAD + LISTENING + OWN))] == [8765]
+def test_listening_sockets_are_found() -> None:
+    assert [each.local.port for each in listening(parse("tcp", HEAD + LISTENING + OWN))] == [8765]
 
 
-def test_the_kernels_own_list_is_read_as_it_is() -> None:
+def test_table_of_this_machine_is_parsed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as client:
-            found = parse("tcp", Path("/proc/self/net/tcp").read_text())
-            mine = client.getsockname()[1]
-    # A connection that has just ended may have had the same port, to somewhere else.
-    assert f"127.0.0.1:{port}" in [str(one.remote) for one in found if one.local.port == mine]
-    assert port in [one.local.port for one in listening(found)]
+            sockets = parse("tcp", Path("/proc/self/net/tcp").read_text())
+            client_port = client.getsockname()[1]
+    # A connection that has just ended may have had the same local port.
+    assert f"127.0.0.1:{port}" in [
+        str(each.remote) for each in sockets if each.local.port == client_port
+    ]
+    assert port in [each.local.port for each in listening(sockets)]
 
 
 @pytest.mark.parametrize("broken", ["one two\n", line("0100:1", "00000000:0000")])
-def test_what_is_no_such_list_is_an_error(broken: str) -> None:
+def test_invalid_line_is_an_error(broken: str) -> None:
     with pytest.raises(ValueError, match=r"line|address"):
         parse("tcp", HEAD + broken)
 
 
-def test_attempts_without_a_route_are_counted_of_both_families() -> None:
+def test_packets_without_a_route_are_summed_over_ipv4_and_ipv6() -> None:
     snmp = "Ip: Forwarding OutNoRoutes\nIp: 2 5\nTcp: RtoMin\nTcp: 200\n"
     assert no_route_count(snmp, "Ip6InReceives 9\nIp6OutNoRoutes 2\n") == 7
     assert no_route_count(snmp, "") == 5

@@ -11,7 +11,7 @@ import psutil
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
-from client.record import TurnRecord
+from client.record import ClientTurnRecord
 from client.wav import read_wav
 from tests.bench.figures import percentile, row, verdict
 from tests.bench.house import on_instant_engines
@@ -33,7 +33,7 @@ async def measure(folder: Path) -> list[str]:
     return lines
 
 
-async def _call(config: Config, delay_seconds: float, turns: int) -> list[TurnRecord]:
+async def _call(config: Config, delay_seconds: float, turns: int) -> list[ClientTurnRecord]:
     await asyncio.sleep(delay_seconds)
     pcm = read_wav(QUESTIONS[0])
     records = []

@@ -160,7 +160,7 @@ def two_versions(made: Host) -> tuple[Path, Path]:
     )
     locks = []
     for version in ("1", "2"):
-        with (code / "settings.py").open("a", encoding="utf-8") as changed:
+        with (code / "settings/__init__.py").open("a", encoding="utf-8") as changed:
             changed.write(f"# version {version}\n")
         # fmt: off
         made.must(

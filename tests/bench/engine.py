@@ -1,6 +1,6 @@
-"""python -m tests.bench.engine: how fast the production engine is on whatever device is there.
+"""Measure the speed of the vLLM engine on this machine.
 
-Everything goes through the link, as a gateway's requests do. Printed, never asserted.
+Requests go through the link, like those of a gateway. Nothing is asserted, only printed.
 """
 
 from __future__ import annotations
@@ -20,43 +20,57 @@ from pathlib import Path
 import numpy as np
 
 from appliance import journal, offline, settings
+from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.errors import ApplianceError
 from appliance.link.client import EngineClient
-from appliance.link.engine import GenerateRequest, Result, SpeechEngine, Turn, Utterance
-from appliance.link.protocol import HealthReport
-from appliance.link.server import serve_link
+from appliance.link.engine import (
+    INPUT_SAMPLE_RATE,
+    GenerateRequest,
+    Result,
+    SpeechEngine,
+    Turn,
+    Utterance,
+)
 from client.wav import read_wav
 from tests.bench.figures import machine, percentile, row
+from tests.bench.random_weights import SIZES, write
+from tests.golden.scoring import ScoringEngine, serve
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "golden" / "ultravox-tiny" / "checkpoint"
 SPEECH = [read_wav(path) for path in sorted((ROOT / "client" / "questions").glob("*.wav"))]
-BYTES_PER_SECOND = 32_000
-TEMPERATURE = 1.0  # greedy, random weights fall into a loop, which ends the reply
+ABORTED_TOKENS = 400  # of a reply that is interrupted at its first
+STALL_SECONDS = 600.0
 SYSTEM = Turn("system", "You are a friendly voice assistant in a telephone call. " * 8)
 RUNNING = re.compile(r"^voice_llm_requests_running (\S+)$", re.MULTILINE)
 
 
 @dataclass
-class Reply:
-    """When each piece of one answer came, seconds after it was asked for; how it ended."""
+class MeasuredReply:
+    """The times of one reply.
 
-    pieces: list[float] = field(default_factory=list)
+    piece_seconds  from the request to each piece of text
+    stats          of its Result, and `total_seconds`
+    """
+
+    piece_seconds: list[float] = field(default_factory=list)
     stats: dict[str, float] = field(default_factory=dict)
 
     @property
-    def first(self) -> float:
-        return self.stats.get("first_token_seconds", self.pieces[0] if self.pieces else 0.0)
+    def first_token_seconds(self) -> float:
+        """From the request to the first token."""
+        return self.stats["first_token_seconds"]
 
     @property
-    def rate(self) -> float:
-        """Tokens a second after the first."""
-        tokens = self.stats.get("decode_tokens", 0) - 1
-        return tokens / (self.stats["total_seconds"] - self.first) if tokens > 0 else 0.0
+    def tokens_per_second(self) -> float:
+        """After the first token."""
+        tokens = self.stats["decode_tokens"] - 1
+        seconds = self.stats["total_seconds"] - self.first_token_seconds
+        return tokens / seconds if tokens > 0 else 0.0
 
 
-class Bench:
-    """Questions to one engine behind its socket."""
+class EngineBench:
+    """Measures one engine behind its socket. Every reply has the same number of tokens."""
 
     def __init__(self, engine: SpeechEngine, path: Path, tokens: int) -> None:
         self._engine = engine
@@ -66,185 +80,181 @@ class Bench:
         self._number = 0
 
     def client(self) -> EngineClient:
-        """A caller of its own."""
-        return EngineClient("llm", self._path, stall_seconds=600)
+        """A new connection."""
+        return EngineClient(self._engine.name, self._path, STALL_SECONDS)
 
-    def speech(self, client: EngineClient, seconds: float) -> Turn:
-        """A question of this length that was never asked: another place, another loudness."""
+    def add_speech(self, client: EngineClient, seconds: float) -> Turn:
+        """Add an utterance that no other equals: cut at a random place, at a random volume."""
         self._number += 1
-        every = np.concatenate([np.frombuffer(pcm, "<i2") for pcm in SPEECH])
-        start = int(self._random.integers(len(every)))
-        count = int(seconds * BYTES_PER_SECOND) // 2
-        samples = np.resize(np.roll(every, -start), count) * self._random.uniform(0.5, 0.9)
+        samples = np.concatenate([np.frombuffer(pcm, "<i2") for pcm in SPEECH])
+        start = int(self._random.integers(len(samples)))
+        count = int(seconds * INPUT_SAMPLE_RATE)
+        samples = np.resize(np.roll(samples, -start), count) * self._random.uniform(0.5, 0.9)
         utterance = Utterance(self._number)
         utterance.pcm += samples.astype("<i2").tobytes()
         utterance.complete = True
         client.add(utterance)
         return Turn("user", utterance=utterance.id)
 
-    async def ask(self, client: EngineClient, *turns: Turn) -> Reply:
-        """One reply and its times."""
-        reply, began = Reply(), time.monotonic()
-        request = GenerateRequest(turns, self._tokens, TEMPERATURE)
+    async def ask(self, client: EngineClient, *turns: Turn) -> MeasuredReply:
+        """Generate one reply and measure it."""
+        reply, started = MeasuredReply(), time.monotonic()
+        request = GenerateRequest(turns, self._tokens, temperature=0.0)
         async for piece in client.generate(request):
             if isinstance(piece, Result):
-                reply.stats = {**piece.stats, "total_seconds": time.monotonic() - began}
+                reply.stats = {**piece.stats, "total_seconds": time.monotonic() - started}
             else:
-                reply.pieces.append(time.monotonic() - began)
+                reply.piece_seconds.append(time.monotonic() - started)
         return reply
 
-    async def first_tokens(self, rounds: int) -> list[str]:
-        """Time to first token of questions nobody asked before."""
-        lines = ["time to first token, alone, nothing cached but the system prompt"]
+    async def measure_first_token(self, rounds: int) -> list[str]:
+        """Time to the first token of new questions."""
+        lines = ["time to first token, one session, only the system prompt is cached"]
         client = self.client()
         kinds = {"typed": 0.0, "1 s of speech": 1.0, "3 s of speech": 3.0, "10 s of speech": 10.0}
         rates: list[float] = []
         for name, seconds in kinds.items():
             firsts = []
             for number in range(rounds):
-                said = (
-                    self.speech(client, seconds)
+                question = (
+                    self.add_speech(client, seconds)
                     if seconds
                     else Turn("user", f"Question {number}: {self._random.integers(10**9)}?")
                 )
-                reply = await self.ask(client, SYSTEM, said)
-                firsts.append(reply.first)
-                rates.append(reply.rate)
+                reply = await self.ask(client, SYSTEM, question)
+                firsts.append(reply.first_token_seconds)
+                rates.append(reply.tokens_per_second)
             lines.append(row(name, firsts, "ms", 1000))
         await client.close()
-        return [*lines, row("tokens a second, one caller", rates, "1/s")]
+        return [*lines, row("tokens per second, one session", rates, "1/s")]
 
-    async def sweep(self, callers: Sequence[int]) -> list[str]:
-        """All ask at the same moment, three times."""
-        lines = ["callers at the same time, each with 3 s of speech"]
-        for count in callers:
+    async def measure_concurrency(self, counts: Sequence[int]) -> list[str]:
+        """Several sessions ask at the same moment, three times."""
+        lines = ["concurrent sessions, each with 3 s of speech"]
+        for count in counts:
             clients = [self.client() for _ in range(count)]
-            firsts, made, spent = [], 0.0, 0.0
+            firsts, tokens, seconds = [], 0.0, 0.0
             for _ in range(3):
-                began = time.monotonic()
-                said = [self.speech(client, 3.0) for client in clients]
+                started = time.monotonic()
+                questions = [self.add_speech(client, 3.0) for client in clients]
                 replies = await asyncio.gather(
                     *(
                         self.ask(client, SYSTEM, turn)
-                        for client, turn in zip(clients, said, strict=True)
+                        for client, turn in zip(clients, questions, strict=True)
                     )
                 )
-                spent += time.monotonic() - began
-                made += sum(reply.stats["decode_tokens"] for reply in replies)
-                firsts += [reply.first for reply in replies]
+                seconds += time.monotonic() - started
+                tokens += sum(reply.stats["decode_tokens"] for reply in replies)
+                firsts += [reply.first_token_seconds for reply in replies]
             for client in clients:
                 await client.close()
+            p50, p95 = percentile(firsts, 0.5) * 1000, percentile(firsts, 0.95) * 1000
             lines.append(
-                f"  {count:2} callers   first token p50 {percentile(firsts, 0.5) * 1000:7.0f} ms"
-                f"   p95 {percentile(firsts, 0.95) * 1000:7.0f} ms   {made / spent:7.1f} tokens/s"
+                f"  {count:2} sessions  first token p50 {p50:7.0f} ms   p95 {p95:7.0f} ms"
+                f"   {tokens / seconds:7.1f} tokens/s"
             )
         return lines
 
-    async def cache(self, turns: int = 6) -> list[str]:
-        """The last turn of a conversation: known from the turns before, and to a new engine."""
-        client, known, unknown, cached = self.client(), [], [], []
+    async def measure_cache(self, turns: int = 6) -> list[str]:
+        """The last turn of a conversation, with and without its earlier turns in the cache."""
+        client, warm, cold, cached = self.client(), [], [], []
         for _ in range(3):
-            past = [SYSTEM]
+            conversation = [SYSTEM]
             for number in range(turns):
-                past.append(self.speech(client, 3.0))
-                reply = await self.ask(client, *past)
-                past.append(Turn("assistant", f"This is answer number {number}. " * 4))
-            known.append(reply.first)
+                conversation.append(self.add_speech(client, 3.0))
+                reply = await self.ask(client, *conversation)
+                conversation.append(Turn("assistant", f"This is answer number {number}. " * 4))
+            warm.append(reply.first_token_seconds)
             cached.append(reply.stats["cached_tokens"] / reply.stats["prompt_tokens"])
             changed = Turn("system", f"{self._random.integers(10**9)} {SYSTEM.text}")
-            unknown.append((await self.ask(client, changed, *past[1:-1])).first)
+            reply_without_cache = await self.ask(client, changed, *conversation[1:-1])
+            cold.append(reply_without_cache.first_token_seconds)
         await client.close()
-        gain = percentile(unknown, 0.5) / max(percentile(known, 0.5), 1e-9)
+        gain = percentile(cold, 0.5) / max(percentile(warm, 0.5), 1e-9)
         length = reply.stats["prompt_tokens"]
         return [
             f"prefix cache, turn {turns} of a conversation, {length:.0f} tokens",
-            row("first token, the past is cached", known, "ms", 1000),
-            row("first token, nothing is cached", unknown, "ms", 1000),
+            row("first token, history cached", warm, "ms", 1000),
+            row("first token, nothing cached", cold, "ms", 1000),
             f"  gain {gain:.1f}x; {percentile(cached, 0.5):.0%} of the prompt came from the cache",
         ]
 
-    async def aborts(self, rounds: int) -> list[str]:
-        """From the interruption until nothing runs in the engine."""
-        client, taken = self.client(), []
+    async def measure_interruption(self, rounds: int) -> list[str]:
+        """From closing the reply until the engine is idle."""
+        client, delays = self.client(), []
         for _ in range(rounds):
-            request = GenerateRequest((SYSTEM, Turn("user", "Go on.")), 400, TEMPERATURE)
-            pieces = client.generate(request)
-            async with contextlib.aclosing(pieces):
+            request = GenerateRequest((SYSTEM, Turn("user", "Go on.")), ABORTED_TOKENS, 0.0)
+            async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)
-            began = time.monotonic()
+            started = time.monotonic()
             while float(RUNNING.search(self._engine.metrics().decode()).group(1)):  # type: ignore[union-attr]
                 await asyncio.sleep(0.001)
-            taken.append(time.monotonic() - began)
+            delays.append(time.monotonic() - started)
         await client.close()
-        return ["interruption", row("until the engine runs nothing", taken, "ms", 1000)]
+        return ["interruption", row("until the engine is idle", delays, "ms", 1000)]
 
 
-async def measure(given: settings.Settings, rounds: int, tokens: int, most: int) -> None:
-    """Starts the engine, prints a block a measurement."""
-    from appliance.engines.llm.vllm.engine import VllmEngine
-
-    engine, began = VllmEngine(given), time.monotonic()
+async def measure(config: settings.Settings, rounds: int, tokens: int, max_sessions: int) -> None:
+    """Start the engine and print the measurements."""
+    engine, started = VllmEngine(config), time.monotonic()
     await engine.start()
-    print(f"engine ready after {time.monotonic() - began:.1f} s", flush=True)
+    print(f"engine ready after {time.monotonic() - started:.1f} s", flush=True)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "llm.sock"
-            status = lambda: HealthReport(ready=True)  # noqa: E731
-            async with serve_link(path, status, engine):
-                bench = Bench(engine, path, tokens)
-                await bench.first_tokens(1)
-                callers = [count for count in (1, 2, 4, 8, 16) if count <= most]
-                for block in (
-                    bench.first_tokens(rounds),
-                    bench.sweep(callers),
-                    bench.cache(),
-                    bench.aborts(rounds),
-                ):
-                    print("\n".join(await block), flush=True)
+        async with serve(ScoringEngine(engine)) as path:
+            bench = EngineBench(engine, path, tokens)
+            await bench.measure_first_token(1)  # a warm-up
+            counts = [count for count in (1, 2, 4, 8, 16) if count <= max_sessions]
+            for measurement in (
+                bench.measure_first_token(rounds),
+                bench.measure_concurrency(counts),
+                bench.measure_cache(),
+                bench.measure_interruption(rounds),
+            ):
+                print("\n".join(await measurement), flush=True)
     finally:
         await engine.stop()
 
 
-def device() -> str:
-    """What the figures were taken on."""
+def describe_device() -> str:
+    """Cards and machine."""
     from appliance.gpu import nvml
 
-    cards = nvml.cards()
+    cards = nvml.list_cards().cards
     return "; ".join([*(f"{card.name}, driver {card.driver}" for card in cards), machine()])
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make bench-engine", description=__doc__)
     parser.add_argument("--model", type=Path, default=TINY, help="a sealed model folder")
-    parser.add_argument("--random-weights", metavar="SIZE", help="8b: full size, random, made here")
+    parser.add_argument("--random-weights", choices=SIZES, help="generate this model instead")
     parser.add_argument("--dtype", default="auto", help="float32, bfloat16, auto (default)")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--tokens", type=int, default=32, help="length of every answer (32)")
-    parser.add_argument("--callers", type=int, default=8, help="most at the same time (8)")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--rounds", type=int, default=10, help="of each measurement (10)")
+    parser.add_argument("--tokens", type=int, default=32, help="of every reply (32)")
+    parser.add_argument("--sessions", type=int, default=8, help="most concurrent sessions (8)")
+    args = parser.parse_args(arguments)
     offline.apply(os.environ)
     with tempfile.TemporaryDirectory(prefix="voice-bench.") as scratch:
-        folder = asked.model.resolve()
+        folder = args.model.resolve()
         try:
-            if asked.random_weights:
-                from tests.bench.random_weights import write
-
-                folder = Path(scratch) / f"random-{asked.random_weights}"
+            if args.random_weights:
+                folder = Path(scratch) / f"random-{args.random_weights}"
                 print(f"writing random weights to {folder}", flush=True)
-                write(folder, asked.random_weights)
-            given = settings.load(
+                write(folder, args.random_weights)
+            config = settings.load(
                 {
                     **{k: v for k, v in os.environ.items() if k.startswith("VOICE_")},
                     "VOICE_PATHS_WEIGHTS": str(folder.parent),
                     "VOICE_LLM_ENGINE": "vllm",
                     "VOICE_LLM_MODEL": folder.name,
-                    "VOICE_LLM_DTYPE": asked.dtype,
+                    "VOICE_LLM_DTYPE": args.dtype,
                     "VOICE_JOURNAL_LEVEL": "warning",
                 }
             )
-            journal.configure(given.journal, "bench")
-            print(f"On {device()}\n{folder.name}, {asked.tokens} tokens an answer", flush=True)
-            asyncio.run(measure(given, asked.rounds, asked.tokens, asked.callers))
+            journal.configure(config.journal, "bench")
+            print(
+                f"On {describe_device()}\n{folder.name}, {args.tokens} tokens per reply", flush=True
+            )
+            asyncio.run(measure(config, args.rounds, args.tokens, args.sessions))
         except ApplianceError as problem:
             print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
             return 1

@@ -1,4 +1,4 @@
-"""A tokenizer of the real size: as many tokens as Llama 3.1's, with its special ones, made here."""
+"""Generate a tokenizer with as many tokens as Llama 3.1's, and the same special tokens."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import itertools
 from typing import Any
 
 ORDINARY, AUDIO_TOKEN = 128_000, 128_256
-_LETTERS = "etaoinshrdlcumwfgypbvkjxqz"  # of English, by how often they occur
+_LETTERS = "etaoinshrdlcumwfgypbvkjxqz"  # by their frequency in English
 _NAMED = {
     0: "begin_of_text", 1: "end_of_text", 4: "finetune_right_pad_id", 6: "start_header_id",
     7: "end_header_id", 8: "eom_id", 9: "eot_id", 10: "python_tag",
 }  # fmt: skip
 
 
-def tokenizer() -> dict[str, Any]:
-    """A byte-level BPE with 128,000 tokens, Llama 3.1's special ones after them, and <|audio|>.
+def make_tokenizer() -> dict[str, Any]:
+    """A byte-level BPE with 128,000 tokens, followed by Llama 3.1's special tokens and <|audio|>.
 
-    Two, three and four letters long, those of frequent letters first. The real one makes longer
-    tokens, so that a text is about half as long again in these.
+    The tokens have two to four letters, frequent letters first. Those of Llama 3.1 are longer: a
+    text has about 1.5 times as many tokens in this tokenizer.
     """
     alphabet = list(_byte_letters().values())
     pairs = list(itertools.product(["Ġ", *_LETTERS], _LETTERS))
@@ -62,17 +62,17 @@ def tokenizer() -> dict[str, Any]:
 
 
 def _special(number: int) -> str:
-    """Llama 3.1's name of the special token 128,000 + number; the unnamed ones are counted."""
+    """Llama 3.1's name of the special token 128,000 + number; reserved ones are numbered."""
     if number in _NAMED:
         return f"<|{_NAMED[number]}|>"
     return f"<|reserved_special_token_{number - sum(n < number for n in _NAMED)}|>"
 
 
 def _byte_letters() -> dict[int, str]:
-    """GPT-2's letters for bytes: printable ones are themselves, the others lie beyond 255."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
+    """GPT-2's letters for bytes: printable bytes are themselves, others are above 255."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
     return {
-        **{byte: chr(byte) for byte in plain},
+        **{byte: chr(byte) for byte in printable},
         **{byte: chr(256 + at) for at, byte in enumerate(others)},
     }

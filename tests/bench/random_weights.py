@@ -1,7 +1,7 @@
-"""A model folder of the real shape with random weights: real timings without the licensed ones.
+"""Write a model folder of the real shape with random weights, to measure without the licensed ones.
 
-Shapes and ids are those of Ultravox v0.5 on Llama 3.1 8B; the tokenizer has as many tokens and
-makes them about as long. What such a model says means nothing.
+Shapes and token ids are those of Ultravox v0.5 on Llama 3.1 8B. The tokenizer has as many tokens,
+of similar length. The replies of such a model are meaningless.
 """
 
 from __future__ import annotations
@@ -17,59 +17,57 @@ from typing import Any
 
 import numpy as np
 
-from appliance.errors import BadSetting
 from appliance.weights import checkpoint
 from appliance.weights.checkpoint import configs
-from appliance.weights.checkpoint.folder import INDEX, Found
+from appliance.weights.checkpoint.folder import INDEX, StoredTensors
 from appliance.weights.checkpoint.safetensors import ITEM_BYTES, Tensor, header
 from appliance.weights.checkpoint.tensors import expected
-from ops.bundle.fetch import has_room
-from ops.bundle.shards import SHARD_BYTES, divide
-from tests.bench.made_tokenizer import AUDIO_TOKEN, ORDINARY, tokenizer
+from ops.bundle.fetch import check_room
+from ops.bundle.shards import SHARD_BYTES, plan_shards
+from tests.bench.made_tokenizer import AUDIO_TOKEN, ORDINARY, make_tokenizer
 
-SIZES = ("8b", "tiny")
 SCHEMES = ("", "fp8", "int8", "w4a16")
+SIZES = tuple(f"{size}-{scheme}".strip("-") for size in ("8b", "tiny") for scheme in SCHEMES)
 _BLOCK_BYTES = 8 << 20
 _SPREAD = 0.02  # standard deviation of the weights, as Llama's are initialised
 
 
 def write(folder: Path, size: str, shard_bytes: int = SHARD_BYTES) -> checkpoint.Checkpoint:
-    """Writes the folder, a shard at a time, and reads it back.
+    """Write the folder shard by shard, and read it back.
 
-    `size` is one of SIZES, with one of SCHEMES after a dash where the Llama is to be quantised.
-    Raises BadSetting for another, and NoSpace.
+    `size` is one of SIZES; those with a scheme have a quantized Llama. Raises ValueError for any
+    other, and NoSpace.
     """
-    name, _, scheme = size.partition("-")
-    if name not in SIZES or scheme not in SCHEMES:
-        known = f"{', '.join(SIZES)}, with -fp8, -int8 or -w4a16 after it"
-        raise BadSetting(name="--random-weights", why=f"{size!r} is none of {known}")
-    tree = config(name, scheme)
+    if size not in SIZES:
+        raise ValueError(f"{size!r} is not one of {', '.join(SIZES)}")
+    base, _, scheme = size.partition("-")
+    tree = config(base, scheme)
     shape = configs.parse(folder / "config.json", tree)
-    found: dict[str, tuple[Path, Tensor]] = {}
-    for tensor, want in expected(shape).items():
-        items = math.prod(want.shapes[0])
-        end = items * ITEM_BYTES[want.dtypes[0]]
-        found[tensor] = (folder, Tensor(tensor, want.dtypes[0], want.shapes[0], 0, end))
-    has_room(folder.parent, sum(tensor.end for _, tensor in found.values()))
+    tensors: dict[str, tuple[Path, Tensor]] = {}
+    for name, spec in expected(shape).items():
+        items = math.prod(spec.shapes[0])
+        end = items * ITEM_BYTES[spec.dtypes[0]]
+        tensors[name] = (folder, Tensor(name, spec.dtypes[0], spec.shapes[0], 0, end))
+    check_room(folder.parent, sum(tensor.end for _, tensor in tensors.values()))
     folder.mkdir(parents=True)
     for file, content in _jsons(tree, configs.processor(shape)).items():
         (folder / file).write_text(json.dumps(content), encoding="utf-8")
     try:
-        shards = divide(found, shard_bytes)
+        shards = plan_shards(tensors, shard_bytes)
         random = np.random.default_rng(1)
         blocks = {dtype: _block(random, dtype) for dtype in ("BF16", "F8_E4M3", "I8", "I32")}
         for shard, names in shards.items():
-            tensors = [found[name][1] for name in names]
+            contents = [tensors[name][1] for name in names]
             with (folder / shard).open("wb") as out:
-                out.write(header((one.name, one.dtype, one.shape) for one in tensors))
-                for one in tensors:
-                    if one.name.endswith(".weight_shape"):
-                        out.write(_unpacked(found, one.name))
+                out.write(header((one.name, one.dtype, one.shape) for one in contents))
+                for tensor in contents:
+                    if tensor.name.endswith(".weight_shape"):
+                        out.write(_unpacked_shape(tensors, tensor.name))
                     else:
-                        out.writelines(_content(one, scheme, blocks, random))
+                        out.writelines(_content(tensor, scheme, blocks, random))
         if len(shards) > 1:
-            places = {name: shard for shard, names in shards.items() for name in names}
-            index = {"metadata": {}, "weight_map": places}
+            files = {name: shard for shard, names in shards.items() for name in names}
+            index = {"metadata": {}, "weight_map": files}
             (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
         return checkpoint.read(folder)
     except BaseException:
@@ -78,7 +76,7 @@ def write(folder: Path, size: str, shard_bytes: int = SHARD_BYTES) -> checkpoint
 
 
 def config(size: str, scheme: str = "") -> dict[str, Any]:
-    """config.json of the real model, or of one with its vocabulary and little else."""
+    """config.json of the real model, or of a tiny one with the same vocabulary."""
     is_real = size == "8b"
     audio = {
         "model_type": "whisper",
@@ -185,7 +183,7 @@ def _jsons(tree: dict[str, Any], processor: dict[str, object]) -> dict[str, dict
             "padding_value": 0.0,
             "return_attention_mask": False,
         },
-        "tokenizer.json": tokenizer(),
+        "tokenizer.json": make_tokenizer(),
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": 131072,
@@ -196,24 +194,24 @@ def _jsons(tree: dict[str, Any], processor: dict[str, object]) -> dict[str, dict
 
 
 def _block(random: np.random.Generator, dtype: str) -> memoryview:
-    """Random content that is read from anywhere in it, again and again."""
+    """Random content, which is used repeatedly from random offsets."""
     if dtype == "BF16":
         values = random.normal(0, _SPREAD, _BLOCK_BYTES // 2).astype(np.float32)
         return memoryview((values.view(np.uint32) >> 16).astype("<u2").tobytes())
     content = random.integers(0, 256, _BLOCK_BYTES, np.uint8)
     if dtype == "F8_E4M3":
-        content &= 0xBF  # no exponent from 8 on: below 2, and never "not a number"
+        content &= 0xBF  # no exponent of 8 or more: below 2, and never NaN
     return memoryview(content.tobytes())
 
 
-# What brings the random numbers of a quantised block to the spread of the others.
+# Scales that give the numbers of a quantized block the same spread as the others.
 _SCALE = {"fp8": _SPREAD / 0.7, "int8": _SPREAD / 74, "w4a16": _SPREAD / 4.6}
 
 
 def _content(
     tensor: Tensor, scheme: str, blocks: dict[str, memoryview], random: np.random.Generator
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of one tensor, in pieces."""
+    """The bytes of a tensor, in pieces."""
     name = tensor.name.rpartition(".")[2]
     constant = {"weight_scale": _SCALE.get(scheme, 1.0), "bias": 0.0}.get(name)
     if constant is None and len(tensor.shape) == 1:
@@ -221,19 +219,19 @@ def _content(
     if constant is not None:
         yield _bfloat16(constant) * tensor.items
         return
-    block, left = blocks[tensor.dtype], tensor.size_bytes
+    block, missing = blocks[tensor.dtype], tensor.size_bytes
     item = ITEM_BYTES[tensor.dtype]
     start = int(random.integers(len(block) // item)) * item
-    while left:
-        piece = block[start : start + left]
+    while missing:
+        piece = block[start : start + missing]
         yield piece
-        left -= len(piece)
+        missing -= len(piece)
         start = 0
 
 
-def _unpacked(found: Found, name: str) -> bytes:
-    """The shape of a linear before it was packed, eight four-bit numbers to an int32."""
-    _, packed = found[name.replace("weight_shape", "weight_packed")]
+def _unpacked_shape(tensors: StoredTensors, name: str) -> bytes:
+    """The shape of a linear layer before packing: eight four-bit numbers to an int32."""
+    _, packed = tensors[name.replace("weight_shape", "weight_packed")]
     outputs, words = packed.shape
     return np.array([outputs, words * 8], "<i8").tobytes()
 
@@ -244,10 +242,10 @@ def _bfloat16(value: float) -> bytes:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.random_weights")
-    parser.add_argument("size", help="8b, 8b-fp8, 8b-int8, 8b-w4a16, or tiny in place of 8b")
+    parser.add_argument("size", choices=SIZES)
     parser.add_argument("folder", type=Path)
-    asked = parser.parse_args(arguments)
-    print(write(asked.folder, asked.size))
+    args = parser.parse_args(arguments)
+    print(write(args.folder, args.size))
     return 0
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import psutil
 
-from client.call import Arrival, Call, connect
+from client.call import Arrival, ClientCall, connect
 from client.conversation import Conversation
-from client.record import TurnRecord
+from client.record import ClientTurnRecord
 from client.wav import read_wav
-from client.wire import Audio
+from client.wire import AudioFrame
 from tests.bench.figures import machine, percentile, verdict
 from tests.bench.house import House, on_instant_engines
 from tests.e2e.appliance import QUESTIONS
@@ -64,17 +64,17 @@ class Soaked:
 
     intervals: list[Interval] = field(default_factory=list)
     lateness: list[float] = field(default_factory=list)  # of the client's own event loop
-    records: list[TurnRecord] = field(default_factory=list)
+    records: list[ClientTurnRecord] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  # why calls ended before their time
     samples: list[Sample] = field(default_factory=list)  # while all talk
     before: Sample | None = None  # when nobody had called yet
     after: Sample | None = None  # once everybody had left
 
 
-class TimedCall(Call):
+class TimedCall(ClientCall):
     """A call that notes how long after the frame before it each frame of a reply's sound came."""
 
-    def __init__(self, call: Call, intervals: list[Interval]) -> None:
+    def __init__(self, call: ClientCall, intervals: list[Interval]) -> None:
         self.__dict__.update(vars(call))
         self._intervals = intervals
         self._last: float | None = None
@@ -82,7 +82,7 @@ class TimedCall(Call):
     async def arrivals(self) -> AsyncIterator[Arrival]:
         """The same as a call's."""
         async for arrival in super().arrivals():
-            if isinstance(arrival.frame, Audio):
+            if isinstance(arrival.frame, AudioFrame):
                 if self._last is not None:
                     self._intervals.append(Interval(arrival.at, arrival.at - self._last))
                 self._last = arrival.at

@@ -1,4 +1,4 @@
-"""Shared by the client's tests: files to speak, and the real program against a fake gateway."""
+"""Fixtures of the client's tests: WAV files to speak, and the real program in a process."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What a process left behind."""
+class ProgramResult:
+    """Exit code and output of a client process."""
 
     code: int
     out: str
@@ -26,18 +26,18 @@ class Finished:
 
 
 @pytest.fixture
-def program(tmp_path):
-    """Runs `python -m client ARGUMENTS` as a user would, with nothing of ours configured."""
+def run_client(tmp_path):
+    """Runs `python -m client ARGUMENTS` as a user would, without any settings of this machine."""
 
-    async def run(*arguments: object, **environ: str) -> Finished:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("VOICE_")}
+    async def run(*arguments: object, **environ: str) -> ProgramResult:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("VOICE_")}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "client",
             *map(str, arguments),
             cwd=ROOT,
-            env={**clean, "HOME": str(tmp_path), **environ},
+            env={**inherited, "HOME": str(tmp_path), **environ},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -47,14 +47,14 @@ def program(tmp_path):
             process.kill()
             raise
         assert process.returncode is not None
-        return Finished(process.returncode, out.decode(), err.decode())
+        return ProgramResult(process.returncode, out.decode(), err.decode())
 
     return run
 
 
 @pytest.fixture
 def questions(tmp_path):
-    """Two files of 0.4 s of 'speech' in silence, at rates that are not ours."""
+    """Two files of 0.4 s of 'speech' in silence, at two sample rates."""
     paths = [tmp_path / "first.wav", tmp_path / "second.wav"]
     for path, rate in zip(paths, (16_000, 44_100), strict=True):
         write_wav(path, bytes(rate // 5) + tone(0.4, rate) + bytes(rate), rate)

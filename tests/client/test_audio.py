@@ -1,3 +1,5 @@
+"""Sound devices, with a stand-in for the module sounddevice."""
+
 import sys
 from types import SimpleNamespace
 
@@ -9,14 +11,14 @@ from client.errors import UsageError
 from tests.fakes import FakeSound, tone
 
 
-def test_the_level_of_a_full_scale_sine_is_3_db_below_full_scale():
+def test_full_scale_sine_has_a_level_3_db_below_full_scale():
     full = (32767 * np.sin(np.arange(16_000) / 10)).astype("<i2").tobytes()
     assert level_dbfs(full) == pytest.approx(-3.01, abs=0.05)
     assert level_dbfs(bytes(320)) == level_dbfs(b"") == -90
     assert level_dbfs(b"\x01\x00" * 160) == pytest.approx(-90, abs=0.5)
 
 
-def test_a_device_is_chosen_by_number_name_or_part_of_the_name():
+def test_device_is_found_by_number_name_or_part_of_its_name():
     sound = FakeSound()
     assert find_device(sound, None, "output") is None
     assert find_device(sound, "2", "output") == 2
@@ -24,35 +26,35 @@ def test_a_device_is_chosen_by_number_name_or_part_of_the_name():
     assert find_device(sound, "speak", "output") == 1
 
 
-@pytest.mark.parametrize("wanted", ["0", "desk mic", "7", "Trumpet", "e"])
-def test_a_device_that_does_not_fit_or_is_not_the_only_one_is_refused(wanted):
+@pytest.mark.parametrize("name", ["0", "desk mic", "7", "Trumpet", "e"])
+def test_unknown_or_ambiguous_device_is_rejected(name):
     with pytest.raises(UsageError, match="client devices"):
-        find_device(FakeSound(), wanted, "output")
+        find_device(FakeSound(), name, "output")
 
 
-def test_a_machine_without_a_microphone_is_told_so():
+def test_machine_without_a_microphone_gets_a_clear_error():
     sound = FakeSound()
     del sound.devices[0]
     with pytest.raises(UsageError, match="no sound input"):
         find_device(sound, None, "input")
 
 
-def test_without_portaudio_the_error_says_what_to_install(monkeypatch):
+def test_error_without_portaudio_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(UsageError, match="libportaudio2"):
         load_sounddevice()
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
-def test_the_microphone_gives_40_ms_frames_at_16_khz_whatever_the_device_does(rate):
+def test_microphone_gives_40_ms_frames_at_16_khz_at_any_device_rate(rate):
     sound = FakeSound(rates=(rate,))
     frames = []
     Microphone(sound, None, frames.append)
     (stream,) = sound.streams
     assert stream.samplerate == rate
-    said = tone(1.0, rate)
-    for start in range(0, len(said), 2 * 1111):
-        stream.callback(said[start : start + 2 * 1111], 1111, None, None)
+    speech = tone(1.0, rate)
+    for start in range(0, len(speech), 2 * 1111):
+        stream.callback(speech[start : start + 2 * 1111], 1111, None, None)
     assert {len(frame) for frame in frames} == {1280}
     assert 23 <= len(frames) <= 25
     heard = np.frombuffer(b"".join(frames), "<i2").astype(float)
@@ -60,21 +62,21 @@ def test_the_microphone_gives_40_ms_frames_at_16_khz_whatever_the_device_does(ra
 
 
 @pytest.mark.parametrize("rate", [24_000, 48_000])
-def test_the_speaker_plays_what_it_is_given_and_stops_at_once(rate):
+def test_speaker_plays_audio_and_stops_at_once_on_flush(rate):
     sound = FakeSound(rates=(rate,))
     speaker = Speaker(sound, "Headphones", 0.0, clock=lambda: 7.0)
     (stream,) = sound.streams
     assert (stream.samplerate, stream.device) == (rate, 2)
     speaker.push(tone(1.0), 7.0)
     out = bytearray(2 * rate // 10)
-    when = SimpleNamespace(currentTime=1.0, outputBufferDacTime=1.25)
-    stream.callback(memoryview(out), rate // 10, when, None)
+    times = SimpleNamespace(currentTime=1.0, outputBufferDacTime=1.25)
+    stream.callback(memoryview(out), rate // 10, times, None)
     assert level_dbfs(bytes(out)) == pytest.approx(-15.2, abs=0.5)
     assert speaker.first_audible_at == pytest.approx(7.25, abs=0.01)
-    assert speaker.sounds_since == speaker.first_audible_at
+    assert speaker.audible_since == speaker.first_audible_at
     assert not speaker.drained
     speaker.flush(7.5)
-    stream.callback(memoryview(out), rate // 10, when, None)
+    stream.callback(memoryview(out), rate // 10, times, None)
     assert speaker.drained
     assert out == bytes(len(out))
     heard = speaker.take()
@@ -82,7 +84,7 @@ def test_the_speaker_plays_what_it_is_given_and_stops_at_once(rate):
     assert heard.rate == rate
 
 
-def test_a_device_that_cannot_be_opened_is_a_clear_error():
+def test_device_that_cannot_be_opened_gives_a_clear_error():
     sound = FakeSound()
     sound.broken = True
     with pytest.raises(UsageError, match="Device unavailable"):

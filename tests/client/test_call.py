@@ -1,3 +1,5 @@
+"""A call against a fake gateway: handshake, frames, refusals, failures."""
+
 import asyncio
 import math
 import ssl
@@ -8,43 +10,44 @@ from pipecat.frames.protobufs import frames_pb2
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from client.call import Call, connect, connect_once, explain_status, retry_after_seconds
+from client.call import ClientCall, connect, connect_once
 from client.config import Config
-from client.errors import BrokeOff, CannotConnect, Refused
-from client.wire import Audio, Interruption, Message
+from client.errors import CallDropped, CallRefused, CannotConnect
+from client.explain import explain_status, retry_after_seconds
+from client.wire import AudioFrame, Interruption, RTVIMessage
 from tests.fakes import FakeGateway, tone
 
 FULL = b'{"reason": "full", "message": "All 4 sessions are taken.", "advice": "Try again later."}'
 
 
-async def arrived(call: Call, count: int) -> list:
-    found = []
+async def receive(call: ClientCall, count: int) -> list:
+    arrivals = []
     async with asyncio.timeout(10):
         async for arrival in call.arrivals():
-            found.append(arrival)
-            if len(found) == count:
+            arrivals.append(arrival)
+            if len(arrivals) == count:
                 break
-    return found
+    return arrivals
 
 
-async def test_the_handshake_names_the_protocol_and_sends_the_token_in_the_header():
+async def test_handshake_names_the_protocol_and_sends_the_token_in_a_header():
     async with FakeGateway(token="secret") as gateway:
         call = await connect(Config(gateway.url, "secret"))
-        (ready,) = await arrived(call, 1)
+        (ready,) = await receive(call, 1)
         await call.close()
-    assert ready.frame == Message("bot-ready", {"version": "2.2.0"})
+    assert ready.frame == RTVIMessage("bot-ready", {"version": "2.2.0"})
     assert gateway.authorizations == ["Bearer secret"]
     (hello,) = gateway.callers[0].messages
     assert (hello["label"], hello["type"]) == ("rtvi-ai", "client-ready")
     assert hello["data"]["version"] == "2.2.0"
 
 
-async def test_audio_goes_up_as_16_khz_mono_and_text_as_rtvi():
+async def test_audio_is_sent_as_16_khz_mono_and_text_as_rtvi():
     async with FakeGateway() as gateway:
         call = await connect(Config(gateway.url))
         await call.send_audio(bytes(1280))
         await call.send_text("What time is it?")
-        await arrived(call, 2)
+        await receive(call, 2)
         await call.close()
         await gateway.left.wait()
     caller = gateway.callers[0]
@@ -54,18 +57,18 @@ async def test_audio_goes_up_as_16_khz_mono_and_text_as_rtvi():
     assert caller.messages[1]["id"]
 
 
-async def test_that_a_reply_sounds_is_told_in_a_message_of_a_client_s_own():
+async def test_start_of_playback_is_reported_in_a_client_message():
     async with FakeGateway() as gateway:
         call = await connect(Config(gateway.url))
         await call.send_playback_started()
         await call.close()
         await gateway.left.wait()
-    told = gateway.callers[0].messages[1]
-    assert (told["type"], told["data"]) == ("client-message", {"t": "playback-started"})
-    assert told["id"]
+    message = gateway.callers[0].messages[1]
+    assert (message["type"], message["data"]) == ("client-message", {"t": "playback-started"})
+    assert message["id"]
 
 
-async def test_audio_messages_and_interruptions_come_down_in_order():
+async def test_audio_messages_and_interruptions_arrive_in_order():
     async def bot(caller, _text):
         await caller.message("bot-started-speaking")
         await caller.audio(tone(0.04))
@@ -76,16 +79,16 @@ async def test_audio_messages_and_interruptions_come_down_in_order():
     async with FakeGateway(bot) as gateway:
         call = await connect(Config(gateway.url))
         await call.send_text("Hello")
-        frames = [arrival.frame for arrival in await arrived(call, 5)]
+        frames = [arrival.frame for arrival in await receive(call, 5)]
         await call.close()
     assert frames[2:] == [
-        Message("bot-started-speaking"),
-        Audio(tone(0.04), 24_000, 1),
+        RTVIMessage("bot-started-speaking"),
+        AudioFrame(tone(0.04), 24_000, 1),
         Interruption(),
     ]
 
 
-async def test_a_frame_of_an_unknown_kind_is_reported_and_the_call_goes_on():
+async def test_frame_of_an_unknown_kind_is_reported_and_the_call_continues():
     async def bot(caller, _text):
         await caller.raw(frames_pb2.Frame(text=frames_pb2.TextFrame(text="x")).SerializeToString())
         await caller.raw("a text message")
@@ -94,22 +97,22 @@ async def test_a_frame_of_an_unknown_kind_is_reported_and_the_call_goes_on():
     async with FakeGateway(bot) as gateway:
         call = await connect(Config(gateway.url))
         await call.send_text("Hello")
-        unknown, text, known = (await arrived(call, 5))[2:]
+        unknown, text, known = (await receive(call, 5))[2:]
         await call.close()
     assert (unknown.frame, unknown.problem) == (None, "a frame of an unknown kind")
     assert (text.frame, text.problem) == (None, "a text message; frames are binary")
-    assert known.frame == Message("bot-started-speaking")
+    assert known.frame == RTVIMessage("bot-started-speaking")
 
 
-async def test_a_wrong_token_is_said_plainly_and_not_tried_again():
+async def test_wrong_token_gives_a_clear_error_without_a_retry():
     async with FakeGateway(token="secret") as gateway:
-        with pytest.raises(Refused, match=r"access token \(401\)"):
+        with pytest.raises(CallRefused, match=r"access token \(401\)"):
             await connect(Config(gateway.url, "guess"), patience_seconds=math.inf)
     assert gateway.attempts == 1
 
 
-async def test_a_full_appliance_is_asked_again_when_it_said_to():
-    pauses, told = [], []
+async def test_full_appliance_is_retried_after_its_retry_after():
+    pauses, retries = [], []
 
     async def sleep(seconds):
         pauses.append(seconds)
@@ -118,19 +121,19 @@ async def test_a_full_appliance_is_asked_again_when_it_said_to():
         call = await connect(
             Config(gateway.url),
             patience_seconds=math.inf,
-            on_retry=lambda problem, delay: told.append((str(problem), delay)),
+            on_retry=lambda error, delay: retries.append((str(error), delay)),
             sleep=sleep,
         )
         await call.close()
     assert gateway.attempts == 3
     assert [5 <= pause <= 6 for pause in pauses] == [True, True]
-    assert [delay for _, delay in told] == pauses
-    assert "All 4 sessions are taken. Try again later." in told[0][0]
+    assert [delay for _, delay in retries] == pauses
+    assert "All 4 sessions are taken. Try again later." in retries[0][0]
 
 
-async def test_patience_ends():
+async def test_retries_end_when_patience_is_over():
     async with FakeGateway(refusals=[(503, {"Retry-After": "5"}, FULL)] * 2) as gateway:
-        with pytest.raises(Refused, match="All 4 sessions are taken"):
+        with pytest.raises(CallRefused, match="All 4 sessions are taken"):
             await connect(Config(gateway.url), patience_seconds=4.0)
     assert gateway.attempts == 1
 
@@ -138,27 +141,32 @@ async def test_patience_ends():
 @pytest.mark.parametrize(
     ("status", "body", "kind", "text"),
     [
-        (403, b'{"message": "Pages from this web origin may not connect."}', Refused, "origin"),
-        (403, b"", Refused, "forbidden"),
-        (429, b"slow down", Refused, "too many attempts"),
-        (503, b'{"message": "The appliance is shutting down.", "advice": 7}', Refused, "shutting"),
-        (503, b"[]", Refused, "busy or not ready"),
+        (403, b'{"message": "Pages from this web origin may not connect."}', CallRefused, "origin"),
+        (403, b"", CallRefused, "forbidden"),
+        (429, b"slow down", CallRefused, "too many attempts"),
+        (
+            503,
+            b'{"message": "The appliance is shutting down.", "advice": 7}',
+            CallRefused,
+            "shutting",
+        ),
+        (503, b"[]", CallRefused, "busy or not ready"),
         (404, b"", CannotConnect, "/ws"),
         (200, b"", CannotConnect, "answered 200"),
         (502, b"", CannotConnect, "answered 502"),
     ],
 )
-async def test_every_refusal_is_told_in_words(status, body, kind, text):
+async def test_every_refusal_is_explained(status, body, kind, text):
     async with FakeGateway(refusals=[(status, {}, body)]) as gateway:
         with pytest.raises(kind, match=text):
             await connect_once(Config(gateway.url))
 
 
-async def test_a_refusal_cannot_steer_the_terminal():
+async def test_refusal_cannot_control_the_terminal():
     async with FakeGateway(
         refusals=[(503, {}, b'{"message": "\\u001b[2Jgone\\nline"}')]
     ) as gateway:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(CallRefused) as caught:
             await connect_once(Config(gateway.url))
     assert str(caught.value).isprintable()
 
@@ -166,24 +174,24 @@ async def test_a_refusal_cannot_steer_the_terminal():
 @pytest.mark.parametrize(
     ("code", "reason", "advice"),
     [
-        (1008, "audio at 8000 Hz", "not allowed"),
+        (1008, "audio at 8000 Hz", "does not allow"),
         (1009, "", "too large"),
         (1011, "pipeline failed", "connect again"),
         (1012, "restarting", "connect again in a moment"),
         (1013, "busy", "connect again later"),
-        (1000, "nobody spoke for 120 seconds", "connect again to go on"),
+        (1000, "nobody spoke for 120 seconds", "connect again to continue"),
     ],
 )
-async def test_a_close_code_is_told_with_its_reason(code, reason, advice):
+async def test_close_code_is_explained_with_its_reason(code, reason, advice):
     async def bot(caller, _text):
         await caller.close(code, reason)
 
     async with FakeGateway(bot) as gateway:
         call = await connect(Config(gateway.url))
         await call.send_text("Hello")
-        with pytest.raises(BrokeOff, match=advice) as caught:
-            await arrived(call, 99)
-        with pytest.raises(BrokeOff, match=advice):
+        with pytest.raises(CallDropped, match=advice) as caught:
+            await receive(call, 99)
+        with pytest.raises(CallDropped, match=advice):
             await call.send_audio(bytes(1280))
         await call.close()
     assert (reason or "no reason given") in str(caught.value)
@@ -191,22 +199,22 @@ async def test_a_close_code_is_told_with_its_reason(code, reason, advice):
     assert caught.value.retryable == (code in (1011, 1012, 1013))
 
 
-async def test_a_lost_connection_is_called_that():
+async def test_lost_connection_is_explained():
     async def bot(caller, _text):
         caller.die()
 
     async with FakeGateway(bot) as gateway:
         call = await connect(Config(gateway.url))
         await call.send_text("Hello")
-        with pytest.raises(BrokeOff, match="connection was lost") as caught:
-            await arrived(call, 99)
+        with pytest.raises(CallDropped, match="connection was lost") as caught:
+            await receive(call, 99)
     assert caught.value.retryable
 
 
-async def test_our_own_end_is_no_failure():
+async def test_closing_the_call_ourselves_is_not_a_failure():
     async with FakeGateway() as gateway:
         call = await connect(Config(gateway.url))
-        receiving = asyncio.create_task(arrived(call, 99))
+        receiving = asyncio.create_task(receive(call, 99))
         await asyncio.sleep(0.05)
         await call.close()
         assert len(await receiving) == 1
@@ -214,14 +222,14 @@ async def test_our_own_end_is_no_failure():
         await call.send_audio(bytes(1280))
 
 
-async def test_a_bot_that_never_gets_ready_is_given_up(monkeypatch):
-    monkeypatch.setattr("client.call.READY_SECONDS", 0.1)
+async def test_bot_that_never_gets_ready_times_out(monkeypatch):
+    monkeypatch.setattr("client.call.READY_TIMEOUT_SECONDS", 0.1)
     async with FakeGateway(ready=False) as gateway:
         with pytest.raises(CannotConnect, match="not ready"):
             await connect_once(Config(gateway.url))
 
 
-async def test_nothing_listening_is_worth_another_try():
+async def test_connection_refused_is_retryable():
     async with FakeGateway() as gateway:
         url = gateway.url
     for host in ("127.0.0.1", "localhost"):
@@ -230,12 +238,12 @@ async def test_nothing_listening_is_worth_another_try():
         assert caught.value.retryable
 
 
-async def test_an_unknown_host_is_called_that():
-    with pytest.raises(CannotConnect, match=r"no host called nowhere\.invalid"):
+async def test_unknown_host_is_explained():
+    with pytest.raises(CannotConnect, match=r"host nowhere\.invalid was not found"):
         await connect_once(Config("ws://nowhere.invalid/ws"))
 
 
-async def test_something_else_than_a_web_server_is_called_that():
+async def test_server_that_is_not_a_web_server_is_explained():
     async def mumble(_reader, writer):
         writer.write(b"220 smtp ready\r\n")
         writer.close()
@@ -245,26 +253,26 @@ async def test_something_else_than_a_web_server_is_called_that():
     async with server:
         with pytest.raises(CannotConnect, match="did not answer as a web server"):
             await connect_once(Config(f"ws://127.0.0.1:{port}/ws"))
-        with pytest.raises(CannotConnect, match="no TLS connection"):
+        with pytest.raises(CannotConnect, match="cannot open a TLS connection"):
             await connect_once(Config(f"wss://127.0.0.1:{port}/ws"))
 
 
 @pytest.fixture
 def certificate(tmp_path):
-    made = [tmp_path / "certificate.pem", tmp_path / "key.pem"]
+    paths = [tmp_path / "certificate.pem", tmp_path / "key.pem"]
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
             *("-nodes", "-days", "2", "-subj", "/CN=appliance"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", made[0], "-keyout", made[1]),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", paths[0], "-keyout", paths[1]),
         ],
         check=True,
         capture_output=True,
     )
-    return made
+    return paths
 
 
-async def test_tls_needs_a_certificate_that_is_trusted(certificate):
+async def test_untrusted_certificate_is_rejected(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     async with FakeGateway(tls=context) as gateway:
@@ -285,6 +293,6 @@ def test_retry_after_is_seconds_or_a_date():
     assert retry_after_seconds("Sun, 06 Nov 1994 08:49:37 GMT") == 0
 
 
-def test_no_status_goes_without_an_explanation():
+def test_every_status_is_explained():
     for status in range(300, 600):
         assert str(explain_status(Response(status, "", Headers(), b"\xff"), "box"))

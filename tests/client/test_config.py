@@ -1,3 +1,5 @@
+"""Settings from flags, the environment and a file."""
+
 import pytest
 
 from client.config import DEFAULT_URL, load
@@ -13,12 +15,12 @@ def file(tmp_path):
     return path
 
 
-def test_without_anything_it_is_the_appliance_on_this_machine(tmp_path):
+def test_default_is_the_appliance_on_this_machine(tmp_path):
     config = load({}, {}, tmp_path / "none.toml")
     assert (config.url, config.token, config.tls()) == (DEFAULT_URL, "", None)
 
 
-def test_flags_win_over_the_environment_and_that_over_the_file(file, tmp_path):
+def test_flags_win_over_environment_and_environment_over_file(file, tmp_path):
     environ = {"VOICE_CLIENT_URL": "wss://from-environment/ws", "VOICE_CLIENT_TOKEN": "env-token"}
     assert load({}, {}, file).url == "wss://from-file:1/ws"
     assert load({}, environ, file).url == "wss://from-environment/ws"
@@ -34,7 +36,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "used"),
+    ("url", "normalized"),
     [
         ("ws://box", "ws://box/ws"),
         ("wss://box:8765/", "wss://box:8765/ws"),
@@ -42,8 +44,8 @@ def test_flags_win_over_the_environment_and_that_over_the_file(file, tmp_path):
         ("ws://[::1]:8765/ws", "ws://[::1]:8765/ws"),
     ],
 )
-def test_a_url_without_a_path_gets_the_usual_one(given, used, tmp_path):
-    assert load({"url": given}, {}, tmp_path / "none").url == used
+def test_url_without_a_path_gets_the_usual_path(url, normalized, tmp_path):
+    assert load({"url": url}, {}, tmp_path / "none").url == normalized
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_a_url_without_a_path_gets_the_usual_one(given, used, tmp_path):
         "ws://[::1/ws",
     ],
 )
-def test_a_url_that_cannot_be_meant_is_refused(url, tmp_path):
+def test_invalid_url_is_rejected(url, tmp_path):
     with pytest.raises(UsageError, match="URL"):
         load({"url": url}, {}, tmp_path / "none")
 
@@ -66,38 +68,38 @@ def test_a_url_that_cannot_be_meant_is_refused(url, tmp_path):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("url = ", "not usable"),
+        ("url = ", "cannot be used"),
         ('password = "x"', "'password' is not a setting"),
         ("prebuffer_seconds = 5", "between 0 and 1"),
         ('prebuffer_seconds = "much"', "between 0 and 1"),
         ('token_file = "/does/not/exist"', "cannot be read"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(text, why, tmp_path):
+def test_invalid_settings_file_is_rejected(text, why, tmp_path):
     path = tmp_path / "voice-client.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=why):
         load({}, {}, path)
 
 
-def test_a_file_that_was_named_must_exist(tmp_path):
-    with pytest.raises(UsageError, match="no configuration file"):
+def test_settings_file_named_by_flag_must_exist(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
         load({"config": str(tmp_path / "none.toml")}, {})
 
 
 @pytest.mark.parametrize("content", ["", " \n", "two words", "line\nbreak", "sch\u00f6n"])
-def test_a_token_file_must_hold_one_token(content, tmp_path):
+def test_token_file_must_hold_one_token(content, tmp_path):
     path = tmp_path / "token"
     path.write_text(content)
     with pytest.raises(UsageError, match="token"):
         load({"token_file": str(path)}, {}, tmp_path / "none")
 
 
-def test_the_token_does_not_show_when_the_settings_are_printed(file):
+def test_token_is_not_in_the_repr_of_the_settings(file):
     assert "file-token" not in repr(load({}, {}, file))
 
 
-def test_only_a_plain_url_to_another_machine_is_in_the_clear(tmp_path):
+def test_only_a_plain_url_to_another_machine_is_unencrypted(tmp_path):
     def in_clear(url):
         return load({"url": url}, {}, tmp_path / "none").in_clear
 
@@ -107,7 +109,7 @@ def test_only_a_plain_url_to_another_machine_is_in_the_clear(tmp_path):
     assert not in_clear("ws://localhost/ws")
 
 
-def test_a_bad_ca_file_is_named(tmp_path):
+def test_bad_ca_file_is_named(tmp_path):
     bad = tmp_path / "ca.pem"
     bad.write_text("nothing")
     config = load({"url": "wss://box/ws", "ca": str(bad)}, {}, tmp_path / "none")

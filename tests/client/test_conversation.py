@@ -1,3 +1,5 @@
+"""Conversations against a fake gateway, in real time."""
+
 import asyncio
 
 import pytest
@@ -5,18 +7,18 @@ import pytest
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
-from client.errors import BrokeOff
+from client.errors import CallDropped
 from tests.fakes import FakeGateway, tone
 
 SPEECH = bytes(3_200) + tone(0.3, 16_000) + bytes(3_200)
 
 
-async def converse(gateway, **options):
+async def open_conversation(gateway, **options):
     return Conversation(await connect(Config(gateway.url)), **options)
 
 
-async def test_two_turns_of_one_conversation_with_their_latencies():
-    async with FakeGateway() as gateway, await converse(gateway) as conversation:
+async def test_two_turns_have_texts_stages_and_latencies():
+    async with FakeGateway() as gateway, await open_conversation(gateway) as conversation:
         first = await conversation.finished(conversation.say(SPEECH))
         second = await conversation.finished(conversation.say(SPEECH))
     assert [first.reply_text, second.reply_text] == ["Answer 1.", "Answer 2."]
@@ -29,27 +31,27 @@ async def test_two_turns_of_one_conversation_with_their_latencies():
     assert {frame[:2] for frame in gateway.callers[0].heard} == {(16_000, 1)}
 
 
-async def test_the_server_is_told_when_each_reply_is_heard():
-    async with FakeGateway() as gateway, await converse(gateway) as conversation:
+async def test_server_gets_a_message_when_each_reply_is_heard():
+    async with FakeGateway() as gateway, await open_conversation(gateway) as conversation:
         for _ in range(2):
             await conversation.finished(conversation.say(SPEECH))
-    told = [m["data"] for m in gateway.callers[0].messages if m["type"] == "client-message"]
-    assert told == [{"t": "playback-started"}] * 2
+    sent = [m["data"] for m in gateway.callers[0].messages if m["type"] == "client-message"]
+    assert sent == [{"t": "playback-started"}] * 2
 
 
-async def test_a_server_without_turn_messages_will_do():
-    gateway = FakeGateway(tells_turns=False)
-    async with gateway, await converse(gateway) as conversation:
+async def test_server_without_turn_reports_is_supported():
+    gateway = FakeGateway(sends_turns=False)
+    async with gateway, await open_conversation(gateway) as conversation:
         record = await conversation.finished(conversation.say(SPEECH))
     assert (record.user_text, record.reply_text) == ("Question 1.", "Answer 1.")
     assert record.outcome == "answered"
 
 
-async def test_speaking_into_the_reply_silences_it():
+async def test_barge_in_interrupts_the_reply():
     async def bot(caller, text):
         await caller.speak("A long story." if text == "Question 1." else "Yes?", 5.0, text)
 
-    async with FakeGateway(bot) as gateway, await converse(gateway) as conversation:
+    async with FakeGateway(bot) as gateway, await open_conversation(gateway) as conversation:
         first = conversation.say(SPEECH)
         began_at = await conversation.audible(first)
         await asyncio.sleep(0.3)
@@ -63,7 +65,7 @@ async def test_speaking_into_the_reply_silences_it():
 
 async def test_typed_text_is_a_turn_without_a_microphone():
     gateway = FakeGateway()
-    async with gateway, await converse(gateway, microphone=False) as conversation:
+    async with gateway, await open_conversation(gateway, microphone=False) as conversation:
         record = await conversation.finished(await conversation.ask("What time is it?"))
         with pytest.raises(ValueError, match="no microphone"):
             conversation.say(SPEECH)
@@ -71,32 +73,32 @@ async def test_typed_text_is_a_turn_without_a_microphone():
     assert gateway.callers[0].heard == []
 
 
-async def test_a_bot_that_says_nothing_is_given_up():
+async def test_turn_without_an_answer_ends_after_patience():
     async def bot(_caller, _text):
         return
 
-    async with FakeGateway(bot) as gateway, await converse(gateway) as conversation:
+    async with FakeGateway(bot) as gateway, await open_conversation(gateway) as conversation:
         number = conversation.say(SPEECH)
         record = await conversation.finished(number, patience_seconds=0.3)
         assert await conversation.audible(number) is None
     assert (record.outcome, record.heard.pcm) == ("no_answer", b"")
 
 
-async def test_a_server_that_dies_mid_turn_leaves_what_was_heard():
+async def test_dropped_call_keeps_what_was_heard():
     async def bot(caller, _text):
         await caller.message("bot-started-speaking")
         await caller.audio(tone(0.4))
         caller.die()
 
-    async with FakeGateway(bot) as gateway, await converse(gateway) as conversation:
+    async with FakeGateway(bot) as gateway, await open_conversation(gateway) as conversation:
         record = await conversation.finished(conversation.say(SPEECH))
         after = await conversation.finished(conversation.say(SPEECH))
     assert record.outcome == after.outcome == "broke_off"
     assert 0.1 < record.heard.seconds - record.heard.gap_seconds <= 0.41
-    assert isinstance(conversation.failure, BrokeOff)
+    assert isinstance(conversation.failure, CallDropped)
 
 
-async def test_unknown_frames_are_reported_and_the_turn_goes_on():
+async def test_unknown_frames_are_reported_and_the_turn_continues():
     async def bot(caller, text):
         await caller.raw(b"\xff\xff")
         await caller.message("something-new", [1, 2])
@@ -104,13 +106,16 @@ async def test_unknown_frames_are_reported_and_the_turn_goes_on():
 
     problems = []
     gateway = FakeGateway(bot)
-    async with gateway, await converse(gateway, on_problem=problems.append) as conversation:
+    async with (
+        gateway,
+        await open_conversation(gateway, on_problem=problems.append) as conversation,
+    ):
         record = await conversation.finished(conversation.say(SPEECH))
     assert record.reply_text == "Answer 1."
     assert problems == ["ignored not a protobuf frame"]
 
 
-async def test_a_defect_of_ours_is_raised_and_does_not_hang():
+async def test_bug_in_a_callback_is_raised_and_does_not_hang():
     def broken(_text):
         raise ZeroDivisionError
 
@@ -119,15 +124,15 @@ async def test_a_defect_of_ours_is_raised_and_does_not_hang():
 
     gateway = FakeGateway(bot)
     with pytest.raises(ZeroDivisionError):
-        async with gateway, await converse(gateway, on_problem=broken) as conversation:
+        async with gateway, await open_conversation(gateway, on_problem=broken) as conversation:
             record = await conversation.finished(conversation.say(SPEECH))
             assert record.outcome == "broke_off"
 
 
-async def test_leaving_ends_the_call_at_the_server():
+async def test_leaving_the_conversation_closes_the_call():
     gateway = FakeGateway()
     async with gateway:
-        async with await converse(gateway):
+        async with await open_conversation(gateway):
             pass
         async with asyncio.timeout(5):
             await gateway.left.wait()

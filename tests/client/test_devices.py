@@ -1,20 +1,22 @@
-from client.devices import listing
+"""`client devices`."""
+
+from client.devices import list_devices
 from tests.fakes import FakeSound
 
 
-def test_every_device_has_its_number_and_what_it_can_do():
-    lines = listing(FakeSound()).splitlines()
+def test_every_device_is_listed_with_number_and_direction():
+    lines = list_devices(FakeSound()).splitlines()
     assert lines[0].split() == ["0", "in", "48000", "Hz", "Desk", "Microphone"]
     assert lines[2].split() == ["2", "out", "48000", "Hz", "Headphones"]
 
 
-def test_a_machine_without_devices_says_what_still_works():
+def test_machine_without_devices_is_referred_to_other_verbs():
     sound = FakeSound()
     sound.devices.clear()
-    assert "`say` and `ask` work" in listing(sound)
+    assert "`say` and `ask` work" in list_devices(sound)
 
 
-async def test_the_verb_runs_where_there_is_no_sound_card(program):
-    got = await program("devices")
-    assert got.code in (0, 2)
-    assert "Traceback" not in got.err
+async def test_devices_runs_without_a_sound_card(run_client):
+    result = await run_client("devices")
+    assert result.code in (0, 2)
+    assert "Traceback" not in result.err

@@ -1,17 +1,21 @@
+"""The error catalogue."""
+
 from client import errors
 
 
-def test_every_kind_of_failure_has_the_exit_code_that_the_manual_promises():
-    kinds = {kind.__name__: kind.exit_code for kind in errors.ClientError.__subclasses__()}
-    assert kinds == {
+def test_every_error_has_its_documented_exit_code():
+    codes = {error.__name__: error.exit_code for error in errors.ClientError.__subclasses__()}
+    assert codes == {
         "UsageError": 2,
-        "Refused": 3,
+        "CallRefused": 3,
         "CannotConnect": 4,
-        "BrokeOff": 5,
+        "CallDropped": 5,
         "NoAnswer": 6,
     }
 
 
-def test_nothing_is_tried_again_unless_it_says_so():
-    assert not errors.Refused("no").retryable
-    assert errors.Refused("later", retryable=True, retry_after_seconds=5).retry_after_seconds == 5
+def test_errors_are_not_retryable_by_default():
+    assert not errors.CallRefused("no").retryable
+    assert (
+        errors.CallRefused("later", retryable=True, retry_after_seconds=5).retry_after_seconds == 5
+    )

@@ -1,3 +1,5 @@
+"""The simulated microphone, with a virtual clock."""
+
 import asyncio
 
 import pytest
@@ -7,8 +9,8 @@ from client.playback import first_audible, last_audible
 from tests.fakes import tone
 
 
-class Clock:
-    """Time that passes only when somebody sleeps."""
+class VirtualClock:
+    """Time that passes only in sleep()."""
 
     def __init__(self, monkeypatch):
         self.now = 100.0
@@ -23,54 +25,54 @@ class Clock:
         await self._sleep(0)
 
 
-async def frames_of(source, clock, count, sent):
+async def run_until_sent(source, clock, count, sent):
     task = asyncio.create_task(source.run())
     while len(sent) < count:
         await clock._sleep(0)
     task.cancel()
 
 
-async def test_a_frame_of_40_ms_is_sent_every_40_ms(monkeypatch):
-    clock, sent = Clock(monkeypatch), []
+async def test_frame_of_40_ms_is_sent_every_40_ms(monkeypatch):
+    clock, sent = VirtualClock(monkeypatch), []
 
     async def send(pcm):
         sent.append((clock.now, pcm))
 
-    await frames_of(PacedSource(send, clock), clock, 10, sent)
+    await run_until_sent(PacedSource(send, clock), clock, 10, sent)
     assert [at for at, _ in sent[:10]] == pytest.approx([100.04 + 0.04 * n for n in range(10)])
     assert {pcm for _, pcm in sent} == {SILENCE}
 
 
-async def test_the_times_of_speech_are_those_of_its_samples_in_the_stream(monkeypatch):
-    clock, sent = Clock(monkeypatch), []
+async def test_speech_times_are_those_of_its_samples_in_the_stream(monkeypatch):
+    clock, sent = VirtualClock(monkeypatch), []
 
     async def send(pcm):
         sent.append(pcm)
 
     source = PacedSource(send, clock)
-    await frames_of(source, clock, 3, sent)
+    await run_until_sent(source, clock, 3, sent)
     before = len(sent)
     begins, ends = source.play(bytes(3_200) + tone(0.31, 16_000) + bytes(3_200))
-    await frames_of(source, clock, before + 20, sent)
+    await run_until_sent(source, clock, before + 20, sent)
     stream = b"".join(sent)
     assert begins == pytest.approx(100.0 + first_audible(stream) / 16_000, abs=1e-4)
     assert ends == pytest.approx(100.0 + (last_audible(stream) + 1) / 16_000, abs=1e-4)
 
 
-async def test_a_file_without_speech_counts_from_end_to_end(monkeypatch):
-    source = PacedSource(lambda _pcm: asyncio.sleep(0), Clock(monkeypatch))
+async def test_file_without_speech_counts_from_end_to_end(monkeypatch):
+    source = PacedSource(lambda _pcm: asyncio.sleep(0), VirtualClock(monkeypatch))
     assert source.play(bytes(32_000)) == pytest.approx((100.0, 101.0))
     assert source.play(b"") == pytest.approx((101.0, 101.0))
 
 
-async def test_after_a_long_stall_the_source_does_not_flood_the_server(monkeypatch):
-    clock, sent = Clock(monkeypatch), []
+async def test_source_does_not_flood_the_server_after_a_long_stall(monkeypatch):
+    clock, sent = VirtualClock(monkeypatch), []
 
     async def send(pcm):
         sent.append(clock.now)
         if len(sent) == 5:
             clock.now += 60
 
-    await frames_of(PacedSource(send, clock), clock, 50, sent)
+    await run_until_sent(PacedSource(send, clock), clock, 50, sent)
     late = [at for at in sent if at == sent[5]]
     assert len(late) <= 26

@@ -1,3 +1,5 @@
+"""The playback buffer, with times passed in."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ def quiet(samples=CHUNK):
     return b"\x08\x00" * samples
 
 
-def test_nothing_plays_until_the_prebuffer_is_full():
+def test_playback_starts_when_the_prebuffer_is_full():
     playback = Playback(RATE, prebuffer_seconds=0.08)
     playback.push(loud(), now=0.0)
     assert playback.pull(CHUNK, at=0.0) == bytes(2 * CHUNK)
@@ -27,7 +29,7 @@ def test_nothing_plays_until_the_prebuffer_is_full():
     assert playback.take().first_audible_at == pytest.approx(0.04, abs=1e-3)
 
 
-def test_a_reply_shorter_than_the_prebuffer_plays_after_waiting_as_long():
+def test_reply_shorter_than_the_prebuffer_plays_after_its_duration():
     playback = Playback(RATE, prebuffer_seconds=0.08)
     playback.push(loud(240), now=1.0)
     played = playback.pull(RATE, at=0.5)
@@ -36,7 +38,7 @@ def test_a_reply_shorter_than_the_prebuffer_plays_after_waiting_as_long():
     assert playback.take().first_audible_at == pytest.approx(1.08, abs=1e-3)
 
 
-def test_a_late_packet_is_an_underrun_and_its_gap_is_heard():
+def test_late_packet_is_an_underrun_and_its_gap_is_heard():
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(loud(), now=0.0)
     playback.pull(CHUNK, at=0.0)
@@ -49,7 +51,7 @@ def test_a_late_packet_is_an_underrun_and_its_gap_is_heard():
     assert heard.seconds == pytest.approx(0.04 + 0.06 + 0.04)
 
 
-def test_silence_between_two_replies_is_no_underrun():
+def test_silence_between_two_replies_is_not_an_underrun():
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(loud(), now=0.0)
     playback.pull(2 * CHUNK, at=0.0)
@@ -60,7 +62,7 @@ def test_silence_between_two_replies_is_no_underrun():
     assert (heard.underruns, heard.pcm) == (0, loud())
 
 
-def test_an_interruption_silences_at_once_and_counts_what_was_dropped():
+def test_flush_silences_at_once_and_counts_dropped_audio():
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(loud(10 * CHUNK), now=0.0)
     playback.pull(CHUNK, at=0.0)
@@ -72,40 +74,40 @@ def test_an_interruption_silences_at_once_and_counts_what_was_dropped():
     assert heard.ended_at == pytest.approx(0.04)
 
 
-def test_the_first_audible_sample_is_not_the_first_sample():
+def test_first_audible_sample_is_after_leading_silence():
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(quiet() + loud(), now=0.0)
     playback.pull(2 * CHUNK, at=2.0)
     assert playback.take().first_audible_at == pytest.approx(2.04)
 
 
-def test_a_silent_reply_is_never_audible():
+def test_silent_reply_is_never_audible():
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(quiet(), now=0.0)
     playback.pull(CHUNK, at=0.0)
     assert playback.take().first_audible_at is None
 
 
-def test_sound_begins_anew_after_each_silence_and_not_before_it_is_audible():
+def test_audible_since_restarts_after_each_silence():
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(quiet() + loud(), now=0.0)
     playback.pull(CHUNK, at=1.0)
-    assert playback.sounds_since is None
+    assert playback.audible_since is None
     playback.pull(CHUNK, at=1.04)
-    playback.take()  # an account of what was heard is no silence
+    playback.take()  # taking the record does not count as silence
     playback.push(loud(), now=1.08)
     playback.pull(2 * CHUNK, at=1.08)
-    assert playback.sounds_since == pytest.approx(1.04)
+    assert playback.audible_since == pytest.approx(1.04)
     playback.push(loud(2 * CHUNK), now=3.0)
     playback.pull(CHUNK, at=3.0)
-    assert playback.sounds_since == pytest.approx(3.0)
+    assert playback.audible_since == pytest.approx(3.0)
     playback.flush(now=3.04)
     playback.push(loud(), now=4.0)
     playback.pull(CHUNK, at=4.0)
-    assert playback.sounds_since == pytest.approx(4.0)
+    assert playback.audible_since == pytest.approx(4.0)
 
 
-def test_the_edges_of_speech_are_found():
+def test_edges_of_speech_are_found():
     pcm = bytes(200) + tone(0.1, 16_000) + bytes(200)
     assert 100 <= first_audible(pcm) <= 102
     assert 1696 <= last_audible(pcm) <= 1699
@@ -118,7 +120,7 @@ def test_the_edges_of_speech_are_found():
     blocks=st.lists(st.integers(1, 3000), min_size=1, max_size=12),
     prebuffer=st.sampled_from([0.0, 0.08, 0.15]),
 )
-def test_however_it_is_cut_everything_is_played_once_and_in_order(chunks, blocks, prebuffer):
+def test_all_audio_is_played_once_and_in_order_for_any_chunking(chunks, blocks, prebuffer):
     playback = Playback(RATE, prebuffer)
     sent, out, now, sample = b"", b"", 0.0, 0
     for index, (samples, pause) in enumerate(chunks):
@@ -135,17 +137,17 @@ def test_however_it_is_cut_everything_is_played_once_and_in_order(chunks, blocks
     assert playback.drained
 
 
-def test_the_simulated_speaker_plays_in_step_with_the_clock():
+def test_simulated_speaker_plays_in_step_with_the_clock():
     speaker = SimulatedSpeaker(Playback(RATE, prebuffer_seconds=0.0), now=10.0)
     speaker.push(loud(2 * CHUNK), now=10.0)
     speaker.advance(10.04)
     assert not speaker.drained
     speaker.advance(10.09)
     assert speaker.drained
-    assert speaker.first_audible_at == speaker.sounds_since == pytest.approx(10.0)
+    assert speaker.first_audible_at == speaker.audible_since == pytest.approx(10.0)
 
 
-def test_the_simulated_speaker_has_played_until_the_moment_of_an_interruption():
+def test_simulated_speaker_plays_until_the_moment_of_a_flush():
     speaker = SimulatedSpeaker(Playback(RATE, prebuffer_seconds=0.0), now=0.0)
     speaker.push(loud(RATE), now=0.0)
     speaker.flush(now=0.25)

@@ -1,15 +1,17 @@
+"""Printed turns."""
+
 import json
 
-from client.playback import Heard
-from client.record import TurnRecord
+from client.playback import HeardReply
+from client.record import ClientTurnRecord
 from client.report import as_json, as_text, plain
 from tests.fakes import tone
 
-ANSWERED = TurnRecord(
+ANSWERED = ClientTurnRecord(
     2,
     "What time is it?",
     "Noon.",
-    Heard(tone(0.5), 24_000, first_audible_at=12.25, underruns=1, longest_gap_seconds=0.1204),
+    HeardReply(tone(0.5), 24_000, first_audible_at=12.25, underruns=1, longest_gap_seconds=0.1204),
     speech_started_at=9.0,
     speech_ended_at=10.0,
     stages={"llm": 0.41239, "tts": 1.5},
@@ -17,7 +19,7 @@ ANSWERED = TurnRecord(
 )
 
 
-def test_json_has_every_promised_field_on_one_line():
+def test_json_has_every_field_on_one_line():
     line = as_json(ANSWERED, "q.wav", "out/02-q.reply.wav")
     assert "\n" not in line
     assert json.loads(line) == {
@@ -36,23 +38,24 @@ def test_json_has_every_promised_field_on_one_line():
     }
 
 
-def test_what_did_not_happen_is_null():
-    got = json.loads(as_json(TurnRecord(1, outcome="no_answer"), "q.wav", None))
-    assert (got["reply_wav"], got["voice_to_voice_seconds"], got["stages"]) == (None, None, {})
+def test_absent_values_are_null_in_json():
+    fields = json.loads(as_json(ClientTurnRecord(1, outcome="no_answer"), "q.wav", None))
+    assert fields["reply_wav"] is fields["voice_to_voice_seconds"] is None
+    assert fields["stages"] == {}
 
 
-def test_a_reader_sees_words_latency_stages_and_gaps():
+def test_text_shows_transcript_latency_stages_and_gaps():
     text = as_text(ANSWERED, "q.wav", "out/02-q.reply.wav")
     for part in ("What time", "Noon.", "2.25 s", "llm 0.41", "1 gaps", "120 ms", "02-q.reply.wav"):
         assert part in text
     assert "outcome" not in text
 
 
-def test_a_reader_sees_when_there_was_no_answer():
-    text = as_text(TurnRecord(1, interrupted=True, outcome="no_answer"), "q.wav", None)
+def test_text_shows_that_there_was_no_answer():
+    text = as_text(ClientTurnRecord(1, interrupted=True, outcome="no_answer"), "q.wav", None)
     assert "no reply was heard" in text
     assert "outcome: no_answer" in text
 
 
-def test_control_characters_of_a_server_do_not_reach_the_terminal():
+def test_control_characters_are_removed():
     assert plain("a\x1b]0;title\x07b\r\nc\u202ed") == "a ]0;title b c d"

@@ -1,4 +1,4 @@
-"""Through the real program in a process of its own."""
+"""`client say` as a real program in a process of its own."""
 
 import json
 
@@ -9,15 +9,15 @@ from client.wav import read_wav
 from tests.fakes import FakeGateway, tone
 
 
-async def test_two_files_are_two_turns_of_one_conversation(program, questions, tmp_path):
+async def test_two_files_are_two_turns_of_one_call(run_client, questions, tmp_path):
     async with FakeGateway(token="secret") as gateway:
-        got = await program(
+        result = await run_client(
             *("say", *questions, "--out", tmp_path / "replies", "--json"),
             VOICE_CLIENT_URL=gateway.url,
             VOICE_CLIENT_TOKEN="secret",
         )
-    assert (got.code, got.err) == (0, "")
-    first, second = map(json.loads, got.out.splitlines())
+    assert (result.code, result.err) == (0, "")
+    first, second = map(json.loads, result.out.splitlines())
     assert len(gateway.callers) == 1
     assert [first["turn"], second["turn"]] == [1, 2]
     assert [first["user_text"], second["user_text"]] == ["Question 1.", "Question 2."]
@@ -31,17 +31,17 @@ async def test_two_files_are_two_turns_of_one_conversation(program, questions, t
         assert np.frombuffer(pcm, "<i2").any()
 
 
-async def test_barging_in_cuts_the_written_reply(program, questions, tmp_path):
+async def test_barge_in_shortens_the_written_reply(run_client, questions, tmp_path):
     async def bot(caller, text):
         await caller.speak("A long story.", 8.0 if text == "Question 1." else 0.3, text)
 
     async with FakeGateway(bot) as gateway:
-        got = await program(
+        result = await run_client(
             *("say", *questions, "--out", tmp_path, "--json", "--barge-in", "0.5"),
             VOICE_CLIENT_URL=gateway.url,
         )
-    assert (got.code, got.err) == (0, "")
-    first, second = map(json.loads, got.out.splitlines())
+    assert (result.code, result.err) == (0, "")
+    first, second = map(json.loads, result.out.splitlines())
     assert (first["interrupted"], second["interrupted"]) == (True, False)
     # about 0.5 s, then 0.2 s of silence in the file, then the first loud frame
     assert 0.3 < first["reply_seconds"] < 8.0
@@ -49,60 +49,58 @@ async def test_barging_in_cuts_the_written_reply(program, questions, tmp_path):
     assert second["reply_text"] == "A long story."
 
 
-async def test_without_json_a_person_can_read_it(program, questions):
+async def test_output_without_json_is_readable_text(run_client, questions):
     async with FakeGateway() as gateway:
-        got = await program("say", questions[0], "--url", gateway.url)
-    assert got.code == 0
-    assert "you  Question 1." in got.out
-    assert "voice to voice" in got.out
+        result = await run_client("say", questions[0], "--url", gateway.url)
+    assert result.code == 0
+    assert "you  Question 1." in result.out
+    assert "voice to voice" in result.out
 
 
-async def test_a_server_that_dies_mid_turn_is_exit_5_and_what_was_heard_is_kept(
-    program, questions, tmp_path
-):
+async def test_dropped_call_exits_with_5_and_keeps_what_was_heard(run_client, questions, tmp_path):
     async def bot(caller, _text):
         await caller.message("bot-started-speaking")
         await caller.audio(tone(0.5))
         caller.die()
 
     async with FakeGateway(bot) as gateway:
-        got = await program(
+        result = await run_client(
             "say", *questions, "--json", "--out", tmp_path, VOICE_CLIENT_URL=gateway.url
         )
-    assert got.code == 5
-    assert got.err == "voice-client: the call broke off: the connection was lost\n"
-    (turn,) = map(json.loads, got.out.splitlines())
+    assert result.code == 5
+    assert result.err == "voice-client: the call was dropped: the connection was lost\n"
+    (turn,) = map(json.loads, result.out.splitlines())
     assert (turn["outcome"], turn["user_text"]) == ("broke_off", "Question 1.")
     assert turn["reply_seconds"] > 0.1
 
 
-async def test_a_close_code_is_told_with_its_reason(program, questions):
+async def test_close_code_is_printed_with_its_reason(run_client, questions):
     async def bot(caller, _text):
         await caller.close(1013, "the engines are overloaded")
 
     async with FakeGateway(bot) as gateway:
-        got = await program("say", *questions, VOICE_CLIENT_URL=gateway.url)
-    assert got.code == 5
-    assert "the engines are overloaded (1013)" in got.err
-    assert "Traceback" not in got.err
+        result = await run_client("say", *questions, VOICE_CLIENT_URL=gateway.url)
+    assert result.code == 5
+    assert "the engines are overloaded (1013)" in result.err
+    assert "Traceback" not in result.err
 
 
-async def test_no_answer_is_exit_6_after_all_files(program, questions):
+async def test_unanswered_file_exits_with_6_after_all_files(run_client, questions):
     async def bot(caller, text):
         if text == "Question 1.":
-            await caller.tell_turn(outcome="nothing_heard")
+            await caller.send_turn(outcome="nothing_heard")
         else:
             await caller.reply(text)
 
     async with FakeGateway(bot) as gateway:
-        got = await program("say", *questions, "--json", VOICE_CLIENT_URL=gateway.url)
-    assert got.code == 6
-    assert got.err == "voice-client: no answer to first.wav\n"
-    outcomes = [json.loads(line)["outcome"] for line in got.out.splitlines()]
+        result = await run_client("say", *questions, "--json", VOICE_CLIENT_URL=gateway.url)
+    assert result.code == 6
+    assert result.err == "voice-client: no answer to first.wav\n"
+    outcomes = [json.loads(line)["outcome"] for line in result.out.splitlines()]
     assert outcomes == ["nothing_heard", "answered"]
 
 
-async def test_a_file_that_is_no_wav_is_told_before_a_call_is_made(program, tmp_path):
+async def test_invalid_wav_file_is_rejected_before_a_call_is_opened(run_client, tmp_path):
     (tmp_path / "song.mp3").write_bytes(b"ID3")
     async with FakeGateway() as gateway:
         for arguments in (
@@ -110,7 +108,7 @@ async def test_a_file_that_is_no_wav_is_told_before_a_call_is_made(program, tmp_
             [tmp_path / "none.wav"],
             [tmp_path / "none.wav", "--barge-in", "-1"],
         ):
-            got = await program("say", *arguments, VOICE_CLIENT_URL=gateway.url)
-            assert got.code == 2
-            assert got.err.count("\n") == 1
+            result = await run_client("say", *arguments, VOICE_CLIENT_URL=gateway.url)
+            assert result.code == 2
+            assert result.err.count("\n") == 1
     assert gateway.attempts == 0

@@ -1,10 +1,12 @@
+"""`client talk` with a simulated sound system against a fake gateway."""
+
 import asyncio
 import io
 
 import pytest
 
 from client.config import Config
-from client.errors import Refused, UsageError
+from client.errors import CallRefused, UsageError
 from client.talk import Talk
 from tests.fakes import FakeGateway, FakeSound, tone
 
@@ -21,7 +23,7 @@ def talk_to(gateway, sound, out, half_duplex=False):
     return Talk(Config(gateway.url), sound, None, None, half_duplex, out)
 
 
-async def test_a_spoken_question_is_answered_over_the_speaker_and_shown():
+async def test_spoken_question_is_answered_over_the_speaker_and_shown():
     sound, out = FakeSound(), io.StringIO()
     async with FakeGateway() as gateway:
         talk = talk_to(gateway, sound, out)
@@ -34,25 +36,25 @@ async def test_a_spoken_question_is_answered_over_the_speaker_and_shown():
         await asyncio.wait_for(gateway.left.wait(), 5)
     assert "you  Question 1.\nbot  Answer 1.\n" in out.getvalue()
     assert tone(0.04)[200:400] in bytes(sound.played)
-    told = [m["data"] for m in gateway.callers[0].messages if m["type"] == "client-message"]
-    assert told == [{"t": "playback-started"}]
+    sent = [m["data"] for m in gateway.callers[0].messages if m["type"] == "client-message"]
+    assert sent == [{"t": "playback-started"}]
     assert all(stream.closed for stream in sound.streams)
 
 
-async def test_the_latency_of_the_last_answer_comes_from_the_microphone():
+async def test_latency_is_measured_from_the_microphone():
     sound = FakeSound()
     async with FakeGateway() as gateway:
         talk = talk_to(gateway, sound, io.StringIO())
         running = asyncio.create_task(talk.run())
         await until(lambda: gateway.callers and gateway.callers[0].heard)
         sound.said += SPEECH
-        await until(lambda: talk._view.latency_seconds is not None)
-        assert talk._view.latency_seconds >= 0.15
+        await until(lambda: talk._status.latency_seconds is not None)
+        assert talk._status.latency_seconds >= 0.15
         talk.stop()
         await running
 
 
-async def test_speaking_into_the_reply_silences_the_speaker():
+async def test_barge_in_silences_the_speaker():
     async def bot(caller, text):
         await caller.speak("A long story.", 30.0, text)
 
@@ -69,7 +71,7 @@ async def test_speaking_into_the_reply_silences_the_speaker():
         await running
 
 
-async def test_with_half_duplex_the_microphone_is_silent_while_the_bot_speaks():
+async def test_half_duplex_mutes_the_microphone_while_the_bot_speaks():
     async def bot(caller, text):
         await caller.speak("A story.", 1.5, text)
 
@@ -88,7 +90,7 @@ async def test_with_half_duplex_the_microphone_is_silent_while_the_bot_speaks():
     assert "Question 2." not in out.getvalue()
 
 
-async def test_a_restarting_appliance_is_called_again(monkeypatch):
+async def test_restarting_appliance_is_called_again(monkeypatch):
     monkeypatch.setattr("client.backoff.FIRST_SECONDS", 0.01)
 
     async def bot(caller, text):
@@ -113,15 +115,15 @@ async def test_a_restarting_appliance_is_called_again(monkeypatch):
     assert "Still starting." in out.getvalue()
 
 
-async def test_a_wrong_token_ends_it():
+async def test_wrong_token_ends_talk():
     sound = FakeSound()
     async with FakeGateway(token="secret") as gateway:
-        with pytest.raises(Refused, match="token"):
+        with pytest.raises(CallRefused, match="token"):
             await talk_to(gateway, sound, io.StringIO()).run()
     assert all(stream.closed for stream in sound.streams)
 
 
-async def test_ctrl_c_while_nothing_answers_ends_it_cleanly():
+async def test_stop_while_connecting_ends_talk_cleanly():
     async with FakeGateway() as gateway:
         pass
     out = io.StringIO()
@@ -132,7 +134,7 @@ async def test_ctrl_c_while_nothing_answers_ends_it_cleanly():
     await asyncio.wait_for(running, 5)
 
 
-async def test_a_missing_microphone_is_told_before_any_call_is_made():
+async def test_missing_microphone_is_reported_before_a_call_is_opened():
     sound = FakeSound()
     del sound.devices[0]
     async with FakeGateway() as gateway:

@@ -1,3 +1,5 @@
+"""WAV files."""
+
 import struct
 import wave
 
@@ -43,14 +45,14 @@ def as_bytes(samples, kind, bits):
 def test_any_rate_width_and_channel_count_becomes_16_khz_mono(tmp_path, rate, kind, bits, channels):
     path = tmp_path / "in.wav"
     path.write_bytes(riff(kind, channels, rate, bits, as_bytes(sine(rate, channels), kind, bits)))
-    got = np.frombuffer(read_wav(path), "<i2").astype(float)
-    assert abs(got.size - 8_000) <= 2
-    want = sine(16_000)[: got.size] * 32768
+    samples = np.frombuffer(read_wav(path), "<i2").astype(float)
+    assert abs(samples.size - 8_000) <= 2
+    expected = sine(16_000)[: samples.size] * 32768
     middle = slice(1_000, 7_000)
-    assert np.abs(got[middle] - want[middle]).max() < 500
+    assert np.abs(samples[middle] - expected[middle]).max() < 500
 
 
-def test_the_extensible_header_and_foreign_chunks_are_read(tmp_path):
+def test_extensible_header_and_unknown_chunks_are_read(tmp_path):
     guid = b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
     extra = struct.pack("<HHI", 22, 24, 4) + guid
     odd_chunk = b"LIST" + struct.pack("<I", 3) + b"abc\0"
@@ -60,7 +62,7 @@ def test_the_extensible_header_and_foreign_chunks_are_read(tmp_path):
     assert len(read_wav(path)) == 16_000
 
 
-def test_what_was_written_is_read_back(tmp_path):
+def test_written_file_is_read_back(tmp_path):
     path = tmp_path / "out.wav"
     write_wav(path, tone(0.1, 24_000), 24_000)
     with wave.open(str(path)) as file:
@@ -77,14 +79,14 @@ def test_too_loud_samples_are_clipped_not_wrapped():
     [
         (b"", "RIFF"),
         (b"ID3" + bytes(100), "RIFF"),
-        (b"RIFF\x04\0\0\0WAVE", "no sound"),
+        (b"RIFF\x04\0\0\0WAVE", "no audio data"),
         (b"RIFF\x10\0\0\0WAVEdata\x04\0\0\0\0\0\0\0", "header"),
         (riff(7, 1, 8_000, 8, bytes(80)), "format 7"),
         (riff(1, 0, 8_000, 16, bytes(80)), "0 channels"),
         (riff(1, 1, 0, 16, bytes(80)), "0 Hz"),
     ],
 )
-def test_a_file_that_is_no_wav_is_refused_with_its_name(tmp_path, raw, why):
+def test_invalid_wav_file_is_named(tmp_path, raw, why):
     path = tmp_path / "broken.wav"
     path.write_bytes(raw)
     with pytest.raises(UsageError, match=why) as caught:
@@ -92,7 +94,7 @@ def test_a_file_that_is_no_wav_is_refused_with_its_name(tmp_path, raw, why):
     assert "broken.wav" in str(caught.value)
 
 
-def test_a_missing_file_and_an_unwritable_place_are_named(tmp_path):
+def test_missing_file_and_unwritable_folder_are_named(tmp_path):
     with pytest.raises(UsageError, match=r"none\.wav"):
         read_wav(tmp_path / "none.wav")
     with pytest.raises(UsageError, match="cannot write"):
@@ -100,7 +102,7 @@ def test_a_missing_file_and_an_unwritable_place_are_named(tmp_path):
 
 
 @given(st.binary(max_size=120))
-def test_no_bytes_break_the_reader_but_by_a_value_error(raw):
+def test_reader_raises_only_value_errors_for_any_bytes(raw):
     for start in (b"", b"RIFF\0\0\0\0WAVE", riff(1, 2, 16_000, 24, b"")[:36]):
         try:
             _parse(start + raw)

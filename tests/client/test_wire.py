@@ -1,3 +1,5 @@
+"""The protobuf wire, compared with Pipecat's own schema and serializer."""
+
 import json
 
 import pytest
@@ -8,7 +10,7 @@ from pipecat.frames.frames import OutputAudioRawFrame, OutputTransportMessageFra
 from pipecat.frames.protobufs import frames_pb2 as pipecat_pb2
 from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
-from client.wire import Audio, Interruption, Message, WireError, decode, encode
+from client.wire import AudioFrame, Interruption, RTVIMessage, WireError, decode, encode
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
@@ -16,21 +18,21 @@ json_values = st.recursive(
     max_leaves=8,
 )
 audio = st.builds(
-    lambda samples, channels, rate: Audio(bytes(2 * samples * channels), rate, channels),
+    lambda samples, channels, rate: AudioFrame(bytes(2 * samples * channels), rate, channels),
     st.integers(0, 400),
     st.integers(1, 4),
     st.integers(1, 2**32 - 1),
 )
-messages = st.builds(Message, st.text(), json_values, st.text())
+messages = st.builds(RTVIMessage, st.text(), json_values, st.text())
 
 
 @given(audio | messages | st.just(Interruption()))
-def test_every_frame_survives_the_wire(frame):
+def test_every_frame_survives_encoding_and_decoding(frame):
     assert decode(encode(frame)) == frame
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_a_frame_or_a_clear_error(raw):
+def test_any_bytes_give_a_frame_or_a_wire_error(raw):
     try:
         decode(raw)
     except WireError as problem:
@@ -38,14 +40,14 @@ def test_any_bytes_give_a_frame_or_a_clear_error(raw):
 
 
 @given(audio | messages | st.just(Interruption()))
-def test_pipecats_own_schema_reads_what_we_write(frame):
+def test_pipecat_schema_reads_our_frames(frame):
     proto = pipecat_pb2.Frame.FromString(encode(frame))
     match frame:
-        case Audio(pcm, rate, channels):
+        case AudioFrame(pcm, rate, channels):
             assert proto.WhichOneof("frame") == "audio"
             read = (proto.audio.audio, proto.audio.sample_rate, proto.audio.num_channels)
             assert read == (pcm, rate, channels)
-        case Message(kind, _, _):
+        case RTVIMessage(kind, _, _):
             assert json.loads(proto.message.data)["type"] == kind
         case Interruption():
             assert proto.WhichOneof("frame") == "interruption"
@@ -56,21 +58,21 @@ def test_pipecats_own_schema_reads_what_we_write(frame):
     [
         (
             OutputAudioRawFrame(audio=b"\1\0\2\0", sample_rate=24000, num_channels=1),
-            Audio(b"\1\0\2\0", 24000, 1),
+            AudioFrame(b"\1\0\2\0", 24000, 1),
         ),
         (
             OutputTransportMessageFrame(message={"label": "rtvi-ai", "type": "bot-ready"}),
-            Message("bot-ready"),
+            RTVIMessage("bot-ready"),
         ),
         (PipecatInterruption(), Interruption()),
     ],
 )
-async def test_what_pipecats_serializer_sends_is_understood(sent, received):
+async def test_frames_of_pipecats_serializer_are_decoded(sent, received):
     raw = await ProtobufFrameSerializer().serialize(sent)
     assert decode(raw) == received
 
 
-def test_both_schemas_have_the_same_numbers_and_types():
+def test_our_schema_has_pipecats_field_numbers_and_types():
     ours = pipecat_pb2.DESCRIPTOR.pool.FindFileByName("client/frames.proto")
     for name, message in ours.message_types_by_name.items():
         theirs = pipecat_pb2.DESCRIPTOR.message_types_by_name[name]
@@ -97,17 +99,17 @@ def pipecat_message(text):
         (pipecat_message('{"type": "bot-ready"}'), "not RTVI"),
         (pipecat_message("[]"), "not RTVI"),
         (pipecat_message('{"label": "rtvi-ai", "type": 3}'), "without a type"),
-        (encode(Audio(b"\0\0\0")), "no whole number of samples"),
-        (encode(Audio(b"\0\0", rate=0)), "without a sample rate"),
-        (encode(Audio(b"", channels=0)), "without a sample rate or channel count"),
+        (encode(AudioFrame(b"\0\0\0")), "not a whole number of samples"),
+        (encode(AudioFrame(b"\0\0", rate=0)), "without a sample rate"),
+        (encode(AudioFrame(b"", channels=0)), "without a sample rate or channel count"),
     ],
 )
-def test_what_is_not_known_is_named(raw, why):
+def test_invalid_frame_is_named(raw, why):
     with pytest.raises(WireError, match=why):
         decode(raw)
 
 
-def test_a_text_field_of_a_message_is_empty_when_it_is_no_text():
-    assert Message("x", {"text": "hello"}).text() == "hello"
-    assert Message("x", {"text": 3}).text() == ""
-    assert Message("x", ["text"]).text() == ""
+def test_text_field_of_another_type_is_empty():
+    assert RTVIMessage("x", {"text": "hello"}).text() == "hello"
+    assert RTVIMessage("x", {"text": 3}).text() == ""
+    assert RTVIMessage("x", ["text"]).text() == ""

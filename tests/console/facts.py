@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from appliance.console.state import Facts, GpuSummary, MetricsSummary
-from appliance.supervision.metrics import Vitals
-from appliance.supervision.supervisor_client import Program
+from appliance.console.state import Facts, GpuSummary, MetricsSummary, ProcessFacts
 
 NOW = 1_795_548_000.0  # 2026-11-24 19:20:00 UTC
 BOOTED = NOW - 8_100
@@ -56,8 +54,29 @@ GUARD = {
 }
 
 
-def programs(state: str = "RUNNING", age: float = 8_090) -> list[Program]:
-    return [Program(name, state, 41 + number, int(NOW - age)) for number, name in enumerate(NAMES)]
+def processes(state: str = "RUNNING", age: float = 8_090) -> list[ProcessFacts]:
+    """All processes, in one state since `age` seconds."""
+    return [
+        ProcessFacts(
+            name=name,
+            state=state,
+            pid=41 + number,
+            started=int(NOW - age),
+            exists=True,
+            resident_bytes=312_500_000,
+            cpu_seconds=12.5,
+        )
+        for number, name in enumerate(NAMES)
+    ]
+
+
+def with_process(facts: Facts, name: str, **changes: Any) -> Facts:
+    """The facts with some fields of one process changed."""
+    changed = [
+        replace(process, **changes) if process.name == name else process
+        for process in facts.processes or ()
+    ]
+    return replace(facts, processes=changed)
 
 
 def running(**changes: Any) -> Facts:
@@ -72,9 +91,7 @@ def running(**changes: Any) -> Facts:
         boot_pid=1,
         boot_started=BOOTED,
         waiting_for="",
-        programs=programs(),
-        vitals={name: Vitals(True, BOOTED, 312_500_000, 12.5) for name in NAMES},
-        restarts=dict.fromkeys(NAMES, 0),
+        processes=processes(),
         metrics=None if metrics is None else replace(METRICS, **metrics),
         seal=SEAL,
         seal_written=NOW - 8_095,
@@ -88,8 +105,7 @@ def stopped() -> Facts:
         boot_pid=None,
         boot_started=0.0,
         waiting_for=None,
-        programs=None,
-        vitals={},
+        processes=None,
         metrics=None,
         seal={},
         seal_written=0.0,
@@ -104,7 +120,7 @@ def starting() -> Facts:
     return running(
         boot_started=NOW - 12,
         waiting_for="llm and tts",
-        programs=programs("STARTING", 8),
+        processes=processes("STARTING", 8),
         seal_written=NOW - 9,
         metrics={
             "ready_changed": 0.0,
@@ -133,15 +149,12 @@ def without_tts() -> Facts:
     """tts was killed and is not back yet."""
     facts = running(
         waiting_for="tts",
-        restarts={**dict.fromkeys(NAMES, 0), "tts": 4},
         metrics={"ready_changed": NOW - 3, "ready": {**METRICS.ready, "tts": False}},
         guard=GUARD,
     )
-    down = [
-        replace(program, state="BACKOFF", pid=0) if program.name == "tts" else program
-        for program in facts.programs or ()
-    ]
-    return replace(facts, programs=down, vitals={**facts.vitals, "tts": Vitals()})
+    down = ProcessFacts("tts", "BACKOFF", started=NOW - 8_090, restarts=4)
+    others = [process for process in facts.processes or () if process.name != "tts"]
+    return replace(facts, processes=[*others, down])
 
 
 def with_gpu() -> Facts:

@@ -17,7 +17,7 @@ from appliance.console.collect import collect_facts, fetch_metrics, query_all
 from appliance.console.state import judge
 from appliance.settings import ExporterConfig, GatewayConfig, PathsConfig, Settings
 from tests.supervision import dummies
-from tests.supervision.dummies import Appliance
+from tests.supervision.dummies import DummyAppliance
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def make_settings(run: Path, port: int = 1) -> Settings:
 def test_state_is_stopped_when_nothing_runs(tmp_path: Path) -> None:
     facts = collect_facts(make_settings(tmp_path / "none"))
     assert judge(facts).name == "stopped"
-    assert (facts.boot_pid, facts.programs, facts.metrics, facts.lock) == (None, None, None, "")
+    assert (facts.boot_pid, facts.processes, facts.metrics, facts.lock) == (None, None, None, "")
     assert facts.silent == ["supervisord", "exporter"]
 
 
@@ -45,28 +45,28 @@ def test_damaged_state_files_count_as_absent(tmp_path: Path) -> None:
     for name in ("seal.json", "guard.json", "reason.json", "restarts.json", "boot.lock"):
         (tmp_path / name).write_bytes(b"\xff{")
     facts = collect_facts(make_settings(tmp_path))
-    assert (facts.seal, facts.guard, facts.reason, facts.restarts) == ({}, {}, {}, {})
+    assert (facts.seal, facts.guard, facts.reason, facts.boot_pid) == ({}, {}, {}, None)
 
 
 def test_processes_of_a_real_boot_are_found(tmp_path: Path) -> None:
-    appliance = Appliance(tmp_path, {"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
+    appliance = DummyAppliance(tmp_path, {"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
     try:
         pid = appliance.running("tts").pid
         facts = collect_facts(make_settings(appliance.run))
     finally:
         appliance.stop()
     assert facts.boot_pid == appliance.boot.pid
-    assert {program.name: program.pid for program in facts.programs or ()}["tts"] == pid
-    assert facts.vitals["tts"].resident_bytes > 0
-    assert facts.restarts["tts"] == 0
+    (tts,) = (process for process in facts.processes or () if process.name == "tts")
+    assert (tts.pid, tts.up, tts.restarts) == (pid, True, 0)
+    assert tts.resident_bytes > 0
     assert 0 < facts.boot_started <= facts.now
     after = collect_facts(make_settings(appliance.run))
     assert (after.boot_pid, judge(after).name) == (None, "stopped")
 
 
 def test_reason_of_a_failed_start_is_found_afterwards(tmp_path: Path) -> None:
-    appliance = Appliance(tmp_path, {"gateway": dummies.SLEEPER}, BROKEN_SEAL="yes")
-    assert appliance.ended() == 79
+    appliance = DummyAppliance(tmp_path, {"gateway": dummies.SLEEPER}, BROKEN_SEAL="yes")
+    assert appliance.wait() == 79
     facts = collect_facts(make_settings(appliance.run))
     state = judge(facts)
     assert (state.name, facts.reason["exit_code"]) == ("broken", 79)

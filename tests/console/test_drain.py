@@ -44,16 +44,16 @@ def test_stopped_appliance_is_not_drained(tmp_path: Path) -> None:
     assert drain(tmp_path, None, lines.append) == NOT_RUNNING
     assert undo(tmp_path, lines.append) == NOT_RUNNING
     assert lines == ["the appliance is not running"] * 2
-    assert run_folder.since(tmp_path) is None
+    assert run_folder.draining_since(tmp_path) is None
 
 
 def test_drain_without_waiting_returns_at_once_and_can_be_undone(tmp_path: Path) -> None:
     lines: list[str] = []
     with run_folder.claim(tmp_path):
         assert drain(tmp_path, None, lines.append) == DRAINED
-        assert run_folder.since(tmp_path) is not None
+        assert run_folder.draining_since(tmp_path) is not None
         assert undo(tmp_path, lines.append) == DRAINED
-    assert run_folder.since(tmp_path) is None
+    assert run_folder.draining_since(tmp_path) is None
     assert lines[-1] == "new calls are taken again"
 
 
@@ -61,5 +61,5 @@ def test_drain_that_times_out_has_its_own_exit_code_and_stays_in_force(tmp_path:
     lines: list[str] = []
     with run_folder.claim(tmp_path):
         assert drain(tmp_path, 0.0, lines.append) == CALLS_LEFT
-    assert run_folder.since(tmp_path) is not None
+    assert run_folder.draining_since(tmp_path) is not None
     assert "the gateway does not answer" in lines

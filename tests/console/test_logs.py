@@ -6,18 +6,13 @@ import json
 
 import pytest
 
-from appliance.console.logs import UNITS, LogLine, format_line, is_about, parse_line
+from appliance.console.logs import LogLine, format_line, is_about, parse_line
 from appliance.console.terminal import Paint
-from appliance.supervision.supervisor_client import PROGRAMS
 
 
 def make_line(event: str = "turn", **fields: object) -> LogLine:
     header = {"time": "2026-11-22T09:55:00.123456Z", "level": "info", "process": "gateway"}
     return parse_line(json.dumps({**header, "event": event, **fields}) + "\n")
-
-
-def test_units_are_boot_and_the_programs_of_supervisord() -> None:
-    assert set(UNITS) == {"boot", *PROGRAMS}
 
 
 def test_short_format_is_that_of_journalctl() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from appliance.console.redact import EVENTS, WORDS, redact
 from appliance.gateway import metrics
-from appliance.supervision.supervisor_client import Change
+from appliance.supervision.supervisor_client import ProgramChange
 from tests.console import log_lines
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def test_dropped_fields_are_added_to_those_the_journal_dropped() -> None:
 
 
 def test_events_are_those_in_the_sources() -> None:
-    kinds = get_args(get_type_hints(Change)["kind"])
+    kinds = get_args(get_type_hints(ProgramChange)["kind"])
     composed = {f"program {kind.replace('_', ' ')}" for kind in kinds}
     assert {*_events_in_sources(), *composed, "unnamed"} == EVENTS
 
@@ -114,7 +114,6 @@ def _literals(node: ast.expr) -> Iterator[str]:
 
 
 def test_fixed_words_are_those_of_the_metrics() -> None:
-    assert WORDS["engine"] == set(metrics.ENGINES)
     assert WORDS["by"] == set(metrics.TURN_ENDS)
     assert WORDS["outcome"] == {*metrics.TURN_OUTCOMES, *metrics.TOOL_OUTCOMES}
     assert WORDS["reason"] >= set(metrics.SESSION_OUTCOMES)

@@ -18,7 +18,6 @@ from appliance.console.state import (
 )
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.metrics import render
-from appliance.supervision.metrics import Vitals
 from tests.console import facts as samples
 from tests.console.facts import NOW, running
 
@@ -41,14 +40,13 @@ def test_each_state_has_its_name_and_exit_code(name: str) -> None:
 
 
 def test_calls_are_taken_although_the_exporter_is_down() -> None:
-    facts = running()
-    state = judge(replace(facts, vitals={**facts.vitals, "exporter": Vitals()}))
+    state = judge(samples.with_process(running(), "exporter", exists=False))
     assert (state.name, state.exit_code) == ("degraded", TAKES_CALLS)
     assert state.why == "takes calls, but exporter is down"
 
 
 def test_slow_first_start_is_still_starting_when_supervisord_reports_running() -> None:
-    facts = replace(samples.starting(), programs=samples.programs("RUNNING", 90))
+    facts = replace(samples.starting(), processes=samples.processes("RUNNING", 90))
     assert judge(facts).name == "starting"
 
 
@@ -63,14 +61,14 @@ def test_frozen_gateway_is_degraded() -> None:
 
 
 def test_gateway_that_is_not_up_yet_is_starting() -> None:
-    young = samples.programs("STARTING", 2)
-    state = judge(running(waiting_for="gateway", metrics=None, programs=young))
+    young = samples.processes("STARTING", 2)
+    state = judge(running(waiting_for="gateway", metrics=None, processes=young))
     assert state.name == "starting"
 
 
 def test_process_that_restarts_during_the_first_start_is_degraded() -> None:
-    restarts = {**samples.starting().restarts, "tts": 2}
-    assert judge(replace(samples.starting(), restarts=restarts)).name == "degraded"
+    facts = samples.with_process(samples.starting(), "tts", restarts=2)
+    assert judge(facts).name == "degraded"
 
 
 def test_stop_in_progress_is_draining() -> None:
@@ -89,12 +87,12 @@ def test_processes_without_their_boot_are_unknown() -> None:
 
 
 def test_silent_supervisord_is_starting_at_first_and_unknown_later() -> None:
-    silent = {"programs": None, "waiting_for": None, "metrics": None}
+    silent = {"processes": None, "waiting_for": None, "metrics": None}
     later = judge(running(**silent))
     assert (later.name, later.exit_code) == ("unknown", CANNOT_TELL)
     first = judge(running(**silent, boot_started=NOW - 6, seal_written=NOW - 2))
     assert (first.name, first.why) == ("starting", "waiting for supervisord")
-    takes_calls = judge(running(programs=None))
+    takes_calls = judge(running(processes=None))
     assert (takes_calls.name, takes_calls.exit_code) == ("degraded", TAKES_CALLS)
 
 
@@ -111,7 +109,7 @@ voice_gpu_memory_total_bytes{gpu="0"} 24100000000
 
 def test_page_of_a_real_gateway_is_summarised() -> None:
     gateway = GatewayMetrics("cpu")
-    gateway.note_house(True, False)
+    gateway.set_state(True, False)
     gateway.sessions_active.set(2)
     gateway.sessions.labels("left").inc(3)
     gateway.sessions.labels("idle").inc()

@@ -126,8 +126,8 @@ def test_json_agrees_with_the_state_and_lists_all_processes(name: str) -> None:
     facts = samples.ALL[name]()
     tree = json.loads(render_json(facts))
     assert tree["takes_calls"] == (tree["exit_code"] == 0)
-    names = [program.name for program in facts.programs or ()]
-    assert [process["name"] for process in tree["processes"]] == names
+    names = [process.name for process in facts.processes or ()]
+    assert [entry["name"] for entry in tree["processes"]] == names
 
 
 def test_json_has_base_units_and_times_of_rfc_3339() -> None:

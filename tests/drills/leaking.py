@@ -1,8 +1,8 @@
-"""python -m tests.drills.leaking boot | tts: the appliance, with a tts that leaks when told.
+"""python -m tests.drills.leaking boot | tts: the appliance, with a tts that leaks on demand.
 
-`boot` runs supervisord with the shipped configuration but for tts's command, which is this
-module. That runs the real process, and holds more and more memory once a file says so; the file is
-gone when it begins, so that the process that follows is well.
+`boot` runs supervisord with the shipped configuration, except that tts's command is this module. It
+runs the real process, and allocates more and more memory once a flag file exists. It deletes the
+file when it starts to leak, so the restarted process is healthy.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from appliance.__main__ import main
 from appliance.supervision import boot
 
 FLAG = "leak"  # file in the run folder
-STEP_BYTES = 50_000_000  # every half second
-MOST_BYTES = 2_000_000_000  # it is held for what it is long before
+STEP_BYTES = 50_000_000  # per half second
+MAX_BYTES = 2_000_000_000  # the guard reacts long before
 _COMMAND = r"(\[program:tts\]\ncommand=.*? -m) appliance tts"
 
 
 def variant(folder: Path) -> Path:
-    """The shipped configuration with this module in place of tts."""
+    """Write the shipped configuration with this module as tts; its path."""
     text, changed = re.subn(_COMMAND, r"\1 tests.drills.leaking tts", boot.CONF.read_text())
     assert changed == 1
     path = folder / "supervisord.conf"
@@ -36,9 +36,9 @@ def _leak(flag: Path) -> None:
     while not flag.exists():
         time.sleep(0.2)
     flag.unlink()
-    held: list[bytes] = []
-    while len(held) * STEP_BYTES < MOST_BYTES:
-        held.append(os.urandom(1) * STEP_BYTES)
+    leak: list[bytes] = []
+    while len(leak) * STEP_BYTES < MAX_BYTES:
+        leak.append(os.urandom(1) * STEP_BYTES)
         time.sleep(0.5)
 
 

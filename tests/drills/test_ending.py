@@ -1,4 +1,4 @@
-"""What the appliance does not survive: how it ends, and what host and callers are told."""
+"""Faults that the appliance does not survive: how it ends, and what host and callers learn."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 from appliance.errors import (
     ApplianceError,
     BadSetting,
+    MissingWeights,
     PortTaken,
     RestartLoop,
     SupervisorFailed,
-    UnknownVoice,
 )
-from client.errors import BrokeOff
-from tests.drills.conftest import HASTE, Stopwatch, acted, dial, restarts, until
+from client.errors import CallDropped
+from tests.drills.conftest import SHORT_INTERVALS, Stopwatch, dial, guard_actions, restarts, until
 from tests.e2e.appliance import Appliance
 
 Make = Callable[..., Appliance]
@@ -29,28 +29,28 @@ Make = Callable[..., Appliance]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """`make(NAME="value")`: an appliance of a drill's own, not started, ended with the drill."""
-    made: list[Appliance] = []
+    """`make(NAME="value")`: an appliance for one drill, not started; stopped after the drill."""
+    appliances: list[Appliance] = []
 
     def make(**settings: str) -> Appliance:
-        made.append(Appliance(tmp_path, HASTE | settings))
-        return made[-1]
+        appliances.append(Appliance(tmp_path, SHORT_INTERVALS | settings))
+        return appliances[-1]
 
     yield make
-    for appliance in made:
+    for appliance in appliances:
         if appliance.is_running:
             appliance.stop()
 
 
 @pytest.fixture
-def taken() -> Iterator[int]:
-    """A port at which somebody else listens."""
+def used_port() -> Iterator[int]:
+    """A port that another program listens on."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         yield other.getsockname()[1]
 
 
-def ends_with(appliance: Appliance, error: type[ApplianceError]) -> dict[str, str]:
-    """Waits for the end by itself; what it left for the host."""
+def wait_for_end(appliance: Appliance, error: type[ApplianceError]) -> dict[str, str]:
+    """Wait until it has ended itself with this error; the reason that it recorded for the host."""
     assert appliance.ended() == error.exit_code, appliance.tail()
     reason: dict[str, str] = json.loads((appliance.run_folder / "reason.json").read_text())
     assert reason["reason"] == error.reason
@@ -59,92 +59,100 @@ def ends_with(appliance: Appliance, error: type[ApplianceError]) -> dict[str, st
     return reason
 
 
-def ran(appliance: Appliance, name: str) -> int:
-    """How often this process got beyond its start."""
-    told = [line for line in appliance.lines() if line["event"] == "program running"]
-    return [line["program"] for line in told].count(name)
+def successful_starts(appliance: Appliance, name: str) -> int:
+    """How often this process reached the state RUNNING."""
+    running = [line for line in appliance.lines() if line["event"] == "program running"]
+    return [line["program"] for line in running].count(name)
 
 
 @pytest.mark.parametrize(
-    ("process", "settings", "error", "names"),
+    ("process", "settings", "error", "culprit"),
     [
-        ("gateway", {"GATEWAY_PORT": "TAKEN"}, PortTaken, "TAKEN"),
-        ("exporter", {"EXPORTER_PORT": "TAKEN"}, PortTaken, "TAKEN"),
-        ("tts", {"TTS_VOICE": "nobody"}, UnknownVoice, "nobody"),
+        ("gateway", {"GATEWAY_PORT": "PORT"}, PortTaken, "PORT"),
+        ("exporter", {"EXPORTER_PORT": "PORT"}, PortTaken, "PORT"),
+        ("tts", {"TTS_BACKEND": "torch"}, MissingWeights, "kokoro"),
         ("llm", {"LLM_HEARING_MODEL": "not-here"}, BadSetting, "not-here"),
     ],
 )
-def test_a_process_that_refuses_to_start_ends_the_appliance_with_its_own_reason(
+def test_process_that_refuses_to_start_ends_the_appliance_with_its_reason(
     make: Make,
     stopwatch: Stopwatch,
-    taken: int,
+    used_port: int,
     process: str,
     settings: dict[str, str],
     error: type[ApplianceError],
-    names: str,
+    culprit: str,
 ) -> None:
-    given = {name: value.replace("TAKEN", str(taken)) for name, value in settings.items()}
-    appliance = make(**given)
+    port = str(used_port)
+    appliance = make(**{name: value.replace("PORT", port) for name, value in settings.items()})
     appliance.launch()
-    reason = ends_with(appliance, error)
-    stopwatch.note("ended")
-    assert names.replace("TAKEN", str(taken)) in reason["what"]
+    reason = wait_for_end(appliance, error)
+    stopwatch.record("ended")
+    assert culprit.replace("PORT", port) in reason["what"]
     (refusal,) = [line for line in appliance.lines() if line["event"] == "guard ends appliance"]
     assert (refusal["program"], refusal["reason"]) == (process, "refused")
 
 
-async def test_a_process_that_dies_again_and_again_ends_the_appliance_and_callers_are_told(
+async def test_process_that_keeps_dying_ends_the_appliance_after_telling_callers(
     make: Make, stopwatch: Stopwatch
 ) -> None:
     appliance = make(SUPERVISION_MAX_RESTARTS="1").start()
     async with await dial(appliance) as caller:
-        assert (await caller.answer(caller.asks(0))).outcome == "answered"
+        assert (await caller.answer(caller.say_question(0))).outcome == "answered"
         victim = appliance.process("exporter")
         victim.kill()
-        await until(lambda: acted(appliance, "restart_process", "exited") == 1)
-        await until(lambda: ran(appliance, "exporter") == 2)
+        await until(lambda: guard_actions(appliance, "restart_process", "exited") == 1)
+        await until(lambda: successful_starts(appliance, "exporter") == 2)
         assert restarts(appliance, "exporter") == 1
         appliance.process("exporter").kill()
-        stopwatch.strikes()
-        await until(lambda: isinstance(caller.failure, BrokeOff))
-        stopwatch.note("caller told")
+        stopwatch.start()
+        await until(lambda: isinstance(caller.failure, CallDropped))
+        stopwatch.record("caller told")
         assert "restarting" in str(caller.failure)
-    reason = ends_with(appliance, RestartLoop)
-    stopwatch.note("ended")
+    reason = wait_for_end(appliance, RestartLoop)
+    stopwatch.record("ended")
     assert "exporter" in reason["what"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-async def test_an_appliance_whose_supervisor_is_lost_ends_so_that_the_host_starts_it_anew(
+async def test_loss_of_supervisord_ends_the_appliance_for_a_restart_by_the_host(
     make: Make, stopwatch: Stopwatch, how: signal.Signals
 ) -> None:
     appliance = make().start()
     processes = [appliance.process(name) for name in ("gateway", "llm", "tts", "exporter")]
     async with await dial(appliance) as caller:
-        assert (await caller.answer(caller.asks(0))).outcome == "answered"
+        assert (await caller.answer(caller.say_question(0))).outcome == "answered"
         os.kill(processes[0].ppid(), how)
-        stopwatch.strikes()
-        await until(lambda: isinstance(caller.failure, BrokeOff))
-        stopwatch.note("call ended")
-    ends_with(appliance, SupervisorFailed)
-    stopwatch.note("ended")
+        stopwatch.start()
+        await until(lambda: isinstance(caller.failure, CallDropped))
+        stopwatch.record("call ended")
+    wait_for_end(appliance, SupervisorFailed)
+    stopwatch.record("ended")
     assert not any(process.is_running() for process in processes)
 
 
-def test_a_setting_that_cannot_be_ends_it_before_anything_starts(make: Make) -> None:
-    appliance = make(SUPERVISION_SILENT_SECONDS="0")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SUPERVISION_SILENT_SECONDS", "0"), ("TTS_SPEED", "3"), ("TTS_VOICE", "nobody")],
+)
+def test_wrong_setting_ends_the_appliance_before_a_process_starts(
+    make: Make, name: str, value: str
+) -> None:
+    appliance = make(**{name: value})
     appliance.launch()
-    ends_with(appliance, BadSetting)
-    assert not ran(appliance, "gateway")
+    assert appliance.ended() == BadSetting.exit_code, appliance.tail()
+    (line,) = appliance.lines()
+    assert (line["process"], line["reason"]) == ("boot", BadSetting.reason)
+    assert f"VOICE_{name}" in line["what"]
 
 
-async def test_nobody_notices_a_killed_guard(well: Appliance, stopwatch: Stopwatch) -> None:
-    ended, victim = restarts(well, "guard"), well.process("guard")
-    async with await dial(well) as caller:
-        asked = caller.asks(0)
+async def test_callers_do_not_notice_a_killed_guard(ready: Appliance, stopwatch: Stopwatch) -> None:
+    ended, victim = restarts(ready, "guard"), ready.process("guard")
+    async with await dial(ready) as caller:
+        turn = caller.say_question(0)
         victim.kill()
-        stopwatch.strikes()
-        assert (await caller.answer(asked)).outcome == "answered"
-        await until(lambda: restarts(well, "guard") == ended + 1)
-        await until(lambda: psutil.pid_exists(well.process("guard").pid))
-        stopwatch.note("guard back")
+        stopwatch.start()
+        assert (await caller.answer(turn)).outcome == "answered"
+        await until(lambda: restarts(ready, "guard") == ended + 1)
+        await until(lambda: psutil.pid_exists(ready.process("guard").pid))
+        stopwatch.record("guard back")

@@ -1,4 +1,4 @@
-"""A process is filled up, with memory of its own or with connections, in a live call."""
+"""A process is overloaded during a call: by its own memory, or by connections."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from websockets.exceptions import ConnectionClosed
 
 from appliance.link import protocol
 from appliance.link.health import URI
-from tests.drills.conftest import Stopwatch, acted, dial, heard, restarts, until
+from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, until
 from tests.drills.leaking import FLAG
 from tests.e2e.appliance import Appliance
 
-STRANGERS = 300  # who connect and say nothing
-FLOODERS = 4  # who ask without end and never listen
+IDLE_CONNECTIONS = 300  # that send nothing
+FLOODING_CONNECTIONS = 4  # that send requests without end and never read
 
 
-async def test_a_leaking_process_is_restarted_before_it_takes_the_machine(
-    well: Appliance, stopwatch: Stopwatch
+async def test_leaking_process_is_restarted_before_the_machine_runs_out_of_memory(
+    ready: Appliance, stopwatch: Stopwatch
 ) -> None:
-    grown, ended = acted(well, "restart_process", "memory"), restarts(well, "tts")
-    async with await dial(well) as caller:
-        (well.run_folder / FLAG).touch()
-        stopwatch.strikes()
-        await until(lambda: acted(well, "restart_process", "memory") == grown + 1)
-        stopwatch.note("noticed")
-        answer = await caller.answer(caller.asks(0))
-        stopwatch.note("answer heard to its end", answer.heard.ended_at)
+    before, ended = guard_actions(ready, "restart_process", "memory"), restarts(ready, "tts")
+    async with await dial(ready) as caller:
+        (ready.run_folder / FLAG).touch()
+        stopwatch.start()
+        await until(lambda: guard_actions(ready, "restart_process", "memory") == before + 1)
+        stopwatch.record("noticed")
+        answer = await caller.answer(caller.say_question(0))
+        stopwatch.record("answer heard to its end", answer.heard.ended_at)
         assert answer.outcome == "answered"
-        assert "paris" in heard(answer)
+        assert "paris" in recognized(answer)
         assert caller.failure is None
-    await until(lambda: restarts(well, "tts") == ended + 1)
+    await until(lambda: restarts(ready, "tts") == ended + 1)
 
 
 @pytest.mark.parametrize("engine", ["llm", "tts"])
-async def test_a_caller_is_answered_while_strangers_flood_the_socket_of_an_engine(
-    well: Appliance, stopwatch: Stopwatch, engine: str
+async def test_caller_is_answered_while_others_flood_an_engines_socket(
+    ready: Appliance, stopwatch: Stopwatch, engine: str
 ) -> None:
-    path, ended = str(well.run_folder / f"{engine}.sock"), restarts(well, engine)
+    path, ended = str(ready.run_folder / f"{engine}.sock"), restarts(ready, engine)
 
     async def flood() -> None:
         connection = await unix_connect(path, URI, compression=None, ping_interval=None)
@@ -48,22 +48,22 @@ async def test_a_caller_is_answered_while_strangers_flood_the_socket_of_an_engin
             while True:
                 await connection.send(protocol.encode(protocol.HealthRequest()))
         except ConnectionClosed:
-            pass  # the engine may well hang up on such a one
+            pass  # the engine may close it
         finally:
-            connection.transport.abort()  # neither side would hear the other's goodbye
+            connection.transport.abort()  # neither side would read the other's close frame
 
-    async with await dial(well) as caller:
-        strangers = [await asyncio.open_unix_connection(path) for _ in range(STRANGERS)]
-        flooding = [asyncio.create_task(flood()) for _ in range(FLOODERS)]
-        stopwatch.strikes()
-        answer = await caller.answer(caller.asks(0))
-        stopwatch.note("answer heard to its end", answer.heard.ended_at)
+    async with await dial(ready) as caller:
+        idle = [await asyncio.open_unix_connection(path) for _ in range(IDLE_CONNECTIONS)]
+        flooding = [asyncio.create_task(flood()) for _ in range(FLOODING_CONNECTIONS)]
+        stopwatch.start()
+        answer = await caller.answer(caller.say_question(0))
+        stopwatch.record("answer heard to its end", answer.heard.ended_at)
         for task in flooding:
             task.cancel()
         await asyncio.gather(*flooding, return_exceptions=True)
-        for _, writer in strangers:
+        for _, writer in idle:
             writer.close()
         assert answer.outcome == "answered"
-        assert "paris" in heard(answer)
+        assert "paris" in recognized(answer)
         assert caller.failure is None
-    assert restarts(well, engine) == ended
+    assert restarts(ready, engine) == ended

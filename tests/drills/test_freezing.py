@@ -1,4 +1,4 @@
-"""Each process is frozen in a live call: the guard notices, ends it, and the caller is answered."""
+"""Each process is frozen during a call; the guard kills it, and the caller gets an answer."""
 
 from __future__ import annotations
 
@@ -8,95 +8,95 @@ import socket
 import psutil
 import pytest
 
-from client.errors import BrokeOff
-from tests.drills.conftest import Stopwatch, acted, dial, heard, restarts, until
+from client.errors import CallDropped
+from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, until
 from tests.e2e.appliance import Appliance
 
-MOST_WAITING = 5_000  # far above any backlog
+MAX_CONNECTIONS = 5_000  # far above any backlog
 
 
-async def replaced(appliance: Appliance, name: str, before: psutil.Process) -> None:
-    """Until another process of this name runs, and calls are taken."""
+async def wait_for_replacement(appliance: Appliance, name: str, before: psutil.Process) -> None:
+    """Wait until another process of this name runs, and calls are taken."""
     await until(lambda: appliance.process(name).pid != before.pid and appliance.ready())
 
 
-def filled(appliance: Appliance, name: str) -> contextlib.ExitStack:
-    """As many connections as wait at the socket of a process that takes none: nobody else can."""
-    waiting = contextlib.ExitStack()
-    for _ in range(MOST_WAITING):
-        one = waiting.enter_context(socket.socket(socket.AF_UNIX))
-        one.setblocking(False)
+def fill_backlog(appliance: Appliance, name: str) -> contextlib.ExitStack:
+    """Open connections to a frozen process until its socket's backlog is full."""
+    connections = contextlib.ExitStack()
+    for _ in range(MAX_CONNECTIONS):
+        connection = connections.enter_context(socket.socket(socket.AF_UNIX))
+        connection.setblocking(False)
         try:
-            one.connect(str(appliance.run_folder / f"{name}.sock"))
+            connection.connect(str(appliance.run_folder / f"{name}.sock"))
         except BlockingIOError:
-            return waiting
-    raise AssertionError(f"{name} takes connections")
+            return connections
+    raise AssertionError(f"{name} accepts connections")
 
 
 @pytest.mark.parametrize("engine", ["llm", "tts"])
-async def test_a_caller_outlives_a_frozen_engine_whose_socket_queue_is_full(
-    well: Appliance, stopwatch: Stopwatch, engine: str
+async def test_call_survives_a_frozen_engine_with_a_full_socket_backlog(
+    ready: Appliance, stopwatch: Stopwatch, engine: str
 ) -> None:
-    silent, ended = acted(well, "restart_process", "silent"), restarts(well, engine)
-    victim = well.process(engine)
-    async with await dial(well) as caller:
+    silent, ended = guard_actions(ready, "restart_process", "silent"), restarts(ready, engine)
+    victim = ready.process(engine)
+    async with await dial(ready) as caller:
         victim.suspend()
-        stopwatch.strikes()
-        with filled(well, engine):
-            answer = await caller.answer(caller.asks(0))
-        stopwatch.note("answer heard to its end", answer.heard.ended_at)
+        stopwatch.start()
+        with fill_backlog(ready, engine):
+            answer = await caller.answer(caller.say_question(0))
+        stopwatch.record("answer heard to its end", answer.heard.ended_at)
         assert answer.outcome == "answered"
-        assert "moment" in heard(answer) and "paris" in heard(answer)
+        assert "moment" in recognized(answer) and "paris" in recognized(answer)
         assert "paris" in answer.reply_text.lower() and "moment" not in answer.reply_text
-        assert (await caller.answer(caller.asks(1))).outcome == "answered"
+        assert (await caller.answer(caller.say_question(1))).outcome == "answered"
         assert caller.failure is None
-    await replaced(well, engine, victim)
-    await until(lambda: restarts(well, engine) == ended + 1)
-    assert acted(well, "restart_process", "silent") == silent + 1
+    await wait_for_replacement(ready, engine, victim)
+    await until(lambda: restarts(ready, engine) == ended + 1)
+    assert guard_actions(ready, "restart_process", "silent") == silent + 1
 
 
-async def test_a_frozen_gateway_is_ended_and_the_next_call_is_taken(
-    well: Appliance, stopwatch: Stopwatch
+async def test_frozen_gateway_is_killed_and_the_next_call_is_taken(
+    ready: Appliance, stopwatch: Stopwatch
 ) -> None:
-    silent, victim = acted(well, "restart_process", "silent"), well.process("gateway")
-    async with await dial(well) as caller:
-        asked = caller.asks(0)
-        assert await caller.audible(asked) is not None
+    silent, victim = guard_actions(ready, "restart_process", "silent"), ready.process("gateway")
+    async with await dial(ready) as caller:
+        turn = caller.say_question(0)
+        assert await caller.audible(turn) is not None
         victim.suspend()
-        stopwatch.strikes()
-        await caller.answer(asked)
-        await until(lambda: isinstance(caller.failure, BrokeOff))
-        stopwatch.note("call ended")
-    async with await dial(well) as caller:
-        stopwatch.note("next call taken")
-        assert (await caller.answer(caller.asks(0))).outcome == "answered"
-    await until(lambda: acted(well, "restart_process", "silent") == silent + 1)
+        stopwatch.start()
+        await caller.answer(turn)
+        await until(lambda: isinstance(caller.failure, CallDropped))
+        stopwatch.record("call ended")
+    async with await dial(ready) as caller:
+        stopwatch.record("next call taken")
+        assert (await caller.answer(caller.say_question(0))).outcome == "answered"
+    await until(lambda: guard_actions(ready, "restart_process", "silent") == silent + 1)
 
 
-async def test_nobody_in_a_call_notices_a_frozen_exporter(
-    well: Appliance, stopwatch: Stopwatch
+async def test_callers_do_not_notice_a_frozen_exporter(
+    ready: Appliance, stopwatch: Stopwatch
 ) -> None:
-    silent, victim = acted(well, "restart_process", "silent"), well.process("exporter")
-    async with await dial(well) as caller:
+    silent, victim = guard_actions(ready, "restart_process", "silent"), ready.process("exporter")
+    async with await dial(ready) as caller:
         victim.suspend()
-        stopwatch.strikes()
-        assert (await caller.answer(caller.asks(0))).outcome == "answered"
-        await until(lambda: acted(well, "restart_process", "silent") == silent + 1)
-        stopwatch.note("metrics back")
-        assert (await caller.answer(caller.asks(1))).outcome == "answered"
+        stopwatch.start()
+        assert (await caller.answer(caller.say_question(0))).outcome == "answered"
+        await until(lambda: guard_actions(ready, "restart_process", "silent") == silent + 1)
+        stopwatch.record("metrics back")
+        assert (await caller.answer(caller.say_question(1))).outcome == "answered"
 
 
-async def test_a_frozen_guard_is_ended_by_boot_and_forgets_nothing(
-    well: Appliance, stopwatch: Stopwatch
+async def test_frozen_guard_is_killed_by_boot_and_keeps_its_history(
+    ready: Appliance, stopwatch: Stopwatch
 ) -> None:
-    ended, before = restarts(well, "guard"), acted(well, "restart_process", "silent")
-    victim = well.process("guard")
-    async with await dial(well) as caller:
+    ended, before = restarts(ready, "guard"), guard_actions(ready, "restart_process", "silent")
+    victim = ready.process("guard")
+    async with await dial(ready) as caller:
         victim.suspend()
-        stopwatch.strikes()
-        assert (await caller.answer(caller.asks(0))).outcome == "answered"
-        await until(lambda: restarts(well, "guard") == ended + 1)
-        await until(lambda: well.metric('voice_process_ready{process="guard"}') == 1)
-        stopwatch.note("guard back")
-        assert (await caller.answer(caller.asks(1))).outcome == "answered"
-    assert acted(well, "restart_process", "silent") == before
+        stopwatch.start()
+        assert (await caller.answer(caller.say_question(0))).outcome == "answered"
+        await until(lambda: restarts(ready, "guard") == ended + 1)
+        await until(lambda: ready.metric('voice_process_ready{process="guard"}') == 1)
+        stopwatch.record("guard back")
+        assert (await caller.answer(caller.say_question(1))).outcome == "answered"
+    assert guard_actions(ready, "restart_process", "silent") == before

@@ -15,7 +15,7 @@ import pytest
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
-from client.errors import Refused
+from client.errors import CallRefused
 from client.wav import read_wav
 from tests.e2e.appliance import PROCESSES, QUESTIONS, ROOT, Appliance
 
@@ -65,7 +65,7 @@ async def test_a_drain_keeps_callers_out_until_it_is_undone_and_lets_who_is_in_t
 ) -> None:
     async with Conversation(await connect(config)) as talk:
         assert (await verb(appliance, "drain"))[0] == 0
-        with pytest.raises(Refused, match="draining"):
+        with pytest.raises(CallRefused, match="draining"):
             await connect(config)
         answer = await talk.finished(talk.say(read_wav(QUESTIONS[0])), patience_seconds=90)
         assert answer.outcome == "answered"

@@ -10,7 +10,7 @@ import pytest
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
-from client.errors import BrokeOff
+from client.errors import CallDropped
 from client.wav import read_wav
 from tests.e2e.appliance import QUESTIONS, Appliance
 
@@ -65,7 +65,7 @@ async def test_a_killed_gateway_ends_the_call_and_takes_the_next(
         victim.kill()
         cut = await talk.finished(asked)
         assert cut.outcome in ("broke_off", "answered")
-        assert isinstance(talk.failure, BrokeOff)
+        assert isinstance(talk.failure, CallDropped)
     await came_back(appliance, "gateway", victim)
     async with Conversation(await connect(config, patience_seconds=30)) as talk:
         again = await talk.finished(talk.say(read_wav(QUESTIONS[0])))

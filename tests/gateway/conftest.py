@@ -1,4 +1,4 @@
-"""The real gateway with instant engines behind real unix sockets, and a small caller."""
+"""The real gateway with instant engines behind real unix sockets, and a small client."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import loguru
 import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
-import soxr  # type: ignore[import-untyped]
+import soxr
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -39,102 +40,115 @@ from client import wire
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, echo
 
 TOKEN = "a-token-for-tests-only"
-PATIENCE_SECONDS = 60.0  # for what must happen; never a measure of how fast it has to be
+TIMEOUT_SECONDS = 60.0  # for what must happen; never a measure of how fast it has to be
 Speak = Callable[[str], bytes]
 
 
 class EngineProcess:
-    """An engine behind its socket that can die and come back."""
+    """Stands in for an engine process: it serves the link, and can be killed and restarted."""
 
     def __init__(self, engine: AnyEngine, run: Path) -> None:
         self._engine = engine
         self._path = run / f"{engine.name}.sock"
-        self._life: contextlib.AsyncExitStack | None = None
+        self._serving: contextlib.AsyncExitStack | None = None
         self.ready = True
 
     async def start(self) -> None:
-        self._life = contextlib.AsyncExitStack()
+        self._serving = contextlib.AsyncExitStack()
         status = lambda: HealthReport(ready=self.ready, waiting_for=self._engine.name)  # noqa: E731
-        await self._life.enter_async_context(serve_link(self._path, status, self._engine))
+        await self._serving.enter_async_context(serve_link(self._path, status, self._engine))
 
-    async def die(self) -> None:
-        if self._life is not None:
-            life, self._life = self._life, None
-            await life.aclose()
-
-
-class Mind:
-    """What the speech engine answers; keeps what it was told. The last answer repeats."""
-
-    def __init__(self, *answers: str | ToolCall) -> None:
-        self._answers = list(answers)
-        self.told: list[list[Turn]] = []
-        self.heard: list[dict[int, bytes]] = []
-
-    def __call__(self, conversation: Sequence[Turn], heard: dict[int, bytes]) -> str | ToolCall:
-        self.told.append(list(conversation))
-        self.heard.append(dict(heard))
-        if not self._answers:
-            return echo(conversation, heard)
-        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-
-    def past(self, number: int) -> list[tuple[str, str, bool]]:
-        """The turns of one conversation it was told, as (role, text, is audio)."""
-        return [(t.role, t.text, t.utterance is not None) for t in self.told[number]]
+    async def kill(self) -> None:
+        if self._serving is not None:
+            serving, self._serving = self._serving, None
+            await serving.aclose()
 
 
-class Caller:
-    """One call: a microphone that never stops, and everything that came back."""
+class ScriptedLLM:
+    """What the LLM engine replies, and a record of what it received. The last reply repeats.
+
+    conversations  the turns of each request
+    utterances     the audio that the engine had at each request, by utterance number
+    """
+
+    def __init__(self, *replies: str | ToolCall) -> None:
+        self._replies = list(replies)
+        self.conversations: list[list[Turn]] = []
+        self.utterances: list[dict[int, bytes]] = []
+
+    def __call__(
+        self, conversation: Sequence[Turn], utterances: dict[int, bytes]
+    ) -> str | ToolCall:
+        self.conversations.append(list(conversation))
+        self.utterances.append(dict(utterances))
+        if not self._replies:
+            return echo(conversation, utterances)
+        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+
+    def conversation(self, number: int) -> list[tuple[str, str, bool]]:
+        """Return the turns of one request as (role, text, is audio)."""
+        return [(t.role, t.text, t.utterance is not None) for t in self.conversations[number]]
+
+
+class SimulatedClient:
+    """A connected client: its microphone sends audio all the time, and it keeps what it receives.
+
+    frames     everything that the gateway sent
+    sent_pcm   all PCM that was sent
+    """
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.frames: list[wire.Frame] = []
-        self.spoken_up = bytearray()  # all PCM that was sent
+        self.sent_pcm = bytearray()
         self._queue = bytearray()
         self._changed = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._microphone())]
+        self._tasks = [
+            asyncio.create_task(self._receive()),
+            asyncio.create_task(self._microphone()),
+        ]
 
     async def send(self, kind: str, data: object = None) -> None:
-        await self.socket.send(wire.encode(wire.Message(kind, data, id="1")))
+        await self.socket.send(wire.encode(wire.RTVIMessage(kind, data, id="1")))
 
     async def type(self, text: str) -> None:
         await self.send("send-text", {"content": text})
 
     async def say(self, pcm: bytes) -> None:
-        """Speaks at the pace of real time; returns when all of it was sent."""
+        """Speak at the pace of real time; return when everything was sent."""
         self._queue += pcm
         while self._queue and not self.closed:
             await asyncio.sleep(0.02)
 
-    async def until(self, condition: Callable[[], Any]) -> None:
-        """Waits for something that must come."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def wait_until(self, condition: Callable[[], Any]) -> None:
+        """Wait for something that must happen."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not condition():
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), 0.05)
 
     async def turn(self, number: int) -> dict[str, Any]:
-        """The gateway's message about a turn."""
-        await self.until(lambda: any(turn["turn"] == number for turn in self.turns))
+        """Wait for the gateway's message about a turn and return it."""
+        await self.wait_until(lambda: any(turn["turn"] == number for turn in self.turns))
         return next(turn for turn in self.turns if turn["turn"] == number)
 
-    async def bot_speaks(self, times: int = 1) -> None:
-        """The bot began to speak so many times, and audio of it is here."""
-        await self.until(
+    async def wait_bot_speaking(self, times: int = 1) -> None:
+        """Wait until the bot has begun to speak `times` times and its audio has arrived."""
+        await self.wait_until(
             lambda: (
                 len(self.messages("bot-started-speaking")) >= times
-                and isinstance(self.frames[-1], wire.Audio)
+                and isinstance(self.frames[-1], wire.AudioFrame)
             )
         )
 
-    async def ended(self) -> tuple[int | None, str | None]:
-        """The close code and reason, once the gateway has closed."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def wait_closed(self) -> tuple[int | None, str | None]:
+        """Wait until the gateway has closed; return the close code and reason."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await self.socket.wait_closed()
         return self.socket.close_code, self.socket.close_reason
 
-    async def hang_up(self) -> None:
+    async def disconnect(self) -> None:
         await self.socket.close()
         for task in self._tasks:
             task.cancel()
@@ -146,20 +160,21 @@ class Caller:
 
     @property
     def turns(self) -> list[dict[str, Any]]:
-        shown = [m.data for m in self.messages("server-message") if isinstance(m.data, dict)]
-        return [data for data in shown if data.get("kind") == "turn"]
+        messages = self.messages("server-message")
+        data = [message.data for message in messages if isinstance(message.data, dict)]
+        return [turn for turn in data if turn.get("kind") == "turn"]
 
     @property
     def audio(self) -> bytes:
-        return b"".join(frame.pcm for frame in self.frames if isinstance(frame, wire.Audio))
+        return b"".join(frame.pcm for frame in self.frames if isinstance(frame, wire.AudioFrame))
 
-    def messages(self, kind: str) -> list[wire.Message]:
-        return [f for f in self.frames if isinstance(f, wire.Message) and f.type == kind]
+    def messages(self, kind: str) -> list[wire.RTVIMessage]:
+        return [f for f in self.frames if isinstance(f, wire.RTVIMessage) and f.type == kind]
 
     def texts(self, kind: str) -> str:
         return "".join(message.text() for message in self.messages(kind))
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for raw in self.socket:
                 self.frames.append(wire.decode(raw))
@@ -172,50 +187,63 @@ class Caller:
             while True:
                 pcm = bytes(self._queue[:size]).ljust(size, b"\0")
                 del self._queue[:size]
-                self.spoken_up += pcm
-                await self.socket.send(wire.encode(wire.Audio(pcm)))
-                # A machine that stalled drops microphone time instead of sending it in a burst.
+                self.sent_pcm += pcm
+                await self.socket.send(wire.encode(wire.AudioFrame(pcm)))
+                # After a stall of the machine, microphone time is dropped, not sent in a burst.
                 due = max(due + wire.FRAME_SECONDS, time.monotonic() - 0.5)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
 class RunningGateway:
-    """The gateway, its engines, its log and who calls it."""
+    """The real gateway with instant engines, its log and its clients."""
 
-    def __init__(self, settings: Settings, mind: Mind, log: io.BytesIO) -> None:
-        self.mind = mind
+    def __init__(self, settings: Settings, llm: ScriptedLLM, log: io.BytesIO) -> None:
+        self.llm = llm
         self.run = settings.paths.run
-        self.thinker = InstantSpeechEngine(mind)
-        self.voice = InstantVoiceEngine()
-        self.llm = EngineProcess(self.thinker, settings.paths.run)
-        self.tts = EngineProcess(self.voice, settings.paths.run)
-        self.gateway = server.GatewayServer(settings, TOKEN)
+        self.llm_engine = InstantSpeechEngine(llm)
+        self.tts_engine = InstantVoiceEngine()
+        self.llm_process = EngineProcess(self.llm_engine, settings.paths.run)
+        self.tts_process = EngineProcess(self.tts_engine, settings.paths.run)
+        self.server = server.GatewayServer(settings, TOKEN)
         self.scheme = "wss" if settings.gateway.tls_certificate else "ws"
         self._log = log
-        self._callers: list[Caller] = []
+        self._clients: list[SimulatedClient] = []
         self._serving: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self, *, ready: bool = True) -> None:
-        self._serving = asyncio.create_task(self.gateway.run())
-        await self.until(lambda: self._serving_failed() or self.lines("gateway started"))
-        self.port = int(self.lines("gateway started")[0]["port"])
+        self._serving = asyncio.create_task(self.server.run())
+        await self.wait_until(lambda: self._has_failed() or self.log_lines("gateway started"))
+        self.port = int(self.log_lines("gateway started")[0]["port"])
         if ready:
-            await self.until(lambda: any(x["ready"] for x in self.lines("readiness changed")))
+            await self.wait_until(
+                lambda: (
+                    self._has_failed()
+                    or any(line["ready"] for line in self.log_lines("readiness changed"))
+                )
+            )
 
     async def stop(self) -> None:
-        """As supervisord does it: SIGTERM."""
+        """Stop as supervisord does it, with SIGTERM. Raises the error that `run` raised."""
         if self._serving is not None and not self._serving.done():
             signal.raise_signal(signal.SIGTERM)
-        if self._serving is not None:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._serving
-        await asyncio.gather(*(caller.hang_up() for caller in self._callers))
-        await self.llm.die()
-        await self.tts.die()
+        try:
+            await self.wait_stopped()
+        finally:
+            await asyncio.gather(*(client.disconnect() for client in self._clients))
+            await self.llm_process.kill()
+            await self.tts_process.kill()
 
-    async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def wait_stopped(self) -> None:
+        """Wait until the gateway has stopped. Raises the error that `run` raised."""
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await serving
+
+    async def wait_until(self, condition: Callable[[], Any]) -> None:
+        """Wait for something that must happen."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not condition():
                 await asyncio.sleep(0.02)
 
@@ -223,47 +251,51 @@ class RunningGateway:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    async def socket(self, headers: dict[str, str] | None = None, **more: Any) -> ClientConnection:
-        """A connection; `headers` in place of the right token. Raises InvalidStatus."""
-        given = {"Authorization": f"Bearer {TOKEN}"} if headers is None else headers
-        return await connect(f"{self.scheme}://{self.address}/ws", additional_headers=given, **more)
+    async def open_socket(
+        self, headers: dict[str, str] | None = None, **more: Any
+    ) -> ClientConnection:
+        """Connect with `headers`, by default those with the right token. Raises InvalidStatus."""
+        authorized = {"Authorization": f"Bearer {TOKEN}"} if headers is None else headers
+        url = f"{self.scheme}://{self.address}/ws"
+        return await connect(url, additional_headers=authorized, **more)
 
-    async def call(self, **more: Any) -> Caller:
-        """A caller who said that it is ready."""
-        caller = Caller(await self.socket(**more))
-        self._callers.append(caller)
-        await caller.send("client-ready", {"version": "2.0.0", "about": {"library": "tests"}})
-        await caller.until(lambda: caller.messages("bot-ready"))
-        return caller
+    async def connect(self, **more: Any) -> SimulatedClient:
+        """Connect a client that has sent client-ready and received bot-ready."""
+        client = SimulatedClient(await self.open_socket(**more))
+        self._clients.append(client)
+        await client.send("client-ready", {"version": "2.0.0", "about": {"library": "tests"}})
+        await client.wait_until(lambda: client.messages("bot-ready"))
+        return client
 
-    def lines(self, event: str = "") -> list[dict[str, Any]]:
-        """The log so far."""
-        found = [json.loads(line) for line in self._log.getvalue().splitlines()]
-        return [line for line in found if not event or line["event"] == event]
+    def log_lines(self, event: str = "") -> list[dict[str, Any]]:
+        """Return the log lines so far: all, or those of one event."""
+        lines = [json.loads(line) for line in self._log.getvalue().splitlines()]
+        return [line for line in lines if not event or line["event"] == event]
 
     def raw_log(self) -> bytes:
         return self._log.getvalue()
 
-    def tracebacks(self) -> list[str]:
-        """What should never be there: errors, or anything with a stack."""
+    def logged_errors(self) -> list[str]:
+        """Return the log lines that must not occur in a test: errors, and those with a trace."""
         bad = ("error", "critical")
-        found = [line for line in self.lines() if line["level"] in bad or "trace" in line]
-        return [f"{line['event']} {line.get('place')} {line.get('trace')}" for line in found]
+        lines = [line for line in self.log_lines() if line["level"] in bad or "trace" in line]
+        return [f"{line['event']} {line.get('place')} {line.get('trace')}" for line in lines]
 
-    def sessions(self) -> int:
-        return len(self.gateway._sessions)
+    def open_sessions(self) -> int:
+        return len(self.server._sessions)
 
     def open_engine_sessions(self) -> int:
-        return sum(not session.closed for session in self.thinker.sessions)
+        return sum(not session.closed for session in self.llm_engine.sessions)
 
-    async def everybody_left(self) -> None:
-        await self.until(lambda: not self.sessions() and not self.open_engine_sessions())
+    async def wait_sessions_closed(self) -> None:
+        """Wait until no session is open, in the gateway or in the LLM engine."""
+        await self.wait_until(lambda: not self.open_sessions() and not self.open_engine_sessions())
 
     def metric(self, name: str, **labels: str) -> float:
-        value = self.gateway._metrics.registry.get_sample_value(name, labels)
+        value = self.server._metrics.registry.get_sample_value(name, labels)
         return value if value is not None else 0.0
 
-    def _serving_failed(self) -> bool:
+    def _has_failed(self) -> bool:
         if self._serving is not None and self._serving.done():
             self._serving.result()
         return False
@@ -274,7 +306,7 @@ MakeGateway = Callable[..., contextlib.AbstractAsyncContextManager[RunningGatewa
 
 @pytest.fixture(scope="session")
 def turn_models() -> TurnModels:
-    """The detectors, loaded once as in a gateway process."""
+    """The turn-taking models, loaded once as in a gateway process."""
     return TurnModels(Settings().turn)
 
 
@@ -282,11 +314,15 @@ def turn_models() -> TurnModels:
 def make_gateway(
     tmp_path: Path, turn_models: TurnModels, monkeypatch: pytest.MonkeyPatch
 ) -> MakeGateway:
-    """`async with make_gateway(Mind(...), **knobs of the section gateway)`."""
+    """`async with make_gateway(ScriptedLLM(...), **settings of the section gateway)`.
+
+    engines   the engine processes that are started; with both it waits until the gateway is ready
+    sections  settings of other sections, by section and name
+    """
 
     @contextlib.asynccontextmanager
     async def make(
-        mind: Mind | None = None,
+        llm: ScriptedLLM | None = None,
         *,
         engines: Sequence[str] = ("llm", "tts"),
         sections: dict[str, dict[str, Any]] | None = None,
@@ -295,9 +331,14 @@ def make_gateway(
         run = tmp_path / "run"
         run.mkdir(exist_ok=True)
         settings = Settings()
+        defaults = {
+            "port": free_port(),
+            "drain_seconds": 0.2,
+            "max_attempts_per_minute": 1000,
+        }
         changes = {
             "paths": {"run": run},
-            "gateway": {"port": 0, "drain_seconds": 0.2, "max_attempts_per_minute": 1000} | gateway,
+            "gateway": defaults | gateway,
             **(sections or {}),
         }
         for section, values in changes.items():
@@ -305,29 +346,35 @@ def make_gateway(
             settings = dataclasses.replace(settings, **{section: part})
         if "turn" not in changes:
             monkeypatch.setattr(server, "TurnModels", lambda turn: turn_models)
-        with logged() as log:
-            house = RunningGateway(settings, mind or Mind(), log)
+        with captured_log() as log:
+            running = RunningGateway(settings, llm or ScriptedLLM(), log)
             for name in engines:
-                await getattr(house, name).start()
+                await getattr(running, f"{name}_process").start()
             try:
-                await house.start(ready=len(engines) == 2)
-                yield house
+                await running.start(ready=len(engines) == 2)
+                yield running
             finally:
-                await house.stop()
+                await running.stop()
 
     return make
 
 
 @pytest.fixture
 async def gateway(make_gateway: MakeGateway) -> AsyncIterator[RunningGateway]:
-    """A ready gateway with the settings' defaults and engines that echo."""
-    async with make_gateway() as house:
-        yield house
+    """A ready gateway with default settings and engines that echo."""
+    async with make_gateway() as running:
+        yield running
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
-def logged() -> Iterator[io.BytesIO]:
-    """The journal of the process, in strict mode; everything is put back afterwards."""
+def captured_log() -> Iterator[io.BytesIO]:
+    """Capture the log of the process, in strict mode, and restore the logging afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     hooks = sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning
@@ -345,25 +392,25 @@ def logged() -> Iterator[io.BytesIO]:
 
 @pytest.fixture(scope="session")
 def speak(tmp_path_factory: pytest.TempPathFactory) -> Speak:
-    """Real speech by espeak-ng: 16 kHz mono int16 PCM of a text."""
+    """Synthesize speech with espeak-ng: 16 kHz mono int16 PCM of a text."""
     folder = tmp_path_factory.mktemp("speech")
-    made: dict[str, bytes] = {}
+    cache: dict[str, bytes] = {}
 
     def speak(text: str) -> bytes:
-        if text not in made:
-            path = folder / f"{len(made)}.wav"
+        if text not in cache:
+            path = folder / f"{len(cache)}.wav"
             subprocess.run(["espeak-ng", "-v", "en-us", "-w", str(path), text], check=True)
             samples, rate = soundfile.read(path, dtype="float32")
             resampled = soxr.resample(samples, rate, wire.UP_RATE)
-            made[text] = (np.clip(resampled, -1, 1) * 32767).astype("<i2").tobytes()
-        return made[text]
+            cache[text] = (np.clip(resampled, -1, 1) * 32767).astype("<i2").tobytes()
+        return cache[text]
 
     return speak
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
+    """Return a self-signed certificate for 127.0.0.1 and its key."""
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
@@ -375,7 +422,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def trusting(chain: Path) -> ssl.SSLContext:
-    """A client's TLS context that trusts this certificate and no other."""
+    """Return a client's TLS context that trusts this certificate only."""
     context = ssl.create_default_context(cafile=str(chain))
     context.check_hostname = True
     return context

@@ -1,92 +1,106 @@
-"""Who is let in."""
+"""Which connection attempts are refused, and why."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from appliance.errors import Refused
-from appliance.gateway.admission import MAX_ADDRESSES, Admission, Attempt, House
+from appliance.gateway.admission import MAX_ADDRESSES, Admission, ConnectionAttempt, GatewayState
 from appliance.settings import GatewayConfig
 
-EMPTY = House(sessions=0)
-RIGHT = "Bearer a-token-of-some-length"
+IDLE = GatewayState(sessions=0)
+AUTHORIZED = "Bearer a-token-of-some-length"
+ADDRESS = "192.0.2.1"
 
 
-def admission(**knobs: object) -> Admission:
-    return Admission(GatewayConfig(**knobs), "a-token-of-some-length")  # type: ignore[arg-type]
+def admission(**settings: Any) -> Admission:
+    return Admission(GatewayConfig(**settings), "a-token-of-some-length")
 
 
-def reason(refusal: Refused | None) -> str | None:
-    return refusal.reason if refusal else None
+def refusal(
+    control: Admission,
+    authorization: str = AUTHORIZED,
+    *,
+    address: str = ADDRESS,
+    origin: str = "",
+    state: GatewayState = IDLE,
+    now: float = 0.0,
+) -> Refused | None:
+    return control.refusal(ConnectionAttempt(address, authorization, origin), state, now)
 
 
-def test_the_right_token_opens_the_door() -> None:
-    assert admission().refusal(Attempt("1.2.3.4", RIGHT), EMPTY, 0.0) is None
+def reason(*args: Any, **more: Any) -> str | None:
+    refused = refusal(*args, **more)
+    return refused.reason if refused else None
+
+
+def test_right_token_is_admitted() -> None:
+    assert refusal(admission()) is None
 
 
 @pytest.mark.parametrize(
-    "given", ["", "Bearer", RIGHT + "x", RIGHT[:-1], RIGHT.lower(), "Bearer ☃"]
+    "authorization",
+    ["", "Bearer", AUTHORIZED + "x", AUTHORIZED[:-1], AUTHORIZED.lower(), "Bearer ☃"],
 )
-def test_any_other_token_does_not(given: str) -> None:
-    assert reason(admission().refusal(Attempt("", given), EMPTY, 0.0)) == "wrong_token"
+def test_any_other_token_is_refused(authorization: str) -> None:
+    assert reason(admission(), authorization) == "wrong_token"
 
 
-def test_who_has_no_token_learns_nothing_of_the_house() -> None:
-    busy = House(sessions=99, waiting_for="tts", draining=True)
-    assert (
-        reason(admission().refusal(Attempt("", "wrong", "https://x"), busy, 0.0)) == "wrong_token"
-    )
+def test_unauthorized_attempt_does_not_reveal_the_state() -> None:
+    busy = GatewayState(sessions=99, waiting_for="tts", draining=True)
+    assert reason(admission(), "wrong", origin="https://x", state=busy) == "wrong_token"
 
 
 @pytest.mark.parametrize(
-    ("house", "expected"),
+    ("state", "expected"),
     [
-        (House(sessions=2), "full"),
-        (House(sessions=1), None),
-        (House(sessions=0, waiting_for="llm and tts"), "not_ready"),
-        (House(sessions=2, waiting_for="tts", draining=True), "draining"),
+        (GatewayState(sessions=2), "full"),
+        (GatewayState(sessions=1), None),
+        (GatewayState(sessions=0, waiting_for="llm and tts"), "not_ready"),
+        (GatewayState(sessions=2, waiting_for="tts", draining=True), "draining"),
     ],
 )
-def test_the_house_decides_on_who_may_come_in(house: House, expected: str | None) -> None:
-    refusal = admission(max_sessions=2).refusal(Attempt("", RIGHT), house, 0.0)
-    assert reason(refusal) == expected
-    if refusal is not None:
-        assert refusal.http_status == 503
-        assert refusal.retry_after_seconds
+def test_state_decides_for_authorized_attempts(state: GatewayState, expected: str | None) -> None:
+    refused = refusal(admission(max_sessions=2), state=state)
+    assert (refused.reason if refused else None) == expected
+    if refused is not None:
+        assert refused.http_status == 503
+        assert refused.retry_after_seconds
 
 
-def test_what_is_not_ready_is_named() -> None:
-    refusal = admission().refusal(Attempt("", RIGHT), House(0, "tts"), 0.0)
-    assert "tts" in str(refusal)
+def test_refusal_names_what_is_not_ready() -> None:
+    assert "tts" in str(refusal(admission(), state=GatewayState(0, waiting_for="tts")))
 
 
 @pytest.mark.parametrize(
     ("origin", "expected"),
     [
-        ("", None),  # a program
+        ("", None),  # not a browser
         ("https://kiosk.example", None),
         ("https://kiosk.example.evil.example", "wrong_origin"),
         ("http://kiosk.example", "wrong_origin"),
         ("null", "wrong_origin"),
     ],
 )
-def test_pages_get_in_from_listed_origins_only(origin: str, expected: str | None) -> None:
-    door = admission(allowed_origins=("https://kiosk.example",))
-    assert reason(door.refusal(Attempt("", RIGHT, origin), EMPTY, 0.0)) == expected
+def test_only_pages_of_listed_origins_are_admitted(origin: str, expected: str | None) -> None:
+    control = admission(allowed_origins=("https://kiosk.example",))
+    assert reason(control, origin=origin) == expected
 
 
-def test_guessing_is_slowed_down_by_address_and_forgiven_with_time() -> None:
-    door = admission(max_attempts_per_minute=6)
+def test_attempts_are_limited_per_address_and_allowed_again_later() -> None:
+    control = admission(max_attempts_per_minute=6)
     for _ in range(6):
-        assert reason(door.refusal(Attempt("1.1.1.1", "guess"), EMPTY, 0.0)) == "wrong_token"
-    assert reason(door.refusal(Attempt("1.1.1.1", RIGHT), EMPTY, 0.0)) == "too_many_attempts"
-    assert door.refusal(Attempt("2.2.2.2", RIGHT), EMPTY, 0.0) is None
-    assert reason(door.refusal(Attempt("1.1.1.1", RIGHT), EMPTY, 5.0)) == "too_many_attempts"
-    assert door.refusal(Attempt("1.1.1.1", RIGHT), EMPTY, 15.1) is None
+        assert reason(control, "a guess") == "wrong_token"
+    assert reason(control) == "too_many_attempts"
+    assert reason(control, address="192.0.2.2") is None
+    assert reason(control, now=5.0) == "too_many_attempts"
+    assert reason(control, now=15.1) is None
 
 
-def test_no_number_of_addresses_fills_the_memory() -> None:
-    door = admission()
+def test_number_of_remembered_addresses_is_bounded() -> None:
+    control = admission()
     for number in range(MAX_ADDRESSES + 500):
-        door.refusal(Attempt(str(number)), EMPTY, 0.0)
-    assert len(door._attempts) == MAX_ADDRESSES
+        refusal(control, address=str(number))
+    assert len(control._buckets) == MAX_ADDRESSES

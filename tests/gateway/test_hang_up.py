@@ -1,4 +1,4 @@
-"""When a call ends that the model has ended."""
+"""When a session ends after the model called `end_call`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from appliance.gateway import session
-from appliance.gateway.session import Goodbye
+from appliance.gateway.session import GracefulHangUp
 
 
 @pytest.fixture
@@ -16,41 +16,43 @@ def events() -> list[str]:
 
 
 @pytest.fixture
-def farewell(events: list[str]) -> Goodbye:
-    return Goodbye(lambda: events.append("hang up"), lambda: events.append("cut off"))
+def hang_up(events: list[str]) -> GracefulHangUp:
+    return GracefulHangUp(lambda: events.append("close"), lambda: events.append("cut off"))
 
 
-async def test_the_call_ends_when_the_goodbye_was_heard(
-    farewell: Goodbye, events: list[str]
+async def test_session_closes_once_after_the_goodbye_was_heard(
+    hang_up: GracefulHangUp, events: list[str]
 ) -> None:
-    farewell.begins(speaking=True)
+    hang_up.begin(speaking=True)
     assert events == []
-    farewell.heard(interrupted=False)
-    farewell.heard(interrupted=False)
-    farewell.close()
-    assert events == ["hang up"]
+    hang_up.heard(interrupted=False)
+    hang_up.heard(interrupted=False)
+    hang_up.cancel()
+    assert events == ["close"]
 
 
-async def test_without_a_goodbye_it_ends_at_once(farewell: Goodbye, events: list[str]) -> None:
-    farewell.begins(speaking=False)
-    farewell.close()
-    assert events == ["hang up"]
-
-
-async def test_a_caller_who_interrupts_the_goodbye_keeps_the_call(
-    farewell: Goodbye, events: list[str]
+async def test_session_closes_at_once_without_a_goodbye(
+    hang_up: GracefulHangUp, events: list[str]
 ) -> None:
-    farewell.begins(speaking=True)
-    farewell.heard(interrupted=True)
-    farewell.heard(interrupted=False)
+    hang_up.begin(speaking=False)
+    hang_up.cancel()
+    assert events == ["close"]
+
+
+async def test_interrupted_goodbye_cancels_the_hang_up(
+    hang_up: GracefulHangUp, events: list[str]
+) -> None:
+    hang_up.begin(speaking=True)
+    hang_up.heard(interrupted=True)
+    hang_up.heard(interrupted=False)
     assert events == []
 
 
-async def test_a_goodbye_nobody_gets_to_hear_does_not_keep_the_line(
-    farewell: Goodbye, events: list[str], monkeypatch: pytest.MonkeyPatch
+async def test_goodbye_that_never_ends_is_cut_off(
+    hang_up: GracefulHangUp, events: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "PATIENCE_SECONDS", 0.01)
-    farewell.begins(speaking=True)
+    monkeypatch.setattr(session, "GOODBYE_SECONDS", 0.01)
+    hang_up.begin(speaking=True)
     async with asyncio.timeout(10):
-        while events != ["hang up", "cut off"]:
+        while events != ["close", "cut off"]:
             await asyncio.sleep(0.005)

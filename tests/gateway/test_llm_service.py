@@ -1,4 +1,4 @@
-"""The service among Pipecat's frames; whole calls are in tests/gateway/test_session.py."""
+"""The LLM service between Pipecat's frames; tests/gateway/test_session.py has whole sessions."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.errors import EngineFailed
-from appliance.gateway.llm_service import CANNOT_ANSWER, UltravoxWithContextService
-from appliance.gateway.reply import TurnHooks
+from appliance.gateway.llm_service import CANNOT_REPLY, UltravoxWithContextService
+from appliance.gateway.reply import TurnCallbacks
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, ToolCall, Turn
 from appliance.settings import LLMConfig
@@ -43,30 +43,30 @@ from tests.link.contract import linked
 FRAME_BYTES = 1280
 
 
-class Noted:
-    """What the service told the session, in order."""
+class EventLog:
+    """The callbacks of a turn, in the order of their calls."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
         self.speech_seconds = 0.0
         self.stats: dict[str, float] = {}
 
-    def hooks(self) -> TurnHooks:
-        return TurnHooks(
-            speech_started=lambda ago: self.events.append("speech_started"),
-            speech_ended=lambda ago: self.events.append("speech_ended"),
-            asked=self._asked,
-            first_token=lambda: self.events.append("first_token"),
-            called=lambda outcome: self.events.append(f"called {outcome}"),
-            generated=self._generated,
-            hang_up=lambda speaking: self.events.append(f"hang_up {speaking}"),
-            understood=lambda text: self.events.append(f"understood {text}"),
-            failed=self._failed,
-            ended=lambda outcome: self.events.append(f"ended {outcome}"),
+    def callbacks(self) -> TurnCallbacks:
+        return TurnCallbacks(
+            on_speech_started=lambda ago: self.events.append("speech_started"),
+            on_speech_stopped=lambda ago: self.events.append("speech_stopped"),
+            on_turn_submitted=self._submitted,
+            on_first_token=lambda: self.events.append("first_token"),
+            on_tool_call=lambda outcome: self.events.append(f"tool_call {outcome}"),
+            on_generated=self._generated,
+            on_hang_up=lambda speaking: self.events.append(f"hang_up {speaking}"),
+            on_transcript=lambda text: self.events.append(f"transcript {text}"),
+            on_engine_failed=self._failed,
+            on_turn_dropped=lambda outcome: self.events.append(f"dropped {outcome}"),
         )
 
-    def _asked(self, kind: str, seconds: float) -> None:
-        self.events.append(f"asked {kind}")
+    def _submitted(self, kind: str, seconds: float) -> None:
+        self.events.append(f"submitted {kind}")
         self.speech_seconds = seconds
 
     def _generated(self, result: Result) -> None:
@@ -88,20 +88,22 @@ async def client(engine: InstantSpeechEngine, tmp_path: Path) -> AsyncIterator[E
 
 
 @pytest.fixture
-def noted() -> Noted:
-    return Noted()
+def events() -> EventLog:
+    return EventLog()
 
 
 @pytest.fixture
-def service(client: EngineClient, noted: Noted) -> UltravoxWithContextService:
-    knobs = LLMConfig(pre_roll_seconds=0.04, recover_seconds=0)
-    return UltravoxWithContextService(knobs, client, noted.hooks(), LLMContext(), transcripts=True)
+def service(client: EngineClient, events: EventLog) -> UltravoxWithContextService:
+    config = LLMConfig(pre_roll_seconds=0.04, recover_seconds=0)
+    return UltravoxWithContextService(
+        config, client, events.callbacks(), LLMContext(), transcripts=True
+    )
 
 
-async def through(
+async def run(
     service: UltravoxWithContextService, *frames: Frame
 ) -> tuple[list[Frame], list[Frame]]:
-    """What came out downstream and upstream, once all turns had time to end."""
+    """Sends frames; returns those pushed downstream and upstream once all turns had time to end."""
     down, up = await run_test(
         service,
         frames_to_send=[*frames, SleepFrame(0.3)],
@@ -130,66 +132,66 @@ def typed(text: str) -> RTVISendTextFrame:
     return RTVISendTextFrame(msg_id="1", text=text)
 
 
-async def test_speech_becomes_a_streamed_answer(
-    service: UltravoxWithContextService, noted: Noted
+async def test_speech_gets_a_streamed_reply(
+    service: UltravoxWithContextService, events: EventLog
 ) -> None:
-    down, up = await through(service, *spoken(1.0))
+    down, up = await run(service, *spoken(1.0))
     kinds = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
-    answer = [frame for frame in down if isinstance(frame, kinds)]
-    assert isinstance(answer[0], LLMFullResponseStartFrame)
-    assert isinstance(answer[-1], LLMFullResponseEndFrame)
-    texts = [frame.text for frame in answer if isinstance(frame, LLMTextFrame)]
+    reply = [frame for frame in down if isinstance(frame, kinds)]
+    assert isinstance(reply[0], LLMFullResponseStartFrame)
+    assert isinstance(reply[-1], LLMFullResponseEndFrame)
+    texts = [frame.text for frame in reply if isinstance(frame, LLMTextFrame)]
     assert len(texts) > 2
     assert "".join(texts) == "Turn 2, heard 1000 milliseconds."
-    assert noted.events == [
-        "speech_started", "speech_ended", "asked spoken", "first_token", "generated",
-        "understood 1000 milliseconds",
+    assert events.events == [
+        "speech_started", "speech_stopped", "submitted spoken", "first_token", "generated",
+        "transcript 1000 milliseconds",
     ]  # fmt: skip
-    assert noted.speech_seconds == 1.0
+    assert events.speech_seconds == 1.0
     (transcript,) = [frame for frame in up if isinstance(frame, TranscriptionFrame)]
     assert transcript.text == "1000 milliseconds"
 
 
-async def test_a_turn_is_measured(service: UltravoxWithContextService) -> None:
-    down, _ = await through(service, typed("Hello."))
+async def test_ttfb_and_token_usage_are_reported(service: UltravoxWithContextService) -> None:
+    down, _ = await run(service, typed("Hello."))
     data = [item for frame in down if isinstance(frame, MetricsFrame) for item in frame.data]
     assert any(isinstance(item, TTFBMetricsData) and item.value > 0 for item in data)
     (usage,) = [item for item in data if isinstance(item, LLMUsageMetricsData)]
     assert usage.value.completion_tokens == 1
 
 
-async def test_it_is_driven_by_local_turns(service: UltravoxWithContextService) -> None:
+async def test_service_announces_itself_as_realtime(service: UltravoxWithContextService) -> None:
     assert service.service_metadata_frame().is_realtime_service
     assert service.can_generate_metrics()
 
 
-async def test_pipecats_own_context_is_no_question(
-    service: UltravoxWithContextService, noted: Noted
+async def test_context_frame_starts_no_turn(
+    service: UltravoxWithContextService, events: EventLog
 ) -> None:
-    down, _ = await through(service, LLMContextFrame(context=LLMContext()))
+    down, _ = await run(service, LLMContextFrame(context=LLMContext()))
     assert not any(isinstance(frame, LLMContextFrame) for frame in down)
-    assert noted.events == []
+    assert events.events == []
 
 
-async def test_an_utterance_too_short_to_be_one_gets_no_answer(
-    service: UltravoxWithContextService, noted: Noted, engine: InstantSpeechEngine
+async def test_too_short_utterance_gets_no_reply(
+    service: UltravoxWithContextService, events: EventLog, engine: InstantSpeechEngine
 ) -> None:
-    await through(service, *spoken(0.2))
-    assert noted.events == ["speech_started", "speech_ended", "ended too_short"]
+    await run(service, *spoken(0.2))
+    assert events.events == ["speech_started", "speech_stopped", "dropped too_short"]
 
 
-async def test_an_interruption_stops_the_model(
-    service: UltravoxWithContextService, noted: Noted, engine: InstantSpeechEngine
+async def test_interruption_stops_the_model(
+    service: UltravoxWithContextService, events: EventLog, engine: InstantSpeechEngine
 ) -> None:
     engine.reply, engine.pause_seconds = lambda *_: "word " * 1000, 0.005
-    await through(service, typed("Talk!"), SleepFrame(0.2), InterruptionFrame())
+    await run(service, typed("Talk!"), SleepFrame(0.2), InterruptionFrame())
     (session,) = engine.sessions
     assert 0 < session.decoded < 900
     assert session.running == 0
-    assert "generated" not in noted.events
+    assert "generated" not in events.events
 
 
-async def test_what_was_joined_or_too_short_is_forgotten_by_the_engine(
+async def test_engine_forgets_utterances_that_were_joined_or_too_short(
     service: UltravoxWithContextService, engine: InstantSpeechEngine
 ) -> None:
     kept: list[set[int]] = []
@@ -199,7 +201,7 @@ async def test_what_was_joined_or_too_short_is_forgotten_by_the_engine(
         return "Yes."
 
     engine.reply = reply
-    await through(
+    await run(
         service,
         *spoken(0.2),
         SleepFrame(0.1),
@@ -209,14 +211,33 @@ async def test_what_was_joined_or_too_short_is_forgotten_by_the_engine(
         *spoken(1.0),
     )
     assert len(kept) == 2
-    assert len(kept[1]) == 1  # only the two questions in one
+    assert len(kept[1]) == 1  # the joined utterance
 
 
-async def test_a_cough_does_not_cost_the_caller_an_answer_nor_is_a_tool_run_again_for_it(
-    client: EngineClient, noted: Noted, engine: InstantSpeechEngine
+async def test_engine_forgets_speech_that_belongs_to_no_turn(
+    service: UltravoxWithContextService, engine: InstantSpeechEngine
+) -> None:
+    kept: list[set[int]] = []
+
+    def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+        kept.append(set(heard))
+        return "Yes."
+
+    engine.reply = reply
+    without_turn = [
+        frame
+        for frame in spoken(0.5)
+        if not isinstance(frame, UserStartedSpeakingFrame | UserStoppedSpeakingFrame)
+    ]
+    await run(service, *without_turn, SleepFrame(0.1), *spoken(1.0))
+    assert [len(utterances) for utterances in kept] == [1]
+
+
+async def test_cough_during_a_reply_repeats_the_reply_but_not_its_tool_call(
+    client: EngineClient, events: EventLog, engine: InstantSpeechEngine
 ) -> None:
     runs: list[str] = []
-    told: list[list[str]] = []
+    roles: list[list[str]] = []
 
     async def order(params: FunctionCallParams) -> None:
         """Orders a pizza."""
@@ -224,57 +245,57 @@ async def test_a_cough_does_not_cost_the_caller_an_answer_nor_is_a_tool_run_agai
         await params.result_callback("It comes at eight.")
 
     def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str | ToolCall:
-        told.append([turn.role for turn in conversation[1:]])
-        engine.pause_seconds = 600 if len(told) == 2 else 0
-        return ToolCall("order") if len(told) == 1 else "At eight."
+        roles.append([turn.role for turn in conversation[1:]])
+        engine.pause_seconds = 600 if len(roles) == 2 else 0
+        return ToolCall("order") if len(roles) == 1 else "At eight."
 
     engine.reply = reply
     context = LLMContext(tools=ToolsSchema(standard_tools=[order]))
-    service = UltravoxWithContextService(LLMConfig(), client, noted.hooks(), context, True)
-    down, _ = await through(
+    service = UltravoxWithContextService(LLMConfig(), client, events.callbacks(), context, True)
+    down, _ = await run(
         service, typed("A pizza."), SleepFrame(0.3), InterruptionFrame(), *spoken(0.2)
     )
     assert "".join(f.text for f in down if isinstance(f, LLMTextFrame)) == "At eight."
     assert runs == ["ordered"]
-    assert told == [["user"], ["user", "assistant", "tool"], ["user", "assistant", "tool"]]
-    assert noted.events.count("called done") == 1
+    assert roles == [["user"], ["user", "assistant", "tool"], ["user", "assistant", "tool"]]
+    assert events.events.count("tool_call done") == 1
 
 
-async def test_without_an_engine_the_caller_hears_why_there_is_no_answer(
-    tmp_path: Path, noted: Noted
+async def test_user_hears_an_apology_when_the_engine_is_unreachable(
+    tmp_path: Path, events: EventLog
 ) -> None:
     client = EngineClient("llm", tmp_path / "nobody")
-    knobs = LLMConfig(recover_seconds=0)
+    config = LLMConfig(recover_seconds=0)
     service = UltravoxWithContextService(
-        knobs, client, noted.hooks(), LLMContext(), transcripts=True
+        config, client, events.callbacks(), LLMContext(), transcripts=True
     )
-    down, _ = await through(service, typed("Anybody?"))
+    down, _ = await run(service, typed("Anybody?"))
     (apology,) = [frame for frame in down if isinstance(frame, TTSSpeakFrame)]
-    assert apology.text == CANNOT_ANSWER
+    assert apology.text == CANNOT_REPLY
     assert not apology.append_to_context
-    assert noted.events == [
-        "asked typed",
+    assert events.events == [
+        "submitted typed",
         "failed engine_gone",
-        "ended failed",
+        "dropped failed",
     ]
 
 
-async def test_the_words_of_the_caller_stay_here_when_transcripts_are_off(
-    client: EngineClient, noted: Noted
+async def test_no_transcript_is_pushed_when_transcripts_are_off(
+    client: EngineClient, events: EventLog
 ) -> None:
     service = UltravoxWithContextService(
-        LLMConfig(), client, noted.hooks(), LLMContext(), transcripts=False
+        LLMConfig(), client, events.callbacks(), LLMContext(), transcripts=False
     )
-    _, up = await through(service, *spoken(1.0))
+    _, up = await run(service, *spoken(1.0))
     assert not any(isinstance(frame, TranscriptionFrame) for frame in up)
 
 
-async def test_nothing_runs_on_when_the_call_is_over(
+async def test_cleanup_ends_all_tasks_and_the_engine_session(
     service: UltravoxWithContextService, engine: InstantSpeechEngine
 ) -> None:
     engine.pause_seconds = 600
     tasks = asyncio.all_tasks()
-    await through(service, *spoken(1.0))
+    await run(service, *spoken(1.0))
     async with asyncio.timeout(10):
         while not engine.sessions[0].closed or asyncio.all_tasks() - tasks:
             await asyncio.sleep(0.01)

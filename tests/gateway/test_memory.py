@@ -1,4 +1,4 @@
-"""What was said in a call is known later on, after its audio has made room; the real engine."""
+"""The small engine remembers what was said, after audio in the history has become text."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from tests.gateway.conftest import MakeGateway, Speak
 WEIGHTS = Path(__file__).parents[2] / "weights"
 
 
-async def test_the_third_answer_uses_what_was_said_first_and_is_only_text_by_then(
+async def test_third_reply_uses_the_first_utterance_which_is_text_by_then(
     make_gateway: MakeGateway, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[list[Turn]] = []
+    requests: list[list[Turn]] = []
     generate = SmallSession.generate
 
     def spy(session: SmallSession, request: GenerateRequest) -> AsyncGenerator[Piece]:
-        told.append(list(request.conversation))
+        requests.append(list(request.conversation))
         return generate(session, request)
 
     engine = SmallEngine(Settings(paths=PathsConfig(weights=WEIGHTS)))
     await engine.start()
     monkeypatch.setattr(SmallSession, "generate", spy)
-    monkeypatch.setattr(conftest, "InstantSpeechEngine", lambda _mind: engine)
-    # With six seconds of silence before it the first question takes up most of what there is.
-    knobs = {"pre_roll_seconds": 6.0, "history_tokens": 60, "audio_turns": 1, "reply_tokens": 12}
+    monkeypatch.setattr(conftest, "InstantSpeechEngine", lambda _llm: engine)
+    # With six seconds of silence before it, the first question fills most of the history.
+    llm = {"pre_roll_seconds": 6.0, "history_tokens": 60, "audio_turns": 1, "reply_tokens": 12}
     try:
-        async with make_gateway(sections={"llm": knobs}) as gateway:
-            caller = await gateway.call()
-            await caller.say(bytes(2 * 16_000 * 6) + speak("My name is Clara."))
-            assert "Clara" in (await caller.turn(1))["user_text"]
-            await caller.type("Good day.")
-            await caller.turn(2)
-            await caller.type("What is my name?")
-            turn = await caller.turn(3)
+        async with make_gateway(sections={"llm": llm}) as gateway:
+            client = await gateway.connect()
+            await client.say(bytes(2 * 16_000 * 6) + speak("My name is Clara."))
+            assert "Clara" in (await client.turn(1))["user_text"]
+            await client.type("Good day.")
+            await client.turn(2)
+            await client.type("What is my name?")
+            turn = await client.turn(3)
     finally:
         await engine.stop()
-    assert told[1][1].utterance is not None
-    assert "name is Clara" in told[2][1].text
-    assert all(turn.utterance is None for turn in told[2])
+    assert requests[1][1].utterance is not None
+    assert "name is Clara" in requests[2][1].text
+    assert all(turn.utterance is None for turn in requests[2])
     assert "Clara" in turn["reply_text"]

@@ -1,4 +1,4 @@
-"""The gateway's metrics: well-named, complete from the start, bounded."""
+"""The gateway's metrics: names, labels, and series at zero from the start."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from appliance import journal
 from appliance.errors import EngineFailed, Refused, SessionEnded, catalogue
-from appliance.metrics import GatewayMeters, render
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.journal_fields import LEVELS
+from appliance.metrics import render
 
-PROMISED = {
+EXPECTED_LABELS = {
     "voice_build_info": {"version", "profile"},
     "voice_ready": set(),
     "voice_ready_changed_timestamp_seconds": set(),
@@ -39,35 +40,35 @@ PROMISED = {
 
 
 @pytest.fixture
-def gateway() -> GatewayMeters:
-    return GatewayMeters("cpu")
+def metrics() -> GatewayMetrics:
+    return GatewayMetrics("cpu")
 
 
-def families(gateway: GatewayMeters) -> Iterator[Metric]:
-    return iter(text_string_to_metric_families(render(gateway.registry).decode()))
+def families(metrics: GatewayMetrics) -> Iterator[Metric]:
+    return iter(text_string_to_metric_families(render(metrics.registry).decode()))
 
 
-def label_sets(gateway: GatewayMeters, name: str) -> set[tuple[str, ...]]:
+def label_sets(metrics: GatewayMetrics, name: str) -> set[tuple[str, ...]]:
     return {
         tuple(value for label, value in sample.labels.items() if label != "le")
-        for family in families(gateway)
+        for family in families(metrics)
         for sample in family.samples
         if sample.name == name
     }
 
 
-def test_every_promised_metric_is_there_with_its_labels(gateway: GatewayMeters) -> None:
+def test_metrics_have_the_documented_names_and_labels(metrics: GatewayMetrics) -> None:
     labels = {
         sample.name: set(sample.labels)
-        for family in families(gateway)
+        for family in families(metrics)
         for sample in family.samples
         if not sample.name.endswith(("_sum", "_count"))
     }
-    assert labels == PROMISED
+    assert labels == EXPECTED_LABELS
 
 
-def test_names_pass_the_rules_of_promtool_check_metrics(gateway: GatewayMeters) -> None:
-    for family in families(gateway):
+def test_names_follow_the_rules_of_promtool(metrics: GatewayMetrics) -> None:
+    for family in families(metrics):
         assert re.fullmatch(r"voice(_[a-z]+)+", family.name)
         assert family.documentation.endswith(".")
         assert not re.search(r"_(ms|milliseconds|kb|mb|sec|secs|minutes|percent)(_|$)", family.name)
@@ -76,7 +77,7 @@ def test_names_pass_the_rules_of_promtool_check_metrics(gateway: GatewayMeters) 
             assert not sample.name.endswith("_created")
 
 
-def test_every_label_set_is_there_before_anything_happened(gateway: GatewayMeters) -> None:
+def test_every_label_value_is_present_from_the_start(metrics: GatewayMetrics) -> None:
     by_reason = {
         kind: {r for r, error in catalogue().items() if issubclass(error, kind)}
         for kind in (Refused, SessionEnded, EngineFailed)
@@ -96,30 +97,30 @@ def test_every_label_set_is_there_before_anything_happened(gateway: GatewayMeter
             "transport",
         },
         "voice_audio_bytes_total": {"in", "out"},
-        "voice_log_events_total": set(journal.LEVELS),
+        "voice_log_events_total": set(LEVELS),
     }
     for name, values in expected.items():
-        assert label_sets(gateway, name) == {(value,) for value in values}, name
+        assert label_sets(metrics, name) == {(value,) for value in values}, name
     both = itertools.product(("llm", "tts"), by_reason[EngineFailed])
-    assert label_sets(gateway, "voice_engine_failures_total") == set(both)
+    assert label_sets(metrics, "voice_engine_failures_total") == set(both)
 
 
-def test_everything_but_the_build_starts_at_zero(gateway: GatewayMeters) -> None:
-    for family in families(gateway):
+def test_every_series_except_the_build_starts_at_zero(metrics: GatewayMetrics) -> None:
+    for family in families(metrics):
         for sample in family.samples:
             assert sample.value == (1 if family.name == "voice_build_info" else 0), sample
 
 
-def test_the_headline_has_buckets_around_its_targets(gateway: GatewayMeters) -> None:
-    gateway.turn_response_latency_seconds.observe(2.45)
-    value = gateway.registry.get_sample_value
+def test_response_latency_has_buckets_at_its_targets(metrics: GatewayMetrics) -> None:
+    metrics.turn_response_latency_seconds.observe(2.45)
+    value = metrics.registry.get_sample_value
     name = "voice_turn_response_latency_seconds_bucket"
     assert value(name, {"le": "2.0"}) == 0
     assert value(name, {"le": "2.5"}) == 1
     assert value(name, {"le": "4.0"}) == 1
 
 
-def test_two_gateways_in_one_process_do_not_share_numbers() -> None:
-    first, second = GatewayMeters("cpu"), GatewayMeters("gpu")
+def test_two_instances_do_not_share_values() -> None:
+    first, second = GatewayMetrics("cpu"), GatewayMetrics("gpu")
     first.sessions_active.set(3)
     assert second.registry.get_sample_value("voice_sessions_active") == 0

@@ -1,4 +1,4 @@
-"""Who gets in, who is thrown out and what is left behind, on the real gateway."""
+"""Admission, hostile clients, leaks, drain and failures, on the real gateway."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 
 from appliance import run_folder
 from appliance.errors import BadSetting, PortTaken
-from appliance.gateway.server import Gateway, read_token
+from appliance.gateway.server import GatewayServer, read_token
+from appliance.link.client import EngineClient
 from appliance.link.health import ask_health
-from appliance.settings import GatewayConfig, Settings
+from appliance.settings import GatewayConfig, Settings, load
 from client import wire
-from tests.gateway.conftest import TOKEN, MakeGateway, Mind, RunningGateway, trusting
+from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, trusting
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
 
 async def refused(gateway: RunningGateway, headers: dict[str, str]) -> tuple[int, str, str | None]:
-    """The status, the reason in the body and Retry-After of a refused call."""
+    """Connect; return the status, the reason in the body and Retry-After of the refusal."""
     with pytest.raises(InvalidStatus) as caught:
-        await gateway.socket(headers)
+        await gateway.open_socket(headers)
     response = caught.value.response
     body = json.loads(response.body or b"")
     assert body["message"] and body["advice"]
@@ -41,7 +42,7 @@ async def refused(gateway: RunningGateway, headers: dict[str, str]) -> tuple[int
 
 
 async def get(gateway: RunningGateway, path: str) -> tuple[int, Any]:
-    """The status and the JSON body of a page."""
+    """Fetch a page; return its status and JSON body."""
 
     def fetch() -> tuple[int, Any]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -56,27 +57,27 @@ async def get(gateway: RunningGateway, path: str) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN])
-async def test_without_the_token_nobody_gets_in(
+async def test_connection_without_the_token_is_refused(
     gateway: RunningGateway, authorization: str
 ) -> None:
     headers = {"Authorization": authorization} if authorization else {}
     assert await refused(gateway, headers) == (401, "wrong_token", None)
-    assert gateway.sessions() == 0
+    assert gateway.open_sessions() == 0
     assert gateway.metric("voice_sessions_rejected_total", reason="wrong_token") == 1
-    assert gateway.tracebacks() == []
+    assert gateway.logged_errors() == []
 
 
-async def test_pages_of_other_sites_are_refused_and_listed_ones_get_in(
+async def test_only_pages_of_listed_origins_are_admitted(
     make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(allowed_origins=("https://kiosk.example",)) as gateway:
         headers = AUTHORIZED | {"Origin": "https://evil.example"}
         assert await refused(gateway, headers) == (403, "wrong_origin", None)
-        socket = await gateway.socket(AUTHORIZED | {"Origin": "https://kiosk.example"})
+        socket = await gateway.open_socket(AUTHORIZED | {"Origin": "https://kiosk.example"})
         await socket.close()
 
 
-async def test_who_tries_too_often_is_told_to_wait(make_gateway: MakeGateway) -> None:
+async def test_too_many_attempts_are_refused_with_retry_after(make_gateway: MakeGateway) -> None:
     async with make_gateway(max_attempts_per_minute=3) as gateway:
         for _ in range(3):
             assert (await refused(gateway, {}))[0] == 401
@@ -85,24 +86,26 @@ async def test_who_tries_too_often_is_told_to_wait(make_gateway: MakeGateway) ->
         assert int(retry_after or 0) > 0
 
 
-async def test_a_full_house_refuses_the_next_caller_until_one_leaves(
+async def test_full_gateway_refuses_until_a_session_ends(
     make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(max_sessions=2) as gateway:
-        first, _ = await gateway.call(), await gateway.call()
+        first, _ = await gateway.connect(), await gateway.connect()
         status, reason, retry_after = await refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "full")
         assert int(retry_after or 0) > 0
-        await first.hang_up()
-        await gateway.until(lambda: gateway.sessions() == 1)
-        await gateway.call()
+        await first.disconnect()
+        await gateway.wait_until(lambda: gateway.open_sessions() == 1)
+        await gateway.connect()
 
 
-async def test_of_many_callers_at_once_no_more_get_in_than_there_is_room(
+async def test_simultaneous_connections_never_exceed_the_limit(
     make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(max_sessions=2) as gateway:
-        tried = await asyncio.gather(*(gateway.socket() for _ in range(6)), return_exceptions=True)
+        tried = await asyncio.gather(
+            *(gateway.open_socket() for _ in range(6)), return_exceptions=True
+        )
         refusals = [result for result in tried if isinstance(result, InvalidStatus)]
         assert len(refusals) == 4
         for socket in tried:
@@ -110,32 +113,32 @@ async def test_of_many_callers_at_once_no_more_get_in_than_there_is_room(
                 await socket.close()
 
 
-async def test_until_the_engines_are_ready_callers_are_told_which_one_is_not(
+async def test_refusal_names_the_engine_that_is_not_ready(
     make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(engines=["llm"]) as gateway:
-        await gateway.until(lambda: gateway.lines("readiness changed"))
+        await gateway.wait_until(lambda: gateway.log_lines("readiness changed"))
         status, reason, retry_after = await refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "not_ready")
         assert int(retry_after or 0) > 0
         waiting = {"ready": False, "waiting_for": "tts", "draining": False}
         assert await get(gateway, "/readyz") == (503, waiting)
         assert await get(gateway, "/healthz") == (200, {"alive": True})
-        await gateway.tts.start()
-        await gateway.until(lambda: len(gateway.lines("readiness changed")) == 2)
+        await gateway.tts_process.start()
+        await gateway.wait_until(lambda: len(gateway.log_lines("readiness changed")) == 2)
         assert (await get(gateway, "/readyz"))[0] == 200
-        await gateway.call()
+        await gateway.connect()
 
 
-async def test_readiness_follows_an_engine_that_goes(gateway: RunningGateway) -> None:
+async def test_readiness_is_lost_with_an_engine(gateway: RunningGateway) -> None:
     assert (await get(gateway, "/readyz"))[1]["ready"] is True
     assert gateway.metric("voice_ready") == 1
-    await gateway.llm.die()
-    await gateway.until(lambda: gateway.metric("voice_ready") == 0)
+    await gateway.llm_process.kill()
+    await gateway.wait_until(lambda: gateway.metric("voice_ready") == 0)
     assert (await get(gateway, "/readyz"))[1]["waiting_for"] == "llm"
 
 
-async def test_the_processes_socket_reports_health_and_metrics(
+async def test_unix_socket_reports_health_and_metrics(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
     report = await ask_health(tmp_path / "run" / "gateway.sock", 10)
@@ -144,7 +147,7 @@ async def test_the_processes_socket_reports_health_and_metrics(
     assert b"voice_sessions_max 4.0" in report.metrics
 
 
-async def test_there_is_no_documentation_or_other_page(gateway: RunningGateway) -> None:
+async def test_other_pages_do_not_exist(gateway: RunningGateway) -> None:
     for path in ("/", "/docs", "/openapi.json", "/metrics"):
         assert (await get(gateway, path))[0] == 404
 
@@ -180,9 +183,9 @@ def framed(kind: str) -> bytes:
                 16000,
                 1,
             )
-        case "no JSON":
+        case "not JSON":
             frame.message.data = "{" * 500
-        case "half a character":
+        case "lone surrogate":
             frame.message.data = json.dumps(
                 {"label": "rtvi-ai", "type": "send-text", "id": "1", "data": {"content": "\ud800"}}
             )
@@ -193,111 +196,111 @@ HOSTILE: dict[str, tuple[bytes | str, int, str]] = {
     "garbage": (b"\xff\x00garbage", 1008, "bad_frame"),
     "a text message": ("hello", 1008, "bad_frame"),
     "an empty message": (b"", 1008, "bad_frame"),
-    "a big frame": (wire.encode(wire.Audio(bytes(20_000))), 1009, "frame_too_big"),
-    "a huge message": (bytes(70_000), 1009, ""),  # more would not all be read
+    "a big frame": (wire.encode(wire.AudioFrame(bytes(20_000))), 1009, "frame_too_big"),
+    "a huge message": (bytes(70_000), 1009, ""),  # a larger one might not be read to its end
 }
 HOSTILE |= {
     kind: (framed(kind), 1008, "bad_frame")
     for kind in (
-        "text", "transcription", "interruption", "48 kHz", "stereo", "half a sample", "no JSON",
-        "half a character",
+        "text", "transcription", "interruption", "48 kHz", "stereo", "half a sample", "not JSON",
+        "lone surrogate",
     )
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-async def test_a_hostile_client_is_sent_away_and_another_call_goes_on(
+async def test_hostile_client_is_disconnected_and_another_session_goes_on(
     make_gateway: MakeGateway, what: str
 ) -> None:
     data, code, reason = HOSTILE[what]
-    async with make_gateway(Mind("Fine.")) as gateway:
-        caller, hostile = await gateway.call(), await gateway.call()
+    async with make_gateway(ScriptedLLM("Fine.")) as gateway:
+        client, hostile = await gateway.connect(), await gateway.connect()
         await hostile.socket.send(data)
-        closed_with, why = await hostile.ended()
+        closed_with, why = await hostile.wait_closed()
         assert closed_with == code
         assert str(why).startswith(reason)
-        await gateway.until(lambda: gateway.sessions() == 1)
-        await caller.type("How are you?")
-        assert (await caller.turn(1))["reply_text"] == "Fine."
-        assert gateway.tracebacks() == []
+        await gateway.wait_until(lambda: gateway.open_sessions() == 1)
+        await client.type("How are you?")
+        assert (await client.turn(1))["reply_text"] == "Fine."
+        assert gateway.logged_errors() == []
         assert not hostile.audio
-    assert len(gateway.mind.told) == 1
+    assert len(gateway.llm.conversations) == 1
 
 
-async def test_a_flood_of_audio_ends_the_call_that_sends_it(gateway: RunningGateway) -> None:
-    caller, flooding = await gateway.call(), await gateway.call()
-    second = wire.encode(wire.Audio(bytes(16_000)))
+async def test_flood_of_audio_ends_its_session_only(gateway: RunningGateway) -> None:
+    client, flooding = await gateway.connect(), await gateway.connect()
+    second = wire.encode(wire.AudioFrame(bytes(16_000)))
     with pytest.raises(ConnectionClosed):
         for _ in range(10_000):
             await flooding.socket.send(second)
-    code, reason = await flooding.ended()
+    code, reason = await flooding.wait_closed()
     assert (code, str(reason).split(":")[0]) == (1008, "too_fast")
-    await caller.type("Hello.")
-    assert (await caller.turn(1))["outcome"] == "answered"
-    assert gateway.tracebacks() == []
+    await client.type("Hello.")
+    assert (await client.turn(1))["outcome"] == "answered"
+    assert gateway.logged_errors() == []
 
 
-async def test_a_flood_of_messages_ends_the_call_that_sends_it(gateway: RunningGateway) -> None:
-    flooding = await gateway.call()
+async def test_flood_of_messages_ends_its_session(gateway: RunningGateway) -> None:
+    flooding = await gateway.connect()
     with contextlib.suppress(ConnectionClosed):
         for _ in range(1_000):
             await flooding.send("llm-function-call-result", {"result": 1})
-    code, reason = await flooding.ended()
+    code, reason = await flooding.wait_closed()
     assert (code, str(reason).split(":")[0]) == (1008, "too_fast")
-    assert gateway.tracebacks() == []
+    assert gateway.logged_errors() == []
 
 
-async def test_what_a_client_may_not_ask_for_is_ignored(make_gateway: MakeGateway) -> None:
-    async with make_gateway(Mind("Fine.")) as gateway:
-        caller = await gateway.call()
-        await caller.send("send-file", {"file": {"source": {"type": "url", "url": "http://x/"}}})
-        await caller.send("llm-function-call-result", {"function_name": "f", "result": "x"})
-        await caller.send("raw-audio", {"base64Audio": "AAAA"})
-        await caller.type("How are you?")
-        assert (await caller.turn(1))["outcome"] == "answered"
-        assert not caller.messages("error-response")
-        assert gateway.tracebacks() == []
-    assert [turn.text for turn in gateway.mind.told[0][1:]] == ["How are you?"]
+async def test_unsupported_client_messages_are_ignored(make_gateway: MakeGateway) -> None:
+    async with make_gateway(ScriptedLLM("Fine.")) as gateway:
+        client = await gateway.connect()
+        await client.send("send-file", {"file": {"source": {"type": "url", "url": "http://x/"}}})
+        await client.send("llm-function-call-result", {"function_name": "f", "result": "x"})
+        await client.send("raw-audio", {"base64Audio": "AAAA"})
+        await client.type("How are you?")
+        assert (await client.turn(1))["outcome"] == "answered"
+        assert not client.messages("error-response")
+        assert gateway.logged_errors() == []
+    assert [turn.text for turn in gateway.llm.conversations[0][1:]] == ["How are you?"]
 
 
-async def test_a_client_that_vanishes_leaves_nothing_behind(make_gateway: MakeGateway) -> None:
-    async with make_gateway(Mind("A long answer. " * 20)) as gateway:
-        caller = await gateway.call()
-        await caller.type("Talk!")
-        await caller.bot_speaks()
-        caller.socket.transport.abort()
-        await gateway.everybody_left()
+async def test_client_that_vanishes_leaks_nothing(make_gateway: MakeGateway) -> None:
+    async with make_gateway(ScriptedLLM("A long answer. " * 20)) as gateway:
+        client = await gateway.connect()
+        await client.type("Talk!")
+        await client.wait_bot_speaking()
+        client.socket.transport.abort()
+        await gateway.wait_sessions_closed()
         assert gateway.metric("voice_sessions_active") == 0
         assert gateway.metric("voice_sessions_total", outcome="left") == 1
-        assert gateway.tracebacks() == []
+        assert gateway.logged_errors() == []
 
 
-async def test_forty_calls_leave_nothing_behind(make_gateway: MakeGateway) -> None:
-    async with make_gateway(Mind("Hello there.")) as gateway:
+async def test_forty_sessions_leak_nothing(make_gateway: MakeGateway) -> None:
+    async with make_gateway(ScriptedLLM("Hello there.")) as gateway:
 
-        async def call_and_leave(number: int) -> None:
-            caller = await gateway.call()
-            await caller.type("Hello.")
+        async def connect_and_leave(number: int) -> None:
+            client = await gateway.connect()
+            await client.type("Hello.")
             if number % 2:
-                await caller.bot_speaks()
-            await caller.hang_up()
-            await gateway.everybody_left()
+                await client.wait_bot_speaking()
+            await client.disconnect()
+            await gateway.wait_sessions_closed()
 
-        for number in range(6):  # what is made once: caches, thread pools, code
-            await call_and_leave(number)
-        tasks, objects, memory = await left_over(gateway)
+        for number in range(6):  # to create what exists once: caches, thread pools
+            await connect_and_leave(number)
+        tasks, objects, memory = await resources_in_use(gateway)
         for number in range(40):
-            await call_and_leave(number)
-        tasks_now, objects_now, memory_now = await left_over(gateway)
-        assert gateway.tracebacks() == []
+            await connect_and_leave(number)
+        tasks_now, objects_now, memory_now = await resources_in_use(gateway)
+        assert gateway.logged_errors() == []
     assert tasks_now == tasks
-    assert objects_now - objects < 40 * 50  # a session that stayed would be thousands
+    assert objects_now - objects < 40 * 50  # a leaked session has thousands
     assert memory_now - memory < 40 << 20
 
 
-async def left_over(gateway: RunningGateway) -> tuple[int, int, int]:
-    """Tasks, objects and resident bytes once everything had time to end."""
-    gateway._callers.clear()
+async def resources_in_use(gateway: RunningGateway) -> tuple[int, int, int]:
+    """Return the number of tasks and objects and the resident bytes, after some time to settle."""
+    gateway._clients.clear()
     for _ in range(50):
         await asyncio.sleep(0.02)
     gc.collect()
@@ -306,82 +309,111 @@ async def left_over(gateway: RunningGateway) -> tuple[int, int, int]:
     return len(asyncio.all_tasks()), len(gc.get_objects()), pages * os.sysconf("SC_PAGESIZE")
 
 
-async def test_a_stop_lets_calls_end_and_then_ends_them_with_a_reason(
+async def test_stop_drains_and_then_closes_sessions_with_a_reason(
     make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(drain_seconds=1.0) as gateway:
-        caller = await gateway.call()
+        client = await gateway.connect()
         signal.raise_signal(signal.SIGTERM)
-        await gateway.until(lambda: gateway.lines("draining"))
+        await gateway.wait_until(lambda: gateway.log_lines("draining"))
         assert (await refused(gateway, AUTHORIZED))[:2] == (503, "draining")
         assert (await get(gateway, "/readyz"))[1]["draining"] is True
-        assert not caller.closed
-        code, reason = await caller.ended()
-        await gateway.until(lambda: gateway.lines("gateway stopped"))
-        assert gateway.tracebacks() == []
+        assert not client.closed
+        code, reason = await client.wait_closed()
+        await gateway.wait_until(lambda: gateway.log_lines("gateway stopped"))
+        assert gateway.logged_errors() == []
     assert code == 1012
     assert str(reason).startswith("shutdown: ")
 
 
-async def test_a_drained_house_lets_nobody_in_and_nobody_out(make_gateway: MakeGateway) -> None:
-    async with make_gateway(Mind("Fine.")) as gateway:
-        caller = await gateway.call()
-        run_folder.begin(gateway.run)
+async def test_drain_refuses_new_sessions_and_keeps_open_ones(make_gateway: MakeGateway) -> None:
+    async with make_gateway(ScriptedLLM("Fine.")) as gateway:
+        client = await gateway.connect()
+        run_folder.begin_drain(gateway.run)
         status, reason, retry_after = await refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "draining")
         assert int(retry_after or 0) > 0
         drained = {"ready": False, "waiting_for": "", "draining": True}
         assert await get(gateway, "/readyz") == (503, drained)
-        await gateway.until(lambda: gateway.metric("voice_draining") == 1)
+        await gateway.wait_until(lambda: gateway.metric("voice_draining") == 1)
         assert gateway.metric("voice_ready") == 0
-        await caller.type("Are you still there?")
-        assert (await caller.turn(1))["reply_text"] == "Fine."
-        run_folder.end(gateway.run)
+        await client.type("Are you still there?")
+        assert (await client.turn(1))["reply_text"] == "Fine."
+        run_folder.end_drain(gateway.run)
         assert (await get(gateway, "/readyz"))[0] == 200
-        await gateway.call()
-        await gateway.until(lambda: gateway.metric("voice_ready") == 1)
+        await gateway.connect()
+        await gateway.wait_until(lambda: gateway.metric("voice_ready") == 1)
         assert gateway.metric("voice_draining") == 0
-        assert [len(gateway.lines(f"drain {what}")) for what in ("begun", "undone")] == [1, 1]
+        assert [len(gateway.log_lines(f"drain {what}")) for what in ("begun", "undone")] == [1, 1]
 
 
-async def test_a_gateway_that_is_restarted_while_drained_stays_drained(
+async def test_gateway_restarted_during_a_drain_keeps_draining(
     make_gateway: MakeGateway, tmp_path: Path
 ) -> None:
     (tmp_path / "run").mkdir()
-    run_folder.begin(tmp_path / "run")
+    run_folder.begin_drain(tmp_path / "run")
     async with make_gateway() as gateway:
         assert (await refused(gateway, AUTHORIZED))[:2] == (503, "draining")
 
 
-async def test_with_a_certificate_only_tls_gets_in(
+async def test_failed_engine_watch_is_logged_and_stops_the_gateway(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_gateway(drain_seconds=0.5) as gateway:
+        client = await gateway.connect()
+
+        async def fail(*_: object) -> bool:
+            raise ValueError("a defect")
+
+        monkeypatch.setattr(GatewayServer, "_is_ready", fail)
+        code, reason = await client.wait_closed()
+        with pytest.raises(ValueError, match="a defect"):
+            await gateway.wait_stopped()
+        (line,) = gateway.log_lines("task failed")
+    assert (line["level"], line["task"], line["error"]) == ("error", "engine watch", "ValueError")
+    assert "test_server.py:" in line["trace"][-1]
+    assert (code, str(reason).split(":")[0]) == (1012, "shutdown")  # it drained first
+
+
+async def test_hold_message_that_cannot_be_requested_stops_the_gateway(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("speed 3 is out of range")  # as the link's message raises it
+
+    monkeypatch.setattr(EngineClient, "speak", fail)
+    with pytest.raises(ValueError, match="speed"):
+        async with make_gateway(engines=["tts", "llm"]):
+            pytest.fail("the gateway must not become ready")
+
+
+async def test_with_a_certificate_only_tls_connects(
     make_gateway: MakeGateway, certificate: tuple[Path, Path]
 ) -> None:
     chain, key = certificate
     async with make_gateway(tls_certificate=str(chain), tls_key=str(key)) as gateway:
-        caller = await gateway.call(ssl=trusting(chain))
-        await caller.type("Hello.")
-        assert (await caller.turn(1))["outcome"] == "answered"
+        client = await gateway.connect(ssl=trusting(chain))
+        await client.type("Hello.")
+        assert (await client.turn(1))["outcome"] == "answered"
         gateway.scheme = "ws"
         with pytest.raises((InvalidMessage, ConnectionClosed, OSError)):
-            await gateway.socket()
+            await gateway.open_socket()
 
 
-def test_half_a_tls_setting_is_refused_at_the_start() -> None:
-    settings = Settings(gateway=GatewayConfig(tls_certificate="chain.pem"))
-    with pytest.raises(BadSetting, match="tls_key"):
-        Gateway(settings, TOKEN)._config()
+def test_certificate_without_key_is_refused_at_start() -> None:
+    with pytest.raises(BadSetting, match="TLS_KEY"):
+        load({"VOICE_GATEWAY_TLS_CERTIFICATE": "chain.pem"})
 
 
-def test_an_unusable_certificate_is_refused_at_the_start(tmp_path: Path) -> None:
+def test_unusable_certificate_is_refused_at_start(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("no certificate")
     path = str(tmp_path / "bad.pem")
+    settings = Settings(gateway=GatewayConfig(tls_certificate=path, tls_key=path))
     with pytest.raises(BadSetting, match="tls_certificate"):
-        Gateway(
-            Settings(gateway=GatewayConfig(tls_certificate=path, tls_key=path)), TOKEN
-        )._config()
+        GatewayServer(settings, TOKEN)._uvicorn_config()
 
 
-async def test_a_port_in_use_is_named(make_gateway: MakeGateway) -> None:
+async def test_port_in_use_is_named(make_gateway: MakeGateway) -> None:
     with sockets.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -392,7 +424,7 @@ async def test_a_port_in_use_is_named(make_gateway: MakeGateway) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "short", "ünicöde-ünicöde-ünicöde"])
-def test_a_token_file_that_protects_nothing_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_unusable_token_file_is_refused(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "token"
     if content is not None:
         path.write_text(content, encoding="utf-8")
@@ -400,6 +432,6 @@ def test_a_token_file_that_protects_nothing_is_refused(tmp_path: Path, content: 
         read_token(str(path))
 
 
-def test_the_token_is_the_files_content_without_the_line_end(tmp_path: Path) -> None:
+def test_token_is_the_file_content_without_line_end(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     assert read_token(str(tmp_path / "token")) == TOKEN

@@ -1,4 +1,4 @@
-"""The tools that can be chosen, and how one is added."""
+"""Which tools are offered to the model."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ import pytest
 from pipecat.services.llm_service import FunctionCallParams
 
 from appliance.errors import BadSetting
-from appliance.gateway import tools as toolbox
+from appliance.gateway import tools
 from appliance.gateway.llm_service import UltravoxAdapter
-from appliance.gateway.tools import chosen, spoken_time
+from appliance.gateway.tools import format_spoken_time, select_tools
 from appliance.settings import LLMConfig
 
 
 @pytest.mark.parametrize(
-    ("now", "said"),
+    ("now", "text"),
     [
         (datetime(2026, 11, 22, 15, 7), "3:07 PM on Sunday, November 22, 2026"),
         (datetime(2026, 1, 1, 0, 0), "12:00 AM on Thursday, January 1, 2026"),
         (datetime(2026, 1, 1, 12, 30), "12:30 PM on Thursday, January 1, 2026"),
     ],
 )
-def test_the_time_is_told_so_that_it_can_be_read_out(now: datetime, said: str) -> None:
-    assert spoken_time(now) == said
+def test_time_is_formatted_to_be_read_out(now: datetime, text: str) -> None:
+    assert format_spoken_time(now) == text
 
 
-def test_the_tools_of_the_setting_are_described_to_the_model() -> None:
+def test_default_tools_are_described_to_the_model() -> None:
     adapter = UltravoxAdapter()  # type: ignore[no-untyped-call]
-    tools = adapter.to_provider_tools_format(chosen(LLMConfig().tools))
-    assert [tool.name for tool in tools] == ["current_time", "end_call"]
-    for tool in tools:
+    offered = adapter.to_provider_tools_format(select_tools(LLMConfig().tools))
+    assert [tool.name for tool in offered] == ["current_time", "end_call"]
+    for tool in offered:
         assert tool.description.endswith(".")
         assert json.loads(tool.parameters) == {"type": "object", "properties": {}, "required": []}
 
 
-def test_a_tool_may_be_named_twice_or_none_at_all() -> None:
-    assert len(chosen(["end_call", "end_call"]).standard_tools) == 1
-    assert chosen([]).standard_tools == []
+def test_tool_named_twice_is_offered_once_and_no_name_offers_none() -> None:
+    assert len(select_tools(["end_call", "end_call"]).standard_tools) == 1
+    assert select_tools([]).standard_tools == []
 
 
-def test_a_name_that_no_tool_has_is_refused_with_those_there_are() -> None:
+def test_unknown_name_is_refused_with_the_known_names() -> None:
     with pytest.raises(BadSetting, match=r"'current_tme'.*current_time, end_call"):
-        chosen(["end_call", "current_tme"])
+        select_tools(["end_call", "current_tme"])
 
 
 async def talkative(params: FunctionCallParams) -> None: ...
 
 
-def test_a_tool_that_the_link_would_refuse_is_refused_at_the_start(
+def test_tool_beyond_the_bounds_of_the_link_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     talkative.__doc__ = "word " * 300
-    monkeypatch.setattr(toolbox, "TOOLS", [talkative])
+    monkeypatch.setattr(tools, "TOOLS", [talkative])
     with pytest.raises(BadSetting, match="the description of talkative"):
-        chosen(["talkative"])
+        select_tools(["talkative"])

@@ -1,65 +1,121 @@
-"""How far ahead of its playback a caller gets the audio of a reply."""
+"""The pace at which the audio of a reply is sent."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.websockets import WebSocket
 
+from appliance.gateway.transport import PlaybackPacer, output_lead_seconds
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
+from appliance.settings import Settings, TurnConfig
 from client import wire
-from tests.gateway.conftest import MakeGateway, Mind, RunningGateway, Speak
+from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
 
-PIECE_SECONDS = 0.04  # Pipecat's output transport sends audio in pieces of this length
+CHUNK_SECONDS = 0.04  # Pipecat's output chunk
 QUESTION = "What is the capital of France?"
 SENTENCE = "This answer goes on for some time. "
 
 
-async def ask(gateway: RunningGateway, question: bytes) -> tuple[float, float]:
-    """Seconds from the end of the question to the end of the turn, and of audio received."""
-    caller = await gateway.call()
-    await caller.say(question)
-    asked_at = time.monotonic()
-    await caller.turn(1)
-    return time.monotonic() - asked_at, len(caller.audio) / 2 / OUTPUT_SAMPLE_RATE
+def test_the_lead_is_sent_at_once_and_then_one_chunk_per_chunk_played() -> None:
+    pacer = PlaybackPacer(lead_seconds=0.2)
+    waits = [pacer.wait_after(CHUNK_SECONDS, now=100.0) for _ in range(6)]
+    assert waits == pytest.approx([0, 0, 0, 0, 0, CHUNK_SECONDS])
+    assert pacer.wait_after(CHUNK_SECONDS, now=100.0 + CHUNK_SECONDS) == pytest.approx(
+        CHUNK_SECONDS
+    )
+
+
+def test_time_lost_in_a_stall_is_made_up_at_once() -> None:
+    pacer = PlaybackPacer(lead_seconds=0.2)
+    for _ in range(5):
+        pacer.wait_after(CHUNK_SECONDS, now=100.0)
+    waits = [pacer.wait_after(CHUNK_SECONDS, now=100.12) for _ in range(4)]
+    assert waits == pytest.approx([0, 0, 0, CHUNK_SECONDS])
+
+
+def test_without_a_lead_a_chunk_is_due_when_the_previous_one_was_played() -> None:
+    wait = PlaybackPacer(lead_seconds=0.0).wait_after(CHUNK_SECONDS, now=100.0)
+    assert wait == pytest.approx(CHUNK_SECONDS)
+
+
+def test_the_lead_is_built_up_again_after_a_flush() -> None:
+    pacer = PlaybackPacer(lead_seconds=0.2)
+    for _ in range(5):
+        pacer.wait_after(CHUNK_SECONDS, now=100.0)
+    pacer.flush()
+    waits = [pacer.wait_after(CHUNK_SECONDS, now=100.0) for _ in range(5)]
+    assert waits == pytest.approx([0, 0, 0, 0, 0])
+
+
+@given(
+    st.floats(0, 1),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 0.5)), min_size=1, max_size=30),
+)
+def test_the_client_never_holds_more_than_the_lead_and_one_chunk(
+    lead: float, chunks: list[tuple[float, float]]
+) -> None:
+    pacer, now, plays_until = PlaybackPacer(lead), 100.0, 0.0
+    for delay, seconds in chunks:
+        now += delay
+        plays_until = max(plays_until, now) + seconds
+        assert plays_until - now <= lead + seconds + 1e-9
+        now += pacer.wait_after(seconds, now)
+
+
+def test_half_duplex_has_no_lead() -> None:
+    assert output_lead_seconds(Settings()) > 0
+    assert output_lead_seconds(Settings(turn=TurnConfig(half_duplex=True))) == 0
 
 
 @pytest.fixture
-def sent_pieces(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
-    """When the gateway sent each piece of audio (seconds of the clock), and its length."""
-    pieces: list[tuple[float, float]] = []
+def sent_chunks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """When the gateway sent each chunk of audio (monotonic seconds), and its length in seconds."""
+    chunks: list[tuple[float, float]] = []
     send_bytes = WebSocket.send_bytes
 
     async def record(socket: WebSocket, data: bytes) -> None:
         frame = wire.decode(data)
-        if isinstance(frame, wire.Audio):
-            pieces.append((time.monotonic(), len(frame.pcm) / 2 / frame.rate))
+        if isinstance(frame, wire.AudioFrame):
+            chunks.append((time.monotonic(), len(frame.pcm) / 2 / frame.rate))
         await send_bytes(socket, data)
 
     monkeypatch.setattr(WebSocket, "send_bytes", record)
-    return pieces
+    return chunks
 
 
 async def test_reply_is_sent_no_further_ahead_than_the_lead(
-    make_gateway: MakeGateway, speak: Speak, sent_pieces: list[tuple[float, float]]
+    make_gateway: MakeGateway, speak: Speak, sent_chunks: list[tuple[float, float]]
 ) -> None:
     lead_seconds = 0.2
-    async with make_gateway(Mind(SENTENCE * 4), lead_seconds=lead_seconds) as gateway:
+    async with make_gateway(ScriptedLLM(SENTENCE * 4), lead_seconds=lead_seconds) as gateway:
         _, received_seconds = await ask(gateway, speak(QUESTION))
-    assert sum(seconds for _, seconds in sent_pieces) == pytest.approx(received_seconds)
+    assert sum(seconds for _, seconds in sent_chunks) == pytest.approx(received_seconds)
     assert received_seconds > 5
     # A slow machine sends later, never earlier, so it cannot exceed the bound.
     plays_until = 0.0
-    for sent_at, seconds in sent_pieces:
+    for sent_at, seconds in sent_chunks:
         plays_until = max(plays_until, sent_at) + seconds
-        assert plays_until - sent_at <= lead_seconds + PIECE_SECONDS + 1e-6
+        assert plays_until - sent_at <= lead_seconds + CHUNK_SECONDS + 1e-6
 
 
-async def test_reply_shorter_than_the_lead_is_sent_without_waiting_for_playback(
+async def test_reply_shorter_than_the_lead_is_not_delayed(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
-    async with make_gateway(Mind(SENTENCE * 40), lead_seconds=600.0) as gateway:
-        turn_seconds, received_seconds = await ask(gateway, speak(QUESTION))
-    assert received_seconds > 40  # long enough that sending it at once takes less on any machine
-    assert turn_seconds < received_seconds
+    async with make_gateway(ScriptedLLM(SENTENCE * 40), lead_seconds=600.0) as gateway:
+        seconds, audio_seconds = await ask(gateway, speak(QUESTION))
+    assert audio_seconds > 40  # even a busy machine does not take that long
+    assert seconds < audio_seconds
+
+
+async def ask(gateway: RunningGateway, question: bytes) -> tuple[float, float]:
+    """Ask; return the seconds from the end of the question to the end of the turn, and those of
+    the audio received."""
+    client = await gateway.connect()
+    await client.say(question)
+    asked_at = time.monotonic()
+    await client.turn(1)
+    return time.monotonic() - asked_at, len(client.audio) / 2 / OUTPUT_SAMPLE_RATE

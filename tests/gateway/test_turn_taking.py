@@ -1,4 +1,4 @@
-"""The detectors: real models, real speech, one session of each for all callers."""
+"""Turn taking: the policy, and the real models shared by all sessions on real speech."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
-import soxr  # type: ignore[import-untyped]
+import soxr
 from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
+from pipecat.turns.user_mute import AlwaysUserMuteStrategy
+from pipecat.turns.user_start import VADUserTurnStartStrategy
+from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
-from appliance.gateway.turn_taking import TurnModels
+from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
 from appliance.settings import TurnConfig
 
 RATE = 16_000
 FRAME = RATE * 2 // 25  # bytes of 40 ms
-QUIET = (VADState.QUIET,)
+
+
+def ignore(_detector: str) -> None:
+    pass
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def models() -> TurnModels:
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """16 kHz mono int16 PCM of a question, by espeak-ng."""
+    """Synthesize a question with espeak-ng: 16 kHz mono int16 PCM."""
     path = tmp_path_factory.mktemp("speech") / "question.wav"
     text = "What is the capital of France?"
     subprocess.run(["espeak-ng", "-v", "en-us", "-w", str(path), text], check=True)
@@ -52,19 +58,19 @@ async def states(vad: VADAnalyzer, audio: bytes) -> list[VADState]:
 
 
 def vad(models: TurnModels) -> SileroVADAnalyzer:
-    detector = models.vad()
+    detector = models.vad_analyzer()
     detector.set_sample_rate(RATE)
     return detector
 
 
-async def test_speech_is_heard_and_its_end_too(models: TurnModels, speech: bytes) -> None:
-    found = await states(vad(models), bytes(RATE) + speech + bytes(RATE * 2))
-    assert VADState.SPEAKING in found
-    assert found[0] == found[-1] == VADState.QUIET
+async def test_start_and_end_of_speech_are_detected(models: TurnModels, speech: bytes) -> None:
+    detected = await states(vad(models), bytes(RATE) + speech + bytes(RATE * 2))
+    assert VADState.SPEAKING in detected
+    assert detected[0] == detected[-1] == VADState.QUIET
 
 
-@pytest.mark.parametrize("what", ["silence", "noise", "hum", "clicks"])
-async def test_what_is_not_speech_is_not_heard(models: TurnModels, what: str) -> None:
+@pytest.mark.parametrize("sound", ["silence", "noise", "hum", "clicks"])
+async def test_other_sounds_are_not_speech(models: TurnModels, sound: str) -> None:
     time = np.arange(3 * RATE) / RATE
     clicks = np.zeros(3 * RATE)
     clicks[:: RATE // 2] = 0.9
@@ -73,11 +79,11 @@ async def test_what_is_not_speech_is_not_heard(models: TurnModels, what: str) ->
         "noise": np.random.default_rng(1).normal(0, 0.1, 3 * RATE),
         "hum": 0.3 * np.sin(2 * np.pi * 50 * time),
         "clicks": clicks,
-    }[what]
+    }[sound]
     assert VADState.SPEAKING not in await states(vad(models), pcm(audio))
 
 
-async def test_callers_do_not_disturb_each_other(models: TurnModels, speech: bytes) -> None:
+async def test_sessions_do_not_share_state(models: TurnModels, speech: bytes) -> None:
     audio = bytes(RATE) + speech + bytes(RATE)
     alone = await states(vad(models), audio)
     talking, silent, late = vad(models), vad(models), vad(models)
@@ -95,47 +101,45 @@ async def test_callers_do_not_disturb_each_other(models: TurnModels, speech: byt
         nothing.append(keeps_silent)
         delayed.append(follows)
     assert together == alone
-    assert set(nothing) == set(QUIET)
+    assert set(nothing) == {VADState.QUIET}
     assert VADState.SPEAKING in delayed
 
 
-async def test_listening_to_a_caller_takes_no_thread(models: TurnModels, speech: bytes) -> None:
+async def test_vad_starts_no_thread(models: TurnModels, speech: bytes) -> None:
     before = threading.active_count()
     await states(vad(models), speech)
     assert threading.active_count() == before
 
 
-def test_a_caller_costs_no_model(models: TurnModels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_loads_no_model(models: TurnModels, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("onnxruntime.InferenceSession.__init__", refuse)
-    first, second = models.vad(), models.vad()
-    assert first._model is not second._model  # the state is its own
+    first, second = models.vad_analyzer(), models.vad_analyzer()
+    assert first._model is not second._model  # each has its own state
     assert first._model.session is second._model.session
-    ends = [models.end_of_turn(lambda what: None) for _ in range(2)]
-    assert ends[0]._session is ends[1]._session
+    analyzers = [models.turn_analyzer(ignore) for _ in range(2)]
+    assert analyzers[0]._session is analyzers[1]._session
 
 
-def test_the_settings_reach_the_detectors() -> None:
-    knobs = TurnConfig(vad_start_seconds=0.5, vad_min_volume=0.1, incomplete_stop_seconds=2.5)
-    models = TurnModels(knobs)
-    assert models.vad().params.start_secs == 0.5
-    assert models.vad().params.min_volume == 0.1
-    assert models.end_of_turn(lambda what: None).params.stop_secs == 2.5
+def test_settings_reach_the_analyzers() -> None:
+    settings = TurnConfig(vad_start_seconds=0.5, vad_min_volume=0.1, incomplete_stop_seconds=2.5)
+    models = TurnModels(settings)
+    assert models.vad_analyzer().params.start_secs == 0.5
+    assert models.vad_analyzer().params.min_volume == 0.1
+    assert models.turn_analyzer(ignore).params.stop_secs == 2.5
 
 
-def end_of_turn(models: TurnModels, ended_by: list[str]) -> LocalSmartTurnAnalyzerV3:
-    analyzer = models.end_of_turn(ended_by.append)
+def turn_analyzer(models: TurnModels, ended_by: list[str]) -> LocalSmartTurnAnalyzerV3:
+    analyzer = models.turn_analyzer(ended_by.append)
     analyzer.set_sample_rate(RATE)
     return analyzer
 
 
-async def test_a_finished_question_is_ended_by_smart_turn(
-    models: TurnModels, speech: bytes
-) -> None:
+async def test_finished_question_is_ended_by_smart_turn(models: TurnModels, speech: bytes) -> None:
     ended_by: list[str] = []
-    analyzer = end_of_turn(models, ended_by)
+    analyzer = turn_analyzer(models, ended_by)
     for frame in frames(speech):
         analyzer.append_audio(frame, True)
     for frame in frames(bytes(RATE * 2 // 5)):
@@ -145,28 +149,28 @@ async def test_a_finished_question_is_ended_by_smart_turn(
     await analyzer.cleanup()
 
 
-async def test_callers_who_pause_at_the_same_moment_are_judged_by_the_threads_there_are(
+async def test_simultaneous_pauses_are_judged_in_the_shared_thread_pool(
     models: TurnModels, speech: bytes
 ) -> None:
     before = threading.active_count()
-    analyzers = [end_of_turn(models, []) for _ in range(6)]
+    analyzers = [turn_analyzer(models, []) for _ in range(6)]
     for analyzer in analyzers:
         for frame in frames(speech):
             analyzer.append_audio(frame, True)
-    found = await asyncio.gather(*(analyzer.analyze_end_of_turn() for analyzer in analyzers))
-    assert [state for state, _ in found] == [EndOfTurnState.COMPLETE] * 6
+    results = await asyncio.gather(*(analyzer.analyze_end_of_turn() for analyzer in analyzers))
+    assert [state for state, _ in results] == [EndOfTurnState.COMPLETE] * 6
     assert threading.active_count() <= before + TurnConfig().threads
     for analyzer in analyzers:
         await analyzer.cleanup()
-    state, _ = await end_of_turn(models, []).analyze_end_of_turn()  # the others' end was not theirs
+    state, _ = await turn_analyzer(models, []).analyze_end_of_turn()  # independent of the others
     assert state == EndOfTurnState.INCOMPLETE
 
 
-async def test_silence_after_an_unfinished_sentence_is_reported_as_the_fallback(
+async def test_silence_after_an_unfinished_sentence_ends_the_turn_as_fallback(
     models: TurnModels, speech: bytes
 ) -> None:
     ended_by: list[str] = []
-    analyzer = end_of_turn(models, ended_by)
+    analyzer = turn_analyzer(models, ended_by)
     for frame in frames(speech)[:20]:
         assert analyzer.append_audio(frame, True) == EndOfTurnState.INCOMPLETE
     silent_frames = 0
@@ -179,5 +183,37 @@ async def test_silence_after_an_unfinished_sentence_is_reported_as_the_fallback(
     await analyzer.cleanup()
 
 
-def test_no_audio_of_callers_is_written_to_disk(models: TurnModels, tmp_path: Path) -> None:
-    assert models.end_of_turn(lambda what: None)._log_data is False
+def test_smart_turn_does_not_write_audio_to_disk(models: TurnModels, tmp_path: Path) -> None:
+    assert models.turn_analyzer(ignore)._log_data is False
+
+
+def test_vad_starts_a_turn_and_smart_turn_ends_it_without_a_transcript(
+    models: TurnModels,
+) -> None:
+    strategies = user_aggregator_params(TurnConfig(), models, ignore).user_turn_strategies
+    assert strategies is not None
+    (start,), (stop,) = strategies.start or [], strategies.stop or []
+    assert isinstance(start, VADUserTurnStartStrategy)
+    assert isinstance(stop, TurnAnalyzerUserTurnStopStrategy)
+    assert stop._wait_for_transcript is False
+
+
+def test_each_session_has_its_own_analyzers(models: TurnModels) -> None:
+    first, second = (user_aggregator_params(TurnConfig(), models, ignore) for _ in range(2))
+    assert first.vad_analyzer is not second.vad_analyzer
+
+
+def test_last_resort_timeout_is_a_setting(models: TurnModels) -> None:
+    params = user_aggregator_params(TurnConfig(stop_timeout_seconds=7.0), models, ignore)
+    assert params.user_turn_stop_timeout == 7.0
+
+
+def test_full_duplex_does_not_mute_the_user(models: TurnModels) -> None:
+    assert user_aggregator_params(TurnConfig(), models, ignore).user_mute_strategies == []
+
+
+def test_half_duplex_mutes_the_user_while_the_bot_speaks(models: TurnModels) -> None:
+    (mute,) = user_aggregator_params(
+        TurnConfig(half_duplex=True), models, ignore
+    ).user_mute_strategies
+    assert isinstance(mute, AlwaysUserMuteStrategy)

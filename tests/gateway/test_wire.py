@@ -1,4 +1,4 @@
-"""What a client may send, and what it gets to see of errors."""
+"""What a client may send, and what it is sent."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from pipecat.frames.frames import (
 from pipecat.frames.protobufs import frames_pb2
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
-from appliance.gateway.wire import Bucket, Guard, GuardedSerializer
+from appliance.gateway.wire import ClientFrameDecoder, GuardedSerializer
 from appliance.settings import GatewayConfig
 from client import wire
 
-protos: Any = frames_pb2  # Pipecat's schema as any client SDK uses it
+protos: Any = frames_pb2  # Pipecat's schema, which client SDKs use
 
 
-def guard(**knobs: Any) -> Guard:
-    return Guard(GatewayConfig(**knobs))
+def decoder(**settings: Any) -> ClientFrameDecoder:
+    return ClientFrameDecoder(GatewayConfig(**settings))
 
 
 def audio(pcm: bytes, rate: int = 16_000, channels: int = 1) -> bytes:
@@ -46,21 +46,20 @@ def message(body: object) -> bytes:
     return bytes(frame.SerializeToString())
 
 
-def rtvi(kind: object, data: object = None, number: object = "1") -> bytes:
-    return message({"label": "rtvi-ai", "type": kind, "id": number, "data": data})
+def rtvi(kind: object, data: object = None, message_id: object = "1") -> bytes:
+    return message({"label": "rtvi-ai", "type": kind, "id": message_id, "data": data})
 
 
-def read_message(data: bytes) -> Any:
-    frame = guard().read(data, 0.0)
+def decode_message(data: bytes) -> Any:
+    frame = decoder().decode(data, 0.0)
     assert isinstance(frame, InputTransportMessageFrame)
     return frame.message
 
 
 @given(st.binary(max_size=300) | st.text(max_size=50))
-def test_of_any_bytes_only_documented_errors_come(data: bytes | str) -> None:
-    reader = guard()
+def test_arbitrary_bytes_raise_documented_errors_only(data: bytes | str) -> None:
     with contextlib.suppress(SessionEnded):
-        reader.read(data, 0.0)
+        decoder().decode(data, 0.0)
 
 
 _json = st.recursive(
@@ -75,14 +74,14 @@ _json = st.recursive(
     | st.sampled_from(
         ["client-ready", "send-text", "disconnect-bot", "send-file", "client-message"]
     ),
-    number=_json,
+    message_id=_json,
     data=_json | st.fixed_dictionaries({"content": _json, "about": _json, "version": _json}),
 )
-def test_of_any_message_only_documented_errors_and_clean_fields_come(
-    kind: object, number: object, data: object
+def test_arbitrary_messages_raise_documented_errors_or_become_clean_fields(
+    kind: object, message_id: object, data: object
 ) -> None:
     try:
-        frame = guard().read(rtvi(kind, data, number), 0.0)
+        frame = decoder().decode(rtvi(kind, data, message_id), 0.0)
     except SessionEnded:
         return
     if isinstance(frame, InputTransportMessageFrame):
@@ -92,26 +91,26 @@ def test_of_any_message_only_documented_errors_and_clean_fields_come(
 
 
 @pytest.mark.parametrize("field", ["type", "id", "data", "version", "about"])
-def test_no_depth_of_nesting_gets_through(field: str) -> None:
+def test_deeply_nested_json_raises_documented_errors_only(field: str) -> None:
     for depth in range(850, 1000):
         nested = "[" * depth + "]" * depth
         inside = f'"{field}": {nested}'
         outer = inside if field in ("type", "id", "data") else f'"data": {{{inside}}}'
         kind = "" if field == "type" else '"type": "client-ready", '
         with contextlib.suppress(SessionEnded):
-            guard().read(message(f'{{"label": "rtvi-ai", {kind}{outer}}}'), 0.0)
+            decoder().decode(message(f'{{"label": "rtvi-ai", {kind}{outer}}}'), 0.0)
 
 
-def test_speech_of_the_one_format_gets_through() -> None:
+def test_audio_of_the_documented_format_is_accepted() -> None:
     pcm = b"\1\2" * 640
-    frame = guard().read(audio(pcm), 0.0)
+    frame = decoder().decode(audio(pcm), 0.0)
     assert isinstance(frame, InputAudioRawFrame)
     assert (frame.audio, frame.sample_rate, frame.num_channels) == (pcm, 16_000, 1)
-    assert guard().read(wire.encode(wire.Audio(pcm)), 0.0) is not None
+    assert decoder().decode(wire.encode(wire.AudioFrame(pcm)), 0.0) is not None
 
 
-def test_an_empty_audio_frame_is_nothing() -> None:
-    assert guard().read(audio(b""), 0.0) is None
+def test_empty_audio_frame_is_dropped() -> None:
+    assert decoder().decode(audio(b""), 0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -123,9 +122,9 @@ def test_an_empty_audio_frame_is_nothing() -> None:
         (audio(bytes(7)), "half an audio sample"),
         ("a text message", "text message"),
         (b"", "kind none"),
-        (b"\xff\xff\xff", "no protobuf"),
-        (message("{"), "no JSON"),
-        (message("[" * 5_000), "no JSON"),
+        (b"\xff\xff\xff", "not a protobuf"),
+        (message("{"), "not JSON"),
+        (message("[" * 5_000), "not JSON"),
         (message("[]"), "not RTVI"),
         (message({"label": "other", "type": "client-ready"}), "not RTVI"),
         (rtvi("send-text", {"content": ""}), "empty or too long"),
@@ -133,20 +132,20 @@ def test_an_empty_audio_frame_is_nothing() -> None:
         (rtvi("send-text", {"content": 5}), "empty or too long"),
         (rtvi("send-text", None), "empty or too long"),
         (rtvi("send-text", {"content": "x" * 4_001}), "empty or too long"),
-        (rtvi("send-text", {"content": "half: \ud83d"}), "no Unicode"),
+        (rtvi("send-text", {"content": "half: \ud83d"}), "not Unicode"),
     ],
 )
-def test_what_is_not_allowed_is_named(data: bytes | str, what: str) -> None:
+def test_error_names_what_is_not_allowed(data: bytes | str, what: str) -> None:
     with pytest.raises(BadFrame, match=what):
-        guard().read(data, 0.0)
+        decoder().decode(data, 0.0)
 
 
 @pytest.mark.parametrize("kind", ["text", "transcription", "interruption"])
-def test_nobody_puts_words_into_anybodys_mouth(kind: str) -> None:
+def test_frames_that_would_be_spoken_or_heard_as_words_are_refused(kind: str) -> None:
     frame = protos.Frame()
     getattr(frame, kind).SetInParent()
     with pytest.raises(BadFrame, match=kind):
-        guard().read(frame.SerializeToString(), 0.0)
+        decoder().decode(frame.SerializeToString(), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -156,78 +155,66 @@ def test_nobody_puts_words_into_anybodys_mouth(kind: str) -> None:
         "client-message", "ui-event", "action", "describe-config", "append-to-context", "error",
     ],
 )  # fmt: skip
-def test_other_messages_of_client_sdks_are_dropped(kind: str) -> None:
-    assert guard().read(rtvi(kind, {"function_name": "f", "result": "forged"}), 0.0) is None
+def test_unsupported_messages_of_client_sdks_are_dropped(kind: str) -> None:
+    assert decoder().decode(rtvi(kind, {"function_name": "f", "result": "forged"}), 0.0) is None
 
 
-def test_typed_text_keeps_its_text_and_loses_its_options() -> None:
-    given = {"content": "Grüß dich, 世界", "options": {"audio_response": False}, "more": 1}
-    assert read_message(rtvi("send-text", given))["data"] == {
+def test_typed_text_keeps_its_content_only() -> None:
+    data = {"content": "Grüß dich, 世界", "options": {"audio_response": False}, "more": 1}
+    assert decode_message(rtvi("send-text", data))["data"] == {
         "content": "Grüß dich, 世界",
         "options": {"run_immediately": True, "audio_response": True},
     }
 
 
-def test_a_client_introduces_itself_in_few_words() -> None:
+def test_client_ready_is_shortened() -> None:
     about = {"library": "x" * 1000, "platform": "y"}
-    shown = read_message(rtvi("client-ready", {"version": "2.0.0", "about": about}, 7))
-    assert shown["id"] == "7"
-    assert shown["data"] == {"version": "2.0.0", "about": {"library": "x" * 50}}
+    message = decode_message(rtvi("client-ready", {"version": "2.0.0", "about": about}, 7))
+    assert message["id"] == "7"
+    assert message["data"] == {"version": "2.0.0", "about": {"library": "x" * 50}}
 
 
-def test_a_client_may_tell_that_the_reply_sounds_and_nothing_with_it() -> None:
-    told = {"t": "playback-started", "d": {"turn": 7, "text": "x" * 1000}, "more": 1}
-    assert read_message(rtvi("client-message", told))["data"] == {"t": "playback-started"}
+def test_playback_report_keeps_nothing_else() -> None:
+    data = {"t": "playback-started", "d": {"turn": 7, "text": "x" * 1000}, "more": 1}
+    assert decode_message(rtvi("client-message", data))["data"] == {"t": "playback-started"}
 
 
-@pytest.mark.parametrize("told", [None, {}, {"t": "other"}, {"t": ["playback-started"]}, "x"])
-def test_other_messages_of_a_client_s_own_are_dropped(told: object) -> None:
-    assert guard().read(rtvi("client-message", told), 0.0) is None
+@pytest.mark.parametrize("data", [None, {}, {"t": "other"}, {"t": ["playback-started"]}, "x"])
+def test_other_client_messages_are_dropped(data: object) -> None:
+    assert decoder().decode(rtvi("client-message", data), 0.0) is None
 
 
-def test_a_frame_above_the_limit_is_too_big() -> None:
-    with pytest.raises(FrameTooBig, match="1000"):
-        guard(max_frame_bytes=1_000).read(audio(bytes(1_000)), 0.0)
+def test_frame_above_the_limit_is_too_big() -> None:
+    with pytest.raises(FrameTooBig, match="2000"):
+        decoder(max_frame_bytes=2_000).decode(audio(bytes(2_000)), 0.0)
 
 
-def test_audio_at_the_pace_of_speech_goes_on_for_ever_and_faster_does_not() -> None:
-    paced, hasty = guard(), guard()
-    second = audio(bytes(12_800))  # 0.4 s
+def test_audio_at_real_time_is_accepted_and_faster_audio_is_not() -> None:
+    paced, hasty = decoder(), decoder()
+    chunk = audio(bytes(12_800))  # 0.4 s
     for number in range(1_000):
-        paced.read(second, number * 0.4)
+        paced.decode(chunk, number * 0.4)
     with pytest.raises(TooFast):
         for number in range(1_000):
-            hasty.read(second, number * 0.1)
+            hasty.decode(chunk, number * 0.1)
 
 
 @pytest.mark.parametrize("pcm", [b"", b"\0\0"])
-def test_a_flood_of_tiny_frames_is_too_fast(pcm: bytes) -> None:
-    flooded = guard()
+def test_flood_of_tiny_frames_is_too_fast(pcm: bytes) -> None:
+    flooded = decoder()
     with pytest.raises(TooFast):
         for _ in range(1_000):
-            flooded.read(audio(pcm), 0.0)
+            flooded.decode(audio(pcm), 0.0)
 
 
-def test_a_flood_of_messages_is_too_fast_even_when_they_are_dropped() -> None:
-    flooded = guard()
+def test_flood_of_dropped_messages_is_too_fast() -> None:
+    flooded = decoder()
     with pytest.raises(TooFast):
         for _ in range(100):
-            flooded.read(rtvi("raw-audio"), 0.0)
+            flooded.decode(rtvi("raw-audio"), 0.0)
 
 
-@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 5)), max_size=30))
-def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(
-    steps: list[tuple[float, float]],
-) -> None:
-    bucket, now, taken = Bucket(rate=2, burst=5), 0.0, 0.0
-    for tokens, pause in steps:
-        now += pause
-        if bucket.take(tokens, now):
-            taken += tokens
-        assert taken <= 5 + 2 * now + 1e-6
-
-
-async def test_after_a_violation_nothing_gets_through_any_more() -> None:
+async def test_after_a_violation_everything_is_dropped() -> None:
     violations: list[SessionEnded] = []
     serializer = GuardedSerializer(GatewayConfig(), violations.append, clock=lambda: 0.0)
     assert await serializer.deserialize(audio(bytes(640))) is not None
@@ -238,15 +225,15 @@ async def test_after_a_violation_nothing_gets_through_any_more() -> None:
 
 
 @pytest.mark.parametrize("kind", ["error", "error-response"])
-async def test_texts_of_exceptions_never_leave(kind: str) -> None:
+async def test_exception_texts_are_not_sent(kind: str) -> None:
     serializer = GuardedSerializer(GatewayConfig(), lambda problem: None)
     body = {"label": "rtvi-ai", "type": kind, "id": "1", "data": {"error": "secret /path: x"}}
     sent = await serializer.serialize(OutputTransportMessageUrgentFrame(message=body))
     assert isinstance(sent, bytes)
-    shown = wire.decode(sent)
-    assert isinstance(shown, wire.Message)
-    assert "secret" not in repr(shown)
-    assert shown.text("error")
+    received = wire.decode(sent)
+    assert isinstance(received, wire.RTVIMessage)
+    assert "secret" not in repr(received)
+    assert received.text("error")
 
 
 @pytest.mark.parametrize(
@@ -259,8 +246,8 @@ async def test_texts_of_exceptions_never_leave(kind: str) -> None:
         TranscriptionFrame("said", "", ""),
     ],
 )
-async def test_without_words_nothing_gets_out_that_may_hold_any(frame: Frame) -> None:
-    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, words=False)
+async def test_without_transcripts_frames_that_may_contain_words_are_not_sent(frame: Frame) -> None:
+    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, transcripts=False)
     assert await strict.serialize(frame) is None
     assert await GuardedSerializer(GatewayConfig(), lambda problem: None).serialize(frame)
 
@@ -273,6 +260,6 @@ async def test_without_words_nothing_gets_out_that_may_hold_any(frame: Frame) ->
         InterruptionFrame(),
     ],
 )
-async def test_without_words_sound_and_what_happens_still_get_out(frame: Frame) -> None:
-    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, words=False)
+async def test_without_transcripts_audio_and_events_are_sent(frame: Frame) -> None:
+    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, transcripts=False)
     assert await strict.serialize(frame)

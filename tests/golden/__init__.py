@@ -1,1 +1,1 @@
-"""The comparison with the recorded reference, and the checkpoint it was recorded of."""
+"""The recorded reference of Ultravox, the checkpoint it was recorded with, and the comparison."""

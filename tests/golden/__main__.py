@@ -1,4 +1,7 @@
-"""python -m tests.golden [DIR]: `make golden`."""
+"""Compare the vLLM engine with a recorded reference.
+
+The folder is laid out like tests/golden/ultravox-tiny, which is the default.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +9,34 @@ import argparse
 import asyncio
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
-from appliance.link import protocol as p
 from appliance.link.client import EngineClient
-from appliance.link.server import listening
-from tests.golden.comparison import TOLERANCE, Verdict, compare
+from tests.golden.comparison import TOLERANCE, compare, logprobs_needed
 from tests.golden.reference import Reference
+from tests.golden.scoring import ScoringEngine, create_vllm_engine, serve
 
 HERE = Path(__file__).parent / "ultravox-tiny"
+STALL_SECONDS = 600.0
 
 
-async def judge(reference: Reference, given: settings.Settings, tolerance: float) -> int:
-    """Starts the engine, prints a line a case; 1 when one misses."""
-    from appliance.engines.llm.vllm.engine import VllmEngine
-
-    engine = VllmEngine(given)
+async def run(reference: Reference, config: settings.Settings, tolerance: float) -> int:
+    """Start the engine and print a line for each case. Returns 1 when one fails, else 0."""
+    engine = create_vllm_engine(config)
     await engine.start()
     failed = 0
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "llm.sock"
-            status = lambda: p.Report(ready=True)  # noqa: E731
-            async with listening(path, status, engine):
-                client = EngineClient("llm", path, stall_seconds=600)
-                for case in reference.cases:
-                    verdict: Verdict = await compare(client, reference, case)
-                    passed = verdict.passes(tolerance)
-                    failed += not passed
-                    print(f"{'pass' if passed else 'FAIL'}  {verdict}", flush=True)
-                await client.close()
+        scoring = ScoringEngine(engine, logprobs_needed(reference))
+        async with serve(scoring) as path:
+            client = EngineClient(engine.name, path, STALL_SECONDS)
+            for case in reference.cases:
+                comparison = await compare(scoring, client, reference, case)
+                passed = comparison.passes(tolerance)
+                failed += not passed
+                print(f"{'pass' if passed else 'FAIL'}  {comparison}", flush=True)
+            await client.close()
     finally:
         await engine.stop()
     print(f"{len(reference.cases) - failed} of {len(reference.cases)} cases pass")
@@ -50,18 +48,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=HERE)
     parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16, auto")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of log-probabilities")
-    asked = parser.parse_args(arguments)
-    folder = asked.folder.resolve()
+    args = parser.parse_args(arguments)
+    folder = args.folder.resolve()
     try:
         offline.apply(os.environ)
         reference = Reference(folder)
-        given = settings.load(
+        config = settings.load(
             {
                 **{name: value for name, value in os.environ.items() if name.startswith("VOICE_")},
                 "VOICE_PATHS_WEIGHTS": str(reference.checkpoint.parent),
                 "VOICE_LLM_ENGINE": "vllm",
                 "VOICE_LLM_MODEL": reference.checkpoint.name,
-                "VOICE_LLM_DTYPE": asked.dtype,
+                "VOICE_LLM_DTYPE": args.dtype,
                 "VOICE_LLM_TODAY": reference.today,
                 "VOICE_JOURNAL_LEVEL": "warning",
             }
@@ -72,10 +70,10 @@ def main(arguments: list[str]) -> int:
     except ApplianceError as problem:
         print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
         return 2
-    journal.configure(given.journal, "golden")
-    print(f"{folder}, {asked.dtype}", flush=True)
+    journal.configure(config.journal, "golden")
+    print(f"{folder}, {args.dtype}", flush=True)
     try:
-        return asyncio.run(judge(reference, given, asked.tolerance))
+        return asyncio.run(run(reference, config, args.tolerance))
     except ApplianceError as problem:
         print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
         return 1

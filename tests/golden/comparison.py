@@ -1,4 +1,4 @@
-"""Asks a reference's cases of an engine through the link, and says how the answers differ."""
+"""Compare the replies of an engine, asked through the link, with the reference."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import math
 from dataclasses import dataclass
 
 from appliance.link.client import EngineClient
-from appliance.link.engine import Studied
+from appliance.link.engine import GenerateRequest
 from tests.golden.reference import Case, Reference
+from tests.golden.scoring import MAX_LOGPROBS, ScoringEngine
 
-TOLERANCE = 0.05  # of a log-probability, in float32; the note beside the reference says so
-MOST_LOGPROBS = 1024  # what the link carries of one token
+TOLERANCE = 0.05  # of a log-probability in float32; see README.md
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How our answer to a case differs.
+class Comparison:
+    """How the reply to a case differs from the reference.
 
-    equal        how many of the answer's first tokens are the reference's, of `tokens`
-    difference   largest difference of a log-probability of the first token, over `compared` tokens
+    equal       how many of the first tokens are those of the reference, out of `tokens`
+    difference  largest difference of a log-probability of the first token
+    compared    number of log-probabilities compared
     """
 
     case: str
@@ -39,23 +40,33 @@ class Verdict:
         )
 
 
-async def compare(client: EngineClient, reference: Reference, case: Case) -> Verdict:
-    """The verdict on one case. Raises EngineFailed."""
-    wanted = len(case.greedy)
-    count = min(MOST_LOGPROBS, len(case.logprobs))
-    pieces = client.generate(reference.conversation(case), wanted, temperature=0.0, study=count)
-    studied = [piece async for piece in pieces if isinstance(piece, Studied)]
-    if not studied:
-        return Verdict(case.name, 0, wanted, math.inf, 0)
-    ours = [piece.token for piece in studied]
-    first_miss = (at for at in range(wanted) if ours[at : at + 1] != case.greedy[at : at + 1])
-    known = {
-        token: value for token, value in studied[0].logprobs.items() if token < len(case.logprobs)
+def logprobs_needed(reference: Reference) -> int:
+    """How many log-probabilities of each token the comparison uses."""
+    return min(MAX_LOGPROBS, max(len(case.logprobs) for case in reference.cases))
+
+
+async def compare(
+    engine: ScoringEngine, client: EngineClient, reference: Reference, case: Case
+) -> Comparison:
+    """Ask one case through `client`, which is connected to `engine`. Raises EngineFailed."""
+    for utterance in reference.utterances(case):
+        client.add(utterance)
+    max_tokens = len(case.greedy)
+    request = GenerateRequest(reference.conversation(case), max_tokens, temperature=0.0)
+    async for _ in client.generate(request):
+        pass
+    scored = engine.sessions[-1].scored
+    if not scored:
+        return Comparison(case.name, 0, max_tokens, math.inf, 0)
+    tokens = [token.token for token in scored]
+    mismatches = (at for at in range(max_tokens) if tokens[at : at + 1] != case.greedy[at : at + 1])
+    logprobs = {
+        token: value for token, value in scored[0].logprobs.items() if token < len(case.logprobs)
     }
-    return Verdict(
+    return Comparison(
         case.name,
-        next(first_miss, wanted),
-        wanted,
-        max(abs(value - float(case.logprobs[token])) for token, value in known.items()),
-        len(known),
+        next(mismatches, max_tokens),
+        max_tokens,
+        max(abs(value - float(case.logprobs[token])) for token, value in logprobs.items()),
+        len(logprobs),
     )

@@ -1,7 +1,7 @@
-"""The golden checkpoint taken apart into what one would download, the Llama quantised if asked for.
+"""Split the golden checkpoint into parts like the published ones, the Llama quantized if requested.
 
-`adapter`, `text` and `features` have what the published repositories have: remote ids, `auto_map`,
-files of code, the Llama's tensors without the prefix.
+Like the published repositories, `adapter`, `text` and `features` have remote ids, an `auto_map` and
+files of code, and the Llama's tensors have no prefix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PREFIX = "language_model."
 
 
 class Stored(NamedTuple):
-    """A tensor as a file holds it."""
+    """A tensor as it is stored in a file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -29,7 +29,7 @@ class Stored(NamedTuple):
 
 
 def load(path: Path) -> dict[str, Stored]:
-    """Every tensor of a (small) safetensors file."""
+    """Read all tensors of a small safetensors file."""
     content = path.read_bytes()
     return {
         tensor.name: Stored(tensor.dtype, tensor.shape, content[tensor.begin : tensor.end])
@@ -43,7 +43,7 @@ def save(path: Path, tensors: Mapping[str, Stored]) -> None:
 
 
 def edit(path: Path, **changes: Any) -> dict[str, Any]:
-    """Changes keys of a JSON file; None removes one. Returns what stands there now."""
+    """Change keys of a JSON file; None removes a key. Returns the new content."""
     tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     tree |= changes
     tree = {key: value for key, value in tree.items() if value is not None or key not in changes}
@@ -52,7 +52,7 @@ def edit(path: Path, **changes: Any) -> dict[str, Any]:
 
 
 def take_apart(folder: Path, scheme: str = "", shards: int = 1) -> tuple[Path, Path, Path]:
-    """Writes adapter, text and features below `folder`, and returns where they lie."""
+    """Write adapter, text and features to subfolders of `folder`, and return their paths."""
     adapter, text, features = folder / "adapter", folder / "text", folder / "features"
     for path in (adapter, text, features):
         path.mkdir(parents=True)
@@ -85,30 +85,30 @@ def take_apart(folder: Path, scheme: str = "", shards: int = 1) -> tuple[Path, P
     }
     llama["_name_or_path"] = "meta-llama/Llama-3.1-8B-Instruct"
     if scheme:
-        rest, llama["quantization_config"] = quantised(rest, scheme)
+        rest, llama["quantization_config"] = quantize(rest, scheme)
     (text / "config.json").write_text(json.dumps(llama), encoding="utf-8")
     (text / "LICENSE").write_text("A licence.", encoding="utf-8")
     _save_shards(text, rest, shards)
     return adapter, text, features
 
 
-def quantised(
+def quantize(
     tensors: Mapping[str, Stored], scheme: str
 ) -> tuple[dict[str, Stored], dict[str, Any]]:
-    """A Llama's tensors with its linears quantised as llm-compressor does it, and the config.
+    """Quantize the linear layers of a Llama as llm-compressor does. Returns tensors and config.
 
-    int8   int8 weights per output channel, inputs per token as they come
-    fp8    float8_e4m3 weights per output channel, inputs per token as they come
+    int8   int8 weights per output channel, dynamic inputs per token
+    fp8    float8_e4m3 weights per output channel, dynamic inputs per token
     w4a16  four-bit weights in groups of 32 inputs, symmetric, eight to an int32
     """
-    found: dict[str, Stored] = {}
+    quantized: dict[str, Stored] = {}
     for name, stored in sorted(tensors.items()):
         module, _, ending = name.rpartition(".")
         if ending == "weight" and module.endswith("_proj"):
             parts = _PACK[scheme](floats(stored))
-            found |= {f"{module}.{part}": value for part, value in parts}
+            quantized |= {f"{module}.{part}": value for part, value in parts}
         else:
-            found[name] = stored
+            quantized[name] = stored
     inputs = {"type": "float" if scheme == "fp8" else "int", "num_bits": 8, "symmetric": True}
     inputs |= {"dynamic": True, "strategy": "token"}
     weights = {**inputs, "dynamic": False, "strategy": "channel"}
@@ -121,7 +121,7 @@ def quantised(
         "input_activations": None if scheme == "w4a16" else inputs,
         "output_activations": None,
     }
-    return found, {
+    return quantized, {
         "quant_method": "compressed-tensors",
         "format": form,
         "quantization_status": "compressed",
@@ -144,11 +144,15 @@ def _int8(weight: np.ndarray) -> Parts:
 
 def _fp8(weight: np.ndarray) -> Parts:
     scale = _bfloat16(np.abs(weight).max(axis=1, keepdims=True) / 448)
-    bits = np.arange(127, dtype=np.uint8)  # the positive numbers; 127 is not a number
+    bits = np.arange(127, dtype=np.uint8)  # the positive numbers; 127 is NaN
     exponent, mantissa = bits >> 3, (bits & 7) / 8.0
-    known = np.where(exponent == 0, mantissa * 2.0**-6, (1 + mantissa) * 2.0 ** (exponent - 7.0))
-    wanted = np.minimum(np.abs(weight / floats(scale)), known[-1])
-    values = np.searchsorted((known[1:] + known[:-1]) / 2, wanted).astype(np.uint8)
+    representable = np.where(
+        exponent == 0, mantissa * 2.0**-6, (1 + mantissa) * 2.0 ** (exponent - 7.0)
+    )
+    magnitudes = np.minimum(np.abs(weight / floats(scale)), representable[-1])
+    values = np.searchsorted((representable[1:] + representable[:-1]) / 2, magnitudes).astype(
+        np.uint8
+    )
     values |= np.where(weight < 0, 128, 0).astype(np.uint8)
     yield "weight", Stored("F8_E4M3", weight.shape, values.tobytes())
     yield "weight_scale", scale
@@ -170,13 +174,13 @@ _PACK = {"int8": _int8, "fp8": _fp8, "w4a16": _w4a16}
 
 
 def floats(stored: Stored) -> np.ndarray:
-    """bfloat16 is the upper half of a float32."""
+    """Convert bfloat16, which is the upper half of a float32."""
     halves = np.frombuffer(stored.data, "<u2").astype(np.uint32) << 16
     return halves.view(np.float32).reshape(stored.shape)
 
 
 def _bfloat16(values: np.ndarray) -> Stored:
-    """Rounds to the nearest, ties to even."""
+    """Round to the nearest, ties to even."""
     whole = np.ascontiguousarray(values, np.float32).view(np.uint32)
     halves = (whole + 0x7FFF + ((whole >> 16) & 1)) >> 16
     return Stored("BF16", values.shape, halves.astype("<u2").tobytes())
@@ -187,12 +191,12 @@ def _save_shards(folder: Path, tensors: Mapping[str, Stored], count: int) -> Non
         save(folder / "model.safetensors", tensors)
         return
     names = list(tensors)
-    places: dict[str, str] = {}
+    files: dict[str, str] = {}
     for number in range(count):
         file = f"model-{number + 1:05}-of-{count:05}.safetensors"
-        mine = names[number::count]
-        save(folder / file, {name: tensors[name] for name in mine})
-        places |= dict.fromkeys(mine, file)
-    index = {"metadata": {}, "weight_map": places}
+        shard = names[number::count]
+        save(folder / file, {name: tensors[name] for name in shard})
+        files |= dict.fromkeys(shard, file)
+    index = {"metadata": {}, "weight_map": files}
     path = folder / "model.safetensors.index.json"
     path.write_text(json.dumps(index), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""A recorded reference: what was asked of the model authors' implementation, and what it answered.
+"""The recorded reference: cases, and what the model authors' implementation replied to them.
 
-The folder's layout is told in README.md beside this. A case records token ids only; the
-conversation behind them is read back here, so that it can be asked through our whole path.
+README.md describes the folder. A case records token ids only. The conversation is parsed back from
+them, so that it can be asked through the link.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from appliance.link.engine import Said, Utterance
+from appliance.link.engine import Role, Turn, Utterance
 
-FIRST_LINES = re.compile(r"Cutting Knowledge Date: [^\n]*\nToday Date: ([^\n]*)\n\n")
+DATE_LINES = re.compile(r"Cutting Knowledge Date: [^\n]*\nToday Date: ([^\n]*)\n\n")
 Samples = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One question and its answer.
+    """One question and its reply.
 
-    prompt     the exact token ids; audio as runs of a filler, the end-of-turn token
-    clips      the names of its audio, in order
-    logprobs   natural log-probabilities of the answer's first token, over the whole vocabulary
-    greedy     the answer's token ids
+    prompt    token ids, with a run of filler tokens (end of turn) for each clip
+    clips     names of the clips, in order
+    logprobs  natural log-probabilities of the reply's first token, for the whole vocabulary
+    greedy    token ids of the reply
     """
 
     name: str
@@ -41,12 +42,10 @@ class Case:
 
 
 class Reference:
-    """All cases of a folder.
-
-    Raises OSError, ValueError or KeyError when it is laid out otherwise.
-    """
+    """All cases of a folder."""
 
     def __init__(self, folder: Path) -> None:
+        """Raises OSError, ValueError or KeyError when the folder has another layout."""
         recorded = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
         with np.load(folder / "audio.npz", allow_pickle=False) as audio:
             self._audio: dict[str, Samples] = {name: audio[name] for name in audio}
@@ -68,25 +67,35 @@ class Reference:
 
     @property
     def today(self) -> str:
-        """The date that the prompts give. Raises ValueError unless it is one and the same."""
-        days = {day for case in self.cases for day in FIRST_LINES.findall(self._system(case))}
-        if len(days) != 1:
-            raise ValueError(f"the cases give {len(days)} dates in place of one: {sorted(days)}")
-        return str(days.pop())
+        """The date in the prompts. Raises ValueError unless all have the same."""
+        dates = {date for case in self.cases for date in DATE_LINES.findall(self._system(case))}
+        if len(dates) != 1:
+            raise ValueError(f"the cases have {len(dates)} dates instead of one: {sorted(dates)}")
+        return str(dates.pop())
 
-    def conversation(self, case: Case) -> list[Said]:
-        """The turns of a case; audio as int16, which is what a caller can send."""
+    def conversation(self, case: Case) -> tuple[Turn, ...]:
+        """The turns of a case, which refer to its utterances."""
         clips = iter(case.clips)
-        system = FIRST_LINES.sub("", self._system(case)).strip()
-        said = [Said("system", system)] if system else []
+        instructions = DATE_LINES.sub("", self._system(case)).strip()
+        turns = [Turn("system", instructions)] if instructions else []
         for role, body in list(self._turns(case))[1:]:
             text = self._text([token for token in body if token != self.filler])
-            utterance = self._utterance(next(clips)) if self.filler in body else None
-            said.append(Said(role, text.strip(), utterance))  # type: ignore[arg-type]
-        return said
+            utterance = self._utterance_id(next(clips)) if self.filler in body else None
+            turns.append(Turn(cast(Role, role), text.strip(), utterance))
+        return tuple(turns)
+
+    def utterances(self, case: Case) -> list[Utterance]:
+        """The audio of a case as int16, in which a client sends it."""
+        utterances = []
+        for name in case.clips:
+            utterance = Utterance(self._utterance_id(name))
+            utterance.pcm += to_int16(self._audio[name])
+            utterance.complete = True
+            utterances.append(utterance)
+        return utterances
 
     def _turns(self, case: Case) -> Iterator[tuple[str, list[int]]]:
-        """Role and content tokens of each turn but the last, which is open for the answer."""
+        """Role and content of each turn, except the last one, which is open for the reply."""
         starts = [at for at, token in enumerate(case.prompt) if token == self._header]
         for start, stop in itertools.pairwise(starts):
             end = case.prompt.index(self._header_end, start)
@@ -98,15 +107,12 @@ class Reference:
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=False))
 
-    def _utterance(self, name: str) -> Utterance:
-        utterance = Utterance(list(self._audio).index(name) + 1)
-        utterance.pcm += to_int16(self._audio[name])
-        utterance.complete = True
-        return utterance
+    def _utterance_id(self, name: str) -> int:
+        return list(self._audio).index(name) + 1
 
 
 def to_int16(samples: Samples) -> bytes:
-    """16-bit PCM of samples in -1..1."""
+    """16-bit PCM of samples in -1..1; louder ones are clipped."""
     return bytes(np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes())
 
 

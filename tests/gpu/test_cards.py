@@ -1,4 +1,4 @@
-"""What is known of cards, and which weights they are told to take."""
+"""The table of card models, and which weights each is recommended."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import dataclasses
 import pytest
 
 from appliance.gpu.cards import (
+    CARD_MODELS,
     GIB,
-    KNOWN,
-    Card,
-    asked_for,
+    CardModel,
+    GpuCard,
     bytes_per_second,
+    find_model,
     flops_per_second,
-    known,
-    recommended,
+    model_of,
+    recommend_weights,
 )
 
 
-def card(name: str) -> Card:
-    found = asked_for(name)
-    assert found
-    return found.as_card()
+def card(name: str) -> GpuCard:
+    model = find_model(name)
+    assert model
+    return model.as_card()
 
 
 @pytest.mark.parametrize(
-    ("told", "line"),
+    ("driver_name", "model_name"),
     [
         ("NVIDIA A10", "NVIDIA A10"),
         ("NVIDIA A10G", "NVIDIA A10G"),
@@ -37,61 +38,62 @@ def card(name: str) -> Card:
         ("NVIDIA H100 PCIe", "NVIDIA H100 PCIe"),
     ],
 )
-def test_a_driver_s_name_finds_its_own_line(told: str, line: str) -> None:
-    found = known(told)
-    assert found and found.name == line
+def test_driver_name_finds_its_model(driver_name: str, model_name: str) -> None:
+    model = model_of(driver_name)
+    assert model and model.name == model_name
 
 
 @pytest.mark.parametrize(
-    "told", ["NVIDIA L40", "NVIDIA RTX A4000", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", ""]
+    "driver_name", ["NVIDIA L40", "NVIDIA RTX A4000", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", ""]
 )
-def test_a_card_that_is_not_in_the_table_is_not_taken_for_another(told: str) -> None:
-    assert known(told) is None
+def test_card_outside_the_table_is_not_mistaken_for_another(driver_name: str) -> None:
+    assert model_of(driver_name) is None
 
 
-@pytest.mark.parametrize("line", KNOWN, ids=lambda line: line.name)
-def test_every_line_finds_itself_and_no_other(line: object) -> None:
-    assert known(line.name) is line  # type: ignore[attr-defined]
-    assert asked_for(line.name.lower()) is line  # type: ignore[attr-defined]
+@pytest.mark.parametrize("model", CARD_MODELS, ids=lambda model: model.name)
+def test_every_model_is_found_by_its_own_names(model: CardModel) -> None:
+    assert model_of(model.name) is model
+    assert find_model(model.name.lower()) is model
+    assert find_model(model.short_name) is model
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("name", "model_name"),
     [("L4", "NVIDIA L4"), ("a10", "NVIDIA A10"), ("4090", "NVIDIA GeForce RTX 4090")],
 )
-def test_a_person_may_be_short(said: str, line: str) -> None:
-    found = asked_for(said)
-    assert found and found.name == line
+def test_person_may_use_a_short_name(name: str, model_name: str) -> None:
+    model = find_model(name)
+    assert model and model.name == model_name
 
 
-@pytest.mark.parametrize("said", ["", "NVIDIA", "A100", "H100", "80GB", "GTX 1080"])
-def test_what_may_be_two_cards_or_none_is_not_guessed(said: str) -> None:
-    assert asked_for(said) is None
+@pytest.mark.parametrize("name", ["", "NVIDIA", "A100", "H100", "80GB", "GTX 1080"])
+def test_ambiguous_or_unknown_name_finds_no_model(name: str) -> None:
+    assert find_model(name) is None
 
 
-def test_the_two_cards_of_the_product_get_what_they_can_calculate_in() -> None:
-    assert recommended(card("L4"))[0] == ("fp8", "w4a16")
-    assert recommended(card("A10"))[0] == ("w4a16", "int8")
+def test_l4_and_a10_get_weights_that_they_can_compute_in() -> None:
+    assert recommend_weights(card("L4"))[0] == ("fp8", "w4a16")
+    assert recommend_weights(card("A10"))[0] == ("w4a16", "int8")
 
 
-def test_large_and_fast_cards_take_the_weights_as_published() -> None:
-    assert recommended(card("A100-80GB"))[0][0] == "bf16"
-    assert recommended(card("H200"))[0][0] == "bf16"
+def test_large_and_fast_cards_get_the_published_weights() -> None:
+    assert recommend_weights(card("A100-80GB"))[0][0] == "bf16"
+    assert recommend_weights(card("H200"))[0][0] == "bf16"
 
 
-def test_fp8_is_never_recommended_to_a_card_that_has_none() -> None:
-    for line in KNOWN:
-        if line.capability < (8, 9):
-            assert "fp8" not in recommended(line.as_card())[0]
+def test_fp8_is_never_recommended_for_a_card_without_it() -> None:
+    for model in CARD_MODELS:
+        if model.capability < (8, 9):
+            assert "fp8" not in recommend_weights(model.as_card())[0]
 
 
-def test_a_card_before_ampere_is_recommended_nothing() -> None:
-    assert recommended(card("T4"))[0] == ()
+def test_no_weights_are_recommended_for_a_card_before_ampere() -> None:
+    assert recommend_weights(card("T4"))[0] == ()
 
 
-def test_an_unknown_card_is_judged_by_capability_and_memory() -> None:
-    ada = Card("NVIDIA RTX 5000 Ada", 31 * GIB, 31 * GIB, (8, 9), "580")
-    assert recommended(ada)[0][0] == "fp8"
+def test_unknown_card_is_judged_by_capability_and_memory() -> None:
+    ada = GpuCard("NVIDIA RTX 5000 Ada", 31 * GIB, 31 * GIB, (8, 9), "580")
+    assert recommend_weights(ada)[0][0] == "fp8"
     small = dataclasses.replace(ada, memory_bytes=11 * GIB)
-    assert recommended(small)[0] == ("w4a16",)
+    assert recommend_weights(small)[0] == ("w4a16",)
     assert bytes_per_second(ada) == flops_per_second(ada) == 0

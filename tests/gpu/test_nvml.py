@@ -1,4 +1,4 @@
-"""Cards as the driver tells of them, and the machines that have none."""
+"""Cards as the driver reports them, and machines without any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from appliance.gpu import nvml
-from appliance.gpu.cards import GIB, bytes_per_second, known
+from appliance.gpu.cards import GIB, bytes_per_second, model_of
 from tests.fakes import NVML_A10, NVML_H100, NVML_L4, NVML_MIG, FakeNvml, NvmlAnswers
 
 MIB = 1 << 20
@@ -18,19 +18,19 @@ Machine = Callable[..., FakeNvml]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Makes this a machine with the given cards."""
+    """`machine(*cards)`: give this machine these cards."""
 
-    def made(*cards: NvmlAnswers, **how: object) -> FakeNvml:
-        fake = FakeNvml(*cards, **how)  # type: ignore[arg-type]
-        monkeypatch.setitem(sys.modules, "pynvml", fake)  # type: ignore[arg-type]
+    def install(*cards: NvmlAnswers, **options: object) -> FakeNvml:
+        fake = FakeNvml(*cards, **options)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "pynvml", fake)
         return fake
 
-    return made
+    return install
 
 
-def test_a_card_has_the_memory_that_cuda_can_use_and_what_of_it_is_free(machine: Machine) -> None:
+def test_memory_is_what_cuda_can_use_and_how_much_of_it_is_free(machine: Machine) -> None:
     fake = machine(NVML_L4)
-    [card] = nvml.look({}).cards
+    [card] = nvml.list_cards({}).cards
     assert card.memory_bytes == (23034 - 455) * MIB
     assert card.free_bytes == card.memory_bytes - 2 * MIB
     assert card.capability == (8, 9)
@@ -38,31 +38,31 @@ def test_a_card_has_the_memory_that_cuda_can_use_and_what_of_it_is_free(machine:
     assert fake.open == 0
 
 
-@pytest.mark.parametrize("told", [NVML_L4, NVML_A10, NVML_H100], ids=lambda told: told.name)
-def test_what_the_driver_tells_agrees_with_the_table(machine: Machine, told: NvmlAnswers) -> None:
-    machine(told)
-    [card] = nvml.look({}).cards
-    line = known(card.name)
-    assert line
-    assert bytes_per_second(card) == pytest.approx(line.gigabytes_per_second * 1e9, rel=0.01)
-    assert card.capability == line.capability
-    assert line.gib * GIB <= card.memory_bytes < (line.gib + 0.2) * GIB
+@pytest.mark.parametrize("answers", [NVML_L4, NVML_A10, NVML_H100], ids=lambda card: card.name)
+def test_driver_agrees_with_the_table_of_models(machine: Machine, answers: NvmlAnswers) -> None:
+    machine(answers)
+    [card] = nvml.list_cards({}).cards
+    model = model_of(card.name)
+    assert model
+    assert bytes_per_second(card) == pytest.approx(model.gigabytes_per_second * 1e9, rel=0.01)
+    assert card.capability == model.capability
+    assert model.gib * GIB <= card.memory_bytes < (model.gib + 0.2) * GIB
 
 
-def test_of_a_divided_card_the_instances_are_the_cards(machine: Machine) -> None:
+def test_mig_instances_are_listed_in_place_of_their_card(machine: Machine) -> None:
     machine(NVML_MIG)
-    first, second = nvml.look({}).cards
+    first, second = nvml.list_cards({}).cards
     assert first.memory_bytes == 19968 * MIB
     assert second.uuid == "MIG-2"
     assert second.capability == (9, 0)
-    assert bytes_per_second(first) == 0  # its share of the bandwidth is not told
+    assert bytes_per_second(first) == 0  # NVML does not report its share of the bandwidth
 
 
-def test_a_divided_card_without_instances_is_none_and_says_so(machine: Machine) -> None:
+def test_card_in_mig_mode_without_instances_is_a_problem(machine: Machine) -> None:
     machine(NvmlAnswers("X", "GPU-x", 9, 0, 0, (9, 0), 1, 1, divided=True))
-    found = nvml.look({})
-    assert found.cards == ()
-    assert "MIG mode" in found.why
+    listing = nvml.list_cards({})
+    assert listing.cards == ()
+    assert "MIG mode" in listing.problem
 
 
 @pytest.mark.parametrize(
@@ -75,71 +75,67 @@ def test_a_divided_card_without_instances_is_none_and_says_so(machine: Machine) 
         ("0,7,1", ["GPU-14"]),  # as in CUDA, the first wrong entry ends the list
         ("", []),
         ("-1", []),
-        ("GPU-", []),  # more than one
+        ("GPU-", []),  # ambiguous
     ],
 )
-def test_cards_come_as_cuda_would_show_them(
+def test_cards_are_listed_as_cuda_shows_them(
     machine: Machine, visible: str | None, uuids: list[str]
 ) -> None:
     machine(NVML_L4, NVML_A10, NVML_MIG)
-    found = nvml.look({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
-    assert [card.uuid for card in found.cards] == uuids
-    assert bool(found.why) == (not uuids)
+    listing = nvml.list_cards({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    assert [card.uuid for card in listing.cards] == uuids
+    assert bool(listing.problem) == (not uuids)
 
 
-def test_a_container_that_was_given_no_card_has_none(machine: Machine) -> None:
+def test_container_without_assigned_cards_has_none(machine: Machine) -> None:
     machine(NVML_L4)
-    found = nvml.look({"NVIDIA_VISIBLE_DEVICES": "void"})
-    assert found.cards == ()
-    assert "NVIDIA_VISIBLE_DEVICES" in found.why
+    listing = nvml.list_cards({"NVIDIA_VISIBLE_DEVICES": "void"})
+    assert listing.cards == ()
+    assert "NVIDIA_VISIBLE_DEVICES" in listing.problem
 
 
-@pytest.mark.parametrize("why", ["Driver Not Loaded", "NVML Shared Library Not Found"])
-def test_without_a_driver_there_are_no_cards_and_the_reason_is_told(
-    machine: Machine, why: str
-) -> None:
-    machine(broken=why)
-    assert nvml.look({}) == nvml.Found((), f"the driver cannot be asked: {why}")
+@pytest.mark.parametrize("problem", ["Driver Not Loaded", "NVML Shared Library Not Found"])
+def test_machine_without_a_driver_has_no_cards_and_a_reason(machine: Machine, problem: str) -> None:
+    machine(broken=problem)
+    assert nvml.list_cards({}) == nvml.CardList((), f"the driver cannot be opened: {problem}")
 
 
-def test_without_the_package_there_are_no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_the_package_has_no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert nvml.look({}) == nvml.Found((), "the package nvidia-ml-py is not installed")
-    assert nvml.cards() == []
+    assert nvml.list_cards({}) == nvml.CardList((), "the package nvidia-ml-py is not installed")
 
 
-def test_a_machine_with_a_driver_and_no_card_says_so(machine: Machine) -> None:
+def test_machine_with_a_driver_but_no_card_has_a_reason(machine: Machine) -> None:
     machine()
-    assert nvml.look({}) == nvml.Found((), "the driver knows no card")
+    assert nvml.list_cards({}) == nvml.CardList((), "the driver lists no card")
 
 
-def test_a_lost_card_does_not_hide_the_others(machine: Machine) -> None:
+def test_lost_card_does_not_hide_the_others(machine: Machine) -> None:
     lost = NvmlAnswers("NVIDIA A10", "GPU-lost", 1, 0, 0, (8, 6), 1, 1, lost=True)
     machine(lost, NVML_L4)
-    found = nvml.look({})
-    assert [card.uuid for card in found.cards] == ["GPU-14"]
-    assert found.why == "card 0 cannot be used: GPU is lost"
+    listing = nvml.list_cards({})
+    assert [card.uuid for card in listing.cards] == ["GPU-14"]
+    assert listing.problem == "card 0 cannot be used: GPU is lost"
 
 
-def test_an_old_driver_tells_less_and_is_enough(machine: Machine) -> None:
+def test_old_driver_reports_less_but_enough(machine: Machine) -> None:
     machine(NVML_A10, old=True)
-    [card] = nvml.look({}).cards
+    [card] = nvml.list_cards({}).cards
     assert card.memory_bytes == 23028 * MIB
     assert card.free_bytes == (23028 - 316 - 2) * MIB
-    assert bytes_per_second(card) == 600e9  # of the table
+    assert bytes_per_second(card) == 600e9  # from the table
 
 
-def test_the_driver_is_let_go_of_when_it_fails_in_the_middle(machine: Machine) -> None:
+def test_driver_is_closed_if_it_fails_while_open(machine: Machine) -> None:
     fake = machine(NVML_L4)
-    with pytest.raises(nvml.NoDriver, match="GPU is lost"), nvml.driver() as opened:
+    with pytest.raises(nvml.NoDriver, match="GPU is lost"), nvml.open_driver() as opened:
         raise opened.NVMLError("GPU is lost")
     assert fake.open == 0
 
 
-def test_the_environment_is_this_process_s_where_none_is_given(
-    machine: Machine,
-    monkeypatch: pytest.MonkeyPatch,
+def test_environment_defaults_to_that_of_this_process(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(NVML_L4)
     monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "")
-    assert nvml.cards() == []
+    assert nvml.list_cards().cards == ()

@@ -1,17 +1,19 @@
-"""What is read of each card, and what is left when one falls off the bus."""
+"""Readings of each card, a card that is lost, and a driver that hangs."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import io
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from appliance import journal
-from appliance.gpu.readings import MOST_EVENTS, Driver, Sight
+from appliance.gpu.readings import MAX_EVENTS_PER_READ, GpuReader, GpuReadings, NvmlSession
 from appliance.settings import Settings
 from tests.fakes import NVML_A10, NVML_L4, NVML_MIG, FakeNvml, NvmlAnswers
 
@@ -22,31 +24,31 @@ Machine = Callable[..., FakeNvml]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Makes this a machine with the given cards."""
+    """`machine(*cards)`: give this machine these cards."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("NVIDIA_VISIBLE_DEVICES", raising=False)
 
-    def made(*cards: NvmlAnswers, **how: object) -> FakeNvml:
-        fake = FakeNvml(*cards, **how)  # type: ignore[arg-type]
-        monkeypatch.setitem(sys.modules, "pynvml", fake)  # type: ignore[arg-type]
+    def install(*cards: NvmlAnswers, **options: object) -> FakeNvml:
+        fake = FakeNvml(*cards, **options)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "pynvml", fake)
         return fake
 
-    return made
+    return install
 
 
 @pytest.fixture
 def log() -> Iterator[io.BytesIO]:
-    """The journal of this process, strict."""
+    """The log of this process; an unlisted field is an error."""
     stream = io.BytesIO()
     journal.configure(Settings().journal, "exporter", stream=stream, strict=True)
     yield stream
 
 
-def test_a_card_is_read_in_base_units(machine: Machine) -> None:
+def test_values_are_in_base_units(machine: Machine) -> None:
     machine(NVML_L4)
-    sight = Driver().look()
-    (reading,) = sight.readings
-    assert sight.complete
+    gpus = NvmlSession().read()
+    (reading,) = gpus.readings
+    assert gpus.complete
     assert (reading.number, reading.card.name, reading.card.uuid) == (0, "NVIDIA L4", "GPU-14")
     assert reading.sm_clock_hertz == 2_040_000_000
     assert reading.temperature_celsius == 55
@@ -56,70 +58,68 @@ def test_a_card_is_read_in_base_units(machine: Machine) -> None:
     assert reading.last_xid == 0
 
 
-def test_the_driver_stays_open_while_all_is_well_and_is_let_go_at_the_end(machine: Machine) -> None:
-    fake, driver = machine(NVML_L4), Driver()
+def test_driver_stays_open_between_reads_until_closed(machine: Machine) -> None:
+    fake, session = machine(NVML_L4), NvmlSession()
     for _ in range(3):
-        assert driver.look().complete
+        assert session.read().complete
     assert (fake.open, len(fake.event_sets)) == (1, 1)
-    driver.close()
+    session.close()
     assert (fake.open, len(fake.event_sets)) == (0, 0)
 
 
-def test_errors_between_two_looks_are_seen_and_the_last_one_stays(
+def test_errors_between_two_reads_are_logged_and_the_last_one_is_kept(
     machine: Machine, log: io.BytesIO
 ) -> None:
-    fake, driver = machine(NVML_L4, NVML_A10), Driver()
-    driver.look()
+    fake, session = machine(NVML_L4, NVML_A10), NvmlSession()
+    session.read()
     fake.xids["GPU-a10"] = [13, 31]
     for _ in range(2):
-        assert [reading.last_xid for reading in driver.look().readings] == [0, 31]
-    told = [json.loads(line) for line in log.getvalue().splitlines()]
-    assert [(line["device"], line["error"]) for line in told] == [
+        assert [reading.last_xid for reading in session.read().readings] == [0, 31]
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["device"], line["error"]) for line in lines] == [
         ("GPU-a10", "xid 13"),
         ("GPU-a10", "xid 31"),
     ]
 
 
-def test_a_card_that_reports_without_end_holds_up_nothing(
-    machine: Machine, log: io.BytesIO
-) -> None:
-    fake, driver = machine(NVML_L4), Driver()
-    fake.xids["GPU-14"] = [1] * (MOST_EVENTS + 5)
-    driver.look()
+def test_endless_errors_do_not_block_a_read(machine: Machine, log: io.BytesIO) -> None:
+    fake, session = machine(NVML_L4), NvmlSession()
+    fake.xids["GPU-14"] = [1] * (MAX_EVENTS_PER_READ + 5)
+    session.read()
     assert len(fake.xids["GPU-14"]) == 5
 
 
-def test_a_card_that_falls_off_the_bus_vanishes_and_the_other_keeps_its_number(
+def test_lost_card_disappears_and_the_other_keeps_its_number(
     machine: Machine, log: io.BytesIO
 ) -> None:
-    fake, driver = machine(NVML_A10, NVML_L4), Driver()
-    assert [reading.number for reading in driver.look().readings] == [0, 1]
+    fake, session = machine(NVML_A10, NVML_L4), NvmlSession()
+    assert [reading.number for reading in session.read().readings] == [0, 1]
     fake.xids["GPU-14"] = [79]
-    driver.look()
+    session.read()
     fake.change(LOST, NVML_L4)
-    sight = driver.look()
-    assert not sight.complete
-    assert [(it.number, it.card.uuid, it.last_xid) for it in sight.readings] == [(1, "GPU-14", 79)]
-    fake.change(NVML_L4)  # a driver that has forgotten it does not make it well
-    assert not driver.look().complete
+    gpus = session.read()
+    assert not gpus.complete
+    assert [(r.number, r.card.uuid, r.last_xid) for r in gpus.readings] == [(1, "GPU-14", 79)]
+    fake.change(NVML_L4)  # missing even if the driver no longer lists it
+    assert not session.read().complete
     fake.change(NVML_A10, NVML_L4)
-    assert driver.look().complete
-    assert driver.look().readings[1].last_xid == 79
-    driver.close()
+    assert session.read().complete
+    assert session.read().readings[1].last_xid == 79
+    session.close()
     assert fake.open == 0
 
 
-def test_a_driver_that_gives_up_in_the_middle_is_no_defect_of_ours(machine: Machine) -> None:
-    fake, driver = machine(NVML_L4), Driver()
-    assert driver.look().complete
+def test_driver_that_fails_between_reads_is_opened_again(machine: Machine) -> None:
+    fake, session = machine(NVML_L4), NvmlSession()
+    assert session.read().complete
     fake.change(broken="Driver Not Loaded")
     for _ in range(2):
-        assert driver.look() == Sight()
+        assert session.read() == GpuReadings()
     fake.change(NVML_L4)
-    assert driver.look().complete
+    assert session.read().complete
 
 
-def test_a_card_that_is_lost_while_it_is_asked_vanishes(
+def test_card_that_is_lost_during_a_read_disappears(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = machine(NVML_L4)
@@ -128,60 +128,108 @@ def test_a_card_that_is_lost_while_it_is_asked_vanishes(
         raise fake.NVMLError("GPU is lost")
 
     monkeypatch.setattr(fake, "nvmlDeviceGetHandleByUUID", lost)
-    assert Driver().look() == Sight()
+    assert NvmlSession().read() == GpuReadings()
 
 
-@pytest.mark.parametrize("why", ["Driver Not Loaded", "NVML Shared Library Not Found"])
-def test_a_machine_without_a_driver_has_no_cards(machine: Machine, why: str) -> None:
-    machine(broken=why)
-    assert Driver().look() == Sight()
+@pytest.mark.parametrize("problem", ["Driver Not Loaded", "NVML Shared Library Not Found"])
+def test_machine_without_a_driver_has_no_readings(machine: Machine, problem: str) -> None:
+    machine(broken=problem)
+    assert NvmlSession().read() == GpuReadings()
 
 
-def test_a_machine_without_the_package_has_no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_the_package_has_no_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert Driver().look() == Sight()
+    assert NvmlSession().read() == GpuReadings()
 
 
-def test_of_a_divided_card_each_instance_has_its_memory_and_the_warmth_of_the_whole(
+def test_mig_instance_has_its_own_memory_and_the_temperature_of_its_card(
     machine: Machine,
 ) -> None:
     machine(NVML_MIG)
-    sight = Driver().look()
-    first, second = sight.readings
-    assert sight.complete
+    gpus = NvmlSession().read()
+    first, second = gpus.readings
+    assert gpus.complete
     assert (first.card.memory_bytes, second.card.memory_bytes) == (19968 * MIB, 9856 * MIB)
     assert first.temperature_celsius == second.temperature_celsius == 55
     assert first.power_watts == second.power_watts == 71.5
-    assert first.utilization_ratio is None  # which NVML does not tell of a divided card
+    assert first.utilization_ratio is None  # NVML does not report it in MIG mode
     assert (first.number, second.number) == (0, 1)
 
 
-def test_an_old_driver_is_asked_in_the_old_way(machine: Machine) -> None:
+def test_old_driver_is_queried_through_the_old_function(machine: Machine) -> None:
     machine(NVML_L4, old=True)
-    (reading,) = Driver().look().readings
+    (reading,) = NvmlSession().read().readings
     assert reading.temperature_celsius == 55
 
 
-def test_what_a_card_does_not_tell_is_left_out_and_the_card_is_up(
+def test_card_that_does_not_support_a_query_is_still_complete(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = machine(NVML_L4)
 
-    def unknown(*_: object) -> None:
+    def unsupported(*_: object) -> None:
         raise fake.NVMLError("Not Supported")
 
-    for question in ("nvmlDeviceGetPowerUsage", "nvmlDeviceRegisterEvents"):
-        monkeypatch.setattr(fake, question, unknown)
-    sight = Driver().look()
-    assert sight.complete
-    assert sight.readings[0].power_watts is sight.readings[0].last_xid is None
+    for function in ("nvmlDeviceGetPowerUsage", "nvmlDeviceRegisterEvents"):
+        monkeypatch.setattr(fake, function, unsupported)
+    gpus = NvmlSession().read()
+    assert gpus.complete
+    assert gpus.readings[0].power_watts is gpus.readings[0].last_xid is None
 
 
-def test_only_the_cards_that_the_engines_may_use_count(
+def test_cards_hidden_from_the_engines_do_not_count(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     machine(LOST, NVML_L4)
-    sight = Driver().look()
-    assert sight.complete
-    assert [(it.number, it.card.uuid) for it in sight.readings] == [(0, "GPU-14")]
+    gpus = NvmlSession().read()
+    assert gpus.complete
+    assert [(r.number, r.card.uuid) for r in gpus.readings] == [(0, "GPU-14")]
+
+
+# With a time limit.
+
+LONG_SECONDS = 30.0  # for replies that must come
+
+
+async def test_hanging_driver_is_not_waited_for_and_not_read_again_until_it_replies() -> None:
+    release, reads = threading.Event(), []
+
+    def read() -> GpuReadings:
+        reads.append(1)
+        release.wait(LONG_SECONDS)
+        return GpuReadings((), True)
+
+    reader = GpuReader(read)
+    for _ in range(3):
+        assert await reader.read(0.05) is None
+    assert len(reads) == 1
+    release.set()
+    gpus = await reader.read(LONG_SECONDS)
+    assert gpus is not None and gpus.complete
+    assert await reader.read(LONG_SECONDS) is not None
+    assert len(reads) == 2
+
+
+async def test_concurrent_requests_share_one_read() -> None:
+    release, reads = threading.Event(), []
+
+    def read() -> GpuReadings:
+        reads.append(1)
+        release.wait(LONG_SECONDS)
+        return GpuReadings()
+
+    reader = GpuReader(read)
+    requests = [asyncio.create_task(reader.read(LONG_SECONDS)) for _ in range(4)]
+    await asyncio.sleep(0)
+    release.set()
+    assert await asyncio.gather(*requests) == [GpuReadings()] * 4
+    assert len(reads) == 1
+
+
+async def test_defect_in_the_reading_code_is_raised() -> None:
+    def read() -> GpuReadings:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await GpuReader(read).read(LONG_SECONDS)

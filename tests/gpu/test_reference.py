@@ -1,4 +1,4 @@
-"""The deployed model's bytes, against what a real folder of it must hold."""
+"""The deployed model's sizes, compared with the tensors that a real folder must hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from appliance.gpu import reference
 from appliance.gpu.reference import KINDS, ultravox_8b
-from appliance.weights.checkpoint.configs import Audio, Shape, Text
+from appliance.weights.checkpoint.configs import AudioShape, ModelShape, TextShape
 from appliance.weights.checkpoint.quantisation import ALWAYS_IGNORED, Scheme
 from appliance.weights.checkpoint.safetensors import ITEM_BYTES
 from appliance.weights.checkpoint.tensors import expected
@@ -21,10 +21,10 @@ SCHEMES = {
 }
 
 
-def shape(kind: str) -> Shape:
-    return Shape(
-        audio=Audio(width=1280, layers=32, heads=20, inner=5120, mel_bins=128, positions=1500),
-        text=Text(
+def shape(kind: str) -> ModelShape:
+    return ModelShape(
+        audio=AudioShape(width=1280, layers=32, heads=20, inner=5120, mel_bins=128, positions=1500),
+        text=TextShape(
             width=4096,
             layers=32,
             heads=32,
@@ -48,7 +48,7 @@ def shape(kind: str) -> Shape:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_bytes_are_those_of_the_tensors_that_a_folder_must_hold(kind: str) -> None:
+def test_sizes_are_those_of_the_required_tensors(kind: str) -> None:
     parts = dict.fromkeys(("audio_tower", "projector", "layers", "embed_tokens", "lm_head"), 0)
     for tensor in expected(shape(kind)).values():
         parts[tensor.part] += math.prod(tensor.shapes[0]) * ITEM_BYTES[tensor.dtypes[0]]
@@ -59,14 +59,14 @@ def test_the_bytes_are_those_of_the_tensors_that_a_folder_must_hold(kind: str) -
     }
 
 
-def test_the_adapter_has_the_published_size() -> None:
+def test_adapter_has_the_published_size() -> None:
     assert reference.AUDIO_TOWER + reference.PROJECTOR == 687_312_896
 
 
-def test_a_kind_that_does_not_exist_is_refused() -> None:
+def test_unknown_kind_is_refused() -> None:
     with pytest.raises(KeyError):
         ultravox_8b("w2a16")
 
 
-def test_a_token_of_the_past_takes_128_kib() -> None:
+def test_kv_cache_takes_128_kib_per_token() -> None:
     assert ultravox_8b("fp8").kv_bytes_per_token("bfloat16") == 128 * 1024

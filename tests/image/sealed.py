@@ -1,4 +1,4 @@
-"""The real image, built once and kept; run on a host without a route, called from another."""
+"""The real image, built once and cached; run on a host without a route, called from another."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from typing import Any
 from tests.e2e.appliance import Turns
 from tests.image.hosts import ROOT, Host
 
-STORE = ROOT / ".cache/image/tests"  # outlives a run of the tests, since a build takes minutes
+STORE = ROOT / ".cache/image/tests"  # kept between test runs, because a build takes minutes
 TAG = "localhost/voice-appliance:tested"
-INSIDE, CALLER = "192.0.2.1", "192.0.2.2"  # TEST-NET-1 of RFC 5737: nobody has these
+INSIDE, CALLER = "192.0.2.1", "192.0.2.2"  # TEST-NET-1 of RFC 5737
 PORT, METRICS_PORT, USER = 8765, 9465, 10001
 LIMITS = ("--memory=3g", "--memory-swap=3g")
 TRACED = "connect,sendto,sendmsg,sendmmsg"
@@ -30,7 +30,7 @@ TRACED = "connect,sendto,sendmsg,sendmmsg"
 
 @dataclass(frozen=True)
 class Built:
-    """An image in a store, and what ops/image wrote about it."""
+    """An image in a store, and the output folder of ops/image."""
 
     host: Host
     tag: str
@@ -51,9 +51,11 @@ class Built:
 
 @contextmanager
 def store(folder: Path) -> Iterator[Host]:
-    """A place for images in `folder`, for one run of the tests at a time: two builds in one store
-    may see each other's unfinished images. What podman keeps of running containers is made anew;
-    it notes in the store where that is, so it cannot lie elsewhere each time."""
+    """An image store in `folder`, locked: two builds in one store may see unfinished images.
+
+    The state of running containers is deleted first. podman records its path in the store, so it
+    cannot be a new temporary folder each time.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "in-use").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -80,7 +82,7 @@ def _store(folder: Path) -> Iterator[Host]:
 
 
 def build(on: Host, out: Path, *options: str, root: Path = ROOT, tag: str = TAG) -> Built:
-    """ops/image of the repository in `root`, with this repository's model files."""
+    """Run ops/image of the repository in `root` with this repository's model files."""
     command = [root / "ops/image", "--out", out, "--tag", tag, "--weights", ROOT / "weights"]
     done = subprocess.run(
         [*map(str, command), *options],
@@ -96,72 +98,74 @@ def build(on: Host, out: Path, *options: str, root: Path = ROOT, tag: str = TAG)
 
 @dataclass(frozen=True)
 class Network:
-    """Two network namespaces joined by a cable, neither with a route to anywhere else."""
+    """Two connected network namespaces, neither with a route to anywhere else."""
 
     inside: str
     caller: str
 
     def at(self, name: str) -> list[str]:
-        """The beginning of a command that runs in one of them. Not `ip netns exec`: podman needs
-        the host's /sys."""
+        """Return the prefix of a command that runs in one of them.
+
+        Not `ip netns exec`: podman needs the host's /sys.
+        """
         return ["nsenter", f"--net=/run/netns/{name}"]
 
 
 @contextmanager
 def network() -> Iterator[Network]:
     name = secrets.token_hex(3)
-    made = Network(f"vi-{name}", f"vc-{name}")
+    namespaces = Network(f"vi-{name}", f"vc-{name}")
     cable = (f"i-{name}", f"c-{name}")
     try:
-        for namespace in (made.inside, made.caller):
+        for namespace in (namespaces.inside, namespaces.caller):
             _ip("netns", "add", namespace)
         _ip("link", "add", cable[0], "type", "veth", "peer", "name", cable[1])
-        ends = zip((made.inside, made.caller), cable, (INSIDE, CALLER), strict=True)
+        ends = zip((namespaces.inside, namespaces.caller), cable, (INSIDE, CALLER), strict=True)
         for namespace, end, address in ends:
             _ip("link", "set", end, "netns", namespace)
             _ip("-n", namespace, "link", "set", "lo", "up")
             _ip("-n", namespace, "address", "add", f"{address}/30", "dev", end)
             _ip("-n", namespace, "link", "set", end, "up")
-        yield made
+        yield namespaces
     finally:
-        for namespace in (made.inside, made.caller):
+        for namespace in (namespaces.inside, namespaces.caller):
             subprocess.run(["ip", "netns", "delete", namespace], check=False)
 
 
 def say(network: Network, token_file: Path, folder: Path, *files: Path) -> Turns:
-    """The real client on the caller's machine speaks the files in one call."""
+    """Speak the files in one call, with the real client on the caller's machine."""
     out = tempfile.mkdtemp(prefix="replies-", dir=folder)
     program = [sys.executable, "-m", "client", "say", "--json", "--out", out, *map(str, files)]
-    where = ["--url", f"ws://{INSIDE}:{PORT}/ws", "--token-file", str(token_file)]
-    where += ["--answer-seconds", "60"]  # of patience: the machine may be busy
-    called = subprocess.run(
-        [*network.at(network.caller), *program, *where],
+    options = ["--url", f"ws://{INSIDE}:{PORT}/ws", "--token-file", str(token_file)]
+    options += ["--answer-seconds", "60"]  # the machine may be busy
+    done = subprocess.run(
+        [*network.at(network.caller), *program, *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
-    turns = [json.loads(line) for line in called.stdout.splitlines()]
-    return Turns(turns, called.returncode, called.stderr)
+    turns = [json.loads(line) for line in done.stdout.splitlines()]
+    return Turns(turns, done.returncode, done.stderr)
 
 
 def page(network: Network, path: str, port: int) -> str:
-    """A page as the caller's machine gets it; empty when there is none."""
+    """Request a page from the caller's machine; empty if there is none."""
     url = f"http://{INSIDE}:{port}/{path.removeprefix('/')}"
-    asked = [*network.at(network.caller), "curl", "--silent", "--fail", "--max-time", "5", url]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    command = [*network.at(network.caller), "curl", "--silent", "--fail", "--max-time", "5", url]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def flags() -> list[str]:
-    """The shipped run flags."""
+    """Return the shipped run flags."""
     lines = (ROOT / "ops/container.flags").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 @dataclass
 class Sealed:
-    """A container of the image, run by the shipped flags; `options` are further ones of podman."""
+    """A container of the image, run with the shipped flags and more `options` for podman."""
 
     built: Built
     network: Network
@@ -198,8 +202,8 @@ class Sealed:
         return self
 
     def wait_ready(self, seconds: float = 240) -> Sealed:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             assert self._podman is not None
             assert self._podman.poll() is None, self.tail()
             if self.page("readyz", PORT):
@@ -208,12 +212,12 @@ class Sealed:
         raise AssertionError(f"not ready in {seconds} s\n{self.tail()}")
 
     def ended(self, seconds: float = 120) -> int:
-        """Waits for the container to end by itself; its exit code."""
+        """Wait until the container ends by itself and return its exit code."""
         assert self._podman is not None
         return self._podman.wait(seconds)
 
     def stop(self) -> int:
-        """Stops it as an operator would; its exit code."""
+        """Stop the container as an operator would and return its exit code."""
         self.built.host.must("podman", "stop", self.name)
         return self.ended()
 
@@ -223,7 +227,7 @@ class Sealed:
             self._podman.wait(60)
 
     def page(self, path: str, port: int) -> str:
-        """As the caller's machine gets it."""
+        """Request a page from the caller's machine."""
         return page(self.network, path, port)
 
     def metric(self, name: str) -> float:
@@ -233,15 +237,15 @@ class Sealed:
         raise AssertionError(f"no metric {name}")
 
     def inside(self, script: str) -> str:
-        """What a piece of Python prints in the container, as its user."""
+        """Run Python code in the container, as its user, and return its output."""
         return self.built.host.must("podman", "exec", self.name, "python", "-c", script)
 
     def say(self, *files: Path) -> Turns:
-        """A call from the caller's machine."""
+        """Speak the files in one call from the caller's machine."""
         return say(self.network, self.token_file, self.folder, *files)
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log, parsed; podman's own complaints left out."""
+        """Return the parsed log lines, without those of podman itself."""
         text = self.log.read_text(errors="replace")
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 

@@ -1,7 +1,7 @@
-"""The sealed image's first start, on a host that has no network: it is called, and answers.
+"""First start of the sealed image on a host without a network: it takes calls and answers.
 
-It was exported, carried and imported before. Run by the flags that are shipped, and every attempt
-to reach another host is traced.
+The image was exported and imported before. It runs with the shipped flags, and every attempt to
+reach another host is traced.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def conversation(appliance: Sealed) -> Turns:
 
 
 def status(appliance: Sealed) -> dict[str, str]:
-    """/proc/1/status: how the first process of the container is confined."""
+    """/proc/1/status: user, capabilities and seccomp state of the first process."""
     text = appliance.inside("print(open('/proc/1/status').read())")
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
@@ -55,47 +55,45 @@ def test_every_question_is_understood_and_answered(conversation: Turns) -> None:
         assert said in turn["reply_text"].lower()
 
 
-def test_the_answers_can_be_heard(conversation: Turns) -> None:
+def test_answers_are_intelligible(conversation: Turns) -> None:
     for turn in conversation.turns:
         pcm = read_wav(Path(str(turn["reply_wav"])))
         heard = words(np.frombuffer(pcm, "<i2"), 16_000)
         assert word_error_rate(turn["reply_text"], heard) <= 0.3
 
 
-def test_nothing_in_the_container_ever_looked_for_another_host(
-    appliance: Sealed, conversation: Turns
-) -> None:
+def test_no_process_tried_to_reach_another_host(appliance: Sealed, conversation: Turns) -> None:
     trace = appliance.trace.read_text(errors="replace")
-    assert '.sock"' in trace, "the trace is empty, so it proves nothing"
+    assert '.sock"' in trace, "the trace is empty"
     assert [line for line in attempts(trace) if f'"{CALLER}"' not in line] == []
 
 
-def test_there_is_nowhere_to_go(appliance: Sealed) -> None:
+def test_container_has_no_default_route(appliance: Sealed) -> None:
     routes = appliance.inside("print(open('/proc/net/route').read())").splitlines()[1:]
     assert [line for line in routes if line.split()[1] == "00000000"] == []
 
 
-def test_it_runs_as_its_own_user_without_any_right(appliance: Sealed) -> None:
+def test_container_runs_as_its_own_user_without_capabilities(appliance: Sealed) -> None:
     found = status(appliance)
     assert found["Uid"].split() == found["Gid"].split() == [str(USER)] * 4
     for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(found[kind], 16) == 0, kind
     assert found["NoNewPrivs"] == "1"
     assert found["Seccomp"] == "2"
-    assert int(found["Seccomp_filters"]) > 1, "one is the tracer's"
+    assert int(found["Seccomp_filters"]) > 1, "one of them is the filter of strace"
     assert found["Groups"].strip() in ("", str(USER))
     assert appliance.inside("import pwd, os; print(pwd.getpwuid(os.getuid()).pw_name)") == "voice"
 
 
-def test_nothing_can_be_written_but_in_memory_and_nothing_there_be_run(appliance: Sealed) -> None:
+def test_only_memory_is_writable_and_nothing_there_is_executable(appliance: Sealed) -> None:
     script = """
 import json, os
 mounts = [line.split() for line in open("/proc/mounts")]
-found = [path for path, *_ in os.walk("/") if os.access(path, os.W_OK) and path[:6] != "/proc/"]
-print(json.dumps([found, {path: [kind, options] for _, path, kind, options, *_ in mounts}]))
+writable = [path for path, *_ in os.walk("/") if os.access(path, os.W_OK) and path[:6] != "/proc/"]
+print(json.dumps([writable, {path: [kind, options] for _, path, kind, options, *_ in mounts}]))
 """
     writable, mounts = json.loads(appliance.inside(script))
-    # /var/tmp: podman adds it to a read-only root by itself, Docker does not.
+    # podman adds /var/tmp to a read-only root, Docker does not.
     memory = {"/run", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"}
     assert {"/run", "/tmp"} <= set(writable)
     assert [path for path in writable if not path.startswith(tuple(memory))] == []
@@ -118,29 +116,31 @@ for new, old in (("memory.max", "memory/memory.limit_in_bytes"), ("pids.max", "p
     assert processes == "512"
 
 
-def test_the_seal_was_read_whole_before_anything_started(appliance: Sealed, built: Built) -> None:
+def test_every_sealed_byte_was_read_before_the_start(appliance: Sealed, built: Built) -> None:
     lines = appliance.lines()
     events = [line["event"] for line in lines]
     assert events.index("seal intact") < events.index("appliance started")
-    sealed = lines[events.index("seal intact")]
-    assert sealed["state"] == "full"
+    intact = lines[events.index("seal intact")]
+    assert intact["state"] == "full"
     assert appliance.metric("voice_seal_ok") == 1
     assert appliance.metric("voice_seal_full") == 1
-    assert appliance.metric("voice_seal_bytes") == sealed["bytes"] > 500e6
+    assert appliance.metric("voice_seal_bytes") == intact["bytes"] > 500e6
 
 
-def test_the_engines_health_check_finds_it_ready(appliance: Sealed) -> None:
+def test_health_check_of_the_container_engine_passes(appliance: Sealed) -> None:
     appliance.built.host.must("podman", "healthcheck", "run", appliance.name)
 
 
-def test_what_was_said_stands_in_no_log(appliance: Sealed, conversation: Turns) -> None:
+def test_words_of_the_conversation_are_not_in_the_log(
+    appliance: Sealed, conversation: Turns
+) -> None:
     log = appliance.log.read_text(errors="replace").lower()
     assert '"event":"turn"' in log
     for word in ("paris", "louvre", "museum"):
         assert word not in log
 
 
-def test_it_stops_cleanly_well_before_it_would_be_killed(appliance: Sealed) -> None:
+def test_container_stops_cleanly(appliance: Sealed) -> None:
     began = time.monotonic()
     assert appliance.stop() == 0
     seconds = time.monotonic() - began

@@ -61,7 +61,7 @@ class DeltaUpgrade:
 def upgrade(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeltaUpgrade]:
     folder = tmp_path_factory.mktemp("upgrade")
     root = repository(folder / "repository")
-    for name in ("pyproject.toml", "appliance/settings.py"):
+    for name in ("pyproject.toml", "appliance/settings/__init__.py"):
         text = (root / name).read_text(encoding="utf-8")
         changed = text.replace('ersion = "0.1.0"', f'ersion = "{NEXT}"')
         changed = changed.replace('VERSION = "0.1.0"', f'VERSION = "{NEXT}"')

@@ -1,4 +1,4 @@
-"""The same sources give the same image; another line of code gives another top layer, no more."""
+"""The same sources give the same image; a changed line of code changes only the top layer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from tests.image.hosts import ROOT
 from tests.image.sealed import Built, build, store
 
-OF_THE_IMAGE = ("ops", "requirements", "appliance", "client")
+FOLDERS = ("ops", "requirements", "appliance", "client")
 FILES = ("Dockerfile", "image-manifest.lock", "pyproject.toml")
 
 
 def repository(folder: Path) -> Path:
-    """A copy of what the image is built of."""
-    for name in OF_THE_IMAGE:
+    """Copy what the image is built from."""
+    for name in FOLDERS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
         shutil.copy(ROOT / name, folder)
@@ -22,10 +22,10 @@ def repository(folder: Path) -> Path:
     return folder
 
 
-def test_a_second_build_elsewhere_gives_the_same_image(built: Built, tmp_path: Path) -> None:
-    """Elsewhere: an empty store, a base bootstrapped again, every package fetched again."""
+def test_second_build_in_an_empty_store_gives_the_same_image(built: Built, tmp_path: Path) -> None:
+    """With an empty store; the base is bootstrapped again and every package downloaded again."""
     root = repository(tmp_path / "repository")
-    out = built.out.parent  # the base is there already
+    out = built.out.parent  # already has a base
     here = build(built.host, out / "here", root=root, tag="localhost/voice-appliance:here")
     with store(tmp_path / "store") as elsewhere:
         again = build(elsewhere, tmp_path / "elsewhere/cpu", root=root)
@@ -36,7 +36,7 @@ def test_a_second_build_elsewhere_gives_the_same_image(built: Built, tmp_path: P
     built.host.must("podman", "rmi", "--force", here.tag)
 
 
-def test_a_changed_line_of_code_changes_one_small_layer(built: Built, tmp_path: Path) -> None:
+def test_changed_line_of_code_changes_one_small_layer(built: Built, tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
     out = built.out.parent
     before = build(built.host, out / "before", root=root, tag="localhost/voice-appliance:old")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.supervision.supervisor_client import GUARD, PROGRAMS
 from tests.image.hosts import OPS, Host
 from tests.image.running import NAME, ONE, OperatedHost, Release
 from tests.image.test_export_import import run_import
@@ -357,13 +356,6 @@ def test_every_verb_is_in_the_help_and_the_completion(site: OperatedHost) -> Non
     for verb in verbs.strip(" )").split(" | "):
         assert f" {verb}" in shown
         assert f" {verb} " in completion or f"'{verb} " in completion
-
-
-def test_units_are_the_programs_of_supervisord_but_the_guard() -> None:
-    text = (OPS / "voicectl-host.sh").read_text()
-    match = re.search(r"^readonly UNITS=\((.*)\)$", text, re.MULTILINE)
-    assert match is not None
-    assert set(match[1].split()) == set(PROGRAMS) - {GUARD}
 
 
 def test_voicectl_of_a_release_folder_needs_nothing_else(carried: Path, offline: Host) -> None:

@@ -1,7 +1,7 @@
-"""The interface tests that every engine must pass behind the link, fake or real.
+"""Tests that every engine must pass behind the link, real or fake.
 
-A test module subclasses `SpeechContract` or `VoiceContract` and provides the fixture `engine`
-(a started engine) and, for speech, `spoken` (16 kHz int16 PCM of a short question).
+A test module subclasses `SpeechContract` or `VoiceContract` and provides the fixture `engine`,
+a started engine, and for `SpeechContract` also `spoken`: 16 kHz int16 PCM of a short question.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ async def linked(engine: AnyEngine, path: Path) -> AsyncIterator[EngineClient]:
             await client.close()
 
 
-async def answer(client: EngineClient, *turns: Turn, max_tokens: int = 24) -> tuple[str, Result]:
-    """The whole answer and how it ended."""
+async def reply(client: EngineClient, *turns: Turn, max_tokens: int = 24) -> tuple[str, Result]:
+    """Return the whole reply and its result."""
     text = ""
     async for piece in client.generate(GenerateRequest(turns, max_tokens, 0.0)):
         if isinstance(piece, Result):
             return text, piece
         text += piece
-    raise AssertionError("the engine did not say how it ended")
+    raise AssertionError("the reply ended without a Result")
 
 
 def utterance(id: int, pcm: bytes) -> Utterance:
@@ -68,52 +68,52 @@ def user_turn(client: EngineClient, utterance: Utterance) -> Turn:
 
 
 class SpeechContract:
-    """What any speech-LLM engine does behind the link."""
+    """A speech-LLM engine behind the link."""
 
-    async def test_typed_text_is_answered(self, engine: SpeechEngine, tmp_path: Path) -> None:
+    async def test_typed_text_gets_a_reply(self, engine: SpeechEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, result = await answer(client, Turn("user", "Say hello."))
+            text, result = await reply(client, Turn("user", "Say hello."))
         assert text.strip()
         assert result.reason in ("stop", "length")
 
-    async def test_speech_is_answered_and_transcribed(
+    async def test_speech_gets_a_reply_and_a_transcript(
         self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, _ = await answer(client, user_turn(client, utterance(1, spoken)))
+            text, _ = await reply(client, user_turn(client, utterance(1, spoken)))
             assert text.strip()
             assert (await client.transcribe(1)).strip()
 
-    async def test_silence_gets_no_answer(self, engine: SpeechEngine, tmp_path: Path) -> None:
+    async def test_silence_gets_no_reply(self, engine: SpeechEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, result = await answer(client, user_turn(client, utterance(1, bytes(32_000))))
+            text, result = await reply(client, user_turn(client, utterance(1, bytes(32_000))))
         assert (text, result.reason) == ("", "nothing_heard")
 
-    async def test_an_utterance_may_arrive_while_it_is_spoken(
+    async def test_utterance_can_be_sent_while_it_grows(
         self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
     ) -> None:
-        said = Utterance(1)
+        growing = Utterance(1)
         async with linked(engine, tmp_path / "s") as client:
-            turn = user_turn(client, said)
+            turn = user_turn(client, growing)
             for start in range(0, len(spoken), 1280):
-                said.pcm += spoken[start : start + 1280]
+                growing.pcm += spoken[start : start + 1280]
                 await client.send(1)
             await client.warm((turn,))
-            said.complete = True
-            text, _ = await answer(client, turn)
+            growing.complete = True
+            text, _ = await reply(client, turn)
         assert text.strip()
 
-    async def test_a_reply_can_be_abandoned_and_another_asked_for(
+    async def test_cancelled_generation_can_be_followed_by_another(
         self, engine: SpeechEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             request = GenerateRequest((Turn("user", "Count from one to fifty."),), 200, 0.0)
             async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)
-            text, _ = await answer(client, Turn("user", "Say hello."))
+            text, _ = await reply(client, Turn("user", "Say hello."))
         assert text.strip()
 
-    async def test_a_held_reply_stops_and_goes_on(
+    async def test_held_generation_stops_and_resumes(
         self, engine: SpeechEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
@@ -121,7 +121,7 @@ class SpeechContract:
             pieces = client.generate(GenerateRequest((question,), 40, 0.0))
             await anext(pieces)
             await client.hold()
-            while True:  # what was on its way already
+            while True:  # pieces that were already sent
                 try:
                     await asyncio.wait_for(asyncio.shield(task := _next(pieces)), 1.0)
                 except TimeoutError:
@@ -131,45 +131,45 @@ class SpeechContract:
             while not isinstance(piece, Result):
                 piece = await anext(pieces)
 
-    async def test_the_engine_forgets_nothing_across_a_lost_connection(
+    async def test_utterances_are_sent_again_after_a_lost_connection(
         self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             turn = user_turn(client, utterance(7, spoken))
-            first, _ = await answer(client, turn)
+            first, _ = await reply(client, turn)
             await client.close()
-            second, _ = await answer(client, turn)
+            second, _ = await reply(client, turn)
         assert first == second
 
-    async def test_health_reports_metrics(self, engine: SpeechEngine, tmp_path: Path) -> None:
+    async def test_health_is_reported(self, engine: SpeechEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s"):
             report = await ask_health(tmp_path / "s", 5)
         assert report.ready
 
 
 class VoiceContract:
-    """What any TTS engine does behind the link."""
+    """A TTS engine behind the link."""
 
-    async def test_a_phrase_becomes_speech(self, engine: VoiceEngine, tmp_path: Path) -> None:
+    async def test_phrase_is_synthesized(self, engine: VoiceEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             pcm = b"".join([part async for part in client.speak("Good morning.", "", 1.0, True)])
         assert 0.3 < len(pcm) / 48_000 < 3
         assert any(pcm)
 
-    async def test_what_cannot_be_spoken_is_silence(
+    async def test_phrase_without_words_yields_no_audio(
         self, engine: VoiceEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             assert [part async for part in client.speak("... --- ...", "", 1.0, False)] == []
 
-    async def test_an_unknown_voice_is_refused_by_name(
+    async def test_unknown_voice_is_refused_by_name(
         self, engine: VoiceEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             with pytest.raises(UnknownVoice, match="zz_nobody"):
                 await anext(client.speak("Hello.", "zz_nobody", 1.0, False))
 
-    async def test_a_phrase_can_be_abandoned_and_another_spoken(
+    async def test_cancelled_synthesis_can_be_followed_by_another(
         self, engine: VoiceEngine, tmp_path: Path
     ) -> None:
         long = "This is a rather long sentence, and nobody will hear the end of it. " * 6
@@ -178,10 +178,10 @@ class VoiceContract:
                 await anext(parts)
             assert [part async for part in client.speak("Hello.", "", 1.0, True)]
 
-    async def test_it_does_not_answer_questions(self, engine: VoiceEngine, tmp_path: Path) -> None:
+    async def test_generate_is_refused(self, engine: VoiceEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             with pytest.raises(EngineFailed):
-                await answer(client, Turn("user", "Hello?"))
+                await reply(client, Turn("user", "Hello?"))
 
 
 def _next(pieces: object) -> asyncio.Task[str | Result]:

@@ -11,13 +11,13 @@ from websockets.asyncio.client import unix_connect
 
 from appliance.errors import BadRequest, EngineGone
 from appliance.link import protocol
-from appliance.link.client import EngineClient
-from appliance.link.engine import GenerateRequest, Turn
+from appliance.link.client import EngineClient, SentUtterances
+from appliance.link.engine import GenerateRequest, Turn, Utterance
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, tone
-from tests.link.contract import SpeechContract, VoiceContract, answer, linked, user_turn, utterance
+from tests.link.contract import SpeechContract, VoiceContract, linked, reply, user_turn, utterance
 
 
 class TestInstantSpeechEngine(SpeechContract):
@@ -36,67 +36,70 @@ class TestInstantVoiceEngine(VoiceContract):
         return InstantVoiceEngine()
 
 
-async def test_an_engine_that_is_not_there_is_said_to_be_gone(tmp_path: Path) -> None:
+async def test_missing_socket_raises_engine_gone(tmp_path: Path) -> None:
     with pytest.raises(EngineGone):
         await EngineClient("llm", tmp_path / "none").connect()
     with pytest.raises(EngineGone):
         await ask_health(tmp_path / "none", 1)
 
 
-async def test_an_engine_that_loads_answers_health_but_opens_no_session(tmp_path: Path) -> None:
-    status = lambda: HealthReport(ready=False, waiting_for="llm")  # noqa: E731
-    async with serve_link(tmp_path / "s", status, InstantSpeechEngine()):
+def loading() -> HealthReport:
+    return HealthReport(ready=False, waiting_for="llm")
+
+
+async def test_loading_engine_answers_health_but_refuses_sessions(tmp_path: Path) -> None:
+    async with serve_link(tmp_path / "s", loading, InstantSpeechEngine()):
         report = await ask_health(tmp_path / "s", 1)
         assert (report.ready, report.waiting_for) == (False, "llm")
         with pytest.raises(EngineGone):
             await EngineClient("llm", tmp_path / "s").connect()
 
 
-async def test_a_frozen_engine_is_given_up_on(tmp_path: Path) -> None:
+async def test_silence_beyond_the_stall_timeout_raises_engine_gone(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine):
         client = EngineClient("llm", tmp_path / "s", stall_seconds=0.2)
         with pytest.raises(EngineGone):
-            await answer(client, Turn("user", "Hello?"))
+            await reply(client, Turn("user", "Hello?"))
 
 
-async def test_a_reply_that_is_held_on_purpose_is_not_taken_for_a_frozen_engine(
+async def test_held_generation_may_be_silent_beyond_the_stall_timeout(
     tmp_path: Path,
 ) -> None:
-    engine, said = InstantSpeechEngine(lambda *_: "one two three", pause_seconds=0.05), []
+    engine, received = InstantSpeechEngine(lambda *_: "one two three", pause_seconds=0.05), []
     async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine):
         client = EngineClient("llm", tmp_path / "s", stall_seconds=0.3)
 
         async def listen() -> None:
             pieces = client.generate(GenerateRequest((Turn("user", "Count!"),), 9, 0.0))
             async for piece in pieces:
-                said.append(piece)  # noqa: PERF401, each is looked at when it comes
+                received.append(piece)  # noqa: PERF401, `received` is read meanwhile
 
         listens = asyncio.create_task(listen())
-        while not said:
+        while not received:
             await asyncio.sleep(0.01)
         await client.hold()
-        await asyncio.wait({listens}, timeout=1)  # three times as long as silence is borne
+        await asyncio.wait({listens}, timeout=1)  # three times the stall timeout
         assert not listens.done()
         await client.resume()
         await listens
         await client.close()
-    assert "".join(piece for piece in said if isinstance(piece, str)) == "one two three"
+    assert "".join(piece for piece in received if isinstance(piece, str)) == "one two three"
 
 
-async def test_a_request_that_waits_hears_of_a_lost_engine(tmp_path: Path) -> None:
+async def test_engine_loss_ends_waiting_requests(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine) as server:
         client = EngineClient("llm", tmp_path / "s")
-        asked = asyncio.ensure_future(answer(client, Turn("user", "Hello?")))
+        request = asyncio.ensure_future(reply(client, Turn("user", "Hello?")))
         while not engine.sessions or not engine.sessions[0].running:
             await asyncio.sleep(0.01)
         server.close()
         with pytest.raises(EngineGone):
-            await asked
+            await request
 
 
-async def test_an_abandoned_reply_stops_the_model(tmp_path: Path) -> None:
+async def test_closing_a_generation_stops_the_model(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(lambda *_: "word " * 500, pause_seconds=0.01)
     async with linked(engine, tmp_path / "s") as client:
         pieces = client.generate(GenerateRequest((Turn("user", "Talk!"),), 500, 0.0))
@@ -108,7 +111,7 @@ async def test_an_abandoned_reply_stops_the_model(tmp_path: Path) -> None:
     assert engine.sessions[0].decoded == decoded < 50
 
 
-async def test_a_held_model_decodes_nothing(tmp_path: Path) -> None:
+async def test_held_generation_decodes_nothing(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(lambda *_: "word " * 100, pause_seconds=0.005)
     async with linked(engine, tmp_path / "s") as client:
         pieces = client.generate(GenerateRequest((Turn("user", "Talk!"),), 500, 0.0))
@@ -119,17 +122,17 @@ async def test_a_held_model_decodes_nothing(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
         assert engine.sessions[0].decoded == held_at < 100
         await client.resume()
-        assert len([piece async for piece in pieces]) == 101  # the other 100 and the result
+        assert len([piece async for piece in pieces]) == 101  # the other 100 words and the result
 
 
-async def test_a_caller_who_leaves_frees_the_session(tmp_path: Path) -> None:
+async def test_closing_the_client_frees_the_engine_session(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
         turn = user_turn(client, utterance(1, tone(1)))
-        asked = asyncio.ensure_future(answer(client, turn))
+        request = asyncio.ensure_future(reply(client, turn))
         await _until(lambda: bool(engine.sessions and engine.sessions[0].running))
         await client.close()
-        await asyncio.gather(asked, return_exceptions=True)
+        await asyncio.gather(request, return_exceptions=True)
         await _until(lambda: engine.sessions[0].closed)
     assert engine.sessions[0].running == 0
     assert engine.sessions[0].heard == {}
@@ -139,17 +142,41 @@ async def test_forgotten_utterance_is_freed_and_sent_again_once_it_is_added_agai
     tmp_path: Path,
 ) -> None:
     engine = InstantSpeechEngine()
-    said = utterance(3, tone(0.5, rate=16_000))
+    speech = utterance(3, tone(0.5, rate=16_000))
     async with linked(engine, tmp_path / "s") as client:
-        turn = user_turn(client, said)
-        await answer(client, turn)
-        await client.forget(said.id)
+        turn = user_turn(client, speech)
+        await reply(client, turn)
+        await client.forget(speech.id)
         await _until(lambda: engine.sessions[0].heard == {})
         with pytest.raises(BadRequest):
-            await answer(client, turn)
-        client.add(said)
-        text, _ = await answer(client, turn)
+            await reply(client, turn)
+        client.add(speech)
+        text, _ = await reply(client, turn)
     assert "500 milliseconds" in text
+
+
+def test_only_what_was_not_sent_of_an_utterance_is_sent() -> None:
+    sent, growing = SentUtterances(), Utterance(3)
+    growing.pcm += b"ab" * 40_000
+    assert list(sent.unsent(growing)) == [
+        protocol.BeginMessage(utterance=3),
+        protocol.pack_audio(3, b"ab" * 16_384),
+        protocol.pack_audio(3, b"ab" * 16_384),
+        protocol.pack_audio(3, b"ab" * 7_232),
+    ]
+    growing.pcm += b"cd"
+    growing.complete = True
+    end = protocol.EndMessage(utterance=3)
+    assert list(sent.unsent(growing)) == [protocol.pack_audio(3, b"cd"), end]
+    assert list(sent.unsent(growing)) == []
+
+
+def test_forgotten_utterance_counts_as_unsent() -> None:
+    sent, speech = SentUtterances(), utterance(3, b"ab")
+    messages = list(sent.unsent(speech))
+    assert sent.forget(3)
+    assert not sent.forget(3)
+    assert list(sent.unsent(speech)) == messages
 
 
 @pytest.fixture
@@ -165,7 +192,7 @@ async def raw(tmp_path: Path) -> AsyncIterator[object]:
 
 
 @pytest.mark.parametrize(
-    "nonsense",
+    "message",
     [
         "not json",
         '{"type":"shell","command":"ls"}',
@@ -176,23 +203,23 @@ async def raw(tmp_path: Path) -> AsyncIterator[object]:
         b"\x00\x00\x00\x63" + b"\x00\x00",
     ],
 )
-async def test_nonsense_is_answered_and_the_connection_goes_on(raw, nonsense) -> None:  # type: ignore[no-untyped-def]
-    await raw.send(nonsense)
-    answered = protocol.decode_to_gateway(await raw.recv())
-    assert isinstance(answered, protocol.FailedMessage)
-    assert answered.reason == BadRequest.reason
+async def test_invalid_message_is_refused_and_the_connection_stays_usable(raw, message) -> None:  # type: ignore[no-untyped-def]
+    await raw.send(message)
+    refusal = protocol.decode_to_gateway(await raw.recv())
+    assert isinstance(refusal, protocol.FailedMessage)
+    assert refusal.reason == BadRequest.reason
     await raw.send(protocol.encode(protocol.HealthRequest()))
     assert isinstance(protocol.decode_to_gateway(await raw.recv()), HealthReport)
 
 
-async def test_too_many_requests_at_once_are_refused(tmp_path: Path) -> None:
+async def test_requests_beyond_the_limit_are_refused(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
-        asked = [asyncio.ensure_future(answer(client, Turn("user", "Hello?"))) for _ in range(9)]
-        done, waiting = await asyncio.wait(asked, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        requests = [asyncio.ensure_future(reply(client, Turn("user", "Hello?"))) for _ in range(9)]
+        done, waiting = await asyncio.wait(requests, timeout=5, return_when=asyncio.FIRST_COMPLETED)
         assert len(done) == 9 or len(waiting) == 8
         await client.close()
-        await asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.gather(*requests, return_exceptions=True)
 
 
 async def _until(condition) -> None:  # type: ignore[no-untyped-def]

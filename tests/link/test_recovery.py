@@ -1,4 +1,4 @@
-"""Asking again until the engine is back, or until patience ends."""
+"""retry_until_back: a request is repeated until the engine is back or the time is up."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from appliance.link.client import EngineLost, retry_until_back
 
 
 class Engine:
-    """Is gone for the first `losses` requests, after a piece of each."""
+    """Is lost in each of the first `losses` requests, after one piece."""
 
     def __init__(self, losses: int) -> None:
         self.losses = losses
-        self.asked = 0
+        self.requests = 0
 
     async def ask(self) -> AsyncGenerator[str, None]:
-        self.asked += 1
+        self.requests += 1
         yield "One"
-        if self.asked <= self.losses:
+        if self.requests <= self.losses:
             raise EngineGone(engine="tts")
         yield "two"
 
@@ -31,18 +31,18 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "RECONNECT_SECONDS", 0.0)
 
 
-async def test_what_an_engine_says_comes_through() -> None:
+async def test_pieces_of_a_request_are_passed_through() -> None:
     assert [piece async for piece in retry_until_back(Engine(0).ask, 10)] == ["One", "two"]
 
 
-async def test_an_engine_that_comes_back_is_asked_anew_and_patience_is_asked_for_once() -> None:
+async def test_request_is_repeated_after_each_loss_and_only_the_first_apologizes() -> None:
     pieces = [piece async for piece in retry_until_back(Engine(2).ask, 10)]
     assert [piece if isinstance(piece, str) else piece.apologize for piece in pieces] == [
         "One", True, "One", False, "One", "two",
     ]  # fmt: skip
 
 
-async def test_an_engine_that_stays_away_is_given_up_without_asking_for_patience() -> None:
+async def test_engine_that_stays_away_raises_without_an_apology() -> None:
     engine = Engine(1)
     pieces = retry_until_back(engine.ask, -1)
     assert await anext(pieces) == "One"
@@ -51,10 +51,10 @@ async def test_an_engine_that_stays_away_is_given_up_without_asking_for_patience
     assert not lost.apologize
     with pytest.raises(EngineGone):
         await anext(pieces)
-    assert engine.asked == 1
+    assert engine.requests == 1
 
 
-async def test_any_other_failure_is_not_waited_for() -> None:
+async def test_other_failures_are_raised_at_once() -> None:
     async def refuse() -> AsyncGenerator[str, None]:
         raise BadRequest(engine="tts", what="nonsense")
         yield ""

@@ -1,4 +1,4 @@
-"""The life of an engine process: ready, drained, stopped, or ended by its model's death."""
+"""The life of an engine process: ready, draining, stopped, or ended because the model died."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall, Turn
 from appliance.link.health import ask_health
 from tests.fakes import InstantSpeechEngine
-from tests.link.contract import answer, linked
+from tests.link.contract import linked, reply
 
 HELLO = Turn("user", "Hello.")
 
 
 class SickEngine(InstantSpeechEngine):
-    """Ends as one whose model answers nonsense."""
+    """Its model ends with output that can no longer be trusted."""
 
     async def died(self) -> None:
         await super().died()
@@ -34,7 +34,7 @@ class SickEngine(InstantSpeechEngine):
 async def hosted(
     engine: InstantSpeechEngine, path: Path
 ) -> AsyncIterator[tuple[EngineClient, asyncio.Task[None]]]:
-    """A client of an engine that is ready, and the task that is the process."""
+    """A client of a ready engine, and the task that stands for its process."""
     process = asyncio.create_task(server._host(engine, path))
     async with asyncio.timeout(10):
         while not (path.exists() and (await ask_health(path, 1)).ready):
@@ -48,27 +48,27 @@ async def hosted(
         await asyncio.gather(process, return_exceptions=True)
 
 
-async def test_a_stop_lets_the_running_reply_finish_and_begins_no_other(tmp_path: Path) -> None:
+async def test_sigterm_lets_a_running_generation_finish_and_refuses_others(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(lambda *_: "one two three four", pause_seconds=0.1)
     path = tmp_path / "s"
     async with hosted(engine, path) as (client, process):
         pieces = client.generate(GenerateRequest((HELLO,), 24, 0.0))
-        said = [await anext(pieces)]
+        received = [await anext(pieces)]
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0.05)
         assert not (await ask_health(path, 1)).ready
         other = EngineClient("llm", path)
         with pytest.raises(EngineGone):
-            await answer(other, HELLO)
+            await reply(other, HELLO)
         await other.close()
-        said += [piece async for piece in pieces]
+        received += [piece async for piece in pieces]
         await process
-    assert said[:-1] == ["one", " two", " three", " four"]
-    assert isinstance(said[-1], Result)
+    assert received[:-1] == ["one", " two", " three", " four"]
+    assert isinstance(received[-1], Result)
     assert engine.stopped
 
 
-async def test_a_reply_that_takes_too_long_to_finish_is_cut_off(
+async def test_generation_that_outlasts_the_drain_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "DRAIN_SECONDS", 0.2)
@@ -87,21 +87,21 @@ async def test_a_reply_that_takes_too_long_to_finish_is_cut_off(
 @pytest.mark.parametrize(
     ("kind", "error"), [(InstantSpeechEngine, EngineDied), (SickEngine, ModelSick)]
 )
-async def test_a_process_ends_when_its_model_died_or_is_not_to_be_trusted(
+async def test_process_exits_when_its_model_died_or_is_sick(
     tmp_path: Path, kind: type[InstantSpeechEngine], error: type[ApplianceError]
 ) -> None:
     engine = kind()
     async with hosted(engine, tmp_path / "s") as (client, process):
-        await answer(client, HELLO)
+        await reply(client, HELLO)
         engine.death.set()
         with pytest.raises(error) as death:
             await process
         with pytest.raises(EngineGone):
-            await answer(client, HELLO)
+            await reply(client, HELLO)
     assert death.value.exit_code == 70
 
 
-async def test_tools_are_offered_and_a_call_comes_back(tmp_path: Path) -> None:
+async def test_tools_reach_the_engine_and_a_tool_call_comes_back(tmp_path: Path) -> None:
     call = ToolCall("end_call", '{"why": "goodbye"}')
     tool = Tool("end_call", "Hangs up.", '{"type": "object"}')
     engine = InstantSpeechEngine(lambda *_: call)

@@ -1,4 +1,4 @@
-"""Debian's `prometheus` package: promtool, and a Prometheus of our own on loopback."""
+"""Runs promtool, and a Prometheus on loopback, of Debian's `prometheus` package."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ from tests.monitoring.shipped import FOLDER
 
 
 def program(name: str) -> str:
-    """Where it is. Without it the test is skipped and says so; with CI set it fails."""
-    found = shutil.which(name)
-    if found is None:
-        why = f"SKIPPED: {name} IS MISSING (apt-get install prometheus); nothing was tried on it"
+    """The path of a program; without it the test is skipped, or fails if CI is set."""
+    path = shutil.which(name)
+    if path is None:
+        reason = f"SKIPPED: {name} IS MISSING (apt-get install prometheus)"
         if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
-    return found
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
 
 
 def promtool(*arguments: str | Path) -> str:
-    """What promtool prints; fails with it when promtool is not content."""
+    """Run promtool and return its output; fails with the output if promtool does."""
     done = subprocess.run(
         [program("promtool"), *map(str, arguments)], capture_output=True, text=True, timeout=600
     )
-    printed = done.stdout + done.stderr
-    assert done.returncode == 0, printed
-    return printed
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
 
 
-PACE = "2s"  # of scrapes and rules; a page may take as long on a busy machine
+INTERVAL = "2s"  # of scrapes and rules, and time limit of a scrape on a busy machine
 
 
 class Prometheus:
-    """A real one with our rules and alerts, which scrapes `target` every other second."""
+    """A real Prometheus with the shipped rules and alerts that scrapes `target`."""
 
     def __init__(self, folder: Path, target: str) -> None:
         self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as held:
-            self._address = f"127.0.0.1:{held.getsockname()[1]}"
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self._address = f"127.0.0.1:{probe.getsockname()[1]}"
         self._target = target
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, seconds: float = 120) -> Prometheus:
-        """Runs it until `stop`, with the shipped files but for the address and the pace."""
+        """Start it with the shipped files, except for the target and the intervals."""
         config = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
-        config["global"] = {"evaluation_interval": PACE}
+        config["global"] = {"evaluation_interval": INTERVAL}
         [job] = config["scrape_configs"]
-        job |= {"scrape_interval": PACE, "scrape_timeout": PACE}
+        job |= {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL}
         job["static_configs"] = [{"targets": [self._target]}]
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in config["rule_files"]:
@@ -80,24 +80,24 @@ class Prometheus:
                 stdout=log,
                 stderr=log,
             )
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while not self._ready():
-            assert self._process.poll() is None and time.monotonic() < until, self.log()
+            assert self._process.poll() is None and time.monotonic() < deadline, self.log()
             time.sleep(0.2)
         return self
 
     def stop(self) -> None:
-        """Ends it."""
+        """Stop it."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(60)
 
     def log(self) -> str:
-        """What it printed."""
+        """Its log."""
         return (self._folder / "prometheus.log").read_text(encoding="utf-8")
 
-    def ask(self, path: str, **parameters: str) -> Any:
-        """The `data` of an answer of its HTTP interface; an error of its is one of the test."""
+    def get(self, path: str, **parameters: str) -> Any:
+        """The `data` of a response of its HTTP API; an error response fails the test."""
         url = f"http://{self._address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=60) as page:
@@ -107,25 +107,25 @@ class Prometheus:
 
     def query(self, expression: str, at: str = "") -> list[dict[str, Any]]:
         """The series of an expression, now or at a Unix time."""
-        data = self.ask("query", query=expression, **({"time": at} if at else {}))
+        data = self.get("query", query=expression, **({"time": at} if at else {}))
         assert data["resultType"] in ("vector", "scalar"), expression
-        found = data["result"] if data["resultType"] == "vector" else [{"value": data["result"]}]
-        return list(found)
+        is_vector = data["resultType"] == "vector"
+        return list(data["result"] if is_vector else [{"value": data["result"]}])
 
     def numbers(self, expression: str, at: str = "") -> list[float]:
-        """The values of its series that are numbers, NaN left out."""
+        """The values of an expression's series, without NaN."""
         values = [float(series["value"][1]) for series in self.query(expression, at)]
         return [value for value in values if value == value]
 
     def wait_for(self, expression: str, seconds: float = 120) -> str:
-        """Until the expression has a value other than zero; the Unix time at which it had it."""
-        until = time.monotonic() + seconds
+        """Wait until the expression is not zero; the Unix time at which it was not."""
+        deadline = time.monotonic() + seconds
         while True:
             for series in self.query(expression):
                 at, value = series["value"]
-                if abs(float(value)) > 0:  # NaN is not
+                if abs(float(value)) > 0:  # false for NaN
                     return str(at)
-            assert time.monotonic() < until, f"{expression} stays empty\n{self.log()[-3000:]}"
+            assert time.monotonic() < deadline, f"{expression} stays empty\n{self.log()[-3000:]}"
             time.sleep(0.5)
 
     def _ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""The files of ops/monitoring, read; and what stands in an expression."""
+"""Loads the files of ops/monitoring, and finds the metrics in an expression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ops" / "monitoring"
 TEST_FILES = sorted(FOLDER.glob("*.test.yml"))
 
-# What Grafana puts in place of its variables; the test's Prometheus scrapes every other second.
+# Values of Grafana's variables that suit the test's Prometheus, which scrapes every two seconds.
 GRAFANA = {"$__rate_interval": "2m", "$__range": "5m", "$window": "15m"}
 
 
@@ -28,43 +28,43 @@ ALERTS = {rule["alert"]: rule for rule in _rules("alerts.yml")}
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard as Grafana gets it."""
+    """The dashboard as Grafana imports it."""
     loaded = json.loads((FOLDER / "dashboard.json").read_text(encoding="utf-8"))
     assert isinstance(loaded, dict)
     return loaded
 
 
 def panels() -> list[dict[str, Any]]:
-    """All panels but the rows' headings."""
+    """All panels except the row headings."""
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
-def shown() -> Iterator[tuple[str, str]]:
-    """Each expression of the dashboard, with a name for it."""
+def panel_expressions() -> Iterator[tuple[str, str]]:
+    """The expressions of the dashboard, each with the name "TITLE / LEGEND"."""
     for panel in panels():
         for target in panel["targets"]:
             yield f"{panel['title']} / {target['legendFormat']}", target["expr"]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Each expression of all files, with a name for it."""
+    """The expressions of all files, each with a name."""
     yield from RECORDS.items()
     yield from ((name, str(rule["expr"])) for name, rule in ALERTS.items())
-    yield from shown()
+    yield from panel_expressions()
 
 
-def as_grafana_asks(expression: str, instance: str) -> str:
-    """The expression with its variables replaced."""
+def substitute_variables(expression: str, instance: str) -> str:
+    """The expression with Grafana's variables replaced."""
     for variable, value in (*GRAFANA.items(), ("$instance", instance)):
         expression = expression.replace(variable, value)
     return expression
 
 
-def names(expression: str) -> set[str]:
-    """The metrics and recorded series an expression asks for."""
+def metric_names(expression: str) -> set[str]:
+    """The metrics and recorded series in an expression."""
     code = re.sub(r'"[^"]*"|\[[^]]*\]', "", expression)
-    found = re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", code)
-    return {name for name in found if ":" in name or name.startswith("voice_")}
+    words = re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", code)
+    return {word for word in words if ":" in word or word.startswith("voice_")}
 
 
 def cases() -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def cases() -> list[dict[str, Any]]:
 
 
 def minutes(eval_time: str) -> int:
-    """The time of a check; these files give all of them in minutes."""
+    """The time of a check; these files use minutes throughout."""
     match = re.fullmatch(r"(\d+)m", eval_time)
     assert match, eval_time
     return int(match[1])

@@ -1,4 +1,4 @@
-"""The dashboard is one that Grafana shows as it is meant."""
+"""The dashboard's layout, units, legends and data source."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ CORE = {"stat", "timeseries", "state-timeline", "heatmap"}  # no panel that need
 PANELS = panels()
 
 
-def _name(panel: dict[str, Any]) -> str:
+def _title(panel: dict[str, Any]) -> str:
     return str(panel["title"])
 
 
-def test_its_rows_tell_the_story_in_order() -> None:
+def test_rows_are_in_order() -> None:
     rows = [panel["title"] for panel in dashboard()["panels"] if panel["type"] == "row"]
     assert rows == [
         "Health",
@@ -32,20 +32,20 @@ def test_its_rows_tell_the_story_in_order() -> None:
     ]
 
 
-def test_every_panel_has_a_number_and_a_title_of_its_own() -> None:
-    numbers = [panel["id"] for panel in dashboard()["panels"]]
+def test_panel_ids_and_titles_are_unique() -> None:
+    ids = [panel["id"] for panel in dashboard()["panels"]]
     titles = [panel["title"] for panel in dashboard()["panels"]]
-    assert len(set(numbers)) == len(numbers)
+    assert len(set(ids)) == len(ids)
     assert len(set(titles)) == len(titles)
 
 
-def test_no_panel_lies_on_another_one_or_sticks_out() -> None:
-    places = [(panel["title"], panel["gridPos"]) for panel in dashboard()["panels"]]
-    for _, at in places:
-        assert at["w"] > 0 and at["h"] > 0 and 0 <= at["x"] <= 24 - at["w"]
+def test_panels_neither_overlap_nor_leave_the_grid() -> None:
+    positions = [(panel["title"], panel["gridPos"]) for panel in dashboard()["panels"]]
+    for _, box in positions:
+        assert box["w"] > 0 and box["h"] > 0 and 0 <= box["x"] <= 24 - box["w"]
     overlap = [
-        (one, other)
-        for (one, a), (other, b) in itertools.combinations(places, 2)
+        (first, second)
+        for (first, a), (second, b) in itertools.combinations(positions, 2)
         if a["x"] < b["x"] + b["w"]
         and b["x"] < a["x"] + a["w"]
         and a["y"] < b["y"] + b["h"]
@@ -54,8 +54,8 @@ def test_no_panel_lies_on_another_one_or_sticks_out() -> None:
     assert overlap == []
 
 
-@pytest.mark.parametrize("panel", PANELS, ids=_name)
-def test_a_panel_has_a_unit_and_says_what_each_line_is(panel: dict[str, Any]) -> None:
+@pytest.mark.parametrize("panel", PANELS, ids=_title)
+def test_panel_has_a_unit_and_a_legend_for_each_line(panel: dict[str, Any]) -> None:
     assert panel["type"] in CORE
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["targets"]
@@ -64,23 +64,21 @@ def test_a_panel_has_a_unit_and_says_what_each_line_is(panel: dict[str, Any]) ->
         assert target["expr"].strip() and target["legendFormat"].strip()
 
 
-@pytest.mark.parametrize("panel", PANELS, ids=_name)
-def test_a_panel_asks_the_chosen_prometheus_about_the_chosen_appliance(
-    panel: dict[str, Any],
-) -> None:
-    for asked in (panel, *panel["targets"]):
-        assert asked["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+@pytest.mark.parametrize("panel", PANELS, ids=_title)
+def test_panel_uses_the_selected_data_source_and_instance(panel: dict[str, Any]) -> None:
+    for query in (panel, *panel["targets"]):
+        assert query["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     for target in panel["targets"]:
         assert "$instance" in target["expr"]
 
 
-def test_it_can_be_imported_anywhere() -> None:
+def test_dashboard_can_be_imported_into_any_grafana() -> None:
     board = dashboard()
-    assert board["id"] is None  # Grafana gives it one
+    assert board["id"] is None  # Grafana assigns one
     assert board["schemaVersion"] >= 39  # Grafana 11
-    assert [it["name"] for it in board["templating"]["list"]] == [
-        "datasource",
-        "instance",
-        "window",
+    variables = board["templating"]["list"]
+    assert [(variable["name"], variable["type"]) for variable in variables] == [
+        ("datasource", "datasource"),
+        ("instance", "query"),
+        ("window", "custom"),
     ]
-    assert [it["type"] for it in board["templating"]["list"]] == ["datasource", "query", "custom"]

@@ -1,4 +1,4 @@
-"""The two pages that the alerts lean on: what to do about each, and what is promised."""
+"""docs/alerts.md and docs/slo.md agree with the rules, alerts and dashboard."""
 
 from __future__ import annotations
 
@@ -6,48 +6,45 @@ import re
 
 import pytest
 
-from tests.monitoring.shipped import ALERTS, RECORDS, ROOT, shown
+from tests.monitoring.shipped import ALERTS, RECORDS, ROOT, panel_expressions
 
 RUNBOOK = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
-PROMISES = (ROOT / "docs" / "slo.md").read_text(encoding="utf-8")
+OBJECTIVES = (ROOT / "docs" / "slo.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
 BUDGETS = dict(
-    re.findall(r"^\| (calls|answers|turns) \|.*\| ([\d.]+) % \|$", PROMISES, re.MULTILINE)
+    re.findall(r"^\| (calls|answers|turns) \|.*\| ([\d.]+) % \|$", OBJECTIVES, re.MULTILINE)
 )
-# Burn rate, long and short window, part of the budget in per cent, severity.
+# Burn rate, long and short window, share of the budget in per cent, severity.
 BURN_RATES = [
     (rate, long.replace(" ", ""), short.replace(" ", "").removesuffix("in"), used, severity)
     for rate, long, short, used, severity in re.findall(
-        r"^\| ([\d.]+) \| (\d+ \w+) \| (\d+ \w+) \| (\d+) % \| (\w+) \|", PROMISES, re.MULTILINE
+        r"^\| ([\d.]+) \| (\d+ \w+) \| (\d+ \w+) \| (\d+) % \| (\w+) \|", OBJECTIVES, re.MULTILINE
     )
 ]
-BOUNDS = dict(re.findall(r"^\| `(cpu|gpu)` \| ([\d.]+) s \|", PROMISES, re.MULTILINE))
+BOUNDS = dict(re.findall(r"^\| `(cpu|gpu)` \| ([\d.]+) s \|", OBJECTIVES, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_whoever_is_woken_finds_what_it_means_and_what_to_do(name: str) -> None:
+def test_every_alert_has_a_section_with_meaning_and_actions(name: str) -> None:
     file, _, anchor = ALERTS[name]["annotations"]["runbook"].partition("#")
     headings = re.findall(r"^#+ (.+)$", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
     assert anchor in [heading.lower().replace(" ", "-") for heading in headings]
     lines = SECTIONS[name].strip().splitlines()
-    assert [word for word in ("Means", "Do", "Call us") if f"- **{word}** " in SECTIONS[name]] == [
-        "Means",
-        "Do",
-        "Call us",
-    ]
+    for item in ("Means", "Do", "Call us"):
+        assert f"- **{item}** " in SECTIONS[name]
     assert len(lines) <= 5
 
 
-def test_there_is_no_section_for_an_alert_that_is_gone() -> None:
-    assert list(SECTIONS) == list(ALERTS), "all of them, in the order of alerts.yml"
+def test_sections_are_in_the_order_of_the_alerts() -> None:
+    assert list(SECTIONS) == list(ALERTS)
 
 
 @pytest.mark.parametrize("slo", ["calls", "answers", "turns"])
 @pytest.mark.parametrize("severity", ["critical", "warning"])
-def test_the_alerts_on_a_budget_are_those_of_the_page(slo: str, severity: str) -> None:
-    """Rates, pairs of windows and budget, and that three have to be bad within the longest."""
+def test_burn_rate_alerts_follow_the_documented_table(slo: str, severity: str) -> None:
+    """Rates, windows and budget, and at least three failures within the longest window."""
     labels = {"slo": slo, "severity": severity}
-    [rule] = [it for it in ALERTS.values() if it["labels"] == labels]
+    [rule] = [alert for alert in ALERTS.values() if alert["labels"] == labels]
     budget = f"{float(BUDGETS[slo]) / 100:g}"
     rows = [row for row in BURN_RATES if row[-1] == severity]
     limits = re.findall(r"instance:\w+:ratio_rate(\w+) > ([\d.]+) \* ([\d.]+)", rule["expr"])
@@ -60,24 +57,30 @@ def test_the_alerts_on_a_budget_are_those_of_the_page(slo: str, severity: str) -
     assert f"{BUDGETS[slo]} %" in rule["annotations"]["description"]
 
 
-def test_the_dashboard_shows_what_is_left_of_the_budgets_of_the_page() -> None:
-    panels = {title.split(":")[0].lower(): it for title, it in shown() if "budget left" in title}
+def test_dashboard_shows_the_documented_budgets() -> None:
+    panels = {
+        title.split(":")[0].lower(): expression
+        for title, expression in panel_expressions()
+        if "budget left" in title
+    }
     assert panels.keys() == BUDGETS.keys()
     for slo, expression in panels.items():
         assert f"/ {float(BUDGETS[slo]) / 100:g}" in expression
 
 
-def test_the_latencies_are_those_of_the_page() -> None:
+def test_latency_bounds_are_the_documented_ones() -> None:
     assert set(BOUNDS) == {"cpu", "gpu"}
-    for expression in (it for name, it in RECORDS.items() if "answers_slow" in name):
+    for name, expression in RECORDS.items():
+        if "answers_slow" not in name:
+            continue
         pairs = re.findall(r'le="([\d.]+)".*?profile="(\w+)"', expression, re.DOTALL)
         assert {profile: float(bound) for bound, profile in pairs} == {
             profile: float(bound) for profile, bound in BOUNDS.items()
         }
 
 
-def test_the_burn_rates_are_those_of_the_workbook() -> None:
-    """Rate, long window, short window, part of 30 days' budget: table 5-8."""
+def test_burn_rates_follow_the_workbook() -> None:
+    """Rate, long window, short window, share of 30 days' budget: table 5-8."""
     hours = {"1h": 1, "6h": 6, "3d": 72, "5m": 1 / 12, "30m": 0.5}
     assert len(BURN_RATES) == 3
     for rate, long, short, used, _ in BURN_RATES:

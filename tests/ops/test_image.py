@@ -1,4 +1,4 @@
-"""ops/image up to the builder: what it hands to buildah, and that no setting of the host stays."""
+"""ops/image with a fake buildah: what it passes on, and that no host setting is left behind."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from tests.ops.bundle.test_image import inspected
 
 ROOT = Path(__file__).resolve().parents[2]
-SEALED = ROOT / "weights/en_core_web_sm"  # what is needed of the models to lay out a context
+SPACY = ROOT / "weights/en_core_web_sm"  # the only model of the tests' lock
 
-# Notes its arguments and keeps a copy of the secrets, as a real build would see them.
+# Records its arguments and copies the secrets, as a real build would see them.
 BUILDAH = """#!/usr/bin/env bash
 printf '%s\\n' "$@" >>"$NOTES/arguments"
 for word in "$@"; do
@@ -33,8 +33,8 @@ STANZA = (
 
 
 @dataclass
-class Host:
-    """A machine with settings of its own, a repository, and a pretended buildah."""
+class BuildHost:
+    """A machine with its own settings, a repository, and a fake buildah."""
 
     folder: Path
 
@@ -75,8 +75,8 @@ class Host:
             timeout=120,
         )
 
-    def built(self, **environ: str) -> list[str]:
-        """What buildah was told, for a base that a registry has."""
+    def build(self, **environ: str) -> list[str]:
+        """Build on a base image from a registry; return the arguments of buildah."""
         done = self.image("--base", "debian:bookworm-slim", **environ)
         assert done.returncode == 0, done.stdout + done.stderr
         return (self.notes / "arguments").read_text().splitlines()
@@ -87,24 +87,24 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
+def host(tmp_path: Path) -> BuildHost:
+    return BuildHost(tmp_path)
 
 
-def test_the_build_is_repeatable_by_format_and_time_and_pulls_only_a_named_base(host: Host) -> None:
-    told = host.built()
+def test_build_is_reproducible_and_pulls_only_a_named_base(host: BuildHost) -> None:
+    arguments = host.build()
     for pair in (("--format", "oci"), ("--timestamp", "0"), ("--build-arg", "PROFILE=cpu")):
-        assert pair in itertools.pairwise(told)
-    assert "BASE=debian:bookworm-slim" in told
-    assert "--pull-never" not in told
+        assert pair in itertools.pairwise(arguments)
+    assert "BASE=debian:bookworm-slim" in arguments
+    assert "--pull-never" not in arguments
     lock = json.loads((host.root / ".cache/image/cpu/image-manifest.lock").read_text())
     assert lock["image"]["base"] == {"name": "debian:bookworm-slim", "sha256": ""}
 
 
-def test_the_mirror_goes_in_whatever_format_apt_has_it_in(host: Host) -> None:
+def test_debian_mirrors_are_passed_from_both_formats_of_apt(host: BuildHost) -> None:
     keyring, lists = "debian-archive-keyring", host.apt / "sources.list.d"
-    ours = STANZA.format("http://mirror.example/debian", "bookworm bookworm-updates", keyring)
-    (lists / "debian.sources").write_text("# a remark\n" + ours)
+    mirror = STANZA.format("http://mirror.example/debian", "bookworm bookworm-updates", keyring)
+    (lists / "debian.sources").write_text("# a remark\n" + mirror)
     (lists / "other.sources").write_text(STANZA.format("http://o.example", "bookworm", "other"))
     (lists / "new.sources").write_text(STANZA.format("http://n.example", "trixie", keyring))
     (host.apt / "sources.list").write_text(
@@ -112,25 +112,25 @@ def test_the_mirror_goes_in_whatever_format_apt_has_it_in(host: Host) -> None:
         "# deb http://off.example/debian bookworm main\n"
         "deb http://new.example/debian trixie main\n"
     )
-    host.built()
-    told = host.secret("apt")
-    assert "URIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates" in told
+    host.build()
+    sources = host.secret("apt")
+    assert "URIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates" in sources
     assert (
         "URIs: http://old.example/debian\nSuites: bookworm-security\nComponents: main contrib"
-        in told
+        in sources
     )
-    assert told.count("Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg") == 2
+    assert sources.count("Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg") == 2
     for other in ("o.example/", "n.example", "off.example", "new.example", "remark"):
-        assert f"//{other}" not in told
+        assert f"//{other}" not in sources
 
 
-def test_pips_indexes_go_in_and_folders_of_this_host_do_not(host: Host) -> None:
+def test_pip_indexes_are_passed_but_not_local_folders(host: BuildHost) -> None:
     (host.folder / "pip.conf").write_text(
         "[global]\nindex-url = https://name:word@index.example/simple\n"
         "extra-index-url = file:///somewhere/simple https://more.example/simple\n"
         "find-links = /somewhere/wheels\n"
     )
-    host.built()
+    host.build()
     assert host.secret("pip").splitlines() == [
         "[global]",
         "index-url = https://name:word@index.example/simple",
@@ -138,46 +138,51 @@ def test_pips_indexes_go_in_and_folders_of_this_host_do_not(host: Host) -> None:
     ]
 
 
-def test_the_environment_wins_over_pips_file(host: Host) -> None:
+def test_environment_overrides_the_config_file_of_pip(host: BuildHost) -> None:
     (host.folder / "pip.conf").write_text("[global]\nindex-url = https://one.example/simple\n")
-    host.built(PIP_INDEX_URL="https://two.example/simple")
+    host.build(PIP_INDEX_URL="https://two.example/simple")
     assert "index-url = https://two.example/simple" in host.secret("pip")
 
 
-def test_the_hosts_certificates_go_in(host: Host) -> None:
+def test_ca_certificates_of_the_host_are_passed(host: BuildHost) -> None:
     (host.folder / "ca.pem").write_text("certificates")
-    host.built(PIP_CERT=str(host.folder / "ca.pem"))
+    host.build(PIP_CERT=str(host.folder / "ca.pem"))
     assert host.secret("ca") == "certificates"
 
 
-def test_nothing_handed_in_is_left_behind_or_named_on_the_command_line(host: Host) -> None:
+def test_secrets_are_not_left_behind_or_on_the_command_line(host: BuildHost) -> None:
     (host.folder / "pip.conf").write_text("[global]\nindex-url = https://n:word@i.example/simple\n")
-    told = host.built()
+    arguments = host.build()
     assert not Path((host.notes / "place").read_text()).parent.exists()
-    assert "word@" not in "\n".join(told)
-    kept = [path for path in (host.root / ".cache").rglob("*") if path.is_file()]
-    assert kept
-    assert [path for path in kept if b"word@" in path.read_bytes()] == []
+    assert "word@" not in "\n".join(arguments)
+    files = [path for path in (host.root / ".cache").rglob("*") if path.is_file()]
+    assert files
+    assert [path for path in files if b"word@" in path.read_bytes()] == []
 
 
-def test_without_a_base_and_a_mirror_it_says_what_to_do(host: Host) -> None:
+def test_missing_base_and_mirror_names_the_option(host: BuildHost) -> None:
     refused = host.image()
     assert refused.returncode == 1
     assert "--base" in refused.stderr
 
 
-def test_a_context_alone_needs_no_builder(host: Host) -> None:
+def test_stage_only_needs_no_builder_and_stages_no_connected_side_code(host: BuildHost) -> None:
     done = host.image("--stage-only")
     assert done.returncode == 0, done.stderr
     context = Path(done.stdout.splitlines()[-1])
     assert (context / "Dockerfile").exists()
+    code = {path.name for path in (context / "code").iterdir()}
+    assert {"appliance", "image-manifest.lock"} <= code
+    assert "ops" not in code
     assert not (host.notes / "arguments").exists()
 
 
-def test_a_changed_model_file_stops_the_build_before_it_begins(host: Host, tmp_path: Path) -> None:
+def test_changed_model_file_stops_the_build_before_it_starts(
+    host: BuildHost, tmp_path: Path
+) -> None:
     weights = tmp_path / "weights"
-    shutil.copytree(SEALED, weights / SEALED.name)
-    victim = weights / SEALED.name / "meta.json"
+    shutil.copytree(SPACY, weights / SPACY.name)
+    victim = weights / SPACY.name / "meta.json"
     victim.write_text(victim.read_text() + " ")
     stopped = host.image("--weights", str(weights))
     assert stopped.returncode != 0
@@ -186,13 +191,13 @@ def test_a_changed_model_file_stops_the_build_before_it_begins(host: Host, tmp_p
 
 
 @pytest.mark.parametrize("script", ["image", "base-image"])
-def test_help_is_the_scripts_own_header(script: str) -> None:
+def test_help_is_the_header_of_the_script(script: str) -> None:
     shown = subprocess.run(
         [ROOT / "ops" / script, "--help"], capture_output=True, text=True, check=True
     )
     assert f"Usage: ops/{script}" in shown.stdout
 
 
-def test_an_unknown_option_and_an_unknown_profile_are_refused(host: Host) -> None:
+def test_unknown_option_and_profile_are_refused(host: BuildHost) -> None:
     assert "ops/image --help" in host.image("--frobnicate").stderr
     assert "requirements/tpu.txt" in host.image("--profile", "tpu").stderr

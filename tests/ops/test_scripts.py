@@ -1,4 +1,4 @@
-"""The scripts as an operator meets them: help, refusals, what a second set-up does."""
+"""The scripts of ops/: help, refused options, repeated set-up, missing packages."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The scripts in a folder of their own, with a set-up already done and no network."""
+    """A copy of the scripts and of what they read."""
     for name in ("ops", "requirements", "appliance"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "image-manifest.lock", tmp_path)
     return tmp_path
 
 
-def pretend_python(folder: Path, version: str) -> Path:
-    """A program that says it is Python `version` and makes environments with a pip that fails."""
+def fake_python(folder: Path, version: str) -> Path:
+    """A script that acts as Python `version`; it creates environments whose pip fails."""
     folder.mkdir(exist_ok=True)
-    program = folder / "python-pretended"
+    program = folder / "fake-python"
     major, minor = version.split(".")
     program.write_text(
         f"""#!/usr/bin/env bash
@@ -58,7 +58,7 @@ esac
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_is_the_scripts_own_header(script: str) -> None:
+def test_help_is_the_header_of_the_script(script: str) -> None:
     shown = run(ROOT / "ops" / script, "--help")
     assert shown.returncode == 0
     assert f"Usage: ops/{script}" in shown.stdout
@@ -66,40 +66,42 @@ def test_help_is_the_scripts_own_header(script: str) -> None:
 
 
 @pytest.mark.parametrize("script", ["setup", "setup-torch", "check", "lock"])
-def test_an_unknown_option_is_refused_and_help_is_named(script: str) -> None:
+def test_unknown_option_is_refused_and_help_is_named(script: str) -> None:
     refused = run(ROOT / "ops" / script, "--frobnicate")
     assert refused.returncode == 1
     assert "--frobnicate" in refused.stderr
     assert f"ops/{script} --help" in refused.stderr
 
 
-def test_make_alone_lists_every_verb() -> None:
+def test_make_without_target_lists_every_target() -> None:
     listed = run("make").stdout
-    for verb in (
+    for target in (
         "setup", "demo", "run", "talk", "test", "check", "bench", "bench-engine", "golden", "image",
         "export", "preflight", "weights", "lock", "verify",
     ):  # fmt: skip
-        assert f"make {verb} " in listed
+        assert f"make {target} " in listed
 
 
-def test_an_old_python_is_refused_with_what_to_do(copy: Path) -> None:
-    old = pretend_python(copy / "bin", "3.9")
+def test_old_python_is_refused_with_advice(copy: Path) -> None:
+    old = fake_python(copy / "bin", "3.9")
     refused = run(copy / "ops/setup", PYTHON=str(old))
     assert refused.returncode == 1
     assert "Python 3.11 or 3.12 is needed" in refused.stderr
     assert not (copy / ".venv").exists()
 
 
-def test_without_a_network_set_up_fails_with_pips_reason_and_leaves_no_stamp(copy: Path) -> None:
-    python = pretend_python(copy / "bin", "3.11")
+def test_setup_without_a_network_fails_with_the_reason_of_pip_and_leaves_no_stamp(
+    copy: Path,
+) -> None:
+    python = fake_python(copy / "bin", "3.11")
     failed = run(copy / "ops/setup", PYTHON=str(python), PATH=_without_apt(copy))
     assert failed.returncode == 1
     assert "no route to the registry" in failed.stderr
     assert not list((copy / ".venv").glob(".installed-*"))
 
 
-def test_a_second_set_up_installs_nothing_until_a_lock_changes(copy: Path) -> None:
-    python = pretend_python(copy / "bin", "3.11")
+def test_second_setup_installs_nothing_until_a_lock_changes(copy: Path) -> None:
+    python = fake_python(copy / "bin", "3.11")
     python.write_text(python.read_text().replace("exit 1", "exit 0"), encoding="utf-8")
     environ = {"PYTHON": str(python), "PATH": _without_apt(copy)}
     first = run(copy / "ops/setup", **environ)
@@ -111,8 +113,10 @@ def test_a_second_set_up_installs_nothing_until_a_lock_changes(copy: Path) -> No
     assert "all here" not in run(copy / "ops/setup", **environ).stdout
 
 
-def test_a_missing_system_library_is_told_with_its_command_and_set_up_goes_on(copy: Path) -> None:
-    python = pretend_python(copy / "bin", "3.11")
+def test_missing_system_library_is_reported_with_its_command_and_setup_continues(
+    copy: Path,
+) -> None:
+    python = fake_python(copy / "bin", "3.11")
     python.write_text(python.read_text().replace("exit 1", "exit 0"), encoding="utf-8")
     path = _without_apt(copy)
     (copy / "tools/espeak-ng").unlink(missing_ok=True)
@@ -123,15 +127,15 @@ def test_a_missing_system_library_is_told_with_its_command_and_set_up_goes_on(co
 
 
 def _without_apt(copy: Path) -> str:
-    """A PATH on which apt-get is not, so that no test installs anything on this machine."""
+    """Return a PATH without apt-get, so that no test installs anything on this machine."""
     tools = copy / "tools"
     tools.mkdir()
-    needed = (
+    names = (
         "bash cat cp cut date dirname env espeak-ng flock grep id ldconfig mkdir printf rm sed"
         " sha256sum tail tee"
     )
-    for name in needed.split():
-        found = shutil.which(name, path=os.environ["PATH"] + ":/sbin:/usr/sbin")
-        if found:
-            (tools / name).symlink_to(found)
+    for name in names.split():
+        program = shutil.which(name, path=os.environ["PATH"] + ":/sbin:/usr/sbin")
+        if program:
+            (tools / name).symlink_to(program)
     return str(tools)

@@ -1,4 +1,4 @@
-"""A real boot and guard over a real supervisord, with tiny programs in place of the appliance's."""
+"""A real boot, guard and supervisord, running tiny programs in place of the appliance's."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from appliance import run_folder
+from appliance.supervision.policy import counts_from_json
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 60.0  # a machine may be busy; nothing is asserted on time itself
+PATIENCE_SECONDS = 60.0  # for a busy machine; no test asserts a duration
 
 SLEEPER = "import signal; print('up', flush=True); signal.pause()"
 STUBBORN = """
@@ -27,7 +28,7 @@ while True:
     signal.pause()
 """
 BROKEN = "raise SystemExit(3)"
-# Answers for its health over the link, as the real ones do, and is what MODE says beside that.
+# Answers health checks over the link like a real process, and behaves as MODE says.
 ANSWERING = """
 import asyncio, os, sys
 from pathlib import Path
@@ -35,7 +36,7 @@ from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 
 name, mode = Path(sys.argv[0]).stem, "MODE"
-held = []
+leak = []
 
 async def main():
     report = HealthReport(ready=mode != "loading", waiting_for="", metrics="")
@@ -44,15 +45,15 @@ async def main():
         for _ in range(10_000):
             await asyncio.sleep(0.1)
             if mode == "leaking":
-                held.append(b"x" * 10_000_000)
+                leak.append(b"x" * 10_000_000)
 
 asyncio.run(main())
 """
-WELL = ANSWERING.replace("MODE", "well")
+HEALTHY = ANSWERING.replace("MODE", "healthy")
 LEAKING = ANSWERING.replace("MODE", "leaking")
 LOADING = ANSWERING.replace("MODE", "loading")
 SHORT_LIVED = "import time; print('up', flush=True); time.sleep(2)"
-# Each line in one piece, as the journal writes them: print() would, unbuffered, make two of it.
+# Writes each line with one call, like the journal; an unbuffered print() would use two.
 TALKER = """
 import os, signal
 for _ in range(50):
@@ -122,18 +123,19 @@ stderr_logfile_maxbytes=0
 BOOT = """
 import os, sys
 from pathlib import Path
-from appliance import journal, settings
+from appliance import journal
 from appliance.errors import ApplianceError, SealBroken
+from appliance.settings import load
 from appliance.supervision import boot
 
-def check(given):
+def check(settings):
     if "BROKEN_SEAL" in os.environ:
         raise SealBroken(what="a byte was changed")
 
-given = settings.load(os.environ)
-journal.configure(given.journal, "boot", strict=True)
+settings = load(os.environ)
+journal.configure(settings.journal, "boot", strict=True)
 try:
-    boot.run(given, Path(sys.argv[1]), check)
+    boot.run(settings, Path(sys.argv[1]), check)
 except ApplianceError as error:
     sys.exit(error.exit_code)
 """
@@ -141,17 +143,17 @@ except ApplianceError as error:
 _Value = TypeVar("_Value")
 
 
-def until(what: Callable[[], _Value | None]) -> _Value:
-    """The first true value; gives up, saying so, after a long while."""
+def until(condition: Callable[[], _Value | None]) -> _Value:
+    """Poll until the value is true, and return it; fails after PATIENCE_SECONDS."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        if value := what():
+        if value := condition():
             return value
         time.sleep(0.05)
-    raise AssertionError("waited in vain")
+    raise AssertionError(f"the condition did not become true in {PATIENCE_SECONDS:g} s")
 
 
-class Appliance:
+class DummyAppliance:
     """boot and its programs (name -> Python source) in `folder`; stdout goes to a file there."""
 
     def __init__(self, folder: Path, programs: dict[str, str], **environ: str) -> None:
@@ -179,7 +181,7 @@ class Appliance:
             )
 
     def program(self, name: str) -> Program | None:
-        """What supervisord says of a program, if it answers."""
+        """A program as supervisord reports it; None if supervisord does not answer."""
         try:
             programs = SupervisorClient(self.run, 5.0).programs()
         except ConnectionError:
@@ -187,34 +189,33 @@ class Appliance:
         return next(program for program in programs if program.name == name)
 
     def running(self, name: str) -> Program:
-        """Waits until the program runs."""
+        """Wait until the program runs."""
 
-        def now() -> Program | None:
+        def running_now() -> Program | None:
             program = self.program(name)
             return program if program and program.state == "RUNNING" else None
 
-        return until(now)
+        return until(running_now)
 
-    def ended(self) -> int:
-        """Waits for boot's exit code."""
+    def wait(self) -> int:
+        """Wait for boot's exit code."""
         return self.boot.wait(PATIENCE_SECONDS)
 
     def stop(self) -> int:
-        """Asks boot to stop, if it runs; its exit code."""
+        """Stop boot if it runs; its exit code."""
         if self.boot.poll() is None:
             self.boot.send_signal(signal.SIGTERM)
-        return self.ended()
+        return self.wait()
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """What the guard did, by action and cause."""
-        told = run_folder.read_guard(self.run).get("actions", [])
-        return {(it["action"], it["cause"]): it["count"] for it in told}
+        """The guard's decisions so far, by action and cause."""
+        return counts_from_json(run_folder.read_guard(self.run))
 
     def reason(self) -> dict[str, Any]:
-        """What boot left for the host."""
+        """Why the appliance ended, as boot recorded it for the host."""
         content: dict[str, Any] = json.loads((self.run / "reason.json").read_text())
         return content
 
     def lines(self) -> list[str]:
-        """What boot and the programs have written so far."""
+        """The output of boot and the programs so far."""
         return self.output.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""supervisord's event protocol, cut and put together in every way."""
+"""supervisord's event protocol, split and joined at every boundary."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.supervision.events import MAX_BYTES, BadEvent, Event, Reader
+from appliance.supervision.events import MAX_BUFFER_BYTES, BadEvent, EventParser, SupervisorEvent
 
-# As supervisor's manual shows them.
+# Examples from supervisor's manual.
 TICK = (
     b"ver:3.0 server:supervisor serial:20 pool:guard poolserial:9 eventname:TICK_5 len:15\n"
     b"when:1201063880"
@@ -26,37 +26,37 @@ STOPPING = (
 )
 
 
-def test_events_are_read_with_their_fields() -> None:
-    tick, exited, stopping = Reader().feed(TICK + EXITED + STOPPING)
-    assert tick == Event("TICK_5", {"when": "1201063880"})
+def test_events_are_parsed_with_their_fields() -> None:
+    tick, exited, stopping = EventParser().feed(TICK + EXITED + STOPPING)
+    assert tick == SupervisorEvent("TICK_5", {"when": "1201063880"})
     assert (exited.state, exited.fields["processname"]) == ("EXITED", "cat")
     assert exited.fields["pid"] == "2766"
     assert (stopping.name, stopping.state) == ("SUPERVISOR_STATE_CHANGE_STOPPING", "")
 
 
 @given(st.lists(st.integers(0, 300), max_size=20))
-def test_it_does_not_matter_how_the_bytes_arrive(cuts: list[int]) -> None:
-    whole, reader = TICK + EXITED + STOPPING, Reader()
-    places = [0, *sorted(cut % len(whole) for cut in cuts), len(whole)]
-    pieces = [whole[a:b] for a, b in itertools.pairwise(places)]
-    found = [event.name for piece in pieces for event in reader.feed(piece)]
-    assert found == ["TICK_5", "PROCESS_STATE_EXITED", "SUPERVISOR_STATE_CHANGE_STOPPING"]
+def test_events_are_the_same_however_the_bytes_arrive(cuts: list[int]) -> None:
+    stream, parser = TICK + EXITED + STOPPING, EventParser()
+    offsets = [0, *sorted(cut % len(stream) for cut in cuts), len(stream)]
+    chunks = [stream[start:end] for start, end in itertools.pairwise(offsets)]
+    names = [event.name for chunk in chunks for event in parser.feed(chunk)]
+    assert names == ["TICK_5", "PROCESS_STATE_EXITED", "SUPERVISOR_STATE_CHANGE_STOPPING"]
 
 
-@pytest.mark.parametrize("nonsense", [b"hello\n", b"len:x eventname:TICK_5\n", b"len:3\n", b"\n"])
-def test_anything_else_is_refused(nonsense: bytes) -> None:
+@pytest.mark.parametrize("invalid", [b"hello\n", b"len:x eventname:TICK_5\n", b"len:3\n", b"\n"])
+def test_invalid_header_is_refused(invalid: bytes) -> None:
     with pytest.raises(BadEvent):
-        Reader().feed(nonsense)
+        EventParser().feed(invalid)
 
 
-def test_an_event_that_never_ends_is_refused() -> None:
+def test_event_without_an_end_is_refused() -> None:
     with pytest.raises(BadEvent, match="without an end"):
-        Reader().feed(b"x" * (MAX_BYTES + 1))
+        EventParser().feed(b"x" * (MAX_BUFFER_BYTES + 1))
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_do_anything_but_wait_or_be_refused(anything: bytes) -> None:
+def test_arbitrary_bytes_are_buffered_or_refused(data: bytes) -> None:
     try:
-        Reader().feed(anything)
+        EventParser().feed(data)
     except BadEvent:
         return

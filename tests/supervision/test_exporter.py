@@ -1,4 +1,4 @@
-"""The exporter answers whatever state the others are in."""
+"""The exporter answers in every state of the other processes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance import run_folder
 from appliance.errors import BadRequest, BadSetting, PortTaken
-from appliance.gpu.readings import Sight
-from appliance.settings import ExporterConfig, PathsConfig, Settings
+from appliance.gpu.readings import GpuReader, GpuReadings
+from appliance.settings import Settings, load
 from appliance.supervision import exporter
-from appliance.supervision.exporter import Exporter
-from appliance.supervision.metrics import Cards
+from appliance.supervision.exporter import MetricsExporter, merge_pages
 from tests.fakes import NVML_A10, NVML_L4, FakeNvml
-from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, SLEEPER, Appliance, until
+from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, SLEEPER, DummyAppliance, until
 
-OF_TTS = b"# TYPE voice_tts_phrases counter\nvoice_tts_phrases_total 4.0\n"
+TTS_PAGE = b"# TYPE voice_tts_phrases counter\nvoice_tts_phrases_total 4.0\n"
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class Report:
 
 
 async def only_tts(path: Path, timeout_seconds: float) -> Report:
-    """The gateway hangs, tts answers, llm says nonsense."""
+    """tts answers, the gateway hangs, llm gives an invalid answer."""
     if path.name == "gateway.sock":
         await asyncio.Event().wait()
     if path.name == "tts.sock":
-        return Report(True, OF_TTS)
+        return Report(True, TTS_PAGE)
     raise BadRequest(engine="llm", what="nonsense")
 
 
@@ -53,44 +54,50 @@ def sample(page: bytes, name: str, **labels: str) -> float | None:
     return None
 
 
+def scrape_errors(page: bytes, source: str) -> float | None:
+    return sample(page, "voice_exporter_scrape_errors_total", source=source)
+
+
 def settings_in(run: Path, timeout_seconds: float = 0.3) -> Settings:
-    exporter = ExporterConfig(timeout_seconds=timeout_seconds)
-    return Settings(paths=PathsConfig(run=run), exporter=exporter)
+    return load(
+        {"VOICE_PATHS_RUN": str(run), "VOICE_EXPORTER_TIMEOUT_SECONDS": str(timeout_seconds)}
+    )
 
 
-async def test_it_answers_while_the_gateway_hangs_and_an_engine_says_nonsense(
-    tmp_path: Path,
-) -> None:
-    page = await Exporter(settings_in(tmp_path), only_tts).page()
+async def test_page_is_served_while_the_gateway_hangs_and_an_engine_fails(tmp_path: Path) -> None:
+    page = await MetricsExporter(settings_in(tmp_path), only_tts).page()
     assert sample(page, "voice_tts_phrases_total") == 4
-    errors = {
-        source: sample(page, "voice_exporter_scrape_errors_total", source=source)
-        for source in ("gateway", "llm", "tts", "supervisord", "nvml")
+    sources = ("gateway", "llm", "tts", "supervisord", "nvml")
+    assert {source: scrape_errors(page, source) for source in sources} == {
+        "gateway": 1,
+        "llm": 1,
+        "tts": 0,
+        "supervisord": 1,
+        "nvml": 0,
     }
-    assert errors == {"gateway": 1, "llm": 1, "tts": 0, "supervisord": 1, "nvml": 0}
     assert sample(page, "voice_process_ready", process="tts") == 1
     assert sample(page, "voice_process_ready", process="gateway") == 0
 
 
-async def test_a_part_that_prometheus_would_refuse_is_left_out_and_counted(tmp_path: Path) -> None:
+async def test_page_that_prometheus_would_refuse_is_left_out_and_counted(tmp_path: Path) -> None:
     async def ask(path: Path, timeout_seconds: float) -> Report:
-        return Report(True, OF_TTS if path.name != "gateway.sock" else b"voice_ready yes\n")
+        return Report(True, TTS_PAGE if path.name != "gateway.sock" else b"voice_ready yes\n")
 
-    page = await Exporter(settings_in(tmp_path), ask).page()
+    page = await MetricsExporter(settings_in(tmp_path), ask).page()
     assert sample(page, "voice_tts_phrases_total") == 4
-    for source in ("gateway", "tts"):  # broken; and a family which llm has just shown
-        assert sample(page, "voice_exporter_scrape_errors_total", source=source) == 1
-    assert sample(page, "voice_exporter_scrape_errors_total", source="llm") == 0
+    assert scrape_errors(page, "gateway") == 1  # broken
+    assert scrape_errors(page, "tts") == 1  # the same family as llm's
+    assert scrape_errors(page, "llm") == 0
 
 
-async def test_restarts_and_processes_come_from_supervision(tmp_path: Path) -> None:
-    appliance = Appliance(tmp_path, {"tts": SLEEPER})
+async def test_restarts_and_process_metrics_come_from_supervision(tmp_path: Path) -> None:
+    appliance = DummyAppliance(tmp_path, {"tts": SLEEPER})
     try:
         first = appliance.running("tts")
         os.kill(first.pid, signal.SIGKILL)
         until(lambda: run_folder.read_restarts(appliance.run).get("tts") == 1)
         appliance.running("tts")
-        page = await Exporter(settings_in(appliance.run, 10.0), only_tts).page()
+        page = await MetricsExporter(settings_in(appliance.run, 10.0), only_tts).page()
     finally:
         appliance.stop()
     assert sample(page, "voice_process_restarts_total", process="tts") == 1
@@ -98,20 +105,20 @@ async def test_restarts_and_processes_come_from_supervision(tmp_path: Path) -> N
     assert sample(page, "voice_process_up", process="gateway") == 0
     memory = sample(page, "voice_process_resident_memory_bytes", process="tts")
     assert memory is not None and memory > 1_000_000
-    assert sample(page, "voice_exporter_scrape_errors_total", source="supervisord") == 0
+    assert scrape_errors(page, "supervisord") == 0
 
 
-async def test_a_card_is_on_the_page_until_it_falls_off_the_bus(
+async def test_card_is_exposed_until_it_falls_off_the_bus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = FakeNvml(NVML_L4)
-    monkeypatch.setitem(sys.modules, "pynvml", machine)
+    nvml = FakeNvml(NVML_L4)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    metrics = Exporter(settings_in(tmp_path), only_tts)
+    metrics = MetricsExporter(settings_in(tmp_path), only_tts)
     page = await metrics.page()
     assert sample(page, "voice_gpu_up") == 1
     assert sample(page, "voice_gpu_temperature_celsius", gpu="0") == 55
-    machine.change(replace(NVML_L4, lost=True), NVML_A10)
+    nvml.change(replace(NVML_L4, lost=True), NVML_A10)
     page = await metrics.page()
     assert sample(page, "voice_gpu_up") == 0
     assert sample(page, "voice_gpu_temperature_celsius", gpu="0") is None
@@ -119,24 +126,24 @@ async def test_a_card_is_on_the_page_until_it_falls_off_the_bus(
     assert sample(page, "voice_tts_phrases_total") == 4
 
 
-async def test_a_driver_that_hangs_is_one_source_that_is_silent(tmp_path: Path) -> None:
-    let_go = threading.Event()
+async def test_hanging_driver_is_a_scrape_error_and_delays_nothing_else(tmp_path: Path) -> None:
+    release = threading.Event()
 
-    def hang() -> Sight:
-        let_go.wait(PATIENCE_SECONDS)
-        return Sight()
+    def hang() -> GpuReadings:
+        release.wait(PATIENCE_SECONDS)
+        return GpuReadings()
 
-    metrics = Exporter(settings_in(tmp_path), only_tts, Cards(hang))
+    metrics = MetricsExporter(settings_in(tmp_path), only_tts, GpuReader(hang))
     for _ in range(2):
         page = await metrics.page()
     assert sample(page, "voice_gpu_up") == 0
-    assert sample(page, "voice_exporter_scrape_errors_total", source="nvml") == 2
+    assert scrape_errors(page, "nvml") == 2
     assert sample(page, "voice_tts_phrases_total") == 4
-    let_go.set()
+    release.set()
     assert sample(await metrics.page(), "voice_process_ready", process="exporter") == 1
 
 
-def test_the_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_path: Path) -> None:
+def test_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -157,30 +164,62 @@ def test_the_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_path: P
         finally:
             process.terminate()
             process.wait(PATIENCE_SECONDS)
-    assert sample(page, "voice_exporter_scrape_errors_total", source="gateway") == 1
+    assert scrape_errors(page, "gateway") == 1
     assert sample(page, "voice_process_ready", process="exporter") == 1
 
 
 def get(port: int, path: str) -> bytes:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
-            content: bytes = answer.read()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as response:
+            content: bytes = response.read()
             return content
     except (ConnectionError, urllib.error.URLError):
         return b""
 
 
-def test_a_taken_port_is_named() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        given = replace(Settings(), exporter=ExporterConfig(port=port))
+def test_port_in_use_is_named() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
         with pytest.raises(PortTaken, match=str(port)):
-            exporter.serve(given)
+            exporter.serve(load({"VOICE_EXPORTER_PORT": str(port)}))
 
 
-def test_an_address_this_machine_does_not_have_is_a_bad_setting() -> None:
-    given = replace(Settings(), exporter=ExporterConfig(host="192.0.2.1"))
+def test_address_of_another_machine_is_a_bad_setting() -> None:
     with pytest.raises(BadSetting, match=r"exporter\.host"):
-        exporter.serve(given)
+        exporter.serve(load({"VOICE_EXPORTER_HOST": "192.0.2.1"}))
+
+
+# Merging pages.
+
+UP = b"# HELP up Up.\n# TYPE up gauge\nup 1.0\n"
+DOWN = b"# HELP down Down.\n# TYPE down counter\ndown_total 2.0\n"
+
+
+def test_pages_are_concatenated_unchanged() -> None:
+    assert merge_pages({"a": UP, "b": DOWN}) == (UP + DOWN, {})
+
+
+def test_missing_final_newline_is_added() -> None:
+    page, left_out = merge_pages({"a": UP.rstrip(), "b": DOWN})
+    assert (page, left_out) == (UP + DOWN, {})
+
+
+def test_process_without_metrics_is_no_error() -> None:
+    assert merge_pages({"a": b"", "b": UP}) == (UP, {})
+
+
+def test_page_with_a_family_of_an_earlier_page_is_left_out() -> None:
+    assert merge_pages({"a": UP, "b": DOWN + UP}) == (UP, {"b": "collides"})
+
+
+@pytest.mark.parametrize("broken", [b"up one\n", b'up{a="b} 1\n', b"\xff\xfe\n", b"{} 1 2 3 4\n"])
+def test_broken_page_is_left_out_and_the_others_stay(broken: bytes) -> None:
+    assert merge_pages({"a": broken, "b": DOWN}) == (DOWN, {"a": "broken"})
+
+
+@given(st.binary(max_size=80))
+def test_arbitrary_bytes_never_break_another_page(page: bytes) -> None:
+    merged, _ = merge_pages({"good": DOWN, "any": page})
+    assert merged.startswith(DOWN)

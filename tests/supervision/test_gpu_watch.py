@@ -1,82 +1,82 @@
-"""A card that was here is gone."""
+"""Detection of a lost card."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from appliance.gpu.cards import Card
-from appliance.gpu.nvml import Found
-from appliance.settings import LLMConfig, Settings, TTSConfig
-from appliance.supervision.gpu_watch import HANGS, Answer, Asking, CardWatch, wanted
+from appliance.gpu.cards import GpuCard
+from appliance.gpu.nvml import CardList
+from appliance.settings import load
+from appliance.supervision.gpu_watch import NO_REPLY, DriverPoller, DriverReply, GpuWatch, uses_gpu
 from tests.supervision.dummies import until
 
 
-def card(uuid: str) -> Card:
-    return Card("NVIDIA L4", 24, 24, (8, 9), "580", uuid=uuid)
+def card(uuid: str) -> GpuCard:
+    return GpuCard("NVIDIA L4", 24, 24, (8, 9), "580", uuid=uuid)
 
 
-BOTH = Found((card("GPU-1"), card("GPU-2")))
-ONE = Found((card("GPU-1"),))
-NONE = Found((), "the driver cannot be asked: Unknown Error")
+BOTH = CardList((card("GPU-1"), card("GPU-2")))
+ONE = CardList((card("GPU-1"),))
+NONE = CardList((), "the driver cannot be opened: Unknown Error")
 
 
-def causes(watch: CardWatch, *found: Found) -> list[str]:
-    """What is said of answers that come one after the other."""
-    told = [watch.look(Answer(float(at), it)) for at, it in enumerate(found, 1)]
-    return [symptom.why for symptoms in told for symptom in symptoms]
+def watch(*expected: str) -> GpuWatch:
+    return GpuWatch(expected, silent_seconds=15.0, step_seconds=5.0)
 
 
-def watching(*expected: str) -> CardWatch:
-    return CardWatch(expected, silent_seconds=15.0, step_seconds=5.0)
+def reasons(gpu_watch: GpuWatch, *listings: CardList) -> list[str]:
+    """The reasons of the symptoms that these replies cause, one after the other."""
+    replies = [DriverReply(float(at), listing) for at, listing in enumerate(listings, 1)]
+    return [symptom.why for reply in replies for symptom in gpu_watch.check(reply)]
 
 
-def test_a_machine_that_never_had_a_card_misses_none() -> None:
-    watch = watching()
-    assert causes(watch, NONE, NONE, NONE) == []
-    assert [watch.look(None) for _ in range(20)] == [[]] * 20
+def test_machine_that_never_had_a_card_misses_none() -> None:
+    gpu_watch = watch()
+    assert reasons(gpu_watch, NONE, NONE, NONE) == []
+    assert [gpu_watch.check(None) for _ in range(20)] == [[]] * 20
 
 
-def test_one_of_two_cards_that_goes_is_named() -> None:
-    assert causes(watching(), BOTH, ONE, ONE) == ["the driver no longer knows GPU-2"]
+def test_missing_card_of_two_is_named() -> None:
+    assert reasons(watch(), BOTH, ONE, ONE) == ["the driver no longer lists GPU-2"]
 
 
-def test_a_driver_that_cannot_be_asked_any_more_has_lost_the_card() -> None:
-    assert causes(watching(), ONE, NONE, NONE) == [NONE.why]
+def test_driver_that_can_no_longer_be_opened_is_a_loss() -> None:
+    assert reasons(watch(), ONE, NONE, NONE) == [NONE.problem]
 
 
-def test_one_hiccup_is_no_loss() -> None:
-    assert causes(watching(), ONE, NONE, ONE, NONE, ONE) == []
+def test_single_reply_without_the_card_is_not_a_loss() -> None:
+    assert reasons(watch(), ONE, NONE, ONE, NONE, ONE) == []
 
 
-def test_a_driver_that_hangs_has_lost_the_card() -> None:
-    watch, answer = watching(), Answer(1.0, ONE)
-    told = [watch.look(answer) for _ in range(4)]
-    assert [len(symptoms) for symptoms in told] == [0, 0, 0, 1]
-    assert told[-1][0].why == HANGS
+def test_hanging_driver_is_a_loss() -> None:
+    gpu_watch, reply = watch(), DriverReply(1.0, ONE)
+    checks = [gpu_watch.check(reply) for _ in range(4)]
+    assert [len(symptoms) for symptoms in checks] == [0, 0, 0, 1]
+    assert checks[-1][0].why == NO_REPLY
 
 
-def test_the_next_guard_knows_which_cards_were_here() -> None:
-    first = watching()
-    causes(first, BOTH)
-    assert causes(watching(*first.expected), NONE, NONE) == [NONE.why]
+def test_restarted_guard_knows_which_cards_were_present() -> None:
+    first = watch()
+    reasons(first, BOTH)
+    assert reasons(watch(*first.expected), NONE, NONE) == [NONE.problem]
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("environ", "expected"),
     [
-        (Settings(), False),
-        (replace(Settings(), tts=TTSConfig(backend="torch", device="cuda")), True),
-        (replace(Settings(), llm=LLMConfig(engine="vllm")), True),
+        ({}, False),
+        ({"VOICE_TTS_BACKEND": "torch", "VOICE_TTS_DEVICE": "cuda"}, True),
+        ({"VOICE_LLM_ENGINE": "vllm"}, True),
     ],
 )
-def test_only_a_card_that_something_runs_on_counts(given: Settings, expected: bool) -> None:
-    assert wanted(given) == expected
+def test_cards_are_watched_only_if_an_engine_uses_one(
+    environ: dict[str, str], expected: bool
+) -> None:
+    assert uses_gpu(load(environ)) == expected
 
 
-def test_the_driver_is_asked_again_and_again() -> None:
-    answers = iter([BOTH, ONE])
-    asking = Asking(lambda: next(answers, ONE), 0.01)
-    asking.start()
-    until(lambda: asking.answer is not None and asking.answer.found == ONE)
+def test_driver_is_polled_repeatedly() -> None:
+    listings = iter([BOTH, ONE])
+    poller = DriverPoller(lambda: next(listings, ONE), 0.01)
+    poller.start()
+    until(lambda: poller.reply is not None and poller.reply.listing == ONE)

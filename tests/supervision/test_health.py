@@ -1,4 +1,4 @@
-"""The health check, against a gateway that answers as the real one does."""
+"""The health check, against a server that answers like the gateway."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def gateway() -> Iterator[GatewayConfig]:
 
 
 @pytest.mark.parametrize(
-    ("status", "waits_for", "expected"),
+    ("status", "reported", "expected"),
     [(200, "", ""), (503, "tts", "tts"), (503, "", "draining")],
 )
-def test_it_says_what_calls_have_to_wait_for(
+def test_health_check_returns_what_the_gateway_waits_for(
     gateway: GatewayConfig,
     monkeypatch: pytest.MonkeyPatch,
     status: int,
-    waits_for: str,
+    reported: str,
     expected: str,
 ) -> None:
     monkeypatch.setattr(Readyz, "status", status)
-    monkeypatch.setattr(Readyz, "body", json.dumps({"waiting_for": waits_for}))
+    monkeypatch.setattr(Readyz, "body", json.dumps({"waiting_for": reported}))
     assert waiting_for(gateway) == expected
 
 
-def test_a_proxy_of_the_host_is_not_asked(
+def test_offline_switches_bypass_the_hosts_proxy(
     gateway: GatewayConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("urllib.request._opener", None)  # as in a new process
@@ -63,7 +63,7 @@ def test_a_proxy_of_the_host_is_not_asked(
     assert waiting_for(gateway) == ""
 
 
-def test_a_gateway_that_is_asked_too_much_does_not_answer(
+def test_overloaded_gateway_counts_as_not_answering(
     gateway: GatewayConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Readyz, "status", 503)
@@ -71,12 +71,11 @@ def test_a_gateway_that_is_asked_too_much_does_not_answer(
     assert waiting_for(gateway) == "gateway"
 
 
-def test_a_silent_gateway_is_what_is_waited_for() -> None:
+def test_gateway_that_does_not_answer_is_itself_waited_for() -> None:
     assert waiting_for(GatewayConfig(port=1)) == "gateway"
 
 
-def test_it_asks_this_machine_with_tls_where_callers_have_it() -> None:
-    assert (
-        url(GatewayConfig(host="::", port=9, tls_certificate="c.pem")) == "https://[::1]:9/readyz"
-    )
+def test_url_uses_the_loopback_address_and_tls_as_configured() -> None:
+    with_tls = GatewayConfig(host="::", port=9, tls_certificate="c.pem", tls_key="k.pem")
+    assert url(with_tls) == "https://[::1]:9/readyz"
     assert url(GatewayConfig(host="192.0.2.7", port=9)) == "http://192.0.2.7:9/readyz"

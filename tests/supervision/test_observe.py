@@ -1,4 +1,4 @@
-"""What the guard sees of real processes."""
+"""What the guard observes of real processes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from appliance.errors import BadRequest
-from appliance.settings import ExporterConfig, PathsConfig, Settings, SupervisionConfig
-from appliance.supervision.observe import Body, Health, Observer, body_of
+from appliance.settings import load
+from appliance.supervision.observe import Observer, ProcessTree, Readiness, inspect_tree
 from appliance.supervision.supervisor_client import Program, SupervisorClient
-from appliance.supervision.symptoms import Sight
+from appliance.supervision.symptoms import Observation
 from tests.supervision.dummies import until
 
 SLEEP = [
@@ -29,17 +29,17 @@ SLEEP = [
 ]
 
 
-class Report:
+class Ready:
     ready = True
 
 
-async def only_tts(path: Path, timeout_seconds: float) -> Health:
+async def only_tts(path: Path, timeout_seconds: float) -> Readiness:
     if path.name != "tts.sock":
         raise BadRequest(engine=path.stem, what="nonsense")
-    return Report()
+    return Ready()
 
 
-class Page(BaseHTTPRequestHandler):
+class Unavailable(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(503)
         self.end_headers()
@@ -60,7 +60,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Observer]:
-    """Sees what supervisord would say of this process under several names."""
+    """An observer of a supervisord that lists this process under several names."""
     programs = [
         Program("guard", "RUNNING", os.getpid(), 1),
         Program("tts", "RUNNING", os.getpid(), 1),
@@ -69,67 +69,75 @@ def observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Observ
         Program("exporter", "RUNNING", os.getpid(), 1),
     ]
     monkeypatch.setattr(SupervisorClient, "programs", lambda self: programs)
-    with HTTPServer(("127.0.0.1", 0), Page) as server:
+    with HTTPServer(("127.0.0.1", 0), Unavailable) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        exporter = ExporterConfig(host="0.0.0.0", port=server.server_port)
-        yield Observer(Settings(paths=PathsConfig(run=tmp_path), exporter=exporter), only_tts)
+        settings = load(
+            {
+                "VOICE_PATHS_RUN": str(tmp_path),
+                "VOICE_EXPORTER_HOST": "0.0.0.0",
+                "VOICE_EXPORTER_PORT": str(server.server_port),
+            }
+        )
+        yield Observer(settings, only_tts)
         server.shutdown()
 
 
-async def test_each_program_but_the_guard_is_asked_how_it_is(observer: Observer) -> None:
-    seen = {sight.name: sight for sight in await observer.sights()}
-    told = {name: (sight.answers, sight.ready) for name, sight in seen.items()}
-    assert told == {
+async def test_every_program_but_the_guard_is_checked(observer: Observer) -> None:
+    observations = {observation.name: observation for observation in await observer.observe()}
+    answers = {name: (seen.answers, seen.ready) for name, seen in observations.items()}
+    assert answers == {
         "tts": (True, True),
         "llm": (False, False),
         "gateway": (None, False),
         "exporter": (True, True),  # 503 is an answer
     }
-    assert seen["gateway"] == Sight("gateway", "BACKOFF")
-    assert seen["tts"].memory_bytes > 1_000_000
+    assert observations["gateway"] == Observation("gateway", "BACKOFF")
+    assert observations["tts"].memory_bytes > 1_000_000
 
 
-async def test_an_exporter_that_takes_no_connection_or_says_nothing_does_not_answer(
+async def test_exporter_that_accepts_no_connection_or_stays_silent_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = Program("exporter", "RUNNING", os.getpid(), 1)
     monkeypatch.setattr(SupervisorClient, "programs", lambda self: [program])
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (1, silent.getsockname()[1]):
-            given = Settings(
-                paths=PathsConfig(run=tmp_path),
-                exporter=ExporterConfig(port=port),
-                supervision=SupervisionConfig(silent_seconds=0.3),
+            settings = load(
+                {
+                    "VOICE_PATHS_RUN": str(tmp_path),
+                    "VOICE_EXPORTER_PORT": str(port),
+                    "VOICE_SUPERVISION_SILENT_SECONDS": "0.3",
+                }
             )
-            assert [it.answers for it in await Observer(given, only_tts).sights()] == [False]
+            (observation,) = await Observer(settings, only_tts).observe()
+            assert observation.answers is False
 
 
-async def test_without_supervisord_nothing_is_seen(tmp_path: Path) -> None:
+async def test_absent_supervisord_is_a_connection_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
-        await Observer(Settings(paths=PathsConfig(run=tmp_path)), only_tts).sights()
+        await Observer(load({"VOICE_PATHS_RUN": str(tmp_path)}), only_tts).observe()
 
 
-def test_memory_of_its_own_is_counted_and_mapped_files_are_not(
+def test_private_memory_is_counted_and_mapped_files_are_not(
     sleeper: subprocess.Popen[bytes],
 ) -> None:
-    held = psutil.Process(sleeper.pid).memory_info()
-    assert 50_000_000 < body_of(sleeper.pid).memory_bytes < held.rss
+    memory = psutil.Process(sleeper.pid).memory_info()
+    assert 50_000_000 < inspect_tree(sleeper.pid).memory_bytes < memory.rss
 
 
-def test_children_are_counted_in(sleeper: subprocess.Popen[bytes]) -> None:
-    assert body_of(os.getpid()).memory_bytes > 50_000_000 + body_of(sleeper.pid).memory_bytes // 2
+def test_memory_of_children_is_included(sleeper: subprocess.Popen[bytes]) -> None:
+    half = inspect_tree(sleeper.pid).memory_bytes // 2
+    assert inspect_tree(os.getpid()).memory_bytes > 50_000_000 + half
 
 
-def test_a_process_halted_by_a_signal_is_seen_through_its_parent(
-    sleeper: subprocess.Popen[bytes],
-) -> None:
-    assert not body_of(sleeper.pid).halted
+def test_stopped_child_is_seen_through_its_parent(sleeper: subprocess.Popen[bytes]) -> None:
+    assert not inspect_tree(sleeper.pid).stopped
     os.kill(sleeper.pid, signal.SIGSTOP)
-    until(lambda: body_of(sleeper.pid).halted)
-    assert body_of(os.getpid()).halted
+    until(lambda: inspect_tree(sleeper.pid).stopped)
+    assert inspect_tree(os.getpid()).stopped
 
 
-def test_a_process_that_has_gone_holds_nothing() -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    assert body_of(gone.pid) == Body()
+def test_ended_process_has_an_empty_tree() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert inspect_tree(ended.pid) == ProcessTree()

@@ -1,4 +1,4 @@
-"""Asking supervisord; that it answers is shown in test_boot."""
+"""The supervisord client's failures, and tracking of changes; test_boot has a real supervisord."""
 
 from __future__ import annotations
 
@@ -9,34 +9,38 @@ from pathlib import Path
 
 import pytest
 
-from appliance.supervision.supervisor_client import SOCKET, SupervisorClient
+from appliance.supervision.supervisor_client import (
+    SOCKET,
+    Program,
+    ProgramTracker,
+    SupervisorClient,
+)
 
 
 @pytest.fixture
-def listening(tmp_path: Path) -> Iterator[socket.socket]:
+def server(tmp_path: Path) -> Iterator[socket.socket]:
+    """A socket in supervisord's place that accepts nothing by itself."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / SOCKET))
         server.listen()
         yield server
 
 
-def test_no_supervisord_is_a_connection_error(tmp_path: Path) -> None:
+def test_absent_supervisord_is_a_connection_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"supervisor\.sock"):
         SupervisorClient(tmp_path, 1.0).programs()
 
 
-def test_a_frozen_supervisord_is_a_connection_error(
-    tmp_path: Path, listening: socket.socket
-) -> None:
+def test_frozen_supervisord_is_a_connection_error(tmp_path: Path, server: socket.socket) -> None:
     with pytest.raises(ConnectionError):
         SupervisorClient(tmp_path, 0.1).programs()
 
 
-def test_an_answer_that_is_no_xml_rpc_is_a_connection_error(
-    tmp_path: Path, listening: socket.socket
+def test_answer_that_is_not_xml_rpc_is_a_connection_error(
+    tmp_path: Path, server: socket.socket
 ) -> None:
     def answer() -> None:
-        connection, _ = listening.accept()
+        connection, _ = server.accept()
         with connection:
             connection.recv(4096)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
@@ -46,3 +50,49 @@ def test_an_answer_that_is_no_xml_rpc_is_a_connection_error(
     with pytest.raises(ConnectionError):
         SupervisorClient(tmp_path, 0.5).programs()
     thread.join()
+
+
+# Changes between two polls.
+
+
+def kinds(tracker: ProgramTracker, state: str, pid: int, started: int) -> list[str]:
+    return [change.kind for change in tracker.update([Program("tts", state, pid, started)])]
+
+
+def test_first_start_is_not_a_restart() -> None:
+    tracker = ProgramTracker(["tts"])
+    assert kinds(tracker, "STARTING", 10, 100) == ["started"]
+    assert kinds(tracker, "STARTING", 10, 100) == []
+    assert kinds(tracker, "RUNNING", 10, 100) == ["running"]
+    assert tracker.restarts == {"tts": 0}
+
+
+def test_restart_between_two_polls_is_noticed() -> None:
+    tracker = ProgramTracker(["tts"])
+    kinds(tracker, "RUNNING", 10, 100)
+    assert kinds(tracker, "RUNNING", 11, 160) == ["restarted"]
+    assert kinds(tracker, "RUNNING", 12, 160) == ["restarted"]  # within the same second
+    assert tracker.restarts == {"tts": 2}
+
+
+def test_start_that_ended_before_the_poll_is_counted() -> None:
+    tracker = ProgramTracker(["tts"])
+    kinds(tracker, "BACKOFF", 0, 100)
+    assert kinds(tracker, "BACKOFF", 0, 103) == ["restarted"]
+    assert tracker.restarts == {"tts": 1}
+
+
+def test_end_and_giving_up_are_each_reported_once() -> None:
+    tracker = ProgramTracker(["tts"])
+    kinds(tracker, "STARTING", 10, 100)
+    assert kinds(tracker, "BACKOFF", 0, 100) == ["ended"]
+    assert kinds(tracker, "BACKOFF", 0, 100) == []
+    assert kinds(tracker, "FATAL", 0, 100) == ["gave_up"]
+    assert kinds(tracker, "FATAL", 0, 100) == []
+
+
+def test_restart_of_an_unlisted_program_is_counted() -> None:
+    tracker = ProgramTracker([])
+    kinds(tracker, "RUNNING", 10, 100)
+    kinds(tracker, "RUNNING", 11, 101)
+    assert tracker.restarts == {"tts": 1}

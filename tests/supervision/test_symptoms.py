@@ -1,175 +1,281 @@
-"""What is seen of the processes, and what of it is wrong."""
+"""From observations to symptoms: silence, readiness, memory, growth, and ends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from appliance.errors import MissingWeights, ModelSick
+from appliance.errors import BadSetting, MissingWeights, ModelSick
+from appliance.processes import GUARD, PROGRAMS
+from appliance.settings import Settings, load
 from appliance.supervision.policy import Symptom
-from appliance.supervision.symptoms import Limits, Sight, Symptoms
+from appliance.supervision.symptoms import (
+    GROWTH_SLICES,
+    HealthLimits,
+    MemoryGrowth,
+    Observation,
+    SymptomDetector,
+)
 
-LIMITS = Limits(
+LIMITS = HealthLimits(
     silent_seconds=15.0,
     load_seconds=120.0,
-    longest_step_seconds=9.0,
+    max_step_seconds=9.0,
     memory_bytes={"gateway": 1000, "tts": 1000},
     growth_seconds=60.0,
     growth_bytes=100,
 )
+MB = 1_000_000
 
 
-class Time:
-    """Looks every five seconds."""
+class Clock:
+    """Feeds a detector with an observation every five seconds."""
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
-        self.symptoms = Symptoms(limits)
+    def __init__(self, limits: HealthLimits = LIMITS) -> None:
+        self.detector = SymptomDetector(limits)
         self.now = 1000.0
 
-    def look(self, sight: Sight, times: int = 1, every: float = 5.0) -> list[Symptom]:
-        found: list[Symptom] = []
+    def observe(
+        self, observation: Observation, times: int = 1, every: float = 5.0
+    ) -> list[Symptom]:
+        symptoms: list[Symptom] = []
         for _ in range(times):
             self.now += every
-            found += self.symptoms.look(self.now, [sight])
-        return found
+            symptoms += self.detector.observe(self.now, [observation])
+        return symptoms
 
 
-def sight(name: str = "gateway", pid: int = 7, says: bool | None = True, **more: int) -> Sight:
-    """A running program; an engine that answers says that it is ready, too."""
-    return Sight(name, "RUNNING", pid, says, bool(says), more.get("memory_bytes", 10))
+def running(
+    name: str = "gateway", pid: int = 7, answers: bool | None = True, memory_bytes: int = 10
+) -> Observation:
+    """A running program; an engine that answers also reports that it is ready."""
+    return Observation(name, "RUNNING", pid, answers, bool(answers), memory_bytes)
 
 
-def causes(found: Iterable[Symptom]) -> list[str]:
-    return [symptom.cause for symptom in found]
+def loading(name: str = "tts", memory_bytes: int = 0) -> Observation:
+    return Observation(name, "RUNNING", 7, answers=True, ready=False, memory_bytes=memory_bytes)
+
+
+def causes(symptoms: Iterable[Symptom]) -> list[str]:
+    return [symptom.cause for symptom in symptoms]
 
 
 @pytest.mark.parametrize("name", ["gateway", "llm", "exporter"])
-def test_a_process_that_was_up_and_goes_silent_is_found_once(name: str) -> None:
-    time = Time()
-    assert time.look(sight(name)) == []
-    assert time.look(sight(name, says=False), times=2) == []
-    assert time.look(sight(name, says=False)) == [Symptom("silent", name, 15.0)]
-    assert time.look(sight(name, says=False), times=50) == []
+def test_process_that_goes_silent_is_reported_once(name: str) -> None:
+    clock = Clock()
+    assert clock.observe(running(name)) == []
+    assert clock.observe(running(name, answers=False), times=2) == []
+    assert clock.observe(running(name, answers=False)) == [Symptom("silent", name, 15.0)]
+    assert clock.observe(running(name, answers=False), times=50) == []
 
 
-def test_one_answer_in_between_is_enough() -> None:
-    time = Time()
+def test_one_answer_ends_the_silence() -> None:
+    clock = Clock()
     for _ in range(20):
-        assert time.look(sight(says=False), times=2) == []
-        assert time.look(sight()) == []
+        assert clock.observe(running(answers=False), times=2) == []
+        assert clock.observe(running()) == []
 
 
-def test_an_engine_that_loads_for_long_is_left_alone_whether_it_answers_or_not() -> None:
-    time = Time()
-    loading = Sight("tts", "STARTING", 7, answers=True, ready=False)
-    assert time.look(loading, times=3) == []
-    assert time.look(sight("tts", says=False), times=19) == []
-    assert time.look(sight("tts")) == []
+def test_engine_may_load_for_long_whether_it_answers_or_not() -> None:
+    clock = Clock()
+    starting = Observation("tts", "STARTING", 7, answers=True, ready=False)
+    assert clock.observe(starting, times=3) == []
+    assert clock.observe(running("tts", answers=False), times=19) == []
+    assert clock.observe(running("tts")) == []
 
 
-def test_an_engine_that_loads_for_ever_is_found() -> None:
-    time = Time()
-    loading = Sight("tts", "RUNNING", 7, answers=True, ready=False)
-    assert time.look(loading, times=24) == []
-    assert causes(time.look(loading)) == ["not_ready"]
+def test_engine_that_never_loads_is_not_ready() -> None:
+    clock = Clock()
+    assert clock.observe(loading(), times=24) == []
+    assert causes(clock.observe(loading())) == ["not_ready"]
 
 
-def test_an_engine_that_never_answers_is_found_silent_and_nothing_else() -> None:
-    assert causes(Time().look(sight("tts", says=False), times=60)) == ["silent"]
+def test_engine_that_never_answers_is_silent_and_nothing_else() -> None:
+    assert causes(Clock().observe(running("tts", answers=False), times=60)) == ["silent"]
 
 
-def test_a_gateway_that_waits_for_engines_is_well() -> None:
-    waiting = Sight("gateway", "RUNNING", 7, answers=True, ready=False)
-    assert Time().look(waiting, times=100) == []
+def test_gateway_that_waits_for_engines_is_healthy() -> None:
+    assert Clock().observe(loading("gateway"), times=100) == []
 
 
-def test_a_new_process_of_the_same_program_begins_anew() -> None:
-    time = Time()
-    time.look(sight(pid=7))
-    time.look(sight(pid=7, says=False), times=2)
-    assert time.look(sight(pid=8, says=False), times=20) == []
+def test_new_process_of_a_program_starts_without_a_record() -> None:
+    clock = Clock()
+    clock.observe(running(pid=7))
+    clock.observe(running(pid=7, answers=False), times=2)
+    assert clock.observe(running(pid=8, answers=False), times=20) == []
 
 
-def test_time_in_which_nobody_looked_does_not_count() -> None:
-    time = Time()
-    time.look(sight())
-    assert time.look(sight(says=False), every=3600.0) == []
-    assert causes(time.look(sight(says=False), every=3600.0)) == ["silent"]  # 9 s each
+def test_time_without_observations_does_not_count() -> None:
+    clock = Clock()
+    clock.observe(running())
+    assert clock.observe(running(answers=False), every=3600.0) == []
+    # Each step counts for 9 s.
+    assert causes(clock.observe(running(answers=False), every=3600.0)) == ["silent"]
 
 
-def test_one_question_that_got_lost_is_not_silence() -> None:
-    time = Time(Limits(1.0, 120.0, longest_step_seconds=9.0))
-    time.look(sight())
-    assert time.look(sight(says=False)) == []
-    assert causes(time.look(sight(says=False))) == ["silent"]
+def test_one_lost_health_check_is_not_silence() -> None:
+    clock = Clock(HealthLimits(1.0, 120.0, max_step_seconds=9.0))
+    clock.observe(running())
+    assert clock.observe(running(answers=False)) == []
+    assert causes(clock.observe(running(answers=False))) == ["silent"]
 
 
 @pytest.mark.parametrize("state", ["STOPPED", "STOPPING", "BACKOFF", "EXITED"])
-def test_what_is_not_to_run_is_not_asked_for(state: str) -> None:
-    assert Time().look(Sight("gateway", state), times=100) == []
+def test_program_that_should_not_run_has_no_symptoms(state: str) -> None:
+    assert Clock().observe(Observation("gateway", state), times=100) == []
 
 
-def test_too_much_memory_is_found_once_the_process_is_up() -> None:
-    time = Time()
-    loading = Sight("tts", "RUNNING", 7, answers=True, ready=False, memory_bytes=5000)
-    assert time.look(loading, times=3) == []
-    assert time.look(sight("tts", memory_bytes=1000)) == []
-    assert time.look(sight("tts", memory_bytes=1001)) == [
+def test_memory_limit_applies_once_the_process_is_up() -> None:
+    clock = Clock()
+    assert clock.observe(loading(memory_bytes=5000), times=3) == []
+    assert clock.observe(running("tts", memory_bytes=1000)) == []
+    assert clock.observe(running("tts", memory_bytes=1001)) == [
         Symptom("memory", "tts", memory_bytes=1001)
     ]
 
 
-def test_steady_growth_is_found_below_the_limit() -> None:
-    time = Time()
-    found = [it for step in range(40) for it in time.look(sight(memory_bytes=10 * step))]
-    assert causes(found) == ["memory"]
+def test_steady_growth_below_the_limit_is_reported() -> None:
+    clock = Clock()
+    symptoms = [
+        symptom for step in range(40) for symptom in clock.observe(running(memory_bytes=10 * step))
+    ]
+    assert causes(symptoms) == ["memory"]
 
 
-def test_without_a_limit_memory_is_free() -> None:
-    assert Time().look(sight("llm", memory_bytes=10**12), times=50) == []
+def test_process_without_a_memory_limit_may_use_any_amount() -> None:
+    assert Clock().observe(running("llm", memory_bytes=10**12), times=50) == []
 
 
-def test_an_end_is_told_by_supervisord() -> None:
-    time = Time()
-    time.look(sight("tts"))
-    assert causes(time.symptoms.told("tts", "EXITED", None)) == ["exited"]
-    assert causes(time.symptoms.told("tts", "BACKOFF", None)) == ["not_started"]
+def test_end_reported_by_supervisord_is_a_symptom() -> None:
+    clock = Clock()
+    clock.observe(running("tts"))
+    assert causes(clock.detector.on_state("tts", "EXITED", None)) == ["exited"]
+    assert causes(clock.detector.on_state("tts", "BACKOFF", None)) == ["not_started"]
     for state in ("STARTING", "RUNNING", "STOPPING", "STOPPED"):
-        assert time.symptoms.told("tts", state, None) == []
+        assert clock.detector.on_state("tts", state, None) == []
 
 
-def test_an_end_that_was_wanted_is_no_symptom() -> None:
-    time = Time()
-    time.look(sight("tts"))
-    time.symptoms.expect_end("tts")
-    assert time.symptoms.told("tts", "EXITED", None) == []
-    assert causes(time.symptoms.told("tts", "EXITED", None)) == ["exited"]
+def test_expected_end_is_not_a_symptom() -> None:
+    clock = Clock()
+    clock.observe(running("tts"))
+    clock.detector.expect_end("tts")
+    assert clock.detector.on_state("tts", "EXITED", None) == []
+    assert causes(clock.detector.on_state("tts", "EXITED", None)) == ["exited"]
 
 
-def test_what_supervisord_gave_up_is_found_once_whoever_tells_first() -> None:
-    told, seen = Time(), Time()
-    assert causes(told.symptoms.told("tts", "FATAL", None)) == ["fatal"]
-    assert told.look(Sight("tts", "FATAL")) == []
-    assert causes(seen.look(Sight("tts", "FATAL"), times=5)) == ["fatal"]
+def test_given_up_program_is_reported_once_by_event_or_observation() -> None:
+    by_event, by_observation = Clock(), Clock()
+    assert causes(by_event.detector.on_state("tts", "FATAL", None)) == ["fatal"]
+    assert by_event.observe(Observation("tts", "FATAL")) == []
+    assert causes(by_observation.observe(Observation("tts", "FATAL"), times=5)) == ["fatal"]
 
 
 @pytest.mark.parametrize("state", ["EXITED", "BACKOFF", "FATAL"])
-def test_a_process_that_said_why_it_will_never_start_is_believed_at_once(state: str) -> None:
+def test_program_that_recorded_a_start_error_has_refused(state: str) -> None:
     error = MissingWeights(path="model")
-    found = Time().symptoms.told("tts", state, error)
-    assert found == [Symptom("refused", "tts", error=error)]
+    symptoms = Clock().detector.on_state("tts", state, error)
+    assert symptoms == [Symptom("refused", "tts", error=error)]
 
 
 @pytest.mark.parametrize("state", ["EXITED", "BACKOFF"])
-def test_an_engine_that_ended_as_its_model_was_sick_is_told_from_another_end(state: str) -> None:
+def test_engine_that_ended_for_wrong_model_output_is_sick(state: str) -> None:
     error = ModelSick(engine="llm")
-    assert Time().symptoms.told("llm", state, error) == [Symptom("sick", "llm")]
+    assert Clock().detector.on_state("llm", state, error) == [Symptom("sick", "llm")]
 
 
-def test_sickness_is_no_reason_to_give_up_and_none_when_the_end_was_wanted() -> None:
-    time, error = Time(), ModelSick(engine="llm")
-    time.look(sight("llm"))
-    time.symptoms.expect_end("llm")
-    assert time.symptoms.told("llm", "EXITED", error) == []
-    assert causes(time.symptoms.told("llm", "FATAL", error)) == ["fatal"]
+def test_sick_model_is_neither_an_expected_end_nor_a_refusal() -> None:
+    clock, error = Clock(), ModelSick(engine="llm")
+    clock.observe(running("llm"))
+    clock.detector.expect_end("llm")
+    assert clock.detector.on_state("llm", "EXITED", error) == []
+    assert causes(clock.detector.on_state("llm", "FATAL", error)) == ["fatal"]
+
+
+# Memory growth.
+
+
+def grows(memory: list[int], min_bytes: int = 100 * MB) -> bool:
+    """Whether growth is detected in measurements taken ten times per slice."""
+    growth = MemoryGrowth(window_seconds=10.0 * GROWTH_SLICES, min_bytes=min_bytes)
+    return any(growth.update(float(at), size) for at, size in enumerate(memory))
+
+
+def test_steady_leak_is_detected_once_it_is_large_and_the_window_full() -> None:
+    assert grows([at * 5 * MB for at in range(70)])
+    assert not grows([at * 5 * MB for at in range(55)])
+
+
+def test_slow_leak_is_ignored() -> None:
+    assert not grows([at * MB for at in range(300)])
+
+
+def test_memory_that_rises_and_falls_is_ignored() -> None:
+    assert not grows([500 * MB * (at % 7) for at in range(300)])
+
+
+def test_leak_below_rising_and_falling_load_is_detected() -> None:
+    assert grows([at * 5 * MB + 400 * MB * (at % 4) for at in range(80)])
+
+
+def test_one_large_step_is_not_growth() -> None:
+    assert not grows([100 * MB] * 60 + [900 * MB] * 200)
+
+
+def test_growth_that_pauses_once_starts_over() -> None:
+    rising = [at * 5 * MB for at in range(40)]
+    assert not grows([*rising, *[rising[-1]] * 20, *[rising[-1] + size for size in rising]])
+
+
+def test_zero_disables_growth_detection() -> None:
+    assert not grows([at * 50 * MB for at in range(300)], min_bytes=0)
+
+
+@given(st.lists(st.integers(0, 99 * MB), max_size=200))
+def test_memory_below_the_limit_is_never_growth(memory: list[int]) -> None:
+    assert not grows(memory)
+
+
+# Limits from the settings.
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_load_time_exceeds_the_time_supervisord_grants_a_start(profile: str) -> None:
+    supervision = load({"VOICE_PROFILE": profile}).supervision
+    assert supervision.load_seconds > supervision.start_seconds
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_process_that_dies_right_after_each_start_reaches_the_restart_limit(profile: str) -> None:
+    supervision = load({"VOICE_PROFILE": profile}).supervision
+    loop_seconds = (supervision.max_restarts + 1) * supervision.start_seconds
+    assert loop_seconds < supervision.restart_window_seconds
+
+
+def test_every_program_but_the_guard_has_a_memory_limit() -> None:
+    assert set(HealthLimits.from_settings(Settings()).memory_bytes) == set(PROGRAMS) - {GUARD}
+
+
+def test_guard_may_be_silent_longer_than_one_round_of_checks_takes() -> None:
+    settings = Settings()
+    others, guard = HealthLimits.from_settings(settings), HealthLimits.for_guard(settings)
+    assert guard.silent_seconds >= others.silent_seconds + settings.supervision.check_seconds
+    assert guard.memory_bytes == {} and guard.growth_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_seconds",
+        "silent_seconds",
+        "load_seconds",
+        "growth_seconds",
+        "restart_window_seconds",  # in an empty window nothing is counted: an endless loop
+    ],
+)
+def test_time_of_zero_is_refused(name: str) -> None:
+    variable = f"VOICE_SUPERVISION_{name.upper()}"
+    with pytest.raises(BadSetting, match=variable):
+        load({variable: "0"})

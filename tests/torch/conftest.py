@@ -77,10 +77,10 @@ def quiet_environment() -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def vllm_engine() -> AsyncIterator[VllmEngine]:
     """Started once for all tests; they run in its event loop, `loop_scope="session"`."""
-    from appliance.engines.llm.vllm.engine import VllmEngine
+    from tests.golden.scoring import create_vllm_engine
 
     quiet_environment()
-    engine = VllmEngine(vllm_settings())
+    engine = create_vllm_engine(vllm_settings())
     await engine.start()
     yield engine
     await engine.stop()

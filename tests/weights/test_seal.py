@@ -1,7 +1,8 @@
-"""The seal: whatever is not exactly what was sealed is refused, naming the file."""
+"""The seal: any difference from the lock is refused, naming the file."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
 import zipfile
@@ -14,17 +15,19 @@ from appliance.errors import SealBroken
 from appliance.weights import manifest as manifests
 from appliance.weights import seal
 from appliance.weights.manifest import Manifest
-from ops.bundle.fetch import Wish, fetch
-from tests.ops.bundle.packages_made_here import BIG, sha256, source, stock, weight
+from ops.bundle.fetch import FetchOptions, fetch
+from tests.ops.bundle.fake_registry import BIG, make_registry, sha256, source, weight
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> tuple[Path, Manifest]:
-    registry, manifest = stock(tmp_path / "registry")
+    registry, manifest = make_registry(tmp_path / "registry")
     folder = tmp_path / "weights"
-    fetch(folder, manifest, tmp_path / "cache", Wish(), lambda line: None, registry.download)
+    fetch(
+        folder, manifest, tmp_path / "cache", FetchOptions(), lambda line: None, registry.download
+    )
     return folder, manifest
 
 
@@ -34,13 +37,13 @@ def refused(folder: Path, manifest: Manifest, full: bool = True) -> str:
     return str(caught.value)
 
 
-def only(content: bytes, path: str = "model.bin") -> Manifest:
-    """A manifest that lists exactly one file, rightly."""
-    listed = weight(path, content, "one", "p==1:m")
-    return Manifest({"one": source("one")}, {}, (listed,), {})
+def lock_of(content: bytes, path: str = "model.bin") -> Manifest:
+    """A manifest that lists exactly one file, correctly."""
+    file = weight(path, content, "one", "p==1:m")
+    return Manifest({"one": source("one")}, {}, (file,), {})
 
 
-def test_an_intact_folder_passes_and_says_how_much_was_read(
+def test_intact_folder_passes_and_the_report_says_how_much_was_read(
     sealed: tuple[Path, Manifest],
 ) -> None:
     report = seal.verify(*sealed, "cpu")
@@ -49,47 +52,43 @@ def test_an_intact_folder_passes_and_says_how_much_was_read(
     assert "sizes and names only" in str(seal.verify(*sealed, "cpu", full=False))
 
 
-def test_one_changed_byte_is_found(sealed: tuple[Path, Manifest]) -> None:
+def test_changed_byte_is_found_by_the_full_check_only(sealed: tuple[Path, Manifest]) -> None:
     folder, manifest = sealed
     (folder / "big/model.gguf").write_bytes(BIG[:-1] + b"!")
     assert "big/model.gguf was changed" in refused(folder, manifest)
-    assert seal.verify(folder, manifest, "cpu", full=False).files == 3  # the quick look cannot
+    assert seal.verify(folder, manifest, "cpu", full=False).files == 3
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_a_cut_file_is_found_even_by_the_quick_look(
-    sealed: tuple[Path, Manifest], full: bool
-) -> None:
+def test_truncated_file_is_found_by_both_checks(sealed: tuple[Path, Manifest], full: bool) -> None:
     folder, manifest = sealed
     (folder / "voices/a.bin").write_bytes(b"short")
-    assert "voices/a.bin has 5 bytes in place of 100" in refused(folder, manifest, full)
+    assert "voices/a.bin has 5 bytes instead of 100" in refused(folder, manifest, full)
 
 
-def test_a_missing_file_is_named(sealed: tuple[Path, Manifest]) -> None:
+def test_missing_file_is_named(sealed: tuple[Path, Manifest]) -> None:
     folder, manifest = sealed
     (folder / "voices/b.bin").unlink()
     assert "voices/b.bin is missing" in refused(folder, manifest)
 
 
 @pytest.mark.parametrize("name", ["extra.txt", "big/model.gguf.partial", "voices/.hidden"])
-def test_an_unlisted_file_is_refused(sealed: tuple[Path, Manifest], name: str) -> None:
+def test_unlisted_file_is_refused(sealed: tuple[Path, Manifest], name: str) -> None:
     folder, manifest = sealed
     (folder / name).write_text("not sealed")
     assert f"{name} is not listed" in refused(folder, manifest)
 
 
-def test_a_missing_folder_and_a_dangling_link_are_refused(
+def test_missing_folder_and_broken_link_are_refused(
     sealed: tuple[Path, Manifest], tmp_path: Path
 ) -> None:
     folder, manifest = sealed
     assert "is missing" in refused(tmp_path / "nowhere", manifest)
     (folder / "link").symlink_to(tmp_path / "nowhere")
-    assert "link to nothing" in refused(folder, manifest)
+    assert "is a broken link" in refused(folder, manifest)
 
 
-def test_a_link_to_a_folder_is_refused_whatever_is_behind_it(
-    sealed: tuple[Path, Manifest], tmp_path: Path
-) -> None:
+def test_link_to_a_folder_is_refused(sealed: tuple[Path, Manifest], tmp_path: Path) -> None:
     folder, manifest = sealed
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "model.gguf").write_text("not sealed")
@@ -98,29 +97,30 @@ def test_a_link_to_a_folder_is_refused_whatever_is_behind_it(
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_a_file_that_the_disk_does_not_give_is_named(tmp_path: Path, full: bool) -> None:
+def test_unreadable_file_is_named(tmp_path: Path, full: bool) -> None:
     folder = tmp_path / "weights"
     folder.mkdir()
-    (folder / "model.bin").symlink_to("/proc/self/mem")  # which cannot be read at its beginning
-    found = refused(folder, only(b""), full)
-    assert "model.bin cannot be read: Input/output error" in found
+    (folder / "model.bin").symlink_to("/proc/self/mem")  # reading its first bytes fails
+    assert "model.bin cannot be read: Input/output error" in refused(folder, lock_of(b""), full)
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_a_zip_with_a_changed_byte_in_its_table_is_a_changed_file(
-    tmp_path: Path, full: bool
-) -> None:
+def test_zip_with_a_changed_directory_is_a_changed_file(tmp_path: Path, full: bool) -> None:
     folder = tmp_path / "weights"
     folder.mkdir()
     content = torch_style_zip()
     (folder / "model.bin").write_bytes(content[:-22] + b"?" + content[-21:])
-    assert "model.bin was changed" in refused(folder, only(content), full)
+    assert "model.bin was changed" in refused(folder, lock_of(content), full)
 
 
-def test_half_a_fallback_does_not_replace_anything(sealed: tuple[Path, Manifest]) -> None:
+def test_optional_source_is_complete_or_absent(sealed: tuple[Path, Manifest]) -> None:
     folder, manifest = sealed
-    (folder / "big/model.gguf").unlink()
-    assert "big/model.gguf is missing" in refused(folder, manifest)
+    voices = dataclasses.replace(manifest.sources["voices"], purpose="test")
+    manifest = dataclasses.replace(manifest, sources={**manifest.sources, "voices": voices})
+    (folder / "voices/a.bin").unlink()
+    assert "voices/a.bin is missing" in refused(folder, manifest)
+    (folder / "voices/b.bin").unlink()
+    assert seal.verify(folder, manifest, "cpu").files == 1
 
 
 def torch_style_zip() -> bytes:
@@ -148,26 +148,24 @@ PICKLES = {
 
 @pytest.mark.parametrize("full", [True, False])
 @pytest.mark.parametrize("kind", PICKLES)
-def test_a_pickle_is_refused_by_content_though_it_is_listed(
-    tmp_path: Path, kind: str, full: bool
-) -> None:
+def test_listed_pickle_is_refused_by_content(tmp_path: Path, kind: str, full: bool) -> None:
     content = PICKLES[kind]
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / "model.bin").write_bytes(content)
-    assert "model.bin is a pickle" in refused(folder, only(content), full)
+    assert "model.bin is a pickle" in refused(folder, lock_of(content), full)
 
 
-@pytest.mark.parametrize("ending", [".pt", ".pth", ".pkl", ".PT"])
-def test_a_pickles_ending_is_refused_whatever_is_inside(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".pkl", ".PT"])
+def test_pickle_suffix_is_refused_with_any_content(tmp_path: Path, suffix: str) -> None:
     folder = tmp_path / "weights"
     folder.mkdir()
-    (folder / f"model{ending}").write_bytes(b"harmless")
-    listed = only(b"harmless", f"model{ending}")
-    assert f"model{ending} has the ending of a pickle" in refused(folder, listed)
+    (folder / f"model{suffix}").write_bytes(b"harmless")
+    manifest = lock_of(b"harmless", f"model{suffix}")
+    assert f"model{suffix} has the ending of a pickle" in refused(folder, manifest)
 
 
-def test_formats_we_seal_are_not_taken_for_pickles() -> None:
+def test_sealed_formats_are_not_mistaken_for_pickles() -> None:
     plain_array = io.BytesIO()
     np.save(plain_array, np.zeros((2, 0), dtype=np.float32))
     empty_msgpack_map = b"\x80"
@@ -181,11 +179,11 @@ def test_formats_we_seal_are_not_taken_for_pickles() -> None:
         assert not seal.is_pickle(head)
 
 
-def test_the_hash_is_the_one_every_tool_prints(tmp_path: Path) -> None:
+def test_sha256_is_computed_over_the_whole_file(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(BIG)
     assert seal.sha256_of(tmp_path / "x") == sha256(BIG)
 
 
-def test_the_real_weights_hold_the_real_seal() -> None:
+def test_real_weights_match_the_real_lock() -> None:
     report = seal.verify(ROOT / "weights", manifests.read(ROOT / "image-manifest.lock"), "cpu")
     assert report.size_bytes > 150_000_000

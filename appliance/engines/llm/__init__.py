@@ -1,1 +1,3 @@
-"""Hearing and answering: the speech-LLM engine and the Pipecat service that asks it."""
+"""The `llm` process: engines that hear an utterance and generate the reply to it."""
+
+NAME = "llm"  # of the process, as errors, metrics and the link name it

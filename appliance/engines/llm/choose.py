@@ -1,22 +1,43 @@
-"""Which speech-LLM engine answers: the setting `llm.engine` names it."""
+"""Create the speech-LLM engine that the setting `llm.engine` names.
+
+To add an engine:
+
+1. Implement `SpeechEngine` and `SpeechSession` (appliance/link/engine.py) in a package of its own
+   beside `small` and `vllm`. Measure with `LLMMetrics` (metrics.py), so that dashboards and alerts
+   work unchanged.
+2. Add a function below that creates the engine, and its name to ENGINES. Import the engine inside
+   the function: only the libraries of the engine in use may be loaded.
+3. Allow the name for `llm.engine` in appliance/settings/sections.py; a test compares the two.
+4. Test the engine with `SpeechContract` (tests/link/contract.py).
+"""
 
 from __future__ import annotations
 
-from appliance.errors import BadSetting
+from collections.abc import Callable, Mapping
+from typing import Final
+
 from appliance.link.engine import SpeechEngine
 from appliance.settings import Settings
 
 
-def engine(settings: Settings) -> SpeechEngine:
-    """The engine, not started yet. Only the chosen one's libraries are imported."""
-    match settings.llm.engine:
-        case "small":
-            from appliance.engines.llm.small.engine import SmallEngine
+def _create_small(settings: Settings) -> SpeechEngine:
+    from appliance.engines.llm.small.engine import SmallEngine
 
-            return SmallEngine(settings)
-        case "vllm":
-            from appliance.engines.llm.vllm.engine import VllmEngine
+    return SmallEngine(settings)
 
-            return VllmEngine(settings)
-        case other:
-            raise BadSetting(name="llm.engine", why=f"{other!r} is neither small nor vllm")
+
+def _create_vllm(settings: Settings) -> SpeechEngine:
+    from appliance.engines.llm.vllm.engine import VllmEngine
+
+    return VllmEngine(settings)
+
+
+ENGINES: Final[Mapping[str, Callable[[Settings], SpeechEngine]]] = {
+    "small": _create_small,  # Moonshine and a GGUF model, on a CPU
+    "vllm": _create_vllm,  # Ultravox under vLLM, on a GPU
+}
+
+
+def create_engine(settings: Settings) -> SpeechEngine:
+    """Create the engine without starting it."""
+    return ENGINES[settings.llm.engine](settings)

@@ -1,6 +1,6 @@
-"""The metrics of the speech-LLM engine, whichever model answers.
+"""Metrics of the speech-LLM engine, whichever model is in use.
 
-They live in this process; the gateway's exporter passes them on.
+They are kept in the engine's process and reach Prometheus through the exporter.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
@@ -17,27 +16,30 @@ from appliance.link.engine import Piece, Result
 from appliance.metrics import new_registry
 
 OUTCOMES = ("stop", "length", "called", "nothing_heard", "cancelled", "failed")
-PROBES = ("healthy", "sick")
-TOKEN_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.25, 0.5, 1.0)
-QUEUE_SECONDS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
-SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
+PROBE_RESULTS = ("healthy", "sick")
+TOKEN_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.25, 0.5, 1.0)  # seconds
+QUEUE_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)  # seconds
+LATENCY_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)  # seconds
 
 
-class EngineMeters:
-    """All of them start at zero, so that a rate is right from the first event on."""
+class LLMMetrics:
+    """The metrics `voice_llm_*` in a registry of their own.
+
+    Every label value exists at zero from the start, so that a rate includes the first event.
+    """
 
     def __init__(self) -> None:
         self.registry = registry = new_registry()
         self.first_token_seconds = Histogram(
             "voice_llm_first_token_seconds",
             "From the request to the first token, hearing included.",
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
         self.hearing_seconds = Histogram(
             "voice_llm_hearing_seconds",
-            "What a request waited until the last utterance was understood.",
-            buckets=SECONDS,
+            "Time a request waited until the last utterance was understood.",
+            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
         self.prompt_tokens = Counter(
@@ -58,15 +60,17 @@ class EngineMeters:
         )
         for outcome in OUTCOMES:
             self.requests.labels(outcome)
-        self.running = Gauge("voice_llm_requests_running", "Replies under way.", registry=registry)
+        self.running = Gauge(
+            "voice_llm_requests_running", "Replies being generated.", registry=registry
+        )
         self.sequences_running = Gauge(
             "voice_llm_sequences_running",
-            "What vLLM works on: replies, transcriptions and warming.",
+            "Sequences that vLLM processes: replies, transcriptions and prefills.",
             registry=registry,
         )
         self.sequences_waiting = Gauge(
             "voice_llm_sequences_waiting",
-            "What vLLM was given and has not begun.",
+            "Sequences that vLLM has received and not started.",
             registry=registry,
         )
         self.kv_usage_ratio = Gauge(
@@ -76,7 +80,7 @@ class EngineMeters:
         )
         self.prefix_queries = Counter(
             "voice_llm_prefix_cache_query_tokens",
-            "Prompt tokens that vLLM looked for in its prefix cache.",
+            "Prompt tokens that vLLM looked up in its prefix cache.",
             registry=registry,
         )
         self.prefix_hits = Counter(
@@ -86,28 +90,28 @@ class EngineMeters:
         )
         self.preemptions = Counter(
             "voice_llm_preemptions",
-            "Sequences that vLLM put back because its key-value cache was full.",
+            "Sequences that vLLM preempted because its key-value cache was full.",
             registry=registry,
         )
         self.queue_seconds = Histogram(
             "voice_llm_queue_seconds",
-            "What vLLM let a sequence wait until it began it; of those that ended uncancelled.",
-            buckets=QUEUE_SECONDS,
+            "Time a sequence waited in vLLM before it started; cancelled ones do not count.",
+            buckets=QUEUE_BUCKETS,
             registry=registry,
         )
         self.token_interval_seconds = Histogram(
             "voice_llm_token_interval_seconds",
-            "From one token of a sequence in vLLM to its next.",
-            buckets=TOKEN_SECONDS,
+            "From one token of a sequence in vLLM to the next.",
+            buckets=TOKEN_BUCKETS,
             registry=registry,
         )
         self.probes = Counter(
             "voice_llm_probes",
-            "Looks at whether the model still answers as it did at the start, by result.",
+            "Checks of whether the model still answers as it did at the start, by result.",
             ["result"],
             registry=registry,
         )
-        for result in PROBES:
+        for result in PROBE_RESULTS:
             self.probes.labels(result)
 
     def render(self) -> bytes:
@@ -115,37 +119,40 @@ class EngineMeters:
         return generate_latest(self.registry)
 
 
-@dataclass(slots=True)
-class Request:
-    """Begins when it is made. `stats` go to the gateway with the Result; times are seconds."""
+class GenerationTimer:
+    """Measures one generation from its creation on.
 
-    engine: str
-    meters: EngineMeters
-    began: float = field(default_factory=time.monotonic)
-    stats: dict[str, float] = field(default_factory=dict)
+    `stats` is returned to the gateway in the Result; times are in seconds since the creation.
+    """
 
-    def heard(self, spoken: bool) -> None:
-        """All that was said is known; `spoken`: for that the engine had to hear something."""
+    def __init__(self, engine: str, metrics: LLMMetrics) -> None:
+        self.stats: dict[str, float] = {}
+        self._engine = engine
+        self._metrics = metrics
+        self._started = time.monotonic()
+
+    def mark_heard(self, spoken: bool) -> None:
+        """The conversation is understood. `spoken`: it had an utterance that took time to hear."""
         self.stats["hearing_seconds"] = self._elapsed()
         if spoken:
-            self.meters.hearing_seconds.observe(self.stats["hearing_seconds"])
+            self._metrics.hearing_seconds.observe(self.stats["hearing_seconds"])
 
-    def first_token(self) -> None:
-        """The model has read the prompt."""
+    def mark_first_token(self) -> None:
+        """The model has processed the prompt."""
         self.stats["first_token_seconds"] = self._elapsed()
         self.stats["prompt_seconds"] = self._elapsed() - self.stats["hearing_seconds"]
-        self.meters.first_token_seconds.observe(self.stats["first_token_seconds"])
+        self._metrics.first_token_seconds.observe(self.stats["first_token_seconds"])
 
-    async def counted(self, answer: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
-        """Passes the answer on and counts how it ended.
+    async def track(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
+        """Pass the reply on and count how it ended.
 
-        Raises the answer's own ApplianceError, and EngineFailed for whatever else it raises.
+        Raises the ApplianceErrors of `pieces` as they are, and EngineFailed for any other error.
         """
         outcome = "cancelled"
         try:
-            with self.meters.running.track_inprogress():
-                async with contextlib.aclosing(answer):
-                    async for piece in answer:
+            with self._metrics.running.track_inprogress():
+                async with contextlib.aclosing(pieces):
+                    async for piece in pieces:
                         if isinstance(piece, Result):
                             outcome = piece.reason
                         yield piece
@@ -154,10 +161,10 @@ class Request:
             raise
         except Exception as problem:
             outcome = "failed"
-            raise EngineFailed(engine=self.engine) from problem
+            raise EngineFailed(engine=self._engine) from problem
         finally:
-            self.meters.requests.labels(outcome).inc()
-            self.meters.decode_tokens.inc(self.stats.get("decode_tokens", 0))
+            self._metrics.requests.labels(outcome).inc()
+            self._metrics.decode_tokens.inc(self.stats.get("decode_tokens", 0))
 
     def _elapsed(self) -> float:
-        return time.monotonic() - self.began
+        return time.monotonic() - self._started

@@ -1,32 +1,32 @@
-"""From decoded tokens to the text of a reply: whole characters, plain speech, no endless loop."""
+"""Turn decoded tokens into the text of a reply: whole characters, no role name, no loop. No I/O."""
 
 from __future__ import annotations
 
 import codecs
 
-LOOP_WORDS = 8  # the same words this many in a row a second time: the model is going in circles
-_ROLE_MARKS = tuple(
+LOOP_WORDS = 8  # this many words repeated in the same order: the model is stuck in a loop
+_ROLE_PREFIXES = tuple(
     role + mark for role in ("assistant", "system", "user", "ai", "bot") for mark in (":", "\n")
 )
 
 
-class Reply:
-    """Takes the bytes of one token after the other and hands out text that can be spoken."""
+class ReplyText:
+    """Collects a reply piece by piece and returns the text that can be spoken already."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
-        self._beginning: str | None = ""  # held back while it may be a role's name
+        self._beginning: str | None = ""  # held back while it may be a role name
         self.text = ""
 
-    def add(self, piece: bytes) -> str:
-        """More bytes; the text that is certain now, which may be empty."""
-        return self.add_text(self._decoder.decode(piece))
+    def add_bytes(self, piece: bytes) -> str:
+        """Add the UTF-8 bytes of a token, which may end inside a character. Returns like `add`."""
+        return self.add(self._decoder.decode(piece))
 
-    def add_text(self, text: str) -> str:
-        """The same for what has been decoded already."""
+    def add(self, text: str) -> str:
+        """Add decoded text. Returns the text that is final now, which may be empty."""
         if self._beginning is not None:
             self._beginning += text
-            decided = without_role(self._beginning)
+            decided = strip_role(self._beginning)
             if decided is None:
                 return ""
             text, self._beginning = decided, None
@@ -34,16 +34,16 @@ class Reply:
         return text
 
     def finish(self) -> str:
-        """No more bytes; the text that was held back."""
+        """The reply is complete. Returns the text that was held back."""
         rest, self._beginning = (self._beginning or "").strip(), None
-        if rest.casefold() + "\n" in _ROLE_MARKS or rest.casefold() in _ROLE_MARKS:
+        if rest.casefold() + "\n" in _ROLE_PREFIXES or rest.casefold() in _ROLE_PREFIXES:
             rest = ""
         self.text += rest
         return rest
 
     @property
-    def loops(self) -> bool:
-        """Whether the last words have been said in the same order before."""
+    def is_looping(self) -> bool:
+        """Whether the last LOOP_WORDS words occurred before in the same order."""
         words = self.text.casefold().split()
         last = words[-LOOP_WORDS:]
         if len(last) < LOOP_WORDS:
@@ -54,12 +54,15 @@ class Reply:
         )
 
 
-def without_role(beginning: str) -> str | None:
-    """The beginning of a reply without a leading "Assistant:"; None while it may become one."""
+def strip_role(beginning: str) -> str | None:
+    """Remove a leading "Assistant:" or alike from the beginning of a reply.
+
+    None while the text may still turn out to be a role name.
+    """
     text = beginning.lstrip()
-    for mark in _ROLE_MARKS:
-        if text.casefold().startswith(mark):
-            return text[len(mark) :].lstrip() or None
-        if mark.startswith(text.casefold()):
+    for prefix in _ROLE_PREFIXES:
+        if text.casefold().startswith(prefix):
+            return text[len(prefix) :].lstrip() or None
+        if prefix.startswith(text.casefold()):
             return None
     return text

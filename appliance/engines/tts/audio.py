@@ -2,7 +2,7 @@
 
 Long phrases are synthesized in chunks, so that audio is available early and a phrase can be
 abandoned halfway. The samples of a chunk get silence of natural length at both ends, no clicks and
-no clipping, and leave as PCM.
+no clipping, and leave as PCM. No I/O.
 """
 
 from __future__ import annotations

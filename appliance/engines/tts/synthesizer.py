@@ -56,9 +56,7 @@ def load(config: settings.TTSConfig, weights: Path) -> Synthesizer:
     """
     if config.backend == "onnx":
         return OnnxSynthesizer(weights / FOLDER, config.threads)
-    if config.backend == "torch":
-        return TorchSynthesizer(weights / FOLDER, config.device, config.threads)
-    raise BadSetting(name="tts.backend", why=f"{config.backend!r} is neither onnx nor torch")
+    return TorchSynthesizer(weights / FOLDER, config.device, config.threads)
 
 
 class OnnxSynthesizer:

@@ -9,13 +9,13 @@ a American, b British.
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import BadSetting, MissingWeights, UnknownVoice
+from appliance.settings import parse_voice
 
 Style = NDArray[np.float32]  # 1 x 256
 
@@ -61,18 +61,14 @@ class Voices:
         blend = sum(self._pack(name)[row] * (weight / total) for name, weight in parts)
         return np.asarray(blend, dtype=np.float32)
 
-    def _parse(self, voice: str) -> list[tuple[str, float]]:
+    def _parse(self, voice: str) -> tuple[tuple[str, float], ...]:
         """Names and weights of the voices in a blend. Raises UnknownVoice."""
-        parts = []
-        for part in voice.split(","):
-            name, colon, number = part.strip().partition(":")
-            try:
-                weight = float(number) if colon else 1.0
-            except ValueError:
-                weight = 0.0
-            if name not in self._files or not (0 < weight < math.inf):
-                raise UnknownVoice(voice=voice, known=", ".join(self._files))
-            parts.append((name, weight))
+        try:
+            parts = parse_voice(voice)
+        except ValueError:
+            parts = ()
+        if not parts or any(name not in self._files for name, _ in parts):
+            raise UnknownVoice(voice=voice, known=", ".join(self._files))
         return parts
 
     def _pack(self, name: str) -> NDArray[np.float32]:

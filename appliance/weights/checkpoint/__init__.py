@@ -1,5 +1,5 @@
-"""What a sealed Ultravox folder holds, judged by its JSON files and safetensors headers alone."""
+"""Check a sealed Ultravox folder by its JSON files and safetensors headers alone."""
 
-from appliance.weights.checkpoint.folder import Bytes, Checkpoint, read
+from appliance.weights.checkpoint.folder import Checkpoint, WeightBytes, read
 
-__all__ = ["Bytes", "Checkpoint", "read"]
+__all__ = ["Checkpoint", "WeightBytes", "read"]

@@ -1,4 +1,4 @@
-"""The JSON files of a sealed model folder: what shape the model has, and that nothing is remote."""
+"""Read the JSON files of a model folder, and check that they refer to nothing remote."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_SIZE = 1 << 24
 
 AUDIO_PLACEHOLDER = "<|audio|>"
 
-# Keys by which a loader finds code or files elsewhere. Empty or null they are harmless.
+# Keys by which a loader finds code or files elsewhere. Empty or null values are harmless.
 REMOTE_KEYS = frozenset(
     {
         "auto_map", "audio_model_id", "text_model_id", "_name_or_path", "name_or_path",
@@ -30,8 +30,8 @@ DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
-    """Whisper's encoder. `positions` is its context: mel frames / 2."""
+class AudioShape:
+    """Whisper's encoder. `positions`: its context length in mel frames / 2."""
 
     width: int
     layers: int
@@ -42,8 +42,8 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A Llama. `tied`: the embeddings serve as lm_head."""
+class TextShape:
+    """A Llama. `tied`: the embeddings are also the lm_head."""
 
     width: int
     layers: int
@@ -59,11 +59,11 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """The whole model, as config.json tells it."""
+class ModelShape:
+    """The whole model, as config.json describes it."""
 
-    audio: Audio
-    text: Text
+    audio: AudioShape
+    text: TextShape
     projector_width: int
     stack_factor: int
     is_swiglu: bool
@@ -74,7 +74,7 @@ class Shape:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object of bounded size. Raises BadCheckpoint."""
+    """Read a JSON object of at most MAX_JSON_BYTES. Raises BadCheckpoint."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise BadCheckpoint(path=path, why=f"it has more than {MAX_JSON_BYTES:,} bytes")
@@ -84,107 +84,110 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as problem:
         raise BadCheckpoint(path=path, why=str(problem)) from problem
     if not isinstance(tree, dict):
-        raise BadCheckpoint(path=path, why="it is no JSON object")
+        raise BadCheckpoint(path=path, why="it is not a JSON object")
     return tree
 
 
-def remote(tree: object, at: str = "") -> Iterator[str]:
-    """Every place in a config that leads a loader elsewhere, in words."""
+def remote_references(tree: object, at: str = "") -> Iterator[str]:
+    """Describe every entry of a config that leads a loader elsewhere."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             place = f"{at}.{key}".removeprefix(".")
             if key in REMOTE_KEYS and value:
-                yield f"{place} is {value!r}, and must not lead anywhere"
-            yield from remote(value, place)
+                yield f"{place} is {value!r}: a sealed model must not refer to anything remote"
+            yield from remote_references(value, place)
     elif isinstance(tree, list):
         for value in tree:
-            yield from remote(value, at)
+            yield from remote_references(value, at)
 
 
-def parse(path: object, tree: Mapping[str, Any]) -> Shape:
-    """The shape that a config.json tells; `path` is for the error's words only.
+def parse(path: object, tree: Mapping[str, Any]) -> ModelShape:
+    """Parse a config.json; `path` is used in error messages only.
 
-    Raises BadCheckpoint naming what is missing, remote or cannot be.
+    Raises BadCheckpoint naming the entry that is missing, remote or invalid.
     """
-    for place in remote(tree):
-        raise BadCheckpoint(path=path, why=place)
+    for reference in remote_references(tree):
+        raise BadCheckpoint(path=path, why=reference)
     try:
-        found = _shape(tree)
-        _check_quantisation(found)
+        shape = _parse_shape(tree)
+        _check_quantisation(shape)
     except (ValueError, KeyError, TypeError, AttributeError, re.error) as problem:
         why = f"{problem} is missing" if isinstance(problem, KeyError) else str(problem)
         raise BadCheckpoint(path=path, why=why) from problem
-    return found
+    return shape
 
 
-def processor(found: Shape) -> dict[str, object]:
-    """What processor_config.json has to say for a model of this shape."""
+def processor(shape: ModelShape) -> dict[str, object]:
+    """Return what processor_config.json must contain for a model of this shape."""
     return {
         "processor_class": "UltravoxProcessor",
-        "stack_factor": found.stack_factor,
+        "stack_factor": shape.stack_factor,
         "encoder_ds_factor": 2,  # Whisper's second convolution has a stride of 2
-        "audio_context_size": 2 * found.audio.positions,
+        "audio_context_size": 2 * shape.audio.positions,
         "audio_placeholder": AUDIO_PLACEHOLDER,
     }
 
 
-def check_companions(places: Mapping[str, Path], found: Shape) -> None:
-    """Compares the mel filter's and the tokenizer's files with the config.
+def check_companions(paths: Mapping[str, Path], shape: ModelShape) -> None:
+    """Compare the mel settings and the tokenizer with the config.
 
-    `places` tells where the files of these names lie. Raises BadCheckpoint.
+    `paths` maps file names to where the files are. Raises BadCheckpoint.
     """
     mel = {
         "feature_extractor_type": "WhisperFeatureExtractor",
-        "feature_size": found.audio.mel_bins,
+        "feature_size": shape.audio.mel_bins,
         "sampling_rate": 16000,
         "hop_length": 160,
     }
-    compare(places["preprocessor_config.json"], mel)
-    path = places["tokenizer.json"]
+    compare(paths["preprocessor_config.json"], mel)
+    path = paths["tokenizer.json"]
     added = read_json(path).get("added_tokens")
     tokens = [entry for entry in added if isinstance(entry, dict)] if added else []
     ids = [entry.get("id") for entry in tokens if entry.get("content") == AUDIO_PLACEHOLDER]
-    if ids != [found.audio_token]:
-        why = f"{AUDIO_PLACEHOLDER} has the ids {ids}, and the config says {found.audio_token}"
+    if ids != [shape.audio_token]:
+        why = f"{AUDIO_PLACEHOLDER} has the ids {ids}, but the config says {shape.audio_token}"
         raise BadCheckpoint(path=path, why=why)
 
 
 def compare(path: Path, expected: Mapping[str, object], may_lack: bool = False) -> None:
-    """Raises BadCheckpoint when the JSON file says anything else."""
+    """Raise BadCheckpoint if an entry of the JSON file differs from the expected one.
+
+    may_lack    missing entries are allowed
+    """
     tree = read_json(path)
     for key, value in expected.items():
         if tree.get(key) != value and not (may_lack and key not in tree):
-            raise BadCheckpoint(path=path, why=f"{key} is {tree.get(key)!r} in place of {value!r}")
+            raise BadCheckpoint(path=path, why=f"{key} is {tree.get(key)!r} instead of {value!r}")
 
 
-def _shape(tree: Mapping[str, Any]) -> Shape:
-    for place in ("audio_config", "text_config"):
-        if not isinstance(tree[place], dict):
-            raise ValueError(f"{place} is not inline")
-    for place, table, kind in (
+def _parse_shape(tree: Mapping[str, Any]) -> ModelShape:
+    for key in ("audio_config", "text_config"):
+        if not isinstance(tree[key], dict):
+            raise ValueError(f"{key} is not inline")
+    for key, table, kind in (
         ("model_type", tree, "ultravox"),
         ("audio_config.model_type", tree["audio_config"], "whisper"),
         ("text_config.model_type", tree["text_config"], "llama"),
     ):
         if table.get("model_type") != kind:
-            raise ValueError(f"{place} is {table.get('model_type')!r} in place of {kind!r}")
+            raise ValueError(f"{key} is {table.get('model_type')!r} instead of {kind!r}")
     if tree.get("architectures") != ["UltravoxModel"]:
-        raise ValueError(f"architectures is {tree.get('architectures')} in place of UltravoxModel")
-    for place in ("audio_config", "text_config"):
-        if {"quantization_config", "compression_config"} & tree[place].keys():
-            raise ValueError(f"{place} has a quantization_config; it belongs at the top")
+        raise ValueError(f"architectures is {tree.get('architectures')} instead of UltravoxModel")
+    for key in ("audio_config", "text_config"):
+        if {"quantization_config", "compression_config"} & tree[key].keys():
+            raise ValueError(f"{key} has a quantization_config; it belongs at the top level")
     if tree.get("compression_config") or tree.get("num_projector_layers"):
         raise ValueError("compression_config and num_projector_layers are not supported")
     dtype = tree.get("dtype") or tree["torch_dtype"]
     if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r} is none of {sorted(DTYPES)}")
-    text = _text(tree["text_config"])
-    # vLLM looks at the top level to see that the audio token is beyond the embeddings.
+        raise ValueError(f"dtype {dtype!r} is not one of {sorted(DTYPES)}")
+    text = _parse_text(tree["text_config"])
+    # vLLM reads the top level to learn that the audio token is beyond the embeddings.
     if _size(tree, "vocab_size") != text.vocabulary:
         raise ValueError(f"vocab_size is {tree['vocab_size']}, text_config's {text.vocabulary}")
     quantised = tree.get("quantization_config")
-    return Shape(
-        audio=_audio(tree["audio_config"]),
+    return ModelShape(
+        audio=_parse_audio(tree["audio_config"]),
         text=text,
         projector_width=_size(tree, "hidden_size"),
         stack_factor=_size(tree, "stack_factor"),
@@ -196,8 +199,8 @@ def _shape(tree: Mapping[str, Any]) -> Shape:
     )
 
 
-def _audio(tree: Mapping[str, Any]) -> Audio:
-    return Audio(
+def _parse_audio(tree: Mapping[str, Any]) -> AudioShape:
+    return AudioShape(
         width=_size(tree, "d_model"),
         layers=_size(tree, "encoder_layers"),
         heads=_size(tree, "encoder_attention_heads"),
@@ -207,9 +210,9 @@ def _audio(tree: Mapping[str, Any]) -> Audio:
     )
 
 
-def _text(tree: Mapping[str, Any]) -> Text:
+def _parse_text(tree: Mapping[str, Any]) -> TextShape:
     width, heads = _size(tree, "hidden_size"), _size(tree, "num_attention_heads")
-    return Text(
+    return TextShape(
         width=width,
         layers=_size(tree, "num_hidden_layers"),
         heads=heads,
@@ -231,24 +234,24 @@ def _size(tree: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _check_quantisation(found: Shape) -> None:
-    """Refuses a quantised model of which vLLM would quantise the ears as well."""
-    if found.scheme is None:
+def _check_quantisation(shape: ModelShape) -> None:
+    """Raise ValueError if vLLM would also quantise the audio tower or the projector."""
+    if shape.scheme is None:
         return
-    audio = [f"audio_tower.layers.{n}.{name}" for n in range(found.audio.layers) for name in _EARS]
+    audio = [f"audio_tower.layers.{n}.{name}" for n in range(shape.audio.layers) for name in _AUDIO]
     projector = [f"multi_modal_projector.linear_{n}" for n in (1, 2)]
     for module in (*audio, *projector):
-        if not found.scheme.is_ignored(module):
+        if not shape.scheme.is_ignored(module):
             raise ValueError(
-                f"quantization_config.ignore lacks {module}, so vLLM would cast it into quantised "
-                f"weights and mishear all audio; it must hold {list(quantisation.ALWAYS_IGNORED)}"
+                f"quantization_config.ignore lacks {module}, so vLLM would cast it to quantised "
+                f"weights and mishear all audio; add {list(quantisation.ALWAYS_IGNORED)}"
             )
     heads = ("lm_head", quantisation.LM_HEAD)
-    if not any(found.scheme.is_ignored(name) for name in heads):
+    if not any(shape.scheme.is_ignored(name) for name in heads):
         raise ValueError("quantization_config.ignore lacks lm_head")
 
 
-_EARS = (
+_AUDIO = (  # linears of an encoder layer
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj",
     "mlp.fc1", "mlp.fc2",
 )  # fmt: skip

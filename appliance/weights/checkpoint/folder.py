@@ -1,8 +1,8 @@
-"""Reads a sealed Ultravox folder without reading its weights, and refuses what vLLM would not.
+"""Check a sealed Ultravox folder without reading its weights, more strictly than vLLM does.
 
-vLLM loads much that it should not: it casts dtypes with a warning at most, leaves a tensor that no
-file holds as it happens to lie in memory, and follows ids to other places. So every file name,
-tensor name, dtype and shape is compared here with what the config asks for, before vLLM starts.
+vLLM accepts folders that it should refuse: it casts dtypes with a warning at most, leaves a tensor
+that is in no file uninitialised, and follows references to other repositories. So every file name,
+tensor name, dtype and shape is compared with the config before vLLM starts.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from pathlib import Path
 
 from appliance.errors import BadCheckpoint
 from appliance.weights.checkpoint import configs
-from appliance.weights.checkpoint.configs import read_json, remote
+from appliance.weights.checkpoint.configs import read_json, remote_references
 from appliance.weights.checkpoint.safetensors import Tensor, read_header
-from appliance.weights.checkpoint.tensors import Expected, expected
+from appliance.weights.checkpoint.tensors import ExpectedTensor, expected
 
 CONFIGS = (
     "config.json", "generation_config.json", "preprocessor_config.json",
     "processor_config.json", "tokenizer.json", "tokenizer_config.json",
 )  # fmt: skip
 OPTIONAL = ("special_tokens_map.json", "NOTICE", "LICENSE", "USE_POLICY.md")
-WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 _KV_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "fp8": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Bytes:
-    """What the weights take, in bytes, by part. `layers` are the Llama's, with its last norm."""
+class WeightBytes:
+    """Size of the weights in bytes, by part. `layers`: the Llama's, with its final norm."""
 
     audio_tower: int
     projector: int
@@ -45,24 +45,24 @@ class Bytes:
 
     @property
     def per_token(self) -> int:
-        """What is read from memory for each decoded token; embeddings serve as a tied lm_head."""
+        """Bytes read from memory per decoded token. If lm_head is tied, it is the embeddings."""
         return self.layers + (self.lm_head or self.embed_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model folder that was found whole.
+    """A complete model folder.
 
-    dtype         of what is not quantised: bfloat16, float16 or float32
-    quantization  of the Llama's linears: "" (none), fp8, int8, w4a16 or w8a16
+    dtype             of unquantised tensors: bfloat16, float16 or float32
+    quantization      of the Llama's linears: "" (none), fp8, int8, w4a16 or w8a16
     layers, heads, kv_heads, head_dim, hidden_size: of the Llama
-    max_positions context that the Llama was made for, tokens
-    audio_token   id of <|audio|>; may lie beyond the vocabulary
-    frames_per_token  mel frames (10 ms) that one audio token stands for
+    max_positions     context length that the Llama was trained for, in tokens
+    audio_token       id of <|audio|>; may be beyond the vocabulary
+    frames_per_token  mel frames (10 ms each) per audio token
     """
 
     folder: Path
-    weights_bytes: Bytes
+    weights_bytes: WeightBytes
     parameters: int
     dtype: str
     quantization: str
@@ -79,42 +79,42 @@ class Checkpoint:
     frames_per_token: int
 
     def kv_bytes_per_token(self, kv_dtype: str) -> int:
-        """Keys and values of one token over all layers; `auto` is the weights' dtype.
+        """Size of the KV cache per token, over all layers. `auto`: the dtype of the weights.
 
-        Raises KeyError for a dtype that is none of bfloat16, float16, float32, fp8.
+        Raises KeyError for a dtype other than bfloat16, float16, float32, fp8 and auto.
         """
         item_bytes = _KV_BYTES[self.dtype if kv_dtype == "auto" else kv_dtype]
         return 2 * self.layers * self.kv_heads * self.head_dim * item_bytes
 
 
 def read(folder: Path) -> Checkpoint:
-    """Looks at every file of a model folder.
+    """Check every file of a model folder and describe the model.
 
-    Raises BadCheckpoint naming the first file that is wrong, and why.
+    Raises BadCheckpoint naming the first wrong file and the reason.
     """
-    names = _files(folder)
+    names = _list_files(folder)
     shape = configs.parse(folder / "config.json", read_json(folder / "config.json"))
     configs.compare(folder / "processor_config.json", configs.processor(shape))
     configs.check_companions({name: folder / name for name in CONFIGS}, shape)
     for name in sorted(names):
         if name.endswith(".json") and name != INDEX:
-            for place in remote(read_json(folder / name)):
-                raise BadCheckpoint(path=folder / name, why=place)
-    found = read_tensors(folder)
+            for reference in remote_references(read_json(folder / name)):
+                raise BadCheckpoint(path=folder / name, why=reference)
+    stored = read_tensors(folder)
     try:
         wanted = expected(shape)
     except ValueError as problem:
         raise BadCheckpoint(path=folder / "config.json", why=str(problem)) from problem
-    for path, why in mismatches(found, wanted):
+    for path, why in mismatches(stored, wanted):
         raise BadCheckpoint(path=path or folder, why=why)
-    sizes = dict.fromkeys(Bytes.__slots__, 0)
-    for name, (_, tensor) in found.items():
+    sizes = dict.fromkeys(WeightBytes.__slots__, 0)
+    for name, (_, tensor) in stored.items():
         sizes[wanted[name].part] += tensor.size_bytes
     text = shape.text
     return Checkpoint(
         folder=folder,
-        weights_bytes=Bytes(**sizes),
-        parameters=sum(tensor.items for _, tensor in found.values()),
+        weights_bytes=WeightBytes(**sizes),
+        parameters=sum(tensor.items for _, tensor in stored.values()),
         dtype=shape.dtype,
         quantization=shape.scheme.name if shape.scheme else "",
         layers=text.layers,
@@ -131,66 +131,69 @@ def read(folder: Path) -> Checkpoint:
     )
 
 
-Found = Mapping[str, tuple[Path, Tensor]]
+StoredTensors = Mapping[str, tuple[Path, Tensor]]
+"""By tensor name: the file that contains the tensor, and its header entry."""
 
 
-def read_tensors(folder: Path) -> Found:
-    """The tensors of model.safetensors, or of the shards that its index names, by name.
+def read_tensors(folder: Path) -> StoredTensors:
+    """Read the headers of model.safetensors, or of the shards that the index names.
 
-    Raises BadCheckpoint when shards and index contradict each other.
+    Raises BadCheckpoint if shards and index disagree.
     """
     index = folder / INDEX
     if not index.exists():
-        return {tensor.name: (folder / WHOLE, tensor) for tensor in read_header(folder / WHOLE)}
-    if (folder / WHOLE).exists():
-        raise BadCheckpoint(path=folder / WHOLE, why="it stands beside an index of shards")
-    places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not all(_is_shard(name) for name in places.values()):
+        return {tensor.name: (folder / SINGLE, tensor) for tensor in read_header(folder / SINGLE)}
+    if (folder / SINGLE).exists():
+        raise BadCheckpoint(path=folder / SINGLE, why="there is an index of shards as well")
+    shard_of = read_json(index).get("weight_map")
+    if not isinstance(shard_of, dict) or not all(_is_shard(name) for name in shard_of.values()):
         raise BadCheckpoint(path=index, why="its weight_map does not name shards")
     for path in folder.glob("*.safetensors"):
-        if path.name not in places.values():
-            raise BadCheckpoint(path=path, why="its index does not know it")
-    found: dict[str, tuple[Path, Tensor]] = {}
-    for shard in sorted(set(places.values())):
+        if path.name not in shard_of.values():
+            raise BadCheckpoint(path=path, why="it is not in the index")
+    stored: dict[str, tuple[Path, Tensor]] = {}
+    for shard in sorted(set(shard_of.values())):
         for tensor in read_header(folder / shard):
-            if places.get(tensor.name) != shard:
-                why = f"it holds {tensor.name}, which the index does not place there"
+            if shard_of.get(tensor.name) != shard:
+                why = f"it contains {tensor.name}, which the index places elsewhere"
                 raise BadCheckpoint(path=folder / shard, why=why)
-            found[tensor.name] = (folder / shard, tensor)
-    for name in places.keys() - found.keys():
-        raise BadCheckpoint(path=folder / places[name], why=f"it lacks {name}")
-    return found
+            stored[tensor.name] = (folder / shard, tensor)
+    for name in shard_of.keys() - stored.keys():
+        raise BadCheckpoint(path=folder / shard_of[name], why=f"it lacks {name}")
+    return stored
 
 
-def mismatches(found: Found, wanted: Mapping[str, Expected]) -> Iterator[tuple[Path | None, str]]:
-    """What differs between the tensors found and those wanted: file and words."""
-    for name in sorted(wanted.keys() - found.keys()):
+def mismatches(
+    stored: StoredTensors, wanted: Mapping[str, ExpectedTensor]
+) -> Iterator[tuple[Path | None, str]]:
+    """Describe each difference between stored and wanted tensors; None: in no file."""
+    for name in sorted(wanted.keys() - stored.keys()):
         yield None, f"the tensor {name} is missing"
-    for name, (path, tensor) in sorted(found.items()):
+    for name, (path, tensor) in sorted(stored.items()):
         if name not in wanted:
             yield path, f"the tensor {name} does not belong to this model"
             continue
         want = wanted[name]
         if tensor.dtype not in want.dtypes:
             kinds = " or ".join(want.dtypes)
-            yield path, f"{name} is {tensor.dtype} in place of {kinds}: vLLM would cast it silently"
+            yield path, f"{name} is {tensor.dtype} instead of {kinds}: vLLM would cast it silently"
         elif tensor.shape not in want.shapes:
-            yield path, f"{name} has the shape {tensor.shape} in place of {want.shapes[0]}"
+            yield path, f"{name} has the shape {tensor.shape} instead of {want.shapes[0]}"
 
 
 def _is_shard(name: object) -> bool:
     return isinstance(name, str) and bool(_SHARD.fullmatch(name))
 
 
-def _files(folder: Path) -> set[str]:
-    """The names in the folder, each on the short list."""
+def _list_files(folder: Path) -> set[str]:
+    """Return the names in the folder. Raises BadCheckpoint for an unknown or a missing one."""
     if not folder.is_dir():
-        raise BadCheckpoint(path=folder, why="there is no such folder")
+        raise BadCheckpoint(path=folder, why="the folder does not exist")
     names = {path.name for path in folder.iterdir()}
     for name in sorted(names):
-        is_known = name in (*CONFIGS, *OPTIONAL, WHOLE, INDEX) or _is_shard(name)
+        is_known = name in (*CONFIGS, *OPTIONAL, SINGLE, INDEX) or _is_shard(name)
         if not is_known or not (folder / name).is_file():
-            raise BadCheckpoint(path=folder / name, why="it has no place in a model folder")
+            raise BadCheckpoint(path=folder / name, why="it does not belong in a model folder")
     for name in CONFIGS:
         if name not in names:
             raise BadCheckpoint(path=folder / name, why="it is missing")

@@ -1,12 +1,13 @@
-"""How the language model's linears are quantised, as compressed-tensors writes it down.
+"""Parse how the Llama's linears are quantised, in the format of compressed-tensors. No I/O.
 
-vLLM 0.32 reads `quantization_config` at the top of Ultravox' config.json and asks for every linear
-of the whole model, the audio tower's and the projector's too, whether an entry of `ignore` names
-it. What is not named is made for quantised weights, and bfloat16 weights are then cast into it
-with no more than a warning: the model understands text and mishears audio. Hence `AUDIO_IGNORED`.
+vLLM 0.32 reads `quantization_config` at the top level of Ultravox' config.json and applies it to
+every linear of the model, including the audio tower and the projector, unless an entry of `ignore`
+matches. A linear that is not ignored is created for quantised weights, and bfloat16 weights are
+cast to it with only a warning: the model then understands text but mishears audio. Hence
+`AUDIO_IGNORED`.
 
-Names are matched as vLLM matches them (compressed_tensors/utils.py): a fused linear by its own
-name or by the names of all its parts; `re:` begins a regular expression that `re.match` applies.
+Names are matched as vLLM matches them (compressed_tensors/utils.py): a fused linear by its own name
+or by the names of all its parts; `re:` starts a regular expression for `re.match`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 AUDIO_IGNORED = ("re:audio_tower.*", "re:multi_modal_projector.*")
 LM_HEAD = "language_model.lm_head"
-# What the top level of a quantised Ultravox must name; the second form is Llama's own.
+# What `ignore` at the top level of a quantised Ultravox must contain. Llama itself says lm_head.
 ALWAYS_IGNORED = ("lm_head", *AUDIO_IGNORED)
 
 _FUSED = {
@@ -26,22 +27,23 @@ _FUSED = {
     "gate_proj": "gate_up_proj", "up_proj": "gate_up_proj",
 }  # fmt: skip
 
-# Scales are widened to float32 by vLLM, which keeps their values; those of weight-only schemes
-# take the model's dtype and must have it.
+# vLLM converts scales to float32, which keeps their values. Only the scales of weight-only schemes
+# must have the model's dtype.
 _SCALES = ("BF16", "F16", "F32")
 
 Spec = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]
+"""The dtypes and the shapes that a tensor may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """One scheme for all quantised linears.
+    """The scheme of all quantised linears.
 
     name         fp8, int8, w4a16 or w8a16
-    group        inputs that share a scale; 0: all of an output channel, -1: all of a tensor
-    static       inputs have a scale of their own in the file
-    zero_points  weights (w4a16, w8a16) or inputs (int8) are not symmetric
-    ignore       what is not quantised
+    group        inputs that share a scale; 0: one scale per output channel, -1: one per tensor
+    static       the file has a scale for the inputs
+    zero_points  weights (w4a16, w8a16) or inputs (int8) are asymmetric
+    ignore       modules that are not quantised
     """
 
     name: str
@@ -52,48 +54,48 @@ class Scheme:
     ignore: tuple[str, ...]
 
     def is_ignored(self, module: str) -> bool:
-        """Whether vLLM leaves the linear of this name as it is."""
+        """Whether vLLM leaves the linear of this name unquantised."""
         head, _, last = module.rpartition(".")
         fused = f"{head}.{_FUSED.get(last, last)}"
         return any(_matches(entry, name) for entry in self.ignore for name in (module, fused))
 
     def tensors(self, outputs: int, inputs: int, dtype: str) -> dict[str, Spec]:
-        """By ending: the dtypes and shapes that the tensors of one quantised linear may have.
+        """Return, by suffix, the tensors that one quantised linear is stored as.
 
-        Raises ValueError when the linear cannot be divided into groups.
+        Raises ValueError if the linear cannot be divided into groups.
         """
         if self.name in ("w4a16", "w8a16"):
             return self._packed(outputs, inputs, dtype)
         weight = "F8_E4M3" if self.name == "fp8" else "I8"
         one = ((1,), ())
         scale: tuple[tuple[int, ...], ...] = ((outputs, 1),) if self.group == 0 else one
-        found: dict[str, Spec] = {
+        specs: dict[str, Spec] = {
             "weight": ((weight,), ((outputs, inputs),)),
             "weight_scale": (_SCALES, scale),
         }
         if self.static:
-            found["input_scale"] = (_SCALES, one)
+            specs["input_scale"] = (_SCALES, one)
             if self.zero_points:
-                found["input_zero_point"] = ((weight,), one)
-        return found
+                specs["input_zero_point"] = ((weight,), one)
+        return specs
 
     def _packed(self, outputs: int, inputs: int, dtype: str) -> dict[str, Spec]:
         group = self.group or inputs
         if inputs % group:
-            raise ValueError(f"{inputs} inputs are no whole groups of {group}")
+            raise ValueError(f"{inputs} inputs are not a multiple of the group size {group}")
         groups = inputs // group
-        found: dict[str, Spec] = {
+        specs: dict[str, Spec] = {
             "weight_packed": (("I32",), ((outputs, _words(inputs, self.bits)),)),
             "weight_scale": ((dtype,), ((outputs, groups),)),
             "weight_shape": (("I64", "I32"), ((2,),)),
         }
         if self.zero_points:
-            found["weight_zero_point"] = (("I32",), ((_words(outputs, self.bits), groups),))
-        return found
+            specs["weight_zero_point"] = (("I32",), ((_words(outputs, self.bits), groups),))
+        return specs
 
 
 def parse(tree: Mapping[str, Any]) -> Scheme:
-    """Reads a quantization_config. Raises ValueError, KeyError or TypeError, in words."""
+    """Parse a quantization_config. Raises ValueError, KeyError or TypeError with a description."""
     if tree.get("quant_method") != "compressed-tensors":
         raise ValueError(f"quant_method {tree.get('quant_method')!r} is not compressed-tensors")
     for key in ("kv_cache_scheme", "sparsity_config", "transform_config"):
@@ -108,7 +110,7 @@ def parse(tree: Mapping[str, Any]) -> Scheme:
         raise ValueError("quantised outputs are not supported")
     weights, inputs = group["weights"], group.get("input_activations") or {}
     if weights.get("dynamic"):
-        raise ValueError("weights cannot be quantised dynamically")
+        raise ValueError("dynamically quantised weights are not supported")
     if weights.get("actorder") not in (None, "static", "weight"):
         raise ValueError(f"actorder {weights['actorder']!r} is not supported by vLLM 0.32")
     ignore = tuple(tree.get("ignore") or ())
@@ -118,8 +120,8 @@ def parse(tree: Mapping[str, Any]) -> Scheme:
     return _scheme(group.get("format") or tree["format"], weights, inputs, ignore)
 
 
-def re_prefixed(ignore: list[str]) -> list[str]:
-    """The ignore list of a Llama, for the Ultravox that holds it under `language_model.`."""
+def prefix_ignore(ignore: list[str]) -> list[str]:
+    """Convert the ignore list of a Llama for an Ultravox, which has it under `language_model.`."""
     inside = [
         rf"re:language_model\.(?:{entry[3:]})"
         if entry.startswith("re:")
@@ -154,12 +156,12 @@ def _scheme(
         or inputs["strategy"] != ("tensor" if static else "token")
         or form not in (_FORMS.get(kind), "naive-quantized")
     ):
-        asked = f"{inputs['type']}{inputs['num_bits']} inputs per {inputs['strategy']}"
-        raise ValueError(f"{text} with {asked} are not supported")
+        activations = f"{inputs['type']}{inputs['num_bits']} inputs per {inputs['strategy']}"
+        raise ValueError(f"{text} with {activations} are not supported")
     group = 0 if strategy == "channel" else -1
     name = "fp8" if kind == "float" else "int8"
-    shifted = name == "int8" and not inputs.get("symmetric", True)
-    return Scheme(name, 8, group, static, shifted, ignore)
+    zero_points = name == "int8" and not inputs.get("symmetric", True)
+    return Scheme(name, 8, group, static, zero_points, ignore)
 
 
 _FORMS = {"float": "float-quantized", "int": "int-quantized"}
@@ -168,12 +170,12 @@ _FORMS = {"float": "float-quantized", "int": "int-quantized"}
 def _group_size(weights: Mapping[str, Any]) -> int:
     size = weights["group_size"]
     if type(size) is not int or not 1 <= size <= 1 << 20:
-        raise ValueError(f"a group of {size!r} inputs cannot be")
+        raise ValueError(f"a group size of {size!r} is not possible")
     return size
 
 
 def _words(count: int, bits: int) -> int:
-    """How many int32 hold so many numbers of so many bits."""
+    """Number of int32 words needed for `count` numbers of `bits` bits."""
     return -(-count * bits // 32)
 
 

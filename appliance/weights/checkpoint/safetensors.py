@@ -1,8 +1,8 @@
-"""Safetensors files by their headers: what tensors are in them, and where.
+"""Read and write the headers of safetensors files.
 
-The format (safetensors, "Format"): 8 bytes, little endian: the length of the header; the header, a
-JSON object from a tensor's name to its dtype, shape and first and last byte; the tensors' bytes,
-without a gap. Nothing here reads a tensor's bytes, and no length is believed before it is checked.
+The format (safetensors, "Format"): the length of the header in 8 bytes, little endian; the header,
+a JSON object from tensor names to dtype, shape, and begin and end offsets; the bytes of all
+tensors, without gaps. Only headers are read here, and every length is checked before it is used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from appliance.errors import BadCheckpoint
 
-# Of the largest model we know, quantised, in one file: 0.2 MB. The format's own limit is 100 MB.
+# The largest known header, of a quantised model in one file, has 0.2 MB. The format allows 100 MB.
 MAX_HEADER_BYTES = 16_000_000
 _MAX_NUMBER = 1 << 48
 
@@ -28,7 +28,7 @@ ITEM_BYTES = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of a file; `begin` and `end` are bytes from the file's start."""
+    """One tensor of a file. `begin` and `end`: byte offsets from the start of the file."""
 
     name: str
     dtype: str
@@ -46,26 +46,26 @@ class Tensor:
 
 
 def read_header(path: Path) -> tuple[Tensor, ...]:
-    """The tensors of a file in the order of their bytes.
+    """Read the tensors of a file, in the order of their bytes.
 
-    Raises BadCheckpoint when the file is truncated, its tensors overlap, leave gaps or do not
-    fill the space that their shapes ask for.
+    Raises BadCheckpoint if the file is truncated, or if tensors overlap, leave gaps or have another
+    size than their shapes require.
     """
     try:
         size_bytes = path.stat().st_size
-        with path.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(size_bytes - 8, MAX_HEADER_BYTES):
-                raise BadCheckpoint(path=path, why=f"a header of {length:,} bytes cannot be")
-            text = opened.read(length)
+                raise BadCheckpoint(path=path, why=f"a header of {length:,} bytes is not possible")
+            text = file.read(length)
     except OSError as problem:
         raise BadCheckpoint(path=path, why=str(problem)) from problem
     try:
-        tree = json.loads(text, object_pairs_hook=_once)
+        tree = json.loads(text, object_pairs_hook=_unique_keys)
         if not isinstance(tree, dict):
             raise ValueError("it is not an object")
         tree.pop("__metadata__", None)
-        tensors = [_tensor(name, entry, 8 + length) for name, entry in tree.items()]
+        tensors = [_parse_tensor(name, entry, 8 + length) for name, entry in tree.items()]
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         why = f"its header cannot be read: {type(problem).__name__}: {problem}"
         raise BadCheckpoint(path=path, why=why) from problem
@@ -73,20 +73,21 @@ def read_header(path: Path) -> tuple[Tensor, ...]:
     at = 8 + length
     for tensor in tensors:
         if tensor.begin != at:
-            why = "overlaps the tensor before it" if tensor.begin < at else "comes after a gap"
+            why = "overlaps the tensor before it" if tensor.begin < at else "follows a gap"
             raise BadCheckpoint(path=path, why=f"{tensor.name} {why}")
         if tensor.size_bytes != tensor.items * ITEM_BYTES[tensor.dtype]:
-            why = f"{tensor.name} has {tensor.size_bytes:,} bytes, its shape {tensor.shape} others"
+            why = f"{tensor.name} has {tensor.size_bytes:,} bytes, not those of its shape"
+            why += f" {tensor.shape}"
             raise BadCheckpoint(path=path, why=why)
         at = tensor.end
     if at != size_bytes:
-        why = f"it has {size_bytes:,} bytes, and its header speaks of {at:,}"
+        why = f"it has {size_bytes:,} bytes, but its header describes {at:,}"
         raise BadCheckpoint(path=path, why=why)
     return tuple(tensors)
 
 
 def header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
-    """The beginning of a file that holds tensors of these names, dtypes and shapes, in order.
+    """Build the start of a file that contains tensors of these names, dtypes and shapes, in order.
 
     Padded with spaces to a multiple of 8 bytes, as the safetensors library does.
     """
@@ -101,20 +102,20 @@ def header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     tree = dict(pairs)
     if len(tree) != len(pairs):
-        raise ValueError("a name stands there twice")
+        raise ValueError("a name occurs twice")
     return tree
 
 
-def _tensor(name: str, entry: dict[str, Any], data_begin: int) -> Tensor:
+def _parse_tensor(name: str, entry: dict[str, Any], data_begin: int) -> Tensor:
     dtype = entry["dtype"]
     if dtype not in ITEM_BYTES:
         raise ValueError(f"{name} has the unknown dtype {dtype!r}")
     numbers = [*entry["shape"], *entry["data_offsets"]]
     if len(entry["data_offsets"]) != 2 or len(numbers) > 10:
-        raise ValueError(f"{name} has no such shape or offsets")
+        raise ValueError(f"{name} has invalid shape or offsets")
     for number in numbers:
         if type(number) is not int or not 0 <= number < _MAX_NUMBER:
             raise ValueError(f"{name} has the size or offset {number!r}")

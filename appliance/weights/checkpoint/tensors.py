@@ -1,8 +1,7 @@
-"""Which tensors an Ultravox of a given shape consists of: names, dtypes, shapes.
+"""List the tensors of an Ultravox of a given shape: names, dtypes, shapes. No I/O.
 
-Names as in the published adapter (audio_tower.*, multi_modal_projector.*; fixie-ai/ultravox,
-ultravox_model.py) and in Llama (transformers, modeling_llama.py), the latter under
-`language_model.`.
+Names are those of the published adapter (audio_tower.*, multi_modal_projector.*; fixie-ai/ultravox,
+ultravox_model.py) and, under `language_model.`, those of Llama (transformers, modeling_llama.py).
 """
 
 from __future__ import annotations
@@ -10,43 +9,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from appliance.weights.checkpoint.configs import DTYPES, Audio, Shape, Text
+from appliance.weights.checkpoint.configs import DTYPES, AudioShape, ModelShape, TextShape
 from appliance.weights.checkpoint.quantisation import Spec
 
 TEXT_PREFIX = "language_model."
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """One tensor: any of `dtypes`, any of `shapes`; `part` as in checkpoint.Bytes."""
+class ExpectedTensor:
+    """One tensor: one of `dtypes`, one of `shapes`; `part` is a field of WeightBytes."""
 
     part: str
     dtypes: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
 
 
-def expected(shape: Shape) -> dict[str, Expected]:
-    """Every tensor of the model by name. Raises ValueError when a size does not fit another."""
+def expected(shape: ModelShape) -> dict[str, ExpectedTensor]:
+    """Return every tensor of the model by name. Raises ValueError if sizes do not fit together."""
     plain = (DTYPES[shape.dtype],)
-    found: dict[str, Expected] = {}
+    tensors: dict[str, ExpectedTensor] = {}
     for name, sizes in _audio_tower(shape.audio):
-        found[f"audio_tower.{name}"] = Expected("audio_tower", plain, (sizes,))
+        tensors[f"audio_tower.{name}"] = ExpectedTensor("audio_tower", plain, (sizes,))
     for name, sizes in _projector(shape):
-        found[f"multi_modal_projector.{name}"] = Expected("projector", plain, (sizes,))
+        tensors[f"multi_modal_projector.{name}"] = ExpectedTensor("projector", plain, (sizes,))
     for name, sizes in _llama(shape.text):
         part = {"lm_head": "lm_head", "model.embed_tokens": "embed_tokens"}
-        module, _, ending = name.rpartition(".")
-        for tensor, (dtypes, shapes) in _stored(shape, module, ending, sizes).items():
-            found[TEXT_PREFIX + tensor] = Expected(part.get(module, "layers"), dtypes, shapes)
-    return found
+        module, _, suffix = name.rpartition(".")
+        for tensor, (dtypes, shapes) in _stored(shape, module, suffix, sizes).items():
+            tensors[TEXT_PREFIX + tensor] = ExpectedTensor(
+                part.get(module, "layers"), dtypes, shapes
+            )
+    return tensors
 
 
-def _stored(shape: Shape, module: str, ending: str, sizes: tuple[int, ...]) -> dict[str, Spec]:
-    """How a tensor of the plain Llama is stored: by itself, or as several when quantised."""
+def _stored(shape: ModelShape, module: str, suffix: str, sizes: tuple[int, ...]) -> dict[str, Spec]:
+    """Return how a tensor of the Llama is stored: as one tensor, or as several if quantised."""
     scheme = shape.scheme
-    is_linear = ending == "weight" and module.endswith("_proj")
+    is_linear = suffix == "weight" and module.endswith("_proj")
     if scheme is None or not is_linear or scheme.is_ignored(TEXT_PREFIX + module):
-        return {f"{module}.{ending}": ((DTYPES[shape.dtype],), (sizes,))}
+        return {f"{module}.{suffix}": ((DTYPES[shape.dtype],), (sizes,))}
     outputs, inputs = sizes
     try:
         stored = scheme.tensors(outputs, inputs, DTYPES[shape.dtype])
@@ -58,7 +59,7 @@ def _stored(shape: Shape, module: str, ending: str, sizes: tuple[int, ...]) -> d
 Named = Iterator[tuple[str, tuple[int, ...]]]
 
 
-def _audio_tower(audio: Audio) -> Named:
+def _audio_tower(audio: AudioShape) -> Named:
     width = audio.width
     yield "conv1.weight", (width, audio.mel_bins, 3)
     yield "conv1.bias", (width,)
@@ -85,7 +86,7 @@ def _norm(name: str, width: int) -> Named:
     yield f"{name}.bias", (width,)
 
 
-def _projector(shape: Shape) -> Named:
+def _projector(shape: ModelShape) -> Named:
     """Stack, RMSNorm, linear, SwiGLU (which halves), RMSNorm, linear."""
     stacked = shape.audio.width * shape.stack_factor
     middle = shape.projector_width // 2 if shape.is_swiglu else shape.projector_width
@@ -98,7 +99,7 @@ def _projector(shape: Shape) -> Named:
         yield "ln_post.weight", (shape.text.width,)
 
 
-def _llama(text: Text) -> Named:
+def _llama(text: TextShape) -> Named:
     queries, keys = text.heads * text.head_dim, text.kv_heads * text.head_dim
     linears = (
         ("self_attn.q_proj", queries, text.width, text.attention_bias),

@@ -1,24 +1,30 @@
-"""One setting names the engine; a wrong name is refused before anything is loaded."""
+"""The setting `llm.engine` chooses the engine."""
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import pytest
 
-from appliance.engines.llm.choose import engine
+from appliance.engines.llm.choose import ENGINES, create_engine
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.errors import BadSetting
-from appliance.settings import load
+from appliance.settings import LLMConfig, load
 
 
-def test_the_cpu_profile_answers_with_the_small_engine() -> None:
-    assert isinstance(engine(load({})), SmallEngine)
+def test_cpu_profile_creates_the_small_engine() -> None:
+    assert isinstance(create_engine(load({})), SmallEngine)
 
 
-def test_the_gpu_profile_answers_with_vllm() -> None:
-    chosen = engine(load({"VOICE_PROFILE": "gpu"}))
-    assert type(chosen).__name__ == "VllmEngine"
+def test_gpu_profile_creates_the_vllm_engine() -> None:
+    engine = create_engine(load({"VOICE_PROFILE": "gpu"}))
+    assert type(engine).__name__ == "VllmEngine"
 
 
-def test_an_unknown_engine_is_refused_by_name() -> None:
-    with pytest.raises(BadSetting, match="'whisper'"):
-        engine(load({"VOICE_LLM_ENGINE": "whisper"}))
+def test_engines_are_those_that_the_setting_allows() -> None:
+    assert set(ENGINES) == set(get_args(get_type_hints(LLMConfig)["engine"]))
+
+
+def test_unknown_engine_is_refused_before_an_engine_is_created() -> None:
+    with pytest.raises(BadSetting, match="whisper"):
+        create_engine(load({"VOICE_LLM_ENGINE": "whisper"}))

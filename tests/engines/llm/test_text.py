@@ -1,29 +1,32 @@
+"""Text of a reply from its tokens."""
+
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.engines.llm.text import Reply
+from appliance.engines.llm.text import ReplyText
 
 
-def through(*pieces: bytes) -> tuple[list[str], Reply]:
-    reply = Reply()
-    given_out = [text for piece in pieces if (text := reply.add(piece))]
+def feed(*pieces: bytes) -> tuple[list[str], ReplyText]:
+    """The texts returned for the pieces of a whole reply, without empty ones."""
+    reply = ReplyText()
+    texts = [text for piece in pieces if (text := reply.add_bytes(piece))]
     rest = reply.finish()
-    return [*given_out, *([rest] if rest else [])], reply
+    return [*texts, *([rest] if rest else [])], reply
 
 
 @given(st.text())
-def test_whatever_is_said_characters_arrive_whole(text: str) -> None:
+def test_characters_split_over_tokens_arrive_whole(text: str) -> None:
     raw = ("Well, " + text).encode()
-    out, reply = through(*(raw[i : i + 1] for i in range(len(raw))))
-    assert "".join(out) == reply.text == "Well, " + text
+    texts, reply = feed(*(raw[i : i + 1] for i in range(len(raw))))
+    assert "".join(texts) == reply.text == "Well, " + text
 
 
-def test_text_comes_as_soon_as_it_is_certain() -> None:
-    out, _ = through(b"Paris", b" is", b" big", b".")
-    assert out == ["Paris", " is", " big", "."]
+def test_text_is_returned_as_soon_as_it_is_final() -> None:
+    texts, _ = feed(b"Paris", b" is", b" big", b".")
+    assert texts == ["Paris", " is", " big", "."]
 
 
 @pytest.mark.parametrize(
@@ -35,20 +38,20 @@ def test_text_comes_as_soon_as_it_is_certain() -> None:
         [b"\n", b"Paris."],
     ],
 )
-def test_a_leading_role_is_not_spoken(pieces: list[bytes]) -> None:
-    assert "".join(through(*pieces)[0]) == "Paris."
+def test_leading_role_name_is_removed(pieces: list[bytes]) -> None:
+    assert "".join(feed(*pieces)[0]) == "Paris."
 
 
 @pytest.mark.parametrize(
     "text", ["Assistants help.", "Users like it.", "A", "Use it.", "Ai ai ai."]
 )
-def test_words_that_only_begin_like_a_role_are_kept(text: str) -> None:
-    assert "".join(through(*(bytes([b]) for b in text.encode()))[0]) == text
+def test_words_that_begin_like_a_role_name_are_kept(text: str) -> None:
+    assert "".join(feed(*(bytes([b]) for b in text.encode()))[0]) == text
 
 
-def test_what_was_decoded_elsewhere_is_treated_the_same() -> None:
-    reply = Reply()
-    assert [reply.add_text(text) for text in ("Assist", "ant:", " Paris", ".")] == [
+def test_decoded_text_is_treated_like_bytes() -> None:
+    reply = ReplyText()
+    assert [reply.add(text) for text in ("Assist", "ant:", " Paris", ".")] == [
         "",
         "",
         "Paris",
@@ -58,26 +61,26 @@ def test_what_was_decoded_elsewhere_is_treated_the_same() -> None:
 
 
 @pytest.mark.parametrize("text", ["assistant", "Assistant:"])
-def test_a_role_alone_is_nothing(text: str) -> None:
-    assert through(text.encode())[0] == []
+def test_role_name_alone_is_no_text(text: str) -> None:
+    assert feed(text.encode())[0] == []
 
 
-def test_going_in_circles_is_noticed() -> None:
+def test_repeated_sentence_is_a_loop() -> None:
     sentence = b"You should bring a jacket and a warm hat. "
-    reply = Reply()
-    reply.add(sentence)
-    assert not reply.loops
-    reply.add(sentence)
-    assert reply.loops
+    reply = ReplyText()
+    reply.add_bytes(sentence)
+    assert not reply.is_looping
+    reply.add_bytes(sentence)
+    assert reply.is_looping
 
 
-def test_one_word_over_and_over_is_a_circle() -> None:
-    reply = Reply()
-    reply.add(b"no " * 12)
-    assert reply.loops
+def test_repeated_word_is_a_loop() -> None:
+    reply = ReplyText()
+    reply.add_bytes(b"no " * 12)
+    assert reply.is_looping
 
 
-def test_common_phrases_may_come_twice() -> None:
-    reply = Reply()
-    reply.add(b"The capital of France is Paris, and the capital of Japan is Tokyo.")
-    assert not reply.loops
+def test_repeated_short_phrase_is_not_a_loop() -> None:
+    reply = ReplyText()
+    reply.add_bytes(b"The capital of France is Paris, and the capital of Japan is Tokyo.")
+    assert not reply.is_looping

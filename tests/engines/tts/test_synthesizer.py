@@ -9,7 +9,7 @@ import pytest
 from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.synthesizer import Synthesizer, has_exact_byte_products, load
 from appliance.engines.tts.voices import Voices
-from appliance.errors import BadSetting, MissingWeights
+from appliance.errors import MissingWeights
 from appliance.settings import TTSConfig
 from tests.engines.tts.contract import SynthesizerContract, cancelled_midway
 
@@ -29,11 +29,6 @@ class TestOnnxSynthesizer(SynthesizerContract):
 def test_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match=r"kokoro-v1\.0\.int8\.onnx"):
         load(TTSConfig(), tmp_path)
-
-
-def test_unknown_back_end_is_rejected(weights: Path) -> None:
-    with pytest.raises(BadSetting, match="neither onnx nor torch"):
-        load(TTSConfig(backend="tensorrt"), weights)
 
 
 @pytest.mark.parametrize(

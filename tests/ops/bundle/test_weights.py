@@ -1,6 +1,6 @@
-"""From an empty folder to a verified one: Ultravox out of a hub on loopback.
+"""From an empty weights folder to a verified one: Ultravox from a fake hub.
 
-Kokoro, which needs PyTorch to be converted, is in tests/torch/test_weights.py.
+tests/torch/test_weights.py does the same with Kokoro, whose conversion needs PyTorch.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import SealBroken
+from appliance.settings import load
 from appliance.weights import manifest, seal
-from ops.bundle import repositories, weights
+from ops.bundle import hub_config, weights
 from ops.bundle.__main__ import main
 from tests.golden.parts import CHECKPOINT, edit, take_apart
-from tests.ops.bundle.hub_made_here import TOKEN, HubMadeHere
+from tests.ops.bundle.fake_hub import TOKEN, FakeHub
 
 NAME = "ultravox-tiny"
 ADAPTER, LLAMA, LLAMA_FP8, WHISPER = "a/ultravox", "m/llama", "q/llama-fp8", "o/whisper"
@@ -59,14 +60,14 @@ licence = "Llama 3.1 Community License"
 """
 
 
-class Place:
-    """A hub with the tiny Ultravox taken apart, a gated Llama, and an empty folder to fill."""
+class HubPlace:
+    """A hub with the parts of the tiny Ultravox, a gated Llama, and an empty weights folder."""
 
-    def __init__(self, tmp: Path, hub: HubMadeHere) -> None:
+    def __init__(self, tmp: Path, hub: FakeHub) -> None:
         self.tmp, self.hub = tmp, hub
         self.weights, self.lock, self.cache = tmp / "weights", tmp / "lock.json", tmp / "cache"
-        self.list = tmp / "hub.toml"
-        self.list.write_text(HUB_TOML, encoding="utf-8")
+        self.config = tmp / "hub.toml"
+        self.config.write_text(HUB_TOML, encoding="utf-8")
         self.lock.write_text(manifest.render(manifest.Manifest({}, {}, (), {})), encoding="utf-8")
         self.environ: MutableMapping[str, str] = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN}
         self.downloads = take_apart(tmp / "published")
@@ -79,10 +80,10 @@ class Place:
 
     def run(self, *more: str, accept: bool = True) -> int:
         places = ["--weights", str(self.weights), "--lock", str(self.lock)]
-        places += ["--cache", str(self.cache), "--hub", str(self.list)]
-        yes = ["--accept-licences"] if accept else []
+        places += ["--cache", str(self.cache), "--hub", str(self.config)]
+        acceptance = ["--accept-licences"] if accept else []
         environ = dict(self.environ)
-        code = main(["weights", "--profile", "gpu", *places, *yes, *more], environ)
+        code = main(["weights", "--profile", "gpu", *places, *acceptance, *more], environ)
         assert "HF_TOKEN" not in environ
         return code
 
@@ -94,46 +95,46 @@ class Place:
         return manifest.read(self.lock)
 
     def pin(self, repository: str) -> str:
-        return str(self.manifest.sealed["hub"][repository]["revision"])
+        return str(self.manifest.extra["hub"][repository]["revision"])
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubPlace]:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(weights, "_SMALL_BYTES", 100_000)
-    with HubMadeHere() as hub:
-        yield Place(tmp_path, hub)
+    with FakeHub() as hub:
+        yield HubPlace(tmp_path, hub)
 
 
-def test_from_nothing_to_a_verified_folder(place: Place) -> None:
+def test_empty_folder_is_filled_and_verified(place: HubPlace) -> None:
     assert place.run() == 0
     assert place.verify() == len(place.manifest.of_source(NAME)) == 10
-    ours, golden = (folder / "model.safetensors" for folder in (place.weights / NAME, CHECKPOINT))
-    assert ours.read_bytes() == golden.read_bytes()
+    built, golden = (folder / "model.safetensors" for folder in (place.weights / NAME, CHECKPOINT))
+    assert built.read_bytes() == golden.read_bytes()
     source = place.manifest.sources[NAME]
     assert f"{LLAMA} at {place.llama[:12]} (text)" in source.origin
     assert "Llama 3.1 Community License" in source.licence
     assert not (place.cache / "hub").exists()
 
 
-def test_only_what_is_listed_is_downloaded(place: Place) -> None:
+def test_only_listed_files_are_downloaded(place: HubPlace) -> None:
     place.run()
-    wanted = " ".join(place.hub.downloads())
-    assert "tokenizer.json" in wanted
+    downloads = " ".join(place.hub.downloads())
+    assert "tokenizer.json" in downloads
     for other in ("README.md", "ultravox_model.py"):
-        assert other not in wanted
+        assert other not in downloads
 
 
-def test_every_download_stands_in_the_lock_by_its_sha256(place: Place) -> None:
+def test_lock_has_the_sha256_of_every_download(place: HubPlace) -> None:
     place.run()
-    pinned = place.manifest.sealed["hub"][LLAMA]["files"]
+    pinned = place.manifest.extra["hub"][LLAMA]["files"]
     for name in ("config.json", "LICENSE", "model.safetensors"):
         content = (place.downloads[1] / name).read_bytes()
         assert pinned[name]["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_a_second_run_asks_nobody_and_changes_nothing(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_second_run_makes_no_request_and_changes_nothing(
+    place: HubPlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.run()
     lock = place.lock.read_bytes()
@@ -145,17 +146,17 @@ def test_a_second_run_asks_nobody_and_changes_nothing(
     assert "all here" in capsys.readouterr().out
 
 
-def test_the_first_run_takes_the_newest_on_trust_and_says_so(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_first_run_trusts_the_newest_commit_and_says_so(
+    place: HubPlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.run()
-    said = capsys.readouterr().out
-    assert f"commit {place.llama} (NEW)" in said
-    assert "taken on trust" in said
+    output = capsys.readouterr().out
+    assert f"commit {place.llama} (NEW)" in output
+    assert "taken on trust" in output
 
 
-def test_later_runs_insist_on_the_pinned_commit(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_later_runs_use_the_pinned_commit(
+    place: HubPlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.run()
     before = place.lock.read_bytes()
@@ -168,7 +169,7 @@ def test_later_runs_insist_on_the_pinned_commit(
     place.verify()
 
 
-def test_a_run_that_stopped_goes_on_with_the_same_commits(place: Place) -> None:
+def test_interrupted_run_continues_with_the_same_commits(place: HubPlace) -> None:
     place.hub.swapped["model.safetensors"] = b"x" * 1000
     assert place.run() != 0
     assert place.pin(LLAMA) == place.llama
@@ -183,21 +184,23 @@ def test_a_run_that_stopped_goes_on_with_the_same_commits(place: Place) -> None:
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
-def test_a_commit_that_holds_something_else_today_is_refused_by_name(
-    place: Place, file: str, capsys: pytest.CaptureFixture[str]
+def test_changed_content_of_a_pinned_commit_is_refused_by_name(
+    place: HubPlace, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.run()
     shutil.rmtree(place.weights)
     published = place.hub.repositories[LLAMA].commits[place.llama]
     published[file] = published[file].replace(b"}", b" ", 1)
     assert place.run() != 0
-    assert f"{file} of the model repository {LLAMA} is not what was" in capsys.readouterr().err
+    assert (
+        f"{file} of the model repository {LLAMA} does not match its pin" in capsys.readouterr().err
+    )
     assert not place.weights.exists()
 
 
 @pytest.mark.parametrize("more", [True, False])
-def test_a_commit_that_holds_more_or_less_today_is_refused_by_name(
-    place: Place, more: bool, capsys: pytest.CaptureFixture[str]
+def test_added_or_removed_file_of_a_pinned_commit_is_refused_by_name(
+    place: HubPlace, more: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.run()
     shutil.rmtree(place.weights)
@@ -210,8 +213,8 @@ def test_a_commit_that_holds_more_or_less_today_is_refused_by_name(
     assert ("extra.safetensors" if more else "LICENSE") in capsys.readouterr().err
 
 
-def test_a_pinned_commit_that_is_gone_is_an_error(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_missing_pinned_commit_is_an_error(
+    place: HubPlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.run()
     shutil.rmtree(place.weights)
@@ -220,30 +223,30 @@ def test_a_pinned_commit_that_is_gone_is_an_error(
     assert f"it has no revision {place.llama}" in capsys.readouterr().err
 
 
-def test_a_revision_that_a_person_wrote_down_counts_from_the_first_run(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_revision_in_hub_toml_is_used_by_the_first_run(
+    place: HubPlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.hub.add(LLAMA, {"config.json": b"{}"})
     named = f'repository = "{LLAMA}"\nrevision = "'
-    place.list.write_text(HUB_TOML.replace(named, named + place.llama), encoding="utf-8")
+    place.config.write_text(HUB_TOML.replace(named, named + place.llama), encoding="utf-8")
     assert place.run() == 0
     assert f"{place.llama} (named in hub.toml)" in capsys.readouterr().out
     assert place.pin(LLAMA) == place.llama
 
 
-def test_a_new_revision_in_the_list_replaces_the_pin(place: Place) -> None:
+def test_new_revision_in_hub_toml_replaces_the_pin(place: HubPlace) -> None:
     place.run()
     edit(place.downloads[1] / "config.json", comment="newer")
     newer = place.hub.add_folder(LLAMA, place.downloads[1])
     named = f'repository = "{LLAMA}"\nrevision = "'
-    place.list.write_text(HUB_TOML.replace(named, named + newer), encoding="utf-8")
+    place.config.write_text(HUB_TOML.replace(named, named + newer), encoding="utf-8")
     assert place.run() == 0
     assert place.pin(LLAMA) == newer
     assert f"{LLAMA} at {newer[:12]}" in place.manifest.sources[NAME].origin
     place.verify()
 
 
-def test_another_llama_replaces_the_first_and_is_remembered(place: Place) -> None:
+def test_another_llama_replaces_the_first_and_becomes_the_default(place: HubPlace) -> None:
     place.run()
     assert place.run("--text", "fp8") == 0
     place.verify()
@@ -254,15 +257,15 @@ def test_another_llama_replaces_the_first_and_is_remembered(place: Place) -> Non
     assert place.hub.requests == []
 
 
-def test_a_llama_that_nobody_knows_is_refused_with_those_there_are(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_unknown_llama_is_refused_with_the_choices(
+    place: HubPlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert place.run("--text", "q2_k") == 78
-    assert "'q2_k' is none of bf16, fp8" in capsys.readouterr().err
+    assert "'q2_k' is not one of bf16, fp8" in capsys.readouterr().err
 
 
-def test_what_cannot_be_used_is_refused_before_the_large_files_come(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_unusable_config_is_refused_before_large_files_are_downloaded(
+    place: HubPlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gptq = {"quant_method": "gptq", "bits": 4}
     edit(place.downloads[1] / "config.json", quantization_config=gptq)
@@ -273,7 +276,7 @@ def test_what_cannot_be_used_is_refused_before_the_large_files_come(
     assert not place.weights.exists()
 
 
-def test_a_damaged_file_is_made_again(place: Place) -> None:
+def test_damaged_file_is_rebuilt(place: HubPlace) -> None:
     place.run()
     file = place.weights / NAME / "model.safetensors"
     content = bytearray(file.read_bytes())
@@ -285,8 +288,8 @@ def test_a_damaged_file_is_made_again(place: Place) -> None:
     place.verify()
 
 
-def test_the_same_downloads_have_to_make_what_the_lock_says(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_rebuild_that_differs_from_the_lock_is_refused(
+    place: HubPlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.run()
     shutil.rmtree(place.weights)
@@ -296,39 +299,37 @@ def test_the_same_downloads_have_to_make_what_the_lock_says(
             entry["sha256"] = "0" * 64
     place.lock.write_text(json.dumps(tree), encoding="utf-8")
     assert place.run() == 78
-    assert "the same downloads made another file" in capsys.readouterr().err
+    assert "the same downloads gave another file" in capsys.readouterr().err
 
 
-def test_a_folder_that_was_built_by_hand_stays(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_folder_built_by_hand_is_kept(place: HubPlace, capsys: pytest.CaptureFixture[str]) -> None:
     flags = zip(("--adapter", "--text", "--features"), place.downloads, strict=True)
-    parts = [str(word) for pair in flags for word in pair]
-    parts += ["--weights", str(place.weights), "--lock", str(place.lock)]
-    main(["ultravox", *parts, "--cache", str(place.cache), "--name", NAME])
+    arguments = [str(word) for pair in flags for word in pair]
+    arguments += ["--weights", str(place.weights), "--lock", str(place.lock)]
+    main(["ultravox", *arguments, "--cache", str(place.cache), "--name", NAME])
     before = place.lock.read_bytes()
     assert place.run() == 0
-    assert "built by hand, and stays" in capsys.readouterr().out
+    assert "built by hand and is kept" in capsys.readouterr().out
     assert place.lock.read_bytes() == before and place.hub.requests == []
     assert place.run("--text", "bf16") == 0
     assert place.pin(LLAMA) == place.llama
     place.verify()
 
 
-def test_a_gated_model_without_a_token_is_a_clear_error(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_gated_model_without_a_token_names_the_variable(
+    place: HubPlace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del place.environ["HF_TOKEN"]
-    with Path("/dev/null").open() as nobody:
-        monkeypatch.setattr("sys.stdin", nobody)
+    with Path("/dev/null").open() as no_terminal:
+        monkeypatch.setattr("sys.stdin", no_terminal)
         assert place.run() == 78
-    said = capsys.readouterr().err
-    assert f"{LLAMA} is not accepted" in said and "HF_TOKEN" in said
+    output = capsys.readouterr().err
+    assert f"{LLAMA} is not accepted" in output and "HF_TOKEN" in output
     assert place.hub.downloads() == []
 
 
-def test_the_token_is_nowhere_afterwards(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_token_is_in_no_output_and_no_file(
+    place: HubPlace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = place.tmp / "home"
     monkeypatch.setenv("HOME", str(home))
@@ -342,17 +343,17 @@ def test_the_token_is_nowhere_afterwards(
 
 
 def test_nothing_is_downloaded_before_the_licences_are_accepted(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    place: HubPlace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Path("/dev/null").open() as nobody:
-        monkeypatch.setattr("sys.stdin", nobody)
+    with Path("/dev/null").open() as no_terminal:
+        monkeypatch.setattr("sys.stdin", no_terminal)
         assert place.run(accept=False) == 78
     assert "--accept-licences" in capsys.readouterr().err
     assert place.hub.downloads() == []
 
 
-def test_a_full_disk_is_told_before_anything_is_downloaded(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_full_disk_is_noticed_before_anything_is_downloaded(
+    place: HubPlace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(9, 9, 1_000_000))
@@ -361,25 +362,22 @@ def test_a_full_disk_is_told_before_anything_is_downloaded(
     assert place.hub.downloads() == []
 
 
-def test_the_cpu_profile_asks_no_hub(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cpu_profile_makes_no_request_to_the_hub(
+    place: HubPlace, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert place.run("--profile", "cpu", accept=False) == 0
     assert place.hub.requests == []
     assert "model files: all here" in capsys.readouterr().out
 
 
-def test_a_pin_that_makes_no_sense_is_named(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_pin_is_named(place: HubPlace, capsys: pytest.CaptureFixture[str]) -> None:
     place.run()
     text = place.lock.read_text(encoding="utf-8").replace(place.llama, "main")
     place.lock.write_text(text, encoding="utf-8")
     assert place.run() == 78
-    assert f"hub: {LLAMA}: 'main' is no commit hash" in capsys.readouterr().err
+    assert f"hub: {LLAMA}: 'main' is not a commit hash" in capsys.readouterr().err
 
 
-def test_the_list_that_is_shipped_makes_what_the_settings_load() -> None:
-    from appliance.settings import load
-
-    shelf = repositories.read()
-    given = load({"VOICE_PROFILE": "gpu"})
-    assert shelf.name == given.llm.model
+def test_shipped_config_builds_the_model_that_the_gpu_profile_loads() -> None:
+    settings = load({"VOICE_PROFILE": "gpu"})
+    assert hub_config.read_config().name == settings.llm.model

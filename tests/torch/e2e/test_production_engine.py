@@ -1,7 +1,7 @@
-"""Calls answered by Ultravox under vLLM, through every process of the appliance.
+"""Calls answered by Ultravox under vLLM, through all processes of the appliance.
 
-The checkpoint is random, so what it says means nothing; that it is said, to whom, and what happens
-when it is cut short or its engine dies, is the same as with the real one.
+The checkpoint is random, so its replies are meaningless. But replies, interruptions and the death
+of the engine are handled as with the real one.
 """
 
 from __future__ import annotations
@@ -19,43 +19,41 @@ from tests.e2e.appliance import QUESTIONS, Appliance
 
 RUNNING = "voice_llm_requests_running"
 RESTARTS = 'voice_process_restarts_total{process="llm"}'
-PATIENCE_SECONDS = 300  # an engine's start, on two cores that do other things too
+START_SECONDS = 300  # of an engine, on two busy cores
 
 
 @pytest.fixture
 def config(appliance: Appliance) -> Config:
-    appliance.wait_ready(PATIENCE_SECONDS)
+    appliance.wait_ready(START_SECONDS)
     return Config(url=appliance.url, token=appliance.token)
 
 
-async def nothing_runs(appliance: Appliance) -> None:
+async def wait_until_idle(appliance: Appliance) -> None:
     async with asyncio.timeout(30):
         while await asyncio.to_thread(appliance.metric, RUNNING):
             await asyncio.sleep(0.2)
 
 
-def test_spoken_questions_are_answered_aloud_in_one_call(appliance: Appliance) -> None:
+def test_all_spoken_questions_of_a_call_are_answered(appliance: Appliance) -> None:
     turns = appliance.say(*QUESTIONS)
     assert turns.exit_code == 0, turns.complaints + appliance.tail()
     assert len(turns) == len(QUESTIONS)
     assert [turn["outcome"] for turn in turns.turns] == ["answered"] * len(turns)
-    answered = 'voice_llm_requests_total{outcome="%s"}'
-    done = sum(appliance.metric(answered % outcome) for outcome in ("stop", "length"))
-    assert done >= len(turns)
+    requests = 'voice_llm_requests_total{outcome="%s"}'
+    complete = sum(appliance.metric(requests % outcome) for outcome in ("stop", "length"))
+    assert complete >= len(turns)
 
 
-async def test_interrupting_the_answer_stops_the_model(
-    appliance: Appliance, config: Config
-) -> None:
-    async with Conversation(await connect(config)) as talk:
-        first = talk.say(read_wav(QUESTIONS[0]))
-        assert await talk.audible(first) is not None
-        second = talk.say(read_wav(QUESTIONS[1]))
-        assert (await talk.finished(second, patience_seconds=120)).outcome == "answered"
-        await nothing_runs(appliance)
+async def test_interruption_stops_the_model(appliance: Appliance, config: Config) -> None:
+    async with Conversation(await connect(config)) as conversation:
+        first = conversation.say(read_wav(QUESTIONS[0]))
+        assert await conversation.audible(first) is not None
+        second = conversation.say(read_wav(QUESTIONS[1]))
+        assert (await conversation.finished(second, patience_seconds=120)).outcome == "answered"
+        await wait_until_idle(appliance)
 
 
-async def test_two_calls_outlive_the_death_of_the_model(
+async def test_two_calls_survive_the_death_of_the_model(
     appliance: Appliance, config: Config
 ) -> None:
     process = appliance.process("llm")
@@ -64,13 +62,13 @@ async def test_two_calls_outlive_the_death_of_the_model(
         Conversation(await connect(config)) as one,
         Conversation(await connect(config)) as other,
     ):
-        asked = one.say(read_wav(QUESTIONS[0])), other.say(read_wav(QUESTIONS[1]))
+        questions = one.say(read_wav(QUESTIONS[0])), other.say(read_wav(QUESTIONS[1]))
         await asyncio.sleep(0.5)
         for child in process.children(recursive=True):
             child.kill()
         turns = await asyncio.gather(
-            one.finished(asked[0], patience_seconds=PATIENCE_SECONDS),
-            other.finished(asked[1], patience_seconds=PATIENCE_SECONDS),
+            one.finished(questions[0], patience_seconds=START_SECONDS),
+            other.finished(questions[1], patience_seconds=START_SECONDS),
         )
         assert [turn.outcome for turn in turns] == ["answered"] * 2, appliance.tail()
         assert all(turn.heard.first_audible_at is not None for turn in turns)

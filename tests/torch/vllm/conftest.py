@@ -1,4 +1,4 @@
-"""Ultravox under vLLM, on the tiny checkpoint of our golden data."""
+"""Ultravox under vLLM, with the tiny golden checkpoint."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import pytest_asyncio
 
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.engines.llm.vllm.session import VllmSession
-from appliance.link.engine import Piece, Result, Studied, Tool, Turn
+from appliance.link.engine import GenerateRequest, Turn
 from tests.golden.reference import Reference
+from tests.golden.scoring import ScoringEngine, ScoringSession
 from tests.torch.conftest import GOLDEN
 
 collect_ignore_glob = [] if importlib.util.find_spec("vllm") else ["test_*.py"]
+
+# The checkpoint replies to it with more than 1000 tokens, without a loop or a stop token.
+LONG_QUESTION = Turn("user", "Question 1")
 
 
 @pytest.fixture(scope="session")
@@ -29,33 +33,19 @@ async def session(vllm_engine: VllmEngine) -> AsyncIterator[VllmSession]:
     await session.close()
 
 
-def hear(session: VllmSession, number: int, pcm: bytes) -> Turn:
-    """A turn of the user, heard in pieces as a caller sends them."""
-    session.begin(number)
-    for start in range(0, len(pcm), 1280):
-        session.hear(number, pcm[start : start + 1280])
-    session.end(number)
-    return Turn("user", utterance=number)
+@pytest_asyncio.fixture(loop_scope="session")
+async def scoring_session(vllm_engine: VllmEngine) -> AsyncIterator[ScoringSession]:
+    """A session whose replies have a fixed length, and whose tokens are known."""
+    session = ScoringEngine(vllm_engine).open()
+    yield session
+    await session.close()
 
 
-async def reply(
-    session: VllmSession,
-    conversation: Sequence[Turn],
-    max_tokens: int = 16,
-    tools: Sequence[Tool] = (),
-) -> tuple[str, Result]:
-    """The whole answer and how it ended."""
-    pieces: list[Piece] = [
-        piece async for piece in session.generate(conversation, max_tokens, 0.0, tools)
-    ]
-    result = pieces.pop()
-    assert isinstance(result, Result)
-    return "".join(piece for piece in pieces if isinstance(piece, str)), result
-
-
-async def tokens(
-    session: VllmSession, conversation: Sequence[Turn], max_tokens: int = 16
+async def reply_tokens(
+    session: ScoringSession, conversation: Sequence[Turn], max_tokens: int = 16
 ) -> list[int]:
-    """The tokens of an answer under study."""
-    pieces = session.generate(conversation, max_tokens, 0.0, study=1)
-    return [piece.token async for piece in pieces if isinstance(piece, Studied)]
+    """The token ids of a greedy reply."""
+    request = GenerateRequest(tuple(conversation), max_tokens, 0.0)
+    async for _ in session.generate(request):
+        pass
+    return [scored.token for scored in session.scored]

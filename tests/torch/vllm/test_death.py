@@ -1,4 +1,4 @@
-"""Engines that die, and that have to be noticed: each test starts one of its own."""
+"""Engines whose model dies or breaks. Each test starts an engine of its own."""
 
 from __future__ import annotations
 
@@ -14,46 +14,48 @@ import pytest_asyncio
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.errors import EngineFailed, ModelSick
 from appliance.link.client import EngineClient
-from appliance.link.engine import Said, Turn
+from appliance.link.engine import GenerateRequest, Turn
+from tests.engines.llm.helpers import reply
 from tests.torch.conftest import quiet_environment, vllm_settings
-from tests.torch.vllm.conftest import reply
-from tests.torch.vllm.process import EngineProcess
+from tests.torch.vllm.conftest import LONG_QUESTION
+from tests.torch.vllm.process import VllmProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 EX_SOFTWARE = 70
-NOTICED_SECONDS = 60  # on a machine that does other things too; asserted is that, not how soon
+NOTICED_SECONDS = 60  # generous: what matters is that a failure is noticed, not how soon
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def process() -> AsyncIterator[EngineProcess]:
-    process = EngineProcess()
-    await process.ready()
+async def process() -> AsyncIterator[VllmProcess]:
+    process = VllmProcess()
+    await process.wait_ready()
     yield process
-    left = process.children() if process.psutil.is_running() else []
+    children = process.children() if process.psutil.is_running() else []
     process.kill()
-    psutil.wait_procs(left, timeout=NOTICED_SECONDS)
+    psutil.wait_procs(children, timeout=NOTICED_SECONDS)
 
 
-async def failure(client: EngineClient) -> EngineFailed:
-    """What a caller is told whose reply was under way."""
-    with pytest.raises(EngineFailed) as told:
-        async for _ in client.generate([Said("user", "Count.")], 3_000, 0.0, study=1):
-            pass
-    return told.value
+async def generate_until_failure(client: EngineClient) -> EngineFailed:
+    """The error that ends a session which asks for one long reply after the other."""
+    with pytest.raises(EngineFailed) as raised:
+        while True:
+            async for _ in client.generate(GenerateRequest((LONG_QUESTION,), 3_000, 0.0)):
+                pass
+    return raised.value
 
 
 @pytest.mark.parametrize("name", ["EngineCore", "Worker"])
-async def test_when_the_model_dies_callers_are_told_and_the_process_ends(
-    process: EngineProcess, name: str
+async def test_death_of_the_model_fails_all_replies_and_ends_the_process(
+    process: VllmProcess, name: str
 ) -> None:
     clients = [EngineClient("llm", process.socket, stall_seconds=120) for _ in range(2)]
-    told = [asyncio.create_task(failure(client)) for client in clients]
+    failures = [asyncio.create_task(generate_until_failure(client)) for client in clients]
     await asyncio.sleep(0.5)
     children = process.children()
     process.child(name).kill()
     async with asyncio.timeout(NOTICED_SECONDS):
-        assert all(isinstance(problem, EngineFailed) for problem in await asyncio.gather(*told))
+        assert all(isinstance(error, EngineFailed) for error in await asyncio.gather(*failures))
     assert await asyncio.to_thread(process.wait, NOTICED_SECONDS) == EX_SOFTWARE
     psutil.wait_procs(children, timeout=NOTICED_SECONDS)
     assert not any(child.is_running() for child in children)
@@ -62,7 +64,7 @@ async def test_when_the_model_dies_callers_are_told_and_the_process_ends(
         await client.close()
 
 
-async def test_when_the_process_is_killed_nothing_of_vllm_is_left(process: EngineProcess) -> None:
+async def test_killed_process_leaves_no_vllm_processes(process: VllmProcess) -> None:
     children = process.children()
     assert len(children) >= 2
     process.kill()
@@ -72,7 +74,7 @@ async def test_when_the_process_is_killed_nothing_of_vllm_is_left(process: Engin
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def small_cache() -> AsyncIterator[VllmEngine]:
-    """An engine whose cache is soon used again."""
+    """An engine whose cache is so small that its blocks are reused soon."""
     quiet_environment()
     engine = VllmEngine(
         vllm_settings(
@@ -87,11 +89,11 @@ async def small_cache() -> AsyncIterator[VllmEngine]:
 
 
 async def poison(engine: VllmEngine, number: int) -> None:
-    """Past all guards: a clip that is no number at all."""
+    """Send a clip of NaN, bypassing all checks."""
     from vllm.sampling_params import SamplingParams
 
     prompt: dict[str, Any] = {
-        "prompt_token_ids": list(engine.probe._ask.tokens),
+        "prompt_token_ids": list(engine.probe._request.tokens),
         "multi_modal_data": {"audio": [(np.full(16_000, np.nan, np.float32), 16_000)]},
     }
     stream = engine.runtime._llm.generate(prompt, SamplingParams(max_tokens=8), f"nan-{number}")
@@ -99,14 +101,14 @@ async def poison(engine: VllmEngine, number: int) -> None:
         pass
 
 
-async def test_a_model_poisoned_with_a_nan_is_noticed_and_ended(small_cache: VllmEngine) -> None:
+async def test_model_with_nan_in_its_cache_is_reported_sick(small_cache: VllmEngine) -> None:
     engine = small_cache
     children = psutil.Process().children(recursive=True)
     died = asyncio.create_task(engine.died())
     for number in range(3):
         await poison(engine, number)
     failed = 0
-    for number in range(60):  # each is given the next part of the cache, and reads more of it
+    for number in range(60):  # each is given the next blocks of the cache, and reads more of them
         session = engine.open()
         try:
             await reply(session, [Turn("user", f"{number}" + " and" * number)], max_tokens=4)

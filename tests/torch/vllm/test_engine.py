@@ -1,4 +1,4 @@
-"""The engine as all its callers have it."""
+"""The vLLM engine behind the link, with several sessions, and against the reference."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.engines.llm.vllm.session import VllmSession
-from appliance.link.engine import Turn
-from tests.engines.llm.conftest import spoken
-from tests.golden.comparison import compare
-from tests.golden.reference import Reference
+from appliance.link.engine import GenerateRequest, Turn
+from tests.engines.llm.helpers import hear, reply, synthesize
+from tests.golden.comparison import Comparison, compare, logprobs_needed
+from tests.golden.reference import Case, Reference
+from tests.golden.scoring import ScoringEngine, ScoringSession
 from tests.link.contract import SpeechContract, linked
-from tests.torch.vllm.conftest import hear, reply, tokens
+from tests.torch.vllm.conftest import LONG_QUESTION, reply_tokens
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -26,10 +27,10 @@ SPECIAL = (
 )  # fmt: skip
 
 
-def value(engine: VllmEngine, name: str) -> float:
-    found = engine.meters.registry.get_sample_value(f"voice_llm_{name}")
-    assert found is not None
-    return found
+def metric(engine: VllmEngine, name: str) -> float:
+    value = engine.llm_metrics.registry.get_sample_value(f"voice_llm_{name}")
+    assert value is not None
+    return value
 
 
 class TestContract(SpeechContract):
@@ -39,37 +40,44 @@ class TestContract(SpeechContract):
 
     @pytest.fixture
     def spoken(self) -> bytes:
-        return spoken(QUESTION)
+        return synthesize(QUESTION)
 
 
-def golden_cases() -> list[str]:
-    return ["one_1s", "sys_2.4s", "multi", "long45"]
+async def compare_case(
+    engine: VllmEngine, reference: Reference, case: Case, socket: Path
+) -> Comparison:
+    """Ask a case in a new session, through the link."""
+    scoring = ScoringEngine(engine, logprobs_needed(reference))
+    async with linked(scoring, socket) as client:
+        return await compare(scoring, client, reference, case)
 
 
-@pytest.mark.parametrize("name", golden_cases())
-async def test_answers_are_the_reference_s_through_the_whole_path(
+@pytest.mark.parametrize("name", ["one_1s", "sys_2.4s", "multi", "long45"])
+async def test_reply_equals_the_reference(
     vllm_engine: VllmEngine, reference: Reference, tmp_path: Path, name: str
 ) -> None:
     (case,) = [case for case in reference.cases if case.name == name]
-    async with linked(vllm_engine, tmp_path / "s") as client:
-        verdict = await compare(client, reference, case)
-    assert verdict.passes(), verdict
-    assert verdict.compared == len(case.logprobs)
+    comparison = await compare_case(vllm_engine, reference, case, tmp_path / "s")
+    assert comparison.passes(), comparison
+    assert comparison.compared == len(case.logprobs)
 
 
-async def golden_tokens(engine: VllmEngine, reference: Reference, folder: Path) -> bool:
-    """Whether a caller who comes now still gets the reference's answer."""
-    async with linked(engine, folder / "golden") as client:
-        return (await compare(client, reference, reference.cases[0])).passes()
+async def is_unharmed(engine: VllmEngine, reference: Reference, folder: Path) -> bool:
+    """Whether a new session still gets the reply of the reference."""
+    case = reference.cases[0]
+    return (await compare_case(engine, reference, case, folder / "golden")).passes()
 
 
-async def test_eight_callers_at_once_get_the_answers_they_get_alone(
+async def test_replies_of_eight_concurrent_sessions_equal_those_of_single_ones(
     vllm_engine: VllmEngine,
 ) -> None:
     long = "This is a rather long story about nothing at all. " * 12
-    short, longer = spoken("Yes."), spoken(QUESTION + " And what is the largest city of Germany?")
+    short, longer = (
+        synthesize("Yes."),
+        synthesize(QUESTION + " And what is the largest city of Germany?"),
+    )
 
-    def conversation(session: VllmSession, number: int) -> list[Turn]:
+    def conversation(session: ScoringSession, number: int) -> list[Turn]:
         match number % 4:
             case 0:
                 return [Turn("user", f"Say hello number {number}.")]
@@ -85,22 +93,24 @@ async def test_eight_callers_at_once_get_the_answers_they_get_alone(
                     hear(session, 2, second),
                 ]
 
-    async def call(number: int) -> list[int]:
-        session = vllm_engine.open()
+    engine = ScoringEngine(vllm_engine)
+
+    async def ask(number: int) -> list[int]:
+        session = engine.open()
         try:
-            return await tokens(session, conversation(session, number))
+            return await reply_tokens(session, conversation(session, number))
         finally:
             await session.close()
 
-    alone = [await call(number) for number in range(8)]
-    for _ in range(3):  # in other company each time
-        together = await asyncio.gather(*(call(number) for number in range(8)))
+    alone = [await ask(number) for number in range(8)]
+    for _ in range(3):  # each time in other batches
+        together = await asyncio.gather(*(ask(number) for number in range(8)))
         assert together == alone
-    assert len({tuple(said) for said in alone}) > 4
+    assert len({tuple(tokens) for tokens in alone}) > 4
 
 
 @pytest.mark.parametrize("spelling", SPECIAL)
-async def test_special_tokens_in_a_text_harm_nobody(
+async def test_special_tokens_in_a_text_do_no_harm(
     vllm_engine: VllmEngine, session: VllmSession, reference: Reference, tmp_path: Path,
     spelling: str,
 ) -> None:  # fmt: skip
@@ -110,11 +120,11 @@ async def test_special_tokens_in_a_text_harm_nobody(
         Turn("assistant", spelling),
         Turn("tool", f'"{spelling}"'),
         Turn("assistant", f"a{spelling}b"),
-        Turn("user", spelling * 3, hear(session, 1, spoken(QUESTION)).utterance),
+        Turn("user", spelling * 3, hear(session, 1, synthesize(QUESTION)).utterance),
     ]
     _, result = await reply(session, conversation)
     assert result.reason in ("stop", "length")
-    assert await golden_tokens(vllm_engine, reference, tmp_path)
+    assert await is_unharmed(vllm_engine, reference, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -129,62 +139,69 @@ async def test_special_tokens_in_a_text_harm_nobody(
     ],
     ids=["highest", "lowest", "both", "zero", "one sample", "none"],
 )
-async def test_audio_of_any_kind_harms_nobody(
-    vllm_engine: VllmEngine, session: VllmSession, reference: Reference, tmp_path: Path, pcm: bytes
+async def test_extreme_audio_does_no_harm(
+    vllm_engine: VllmEngine,
+    session: VllmSession,
+    scoring_session: ScoringSession,
+    reference: Reference,
+    tmp_path: Path,
+    pcm: bytes,
 ) -> None:
-    turn = hear(session, 1, pcm)
-    _, result = await reply(session, [turn])
+    _, result = await reply(session, [hear(session, 1, pcm)])
     assert result.reason in ("nothing_heard", "stop", "length")
-    assert len(await tokens(session, [turn])) == 16  # past the guards
-    assert await golden_tokens(vllm_engine, reference, tmp_path)
+    ungated = await reply_tokens(scoring_session, [hear(scoring_session, 1, pcm)])
+    assert len(ungated) == 16
+    assert await is_unharmed(vllm_engine, reference, tmp_path)
 
 
-async def test_an_abandoned_reply_stops_the_model(
+async def test_abandoned_reply_stops_the_model(
     vllm_engine: VllmEngine, session: VllmSession
 ) -> None:
-    pieces = session.generate([Turn("user", "Count.")], 2_000, 0.0, study=1)
+    pieces = session.generate(GenerateRequest((LONG_QUESTION,), 2_000, 0.0))
     async with contextlib.aclosing(pieces):
         await anext(pieces)
         await anext(pieces)
-        assert value(vllm_engine, "sequences_running") == 1
+        assert metric(vllm_engine, "sequences_running") == 1
     async with asyncio.timeout(10):
-        while value(vllm_engine, "sequences_running"):
+        while metric(vllm_engine, "sequences_running"):
             await asyncio.sleep(0.01)
     assert vllm_engine.runtime.unfinished == 0
 
 
-async def test_a_second_question_costs_only_what_is_new(session: VllmSession) -> None:
-    story = Turn("system", "A story that nobody else was told, and about nothing at all. " * 20)
-    conversation = [story, hear(session, 1, spoken(QUESTION))]
+async def test_second_question_computes_only_new_tokens(session: VllmSession) -> None:
+    story = Turn("system", "A story that no other session has heard, about nothing at all. " * 20)
+    conversation = [story, hear(session, 1, synthesize(QUESTION))]
     text, first = await reply(session, conversation)
-    conversation += [Turn("assistant", text), hear(session, 2, spoken("Yes."))]
+    conversation += [Turn("assistant", text), hear(session, 2, synthesize("Yes."))]
     _, second = await reply(session, conversation)
     assert first.stats["cached_tokens"] == 0
     whole_blocks = first.stats["prompt_tokens"] // 128 * 128
     assert second.stats["cached_tokens"] == whole_blocks > 0
 
 
-async def test_metrics_tell_of_vllm_s_work(vllm_engine: VllmEngine, session: VllmSession) -> None:
-    asked = value(vllm_engine, "prefix_cache_query_tokens_total")
-    intervals = value(vllm_engine, "token_interval_seconds_count")
-    ended = value(vllm_engine, "queue_seconds_count")
+async def test_metrics_count_the_work_of_vllm(
+    vllm_engine: VllmEngine, session: VllmSession
+) -> None:
+    queried = metric(vllm_engine, "prefix_cache_query_tokens_total")
+    intervals = metric(vllm_engine, "token_interval_seconds_count")
+    finished = metric(vllm_engine, "queue_seconds_count")
     _, result = await reply(session, [Turn("user", "Hello.")])
-    now = value(vllm_engine, "prefix_cache_query_tokens_total")
-    assert now == asked + result.stats["prompt_tokens"]
-    assert value(vllm_engine, "token_interval_seconds_count") > intervals
-    assert value(vllm_engine, "token_interval_seconds_sum") > 0
-    assert value(vllm_engine, "queue_seconds_count") > ended
-    assert value(vllm_engine, "queue_seconds_sum") >= 0
-    assert value(vllm_engine, "preemptions_total") == 0
-    assert value(vllm_engine, "requests_running") == 0
-    assert 0 <= value(vllm_engine, "kv_usage_ratio") < 1
+    now = metric(vllm_engine, "prefix_cache_query_tokens_total")
+    assert now == queried + result.stats["prompt_tokens"]
+    assert metric(vllm_engine, "token_interval_seconds_count") > intervals
+    assert metric(vllm_engine, "token_interval_seconds_sum") > 0
+    assert metric(vllm_engine, "queue_seconds_count") > finished
+    assert metric(vllm_engine, "queue_seconds_sum") >= 0
+    assert metric(vllm_engine, "preemptions_total") == 0
+    assert metric(vllm_engine, "requests_running") == 0
+    assert 0 <= metric(vllm_engine, "kv_usage_ratio") < 1
 
 
-async def test_the_model_is_found_well(vllm_engine: VllmEngine) -> None:
-    assert await vllm_engine.probe.healthy()
+async def test_model_is_healthy(vllm_engine: VllmEngine) -> None:
+    assert await vllm_engine.probe.is_healthy()
 
 
-async def test_no_word_of_a_caller_gets_into_the_log(
+async def test_conversations_are_not_logged(
     vllm_engine: VllmEngine, session: VllmSession, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await reply(session, [Turn("system", "canary-system"), Turn("user", "canary-user")])

@@ -1,12 +1,12 @@
-"""Audio to spectrograms and token counts, as the model's authors do it."""
+"""The audio processor: spectrograms and token counts like those of the model's authors."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from appliance.engines.llm.vllm.audio import count_audio_tokens
 from appliance.engines.llm.vllm.processor import UltravoxProcessor
-from appliance.engines.llm.vllm.prompt import audio_tokens
 from tests.torch.conftest import GOLDEN
 
 
@@ -15,57 +15,57 @@ def processor() -> UltravoxProcessor:
     return UltravoxProcessor.from_pretrained(str(GOLDEN / "checkpoint"))
 
 
-def clip(seconds: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def make_clip(seconds: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return np.sin(np.arange(int(seconds * 16_000)) * 0.1).astype(np.float32)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1 / 16_000, 0.02, 0.16, 0.17, 1, 2.37, 29.99, 30])
-def test_a_clip_is_one_part_of_as_many_tokens_as_the_prompt_has_room_for(
+def test_short_clip_is_one_chunk_with_the_tokens_counted_for_the_prompt(
     processor: UltravoxProcessor, seconds: float
 ) -> None:
-    made = processor(audios=[clip(seconds)], sampling_rate=16_000)
-    assert made["audio_num_chunks"].tolist() == [1]
-    assert made["audio_token_len"].tolist() == [audio_tokens(len(clip(seconds)))]
+    features = processor(audios=[make_clip(seconds)], sampling_rate=16_000)
+    assert features["audio_num_chunks"].tolist() == [1]
+    assert features["audio_token_len"].tolist() == [count_audio_tokens(len(make_clip(seconds)))]
 
 
 @pytest.mark.parametrize("seconds", [30.01, 45, 60, 61])
-def test_a_long_clip_is_cut_every_30_seconds(processor: UltravoxProcessor, seconds: float) -> None:
-    made = processor(audios=[clip(seconds)], sampling_rate=16_000)
-    parts = -(-int(seconds * 100) // 3000)
-    assert made["audio_num_chunks"].tolist() == [parts]
-    assert made["audio_token_len"].tolist()[:-1] == [188] * (parts - 1)
-    assert int(made["audio_token_len"].sum()) == audio_tokens(len(clip(seconds)))
-    assert made["audio_values"].shape == (parts, 128, 3000)
+def test_long_clip_is_cut_every_30_seconds(processor: UltravoxProcessor, seconds: float) -> None:
+    features = processor(audios=[make_clip(seconds)], sampling_rate=16_000)
+    chunks = -(-int(seconds * 100) // 3000)
+    assert features["audio_num_chunks"].tolist() == [chunks]
+    assert features["audio_token_len"].tolist()[:-1] == [188] * (chunks - 1)
+    assert int(features["audio_token_len"].sum()) == count_audio_tokens(len(make_clip(seconds)))
+    assert features["audio_values"].shape == (chunks, 128, 3000)
 
 
-def test_several_clips_keep_their_order(processor: UltravoxProcessor) -> None:
-    made = processor(audios=[clip(1), clip(45), clip(2)], sampling_rate=16_000)
-    assert made["audio_num_chunks"].tolist() == [1, 2, 1]
-    assert made["audio_lens"].tolist() == [100, 3000, 1500, 200]
-    alone = processor(audios=[clip(1)], sampling_rate=16_000)["audio_values"][0]
-    assert np.array_equal(made["audio_values"][0, :, :100].numpy(), alone.numpy())
+def test_clips_keep_their_order(processor: UltravoxProcessor) -> None:
+    features = processor(audios=[make_clip(1), make_clip(45), make_clip(2)], sampling_rate=16_000)
+    assert features["audio_num_chunks"].tolist() == [1, 2, 1]
+    assert features["audio_lens"].tolist() == [100, 3000, 1500, 200]
+    alone = processor(audios=[make_clip(1)], sampling_rate=16_000)["audio_values"][0]
+    assert np.array_equal(features["audio_values"][0, :, :100].numpy(), alone.numpy())
 
 
 @pytest.mark.parametrize(("frames", "width"), [(100, 100), (101, 102), (2999, 3000)])
-def test_an_odd_number_of_frames_is_filled_up(
+def test_odd_number_of_frames_is_padded(
     processor: UltravoxProcessor, frames: int, width: int
 ) -> None:
-    made = processor(audios=[clip(frames / 100)], sampling_rate=16_000)
-    assert made["audio_lens"].tolist() == [frames]
-    assert made["audio_values"].shape[2] == width
-    assert not made["audio_values"][:, :, frames:].any()
+    features = processor(audios=[make_clip(frames / 100)], sampling_rate=16_000)
+    assert features["audio_lens"].tolist() == [frames]
+    assert features["audio_values"].shape[2] == width
+    assert not features["audio_values"][:, :, frames:].any()
 
 
-def test_without_audio_there_is_nothing(processor: UltravoxProcessor) -> None:
+def test_text_without_audio_gives_no_features(processor: UltravoxProcessor) -> None:
     assert not processor(text="hello").data
 
 
-def test_another_rate_is_refused(processor: UltravoxProcessor) -> None:
+def test_other_sampling_rate_is_refused(processor: UltravoxProcessor) -> None:
     with pytest.raises(ValueError, match="sampling rate"):
-        processor(audios=[clip(1)], sampling_rate=8_000)
+        processor(audios=[make_clip(1)], sampling_rate=8_000)
 
 
-def test_any_samples_become_finite_numbers(processor: UltravoxProcessor) -> None:
+def test_extreme_samples_give_finite_features(processor: UltravoxProcessor) -> None:
     for samples in (np.zeros(16_000), np.ones(16_000), -np.ones(16_000), np.ones(1)):
-        made = processor(audios=[samples.astype(np.float32)], sampling_rate=16_000)
-        assert np.isfinite(made["audio_values"].numpy()).all()
+        features = processor(audios=[samples.astype(np.float32)], sampling_rate=16_000)
+        assert np.isfinite(features["audio_values"].numpy()).all()

@@ -1,8 +1,8 @@
-"""A quantised text model must not make the model mishear: the one fault that nobody would notice.
+"""A quantized text model must not make the model mishear, a fault that would go unnoticed.
 
-vLLM 0.32 quantises the audio tower and the projector along with the text model unless the config
-tells it not to. What is typed is then answered as well as ever, what is said is not. Our builder
-writes that config; here its folder answers both, compared with the model that is not quantised.
+vLLM 0.32 quantizes the audio tower and the projector along with the text model, unless the config
+tells it not to. Typed questions are then answered as well as before, and spoken ones are not. Our
+builder writes that config. Here its folder answers both, compared with the unquantized model.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ import pytest_asyncio
 from appliance.engines.llm.vllm.prompt import Llama3Format
 from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import BadCheckpoint
-from appliance.link.client import EngineClient
-from appliance.link.engine import Said, Studied, Turn
+from appliance.link.engine import Turn
 from appliance.weights import checkpoint
-from ops.bundle.ultravox import build, inputs
-from tests.golden.comparison import TOLERANCE
+from ops.bundle.ultravox import build, find_inputs
+from tests.engines.llm.helpers import hear
+from tests.golden.comparison import TOLERANCE, logprobs_needed
 from tests.golden.parts import CHECKPOINT, PREFIX, floats, load, take_apart
 from tests.golden.reference import Reference, log_softmax
-from tests.torch.conftest import VLLM
-from tests.torch.vllm.process import EngineProcess
+from tests.golden.scoring import ScoringEngine, ScoringSession, create_vllm_engine
+from tests.torch.conftest import VLLM, quiet_environment, vllm_settings
+from tests.torch.vllm.conftest import reply_tokens
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -38,46 +39,47 @@ TEXT = "hello what is the weather in london transcribe a lazy system say so and 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with an int8 Llama, built from its parts."""
-    folder = tmp_path_factory.mktemp("quantised")
-    build(inputs(*take_apart(folder / "parts", "int8")), folder / "model", say=lambda _: None)
+    folder = tmp_path_factory.mktemp("quantized")
+    build(find_inputs(*take_apart(folder / "parts", "int8")), folder / "model", say=lambda _: None)
     return folder / "model"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(model: Path) -> AsyncIterator[EngineClient]:
+async def session(model: Path, reference: Reference) -> AsyncIterator[ScoringSession]:
+    quiet_environment()
     # In bfloat16, as in production: some CPUs have no int8 product of float32.
-    process = EngineProcess(
-        PATHS_WEIGHTS=str(model.parent), LLM_MODEL=model.name, LLM_DTYPE="bfloat16"
+    engine = create_vllm_engine(
+        vllm_settings(PATHS_WEIGHTS=str(model.parent), LLM_MODEL=model.name, LLM_DTYPE="bfloat16")
     )
-    try:
-        await process.ready()
-        client = EngineClient("llm", process.socket, stall_seconds=300)
-        yield client
-        await client.close()
-    finally:
-        process.kill()
-        shutil.rmtree(process.folder, ignore_errors=True)
+    await engine.start()
+    session = ScoringEngine(engine, logprobs_needed(reference)).open()
+    yield session
+    await session.close()
+    await engine.stop()
 
 
-async def test_what_is_said_is_answered_as_rightly_as_what_is_typed(
-    client: EngineClient, reference: Reference
+async def test_spoken_questions_are_answered_as_accurately_as_typed_ones(
+    session: ScoringSession, reference: Reference
 ) -> None:
-    typed = [await far_off(client, said, plain(said)) for said in sentences()]
-    heard = [
-        await far_off(client, reference.conversation(case), case.logprobs)
-        for case in reference.cases
+    typed = [
+        await difference(session, conversation, unquantized_logprobs(conversation))
+        for conversation in typed_conversations()
     ]
-    print(f"typed within {max(typed):.3f}, heard within {max(heard):.3f}")
-    # Largest values of few samples scatter: 0.096 and 0.101 were seen here. Of 40 each, against
-    # the same model in bfloat16, they were 0.134 typed and 0.106 heard, medians 0.084 and 0.080.
-    # Hence what the reference allows any engine on top; quantised ears are off by up to 3.
-    assert max(heard) <= max(typed) + TOLERANCE
-    assert max(typed) < 0.25  # and not because all of it is wrong
+    spoken = []
+    for case in reference.cases:
+        for utterance in reference.utterances(case):
+            hear(session, utterance.id, bytes(utterance.pcm))
+        spoken.append(await difference(session, reference.conversation(case), case.logprobs))
+    print(f"typed within {max(typed):.3f}, spoken within {max(spoken):.3f}")
+    # The largest of few values scatters: 0.096 and 0.101 were seen here. Of 40 each, against the
+    # same model in bfloat16, they were 0.134 typed and 0.106 spoken, with medians of 0.084 and
+    # 0.080. So the tolerance of the reference is added. With a quantized audio tower the
+    # difference is up to 3.
+    assert max(spoken) <= max(typed) + TOLERANCE
+    assert max(typed) < 0.25  # the comparison does not pass because both are wrong
 
 
-async def test_the_same_model_without_its_ignore_list_is_refused(
-    model: Path, tmp_path: Path
-) -> None:
+async def test_model_without_its_ignore_list_is_refused(model: Path, tmp_path: Path) -> None:
     spoilt = Path(shutil.copytree(model, tmp_path / "model"))
     tree = json.loads((spoilt / "config.json").read_text(encoding="utf-8"))
     tree["quantization_config"]["ignore"] = ["lm_head"]
@@ -86,32 +88,31 @@ async def test_the_same_model_without_its_ignore_list_is_refused(
         checkpoint.read(spoilt)
 
 
-async def far_off(
-    client: EngineClient, said: Sequence[Said], wanted: npt.NDArray[np.float64]
+async def difference(
+    session: ScoringSession, conversation: Sequence[Turn], expected: npt.NDArray[np.float64]
 ) -> float:
-    """The largest difference of a log-probability of the answer's first token."""
-    pieces = client.generate(said, 1, temperature=0.0, study=len(wanted))
-    [first] = [piece async for piece in pieces if isinstance(piece, Studied)]
-    assert len(first.logprobs) >= len(wanted)
-    return max(abs(first.logprobs[token] - wanted[token]) for token in range(len(wanted)))
+    """The largest difference of a log-probability of the reply's first token."""
+    await reply_tokens(session, conversation, max_tokens=1)
+    (first,) = session.scored
+    assert len(first.logprobs) >= len(expected)
+    return max(abs(first.logprobs[token] - expected[token]) for token in range(len(expected)))
 
 
-def sentences() -> list[list[Said]]:
-    """Typed conversations of 3 to 60 words."""
+def typed_conversations() -> list[list[Turn]]:
+    """Questions of 3 to 60 words."""
     random = np.random.default_rng(1)
     return [
-        [Said("user", " ".join(random.choice(TEXT.split(), 3 * number)))] for number in range(1, 21)
+        [Turn("user", " ".join(random.choice(TEXT.split(), 3 * number)))] for number in range(1, 21)
     ]
 
 
-def plain(said: Sequence[Said]) -> npt.NDArray[np.float64]:
-    """What the Llama answers that is not quantised, in float32, by another implementation."""
+def unquantized_logprobs(conversation: Sequence[Turn]) -> npt.NDArray[np.float64]:
+    """Log-probabilities of the unquantized Llama in float32, by another implementation."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    form = Llama3Format(SealedVocabulary.read(CHECKPOINT))
-    turns = [Turn(turn.role, turn.text) for turn in said]
-    prompt = form.prompt(turns, (), VLLM["LLM_TODAY"], {}, 4096)
+    prompt_format = Llama3Format(SealedVocabulary.load(CHECKPOINT))
+    prompt = prompt_format.build_prompt(conversation, (), VLLM["LLM_TODAY"], {}, 4096)
     text = json.loads((CHECKPOINT / "config.json").read_text(encoding="utf-8"))["text_config"]
     llama = LlamaForCausalLM(LlamaConfig(**text)).float().eval()
     weights = {

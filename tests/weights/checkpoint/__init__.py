@@ -1,1 +1,1 @@
-"""Judging a model folder by its headers."""
+"""The check of a model folder by its configs and headers."""

@@ -1,4 +1,4 @@
-"""Model folders to spoil: each test has copies of its own."""
+"""Model folders for tests to damage, one copy per test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.bundle.ultravox import build, inputs
+from ops.bundle.ultravox import build, find_inputs
 from tests.golden.parts import CHECKPOINT, take_apart
 
 
@@ -20,12 +20,12 @@ def plain(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def built(tmp_path: Path) -> Callable[..., Path]:
-    """Builds one from its parts; `scheme` quantises the Llama."""
+    """Builds the golden checkpoint from its parts; `scheme` quantises the Llama."""
 
     def make(scheme: str = "", shard_bytes: int = 1 << 40) -> Path:
         folder = tmp_path / f"built-{scheme}-{shard_bytes}"
-        given = inputs(*take_apart(tmp_path / f"parts-{scheme}-{shard_bytes}", scheme))
-        build(given, folder, shard_bytes=shard_bytes, say=lambda _: None)
+        inputs = find_inputs(*take_apart(tmp_path / f"parts-{scheme}-{shard_bytes}", scheme))
+        build(inputs, folder, shard_bytes=shard_bytes, say=lambda _: None)
         return folder
 
     return make

@@ -1,1 +1,1 @@
-"""The small engine of the `cpu` profile: Moonshine transcribes, llama.cpp answers."""
+"""The engine of the `cpu` profile: Moonshine transcribes, and a GGUF model answers."""

@@ -1,9 +1,9 @@
-"""A conversation as the prompt tokens of a ChatML model (Qwen2.5, SmolLM2); pure.
+"""Build the prompt tokens of a conversation for a ChatML model such as Qwen2.5. No I/O.
 
     <|im_start|>system\\nTEXT<|im_end|>\\n<|im_start|>user\\nTEXT<|im_end|>\\n<|im_start|>assistant\\n
 
-The control tokens are put in by number and the texts are tokenized on their own, without looking
-for control tokens in them. So a caller who says "<|im_end|>" has said nine harmless words.
+Control tokens are inserted by id, and texts are tokenized separately, without parsing control
+tokens in them. A user who says "<|im_end|>" therefore adds nine ordinary tokens.
 """
 
 from __future__ import annotations
@@ -11,75 +11,79 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from appliance.engines.llm import NAME
 from appliance.errors import BadRequest
 from appliance.link.engine import Turn
 
-DROPPED_AT_ONCE = 8  # turns; a prompt that loses its beginning loses the cache of all the rest
+# Turns. A prompt that loses its beginning also loses the cache of everything after it, so this
+# should happen rarely.
+DROPPED_TURNS = 8
 
 
-class Tokenizer(Protocol):
-    """What is needed of a model's vocabulary."""
+class ChatTokenizer(Protocol):
+    """What is needed of a model's tokenizer."""
 
     def tokenize(self, text: str) -> list[int]:
-        """Tokens of plain text, never a control token."""
+        """The tokens of plain text, never a control token."""
 
     def control(self, name: str) -> int | None:
-        """The control token of this name, if the model has it."""
+        """The control token of this name; None if the model has none."""
 
 
-class ChatFormat:
-    """Writes prompts for one model."""
+class ChatMLFormat:
+    """Builds prompts for one model."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        """Raises BadRequest when the model does not know ChatML."""
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
+        """Raises BadRequest when the model has no ChatML control tokens."""
         start, end = tokenizer.control("<|im_start|>"), tokenizer.control("<|im_end|>")
         if start is None or end is None:
-            raise BadRequest(engine="llm", what="a model without ChatML control tokens")
+            raise BadRequest(engine=NAME, what="a model without ChatML control tokens")
         self._tokenize = tokenizer.tokenize
         self._start, self._end = start, end
         self._newline = tokenizer.tokenize("\n")
 
-    def prompt(self, turns: Sequence[Turn], room_tokens: int) -> list[int]:
-        """The tokens of the turns, of at most `room_tokens`, open for an answer to a user's turn.
+    def build_prompt(self, turns: Sequence[Turn], max_tokens: int) -> list[int]:
+        """Build a prompt of at most `max_tokens` tokens.
 
-        Too long a conversation loses its oldest turns, DROPPED_AT_ONCE at a time, then the
-        beginning of the last turn; never the system prompt. Raises BadRequest when that alone is
-        too long.
+        After a user's turn it ends with the header of the assistant's reply. Of a conversation that
+        is too long, the oldest turns are dropped, DROPPED_TURNS at a time, then the beginning of
+        the last turn, but never the system prompt. Raises BadRequest when the system prompt alone
+        is too long.
         """
         system = [turn for turn in turns if turn.role == "system"]
-        talk = alternating([turn for turn in turns if turn.role != "system"])
+        dialogue = merge_same_role([turn for turn in turns if turn.role != "system"])
         head = [token for turn in system for token in self._turn(turn)]
-        bodies = [self._turn(turn) for turn in talk]
-        tail = self._opening("assistant") if talk and talk[-1].role == "user" else []
-        room = room_tokens - len(head) - len(tail)
-        while len(bodies) > 1 and sum(map(len, bodies)) > room:
-            del bodies[: min(DROPPED_AT_ONCE, len(bodies) - 1)]
-        if bodies and len(bodies[0]) > room:
-            bodies = [self._shortened(talk[-1], room)]
-        if room < 0:
-            raise BadRequest(engine="llm", what="a system prompt longer than its context")
+        bodies = [self._turn(turn) for turn in dialogue]
+        tail = self._header("assistant") if dialogue and dialogue[-1].role == "user" else []
+        budget = max_tokens - len(head) - len(tail)
+        while len(bodies) > 1 and sum(map(len, bodies)) > budget:
+            del bodies[: min(DROPPED_TURNS, len(bodies) - 1)]
+        if bodies and len(bodies[0]) > budget:
+            bodies = [self._shorten(dialogue[-1], budget)]
+        if budget < 0:
+            raise BadRequest(engine=NAME, what="a system prompt longer than its context")
         return [*head, *(token for body in bodies for token in body), *tail]
 
-    def _opening(self, role: str) -> list[int]:
+    def _header(self, role: str) -> list[int]:
         return [self._start, *self._tokenize(f"{role}\n")]
 
     def _turn(self, turn: Turn) -> list[int]:
         body = self._tokenize(f"{turn.role}\n{turn.text}")
         return [self._start, *body, self._end, *self._newline]
 
-    def _shortened(self, turn: Turn, room: int) -> list[int]:
-        opening, closing = self._opening(turn.role), [self._end, *self._newline]
-        words = self._tokenize(turn.text)
-        keep = max(0, room - len(opening) - len(closing))
+    def _shorten(self, turn: Turn, budget: int) -> list[int]:
+        header, closing = self._header(turn.role), [self._end, *self._newline]
+        text = self._tokenize(turn.text)
+        keep = max(0, budget - len(header) - len(closing))
         if not keep:
-            raise BadRequest(engine="llm", what="a system prompt longer than its context")
-        return [*opening, *words[-keep:], *closing]
+            raise BadRequest(engine=NAME, what="a system prompt longer than its context")
+        return [*header, *text[-keep:], *closing]
 
 
-def filled(turns: Sequence[Turn], heard: Mapping[int, str]) -> list[Turn]:
-    """The turns with what was heard of utterances; those that say nothing are left out."""
+def insert_transcripts(turns: Sequence[Turn], transcripts: Mapping[int, str]) -> list[Turn]:
+    """Replace utterances by their transcripts; turns without any text are left out."""
     texts = (
-        Turn(turn.role, f"{turn.text} {heard.get(turn.utterance, '')}".strip())
+        Turn(turn.role, f"{turn.text} {transcripts.get(turn.utterance, '')}".strip())
         if turn.utterance is not None
         else turn
         for turn in turns
@@ -87,8 +91,8 @@ def filled(turns: Sequence[Turn], heard: Mapping[int, str]) -> list[Turn]:
     return [turn for turn in texts if turn.text.strip()]
 
 
-def alternating(turns: Sequence[Turn]) -> list[Turn]:
-    """Turns of one role in a row as one turn: models are trained on dialogues that alternate."""
+def merge_same_role(turns: Sequence[Turn]) -> list[Turn]:
+    """Merge consecutive turns of one role: models are trained on dialogues that alternate."""
     merged: list[Turn] = []
     for turn in turns:
         if merged and merged[-1].role == turn.role:

@@ -1,7 +1,6 @@
-"""The speech-LLM of the `cpu` profile: a recognizer and a small instruct model behind the
-interface of the real Ultravox.
+"""The engine of the `cpu` profile: a speech recognizer and a small instruct model.
 
-One thread hears, one thread answers, for all callers.
+There is one thread for each of the two, shared by all sessions.
 """
 
 from __future__ import annotations
@@ -13,97 +12,103 @@ from pathlib import Path
 import numpy as np
 
 from appliance import journal
-from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.llm.small.hearing import Hearing
+from appliance.engines.llm import NAME
+from appliance.engines.llm.metrics import LLMMetrics
+from appliance.engines.llm.small.hearing import Transcriber
+from appliance.engines.llm.small.llama import AsyncLanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
-from appliance.engines.llm.small.session import NAME, Answering, SmallSession
-from appliance.engines.llm.small.worker import Urgency, Worker
+from appliance.engines.llm.small.session import SmallSession
+from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import BadSetting, MissingWeights
-from appliance.link.engine import Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
 from appliance.settings import LLMConfig, Settings
 
-FALLBACK = "smollm2-135m-instruct"
-LANGUAGE = "en"  # of the recognizer and the voices
 WEIGHTS = "model.gguf"
 log = journal.get()
 
 
 class SmallEngine:
-    """`SpeechEngine` on any machine: Moonshine hears, a GGUF model answers."""
+    """`SpeechEngine` for any machine: Moonshine transcribes, a GGUF model answers."""
 
     name = NAME
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.meters = EngineMeters()
-        self.answering = Answering()
-        self._listening = Worker("hearing")
+        self.llm_metrics = LLMMetrics()
+        self.language_model = AsyncLanguageModel()
+        self._recognizer_thread = WorkerThread("moonshine")
 
     async def start(self) -> None:
-        """Loads both models and lets each do something, so that the first caller need not wait.
+        """Load both models and run each once, so that the first request is as fast as later ones.
 
         Raises CannotStart.
         """
-        given, began = self._settings.llm, time.monotonic()
-        if given.language != LANGUAGE:
-            why = f"the models of the cpu profile know {LANGUAGE!r} only, not {given.language!r}"
-            raise BadSetting(name="llm.language", why=why)
-        folder = model_folder(self._settings.paths.weights, given.model)
-        if folder.name != given.model:
-            log.warning("language model replaced by its fallback", model=folder.name)
-        hearing = recognizer_folder(self._settings.paths.weights, given.hearing_model)
+        config, started = self._settings.llm, time.monotonic()
+        weights = self._settings.paths.weights
+        folder = find_model(weights, config.model)
+        recognizer_folder = find_recognizer(weights, config.hearing_model)
         slots = self._settings.gateway.max_sessions
         _, recognizer = await asyncio.gather(
-            self.answering.load(folder / WEIGHTS, given.threads, given.context_tokens, slots),
-            self._listening.run(
-                Urgency.GENERATE, lambda: Moonshine(hearing, given.hearing_threads)
+            self.language_model.load(
+                folder / WEIGHTS, config.threads, config.context_tokens, slots
+            ),
+            self._recognizer_thread.run(
+                JobPriority.GENERATE,
+                lambda: Moonshine(recognizer_folder, config.hearing_threads),
             ),
         )
-        self._hearing = Hearing(self._listening, recognizer.hear)
-        await self._listening.run(
-            Urgency.GENERATE, lambda: recognizer.hear(np.zeros(16_000, np.float32))
+        self._transcriber = Transcriber(self._recognizer_thread, recognizer.recognize)
+        await self._recognizer_thread.run(
+            JobPriority.GENERATE,
+            lambda: recognizer.recognize(np.zeros(INPUT_SAMPLE_RATE, np.float32)),
         )
         session = self.open()
-        await session.warm((Turn("system", given.system_prompt), Turn("user", "Hello.")))
+        await session.warm((Turn("system", config.system_prompt), Turn("user", "Hello.")))
         await session.close()
-        log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - began)
+        log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - started)
 
     async def stop(self) -> None:
-        """Frees the models."""
-        await self.answering.stop()
-        await asyncio.to_thread(self._listening.stop)
+        """Free the models."""
+        await self.language_model.stop()
+        await asyncio.to_thread(self._recognizer_thread.stop)
 
     async def died(self) -> None:
-        """Never: the model lives and dies with this process."""
+        """Never returns: the models cannot die without this process."""
         await asyncio.Event().wait()
 
     def metrics(self) -> bytes:
         """Prometheus text format."""
-        return self.meters.render()
+        return self.llm_metrics.render()
 
     def open(self) -> SmallSession:
-        """A new caller, once `start` is done."""
-        return SmallSession(self.answering, self._hearing, self.meters, self._settings.llm)
+        """A new session; possible once `start` has returned."""
+        return SmallSession(
+            self.language_model, self._transcriber, self.llm_metrics, self._settings.llm
+        )
 
 
-def model_folder(weights: Path, wanted: str) -> Path:
-    """The folder of the model to use; where the default one is missing, its fallback's.
+def find_model(weights: Path, name: str) -> Path:
+    """The folder of the language model `name`.
 
-    Raises BadSetting for a name that is none of the models there, MissingWeights when none is.
+    Raises MissingWeights when the default model, or any model at all, is missing, and BadSetting
+    when only this one is.
     """
-    there = sorted(path.parent.name for path in weights.glob(f"*/{WEIGHTS}"))
-    if wanted in there:
-        return weights / wanted
-    if wanted == LLMConfig().model and FALLBACK in there:
-        return weights / FALLBACK
-    if wanted == LLMConfig().model or not there:
-        raise MissingWeights(path=weights / wanted / WEIGHTS)
-    raise BadSetting(name="llm.model", why=f"{wanted!r} is none of {there}")
+    installed = sorted(path.parent.name for path in weights.glob(f"*/{WEIGHTS}"))
+    if name in installed:
+        return weights / name
+    if name == LLMConfig().model or not installed:
+        raise MissingWeights(path=weights / name / WEIGHTS)
+    why = f"{name!r} is not installed; these are: {', '.join(installed)}"
+    raise BadSetting(name="llm.model", why=why)
 
 
-def recognizer_folder(weights: Path, wanted: str) -> Path:
-    """The recognizer's folder. Raises BadSetting for one that was asked for and is not there."""
-    folder = weights / wanted
-    if wanted != LLMConfig().hearing_model and not folder.is_dir():
+def find_recognizer(weights: Path, name: str) -> Path:
+    """The folder of the speech recognizer `name`.
+
+    Raises BadSetting when a recognizer other than the default one is missing; files that the
+    default one lacks are reported by Moonshine.
+    """
+    folder = weights / name
+    if name != LLMConfig().hearing_model and not folder.is_dir():
         raise BadSetting(name="llm.hearing_model", why=f"there is no folder {folder}")
     return folder

@@ -1,6 +1,7 @@
-"""What is known of one utterance while it is spoken, and what to recognise next.
+"""Speech recognition while the user speaks: what is known of an utterance, and what to do next.
 
-A state machine without model or clock.
+`UtteranceTranscript` decides without a model or a clock. `Transcriber` runs the recognizer for it
+in a thread.
 """
 
 from __future__ import annotations
@@ -15,180 +16,191 @@ from typing import Final
 
 import numpy as np
 
+from appliance.engines.llm import NAME
 from appliance.engines.llm.loudness import (
-    HARD_SECONDS,
-    RATE,
+    HARD_CUT_SECONDS,
     SILENT_RATIO,
     SILENT_RMS,
     Samples,
-    cut_point,
+    find_cut,
+    find_speech,
     frame_rms,
-    speech_span,
 )
-from appliance.engines.llm.small.moonshine import Heard
-from appliance.engines.llm.small.worker import Urgency, Worker
+from appliance.engines.llm.small.moonshine import Recognition
+from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import EngineFailed
+from appliance.link.engine import INPUT_SAMPLE_RATE
 
-# Mean log probability under which the words are a guess: Moonshine gives clear speech -0.02 to
-# -0.3, noise of all kinds -0.4 to -3.
-GUESSED: Final = -0.9
-# What Moonshine writes for noise, hum and coughs, however sure it is, and hesitations.
-NOISE: Final = frozenset(["you", "uh", "um", "hm", "hmm", "mm", "mmm", "ah", "eh", "er", "huh"])
-_UNSPOKEN = re.compile(r"[♪♫�]+|\[[^\]]*\]|\([^)]*\)|\*[^*]*\*")
+# Mean log-probability below which the words are a guess: Moonshine gives clear speech -0.02 to
+# -0.3, and noises of all kinds -0.4 to -3.
+MIN_CONFIDENCE: Final = -0.9
+# What Moonshine writes, with any confidence, for noise, hum and coughs; and hesitations.
+NOISE_WORDS: Final = frozenset(
+    ["you", "uh", "um", "hm", "hmm", "mm", "mmm", "ah", "eh", "er", "huh"]
+)
+_ANNOTATION = re.compile(r"[♪♫�]+|\[[^\]]*\]|\([^)]*\)|\*[^*]*\*")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Audio to recognise: `stop` is where it ends in its utterance, `final` whether it is cut off
-    for good or may grow."""
+class Segment:
+    """Audio of an utterance to recognize.
+
+    stop   the sample of the utterance at which it ends
+    final  whether it was cut off for good; otherwise more audio may be added to it
+    """
 
     samples: Samples
     stop: int
     final: bool
 
 
-class Transcript:
-    """What is known of one utterance. Audio comes in, pieces to recognise go out, text comes back.
+class UtteranceTranscript:
+    """The transcript of one utterance: audio goes in, segments come out, their text goes in.
 
-    Audio that was recognised for good is dropped. The rest after the last cut is recognised when
-    somebody asks for the text; the answer stays valid until more speech (not silence) comes.
-    Audio is added in one thread and recognised in another, hence the lock.
+    Audio of final segments is dropped. The rest, after the last cut, is recognized when the text is
+    needed; the result stays valid until more speech (not silence) arrives.
+
+    Audio is added in one thread and recognized in another, hence the lock.
     """
 
     def __init__(self, min_seconds: float, max_seconds: float) -> None:
-        self._min_samples = int(min_seconds * RATE)
-        self._max_samples = int(max_seconds * RATE)
+        """`min_seconds`: a shorter utterance has no text. `max_seconds`: only the last part of a
+        longer one is kept."""
+        self._min_samples = int(min_seconds * INPUT_SAMPLE_RATE)
+        self._max_samples = int(max_seconds * INPUT_SAMPLE_RATE)
         self._lock = threading.Lock()
-        self._unheard: list[Samples] = []
-        self._start = 0  # where the unheard audio begins in the utterance
+        self._pending: list[Samples] = []  # audio after the last final segment
+        self._pending_start = 0  # its first sample in the utterance
         self._length = 0  # samples so far
-        self._loudest = 0.0  # level of the loudest frame so far
-        self._texts: list[tuple[int, str]] = []  # (where the piece ends, its words)
+        self._loudest = 0.0  # RMS of the loudest frame so far
+        self._texts: list[tuple[int, str]] = []  # of final segments, with the sample they end at
         self._rest = ""
-        self._rest_stop = 0  # the rest was recognised up to here
+        self._rest_stop = 0  # the rest is recognized up to this sample
         self._closed = False
 
     @property
     def seconds(self) -> float:
-        """How much audio came so far."""
-        return self._length / RATE
+        """Length of the audio so far."""
+        return self._length / INPUT_SAMPLE_RATE
 
     @property
     def text(self) -> str:
-        """The words recognised so far; all of them once `rest` returns None."""
+        """The words recognized so far; complete when `next_rest` returns None."""
         oldest = self._length - self._max_samples
         words = [text for stop, text in self._texts if stop > oldest]
         return " ".join(text for text in (*words, self._rest) if text)
 
     def add(self, pcm: bytes) -> None:
-        """More audio, mono int16 little endian."""
+        """Add audio: mono int16 little-endian."""
         samples: Samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
         level = float(frame_rms(samples).max(initial=0))
         with self._lock:
             self._loudest = max(self._loudest, level)
-            self._unheard.append(samples)
+            self._pending.append(samples)
             self._length += len(samples)
-            while self._length - self._start > self._max_samples and len(self._unheard) > 1:
-                self._start += len(self._unheard.pop(0))
+            while self._length - self._pending_start > self._max_samples and len(self._pending) > 1:
+                self._pending_start += len(self._pending.pop(0))
 
-    def segment(self) -> Piece | None:
-        """A piece to recognise in the background while the user speaks on."""
-        start, audio = self._audio()
-        cut = cut_point(audio)
-        return None if cut is None or self._closed else Piece(audio[:cut], start + cut, final=True)
+    def next_segment(self) -> Segment | None:
+        """A segment to recognize while the user is still speaking; None before a place to cut."""
+        start, audio = self._pending_audio()
+        cut = find_cut(audio)
+        if cut is None or self._closed:
+            return None
+        return Segment(audio[:cut], start + cut, final=True)
 
-    def rest(self) -> Piece | None:
-        """A piece still to recognise for `text` to be all that was said; None when it is."""
+    def next_rest(self) -> Segment | None:
+        """A segment that `text` still lacks; None when it lacks none."""
         if self._length < self._min_samples or self._closed:
             return None
-        start, audio = self._audio()
+        start, audio = self._pending_audio()
         levels = frame_rms(audio[max(0, self._rest_stop - start) :])
-        # After a pause a single loud frame may be the beginning of a word.
+        # After a pause, a single loud frame may be the beginning of a word.
         if not (levels > max(SILENT_RMS, SILENT_RATIO * self._loudest)).any():
             return None
-        if len(audio) >= HARD_SECONDS * RATE:
-            return self.segment()
-        return Piece(audio, start + len(audio), final=False)
+        if len(audio) >= HARD_CUT_SECONDS * INPUT_SAMPLE_RATE:
+            return self.next_segment()
+        return Segment(audio, start + len(audio), final=False)
 
-    def put(self, piece: Piece, heard: Heard) -> None:
-        """What the recognizer made of a piece."""
-        text = words_of(heard)
+    def put(self, segment: Segment, recognition: Recognition) -> None:
+        """Store the recognition of a segment."""
+        text = filter_words(recognition)
         with self._lock:
-            if not piece.final:
-                self._rest, self._rest_stop = text, piece.stop
+            if not segment.final:
+                self._rest, self._rest_stop = text, segment.stop
                 return
-            self._texts.append((piece.stop, text))
-            later = np.concatenate(self._unheard)[max(0, piece.stop - self._start) :]
-            self._unheard, self._start = [later], max(piece.stop, self._start)
+            self._texts.append((segment.stop, text))
+            later = np.concatenate(self._pending)[max(0, segment.stop - self._pending_start) :]
+            self._pending, self._pending_start = [later], max(segment.stop, self._pending_start)
             self._rest, self._rest_stop = "", 0
 
-    def audible(self, piece: Piece) -> Samples | None:
-        """The part of a piece worth recognising: without silence around it; None if there is none.
+    def trim(self, segment: Segment) -> Samples | None:
+        """The audio of a segment without the silence around it; None without any speech.
 
-        Time to recognise grows with length, so silence costs and gains nothing.
+        The time to recognize grows with the length, so silence would cost time for nothing.
         """
-        span = speech_span(piece.samples, self._loudest)
-        return None if span is None else piece.samples[span[0] : span[1]]
+        span = find_speech(segment.samples, self._loudest)
+        return None if span is None else segment.samples[span[0] : span[1]]
 
     def close(self) -> None:
-        """Nobody wants the rest any more."""
+        """The text is no longer needed: there are no further segments."""
         self._closed = True
 
-    def _audio(self) -> tuple[int, Samples]:
+    def _pending_audio(self) -> tuple[int, Samples]:
         with self._lock:
-            audio = np.concatenate(self._unheard) if self._unheard else np.zeros(0, np.float32)
-            return self._start, audio
+            audio = np.concatenate(self._pending) if self._pending else np.zeros(0, np.float32)
+            return self._pending_start, audio
 
 
-def words_of(heard: Heard) -> str:
-    """The text, or nothing when it is a guess, a known artefact of noise, or has no words."""
-    text = " ".join(_UNSPOKEN.sub(" ", heard.text).split())
+def filter_words(recognition: Recognition) -> str:
+    """The recognized text; empty when it is a guess, noise, or has no words in it."""
+    text = " ".join(_ANNOTATION.sub(" ", recognition.text).split())
     words = [word.casefold() for word in _WORD.findall(text)]
-    if heard.confidence < GUESSED or all(word in NOISE for word in words):
+    if recognition.confidence < MIN_CONFIDENCE or all(word in NOISE_WORDS for word in words):
         return ""
     return text
 
 
-Recognize = Callable[[Samples], Heard]
-NOTHING: Final = Heard("", -math.inf)
+Recognize = Callable[[Samples], Recognition]
+_NO_SPEECH: Final = Recognition("", -math.inf)
 
 
-class Hearing:
-    """Recognises utterances in a thread of its own: those a caller waits for go first."""
+class Transcriber:
+    """Recognizes utterances in a worker thread, those a user waits for first."""
 
-    def __init__(self, worker: Worker, recognize: Recognize) -> None:
+    def __init__(self, worker: WorkerThread, recognize: Recognize) -> None:
         self._worker = worker
         self._recognize = recognize
-        self._segmenting: dict[Transcript, asyncio.Future[None]] = {}
+        self._segmenting: dict[UtteranceTranscript, asyncio.Future[None]] = {}
 
-    def listen(self, transcript: Transcript) -> None:
-        """More audio came: recognises a segment in the background if there is one."""
-        if transcript in self._segmenting or transcript.segment() is None:
+    def listen(self, transcript: UtteranceTranscript) -> None:
+        """Audio was added: recognize a segment in the background if there is one."""
+        if transcript in self._segmenting or transcript.next_segment() is None:
             return
-        job = self._worker.run(Urgency.SEGMENT, lambda: self._segments(transcript))
+        job = self._worker.run(JobPriority.SEGMENT, lambda: self._run_segments(transcript))
         self._segmenting[transcript] = job
         job.add_done_callback(lambda _: self._segmenting.pop(transcript, None))
 
-    async def text(self, transcript: Transcript, urgency: Urgency) -> str:
-        """What was said so far; at once when that is known already. Raises EngineFailed."""
-        if transcript.rest() is not None:
+    async def complete(self, transcript: UtteranceTranscript, priority: JobPriority) -> str:
+        """The text of the utterance so far; recognizes what is missing. Raises EngineFailed."""
+        if transcript.next_rest() is not None:
             try:
-                await self._worker.run(urgency, lambda: self._all(transcript))
+                await self._worker.run(priority, lambda: self._run_rest(transcript))
             except Exception as problem:
-                raise EngineFailed(engine="llm") from problem
+                raise EngineFailed(engine=NAME) from problem
         return transcript.text
 
-    def _segments(self, transcript: Transcript) -> None:
-        while (piece := transcript.segment()) is not None:
-            transcript.put(piece, self._hear(transcript, piece))
+    def _run_segments(self, transcript: UtteranceTranscript) -> None:
+        while (segment := transcript.next_segment()) is not None:
+            transcript.put(segment, self._run(transcript, segment))
 
-    def _all(self, transcript: Transcript) -> None:
-        while (piece := transcript.rest()) is not None:
-            transcript.put(piece, self._hear(transcript, piece))
-            if not piece.final:
-                return  # What came meanwhile is the next caller's.
+    def _run_rest(self, transcript: UtteranceTranscript) -> None:
+        while (segment := transcript.next_rest()) is not None:
+            transcript.put(segment, self._run(transcript, segment))
+            if not segment.final:
+                return  # audio that arrived meanwhile is left to the next request
 
-    def _hear(self, transcript: Transcript, piece: Piece) -> Heard:
-        audible = transcript.audible(piece)
-        return NOTHING if audible is None else self._recognize(audible)
+    def _run(self, transcript: UtteranceTranscript, segment: Segment) -> Recognition:
+        samples = transcript.trim(segment)
+        return _NO_SPEECH if samples is None else self._recognize(samples)

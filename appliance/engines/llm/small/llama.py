@@ -1,12 +1,16 @@
 """A GGUF language model with a cached prompt per conversation, stepped by its caller.
 
-Nothing runs on its own: each call of `advance` does at most one batch of the prompt or one token,
-so a consumer who waits holds the model, and a batch under way can be aborted from another thread.
-All methods but `tokenize`, `piece` and the token questions belong into one thread.
+`LanguageModel` is synchronous and does nothing in the background: each call of `advance` processes
+at most one batch of a prompt, or one token, and a batch can be aborted from another thread. All its
+methods except `tokenize`, `piece`, `control` and `is_control` belong in one thread.
+
+`AsyncLanguageModel` is that thread. Sessions request one step at a time, so they take turns, and a
+session whose consumer waits keeps nothing busy.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -16,21 +20,25 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from appliance.engines.llm import NAME
 from appliance.engines.llm.small import llama_library as c
+from appliance.engines.llm.small.chat import ChatMLFormat
+from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
 
 Logits = npt.NDArray[np.float32]
 
-BATCH_TOKENS = 64  # of a prompt at once: nearly the full speed of 512, and others wait 8 times less
+# Of a prompt, per step: nearly as fast as batches of 512, and others wait an eighth of the time.
+BATCH_TOKENS = 64
 TOP_K = 40
-# The library asks `bool callback(void *)` between the operations of a batch. A Python function
-# would need the interpreter's lock a thousand times a token; strlen is a C function that answers
-# 1 for the string "\1" and 0 for "", so that a single byte stops a batch.
+# The library calls `bool callback(void *)` between the operations of a batch. A Python function
+# would need the interpreter's lock a thousand times per token. strlen is a C function that returns
+# 1 for the string "\1" and 0 for "", so that a single byte aborts a batch.
 STRLEN = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
 
 
-class Abort:
-    """Stops the batch under way, and all later ones, of the calls it is given to."""
+class AbortFlag:
+    """Aborts the current step, and all later ones, of the requests that it is passed to."""
 
     def __init__(self) -> None:
         self._byte = ctypes.create_string_buffer(2)
@@ -39,18 +47,18 @@ class Abort:
         return self._byte.raw[0] != 0
 
     def set(self) -> None:
-        """May be called from any thread."""
+        """Abort. May be called from any thread."""
         self._byte[0] = b"\x01"
 
     @property
     def address(self) -> int:
-        """Where the library looks; valid as long as this object lives."""
+        """The memory that the library reads; valid as long as this object lives."""
         return ctypes.addressof(self._byte)
 
 
 @dataclass(slots=True)
-class Slot:
-    """One sequence of the cache: the tokens it holds and what the model says comes after them."""
+class CacheSlot:
+    """One sequence of the cache: its tokens, and the scores of the token after them."""
 
     index: int
     tokens: list[int] = field(default_factory=list)
@@ -58,11 +66,11 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one `advance` did.
+class AdvanceResult:
+    """The outcome of one `advance`.
 
-    evaluated  tokens that went through the model
-    missing    tokens still to do; call again until it is 0
+    evaluated  tokens processed by the model
+    missing    tokens left to process; call again until it is 0
     logits     scores of the next token, once nothing is missing
     """
 
@@ -72,79 +80,81 @@ class Step:
 
 
 class LanguageModel:
-    """The model, with `slots` cached conversations of at most `context_tokens` each."""
+    """The model, with a cache for `slots` conversations of at most `context_tokens` each."""
 
     def __init__(self, path: Path, threads: int, context_tokens: int, slots: int) -> None:
-        """Loads the model. Raises MissingWeights, UnreadableModel or UnknownLlama."""
+        """Load the model. Raises MissingWeights, UnreadableModel or UnknownLlama."""
         if not path.is_file():
             raise MissingWeights(path=path)
         self._library = lib = c.load()
         self._context = self._model = self._batch = None
-        settings = c.model_params(lib)
-        settings.n_gpu_layers = 0
-        self._model = lib.llama_model_load_from_file(str(path).encode(), settings)
+        model_params = c.model_params(lib)
+        model_params.n_gpu_layers = 0
+        self._model = lib.llama_model_load_from_file(str(path).encode(), model_params)
         if not self._model:
             raise UnreadableModel(path=path)
         self._vocabulary = lib.llama_model_get_vocab(self._model)
         self.vocabulary_tokens = int(lib.llama_vocab_n_tokens(self._vocabulary))
         self.context_tokens = min(context_tokens, int(lib.llama_model_n_ctx_train(self._model)))
-        shape = c.context_params(lib)
-        shape.n_ctx = self.context_tokens * slots
-        shape.n_seq_max = slots
-        shape.n_batch = shape.n_ubatch = BATCH_TOKENS
-        shape.n_threads = shape.n_threads_batch = threads
-        self._context = lib.llama_init_from_model(self._model, shape)
+        context_params = c.context_params(lib)
+        context_params.n_ctx = self.context_tokens * slots
+        context_params.n_seq_max = slots
+        context_params.n_batch = context_params.n_ubatch = BATCH_TOKENS
+        context_params.n_threads = context_params.n_threads_batch = threads
+        self._context = lib.llama_init_from_model(self._model, context_params)
         if not self._context:
             raise UnreadableModel(path=path)
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_ext_init(self._context)
-        self._free = [Slot(index) for index in range(slots)]
-        self._taken: OrderedDict[Hashable, Slot] = OrderedDict()
+        self._free = [CacheSlot(index) for index in range(slots)]
+        self._used: OrderedDict[Hashable, CacheSlot] = OrderedDict()
 
-    def advance(self, owner: Hashable, tokens: Sequence[int], abort: Abort) -> Step | None:
-        """Brings the cache of `owner` one batch closer to `tokens`, reusing what they share.
+    def advance(
+        self, owner: Hashable, tokens: Sequence[int], abort: AbortFlag
+    ) -> AdvanceResult | None:
+        """Process the next batch of `tokens` that the cache of `owner` lacks.
 
-        None when aborted; what earlier batches did is kept. The owner who was quiet for longest
-        loses its cache when there are more owners than slots. Raises EngineFailed.
+        None when aborted; the work of earlier calls is kept. When there are more owners than slots,
+        the least recently used one loses its cache. Raises EngineFailed.
         """
         if not tokens or len(tokens) > self.context_tokens:
-            raise EngineFailed(engine="llm")
+            raise EngineFailed(engine=NAME)
         if abort:
             return None
         slot = self._slot(owner)
         if slot.logits is not None and slot.tokens == tokens:
-            return Step(0, 0, slot.logits)
-        # The last token is evaluated (again) in any case: only that yields the scores after it.
-        shared = min(common(slot.tokens, tokens), len(tokens) - 1)
+            return AdvanceResult(0, 0, slot.logits)
+        # The last token is always evaluated (again): only that yields the scores after it.
+        shared = min(common_prefix(slot.tokens, tokens), len(tokens) - 1)
         self._cut(slot, shared)
         part = list(tokens[shared : shared + BATCH_TOKENS])
         missing = len(tokens) - shared - len(part)
         if not self._process(slot, part, wants_logits=missing == 0, abort=abort):
             return None
-        return Step(len(part), missing, slot.logits)
+        return AdvanceResult(len(part), missing, slot.logits)
 
     def cached(self, owner: Hashable, tokens: Sequence[int]) -> int:
-        """How many of the tokens `advance` would not have to evaluate."""
-        slot = self._taken.get(owner)
+        """The number of tokens that `advance` would not have to evaluate."""
+        slot = self._used.get(owner)
         if slot is None:
             return 0
         exact = slot.logits is not None and slot.tokens == tokens
-        return len(tokens) if exact else min(common(slot.tokens, tokens), len(tokens) - 1)
+        return len(tokens) if exact else min(common_prefix(slot.tokens, tokens), len(tokens) - 1)
 
     def release(self, owner: Hashable) -> None:
-        """Frees the slot of `owner`, if it has one."""
-        slot = self._taken.pop(owner, None)
+        """Free the slot of `owner`, if it has one."""
+        slot = self._used.pop(owner, None)
         if slot is not None:
             self._cut(slot, 0)
             self._free.append(slot)
 
     @property
     def owners(self) -> int:
-        """How many conversations are cached."""
-        return len(self._taken)
+        """The number of cached conversations."""
+        return len(self._used)
 
     def close(self) -> None:
-        """Frees the model; no other call may follow."""
+        """Free the model. No other call may follow."""
         if self._batch:
             self._library.llama_batch_ext_free(self._batch)
         if self._context:
@@ -154,16 +164,16 @@ class LanguageModel:
         self._batch = self._context = self._model = None
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of plain text; none of them is a control token, whatever the text says."""
+        """The tokens of plain text, never a control token, even if the text spells one."""
         return self._tokenize(text, special=False)
 
     def control(self, name: str) -> int | None:
-        """The control token written so, such as `<|im_end|>`; None when the model has none."""
+        """The control token spelled `name`, such as `<|im_end|>`; None if the model has none."""
         tokens = self._tokenize(name, special=True)
         return tokens[0] if len(tokens) == 1 and self.is_control(tokens[0]) else None
 
     def is_control(self, token: int) -> bool:
-        """Whether the token is an instruction to a program and no text."""
+        """Whether the token is a control token or ends a generation, and has no text."""
         lib, vocabulary = self._library, self._vocabulary
         return bool(
             lib.llama_vocab_is_control(vocabulary, token)
@@ -171,40 +181,43 @@ class LanguageModel:
         )
 
     def piece(self, token: int) -> bytes:
-        """The bytes of a token, which need not be whole characters; empty for control tokens."""
-        room = ctypes.create_string_buffer(64)
-        size = self._library.llama_token_to_piece(self._vocabulary, token, room, 64, 0, False)
+        """The bytes of a token, possibly partial characters; empty for a control token."""
+        buffer = ctypes.create_string_buffer(64)
+        size = self._library.llama_token_to_piece(self._vocabulary, token, buffer, 64, 0, False)
         if size < 0:
-            room = ctypes.create_string_buffer(-size)
+            buffer = ctypes.create_string_buffer(-size)
             size = self._library.llama_token_to_piece(
-                self._vocabulary, token, room, -size, 0, False
+                self._vocabulary, token, buffer, -size, 0, False
             )
-        return room.raw[:size]
+        return buffer.raw[:size]
 
     def _tokenize(self, text: str, special: bool) -> list[int]:
         raw = text.encode("utf-8", "replace")
-        room = (ctypes.c_int32 * (len(raw) + 8))()  # never more tokens than bytes
+        buffer = (ctypes.c_int32 * (len(raw) + 8))()  # there are never more tokens than bytes
         count = self._library.llama_tokenize(
-            self._vocabulary, raw, len(raw), room, len(room), False, special
+            self._vocabulary, raw, len(raw), buffer, len(buffer), False, special
         )
-        return list(room[:count])
+        return list(buffer[:count])
 
-    def _slot(self, owner: Hashable) -> Slot:
-        slot = self._taken.pop(owner, None)
+    def _slot(self, owner: Hashable) -> CacheSlot:
+        slot = self._used.pop(owner, None)
         if slot is None:
             if not self._free:
-                self.release(next(iter(self._taken)))
+                self.release(next(iter(self._used)))
             slot = self._free.pop()
-        self._taken[owner] = slot  # the most recent owner stands last
+        self._used[owner] = slot  # the most recently used owner is last
         return slot
 
-    def _cut(self, slot: Slot, keep: int) -> None:
+    def _cut(self, slot: CacheSlot, keep: int) -> None:
         if keep < len(slot.tokens):
             self._library.llama_memory_seq_rm(self._memory, slot.index, keep, -1)
             del slot.tokens[keep:]
             slot.logits = None
 
-    def _process(self, slot: Slot, part: list[int], wants_logits: bool, abort: Abort) -> bool:
+    def _process(
+        self, slot: CacheSlot, part: list[int], wants_logits: bool, abort: AbortFlag
+    ) -> bool:
+        """Run one batch; False when aborted. Raises EngineFailed."""
         lib = self._library
         lib.llama_batch_ext_clear(self._batch)
         start = len(slot.tokens)
@@ -219,7 +232,7 @@ class LanguageModel:
         if outcome != 0:
             lib.llama_memory_seq_rm(self._memory, slot.index, start, -1)
             if outcome != c.ABORTED:
-                raise EngineFailed(engine="llm")
+                raise EngineFailed(engine=NAME)
             return False
         slot.tokens.extend(part)
         if wants_logits:
@@ -228,16 +241,70 @@ class LanguageModel:
         return True
 
 
-def common(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens two rows have in common at their beginning."""
+class AsyncLanguageModel:
+    """A LanguageModel and the thread it runs in. `owner` is the session whose cache is meant."""
+
+    def __init__(self) -> None:
+        self._worker = WorkerThread("llama")
+        self._model: LanguageModel | None = None
+
+    async def load(self, path: Path, threads: int, context_tokens: int, slots: int) -> None:
+        """Load the model. Raises MissingWeights, UnreadableModel or UnknownLlama."""
+        self._model = model = await self._worker.run(
+            JobPriority.GENERATE, lambda: LanguageModel(path, threads, context_tokens, slots)
+        )
+        self.format = ChatMLFormat(model)
+
+    async def stop(self) -> None:
+        """Free the model and end the thread."""
+        if self._model is not None:
+            await self._worker.run(JobPriority.CLOSE, self._model.close)
+            self._model = None
+        await asyncio.to_thread(self._worker.stop)
+
+    @property
+    def model(self) -> LanguageModel:
+        """The language model. Raises EngineFailed before `load` and after `stop`."""
+        if self._model is None:
+            raise EngineFailed(engine=NAME)
+        return self._model
+
+    async def prefill(
+        self, owner: Hashable, tokens: list[int], priority: JobPriority, abort: AbortFlag
+    ) -> Logits | None:
+        """Process the tokens that the cache lacks. Returns the next token's scores.
+
+        None when aborted.
+        """
+        model = self.model
+        while True:
+            result = await self._worker.run(priority, lambda: model.advance(owner, tokens, abort))
+            if result is None:
+                return None
+            if result.logits is not None:
+                return result.logits
+
+    async def cached(self, owner: Hashable, tokens: list[int], priority: JobPriority) -> int:
+        """The number of tokens that need no processing."""
+        model = self.model
+        return await self._worker.run(priority, lambda: model.cached(owner, tokens))
+
+    async def release(self, owner: Hashable) -> None:
+        """Free the cache of `owner`."""
+        model = self.model
+        await self._worker.run(JobPriority.GENERATE, lambda: model.release(owner))
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """The length of the prefix that two token sequences share."""
     for index, (one, other) in enumerate(zip(left, right, strict=False)):
         if one != other:
             return index
     return min(len(left), len(right))
 
 
-def choose(logits: Logits, temperature: float, random: np.random.Generator) -> int:
-    """The next token: the likeliest at temperature 0, else drawn from the TOP_K likeliest."""
+def sample_token(logits: Logits, temperature: float, random: np.random.Generator) -> int:
+    """The next token: the likeliest at temperature 0, otherwise drawn from the TOP_K likeliest."""
     if temperature <= 0:
         return int(logits.argmax())
     best = np.argpartition(logits, -TOP_K)[-TOP_K:]

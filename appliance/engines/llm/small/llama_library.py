@@ -1,10 +1,12 @@
-"""The C interface of llama.cpp, as it lies inside the xllamacpp wheel.
+"""The C interface of llama.cpp inside the xllamacpp wheel, called through ctypes.
 
-The wheel's own Python class `Server` cannot be used here: it opens an HTTP port, decodes ahead of
-a slow consumer, and cannot be stopped inside a prompt. The extension module exports the C
-interface, so it is called through ctypes. Layouts follow `include/llama.h` of the llama.cpp
-version in the wheel (0.6.0-dev); `load` compares the library's defaults with the ones known for
-that layout, so that another version is refused instead of misread.
+The wheel's Python class `Server` is unsuitable: it opens an HTTP port, decodes ahead of a slow
+consumer, and cannot be stopped while it processes a prompt. But the extension module exports the C
+interface.
+
+The struct layouts follow `include/llama.h` of the llama.cpp in the wheel (0.6.0-dev). `load`
+compares the library's default parameters with those known for that layout, so that another version
+is refused instead of misread.
 """
 
 from __future__ import annotations
@@ -12,8 +14,17 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 from collections.abc import Mapping
-from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_size_t, c_void_p
-from ctypes import c_uint32 as c_count
+from ctypes import (
+    POINTER,
+    Structure,
+    c_bool,
+    c_char_p,
+    c_float,
+    c_int32,
+    c_size_t,
+    c_uint32,
+    c_void_p,
+)
 from typing import Any, Final, TypeVar
 
 from appliance.errors import UnknownLlama
@@ -53,13 +64,13 @@ class ContextParams(Structure):
     """struct llama_context_params"""
 
     _fields_ = (
-        ("n_ctx", c_count),
-        ("n_batch", c_count),
-        ("n_ubatch", c_count),
-        ("n_seq_max", c_count),
-        ("n_rs_seq", c_count),
-        ("n_outputs_max", c_count),
-        ("n_outputs_max_per_seq", c_count),
+        ("n_ctx", c_uint32),
+        ("n_batch", c_uint32),
+        ("n_ubatch", c_uint32),
+        ("n_seq_max", c_uint32),
+        ("n_rs_seq", c_uint32),
+        ("n_outputs_max", c_uint32),
+        ("n_outputs_max_per_seq", c_uint32),
         ("n_threads", c_int32),
         ("n_threads_batch", c_int32),
         ("ctx_type", c_int32),
@@ -73,7 +84,7 @@ class ContextParams(Structure):
         ("yarn_attn_factor", c_float),
         ("yarn_beta_fast", c_float),
         ("yarn_beta_slow", c_float),
-        ("yarn_orig_ctx", c_count),
+        ("yarn_orig_ctx", c_uint32),
         ("defrag_thold", c_float),
         ("cb_eval", c_void_p),
         ("cb_eval_user_data", c_void_p),
@@ -94,13 +105,13 @@ class ContextParams(Structure):
     )
 
 
-class Oversized(Structure):
-    """Room for a result whose size is not yet trusted."""
+class _LargeStruct(Structure):
+    """More memory than a returned struct of unverified size needs."""
 
     _fields_ = (("words", c_int32 * 128),)
 
 
-# Name -> (result, arguments). Opaque pointers (model, context, vocabulary, memory, batch) are void.
+# Name: (result, arguments). Model, context, vocabulary, memory and batch are opaque pointers.
 _P, _I = c_void_p, c_int32
 FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "llama_backend_init": (None, ()),
@@ -112,7 +123,7 @@ FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "llama_init_from_model": (_P, (_P, ContextParams)),
     "llama_free": (None, (_P,)),
     "llama_get_memory": (_P, (_P,)),
-    "llama_n_ctx_seq": (c_count, (_P,)),
+    "llama_n_ctx_seq": (c_uint32, (_P,)),
     "llama_memory_seq_rm": (c_bool, (_P, _I, _I, _I)),
     "llama_set_abort_callback": (None, (_P, _P, _P)),
     "llama_batch_ext_init": (_P, (_P,)),
@@ -130,7 +141,7 @@ FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "llama_vocab_is_control": (c_bool, (_P, _I)),
 }
 
-# What the defaults of this layout are; a field inserted or moved changes at least one of them.
+# The defaults in this layout. If a field is inserted or moved, at least one of them differs.
 _MODEL_DEFAULTS = {"n_gpu_layers": -1, "split_mode": 1, "load_mode": -1, "lazy_mode": 1}
 _CONTEXT_DEFAULTS = {
     "n_ctx": 512,
@@ -152,7 +163,7 @@ _CONTEXT_DEFAULTS = {
 
 
 def load() -> ctypes.CDLL:
-    """The library, with its functions typed and its log silenced. Raises UnknownLlama."""
+    """Load the library, declare its functions and silence its log. Raises UnknownLlama."""
     package = importlib.util.find_spec("xllamacpp.xllamacpp")
     if package is None or package.origin is None:
         raise UnknownLlama(what="the package is not installed")
@@ -171,19 +182,19 @@ def load() -> ctypes.CDLL:
 
 
 def model_params(library: ctypes.CDLL) -> ModelParams:
-    """The library's defaults for loading a model. Raises UnknownLlama."""
+    """The library's default parameters of a model. Raises UnknownLlama."""
     return _defaults(library.llama_model_default_params, ModelParams, _MODEL_DEFAULTS)
 
 
 def context_params(library: ctypes.CDLL) -> ContextParams:
-    """The library's defaults for a context. Raises UnknownLlama."""
+    """The library's default parameters of a context. Raises UnknownLlama."""
     return _defaults(library.llama_context_default_params, ContextParams, _CONTEXT_DEFAULTS)
 
 
 def _defaults(function: Any, kind: type[T], known: Mapping[str, object]) -> T:
-    function.restype, function.argtypes = Oversized, ()
-    found = kind.from_buffer_copy(function())
+    function.restype, function.argtypes = _LargeStruct, ()
+    defaults = kind.from_buffer_copy(function())
     for name, value in known.items():
-        if getattr(found, name) != value:
-            raise UnknownLlama(what=f"{name} is {getattr(found, name)!r} by default")
-    return found
+        if getattr(defaults, name) != value:
+            raise UnknownLlama(what=f"{name} is {getattr(defaults, name)!r} by default")
+    return defaults

@@ -1,7 +1,7 @@
 """Moonshine tiny-en: 16 kHz speech in, English text out.
 
 Runs the two ONNX Runtime files of the model directly: an encoder (waveform to 24 ms states) and a
-decoder with key/value cache. Greedy decoding, so the same sound gives the same words.
+decoder with a key-value cache. Decoding is greedy, so the same audio gives the same words.
 
 Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands",
 2024 (arXiv:2410.15608).
@@ -18,25 +18,24 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort  # type: ignore[import-untyped]
 
+from appliance.engines.llm.loudness import Samples
 from appliance.errors import MissingWeights
+from appliance.link.engine import INPUT_SAMPLE_RATE
 
-Samples = npt.NDArray[np.float32]
-
-RATE = 16_000  # Hz
 START, END = 1, 2  # <s> and </s> of the vocabulary
-# The authors stop at this rate, since English speech does not exceed it and noise does
+# The authors stop at this rate, because English speech does not exceed it and noise does
 # (moonshine-voice, option max_tokens_per_second).
 TOKENS_PER_SECOND = 6.5
-SHORTEST_SECONDS = 0.1  # the encoder's convolutions need some 60 ms
+MIN_SECONDS = 0.1  # the encoder's convolutions need about 60 ms
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What was recognised in a piece of speech.
+class Recognition:
+    """The words recognized in a piece of speech.
 
-    text        the words, stripped; empty when there were none
-    confidence  mean log probability of the tokens chosen, 0 is certain; -inf without tokens
-    complete    False when decoding was stopped from outside or ran into its limit
+    text        stripped; empty without any words
+    confidence  mean log-probability of the chosen tokens: 0 is certain, -inf without tokens
+    complete    False when decoding was stopped from outside or reached its limit
     """
 
     text: str
@@ -45,10 +44,10 @@ class Heard:
 
 
 class Moonshine:
-    """The recognizer. Not thread safe: call it from one thread at a time."""
+    """The recognizer. Not thread-safe: call it from one thread at a time."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        """Loads the model. Raises MissingWeights."""
+        """Load the model. Raises MissingWeights."""
         files = [folder / name for name in ("encoder_model.ort", "decoder_model_merged.ort")]
         tokenizer = folder / "tokenizer.bin"
         for path in (*files, tokenizer):
@@ -64,39 +63,44 @@ class Moonshine:
             ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             for path in files
         )
-        self._pieces = read_vocabulary(tokenizer.read_bytes())
+        self._pieces = parse_vocabulary(tokenizer.read_bytes())
         self._outputs = [output.name for output in self._decoder.get_outputs()]
-        self._empty = {
-            put.name: ort.OrtValue.ortvalue_from_numpy(
-                np.zeros((1, put.shape[1], 0 if ".decoder." in put.name else 1, put.shape[3]), "f4")
+        self._empty_cache = {
+            node.name: _ort_value(
+                np.zeros(
+                    (1, node.shape[1], 0 if ".decoder." in node.name else 1, node.shape[3]), "f4"
+                )
             )
-            for put in self._decoder.get_inputs()
-            if put.name.startswith("past_key_values.")
+            for node in self._decoder.get_inputs()
+            if node.name.startswith("past_key_values.")
         }
 
-    def hear(self, samples: Samples, stop: Callable[[], bool] = lambda: False) -> Heard:
-        """Recognises one piece of speech; `stop` is asked once per token."""
-        seconds = len(samples) / RATE
-        if seconds < SHORTEST_SECONDS:
-            return Heard("", -math.inf)
-        # One entry per sample for the encoder and, though its inputs say otherwise, the decoder.
-        mask = _value(np.ones((1, len(samples)), np.int64))
+    def recognize(
+        self, samples: Samples, should_stop: Callable[[], bool] = lambda: False
+    ) -> Recognition:
+        """Recognize one piece of speech. `should_stop` is called before each token."""
+        seconds = len(samples) / INPUT_SAMPLE_RATE
+        if seconds < MIN_SECONDS:
+            return Recognition("", -math.inf)
+        # One entry per sample for the encoder and, although its inputs suggest otherwise, for the
+        # decoder.
+        mask = _ort_value(np.ones((1, len(samples)), np.int64))
         [states] = self._encoder.run_with_ort_values(
             ["last_hidden_state"],
-            {"input_values": _value(samples[np.newaxis]), "attention_mask": mask},
+            {"input_values": _ort_value(samples[np.newaxis]), "attention_mask": mask},
         )
         feed = {
-            **self._empty,
+            **self._empty_cache,
             "encoder_hidden_states": states,
             "encoder_attention_mask": mask,
-            "use_cache_branch": _value(np.array([False])),
+            "use_cache_branch": _ort_value(np.array([False])),
         }
         tokens: list[int] = []
         score, token, complete = 0.0, START, False
-        for _ in range(token_limit(seconds)):
-            if stop():
+        for _ in range(max_tokens(seconds)):
+            if should_stop():
                 break
-            feed["input_ids"] = _value(np.array([[token]], np.int64))
+            feed["input_ids"] = _ort_value(np.array([[token]], np.int64))
             logits, *present = self._decoder.run_with_ort_values(self._outputs, feed)
             row = logits.numpy()[0, -1]
             token = int(row.argmax())
@@ -105,33 +109,32 @@ class Moonshine:
                 complete = True
                 break
             tokens.append(token)
-            if repeats(tokens):
+            if ends_in_loop(tokens):
                 break
-            self._remember(feed, present, first=len(tokens) == 1)
-        chosen = len(tokens) + complete
-        return Heard(
-            decode(tokens, self._pieces), score / chosen if chosen else -math.inf, complete
-        )
+            self._update_cache(feed, present, first=len(tokens) == 1)
+        count = len(tokens) + complete
+        text = decode(tokens, self._pieces)
+        return Recognition(text, score / count if count else -math.inf, complete)
 
-    def _remember(
+    def _update_cache(
         self, feed: dict[str, ort.OrtValue], present: list[ort.OrtValue], first: bool
     ) -> None:
-        """Feeds the keys and values of this step to the next one."""
+        """Feed the keys and values of this step to the next one."""
         for name, value in zip(self._outputs[1:], present, strict=True):
-            # The states of the encoder do not change; the cached branch returns nothing for them.
+            # Those of the encoder states do not change; the cached branch returns none for them.
             if first or ".decoder." in name:
                 feed[name.replace("present.", "past_key_values.")] = value
         if first:
-            feed["use_cache_branch"] = _value(np.array([True]))
+            feed["use_cache_branch"] = _ort_value(np.array([True]))
 
 
-def token_limit(seconds: float) -> int:
-    """The most tokens that so much speech may become; two more for a short word and the end."""
+def max_tokens(seconds: float) -> int:
+    """The most tokens of speech this long, plus two for a short word and the end token."""
     return math.ceil(seconds * TOKENS_PER_SECOND) + 2
 
 
-def repeats(tokens: Sequence[int], longest: int = 12) -> bool:
-    """Whether the tokens end in a loop: four times the same one or two, or thrice the same more."""
+def ends_in_loop(tokens: Sequence[int], longest: int = 12) -> bool:
+    """Whether the last tokens repeat: one or two tokens four times, up to `longest` three times."""
     for period in range(1, longest + 1):
         times = 4 if period <= 2 else 3
         tail = tokens[-period * times :]
@@ -140,33 +143,33 @@ def repeats(tokens: Sequence[int], longest: int = 12) -> bool:
     return False
 
 
-def read_vocabulary(data: bytes) -> list[bytes]:
+def parse_vocabulary(data: bytes) -> list[bytes]:
     """The pieces of Moonshine's tokenizer file, by token id.
 
-    The file is a row of pieces, each with its length in bytes before it: one byte below 128, else
-    two, the lower seven bits (with the top bit set) first. Raises ValueError when it is cut off.
+    Each piece follows its length in bytes. A length below 128 is one byte; a larger one is two, the
+    lower seven bits first, with the top bit set. Raises ValueError when the file is truncated.
     """
     pieces, at = [], 0
     while at < len(data):
         length, at = data[at], at + 1
         if length >= 128:
             if at == len(data):
-                raise ValueError("the tokenizer file is cut off")
+                raise ValueError("the tokenizer file is truncated")
             length, at = length - 128 + 128 * data[at], at + 1
         if at + length > len(data):
-            raise ValueError("the tokenizer file is cut off")
+            raise ValueError("the tokenizer file is truncated")
         pieces.append(data[at : at + length])
         at += length
     return pieces
 
 
 def decode(tokens: Sequence[int], pieces: Sequence[bytes]) -> str:
-    """The text of the tokens; special ones (`<unk>`, `<<ST_1>>`) and unknown ids say nothing."""
+    """The text of tokens; special ones (`<unk>`, `<<ST_1>>`) and unknown ids are skipped."""
     known = (pieces[token] for token in tokens if 0 <= token < len(pieces))
-    spoken = (p for p in known if not (len(p) > 2 and p.startswith(b"<") and p.endswith(b">")))
-    text = b"".join(spoken).decode("utf-8", "replace")
+    words = (p for p in known if not (len(p) > 2 and p.startswith(b"<") and p.endswith(b">")))
+    text = b"".join(words).decode("utf-8", "replace")
     return text.replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
 
 
-def _value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
+def _ort_value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))

@@ -1,114 +1,63 @@
-"""One caller of the small speech-LLM: what they said so far, and the replies to it.
+"""A session of the small engine: the utterances of one connection, and the replies to them.
 
-A request asks the recognizer and the language model for one small piece of work at a time, so
-stopping it takes no longer than the piece under way.
+A request asks the recognizer and the language model for one small step at a time, so it can be
+stopped within a step.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Hashable, Sequence
-from pathlib import Path
+from collections.abc import AsyncGenerator, Sequence
 
 import numpy as np
 
-from appliance.engines.llm.metrics import EngineMeters, Request
-from appliance.engines.llm.small.chat import ChatFormat, filled
-from appliance.engines.llm.small.hearing import Hearing, Transcript
-from appliance.engines.llm.small.llama import Abort, LanguageModel, Logits, choose
-from appliance.engines.llm.small.worker import Urgency, Worker
-from appliance.engines.llm.text import Reply
-from appliance.errors import BadRequest, EngineFailed
+from appliance.engines.llm import NAME
+from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
+from appliance.engines.llm.small.chat import insert_transcripts
+from appliance.engines.llm.small.hearing import Transcriber, UtteranceTranscript
+from appliance.engines.llm.small.llama import AbortFlag, AsyncLanguageModel, sample_token
+from appliance.engines.llm.small.worker import JobPriority
+from appliance.engines.llm.text import ReplyText
+from appliance.errors import BadRequest
 from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
 from appliance.settings import LLMConfig
 
 
-class Answering:
-    """Runs prompts in a thread of its own; `owner` is the session whose cache is meant."""
-
-    def __init__(self) -> None:
-        self._worker = Worker("answering")
-        self._model: LanguageModel | None = None
-
-    async def load(self, path: Path, threads: int, context_tokens: int, slots: int) -> None:
-        """Loads the model. Raises MissingWeights, UnreadableModel or UnknownLlama."""
-        self._model = model = await self._worker.run(
-            Urgency.GENERATE, lambda: LanguageModel(path, threads, context_tokens, slots)
-        )
-        self.format = ChatFormat(model)
-
-    async def stop(self) -> None:
-        """Frees the model and ends the thread."""
-        if self._model is not None:
-            await self._worker.run(Urgency.CLOSE, self._model.close)
-            self._model = None
-        await asyncio.to_thread(self._worker.stop)
-
-    @property
-    def model(self) -> LanguageModel:
-        """The language model. Raises EngineFailed before `load` and after `stop`."""
-        if self._model is None:
-            raise EngineFailed(engine="llm")
-        return self._model
-
-    async def prefill(
-        self, owner: Hashable, tokens: list[int], urgency: Urgency, abort: Abort
-    ) -> Logits | None:
-        """Runs what the cache lacks of `tokens`, batch by batch; None when aborted."""
-        model = self.model
-        while True:
-            step = await self._worker.run(urgency, lambda: model.advance(owner, tokens, abort))
-            if step is None:
-                return None
-            if step.logits is not None:
-                return step.logits
-
-    async def cached(self, owner: Hashable, tokens: list[int], urgency: Urgency) -> int:
-        """How many of the tokens need not be run."""
-        model = self.model
-        return await self._worker.run(urgency, lambda: model.cached(owner, tokens))
-
-    async def release(self, owner: Hashable) -> None:
-        """Forgets what is cached for `owner`."""
-        model = self.model
-        await self._worker.run(Urgency.GENERATE, lambda: model.release(owner))
-
-
-NAME = "llm"
-
-
 class SmallSession:
-    """`SpeechSession` of one caller."""
+    """`SpeechSession` of the small engine. It has no tool calling."""
 
     def __init__(
-        self, answering: Answering, hearing: Hearing, meters: EngineMeters, given: LLMConfig
+        self,
+        language_model: AsyncLanguageModel,
+        transcriber: Transcriber,
+        metrics: LLMMetrics,
+        config: LLMConfig,
     ) -> None:
-        self._answering = answering
-        self._hearing = hearing
-        self._meters = meters
-        self._settings = given
-        self._transcripts: dict[int, Transcript] = {}
-        self._warming: Abort | None = None
-        self._running: set[Abort] = set()
+        self._language_model = language_model
+        self._transcriber = transcriber
+        self._metrics = metrics
+        self._config = config
+        self._transcripts: dict[int, UtteranceTranscript] = {}
+        self._warming: AbortFlag | None = None
+        self._generating: set[AbortFlag] = set()
 
     def begin(self, utterance: int) -> None:
-        """A new utterance begins."""
-        given = self._settings
-        self._transcripts[utterance] = Transcript(
-            given.min_utterance_seconds, given.max_utterance_seconds
+        """Begin an utterance."""
+        config = self._config
+        self._transcripts[utterance] = UtteranceTranscript(
+            config.min_utterance_seconds, config.max_utterance_seconds
         )
 
     def hear(self, utterance: int, pcm: bytes) -> None:
-        """More audio of it. Raises BadRequest for audio of an unknown utterance."""
+        """Add audio to it. Raises BadRequest for an unknown utterance."""
         transcript = self._transcript(utterance)
         if len(pcm) % 2:
             raise BadRequest(engine=NAME, what="half a sample")
         transcript.add(pcm)
-        self._hearing.listen(transcript)
+        self._transcriber.listen(transcript)
 
     def end(self, utterance: int) -> None:
-        """The utterance is complete; there is nothing to do, `generate` hears what is left."""
+        """The utterance is complete. `generate` recognizes the rest of it."""
         self._transcript(utterance)
 
     def forget(self, utterance: int) -> None:
@@ -118,101 +67,103 @@ class SmallSession:
             transcript.close()
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
-        """Replies to a conversation; without tools. Raises BadRequest and EngineFailed."""
-        self._precede()
-        measured, abort = Request(NAME, self._meters), Abort()
-        self._running.add(abort)
-        answer = self._answer(request, measured, abort)
+        """Generate a reply. Tools are ignored. Raises BadRequest and EngineFailed."""
+        self._stop_warming()
+        timer, abort = GenerationTimer(NAME, self._metrics), AbortFlag()
+        self._generating.add(abort)
+        reply = self._reply(request, timer, abort)
         try:
-            async with contextlib.aclosing(measured.counted(answer)) as pieces:
+            async with contextlib.aclosing(timer.track(reply)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
             abort.set()
-            self._running.discard(abort)
+            self._generating.discard(abort)
 
     async def transcribe(self, utterance: int) -> str:
-        """What was said in a complete utterance."""
+        """The words of a complete utterance."""
         transcript = self._transcript(utterance)
-        return await self._hearing.text(transcript, Urgency.TRANSCRIBE)
+        return await self._transcriber.complete(transcript, JobPriority.TRANSCRIBE)
 
     async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        """Hears and runs what is there so far; a later `warm` or `generate` stops it."""
-        self._precede()
-        self._warming = abort = Abort()
-        turns = await self._heard(conversation, Urgency.WARM)
+        """Recognize and prefill what is known so far. A later `warm` or `generate` stops it."""
+        self._stop_warming()
+        self._warming = abort = AbortFlag()
+        turns = await self._transcribe_turns(conversation, JobPriority.WARM)
         if turns and not abort:
-            room = self._answering.model.context_tokens - self._settings.reply_tokens
-            tokens = self._answering.format.prompt(turns, room)
-            await self._answering.prefill(self, tokens, Urgency.WARM, abort)
+            llm = self._language_model
+            limit = llm.model.context_tokens - self._config.reply_tokens
+            tokens = llm.format.build_prompt(turns, limit)
+            await llm.prefill(self, tokens, JobPriority.WARM, abort)
 
     async def close(self) -> None:
-        """The caller left."""
-        for abort in self._running:
+        """Abort all work and free what the session holds."""
+        for abort in self._generating:
             abort.set()
-        self._precede()
+        self._stop_warming()
         for utterance in list(self._transcripts):
             self.forget(utterance)
-        await self._answering.release(self)
+        await self._language_model.release(self)
 
-    async def _answer(
-        self, request: GenerateRequest, measured: Request, abort: Abort
+    async def _reply(
+        self, request: GenerateRequest, timer: GenerationTimer, abort: AbortFlag
     ) -> AsyncGenerator[Piece, None]:
         conversation, max_tokens = request.conversation, request.max_tokens
         if not conversation or conversation[-1].role != "user":
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
-        answering, meters, stats = self._answering, self._meters, measured.stats
-        turns = await self._heard(conversation, Urgency.GENERATE)
-        measured.heard(spoken=conversation[-1].utterance is not None)
-        if not filled(conversation[-1:], self._texts()):
+        llm, metrics, stats = self._language_model, self._metrics, timer.stats
+        turns = await self._transcribe_turns(conversation, JobPriority.GENERATE)
+        timer.mark_heard(spoken=conversation[-1].utterance is not None)
+        if not insert_transcripts(conversation[-1:], self._texts()):
             yield Result("nothing_heard", stats)
             return
 
-        tokens = answering.format.prompt(turns, answering.model.context_tokens - max_tokens)
-        cached = await answering.cached(self, tokens, Urgency.GENERATE)
+        tokens = llm.format.build_prompt(turns, llm.model.context_tokens - max_tokens)
+        cached = await llm.cached(self, tokens, JobPriority.GENERATE)
         stats |= {"prompt_tokens": len(tokens), "cached_tokens": cached, "decode_tokens": 0}
-        meters.prompt_tokens.inc(len(tokens))
-        meters.cached_tokens.inc(cached)
-        reply, random = Reply(), np.random.default_rng()
+        metrics.prompt_tokens.inc(len(tokens))
+        metrics.cached_tokens.inc(cached)
+        text, random = ReplyText(), np.random.default_rng()
         reason: FinishReason = "length"
         while stats["decode_tokens"] < max_tokens:
-            logits = await answering.prefill(self, tokens, Urgency.GENERATE, abort)
+            logits = await llm.prefill(self, tokens, JobPriority.GENERATE, abort)
             if logits is None:
-                return  # The session was closed.
-            token = choose(logits, request.temperature, random)
+                return  # the session was closed
+            token = sample_token(logits, request.temperature, random)
             if not stats["decode_tokens"]:
-                measured.first_token()
+                timer.mark_first_token()
             stats["decode_tokens"] += 1
-            if answering.model.is_control(token):
+            if llm.model.is_control(token):
                 reason = "stop"
                 break
             tokens.append(token)
-            if text := reply.add(answering.model.piece(token)):
-                yield text
-            if reply.loops:
+            if piece := text.add_bytes(llm.model.piece(token)):
+                yield piece
+            if text.is_looping:
                 reason = "stop"
                 break
-        if text := reply.finish():
-            yield text
+        if piece := text.finish():
+            yield piece
         yield Result(reason, stats)
 
-    async def _heard(self, conversation: Sequence[Turn], urgency: Urgency) -> list[Turn]:
-        """The conversation in words; what was not recognised yet is recognised now."""
+    async def _transcribe_turns(
+        self, conversation: Sequence[Turn], priority: JobPriority
+    ) -> list[Turn]:
+        """The conversation as text; utterances that are not recognized yet are recognized now."""
         for turn in conversation:
             if turn.utterance is not None:
-                await self._hearing.text(self._transcript(turn.utterance), urgency)
-        return filled(conversation, self._texts())
+                await self._transcriber.complete(self._transcript(turn.utterance), priority)
+        return insert_transcripts(conversation, self._texts())
 
     def _texts(self) -> dict[int, str]:
-        return {utterance: known.text for utterance, known in self._transcripts.items()}
+        return {utterance: transcript.text for utterance, transcript in self._transcripts.items()}
 
-    def _precede(self) -> None:
-        """What is being warmed gives way to what comes now."""
+    def _stop_warming(self) -> None:
         if self._warming is not None:
             self._warming.set()
             self._warming = None
 
-    def _transcript(self, utterance: int) -> Transcript:
+    def _transcript(self, utterance: int) -> UtteranceTranscript:
         try:
             return self._transcripts[utterance]
         except KeyError:

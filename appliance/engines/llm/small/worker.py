@@ -1,4 +1,4 @@
-"""One thread for one model: jobs in order of urgency, a cancelled job is never begun."""
+"""A thread that runs jobs by priority; a job that was cancelled while it waited never starts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Urgency(IntEnum):
-    """Who goes first: a caller who waits, one who pauses, one who speaks, one who is read up."""
+class JobPriority(IntEnum):
+    """What a job is for; lower values run first."""
 
-    GENERATE = 0
-    WARM = 1
-    SEGMENT = 2
-    TRANSCRIBE = 3
+    GENERATE = 0  # a user waits for the reply
+    WARM = 1  # a user pauses and will soon wait
+    SEGMENT = 2  # a user is still speaking
+    TRANSCRIBE = 3  # nobody waits
     CLOSE = 4
 
 
-class Worker:
-    """A thread that runs jobs one at a time, the most urgent first, else in order of arrival."""
+class WorkerThread:
+    """Runs jobs one at a time, by priority and then in order of arrival."""
 
     def __init__(self, name: str) -> None:
         self._waiting: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
@@ -35,18 +35,21 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def run(self, urgency: Urgency, job: Callable[[], T]) -> asyncio.Future[T]:
-        """The result of `job`, run in the thread; cancelling it drops the job if it still waits."""
+    def run(self, priority: JobPriority, job: Callable[[], T]) -> asyncio.Future[T]:
+        """Run `job` in the thread and return its result.
+
+        Cancelling the future drops a job that has not started. Raises RuntimeError after `stop`.
+        """
         future: Future[T] = Future()
         with self._changed:
             if self._stopping:
                 raise RuntimeError("the worker was stopped")
-            heapq.heappush(self._waiting, (urgency, next(self._number), future, job))
+            heapq.heappush(self._waiting, (priority, next(self._number), future, job))
             self._changed.notify()
         return asyncio.wrap_future(future)
 
     def stop(self) -> None:
-        """Ends the thread after the job it is at; jobs that wait are cancelled. Blocks."""
+        """Cancel the jobs that wait and end the thread after the current one. Blocks."""
         with self._changed:
             self._stopping = True
             dropped = [future for _, _, future, _ in self._waiting]
@@ -68,6 +71,6 @@ class Worker:
                 continue
             try:
                 future.set_result(job())
-            except BaseException as problem:  # Handed to whoever awaits it, in its own thread.
+            except BaseException as problem:  # raised in the thread that awaits the job
                 future.set_exception(problem)
-            del future, job  # Else a closed session lives on until the next job.
+            del future, job  # otherwise a closed session would stay alive until the next job

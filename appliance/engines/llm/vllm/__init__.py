@@ -1,1 +1,1 @@
-"""The production engine: Ultravox under vLLM, behind the interface of every speech engine."""
+"""The production engine of the `gpu` profile: Ultravox under vLLM."""

@@ -1,9 +1,11 @@
-"""Which request may run, by the tokens that vLLM's KV cache holds; pure.
+"""Admission of requests by the tokens that vLLM's KV cache holds.
 
-vLLM takes any number of requests and, when its cache is full, throws out one that was already
-speaking. So nothing runs here that may not need its tokens to the end: the prompt, less what is
-cached and shared, and the longest reply. Replies go before transcriptions, and getting ready
-(warming) is done only when there is nothing else to do.
+vLLM accepts any number of requests and, when its cache is full, preempts one that was already
+producing speech. To avoid that, a request is passed to vLLM only when the cache has room for all
+the tokens it may need: its prompt and its longest reply. Replies go before transcriptions, and
+warming runs only when nothing waits.
+
+`KVBudget` decides, without I/O. `KVAdmission` lets coroutines wait for its decisions.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
+from appliance.engines.llm import NAME
 from appliance.errors import EngineBusy
 
-Admitted = Literal["run", "wait", "refuse"]
+Decision = Literal["run", "wait", "refuse"]
 
 
-class Urgency(IntEnum):
-    """Who goes first; also vLLM's own `priority`, in which lower is earlier."""
+class RequestKind(IntEnum):
+    """What a request is for; lower values are admitted first."""
 
     REPLY = 0
     TRANSCRIPTION = 1
@@ -31,155 +34,152 @@ class Urgency(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class _Reservation:
     request_id: str
     tokens: int
-    urgency: Urgency
+    kind: RequestKind
 
 
-class Budget:
-    """Admits requests to a cache of `kv_tokens`, handed out in blocks of `block_tokens`."""
+class KVBudget:
+    """Reserves a cache of `kv_tokens` tokens in blocks of `block_tokens`."""
 
     def __init__(self, kv_tokens: int, block_tokens: int, max_waiting: int) -> None:
-        self._block = block_tokens
+        """`max_waiting`: requests of one kind that may wait; further ones are refused."""
+        self._block_tokens = block_tokens
         self._total = kv_tokens // block_tokens * block_tokens
         self._max_waiting = max_waiting
-        self._running: dict[str, _Request] = {}
-        self._waiting: dict[Urgency, deque[_Request]] = {
-            Urgency.REPLY: deque(),
-            Urgency.TRANSCRIPTION: deque(),
+        self._running: dict[str, _Reservation] = {}
+        self._queues: dict[RequestKind, deque[_Reservation]] = {
+            RequestKind.REPLY: deque(),
+            RequestKind.TRANSCRIPTION: deque(),
         }
 
     @property
     def free_tokens(self) -> int:
-        """What is not reserved."""
+        """Tokens that are not reserved."""
         return self._total - sum(request.tokens for request in self._running.values())
 
-    def waiting(self, urgency: Urgency) -> int:
-        """How many wait for their turn."""
-        return len(self._waiting.get(urgency, ()))
+    def admit(self, request_id: str, tokens: int, kind: RequestKind) -> Decision:
+        """Reserve for a request of at most `tokens` tokens, queue it, or refuse it.
 
-    def admit(self, request_id: str, tokens: int, urgency: Urgency) -> Admitted:
-        """Reserves for a request of at most `tokens`, or says that it waits, or that it cannot.
-
-        In line are at most `max_waiting` of an urgency; a warming never waits. Raises ValueError
-        for an id that is known already.
+        Requests of kind WARM are never queued. Raises ValueError for an id that is already in use.
         """
-        if self._known(request_id):
+        if self._is_known(request_id):
             raise ValueError(f"{request_id} is running or waiting already")
-        request = _Request(request_id, -(-tokens // self._block) * self._block, urgency)
+        blocks = -(-tokens // self._block_tokens)
+        request = _Reservation(request_id, blocks * self._block_tokens, kind)
         if request.tokens > self._total:
             return "refuse"
-        if not self._ahead(urgency) and request.tokens <= self.free_tokens:
+        if not self._is_preceded(kind) and request.tokens <= self.free_tokens:
             self._running[request_id] = request
             return "run"
-        line = self._waiting.get(urgency)
-        if line is None or len(line) >= self._max_waiting:
+        queue = self._queues.get(kind)
+        if queue is None or len(queue) >= self._max_waiting:
             return "refuse"
-        line.append(request)
+        queue.append(request)
         return "wait"
 
-    def finished(self, request_id: str) -> list[str]:
-        """The request has ended, or waits no more; the ids of those that may run now."""
+    def finish(self, request_id: str) -> list[str]:
+        """A request ended, or stopped waiting. Returns the ids of those that may start now."""
         self._running.pop(request_id, None)
-        for line in self._waiting.values():
-            for request in [one for one in line if one.request_id == request_id]:
-                line.remove(request)
+        for queue in self._queues.values():
+            for request in [waiting for waiting in queue if waiting.request_id == request_id]:
+                queue.remove(request)
         started: list[str] = []
-        for line in self._waiting.values():
-            while line and line[0].tokens <= self.free_tokens:
-                request = line.popleft()
+        for queue in self._queues.values():
+            while queue and queue[0].tokens <= self.free_tokens:
+                request = queue.popleft()
                 self._running[request.request_id] = request
                 started.append(request.request_id)
-            if line:
-                break  # in order: who is first waits for room, however small the next one is
+            if queue:
+                break  # the first in the queue waits for room, however small the next one is
         return started
 
-    def in_the_way(self) -> list[str]:
-        """What has to end for the reply that is first in line to run: least urgent, latest first.
+    def select_displaced(self) -> list[str]:
+        """The running requests to end so that the first waiting reply can start.
 
-        Empty when no reply waits, or when replies alone hold what it needs.
+        The lowest priority goes first, then the latest. Empty when no reply waits, or when ending
+        all transcriptions and warming would not be enough.
         """
-        line = self._waiting[Urgency.REPLY]
-        if not line:
+        queue = self._queues[RequestKind.REPLY]
+        if not queue:
             return []
-        missing = line[0].tokens - self.free_tokens
-        ending: list[str] = []
+        missing = queue[0].tokens - self.free_tokens
+        displaced: list[str] = []
         latest_first = list(self._running.values())[::-1]
-        for request in sorted(latest_first, key=lambda one: -one.urgency):
-            if missing <= 0 or request.urgency is Urgency.REPLY:
+        for request in sorted(latest_first, key=lambda running: -running.kind):
+            if missing <= 0 or request.kind is RequestKind.REPLY:
                 break
-            ending.append(request.request_id)
+            displaced.append(request.request_id)
             missing -= request.tokens
-        return ending if missing <= 0 else []
+        return displaced if missing <= 0 else []
 
-    def _known(self, request_id: str) -> bool:
-        lines = self._waiting.values()
+    def _is_known(self, request_id: str) -> bool:
+        queues = self._queues.values()
         return request_id in self._running or any(
-            request_id == one.request_id for line in lines for one in line
+            request_id == waiting.request_id for queue in queues for waiting in queue
         )
 
-    def _ahead(self, urgency: Urgency) -> bool:
-        """Whether somebody waits who goes before a new request of this urgency."""
-        return any(line for kind, line in self._waiting.items() if kind <= urgency)
+    def _is_preceded(self, kind: RequestKind) -> bool:
+        """Whether a request waits that goes before a new one of this kind."""
+        return any(queue for queued, queue in self._queues.items() if queued <= kind)
 
 
-class Displaced(Exception):  # never leaves the room
-    """A reply needs what this request held."""
+class Displaced(Exception):  # caught by the session, never seen by the gateway
+    """A reply needs the room that this request held."""
 
 
-class Room:
-    """The budget, shared by all requests of an engine."""
+class KVAdmission:
+    """A KVBudget shared by all requests of an engine."""
 
-    def __init__(self, budget: Budget, name: str) -> None:
+    def __init__(self, budget: KVBudget) -> None:
         self._budget = budget
-        self._name = name
         self._numbers = itertools.count()
         self._waiting: dict[str, asyncio.Future[None]] = {}
-        self._limits: dict[str, asyncio.Timeout] = {}
+        self._timeouts: dict[str, asyncio.Timeout] = {}
 
     @contextlib.asynccontextmanager
-    async def hold(self, tokens: int, urgency: Urgency) -> AsyncIterator[None]:
-        """Holds room for `tokens`, once there is some.
+    async def hold(self, tokens: int, kind: RequestKind) -> AsyncIterator[None]:
+        """Hold room for `tokens` tokens; waits until there is some.
 
-        Raises EngineBusy when there is none and none will be, and Displaced, in the middle of what
-        the room is held for, when a reply needs it; a reply itself is never displaced.
+        Raises EngineBusy when the request is refused. Raises Displaced inside the context when a
+        reply needs the room; replies themselves are never displaced.
         """
-        number = str(next(self._numbers))
-        limit = asyncio.timeout(None)
+        request_id = str(next(self._numbers))
+        timeout = asyncio.timeout(None)
         try:
-            if urgency is Urgency.REPLY:
-                await self._wait(number, tokens, urgency)
+            if kind is RequestKind.REPLY:
+                await self._wait(request_id, tokens, kind)
                 yield
                 return
-            async with limit:
-                self._limits[number] = limit
-                await self._wait(number, tokens, urgency)
+            async with timeout:
+                self._timeouts[request_id] = timeout
+                await self._wait(request_id, tokens, kind)
                 yield
         except TimeoutError as problem:
-            if limit.expired():
+            if timeout.expired():
                 raise Displaced from problem
             raise
         finally:
-            self._limits.pop(number, None)
-            self._waiting.pop(number, None)
-            for started in self._budget.finished(number):
+            self._timeouts.pop(request_id, None)
+            self._waiting.pop(request_id, None)
+            for started in self._budget.finish(request_id):
                 if not self._waiting[started].done():
                     self._waiting[started].set_result(None)
-            self._make_way()
+            self._displace()
 
-    async def _wait(self, number: str, tokens: int, urgency: Urgency) -> None:
-        match self._budget.admit(number, tokens, urgency):
+    async def _wait(self, request_id: str, tokens: int, kind: RequestKind) -> None:
+        match self._budget.admit(request_id, tokens, kind):
             case "refuse":
-                raise EngineBusy(engine=self._name)
+                raise EngineBusy(engine=NAME)
             case "wait":
-                self._waiting[number] = asyncio.get_running_loop().create_future()
-                self._make_way()
-                await self._waiting[number]
+                self._waiting[request_id] = asyncio.get_running_loop().create_future()
+                self._displace()
+                await self._waiting[request_id]
 
-    def _make_way(self) -> None:
-        """Displaces what keeps the first reply in line from running, if that is enough."""
+    def _displace(self) -> None:
+        """End the requests that keep the first waiting reply from starting."""
         now = asyncio.get_running_loop().time()
-        for other in self._budget.in_the_way():
-            if limit := self._limits.pop(other, None):
-                limit.reschedule(now)
+        for request_id in self._budget.select_displaced():
+            if timeout := self._timeouts.pop(request_id, None):
+                timeout.reschedule(now)

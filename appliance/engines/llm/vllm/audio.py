@@ -1,10 +1,11 @@
-"""One utterance as the model takes it, and whether there is speech in it; pure.
+"""The audio clips of a session, as the model takes them, and a gate for speech. No I/O.
 
-Ultravox v0.5 answers noise (recall of noise 0.00 in its own table), so what is no speech must not
-reach it. The gateway's speech detector is the first gate; this is the second, which asks for what
-noises lack: speech changes its level (syllables) and, ten times a second, its timbre (sounds).
-Hum, fans, wind, hiss, clicks and knocks keep their timbre however their level changes; tones that
-change keep their level. Voices of others, and much music that is sung, pass.
+Ultravox v0.5 answers noise as if it were speech (recall of noise 0.00 in its own table), so audio
+without speech must not reach it. The gateway's voice activity detector is the first gate. This is
+the second: it requires what noise lacks. Speech changes its level with each syllable and, about
+ten times a second, its timbre with each sound. Hum, fans, wind, hiss, clicks and knocks keep their
+timbre even when their level changes, and changing tones keep their level. Voices in the background
+pass, and so does much sung music.
 """
 
 from __future__ import annotations
@@ -15,118 +16,141 @@ from typing import Final, Literal
 
 import numpy as np
 
-from appliance.engines.llm.loudness import RATE, SILENT_RMS, Samples, frame_rms, speech_span
-from appliance.engines.llm.vllm.prompt import audio_tokens
+from appliance.engines.llm import NAME
+from appliance.engines.llm.loudness import SILENT_RMS, Samples, find_speech, frame_rms
 from appliance.errors import BadRequest
-from appliance.link.engine import Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
 from appliance.settings import LLMConfig
 
-Verdict = Literal["speech", "too_short", "silent", "steady"]
+SpeechVerdict = Literal["speech", "too_short", "silent", "steady"]
 
-WINDOW = 4 * RATE  # judged at a time, so that a word after a minute of fan noise is not lost in it
+WINDOW = 4 * INPUT_SAMPLE_RATE  # judged one by one, so that minutes of fan noise do not hide a word
 STEP = WINDOW // 2
-RUMBLE_HZ = 100  # mains hum and offsets are below, of every voice enough is above
+RUMBLE_HZ = 100  # mains hum and offsets are below; every voice has enough above
 FRAME = 640  # samples, 40 ms
-HOP = 320
-APART = 5  # hops, 100 ms: about the length of a sound of speech
-LOUD_RATIO = 0.2  # -14 dB under the loudest frame: of what is quieter, the room has its part
-# Measured with synthetic voices, single words included: speech 10 dB over the room's noise 2.5 dB
-# and more, clear speech 4 to 8; noises of one colour up to 1.7, music, breath and typing up to 2.1.
-TIMBRE_DB = 2.3
+HOP = 320  # samples
+SOUND_HOPS = 5  # 100 ms: about the length of a sound of speech
+LOUD_RATIO = 0.2  # -14 dB below the loudest frame; quieter frames hold too much of the room
+# Measured with synthetic voices, single words included: speech 10 dB above the noise of the room
+# has 2.5 dB or more, clear speech 4 to 8; noises of one color up to 1.7; music, breath and typing
+# up to 2.1.
+MIN_TIMBRE_CHANGE_DB = 2.3
 BANDS_HZ: Final = (100, 250, 400, 600, 850, 1150, 1550, 2050, 2700, 3500, 4600, 6000, 7600)
 
+# The sizes of Ultravox v0.5 (fixie-ai/ultravox, ultravox_processing.py).
+MEL_HOP = 160  # samples, 10 ms
+MIN_CLIP_SAMPLES = 320  # shorter audio is padded with silence
+MEL_FRAMES_PER_TOKEN = 16
+MEL_FRAMES_PER_CHUNK = 3000  # 30 s; longer audio is cut
 
-class Clip:
-    """Collects 16 kHz mono int16 audio. What comes after `max_seconds` is not heard."""
+
+class AudioClip:
+    """Collects 16 kHz mono int16 audio; anything after `max_seconds` is dropped."""
 
     def __init__(self, min_seconds: float, max_seconds: float) -> None:
-        self._min_samples = max(1, int(min_seconds * RATE))
-        self._max_bytes = 2 * int(max_seconds * RATE)
+        self._min_samples = max(1, int(min_seconds * INPUT_SAMPLE_RATE))
+        self._max_bytes = 2 * int(max_seconds * INPUT_SAMPLE_RATE)
         self._pcm = bytearray()
-        self._verdict: Verdict | None = None
+        self._verdict: SpeechVerdict | None = None
 
     def add(self, pcm: bytes) -> None:
-        """More audio, little endian. Raises BadRequest for half a sample."""
+        """Add audio, little-endian. Raises BadRequest for half a sample."""
         if len(pcm) % 2:
-            raise BadRequest(engine="llm", what="half a sample")
+            raise BadRequest(engine=NAME, what="half a sample")
         self._pcm += pcm[: self._max_bytes - len(self._pcm)]
         self._verdict = None
 
     @property
     def seconds(self) -> float:
-        """How long it is so far."""
-        return len(self._pcm) / 2 / RATE
+        """Length so far."""
+        return len(self._pcm) / 2 / INPUT_SAMPLE_RATE
 
     @property
     def samples(self) -> Samples:
-        """The audio so far, in -1..1 and finite, as int16 has no other values."""
-        whole = np.frombuffer(bytes(self._pcm), "<i2")
-        return whole.astype(np.float32) / np.float32(32768)
+        """The audio so far, in -1..1; always finite, because int16 is."""
+        pcm = np.frombuffer(bytes(self._pcm), "<i2")
+        return pcm.astype(np.float32) / np.float32(32768)
 
-    def verdict(self) -> Verdict:
-        """What is in it so far; a millisecond of work a second of audio, done once."""
+    def classify(self) -> SpeechVerdict:
+        """Whether the audio so far holds speech. Cached; takes 1 ms per second of audio."""
         if self._verdict is None:
-            self._verdict = self._judged()
+            self._verdict = self._classify()
         return self._verdict
 
-    def _judged(self) -> Verdict:
+    def _classify(self) -> SpeechVerdict:
         samples = self.samples
         if len(samples) < self._min_samples:
             return "too_short"
-        heard = False
+        audible = False
         for window in _windows(samples):
-            heard |= bool((frame_rms(window) > SILENT_RMS).any())
-            if speech_span(window) is not None and timbre_change_db(window) >= TIMBRE_DB:
+            audible |= bool((frame_rms(window) > SILENT_RMS).any())
+            is_speech = (
+                find_speech(window) is not None and timbre_change_db(window) >= MIN_TIMBRE_CHANGE_DB
+            )
+            if is_speech:
                 return "speech"
-        return "steady" if heard else "silent"
+        return "steady" if audible else "silent"
 
 
 def timbre_change_db(samples: Samples) -> float:
-    """How much the spectrum's shape changes in 100 ms where it is loud, whatever the level does.
+    """How much the shape of the spectrum changes in 100 ms where it is loud, at any level.
 
-    The median over pairs of loud frames of the root mean square difference, over all bands, of a
-    band's part in its frame; divided by the square root of 2, as both of a pair vary.
+    The median, over pairs of loud frames, of the RMS difference over all bands of each band's share
+    of its frame; divided by the square root of 2, because both frames of a pair vary.
     """
     if len(samples) < FRAME:
         return 0.0
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
     power = np.square(np.abs(np.fft.rfft(frames * np.hanning(FRAME))))
-    edges = [round(hertz * FRAME / RATE) for hertz in BANDS_HZ]
+    edges = [round(hertz * FRAME / INPUT_SAMPLE_RATE) for hertz in BANDS_HZ]
     bands = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1)
     level = np.sqrt(bands.sum(axis=1))
     loud = level > LOUD_RATIO * level.max()
-    pairs = loud[APART:] & loud[:-APART]
+    pairs = loud[SOUND_HOPS:] & loud[:-SOUND_HOPS]
     if not pairs.any():
         return 0.0
-    shape = 10 * np.log10(bands + 1e-5 * bands.max())  # 50 dB under the rest nothing is heard
+    shape = 10 * np.log10(bands + 1e-5 * bands.max())  # the floor is 50 dB below the loudest band
     shape -= shape.mean(axis=1, keepdims=True)
-    change = np.square(shape[APART:] - shape[:-APART]).mean(axis=1)[pairs]
+    change = np.square(shape[SOUND_HOPS:] - shape[:-SOUND_HOPS]).mean(axis=1)[pairs]
     return float(np.median(np.sqrt(change / 2)))
 
 
+def count_audio_tokens(samples: int) -> int:
+    """The prompt tokens of a clip of `samples` samples at 16 kHz."""
+    frames = -(-max(samples, MIN_CLIP_SAMPLES) // MEL_HOP)
+    chunks, rest = divmod(frames, MEL_FRAMES_PER_CHUNK)
+    per_chunk = -(-MEL_FRAMES_PER_CHUNK // MEL_FRAMES_PER_TOKEN)
+    return chunks * per_chunk + -(-rest // MEL_FRAMES_PER_TOKEN)
+
+
 def _windows(samples: Samples) -> Iterator[Samples]:
-    """What is judged at a time, without its rumble."""
+    """The windows to judge, without rumble."""
     for start in range(0, max(1, len(samples) - STEP), STEP):
         window = samples[start : start + WINDOW]
         spectrum = np.fft.rfft(window)
-        spectrum[: RUMBLE_HZ * len(window) // RATE] = 0
+        spectrum[: RUMBLE_HZ * len(window) // INPUT_SAMPLE_RATE] = 0
         yield np.fft.irfft(spectrum, len(window)).astype(np.float32)
 
 
-class Utterances:
-    """Clips by the caller's own numbers. All raise BadRequest for a number that is unknown."""
+class SessionClips:
+    """The clips of one session by utterance id; an unknown id raises BadRequest.
 
-    def __init__(self, given: LLMConfig, engine: str) -> None:
-        self._given = given
-        self._engine = engine
-        self._caller = secrets.token_hex(8)
-        self._clips: dict[int, Clip] = {}
+    vLLM caches its work on a clip by a name, which must therefore mean the same audio for ever. It
+    is made of a secret of the session, the utterance id and the length.
+    """
+
+    def __init__(self, config: LLMConfig) -> None:
+        self._config = config
+        self._secret = secrets.token_hex(8)
+        self._clips: dict[int, AudioClip] = {}
         self._ended: set[int] = set()
 
     def begin(self, utterance: int) -> None:
-        """A new utterance begins."""
-        given = self._given
-        self._clips[utterance] = Clip(given.min_utterance_seconds, given.max_utterance_seconds)
+        """Begin an utterance."""
+        config = self._config
+        self._clips[utterance] = AudioClip(
+            config.min_utterance_seconds, config.max_utterance_seconds
+        )
         self._ended.discard(utterance)
 
     def end(self, utterance: int) -> None:
@@ -135,45 +159,46 @@ class Utterances:
         self._ended.add(utterance)
 
     def forget(self, utterance: int) -> None:
-        """The utterance will not be referred to again; it may be unknown."""
+        """Drop an utterance; it may be unknown."""
         self._clips.pop(utterance, None)
         self._ended.discard(utterance)
 
     def clear(self) -> None:
-        """The caller left."""
+        """Drop all utterances."""
         self._clips.clear()
 
-    def rename(self) -> None:
-        """From now on every clip has another name."""
-        self._caller = secrets.token_hex(8)
+    def rename_all(self) -> None:
+        """Give every clip a new name, so that nothing cached for it is used again."""
+        self._secret = secrets.token_hex(8)
 
-    def clip(self, utterance: int) -> Clip:
-        """What was heard of it so far."""
+    def clip(self, utterance: int) -> AudioClip:
+        """The audio of an utterance so far."""
         try:
             return self._clips[utterance]
         except KeyError:
-            raise BadRequest(engine=self._engine, what=f"unknown utterance {utterance}") from None
-
-    def growing(self, turn: Turn) -> bool:
-        """Whether more of the turn's utterance may come."""
-        return turn.utterance is not None and turn.utterance not in self._ended
-
-    def speak(self, turn: Turn) -> bool:
-        """Whether the turn says something, be it typed."""
-        if turn.text.strip() or turn.utterance is None:
-            return True
-        return self.clip(turn.utterance).verdict() == "speech"
-
-    def sizes(self, turns: Iterable[Turn], guarded: bool = True) -> dict[int, int]:
-        """Tokens of the turns' clips by number; `guarded`, of those only that hold speech."""
-        clips = {t.utterance: self.clip(t.utterance) for t in turns if t.utterance is not None}
-        return {
-            number: audio_tokens(len(clip.samples))
-            for number, clip in clips.items()
-            if not guarded or clip.verdict() == "speech"
-        }
+            raise BadRequest(engine=NAME, what=f"unknown utterance {utterance}") from None
 
     def named(self, utterance: int) -> tuple[str, Samples]:
-        """A clip under a name that it shares with none of any caller, nor with itself grown."""
+        """The name and the samples of a clip; it gets a new name when it grows."""
         samples = self.clip(utterance).samples
-        return f"{self._caller}-{utterance}-{len(samples)}", samples
+        return f"{self._secret}-{utterance}-{len(samples)}", samples
+
+    def is_open(self, turn: Turn) -> bool:
+        """Whether the turn has an utterance that has not ended."""
+        return turn.utterance is not None and turn.utterance not in self._ended
+
+    def says_something(self, turn: Turn) -> bool:
+        """Whether the turn has any text or speech."""
+        if turn.text.strip() or turn.utterance is None:
+            return True
+        return self.clip(turn.utterance).classify() == "speech"
+
+    def count_tokens(self, turns: Iterable[Turn]) -> dict[int, int]:
+        """The prompt tokens of the turns' clips by utterance id, of those that hold speech."""
+        ids = {turn.utterance for turn in turns if turn.utterance is not None}
+        clips = {utterance: self.clip(utterance) for utterance in ids}
+        return {
+            utterance: count_audio_tokens(len(clip.samples))
+            for utterance, clip in clips.items()
+            if clip.classify() == "speech"
+        }

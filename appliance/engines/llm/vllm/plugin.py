@@ -1,7 +1,7 @@
-"""The entry point `vllm.general_plugins`: vLLM calls `register` in each of its processes.
+"""The vLLM plugin: our model and processor, and the set-up of vLLM's child processes.
 
-vLLM runs the model in child processes of its own. What has to hold there is set up here, since
-this is the first of our code that runs in them.
+vLLM runs the model in child processes of its own, and calls `register`, an entry point of the group
+`vllm.general_plugins`, in each of its processes. It is the first of our code to run there.
 """
 
 from __future__ import annotations
@@ -16,78 +16,83 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from appliance import journal, settings
+from appliance.engines.llm import NAME
 from appliance.errors import WeightsCast
 
-# Who warns when weights are converted while they are loaded, and how the warning begins.
+# The architecture in config.json, and its class: by name, so that only the processes that run the
+# model import it.
+ARCHITECTURE = "UltravoxModel"
+MODEL = "appliance.engines.llm.vllm.model:PaddingSafeUltravox"
+# The loggers that warn when weights are converted while they are loaded.
 LOADERS = (
     "vllm.model_executor.models.utils",
     "vllm.model_executor.model_loader.sharded_state_loader",
 )
-CORE = "EngineCore"  # vLLM's name for the process that schedules
-CAST = "Attempted to load weight"
+CAST_WARNING = "Attempted to load weight"  # how their warning begins
+CORE = "EngineCore"  # vLLM's name of the process that schedules
 
 
 def register() -> None:
-    """Our model and processor by the names vLLM knows; no silent casts; a child's log and end."""
+    """Register our model and processor, refuse casts of weights, and set up a child process."""
     from vllm.model_executor.models import ModelRegistry
     from vllm.transformers_utils import processors
 
     from appliance.engines.llm.vllm.processor import UltravoxProcessor
 
     processors.UltravoxProcessor = UltravoxProcessor
-    ModelRegistry.register_model("UltravoxModel", "appliance.engines.llm.vllm.processor:Ultravox")
+    ModelRegistry.register_model(ARCHITECTURE, MODEL)
     for name in LOADERS:
         loader = logging.getLogger(name)
         loader.addFilter(refuse_casts)
         loader.setLevel(logging.WARNING)
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch")]:
-        logging.getLogger(name).handlers.clear()  # PyTorch writes to stderr past the journal
+        logging.getLogger(name).handlers.clear()  # PyTorch logs to stderr, bypassing the journal
         logging.getLogger(name).propagate = True
     if multiprocessing.parent_process() is not None:
         from vllm.platforms import current_platform
 
-        # On a CPU there is one process more, below EngineCore, which gets its stdout from there.
-        is_parent = current_platform.is_cpu() and multiprocessing.current_process().name == CORE
-        be_a_child(is_parent)
+        # On a CPU, EngineCore has a child that inherits its stdout.
+        has_child = current_platform.is_cpu() and multiprocessing.current_process().name == CORE
+        set_up_child(has_child)
 
 
 def refuse_casts(record: logging.LogRecord) -> bool:
-    """A filter: raises WeightsCast in the loader's place where it would only warn.
+    """Logging filter: raise WeightsCast instead of the loader's warning.
 
-    vLLM loads bf16 weights into int8 parameters with a warning and then answers nonsense.
+    vLLM loads bf16 weights into int8 parameters with only a warning, and then replies nonsense.
     """
-    if str(record.msg).startswith(CAST):
+    if str(record.msg).startswith(CAST_WARNING):
         name, stored, wanted = (str(part) for part in (record.args or ("?", "?", "?")))
         raise WeightsCast(name=name, stored=stored, wanted=wanted)
     return True
 
 
-def be_a_child(is_parent: bool) -> None:
-    """Sets up one of vLLM's own processes.
+def set_up_child(has_child: bool) -> None:
+    """Set up one of vLLM's child processes.
 
-    It logs as the engine does. It is in a process group of its own, because a stop signal is for
-    the engine, which lets replies finish. And it ends when its parent is gone, however that went:
-    else it would keep the card's memory.
+    It logs like the engine. It gets a process group of its own, because a stop signal is meant for
+    the engine, which lets replies finish. It ends with its parent, even if that was killed;
+    otherwise it would keep the card's memory.
     """
-    given = settings.load(os.environ).journal
-    ours = cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
-    journal.configure(given, "llm", stream=ours)
-    if not given.pipecat_messages:
-        _drop_the_rest(descriptors=not is_parent)
+    config = settings.load(os.environ).journal
+    stream = cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
+    journal.configure(config, NAME, stream=stream)
+    if not config.pipecat_messages:
+        _discard_output(descriptors=not has_child)
     os.setpgid(0, 0)
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
 
 
-def _drop_the_rest(descriptors: bool) -> None:
-    """What is written past Python's logging goes the way of all libraries' messages: nowhere.
+def _discard_output(descriptors: bool) -> None:
+    """Discard what libraries print, bypassing Python's logging.
 
-    `descriptors` is for what is written past Python, too; a child to come would inherit them.
+    `descriptors` also discards what native code prints; a later child would inherit them.
     """
-    nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as the process lives
-    sys.stdout = sys.stderr = nowhere
+    devnull = Path(os.devnull).open("w")  # noqa: SIM115  # open as long as the process lives
+    sys.stdout = sys.stderr = devnull
     if descriptors:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
+        os.dup2(devnull.fileno(), 1)
+        os.dup2(devnull.fileno(), 2)
 
 
 def _end_with_parent() -> None:

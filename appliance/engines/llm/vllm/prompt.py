@@ -1,16 +1,13 @@
-"""A conversation as prompt tokens and audio slots, in Llama 3.1's published chat format; pure.
+"""Build prompt tokens and audio placeholders in the chat format published for Llama 3.1. No I/O.
 
     <|begin_of_text|><|start_header_id|>system<|end_header_id|>\\n\\n
     Cutting Knowledge Date: December 2023\\nToday Date: 26 Jul 2024\\n\\nTEXT<|eot_id|>
     <|start_header_id|>user<|end_header_id|>\\n\\nTEXT\\n<|audio|><|eot_id|>
     <|start_header_id|>assistant<|end_header_id|>\\n\\n
 
-Special tokens are put in by name and texts are tokenized on their own, so that no text can end its
-turn or claim a clip. Whatever stands between two special tokens is tokenized in one piece, as in
-training: "." and a newline are one token.
-
-The size of a clip is Ultravox v0.5's (fixie-ai/ultravox, ultravox_processing.py): 100 mel frames a
-second; 16 frames are one token; every 3000 frames (30 s) are a part of their own.
+Special tokens are inserted by id, and texts are tokenized separately, so no text can end its turn
+or take the place of a clip. The text between two special tokens is tokenized as a whole, as in
+training: a full stop and the newline after it are one token.
 """
 
 from __future__ import annotations
@@ -20,37 +17,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from appliance.engines.llm.vllm.tools import definitions
+from appliance.engines.llm import NAME
+from appliance.engines.llm.vllm.tools import render_definitions
 from appliance.errors import BadRequest
 from appliance.link.engine import Tool, Turn
 
-DROPPED_AT_ONCE = 4  # questions with their answers; what is cut off at the front costs the cache
-FRAME_SAMPLES = 160  # of 16 kHz audio, 10 ms
-LEAST_SAMPLES = 320  # shorter audio is filled up with silence
-FRAMES_PER_TOKEN = 16
-FRAMES_PER_PART = 3000
-STOPS = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
+# Questions, each with its answer. Cutting at the front invalidates the cache of everything after
+# it, so this should happen rarely.
+DROPPED_EXCHANGES = 4
+STOP_TOKENS = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 
 
-class Vocabulary(Protocol):
+class PromptVocabulary(Protocol):
     """What is needed of a model's vocabulary."""
 
     @property
     def audio(self) -> int:
-        """The placeholder of a clip."""
+        """The id of the placeholder of a clip."""
 
     def special(self, name: str) -> int:
-        """The id of a special token. Raises KeyError when there is none of this name."""
+        """The id of a special token. Raises KeyError for an unknown name."""
 
     def tokenize(self, text: str) -> list[int]:
-        """Tokens of plain text, never a special one."""
+        """The tokens of plain text, never a special one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """tokens  with one placeholder for every clip
-    clips   utterances of the placeholders, in order
-    length  in tokens, once clips stand in place of their placeholders
+    """A prompt, or a part of one.
+
+    tokens  token ids, one placeholder for each clip
+    clips   utterance ids of the placeholders, in order
+    length  number of tokens when clips stand in place of their placeholders
     """
 
     tokens: tuple[int, ...]
@@ -58,94 +56,89 @@ class Prompt:
     length: int
 
 
-def audio_tokens(samples: int) -> int:
-    """How many tokens a clip of so many samples of 16 kHz audio becomes."""
-    frames = -(-max(samples, LEAST_SAMPLES) // FRAME_SAMPLES)
-    parts, rest = divmod(frames, FRAMES_PER_PART)
-    return parts * -(-FRAMES_PER_PART // FRAMES_PER_TOKEN) + -(-rest // FRAMES_PER_TOKEN)
-
-
-@dataclass(slots=True)
-class _Block:
-    """What one role says between its header and the end of its turn: texts, and clips after it."""
-
-    role: Literal["user", "assistant", "ipython"]
-    parts: list[str | int]
-
-
-_ROLES: Final[Mapping[str, Literal["user", "assistant", "ipython"]]] = {
+_LlamaRole = Literal["user", "assistant", "ipython"]
+_ROLES: Final[Mapping[str, _LlamaRole]] = {
     "user": "user",
     "assistant": "assistant",
     "tool": "ipython",
 }
 
 
-class Llama3Format:
-    """Writes prompts for one model."""
+@dataclass(slots=True)
+class _Block:
+    """Everything between a header and the end of its turn: texts, and clips by utterance id."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    role: _LlamaRole
+    parts: list[str | int]
+
+
+class Llama3Format:
+    """Builds prompts for one model."""
+
+    def __init__(self, vocabulary: PromptVocabulary) -> None:
         special = vocabulary.special
         self._tokenize = vocabulary.tokenize
         self._audio = vocabulary.audio
         self._begin = special("<|begin_of_text|>")
-        self._header, self._header_end = (
-            special("<|start_header_id|>"),
-            special("<|end_header_id|>"),
-        )
-        self._end = special("<|eot_id|>")
-        self.stops: tuple[int, ...] = tuple(special(name) for name in STOPS)
+        self._header_start = special("<|start_header_id|>")
+        self._header_end = special("<|end_header_id|>")
+        self._end_of_turn = special("<|eot_id|>")
+        self.stop_tokens: tuple[int, ...] = tuple(special(name) for name in STOP_TOKENS)
 
-    def prompt(
+    def build_prompt(
         self,
         turns: Sequence[Turn],
         tools: Sequence[Tool],
         today: str,
         clip_tokens: Mapping[int, int],
-        room_tokens: int,
+        max_tokens: int,
     ) -> Prompt:
-        """The turns, open for an answer unless the last one is the assistant's.
+        """Build a prompt of at most `max_tokens` tokens.
 
-        `today` is a date such as 26 Jul 2024. `clip_tokens` has the size of every utterance; one
-        that it lacks held no speech and is left out, as is a turn that then says nothing. A prompt
-        of more than `room_tokens` loses its oldest questions and their answers, DROPPED_AT_ONCE at
-        a time and all but the last if need be. Raises BadRequest when that is not enough.
+        It ends with the header of the assistant's reply, unless the last turn is the assistant's.
+
+        `today` is a date such as 26 Jul 2024. `clip_tokens` holds the size of each utterance by id.
+        An utterance without a size held no speech and is left out, and so is a turn without any
+        content. Of a conversation that is too long, the oldest questions are dropped with their
+        answers, DROPPED_EXCHANGES at a time. Raises BadRequest when the last question alone is
+        too long.
         """
-        blocks = _alternating(turns, clip_tokens)
-        opening = bool(blocks) and blocks[-1].role != "assistant"
+        blocks = _merge_same_role(turns, clip_tokens)
+        is_open = bool(blocks) and blocks[-1].role != "assistant"
         head = Prompt((self._begin, *self._system(turns, tools, today)), (), 0)
-        tail = Prompt(tuple(self._opening("assistant", "")) if opening else (), (), 0)
+        tail = Prompt(tuple(self._header("assistant", "")) if is_open else (), (), 0)
         exchanges = [
-            [self._written(block, clip_tokens) for block in exchange]
-            for exchange in _exchanges(blocks)
+            [self._render(block, clip_tokens) for block in exchange]
+            for exchange in _split_exchanges(blocks)
         ]
-        room = room_tokens - len(head.tokens) - len(tail.tokens)
-        while len(exchanges) > 1 and _length(exchanges) > room:
-            del exchanges[: min(DROPPED_AT_ONCE, len(exchanges) - 1)]
-        if _length(exchanges) > room:
-            raise BadRequest(engine="llm", what="a conversation longer than its context")
-        written = [block for exchange in exchanges for block in exchange]
+        budget = max_tokens - len(head.tokens) - len(tail.tokens)
+        while len(exchanges) > 1 and _count_tokens(exchanges) > budget:
+            del exchanges[: min(DROPPED_EXCHANGES, len(exchanges) - 1)]
+        if _count_tokens(exchanges) > budget:
+            raise BadRequest(engine=NAME, what="a conversation longer than its context")
+        rendered = [block for exchange in exchanges for block in exchange]
         return Prompt(
-            tuple(token for part in (head, *written, tail) for token in part.tokens),
-            tuple(clip for part in written for clip in part.clips),
-            len(head.tokens) + _length(exchanges) + len(tail.tokens),
+            tuple(token for part in (head, *rendered, tail) for token in part.tokens),
+            tuple(clip for part in rendered for clip in part.clips),
+            len(head.tokens) + _count_tokens(exchanges) + len(tail.tokens),
         )
 
     def _system(self, turns: Sequence[Turn], tools: Sequence[Tool], today: str) -> list[int]:
-        said = "\n\n".join(turn.text.strip() for turn in turns if turn.role == "system")
+        instructions = "\n\n".join(turn.text.strip() for turn in turns if turn.role == "system")
         text = (
             ("Environment: ipython\n" if tools else "")
             + f"Cutting Knowledge Date: December 2023\nToday Date: {today}\n\n"
-            + definitions(tools)
-            + said.strip()
+            + render_definitions(tools)
+            + instructions.strip()
         )
-        return [*self._opening("system", text), self._end]
+        return [*self._header("system", text), self._end_of_turn]
 
-    def _opening(self, role: str, text: str) -> list[int]:
-        """A header and the text right after it, which is tokenized with the header's newlines."""
+    def _header(self, role: str, text: str) -> list[int]:
+        """A header and the text after it, tokenized together with the newlines of the header."""
         name = self._tokenize(role)
-        return [self._header, *name, self._header_end, *self._tokenize(f"\n\n{text}")]
+        return [self._header_start, *name, self._header_end, *self._tokenize(f"\n\n{text}")]
 
-    def _written(self, block: _Block, clip_tokens: Mapping[int, int]) -> Prompt:
+    def _render(self, block: _Block, clip_tokens: Mapping[int, int]) -> Prompt:
         tokens: list[int] = []
         clips: list[int] = []
         text = ""
@@ -153,23 +146,23 @@ class Llama3Format:
             if isinstance(part, str):
                 text += part
                 continue
-            tokens += self._tokenize(text) if clips else self._opening(block.role, text)
+            tokens += self._tokenize(text) if clips else self._header(block.role, text)
             tokens.append(self._audio)
             clips.append(part)
             text = ""
-        tokens += self._tokenize(text) if clips else self._opening(block.role, text)
-        tokens.append(self._end)
+        tokens += self._tokenize(text) if clips else self._header(block.role, text)
+        tokens.append(self._end_of_turn)
         length = len(tokens) - len(clips) + sum(clip_tokens[clip] for clip in clips)
         return Prompt(tuple(tokens), tuple(clips), length)
 
 
-def _alternating(turns: Sequence[Turn], clip_tokens: Mapping[int, int]) -> list[_Block]:
-    """Turns of one role in a row as one: models are trained on dialogues that alternate."""
+def _merge_same_role(turns: Sequence[Turn], clip_tokens: Mapping[int, int]) -> list[_Block]:
+    """Merge consecutive turns of one role: models are trained on dialogues that alternate."""
     blocks: list[_Block] = []
     for turn in turns:
         if turn.role == "system":
             continue
-        text = _result(turn.text) if turn.role == "tool" else turn.text.strip()
+        text = _render_result(turn.text) if turn.role == "tool" else turn.text.strip()
         clip = turn.utterance if turn.utterance in clip_tokens else None
         parts: list[str | int] = [text] if text else []
         if clip is not None:
@@ -184,8 +177,8 @@ def _alternating(turns: Sequence[Turn], clip_tokens: Mapping[int, int]) -> list[
     return blocks
 
 
-def _exchanges(blocks: Sequence[_Block]) -> list[list[_Block]]:
-    """Each with a question first and all that answers it; what comes before a question alone."""
+def _split_exchanges(blocks: Sequence[_Block]) -> list[list[_Block]]:
+    """Group each question with everything that answers it; blocks before the first are a group."""
     exchanges: list[list[_Block]] = []
     for block in blocks:
         if block.role == "user" or not exchanges:
@@ -194,12 +187,12 @@ def _exchanges(blocks: Sequence[_Block]) -> list[list[_Block]]:
     return exchanges
 
 
-def _length(exchanges: Sequence[Sequence[Prompt]]) -> int:
+def _count_tokens(exchanges: Sequence[Sequence[Prompt]]) -> int:
     return sum(block.length for exchange in exchanges for block in exchange)
 
 
-def _result(text: str) -> str:
-    """A tool's result as JSON, as the template writes it: text that is no JSON becomes a string."""
+def _render_result(text: str) -> str:
+    """A tool's result as JSON, as in the official template: other text becomes a JSON string."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):

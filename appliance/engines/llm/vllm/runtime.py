@@ -1,7 +1,7 @@
-"""vLLM's AsyncLLM: how it is started, asked and ended. Nothing else here knows vLLM's engine.
+"""Start, use and stop vLLM's AsyncLLM. No other module knows vLLM's engine.
 
-The model runs in child processes of vLLM's; here is its front end, on our event loop. Only token
-ids go in, never text: vLLM's tokenizer would find special tokens in it.
+The model runs in child processes of vLLM. Its front end runs here, on our event loop. It receives
+only token ids, never text: vLLM's tokenizer would recognize special tokens in a text.
 """
 
 from __future__ import annotations
@@ -20,81 +20,84 @@ from pathlib import Path
 from typing import Any
 
 from appliance import journal
+from appliance.engines.llm import NAME
 from appliance.engines.llm.loudness import Samples
-from appliance.engines.llm.vllm.stats import SchedulerMeters
+from appliance.engines.llm.vllm.stats import VllmStatLogger
 from appliance.errors import ApplianceError, BadRequest, EngineDied, EngineFailed, ModelNotStarted
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
-# vLLM's two ends keep a list each of the clips that need not be sent again. A request that is
-# cancelled while it is prepared leaves its clips on one list only; the next request then fails,
-# which corrects the lists.
+# vLLM's front end and core each keep a list of the clips that need not be sent again. A request
+# that is cancelled while it is prepared leaves its clips on one of the lists only. The next request
+# then fails, which corrects the lists.
 ATTEMPTS = 3
-LOOK_SECONDS = 0.2  # how soon a death is noticed
+POLL_SECONDS = 0.2  # how soon the end of a process is noticed
 log = journal.get()
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A request.
+class DecodeRequest:
+    """A request to vLLM.
 
-    tokens    the prompt, with one placeholder for each clip
-    clips     by name, in order; a name always means the same audio, of which vLLM keeps the work
-    logprobs  so many of each token's largest log-probabilities
-    stops     tokens that end the reply; without any, nothing but `max_tokens` does
-    priority  lower goes first
-    salt      what vLLM keeps of this request is of use only to requests with the same
+    tokens       the prompt, with one placeholder for each clip
+    clips        name and samples, in order; vLLM caches its work on a clip by the name
+    stop_tokens  end the reply; without any, only `max_tokens` does
+    logprobs     how many of the largest log-probabilities to return for each token
+    priority     lower goes first
+    cache_salt   requests share cached work only with requests of the same salt
     """
 
     tokens: tuple[int, ...]
     clips: tuple[tuple[str, Samples], ...]
     max_tokens: int
     temperature: float = 0.0
-    stops: tuple[int, ...] = ()
+    stop_tokens: tuple[int, ...] = ()
     logprobs: int = 0
     priority: int = 0
-    salt: str = ""
+    cache_salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DecodeStep:
     """One or more new tokens.
 
-    text      theirs, without special tokens
-    logprobs  of each token, by id, itself included; natural
-    cached    how many tokens of the prompt were not computed again
-    ended     with the last step: "stop" or "length", or "abort" when it was aborted
+    text           of the tokens, without special tokens
+    logprobs       for each token, natural log-probabilities by token id, its own included
+    cached         prompt tokens that were not computed again
+    finish_reason  of the last step: "stop", "length", or "abort" if it was aborted
     """
 
     tokens: tuple[int, ...]
     text: str
     logprobs: tuple[dict[int, float], ...]
     cached: int
-    ended: str
+    finish_reason: str
 
     @property
-    def sound(self) -> bool:
-        """Whether the model computed numbers; with a NaN in it, it answers token 0 for ever."""
+    def is_finite(self) -> bool:
+        """Whether the model's output is finite. After a NaN it returns token 0 for ever."""
         return all(
-            math.isfinite(given.get(token, math.nan))
-            for token, given in zip(self.tokens, self.logprobs, strict=True)
+            math.isfinite(logprobs.get(token, math.nan))
+            for token, logprobs in zip(self.tokens, self.logprobs, strict=True)
         )
 
 
-class Runtime:
-    """One vLLM."""
+class VllmRuntime:
+    """One vLLM engine."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._numbers = itertools.count()
-        self._ending = False
+        self._stopping = False
         self._llm: Any = None
         self._builder: threading.Thread | None = None
-        self._others: set[multiprocessing.process.BaseProcess] = set()
+        self._other_processes: set[multiprocessing.process.BaseProcess] = set()
 
-    async def start(self, arguments: Mapping[str, Any], stats: SchedulerMeters) -> None:
-        """Loads the model; the event loop goes on. Raises ModelNotStarted."""
+    async def start(self, arguments: Mapping[str, Any], stat_logger: VllmStatLogger) -> None:
+        """Load the model without blocking the event loop. Raises ModelNotStarted.
+
+        `arguments` are those of vLLM's `AsyncEngineArgs`.
+        """
         loop = asyncio.get_running_loop()
-        self._others = set(multiprocessing.active_children())
+        self._other_processes = set(multiprocessing.active_children())
         built: asyncio.Future[Any] = loop.create_future()
 
         def settle(llm: Any, problem: BaseException | None) -> None:
@@ -108,13 +111,13 @@ class Runtime:
         def build() -> None:
             llm, problem = None, None
             try:
-                llm = self._build(arguments, stats)
-            except BaseException as raised:  # told to whoever waits for it
+                llm = self._build(arguments, stat_logger)
+            except BaseException as raised:  # raised where `built` is awaited
                 problem = raised
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing awaits it
                 loop.call_soon_threadsafe(settle, llm, problem)
 
-        # A daemon: a stop in the middle of loading must not wait for the end of it.
+        # A daemon thread: a stop while the model is loading must not wait for it.
         self._builder = threading.Thread(target=build, name="vllm-start", daemon=True)
         self._builder.start()
         try:
@@ -122,142 +125,143 @@ class Runtime:
         except Exception as problem:
             raise ModelNotStarted(path=Path(arguments["model"])) from problem
 
-    def _build(self, arguments: Mapping[str, Any], stats: SchedulerMeters) -> Any:
-        # zmq asks for an event loop, and moves to the one that it is first used on.
+    def _build(self, arguments: Mapping[str, Any], stat_logger: VllmStatLogger) -> Any:
+        # zmq requires an event loop, and moves to the one that it is first used on.
         asyncio.set_event_loop(asyncio.new_event_loop())
         warnings.filterwarnings("ignore", message="No running event loop")
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        if self._ending:
+        if self._stopping:
             raise RuntimeError("stopped while starting")
         return AsyncLLM.from_engine_args(
-            AsyncEngineArgs(**arguments), stat_loggers=[lambda config, index: stats]
+            AsyncEngineArgs(**arguments), stat_loggers=[lambda config, index: stat_logger]
         )
 
     async def stop(self) -> None:
-        """Ends vLLM's processes, at once, as they have nothing to save, and waits for their end."""
-        self._ending = True
+        """Kill vLLM's processes, which have nothing to save, and wait for their end."""
+        self._stopping = True
         if self._builder is not None:
-            logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of ending what is to end
+            logging.getLogger("vllm").setLevel(logging.ERROR)  # it would warn of the processes' end
         if self._llm is not None:
-            await self._end(self._llm)
+            await self._shut_down(self._llm)
         while self._builder is not None and self._builder.is_alive():
-            ours = set(multiprocessing.active_children()) - self._others
-            for child in ours:
-                child.kill()  # what it loads is of no use any more
-            await asyncio.sleep(LOOK_SECONDS)
-            if self._llm is None and not ours:
-                return  # still importing; it will not go on
+            children = set(multiprocessing.active_children()) - self._other_processes
+            for child in children:
+                child.kill()
+            await asyncio.sleep(POLL_SECONDS)
+            if self._llm is None and not children:
+                return  # the thread is still importing, and will stop after that
 
-    async def _end(self, llm: Any) -> None:
+    async def _shut_down(self, llm: Any) -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         if llm.output_handler is not None:
             llm.output_handler.cancel()
         await asyncio.to_thread(llm.shutdown, 0.0)
-        llm.output_processor.propagate_error(EngineDeadError())  # to whoever waits for a token
-        # It would do so once more when Python ends, and then fail: its modules are gone.
+        llm.output_processor.propagate_error(EngineDeadError())  # to all pending requests
+        # vLLM calls it again when Python exits, which fails because its modules are gone by then.
         llm.shutdown = lambda timeout=None: None
 
     async def died(self) -> None:
-        """Returns when vLLM has died."""
+        """Return when vLLM has died."""
         while not self._llm.errored:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     @property
     def kv_tokens(self) -> int:
-        """How many tokens the cache of keys and values holds."""
-        return int(self._cache.num_gpu_blocks) * self.block_tokens
+        """The number of tokens that the KV cache holds."""
+        return int(self._cache_config.num_gpu_blocks) * self.block_tokens
 
     @property
     def block_tokens(self) -> int:
-        """In blocks of so many."""
-        return int(self._cache.block_size)
+        """The number of tokens in a block of the KV cache."""
+        return int(self._cache_config.block_size)
 
     @property
     def unfinished(self) -> int:
-        """Requests under way or waiting."""
+        """The number of requests that are running or waiting."""
         return int(self._llm.get_num_unfinished_requests())
 
     @property
-    def _cache(self) -> Any:
+    def _cache_config(self) -> Any:
         return self._llm.vllm_config.cache_config
 
-    async def ask(self, ask: Ask) -> AsyncGenerator[Step, None]:
-        """The reply as it is decoded. Closing the generator stops the work.
+    async def generate(self, request: DecodeRequest) -> AsyncGenerator[DecodeStep, None]:
+        """Yield the reply as it is decoded. Closing the generator aborts the request.
 
-        Raises BadRequest for a prompt that vLLM or we refuse, EngineDied and EngineFailed.
+        Raises BadRequest for an invalid prompt, EngineDied and EngineFailed.
         """
         from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        prompt, sampling = self._prompt(ask), self._sampling(ask)
+        prompt, sampling = self._prompt(request), self._sampling(request)
         try:
             for _ in range(ATTEMPTS):
-                number, again = str(next(self._numbers)), False
-                stream = self._llm.generate(prompt, sampling, number, priority=ask.priority)
+                request_id, should_retry = str(next(self._numbers)), False
+                stream = self._llm.generate(prompt, sampling, request_id, priority=request.priority)
                 async with contextlib.aclosing(stream):
                     async for output in stream:
-                        step = _step(output)
-                        again = step.ended == "error" and not step.tokens
-                        if not again:
+                        step = _parse_output(output)
+                        should_retry = step.finish_reason == "error" and not step.tokens
+                        if not should_retry:
                             yield step
-                if not again:
+                if not should_retry:
                     return
         except EngineDeadError as problem:
-            raise EngineDied(engine=self._name) from problem
+            raise EngineDied(engine=NAME) from problem
         except (VLLMClientError, ValueError) as problem:
-            raise BadRequest(engine=self._name, what="a prompt that vLLM refuses") from problem
+            raise BadRequest(engine=NAME, what="a prompt that vLLM refuses") from problem
         except ApplianceError:
             raise
         except Exception as problem:
-            raise EngineFailed(engine=self._name) from problem
-        raise EngineFailed(engine=self._name)
+            raise EngineFailed(engine=NAME) from problem
+        raise EngineFailed(engine=NAME)
 
-    def _prompt(self, ask: Ask) -> dict[str, Any]:
-        """Raises BadRequest for what would take the whole engine down.
+    def _prompt(self, request: DecodeRequest) -> dict[str, Any]:
+        """Build vLLM's prompt. Raises BadRequest for one that would crash the whole engine.
 
-        That is an id beyond the embeddings: only the placeholder may be there, once for each clip.
+        A token id outside the embedding table does. Only the placeholder may be outside, once for
+        each clip.
         """
         config = self._llm.vllm_config.model_config.hf_config
-        placeholders = sum(token == config.audio_token_index for token in ask.tokens)
-        others = [token for token in ask.tokens if token != config.audio_token_index]
-        if placeholders != len(ask.clips) or not others:
-            raise BadRequest(engine=self._name, what="placeholders that are not as many as clips")
+        placeholders = sum(token == config.audio_token_index for token in request.tokens)
+        others = [token for token in request.tokens if token != config.audio_token_index]
+        if placeholders != len(request.clips) or not others:
+            raise BadRequest(engine=NAME, what="a number of placeholders other than of clips")
         if max(others) >= config.get_text_config().vocab_size or min(others) < 0:
-            raise BadRequest(engine=self._name, what="a token beyond the vocabulary")
-        prompt: dict[str, Any] = {"prompt_token_ids": list(ask.tokens)}
-        if ask.clips:
+            raise BadRequest(engine=NAME, what="a token outside the vocabulary")
+        prompt: dict[str, Any] = {"prompt_token_ids": list(request.tokens)}
+        if request.clips:
             prompt["multi_modal_data"] = {
-                "audio": [(samples, INPUT_SAMPLE_RATE) for _, samples in ask.clips]
+                "audio": [(samples, INPUT_SAMPLE_RATE) for _, samples in request.clips]
             }
-            prompt["multi_modal_uuids"] = {"audio": [name for name, _ in ask.clips]}
-        if ask.salt:
-            prompt["cache_salt"] = ask.salt
+            prompt["multi_modal_uuids"] = {"audio": [name for name, _ in request.clips]}
+        if request.cache_salt:
+            prompt["cache_salt"] = request.cache_salt
         return prompt
 
-    def _sampling(self, ask: Ask) -> Any:
+    def _sampling(self, request: DecodeRequest) -> Any:
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
         return SamplingParams(
-            max_tokens=ask.max_tokens,
-            temperature=ask.temperature,
-            stop_token_ids=list(ask.stops),
-            ignore_eos=not ask.stops,
-            logprobs=ask.logprobs,
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            stop_token_ids=list(request.stop_tokens),
+            ignore_eos=not request.stop_tokens,
+            logprobs=request.logprobs,
             output_kind=RequestOutputKind.DELTA,
         )
 
 
-def _step(output: Any) -> Step:
+def _parse_output(output: Any) -> DecodeStep:
     (completion,) = output.outputs
-    return Step(
+    return DecodeStep(
         tuple(completion.token_ids),
         completion.text,
         tuple(
-            {token: found.logprob for token, found in given.items()}
-            for given in completion.logprobs or ()
+            {token: entry.logprob for token, entry in entries.items()}
+            for entries in completion.logprobs or ()
         ),
         output.num_cached_tokens or 0,
         completion.finish_reason or "",

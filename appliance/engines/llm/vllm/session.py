@@ -1,4 +1,4 @@
-"""One caller of Ultravox: what they said, as audio, and the replies to it."""
+"""A session of Ultravox under vLLM: the utterances of one connection, and the replies to them."""
 
 from __future__ import annotations
 
@@ -9,234 +9,243 @@ import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from appliance.engines.llm.metrics import EngineMeters, Request
-from appliance.engines.llm.vllm.admission import Displaced, Room, Urgency
-from appliance.engines.llm.vllm.answer import Answer
-from appliance.engines.llm.vllm.audio import Utterances
-from appliance.engines.llm.vllm.probe import Probe
+from appliance.engines.llm import NAME
+from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
+from appliance.engines.llm.vllm.admission import Displaced, KVAdmission, RequestKind
+from appliance.engines.llm.vllm.audio import SessionClips
+from appliance.engines.llm.vllm.probe import ModelProbe
 from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
-from appliance.engines.llm.vllm.runtime import Ask, Runtime, Step
+from appliance.engines.llm.vllm.reply import ReplyParser
+from appliance.engines.llm.vllm.runtime import DecodeRequest, DecodeStep, VllmRuntime
 from appliance.errors import BadRequest, EngineBusy, EngineFailed
 from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
 from appliance.settings import LLMConfig
 
-NAME = "llm"
+TRANSCRIBE = "Transcribe"  # the prompt that the model's authors use
+MIN_TRANSCRIPT_TOKENS = 16
+TRANSCRIPT_TOKENS_PER_SECOND = 8  # twice the rate of fast speech
+# vLLM's priorities, lower first. Unlike at admission, warming goes before transcriptions: it is for
+# a user who is speaking now.
+PRIORITY = {RequestKind.REPLY: 0, RequestKind.WARM: 1, RequestKind.TRANSCRIPTION: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """One model with all that goes with it.
+class SharedResources:
+    """Everything that the sessions of an engine share.
 
-    context_tokens  the longest prompt and reply
-    transcribing    held by the one transcription under way: vLLM has no seat more to spare for any
+    context_tokens      most tokens of a prompt and its reply together
+    transcription_lock  held by a running transcription: only one sequence is kept free for all
     """
 
-    runtime: Runtime
-    form: Llama3Format
-    room: Room
-    probe: Probe
-    meters: EngineMeters
-    settings: LLMConfig
+    runtime: VllmRuntime
+    prompt_format: Llama3Format
+    admission: KVAdmission
+    probe: ModelProbe
+    metrics: LLMMetrics
+    config: LLMConfig
     context_tokens: int
-    transcribing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-TRANSCRIBE = "Transcribe"  # as the model's authors ask it to
-TRANSCRIPT_LEAST_TOKENS = 16
-TRANSCRIPT_TOKENS_PER_SECOND = 8  # twice what fast speech has
-# vLLM's: who comes first when not all can be worked on. Warming is for a caller who speaks now.
-PRIORITY = {Urgency.REPLY: 0, Urgency.WARM: 1, Urgency.TRANSCRIPTION: 2}
+    transcription_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class VllmSession:
-    """`SpeechSession` of one caller."""
+    """`SpeechSession` of the vLLM engine."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: SharedResources) -> None:
         self._shared = shared
-        self._settings = shared.settings
-        self._utterances = Utterances(shared.settings, NAME)
-        self._salt = ""
+        self._config = shared.config
+        self._clips = SessionClips(shared.config)
+        self._cache_salt = ""
         self._warming: asyncio.Timeout | None = None
         self._closed = asyncio.Event()
-        self._today = shared.settings.today or f"{datetime.date.today():%d %b %Y}"
+        self._today = shared.config.today or f"{datetime.date.today():%d %b %Y}"
 
     def begin(self, utterance: int) -> None:
-        """A new utterance begins."""
-        self._utterances.begin(utterance)
+        """Begin an utterance."""
+        self._clips.begin(utterance)
 
     def hear(self, utterance: int, pcm: bytes) -> None:
-        """More audio of it. Raises BadRequest for audio of an unknown utterance."""
-        self._utterances.clip(utterance).add(pcm)
+        """Add audio to it. Raises BadRequest for an unknown utterance."""
+        self._clips.clip(utterance).add(pcm)
 
     def end(self, utterance: int) -> None:
         """The utterance is complete."""
-        self._utterances.end(utterance)
+        self._clips.end(utterance)
 
     def forget(self, utterance: int) -> None:
         """The utterance will not be referred to again."""
-        self._utterances.forget(utterance)
+        self._clips.forget(utterance)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
-        """Replies to a conversation. Raises BadRequest, EngineBusy and EngineFailed."""
-        self._precede()
-        measured = Request(NAME, self._shared.meters)
-        answer = self._answer(request, measured)
-        async with contextlib.aclosing(measured.counted(answer)) as pieces:
+        """Generate a reply. Raises BadRequest, EngineBusy and EngineFailed."""
+        self._stop_warming()
+        timer = GenerationTimer(NAME, self._shared.metrics)
+        reply = self._reply(request, timer)
+        async with contextlib.aclosing(timer.track(reply)) as pieces:
             async for piece in pieces:
                 yield piece
 
     async def transcribe(self, utterance: int) -> str:
-        """What was said in a complete utterance, in the model's own words."""
-        clip = self._utterances.clip(utterance)
-        if clip.verdict() != "speech":
+        """The words of a complete utterance, as the model understands them."""
+        clip = self._clips.clip(utterance)
+        if clip.classify() != "speech":
             return ""
-        most = TRANSCRIPT_LEAST_TOKENS + int(clip.seconds * TRANSCRIPT_TOKENS_PER_SECOND)
-        turns = [Turn("user", TRANSCRIBE, utterance)]
+        max_tokens = MIN_TRANSCRIPT_TOKENS + int(clip.seconds * TRANSCRIPT_TOKENS_PER_SECOND)
+        prompt = self._build_prompt([Turn("user", TRANSCRIBE, utterance)], (), max_tokens)
         while True:
-            answer, text = Answer((), self._settings.noise_reply), ""
-            prompt = self._prompt(turns, (), most)
             try:
-                async with (
-                    self._shared.transcribing,
-                    contextlib.aclosing(
-                        self._steps(prompt, most, 0.0, Urgency.TRANSCRIPTION)
-                    ) as steps,
-                ):
-                    async for step in steps:
-                        text += answer.add(step.text)
-                        if answer.loops:
-                            break
+                return await self._transcribe(prompt, max_tokens)
             except Displaced:
-                continue  # a reply needed the room; it is in line again, behind the replies
-            return (text + answer.finish().text).strip()
+                pass  # queue again, behind the replies
 
     async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        """Works on what is there; a later `warm` or `generate` stops it.
+        """Prefill the conversation. A later `warm` or `generate` stops it.
 
-        An utterance that has not ended is left out: with every word more it is another clip, and
-        the model hears all of it before the first word of an answer.
+        An utterance that has not ended is left out: with each word it becomes another clip, which
+        the model encodes as a whole before the first token of the reply.
         """
-        self._precede()
-        self._warming = limit = asyncio.timeout(None)
-        if conversation and self._utterances.growing(conversation[-1]):
+        self._stop_warming()
+        self._warming = timeout = asyncio.timeout(None)
+        if conversation and self._clips.is_open(conversation[-1]):
             conversation = conversation[:-1]
         try:
-            async with limit:
-                prompt = self._prompt(conversation, tools, self._settings.reply_tokens)
-                async with contextlib.aclosing(self._steps(prompt, 1, 0.0, Urgency.WARM)) as steps:
+            async with timeout:
+                prompt = self._build_prompt(conversation, tools, self._config.reply_tokens)
+                steps = self._decode(prompt, 1, 0.0, RequestKind.WARM)
+                async with contextlib.aclosing(steps):
                     async for _ in steps:
                         pass
         except (Displaced, EngineBusy):
-            return  # others need the room more
+            return  # other requests need the room
         except TimeoutError:
-            if not limit.expired():
+            if not timeout.expired():
                 raise
         finally:
-            if self._warming is limit:
+            if self._warming is timeout:
                 self._warming = None
 
     async def close(self) -> None:
-        """The caller left."""
+        """Abort all work and free what the session holds."""
         self._closed.set()
-        self._precede()
-        self._utterances.clear()
+        self._stop_warming()
+        self._clips.clear()
 
-    async def _answer(
-        self, request: GenerateRequest, measured: Request
+    async def _reply(
+        self, request: GenerateRequest, timer: GenerationTimer
     ) -> AsyncGenerator[Piece, None]:
-        if not self._utterances.speak(_question(request.conversation)):
-            measured.heard(spoken=False)
-            yield Result("nothing_heard", measured.stats)
+        conversation, tools = request.conversation, request.tools
+        if not conversation or conversation[-1].role not in ("user", "tool"):
+            raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
+        if not self._clips.says_something(conversation[-1]):
+            timer.mark_heard(spoken=False)
+            yield Result("nothing_heard", timer.stats)
             return
-        prompt = self._prompt(request.conversation, request.tools, request.max_tokens)
-        answer = Answer(request.tools, self._settings.noise_reply)
+        prompt = self._build_prompt(conversation, tools, request.max_tokens)
+        parser = ReplyParser(tools, self._config.noise_reply)
         reason: FinishReason = "stop"
-        steps = self._measured(prompt, request.max_tokens, request.temperature, measured)
+        steps = self._decode_measured(prompt, request.max_tokens, request.temperature, timer)
         async with contextlib.aclosing(steps):
             async for step in steps:
-                reason = "length" if step.ended == "length" else "stop"
-                if text := answer.add(step.text):
+                reason = "length" if step.finish_reason == "length" else "stop"
+                if text := parser.feed(step.text):
                     yield text
-                if answer.loops:
+                if parser.is_looping:
                     reason = "stop"
                     break
         if self._closed.is_set():
             return
-        ending = answer.finish()
-        if ending.text:
-            yield ending.text
-        if ending.noise:
+        end = parser.finish()
+        if end.text:
+            yield end.text
+        if end.noise:
             reason = "nothing_heard"
-        if ending.call is not None:
-            yield ending.call
+        if end.call is not None:
+            yield end.call
             reason = "called"
-        yield Result(reason, measured.stats)
+        yield Result(reason, timer.stats)
 
-    async def _measured(
-        self, prompt: Prompt, max_tokens: int, temperature: float, request: Request
-    ) -> AsyncGenerator[Step, None]:
-        meters, stats = self._shared.meters, request.stats
-        request.heard(spoken=bool(prompt.clips))
+    async def _transcribe(self, prompt: Prompt, max_tokens: int) -> str:
+        """Raises Displaced when a reply needs the room."""
+        parser, text = ReplyParser((), self._config.noise_reply), ""
+        steps = self._decode(prompt, max_tokens, 0.0, RequestKind.TRANSCRIPTION)
+        async with self._shared.transcription_lock, contextlib.aclosing(steps):
+            async for step in steps:
+                text += parser.feed(step.text)
+                if parser.is_looping:
+                    break
+        return (text + parser.finish().text).strip()
+
+    async def _decode_measured(
+        self, prompt: Prompt, max_tokens: int, temperature: float, timer: GenerationTimer
+    ) -> AsyncGenerator[DecodeStep, None]:
+        """Decode a reply and measure it."""
+        metrics, stats = self._shared.metrics, timer.stats
+        timer.mark_heard(spoken=bool(prompt.clips))
         stats |= {"prompt_tokens": prompt.length, "cached_tokens": 0, "decode_tokens": 0}
-        meters.prompt_tokens.inc(prompt.length)
-        steps = self._steps(prompt, max_tokens, temperature, Urgency.REPLY)
+        metrics.prompt_tokens.inc(prompt.length)
+        steps = self._decode(prompt, max_tokens, temperature, RequestKind.REPLY)
         async with contextlib.aclosing(steps):
             async for step in steps:
                 if not stats["decode_tokens"]:
                     stats["cached_tokens"] = step.cached
-                    request.first_token()
-                    meters.cached_tokens.inc(step.cached)
+                    timer.mark_first_token()
+                    metrics.cached_tokens.inc(step.cached)
                 stats["decode_tokens"] += len(step.tokens)
                 yield step
 
-    async def _steps(
-        self, prompt: Prompt, max_tokens: int, temperature: float, urgency: Urgency
-    ) -> AsyncGenerator[Step, None]:
+    async def _decode(
+        self, prompt: Prompt, max_tokens: int, temperature: float, kind: RequestKind
+    ) -> AsyncGenerator[DecodeStep, None]:
+        """Pass a request through admission to vLLM. Ends early when the session is closed.
+
+        Raises BadRequest, EngineBusy, EngineFailed, and Displaced unless it is a reply.
+        """
         shared = self._shared
-        ask = Ask(
-            prompt.tokens,
-            tuple(self._utterances.named(utterance) for utterance in prompt.clips),
-            max_tokens,
-            temperature,
-            shared.form.stops,
-            0,
-            PRIORITY[urgency],
-            self._salt,
-        )
-        async with shared.room.hold(prompt.length + max_tokens, urgency):
-            steps = shared.runtime.ask(ask)
+        request = self._decode_request(prompt, max_tokens, temperature, kind)
+        async with shared.admission.hold(prompt.length + max_tokens, kind):
+            steps = shared.runtime.generate(request)
             async with contextlib.aclosing(steps):
                 async for step in steps:
-                    if self._closed.is_set() or step.ended == "abort":
+                    if self._closed.is_set() or step.finish_reason == "abort":
                         return
-                    if not step.sound:
-                        self._distrust()
+                    if not step.is_finite:
+                        self._distrust_cache()
                         raise EngineFailed(engine=NAME)
-                    shared.probe.used()
+                    shared.probe.note_reply()
                     yield step
 
-    def _distrust(self) -> None:
-        """Numbers were none: is it the model, or what it keeps of this caller?"""
-        self._salt = secrets.token_hex(8)  # it is not used again
-        self._utterances.rename()
+    def _decode_request(
+        self, prompt: Prompt, max_tokens: int, temperature: float, kind: RequestKind
+    ) -> DecodeRequest:
+        return DecodeRequest(
+            prompt.tokens,
+            tuple(self._clips.named(utterance) for utterance in prompt.clips),
+            max_tokens,
+            temperature,
+            stop_tokens=self._shared.prompt_format.stop_tokens,
+            priority=PRIORITY[kind],
+            cache_salt=self._cache_salt,
+        )
+
+    def _distrust_cache(self) -> None:
+        """The output was NaN: is the model broken, or only the cache of this session?
+
+        The cache is not used again, and the probe checks the model.
+        """
+        self._cache_salt = secrets.token_hex(8)
+        self._clips.rename_all()
         self._shared.probe.suspect()
 
-    def _prompt(
+    def _build_prompt(
         self, conversation: Sequence[Turn], tools: Sequence[Tool], max_tokens: int
     ) -> Prompt:
-        sizes = self._utterances.sizes(conversation)
-        room = self._shared.context_tokens - max_tokens
-        return self._shared.form.prompt(conversation, tools, self._today, sizes, room)
+        """Build the prompt, leaving room for a reply of `max_tokens` tokens."""
+        clip_tokens = self._clips.count_tokens(conversation)
+        limit = self._shared.context_tokens - max_tokens
+        return self._shared.prompt_format.build_prompt(
+            conversation, tools, self._today, clip_tokens, limit
+        )
 
-    def _precede(self) -> None:
-        """What is being warmed gives way to what comes now."""
+    def _stop_warming(self) -> None:
         if self._warming is not None:
             self._warming.reschedule(asyncio.get_running_loop().time())
         self._warming = None
-
-
-def _question(conversation: Sequence[Turn]) -> Turn:
-    """The last turn. Raises BadRequest when it is none to be answered."""
-    if not conversation or conversation[-1].role not in ("user", "tool"):
-        raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
-    return conversation[-1]

@@ -1,7 +1,7 @@
-"""What vLLM's scheduler says of itself, into the engine's metrics.
+"""Export the statistics of vLLM's scheduler as metrics of the engine.
 
-vLLM asks a factory for one object per engine and calls `record` after every step; what it passes
-is told by its attributes, so that nothing of vLLM is needed here.
+vLLM creates one logger per engine with a factory and calls its `record` after every step. The
+protocols below name the attributes that are used, so this module does not import vLLM.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from appliance.engines.llm.metrics import EngineMeters
+from appliance.engines.llm.metrics import LLMMetrics
 
 
 class PrefixCacheStats(Protocol):
-    """Tokens looked for and found since the last step."""
+    """Tokens looked up and found since the last step."""
 
     queries: int
     hits: int
 
 
 class SchedulerStats(Protocol):
-    """vllm.v1.metrics.stats.SchedulerStats, as far as it is used."""
+    """The part of vllm.v1.metrics.stats.SchedulerStats that is used."""
 
     num_running_reqs: int
     num_waiting_reqs: int
@@ -30,24 +30,24 @@ class SchedulerStats(Protocol):
 
 
 class FinishedRequest(Protocol):
-    """vllm.v1.metrics.stats.FinishedRequestStats; seconds by the clock of vLLM's core."""
+    """The part of vllm.v1.metrics.stats.FinishedRequestStats that is used; times in seconds."""
 
     queued_time: float
 
 
 class IterationStats(Protocol):
-    """vllm.v1.metrics.stats.IterationStats: what came out of one step; seconds as above."""
+    """The part of vllm.v1.metrics.stats.IterationStats that is used; times in seconds."""
 
     num_preempted_reqs: int
     inter_token_latencies_iter: Sequence[float]
     finished_requests: Sequence[FinishedRequest]
 
 
-class SchedulerMeters:
-    """vLLM's `StatLoggerBase`."""
+class VllmStatLogger:
+    """Implements vLLM's `StatLoggerBase`."""
 
-    def __init__(self, meters: EngineMeters) -> None:
-        self._meters = meters
+    def __init__(self, metrics: LLMMetrics) -> None:
+        self._metrics = metrics
 
     def record(
         self,
@@ -56,33 +56,33 @@ class SchedulerMeters:
         mm_cache_stats: Any = None,
         engine_idx: int = 0,
     ) -> None:
-        """A step of the scheduler, or what came out of one."""
+        """Record a step of the scheduler, the output of one, or both."""
         if scheduler_stats is not None:
-            self._note_state(scheduler_stats)
+            self._record_scheduler(scheduler_stats)
         if iteration_stats is not None:
-            self._note_step(iteration_stats)
+            self._record_iteration(iteration_stats)
 
-    def _note_state(self, now: SchedulerStats) -> None:
-        meters = self._meters
-        meters.sequences_running.set(now.num_running_reqs)
-        meters.sequences_waiting.set(now.num_waiting_reqs + now.num_skipped_waiting_reqs)
-        meters.kv_usage_ratio.set(now.kv_cache_usage)
-        meters.prefix_queries.inc(now.prefix_cache_stats.queries)
-        meters.prefix_hits.inc(now.prefix_cache_stats.hits)
+    def _record_scheduler(self, stats: SchedulerStats) -> None:
+        metrics = self._metrics
+        metrics.sequences_running.set(stats.num_running_reqs)
+        metrics.sequences_waiting.set(stats.num_waiting_reqs + stats.num_skipped_waiting_reqs)
+        metrics.kv_usage_ratio.set(stats.kv_cache_usage)
+        metrics.prefix_queries.inc(stats.prefix_cache_stats.queries)
+        metrics.prefix_hits.inc(stats.prefix_cache_stats.hits)
 
-    def _note_step(self, step: IterationStats) -> None:
-        meters = self._meters
-        meters.preemptions.inc(step.num_preempted_reqs)
-        for seconds in step.inter_token_latencies_iter:
-            meters.token_interval_seconds.observe(seconds)
-        for request in step.finished_requests:
-            meters.queue_seconds.observe(request.queued_time)
+    def _record_iteration(self, stats: IterationStats) -> None:
+        metrics = self._metrics
+        metrics.preemptions.inc(stats.num_preempted_reqs)
+        for seconds in stats.inter_token_latencies_iter:
+            metrics.token_interval_seconds.observe(seconds)
+        for request in stats.finished_requests:
+            metrics.queue_seconds.observe(request.queued_time)
 
     def log(self) -> None:
-        """Nothing: what is to be known is in the metrics."""
+        """Do nothing: the metrics hold everything."""
 
     def log_engine_initialized(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def record_sleep_state(self, is_awake: int, level: int) -> None:
-        """Nothing: the engine never sleeps."""
+        """Do nothing: the engine never sleeps."""

@@ -1,11 +1,12 @@
-"""Function calling as Llama 3.1 was trained for it; pure.
+"""Tool calls in the format that Llama 3.1 was trained on. No I/O.
 
-The definitions stand in the system block and a call is the whole reply, as JSON:
+The definitions are part of the system block. A call is a reply that consists of JSON only:
 
     {"name": "current_time", "parameters": {"zone": "Europe/Berlin"}}
 
-Texts as in the official chat template of Llama 3.1, branch `tools_in_user_message=false`. What
-does not fit a tool that was offered in every respect is no call, so nothing is run by guess.
+The texts are those of the official chat template of Llama 3.1, branch
+`tools_in_user_message=false`. A call must match an offered tool and its schema exactly; otherwise
+it has no name and is not run.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from appliance.engines.llm import NAME
 from appliance.errors import BadRequest
 from appliance.link.engine import Tool, ToolCall
 
 PYTHON_TAG = "<|python_tag|>"
-LONGEST_CALL = 4_000  # characters; a call is decoded in silence, with a caller waiting
+MAX_CALL_CHARS = 4_000  # a call is decoded in silence, while the user waits
 
 _INTRODUCTION = (
     "You have access to the following functions. To call a function, please respond with JSON "
@@ -36,10 +38,10 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def definitions(tools: Sequence[Tool]) -> str:
-    """What the system block says of the tools; nothing when there are none.
+def render_definitions(tools: Sequence[Tool]) -> str:
+    """Render the part of the system block that defines the tools; empty without any.
 
-    Raises BadRequest for parameters that are no JSON object.
+    Raises BadRequest for parameters that are not a JSON Schema of an object.
     """
     if not tools:
         return ""
@@ -50,7 +52,7 @@ def definitions(tools: Sequence[Tool]) -> str:
                 "function": {
                     "name": tool.name,
                     "description": tool.description,
-                    "parameters": _schema(tool),
+                    "parameters": _parse_schema(tool),
                 },
             },
             ensure_ascii=False,
@@ -61,86 +63,86 @@ def definitions(tools: Sequence[Tool]) -> str:
     )
 
 
-def parse(text: str, tools: Sequence[Tool]) -> ToolCall:
-    """The call that a whole reply is; a ToolCall without a name when it is none of a tool offered.
+def parse_call(text: str, tools: Sequence[Tool]) -> ToolCall:
+    """Parse a reply that is a tool call; nameless if it matches no offered tool.
 
-    A model that has read `"type": "function"` in a definition may write it in its call, too.
+    `"type": "function"` is allowed in a call, because a model may copy it from a definition.
     """
     body = text.strip().removeprefix(PYTHON_TAG).strip()
-    if len(body) > LONGEST_CALL:
+    if len(body) > MAX_CALL_CHARS:
         return ToolCall()
     try:
-        said = json.loads(body, parse_constant=_refuse)
-        name, given = _parts(said)
-        schema = next(_schema(tool) for tool in tools if tool.name == name)
-        if not _fits(given, schema):
+        name, parameters = _split_call(json.loads(body, parse_constant=_refuse_constant))
+        schema = next(_parse_schema(tool) for tool in tools if tool.name == name)
+        if not _matches(parameters, schema):
             return ToolCall()
-        arguments = json.dumps(given, ensure_ascii=False, allow_nan=False)
-        arguments.encode("utf-8")  # no half surrogate pairs
+        arguments = json.dumps(parameters, ensure_ascii=False, allow_nan=False)
+        arguments.encode("utf-8")  # fails for an unpaired surrogate
     except (ValueError, RecursionError, StopIteration):
         return ToolCall()
     return ToolCall(name, arguments)
 
 
-def written(call: ToolCall) -> str:
-    """What the assistant's turn says that made a call."""
+def render_call(call: ToolCall) -> str:
+    """Render a call as the text of the assistant's turn."""
     return (
         f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "parameters": {call.arguments}}}'
     )
 
 
-def _parts(said: object) -> tuple[str, dict[str, Any]]:
-    if not isinstance(said, dict) or said.pop("type", "function") != "function":
+def _split_call(call: object) -> tuple[str, dict[str, Any]]:
+    """Name and parameters. Raises ValueError."""
+    if not isinstance(call, dict) or call.pop("type", "function") != "function":
         raise ValueError
-    if set(said) != {"name", "parameters"}:
+    if set(call) != {"name", "parameters"}:
         raise ValueError
-    name, given = said["name"], said["parameters"]
-    if not isinstance(name, str) or not isinstance(given, dict):
+    name, parameters = call["name"], call["parameters"]
+    if not isinstance(name, str) or not isinstance(parameters, dict):
         raise ValueError
-    return name, given
+    return name, parameters
 
 
-def _fits(value: object, schema: object) -> bool:
-    """Whether a value has the type, the parts and one of the values that a JSON Schema asks for.
+def _matches(value: object, schema: object) -> bool:
+    """Whether a value has the types, properties, items and enum values that a JSON Schema requires.
 
-    The rest of JSON Schema (patterns, bounds, combinations) is the tool's own to check.
+    Patterns, bounds and combinations are left to the tool itself.
     """
     if not isinstance(schema, dict):
-        return True  # "true": anything
+        return True  # the schema "true" allows anything
     if "enum" in schema and value not in schema["enum"]:
         return False
-    kinds = schema.get("type", list(_TYPES))
-    if not any(_is(value, kind) for kind in (kinds if isinstance(kinds, list) else [kinds])):
+    types = schema.get("type", list(_TYPES))
+    if not any(_has_type(value, name) for name in (types if isinstance(types, list) else [types])):
         return False
     if isinstance(value, list):
-        return all(_fits(item, schema.get("items")) for item in value)
+        return all(_matches(item, schema.get("items")) for item in value)
     if isinstance(value, dict):
-        known = schema.get("properties", {})
-        complete = set(schema.get("required", ())) <= set(value)
-        invented = set(value) - set(known) if schema.get("type") == "object" else set()
+        properties = schema.get("properties", {})
+        is_complete = set(schema.get("required", ())) <= set(value)
+        unknown = set(value) - set(properties) if schema.get("type") == "object" else set()
         return (
-            complete
-            and (not invented or bool(schema.get("additionalProperties")))
-            and all(_fits(item, known.get(name)) for name, item in value.items())
+            is_complete
+            and (not unknown or bool(schema.get("additionalProperties")))
+            and all(_matches(item, properties.get(name)) for name, item in value.items())
         )
     return True
 
 
-def _is(value: object, kind: str) -> bool:
-    if isinstance(value, bool):  # which Python counts among the integers
-        return kind == "boolean"
-    return isinstance(value, _TYPES.get(kind, ()))
+def _has_type(value: object, name: str) -> bool:
+    if isinstance(value, bool):  # a subclass of int in Python
+        return name == "boolean"
+    return isinstance(value, _TYPES.get(name, ()))
 
 
-def _schema(tool: Tool) -> dict[str, Any]:
+def _parse_schema(tool: Tool) -> dict[str, Any]:
     try:
         schema = json.loads(tool.parameters)
     except (ValueError, RecursionError):
         schema = None
     if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise BadRequest(engine="llm", what=f"parameters of {tool.name} that are no schema")
+        raise BadRequest(engine=NAME, what=f"parameters of {tool.name} that are not a schema")
     return schema
 
 
-def _refuse(constant: str) -> object:
+def _refuse_constant(constant: str) -> object:
     raise ValueError(f"{constant} is not JSON")

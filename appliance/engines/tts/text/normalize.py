@@ -3,7 +3,7 @@
 Markup and emoji are dropped; addresses, times, dates, money, measures, abbreviations and numbers
 become words. Plain words are left to the G2P, which knows homographs and acronyms. No number may
 reach it, because it combines numbers and symbols wrongly ("50%" after a price became "fifty pounds
-percent"). No text raises an error.
+percent"). No text raises an error. No I/O.
 """
 
 from __future__ import annotations

@@ -1,176 +1,247 @@
+"""The language model step by step, and in its thread."""
+
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.llama import (
     BATCH_TOKENS,
-    Abort,
+    AbortFlag,
+    AsyncLanguageModel,
     LanguageModel,
     Logits,
-    choose,
-    common,
+    common_prefix,
+    sample_token,
 )
+from appliance.engines.llm.small.worker import JobPriority
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
 
 RANDOM = np.random.default_rng(0)
-CALM = Abort()
+NO_ABORT = AbortFlag()
 
 
 @pytest.fixture(autouse=True)
-def _nothing_cached(small_model: LanguageModel) -> Iterator[None]:
+def _empty_cache(language_model: LanguageModel) -> Iterator[None]:
     yield
     for owner in "abc":
-        small_model.release(owner)
+        language_model.release(owner)
 
 
-def words(count: int, seed: int = 0) -> list[int]:
+def make_tokens(count: int, seed: int = 0) -> list[int]:
     return [int(t) for t in np.random.default_rng(seed).integers(1000, 30_000, count)]
 
 
 def scores(model: LanguageModel, owner: str, tokens: list[int]) -> tuple[Logits, int]:
-    """What the model says comes next, and how many tokens it had to run for that."""
+    """The scores of the next token, and how many tokens were evaluated for them."""
     evaluated = 0
     while True:
-        step = model.advance(owner, tokens, CALM)
-        assert step is not None
-        evaluated += step.evaluated
-        if step.logits is not None:
-            assert step.missing == 0
-            return step.logits, evaluated
+        result = model.advance(owner, tokens, NO_ABORT)
+        assert result is not None
+        evaluated += result.evaluated
+        if result.logits is not None:
+            assert result.missing == 0
+            return result.logits, evaluated
 
 
-def test_a_prompt_runs_in_small_batches(small_model: LanguageModel) -> None:
-    step = small_model.advance("a", words(BATCH_TOKENS + 10), CALM)
-    assert step is not None
-    assert (step.evaluated, step.missing, step.logits) == (BATCH_TOKENS, 10, None)
+def test_prompt_is_processed_in_batches(language_model: LanguageModel) -> None:
+    result = language_model.advance("a", make_tokens(BATCH_TOKENS + 10), NO_ABORT)
+    assert result is not None
+    assert (result.evaluated, result.missing, result.logits) == (BATCH_TOKENS, 10, None)
 
 
-def test_only_what_is_new_is_run(small_model: LanguageModel) -> None:
-    prompt = words(50)
-    assert scores(small_model, "a", prompt)[1] == 50
-    assert scores(small_model, "a", [*prompt, 1234])[1] == 1
-    assert scores(small_model, "a", [*prompt[:40], *words(5, seed=1)])[1] == 5
+def test_cached_prefix_is_not_evaluated_again(language_model: LanguageModel) -> None:
+    prompt = make_tokens(50)
+    assert scores(language_model, "a", prompt)[1] == 50
+    assert scores(language_model, "a", [*prompt, 1234])[1] == 1
+    assert scores(language_model, "a", [*prompt[:40], *make_tokens(5, seed=1)])[1] == 5
 
 
-def test_a_prompt_that_was_warmed_costs_nothing(small_model: LanguageModel) -> None:
-    prompt = words(50)
-    warmed, _ = scores(small_model, "a", prompt)
-    again, evaluated = scores(small_model, "a", prompt)
+def test_cached_prompt_needs_no_evaluation(language_model: LanguageModel) -> None:
+    prompt = make_tokens(50)
+    first, _ = scores(language_model, "a", prompt)
+    again, evaluated = scores(language_model, "a", prompt)
     assert evaluated == 0
-    assert np.array_equal(warmed, again)
-    assert small_model.cached("a", prompt) == 50
+    assert np.array_equal(first, again)
+    assert language_model.cached("a", prompt) == 50
 
 
-def test_the_cache_changes_nothing_about_the_answer(small_model: LanguageModel) -> None:
-    shared, prompt = words(60), words(30, seed=1)
-    fresh, _ = scores(small_model, "a", [*shared, *prompt])
-    scores(small_model, "b", [*shared, *words(40, seed=2)])
-    reused, _ = scores(small_model, "b", [*shared, *prompt])
-    other, _ = scores(small_model, "b", [*prompt, *shared])
-    # Batches of another size round otherwise, hence not equal.
+def test_scores_are_the_same_with_and_without_cache(language_model: LanguageModel) -> None:
+    shared, prompt = make_tokens(60), make_tokens(30, seed=1)
+    fresh, _ = scores(language_model, "a", [*shared, *prompt])
+    scores(language_model, "b", [*shared, *make_tokens(40, seed=2)])
+    reused, _ = scores(language_model, "b", [*shared, *prompt])
+    other, _ = scores(language_model, "b", [*prompt, *shared])
+    # Not equal, because batches of different sizes round differently.
     assert np.corrcoef(fresh, reused)[0, 1] > 0.999 > np.corrcoef(fresh, other)[0, 1]
 
 
-def test_going_back_to_a_shorter_prompt_forgets_the_rest(small_model: LanguageModel) -> None:
-    prompt = words(50)
-    first, _ = scores(small_model, "a", prompt)
-    scores(small_model, "a", [*prompt, *words(20, seed=1)])
-    again, evaluated = scores(small_model, "a", prompt)
+def test_shorter_prompt_drops_the_rest_of_the_cache(language_model: LanguageModel) -> None:
+    prompt = make_tokens(50)
+    first, _ = scores(language_model, "a", prompt)
+    scores(language_model, "a", [*prompt, *make_tokens(20, seed=1)])
+    again, evaluated = scores(language_model, "a", prompt)
     assert evaluated == 1
     assert first.argmax() == again.argmax()
 
 
-def test_conversations_do_not_touch_each_other(small_model: LanguageModel) -> None:
-    one, other = words(40), words(40, seed=1)
-    alone, _ = scores(small_model, "a", one)
-    scores(small_model, "b", other)
-    scores(small_model, "b", [*other, *words(20, seed=2)])
-    assert np.array_equal(scores(small_model, "a", one)[0], alone)
+def test_conversations_do_not_affect_each_other(language_model: LanguageModel) -> None:
+    one, other = make_tokens(40), make_tokens(40, seed=1)
+    alone, _ = scores(language_model, "a", one)
+    scores(language_model, "b", other)
+    scores(language_model, "b", [*other, *make_tokens(20, seed=2)])
+    assert np.array_equal(scores(language_model, "a", one)[0], alone)
 
 
-def test_with_more_callers_than_slots_the_longest_quiet_one_is_run_again(
-    small_model: LanguageModel,
+def test_least_recently_used_owner_loses_its_cache(
+    language_model: LanguageModel,
 ) -> None:
     for owner in "abc":
-        scores(small_model, owner, words(20))
-    assert small_model.owners == 2
-    assert small_model.cached("a", words(20)) == 0
-    assert small_model.cached("c", words(20)) == 20
+        scores(language_model, owner, make_tokens(20))
+    assert language_model.owners == 2
+    assert language_model.cached("a", make_tokens(20)) == 0
+    assert language_model.cached("c", make_tokens(20)) == 20
 
 
-def test_a_released_slot_is_free_for_others(small_model: LanguageModel) -> None:
-    scores(small_model, "a", words(20))
-    small_model.release("a")
-    small_model.release("a")
-    assert small_model.owners == 0
-    assert small_model.cached("a", words(20)) == 0
+def test_released_slot_is_free_again(language_model: LanguageModel) -> None:
+    scores(language_model, "a", make_tokens(20))
+    language_model.release("a")
+    language_model.release("a")
+    assert language_model.owners == 0
+    assert language_model.cached("a", make_tokens(20)) == 0
 
 
-def test_a_batch_under_way_is_aborted_and_can_be_run_later(small_model: LanguageModel) -> None:
-    prompt, abort = words(BATCH_TOKENS), Abort()
+def test_aborted_batch_can_be_evaluated_later(language_model: LanguageModel) -> None:
+    prompt, abort = make_tokens(BATCH_TOKENS), AbortFlag()
     timer = threading.Timer(0.03, abort.set)
     timer.start()
-    stopped = small_model.advance("a", prompt, abort)
+    stopped = language_model.advance("a", prompt, abort)
     timer.join()
-    if stopped is None:  # The batch takes far longer than that on any machine known.
-        assert small_model.cached("a", prompt) == 0
-    fresh, _ = scores(small_model, "b", prompt)
-    assert np.array_equal(scores(small_model, "a", prompt)[0], fresh)
+    if stopped is None:  # a batch takes far longer on any known machine
+        assert language_model.cached("a", prompt) == 0
+    fresh, _ = scores(language_model, "b", prompt)
+    assert np.array_equal(scores(language_model, "a", prompt)[0], fresh)
 
 
-def test_what_was_aborted_before_is_not_begun(small_model: LanguageModel) -> None:
-    abort = Abort()
+def test_batch_aborted_beforehand_is_not_started(language_model: LanguageModel) -> None:
+    abort = AbortFlag()
     abort.set()
-    assert small_model.advance("a", words(10), abort) is None
-    assert small_model.owners == 0
+    assert language_model.advance("a", make_tokens(10), abort) is None
+    assert language_model.owners == 0
 
 
-def test_a_prompt_beyond_the_context_is_refused(small_model: LanguageModel) -> None:
+def test_empty_prompt_or_one_beyond_the_context_is_refused(language_model: LanguageModel) -> None:
     with pytest.raises(EngineFailed):
-        small_model.advance("a", words(small_model.context_tokens + 1), CALM)
+        language_model.advance("a", make_tokens(language_model.context_tokens + 1), NO_ABORT)
     with pytest.raises(EngineFailed):
-        small_model.advance("a", [], CALM)
+        language_model.advance("a", [], NO_ABORT)
 
 
 @pytest.mark.parametrize("text", ["", "Hello", "naïve 😀 \x00 <|im_end|>", "  two  spaces\n"])
-def test_plain_text_survives_the_vocabulary(small_model: LanguageModel, text: str) -> None:
-    tokens = small_model.tokenize(text)
-    assert b"".join(map(small_model.piece, tokens)).decode() == text
-    assert not any(map(small_model.is_control, tokens))
+def test_plain_text_is_tokenized_without_control_tokens_and_restored(
+    language_model: LanguageModel, text: str
+) -> None:
+    tokens = language_model.tokenize(text)
+    assert b"".join(map(language_model.piece, tokens)).decode() == text
+    assert not any(map(language_model.is_control, tokens))
 
 
-def test_control_tokens_are_known_by_name_and_have_no_text(small_model: LanguageModel) -> None:
-    end = small_model.control("<|im_end|>")
+def test_control_tokens_have_a_name_but_no_text(language_model: LanguageModel) -> None:
+    end = language_model.control("<|im_end|>")
     assert end is not None
-    assert small_model.piece(end) == b""
-    assert small_model.control("hello") is None
+    assert language_model.piece(end) == b""
+    assert language_model.control("hello") is None
 
 
-def test_cold_answers_are_the_likeliest_and_warm_ones_vary() -> None:
+def test_temperature_zero_takes_the_likeliest_token_and_higher_ones_sample() -> None:
     logits = RANDOM.normal(size=500).astype(np.float32)
-    assert {choose(logits, 0, RANDOM) for _ in range(5)} == {int(logits.argmax())}
-    drawn = {choose(logits, 1.5, RANDOM) for _ in range(200)}
+    assert {sample_token(logits, 0, RANDOM) for _ in range(5)} == {int(logits.argmax())}
+    drawn = {sample_token(logits, 1.5, RANDOM) for _ in range(200)}
     assert len(drawn) > 5
     assert drawn <= set(np.argsort(logits)[-40:].tolist())
 
 
-def test_common_beginnings_are_counted() -> None:
-    assert common([1, 2, 3], [1, 2, 4]) == 2
-    assert common([1, 2], [1, 2, 3]) == 2
-    assert common([], [1]) == 0
+def test_common_prefix_is_counted() -> None:
+    assert common_prefix([1, 2, 3], [1, 2, 4]) == 2
+    assert common_prefix([1, 2], [1, 2, 3]) == 2
+    assert common_prefix([], [1]) == 0
 
 
-def test_a_missing_model_is_named(tmp_path: Path) -> None:
+def test_missing_model_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match=r"none\.gguf"):
         LanguageModel(tmp_path / "none.gguf", 1, 512, 1)
 
 
-def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
+def test_damaged_model_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(UnreadableModel):
         LanguageModel(tmp_path / "bad.gguf", 1, 512, 1)
+
+
+@pytest.fixture
+async def threaded(engine: SmallEngine) -> AsyncIterator[AsyncLanguageModel]:
+    """The language model of the engine."""
+    yield engine.language_model
+    for owner in "ab":
+        await engine.language_model.release(owner)
+
+
+PROMPT = make_tokens(BATCH_TOKENS * 2 + 10)
+
+
+async def prefill(model: AsyncLanguageModel, owner: str, tokens: list[int]) -> Logits | None:
+    return await model.prefill(owner, tokens, JobPriority.GENERATE, NO_ABORT)
+
+
+async def cached(model: AsyncLanguageModel, owner: str, tokens: list[int]) -> int:
+    return await model.cached(owner, tokens, JobPriority.GENERATE)
+
+
+async def test_prefill_processes_a_prompt_longer_than_a_batch(threaded: AsyncLanguageModel) -> None:
+    logits = await prefill(threaded, "a", PROMPT)
+    assert logits is not None
+    assert len(logits) == threaded.model.vocabulary_tokens
+    assert await cached(threaded, "a", PROMPT) == len(PROMPT)
+
+
+async def test_aborted_prefill_has_no_next_token(threaded: AsyncLanguageModel) -> None:
+    abort = AbortFlag()
+    abort.set()
+    assert await threaded.prefill("a", PROMPT, JobPriority.GENERATE, abort) is None
+    assert await cached(threaded, "a", PROMPT) == 0
+
+
+async def test_owners_share_the_thread_but_not_the_cache(threaded: AsyncLanguageModel) -> None:
+    one, other = await asyncio.gather(
+        prefill(threaded, "a", PROMPT),
+        threaded.prefill("b", PROMPT[:-1], JobPriority.WARM, NO_ABORT),
+    )
+    assert one is not None
+    assert other is not None
+    await threaded.release("a")
+    assert await cached(threaded, "a", PROMPT) == 0
+    assert await cached(threaded, "b", PROMPT[:-1]) == len(PROMPT) - 1
+
+
+async def test_request_before_load_fails() -> None:
+    model = AsyncLanguageModel()
+    with pytest.raises(EngineFailed):
+        await prefill(model, "a", [1])
+    await model.stop()
+    with pytest.raises(EngineFailed):
+        await model.release("a")
+
+
+async def test_request_after_stop_fails(model_path: Path) -> None:
+    model = AsyncLanguageModel()
+    await model.load(model_path, threads=1, context_tokens=64, slots=1)
+    assert await prefill(model, "a", PROMPT[:8]) is not None
+    await model.stop()
+    with pytest.raises(EngineFailed):
+        await prefill(model, "a", PROMPT[:8])

@@ -1,3 +1,5 @@
+"""The interface to the installed llama.cpp, and versions of it that must be refused."""
+
 from __future__ import annotations
 
 import ctypes
@@ -8,25 +10,25 @@ from appliance.engines.llm.small import llama_library
 from appliance.errors import UnknownLlama
 
 
-def test_the_installed_library_is_the_one_we_know() -> None:
+def test_installed_library_has_the_known_layout() -> None:
     library = llama_library.load()
     assert llama_library.model_params(library).use_extra_bufts
     assert llama_library.context_params(library).n_ctx == 512
 
 
-def test_a_library_whose_structs_moved_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Moved(ctypes.Structure):
+def test_library_with_another_struct_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ShiftedContextParams(ctypes.Structure):
         _fields_ = (
             ("inserted", ctypes.c_int32),
             *llama_library.ContextParams._fields_,
         )
 
-    monkeypatch.setattr(llama_library, "ContextParams", Moved)
+    monkeypatch.setattr(llama_library, "ContextParams", ShiftedContextParams)
     with pytest.raises(UnknownLlama, match="by default"):
         llama_library.load()
 
 
-def test_a_library_without_one_of_our_functions_is_refused(
+def test_library_without_a_required_function_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(llama_library.FUNCTIONS, "llama_of_tomorrow", (None, ()))
@@ -34,6 +36,6 @@ def test_a_library_without_one_of_our_functions_is_refused(
         llama_library.load()
 
 
-def test_loading_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     llama_library.load()
     assert capfd.readouterr() == ("", "")

@@ -1,3 +1,5 @@
+"""Jobs in the worker thread: priorities, cancellation, stopping."""
+
 from __future__ import annotations
 
 import asyncio
@@ -8,36 +10,36 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from appliance.engines.llm.small.worker import Urgency, Worker
+from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 
 
 @pytest.fixture
-async def worker() -> AsyncIterator[Worker]:
-    worker = Worker("test")
+async def worker() -> AsyncIterator[WorkerThread]:
+    worker = WorkerThread("test")
     yield worker
     await asyncio.to_thread(worker.stop)
 
 
-async def test_a_result_comes_back(worker: Worker) -> None:
-    assert await worker.run(Urgency.WARM, lambda: 6 * 7) == 42
+async def test_result_of_a_job_is_returned(worker: WorkerThread) -> None:
+    assert await worker.run(JobPriority.WARM, lambda: 6 * 7) == 42
 
 
-async def test_an_error_comes_back(worker: Worker) -> None:
+async def test_error_of_a_job_is_raised(worker: WorkerThread) -> None:
     with pytest.raises(ZeroDivisionError):
-        await worker.run(Urgency.WARM, lambda: 1 / 0)
+        await worker.run(JobPriority.WARM, lambda: 1 / 0)
 
 
-async def test_the_urgent_go_first_and_equals_in_order(worker: Worker) -> None:
+async def test_jobs_run_by_priority_then_in_order_of_arrival(worker: WorkerThread) -> None:
     gate, order = threading.Event(), list[str]()
-    first = worker.run(Urgency.TRANSCRIBE, gate.wait)
+    first = worker.run(JobPriority.TRANSCRIBE, gate.wait)
     jobs = [
-        worker.run(urgency, lambda name=name: order.append(name))  # type: ignore[misc]
-        for name, urgency in [
-            ("transcribe", Urgency.TRANSCRIBE),
-            ("segment", Urgency.SEGMENT),
-            ("generate 1", Urgency.GENERATE),
-            ("warm", Urgency.WARM),
-            ("generate 2", Urgency.GENERATE),
+        worker.run(priority, lambda name=name: order.append(name))  # type: ignore[misc]
+        for name, priority in [
+            ("transcribe", JobPriority.TRANSCRIBE),
+            ("segment", JobPriority.SEGMENT),
+            ("generate 1", JobPriority.GENERATE),
+            ("warm", JobPriority.WARM),
+            ("generate 2", JobPriority.GENERATE),
         ]
     ]
     await asyncio.sleep(0.05)
@@ -46,35 +48,35 @@ async def test_the_urgent_go_first_and_equals_in_order(worker: Worker) -> None:
     assert order == ["generate 1", "generate 2", "warm", "segment", "transcribe"]
 
 
-async def test_a_cancelled_job_that_waits_is_never_begun(worker: Worker) -> None:
+async def test_job_cancelled_while_waiting_never_starts(worker: WorkerThread) -> None:
     gate, ran = threading.Event(), list[int]()
-    first = worker.run(Urgency.WARM, gate.wait)
-    dropped = worker.run(Urgency.WARM, lambda: ran.append(1))
+    first = worker.run(JobPriority.WARM, gate.wait)
+    dropped = worker.run(JobPriority.WARM, lambda: ran.append(1))
     dropped.cancel()
     await asyncio.sleep(0)
     gate.set()
     await first
-    await worker.run(Urgency.CLOSE, lambda: None)
+    await worker.run(JobPriority.CLOSE, lambda: None)
     assert not ran
 
 
-async def test_what_a_job_held_is_free_when_it_is_done(worker: Worker) -> None:
+async def test_objects_of_a_finished_job_are_freed(worker: WorkerThread) -> None:
     class Thing:
         pass
 
     thing = Thing()
     watched = weakref.ref(thing)
-    await worker.run(Urgency.WARM, lambda thing=thing: None)  # type: ignore[misc]
+    await worker.run(JobPriority.WARM, lambda thing=thing: None)  # type: ignore[misc]
     del thing
     await asyncio.sleep(0.05)
     gc.collect()
     assert watched() is None
 
 
-async def test_a_stopped_worker_cancels_what_waits_and_takes_no_more() -> None:
-    worker, gate = Worker("test"), threading.Event()
-    first = worker.run(Urgency.WARM, gate.wait)
-    waiting = worker.run(Urgency.WARM, lambda: None)
+async def test_stop_cancels_waiting_jobs_and_refuses_new_ones() -> None:
+    worker, gate = WorkerThread("test"), threading.Event()
+    first = worker.run(JobPriority.WARM, gate.wait)
+    waiting = worker.run(JobPriority.WARM, lambda: None)
     await asyncio.sleep(0.05)
     stopping = asyncio.create_task(asyncio.to_thread(worker.stop))
     await asyncio.sleep(0.05)
@@ -84,4 +86,4 @@ async def test_a_stopped_worker_cancels_what_waits_and_takes_no_more() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     with pytest.raises(RuntimeError):
-        worker.run(Urgency.WARM, lambda: None)
+        worker.run(JobPriority.WARM, lambda: None)

@@ -1,4 +1,4 @@
-"""What holds in each of vLLM's processes; the processor itself is tested where vLLM is."""
+"""The set-up of vLLM's processes. Model and processor are tested in tests/torch/vllm."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import psutil
 import pytest
 
 from appliance import offline
-from appliance.engines.llm.vllm.plugin import CAST, LOADERS, refuse_casts
+from appliance.engines.llm.vllm.plugin import CAST_WARNING, LOADERS, refuse_casts
 from appliance.errors import WeightsCast
 
 PARENT = textwrap.dedent(
     """
     import multiprocessing, os, sys, time
-    from appliance.engines.llm.vllm.plugin import be_a_child
+    from appliance.engines.llm.vllm.plugin import set_up_child
 
     def child():
-        be_a_child(is_parent=False)
+        set_up_child(has_child=False)
         import logging
         logging.getLogger("vllm.some").warning("said %s", "canary")
         os.write(1, b"canary on stdout\\n")
@@ -43,13 +43,13 @@ PARENT = textwrap.dedent(
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_weights_are_never_converted_silently(name: str) -> None:
+def test_cast_of_a_weight_is_refused(name: str) -> None:
     logger = logging.getLogger(name)
     logger.addFilter(refuse_casts)
     try:
         with pytest.raises(WeightsCast, match=r"audio_tower.*bfloat16 to torch.int8"):
             logger.warning(
-                f"{CAST} %s with dtype %s into parameter with dtype %s",
+                f"{CAST_WARNING} %s with dtype %s into parameter with dtype %s",
                 "audio_tower.weight",
                 "torch.bfloat16",
                 "torch.int8",
@@ -73,7 +73,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> subprocess.Popen[str]:
     )
 
 
-def test_a_child_logs_as_the_engine_does_and_ends_with_its_parent(
+def test_child_logs_like_the_engine_and_ends_with_its_parent(
     parent: subprocess.Popen[str],
 ) -> None:
     assert parent.stdout is not None
@@ -82,7 +82,7 @@ def test_a_child_logs_as_the_engine_does_and_ends_with_its_parent(
     assert line["process"] == "llm"
     assert line["place"].startswith("vllm.some:")
     group = os.getpgid(child.pid)
-    while group != child.pid:  # the next thing it does
+    while group != child.pid:  # it leaves the group right after the first line
         time.sleep(0.01)
         group = os.getpgid(child.pid)
     time.sleep(0.2)
@@ -93,8 +93,8 @@ def test_a_child_logs_as_the_engine_does_and_ends_with_its_parent(
     assert "canary" not in parent.stdout.read()
 
 
-def test_vllm_finds_the_plugin_and_no_other() -> None:
-    """Where our package is installed: `make setup` sees to that in the environment of vLLM."""
-    found = entry_points(group="vllm.general_plugins", name=offline.SWITCHES["VLLM_PLUGINS"])
-    ours = [plugin.value for plugin in found]
-    assert ours in ([], ["appliance.engines.llm.vllm.plugin:register"])
+def test_plugin_is_registered_as_an_entry_point() -> None:
+    """Where the package is installed, as `make setup` does in the environment of vLLM."""
+    plugins = entry_points(group="vllm.general_plugins", name=offline.SWITCHES["VLLM_PLUGINS"])
+    values = [plugin.value for plugin in plugins]
+    assert values in ([], ["appliance.engines.llm.vllm.plugin:register"])

@@ -1,4 +1,4 @@
-"""How answers are compared; asking is tested on the real engine (tests/torch/vllm)."""
+"""Comparison of two replies to the probe. The probe itself is tested in tests/torch/vllm."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import math
 import numpy as np
 import pytest
 
-from appliance.engines.llm.vllm.probe import alike, sound
+from appliance.engines.llm.vllm.probe import is_close, synthesize_vowel
 
-KNOWN = {7: -0.1, 9: -2.5, 11: -4.0}
-
-
-def test_the_same_answer_is_alike() -> None:
-    assert alike(KNOWN, KNOWN | {3: -6.0})
+BASELINE = {7: -0.1, 9: -2.5, 11: -4.0}
 
 
-def test_numbers_added_up_in_another_order_are_alike() -> None:
-    assert alike(KNOWN, {token: value + 0.1 for token, value in KNOWN.items()})
+def test_same_probabilities_are_close() -> None:
+    assert is_close(BASELINE, BASELINE | {3: -6.0})
+
+
+def test_rounding_differences_are_close() -> None:
+    assert is_close(BASELINE, {token: value + 0.1 for token, value in BASELINE.items()})
 
 
 @pytest.mark.parametrize(
-    "now",
+    "logprobs",
     [
         {},
         {7: -0.1, 9: -2.5},
         {7: -0.1, 9: -2.5, 11: -5.0},
-        dict.fromkeys(KNOWN, math.nan),
+        dict.fromkeys(BASELINE, math.nan),
         {7: -0.1, 9: -2.5, 11: -math.inf},
     ],
-    ids=["nothing", "one is missing", "one is unlikely now", "no numbers", "impossible"],
+    ids=["empty", "one missing", "one unlikely", "NaN", "impossible"],
 )
-def test_another_answer_is_not_alike(now: dict[int, float]) -> None:
-    assert not alike(KNOWN, now)
+def test_other_probabilities_are_not_close(logprobs: dict[int, float]) -> None:
+    assert not is_close(BASELINE, logprobs)
 
 
-def test_the_sound_is_audible_finite_and_always_the_same() -> None:
-    one, other = sound(), sound()
+def test_vowel_is_audible_finite_and_reproducible() -> None:
+    one, other = synthesize_vowel(), synthesize_vowel()
     assert np.array_equal(one, other)
     assert np.isfinite(one).all()
     assert 0.05 < np.sqrt(np.mean(one**2)) < 0.5

@@ -1,3 +1,5 @@
+"""Prompts in Llama 3.1's chat format, compared with those of the model's authors."""
+
 from __future__ import annotations
 
 import itertools
@@ -10,14 +12,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt, audio_tokens
-from appliance.engines.llm.vllm.tools import written
+from appliance.engines.llm.vllm.audio import count_audio_tokens
+from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
+from appliance.engines.llm.vllm.tools import render_call
 from appliance.errors import BadRequest
 from appliance.link.engine import Tool, ToolCall, Turn
-from tests.engines.llm.vllm.texts import GOLDEN, TEXTS, sealed
+from tests.engines.llm.vllm.texts import GOLDEN, TEXTS, vocabulary
 
 TODAY = "26 Jul 2024"
-FILLER = 510  # in the reference, every position of a clip
+FILLER = 510  # token at each position of a clip in the reference
 SECOND = 16_000
 
 CONVERSATIONS = {
@@ -36,87 +39,58 @@ CONVERSATIONS = {
 }
 
 
-def prompt(
+def build(
     turns: Sequence[Turn],
     tools: Sequence[Tool] = (),
     clips: dict[int, int] | None = None,
-    room: int = 100_000,
+    max_tokens: int = 100_000,
 ) -> Prompt:
-    return Llama3Format(sealed()).prompt(turns, tools, TODAY, clips or {}, room)
+    return Llama3Format(vocabulary()).build_prompt(turns, tools, TODAY, clips or {}, max_tokens)
 
 
-def shown(made: Prompt) -> str:
-    """The prompt as it is usually written down."""
+def render(prompt: Prompt) -> str:
+    """The prompt as text, with special tokens by name."""
     names = {
-        sealed().special(name): name
+        vocabulary().special(name): name
         for name in ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
-    } | {sealed().audio: "<|audio|>"}
+    } | {vocabulary().audio: "<|audio|>"}
     text, run = "", list[int]()
-    for token in (*made.tokens, sealed().special("<|eom_id|>")):
-        if token < sealed().size:
+    for token in (*prompt.tokens, vocabulary().special("<|eom_id|>")):
+        if token < vocabulary().size:
             run.append(token)
         else:
-            text += sealed().text(run) + names.get(token, "")
+            text += vocabulary().decode(run) + names.get(token, "")
             run = []
     return text
 
 
-def talk(made: Prompt) -> str:
+def render_dialogue(prompt: Prompt) -> str:
     """The same without the system block."""
-    return shown(made).partition("<|eot_id|>")[2]
+    return render(prompt).partition("<|eot_id|>")[2]
 
 
 @pytest.mark.parametrize("case", CONVERSATIONS)
-def test_prompts_are_those_of_the_model_s_authors(case: str) -> None:
+def test_prompt_equals_that_of_the_model_authors(case: str) -> None:
     reference = json.loads((GOLDEN / "reference.json").read_text(encoding="utf-8"))[case]
     with np.load(GOLDEN / "audio.npz") as audio:
-        clips = {n: audio_tokens(len(audio[name])) for n, name in enumerate(reference["audio"], 1)}
-    made = prompt(CONVERSATIONS[case], clips=clips)
-    assert list(_expanded(made, clips)) == reference["input_ids"]
-    assert made.length == len(reference["input_ids"])
-    assert made.clips == tuple(clips)
+        clips = {
+            n: count_audio_tokens(len(audio[name])) for n, name in enumerate(reference["audio"], 1)
+        }
+    prompt = build(CONVERSATIONS[case], clips=clips)
+    assert list(expand(prompt, clips)) == reference["input_ids"]
+    assert prompt.length == len(reference["input_ids"])
+    assert prompt.clips == tuple(clips)
 
 
-def _expanded(made: Prompt, clips: dict[int, int]) -> Iterator[int]:
-    waiting = iter(made.clips)
-    for token in made.tokens:
-        yield from [FILLER] * clips[next(waiting)] if token == sealed().audio else [token]
+def expand(prompt: Prompt, clips: dict[int, int]) -> Iterator[int]:
+    """The tokens with the filler in place of each clip."""
+    remaining = iter(prompt.clips)
+    for token in prompt.tokens:
+        yield from [FILLER] * clips[next(remaining)] if token == vocabulary().audio else [token]
 
 
-# As the processor counts (and the reference: 8, 15, 32 and 188 + 94 in the golden cases).
-@pytest.mark.parametrize(
-    ("samples", "tokens"),
-    [
-        (0, 1),
-        (1, 1),
-        (SECOND // 20, 1),
-        (2560, 1),
-        (2561, 2),
-        (SECOND, 7),
-        (37_920, 15),
-        (5 * SECOND, 32),
-        (30 * SECOND, 188),
-        (30 * SECOND + 1, 189),
-        (45 * SECOND, 188 + 94),
-        (60 * SECOND, 2 * 188),
-        (60 * SECOND + 1, 2 * 188 + 1),
-        (95 * SECOND, 3 * 188 + 32),
-    ],
-)
-def test_a_clip_has_as_many_tokens_as_the_processor_makes(samples: int, tokens: int) -> None:
-    assert audio_tokens(samples) == tokens
-
-
-@given(st.integers(SECOND // 20, 95 * SECOND))
-def test_every_part_of_thirty_seconds_counts_for_itself(samples: int) -> None:
-    parts = [min(30 * SECOND, samples - at) for at in range(0, samples, 30 * SECOND)]
-    frames = [-(-part // 160) for part in parts]
-    assert audio_tokens(samples) == sum(-(-count // 16) for count in frames)
-    assert audio_tokens(samples) <= audio_tokens(samples + 1) <= audio_tokens(samples) + 1
-
-
-def test_the_system_block_is_there_without_a_system_prompt() -> None:
-    assert shown(prompt([Turn("user", "hi")])) == (
+def test_system_block_exists_without_a_system_prompt() -> None:
+    assert render(build([Turn("user", "hi")])) == (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
         "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
@@ -124,21 +98,20 @@ def test_the_system_block_is_there_without_a_system_prompt() -> None:
     )
 
 
-def test_tools_stand_in_the_system_block_and_results_have_their_role() -> None:
+def test_tools_are_defined_in_the_system_block_and_results_have_their_role() -> None:
     tool = Tool("current_time", "Tells the time.", '{"type": "object", "properties": {}}')
     turns = [
         Turn("system", "Be brief."),
-        Turn("user", "How late is it?"),
-        Turn("assistant", written(ToolCall("current_time", "{}"))),
+        Turn("user", "What time is it?"),
+        Turn("assistant", render_call(ToolCall("current_time", "{}"))),
         Turn("tool", '{"time": "ten"}'),
     ]
-    made = shown(prompt(turns, [tool]))
-    system, _, rest = made.partition("<|eot_id|>")
+    system, _, rest = render(build(turns, [tool])).partition("<|eot_id|>")
     assert "\n\nEnvironment: ipython\nCutting Knowledge Date:" in system
     assert "You have access to the following functions." in system
     assert system.endswith("}\n\nBe brief.")
     assert rest == (
-        "<|start_header_id|>user<|end_header_id|>\n\nHow late is it?<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\nWhat time is it?<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
         '{"name": "current_time", "parameters": {}}<|eot_id|>'
         '<|start_header_id|>ipython<|end_header_id|>\n\n{"time": "ten"}<|eot_id|>'
@@ -146,18 +119,18 @@ def test_tools_stand_in_the_system_block_and_results_have_their_role() -> None:
     )
 
 
-def test_a_result_that_is_no_json_becomes_a_string() -> None:
-    made = talk(prompt([Turn("user", "a"), Turn("assistant", "b"), Turn("tool", 'it is "ten"')]))
-    assert 'ipython<|end_header_id|>\n\n"it is \\"ten\\""<|eot_id|>' in made
+def test_tool_result_that_is_not_json_becomes_a_string() -> None:
+    turns = [Turn("user", "a"), Turn("assistant", "b"), Turn("tool", 'it is "ten"')]
+    assert 'ipython<|end_header_id|>\n\n"it is \\"ten\\""<|eot_id|>' in render(build(turns))
 
 
-def test_texts_are_trimmed() -> None:
-    made = shown(prompt([Turn("system", " Be brief.\n"), Turn("user", "\n hi \t")]))
-    assert "\n\nBe brief.<|eot_id|>" in made
-    assert "\n\nhi<|eot_id|>" in made
+def test_texts_are_stripped() -> None:
+    text = render(build([Turn("system", " Be brief.\n"), Turn("user", "\n hi \t")]))
+    assert "\n\nBe brief.<|eot_id|>" in text
+    assert "\n\nhi<|eot_id|>" in text
 
 
-def test_turns_of_one_role_are_one_turn_with_all_its_clips() -> None:
+def test_consecutive_turns_of_one_role_are_merged_with_their_clips() -> None:
     turns = [
         Turn("user", "one", utterance=4),
         Turn("user", utterance=9),
@@ -166,55 +139,55 @@ def test_turns_of_one_role_are_one_turn_with_all_its_clips() -> None:
         Turn("assistant", "b"),
         Turn("user", "three"),
     ]
-    made = prompt(turns, clips={4: 10, 9: 20})
-    assert talk(made) == (
+    prompt = build(turns, clips={4: 10, 9: 20})
+    assert render_dialogue(prompt) == (
         "<|start_header_id|>user<|end_header_id|>\n\n"
         "one\n<|audio|>\n<|audio|>\ntwo<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\na\nb<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nthree<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     )
-    assert made.clips == (4, 9)
-    assert made.length == len(made.tokens) - 2 + 10 + 20
+    assert prompt.clips == (4, 9)
+    assert prompt.length == len(prompt.tokens) - 2 + 10 + 20
 
 
-def test_what_holds_no_speech_and_says_nothing_is_left_out() -> None:
-    made = prompt([Turn("user", "hi"), Turn("assistant", " "), Turn("user", utterance=3)])
-    assert made == prompt([Turn("user", "hi")])
+def test_turns_without_text_or_speech_are_left_out() -> None:
+    prompt = build([Turn("user", "hi"), Turn("assistant", " "), Turn("user", utterance=3)])
+    assert prompt == build([Turn("user", "hi")])
 
 
-def test_a_prompt_of_what_was_said_so_far_is_the_beginning_of_the_next() -> None:
+def test_prompt_of_a_conversation_is_a_prefix_of_the_next_one() -> None:
     turns = [Turn("system", "s"), Turn("user", "hi"), Turn("assistant", "Hello.")]
-    warm = prompt(turns).tokens
-    assert prompt([*turns, Turn("user", "And?")]).tokens[: len(warm)] == warm
-    assert talk(prompt(turns[:1])) == ""
+    prefix = build(turns).tokens
+    assert build([*turns, Turn("user", "And?")]).tokens[: len(prefix)] == prefix
+    assert render_dialogue(build(turns[:1])) == ""
 
 
-def questions(count: int) -> list[Turn]:
+def make_questions(count: int) -> list[Turn]:
     turns = [Turn("system", "Be brief.")]
     for number in range(count):
         turns += [Turn("user", utterance=number), Turn("assistant", f"answer {number}")]
     return turns[:-1]
 
 
-def test_too_long_a_conversation_loses_its_oldest_questions_in_big_steps() -> None:
+def test_long_conversation_loses_its_oldest_questions_in_large_steps() -> None:
     clips = dict.fromkeys(range(20), 30)
-    whole = prompt(questions(10), clips=clips)
-    cut = prompt(questions(10), clips=clips, room=whole.length - 1)
+    whole = build(make_questions(10), clips=clips)
+    cut = build(make_questions(10), clips=clips, max_tokens=whole.length - 1)
     assert cut.clips == tuple(range(4, 10))
     assert cut.tokens[:60] == whole.tokens[:60]  # the system block
-    assert talk(cut).startswith("<|start_header_id|>user")
-    # The next question leaves the beginning as it was, and with it what is cached.
-    longer = prompt(questions(11), clips=clips, room=whole.length - 1)
+    assert render_dialogue(cut).startswith("<|start_header_id|>user")
+    # The next question does not change the beginning, so the cache stays valid.
+    longer = build(make_questions(11), clips=clips, max_tokens=whole.length - 1)
     assert longer.tokens[: len(cut.tokens)] == cut.tokens
 
 
-def test_the_last_question_and_the_system_block_are_never_lost() -> None:
+def test_last_question_and_system_block_are_never_dropped() -> None:
     clips = dict.fromkeys(range(20), 30)
-    last = prompt([questions(10)[0], questions(10)[-1]], clips=clips)
-    assert prompt(questions(10), clips=clips, room=last.length) == last
+    last = build([make_questions(10)[0], make_questions(10)[-1]], clips=clips)
+    assert build(make_questions(10), clips=clips, max_tokens=last.length) == last
     with pytest.raises(BadRequest, match="longer than its context"):
-        prompt(questions(10), clips=clips, room=last.length - 1)
+        build(make_questions(10), clips=clips, max_tokens=last.length - 1)
 
 
 TURNS = st.lists(
@@ -228,8 +201,8 @@ TURNS = st.lists(
 )
 TOOLS = st.lists(
     st.builds(
-        lambda name, description, given: Tool(
-            name, description, json.dumps({"type": "object", "properties": {given: {}}})
+        lambda name, description, parameter: Tool(
+            name, description, json.dumps({"type": "object", "properties": {parameter: {}}})
         ),
         *[TEXTS] * 3,
     ),
@@ -238,36 +211,36 @@ TOOLS = st.lists(
 
 
 @given(TURNS, TOOLS, TEXTS, st.dictionaries(st.integers(0, 5), st.integers(1, 400)))
-def test_no_text_puts_a_special_token_into_a_prompt(
+def test_texts_never_add_special_tokens_to_a_prompt(
     turns: list[Turn], tools: list[Tool], today: str, clips: dict[int, int]
 ) -> None:
-    made = Llama3Format(sealed()).prompt(turns, tools, today, clips, 1_000_000)
-    special = Counter(token for token in made.tokens if token >= sealed().size)
-    blocks = special.pop(sealed().special("<|eot_id|>"))
-    opened = special.pop(sealed().special("<|start_header_id|>"))
-    assert opened == special.pop(sealed().special("<|end_header_id|>"))
-    assert blocks <= opened <= blocks + 1
-    assert special.pop(sealed().special("<|begin_of_text|>")) == 1
-    assert special.pop(sealed().audio, 0) == len(made.clips)
+    prompt = Llama3Format(vocabulary()).build_prompt(turns, tools, today, clips, 1_000_000)
+    special = Counter(token for token in prompt.tokens if token >= vocabulary().size)
+    ended = special.pop(vocabulary().special("<|eot_id|>"))
+    opened = special.pop(vocabulary().special("<|start_header_id|>"))
+    assert opened == special.pop(vocabulary().special("<|end_header_id|>"))
+    assert ended <= opened <= ended + 1
+    assert special.pop(vocabulary().special("<|begin_of_text|>")) == 1
+    assert special.pop(vocabulary().audio, 0) == len(prompt.clips)
     assert not special
 
 
 @given(TURNS, st.dictionaries(st.integers(0, 5), st.integers(1, 400)), st.integers(0, 2_000))
-def test_a_prompt_has_a_place_for_every_clip_and_fits(
-    turns: list[Turn], clips: dict[int, int], room: int
+def test_prompt_has_a_placeholder_for_every_clip_and_fits(
+    turns: list[Turn], clips: dict[int, int], max_tokens: int
 ) -> None:
     try:
-        made = prompt(turns, clips=clips, room=room)
+        prompt = build(turns, clips=clips, max_tokens=max_tokens)
     except BadRequest:
         assume(False)
-    assert len(list(_expanded(made, clips))) == made.length <= room
-    assert all(clip in clips for clip in made.clips)
-    assert all(a != b for a, b in itertools.pairwise(_roles(made)))
+    assert len(list(expand(prompt, clips))) == prompt.length <= max_tokens
+    assert all(clip in clips for clip in prompt.clips)
+    assert all(a != b for a, b in itertools.pairwise(parse_roles(prompt)))
 
 
-def _roles(made: Prompt) -> Iterator[str]:
-    """Read from the tokens, since a text may look like a header."""
-    header, end = (sealed().special(f"<|{name}_header_id|>") for name in ("start", "end"))
-    for at, token in enumerate(made.tokens):
+def parse_roles(prompt: Prompt) -> Iterator[str]:
+    """The roles by the tokens, because a text may spell a header."""
+    header, end = (vocabulary().special(f"<|{name}_header_id|>") for name in ("start", "end"))
+    for at, token in enumerate(prompt.tokens):
         if token == header:
-            yield sealed().text(list(made.tokens[at + 1 : made.tokens.index(end, at)]))
+            yield vocabulary().decode(list(prompt.tokens[at + 1 : prompt.tokens.index(end, at)]))

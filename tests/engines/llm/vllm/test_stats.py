@@ -1,28 +1,28 @@
-"""vLLM's figures as metrics."""
+"""The statistics of vLLM's scheduler as metrics."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
-from appliance.engines.llm.metrics import EngineMeters
-from appliance.engines.llm.vllm.stats import SchedulerMeters
+from appliance.engines.llm.metrics import LLMMetrics
+from appliance.engines.llm.vllm.stats import VllmStatLogger
 
 
-def test_what_the_scheduler_says_is_in_the_metrics() -> None:
-    meters = EngineMeters()
-    stats = SchedulerMeters(meters)
+def test_scheduler_statistics_become_metrics() -> None:
+    metrics = LLMMetrics()
+    logger = VllmStatLogger(metrics)
     cache = SimpleNamespace(queries=300, hits=128)
-    step = SimpleNamespace(
+    scheduler_stats = SimpleNamespace(
         num_running_reqs=3,
         num_waiting_reqs=1,
         num_skipped_waiting_reqs=1,
         kv_cache_usage=0.25,
         prefix_cache_stats=cache,
     )
-    stats.record(step, None, mm_cache_stats=None, engine_idx=0)
-    stats.record(step, None)
-    stats.record(None, None)
-    text = meters.render().decode()
+    logger.record(scheduler_stats, None, mm_cache_stats=None, engine_idx=0)
+    logger.record(scheduler_stats, None)
+    logger.record(None, None)
+    text = metrics.render().decode()
     for line in (
         "voice_llm_sequences_running 3.0",
         "voice_llm_sequences_waiting 2.0",
@@ -33,16 +33,16 @@ def test_what_the_scheduler_says_is_in_the_metrics() -> None:
         assert line in text
 
 
-def test_what_came_out_of_a_step_is_in_the_metrics() -> None:
-    meters = EngineMeters()
-    ended = [SimpleNamespace(queued_time=0.25), SimpleNamespace(queued_time=0.5)]
-    step = SimpleNamespace(
-        num_preempted_reqs=2, inter_token_latencies_iter=[0.03, 0.05], finished_requests=ended
+def test_iteration_statistics_become_metrics() -> None:
+    metrics = LLMMetrics()
+    finished = [SimpleNamespace(queued_time=0.25), SimpleNamespace(queued_time=0.5)]
+    iteration_stats = SimpleNamespace(
+        num_preempted_reqs=2, inter_token_latencies_iter=[0.03, 0.05], finished_requests=finished
     )
-    stats = SchedulerMeters(meters)
-    stats.record(None, step)
-    stats.record(None, step)
-    text = meters.render().decode()
+    logger = VllmStatLogger(metrics)
+    logger.record(None, iteration_stats)
+    logger.record(None, iteration_stats)
+    text = metrics.render().decode()
     for line in (
         "voice_llm_preemptions_total 4.0",
         "voice_llm_token_interval_seconds_count 4.0",
@@ -53,8 +53,8 @@ def test_what_came_out_of_a_step_is_in_the_metrics() -> None:
         assert line in text
 
 
-def test_what_else_vllm_calls_is_there() -> None:
-    stats = SchedulerMeters(EngineMeters())
-    stats.log()
-    stats.log_engine_initialized()
-    stats.record_sleep_state(1, 0)
+def test_other_methods_of_a_stat_logger_do_nothing() -> None:
+    logger = VllmStatLogger(LLMMetrics())
+    logger.log()
+    logger.log_engine_initialized()
+    logger.record_sleep_state(1, 0)

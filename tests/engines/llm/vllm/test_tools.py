@@ -1,3 +1,5 @@
+"""Tool calls: definitions, and which replies are calls."""
+
 from __future__ import annotations
 
 import json
@@ -6,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.engines.llm.vllm.tools import LONGEST_CALL, definitions, parse, written
+from appliance.engines.llm.vllm.tools import (
+    MAX_CALL_CHARS,
+    parse_call,
+    render_call,
+    render_definitions,
+)
 from appliance.errors import BadRequest
 from appliance.link.engine import Tool, ToolCall
 
@@ -33,16 +40,16 @@ TIME = Tool(
         }
     ),
 )
-END = Tool("end_call", "Ends the call.", '{"type": "object", "properties": {}}')
-NONE = ToolCall()
+END_CALL = Tool("end_call", "Ends the call.", '{"type": "object", "properties": {}}')
+NAMELESS = ToolCall()
 
 
-def call(name: str = "current_time", **given: object) -> str:
-    return json.dumps({"name": name, "parameters": given})
+def call(name: str = "current_time", **parameters: object) -> str:
+    return json.dumps({"name": name, "parameters": parameters})
 
 
-def test_definitions_are_those_of_the_official_template() -> None:
-    assert definitions([END]) == (
+def test_definitions_match_the_official_template() -> None:
+    assert render_definitions([END_CALL]) == (
         "You have access to the following functions. To call a function, please respond with JSON "
         'for a function call.Respond in the format {"name": function name, "parameters": '
         "dictionary of argument name and its value}.Do not use variables.\n\n"
@@ -58,14 +65,14 @@ def test_definitions_are_those_of_the_official_template() -> None:
         "    }\n"
         "}\n\n"
     )
-    assert "as Zürich" in definitions([END, TIME])
-    assert definitions([]) == ""
+    assert "as Zürich" in render_definitions([END_CALL, TIME])
+    assert render_definitions([]) == ""
 
 
 @pytest.mark.parametrize("parameters", ["", "no", "[]", '"object"', "{}", '{"type": "string"}'])
-def test_parameters_that_are_no_schema_are_a_bad_request(parameters: str) -> None:
+def test_parameters_that_are_not_a_schema_are_a_bad_request(parameters: str) -> None:
     with pytest.raises(BadRequest, match="current_time"):
-        definitions([Tool("current_time", "", parameters)])
+        render_definitions([Tool("current_time", "", parameters)])
 
 
 @pytest.mark.parametrize(
@@ -77,12 +84,12 @@ def test_parameters_that_are_no_schema_are_a_bad_request(parameters: str) -> Non
         '{"type": "function", "name": "current_time", "parameters": {"zone": "UTC"}}',
     ],
 )
-def test_a_call_is_read(text: str) -> None:
-    assert parse(text, [END, TIME]) == ToolCall("current_time", '{"zone": "UTC"}')
+def test_call_is_parsed(text: str) -> None:
+    assert parse_call(text, [END_CALL, TIME]) == ToolCall("current_time", '{"zone": "UTC"}')
 
 
 @pytest.mark.parametrize(
-    "given_",
+    "arguments",
     [
         {"digits": 3},
         {"exact": True},
@@ -94,13 +101,13 @@ def test_a_call_is_read(text: str) -> None:
         {"place": {"city": "Bern"}},
     ],
 )
-def test_arguments_of_their_types_are_taken(given_: dict[str, object]) -> None:
-    read = parse(call(zone="UTC", **given_), [TIME])
-    assert json.loads(read.arguments) == {"zone": "UTC", **given_}
+def test_arguments_that_match_the_schema_are_accepted(arguments: dict[str, object]) -> None:
+    parsed = parse_call(call(zone="UTC", **arguments), [TIME])
+    assert json.loads(parsed.arguments) == {"zone": "UTC", **arguments}
 
 
 @pytest.mark.parametrize(
-    "given_",
+    "arguments",
     [
         {"digits": "3"},
         {"digits": True},
@@ -118,8 +125,10 @@ def test_arguments_of_their_types_are_taken(given_: dict[str, object]) -> None:
         {"zone": ["UTC"]},
     ],
 )
-def test_arguments_of_other_types_are_not(given_: dict[str, object]) -> None:
-    assert parse(call(**{"zone": "UTC", **given_}), [TIME]) == NONE
+def test_arguments_that_do_not_match_the_schema_are_refused(
+    arguments: dict[str, object],
+) -> None:
+    assert parse_call(call(**{"zone": "UTC", **arguments}), [TIME]) == NAMELESS
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,7 @@ def test_arguments_of_other_types_are_not(given_: dict[str, object]) -> None:
         "{",
         "It is ten o'clock.",
         call("launch"),
-        call("current_time"),  # without its zone
+        call("current_time"),  # the zone is missing
         "Sure! " + call("end_call"),
         call("end_call") + " Goodbye!",
         call("end_call") * 2,
@@ -147,19 +156,19 @@ def test_arguments_of_other_types_are_not(given_: dict[str, object]) -> None:
         '{"name": "current_time", "parameters": {"zone": "UTC", "offset": 1e999}}',
         '{"name": "current_time", "parameters": {"zone": "\\ud800"}}',
         '{"name": "current_time", "parameters": {"zone": "UTC", "digits": ' + "9" * 5000 + "}}",
-        call(zone="U" * LONGEST_CALL),
-        "[" * (LONGEST_CALL - 1),
+        call(zone="U" * MAX_CALL_CHARS),
+        "[" * (MAX_CALL_CHARS - 1),
         '{"name":' * 400,
         "<function=end_call>{}</function>",
     ],
 )
-def test_anything_else_is_a_call_without_a_name(text: str) -> None:
-    assert parse(text, [TIME, END]) == NONE
+def test_anything_else_is_a_nameless_call(text: str) -> None:
+    assert parse_call(text, [TIME, END_CALL]) == NAMELESS
 
 
 @given(st.text())
-def test_no_text_makes_it_stumble(text: str) -> None:
-    assert parse(text, [TIME, END]) == NONE
+def test_any_text_is_a_nameless_call(text: str) -> None:
+    assert parse_call(text, [TIME, END_CALL]) == NAMELESS
 
 
 JSON = st.recursive(
@@ -170,12 +179,12 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_nor_does_any_json(value: object) -> None:
-    read = parse(json.dumps({"name": "current_time", "parameters": value}), [TIME, END])
-    assert read == NONE or isinstance(json.loads(read.arguments)["zone"], str)
+def test_any_json_parameters_are_parsed_without_an_error(value: object) -> None:
+    parsed = parse_call(json.dumps({"name": "current_time", "parameters": value}), [TIME, END_CALL])
+    assert parsed == NAMELESS or isinstance(json.loads(parsed.arguments)["zone"], str)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
-def test_what_is_written_of_a_call_is_read_as_the_same(zone: str) -> None:
-    made = ToolCall("current_time", json.dumps({"zone": zone}, ensure_ascii=False))
-    assert parse(written(made), [TIME]) == made
+def test_rendered_call_is_parsed_as_the_same(zone: str) -> None:
+    tool_call = ToolCall("current_time", json.dumps({"zone": zone}, ensure_ascii=False))
+    assert parse_call(render_call(tool_call), [TIME]) == tool_call

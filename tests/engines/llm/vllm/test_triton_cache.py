@@ -1,4 +1,4 @@
-"""Triton's module comes with the image. Triton itself is not here: its parts are stand-ins."""
+"""Triton's C module, compiled in advance. Triton itself is not installed; it is faked here."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SOURCE = """
 #include <Python.h>
 int cuDriverGetVersion(int *version);
 static PyObject *version(PyObject *self, PyObject *unused) {
-    int found = 0;
-    cuDriverGetVersion(&found);
-    return PyLong_FromLong(found);
+    int number = 0;
+    cuDriverGetVersion(&number);
+    return PyLong_FromLong(number);
 }
 static PyMethodDef methods[] = {{"version", version, METH_NOARGS, ""}, {0}};
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "cuda_utils", 0, -1, methods};
@@ -26,7 +26,7 @@ PyMODINIT_FUNC PyInit_cuda_utils(void) { return PyModule_Create(&module); }
 
 
 class FileCacheManager:
-    """As Triton's: files below a folder named by the key."""
+    """Triton's cache: files in a folder named by the key."""
 
     folder: Path
 
@@ -40,7 +40,7 @@ class FileCacheManager:
 
 @pytest.fixture
 def triton_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The module, imported beside stand-ins of what it uses of Triton."""
+    """The module, imported with fakes of the parts of Triton that it uses."""
     (tmp_path / "nvidia").mkdir()
     (tmp_path / "nvidia/driver.c").write_text(SOURCE)
     FileCacheManager.folder = tmp_path / "memory"
@@ -61,31 +61,31 @@ def triton_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo
         },
     }
     for name, names in parts.items():
-        made = ModuleType(name)
-        vars(made).update(names)
-        monkeypatch.setitem(sys.modules, name, made)
+        module = ModuleType(name)
+        vars(module).update(names)
+        monkeypatch.setitem(sys.modules, name, module)
         parent, _, child = name.rpartition(".")
         if parent:
-            monkeypatch.setattr(sys.modules[parent], child, made, raising=False)
+            monkeypatch.setattr(sys.modules[parent], child, module, raising=False)
     monkeypatch.delitem(sys.modules, "appliance.engines.llm.vllm.triton_cache", raising=False)
     yield importlib.import_module("appliance.engines.llm.vllm.triton_cache")
     sys.modules.pop("appliance.engines.llm.vllm.triton_cache")
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="NO GCC ON THIS MACHINE")
-def test_what_was_compiled_with_the_image_is_found_where_no_compiler_is(
+def test_compiled_module_is_found_without_a_compiler(
     triton_cache: ModuleType,
 ) -> None:
-    made = triton_cache.compile_module()
-    found = triton_cache.SealedFirst(made.parent.name).get_file(made.name)
-    assert found == str(made)
-    assert b"libcuda.so.1" in made.read_bytes(), "the driver is looked for when it is loaded"
+    compiled = triton_cache.compile_module()
+    path = triton_cache.SealedFirst(compiled.parent.name).get_file(compiled.name)
+    assert path == str(compiled)
+    assert b"libcuda.so.1" in compiled.read_bytes(), "it is not linked against the driver"
 
 
-def test_what_is_not_in_the_image_is_looked_for_in_memory(triton_cache: ModuleType) -> None:
+def test_other_files_are_looked_up_in_memory(triton_cache: ModuleType) -> None:
     cache = triton_cache.SealedFirst("KERNEL")
     assert cache.get_file("kernel.cubin") is None
-    kept = FileCacheManager.folder / "KERNEL/kernel.cubin"
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"")
-    assert cache.get_file("kernel.cubin") == str(kept)
+    cached = FileCacheManager.folder / "KERNEL/kernel.cubin"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"")
+    assert cache.get_file("kernel.cubin") == str(cached)

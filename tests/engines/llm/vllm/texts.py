@@ -1,4 +1,4 @@
-"""Texts that try to be more than texts, and the golden checkpoint's vocabulary."""
+"""Texts that spell special tokens, and the vocabulary of the golden checkpoint."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SPELLINGS = sorted(
     for added in json.loads((TINY / FILE).read_text(encoding="utf-8"))["added_tokens"]
     if not added["content"].startswith("<|reserved_1")
 )
-_WRITABLE = st.characters(exclude_categories=["Cs"])
+_CHARACTERS = st.characters(exclude_categories=["Cs"])
 
 TEXTS = st.lists(
     st.one_of(
         st.sampled_from(SPELLINGS),
         st.sampled_from(["<|", "|>", "<", "|", "audio", "eot_id", " ", "\n", "\n\n", "user"]),
-        st.text(_WRITABLE, max_size=12),
+        st.text(_CHARACTERS, max_size=12),
     ),
     max_size=8,
 ).map("".join)
 
 
 @functools.cache
-def sealed() -> SealedVocabulary:
+def vocabulary() -> SealedVocabulary:
     """The golden checkpoint's vocabulary."""
-    return SealedVocabulary.read(TINY)
+    return SealedVocabulary.load(TINY)

@@ -1,0 +1,98 @@
+"""Describe what is tested: version, image, host, cards and settings. The head of the report."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from appliance.acceptance.options import AcceptanceOptions
+from appliance.gpu import nvml
+from appliance.gpu.cards import GIB, GpuCard
+from appliance.settings import VERSION, Settings, load, variable, walk
+from appliance.weights.seal import sha256_of
+
+# The settings that decide how the appliance hears, answers, speaks and admits calls. None of them
+# contains a secret or a prompt.
+REPORTED_SETTINGS = (
+    "gateway.max_sessions",
+    "turn.vad_start_seconds",
+    "turn.vad_stop_seconds",
+    "turn.incomplete_stop_seconds",
+    "turn.half_duplex",
+    "llm.engine",
+    "llm.model",
+    "llm.context_tokens",
+    "llm.history_tokens",
+    "llm.reply_tokens",
+    "llm.temperature",
+    "llm.dtype",
+    "llm.kv_dtype",
+    "tts.backend",
+    "tts.voice",
+    "tts.speed",
+    "tts.device",
+    "journal.transcripts",
+)
+
+
+def describe(settings: Settings, options: AcceptanceOptions) -> dict[str, Any]:
+    """Return the description. Empty values: only the host knows them, and it did not pass them."""
+    detected = nvml.list_cards()
+    lock = settings.paths.lock
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": VERSION,
+        "profile": settings.profile,
+        "image_id": options.image_id,
+        "container": options.container,
+        "lock_sha256": sha256_of(lock) if lock.is_file() else "",
+        "host": options.host or platform.node(),
+        "kernel": platform.release(),
+        "processor": processor_name(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
+        "cards": [describe_card(card) for card in detected.cards],
+        "no_card_because": detected.problem,
+        "settings": reported_settings(settings),
+        "changed_settings": changed_settings(settings),
+    }
+
+
+def describe_card(card: GpuCard) -> dict[str, Any]:
+    """Return the description of a GPU."""
+    return {
+        "name": card.name,
+        "driver": card.driver,
+        "uuid": card.uuid,
+        "memory_gib": round(card.memory_bytes / GIB, 1),
+        "capability": ".".join(map(str, card.capability)),
+    }
+
+
+def reported_settings(settings: Settings) -> dict[str, str]:
+    """Return the values of REPORTED_SETTINGS."""
+    values = {f"{section}.{field}": value for section, field, value in walk(settings)}
+    return {name: str(values[name]) for name in REPORTED_SETTINGS}
+
+
+def changed_settings(settings: Settings) -> list[str]:
+    """Return the names of settings that differ from the defaults; values may be confidential."""
+    defaults = load({variable("profile"): settings.profile})
+    default = {(section, field): value for section, field, value in walk(defaults)}
+    return [
+        f"{section}.{field}"
+        for section, field, value in walk(settings)
+        if value != default[section, field]
+    ]
+
+
+def processor_name(cpuinfo: str) -> str:
+    """Return the name of the first processor (proc(5), cpuinfo), else the architecture."""
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    names = (value.strip() for key, _, value in lines if key.strip() == "model name")
+    return next(names, platform.machine())

@@ -1,0 +1,59 @@
+"""The seal check at start: how thorough it is, and what is recorded of its result.
+
+Every byte is read unless this lock was found intact since the host booted, which is recorded in the
+run folder. If that folder goes with the container (a plain tmpfs), every start reads every byte; if
+the host keeps it, restarts are quick.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from appliance import journal, run_folder
+from appliance.settings import Settings
+from appliance.weights import manifest, seal
+
+HOST_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # proc(5): new each time the kernel boots
+log = journal.get()
+
+
+def verify(settings: Settings) -> None:
+    """Compare the weights with the lock; log the result and record it in the run folder.
+
+    Raises SealBroken naming the first bad file, and BadLock.
+    """
+    record = run_folder.read_seal(settings.paths.run)
+    lock = manifest.read(settings.paths.lock)
+    current = {"lock": seal.sha256_of(settings.paths.lock), "host_start": _host_boot_id()}
+    full = is_full(settings.supervision.seal_check, record, current)
+    report = seal.verify(settings.paths.weights, lock, settings.profile, full)
+    log.info(
+        "seal intact",
+        state="full" if full else "quick",
+        files=report.files,
+        bytes=report.size_bytes,
+        seconds=report.seconds,
+        sha256=current["lock"],
+    )
+    if full:
+        record = {**current, "verified_seconds": time.time(), "took_seconds": report.seconds}
+    result = {"full": full, "bytes": report.size_bytes, "looked_at": current["lock"]}
+    run_folder.write_seal(settings.paths.run, {**record, **result})
+
+
+def is_full(mode: str, record: Mapping[str, object], current: Mapping[str, str]) -> bool:
+    """Whether to read every byte.
+
+    mode     the setting supervision.seal_check: auto, full or quick
+    record   of the last check, with lock and host_start of the last full one
+    current  lock and host_start of this start
+    """
+    if mode == "auto":
+        return not current["host_start"] or any(record.get(key) != current[key] for key in current)
+    return mode == "full"
+
+
+def _host_boot_id() -> str:
+    return HOST_BOOT_ID.read_text().strip() if HOST_BOOT_ID.exists() else ""

@@ -1,1 +1,0 @@
-"""When the user begins, ends and interrupts: strategies handed to Pipecat."""

@@ -1,0 +1,128 @@
+"""Turns what a server or the network reports into errors whose text a user understands."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.http11 import Response
+
+from client.errors import CallDropped, CallRefused, CannotConnect, ClientError
+
+RETRYABLE_CLOSE_CODES = (1001, 1006, 1011, 1012, 1013)  # RFC 6455 section 7.4.1, IANA registry
+CLOSE_ADVICE = {
+    1008: "the appliance does not allow what this client sends; are both of the same version?",
+    1009: "this client sent a message that is too large; are both of the same version?",
+    1011: "the appliance had an internal error; connect again",
+    1012: "the appliance is restarting; connect again in a moment",
+    1013: "the appliance is overloaded; connect again later",
+}
+MAX_SERVER_TEXT_CHARS = 300
+
+
+def explain_close(closed: ConnectionClosed) -> CallDropped:
+    """The error for a connection that was closed by the other side or the network."""
+    if closed.rcvd is None:
+        return CallDropped("the call was dropped: the connection was lost", retryable=True)
+    code, reason = closed.rcvd.code, _printable(closed.rcvd.reason)
+    advice = CLOSE_ADVICE.get(code, "connect again to continue")
+    text = f"the appliance ended the call: {reason or 'no reason given'} ({code}); {advice}"
+    return CallDropped(text, retryable=code in RETRYABLE_CLOSE_CODES)
+
+
+def explain_failure(error: Exception, host: str, timeout_seconds: float) -> ClientError:
+    """The error for a connection that could not be opened."""
+    match error:
+        case InvalidStatus():
+            return explain_status(error.response, host)
+        case TimeoutError():
+            text = f"{host} did not answer within {timeout_seconds:g} s"
+            return CannotConnect(text, retryable=True)
+        case ssl.SSLCertVerificationError():
+            why = error.verify_message.rstrip(".")
+            return CannotConnect(
+                f"the certificate of {host} is not trusted: {why}."
+                " Name the certificate authority that signed it with --ca or VOICE_CLIENT_CA."
+            )
+        case ssl.SSLError():
+            why = (error.reason or str(error)).replace("_", " ").lower()
+            return CannotConnect(
+                f"cannot open a TLS connection to {host}: {why}. Does it expect ws:// (no TLS)?"
+            )
+        case socket.gaierror():
+            return CannotConnect(f"the host {host} was not found; check the URL")
+        case InvalidMessage() | EOFError():
+            return CannotConnect(
+                f"{host} did not answer as a web server does. Does it expect wss:// (TLS)?",
+                retryable=True,
+            )
+        case InvalidHandshake():
+            return CannotConnect(f"{host} is not a voice appliance: {error}")
+        case ConnectionRefusedError():
+            return _nothing_listens(host)
+        case OSError() if "Connect call failed" in str(error):  # asyncio, for several addresses
+            return _nothing_listens(host)
+        case _:
+            return CannotConnect(f"cannot reach {host}: {error}", retryable=True)
+
+
+def explain_status(response: Response, host: str) -> ClientError:
+    """The error for an HTTP response other than the WebSocket upgrade."""
+    status = response.status_code
+    message = _body_message(response.body)
+    if status == 401:
+        return CallRefused(
+            "wrong or missing access token (401). Name the file that holds the appliance's"
+            " token with --token-file or VOICE_CLIENT_TOKEN_FILE."
+        )
+    if status in (403, 429, 503):
+        fallback = {403: "forbidden", 429: "too many attempts", 503: "busy or not ready"}[status]
+        text = f"the appliance refused the call ({status}): {message or fallback}"
+        retry_after = retry_after_seconds(response.headers.get("Retry-After"))
+        return CallRefused(text, retryable=status != 403, retry_after_seconds=retry_after)
+    if status == 404:
+        return CannotConnect(f"{host} has nothing at this path (404); the usual path is /ws")
+    retryable = status in (502, 504)  # a proxy in front of a restarting appliance
+    detail = f": {message}" if message else ""
+    text = f"{host} answered {status} instead of accepting the call{detail}"
+    return CannotConnect(text, retryable=retryable)
+
+
+def retry_after_seconds(value: str | None, now: Callable[[], float] = time.time) -> float | None:
+    """Parse a Retry-After header (RFC 9110 section 10.2.3): seconds or a date; None if neither."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now())
+    except ValueError:
+        return None
+
+
+def _nothing_listens(host: str) -> CannotConnect:
+    text = f"nothing listens at {host}; is the appliance running?"
+    return CannotConnect(text, retryable=True)
+
+
+def _body_message(body: bytes | bytearray | None) -> str:
+    """Message and advice of the appliance's JSON response; '' for any other body."""
+    try:
+        fields = json.loads(body or b"")
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(fields, dict):
+        return ""
+    parts = [fields.get("message"), fields.get("advice")]
+    return _printable(" ".join(part for part in parts if isinstance(part, str)))
+
+
+def _printable(text: str) -> str:
+    """One line of limited length, without control characters."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    return line[:MAX_SERVER_TEXT_CHARS].strip()

@@ -1,0 +1,24 @@
+"""Messages for the user on stderr; stdout is for results."""
+
+from __future__ import annotations
+
+import sys
+
+from client.errors import ClientError
+
+
+def print_error(text: str) -> None:
+    """Print one line about a problem."""
+    print(f"voice-client: {text}", file=sys.stderr, flush=True)
+
+
+def print_retry(error: ClientError, delay_seconds: float) -> None:
+    """Print why a connection failed and when it is tried again."""
+    print_error(retry_message(error, delay_seconds))
+
+
+def retry_message(error: ClientError, delay_seconds: float) -> str:
+    """Why a connection failed and when it is tried again, as sentences."""
+    text = str(error)
+    stop = "" if text.endswith((".", "?", "!")) else "."
+    return f"{text}{stop} Trying again in {delay_seconds:.1f} s."

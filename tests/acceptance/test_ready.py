@@ -1,0 +1,21 @@
+"""The answers of /readyz in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.acceptance.ready import describe_obstacle
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "description"),
+    [
+        (200, '{"ready": true}', ""),
+        (503, '{"waiting_for": "tts", "draining": false}', "waiting for tts"),
+        (503, '{"waiting_for": "", "draining": true}', "draining: it takes no new calls"),
+        (502, "<html>", "/readyz answers 502"),
+        (404, '"no"', "/readyz answers 404"),
+    ],
+)
+def test_obstacle_is_described(status: int, text: str, description: str) -> None:
+    assert describe_obstacle(status, text) == description

@@ -1,0 +1,156 @@
+"""Utterances recognized by the real Moonshine while they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from appliance.engines.llm.loudness import Samples
+from appliance.engines.llm.small.hearing import Transcriber, UtteranceTranscript
+from appliance.engines.llm.small.moonshine import Moonshine, Recognition
+from appliance.engines.llm.small.worker import JobPriority, WorkerThread
+from appliance.errors import EngineFailed
+from appliance.link.engine import INPUT_SAMPLE_RATE
+from tests.engines.llm.helpers import MESSAGE_BYTES, synthesize
+
+SENTENCES = [
+    "My sister is called Anna and she lives in a small house near the sea.",
+    "She has two cats and a very old dog.",
+    "Last summer we went there for a week.",
+]
+
+
+class RecordingRecognizer:
+    """Moonshine, and the length in seconds of everything it recognized."""
+
+    def __init__(self, model: Moonshine) -> None:
+        self._model = model
+        self.seconds: list[float] = []
+
+    def recognize(self, samples: Samples) -> Recognition:
+        self.seconds.append(len(samples) / INPUT_SAMPLE_RATE)
+        return self._model.recognize(samples)
+
+
+@pytest.fixture
+def recognizer(moonshine: Moonshine) -> RecordingRecognizer:
+    return RecordingRecognizer(moonshine)
+
+
+@pytest.fixture
+async def transcriber(recognizer: RecordingRecognizer) -> AsyncIterator[Transcriber]:
+    worker = WorkerThread("moonshine")
+    yield Transcriber(worker, recognizer.recognize)
+    await asyncio.to_thread(worker.stop)
+
+
+@pytest.fixture
+def transcript() -> UtteranceTranscript:
+    return UtteranceTranscript(0.3, 60)
+
+
+async def speak(transcriber: Transcriber, transcript: UtteranceTranscript, pcm: bytes) -> None:
+    """Add audio in small messages, slowly enough for the recognizer to keep up."""
+    for start in range(0, len(pcm), MESSAGE_BYTES):
+        transcript.add(pcm[start : start + MESSAGE_BYTES])
+        transcriber.listen(transcript)
+        while transcriber._segmenting:
+            await asyncio.sleep(0.01)
+
+
+async def test_most_of_a_long_utterance_is_recognized_while_it_is_spoken(
+    transcriber: Transcriber, recognizer: RecordingRecognizer, transcript: UtteranceTranscript
+) -> None:
+    pause = bytes(2 * 6400)
+    await speak(transcriber, transcript, pause.join(map(synthesize, SENTENCES)))
+    before = len(recognizer.seconds)
+    assert before >= 1
+    text = await transcriber.complete(transcript, JobPriority.GENERATE)
+    assert len(recognizer.seconds) == before + 1
+    assert recognizer.seconds[-1] < 7
+    for word in ("sister", "Anna", "small house", "two cats", "old dog", "Last summer"):
+        assert word.casefold() in text.casefold()
+
+
+async def test_text_known_at_a_pause_is_not_recognized_again(
+    transcriber: Transcriber, recognizer: RecordingRecognizer, transcript: UtteranceTranscript
+) -> None:
+    await speak(transcriber, transcript, synthesize("What is the capital of France?"))
+    await transcriber.complete(transcript, JobPriority.WARM)
+    await speak(transcriber, transcript, bytes(2 * 16_000))
+    text = await transcriber.complete(transcript, JobPriority.GENERATE)
+    assert text == "What is the capital of France?"
+    assert len(recognizer.seconds) == 1
+
+
+async def test_request_during_the_recognition_of_a_pause_shares_its_result(
+    transcriber: Transcriber, recognizer: RecordingRecognizer, transcript: UtteranceTranscript
+) -> None:
+    await speak(transcriber, transcript, synthesize("What is the capital of France?"))
+    one, other = await asyncio.gather(
+        transcriber.complete(transcript, JobPriority.WARM),
+        transcriber.complete(transcript, JobPriority.GENERATE),
+    )
+    assert one == other == "What is the capital of France?"
+    assert len(recognizer.seconds) == 1
+
+
+async def test_silence_around_speech_is_not_recognized(
+    transcriber: Transcriber, recognizer: RecordingRecognizer, transcript: UtteranceTranscript
+) -> None:
+    await speak(transcriber, transcript, bytes(48_000) + synthesize("Yes.") + bytes(64_000))
+    assert await transcriber.complete(transcript, JobPriority.GENERATE) == "Yes."
+    assert recognizer.seconds[-1] < 1.5
+
+
+def make_noises() -> dict[str, npt.NDArray[np.float64]]:
+    random, second = np.random.default_rng(3), INPUT_SAMPLE_RATE
+    time = np.arange(2 * second) / second
+    cough = np.zeros(2 * second)
+    for start in (0.4, 1.0):
+        at, length = int(start * second), int(0.3 * second)
+        decay = np.exp(-np.arange(length) / (0.06 * second))
+        cough[at : at + length] += 0.4 * random.normal(size=length) * decay
+    return {
+        "silence": np.zeros(2 * second),
+        "a quiet room": 0.001 * random.normal(size=2 * second),
+        "white noise": 0.05 * random.normal(size=2 * second),
+        "loud white noise": 0.3 * random.normal(size=2 * second),
+        "a cough": cough + 0.0005 * random.normal(size=2 * second),
+        "mains hum": 0.2 * np.sin(2 * np.pi * 50 * time) + 0.05 * np.sin(2 * np.pi * 150 * time),
+        "a tone": 0.2 * np.sin(2 * np.pi * 440 * time),
+    }
+
+
+@pytest.mark.parametrize("name", make_noises())
+async def test_noise_has_no_text(
+    transcriber: Transcriber, transcript: UtteranceTranscript, name: str
+) -> None:
+    transcript.add((make_noises()[name] * 32_000).clip(-32_768, 32_767).astype("<i2").tobytes())
+    assert await transcriber.complete(transcript, JobPriority.GENERATE) == ""
+
+
+async def test_closed_utterance_is_not_recognized(
+    transcriber: Transcriber, recognizer: RecordingRecognizer, transcript: UtteranceTranscript
+) -> None:
+    await speak(transcriber, transcript, synthesize("Yes."))
+    transcript.close()
+    await transcriber.complete(transcript, JobPriority.GENERATE)
+    assert recognizer.seconds == []
+
+
+async def test_error_of_the_recognizer_is_an_engine_failure(
+    transcript: UtteranceTranscript,
+) -> None:
+    def fail(samples: Samples) -> Recognition:
+        raise ValueError(samples)
+
+    worker = WorkerThread("moonshine")
+    transcript.add(synthesize("Yes."))
+    with pytest.raises(EngineFailed):
+        await Transcriber(worker, fail).complete(transcript, JobPriority.GENERATE)
+    worker.stop()

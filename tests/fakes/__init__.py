@@ -1,0 +1,32 @@
+"""Fakes with the interfaces of the real things."""
+
+from tests.fakes.audio import tone
+from tests.fakes.engines import (
+    InstantSpeechEngine,
+    InstantSpeechSession,
+    InstantVoiceEngine,
+    InstantVoiceSession,
+    echo,
+)
+from tests.fakes.gateway import FakeCaller, FakeGateway
+from tests.fakes.nvml import NVML_A10, NVML_H100, NVML_L4, NVML_MIG, FakeNvml, NvmlAnswers
+from tests.fakes.sound import FakeSound, FakeStream
+
+__all__ = [
+    "NVML_A10",
+    "NVML_H100",
+    "NVML_L4",
+    "NVML_MIG",
+    "FakeCaller",
+    "FakeGateway",
+    "FakeNvml",
+    "FakeSound",
+    "FakeStream",
+    "InstantSpeechEngine",
+    "InstantSpeechSession",
+    "InstantVoiceEngine",
+    "InstantVoiceSession",
+    "NvmlAnswers",
+    "echo",
+    "tone",
+]

@@ -1,0 +1,173 @@
+"""Engines that answer at once; tests/link/contract.py holds them to the interface of real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from appliance.errors import UnknownVoice
+from appliance.link.engine import GenerateRequest, Piece, Result, Tool, ToolCall, Turn
+from tests.fakes.audio import tone
+
+
+def echo(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+    """Reply with the number of turns and the length of the last utterance."""
+    last = conversation[-1]
+    if last.utterance is None:
+        return f"You wrote {last.text}."
+    return f"Turn {len(conversation)}, heard {len(heard[last.utterance]) // 32} milliseconds."
+
+
+class InstantSpeechEngine:
+    """Streams word by word what `reply` returns for the conversation, or yields its tool call.
+
+    pause_seconds  before each word
+    offered        the tools of each request
+    warmed         the conversation of each prefill
+    """
+
+    name = "llm"
+
+    def __init__(
+        self,
+        reply: Callable[[Sequence[Turn], dict[int, bytes]], str | ToolCall] = echo,
+        pause_seconds: float = 0,
+    ) -> None:
+        self.reply = reply
+        self.pause_seconds = pause_seconds
+        self.sessions: list[InstantSpeechSession] = []
+        self.offered: list[list[Tool]] = []
+        self.warmed: list[list[Turn]] = []
+        self.death = asyncio.Event()
+        self.stopped = False
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    async def died(self) -> None:
+        await self.death.wait()
+
+    def metrics(self) -> bytes:
+        return b""
+
+    def open(self) -> InstantSpeechSession:
+        session = InstantSpeechSession(self)
+        self.sessions.append(session)
+        return session
+
+
+class InstantSpeechSession:
+    """Session of an InstantSpeechEngine.
+
+    heard    the audio of each utterance by its id
+    running  generations in progress
+    decoded  words yielded so far
+    """
+
+    def __init__(self, engine: InstantSpeechEngine) -> None:
+        self._engine = engine
+        self.heard: dict[int, bytes] = {}
+        self.running = 0
+        self.decoded = 0
+        self.closed = False
+
+    def begin(self, utterance: int) -> None:
+        self.heard[utterance] = b""
+
+    def hear(self, utterance: int, pcm: bytes) -> None:
+        self.heard[utterance] += pcm
+
+    def end(self, utterance: int) -> None:
+        pass
+
+    def forget(self, utterance: int) -> None:
+        del self.heard[utterance]
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+        conversation, max_tokens = request.conversation, request.max_tokens
+        last = conversation[-1].utterance
+        if last is not None and not any(self.heard[last]):
+            yield Result("nothing_heard")
+            return
+        self.running += 1
+        self._engine.offered.append(list(request.tools))
+        try:
+            reply = self._engine.reply(conversation, self.heard)
+            if isinstance(reply, ToolCall):
+                yield reply
+                yield Result("called", {"decode_tokens": 1.0})
+                return
+            words = reply.split(" ")
+            for number, word in enumerate(words[:max_tokens]):
+                await asyncio.sleep(self._engine.pause_seconds)
+                self.decoded += 1
+                yield word if number == 0 else " " + word
+            yield Result("stop" if len(words) <= max_tokens else "length", {"decode_tokens": 1.0})
+        finally:
+            self.running -= 1
+
+    async def transcribe(self, utterance: int) -> str:
+        return f"{len(self.heard[utterance]) // 32} milliseconds"
+
+    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
+        self._engine.warmed.append(list(conversation))
+
+    async def close(self) -> None:
+        self.closed = True
+        self.heard.clear()
+
+
+class InstantVoiceEngine:
+    """Synthesizes a phrase at once, as a 440 Hz tone of 60 ms per character."""
+
+    name = "tts"
+    voices = ("af_heart",)
+
+    def __init__(self) -> None:
+        self.phrases: list[str] = []
+        self.running = 0
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def died(self) -> None:
+        await asyncio.Event().wait()
+
+    def metrics(self) -> bytes:
+        return b""
+
+    def open(self) -> InstantVoiceSession:
+        return InstantVoiceSession(self)
+
+
+class InstantVoiceSession:
+    """Session of an InstantVoiceEngine."""
+
+    def __init__(self, engine: InstantVoiceEngine) -> None:
+        self._engine = engine
+
+    async def speak(
+        self, text: str, voice: str, speed: float, urgent: bool
+    ) -> AsyncGenerator[bytes, None]:
+        if voice and voice not in self._engine.voices:
+            raise UnknownVoice(voice=voice, known=", ".join(self._engine.voices))
+        if not any(character.isalnum() for character in text):
+            return
+        self._engine.phrases.append(text)
+        self._engine.running += 1
+        try:
+            chunk = tone(0.2)
+            for _ in range(max(1, round(len(text) * 0.06 / 0.2))):
+                await asyncio.sleep(0)
+                yield chunk
+        finally:
+            self._engine.running -= 1
+
+    async def close(self) -> None:
+        pass

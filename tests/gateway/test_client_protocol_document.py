@@ -1,0 +1,316 @@
+"""docs/client-protocol.md agrees with the code, in both directions."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from pipecat.frames import frames as f
+from pipecat.frames.protobufs import frames_pb2 as pipecat_frames_pb2
+from pipecat.metrics.metrics import TTFBMetricsData
+from pipecat.observers.base_observer import FramePushed
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frameworks.rtvi import models as rtvi_models
+from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame, RTVIServerMessageFrame
+from pipecat.processors.frameworks.rtvi.observer import RTVIObserver
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.utils.text.base_text_aggregator import TextType
+from starlette.routing import BaseRoute
+
+from appliance.errors import Refused, SessionEnded, catalogue
+from appliance.gateway import server, turn_record, wire
+from appliance.gateway.metrics import TURN_ENDS, TURN_OUTCOMES
+from appliance.gateway.session import rtvi_observer_params
+from appliance.gateway.turn_record import MARKS, SessionTurn
+from appliance.gateway.turn_report import turn_message
+from appliance.journal_fields import STAGES
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
+from appliance.settings import Settings, walk
+from client import frames_pb2
+from client import wire as client_wire
+
+PAGE = (Path(__file__).parents[2] / "docs" / "client-protocol.md").read_text(encoding="utf-8")
+
+
+def section(heading: str) -> str:
+    """Return the text under a heading, up to the next one."""
+    return re.split(r"^#+ ", PAGE.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def tables(heading: str) -> list[list[list[str]]]:
+    """Return the tables of a section: rows of cells, without their heads."""
+    blocks = re.findall(r"(?:^\|.*\n)+", section(heading), re.MULTILINE)
+    return [
+        [[cell.strip() for cell in row[1:-1].split("|")] for row in block.splitlines()[2:]]
+        for block in blocks
+    ]
+
+
+def table(heading: str) -> list[list[str]]:
+    (only,) = tables(heading)
+    return only
+
+
+def code(cell: str) -> str:
+    """Return the name in backticks with which a cell begins."""
+    match = re.match(r"`([^`]+)`", cell)
+    assert match, cell
+    return match[1]
+
+
+def of_kind(kind: type[Any]) -> list[type[Any]]:
+    return [error for error in catalogue().values() if issubclass(error, kind)]
+
+
+def test_endpoints() -> None:
+    routes: list[BaseRoute] = server.GatewayServer.app(
+        server.GatewayServer.__new__(server.GatewayServer)
+    ).routes
+    assert {code(row[0]) for row in table("Endpoints")} == {route.path for route in routes}  # type: ignore[attr-defined]
+
+
+def test_refusals() -> None:
+    documented = {(int(row[0]), code(row[1]), row[2]) for row in table("Refusals")}
+    assert documented == {
+        (error.http_status, error.reason, str(error.retry_after_seconds or ""))
+        for error in of_kind(Refused)
+    }
+    assert len(table("Refusals")) == len(documented)
+
+
+def test_example_of_a_refusal() -> None:
+    (example,) = re.findall(r"```json\n(.*?)```", section("Refusals"), re.DOTALL)
+    refusal = catalogue()["full"](limit=Settings().gateway.max_sessions)
+    assert json.loads(example) == json.loads(bytes(server._denial(refusal).body))  # type: ignore[arg-type]
+
+
+def test_close_codes() -> None:
+    documented = [(int(row[0]), code(row[1])) for row in table("Close codes")]
+    assert sorted(documented) == sorted(
+        (error.close_code, error.reason) for error in of_kind(SessionEnded)
+    )
+
+
+TYPES = {
+    FieldDescriptor.TYPE_UINT64: "uint64",
+    FieldDescriptor.TYPE_UINT32: "uint32",
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_BYTES: "bytes",
+}
+
+
+def schema(module: Any) -> set[tuple[str, str, int, str]]:
+    """Return message, field, number and type of every field of a protobuf module."""
+    return {
+        (
+            message.name,
+            field.name,
+            field.number,
+            field.message_type.name if field.message_type else TYPES[field.type],
+        )
+        for message in module.DESCRIPTOR.message_types_by_name.values()
+        for field in message.fields
+    }
+
+
+def test_protobuf_schema() -> None:
+    documented = {
+        (code(row[0]), code(row[1]), int(row[2]), code(row[3])) for row in table("Frames")
+    }
+    assert documented == schema(frames_pb2)
+    assert documented <= schema(pipecat_frames_pb2)
+
+
+def test_audio_formats() -> None:
+    text = section("Frames")
+    assert f"**Audio to the gateway** is {INPUT_SAMPLE_RATE} Hz, mono" in text
+    assert f"**Audio from the gateway** is {OUTPUT_SAMPLE_RATE} Hz, mono" in text
+
+
+def test_client_messages() -> None:
+    documented = [code(row[0]) for row in table("Messages to the gateway")]
+    assert sorted(documented) == sorted(wire.CLIENT_MESSAGES)
+    assert f"`label` must be `{wire.RTVI_LABEL}`" in section("Messages to the gateway")
+    versions = {rtvi_models.PROTOCOL_VERSION, client_wire.RTVI_VERSION}
+    assert versions == set(re.findall(r"version is ([\d.]+\d)", section("Messages to the gateway")))
+
+
+class FieldRecorder(dict[str, Any]):
+    """Message data that records which of its fields are read."""
+
+    read: ClassVar[set[str]] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return FieldRecorder() if key == "about" else super().get(key, default)
+
+
+def test_fields_of_client_messages() -> None:
+    for row in table("Messages to the gateway"):
+        FieldRecorder.read.clear()
+        wire.CLIENT_MESSAGES[code(row[0])](FieldRecorder(content="text"))
+        documented = re.findall(r"`([a-z.]+)`", row[1])
+        names = {part for field in documented for part in field.split(".")}
+        assert names == FieldRecorder.read, row[0]
+    assert f"`{wire.PLAYBACK_STARTED}`" in section("Messages to the gateway")
+
+
+def test_event_messages() -> None:
+    events, _ = tables("Messages from the gateway")
+    assert sorted(code(row[0]) for row in events) == sorted(wire.EVENT_MESSAGES)
+
+
+async def test_messages_with_text() -> None:
+    _, texts = tables("Messages from the gateway")
+    documented = [code(row[0]) for row in texts]
+    sent = await observed_messages()
+    by_processor = {"bot-ready", "error", "error-response"}
+    assert sorted(documented) == sorted(sent - wire.EVENT_MESSAGES)
+    assert (sent | by_processor) - set(documented) == wire.EVENT_MESSAGES
+
+
+class FakeRTVI:
+    """Stands in for the RTVI processor; keeps the types of messages."""
+
+    client_version: ClassVar[list[int]] = [int(n) for n in client_wire.RTVI_VERSION.split(".")]
+
+    def __init__(self) -> None:
+        self.types: set[str] = set()
+
+    async def push_transport_message(self, model: Any, exclude_none: bool = True) -> None:
+        self.types.add(model.type)
+
+
+async def observed_messages() -> set[str]:
+    """Return the types of messages that Pipecat sends for the frames of our pipeline."""
+    call: dict[str, Any] = {"function_name": "f", "tool_call_id": "1", "arguments": {}}
+    frames = [
+        f.VADUserStartedSpeakingFrame(),
+        f.VADUserStoppedSpeakingFrame(),
+        f.UserStartedSpeakingFrame(),
+        f.UserStoppedSpeakingFrame(),
+        f.UserMuteStartedFrame(),
+        f.UserMuteStoppedFrame(),
+        f.InterruptionFrame(),
+        f.TranscriptionFrame("Hello.", "", "", finalized=True),
+        RTVISendTextFrame(msg_id="1", text="Hello."),
+        f.LLMContextFrame(LLMContext([{"role": "user", "content": "Hello."}])),
+        f.LLMFullResponseStartFrame(),
+        f.LLMTextFrame("Hello. "),
+        f.LLMTextFrame("How are you?"),
+        f.LLMFullResponseEndFrame(),
+        f.FunctionCallsStartedFrame([f.FunctionCallFromLLM(**call, context=LLMContext())]),
+        f.FunctionCallInProgressFrame(**call),
+        f.FunctionCallResultFrame(**call, result="done"),
+        f.TTSStartedFrame(),
+        f.BotStartedSpeakingFrame(),
+        f.AggregatedTextFrame("Hello.", TextType.SENTENCE),
+        f.TTSTextFrame("Hello.", TextType.SENTENCE),
+        f.TTSStoppedFrame(),
+        f.BotStoppedSpeakingFrame(),
+        f.MetricsFrame([TTFBMetricsData(processor="tts", value=0.1)]),
+        RTVIServerMessageFrame(data={}),
+    ]
+    rtvi = FakeRTVI()
+    observer = RTVIObserver(rtvi, params=rtvi_observer_params())  # type: ignore[arg-type]
+    output = BaseOutputTransport.__new__(BaseOutputTransport)
+    for frame in frames:
+        await observer.on_push_frame(
+            FramePushed(
+                source=output,
+                destination=FrameProcessor.__new__(FrameProcessor),
+                frame=frame,
+                direction=FrameDirection.DOWNSTREAM,
+                timestamp=0,
+                first_push=True,
+            )
+        )
+    return rtvi.types
+
+
+def test_turn_report() -> None:
+    turn = SessionTurn(1, "spoken", marks={name: float(n) for n, name in enumerate(MARKS)})
+    rows = {code(row[0]): row[1] for row in table("The turn report")}
+    assert list(rows) == list(turn_message(turn, turn.stages(), transcripts=True))
+    without = turn_message(turn, turn.stages(), transcripts=False)
+    assert [name for name, text in rows.items() if "VOICE_JOURNAL_TRANSCRIPTS" in text] == [
+        name for name in rows if name not in without
+    ]
+    values = {name: re.findall(r"`(\w+)`", text) for name, text in rows.items()}
+    assert values["kind"] == [without["kind"]]
+    assert values["outcome"] == [name for name in TURN_OUTCOMES if name != "too_short"]
+    assert values["ended_by"] == list(TURN_ENDS)
+    assert values["stages"] == list(STAGES) == list(turn.stages())
+
+
+def constants(module: Any) -> dict[str, float]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if re.fullmatch(r"(MIN|MAX|MESSAGES)_[A-Z_]+", name) and isinstance(value, int | float)
+    }
+
+
+def limits() -> dict[str, float]:
+    """Return the limits of the table, by setting or constant."""
+    return {
+        code(row[2]): float(re.match(r"[\d.]+", row[1])[0])  # type: ignore[index]
+        for row in table("Limits")
+    }
+
+
+def test_limits_that_are_settings() -> None:
+    values = {f"VOICE_{part}_{name}".upper(): value for part, name, value in walk(Settings())}
+    documented = {name: value for name, value in limits().items() if name.startswith("VOICE_")}
+    assert documented == {name: values[name] for name in documented}
+    gateway_numbers = {
+        name
+        for name, value in values.items()
+        if name.startswith("VOICE_GATEWAY_") and isinstance(value, int | float)
+    }
+    assert gateway_numbers - documented.keys() == {"VOICE_GATEWAY_PORT"}
+    assert f"default port is {Settings().gateway.port} " in section("Endpoints")
+
+
+def test_limits_name_existing_codes_and_reasons() -> None:
+    known = {f"{error.http_status} `{error.reason}`" for error in of_kind(Refused)}
+    known |= {f"{error.close_code} `{error.reason}`" for error in of_kind(SessionEnded)}
+    named = {match for row in table("Limits") for match in re.findall(r"\d{3,4} `\w+`", row[3])}
+    assert named <= known
+    unlimited = {"wrong_token", "wrong_origin", "not_ready", "draining", "hung_up", "internal"}
+    assert {text for text in known if text.split("`")[1] not in unlimited} == named
+
+
+def test_limits_that_are_constants() -> None:
+    in_code = constants(wire)
+    in_code |= {"HEARD_WITHIN_SECONDS": turn_record.HEARD_WITHIN_SECONDS}
+    in_code |= {name: getattr(server, name) for name in ("PING_SECONDS", "MIN_MESSAGE_LIMIT_BYTES")}
+    documented = {name: value for name, value in limits().items() if not name.startswith("VOICE_")}
+    assert documented == in_code
+
+
+def test_example_exchange_uses_documented_messages() -> None:
+    (example,) = re.findall(r"```\n(.*?)```", section("Example"), re.DOTALL)
+    events, texts = tables("Messages from the gateway")
+    known = {
+        ">": set(wire.CLIENT_MESSAGES),
+        "<": {code(row[0]) for row in events + texts},
+    }
+    messages = re.findall(r"^([<>]) message (\S+) (.*)$", example, re.MULTILINE)
+    assert len(messages) > 10
+    for direction, kind, data in messages:
+        assert kind in known[direction]
+        assert isinstance(json.loads(data), dict)
+    (report,) = [json.loads(data) for _, kind, data in messages if kind == "server-message"]
+    turn = SessionTurn(1, "spoken")
+    turn.marks["submitted"] = 0.0
+    assert list(report) == list(turn_message(turn, {}, transcripts=True))
+    assert sum(report["stages"].values()) == pytest.approx(report["response_seconds"])
+    (close,) = re.findall(r'^< close (\d+) "(.*)"$', example, re.MULTILINE)
+    idle = catalogue()["idle"](seconds=Settings().gateway.idle_seconds)
+    assert close == ("1000", f"{idle.reason}: {idle}")

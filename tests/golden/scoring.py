@@ -1,0 +1,141 @@
+"""The vLLM engine with sessions that record token ids and log-probabilities.
+
+Prompts, audio processor, admission and runtime are those of production; a subclass here changes
+what a comparison needs: how much vLLM reports of each token, and that neither a stop token nor the
+speech gate cuts a reply short.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from appliance.engines.llm.metrics import GenerationTimer
+from appliance.engines.llm.vllm.admission import RequestKind
+from appliance.engines.llm.vllm.audio import AudioClip, SessionClips, SpeechVerdict
+from appliance.engines.llm.vllm.engine import VllmEngine
+from appliance.engines.llm.vllm.prompt import Prompt
+from appliance.engines.llm.vllm.runtime import DecodeRequest, VllmRuntime
+from appliance.engines.llm.vllm.session import SharedResources, VllmSession
+from appliance.engines.llm.vllm.stats import VllmStatLogger
+from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, SpeechEngine
+from appliance.link.protocol import HealthReport
+from appliance.link.server import serve_link
+from appliance.settings import Settings
+
+MAX_LOGPROBS = 1024  # of each token; vLLM copies them between its processes
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """A token of a reply, and natural log-probabilities by token id, its own included."""
+
+    token: int
+    logprobs: Mapping[int, float]
+
+
+class UngatedClip(AudioClip):
+    """A clip that always counts as speech, because the reference was recorded with tones."""
+
+    def classify(self) -> SpeechVerdict:
+        return "speech"
+
+
+class UngatedClips(SessionClips):
+    """Clips of a session without the speech gate."""
+
+    def begin(self, utterance: int) -> None:
+        super().begin(utterance)
+        config = self._config
+        self._clips[utterance] = UngatedClip(
+            config.min_utterance_seconds, config.max_utterance_seconds
+        )
+
+
+class ScoringSession(VllmSession):
+    """A session whose replies have exactly `max_tokens` tokens, which are kept in `scored`."""
+
+    def __init__(self, shared: SharedResources, logprobs: int = 0) -> None:
+        """`logprobs`: how many of the largest log-probabilities to record besides the token's."""
+        super().__init__(shared)
+        self._clips = UngatedClips(shared.config)
+        self._logprobs = logprobs
+        self.scored: list[ScoredToken] = []
+
+    async def _reply(
+        self, request: GenerateRequest, timer: GenerationTimer
+    ) -> AsyncGenerator[Piece, None]:
+        self.scored = []
+        prompt = self._build_prompt(request.conversation, request.tools, request.max_tokens)
+        reason: FinishReason = "stop"
+        steps = self._decode_measured(prompt, request.max_tokens, request.temperature, timer)
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                reason = "length" if step.finish_reason == "length" else "stop"
+                self.scored += map(ScoredToken, step.tokens, step.logprobs)
+                if step.text:
+                    yield step.text
+        if not self._closed.is_set():
+            yield Result(reason, timer.stats)
+
+    def _decode_request(
+        self, prompt: Prompt, max_tokens: int, temperature: float, kind: RequestKind
+    ) -> DecodeRequest:
+        request = super()._decode_request(prompt, max_tokens, temperature, kind)
+        if kind is not RequestKind.REPLY:
+            return request
+        return replace(request, stop_tokens=(), logprobs=self._logprobs)
+
+
+class ScoringEngine:
+    """A `SpeechEngine` that opens scoring sessions of a started engine."""
+
+    def __init__(self, engine: VllmEngine, logprobs: int = 0) -> None:
+        self.name = engine.name
+        self._engine = engine
+        self._logprobs = logprobs
+        self.sessions: list[ScoringSession] = []
+
+    async def start(self) -> None:
+        """Nothing: the engine is started already."""
+
+    async def stop(self) -> None:
+        """Nothing: whoever started the engine stops it."""
+
+    async def died(self) -> None:
+        """Return when the engine's model died."""
+        await self._engine.died()
+
+    def metrics(self) -> bytes:
+        """Those of the engine."""
+        return self._engine.metrics()
+
+    def open(self) -> ScoringSession:
+        """A new session, which is also kept in `sessions`."""
+        self.sessions.append(ScoringSession(self._engine._shared, self._logprobs))
+        return self.sessions[-1]
+
+
+class _ScoringRuntime(VllmRuntime):
+    async def start(self, arguments: Mapping[str, Any], stat_logger: VllmStatLogger) -> None:
+        await super().start({**arguments, "max_logprobs": MAX_LOGPROBS}, stat_logger)
+
+
+def create_vllm_engine(settings: Settings) -> VllmEngine:
+    """The production engine, which scoring sessions can ask for MAX_LOGPROBS log-probabilities."""
+    engine = VllmEngine(settings)
+    engine.runtime = _ScoringRuntime()
+    return engine
+
+
+@contextlib.asynccontextmanager
+async def serve(engine: SpeechEngine) -> AsyncIterator[Path]:
+    """Serve an engine on a socket, and return the socket's path."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{engine.name}.sock"
+        async with serve_link(path, lambda: HealthReport(ready=True), engine):
+            yield path
