@@ -52,15 +52,15 @@ write_licences() {
     find "$folder" -type d -empty -delete
 }
 python_licence() {
-    local name=${1##*/} stated='' found=()
+    local name=${1##*/} stated='' files=()
     name=${name%.dist-info}
-    mapfile -t -d '' found < <(find "$1" -type f \( -ipath '*/licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) -printf '%P\0' | sort -z)
-    if ((${#found[@]})); then
+    mapfile -t -d '' files < <(find "$1" -type f \( -ipath '*/licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) -printf '%P\0' | sort -z)
+    if ((${#files[@]})); then
         # The folder may exist: another package may contain a copy of this one.
-        mkdir -p "$2/$name" && (cd "$1" && cp --parents --no-preserve=all "${found[@]}" "$2/$name") || return 1
+        mkdir -p "$2/$name" && (cd "$1" && cp --parents --no-preserve=all "${files[@]}" "$2/$name") || return 1
     fi
     stated=$(sed -nE '/^$/q; s/^(License(-Expression)?|Classifier: License ::( OSI Approved ::)?):? +//; T; p; q' "$1/METADATA" 2>/dev/null)
-    printf '%s: %s; %d files\n' "$name" "${stated:-states none}" "${#found[@]}"
+    printf '%s: %s; %d files\n' "$name" "${stated:-states none}" "${#files[@]}"
 }
 
 # --- the lock, the scripts, release.env for import, and the provenance

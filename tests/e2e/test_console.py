@@ -72,7 +72,7 @@ async def test_a_drain_keeps_callers_out_until_it_is_undone_and_lets_who_is_in_t
         code, out = await verb(appliance, "drain", "--wait", "1")
         assert (code, "1 call left" in out) == (CALLS_LEFT, True)
         code, out = await verb(appliance, "status")
-        assert (code, "1 call goes on" in out) == (3, True)
+        assert (code, "1 call in progress" in out) == (3, True)
     assert (await verb(appliance, "drain", "--wait", "60"))[0] == 0
 
     before = appliance.process("gateway").pid

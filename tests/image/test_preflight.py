@@ -63,19 +63,19 @@ def install_cdi(on: Host, driver: str) -> dict[str, str]:
 def test_supported_gpu_passes_every_check(host: Host, card: str) -> None:
     install_gpu(host, card)
     driver = (RECORDED / card).read_text().split(", ")[1]
-    found = check(host, "--profile", "gpu", **install_cdi(host, driver))
-    assert list(found) == ALL + GPU
-    assert {found[name]["state"] for name in GPU} == {"pass"}
+    checks = check(host, "--profile", "gpu", **install_cdi(host, driver))
+    assert list(checks) == ALL + GPU
+    assert {checks[name]["state"] for name in GPU} == {"pass"}
 
 
 def test_missing_gpu_fails_with_the_advice_to_install_the_driver(host: Host) -> None:
     install_gpu(host, "none.txt")
-    found = check(host, "--profile", "gpu", VOICE_CDI_FOLDERS=str(host.folder))
+    checks = check(host, "--profile", "gpu", VOICE_CDI_FOLDERS=str(host.folder))
     for name in ("driver", "capability", "memory", "memory-free"):
-        assert found[name]["state"] == "fail"
-        assert "nvidia-smi finds none" in found[name]["found"]
-        assert "branch 580" in found[name]["to_do"]
-    assert "nvidia-ctk cdi generate" in found["injection"]["to_do"]
+        assert checks[name]["state"] == "fail"
+        assert "nvidia-smi finds none" in checks[name]["found"]
+        assert "branch 580" in checks[name]["to_do"]
+    assert "nvidia-ctk cdi generate" in checks["injection"]["to_do"]
 
 
 def test_lost_gpu_does_not_block_preflight(host: Host) -> None:
@@ -95,8 +95,8 @@ def test_old_driver_fails_and_names_the_required_one(host: Host) -> None:
 
 def test_gpu_without_bfloat16_and_with_little_memory_fails_two_checks(host: Host) -> None:
     install_gpu(host, "t4.csv")
-    found = check(host, "--profile", "gpu")
-    assert [found[name]["state"] for name in ("driver", "capability", "memory")] == [
+    checks = check(host, "--profile", "gpu")
+    assert [checks[name]["state"] for name in ("driver", "capability", "memory")] == [
         "pass", "fail", "fail",
     ]  # fmt: skip
 
@@ -112,9 +112,9 @@ def test_gpu_in_use_fails_on_installation_and_passes_on_upgrade(host: Host) -> N
 
 def test_cdi_file_of_another_driver_fails(host: Host) -> None:
     install_gpu(host, "l4.csv")
-    found = check(host, "--profile", "gpu", **install_cdi(host, "535.183.01"))["injection"]
-    assert found["state"] == "fail"
-    assert "is not of driver 580.95.05" in found["found"]
+    injection = check(host, "--profile", "gpu", **install_cdi(host, "535.183.01"))["injection"]
+    assert injection["state"] == "fail"
+    assert "is not of driver 580.95.05" in injection["found"]
 
 
 def test_cpu_profile_has_no_gpu_checks(host: Host) -> None:
@@ -135,10 +135,10 @@ def test_missing_engine_fails_and_the_other_checks_still_run(host: Host) -> None
     needed = "bash cat cut date df dirname grep head id nproc sed sort stat tail tr xargs sha256sum"
     for name in needed.split():
         (tools / name).symlink_to(str(shutil.which(name)))
-    found = check(host, PATH=str(tools))
-    assert found["engine"]["to_do"] == "install podman from the distribution"
-    assert found["space"]["state"] == "fail"
-    assert found["port"]["state"] == "pass"
+    checks = check(host, PATH=str(tools))
+    assert checks["engine"]["to_do"] == "install podman from the distribution"
+    assert checks["space"]["state"] == "fail"
+    assert checks["port"]["state"] == "pass"
 
 
 def test_old_engine_fails(host: Host) -> None:
@@ -207,8 +207,8 @@ def issue(on: Host, days: int) -> None:
 def secret_states(on: Host) -> list[str]:
     """The states of certificate, key and token."""
     options = ("--tls-certificate", "certificate", "--tls-key", "key", "--token-file", "token")
-    found = check(on, *options, "--only", "certificate,key,token")
-    return [found[name]["state"] for name in ("certificate", "key", "token")]
+    checks = check(on, *options, "--only", "certificate,key,token")
+    return [checks[name]["state"] for name in ("certificate", "key", "token")]
 
 
 def test_valid_certificate_key_and_token_pass(host: Host, secrets: dict[str, Path]) -> None:
@@ -264,9 +264,9 @@ def test_file_that_is_not_a_certificate_fails(host: Host, secrets: dict[str, Pat
 
 
 def test_missing_certificate_and_key_are_a_warning(host: Host) -> None:
-    found = check(host)
-    assert found["certificate"]["state"] == found["key"]["state"] == "warn"
-    assert "unencrypted" in found["certificate"]["to_do"]
+    checks = check(host)
+    assert checks["certificate"]["state"] == checks["key"]["state"] == "warn"
+    assert "unencrypted" in checks["certificate"]["to_do"]
 
 
 def test_output_fits_80_columns_except_for_commands_to_copy(host: Host) -> None:
