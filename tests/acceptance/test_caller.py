@@ -14,7 +14,7 @@ from client.call import connect
 from client.errors import CannotConnect, NoAnswer
 from client.playback import HeardReply
 from client.record import ClientTurnRecord
-from tests.fakes import FakeGateway, tone
+from tests.fakes import FakeCaller, FakeGateway, tone
 
 
 def make_certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
@@ -62,7 +62,7 @@ async def test_tally_counts_calls_and_reported_turns() -> None:
 
 
 async def test_call_opens_after_the_greeting_and_a_missing_greeting_is_an_error() -> None:
-    async def bot(caller, _text):
+    async def bot(caller: FakeCaller, _text: str) -> None:
         await caller.message("bot-stopped-speaking")
 
     async with FakeGateway(bot) as gateway:

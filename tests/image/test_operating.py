@@ -39,10 +39,10 @@ class Site:
     state: Path
 
     def voicectl(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.delivered.image.host.run(
+        return self.delivered.image.host.run_within(
+            SECONDS,
             self.delivered.release / "voicectl",
             *words,
-            timeout_seconds=SECONDS,
             VOICE_ETC=str(self.etc),
             VOICE_STATE=str(self.state),
             VOICE_SMOKE_TEST=str(self.etc / "smoke-test"),

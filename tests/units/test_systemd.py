@@ -102,7 +102,7 @@ def generator() -> Path:
 def generated(generator: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """What quadlet would make of the one unit in the folder."""
     environ = os.environ | {"QUADLET_UNIT_DIRS": str(folder)}
-    command = [generator, "-dryrun"]
+    command = [str(generator), "-dryrun"]
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 

@@ -67,7 +67,7 @@ def expected(profile: str) -> Run:
 
 
 def test_the_files_are_as_rendered() -> None:
-    command = [sys.executable, UNITS / "render.py", "--check"]
+    command = [sys.executable, str(UNITS / "render.py"), "--check"]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
 
