@@ -1,4 +1,4 @@
-"""For all tests: no deadlines, a fresh journal for each, and what may run at the same time."""
+"""For all tests: no deadlines, a fresh journal for each, groups for pytest-xdist, a summary."""
 
 from __future__ import annotations
 
@@ -32,6 +32,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(next(groups, path)))
     first = ("tests/drills", "tests/e2e", "tests/acceptance/test_here", "tests/gateway")
     items.sort(key=lambda item: not item.nodeid.startswith(first))
+
+
+# A test reports a time to recovery as a user property, which pytest-xdist sends to the controller.
+# The controller loads this file only, not the conftest.py of tests/drills.
+RECOVERY = "time to recovery"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the times to recovery that tests have reported."""
+    rows = [
+        f"  {event:44} {report.nodeid.rpartition('::')[2].removeprefix('test_').replace('_', ' ')}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+        for name, event in report.user_properties
+        if name == RECOVERY
+    ]
+    if rows:
+        terminalreporter.section("drills: time to recovery")
+        terminalreporter.write_line("\n".join(rows))
 
 
 @pytest.fixture(autouse=True)
