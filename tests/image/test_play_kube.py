@@ -119,7 +119,7 @@ def test_a_caller_is_answered_by_the_pod(pod: Site, token: Path) -> None:
     inside = "/run/secrets/voice-appliance/voice-token"
     token.write_text(pod.must("podman", "exec", CONTAINER, "cat", inside))
     called = sealed.say(pod.network, token, pod.folder, QUESTIONS[0])
-    assert called.exit_code == 0, called.complaints
+    assert called.exit_code == 0, called.stderr
     (turn,) = called.turns
     assert turn["outcome"] == "answered"
     assert "france" in turn["user_text"].lower()
