@@ -40,7 +40,7 @@ async def test_known_certificate_is_accepted_under_any_host_name(tmp_path: Path)
 
 async def test_other_certificate_than_the_known_one_is_refused(tmp_path: Path) -> None:
     certificate, _ = make_certificate(tmp_path, "voice.example")
-    _, tls = make_certificate(tmp_path, "somebody.else")
+    _, tls = make_certificate(tmp_path, "other.example")
     async with FakeGateway(tls=tls) as gateway:
         with pytest.raises(CannotConnect, match="not trusted"):
             await connect(CallTarget(gateway.url, certificate=str(certificate)))
