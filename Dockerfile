@@ -1,13 +1,13 @@
 # The sealed image. `make image PROFILE=cpu` (ops/image) lays out the build context and calls
-# buildah. Any other builder takes the same context:
+# buildah. Other builders can use the same context:
 #
 #   ops/image --profile cpu --stage-only          # prints the context's folder
 #   DOCKER_BUILDKIT=1 docker build CONTEXT        # or: podman build CONTEXT
 #
-# The final stage starts from nothing, so that the layers lie in the order in which they change:
-# weights, operating system, packages, our code. A new base does not move the weights.
+# The final stage starts from scratch, so that the layers that change least often are the lowest:
+# weights, operating system, packages, our code. A new base does not change the layers of the weights.
 #
-# Secrets, all optional, for a host that reaches its registries in its own way; none stays behind:
+# Optional secrets pass this host's registry settings to the build; none is stored in the image:
 #   apt   a deb822 sources file          ca    CA certificates, PEM          pip   a pip.conf
 
 ARG BASE=debian:bookworm-slim
@@ -15,12 +15,12 @@ ARG BASE=debian:bookworm-slim
 # --- operating system
 FROM ${BASE} AS os
 ENV DEBIAN_FRONTEND=noninteractive PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=0
-# espeak-ng, a program of its own, speaks words that the dictionary lacks; libgomp1 is for llama.cpp.
+# The program espeak-ng gives the phonemes of words that the dictionary lacks; llama.cpp needs libgomp1.
 RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends \
         ca-certificates espeak-ng libgomp1 libstdc++6 python3.11 zlib1g \
-    # Layers carry no times, and a .pyc that is checked by time would never be used.
+    # File times are not kept in the layers, so a .pyc that is validated by time would never be used.
     && python3.11 -m compileall -q -f --invalidation-mode checked-hash /usr/lib/python3.11 \
     && printf 'voice:x:10001:10001::/tmp:/usr/sbin/nologin\n' >>/etc/passwd \
     && printf 'voice:x:10001:\n' >>/etc/group \
@@ -33,11 +33,11 @@ RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     && find /usr/share/doc -type f ! -name copyright -delete \
     && find /usr/share/doc -mindepth 1 -type d -empty -delete
 
-# --- Python packages: pip lives in a folder of its own and is not copied on
+# --- Python packages: pip is installed in a separate folder, which is not copied to the final stage
 FROM os AS packages
 ARG PROFILE=cpu
-# On the gpu profile Triton's module is compiled here, for which Triton would look for a compiler at
-# run time; see triton_cache.py.
+# On the gpu profile Triton's driver module is compiled here, because Triton would look for a compiler
+# at run time; see triton_cache.py.
 RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends python3.11-venv \
@@ -46,9 +46,10 @@ RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     && python3.11 -m venv --without-pip /opt/voice/venv
 COPY requirements/ /requirements/
 COPY code/appliance/engines/llm/vllm/triton_cache.py /
-# Every lock of the profile: PROFILE.txt, and PROFILE-*.txt for what has to go in by itself. Each is
-# complete, hence --no-deps. At the end the biggest are put apart, since each changes at its own pace
-# (the cpu profile has none of them); in the same step, or they would lie on the disk twice.
+# Installs every lock of the profile: PROFILE.txt, and PROFILE-*.txt for packages that are resolved
+# separately. Each lock is complete, hence --no-deps. At the end CUDA and PyTorch (gpu profile only) are
+# moved to folders for their own layers, because they change less often; in the same step, because a
+# later one would store them twice.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
     && if [ -f /run/secrets/pip ]; then export PIP_CONFIG_FILE=/run/secrets/pip; fi \
@@ -59,23 +60,23 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
     done \
     && site=opt/voice/venv/lib/python3.11/site-packages \
     && echo /opt/voice >/$site/voice.pth \
-    # vLLM's packages carry examples and templates that are no Python of today: as pip does, go on.
+    # Some packages of vLLM contain templates that are not valid Python. Ignore them, as pip does.
     && { python3.11 -m compileall -q --invalidation-mode checked-hash /$site || true; } \
     && if [ "$PROFILE" = gpu ]; then \
         TRITON_HOME=/tmp PYTHONDONTWRITEBYTECODE=1 /opt/voice/venv/bin/python /triton_cache.py; fi \
     && mkdir -p /split/cuda/$site /split/torch/$site /split/rest/opt/voice \
     && cd /$site \
-    && for found in nvidia nvidia_*; do [ ! -e "$found" ] || mv "$found" /split/cuda/$site; done \
-    && for found in torch torch-* triton triton-*; do \
-        [ ! -e "$found" ] || mv "$found" /split/torch/$site; done \
+    && for package in nvidia nvidia_*; do [ ! -e "$package" ] || mv "$package" /split/cuda/$site; done \
+    && for package in torch torch-* triton triton-*; do \
+        [ ! -e "$package" ] || mv "$package" /split/torch/$site; done \
     && mv /opt/voice/venv /split/rest/opt/voice/
 
-# --- our code, and the lock that it is checked against at every start
+# --- our code, and the lock against which every start checks the sealed files
 FROM os AS code
 COPY code/ /opt/voice/
 RUN python3.11 -m compileall -q --invalidation-mode checked-hash /opt/voice/appliance /opt/voice/client
 
-# --- what is shipped
+# --- the image
 FROM scratch
 # ops/image sorts the sealed files into these folders, largest first; some stay empty.
 COPY weights-00/ /opt/voice/weights/
@@ -100,9 +101,9 @@ LABEL org.opencontainers.image.title="voice appliance" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.licenses="Apache-2.0" \
     voice.profile="${PROFILE}"
-# Only what has to be known before Python starts. What keeps libraries offline is set in
-# appliance/offline.py. NVIDIA_* tell NVIDIA's runtime what to hand in; with CDI nobody reads them.
-# TRITON_*: triton_cache.py; the path only keeps Triton from asking ldconfig, which may know nothing.
+# Only variables that must be set before Python starts; appliance/offline.py sets those that keep
+# libraries offline. NVIDIA_* tell NVIDIA's container runtime what to mount; CDI ignores them. For
+# TRITON_* see triton_cache.py; with the path, Triton does not call ldconfig, which may not find it.
 ENV PATH=/opt/voice/venv/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -121,7 +122,7 @@ ENV PATH=/opt/voice/venv/bin:/usr/bin:/bin \
 WORKDIR /opt/voice
 USER 10001:10001
 EXPOSE 8765 9465
-# The OCI format has no place for it: there it comes from ops/container.flags.
+# The OCI format cannot store a health check; there it comes from ops/container.flags.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=300s CMD ["python", "-m", "appliance", "health"]
 ENTRYPOINT ["python", "-m", "appliance"]
 CMD ["boot"]

@@ -1,4 +1,4 @@
-# The front door. Each verb is one script or module; `make` alone lists them.
+# Each target calls one script or module; `make` without a target lists them.
 
 .DEFAULT_GOAL := help
 .PHONY: setup demo run talk test test-image check bench bench-engine bench-image golden weights image \
@@ -6,63 +6,63 @@
 PROFILE ?= cpu
 PYTHON_HERE := .venv/bin/python
 
-setup: ## make this folder ready to run: packages, model files (a few minutes the first time)
+setup: ## install packages and model files in this folder (a few minutes the first time)
 	@ops/setup
 
-demo: ## hold a short spoken conversation and print what was heard, said, and how fast
+demo: ## hold a short spoken conversation; print transcripts, replies and latencies
 	@ops/demo
 
-run: ## serve until Ctrl-C; prints the URL and how to talk to it
+run: ## run the appliance until Ctrl-C; prints the URL and how to call it
 	@ops/run
 
-talk: ## talk to a running appliance with microphone and loudspeaker
+talk: ## call a running appliance with microphone and loudspeaker
 	@VOICE_CLIENT_TOKEN_FILE=$${VOICE_CLIENT_TOKEN_FILE:-.cache/token} $(PYTHON_HERE) -m client talk
 
-test: ## run all tests, or one: ARGS=tests/gateway/test_wire.py
+test: ## run all tests, or some: ARGS=tests/gateway/test_wire.py
 	@ops/test $(ARGS)
 
-test-image: ## of these, only what builds, carries and runs the sealed image
+test-image: ## run only the tests that build, export, import and run the sealed image
 	@ops/test --image
 
-check: ## ruff, mypy --strict, shellcheck
+check: ## run ruff, mypy --strict and shellcheck
 	@ops/check
 
-bench: ## measure latency, capacity and memory on this machine; AGAINST=folder: beside another build
+bench: ## measure latency, capacity and memory; AGAINST=FOLDER compares with another build
 	@$(PYTHON_HERE) -m tests.bench$(if $(AGAINST),.compare $(AGAINST)) $(ARGS)
 
-bench-engine: ## measure Ultravox under vLLM on this machine; ARGS='--random-weights 8b' for full size
+bench-engine: ## measure Ultravox under vLLM; ARGS='--random-weights 8b' for the full size
 	@ops/golden --bench $(ARGS)
 
 bench-image: ## measure size, build, start, export and import of the sealed image
 	@$(PYTHON_HERE) -m tests.bench.image
 	@$(PYTHON_HERE) -m tests.bench.carry
 
-weights: ## bring the model files here and list them; PROFILE=gpu takes them from the model hub
+weights: ## collect the model files and add them to the lock; PROFILE=gpu uses the model hub
 	@ops/weights --profile $(PROFILE) $(ARGS)
 
 image: ## build the sealed image; PROFILE=cpu or gpu
 	@ops/image --profile $(PROFILE) $(ARGS)
 
-export: ## the image as a signed folder to carry to a host without a network
+export: ## export the image as a signed folder, for a host without a network
 	@ops/export $(ARGS)
 
-preflight: ## is this host ready for the image?
+preflight: ## check whether this host is ready for the image
 	@ops/preflight $(ARGS)
 
-smoke-test: ## acceptance of a running appliance; URL=..., ARGS=--here for one out of this folder
+smoke-test: ## test a running appliance; URL=..., ARGS=--here for one that runs from this folder
 	@ops/smoke-test $(URL) $(ARGS)
 
-golden: ## compare Ultravox under vLLM with a recorded reference; DIR=folder
+golden: ## compare Ultravox under vLLM with a recorded reference; DIR=FOLDER
 	@ops/golden $(DIR)
 
-lock: ## renew the package locks and image-manifest.lock
+lock: ## update the package locks and image-manifest.lock
 	@ops/lock
 
 verify: ## hash every model file against image-manifest.lock
 	@$(PYTHON_HERE) -m appliance verify
 
-clean: ## remove what setup and tests made, model files included
+clean: ## remove everything that setup and tests created, also the model files
 	@rm -rf .venv .venv-torch .cache weights weights-gpu demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile

@@ -484,7 +484,7 @@ class GpuLost(EndedItself):
 
     reason = "gpu_lost"
     advice = (
-        "The host creates the container anew, which helps if only the container lost the GPU. If "
+        "The host creates the container again, which helps if only the container lost the GPU. If "
         "it stays away, look at nvidia-smi and at Xid errors in the host's kernel log."
     )
     exit_code = 84

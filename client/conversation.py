@@ -1,7 +1,7 @@
 """A conversation from files or text: a call, a simulated loudspeaker and the turns of the call.
 
-`say`, `ask`, the acceptance test and the bench are built on it. Audio goes through the playback
-buffer in real time, so a turn's measurements are what a user at this machine would have heard.
+`say`, `ask`, the acceptance test and the benchmarks use it. Audio goes through the playback buffer
+in real time, so a turn's measurements are what a user at this machine would have heard.
 """
 
 from __future__ import annotations

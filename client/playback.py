@@ -1,4 +1,4 @@
-"""What the user hears, and when: shared by the loudspeaker, the WAV files and the bench. No I/O.
+"""What the user hears, and when, for the loudspeaker, the WAV files and the benchmarks. No I/O.
 
 Audio is pushed as it arrives and pulled as it is played. The times are passed in, so the same code
 runs under a sound card's callback and under a simulated loudspeaker.

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# What every script here shares: where things are, how to speak, how to stop. Source it:
+# Shared by all scripts here: paths, messages, errors, --help, long steps. Source it:
 #   source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# shellcheck disable=SC2034  # used by the scripts that source this
+# shellcheck disable=SC2034  # used by the scripts that source this file
 VENV=$ROOT/.venv TORCH_VENV=$ROOT/.venv-torch NO_VLLM=3
 
-# --- speaking: progress to stdout, trouble to stderr, an error ends the script
+# --- messages: progress on stdout, warnings and errors on stderr; fatal ends the script
 info() { printf '%s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 fatal() {
@@ -16,21 +16,21 @@ fatal() {
     exit 1
 }
 
-# --- the header comment of a script is its --help
+# --- prints the header comment of a script, which is its --help
 help_from_header() {
     sed -n '2,/^$/s/^# \{0,1\}//p' "$1"
 }
 
-# --- one hash over files and words, to tell whether a finished step is still up to date
+# --- one hash over files and words, to detect whether a finished step is still up to date
 fingerprint() {
-    local thing
-    for thing in "$@"; do
-        if [[ -f $thing ]]; then cat "$thing"; else printf '%s\n' "$thing"; fi
+    local item
+    for item in "$@"; do
+        if [[ -f $item ]]; then cat "$item"; else printf '%s\n' "$item"; fi
     done | sha256sum | cut -d' ' -f1
 }
 
-# --- run a long step with its name before it and its time behind it. Its own output goes to LOG; a
-#     terminal shows the latest line meanwhile, and a failure the last ones.
+# --- step NAME LOG COMMAND...: runs a long command; prints its name, then its duration. Its output
+#     goes to LOG. A terminal shows the latest line of it; after a failure the last lines are printed.
 step() {
     local name=$1 log=$2 began=$SECONDS
     shift 2

@@ -1,19 +1,19 @@
 # shellcheck shell=bash
-# What ops/run and ops/demo share: a token, a run folder, and waiting until calls are taken.
+# Shared by ops/run and ops/demo: access token, settings, free ports, waiting until ready.
 # Source it after common.sh.
 
-# --- the access token: made once, readable by its owner only
+# --- the access token: created once, readable only by its owner
 ensure_token() {
     TOKEN_FILE=$ROOT/.cache/token
     mkdir -p "$ROOT/.cache"
     if [[ ! -s $TOKEN_FILE ]]; then
         (umask 077 && "$VENV/bin/python" -c 'import secrets; print(secrets.token_urlsafe(32))' \
             >"$TOKEN_FILE.partial" && mv "$TOKEN_FILE.partial" "$TOKEN_FILE")
-        info "Made an access token: $TOKEN_FILE"
+        info "Created an access token: $TOKEN_FILE"
     fi
 }
 
-# --- the settings of an appliance that runs out of this folder; sockets need a short path
+# --- the settings of an appliance that runs from this folder; sockets need a short path
 serving_environment() {
     RUN_FOLDER=$(mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/voice.XXXXXX")
     export VOICE_PATHS_RUN=$RUN_FOLDER
@@ -24,17 +24,17 @@ serving_environment() {
     cd "$ROOT" || return
 }
 
-# --- two ports nobody uses at the moment
+# --- prints two free ports
 free_ports() {
     "$VENV/bin/python" - <<'PY'
 import socket
 
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(s.getsockname()[1] for s in held))
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(listener.getsockname()[1] for listener in sockets))
 PY
 }
 
-# --- what /readyz says: "ready", or what is waited for
+# --- readiness URL: prints "ready", or what the appliance waits for
 readiness() {
     "$VENV/bin/python" - "$1" <<'PY'
 import json
@@ -52,7 +52,7 @@ except OSError:
 PY
 }
 
-# --- wait_until_ready URL PID SECONDS; fails when the process ends or the time is over
+# --- wait_until_ready URL PID SECONDS: fails if the process ends, or after the given time
 wait_until_ready() {
     local url=$1 pid=$2 until=$((SECONDS + $3)) state=''
     while kill -0 "$pid" 2>/dev/null && ((SECONDS < until)); do

@@ -1,4 +1,4 @@
-"""For all tests: no deadlines, and a fresh journal for each."""
+"""For all tests: no deadlines, a fresh journal for each, a summary."""
 
 from __future__ import annotations
 
@@ -11,6 +11,26 @@ from hypothesis import HealthCheck, settings
 # Shared machines stall, and no test's success is a matter of time.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+# A test reports a time to recovery as a user property, which pytest-xdist sends to the controller.
+# The controller loads this file only, not the conftest.py of tests/drills.
+RECOVERY = "time to recovery"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the times to recovery that tests have reported."""
+    rows = [
+        f"  {event:44} {report.nodeid.rpartition('::')[2].removeprefix('test_').replace('_', ' ')}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+        for name, event in report.user_properties
+        if name == RECOVERY
+    ]
+    if rows:
+        terminalreporter.section("drills: time to recovery")
+        terminalreporter.write_line("\n".join(rows))
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""An independent recognizer (Whisper tiny.en), by which tests check what was really said."""
+"""An independent recognizer (Whisper tiny.en), which transcribes audio for the tests."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def _model() -> Any:
 
 
 def words(pcm: NDArray[Any], rate: int) -> str:
-    """What is said in mono int16 or float samples: lower case, no punctuation."""
+    """Transcribe mono int16 or float samples: lower case, without punctuation."""
     samples = pcm.astype(np.float32) / (32768 if pcm.dtype.kind == "i" else 1)
     length = round(len(samples) * RATE / rate)
-    # Linear interpolation is enough for a recognizer; speech has little above 8 kHz.
-    at = np.linspace(0, max(len(samples) - 1, 0), length)
-    samples = np.interp(at, np.arange(len(samples)), samples).astype(np.float32)
-    quiet = np.zeros(round(PADDING_SECONDS * RATE), np.float32)
+    # Linear interpolation is good enough: speech has little energy above 8 kHz.
+    positions = np.linspace(0, max(len(samples) - 1, 0), length)
+    samples = np.interp(positions, np.arange(len(samples)), samples).astype(np.float32)
+    silence = np.zeros(round(PADDING_SECONDS * RATE), np.float32)
     segments, _ = _model().transcribe(
-        np.concatenate([quiet, samples, quiet]),
+        np.concatenate([silence, samples, silence]),
         language="en",
         beam_size=1,
         temperature=0.0,
@@ -43,17 +43,18 @@ def words(pcm: NDArray[Any], rate: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Lower case words and digits without punctuation, as `words` returns them."""
+    """Reduce text to what `words` returns: lower case words and digits without punctuation."""
     text = text.lower().replace("’", "'").replace("%", " percent").replace("-", " ")
     return " ".join(re.findall(r"[a-z0-9']+", text))
 
 
 def word_error_rate(expected: str, heard: str) -> float:
     """Insertions, deletions and substitutions per expected word (Levenshtein distance)."""
-    wanted, got = plain(expected).split(), plain(heard).split()
-    row = list(range(len(got) + 1))
-    for i, word in enumerate(wanted, start=1):
-        before, row[0] = row[0], i
-        for j, other in enumerate(got, start=1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
-    return row[-1] / max(len(wanted), 1)
+    reference, hypothesis = plain(expected).split(), plain(heard).split()
+    row = list(range(len(hypothesis) + 1))
+    for i, word in enumerate(reference, start=1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(hypothesis, start=1):
+            cost = diagonal + (word != other)
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, cost)
+    return row[-1] / max(len(reference), 1)

@@ -90,7 +90,7 @@ class GatewayServer:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
 
-        If a background task fails, drain and raise its error: supervisord starts the process anew.
+        If a background task fails, drain and raise its error: supervisord restarts the process.
         """
         server = _Server(self._uvicorn_config())
         logging.getLogger("uvicorn.error").addFilter(_is_not_a_refusal)

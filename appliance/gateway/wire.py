@@ -77,7 +77,7 @@ class ClientFrameDecoder:
         if len(data) > self._max_bytes:
             raise FrameTooBig(size_bytes=len(data), limit_bytes=self._max_bytes)
         try:
-            proto = frame_protos.Frame.FromString(data)  # type: ignore[attr-defined]
+            proto = frame_protos.Frame.FromString(data)
         except DecodeError:
             raise BadFrame(what="bytes that are not a protobuf frame") from None
         kind = proto.WhichOneof("frame")

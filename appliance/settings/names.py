@@ -37,7 +37,7 @@ SECTIONS: Mapping[str, Any] = {
     for name, field in _fields(Settings).items()
     if dataclasses.is_dataclass(field.annotation)
 }
-# By dotted name; the profile stands in no section.
+# By dotted name; `profile` is in no section.
 FIELDS: Mapping[str, FieldInfo] = {"profile": _fields(Settings)["profile"]} | {
     f"{section}.{name}": field
     for section, config in SECTIONS.items()

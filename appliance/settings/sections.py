@@ -451,7 +451,7 @@ class SupervisionConfig:
 
     @validator(mode="after")
     def _check(self) -> Self:
-        # Otherwise a process that dies as soon as it counts as started could do so for ever.
+        # Otherwise a process that dies as soon as it counts as started would be restarted forever.
         needed = self.max_restarts * self.start_seconds
         return require(
             self,

@@ -172,8 +172,8 @@ class SymptomDetector:
     def on_state(self, name: str, state: str, error: ApplianceError | None) -> list[Symptom]:
         """Symptoms in a state change that supervisord reported.
 
-        `error` is what the program reported before it ended. The end of a process is no symptom if
-        a symptom of it was reported before, since that end was asked for.
+        `error` is what the program reported before it ended. The end of a process is not a symptom
+        if a symptom of it was reported before, because that end was requested.
         """
         if state not in ENDED:
             return []
@@ -200,7 +200,7 @@ class SymptomDetector:
         ]
 
     def expect_end(self, name: str) -> None:
-        """Announce that this program is about to be ended, so its end is no symptom."""
+        """Announce that this program is about to be ended, so its end is not a symptom."""
         if name in self._records:
             self._records[name].end_expected = True
 

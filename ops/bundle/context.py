@@ -49,7 +49,7 @@ def image_sources(manifest: Manifest, profile: str) -> list[Source]:
 
 
 def stage(root: Path, weights: Path, profile: str, context: Path) -> Manifest:
-    """Create the build context anew and return the lock that it contains.
+    """Create the build context, or replace it; return the lock that it contains.
 
     Every model file is hashed. Raises BadLock, and SealBroken naming the first file that is missing
     or differs from the lock.

@@ -30,9 +30,11 @@ def main(arguments: list[str]) -> int:
     staging.add_argument("--root", type=Path, default=Path(), help="folder of the repository")
     staging.add_argument("--weights", type=Path, default=Path("weights"))
     staging.add_argument("--profile", default="cpu")
-    staging.add_argument("--context", type=Path, required=True, help="folder to create anew")
+    staging.add_argument(
+        "--context", type=Path, required=True, help="folder to create, or to replace"
+    )
     recording = commands.add_parser("record", help="write the lock of a built image")
-    recording.add_argument("--context", type=Path, required=True, help="what it was built from")
+    recording.add_argument("--context", type=Path, required=True, help="build context of the image")
     recording.add_argument(
         "--inspected", type=Path, required=True, help="output of `buildah inspect --type image`"
     )

@@ -14,7 +14,7 @@ from client.call import connect
 from client.errors import CannotConnect, NoAnswer
 from client.playback import HeardReply
 from client.record import ClientTurnRecord
-from tests.fakes import FakeGateway, tone
+from tests.fakes import FakeCaller, FakeGateway, tone
 
 
 def make_certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
@@ -40,7 +40,7 @@ async def test_known_certificate_is_accepted_under_any_host_name(tmp_path: Path)
 
 async def test_other_certificate_than_the_known_one_is_refused(tmp_path: Path) -> None:
     certificate, _ = make_certificate(tmp_path, "voice.example")
-    _, tls = make_certificate(tmp_path, "somebody.else")
+    _, tls = make_certificate(tmp_path, "other.example")
     async with FakeGateway(tls=tls) as gateway:
         with pytest.raises(CannotConnect, match="not trusted"):
             await connect(CallTarget(gateway.url, certificate=str(certificate)))
@@ -62,7 +62,7 @@ async def test_tally_counts_calls_and_reported_turns() -> None:
 
 
 async def test_call_opens_after_the_greeting_and_a_missing_greeting_is_an_error() -> None:
-    async def bot(caller, _text):
+    async def bot(caller: FakeCaller, _text: str) -> None:
         await caller.message("bot-stopped-speaking")
 
     async with FakeGateway(bot) as gateway:

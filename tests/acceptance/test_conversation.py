@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ GOOD = [
 ALOUD, UNDERSTOOD, CORRECT, INTELLIGIBLE, MEMORY, P50, P95 = range(7)
 
 
-def evaluate_changed(has_texts: bool = True, **changes: dict[int, object]) -> list[CheckResult]:
+def evaluate_changed(has_texts: bool = True, **changes: Mapping[int, Any]) -> list[CheckResult]:
     """Evaluate the good conversation with changed fields of some turns."""
     turns = list(GOOD)
     for name, values in changes.items():

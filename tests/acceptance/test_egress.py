@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from appliance.acceptance import egress
+from appliance.acceptance import egress, processes
 from appliance.acceptance.report import CheckResult
 from appliance.acceptance.sockets import KernelSocket
 
@@ -77,7 +78,7 @@ out.connect(("192.0.2.1", 53))"""
 def test_watch_that_failed_raises_its_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tables = iter([[], None])
+    tables: Iterator[list[KernelSocket] | None] = iter([[], None])
 
     def unreadable() -> list[KernelSocket]:
         if (table := next(tables)) is None:
@@ -104,7 +105,7 @@ def test_unreadable_processes_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             pass
         return finished.result()
 
-    monkeypatch.setattr(egress.processes, "process_ids", forbidden)
+    monkeypatch.setattr(processes, "process_ids", forbidden)
     result = asyncio.run(watch())
     assert result.state == "fail"
     assert "/proc/1/fd" in result.found

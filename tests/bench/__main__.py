@@ -1,4 +1,7 @@
-"""python -m tests.bench [--turns N] [--only speed|capacity]: measures, judges, asserts nothing."""
+"""Measure latency and capacity of the appliance on this machine, and compare them with targets.
+
+Nothing is asserted: a missed target is only printed.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from tests.bench.figures import machine
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--turns", type=int, default=21, help="turns of the real conversation (21)")
+    parser.add_argument("--turns", type=int, default=21, help="turns with the real models (21)")
     parser.add_argument("--barge-ins", type=int, default=8, help="interruptions (8)")
-    parser.add_argument("--only", choices=("speed", "capacity"), help="one half of it")
+    parser.add_argument("--only", choices=("speed", "capacity"), help="measure only one of the two")
     args = parser.parse_args()
     print(f"On {machine()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="voice-bench.") as folder:

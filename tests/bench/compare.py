@@ -1,9 +1,9 @@
-"""python -m tests.bench.compare BEFORE: `make bench` of another build and of this one, in turn.
+"""python -m tests.bench.compare BEFORE: compare `make bench` of another build and of this one.
 
-BEFORE is a folder with the other build, such as a worktree of it with its own `.venv` and weights.
-The builds run alternately, so that a machine that changes its speed meanwhile changes both. Printed
-is the median of each p50 over the rounds, and the ratio of this build to the other: above 1 is
-slower.
+BEFORE is the folder of the other build, such as a worktree with its own `.venv` and weights. The
+builds run alternately, so that a change of the machine's speed affects both. For each figure the
+median of its p50 over the rounds is printed, and the ratio of this build to the other one. A ratio
+above 1 means that this build is slower.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from tests.e2e.appliance import ROOT
 
 _ROW = re.compile(r"^ *(\S.*?) +p50 +([\d.]+) (\w+) .* n=(\d+)$")
 
-Figures = Mapping[str, tuple[float, int]]  # the p50 and n of each row, by name and unit
+Figures = Mapping[str, tuple[float, int]]  # p50 and n of each row, by name and unit
 
 
-def figures(output: str) -> dict[str, tuple[float, int]]:
-    """The rows of a bench's output that have a p50."""
+def parse_rows(output: str) -> dict[str, tuple[float, int]]:
+    """Parse the rows of a benchmark's output that have a p50."""
     rows = (_ROW.match(line) for line in output.splitlines())
     return {f"{row[1]}, {row[3]}": (float(row[2]), int(row[4])) for row in rows if row}
 
 
-def table(before: Sequence[Figures], now: Sequence[Figures]) -> Iterable[str]:
+def render_table(before: Sequence[Figures], now: Sequence[Figures]) -> Iterable[str]:
     """A line for each figure that both builds have."""
     yield f"  {'p50':38}{'before':>9}{'now':>9}{'ratio':>8}   n"
     collected: dict[str, tuple[list[float], list[float], list[float]]] = defaultdict(
         lambda: ([], [], [])
     )
     for side, rounds in enumerate((before, now)):
-        for one in rounds:
-            for name, (p50, n) in one.items():
+        for figures in rounds:
+            for name, (p50, n) in figures.items():
                 collected[name][side].append(p50)
                 collected[name][2].append(n)
     for name, (old, new, counts) in collected.items():
         if old and new:
-            a, b = statistics.median(old), statistics.median(new)
-            ratio = f"{b / a:8.3f}" if a else f"{'-':>8}"
-            yield f"  {name:38}{a:9.2f}{b:9.2f}{ratio}   {sum(counts):g}"
+            old_p50, new_p50 = statistics.median(old), statistics.median(new)
+            ratio = f"{new_p50 / old_p50:8.3f}" if old_p50 else f"{'-':>8}"
+            yield f"  {name:38}{old_p50:9.2f}{new_p50:9.2f}{ratio}   {sum(counts):g}"
 
 
 def run(folder: Path, arguments: Sequence[str]) -> dict[str, tuple[float, int]]:
-    """One bench of the build in `folder`, in that build's environment."""
+    """Run the benchmark of the build in `folder`, with that build's packages; parse its rows."""
     done = subprocess.run(
         [folder / ".venv/bin/python", "-m", "tests.bench", *arguments],
         cwd=folder,
@@ -59,15 +59,15 @@ def run(folder: Path, arguments: Sequence[str]) -> dict[str, tuple[float, int]]:
         check=False,
     )
     if done.returncode:
-        sys.exit(f"the bench in {folder} failed:\n{done.stdout}{done.stderr}")
-    return figures(done.stdout)
+        sys.exit(f"the benchmark in {folder} failed:\n{done.stdout}{done.stderr}")
+    return parse_rows(done.stdout)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("before", type=Path, help="the folder of the other build")
     parser.add_argument("--rounds", type=int, default=2, help="of each build (2)")
-    args, rest = parser.parse_known_args()  # the rest is for tests.bench
+    args, rest = parser.parse_known_args()  # `rest` is for tests.bench
     print(f"On {machine()}", flush=True)
     before: list[Figures] = []
     now: list[Figures] = []
@@ -76,7 +76,7 @@ def main() -> None:
         for folder, results in order if number % 2 == 0 else reversed(order):
             results.append(run(folder, rest))
             print(f"  round {number + 1} of {args.rounds}: {folder.name}", flush=True)
-    print("\n".join(table(before, now)))
+    print("\n".join(render_table(before, now)))
 
 
 if __name__ == "__main__":

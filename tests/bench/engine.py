@@ -39,7 +39,7 @@ from tests.golden.scoring import ScoringEngine, serve
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "golden" / "ultravox-tiny" / "checkpoint"
 SPEECH = [read_wav(path) for path in sorted((ROOT / "client" / "questions").glob("*.wav"))]
-ABORTED_TOKENS = 400  # of a reply that is interrupted at its first
+ABORTED_TOKENS = 400  # length of a reply that is interrupted after its first token
 STALL_SECONDS = 600.0
 SYSTEM = Turn("system", "You are a friendly voice assistant in a telephone call. " * 8)
 RUNNING = re.compile(r"^voice_llm_requests_running (\S+)$", re.MULTILINE)
@@ -84,7 +84,7 @@ class EngineBench:
         return EngineClient(self._engine.name, self._path, STALL_SECONDS)
 
     def add_speech(self, client: EngineClient, seconds: float) -> Turn:
-        """Add an utterance that no other equals: cut at a random place, at a random volume."""
+        """Add a unique utterance: speech from a random position at a random volume."""
         self._number += 1
         samples = np.concatenate([np.frombuffer(pcm, "<i2") for pcm in SPEECH])
         start = int(self._random.integers(len(samples)))

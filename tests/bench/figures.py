@@ -1,4 +1,4 @@
-"""How figures are printed: percentiles, tables, and what they were taken on."""
+"""Print figures: percentiles, rows, targets, and the machine they were measured on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def row(name: str, values: Sequence[float], unit: str = "s", scale: float = 1.0) -> str:
-    """A line with p50, p95 and extremes."""
+    """A line with p50, p95, minimum and maximum. tests/bench/compare.py parses it."""
     if not values:
         return f"  {name:34} none"
     shown = [value * scale for value in values]
@@ -33,7 +33,7 @@ def row(name: str, values: Sequence[float], unit: str = "s", scale: float = 1.0)
 
 
 def verdict(name: str, value: float, target: float, unit: str, at_least: bool = False) -> str:
-    """A line that holds a figure against its target."""
+    """A line that compares a figure with its target."""
     met = value >= target if at_least else value <= target
     sign = ">=" if at_least else "<="
     return (
@@ -42,7 +42,7 @@ def verdict(name: str, value: float, target: float, unit: str, at_least: bool = 
 
 
 def machine() -> str:
-    """What the figures were taken on, and how fast it was just then: shared ones are not always."""
+    """The machine, and how fast it is now: a shared one varies."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -55,7 +55,7 @@ def machine() -> str:
     load = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} x {model}, {memory:.0f} GiB, Python {platform.python_version()}, "
-        f"load before {load:.1f}; {LOOP_STEPS / 1e6:g} million steps of a loop in "
+        f"load {load:.1f} before; {LOOP_STEPS / 1e6:g} million steps of a loop in "
         f"{_loop_seconds():.2f} s"
     )
 

@@ -1,6 +1,6 @@
-"""python -m tests.bench.image: the image's size by layer, its build, and how fast it gets ready.
+"""Measure the image: size by layer, build time, and the time until a container is ready.
 
-Export and import are measured by tests/bench/carry.py. Asserts nothing.
+tests/bench/carry.py measures export and import.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from appliance.weights import manifest, seal
 from tests.bench.figures import machine, verdict
 from tests.e2e.appliance import QUESTIONS
 from tests.image import sealed
-from tests.image.sealed import Built, Network, Sealed
+from tests.image.sealed import Built, Network, SealedContainer
 
 STARTS = 3
 
-# The container's peak, files it read included, by either version of cgroups.
+# The container's peak memory, with the page cache of the files that it read; cgroup v2 or v1.
 PEAK = """
 from pathlib import Path
 group = Path("/sys/fs/cgroup")
@@ -31,7 +31,7 @@ print(next(path.read_text() for path in files if path.exists()))
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-image", description=__doc__)
-    parser.add_argument("--from-nothing", action="store_true", help="build without any cache")
+    parser.add_argument("--no-cache", action="store_true", help="build without any cache")
     args = parser.parse_args()
     print(f"On {machine()}", flush=True)
     with (
@@ -39,23 +39,21 @@ def main() -> None:
         sealed.store(sealed.STORE) as host,
         sealed.network() as network,
     ):
-        with _timed("build, nothing cached" if args.from_nothing else "build, as cached"):
-            options = ("--no-cache",) if args.from_nothing else ()
+        with _print_seconds("build without a cache" if args.no_cache else "build with the cache"):
+            options = ("--no-cache",) if args.no_cache else ()
             built = sealed.build(host, sealed.STORE / "out/cpu", *options)
-        print("\n".join(sizes(built)), flush=True)
-        print("\n".join(seal_speed(built)), flush=True)
+        print("\n".join(render_sizes(built)), flush=True)
+        print("\n".join(measure_seal(built)), flush=True)
         for number in range(STARTS):
-            cold = number == 0
-            if cold:
-                forget_files()
-            place = Path(tempfile.mkdtemp(dir=folder))
-            print(
-                f"  {'cold' if cold else 'warm'} start: {start(built, network, place)}", flush=True
-            )
+            is_cold = number == 0
+            if is_cold:
+                drop_page_cache()
+            line = measure_start(built, network, Path(tempfile.mkdtemp(dir=folder)))
+            print(f"  {'cold' if is_cold else 'warm'} start: {line}", flush=True)
 
 
-def sizes(built: Built) -> list[str]:
-    """Every layer's size, and the whole against its target."""
+def render_sizes(built: Built) -> list[str]:
+    """The size of every layer and of the image."""
     image = built.lock["image"]
     lines = ["Layers, uncompressed, lowest first"]
     lines += [
@@ -70,58 +68,59 @@ def sizes(built: Built) -> list[str]:
     return lines
 
 
-def seal_speed(built: Built) -> list[str]:
-    """The check of every byte, as each first start does it, from the page cache."""
-    with tempfile.TemporaryDirectory() as place:
-        weights = Path(place)
+def measure_seal(built: Built) -> list[str]:
+    """Check every byte, as the first start does, but from the page cache."""
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = Path(scratch)
         for folder in sorted((built.out / "context").glob("weights-*")):
             for path in folder.iterdir():
-                _mirror(path, weights / path.name)
+                _link_files(path, weights / path.name)
         lock = manifest.read(built.lock_path)
         return [f"  {seal.verify(weights, lock, 'cpu')}" for _ in range(2)][1:]
 
 
-def start(built: Built, network: Network, folder: Path) -> str:
-    """Runs a container until it is ready, asks one question, stops it; how long each took."""
-    container = Sealed(built, network, folder)
+def measure_start(built: Built, network: Network, folder: Path) -> str:
+    """Run a container until it is ready, ask one question, stop it; return the times."""
+    container = SealedContainer(built, network, folder)
     try:
         began = time.monotonic()
         container.start().wait_ready()
-        ready = time.monotonic() - began
-        checked = container.metric("voice_seal_verify_seconds")
+        ready_seconds = time.monotonic() - began
+        seal_seconds = container.metric("voice_seal_verify_seconds")
         turns = container.say(QUESTIONS[0])
-        first = turns[0]["voice_to_voice_seconds"]
-        memory = int(container.inside(PEAK)) / 1e6
+        answer_seconds = turns[0]["voice_to_voice_seconds"]
+        memory_mb = int(container.inside(PEAK)) / 1e6
         began = time.monotonic()
-        code = container.stop()
-        stopped = time.monotonic() - began
+        exit_code = container.stop()
+        stop_seconds = time.monotonic() - began
     finally:
         container.remove()
     return (
-        f"ready after {ready:5.1f} s, {checked:.1f} s of them the seal; first answer after "
-        f"{first:.2f} s; {memory:,.0f} MB of memory at most; stopped in {stopped:.1f} s with "
-        f"exit code {code}"
+        f"ready after {ready_seconds:5.1f} s, of which the seal took {seal_seconds:.1f} s; first "
+        f"answer after {answer_seconds:.2f} s; peak memory {memory_mb:,.0f} MB; stopped in "
+        f"{stop_seconds:.1f} s with exit code {exit_code}"
     )
 
 
-def forget_files() -> None:
-    """Empties the page cache, so that a start reads from the disk."""
+def drop_page_cache() -> None:
+    """Drop the page cache, so that the next start reads from the disk."""
     Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 @contextmanager
-def _timed(what: str) -> Iterator[None]:
+def _print_seconds(name: str) -> Iterator[None]:
     began = time.monotonic()
     yield
-    print(f"  {what}: {time.monotonic() - began:.0f} s", flush=True)
+    print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
-def _mirror(path: Path, target: Path) -> None:
+def _link_files(path: Path, target: Path) -> None:
+    """Link a file, or every file of a folder, under `target`."""
     for file in [path] if path.is_file() else sorted(path.rglob("*")):
         if file.is_file():
-            inside = target / file.relative_to(path)
-            inside.parent.mkdir(parents=True, exist_ok=True)
-            inside.symlink_to(file)
+            link = target / file.relative_to(path)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""python -m tests.bench.instant RUN_FOLDER: both engines, answering at once, as one process.
+"""python -m tests.bench.instant RUN_FOLDER: both engines in one process; they answer at once.
 
-What is left of a turn's latency with them is what the pipeline itself adds.
+A turn's latency with them is the latency that the pipeline itself adds.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ REPLY = (
 )
 
 
-class WholePhrases(InstantVoiceEngine):
-    """Sends a phrase as the real engine does, in one piece: small ones cost the gateway more."""
+class WholePhraseEngine(InstantVoiceEngine):
+    """Sends a phrase in one piece, as the real engine does: small pieces cost the gateway more."""
 
     def open(self) -> InstantVoiceSession:
-        return _WholePhrase(self)
+        return WholePhraseSession(self)
 
 
-class _WholePhrase(InstantVoiceSession):
+class WholePhraseSession(InstantVoiceSession):
     async def speak(
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
@@ -37,12 +37,12 @@ class _WholePhrase(InstantVoiceSession):
 
 
 async def serve(folder: Path) -> None:
-    """Until the process is ended."""
+    """Serve both engines until the process is ended."""
     ready = HealthReport(ready=True)
     speech = InstantSpeechEngine(lambda *_: REPLY)
     async with (
         serve_link(folder / "llm.sock", lambda: ready, speech),
-        serve_link(folder / "tts.sock", lambda: ready, WholePhrases()),
+        serve_link(folder / "tts.sock", lambda: ready, WholePhraseEngine()),
     ):
         await asyncio.Event().wait()
 

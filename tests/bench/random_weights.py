@@ -24,7 +24,7 @@ from appliance.weights.checkpoint.safetensors import ITEM_BYTES, Tensor, header
 from appliance.weights.checkpoint.tensors import expected
 from ops.bundle.fetch import check_room
 from ops.bundle.shards import SHARD_BYTES, plan_shards
-from tests.bench.made_tokenizer import AUDIO_TOKEN, ORDINARY, make_tokenizer
+from tests.bench.synthetic_tokenizer import AUDIO_TOKEN, ORDINARY, make_tokenizer
 
 SCHEMES = ("", "fp8", "int8", "w4a16")
 SIZES = tuple(f"{size}-{scheme}".strip("-") for size in ("8b", "tiny") for scheme in SCHEMES)

@@ -1,8 +1,9 @@
-"""python -m tests.bench.soak [--calls 8] [--seconds 600]: many calls for long; no gaps, no growth.
+"""python -m tests.bench.soak [--calls 8] [--seconds 600]: concurrent calls over a long time.
 
-Every caller talks without a rest, to a gateway whose engines answer at once. Measured is the sound
-as it arrives and as it is heard behind the client's 80 ms buffer, and what the gateway's process
-holds at the start, once it is warm (histories are full then), and at the end.
+Every caller asks its next question soon after each answer; the engines answer at once. Measured:
+- gaps in the audio, as it arrives and as it is heard behind the client's 80 ms buffer;
+- memory, file descriptors, threads and tasks of the gateway at the start, once all histories are
+  full ("warm"), and at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -24,55 +26,63 @@ from client.record import ClientTurnRecord
 from client.wav import read_wav
 from client.wire import AudioFrame
 from tests.bench.figures import machine, percentile, verdict
-from tests.bench.house import House, on_instant_engines
+from tests.bench.gateway import MeasuredGateway, gateway_on_instant_engines
 from tests.e2e.appliance import QUESTIONS
 
 GAP_LIMIT_MS = 100  # at p99
-GROWTH_LIMIT_MIB = 10.0  # of the floor, once warm
-WARM_SECONDS = 150.0  # histories of ten exchanges are full, ten seconds each, and some more
+GROWTH_LIMIT_MIB = 10.0  # of the memory floor, once warm
+WARM_SECONDS = 150.0  # fills a history of ten exchanges of ten seconds, with a margin
 SAMPLE_SECONDS = 2.0
+SETTLE_SECONDS = 30.0  # after the last call
 PATIENCE_SECONDS = 60.0
-STALL_SECONDS = 1.0  # long intervals nearer to each other than this are of one stall
+STALL_SECONDS = 1.0  # long intervals closer together than this belong to one stall
 MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the gateway's process holds at one moment of the monotonic clock."""
+    """Resources of the gateway's process. `at` is a time of the monotonic clock."""
 
     at: float
-    bytes: int
-    handles: int
+    bytes: int  # resident memory
+    handles: int  # file descriptors
     threads: int
     tasks: int
-    cpu_percent: float  # of one core, since the sample before
+    cpu_percent: float  # of one core, since the previous sample
     machine_percent: float  # of all cores, all processes together
-    stolen_percent: float  # of all cores, what the host gave to other machines
+    stolen_percent: float  # of all cores, given by the host to other machines
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Between two frames of a reply's sound. `at` is when the second came, by the same clock."""
+    """The time between two audio frames of a reply; `at` is the arrival of the second."""
 
     at: float
     seconds: float
 
 
 @dataclass
-class Soaked:
-    """What came of it. Times are seconds of the monotonic clock or between two of them."""
+class SoakResult:
+    """The measurements of a soak.
+
+    lateness  seconds by which the event loop of the measuring client woke up late
+    broken    why calls ended early
+    samples   while calls are in progress
+    before    before the first call
+    after     after the last call
+    """
 
     intervals: list[Interval] = field(default_factory=list)
-    lateness: list[float] = field(default_factory=list)  # of the client's own event loop
+    lateness: list[float] = field(default_factory=list)
     records: list[ClientTurnRecord] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)  # why calls ended before their time
-    samples: list[Sample] = field(default_factory=list)  # while all talk
-    before: Sample | None = None  # when nobody had called yet
-    after: Sample | None = None  # once everybody had left
+    broken: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    before: Sample | None = None
+    after: Sample | None = None
 
 
 class TimedCall(ClientCall):
-    """A call that notes how long after the frame before it each frame of a reply's sound came."""
+    """A call that records the time between the audio frames of a reply."""
 
     def __init__(self, call: ClientCall, intervals: list[Interval]) -> None:
         self.__dict__.update(vars(call))
@@ -80,7 +90,6 @@ class TimedCall(ClientCall):
         self._last: float | None = None
 
     async def arrivals(self) -> AsyncIterator[Arrival]:
-        """The same as a call's."""
         async for arrival in super().arrivals():
             if isinstance(arrival.frame, AudioFrame):
                 if self._last is not None:
@@ -88,205 +97,204 @@ class TimedCall(ClientCall):
                 self._last = arrival.at
             yield arrival
 
-    def asks(self) -> None:
-        """The next sound is that of another reply."""
+    def begin_turn(self) -> None:
+        """Start a turn: the next audio frame belongs to another reply."""
         self._last = None
 
 
-async def soak(folder: Path, calls: int, seconds: float) -> Soaked:
-    """So many callers at once talk for so long."""
-    found = Soaked()
-    async with on_instant_engines(folder) as house:
-        found.before = await _sampled(house)
-        watching = [asyncio.create_task(_watch(house, found)), asyncio.create_task(_lag(found))]
-        until = time.monotonic() + seconds
-        await asyncio.gather(*(_caller(house, found, n, until) for n in range(calls)))
-        for task in watching:
+async def soak(folder: Path, calls: int, seconds: float) -> SoakResult:
+    """Run `calls` concurrent calls for `seconds`."""
+    result = SoakResult()
+    async with gateway_on_instant_engines(folder) as gateway:
+        result.before = _take_sample(gateway)
+        tasks = [
+            asyncio.create_task(_take_samples(gateway, result.samples)),
+            asyncio.create_task(_measure_lateness(result.lateness)),
+        ]
+        deadline = time.monotonic() + seconds
+        await asyncio.gather(*(_call(gateway, result, n, deadline) for n in range(calls)))
+        for task in tasks:
             task.cancel()
-        found.after = await _settled(house, found.before)
-    return found
+        result.after = await _sample_after_settling(gateway, result.before)
+    return result
 
 
-async def _caller(house: House, found: Soaked, number: int, until: float) -> None:
-    """One call to the end: the next question soon after each answer."""
-    await asyncio.sleep(number * 0.37)  # nobody dials in step
+async def _call(gateway: MeasuredGateway, result: SoakResult, number: int, deadline: float) -> None:
+    """Ask question after question until the deadline, in one call."""
+    await asyncio.sleep(number * 0.37)  # so that the calls are not in step
     questions = [read_wav(path) for path in QUESTIONS]
-    call = TimedCall(await connect(house.config), found.intervals)
-    async with Conversation(call) as talk:
+    call = TimedCall(await connect(gateway.config), result.intervals)
+    async with Conversation(call) as conversation:
         turn = 0
-        while time.monotonic() < until and talk.failure is None:
-            call.asks()
-            asked = talk.say(questions[(number + turn) % len(questions)])
-            found.records.append(await talk.finished(asked, PATIENCE_SECONDS))
+        while time.monotonic() < deadline and conversation.failure is None:
+            call.begin_turn()
+            question = conversation.say(questions[(number + turn) % len(questions)])
+            result.records.append(await conversation.finished(question, PATIENCE_SECONDS))
             turn += 1
             await asyncio.sleep(0.3)
-    if talk.failure is not None:
-        found.broken.append(str(talk.failure))
+    if conversation.failure is not None:
+        result.broken.append(str(conversation.failure))
 
 
-async def _watch(house: House, found: Soaked) -> None:
-    house.gateway.cpu_percent()
+async def _take_samples(gateway: MeasuredGateway, samples: list[Sample]) -> None:
+    gateway.process.cpu_percent()
     while True:
         await asyncio.sleep(SAMPLE_SECONDS)
-        found.samples.append(await _sampled(house))
+        samples.append(_take_sample(gateway))
 
 
-async def _lag(found: Soaked) -> None:
+async def _measure_lateness(lateness: list[float]) -> None:
     while True:
         due = time.monotonic() + 0.05
         await asyncio.sleep(0.05)
-        found.lateness.append(time.monotonic() - due)
+        lateness.append(time.monotonic() - due)
 
 
-async def _sampled(house: House) -> Sample:
-    gateway = house.gateway
-    with gateway.oneshot():
+def _take_sample(gateway: MeasuredGateway) -> Sample:
+    process = gateway.process
+    with process.oneshot():
         return Sample(
             at=time.monotonic(),
-            bytes=gateway.memory_info().rss,
-            handles=gateway.num_fds(),
-            threads=gateway.num_threads(),
-            tasks=house.tasks(),
-            cpu_percent=gateway.cpu_percent(),
+            bytes=process.memory_info().rss,
+            handles=process.num_fds(),
+            threads=process.num_threads(),
+            tasks=gateway.task_count(),
+            cpu_percent=process.cpu_percent(),
             machine_percent=psutil.cpu_percent(),
             stolen_percent=psutil.cpu_times_percent().steal,
         )
 
 
-async def _settled(house: House, before: Sample) -> Sample:
-    """Once it holds no more handles and tasks than before, or half a minute after the last call."""
-    until = time.monotonic() + 30
+async def _sample_after_settling(gateway: MeasuredGateway, before: Sample) -> Sample:
+    """Wait until handles and tasks are back at their level before, up to SETTLE_SECONDS."""
+    deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         await asyncio.sleep(SAMPLE_SECONDS)
-        sample = await _sampled(house)
+        sample = _take_sample(gateway)
         is_settled = sample.handles <= before.handles and sample.tasks <= before.tasks
-        if is_settled or time.monotonic() > until:
+        if is_settled or time.monotonic() > deadline:
             return sample
 
 
-def warm(samples: Sequence[Sample]) -> list[Sample]:
-    """Those after the warm-up, or of the second half of a short run."""
+def warm_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples after the warm-up; in a short run, those of its second half."""
     first, last = samples[0].at, samples[-1].at
-    begins = first + min(WARM_SECONDS, (last - first) / 2)
-    return [sample for sample in samples if sample.at >= begins]
+    start = first + min(WARM_SECONDS, (last - first) / 2)
+    return [sample for sample in samples if sample.at >= start]
 
 
 def growth_mib(samples: Sequence[Sample]) -> float:
-    """By how much the least that was held in the last third is above that of the first third.
+    """Compare the smallest memory in the last third of the samples with that in the first third.
 
-    The allocator gives and takes 20 MiB within seconds as threads come and go, so what is held at
-    one moment says little; a leak lifts the floor.
+    The memory varies by 20 MiB within seconds as threads start and end, so single samples say
+    little. A leak raises the minimum.
     """
     third = max(1, len(samples) // 3)
-    first, last = (min(sample.bytes for sample in part) for part in _ends(samples, third))
+    first = min(sample.bytes for sample in samples[:third])
+    last = min(sample.bytes for sample in samples[-third:])
     return (last - first) / MIB
 
 
-def _ends(samples: Sequence[Sample], count: int) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    return samples[:count], samples[-count:]
+def find_stalls(intervals: Sequence[Interval]) -> list[list[Interval]]:
+    """Group the intervals above the limit that may have one cause, because they are close."""
+    long = (interval for interval in intervals if 1000 * interval.seconds > GAP_LIMIT_MS)
+    stalls: list[list[Interval]] = []
+    for interval in sorted(long, key=lambda interval: interval.at):
+        if not stalls or interval.at - stalls[-1][-1].at > STALL_SECONDS:
+            stalls.append([])
+        stalls[-1].append(interval)
+    return stalls
 
 
-def stalls(intervals: Sequence[Interval]) -> list[list[Interval]]:
-    """The intervals above the limit, those together that one halt of the whole may have caused."""
-    long = sorted(
-        (one for one in intervals if 1000 * one.seconds > GAP_LIMIT_MS), key=lambda one: one.at
-    )
-    found: list[list[Interval]] = []
-    for one in long:
-        if not found or one.at - found[-1][-1].at > STALL_SECONDS:
-            found.append([])
-        found[-1].append(one)
-    return found
+def render(result: SoakResult) -> list[str]:
+    """The lines to print."""
+    return [*_render_calls(result), *_render_audio(result), *_render_resources(result)]
 
 
-def lines(found: Soaked) -> list[str]:
-    """What is printed."""
-    return [*_calls(found), *_sound(found), *_held(found)]
-
-
-def _calls(found: Soaked) -> list[str]:
-    unanswered = [record for record in found.records if record.outcome != "answered"]
+def _render_calls(result: SoakResult) -> list[str]:
+    unanswered = [record for record in result.records if record.outcome != "answered"]
     return [
-        verdict(f"of {len(found.records)} turns without an answer", len(unanswered), 0, ""),
+        verdict(f"turns of {len(result.records)} without an answer", len(unanswered), 0, ""),
         *(
             f"    {record.outcome}: {record.heard.seconds:.1f} s heard of {record.reply_text!r}"
             for record in unanswered
         ),
-        verdict("calls that ended before their time", len(found.broken), 0, ""),
-        *(f"    {reason}" for reason in found.broken),
+        verdict("calls that ended early", len(result.broken), 0, ""),
+        *(f"    {reason}" for reason in result.broken),
     ]
 
 
-def _sound(found: Soaked) -> list[str]:
-    intervals = [one.seconds for one in found.intervals]
-    silences = [record.heard.longest_gap_seconds for record in found.records]
+def _render_audio(result: SoakResult) -> list[str]:
+    intervals = [interval.seconds for interval in result.intervals]
+    silences = [record.heard.longest_gap_seconds for record in result.records]
     p99s = [1000 * percentile(values, 0.99) for values in (intervals, silences)]
     return [
-        _row("between two frames of a reply's sound", intervals),
+        _row("between two audio frames of a reply", intervals),
         _row("longest silence heard in a reply", silences),
-        _stalled(found),
-        _row("the measuring client itself was late by", found.lateness),
-        verdict("between two frames, p99", p99s[0], GAP_LIMIT_MS, "ms"),
+        _render_stalls(result),
+        _row("lateness of the measuring client", result.lateness),
+        verdict("between two audio frames, p99", p99s[0], GAP_LIMIT_MS, "ms"),
         verdict("longest silence in a reply, p99", p99s[1], GAP_LIMIT_MS, "ms"),
     ]
 
 
-def _stalled(found: Soaked) -> str:
-    """Whether the long intervals are ours or the host's: what it stole then."""
-    halts = stalls(found.intervals)
-    count = sum(len(halt) for halt in halts)
-    stolen = [_stolen(found.samples, halt[-1].at) for halt in halts]
-    row = f"  {count} frames over {GAP_LIMIT_MS} ms after the one before, in {len(halts)} stalls"
+def _render_stalls(result: SoakResult) -> str:
+    """The stalls, and the host's steal time during them, which may be their cause."""
+    stalls = find_stalls(result.intervals)
+    count = sum(len(stall) for stall in stalls)
+    stolen = [_stolen_percent(result.samples, stall[-1].at) for stall in stalls]
+    line = f"  {count} intervals over {GAP_LIMIT_MS} ms, in {len(stalls)} stalls"
     if stolen:
-        row += f"; the host stole {min(stolen):.0f} to {max(stolen):.0f} % then"
-    return row
+        line += f"; steal time of the host {min(stolen):.0f} to {max(stolen):.0f} %"
+    return line
 
 
-def _stolen(samples: Sequence[Sample], at: float) -> float:
-    """Percent that the host stole in the sample's time in which this moment lies."""
+def _stolen_percent(samples: Sequence[Sample], at: float) -> float:
+    """The host's steal time at this moment."""
     after = (sample.stolen_percent for sample in samples if sample.at >= at)
     return next(after, samples[-1].stolen_percent)
 
 
-def _held(found: Soaked) -> list[str]:
-    assert found.before and found.after
-    steady = warm(found.samples)
-    minutes = (steady[-1].at - steady[0].at) / 60
-    cpu = sum(sample.cpu_percent for sample in steady) / len(steady)
-    everything = sum(sample.machine_percent for sample in steady) / len(steady)
-    stolen = sum(sample.stolen_percent for sample in steady) / len(steady)
-    moments = {"start": found.before, "warm": steady[0], "end": steady[-1], "empty": found.after}
-    handles = found.after.handles - found.before.handles
-    tasks = found.after.tasks - found.before.tasks
+def _render_resources(result: SoakResult) -> list[str]:
+    before, after = result.before, result.after
+    assert before and after
+    warm = warm_samples(result.samples)
+    minutes = (warm[-1].at - warm[0].at) / 60
+    cpu = statistics.mean(sample.cpu_percent for sample in warm)
+    machine_cpu = statistics.mean(sample.machine_percent for sample in warm)
+    stolen = statistics.mean(sample.stolen_percent for sample in warm)
+    moments = {"start": before, "warm": warm[0], "end": warm[-1], "empty": after}
     return [
-        f"  gateway {cpu:.0f} % of a core; all processes {everything:.0f} % of all cores, of which"
-        f" the host stole {stolen:.0f} %; load {os.getloadavg()[0]:.1f} at the end",
+        f"  gateway {cpu:.0f} % of a core; all processes {machine_cpu:.0f} % of all cores;"
+        f" steal time of the host {stolen:.0f} %; load {os.getloadavg()[0]:.1f} at the end",
         *(
             f"  {when:6} {sample.bytes / MIB:7.1f} MiB  {sample.handles:4} handles"
             f"  {sample.threads:3} threads  {sample.tasks:4} tasks"
             for when, sample in moments.items()
         ),
-        verdict(f"memory grown in {minutes:.1f} min", growth_mib(steady), GROWTH_LIMIT_MIB, "MiB"),
-        verdict("handles kept when all have left", handles, 0, ""),
-        verdict("tasks kept when all have left", tasks, 0, ""),
+        verdict(f"memory growth in {minutes:.1f} min", growth_mib(warm), GROWTH_LIMIT_MIB, "MiB"),
+        verdict("handles leaked by all calls", after.handles - before.handles, 0, ""),
+        verdict("tasks leaked by all calls", after.tasks - before.tasks, 0, ""),
     ]
 
 
 def _row(name: str, values: Sequence[float]) -> str:
-    p50, p99, most = (1000 * percentile(values, share) for share in (0.5, 0.99, 1.0))
-    return f"  {name:40} p50 {p50:5.0f} ms  p99 {p99:5.0f} ms  max {most:5.0f} ms  n={len(values)}"
+    p50, p99, longest = (1000 * percentile(values, share) for share in (0.5, 0.99, 1.0))
+    return (
+        f"  {name:40} p50 {p50:5.0f} ms  p99 {p99:5.0f} ms  max {longest:5.0f} ms  n={len(values)}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=8, help="at the same time (8)")
-    parser.add_argument("--seconds", type=float, default=600, help="how long they last (600)")
+    parser.add_argument("--calls", type=int, default=8, help="concurrent calls (8)")
+    parser.add_argument("--seconds", type=float, default=600, help="how long they take (600)")
     args = parser.parse_args()
     print(f"On {machine()}", flush=True)
     print(f"  {args.calls} calls for {args.seconds:g} s", flush=True)
     with tempfile.TemporaryDirectory(prefix="voice-soak.") as folder:
-        found = asyncio.run(soak(Path(folder), args.calls, args.seconds))
-    print("\n".join(lines(found)), flush=True)
+        result = asyncio.run(soak(Path(folder), args.calls, args.seconds))
+    print("\n".join(render(result)), flush=True)
 
 
 if __name__ == "__main__":

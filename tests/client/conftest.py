@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -25,8 +26,14 @@ class ProgramResult:
     err: str
 
 
+class RunClient(Protocol):
+    """Runs the client with these arguments and environment variables."""
+
+    async def __call__(self, *arguments: object, **environ: str) -> ProgramResult: ...
+
+
 @pytest.fixture
-def run_client(tmp_path):
+def run_client(tmp_path: Path) -> RunClient:
     """Runs `python -m client ARGUMENTS` as a user would, without any settings of this machine."""
 
     async def run(*arguments: object, **environ: str) -> ProgramResult:
@@ -53,7 +60,7 @@ def run_client(tmp_path):
 
 
 @pytest.fixture
-def questions(tmp_path):
+def questions(tmp_path: Path) -> list[Path]:
     """Two files of 0.4 s of 'speech' in silence, at two sample rates."""
     paths = [tmp_path / "first.wav", tmp_path / "second.wav"]
     for path, rate in zip(paths, (16_000, 44_100), strict=True):

@@ -1,10 +1,15 @@
 """`client ask` as a real program in a process of its own."""
 
+from pathlib import Path
+
 from client.wav import read_wav
-from tests.fakes import FakeGateway
+from tests.client.conftest import RunClient
+from tests.fakes import FakeCaller, FakeGateway
 
 
-async def test_typed_question_prints_the_reply_and_saves_its_audio(run_client, tmp_path):
+async def test_typed_question_prints_the_reply_and_saves_its_audio(
+    run_client: RunClient, tmp_path: Path
+) -> None:
     async with FakeGateway() as gateway:
         result = await run_client(
             "ask", "What time is it?", "--out", tmp_path / "a.wav", VOICE_CLIENT_URL=gateway.url
@@ -16,8 +21,8 @@ async def test_typed_question_prints_the_reply_and_saves_its_audio(run_client, t
     assert caller.heard == []
 
 
-async def test_silent_bot_exits_with_6(run_client):
-    async def bot(_caller, _text):
+async def test_silent_bot_exits_with_6(run_client: RunClient) -> None:
+    async def bot(_caller: FakeCaller, _text: str) -> None:
         return
 
     async with FakeGateway(bot) as gateway:
@@ -28,8 +33,8 @@ async def test_silent_bot_exits_with_6(run_client):
     assert result.err == "voice-client: the bot did not answer\n"
 
 
-async def test_reply_without_transcript_names_the_flag_that_saves_it(run_client):
-    async def bot(caller, _text):
+async def test_reply_without_transcript_names_the_flag_that_saves_it(run_client: RunClient) -> None:
+    async def bot(caller: FakeCaller, _text: str) -> None:
         await caller.speak("", 0.2)
 
     async with FakeGateway(bot) as gateway:
@@ -38,7 +43,7 @@ async def test_reply_without_transcript_names_the_flag_that_saves_it(run_client)
     assert "--out FILE.wav" in result.err
 
 
-async def test_empty_question_is_a_usage_error(run_client):
+async def test_empty_question_is_a_usage_error(run_client: RunClient) -> None:
     result = await run_client("ask", "  ")
     assert result.code == 2
     assert "empty" in result.err

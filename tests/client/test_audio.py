@@ -11,14 +11,14 @@ from client.errors import UsageError
 from tests.fakes import FakeSound, tone
 
 
-def test_full_scale_sine_has_a_level_3_db_below_full_scale():
+def test_full_scale_sine_has_a_level_3_db_below_full_scale() -> None:
     full = (32767 * np.sin(np.arange(16_000) / 10)).astype("<i2").tobytes()
     assert level_dbfs(full) == pytest.approx(-3.01, abs=0.05)
     assert level_dbfs(bytes(320)) == level_dbfs(b"") == -90
     assert level_dbfs(b"\x01\x00" * 160) == pytest.approx(-90, abs=0.5)
 
 
-def test_device_is_found_by_number_name_or_part_of_its_name():
+def test_device_is_found_by_number_name_or_part_of_its_name() -> None:
     sound = FakeSound()
     assert find_device(sound, None, "output") is None
     assert find_device(sound, "2", "output") == 2
@@ -27,28 +27,28 @@ def test_device_is_found_by_number_name_or_part_of_its_name():
 
 
 @pytest.mark.parametrize("name", ["0", "desk mic", "7", "Trumpet", "e"])
-def test_unknown_or_ambiguous_device_is_rejected(name):
+def test_unknown_or_ambiguous_device_is_rejected(name: str) -> None:
     with pytest.raises(UsageError, match="client devices"):
         find_device(FakeSound(), name, "output")
 
 
-def test_machine_without_a_microphone_gets_a_clear_error():
+def test_machine_without_a_microphone_gets_a_clear_error() -> None:
     sound = FakeSound()
     del sound.devices[0]
     with pytest.raises(UsageError, match="no sound input"):
         find_device(sound, None, "input")
 
 
-def test_error_without_portaudio_says_what_to_install(monkeypatch):
+def test_error_without_portaudio_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(UsageError, match="libportaudio2"):
         load_sounddevice()
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
-def test_microphone_gives_40_ms_frames_at_16_khz_at_any_device_rate(rate):
+def test_microphone_gives_40_ms_frames_at_16_khz_at_any_device_rate(rate: int) -> None:
     sound = FakeSound(rates=(rate,))
-    frames = []
+    frames: list[bytes] = []
     Microphone(sound, None, frames.append)
     (stream,) = sound.streams
     assert stream.samplerate == rate
@@ -62,7 +62,7 @@ def test_microphone_gives_40_ms_frames_at_16_khz_at_any_device_rate(rate):
 
 
 @pytest.mark.parametrize("rate", [24_000, 48_000])
-def test_speaker_plays_audio_and_stops_at_once_on_flush(rate):
+def test_speaker_plays_audio_and_stops_at_once_on_flush(rate: int) -> None:
     sound = FakeSound(rates=(rate,))
     speaker = Speaker(sound, "Headphones", 0.0, clock=lambda: 7.0)
     (stream,) = sound.streams
@@ -84,7 +84,7 @@ def test_speaker_plays_audio_and_stops_at_once_on_flush(rate):
     assert heard.rate == rate
 
 
-def test_device_that_cannot_be_opened_gives_a_clear_error():
+def test_device_that_cannot_be_opened_gives_a_clear_error() -> None:
     sound = FakeSound()
     sound.broken = True
     with pytest.raises(UsageError, match="Device unavailable"):

@@ -4,23 +4,24 @@ import asyncio
 import math
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 from pipecat.frames.protobufs import frames_pb2
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from client.call import ClientCall, connect, connect_once
+from client.call import Arrival, ClientCall, connect, connect_once
 from client.config import Config
-from client.errors import CallDropped, CallRefused, CannotConnect
+from client.errors import CallDropped, CallRefused, CannotConnect, ClientError
 from client.explain import explain_status, retry_after_seconds
 from client.wire import AudioFrame, Interruption, RTVIMessage
-from tests.fakes import FakeGateway, tone
+from tests.fakes import FakeCaller, FakeGateway, tone
 
 FULL = b'{"reason": "full", "message": "All 4 sessions are taken.", "advice": "Try again later."}'
 
 
-async def receive(call: ClientCall, count: int) -> list:
+async def receive(call: ClientCall, count: int) -> list[Arrival]:
     arrivals = []
     async with asyncio.timeout(10):
         async for arrival in call.arrivals():
@@ -30,7 +31,7 @@ async def receive(call: ClientCall, count: int) -> list:
     return arrivals
 
 
-async def test_handshake_names_the_protocol_and_sends_the_token_in_a_header():
+async def test_handshake_names_the_protocol_and_sends_the_token_in_a_header() -> None:
     async with FakeGateway(token="secret") as gateway:
         call = await connect(Config(gateway.url, "secret"))
         (ready,) = await receive(call, 1)
@@ -42,7 +43,7 @@ async def test_handshake_names_the_protocol_and_sends_the_token_in_a_header():
     assert hello["data"]["version"] == "2.2.0"
 
 
-async def test_audio_is_sent_as_16_khz_mono_and_text_as_rtvi():
+async def test_audio_is_sent_as_16_khz_mono_and_text_as_rtvi() -> None:
     async with FakeGateway() as gateway:
         call = await connect(Config(gateway.url))
         await call.send_audio(bytes(1280))
@@ -57,7 +58,7 @@ async def test_audio_is_sent_as_16_khz_mono_and_text_as_rtvi():
     assert caller.messages[1]["id"]
 
 
-async def test_start_of_playback_is_reported_in_a_client_message():
+async def test_start_of_playback_is_reported_in_a_client_message() -> None:
     async with FakeGateway() as gateway:
         call = await connect(Config(gateway.url))
         await call.send_playback_started()
@@ -68,8 +69,8 @@ async def test_start_of_playback_is_reported_in_a_client_message():
     assert message["id"]
 
 
-async def test_audio_messages_and_interruptions_arrive_in_order():
-    async def bot(caller, _text):
+async def test_audio_messages_and_interruptions_arrive_in_order() -> None:
+    async def bot(caller: FakeCaller, _text: str) -> None:
         await caller.message("bot-started-speaking")
         await caller.audio(tone(0.04))
         await caller.raw(
@@ -88,8 +89,8 @@ async def test_audio_messages_and_interruptions_arrive_in_order():
     ]
 
 
-async def test_frame_of_an_unknown_kind_is_reported_and_the_call_continues():
-    async def bot(caller, _text):
+async def test_frame_of_an_unknown_kind_is_reported_and_the_call_continues() -> None:
+    async def bot(caller: FakeCaller, _text: str) -> None:
         await caller.raw(frames_pb2.Frame(text=frames_pb2.TextFrame(text="x")).SerializeToString())
         await caller.raw("a text message")
         await caller.message("bot-started-speaking")
@@ -104,17 +105,17 @@ async def test_frame_of_an_unknown_kind_is_reported_and_the_call_continues():
     assert known.frame == RTVIMessage("bot-started-speaking")
 
 
-async def test_wrong_token_gives_a_clear_error_without_a_retry():
+async def test_wrong_token_gives_a_clear_error_without_a_retry() -> None:
     async with FakeGateway(token="secret") as gateway:
         with pytest.raises(CallRefused, match=r"access token \(401\)"):
             await connect(Config(gateway.url, "guess"), patience_seconds=math.inf)
     assert gateway.attempts == 1
 
 
-async def test_full_appliance_is_retried_after_its_retry_after():
+async def test_full_appliance_is_retried_after_its_retry_after() -> None:
     pauses, retries = [], []
 
-    async def sleep(seconds):
+    async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
     async with FakeGateway(refusals=[(503, {"Retry-After": "5"}, FULL)] * 2) as gateway:
@@ -131,7 +132,7 @@ async def test_full_appliance_is_retried_after_its_retry_after():
     assert "All 4 sessions are taken. Try again later." in retries[0][0]
 
 
-async def test_retries_end_when_patience_is_over():
+async def test_retries_end_when_patience_is_over() -> None:
     async with FakeGateway(refusals=[(503, {"Retry-After": "5"}, FULL)] * 2) as gateway:
         with pytest.raises(CallRefused, match="All 4 sessions are taken"):
             await connect(Config(gateway.url), patience_seconds=4.0)
@@ -156,13 +157,15 @@ async def test_retries_end_when_patience_is_over():
         (502, b"", CannotConnect, "answered 502"),
     ],
 )
-async def test_every_refusal_is_explained(status, body, kind, text):
+async def test_every_refusal_is_explained(
+    status: int, body: bytes, kind: type[ClientError], text: str
+) -> None:
     async with FakeGateway(refusals=[(status, {}, body)]) as gateway:
         with pytest.raises(kind, match=text):
             await connect_once(Config(gateway.url))
 
 
-async def test_refusal_cannot_control_the_terminal():
+async def test_refusal_cannot_control_the_terminal() -> None:
     async with FakeGateway(
         refusals=[(503, {}, b'{"message": "\\u001b[2Jgone\\nline"}')]
     ) as gateway:
@@ -182,8 +185,8 @@ async def test_refusal_cannot_control_the_terminal():
         (1000, "nobody spoke for 120 seconds", "connect again to continue"),
     ],
 )
-async def test_close_code_is_explained_with_its_reason(code, reason, advice):
-    async def bot(caller, _text):
+async def test_close_code_is_explained_with_its_reason(code: int, reason: str, advice: str) -> None:
+    async def bot(caller: FakeCaller, _text: str) -> None:
         await caller.close(code, reason)
 
     async with FakeGateway(bot) as gateway:
@@ -199,8 +202,8 @@ async def test_close_code_is_explained_with_its_reason(code, reason, advice):
     assert caught.value.retryable == (code in (1011, 1012, 1013))
 
 
-async def test_lost_connection_is_explained():
-    async def bot(caller, _text):
+async def test_lost_connection_is_explained() -> None:
+    async def bot(caller: FakeCaller, _text: str) -> None:
         caller.die()
 
     async with FakeGateway(bot) as gateway:
@@ -211,7 +214,7 @@ async def test_lost_connection_is_explained():
     assert caught.value.retryable
 
 
-async def test_closing_the_call_ourselves_is_not_a_failure():
+async def test_closing_the_call_ourselves_is_not_a_failure() -> None:
     async with FakeGateway() as gateway:
         call = await connect(Config(gateway.url))
         receiving = asyncio.create_task(receive(call, 99))
@@ -222,14 +225,14 @@ async def test_closing_the_call_ourselves_is_not_a_failure():
         await call.send_audio(bytes(1280))
 
 
-async def test_bot_that_never_gets_ready_times_out(monkeypatch):
+async def test_bot_that_never_gets_ready_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("client.call.READY_TIMEOUT_SECONDS", 0.1)
     async with FakeGateway(ready=False) as gateway:
         with pytest.raises(CannotConnect, match="not ready"):
             await connect_once(Config(gateway.url))
 
 
-async def test_connection_refused_is_retryable():
+async def test_connection_refused_is_retryable() -> None:
     async with FakeGateway() as gateway:
         url = gateway.url
     for host in ("127.0.0.1", "localhost"):
@@ -238,13 +241,13 @@ async def test_connection_refused_is_retryable():
         assert caught.value.retryable
 
 
-async def test_unknown_host_is_explained():
+async def test_unknown_host_is_explained() -> None:
     with pytest.raises(CannotConnect, match=r"host nowhere\.invalid was not found"):
         await connect_once(Config("ws://nowhere.invalid/ws"))
 
 
-async def test_server_that_is_not_a_web_server_is_explained():
-    async def mumble(_reader, writer):
+async def test_server_that_is_not_a_web_server_is_explained() -> None:
+    async def mumble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 smtp ready\r\n")
         writer.close()
 
@@ -258,8 +261,8 @@ async def test_server_that_is_not_a_web_server_is_explained():
 
 
 @pytest.fixture
-def certificate(tmp_path):
-    paths = [tmp_path / "certificate.pem", tmp_path / "key.pem"]
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    paths = (tmp_path / "certificate.pem", tmp_path / "key.pem")
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
@@ -272,7 +275,7 @@ def certificate(tmp_path):
     return paths
 
 
-async def test_untrusted_certificate_is_rejected(certificate):
+async def test_untrusted_certificate_is_rejected(certificate: tuple[Path, Path]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     async with FakeGateway(tls=context) as gateway:
@@ -284,7 +287,7 @@ async def test_untrusted_certificate_is_rejected(certificate):
             await connect_once(Config(gateway.url.replace("wss", "ws")))
 
 
-def test_retry_after_is_seconds_or_a_date():
+def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after_seconds("7") == 7
     assert retry_after_seconds(None) is None
     assert retry_after_seconds("soon") is None
@@ -293,6 +296,6 @@ def test_retry_after_is_seconds_or_a_date():
     assert retry_after_seconds("Sun, 06 Nov 1994 08:49:37 GMT") == 0
 
 
-def test_every_status_is_explained():
+def test_every_status_is_explained() -> None:
     for status in range(300, 600):
         assert str(explain_status(Response(status, "", Headers(), b"\xff"), "box"))

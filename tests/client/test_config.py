@@ -1,5 +1,7 @@
 """Settings from flags, the environment and a file."""
 
+from pathlib import Path
+
 import pytest
 
 from client.config import DEFAULT_URL, load
@@ -7,7 +9,7 @@ from client.errors import UsageError
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "voice-client.toml"
     path.write_text(
         'url = "wss://from-file:1/ws"\ntoken = "file-token"\nprebuffer_seconds = 0.15\n'
@@ -15,12 +17,12 @@ def file(tmp_path):
     return path
 
 
-def test_default_is_the_appliance_on_this_machine(tmp_path):
+def test_default_is_the_appliance_on_this_machine(tmp_path: Path) -> None:
     config = load({}, {}, tmp_path / "none.toml")
     assert (config.url, config.token, config.tls()) == (DEFAULT_URL, "", None)
 
 
-def test_flags_win_over_environment_and_environment_over_file(file, tmp_path):
+def test_flags_win_over_environment_and_environment_over_file(file: Path, tmp_path: Path) -> None:
     environ = {"VOICE_CLIENT_URL": "wss://from-environment/ws", "VOICE_CLIENT_TOKEN": "env-token"}
     assert load({}, {}, file).url == "wss://from-file:1/ws"
     assert load({}, environ, file).url == "wss://from-environment/ws"
@@ -44,7 +46,7 @@ def test_flags_win_over_environment_and_environment_over_file(file, tmp_path):
         ("ws://[::1]:8765/ws", "ws://[::1]:8765/ws"),
     ],
 )
-def test_url_without_a_path_gets_the_usual_path(url, normalized, tmp_path):
+def test_url_without_a_path_gets_the_usual_path(url: str, normalized: str, tmp_path: Path) -> None:
     assert load({"url": url}, {}, tmp_path / "none").url == normalized
 
 
@@ -60,7 +62,7 @@ def test_url_without_a_path_gets_the_usual_path(url, normalized, tmp_path):
         "ws://[::1/ws",
     ],
 )
-def test_invalid_url_is_rejected(url, tmp_path):
+def test_invalid_url_is_rejected(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="URL"):
         load({"url": url}, {}, tmp_path / "none")
 
@@ -75,32 +77,32 @@ def test_invalid_url_is_rejected(url, tmp_path):
         ('token_file = "/does/not/exist"', "cannot be read"),
     ],
 )
-def test_invalid_settings_file_is_rejected(text, why, tmp_path):
+def test_invalid_settings_file_is_rejected(text: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "voice-client.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=why):
         load({}, {}, path)
 
 
-def test_settings_file_named_by_flag_must_exist(tmp_path):
+def test_settings_file_named_by_flag_must_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load({"config": str(tmp_path / "none.toml")}, {})
 
 
 @pytest.mark.parametrize("content", ["", " \n", "two words", "line\nbreak", "sch\u00f6n"])
-def test_token_file_must_hold_one_token(content, tmp_path):
+def test_token_file_must_hold_one_token(content: str, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(content)
     with pytest.raises(UsageError, match="token"):
         load({"token_file": str(path)}, {}, tmp_path / "none")
 
 
-def test_token_is_not_in_the_repr_of_the_settings(file):
+def test_token_is_not_in_the_repr_of_the_settings(file: Path) -> None:
     assert "file-token" not in repr(load({}, {}, file))
 
 
-def test_only_a_plain_url_to_another_machine_is_unencrypted(tmp_path):
-    def in_clear(url):
+def test_only_a_plain_url_to_another_machine_is_unencrypted(tmp_path: Path) -> None:
+    def in_clear(url: str) -> bool:
         return load({"url": url}, {}, tmp_path / "none").in_clear
 
     assert in_clear("ws://box/ws")
@@ -109,7 +111,7 @@ def test_only_a_plain_url_to_another_machine_is_unencrypted(tmp_path):
     assert not in_clear("ws://localhost/ws")
 
 
-def test_bad_ca_file_is_named(tmp_path):
+def test_bad_ca_file_is_named(tmp_path: Path) -> None:
     bad = tmp_path / "ca.pem"
     bad.write_text("nothing")
     config = load({"url": "wss://box/ws", "ca": str(bad)}, {}, tmp_path / "none")

@@ -9,39 +9,39 @@ from client.record import ClientTurnRecord
 class Terminal(io.StringIO):
     encoding = "ascii"
 
-    def isatty(self):
+    def isatty(self) -> bool:
         return True
 
 
-def test_meter_fills_from_silence_to_full_scale():
+def test_meter_fills_from_silence_to_full_scale() -> None:
     assert meter(-90, 4) == meter(-60, 4) == "    "
     assert meter(-30, 4) == "==  "
     assert meter(0, 4) == meter(6, 4) == "===="
 
 
-def test_status_line_shows_state_level_and_last_latency():
+def test_status_line_shows_state_level_and_last_latency() -> None:
     line = status_line(TalkStatus("thinking", -30.0, 1.839), 80)
     assert line == "thinking   [======      ]  last answer after 1.84 s"
 
 
-def test_status_line_never_wraps():
+def test_status_line_never_wraps() -> None:
     for columns in range(0, 60):
         assert (
             len(status_line(TalkStatus("speaking", -3.0, 12.0, note="x" * 90), columns)) <= columns
         )
 
 
-def test_note_replaces_the_latency():
+def test_note_replaces_the_latency() -> None:
     assert status_line(TalkStatus(latency_seconds=1.0, note="muted"), 80).endswith("]  muted")
 
 
-def test_turn_is_shown_as_two_lines_without_control_characters():
+def test_turn_is_shown_as_two_lines_without_control_characters() -> None:
     record = ClientTurnRecord(1, "What\x1b[2J time?", "It is\nnoon.", interrupted=True)
     assert transcript_lines(record) == ["you  What [2J time?", "bot  It is noon. -"]
     assert transcript_lines(ClientTurnRecord(1)) == []
 
 
-def test_status_line_is_redrawn_and_erased_on_a_terminal():
+def test_status_line_is_redrawn_and_erased_on_a_terminal() -> None:
     out = Terminal()
     screen = Screen(out)
     screen.draw(TalkStatus("listening"))
@@ -50,7 +50,7 @@ def test_status_line_is_redrawn_and_erased_on_a_terminal():
     assert out.getvalue() == "\rlistening  [            ]\x1b[K\ryou  sch?n\x1b[K\n\r\x1b[K"
 
 
-def test_only_the_transcript_is_printed_into_a_pipe():
+def test_only_the_transcript_is_printed_into_a_pipe() -> None:
     out = io.StringIO()
     screen = Screen(out)
     screen.draw(TalkStatus("listening"))

@@ -3,7 +3,7 @@
 from client import errors
 
 
-def test_every_error_has_its_documented_exit_code():
+def test_every_error_has_its_documented_exit_code() -> None:
     codes = {error.__name__: error.exit_code for error in errors.ClientError.__subclasses__()}
     assert codes == {
         "UsageError": 2,
@@ -14,7 +14,7 @@ def test_every_error_has_its_documented_exit_code():
     }
 
 
-def test_errors_are_not_retryable_by_default():
+def test_errors_are_not_retryable_by_default() -> None:
     assert not errors.CallRefused("no").retryable
     assert (
         errors.CallRefused("later", retryable=True, retry_after_seconds=5).retry_after_seconds == 5

@@ -5,16 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from client.__main__ import main
-from tests.client.conftest import ROOT
-from tests.fakes import FakeGateway
+from tests.client.conftest import ROOT, RunClient
+from tests.fakes import FakeCaller, FakeGateway
 from tests.signals import with_default_sigint
 
 
-async def test_wrong_token_exits_with_3(run_client):
+async def test_wrong_token_exits_with_3(run_client: RunClient) -> None:
     async with FakeGateway(token="secret") as gateway:
         result = await run_client(
             "ask", "Hi", VOICE_CLIENT_URL=gateway.url, VOICE_CLIENT_TOKEN="guess"
@@ -25,7 +26,7 @@ async def test_wrong_token_exits_with_3(run_client):
     assert result.err.count("\n") == 1
 
 
-async def test_full_appliance_exits_with_3_when_patience_is_over(run_client):
+async def test_full_appliance_exits_with_3_when_patience_is_over(run_client: RunClient) -> None:
     body = b'{"message": "All 4 sessions are taken.", "advice": "Try again when a call has ended."}'
     async with FakeGateway(refusals=[(503, {"Retry-After": "30"}, body)]) as gateway:
         result = await run_client("ask", "Hi", VOICE_CLIENT_URL=gateway.url)
@@ -33,14 +34,14 @@ async def test_full_appliance_exits_with_3_when_patience_is_over(run_client):
     assert "All 4 sessions are taken. Try again when a call has ended." in result.err
 
 
-async def test_busy_appliance_is_retried(run_client):
+async def test_busy_appliance_is_retried(run_client: RunClient) -> None:
     async with FakeGateway(refusals=[(503, {"Retry-After": "1"}, b"")]) as gateway:
         result = await run_client("ask", "Hi", VOICE_CLIENT_URL=gateway.url)
     assert (result.code, result.out, gateway.attempts) == (0, "Answer 1.\n", 2)
     assert "Trying again in 1." in result.err
 
 
-async def test_connection_refused_exits_with_4(run_client):
+async def test_connection_refused_exits_with_4(run_client: RunClient) -> None:
     async with FakeGateway() as gateway:
         url = gateway.url
     result = await run_client("ask", "Hi", "--patience", "0", "--url", url)
@@ -48,7 +49,9 @@ async def test_connection_refused_exits_with_4(run_client):
     assert "nothing listens at 127.0.0.1:" in result.err
 
 
-async def test_token_file_is_a_flag_and_the_token_is_not(run_client, tmp_path):
+async def test_token_file_is_a_flag_and_the_token_is_not(
+    run_client: RunClient, tmp_path: Path
+) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("secret\n")
     async with FakeGateway(token="secret") as gateway:
@@ -59,7 +62,9 @@ async def test_token_file_is_a_flag_and_the_token_is_not(run_client, tmp_path):
     assert gateway.attempts == 1
 
 
-async def test_settings_file_in_the_home_folder_is_read(run_client, tmp_path):
+async def test_settings_file_in_the_home_folder_is_read(
+    run_client: RunClient, tmp_path: Path
+) -> None:
     async with FakeGateway(token="secret") as gateway:
         folder = tmp_path / ".config"
         folder.mkdir()
@@ -68,7 +73,9 @@ async def test_settings_file_in_the_home_folder_is_read(run_client, tmp_path):
     assert result.code == 0
 
 
-async def test_client_runs_without_pipecat_or_a_sound_system(run_client, tmp_path):
+async def test_client_runs_without_pipecat_or_a_sound_system(
+    run_client: RunClient, tmp_path: Path
+) -> None:
     blocked = tmp_path / "blocked"
     for name in ("pipecat", "sounddevice"):
         (blocked / name).mkdir(parents=True)
@@ -80,7 +87,7 @@ async def test_client_runs_without_pipecat_or_a_sound_system(run_client, tmp_pat
     assert (result.code, result.err) == (0, "")
 
 
-def test_client_imports_nothing_of_the_appliance():
+def test_client_imports_nothing_of_the_appliance() -> None:
     code = "import sys, client.__main__; print([m for m in sys.modules if m == 'appliance'])"
     completed = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
@@ -88,8 +95,8 @@ def test_client_imports_nothing_of_the_appliance():
     assert completed.stdout == b"[]\n"
 
 
-async def test_ctrl_c_ends_a_conversation_without_a_traceback():
-    async def bot(_caller, _text):
+async def test_ctrl_c_ends_a_conversation_without_a_traceback() -> None:
+    async def bot(_caller: FakeCaller, _text: str) -> None:
         return
 
     async with FakeGateway(bot) as gateway:
@@ -110,14 +117,14 @@ async def test_ctrl_c_ends_a_conversation_without_a_traceback():
 @pytest.mark.parametrize(
     "arguments", [[], ["sing"], ["say"], ["ask"], ["ask", "a", "--patience", "x"]]
 )
-def test_wrong_usage_exits_with_2(arguments, capsys):
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
         main(arguments)
     assert exited.value.code == 2
     assert "usage: client" in capsys.readouterr().err
 
 
-def test_help_names_every_verb(capsys):
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
@@ -125,7 +132,9 @@ def test_help_names_every_verb(capsys):
         assert verb in text
 
 
-def test_unencrypted_url_to_another_machine_gives_a_warning(capsys, tmp_path, monkeypatch):
+def test_unencrypted_url_to_another_machine_gives_a_warning(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     main(["ask", "Hi", "--url", "ws://nowhere.invalid/ws", "--patience", "0"])
     assert "unencrypted" in capsys.readouterr().err

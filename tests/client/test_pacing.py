@@ -1,6 +1,7 @@
 """The simulated microphone, with a virtual clock."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,30 +13,32 @@ from tests.fakes import tone
 class VirtualClock:
     """Time that passes only in sleep()."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         self._sleep = asyncio.sleep
         monkeypatch.setattr("client.pacing.asyncio.sleep", self.sleep)
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
-    async def sleep(self, seconds):
+    async def sleep(self, seconds: float) -> None:
         self.now += seconds
         await self._sleep(0)
 
 
-async def run_until_sent(source, clock, count, sent):
+async def run_until_sent(
+    source: PacedSource, clock: VirtualClock, count: int, sent: Sequence[object]
+) -> None:
     task = asyncio.create_task(source.run())
     while len(sent) < count:
         await clock._sleep(0)
     task.cancel()
 
 
-async def test_frame_of_40_ms_is_sent_every_40_ms(monkeypatch):
+async def test_frame_of_40_ms_is_sent_every_40_ms(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, sent = VirtualClock(monkeypatch), []
 
-    async def send(pcm):
+    async def send(pcm: bytes) -> None:
         sent.append((clock.now, pcm))
 
     await run_until_sent(PacedSource(send, clock), clock, 10, sent)
@@ -43,10 +46,12 @@ async def test_frame_of_40_ms_is_sent_every_40_ms(monkeypatch):
     assert {pcm for _, pcm in sent} == {SILENCE}
 
 
-async def test_speech_times_are_those_of_its_samples_in_the_stream(monkeypatch):
+async def test_speech_times_are_those_of_its_samples_in_the_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock, sent = VirtualClock(monkeypatch), []
 
-    async def send(pcm):
+    async def send(pcm: bytes) -> None:
         sent.append(pcm)
 
     source = PacedSource(send, clock)
@@ -55,20 +60,25 @@ async def test_speech_times_are_those_of_its_samples_in_the_stream(monkeypatch):
     begins, ends = source.play(bytes(3_200) + tone(0.31, 16_000) + bytes(3_200))
     await run_until_sent(source, clock, before + 20, sent)
     stream = b"".join(sent)
-    assert begins == pytest.approx(100.0 + first_audible(stream) / 16_000, abs=1e-4)
-    assert ends == pytest.approx(100.0 + (last_audible(stream) + 1) / 16_000, abs=1e-4)
+    first, last = first_audible(stream), last_audible(stream)
+    assert first is not None
+    assert last is not None
+    assert begins == pytest.approx(100.0 + first / 16_000, abs=1e-4)
+    assert ends == pytest.approx(100.0 + (last + 1) / 16_000, abs=1e-4)
 
 
-async def test_file_without_speech_counts_from_end_to_end(monkeypatch):
+async def test_file_without_speech_counts_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     source = PacedSource(lambda _pcm: asyncio.sleep(0), VirtualClock(monkeypatch))
     assert source.play(bytes(32_000)) == pytest.approx((100.0, 101.0))
     assert source.play(b"") == pytest.approx((101.0, 101.0))
 
 
-async def test_source_does_not_flood_the_server_after_a_long_stall(monkeypatch):
+async def test_source_does_not_flood_the_server_after_a_long_stall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock, sent = VirtualClock(monkeypatch), []
 
-    async def send(pcm):
+    async def send(pcm: bytes) -> None:
         sent.append(clock.now)
         if len(sent) == 5:
             clock.now += 60

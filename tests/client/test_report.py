@@ -19,7 +19,7 @@ ANSWERED = ClientTurnRecord(
 )
 
 
-def test_json_has_every_field_on_one_line():
+def test_json_has_every_field_on_one_line() -> None:
     line = as_json(ANSWERED, "q.wav", "out/02-q.reply.wav")
     assert "\n" not in line
     assert json.loads(line) == {
@@ -38,24 +38,24 @@ def test_json_has_every_field_on_one_line():
     }
 
 
-def test_absent_values_are_null_in_json():
+def test_absent_values_are_null_in_json() -> None:
     fields = json.loads(as_json(ClientTurnRecord(1, outcome="no_answer"), "q.wav", None))
     assert fields["reply_wav"] is fields["voice_to_voice_seconds"] is None
     assert fields["stages"] == {}
 
 
-def test_text_shows_transcript_latency_stages_and_gaps():
+def test_text_shows_transcript_latency_stages_and_gaps() -> None:
     text = as_text(ANSWERED, "q.wav", "out/02-q.reply.wav")
     for part in ("What time", "Noon.", "2.25 s", "llm 0.41", "1 gaps", "120 ms", "02-q.reply.wav"):
         assert part in text
     assert "outcome" not in text
 
 
-def test_text_shows_that_there_was_no_answer():
+def test_text_shows_that_there_was_no_answer() -> None:
     text = as_text(ClientTurnRecord(1, interrupted=True, outcome="no_answer"), "q.wav", None)
     assert "no reply was heard" in text
     assert "outcome: no_answer" in text
 
 
-def test_control_characters_are_removed():
+def test_control_characters_are_removed() -> None:
     assert plain("a\x1b]0;title\x07b\r\nc\u202ed") == "a ]0;title b c d"

@@ -1,15 +1,19 @@
 """`client say` as a real program in a process of its own."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from client.wav import read_wav
-from tests.fakes import FakeGateway, tone
+from tests.client.conftest import RunClient
+from tests.fakes import FakeCaller, FakeGateway, tone
 
 
-async def test_two_files_are_two_turns_of_one_call(run_client, questions, tmp_path):
+async def test_two_files_are_two_turns_of_one_call(
+    run_client: RunClient, questions: list[Path], tmp_path: Path
+) -> None:
     async with FakeGateway(token="secret") as gateway:
         result = await run_client(
             *("say", *questions, "--out", tmp_path / "replies", "--json"),
@@ -31,8 +35,10 @@ async def test_two_files_are_two_turns_of_one_call(run_client, questions, tmp_pa
         assert np.frombuffer(pcm, "<i2").any()
 
 
-async def test_barge_in_shortens_the_written_reply(run_client, questions, tmp_path):
-    async def bot(caller, text):
+async def test_barge_in_shortens_the_written_reply(
+    run_client: RunClient, questions: list[Path], tmp_path: Path
+) -> None:
+    async def bot(caller: FakeCaller, text: str) -> None:
         await caller.speak("A long story.", 8.0 if text == "Question 1." else 0.3, text)
 
     async with FakeGateway(bot) as gateway:
@@ -49,7 +55,9 @@ async def test_barge_in_shortens_the_written_reply(run_client, questions, tmp_pa
     assert second["reply_text"] == "A long story."
 
 
-async def test_output_without_json_is_readable_text(run_client, questions):
+async def test_output_without_json_is_readable_text(
+    run_client: RunClient, questions: list[Path]
+) -> None:
     async with FakeGateway() as gateway:
         result = await run_client("say", questions[0], "--url", gateway.url)
     assert result.code == 0
@@ -57,8 +65,10 @@ async def test_output_without_json_is_readable_text(run_client, questions):
     assert "voice to voice" in result.out
 
 
-async def test_dropped_call_exits_with_5_and_keeps_what_was_heard(run_client, questions, tmp_path):
-    async def bot(caller, _text):
+async def test_dropped_call_exits_with_5_and_keeps_what_was_heard(
+    run_client: RunClient, questions: list[Path], tmp_path: Path
+) -> None:
+    async def bot(caller: FakeCaller, _text: str) -> None:
         await caller.message("bot-started-speaking")
         await caller.audio(tone(0.5))
         caller.die()
@@ -74,8 +84,10 @@ async def test_dropped_call_exits_with_5_and_keeps_what_was_heard(run_client, qu
     assert turn["reply_seconds"] > 0.1
 
 
-async def test_close_code_is_printed_with_its_reason(run_client, questions):
-    async def bot(caller, _text):
+async def test_close_code_is_printed_with_its_reason(
+    run_client: RunClient, questions: list[Path]
+) -> None:
+    async def bot(caller: FakeCaller, _text: str) -> None:
         await caller.close(1013, "the engines are overloaded")
 
     async with FakeGateway(bot) as gateway:
@@ -85,8 +97,10 @@ async def test_close_code_is_printed_with_its_reason(run_client, questions):
     assert "Traceback" not in result.err
 
 
-async def test_unanswered_file_exits_with_6_after_all_files(run_client, questions):
-    async def bot(caller, text):
+async def test_unanswered_file_exits_with_6_after_all_files(
+    run_client: RunClient, questions: list[Path]
+) -> None:
+    async def bot(caller: FakeCaller, text: str) -> None:
         if text == "Question 1.":
             await caller.send_turn(outcome="nothing_heard")
         else:
@@ -100,7 +114,9 @@ async def test_unanswered_file_exits_with_6_after_all_files(run_client, question
     assert outcomes == ["nothing_heard", "answered"]
 
 
-async def test_invalid_wav_file_is_rejected_before_a_call_is_opened(run_client, tmp_path):
+async def test_invalid_wav_file_is_rejected_before_a_call_is_opened(
+    run_client: RunClient, tmp_path: Path
+) -> None:
     (tmp_path / "song.mp3").write_bytes(b"ID3")
     async with FakeGateway() as gateway:
         for arguments in (

@@ -2,28 +2,31 @@
 
 import asyncio
 import io
+from collections.abc import Callable
 
 import pytest
 
 from client.config import Config
 from client.errors import CallRefused, UsageError
 from client.talk import Talk
-from tests.fakes import FakeGateway, FakeSound, tone
+from tests.fakes import FakeCaller, FakeGateway, FakeSound, tone
 
 SPEECH = tone(0.4, 16_000)
 
 
-async def until(condition, seconds=15.0):
+async def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
 
 
-def talk_to(gateway, sound, out, half_duplex=False):
+def talk_to(
+    gateway: FakeGateway, sound: FakeSound, out: io.StringIO, half_duplex: bool = False
+) -> Talk:
     return Talk(Config(gateway.url), sound, None, None, half_duplex, out)
 
 
-async def test_spoken_question_is_answered_over_the_speaker_and_shown():
+async def test_spoken_question_is_answered_over_the_speaker_and_shown() -> None:
     sound, out = FakeSound(), io.StringIO()
     async with FakeGateway() as gateway:
         talk = talk_to(gateway, sound, out)
@@ -41,7 +44,7 @@ async def test_spoken_question_is_answered_over_the_speaker_and_shown():
     assert all(stream.closed for stream in sound.streams)
 
 
-async def test_latency_is_measured_from_the_microphone():
+async def test_latency_is_measured_from_the_microphone() -> None:
     sound = FakeSound()
     async with FakeGateway() as gateway:
         talk = talk_to(gateway, sound, io.StringIO())
@@ -49,13 +52,15 @@ async def test_latency_is_measured_from_the_microphone():
         await until(lambda: gateway.callers and gateway.callers[0].heard)
         sound.said += SPEECH
         await until(lambda: talk._status.latency_seconds is not None)
-        assert talk._status.latency_seconds >= 0.15
+        latency_seconds = talk._status.latency_seconds
+        assert latency_seconds is not None
+        assert latency_seconds >= 0.15
         talk.stop()
         await running
 
 
-async def test_barge_in_silences_the_speaker():
-    async def bot(caller, text):
+async def test_barge_in_silences_the_speaker() -> None:
+    async def bot(caller: FakeCaller, text: str) -> None:
         await caller.speak("A long story.", 30.0, text)
 
     sound, out = FakeSound(), io.StringIO()
@@ -71,8 +76,8 @@ async def test_barge_in_silences_the_speaker():
         await running
 
 
-async def test_half_duplex_mutes_the_microphone_while_the_bot_speaks():
-    async def bot(caller, text):
+async def test_half_duplex_mutes_the_microphone_while_the_bot_speaks() -> None:
+    async def bot(caller: FakeCaller, text: str) -> None:
         await caller.speak("A story.", 1.5, text)
 
     sound, out = FakeSound(), io.StringIO()
@@ -90,10 +95,10 @@ async def test_half_duplex_mutes_the_microphone_while_the_bot_speaks():
     assert "Question 2." not in out.getvalue()
 
 
-async def test_restarting_appliance_is_called_again(monkeypatch):
+async def test_restarting_appliance_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("client.backoff.FIRST_SECONDS", 0.01)
 
-    async def bot(caller, text):
+    async def bot(caller: FakeCaller, text: str) -> None:
         if len(caller._gateway.callers) == 1:
             await caller.close(1012, "restarting")
         else:
@@ -115,7 +120,7 @@ async def test_restarting_appliance_is_called_again(monkeypatch):
     assert "Still starting." in out.getvalue()
 
 
-async def test_wrong_token_ends_talk():
+async def test_wrong_token_ends_talk() -> None:
     sound = FakeSound()
     async with FakeGateway(token="secret") as gateway:
         with pytest.raises(CallRefused, match="token"):
@@ -123,7 +128,7 @@ async def test_wrong_token_ends_talk():
     assert all(stream.closed for stream in sound.streams)
 
 
-async def test_stop_while_connecting_ends_talk_cleanly():
+async def test_stop_while_connecting_ends_talk_cleanly() -> None:
     async with FakeGateway() as gateway:
         pass
     out = io.StringIO()
@@ -134,7 +139,7 @@ async def test_stop_while_connecting_ends_talk_cleanly():
     await asyncio.wait_for(running, 5)
 
 
-async def test_missing_microphone_is_reported_before_a_call_is_opened():
+async def test_missing_microphone_is_reported_before_a_call_is_opened() -> None:
     sound = FakeSound()
     del sound.devices[0]
     async with FakeGateway() as gateway:

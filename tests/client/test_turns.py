@@ -3,6 +3,7 @@
 import pytest
 
 from client.playback import Playback, SimulatedSpeaker
+from client.record import ClientTurnRecord
 from client.turns import ClientTurnTracker
 from client.wire import AudioFrame, Interruption, RTVIMessage
 from tests.fakes import tone
@@ -11,14 +12,14 @@ from tests.fakes import tone
 class Scene:
     """Drives a ClientTurnTracker with a virtual clock, in steps of 10 ms."""
 
-    def __init__(self, **options):
+    def __init__(self, follow_server: bool = False) -> None:
         self.now = 0.0
         self.speaker = SimulatedSpeaker(Playback(prebuffer_seconds=0.0), 0.0)
-        self.turns = ClientTurnTracker(self.speaker, **options)
-        self.done = []
-        self.playback_started = []  # when the server had to be told that a reply is audible
+        self.turns = ClientTurnTracker(self.speaker, follow_server=follow_server)
+        self.done: list[ClientTurnRecord] = []
+        self.playback_started: list[float] = []  # when playback-started was due
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         for _ in range(round(seconds * 100)):
             self.now += 0.01
             self.speaker.advance(self.now)
@@ -26,13 +27,13 @@ class Scene:
                 self.playback_started.append(round(self.now, 2))
             self.done += self.turns.poll(self.now)
 
-    def receive(self, message_type, /, **data):
+    def receive(self, message_type: str, /, **data: object) -> None:
         self.turns.on_frame(RTVIMessage(message_type, data), self.now)
 
-    def audio(self, seconds):
+    def audio(self, seconds: float) -> None:
         self.turns.on_frame(AudioFrame(tone(seconds), 24_000), self.now)
 
-    def interrupt(self):
+    def interrupt(self) -> None:
         """In the order of a Pipecat 1.14 gateway, with late messages about the old reply."""
         self.turns.on_frame(Interruption(), self.now)
         self.receive("bot-llm-text", text="and so on")
@@ -41,22 +42,22 @@ class Scene:
         self.receive("bot-tts-text", text="and so on")
         self.receive("bot-stopped-speaking")
 
-    def report(self, **fields):
+    def report(self, **fields: object) -> None:
         self.receive("server-message", kind="turn", **fields)
 
-    def reply(self, text, seconds=0.5):
+    def reply(self, text: str, seconds: float = 0.5) -> None:
         self.receive("bot-llm-started")
         self.receive("bot-llm-text", text=text)
         self.receive("bot-llm-stopped")
         self.receive("bot-started-speaking")
         self.audio(seconds)
 
-    def end_reply(self, text):
+    def end_reply(self, text: str) -> None:
         self.receive("bot-tts-text", text=text)
         self.receive("bot-stopped-speaking")
 
 
-def test_turn_ends_when_its_report_arrived_and_all_audio_is_played():
+def test_turn_ends_when_its_report_arrived_and_all_audio_is_played() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.1, 1.0)
     scene.wait(1.5)
@@ -75,7 +76,7 @@ def test_turn_ends_when_its_report_arrived_and_all_audio_is_played():
     assert (record.interrupted, record.outcome) == (False, "answered")
 
 
-def test_turn_without_reports_ends_when_the_bot_has_been_quiet():
+def test_turn_without_reports_ends_when_the_bot_has_been_quiet() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.5)
     scene.receive("user-input", text="Are you", final=False)
@@ -92,7 +93,7 @@ def test_turn_without_reports_ends_when_the_bot_has_been_quiet():
     assert (record.user_text, record.reply_text) == ("Are you there?", "Yes. I am.")
 
 
-def test_turn_does_not_end_after_a_notice():
+def test_turn_does_not_end_after_a_notice() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.5)
     scene.reply("Paris.")
@@ -114,7 +115,7 @@ def test_turn_does_not_end_after_a_notice():
     assert [record.reply_text for record in scene.done] == ["Paris.", "The Louvre."]
 
 
-def test_first_turn_does_not_end_after_a_notice():
+def test_first_turn_does_not_end_after_a_notice() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.5)
     scene.wait(1.0)
@@ -130,7 +131,7 @@ def test_first_turn_does_not_end_after_a_notice():
     assert [record.reply_text for record in scene.done] == ["Paris."]
 
 
-def test_pause_between_two_sentences_does_not_end_the_turn():
+def test_pause_between_two_sentences_does_not_end_the_turn() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.1)
     scene.receive("bot-llm-started")
@@ -149,7 +150,7 @@ def test_pause_between_two_sentences_does_not_end_the_turn():
     assert record.heard.longest_gap_seconds > 3
 
 
-def test_barge_in_ends_the_reply_and_the_next_turn_gets_the_next_one():
+def test_barge_in_ends_the_reply_and_the_next_turn_gets_the_next_one() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.wait(0.5)
@@ -169,12 +170,13 @@ def test_barge_in_ends_the_reply_and_the_next_turn_gets_the_next_one():
     assert (first.interrupted, first.reply_text, first.user_text) == (True, "A long", "Tell")
     assert first.heard.seconds == pytest.approx(1.3, abs=0.02)
     assert first.heard.dropped_seconds == pytest.approx(1.7, abs=0.02)
+    assert first.heard.ended_at is not None
     assert first.heard.ended_at - began_at == pytest.approx(0.3, abs=0.02)
     assert (second.interrupted, second.reply_text, second.user_text) == (False, "Fine.", "Stop")
     assert second.voice_to_voice_seconds == pytest.approx(0.5, abs=0.02)
 
 
-def test_interrupted_turn_ends_without_its_report():
+def test_interrupted_turn_ends_without_its_report() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.wait(0.3)
@@ -188,7 +190,7 @@ def test_interrupted_turn_ends_without_its_report():
     assert record.reply_text == "A long story."
 
 
-def test_pause_in_the_users_speech_keeps_a_file_one_turn():
+def test_pause_in_the_users_speech_keeps_a_file_one_turn() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 2.0)
     scene.wait(1.0)
@@ -207,7 +209,7 @@ def test_pause_in_the_users_speech_keeps_a_file_one_turn():
     assert record.voice_to_voice_seconds == pytest.approx(0.5, abs=0.02)
 
 
-def test_late_report_about_half_a_question_does_not_end_the_turn():
+def test_late_report_about_half_a_question_does_not_end_the_turn() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 2.0)
     scene.wait(1.0)
@@ -227,7 +229,7 @@ def test_late_report_about_half_a_question_does_not_end_the_turn():
     ]
 
 
-def test_interruption_before_any_reply_changes_nothing():
+def test_interruption_before_any_reply_changes_nothing() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.interrupt()
@@ -238,7 +240,7 @@ def test_interruption_before_any_reply_changes_nothing():
     assert [record.interrupted for record in scene.done] == [False]
 
 
-def test_turn_without_speech_ends_with_the_servers_outcome():
+def test_turn_without_speech_ends_with_the_servers_outcome() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.wait(0.5)
@@ -249,7 +251,7 @@ def test_turn_without_speech_ends_with_the_servers_outcome():
     assert record.voice_to_voice_seconds is None
 
 
-def test_report_fields_are_optional_and_invalid_ones_are_ignored():
+def test_report_fields_are_optional_and_invalid_ones_are_ignored() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.reply("Yes.")
@@ -261,7 +263,7 @@ def test_report_fields_are_optional_and_invalid_ones_are_ignored():
     assert (record.user_text, record.reply_text, record.stages) == ("", "Yes.", {"tts": 0.5})
 
 
-def test_close_ends_turns_in_progress():
+def test_close_ends_turns_in_progress() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.reply("A long story.", seconds=3)
@@ -272,7 +274,7 @@ def test_close_ends_turns_in_progress():
     assert scene.turns.close(scene.now, "broke_off") == []
 
 
-def test_quiet_time_counts_from_the_end_of_speech():
+def test_quiet_time_counts_from_the_end_of_speech() -> None:
     scene = Scene()
     number = scene.turns.begin(0.0, 0.0, 5.0)
     scene.wait(4.0)
@@ -284,7 +286,7 @@ def test_quiet_time_counts_from_the_end_of_speech():
     assert scene.turns.quiet_seconds(99, scene.now) == 0
 
 
-def test_turns_of_a_microphone_follow_what_the_server_hears():
+def test_turns_of_a_microphone_follow_what_the_server_hears() -> None:
     scene = Scene(follow_server=True)
     scene.wait(0.2)
     scene.turns.user_audible(scene.now)
@@ -315,7 +317,7 @@ def test_turns_of_a_microphone_follow_what_the_server_hears():
     assert scene.turns.state == "listening"
 
 
-def test_greeting_is_a_turn_without_user_speech():
+def test_greeting_is_a_turn_without_user_speech() -> None:
     scene = Scene(follow_server=True)
     scene.reply("Welcome.")
     scene.wait(0.6)
@@ -326,7 +328,7 @@ def test_greeting_is_a_turn_without_user_speech():
     assert (record.reply_text, record.voice_to_voice_seconds) == ("Welcome.", None)
 
 
-def test_cough_before_the_question_does_not_end_its_turn():
+def test_cough_before_the_question_does_not_end_its_turn() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 2.0)
     scene.wait(0.3)
@@ -345,7 +347,7 @@ def test_cough_before_the_question_does_not_end_its_turn():
     assert [record.outcome for record in scene.done] == ["answered"]
 
 
-def test_cough_without_a_question_ends_with_the_servers_outcome():
+def test_cough_without_a_question_ends_with_the_servers_outcome() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.receive("user-started-speaking")
@@ -356,7 +358,7 @@ def test_cough_without_a_question_ends_with_the_servers_outcome():
     assert [record.outcome for record in scene.done] == ["too_short"]
 
 
-def test_report_before_the_last_phrase_does_not_cut_it_off():
+def test_report_before_the_last_phrase_does_not_cut_it_off() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.1)
     scene.receive("bot-tts-started")
@@ -371,7 +373,7 @@ def test_report_before_the_last_phrase_does_not_cut_it_off():
     assert record.heard.seconds > 0.4
 
 
-def test_reply_that_never_ends_is_unfinished():
+def test_reply_that_never_ends_is_unfinished() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.1)
     scene.receive("bot-llm-started")
@@ -381,7 +383,7 @@ def test_reply_that_never_ends_is_unfinished():
     assert (record.outcome, record.reply_text) == ("unfinished", "Well")
 
 
-def test_start_of_playback_is_reported_once_per_reply():
+def test_start_of_playback_is_reported_once_per_reply() -> None:
     scene = Scene()
     for _ in range(2):
         scene.turns.begin(scene.now, scene.now, scene.now + 0.2)
@@ -396,7 +398,7 @@ def test_start_of_playback_is_reported_once_per_reply():
     assert scene.playback_started == [1.01, 3.51]
 
 
-def test_notice_and_answer_are_two_starts_of_playback():
+def test_notice_and_answer_are_two_starts_of_playback() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.receive("bot-started-speaking")
@@ -409,7 +411,7 @@ def test_notice_and_answer_are_two_starts_of_playback():
     assert scene.playback_started == [0.01, 1.71]
 
 
-def test_sound_outside_of_a_turn_is_not_a_start_of_playback():
+def test_sound_outside_of_a_turn_is_not_a_start_of_playback() -> None:
     scene = Scene()
     scene.receive("bot-started-speaking")
     scene.audio(0.5)
@@ -424,7 +426,7 @@ def test_sound_outside_of_a_turn_is_not_a_start_of_playback():
     assert scene.playback_started == [1.71]
 
 
-def test_reply_interrupted_before_it_is_audible_is_not_a_start():
+def test_reply_interrupted_before_it_is_audible_is_not_a_start() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.reply("A long story.", seconds=3)
@@ -436,7 +438,7 @@ def test_reply_interrupted_before_it_is_audible_is_not_a_start():
     assert scene.playback_started == [1.01]
 
 
-def test_sound_outside_of_a_turn_is_not_part_of_the_next_turn():
+def test_sound_outside_of_a_turn_is_not_part_of_the_next_turn() -> None:
     scene = Scene()
     scene.audio(0.5)
     scene.wait(1.0)

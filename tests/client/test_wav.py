@@ -2,18 +2,28 @@
 
 import struct
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from client.errors import UsageError
 from client.wav import _parse, read_wav, to_pcm, write_wav
 from tests.fakes import tone
 
 
-def riff(kind, channels, rate, bits, body, extra=b"", chunks=b""):
+def riff(
+    kind: int,
+    channels: int,
+    rate: int,
+    bits: int,
+    body: bytes,
+    extra: bytes = b"",
+    chunks: bytes = b"",
+) -> bytes:
     header = struct.pack(
         "<HHIIHH", kind, channels, rate, rate * channels * bits // 8, channels * bits // 8, bits
     )
@@ -23,17 +33,17 @@ def riff(kind, channels, rate, bits, body, extra=b"", chunks=b""):
     return b"RIFF" + struct.pack("<I", len(data)) + data
 
 
-def sine(rate, channels=1, seconds=0.5):
+def sine(rate: int, channels: int = 1, seconds: float = 0.5) -> NDArray[np.float64]:
     wave_form = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(rate * seconds)) / rate)
     return np.repeat(wave_form, channels)
 
 
-def as_bytes(samples, kind, bits):
+def as_bytes(samples: NDArray[np.float64], kind: int, bits: int) -> bytes:
     if kind == 3:
         return samples.astype(f"<f{bits // 8}").tobytes()
     if bits == 8:
         return (samples * 127 + 128).round().astype(np.uint8).tobytes()
-    whole = (samples * (2 ** (bits - 1) - 1)).round().astype("<i4")
+    whole: NDArray[np.int32] = (samples * (2 ** (bits - 1) - 1)).round().astype(np.int32)
     if bits == 24:
         return whole.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
     return whole.astype(f"<i{bits // 8}").tobytes()
@@ -42,7 +52,9 @@ def as_bytes(samples, kind, bits):
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize(("kind", "bits"), [(1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64)])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_any_rate_width_and_channel_count_becomes_16_khz_mono(tmp_path, rate, kind, bits, channels):
+def test_any_rate_width_and_channel_count_becomes_16_khz_mono(
+    tmp_path: Path, rate: int, kind: int, bits: int, channels: int
+) -> None:
     path = tmp_path / "in.wav"
     path.write_bytes(riff(kind, channels, rate, bits, as_bytes(sine(rate, channels), kind, bits)))
     samples = np.frombuffer(read_wav(path), "<i2").astype(float)
@@ -52,7 +64,7 @@ def test_any_rate_width_and_channel_count_becomes_16_khz_mono(tmp_path, rate, ki
     assert np.abs(samples[middle] - expected[middle]).max() < 500
 
 
-def test_extensible_header_and_unknown_chunks_are_read(tmp_path):
+def test_extensible_header_and_unknown_chunks_are_read(tmp_path: Path) -> None:
     guid = b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
     extra = struct.pack("<HHI", 22, 24, 4) + guid
     odd_chunk = b"LIST" + struct.pack("<I", 3) + b"abc\0"
@@ -62,7 +74,7 @@ def test_extensible_header_and_unknown_chunks_are_read(tmp_path):
     assert len(read_wav(path)) == 16_000
 
 
-def test_written_file_is_read_back(tmp_path):
+def test_written_file_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "out.wav"
     write_wav(path, tone(0.1, 24_000), 24_000)
     with wave.open(str(path)) as file:
@@ -70,7 +82,7 @@ def test_written_file_is_read_back(tmp_path):
     assert read_wav(path, 24_000) == tone(0.1, 24_000)
 
 
-def test_too_loud_samples_are_clipped_not_wrapped():
+def test_too_loud_samples_are_clipped_not_wrapped() -> None:
     assert to_pcm(np.array([1.5, -1.5, 0.0], np.float32)) == struct.pack("<hhh", 32767, -32768, 0)
 
 
@@ -86,7 +98,7 @@ def test_too_loud_samples_are_clipped_not_wrapped():
         (riff(1, 1, 0, 16, bytes(80)), "0 Hz"),
     ],
 )
-def test_invalid_wav_file_is_named(tmp_path, raw, why):
+def test_invalid_wav_file_is_named(tmp_path: Path, raw: bytes, why: str) -> None:
     path = tmp_path / "broken.wav"
     path.write_bytes(raw)
     with pytest.raises(UsageError, match=why) as caught:
@@ -94,7 +106,7 @@ def test_invalid_wav_file_is_named(tmp_path, raw, why):
     assert "broken.wav" in str(caught.value)
 
 
-def test_missing_file_and_unwritable_folder_are_named(tmp_path):
+def test_missing_file_and_unwritable_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.wav"):
         read_wav(tmp_path / "none.wav")
     with pytest.raises(UsageError, match="cannot write"):
@@ -102,7 +114,7 @@ def test_missing_file_and_unwritable_folder_are_named(tmp_path):
 
 
 @given(st.binary(max_size=120))
-def test_reader_raises_only_value_errors_for_any_bytes(raw):
+def test_reader_raises_only_value_errors_for_any_bytes(raw: bytes) -> None:
     for start in (b"", b"RIFF\0\0\0\0WAVE", riff(1, 2, 16_000, 24, b"")[:36]):
         try:
             _parse(start + raw)

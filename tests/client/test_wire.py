@@ -5,12 +5,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pipecat.frames.frames import Frame as PipecatFrame
 from pipecat.frames.frames import InterruptionFrame as PipecatInterruption
 from pipecat.frames.frames import OutputAudioRawFrame, OutputTransportMessageFrame
 from pipecat.frames.protobufs import frames_pb2 as pipecat_pb2
 from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
-from client.wire import AudioFrame, Interruption, RTVIMessage, WireError, decode, encode
+from client.wire import AudioFrame, Frame, Interruption, RTVIMessage, WireError, decode, encode
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
@@ -27,12 +28,12 @@ messages = st.builds(RTVIMessage, st.text(), json_values, st.text())
 
 
 @given(audio | messages | st.just(Interruption()))
-def test_every_frame_survives_encoding_and_decoding(frame):
+def test_every_frame_survives_encoding_and_decoding(frame: Frame) -> None:
     assert decode(encode(frame)) == frame
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_a_frame_or_a_wire_error(raw):
+def test_any_bytes_give_a_frame_or_a_wire_error(raw: bytes) -> None:
     try:
         decode(raw)
     except WireError as problem:
@@ -40,7 +41,7 @@ def test_any_bytes_give_a_frame_or_a_wire_error(raw):
 
 
 @given(audio | messages | st.just(Interruption()))
-def test_pipecat_schema_reads_our_frames(frame):
+def test_pipecat_schema_reads_our_frames(frame: Frame) -> None:
     proto = pipecat_pb2.Frame.FromString(encode(frame))
     match frame:
         case AudioFrame(pcm, rate, channels):
@@ -67,12 +68,15 @@ def test_pipecat_schema_reads_our_frames(frame):
         (PipecatInterruption(), Interruption()),
     ],
 )
-async def test_frames_of_pipecats_serializer_are_decoded(sent, received):
+async def test_frames_of_pipecats_serializer_are_decoded(
+    sent: PipecatFrame, received: Frame
+) -> None:
     raw = await ProtobufFrameSerializer().serialize(sent)
+    assert raw is not None
     assert decode(raw) == received
 
 
-def test_our_schema_has_pipecats_field_numbers_and_types():
+def test_our_schema_has_pipecats_field_numbers_and_types() -> None:
     ours = pipecat_pb2.DESCRIPTOR.pool.FindFileByName("client/frames.proto")
     for name, message in ours.message_types_by_name.items():
         theirs = pipecat_pb2.DESCRIPTOR.message_types_by_name[name]
@@ -81,10 +85,11 @@ def test_our_schema_has_pipecats_field_numbers_and_types():
             assert (twin.number, twin.type) == (field.number, field.type)
 
 
-def pipecat_message(text):
+def pipecat_message(text: str) -> bytes:
     proto = pipecat_pb2.Frame()
     proto.message.data = text
-    return proto.SerializeToString()
+    raw: bytes = proto.SerializeToString()
+    return raw
 
 
 @pytest.mark.parametrize(
@@ -104,12 +109,12 @@ def pipecat_message(text):
         (encode(AudioFrame(b"", channels=0)), "without a sample rate or channel count"),
     ],
 )
-def test_invalid_frame_is_named(raw, why):
+def test_invalid_frame_is_named(raw: bytes | str, why: str) -> None:
     with pytest.raises(WireError, match=why):
         decode(raw)
 
 
-def test_text_field_of_another_type_is_empty():
+def test_text_field_of_another_type_is_empty() -> None:
     assert RTVIMessage("x", {"text": "hello"}).text() == "hello"
     assert RTVIMessage("x", {"text": 3}).text() == ""
     assert RTVIMessage("x", ["text"]).text() == ""

@@ -1,4 +1,4 @@
-"""The appliance under test, its callers, and a table of recovery times."""
+"""The appliance under test, its callers, and the stopwatch of the recovery times."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from client.config import Config
 from client.conversation import Conversation
 from client.record import ClientTurnRecord
 from client.wav import read_wav
+from tests.conftest import RECOVERY
 from tests.drills.leaking import FLAG
 from tests.e2e.appliance import QUESTIONS, Appliance
 from tests.recognizer import words
@@ -32,7 +33,6 @@ SHORT_INTERVALS = {
     "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000",
 }
 PATIENCE_SECONDS = 240.0  # for a busy machine; no drill asserts a duration
-_TABLE = pytest.StashKey[list[tuple[str, str]]]()
 
 
 class DrillCaller(Conversation):
@@ -84,10 +84,9 @@ def restarts(appliance: Appliance, name: str) -> float:
 
 
 class Stopwatch:
-    """Records for the table how long after the fault each event happened."""
+    """Records how long after the fault each event happened; pytest's summary lists the times."""
 
-    def __init__(self, table: list[tuple[str, str]], drill: str) -> None:
-        self._table = table
+    def __init__(self, drill: pytest.Item) -> None:
         self._drill = drill
         self._start = time.monotonic()
 
@@ -98,23 +97,13 @@ class Stopwatch:
     def record(self, event: str, at: float | None = None) -> None:
         """An event happened now, or at a monotonic time."""
         seconds = (at or time.monotonic()) - self._start
-        self._table.append((self._drill, f"{event} after {seconds:.1f} s"))
+        self._drill.user_properties.append((RECOVERY, f"{event} after {seconds:.1f} s"))
 
 
 @pytest.fixture
 def stopwatch(request: pytest.FixtureRequest) -> Stopwatch:
     """The stopwatch of this drill."""
-    table = request.config.stash.setdefault(_TABLE, [])
-    return Stopwatch(table, request.node.name.removeprefix("test_").replace("_", " "))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table of recovery times."""
-    table = terminalreporter.config.stash.get(_TABLE, [])
-    if table:
-        terminalreporter.section("drills: time to recovery")
-        for drill, event in table:
-            terminalreporter.write_line(f"  {event:44} {drill}")
+    return Stopwatch(request.node)
 
 
 @pytest.fixture(autouse=True)

@@ -93,7 +93,7 @@ def test_process_that_refuses_to_start_ends_the_appliance_with_its_reason(
     assert (refusal["program"], refusal["reason"]) == (process, "refused")
 
 
-async def test_process_that_keeps_dying_ends_the_appliance_after_telling_callers(
+async def test_process_that_keeps_dying_ends_the_appliance_and_closes_calls_first(
     make: Make, stopwatch: Stopwatch
 ) -> None:
     appliance = make(SUPERVISION_MAX_RESTARTS="1").start()
@@ -107,7 +107,7 @@ async def test_process_that_keeps_dying_ends_the_appliance_after_telling_callers
         appliance.process("exporter").kill()
         stopwatch.start()
         await until(lambda: isinstance(caller.failure, CallDropped))
-        stopwatch.record("caller told")
+        stopwatch.record("caller informed")
         assert "restarting" in str(caller.failure)
     reason = wait_for_end(appliance, RestartLoop)
     stopwatch.record("ended")

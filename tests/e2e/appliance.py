@@ -1,4 +1,4 @@
-"""The whole appliance as a customer runs it: `boot`, supervisord and all processes, real models."""
+"""The whole appliance as a customer runs it: `boot`, supervisord, all processes, real models."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ PROCESSES = ("gateway", "llm", "tts", "exporter")
 
 @dataclass
 class Appliance:
-    """A running appliance; `settings` are environment variables without the prefix.
+    """An appliance that runs from this folder.
 
-    `module` is run by Python with the verb `boot`.
+    folder    for its log, its token and the audio of replies
+    settings  environment variables without the prefix VOICE_
+    module    the Python module that is run with the verb `boot`
     """
 
     folder: Path
@@ -74,7 +76,7 @@ class Appliance:
         return self
 
     def launch(self) -> None:
-        """Starts it and does not wait."""
+        """Start it without waiting until it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self.module, "boot"],
@@ -90,20 +92,20 @@ class Appliance:
         return self._process is not None and self._process.poll() is None
 
     def ended(self, seconds: float = 120) -> int:
-        """Waits until it ends by itself; the exit code."""
+        """Wait until it ends by itself; return the exit code."""
         assert self._process is not None
         return self._process.wait(seconds)
 
     def stop(self) -> int:
-        """Ends it as an operator would; the exit code."""
+        """Stop it as an operator would; return the exit code."""
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(60)
 
     def wait_ready(self, seconds: float = 120) -> None:
         assert self._process is not None
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             assert self._process.poll() is None, self.tail()
             if self.ready():
                 return
@@ -130,29 +132,22 @@ class Appliance:
         raise AssertionError(f"no metric {name}")
 
     def process(self, name: str) -> psutil.Process:
-        """The process of one program."""
+        """The process of one program, such as `gateway`."""
         assert self._process is not None
         for child in psutil.Process(self._process.pid).children(recursive=True):
-            # A process that has just ended has no command line any more.
+            # A process that has just ended has no command line.
             with contextlib.suppress(psutil.NoSuchProcess):
                 if child.cmdline()[-1:] == [name] and child.cmdline()[1:2] == ["-m"]:
                     return child
         raise AssertionError(f"no process {name}\n{self.tail()}")
 
     def client(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts the real client program."""
+        """Start the real client program with this verb and its arguments."""
         verb, *rest = arguments
         return subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "client",
-                verb,
-                *rest,
-                "--url",
-                self.url,
-                "--token-file",
-                str(self.token_file),
+                *(sys.executable, "-m", "client", verb, *rest),
+                *("--url", self.url, "--token-file", str(self.token_file)),
             ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
@@ -162,16 +157,16 @@ class Appliance:
 
     def say(
         self, *files: Path | str, out: Path | None = None, flags: tuple[str, ...] = ()
-    ) -> Turns:
-        """Speaks files in one call; what the client printed of each turn."""
+    ) -> SayResult:
+        """Speak the files in one call, with the real client."""
         folder = out or Path(tempfile.mkdtemp(prefix="replies-", dir=self.folder))
         client = self.client("say", "--json", "--out", str(folder), *flags, *map(str, files))
-        printed, complaints = client.communicate(timeout=240)
-        turns = [json.loads(line) for line in printed.splitlines()]
-        return Turns(turns, client.returncode, complaints)
+        stdout, stderr = client.communicate(timeout=240)
+        turns = [json.loads(line) for line in stdout.splitlines()]
+        return SayResult(turns, client.returncode, stderr)
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log, parsed."""
+        """The parsed log lines."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def tail(self) -> str:
@@ -179,12 +174,12 @@ class Appliance:
 
 
 @dataclass
-class Turns:
-    """What `client say --json` printed, its exit code and what it said on stderr."""
+class SayResult:
+    """The output of `client say --json`: a dict per turn."""
 
     turns: list[dict[str, Any]]
     exit_code: int
-    complaints: str
+    stderr: str
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         return self.turns[number]
@@ -194,8 +189,9 @@ class Turns:
 
 
 def _free_ports() -> tuple[int, int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    first, second = (one.getsockname()[1] for one in held)
-    for one in held:
-        one.close()
+    # Both sockets are open at the same time, so that the ports differ.
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    first, second = (listener.getsockname()[1] for listener in sockets)
+    for listener in sockets:
+        listener.close()
     return first, second

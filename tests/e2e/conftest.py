@@ -1,4 +1,4 @@
-"""One running appliance for all tests of this folder: the engines load once."""
+"""One running appliance for all tests of this folder, so that the engines load only once."""
 
 from __future__ import annotations
 

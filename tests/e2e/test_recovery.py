@@ -1,4 +1,4 @@
-"""Kill each process in the middle of a turn: what the caller hears, and that it comes back."""
+"""Each process is killed during a turn: the effect on the call, and the restart."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ def config(appliance: Appliance) -> Config:
     return Config(url=appliance.url, token=appliance.token)
 
 
-async def came_back(appliance: Appliance, name: str, before: psutil.Process) -> None:
+async def wait_for_restart(appliance: Appliance, name: str, victim: psutil.Process) -> None:
+    """Wait until another process of this name runs and the appliance is ready."""
     async with asyncio.timeout(90):
         while True:
             try:
-                if appliance.process(name).pid != before.pid and appliance.ready():
+                if appliance.process(name).pid != victim.pid and appliance.ready():
                     return
             except (AssertionError, psutil.NoSuchProcess):
                 pass
@@ -33,52 +34,56 @@ async def came_back(appliance: Appliance, name: str, before: psutil.Process) -> 
 
 
 @pytest.mark.parametrize("engine", ["llm", "tts"])
-async def test_a_call_outlives_a_killed_engine(
+async def test_call_survives_a_killed_engine(
     appliance: Appliance, config: Config, engine: str
 ) -> None:
     victim = appliance.process(engine)
     restarts = appliance.metric(f'voice_process_restarts_total{{process="{engine}"}}')
-    async with Conversation(await connect(config)) as talk:
-        first = await talk.finished(talk.say(read_wav(QUESTIONS[0])))
+    async with Conversation(await connect(config)) as conversation:
+        first = await conversation.finished(conversation.say(read_wav(QUESTIONS[0])))
         assert first.outcome == "answered"
-        asked = talk.say(read_wav(QUESTIONS[1]))
+        turn = conversation.say(read_wav(QUESTIONS[1]))
         await asyncio.sleep(0.5)
         victim.kill()
-        second = await talk.finished(asked, patience_seconds=90)
+        second = await conversation.finished(turn, patience_seconds=90)
         assert second.outcome == "answered", appliance.tail()
         assert second.heard.first_audible_at is not None
-        third = await talk.finished(talk.say(read_wav(QUESTIONS[2])), patience_seconds=90)
+        third = await conversation.finished(
+            conversation.say(read_wav(QUESTIONS[2])), patience_seconds=90
+        )
         assert third.outcome == "answered"
         assert third.reply_text
-    await came_back(appliance, engine, victim)
+    await wait_for_restart(appliance, engine, victim)
     after = appliance.metric(f'voice_process_restarts_total{{process="{engine}"}}')
     assert after == restarts + 1
 
 
-async def test_a_killed_gateway_ends_the_call_and_takes_the_next(
+async def test_killed_gateway_ends_the_call_and_its_successor_takes_the_next(
     appliance: Appliance, config: Config
 ) -> None:
     victim = appliance.process("gateway")
-    async with Conversation(await connect(config)) as talk:
-        asked = talk.say(read_wav(QUESTIONS[0]))
-        assert await talk.audible(asked) is not None
+    async with Conversation(await connect(config)) as conversation:
+        turn = conversation.say(read_wav(QUESTIONS[0]))
+        assert await conversation.audible(turn) is not None
         victim.kill()
-        cut = await talk.finished(asked)
-        assert cut.outcome in ("broke_off", "answered")
-        assert isinstance(talk.failure, CallDropped)
-    await came_back(appliance, "gateway", victim)
-    async with Conversation(await connect(config, patience_seconds=30)) as talk:
-        again = await talk.finished(talk.say(read_wav(QUESTIONS[0])))
+        interrupted = await conversation.finished(turn)
+        assert interrupted.outcome in ("broke_off", "answered")
+        assert isinstance(conversation.failure, CallDropped)
+    await wait_for_restart(appliance, "gateway", victim)
+    async with Conversation(await connect(config, patience_seconds=30)) as conversation:
+        again = await conversation.finished(conversation.say(read_wav(QUESTIONS[0])))
     assert again.outcome == "answered"
 
 
-async def test_nobody_notices_a_killed_exporter(appliance: Appliance, config: Config) -> None:
+async def test_killed_exporter_does_not_affect_the_call(
+    appliance: Appliance, config: Config
+) -> None:
     victim = appliance.process("exporter")
-    async with Conversation(await connect(config)) as talk:
-        asked = talk.say(read_wav(QUESTIONS[0]))
+    async with Conversation(await connect(config)) as conversation:
+        turn = conversation.say(read_wav(QUESTIONS[0]))
         victim.kill()
-        assert (await talk.finished(asked)).outcome == "answered"
-    await came_back(appliance, "exporter", victim)
+        assert (await conversation.finished(turn)).outcome == "answered"
+    await wait_for_restart(appliance, "exporter", victim)
     async with asyncio.timeout(60):
         while True:
             try:

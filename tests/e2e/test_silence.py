@@ -1,4 +1,4 @@
-"""Nothing reaches for the network: the demo in a namespace without one, every connect() traced."""
+"""The demo makes no attempt to reach another host, in a namespace without a network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.e2e.appliance import ROOT
 
-# Calls by which a process reaches another host; a name server is asked by sendto or sendmmsg.
-CALLS = "connect,sendto,sendmsg,sendmmsg"
+# System calls that reach another host; resolvers query a name server with sendto or sendmmsg.
+SYSTEM_CALLS = "connect,sendto,sendmsg,sendmmsg"
 ADDRESS = re.compile(
     r'sa_family=AF_INET6?\b.*?(?:inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)")'
 )
@@ -19,20 +19,29 @@ LOOPBACK = re.compile(r"^(127\.|::1$)")
 
 
 def attempts(trace: str) -> list[str]:
-    """The traced calls that name an address outside this machine."""
+    """The traced system calls with an address outside this machine."""
     return [
         line
         for line in trace.splitlines()
-        if (found := ADDRESS.search(line)) and not LOOPBACK.match(found[1] or found[2])
+        if (match := ADDRESS.search(line)) and not LOOPBACK.match(match[1] or match[2])
     ]
 
 
-def test_the_demo_runs_without_a_network_and_never_looks_for_one(tmp_path: Path) -> None:
+def test_demo_without_a_network_does_not_try_to_reach_one(tmp_path: Path) -> None:
     for tool in ("strace", "unshare", "ip"):
         assert shutil.which(tool), f"{tool} is needed: apt-get install strace util-linux iproute2"
     trace = tmp_path / "trace"
     namespace = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "-r", "--net"]
-    traced = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={CALLS}", "-o", str(trace)]
+    traced = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-e",
+        f"trace={SYSTEM_CALLS}",
+        "-o",
+        str(trace),
+    ]
     demo = [str(ROOT / "ops" / "demo"), "--out", str(tmp_path / "out")]
     script = 'ip link set lo up; exec "$@"'
     ran = subprocess.run(
@@ -46,17 +55,17 @@ def test_the_demo_runs_without_a_network_and_never_looks_for_one(tmp_path: Path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "Stopped cleanly" in ran.stdout
     assert len(list((tmp_path / "out").glob("*.reply.wav"))) == 3
-    seen = trace.read_text(errors="replace")
-    assert '"127.0.0.1"' in seen, "the trace is empty, so it proves nothing"
-    assert attempts(seen) == []
+    text = trace.read_text(errors="replace")
+    assert '"127.0.0.1"' in text, "the trace is empty"
+    assert attempts(text) == []
 
 
-def test_the_trace_reader_knows_an_attempt_when_it_sees_one() -> None:
-    four = 'sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("10.0.0.2")'
-    dns = f'7 sendto(9, "..", 30, 0, {{{four}}}, 16) = 30'
+def test_attempts_to_reach_another_host_are_found_in_a_trace() -> None:
+    inet = 'sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("10.0.0.2")'
+    dns = f'7 sendto(9, "..", 30, 0, {{{inet}}}, 16) = 30'
     address = 'inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0'
-    six = f"7 connect(9, {{sa_family=AF_INET6, sin6_port=htons(443), {address}}}, 28) = -1"
-    loop = 'sa_family=AF_INET, sin_port=htons(8765), sin_addr=inet_addr("127.0.0.1")'
-    own = f"7 connect(9, {{{loop}}}, 16) = 0"
+    inet6 = f"7 connect(9, {{sa_family=AF_INET6, sin6_port=htons(443), {address}}}, 28) = -1"
+    loopback = 'sa_family=AF_INET, sin_port=htons(8765), sin_addr=inet_addr("127.0.0.1")'
+    own = f"7 connect(9, {{{loopback}}}, 16) = 0"
     unix = '7 connect(9, {sa_family=AF_UNIX, sun_path="/tmp/voice.1/tts.sock"}, 110) = 0'
-    assert attempts("\n".join([dns, six, own, unix])) == [dns, six]
+    assert attempts("\n".join([dns, inet6, own, unix])) == [dns, inet6]

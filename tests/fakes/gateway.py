@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pipecat.frames.protobufs import frames_pb2
@@ -50,7 +50,7 @@ class FakeGateway:
         self.callers: list[FakeCaller] = []
         self.left = asyncio.Event()
 
-    async def __aenter__(self) -> FakeGateway:
+    async def __aenter__(self) -> Self:
         self._server = await serve(
             self._serve_caller, "127.0.0.1", 0, process_request=self._admit, ssl=self.tls
         )

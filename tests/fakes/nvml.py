@@ -195,9 +195,8 @@ class FakeNvml:
     def nvmlDeviceGetMigDeviceHandleByIndex(  # noqa: N802
         self, card: NvmlAnswers, index: int
     ) -> NvmlAnswers:
-        for number, part in zip(
-            (0, 2), card.parts, strict=False
-        ):  # the numbers of real cards have gaps
+        # The indexes of a real card have gaps.
+        for number, part in zip((0, 2), card.parts, strict=False):
             if number == index:
                 return part
         raise self.NVMLError("Not Found")

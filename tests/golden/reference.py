@@ -50,9 +50,9 @@ class Reference:
         with np.load(folder / "audio.npz", allow_pickle=False) as audio:
             self._audio: dict[str, Samples] = {name: audio[name] for name in audio}
         self._tokenizer = Tokenizer.from_file(str(folder / "checkpoint" / "tokenizer.json"))
-        self._header = self._tokenizer.token_to_id("<|start_header_id|>")
-        self._header_end = self._tokenizer.token_to_id("<|end_header_id|>")
-        self.filler: int = self._tokenizer.token_to_id("<|eot_id|>")
+        self._header = self._token_id("<|start_header_id|>")
+        self._header_end = self._token_id("<|end_header_id|>")
+        self.filler = self._token_id("<|eot_id|>")
         self.checkpoint = folder / "checkpoint"
         self.cases = [
             Case(
@@ -93,6 +93,12 @@ class Reference:
             utterance.complete = True
             utterances.append(utterance)
         return utterances
+
+    def _token_id(self, token: str) -> int:
+        id = self._tokenizer.token_to_id(token)
+        if id is None:
+            raise ValueError(f"the tokenizer has no token {token}")
+        return id
 
     def _turns(self, case: Case) -> Iterator[tuple[str, list[int]]]:
         """Role and content of each turn, except the last one, which is open for the reply."""

@@ -101,10 +101,10 @@ class ScoringEngine:
         self.sessions: list[ScoringSession] = []
 
     async def start(self) -> None:
-        """Nothing: the engine is started already."""
+        """Do nothing: the engine has been started."""
 
     async def stop(self) -> None:
-        """Nothing: whoever started the engine stops it."""
+        """Do nothing: the owner of the engine stops it."""
 
     async def died(self) -> None:
         """Return when the engine's model died."""

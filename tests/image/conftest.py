@@ -151,9 +151,8 @@ class Delivered:
     def take_in(self, release: Path) -> str:
         """Run the import script of a release on this host and return its output."""
         signers = self.release / "allowed_signers.example"
-        done = self.image.host.run(
-            release / "import", "--signers", signers, timeout_seconds=CARRY_SECONDS
-        )
+        command = (release / "import", "--signers", signers)
+        done = self.image.host.run_within(CARRY_SECONDS, *command)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -162,10 +161,10 @@ def export(built: Built, into: Path, *options: str | Path) -> Path:
     """Export an image with SBOMs, in parts of 300 MB; return the release folder."""
     command = (OPS / "export", "--lock", built.lock_path, "--out", into, "--part-size", "300M")
     existing = set(into.glob("voice-*"))
-    done = built.host.run(
+    done = built.host.run_within(
+        CARRY_SECONDS,
         *command,
         *options,
-        timeout_seconds=CARRY_SECONDS,
         HOME=os.environ.get("HOME", "/root"),  # settings of pip, which installs syft
         XDG_CONFIG_HOME=str(built.out.parent / "keys"),
     )

@@ -55,8 +55,11 @@ class Host:
             "LC_ALL": "C.UTF-8",
         }
 
-    def run(
-        self, *command: str | Path, timeout_seconds: float = 300, **environ: str
+    def run(self, *command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+        return self.run_within(300, *command, **environ)
+
+    def run_within(
+        self, timeout_seconds: float, *command: str | Path, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(word) for word in command],

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.appliance import Turns
+from tests.e2e.appliance import SayResult
 from tests.image.hosts import ROOT, Host
 
 STORE = ROOT / ".cache/image/tests"  # kept between test runs, because a build takes minutes
@@ -132,7 +132,7 @@ def network() -> Iterator[Network]:
             subprocess.run(["ip", "netns", "delete", namespace], check=False)
 
 
-def say(network: Network, token_file: Path, folder: Path, *files: Path) -> Turns:
+def say(network: Network, token_file: Path, folder: Path, *files: Path) -> SayResult:
     """Speak the files in one call, with the real client on the caller's machine."""
     out = tempfile.mkdtemp(prefix="replies-", dir=folder)
     program = [sys.executable, "-m", "client", "say", "--json", "--out", out, *map(str, files)]
@@ -147,7 +147,7 @@ def say(network: Network, token_file: Path, folder: Path, *files: Path) -> Turns
         timeout=300,
     )
     turns = [json.loads(line) for line in done.stdout.splitlines()]
-    return Turns(turns, done.returncode, done.stderr)
+    return SayResult(turns, done.returncode, done.stderr)
 
 
 def page(network: Network, path: str, port: int) -> str:
@@ -164,7 +164,7 @@ def flags() -> list[str]:
 
 
 @dataclass
-class Sealed:
+class SealedContainer:
     """A container of the image, run with the shipped flags and more `options` for podman."""
 
     built: Built
@@ -183,7 +183,7 @@ class Sealed:
         self.token_file.chmod(0o400)
         self._podman: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Sealed:
+    def start(self) -> SealedContainer:
         tracing = ("strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={TRACED}", "-o")
         command = [
             *((*tracing, str(self.trace)) if self.traced else ()),
@@ -201,7 +201,7 @@ class Sealed:
             )
         return self
 
-    def wait_ready(self, seconds: float = 240) -> Sealed:
+    def wait_ready(self, seconds: float = 240) -> SealedContainer:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self._podman is not None
@@ -240,7 +240,7 @@ class Sealed:
         """Run Python code in the container, as its user, and return its output."""
         return self.built.host.must("podman", "exec", self.name, "python", "-c", script)
 
-    def say(self, *files: Path) -> Turns:
+    def say(self, *files: Path) -> SayResult:
         """Speak the files in one call from the caller's machine."""
         return say(self.network, self.token_file, self.folder, *files)
 

@@ -15,18 +15,20 @@ import numpy as np
 import pytest
 
 from client.wav import read_wav
-from tests.e2e.appliance import QUESTIONS, Turns
+from tests.e2e.appliance import QUESTIONS, SayResult
 from tests.e2e.test_silence import attempts
 from tests.image.conftest import Delivered
-from tests.image.sealed import CALLER, LIMITS, USER, Built, Network, Sealed
+from tests.image.sealed import CALLER, LIMITS, USER, Built, Network, SealedContainer
 from tests.recognizer import word_error_rate, words
 
 
 @pytest.fixture(scope="module")
 def appliance(
     delivered: Delivered, network: Network, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Sealed]:
-    running = Sealed(delivered.image, network, tmp_path_factory.mktemp("appliance"), traced=True)
+) -> Iterator[SealedContainer]:
+    running = SealedContainer(
+        delivered.image, network, tmp_path_factory.mktemp("appliance"), traced=True
+    )
     try:
         yield running.start().wait_ready()
     finally:
@@ -37,43 +39,45 @@ HEARD, SAID = ("france", "museum", "river"), ("paris", "louvre", "seine")
 
 
 @pytest.fixture(scope="module")
-def conversation(appliance: Sealed) -> Turns:
+def conversation(appliance: SealedContainer) -> SayResult:
     return appliance.say(*QUESTIONS)
 
 
-def status(appliance: Sealed) -> dict[str, str]:
+def status(appliance: SealedContainer) -> dict[str, str]:
     """/proc/1/status: user, capabilities and seccomp state of the first process."""
     text = appliance.inside("print(open('/proc/1/status').read())")
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
-def test_every_question_is_understood_and_answered(conversation: Turns) -> None:
-    assert conversation.exit_code == 0, conversation.complaints
+def test_every_question_is_understood_and_answered(conversation: SayResult) -> None:
+    assert conversation.exit_code == 0, conversation.stderr
     assert [turn["outcome"] for turn in conversation.turns] == ["answered"] * len(QUESTIONS)
     for turn, heard, said in zip(conversation.turns, HEARD, SAID, strict=True):
         assert heard in turn["user_text"].lower()
         assert said in turn["reply_text"].lower()
 
 
-def test_answers_are_intelligible(conversation: Turns) -> None:
+def test_answers_are_intelligible(conversation: SayResult) -> None:
     for turn in conversation.turns:
         pcm = read_wav(Path(str(turn["reply_wav"])))
         heard = words(np.frombuffer(pcm, "<i2"), 16_000)
         assert word_error_rate(turn["reply_text"], heard) <= 0.3
 
 
-def test_no_process_tried_to_reach_another_host(appliance: Sealed, conversation: Turns) -> None:
+def test_no_process_tried_to_reach_another_host(
+    appliance: SealedContainer, conversation: SayResult
+) -> None:
     trace = appliance.trace.read_text(errors="replace")
     assert '.sock"' in trace, "the trace is empty"
     assert [line for line in attempts(trace) if f'"{CALLER}"' not in line] == []
 
 
-def test_container_has_no_default_route(appliance: Sealed) -> None:
+def test_container_has_no_default_route(appliance: SealedContainer) -> None:
     routes = appliance.inside("print(open('/proc/net/route').read())").splitlines()[1:]
     assert [line for line in routes if line.split()[1] == "00000000"] == []
 
 
-def test_container_runs_as_its_own_user_without_capabilities(appliance: Sealed) -> None:
+def test_container_runs_as_its_own_user_without_capabilities(appliance: SealedContainer) -> None:
     found = status(appliance)
     assert found["Uid"].split() == found["Gid"].split() == [str(USER)] * 4
     for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
@@ -85,7 +89,9 @@ def test_container_runs_as_its_own_user_without_capabilities(appliance: Sealed) 
     assert appliance.inside("import pwd, os; print(pwd.getpwuid(os.getuid()).pw_name)") == "voice"
 
 
-def test_only_memory_is_writable_and_nothing_there_is_executable(appliance: Sealed) -> None:
+def test_only_memory_is_writable_and_nothing_there_is_executable(
+    appliance: SealedContainer,
+) -> None:
     script = """
 import json, os
 mounts = [line.split() for line in open("/proc/mounts")]
@@ -103,7 +109,7 @@ print(json.dumps([writable, {path: [kind, options] for _, path, kind, options, *
     assert mounts["/"][1].split(",")[0] == "ro"
 
 
-def test_memory_and_processes_are_limited(appliance: Sealed) -> None:
+def test_memory_and_processes_are_limited(appliance: SealedContainer) -> None:
     script = """
 from pathlib import Path
 group = Path("/sys/fs/cgroup")
@@ -116,7 +122,9 @@ for new, old in (("memory.max", "memory/memory.limit_in_bytes"), ("pids.max", "p
     assert processes == "512"
 
 
-def test_every_sealed_byte_was_read_before_the_start(appliance: Sealed, built: Built) -> None:
+def test_every_sealed_byte_was_read_before_the_start(
+    appliance: SealedContainer, built: Built
+) -> None:
     lines = appliance.lines()
     events = [line["event"] for line in lines]
     assert events.index("seal intact") < events.index("appliance started")
@@ -127,12 +135,12 @@ def test_every_sealed_byte_was_read_before_the_start(appliance: Sealed, built: B
     assert appliance.metric("voice_seal_bytes") == intact["bytes"] > 500e6
 
 
-def test_health_check_of_the_container_engine_passes(appliance: Sealed) -> None:
+def test_health_check_of_the_container_engine_passes(appliance: SealedContainer) -> None:
     appliance.built.host.must("podman", "healthcheck", "run", appliance.name)
 
 
 def test_words_of_the_conversation_are_not_in_the_log(
-    appliance: Sealed, conversation: Turns
+    appliance: SealedContainer, conversation: SayResult
 ) -> None:
     log = appliance.log.read_text(errors="replace").lower()
     assert '"event":"turn"' in log
@@ -140,7 +148,7 @@ def test_words_of_the_conversation_are_not_in_the_log(
         assert word not in log
 
 
-def test_container_stops_cleanly(appliance: Sealed) -> None:
+def test_container_stops_cleanly(appliance: SealedContainer) -> None:
     began = time.monotonic()
     assert appliance.stop() == 0
     seconds = time.monotonic() - began

@@ -40,10 +40,10 @@ class ReleaseHost:
     state: Path
 
     def voicectl(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.delivered.image.host.run(
+        return self.delivered.image.host.run_within(
+            SECONDS,
             self.delivered.release / "voicectl",
             *words,
-            timeout_seconds=SECONDS,
             VOICE_ETC=str(self.etc),
             VOICE_STATE=str(self.state),
             VOICE_SMOKE_TEST=str(self.etc / "smoke-test"),
@@ -182,7 +182,7 @@ def test_upgrade_that_answers_wrongly_goes_back(site: ReleaseHost, rejected: Fai
     assert f"{NEXT} failed: the smoke test ended with exit code 1" in rejected.done.stderr
     assert f"{FIRST} is current again, and takes calls" in rejected.done.stderr
     called = say(site.network, site.etc / "token", site.state, QUESTIONS[0])
-    assert "paris" in called.turns[0]["reply_text"].lower(), called.complaints
+    assert "paris" in called.turns[0]["reply_text"].lower(), called.stderr
 
 
 def test_status_and_releases_show_the_old_release_as_current(

@@ -1,7 +1,7 @@
-"""The shipped units really run the image: the Kubernetes manifest, and the service line by line.
+"""The shipped Kubernetes manifest and systemd service run the image, in a network without a route.
 
-No cluster and no systemd is needed: `podman play kube` plays the manifest as it is, and the test
-does what systemd would with the lines of the service. Both in a network without a route.
+`podman play kube` runs the unchanged manifest without a cluster. A stand-in for systemd runs the
+commands of the service.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 @dataclasses.dataclass(frozen=True)
-class Site:
-    """A host with the image as its current one, on which nothing else can be reached."""
+class IsolatedHost:
+    """A host without a route, on which the image is the current release."""
 
     built: Built
     network: Network
@@ -60,16 +60,16 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IsolatedHost]:
     folder = tmp_path_factory.mktemp("site")
-    # podman notes its networks for the whole machine, unless it is told where.
+    # By default podman stores its networks in one folder for the whole machine.
     conf = (built.host.folder / "containers.conf").read_text()
     networks = f'[network]\nnetwork_config_dir = "{folder}/networks"\n'
     (folder / "containers.conf").write_text(conf + networks)
     built.host.must("podman", "tag", built.id.removeprefix("sha256:"), CURRENT)
     try:
         with sealed.network() as network:
-            yield Site(built, network, folder)
+            yield IsolatedHost(built, network, folder)
     finally:
         built.host.must("podman", "untag", CURRENT, CURRENT)
 
@@ -78,14 +78,14 @@ def site(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 
 
 @pytest.fixture(scope="module")
-def token(site: Site) -> Path:
+def token(site: IsolatedHost) -> Path:
     path = site.folder / "token"
     path.write_text(secrets.token_urlsafe(32))
     return path
 
 
 @pytest.fixture(scope="module")
-def pod(site: Site, token: Path) -> Iterator[Site]:
+def pod(site: IsolatedHost, token: Path) -> Iterator[IsolatedHost]:
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -104,9 +104,9 @@ def pod(site: Site, token: Path) -> Iterator[Site]:
         site.run("podman", "secret", "rm", SECRET)
 
 
-def _wait_ready(site: Site) -> None:
-    until = time.monotonic() + READY_SECONDS
-    while time.monotonic() < until:
+def _wait_ready(site: IsolatedHost) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
         if site.page("/readyz", PORT):
             return
         time.sleep(0.5)
@@ -114,34 +114,34 @@ def _wait_ready(site: Site) -> None:
     raise AssertionError(log.stdout + log.stderr)
 
 
-def test_a_caller_is_answered_by_the_pod(pod: Site, token: Path) -> None:
-    # podman 4.3 hands in a Secret as it is written, in base64; later ones decode it.
+def test_pod_answers_a_caller(pod: IsolatedHost, token: Path) -> None:
+    # podman 4.3 mounts a Secret in base64, as written in the manifest; later versions decode it.
     inside = "/run/secrets/voice-appliance/voice-token"
     token.write_text(pod.must("podman", "exec", CONTAINER, "cat", inside))
-    called = sealed.say(pod.network, token, pod.folder, QUESTIONS[0])
-    assert called.exit_code == 0, called.complaints
-    (turn,) = called.turns
+    result = sealed.say(pod.network, token, pod.folder, QUESTIONS[0])
+    assert result.exit_code == 0, result.stderr
+    (turn,) = result.turns
     assert turn["outcome"] == "answered"
     assert "france" in turn["user_text"].lower()
 
 
-def test_the_kubelet_finds_what_it_is_told_to_ask(pod: Site) -> None:
+def test_probes_of_the_manifest_succeed(pod: IsolatedHost) -> None:
     deployment = reading.documents(MANIFEST)["Deployment/voice-appliance"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        asked = container[probe]["httpGet"]
-        assert pod.page(asked["path"], asked["port"]), probe
+        request = container[probe]["httpGet"]
+        assert pod.page(request["path"], request["port"]), probe
     assert "voice_ready 1" in pod.page("/metrics", METRICS_PORT)
 
 
-def test_the_pod_is_confined_as_the_manifest_says(pod: Site) -> None:
+def test_pod_is_confined_as_the_manifest_says(pod: IsolatedHost) -> None:
     status = pod.must("podman", "exec", CONTAINER, "cat", "/proc/1/status")
-    found = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    assert found["Uid"].split() == [str(USER)] * 4
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["Uid"].split() == [str(USER)] * 4
     for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-        assert int(found[kind], 16) == 0, kind
-    assert found["NoNewPrivs"] == "1"
-    assert found["Seccomp"] == "2"
+        assert int(fields[kind], 16) == 0, kind
+    assert fields["NoNewPrivs"] == "1"
+    assert fields["Seccomp"] == "2"
     mounts = pod.must("podman", "exec", CONTAINER, "cat", "/proc/mounts")
     (root,) = (line.split()[3] for line in mounts.splitlines() if line.split()[1] == "/")
     assert root.split(",")[0] == "ro"
@@ -149,7 +149,7 @@ def test_the_pod_is_confined_as_the_manifest_says(pod: Site) -> None:
     assert int(memory) == reading.from_flag_files("cpu").memory
 
 
-def test_the_pod_takes_no_more_calls_once_it_is_told_to_go_and_stops_in_order(pod: Site) -> None:
+def test_pod_drains_on_pre_stop_and_stops_cleanly(pod: IsolatedHost) -> None:
     deployment = reading.documents(MANIFEST)["Deployment/voice-appliance"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     pod.must("podman", "exec", CONTAINER, *container["lifecycle"]["preStop"]["exec"]["command"])
@@ -163,10 +163,10 @@ def test_the_pod_takes_no_more_calls_once_it_is_told_to_go_and_stops_in_order(po
 # --- the service
 
 
-class Systemd:
-    """Does with the lines of the service what systemd does, and hears what it would be told."""
+class ServiceManager:
+    """Runs the commands of the service as systemd does, and receives its notifications."""
 
-    def __init__(self, site: Site, etc: Path, environment: str = "") -> None:
+    def __init__(self, site: IsolatedHost, etc: Path, environment: str = "") -> None:
         self._site = site
         self._etc = etc
         (etc / "tls").mkdir(parents=True)
@@ -182,16 +182,16 @@ class Systemd:
     def run(self, name: str) -> subprocess.CompletedProcess[str]:
         line = shlex.join(reading.command(SERVICE, name))
         line = line.removeprefix("-").replace("/etc/voice-appliance", str(self._etc))
-        # There is no journal here.
+        # No journal runs here.
         line = line.replace("--log-driver=journald", "--log-driver=k8s-file")
         return self._site.run(*shlex.split(line), NOTIFY_SOCKET=str(self._etc / "notify"))
 
-    def started(self) -> int:
-        """What is told once the container runs: the process whose exit code is the unit's."""
-        told = ""
-        while "READY=1" not in told or "MAINPID" not in told:
-            told += self._socket.recv(4096).decode() + "\n"
-        match = re.search(r"MAINPID=(\d+)", told)
+    def main_pid(self) -> int:
+        """Wait for the notification that the container runs; return the unit's main process."""
+        received = ""
+        while "READY=1" not in received or "MAINPID" not in received:
+            received += self._socket.recv(4096).decode() + "\n"
+        match = re.search(r"MAINPID=(\d+)", received)
         assert match
         return int(match[1])
 
@@ -202,47 +202,48 @@ class Systemd:
 
 @pytest.fixture
 def orphans() -> Iterator[None]:
-    """A process whose parent has ended is ours, as it would be systemd's."""
+    """Adopt orphaned processes, as systemd does."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     yield
     libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def ended(pid: int) -> int:
+def wait_for_exit(pid: int) -> int:
+    """Wait until the process ends; return its exit code."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_the_service_has_started_when_calls_are_taken_and_stops_in_order(
-    site: Site, tmp_path: Path, orphans: None
+def test_service_has_started_when_ready_and_stops_cleanly(
+    site: IsolatedHost, tmp_path: Path, orphans: None
 ) -> None:
-    systemd = Systemd(site, tmp_path / "etc")
+    systemd = ServiceManager(site, tmp_path / "etc")
     try:
         assert systemd.run("ExecStartPre").returncode == 0
         assert systemd.run("ExecStart").returncode == 0
-        pid = systemd.started()
-        waited = systemd.run("ExecStartPost")
-        assert waited.returncode == 0, waited.stderr
+        pid = systemd.main_pid()
+        done = systemd.run("ExecStartPost")
+        assert done.returncode == 0, done.stderr
         assert site.page("/readyz", PORT)
-        assert not site.page("/metrics", METRICS_PORT)  # they are read on the host itself
-        here = f"http://127.0.0.1:{METRICS_PORT}/metrics"
-        assert "voice_ready 1" in site.must("curl", "--silent", "--fail", "--max-time", "5", here)
+        assert not site.page("/metrics", METRICS_PORT)  # published on the host's loopback only
+        url = f"http://127.0.0.1:{METRICS_PORT}/metrics"
+        assert "voice_ready 1" in site.must("curl", "--silent", "--fail", "--max-time", "5", url)
         assert systemd.run("ExecStop").returncode == 0
-        assert ended(pid) == 0
+        assert wait_for_exit(pid) == 0
     finally:
         systemd.close()
 
 
-def test_what_an_operator_has_to_put_right_is_the_units_exit_code(
-    site: Site, tmp_path: Path, orphans: None
+def test_bad_setting_gives_an_exit_code_that_prevents_a_restart(
+    site: IsolatedHost, tmp_path: Path, orphans: None
 ) -> None:
-    systemd = Systemd(site, tmp_path / "etc", "VOICE_NONSENSE=1\n")
+    systemd = ServiceManager(site, tmp_path / "etc", "VOICE_NONSENSE=1\n")
     try:
         systemd.run("ExecStartPre")
         systemd.run("ExecStart")
-        pid = systemd.started()
+        pid = systemd.main_pid()
         assert systemd.run("ExecStartPost").returncode != 0
-        (final,) = reading.values(reading.unit(SERVICE)["Service"], "RestartPreventExitStatus")
-        assert str(ended(pid)) in final.split()
+        (final,) = reading.get_all(reading.unit(SERVICE)["Service"], "RestartPreventExitStatus")
+        assert str(wait_for_exit(pid)) in final.split()
     finally:
         systemd.close()

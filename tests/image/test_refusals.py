@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.image.hosts import damage
-from tests.image.sealed import Built, Network, Sealed
+from tests.image.sealed import Built, Network, SealedContainer
 
 WEIGHTS = "/opt/voice/weights"
-Container = Callable[..., Sealed]
+Container = Callable[..., SealedContainer]
 
 
 @pytest.fixture
 def container(built: Built, network: Network, tmp_path: Path) -> Iterator[Container]:
     """Start a container of the image with more options for podman."""
-    containers: list[Sealed] = []
+    containers: list[SealedContainer] = []
 
-    def start(*options: str, image: str = "") -> Sealed:
-        containers.append(Sealed(built, network, tmp_path, options, image=image))
+    def start(*options: str, image: str = "") -> SealedContainer:
+        containers.append(SealedContainer(built, network, tmp_path, options, image=image))
         return containers[-1].start()
 
     yield start
@@ -28,7 +28,7 @@ def container(built: Built, network: Network, tmp_path: Path) -> Iterator[Contai
         sealed.remove()
 
 
-def reason(sealed: Sealed) -> str:
+def reason(sealed: SealedContainer) -> str:
     """The reason in the last log line of a container that ended."""
     assert "appliance started" not in [line["event"] for line in sealed.lines()]
     return str(sealed.lines()[-1]["what"])

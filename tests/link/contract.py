@@ -17,6 +17,7 @@ from appliance.errors import EngineFailed, UnknownVoice
 from appliance.link.client import EngineClient
 from appliance.link.engine import (
     GenerateRequest,
+    Piece,
     Result,
     SpeechEngine,
     Turn,
@@ -49,6 +50,7 @@ async def reply(client: EngineClient, *turns: Turn, max_tokens: int = 24) -> tup
     async for piece in client.generate(GenerateRequest(turns, max_tokens, 0.0)):
         if isinstance(piece, Result):
             return text, piece
+        assert isinstance(piece, str)
         text += piece
     raise AssertionError("the reply ended without a Result")
 
@@ -184,5 +186,5 @@ class VoiceContract:
                 await reply(client, Turn("user", "Hello?"))
 
 
-def _next(pieces: object) -> asyncio.Task[str | Result]:
-    return asyncio.ensure_future(anext(pieces))  # type: ignore[call-overload]
+def _next(pieces: AsyncIterator[Piece]) -> asyncio.Future[Piece]:
+    return asyncio.ensure_future(anext(pieces))

@@ -87,7 +87,7 @@ def _converse(appliance: Appliance, folder: Path) -> None:
 
 def _say(appliance: Appliance, *files: Path, flags: tuple[str, ...] = ()) -> None:
     turns = appliance.say(*files, flags=flags)
-    assert turns.exit_code == 0, turns.complaints
+    assert turns.exit_code == 0, turns.stderr
 
 
 def test_prometheus_accepts_the_whole_page(site: Site) -> None:

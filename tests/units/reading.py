@@ -173,7 +173,7 @@ def from_compose(path: Path) -> RunLine:
         run.devices |= set(device["device_ids"])
     health = service["healthcheck"]
     times = (health["interval"], health["timeout"], health["retries"], health["start_period"])
-    run.health = (health["test"][1], *map(seconds, times))  # type: ignore[assignment]
+    run.health = (health["test"][1], *map(seconds, times))
     run.read_only = service["read_only"]
     (run.capabilities_dropped,) = (name.lower() for name in service["cap_drop"])
     run.no_new_privileges = service["security_opt"] == ["no-new-privileges"]

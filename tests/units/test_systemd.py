@@ -104,7 +104,7 @@ def generator() -> Path:
 def generate(generator: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run quadlet's generator on the unit in the folder."""
     environ = os.environ | {"QUADLET_UNIT_DIRS": str(folder)}
-    command = [generator, "-dryrun"]
+    command = [str(generator), "-dryrun"]
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 

@@ -67,7 +67,7 @@ def expected(profile: str) -> RunLine:
 
 
 def test_files_are_up_to_date_with_their_templates() -> None:
-    command = [sys.executable, UNITS / "render.py", "--check"]
+    command = [sys.executable, str(UNITS / "render.py"), "--check"]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
 

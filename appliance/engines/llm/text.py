@@ -55,7 +55,7 @@ class ReplyText:
 
 
 def strip_role(beginning: str) -> str | None:
-    """Remove a leading "Assistant:" or alike from the beginning of a reply.
+    """Remove a leading "Assistant:" or similar from the beginning of a reply.
 
     None while the text may still turn out to be a role name.
     """

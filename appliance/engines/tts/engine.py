@@ -29,7 +29,7 @@ from appliance.settings import Settings
 
 MAX_QUEUED_PHRASES = 64  # over all sessions; each session has a few at most
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
-# A short and a long one: onnxruntime plans memory anew for every shape that it has not seen.
+# A short and a long phrase, because onnxruntime plans its memory for every new shape.
 WARM_UP = ("Hello.", "This is a somewhat longer phrase, so that memory is there when it is needed.")
 
 

@@ -9,7 +9,7 @@ import wave
 from collections.abc import Sequence
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]
+import soxr
 
 from appliance.engines.llm.loudness import Samples
 from appliance.link.engine import GenerateRequest, Result, SpeechSession, Tool, Turn

@@ -36,7 +36,7 @@ async def wait_until_idle(appliance: Appliance) -> None:
 
 def test_all_spoken_questions_of_a_call_are_answered(appliance: Appliance) -> None:
     turns = appliance.say(*QUESTIONS)
-    assert turns.exit_code == 0, turns.complaints + appliance.tail()
+    assert turns.exit_code == 0, turns.stderr + appliance.tail()
     assert len(turns) == len(QUESTIONS)
     assert [turn["outcome"] for turn in turns.turns] == ["answered"] * len(turns)
     requests = 'voice_llm_requests_total{outcome="%s"}'

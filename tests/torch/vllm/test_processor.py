@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from appliance.engines.llm.vllm.audio import count_audio_tokens
 from appliance.engines.llm.vllm.processor import UltravoxProcessor
@@ -15,8 +16,9 @@ def processor() -> UltravoxProcessor:
     return UltravoxProcessor.from_pretrained(str(GOLDEN / "checkpoint"))
 
 
-def make_clip(seconds: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    return np.sin(np.arange(int(seconds * 16_000)) * 0.1).astype(np.float32)
+def make_clip(seconds: float) -> NDArray[np.float32]:
+    samples: NDArray[np.float64] = np.sin(np.arange(int(seconds * 16_000)) * 0.1)
+    return samples.astype(np.float32)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1 / 16_000, 0.02, 0.16, 0.17, 1, 2.37, 29.99, 30])

@@ -95,7 +95,8 @@ async def difference(
     await reply_tokens(session, conversation, max_tokens=1)
     (first,) = session.scored
     assert len(first.logprobs) >= len(expected)
-    return max(abs(first.logprobs[token] - expected[token]) for token in range(len(expected)))
+    differences = (abs(first.logprobs[token] - expected[token]) for token in range(len(expected)))
+    return float(max(differences))
 
 
 def typed_conversations() -> list[list[Turn]]:

@@ -124,11 +124,9 @@ async def test_sessions_never_share_the_audio_of_equal_ids(vllm_engine: VllmEngi
         await reply_tokens(one, [hear(one, 1, first[:length])]),
         await reply_tokens(other, [hear(other, 1, second[:length])]),
     ]
-    again = await asyncio.gather(
-        reply_tokens(one, [Turn("user", utterance=1)]),
-        reply_tokens(other, [Turn("user", utterance=1)]),
-    )
-    assert again == alone
+    question = [Turn("user", utterance=1)]
+    again = await asyncio.gather(reply_tokens(one, question), reply_tokens(other, question))
+    assert list(again) == alone
     assert alone[0] != alone[1]
     await one.close()
     await other.close()

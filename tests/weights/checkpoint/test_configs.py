@@ -101,7 +101,7 @@ def test_ignore_list_with_only_some_audio_layers_is_refused() -> None:
         parse(tree)
 
 
-COMPANIONS = {
+COMPANIONS: dict[str, tuple[dict[str, Any], str]] = {
     "processor_config.json": ({"stack_factor": 4}, "stack_factor is 4 instead of 8"),
     "preprocessor_config.json": ({"feature_size": 80}, "feature_size is 80 instead of 128"),
     "tokenizer.json": ({"added_tokens": []}, r"<\|audio\|> has the ids \[\]"),

@@ -135,8 +135,8 @@ def _windows(samples: Samples) -> Iterator[Samples]:
 class SessionClips:
     """The clips of one session by utterance id; an unknown id raises BadRequest.
 
-    vLLM caches its work on a clip by a name, which must therefore mean the same audio for ever. It
-    is made of a secret of the session, the utterance id and the length.
+    vLLM caches its work on a clip by name, so a name must always mean the same audio. It consists
+    of a secret of the session, the utterance id and the length.
     """
 
     def __init__(self, config: LLMConfig) -> None:

@@ -74,7 +74,7 @@ class DecodeStep:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the model's output is finite. After a NaN it returns token 0 for ever."""
+        """Whether the model's output is finite. After a NaN it returns only token 0."""
         return all(
             math.isfinite(logprobs.get(token, math.nan))
             for token, logprobs in zip(self.tokens, self.logprobs, strict=True)

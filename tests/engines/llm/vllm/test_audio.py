@@ -38,7 +38,7 @@ def read_question(path: Path) -> Sound:
     with wave.open(str(path)) as file:
         assert file.getframerate() == INPUT_SAMPLE_RATE
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    return samples / 32768
+    return samples.astype(np.float64) / 32768
 
 
 def colored(tilt: float, length: int = LENGTH, seed: int = 0) -> Sound:
@@ -46,11 +46,12 @@ def colored(tilt: float, length: int = LENGTH, seed: int = 0) -> Sound:
     spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=length))
     spectrum /= np.maximum(np.fft.rfftfreq(length, 1 / INPUT_SAMPLE_RATE), 20) ** tilt
     noise = np.fft.irfft(spectrum, length)
-    return noise / np.sqrt(np.mean(noise**2))
+    return np.asarray(noise / np.sqrt(np.mean(noise**2)), np.float64)
 
 
 def hum(hertz: float) -> Sound:
-    return sum(np.sin(2 * np.pi * hertz * n * TIME + n) / n for n in (1, 2, 3, 5)) / 1.3
+    partials = [np.sin(2 * np.pi * hertz * n * TIME + n) / n for n in (1, 2, 3, 5)]
+    return np.asarray(np.sum(partials, axis=0) / 1.3, np.float64)
 
 
 def knocks(every: float, decay_seconds: float) -> Sound:

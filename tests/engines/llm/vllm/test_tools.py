@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -101,7 +102,7 @@ def test_call_is_parsed(text: str) -> None:
         {"place": {"city": "Bern"}},
     ],
 )
-def test_arguments_that_match_the_schema_are_accepted(arguments: dict[str, object]) -> None:
+def test_arguments_that_match_the_schema_are_accepted(arguments: dict[str, Any]) -> None:
     parsed = parse_call(call(zone="UTC", **arguments), [TIME])
     assert json.loads(parsed.arguments) == {"zone": "UTC", **arguments}
 
@@ -126,7 +127,7 @@ def test_arguments_that_match_the_schema_are_accepted(arguments: dict[str, objec
     ],
 )
 def test_arguments_that_do_not_match_the_schema_are_refused(
-    arguments: dict[str, object],
+    arguments: dict[str, Any],
 ) -> None:
     assert parse_call(call(**{"zone": "UTC", **arguments}), [TIME]) == NAMELESS
 

@@ -44,7 +44,7 @@ def triton_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo
     (tmp_path / "nvidia").mkdir()
     (tmp_path / "nvidia/driver.c").write_text(SOURCE)
     FileCacheManager.folder = tmp_path / "memory"
-    parts = {
+    parts: dict[str, dict[str, object]] = {
         "triton": {},
         "triton.backends": {},
         "triton.backends.nvidia": {},
