@@ -238,6 +238,19 @@ def _status_options(parser: ArgumentParser) -> None:
     commands.status_options(parser)
 
 
+def _exit_reason(settings: Settings, args: Namespace) -> int:
+    from appliance.console import commands
+
+    form = "json" if args.json else "plain" if args.plain else "screen"
+    return commands.exit_reason(form, args.exit_code, args.out_of_memory, args.lines)
+
+
+def _exit_reason_options(parser: ArgumentParser) -> None:
+    from appliance.console import commands
+
+    commands.exit_reason_options(parser)
+
+
 def _logs(settings: Settings, args: Namespace) -> int:
     from appliance.console import commands
 
@@ -266,8 +279,8 @@ def _drain(settings: Settings, args: Namespace) -> int:
     from appliance.console import commands, drain
 
     if args.undo:
-        return drain.undo(settings.paths.run, commands.tell)
-    return drain.drain(settings.paths.run, args.wait, commands.tell)
+        return drain.undo(settings.paths.run, commands.print_line)
+    return drain.drain(settings.paths.run, args.wait, commands.print_line)
 
 
 def _drain_options(parser: ArgumentParser) -> None:
@@ -338,6 +351,9 @@ VERBS: Mapping[str, Verb] = {
     ),
     # The operator's console
     "status": Verb("show the state of the appliance", _status, _status_options),
+    "exit-reason": Verb(
+        "say why a container ended, with its log on stdin", _exit_reason, _exit_reason_options
+    ),
     "logs": Verb("filter and format the log on stdin", _logs, _logs_options),
     "trace": Verb("draw one call of the log on stdin, or list all", _trace, _trace_options),
     "drain": Verb("accept no new calls; running ones continue", _drain, _drain_options),

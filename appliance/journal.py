@@ -27,9 +27,8 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from appliance import settings
-from appliance.journal_fields import FieldFilter, exception_fields, short_path
+from appliance.journal_fields import LEVELS, FieldFilter, exception_fields, short_path
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
 # supervisord reads the output of processes in blocks of 4 KiB; a longer line might be cut in two.
 MAX_LINE_BYTES = 4000
 

@@ -20,6 +20,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from appliance.errors import ApplianceError
 
+LEVELS = ("debug", "info", "warning", "error", "critical")
 # The stages of a turn's response latency, in order. The line of a turn has a field
 # `{stage}_seconds` for each; the metrics have a label value for each.
 STAGES = ("end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport")

@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# The checks of ops/preflight. Each sets WANTED and FOUND, and where it is not content calls `judge
-# STATE TODO`. They change nothing and need nothing but bash and coreutils.
-# shellcheck disable=SC2034,SC2154  # what is lower case here, ops/preflight sets; it reads the rest
+# The checks of ops/preflight. Each sets WANTED and FOUND, and calls `judge STATE TODO` if it does not
+# pass. They change nothing and need only bash and coreutils.
+# shellcheck disable=SC2034,SC2154  # ops/preflight sets what is in lower case, and reads the rest
 
 CHECKS=(engine store space base port clock certificate key token)
 GPU_CHECKS=(driver capability memory memory-free injection)
 
-# CUDA 13.0, for which the gpu lock's PyTorch is built, needs the driver branch 580.
+# CUDA 13.0, for which the PyTorch of requirements/gpu.txt is built, needs the driver branch 580.
 DRIVER_WANTED=580.65.06
-# Below, no bfloat16; above, newer than what PyTorch 2.13 was built for. See docs/hardware.md.
-CAPABILITY_LEAST=8.0 CAPABILITY_MOST=12.9
-# The smallest card that carries the models, and the one it was planned for (MiB as nvidia-smi says).
-MEMORY_LEAST_MIB=16000 MEMORY_WANTED_MIB=22000
+# Older GPUs lack bfloat16; newer ones are not known to PyTorch 2.13. See docs/hardware.md.
+CAPABILITY_MIN=8.0 CAPABILITY_MAX=12.9
+# The smallest GPU that fits the models, and the size the appliance is designed for, in MiB of nvidia-smi.
+MEMORY_MIN_MIB=16000 MEMORY_WANTED_MIB=22000
 PODMAN_WANTED=4.3 DOCKER_WANTED=20.10
 CERTIFICATE_DAYS=30
-IMAGE_USER=10001 # as in the Dockerfile; on a host with root's engine it is the same user outside
+IMAGE_USER=10001 # of the Dockerfile; the same user on the host, if the engine runs as root
 CDI_FOLDERS=${VOICE_CDI_FOLDERS:-/etc/cdi /var/run/cdi}
 
 judge() { STATE=$1 TODO=$2; }
@@ -32,15 +32,15 @@ check_engine() {
         podman) WANTED="podman $PODMAN_WANTED or newer" version=$(podman version --format '{{.Client.Version}}' 2>/dev/null) ;;
         docker) WANTED="docker $DOCKER_WANTED or newer" version=$(docker version --format '{{.Server.Version}}' 2>/dev/null) ;;
     esac
-    FOUND="$ENGINE ${version:-that does not answer}"
+    FOUND="$ENGINE ${version:-does not answer}"
     if [[ -z $version ]]; then
-        judge fail "run $ENGINE info as this user, and see what it says"
+        judge fail "run $ENGINE info as this user, and fix what it reports"
     elif ! at_least "$version" "${WANTED//[a-z ]/}"; then
         judge fail "update $ENGINE"
     fi
 }
 has_engine() {
-    FOUND='not looked at'
+    FOUND='not checked'
     if find_engine "$engine" && STORE_FOLDER=$(engine_root) && [[ $STORE_FOLDER ]]; then return; fi
     judge fail 'see the check named engine'
     return 1
@@ -56,16 +56,16 @@ check_store() {
     esac
     FOUND="$driver in $STORE_FOLDER"
     if is_containerd_store; then
-        FOUND="containerd's store in $STORE_FOLDER"
-        judge fail 'import does not know it: set "features": {"containerd-snapshotter": false} in daemon.json'
+        FOUND="the containerd store in $STORE_FOLDER"
+        judge fail 'import does not support it: set "features": {"containerd-snapshotter": false} in daemon.json'
     elif [[ $driver == vfs* ]]; then
-        judge warn 'vfs copies every layer whole: use overlay, or have several times the room'
+        judge warn 'vfs copies every layer in full: use overlay, or provide several times the space'
     fi
 }
 
 check_space() {
     local needed available
-    WANTED='room for the image'
+    WANTED='space for the image'
     has_engine || return 0
     available=$(free_bytes "$STORE_FOLDER") || available=0
     FOUND="$(megabytes "$available") free in $STORE_FOLDER"
@@ -74,20 +74,20 @@ check_space() {
         return
     fi
     needed=$(import_bytes "$FIRST")
-    WANTED="$(megabytes "$needed"), for the archive unpacked and the image"
-    ((available >= needed)) || judge fail "make room, or move the store of $ENGINE to a larger disk"
+    WANTED="$(megabytes "$needed"), for the unpacked archive and the image"
+    ((available >= needed)) || judge fail "free some space, or move the store of $ENGINE to a larger disk"
 }
 
 check_base() {
-    WANTED='what a delta builds on' FOUND='not a delta'
+    WANTED='the base of a delta' FOUND='not a delta'
     ((FIRST)) || return 0
-    WANTED="an image with the layers of version $BASE"
+    WANTED="an image with the layers of version $BASE_VERSION"
     has_engine || return 0
-    FOUND=there
-    has_base || { FOUND=none; judge fail "import the release of version $BASE first, or take the full release"; }
+    FOUND=present
+    has_base || { FOUND=missing; judge fail "import the release of version $BASE_VERSION first, or use the full release"; }
 }
 
-# --- the port: is anyone listening? The kernel lists sockets in hexadecimal; 0A is LISTEN.
+# --- the port: whether a process listens on it. The kernel lists sockets in hexadecimal; 0A is LISTEN.
 check_port() {
     local hex
     printf -v hex ':%04X' "$port"
@@ -95,9 +95,9 @@ check_port() {
     grep -qE "^ *[0-9]+: [0-9A-F]+$hex [0-9A-F:]+ 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null || return 0
     FOUND="port $port is in use"
     if ((upgrade)); then
-        FOUND+=', by the running version if all is well'
+        FOUND+=', presumably by the running version'
     else
-        judge fail 'stop what listens there, or choose another port (--port)'
+        judge fail 'stop the process that listens there, or choose another port (--port)'
     fi
 }
 
@@ -106,7 +106,7 @@ check_clock() {
     now=$(date +%s)
     synchronised=$(timedatectl show --property=NTPSynchronized --value 2>/dev/null) || synchronised=unknown
     WANTED='a synchronised clock' FOUND="$(utc "$now"), synchronised: ${synchronised:-unknown}"
-    ((!EXPORTED)) || WANTED+=", after $(utc "$EXPORTED"), when the release was made"
+    ((!EXPORTED)) || WANTED+=", later than $(utc "$EXPORTED"), when the release was exported"
     if ((now < EXPORTED)); then
         judge fail 'set the clock'
     elif [[ $synchronised != yes ]]; then
@@ -115,40 +115,40 @@ check_clock() {
 }
 utc() { date -u -d "@$1" '+%F %T UTC'; }
 
-# --- certificate, key, token: there, for nobody else to read, and in date
+# --- certificate, key and token: present, in date, and readable by the image's user only
 check_certificate() {
     local seconds=$((CERTIFICATE_DAYS * 86400))
-    WANTED="a PEM certificate, valid for $CERTIFICATE_DAYS days at least" FOUND=$tls_certificate
+    WANTED="a PEM certificate, valid for at least $CERTIFICATE_DAYS days" FOUND=$tls_certificate
     if [[ ! -r $tls_certificate ]]; then
         FOUND+=' cannot be read'
-        judge warn 'without one, speech goes over the network in clear: name it (--tls-certificate)'
+        judge warn 'speech is sent unencrypted without one: name it (--tls-certificate)'
     elif ! command -v openssl >/dev/null; then
-        judge warn 'there is no openssl here to judge it: see for yourself that it has not run out'
+        judge warn 'openssl is not installed: check the expiry date yourself'
     elif ! openssl x509 -noout -in "$tls_certificate" 2>/dev/null; then
-        FOUND+=' is no certificate' && judge fail 'put the right file there'
+        FOUND+=' is not a certificate' && judge fail 'replace it with a PEM certificate'
     elif ! openssl x509 -noout -checkend 0 -in "$tls_certificate" >/dev/null; then
-        FOUND+=" ran out: $(expiry)" && judge fail 'renew it'
+        FOUND+=" expired: $(expiry)" && judge fail 'renew it'
     elif ! openssl x509 -noout -checkend "$seconds" -in "$tls_certificate" >/dev/null; then
-        FOUND+=" runs out: $(expiry)" && judge warn 'renew it soon'
+        FOUND+=" expires soon: $(expiry)" && judge warn 'renew it'
     fi
 }
 expiry() { openssl x509 -noout -enddate -in "$tls_certificate" | cut -d = -f 2; }
 
 check_key() {
-    WANTED="the private key of the certificate, of the image's user alone" FOUND=$tls_key
+    WANTED="the private key of the certificate, readable by the image's user only" FOUND=$tls_key
     if [[ ! -e $tls_key && ! -e $tls_certificate ]]; then
-        FOUND+=' is not there, and no certificate' && judge warn 'see the check named certificate'
+        FOUND+=' is missing, as is the certificate' && judge warn 'see the check named certificate'
         return
     fi
     judge_secret "$tls_key" 'name it (--tls-key)'
     if [[ $STATE != pass || ! -r $tls_certificate ]] || ! command -v openssl >/dev/null; then return; fi
     [[ $(openssl x509 -noout -pubkey -in "$tls_certificate" 2>&1) == "$(openssl pkey -pubout -in "$tls_key" -passin pass: 2>/dev/null)" ]] ||
-        { FOUND+=' is of another certificate'; judge fail "put the key of $tls_certificate there"; }
+        { FOUND+=' belongs to another certificate'; judge fail "replace it with the key of $tls_certificate"; }
 }
 check_token() {
-    WANTED="the access token, of the image's user alone" FOUND=$token_file
+    WANTED="the access token, readable by the image's user only" FOUND=$token_file
     judge_secret "$token_file" \
-        "make one: (umask 377; head -c 32 /dev/urandom | base64 >$token_file) && chown $IMAGE_USER $token_file"
+        "create one: (umask 377; head -c 32 /dev/urandom | base64 >$token_file) && chown $IMAGE_USER $token_file"
 }
 judge_secret() {
     local file=$1 advice=$2 mode owner
@@ -157,76 +157,76 @@ judge_secret() {
         return
     fi
     read -r mode owner < <(stat --dereference --format '%a %u' "$file")
-    FOUND+=", mode $mode, of user $owner"
+    FOUND+=", mode $mode, owned by user $owner"
     if ((8#$mode & 8#077)); then
         judge fail "chmod 400 $file"
-    elif ((!EUID && owner != IMAGE_USER)); then # without root the engine gives the user another number
+    elif ((!EUID && owner != IMAGE_USER)); then # a rootless engine maps the user to another number
         judge fail "chown $IMAGE_USER $file: the appliance could not read it"
     fi
 }
 
-# --- the card, as nvidia-smi tells: sets CARD, DRIVER, CAPABILITY, TOTAL_MIB, FREE_MIB of the first one
-ask_card() {
+# --- the first GPU, as nvidia-smi reports it: sets GPU_NAME, DRIVER, CAPABILITY, TOTAL_MIB, FREE_MIB
+query_gpu() {
     local line code=0
     line=$(timeout 10 nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total,memory.free \
         --format=csv,noheader,nounits 2>/dev/null | head -n 1) || code=$?
     if ((code == 0)) && [[ $line == *,*,*,*,* ]]; then
-        IFS=, read -r CARD DRIVER CAPABILITY TOTAL_MIB FREE_MIB <<<"${line//, /,}"
+        IFS=, read -r GPU_NAME DRIVER CAPABILITY TOTAL_MIB FREE_MIB <<<"${line//, /,}"
         return
     elif ((code == 124)); then # of timeout
         FOUND='nvidia-smi does not answer'
-        judge fail 'a card may be lost: look for Xid in dmesg, and restart the host'
+        judge fail 'the GPU may be lost: look for Xid in dmesg, and restart the host'
         return 1
     fi
-    FOUND='no card: nvidia-smi finds none'
-    command -v nvidia-smi >/dev/null || FOUND='nvidia-smi is not on this host'
-    judge fail 'install the NVIDIA driver, branch 580 or newer, and see that nvidia-smi lists the card'
+    FOUND='no GPU: nvidia-smi finds none'
+    command -v nvidia-smi >/dev/null || FOUND='nvidia-smi is not installed'
+    judge fail 'install the NVIDIA driver, branch 580 or newer, and check that nvidia-smi lists the GPU'
     return 1
 }
 check_driver() {
     WANTED="NVIDIA driver $DRIVER_WANTED or newer, for CUDA 13.0"
-    ask_card || return 0
-    FOUND="driver $DRIVER for $CARD"
+    query_gpu || return 0
+    FOUND="driver $DRIVER for $GPU_NAME"
     at_least "$DRIVER" "$DRIVER_WANTED" || judge fail 'update the NVIDIA driver and restart the host'
 }
 check_capability() {
-    WANTED="compute capability $CAPABILITY_LEAST to $CAPABILITY_MOST"
-    ask_card || return 0
-    FOUND="compute capability $CAPABILITY: $CARD"
-    if ! at_least "$CAPABILITY" "$CAPABILITY_LEAST"; then
-        judge fail 'this card has no bfloat16: use an A10, an L4 or a newer one'
-    elif ! at_least "$CAPABILITY_MOST" "$CAPABILITY"; then
-        judge warn 'this card is newer than the PyTorch inside; run the smoke test before you rely on it'
+    WANTED="compute capability $CAPABILITY_MIN to $CAPABILITY_MAX"
+    query_gpu || return 0
+    FOUND="compute capability $CAPABILITY: $GPU_NAME"
+    if ! at_least "$CAPABILITY" "$CAPABILITY_MIN"; then
+        judge fail 'this GPU does not support bfloat16: use an A10, an L4 or a newer one'
+    elif ! at_least "$CAPABILITY_MAX" "$CAPABILITY"; then
+        judge warn 'this GPU is newer than the PyTorch in the image: run the smoke test before you rely on it'
     fi
 }
 check_memory() {
-    WANTED="$MEMORY_WANTED_MIB MiB, $MEMORY_LEAST_MIB at the least"
-    ask_card || return 0
-    FOUND="$TOTAL_MIB MiB on $CARD"
-    if ((TOTAL_MIB < MEMORY_LEAST_MIB)); then
-        judge fail 'use a larger card'
+    WANTED="$MEMORY_WANTED_MIB MiB, at least $MEMORY_MIN_MIB"
+    query_gpu || return 0
+    FOUND="$TOTAL_MIB MiB on $GPU_NAME"
+    if ((TOTAL_MIB < MEMORY_MIN_MIB)); then
+        judge fail 'use a GPU with more memory'
     elif ((TOTAL_MIB < MEMORY_WANTED_MIB)); then
         judge warn 'only quantised weights fit, for few callers: see docs/hardware.md'
     fi
 }
 check_memory_free() {
-    WANTED="nine tenths of the card free, $MEMORY_LEAST_MIB MiB at the least"
-    ask_card || return 0
-    FOUND="$FREE_MIB of $TOTAL_MIB MiB free on $CARD"
+    WANTED="90 % of the GPU's memory free, at least $MEMORY_MIN_MIB MiB"
+    query_gpu || return 0
+    FOUND="$FREE_MIB of $TOTAL_MIB MiB free on $GPU_NAME"
     ((FREE_MIB * 10 < TOTAL_MIB * 9)) || return 0
     if ((upgrade)); then
-        FOUND+=', the rest held by the running version if all is well'
-    elif ((FREE_MIB < MEMORY_LEAST_MIB)); then
-        judge fail 'end what else uses the card: nvidia-smi lists it'
+        FOUND+=', the rest presumably in use by the running version'
+    elif ((FREE_MIB < MEMORY_MIN_MIB)); then
+        judge fail 'end the other processes on the GPU: nvidia-smi lists them'
     else
-        judge warn 'end what else uses the card: nvidia-smi lists it'
+        judge warn 'end the other processes on the GPU: nvidia-smi lists them'
     fi
 }
 
-# --- how the card gets into the container: a CDI file of this driver, or Docker's NVIDIA runtime
+# --- how the GPU gets into the container: a CDI file of this driver, or Docker's NVIDIA runtime
 check_injection() {
     local folder file spec='' advice='nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'
-    WANTED='a CDI file of the running driver, so that a container gets the card' FOUND='no CDI file for nvidia.com/gpu'
+    WANTED='a CDI file of the running driver, which gives a container the GPU' FOUND='no CDI file for nvidia.com/gpu'
     command -v nvidia-ctk >/dev/null || advice="install the NVIDIA container toolkit; then $advice"
     for folder in $CDI_FOLDERS; do
         for file in "$folder"/*.yaml "$folder"/*.json; do
@@ -239,6 +239,6 @@ check_injection() {
     fi
     [[ $spec ]] || { judge fail "$advice"; return; }
     FOUND=$spec
-    ask_card || return 0
+    query_gpu || return 0
     grep -qF ".so.$DRIVER" "$spec" || { FOUND+=" is not of driver $DRIVER"; judge fail "$advice"; }
 }

@@ -1,48 +1,78 @@
 # shellcheck shell=bash
-# What ops/export, ops/import and ops/preflight share: reading JSON, hashing, asking the engine.
-# Source it after common.sh. Travels in every release, so it needs no more than bash, coreutils, find,
-# grep, sed, tar, zstd, OpenSSH, and podman or docker; openssl, where it is, hashes several times as
-# fast.
+# Shared by ops/export, ops/import, ops/preflight and ops/voicectl: reading release.env, hashing, asking
+# the container engine. Source it after common.sh. It is part of every release, so it needs only bash,
+# coreutils, find, grep, sed, tar, zstd, OpenSSH, and podman or docker. If openssl is installed, it is
+# used for hashing, because it is several times as fast as sha256sum.
 
-# shellcheck disable=SC2034  # used by the scripts that source this
+# shellcheck disable=SC2034,SC2153  # the scripts that source this use the variables
 NAMESPACE=voice-appliance SUMS=SHA256SUMS SIGNATURE=SHA256SUMS.sig
-readonly MB=1000000
+readonly REPOSITORY=localhost/voice-appliance MB=1000000
 
-# --- read_json ARRAY FILE: into an associative array, a path like image/cpu/id to its value. Bash
-#     alone, as jq is not on a bare host. Escapes in strings stay as they are.
-read_json() {
-    local -n into=$1
-    local file=$2 line token depth=0 is_key=0 path
-    local -a kinds=() keys=()
-    local next='^[[:space:]]*("([^"\\]|\\.)*"|[][{},:]|[^][{},:"[:space:]]+)(.*)$'
+# --- read_env ARRAY FILE: read lines of NAME=VALUE into an associative array. Nothing is evaluated: a
+#     line with any other character than these is an error.
+read_env() {
+    local -n values=$1
+    local file=$2 line name number=0 LC_ALL=C
+    local pattern='^([A-Z][A-Z0-9_]*)=([A-Za-z0-9._:/+-]*)$'
+    [[ -r $file ]] || fatal "$file cannot be read"
     while IFS= read -r line || [[ $line ]]; do
-        while [[ $line =~ $next ]]; do
-            token=${BASH_REMATCH[1]} line=${BASH_REMATCH[3]}
-            case $token in
-                '{') kinds[++depth]=$token keys[depth]='' is_key=1 ;;
-                '[') kinds[++depth]=$token keys[depth]=0 is_key=0 ;;
-                '}' | ']') ((depth-- > 0)) || fatal "$file is not JSON: $token closes nothing" ;;
-                ,) if [[ ${kinds[depth]} == '{' ]]; then is_key=1; else ((++keys[depth])); fi ;;
-                :) is_key=0 ;;
-                *)
-                    token=${token#\"} token=${token%\"}
-                    if ((is_key)); then
-                        keys[depth]=$token
-                    else
-                        printf -v path '/%s' "${keys[@]:1:depth}"
-                        into[${path#/}]=$token
-                    fi
-                    ;;
-            esac
-        done
-        [[ -z ${line//[[:space:]]/} ]] || fatal "$file is not JSON: ${line:0:60}"
+        ((++number))
+        [[ $line =~ $pattern ]] || fatal "$file, line $number: not NAME=VALUE"
+        name=${BASH_REMATCH[1]}
+        [[ ! ${values[$name]+set} ]] || fatal "$file, line $number: $name is set twice"
+        values["$name"]=${BASH_REMATCH[2]}
     done <"$file"
-    ((depth == 0)) || fatal "$file is not JSON: it ends too early"
 }
 
-# --- SHA-256 of stdin, and of files: these take names from stdin, each ended by a NUL, and print lines
-#     of hash, two spaces, name. For large files on all cores, with a process for each, because a line
-#     of one that prints several may get torn by the others.
+# --- take VARIABLE NAME PATTERN: set a variable to the value that `entries` has under this name, after
+#     checking all of it against the pattern
+readonly NUMBER_PATTERN='0|[1-9][0-9]{0,15}' COUNT_PATTERN='[1-9][0-9]{0,2}'
+readonly SHA256_PATTERN='[0-9a-f]{64}' WORD_PATTERN='[A-Za-z0-9][A-Za-z0-9._+-]*'
+take() {
+    local LC_ALL=C
+    [[ ${entries[$2]:-} =~ ^($3)$ ]] || fatal "$FILE: $2 is missing or not valid: ${entries[$2]:-}"
+    printf -v "$1" %s "${entries[$2]}"
+}
+
+# --- read_release FILE: what export wrote into release.env. Sets the variables of take_image, EXPORTED
+#     (epoch seconds), STREAM_SHA256, STREAM_BYTES, PART_COUNT, PART_BYTES, TAG, and for a delta FIRST (how many
+#     layers it leaves out), BASE_ID and BASE_VERSION.
+read_release() {
+    local -A entries=()
+    local FILE=$1
+    read_env entries "$FILE"
+    [[ ${entries[SCHEMA]:-} == 1 ]] || fatal "$FILE is of another schema: use the scripts of its own folder"
+    take_image
+    take EXPORTED EXPORTED_EPOCH_SECONDS "$NUMBER_PATTERN"
+    take STREAM_SHA256 STREAM_SHA256 "$SHA256_PATTERN"
+    take STREAM_BYTES STREAM_BYTES "$NUMBER_PATTERN"
+    take PART_COUNT STREAM_PARTS "$COUNT_PATTERN"
+    take PART_BYTES PART_BYTES "$NUMBER_PATTERN"
+    take FIRST BASE_LAYERS "$NUMBER_PATTERN"
+    BASE_ID='' BASE_VERSION='' TAG=$REPOSITORY:$VERSION-$PROFILE
+    ((FIRST)) || return 0
+    ((FIRST < ${#DIFF_IDS[@]})) || fatal "$FILE: BASE_LAYERS is not below LAYERS"
+    take BASE_ID BASE_ID "sha256:$SHA256_PATTERN"
+    take BASE_VERSION BASE_VERSION "$WORD_PATTERN"
+}
+# --- take_image: sets IMAGE_ID, VERSION and PROFILE, and DIFF_IDS and LAYER_BYTES, lowest layer first
+take_image() {
+    local layers layer diff_id size
+    take PROFILE PROFILE 'cpu|gpu'
+    take VERSION VERSION "$WORD_PATTERN"
+    take IMAGE_ID IMAGE_ID "sha256:$SHA256_PATTERN"
+    take layers LAYERS "$COUNT_PATTERN"
+    DIFF_IDS=() LAYER_BYTES=()
+    for ((layer = 0; layer < layers; layer++)); do
+        take diff_id "LAYER_${layer}_DIFF_ID" "sha256:$SHA256_PATTERN"
+        take size "LAYER_${layer}_BYTES" "$NUMBER_PATTERN"
+        DIFF_IDS+=("$diff_id") LAYER_BYTES+=("$size")
+    done
+}
+
+# --- SHA-256 of stdin, and of files. hash_files and hash_large_files read names from stdin, each ended by
+#     a NUL, and print lines of hash, two spaces, name. For large files it runs on all cores, one process
+#     for each file, because lines of one process that prints several may be torn by the others.
 HASHER=(sha256sum)
 if command -v openssl >/dev/null; then HASHER=(openssl dgst -sha256 -r); fi
 hash_stdin() { "${HASHER[@]}" | cut -c 1-64; }
@@ -51,6 +81,13 @@ hash_large_files() { xargs -0 -r -n 1 -P "$(nproc)" "${HASHER[@]}" | sed -E 's/^
 
 megabytes() { printf "%'d MB" $((($1 + MB - 1) / MB)); }
 free_bytes() { df --output=avail --block-size=1 "$1" | tail -n 1; }
+
+# --- json_string TEXT: a string of JSON
+json_string() {
+    local text=${1//\\/\\\\}
+    text=${text//\"/\\\"} text=${text//$'\n'/ }
+    printf '"%s"' "${text//[$'\t\r\e']/ }"
+}
 
 # --- find_engine [podman|docker]: sets ENGINE
 find_engine() {
@@ -69,7 +106,7 @@ engine_root() {
         docker) docker info --format '{{.DockerRootDir}}' ;;
     esac 2>/dev/null
 }
-# Docker's newer store knows an image by another id than the one that was built.
+# Docker's containerd store gives an image another id than the one it was built with.
 is_containerd_store() { [[ $ENGINE == docker && $(docker info --format '{{.DriverStatus}}' 2>/dev/null) == *io.containerd.snapshotter* ]]; }
 image_layers() { "$ENGINE" image inspect --format '{{range .RootFS.Layers}}{{println .}}{{end}}' "$1" 2>/dev/null | sed '/^$/d'; }
 image_id() {
@@ -78,25 +115,7 @@ image_id() {
     printf 'sha256:%s\n' "${id#sha256:}"
 }
 
-# --- what a lock says of its image: sets IMAGE_ID, VERSION and PROFILE, and DIFF_IDS and LAYER_BYTES,
-#     lowest layer first
-read_image_entry() {
-    local lock=$1 layer=0
-    local -A entries=()
-    [[ -r $lock ]] || fatal "$lock cannot be read"
-    read_json entries "$lock"
-    IMAGE_ID=${entries[image/id]:-} VERSION=${entries[image/version]:-} PROFILE=${entries[image/profile]:-}
-    DIFF_IDS=() LAYER_BYTES=()
-    [[ $IMAGE_ID =~ ^sha256:[0-9a-f]{64}$ && $VERSION && $PROFILE ]] || fatal "$lock names no image"
-    while [[ ${entries[image/layers/$layer/diff_id]:-} ]]; do
-        DIFF_IDS+=("${entries[image/layers/$layer/diff_id]}")
-        LAYER_BYTES+=("${entries[image/layers/$layer/size_bytes]}")
-        ((++layer))
-    done
-    ((layer)) || fatal "$lock names no layers of image $IMAGE_ID"
-}
-
-# --- is there an image whose lowest layers are the FIRST ones of DIFF_IDS?
+# --- has_base: whether there is an image whose lowest layers are the first FIRST of DIFF_IDS
 has_base() {
     local wanted="${DIFF_IDS[*]:0:FIRST}" layers
     while IFS= read -r layers; do
@@ -106,8 +125,8 @@ has_base() {
     return 1
 }
 
-# --- bytes the engine needs in its data root to take in layers FIRST and above: it unpacks the tar,
-#     and podman copies the layers out of it once more, before the image itself is there
+# --- import_bytes FIRST: free bytes that the engine needs in its data root to load layer FIRST and those
+#     above: it unpacks the archive and then creates the image; podman copies the layers once more
 import_bytes() {
     local first=$1 sum=0 size
     for size in "${LAYER_BYTES[@]:first}"; do ((sum += size)); done

@@ -1,9 +1,8 @@
 # shellcheck shell=bash
-# Signatures by ssh keys, as ops/export and ops/smoke-test make them. Source it after common.sh.
-# Travels in every release; needs OpenSSH.
+# Signatures with ssh keys, for ops/export and ops/smoke-test. Source it after common.sh. It is part of
+# every release and needs OpenSSH.
 
-# --- ensure_key FILE COMMENT: makes a key, without a passphrase, where there is none, and says so
-#     (returns 3)
+# --- ensure_key FILE COMMENT: create a key without a passphrase if there is none; returns 3 if it did
 MADE_KEY=3
 ensure_key() {
     [[ ! -f $1 ]] || return 0
@@ -11,12 +10,12 @@ ensure_key() {
     return "$MADE_KEY"
 }
 
-# --- the public half, of a private key or of one that lies in an agent
+# --- public_key FILE: the public half of a private key, or of a key in an agent
 public_key() {
     if [[ $1 == *.pub ]]; then cat "$1"; else cat "$1.pub" 2>/dev/null || ssh-keygen -y -f "$1"; fi
 }
 
-# --- signer KEY NAME NAMESPACE: the line of an allowed_signers file (ssh-keygen(1))
+# --- signer KEY NAME NAMESPACE: a line of an allowed_signers file, see ssh-keygen(1)
 signer() { printf '%s namespaces="%s" %s\n' "$2" "$3" "$(public_key "$1")"; }
 
 # --- sign_file KEY NAMESPACE FILE: writes FILE.sig

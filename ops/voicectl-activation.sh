@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# voicectl: from one release to another, and back when it comes to nothing. Every step is written to
-# activations.log, and is on the disk, before it is taken; an activation whose last line is not a
-# last word was cut off, and the next voicectl goes back. Sourced by voicectl.
-# shellcheck disable=SC2153  # look and find_release set what is upper case
+# voicectl: from one release to another, and back if that fails. Each step is written to activations.log and
+# synced to disk before it is taken. An activation without a final entry was cut off, for example by a power
+# failure, and the next voicectl goes back. Sourced by voicectl.
+# shellcheck disable=SC2153  # inspect and find_release set what is in upper case
 
 readonly LOG=$RECORDS/activations.log
-readonly WENT_BACK=10 STUCK=11
+readonly WENT_BACK=10 STUCK=11 BAD_SETTINGS=78 # exit codes, the last one of the appliance
 
 verb_activate() {
     local wanted='' force=0 refusal=''
@@ -20,116 +20,134 @@ verb_activate() {
         shift
     done
     [[ $DRAIN_SECONDS =~ ^[0-9]+$ ]] || fatal "--drain takes seconds, not $DRAIN_SECONDS"
-    [[ $wanted ]] || fatal 'activate what? voicectl releases lists what is imported'
-    take_turn
+    [[ $wanted ]] || fatal 'activate needs a version; voicectl releases lists those imported'
+    lock_activation
     finish_unfinished
     find_release "$wanted"
-    remember_now
+    remember_current
     if [[ $NEW == "$OLD" ]]; then
-        info "$(release_of "$NEW") is current already: nothing to do"
+        info "$(release_of "$NEW") is already current: nothing to do"
         return
     fi
-    if [[ $OLD != none ]]; then refusal=$(step_refused "$(about "$OLD")" "$(about "$NEW")"); fi
-    allow "$force" "$refusal"
+    if [[ $OLD != none ]]; then refusal=$(refused_step "$(describe_image "$OLD")" "$(describe_image "$NEW")"); fi
+    refuse_unless "$force" "$refusal"
     [[ -x $(smoke_test) ]] || fatal "$(smoke_test) is missing: nothing can be activated without it"
-    check_host || allow "$force" 'this host is not ready for it, see above'
-    [[ $BACKEND == systemd ]] || may_run || allow "$force" "$WHY"
+    check_host || refuse_unless "$force" 'this host is not ready for it, see above'
+    check_settings
+    [[ $BACKEND == systemd ]] || can_run || refuse_unless "$force" "$WHY"
     change activate
 }
-allow() {
+refuse_unless() {
     [[ $2 ]] || return 0
-    (($1)) || fatal "$(release_of "$NEW") is refused: $2. Nothing was touched."
-    warn "$2; going on by --force"
+    (($1)) || refuse "$2"
+    warn "$2; continuing because of --force"
 }
+refuse() { fatal "$(release_of "$NEW") is refused: $1. Nothing was changed."; }
 verb_rollback() {
     (($# == 0)) || fatal "unknown option $1; see voicectl rollback --help"
-    take_turn
+    lock_activation
     finish_unfinished
-    NEW=$(id_of "$PREVIOUS") || fatal 'there is no previous release'
+    NEW=$(image_id "$PREVIOUS") || fatal 'there is no previous release'
     DRAIN_SECONDS=0
-    remember_now
+    remember_current
     change rollback
 }
 
-# --- the host as preflight sees it, without what the release that runs here holds
+# --- check_host: preflight, without the checks of what the running release uses
 check_host() {
     local checks=engine,store,clock,certificate,key,token,driver,capability,memory,injection
     preflight --only="$checks" "$(profile_of "$NEW")" | without_passed
 }
-# Checks that passed go, with the lines on which they go on.
+# Removes the checks that passed, with their continued lines.
 without_passed() { sed -n '/^[^ ]/h;x;/^pass /!{x;p;x};x'; }
-# preflight OPTION PROFILE: of a host that has the release already
+# preflight OPTION PROFILE: of a host that has the release already.
 preflight() {
     local options=("${1%%=*}")
     [[ $1 != *=* ]] || options+=("${1#*=}")
-    secret_files
-    "$HERE/preflight" --upgrade --engine "$ENGINE" --profile "$2" "${options[@]}" "${SECRET_FILES[@]}" "$RECORDS"
+    find_secrets
+    "$HERE/preflight" --upgrade --engine "$ENGINE" --profile "$2" "${options[@]}" "${SECRET_OPTIONS[@]}" "$RECORDS"
+}
+# --- check_settings: the new image checks this host's settings. --force does not help here: the release would
+#     refuse to start with them.
+check_settings() {
+    local code=0 answer
+    # shellcheck disable=SC2034  # the image of the new container
+    answer=$(IMAGE=$NEW && in_new_container_here settings --check </dev/null 2>&1 9>&-) || code=$?
+    case $code in
+        0) ;;
+        "$BAD_SETTINGS")
+            printf '%s\n' "$answer" >&2
+            refuse 'settings are wrong, see above'
+            ;;
+        *) warn "the settings could not be checked (exit code $code): ${answer##*$'\n'}" ;;
+    esac
 }
 
-# --- what there is to go back to: sets OLD, OLDER (image ids or none) and RAN
-remember_now() {
-    look
-    OLD=$(id_of "$CURRENT") || OLD=none
-    OLDER=$(id_of "$PREVIOUS") || OLDER=none
+# --- remember_current: what to go back to; sets OLD, OLDER (image ids or none) and RAN
+remember_current() {
+    inspect
+    OLD=$(image_id "$CURRENT") || OLD=none
+    OLDER=$(image_id "$PREVIOUS") || OLDER=none
     RAN=no
     if [[ $STATE == active || $STATE == activating ]]; then RAN=yes; fi
 }
 
-# --- one voicectl changes releases at a time; its children do not get the lock, so it ends with it
-take_turn() {
-    if ! { mkdir -p "$RECORDS" && exec 9>>"$RECORDS/.turn"; } 2>/dev/null; then
+# --- lock_activation: one voicectl at a time changes releases. Child processes do not inherit the lock, so
+#     that it ends with this process.
+lock_activation() {
+    if ! { mkdir -p "$RECORDS" && exec 9>>"$RECORDS/.lock"; } 2>/dev/null; then
         fatal "$RECORDS cannot be written: run this as root"
     fi
     flock --nonblock 9 || fatal 'another voicectl is changing the release'
-    HAS_TURN=1
+    LOCKED=1
 }
 
-# --- the record
-note() {
-    # A line that a power cut tore must not swallow this one.
+# --- the log of activations
+log_step() {
+    # A line torn by a power failure must not swallow this one.
     if [[ -s $LOG && $(tail -c 1 "$LOG") ]]; then echo >>"$LOG"; fi
-    printf '%s  %s  %s\n' "$(date -u +%FT%TZ)" "$TURN" "${*//$'\n'/ }" >>"$LOG" && sync "$LOG" "$RECORDS"
+    printf '%s  %s  %s\n' "$(date -u +%FT%TZ)" "$CHANGE" "${*//$'\n'/ }" >>"$LOG" && sync "$LOG" "$RECORDS"
 }
-# Sets UNFINISHED (the last step noted), and what that activation remembered; fails when there is none.
+# Sets UNFINISHED (the last step) and what that activation remembered; fails if the last one has finished.
 read_unfinished() {
-    local last word begun
+    local last word begin
     [[ -s $LOG ]] || return 1
     last=$(grep -E '^[^ ]+  [0-9a-f]+  [a-z-]+' "$LOG" | tail -n 1) || return 1
-    read -r _ TURN word _ <<<"$last"
+    read -r _ CHANGE word _ <<<"$last"
     [[ ! $word =~ ^(done|returned|stuck)$ ]] || return 1
-    begun=$(grep -F "  $TURN  begin " "$LOG" | tail -n 1)
-    [[ $begun =~ \ begin\ ([a-z]+)\ ([^ ]+)\ new=([^ ]+)\ current=([^ ]+)\ previous=([^ ]+)\ ran=([a-z]+)\ \.$ ]] || return 1
+    begin=$(grep -F "  $CHANGE  begin " "$LOG" | tail -n 1)
+    [[ $begin =~ \ begin\ ([a-z]+)\ ([^ ]+)\ new=([^ ]+)\ current=([^ ]+)\ previous=([^ ]+)\ ran=([a-z]+)\ \.$ ]] || return 1
     UNFINISHED=$word ACTION=${BASH_REMATCH[1]} RELEASE=${BASH_REMATCH[2]} NEW=${BASH_REMATCH[3]}
     OLD=${BASH_REMATCH[4]} OLDER=${BASH_REMATCH[5]} RAN=${BASH_REMATCH[6]}
 }
-# Goes back from an activation that was cut off. What is going on at this moment is left alone.
+# Goes back from an activation that was cut off. One that is still running is left alone.
 finish_unfinished() {
-    local TURN UNFINISHED ACTION RELEASE NEW OLD OLDER RAN
+    local CHANGE UNFINISHED ACTION RELEASE NEW OLD OLDER RAN
     read_unfinished || return 0
-    if [[ ! ${HAS_TURN:-} ]]; then
-        if ! { exec 9>>"$RECORDS/.turn"; } 2>/dev/null; then
-            warn "the change to $RELEASE is at: $UNFINISHED. If it was cut off there, voicectl as root goes back."
+    if [[ ! ${LOCKED:-} ]]; then
+        if ! { exec 9>>"$RECORDS/.lock"; } 2>/dev/null; then
+            warn "the change to $RELEASE is at step $UNFINISHED. If it was cut off there, run voicectl as root to go back."
             return
         fi
         flock --nonblock 9 || { exec 9>&-; return 0; }
     fi
     if read_unfinished; then
-        warn "the change to $RELEASE was cut off at: $UNFINISHED. Going back."
+        warn "the change to $RELEASE was cut off at step $UNFINISHED. Going back."
         go_back 'cut off' 9>&- >&2 || true
     fi
-    [[ ${HAS_TURN:-} ]] || exec 9>&-
+    [[ ${LOCKED:-} ]] || exec 9>&-
 }
 
 # --- change ACTION: from OLD to NEW
 change() {
     local code=0
-    # A terminal that has gone away fails what is said to it, and that must not end this half way.
+    # Output to a closed terminal fails; that must not end the change half way.
     set +e
     trap '' PIPE
-    ACTION=$1 TURN=$(printf '%04x%04x' "$RANDOM" "$RANDOM") WHY='' RELEASE=$(release_of "$NEW")
+    ACTION=$1 CHANGE=$(printf '%04x%04x' "$RANDOM" "$RANDOM") WHY='' RELEASE=$(release_of "$NEW")
     trap 'INTERRUPTED=1; kill "${CHILD:-}" 2>/dev/null || true' INT TERM HUP
-    note "begin $ACTION $RELEASE new=$NEW current=$OLD previous=$OLDER ran=$RAN ." || fatal "$LOG cannot be written. Nothing was touched."
-    if advance 9>&-; then
+    log_step "begin $ACTION $RELEASE new=$NEW current=$OLD previous=$OLDER ran=$RAN ." || fatal "$LOG cannot be written. Nothing was changed."
+    if run_steps 9>&-; then
         info "$(colour '32;1' '●') $RELEASE is current$([[ $OLD == none ]] || echo ", $(release_of "$OLD") previous")"
         return 0
     fi
@@ -137,31 +155,31 @@ change() {
     go_back "$WHY" 9>&- || code=$?
     exit "$code"
 }
-advance() {
-    if [[ $RAN == yes ]]; then take drain "$(release_of "$OLD") takes no more calls" drain_it || return; fi
-    take stop 'stop what runs' stop_it || return
-    take tags "make $RELEASE current" move_tags "$NEW" "$OLD" || return
-    take start "start $RELEASE" start_it || return
-    take ready 'wait until it takes calls' wait_ready || return
-    if [[ $ACTION == activate ]]; then take smoke-test 'smoke test' pass_smoke_test || return; fi
-    note "done $ACTION $RELEASE current=$NEW previous=$OLD" || { WHY="$LOG cannot be written"; return 1; }
+run_steps() {
+    if [[ $RAN == yes ]]; then run_step drain "drain $(release_of "$OLD")" drain_calls || return; fi
+    run_step stop 'stop the running release' stop_appliance || return
+    run_step tags "make $RELEASE current" move_tags "$NEW" "$OLD" || return
+    run_step start "start $RELEASE" start_appliance || return
+    run_step ready 'wait until it takes calls' wait_ready || return
+    if [[ $ACTION == activate ]]; then run_step smoke-test 'smoke test' run_smoke_test || return; fi
+    log_step "done $ACTION $RELEASE current=$NEW previous=$OLD" || { WHY="$LOG cannot be written"; return 1; }
 }
-# take WORD TITLE FUNCTION...: noted, said, done
-take() {
+# run_step WORD TITLE FUNCTION...: log the step, print it, take it.
+run_step() {
     local word=$1
     [[ ! ${INTERRUPTED:-} ]] || { WHY=interrupted; return 1; }
-    note "$word" || { WHY="$LOG cannot be written"; return 1; }
+    log_step "$word" || { WHY="$LOG cannot be written"; return 1; }
     info "--- $2"
     shift 2
     "$@" || { [[ ! ${INTERRUPTED:-} ]] || WHY=interrupted; return 1; }
 }
-drain_it() {
+drain_calls() {
     ((DRAIN_SECONDS)) || return 0
-    inside drain --wait "$DRAIN_SECONDS" </dev/null || warn "not all calls have ended in $DRAIN_SECONDS s; they end now"
+    in_container drain --wait "$DRAIN_SECONDS" </dev/null || warn "some calls have not ended in $DRAIN_SECONDS s; they are cut off now"
 }
-pass_smoke_test() {
+run_smoke_test() {
     local code=0
-    # In the background, so that an interruption need not wait for it.
+    # In the background, so that a signal is handled at once.
     "$(smoke_test)" --engine "$ENGINE" </dev/null &
     CHILD=$!
     wait "$CHILD" || code=$?
@@ -169,10 +187,10 @@ pass_smoke_test() {
     ((code == 0)) || { WHY="the smoke test ended with exit code $code"; return 1; }
 }
 
-# --- tags: an id, or none to take a tag away. The images stay.
+# --- move_tags CURRENT PREVIOUS: image ids, or none to remove a tag. The images stay.
 move_tags() {
     local tag=''
-    IFS='|' read -r _ _ tag < <(about "$NEW") || true
+    IFS='|' read -r _ _ tag < <(describe_image "$NEW") || true
     if [[ ! $tag ]]; then "$ENGINE" tag "$NEW" "$REPOSITORY:$(release_of "$NEW")"; fi
     WHY="$ENGINE cannot move the tags"
     set_tag "$PREVIOUS" "$2" && set_tag "$CURRENT" "$1"
@@ -180,33 +198,33 @@ move_tags() {
 set_tag() {
     if [[ $2 != none ]]; then
         "$ENGINE" tag "$2" "$1"
-    elif id_of "$1" >/dev/null; then
-        # Docker knows no untag. This takes the name alone, as the image has the one of its import, too.
+    elif image_id "$1" >/dev/null; then
+        # Docker has no untag. This removes only the tag, because the image still has its tag of import.
         if [[ $ENGINE == podman ]]; then podman untag "$1" "$1"; else docker rmi --no-prune "$1" >/dev/null; fi
     fi
 }
 
-# --- go_back WHY: as it was before, whatever step it came to; may be done twice
+# --- go_back WHY: restore what was there before, after any step; may be repeated
 go_back() {
     trap '' INT TERM HUP
     INTERRUPTED=''
-    note "back $1"
-    stop_it || warn "$WHY"
+    log_step "back $1"
+    stop_appliance || warn "$WHY"
     move_tags "$OLD" "$OLDER" || warn "$WHY"
     if [[ $OLD == none ]]; then
-        note "returned current=none previous=$OLDER"
-        warn 'No release was activated before, and none is now.'
+        log_step "returned current=none previous=$OLDER"
+        warn 'No release was active before, and none is now.'
         return "$WENT_BACK"
     elif [[ $RAN == no ]]; then
-        note "returned current=$OLD previous=$OLDER"
-        warn "$(release_of "$OLD") is current again. It did not run before, and does not now."
+        log_step "returned current=$OLD previous=$OLDER"
+        warn "$(release_of "$OLD") is current again. It was not running before, and is not now."
         return "$WENT_BACK"
-    elif start_it && wait_ready; then
-        note "returned current=$OLD previous=$OLDER"
+    elif start_appliance && wait_ready; then
+        log_step "returned current=$OLD previous=$OLDER"
         warn "$(release_of "$OLD") is current again, and takes calls."
         return "$WENT_BACK"
     fi
-    note "stuck $WHY"
-    warn "$(release_of "$OLD") IS CURRENT AGAIN, AND DOES NOT SERVE EITHER: $WHY"
+    log_step "stuck $WHY"
+    warn "$(release_of "$OLD") IS CURRENT AGAIN, BUT DOES NOT START EITHER: $WHY"
     return "$STUCK"
 }

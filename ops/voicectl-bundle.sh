@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# voicectl: the support bundle. Of the appliance what it gives out itself, with the log as it lets it
-# pass; of this host facts; of the environment nothing but names. Looks only. Sourced by voicectl.
-# shellcheck disable=SC2034,SC2153  # look sets STATE; UNFINISHED is for status_json
+# voicectl: the support bundle. It has the appliance's own bundle, with the log redacted by the image; facts
+# about this host; and the names of environment variables without their values. Changes nothing. Sourced by
+# voicectl.
+# shellcheck disable=SC2034,SC2153  # inspect sets STATE; UNFINISHED is for status_json
 
-readonly LOG_LINES=100000 # of them more than this would be left out by the appliance itself
+readonly LOG_LINES=100000 # the appliance's own bundle keeps no more
 
 verb_bundle() {
     local out='' name work remove
@@ -14,14 +15,14 @@ verb_bundle() {
         esac
         shift
     done
-    look
+    inspect
     name=voice-appliance-bundle-$(date -u +%Y%m%dT%H%M%SZ)
     out=$(realpath -m "${out:-$RECORDS/$name.tar.zst}")
     { mkdir -p "$(dirname "$out")" && : >"$out.partial"; } 2>/dev/null ||
         fatal "$out cannot be written: name another file with --out"
     work=$(mktemp -d)
     printf -v remove 'rm -rf %q %q' "$work" "$out.partial"
-    # shellcheck disable=SC2064  # these names, now
+    # shellcheck disable=SC2064  # expand the names now
     trap "$remove" EXIT
     chmod 600 "$out.partial"
     mkdir "$work/$name"
@@ -31,33 +32,33 @@ verb_bundle() {
     info "$out: $(find "$work/$name" -type f | wc -l) files, $(megabytes "$(stat --format %s "$out")")"
 }
 
-# --- what each file is made by; one that cannot be had says so, and spoils nothing
+# --- gather: one file for each source; a source that fails says so in its file, and stops nothing
 gather() {
     local container
-    fact status.json of_status
-    fact releases.txt verb_releases
-    fact preflight.json preflight --json "$(profile_of "$CURRENT" || echo cpu)"
-    fact engine.txt of_engine
-    fact unit.txt of_unit
-    fact host.txt of_host
-    fact card.txt of_card
+    collect status.json status_facts
+    collect releases.txt verb_releases
+    collect preflight.json preflight --json "$(profile_of "$CURRENT" || echo cpu)"
+    collect engine.txt engine_facts
+    collect unit.txt unit_facts
+    collect host.txt host_facts
+    collect gpu.txt gpu_facts
     [[ ! -f $LOG ]] || cp "$LOG" activations.log
     [[ ! -f $ETC/host.flags ]] || without_values <"$ETC/host.flags" >host.flags
     [[ ! -f $ETC/appliance.env ]] || sed 's/=.*/=.../' "$ETC/appliance.env" >appliance.env
     if [[ -d $RECORDS/reports ]]; then
         mkdir reports && find "$RECORDS/reports" -maxdepth 1 -name '*.json' -exec cp {} reports/ \;
     fi
-    id_of "${IMAGE:-$CURRENT}" >/dev/null || return 0
-    raw_log 0 '' "$LOG_LINES" 2>/dev/null | by_the_image bundle 2>appliance.errors | unpack appliance || true
+    image_id "${IMAGE:-$CURRENT}" >/dev/null || return 0
+    raw_log 0 '' "$LOG_LINES" 2>/dev/null | in_any_container bundle 2>appliance.errors | unpack appliance || true
     for container in "$NAME" "$LAST"; do
         "$ENGINE" container inspect "$container" 2>/dev/null | without_values >"$container.inspect.json" || true
     done
     if "$ENGINE" container inspect "$LAST" >/dev/null 2>&1; then
-        "$ENGINE" logs --tail "$LOG_LINES" "$LAST" 2>&1 | apart bundle 2>>appliance.errors | unpack last || true
+        "$ENGINE" logs --tail "$LOG_LINES" "$LAST" 2>&1 | in_new_container bundle 2>>appliance.errors | unpack last || true
     fi
     find . -type f -empty -delete
 }
-fact() {
+collect() {
     local file=$1 code=0
     shift
     ("$@") >"$file" 2>&1 </dev/null || code=$?
@@ -65,30 +66,30 @@ fact() {
 }
 unpack() { mkdir "$1" && tar --extract --directory="$1" --strip-components=1 --no-same-owner; }
 
-# --- NAME=VALUE loses its value: in a list of JSON, after --env, and in a unit
+# --- without_values: removes the value of NAME=VALUE, in a JSON list, after --env, and in a unit
 without_values() {
     sed -E -e 's/^( *"[A-Za-z_][A-Za-z0-9_]*)=.*[^,](,?)$/\1=..."\2/' \
         -e 's/(--env|-e)([= ]|", "|",)?([A-Za-z_][A-Za-z0-9_]*)=[^" ]*/\1\2\3=.../g' \
         -e 's/^(Environment="?[A-Za-z_][A-Za-z0-9_]*)=.*/\1=.../'
 }
 
-of_status() {
-    ask_inside json
+status_facts() {
+    ask_appliance json
     read_unfinished || UNFINISHED=''
     status_json
 }
-of_engine() {
+engine_facts() {
     "$ENGINE" version
     "$ENGINE" info
     "$ENGINE" images --no-trunc
     "$ENGINE" ps --all --no-trunc
 }
-of_unit() {
+unit_facts() {
     [[ $BACKEND == systemd ]] || { echo 'no unit'; return; }
     systemctl cat "$UNIT" | without_values
     systemctl status --no-pager --lines=0 "$UNIT"
 }
-of_host() {
+host_facts() {
     date -u +%FT%TZ
     uname -a
     uptime
@@ -97,8 +98,8 @@ of_host() {
     grep -E '^(Mem|Swap)' /proc/meminfo
     df --human-readable
 }
-of_card() {
-    # It hangs when a card is lost.
+gpu_facts() {
+    # nvidia-smi hangs when a GPU is lost.
     timeout 20 nvidia-smi
     timeout 20 nvidia-smi --query
     dmesg --ctime | grep -E 'NVRM|Xid|Out of memory|oom-kill' | tail -n 200

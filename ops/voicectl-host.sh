@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# voicectl: what this host says. Which engine, which unit, which images and container there are.
-# Looks only. Sourced by voicectl.
-# shellcheck disable=SC2034,SC2154  # the other pieces use what is set here; lower case is voicectl's
+# voicectl: the state of this host: the engine, the unit, the container and the images. Changes nothing.
+# Sourced by voicectl.
+# shellcheck disable=SC2034,SC2154  # other parts use what is set here; voicectl sets what is in lower case
 
-readonly NAME=voice-appliance UNIT=voice-appliance.service REPOSITORY=localhost/voice-appliance
+readonly NAME=voice-appliance UNIT=voice-appliance.service
 readonly CURRENT=$REPOSITORY:current PREVIOUS=$REPOSITORY:previous
-readonly LAST=$NAME-last # the container that ran before, for its log
+readonly LAST=$NAME-last # the previous container, kept for its log
 readonly ETC=${VOICE_ETC:-/etc/voice-appliance} RECORDS=${VOICE_STATE:-/var/lib/voice-appliance}
 readonly UNITS=(gateway llm tts exporter)
 
-# --- the engine that has our images, else the one there is; sets ENGINE and BACKEND
+# --- choose_engine: the engine that has our images, otherwise the installed one; sets ENGINE and BACKEND
 choose_engine() {
     local candidate images silent=''
     for candidate in ${engine:-podman docker}; do
@@ -22,7 +22,7 @@ choose_engine() {
         if [[ $silent ]]; then
             warn "$silent does not answer: try $silent info"
         else
-            warn "${engine:-neither podman nor docker} is not on this host"
+            warn "${engine:-neither podman nor docker} is not installed"
         fi
         exit 4
     fi
@@ -31,13 +31,13 @@ choose_engine() {
 }
 runner() { if [[ $BACKEND == systemd ]]; then echo "$UNIT"; else echo "$ENGINE, without a unit"; fi; }
 
-# --- look: sets STATE (active, activating, deactivating, failed, inactive, absent), and EXIT, SINCE (epoch
-#     seconds or nothing), IMAGE, RESTARTS, MEMORY (bytes), PIDS, OOM as far as there is a container
-look() {
-    local found status started finished
+# --- inspect: sets STATE (active, activating, deactivating, failed, inactive, absent), and if there is a
+#     container EXIT, SINCE (epoch seconds or empty), IMAGE, RESTARTS, MEMORY (bytes), PIDS and OOM
+inspect() {
+    local values status started finished
     STATE=absent EXIT='' SINCE='' BEGAN='' IMAGE='' RESTARTS=0 MEMORY=0 PIDS=0 OOM=false
-    if found=$("$ENGINE" container inspect --format '{{.State.Status}}|{{.State.ExitCode}}|{{.State.StartedAt}}|{{.State.FinishedAt}}|{{.State.OOMKilled}}|{{.Image}}|{{.RestartCount}}|{{.HostConfig.Memory}}|{{.HostConfig.PidsLimit}}' "$NAME" 2>/dev/null); then
-        IFS='|' read -r status EXIT started finished OOM IMAGE RESTARTS MEMORY PIDS <<<"$found"
+    if values=$("$ENGINE" container inspect --format '{{.State.Status}}|{{.State.ExitCode}}|{{.State.StartedAt}}|{{.State.FinishedAt}}|{{.State.OOMKilled}}|{{.Image}}|{{.RestartCount}}|{{.HostConfig.Memory}}|{{.HostConfig.PidsLimit}}' "$NAME" 2>/dev/null); then
+        IFS='|' read -r status EXIT started finished OOM IMAGE RESTARTS MEMORY PIDS <<<"$values"
         IMAGE=sha256:${IMAGE#sha256:} SINCE=$(epoch "$finished")
         case $status in
             running | paused | stopping) STATE=active SINCE=$(epoch "$started") ;;
@@ -46,10 +46,10 @@ look() {
             *) if [[ $EXIT == 0 ]]; then STATE=inactive; else STATE=failed; fi ;;
         esac
     fi
-    if [[ $BACKEND == systemd && $STATE != active ]]; then look_at_unit; fi
+    if [[ $BACKEND == systemd && $STATE != active ]]; then inspect_unit; fi
 }
-# A unit may have removed its container already; then it alone knows how it ended.
-look_at_unit() {
+# The unit may have removed the container; then only the unit knows how it ended.
+inspect_unit() {
     local line
     local -A unit=()
     while IFS= read -r line; do unit[${line%%=*}]=${line#*=}; done < <(
@@ -65,13 +65,13 @@ look_at_unit() {
         deactivating) STATE=deactivating ;;
         inactive) [[ $STATE == failed ]] || STATE=inactive ;;
     esac
-    # It has been told to start, and waits for what comes before it.
+    # A queued job: the unit was asked to start, and waits for its dependencies.
     if [[ $STATE == inactive && ${unit[Job]:-0} != 0 ]]; then STATE=activating; fi
-    # The journal holds earlier runs, too: what they said is no reason now.
+    # The journal has earlier runs, too, whose errors do not explain this state.
     BEGAN=$(epoch "${unit[ExecMainStartTimestamp]:-}") SINCE=$(epoch "${unit[InactiveEnterTimestamp]:-}")
-    if [[ $STATE == inactive && ! $SINCE ]] && ! id_of "$CURRENT" >/dev/null; then STATE=absent; fi
+    if [[ $STATE == inactive && ! $SINCE ]] && ! image_id "$CURRENT" >/dev/null; then STATE=absent; fi
 }
-# Of Go's or systemd's way to write a time; nothing for none, which Go writes as the year 1.
+# Epoch seconds of a time as Go or systemd writes it; nothing for no time, which Go writes as the year 1.
 epoch() {
     local text=$1
     text=$(sed -E 's/^[A-Z][a-z]{2} //; s/([+-][0-9]{4}) [A-Z+-][A-Z0-9+-]*$/\1/' <<<"$text")
@@ -79,32 +79,47 @@ epoch() {
     date -d "$text" +%s 2>/dev/null || true
 }
 
-# --- where preflight finds what the container gets; sets SECRET_FILES. Inside, tls/ is /run/secrets/tls/.
-secret_files() {
+# --- find_secrets: sets SECRET_OPTIONS of preflight. The container sees tls/ as /run/secrets/tls/.
+find_secrets() {
     local certificate key
     certificate=$(sed -n 's/^VOICE_GATEWAY_TLS_CERTIFICATE=//p' "$ETC/appliance.env" 2>/dev/null) || certificate=''
     key=$(sed -n 's/^VOICE_GATEWAY_TLS_KEY=//p' "$ETC/appliance.env" 2>/dev/null) || key=''
     certificate=${certificate:-tls.crt} key=${key:-tls.key}
-    SECRET_FILES=(--token-file "$ETC/token" --tls-certificate "$ETC/tls/${certificate##*/}" --tls-key "$ETC/tls/${key##*/}")
+    SECRET_OPTIONS=(--token-file "$ETC/token" --tls-certificate "$ETC/tls/${certificate##*/}" --tls-key "$ETC/tls/${key##*/}")
 }
 
-# --- inside VERB..., apart VERB...: what knows the appliance is in the image. In the one that runs, or else in
-#     one made for it, without a network.
-inside() { "$ENGINE" exec -i "$NAME" python -m appliance "$@"; }
-APART=() # further flags of the one that is made
-apart() {
+# --- site_flags: sets SITE_FLAGS, which give a container this host's settings, token and certificates
+site_flags() {
+    SITE_FLAGS=()
+    [[ ! -f $ETC/appliance.env ]] || SITE_FLAGS+=(--env-file="$ETC/appliance.env")
+    [[ ! -f $ETC/token ]] || SITE_FLAGS+=(--volume="$ETC/token:/run/secrets/voice-token:ro,z")
+    [[ ! -d $ETC/tls ]] || SITE_FLAGS+=(--volume="$ETC/tls:/run/secrets/tls:ro,z")
+}
+
+# --- python -m appliance VERB...: in the running container, or in a new one without a network
+in_container() { "$ENGINE" exec -i "$NAME" python -m appliance "$@"; }
+EXTRA_FLAGS=() # of the new container
+in_new_container() {
     "$ENGINE" run --rm -i --pull=never --network=none --log-driver=none --read-only --cap-drop=all --security-opt=no-new-privileges \
-        "${APART[@]}" --entrypoint python "${IMAGE:-$CURRENT}" -m appliance "$@"
+        "${EXTRA_FLAGS[@]}" --entrypoint python "${IMAGE:-$CURRENT}" -m appliance "$@"
+}
+in_any_container() { if [[ $STATE == active ]]; then in_container "$@"; else in_new_container "$@"; fi; }
+# in_new_container_here VERB...: the new container has this host's settings as `start` would pass them.
+in_new_container_here() {
+    local flags=()
+    site_flags
+    # Under systemd the unit passes its own flags.
+    if [[ $BACKEND == engine ]]; then mapfile -t flags < <(grep -hsE '^--(env|env-file|volume|mount)=' "$ETC/host.flags"); fi
+    EXTRA_FLAGS=("${SITE_FLAGS[@]}" "${flags[@]}")
+    in_new_container "$@"
 }
 
-# --- images
-id_of() { image_id "$1"; }
-# What is known of an image, in one question: its labels, and its tag of import, VERSION-PROFILE. Without
-# labels that tag tells. Prints VERSION|PROFILE|TAG; fails when there is no such image.
-about() {
-    local found version profile tags tag
-    found=$("$ENGINE" image inspect --format '{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}|{{index . "voice.profile"}}{{else}}|{{end}}|{{range .RepoTags}}{{.}} {{end}}' "$1" 2>/dev/null) || return
-    IFS='|' read -r version profile tags <<<"${found//<no value>/}"
+# --- describe_image NAME: prints VERSION|PROFILE|TAG, from the labels of an image and its tag of import,
+#     VERSION-PROFILE; without labels from the tag alone. Fails if there is no such image.
+describe_image() {
+    local values version profile tags tag
+    values=$("$ENGINE" image inspect --format '{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}|{{index . "voice.profile"}}{{else}}|{{end}}|{{range .RepoTags}}{{.}} {{end}}' "$1" 2>/dev/null) || return
+    IFS='|' read -r version profile tags <<<"${values//<no value>/}"
     for tag in $tags; do
         if [[ $tag == "$REPOSITORY:"* && $tag != "$CURRENT" && $tag != "$PREVIOUS" ]]; then break; fi
         tag=''
@@ -115,29 +130,15 @@ about() {
 }
 release_of() {
     local version profile
-    IFS='|' read -r version profile _ < <(about "$1") && printf '%s-%s' "$version" "$profile"
+    IFS='|' read -r version profile _ < <(describe_image "$1") && printf '%s-%s' "$version" "$profile"
 }
 profile_of() {
     local profile
-    IFS='|' read -r _ profile _ < <(about "$1") && printf %s "$profile"
+    IFS='|' read -r _ profile _ < <(describe_image "$1") && printf %s "$profile"
 }
-short() { printf %s "${1:0:19}"; }
+short_id() { printf %s "${1:0:19}"; }
 
-# --- saying it
-moment() { date -d "@$1" '+%a %F %T %Z'; }
-ago() {
-    local seconds=$(($(date +%s) - $1))
-    if ((seconds < 120)); then echo "$seconds s ago"
-    elif ((seconds < 7200)); then echo "$((seconds / 60)) min ago"
-    elif ((seconds < 172800)); then echo "$((seconds / 3600)) h ago"
-    else echo "$((seconds / 86400)) days ago"; fi
-}
-json_string() {
-    local text=${1//\\/\\\\}
-    text=${text//\"/\\\"} text=${text//$'\n'/ }
-    printf '"%s"' "${text//[$'\t\r\e']/ }"
-}
-# Asked once, as inside $(...) nothing is a terminal.
+# --- colour. Decided once, because inside $(...) stdout is not a terminal.
 TERMINAL=no
 if [[ -t 1 && ! ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then TERMINAL=yes; fi
 is_terminal() { [[ $TERMINAL == yes ]]; }

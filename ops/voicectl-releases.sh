@@ -1,25 +1,24 @@
 # shellcheck shell=bash
-# voicectl: the releases that are imported, and which step from one to another is allowed. Sourced
-# by voicectl.
-# shellcheck disable=SC2034,SC2153  # NEW is for activate; current and CURRENT are two things
+# voicectl: the imported releases, and which step from one to another is allowed. Sourced by voicectl.
+# shellcheck disable=SC2034,SC2153  # NEW is for activate; current and CURRENT are different
 
 verb_releases() {
-    local json=0 current previous tag id mark when separator='' dot
+    local json=0 current previous tag id slot when separator='' dot
     case ${1:-} in '') ;; --json) json=1 ;; *) fatal "unknown option $1; see voicectl releases --help" ;; esac
-    current=$(id_of "$CURRENT") || current=none
-    previous=$(id_of "$PREVIOUS") || previous=none
+    current=$(image_id "$CURRENT") || current=none
+    previous=$(image_id "$PREVIOUS") || previous=none
     ((!json)) || printf '['
     while read -r tag id; do
-        mark='' dot=' '
-        [[ $id != "$previous" ]] || mark=previous
-        [[ $id != "$current" ]] || mark=current dot=$(colour '32;1' '●')
+        slot='' dot=' '
+        [[ $id != "$previous" ]] || slot=previous
+        [[ $id != "$current" ]] || slot=current dot=$(colour '32;1' '●')
         when=$(activated_when "$id")
         if ((json)); then
             printf '%s\n  {"release": %s, "id": "%s", "slot": "%s", "activated": "%s"}' "$separator" \
-                "$(json_string "$tag")" "$id" "$mark" "$when"
+                "$(json_string "$tag")" "$id" "$slot" "$when"
             separator=,
         else
-            printf '%s %-20s %-8s  %s  %s\n' "$dot" "$tag" "$mark" "$(short "$id")" "$(minute "$when")" | sed 's/ *$//'
+            printf '%s %-20s %-8s  %s  %s\n' "$dot" "$tag" "$slot" "$(short_id "$id")" "$(activated_at "$when")" | sed 's/ *$//'
         fi
     done < <(imported)
     ((!json)) || printf '\n]\n'
@@ -33,38 +32,36 @@ activated_when() {
     [[ -r $RECORDS/activations.log ]] || return 0
     grep -E "^[^ ]+ +[^ ]+ +(done|returned) .*current=$1" "$RECORDS/activations.log" | tail -n 1 | cut -d ' ' -f 1 || true
 }
-
-minute() { [[ ! $1 ]] || date -d "$1" '+activated %F %H:%M'; }
+activated_at() { [[ ! $1 ]] || date -d "$1" '+activated %F %H:%M'; }
 
 # --- find_release VERSION|IMAGE: sets NEW (an image id)
 find_release() {
-    local wanted=$1 name profile there
+    local wanted=$1 name profile known
     profile=$(profile_of "$CURRENT" 2>/dev/null) || profile=''
     if [[ ! $profile ]]; then
-        (($(imported | grep -cE "^${wanted//./\\.}-[a-z]+ ") < 2)) || fatal "$wanted is there for several profiles: say which, as $wanted-cpu"
+        (($(imported | grep -cE "^${wanted//./\\.}-[a-z]+ ") < 2)) || fatal "$wanted is imported for several profiles: name one, as $wanted-cpu"
     fi
     for name in "$REPOSITORY:$wanted" "$REPOSITORY:$wanted-$profile" "$REPOSITORY:$wanted-cpu" "$REPOSITORY:$wanted-gpu" "$wanted"; do
-        if NEW=$(id_of "$name"); then return; fi
+        if NEW=$(image_id "$name"); then return; fi
     done
-    there=$(imported | cut -d ' ' -f 1 | paste -sd ' ' -)
-    fatal "no release $wanted is imported; there are: ${there:-none}. Import it first."
+    known=$(imported | cut -d ' ' -f 1 | paste -sd ' ' -)
+    fatal "release $wanted is not imported; imported are: ${known:-none}"
 }
 
-# --- step_refused ABOUT_OLD ABOUT_NEW: why the step from one release to another is not allowed; nothing when
-#     it is.
-step_refused() {
+# --- refused_step OLD NEW: why the step between two described images is not allowed; nothing if it is
+refused_step() {
     local from to old_profile new_profile
     local -a old new
     IFS='|' read -r from old_profile _ <<<"$1"
     IFS='|' read -r to new_profile _ <<<"$2"
     if [[ $old_profile != "$new_profile" ]]; then
-        echo "it is of profile $new_profile, and $old_profile is current"
+        echo "its profile is $new_profile, and that of the current release is $old_profile"
     elif [[ $from != "$to" && $(printf '%s\n' "$from" "$to" | sort -V | tail -n 1) == "$from" ]]; then
-        echo "it is older than $from, which is current: voicectl rollback goes back"
+        echo "it is older than $from, which is current: use voicectl rollback"
     else
         IFS=. read -ra old <<<"${from%%[-+]*}" && IFS=. read -ra new <<<"${to%%[-+]*}"
         if [[ ${old[0]:-0} != "${new[0]:-0}" ]]; then
-            echo "it is another major version than $from, which is current: --force goes there all the same"
+            echo "its major version differs from that of $from, which is current: use --force"
         elif ((10#${new[1]:-0} - 10#${old[1]:-0} > 1)); then
             echo "it skips minor versions after $from, which is current: activate ${old[0]}.$((10#${old[1]:-0} + 1)) first"
         fi

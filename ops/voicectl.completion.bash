@@ -27,6 +27,7 @@ _voicectl() {
                 drain) words='--wait --undo' ;;
                 activate) words="--drain --force $(voicectl releases 2>/dev/null | sed -E 's/^[^0-9A-Za-z]*//; s/[[:space:]].*//')" ;;
                 verify) words=--quick ;;
+                settings) words=--check ;;
                 bundle) words=--out ;;
                 preflight) words='--upgrade --json --only --engine --profile --port' ;;
                 smoke-test) words='--kill --turns --interruptions --quick-seal --skip --limit --wait --json --out --key' ;;

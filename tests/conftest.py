@@ -1,4 +1,4 @@
-"""For all tests: no deadlines, a fresh journal for each, groups for pytest-xdist, a summary."""
+"""For all tests: no deadlines, a fresh journal for each, a summary."""
 
 from __future__ import annotations
 
@@ -11,27 +11,6 @@ from hypothesis import HealthCheck, settings
 # Shared machines stall, and no test's success is a matter of time.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
-
-
-# Tests of one group run one after the other in one worker. A group here has real models and shares
-# a running appliance; all others are grouped by file, which keeps what a module's fixtures load.
-GROUPS = {
-    "tests/drills": "drills",
-    "tests/e2e": "appliance",
-    "tests/acceptance": "appliance",
-    "tests/monitoring/test_live.py": "appliance",
-}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups the tests for pytest-xdist; the groups that take longest begin first."""
-    for item in items:
-        path = item.nodeid.partition("::")[0]
-        groups = (group for prefix, group in GROUPS.items() if path.startswith(prefix))
-        item.add_marker(pytest.mark.xdist_group(next(groups, path)))
-    first = ("tests/drills", "tests/e2e", "tests/acceptance/test_here", "tests/gateway")
-    items.sort(key=lambda item: not item.nodeid.startswith(first))
 
 
 # A test reports a time to recovery as a user property, which pytest-xdist sends to the controller.

@@ -1,8 +1,8 @@
 """Runs the test suite in parts, shows how far each one is, and ends with a table.
 
 `ops/test` sets the environment up and calls this. The parts that need neither the sealed image nor
-PyTorch run first, several tests at a time: most of them wait for speech, in real time. The image's
-tests then run beside those on PyTorch and vLLM. Each part writes `.cache/test/PART.log` and
+PyTorch run first and at the same time: most of their tests wait for speech, in real time. The tests
+of the image then run beside those on PyTorch and vLLM. Each part writes `.cache/test/PART.log` and
 `PART.xml` (JUnit).
 """
 
@@ -47,16 +47,24 @@ class Part:
     torch: bool = False
 
 
+LIVE = "tests/monitoring/test_live.py"
 PARTS = {
     part.name: part
     for part in (
         Part(
             "core",
-            "everything that needs neither the image nor PyTorch",
+            "everything that needs neither a running appliance, nor the image, nor PyTorch",
             ("tests",),
-            ("--ignore=tests/torch", "--ignore=tests/image", "-n4", "--dist=loadgroup",
-             "--no-loadscope-reorder"),
+            (
+                *(f"--ignore=tests/{name}" for name in ("acceptance", "drills", "e2e", "image")),
+                "--ignore=tests/torch",
+                f"--ignore={LIVE}",
+                "-n3",
+                "--dist=loadfile",
+            ),
         ),
+        Part("appliance", "calls to the whole appliance", ("tests/e2e", "tests/acceptance", LIVE)),
+        Part("drills", "faults of the running appliance", ("tests/drills",)),
         Part("image", "building, carrying and running the sealed image", ("tests/image",)),
         Part(
             "torch",
@@ -72,9 +80,9 @@ PARTS = {
             torch=True,
         ),
     )
-}  # fmt: skip
+}
 # One phase after the other; in a phase the lanes run side by side.
-PHASES = ((("core",),), (("image",), ("torch", "vllm")))
+PHASES = ((("core",), ("appliance",), ("drills",)), (("image",), ("torch", "vllm")))
 
 
 @dataclass(slots=True)
@@ -100,7 +108,7 @@ def part_of(arguments: Sequence[str]) -> str:
         return "torch"
     if path.startswith("tests/torch"):
         return "vllm"
-    return "image" if path.startswith("tests/image") else "core"
+    return "image" if path.startswith("tests/image") else "core"  # the others share its environment
 
 
 def percent(log: str) -> int:
@@ -141,16 +149,16 @@ def clock(seconds: float) -> str:
 
 def table(outcomes: Mapping[str, Outcome]) -> str:
     """A row for each part, what was left out and why, and the sum alone on the last line."""
-    head = f"{'part':8}{'passed':>8}{'failed':>8}{'skipped':>9}{'time':>8}  "
+    head = f"{'part':10}{'passed':>8}{'failed':>8}{'skipped':>9}{'time':>8}  "
     rows = [head.rstrip()]
     notes = []
     for name, outcome in outcomes.items():
         if outcome.left_out:
-            rows.append(f"{name:8}{'-':>8}{'-':>8}{'-':>9}{'-':>8}  LEFT OUT")
+            rows.append(f"{name:10}{'-':>8}{'-':>8}{'-':>9}{'-':>8}  LEFT OUT")
             notes.append(f"{name} left out: {outcome.left_out}")
             continue
         skipped = outcome.skipped.total()
-        row = f"{name:8}{outcome.passed:8}{outcome.failed:8}{skipped:9}{clock(outcome.seconds):>8}"
+        row = f"{name:10}{outcome.passed:8}{outcome.failed:8}{skipped:9}{clock(outcome.seconds):>8}"
         rows.append(row + ("" if outcome.ok else "  FAILED"))
         notes += [f"{name} failed: {outcome.broken}"] if outcome.broken else []
         notes += [f"{name} skipped {n}: {why}" for why, n in sorted(outcome.skipped.items())]

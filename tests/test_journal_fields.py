@@ -116,13 +116,33 @@ def test_every_listed_field_is_used_in_the_source() -> None:
     assert written >= FIELDS
 
 
+def string_constants(node: ast.AST) -> list[str]:
+    values = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    return [value for value in values if isinstance(value, str)]
+
+
+def module_strings(path: Path) -> dict[str, list[str]]:
+    """Return the strings in the value of each module-level name."""
+    strings: dict[str, list[str]] = {}
+    for statement in ast.parse(path.read_text()).body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    strings[target.id] = string_constants(statement.value)
+    return strings
+
+
 def test_every_event_in_the_source_is_a_fixed_name() -> None:
     calls = list(log_calls())
     for place, call in calls:
         first = call.args[0]
-        parts = [n.value for n in ast.walk(first) if isinstance(n, ast.Constant)]
         assert len(call.args) == 1, place
         assert not isinstance(first, ast.JoinedStr), f"{place}: an event may not be an f-string"
-        names = [part for part in parts if isinstance(part, str) and EVENT.fullmatch(part)]
-        assert names, f"{place}: it would be written as unnamed"
+        names = string_constants(first)
+        by_name = module_strings(ROOT / place.partition(":")[0])
+        for part in ast.walk(first):
+            if isinstance(part, ast.Name):
+                names += by_name.get(part.id, [])
+        assert any(map(EVENT.fullmatch, names)), f"{place}: it would be written as unnamed"
     assert len(calls) > 5

@@ -1,1 +1,1 @@
-"""What an operator looks at and types: the part of `ops/voicectl` that runs inside the image."""
+"""What an operator types and reads: the part of `ops/voicectl` that runs inside the image."""

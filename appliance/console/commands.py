@@ -1,4 +1,7 @@
-"""From pure to printed: reads stdin, writes stdout, returns the exit code of the verb."""
+"""The console's commands: their options, their input and output, their exit codes.
+
+Log lines come from stdin, because only the host knows where the log is kept.
+"""
 
 from __future__ import annotations
 
@@ -9,153 +12,201 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from appliance.console import logs as lines
-from appliance.console import status as screen
-from appliance.console import trace as calls
-from appliance.console import trace as timeline
-from appliance.console.logs import OUTPUTS, UNITS
-from appliance.console.state import gathered, judged
-from appliance.console.terminal import COLOURS, WIDTH, Paint, cut, wanted
+from appliance.console.collect import collect_facts
+from appliance.console.exit_reason import (
+    find_exit_reason,
+    render_exit_json,
+    render_exit_plain,
+    render_exit_screen,
+)
+from appliance.console.logs import FORMATS, UNITS, format_line, is_about, parse_line
+from appliance.console.state import judge
+from appliance.console.status import render_json, render_plain, render_screen
+from appliance.console.terminal import COLOUR_MODES, WIDTH, Paint, truncate, use_colour
+from appliance.console.trace import collect_calls, render_list, render_timeline
 from appliance.settings import Settings
 
 NO_SUCH_CALL = 1
-CUT_OFF = 1  # the bundle was not taken to its end
-USAGE = 2  # as argparse has it
+INCOMPLETE = 1  # the bundle's reader closed the pipe before the end
+USAGE = 2  # as argparse exits
 
 
-def status(given: Settings, form: str, colour: str, count: int) -> int:
-    """Prints the state in one form: "screen", "json" or "plain"; the exit code tells it, too."""
-    # Read first: whoever pipes the log in may wait for us to take it.
-    tail = deque(stdin(), maxlen=count) if count > 0 else ()
-    facts = gathered(given)
-    paint = Paint(wanted(colour, sys.stdout.isatty()))
+def status(settings: Settings, form: str, colour: str, line_count: int) -> int:
+    """Print the state in one form: "screen", "json" or "plain"; return its exit code."""
+    # Read the log first: its writer may be blocked until we do.
+    tail = deque(read_stdin(), maxlen=line_count) if line_count > 0 else ()
+    facts = collect_facts(settings)
     if form == "json":
-        print(screen.as_json(facts))
+        print(render_json(facts))
     elif form == "plain":
-        print(screen.plain(facts))
+        print(render_plain(facts))
     else:
-        log = [cut(lines.shown(lines.read(text), "short", Paint(False)), WIDTH) for text in tail]
-        print(screen.screen(facts, paint, log))
-    return judged(facts).exit_code
+        print(render_screen(facts, _paint(colour), _format_tail(tail)))
+    return judge(facts).exit_code
 
 
-def logs(output: str, unit: str, colour: str) -> int:
-    """Prints the lines of stdin, or those about one unit, each as it comes."""
-    paint = Paint(wanted(colour, sys.stdout.isatty()))
-    with until_nobody_reads():
-        for text in stdin():
-            line = lines.read(text)
-            if not unit or lines.about(line, unit):
-                print(lines.shown(line, output, paint), flush=True)
+def status_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `status`."""
+    parser.epilog = (
+        "Exit code: 0 calls are taken (running, or degraded); 3 no calls are taken (starting, "
+        "draining, degraded, broken, stopped); 4 the state is unknown. --json names the state."
+    )
+    _add_form(parser, plain="a line per process, without colour")
+    _add_line_count(parser)
+    _add_colour(parser)
+
+
+def exit_reason(form: str, exit_code: int | None, out_of_memory: bool, line_count: int) -> int:
+    """Print why a container ended, from its exit code and its log on stdin."""
+    texts = list(read_stdin())
+    end = find_exit_reason(map(parse_line, texts), exit_code, out_of_memory)
+    if form == "json":
+        print(render_exit_json(end))
+    elif form == "plain":
+        print(render_exit_plain(end))
+    else:
+        tail = texts[-line_count:] if line_count > 0 else []
+        print("\n".join([render_exit_screen(end), *([""] if tail else []), *_format_tail(tail)]))
     return 0
 
 
+def exit_reason_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `exit-reason`."""
+    _add_form(parser, plain="one line")
+    parser.add_argument(
+        "--exit-code", type=int, metavar="N", help="of the container; default: as the log has it"
+    )
+    parser.add_argument(
+        "--out-of-memory", action="store_true", help="the kernel killed it for lack of memory"
+    )
+    _add_line_count(parser)
+
+
+def logs(output: str, unit: str, colour: str) -> int:
+    """Print the lines of stdin, or those about one unit, as they arrive."""
+    paint = _paint(colour)
+    with _closed_pipe_ends_output():
+        for text in read_stdin():
+            line = parse_line(text)
+            if not unit or is_about(line, unit):
+                print(format_line(line, output, paint), flush=True)
+    return 0
+
+
+def logs_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `logs`."""
+    parser.add_argument(
+        "--output", choices=FORMATS, default="short", help="cat: without time and process"
+    )
+    parser.add_argument("--unit", choices=UNITS, default="", help="lines from or about one unit")
+    _add_colour(parser)
+
+
 def trace(session: str, colour: str) -> int:
-    """Prints the timeline of one call of the log on stdin, or the list of all."""
-    paint = Paint(wanted(colour, sys.stdout.isatty()))
-    found = calls.calls(map(lines.read, stdin()))
-    with until_nobody_reads():
+    """Print the timeline of one call in the log on stdin, or a list of all calls."""
+    paint = _paint(colour)
+    calls = collect_calls(map(parse_line, read_stdin()))
+    with _closed_pipe_ends_output():
         if not session:
-            print(timeline.listed(found, paint))
+            print(render_list(calls, paint))
             return 0
-        for call in found:
+        for call in calls:
             if call.session == session:
-                print(timeline.timeline(call, paint))
+                print(render_timeline(call, paint))
                 return 0
-        print(f"no call {session!r} in this log; without a name all are listed", file=sys.stderr)
+        print(f"no call {session!r} in this log; without SESSION all are listed", file=sys.stderr)
     return NO_SUCH_CALL
 
 
-def bundle(given: Settings) -> int:
-    """Writes the support bundle, with the log on stdin, to stdout."""
-    from appliance.console.bundle import write
+def trace_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `trace`."""
+    parser.epilog = "Exit code: 0; 1 if the log has no such call."
+    parser.add_argument("session", nargs="?", default="", help="one call; default: list all")
+    _add_colour(parser)
+
+
+def drain_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `drain`."""
+    parser.epilog = (
+        "Exit code: 0 done (with --wait: no call is left); 75 calls are left after SECONDS, and "
+        "new ones are still refused; 3 the appliance is not running. A drain survives a restart "
+        "of the gateway and ends with the appliance."
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--wait", type=float, metavar="SECONDS", help="wait until no call is left")
+    how.add_argument("--undo", action="store_true", help="take calls again")
+
+
+def bundle(settings: Settings) -> int:
+    """Write the support bundle to stdout, with the log on stdin."""
+    from appliance.console.bundle import write_bundle  # imports much that no other command needs
 
     if sys.stdout.isatty():
-        print("this is a tar archive; send it to a file", file=sys.stderr)
+        print("the output is a tar archive: redirect it to a file", file=sys.stderr)
         return USAGE
-    log = () if sys.stdin.isatty() else stdin()
-    with until_nobody_reads():
-        write(given, log, sys.stdout.buffer)
+    log = () if sys.stdin.isatty() else read_stdin()
+    with _closed_pipe_ends_output():
+        write_bundle(settings, log, sys.stdout.buffer)
         return 0
-    return CUT_OFF
+    return INCOMPLETE
 
 
-def tell(what: str) -> None:
-    """Prints a line at once."""
-    print(what, flush=True)
+def bundle_options(parser: argparse.ArgumentParser) -> None:
+    """Add the help of `bundle`."""
+    parser.epilog = (
+        "A bundle holds nothing that a caller said: log lines keep only listed fields "
+        "(journal_fields.py) and no free text. Only settings.txt and host.txt describe this host."
+    )
 
 
-def stdin() -> Iterator[str]:
-    """The lines of stdin as they come; a byte that is no text is replaced."""
+def print_line(text: str) -> None:
+    """Print a line immediately."""
+    print(text, flush=True)
+
+
+def read_stdin() -> Iterator[str]:
+    """Yield the lines of stdin as they arrive; bytes that are not UTF-8 are replaced."""
     if sys.stdin.isatty():
         print("reading log lines from the terminal; pipe the log in", file=sys.stderr)
-    arriving: Iterable[bytes] = iter(sys.stdin.buffer.readline, b"")
-    for raw in arriving:
-        yield raw.decode("utf-8", "replace")
+    lines: Iterable[bytes] = iter(sys.stdin.buffer.readline, b"")
+    for line in lines:
+        yield line.decode("utf-8", "replace")
+
+
+def _paint(colour: str) -> Paint:
+    return Paint(use_colour(colour, sys.stdout.isatty()))
+
+
+def _format_tail(texts: Iterable[str]) -> list[str]:
+    """Format log lines for the foot of a screen: without colour, so that they can be cut."""
+    lines = (format_line(parse_line(text), "short", Paint(False)) for text in texts)
+    return [truncate(line, WIDTH) for line in lines]
 
 
 @contextmanager
-def until_nobody_reads() -> Iterator[None]:
-    """Ends quietly when the reader has seen enough, as `| head` has."""
+def _closed_pipe_ends_output() -> Iterator[None]:
+    """End quietly when the reader closes the pipe, as `| head` does."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes stdout once more as it exits; there is nobody left to tell.
+        # Python flushes stdout once more at exit, and would report the closed pipe then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def status_options(parser: argparse.ArgumentParser) -> None:
-    """`status`."""
-    parser.epilog = (
-        "Exit code: 0 it takes calls (running, or degraded and still taking them); 3 it takes none "
-        "(stopped, broken, starting, draining, degraded); 4 cannot tell. --json says which."
-    )
+def _add_form(parser: argparse.ArgumentParser, plain: str) -> None:
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="for a program")
-    form.add_argument("--plain", action="store_true", help="a line for each process, no colour")
+    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--plain", action="store_true", help=plain)
+
+
+def _add_line_count(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--lines", type=int, default=0, metavar="N", help="the last N lines of the log on stdin"
-    )
-    _colour(parser)
-
-
-def logs_options(parser: argparse.ArgumentParser) -> None:
-    """`logs`."""
-    parser.add_argument("--output", choices=OUTPUTS, default="short", help="cat: without times")
-    parser.add_argument("--unit", choices=UNITS, default="", help="lines of, or about, one process")
-    _colour(parser)
-
-
-def trace_options(parser: argparse.ArgumentParser) -> None:
-    """`trace`."""
-    parser.epilog = "Exit code: 0; 1 when the log has no such call."
-    parser.add_argument("session", nargs="?", default="", help="a call; without it: all, listed")
-    _colour(parser)
-
-
-def drain_options(parser: argparse.ArgumentParser) -> None:
-    """`drain`."""
-    parser.epilog = (
-        "Exit code: 0 done (with --wait: no call is left); 75 calls are left after SECONDS, and "
-        "new ones are still refused; 3 nothing runs here. A drain outlives a restart of the "
-        "gateway, and ends with the appliance."
-    )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--wait", type=float, metavar="SECONDS", help="until no call is left")
-    how.add_argument("--undo", action="store_true", help="take calls again")
-
-
-def bundle_options(parser: argparse.ArgumentParser) -> None:
-    """`bundle`."""
-    parser.epilog = (
-        "Nothing of a caller is in it: of log lines only the fields that the appliance lists "
-        "(journal_fields.py), and of those no free text. Files that name this host are: settings, "
-        "host."
+        "--lines", type=int, default=0, metavar="N", help="show the last N log lines of stdin, too"
     )
 
 
-def _colour(parser: argparse.ArgumentParser) -> None:
+def _add_colour(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--colour", "--color", choices=COLOURS, default="auto", help="auto: on a terminal"
+        "--colour", "--color", choices=COLOUR_MODES, default="auto", help="auto: on a terminal"
     )

@@ -1,4 +1,4 @@
-"""`drain`: keeps new callers out, and waits until those who talk have hung up."""
+"""Drain the appliance: refuse new calls, and wait until those in progress have ended."""
 
 from __future__ import annotations
 
@@ -9,79 +9,79 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import run_folder
-from appliance.console.state import figures
+from appliance.console.state import parse_metrics
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
-from appliance.processes import GATEWAY, socket_path
 
-EMPTY, CALLS_LEFT, NOT_RUNNING = 0, 75, 3  # 75 is EX_TEMPFAIL of sysexits.h
-LOOK_SECONDS = 0.5
-ANSWER_SECONDS = 2.0
-TOLD_EVERY_SECONDS = 10.0
-SURE_LOOKS = 2  # a caller let in just before the mark stood is counted a moment later
+DRAINED, CALLS_LEFT, NOT_RUNNING = 0, 75, 3  # exit codes; 75 is EX_TEMPFAIL of sysexits.h
+POLL_SECONDS = 0.5
+ANSWER_SECONDS = 2.0  # for the gateway's answer to one poll
+REPORT_SECONDS = 10.0  # an unchanged number of calls is reported this often
+# A call that was let in just before the drain began is counted a moment later.
+EMPTY_POLLS = 2
 
 
 @dataclass(slots=True)
-class Waiting:
-    """Decides how long to wait and when to say something. Times are of one monotonic clock."""
+class DrainWait:
+    """Decides when the wait is over and what to report. Times are of one monotonic clock."""
 
     deadline: float
-    empty_looks: int = 0
-    told: tuple[int | None, float] = (None, -TOLD_EVERY_SECONDS)
+    empty_polls: int = 0
+    reported: tuple[int | None, float] = (None, -REPORT_SECONDS)  # calls, time
 
-    def look(self, left: int | None, now: float) -> int | None:
-        """The exit code once it is decided. `left`: calls going on, None when nobody could say."""
-        self.empty_looks = self.empty_looks + 1 if left == 0 else 0
-        if self.empty_looks >= SURE_LOOKS:
-            return EMPTY
+    def poll(self, calls: int | None, now: float) -> int | None:
+        """Return the exit code once it is decided; `calls` is None if the gateway is silent."""
+        self.empty_polls = self.empty_polls + 1 if calls == 0 else 0
+        if self.empty_polls >= EMPTY_POLLS:
+            return DRAINED
         return CALLS_LEFT if now >= self.deadline else None
 
-    def news(self, left: int | None, now: float) -> str:
-        """What to print at this look: a change, or a word now and then; mostly nothing."""
-        before, at = self.told
-        if left == before and now - at < TOLD_EVERY_SECONDS:
+    def progress(self, calls: int | None, now: float) -> str:
+        """Return a line to print: a change, or a reminder from time to time; empty otherwise."""
+        before, time_before = self.reported
+        if calls == before and now - time_before < REPORT_SECONDS:
             return ""
-        self.told = (left, now)
-        if left is None:
+        self.reported = (calls, now)
+        if calls is None:
             return "the gateway does not answer"
-        return f"{left} {'call' if left == 1 else 'calls'} left"
+        return f"{calls} {'call' if calls == 1 else 'calls'} left"
 
 
-def drain(run: Path, wait_seconds: float | None, tell: Callable[[str], None]) -> int:
-    """Keeps new callers out; with `wait_seconds` returns when none is left or the time is over."""
+def drain(run: Path, wait_seconds: float | None, report: Callable[[str], None]) -> int:
+    """Refuse new calls; with `wait_seconds` return when no call is left or the time is up."""
     if run_folder.boot_pid(run) is None:
-        tell("nothing runs here")
+        report("the appliance is not running")
         return NOT_RUNNING
     run_folder.begin_drain(run)
-    tell("new calls are refused; those going on go on")
+    report("new calls are refused; calls in progress continue")
     if wait_seconds is None:
-        return EMPTY
-    waiting = Waiting(time.monotonic() + wait_seconds)
+        return DRAINED
+    wait = DrainWait(time.monotonic() + wait_seconds)
     while True:
-        left, now = calls_left(run), time.monotonic()
-        if news := waiting.news(left, now):
-            tell(news)
-        code = waiting.look(left, now)
+        calls, now = count_calls(run), time.monotonic()
+        if progress := wait.progress(calls, now):
+            report(progress)
+        code = wait.poll(calls, now)
         if code is not None:
-            tell("no call is left" if code == EMPTY else "the time is over; calls are left")
+            report("no calls left" if code == DRAINED else "time is up; calls are left")
             return code
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
-def undo(run: Path, tell: Callable[[str], None]) -> int:
-    """Lets callers in again."""
+def undo(run: Path, report: Callable[[str], None]) -> int:
+    """Take new calls again."""
     if run_folder.boot_pid(run) is None:
-        tell("nothing runs here")
+        report("the appliance is not running")
         return NOT_RUNNING
     run_folder.end_drain(run)
-    tell("calls are taken again")
-    return EMPTY
+    report("new calls are taken again")
+    return DRAINED
 
 
-def calls_left(run: Path) -> int | None:
-    """The calls going on, as the gateway itself says; None when it does not answer."""
+def count_calls(run: Path) -> int | None:
+    """Ask the gateway how many calls are in progress; None if it does not answer."""
     try:
-        report = asyncio.run(ask_health(socket_path(run, GATEWAY), ANSWER_SECONDS))
+        health = asyncio.run(ask_health(run / "gateway.sock", ANSWER_SECONDS))
     except EngineGone:
         return None
-    return figures(report.metrics.decode()).calls_now
+    return parse_metrics(health.metrics.decode()).calls_now

@@ -1,7 +1,7 @@
-"""Lines of the log: read, chosen and shown; pure.
+"""Log lines: parse, filter and format them. No I/O.
 
-A line that is no JSON is not ours (podman's own, or a library's last words); it passes as it is,
-unless lines of one unit were asked for.
+A line that is not JSON was written by something else, such as podman or a crashing library. It is
+passed on unchanged, except when only one unit's lines are wanted.
 """
 
 from __future__ import annotations
@@ -13,70 +13,70 @@ from datetime import UTC, datetime
 from typing import Any
 
 from appliance.console.terminal import Paint, printable
-from appliance.journal import LEVELS
+from appliance.journal_fields import LEVELS
 from appliance.processes import BOOT, GUARD, NAMES
 
 UNITS = NAMES
-OVERSEERS = (BOOT, GUARD)  # they tell of other units
-OUTPUTS = ("short", "json", "cat")
+SUPERVISORS = (BOOT, GUARD)  # their lines may be about another unit
+FORMATS = ("short", "json", "cat")
 _COLOURS = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
-_FIRST = ("time", "level", "process", "event")  # shown before the fields, without their names
+_HEADER_FIELDS = ("time", "level", "process", "event")  # shown first, without their names
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line: what stood there, and its fields when it is one of ours."""
+class LogLine:
+    """One line of the log; `fields` is None for a line that the journal did not write."""
 
     text: str
     fields: Mapping[str, Any] | None
 
     @property
-    def at(self) -> datetime | None:
-        """When it was written; None where it does not say."""
-        return _time(str(self.fields.get("time", ""))) if self.fields is not None else None
+    def time(self) -> datetime | None:
+        """When the line was written, or None if it has no valid time."""
+        return _parse_time(str(self.fields.get("time", ""))) if self.fields is not None else None
 
 
-def read(text: str) -> Line:
-    """A line of the log."""
+def parse_line(text: str) -> LogLine:
+    """Parse one line of the log."""
     text = text.rstrip("\r\n")
     try:
         fields = json.loads(text)
     except ValueError:
-        return Line(text, None)
-    return Line(text, fields if isinstance(fields, dict) and "event" in fields else None)
+        return LogLine(text, None)
+    return LogLine(text, fields if isinstance(fields, dict) and "event" in fields else None)
 
 
-def about(line: Line, unit: str) -> bool:
-    """Whether the line is one of UNITS' own, or is told of it by boot or guard."""
+def is_about(line: LogLine, unit: str) -> bool:
+    """Whether one of UNITS wrote the line, or boot or the guard wrote it about that unit."""
     if line.fields is None:
         return False
     process = line.fields.get("process")
-    return process == unit or (process in OVERSEERS and line.fields.get("program") == unit)
+    return process == unit or (process in SUPERVISORS and line.fields.get("program") == unit)
 
 
-def shown(line: Line, output: str, paint: Paint) -> str:
-    """The line in one of OUTPUTS. Times are UTC."""
+def format_line(line: LogLine, output: str, paint: Paint) -> str:
+    """Format a line in one of FORMATS; times are UTC."""
     if output == "json" and line.fields is not None:
         return line.text
     if line.fields is None:
         return printable(line.text)
-    colour = _COLOURS.get(_level(line.fields), "")
-    event = paint(printable(str(line.fields["event"])), "bold", colour)
     level = _level(line.fields)
+    colour = _COLOURS.get(level, "")
+    event = paint(printable(str(line.fields["event"])), "bold", colour)
     if level in ("warning", "error", "critical"):
         event = f"{paint(level + ':', colour)} {event}"
-    rest = [
-        paint(f"{printable(str(name))}=", "dim") + _value(value)
+    fields = [
+        paint(f"{printable(str(name))}=", "dim") + _format_value(value)
         for name, value in line.fields.items()
-        if name not in _FIRST
+        if name not in _HEADER_FIELDS
     ]
-    told = " ".join([event, *rest])
+    message = " ".join([event, *fields])
     if output == "cat":
-        return told
-    at = line.at
-    when = f"{at:%b %d %H:%M:%S}.{at.microsecond // 1000:03}" if at else " " * 19
+        return message
+    time = line.time
+    when = f"{time:%b %d %H:%M:%S}.{time.microsecond // 1000:03}" if time else " " * 19
     process = printable(str(line.fields.get("process", "")))
-    return f"{paint(when, 'dim')} {paint(f'{process:<9}', 'cyan')} {told}"
+    return f"{paint(when, 'dim')} {paint(f'{process:<9}', 'cyan')} {message}"
 
 
 def _level(fields: Mapping[str, Any]) -> str:
@@ -84,16 +84,16 @@ def _level(fields: Mapping[str, Any]) -> str:
     return level if level in LEVELS else "info"
 
 
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, list):
-        return ",".join(_value(part) for part in value)
+        return ",".join(_format_value(part) for part in value)
     text = printable(str(value).lower() if isinstance(value, bool) else str(value))
     return json.dumps(text, ensure_ascii=False) if " " in text or not text else text
 
 
-def _time(text: str) -> datetime | None:
+def _parse_time(text: str) -> datetime | None:
     try:
-        at = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The state of the appliance on one screen, as plain lines, or as JSON; pure."""
+"""Render the state of the appliance as one screen, as plain lines or as JSON. No I/O."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from appliance.console.state import Card, Facts, State, judged
-from appliance.console.terminal import Paint, cut, duration, printable, size, stamp, wrapped
-from appliance.supervision.metrics import ProcessStats
-from appliance.supervision.supervisor_client import Program
+from appliance.console.state import Facts, GpuSummary, ProcessFacts, State, judge
+from appliance.console.terminal import (
+    LABEL_WIDTH,
+    Paint,
+    format_duration,
+    format_size,
+    format_time,
+    printable,
+    render_field,
+    truncate,
+)
+from appliance.processes import GATEWAY
 
-LABEL = 10  # columns of a label, as ops/voicectl-status.sh has them
 MARKS = {
     "running": ("●", "green"),
     "starting": ("↻", "yellow"),
@@ -22,64 +29,62 @@ MARKS = {
     "stopped": ("○", ""),
     "unknown": ("?", "yellow"),
 }
-SILENT_SECONDS = 60.0  # the guard leaves word every few seconds
-ROW = "{:<11}{:<11}{:<14}{:>9}{:>12}{:>11}"
-LOADING = ("STARTING", "RUNNING")
+GUARD_SILENT_SECONDS = 60.0  # the guard writes guard.json every few seconds
+_ROW = "{:<11}{:<11}{:<14}{:>9}{:>12}{:>11}"
 
 
-def screen(facts: Facts, paint: Paint, log: Sequence[str] = ()) -> str:
-    """At most 80 columns; `log` is lines to show below, as short as logs.short makes them."""
-    state = judged(facts)
+def render_screen(facts: Facts, paint: Paint, log: Sequence[str] = ()) -> str:
+    """Render one screen of 80 columns; `log` holds formatted log lines to show below."""
+    state = judge(facts)
     mark, colour = MARKS[state.name]
     title = f"voice-appliance {facts.version} ({facts.profile})"
     lock = paint(f" - lock {facts.lock}", "dim") if facts.lock else ""
     lines = [f"{paint(mark, colour, 'bold')} {paint(title, 'bold')}{lock}"]
-    lines += _state(facts, state, paint)
+    lines += _render_state(facts, state, paint)
     if facts.boot_pid is not None:
-        lines += _field("Seal", _seal(facts))
-    if facts.boot_pid is not None and (facts.programs or facts.figures):
-        lines += _field("Calls", _calls(facts))
-        lines += _field("Turns", _turns(facts))
-        lines += _field("GPU", *_gpu(facts))
-        lines += _field("Guard", _guard(facts))
+        lines += render_field("Seal", _describe_seal(facts))
+    if facts.boot_pid is not None and (facts.processes or facts.metrics):
+        lines += render_field("Calls", _describe_calls(facts))
+        lines += render_field("Turns", _describe_turns(facts))
+        lines += render_field("GPU", *_describe_gpus(facts))
+        lines += render_field("Guard", _describe_guard(facts))
         if facts.silent and state.name != "starting":
-            told = paint(f"no answer from {', '.join(facts.silent)}", "yellow")
-            lines.append(f"{'Silent':>{LABEL}}: {told}")
-    if facts.programs:
-        lines += ["", *_table(facts, facts.programs, paint)]
+            text = paint(f"no answer from {', '.join(facts.silent)}", "yellow")
+            lines.append(f"{'Silent':>{LABEL_WIDTH}}: {text}")
+    if facts.processes:
+        lines += ["", *_render_table(facts, facts.processes, paint)]
     if log:
         lines += ["", *log]
     return "\n".join(lines)
 
 
-def plain(facts: Facts) -> str:
-    """A line each, as `gitlab-ctl status` has them: run or down, name, pid, age."""
-    state = judged(facts)
+def render_plain(facts: Facts) -> str:
+    """Render a line per process as `gitlab-ctl status` does: run or down, name, pid, age."""
+    state = judge(facts)
     word = "run" if state.exit_code == 0 else "down"
     pid = f"(pid {facts.boot_pid}) " if facts.boot_pid else ""
     since = f"{int(facts.now - state.since)}s; " if state.since else ""
-    told = f"{state.name}, {state.why}" if state.why else state.name
-    lines = [printable(f"{word}: appliance: {pid}{since}{told}")]
-    for program in facts.programs or ():
-        age = int(facts.now - program.started)
-        if _alive(facts, program):
-            lines.append(f"run: {program.name}: (pid {program.pid}) {age}s")
+    text = f"{state.name}, {state.why}" if state.why else state.name
+    lines = [printable(f"{word}: appliance: {pid}{since}{text}")]
+    for process in facts.processes or ():
+        if process.up:
+            age = int(facts.now - process.started)
+            lines.append(f"run: {process.name}: (pid {process.pid}) {age}s")
         else:
-            lines.append(f"down: {program.name}: {program.state.lower()}")
+            lines.append(f"down: {process.name}: {process.state.lower()}")
     return "\n".join(lines)
 
 
-def as_json(facts: Facts) -> str:
-    """Everything on the screen for a program to read. Times are RFC 3339, sizes bytes."""
-    state, found = judged(facts), facts.figures
-    verified = facts.seal.get("verified_seconds")
-    told: dict[str, Any] = {
+def render_json(facts: Facts) -> str:
+    """Render everything on the screen for a program. Times are RFC 3339, sizes are bytes."""
+    state, metrics = judge(facts), facts.metrics
+    tree: dict[str, Any] = {
         "state": state.name,
         "takes_calls": state.exit_code == 0,
         "exit_code": state.exit_code,
         "why": state.why,
-        "since": _time(state.since),
-        "now": _time(facts.now),
+        "since": _rfc3339(state.since),
+        "now": _rfc3339(facts.now),
         "version": facts.version,
         "profile": facts.profile,
         "lock": facts.lock,
@@ -87,170 +92,157 @@ def as_json(facts: Facts) -> str:
         "draining": facts.draining_since is not None,
         "waiting_for": facts.waiting_for,
         "seal": {
-            "verified": _time(verified),
+            "verified": _rfc3339(facts.seal.get("verified_seconds")),
             "full": facts.seal.get("full"),
             "bytes": facts.seal.get("bytes"),
         },
-        "calls": {"now": found and found.calls_now, "max": facts.max_sessions},
+        "calls": {"now": metrics and metrics.calls_now, "max": facts.max_sessions},
         "turns": None,
         "gpu": None,
         "guard": dict(facts.guard) or None,
         "reason": dict(facts.reason) or None,
         "silent": list(facts.silent),
-        "processes": [_process(facts, program) for program in facts.programs or ()],
+        "processes": [_process_json(facts, process) for process in facts.processes or ()],
     }
-    if found is not None:
-        told["calls"] |= {"ended": found.calls_ended, "refused": found.calls_refused}
-        told["turns"] = {
-            "total": found.turns,
-            "failed": found.turns_failed,
-            "response_seconds": {"p50": found.p50, "p95": found.p95},
+    if metrics is not None:
+        tree["calls"] |= {"ended": metrics.calls_ended, "refused": metrics.calls_refused}
+        tree["turns"] = {
+            "total": metrics.turns,
+            "failed": metrics.turns_failed,
+            "response_seconds": {"p50": metrics.p50, "p95": metrics.p95},
         }
-        cards = [{name: getattr(card, name) for name in Card.__slots__} for card in found.cards]
-        told["gpu"] = {"up": found.gpu_up, "cards": cards}
-    return json.dumps(told, indent=2)
+        gpus = [{name: getattr(gpu, name) for name in GpuSummary.__slots__} for gpu in metrics.gpus]
+        tree["gpu"] = {"up": metrics.gpu_up, "cards": gpus}
+    return json.dumps(tree, indent=2)
 
 
-def _field(label: str, *values: str) -> Iterator[str]:
-    for value in values:
-        for line in wrapped(value, LABEL + 2):
-            yield f"{label:>{LABEL}}{':' if label else ' '} {line}"
-            label = ""
-
-
-def _state(facts: Facts, state: State, paint: Paint) -> Iterator[str]:
+def _render_state(facts: Facts, state: State, paint: Paint) -> Iterator[str]:
     _, colour = MARKS[state.name]
-    head = paint(state.name, colour, "bold")
+    text = paint(state.name, colour, "bold")
     if state.since:
-        head += f" since {stamp(state.since)}; {duration(facts.now - state.since)} ago"
-    yield f"{'State':>{LABEL}}: {head}"
+        age = format_duration(facts.now - state.since)
+        text += f" since {format_time(state.since)}; {age} ago"
+    yield f"{'State':>{LABEL_WIDTH}}: {text}"
     if state.why:
-        yield from _field("", state.why)
+        yield from render_field("", state.why)
     if state.name == "broken":
-        yield from _field("Advice", str(facts.reason.get("advice", "")))
-        yield from _field("Exit", f"code {facts.reason.get('exit_code')}")
+        yield from render_field("Advice", str(facts.reason.get("advice", "")))
+        yield from render_field("Exit", f"code {facts.reason.get('exit_code')}")
     if state.name == "stopped" and facts.reason == {}:
-        yield from _field("", "no boot runs here")
+        yield from render_field("", "no boot process runs here")
 
 
-def _seal(facts: Facts) -> str:
+def _describe_seal(facts: Facts) -> str:
+    if facts.seal_written < facts.boot_started:
+        return "not verified yet"
     verified, seconds = facts.seal.get("verified_seconds"), facts.seal.get("took_seconds")
-    if facts.seal_at < facts.boot_started:
-        return "not looked at yet"
     if not verified:
-        return "sizes and names compared; never read in full"
-    of = f"{size(float(facts.seal.get('bytes', 0)))} in {float(seconds or 0):.1f} s"
-    return f"intact; every byte read {duration(facts.now - float(verified))} ago ({of})"
+        return "names and sizes match; contents never verified"
+    work = f"{format_size(float(facts.seal.get('bytes', 0)))} in {float(seconds or 0):.1f} s"
+    return f"intact; fully verified {format_duration(facts.now - float(verified))} ago ({work})"
 
 
-def _calls(facts: Facts) -> str:
-    if facts.figures is None:
-        return f"not known, {facts.max_sessions} at most"
-    found = facts.figures
-    told = f"{found.calls_now} of {facts.max_sessions} now; {found.calls_ended} ended"
-    return told + (f", {found.calls_refused} refused" if found.calls_refused else "")
+def _describe_calls(facts: Facts) -> str:
+    metrics = facts.metrics
+    if metrics is None:
+        return f"unknown; at most {facts.max_sessions}"
+    text = f"{metrics.calls_now} of {facts.max_sessions} now; {metrics.calls_ended} ended"
+    return text + (f", {metrics.calls_refused} refused" if metrics.calls_refused else "")
 
 
-def _turns(facts: Facts) -> str:
-    if facts.figures is None:
-        return "not known"
-    found = facts.figures
-    if found.p50 is None or found.p95 is None:
-        return f"{found.turns}, none answered aloud yet"
-    failed = f", {found.turns_failed} failed" if found.turns_failed else ""
-    return f"{found.turns}{failed}; voice to voice p50 {found.p50:.2f} s, p95 {found.p95:.2f} s"
+def _describe_turns(facts: Facts) -> str:
+    metrics = facts.metrics
+    if metrics is None:
+        return "unknown"
+    if metrics.p50 is None or metrics.p95 is None:
+        return f"{metrics.turns}; no spoken answer yet"
+    failed = f", {metrics.turns_failed} failed" if metrics.turns_failed else ""
+    latency = f"voice to voice p50 {metrics.p50:.2f} s, p95 {metrics.p95:.2f} s"
+    return f"{metrics.turns}{failed}; {latency}"
 
 
-def _gpu(facts: Facts) -> list[str]:
-    if facts.figures is None or facts.figures.gpu_up is None:
-        return ["no card" if facts.profile == "cpu" else "not known"]
-    if not facts.figures.gpu_up:
-        return ["no card"]
-    return [_card(card) for card in facts.figures.cards] or ["a card, of which nothing is told"]
+def _describe_gpus(facts: Facts) -> list[str]:
+    if facts.metrics is None or facts.metrics.gpu_up is None:
+        return ["none" if facts.profile == "cpu" else "unknown"]
+    if not facts.metrics.gpu_up:
+        return ["none"]
+    return [_describe_gpu(gpu) for gpu in facts.metrics.gpus] or ["present; no details reported"]
 
 
-def _card(card: Card) -> str:
-    parts = [f"{card.gpu}: {card.name or 'a card'}"]
-    if card.utilization_ratio is not None:
-        parts.append(f"{card.utilization_ratio:.0%} busy")
-    if card.memory_used_bytes is not None and card.memory_total_bytes:
-        of = f"{card.memory_used_bytes / 1e9:.1f} of {card.memory_total_bytes / 1e9:.1f} GB"
-        parts.append(of)
-    if card.temperature_celsius is not None:
-        parts.append(f"{card.temperature_celsius:.0f} °C")
-    if card.power_watts is not None:
-        parts.append(f"{card.power_watts:.0f} W")
-    if card.last_xid:
-        parts.append(f"last Xid {card.last_xid:.0f}")
+def _describe_gpu(gpu: GpuSummary) -> str:
+    parts = [f"{gpu.gpu}: {gpu.name or 'unnamed'}"]
+    if gpu.utilization_ratio is not None:
+        parts.append(f"{gpu.utilization_ratio:.0%} busy")
+    if gpu.memory_used_bytes is not None and gpu.memory_total_bytes:
+        used, total = gpu.memory_used_bytes / 1e9, gpu.memory_total_bytes / 1e9
+        parts.append(f"{used:.1f} of {total:.1f} GB")
+    if gpu.temperature_celsius is not None:
+        parts.append(f"{gpu.temperature_celsius:.0f} °C")
+    if gpu.power_watts is not None:
+        parts.append(f"{gpu.power_watts:.0f} W")
+    if gpu.last_xid:
+        parts.append(f"last Xid {gpu.last_xid:.0f}")
     return ", ".join(parts)
 
 
-def _guard(facts: Facts) -> str:
+def _describe_guard(facts: Facts) -> str:
     if not facts.guard:
-        return "nothing heard of it"
+        return "no report"
     silent = facts.now - float(facts.guard.get("unix_time", facts.now))
-    if silent > SILENT_SECONDS:
-        return f"silent for {duration(silent)}"
+    if silent > GUARD_SILENT_SECONDS:
+        return f"silent for {format_duration(silent)}"
     last = facts.guard.get("last") or {}
-    count = sum(int(it.get("count", 0)) for it in facts.guard.get("actions", []))
     if not last:
-        return "has not had to act"
-    what = f"{str(last.get('action', '')).replace('_', ' ')} {last.get('program', '')}".strip()
-    age = duration(facts.now - float(last.get("unix_time", facts.now)))
-    return f"{what} ({last.get('cause', '')}) {age} ago; {count} so far"
+        return "no action so far"
+    total = sum(int(action.get("count", 0)) for action in facts.guard.get("actions", []))
+    name = f"{str(last.get('action', '')).replace('_', ' ')} {last.get('program', '')}".strip()
+    age = format_duration(facts.now - float(last.get("unix_time", facts.now)))
+    return f"{name} ({last.get('cause', '')}) {age} ago; {total} in total"
 
 
-def _table(facts: Facts, programs: Sequence[Program], paint: Paint) -> Iterator[str]:
-    head = ROW.format("UNIT", "STATE", "SINCE", "PID", "MEMORY", "RESTARTS")
+def _render_table(facts: Facts, processes: Sequence[ProcessFacts], paint: Paint) -> Iterator[str]:
+    head = _ROW.format("UNIT", "STATE", "SINCE", "PID", "MEMORY", "RESTARTS")
     yield "  " + paint(head, "dim")
-    for program in programs:
-        alive, restarts = _alive(facts, program), facts.restarts.get(program.name, 0)
-        word = _word(facts, program)
-        since = f"{duration(facts.now - program.started)} ago" if alive else "-"
-        memory = facts.vitals.get(program.name, ProcessStats()).resident_bytes
-        row = ROW.format(
-            cut(program.name, 10),
-            word,
-            since,
-            program.pid or "-",
-            size(memory) if memory else "-",
-            restarts,
+    for process in processes:
+        state = _describe_process(facts, process)
+        row = _ROW.format(
+            truncate(process.name, 10),
+            state,
+            f"{format_duration(facts.now - process.started)} ago" if process.up else "-",
+            process.pid or "-",
+            format_size(process.resident_bytes) if process.resident_bytes else "-",
+            process.restarts,
         )
-        colour = ("green" if word == "running" else "yellow") if alive else "red"
-        yield f"{paint('●' if alive else '×', colour)} {paint(row, '' if alive else 'red')}"
+        colour = ("green" if state == "running" else "yellow") if process.up else "red"
+        mark = paint("●" if process.up else "×", colour)
+        yield f"{mark} {paint(row, '' if process.up else 'red')}"
 
 
-def _alive(facts: Facts, program: Program) -> bool:
-    up = facts.vitals.get(program.name, ProcessStats()).up
-    return bool(program.pid) and up and program.state in LOADING
-
-
-def _word(facts: Facts, program: Program) -> str:
-    """What supervisord calls STARTING for minutes runs as soon as it says that it is ready."""
-    if program.name == "gateway" and facts.draining_since is not None and _alive(facts, program):
+def _describe_process(facts: Facts, process: ProcessFacts) -> str:
+    """The state of a process; supervisord calls a ready process STARTING for some minutes."""
+    if process.name == GATEWAY and facts.draining_since is not None and process.up:
         return "draining"
-    ready = facts.figures.ready.get(program.name) if facts.figures else None
-    if ready is None or not _alive(facts, program):
-        return program.state.lower()
+    ready = facts.metrics.ready.get(process.name) if facts.metrics else None
+    if ready is None or not process.up:
+        return process.state.lower()
     return "running" if ready else "not ready"
 
 
-def _process(facts: Facts, program: Program) -> dict[str, Any]:
-    of = facts.vitals.get(program.name, ProcessStats())
+def _process_json(facts: Facts, process: ProcessFacts) -> dict[str, Any]:
     return {
-        "name": program.name,
-        "state": _word(facts, program),
-        "up": _alive(facts, program),
-        "pid": program.pid or None,
-        "since": _time(program.started),
-        "memory_bytes": of.resident_bytes,
-        "cpu_seconds": round(of.cpu_seconds, 2),
-        "restarts": facts.restarts.get(program.name, 0),
+        "name": process.name,
+        "state": _describe_process(facts, process),
+        "up": process.up,
+        "pid": process.pid or None,
+        "since": _rfc3339(process.started),
+        "memory_bytes": process.resident_bytes,
+        "cpu_seconds": round(process.cpu_seconds, 2),
+        "restarts": process.restarts,
     }
 
 
-def _time(unix_seconds: float | None) -> str | None:
+def _rfc3339(unix_seconds: float | None) -> str | None:
     if not unix_seconds:
         return None
-    at = datetime.fromtimestamp(float(unix_seconds), UTC)
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    time = datetime.fromtimestamp(float(unix_seconds), UTC)
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")

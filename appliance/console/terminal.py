@@ -1,4 +1,4 @@
-"""How things look in a terminal: colours, times, durations and sizes; pure."""
+"""Text for a terminal: colours, times, durations and sizes. No I/O."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 
-WIDTH = 80
-COLOURS = ("auto", "always", "never")
-_CODES: Mapping[str, str] = {
+WIDTH = 80  # columns
+LABEL_WIDTH = 10  # columns; ops/voicectl-status.sh aligns its rows with these
+COLOUR_MODES = ("auto", "always", "never")
+_CODES: Mapping[str, str] = {  # SGR parameters of ECMA-48
     "bold": "1",
     "dim": "2",
     "red": "31",
@@ -22,60 +23,70 @@ _CODES: Mapping[str, str] = {
 
 
 class Paint:
-    """Colours text, or leaves it as it is."""
+    """Colours text, or returns it unchanged."""
 
     def __init__(self, colour: bool) -> None:
         self._colour = colour
 
     def __call__(self, text: str, *styles: str) -> str:
-        """The text in styles of `_CODES`; an empty style is none."""
+        """Return the text in the named styles of `_CODES`; empty names are ignored."""
         codes = ";".join(_CODES[style] for style in styles if style)
         return f"\x1b[{codes}m{text}\x1b[0m" if self._colour and codes and text else text
 
 
-def wanted(colour: str, terminal: bool) -> bool:
-    """Whether to colour, for one of COLOURS."""
-    return colour == "always" or (colour == "auto" and terminal)
+def use_colour(mode: str, is_terminal: bool) -> bool:
+    """Decide whether to colour the output, for one of COLOUR_MODES."""
+    return mode == "always" or (mode == "auto" and is_terminal)
 
 
-def stamp(unix_seconds: float) -> str:
-    """A point in time as systemd writes it, in UTC."""
+def format_time(unix_seconds: float) -> str:
+    """Format a Unix time as systemd does, in UTC."""
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%a %Y-%m-%d %H:%M:%S UTC")
 
 
-def duration(seconds: float) -> str:
-    """A length of time in its two largest units, as systemd writes it."""
+def format_duration(seconds: float) -> str:
+    """Format a duration in its two largest units, as systemd does: `2h 14min`."""
     whole = max(0, int(seconds))
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    for (name, size), (smaller, part) in pairwise(units):
+    for (name, size), (smaller, smaller_size) in pairwise(units):
         if whole >= size:
-            rest = whole % size // part
+            rest = whole % size // smaller_size
             return f"{whole // size}{name}" + (f" {rest}{smaller}" if rest else "")
     return f"{whole}s"
 
 
-def clock(seconds: float) -> str:
-    """A point within a call: minutes:seconds.tenths."""
+def format_offset(seconds: float) -> str:
+    """Format a position within a call: minutes:seconds.tenths."""
     tenths = max(0, round(seconds * 10))
     return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
-def size(byte_count: float) -> str:
-    """Bytes in megabytes or gigabytes (powers of ten)."""
+def format_size(byte_count: float) -> str:
+    """Format a number of bytes in MB or GB (powers of ten)."""
     return f"{byte_count / 1e9:.1f} GB" if byte_count >= 1e9 else f"{byte_count / 1e6:.1f} MB"
 
 
-def cut(text: str, width: int = WIDTH) -> str:
-    """The text on one line of at most so many columns, an ellipsis where something is missing."""
+def truncate(text: str, width: int = WIDTH) -> str:
+    """Fit the text into one line of `width` columns; an ellipsis marks what was cut off."""
     line = printable(text)
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def printable(text: str) -> str:
-    """The text without what would move a terminal's cursor or change its colours."""
+    """Replace every character that could move a terminal's cursor or change its colours."""
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
 
 
-def wrapped(text: str, indent: int) -> list[str]:
-    """The text in lines that fit WIDTH after an indent, which they do not have yet."""
+def wrap(text: str, indent: int) -> list[str]:
+    """Break the text into lines that fit WIDTH behind an indent, which is not added here."""
     return textwrap.wrap(printable(text), WIDTH - indent) or [""]
+
+
+def render_field(label: str, *values: str) -> list[str]:
+    """Render values behind a label, aligned as in systemctl; each value is wrapped."""
+    lines = []
+    for value in values:
+        for text in wrap(value, LABEL_WIDTH + 2):
+            lines.append(f"{label:>{LABEL_WIDTH}}{':' if label else ' '} {text}")
+            label = ""
+    return lines

@@ -1,7 +1,7 @@
-"""The calls that a log tells of, put together from its lines; pure.
+"""Reconstruct calls from log lines and draw them as timelines. No I/O.
 
-A log may begin in the middle of a call and end before it does. Only numbers and fixed words are
-taken: what was said is in no line.
+A log may start in the middle of a call and end before the call does. Only numbers and fixed words
+are read: no line holds anything that was said.
 """
 
 from __future__ import annotations
@@ -11,14 +11,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from appliance.console.logs import Line
-from appliance.console.terminal import Paint, clock, cut, duration, stamp
+from appliance.console.logs import LogLine
+from appliance.console.terminal import Paint, format_duration, format_offset, format_time, truncate
 from appliance.journal_fields import STAGES
 
 
 @dataclass(slots=True)
-class Turn:
-    """One turn; seconds. `ended_at` is since the call began, `total` since the user fell silent."""
+class TracedTurn:
+    """One turn of a call. All values are seconds, except `number` and `tokens`.
+
+    number      0 for speech that was too short to be answered
+    by          what detected the end of the turn: smart_turn, fallback or timeout
+    ended_at    when the turn was complete, since the start of the call
+    speech      how long the user spoke
+    total       from the end of the user's speech until the turn was complete
+    response    from the end of the user's speech to the first audio of the answer
+    heard       the same until the client played it; None if the client did not report it
+    stages      what `response` consists of, in order
+    """
 
     number: int
     outcome: str
@@ -33,80 +43,88 @@ class Turn:
     tokens: int = 0
 
     @property
-    def silent_at(self) -> float | None:
-        """When the user fell silent, since the call began; None where the log does not tell."""
+    def speech_ended_at(self) -> float | None:
+        """End of the user's speech since the start of the call; None if the log lacks it."""
         return None if self.total is None else self.ended_at - self.total
+
+    @property
+    def position(self) -> float:
+        """Where the turn is drawn: the end of the user's speech, or else of the turn."""
+        return self.ended_at if self.speech_ended_at is None else max(0.0, self.speech_ended_at)
 
 
 @dataclass(slots=True)
-class Event:
-    """Something else that happened in the call."""
+class TracedEvent:
+    """Another event of the call, `offset` seconds after its start."""
 
-    at: float
-    what: str
+    offset: float
+    text: str
     level: str = "info"
 
 
 @dataclass(slots=True)
-class Call:
-    """A call. `began` is the first thing known of it; `whole` when that is its beginning.
+class TracedCall:
+    """One call, as far as the log shows it.
 
-    ended      what ended it, as voice_sessions_total counts it; empty while it goes on
-    seconds    how long it lasted, or until the last thing known of it
+    began      its start, or its first line if the start is not in the log
+    complete   whether its start is in the log
+    ended      why it ended, as a label of voice_sessions_total; empty while it is in progress
+    seconds    its duration, or the time until its last line
     """
 
     session: str
     began: datetime
-    whole: bool
+    complete: bool
     ended: str = ""
     seconds: float = 0.0
-    turns: list[Turn] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    turns: list[TracedTurn] = field(default_factory=list)
+    events: list[TracedEvent] = field(default_factory=list)
 
 
-def calls(lines: Iterable[Line]) -> list[Call]:
-    """All calls, in the order in which they appear."""
-    found: dict[str, Call] = {}
+def collect_calls(lines: Iterable[LogLine]) -> list[TracedCall]:
+    """Reconstruct all calls, in the order of their first lines."""
+    calls: dict[str, TracedCall] = {}
     for line in lines:
-        at = line.at
-        if line.fields is None or at is None or not line.fields.get("session"):
+        time = line.time
+        if line.fields is None or time is None or not line.fields.get("session"):
             continue
         session, event = str(line.fields["session"]), str(line.fields["event"])
-        call = found.setdefault(session, Call(session, at, whole=event == "session started"))
-        call.seconds = max(call.seconds, (at - call.began).total_seconds())
-        _add(call, event, line.fields, (at - call.began).total_seconds())
-    return list(found.values())
+        call = calls.setdefault(session, TracedCall(session, time, event == "session started"))
+        offset = (time - call.began).total_seconds()
+        call.seconds = max(call.seconds, offset)
+        _add_line(call, event, line.fields, offset)
+    return list(calls.values())
 
 
-def _add(call: Call, event: str, fields: Mapping[str, Any], at: float) -> None:
+def _add_line(call: TracedCall, event: str, fields: Mapping[str, Any], offset: float) -> None:
     if event == "turn":
-        call.turns.append(_turn(fields, at))
-    elif event == "turn heard":  # the client's word came after the turn's own line
+        call.turns.append(_parse_turn(fields, offset))
+    elif event == "turn heard":  # the client reported it after the turn's own line was written
         for turn in call.turns:
             if turn.number == fields.get("turn"):
                 turn.heard = _number(fields, "heard_seconds")
     elif event == "session ended":
         call.ended = str(fields.get("reason", ""))
-        call.seconds = _number(fields, "duration_seconds") or at
+        call.seconds = _number(fields, "duration_seconds") or offset
     elif event != "session started":
-        told = [str(fields[name]) for name in ("engine", "reason", "outcome") if name in fields]
-        level = str(fields.get("level", "info"))
-        call.events.append(Event(at, f"{event}: {' '.join(told)}" if told else event, level))
+        details = [str(fields[name]) for name in ("engine", "reason", "outcome") if name in fields]
+        text = f"{event}: {' '.join(details)}" if details else event
+        call.events.append(TracedEvent(offset, text, str(fields.get("level", "info"))))
 
 
-def _turn(fields: Mapping[str, Any], at: float) -> Turn:
-    given = {name: _number(fields, f"{name}_seconds") for name in STAGES}
-    return Turn(
+def _parse_turn(fields: Mapping[str, Any], offset: float) -> TracedTurn:
+    stages = {name: _number(fields, f"{name}_seconds") for name in STAGES}
+    return TracedTurn(
         number=int(_number(fields, "turn") or 0),
         outcome=str(fields.get("outcome", "")),
         by=str(fields.get("by", "")),
         interrupted=bool(fields.get("interrupted")),
-        ended_at=at,
+        ended_at=offset,
         speech=_number(fields, "speech_seconds") or 0.0,
         total=_number(fields, "total_seconds"),
         response=_number(fields, "response_seconds"),
         heard=_number(fields, "heard_seconds"),
-        stages={name: seconds for name, seconds in given.items() if seconds is not None},
+        stages={name: seconds for name, seconds in stages.items() if seconds is not None},
         tokens=int(_number(fields, "reply_tokens") or 0),
     )
 
@@ -116,8 +134,8 @@ def _number(fields: Mapping[str, Any], name: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-BAR = 47  # columns of the longest answer
-LABELS = {
+BAR_WIDTH = 47  # columns of the longest response
+STAGE_LABELS = {
     "end_of_turn": ("end of turn", "blue"),
     "hearing": ("hearing", "cyan"),
     "first_token": ("first token", "green"),
@@ -125,102 +143,97 @@ LABELS = {
     "synthesis": ("synthesis", "magenta"),
     "transport": ("transport", "red"),
 }
-OUTCOMES = {"answered": "green", "interrupted": "yellow", "failed": "red"}
-LIST = "{:<13}{:<21}{:>9}{:>6}{:>7}{:>9}  {}"
+_OUTCOME_COLOURS = {"answered": "green", "interrupted": "yellow", "failed": "red"}
+_LIST_ROW = "{:<13}{:<21}{:>9}{:>6}{:>7}{:>9}  {}"
 
 
-def listed(found: Sequence[Call], paint: Paint) -> str:
-    """A line for each call."""
-    if not found:
+def render_list(calls: Sequence[TracedCall], paint: Paint) -> str:
+    """Render one line per call."""
+    if not calls:
         return "no call in this log"
-    head = LIST.format("SESSION", "BEGAN", "LASTED", "TURNS", "FAILED", "SLOWEST", "ENDED")
-    lines = [paint(head, "dim"), *(_summary(call, paint) for call in found)]
-    if not all(call.whole for call in found):
-        lines += ["", "* it began before this log"]
+    head = _LIST_ROW.format("SESSION", "BEGAN", "LASTED", "TURNS", "FAILED", "SLOWEST", "ENDED")
+    lines = [paint(head, "dim"), *(_render_row(call, paint) for call in calls)]
+    if not all(call.complete for call in calls):
+        lines += ["", "* began before this log"]
     return "\n".join(lines)
 
 
-def timeline(call: Call, paint: Paint) -> str:
-    """Every turn with its stages as bars to one scale, and what happened between them."""
-    longest = max((sum(turn.stages.values()) for turn in call.turns), default=0.0)
-    things: list[tuple[float, Iterator[str]]] = [
-        (_placed(turn), _turn_line(turn, longest, paint)) for turn in call.turns
-    ]
-    things += [(event.at, _event(event, paint)) for event in call.events]
-    lines = list(_head(call, paint))
-    for _, drawn in sorted(things, key=lambda thing: thing[0]):
-        lines += drawn
-    lines += ["", *_end(call, paint)]
-    return "\n".join(lines)
-
-
-def _summary(call: Call, paint: Paint) -> str:
-    answers = [turn.response for turn in call.turns if turn.response is not None]
+def _render_row(call: TracedCall, paint: Paint) -> str:
+    responses = [turn.response for turn in call.turns if turn.response is not None]
     failed = sum(turn.outcome == "failed" for turn in call.turns)
-    return LIST.format(
-        cut(call.session, 12),
-        f"{call.began:%Y-%m-%d %H:%M:%S}" + ("" if call.whole else "*"),
-        duration(call.seconds),
+    return _LIST_ROW.format(
+        truncate(call.session, 12),
+        f"{call.began:%Y-%m-%d %H:%M:%S}" + ("" if call.complete else "*"),
+        format_duration(call.seconds),
         len(call.turns),
         failed,
-        f"{max(answers):.2f} s" if answers else "-",
-        paint(call.ended or "goes on", "" if call.ended else "green"),
+        f"{max(responses):.2f} s" if responses else "-",
+        paint(call.ended or "in progress", "" if call.ended else "green"),
     )
 
 
-def _head(call: Call, paint: Paint) -> Iterator[str]:
-    lasted = f"{call.seconds:.1f} s, {len(call.turns)} turns"
-    yield f"{paint('call ' + cut(call.session, 16), 'bold')}  {stamp(call.began.timestamp())}"
-    yield lasted + ("" if call.whole else "; its beginning is not in this log")
+def render_timeline(call: TracedCall, paint: Paint) -> str:
+    """Draw every turn with its stages as bars of one scale, and the events between the turns."""
+    longest = max((sum(turn.stages.values()) for turn in call.turns), default=0.0)
+    blocks: list[tuple[float, Iterator[str]]] = [
+        (turn.position, _render_turn(turn, longest, paint)) for turn in call.turns
+    ]
+    blocks += [(event.offset, _render_event(event, paint)) for event in call.events]
+    lines = list(_render_head(call, paint))
+    for _, block in sorted(blocks, key=lambda placed: placed[0]):
+        lines += block
+    lines += ["", _render_end(call, paint)]
+    return "\n".join(lines)
 
 
-def _turn_line(turn: Turn, longest: float, paint: Paint) -> Iterator[str]:
+def _render_head(call: TracedCall, paint: Paint) -> Iterator[str]:
+    title = paint("call " + truncate(call.session, 16), "bold")
+    yield f"{title}  {format_time(call.began.timestamp())}"
+    summary = f"{call.seconds:.1f} s, {len(call.turns)} turns"
+    yield summary + ("" if call.complete else "; its beginning is not in this log")
+
+
+def _render_turn(turn: TracedTurn, longest: float, paint: Paint) -> Iterator[str]:
     yield ""
-    number = f"turn {turn.number}" if turn.number else "no turn"
-    told = [paint(turn.outcome.replace("_", " "), OUTCOMES.get(turn.outcome, ""))]
+    title = f"turn {turn.number}" if turn.number else "no turn"
+    facts = [paint(turn.outcome.replace("_", " "), _OUTCOME_COLOURS.get(turn.outcome, ""))]
     if turn.interrupted and turn.outcome != "interrupted":
-        told.append(paint("interrupted", "yellow"))
+        facts.append(paint("interrupted", "yellow"))
     if turn.response is not None:
-        told.append(f"voice to voice {_ms(turn.response)}")
+        facts.append(f"voice to voice {_format_ms(turn.response)}")
     if turn.heard is not None:
-        told.append(f"heard {_ms(turn.heard)}")
-    yield f"{clock(_placed(turn)):>8}  {paint(number, 'bold')}  {', '.join(told)}"
+        facts.append(f"heard {_format_ms(turn.heard)}")
+    yield f"{format_offset(turn.position):>8}  {paint(title, 'bold')}  {', '.join(facts)}"
     if turn.speech:
-        end = f", its end found by {turn.by.replace('_', '-')}" if turn.by else ""
+        end = f", end of turn by {turn.by.replace('_', '-')}" if turn.by else ""
         yield paint(f"{'':10}the user spoke {turn.speech:.1f} s{end}", "dim")
     offset = 0.0
     for name, seconds in turn.stages.items():
-        label, colour = LABELS[name]
-        bar = _bar(offset, seconds, longest)
-        yield f"{'':10}{label:<13}{_ms(seconds):>8}  {paint(bar.rstrip(), colour)}"
+        label, colour = STAGE_LABELS[name]
+        bar = _draw_bar(offset, seconds, longest)
+        yield f"{'':10}{label:<13}{_format_ms(seconds):>8}  {paint(bar, colour)}"
         offset += seconds
 
 
-def _bar(offset: float, seconds: float, longest: float) -> str:
-    """From where the stage began to where it ended; a hair where it was too short to see."""
-    scale = (BAR - 1) / longest if longest > 0 else 0.0
+def _draw_bar(offset: float, seconds: float, longest: float) -> str:
+    """Draw one stage on the scale of the longest response; a very short stage is a hairline."""
+    scale = (BAR_WIDTH - 1) / longest if longest > 0 else 0.0
     begin, end = round(offset * scale), round((offset + seconds) * scale)
     return " " * begin + ("█" * (end - begin) or "▏")
 
 
-def _event(event: Event, paint: Paint) -> Iterator[str]:
+def _render_event(event: TracedEvent, paint: Paint) -> Iterator[str]:
     colour = {"warning": "yellow", "error": "red", "critical": "red"}.get(event.level, "")
     yield ""
-    yield f"{clock(event.at):>8}  {paint(cut(event.what, 68), colour)}"
+    yield f"{format_offset(event.offset):>8}  {paint(truncate(event.text, 68), colour)}"
 
 
-def _end(call: Call, paint: Paint) -> Iterator[str]:
+def _render_end(call: TracedCall, paint: Paint) -> str:
     if not call.ended:
-        yield paint("the call goes on, or its end is not in this log", "dim")
-        return
-    why = "the caller left" if call.ended == "left" else f"we ended it: {call.ended}"
-    yield f"{clock(call.seconds):>8}  {paint('end', 'bold')}  {why}"
+        return paint("the call is in progress, or its end is not in this log", "dim")
+    why = "the caller left" if call.ended == "left" else f"ended by the appliance: {call.ended}"
+    return f"{format_offset(call.seconds):>8}  {paint('end', 'bold')}  {why}"
 
 
-def _placed(turn: Turn) -> float:
-    """Where a turn stands in the call: when the user fell silent, or else when it was over."""
-    return turn.ended_at if turn.silent_at is None else max(0.0, turn.silent_at)
-
-
-def _ms(seconds: float) -> str:
+def _format_ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms"

@@ -9,8 +9,7 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from appliance.errors import ApplianceError, EngineFailed, Refused, SessionEnded, catalogue
-from appliance.journal import LEVELS
-from appliance.journal_fields import STAGES
+from appliance.journal_fields import LEVELS, STAGES
 from appliance.metrics import at_zero, new_registry
 from appliance.processes import ENGINES
 from appliance.settings import VERSION

@@ -85,7 +85,7 @@ class SessionTurn:
         return {name: stages[name] for name in STAGES if name in stages}
 
 
-class TurnTracker:
+class SessionTurns:
     """Builds the turns of one session from its events.
 
     A method that can complete a turn returns the completed turn, or None.

@@ -1,6 +1,6 @@
 """What happens in a session, reported to the metrics, the log and the client.
 
-`SessionMonitor` receives the events of the pipeline and adds the time. `TurnTracker` builds turns
+`SessionMonitor` receives the events of the pipeline and adds the time. `SessionTurns` builds turns
 from them, and `TurnReporter` publishes each completed turn.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.metrics import GatewayMetrics
-from appliance.gateway.turn_record import SessionTurn, TurnTracker
+from appliance.gateway.turn_record import SessionTurn, SessionTurns
 from appliance.link.engine import Result
 
 log = journal.get()
@@ -28,7 +28,7 @@ class SessionMonitor:
         send: Callable[[dict[str, object]], None],
     ) -> None:
         self._metrics = metrics
-        self._turns = TurnTracker()
+        self._turns = SessionTurns()
         self._reporter = TurnReporter(metrics, transcripts, send)
         self._speech_started_at = 0.0
 

@@ -35,11 +35,16 @@ from appliance.supervision.supervisor_client import (
     ProgramTracker,
     SupervisorClient,
 )
-from appliance.supervision.symptoms import HealthLimits, Observation, Silence, SymptomDetector
+from appliance.supervision.symptoms import (
+    HEALTH_CHECK_SECONDS,
+    HealthLimits,
+    Observation,
+    Silence,
+    SymptomDetector,
+)
 
 CONF = Path(__file__).with_name("supervisord.conf")
 POLL_SECONDS = 1.0
-SUPERVISOR_ANSWER_SECONDS = 2.0  # time limit of one request to supervisord
 SUPERVISOR_START_SECONDS = 60.0  # until its first answer; it takes a second on an idle machine
 GATEWAY_MARGIN_SECONDS = 5  # the gateway's stop time is the drain time plus this
 OTHERS_STOP_SECONDS = 5 + 5 + 3 + 3  # stopwaitsecs of the other programs: they stop one by one
@@ -133,7 +138,7 @@ class _Boot:
         self._stop_seconds = stop_seconds(settings)
         self._folder = folder
         self._conf = conf
-        self._client = SupervisorClient(folder, SUPERVISOR_ANSWER_SECONDS)
+        self._client = SupervisorClient(folder, HEALTH_CHECK_SECONDS)
         self._tracker = ProgramTracker(PROGRAMS)
         self._guard_monitor = GuardMonitor(settings)
         self._silent_seconds = settings.supervision.silent_seconds
@@ -193,7 +198,7 @@ class _Boot:
     def _ask_supervisord(self) -> list[Program] | None:
         """Its programs; None without an answer, SupervisorFailed after a long silence."""
         now = time.monotonic()
-        step = min(now - self._polled_at, POLL_SECONDS + SUPERVISOR_ANSWER_SECONDS)
+        step = min(now - self._polled_at, POLL_SECONDS + HEALTH_CHECK_SECONDS)
         self._polled_at = now
         try:
             programs = self._client.programs()

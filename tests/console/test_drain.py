@@ -1,35 +1,35 @@
-"""How long a drain waits, and what it says meanwhile."""
+"""When a drain is over, and what it reports meanwhile."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from appliance import run_folder
-from appliance.console.drain import CALLS_LEFT, EMPTY, NOT_RUNNING, Waiting, drain, undo
+from appliance.console.drain import CALLS_LEFT, DRAINED, NOT_RUNNING, DrainWait, drain, undo
 
 
-def test_it_is_over_when_nobody_is_left_at_two_looks() -> None:
-    waiting = Waiting(deadline=60.0)
-    looks = [waiting.look(left, float(now)) for now, left in enumerate((2, 0, 1, 0, 0))]
-    assert looks == [None, None, None, None, EMPTY]
+def test_drain_is_over_after_two_empty_polls() -> None:
+    wait = DrainWait(deadline=60.0)
+    codes = [wait.poll(calls, float(now)) for now, calls in enumerate((2, 0, 1, 0, 0))]
+    assert codes == [None, None, None, None, DRAINED]
 
 
-def test_a_gateway_that_does_not_answer_is_not_an_empty_one() -> None:
-    waiting = Waiting(deadline=3.0)
-    assert [waiting.look(None, now) for now in (0.0, 1.0, 2.0)] == [None] * 3
-    assert waiting.look(None, 3.0) == CALLS_LEFT
+def test_silent_gateway_does_not_count_as_empty() -> None:
+    wait = DrainWait(deadline=3.0)
+    assert [wait.poll(None, now) for now in (0.0, 1.0, 2.0)] == [None] * 3
+    assert wait.poll(None, 3.0) == CALLS_LEFT
 
 
-def test_the_last_look_counts_though_the_time_is_over() -> None:
-    waiting = Waiting(deadline=1.0)
-    assert waiting.look(0, 0.9) is None
-    assert waiting.look(0, 1.4) == EMPTY
+def test_second_empty_poll_counts_even_after_the_deadline() -> None:
+    wait = DrainWait(deadline=1.0)
+    assert wait.poll(0, 0.9) is None
+    assert wait.poll(0, 1.4) == DRAINED
 
 
-def test_it_says_what_changes_and_now_and_then_that_nothing_does() -> None:
-    waiting = Waiting(deadline=60.0)
-    looks = ((2, 0.0), (2, 0.5), (1, 1.0), (1, 10.9), (1, 11.0), (None, 11.5))
-    assert [waiting.news(left, now) for left, now in looks] == [
+def test_progress_reports_changes_and_repeats_itself_after_ten_seconds() -> None:
+    wait = DrainWait(deadline=60.0)
+    polls = ((2, 0.0), (2, 0.5), (1, 1.0), (1, 10.9), (1, 11.0), (None, 11.5))
+    assert [wait.progress(calls, now) for calls, now in polls] == [
         "2 calls left",
         "",
         "1 call left",
@@ -39,27 +39,27 @@ def test_it_says_what_changes_and_now_and_then_that_nothing_does() -> None:
     ]
 
 
-def test_what_does_not_run_cannot_be_drained(tmp_path: Path) -> None:
-    told: list[str] = []
-    assert drain(tmp_path, None, told.append) == NOT_RUNNING
-    assert undo(tmp_path, told.append) == NOT_RUNNING
-    assert told == ["nothing runs here"] * 2
+def test_stopped_appliance_is_not_drained(tmp_path: Path) -> None:
+    lines: list[str] = []
+    assert drain(tmp_path, None, lines.append) == NOT_RUNNING
+    assert undo(tmp_path, lines.append) == NOT_RUNNING
+    assert lines == ["the appliance is not running"] * 2
     assert run_folder.draining_since(tmp_path) is None
 
 
-def test_a_drain_without_waiting_is_done_at_once_and_can_be_undone(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_drain_without_waiting_returns_at_once_and_can_be_undone(tmp_path: Path) -> None:
+    lines: list[str] = []
     with run_folder.claim(tmp_path):
-        assert drain(tmp_path, None, told.append) == EMPTY
+        assert drain(tmp_path, None, lines.append) == DRAINED
         assert run_folder.draining_since(tmp_path) is not None
-        assert undo(tmp_path, told.append) == EMPTY
+        assert undo(tmp_path, lines.append) == DRAINED
     assert run_folder.draining_since(tmp_path) is None
-    assert told[-1] == "calls are taken again"
+    assert lines[-1] == "new calls are taken again"
 
 
-def test_time_that_is_over_has_a_code_of_its_own_and_leaves_the_drain(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_drain_that_times_out_has_its_own_exit_code_and_stays_in_force(tmp_path: Path) -> None:
+    lines: list[str] = []
     with run_folder.claim(tmp_path):
-        assert drain(tmp_path, 0.0, told.append) == CALLS_LEFT
+        assert drain(tmp_path, 0.0, lines.append) == CALLS_LEFT
     assert run_folder.draining_since(tmp_path) is not None
-    assert "the gateway does not answer" in told
+    assert "the gateway does not answer" in lines

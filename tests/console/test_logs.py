@@ -1,4 +1,4 @@
-"""Lines of the log, chosen and shown."""
+"""Log lines, filtered and formatted."""
 
 from __future__ import annotations
 
@@ -6,49 +6,49 @@ import json
 
 import pytest
 
-from appliance.console.logs import Line, about, read, shown
+from appliance.console.logs import LogLine, format_line, is_about, parse_line
 from appliance.console.terminal import Paint
 
 
-def line(event: str = "turn", **fields: object) -> Line:
-    first = {"time": "2026-11-22T09:55:00.123456Z", "level": "info", "process": "gateway"}
-    return read(json.dumps({**first, "event": event, **fields}) + "\n")
+def make_line(event: str = "turn", **fields: object) -> LogLine:
+    header = {"time": "2026-11-22T09:55:00.123456Z", "level": "info", "process": "gateway"}
+    return parse_line(json.dumps({**header, "event": event, **fields}) + "\n")
 
 
-def test_a_line_is_short_as_journalctl_has_it() -> None:
-    text = shown(line(turn=3, outcome="answered", ready=True), "short", Paint(False))
+def test_short_format_is_that_of_journalctl() -> None:
+    text = format_line(make_line(turn=3, outcome="answered", ready=True), "short", Paint(False))
     assert text == "Nov 22 09:55:00.123 gateway   turn turn=3 outcome=answered ready=true"
 
 
-def test_what_went_wrong_says_so_without_colour_too() -> None:
-    text = shown(line("engine failed", level="warning"), "short", Paint(False))
-    assert "warning: engine failed" in text
-    assert "\x1b[33" in shown(line("engine failed", level="warning"), "short", Paint(True))
+def test_warning_is_marked_with_and_without_colour() -> None:
+    line = make_line("engine failed", level="warning")
+    assert "warning: engine failed" in format_line(line, "short", Paint(False))
+    assert "\x1b[33" in format_line(line, "short", Paint(True))
 
 
-def test_cat_leaves_out_when_and_who_and_json_is_the_line_as_it_was() -> None:
-    assert shown(line(turn=3), "cat", Paint(False)) == "turn turn=3"
-    assert json.loads(shown(line(turn=3), "json", Paint(True)))["turn"] == 3
+def test_cat_omits_time_and_process_and_json_is_unchanged() -> None:
+    assert format_line(make_line(turn=3), "cat", Paint(False)) == "turn turn=3"
+    assert json.loads(format_line(make_line(turn=3), "json", Paint(True)))["turn"] == 3
 
 
-def test_values_of_several_words_are_quoted_and_lists_joined() -> None:
-    text = shown(line(waiting_for="llm and tts", trace=["a:1", "b:2"]), "cat", Paint(False))
-    assert text == 'turn waiting_for="llm and tts" trace=a:1,b:2'
+def test_values_with_spaces_are_quoted_and_lists_are_joined() -> None:
+    line = make_line(waiting_for="llm and tts", trace=["a:1", "b:2"])
+    assert format_line(line, "cat", Paint(False)) == 'turn waiting_for="llm and tts" trace=a:1,b:2'
 
 
 @pytest.mark.parametrize("text", ["not json\n", "[1, 2]\n", '{"no": "event"}\n', "3\n", "\n"])
-def test_what_is_no_line_of_ours_is_shown_as_it_is(text: str) -> None:
+def test_foreign_line_is_shown_unchanged(text: str) -> None:
     for output in ("short", "json", "cat"):
-        assert shown(read(text), output, Paint(True)) == text.rstrip("\n")
+        assert format_line(parse_line(text), output, Paint(True)) == text.rstrip("\n")
 
 
-def test_a_foreign_line_cannot_paint_the_terminal() -> None:
-    assert shown(read("\x1b[2Jboo"), "short", Paint(False)) == "?[2Jboo"
+def test_foreign_line_cannot_control_the_terminal() -> None:
+    assert format_line(parse_line("\x1b[2Jboo"), "short", Paint(False)) == "?[2Jboo"
 
 
-def test_lines_of_one_unit_include_what_boot_and_guard_tell_of_it() -> None:
-    assert about(line(process="tts"), "tts")
-    assert about(line("program restarted", process="boot", program="tts"), "tts")
-    assert not about(line("program restarted", process="boot", program="gateway"), "tts")
-    assert not about(line(process="gateway", program="tts"), "tts")
-    assert not about(read("Error: the container is gone\n"), "tts")
+def test_lines_of_a_unit_include_those_of_boot_and_guard_about_it() -> None:
+    assert is_about(make_line(process="tts"), "tts")
+    assert is_about(make_line("program restarted", process="boot", program="tts"), "tts")
+    assert not is_about(make_line("program restarted", process="boot", program="gateway"), "tts")
+    assert not is_about(make_line(process="gateway", program="tts"), "tts")
+    assert not is_about(parse_line("Error: the container is gone\n"), "tts")

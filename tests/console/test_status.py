@@ -1,4 +1,4 @@
-"""What an operator sees of an appliance in each of its states."""
+"""What an operator sees of the appliance in each of its states."""
 
 from __future__ import annotations
 
@@ -8,127 +8,132 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.console.status import as_json, plain, screen
+from appliance.console.status import render_json, render_plain, render_screen
 from appliance.console.terminal import WIDTH, Paint
-from tests.console import composed
+from tests.console import facts as samples
 
-UNPAINTED = Paint(False)
+PLAIN = Paint(False)
 
 
 def without_colour(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-@pytest.mark.parametrize("name", composed.ALL)
-def test_it_fits_a_terminal_of_80_columns_and_colour_changes_no_letter(name: str) -> None:
-    facts = composed.ALL[name]()
-    text = screen(facts, UNPAINTED)
+@pytest.mark.parametrize("name", samples.ALL)
+def test_screen_fits_80_columns_and_colour_changes_no_letter(name: str) -> None:
+    facts = samples.ALL[name]()
+    text = render_screen(facts, PLAIN)
     assert max(len(line) for line in text.splitlines()) <= WIDTH
-    assert without_colour(screen(facts, Paint(True))) == text
+    assert without_colour(render_screen(facts, Paint(True))) == text
     assert "\x1b" not in text
 
 
-def test_a_running_appliance_says_all_that_matters() -> None:
-    text = screen(composed.facts(), UNPAINTED)
+def test_screen_of_a_running_appliance() -> None:
+    text = render_screen(samples.running(), PLAIN)
     assert text.startswith("● voice-appliance 0.1.0 (cpu) - lock 3f2a9c1b7d04\n")
     assert "State: running since Tue 2026-11-24 17:06:00 UTC; 2h 14min ago" in text
-    assert "Seal: intact; every byte read 2h 14min ago (812.0 MB in 3.1 s)" in text
+    assert "Seal: intact; fully verified 2h 14min ago (812.0 MB in 3.1 s)" in text
     assert "Calls: 2 of 4 now; 17 ended, 3 refused" in text
     assert "Turns: 132, 2 failed; voice to voice p50 1.69 s, p95 2.89 s" in text
-    assert "GPU: no card" in text
+    assert "GPU: none" in text
     assert re.search(r"● gateway +running +2h 14min ago +44 +312\.5 MB +0", text)
 
 
-def test_a_stopped_appliance_is_said_to_be_and_nothing_else() -> None:
-    assert screen(composed.stopped(), UNPAINTED).splitlines()[1:] == [
+def test_screen_of_a_stopped_appliance_has_nothing_else() -> None:
+    assert render_screen(samples.stopped(), PLAIN).splitlines()[1:] == [
         "     State: stopped",
-        "            no boot runs here",
+        "            no boot process runs here",
     ]
 
 
-def test_a_broken_appliance_says_why_and_what_to_do() -> None:
-    text = screen(composed.broken(), UNPAINTED)
+def test_screen_of_a_broken_appliance_has_reason_advice_and_exit_code() -> None:
+    text = render_screen(samples.broken(), PLAIN)
     assert text.startswith("× ")
     assert "broken since Tue 2026-11-24 19:16:55 UTC; 3min 5s ago" in text
-    told = " ".join(text.split())
-    assert composed.BROKEN["what"].strip() in told
-    assert f"Advice: {composed.BROKEN['advice']}" in told
-    assert "Exit: code 79" in told
+    unwrapped = " ".join(text.split())
+    assert samples.BROKEN_SEAL["what"].strip() in unwrapped
+    assert f"Advice: {samples.BROKEN_SEAL['advice']}" in unwrapped
+    assert "Exit: code 79" in unwrapped
 
 
-def test_a_start_says_what_is_waited_for() -> None:
-    text = screen(composed.starting(), UNPAINTED)
+def test_screen_of_a_start_names_what_is_awaited() -> None:
+    text = render_screen(samples.starting(), PLAIN)
     assert "waiting for llm and tts" in text
     assert re.search(r"● tts +not ready", text)
-    assert "Turns: 0, none answered aloud yet" in text
-    assert "reading the sealed model files" in screen(composed.sealing(), UNPAINTED)
+    assert "Turns: 0; no spoken answer yet" in text
+    assert "verifying the sealed model files" in render_screen(samples.verifying(), PLAIN)
 
 
-def test_a_process_that_is_down_stands_out() -> None:
-    text = screen(composed.without_tts(), UNPAINTED)
+def test_process_that_is_down_is_marked() -> None:
+    text = render_screen(samples.without_tts(), PLAIN)
     assert re.search(r"× tts +backoff +- +- +- +4", text)
-    assert "Guard: restart process tts (memory) 12min 24s ago; 3 so far" in text
+    assert "Guard: restart process tts (memory) 12min 24s ago; 3 in total" in text
 
 
-def test_a_guard_that_has_fallen_silent_is_noticed() -> None:
-    guard = {**composed.GUARD, "unix_time": composed.NOW - 90}
-    assert "Guard: silent for 1min 30s" in screen(composed.facts(guard=guard), UNPAINTED)
+def test_silent_guard_is_reported() -> None:
+    guard = {**samples.GUARD, "unix_time": samples.NOW - 90}
+    assert "Guard: silent for 1min 30s" in render_screen(samples.running(guard=guard), PLAIN)
 
 
-def test_a_drain_says_how_many_calls_go_on() -> None:
-    assert "new calls are refused, 2 calls go on" in screen(composed.draining(), UNPAINTED)
-    assert re.search(r"● gateway +draining", screen(composed.draining(), UNPAINTED))
-    one = composed.draining()
-    assert one.figures is not None
-    one = replace(one, figures=replace(one.figures, calls_now=1))
-    assert "1 call goes on" in screen(one, UNPAINTED)
+@pytest.mark.parametrize(
+    ("calls", "expected"),
+    [(2, "2 calls in progress"), (1, "1 call in progress"), (0, "no calls in progress")],
+)
+def test_draining_screen_counts_the_calls_in_progress(calls: int, expected: str) -> None:
+    facts = samples.draining()
+    assert facts.metrics is not None
+    facts = replace(facts, metrics=replace(facts.metrics, calls_now=calls))
+    text = render_screen(facts, PLAIN)
+    assert f"new calls are refused; {expected}\n" in text
+    assert re.search(r"● gateway +draining", text)
 
 
-def test_a_card_is_told_in_one_line() -> None:
-    text = screen(composed.on_a_card(), UNPAINTED)
+def test_gpu_is_described_on_one_line() -> None:
+    text = render_screen(samples.with_gpu(), PLAIN)
     assert "GPU: 0: NVIDIA L4, 83% busy, 19.2 of 24.1 GB, 61 °C, 54 W\n" in text
-    xid = replace(composed.CARD, last_xid=79.0, power_watts=None)
-    ill = composed.facts(figures={"gpu_up": True, "cards": (xid,)})
-    assert "61 °C, last Xid 79" in screen(ill, UNPAINTED)
+    with_error = replace(samples.GPU, last_xid=79.0, power_watts=None)
+    facts = samples.running(metrics={"gpu_up": True, "gpus": (with_error,)})
+    assert "61 °C, last Xid 79" in render_screen(facts, PLAIN)
 
 
-def test_a_source_that_does_not_answer_is_named() -> None:
-    text = screen(composed.facts(figures=None, silent=["exporter"]), UNPAINTED)
+def test_silent_source_is_named() -> None:
+    text = render_screen(samples.running(metrics=None, silent=["exporter"]), PLAIN)
     assert "Silent: no answer from exporter" in text
-    assert "Turns: not known" in text
+    assert "Turns: unknown" in text
 
 
-def test_lines_of_the_log_stand_below() -> None:
-    text = screen(composed.facts(), UNPAINTED, ["Nov 24 19:20:00.000 gateway   turn"])
+def test_log_lines_are_shown_below() -> None:
+    text = render_screen(samples.running(), PLAIN, ["Nov 24 19:20:00.000 gateway   turn"])
     assert text.endswith("\n\nNov 24 19:20:00.000 gateway   turn")
 
 
-def test_what_a_file_says_cannot_paint_the_terminal() -> None:
-    facts = replace(composed.broken(), reason={**composed.BROKEN, "what": "\x1b[2Jgone"})
-    assert "\x1b" not in screen(facts, UNPAINTED)
+def test_text_of_a_state_file_cannot_control_the_terminal() -> None:
+    reason = {**samples.BROKEN_SEAL, "what": "\x1b[2Jgone"}
+    assert "\x1b" not in render_screen(replace(samples.broken(), reason=reason), PLAIN)
 
 
 def test_plain_has_a_line_for_each_process() -> None:
-    assert plain(composed.facts()).splitlines()[:2] == [
+    assert render_plain(samples.running()).splitlines()[:2] == [
         "run: appliance: (pid 1) 8040s; running, ready for calls",
         "run: exporter: (pid 41) 8090s",
     ]
-    assert "down: tts: backoff" in plain(composed.without_tts()).splitlines()
-    assert plain(composed.stopped()) == "down: appliance: stopped"
+    assert "down: tts: backoff" in render_plain(samples.without_tts()).splitlines()
+    assert render_plain(samples.stopped()) == "down: appliance: stopped"
 
 
-@pytest.mark.parametrize("name", composed.ALL)
-def test_a_program_can_read_it(name: str) -> None:
-    facts = composed.ALL[name]()
-    told = json.loads(as_json(facts))
-    assert told["takes_calls"] == (told["exit_code"] == 0)
-    assert [it["name"] for it in told["processes"]] == [it.name for it in facts.programs or ()]
+@pytest.mark.parametrize("name", samples.ALL)
+def test_json_agrees_with_the_state_and_lists_all_processes(name: str) -> None:
+    facts = samples.ALL[name]()
+    tree = json.loads(render_json(facts))
+    assert tree["takes_calls"] == (tree["exit_code"] == 0)
+    names = [process.name for process in facts.processes or ()]
+    assert [entry["name"] for entry in tree["processes"]] == names
 
 
-def test_json_has_numbers_in_base_units_and_times_of_rfc_3339() -> None:
-    told = json.loads(as_json(composed.on_a_card()))
-    assert told["state"] == "running"
-    assert told["since"] == "2026-11-24T17:06:00Z"
-    assert told["turns"]["response_seconds"] == {"p50": 1.694, "p95": 2.887}
-    assert told["gpu"]["cards"][0]["temperature_celsius"] == 61
-    assert told["processes"][0]["memory_bytes"] == 312_500_000
+def test_json_has_base_units_and_times_of_rfc_3339() -> None:
+    tree = json.loads(render_json(samples.with_gpu()))
+    assert tree["state"] == "running"
+    assert tree["since"] == "2026-11-24T17:06:00Z"
+    assert tree["turns"]["response_seconds"] == {"p50": 1.694, "p95": 2.887}
+    assert tree["gpu"]["cards"][0]["temperature_celsius"] == 61
+    assert tree["processes"][0]["memory_bytes"] == 312_500_000

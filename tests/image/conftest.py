@@ -14,7 +14,7 @@ import pytest
 
 from tests.image import hosts, running, sealed
 from tests.image.hosts import OPS, Host
-from tests.image.running import ONE, Site
+from tests.image.running import ONE, OperatedHost
 from tests.image.sealed import Built, Network
 
 CARRY_SECONDS = 1200  # limit for an export or import of the real image on a busy machine
@@ -120,17 +120,17 @@ def supplied(
 
 
 @pytest.fixture
-def site(supplied: Host) -> Iterator[Site]:
+def site(supplied: Host) -> Iterator[OperatedHost]:
     """That host, with no release activated."""
-    with running.fresh(Site(supplied)) as made:
+    with running.fresh(OperatedHost(supplied)) as made:
         yield made
 
 
 @pytest.fixture
-def serving(site: Site) -> Site:
+def serving(site: OperatedHost) -> OperatedHost:
     """That host, with release 0.1.0 current and taking calls."""
     site.tag(ONE, "current")
-    site.does("start")
+    site.must("start")
     return site
 
 

@@ -1,4 +1,4 @@
-"""Hosts for the tests of delivery, each with images of its own, and tiny images for them."""
+"""Hosts for the tests of delivery, each with an image store of its own, and tiny images."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CMD ["/opt/voice/run"]
 
 
 def missing_tools() -> list[str]:
-    """What of the tools the tests need is not on this machine."""
+    """The tools that the tests need and this machine lacks."""
     return [tool for tool in NEEDED if shutil.which(tool) is None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """A host of its own: podman's images, home and PATH are nobody else's."""
+    """A host of its own: podman's store, the home folder and PATH are separate."""
 
     folder: Path
 
@@ -73,18 +73,18 @@ class Host:
         )
 
     def must(self, *command: str | Path) -> str:
-        """Runs what has to succeed; what it printed, without the last newline."""
+        """Run a command that has to succeed; return its output without the last newline."""
         done = self.run(*command)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
     def ids(self) -> set[str]:
-        """The ids of all images here."""
+        """The ids of all images in the store."""
         lines = self.must("podman", "images", "--all", "--quiet", "--no-trunc").split()
         return set(lines)
 
     def program(self, name: str, text: str) -> None:
-        """Puts a program in front of the PATH."""
+        """Create a program that hides another one of the same name on the PATH."""
         path = self.folder / "bin" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"#!/usr/bin/env bash\n{text}\n", encoding="utf-8")
@@ -93,7 +93,7 @@ class Host:
 
 @contextlib.contextmanager
 def host(folder: Path) -> Iterator[Host]:
-    """A host with an empty store in `folder`; its mounts and files are removed at the end."""
+    """Create a host with an empty store in `folder`; unmount and remove everything at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "containers.conf").write_text(
         '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
@@ -103,9 +103,9 @@ def host(folder: Path) -> Iterator[Host]:
     (folder / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/run"\n'
     )
-    made = Host(folder)
+    host = Host(folder)
     try:
-        yield made
+        yield host
     finally:
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in reversed([path for path in mounts if path.startswith(f"{folder}/")]):
@@ -114,7 +114,7 @@ def host(folder: Path) -> Iterator[Host]:
 
 
 def build(on: Host, version: str, code: str, weights: bytes) -> Path:
-    """Builds a tiny image as ops/image does; returns the lock that names it."""
+    """Build a tiny image as ops/image does; return its lock."""
     context = on.folder / f"context-{version}"
     info = context / "system/usr/lib/python3/dist-packages/weigh-2.5.dist-info"
     for part in ("weights", "empty", "code", "system/usr/share/doc/libscale"):
@@ -142,7 +142,7 @@ def build(on: Host, version: str, code: str, weights: bytes) -> Path:
 
 
 def lock(on: Host, version: str) -> Path:
-    """The repository's lock with the `image` entry that ops/image would write."""
+    """Write the repository's lock with the `image` entry that ops/image would add."""
     inspected = json.loads(on.must("buildah", "inspect", "--type", "image", f"tiny:{version}"))
     sizes = [layer["size"] for layer in json.loads(inspected["Manifest"])["layers"]]
     tree = json.loads((ROOT / "image-manifest.lock").read_text(encoding="utf-8"))
@@ -165,8 +165,13 @@ def image_id(lock: Path) -> str:
     return str(json.loads(lock.read_text(encoding="utf-8"))["image"]["id"])
 
 
+def read_env(path: Path) -> dict[str, str]:
+    """The values of a release.env."""
+    return dict(line.split("=", 1) for line in path.read_text(encoding="ascii").splitlines())
+
+
 def damage(path: Path, at: float = 0.5) -> None:
-    """Flips one bit; `at` is where in the file, 0..1."""
+    """Flip one bit at the relative position `at`, 0..1."""
     content = bytearray(path.read_bytes())
     content[int(at * (len(content) - 1))] ^= 1
     path.write_bytes(content)

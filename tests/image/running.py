@@ -1,4 +1,4 @@
-"""Tiny images that really run: a shell stands in for the appliance and answers voicectl."""
+"""Tiny images that run a shell script in place of the appliance, and a host that runs voicectl."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.image.sealed import USER
 NAME = "voice-appliance"
 PROGRAMS = ("bash", "cat", "sleep")
 
-# Answers `python -m appliance VERB` there.
+# Answers `python -m appliance VERB` in the images.
 STAND_IN = Path(__file__).with_name("stand-in")
 
 DOCKERFILE = """FROM scratch
@@ -33,8 +33,10 @@ CMD ["boot"]
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """What one image is to be. `kind`: good, broken (ends with 78), never (gets ready), old (has no
-    verb `status`)."""
+    """A release to build.
+
+    kind    good; broken (ends with exit code 78); never (becomes ready); old (lacks newer verbs)
+    """
 
     version: str
     kind: str = "good"
@@ -49,7 +51,7 @@ ONE, TWO = Release("0.1.0"), Release("0.2.0")
 
 
 def build(on: Host, *releases: Release) -> None:
-    """Builds the images, tagged as by ops/import."""
+    """Build the images, with the tags of ops/import."""
     context = on.folder / "context"
     _system(context / "system")
     for release in releases:
@@ -70,7 +72,7 @@ def build(on: Host, *releases: Release) -> None:
 
 
 def _system(folder: Path) -> None:
-    """bash and what it needs, as this machine has them."""
+    """Copy bash, a few programs and their libraries from this machine."""
     (folder / "usr/bin").mkdir(parents=True)
     (folder / "bin").symlink_to("usr/bin")
     for program in PROGRAMS:
@@ -81,15 +83,15 @@ def _system(folder: Path) -> None:
             if word.startswith("/"):
                 (folder / word[1:]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(word, folder / word[1:])
-    told = '#!/bin/bash\necho "asked: $*"\n[[ $4 != llm ]] || exit 7\n'  # spawn error
-    for name, text in (("python", STAND_IN.read_text()), ("supervisorctl", told)):
+    supervisorctl = '#!/bin/bash\necho "called with $*"\n[[ $4 != llm ]] || exit 7\n'  # spawn error
+    for name, text in (("python", STAND_IN.read_text()), ("supervisorctl", supervisorctl)):
         (folder / "usr/bin" / name).write_text(text)
         (folder / "usr/bin" / name).chmod(0o755)
 
 
 @dataclasses.dataclass(frozen=True)
-class Site:
-    """A customer's host with imported releases, and voicectl on it."""
+class OperatedHost:
+    """A host with imported releases, operated with voicectl."""
 
     host: Host
     engine: str = "podman"
@@ -116,59 +118,59 @@ class Site:
         }
 
     def ctl(self, *arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-        """What voicectl answers."""
+        """Run voicectl."""
         return self.host.run(OPS / "voicectl", *arguments, **{**self.environ, **environ})
 
-    def does(self, *arguments: str | Path, **environ: str) -> str:
-        """What voicectl prints when it succeeds."""
+    def must(self, *arguments: str | Path, **environ: str) -> str:
+        """Run voicectl, which has to succeed; return what it prints."""
         done = self.ctl(*arguments, **environ)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def of_engine(self, *arguments: str) -> str:
+    def run_engine(self, *arguments: str) -> str:
         return self.host.must(self.engine, *arguments)
 
     def tag(self, release: Release, slot: str) -> None:
-        """As an earlier activation has left it."""
-        self.of_engine("tag", release.tag, f"localhost/{NAME}:{slot}")
+        """Set a tag, as an earlier activation has left it."""
+        self.run_engine("tag", release.tag, f"localhost/{NAME}:{slot}")
 
     def id(self, name: str) -> str:
-        """Of an image; empty when there is none."""
-        asked = ("image", "inspect", "--format", "{{.Id}}", f"localhost/{NAME}:{name}")
-        return self.host.run(self.engine, *asked).stdout.strip().removeprefix("sha256:")
+        """The id of an image; empty if there is none."""
+        command = ("image", "inspect", "--format", "{{.Id}}", f"localhost/{NAME}:{name}")
+        return self.host.run(self.engine, *command).stdout.strip().removeprefix("sha256:")
 
     @property
     def slots(self) -> tuple[str, str]:
-        """What is current and what is previous."""
+        """The ids of the current and the previous image."""
         return self.id("current"), self.id("previous")
 
     @property
     def serves(self) -> str:
-        """The version that takes calls; empty when none does."""
+        """The version that takes calls; empty if none does."""
         ready = self.host.run(self.engine, "exec", NAME, "python", "-m", "appliance", "health")
         if ready.returncode:
             return ""
-        return self.of_engine("exec", NAME, "cat", "/opt/voice/version")
+        return self.run_engine("exec", NAME, "cat", "/opt/voice/version")
 
     def steps(self) -> list[str]:
-        """What activations.log says was done, in order."""
+        """The steps in activations.log, in order."""
         path = self.state / "activations.log"
         return [line.split()[2] for line in path.read_text().splitlines()] if path.exists() else []
 
-    def passes(self, script: str = "exit 0") -> None:
-        """Sets what the smoke test does."""
+    def set_smoke_test(self, script: str = "exit 0") -> None:
+        """Set what the smoke test does."""
         self.host.program("smoke", f"echo smoke test\n{script}")
 
 
 @contextlib.contextmanager
-def fresh(site: Site) -> Iterator[Site]:
-    """The site with a token and no network, nothing activated, nothing running."""
+def fresh(site: OperatedHost) -> Iterator[OperatedHost]:
+    """The host with a token and no network, with no release activated or running."""
     site.etc.mkdir()
     (site.etc / "token").write_text("a token\n")
     os.chown(site.etc / "token", USER, USER)
     (site.etc / "token").chmod(0o400)
     (site.etc / "host.flags").write_text("# of this host\n--network=none\n")
-    site.passes()
+    site.set_smoke_test()
     site.host.program("timedatectl", "echo yes")
     try:
         yield site

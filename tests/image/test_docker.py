@@ -1,4 +1,4 @@
-"""The same releases taken in by a real Docker engine, started for the test and ended by its pid."""
+"""ops/import into a real Docker engine, started for the test and ended by its pid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.image import hosts
 from tests.image.conftest import Connected
 from tests.image.hosts import Host, damage
-from tests.image.test_export_import import taken_in
+from tests.image.test_export_import import run_import
 
 DOCKERD = shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
 pytestmark = pytest.mark.skipif(
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def docker(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A host whose Docker engine is its own; a short path, for its socket."""
+    """A host with a Docker engine of its own; the path of its socket has to be short."""
     with hosts.host(tmp_path_factory.mktemp("docker")) as host:
         socket = f"unix://{host.folder}/s"
         # fmt: off
@@ -52,34 +52,34 @@ def ids(on: Host) -> set[str]:
     return set(on.must("docker", "images", "--all", "--quiet", "--no-trunc").split())
 
 
-def test_docker_takes_a_release_and_then_a_delta_and_keeps_both_ids(
+def test_docker_imports_a_release_and_then_a_delta_with_the_same_ids(
     connected: Connected, carried: Path, docker: Host
 ) -> None:
-    answer = taken_in(docker, carried, "--engine", "docker", "--prove")
+    answer = run_import(docker, carried, "--engine", "docker", "--prove")
     assert answer.returncode == 0, answer.stderr
     assert ids(docker) == {connected.id_one}
-    answer = taken_in(docker, connected.delta, "--engine", "docker")
+    answer = run_import(docker, connected.delta, "--engine", "docker")
     assert answer.returncode == 0, answer.stderr
-    assert "proved: every byte read back out of docker" in answer.stdout
+    assert "proved: every byte read back from docker" in answer.stdout
     assert ids(docker) == {connected.id_one, connected.id_two}
-    again = taken_in(docker, carried, "--engine", "docker")
+    again = run_import(docker, carried, "--engine", "docker")
     assert "already imported: loading nothing" in again.stdout
 
 
-def test_docker_gets_nothing_of_what_is_wrong(
+def test_docker_keeps_nothing_of_a_refused_release(
     connected: Connected, carried: Path, docker: Host
 ) -> None:
-    answer = taken_in(docker, connected.delta, "--engine", "docker")
+    answer = run_import(docker, connected.delta, "--engine", "docker")
     assert answer.returncode == 1
     assert "wrong base" in answer.stderr
     damage(carried / "image-002.part")
-    answer = taken_in(docker, carried, "--engine", "docker")
+    answer = run_import(docker, carried, "--engine", "docker")
     assert answer.returncode == 1
     assert "image-002.part is damaged" in answer.stderr
     assert ids(docker) == set()
 
 
-def test_preflight_finds_the_store_of_docker(connected: Connected, docker: Host) -> None:
+def test_preflight_reports_the_store_of_docker(connected: Connected, docker: Host) -> None:
     answer = docker.run(
         connected.full / "preflight", "--engine", "docker", "--only", "engine,store,space"
     )
@@ -87,13 +87,13 @@ def test_preflight_finds_the_store_of_docker(connected: Connected, docker: Host)
     assert f"overlay2 in {docker.images}" in answer.stdout
 
 
-def test_dockers_containerd_store_is_refused_before_anything_is_loaded(
+def test_containerd_store_is_refused_before_anything_is_loaded(
     carried: Path, offline: Host
 ) -> None:
     info = "io.containerd.snapshotter.v1"
     offline.program(
         "docker", f"case $* in info*Root*) echo /;; info*) echo {info};; *) exit 1;; esac"
     )
-    answer = taken_in(offline, carried, "--engine", "docker")
+    answer = run_import(offline, carried, "--engine", "docker")
     assert answer.returncode == 1
     assert "containerd-snapshotter" in answer.stderr

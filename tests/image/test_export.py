@@ -1,4 +1,4 @@
-"""The connected side: what ops/export makes, what it refuses, what it does a second time."""
+"""ops/export on the connected side: what it writes, what it refuses, and how it resumes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.image.hosts import OPS
 
 @pytest.fixture(scope="module")
 def syft() -> None:
-    """What lists the packages inside, fetched as the first export does it."""
+    """The tool that writes SBOMs, installed as the first export does it."""
     script = f"source {OPS}/common.sh; source {OPS}/papers.sh; with_sbom=1; find_syft"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -24,24 +24,22 @@ def syft() -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
-def test_exporting_again_does_nothing(connected: Connected) -> None:
+def test_second_export_changes_nothing(connected: Connected) -> None:
     before = {path: path.stat().st_mtime_ns for path in connected.full.rglob("*")}
     again = connected.export("--lock", connected.lock_one)
     assert again.returncode == 0, again.stderr
-    assert "is there already, and whole" in again.stdout
+    assert "exists and is complete" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in connected.full.rglob("*")} == before
 
 
-def test_the_same_image_gives_the_same_parts_anywhere(connected: Connected, tmp_path: Path) -> None:
+def test_same_image_gives_the_same_parts(connected: Connected, tmp_path: Path) -> None:
     done = connected.export("--lock", connected.lock_one, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     for part in sorted(connected.full.glob("*.part")):
         assert (tmp_path / connected.full.name / part.name).read_bytes() == part.read_bytes()
 
 
-def test_a_run_that_failed_late_is_taken_up_where_it_stopped(
-    connected: Connected, tmp_path: Path
-) -> None:
+def test_failed_export_is_resumed_where_it_stopped(connected: Connected, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("no key")
     options = ("--lock", connected.lock_one, "--out", tmp_path / "out", "--key", key)
@@ -62,7 +60,7 @@ def test_a_run_that_failed_late_is_taken_up_where_it_stopped(
     ]
 
 
-def test_a_half_made_export_of_another_image_is_thrown_away(
+def test_unfinished_export_of_another_image_is_discarded(
     connected: Connected, tmp_path: Path
 ) -> None:
     partial = tmp_path / f"{connected.full.name}.partial"
@@ -72,20 +70,18 @@ def test_a_half_made_export_of_another_image_is_thrown_away(
     (partial / "image-007.part").write_bytes(b"of another image")
     done = connected.export("--lock", connected.lock_one, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "unfinished export of something else is thrown away" in done.stdout
+    assert "Discarding an unfinished export of another image" in done.stdout
     assert not (tmp_path / connected.full.name / "image-007.part").exists()
 
 
-def test_a_folder_that_holds_another_image_is_not_overwritten(
-    connected: Connected, tmp_path: Path
-) -> None:
+def test_folder_of_another_image_is_not_overwritten(connected: Connected, tmp_path: Path) -> None:
     (tmp_path / connected.full.name).mkdir()
     done = connected.export("--lock", connected.lock_one, "--out", tmp_path)
     assert done.returncode == 1
-    assert "holds another image" in done.stderr
+    assert "contains another image" in done.stderr
 
 
-def test_an_image_that_is_not_the_locks_is_not_exported(
+def test_image_that_differs_from_the_lock_is_not_exported(
     connected: Connected, tmp_path: Path
 ) -> None:
     tree = json.loads(connected.lock_one.read_text())
@@ -94,24 +90,24 @@ def test_an_image_that_is_not_the_locks_is_not_exported(
     other.write_text(json.dumps(tree))
     done = connected.export("--lock", other, "--out", tmp_path)
     assert done.returncode == 1
-    assert "podman does not hold" in done.stderr
+    assert "podman does not have" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
-    [("", "names no image"), ('{"image": ', "ends too early"), ('{"image": "x', "is not JSON")],
+    ("text", "message"),
+    [("{}", "names no image"), ("", "is not JSON"), ('{"image": "x', "is not JSON")],
 )
-def test_a_lock_that_is_none_is_refused(
-    connected: Connected, tmp_path: Path, text: str, says: str
+def test_invalid_lock_is_refused(
+    connected: Connected, tmp_path: Path, text: str, message: str
 ) -> None:
     lock = tmp_path / "broken.lock"
     lock.write_text(text)
     done = connected.export("--lock", lock, "--out", tmp_path)
     assert done.returncode == 1
-    assert says in done.stderr
+    assert message in done.stderr
 
 
-def test_a_disk_too_small_is_refused_before_anything_is_written(
+def test_full_disk_is_noticed_before_and_during_the_export(
     connected: Connected, tmp_path: Path
 ) -> None:
     small = tmp_path / "small"
@@ -132,18 +128,18 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(
         subprocess.run(["umount", small], check=True)
 
 
-def test_the_key_made_on_first_use_is_announced_and_its_owners_alone(
+def test_key_created_on_first_use_is_announced_and_private(
     connected: Connected, tmp_path: Path
 ) -> None:
     key = tmp_path / "keys/new"
     done = connected.export("--lock", connected.lock_one, "--out", tmp_path, "--key", key)
     assert done.returncode == 0, done.stderr
-    assert f"MADE A NEW SIGNING KEY, WITHOUT A PASSPHRASE: {key}" in done.stderr
+    assert f"CREATED A NEW SIGNING KEY, WITHOUT A PASSPHRASE: {key}" in done.stderr
     assert key.stat().st_mode & 0o077 == 0
-    assert "NO SBOM WILL BE IN THIS RELEASE" in done.stderr
+    assert "THIS RELEASE WILL HAVE NO SBOM" in done.stderr
 
 
-def test_both_sboms_name_the_packages_inside(
+def test_both_sboms_list_the_packages_of_the_image(
     syft: None, connected: Connected, tmp_path: Path
 ) -> None:
     done = connected.host.run(OPS / "export", "--lock", connected.lock_one, "--out", tmp_path)
@@ -158,7 +154,7 @@ def test_both_sboms_name_the_packages_inside(
     assert "weigh" in {package["name"] for package in spdx["packages"]}
 
 
-def test_without_syft_there_is_no_release_unless_it_is_asked_for(
+def test_missing_syft_stops_the_export_unless_sboms_are_declined(
     connected: Connected, tmp_path: Path
 ) -> None:
     for name in ("ops", "requirements"):
@@ -169,10 +165,10 @@ def test_without_syft_there_is_no_release_unless_it_is_asked_for(
         PYTHON=str(connected.host.folder / "bin/no-python"),
     )  # fmt: skip
     assert done.returncode == 1
-    assert "SYFT CANNOT BE HAD" in done.stderr
+    assert "SYFT CANNOT BE INSTALLED" in done.stderr
     assert "--without-sbom" in done.stderr
 
 
-def test_an_unknown_option_and_a_missing_value_are_refused(connected: Connected) -> None:
+def test_unknown_option_and_missing_value_are_refused(connected: Connected) -> None:
     assert "unknown option --frobnicate" in connected.export("--frobnicate").stderr
     assert "--since needs a value" in connected.export("--since").stderr

@@ -1,4 +1,4 @@
-"""A release on its way: carried, looked at, taken in; and everything that can be wrong with it."""
+"""ops/import of a carried release, and of releases with every kind of damage."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from pathlib import Path
 import pytest
 
 from tests.image.conftest import Connected
-from tests.image.hosts import OPS, Host, damage, image_id
+from tests.image.hosts import OPS, Host, damage, image_id, read_env
 
 
-def taken_in(
+def run_import(
     on: Host, release: Path, *options: str, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """What ops/import of the release itself answers on this host."""
+    """Run the import script of the release on this host."""
     signers = on.folder / "signers"
     if not signers.exists():
         shutil.copy(release / "allowed_signers.example", signers)
     return on.run(release / "import", "--signers", signers, *options, **environ)
 
 
-def refused(on: Host, release: Path, *reasons: str, **environ: str) -> None:
-    """Import must refuse for these reasons and leave the host as it was."""
+def assert_refused(on: Host, release: Path, *reasons: str, **environ: str) -> None:
+    """Import must refuse for these reasons and leave the host and the release unchanged."""
     before = on.ids()
     files = _files(release)
-    answer = taken_in(on, release, **environ)
+    answer = run_import(on, release, **environ)
     assert answer.returncode == 1, answer.stdout
     for reason in reasons:
         assert reason in answer.stderr
     assert on.ids() == before
     assert list(on.images.glob("voice-import.*")) == []
     assert _files(release) == files
-    assert "is in podman" not in answer.stdout
+    assert "is imported into podman" not in answer.stdout
 
 
 def _files(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")}
 
 
-def test_a_release_carried_to_another_host_becomes_the_same_image(
+def test_imported_image_is_identical_to_the_exported_one(
     connected: Connected, carried: Path, offline: Host
 ) -> None:
     before = {path: path.read_bytes() for path in carried.rglob("*.part")}
-    answer = taken_in(offline, carried)
+    answer = run_import(offline, carried)
     assert answer.returncode == 0, answer.stderr
     assert offline.ids() == {connected.id_one}
     assert "image id and 5 layers are those of the lock" in answer.stdout
@@ -65,10 +65,10 @@ def test_a_release_carried_to_another_host_becomes_the_same_image(
     assert {path: path.read_bytes() for path in carried.rglob("*.part")} == before
 
 
-def test_a_second_import_loads_nothing_and_says_so(carried: Path, offline: Host) -> None:
-    assert taken_in(offline, carried).returncode == 0
+def test_second_import_loads_nothing(carried: Path, offline: Host) -> None:
+    assert run_import(offline, carried).returncode == 0
     images = offline.ids()
-    again = taken_in(offline, carried, "--prove")
+    again = run_import(offline, carried, "--prove")
     assert again.returncode == 0, again.stderr
     assert "already imported: loading nothing" in again.stdout
     assert "every byte read back" in again.stdout
@@ -76,18 +76,18 @@ def test_a_second_import_loads_nothing_and_says_so(carried: Path, offline: Host)
 
 
 @pytest.mark.parametrize("part", range(3))
-def test_a_flipped_bit_in_any_part_is_found_before_anything_is_loaded(
+def test_damaged_part_is_named_before_anything_is_loaded(
     carried: Path, offline: Host, part: int
 ) -> None:
     damage(carried / f"image-{part:03}.part", at=part / 2)
-    refused(offline, carried, f"image-{part:03}.part is damaged", "Nothing was loaded")
+    assert_refused(offline, carried, f"image-{part:03}.part is damaged", "Nothing was loaded")
 
 
-@pytest.mark.parametrize("name", ["image-manifest.lock", "release.json", "preflight", "release.sh"])
-def test_a_flipped_bit_in_any_other_file_is_found_too(
+@pytest.mark.parametrize("name", ["image-manifest.lock", "release.env", "preflight", "release.sh"])
+def test_damaged_file_is_named_before_anything_is_loaded(
     carried: Path, offline: Host, name: str, tmp_path: Path
 ) -> None:
-    # As it should be done: with a copy of import that did not come with the release.
+    # As the guide advises: with scripts that did not come with the release.
     trusted = tmp_path / "trusted"
     trusted.mkdir()
     for script in ("import", "common.sh", "release.sh"):
@@ -100,84 +100,82 @@ def test_a_flipped_bit_in_any_other_file_is_found_too(
     assert offline.ids() == set()
 
 
-def test_a_missing_part_is_named(carried: Path, offline: Host) -> None:
+def test_missing_part_is_named(carried: Path, offline: Host) -> None:
     (carried / "image-001.part").unlink()
-    refused(offline, carried, "image-001.part is missing", "Nothing was loaded")
+    assert_refused(offline, carried, "image-001.part is missing", "Nothing was loaded")
 
 
-def test_swapped_parts_are_named_with_what_they_hold(carried: Path, offline: Host) -> None:
+def test_swapped_parts_are_named(carried: Path, offline: Host) -> None:
     (carried / "image-000.part").rename(carried / "kept")
     (carried / "image-001.part").rename(carried / "image-000.part")
     (carried / "kept").rename(carried / "image-001.part")
-    refused(offline, carried, "image-000.part holds what belongs into image-001.part")
+    assert_refused(offline, carried, "image-000.part has the content of image-001.part")
 
 
-def test_a_part_whose_transfer_was_cut_off_is_named_with_its_size(
-    carried: Path, offline: Host
-) -> None:
+def test_truncated_part_is_named_with_its_size(carried: Path, offline: Host) -> None:
     last = carried / "image-002.part"
     os.truncate(last, 1000)
-    refused(offline, carried, "image-002.part is cut off: 1000 of", "The transfer was cut off")
+    assert_refused(
+        offline, carried, "image-002.part is truncated: 1000 of", "The transfer was interrupted"
+    )
 
 
-def test_a_file_that_is_not_listed_is_refused(carried: Path, offline: Host) -> None:
+def test_unlisted_file_is_refused(carried: Path, offline: Host) -> None:
     (carried / "image-003.part").write_bytes(b"more")
     (carried / "licences/.hidden").write_text("?")
-    refused(offline, carried, "image-003.part is not listed", "licences/.hidden is not listed")
+    assert_refused(
+        offline, carried, "image-003.part is not listed", "licences/.hidden is not listed"
+    )
 
 
-def test_a_link_in_place_of_a_file_is_refused(carried: Path, offline: Host) -> None:
+def test_link_in_place_of_a_file_is_refused(carried: Path, offline: Host) -> None:
     (carried / "README").rename(offline.folder / "README")
     (carried / "README").symlink_to(offline.folder / "README")
-    refused(offline, carried, "README is not a plain file")
+    assert_refused(offline, carried, "README is not a plain file")
 
 
-def test_a_release_signed_by_someone_else_is_refused_with_their_key(
-    carried: Path, offline: Host
-) -> None:
+def test_release_of_an_unknown_signer_is_refused_with_the_key(carried: Path, offline: Host) -> None:
     offline.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", offline.folder / "other")
     public = (offline.folder / "other.pub").read_text()
     (offline.folder / "signers").write_text(f"other {public}")
-    refused(offline, carried, "wrong signer: SHA256:", "does not list it")
+    assert_refused(offline, carried, "wrong signer: SHA256:", "does not list it")
 
 
-def test_a_list_changed_after_it_was_signed_is_refused(carried: Path, offline: Host) -> None:
+def test_list_changed_after_signing_is_refused(carried: Path, offline: Host) -> None:
     sums = carried / "SHA256SUMS"
     sums.write_text(sums.read_text() + f"{'0' * 64}  more\n")
-    refused(offline, carried, "SHA256SUMS is not what was signed")
+    assert_refused(offline, carried, "SHA256SUMS is not what was signed")
 
 
 @pytest.mark.parametrize("name", ["SHA256SUMS", "SHA256SUMS.sig"])
-def test_a_release_without_its_signature_is_refused(
-    carried: Path, offline: Host, name: str
-) -> None:
+def test_release_without_its_signature_is_refused(carried: Path, offline: Host, name: str) -> None:
     (carried / name).unlink()
-    refused(offline, carried, f"{name} is missing")
+    assert_refused(offline, carried, f"{name} is missing")
 
 
-def test_without_a_list_of_signers_nothing_is_trusted(carried: Path, offline: Host) -> None:
+def test_import_without_a_list_of_signers_is_refused(carried: Path, offline: Host) -> None:
     answer = offline.run(carried / "import")
     assert answer.returncode == 1
-    assert "allowed_signers cannot be read: it says who may sign" in answer.stderr
+    assert "allowed_signers cannot be read: it lists who may sign" in answer.stderr
 
 
-def test_a_disk_too_small_is_refused_before_anything_is_loaded(
+def test_too_small_disk_is_refused_before_anything_is_loaded(
     carried: Path, small_disk_host: Host
 ) -> None:
-    refused(small_disk_host, carried, "disk full: podman needs 16 MB", "Nothing was loaded")
+    assert_refused(small_disk_host, carried, "disk full: podman needs 16 MB", "Nothing was loaded")
 
 
-def test_a_disk_that_fills_up_while_loading_is_left_as_it_was(
+def test_disk_that_fills_up_while_loading_is_cleaned_up(
     carried: Path, small_disk_host: Host
 ) -> None:
     small_disk_host.program("df", "echo Avail; echo 900000000000")
     small_disk_host.ids()
     free = shutil.disk_usage(small_disk_host.images).free
-    refused(small_disk_host, carried, "no space left on device", "Nothing of it was kept")
+    assert_refused(small_disk_host, carried, "no space left on device", "Nothing was kept")
     assert shutil.disk_usage(small_disk_host.images).free > free - 200_000
 
 
-def test_an_import_that_is_interrupted_leaves_nothing_and_can_be_repeated(
+def test_interrupted_import_leaves_nothing_and_can_be_repeated(
     connected: Connected, carried: Path, offline: Host
 ) -> None:
     podman = shutil.which("podman")
@@ -199,57 +197,56 @@ def test_an_import_that_is_interrupted_leaves_nothing_and_can_be_repeated(
     assert list(offline.images.glob("voice-import.*")) == []
     (offline.folder / "bin/podman").unlink()
     assert offline.ids() == set()
-    assert taken_in(offline, carried).returncode == 0
+    assert run_import(offline, carried).returncode == 0
     assert offline.ids() == {connected.id_one}
 
 
-def test_what_a_killed_import_left_is_removed_by_the_next_one(carried: Path, offline: Host) -> None:
+def test_files_of_a_killed_import_are_removed_by_the_next_one(carried: Path, offline: Host) -> None:
     offline.ids()
     left = offline.images / "voice-import.99999999"
     left.mkdir()
     (left / "half").write_bytes(b"half")
-    assert taken_in(offline, carried).returncode == 0
+    assert run_import(offline, carried).returncode == 0
     assert not left.exists()
 
 
-def test_a_tag_that_is_another_image_is_not_taken_away_from_it(
+def test_tag_of_another_image_is_not_moved(
     connected: Connected, carried: Path, offline: Host, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.tar"
     connected.host.must("podman", "save", "--quiet", "--output", other, "tiny:3")
     offline.must("podman", "load", "--quiet", "--input", other)
     offline.must("podman", "tag", "tiny:3", "localhost/voice-appliance:1-cpu")
-    refused(offline, carried, "localhost/voice-appliance:1-cpu is another image in podman already")
+    assert_refused(
+        offline, carried, "localhost/voice-appliance:1-cpu is another image in podman already"
+    )
 
 
-def test_bytes_that_rotted_in_the_store_are_found_by_prove(carried: Path, offline: Host) -> None:
-    assert taken_in(offline, carried).returncode == 0
+def test_prove_finds_damage_in_the_image_store(carried: Path, offline: Host) -> None:
+    assert run_import(offline, carried).returncode == 0
     (stored,) = offline.images.glob("overlay/*/diff/opt/voice/weights/model.gguf")
     damage(stored)
-    assert taken_in(offline, carried).returncode == 0
-    answer = taken_in(offline, carried, "--prove")
+    assert run_import(offline, carried).returncode == 0
+    answer = run_import(offline, carried, "--prove")
     assert answer.returncode == 1
-    assert "podman does not hold the bytes of" in answer.stderr
-    assert "It was here before, and stays" in answer.stderr
+    assert "podman does not have the bytes of" in answer.stderr
+    assert "It was imported before, and stays" in answer.stderr
     assert len(offline.ids()) == 1
 
 
-def test_an_engine_that_is_not_known_or_does_not_answer_is_refused(
-    carried: Path, offline: Host
-) -> None:
+def test_unknown_or_silent_engine_is_refused(carried: Path, offline: Host) -> None:
     shutil.copy(carried / "allowed_signers.example", offline.folder / "signers")
-    answer = taken_in(offline, carried, "--engine", "nerdctl")
+    answer = run_import(offline, carried, "--engine", "nerdctl")
     assert answer.returncode == 1
     assert "--engine is podman or docker, not nerdctl" in answer.stderr
-    answer = taken_in(offline, carried, "--engine", "docker", DOCKER_HOST="unix:///nowhere")
+    answer = run_import(offline, carried, "--engine", "docker", DOCKER_HOST="unix:///nowhere")
     assert answer.returncode == 1
     assert "docker" in answer.stderr and "Nothing was loaded" in answer.stderr
 
 
-def test_the_folder_says_what_it_is_and_bare_tools_agree(
+def test_release_is_verified_by_the_commands_of_its_readme(
     connected: Connected, carried: Path, offline: Host
 ) -> None:
-    """With the very lines of the release's README."""
     readme = (carried / "README").read_text()
     lines = [line.strip() for line in readme.splitlines() if line.startswith("  ")]
     by_hand = [line for line in lines if line.startswith(("ssh-keygen", "sha256sum"))]
@@ -264,13 +261,13 @@ def test_the_folder_says_what_it_is_and_bare_tools_agree(
     provenance = json.loads((carried / "provenance.json").read_text())
     assert provenance["subject"][0]["digest"]["sha256"] == connected.id_one.removeprefix("sha256:")
     assert provenance["predicate"]["buildDefinition"]["externalParameters"]["sbom"] is False
-    release = json.loads((carried / "release.json").read_text())
+    release = read_env(carried / "release.env")
     parts = sorted(carried.glob("*.part"))
     assert [part.stat().st_size for part in parts[:-1]] == [2_000_000] * (len(parts) - 1)
-    assert release["stream"]["parts"] == len(parts)
+    assert int(release["STREAM_PARTS"]) == len(parts)
 
 
-def test_licences_of_packages_and_models_travel_along(carried: Path) -> None:
+def test_release_has_the_licences_of_packages_and_models(carried: Path) -> None:
     licences = carried / "licences"
     assert (licences / "python/weigh-2.5/LICENSE").read_text() == "MIT License\n"
     assert "weigh-2.5: MIT; 301 files" in (licences / "python.txt").read_text()
@@ -280,7 +277,9 @@ def test_licences_of_packages_and_models_travel_along(carried: Path) -> None:
     assert "whisper" not in models
 
 
-def test_help_of_the_carried_scripts_needs_nothing_else(carried: Path, offline: Host) -> None:
+def test_carried_scripts_print_their_help(carried: Path, offline: Host) -> None:
     for script in ("import", "preflight"):
         assert f"Usage: ops/{script}" in offline.must(carried / script, "--help")
-    assert image_id(carried / "image-manifest.lock") in (carried / "release.json").read_text()
+    assert (
+        image_id(carried / "image-manifest.lock") == read_env(carried / "release.env")["IMAGE_ID"]
+    )

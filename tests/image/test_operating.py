@@ -1,6 +1,7 @@
-"""The real image operated as the guide says, on a host without a route, with what came in the
-release folder and nothing else: activated, which includes its acceptance test, looked at, upgraded
-to a release that is no good, and stopped.
+"""The real image operated as docs/operations.md describes, on a host without a network.
+
+Only the files of the release folder are used. The release is activated with its acceptance test,
+inspected, upgraded to a broken release, and stopped.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ WENT_BACK = 10
 
 
 @dataclass(frozen=True)
-class Site:
-    """The host as its operator sees it."""
+class ReleaseHost:
+    """The host that the release was delivered to, as its operator sees it."""
 
     delivered: Delivered
     network: Network
@@ -48,15 +49,15 @@ class Site:
             VOICE_SMOKE_TEST=str(self.etc / "smoke-test"),
         )
 
-    def accepts_after(self, *options: str) -> None:
-        """Fewer checks than the acceptance would make by itself, at any speed."""
+    def set_smoke_test(self, *options: str) -> None:
+        """Shorten the acceptance test, and let it accept any speed."""
         wrapped = self.etc / "smoke-test"
         command = " ".join((str(self.delivered.release / "smoke-test"), *options, *ANY_SPEED))
         wrapped.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         wrapped.chmod(0o755)
 
     def report(self, verdict: str) -> dict[str, Any]:
-        """The one report that says so: passed or failed."""
+        """The only report with this verdict: passed or failed."""
         (path,) = (self.state / "reports").glob(f"*-{verdict}.json")
         assert path.with_suffix(".html").exists()
         assert path.with_suffix(".json.sig").exists()
@@ -66,42 +67,42 @@ class Site:
 @pytest.fixture(scope="module")
 def site(
     delivered: Delivered, network: Network, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+) -> Iterator[ReleaseHost]:
     folder = tmp_path_factory.mktemp("site")
-    made = Site(delivered, network, folder / "etc", folder / "state")
-    made.etc.mkdir()
-    token = made.etc / "token"
+    site = ReleaseHost(delivered, network, folder / "etc", folder / "state")
+    site.etc.mkdir()
+    token = site.etc / "token"
     token.write_text(secrets.token_urlsafe(32))
     os.chown(token, USER, USER)
     token.chmod(0o400)
     flags = (f"--network=ns:/run/netns/{network.inside}", *LIMITS)
-    (made.etc / "host.flags").write_text("\n".join(flags) + "\n")
-    made.accepts_after("--turns=4", "--interruptions=2")
-    yield made
-    made.voicectl("stop")
+    (site.etc / "host.flags").write_text("\n".join(flags) + "\n")
+    site.set_smoke_test("--turns=4", "--interruptions=2")
+    yield site
+    site.voicectl("stop")
 
 
 @pytest.fixture(scope="module")
-def activated(site: Site) -> str:
-    """What voicectl printed as it made the release the one that runs."""
+def activated(site: ReleaseHost) -> str:
+    """The output of the activation."""
     done = site.voicectl("activate", FIRST)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def failed(report: dict[str, Any]) -> list[str]:
-    """What was not as it should be."""
-    return [it["found"] for it in report["checks"] if it["state"] == "fail"]
+    """The findings of the failed checks."""
+    return [check["found"] for check in report["checks"] if check["state"] == "fail"]
 
 
-def test_it_is_accepted_before_it_counts_as_active(site: Site, activated: str) -> None:
+def test_activation_includes_a_passed_acceptance_test(site: ReleaseHost, activated: str) -> None:
     report = site.report("passed")
     assert failed(report) == []
     assert site.delivered.image.id in str(report)
     print(activated)
 
 
-def test_one_screen_tells_how_it_is(site: Site, activated: str) -> None:
+def test_status_fits_one_screen_and_names_all_processes(site: ReleaseHost, activated: str) -> None:
     status = site.voicectl("status")
     print(status.stdout)
     assert status.returncode == 0
@@ -110,18 +111,18 @@ def test_one_screen_tells_how_it_is(site: Site, activated: str) -> None:
     assert max(map(len, status.stdout.splitlines())) <= 80
 
 
-def test_the_first_call_is_made_in_writing_with_the_client_that_is_inside(
-    site: Site, activated: str
+def test_client_in_the_image_makes_a_first_call_in_writing(
+    site: ReleaseHost, activated: str
 ) -> None:
-    asked = site.delivered.image.host.run(
+    answer = site.delivered.image.host.run(
         *("podman", "exec", "voice-appliance", "python", "-m", "client", "ask"),
         *("What is the capital of France?", "--token-file", "/run/secrets/voice-token"),
     )
-    assert asked.returncode == 0, asked.stderr
-    assert "Paris" in asked.stdout
+    assert answer.returncode == 0, answer.stderr
+    assert "Paris" in answer.stdout
 
 
-def test_the_calls_of_the_acceptance_can_be_traced_afterwards(site: Site, activated: str) -> None:
+def test_calls_of_the_acceptance_test_can_be_traced(site: ReleaseHost, activated: str) -> None:
     calls = site.voicectl("trace")
     assert calls.returncode == 0, calls.stderr
     session = re.search(r"\b[0-9a-f]{12}\b", calls.stdout)
@@ -129,15 +130,15 @@ def test_the_calls_of_the_acceptance_can_be_traced_afterwards(site: Site, activa
     assert "answered" in site.voicectl("trace", session.group()).stdout
 
 
-def test_a_bundle_for_support_holds_no_word_that_was_said(site: Site, activated: str) -> None:
+def test_support_bundle_has_no_spoken_word(site: ReleaseHost, activated: str) -> None:
     into = site.state / "bundle.tar.zst"
-    made = site.voicectl("bundle", "--out", str(into))
-    assert made.returncode == 0, made.stderr
+    answer = site.voicectl("bundle", "--out", str(into))
+    assert answer.returncode == 0, answer.stderr
     plain = site.state / "bundle.tar"
     subprocess.run(["zstd", "--quiet", "-d", into, "-o", plain], check=True)
     with tarfile.open(plain) as archive:
-        # The acceptance's own report says what the acceptance said; that is no caller.
-        files = [it for it in archive if it.isfile() and "/reports/" not in it.name]
+        # The acceptance report quotes the questions of the test itself, which are not a caller's.
+        files = [file for file in archive if file.isfile() and "/reports/" not in file.name]
         texts = [str(archive.extractfile(member).read()).lower() for member in files]  # type: ignore[union-attr]
     assert len(files) > 5
     assert '"event":"turn"' in "".join(texts).replace('": "', '":"')
@@ -145,7 +146,7 @@ def test_a_bundle_for_support_holds_no_word_that_was_said(site: Site, activated:
         assert not any(re.search(rf"\b{word}\b", text) for text in texts), word
 
 
-def test_drained_it_takes_no_calls_and_undone_it_does(site: Site, activated: str) -> None:
+def test_drained_appliance_takes_no_calls_until_undone(site: ReleaseHost, activated: str) -> None:
     assert site.voicectl("drain", "--wait", "30").returncode == 0
     assert site.voicectl("status").returncode == 3
     assert site.voicectl("drain", "--undo").returncode == 0
@@ -153,29 +154,29 @@ def test_drained_it_takes_no_calls_and_undone_it_does(site: Site, activated: str
 
 
 @dataclass(frozen=True)
-class Vain:
-    """An upgrade that came to nothing: the next release, and what voicectl said."""
+class FailedUpgrade:
+    """An upgrade that failed: the image of the next release, and the result of voicectl."""
 
     image_id: str
     done: subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def rejected(site: Site, activated: str) -> Iterator[Vain]:
-    """The next release starts and takes calls, but cuts every answer off after one word."""
+def rejected(site: ReleaseHost, activated: str) -> Iterator[FailedUpgrade]:
+    """An upgrade to a release that takes calls but cuts every answer off after one word."""
     host, tag = site.delivered.image.host, f"localhost/voice-appliance:{NEXT}"
     container = host.must("buildah", "from", "--pull-never", f"localhost/voice-appliance:{FIRST}")
     version = f"org.opencontainers.image.version={NEXT.removesuffix('-cpu')}"
     fault = "VOICE_LLM_REPLY_TOKENS=1"
     host.must("buildah", "config", f"--label={version}", f"--env={fault}", container)
     host.must("buildah", "commit", "--quiet", "--rm", container, tag)
-    site.accepts_after("--turns=4", "--skip=interruption,overload")
+    site.set_smoke_test("--turns=4", "--skip=interruption,overload")
     done = site.voicectl("activate", NEXT)
-    yield Vain(host.must("podman", "image", "inspect", "--format", "{{.Id}}", tag), done)
+    yield FailedUpgrade(host.must("podman", "image", "inspect", "--format", "{{.Id}}", tag), done)
     host.must("podman", "rmi", "--force", tag)
 
 
-def test_an_upgrade_that_answers_wrongly_goes_back_by_itself(site: Site, rejected: Vain) -> None:
+def test_upgrade_that_answers_wrongly_goes_back(site: ReleaseHost, rejected: FailedUpgrade) -> None:
     print(rejected.done.stdout + rejected.done.stderr)
     assert rejected.done.returncode == WENT_BACK
     assert f"{NEXT} failed: the smoke test ended with exit code 1" in rejected.done.stderr
@@ -184,27 +185,30 @@ def test_an_upgrade_that_answers_wrongly_goes_back_by_itself(site: Site, rejecte
     assert "paris" in called.turns[0]["reply_text"].lower(), called.stderr
 
 
-def test_status_and_releases_show_the_old_one_and_nothing_is_gone(
-    site: Site, rejected: Vain
+def test_status_and_releases_show_the_old_release_as_current(
+    site: ReleaseHost, rejected: FailedUpgrade
 ) -> None:
     status = site.voicectl("status")
     assert status.returncode == 0
     assert f"Release: {FIRST}" in status.stdout
     assert NEXT not in status.stdout
     listed = json.loads(site.voicectl("releases", "--json").stdout)
-    assert {it["release"]: it["slot"] for it in listed} == {FIRST: "current", NEXT: ""}
-    ids = {it["id"].removeprefix("sha256:") for it in listed}
+    slots = {release["release"]: release["slot"] for release in listed}
+    assert slots == {FIRST: "current", NEXT: ""}
+    ids = {release["id"].removeprefix("sha256:") for release in listed}
     assert ids == {site.delivered.image.id.removeprefix("sha256:"), rejected.image_id}
 
 
-def test_the_report_of_the_one_that_failed_says_why_and_is_kept(site: Site, rejected: Vain) -> None:
+def test_report_of_the_failed_upgrade_is_kept_and_says_why(
+    site: ReleaseHost, rejected: FailedUpgrade
+) -> None:
     report = site.report("failed")
     assert rejected.image_id in str(report)
     assert "'What is the capital of France?' was answered 'The'" in failed(report)
     assert failed(site.report("passed")) == []
 
 
-def test_stopped_it_says_so_and_its_exit_code_too(site: Site, activated: str) -> None:
+def test_stopped_appliance_is_inactive_with_exit_code_3(site: ReleaseHost, activated: str) -> None:
     assert site.voicectl("stop").returncode == 0
     stopped = site.voicectl("status")
     assert stopped.returncode == 3

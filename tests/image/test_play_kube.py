@@ -243,7 +243,7 @@ def test_bad_setting_gives_an_exit_code_that_prevents_a_restart(
         systemd.run("ExecStart")
         pid = systemd.main_pid()
         assert systemd.run("ExecStartPost").returncode != 0
-        (final,) = reading.values(reading.unit(SERVICE)["Service"], "RestartPreventExitStatus")
+        (final,) = reading.get_all(reading.unit(SERVICE)["Service"], "RestartPreventExitStatus")
         assert str(wait_for_exit(pid)) in final.split()
     finally:
         systemd.close()

@@ -1,4 +1,4 @@
-"""The release of the real image: what it weighs, what its papers say, and an upgrade by a delta."""
+"""The release of the real image: its size, its documents, and an upgrade by a delta."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def size_bytes(release: Path) -> int:
     return sum(path.stat().st_size for path in release.rglob("*") if path.is_file())
 
 
-def test_the_whole_release_is_below_a_gigabyte(delivered: Delivered) -> None:
+def test_full_release_is_smaller_than_a_gigabyte(delivered: Delivered) -> None:
     print(f"the release has {size_bytes(delivered.release) / 1e6:,.0f} MB")
     assert len(list(delivered.release.glob("*.part"))) > 1
     assert size_bytes(delivered.release) < 1e9
 
 
-def test_it_arrives_as_the_very_image_that_was_built(delivered: Delivered, built: Built) -> None:
+def test_imported_image_has_the_id_of_the_built_one(delivered: Delivered, built: Built) -> None:
     assert delivered.image.host.ids() == {built.id}
 
 
-def test_both_bills_of_materials_list_what_is_inside(delivered: Delivered) -> None:
+def test_both_sboms_list_the_packages_of_the_image(delivered: Delivered) -> None:
     cyclonedx = json.loads((delivered.release / "sbom.cdx.json").read_text(encoding="utf-8"))
     spdx = json.loads((delivered.release / "sbom.spdx.json").read_text(encoding="utf-8"))
     assert cyclonedx["bomFormat"] == "CycloneDX"
@@ -41,7 +41,7 @@ def test_both_bills_of_materials_list_what_is_inside(delivered: Delivered) -> No
         assert {"pipecat-ai", "onnxruntime", "supervisor", "espeak-ng", "libc6"} <= names
 
 
-def test_licences_and_provenance_are_of_this_image(delivered: Delivered, built: Built) -> None:
+def test_licences_and_provenance_belong_to_this_image(delivered: Delivered, built: Built) -> None:
     licences = delivered.release / "licences"
     assert "pipecat" in (licences / "python.txt").read_text(encoding="utf-8")
     assert "Apache-2.0" in (licences / "models.txt").read_text(encoding="utf-8")
@@ -50,15 +50,15 @@ def test_licences_and_provenance_are_of_this_image(delivered: Delivered, built: 
 
 
 @dataclass(frozen=True)
-class Upgrade:
-    """The next version, built, and the delta that brings it to whoever has this one."""
+class DeltaUpgrade:
+    """The next version as an image, and the delta from this version to it."""
 
     image: Built
     delta: Path
 
 
 @pytest.fixture(scope="module")
-def upgrade(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
+def upgrade(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeltaUpgrade]:
     folder = tmp_path_factory.mktemp("upgrade")
     root = repository(folder / "repository")
     for name in ("pyproject.toml", "appliance/settings/__init__.py"):
@@ -67,16 +67,16 @@ def upgrade(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         changed = changed.replace('VERSION = "0.1.0"', f'VERSION = "{NEXT}"')
         assert changed != text
         (root / name).write_text(changed, encoding="utf-8")
-    out = built.out.parent / "next"  # the base is there already
+    out = built.out.parent / "next"  # reuses the base image
     after = build(built.host, out, root=root, tag=f"localhost/voice-appliance:{NEXT}-tested")
     since = ("--since", built.lock_path)
-    yield Upgrade(after, export(after, folder / "releases", *since, "--without-sbom"))
+    yield DeltaUpgrade(after, export(after, folder / "releases", *since, "--without-sbom"))
     built.host.must("podman", "rmi", "--force", after.tag)
     shutil.rmtree(folder)
 
 
-def test_a_fix_of_our_code_ships_a_hundredth_of_the_release(
-    upgrade: Upgrade, delivered: Delivered
+def test_delta_of_a_code_fix_is_a_hundredth_of_the_release(
+    upgrade: DeltaUpgrade, delivered: Delivered
 ) -> None:
     size = size_bytes(upgrade.delta)
     print(f"the delta has {size / 1e6:.1f} MB, its parts are")
@@ -86,13 +86,13 @@ def test_a_fix_of_our_code_ships_a_hundredth_of_the_release(
     assert parts * 100 < size_bytes(delivered.release)
 
 
-def test_the_delta_makes_the_next_version_of_what_is_there(
-    upgrade: Upgrade, delivered: Delivered, built: Built
+def test_delta_turns_the_installed_version_into_the_next_one(
+    upgrade: DeltaUpgrade, delivered: Delivered, built: Built
 ) -> None:
-    said = delivered.take_in(upgrade.delta)
-    assert "proved: every byte read back" in said
+    output = delivered.take_in(upgrade.delta)
+    assert "proved: every byte read back" in output
     assert delivered.image.host.ids() == {built.id, upgrade.image.id}
-    asked = ("--entrypoint", "python", f"localhost/voice-appliance:{NEXT}-cpu", "-c")
-    run = ("podman", "run", "--rm", "--pull=never", "--network=none", "--read-only", *asked)
+    command = ("--entrypoint", "python", f"localhost/voice-appliance:{NEXT}-cpu", "-c")
+    run = ("podman", "run", "--rm", "--pull=never", "--network=none", "--read-only", *command)
     script = "from appliance.settings import VERSION; print(VERSION)"
     assert delivered.image.host.must(*run, script) == NEXT

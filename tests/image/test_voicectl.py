@@ -1,8 +1,10 @@
-"""voicectl on a host: what it shows of the appliance in every state, starts, stops and reads."""
+"""voicectl on a host: status in every state, start and stop, logs, bundle."""
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -10,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.image.hosts import OPS, Host
-from tests.image.running import NAME, ONE, Release, Site
-from tests.image.test_export_import import taken_in
+from tests.image.running import NAME, ONE, OperatedHost, Release
+from tests.image.test_export_import import run_import
 
 BROKEN = Release("0.1.1", "broken")
 OLD = Release("0.1.2", "old")
@@ -19,11 +21,11 @@ RELEASES = (ONE, BROKEN, OLD)
 NOT_RUNNING, UNKNOWN = 3, 4
 
 
-def settings(site: Site, line: str) -> None:
+def write_settings(site: OperatedHost, line: str) -> None:
     (site.etc / "appliance.env").write_text(f"{line}\n")
 
 
-def test_where_nothing_was_activated_status_says_so_and_what_to_do(site: Site) -> None:
+def test_status_before_the_first_activation_says_what_to_do(site: OperatedHost) -> None:
     answer = site.ctl("status")
     assert answer.returncode == UNKNOWN
     assert "no release was activated here" in answer.stdout
@@ -35,57 +37,59 @@ def test_where_nothing_was_activated_status_says_so_and_what_to_do(site: Site) -
     assert "there is no previous release" in site.ctl("rollback").stderr
 
 
-def test_start_waits_until_calls_are_taken_and_stop_ends_it_orderly(site: Site) -> None:
+def test_start_waits_until_ready_and_stop_is_orderly(site: OperatedHost) -> None:
     site.tag(ONE, "current")
-    assert "ready after" in site.does("start")
+    assert "ready after" in site.must("start")
     assert site.serves == "0.1.0"
-    assert "runs already" in site.does("start")
-    assert "is stopped" in site.does("stop")
-    assert '"appliance stopped"' in site.does("logs", "-o", "json")
-    assert "does not run" in site.does("stop")
+    assert "is already running" in site.must("start")
+    assert "is stopped" in site.must("stop")
+    assert '"appliance stopped"' in site.must("logs", "-o", "json")
+    assert "is not running" in site.must("stop")
     answer = site.ctl("status")
     assert answer.returncode == NOT_RUNNING
     assert "inactive (dead)\n     Since: " in answer.stdout
     assert "Release: 0.1.0-cpu, sha256:" in answer.stdout
 
 
-def test_it_runs_by_the_shipped_flags_and_those_of_this_host(serving: Site) -> None:
-    told = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.NetworkMode}} {{.Config.StopTimeout}}"
-    assert serving.of_engine("inspect", "--format", told, NAME) == "true none 45"
-    made = serving.of_engine("inspect", "--format", "{{.Config.CreateCommand}}", NAME)
-    assert f"{serving.etc}/token:/run/secrets/voice-token:ro" in made
-    assert "--log-opt=max-size=50mb" in made
-    assert "--publish" not in made  # host.flags names a network of its own
+def test_container_gets_the_shipped_flags_and_those_of_the_host(serving: OperatedHost) -> None:
+    values = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.NetworkMode}} {{.Config.StopTimeout}}"
+    assert serving.run_engine("inspect", "--format", values, NAME) == "true none 45"
+    command = serving.run_engine("inspect", "--format", "{{.Config.CreateCommand}}", NAME)
+    assert f"{serving.etc}/token:/run/secrets/voice-token:ro" in command
+    assert "--log-opt=max-size=50mb" in command
+    assert "--publish" not in command  # host.flags sets a network without ports
 
 
-def test_status_of_a_running_one_is_what_it_says_itself_and_which_release(serving: Site) -> None:
-    screen = serving.does("status")
+def test_status_of_a_running_release_is_its_own_status_plus_the_release(
+    serving: OperatedHost,
+) -> None:
+    screen = serving.must("status")
     assert "* voice appliance 0.1.0, 1 lines of log\n" in screen
     assert "Release: 0.1.0-cpu" in screen
     assert "512 processes" in screen
     assert "\x1b" not in screen
-    assert serving.does("status", "--plain").startswith("run: appliance: 0.1.0\ncurrent: 0.1.0-cpu")
-    told = json.loads(serving.does("status", "--json"))
-    assert told["appliance"] == {"ready": True, "version": "0.1.0"}
-    assert told["state"] == "active"
-    assert told["current"]["id"] == told["running_image_id"] == f"sha256:{serving.id('current')}"
+    assert serving.must("status", "--plain").startswith("run: appliance: 0.1.0\ncurrent: 0.1.0-cpu")
+    tree = json.loads(serving.must("status", "--json"))
+    assert tree["appliance"] == {"ready": True, "version": "0.1.0"}
+    assert (tree["state"], tree["reason"]) == ("active", None)
+    assert tree["current"]["id"] == tree["running_image_id"] == f"sha256:{serving.id('current')}"
 
 
-def test_status_does_not_wait_for_a_card_that_is_lost(site: Site) -> None:
+def test_status_does_not_wait_for_a_lost_gpu(site: OperatedHost) -> None:
     site.host.program("nvidia-smi", "exec sleep 600")
     assert "no release was activated here" in site.ctl("status").stdout
 
 
-def test_on_a_terminal_status_is_in_colour(serving: Site) -> None:
+def test_status_is_in_colour_on_a_terminal(serving: OperatedHost) -> None:
     line = f"{OPS}/voicectl status"
-    ran = serving.host.run("script", "-qec", line, "/dev/null", **serving.environ, TERM="xterm")
-    assert "0.1.0 in colour always" in ran.stdout
+    shown = serving.host.run("script", "-qec", line, "/dev/null", **serving.environ, TERM="xterm")
+    assert "0.1.0 in colour always" in shown.stdout
 
 
-def test_one_that_loads_its_models_is_shown_as_starting(site: Site) -> None:
-    settings(site, "STAND_IN_SECONDS=600")
+def test_release_that_loads_its_models_is_activating(site: OperatedHost) -> None:
+    write_settings(site, "STAND_IN_SECONDS=600")
     site.tag(OLD, "current")
-    site.does("start", "--no-block")
+    site.must("start", "--no-block")
     answer = site.ctl("status")
     assert answer.returncode == NOT_RUNNING
     assert "activating (waiting for llm)\n     Since: " in answer.stdout
@@ -95,169 +99,202 @@ def test_one_that_loads_its_models_is_shown_as_starting(site: Site) -> None:
     assert "not ready in 2 s: waiting for llm" in answer.stderr
 
 
-def test_a_release_that_is_too_old_to_tell_of_itself_is_told_of(site: Site) -> None:
+def test_running_release_without_a_status_verb_is_described_by_voicectl(site: OperatedHost) -> None:
     site.tag(OLD, "current")
-    site.does("start")
-    assert "active (running)\n     Since: " in site.does("status")
+    site.must("start")
+    assert "active (running)\n     Since: " in site.must("status")
 
 
-def test_a_broken_one_is_shown_with_exit_code_reason_and_advice(site: Site) -> None:
+def test_failed_start_is_shown_with_exit_code_reason_and_advice(site: OperatedHost) -> None:
     site.tag(BROKEN, "current")
     answer = site.ctl("start")
     assert answer.returncode == 1
     reason = 'The setting gateway.port is not usable: "9x"'
     assert f"it ended with exit code 78: {reason}" in answer.stderr
-    until = time.monotonic() + 60
-    while "failed" not in (answer := site.ctl("status")).stdout and time.monotonic() < until:
-        time.sleep(0.2)
+    answer = _status_once_failed(site)
     assert answer.returncode == NOT_RUNNING
-    assert "failed (exit code 78: an operator has to change something)" in answer.stdout
+    assert "     State: failed\n     Since: " in answer.stdout
+    assert f"      Exit: code 78\n    Reason: {reason}.\n    Advice: List" in answer.stdout
+    assert 'last of 8 lines: {"event": "stopped by an error"' in answer.stdout
     assert max(map(len, answer.stdout.splitlines())) <= 80
-    assert f"Reason: {reason}.\n    Advice: List the settings." in answer.stdout
-    assert "short: stopped by an error" in answer.stdout  # its last lines
-    assert max(map(len, answer.stdout.splitlines())) <= 80
-    told = json.loads(site.ctl("status", "--json").stdout)
-    assert (told["state"], told["exit_code"]) == ("failed", 78)
-    assert told["reason"] == f"{reason}."
+    tree = json.loads(site.ctl("status", "--json").stdout)
+    assert (tree["state"], tree["exit_code"]) == ("failed", 78)
+    assert tree["reason"] == {"exit_code": 78, "what": f"{reason}.", "advice": "List the settings."}
     assert "down: voice-appliance: failed, exit code 78" in site.ctl("status", "--plain").stdout
 
 
-def test_without_a_token_it_is_not_started(site: Site) -> None:
+def test_failed_start_is_shown_with_its_exit_code_if_the_image_cannot_explain_it(
+    site: OperatedHost,
+) -> None:
+    site.tag(BROKEN, "current")
+    podman = shutil.which("podman")
+    site.host.program("podman", f'[[ "$*" != *exit-reason* ]] || exit 125\nexec {podman} "$@"')
+    message = site.ctl("start").stderr  # the engine may have restarted it in the meantime
+    assert re.search(r"it ended with exit code (78|unknown): see voicectl logs", message)
+    answer = _status_once_failed(site)
+    assert "     State: failed\n" in answer.stdout
+    assert "      Exit: code 78\n" in answer.stdout
+    assert json.loads(site.ctl("status", "--json").stdout)["reason"] is None
+
+
+def _status_once_failed(site: OperatedHost) -> subprocess.CompletedProcess[str]:
+    """The status, once the engine has given up restarting the container."""
+    until = time.monotonic() + 60
+    while "failed" not in (answer := site.ctl("status")).stdout and time.monotonic() < until:
+        time.sleep(0.2)
+    return answer
+
+
+def test_start_without_a_token_is_refused(site: OperatedHost) -> None:
     site.tag(ONE, "current")
     (site.etc / "token").unlink()
     assert "token is missing" in site.ctl("start").stderr
 
 
-def test_where_no_port_is_published_it_is_not_started(site: Site) -> None:
+def test_start_without_a_published_port_is_refused(site: OperatedHost) -> None:
     site.tag(ONE, "current")
     (site.etc / "host.flags").write_text("--memory=1g\n")
-    assert "host.flags names no port, so that nobody could call" in site.ctl("start").stderr
+    assert "host.flags publishes no port, so callers could not connect" in site.ctl("start").stderr
     answer = site.ctl("activate", "0.1.1")
     assert answer.returncode == 1
-    assert "Nothing was touched" in answer.stderr
+    assert "Nothing was changed" in answer.stderr
 
 
-def test_what_ran_before_is_kept_for_its_log_until_the_next_one(serving: Site) -> None:
-    first = serving.of_engine("inspect", "--format", "{{.Id}}", NAME)
-    serving.does("restart")
+def test_last_container_is_kept_for_its_log_until_the_next_one_ends(serving: OperatedHost) -> None:
+    first = serving.run_engine("inspect", "--format", "{{.Id}}", NAME)
+    serving.must("restart")
     assert serving.serves == "0.1.0"
-    assert serving.of_engine("inspect", "--format", "{{.Id}}", f"{NAME}-last") == first
-    serving.does("restart")
-    assert len(serving.of_engine("ps", "--all", "--quiet").split()) == 2
+    assert serving.run_engine("inspect", "--format", "{{.Id}}", f"{NAME}-last") == first
+    serving.must("restart")
+    assert len(serving.run_engine("ps", "--all", "--quiet").split()) == 2
 
 
-def test_one_process_is_restarted_by_the_supervisor_inside(serving: Site) -> None:
-    asked = "asked: -s unix:///run/voice/supervisor.sock"
-    assert f"{asked} restart tts" in serving.does("restart", "tts")
-    assert f"{asked} stop gateway" in serving.does("stop", "gateway")
-    assert f"{asked} start gateway" in serving.does("start", "gateway")
+def test_unit_is_controlled_through_supervisord(serving: OperatedHost) -> None:
+    call = "called with -s unix:///run/voice/supervisor.sock"
+    assert f"{call} restart tts" in serving.must("restart", "tts")
+    assert f"{call} stop gateway" in serving.must("stop", "gateway")
+    assert f"{call} start gateway" in serving.must("start", "gateway")
     answer = serving.ctl("restart", "kokorro")
     assert answer.returncode == 1
-    assert "there are: gateway llm tts exporter" in answer.stderr
+    assert "the units are: gateway llm tts exporter" in answer.stderr
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
-def test_when_one_process_cannot_be_changed_the_others_are_left_alone(
-    serving: Site, verb: str
-) -> None:
-    container = serving.of_engine("inspect", "--format", "{{.Id}}", NAME)
+def test_failed_control_of_a_unit_leaves_the_others_alone(serving: OperatedHost, verb: str) -> None:
+    container = serving.run_engine("inspect", "--format", "{{.Id}}", NAME)
     answer = serving.ctl(verb, "llm")
-    assert answer.returncode == 7  # as supervisorctl ended
+    assert answer.returncode == 7  # of supervisorctl
     assert serving.serves == "0.1.0"
-    assert serving.of_engine("inspect", "--format", "{{.Id}}", NAME) == container
+    assert serving.run_engine("inspect", "--format", "{{.Id}}", NAME) == container
 
 
-def test_a_restart_with_a_word_it_does_not_know_stops_nothing(serving: Site) -> None:
+def test_restart_with_an_unknown_word_stops_nothing(serving: OperatedHost) -> None:
     answer = serving.ctl("restart", "--now")
     assert answer.returncode == 1
-    assert "no unit --now" in answer.stderr
+    assert "there is no unit --now" in answer.stderr
     assert serving.serves == "0.1.0"
 
 
-def test_what_the_image_knows_is_asked_inside(serving: Site) -> None:
-    assert serving.does("drain", "--wait", "5") == "drained --wait 5\n"
-    assert serving.does("verify") == "verified 0.1.0\n"
-    assert serving.does("trace", "abc") == "trace of abc\n"
-    serving.does("stop")
-    assert serving.does("verify") == "verified 0.1.0\n"
-    assert serving.does("trace", "abc") == "trace of abc\n"
-    assert "does not run" in serving.ctl("drain").stderr
+def test_drain_verify_and_trace_run_in_the_image(serving: OperatedHost) -> None:
+    assert serving.must("drain", "--wait", "5") == "drained --wait 5\n"
+    assert serving.must("verify") == "verified 0.1.0\n"
+    assert serving.must("trace", "abc") == "trace of abc\n"
+    serving.must("stop")
+    assert serving.must("verify") == "verified 0.1.0\n"
+    assert serving.must("trace", "abc") == "trace of abc\n"
+    assert "is not running" in serving.ctl("drain").stderr
 
 
-def test_settings_are_shown_before_the_first_activation_and_as_this_host_sets_them(
-    site: Site,
+def test_settings_are_those_of_the_host_even_before_the_first_activation(
+    site: OperatedHost,
 ) -> None:
-    settings(site, "STAND_IN_SECONDS=3")
-    assert site.does("settings") == "seconds 3 of 0.1.2\n"  # of the newest that is imported
+    write_settings(site, "STAND_IN_SECONDS=3")
+    assert site.must("settings") == "seconds 3 of 0.1.2\n"  # of the newest imported release
     site.tag(ONE, "current")
-    assert site.does("settings") == "seconds 3 of 0.1.0\n"
-    site.does("start")
-    assert site.does("settings") == "seconds 3 of 0.1.0\n"
+    assert site.must("settings") == "seconds 3 of 0.1.0\n"
+    site.must("start")
+    assert site.must("settings") == "seconds 3 of 0.1.0\n"
+
+
+def test_settings_check_reads_the_files_and_not_the_running_container(
+    serving: OperatedHost,
+) -> None:
+    assert serving.must("settings", "--check") == ""
+    write_settings(serving, "VOICE_TTS_SPEED=3")
+    answer = serving.ctl("settings", "--check")
+    assert answer.returncode == 78
+    assert answer.stdout == "tts.speed: 3 is not between 0.5 and 2 (release 0.1.0)\n"
+
+
+def test_settings_check_includes_those_in_host_flags(serving: OperatedHost) -> None:
+    with (serving.etc / "host.flags").open("a") as flags:
+        flags.write("--env=VOICE_TTS_SPEED=4\n")
+    assert "tts.speed: 4" in serving.ctl("settings", "--check").stdout
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_logs_are_readable_also_of_one_that_has_stopped(serving: Site, stopped: bool) -> None:
+def test_logs_are_formatted_even_after_a_stop(serving: OperatedHost, stopped: bool) -> None:
     if stopped:
-        serving.does("stop")
-    assert "short: appliance started\n" in serving.does("logs")
-    assert serving.does("logs", "-u", "tts") == "short: process running\n"
-    assert '"process": "tts"' in serving.does("logs", "-u", "tts", "-o", "json")
-    last = serving.does("logs", "-n", "1", "-o", "json")
+        serving.must("stop")
+    assert "short: appliance started\n" in serving.must("logs")
+    assert serving.must("logs", "-u", "tts") == "short: process running\n"
+    assert '"process": "tts"' in serving.must("logs", "-u", "tts", "-o", "json")
+    last = serving.must("logs", "-n", "1", "-o", "json")
     assert last.count("\n") == 1
-    assert serving.does("logs", "-u", "gateway", "-n", "1").count("\n") == 1
-    assert serving.does("logs", "--since", "10m") == serving.does("logs")
-    assert serving.does("logs", "--since", "tomorrow") == ""
-    assert "no time" in serving.ctl("logs", "--since", "soon").stderr
+    assert serving.must("logs", "-u", "gateway", "-n", "1").count("\n") == 1
+    assert serving.must("logs", "--since", "10m") == serving.must("logs")
+    assert serving.must("logs", "--since", "tomorrow") == ""
+    assert "is not a time" in serving.ctl("logs", "--since", "soon").stderr
 
 
-def test_logs_are_followed_until_interrupted(serving: Site) -> None:
+def test_logs_are_followed_until_interrupted(serving: OperatedHost) -> None:
     follow = ("timeout", "120", OPS / "voicectl", "logs", "-f", "-o", "json")
     environ = {**serving.host.environ, **serving.environ}
     with subprocess.Popen(follow, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if '"appliance started"' in line:
-                serving.does("drain")
+                serving.must("drain")
             if '"drained ' in line:
                 break
         else:
-            pytest.fail("what was written later was not shown")
+            pytest.fail("lines that were logged later were not shown")
         process.terminate()
 
 
-def test_help_comes_from_the_header_for_all_and_for_each_verb(site: Site) -> None:
-    assert "Usage: voicectl" in site.does("help")
+def test_help_comes_from_the_header(site: OperatedHost) -> None:
+    assert "Usage: voicectl" in site.must("help")
     for verb in ("status", "logs", "start", "restart", "stop", "activate", "rollback", "bundle"):
-        shown = site.does(verb, "--help")
+        shown = site.must(verb, "--help")
         assert shown.startswith("Usage: voicectl ")
         assert verb in shown.splitlines()[0]
         assert len(shown.splitlines()) < 8
-    assert "Usage: ops/preflight" in site.does("preflight", "--help")
+    assert "Usage: ops/preflight" in site.must("preflight", "--help")
     answer = site.ctl("activte")
     assert answer.returncode == 2
-    assert "no verb activte" in answer.stderr
+    assert "there is no verb activte" in answer.stderr
 
 
-def test_preflight_looks_for_secrets_where_voicectl_does(site: Site) -> None:
+def test_preflight_checks_the_secrets_that_voicectl_uses(site: OperatedHost) -> None:
     secrets = ("--only", "certificate,key,token")
     alone = site.host.run(OPS / "preflight", *secrets)
     assert "/etc/voice-appliance/tls/" in alone.stdout
     assert site.ctl("preflight", *secrets, VOICE_ETC="/etc/voice-appliance").stdout == alone.stdout
 
 
-def test_an_engine_that_is_not_there_is_said(site: Site) -> None:
+def test_missing_engine_is_reported(site: OperatedHost) -> None:
     answer = site.ctl("--engine", "docker", "status", DOCKER_HOST="unix:///nowhere")
     assert answer.returncode == UNKNOWN
     assert "docker does not answer" in answer.stderr
 
 
-def test_a_bundle_has_what_support_asks_for_and_no_value_of_a_setting(serving: Site) -> None:
-    settings(serving, "VOICE_SECRET=hidden-in-env")
+def test_bundle_has_all_sources_and_no_value_of_a_setting(serving: OperatedHost) -> None:
+    write_settings(serving, "VOICE_SECRET=hidden-in-env")
     flags = serving.etc / "host.flags"
     flags.write_text(f"{flags.read_text()}--env=VOICE_OTHER=hidden-in-flags\n--label=kept=1\n")
-    serving.does("restart")
+    serving.must("restart")
     out = serving.host.folder / "b.tar.zst"
-    assert "files" in serving.does("bundle", "--out", out)
+    assert "files" in serving.must("bundle", "--out", out)
     assert out.stat().st_mode & 0o777 == 0o600
     folder = serving.host.folder / "unpacked"
     folder.mkdir()
@@ -270,7 +307,7 @@ def test_a_bundle_has_what_support_asks_for_and_no_value_of_a_setting(serving: S
         "engine.txt",
         "unit.txt",
         "host.txt",
-        "card.txt",
+        "gpu.txt",
         "host.flags",
         "appliance.env",
         "appliance/version.txt",
@@ -279,7 +316,7 @@ def test_a_bundle_has_what_support_asks_for_and_no_value_of_a_setting(serving: S
         f"{NAME}-last.inspect.json",
     }
     assert json.loads((folder / "status.json").read_text())["appliance"]["version"] == "0.1.0"
-    assert {it["id"] for it in json.loads((folder / "preflight.json").read_text())["checks"]}
+    assert json.loads((folder / "preflight.json").read_text())["checks"]
     assert json.loads((folder / f"{NAME}.inspect.json").read_text())
     everything = "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert "VOICE_SECRET=..." in everything
@@ -288,16 +325,16 @@ def test_a_bundle_has_what_support_asks_for_and_no_value_of_a_setting(serving: S
         assert secret not in everything
 
 
-def test_a_bundle_of_a_host_where_nothing_was_activated_is_made_too(site: Site) -> None:
-    site.does("bundle")
-    (made,) = site.state.glob("*.tar.zst")
-    listed = site.host.must("tar", "--list", "--zstd", "--file", made)
+def test_bundle_is_made_before_the_first_activation(site: OperatedHost) -> None:
+    site.must("bundle")
+    (bundle,) = site.state.glob("*.tar.zst")
+    listed = site.host.must("tar", "--list", "--zstd", "--file", bundle)
     assert "preflight.json" in listed
     assert list(site.state.glob("*.partial")) == []
 
 
-def test_bash_completes_verbs_units_and_releases(site: Site) -> None:
-    def completed(*words: str) -> set[str]:
+def test_completion_knows_verbs_units_and_releases(site: OperatedHost) -> None:
+    def complete(*words: str) -> set[str]:
         script = (
             f"source {OPS}/voicectl.completion.bash; COMP_WORDS=({' '.join(words)} '');"
             f"COMP_CWORD={len(words)}; _voicectl; printf '%s\\n' \"${{COMPREPLY[@]}}\""
@@ -305,24 +342,24 @@ def test_bash_completes_verbs_units_and_releases(site: Site) -> None:
         path = f"{OPS}:{site.host.environ['PATH']}"
         return set(site.host.run("bash", "-c", script, **site.environ, PATH=path).stdout.split())
 
-    assert completed("voicectl") >= {"status", "activate", "rollback", "bundle"}
-    assert completed("voicectl", "restart") >= {"gateway", "llm", "tts", "exporter"}
-    assert completed("voicectl", "activate") >= {"0.1.0-cpu", "0.1.1-cpu", "--force"}
-    assert completed("voicectl", "logs", "-o") == {"short", "json", "cat"}
+    assert complete("voicectl") >= {"status", "activate", "rollback", "bundle"}
+    assert complete("voicectl", "restart") >= {"gateway", "llm", "tts", "exporter"}
+    assert complete("voicectl", "activate") >= {"0.1.0-cpu", "0.1.1-cpu", "--force"}
+    assert complete("voicectl", "logs", "-o") == {"short", "json", "cat"}
 
 
-def test_every_verb_is_in_the_help_and_completed(site: Site) -> None:
+def test_every_verb_is_in_the_help_and_the_completion(site: OperatedHost) -> None:
     text = (OPS / "voicectl").read_text()
     verbs = next(line for line in text.splitlines() if line.startswith("    status | start"))
-    said = site.does("help")
+    shown = site.must("help")
     completion = (OPS / "voicectl.completion.bash").read_text()
     for verb in verbs.strip(" )").split(" | "):
-        assert f" {verb}" in said
+        assert f" {verb}" in shown
         assert f" {verb} " in completion or f"'{verb} " in completion
 
 
-def test_the_voicectl_of_a_release_folder_stands_alone(carried: Path, offline: Host) -> None:
-    assert taken_in(offline, carried).returncode == 0
+def test_voicectl_of_a_release_folder_needs_nothing_else(carried: Path, offline: Host) -> None:
+    assert run_import(offline, carried).returncode == 0
     assert "1-cpu" in offline.must(carried / "voicectl", "releases")
     linked = offline.folder / "bin/voicectl"
     linked.parent.mkdir(exist_ok=True)

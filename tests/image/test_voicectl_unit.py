@@ -1,14 +1,14 @@
-"""voicectl where systemd runs the appliance: the unit is started and stopped, the journal read.
+"""voicectl on a host where systemd runs the appliance.
 
-There is no systemd here: a stand-in runs the container as the shipped unit does, removes it when it
-has ended, and answers `systemctl show` from what it wrote down.
+A script stands in for systemctl: it runs the container as the shipped unit does, removes it when it
+has ended, and answers `systemctl show` from a file.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from tests.image.running import NAME, ONE, TWO, Release, Site
+from tests.image.running import NAME, ONE, TWO, OperatedHost, Release
 
 BROKEN = Release("0.2.1", "broken")
 RELEASES = (ONE, TWO, BROKEN)
@@ -16,7 +16,7 @@ RELEASES = (ONE, TWO, BROKEN)
 SYSTEMCTL = r"""
 cd {folder}
 log() {{ podman logs voice-appliance >>journal 2>&1; }}
-echo "$*" >>asked
+echo "$*" >>calls
 case $1 in
     cat) echo 'ExecStart=podman run --env=A=hidden-in-unit' ;;
     start)
@@ -43,68 +43,68 @@ podman logs voice-appliance 2>/dev/null || true
 
 
 @pytest.fixture
-def site(site: Site) -> Site:
-    """By systemd, as far as voicectl can tell."""
+def site(site: OperatedHost) -> OperatedHost:
+    """A host with systemd, as far as voicectl can tell."""
     site.state.mkdir()
     for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL)):
         site.host.program(name, text.format(folder=site.state))
     return site
 
 
-def asked(site: Site, verb: str) -> int:
-    """How often the unit was told so."""
-    return (site.state / "asked").read_text().splitlines().count(verb)
+def count_calls(site: OperatedHost, verb: str) -> int:
+    """How often systemctl was called with this verb."""
+    return (site.state / "calls").read_text().splitlines().count(verb)
 
 
-def test_the_unit_is_started_and_stopped_and_shown(site: Site) -> None:
+def test_unit_is_started_stopped_and_shown(site: OperatedHost) -> None:
     assert site.ctl("status").returncode == 4
     site.tag(ONE, "current")
-    site.does("start")
-    assert asked(site, f"start --no-block {NAME}.service") == 1
+    site.must("start")
+    assert count_calls(site, f"start --no-block {NAME}.service") == 1
     assert site.serves == "0.1.0"
-    screen = site.does("status")
+    screen = site.must("status")
     assert f"Run by: {NAME}.service" in screen
-    site.does("stop")
-    assert asked(site, f"stop {NAME}.service") == 1
+    site.must("stop")
+    assert count_calls(site, f"stop {NAME}.service") == 1
     answer = site.ctl("status")
     assert answer.returncode == 3
     assert "inactive (dead)" in answer.stdout
-    assert "short: appliance stopped" in site.does("logs")
+    assert "short: appliance stopped" in site.must("logs")
 
 
-def test_a_unit_that_failed_is_shown_with_exit_code_and_reason(site: Site) -> None:
+def test_failed_unit_is_shown_with_exit_code_and_reason(site: OperatedHost) -> None:
     site.tag(BROKEN, "current")
     answer = site.ctl("start")
     assert answer.returncode == 1
     assert "it ended with exit code 78: The setting gateway.port" in answer.stderr
     answer = site.ctl("status")
     assert answer.returncode == 3
-    assert "failed (exit code 78" in answer.stdout
-    assert "Reason: The setting gateway.port" in answer.stdout
+    assert "State: failed\n" in answer.stdout
+    assert "Exit: code 78\n    Reason: The setting gateway.port" in answer.stdout
 
 
-def test_a_unit_that_is_about_to_be_started_again_is_stopped(site: Site) -> None:
+def test_unit_that_waits_for_its_restart_is_stopped(site: OperatedHost) -> None:
     site.tag(BROKEN, "current")
     (site.state / "state").write_text("ActiveState=activating\nSubState=auto-restart\n")
-    assert "is stopped" in site.does("stop")
-    assert asked(site, f"stop {NAME}.service") == 1
+    assert "is stopped" in site.must("stop")
+    assert count_calls(site, f"stop {NAME}.service") == 1
 
 
-def test_a_release_is_activated_and_put_back_by_the_unit(site: Site) -> None:
-    site.does("activate", "0.1.0")
-    site.does("activate", "0.2.0")
+def test_release_is_activated_and_replaced_through_the_unit(site: OperatedHost) -> None:
+    site.must("activate", "0.1.0")
+    site.must("activate", "0.2.0")
     assert site.serves == "0.2.0"
     answer = site.ctl("activate", "0.2.1")
     assert answer.returncode == 10
     assert "0.2.0-cpu is current again, and takes calls" in answer.stderr
     assert site.serves == "0.2.0"
-    site.does("rollback")
+    site.must("rollback")
     assert site.serves == "0.1.0"
 
 
-def test_a_bundle_has_the_unit_without_the_values_in_it(site: Site) -> None:
-    site.does("activate", "0.1.0")
-    site.does("bundle", "--out", site.host.folder / "b.tar.zst")
+def test_bundle_has_the_unit_without_its_values(site: OperatedHost) -> None:
+    site.must("activate", "0.1.0")
+    site.must("bundle", "--out", site.host.folder / "b.tar.zst")
     shown = site.host.must("tar", "--extract", "--zstd", "--to-stdout", "-f", "b.tar.zst")
     assert "ExecStart=podman run --env=A=..." in shown
     assert "hidden-in-unit" not in shown

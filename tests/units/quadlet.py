@@ -1,4 +1,4 @@
-"""podman's quadlet: this machine's, or Debian 13's, since Debian 12's podman has none."""
+"""podman's quadlet, from this machine or from Debian 13, because Debian 12's podman lacks it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 PROGRAM = Path("usr/libexec/podman/quadlet")
-KEPT = Path(__file__).resolve().parents[2] / ".cache" / "quadlet"
+CACHED = Path(__file__).resolve().parents[2] / ".cache" / "quadlet"
 SOURCES = """\
 Types: deb
 URIs: {mirror}
@@ -18,25 +18,25 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 
 def program() -> Path:
-    """Where it is. Fetched once, by apt: 35 MB, of which 2 are kept. The host stays as it is.
+    """Return the path of quadlet, after fetching it with apt if needed (35 MB, 2 MB are kept).
 
-    Raises OSError or subprocess.SubprocessError where that cannot be done.
+    Installs nothing. Raises OSError or subprocess.SubprocessError if it cannot be fetched.
     """
-    for place in (Path("/") / PROGRAM, KEPT):
+    for place in (Path("/") / PROGRAM, CACHED):
         if place.exists():
             return place
-    KEPT.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=KEPT.parent) as scratch:
+    CACHED.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHED.parent) as scratch:
         folder = Path(scratch)
         _fetch(folder)
         [package] = folder.glob("podman_*.deb")
         _run(folder, "dpkg-deb", "--extract", package.name, ".")
-        (folder / PROGRAM).rename(KEPT)
-    return KEPT
+        (folder / PROGRAM).rename(CACHED)
+    return CACHED
 
 
 def _fetch(folder: Path) -> None:
-    """podman's package into the folder, by an apt that sees nothing but Debian 13."""
+    """Download podman's package into the folder, with an apt that sees only Debian 13."""
     wanted = ("Identifier: Packages", "Release: bookworm", "Component: main")
     mirrors = _run(folder, "apt-get", "indextargets", "--format", "$(SITE)", *wanted).splitlines()
     if not mirrors:

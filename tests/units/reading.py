@@ -1,4 +1,4 @@
-"""What each of the rendered files makes of the run line, in one form: they can be compared."""
+"""Parse every rendered file into one form of the run line, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCALE = {"": 1, "b": 1, "m": 1 << 20, "mi": 1 << 20, "g": 1 << 30, "gi": 1 << 30
 
 
 def renderer() -> ModuleType:
-    """ops/units/render.py, which is a script and in no package."""
+    """Load ops/units/render.py, a script that is not in a package."""
     spec = importlib.util.spec_from_file_location("render", OPS / "units/render.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -28,7 +28,7 @@ def renderer() -> ModuleType:
 
 
 @dataclass
-class Run:
+class RunLine:
     """How the container is run; sizes in bytes, times in seconds."""
 
     image: str = ""
@@ -36,8 +36,8 @@ class Run:
     swap: int = 0  # memory and swap together
     processes: int = 0
     stop: int = 0
-    folders: dict[str, int] = field(default_factory=dict)  # in memory, by path
-    options: set[str] = field(default_factory=set)  # of these mounts
+    folders: dict[str, int] = field(default_factory=dict)  # memory file systems, by path
+    options: set[str] = field(default_factory=set)  # mount options of these
     environ: dict[str, str] = field(default_factory=dict)
     ports: dict[int, str] = field(default_factory=dict)  # to the address, empty for all
     mounts: set[str] = field(default_factory=set)
@@ -58,46 +58,46 @@ def seconds(text: str) -> int:
     return int(str(text).removesuffix("s"))
 
 
-def from_flags(flags: list[str]) -> Run:
-    """From the flags of podman or Docker, and the image after them."""
-    given: dict[str, list[str]] = {}
+def from_flags(flags: list[str]) -> RunLine:
+    """Parse the flags of podman or Docker, followed by the image."""
+    values: dict[str, list[str]] = {}
     *flags, image = flags
     for flag in flags:
         name, _, value = flag.removeprefix("--").partition("=")
-        given.setdefault(name, []).append(value)
+        values.setdefault(name, []).append(value)
 
     def last(name: str) -> str:
-        return given.get(name, [""])[-1]
+        return values.get(name, [""])[-1]
 
-    run = Run(image=image)
+    run = RunLine(image=image)
     run.memory, run.swap = in_bytes(last("memory")), in_bytes(last("memory-swap"))
     run.processes = int(last("pids-limit"))
     run.stop = int(last("stop-timeout"))
-    for folder in given["tmpfs"]:
-        _put_folder(run, folder)
-    if "shm-size" in given:
+    for folder in values["tmpfs"]:
+        _add_folder(run, folder)
+    if "shm-size" in values:
         run.folders["/dev/shm"] = in_bytes(last("shm-size"))
-    run.environ = dict(pair.split("=", 1) for pair in given.get("env", []))
-    run.ports = dict(map(_port, given.get("publish", [])))
-    run.mounts = set(given.get("volume", []))
-    run.devices = set(given.get("device", []))
+    run.environ = dict(pair.split("=", 1) for pair in values.get("env", []))
+    run.ports = dict(map(_port, values.get("publish", [])))
+    run.mounts = set(values.get("volume", []))
+    run.devices = set(values.get("device", []))
     times = ("health-interval", "health-timeout", "health-retries", "health-start-period")
     run.health = (last("health-cmd"), *(seconds(last(name)) for name in times))  # type: ignore[assignment]
-    run.read_only = "read-only" in given
+    run.read_only = "read-only" in values
     run.capabilities_dropped = last("cap-drop")
     run.no_new_privileges = last("security-opt") == "no-new-privileges"
     return run
 
 
-def from_flag_files(profile: str) -> Run:
-    """container.flags, then host.flags."""
+def from_flag_files(profile: str) -> RunLine:
+    """Parse container.flags and host.flags."""
     paths = (OPS / "container.flags", OPS / "units" / profile / "host.flags")
     lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
     return from_flags([*(line for line in lines if line.startswith("--")), ""])
 
 
 def unit(path: Path) -> dict[str, list[tuple[str, str]]]:
-    """A unit file: section -> its keys and values in order, continued lines joined."""
+    """Parse a unit file: keys and values of each section in order, continued lines joined."""
     text = re.sub(r"^[#;].*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     sections: dict[str, list[tuple[str, str]]] = {}
     for line in text.replace("\\\n", " ").splitlines():
@@ -109,64 +109,64 @@ def unit(path: Path) -> dict[str, list[tuple[str, str]]]:
     return sections
 
 
-def values(section: list[tuple[str, str]], name: str) -> list[str]:
+def get_all(section: list[tuple[str, str]], name: str) -> list[str]:
     return [value for key, value in section if key == name]
 
 
 def command(path: Path, name: str) -> list[str]:
-    """The words of a unit's command as systemd calls it, its own variables filled in."""
+    """Split a unit's command into words as systemd does, with its variables replaced."""
     section = unit(path)["Service"]
-    (line,) = values(section, name)
-    return shlex.split(_filled_in(line, section))
+    (line,) = get_all(section, name)
+    return shlex.split(_substitute(line, section))
 
 
-def _filled_in(text: str, section: list[tuple[str, str]]) -> str:
-    environ = dict(pair.split("=", 1) for pair in values(section, "Environment"))
+def _substitute(text: str, section: list[tuple[str, str]]) -> str:
+    environ = dict(pair.split("=", 1) for pair in get_all(section, "Environment"))
     return string.Template(text).safe_substitute(environ)
 
 
-def from_service(path: Path) -> Run:
+def from_service(path: Path) -> RunLine:
     engine, verb, *rest = command(path, "ExecStart")
     assert Path(engine).name in ("podman", "docker") and verb == "run"
     return from_flags(rest)
 
 
-def from_quadlet(path: Path) -> Run:
+def from_quadlet(path: Path) -> RunLine:
     section = unit(path)["Container"]
 
-    def one(name: str) -> str:
-        (value,) = values(section, name)
+    def get(name: str) -> str:
+        (value,) = get_all(section, name)
         return value
 
-    flags = shlex.split(" ".join(values(section, "PodmanArgs")))
-    flags += [f"--tmpfs={folder}" for folder in values(section, "Tmpfs")]
-    flags += [f"--env={pair}" for pair in values(section, "Environment")]
-    ports = values(section, "PublishPort")
-    flags += [f"--publish={_filled_in(port, unit(path)['Service'])}" for port in ports]
-    flags += [f"--volume={mount}" for mount in values(section, "Volume")]
-    flags += [f"--device={device}" for device in values(section, "AddDevice")]
-    flags += [f"--health-cmd={one('HealthCmd')}", f"--health-interval={one('HealthInterval')}"]
-    flags += [f"--health-timeout={one('HealthTimeout')}"]
-    flags += [f"--health-retries={one('HealthRetries')}"]
-    flags += [f"--health-start-period={one('HealthStartPeriod')}"]
-    flags += [f"--cap-drop={one('DropCapability')}"]
-    flags += ["--read-only"] * (one("ReadOnly") == "true")
-    flags += ["--security-opt=no-new-privileges"] * (one("NoNewPrivileges") == "true")
-    return from_flags([*flags, one("Image")])
+    flags = shlex.split(" ".join(get_all(section, "PodmanArgs")))
+    flags += [f"--tmpfs={folder}" for folder in get_all(section, "Tmpfs")]
+    flags += [f"--env={pair}" for pair in get_all(section, "Environment")]
+    ports = get_all(section, "PublishPort")
+    flags += [f"--publish={_substitute(port, unit(path)['Service'])}" for port in ports]
+    flags += [f"--volume={mount}" for mount in get_all(section, "Volume")]
+    flags += [f"--device={device}" for device in get_all(section, "AddDevice")]
+    flags += [f"--health-cmd={get('HealthCmd')}", f"--health-interval={get('HealthInterval')}"]
+    flags += [f"--health-timeout={get('HealthTimeout')}"]
+    flags += [f"--health-retries={get('HealthRetries')}"]
+    flags += [f"--health-start-period={get('HealthStartPeriod')}"]
+    flags += [f"--cap-drop={get('DropCapability')}"]
+    flags += ["--read-only"] * (get("ReadOnly") == "true")
+    flags += ["--security-opt=no-new-privileges"] * (get("NoNewPrivileges") == "true")
+    return from_flags([*flags, get("Image")])
 
 
-def from_compose(path: Path) -> Run:
+def from_compose(path: Path) -> RunLine:
     (service,) = yaml.safe_load(path.read_text(encoding="utf-8"))["services"].values()
-    run = Run(image=service["image"])
+    run = RunLine(image=service["image"])
     run.memory, run.swap = in_bytes(service["mem_limit"]), in_bytes(service["memswap_limit"])
     run.processes = service["pids_limit"]
     run.stop = seconds(service["stop_grace_period"])
     for folder in service["tmpfs"]:
-        _put_folder(run, folder)
+        _add_folder(run, folder)
     if "shm_size" in service:
         run.folders["/dev/shm"] = in_bytes(service["shm_size"])
     run.environ = service.get("environment", {})
-    run.ports = dict(_port(_by_default(text)) for text in service["ports"])
+    run.ports = dict(_port(_with_defaults(text)) for text in service["ports"])
     run.mounts = set(service["volumes"])
     deploy = service.get("deploy", {"resources": {"reservations": {"devices": []}}})
     for device in deploy["resources"]["reservations"]["devices"]:
@@ -181,21 +181,21 @@ def from_compose(path: Path) -> Run:
 
 
 def documents(path: Path) -> dict[str, Any]:
-    """A Kubernetes manifest: kind and name -> object."""
-    found = yaml.safe_load_all(path.read_text(encoding="utf-8"))
-    return {f"{each['kind']}/{each['metadata']['name']}": each for each in found}
+    """Parse a Kubernetes manifest: objects by kind and name."""
+    objects = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    return {f"{entry['kind']}/{entry['metadata']['name']}": entry for entry in objects}
 
 
-def _put_folder(run: Run, text: str) -> None:
-    path, _, options = text.partition(":")
-    given = options.split(",")
-    (size,) = (in_bytes(option[5:]) for option in given if option.startswith("size="))
+def _add_folder(run: RunLine, text: str) -> None:
+    path, _, text = text.partition(":")
+    options = text.split(",")
+    (size,) = (in_bytes(option[5:]) for option in options if option.startswith("size="))
     run.folders[path] = size
-    run.options |= {",".join(option for option in given if not option.startswith("size="))}
+    run.options |= {",".join(option for option in options if not option.startswith("size="))}
 
 
-def _by_default(text: str) -> str:
-    """As compose reads it where the variable in it is not set."""
+def _with_defaults(text: str) -> str:
+    """The text as compose reads it if its variables are not set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 

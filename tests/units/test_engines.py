@@ -1,4 +1,4 @@
-"""Docker, compose and Kubernetes accept what is theirs."""
+"""Docker, compose and Kubernetes accept their files."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ VALIDATORS = {  # with the schemas in their packages
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("source", ["service", "flags"])
-def test_docker_knows_every_flag(profile: str, source: str, tmp_path: Path) -> None:
-    """Its command line is read before anybody looks for the daemon, which is not there."""
+def test_docker_accepts_every_flag(profile: str, source: str, tmp_path: Path) -> None:
+    """The client parses its command line before it connects to a daemon, which is not there."""
     docker = shutil.which("docker")
     if docker is None:
         pytest.skip("DOCKER'S FLAGS ARE NOT CHECKED: NO docker ON THIS MACHINE")
@@ -36,27 +36,27 @@ def test_docker_knows_every_flag(profile: str, source: str, tmp_path: Path) -> N
         paths = (OPS / "container.flags", UNITS / profile / "host.flags")
         lines = [line for path in paths for line in path.read_text().splitlines()]
         flags = [docker, "run", *(line for line in lines if line.startswith("--")), "image"]
-    asked = subprocess.run(
+    answer = subprocess.run(
         [docker, *flags[1:]],
         env=os.environ | {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "docker daemon" in asked.stderr.lower(), asked.stderr
-    assert "unknown flag" not in asked.stderr
+    assert "docker daemon" in answer.stderr.lower(), answer.stderr
+    assert "unknown flag" not in answer.stderr
 
 
-def validated(path: Path) -> subprocess.CompletedProcess[str]:
-    """What the validator of a file of that name says."""
+def validate(path: Path) -> subprocess.CompletedProcess[str]:
+    """Run the validator for files of this name."""
     command = [sys.executable, "-m", *VALIDATORS[path.name], str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", VALIDATORS)
-def test_the_file_fits_the_schemas_of_its_kind(profile: str, name: str) -> None:
-    checked = validated(UNITS / profile / name)
+def test_file_matches_its_schema(profile: str, name: str) -> None:
+    checked = validate(UNITS / profile / name)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     if name == "kubernetes.yaml":
         assert checked.stdout.count(" passed ") == 7
@@ -65,49 +65,49 @@ def test_the_file_fits_the_schemas_of_its_kind(profile: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "key"), [("compose.yaml", "pids_limit"), ("kubernetes.yaml", "preStop")]
 )
-def test_its_validator_would_say_so(name: str, key: str, tmp_path: Path) -> None:
+def test_validator_rejects_an_unknown_key(name: str, key: str, tmp_path: Path) -> None:
     text = (UNITS / "gpu" / name).read_text(encoding="utf-8")
     (tmp_path / name).write_text(text.replace(key, f"{key}s"), encoding="utf-8")
-    checked = validated(tmp_path / name)
+    checked = validate(tmp_path / name)
     assert checked.returncode == 1
     assert f"'{key}s' was unexpected" in checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_nothing_leaves_the_pod_and_only_calls_and_scrapes_come_in(profile: str) -> None:
-    found = reading.documents(UNITS / profile / "kubernetes.yaml")
-    policy = found["NetworkPolicy/voice-appliance"]["spec"]
+def test_network_policy_allows_only_incoming_calls_and_scrapes(profile: str) -> None:
+    objects = reading.documents(UNITS / profile / "kubernetes.yaml")
+    policy = objects["NetworkPolicy/voice-appliance"]["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["egress"] == []
     ports = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
     assert ports == {8765, 9465}
-    template = found["Deployment/voice-appliance"]["spec"]["template"]
+    template = objects["Deployment/voice-appliance"]["spec"]["template"]
     assert policy["podSelector"]["matchLabels"] == template["metadata"]["labels"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_the_pod_has_no_right_that_a_restricted_namespace_would_refuse(profile: str) -> None:
-    found = reading.documents(UNITS / profile / "kubernetes.yaml")
-    labels = found["Namespace/voice-appliance"]["metadata"]["labels"]
+def test_pod_meets_the_restricted_security_standard(profile: str) -> None:
+    objects = reading.documents(UNITS / profile / "kubernetes.yaml")
+    labels = objects["Namespace/voice-appliance"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
-    pod = found["Deployment/voice-appliance"]["spec"]["template"]["spec"]
+    pod = objects["Deployment/voice-appliance"]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 10001
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
     assert kinds == {"emptyDir", "secret"}
     assert pod["automountServiceAccountToken"] is False
-    # Kubernetes would name a VOICE_APPLIANCE_PORT to it, which is no setting: it would not start.
+    # Otherwise Kubernetes sets VOICE_APPLIANCE_PORT, an unknown setting that prevents the start.
     assert pod["enableServiceLinks"] is False
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_replica_is_drained_before_it_goes_and_one_at_a_time(profile: str) -> None:
-    found = reading.documents(UNITS / profile / "kubernetes.yaml")
-    deployment = found["Deployment/voice-appliance"]["spec"]
+def test_replicas_are_drained_and_replaced_one_at_a_time(profile: str) -> None:
+    objects = reading.documents(UNITS / profile / "kubernetes.yaml")
+    deployment = objects["Deployment/voice-appliance"]["spec"]
     assert deployment["replicas"] == 1
     assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
-    budget = found["PodDisruptionBudget/voice-appliance"]["spec"]
+    budget = objects["PodDisruptionBudget/voice-appliance"]["spec"]
     assert budget["maxUnavailable"] == 1
     assert budget["selector"] == deployment["selector"]
     (container,) = deployment["template"]["spec"]["containers"]

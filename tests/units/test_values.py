@@ -1,4 +1,4 @@
-"""One place of values: every file says the same of how the appliance is run."""
+"""Every unit file runs the appliance with the values of values.toml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from appliance import errors, settings
 from appliance.errors import ApplianceError
 from appliance.supervision.boot import stop_seconds
 from tests.units import reading
-from tests.units.reading import OPS, PROFILES, Run, in_bytes
+from tests.units.reading import OPS, PROFILES, RunLine, in_bytes
 
 UNITS = OPS / "units"
 MANIFEST = "Deployment/voice-appliance"
@@ -23,14 +23,14 @@ def values(profile: str) -> dict[str, Any]:
     return dict(reading.renderer().values(profile))
 
 
-def expected(profile: str) -> Run:
-    """What values.toml says."""
-    given = values(profile)
-    cache = given.get("cache", "")
-    folders = {"/run": given["run_size"], "/tmp": given["tmp_size"]}
+def expected(profile: str) -> RunLine:
+    """The run line of values.toml."""
+    toml = values(profile)
+    cache = toml.get("cache", "")
+    folders = {"/run": toml["run_size"], "/tmp": toml["tmp_size"]}
     environ = {}
     if cache:
-        folders |= {cache: given["cache_size"], "/dev/shm": given["shm_size"]}
+        folders |= {cache: toml["cache_size"], "/dev/shm": toml["shm_size"]}
         environ = {
             "XDG_CACHE_HOME": cache,
             "VLLM_CACHE_ROOT": f"{cache}/vllm",
@@ -38,27 +38,27 @@ def expected(profile: str) -> Run:
             "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",
             "CUDA_CACHE_PATH": f"{cache}/cuda",
         }
-    return Run(
-        image=given["image"],
-        memory=in_bytes(given["memory"]),
-        swap=in_bytes(given["memory"]),
-        processes=given["pids"],
-        stop=given["stop_seconds"],
+    return RunLine(
+        image=toml["image"],
+        memory=in_bytes(toml["memory"]),
+        swap=in_bytes(toml["memory"]),
+        processes=toml["pids"],
+        stop=toml["stop_seconds"],
         folders={path: in_bytes(size) for path, size in folders.items()},
-        options={given["memory_options"] + ",mode=1777"},
+        options={toml["memory_options"] + ",mode=1777"},
         environ=environ,
-        ports={given["calls_port"]: "", given["metrics_port"]: given["metrics_address"]},
+        ports={toml["calls_port"]: "", toml["metrics_port"]: toml["metrics_address"]},
         mounts={
-            f"{given['etc']}/token:/run/secrets/voice-token:ro,z",
-            f"{given['etc']}/tls:/run/secrets/tls:ro,z",
+            f"{toml['etc']}/token:/run/secrets/voice-token:ro,z",
+            f"{toml['etc']}/tls:/run/secrets/tls:ro,z",
         },
-        devices={given["device"]} if "device" in given else set(),
+        devices={toml["device"]} if "device" in toml else set(),
         health=(
-            given["health_command"],
-            given["health_interval_seconds"],
-            given["health_timeout_seconds"],
-            given["health_retries"],
-            given["start_period_seconds"],
+            toml["health_command"],
+            toml["health_interval_seconds"],
+            toml["health_timeout_seconds"],
+            toml["health_retries"],
+            toml["start_period_seconds"],
         ),
         read_only=True,
         capabilities_dropped="all",
@@ -66,13 +66,13 @@ def expected(profile: str) -> Run:
     )
 
 
-def test_the_files_are_as_rendered() -> None:
+def test_files_are_up_to_date_with_their_templates() -> None:
     command = [sys.executable, str(UNITS / "render.py"), "--check"]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
 
 
-def test_a_changed_value_is_noticed_until_it_is_rendered(tmp_path: Path) -> None:
+def test_check_names_the_files_that_a_changed_value_affects(tmp_path: Path) -> None:
     for name in ("values.toml", "render.py", *(f"templates/{p.name}" for p in _templates())):
         copy = tmp_path / "units" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -93,37 +93,37 @@ def _templates() -> list[Path]:
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", ["voice-appliance.service", "voice-appliance-docker.service"])
-def test_the_services_run_it_so(profile: str, name: str) -> None:
+def test_services_have_the_values(profile: str, name: str) -> None:
     run = reading.from_service(UNITS / profile / name)
     run.mounts -= {"/etc/localtime:/etc/localtime:ro"}  # podman has --tz=local
     assert run == expected(profile)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_the_quadlet_runs_it_so(profile: str) -> None:
-    found = reading.from_quadlet(UNITS / profile / "voice-appliance.container")
-    assert found == expected(profile)
+def test_quadlet_has_the_values(profile: str) -> None:
+    run = reading.from_quadlet(UNITS / profile / "voice-appliance.container")
+    assert run == expected(profile)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_the_compose_file_runs_it_so(profile: str) -> None:
+def test_compose_file_has_the_values(profile: str) -> None:
     run = reading.from_compose(UNITS / profile / "compose.yaml")
     run.mounts -= {"/etc/localtime:/etc/localtime:ro"}
     assert run == expected(profile)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_the_flag_files_run_it_so(profile: str) -> None:
+def test_flag_files_have_the_values(profile: str) -> None:
     run = reading.from_flag_files(profile)
     wanted = expected(profile)
-    # Whoever starts it by hand or by voicectl adds these.
+    # voicectl, or whoever runs the container by hand, adds these.
     wanted.image, wanted.mounts = "", {"/etc/localtime:/etc/localtime:ro"}
     assert run == wanted
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_the_pod_is_run_so(profile: str) -> None:
-    given, wanted = values(profile), expected(profile)
+def test_pod_has_the_values(profile: str) -> None:
+    toml, wanted = values(profile), expected(profile)
     pod = reading.documents(UNITS / profile / "kubernetes.yaml")[MANIFEST]["spec"]["template"]
     (container,) = pod["spec"]["containers"]
     assert container["image"] == wanted.image
@@ -147,7 +147,7 @@ def test_the_pod_is_run_so(profile: str) -> None:
     assert confined["capabilities"] == {"drop": ["ALL"]}
     startup, liveness = container["startupProbe"], container["livenessProbe"]
     waited = startup["periodSeconds"] * startup["failureThreshold"]
-    assert waited == given["start_timeout_seconds"]
+    assert waited == toml["start_timeout_seconds"]
     _, interval, timeout, retries, _ = wanted.health
     assert liveness["periodSeconds"] == interval
     assert liveness["timeoutSeconds"] == timeout
@@ -158,32 +158,34 @@ def test_the_pod_is_run_so(profile: str) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_nobody_kills_it_before_an_orderly_stop_has_ended(profile: str) -> None:
-    given = settings.load({"VOICE_PROFILE": profile})
+def test_stop_timeout_exceeds_the_time_of_an_orderly_stop(profile: str) -> None:
+    loaded = settings.load({"VOICE_PROFILE": profile})
     wanted = values(profile)
-    assert stop_seconds(given) < wanted["stop_seconds"] < wanted["systemd_stop_seconds"]
+    assert stop_seconds(loaded) < wanted["stop_seconds"] < wanted["systemd_stop_seconds"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_whoever_waits_for_a_start_waits_long_enough(profile: str) -> None:
-    given = settings.load({"VOICE_PROFILE": profile}).supervision
+def test_start_timeouts_exceed_the_time_of_a_slow_start(profile: str) -> None:
+    supervision = settings.load({"VOICE_PROFILE": profile}).supervision
     wanted = values(profile)
-    assert given.start_seconds < wanted["start_period_seconds"] < wanted["start_timeout_seconds"]
-    # Else a start that fails late would be tried for ever.
-    one_start = given.start_seconds + wanted["restart_seconds"]
+    assert (
+        supervision.start_seconds < wanted["start_period_seconds"] < wanted["start_timeout_seconds"]
+    )
+    # Otherwise a start that fails late would be repeated forever.
+    one_start = supervision.start_seconds + wanted["restart_seconds"]
     assert one_start * wanted["start_limit_burst"] < wanted["start_limit_seconds"]
 
 
-def test_an_error_that_an_operator_has_to_put_right_is_not_tried_again() -> None:
+def test_unit_does_not_restart_after_errors_that_need_an_operator() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     refusals = {kind for kind in kinds if issubclass(kind, errors.CannotStart)}
-    of_the_host = {errors.ProgramFailed, errors.SupervisorFailed}  # the next start may go well
+    of_the_host = {errors.ProgramFailed, errors.SupervisorFailed}  # the next start may succeed
     final = {kind.exit_code for kind in refusals - of_the_host}
     assert {str(code) for code in final} == set(values("cpu")["no_restart_codes"].split())
     assert {kind.exit_code for kind in of_the_host}.isdisjoint(final)
     assert ApplianceError.exit_code not in final
 
 
-def test_the_ports_are_those_the_image_listens_on() -> None:
-    given = settings.Settings()
-    assert {given.gateway.port, given.exporter.port} == set(expected("cpu").ports)
+def test_published_ports_are_those_of_the_settings() -> None:
+    defaults = settings.Settings()
+    assert {defaults.gateway.port, defaults.exporter.port} == set(expected("cpu").ports)

@@ -1,4 +1,4 @@
-"""What is quantised, by the words of compressed-tensors."""
+"""Parsing quantization_config of compressed-tensors."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ def changed(scheme: str, part: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("scheme", ["int8", "fp8", "w4a16"])
-def test_a_scheme_has_its_name(scheme: str) -> None:
+def test_scheme_has_its_name(scheme: str) -> None:
     assert parse(config(scheme)).name == scheme
 
 
-def test_an_int8_linear_has_weights_and_a_scale_for_each_output() -> None:
+def test_int8_linear_has_weights_and_one_scale_per_output() -> None:
     assert parse(config("int8")).tensors(64, 128, "BF16") == {
         "weight": (("I8",), ((64, 128),)),
         "weight_scale": (("BF16", "F16", "F32"), ((64, 1),)),
     }
 
 
-def test_a_linear_scaled_as_a_whole_and_its_inputs_by_the_file() -> None:
+def test_static_fp8_linear_has_one_scale_per_tensor_and_input_scales() -> None:
     tree = changed("fp8", "weights", strategy="tensor")
     tree["config_groups"]["group_0"]["input_activations"] |= {
         "dynamic": False,
         "strategy": "tensor",
     }
-    found = parse(tree).tensors(64, 128, "BF16")
-    assert found["weight"] == (("F8_E4M3",), ((64, 128),))
-    assert found["weight_scale"][1] == found["input_scale"][1] == ((1,), ())
+    specs = parse(tree).tensors(64, 128, "BF16")
+    assert specs["weight"] == (("F8_E4M3",), ((64, 128),))
+    assert specs["weight_scale"][1] == specs["input_scale"][1] == ((1,), ())
 
 
-def test_a_four_bit_linear_is_packed_eight_to_a_word_and_scaled_by_groups() -> None:
+def test_w4a16_linear_is_packed_into_words_and_scaled_by_groups() -> None:
     tree = changed("w4a16", "weights", group_size=128, symmetric=False)
     assert parse(tree).tensors(4096, 14336, "BF16") == {
         "weight_packed": (("I32",), ((4096, 1792),)),
@@ -61,29 +61,29 @@ def test_a_four_bit_linear_is_packed_eight_to_a_word_and_scaled_by_groups() -> N
 
 REFUSED = {
     "another method": (config(quant_method="gptq"), "'gptq' is not compressed-tensors"),
-    "a quantised past": (config(kv_cache_scheme={"num_bits": 8}), "kv_cache_scheme"),
+    "a quantised KV cache": (config(kv_cache_scheme={"num_bits": 8}), "kv_cache_scheme"),
     "sparsity": (config(sparsity_config={"format": "x"}), "sparsity_config"),
     "two groups": (config(config_groups={"a": {}, "b": {}}), "several config_groups"),
     "other targets": (config(config_groups={"a": {"targets": ["re:.*"]}}), "targets"),
     "reordered inputs": (changed("w4a16", "weights", actorder="group"), "actorder"),
-    "weights that change": (changed("int8", "weights", dynamic=True), "dynamically"),
-    "weights not around zero": (changed("int8", "weights", symmetric=False), "not supported"),
+    "dynamic weights": (changed("int8", "weights", dynamic=True), "dynamically quantised"),
+    "asymmetric weights": (changed("int8", "weights", symmetric=False), "not supported"),
     "blocks": (changed("fp8", "weights", strategy="block"), "not supported"),
     "six bits": (changed("w4a16", "weights", num_bits=6), "not supported"),
     "mixed kinds": (changed("int8", "input_activations", type="float"), "not supported"),
-    "a group of nothing": (changed("w4a16", "weights", group_size=0), "group size of 0"),
+    "an empty group": (changed("w4a16", "weights", group_size=0), "group size of 0"),
     "another format": (config("w4a16", format="marlin-24"), "marlin-24"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_was_never_tried_is_refused(what: str) -> None:
-    tree, complaint = REFUSED[what]
+@pytest.mark.parametrize("kind", REFUSED)
+def test_unsupported_scheme_is_refused(kind: str) -> None:
+    tree, complaint = REFUSED[kind]
     with pytest.raises(ValueError, match=complaint):
         parse(tree)
 
 
-def test_what_is_ignored_is_matched_as_vllm_matches_it() -> None:
+def test_ignore_entries_are_matched_as_in_vllm() -> None:
     ignore = [f"{LAYER}.mlp.down_proj", r"re:.*layers\.4\..*", f"{LAYER}.self_attn.qkv_proj"]
     scheme = parse(config(ignore=ignore))
     assert scheme.is_ignored(f"{LAYER}.mlp.down_proj")
@@ -93,9 +93,9 @@ def test_what_is_ignored_is_matched_as_vllm_matches_it() -> None:
     assert not scheme.is_ignored("language_model.model.layers.33.mlp.down_proj")
 
 
-def test_a_llamas_ignore_list_moves_under_its_prefix_and_spares_the_ears() -> None:
-    theirs = ["lm_head", "model.layers.3.mlp.down_proj", r"re:model\.layers\.[12]\..*"]
-    ignore = prefix_ignore(theirs)
+def test_ignore_list_of_a_llama_is_prefixed_and_extended_by_the_audio_modules() -> None:
+    llama_ignore = ["lm_head", "model.layers.3.mlp.down_proj", r"re:model\.layers\.[12]\..*"]
+    ignore = prefix_ignore(llama_ignore)
     assert ignore[:3] == ["lm_head", "re:audio_tower.*", "re:multi_modal_projector.*"]
     scheme = parse(config(ignore=ignore))
     assert scheme.is_ignored(f"{LAYER}.mlp.down_proj")

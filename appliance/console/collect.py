@@ -1,0 +1,123 @@
+"""Collect the facts about the appliance: query every source in parallel, with time limits."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from appliance import run_folder
+from appliance.console.state import Facts, MetricsSummary, ProcessFacts, parse_metrics
+from appliance.settings import VERSION, ExporterConfig, Settings
+from appliance.supervision import health
+from appliance.supervision.metrics import measure_processes
+from appliance.supervision.supervisor_client import Program, SupervisorClient
+from appliance.weights import seal
+
+LIMIT_SECONDS = 6.0  # for all queries together
+SUPERVISOR_SECONDS = 2.0
+METRICS_SECONDS = 5.0  # the exporter itself waits 2 s for a process that hangs
+LOCK_DIGITS = 12
+# What a source may raise when it is absent, hangs or answers nonsense.
+QUERY_ERRORS = (OSError, ValueError, http.client.HTTPException)
+
+
+def collect_facts(settings: Settings) -> Facts:
+    """Collect what can be observed within LIMIT_SECONDS; an absent source raises nothing."""
+    run = settings.paths.run
+    supervisor = SupervisorClient(run, SUPERVISOR_SECONDS)
+    answers = query_all(
+        {
+            "supervisord": supervisor.programs,
+            "gateway": lambda: health.waiting_for(settings.gateway),
+            "exporter": lambda: parse_metrics(fetch_metrics(settings.exporter)),
+            "boot": lambda: run_folder.boot_pid(run),
+            "drain": lambda: run_folder.draining_since(run),
+            "restarts": lambda: run_folder.read_restarts(run),
+            "seal": lambda: run_folder.read_seal(run),
+            "guard": lambda: run_folder.read_guard(run),
+            "reason": lambda: run_folder.read_reason(run),
+            "lock": lambda: seal.sha256_of(settings.paths.lock)[:LOCK_DIGITS],
+        },
+        LIMIT_SECONDS,
+    )
+    programs = cast("list[Program] | None", answers.get("supervisord"))
+    restarts = cast("dict[str, int]", answers.get("restarts", {}))
+    return Facts(
+        now=time.time(),
+        version=VERSION,
+        profile=settings.profile,
+        lock=str(answers.get("lock", "")),
+        max_sessions=settings.gateway.max_sessions,
+        boot_pid=cast("int | None", answers.get("boot")),
+        boot_started=_modified(run / "boot.lock"),
+        draining_since=cast("float | None", answers.get("drain")),
+        waiting_for=cast("str | None", answers.get("gateway")),
+        processes=None if programs is None else _measure(programs, restarts),
+        metrics=cast("MetricsSummary | None", answers.get("exporter")),
+        seal=cast("dict[str, Any]", answers.get("seal", {})),
+        seal_written=_modified(run / "seal.json"),
+        guard=cast("dict[str, Any]", answers.get("guard", {})),
+        reason=cast("dict[str, Any]", answers.get("reason", {})),
+        reason_written=_modified(run / "reason.json"),
+        silent=[name for name in ("supervisord", "gateway", "exporter") if name not in answers],
+    )
+
+
+def fetch_metrics(exporter: ExporterConfig) -> str:
+    """Fetch the page of metrics. Raises one of QUERY_ERRORS."""
+    url = f"http://{health.url_host(exporter.host)}:{exporter.port}/metrics"
+    with urllib.request.urlopen(url, timeout=METRICS_SECONDS) as answer:
+        return str(answer.read().decode())
+
+
+def query_all(queries: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, object]:
+    """Run all queries at once; return the answers that arrived in time, by name.
+
+    A query that raises one of QUERY_ERRORS has no answer. Threads that hang are daemons: they end
+    with this process.
+    """
+    answers: dict[str, object] = {}
+
+    def run(name: str, query: Callable[[], object]) -> None:
+        try:
+            answers[name] = query()
+        except QUERY_ERRORS:
+            return  # the caller sees that the answer is missing
+
+    threads = [threading.Thread(target=run, args=query, daemon=True) for query in queries.items()]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(answers)
+
+
+def _measure(programs: Sequence[Program], restarts: Mapping[str, int]) -> list[ProcessFacts]:
+    stats = measure_processes(programs)
+    return [
+        ProcessFacts(
+            name=program.name,
+            state=program.state,
+            pid=program.pid,
+            started=program.started,
+            exists=stats[program.name].up,
+            resident_bytes=stats[program.name].resident_bytes,
+            cpu_seconds=stats[program.name].cpu_seconds,
+            restarts=restarts.get(program.name, 0),
+        )
+        for program in programs
+    ]
+
+
+def _modified(path: Path) -> float:
+    """When the file was last written, as a Unix time; 0 if there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,150 @@
+"""Redact log lines for a support bundle: only listed fields and fixed words may leave. No I/O.
+
+The journal already writes listed fields only (journal_fields.py). A bundle leaves the site, so it
+is stricter: no free text, and no value that could be a caller's word in place of one of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
+
+from appliance.console.logs import parse_line
+from appliance.errors import catalogue
+from appliance.journal_fields import CATALOGUE_FIELDS, LEVELS, NUMBER_FIELDS, TEXT_FIELDS
+from appliance.processes import ENGINES
+from appliance.supervision.policy import Cause
+
+# Every event that the appliance logs; a test compares this list with the sources.
+EVENTS = frozenset(
+    {
+        "a phrase failed",
+        "a phrase is pronounced word by word",
+        "appliance started",
+        "appliance stopped",
+        "card reported an error",
+        "crashed",
+        "drain begun",
+        "drain undone",
+        "draining",
+        "engine failed",
+        "engine planned",
+        "engine ready",
+        "engine stopped",
+        "espeak-ng failed",
+        "espeak-ng is not installed and unknown words are spelled out",
+        "exporter listens",
+        "gateway started",
+        "gateway stopped",
+        "guard ends appliance",
+        "guard restarts engines",
+        "guard restarts process",
+        "guard silent",
+        "guard started",
+        "language model ready",
+        "library",
+        "model answers wrongly",
+        "model loaded",
+        "pipeline error",
+        "process killed",
+        "program ended",
+        "program gave up",
+        "program killed",
+        "program restarted",
+        "program running",
+        "program started",
+        "readiness changed",
+        "refused",
+        "request crashed",
+        "request failed",
+        "seal intact",
+        "session ended",
+        "session started",
+        "source left out",
+        "stop asked for",
+        "stopped by an error",
+        "supervisord sends no events",
+        "task failed",
+        "tool called",
+        "transcription failed",
+        "turn",
+        "turn crashed",
+        "turn heard",
+        "unnamed",
+        "voice unusable",
+        "warming failed",
+    }
+)
+# Fields that hold one of a few words, and these words. Tests compare them with the gateway's.
+WORDS: Mapping[str, frozenset[str]] = {
+    "engine": frozenset(ENGINES),
+    "by": frozenset({"smart_turn", "fallback", "timeout"}),
+    "outcome": frozenset(
+        {
+            *("answered", "interrupted", "nothing_heard", "failed", "too_short"),  # of a turn
+            *("done", "failed", "too_slow", "unreadable"),  # of a tool call
+        }
+    ),
+    "reason": frozenset({"left", *get_args(Cause), *catalogue()}),
+    "level": frozenset(LEVELS),
+}
+# An identifier, path, number or stack frame: one word of ASCII.
+_WORD = re.compile(r"[A-Za-z0-9_.:/@+=<>,-]{1,200}", re.ASCII)
+_PROCESSES = re.compile(r"[a-z]+(?: and [a-z]+)*", re.ASCII)  # the form of waiting_for
+
+
+def redact(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines as they may leave; the last one counts the lines that were left out."""
+    foreign = 0
+    for text in lines:
+        line = parse_line(text)
+        if line.fields is None:
+            foreign += bool(line.text.strip())
+        else:
+            yield json.dumps(_redact_fields(line.fields), separators=(",", ":"))
+    if foreign:
+        yield json.dumps({"event": "lines left out", "count": foreign}, separators=(",", ":"))
+
+
+def _redact_fields(fields: Mapping[str, Any]) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    dropped = 0
+    for name, value in fields.items():
+        if _is_allowed(name, value):
+            kept[name] = _only_words(value) if isinstance(value, list) else value
+        else:
+            dropped += name not in CATALOGUE_FIELDS
+    kept.setdefault("event", "unnamed")
+    error = catalogue().get(str(kept.get("reason", "")))
+    if error is not None and "advice" in fields:
+        kept["advice"] = error.advice
+    if dropped:
+        before = kept.get("dropped_fields", 0)
+        kept["dropped_fields"] = dropped + (before if isinstance(before, int) else 0)
+    return kept
+
+
+def _is_allowed(name: str, value: object) -> bool:
+    if name == "event":
+        return isinstance(value, str) and value in EVENTS
+    if name not in NUMBER_FIELDS | TEXT_FIELDS:
+        return False
+    if isinstance(value, (int, float)):
+        return True
+    if name not in TEXT_FIELDS:
+        return False
+    if isinstance(value, list):
+        return name not in WORDS
+    if not isinstance(value, str):
+        return False
+    if name in WORDS:
+        return not value or value in WORDS[name]
+    if name == "waiting_for" and _PROCESSES.fullmatch(value):
+        return True
+    return not value or _WORD.fullmatch(value) is not None
+
+
+def _only_words(values: list[object]) -> list[str]:
+    return [value for value in values if isinstance(value, str) and _WORD.fullmatch(value)]
