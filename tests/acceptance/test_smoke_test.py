@@ -135,7 +135,7 @@ def test_failed_check_gives_exit_code_1_and_a_report_named_failed(
 
 @pytest.mark.parametrize(
     ("state", "message"),
-    [("", "no container voice-appliance"), (f"false {IMAGE}", "is not running")],
+    [("", "container voice-appliance does not exist"), (f"false {IMAGE}", "is not running")],
 )
 def test_missing_or_stopped_container_is_refused(
     host: SmokeTestHost, state: str, message: str
