@@ -190,7 +190,7 @@ class Running:
             environ.pop("PYTHONDONTWRITEBYTECODE", None)
         with self._log.open("wb") as out:
             self._process = subprocess.Popen(
-                [*pytest_of(part), "-v", *part.options, f"--junit-xml={self._report}",
+                [*pytest_of(part), "-vv", *part.options, f"--junit-xml={self._report}",
                  *part.paths],
                 cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT, start_new_session=True,
