@@ -43,8 +43,8 @@ weights: ## collect the model files and add them to the lock; PROFILE=gpu uses t
 image: ## build the sealed image; PROFILE=cpu or gpu
 	@ops/image --profile $(PROFILE) $(ARGS)
 
-export: ## export the image as a signed folder, for a host without a network
-	@ops/export $(ARGS)
+export: ## export the image of PROFILE as a signed folder, for a host without a network
+	@ops/export --profile $(PROFILE) $(ARGS)
 
 preflight: ## check whether this host is ready for the image
 	@ops/preflight $(ARGS)

@@ -1,7 +1,7 @@
 """`python -m appliance VERB`: run one process of the appliance, or one check of it.
 
-VERBS at the end of this file lists them. A verb imports its room only when it is called, so that no
-process loads the code of another one.
+VERBS at the end of this file lists them. A verb imports its package only when it is called, so that
+no process loads the code of another one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from appliance import journal, journal_fields, offline, run_folder
 from appliance.errors import ApplianceError, BadSetting, CannotStart, ModelSick
 from appliance.processes import LLM, TTS, socket_path
-from appliance.settings import Settings, load
+from appliance.settings import CONFIG_FILE, Settings, load
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # set by supervisord for its programs
 RUN_FOLDER = "VOICE_PATHS_RUN"
@@ -30,7 +30,7 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
     settings = Settings()
     journal.configure(settings.journal, name, stream=stream)  # until the settings are loaded
     try:
-        offline.apply(environ)  # before any room and its libraries are imported
+        offline.apply(environ)  # before any package and its libraries are imported
         args = _parse(argv)
         if name == "settings" and args.check is not None:
             return _check_settings(args.check, environ)
@@ -161,15 +161,20 @@ def _settings_options(parser: ArgumentParser) -> None:
 
 
 def _check_settings(file: str, environ: Mapping[str, str]) -> int:
-    """Print a line for each wrong setting, or one line if all are valid."""
+    """Print a line for each wrong setting, or one line if all are valid.
+
+    Looks at the values and at the voice; whether files exist and tools are known, only the start of
+    a process finds out.
+    """
     from appliance.weights.voices import check_voice
 
     try:
-        settings = load({**environ, "VOICE_CONFIG": file} if file else environ)
+        settings = load({**environ, CONFIG_FILE: file} if file else environ)
         check_voice(settings)
     except BadSetting as error:
         for each in (error, *error.others):
-            print(f"{each.details['name']}: {each.details['why']}")
+            name = each.details["name"]
+            print(f"{file if file and name == CONFIG_FILE else name}: {each.details['why']}")
         return error.exit_code
     print(f"all settings are valid (profile {settings.profile})")
     return 0

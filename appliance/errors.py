@@ -129,10 +129,10 @@ class FrameTooBig(SessionEnded):
 
 
 class TooFast(SessionEnded):
-    """The client sent audio faster than real time."""
+    """The client sent audio or messages faster than allowed."""
 
     reason = "too_fast"
-    advice = "Send audio at the pace of a microphone."
+    advice = "Send audio at the pace of a microphone, and at most 10 messages a second."
     close_code = 1008
 
 
@@ -251,8 +251,9 @@ class BadSetting(CannotStart):
 
     reason = "bad_setting"
     advice = (
-        "Correct it. `python -m appliance settings` lists every setting with its meaning, its "
-        "allowed values and its default."
+        "Correct or unset it: section.name in a TOML file, VOICE_SECTION_NAME in the environment. "
+        "Then `python -m appliance settings` lists every setting with its meaning, its allowed "
+        "values and its default."
     )
     others: tuple[BadSetting, ...] = ()  # wrong settings that were found at the same time
 

@@ -22,6 +22,8 @@ CLOSE_ADVICE = {
     1012: "the appliance is restarting; connect again in a moment",
     1013: "the appliance is overloaded; connect again later",
 }
+TOO_FAST = "too_fast:"  # how the close reason begins, also with code 1008
+TOO_FAST_ADVICE = "this client has to send at the pace of a microphone"
 MAX_SERVER_TEXT_CHARS = 300
 
 
@@ -31,6 +33,8 @@ def explain_close(closed: ConnectionClosed) -> CallDropped:
         return CallDropped("the call was dropped: the connection was lost", retryable=True)
     code, reason = closed.rcvd.code, _printable(closed.rcvd.reason)
     advice = CLOSE_ADVICE.get(code, "connect again to continue")
+    if reason.startswith(TOO_FAST):
+        advice = TOO_FAST_ADVICE
     text = f"the appliance ended the call: {reason or 'no reason given'} ({code}); {advice}"
     return CallDropped(text, retryable=code in RETRYABLE_CLOSE_CODES)
 

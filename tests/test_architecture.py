@@ -1,7 +1,7 @@
 """What each process can reach, read from the imports of every module, lazy ones included.
 
-A folder is a process: `gateway/` and `engines/` meet only in `link/`. An import that breaks this
-would load a model into the event loop that carries the calls.
+`gateway/` and `engines/` meet only in `link/`. An import that breaks this would load a
+model into the event loop that carries the calls.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def dotted(path: Path) -> str:
 MODULES = {dotted(path): path for path in FILES}
 APPLIANCE = [module for module in MODULES if module.split(".")[0] == "appliance"]
 
-# Modules outside of the rooms: every process may use them.
+# Modules outside of the packages: every process may use them.
 COMMON = {
     "__main__",
     "errors",
@@ -48,7 +48,7 @@ COMMON = {
     "tasks",
 }
 
-# The process, the module it starts in, and the rooms it may reach beside COMMON.
+# The process, the module it starts in, and the packages it may reach beside COMMON.
 PROCESSES = {
     "gateway": ("appliance.gateway.server", {"gateway", "link"}),
     "llm": ("appliance.engines.llm.choose", {"engines.llm", "link", "gpu", "weights"}),
@@ -58,7 +58,7 @@ PROCESSES = {
     "boot": ("appliance.supervision.boot", {"supervision", "link", "gpu", "weights"}),
 }
 
-# Libraries and the rooms that load them. What loads a model stays with the process that owns it.
+# Libraries and the packages that load them. What loads a model stays with the process that owns it.
 LIBRARIES = {
     "torch": {"engines.tts", "engines.llm"},
     "transformers": {"engines.llm"},
@@ -140,7 +140,7 @@ def libraries(modules: Iterable[str]) -> set[str]:
     return names - set(PACKAGES)
 
 
-def room(module: str) -> str:
+def package_of(module: str) -> str:
     """`gateway`, `engines.llm`, or the name of a common module."""
     parts = module.split(".")[1:3]
     return ".".join(parts) if parts[:1] == ["engines"] else (parts or ["appliance"])[0]
@@ -161,12 +161,12 @@ PURE = [module for module in MODULES if PROMISE in docstring(module)]
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_a_process_reaches_only_its_own_rooms(process: str) -> None:
-    start, rooms = PROCESSES[process]
+def test_a_process_reaches_only_its_own_packages(process: str) -> None:
+    start, packages = PROCESSES[process]
     outside = {
         module
         for module in reached([start, *door()])
-        if room(module) not in rooms | COMMON | {"appliance", "engines"}
+        if package_of(module) not in packages | COMMON | {"appliance", "engines"}
     }
     assert not outside
 
@@ -177,15 +177,15 @@ def test_the_table_of_processes_is_what_the_door_starts(process: str) -> None:
 
 
 def test_the_link_reaches_neither_side() -> None:
-    link = [module for module in APPLIANCE if room(module) == "link"]
-    assert {room(module) for module in reached(link)} <= COMMON | {"link", "appliance"}
+    link = [module for module in APPLIANCE if package_of(module) == "link"]
+    assert {package_of(module) for module in reached(link)} <= COMMON | {"link", "appliance"}
 
 
 @pytest.mark.parametrize("module", sorted(COMMON - {"__main__"}))
-def test_a_common_module_reaches_no_room(module: str) -> None:
+def test_a_common_module_reaches_no_package(module: str) -> None:
     assert f"appliance.{module}" in MODULES
     modules = reached([f"appliance.{module}"])
-    assert {room(other) for other in modules} <= COMMON | {"appliance"}
+    assert {package_of(other) for other in modules} <= COMMON | {"appliance"}
 
 
 def test_the_gateway_reaches_no_model_runtime() -> None:
@@ -207,8 +207,10 @@ def test_a_real_gateway_process_loads_no_engine() -> None:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_library_is_loaded_only_in_the_rooms_that_need_it(library: str) -> None:
-    users = {room(m) for m in APPLIANCE if library in {name.split(".")[0] for name in imports(m)}}
+def test_a_library_is_loaded_only_in_the_packages_that_need_it(library: str) -> None:
+    users = {
+        package_of(m) for m in APPLIANCE if library in {name.split(".")[0] for name in imports(m)}
+    }
     assert users <= LIBRARIES[library]
 
 
@@ -222,7 +224,7 @@ def test_the_client_imports_nothing_of_the_server(module: str) -> None:
 def test_the_appliance_imports_nothing_of_the_tests_or_the_connected_side(module: str) -> None:
     packages = {name.split(".")[0] for name in imports(module)}
     unwanted = {"client", "ops", "tests", "pytest", "phonemizer", "espeakng_loader"}
-    if room(module) == "acceptance":
+    if package_of(module) == "acceptance":
         unwanted -= {"client"}  # it calls the appliance as its users do
     assert packages.isdisjoint(unwanted)
 
@@ -236,9 +238,9 @@ def test_a_module_that_promises_no_io_keeps_it(module: str) -> None:
 
 
 def test_decisions_are_in_modules_without_io() -> None:
-    """The promise is used: it holds for the rooms whose decisions tests have to reach."""
-    rooms = {room(module) for module in PURE}
-    assert rooms >= {"gateway", "link", "supervision", "console", "gpu", "acceptance"}
+    """The promise is used: it holds for the packages whose decisions tests have to reach."""
+    packages = {package_of(module) for module in PURE}
+    assert packages >= {"gateway", "link", "supervision", "console", "gpu", "acceptance"}
 
 
 @pytest.mark.parametrize("module", MODULES)

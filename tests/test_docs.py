@@ -93,8 +93,8 @@ def test_every_link_leads_to_a_page_and_a_heading(path: Path) -> None:
 @pytest.mark.parametrize("path", PRESENT, ids=lambda path: path.name)
 def test_every_file_that_is_named_exists(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
-    rooms = "appliance|client|ops|tests|docs|requirements"
-    for name in set(re.findall(rf"`((?:{rooms})/[\w./-]+)`", page)) - {EXAMPLE}:
+    folders = "appliance|client|ops|tests|docs|requirements"
+    for name in set(re.findall(rf"`((?:{folders})/[\w./-]+)`", page)) - {EXAMPLE}:
         assert (ROOT / name.replace("PROFILE", "cpu").replace("NAME/", "")).exists(), name
     # Shortened: below appliance/.
     for name in set(re.findall(r"`((?:gateway|link|engines)/[\w./-]+\.py)`", page)):

@@ -61,6 +61,14 @@ def test_settings_check_prints_a_line_for_each_wrong_setting_of_a_file(tmp_path:
     ]
 
 
+def test_settings_check_names_a_file_that_is_missing_as_it_was_given() -> None:
+    done = appliance("settings", "--check", "none.toml")
+    assert done.returncode == 78
+    assert done.stdout.startswith("none.toml: ")
+    done = appliance("settings", "--check", VOICE_CONFIG="none.toml")
+    assert done.stdout.startswith("VOICE_CONFIG: ")
+
+
 def test_settings_check_needs_the_lock_only_to_know_the_voices(tmp_path: Path) -> None:
     anywhere = {"VOICE_PATHS_LOCK": str(tmp_path / "none"), "VOICE_PATHS_WEIGHTS": str(tmp_path)}
     assert appliance("settings", "--check", VOICE_TTS_VOICE="nobody", **anywhere).returncode == 0
@@ -172,7 +180,7 @@ def test_every_verb_has_help_of_its_own(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["boot", "gateway", "llm", "tts", "exporter", "guard"])
-def test_command_line_of_a_process_imports_no_other_room(verb: str) -> None:
+def test_command_line_of_a_process_imports_no_other_package(verb: str) -> None:
     program = (
         f"import sys; from appliance import __main__ as c; c._parse([{verb!r}]); "
         "print(*sorted({m.split('.')[1] for m in sys.modules if m.startswith('appliance.')}))"
@@ -214,6 +222,12 @@ def test_plan_for_another_card_works_on_every_profile() -> None:
     done = appliance("plan", "--card", "L4", "--weights", "fp8")
     assert done.returncode == 0
     assert "NVIDIA L4" in done.stdout and "Kokoro" in done.stdout
+
+
+def test_plan_without_a_gpu_engine_names_the_profile() -> None:
+    done = appliance("plan", "--card", "L4", VOICE_PROFILE="cpu")
+    assert done.returncode == 78
+    assert "VOICE_PROFILE=gpu" in json.loads(done.stdout)["what"]
 
 
 def test_plan_that_is_refused_has_the_exit_code_of_the_engine() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -495,6 +497,19 @@ def test_settings_are_immutable() -> None:
 def test_version_is_that_of_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
     assert project["project"]["version"] == VERSION
+
+
+def test_changelog_and_tag_of_this_commit_name_the_version() -> None:
+    root = Path(__file__).parents[1]
+    changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    assert headings and headings[0] in ("Unreleased", VERSION)
+    tags = subprocess.run(
+        ["git", "tag", "--points-at", "HEAD", "v*"],
+        cwd=root, capture_output=True, text=True, check=False,
+    ).stdout.split()  # fmt: skip
+    assert tags in ([], [f"v{VERSION}"])
+    assert not tags or VERSION in headings
 
 
 def test_list_has_value_meaning_allowed_values_and_default_of_every_setting() -> None:

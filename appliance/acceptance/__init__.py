@@ -5,5 +5,5 @@ has no models of its own: the appliance's own voice speaks the questions, and it
 transcribes the answers, over the link to the engines. A defect that affects both can go unnoticed
 here; the tests of the repository use another recognizer.
 
-One file per check, named like the check. This is the only room that imports `client`.
+One file per check, named like the check. This is the only package that imports `client`.
 """

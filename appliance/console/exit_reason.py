@@ -13,7 +13,7 @@ from appliance.console.terminal import printable, render_field
 EXIT_CODES: Mapping[int, str] = {
     0: "stopped as requested",
     70: "a process could not be kept running, or crashed",
-    71: "supervisord or the guard ended, or hung",
+    71: "supervisord ended, or hung",
     78: "the operator has to change something",
     79: "the seal is broken",
     80: "a process ended again and again",

@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from appliance.errors import CannotStart
+from appliance.errors import BadSetting, CannotStart
 from appliance.gpu import memory, nvml, speed
 from appliance.gpu.cards import CARD_MODELS, GIB, CardModel, GpuCard, find_model, recommend_weights
 from appliance.gpu.planning import Plan, plan
@@ -51,7 +51,7 @@ def describe_plan(settings: Settings, card: str = "", weights: str = "") -> str:
     """The plan in words, for the named card or the first installed one.
 
     weights: one of reference.KINDS; empty for those in the sealed folder, or if there are none, the
-    kind recommended for the card. Raises like plan().
+    kind recommended for the card. Raises like plan(), and BadSetting for an engine without a GPU.
     """
     if card:
         return _describe(_model(card).as_card(), settings, weights)
@@ -69,6 +69,9 @@ def describe_plan(settings: Settings, card: str = "", weights: str = "") -> str:
 def _describe(card: GpuCard, settings: Settings, weights: str) -> str:
     if weights:
         return format_plan(card, ultravox_8b(weights), settings)
+    if settings.llm.engine != "vllm":
+        why = "the cpu profile uses no GPU; set VOICE_PROFILE=gpu, or plan for --weights"
+        raise BadSetting(name="llm.engine", why=why)
     folder = settings.paths.weights / settings.llm.model
     if folder.exists():
         return format_plan(card, checkpoints.read(folder), settings)

@@ -11,7 +11,7 @@ its type, bounds and description, and `load` names its bounds when it refuses a 
 
 from appliance.settings.listing import render
 from appliance.settings.loading import load
-from appliance.settings.names import FIELDS, PREFIX, variable, walk
+from appliance.settings.names import CONFIG_FILE, FIELDS, PREFIX, variable, walk
 from appliance.settings.sections import (
     PROFILE_DEFAULTS,
     ExporterConfig,
@@ -29,6 +29,7 @@ from appliance.settings.types import allowed, parse_voice
 VERSION = "0.1.0"  # as in pyproject.toml; a test compares
 
 __all__ = [
+    "CONFIG_FILE",
     "FIELDS",
     "PREFIX",
     "PROFILE_DEFAULTS",

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from appliance.settings.loading import load
-from appliance.settings.names import FIELDS, variable, walk
+from appliance.settings.names import CONFIG_FILE, FIELDS, variable, walk
 from appliance.settings.sections import Settings
 from appliance.settings.types import allowed
+
+HEADER = (
+    f"# Set these in the environment, or as NAME below [SECTION] in the TOML file that\n"
+    f"# {CONFIG_FILE} names. The environment overrides the file, and the file the defaults.\n"
+)
 
 
 def render(settings: Settings) -> str:
@@ -14,7 +19,7 @@ def render(settings: Settings) -> str:
     The defaults are those of the profile that is set.
     """
     defaults = load({variable("profile"): settings.profile})
-    paragraphs = [_paragraph("profile", settings.profile, Settings().profile)]
+    paragraphs = [HEADER, _paragraph("profile", settings.profile, Settings().profile)]
     heading = ""
     for (section, field, value), (_, _, default) in zip(
         walk(settings), walk(defaults), strict=True

@@ -178,6 +178,7 @@ async def test_refusal_cannot_control_the_terminal() -> None:
     ("code", "reason", "advice"),
     [
         (1008, "audio at 8000 Hz", "does not allow"),
+        (1008, "too_fast: The client sent too much.", "at the pace of a microphone"),
         (1009, "", "too large"),
         (1011, "pipeline failed", "connect again"),
         (1012, "restarting", "connect again in a moment"),
