@@ -74,8 +74,8 @@ def test_load_imports_no_gpl_library(torch_weights: Path) -> None:
 import sys
 from pathlib import Path
 from appliance.engines.tts.synthesizer import load
-from appliance.settings import TTS
-load(TTS(backend="torch", device="cpu"), Path({str(torch_weights)!r}))
+from appliance.settings import TTSConfig
+load(TTSConfig(backend="torch", device="cpu"), Path({str(torch_weights)!r}))
 print([name for name in ("phonemizer", "espeakng_loader", "misaki") if name in sys.modules])
 """
     completed = subprocess.run(
