@@ -126,7 +126,7 @@ write_readme() {
 The voice appliance, version $VERSION, profile $PROFILE${since:+: a delta to version $BASE_VERSION, which must be imported already}.
 
 Verify the release by hand before you run any of its files. FILE is the list of allowed signers, which
-must have reached you by another way than this folder:
+must have reached you through another channel than this folder:
 
   ssh-keygen -Y verify -n $NAMESPACE -I voice-appliance-release -f FILE -s $SIGNATURE <$SUMS
   sha256sum --check --quiet $SUMS
