@@ -13,10 +13,10 @@ from pathlib import Path
 
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
+from appliance.gpu_proof.scoring import ScoringEngine, create_vllm_engine, serve
 from appliance.link.client import EngineClient
 from tests.golden.comparison import TOLERANCE, compare, logprobs_needed
 from tests.golden.reference import Reference
-from tests.golden.scoring import ScoringEngine, create_vllm_engine, serve
 
 HERE = Path(__file__).parent / "ultravox-tiny"
 STALL_SECONDS = 600.0

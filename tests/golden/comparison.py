@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from appliance.gpu_proof.scoring import MAX_LOGPROBS, ScoringEngine
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest
 from tests.golden.reference import Case, Reference
-from tests.golden.scoring import MAX_LOGPROBS, ScoringEngine
 
 TOLERANCE = 0.05  # of a log-probability in float32; see README.md
 

@@ -47,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def torch_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of weights that holds the PyTorch model."""
-    from tests.torch.dequantise import dequantise
+    from appliance.gpu_proof.dequantise import dequantise
 
     folder: Path = tmp_path_factory.mktemp("weights")
     dequantise(WEIGHTS / "kokoro-82m", folder / "kokoro-82m")
@@ -77,7 +77,7 @@ def quiet_environment() -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def vllm_engine() -> AsyncIterator[VllmEngine]:
     """Started once for all tests; they run in its event loop, `loop_scope="session"`."""
-    from tests.golden.scoring import create_vllm_engine
+    from appliance.gpu_proof.scoring import create_vllm_engine
 
     quiet_environment()
     engine = create_vllm_engine(vllm_settings())

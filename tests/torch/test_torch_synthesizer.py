@@ -7,15 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from appliance.engines.tts.audio import Samples
 from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.synthesizer import Synthesizer, load
 from appliance.engines.tts.voices import Voices
 from appliance.errors import BadSetting, MissingWeights
+from appliance.gpu_proof.spectra import similarity
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTSConfig
 from tests.engines.tts.contract import SENTENCES, SynthesizerContract, synthesize
@@ -49,7 +47,7 @@ class TestTorchSynthesizer(SynthesizerContract):
         assert words(actual, OUTPUT_SAMPLE_RATE) == words(expected, OUTPUT_SAMPLE_RATE)
         assert abs(len(actual) - len(expected)) <= 0.03 * len(expected)
         # Measured: 0.95 and 0.97; other voices have 0.6 to 0.8, other sentences 0.5.
-        assert _similarity(actual, expected) > 0.9
+        assert similarity(actual, expected) > 0.9
 
 
 def test_missing_safetensors_model_is_named(tmp_path: Path) -> None:
@@ -82,25 +80,3 @@ print([name for name in ("phonemizer", "espeakng_loader", "misaki") if name in s
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert completed.stdout.strip() == "[]"
-
-
-def _similarity(first: Samples, second: Samples) -> float:
-    """Correlation of the log spectra over time and frequency, 0..1.
-
-    Each frame is compared with the most similar one within two frames (50 ms), because a phoneme
-    that lasts one frame longer shifts all that follow.
-    """
-    a, b = _log_spectrum(first), _log_spectrum(second)
-    matched = np.empty_like(a)
-    for i, frame in enumerate(a):
-        near = b[min(max(0, i - 2), len(b) - 1) : i + 3]
-        matched[i] = near[np.argmin(((near - frame) ** 2).sum(axis=1))]
-    return float(np.corrcoef(a.ravel(), matched.ravel())[0, 1])
-
-
-def _log_spectrum(samples: Samples) -> NDArray[np.float64]:
-    size, step = 1024, 600
-    starts = range(0, len(samples) - size, step)
-    frames = np.stack([samples[i : i + size] * np.hanning(size) for i in starts])
-    power: NDArray[np.float64] = np.abs(np.fft.rfft(frames)) ** 2
-    return np.log(power[:, :340] + 1e-4)  # up to 8 kHz

@@ -10,9 +10,9 @@ import pytest_asyncio
 
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.engines.llm.vllm.session import VllmSession
+from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
 from appliance.link.engine import GenerateRequest, Turn
 from tests.golden.reference import Reference
-from tests.golden.scoring import ScoringEngine, ScoringSession
 from tests.torch.conftest import GOLDEN
 
 collect_ignore_glob = [] if importlib.util.find_spec("vllm") else ["test_*.py"]

@@ -10,11 +10,11 @@ import pytest
 
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.engines.llm.vllm.session import VllmSession
+from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
 from appliance.link.engine import GenerateRequest, Turn
 from tests.engines.llm.helpers import hear, reply, synthesize
 from tests.golden.comparison import Comparison, compare, logprobs_needed
 from tests.golden.reference import Case, Reference
-from tests.golden.scoring import ScoringEngine, ScoringSession
 from tests.link.contract import SpeechContract, linked
 from tests.torch.vllm.conftest import LONG_QUESTION, reply_tokens
 

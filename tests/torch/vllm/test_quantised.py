@@ -20,6 +20,7 @@ import pytest_asyncio
 from appliance.engines.llm.vllm.prompt import Llama3Format
 from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import BadCheckpoint
+from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession, create_vllm_engine
 from appliance.link.engine import Turn
 from appliance.weights import checkpoint
 from ops.bundle.ultravox import build, find_inputs
@@ -27,7 +28,6 @@ from tests.engines.llm.helpers import hear
 from tests.golden.comparison import TOLERANCE, logprobs_needed
 from tests.golden.parts import CHECKPOINT, PREFIX, floats, load, take_apart
 from tests.golden.reference import Reference, log_softmax
-from tests.golden.scoring import ScoringEngine, ScoringSession, create_vllm_engine
 from tests.torch.conftest import VLLM, quiet_environment, vllm_settings
 from tests.torch.vllm.conftest import reply_tokens
 

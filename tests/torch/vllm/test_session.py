@@ -14,9 +14,9 @@ from appliance.engines.llm.vllm.admission import RequestKind
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.engines.llm.vllm.session import VllmSession
 from appliance.errors import BadRequest, EngineBusy
+from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
 from appliance.link.engine import GenerateRequest, Tool, Turn
 from tests.engines.llm.helpers import hear, reply, synthesize
-from tests.golden.scoring import ScoringEngine, ScoringSession
 from tests.torch.vllm.conftest import LONG_QUESTION, reply_tokens
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

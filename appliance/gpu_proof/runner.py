@@ -1,0 +1,276 @@
+"""Runs the steps, each in a process of its own, and keeps the record on disk up to date."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from appliance.gpu_proof import page
+from appliance.gpu_proof.record import (
+    Measurement,
+    Record,
+    Step,
+    StepState,
+    from_tree,
+    measurement,
+    to_tree,
+)
+from appliance.gpu_proof.steps import (
+    KOKORO_FOLDER,
+    Machine,
+    StepPlan,
+    next_step,
+    not_reached,
+    triage,
+)
+
+ROOT = Path(__file__).parents[2]
+RECORD = "gpu-proof.json"
+PAGE = "gpu-proof.html"
+STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL
+LIBRARIES = ("torch", "transformers", "triton", "vllm", "kokoro", "onnxruntime", "nvidia-ml-py")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run the proof.
+
+    out       folder for the record, the page and the steps' logs
+    weights   the folder of model files
+    scratch   for large files; left to the caller to delete
+    seconds   for all steps together
+    device    cuda or cpu
+    size      full, or tiny for a rehearsal
+    """
+
+    out: Path
+    weights: Path
+    scratch: Path
+    seconds: float
+    device: str = "cuda"
+    size: str = "full"
+
+
+def run(steps: Sequence[StepPlan], options: RunOptions, say: Callable[[str], None]) -> Record:
+    """Run what can be run in the time, and write record and page after every step.
+
+    Continues the record in `options.out`, if there is one of this machine: steps that were measured
+    completely are not repeated. Raises ValueError for a file there that is not a record.
+    """
+    ends_at = time.monotonic() + options.seconds
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.scratch.mkdir(parents=True, exist_ok=True)
+    record = _begin(options.out)
+    done = {step.name: step for step in record.steps}
+    waiting, impossible = triage(steps, describe_machine(steps, options.weights), done)
+    for step in impossible:
+        record = record.with_step(step)
+    _write(options.out, record)
+    while waiting:
+        left = ends_at - time.monotonic() - STOP_SECONDS
+        plan = next_step(waiting, left)
+        if plan is None:
+            break
+        waiting.remove(plan)
+        seconds = min(left, plan.max_seconds)
+        say(f"{plan.name}: {plan.title} (up to {seconds:.0f} s)")
+        step = run_step(plan, options, seconds, say)
+        say(
+            f"{plan.name}: {step.state} in {step.seconds:.0f} s"
+            + (f"; {step.why}" if step.why else "")
+        )
+        record = record.with_step(step)
+        _write(options.out, record)
+    for plan in waiting:
+        step = not_reached(plan, ends_at - time.monotonic())
+        record = record.with_step(step)
+    _write(options.out, record)
+    return record
+
+
+def _begin(out: Path) -> Record:
+    """The record of an earlier run on this machine, or a new one."""
+    machine = machine_facts()
+    path = out / RECORD
+    if path.exists():
+        earlier = read(path)
+        if earlier.machine == machine:
+            return earlier
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Record("gpu-proof", _version(), now, machine)
+
+
+def read(path: Path) -> Record:
+    """Read a record. Raises ValueError if the file is not one, OSError if it cannot be read."""
+    try:
+        return from_tree(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def write(path: Path, record: Record) -> None:
+    """Write a record; a reader never sees half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(to_tree(record), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    partial.replace(path)
+
+
+def _write(out: Path, record: Record) -> None:
+    write(out / RECORD, record)
+    (out / PAGE).write_text(page.render(record), encoding="utf-8")
+
+
+def run_step(
+    plan: StepPlan, options: RunOptions, seconds: float, say: Callable[[str], None]
+) -> Step:
+    """Run a step as a child process for at most `seconds`, and read its results."""
+    results = options.out / f"{plan.name}.jsonl"
+    results.unlink(missing_ok=True)
+    log_path = options.out / f"{plan.name}.log"
+    command = [
+        sys.executable,
+        "-m",
+        plan.module,
+        f"--device={options.device}",
+        f"--size={options.size}",
+        f"--seconds={max(1.0, seconds - STOP_SECONDS):.0f}",
+        f"--weights={options.weights}",
+        f"--scratch={options.scratch}",
+        f"--results={results}",
+        *plan.arguments,
+    ]
+    paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    started = time.monotonic()
+    with log_path.open("wb") as log:
+        # A session of its own: the step's own child processes end with it.
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environ, start_new_session=True
+        )
+        try:
+            exit_code: int | None = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            exit_code = None
+        finally:
+            _stop(process)
+    took = time.monotonic() - started
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    tail = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    results.unlink(missing_ok=True)
+    return interpret(plan.name, lines, exit_code, took, "".join(tail)[:300])
+
+
+def interpret(
+    name: str, lines: Sequence[str], exit_code: int | None, seconds: float, last_words: str
+) -> Step:
+    """The result of a step from the lines that it wrote.
+
+    `exit_code` None: it was stopped at its deadline. `last_words`: the last line of its output.
+    """
+    measurements: list[Measurement] = []
+    notes: list[str] = []
+    problems: list[str] = []
+    data: dict[str, Any] = {}
+    for line in lines:
+        try:
+            [(kind, value)] = json.loads(line).items()
+        except ValueError:  # cut off when the step was killed
+            continue
+        if kind == "measurement":
+            measurements.append(measurement(value))
+        elif kind == "note":
+            notes.append(value)
+        elif kind == "problem":
+            problems.append(value)
+        else:
+            data |= value
+    if exit_code is None:
+        problems.append(f"stopped after {seconds:.0f} s")
+    elif exit_code:
+        problems.append(f"exit code {exit_code}: {last_words}")
+    state: StepState = "measured"
+    if problems:
+        state = "partly" if measurements or data else "failed"
+    return Step(name, state, "; ".join(problems), round(seconds, 1), measurements, notes, data)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of the step's process group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+            if number == signal.SIGTERM and not _group_exists(process.pid):
+                return
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def describe_machine(steps: Sequence[StepPlan], weights: Path) -> Machine:
+    """Find out what is there, without importing any of it."""
+    names = {package for step in steps for package in step.packages}
+    return Machine(
+        packages={name for name in names if importlib.util.find_spec(name) is not None},
+        has_model=(weights / KOKORO_FOLDER).is_dir(),
+        has_checkout=(ROOT / "tests" / "golden").is_dir(),
+    )
+
+
+def machine_facts() -> dict[str, str]:
+    """Card, driver, versions and processor, for people and for comparisons."""
+    from appliance.gpu import nvml
+
+    listing = nvml.list_cards()
+    facts = {
+        "card": ", ".join(card.title for card in listing.cards) or f"none: {listing.problem}",
+        "driver": listing.cards[0].driver if listing.cards else "",
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+    }
+    return {**facts, **_versions(LIBRARIES)}
+
+
+def _versions(libraries: Sequence[str]) -> Mapping[str, str]:
+    versions = {}
+    for name in libraries:
+        for distribution in (name, f"{name}-cpu"):
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                versions.setdefault(name, metadata.version(distribution))
+    return versions
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _version() -> str:
+    try:
+        from appliance.settings import VERSION
+    except ImportError:  # pydantic is not installed here
+        return "unknown"
+    return VERSION

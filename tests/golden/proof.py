@@ -1,0 +1,73 @@
+"""Step `golden` of the GPU proof: all recorded cases on the engine of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from appliance import journal, offline, settings
+from appliance.errors import ApplianceError
+from appliance.gpu_proof.results import Results, StepOptions, parse
+from appliance.gpu_proof.scoring import ScoringEngine, create_vllm_engine, serve
+from appliance.link.client import EngineClient
+from tests.golden.comparison import TOLERANCE, compare, logprobs_needed
+from tests.golden.reference import Reference
+
+HERE = Path(__file__).parent / "ultravox-tiny"
+STALL_SECONDS = 300.0
+KV_DTYPES = ("auto", "fp8")
+
+
+async def run(results: Results, config: settings.Settings, kv_dtype: str) -> None:
+    """Record for each case the largest difference of a log-probability and the equal tokens."""
+    reference = Reference(HERE)
+    engine = create_vllm_engine(config)
+    await engine.start()
+    try:
+        scoring = ScoringEngine(engine, logprobs_needed(reference))
+        async with serve(scoring) as path:
+            client = EngineClient(engine.name, path, STALL_SECONDS)
+            for case in reference.cases:
+                result = await compare(scoring, client, reference, case)
+                conditions = {"case": case.name, "kv": kv_dtype}
+                results.measure("logprob difference", [result.difference], "nats", **conditions)
+                equal = result.equal / result.tokens
+                results.measure("equal tokens", [equal], "ratio", **conditions)
+                if kv_dtype == "auto" and not result.passes(TOLERANCE):
+                    results.problem(case.name, str(result))
+            await client.close()
+    finally:
+        await engine.stop()
+
+
+def main(options: StepOptions) -> int:
+    offline.apply(os.environ)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # several processes load vLLM
+    results = Results(options.results, options.seconds)
+    reference = Reference(HERE)
+    for kv_dtype in KV_DTYPES if options.device == "cuda" else KV_DTYPES[:1]:
+        if not results.enough_time(f"cases with KV cache {kv_dtype}", 20):
+            break
+        try:
+            config = settings.load(
+                {
+                    "VOICE_PATHS_WEIGHTS": str(reference.checkpoint.parent),
+                    "VOICE_LLM_ENGINE": "vllm",
+                    "VOICE_LLM_MODEL": reference.checkpoint.name,
+                    "VOICE_LLM_DTYPE": "float32" if kv_dtype == "auto" else "bfloat16",
+                    "VOICE_LLM_KV_DTYPE": kv_dtype,
+                    "VOICE_LLM_TODAY": reference.today,
+                    "VOICE_JOURNAL_LEVEL": "warning",
+                }
+            )
+            journal.configure(config.journal, "golden")
+            asyncio.run(run(results, config, kv_dtype))
+        except ApplianceError as error:
+            results.problem(f"cases with KV cache {kv_dtype}", f"{error} {error.advice}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse("golden", __doc__, sys.argv[1:])))
