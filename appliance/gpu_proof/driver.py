@@ -1,7 +1,8 @@
 """Step `driver`: every value of NVML that the appliance reads, and the plan for this card.
 
 The replies of the driver are recorded call by call, so that tests can replay them: see
-`ReplayedNvml` in recording.py.
+`ReplayedNvml` in recording.py. Modules that need more packages than nvidia-ml-py are imported late,
+so that the rest is measured without them.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from appliance.gpu import nvml
 from appliance.gpu.cards import GIB, GpuCard, bytes_per_second, model_of
 from appliance.gpu_proof.recording import RecordingNvml
 from appliance.gpu_proof.results import Results, StepOptions, parse
+
+if TYPE_CHECKING:
+    from appliance.gpu.readings import GpuReadings
 
 READS = 20
 
@@ -49,14 +54,12 @@ def record_driver(results: Results) -> None:
         recording = RecordingNvml(pynvml)
         sys.modules["pynvml"] = recording  # type: ignore[assignment]
         try:
-            session = NvmlSession()
-            readings = session.read()
-            session.close()
+            readings = read_once().readings
         finally:
             sys.modules["pynvml"] = pynvml
     results.data("nvml", recording.calls())
-    results.data("readings", [dataclasses.asdict(reading) for reading in readings.readings])
-    for reading in readings.readings:
+    results.data("readings", [dataclasses.asdict(reading) for reading in readings])
+    for reading in readings:
         missing = [name for name, value in dataclasses.asdict(reading).items() if value is None]
         if missing:
             results.note(f"card {reading.number} does not report {', '.join(missing)}")
@@ -67,6 +70,17 @@ def record_driver(results: Results) -> None:
         times.append((time.perf_counter() - started) * 1000)
     session.close()
     results.measure("read of all cards", times, "ms")
+
+
+def read_once() -> GpuReadings:
+    """Open the driver, read all cards, close it."""
+    from appliance.gpu.readings import NvmlSession
+
+    session = NvmlSession()
+    try:
+        return session.read()
+    finally:
+        session.close()
 
 
 def compare_with_table(results: Results, card: GpuCard) -> None:

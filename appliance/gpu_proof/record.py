@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 SCHEMA = 1
@@ -91,7 +91,7 @@ class Record:
         steps = [step if old.name == step.name else old for old in self.steps]
         if step.name not in {old.name for old in self.steps}:
             steps.append(step)
-        return Record(self.tool, self.version, self.started_at, self.machine, steps)
+        return replace(self, steps=tuple(steps))
 
     def step(self, name: str) -> Step | None:
         """The result of a step, or None."""
@@ -128,7 +128,7 @@ def from_tree(tree: Any) -> Record:
         for name, text in [*texts.items(), *machine.items()]:
             if not isinstance(text, str):
                 raise ValueError(f"{name} is not a text")
-        return Record(**texts, machine=machine, steps=steps)
+        return Record(**texts, machine=machine, steps=tuple(steps))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a record of measurements: {error!r}") from error
 
@@ -136,8 +136,8 @@ def from_tree(tree: Any) -> Record:
 def _step(tree: Mapping[str, Any]) -> Step:
     if tree["state"] not in get_args(StepState):
         raise ValueError(f"unknown state {tree['state']!r}")
-    measurements = [measurement(entry) for entry in tree["measurements"]]
-    return Step(**{**tree, "measurements": measurements})
+    measurements = tuple(measurement(entry) for entry in tree["measurements"])
+    return Step(**{**tree, "measurements": measurements, "notes": tuple(tree["notes"])})
 
 
 def measurement(tree: Mapping[str, Any]) -> Measurement:

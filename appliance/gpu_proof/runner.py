@@ -87,7 +87,7 @@ def run(steps: Sequence[StepPlan], options: RunOptions, say: Callable[[str], Non
         waiting.remove(plan)
         seconds = min(left, plan.max_seconds)
         say(f"{plan.name}: {plan.title} (up to {seconds:.0f} s)")
-        step = run_step(plan, options, seconds, say)
+        step = run_step(plan, options, seconds)
         say(
             f"{plan.name}: {step.state} in {step.seconds:.0f} s"
             + (f"; {step.why}" if step.why else "")
@@ -133,9 +133,7 @@ def _write(out: Path, record: Record) -> None:
     (out / PAGE).write_text(page.render(record), encoding="utf-8")
 
 
-def run_step(
-    plan: StepPlan, options: RunOptions, seconds: float, say: Callable[[str], None]
-) -> Step:
+def run_step(plan: StepPlan, options: RunOptions, seconds: float) -> Step:
     """Run a step as a child process for at most `seconds`, and read its results."""
     results = options.out / f"{plan.name}.jsonl"
     results.unlink(missing_ok=True)
@@ -204,7 +202,15 @@ def interpret(
     state: StepState = "measured"
     if problems:
         state = "partly" if measurements or data else "failed"
-    return Step(name, state, "; ".join(problems), round(seconds, 1), measurements, notes, data)
+    return Step(
+        name,
+        state,
+        "; ".join(problems),
+        round(seconds, 1),
+        tuple(measurements),
+        tuple(notes),
+        data,
+    )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
