@@ -230,6 +230,18 @@ def _smoke_test_options(parser: ArgumentParser) -> None:
     add_options(parser)
 
 
+def _gpu_proof(settings: Settings, args: Namespace) -> int:
+    from appliance.gpu_proof.__main__ import run
+
+    return run(args)
+
+
+def _gpu_proof_options(parser: ArgumentParser) -> None:
+    from appliance.gpu_proof.__main__ import add_options
+
+    add_options(parser)
+
+
 def _status(settings: Settings, args: Namespace) -> int:
     from appliance.console import commands
 
@@ -353,6 +365,11 @@ VERBS: Mapping[str, Verb] = {
         _smoke_test,
         _smoke_test_options,
         log_to_stderr=True,  # stdout is the report
+    ),
+    "gpu-proof": Verb(
+        "measure this machine's GPU: Kokoro, Ultravox, vLLM, a conversation",
+        _gpu_proof,
+        _gpu_proof_options,
     ),
     # The operator's console
     "status": Verb("show the state of the appliance", _status, _status_options),

@@ -60,7 +60,7 @@ PROCESSES = {
 
 # Libraries and the packages that load them. What loads a model stays with the process that owns it.
 LIBRARIES = {
-    "torch": {"engines.tts", "engines.llm"},
+    "torch": {"engines.tts", "engines.llm", "gpu_proof"},
     "transformers": {"engines.llm"},
     "triton": {"engines.llm"},
     "vllm": {"engines.llm"},
@@ -91,6 +91,9 @@ ENVIRONMENT = {
     "appliance.supervision.boot",
     "appliance.engines.llm.vllm.plugin",  # vLLM's own processes start there
     "appliance.gpu.nvml",  # CUDA_VISIBLE_DEVICES, which is CUDA's and not a setting of ours
+    "appliance.gpu_proof.runner",  # handed on to the steps
+    "appliance.gpu_proof.engine_speed",  # a step is a process of its own
+    "appliance.gpu_proof.conversation",
     "ops.bundle.packages",  # handed on to pip and npm
 }
 
@@ -224,8 +227,8 @@ def test_the_client_imports_nothing_of_the_server(module: str) -> None:
 def test_the_appliance_imports_nothing_of_the_tests_or_the_connected_side(module: str) -> None:
     packages = {name.split(".")[0] for name in imports(module)}
     unwanted = {"client", "ops", "tests", "pytest", "phonemizer", "espeakng_loader"}
-    if package_of(module) == "acceptance":
-        unwanted -= {"client"}  # it calls the appliance as its users do
+    if package_of(module) in ("acceptance", "gpu_proof"):
+        unwanted -= {"client"}  # they call the appliance as its users do
     assert packages.isdisjoint(unwanted)
 
 

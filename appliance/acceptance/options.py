@@ -93,6 +93,11 @@ def add_options(parser: ArgumentParser) -> None:
         help="print the report as JSON on stdout, and the results on stderr",
     )
     add("--page", action="store_true", help="only render a JSON report on stdin as an HTML page")
+    add(
+        "--record",
+        action="store_true",
+        help="only print the latencies of a JSON report on stdin, for ops/gpu-proof --compare",
+    )
     for name in ("image-id", "container", "host"):
         add(f"--{name}", default="", help="for the report; only the host knows it")
 

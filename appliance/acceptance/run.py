@@ -28,11 +28,13 @@ from appliance.acceptance import (
 from appliance.acceptance.about import describe
 from appliance.acceptance.caller import ApplianceVoice
 from appliance.acceptance.limits import limits_for
+from appliance.acceptance.measurements import to_record
 from appliance.acceptance.options import AcceptanceOptions, parse
 from appliance.acceptance.report import AcceptanceReport, CheckResult, skip
 from appliance.acceptance.site import Site, call_target
 from appliance.errors import ApplianceError, BadSetting
 from appliance.gpu import nvml
+from appliance.gpu_proof.record import to_tree
 from appliance.settings import Settings
 from client.errors import ClientError
 
@@ -55,6 +57,10 @@ def main(settings: Settings, args: Namespace) -> int:
     """Run the verb; 0 if no check failed, else 1. Raises BadSetting."""
     if args.page:
         sys.stdout.write(page.render(_read_report(sys.stdin)))
+        return 0
+    if args.record:
+        json.dump(to_tree(to_record(_read_report(sys.stdin))), sys.stdout, indent=1)
+        print()
         return 0
     started_at = time.monotonic()
     out = sys.stderr if args.json else sys.stdout

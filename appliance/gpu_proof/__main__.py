@@ -22,6 +22,12 @@ STATE = Path("/var/tmp/voice-gpu-proof")
 def main(argv: Sequence[str]) -> int:
     """Run the command line. Exit code 0 if at least one step was measured, else 1."""
     parser = argparse.ArgumentParser(prog="ops/gpu-proof", description=__doc__)
+    add_options(parser)
+    return run(parser.parse_args(argv))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options, also of `python -m appliance gpu-proof`."""
     parser.add_argument("--minutes", type=float, default=DEFAULT_MINUTES, help="time for all steps")
     parser.add_argument(
         "--out", type=Path, default=Path("gpu-proof"), help="folder for the results"
@@ -33,7 +39,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--receive", type=Path, metavar="FOLDER", help="take over a parcel first")
     parser.add_argument("--state", type=Path, default=STATE, help="where received files are kept")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("BASE", "OTHER"))
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the proof, or compare two records."""
     try:
         if args.compare:
             base, other = map(runner.read, args.compare)

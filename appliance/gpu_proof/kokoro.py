@@ -30,7 +30,7 @@ from appliance.engines.tts.synthesizer import (
     empty_torch_model,
 )
 from appliance.engines.tts.voices import Voices
-from appliance.gpu_proof.phrases import PHRASES, Phrase
+from appliance.gpu_proof.phrases import PHRASES, ProofPhrase
 from appliance.gpu_proof.results import Results, StepOptions, parse
 from appliance.gpu_proof.spectra import similarity
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
@@ -71,6 +71,7 @@ class KokoroBench:
     def __init__(self, options: StepOptions, results: Results) -> None:
         self.results = results
         self.device = options.device
+        self.is_rehearsal = options.is_rehearsal
         self.rounds = 2 if options.is_rehearsal else 10
         self.folder = torch_folder(options.weights / FOLDER, options.scratch / FOLDER, results)
         self._source = options.weights / FOLDER
@@ -79,13 +80,15 @@ class KokoroBench:
         self.synthesizer = TorchSynthesizer(self.folder, self.device, CPU_THREADS)
         results.measure("load", [time.perf_counter() - started], "s")
 
-    def speak(self, phrase: Phrase, synthesizer: Synthesizer | None = None) -> np.ndarray[Any, Any]:
+    def speak(
+        self, phrase: ProofPhrase, synthesizer: Synthesizer | None = None
+    ) -> np.ndarray[Any, Any]:
         """Synthesize a phrase; the samples are on the CPU when this returns."""
         synthesizer = synthesizer or self.synthesizer
         style = self.voices.style(VOICE, len(phrase.phonemes))
         return synthesizer.speak(phrase.phonemes, style, 1.0)
 
-    def measure_speed(self, phrases: Sequence[Phrase]) -> None:
+    def measure_speed(self, phrases: Sequence[ProofPhrase]) -> None:
         """Time to audio and real-time factor, by length of the phrase."""
         for phrase in phrases:
             count = len(phrase.phonemes)
@@ -109,7 +112,7 @@ class KokoroBench:
             peak = torch.cuda.max_memory_reserved() / 2**30
             self.results.measure("memory reserved by PyTorch", [peak], "GiB")
 
-    def compare_with_cpu(self, phrases: Sequence[Phrase]) -> None:
+    def compare_with_cpu(self, phrases: Sequence[ProofPhrase]) -> None:
         """Against PyTorch on the CPU (same weights) and the int8 model under onnxruntime."""
         references: dict[str, Synthesizer] = {
             "PyTorch on the CPU": TorchSynthesizer(self.folder, "cpu", CPU_THREADS)
@@ -125,15 +128,16 @@ class KokoroBench:
             self.results.measure("duration / reference", lengths, "ratio", reference=name)
             self.results.measure("lowest similarity", [min(alike)], "ratio", reference=name)
 
-    def measure_callers(self, phrase: Phrase) -> None:
+    def measure_callers(self, phrase: ProofPhrase) -> None:
         """Several threads want the same phrase at the same moment, on one stream."""
         self._measure_concurrency(phrase, "callers, one stream", lambda work: work())
 
-    def measure_streams(self, phrase: Phrase) -> None:
+    def measure_streams(self, phrase: ProofPhrase) -> None:
         """The same with a CUDA stream for each thread."""
         torch = importlib.import_module("torch")
         if self.device != "cuda":
-            raise RuntimeError("streams need CUDA")
+            self.results.not_here("callers, a stream each", "streams need CUDA")
+            return
 
         def on_stream(work: Callable[[], Any]) -> None:
             with torch.cuda.stream(torch.cuda.Stream()):
@@ -142,7 +146,7 @@ class KokoroBench:
         self._measure_concurrency(phrase, "callers, a stream each", on_stream)
 
     def _measure_concurrency(
-        self, phrase: Phrase, name: str, around: Callable[[Callable[[], Any]], Any]
+        self, phrase: ProofPhrase, name: str, around: Callable[[Callable[[], Any]], Any]
     ) -> None:
         for count in CALLERS[:2] if self.device == "cpu" else CALLERS:
             delays: list[float] = []
@@ -158,12 +162,17 @@ class KokoroBench:
                         each.result()
             self.results.measure(name, delays, "ms", callers=count)
 
-    def measure_own_pipeline(self, phrases: Sequence[Phrase]) -> None:
+    def measure_own_pipeline(self, phrases: Sequence[ProofPhrase]) -> None:
         """KPipeline of the package `kokoro`, given the phonemes."""
         torch = importlib.import_module("torch")
         for module in [name for name in sys.modules if name.split(".")[0] == "kokoro"]:
             del sys.modules[module]  # our back end avoids the package's own __init__
-        pipeline_class = importlib.import_module("kokoro").KPipeline
+        try:
+            pipeline_class = importlib.import_module("kokoro").KPipeline
+        except ModuleNotFoundError as error:
+            # It needs phonemizer and espeakng_loader (GPL-3), which we do not install.
+            self.results.not_here("KPipeline", f"{error.name} is not installed")
+            return
         pipeline = pipeline_class(lang_code="a", repo_id="local", model=False)
         model = load_model(self.folder, self.device)
         for phrase in phrases:
@@ -171,7 +180,7 @@ class KokoroBench:
                 np.stack([self.voices.style(VOICE, n + 1) for n in range(510)])
             ).to(self.device)
 
-            def speak(phrase: Phrase = phrase, pack: Any = pack) -> None:
+            def speak(phrase: ProofPhrase = phrase, pack: Any = pack) -> None:
                 for result in pipeline.generate_from_tokens(phrase.phonemes, pack, 1.0, model):
                     result.audio.cpu()
 
@@ -194,10 +203,11 @@ class KokoroBench:
 class Vocoder:
     """Kokoro's decoder alone: nearly all of the time, and the part whose shapes can be fixed."""
 
-    def __init__(self, bench: KokoroBench, phrase: Phrase) -> None:
+    def __init__(self, bench: KokoroBench, phrase: ProofPhrase) -> None:
         self._torch = importlib.import_module("torch")
         self._bench = bench
         self._phrase = phrase
+        self._is_rehearsal = bench.is_rehearsal
         self._model = load_model(bench.folder, bench.device)
         self._inputs: tuple[Any, ...] = ()
 
@@ -214,7 +224,8 @@ class Vocoder:
         """A CUDA graph of the vocoder for one length."""
         torch = self._torch
         if self._bench.device != "cuda":
-            raise RuntimeError("graphs need CUDA")
+            self._bench.results.not_here("vocoder, CUDA graph", "graphs need CUDA")
+            return
         inputs = [each.clone() for each in self._inputs]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -236,7 +247,8 @@ class Vocoder:
     def measure_compiled(self) -> None:
         """The vocoder through torch.compile, for changing lengths."""
         started = time.perf_counter()
-        compiled = self._torch.compile(self._model.decoder, dynamic=True)
+        backend = "eager" if self._is_rehearsal else "inductor"
+        compiled = self._torch.compile(self._model.decoder, dynamic=True, backend=backend)
         with self._torch.inference_mode():
             compiled(*self._inputs)
         self._bench.results.measure("compiling the vocoder", [time.perf_counter() - started], "s")

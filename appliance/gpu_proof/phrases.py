@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Phrase:
+class ProofPhrase:
     """A text and its phonemes in Kokoro's alphabet."""
 
     text: str
@@ -17,19 +17,19 @@ class Phrase:
 
 
 PHRASES = (
-    Phrase("Yes, of course.", "jˈɛs, ʌv kˈɔɹs."),
-    Phrase("The museum opens at nine.", "ðə mjuzˈiəm ˈOpᵊnz æt nˈIn."),
-    Phrase(
+    ProofPhrase("Yes, of course.", "jˈɛs, ʌv kˈɔɹs."),
+    ProofPhrase("The museum opens at nine.", "ðə mjuzˈiəm ˈOpᵊnz æt nˈIn."),
+    ProofPhrase(
         "Your appointment with the doctor is on Tuesday morning at ten.",
         "jˌʊɹ əpˈYntmənt wɪð ðə dˈɑktəɹ ɪz ˌɔn tˈuzdˌA mˈɔɹnɪŋ æt tˈɛn.",
     ),
-    Phrase(
+    ProofPhrase(
         "Please take the second door on the left, walk past the reception desk, and wait in the "
         "blue chairs until a nurse calls your name.",
         "plˈiz tˈAk ðə sˈɛkənd dˈɔɹ ˌɔn ðə lˈɛft, wˈɔk pˈæst ðə ɹəsˈɛpʃən dˈɛsk, ænd wˈAt ɪn ðə "
         "blˈu ʧˈɛɹz ˌʌntˈɪl ɐ nˈɜɹs kˈɔlz jʊɹ nˈAm.",
     ),
-    Phrase(
+    ProofPhrase(
         "The committee met in the large hall on the third floor, and after a discussion of nearly "
         "three hours it decided to postpone the vote, because several members had asked for more "
         "time to read the report and to speak with the people who live near the river.",

@@ -89,6 +89,10 @@ class Results:
         self._write("problem", f"{what}: {why}")
         print(f"{what}: {why}", flush=True)
 
+    def not_here(self, what: str, why: str) -> None:
+        """Record that a part does not apply to this machine; the step still counts as measured."""
+        self.note(f"{what}: not measured, {why}")
+
     @contextlib.contextmanager
     def attempt(self, what: str) -> Iterator[None]:
         """Run a part of the step; record a failure, so that the next part still runs."""

@@ -30,6 +30,7 @@ from appliance.gpu_proof.record import (
 )
 from appliance.gpu_proof.steps import (
     KOKORO_FOLDER,
+    KOKORO_MODELS,
     Machine,
     StepPlan,
     next_step,
@@ -237,7 +238,7 @@ def describe_machine(steps: Sequence[StepPlan], weights: Path) -> Machine:
     names = {package for step in steps for package in step.packages}
     return Machine(
         packages={name for name in names if importlib.util.find_spec(name) is not None},
-        has_model=(weights / KOKORO_FOLDER).is_dir(),
+        has_model=any((weights / KOKORO_FOLDER / name).exists() for name in KOKORO_MODELS),
         has_checkout=(ROOT / "tests" / "golden").is_dir(),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from appliance.gpu_proof.record import Step
 
 KOKORO_FOLDER = "kokoro-82m"  # in the folder of weights
+KOKORO_MODELS = ("kokoro-v1_0.safetensors", "kokoro-v1.0.int8.onnx")  # any of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def unavailable(step: StepPlan, machine: Machine) -> str:
     if missing:
         return f"not installed here: {', '.join(missing)}"
     if step.needs_model and not machine.has_model:
-        return "the folder of weights has no kokoro-82m"
+        return "the folder of weights has no model of Kokoro"
     if step.needs_checkout and not machine.has_checkout:
         return "needs a checkout of the project"
     return ""

@@ -45,7 +45,7 @@ def report() -> AcceptanceReport:
             }
         ],
         "no_card_because": "",
-        "settings": {"gateway.max_sessions": "8"},
+        "settings": {"gateway.max_sessions": "8", "llm.model": "ultravox-v0_5"},
         "changed_settings": ["llm.system_prompt"],
         "url": "ws://127.0.0.1:8765/ws",
         "limits_for": "L4, and unknown cards",

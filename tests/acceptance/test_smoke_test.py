@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.acceptance.options import CHECKS
+from appliance.gpu_proof.runner import read
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "ops/smoke-test"
@@ -99,6 +100,8 @@ def test_checks_run_in_the_container_and_the_report_is_on_the_host(host: SmokeTe
     assert about["host"] == os.uname().nodename
     assert [path.suffix for path in host.reports("")] == [".html", ".sig", ".json", ".sig"]
     assert f"Report: {report.with_suffix('.html')}" in done.stdout
+    (record,) = report.parent.glob("latency-record-*.json")
+    assert read(record).tool == "smoke-test"
     assert "created a key for this site" in done.stderr
     assert not list((host.folder / "state/reports").glob(".partial*"))
 

@@ -17,10 +17,11 @@ from tests.golden.reference import Reference
 
 HERE = Path(__file__).parent / "ultravox-tiny"
 STALL_SECONDS = 300.0
-KV_DTYPES = ("auto", "fp8")
+# Number formats of the arithmetic and of the KV cache; a CPU computes only in the first.
+FORMATS = (("float32", "auto"), ("bfloat16", "auto"), ("bfloat16", "fp8"))
 
 
-async def run(results: Results, config: settings.Settings, kv_dtype: str) -> None:
+async def run(results: Results, config: settings.Settings, dtype: str, kv_dtype: str) -> None:
     """Record for each case the largest difference of a log-probability and the equal tokens."""
     reference = Reference(HERE)
     engine = create_vllm_engine(config)
@@ -31,12 +32,12 @@ async def run(results: Results, config: settings.Settings, kv_dtype: str) -> Non
             client = EngineClient(engine.name, path, STALL_SECONDS)
             for case in reference.cases:
                 result = await compare(scoring, client, reference, case)
-                conditions = {"case": case.name, "kv": kv_dtype}
+                conditions = {"case": case.name, "dtype": dtype, "kv": kv_dtype}
                 results.measure("logprob difference", [result.difference], "nats", **conditions)
                 equal = result.equal / result.tokens
                 results.measure("equal tokens", [equal], "ratio", **conditions)
                 if kv_dtype == "auto" and not result.passes(TOLERANCE):
-                    results.problem(case.name, str(result))
+                    results.problem(f"{dtype}, {case.name}", str(result))
             await client.close()
     finally:
         await engine.stop()
@@ -47,8 +48,9 @@ def main(options: StepOptions) -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # several processes load vLLM
     results = Results(options.results, options.seconds)
     reference = Reference(HERE)
-    for kv_dtype in KV_DTYPES if options.device == "cuda" else KV_DTYPES[:1]:
-        if not results.enough_time(f"cases with KV cache {kv_dtype}", 20):
+    for dtype, kv_dtype in FORMATS if options.device == "cuda" else FORMATS[:1]:
+        what = f"cases in {dtype} with KV cache {kv_dtype}"
+        if not results.enough_time(what, 20):
             break
         try:
             config = settings.load(
@@ -56,16 +58,16 @@ def main(options: StepOptions) -> int:
                     "VOICE_PATHS_WEIGHTS": str(reference.checkpoint.parent),
                     "VOICE_LLM_ENGINE": "vllm",
                     "VOICE_LLM_MODEL": reference.checkpoint.name,
-                    "VOICE_LLM_DTYPE": "float32" if kv_dtype == "auto" else "bfloat16",
+                    "VOICE_LLM_DTYPE": dtype,
                     "VOICE_LLM_KV_DTYPE": kv_dtype,
                     "VOICE_LLM_TODAY": reference.today,
                     "VOICE_JOURNAL_LEVEL": "warning",
                 }
             )
             journal.configure(config.journal, "golden")
-            asyncio.run(run(results, config, kv_dtype))
+            asyncio.run(run(results, config, dtype, kv_dtype))
         except ApplianceError as error:
-            results.problem(f"cases with KV cache {kv_dtype}", f"{error} {error.advice}")
+            results.problem(what, f"{error} {error.advice}")
     return 0
 
 

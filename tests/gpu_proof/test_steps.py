@@ -49,7 +49,7 @@ def test_only_the_driver_package_is_enough_for_the_first_step() -> None:
 
 def test_missing_model_and_missing_checkout_are_reasons() -> None:
     kokoro, golden = STEPS[1], STEPS[3]
-    assert "kokoro-82m" in unavailable(kokoro, Machine(EVERYTHING.packages, False, True))
+    assert "no model of Kokoro" in unavailable(kokoro, Machine(EVERYTHING.packages, False, True))
     assert "checkout" in unavailable(golden, Machine(EVERYTHING.packages, True, False))
 
 

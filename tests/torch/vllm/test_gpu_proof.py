@@ -1,0 +1,119 @@
+"""The GPU proof on this machine's CPU, in tiny sizes: every step runs to its end.
+
+The driver is a fake. What only a card can run is named in the notes of its step.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.gpu_proof.record import Record
+from appliance.gpu_proof.runner import PAGE, RECORD, read
+from appliance.gpu_proof.steps import STEPS
+
+ROOT = Path(__file__).parents[3]
+FAKE_DRIVER = """
+import sys
+from tests.fakes import NVML_L4, FakeNvml
+sys.modules[__name__] = FakeNvml(NVML_L4)
+"""
+
+
+def gpu_proof(*arguments: str, driver: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "PYTHON": sys.executable}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if driver:
+        environ["PYTHONPATH"] = str(driver)
+    return subprocess.run(
+        [str(ROOT / "ops/gpu-proof"), *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1500,
+    )
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """The record of a rehearsal, and its page beside it."""
+    folder = tmp_path_factory.mktemp("proof")
+    (folder / "driver").mkdir()
+    (folder / "driver" / "pynvml.py").write_text(FAKE_DRIVER)
+    out = folder / "out"
+    done = gpu_proof("--rehearse", "--minutes=24", f"--out={out}", driver=folder / "driver")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (out / PAGE).read_text().startswith("<!doctype html>")
+    return read(out / RECORD)
+
+
+@pytest.mark.parametrize("name", [step.name for step in STEPS])
+def test_step_is_measured_to_its_end(record: Record, name: str) -> None:
+    step = record.step(name)
+    assert step is not None
+    assert (step.state, step.why) == ("measured", "")
+    assert step.measurements
+
+
+def test_speech_on_the_device_is_that_of_the_cpu(record: Record) -> None:
+    step = record.step("kokoro")
+    assert step is not None
+    values = {
+        (each.name, each.conditions.get("reference")): each.median for each in step.measurements
+    }
+    assert values["duration / reference", "PyTorch on the CPU"] == 1.0
+    assert values["lowest similarity", "PyTorch on the CPU"] > 0.97
+    assert values["duration / reference", "onnxruntime, int8"] == pytest.approx(1.0, abs=0.03)
+    assert values["lowest similarity", "onnxruntime, int8"] > 0.9
+
+
+def test_every_recorded_case_of_ultravox_has_the_tokens_of_the_reference(record: Record) -> None:
+    step = record.step("golden")
+    assert step is not None
+    equal = [each.median for each in step.measurements if each.name == "equal tokens"]
+    assert len(equal) >= 4
+    assert set(equal) == {1.0}
+
+
+def test_conversation_was_measured_from_voice_to_voice(record: Record) -> None:
+    step = record.step("conversation")
+    assert step is not None
+    heard = [each for each in step.measurements if each.name == "voice to voice"]
+    assert heard[0].n >= 4
+
+
+def test_what_needs_a_card_is_named(record: Record) -> None:
+    notes = " ".join(note for step in record.steps for note in step.notes)
+    for part in ("a stream each", "CUDA graph", "linear layers in fp8", "linear layers in int4"):
+        assert part in notes
+
+
+def test_model_that_travelled_in_parcels_is_measured_where_it_arrives(tmp_path: Path) -> None:
+    freeze = subprocess.run(
+        [sys.executable, "-m", "pip", "freeze"], capture_output=True, text=True, check=True
+    ).stdout
+    installed = tmp_path / "installed.txt"
+    installed.write_text(freeze + "\nnvidia-ml-py==1\n")
+    packed = gpu_proof("--pack", str(tmp_path / "parcels"), f"--installed={installed}")
+    assert packed.returncode == 0, packed.stdout + packed.stderr
+    calls = sorted((tmp_path / "parcels").iterdir())
+    assert len(calls) == 2  # the model has 92 MB
+    for call in calls:
+        assert sum(path.stat().st_size for path in call.iterdir()) <= 60 << 20
+    options = (
+        "--rehearse", "--minutes=6", "--only=kokoro", f"--out={tmp_path / 'out'}",
+        f"--state={tmp_path / 'state'}",
+    )  # fmt: skip
+    first = gpu_proof("--receive", str(calls[0]), *options)
+    assert "have not arrived yet" in first.stdout
+    assert "no model of Kokoro" in first.stdout
+    second = gpu_proof("--receive", str(calls[1]), *options)
+    assert second.returncode == 0, second.stdout + second.stderr
+    step = read(tmp_path / "out" / RECORD).step("kokoro")
+    assert step is not None
+    assert step.state == "measured"
