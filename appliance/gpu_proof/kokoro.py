@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class KokoroBench:
                 "ms",
                 phonemes=count,
             )
-            seconds = self.time(lambda phrase=phrase: self.speak(phrase))
+            seconds = self.time(partial(self.speak, phrase))
             self.results.measure(
                 "time to audio", [1000 * each for each in seconds], "ms", phonemes=count
             )

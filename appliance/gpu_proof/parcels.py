@@ -17,6 +17,7 @@ MIB = 1 << 20
 PARCEL_BYTES = 60 * MIB
 INDEX = "index.json"
 WHEELS = "wheels"  # folder of Python packages at the receiver
+SITE = "site"  # where they are installed
 _READ_BYTES = 4 * MIB
 
 

@@ -259,7 +259,7 @@ def machine_facts() -> dict[str, str]:
 
 
 def _versions(libraries: Sequence[str]) -> Mapping[str, str]:
-    versions = {}
+    versions: dict[str, str] = {}
     for name in libraries:
         for distribution in (name, f"{name}-cpu"):
             with contextlib.suppress(metadata.PackageNotFoundError):

@@ -83,7 +83,7 @@ STEPS = (
         "conversation",
         "the whole appliance on this machine: voice to voice",
         "appliance.gpu_proof.conversation",
-        (*_PROJECT, "torch", "vllm", "pipecat", "supervisor", "websockets"),
+        (*_PROJECT, "torch", "vllm", "pipecat", "fastapi", "spacy", "misaki", "websockets"),
         120,
         600,
     ),

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from appliance.gpu_proof.results import Results, StepOptions, parse
@@ -119,7 +120,7 @@ class UltravoxBench:
                     dtype=torch.bfloat16,
                 )
                 with torch.inference_mode():
-                    times = self._time(lambda mel=mel: projector(encode(encoder, mel)))
+                    times = self._time(partial(_encode_and_project, encoder, projector, mel))
                 values = [1000 * each for each in times]
                 self._results.measure("encoder", values, "ms", seconds=seconds, clips=batch)
                 operations = 2 * parameters * 50 * seconds * batch
@@ -222,7 +223,7 @@ class UltravoxBench:
                 if not self._results.enough_time(f"prefill of {tokens} tokens", 2):
                     break
                 ids = torch.randint(0, self._shapes.vocabulary, (1, tokens), device=self._device)
-                times = self._time(lambda ids=ids: model(ids, use_cache=True, logits_to_keep=1))
+                times = self._time(partial(model, ids, use_cache=True, logits_to_keep=1))
                 values = [1000 * each for each in times]
                 self._results.measure("prefill", values, "ms", tokens=tokens)
                 rate = 2 * per_token * tokens / statistics.median(times) / 1e12
@@ -254,13 +255,14 @@ class UltravoxBench:
                 use_cache=True,
             ).logits
 
-        ways = {"one by one": lambda: step, "CUDA graph": lambda: self._graph(step, required=True)}
-        for name, create in ways.items():
+        for name in ("one by one", "CUDA graph"):
             if name == "CUDA graph" and self._device != "cuda":
                 self._results.not_here(f"decode step, {name}", "graphs need CUDA")
                 continue
             with self._results.attempt(f"decode step, {name}"):
-                times = self._time(create())
+                times = self._time(
+                    self._graph(step, required=True) if name == "CUDA graph" else step
+                )
                 values = [1000 * each for each in times]
                 conditions: dict[str, Any] = {"launch": name, "sequences": batch}
                 self._results.measure("decode step", values, "ms", **conditions)
@@ -377,6 +379,10 @@ class _Defaults:
     def __exit__(self, *error: object) -> None:
         self._device.__exit__(*error)
         self._torch.set_default_dtype(self._before)
+
+
+def _encode_and_project(encoder: Any, projector: Callable[[Any], Any], mel: Any) -> Any:
+    return projector(encode(encoder, mel))
 
 
 def encode(encoder: Any, mel: Any) -> Any:

@@ -95,10 +95,10 @@ def _copy_code(root: Path, target: Path) -> None:
         name = path.relative_to(root)
         if path.is_file() and "__pycache__" not in name.parts:
             _copy(path, target / name)
-    _write_metadata(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")), target)
+    write_metadata(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")), target)
 
 
-def _write_metadata(pyproject: Mapping[str, object], target: Path) -> None:
+def write_metadata(pyproject: Mapping[str, object], target: Path) -> None:
     """Write the .dist-info of an installed package: vLLM finds our plugin by its entry point."""
     project = pyproject["project"]
     assert isinstance(project, dict)

@@ -31,13 +31,13 @@ def test_complete_machine_runs_all_steps_in_order_of_worth() -> None:
 
 
 def test_rented_machine_without_vllm_runs_the_first_three() -> None:
-    machine = Machine(set(EVERYTHING.packages) - {"vllm", "pipecat", "supervisor"}, True, True)
+    machine = Machine(set(EVERYTHING.packages) - {"vllm", "pipecat"}, True, True)
     to_run, impossible = triage(STEPS, machine, {})
     assert [step.name for step in to_run] == ["driver", "kokoro", "ultravox"]
     assert {step.name: step.why for step in impossible} == {
         "golden": "not installed here: vllm",
         "engine": "not installed here: vllm",
-        "conversation": "not installed here: vllm, pipecat, supervisor",
+        "conversation": "not installed here: vllm, pipecat",
     }
     assert {step.state for step in impossible} == {"unavailable"}
 
