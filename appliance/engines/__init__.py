@@ -1,1 +1,1 @@
-"""The model processes: `llm` hears and answers, `tts` speaks. Both serve `appliance.link`."""
+"""The model processes: `llm` answers speech with text, `tts` speaks. Both serve `appliance.link`."""

@@ -1,1 +1,1 @@
-"""The TTS engine process: Kokoro-82M, with its text rules and phonemes."""
+"""The TTS engine process: text normalization, phonemes and the Kokoro-82M model."""

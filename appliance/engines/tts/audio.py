@@ -1,8 +1,8 @@
-"""What happens around the model: phonemes are split before it, its samples are shaped after it.
+"""Splits phonemes before synthesis and shapes the samples after it.
 
-Long phrases are synthesized in chunks, so that audio is available early and a phrase can be
-abandoned halfway. The samples of a chunk get silence of natural length at both ends, no clicks and
-no clipping, and leave as PCM. No I/O.
+Long phrases are synthesized in chunks, so that the first audio is available early and synthesis
+can be cancelled between chunks. Shaping gives each chunk natural silence at both ends, prevents
+clicks and clipping, and converts the samples to PCM. No I/O.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
-# Lengths of chunks, in phonemes.
+# Chunk lengths, in phonemes.
 SOFT_PHONEMES = 64  # about 4 s of speech
-HARD_PHONEMES = 110  # up to here, a chunk without punctuation sounds better whole than cut
+HARD_PHONEMES = 110  # up to this length, text without punctuation sounds better in one chunk
 MIN_PHONEMES = 12  # shorter chunks sound clipped
 
 LEAD_SECONDS = 0.02  # silence before speech
@@ -22,9 +22,9 @@ SENTENCE_PAUSE_SECONDS = 0.25
 CLAUSE_PAUSE_SECONDS = 0.12
 WORD_PAUSE_SECONDS = 0.04
 FADE_SECONDS = 0.005
-SLICE_SECONDS = 0.2  # longest piece of PCM that is passed on
+SLICE_SECONDS = 0.2  # maximum length of a PCM slice
 MAX_PEAK = 0.98  # of full scale
-AUDIBLE_PEAK = 0.01  # a window above this is speech; the model's own silence stays below 0.003
+AUDIBLE_PEAK = 0.01  # a louder window is speech; silence from the model stays below 0.003
 WINDOW = OUTPUT_SAMPLE_RATE // 200  # samples; 5 ms
 
 _MARKS = ".!?…;:,—"
@@ -52,7 +52,7 @@ def split_phonemes(phonemes: str) -> list[str]:
 
 
 def _last_cut_after_mark(text: str) -> int:
-    """The last position after a mark that leaves MIN_PHONEMES on both sides; 0 if none."""
+    """Return the last position after a mark that leaves MIN_PHONEMES on both sides; 0 if none."""
     for i in range(min(SOFT_PHONEMES, len(text) - MIN_PHONEMES) - 1, MIN_PHONEMES, -1):
         if text[i] in _MARKS and text[i + 1 : i + 2] == " ":
             return i + 1
@@ -60,7 +60,7 @@ def _last_cut_after_mark(text: str) -> int:
 
 
 def pause_seconds(phonemes: str) -> float:
-    """The pause after a chunk, by its last punctuation mark."""
+    """Return the pause after a chunk, which depends on the punctuation mark at its end."""
     mark = phonemes.rstrip(" \"”“')(")[-1:]
     if mark and mark in ".!?…":
         return SENTENCE_PAUSE_SECONDS
@@ -68,9 +68,10 @@ def pause_seconds(phonemes: str) -> float:
 
 
 def shape(samples: Samples, pause: float) -> Samples:
-    """Trim or pad to LEAD_SECONDS before and `pause` seconds after the speech; limit the peak.
+    """Limit the peak, and trim or pad the silence around the speech.
 
-    Returns an empty array for samples without speech.
+    The silence lasts LEAD_SECONDS before the speech and `pause` seconds after it. Returns an empty
+    array for samples without speech.
     """
     samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     windows = np.abs(samples[: len(samples) // WINDOW * WINDOW]).reshape(-1, WINDOW).max(axis=1)

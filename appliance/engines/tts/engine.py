@@ -1,8 +1,8 @@
-"""The TTS engine behind the link: phrases in, PCM out, one worker thread around one model.
+"""The TTS engine behind the link: phrases in, PCM out, with one model on one worker thread.
 
-The worker takes one phrase at a time from the queue, synthesizes its next chunk and puts the
-phrase back until all its chunks are spoken. So an urgent phrase waits for one chunk at most, and
-sessions share the model fairly.
+The worker takes a phrase from the queue, synthesizes its next chunk and puts the phrase back until
+all its chunks are synthesized. An urgent phrase therefore waits for at most one chunk, and sessions
+share the model fairly.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from appliance.settings import Settings
 
 MAX_QUEUED_PHRASES = 64  # over all sessions; each session has a few at most
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
-# A short and a long phrase, because onnxruntime plans its memory for every new shape.
+# A short and a long phrase, because onnxruntime plans memory again for each new input shape.
 WARM_UP = ("Hello.", "This is a somewhat longer phrase, so that memory is there when it is needed.")
 
 
 @dataclass(eq=False)
 class Phrase:
-    """One request of a session, from its arrival to its last audio.
+    """One synthesis request of a session.
 
-    `output` receives PCM, then None or the error that ended the phrase. The worker fills it.
+    The worker puts PCM in `output`, then None, or the error that made the phrase fail.
     """
 
     session: int
@@ -48,7 +48,7 @@ class Phrase:
     loop: asyncio.AbstractEventLoop
     arrived_at: float = field(default_factory=time.monotonic)
     output: asyncio.Queue[bytes | EngineFailed | None] = field(default_factory=asyncio.Queue)
-    chunks: list[str] | None = None  # phonemes still to be spoken; None before G2P
+    chunks: list[str] | None = None  # phonemes still to be synthesized; None before G2P
     has_audio: bool = False
     ended: bool = False
     abandoned: bool = False
@@ -60,9 +60,9 @@ class Phrase:
 
 
 class PhraseQueue:
-    """Waiting phrases: urgent ones first, then one of each session in turn. Thread-safe.
+    """Waiting phrases: urgent phrases first, then one of each session in turn. Thread-safe.
 
-    Phrases of one session keep their order, except that an urgent one overtakes.
+    Phrases of one session keep their order, except that urgent phrases overtake the others.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class PhraseQueue:
             self._changed.notify()
 
     def remove(self, phrase: Phrase) -> None:
-        """Drop a phrase, if it is queued."""
+        """Remove a phrase if it is queued."""
         with self._changed:
             phrases = self._sessions.get(phrase.session, deque())
             if phrase in phrases:
@@ -114,7 +114,7 @@ class PhraseQueue:
             return phrase
 
     def close(self) -> None:
-        """End every `take`, now and later."""
+        """Make every current and later `take` return None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -131,7 +131,7 @@ class KokoroEngine:
         self._metrics = TTSMetrics()
         self._queue = PhraseQueue()
         self._session_numbers = itertools.count(1)
-        self._lock = threading.Lock()  # guards `_current` and how phrases end
+        self._lock = threading.Lock()  # guards `_current` and the `ended` flag of phrases
         self._current: Phrase | None = None
         self._worker: threading.Thread | None = None
         self._g2p: G2P
@@ -156,18 +156,18 @@ class KokoroEngine:
         )
 
     async def stop(self) -> None:
-        """End the worker; queued phrases get no more audio."""
+        """Stop the worker; queued phrases get no more audio."""
         self._queue.close()
         if self._worker is not None:
             self._model.cancel()
             await asyncio.to_thread(self._worker.join)
 
     async def died(self) -> None:
-        """Never returns: the model lives and dies with this process."""
+        """Never returns, because the model runs in this process."""
         await asyncio.Event().wait()
 
     def metrics(self) -> bytes:
-        """See Engine.metrics; all names begin with voice_tts_."""
+        """See Engine.metrics. All names begin with voice_tts_."""
         self._metrics.queue_length.set(len(self._queue))
         return render(self._metrics.registry)
 
@@ -178,7 +178,7 @@ class KokoroEngine:
     async def speak(
         self, session: int, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
-        """See VoiceSession.speak. Raises EngineBusy when the queue is full, too."""
+        """See VoiceSession.speak. Also raises EngineBusy if the queue is full."""
         voice = voice or self._settings.voice
         self._voices.check(voice)
         if len(self._queue) >= MAX_QUEUED_PHRASES:
@@ -195,7 +195,7 @@ class KokoroEngine:
             self._abandon(phrase)
 
     def _abandon(self, phrase: Phrase) -> None:
-        """Stop work on a phrase whose consumer has left; does nothing once it has ended."""
+        """Stop work on a phrase whose consumer is gone. Does nothing if the phrase has ended."""
         with self._lock:
             if phrase.ended:
                 return
@@ -221,7 +221,7 @@ class KokoroEngine:
             self._model.speak(phonemes, style, 1.0)
 
     def _work(self) -> None:
-        """The worker thread: one chunk of one phrase at a time until the queue is closed."""
+        """Run the worker thread: synthesize chunk by chunk until the queue is closed."""
         while (phrase := self._queue.take()) is not None:
             with self._lock:
                 self._current = phrase
@@ -246,7 +246,7 @@ class KokoroEngine:
                     self._current = None
 
     def _speak_chunk(self, phrase: Phrase) -> bool:
-        """Synthesize the next chunk; returns whether more chunks follow."""
+        """Synthesize the next chunk; return whether more chunks follow."""
         if phrase.chunks is None:
             british = self._voices.british(phrase.voice)
             words = normalize(phrase.text, british)
@@ -299,4 +299,4 @@ class KokoroSession:
         return self._engine.speak(self._number, text, voice, speed, urgent)
 
     async def close(self) -> None:
-        """Nothing to free: a session's phrases end with their generators."""
+        """Do nothing: closing the generators of `speak` ends the session's phrases."""

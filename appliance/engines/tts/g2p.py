@@ -1,9 +1,9 @@
-"""English text to Kokoro's phonemes: misaki without downloads, and without loading GPL libraries.
+"""Converts English text to Kokoro's phonemes: misaki without downloads or GPL libraries.
 
-misaki's constructor asks spaCy for its model by name and downloads it when it is not installed.
-Here the model is loaded from our own folder and that constructor never runs. misaki's fallback for
-unknown words imports phonemizer (GPL-3); ours runs the program espeak-ng, and spells words that it
-cannot pronounce.
+misaki's constructor loads a spaCy model by name and downloads it if it is not installed. Here the
+model is loaded from the weights folder, and that constructor is not called. misaki's fallback for
+unknown words imports phonemizer (GPL-3). Ours runs the program espeak-ng, and spells out words that
+espeak-ng cannot pronounce.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from appliance import journal
 from appliance.errors import MissingWeights
 
 SPACY_FOLDER = "en_core_web_sm"
-# misaki uses the tagger only; the other parts of the spaCy model would take 20 MB.
+# misaki uses only the tagger; the other pipes of the spaCy model would take 20 MB.
 UNUSED_PIPES = ("parser", "ner", "attribute_ruler", "lemmatizer", "senter")
 
 ESPEAK_TIMEOUT_SECONDS = 1.0  # a run takes about 20 ms
 CACHED_WORDS = 4096
 MAX_WORD_CHARS = 60
 
-# Replacements, in this order, from espeak's IPA with '^' as tie to the phonemes that Kokoro was
+# Ordered replacements that convert espeak's IPA, with '^' as tie, to the phonemes that Kokoro was
 # trained on. Source: misaki 0.9.4, misaki/espeak.py, class EspeakFallback.
 _COMMON = (
     ("ʔˌn̩", "tn"),
@@ -62,10 +62,10 @@ _LAST = (("o", "ɔ"), ("ɾ", "T"), ("ʔ", "t"), ("^", ""))
 
 
 class G2P:
-    """Text to phonemes, American and British. For one thread at a time."""
+    """Converts text to American or British phonemes. Not thread-safe."""
 
     def __init__(self, weights: Path, espeak_program: str = "espeak-ng") -> None:
-        """Load the spaCy model from the folder of all weights. Raises MissingWeights."""
+        """Load the spaCy model from the weights folder. Raises MissingWeights."""
         folder = weights / SPACY_FOLDER
         if not (folder / "config.cfg").is_file():
             raise MissingWeights(path=str(folder))
@@ -74,14 +74,15 @@ class G2P:
         self._espeak_program = espeak_program
 
     def phonemes(self, text: str, british: bool = False) -> str:
-        """The phonemes of a normalized text, with its punctuation; '' if it holds no word.
+        """Return the phonemes and punctuation of normalized text; '' if it contains no words.
 
-        Never raises for a text: where misaki fails on the whole text, its words are taken singly.
+        Accepts any text without raising an error. If misaki fails, falls back to converting word
+        by word and drops the words on which misaki fails again.
         """
         accent = self._accent(british)
         try:
             phonemes = accent.phonemes(text)
-        except Exception as error:  # misaki asserts and indexes, and a text can be anything
+        except Exception as error:  # misaki raises AssertionError or IndexError on unusual text
             journal.get().warning(
                 "a phrase is pronounced word by word",
                 engine="tts",
@@ -91,7 +92,7 @@ class G2P:
         phonemes = " ".join(phonemes.split())
         return phonemes if any(char.isalpha() for char in phonemes) else ""
 
-    @functools.cache  # noqa: B019  (one G2P lives as long as its process)
+    @functools.cache  # noqa: B019  (a process keeps its only G2P until it exits)
     def _accent(self, british: bool) -> _Accent:
         return _Accent(self._nlp, british, Espeak(british, self._espeak_program))
 
@@ -106,24 +107,25 @@ class _Accent:
         self._misaki = _Misaki(nlp, british, self._fallback)
 
     def phonemes(self, text: str) -> str:
-        """Phonemes of a text, in two passes if it has unknown words.
+        """Return the phonemes of `text`, in two passes if it contains unknown words.
 
-        The first pass collects them, so that one run of espeak-ng looks them all up.
+        The first pass collects the unknown words, so that a single run of espeak-ng converts all
+        of them.
         """
         self._unknown, self._collecting = [], True
         phonemes = self._run(text)
         self._collecting = False
         if self._unknown:
-            self._espeak.learn(self._unknown)
+            self._espeak.prefetch(self._unknown)
             phonemes = self._run(text)
         return phonemes
 
     def _run(self, text: str) -> str:
-        with self._misaki.nlp.memory_zone():  # spaCy would keep every word that it ever saw
+        with self._misaki.nlp.memory_zone():  # otherwise spaCy keeps every word it has seen
             return str(self._misaki(text, preprocess=False)[0])
 
     def _fallback(self, token: Any) -> tuple[str, int]:
-        """Phonemes and their rating for a word that misaki's lexicon lacks."""
+        """Return phonemes and their rating for a word that is not in misaki's lexicon."""
         if self._collecting:
             self._unknown.append(token.text)
             return "", 1
@@ -155,7 +157,10 @@ def _word_phonemes(accent: _Accent, word: str) -> str:
 
 
 def _disable_output_and_downloads() -> None:
-    """Stop misaki from printing words that it cannot read, a caller's, and spaCy's downloads."""
+    """Stop misaki from printing unknown words, and spaCy from downloading.
+
+    The words are part of a conversation, which must not appear in logs.
+    """
     en.print = lambda *_: None
 
     def refuse(*_: object, **__: object) -> None:
@@ -165,9 +170,9 @@ def _disable_output_and_downloads() -> None:
 
 
 class Espeak:
-    """Pronunciations by the program espeak-ng, cached.
+    """Pronunciations from the program espeak-ng, cached.
 
-    Every lookup is None where the program is not installed.
+    Every lookup returns None if espeak-ng is not installed.
     """
 
     def __init__(self, british: bool, program: str = "espeak-ng") -> None:
@@ -179,27 +184,27 @@ class Espeak:
                 "espeak-ng is not installed and unknown words are spelled out", engine="tts"
             )
 
-    def learn(self, words: Iterable[str]) -> None:
-        """Look up all words that are not cached, in one run of the program."""
+    def prefetch(self, words: Iterable[str]) -> None:
+        """Add the words to the cache, with a single run of the program."""
         missing = [word for word in dict.fromkeys(words) if word not in self._cache]
         lines = [_letters_only(word) for word in missing]
-        answers = self._run(lines) if any(lines) else [""] * len(missing)
-        for word, ipa in zip(missing, answers, strict=True):
+        pronunciations = self._run(lines) if any(lines) else [""] * len(missing)
+        for word, ipa in zip(missing, pronunciations, strict=True):
             self._cache[word] = ipa_to_phonemes(ipa, self._british) or None
         while len(self._cache) > CACHED_WORDS:
             self._cache.popitem(last=False)
 
     def phonemes(self, word: str) -> str | None:
-        """Kokoro's phonemes for a word; None if the program has none."""
+        """Return Kokoro's phonemes for a word; None if espeak-ng has no pronunciation."""
         if word not in self._cache:
-            self.learn([word])
+            self.prefetch([word])
         return self._cache.get(word)
 
     def _run(self, words: list[str]) -> list[str]:
-        """One line of IPA per word; empty lines if the program fails or is too slow."""
-        no_answers = [""] * len(words)
+        """Return one line of IPA per word; empty strings if the program fails or times out."""
+        unknown = [""] * len(words)
         if self._path is None:
-            return no_answers
+            return unknown
         language = "en-gb" if self._british else "en-us"
         try:
             completed = subprocess.run(
@@ -212,20 +217,20 @@ class Espeak:
             )
         except (OSError, subprocess.SubprocessError, UnicodeError) as error:
             journal.get().warning("espeak-ng failed", engine="tts", caused_by=type(error).__name__)
-            return no_answers
+            return unknown
         lines = [line.strip() for line in completed.stdout.splitlines()]
-        return lines if len(lines) == len(words) else no_answers
+        return lines if len(lines) == len(words) else unknown
 
 
 def _letters_only(word: str) -> str:
-    """Keep letters, digits, apostrophes and hyphens: espeak reads '[[' and '<' as commands."""
+    """Keep letters, digits, apostrophes and hyphens, because '[[' and '<' are espeak commands."""
     kept = "".join(c if c.isalnum() or c in "'-" else " " for c in word)
     return " ".join(kept.split())[:MAX_WORD_CHARS]
 
 
 def ipa_to_phonemes(ipa: str, british: bool) -> str:
     """Convert espeak's IPA, with '^' as tie, to Kokoro's phonemes."""
-    text = re.sub(r"\([a-z-]+\)", "", ipa).strip()  # "(fr)": espeak switched the language
+    text = re.sub(r"\([a-z-]+\)", "", ipa).strip()  # "(fr)" marks a change of language
     for old, new in _COMMON:
         text = text.replace(old, new)
     text = re.sub(r"(\S)\u0329", r"ᵊ\1", text).replace("\u0329", "")

@@ -1,4 +1,4 @@
-"""Metrics of the TTS engine. Every label set exists at zero from the start."""
+"""Metrics of the TTS engine. Every label set is initialized to zero."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIRST_AUDIO_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5
 
 
 class TTSMetrics:
-    """The metrics of one engine process, in a registry of their own."""
+    """The metrics of one engine process, in a separate registry."""
 
     def __init__(self) -> None:
         self.registry = registry = new_registry()
@@ -20,17 +20,19 @@ class TTSMetrics:
             "voice_tts_synthesis_seconds", "Time spent in the model.", registry=registry
         )
         self.audio_seconds = Counter(
-            "voice_tts_audio_seconds", "Speech synthesized, pauses included.", registry=registry
+            "voice_tts_audio_seconds",
+            "Duration of the synthesized speech, including pauses.",
+            registry=registry,
         )
         self.real_time_ratio = Histogram(
             "voice_tts_real_time_ratio",
-            "Time in the model per second of speech, by chunk; above 1 playback runs dry.",
+            "Model time per second of speech, by chunk; above 1, playback is interrupted.",
             buckets=RATIO_BUCKETS,
             registry=registry,
         )
         self.first_audio_seconds = Histogram(
             "voice_tts_first_audio_seconds",
-            "From a phrase's arrival to its first audio, time in the queue included.",
+            "From a phrase's arrival to its first audio, including time in the queue.",
             ["urgent"],
             buckets=FIRST_AUDIO_BUCKETS,
             registry=registry,

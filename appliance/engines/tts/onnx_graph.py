@@ -1,11 +1,12 @@
-"""Rewrites the convolutions of the int8 model into matrix products, which onnxruntime runs faster.
+"""Rewrites the convolutions of the int8 model as matrix products, which onnxruntime runs faster.
 
-The quantizer left 87 one-dimensional `ConvInteger` nodes. onnxruntime unfolds their input element
-by element on one thread and multiplies unsigned by unsigned bytes; they took nine tenths of the
-time. Here each becomes a matrix product over time-major data: the taps of the kernel are slices of
-the padded input laid side by side, whole rows at a time, and the product is one
-`MatMulIntegerToFloat`, which is packed in advance and uses the CPU's byte instructions. The
-multiplied integers are the same; the bias is added as the float that it was before quantization.
+The quantizer produced 87 one-dimensional `ConvInteger` nodes, which took nine tenths of the time.
+For these, onnxruntime unfolds the input element by element on one thread and multiplies unsigned
+by unsigned bytes. Here each node becomes a matrix product over time-major data. For every tap of
+the kernel, a slice of the padded input is taken; the slices are concatenated, which copies whole
+rows. The product is one `MatMulIntegerToFloat`, which packs its weights in advance and uses the
+CPU's byte instructions. The multiplied integers stay the same. The bias is added as float, before
+its quantization.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-# For `Slice`, which clamps an end beyond the data to its length.
+# `Slice` clamps an end beyond the data to the length of the data.
 _END = np.iinfo(np.int64).max
 
 
 def fast_graph(path: Path, signed_weights: bool) -> bytes:
     """Load the model at `path`, rewrite its convolutions and serialize it for onnxruntime.
 
-    `signed_weights` stores weights as int8 rather than uint8 (the values stay the same). That is
-    much faster where the CPU multiplies u8 by s8 exactly (VNNI, AMX), and must not be used
-    elsewhere: the older instruction (vpmaddubsw) saturates its 16-bit sums.
+    `signed_weights` stores weights as int8 rather than uint8, with the same values. This is much
+    faster on CPUs that multiply u8 by s8 exactly (VNNI, AMX). Do not use it on other CPUs: their
+    instruction (vpmaddubsw) saturates its 16-bit sums.
     """
     model = onnx.load(str(path))
     rewrite(model.graph, signed_weights)
@@ -34,7 +35,7 @@ def fast_graph(path: Path, signed_weights: bool) -> bytes:
 
 
 def rewrite(graph: GraphProto, signed_weights: bool) -> None:
-    """Replace every ungrouped 1-D `ConvInteger` that has constant weights, in place."""
+    """Replace, in place, every ungrouped 1-D `ConvInteger` that has constant weights."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     producer = {name: node for node in graph.node for name in node.output}
     consumers: dict[str, list[NodeProto]] = {}
@@ -60,7 +61,7 @@ def _matrix_product(
     consumers: dict[str, list[NodeProto]],
     signed_weights: bool,
 ) -> list[NodeProto]:
-    """The nodes that replace `conv` and the scaling and bias behind it."""
+    """Return the nodes that replace `conv` and the scaling and bias that follow it."""
     attributes = {a.name: helper.get_attribute_value(a) for a in conv.attribute}
     data, weight_name, zero_point = conv.input[:3]
     weights = numpy_helper.to_array(constants[weight_name])  # [out, in, taps]
@@ -127,10 +128,10 @@ def scaled_output(
     producer: dict[str, NodeProto],
     consumers: dict[str, list[NodeProto]],
 ) -> tuple[str, str]:
-    """Names of the float output behind `conv` and of its float bias ('' without one).
+    """Return the names of the float output after `conv` and of its float bias ('' without bias).
 
-    The quantizer's pattern is ConvInteger, with a bias Add(Reshape(Cast(Floor(Div(bias, scale))))),
-    Cast, Mul(scale).
+    The quantizer emits ConvInteger, then Cast, then Mul(scale). With a bias, it emits
+    Add(Reshape(Cast(Floor(Div(bias, scale))))) between ConvInteger and Cast.
     """
     bias = ""
     (following,) = consumers[conv.output[0]]
@@ -145,7 +146,7 @@ def scaled_output(
 
 
 def _keep_needed(graph: GraphProto, nodes: list[NodeProto]) -> None:
-    """Set the graph's nodes to those that its outputs depend on; drop unused constants."""
+    """Keep only the nodes and constants that the graph's outputs depend on."""
     needed = {output.name for output in graph.output}
     kept = []
     produced: set[str] = set()

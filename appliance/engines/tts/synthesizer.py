@@ -1,7 +1,7 @@
 """Kokoro-82M: phonemes and a style in, 24 kHz speech out. No other module loads the model.
 
-There are two back ends behind one interface: the int8 model under onnxruntime (profile cpu), and
-the PyTorch model of the package `kokoro` with safetensors weights (profile gpu).
+Two back ends share one interface: the int8 model under onnxruntime (profile cpu), and the PyTorch
+model of the package `kokoro` with safetensors weights (profile gpu).
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from appliance.errors import BadSetting, MissingWeights
 FOLDER = "kokoro-82m"
 ONNX_MODEL = "kokoro-v1.0.int8.onnx"
 TORCH_MODEL = "kokoro-v1_0.safetensors"
-MAX_PHONEMES = 510  # the model's context is 512, two of which are padding around the text
+MAX_PHONEMES = 510  # the model's context is 512 tokens, including one padding token at each end
 
 
 class SynthesisCancelled(Exception):
-    """`Synthesizer.cancel` ended the running synthesis."""
+    """The running synthesis was stopped by `Synthesizer.cancel`."""
 
 
 class Synthesizer(Protocol):
-    """A loaded model. One thread calls `speak`; any thread may cancel."""
+    """A loaded model. Only one thread calls `speak`; any thread may call `cancel`."""
 
     def speak(self, phonemes: str, style: Style, speed: float) -> Samples:
         """Synthesize speech at 24 kHz, -1..1, with some silence around it.
 
-        `phonemes` that the model does not know are left out; without any known one the result is
-        empty. `style` has the shape 1 x 256. `speed` 1 is the voice's own pace. Raises ValueError
-        for more than MAX_PHONEMES and SynthesisCancelled.
+        Phonemes that the model does not know are skipped; the result is empty if none are known.
+        `style` has the shape 1 x 256. A `speed` of 1 is the natural pace of the voice. Raises
+        ValueError for more than MAX_PHONEMES, and SynthesisCancelled.
         """
 
     def cancel(self) -> None:
-        """End the running synthesis soon. Does nothing when none runs, or on a GPU."""
+        """Stop the running synthesis soon. Does nothing on a GPU, or if none is running."""
 
 
 def load(config: settings.TTSConfig, weights: Path) -> Synthesizer:
-    """Load the configured back end from the folder of all weights.
+    """Load the configured back end from the weights folder.
 
     Raises MissingWeights and BadSetting.
     """
@@ -72,13 +72,13 @@ class OnnxSynthesizer:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # A thread that spins while it waits takes a core from the language model.
+        # Threads that spin while they wait would take a core from the language model.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         ort.disable_telemetry_events()
         self._ort = ort
         self._run: Any = None  # RunOptions of the running synthesis
-        # A session keeps a model passed as bytes (92 MB); a file in memory can be closed.
+        # A session retains a model that is passed as bytes (92 MB). A file in memory can be closed.
         with os.fdopen(os.memfd_create("kokoro"), "wb") as file:
             file.write(fast_graph(path, signed_weights=has_exact_byte_products()))
             file.flush()
@@ -148,16 +148,17 @@ class TorchSynthesizer:
         return np.asarray(samples.float().cpu().numpy(), dtype=np.float32)
 
     def cancel(self) -> None:
-        """See Synthesizer. A GPU finishes before it could be stopped."""
+        """Do nothing. A GPU finishes a chunk sooner than it could be stopped."""
 
 
 def empty_torch_model(config: Mapping[str, Any]) -> Any:
-    """A KModel of the package `kokoro` without weights. Raises BadSetting without the package.
+    """Return a KModel without weights. Raises BadSetting if `kokoro` is not installed.
 
-    Works around two things. The package's `__init__` imports its whole pipeline and with it
-    misaki.espeak, which loads phonemizer and espeakng_loader (GPL-3), so `kokoro.model` is imported
-    without running it. And KModel's constructor reads weights with torch.load, from a pickle or
-    from the model hub, so it gets an empty file in memory.
+    Works around two properties of the package. First, its `__init__` imports the whole pipeline,
+    including misaki.espeak, which loads phonemizer and espeakng_loader (GPL-3). `kokoro.model` is
+    therefore imported without running `__init__`. Second, KModel's constructor loads weights with
+    torch.load from a pickle or from the model hub. It is therefore called with an empty file in
+    memory.
     """
     torch = importlib.import_module("torch")
     if "kokoro" not in sys.modules:
@@ -194,7 +195,7 @@ def _require(path: Path) -> Path:
 
 
 def has_exact_byte_products(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU sums products of u8 and s8 without saturating (x86 VNNI)."""
+    """Return whether the CPU sums products of u8 and s8 without saturation (x86 VNNI)."""
     if not cpuinfo.is_file():
         return False
     flags = cpuinfo.read_text(encoding="utf-8", errors="replace").split()

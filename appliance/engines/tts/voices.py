@@ -1,9 +1,9 @@
 """Voice packs: the style vectors of each voice, and blends of several voices.
 
-A pack holds one style vector per text length: 510 x 1 x 256 float32, row n-1 for n phonemes
-(Kokoro's own rule). `NAME.bin` holds the raw little endian values, as kokoro-js ships them;
-`NAME.safetensors` holds them as its only tensor. The first letter of a name is the accent:
-a American, b British.
+A pack contains one style vector per text length: 510 x 1 x 256 float32, where row n-1 is for n
+phonemes, as in the package `kokoro`. `NAME.bin` contains the raw little-endian values, as shipped
+in kokoro-js; `NAME.safetensors` contains them as its only tensor. The first letter of a name is
+the accent: a for American, b for British.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ PACK_BYTES = LENGTHS * WIDTH * 4
 
 
 class Voices:
-    """The voice packs of one folder, each read on first use."""
+    """The voice packs in a folder, each loaded on first use."""
 
     def __init__(self, folder: Path) -> None:
-        """List the packs. Raises MissingWeights when the folder holds none."""
+        """List the packs. Raises MissingWeights if the folder contains none."""
         self._files = {
             path.stem: path
             for path in sorted(folder.glob("*"))
@@ -47,11 +47,11 @@ class Voices:
         self._parse(voice)
 
     def british(self, voice: str) -> bool:
-        """Whether the voice, or the one of most weight in a blend, is British."""
+        """Return whether the voice is British; in a blend, the voice with the highest weight."""
         return max(self._parse(voice), key=lambda part: part[1])[0].startswith("b")
 
     def style(self, voice: str, phonemes: int) -> Style:
-        """The style for a text of this many phonemes; for a blend, the weighted mean.
+        """Return the style for a text with this number of phonemes; for a blend, the weighted mean.
 
         Raises UnknownVoice, and BadSetting for a damaged pack.
         """
@@ -62,7 +62,7 @@ class Voices:
         return np.asarray(blend, dtype=np.float32)
 
     def _parse(self, voice: str) -> tuple[tuple[str, float], ...]:
-        """Names and weights of the voices in a blend. Raises UnknownVoice."""
+        """Return the name and weight of each voice in a blend. Raises UnknownVoice."""
         try:
             parts = parse_voice(voice)
         except ValueError:
@@ -87,10 +87,10 @@ class Voices:
 
 
 def _read_only_tensor(raw: bytes) -> bytes:
-    """The data of a safetensors file with one float32 tensor; b'' for any other file.
+    """Return the data of a safetensors file with one float32 tensor; b'' for any other file.
 
-    The format: 8 bytes with the header's length, a JSON header, the tensors' data. It is read here
-    because the cpu profile does not install safetensors.
+    A file consists of 8 bytes with the header's length, a JSON header and the tensor data. It is
+    parsed here because the cpu profile does not install the package safetensors.
     """
     length = int.from_bytes(raw[:8], "little")
     try:

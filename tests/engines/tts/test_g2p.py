@@ -107,7 +107,7 @@ def test_ipa_becomes_phonemes_of_the_accent(ipa: str, american: str, british: st
 
 def test_word_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     espeak = Espeak(british=False)
-    espeak.learn(["Pipecat", "Ultravox", "Pipecat"])
+    espeak.prefetch(["Pipecat", "Ultravox", "Pipecat"])
     monkeypatch.setattr(espeak, "_run", lambda words: pytest.fail("looked up again"))
     assert espeak.phonemes("Pipecat") == "pˈIpkæt"
     assert espeak.phonemes("Ultravox")
@@ -116,7 +116,7 @@ def test_word_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("word", ["[[h@l'oU]]", "--help", "<speak>", "a\nb", "-f/etc/passwd", "\0"])
 def test_word_is_never_taken_as_a_command(word: str) -> None:
     espeak = Espeak(british=False)
-    espeak.learn([word, "Pipecat"])
+    espeak.prefetch([word, "Pipecat"])
     assert espeak.phonemes("Pipecat") == "pˈIpkæt"
 
 

@@ -1,1 +1,1 @@
-"""Text normalization: written text becomes the words that are spoken."""
+"""Text normalization: converts written text to the words to be spoken."""

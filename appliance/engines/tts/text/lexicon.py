@@ -41,7 +41,7 @@ SCALES = {
     "billion": "billion",
     "trillion": "trillion",
 }
-# By symbol or code: singular, plural; singular and plural of the hundredth part.
+# Symbol or code: singular and plural of the currency, then of its hundredth part.
 CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "£": ("pound", "pounds", "penny", "pence"),
@@ -58,7 +58,7 @@ CURRENCIES = {
     "JPY": ("yen", "yen", "", ""),
     "CHF": ("franc", "francs", "centime", "centimes"),
 }
-# By symbol: singular, plural.
+# Symbol: singular, plural.
 UNITS = {
     "km/h": ("kilometer per hour", "kilometers per hour"),
     "kph": ("kilometer per hour", "kilometers per hour"),
@@ -118,7 +118,7 @@ UNITS = {
     "kWh": ("kilowatt hour", "kilowatt hours"),
     "kcal": ("kilocalorie", "kilocalories"),
 }
-# Written with a full stop, which is part of the abbreviation; keys are in lower case.
+# Abbreviations that are written with a period. Keys are in lower case, without the period.
 ABBREVIATIONS = {
     "dr": "Doctor",
     "mr": "Mister",
@@ -165,7 +165,7 @@ ABBREVIATIONS = {
     "tues": "Tuesday",
     "thurs": "Thursday",
 }
-# Abbreviations that often end a sentence; their full stop then ends the sentence, too.
+# Abbreviations that often end a sentence. The period is kept there.
 CLOSING_ABBREVIATIONS = frozenset(("etc", "jr", "sr", "inc", "ltd", "corp", "ave", "blvd", "rd"))
 # Special spellings, matched as whole words.
 WRITTEN = {
@@ -258,5 +258,5 @@ SYMBOLS = {
 
 
 def month(name: str) -> str:
-    """The full name of a month from its full or short name."""
+    """Return the full name of a month: 'Mar' -> 'March'."""
     return next(full for full in MONTHS if full[:3] == name[:3])

@@ -1,9 +1,9 @@
-"""Turns the text of a language model into the words that a person would say.
+"""Converts the text of a language model to the words that a person would say.
 
-Markup and emoji are dropped; addresses, times, dates, money, measures, abbreviations and numbers
-become words. Plain words are left to the G2P, which knows homographs and acronyms. No number may
-reach it, because it combines numbers and symbols wrongly ("50%" after a price became "fifty pounds
-percent"). No text raises an error. No I/O.
+Markup and emoji are dropped. Addresses, times, dates, money, measures, abbreviations and numbers
+become words. Plain words are left to the G2P, which knows homographs and acronyms. Numbers must not
+reach the G2P, because it combines them wrongly with symbols: it read "50%" after a price as "fifty
+pounds percent". Accepts any text without raising an error. No I/O.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import unicodedata
 from appliance.engines.tts.text import lexicon as lex
 from appliance.engines.tts.text import rules
 
-# Some rules take time quadratic in the length, so a text is processed in pieces of this size. No
-# phrase of a reply is as long.
-_PIECE = re.compile(r"\S.{0,400}(?=\s|$)|\S{1,400}", re.DOTALL)
+# Some rules take quadratic time, so text is processed in chunks of about 400 characters. Phrases
+# of a reply are shorter than one chunk.
+_CHUNK = re.compile(r"\S.{0,400}(?=\s|$)|\S{1,400}", re.DOTALL)
 
 
 def normalize(text: str, british: bool = False) -> str:
-    """The words to be spoken, with the punctuation that shapes them; '' if there are none.
+    """Return the words to be spoken, with punctuation; '' if there are none.
 
-    With `british`, 3/4/2024 is the third of April.
+    Punctuation is kept because the voice model derives pauses and intonation from it. With
+    `british`, 3/4/2024 is read as the third of April.
     """
     text = re.sub(r"[^\S\n]*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", _unify_characters(text)))
     text = _apply(rules.MARKUP, text)
-    words = " ".join(_to_words(piece, british) for piece in _PIECE.findall(text))
+    words = " ".join(_to_words(chunk, british) for chunk in _CHUNK.findall(text))
     words = _apply(rules.TIDY, words)
     return words.strip() if any(map(str.isalnum, words)) else ""
 
@@ -46,7 +47,7 @@ def _apply(table: tuple[rules.Rule, ...], text: str) -> str:
 
 
 def _unify_characters(text: str) -> str:
-    """Replace control characters, ligatures, full-width and styled letters by plain ones."""
+    """Replace ligatures and styled letters with plain letters, control characters with spaces."""
     text = text.translate(lex.CHARACTERS)
     kept = []
     for char in text:
@@ -59,7 +60,7 @@ def _unify_characters(text: str) -> str:
 
 
 def _keep_latin(text: str) -> str:
-    """Drop emoji, pictures and letters that an English voice cannot pronounce."""
+    """Remove emoji, pictographs and letters that an English voice cannot pronounce."""
     kept = []
     for char in text:
         if char.isalpha():

@@ -1,8 +1,8 @@
-"""How numbers, dates, times, amounts and addresses are read aloud.
+"""Converts numbers, dates, times, amounts and addresses to the words that are read aloud.
 
-Functions that take text return words. Functions that take a match of a rule in `rules` return its
-replacement, with spaces at the sides where the words could touch a neighbor. A match that only
-looks like a date or a time (12:75 pm, 31/31/2024) is returned as it was written.
+Functions that take text return words. Functions that take a match of a rule in `rules` return the
+replacement for the match, padded with spaces where it might otherwise run into adjacent text. A
+match that only looks like a date or a time (12:75 pm, 31/31/2024) is returned unchanged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _number_words(number: str | int, to: str) -> str:
 
 
 def cardinal(number: str | int) -> str:
-    """'1234' -> 'one thousand two hundred thirty-four'; a text must hold digits only."""
+    """'1234' -> 'one thousand two hundred thirty-four'; a string must contain only digits."""
     return _number_words(number, "cardinal")
 
 
@@ -43,12 +43,15 @@ def year(number: str | int) -> str:
 
 
 def digits(text: str) -> str:
-    """'042' -> 'zero four two'; other characters than digits are dropped."""
+    """'042' -> 'zero four two'; non-digits are dropped."""
     return " ".join(_DIGITS[int(char)] for char in text if char.isdecimal())
 
 
 def integer(text: str) -> str:
-    """A bare integer, read as a year, a code digit by digit, or a quantity."""
+    """Read a bare integer as a year, as a code (digit by digit) or as a quantity.
+
+    '1984' -> 'nineteen eighty-four', '911' -> 'nine one one', '1500000' -> 'one million ...'.
+    """
     if text in lex.CODES or (text.startswith("0") and len(text) > 1) or len(text) > 12:
         return digits(text)
     if len(text) == 4 and 1000 <= int(text) <= 2099:
@@ -79,17 +82,17 @@ def fraction(numerator: str, denominator: str) -> str:
     """('3', '4') -> 'three quarters'."""
     if len(numerator) > 3 or len(denominator) > 3:
         return f"{cardinal(numerator)} over {cardinal(denominator)}"
-    over, under = int(numerator), int(denominator)
-    if not 2 <= under <= 100 or not 1 <= over <= 99:
-        return f"{cardinal(over)} over {cardinal(under)}"
-    part = _FRACTION_PARTS.get(under) or ordinal(under)
-    if over == 1:
+    top, bottom = int(numerator), int(denominator)
+    if not 2 <= bottom <= 100 or not 1 <= top <= 99:
+        return f"{cardinal(top)} over {cardinal(bottom)}"
+    part = _FRACTION_PARTS.get(bottom) or ordinal(bottom)
+    if top == 1:
         return f"one {part}"
-    return f"{cardinal(over)} {'halves' if under == 2 else part + 's'}"
+    return f"{cardinal(top)} {'halves' if bottom == 2 else part + 's'}"
 
 
 def number(match: re.Match[str]) -> str:
-    """A number that no other rule read, set apart from letters beside it."""
+    """Read a number that no other rule matched; add a space next to adjacent letters."""
     text = match.group()
     words = quantity(text) if "," in text or "." in text else integer(text)
     before = match.string[: match.start()][-1:]
@@ -98,19 +101,19 @@ def number(match: re.Match[str]) -> str:
 
 
 def dotted(match: re.Match[str]) -> str:
-    """A version or a network address: '1.2.3'."""
+    """Read a version or a network address: '1.2.3' -> 'one point two point three'."""
     return " point ".join(integer(part) for part in match.group().split("."))
 
 
 def phone(match: re.Match[str]) -> str:
-    """A phone number: its digits, with a short pause between groups."""
+    """Read a phone number digit by digit, with a short pause between groups."""
     groups = re.findall(r"\d+", match.group())
     plus = "plus " if match.group().startswith("+") else ""
     return f" {plus}{', '.join(digits(group) for group in groups)} "
 
 
 def roman(match: re.Match[str]) -> str:
-    """'Henry VIII', 'World War II'."""
+    """'Henry VIII' -> 'Henry the eighth', 'War II' -> 'War two'."""
     value = lex.ROMAN[match["numeral"]]
     words = f"the {ordinal(value)}" if match["word"] in lex.MONARCHS else cardinal(value)
     return f"{match['word']} {words}"
@@ -120,7 +123,7 @@ def roman(match: re.Match[str]) -> str:
 
 
 def money(match: re.Match[str]) -> str:
-    """An amount with its currency: '$3.50', '5 million euros', '-£1'."""
+    """'$3.50' -> 'three dollars and fifty cents', '-£1' -> 'minus one pound'."""
     symbol = match["sign"] or match["sign2"]
     amount = match["amount"] or match["amount2"]
     scale = lex.SCALES.get((match["scale"] or match["scale2"] or "").strip().lower(), "")
@@ -130,17 +133,17 @@ def money(match: re.Match[str]) -> str:
     if scale or (part and len(part) != 2) or not cent:
         is_one = amount == "1" and not scale
         return f" {minus}{quantity(amount)} {scale} {one if is_one else many} "
-    pounds, pence = without_separators(whole).lstrip("0"), part.lstrip("0")
+    major, minor = without_separators(whole).lstrip("0"), part.lstrip("0")
     words = []
-    if pounds or not pence:
-        words.append(f"{cardinal(pounds or 0)} {one if pounds == '1' else many}")
-    if pence:
-        words.append(f"{cardinal(pence)} {cent if pence == '1' else cents}")
+    if major or not minor:
+        words.append(f"{cardinal(major or 0)} {one if major == '1' else many}")
+    if minor:
+        words.append(f"{cardinal(minor)} {cent if minor == '1' else cents}")
     return f" {minus}{' and '.join(words)} "
 
 
 def measure(match: re.Match[str]) -> str:
-    """A number and its unit, in singular or plural."""
+    """'5 km' -> 'five kilometers', '-1 °C' -> 'minus one degree Celsius'."""
     minus = "minus " if match["minus"] else ""
     one, many = lex.UNITS[match["unit"]]
     unit = one if match["number"] == "1" else many
@@ -150,11 +153,11 @@ def measure(match: re.Match[str]) -> str:
 # --- times and dates
 
 
-def clock(hour: int, minute: int, has_half: bool) -> str:
-    """(3, 30) -> 'three thirty'; a full hour gets "o'clock" unless AM or PM follows."""
+def clock(hour: int, minute: int, has_am_pm: bool) -> str:
+    """(3, 30) -> 'three thirty'; on the hour, add "o'clock" unless AM or PM follows."""
     if minute:
         return f"{cardinal(hour)} {'oh ' if minute < 10 else ''}{cardinal(minute)}"
-    if has_half:
+    if has_am_pm:
         return cardinal(hour)
     if hour == 0:
         return "midnight"
@@ -162,16 +165,16 @@ def clock(hour: int, minute: int, has_half: bool) -> str:
 
 
 def time(match: re.Match[str]) -> str:
-    """A time of day; the group `half` is AM or PM, or empty."""
-    hour, minute, half = int(match["hour"]), int(match["minute"] or 0), match["half"]
+    """'3:30 pm' -> 'three thirty PM', '15:00' -> 'fifteen hundred'."""
+    hour, minute, am_pm = int(match["hour"]), int(match["minute"] or 0), match["am_pm"]
     if hour > 24 or minute > 59:
         return match.group()
-    suffix = f" {half[0].upper()}M" if half else ""
-    stop = "." if half and match.group().endswith(".") and _sentence_follows(match) else ""
-    return f" {clock(hour, minute, bool(half))}{suffix}{stop} "
+    suffix = f" {am_pm[0].upper()}M" if am_pm else ""
+    period = "." if am_pm and match.group().endswith(".") and _ends_sentence(match) else ""
+    return f" {clock(hour, minute, bool(am_pm))}{suffix}{period} "
 
 
-def _sentence_follows(match: re.Match[str]) -> bool:
+def _ends_sentence(match: re.Match[str]) -> bool:
     rest = match.string[match.end() :].lstrip()
     return not rest or rest[0].isupper()
 
@@ -182,7 +185,10 @@ def month_day(month: int, day: int) -> str:
 
 
 def numeric_date(british: bool) -> Callable[[re.Match[str]], str]:
-    """A reader of 3/4/2024: day first if `british`, and where the month cannot be first."""
+    """Return a function that reads dates such as 3/4/2024.
+
+    The day comes first if `british`, or if the first number exceeds 12.
+    """
 
     def read(match: re.Match[str]) -> str:
         first, second, year_number = int(match[1]), int(match[2]), int(match[3])
@@ -196,7 +202,7 @@ def numeric_date(british: bool) -> Callable[[re.Match[str]], str]:
 
 
 def iso_date(match: re.Match[str]) -> str:
-    """'2024-03-05'."""
+    """'2024-03-05' -> 'March fifth, twenty twenty-four'."""
     return _full_date(int(match[1]), int(match[2]), int(match[3]), match)
 
 
@@ -207,17 +213,17 @@ def _full_date(year_number: int, month: int, day: int, match: re.Match[str]) -> 
 
 
 def month_then_day(match: re.Match[str]) -> str:
-    """'March 5th'."""
+    """'March 5th' -> 'March fifth'."""
     return f"{lex.month(match['month'])} {ordinal(int(match['day']))}"
 
 
 def day_then_month(match: re.Match[str]) -> str:
-    """'5th of March'."""
+    """'5th of March' -> 'fifth of March'."""
     return f"{ordinal(int(match['day']))} of {lex.month(match['month'])}"
 
 
 def decade(match: re.Match[str]) -> str:
-    """'the 80s', '1980s'."""
+    """'80s' -> 'eighties', '1980s' -> 'nineteen eighties'."""
     return lex.DECADES.get(match[2], match[2]) if not match[1] else _decade_of_century(match)
 
 
@@ -230,7 +236,7 @@ def _decade_of_century(match: re.Match[str]) -> str:
 
 # --- addresses
 
-MAX_LINK_PARTS = 3  # a longer path is not read
+MAX_LINK_PARTS = 3  # longer paths are not read
 MAX_LINK_PART_CHARS = 24
 _ADDRESS_SYMBOLS = (
     (".", " dot "),
@@ -253,15 +259,15 @@ def _address_words(text: str) -> str:
 
 
 def link(match: re.Match[str]) -> str:
-    """A web address: host and a short path, without the query."""
+    """Read the host and a short path of a web address, without the query."""
     host, path = match["host"], match["path"] or ""
-    path, stop = re.fullmatch(r"(.*?)([.,;:!?)]*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
+    path, punctuation = re.fullmatch(r"(.*?)([.,;:!?)]*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
     path = re.split(r"[?#]", path)[0].rstrip("/")
     parts = [part for part in path.split("/") if part]
     words = _address_words(host)
     if len(parts) <= MAX_LINK_PARTS and all(len(part) <= MAX_LINK_PART_CHARS for part in parts):
         words += "".join(f" slash {_address_words(part)}" for part in parts)
-    return f" {words}{stop.replace(')', '')} "
+    return f" {words}{punctuation.replace(')', '')} "
 
 
 def email(match: re.Match[str]) -> str:
@@ -273,12 +279,12 @@ def email(match: re.Match[str]) -> str:
 
 
 def abbreviation(match: re.Match[str]) -> str:
-    """The word in full; its full stop stays where it also ends the sentence."""
+    """Return the full word; the period is kept if it also ends the sentence."""
     words = lex.ABBREVIATIONS.get(match[1].lower(), match[1])
-    closing = match[1].lower() in lex.CLOSING_ABBREVIATIONS and _sentence_follows(match)
+    closing = match[1].lower() in lex.CLOSING_ABBREVIATIONS and _ends_sentence(match)
     return words + ("." if closing else "")
 
 
 def saint_or_street(match: re.Match[str]) -> str:
-    """'St.': Saint before a name, otherwise Street."""
+    """'St.' -> 'Saint ' before a name, otherwise 'Street'."""
     return "Saint " if match["name"] else "Street"

@@ -1,6 +1,6 @@
-"""Patterns and their replacements, in one table per stage of `normalize`.
+"""Patterns and replacements, in one table per stage of `normalize`.
 
-The rules of a table are applied in order, so special rules stand above general ones.
+The rules of a table are applied in order, so specific rules precede general ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MARKUP: tuple[Rule, ...] = (
     _rule(r"&(?:nbsp|#160);", " "),
     _rule(r"&amp;", "&"),
     _rule(r"^ ?(?:[-*_] ?){3,100}$", " ", re.M),
-    _rule(r"^[ |:-]{0,200}-{3}[ |:-]{0,200}$\n?", "", re.M),  # the line under a table's header
+    _rule(r"^[ |:-]{0,200}-{3}[ |:-]{0,200}$\n?", "", re.M),  # line under a table header
     _rule(r"^ ?#{1,6} ", "", re.M),
     _rule(r"^ ?>+ ?", "", re.M),
     _rule(r"^ ?[-*+•] (?:\[[ xX]\] )?", "", re.M),
@@ -69,13 +69,13 @@ AMERICAN_DATES: tuple[Rule, ...] = (
 QUANTITIES: tuple[Rule, ...] = (
     _rule(r"\b(\d{4})-(\d{2})-(\d{2})\b", read.iso_date),
     _rule(
-        r"(?<![\d:.])(?P<hour>\d{1,2})[:.](?P<minute>\d{2})\s?(?P<half>[ap]\.?\s?m\b\.?)",
+        r"(?<![\d:.])(?P<hour>\d{1,2})[:.](?P<minute>\d{2})\s?(?P<am_pm>[ap]\.?\s?m\b\.?)",
         read.time,
         re.I,
     ),
-    _rule(r"(?<![\d:.])(?P<hour>\d{1,2})(?P<minute>)\s?(?P<half>[ap]\.?m\b\.?)", read.time, re.I),
+    _rule(r"(?<![\d:.])(?P<hour>\d{1,2})(?P<minute>)\s?(?P<am_pm>[ap]\.?m\b\.?)", read.time, re.I),
     _rule(
-        r"(?<![\d:.])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?P<half>)(?![\d:]|\.\d)",
+        r"(?<![\d:.])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?P<am_pm>)(?![\d:]|\.\d)",
         read.time,
     ),
     _rule(
@@ -148,7 +148,7 @@ SYMBOLS: tuple[Rule, ...] = (
 )
 
 TIDY: tuple[Rule, ...] = (
-    _rule(r"(?<=[\w)'\"])[^\S\n]*\n\s*", ", "),  # a line break is a pause
+    _rule(r"(?<=[\w)'\"])[^\S\n]*\n\s*", ", "),  # read a line break as a pause
     _rule(r"\.{2,}", "…"),
     _rule(r"([!?])[!?]+", r"\1"),
     _rule(r"…+", "…"),
