@@ -187,7 +187,7 @@ run_smoke_test() {
     CHILD=$!
     wait "$CHILD" || code=$?
     CHILD=''
-    ((code == 0)) || { WHY="the smoke test failed with exit code $code"; return 1; }
+    ((code == 0)) || { WHY="the smoke test exited with code $code"; return 1; }
 }
 
 # --- move_tags CURRENT PREVIOUS: image ids, or none to remove a tag. The images stay.

@@ -179,7 +179,7 @@ def rejected(site: ReleaseHost, activated: str) -> Iterator[FailedUpgrade]:
 def test_upgrade_that_answers_wrongly_goes_back(site: ReleaseHost, rejected: FailedUpgrade) -> None:
     print(rejected.done.stdout + rejected.done.stderr)
     assert rejected.done.returncode == ROLLED_BACK
-    assert f"{NEXT} failed: the smoke test failed with exit code 1" in rejected.done.stderr
+    assert f"{NEXT} failed: the smoke test exited with code 1" in rejected.done.stderr
     assert f"{FIRST} is current again, and accepts calls" in rejected.done.stderr
     called = say(site.network, site.etc / "token", site.state, QUESTIONS[0])
     assert "paris" in called.turns[0]["reply_text"].lower(), called.stderr

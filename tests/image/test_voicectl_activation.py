@@ -65,7 +65,7 @@ def test_release_that_fails_its_smoke_test_is_replaced_by_the_old_one(
     serving.set_smoke_test("exit 5")
     answer = serving.ctl("activate", "0.2.0")
     assert answer.returncode == ROLLED_BACK
-    assert "0.2.0-cpu failed: the smoke test failed with exit code 5. Rolling back" in answer.stderr
+    assert "0.2.0-cpu failed: the smoke test exited with code 5. Rolling back" in answer.stderr
     assert "0.1.0-cpu is current again, and accepts calls" in answer.stderr
     assert_back_to_one(serving)
     log = serving.run_engine("logs", f"{NAME}-last")  # the log of the failed release is kept
