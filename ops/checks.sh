@@ -1,20 +1,21 @@
 # shellcheck shell=bash
-# The checks of ops/preflight. Each sets WANTED and FOUND, and calls `judge STATE TODO` if it does not
+# The checks of ops/preflight. Each sets REQUIRED and FOUND, and calls `judge STATE TODO` if it does not
 # pass. They change nothing and need only bash and coreutils.
-# shellcheck disable=SC2034,SC2154  # ops/preflight sets what is in lower case, and reads the rest
+# shellcheck disable=SC2034,SC2154  # ops/preflight sets the lower-case variables and reads the others
 
 CHECKS=(engine store space base port clock certificate key token)
 GPU_CHECKS=(driver capability memory memory-free injection)
 
-# CUDA 13.0, for which the PyTorch of requirements/gpu.txt is built, needs the driver branch 580.
-DRIVER_WANTED=580.65.06
-# Older GPUs lack bfloat16; newer ones are not known to PyTorch 2.13. See docs/hardware.md.
+# The PyTorch in requirements/gpu.txt is built for CUDA 13.0, which needs driver branch 580.
+DRIVER_MIN=580.65.06
+# Older GPUs lack bfloat16; PyTorch 2.13 does not support newer ones. See docs/hardware.md.
 CAPABILITY_MIN=8.0 CAPABILITY_MAX=12.9
-# The smallest GPU that fits the models, and the size the appliance is designed for, in MiB of nvidia-smi.
-MEMORY_MIN_MIB=16000 MEMORY_WANTED_MIB=22000
-PODMAN_WANTED=4.3 DOCKER_WANTED=20.10
+# GPU memory as nvidia-smi reports it: the least that fits the models, and the size the appliance is
+# designed for.
+MEMORY_MIN_MIB=16000 MEMORY_RECOMMENDED_MIB=22000
+PODMAN_MIN=4.3 DOCKER_MIN=20.10
 CERTIFICATE_DAYS=30
-IMAGE_USER=10001 # of the Dockerfile; the same user on the host, if the engine runs as root
+IMAGE_USER=10001 # as in the Dockerfile; the same user on the host if the engine runs as root
 CDI_FOLDERS=${VOICE_CDI_FOLDERS:-/etc/cdi /var/run/cdi}
 
 judge() { STATE=$1 TODO=$2; }
@@ -23,19 +24,19 @@ at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
 # --- the engine, and where it keeps images
 check_engine() {
     local version
-    WANTED="podman $PODMAN_WANTED or docker $DOCKER_WANTED, or newer" FOUND=neither
+    REQUIRED="podman $PODMAN_MIN or docker $DOCKER_MIN, or newer" FOUND=neither
     if ! find_engine "$engine"; then
         judge fail 'install podman from the distribution'
         return
     fi
     case $ENGINE in
-        podman) WANTED="podman $PODMAN_WANTED or newer" version=$(podman version --format '{{.Client.Version}}' 2>/dev/null) ;;
-        docker) WANTED="docker $DOCKER_WANTED or newer" version=$(docker version --format '{{.Server.Version}}' 2>/dev/null) ;;
+        podman) REQUIRED="podman $PODMAN_MIN or newer" version=$(podman version --format '{{.Client.Version}}' 2>/dev/null) ;;
+        docker) REQUIRED="docker $DOCKER_MIN or newer" version=$(docker version --format '{{.Server.Version}}' 2>/dev/null) ;;
     esac
-    FOUND="$ENGINE ${version:-does not answer}"
+    FOUND="$ENGINE ${version:-does not respond}"
     if [[ -z $version ]]; then
         judge fail "run $ENGINE info as this user, and fix what it reports"
-    elif ! at_least "$version" "${WANTED//[a-z ]/}"; then
+    elif ! at_least "$version" "${REQUIRED//[a-z ]/}"; then
         judge fail "update $ENGINE"
     fi
 }
@@ -48,7 +49,7 @@ has_engine() {
 
 check_store() {
     local driver
-    WANTED='an overlay store'
+    REQUIRED='an overlay store'
     has_engine || return 0
     case $ENGINE in
         podman) driver=$(podman info --format '{{.Store.GraphDriverName}}' 2>/dev/null) ;;
@@ -65,37 +66,37 @@ check_store() {
 
 check_space() {
     local needed available
-    WANTED='space for the image'
+    REQUIRED='space for the image'
     has_engine || return 0
     available=$(free_bytes "$STORE_FOLDER") || available=0
     FOUND="$(megabytes "$available") free in $STORE_FOLDER"
     if ((!${#LAYER_BYTES[@]})); then
-        judge warn 'name the release folder, so that the size is known'
+        judge warn 'pass the release folder, so that the size is known'
         return
     fi
     needed=$(import_bytes "$FIRST")
-    WANTED="$(megabytes "$needed"), for the unpacked archive and the image"
+    REQUIRED="$(megabytes "$needed"), for the unpacked archive and the image"
     ((available >= needed)) || judge fail "free some space, or move the store of $ENGINE to a larger disk"
 }
 
 check_base() {
-    WANTED='the base of a delta' FOUND='not a delta'
+    REQUIRED='the base image of a delta' FOUND='not a delta'
     ((FIRST)) || return 0
-    WANTED="an image with the layers of version $BASE_VERSION"
+    REQUIRED="an image with the layers of version $BASE_VERSION"
     has_engine || return 0
     FOUND=present
     has_base || { FOUND=missing; judge fail "import the release of version $BASE_VERSION first, or use the full release"; }
 }
 
-# --- the port: whether a process listens on it. The kernel lists sockets in hexadecimal; 0A is LISTEN.
+# --- the port: fails if a process listens on it. The kernel lists sockets in hexadecimal; 0A is LISTEN.
 check_port() {
     local hex
     printf -v hex ':%04X' "$port"
-    WANTED="port $port free" FOUND=free
+    REQUIRED="port $port free" FOUND=free
     grep -qE "^ *[0-9]+: [0-9A-F]+$hex [0-9A-F:]+ 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null || return 0
     FOUND="port $port is in use"
     if ((upgrade)); then
-        FOUND+=', presumably by the running version'
+        FOUND+=', presumably by the running release'
     else
         judge fail 'stop the process that listens there, or choose another port (--port)'
     fi
@@ -105,12 +106,12 @@ check_clock() {
     local now synchronised
     now=$(date +%s)
     synchronised=$(timedatectl show --property=NTPSynchronized --value 2>/dev/null) || synchronised=unknown
-    WANTED='a synchronised clock' FOUND="$(utc "$now"), synchronised: ${synchronised:-unknown}"
-    ((!EXPORTED)) || WANTED+=", later than $(utc "$EXPORTED"), when the release was exported"
+    REQUIRED='a synchronised clock' FOUND="$(utc "$now"), synchronised: ${synchronised:-unknown}"
+    ((!EXPORTED)) || REQUIRED+=", later than $(utc "$EXPORTED"), when the release was exported"
     if ((now < EXPORTED)); then
         judge fail 'set the clock'
     elif [[ $synchronised != yes ]]; then
-        judge warn 'let chrony or systemd-timesyncd follow a time server of your network'
+        judge warn 'synchronise it with a time server in your network: chrony or systemd-timesyncd'
     fi
 }
 utc() { date -u -d "@$1" '+%F %T UTC'; }
@@ -118,10 +119,10 @@ utc() { date -u -d "@$1" '+%F %T UTC'; }
 # --- certificate, key and token: present, in date, and readable by the image's user only
 check_certificate() {
     local seconds=$((CERTIFICATE_DAYS * 86400))
-    WANTED="a PEM certificate, valid for at least $CERTIFICATE_DAYS days" FOUND=$tls_certificate
+    REQUIRED="a PEM certificate, valid for at least $CERTIFICATE_DAYS days" FOUND=$tls_certificate
     if [[ ! -r $tls_certificate ]]; then
         FOUND+=' cannot be read'
-        judge warn 'speech is sent unencrypted without one: name it (--tls-certificate)'
+        judge warn 'without one, speech is sent unencrypted: set its path (--tls-certificate)'
     elif ! command -v openssl >/dev/null; then
         judge warn 'openssl is not installed: check the expiry date yourself'
     elif ! openssl x509 -noout -in "$tls_certificate" 2>/dev/null; then
@@ -135,18 +136,18 @@ check_certificate() {
 expiry() { openssl x509 -noout -enddate -in "$tls_certificate" | cut -d = -f 2; }
 
 check_key() {
-    WANTED="the private key of the certificate, readable by the image's user only" FOUND=$tls_key
+    REQUIRED="the private key of the certificate, readable by the image's user only" FOUND=$tls_key
     if [[ ! -e $tls_key && ! -e $tls_certificate ]]; then
         FOUND+=' is missing, as is the certificate' && judge warn 'see the check named certificate'
         return
     fi
-    judge_secret "$tls_key" 'name it (--tls-key)'
+    judge_secret "$tls_key" 'set its path (--tls-key)'
     if [[ $STATE != pass || ! -r $tls_certificate ]] || ! command -v openssl >/dev/null; then return; fi
     [[ $(openssl x509 -noout -pubkey -in "$tls_certificate" 2>&1) == "$(openssl pkey -pubout -in "$tls_key" -passin pass: 2>/dev/null)" ]] ||
         { FOUND+=' belongs to another certificate'; judge fail "replace it with the key of $tls_certificate"; }
 }
 check_token() {
-    WANTED="the access token, readable by the image's user only" FOUND=$token_file
+    REQUIRED="the access token, readable by the image's user only" FOUND=$token_file
     judge_secret "$token_file" \
         "create one: (umask 377; head -c 32 /dev/urandom | base64 >$token_file) && chown $IMAGE_USER $token_file"
 }
@@ -160,12 +161,12 @@ judge_secret() {
     FOUND+=", mode $mode, owned by user $owner"
     if ((8#$mode & 8#077)); then
         judge fail "chmod 400 $file"
-    elif ((!EUID && owner != IMAGE_USER)); then # a rootless engine maps the user to another number
+    elif ((!EUID && owner != IMAGE_USER)); then # a rootless engine maps the user to another UID
         judge fail "chown $IMAGE_USER $file: the appliance could not read it"
     fi
 }
 
-# --- the first GPU, as nvidia-smi reports it: sets GPU_NAME, DRIVER, CAPABILITY, TOTAL_MIB, FREE_MIB
+# --- query_gpu: set GPU_NAME, DRIVER, CAPABILITY, TOTAL_MIB and FREE_MIB of the first GPU from nvidia-smi
 query_gpu() {
     local line code=0
     line=$(timeout 10 nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total,memory.free \
@@ -173,8 +174,8 @@ query_gpu() {
     if ((code == 0)) && [[ $line == *,*,*,*,* ]]; then
         IFS=, read -r GPU_NAME DRIVER CAPABILITY TOTAL_MIB FREE_MIB <<<"${line//, /,}"
         return
-    elif ((code == 124)); then # of timeout
-        FOUND='nvidia-smi does not answer'
+    elif ((code == 124)); then # timeout's exit code when it expires
+        FOUND='nvidia-smi does not respond'
         judge fail 'the GPU may be lost: look for Xid in dmesg, and restart the host'
         return 1
     fi
@@ -184,49 +185,49 @@ query_gpu() {
     return 1
 }
 check_driver() {
-    WANTED="NVIDIA driver $DRIVER_WANTED or newer, for CUDA 13.0"
+    REQUIRED="NVIDIA driver $DRIVER_MIN or newer, for CUDA 13.0"
     query_gpu || return 0
     FOUND="driver $DRIVER for $GPU_NAME"
-    at_least "$DRIVER" "$DRIVER_WANTED" || judge fail 'update the NVIDIA driver and restart the host'
+    at_least "$DRIVER" "$DRIVER_MIN" || judge fail 'update the NVIDIA driver and restart the host'
 }
 check_capability() {
-    WANTED="compute capability $CAPABILITY_MIN to $CAPABILITY_MAX"
+    REQUIRED="compute capability $CAPABILITY_MIN to $CAPABILITY_MAX"
     query_gpu || return 0
     FOUND="compute capability $CAPABILITY: $GPU_NAME"
     if ! at_least "$CAPABILITY" "$CAPABILITY_MIN"; then
         judge fail 'this GPU does not support bfloat16: use an A10, an L4 or a newer one'
     elif ! at_least "$CAPABILITY_MAX" "$CAPABILITY"; then
-        judge warn 'this GPU is newer than the PyTorch in the image: run the smoke test before you rely on it'
+        judge warn 'the PyTorch in the image does not support this newer GPU: rely on it only after a smoke test'
     fi
 }
 check_memory() {
-    WANTED="$MEMORY_WANTED_MIB MiB, at least $MEMORY_MIN_MIB"
+    REQUIRED="$MEMORY_RECOMMENDED_MIB MiB, at least $MEMORY_MIN_MIB"
     query_gpu || return 0
     FOUND="$TOTAL_MIB MiB on $GPU_NAME"
     if ((TOTAL_MIB < MEMORY_MIN_MIB)); then
         judge fail 'use a GPU with more memory'
-    elif ((TOTAL_MIB < MEMORY_WANTED_MIB)); then
-        judge warn 'only quantised weights fit, for few callers: see docs/hardware.md'
+    elif ((TOTAL_MIB < MEMORY_RECOMMENDED_MIB)); then
+        judge warn 'only quantised weights fit, and only few calls: see docs/hardware.md'
     fi
 }
 check_memory_free() {
-    WANTED="90 % of the GPU's memory free, at least $MEMORY_MIN_MIB MiB"
+    REQUIRED="90 % of the GPU's memory free, at least $MEMORY_MIN_MIB MiB"
     query_gpu || return 0
     FOUND="$FREE_MIB of $TOTAL_MIB MiB free on $GPU_NAME"
     ((FREE_MIB * 10 < TOTAL_MIB * 9)) || return 0
     if ((upgrade)); then
-        FOUND+=', the rest presumably in use by the running version'
+        FOUND+=', the rest presumably in use by the running release'
     elif ((FREE_MIB < MEMORY_MIN_MIB)); then
-        judge fail 'end the other processes on the GPU: nvidia-smi lists them'
+        judge fail 'stop the other processes on the GPU: nvidia-smi lists them'
     else
-        judge warn 'end the other processes on the GPU: nvidia-smi lists them'
+        judge warn 'stop the other processes on the GPU: nvidia-smi lists them'
     fi
 }
 
-# --- how the GPU gets into the container: a CDI file of this driver, or Docker's NVIDIA runtime
+# --- how the container gets the GPU: a CDI file for this driver, or Docker's NVIDIA runtime
 check_injection() {
     local folder file spec='' advice='nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'
-    WANTED='a CDI file of the running driver, which gives a container the GPU' FOUND='no CDI file for nvidia.com/gpu'
+    REQUIRED='a CDI file for the running driver, which gives a container the GPU' FOUND='no CDI file for nvidia.com/gpu'
     command -v nvidia-ctk >/dev/null || advice="install the NVIDIA container toolkit; then $advice"
     for folder in $CDI_FOLDERS; do
         for file in "$folder"/*.yaml "$folder"/*.json; do
@@ -240,5 +241,5 @@ check_injection() {
     [[ $spec ]] || { judge fail "$advice"; return; }
     FOUND=$spec
     query_gpu || return 0
-    grep -qF ".so.$DRIVER" "$spec" || { FOUND+=" is not of driver $DRIVER"; judge fail "$advice"; }
+    grep -qF ".so.$DRIVER" "$spec" || { FOUND+=" is not for driver $DRIVER"; judge fail "$advice"; }
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared by all scripts here: paths, messages, errors, --help, long steps. Source it:
+# Shared by all scripts in this folder: paths, messages, errors, --help, long steps. Source it:
 #   source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 set -euo pipefail
@@ -8,7 +8,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034  # used by the scripts that source this file
 VENV=$ROOT/.venv TORCH_VENV=$ROOT/.venv-torch NO_VLLM=3
 
-# --- messages: progress on stdout, warnings and errors on stderr; fatal ends the script
+# --- messages: progress on stdout, warnings and errors on stderr; fatal exits
 info() { printf '%s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 fatal() {
@@ -16,12 +16,13 @@ fatal() {
     exit 1
 }
 
-# --- prints the header comment of a script, which is its --help
+# --- help_from_header SCRIPT: print the script's header comment, which is its --help
 help_from_header() {
     sed -n '2,/^$/s/^# \{0,1\}//p' "$1"
 }
 
-# --- one hash over files and words, to detect whether a finished step is still up to date
+# --- fingerprint ITEM...: hash the contents of files, and other items as text. A stored fingerprint shows
+#     whether a finished step is still up to date.
 fingerprint() {
     local item
     for item in "$@"; do
@@ -29,8 +30,8 @@ fingerprint() {
     done | sha256sum | cut -d' ' -f1
 }
 
-# --- step NAME LOG COMMAND...: runs a long command; prints its name, then its duration. Its output
-#     goes to LOG. A terminal shows the latest line of it; after a failure the last lines are printed.
+# --- step NAME LOG COMMAND...: run a long command; print its name, then its duration. Its output goes to
+#     LOG. A terminal shows the latest line of the output. After a failure the last lines are printed.
 step() {
     local name=$1 log=$2 began=$SECONDS
     shift 2

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# Shared by ops/export, ops/import, ops/preflight and ops/voicectl: reading release.env, hashing, asking
+# Shared by ops/export, ops/import, ops/preflight and ops/voicectl: reading release.env, hashing, querying
 # the container engine. Source it after common.sh. It is part of every release, so it needs only bash,
 # coreutils, find, grep, sed, tar, zstd, OpenSSH, and podman or docker. If openssl is installed, it is
 # used for hashing, because it is several times as fast as sha256sum.
 
-# shellcheck disable=SC2034,SC2153  # the scripts that source this use the variables
+# shellcheck disable=SC2034,SC2153  # the scripts that source this file use the variables
 NAMESPACE=voice-appliance SUMS=SHA256SUMS SIGNATURE=SHA256SUMS.sig
 readonly REPOSITORY=localhost/voice-appliance MB=1000000
 
 # --- read_env ARRAY FILE: read lines of NAME=VALUE into an associative array. Nothing is evaluated: a
-#     line with any other character than these is an error.
+#     line that does not match `pattern` is an error.
 read_env() {
     local -n values=$1
     local file=$2 line name number=0 LC_ALL=C
@@ -24,8 +24,8 @@ read_env() {
     done <"$file"
 }
 
-# --- take VARIABLE NAME PATTERN: set a variable to the value that `entries` has under this name, after
-#     checking all of it against the pattern
+# --- take VARIABLE NAME PATTERN: set a variable to the value of this name in `entries`. The whole value must
+#     match the pattern.
 readonly NUMBER_PATTERN='0|[1-9][0-9]{0,15}' COUNT_PATTERN='[1-9][0-9]{0,2}'
 readonly SHA256_PATTERN='[0-9a-f]{64}' WORD_PATTERN='[A-Za-z0-9][A-Za-z0-9._+-]*'
 take() {
@@ -34,14 +34,14 @@ take() {
     printf -v "$1" %s "${entries[$2]}"
 }
 
-# --- read_release FILE: what export wrote into release.env. Sets the variables of take_image, EXPORTED
-#     (epoch seconds), STREAM_SHA256, STREAM_BYTES, PART_COUNT, PART_BYTES, TAG, and for a delta FIRST (how many
-#     layers it leaves out), BASE_ID and BASE_VERSION.
+# --- read_release FILE: read a release.env. Sets the variables of take_image, EXPORTED (epoch seconds),
+#     STREAM_SHA256, STREAM_BYTES, PART_COUNT, PART_BYTES and TAG; FIRST (the number of omitted layers, 0 unless
+#     it is a delta); and for a delta BASE_ID and BASE_VERSION.
 read_release() {
     local -A entries=()
     local FILE=$1
     read_env entries "$FILE"
-    [[ ${entries[SCHEMA]:-} == 1 ]] || fatal "$FILE is of another schema: use the scripts of its own folder"
+    [[ ${entries[SCHEMA]:-} == 1 ]] || fatal "$FILE has another schema: use the scripts of its own folder"
     take_image
     take EXPORTED EXPORTED_EPOCH_SECONDS "$NUMBER_PATTERN"
     take STREAM_SHA256 STREAM_SHA256 "$SHA256_PATTERN"
@@ -55,7 +55,7 @@ read_release() {
     take BASE_ID BASE_ID "sha256:$SHA256_PATTERN"
     take BASE_VERSION BASE_VERSION "$WORD_PATTERN"
 }
-# --- take_image: sets IMAGE_ID, VERSION and PROFILE, and DIFF_IDS and LAYER_BYTES, lowest layer first
+# --- take_image: set IMAGE_ID, VERSION, PROFILE, and DIFF_IDS and LAYER_BYTES, lowest layer first
 take_image() {
     local layers layer diff_id size
     take PROFILE PROFILE 'cpu|gpu'
@@ -70,9 +70,9 @@ take_image() {
     done
 }
 
-# --- SHA-256 of stdin, and of files. hash_files and hash_large_files read names from stdin, each ended by
-#     a NUL, and print lines of hash, two spaces, name. For large files it runs on all cores, one process
-#     for each file, because lines of one process that prints several may be torn by the others.
+# --- SHA-256 of stdin, and of files. hash_files and hash_large_files read NUL-terminated names from stdin,
+#     and print lines of hash, two spaces, name. hash_large_files uses all cores, with one process per file:
+#     a process that prints several lines could have them torn by the others.
 HASHER=(sha256sum)
 if command -v openssl >/dev/null; then HASHER=(openssl dgst -sha256 -r); fi
 hash_stdin() { "${HASHER[@]}" | cut -c 1-64; }
@@ -82,14 +82,14 @@ hash_large_files() { xargs -0 -r -n 1 -P "$(nproc)" "${HASHER[@]}" | sed -E 's/^
 megabytes() { printf "%'d MB" $((($1 + MB - 1) / MB)); }
 free_bytes() { df --output=avail --block-size=1 "$1" | tail -n 1; }
 
-# --- json_string TEXT: a string of JSON
+# --- json_string TEXT: print TEXT as a JSON string
 json_string() {
     local text=${1//\\/\\\\}
     text=${text//\"/\\\"} text=${text//$'\n'/ }
     printf '"%s"' "${text//[$'\t\r\e']/ }"
 }
 
-# --- find_engine [podman|docker]: sets ENGINE
+# --- find_engine [podman|docker]: set ENGINE; fails if none is installed
 find_engine() {
     local candidate
     for candidate in ${1:-podman docker}; do
@@ -106,7 +106,7 @@ engine_root() {
         docker) docker info --format '{{.DockerRootDir}}' ;;
     esac 2>/dev/null
 }
-# Docker's containerd store gives an image another id than the one it was built with.
+# Docker's containerd store changes the id that an image was built with.
 is_containerd_store() { [[ $ENGINE == docker && $(docker info --format '{{.DriverStatus}}' 2>/dev/null) == *io.containerd.snapshotter* ]]; }
 image_layers() { "$ENGINE" image inspect --format '{{range .RootFS.Layers}}{{println .}}{{end}}' "$1" 2>/dev/null | sed '/^$/d'; }
 image_id() {
@@ -115,18 +115,19 @@ image_id() {
     printf 'sha256:%s\n' "${id#sha256:}"
 }
 
-# --- has_base: whether there is an image whose lowest layers are the first FIRST of DIFF_IDS
+# --- has_base: succeed if an image has the first FIRST of DIFF_IDS as its lowest layers
 has_base() {
-    local wanted="${DIFF_IDS[*]:0:FIRST}" layers
+    local base_layers="${DIFF_IDS[*]:0:FIRST}" layers
     while IFS= read -r layers; do
-        [[ $layers != "$wanted "* ]] || return 0
+        [[ $layers != "$base_layers "* ]] || return 0
     done < <("$ENGINE" images --all --quiet --no-trunc | sort -u |
         xargs -r "$ENGINE" image inspect --format '{{range .RootFS.Layers}}{{.}} {{end}}' 2>/dev/null)
     return 1
 }
 
-# --- import_bytes FIRST: free bytes that the engine needs in its data root to load layer FIRST and those
-#     above: it unpacks the archive and then creates the image; podman copies the layers once more
+# --- import_bytes FIRST: print the free bytes that the engine needs in its data root to load layer FIRST and
+#     those above it. The engine unpacks the archive and then creates the image; podman copies the layers
+#     once more.
 import_bytes() {
     local first=$1 sum=0 size
     for size in "${LAYER_BYTES[@]:first}"; do ((sum += size)); done

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Shared by ops/run and ops/demo: access token, settings, free ports, waiting until ready.
+# Shared by ops/run and ops/demo: access token, settings, free ports, waiting for readiness.
 # Source it after common.sh.
 
-# --- the access token: created once, readable only by its owner
+# --- ensure_token: create the access token if there is none, readable only by its owner; set TOKEN_FILE
 ensure_token() {
     TOKEN_FILE=$ROOT/.cache/token
     mkdir -p "$ROOT/.cache"
@@ -13,7 +13,8 @@ ensure_token() {
     fi
 }
 
-# --- the settings of an appliance that runs from this folder; sockets need a short path
+# --- serving_environment: export the settings of an appliance that runs from this folder. The run folder is
+#     a temporary one, because sockets need a short path.
 serving_environment() {
     RUN_FOLDER=$(mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/voice.XXXXXX")
     export VOICE_PATHS_RUN=$RUN_FOLDER
@@ -24,7 +25,7 @@ serving_environment() {
     cd "$ROOT" || return
 }
 
-# --- prints two free ports
+# --- free_ports: print two free ports
 free_ports() {
     "$VENV/bin/python" - <<'PY'
 import socket
@@ -34,7 +35,7 @@ print(*(listener.getsockname()[1] for listener in sockets))
 PY
 }
 
-# --- readiness URL: prints "ready", or what the appliance waits for
+# --- readiness URL: print "ready", or the components that the appliance waits for
 readiness() {
     "$VENV/bin/python" - "$1" <<'PY'
 import json
@@ -43,19 +44,19 @@ import urllib.error
 import urllib.request
 
 try:
-    with urllib.request.urlopen(sys.argv[1] + "/readyz", timeout=2) as answer:
+    with urllib.request.urlopen(sys.argv[1] + "/readyz", timeout=2):
         print("ready")
-except urllib.error.HTTPError as refusal:
-    print(json.load(refusal).get("waiting_for") or "draining")
+except urllib.error.HTTPError as error:
+    print(json.load(error).get("waiting_for") or "draining")
 except OSError:
     print("gateway")
 PY
 }
 
-# --- wait_until_ready URL PID SECONDS: fails if the process ends, or after the given time
+# --- wait_until_ready URL PID SECONDS: fails if the process exits, or after this time
 wait_until_ready() {
-    local url=$1 pid=$2 until=$((SECONDS + $3)) state=''
-    while kill -0 "$pid" 2>/dev/null && ((SECONDS < until)); do
+    local url=$1 pid=$2 deadline=$((SECONDS + $3)) state=''
+    while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do
         state=$(readiness "$url")
         [[ $state != ready ]] || return 0
         sleep 0.5

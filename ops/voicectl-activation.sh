@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# voicectl: from one release to another, and back if that fails. Each step is written to activations.log and
-# synced to disk before it is taken. An activation without a final entry was cut off, for example by a power
-# failure, and the next voicectl goes back. Sourced by voicectl.
+# voicectl: switch from one release to another, and roll back if that fails. Each step is written to
+# activations.log and synced to disk before it runs. An activation without a final entry was cut off, for
+# example by a power failure; the next voicectl command then rolls back. Sourced by voicectl.
 # shellcheck disable=SC2153  # inspect and find_release set what is in upper case
 
 readonly LOG=$RECORDS/activations.log
-readonly WENT_BACK=10 STUCK=11 BAD_SETTINGS=78 # exit codes, the last one of the appliance
+readonly ROLLED_BACK=10 STUCK=11  # exit codes of voicectl
+readonly BAD_SETTINGS=78 # exit code of the appliance
 
-verb_activate() {
+command_activate() {
     local wanted='' force=0 refusal=''
     DRAIN_SECONDS=60
     while (($#)); do
@@ -20,7 +21,7 @@ verb_activate() {
         shift
     done
     [[ $DRAIN_SECONDS =~ ^[0-9]+$ ]] || fatal "--drain takes seconds, not $DRAIN_SECONDS"
-    [[ $wanted ]] || fatal 'activate needs a version; voicectl releases lists those imported'
+    [[ $wanted ]] || fatal 'activate needs a version; voicectl releases lists the imported ones'
     lock_activation
     finish_unfinished
     find_release "$wanted"
@@ -29,9 +30,9 @@ verb_activate() {
         info "$(release_of "$NEW") is already current: nothing to do"
         return
     fi
-    if [[ $OLD != none ]]; then refusal=$(refused_step "$(describe_image "$OLD")" "$(describe_image "$NEW")"); fi
+    if [[ $OLD != none ]]; then refusal=$(check_upgrade_path "$(describe_image "$OLD")" "$(describe_image "$NEW")"); fi
     refuse_unless "$force" "$refusal"
-    [[ -x $(smoke_test) ]] || fatal "$(smoke_test) is missing: nothing can be activated without it"
+    [[ -x $(smoke_test) ]] || fatal "$(smoke_test) is missing: no release can be activated without it"
     check_host || refuse_unless "$force" 'this host is not ready for it, see above'
     check_settings
     [[ $BACKEND == systemd ]] || can_run || refuse_unless "$force" "$WHY"
@@ -43,7 +44,7 @@ refuse_unless() {
     warn "$2; continuing because of --force"
 }
 refuse() { fatal "$(release_of "$NEW") is refused: $1. Nothing was changed."; }
-verb_rollback() {
+command_rollback() {
     (($# == 0)) || fatal "unknown option $1; see voicectl rollback --help"
     lock_activation
     finish_unfinished
@@ -53,22 +54,22 @@ verb_rollback() {
     change rollback
 }
 
-# --- check_host: preflight, without the checks of what the running release uses
+# --- check_host: preflight, without the checks of resources that the running release uses
 check_host() {
     local checks=engine,store,clock,certificate,key,token,driver,capability,memory,injection
     preflight --only="$checks" "$(profile_of "$NEW")" | without_passed
 }
-# Removes the checks that passed, with their continued lines.
+# Remove the checks that passed, with their continuation lines.
 without_passed() { sed -n '/^[^ ]/h;x;/^pass /!{x;p;x};x'; }
-# preflight OPTION PROFILE: of a host that has the release already.
+# preflight OPTION PROFILE: check this host, on which the release is already imported.
 preflight() {
     local options=("${1%%=*}")
     [[ $1 != *=* ]] || options+=("${1#*=}")
     find_secrets
     "$HERE/preflight" --upgrade --engine "$ENGINE" --profile "$2" "${options[@]}" "${SECRET_OPTIONS[@]}" "$RECORDS"
 }
-# --- check_settings: the new image checks this host's settings. --force does not help here: the release would
-#     refuse to start with them.
+# --- check_settings: let the new image check this host's settings. --force does not override this check,
+#     because the release would refuse to start.
 check_settings() {
     local code=0 answer
     # shellcheck disable=SC2034  # the image of the new container
@@ -83,7 +84,8 @@ check_settings() {
     esac
 }
 
-# --- remember_current: what to go back to; sets OLD, OLDER (image ids or none) and RAN
+# --- remember_current: set what a rollback restores: OLD and OLDER (image ids or none), and RAN (whether the
+#     appliance was running: yes or no)
 remember_current() {
     inspect
     OLD=$(image_id "$CURRENT") || OLD=none
@@ -92,11 +94,11 @@ remember_current() {
     if [[ $STATE == active || $STATE == activating ]]; then RAN=yes; fi
 }
 
-# --- lock_activation: one voicectl at a time changes releases. Child processes do not inherit the lock, so
-#     that it ends with this process.
+# --- lock_activation: let only one voicectl at a time change releases. Child processes do not inherit the
+#     lock, so it is released when this process exits.
 lock_activation() {
     if ! { mkdir -p "$RECORDS" && exec 9>>"$RECORDS/.lock"; } 2>/dev/null; then
-        fatal "$RECORDS cannot be written: run this as root"
+        fatal "cannot write to $RECORDS: run this as root"
     fi
     flock --nonblock 9 || fatal 'another voicectl is changing the release'
     LOCKED=1
@@ -108,7 +110,8 @@ log_step() {
     if [[ -s $LOG && $(tail -c 1 "$LOG") ]]; then echo >>"$LOG"; fi
     printf '%s  %s  %s\n' "$(date -u +%FT%TZ)" "$CHANGE" "${*//$'\n'/ }" >>"$LOG" && sync "$LOG" "$RECORDS"
 }
-# Sets UNFINISHED (the last step) and what that activation remembered; fails if the last one has finished.
+# Set UNFINISHED (the last step) and the variables that the unfinished activation recorded. Fails if the
+# last activation has finished.
 read_unfinished() {
     local last word begin
     [[ -s $LOG ]] || return 1
@@ -120,20 +123,20 @@ read_unfinished() {
     UNFINISHED=$word ACTION=${BASH_REMATCH[1]} RELEASE=${BASH_REMATCH[2]} NEW=${BASH_REMATCH[3]}
     OLD=${BASH_REMATCH[4]} OLDER=${BASH_REMATCH[5]} RAN=${BASH_REMATCH[6]}
 }
-# Goes back from an activation that was cut off. One that is still running is left alone.
+# Roll back an activation that was cut off. Leaves one that is still running alone.
 finish_unfinished() {
     local CHANGE UNFINISHED ACTION RELEASE NEW OLD OLDER RAN
     read_unfinished || return 0
     if [[ ! ${LOCKED:-} ]]; then
         if ! { exec 9>>"$RECORDS/.lock"; } 2>/dev/null; then
-            warn "the change to $RELEASE is at step $UNFINISHED. If it was cut off there, run voicectl as root to go back."
+            warn "the change to $RELEASE is at step $UNFINISHED. If it was cut off there, run voicectl as root to roll back."
             return
         fi
         flock --nonblock 9 || { exec 9>&-; return 0; }
     fi
     if read_unfinished; then
-        warn "the change to $RELEASE was cut off at step $UNFINISHED. Going back."
-        go_back 'cut off' 9>&- >&2 || true
+        warn "the change to $RELEASE was cut off at step $UNFINISHED. Rolling back."
+        roll_back 'cut off' 9>&- >&2 || true
     fi
     [[ ${LOCKED:-} ]] || exec 9>&-
 }
@@ -141,18 +144,18 @@ finish_unfinished() {
 # --- change ACTION: from OLD to NEW
 change() {
     local code=0
-    # Output to a closed terminal fails; that must not end the change half way.
+    # Output to a closed terminal fails; that must not stop the change half way.
     set +e
     trap '' PIPE
     ACTION=$1 CHANGE=$(printf '%04x%04x' "$RANDOM" "$RANDOM") WHY='' RELEASE=$(release_of "$NEW")
     trap 'INTERRUPTED=1; kill "${CHILD:-}" 2>/dev/null || true' INT TERM HUP
-    log_step "begin $ACTION $RELEASE new=$NEW current=$OLD previous=$OLDER ran=$RAN ." || fatal "$LOG cannot be written. Nothing was changed."
+    log_step "begin $ACTION $RELEASE new=$NEW current=$OLD previous=$OLDER ran=$RAN ." || fatal "cannot write to $LOG. Nothing was changed."
     if run_steps 9>&-; then
         info "$(colour '32;1' '●') $RELEASE is current$([[ $OLD == none ]] || echo ", $(release_of "$OLD") previous")"
         return 0
     fi
-    warn "$RELEASE failed: $WHY. Going back."
-    go_back "$WHY" 9>&- || code=$?
+    warn "$RELEASE failed: $WHY. Rolling back."
+    roll_back "$WHY" 9>&- || code=$?
     exit "$code"
 }
 run_steps() {
@@ -160,22 +163,22 @@ run_steps() {
     run_step stop 'stop the running release' stop_appliance || return
     run_step tags "make $RELEASE current" move_tags "$NEW" "$OLD" || return
     run_step start "start $RELEASE" start_appliance || return
-    run_step ready 'wait until it takes calls' wait_ready || return
+    run_step ready 'wait until it accepts calls' wait_ready || return
     if [[ $ACTION == activate ]]; then run_step smoke-test 'smoke test' run_smoke_test || return; fi
-    log_step "done $ACTION $RELEASE current=$NEW previous=$OLD" || { WHY="$LOG cannot be written"; return 1; }
+    log_step "done $ACTION $RELEASE current=$NEW previous=$OLD" || { WHY="cannot write to $LOG"; return 1; }
 }
-# run_step WORD TITLE FUNCTION...: log the step, print it, take it.
+# run_step WORD TITLE FUNCTION...: log the step, print its title, run it.
 run_step() {
     local word=$1
     [[ ! ${INTERRUPTED:-} ]] || { WHY=interrupted; return 1; }
-    log_step "$word" || { WHY="$LOG cannot be written"; return 1; }
+    log_step "$word" || { WHY="cannot write to $LOG"; return 1; }
     info "--- $2"
     shift 2
     "$@" || { [[ ! ${INTERRUPTED:-} ]] || WHY=interrupted; return 1; }
 }
 drain_calls() {
     ((DRAIN_SECONDS)) || return 0
-    in_container drain --wait "$DRAIN_SECONDS" </dev/null || warn "some calls have not ended in $DRAIN_SECONDS s; they are cut off now"
+    in_container drain --wait "$DRAIN_SECONDS" </dev/null || warn "some calls are still in progress after $DRAIN_SECONDS s; they are cut off now"
 }
 run_smoke_test() {
     local code=0
@@ -184,7 +187,7 @@ run_smoke_test() {
     CHILD=$!
     wait "$CHILD" || code=$?
     CHILD=''
-    ((code == 0)) || { WHY="the smoke test ended with exit code $code"; return 1; }
+    ((code == 0)) || { WHY="the smoke test exited with code $code"; return 1; }
 }
 
 # --- move_tags CURRENT PREVIOUS: image ids, or none to remove a tag. The images stay.
@@ -199,13 +202,13 @@ set_tag() {
     if [[ $2 != none ]]; then
         "$ENGINE" tag "$2" "$1"
     elif image_id "$1" >/dev/null; then
-        # Docker has no untag. This removes only the tag, because the image still has its tag of import.
+        # Docker has no untag. This removes only the tag, because the image still has the tag from its import.
         if [[ $ENGINE == podman ]]; then podman untag "$1" "$1"; else docker rmi --no-prune "$1" >/dev/null; fi
     fi
 }
 
-# --- go_back WHY: restore what was there before, after any step; may be repeated
-go_back() {
+# --- roll_back WHY: restore the state before the change, whichever step it reached. Can be repeated.
+roll_back() {
     trap '' INT TERM HUP
     INTERRUPTED=''
     log_step "back $1"
@@ -214,15 +217,15 @@ go_back() {
     if [[ $OLD == none ]]; then
         log_step "returned current=none previous=$OLDER"
         warn 'No release was active before, and none is now.'
-        return "$WENT_BACK"
+        return "$ROLLED_BACK"
     elif [[ $RAN == no ]]; then
         log_step "returned current=$OLD previous=$OLDER"
-        warn "$(release_of "$OLD") is current again. It was not running before, and is not now."
-        return "$WENT_BACK"
+        warn "$(release_of "$OLD") is current again. It was not running before, and it is not running now."
+        return "$ROLLED_BACK"
     elif start_appliance && wait_ready; then
         log_step "returned current=$OLD previous=$OLDER"
-        warn "$(release_of "$OLD") is current again, and takes calls."
-        return "$WENT_BACK"
+        warn "$(release_of "$OLD") is current again, and accepts calls."
+        return "$ROLLED_BACK"
     fi
     log_step "stuck $WHY"
     warn "$(release_of "$OLD") IS CURRENT AGAIN, BUT DOES NOT START EITHER: $WHY"

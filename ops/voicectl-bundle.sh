@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# voicectl: the support bundle. It has the appliance's own bundle, with the log redacted by the image; facts
-# about this host; and the names of environment variables without their values. Changes nothing. Sourced by
-# voicectl.
+# voicectl: the support bundle. It contains the appliance's own bundle, with the log redacted by the image;
+# facts about this host; and the names of environment variables without their values. Changes nothing.
+# Sourced by voicectl.
 # shellcheck disable=SC2034,SC2153  # inspect sets STATE; UNFINISHED is for status_json
 
-readonly LOG_LINES=100000 # the appliance's own bundle keeps no more
+readonly LOG_LINES=100000 # the limit of the appliance's own bundle
 
-verb_bundle() {
+command_bundle() {
     local out='' name work remove
     while (($#)); do
         case $1 in
@@ -19,7 +19,7 @@ verb_bundle() {
     name=voice-appliance-bundle-$(date -u +%Y%m%dT%H%M%SZ)
     out=$(realpath -m "${out:-$RECORDS/$name.tar.zst}")
     { mkdir -p "$(dirname "$out")" && : >"$out.partial"; } 2>/dev/null ||
-        fatal "$out cannot be written: name another file with --out"
+        fatal "cannot write to $out: choose another file with --out"
     work=$(mktemp -d)
     printf -v remove 'rm -rf %q %q' "$work" "$out.partial"
     # shellcheck disable=SC2064  # expand the names now
@@ -32,11 +32,12 @@ verb_bundle() {
     info "$out: $(find "$work/$name" -type f | wc -l) files, $(megabytes "$(stat --format %s "$out")")"
 }
 
-# --- gather: one file for each source; a source that fails says so in its file, and stops nothing
+# --- gather: write one file for each source. A source that fails notes its exit code in its file; the others
+#     are still collected.
 gather() {
     local container
     collect status.json status_facts
-    collect releases.txt verb_releases
+    collect releases.txt command_releases
     collect preflight.json preflight --json "$(profile_of "$CURRENT" || echo cpu)"
     collect engine.txt engine_facts
     collect unit.txt unit_facts
@@ -66,7 +67,7 @@ collect() {
 }
 unpack() { mkdir "$1" && tar --extract --directory="$1" --strip-components=1 --no-same-owner; }
 
-# --- without_values: removes the value of NAME=VALUE, in a JSON list, after --env, and in a unit
+# --- without_values: remove the values of environment variables: in a JSON list, after --env, and in a unit
 without_values() {
     sed -E -e 's/^( *"[A-Za-z_][A-Za-z0-9_]*)=.*[^,](,?)$/\1=..."\2/' \
         -e 's/(--env|-e)([= ]|", "|",)?([A-Za-z_][A-Za-z0-9_]*)=[^" ]*/\1\2\3=.../g' \
@@ -74,7 +75,7 @@ without_values() {
 }
 
 status_facts() {
-    ask_appliance json
+    query_appliance json
     read_unfinished || UNFINISHED=''
     status_json
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# voicectl: the state of this host: the engine, the unit, the container and the images. Changes nothing.
+# voicectl: inspects this host: the engine, the unit, the container and the images. Changes nothing.
 # Sourced by voicectl.
-# shellcheck disable=SC2034,SC2154  # other parts use what is set here; voicectl sets what is in lower case
+# shellcheck disable=SC2034,SC2154  # other parts use these variables; voicectl sets the lower-case ones
 
 readonly NAME=voice-appliance UNIT=voice-appliance.service
 readonly CURRENT=$REPOSITORY:current PREVIOUS=$REPOSITORY:previous
@@ -9,18 +9,19 @@ readonly LAST=$NAME-last # the previous container, kept for its log
 readonly ETC=${VOICE_ETC:-/etc/voice-appliance} RECORDS=${VOICE_STATE:-/var/lib/voice-appliance}
 readonly UNITS=(gateway llm tts exporter)
 
-# --- choose_engine: the engine that has our images, otherwise the installed one; sets ENGINE and BACKEND
+# --- choose_engine: set ENGINE to the engine that has our images, otherwise to the installed one; set
+#     BACKEND to systemd or engine
 choose_engine() {
-    local candidate images silent=''
+    local candidate images unresponsive=''
     for candidate in ${engine:-podman docker}; do
         command -v "$candidate" >/dev/null || continue
-        images=$("$candidate" images --quiet "$REPOSITORY" 2>/dev/null) || { silent=$candidate; continue; }
+        images=$("$candidate" images --quiet "$REPOSITORY" 2>/dev/null) || { unresponsive=$candidate; continue; }
         ENGINE=${ENGINE:-$candidate}
         if [[ $images ]]; then ENGINE=$candidate && break; fi
     done
     if [[ ! ${ENGINE:-} ]]; then
-        if [[ $silent ]]; then
-            warn "$silent does not answer: try $silent info"
+        if [[ $unresponsive ]]; then
+            warn "$unresponsive does not respond: try $unresponsive info"
         else
             warn "${engine:-neither podman nor docker} is not installed"
         fi
@@ -31,8 +32,8 @@ choose_engine() {
 }
 runner() { if [[ $BACKEND == systemd ]]; then echo "$UNIT"; else echo "$ENGINE, without a unit"; fi; }
 
-# --- inspect: sets STATE (active, activating, deactivating, failed, inactive, absent), and if there is a
-#     container EXIT, SINCE (epoch seconds or empty), IMAGE, RESTARTS, MEMORY (bytes), PIDS and OOM
+# --- inspect: set STATE (active, activating, deactivating, failed, inactive, absent). If there is a container,
+#     also set EXIT, SINCE (epoch seconds or empty), IMAGE, RESTARTS, MEMORY (bytes), PIDS and OOM.
 inspect() {
     local values status started finished
     STATE=absent EXIT='' SINCE='' BEGAN='' IMAGE='' RESTARTS=0 MEMORY=0 PIDS=0 OOM=false
@@ -48,7 +49,7 @@ inspect() {
     fi
     if [[ $BACKEND == systemd && $STATE != active ]]; then inspect_unit; fi
 }
-# The unit may have removed the container; then only the unit knows how it ended.
+# The unit may have removed the container; then only the unit has its exit code.
 inspect_unit() {
     local line
     local -A unit=()
@@ -67,11 +68,12 @@ inspect_unit() {
     esac
     # A queued job: the unit was asked to start, and waits for its dependencies.
     if [[ $STATE == inactive && ${unit[Job]:-0} != 0 ]]; then STATE=activating; fi
-    # The journal has earlier runs, too, whose errors do not explain this state.
+    # The journal also has earlier runs, whose errors do not explain this state.
     BEGAN=$(epoch "${unit[ExecMainStartTimestamp]:-}") SINCE=$(epoch "${unit[InactiveEnterTimestamp]:-}")
     if [[ $STATE == inactive && ! $SINCE ]] && ! image_id "$CURRENT" >/dev/null; then STATE=absent; fi
 }
-# Epoch seconds of a time as Go or systemd writes it; nothing for no time, which Go writes as the year 1.
+# Convert a time in the format of Go or systemd to epoch seconds. Prints nothing for an unset time, which Go
+# writes as the year 1.
 epoch() {
     local text=$1
     text=$(sed -E 's/^[A-Z][a-z]{2} //; s/([+-][0-9]{4}) [A-Z+-][A-Z0-9+-]*$/\1/' <<<"$text")
@@ -79,7 +81,7 @@ epoch() {
     date -d "$text" +%s 2>/dev/null || true
 }
 
-# --- find_secrets: sets SECRET_OPTIONS of preflight. The container sees tls/ as /run/secrets/tls/.
+# --- find_secrets: set SECRET_OPTIONS for preflight. In the container, tls/ is mounted as /run/secrets/tls/.
 find_secrets() {
     local certificate key
     certificate=$(sed -n 's/^VOICE_GATEWAY_TLS_CERTIFICATE=//p' "$ETC/appliance.env" 2>/dev/null) || certificate=''
@@ -88,7 +90,7 @@ find_secrets() {
     SECRET_OPTIONS=(--token-file "$ETC/token" --tls-certificate "$ETC/tls/${certificate##*/}" --tls-key "$ETC/tls/${key##*/}")
 }
 
-# --- site_flags: sets SITE_FLAGS, which give a container this host's settings, token and certificates
+# --- site_flags: set SITE_FLAGS, which pass this host's settings, token and certificates to a container
 site_flags() {
     SITE_FLAGS=()
     [[ ! -f $ETC/appliance.env ]] || SITE_FLAGS+=(--env-file="$ETC/appliance.env")
@@ -96,7 +98,7 @@ site_flags() {
     [[ ! -d $ETC/tls ]] || SITE_FLAGS+=(--volume="$ETC/tls:/run/secrets/tls:ro,z")
 }
 
-# --- python -m appliance VERB...: in the running container, or in a new one without a network
+# --- run `python -m appliance COMMAND...` in the running container, or in a new one without a network
 in_container() { "$ENGINE" exec -i "$NAME" python -m appliance "$@"; }
 EXTRA_FLAGS=() # of the new container
 in_new_container() {
@@ -104,7 +106,7 @@ in_new_container() {
         "${EXTRA_FLAGS[@]}" --entrypoint python "${IMAGE:-$CURRENT}" -m appliance "$@"
 }
 in_any_container() { if [[ $STATE == active ]]; then in_container "$@"; else in_new_container "$@"; fi; }
-# in_new_container_here VERB...: the new container has this host's settings as `start` would pass them.
+# in_new_container_here COMMAND...: a new container with this host's settings, passed as `start` passes them.
 in_new_container_here() {
     local flags=()
     site_flags
@@ -114,8 +116,9 @@ in_new_container_here() {
     in_new_container "$@"
 }
 
-# --- describe_image NAME: prints VERSION|PROFILE|TAG, from the labels of an image and its tag of import,
-#     VERSION-PROFILE; without labels from the tag alone. Fails if there is no such image.
+# --- describe_image NAME: print VERSION|PROFILE|TAG of an image. TAG is the one from its import,
+#     VERSION-PROFILE; version and profile come from the labels, or without labels from that tag. Fails if
+#     there is no such image.
 describe_image() {
     local values version profile tags tag
     values=$("$ENGINE" image inspect --format '{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}|{{index . "voice.profile"}}{{else}}|{{end}}|{{range .RepoTags}}{{.}} {{end}}' "$1" 2>/dev/null) || return
@@ -138,7 +141,7 @@ profile_of() {
 }
 short_id() { printf %s "${1:0:19}"; }
 
-# --- colour. Decided once, because inside $(...) stdout is not a terminal.
+# --- colour; decided once, because inside $(...) stdout is not a terminal
 TERMINAL=no
 if [[ -t 1 && ! ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then TERMINAL=yes; fi
 is_terminal() { [[ $TERMINAL == yes ]]; }

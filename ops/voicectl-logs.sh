@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# voicectl: the log, from wherever it is kept; the image formats it. Sourced by voicectl.
+# voicectl: reads the log from the journal or the engine, and lets the image format it. Sourced by voicectl.
 # shellcheck disable=SC2153  # inspect sets STATE
 
-verb_logs() {
+command_logs() {
     local follow=0 unit='' since='' lines='' output=short
     while (($#)); do
         case $1 in
@@ -29,7 +29,7 @@ verb_logs() {
         raw_log "$follow" "$since" "$lines" | format_log "$output" "$unit"
     fi
 }
-verb_trace() {
+command_trace() {
     local options=()
     inspect
     [[ $STATE != absent ]] || fatal "$NAME has never run here"
@@ -37,7 +37,7 @@ verb_trace() {
     raw_log 0 '' '' | in_any_container trace "${options[@]}" "$@"
 }
 
-# parse_time TIME: epoch seconds of 10m, 2h, 3d or a date.
+# parse_time TIME: convert 10m, 2h, 3d or a date to epoch seconds.
 parse_time() {
     local -A names=([s]=seconds [m]=minutes [h]=hours [d]=days)
     if [[ $1 =~ ^-?([0-9]+)([smhd])$ ]]; then
@@ -47,7 +47,7 @@ parse_time() {
     fi
 }
 
-# --- raw_log FOLLOW SINCE LINES: unformatted, from the journal of the unit or from the engine
+# --- raw_log FOLLOW SINCE LINES: print the unformatted log, from the journal of the unit or from the engine
 raw_log() {
     local follow=$1 since=$2 lines=$3 options=()
     if [[ $BACKEND == systemd ]]; then
@@ -64,7 +64,7 @@ raw_log() {
     "$ENGINE" logs "${options[@]}" "$NAME" 2>&1
 }
 
-# --- format_log short|json|cat UNIT: filters and formats stdin
+# --- format_log short|json|cat UNIT: filter and format the log on stdin
 format_log() {
     local options=()
     if [[ $1 == json && ! $2 ]]; then cat && return; fi
@@ -74,7 +74,7 @@ format_log() {
     in_any_container logs "${options[@]}"
 }
 
-# --- exit_reason [--plain | --json] [--lines N]: why the container ended. The image reads it from the log.
+# --- exit_reason [--plain | --json] [--lines N]: print why the container exited. The image finds it in the log.
 exit_reason() {
     local options=()
     [[ ! $(exit_code) ]] || options=(--exit-code "$EXIT")
@@ -85,7 +85,7 @@ describe_exit() {
     local reason code
     code=$(exit_code)
     reason=$(exit_reason --plain) || reason="exit code ${code:-unknown}: see voicectl logs"
-    printf 'it ended with %s' "$reason"
+    printf 'it stopped with %s' "$reason"
 }
-# After a restart by the engine or the unit only the log knows the exit code.
+# After a restart by the engine or the unit only the log has the exit code.
 exit_code() { if [[ $RESTARTS == 0 ]]; then printf %s "$EXIT"; fi; }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# voicectl: the imported releases, and which step from one to another is allowed. Sourced by voicectl.
+# voicectl: lists the imported releases, and decides which upgrade paths are allowed. Sourced by voicectl.
 # shellcheck disable=SC2034,SC2153  # NEW is for activate; current and CURRENT are different
 
-verb_releases() {
+command_releases() {
     local json=0 current previous tag id slot when separator='' dot
     case ${1:-} in '') ;; --json) json=1 ;; *) fatal "unknown option $1; see voicectl releases --help" ;; esac
     current=$(image_id "$CURRENT") || current=none
@@ -34,12 +34,12 @@ activated_when() {
 }
 activated_at() { [[ ! $1 ]] || date -d "$1" '+activated %F %H:%M'; }
 
-# --- find_release VERSION|IMAGE: sets NEW (an image id)
+# --- find_release VERSION|IMAGE: set NEW (an image id)
 find_release() {
     local wanted=$1 name profile known
     profile=$(profile_of "$CURRENT" 2>/dev/null) || profile=''
     if [[ ! $profile ]]; then
-        (($(imported | grep -cE "^${wanted//./\\.}-[a-z]+ ") < 2)) || fatal "$wanted is imported for several profiles: name one, as $wanted-cpu"
+        (($(imported | grep -cE "^${wanted//./\\.}-[a-z]+ ") < 2)) || fatal "$wanted is imported for several profiles: add one, such as $wanted-cpu"
     fi
     for name in "$REPOSITORY:$wanted" "$REPOSITORY:$wanted-$profile" "$REPOSITORY:$wanted-cpu" "$REPOSITORY:$wanted-gpu" "$wanted"; do
         if NEW=$(image_id "$name"); then return; fi
@@ -48,8 +48,9 @@ find_release() {
     fatal "release $wanted is not imported; imported are: ${known:-none}"
 }
 
-# --- refused_step OLD NEW: why the step between two described images is not allowed; nothing if it is
-refused_step() {
+# --- check_upgrade_path OLD NEW: print why the upgrade between two described images is not allowed; print
+#     nothing if it is allowed
+check_upgrade_path() {
     local from to old_profile new_profile
     local -a old new
     IFS='|' read -r from old_profile _ <<<"$1"

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# voicectl: start, stop, and wait until calls are taken, by the unit or by the engine. Sourced by voicectl.
+# voicectl: starts and stops the appliance through the unit or the engine, and waits until it accepts calls.
+# Sourced by voicectl.
 
 readonly READY_SECONDS=${VOICE_READY_SECONDS:-900} # the gpu profile reads 16 GB before it starts
 
-verb_start() {
+command_start() {
     local block=1
     if [[ ${1:-} == --no-block ]]; then block=0 && shift; fi
     if (($#)); then
@@ -20,13 +21,13 @@ verb_start() {
     ((block)) || return 0
     wait_ready || fatal "$WHY"
 }
-verb_stop() {
+command_stop() {
     if (($#)); then
         control_unit stop "$1"
         return
     fi
     inspect
-    # A failed one may be about to be restarted by the unit or the engine.
+    # A failed container is stopped too: the unit or the engine may be about to restart it.
     if [[ $STATE == inactive || $STATE == absent ]]; then
         info "$NAME is not running"
         return
@@ -34,31 +35,31 @@ verb_stop() {
     stop_appliance || fatal "$WHY"
     info "$NAME is stopped"
 }
-verb_restart() {
-    if [[ ${1:-} == --no-block && ${2:-} ]]; then shift; fi # a single unit is never waited for
+command_restart() {
+    if [[ ${1:-} == --no-block && ${2:-} ]]; then shift; fi # restarting a single unit never waits
     if [[ ${1:-} && $1 != --no-block ]]; then
         control_unit restart "$1"
         return
     fi
     finish_unfinished
     stop_appliance || fatal "$WHY"
-    verb_start "$@"
+    command_start "$@"
 }
-verb_drain() {
+command_drain() {
     inspect
     [[ $STATE == active ]] || fatal "$NAME is not running"
     in_container drain "$@"
 }
-verb_verify() {
+command_verify() {
     inspect
     image_id "${IMAGE:-$CURRENT}" >/dev/null || fatal 'no release is activated; see voicectl releases'
     in_any_container verify "$@"
 }
-# Works before the first activation, too, because that is when an operator sets them.
-verb_settings() {
+# Also works before the first activation, because an operator sets them then.
+command_settings() {
     local newest
     inspect
-    # The running container has the settings it was started with; --check is about those in the files.
+    # The running container has the settings it was started with; --check reads those in the files.
     if [[ $STATE == active && ${1:-} != --check ]]; then
         in_container settings "$@"
         return
@@ -68,10 +69,10 @@ verb_settings() {
     [[ ${IMAGE:-} ]] || image_id "$CURRENT" >/dev/null || fatal 'no release is imported'
     in_new_container_here settings "$@"
 }
-verb_smoke_test() { exec "$(smoke_test)" --engine "$ENGINE" "$@"; }
+command_smoke_test() { exec "$(smoke_test)" --engine "$ENGINE" "$@"; }
 smoke_test() { printf %s "${VOICE_SMOKE_TEST:-$HERE/smoke-test}"; }
 
-# --- control_unit ACTION UNIT: one process, through supervisord in the container
+# --- control_unit ACTION UNIT: control one process through supervisord in the container
 control_unit() {
     [[ " ${UNITS[*]} " == *" $2 "* ]] || fatal "there is no unit $2; the units are: ${UNITS[*]}"
     inspect
@@ -79,7 +80,7 @@ control_unit() {
     "$ENGINE" exec "$NAME" supervisorctl -s unix:///run/voice/supervisor.sock "$1" "$2"
 }
 
-# --- make_run_line: sets RUN, the engine's arguments to start the container without a unit
+# --- make_run_line: set RUN, the engine's arguments to start the container without a unit
 make_run_line() {
     local flags=()
     mapfile -t flags < <(grep -hs '^--' "$HERE/container.flags" "$ETC/host.flags")
@@ -93,7 +94,7 @@ make_run_line() {
     RUN+=("${SITE_FLAGS[@]}" "${flags[@]}" "$CURRENT")
 }
 
-# --- start_appliance, stop_appliance: on failure they set WHY
+# --- start_appliance, stop_appliance: set WHY on failure
 start_appliance() {
     local output
     image_id "$CURRENT" >/dev/null || { WHY='no release is activated; see voicectl releases'; return 1; }
@@ -107,18 +108,18 @@ start_appliance() {
     make_run_line
     output=$("$ENGINE" "${RUN[@]}" 2>&1) || { WHY="$ENGINE run: $output"; return 1; }
 }
-# Token and ports are this host's own and have no default: fails, and sets WHY, if one is missing.
+# Token and ports differ between hosts and have no default. Fails, and sets WHY, if one is missing.
 can_run() {
     if [[ ! -s $ETC/token ]]; then
         WHY="$ETC/token is missing: callers need one; see voicectl preflight"
     elif ! grep -qsE '^--(publish|net)' "$ETC/host.flags"; then
-        WHY="$ETC/host.flags publishes no port, so callers could not connect: copy units/host.flags of the release there"
+        WHY="$ETC/host.flags publishes no port, so callers could not connect: copy units/host.flags from the release folder"
     else
         return 0
     fi
     return 1
 }
-# The last container is kept for its log until the next one has ended.
+# Keep the last container for its log; the next start removes it.
 keep_last_container() {
     "$ENGINE" container inspect "$NAME" >/dev/null 2>&1 || return 0
     "$ENGINE" rm --force "$LAST" >/dev/null 2>&1 || true
@@ -130,15 +131,15 @@ stop_appliance() {
     if [[ $BACKEND == systemd ]]; then
         output=$(systemctl stop "$UNIT" 2>&1) || { WHY="systemctl stop $UNIT: $output"; return 1; }
     elif [[ $STATE != absent ]]; then
-        # An ended container, too: the engine may be about to restart it.
+        # Stop an exited container, too: the engine may be about to restart it.
         output=$("$ENGINE" stop "$NAME" 2>&1) || [[ $STATE != active ]] || { WHY="$ENGINE stop: $output"; return 1; }
     fi
 }
 
-# --- wait_ready: until calls are taken. Fails, and sets WHY, if the container ended (even if it was
+# --- wait_ready: wait until calls are accepted. Fails, and sets WHY, if the container exited (even if it was
 #     restarted since), after READY_SECONDS, or if INTERRUPTED is set.
 wait_ready() {
-    local began=$SECONDS ended=0 waiting='' answer
+    local began=$SECONDS exited=0 waiting='' answer
     while ((SECONDS - began < READY_SECONDS)); do
         [[ ! ${INTERRUPTED:-} ]] || { WHY=interrupted; return 1; }
         inspect
@@ -148,9 +149,9 @@ wait_ready() {
                 info "ready after $((SECONDS - began)) s"
                 return 0
             fi
-            ended=0 waiting=${answer:-waiting for an answer}
+            exited=0 waiting=${answer:-waiting for a response}
             progress "$waiting  $((SECONDS - began)) s"
-        elif [[ $STATE != activating && $STATE != deactivating ]] && ((++ended > 1 || RESTARTS)); then
+        elif [[ $STATE != activating && $STATE != deactivating ]] && ((++exited > 1 || RESTARTS)); then
             progress ''
             WHY=$(describe_exit)
             return 1

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# voicectl: status. A running appliance describes itself; this adds what only the host knows. Sourced by
-# voicectl.
+# voicectl: shows the status. A running appliance reports its own; this adds facts that only the host has.
+# Sourced by voicectl.
 # shellcheck disable=SC2153  # inspect sets STATE
 
-readonly CALLS_TAKEN=0 NOT_RUNNING=3 UNKNOWN=4 NO_SUCH_VERB=2 # exit codes
+readonly ACCEPTING_CALLS=0 NOT_RUNNING=3 UNKNOWN=4 UNKNOWN_COMMAND=2 # exit codes
 
-verb_status() {
+command_status() {
     local form=screen
     case ${1:-} in
         '') ;;
@@ -14,15 +14,15 @@ verb_status() {
     esac
     finish_unfinished
     inspect
-    ask_appliance "$form"
+    query_appliance "$form"
     read_unfinished || UNFINISHED=''
     "status_$form"
     exit "$CODE"
 }
 
-# --- ask_appliance FORM: sets ANSWER (the running appliance's own status, or empty), WORD (the state),
-#     WAITING (what it waits for) and CODE
-ask_appliance() {
+# --- query_appliance FORM: set ANSWER (the running appliance's own status, or empty), WORD (the state),
+#     WAITING (the components it waits for) and CODE
+query_appliance() {
     local options=() code=0 answer
     ANSWER='' WORD=$STATE CODE=$NOT_RUNNING
     if [[ $STATE == absent ]]; then CODE=$UNKNOWN && return; fi
@@ -35,12 +35,12 @@ ask_appliance() {
         ANSWER=$(in_container status "--$1" </dev/null 2>/dev/null) || code=$?
     fi
     CODE=$code
-    ((code == NO_SUCH_VERB || code > 4)) || return 0
-    # An old release without this verb, or one that is too busy with its start.
-    ANSWER='' CODE=$CALLS_TAKEN
+    ((code == UNKNOWN_COMMAND || code > 4)) || return 0
+    # An old release without this command, or one that is too busy starting up.
+    ANSWER='' CODE=$ACCEPTING_CALLS
     if answer=$(in_container health </dev/null 2>/dev/null); then return; fi
     WORD=activating CODE=$NOT_RUNNING
-    if [[ $answer ]]; then WAITING=$answer; else CODE=$UNKNOWN WAITING='it does not answer'; fi
+    if [[ $answer ]]; then WAITING=$answer; else CODE=$UNKNOWN WAITING='it does not respond'; fi
 }
 
 # --- one screen
@@ -77,7 +77,7 @@ print_state() {
         printf '\n'
     fi
 }
-# row LABEL TEXT: aligned as in the appliance's own status; prints nothing without a text.
+# row LABEL TEXT: print a row, aligned as in the appliance's own status; nothing if TEXT is empty.
 row() {
     local colon=:
     [[ $2 ]] || return 0
@@ -110,12 +110,12 @@ print_hints() {
         failed | inactive) printf '\n%s\n' 'voicectl start starts it; voicectl logs shows the log' ;;
         absent)
             printf '\n%s\n' 'voicectl releases lists the imported releases; voicectl activate VERSION runs one'
-            if ((EUID != 0)); then info "This was run as $(id -un), whose $ENGINE may differ from root's."; fi
+            if ((EUID != 0)); then info "You are $(id -un): your images in $ENGINE may differ from root's."; fi
             ;;
     esac
 }
 
-# --- a line for each thing, as gitlab-ctl and runit print it
+# --- plain: one line per fact, in the style of gitlab-ctl and runit
 status_plain() {
     local slot id
     if [[ $ANSWER ]]; then

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Completion of voicectl for bash: verbs, options, units, releases. Copy it to
+# Completion of voicectl for bash: commands, options, units, releases. Copy it to
 # /usr/share/bash-completion/completions/voicectl, or source it.
 
 _voicectl() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb='' candidate words=''
-    local verbs='status logs trace releases start stop restart drain activate rollback preflight smoke-test verify settings bundle help'
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' candidate words=''
+    local commands='status logs trace releases start stop restart drain activate rollback preflight smoke-test verify settings bundle help'
     for candidate in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        if [[ " $verbs " == *" $candidate "* ]]; then verb=$candidate && break; fi
+        if [[ " $commands " == *" $candidate "* ]]; then command=$candidate && break; fi
     done
     case $before in
         --engine) words='podman docker' ;;
@@ -17,8 +17,8 @@ _voicectl() {
             return
             ;;
         *)
-            case $verb in
-                '') words="$verbs --engine" ;;
+            case $command in
+                '') words="$commands --engine" ;;
                 status) words='--json --plain' ;;
                 logs) words='-f -u --since -n -o' ;;
                 releases) words=--json ;;

@@ -69,7 +69,7 @@ def test_delta_on_a_damaged_base_is_removed_again(
     before = offline.ids()
     answer = run_import(offline, delta)
     assert answer.returncode == 1
-    assert "podman does not have the bytes of" in answer.stderr
+    assert "podman returns other bytes for" in answer.stderr
     assert "removed again" in answer.stderr
     assert offline.ids() == before
 

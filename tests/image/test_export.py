@@ -17,7 +17,7 @@ from tests.image.hosts import OPS
 @pytest.fixture(scope="module")
 def syft() -> None:
     """The tool that writes SBOMs, installed as the first export does it."""
-    script = f"source {OPS}/common.sh; source {OPS}/papers.sh; with_sbom=1; find_syft"
+    script = f"source {OPS}/common.sh; source {OPS}/documents.sh; with_sbom=1; find_syft"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = f"NO SBOM IS TESTED: {done.stderr}"
@@ -65,7 +65,7 @@ def test_unfinished_export_of_another_image_is_discarded(
 ) -> None:
     partial = tmp_path / f"{connected.full.name}.partial"
     (partial / ".state").mkdir(parents=True)
-    (partial / ".state/order").write_text("another image")
+    (partial / ".state/job").write_text("another image")
     (partial / ".state/parts").touch()
     (partial / "image-007.part").write_bytes(b"of another image")
     done = connected.export("--lock", connected.lock_one, "--out", tmp_path)

@@ -27,7 +27,7 @@ from tests.image.sealed import LIMITS, USER, Network, say
 SECONDS = 900  # for a start and an acceptance test on a busy machine
 SPOKEN = ("paris", "france", "clara")
 FIRST, NEXT = "0.1.0-cpu", "0.2.0-cpu"
-WENT_BACK = 10
+ROLLED_BACK = 10
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,9 @@ def rejected(site: ReleaseHost, activated: str) -> Iterator[FailedUpgrade]:
 
 def test_upgrade_that_answers_wrongly_goes_back(site: ReleaseHost, rejected: FailedUpgrade) -> None:
     print(rejected.done.stdout + rejected.done.stderr)
-    assert rejected.done.returncode == WENT_BACK
-    assert f"{NEXT} failed: the smoke test ended with exit code 1" in rejected.done.stderr
-    assert f"{FIRST} is current again, and takes calls" in rejected.done.stderr
+    assert rejected.done.returncode == ROLLED_BACK
+    assert f"{NEXT} failed: the smoke test exited with code 1" in rejected.done.stderr
+    assert f"{FIRST} is current again, and accepts calls" in rejected.done.stderr
     called = say(site.network, site.etc / "token", site.state, QUESTIONS[0])
     assert "paris" in called.turns[0]["reply_text"].lower(), called.stderr
 

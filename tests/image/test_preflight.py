@@ -81,7 +81,7 @@ def test_missing_gpu_fails_with_the_advice_to_install_the_driver(host: Host) -> 
 def test_lost_gpu_does_not_block_preflight(host: Host) -> None:
     host.program("nvidia-smi", "exec sleep 600")
     driver = check(host, "--profile", "gpu", "--only", "driver")["driver"]
-    assert (driver["state"], driver["found"]) == ("fail", "nvidia-smi does not answer")
+    assert (driver["state"], driver["found"]) == ("fail", "nvidia-smi does not respond")
     assert "Xid" in driver["to_do"]
 
 
@@ -114,7 +114,7 @@ def test_cdi_file_of_another_driver_fails(host: Host) -> None:
     install_gpu(host, "l4.csv")
     injection = check(host, "--profile", "gpu", **install_cdi(host, "535.183.01"))["injection"]
     assert injection["state"] == "fail"
-    assert "is not of driver 580.95.05" in injection["found"]
+    assert "is not for driver 580.95.05" in injection["found"]
 
 
 def test_cpu_profile_has_no_gpu_checks(host: Host) -> None:
@@ -282,11 +282,11 @@ def test_output_has_one_line_per_check_and_advice_for_failures(host: Host) -> No
     lines = answer.stdout.splitlines()
     assert lines[0].split() == ["pass", "engine", "podman", "4.3.1"] or lines[0].startswith("pass ")
     assert lines[1].split()[:2] == ["FAIL", "token"]
-    assert lines[3].strip().startswith("to do:  create one:")
-    assert lines[-1] == "1 passed, 0 warned, 1 failed"
+    assert lines[3].strip().startswith("to do:    create one:")
+    assert lines[-1] == "1 passed, 0 warnings, 1 failed"
 
 
 def test_unknown_check_is_refused_with_the_known_ones(host: Host) -> None:
     answer = host.run(OPS / "preflight", "--only", "weather")
     assert answer.returncode == 1
-    assert "there is no check weather; the checks are: engine store" in answer.stderr
+    assert "unknown check weather; the checks are: engine store" in answer.stderr

@@ -115,7 +115,7 @@ def test_duplicate_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_schema_is_refused(tmp_path: Path) -> None:
-    assert "release.env is of another schema" in read(tmp_path, lines(SCHEMA="2")).stderr
+    assert "release.env has another schema" in read(tmp_path, lines(SCHEMA="2")).stderr
 
 
 def lock_env(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

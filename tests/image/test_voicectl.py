@@ -110,7 +110,7 @@ def test_failed_start_is_shown_with_exit_code_reason_and_advice(site: OperatedHo
     answer = site.ctl("start")
     assert answer.returncode == 1
     reason = 'The setting gateway.port is not usable: "9x"'
-    assert f"it ended with exit code 78: {reason}" in answer.stderr
+    assert f"it stopped with exit code 78: {reason}" in answer.stderr
     answer = _status_once_failed(site)
     assert answer.returncode == NOT_RUNNING
     assert "     State: failed\n     Since: " in answer.stdout
@@ -130,7 +130,7 @@ def test_failed_start_is_shown_with_its_exit_code_if_the_image_cannot_explain_it
     podman = shutil.which("podman")
     site.host.program("podman", f'[[ "$*" != *exit-reason* ]] || exit 125\nexec {podman} "$@"')
     message = site.ctl("start").stderr  # the engine may have restarted it in the meantime
-    assert re.search(r"it ended with exit code (78|unknown): see voicectl logs", message)
+    assert re.search(r"it stopped with exit code (78|unknown): see voicectl logs", message)
     answer = _status_once_failed(site)
     assert "     State: failed\n" in answer.stdout
     assert "      Exit: code 78\n" in answer.stdout
@@ -272,7 +272,7 @@ def test_help_comes_from_the_header(site: OperatedHost) -> None:
     assert "Usage: ops/preflight" in site.must("preflight", "--help")
     answer = site.ctl("activte")
     assert answer.returncode == 2
-    assert "there is no verb activte" in answer.stderr
+    assert "unknown command activte" in answer.stderr
 
 
 def test_preflight_checks_the_secrets_that_voicectl_uses(site: OperatedHost) -> None:
@@ -285,7 +285,7 @@ def test_preflight_checks_the_secrets_that_voicectl_uses(site: OperatedHost) -> 
 def test_missing_engine_is_reported(site: OperatedHost) -> None:
     answer = site.ctl("--engine", "docker", "status", DOCKER_HOST="unix:///nowhere")
     assert answer.returncode == UNKNOWN
-    assert "docker does not answer" in answer.stderr
+    assert "docker does not respond" in answer.stderr
 
 
 def test_bundle_has_all_sources_and_no_value_of_a_setting(serving: OperatedHost) -> None:

@@ -21,7 +21,7 @@ OLD = Release("0.1.1", "old")
 SKIPS, MAJOR, OLDER = Release("0.3.0"), Release("1.0.0"), Release("0.0.9")
 OTHER_PROFILE = Release("0.2.0", profile="gpu")
 RELEASES = (ONE, TWO, OLD, NEVER, BROKEN, SKIPS, MAJOR, OLDER, OTHER_PROFILE)
-WENT_BACK, STUCK, REFUSED = 10, 11, 1
+ROLLED_BACK, STUCK, REFUSED = 10, 11, 1
 
 
 def of(site: OperatedHost, *releases: Release) -> tuple[str, ...]:
@@ -64,9 +64,9 @@ def test_release_that_fails_its_smoke_test_is_replaced_by_the_old_one(
 ) -> None:
     serving.set_smoke_test("exit 5")
     answer = serving.ctl("activate", "0.2.0")
-    assert answer.returncode == WENT_BACK
-    assert "0.2.0-cpu failed: the smoke test ended with exit code 5. Going back" in answer.stderr
-    assert "0.1.0-cpu is current again, and takes calls" in answer.stderr
+    assert answer.returncode == ROLLED_BACK
+    assert "0.2.0-cpu failed: the smoke test exited with code 5. Rolling back" in answer.stderr
+    assert "0.1.0-cpu is current again, and accepts calls" in answer.stderr
     assert_back_to_one(serving)
     log = serving.run_engine("logs", f"{NAME}-last")  # the log of the failed release is kept
     assert '"version": "0.2.0"' in log
@@ -76,21 +76,21 @@ def test_release_that_fails_its_smoke_test_is_replaced_by_the_old_one(
     ("release", "why"),
     [
         (NEVER, "not ready in 4 s: waiting for llm"),
-        (BROKEN, "it ended with exit code 78: The setting gateway.port is not usable"),
+        (BROKEN, "it stopped with exit code 78: The setting gateway.port is not usable"),
     ],
 )
 def test_release_that_does_not_become_ready_is_replaced_by_the_old_one(
     serving: OperatedHost, release: Release, why: str
 ) -> None:
     answer = serving.ctl("activate", release.version, VOICE_READY_SECONDS="4")
-    assert answer.returncode == WENT_BACK
+    assert answer.returncode == ROLLED_BACK
     assert why in answer.stderr
     assert_back_to_one(serving)
 
 
 def test_failure_of_the_first_release_leaves_none_active(site: OperatedHost) -> None:
     answer = site.ctl("activate", BROKEN.version)
-    assert answer.returncode == WENT_BACK
+    assert answer.returncode == ROLLED_BACK
     assert "No release was active before, and none is now" in answer.stderr
     assert site.slots == ("", "")
     assert site.serves == ""
@@ -101,7 +101,7 @@ def test_going_back_does_not_start_a_release_that_was_not_running(site: Operated
     site.tag(ONE, "current")
     site.set_smoke_test("exit 1")
     answer = site.ctl("activate", "0.2.0")
-    assert answer.returncode == WENT_BACK
+    assert answer.returncode == ROLLED_BACK
     assert "was not running before" in answer.stderr
     assert site.slots == (*of(site, ONE), "")
     assert site.serves == ""
@@ -113,7 +113,7 @@ def test_old_release_that_does_not_start_either_is_reported(serving: OperatedHos
     assert answer.returncode == STUCK
     assert "IS CURRENT AGAIN, BUT DOES NOT START EITHER" in answer.stderr
     assert serving.slots == (*of(serving, ONE), "")
-    assert "Going back" not in serving.ctl("status").stderr
+    assert "Rolling back" not in serving.ctl("status").stderr
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_second_rollback_undoes_the_first(
 def test_rollback_to_a_broken_release_keeps_the_current_one(serving: OperatedHost) -> None:
     serving.tag(BROKEN, "previous")
     answer = serving.ctl("rollback")
-    assert answer.returncode == WENT_BACK
+    assert answer.returncode == ROLLED_BACK
     assert serving.serves == "0.1.0"
     assert serving.slots == of(serving, ONE, BROKEN)
 
@@ -293,7 +293,7 @@ def test_change_cut_off_at_any_step_is_undone_by_the_next_voicectl(
     cut_power(serving, process)
     assert serving.steps()[-1] == step
     answer = serving.ctl("status")
-    assert f"the change to 0.2.0-cpu was cut off at step {step}. Going back" in answer.stderr
+    assert f"the change to 0.2.0-cpu was cut off at step {step}. Rolling back" in answer.stderr
     assert answer.returncode == 0
     assert "* voice appliance 0.1.0" in answer.stdout
     assert_back_to_one(serving)
@@ -321,8 +321,8 @@ def test_power_failure_in_the_smoke_test_is_undone_before_the_next_verb(
         log.write("2026-11-22T19:")  # a torn line
     serving.set_smoke_test()
     answer = serving.ctl(*verb)
-    assert "cut off at step smoke-test. Going back" in answer.stderr
-    assert "0.1.0-cpu is current again, and takes calls" in answer.stderr
+    assert "cut off at step smoke-test. Rolling back" in answer.stderr
+    assert "0.1.0-cpu is current again, and accepts calls" in answer.stderr
     if expected:
         assert answer.returncode == 0
         assert serving.serves == expected
@@ -347,7 +347,7 @@ def test_interrupted_activation_goes_back_at_once(
 ) -> None:
     process = run_until(serving, hang_smoke_test(serving), "activate", "0.2.0")
     os.kill(process.pid, sent)
-    assert process.wait(60) == WENT_BACK
+    assert process.wait(60) == ROLLED_BACK
     assert_back_to_one(serving)
 
 
@@ -356,7 +356,7 @@ def test_activation_goes_back_when_its_terminal_is_closed(serving: OperatedHost)
     process = run_until(serving, hang_smoke_test(serving), "activate", "0.2.0", out=theirs)
     os.close(theirs)
     os.close(ours)
-    assert process.wait(60) == WENT_BACK
+    assert process.wait(60) == ROLLED_BACK
     assert_back_to_one(serving)
 
 
@@ -382,7 +382,7 @@ def test_reason_of_several_lines_is_one_line_of_the_log(serving: OperatedHost) -
         f'exec {shutil.which("podman")} "$@"',
     )
     answer = serving.ctl("activate", "0.2.0")
-    assert answer.returncode == WENT_BACK
+    assert answer.returncode == ROLLED_BACK
     assert serving.steps()[-2:] == ["back", "returned"]
     assert "back podman run: no such card" in (serving.state / "activations.log").read_text()
 

@@ -44,7 +44,7 @@ def test_docker_is_found_by_its_images_and_works_like_podman(site: OperatedHost)
 
     answer = site.ctl("activate", "0.2.1")
     assert answer.returncode == 10
-    assert "it ended with exit code 78: The setting gateway.port" in answer.stderr
+    assert "it stopped with exit code 78: The setting gateway.port" in answer.stderr
     assert site.serves == "0.2.0"
     site.must("rollback")
     assert site.serves == "0.1.0"

@@ -76,7 +76,7 @@ def test_failed_unit_is_shown_with_exit_code_and_reason(site: OperatedHost) -> N
     site.tag(BROKEN, "current")
     answer = site.ctl("start")
     assert answer.returncode == 1
-    assert "it ended with exit code 78: The setting gateway.port" in answer.stderr
+    assert "it stopped with exit code 78: The setting gateway.port" in answer.stderr
     answer = site.ctl("status")
     assert answer.returncode == 3
     assert "State: failed\n" in answer.stdout
@@ -96,7 +96,7 @@ def test_release_is_activated_and_replaced_through_the_unit(site: OperatedHost) 
     assert site.serves == "0.2.0"
     answer = site.ctl("activate", "0.2.1")
     assert answer.returncode == 10
-    assert "0.2.0-cpu is current again, and takes calls" in answer.stderr
+    assert "0.2.0-cpu is current again, and accepts calls" in answer.stderr
     assert site.serves == "0.2.0"
     site.must("rollback")
     assert site.serves == "0.1.0"

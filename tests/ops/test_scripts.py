@@ -107,10 +107,10 @@ def test_second_setup_installs_nothing_until_a_lock_changes(copy: Path) -> None:
     first = run(copy / "ops/setup", **environ)
     assert "ran: -m ops.bundle fetch" in first.stdout, first.stderr
     second = run(copy / "ops/setup", **environ)
-    assert "python packages: all here" in second.stdout
+    assert "python packages: up to date" in second.stdout
     with (copy / "requirements/cpu.txt").open("a", encoding="utf-8") as lock:
         lock.write("# changed\n")
-    assert "all here" not in run(copy / "ops/setup", **environ).stdout
+    assert "up to date" not in run(copy / "ops/setup", **environ).stdout
 
 
 def test_missing_system_library_is_reported_with_its_command_and_setup_continues(

