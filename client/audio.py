@@ -18,7 +18,7 @@ import soxr
 
 from client.errors import UsageError
 from client.playback import HeardReply, Playback
-from client.wire import DOWN_RATE, FRAME_SAMPLES, FRAME_SECONDS, UP_RATE
+from client.wire import FRAME_SAMPLES, FRAME_SECONDS, MIC_SAMPLE_RATE, SPEAKER_SAMPLE_RATE
 
 MIN_DBFS = -90.0
 SPEECH_DBFS = -40.0  # a louder microphone counts as speech; only the shown latency uses it
@@ -79,8 +79,8 @@ class Microphone:
         number = find_device(sound, device, "input")
         self._on_frame = on_frame
         self._collected = bytearray()
-        rate = _usable_rate(sound.check_input_settings, sound, number, "input", UP_RATE)
-        self._resampler = _new_resampler(rate, UP_RATE)
+        rate = _usable_rate(sound.check_input_settings, sound, number, "input", MIC_SAMPLE_RATE)
+        self._resampler = _new_resampler(rate, MIC_SAMPLE_RATE)
         self._stream = _open_stream(
             sound,
             "RawInputStream",
@@ -117,11 +117,13 @@ class Speaker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         number = find_device(sound, device, "output")
-        rate = _usable_rate(sound.check_output_settings, sound, number, "output", DOWN_RATE)
+        rate = _usable_rate(
+            sound.check_output_settings, sound, number, "output", SPEAKER_SAMPLE_RATE
+        )
         self._clock = clock
         self._lock = threading.Lock()
         self._playback = Playback(rate, prebuffer_seconds)
-        self._resampler = _new_resampler(DOWN_RATE, rate)
+        self._resampler = _new_resampler(SPEAKER_SAMPLE_RATE, rate)
         self._stream = _open_stream(
             sound,
             "RawOutputStream",

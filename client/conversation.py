@@ -104,7 +104,7 @@ class Conversation:
         """Wait until this turn is over.
 
         After `patience_seconds` without any event in it, the turn ends with the outcome no_answer.
-        When the call is dropped, it ends with the outcome broke_off, and `failure` says why.
+        When the call is dropped, it ends with the outcome call_dropped, and `failure` says why.
         """
         async with self._changed:
             while number not in self._finished:
@@ -123,7 +123,7 @@ class Conversation:
         except Exception as error:  # a bug of the client, which __aexit__ raises
             self._bug = error
         async with self._changed:
-            self._finish(self._turns.close(self._clock(), "broke_off"))
+            self._finish(self._turns.close(self._clock(), "call_dropped"))
             self._changed.notify_all()
 
     async def _receive(self) -> None:
@@ -146,7 +146,7 @@ class Conversation:
                     if (at := self._turns.first_audible_at(number)) is not None:
                         self._audible_at.setdefault(number, at)
                 if self.failure is not None:  # a turn that began after the call had ended
-                    self._finish(self._turns.close(now, "broke_off"))
+                    self._finish(self._turns.close(now, "call_dropped"))
                 self._changed.notify_all()
 
     async def _report_playback(self) -> None:

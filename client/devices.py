@@ -11,7 +11,7 @@ from client.report import plain
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """Nothing: the verb has no flags of its own."""
+    """Add no arguments; this command has none."""
 
 
 async def run(_args: argparse.Namespace, _config: Config) -> int:

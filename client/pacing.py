@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from client.playback import first_audible, last_audible
-from client.wire import FRAME_SAMPLES, FRAME_SECONDS, UP_RATE
+from client.wire import FRAME_SAMPLES, FRAME_SECONDS, MIC_SAMPLE_RATE
 
 SILENCE = bytes(2 * FRAME_SAMPLES)
 MAX_LAG_SECONDS = 1.0  # after a longer stall audio is dropped, as a microphone would drop it
@@ -33,12 +33,12 @@ class PacedSource:
         PCM without an audible sample counts as speech from its first to its last sample.
         """
         begins_at = self._started_at + self._sent_frames * FRAME_SECONDS
-        begins_at += len(self._queue) / 2 / UP_RATE
+        begins_at += len(self._queue) / 2 / MIC_SAMPLE_RATE
         first = first_audible(pcm) or 0
         last = last_audible(pcm)
         end = len(pcm) // 2 if last is None else last + 1
         self._queue += pcm
-        return begins_at + first / UP_RATE, begins_at + end / UP_RATE
+        return begins_at + first / MIC_SAMPLE_RATE, begins_at + end / MIC_SAMPLE_RATE
 
     async def run(self) -> None:
         """Send until cancelled."""

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from client.wire import DOWN_RATE
+from client.wire import SPEAKER_SAMPLE_RATE
 
 AUDIBLE_DBFS = -50.0  # samples below this level count as silence
 
@@ -45,7 +45,7 @@ class HeardReply:
     """What was played of one reply. Times are seconds of the clock that was passed in."""
 
     pcm: bytes = b""  # mono int16, including the silence of underruns
-    rate: int = DOWN_RATE  # Hz
+    rate: int = SPEAKER_SAMPLE_RATE  # Hz
     first_audible_at: float | None = None
     ended_at: float | None = None  # when the last sample was played
     underruns: int = 0
@@ -86,7 +86,7 @@ class Player(Protocol):
 class Playback:
     """The playback buffer of one call, mono int16 at `rate` Hz."""
 
-    def __init__(self, rate: int = DOWN_RATE, prebuffer_seconds: float = 0.08) -> None:
+    def __init__(self, rate: int = SPEAKER_SAMPLE_RATE, prebuffer_seconds: float = 0.08) -> None:
         self.rate = rate
         self.prebuffer_seconds = prebuffer_seconds
         self._buffer = bytearray()

@@ -15,8 +15,8 @@ class ClientTurnRecord:
     voice_to_voice_seconds   from the end of the user's speech to the first audible sample of the
                              reply; negative if the bot spoke before the user was done
     stages                   seconds by stage, as measured by the server
-    outcome                  the server's outcome; without one answered, interrupted, no_answer,
-                             unfinished (the reply never ended) or broke_off (the call was dropped)
+    outcome                  the server's outcome. If there is none: answered, interrupted,
+                             no_answer, unfinished (the reply never ended) or call_dropped
     """
 
     number: int
@@ -61,7 +61,7 @@ class OpenTurn:
     stages: dict[str, float] = field(default_factory=dict)
     outcome: str = ""
     is_reported: bool = False  # the server's report arrived
-    reported_interrupted: bool = False  # and said that the turn was interrupted
+    reported_interrupted: bool = False  # the report said that the turn was interrupted
     has_audio: bool = False
     bot_speaking: bool = False
     start_unconfirmed: bool = False  # the server awaits playback-started for this start of speech
@@ -73,8 +73,8 @@ class OpenTurn:
     heard: HeardReply = field(default_factory=HeardReply)
 
     @property
-    def has_notice_only(self) -> bool:
-        """Whether the bot has not answered the user yet, though it may have given a notice."""
+    def awaits_answer(self) -> bool:
+        """Whether the bot has not answered the user yet; a notice does not count."""
         return self.speech_ended_at is not None and not self.has_generated
 
     @property
@@ -88,7 +88,7 @@ class OpenTurn:
         self.start_unconfirmed = False
 
     def continue_user_speech(self) -> None:
-        """Discard a report about a part of the user's speech, such as a cough before it."""
+        """Discard a report about only part of the user's speech, such as a preceding cough."""
         if not self.has_reply or self.reported_interrupted:
             self.is_reported = self.reported_interrupted = False
             self.outcome = ""

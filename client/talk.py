@@ -114,7 +114,7 @@ class Talk:
                     raise
                 self._screen.print(f"{error}. Connecting again: the bot forgets this call.")
             finally:
-                self._show(turns.close(self._clock(), "broke_off"))
+                self._show(turns.close(self._clock(), "call_dropped"))
                 await call.close()
 
     async def _run_call(self, call: ClientCall, turns: ClientTurnTracker) -> None:

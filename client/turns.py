@@ -161,7 +161,7 @@ class ClientTurnTracker:
             return quiet >= (GRACE_SECONDS if is_complete else self._settle_seconds)
         if not turn.has_reply or turn.bot_speaking or turn.generating or turn.synthesizing:
             return False
-        awaits_more = self._server_reports or turn.has_notice_only
+        awaits_more = self._server_reports or turn.awaits_answer
         return quiet >= (UNREPORTED_SECONDS if awaits_more else self._settle_seconds)
 
     def _on_audio(self, pcm: bytes, now: float) -> None:

@@ -10,12 +10,12 @@ import soxr
 from numpy.typing import NDArray
 
 from client.errors import UsageError
-from client.wire import UP_RATE
+from client.wire import MIC_SAMPLE_RATE
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags, WAVE_FORMAT_* in mmreg.h
 
 
-def read_wav(path: Path, rate: int = UP_RATE) -> bytes:
+def read_wav(path: Path, rate: int = MIC_SAMPLE_RATE) -> bytes:
     """Read the file as mono int16 PCM at `rate` Hz. Raises UsageError.
 
     The standard library reads neither float samples nor, before Python 3.12, the extensible header
@@ -79,7 +79,7 @@ def _parse_samples(header: bytes, body: bytes) -> tuple[NDArray[np.float32], int
     if kind == EXTENSIBLE and len(header) >= 26:
         kind = int.from_bytes(header[24:26], "little")
     if not 1 <= channels <= 64 or not 1000 <= rate <= 768_000:
-        raise ValueError(f"it has {channels} channels at {rate} Hz")
+        raise ValueError(f"{channels} channels at {rate} Hz are not supported")
     width = bits // 8
     if kind == FLOAT and width in (4, 8):
         wide = np.frombuffer(body[: len(body) // width * width], dtype=f"<f{width}")

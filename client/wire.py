@@ -16,10 +16,10 @@ from client import frames_pb2
 RTVI_LABEL = "rtvi-ai"
 RTVI_VERSION = "2.2.0"
 PLAYBACK_STARTED = "playback-started"  # `t` of the client-message: the reply is audible
-UP_RATE = 16_000  # Hz, audio to the appliance
-DOWN_RATE = 24_000  # Hz, audio from the appliance
+MIC_SAMPLE_RATE = 16_000  # Hz, audio to the appliance
+SPEAKER_SAMPLE_RATE = 24_000  # Hz, audio from the appliance
 FRAME_SECONDS = 0.04  # 20 ms frames cost the gateway a third more CPU; longer ones delay the turn
-FRAME_SAMPLES = round(UP_RATE * FRAME_SECONDS)
+FRAME_SAMPLES = round(MIC_SAMPLE_RATE * FRAME_SECONDS)
 
 
 class WireError(ValueError):
@@ -31,7 +31,7 @@ class AudioFrame:
     """Signed 16 bit little endian PCM, interleaved; `rate` in Hz."""
 
     pcm: bytes
-    rate: int = UP_RATE
+    rate: int = MIC_SAMPLE_RATE
     channels: int = 1
 
 

@@ -29,7 +29,11 @@ ANSWER_SECONDS = 60.0  # wait this long for an answer; a slow one fails by its l
 GREETING_SECONDS = 30.0  # until the bot has finished its greeting
 STALL_SECONDS = 60.0  # for synthesis and recognition of the test, which are not timed
 PADDING_SECONDS = 0.3  # recognizers miss words at the very edges of a recording
-NOT_REPORTED = ("no_answer", "unfinished", "broke_off")  # outcomes of turns without a turn report
+NOT_REPORTED = (
+    "no_answer",
+    "unfinished",
+    "call_dropped",
+)  # outcomes of turns without a turn report
 
 
 @dataclass(frozen=True, slots=True)

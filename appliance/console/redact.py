@@ -84,7 +84,7 @@ WORDS: Mapping[str, frozenset[str]] = {
     "outcome": frozenset(
         {
             *("answered", "interrupted", "nothing_heard", "failed", "too_short"),  # of a turn
-            *("done", "failed", "too_slow", "unreadable"),  # of a tool call
+            *("done", "failed", "too_slow", "malformed"),  # of a tool call
         }
     ),
     "reason": frozenset({"left", *get_args(Cause), *catalogue()}),

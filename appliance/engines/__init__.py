@@ -1,1 +1,1 @@
-"""The model processes: `llm` answers speech with text, `tts` speaks. Both serve `appliance.link`."""
+"""The model processes: `llm` answers speech with text, `tts` speaks. Both serve the link."""

@@ -1,8 +1,8 @@
 """The conversation of one session, as the model sees it. No I/O.
 
 What the user said stays audio while there is room, and always for the latest exchanges; older
-audio is replaced by its transcript. A reply is what the user heard of it. Tool calls stay with the
-question that led to them. Two questions without a reply in between become one.
+audio is replaced by its transcript. A reply is stored only as far as the user heard it. Tool calls
+are kept with the question that led to them. Two questions without a reply in between become one.
 
 When the budget is exceeded, half of it is freed at once: each change at the start of the
 conversation costs the engine its cached prefix.
@@ -18,7 +18,7 @@ AUDIO_TOKENS_PER_SECOND = 6.25  # Ultravox v0.5: 100 mel frames a second, 16 fra
 CHARS_PER_TOKEN = 4  # of English text
 TOKENS_PER_TURN = 5  # that the chat formats of Llama 3.1 and Qwen 2.5 put around a turn
 MAX_TURNS = 160  # the link carries 200: the exchange in progress must always fit, too
-INTERRUPTED = "interrupted by the caller, nothing came of it"
+INTERRUPTED = "cancelled: interrupted by the caller, no result"
 
 
 @dataclass(slots=True)
@@ -78,8 +78,8 @@ class History:
     """The exchanges of one session, oldest first.
 
     max_tokens   budget; above it the history is trimmed
-    max_turns    the same in turns
-    audio_turns  latest questions that stay audio
+    max_turns    maximum number of turns
+    audio_turns  number of most recent questions that are kept as audio
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class History:
     def add_heard(self, text: str) -> None:
         """Add what the user has heard of the reply to the last exchange.
 
-        Before the first exchange it is the greeting, which comes first in the conversation.
+        Before the first exchange, the text belongs to the greeting.
         """
         if self.exchanges:
             self.exchanges[-1].reply = f"{self.exchanges[-1].reply} {text}".strip()
@@ -117,7 +117,7 @@ class History:
             self._greeting = f"{self._greeting} {text}".strip()
 
     def set_transcript(self, utterance: Utterance, text: str) -> None:
-        """Keep the transcript of an utterance; it replaces the audio when that has to go."""
+        """Keep the transcript of an utterance; it replaces the audio when the audio is evicted."""
         for exchange in self.exchanges:
             if exchange.utterance is utterance:
                 exchange.transcript = text
@@ -130,8 +130,8 @@ class History:
         """Make room if the budget is exceeded; return the utterances that are no longer used.
 
         First, transcripts replace audio, except in the latest questions. Then the oldest exchanges
-        are dropped until the past takes half of the budget. The last exchange always stays: it may
-        be the one that needs a reply.
+        are dropped until earlier exchanges use at most half of the budget. The last exchange is
+        never dropped, because it may still need a reply.
         """
         if not self.is_full():
             return []
@@ -147,8 +147,10 @@ class History:
         return dropped
 
     def _half_is_free(self) -> bool:
-        past = sum(exchange.tokens for exchange in self.exchanges[:-1])
-        return past <= self._max_tokens / 2 and self._fits(self._max_tokens, self._max_turns // 2)
+        earlier = sum(exchange.tokens for exchange in self.exchanges[:-1])
+        return earlier <= self._max_tokens / 2 and self._fits(
+            self._max_tokens, self._max_turns // 2
+        )
 
     def _fits(self, tokens: float, turns: int) -> bool:
         return (
@@ -162,7 +164,7 @@ class History:
         return (*self.prompt(), Turn("assistant", reply)) if reply else self.prompt()
 
     def prompt(self) -> tuple[Turn, ...]:
-        """Return the turns before the last reply: what the model continues."""
+        """Return the turns before the last reply: the prompt of the next generation."""
         turns = [Turn("system", self._system_prompt)] if self._system_prompt else []
         if self._greeting:
             turns.append(Turn("assistant", self._greeting))

@@ -16,7 +16,7 @@ from appliance.settings import VERSION
 
 SESSION_OUTCOMES = ("left",)  # the client disconnected; other outcomes are SessionEnded reasons
 TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_short")
-TOOL_OUTCOMES = ("done", "failed", "too_slow", "unreadable")
+TOOL_OUTCOMES = ("done", "failed", "too_slow", "malformed")
 TURN_ENDS = ("smart_turn", "fallback", "timeout")
 DIRECTIONS = ("in", "out")
 
@@ -103,7 +103,7 @@ class GatewayMetrics:
         self.tool_calls = at_zero(
             Counter(
                 "voice_tool_calls",
-                "Tool calls of the model; an unreadable call is not run.",
+                "Tool calls of the model; a malformed call is not run.",
                 ["outcome"],
                 registry=registry,
             ),

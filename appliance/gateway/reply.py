@@ -22,8 +22,8 @@ from appliance.link.client import EngineClient, EngineLost, retry_until_back
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall
 from appliance.settings import LLMConfig
 
-ONE_MOMENT = "One moment, please."
-COULD_NOT = "I am sorry, I could not do that."
+HOLD_TEXT = "One moment, please."
+TOOL_CALL_FAILED_TEXT = "I am sorry, I could not do that."
 MAX_TOOL_CALLS = 4  # in one turn; then no tools are offered, and the model has to reply
 Push = Callable[[Frame], Awaitable[None]]
 
@@ -32,13 +32,13 @@ Push = Callable[[Frame], Awaitable[None]]
 class TurnCallbacks:
     """Events of a turn, for the session. Called on the event loop; must not block.
 
-    on_speech_started  the user started to speak, these seconds ago
-    on_speech_stopped  the user stopped, these seconds ago; the turn may go on
+    on_speech_started  the user started to speak, that many seconds ago
+    on_speech_stopped  the user stopped, that many seconds ago; the turn may continue
     on_turn_submitted  a turn needs a reply: "spoken" or "typed", and the seconds of speech
-    on_first_token     the first piece of the reply arrived
-    on_tool_call       a tool call ended: "done", "failed", "too_slow" or "unreadable"
+    on_first_token     the first chunk of the reply arrived
+    on_tool_call       a tool call ended: "done", "failed", "too_slow" or "malformed"
     on_generated       the text of the reply is complete, with the engine's measurements
-    on_hang_up         the session is to end, after the reply if there is one to play (true)
+    on_hang_up         end the session; True: only after the reply has been played
     on_transcript      the user's speech was transcribed
     on_engine_failed   a request to the engine failed
     on_turn_dropped    the turn gets no reply: "nothing_heard", "too_short" or "failed"
@@ -58,10 +58,10 @@ class TurnCallbacks:
 
 @dataclass
 class ReplyEndFrame(ControlFrame):
-    """Follows the last frame of a reply, after all of its parts.
+    """Marks the end of a whole reply, tool calls included.
 
-    Pipecat has no such frame: it makes two responses of a reply with a tool call, and it takes a
-    few seconds without audio for the end of speech.
+    Pipecat has no such frame: it emits two responses for a reply with a tool call, and treats a few
+    seconds without audio as the end of speech.
     """
 
 
@@ -73,7 +73,7 @@ class ResponseWriter:
         self._open = False
 
     async def write(self, text: str) -> None:
-        """Push a piece of text, after the start of the response if it is the first."""
+        """Push a chunk of text, starting the response if necessary."""
         if not self._open:
             self._open = True
             await self._push(LLMFullResponseStartFrame())
@@ -114,27 +114,27 @@ class ReplyGenerator:
     ) -> Result:
         """Reply to the last exchange of the history.
 
-        Returns the last generation's reason and the summed stats of all. Raises EngineFailed when
-        the engine fails or does not come back in time.
+        Returns the reason of the last generation, and the stats of all generations summed up.
+        Raises EngineFailed if the engine fails or does not come back in time.
         """
         stats: dict[str, float] = {}
         started = False
 
-        async def on_piece() -> None:
+        async def on_chunk() -> None:
             nonlocal started
             if not started:
                 started = True
                 await on_first_token()
 
         for calls_left in range(MAX_TOOL_CALLS, -1, -1):
-            call, result = await self._generate_once(tools() if calls_left else (), on_piece)
+            call, result = await self._generate_once(tools() if calls_left else (), on_chunk)
             for name, value in result.stats.items():
                 stats[name] = stats.get(name, 0.0) + value
             if call is None:
                 break
             if not (calls_left and self._tool_executor.can_run(call)):
-                self._callbacks.on_tool_call("unreadable")
-                await self._say(COULD_NOT)
+                self._callbacks.on_tool_call("malformed")
+                await self._say(TOOL_CALL_FAILED_TEXT)
                 break
             await self._run_tool(exchange, call)
         return Result(result.reason, stats)
@@ -147,7 +147,7 @@ class ReplyGenerator:
         self._callbacks.on_tool_call(result.outcome)
 
     async def _generate_once(
-        self, tools: tuple[Tool, ...], on_piece: Callable[[], Awaitable[None]]
+        self, tools: tuple[Tool, ...], on_chunk: Callable[[], Awaitable[None]]
     ) -> tuple[ToolCall | None, Result]:
         """Stream one generation into the pipeline; return its tool call, if any, and its result."""
         config = self._config
@@ -158,31 +158,33 @@ class ReplyGenerator:
         result = Result("stop")
         self.ended_with_text = False
         response = ResponseWriter(self._push)
-        pieces = retry_until_back(lambda: self._client.generate(request), config.recover_seconds)
+        chunks = retry_until_back(lambda: self._client.generate(request), config.recover_seconds)
         try:
-            async with contextlib.aclosing(pieces):
-                async for piece in pieces:
-                    match piece:
+            async with contextlib.aclosing(chunks):
+                async for chunk in chunks:
+                    match chunk:
                         case str():
-                            await on_piece()
-                            self.ended_with_text |= bool(piece.strip())
-                            await response.write(piece)
+                            await on_chunk()
+                            self.ended_with_text |= bool(chunk.strip())
+                            await response.write(chunk)
                         case ToolCall():
-                            await on_piece()
-                            call = piece
+                            await on_chunk()
+                            call = chunk
                         case Result():
-                            result = piece
+                            result = chunk
                         case EngineLost():
-                            await response.close()  # what follows a response is played after it
-                            if piece.apologize:
-                                self._callbacks.on_engine_failed(piece.problem)
-                                await self._push(TTSSpeakFrame(ONE_MOMENT, append_to_context=False))
+                            await (
+                                response.close()
+                            )  # else the hold message waits for the end of the response
+                            if chunk.play_hold_message:
+                                self._callbacks.on_engine_failed(chunk.problem)
+                                await self._push(TTSSpeakFrame(HOLD_TEXT, append_to_context=False))
         finally:
             await response.close()
         return call, result
 
     async def _say(self, text: str) -> None:
-        """Say something in place of the model, as a part of its reply."""
+        """Speak a fixed text as part of the reply."""
         self.ended_with_text = True
         response = ResponseWriter(self._push)
         await response.write(text)

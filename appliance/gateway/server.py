@@ -24,7 +24,7 @@ from appliance import journal, run_folder
 from appliance.errors import BadSetting, EngineFailed, PortTaken, Refused, ShuttingDown
 from appliance.gateway.admission import Admission, ConnectionAttempt, GatewayState
 from appliance.gateway.metrics import GatewayMetrics
-from appliance.gateway.reply import ONE_MOMENT
+from appliance.gateway.reply import HOLD_TEXT
 from appliance.gateway.session import Session, SessionResources, SessionSocket
 from appliance.gateway.tools import select_tools
 from appliance.gateway.turn_taking import TurnModels
@@ -209,7 +209,7 @@ class GatewayServer:
         client = self._resources.engine_client("tts")
         tts = self._settings.tts
         try:
-            chunks = client.speak(ONE_MOMENT, tts.voice, tts.speed, urgent=True)
+            chunks = client.speak(HOLD_TEXT, tts.voice, tts.speed, urgent=True)
             pcm = b"".join([chunk async for chunk in chunks])
         except EngineFailed as problem:
             log.error("voice unusable", exc_info=problem)

@@ -2,8 +2,8 @@
 
 Phrases come one by one from the `LLMTextProcessor` before it, so that a phrase is spoken while the
 next one is still being generated. An interruption closes the request, and the engine stops at its
-next chunk. When the engine is lost, a hold message is played that was synthesized at start, and the
-current phrase is spoken once the engine is back.
+next chunk. When the engine is lost, a pre-synthesized hold message is played, and the current
+phrase is spoken once the engine is back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTSConfig
 
 SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
-QUIET_SECONDS = 30.0  # a reply ends after this long without audio, and its next phrase reopens it
+# Without audio for this long, Pipecat stops the TTS turn; the next phrase starts it again.
+QUIET_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class SpeechHooks:
     """What the service reports to its session; called on the event loop.
 
     first_phrase  the first phrase of a reply is complete and goes to the engine
-    first_audio   its first audio arrived (the hold message does not count)
+    first_audio   the first audio of that phrase arrived (the hold message does not count)
     failed        the engine failed or was lost
     hold, resume  pause the language model while the first phrase is synthesized
     """
@@ -137,25 +138,25 @@ class KokoroTTSService(TTSService):
                 await self._hooks.resume()
 
     async def _synthesize(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
-        """PCM of the phrase; if the engine is lost before or during it, first the hold message."""
+        """Yield the phrase's PCM; if the engine is lost, yield the hold message first."""
         config = self._config
-        parts = retry_until_back(
+        chunks = retry_until_back(
             lambda: self._client.speak(text, config.voice, config.speed, urgent),
             self._recover_seconds,
         )
-        async with contextlib.aclosing(parts):
-            async for part in parts:
-                if not isinstance(part, EngineLost):
-                    yield part
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                if not isinstance(chunk, EngineLost):
+                    yield chunk
                     continue
-                if part.apologize:  # only once per loss, not at each attempt
-                    self._hooks.failed(part.problem)
+                if chunk.play_hold_message:  # only once per loss, not at each attempt
+                    self._hooks.failed(chunk.problem)
                     if self._hold_message:
                         yield self._hold_message
 
 
 class PhraseAggregator(BaseTextAggregator):
-    """Gives `LLMTextProcessor` phrases, of which the first of each reply is short."""
+    """Splits text into phrases for `LLMTextProcessor`, with a short first phrase per reply."""
 
     def __init__(self, config: TTSConfig) -> None:
         super().__init__(aggregation_type=TextType.SENTENCE)
@@ -168,7 +169,7 @@ class PhraseAggregator(BaseTextAggregator):
         return Aggregation(self._cutter.pending, TextType.SENTENCE)
 
     async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
-        """Add a piece of the reply; yields the phrases that it completes."""
+        """Add a chunk of the reply; yield the phrases that are complete now."""
         for phrase in self._cutter.feed(text):
             yield Aggregation(phrase.strip(), TextType.SENTENCE)
 

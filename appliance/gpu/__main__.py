@@ -1,6 +1,6 @@
 """`python -m appliance.gpu [PAGE]`: generates the tables of the hardware guide.
 
-Prints them, or writes them into PAGE (docs/hardware.md) between its marks.
+Prints them, or writes them into PAGE (docs/hardware.md) between its markers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from appliance.gpu import page
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the tables, or update the page; the exit code."""
+    """Print the tables, or update the page. Returns the exit code."""
     if not argv:
         print("\n\n".join(f"{name}\n\n{table()}" for name, table in page.TABLES.items()))
         return 0

@@ -43,7 +43,7 @@ class CardReading:
 
 @dataclass(frozen=True, slots=True)
 class GpuReadings:
-    """The cards that answered; `complete` if no card that was ever seen is missing."""
+    """The cards that answered; `complete` if every card seen so far is still present."""
 
     readings: tuple[CardReading, ...] = ()
     complete: bool = False
@@ -60,7 +60,7 @@ class NvmlSession:
         self._xids: dict[str, int] = {}  # last error, by UUID
 
     def read(self) -> GpuReadings:
-        """Read all cards; opens the driver if needed, closes it if a card is missing."""
+        """Read all cards; initialises NVML if needed, shuts it down if a card is missing."""
         try:
             readings = self._read()
         except nvml.NoDriver:
@@ -70,7 +70,7 @@ class NvmlSession:
         return readings
 
     def close(self) -> None:
-        """Close the driver."""
+        """Shut down NVML."""
         opened, self._open = self._open, None
         self._event_sets.clear()
         if opened is not None:
@@ -99,13 +99,13 @@ class NvmlSession:
             handle = pynvml.nvmlDeviceGetHandleByUUID(card.uuid)
         except pynvml.NVMLError:
             return None
-        whole = query(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle) or handle
-        clock = query(pynvml.nvmlDeviceGetClockInfo, whole, _SM_CLOCK)
-        temperature = query(pynvml.nvmlDeviceGetTemperatureV, whole, _CORE_SENSOR)
+        parent = query(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle) or handle
+        clock = query(pynvml.nvmlDeviceGetClockInfo, parent, _SM_CLOCK)
+        temperature = query(pynvml.nvmlDeviceGetTemperatureV, parent, _CORE_SENSOR)
         if temperature is None:  # an older driver
-            temperature = query(pynvml.nvmlDeviceGetTemperature, whole, _CORE_SENSOR)
-        power = query(pynvml.nvmlDeviceGetPowerUsage, whole)
-        utilization = query(pynvml.nvmlDeviceGetUtilizationRates, whole)
+            temperature = query(pynvml.nvmlDeviceGetTemperature, parent, _CORE_SENSOR)
+        power = query(pynvml.nvmlDeviceGetPowerUsage, parent)
+        utilization = query(pynvml.nvmlDeviceGetUtilizationRates, parent)
         return CardReading(
             self._numbers[card.uuid],
             card,
@@ -113,7 +113,7 @@ class NvmlSession:
             temperature,
             None if power is None else power / 1000,
             None if utilization is None else utilization.gpu / 100,
-            self._last_xid(card.uuid, whole),
+            self._last_xid(card.uuid, parent),
         )
 
     def _query(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -123,9 +123,9 @@ class NvmlSession:
         except self._nvml.NVMLError:
             return None
 
-    def _last_xid(self, uuid: str, whole: Any) -> int | None:
+    def _last_xid(self, uuid: str, parent: Any) -> int | None:
         if uuid not in self._event_sets:
-            self._event_sets[uuid] = self._query(self._subscribe, whole)
+            self._event_sets[uuid] = self._query(self._subscribe, parent)
         if self._event_sets[uuid] is None:
             return None
         for _ in range(MAX_EVENTS_PER_READ):
@@ -136,12 +136,12 @@ class NvmlSession:
             log.warning("card reported an error", device=uuid, error=f"xid {event.eventData}")
         return self._xids.get(uuid, 0)
 
-    def _subscribe(self, whole: Any) -> Any:
+    def _subscribe(self, parent: Any) -> Any:
         assert self._open is not None
         pynvml = self._nvml
         events = pynvml.nvmlEventSetCreate()
         self._open.callback(self._query, pynvml.nvmlEventSetFree, events)
-        pynvml.nvmlDeviceRegisterEvents(whole, pynvml.nvmlEventTypeXidCriticalError, events)
+        pynvml.nvmlDeviceRegisterEvents(parent, pynvml.nvmlEventTypeXidCriticalError, events)
         return events
 
 
@@ -168,7 +168,7 @@ class GpuReader:
     def _run(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[GpuReadings]) -> None:
         try:
             readings = self._read()
-        except Exception as defect:  # raised again where the future is awaited
-            loop.call_soon_threadsafe(future.set_exception, defect)
+        except Exception as error:  # raised again where the future is awaited
+            loop.call_soon_threadsafe(future.set_exception, error)
         else:
             loop.call_soon_threadsafe(future.set_result, readings)

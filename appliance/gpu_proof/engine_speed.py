@@ -29,8 +29,8 @@ from appliance.link.client import EngineClient
 from appliance.link.engine import (
     INPUT_SAMPLE_RATE,
     GenerateRequest,
+    LLMEngine,
     Result,
-    SpeechEngine,
     Turn,
     Utterance,
 )
@@ -74,7 +74,7 @@ class EngineBench:
     """Measures one engine behind its socket. Every reply has the same number of tokens."""
 
     def __init__(
-        self, engine: SpeechEngine, path: Path, results: Results, tokens: int = TOKENS
+        self, engine: LLMEngine, path: Path, results: Results, tokens: int = TOKENS
     ) -> None:
         self._engine = engine
         self._results = results

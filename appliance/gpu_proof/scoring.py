@@ -22,7 +22,7 @@ from appliance.engines.llm.vllm.prompt import Prompt
 from appliance.engines.llm.vllm.runtime import DecodeRequest, VllmRuntime
 from appliance.engines.llm.vllm.session import SharedResources, VllmSession
 from appliance.engines.llm.vllm.stats import VllmStatLogger
-from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, SpeechEngine
+from appliance.link.engine import Chunk, FinishReason, GenerateRequest, LLMEngine, Result
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from appliance.settings import Settings
@@ -68,7 +68,7 @@ class ScoringSession(VllmSession):
 
     async def _reply(
         self, request: GenerateRequest, timer: GenerationTimer
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[Chunk, None]:
         self.scored = []
         prompt = self._build_prompt(request.conversation, request.tools, request.max_tokens)
         reason: FinishReason = "stop"
@@ -92,7 +92,7 @@ class ScoringSession(VllmSession):
 
 
 class ScoringEngine:
-    """A `SpeechEngine` that opens scoring sessions of a started engine."""
+    """A `LLMEngine` that opens scoring sessions of a started engine."""
 
     def __init__(self, engine: VllmEngine, logprobs: int = 0) -> None:
         self.name = engine.name
@@ -133,7 +133,7 @@ def create_vllm_engine(settings: Settings) -> VllmEngine:
 
 
 @contextlib.asynccontextmanager
-async def serve(engine: SpeechEngine) -> AsyncIterator[Path]:
+async def serve(engine: LLMEngine) -> AsyncIterator[Path]:
     """Serve an engine on a socket, and return the socket's path."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{engine.name}.sock"

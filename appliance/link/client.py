@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from appliance.errors import ApplianceError, EngineFailed, EngineGone, catalogue
 from appliance.link import protocol
-from appliance.link.engine import GenerateRequest, Piece, Tool, Turn, Utterance
+from appliance.link.engine import Chunk, GenerateRequest, Tool, Turn, Utterance
 from appliance.link.health import URI
 from appliance.tasks import spawn
 
@@ -132,7 +132,7 @@ class EngineClient:
         await self._sync(connection, _utterances(conversation))
         await self._send(connection, protocol.WarmMessage(conversation=conversation, tools=tools))
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply: pieces of text or a ToolCall, then a Result. One at a time."""
         connection = await self._connect()
         await self._sync(connection, _utterances(request.conversation))
@@ -285,11 +285,11 @@ class EngineClient:
 class EngineLost:
     """The engine is gone; the request is repeated from its start.
 
-    apologize  whether to ask the user for patience: true at the first of several losses
+    play_hold_message  true at the first of several losses, if the request will be repeated
     """
 
     problem: EngineGone
-    apologize: bool
+    play_hold_message: bool
 
 
 async def retry_until_back(
@@ -311,7 +311,7 @@ async def retry_until_back(
             return
         except EngineGone as problem:
             gives_up = loop.time() > deadline
-            yield EngineLost(problem, apologize=first and not gives_up)
+            yield EngineLost(problem, play_hold_message=first and not gives_up)
             if gives_up:
                 raise
             first = False

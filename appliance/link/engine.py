@@ -6,8 +6,8 @@ on the server's event loop and must not block it: an engine does slow work in th
 Field bounds are declared here and checked where a message arrives (`appliance.link.protocol`).
 Constructing one of these types checks nothing.
 
-All audio is mono int16 little-endian PCM: 16 kHz towards a SpeechSession, 24 kHz from a
-VoiceSession.
+All audio is mono int16 little-endian PCM: 16 kHz towards an LLMSession, 24 kHz from a
+TTSSession.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 INPUT_SAMPLE_RATE = 16_000  # Hz, utterances
 OUTPUT_SAMPLE_RATE = 24_000  # Hz, synthesized speech; Kokoro's own rate
 
-MAX_TEXT_CHARS = 16_000  # of a turn, a piece of a reply, a transcript or a call's arguments
+MAX_TEXT_CHARS = 16_000  # of a turn, a chunk of a reply, a transcript or a call's arguments
 MAX_CONVERSATION_TURNS = 200
 MAX_REPLY_TOKENS = 4_096
 MAX_TOOLS = 16
@@ -31,16 +31,16 @@ MAX_TOOL_PARAMETERS_CHARS = 4_000
 Id = Annotated[int, Field(ge=0, lt=2**32)]  # of a request or an utterance; unique in a session
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length", "called", "nothing_heard"]
+FinishReason = Literal["stop", "length", "tool_call", "nothing_heard"]
 _STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a conversation: a text, an utterance by its id, or the text and then the speech.
+    """One turn of a conversation: text, an utterance id, or text followed by an utterance.
 
-    An assistant turn that called a tool has the call as its text. The turn after it has the role
-    `tool`, and the tool's result as its text.
+    The text of an assistant turn can be a tool call. The next turn then has the role `tool` and the
+    tool's result as its text.
     """
 
     __pydantic_config__ = _STRICT
@@ -87,10 +87,10 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A model's call of a tool.
+    """A tool call made by the model.
 
-    A call that cannot be parsed, or that fits none of the offered tools, has an empty name and
-    must not be run.
+    A call that cannot be parsed or matches none of the offered tools has an empty name. It must
+    not be run.
 
     arguments  JSON text: an object
     """
@@ -105,8 +105,8 @@ class ToolCall:
 class Result:
     """How a request ended.
 
-    reason  stop: the reply is complete; length: it reached `max_tokens`; called: it is a tool
-            call; nothing_heard: the last utterance holds no speech, so there is no reply
+    reason  stop: the reply is complete; length: it reached `max_tokens`; tool_call: it is a tool
+            call; nothing_heard: there is no reply, because the last utterance has no speech
     stats   measurements of this request by name, in seconds or counts
     """
 
@@ -116,7 +116,7 @@ class Result:
     stats: Mapping[str, float] = field(default_factory=dict)
 
 
-Piece = str | ToolCall | Result
+Chunk = str | ToolCall | Result
 
 
 class Engine(Protocol):
@@ -125,98 +125,98 @@ class Engine(Protocol):
     name: str
 
     async def start(self) -> None:
-        """Load and warm up the model. Raises CannotStart when that is impossible."""
+        """Load and warm up the model. Raises CannotStart."""
 
     async def stop(self) -> None:
         """Free the model; called once, after the last session was closed."""
 
     async def died(self) -> None:
-        """Return when the model died under the process, which then ends.
+        """Return when the model has crashed; the process then exits.
 
-        Raises ModelSick when the model still runs but its output can no longer be trusted.
+        Raises ModelSick if the model still runs but its output can no longer be trusted.
         """
 
     def metrics(self) -> bytes:
         """Return the engine's own metrics in Prometheus text format; must not block."""
 
 
-class SpeechEngine(Engine, Protocol):
+class LLMEngine(Engine, Protocol):
     """Speech and text in, text out: the `llm` process."""
 
-    def open(self) -> SpeechSession:
+    def open(self) -> LLMSession:
         """Return a session for a new connection; cheap."""
 
 
 @runtime_checkable
-class SpeechSession(Protocol):
+class LLMSession(Protocol):
     """One connection's session with a speech-LLM.
 
     Utterance ids are chosen by the gateway and never reused within a session.
     """
 
     def begin(self, utterance: int) -> None:
-        """Begin an utterance; `hear` adds audio to it."""
+        """Begin an utterance; `add_audio` adds audio to it."""
 
-    def hear(self, utterance: int, pcm: bytes) -> None:
-        """Add audio to an utterance. Returns at once; work on it may start in the background."""
+    def add_audio(self, utterance: int, pcm: bytes) -> None:
+        """Append audio to an utterance. Returns at once; processing may start in the background."""
 
     def end(self, utterance: int) -> None:
-        """Note that the utterance is complete."""
+        """Mark the utterance as complete."""
 
     def forget(self, utterance: int) -> None:
-        """Free an utterance; no turn refers to it again."""
+        """Free an utterance. No later turn refers to it."""
 
-    def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
-        """Generate a reply: pieces of text as they are decoded or a ToolCall, then a Result.
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        """Generate a reply: chunks of text as they are decoded, or a ToolCall; then a Result.
 
-        Where sessions share a processor, decoding runs at most one token ahead of the consumer, so
-        a consumer that waits holds the model. Closing the generator stops the model within one
-        token and frees what the request held. Raises EngineFailed.
+        Where sessions share a processor, decoding is at most one token ahead of the consumer, so a
+        slow consumer pauses the model. Closing the generator stops the model within one token and
+        frees the resources of the request. Raises EngineFailed.
         """
 
     async def transcribe(self, utterance: int) -> str:
-        """Transcribe a complete utterance; every `generate` goes first."""
+        """Transcribe a complete utterance; has lower priority than any `generate`."""
 
     async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        """Prefill for a `generate` whose conversation begins like this one.
+        """Prefill for a `generate` whose conversation will begin like this one.
 
-        The last turn may be an utterance that has not ended; the audio received so far is used. A
-        later `warm` or `generate` of the same session takes precedence.
+        The last turn may be an incomplete utterance; the audio received so far is used. A later
+        `warm` or `generate` of the same session takes precedence.
         """
 
     async def close(self) -> None:
-        """Free everything the session holds; the connection has ended."""
+        """Free all resources of the session; its connection is closed."""
 
 
-class VoiceEngine(Engine, Protocol):
+class TTSEngine(Engine, Protocol):
     """Text in, speech out: the `tts` process."""
 
-    def open(self) -> VoiceSession:
+    def open(self) -> TTSSession:
         """Return a session for a new connection; cheap."""
 
 
 @runtime_checkable
-class VoiceSession(Protocol):
+class TTSSession(Protocol):
     """One connection's session with a TTS engine."""
 
     def speak(
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Synthesize one phrase: PCM as it becomes available, nothing if there is no word in it.
+        """Synthesize one phrase. Yields PCM chunks as they become available.
 
-        An empty `voice` means the engine's default. `urgent` phrases (the first of a reply) go
-        before others. Closing the generator stops the synthesis at the next chunk. Raises
-        UnknownVoice and EngineFailed.
+        Yields nothing if the phrase has no words. An empty `voice` means the engine's default.
+        `urgent` phrases (the first of a reply) have priority over others. Closing the generator
+        stops the synthesis at the next chunk. Raises UnknownVoice and EngineFailed.
         """
 
     async def close(self) -> None:
-        """Free everything the session holds; the connection has ended."""
+        """Free all resources of the session; its connection is closed."""
 
 
 class Utterance:
-    """The speech of one turn, as the gateway holds it.
+    """The speech of one turn, on the gateway's side.
 
-    id   the number that turns refer to it by
+    id   id by which turns refer to this utterance
     pcm  16 kHz mono int16 PCM, growing until `complete`
     """
 

@@ -29,16 +29,16 @@ from appliance.errors import (
 )
 from appliance.link import protocol
 from appliance.link.engine import (
+    Chunk,
     GenerateRequest,
-    Piece,
+    LLMEngine,
+    LLMSession,
     Result,
-    SpeechEngine,
-    SpeechSession,
     Tool,
     ToolCall,
+    TTSEngine,
+    TTSSession,
     Turn,
-    VoiceEngine,
-    VoiceSession,
 )
 from appliance.tasks import spawn
 
@@ -46,8 +46,8 @@ MAX_REQUESTS = 8  # of one session at a time; the gateway needs three
 MAX_UTTERANCES = 256  # held at a time in one session
 DRAIN_SECONDS = 3.0  # supervisord's stop timeout of an engine, less the time to free the model
 
-AnyEngine = SpeechEngine | VoiceEngine
-AnySession = SpeechSession | VoiceSession
+AnyEngine = LLMEngine | TTSEngine
+AnySession = LLMSession | TTSSession
 GetHealth = Callable[[], protocol.HealthReport]
 log = journal.get()
 
@@ -110,7 +110,7 @@ class EngineConnection:
         id, pcm = protocol.unpack_audio(data, self._name)
         if id not in self._utterances:
             raise BadRequest(engine=self._name, what="audio of an unknown utterance")
-        self._speech().hear(id, pcm)
+        self._speech().add_audio(id, pcm)
 
     async def _receive(self, message: protocol.ToEngine) -> None:
         match message:
@@ -191,19 +191,19 @@ class EngineConnection:
                 log.exception("request crashed", engine=self._name)
                 await self._send(_failed(id, EngineFailed(engine=self._name)))
 
-    async def _generate(self, session: SpeechSession, id: int, request: GenerateRequest) -> None:
+    async def _generate(self, session: LLMSession, id: int, request: GenerateRequest) -> None:
         self._check_utterances(request.conversation)
         async with contextlib.aclosing(session.generate(request)) as pieces:
             async for piece in pieces:
                 await self._send(_reply(id, piece))
                 await self._gates[id].wait()
 
-    async def _transcribe(self, session: SpeechSession, id: int, utterance: int) -> None:
+    async def _transcribe(self, session: LLMSession, id: int, utterance: int) -> None:
         text = await session.transcribe(utterance)
         await self._send(protocol.TranscriptMessage(request=id, text=text))
         await self._send(protocol.DoneMessage(request=id))
 
-    async def _speak(self, session: VoiceSession, message: protocol.SpeakMessage) -> None:
+    async def _speak(self, session: TTSSession, message: protocol.SpeakMessage) -> None:
         chunks = session.speak(message.text, message.voice, message.speed, message.urgent)
         async with contextlib.aclosing(chunks):
             async for pcm in chunks:
@@ -213,7 +213,7 @@ class EngineConnection:
         await self._send(protocol.DoneMessage(request=message.request))
 
     async def _warm(
-        self, session: SpeechSession, conversation: tuple[Turn, ...], tools: tuple[Tool, ...]
+        self, session: LLMSession, conversation: tuple[Turn, ...], tools: tuple[Tool, ...]
     ) -> None:
         """Prefill. A failure is not reported to the gateway: `generate` will report it."""
         try:
@@ -231,13 +231,13 @@ class EngineConnection:
             raise BadRequest(engine=self._name, what="an unknown utterance")
         return utterance
 
-    def _speech(self) -> SpeechSession:
-        if not isinstance(self._session, SpeechSession):
+    def _speech(self) -> LLMSession:
+        if not isinstance(self._session, LLMSession):
             raise BadRequest(engine=self._name, what="hearing or answering")
         return self._session
 
-    def _voice(self) -> VoiceSession:
-        if not isinstance(self._session, VoiceSession):
+    def _voice(self) -> TTSSession:
+        if not isinstance(self._session, TTSSession):
             raise BadRequest(engine=self._name, what="speaking")
         return self._session
 
@@ -245,7 +245,7 @@ class EngineConnection:
         await self._socket.send(protocol.encode(message))
 
 
-def _reply(id: int, piece: Piece) -> protocol.LinkMessage:
+def _reply(id: int, piece: Chunk) -> protocol.LinkMessage:
     match piece:
         case str():
             return protocol.TokenMessage(request=id, text=piece)

@@ -38,8 +38,8 @@ from appliance.supervision.supervisor_client import (
 from appliance.supervision.symptoms import (
     HEALTH_CHECK_SECONDS,
     HealthLimits,
+    MissedChecks,
     Observation,
-    Silence,
     SymptomDetector,
 )
 
@@ -142,7 +142,7 @@ class _Boot:
         self._tracker = ProgramTracker(PROGRAMS)
         self._guard_monitor = GuardMonitor(settings)
         self._silent_seconds = settings.supervision.silent_seconds
-        self._silence = Silence()  # of supervisord
+        self._missed = MissedChecks()  # of supervisord
         self._polled_at = time.monotonic()
         self._status: int | None = None  # of supervisord, once it has ended
 
@@ -204,14 +204,14 @@ class _Boot:
             programs = self._client.programs()
         except ConnectionError:
             # It is starting or busy; if it has ended, SIGCHLD follows.
-            self._silence.record(False, step)
-            answered = self._silence.ever_answered
+            self._missed.record(False, step)
+            answered = self._missed.ever_answered
             limit = self._silent_seconds if answered else SUPERVISOR_START_SECONDS
-            if self._silence.exceeds(limit):
-                how = f"it did not answer for {self._silence.seconds:.0f} seconds"
+            if self._missed.exceeds(limit):
+                how = f"it did not answer for {self._missed.seconds:.0f} seconds"
                 raise SupervisorFailed(how=how) from None
             return None
-        self._silence.record(True, step)
+        self._missed.record(True, step)
         return programs
 
     def _treat_guard(self, decision: Decision, programs: list[Program]) -> None:
@@ -239,7 +239,7 @@ class _Boot:
         self._reap()
         if self._status is None:
             # A frozen supervisord would ignore SIGTERM.
-            frozen = self._silence.exceeds(self._silent_seconds)
+            frozen = self._missed.exceeds(self._silent_seconds)
             os.kill(self._pid, signal.SIGKILL if frozen else signal.SIGTERM)
         while self._status is None and time.monotonic() < deadline:
             signal.sigtimedwait({signal.SIGCHLD}, POLL_SECONDS)

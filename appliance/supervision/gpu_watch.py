@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from appliance.gpu.nvml import CardList
 from appliance.settings import Settings
 from appliance.supervision.policy import Symptom
-from appliance.supervision.symptoms import Silence
+from appliance.supervision.symptoms import MissedChecks
 
 NO_REPLY = "the driver does not answer"
 
@@ -40,7 +40,7 @@ class GpuWatch:
         self.expected = tuple(expected)
         self._silent_seconds = silent_seconds
         self._step_seconds = step_seconds
-        self._silence = Silence()
+        self._missed = MissedChecks()
         self._misses = 0
         self._last_reply_at = 0.0
 
@@ -50,10 +50,10 @@ class GpuWatch:
         One reply without a card may be a glitch, two in a row are a loss.
         """
         if reply is None or reply.received_at == self._last_reply_at:
-            self._silence.record(False, self._step_seconds)
-            lost = bool(self.expected) and self._silence.exceeds(self._silent_seconds)
+            self._missed.record(False, self._step_seconds)
+            lost = bool(self.expected) and self._missed.exceeds(self._silent_seconds)
             return [Symptom("gpu_lost", why=NO_REPLY)] if lost else []
-        self._silence.record(True, self._step_seconds)
+        self._missed.record(True, self._step_seconds)
         self._last_reply_at = reply.received_at
         present = {card.uuid for card in reply.listing.cards}
         self.expected = self.expected or tuple(sorted(present))

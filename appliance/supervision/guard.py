@@ -190,7 +190,7 @@ class ProcessGuard:
             is_patient = name == symptom.program
             if is_patient and symptom.cause in ("exited", "sick", "not_started"):
                 continue  # it has already ended, and supervisord restarts it
-            self._detector.expect_end(name)
+            self._detector.expect_exit(name)
             self._terminate(name, kill=is_patient and symptom.cause == "silent")
 
     def _terminate(self, name: str, kill: bool) -> None:

@@ -1,4 +1,4 @@
-"""The container engine's health check: asks the gateway on this machine for /readyz."""
+"""The container engine's health check: requests /readyz from the gateway on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 def waiting_for(gateway: GatewayConfig) -> str:
     """What the gateway waits for before it takes calls; empty if it takes calls.
 
-    "gateway" if it does not answer, "draining" if it keeps new calls out.
+    "gateway" if it does not answer, "draining" if it is refusing new calls.
     """
     # The certificate is for the name that callers use, not for the loopback address.
     context = ssl._create_unverified_context() if gateway.tls_certificate else None
@@ -25,8 +25,8 @@ def waiting_for(gateway: GatewayConfig) -> str:
         try:
             with urllib.request.urlopen(url(gateway), timeout=READYZ_SECONDS, context=context):
                 return ""
-        except urllib.error.HTTPError as refusal:
-            return str(json.load(refusal).get("waiting_for") or "draining")
+        except urllib.error.HTTPError as error:
+            return str(json.load(error).get("waiting_for") or "draining")
     except (OSError, http.client.HTTPException, ValueError):
         return "gateway"  # no answer, or uvicorn's plain text when it is overloaded
 
@@ -43,6 +43,6 @@ def local_address(host: str) -> str:
 
 
 def url_host(host: str) -> str:
-    """The same, in the form that URLs use."""
+    """`local_address`, with an IPv6 address in brackets for use in a URL."""
     address = local_address(host)
     return f"[{address}]" if ":" in address else address

@@ -1,8 +1,8 @@
 """Turns observations of the processes into symptoms. No I/O.
 
-Time without observations does not count: after a pause of the machine, or a freeze of the
-guard, every process would look silent. So an observation adds at most `max_step_seconds` to any
-duration.
+Time without observations does not count: after the machine was suspended or the guard was
+frozen, every process would look unresponsive. So an observation adds at most `max_step_seconds` to
+any duration.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ALIVE = ("STARTING", "RUNNING")  # supervisord has a process and wants it to run
 ENDED = ("EXITED", "BACKOFF", "FATAL", "UNKNOWN")
 HEALTH_CHECK_SECONDS = 2.0  # time limit of one health check, of supervisord or of a process
 GUARD_START_SECONDS = 60.0  # until the guard's first heartbeat, on a busy machine
-MIN_MISSES = 2  # one lost health check is not yet silence
+MIN_MISSES = 2  # one missed health check may be a glitch
 GROWTH_SLICES = 6  # of the growth window
 
 
@@ -90,13 +90,13 @@ class HealthLimits:
 
 
 def refuses_to_start(error: ApplianceError | None) -> bool:
-    """Whether a program that reported this error would end with it again."""
+    """Whether a program that reported this error would fail with the same error again."""
     return error is not None and not isinstance(error, ModelSick)
 
 
 @dataclass(slots=True)
-class Silence:
-    """How long something has not answered; 0 seconds while it does."""
+class MissedChecks:
+    """How long a process has not answered its health checks; 0 seconds while it does."""
 
     seconds: float = 0.0
     misses: int = 0
@@ -109,7 +109,7 @@ class Silence:
         self.misses = 0 if answers else self.misses + 1
 
     def exceeds(self, limit_seconds: float) -> bool:
-        """Whether it has been silent for the limit."""
+        """Whether the process has been unresponsive for at least `limit_seconds`."""
         return self.misses >= MIN_MISSES and self.seconds >= limit_seconds
 
 
@@ -147,17 +147,17 @@ class MemoryGrowth:
 
 @dataclass(slots=True)
 class _ProcessRecord:
-    """What is known of one process, from its start to its end.
+    """What is known about one process, from its start to its exit.
 
-    end_expected  a symptom was reported, or the guard ends the process: report nothing more
+    exit_expected  a symptom was reported, or the guard stops the process: report nothing more
     """
 
     pid: int
     growth: MemoryGrowth
     age_seconds: float = 0.0
     ready: bool = False
-    silence: Silence = field(default_factory=Silence)
-    end_expected: bool = False
+    missed: MissedChecks = field(default_factory=MissedChecks)
+    exit_expected: bool = False
 
 
 class SymptomDetector:
@@ -172,8 +172,8 @@ class SymptomDetector:
     def on_state(self, name: str, state: str, error: ApplianceError | None) -> list[Symptom]:
         """Symptoms in a state change that supervisord reported.
 
-        `error` is what the program reported before it ended. The end of a process is not a symptom
-        if a symptom of it was reported before, because that end was requested.
+        `error` is what the program reported before it exited. An exit after an already reported
+        symptom is ignored: the guard caused it.
         """
         if state not in ENDED:
             return []
@@ -182,7 +182,7 @@ class SymptomDetector:
             return [Symptom("refused", name, error=error)]
         if state in ("FATAL", "UNKNOWN"):
             return self._give_up(name)
-        if record is not None and record.end_expected:
+        if record is not None and record.exit_expected:
             return []
         if error is not None:
             return [Symptom("sick", name)]
@@ -199,10 +199,10 @@ class SymptomDetector:
             for symptom in self._examine(now, step, observation)
         ]
 
-    def expect_end(self, name: str) -> None:
-        """Announce that this program is about to be ended, so its end is not a symptom."""
+    def expect_exit(self, name: str) -> None:
+        """Announce that this program is about to be stopped, so that its exit is not a symptom."""
         if name in self._records:
-            self._records[name].end_expected = True
+            self._records[name].exit_expected = True
 
     def _examine(self, now: float, step: float, observation: Observation) -> list[Symptom]:
         name, pid = observation.name, observation.pid
@@ -217,9 +217,9 @@ class SymptomDetector:
             step = 0.0
         record.age_seconds += step
         record.ready |= observation.ready
-        record.silence.record(observation.answers, step)
-        symptom = None if record.end_expected else self._diagnose(now, observation, record)
-        record.end_expected |= symptom is not None
+        record.missed.record(observation.answers, step)
+        symptom = None if record.exit_expected else self._diagnose(now, observation, record)
+        record.exit_expected |= symptom is not None
         return [symptom] if symptom else []
 
     def _diagnose(
@@ -227,13 +227,13 @@ class SymptomDetector:
     ) -> Symptom | None:
         name = observation.name
         # An engine answers before its model is loaded, and may stop answering while it loads.
-        up = record.ready if name in ENGINES else record.silence.ever_answered
+        up = record.ready if name in ENGINES else record.missed.ever_answered
         limit = self._limits.silent_seconds if up else self._limits.load_seconds
-        if record.silence.exceeds(limit):
-            return Symptom("silent", name, record.silence.seconds)
+        if record.missed.exceeds(limit):
+            return Symptom("silent", name, record.missed.seconds)
         if not up:
             late = record.age_seconds >= self._limits.load_seconds
-            # One that does not answer is about to be reported as silent instead.
+            # A process that does not answer is about to be reported as silent instead.
             report = late and observation.answers
             return Symptom("not_ready", name, record.age_seconds) if report else None
         max_bytes = self._limits.memory_bytes.get(name, 0)
@@ -243,7 +243,7 @@ class SymptomDetector:
         return None
 
     def _give_up(self, name: str) -> list[Symptom]:
-        """Report a program that supervisord gave up, once: every observation shows it."""
+        """Report once that supervisord gave up on a program; the state persists afterwards."""
         if name in self._given_up:
             return []
         self._given_up.add(name)

@@ -98,7 +98,7 @@ async def test_dropped_call_keeps_what_was_heard() -> None:
     async with FakeGateway(bot) as gateway, await open_conversation(gateway) as conversation:
         record = await conversation.finished(conversation.say(SPEECH))
         after = await conversation.finished(conversation.say(SPEECH))
-    assert record.outcome == after.outcome == "broke_off"
+    assert record.outcome == after.outcome == "call_dropped"
     assert 0.1 < record.heard.seconds - record.heard.gap_seconds <= 0.41
     assert isinstance(conversation.failure, CallDropped)
 
@@ -131,7 +131,7 @@ async def test_bug_in_a_callback_is_raised_and_does_not_hang() -> None:
     with pytest.raises(ZeroDivisionError):
         async with gateway, await open_conversation(gateway, on_problem=broken) as conversation:
             record = await conversation.finished(conversation.say(SPEECH))
-            assert record.outcome == "broke_off"
+            assert record.outcome == "call_dropped"
 
 
 async def test_leaving_the_conversation_closes_the_call() -> None:

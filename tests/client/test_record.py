@@ -36,4 +36,4 @@ def test_outcome_is_the_argument_then_the_servers_then_a_default() -> None:
     assert open_turn().record().outcome == "no_answer"
     assert open_turn(has_audio=True).record().outcome == "answered"
     assert open_turn(outcome="nothing_heard").record().outcome == "nothing_heard"
-    assert open_turn(outcome="nothing_heard").record("broke_off").outcome == "broke_off"
+    assert open_turn(outcome="nothing_heard").record("call_dropped").outcome == "call_dropped"

@@ -80,7 +80,7 @@ async def test_dropped_call_exits_with_5_and_keeps_what_was_heard(
     assert result.code == 5
     assert result.err == "voice-client: the call was dropped: the connection was lost\n"
     (turn,) = map(json.loads, result.out.splitlines())
-    assert (turn["outcome"], turn["user_text"]) == ("broke_off", "Question 1.")
+    assert (turn["outcome"], turn["user_text"]) == ("call_dropped", "Question 1.")
     assert turn["reply_seconds"] > 0.1
 
 

@@ -268,10 +268,10 @@ def test_close_ends_turns_in_progress() -> None:
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.reply("A long story.", seconds=3)
     scene.wait(0.5)
-    (record,) = scene.turns.close(scene.now, "broke_off")
-    assert record.outcome == "broke_off"
+    (record,) = scene.turns.close(scene.now, "call_dropped")
+    assert record.outcome == "call_dropped"
     assert record.heard.seconds == pytest.approx(0.5, abs=0.01)
-    assert scene.turns.close(scene.now, "broke_off") == []
+    assert scene.turns.close(scene.now, "call_dropped") == []
 
 
 def test_quiet_time_counts_from_the_end_of_speech() -> None:

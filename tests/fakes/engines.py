@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from appliance.errors import UnknownVoice
-from appliance.link.engine import GenerateRequest, Piece, Result, Tool, ToolCall, Turn
+from appliance.link.engine import Chunk, GenerateRequest, Result, Tool, ToolCall, Turn
 from tests.fakes.audio import tone
 
 
@@ -77,7 +77,7 @@ class InstantSpeechSession:
     def begin(self, utterance: int) -> None:
         self.heard[utterance] = b""
 
-    def hear(self, utterance: int, pcm: bytes) -> None:
+    def add_audio(self, utterance: int, pcm: bytes) -> None:
         self.heard[utterance] += pcm
 
     def end(self, utterance: int) -> None:
@@ -86,7 +86,7 @@ class InstantSpeechSession:
     def forget(self, utterance: int) -> None:
         del self.heard[utterance]
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         conversation, max_tokens = request.conversation, request.max_tokens
         last = conversation[-1].utterance
         if last is not None and not any(self.heard[last]):
@@ -98,7 +98,7 @@ class InstantSpeechSession:
             reply = self._engine.reply(conversation, self.heard)
             if isinstance(reply, ToolCall):
                 yield reply
-                yield Result("called", {"decode_tokens": 1.0})
+                yield Result("tool_call", {"decode_tokens": 1.0})
                 return
             words = reply.split(" ")
             for number, word in enumerate(words[:max_tokens]):

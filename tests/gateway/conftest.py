@@ -401,7 +401,7 @@ def speak(tmp_path_factory: pytest.TempPathFactory) -> Speak:
             path = folder / f"{len(cache)}.wav"
             subprocess.run(["espeak-ng", "-v", "en-us", "-w", str(path), text], check=True)
             samples, rate = soundfile.read(path, dtype="float32")
-            resampled = soxr.resample(samples, rate, wire.UP_RATE)
+            resampled = soxr.resample(samples, rate, wire.MIC_SAMPLE_RATE)
             cache[text] = (np.clip(resampled, -1, 1) * 32767).astype("<i2").tobytes()
         return cache[text]
 

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.session import SmallSession
-from appliance.link.engine import GenerateRequest, Piece, Turn
+from appliance.link.engine import Chunk, GenerateRequest, Turn
 from appliance.settings import PathsConfig, Settings
 from tests.gateway import conftest
 from tests.gateway.conftest import MakeGateway, Speak
@@ -23,7 +23,7 @@ async def test_third_reply_uses_the_first_utterance_which_is_text_by_then(
     requests: list[list[Turn]] = []
     generate = SmallSession.generate
 
-    def spy(session: SmallSession, request: GenerateRequest) -> AsyncGenerator[Piece]:
+    def spy(session: SmallSession, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         requests.append(list(request.conversation))
         return generate(session, request)
 

@@ -230,9 +230,9 @@ async def test_noise_and_silence_start_no_turn(make_gateway: MakeGateway) -> Non
     llm = ScriptedLLM()
     async with make_gateway(llm) as gateway:
         client = await gateway.connect()
-        noise = np.random.default_rng(1).normal(0, 2000, 2 * wire.UP_RATE)
+        noise = np.random.default_rng(1).normal(0, 2000, 2 * wire.MIC_SAMPLE_RATE)
         await client.say(noise.astype("<i2").tobytes())
-        await client.say(bytes(2 * 2 * wire.UP_RATE))
+        await client.say(bytes(2 * 2 * wire.MIC_SAMPLE_RATE))
         assert not llm.conversations
         assert not client.turns
         assert not client.audio
@@ -244,7 +244,7 @@ async def test_utterance_in_which_the_engine_hears_nothing_gets_no_reply(
     make_gateway: MakeGateway, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     llm = ScriptedLLM("Hello.")
-    monkeypatch.setattr(InstantSpeechSession, "hear", lambda *_: None)
+    monkeypatch.setattr(InstantSpeechSession, "add_audio", lambda *_: None)
     async with make_gateway(llm) as gateway:
         client = await gateway.connect()
         await client.say(speak(QUESTION))

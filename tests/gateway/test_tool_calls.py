@@ -15,7 +15,7 @@ from pipecat.services.llm_service import FunctionCallParams
 from appliance.errors import BadSetting
 from appliance.gateway import server, tools
 from appliance.gateway.history import INTERRUPTED
-from appliance.gateway.reply import COULD_NOT, MAX_TOOL_CALLS
+from appliance.gateway.reply import MAX_TOOL_CALLS, TOOL_CALL_FAILED_TEXT
 from appliance.gateway.tool_executor import FAILED, TIMED_OUT
 from appliance.link.engine import ToolCall
 from appliance.settings import LLMConfig, Settings
@@ -70,23 +70,23 @@ async def test_tool_result_is_given_to_the_model_which_continues_the_reply(
     ]
 
 
-async def test_unreadable_call_is_not_run_and_the_user_hears_an_apology(
+async def test_malformed_call_is_not_run_and_the_user_hears_an_apology(
     make_gateway: MakeGateway,
 ) -> None:
     llm = ScriptedLLM(ToolCall(), "Fine.", ToolCall("format_disk"))
     async with make_gateway(llm) as gateway:
         client = await gateway.connect()
         await client.type("Do something.")
-        assert (await client.turn(1))["reply_text"] == COULD_NOT
+        assert (await client.turn(1))["reply_text"] == TOOL_CALL_FAILED_TEXT
         await client.type("Never mind.")
         assert (await client.turn(2))["reply_text"] == "Fine."
         await client.type("Format the disk.")
-        assert (await client.turn(3))["reply_text"] == COULD_NOT
+        assert (await client.turn(3))["reply_text"] == TOOL_CALL_FAILED_TEXT
         assert gateway.logged_errors() == []
-        assert call_count(gateway, "unreadable") == 2
+        assert call_count(gateway, "malformed") == 2
     assert [text for _, text, _ in llm.conversation(1)[1:]] == [
         "Do something.",
-        COULD_NOT,
+        TOOL_CALL_FAILED_TEXT,
         "Never mind.",
     ]
 
@@ -153,7 +153,7 @@ async def test_model_that_keeps_calling_tools_is_offered_none_in_the_end(
     async with make_gateway(llm) as gateway:
         client = await gateway.connect()
         await client.type("What time is it?")
-        assert (await client.turn(1))["reply_text"] == COULD_NOT
+        assert (await client.turn(1))["reply_text"] == TOOL_CALL_FAILED_TEXT
         assert call_count(gateway, "done") == MAX_TOOL_CALLS
         assert gateway.llm_engine.offered[-1] == []
     assert len(llm.conversations) == MAX_TOOL_CALLS + 1

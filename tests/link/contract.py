@@ -16,13 +16,13 @@ import pytest
 from appliance.errors import EngineFailed, UnknownVoice
 from appliance.link.client import EngineClient
 from appliance.link.engine import (
+    Chunk,
     GenerateRequest,
-    Piece,
+    LLMEngine,
     Result,
-    SpeechEngine,
+    TTSEngine,
     Turn,
     Utterance,
-    VoiceEngine,
 )
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
@@ -72,27 +72,27 @@ def user_turn(client: EngineClient, utterance: Utterance) -> Turn:
 class SpeechContract:
     """A speech-LLM engine behind the link."""
 
-    async def test_typed_text_gets_a_reply(self, engine: SpeechEngine, tmp_path: Path) -> None:
+    async def test_typed_text_gets_a_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             text, result = await reply(client, Turn("user", "Say hello."))
         assert text.strip()
         assert result.reason in ("stop", "length")
 
     async def test_speech_gets_a_reply_and_a_transcript(
-        self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
+        self, engine: LLMEngine, spoken: bytes, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             text, _ = await reply(client, user_turn(client, utterance(1, spoken)))
             assert text.strip()
             assert (await client.transcribe(1)).strip()
 
-    async def test_silence_gets_no_reply(self, engine: SpeechEngine, tmp_path: Path) -> None:
+    async def test_silence_gets_no_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             text, result = await reply(client, user_turn(client, utterance(1, bytes(32_000))))
         assert (text, result.reason) == ("", "nothing_heard")
 
     async def test_utterance_can_be_sent_while_it_grows(
-        self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
+        self, engine: LLMEngine, spoken: bytes, tmp_path: Path
     ) -> None:
         growing = Utterance(1)
         async with linked(engine, tmp_path / "s") as client:
@@ -106,7 +106,7 @@ class SpeechContract:
         assert text.strip()
 
     async def test_cancelled_generation_can_be_followed_by_another(
-        self, engine: SpeechEngine, tmp_path: Path
+        self, engine: LLMEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             request = GenerateRequest((Turn("user", "Count from one to fifty."),), 200, 0.0)
@@ -116,7 +116,7 @@ class SpeechContract:
         assert text.strip()
 
     async def test_held_generation_stops_and_resumes(
-        self, engine: SpeechEngine, tmp_path: Path
+        self, engine: LLMEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             question = Turn("user", "Count from one to twenty.")
@@ -134,7 +134,7 @@ class SpeechContract:
                 piece = await anext(pieces)
 
     async def test_utterances_are_sent_again_after_a_lost_connection(
-        self, engine: SpeechEngine, spoken: bytes, tmp_path: Path
+        self, engine: LLMEngine, spoken: bytes, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             turn = user_turn(client, utterance(7, spoken))
@@ -143,7 +143,7 @@ class SpeechContract:
             second, _ = await reply(client, turn)
         assert first == second
 
-    async def test_health_is_reported(self, engine: SpeechEngine, tmp_path: Path) -> None:
+    async def test_health_is_reported(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s"):
             report = await ask_health(tmp_path / "s", 5)
         assert report.ready
@@ -152,27 +152,27 @@ class SpeechContract:
 class VoiceContract:
     """A TTS engine behind the link."""
 
-    async def test_phrase_is_synthesized(self, engine: VoiceEngine, tmp_path: Path) -> None:
+    async def test_phrase_is_synthesized(self, engine: TTSEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             pcm = b"".join([part async for part in client.speak("Good morning.", "", 1.0, True)])
         assert 0.3 < len(pcm) / 48_000 < 3
         assert any(pcm)
 
     async def test_phrase_without_words_yields_no_audio(
-        self, engine: VoiceEngine, tmp_path: Path
+        self, engine: TTSEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             assert [part async for part in client.speak("... --- ...", "", 1.0, False)] == []
 
     async def test_unknown_voice_is_refused_by_name(
-        self, engine: VoiceEngine, tmp_path: Path
+        self, engine: TTSEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             with pytest.raises(UnknownVoice, match="zz_nobody"):
                 await anext(client.speak("Hello.", "zz_nobody", 1.0, False))
 
     async def test_cancelled_synthesis_can_be_followed_by_another(
-        self, engine: VoiceEngine, tmp_path: Path
+        self, engine: TTSEngine, tmp_path: Path
     ) -> None:
         long = "This is a rather long sentence, and nobody will hear the end of it. " * 6
         async with linked(engine, tmp_path / "s") as client:
@@ -180,11 +180,11 @@ class VoiceContract:
                 await anext(parts)
             assert [part async for part in client.speak("Hello.", "", 1.0, True)]
 
-    async def test_generate_is_refused(self, engine: VoiceEngine, tmp_path: Path) -> None:
+    async def test_generate_is_refused(self, engine: TTSEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             with pytest.raises(EngineFailed):
                 await reply(client, Turn("user", "Hello?"))
 
 
-def _next(pieces: AsyncIterator[Piece]) -> asyncio.Future[Piece]:
+def _next(pieces: AsyncIterator[Chunk]) -> asyncio.Future[Chunk]:
     return asyncio.ensure_future(anext(pieces))

@@ -35,20 +35,22 @@ async def test_pieces_of_a_request_are_passed_through() -> None:
     assert [piece async for piece in retry_until_back(Engine(0).ask, 10)] == ["One", "two"]
 
 
-async def test_request_is_repeated_after_each_loss_and_only_the_first_apologizes() -> None:
+async def test_request_is_repeated_after_each_loss_and_the_hold_message_plays_once() -> (
+    None
+):
     pieces = [piece async for piece in retry_until_back(Engine(2).ask, 10)]
-    assert [piece if isinstance(piece, str) else piece.apologize for piece in pieces] == [
+    assert [piece if isinstance(piece, str) else piece.play_hold_message for piece in pieces] == [
         "One", True, "One", False, "One", "two",
     ]  # fmt: skip
 
 
-async def test_engine_that_stays_away_raises_without_an_apology() -> None:
+async def test_engine_that_stays_away_raises_without_a_hold_message() -> None:
     engine = Engine(1)
     pieces = retry_until_back(engine.ask, -1)
     assert await anext(pieces) == "One"
     lost = await anext(pieces)
     assert isinstance(lost, EngineLost)
-    assert not lost.apologize
+    assert not lost.play_hold_message
     with pytest.raises(EngineGone):
         await anext(pieces)
     assert engine.requests == 1

@@ -113,4 +113,4 @@ async def test_tools_reach_the_engine_and_a_tool_call_comes_back(tmp_path: Path)
     assert engine.offered == [[tool]]
     assert pieces[0] == call
     assert isinstance(pieces[-1], Result)
-    assert pieces[-1].reason == "called"
+    assert pieces[-1].reason == "tool_call"

@@ -161,7 +161,7 @@ def test_end_reported_by_supervisord_is_a_symptom() -> None:
 def test_expected_end_is_not_a_symptom() -> None:
     clock = Clock()
     clock.observe(running("tts"))
-    clock.detector.expect_end("tts")
+    clock.detector.expect_exit("tts")
     assert clock.detector.on_state("tts", "EXITED", None) == []
     assert causes(clock.detector.on_state("tts", "EXITED", None)) == ["exited"]
 
@@ -189,7 +189,7 @@ def test_engine_that_ended_for_wrong_model_output_is_sick(state: str) -> None:
 def test_sick_model_is_neither_an_expected_end_nor_a_refusal() -> None:
     clock, error = Clock(), ModelSick(engine="llm")
     clock.observe(running("llm"))
-    clock.detector.expect_end("llm")
+    clock.detector.expect_exit("llm")
     assert clock.detector.on_state("llm", "EXITED", error) == []
     assert causes(clock.detector.on_state("llm", "FATAL", error)) == ["fatal"]
 

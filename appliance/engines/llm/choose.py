@@ -2,7 +2,7 @@
 
 To add an engine:
 
-1. Implement `SpeechEngine` and `SpeechSession` (appliance/link/engine.py) in a package of its own
+1. Implement `LLMEngine` and `LLMSession` (appliance/link/engine.py) in a package of its own
    beside `small` and `vllm`. Measure with `LLMMetrics` (metrics.py), so that dashboards and alerts
    work unchanged.
 2. Add a function below that creates the engine, and its name to ENGINES. Import the engine inside
@@ -16,28 +16,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from appliance.link.engine import SpeechEngine
+from appliance.link.engine import LLMEngine
 from appliance.settings import Settings
 
 
-def _create_small(settings: Settings) -> SpeechEngine:
+def _create_small(settings: Settings) -> LLMEngine:
     from appliance.engines.llm.small.engine import SmallEngine
 
     return SmallEngine(settings)
 
 
-def _create_vllm(settings: Settings) -> SpeechEngine:
+def _create_vllm(settings: Settings) -> LLMEngine:
     from appliance.engines.llm.vllm.engine import VllmEngine
 
     return VllmEngine(settings)
 
 
-ENGINES: Final[Mapping[str, Callable[[Settings], SpeechEngine]]] = {
+ENGINES: Final[Mapping[str, Callable[[Settings], LLMEngine]]] = {
     "small": _create_small,  # Moonshine and a GGUF model, on a CPU
     "vllm": _create_vllm,  # Ultravox under vLLM, on a GPU
 }
 
 
-def create_engine(settings: Settings) -> SpeechEngine:
+def create_engine(settings: Settings) -> LLMEngine:
     """Create the engine without starting it."""
     return ENGINES[settings.llm.engine](settings)

@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from appliance.errors import ApplianceError, EngineFailed
-from appliance.link.engine import Piece, Result
+from appliance.link.engine import Chunk, Result
 from appliance.metrics import new_registry
 
-OUTCOMES = ("stop", "length", "called", "nothing_heard", "cancelled", "failed")
+OUTCOMES = ("stop", "length", "tool_call", "nothing_heard", "cancelled", "failed")
 PROBE_RESULTS = ("healthy", "sick")
 TOKEN_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.25, 0.5, 1.0)  # seconds
 QUEUE_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)  # seconds
@@ -143,7 +143,7 @@ class GenerationTimer:
         self.stats["prompt_seconds"] = self._elapsed() - self.stats["hearing_seconds"]
         self._metrics.first_token_seconds.observe(self.stats["first_token_seconds"])
 
-    async def track(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
+    async def track(self, pieces: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
         """Pass the reply on and count how it ended.
 
         Raises the ApplianceErrors of `pieces` as they are, and EngineFailed for any other error.

@@ -121,7 +121,7 @@ class PhraseQueue:
 
 
 class KokoroEngine:
-    """Kokoro-82M as an `appliance.link.engine.VoiceEngine`."""
+    """Kokoro-82M as an `appliance.link.engine.TTSEngine`."""
 
     name = "tts"
 
@@ -172,13 +172,13 @@ class KokoroEngine:
         return render(self._metrics.registry)
 
     def open(self) -> KokoroSession:
-        """See VoiceEngine.open."""
+        """See TTSEngine.open."""
         return KokoroSession(self, next(self._session_numbers))
 
     async def speak(
         self, session: int, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
-        """See VoiceSession.speak. Also raises EngineBusy if the queue is full."""
+        """See TTSSession.speak. Also raises EngineBusy if the queue is full."""
         voice = voice or self._settings.voice
         self._voices.check(voice)
         if len(self._queue) >= MAX_QUEUED_PHRASES:
@@ -295,7 +295,7 @@ class KokoroSession:
     def speak(
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
-        """See VoiceSession.speak."""
+        """See TTSSession.speak."""
         return self._engine.speak(self._number, text, voice, speed, urgent)
 
     async def close(self) -> None:

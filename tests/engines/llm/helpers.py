@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 
 from appliance.engines.llm.loudness import Samples
-from appliance.link.engine import GenerateRequest, Result, SpeechSession, Tool, Turn
+from appliance.link.engine import GenerateRequest, LLMSession, Result, Tool, Turn
 
 MESSAGE_BYTES = 1280  # 40 ms of 16 kHz int16 audio
 
@@ -35,17 +35,17 @@ def to_samples(pcm: bytes) -> Samples:
     return samples
 
 
-def hear(session: SpeechSession, utterance: int, pcm: bytes) -> Turn:
+def hear(session: LLMSession, utterance: int, pcm: bytes) -> Turn:
     """Send a complete utterance in small messages, and return the turn that refers to it."""
     session.begin(utterance)
     for start in range(0, len(pcm), MESSAGE_BYTES):
-        session.hear(utterance, pcm[start : start + MESSAGE_BYTES])
+        session.add_audio(utterance, pcm[start : start + MESSAGE_BYTES])
     session.end(utterance)
     return Turn("user", utterance=utterance)
 
 
 async def reply(
-    session: SpeechSession,
+    session: LLMSession,
     conversation: Sequence[Turn],
     max_tokens: int = 60,
     tools: Sequence[Tool] = (),

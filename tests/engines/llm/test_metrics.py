@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.engines.llm.metrics import OUTCOMES, GenerationTimer, LLMMetrics
 from appliance.errors import BadRequest, EngineFailed
-from appliance.link.engine import Piece, Result
+from appliance.link.engine import Chunk, Result
 
 
 def test_every_metric_exists_at_zero_before_the_first_event() -> None:
@@ -45,7 +45,7 @@ def timer(metrics: LLMMetrics) -> GenerationTimer:
 
 async def generate(
     timer: GenerationTimer, problem: Exception | None = None
-) -> AsyncGenerator[Piece, None]:
+) -> AsyncGenerator[Chunk, None]:
     timer.stats["decode_tokens"] = 2
     yield "Hello."
     if problem is not None:

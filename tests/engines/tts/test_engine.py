@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance.engines.tts.audio import LEAD_SECONDS, SLICE_SECONDS
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.errors import MissingWeights, UnknownVoice
-from appliance.link.engine import OUTPUT_SAMPLE_RATE, VoiceSession
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, TTSSession
 from appliance.settings import PathsConfig, Settings, TTSConfig
 from tests.link.contract import VoiceContract
 from tests.recognizer import word_error_rate, words
@@ -28,7 +28,7 @@ LONG = (
 
 
 async def synthesize(
-    session: VoiceSession, text: str, voice: str = "", speed: float = 1.0, urgent: bool = False
+    session: TTSSession, text: str, voice: str = "", speed: float = 1.0, urgent: bool = False
 ) -> np.ndarray:
     pcm = [part async for part in session.speak(text, voice, speed, urgent)]
     return np.frombuffer(b"".join(pcm), dtype="<i2")

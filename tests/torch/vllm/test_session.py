@@ -83,9 +83,9 @@ async def test_silent_utterance_of_a_typed_turn_is_left_out(session: VllmSession
 
 async def test_warming_leaves_out_an_open_utterance(session: VllmSession) -> None:
     session.begin(1)
-    session.hear(1, synthesize(QUESTION))
+    session.add_audio(1, synthesize(QUESTION))
     await session.warm((STORY, Turn("user", utterance=1)))
-    session.hear(1, synthesize("Now!"))
+    session.add_audio(1, synthesize("Now!"))
     session.end(1)
     _, result = await reply(session, [STORY, Turn("user", utterance=1)])
     assert result.stats["cached_tokens"] >= BLOCK
@@ -105,9 +105,9 @@ async def test_grown_utterance_is_encoded_again(scoring_session: ScoringSession)
     session = scoring_session
     whole = synthesize(QUESTION)
     session.begin(1)
-    session.hear(1, whole[: len(whole) // 4 * 2])
+    session.add_audio(1, whole[: len(whole) // 4 * 2])
     half = await reply_tokens(session, [STORY, Turn("user", utterance=1)])
-    session.hear(1, whole[len(whole) // 4 * 2 :])
+    session.add_audio(1, whole[len(whole) // 4 * 2 :])
     session.end(1)
     grown = await reply_tokens(session, [STORY, Turn("user", utterance=1)])
     at_once = await reply_tokens(session, [STORY, hear(session, 2, whole)])
@@ -254,10 +254,10 @@ async def test_unknown_utterance_and_half_a_sample_are_refused(
     session: VllmSession,
 ) -> None:
     with pytest.raises(BadRequest):
-        session.hear(5, bytes(1280))
+        session.add_audio(5, bytes(1280))
     session.begin(5)
     with pytest.raises(BadRequest):
-        session.hear(5, bytes(3))
+        session.add_audio(5, bytes(3))
     session.forget(5)
     with pytest.raises(BadRequest):
         await session.transcribe(5)

@@ -28,7 +28,7 @@ log = journal.get()
 
 
 class SmallEngine:
-    """`SpeechEngine` for any machine: Moonshine transcribes, a GGUF model answers."""
+    """`LLMEngine` for any machine: Moonshine transcribes, a GGUF model answers."""
 
     name = NAME
 

@@ -19,12 +19,12 @@ from appliance.engines.llm.small.llama import AbortFlag, AsyncLanguageModel, sam
 from appliance.engines.llm.small.worker import JobPriority
 from appliance.engines.llm.text import ReplyText
 from appliance.errors import BadRequest
-from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
+from appliance.link.engine import Chunk, FinishReason, GenerateRequest, Result, Tool, Turn
 from appliance.settings import LLMConfig
 
 
 class SmallSession:
-    """`SpeechSession` of the small engine. It has no tool calling."""
+    """`LLMSession` of the small engine. It has no tool calling."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class SmallSession:
             config.min_utterance_seconds, config.max_utterance_seconds
         )
 
-    def hear(self, utterance: int, pcm: bytes) -> None:
+    def add_audio(self, utterance: int, pcm: bytes) -> None:
         """Add audio to it. Raises BadRequest for an unknown utterance."""
         transcript = self._transcript(utterance)
         if len(pcm) % 2:
@@ -66,7 +66,7 @@ class SmallSession:
         if transcript is not None:
             transcript.close()
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply. Tools are ignored. Raises BadRequest and EngineFailed."""
         self._stop_warming()
         timer, abort = GenerationTimer(NAME, self._metrics), AbortFlag()
@@ -107,7 +107,7 @@ class SmallSession:
 
     async def _reply(
         self, request: GenerateRequest, timer: GenerationTimer, abort: AbortFlag
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[Chunk, None]:
         conversation, max_tokens = request.conversation, request.max_tokens
         if not conversation or conversation[-1].role != "user":
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")

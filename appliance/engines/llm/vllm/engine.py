@@ -38,7 +38,7 @@ log = journal.get()
 
 
 class VllmEngine:
-    """`SpeechEngine` that runs Ultravox under vLLM."""
+    """`LLMEngine` that runs Ultravox under vLLM."""
 
     name = NAME
 

@@ -18,7 +18,7 @@ from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
 from appliance.engines.llm.vllm.reply import ReplyParser
 from appliance.engines.llm.vllm.runtime import DecodeRequest, DecodeStep, VllmRuntime
 from appliance.errors import BadRequest, EngineBusy, EngineFailed
-from appliance.link.engine import FinishReason, GenerateRequest, Piece, Result, Tool, Turn
+from appliance.link.engine import Chunk, FinishReason, GenerateRequest, Result, Tool, Turn
 from appliance.settings import LLMConfig
 
 TRANSCRIBE = "Transcribe"  # the prompt that the model's authors use
@@ -48,7 +48,7 @@ class SharedResources:
 
 
 class VllmSession:
-    """`SpeechSession` of the vLLM engine."""
+    """`LLMSession` of the vLLM engine."""
 
     def __init__(self, shared: SharedResources) -> None:
         self._shared = shared
@@ -63,7 +63,7 @@ class VllmSession:
         """Begin an utterance."""
         self._clips.begin(utterance)
 
-    def hear(self, utterance: int, pcm: bytes) -> None:
+    def add_audio(self, utterance: int, pcm: bytes) -> None:
         """Add audio to it. Raises BadRequest for an unknown utterance."""
         self._clips.clip(utterance).add(pcm)
 
@@ -75,7 +75,7 @@ class VllmSession:
         """The utterance will not be referred to again."""
         self._clips.forget(utterance)
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Piece, None]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply. Raises BadRequest, EngineBusy and EngineFailed."""
         self._stop_warming()
         timer = GenerationTimer(NAME, self._shared.metrics)
@@ -131,7 +131,7 @@ class VllmSession:
 
     async def _reply(
         self, request: GenerateRequest, timer: GenerationTimer
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[Chunk, None]:
         conversation, tools = request.conversation, request.tools
         if not conversation or conversation[-1].role not in ("user", "tool"):
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
@@ -160,7 +160,7 @@ class VllmSession:
             reason = "nothing_heard"
         if end.call is not None:
             yield end.call
-            reason = "called"
+            reason = "tool_call"
         yield Result(reason, timer.stats)
 
     async def _transcribe(self, prompt: Prompt, max_tokens: int) -> str:

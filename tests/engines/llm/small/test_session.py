@@ -69,9 +69,9 @@ async def test_warmed_utterance_followed_by_silence_needs_no_further_prefill(
     session: SmallSession,
 ) -> None:
     session.begin(1)
-    session.hear(1, synthesize("What is the capital of France?"))
+    session.add_audio(1, synthesize("What is the capital of France?"))
     await session.warm((SYSTEM, Turn("user", utterance=1)))
-    session.hear(1, bytes(16_000))
+    session.add_audio(1, bytes(16_000))
     session.end(1)
     _, result = await reply(session, [SYSTEM, Turn("user", utterance=1)])
     assert result.stats["cached_tokens"] == result.stats["prompt_tokens"]
@@ -82,9 +82,9 @@ async def test_utterance_that_continues_after_warming_is_answered_as_a_whole(
     session: SmallSession,
 ) -> None:
     session.begin(1)
-    session.hear(1, synthesize("What is the capital"))
+    session.add_audio(1, synthesize("What is the capital"))
     await session.warm((SYSTEM, Turn("user", utterance=1)))
-    session.hear(1, synthesize("of France?"))
+    session.add_audio(1, synthesize("of France?"))
     session.end(1)
     text, _ = await reply(session, [SYSTEM, Turn("user", utterance=1)])
     assert "Paris" in text
@@ -204,10 +204,10 @@ async def test_unknown_utterance_and_half_a_sample_are_refused(
     session: SmallSession,
 ) -> None:
     with pytest.raises(BadRequest):
-        session.hear(5, bytes(1280))
+        session.add_audio(5, bytes(1280))
     session.begin(5)
     with pytest.raises(BadRequest):
-        session.hear(5, bytes(3))
+        session.add_audio(5, bytes(3))
     session.forget(5)
     with pytest.raises(BadRequest):
         await session.transcribe(5)
