@@ -17,7 +17,7 @@ EXIT_CODES: Mapping[int, str] = {
     78: "a setting or the installation must be corrected",
     79: "the seal is broken",
     80: "a process kept exiting (restart loop)",
-    81: "a process did not respond, even after restarts",
+    81: "a process did not answer, even after restarts",
     82: "a process never became ready",
     83: "the memory of a process kept growing, even after restarts",
     84: "the GPU is lost",

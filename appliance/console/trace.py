@@ -218,7 +218,7 @@ def _render_turn(turn: TracedTurn, longest: float, paint: Paint) -> Iterator[str
 
 
 def _draw_bar(offset: float, seconds: float, longest: float) -> str:
-    """Draw one stage on the scale of the longest response. A very short stage becomes a hairline."""
+    """Draw one stage on the scale of the longest response; a very short stage is a hairline."""
     scale = (BAR_WIDTH - 1) / longest if longest > 0 else 0.0
     start, end = round(offset * scale), round((offset + seconds) * scale)
     return " " * start + ("█" * (end - start) or "▏")
