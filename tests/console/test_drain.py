@@ -1,4 +1,4 @@
-"""When a drain is over, and what it reports meanwhile."""
+"""When a drain is complete, and what it reports until then."""
 
 from __future__ import annotations
 
