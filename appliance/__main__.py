@@ -1,7 +1,7 @@
-"""`python -m appliance VERB`: run one process of the appliance, or one check of it.
+"""`python -m appliance COMMAND`: run one process of the appliance, or a command for operators.
 
-VERBS at the end of this file lists them. A verb imports its package only when it is called, so that
-no process loads the code of another one.
+COMMANDS at the end of this file lists them. A command imports its package only when it runs, so
+that no process loads the code of another process.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from appliance.settings import CONFIG_FILE, Settings, load
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # set by supervisord for its programs
 RUN_FOLDER = "VOICE_PATHS_RUN"
-EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a defect, not a wrong setting
+EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a bug, not a wrong setting
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
-    """Run a verb and return its exit code; for an error of the catalogue, the error's."""
+    """Run a command. Return its exit code, or that of the error in the catalogue that it raises."""
     name = next(iter(argv), "")
-    stream = sys.stderr.buffer if name in VERBS and VERBS[name].log_to_stderr else None
+    stream = sys.stderr.buffer if name in COMMANDS and COMMANDS[name].log_to_stderr else None
     settings = Settings()
     journal.configure(settings.journal, name, stream=stream)  # until the settings are loaded
     try:
@@ -34,13 +34,13 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         args = _parse(argv)
         if name == "settings" and args.check is not None:
             return _check_settings(args.check, environ)
-        settings = load({**VERBS[name].defaults, **environ})
+        settings = load({**COMMANDS[name].defaults, **environ})
         journal.configure(settings.journal, name, stream=stream)
-        return VERBS[name].run(settings, args)
+        return COMMANDS[name].run(settings, args)
     except ApplianceError as error:
         final = error.exit_code == CannotStart.exit_code or isinstance(error, ModelSick)
         if SUPERVISED in environ and final:
-            # From boot, which always sets it; the settings may be what is wrong.
+            # Taken from the environment, where boot always sets it: the settings may be invalid.
             folder = Path(environ.get(RUN_FOLDER, settings.paths.run))
             run_folder.write_failure(folder, name, error)
         return _report(name, error)
@@ -58,22 +58,23 @@ def run() -> int:
 
 def _parse(argv: Sequence[str]) -> Namespace:
     parser = ArgumentParser(
-        prog="python -m appliance", description="Runs one process or check of the voice appliance."
+        prog="python -m appliance",
+        description="Run one process of the voice appliance, or a command for operators.",
     )
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, verb in VERBS.items():
-        options = verbs.add_parser(name, help=verb.help, description=verb.help)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        options = subparsers.add_parser(name, help=command.help, description=command.help)
         if name in argv[:1]:
-            verb.add_options(options)
+            command.add_options(options)
     return parser.parse_args(argv)
 
 
-def _report(verb: str, error: ApplianceError) -> int:
-    """Print an error for a person on a terminal, otherwise log it; return its exit code."""
+def _report(command: str, error: ApplianceError) -> int:
+    """Print an error as text on a terminal, otherwise log it. Return its exit code."""
     errors = [error, *error.others] if isinstance(error, BadSetting) else [error]
     if sys.stderr.isatty():
         for each in errors:
-            print(f"{verb}: {each}", file=sys.stderr)
+            print(f"{command}: {each}", file=sys.stderr)
         print(f"\n  {error.advice}", file=sys.stderr)
         print(f"  ({error.reason}, exit code {error.exit_code})", file=sys.stderr)
         return error.exit_code
@@ -105,8 +106,8 @@ def _gateway(settings: Settings, args: Namespace) -> int:
 
 
 def _llm(settings: Settings, args: Namespace) -> int:
-    # OpenMP threads that spin while they wait halve the speed of llama.cpp, or worse, as soon as
-    # another process needs the core (measured: 320 ms a token instead of 123). Read at import.
+    # Without this limit, waiting OpenMP threads spin. When another process needs the core, that
+    # slows llama.cpp down (measured: 320 ms per token instead of 123). Read at import.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     from appliance.engines.llm.choose import create_engine
     from appliance.link.server import host
@@ -155,16 +156,16 @@ def _settings_options(parser: ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="FILE",
-        help="only check the environment, with FILE (TOML) in place of the file that VOICE_CONFIG "
-        "names; print a line for each wrong setting and exit with 78",
+        help="only check the settings, and print a line for each wrong one (exit code 78); FILE "
+        "(TOML) replaces the file that VOICE_CONFIG names",
     )
 
 
 def _check_settings(file: str, environ: Mapping[str, str]) -> int:
     """Print a line for each wrong setting, or one line if all are valid.
 
-    Looks at the values and at the voice; whether files exist and tools are known, only the start of
-    a process finds out.
+    Checks the values and the voice. Missing files and unknown tools are reported only when a
+    process starts.
     """
     from appliance.weights.voices import check_voice
 
@@ -186,7 +187,7 @@ def _verify(settings: Settings, args: Namespace) -> int:
     lock = manifest.read(settings.paths.lock)
     print(seal.verify(settings.paths.weights, lock, settings.profile, full=not args.quick))
     if settings.llm.engine == "vllm":
-        # Intact files can still be unsuitable: vLLM loads some wrong folders and answers nonsense.
+        # Intact files can still be unsuitable: vLLM loads some wrong folders without an error.
         model = checkpoint.read(settings.paths.weights / settings.llm.model)
         kind = model.quantization or model.dtype
         print(f"model sound: {settings.llm.model}, {kind}, {model.parameters:,} parameters")
@@ -194,7 +195,7 @@ def _verify(settings: Settings, args: Namespace) -> int:
 
 
 def _verify_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="names and sizes, not every byte")
+    parser.add_argument("--quick", action="store_true", help="compare only names and sizes")
 
 
 def _plan(settings: Settings, args: Namespace) -> int:
@@ -319,16 +320,16 @@ def _bundle_options(parser: ArgumentParser) -> None:
 
 
 def _no_options(parser: ArgumentParser) -> None:
-    """For verbs without options of their own."""
+    """Add nothing, for commands without options."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
-    """One thing to run.
+class Command:
+    """One command of `python -m appliance`.
 
-    add_options    adds its options to the command line; called only when the verb is
-    defaults       environment variables that are assumed where they are not set
-    log_to_stderr  because stdout is for something else
+    add_options    adds its options to the command line; called only when the command runs
+    defaults       values of environment variables that are not set
+    log_to_stderr  whether to log to stderr, because stdout has another use
     """
 
     help: str
@@ -338,29 +339,29 @@ class Verb:
     log_to_stderr: bool = False
 
 
-VERBS: Mapping[str, Verb] = {
+COMMANDS: Mapping[str, Command] = {
     # Processes
-    "boot": Verb("verify the seal, then run all processes under supervisord", _boot),
-    "gateway": Verb("serve clients over WebSocket", _gateway),
-    "llm": Verb("serve the speech-LLM engine on its socket", _llm),
-    "tts": Verb("serve the speech synthesis engine on its socket", _tts),
-    "exporter": Verb("serve the metrics of all processes over HTTP", _exporter),
-    "guard": Verb(
-        "restart what is unhealthy, or end the appliance; run by supervisord",
+    "boot": Command("verify the seal, then run all processes under supervisord", _boot),
+    "gateway": Command("serve clients over WebSocket", _gateway),
+    "llm": Command("serve the speech-LLM engine on its socket", _llm),
+    "tts": Command("serve the speech synthesis engine on its socket", _tts),
+    "exporter": Command("serve the metrics of all processes over HTTP", _exporter),
+    "guard": Command(
+        "restart unhealthy processes, or stop the appliance; run by supervisord",
         _guard,
         log_to_stderr=True,  # stdout is supervisord's event protocol
     ),
     # Checks
-    "settings": Verb("list every setting, or check them", _settings, _settings_options),
-    "verify": Verb("compare the model files with image-manifest.lock", _verify, _verify_options),
-    "plan": Verb(
+    "settings": Command("list every setting, or check them", _settings, _settings_options),
+    "verify": Command("compare the model files with image-manifest.lock", _verify, _verify_options),
+    "plan": Command(
         "show how vLLM will use the GPU, and why",
         _plan,
         _plan_options,
         defaults={"VOICE_PROFILE": "gpu"},  # the only profile with a plan
     ),
-    "health": Verb("ask the local gateway; exit code 0 if it is ready for calls", _health),
-    "smoke-test": Verb(
+    "health": Command("query the local gateway; exit code 0 if it is ready for calls", _health),
+    "smoke-test": Command(
         "run the acceptance test",
         _smoke_test,
         _smoke_test_options,
@@ -372,14 +373,14 @@ VERBS: Mapping[str, Verb] = {
         _gpu_proof_options,
     ),
     # The operator's console
-    "status": Verb("show the state of the appliance", _status, _status_options),
-    "exit-reason": Verb(
-        "say why a container ended, with its log on stdin", _exit_reason, _exit_reason_options
+    "status": Command("show the state of the appliance", _status, _status_options),
+    "exit-reason": Command(
+        "show why a container exited, with its log on stdin", _exit_reason, _exit_reason_options
     ),
-    "logs": Verb("filter and format the log on stdin", _logs, _logs_options),
-    "trace": Verb("draw one call of the log on stdin, or list all", _trace, _trace_options),
-    "drain": Verb("accept no new calls; running ones continue", _drain, _drain_options),
-    "bundle": Verb("write a support bundle, with the log on stdin", _bundle, _bundle_options),
+    "logs": Command("filter and format the log on stdin", _logs, _logs_options),
+    "trace": Command("draw a call from the log on stdin, or list all", _trace, _trace_options),
+    "drain": Command("refuse new calls; calls in progress continue", _drain, _drain_options),
+    "bundle": Command("write a support bundle, with the log on stdin", _bundle, _bundle_options),
 }
 
 

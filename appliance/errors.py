@@ -4,22 +4,22 @@ The docstring of a class is its message template. The keyword arguments that it 
 the template in. The class attributes are:
 
     reason       short unique name: metric label, field of the log, `reason` on the wire
-    advice       what the reader should do
-    http_status  answer to a client that is refused before the WebSocket upgrade
-    close_code   WebSocket close code of a session that ends with it (RFC 6455 section 7.4.1)
-    exit_code    exit code of a process that ends with it
+    advice       what the operator or the client should do
+    http_status  HTTP status for a client that is refused before the WebSocket upgrade
+    close_code   WebSocket close code of a session that this error ends (RFC 6455 section 7.4.1)
+    exit_code    exit code of a process that exits with this error
 
     ApplianceError
      +-- Refused         a client is refused before the upgrade
      +-- SessionEnded    the appliance ends a session
-     +-- EngineFailed    an engine could not do what the gateway asked for; the session continues
-     +-- ModelSick       an engine process ends, to be restarted
+     +-- EngineFailed    an engine could not serve a request of the gateway; the session continues
+     +-- ModelSick       an engine's model is unhealthy: the process exits to be restarted
      +-- CannotStart     a process does not start
-     +-- EndedItself     the appliance ends, to be restarted by the host
+     +-- EndedItself     the appliance exits so that the host restarts it
 
-Exit codes: 0 stopped on request. 64 to 78 as in sysexits.h: 78 means that an operator has to change
-something, and a restart does not help; after 70 and 71 a restart can help. 79 is a broken seal: the
-installation must not be used. 80 to 89: the appliance ended itself and should be restarted.
+Exit codes: 0 means stopped on request. 64 to 78 are those of sysexits.h. After 70 and 71 a restart
+can help; after 78 it cannot, because an operator must change something. 79 is a broken seal: the
+installation must not be used. After 80 to 89 the appliance should be restarted.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class NotReady(Refused):
     """The appliance is not ready: it waits for {waiting_for}."""
 
     reason = "not_ready"
-    advice = "Wait until /readyz answers 200. The log of that process shows what it is doing."
+    advice = "Wait until /readyz returns 200. The log of that process shows what it is doing."
     http_status = 503
     retry_after_seconds = 3
 
@@ -98,7 +98,7 @@ class Draining(Refused):
     """The appliance is draining: it accepts no new sessions."""
 
     reason = "draining"
-    advice = "Connect to another appliance, or try again when the drain is over."
+    advice = "Connect to another appliance, or try again after the drain."
     http_status = 503
     retry_after_seconds = 10
 
@@ -176,14 +176,14 @@ class PipelineFailed(SessionEnded):
     close_code = 1011
 
 
-# An engine could not do what the gateway asked for; the session continues.
+# An engine could not serve a request of the gateway; the session continues.
 
 
 class EngineFailed(ApplianceError):
     """The {engine} engine failed."""
 
     reason = "engine_failed"
-    advice = "The engine's log shows the cause. If the engine ended, supervisord restarts it."
+    advice = "The engine's log shows the cause. If the engine exited, supervisord restarts it."
 
 
 class EngineGone(EngineFailed):
@@ -212,7 +212,7 @@ class BadRequest(EngineFailed):
     """The {engine} engine does not support this request: {what}."""
 
     reason = "bad_request"
-    advice = "Run gateway and engine from the same image. If they already are, report a defect."
+    advice = "Run gateway and engine from the same image. If they already are, report a bug."
 
 
 class UnknownVoice(EngineFailed):
@@ -223,11 +223,11 @@ class UnknownVoice(EngineFailed):
     exit_code = 78
 
 
-# An engine process ends, to be restarted.
+# An engine process exits so that supervisord restarts it.
 
 
 class ModelSick(ApplianceError):
-    """The model of the {engine} engine no longer gives the answers that it gave at its start."""
+    """The model of the {engine} engine no longer gives the same answers as at its start."""
 
     reason = "model_sick"
     advice = (
@@ -255,7 +255,7 @@ class BadSetting(CannotStart):
         "Then `python -m appliance settings` lists every setting with its meaning, its allowed "
         "values and its default."
     )
-    others: tuple[BadSetting, ...] = ()  # wrong settings that were found at the same time
+    others: tuple[BadSetting, ...] = ()  # further wrong settings
 
 
 class MissingWeights(CannotStart):
@@ -426,23 +426,23 @@ class NoSpace(CannotStart):
     advice = "Free some space, or move the folder to another disk, then run `make setup` again."
 
 
-# The appliance ends, to be restarted by the host.
+# The appliance exits so that the host restarts it.
 
 
 class EndedItself(ApplianceError):
-    """The appliance ended itself, so that the host restarts it."""
+    """The appliance exited so that the host restarts it."""
 
     exit_code = 80  # to 89
 
 
 class RestartLoop(EndedItself):
-    """The process {program} was restarted {restarts} times in {seconds:g} s and ended again."""
+    """The process {program} was restarted {restarts} times in {seconds:g} s and exited again."""
 
     reason = "restart_loop"
     advice = (
-        "The host restarts the appliance. If this happens again, the last lines of that process "
-        "before each end show the cause. Killed by signal 9 means that the container is short of "
-        "memory."
+        "The host restarts the appliance. If this happens again, look for the cause in the last "
+        "lines of that process before each exit. Killed by signal 9 means that the container is "
+        "short of memory."
     )
     exit_code = 80
 
@@ -475,7 +475,7 @@ class MemoryGrown(EndedItself):
     reason = "memory_grown"
     advice = (
         "The host restarts the appliance. If the process needs this memory, raise its limit "
-        "(VOICE_SUPERVISION_..._MEMORY_BYTES) and the container's; otherwise report a defect."
+        "(VOICE_SUPERVISION_..._MEMORY_BYTES) and the container's; otherwise report a bug."
     )
     exit_code = 83
 
@@ -486,13 +486,13 @@ class GpuLost(EndedItself):
     reason = "gpu_lost"
     advice = (
         "The host creates the container again, which helps if only the container lost the GPU. If "
-        "it stays away, look at nvidia-smi and at Xid errors in the host's kernel log."
+        "the GPU stays lost, look at nvidia-smi and at Xid errors in the host's kernel log."
     )
     exit_code = 84
 
 
 def catalogue() -> dict[str, type[ApplianceError]]:
-    """Every error that has a reason of its own, by reason."""
+    """Return every error class that defines a reason, by reason."""
     by_reason: dict[str, type[ApplianceError]] = {}
     pending: list[type[ApplianceError]] = [ApplianceError]
     while pending:

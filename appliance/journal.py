@@ -1,8 +1,8 @@
-"""The log: one JSON line per event on stdout, without anything that a caller said.
+"""The log: one JSON line per event on stdout, without the content of conversations.
 
 Two rules keep callers' words out. A line contains listed fields only (journal_fields.py). Messages
-of libraries (standard logging, and loguru, which Pipecat uses) are replaced by the place in the
-source that logged them, unless the setting `journal.pipecat_messages` is on.
+of libraries (standard logging, and loguru, which Pipecat uses) are replaced by the source location
+that logged them, unless the setting `journal.pipecat_messages` is on.
 
     log = journal.get()
     log.info("session ended", reason="idle", duration_seconds=12.5)
@@ -40,7 +40,7 @@ def configure(
     stream: BinaryIO | None = None,
     strict: bool = False,
 ) -> None:
-    """Route all logging of this process through the rules above. Call it before anything logs.
+    """Route all logging of this process through the rules above. Call it before the first log line.
 
     Lines go to `stream`, by default stdout. `strict` raises UnlistedFieldError for a field that
     would be dropped.
@@ -73,7 +73,7 @@ def get() -> FilteringBoundLogger:
 
 
 def on_event(hook: Callable[[str], None]) -> None:
-    """Call `hook` with the level of every event from now on; metrics count events with it."""
+    """Call `hook` with the level of every later event. The metrics count events this way."""
     for processor in structlog.get_config()["processors"]:
         if isinstance(processor, _EventHooks):
             processor.hooks.append(hook)
@@ -82,15 +82,15 @@ def on_event(hook: Callable[[str], None]) -> None:
 class _LineWriter:
     """Writes lines and ignores write errors: a full disk must not end a session.
 
-    It bypasses Python's buffer, which would keep a failed line, retry it with every later one and
-    turn it into an exit code when the process ends.
+    It bypasses Python's buffer. The buffer would keep a line that could not be written, retry it
+    with every later line, and make the process exit with an error.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = getattr(stream, "raw", stream)
 
     def write(self, line: bytes) -> None:
-        with contextlib.suppress(OSError):  # there is nowhere left to report it
+        with contextlib.suppress(OSError):  # the log is broken, so log nothing
             self._stream.write(line)
 
     def flush(self) -> None:
@@ -138,7 +138,7 @@ class _PrettyRenderer:
 def _log_library(
     messages: bool, level: str, place: str, message: str, error: BaseException | None
 ) -> None:
-    """Log the place where a library logged something; its message only if `messages`."""
+    """Log the source location of a library's log message, and its text only if `messages`."""
     fields = {"message": message} if messages else {}
     getattr(get(), level if level in LEVELS else "info")(
         "library", place=place, exc_info=error, **fields

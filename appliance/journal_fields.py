@@ -1,8 +1,8 @@
 """The fields that a log line may contain, and how exceptions become fields.
 
 Fields that are not listed below are dropped and counted in `dropped_fields`. Number fields accept
-numbers only. Exceptions are written as their type and `file:line` frames, without their message;
-only errors of our own catalogue keep theirs. Event names are fixed strings. A test reads the event
+numbers only. Exceptions are written as type and `file:line` frames. Their messages are dropped,
+except those of our own catalogue of errors. Event names are fixed strings. A test reads the event
 and field names from the source.
 """
 
@@ -85,7 +85,7 @@ class FieldFilter:
         return {name: value for name, value in kept.items() if value is not None}
 
     def _plain(self, name: str, value: object) -> object:
-        """Return the value as it is written, or None if it must not be."""
+        """Return the value to write, or None if it must not be logged."""
         if name in NUMBER_FIELDS | _TEXT_OR_NUMBER and isinstance(value, (int, float)):
             return round(value, 4) if math.isfinite(value) else None
         if name in CATALOGUE_FIELDS and isinstance(value, _CatalogueText):
@@ -100,7 +100,7 @@ class FieldFilter:
 def describe(error: BaseException) -> dict[str, object]:
     """Return an exception as log fields: types, frames, and the text of catalogued errors only.
 
-    `trace` is that of the innermost cause.
+    The field `trace` holds the frames of the innermost cause.
     """
     fields: dict[str, object] = {"error": type(error).__name__, "trace": _frames(error)}
     if isinstance(error, ApplianceError):
@@ -130,7 +130,7 @@ def _cause(error: BaseException) -> BaseException | None:
 
 
 def _frames(error: BaseException) -> list[str]:
-    """Return the frames as `folder/file.py:line:function`, the innermost last."""
+    """Return the frames as `folder/file.py:line:function`, with the innermost frame last."""
     frames: list[str] = []
     entry: types.TracebackType | None = error.__traceback__
     while entry is not None:
@@ -141,7 +141,7 @@ def _frames(error: BaseException) -> list[str]:
 
 
 def short_path(filename: str) -> str:
-    """Return the last three parts of a path: enough to find the file, nothing about the host."""
+    """Return the last three parts of a path, which identify the file but not the host."""
     return "/".join(PurePath(filename).parts[-3:]).lstrip("/")
 
 

@@ -30,8 +30,8 @@ def render(registry: CollectorRegistry) -> bytes:
 def at_zero(metric: _Metric, *values: Sequence[str]) -> _Metric:
     """Return the metric with every combination of its label values present at zero.
 
-    `values` are the possible values of each label. With a series that starts at zero, a rate over
-    its first event is right.
+    `values` are the possible values of each label. Prometheus computes a correct rate over the
+    first event only if the series existed at zero before.
     """
     for combination in itertools.product(*values):
         metric.labels(*combination)

@@ -1,4 +1,4 @@
-"""The switches that keep libraries from network access, and from logging what callers say.
+"""Environment variables that keep libraries off the network and callers' words out of logs.
 
 Most are read when the library is imported, so `apply` runs before any other import.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping, MutableMapping
 from appliance.errors import BadSetting
 
 SWITCHES: Mapping[str, str] = {
-    # podman passes the host's http_proxy on; all our requests stay on this machine.
+    # podman passes the host's http_proxy into the container; all our requests are local.
     "NO_PROXY": "*",
     "no_proxy": "*",
     # onnxruntime 1.29 and later send telemetry when a session is created.

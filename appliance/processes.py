@@ -1,4 +1,4 @@
-"""The table of processes: what each one is, where it answers, and who restarts it.
+"""The table of processes: the socket of each process, who restarts it, and its memory limit.
 
 Every list of processes in the code is derived from `PROCESSES`. supervisord.conf and the shell
 scripts in ops/ spell the names out; tests/test_processes.py compares them with this table.
@@ -19,12 +19,14 @@ BOOT, GUARD = "boot", "guard"
 class ProcessSpec:
     """One process of the appliance.
 
-    name            its verb (`python -m appliance NAME`), and its name in logs and metrics
-    restarted_by    who decides that a hanging or failed process is restarted
-    priority        supervisord's: started in rising, stopped in falling order; 0: not its program
-    socket          file in the run folder where it answers for health and metrics; "": none
-    memory_setting  field of settings.supervision with its memory limit in bytes; "": no limit
-    is_engine       runs a model, so it may answer long before it is ready
+    name            its subcommand (`python -m appliance NAME`), and its name in logs and metrics
+    restarted_by    what restarts the process when it hangs or fails
+    priority        supervisord priority: lower starts earlier and stops later; 0 if supervisord
+                    does not run it
+    socket          file in the run folder: the socket on which it serves health checks and
+                    metrics; empty if it has none
+    memory_setting  field of settings.supervision with its memory limit in bytes; empty for no limit
+    is_engine       whether it runs a model, and so may serve its socket long before it is ready
     """
 
     name: str
@@ -36,7 +38,7 @@ class ProcessSpec:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The command line that runs it."""
+        """The command line that runs the process."""
         return (sys.executable, "-m", "appliance", self.name)
 
 
@@ -62,6 +64,6 @@ METRIC_SOURCES = tuple(process.name for process in PROCESSES if process.socket)
 
 
 def socket_path(run: Path, name: str) -> Path:
-    """The unix socket at which a process answers over appliance.link."""
+    """Return the Unix socket on which a process serves the engine link (appliance.link)."""
     (socket,) = (process.socket for process in PROCESSES if process.name == name)
     return run / socket

@@ -1,14 +1,14 @@
-"""The small files that the processes leave for each other in the run folder (tmpfs).
+"""The state files that the processes share in the run folder (tmpfs).
 
-boot.lock              held by the running boot; contains its pid
-draining               exists while an operator keeps new calls out
+boot.lock              locked by the running boot; contains its pid
+draining               exists while a drain is active
 seal.json              result of the last seal check; survives a restart
 restarts.json          restarts of each program so far; read by the exporter
-PROGRAM.failed.json    why a program refused to start or ended itself; taken by the guard
-guard.failed.json      why the appliance has to end; read by boot
+PROGRAM.failed.json    why a program did not start or exited; read and deleted by the guard
+guard.failed.json      why the appliance must exit; read by boot
 guard.json             the guard's heartbeat and history (policy.GuardHistory); read by boot, the
                        exporter and `status`. Its counts survive a restart if the folder does
-reason.json            why the appliance ended; for the host
+reason.json            why the appliance exited; read by the host
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds NAME.PID before it
 
 
 def claim(run: Path) -> TextIO:
-    """Create the folder, lock it while the returned file is open, and clear an earlier run's files.
+    """Create the run folder, lock it, and delete the files of an earlier run.
 
-    Only the counts of the guard's history stay. Raises AlreadyRunning, or BadSetting if the path
-    cannot be used.
+    The lock is held while the returned file is open. The counts of the guard's history are kept.
+    Raises AlreadyRunning, or BadSetting if the path cannot be used.
     """
     if len(str(run / LONGEST_NAME).encode()) > MAX_SOCKET_PATH_BYTES:
         raise BadSetting(name="paths.run", why=f"{run} is too long for a unix socket")
@@ -52,7 +52,7 @@ def claim(run: Path) -> TextIO:
     stale = [run / name for name in (REASON, RESTARTS, GUARD)]
     for path in [*run.glob("*.failed.json"), *stale]:
         path.unlink(missing_ok=True)
-    if actions:  # counters continue: the last decision may not have been scraped before the end
+    if actions:  # keep the counters: the last action may not have been scraped before the exit
         write_guard(run, {"actions": actions})
     end_drain(run)
     lock.truncate(0)
@@ -62,7 +62,7 @@ def claim(run: Path) -> TextIO:
 
 
 def boot_pid(run: Path) -> int | None:
-    """The pid of the boot that runs in this folder, verified in /proc; None if there is none."""
+    """Return the pid of the boot process of this folder, verified in /proc; None if not running."""
     try:
         content = (run / BOOT_LOCK).read_text(encoding="ascii")
         pid = int(content.split()[0])
@@ -72,10 +72,10 @@ def boot_pid(run: Path) -> int | None:
 
 
 def _identity(pid: int) -> str:
-    """The pid and the process's start in clock ticks since the host's boot (proc(5)).
+    """Return the pid and the process's start time in clock ticks since the host's boot (proc(5)).
 
-    Unlike a time of day, that does not depend on the host's clock. Raises FileNotFoundError or
-    ProcessLookupError if the process has ended, zombies included.
+    Unlike a time of day, clock ticks do not depend on the host's clock. Raises FileNotFoundError or
+    ProcessLookupError if the process has exited or is a zombie.
     """
     status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     if status[0] == "Z":
@@ -84,8 +84,8 @@ def _identity(pid: int) -> str:
 
 
 def begin_drain(run: Path) -> None:
-    """Keep new calls out. Raises FileNotFoundError if there is no run folder."""
-    with (run / DRAINING).open("a"):  # a second drain keeps the time of the first
+    """Refuse new calls. Raises FileNotFoundError if there is no run folder."""
+    with (run / DRAINING).open("a"):  # a second drain keeps the start time of the first
         pass
 
 
@@ -95,7 +95,7 @@ def end_drain(run: Path) -> None:
 
 
 def draining_since(run: Path) -> float | None:
-    """Unix time since which new calls are kept out; None if they are admitted."""
+    """Return the Unix time at which the drain started; None if new calls are admitted."""
     try:
         return (run / DRAINING).stat().st_mtime
     except FileNotFoundError:
@@ -103,13 +103,13 @@ def draining_since(run: Path) -> float | None:
 
 
 def write_failure(run: Path, program: str, error: ApplianceError) -> None:
-    """Record why a program ends; does nothing if there is no run folder."""
+    """Record why a program exits. Does nothing if there is no run folder."""
     if run.is_dir():
         _write(run / f"{program}.failed.json", {"reason": error.reason, "details": error.details})
 
 
 def read_failure(run: Path, program: str) -> ApplianceError | None:
-    """The error that a program recorded, if any."""
+    """Return the error that a program recorded, if any."""
     record = _read(run / f"{program}.failed.json")
     kind = catalogue().get(str(record.get("reason")))
     details = record.get("details")
@@ -117,14 +117,17 @@ def read_failure(run: Path, program: str) -> ApplianceError | None:
 
 
 def take_failure(run: Path, program: str) -> ApplianceError | None:
-    """The same, and delete the record: the program's next end may have another cause."""
+    """Return the error that a program recorded, if any, and delete the record.
+
+    It is deleted because the program's next exit may have another cause.
+    """
     error = read_failure(run, program)
     (run / f"{program}.failed.json").unlink(missing_ok=True)
     return error
 
 
 def write_reason(run: Path, error: ApplianceError) -> None:
-    """Record why the appliance ended."""
+    """Record why the appliance exited."""
     _write(
         run / REASON,
         {
@@ -142,7 +145,7 @@ def write_restarts(run: Path, restarts: dict[str, int]) -> None:
 
 
 def read_restarts(run: Path) -> dict[str, int]:
-    """The restarts of each program; empty if no boot has run here."""
+    """Return the restarts of each program; empty if no boot has run in this folder."""
     return {name: int(str(count)) for name, count in _read(run / RESTARTS).items()}
 
 
@@ -152,7 +155,7 @@ def write_guard(run: Path, status: Mapping[str, object]) -> None:
 
 
 def read_guard(run: Path) -> dict[str, Any]:
-    """The guard's last status; empty if no guard has run here."""
+    """Return the guard's last status; empty if no guard has run in this folder."""
     return _read(run / GUARD)
 
 
@@ -163,12 +166,12 @@ def write_seal(run: Path, result: Mapping[str, object]) -> None:
 
 
 def read_seal(run: Path) -> dict[str, Any]:
-    """The result of the last seal check; empty if there was none."""
+    """Return the result of the last seal check; empty if there was none."""
     return _read(run / SEAL)
 
 
 def read_reason(run: Path) -> dict[str, Any]:
-    """Why the appliance ended; empty if it has not."""
+    """Return why the appliance exited; empty if no reason is recorded."""
     return _read(run / REASON)
 
 

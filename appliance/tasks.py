@@ -1,9 +1,9 @@
-"""Background tasks that cannot fail in silence.
+"""Background tasks whose failures are logged.
 
-asyncio stores the exception of a task until something awaits the task. When nothing does, the
-process goes on as if the task were still running. Every task that nothing awaits is started with
-`spawn`, which logs a failure at once and tells the task's owner. A test checks that
-`asyncio.create_task` is used only where the result is awaited.
+asyncio stores the exception of a task until the task is awaited. If it never is, the failure goes
+unnoticed. Tasks that are never awaited are therefore started with `spawn`, which logs a failure
+immediately and calls `on_failure`. A test checks that `asyncio.create_task` is used only where the
+result is awaited.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def spawn(
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel the tasks and wait until they have ended, whatever their outcome."""
+    """Cancel the tasks and wait until they have finished. Their exceptions are ignored."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

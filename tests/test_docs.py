@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.__main__ import VERBS
+from appliance.__main__ import COMMANDS
 from appliance.settings import Settings, walk
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +50,7 @@ def test_every_setting_that_is_named_exists(page: str) -> None:
 
 
 def test_every_verb_that_is_named_exists(page: str) -> None:
-    assert set(re.findall(r"python -m appliance ([a-z][a-z-]*)", page)) <= VERBS.keys()
+    assert set(re.findall(r"python -m appliance ([a-z][a-z-]*)", page)) <= COMMANDS.keys()
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page, re.MULTILINE)) <= targets
     header = SCRIPTS["voicectl"].partition("\nHERE=")[0]

@@ -168,11 +168,11 @@ def test_variable_that_would_record_callers_stops_every_process() -> None:
 def test_help_names_every_verb() -> None:
     done = appliance("--help")
     assert done.returncode == 0
-    for verb in command_line.VERBS:
+    for verb in command_line.COMMANDS:
         assert f"\n    {verb}" in done.stdout
 
 
-@pytest.mark.parametrize("verb", command_line.VERBS)
+@pytest.mark.parametrize("verb", command_line.COMMANDS)
 def test_every_verb_has_help_of_its_own(verb: str) -> None:
     done = appliance(verb, "--help")
     assert (done.returncode, done.stderr) == (0, "")
@@ -255,7 +255,7 @@ from appliance.errors import EngineBusy, MissingWeights, ModelSick, UnknownVoice
 def process(settings, args):
     {body}
 
-command_line.VERBS = {{"tts": command_line.Verb("", process)}}
+command_line.COMMANDS = {{"tts": command_line.Command("", process)}}
 sys.exit(command_line.main(["tts"], os.environ))
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance import processes
-from appliance.__main__ import VERBS
+from appliance.__main__ import COMMANDS
 from appliance.processes import BOOT, ENGINES, GUARD, METRIC_SOURCES, NAMES, PROCESSES, PROGRAMS
 from appliance.settings import Settings
 
@@ -20,7 +20,7 @@ def test_every_process_has_its_own_name_priority_and_verb() -> None:
     assert len(set(NAMES)) == len(PROCESSES)
     priorities = [process.priority for process in PROCESSES if process.priority]
     assert len(set(priorities)) == len(priorities)
-    assert set(NAMES) <= set(VERBS)
+    assert set(NAMES) <= set(COMMANDS)
 
 
 def test_supervisord_runs_every_process_but_boot() -> None:

@@ -1,9 +1,9 @@
 """The acceptance test of a running appliance, run on the same machine.
 
-It calls the appliance as a user does, checks its answers and its set-up, and writes a report. It
-has no models of its own: the appliance's own voice speaks the questions, and its own recognizer
-transcribes the answers, over the link to the engines. A defect that affects both can go unnoticed
-here; the tests of the repository use another recognizer.
+It calls the appliance as a user does, checks the answers and the installation, and writes a report.
+It brings no models. The appliance's TTS engine speaks the questions and its recognizer transcribes
+the answers; the test reaches both over the engine link. A bug that affects both engines can go
+unnoticed here. The tests of the repository use another recognizer.
 
-One file per check, named like the check. This is the only package that imports `client`.
+Each check has a file with the check's name. This is the only package that imports `client`.
 """

@@ -1,4 +1,4 @@
-"""Describe what is tested: version, image, host, cards and settings. The head of the report."""
+"""Describe what is tested, for the head of the report: version, image, host, GPUs and settings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from appliance.gpu.cards import GIB, GpuCard
 from appliance.settings import VERSION, Settings, load, variable, walk
 from appliance.weights.seal import sha256_of
 
-# The settings that decide how the appliance hears, answers, speaks and admits calls. None of them
-# contains a secret or a prompt.
+# The settings that determine turn-taking, answers, speech and admission. None of them contains a
+# secret or a prompt.
 REPORTED_SETTINGS = (
     "gateway.max_sessions",
     "turn.vad_start_seconds",
@@ -41,7 +41,11 @@ REPORTED_SETTINGS = (
 
 
 def describe(settings: Settings, options: AcceptanceOptions) -> dict[str, Any]:
-    """Return the description. Empty values: only the host knows them, and it did not pass them."""
+    """Return the description as JSON values.
+
+    The image id and the container's name come from the host. They are empty if it did not pass
+    them.
+    """
     detected = nvml.list_cards()
     lock = settings.paths.lock
     return {
@@ -64,7 +68,7 @@ def describe(settings: Settings, options: AcceptanceOptions) -> dict[str, Any]:
 
 
 def describe_card(card: GpuCard) -> dict[str, Any]:
-    """Return the description of a GPU."""
+    """Return the description of a GPU as JSON values."""
     return {
         "name": card.name,
         "driver": card.driver,
@@ -81,7 +85,10 @@ def reported_settings(settings: Settings) -> dict[str, str]:
 
 
 def changed_settings(settings: Settings) -> list[str]:
-    """Return the names of settings that differ from the defaults; values may be confidential."""
+    """Return the names of settings that differ from the defaults, without their values.
+
+    The values may be confidential.
+    """
     defaults = load({variable("profile"): settings.profile})
     default = {(section, field): value for section, field, value in walk(defaults)}
     return [
@@ -92,7 +99,7 @@ def changed_settings(settings: Settings) -> list[str]:
 
 
 def processor_name(cpuinfo: str) -> str:
-    """Return the name of the first processor (proc(5), cpuinfo), else the architecture."""
+    """Return the name of the first processor in /proc/cpuinfo, or the architecture without one."""
     lines = (line.partition(":") for line in cpuinfo.splitlines())
     names = (value.strip() for key, _, value in lines if key.strip() == "model name")
     return next(names, platform.machine())

@@ -24,29 +24,30 @@ from client.record import ClientTurnRecord
 from client.wav import to_pcm
 from client.wire import RTVIMessage
 
-BUSY_SECONDS = 30.0  # retry a refused call for this long: the appliance may be full or restarting
-ANSWER_SECONDS = 60.0  # wait this long for an answer; a slow one fails by its latency instead
-GREETING_SECONDS = 30.0  # until the bot has finished its greeting
-STALL_SECONDS = 60.0  # for synthesis and recognition of the test, which are not timed
+RETRY_SECONDS = 30.0  # retry a refused call for this long: the appliance may be full or restarting
+# Timeout for an answer. A slow answer is failed by the latency check, not by this timeout.
+ANSWER_SECONDS = 60.0
+GREETING_SECONDS = 30.0  # timeout for the end of the bot's greeting
+# Timeout for the test's own synthesis and transcription, which are not timed.
+STALL_SECONDS = 60.0
 PADDING_SECONDS = 0.3  # recognizers miss words at the very edges of a recording
-NOT_REPORTED = (
-    "no_answer",
-    "unfinished",
-    "call_dropped",
-)  # outcomes of turns without a turn report
+UNREPORTED_OUTCOMES = ("no_answer", "unfinished", "call_dropped")  # of turns without a turn report
 
 
 @dataclass(frozen=True, slots=True)
 class CallTarget(Config):
-    """Where and how to call. `certificate`: PEM file of the appliance's own certificate."""
+    """Address, token and certificate for calls to the appliance.
+
+    certificate   PEM file of the appliance's own certificate; empty if it has none
+    """
 
     certificate: str = ""
 
     def tls(self) -> ssl.SSLContext | None:
-        """As for any caller; but if the certificate is known, require it, under any host name.
+        """Return the TLS context.
 
-        The certificate is made out to the name that callers use, which may not be the name used
-        here.
+        With a known certificate, trust only that one and skip the host name check: the certificate
+        is issued for the host name that callers use, and the test may connect by another name.
         """
         if not (self.certificate and self.url.startswith("wss:")):
             return Config.tls(self)
@@ -57,23 +58,24 @@ class CallTarget(Config):
 
 
 class ApplianceVoice:
-    """Speaks and transcribes with the appliance's engines. Every method raises EngineFailed."""
+    """Speaks and transcribes with the appliance's engines. Every method may raise EngineFailed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._spoken: dict[str, bytes] = {}
+        self._pcm_by_text: dict[str, bytes] = {}
 
     async def say(self, text: str) -> bytes:
-        """Return the speech of a text, mono int16 PCM at 16 kHz; synthesized only once."""
-        if text not in self._spoken:
+        """Synthesize `text` and return mono int16 PCM at 16 kHz; cached per text."""
+        if text not in self._pcm_by_text:
             tts = self._settings.tts
             client = EngineClient(TTS, socket_path(self._settings.paths.run, TTS), STALL_SECONDS)
             try:
-                parts = client.speak(text, tts.voice, tts.speed, urgent=False)
-                self._spoken[text] = to_input_rate(b"".join([part async for part in parts]))
+                chunks = client.speak(text, tts.voice, tts.speed, urgent=False)
+                pcm = b"".join([chunk async for chunk in chunks])
+                self._pcm_by_text[text] = to_input_rate(pcm)
             finally:
                 await client.close()
-        return self._spoken[text]
+        return self._pcm_by_text[text]
 
     async def transcribe(self, pcm: bytes) -> str:
         """Return the transcript of mono int16 PCM at 24 kHz; empty for silence."""
@@ -114,7 +116,7 @@ class CallTally:
         self._turn_reports += 1
 
     def turn_ended(self, record: ClientTurnRecord) -> None:
-        self._unreported += record.outcome in NOT_REPORTED
+        self._unreported += record.outcome in UNREPORTED_OUTCOMES
         self._answers += record.heard.first_audible_at is not None
         self._interruptions += record.interrupted
 
@@ -129,10 +131,10 @@ class CallTally:
 
 
 class ObservedCall(ClientCall):
-    """A call whose turn reports are counted, and whose greeting can be awaited."""
+    """A call that counts turn reports and signals when the bot stops speaking."""
 
     def __init__(self, call: ClientCall, tally: CallTally) -> None:
-        vars(self).update(vars(call))  # takes over the connection of the established call
+        vars(self).update(vars(call))  # take over the connection of the established call
         self._tally = tally
         self.bot_stopped = asyncio.Event()
 
@@ -152,19 +154,19 @@ class ObservedCall(ClientCall):
 
 @asynccontextmanager
 async def open_call(
-    config: Config, tally: CallTally, greeting: bool = False, patience_seconds: float = BUSY_SECONDS
+    config: Config, tally: CallTally, greeting: bool = False, retry_seconds: float = RETRY_SECONDS
 ) -> AsyncIterator[Conversation]:
-    """Open a call; with `greeting`, wait until the bot has spoken it. Raises ClientError."""
-    call = ObservedCall(await connect(config, patience_seconds=patience_seconds), tally)
+    """Open a call. With `greeting`, wait for the end of the bot's greeting. Raises ClientError."""
+    call = ObservedCall(await connect(config, patience_seconds=retry_seconds), tally)
     tally.call_started()
     async with Conversation(call, prebuffer_seconds=config.prebuffer_seconds) as talk:
         if greeting:
             try:
                 async with asyncio.timeout(GREETING_SECONDS):
                     await call.bot_stopped.wait()
-            except TimeoutError as problem:
+            except TimeoutError as error:
                 raise NoAnswer(
-                    f"the bot did not say its greeting within {GREETING_SECONDS:g} s;"
-                    " see VOICE_LLM_GREETING and the log of tts"
-                ) from problem
+                    f"the bot did not finish its greeting within {GREETING_SECONDS:g} s;"
+                    " check VOICE_LLM_GREETING and the log of tts"
+                ) from error
         yield talk

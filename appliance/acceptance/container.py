@@ -1,6 +1,7 @@
-"""Does the container confine its processes? Read from the kernel, inside the container.
+"""Check that the container confines its processes.
 
-The expected values are those of ops/container.flags and of the image's user.
+The check runs inside the container and reads the kernel's view in /proc. The expected values follow
+from ops/container.flags and the image's user.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ ADVICE = "Start the container with all flags of ops/container.flags."
 
 
 def check(pids: Sequence[int], in_container: bool, proc: Path = Path("/proc")) -> list[CheckResult]:
-    """Check the appliance's processes.
+    """Check the appliance's processes and the root file system.
 
-    Skipped outside a container: `in_container` is false, and the first process is not `boot`.
+    Skipped outside a container, that is, if `in_container` is false and process 1 is not `boot`.
     """
     if not (in_container or _is_boot(proc / "1/cmdline")):
         return [skip(CHECK, "not in the sealed container")]
@@ -46,9 +47,9 @@ def check_privileges(statuses: Iterable[Mapping[str, str]]) -> list[CheckResult]
         judge(
             CHECK,
             bool(processes) and "0" not in users,
-            f"{len(processes)} processes as user {', '.join(users)}",
-            "no process as root",
-            "Do not set a user when you start it: the image has its own, 10001.",
+            f"{len(processes)} processes run as user {', '.join(users)}",
+            "no process runs as root",
+            "Start the container without a --user option: the image defines user 10001.",
         ),
         judge(
             CHECK,
@@ -60,22 +61,22 @@ def check_privileges(statuses: Iterable[Mapping[str, str]]) -> list[CheckResult]
         judge(
             CHECK,
             bool(processes) and not unconfined,
-            f"new privileges possible for {', '.join(unconfined)}"
+            f"no_new_privs is not set for {', '.join(unconfined)}"
             if unconfined
-            else "no new privileges",
-            "no new privileges",
+            else "no_new_privs is set",
+            "no_new_privs is set for every process",
             ADVICE,
         ),
     ]
 
 
 def check_root(mounts: str) -> CheckResult:
-    """Check that the root file system is read-only, by the list of mounts (proc(5))."""
+    """Check in the list of mounts (proc(5)) that the root file system is read-only."""
     lines = [line.split() for line in mounts.splitlines()]
     options = next((line[3].split(",") for line in reversed(lines) if line[1] == "/"), [])
     read_only = "ro" in options
-    found = "root file system " + ("read-only" if read_only else "writable")
-    return judge(CHECK, read_only, found, "root file system read-only", ADVICE)
+    actual = "the root file system is " + ("read-only" if read_only else "writable")
+    return judge(CHECK, read_only, actual, "a read-only root file system", ADVICE)
 
 
 def _is_boot(cmdline: Path) -> bool:
@@ -87,5 +88,5 @@ def _read_status(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, ProcessLookupError):
-        return {}  # the process has just ended
+        return {}  # the process has just exited
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

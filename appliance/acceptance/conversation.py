@@ -1,4 +1,4 @@
-"""Is a conversation understood, answered aloud and fast, and remembered?"""
+"""Check that a conversation is transcribed, answered in speech, fast enough and remembered."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from statistics import fmean
 
 from appliance.acceptance import script
 from appliance.acceptance.caller import ANSWER_SECONDS
+from appliance.acceptance.context import AcceptanceContext
 from appliance.acceptance.limits import AcceptanceLimits
 from appliance.acceptance.report import (
     CheckResult,
@@ -18,43 +19,48 @@ from appliance.acceptance.report import (
     skip,
 )
 from appliance.acceptance.script import Question, agreement, missing
-from appliance.acceptance.site import Site
 
 CHECK = "conversation"
-TURNS_PER_CALL = 12  # calls are limited, and more turns would only add history
-PAUSE_SECONDS = 0.3  # before each question, like a person, and like `client say`
-HEARING = "Check the recognizer: weights, VOICE_TURN_VAD_MIN_VOLUME, and the seal."
-SPEAKING = "Check the voice: VOICE_TTS_VOICE, its weights, its device."
-ANSWERING = "Check the speech-LLM: its weights, its log, VOICE_LLM_SYSTEM_PROMPT."
-HISTORY = "Check VOICE_LLM_HISTORY_TOKENS and VOICE_LLM_HISTORY_TURNS: is the history kept?"
-SLOW = "The report shows the slowest stage; is there other load on this machine or its card?"
+TURNS_PER_CALL = 12  # a call has a time limit, and more turns would only add history
+PAUSE_SECONDS = 0.3  # before each question, as between two people and in `client say`
+TRANSCRIPTION_ADVICE = (
+    "Check the speech recognizer: the seal, its weights, VOICE_TURN_VAD_MIN_VOLUME."
+)
+SYNTHESIS_ADVICE = "Check the TTS engine: VOICE_TTS_VOICE, its weights, its device."
+ANSWER_ADVICE = "Check the LLM engine: its weights, its log, VOICE_LLM_SYSTEM_PROMPT."
+HISTORY_ADVICE = (
+    "Check that VOICE_LLM_HISTORY_TOKENS and VOICE_LLM_HISTORY_TURNS leave room for the history."
+)
+LATENCY_ADVICE = (
+    "Look at the slowest stage in the report, and for other load on this machine or its GPU."
+)
 
 
-async def check(site: Site) -> list[CheckResult]:
-    """Hold the conversation. Raises ClientError and EngineFailed."""
+async def check(context: AcceptanceContext) -> list[CheckResult]:
+    """Ask the questions and check the answers. Raises ClientError and EngineFailed."""
     questions: list[Question] = []
-    left = site.options.turns
-    while left > 0:
-        call_questions = script.conversation(min(left, TURNS_PER_CALL))
-        await _call(site, call_questions)
+    remaining = context.options.turns
+    while remaining > 0:
+        call_questions = script.conversation(min(remaining, TURNS_PER_CALL))
+        await _call(context, call_questions)
         questions += call_questions
-        left -= len(call_questions)
-    return evaluate(questions, site.turns, site.limits, site.settings.journal.transcripts)
+        remaining -= len(call_questions)
+    return evaluate(questions, context.turns, context.limits, context.settings.journal.transcripts)
 
 
-async def _call(site: Site, questions: Sequence[Question]) -> None:
-    async with site.call() as talk:
+async def _call(context: AcceptanceContext, questions: Sequence[Question]) -> None:
+    async with context.call() as talk:
         for question in questions:
-            pcm = await site.voice.say(question.text)
+            pcm = await context.voice.say(question.text)
             await asyncio.sleep(PAUSE_SECONDS)
             record = await talk.finished(talk.say(pcm), ANSWER_SECONDS)
-            site.tally.turn_ended(record)
-            site.turns.append(
+            context.tally.turn_ended(record)
+            context.turns.append(
                 SpokenTurn(
                     said=question.text,
                     understood=record.user_text,
                     reply=record.reply_text,
-                    sounded=await site.voice.transcribe(record.reply_pcm),
+                    sounded=await context.voice.transcribe(record.reply_pcm),
                     outcome=record.outcome,
                     latency=record.voice_to_voice_seconds,
                     stages=record.stages,
@@ -72,45 +78,50 @@ def evaluate(
 ) -> list[CheckResult]:
     """Evaluate a conversation.
 
-    has_texts   the appliance sends transcripts and replies to callers as text
+    has_texts   whether the appliance sends transcripts and replies to callers as text
     """
     pairs = list(zip(questions, turns, strict=True))
     memory = [(question, turn) for question, turn in pairs if question in script.MEMORY]
     knowledge = [(question, turn) for question, turn in pairs if question not in script.MEMORY]
     return [
         _answered_aloud(turns),
-        _understood(pairs) if has_texts else skip("words", "the appliance sends no texts"),
-        _correct("words", knowledge, has_texts, ANSWERING),
+        _understood(pairs) if has_texts else skip("words", "the appliance sends no transcripts"),
+        _correct("words", knowledge, has_texts, ANSWER_ADVICE),
         _intelligible(turns, limits)
         if has_texts
-        else skip("words", "the appliance sends no texts"),
-        _correct("memory", memory, has_texts, HISTORY),
+        else skip("words", "the appliance sends no reply texts"),
+        _correct("memory", memory, has_texts, HISTORY_ADVICE),
         *_fast(turns, limits),
     ]
 
 
 def _answered_aloud(turns: Sequence[SpokenTurn]) -> CheckResult:
-    silent = [turn for turn in turns if turn.outcome != "answered" or turn.latency is None]
-    found = f"{len(turns) - len(silent)} of {len(turns)} questions answered aloud"
-    if silent:
-        found += f"; {silent[0].said!r} ended as {silent[0].outcome}"
-    return judge("words", not silent, found, "all of them", ANSWERING)
+    unanswered = [turn for turn in turns if turn.outcome != "answered" or turn.latency is None]
+    actual = f"{len(turns) - len(unanswered)} of {len(turns)} questions answered in speech"
+    if unanswered:
+        actual += f"; {unanswered[0].said!r} had the outcome {unanswered[0].outcome}"
+    return judge("words", not unanswered, actual, "all questions answered", ANSWER_ADVICE)
 
 
 def _understood(pairs: Sequence[tuple[Question, SpokenTurn]]) -> CheckResult:
     misheard = [
-        f"{question.text!r} was heard as {turn.understood!r}"
+        f"{question.text!r} was transcribed as {turn.understood!r}"
         for question, turn in pairs
         if missing(question.understood, turn.understood)
     ]
-    found = misheard[0] if misheard else f"{len(pairs)} of {len(pairs)} questions understood"
-    return judge("words", not misheard, found, "the words that were said", HEARING)
+    actual = misheard[0] if misheard else f"{len(pairs)} of {len(pairs)} questions understood"
+    return judge(
+        "words", not misheard, actual, "the key words of each question", TRANSCRIPTION_ADVICE
+    )
 
 
 def _correct(
     check: str, pairs: Sequence[tuple[Question, SpokenTurn]], has_texts: bool, advice: str
 ) -> CheckResult:
-    """Check for the expected words, in the text of the reply or else in its transcript."""
+    """Check for the expected words in each reply.
+
+    Without reply texts from the appliance, the transcript of the reply's audio is searched.
+    """
     wrong: list[str] = []
     right: list[str] = []
     for question, turn in pairs:
@@ -118,32 +129,35 @@ def _correct(
         line = f"{question.text!r} was answered {reply!r}"
         (wrong if missing(question.answered, reply) else right).append(line)
     words = {word for question, _ in pairs for word in question.answered}
-    found = wrong[0] if wrong else right[-1] if right else "nothing asked"
-    return judge(check, not wrong, found, "answers with " + ", ".join(sorted(words)), advice)
+    actual = wrong[0] if wrong else right[-1] if right else "no question was asked"
+    expected = "answers that contain " + ", ".join(sorted(words))
+    return judge(check, not wrong, actual, expected, advice)
 
 
 def _intelligible(turns: Sequence[SpokenTurn], limits: AcceptanceLimits) -> CheckResult:
     shares = [agreement(turn.reply, turn.sounded) for turn in turns]
     mean = fmean(shares) if shares else 0.0
-    found = f"{mean:.0%} of the replies' words recognised in their audio"
+    actual = f"{mean:.0%} of the replies' words recognised in their audio"
     if shares and mean < limits.agreement:
         worst = turns[shares.index(min(shares))]
-        found += f"; {worst.reply!r} sounded like {worst.sounded!r}"
-    wanted = f"{limits.agreement:.0%} or more"
-    return judge("words", mean >= limits.agreement, found, wanted, SPEAKING)
+        actual += f"; {worst.reply!r} sounded like {worst.sounded!r}"
+    expected = f"{limits.agreement:.0%} or more"
+    return judge("words", mean >= limits.agreement, actual, expected, SYNTHESIS_ADVICE)
 
 
 def _fast(turns: Sequence[SpokenTurn], limits: AcceptanceLimits) -> list[CheckResult]:
     latencies = [turn.latency for turn in turns if turn.latency is not None]
     if not latencies:
-        return [CheckResult("latency", "fail", "no answer was heard", "answers", ANSWERING)]
+        return [
+            CheckResult("latency", "fail", "no answer was heard", "audible answers", ANSWER_ADVICE)
+        ]
     results = []
     for name, share, limit in (
         ("p50", 0.5, limits.voice_to_voice_p50),
         ("p95", 0.95, limits.voice_to_voice_p95),
     ):
         latency = percentile(latencies, share)
-        found = f"voice to voice {name} {format_seconds(latency)} of {len(latencies)} turns"
-        wanted = f"at most {format_seconds(limit)}"
-        results.append(judge("latency", latency <= limit, found, wanted, SLOW))
+        actual = f"voice to voice {name} {format_seconds(latency)} over {len(latencies)} turns"
+        expected = f"at most {format_seconds(limit)}"
+        results.append(judge("latency", latency <= limit, actual, expected, LATENCY_ADVICE))
     return results

@@ -1,7 +1,8 @@
-"""Does the appliance connect to another machine? Watches during the whole test.
+"""Check that the appliance connects to no other machine during the whole test.
 
-The kernel's socket tables are read several times a second, so a shorter connection can be missed.
-In a network namespace without a route nothing is missed: there the kernel counts every attempt.
+The kernel's socket tables are polled several times a second, so a very short connection can be
+missed. In a network namespace without a route nothing is missed, because the kernel counts every
+attempt there.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from appliance.acceptance import processes, sockets
+from appliance.acceptance.context import AcceptanceContext
 from appliance.acceptance.report import CheckResult, judge
-from appliance.acceptance.site import Site
 from appliance.acceptance.sockets import Endpoint, KernelSocket
 
 CHECK = "egress"
@@ -22,13 +23,18 @@ NET = Path("/proc/self/net")
 FAMILIES = ("tcp", "tcp6", "udp", "udp6")
 MAX_SHOWN = 5
 ADVICE = (
-    "Disconnect the container (a --network without a route out) and make a support bundle:"
-    " no process should use a network."
+    "No process should use a network. Run the container on a --network without a route out, and"
+    " create a support bundle (voicectl bundle)."
 )
 
 
 class EgressWatch:
-    """Use as `async with EgressWatch(...)`, then call `result`."""
+    """Polls the socket tables in the background, from `async with` on until the block exits.
+
+    run             run folder of the appliance
+    serving         TCP ports that the appliance serves; connections accepted there are allowed
+    own_endpoints   endpoints through which the test itself calls the appliance
+    """
 
     def __init__(
         self, run: Path, serving: Collection[int], own_endpoints: Collection[Endpoint]
@@ -53,21 +59,23 @@ class EgressWatch:
         await asyncio.gather(self._task, return_exceptions=True)
 
     def result(self) -> CheckResult:
-        """Return what was seen so far. Raises OSError or ValueError if the watch failed."""
+        """Return the result so far. Raises OSError or ValueError if polling failed."""
         if self._task.done() and not self._task.cancelled():
-            self._task.result()  # raises what ended it
+            self._task.result()  # raises the exception that stopped polling
         self._poll()
         if self._unreadable:
-            advice = "Run this as the same user as the appliance."
+            advice = "Run the test as the same user as the appliance."
             return CheckResult(CHECK, "fail", self._unreadable, "readable processes", advice)
         attempts = 0 if self._shared else _read_no_route_count() - self._no_route_before
         seen = list(self._seen)
         if attempts > 0:
             seen.append(f"{attempts} attempts without a route")
-        scope = "the appliance's own sockets" if self._shared else "all sockets of its network"
-        found = f"{scope} looked at {self._polls} times"
-        found += f": {'; '.join(seen[:MAX_SHOWN])}" if seen else ", none to another machine"
-        return judge(CHECK, not seen, found, "no connection to another machine", ADVICE)
+        scope = (
+            "the appliance's sockets" if self._shared else "all sockets of the network namespace"
+        )
+        connections = "; ".join(seen[:MAX_SHOWN]) or "no connection to another machine"
+        actual = f"{scope} polled {self._polls} times: {connections}"
+        return judge(CHECK, not seen, actual, "no connection to another machine", ADVICE)
 
     async def _watch(self) -> None:
         while True:
@@ -92,13 +100,13 @@ class EgressWatch:
             return set()
 
 
-async def watch(site: Site) -> EgressWatch:
-    """Return a watch on an appliance that ignores the test's own calls."""
-    settings = site.settings
+async def watch(context: AcceptanceContext) -> EgressWatch:
+    """Return a watch that ignores the test's own calls to the appliance."""
+    settings = context.settings
     try:
-        own = {Endpoint.parse(address, port) for address, port in await site.own_endpoints()}
+        own = {Endpoint.parse(address, port) for address, port in await context.own_endpoints()}
     except socket.gaierror:
-        own = set()  # unknown host; other checks report that
+        own = set()  # the host name cannot be resolved; other checks report that
     return EgressWatch(settings.paths.run, {settings.gateway.port, settings.exporter.port}, own)
 
 

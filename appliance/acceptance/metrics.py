@@ -1,4 +1,4 @@
-"""Do the metrics agree with what happened? Compares two scrapes with the test's calls. No I/O."""
+"""Check that two scrapes of the metrics agree with what the test caller did. No I/O."""
 
 from __future__ import annotations
 
@@ -28,14 +28,18 @@ REQUIRED_SERIES = (
     "voice_seal_ok",
 )
 LATENCY = "voice_turn_response_latency_seconds"
-TOO_SHORT = "too_short"  # outcome of a cough: counted, but not a turn of the caller
-SUM_TOLERANCE = 0.001  # relative; the stages are differences of the same timestamps
-DEFECT = "Make a support bundle (voicectl bundle): a defect, or parts of different versions."
-MISSING = "voicectl status shows which process is missing."
+# Outcome of an utterance below the minimum length: counted, but not as a caller turn.
+TOO_SHORT = "too_short"
+SUM_TOLERANCE = 0.001  # relative; small, because stages and latency use the same timestamps
+BUG_ADVICE = (
+    "This is a bug, or components of different versions are mixed."
+    " Create a support bundle (voicectl bundle)."
+)
+MISSING_ADVICE = "Run voicectl status to see which process is missing."
 
 
 class Scrape:
-    """One metrics page. Raises ValueError for text that Prometheus would refuse."""
+    """The samples of one metrics page. Raises ValueError for text that Prometheus would refuse."""
 
     def __init__(self, text: str) -> None:
         self._samples = [
@@ -45,18 +49,21 @@ class Scrape:
         ]
         self.names = {name for name, _, _ in self._samples}
 
-    def sum(self, name: str, without: Iterable[str] = (), **labels: str) -> float:
-        """Return the sum of all samples with these labels and none of the values `without`."""
+    def sum(self, name: str, exclude_values: Iterable[str] = (), **labels: str) -> float:
+        """Return the sum of the samples with these labels.
+
+        Samples with a label value in `exclude_values` are left out.
+        """
         return sum(
             value
             for sample_name, sample_labels, value in self._samples
             if sample_name == name
             and labels.items() <= sample_labels.items()
-            and not set(without) & set(sample_labels.values())
+            and not set(exclude_values) & set(sample_labels.values())
         )
 
     def by_label(self, name: str, label: str) -> dict[str, float]:
-        """Return the value of each sample by the value of a label."""
+        """Map each value of `label` to its sample's value."""
         return {
             sample_labels[label]: value
             for sample_name, sample_labels, value in self._samples
@@ -68,9 +75,10 @@ class Scrape:
 class Activity:
     """What the test caller did, for comparison with the appliance's counters.
 
-    turns       turns whose end the appliance reported
-    unreported  turns that ended without a report: they had no answer
-    answers     answers that were heard
+    turns           turns for which the appliance sent a turn report
+    unreported      turns without an answer and without a turn report
+    answers         answers with audible speech
+    interruptions   answers that the test caller interrupted
     """
 
     calls: int = 0
@@ -90,61 +98,67 @@ def check_complete(scrape: Scrape) -> list[CheckResult]:
             CHECK,
             not absent,
             f"missing: {', '.join(absent)}" if absent else f"{len(scrape.names)} series",
-            "all series",
-            MISSING,
+            "all series present",
+            MISSING_ADVICE,
         ),
         judge(
             CHECK,
             bool(up) and not down,
             f"down: {', '.join(down)}" if down else f"{len(up)} processes up",
             "every process up",
-            MISSING,
+            MISSING_ADVICE,
         ),
     ]
 
 
 def check_counters(before: Scrape, after: Scrape, activity: Activity) -> list[CheckResult]:
-    """Check that the counters rose by the activity, or by more if there were other callers."""
+    """Check that the counters increased by what the test caller did.
 
-    def rise(name: str, without: Iterable[str] = (), **labels: str) -> float:
-        return after.sum(name, without, **labels) - before.sum(name, without, **labels)
+    With other callers at the same time, a larger increase passes, too.
+    """
 
-    calls, turns = rise("voice_sessions_total"), rise("voice_turns_total", (TOO_SHORT,))
+    def increase(name: str, exclude_values: Iterable[str] = (), **labels: str) -> float:
+        return after.sum(name, exclude_values, **labels) - before.sum(
+            name, exclude_values, **labels
+        )
+
+    calls, turns = increase("voice_sessions_total"), increase("voice_turns_total", (TOO_SHORT,))
     alone = calls <= activity.calls and not before.sum("voice_sessions_active")
     most_turns = activity.turns + activity.unreported
     turns_agree = turns >= activity.turns and (turns <= most_turns or not alone)
-    answers = rise(f"{LATENCY}_count")
-    latency = rise(f"{LATENCY}_sum")
-    stages = sum(rise("voice_stage_latency_seconds_sum", stage=stage) for stage in STAGES)
-    interruptions = rise("voice_barge_in_stop_seconds_count")
-    others = "" if alone else ", others called meanwhile"
+    answers = increase(f"{LATENCY}_count")
+    latency = increase(f"{LATENCY}_sum")
+    stages = sum(increase("voice_stage_latency_seconds_sum", stage=stage) for stage in STAGES)
+    interruptions = increase("voice_barge_in_stop_seconds_count")
+    others = "" if alone else "; there were other callers"
     return [
         judge(
             CHECK,
             turns_agree,
-            f"{turns:.0f} turns counted, {activity.turns} made in {activity.calls} calls{others}",
-            "as many as were made",
-            DEFECT,
+            f"{turns:.0f} turns counted; the test had {activity.turns} turns"
+            f" in {activity.calls} calls{others}",
+            "equal to the turns of the test",
+            BUG_ADVICE,
         ),
         judge(
             CHECK,
             answers >= activity.answers,
-            f"{answers:.0f} answers in {LATENCY}, {activity.answers} heard",
-            "at least as many as were heard",
-            DEFECT,
+            f"{answers:.0f} answers in {LATENCY}; the test caller heard {activity.answers}",
+            "at least the answers that the test caller heard",
+            BUG_ADVICE,
         ),
         judge(
             CHECK,
             abs(latency - stages) <= SUM_TOLERANCE * max(1.0, latency),
-            f"{latency:.2f} s of latency, {stages:.2f} s in its stages",
-            "stages that sum to the latency",
-            DEFECT,
+            f"{latency:.2f} s of latency; its stages add up to {stages:.2f} s",
+            "stages that add up to the latency",
+            BUG_ADVICE,
         ),
         judge(
             CHECK,
             interruptions >= activity.interruptions,
-            f"{interruptions:.0f} interruptions timed, {activity.interruptions} made",
-            "at least as many as were made",
-            DEFECT,
+            f"{interruptions:.0f} interruptions counted; the test had {activity.interruptions}",
+            "at least the interruptions of the test",
+            BUG_ADVICE,
         ),
     ]

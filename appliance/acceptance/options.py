@@ -1,4 +1,4 @@
-"""The command line options of `smoke-test`. Imports nothing of the appliance."""
+"""The command line options of `smoke-test`. Imports no other module of the appliance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIMITS = ("voice_to_voice_p50", "voice_to_voice_p95", "interruption_p95", "recov
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceOptions:
-    """How the checks are run; `add_options` describes each option."""
+    """Options of a test run; `add_options` describes each of them."""
 
     url: str = ""
     turns: int = 12
@@ -43,7 +43,12 @@ def add_options(parser: ArgumentParser) -> None:
     """Add the options to a command line."""
     default = AcceptanceOptions()
     add = parser.add_argument
-    add("--url", type=_url, default="", help="where callers connect; default: from the settings")
+    add(
+        "--url",
+        type=_url,
+        default="",
+        help="WebSocket URL of the appliance; default: from the settings",
+    )
     add(
         "--turns",
         type=_at_least_one,
@@ -59,25 +64,25 @@ def add_options(parser: ArgumentParser) -> None:
     add(
         "--quick-seal",
         action="store_true",
-        help="compare names and sizes of the sealed files, not every byte",
+        help="compare only the names and sizes of the sealed files, not their contents",
     )
     add(
         "--kill",
         action="store_true",
-        help="also kill each process once and wait until it is back; disturbs calls",
+        help="also kill each process once and wait for its recovery; disturbs other calls",
     )
     add(
         "--wait",
         type=_seconds,
         default=default.wait_seconds,
-        help=f"seconds until it must be ready; default: {default.wait_seconds:g}",
+        help=f"seconds to wait until the appliance is ready; default: {default.wait_seconds:g}",
     )
     add(
         "--skip",
         type=_checks,
         default=default.skip,
         metavar="CHECK,...",
-        help=f"checks to skip, of {', '.join(CHECKS)}",
+        help=f"checks to skip: {', '.join(CHECKS)}",
     )
     add(
         "--limit",
@@ -85,21 +90,25 @@ def add_options(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help=f"replace a limit: {', '.join(LIMITS)}; in seconds, agreement as a share",
+        help=f"replace a limit: {', '.join(LIMITS)}; in seconds, agreement from 0 to 1",
     )
     add(
         "--json",
         action="store_true",
-        help="print the report as JSON on stdout, and the results on stderr",
+        help="print the report as JSON on stdout; the results then go to stderr",
     )
-    add("--page", action="store_true", help="only render a JSON report on stdin as an HTML page")
+    add(
+        "--page",
+        action="store_true",
+        help="run no checks; read a JSON report from stdin and print it as an HTML page",
+    )
     add(
         "--record",
         action="store_true",
-        help="only print the latencies of a JSON report on stdin, for ops/gpu-proof --compare",
+        help="run no checks; read a JSON report from stdin and print its latencies, for gpu-proof --compare",
     )
     for name in ("image-id", "container", "host"):
-        add(f"--{name}", default="", help="for the report; only the host knows it")
+        add(f"--{name}", default="", help="shown in the report; passed by voicectl on the host")
 
 
 def parse(args: Namespace) -> AcceptanceOptions:
@@ -156,11 +165,11 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+        raise ArgumentTypeError(f"{text!r} is not a number that is 0 or more")
     return value
 
 
 def _at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+        raise ArgumentTypeError(f"{text!r} is not a whole number that is 1 or more")
     return int(text)

@@ -1,4 +1,7 @@
-"""Are a caller too many and one with a wrong token refused, while other calls continue?"""
+"""Check that callers beyond the session limit or with a wrong token are refused.
+
+Calls in progress must continue meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from websockets.exceptions import InvalidStatus
 
 from appliance.acceptance import script
 from appliance.acceptance.caller import ANSWER_SECONDS
+from appliance.acceptance.context import AcceptanceContext
 from appliance.acceptance.report import CheckResult, judge
-from appliance.acceptance.site import Site
 from client.call import connect_once
 from client.config import Config
 from client.errors import CallRefused
@@ -20,48 +23,51 @@ CHECK = "overload"
 WRONG_TOKEN = "not-the-token-of-this-appliance"
 TOO_MANY_ATTEMPTS = 429  # HTTP status
 SETTLE_SECONDS = 1.0
-ADVICE = "Is there another caller? Run this test without other callers."
+ADVICE = "Repeat the test while there are no other callers."
 
 
-async def check(site: Site) -> list[CheckResult]:
-    """Use all sessions and ask for one more. Raises ClientError and EngineFailed."""
-    wrong = dataclasses.replace(site.target, token=WRONG_TOKEN)
-    results = [_expect_status("a wrong token", await _refusal(wrong), 401)]
-    sessions = site.settings.gateway.max_sessions
-    pcm = await site.voice.say(script.KNOWLEDGE[0].text)
+async def check(context: AcceptanceContext) -> list[CheckResult]:
+    """Occupy all sessions and request one more. Raises ClientError and EngineFailed."""
+    wrong_target = dataclasses.replace(context.target, token=WRONG_TOKEN)
+    results = [
+        _expect_status("a caller with a wrong token", await _attempt_call(wrong_target), 401)
+    ]
+    sessions = context.settings.gateway.max_sessions
+    pcm = await context.voice.say(script.KNOWLEDGE[0].text)
     async with AsyncExitStack() as stack:
-        talks = [await stack.enter_async_context(site.call()) for _ in range(sessions)]
-        refusal = await _refusal(site.target)
-        results.append(_expect_status(f"caller {sessions + 1} of {sessions}", refusal, 503))
+        talks = [await stack.enter_async_context(context.call()) for _ in range(sessions)]
+        refusal = await _attempt_call(context.target)
+        results.append(_expect_status(f"a caller beyond {sessions} sessions", refusal, 503))
         retry = refusal.retry_after_seconds if refusal else None
-        found = f"told to retry in {retry:g} s" if retry else "not told when to retry"
-        results.append(judge(CHECK, bool(retry), found, "Retry-After", ADVICE))
+        actual = f"Retry-After: {retry:g}" if retry else "no Retry-After header"
+        results.append(judge(CHECK, bool(retry), actual, "a Retry-After header", ADVICE))
         record = await talks[0].finished(talks[0].say(pcm), ANSWER_SECONDS)
-        site.tally.turn_ended(record)
-        alive = sum(talk.failure is None for talk in talks)
-        found = f"{alive} of {sessions} calls continued, a question was {record.outcome}"
-        passed = alive == sessions and record.outcome == "answered"
-        results.append(judge(CHECK, passed, found, "all of them", ADVICE))
+        context.tally.turn_ended(record)
+        continued = sum(talk.failure is None for talk in talks)
+        actual = f"{continued} of {sessions} calls continued; a question was {record.outcome}"
+        passed = continued == sessions and record.outcome == "answered"
+        expected = "all calls continue and the question is answered"
+        results.append(judge(CHECK, passed, actual, expected, ADVICE))
     await asyncio.sleep(SETTLE_SECONDS)
     return results
 
 
 def _expect_status(caller: str, refusal: Refusal | None, status: int) -> CheckResult:
-    outcome = f"refused with {refusal.status}" if refusal else "let in"
+    outcome = f"refused with {refusal.status}" if refusal else "accepted"
     passed = refusal is not None and refusal.status == status
     return judge(CHECK, passed, f"{caller} was {outcome}", f"refused with {status}", ADVICE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
-    """The HTTP status of a refused call, and the value of Retry-After."""
+    """HTTP status and Retry-After of a refused call."""
 
     status: int
     retry_after_seconds: float | None
 
 
-async def _refusal(config: Config) -> Refusal | None:
-    """Return how a caller is refused; None if the call is accepted. Raises CannotConnect."""
+async def _attempt_call(config: Config) -> Refusal | None:
+    """Try to open a call. Return the refusal, or None if it is accepted. Raises CannotConnect."""
     while True:
         try:
             call = await connect_once(config)

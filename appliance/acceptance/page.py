@@ -1,4 +1,4 @@
-"""Render the report as one HTML file without scripts, images, fonts or any other file. No I/O."""
+"""Render the report as one self-contained HTML file without scripts, images or fonts. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from appliance.acceptance.report import (
 )
 
 _LABELS = {"pass": "pass", "fail": "FAIL", "skipped": "skipped"}
-# A browser loads and runs nothing for this file, so a reader need not trust it.
+# The browser loads and runs nothing for this file, so it is safe to open.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _UNKNOWN = "unknown"
 
@@ -105,7 +105,7 @@ def _verdict(report: AcceptanceReport) -> str:
 
 def _facts(report: AcceptanceReport) -> str:
     about = report.about
-    cards = [
+    gpus = [
         f"{card['name']}, {card['memory_gib']:g} GiB, driver {card['driver']},"
         f" compute capability {card['capability']}"
         for card in about["cards"]
@@ -115,11 +115,11 @@ def _facts(report: AcceptanceReport) -> str:
         ("Version", f"{_text(about['version'])}, profile {_text(about['profile'])}"),
         ("Image", _code(about["image_id"])),
         ("Container", _text(about["container"]) or _UNKNOWN),
-        ("SHA-256 of the lock", _code(about["lock_sha256"])),
+        ("Lock (SHA-256)", _code(about["lock_sha256"])),
         ("Host", f"{_text(about['host'])}, kernel {_text(about['kernel'])}"),
         ("Machine", _text(machine)),
-        ("Graphics card", _text("; ".join(cards) or f"none: {about['no_card_because']}")),
-        ("Called at", _code(about["url"])),
+        ("GPU", _text("; ".join(gpus) or f"none: {about['no_card_because']}")),
+        ("URL", _code(about["url"])),
         ("Limits for", _text(about["limits_for"])),
     ]
     return _fact_table(rows)
@@ -147,18 +147,19 @@ def _latency(report: AcceptanceReport) -> list[str]:
         p50, p95 = limits["voice_to_voice_p50"], limits["voice_to_voice_p95"]
         sections += [
             "<h2>Voice to voice</h2>",
-            '<p class="quiet">From the end of the caller’s speech to the first audible sample at'
-            " the caller. The bars show the stages that the gateway measured.</p>",
+            '<p class="quiet">Time from the end of the caller’s speech until the caller hears the'
+            " first sample of the answer. The bars show the stages that the gateway measured.</p>",
             plots.latency_by_turn(report.turns, [("p50", p50), ("p95", p95)]),
             plots.legend(),
             plots.distribution(latencies, [("p50", 0.5, p50), ("p95", 0.95, p95)]),
         ]
-    if report.stops:
-        values = ", ".join(format_seconds(stop) for stop in sorted(report.stops))
+    stops = report.barge_in_stop_seconds
+    if stops:
+        values = ", ".join(format_seconds(seconds) for seconds in sorted(stops))
         sections += [
             "<h2>Interruption</h2>",
-            f"<p>From the caller’s first sample to silence at the caller: {values}; p95"
-            f" {format_seconds(percentile(report.stops, 0.95))},"
+            "<p>Time from the caller’s first sample until the bot is silent at the caller:"
+            f" {values}; p95 {format_seconds(percentile(stops, 0.95))},"
             f" limit {format_seconds(report.limits['interruption_p95'])}.</p>",
         ]
     return sections
@@ -190,14 +191,15 @@ def _settings(about: Mapping[str, Any]) -> str:
     changed = ", ".join(about["changed_settings"]) or "none"
     return (
         f'<div class="settings">{"".join(lines)}</div>'
-        f'<p class="quiet">Different from the defaults: {_text(changed)}.</p>'
+        f'<p class="quiet">Settings that differ from the defaults: {_text(changed)}.</p>'
     )
 
 
 def _footer() -> str:
     return (
-        "<footer>Written by the appliance, signed on the host. To verify it with its signature and"
-        " <code>report_signers</code>, which are in the same folder:<br><code>ssh-keygen -Y verify"
+        "<footer>The appliance wrote this report, and the host signed it. The signature and"
+        " <code>report_signers</code> are in the same folder. To verify the report, run:"
+        "<br><code>ssh-keygen -Y verify"
         " -n voice-appliance-report -I voice-appliance-site -f report_signers"
         " -s REPORT.html.sig &lt; REPORT.html</code></footer>"
     )

@@ -9,8 +9,8 @@ from html import escape
 from appliance.acceptance.report import SpokenTurn, format_seconds, percentile
 from appliance.journal_fields import STAGES
 
-# Colours of Okabe and Ito, which people with colour vision deficiency can tell apart. They also
-# differ in lightness, for print.
+# The palette of Okabe and Ito, which is safe for colour vision deficiency. The colours also differ
+# in lightness, for black-and-white print.
 COLOURS = dict(
     zip(
         STAGES,
@@ -29,7 +29,7 @@ TICKS = 5
 
 
 def latency_by_turn(turns: Sequence[SpokenTurn], limits: Sequence[tuple[str, float]]) -> str:
-    """Draw a bar per turn, stacked by stage, with a mark where the caller heard the answer.
+    """Draw one bar per turn, stacked by stage, with a mark at the latency that the caller measured.
 
     limits   name and seconds of each limit, drawn as dashed lines
     """
@@ -49,11 +49,11 @@ def latency_by_turn(turns: Sequence[SpokenTurn], limits: Sequence[tuple[str, flo
         parts.append(_text(middle, HEIGHT - BOTTOM + 15, str(number), "middle"))
     parts.append(_text(LEFT + PLOT_WIDTH / 2, HEIGHT - 6, "turn", "middle"))
     parts += [_limit_line(name, limit, axis_max) for name, limit in limits if limit <= axis_max]
-    return _svg("Voice to voice by turn and stage", parts)
+    return _svg("Voice-to-voice latency by turn and stage", parts)
 
 
 def legend() -> str:
-    """Render the colours of the stages as HTML."""
+    """Render the legend of the stages' colours as HTML."""
     keys = [
         f'<span><i style="background:{COLOURS[stage]}"></i>{_label(stage)}</span>'
         for stage in STAGES
@@ -62,9 +62,9 @@ def legend() -> str:
 
 
 def distribution(values: Sequence[float], limits: Sequence[tuple[str, float, float]]) -> str:
-    """Draw the cumulative distribution, its percentiles and their limits.
+    """Draw the cumulative distribution of values in seconds, its percentiles and their limits.
 
-    limits   name and share (0..1) of each percentile, and its limit in seconds
+    limits   name, share (0..1) and limit in seconds of each percentile
     """
     ordered = sorted(values)
     near = _near([(name, limit) for name, _, limit in limits], ordered[-1])
@@ -91,11 +91,11 @@ def distribution(values: Sequence[float], limits: Sequence[tuple[str, float, flo
         )
         parts.append(_text(x + 8, y + 16, f"{name} {format_seconds(value)}", "start", INK))
     parts.append(_text(LEFT + PLOT_WIDTH / 2, HEIGHT - 6, "seconds", "middle"))
-    return _svg("Distribution of voice to voice", parts)
+    return _svg("Distribution of voice-to-voice latency", parts)
 
 
 def ticks(longest: float, count: int = TICKS) -> list[float]:
-    """Return round steps from 0 to at least `longest`: 1, 2 or 5 times a power of ten apart."""
+    """Return axis ticks from 0 to at least `longest`, spaced by 1, 2 or 5 times a power of ten."""
     rough = max(longest, 1e-3) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= rough * 0.999)
@@ -103,7 +103,7 @@ def ticks(longest: float, count: int = TICKS) -> list[float]:
 
 
 def _near(limits: Sequence[tuple[str, float]], data_max: float) -> list[float]:
-    """Return the limits that the axis can include without squeezing the data into a corner."""
+    """Return the limits close enough to the data to be shown on the same axis."""
     return [limit for _, limit in limits if limit <= 3 * data_max]
 
 

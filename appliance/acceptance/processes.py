@@ -1,4 +1,4 @@
-"""The processes of the running appliance, as supervisord and the kernel list them."""
+"""List the processes of the running appliance, from supervisord and /proc."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import psutil
 
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 
-ANSWER_SECONDS = 5.0  # for supervisord
+SUPERVISOR_SECONDS = 5.0  # timeout for a reply of supervisord
 
 
 def programs(run: Path) -> dict[str, Program]:
-    """Return the programs by name. Raises ConnectionError if supervisord does not answer."""
-    return {program.name: program for program in SupervisorClient(run, ANSWER_SECONDS).programs()}
+    """Return the programs by name. Raises ConnectionError if supervisord does not respond."""
+    client = SupervisorClient(run, SUPERVISOR_SECONDS)
+    return {program.name: program for program in client.programs()}
 
 
 def process_ids(run: Path) -> list[int]:
@@ -27,8 +28,8 @@ def process_ids(run: Path) -> list[int]:
                 continue
             return [boot.pid, *(child.pid for child in boot.children(recursive=True))]
         except psutil.NoSuchProcess:
-            continue  # it has just ended; another program has the same ancestors
-    raise ConnectionError("supervisord has no process")
+            continue  # the program has just exited; the others have the same ancestors
+    raise ConnectionError("supervisord has no running process")
 
 
 def socket_inodes(pids: list[int]) -> set[int]:
@@ -39,7 +40,7 @@ def socket_inodes(pids: list[int]) -> set[int]:
 
 
 def _open_files(pid: int) -> Iterator[str]:
-    """Yield the link of each open file; files and processes may disappear meanwhile."""
+    """Yield the link target of each open file. Skips files and processes that disappear."""
     try:
         descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except (FileNotFoundError, ProcessLookupError):

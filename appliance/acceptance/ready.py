@@ -1,4 +1,4 @@
-"""Is the appliance ready for calls?"""
+"""Check that the appliance is ready for calls."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import asyncio
 import json
 import time
 
+from appliance.acceptance.context import AcceptanceContext
 from appliance.acceptance.report import CheckResult, format_seconds
-from appliance.acceptance.site import Site
 
 CHECK = "ready"
 POLL_SECONDS = 0.5
-WANTED = "/readyz answers 200"
+EXPECTED = "/readyz returns 200"
 
 
-async def check(site: Site) -> list[CheckResult]:
-    """Wait until the appliance is ready, or the time of --wait is over."""
+async def check(context: AcceptanceContext) -> list[CheckResult]:
+    """Wait until the appliance is ready, or until --wait expires."""
     started_at = time.monotonic()
-    while obstacle := await find_obstacle(site):
+    while obstacle := await find_obstacle(context):
         waited_seconds = time.monotonic() - started_at
-        if waited_seconds > site.options.wait_seconds:
-            found = f"{obstacle}, after {format_seconds(waited_seconds)}"
-            return [CheckResult(CHECK, "fail", found, WANTED, _advice(obstacle))]
+        if waited_seconds > context.options.wait_seconds:
+            actual = f"{obstacle}, after {format_seconds(waited_seconds)}"
+            return [CheckResult(CHECK, "fail", actual, EXPECTED, _advice(obstacle))]
         await asyncio.sleep(POLL_SECONDS)
-    return [CheckResult(CHECK, "pass", f"ready at {site.target.host}", WANTED)]
+    return [CheckResult(CHECK, "pass", f"ready at {context.target.host}", EXPECTED)]
 
 
-async def find_obstacle(site: Site) -> str:
-    """Describe why the appliance takes no calls; empty if it does."""
+async def find_obstacle(context: AcceptanceContext) -> str:
+    """Describe why the appliance accepts no calls; empty if it accepts them."""
     try:
-        status, text = await site.readyz()
-    except OSError as problem:
-        return f"no answer from {site.target.host}: {getattr(problem, 'reason', problem)}"
+        status, text = await context.readyz()
+    except OSError as error:
+        return f"no response from {context.target.host}: {getattr(error, 'reason', error)}"
     return describe_obstacle(status, text)
 
 
 def describe_obstacle(status: int, text: str) -> str:
-    """Describe an answer of /readyz; empty if the appliance takes calls."""
+    """Describe a response of /readyz; empty if the appliance accepts calls."""
     if status == 200:
         return ""
     try:
@@ -44,13 +44,13 @@ def describe_obstacle(status: int, text: str) -> str:
     except ValueError:
         page = None
     if not isinstance(page, dict):
-        return f"/readyz answers {status}"
+        return f"/readyz returns {status}"
     if page.get("draining"):
-        return "draining: it takes no new calls"
-    return f"waiting for {page.get('waiting_for') or 'something it does not name'}"
+        return "draining: new calls are refused"
+    return f"waiting for {page.get('waiting_for') or 'an unspecified component'}"
 
 
 def _advice(obstacle: str) -> str:
     if obstacle.startswith("draining"):
-        return "Accept calls again: voicectl drain --undo."
-    return "The reason is in its log: voicectl status, voicectl logs."
+        return "Run voicectl drain --undo to accept calls again."
+    return "See the log of that process for the reason: voicectl logs -u NAME."

@@ -1,4 +1,4 @@
-"""Results of checks, and the report of all of them: as JSON, and as text for a terminal. No I/O."""
+"""Results of checks, and the report of all checks as JSON and as text for a terminal. No I/O."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _INDENT = " " * 20
 class CheckResult:
     """One line of the report.
 
-    check    name of the check, or of a part of it; several results may have the same
-    found    what was found, in words
-    wanted   what was expected
+    check    name of the check, or of a part of it; several results may share a name
+    found    the actual outcome, in words
+    wanted   the expected outcome, in words
     advice   what to do about a failure
     """
 
@@ -33,12 +33,12 @@ class CheckResult:
 
 
 def judge(check: str, passed: bool, found: str, wanted: str, advice: str) -> CheckResult:
-    """Return a result that passed, or one that failed with advice."""
+    """Return a passed result, or a failed one with advice."""
     return CheckResult(check, "pass" if passed else "fail", found, wanted, "" if passed else advice)
 
 
 def skip(check: str, reason: str) -> CheckResult:
-    """Return the result of a check that was not run."""
+    """Return the result of a check that did not run."""
     return CheckResult(check, "skipped", reason)
 
 
@@ -46,13 +46,13 @@ def skip(check: str, reason: str) -> CheckResult:
 class SpokenTurn:
     """One question and its answer.
 
-    said        the question
-    understood  its transcript, as the gateway reports it
-    reply       the text of the answer
-    sounded     the transcript of the audio of the answer
-    outcome     of the turn, as the client names it
-    latency     voice to voice in seconds; None if no answer was heard
-    stages      seconds by stage, as the gateway measured them
+    said        text of the question
+    understood  transcript of the question, as the gateway reports it
+    reply       text of the answer
+    sounded     transcript of the answer's audio
+    outcome     outcome of the turn (client.record)
+    latency     voice-to-voice latency in seconds; None if no answer was heard
+    stages      seconds by stage of the latency, as the gateway measured them
     """
 
     said: str
@@ -66,32 +66,33 @@ class SpokenTurn:
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceReport:
-    """The whole report.
+    """The report of one test run.
 
-    about    what was tested, and where
-    limits   the limits that were applied, by name
-    stops    for each interruption, seconds until silence at the caller
+    about                   what was tested, and where (about.py)
+    limits                  the limits that were applied, by name
+    barge_in_stop_seconds   for each interruption, seconds until silence at the caller; `stops` in
+                            JSON
     """
 
     about: Mapping[str, Any]
     limits: Mapping[str, float]
     results: Sequence[CheckResult]
     turns: Sequence[SpokenTurn] = ()
-    stops: Sequence[float] = ()
+    barge_in_stop_seconds: Sequence[float] = ()
 
     @property
     def passed(self) -> bool:
         return not self.count("fail")
 
     def count(self, state: State) -> int:
-        """Return the number of results in a state."""
+        """Return the number of results with a state."""
         return sum(result.state == state for result in self.results)
 
     @property
     def counts(self) -> str:
-        """The number of results by state, in words."""
-        counts = f"{self.count('pass')} passed, {self.count('fail')} failed"
-        return f"{counts}, {self.count('skipped')} skipped"
+        """A summary such as `12 passed, 1 failed, 2 skipped`."""
+        passed, failed, skipped = (self.count(state) for state in ("pass", "fail", "skipped"))
+        return f"{passed} passed, {failed} failed, {skipped} skipped"
 
 
 def to_tree(report: AcceptanceReport) -> dict[str, Any]:
@@ -103,20 +104,20 @@ def to_tree(report: AcceptanceReport) -> dict[str, Any]:
         "limits": dict(report.limits),
         "checks": [asdict(result) for result in report.results],
         "turns": [_round_durations(asdict(turn)) for turn in report.turns],
-        "stops": [round(stop, 3) for stop in report.stops],
+        "stops": [round(seconds, 3) for seconds in report.barge_in_stop_seconds],
     }
 
 
 def from_tree(tree: Mapping[str, Any]) -> AcceptanceReport:
     """Convert JSON values to a report. Raises ValueError, KeyError or TypeError."""
     if tree["schema"] != SCHEMA:
-        raise ValueError(f"a report of schema {tree['schema']!r}; this version reads {SCHEMA}")
+        raise ValueError(f"the report has schema {tree['schema']!r}; this version reads {SCHEMA}")
     return AcceptanceReport(
         about=tree["about"],
         limits=tree["limits"],
         results=[CheckResult(**entry) for entry in tree["checks"]],
         turns=[SpokenTurn(**entry) for entry in tree["turns"]],
-        stops=tree["stops"],
+        barge_in_stop_seconds=tree["stops"],
     )
 
 
@@ -130,7 +131,7 @@ def _round_durations(turn: dict[str, Any]) -> dict[str, Any]:
 
 
 def format_result(result: CheckResult) -> str:
-    """Format a result for a terminal; a failure with what was expected and what to do."""
+    """Format a result for a terminal. A failure also shows the expected outcome and the advice."""
     lines = [_wrap(f"{_LABELS[result.state]:5} {result.check:13} ", result.found)]
     if result.state == "fail":
         lines.append(_wrap(f"{_INDENT}wanted: ", result.wanted))
@@ -139,10 +140,10 @@ def format_result(result: CheckResult) -> str:
     return "\n".join(lines)
 
 
-def format_verdict(report: AcceptanceReport, took_seconds: float) -> str:
+def format_verdict(report: AcceptanceReport, elapsed_seconds: float) -> str:
     """Format the last line of the output."""
     verdict = "ACCEPTED" if report.passed else "NOT ACCEPTED"
-    return f"{verdict}: {report.counts}, in {took_seconds:.0f} s"
+    return f"{verdict}: {report.counts}, in {elapsed_seconds:.0f} s"
 
 
 def _wrap(head: str, text: str) -> str:
@@ -152,9 +153,10 @@ def _wrap(head: str, text: str) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the nearest-rank percentile: the smallest value that `share` (0..1) do not exceed.
+    """Return the nearest-rank percentile of `values` for a share from 0 to 1.
 
-    Raises ValueError without values.
+    It is the smallest value such that at least this share of the values does not exceed it. Raises
+    ValueError if there are no values.
     """
     if not values:
         raise ValueError("no values")
@@ -162,5 +164,5 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def format_seconds(seconds: float) -> str:
-    """Format a duration: in milliseconds below a second."""
+    """Format a duration, in milliseconds if it is shorter than a second."""
     return f"{seconds * 1000:.0f} ms" if abs(seconds) < 1 else f"{seconds:.2f} s"

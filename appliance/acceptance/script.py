@@ -1,4 +1,4 @@
-"""The questions of the acceptance test, and how transcripts are compared with texts. No I/O."""
+"""The questions of the acceptance test, and the comparison of transcripts with texts. No I/O."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from itertools import cycle
 
 from num2words import num2words
 
-MAX_NUMBER_DIGITS = 4  # longer digit strings are not read as numbers
+MAX_NUMBER_DIGITS = 4  # longer digit strings are not spelled out
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, the words that its transcript must contain, and those of its answer.
+    """A question, and the words by which it is checked.
 
-    `a|b` stands for either word.
+    understood   words that the transcript of the question must contain
+    answered     words that the answer must contain; `a|b` stands for either word
     """
 
     text: str
@@ -38,26 +39,26 @@ INTERRUPTION = KNOWLEDGE[0]
 
 
 def conversation(turns: int) -> list[Question]:
-    """Return the questions of one call: at least those of KNOWLEDGE and MEMORY."""
+    """Return at least `turns` questions for one call, including all of KNOWLEDGE and MEMORY."""
     questions: list[Question] = [*KNOWLEDGE, *MEMORY]
-    more: Iterator[Question] = cycle((*KNOWLEDGE, RECALL))
+    repeated: Iterator[Question] = cycle((*KNOWLEDGE, RECALL))
     while len(questions) < turns:
-        questions.append(next(more))
+        questions.append(next(repeated))
     return questions
 
 
 def normalize(text: str) -> list[str]:
-    """Return the words in lower case, without punctuation, numbers spelled out."""
+    """Return the words in lower case, without punctuation and with numbers spelled out."""
     text = text.lower().replace("\u2019", "'").replace("%", " percent ")
     words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*|\d+", text)
     return [part for word in words for part in _spell_out(word)]
 
 
 def agreement(text: str, transcript: str) -> float:
-    """Return the share (0..1) of the words of `text` that `transcript` contains, in their order.
+    """Return the share (0..1) of the words of `text` that `transcript` contains in the same order.
 
-    Extra words are not penalised, because a recognizer may write one word as two. A text without
-    words agrees with nothing.
+    Extra words are not penalised, because a recognizer may write one word as two. Returns 0 for a
+    text without words.
     """
     expected, recognised = normalize(text), normalize(transcript)
     if not expected:
@@ -67,7 +68,7 @@ def agreement(text: str, transcript: str) -> float:
 
 
 def missing(expected: Sequence[str], text: str) -> list[str]:
-    """Return the expected words that the text lacks; `a|b` is satisfied by either."""
+    """Return the expected words that `text` lacks. `a|b` is satisfied by either word."""
     words = set(normalize(text))
     return [word for word in expected if not words & set(word.lower().split("|"))]
 

@@ -1,7 +1,7 @@
 """Parse the kernel's socket tables /proc/net/{tcp,tcp6,udp,udp6}. No I/O.
 
-Format: Documentation/networking/proc_net_tcp.rst of the kernel. Addresses are 32-bit words in host
-byte order, in hexadecimal; ports are hexadecimal numbers.
+The format is described in the kernel's Documentation/networking/proc_net_tcp.rst. Addresses are
+hexadecimal 32-bit words in host byte order; ports are hexadecimal numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address and a port. Port 0: not connected."""
+    """An IP address and a port. The port is 0 if the socket is not connected."""
 
     address: Address
     port: int
@@ -34,7 +34,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class KernelSocket:
-    """A line of a socket table. `inode` is 0 if no process owns the socket any more (TIME_WAIT)."""
+    """One line of a socket table. `inode` is 0 if no process owns the socket (TIME_WAIT)."""
 
     family: str
     local: Endpoint
@@ -52,7 +52,7 @@ def parse(family: str, table: str) -> list[KernelSocket]:
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) < 10:
-            raise ValueError(f"{family}: not a line of the kernel's list: {line[:60]!r}")
+            raise ValueError(f"{family}: not a line of a socket table: {line[:60]!r}")
         local, remote = _parse_endpoint(fields[1]), _parse_endpoint(fields[2])
         sockets.append(KernelSocket(family, local, remote, int(fields[3], 16), int(fields[9])))
     return sockets
@@ -61,9 +61,9 @@ def parse(family: str, table: str) -> list[KernelSocket]:
 def outbound(
     sockets: Iterable[KernelSocket], serving: Collection[int], own: Collection[Endpoint]
 ) -> list[KernelSocket]:
-    """Return the sockets that are connected, or being connected, to another machine.
+    """Return the sockets that are connected, or connecting, to another machine.
 
-    serving   local ports whose TCP connections were accepted, not opened
+    serving   local ports whose TCP connections are incoming
     own       endpoints through which the test itself calls the appliance
     """
     return [
@@ -82,10 +82,10 @@ def listening(sockets: Iterable[KernelSocket]) -> list[KernelSocket]:
 
 
 def no_route_count(snmp: str, snmp6: str) -> int:
-    """Return how many packets had no route, from /proc/net/snmp and /proc/net/snmp6.
+    """Return the number of packets without a route, from /proc/net/snmp and /proc/net/snmp6.
 
-    In a namespace without a route this counts every attempt to reach another machine, even the
-    shortest. Raises ValueError or KeyError if the counter is missing.
+    In a network namespace without a route this counts every attempt to reach another machine,
+    however short. Raises ValueError or KeyError if the counter is missing.
     """
     names, values = (line.split() for line in snmp.splitlines() if line.startswith("Ip: "))
     ipv4 = dict(zip(names, values, strict=True))["OutNoRoutes"]
@@ -99,7 +99,7 @@ def _parse_endpoint(text: str) -> Endpoint:
         raise ValueError(f"not an address: {text[:40]!r}")
     raw = bytes.fromhex(digits)
     if sys.byteorder == "little":
-        raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+        raw = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
     address = ipaddress.ip_address(raw)
     if address.version == 6 and address.ipv4_mapped is not None:
         address = address.ipv4_mapped

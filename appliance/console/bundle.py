@@ -41,21 +41,21 @@ READ_ME = """\
 A support bundle of the voice appliance.
 
 status.json      the output of `voicectl status --json`
-metrics.txt      the page of metrics
-settings.txt     every setting; tokens and keys are paths here, never their contents
+metrics.txt      all metrics, in Prometheus text format
+settings.txt     every setting; tokens and keys appear only as paths of files
 packages.txt     the installed packages
 lock.txt         a summary of image-manifest.lock
-plan.txt         how the speech LLM is started on this GPU
+plan.txt         how vLLM uses the GPU (gpu profile)
 run/             the state files of the processes
 host.txt         memory, processors and limits of the host and the container
-log.jsonl        the log: listed fields only, no free text, and so nothing that a caller said
+log.jsonl        the redacted log: listed fields only and no free text, so nothing a caller said
 """
 
 Part = Callable[[], str]
 
 
 def write_bundle(settings: Settings, log: Iterable[str], out: BinaryIO) -> None:
-    """Write the archive; a part that is not available says so in its file."""
+    """Write the archive. The file of an unavailable part contains the reason."""
     kept = deque(redact(log), maxlen=MAX_LOG_LINES)
     now = time.time()
     parts = {**_parts(settings), "log.jsonl": lambda: "\n".join(kept)}
@@ -111,7 +111,7 @@ def _lock(settings: Settings) -> str:
 
 
 def _host() -> Iterator[str]:
-    kernel = os.uname()  # everything but the host's name
+    kernel = os.uname()  # all fields except the host name
     yield f"{kernel.sysname} {kernel.release} {kernel.version} {kernel.machine}"
     yield f"processors: {os.cpu_count()}, usable here {len(os.sched_getaffinity(0))}"
     for line in Path("/proc/cpuinfo").read_text().splitlines():

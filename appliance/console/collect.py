@@ -18,16 +18,16 @@ from appliance.supervision.metrics import measure_processes
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 from appliance.weights import seal
 
-LIMIT_SECONDS = 6.0  # for all queries together
+LIMIT_SECONDS = 6.0  # timeout for all queries together
 SUPERVISOR_SECONDS = 2.0
 METRICS_SECONDS = 5.0  # the exporter itself waits 2 s for a process that hangs
 LOCK_DIGITS = 12
-# What a source may raise when it is absent, hangs or answers nonsense.
+# Raised by sources that are absent, unresponsive or return invalid data.
 QUERY_ERRORS = (OSError, ValueError, http.client.HTTPException)
 
 
 def collect_facts(settings: Settings) -> Facts:
-    """Collect what can be observed within LIMIT_SECONDS; an absent source raises nothing."""
+    """Collect the facts available within LIMIT_SECONDS. An absent source raises no exception."""
     run = settings.paths.run
     supervisor = SupervisorClient(run, SUPERVISOR_SECONDS)
     answers = query_all(
@@ -69,17 +69,17 @@ def collect_facts(settings: Settings) -> Facts:
 
 
 def fetch_metrics(exporter: ExporterConfig) -> str:
-    """Fetch the page of metrics. Raises one of QUERY_ERRORS."""
+    """Fetch the exporter's metrics page. Raises one of QUERY_ERRORS."""
     url = f"http://{health.url_host(exporter.host)}:{exporter.port}/metrics"
-    with urllib.request.urlopen(url, timeout=METRICS_SECONDS) as answer:
-        return str(answer.read().decode())
+    with urllib.request.urlopen(url, timeout=METRICS_SECONDS) as response:
+        return str(response.read().decode())
 
 
 def query_all(queries: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, object]:
-    """Run all queries at once; return the answers that arrived in time, by name.
+    """Run all queries in parallel and return the results that arrived in time, by name.
 
-    A query that raises one of QUERY_ERRORS has no answer. Threads that hang are daemons: they end
-    with this process.
+    A query that raises one of QUERY_ERRORS has no result. Each query runs in a daemon thread, so a
+    query that hangs does not keep this process from exiting.
     """
     answers: dict[str, object] = {}
 
@@ -87,7 +87,7 @@ def query_all(queries: Mapping[str, Callable[[], object]], seconds: float) -> di
         try:
             answers[name] = query()
         except QUERY_ERRORS:
-            return  # the caller sees that the answer is missing
+            return  # the caller sees that the result is missing
 
     threads = [threading.Thread(target=run, args=query, daemon=True) for query in queries.items()]
     for thread in threads:
@@ -116,7 +116,7 @@ def _measure(programs: Sequence[Program], restarts: Mapping[str, int]) -> list[P
 
 
 def _modified(path: Path) -> float:
-    """When the file was last written, as a Unix time; 0 if there is none."""
+    """Return the Unix time of the file's last modification; 0 if the file does not exist."""
     try:
         return path.stat().st_mtime
     except OSError:

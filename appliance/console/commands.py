@@ -1,6 +1,6 @@
-"""The console's commands: their options, their input and output, their exit codes.
+"""The console's commands: options, input, output and exit codes.
 
-Log lines come from stdin, because only the host knows where the log is kept.
+Log lines are read from stdin, because only the host can access the log.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from appliance.console.trace import collect_calls, render_list, render_timeline
 from appliance.settings import Settings
 
 NO_SUCH_CALL = 1
-INCOMPLETE = 1  # the bundle's reader closed the pipe before the end
-USAGE = 2  # as argparse exits
+INCOMPLETE = 1  # the reader closed the pipe before the bundle was complete
+USAGE = 2  # the exit code of argparse
 
 
 def status(settings: Settings, form: str, colour: str, line_count: int) -> int:
-    """Print the state in one form: "screen", "json" or "plain"; return its exit code."""
-    # Read the log first: its writer may be blocked until we do.
+    """Print the state as "screen", "json" or "plain", and return its exit code."""
+    # Read the log first, because its writer may block until then.
     tail = deque(read_stdin(), maxlen=line_count) if line_count > 0 else ()
     facts = collect_facts(settings)
     if form == "json":
@@ -48,8 +48,9 @@ def status(settings: Settings, form: str, colour: str, line_count: int) -> int:
 def status_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `status`."""
     parser.epilog = (
-        "Exit code: 0 calls are taken (running, or degraded); 3 no calls are taken (starting, "
-        "draining, degraded, broken, stopped); 4 the state is unknown. --json names the state."
+        "Exit code: 0 if calls are accepted (running or degraded); 3 if no calls are accepted "
+        "(starting, draining, degraded, broken or stopped); 4 if the state is unknown. --json "
+        "includes the name of the state."
     )
     _add_form(parser, plain="a line per process, without colour")
     _add_line_count(parser)
@@ -57,16 +58,16 @@ def status_options(parser: argparse.ArgumentParser) -> None:
 
 
 def exit_reason(form: str, exit_code: int | None, out_of_memory: bool, line_count: int) -> int:
-    """Print why a container ended, from its exit code and its log on stdin."""
+    """Print why a container exited, from its exit code and its log on stdin."""
     texts = list(read_stdin())
-    end = find_exit_reason(map(parse_line, texts), exit_code, out_of_memory)
+    why = find_exit_reason(map(parse_line, texts), exit_code, out_of_memory)
     if form == "json":
-        print(render_exit_json(end))
+        print(render_exit_json(why))
     elif form == "plain":
-        print(render_exit_plain(end))
+        print(render_exit_plain(why))
     else:
         tail = texts[-line_count:] if line_count > 0 else []
-        print("\n".join([render_exit_screen(end), *([""] if tail else []), *_format_tail(tail)]))
+        print("\n".join([render_exit_screen(why), *([""] if tail else []), *_format_tail(tail)]))
     return 0
 
 
@@ -74,10 +75,15 @@ def exit_reason_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `exit-reason`."""
     _add_form(parser, plain="one line")
     parser.add_argument(
-        "--exit-code", type=int, metavar="N", help="of the container; default: as the log has it"
+        "--exit-code",
+        type=int,
+        metavar="N",
+        help="the container's exit code; default: from the log",
     )
     parser.add_argument(
-        "--out-of-memory", action="store_true", help="the kernel killed it for lack of memory"
+        "--out-of-memory",
+        action="store_true",
+        help="state that the kernel killed the container for lack of memory",
     )
     _add_line_count(parser)
 
@@ -96,9 +102,11 @@ def logs(output: str, unit: str, colour: str) -> int:
 def logs_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `logs`."""
     parser.add_argument(
-        "--output", choices=FORMATS, default="short", help="cat: without time and process"
+        "--output", choices=FORMATS, default="short", help="format; cat omits time and process"
     )
-    parser.add_argument("--unit", choices=UNITS, default="", help="lines from or about one unit")
+    parser.add_argument(
+        "--unit", choices=UNITS, default="", help="show only lines from or about one unit"
+    )
     _add_colour(parser)
 
 
@@ -114,32 +122,36 @@ def trace(session: str, colour: str) -> int:
             if call.session == session:
                 print(render_timeline(call, paint))
                 return 0
-        print(f"no call {session!r} in this log; without SESSION all are listed", file=sys.stderr)
+        print(f"no call {session!r} in this log; omit SESSION to list all calls", file=sys.stderr)
     return NO_SUCH_CALL
 
 
 def trace_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `trace`."""
-    parser.epilog = "Exit code: 0; 1 if the log has no such call."
-    parser.add_argument("session", nargs="?", default="", help="one call; default: list all")
+    parser.epilog = "Exit code: 0 if the call was found or all calls were listed; otherwise 1."
+    parser.add_argument(
+        "session", nargs="?", default="", help="session of the call; default: list all calls"
+    )
     _add_colour(parser)
 
 
 def drain_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `drain`."""
     parser.epilog = (
-        "Exit code: 0 done (with --wait: no call is left); 75 calls are left after SECONDS, and "
-        "new ones are still refused; 3 the appliance is not running. A drain survives a restart "
-        "of the gateway and ends with the appliance."
+        "Exit code: 0 on success (with --wait: all calls have ended); 75 if calls are still in "
+        "progress after SECONDS (new calls stay refused); 3 if the appliance is not running. A "
+        "drain survives a restart of the gateway, but not a restart of the appliance."
     )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--wait", type=float, metavar="SECONDS", help="wait until no call is left")
-    how.add_argument("--undo", action="store_true", help="take calls again")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--wait", type=float, metavar="SECONDS", help="wait until all calls have ended"
+    )
+    mode.add_argument("--undo", action="store_true", help="accept calls again")
 
 
 def bundle(settings: Settings) -> int:
     """Write the support bundle to stdout, with the log on stdin."""
-    from appliance.console.bundle import write_bundle  # imports much that no other command needs
+    from appliance.console.bundle import write_bundle  # slow import that no other command needs
 
     if sys.stdout.isatty():
         print("the output is a tar archive: redirect it to a file", file=sys.stderr)
@@ -154,7 +166,7 @@ def bundle(settings: Settings) -> int:
 def bundle_options(parser: argparse.ArgumentParser) -> None:
     """Add the help of `bundle`."""
     parser.epilog = (
-        "A bundle holds nothing that a caller said: log lines keep only listed fields "
+        "A bundle contains nothing that a caller said: log lines keep only listed fields "
         "(journal_fields.py) and no free text. Only settings.txt and host.txt describe this host."
     )
 
@@ -178,35 +190,35 @@ def _paint(colour: str) -> Paint:
 
 
 def _format_tail(texts: Iterable[str]) -> list[str]:
-    """Format log lines for the foot of a screen: without colour, so that they can be cut."""
+    """Format log lines for the end of a screen, without colour so that they can be truncated."""
     lines = (format_line(parse_line(text), "short", Paint(False)) for text in texts)
     return [truncate(line, WIDTH) for line in lines]
 
 
 @contextmanager
 def _closed_pipe_ends_output() -> Iterator[None]:
-    """End quietly when the reader closes the pipe, as `| head` does."""
+    """Exit without an error message when the reader closes the pipe, as `| head` does."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes stdout once more at exit, and would report the closed pipe then.
+        # Python flushes stdout again at exit and would then report the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _add_form(parser: argparse.ArgumentParser, plain: str) -> None:
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--plain", action="store_true", help=plain)
 
 
 def _add_line_count(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--lines", type=int, default=0, metavar="N", help="show the last N log lines of stdin, too"
+        "--lines", type=int, default=0, metavar="N", help="also show the last N log lines of stdin"
     )
 
 
 def _add_colour(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--colour", "--color", choices=COLOUR_MODES, default="auto", help="auto: on a terminal"
+        "--colour", "--color", choices=COLOUR_MODES, default="auto", help="auto: only on a terminal"
     )

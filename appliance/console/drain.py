@@ -15,40 +15,47 @@ from appliance.link.health import ask_health
 
 DRAINED, CALLS_LEFT, NOT_RUNNING = 0, 75, 3  # exit codes; 75 is EX_TEMPFAIL of sysexits.h
 POLL_SECONDS = 0.5
-ANSWER_SECONDS = 2.0  # for the gateway's answer to one poll
+POLL_TIMEOUT_SECONDS = 2.0  # for the gateway's response to one poll
 REPORT_SECONDS = 10.0  # an unchanged number of calls is reported this often
-# A call that was let in just before the drain began is counted a moment later.
+# Polls without calls before the drain is complete. A call that was admitted just before the drain
+# started may not be counted in the first of them.
 EMPTY_POLLS = 2
 
 
 @dataclass(slots=True)
 class DrainWait:
-    """Decides when the wait is over and what to report. Times are of one monotonic clock."""
+    """Decides when to stop waiting and what to report. Times are from one monotonic clock."""
 
     deadline: float
     empty_polls: int = 0
     reported: tuple[int | None, float] = (None, -REPORT_SECONDS)  # calls, time
 
     def poll(self, calls: int | None, now: float) -> int | None:
-        """Return the exit code once it is decided; `calls` is None if the gateway is silent."""
+        """Return the exit code, or None to keep waiting.
+
+        calls   calls in progress; None if the gateway does not respond
+        """
         self.empty_polls = self.empty_polls + 1 if calls == 0 else 0
         if self.empty_polls >= EMPTY_POLLS:
             return DRAINED
         return CALLS_LEFT if now >= self.deadline else None
 
     def progress(self, calls: int | None, now: float) -> str:
-        """Return a line to print: a change, or a reminder from time to time; empty otherwise."""
+        """Return a line to print when the number changes and every REPORT_SECONDS, else empty."""
         before, time_before = self.reported
         if calls == before and now - time_before < REPORT_SECONDS:
             return ""
         self.reported = (calls, now)
         if calls is None:
             return "the gateway does not answer"
-        return f"{calls} {'call' if calls == 1 else 'calls'} left"
+        return f"{calls} {'call' if calls == 1 else 'calls'} in progress"
 
 
 def drain(run: Path, wait_seconds: float | None, report: Callable[[str], None]) -> int:
-    """Refuse new calls; with `wait_seconds` return when no call is left or the time is up."""
+    """Refuse new calls, and return the exit code.
+
+    With `wait_seconds`, wait at most this long until the calls in progress have ended.
+    """
     if run_folder.boot_pid(run) is None:
         report("the appliance is not running")
         return NOT_RUNNING
@@ -63,25 +70,29 @@ def drain(run: Path, wait_seconds: float | None, report: Callable[[str], None]) 
             report(progress)
         code = wait.poll(calls, now)
         if code is not None:
-            report("no calls left" if code == DRAINED else "time is up; calls are left")
+            report(
+                "all calls have ended"
+                if code == DRAINED
+                else "the wait timed out; calls are still in progress"
+            )
             return code
         time.sleep(POLL_SECONDS)
 
 
 def undo(run: Path, report: Callable[[str], None]) -> int:
-    """Take new calls again."""
+    """Accept new calls again, and return the exit code."""
     if run_folder.boot_pid(run) is None:
         report("the appliance is not running")
         return NOT_RUNNING
     run_folder.end_drain(run)
-    report("new calls are taken again")
+    report("new calls are accepted again")
     return DRAINED
 
 
 def count_calls(run: Path) -> int | None:
-    """Ask the gateway how many calls are in progress; None if it does not answer."""
+    """Query the gateway for the number of calls in progress; None if it does not respond."""
     try:
-        health = asyncio.run(ask_health(run / "gateway.sock", ANSWER_SECONDS))
+        health = asyncio.run(ask_health(run / "gateway.sock", POLL_TIMEOUT_SECONDS))
     except EngineGone:
         return None
     return parse_metrics(health.metrics.decode()).calls_now

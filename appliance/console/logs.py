@@ -1,7 +1,7 @@
 """Log lines: parse, filter and format them. No I/O.
 
-A line that is not JSON was written by something else, such as podman or a crashing library. It is
-passed on unchanged, except when only one unit's lines are wanted.
+A line that is not JSON does not come from the journal, but from podman or a crashing library, for
+example. It is shown unchanged, unless the lines are filtered by unit.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _HEADER_FIELDS = ("time", "level", "process", "event")  # shown first, without t
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of the log; `fields` is None for a line that the journal did not write."""
+    """One line of the log; `fields` is None if the line does not come from the journal."""
 
     text: str
     fields: Mapping[str, Any] | None
 
     @property
     def time(self) -> datetime | None:
-        """When the line was written, or None if it has no valid time."""
+        """Time when the line was written; None if the line has no valid time."""
         return _parse_time(str(self.fields.get("time", ""))) if self.fields is not None else None
 
 
@@ -47,7 +47,7 @@ def parse_line(text: str) -> LogLine:
 
 
 def is_about(line: LogLine, unit: str) -> bool:
-    """Whether one of UNITS wrote the line, or boot or the guard wrote it about that unit."""
+    """Whether `unit` wrote the line, or boot or the guard wrote it about `unit`."""
     if line.fields is None:
         return False
     process = line.fields.get("process")

@@ -1,7 +1,7 @@
-"""Redact log lines for a support bundle: only listed fields and fixed words may leave. No I/O.
+"""Redact log lines for a support bundle: keep only listed fields and fixed words. No I/O.
 
-The journal already writes listed fields only (journal_fields.py). A bundle leaves the site, so it
-is stricter: no free text, and no value that could be a caller's word in place of one of ours.
+The journal already writes listed fields only (journal_fields.py). A bundle leaves the site, so the
+rules here are stricter: no free text, and no value that might be a word of a caller.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ EVENTS = frozenset(
         "warming failed",
     }
 )
-# Fields that hold one of a few words, and these words. Tests compare them with the gateway's.
+# Fields with a fixed set of values, and these values. Tests compare them with the gateway's.
 WORDS: Mapping[str, frozenset[str]] = {
     "engine": frozenset(ENGINES),
     "by": frozenset({"smart_turn", "fallback", "timeout"}),
@@ -96,7 +96,10 @@ _PROCESSES = re.compile(r"[a-z]+(?: and [a-z]+)*", re.ASCII)  # the form of wait
 
 
 def redact(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the lines as they may leave; the last one counts the lines that were left out."""
+    """Yield the redacted lines.
+
+    Lines that are not from the journal are left out; a last line reports their number.
+    """
     foreign = 0
     for text in lines:
         line = parse_line(text)

@@ -1,4 +1,4 @@
-"""The state of the appliance: what was observed, and the state that follows from it. No I/O.
+"""The observed facts about the appliance, and the state that follows from them. No I/O.
 
 `collect.py` makes the observations; `status.py` renders them.
 """
@@ -17,13 +17,13 @@ from appliance.processes import GATEWAY
 
 StateName = Literal["running", "starting", "draining", "degraded", "broken", "stopped", "unknown"]
 TAKES_CALLS, TAKES_NONE, CANNOT_TELL = 0, 3, 4  # exit codes, as LSB defines them for `status`
-SUPERVISOR_START_SECONDS = 15.0  # a silent supervisord counts as starting for this long
+SUPERVISOR_START_SECONDS = 15.0  # an unresponsive supervisord counts as starting for this long
 RESPONSE_LATENCY = "voice_turn_response_latency_seconds"
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSummary:
-    """A GPU as the exporter reports it; None for a value that the driver does not report."""
+    """A GPU as the exporter reports it. Values that the driver does not report are None."""
 
     gpu: str
     name: str = ""
@@ -38,11 +38,12 @@ class GpuSummary:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSummary:
-    """The metrics that a status needs; calls and turns are those of the present gateway process.
+    """The metrics that a status needs. Calls and turns are counted by the current gateway process.
 
     ready_changed    Unix time when readiness last changed; 0 until the appliance is first ready
-    p50, p95         seconds from the end of the user's speech to the answer; None before a turn
-    ready            readiness of each process, as it reports it
+    p50, p95         seconds from the end of the user's speech to the answer; None before the first
+                     answer
+    ready            readiness that each process reports
     gpu_up           None if the page has no GPU metrics
     """
 
@@ -63,11 +64,12 @@ class MetricsSummary:
 class ProcessFacts:
     """A process as supervisord and the kernel report it.
 
-    state       supervisord's: STARTING, RUNNING, BACKOFF, FATAL, EXITED, STOPPING or STOPPED
-    pid         0 if there is none
+    state       supervisord's state of the process: STARTING, RUNNING, BACKOFF, FATAL, EXITED,
+                STOPPING or STOPPED
+    pid         0 if the process is not running
     started     Unix time of the last start
-    exists      whether the kernel has a process of this pid that is not a zombie
-    restarts    since boot started
+    exists      whether a process with this pid exists and is not a zombie
+    restarts    number of restarts since boot started
     """
 
     name: str
@@ -81,20 +83,20 @@ class ProcessFacts:
 
     @property
     def up(self) -> bool:
-        """Whether the process exists and supervisord wants it to."""
+        """Whether the process exists and supervisord intends it to run."""
         return self.pid > 0 and self.exists and self.state in ("STARTING", "RUNNING")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything observed; None or empty where a source did not answer. Times are Unix times.
+    """All observations; None or empty if a source did not respond. Times are Unix times.
 
     lock            first digits of the SHA-256 of image-manifest.lock
-    boot_started    when boot claimed the run folder
-    waiting_for     what /readyz reports as not ready; empty if calls are taken
-    seal_written    when seal.json was last written
-    processes       the programs of supervisord; None if it does not answer
-    silent          sources that did not answer although boot is running
+    boot_started    time when boot claimed the run folder
+    waiting_for     component that /readyz reports as not ready; empty if calls are accepted
+    seal_written    time when seal.json was last written
+    processes       the programs of supervisord; None if supervisord does not respond
+    silent          sources that did not respond
     """
 
     now: float
@@ -118,15 +120,20 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`why` names what is awaited or wrong; `since` is a Unix time if known.
+    """The state of the appliance, and what to tell an operator about it.
 
-    running     takes calls, and every process is up
-    starting    not ready yet, for the first time
-    draining    takes no new calls, on request
-    degraded    something is missing that was there before; may still take calls
-    broken      ended with an error
-    stopped     no boot process runs here
+    The names are:
+
+    running     calls are accepted and every process is up
+    starting    not ready yet since boot started
+    draining    new calls are refused on request
+    degraded    a process is down or not ready again; calls may still be accepted
+    broken      the appliance exited with an error
+    stopped     no boot process is running
     unknown     the observations contradict each other
+
+    why     the component that is awaited or the problem; empty if there is none
+    since   Unix time when the state began; None if unknown
     """
 
     name: StateName
@@ -146,7 +153,8 @@ def judge(facts: Facts) -> State:
     if facts.waiting_for == "":
         down = [process.name for process in facts.processes if not process.exists]
         if down:
-            why = f"takes calls, but {' and '.join(down)} {'are' if down[1:] else 'is'} down"
+            verb = "are" if down[1:] else "is"
+            why = f"calls are accepted, but {' and '.join(down)} {verb} down"
             return State("degraded", why, _ready_changed(facts), TAKES_CALLS)
         return State("running", "ready for calls", _ready_changed(facts), TAKES_CALLS)
     waiting = f"waiting for {facts.waiting_for or GATEWAY}"
@@ -157,7 +165,7 @@ def judge(facts: Facts) -> State:
 
 def _judge_without_boot(facts: Facts) -> State:
     if facts.processes is not None:
-        why = "boot has ended, but supervisord still answers"
+        why = "boot is not running, but supervisord still responds"
         return State("unknown", why, exit_code=CANNOT_TELL)
     if facts.reason:
         return State("broken", str(facts.reason.get("what", "")), facts.reason_written)
@@ -185,16 +193,16 @@ def _judge_draining(facts: Facts) -> State:
 
 
 def _is_first_start(facts: Facts) -> bool:
-    """Whether calls were never taken since boot started: nothing restarted, never ready."""
+    """Whether the appliance has not been ready since boot started, and no process was restarted."""
     processes = facts.processes or ()
     if any(process.restarts for process in processes):
         return False
     if facts.metrics is not None and facts.metrics.ready_changed:
         return False
-    # A gateway that is up but silent is frozen: its metrics would show that it was ready once.
-    silent = facts.metrics is None or facts.waiting_for in (None, GATEWAY)
+    # A running gateway that does not respond is frozen, and may have been ready before.
+    unresponsive = facts.metrics is None or facts.waiting_for in (None, GATEWAY)
     up = any(process.name == GATEWAY and process.state == "RUNNING" for process in processes)
-    return not (silent and up)
+    return not (unresponsive and up)
 
 
 def _ready_changed(facts: Facts) -> float | None:
@@ -267,12 +275,12 @@ def quantile(rank: float, buckets: Sequence[tuple[float, float]]) -> float | Non
     ordered = sorted(buckets)
     if not ordered or not ordered[-1][1]:
         return None
-    wanted = rank * ordered[-1][1]
+    target = rank * ordered[-1][1]
     lower, below = 0.0, 0.0
     for upper, count in ordered:
-        if count >= wanted and count > below:
+        if count >= target and count > below:
             if math.isinf(upper):
                 return lower
-            return lower + (upper - lower) * (wanted - below) / (count - below)
+            return lower + (upper - lower) * (target - below) / (count - below)
         lower, below = upper, count
     return lower

@@ -59,7 +59,7 @@ def render_screen(facts: Facts, paint: Paint, log: Sequence[str] = ()) -> str:
 
 
 def render_plain(facts: Facts) -> str:
-    """Render a line per process as `gitlab-ctl status` does: run or down, name, pid, age."""
+    """Render one line per process as `gitlab-ctl status` does: run or down, name, pid, age."""
     state = judge(facts)
     word = "run" if state.exit_code == 0 else "down"
     pid = f"(pid {facts.boot_pid}) " if facts.boot_pid else ""
@@ -76,7 +76,7 @@ def render_plain(facts: Facts) -> str:
 
 
 def render_json(facts: Facts) -> str:
-    """Render everything on the screen for a program. Times are RFC 3339, sizes are bytes."""
+    """Render the contents of the screen as JSON. Times are RFC 3339, sizes are bytes."""
     state, metrics = judge(facts), facts.metrics
     tree: dict[str, Any] = {
         "state": state.name,
@@ -129,7 +129,7 @@ def _render_state(facts: Facts, state: State, paint: Paint) -> Iterator[str]:
         yield from render_field("Advice", str(facts.reason.get("advice", "")))
         yield from render_field("Exit", f"code {facts.reason.get('exit_code')}")
     if state.name == "stopped" and facts.reason == {}:
-        yield from render_field("", "no boot process runs here")
+        yield from render_field("", "no boot process is running")
 
 
 def _describe_seal(facts: Facts) -> str:
@@ -190,7 +190,7 @@ def _describe_guard(facts: Facts) -> str:
         return "no report"
     silent = facts.now - float(facts.guard.get("unix_time", facts.now))
     if silent > GUARD_SILENT_SECONDS:
-        return f"silent for {format_duration(silent)}"
+        return f"unresponsive for {format_duration(silent)}"
     last = facts.guard.get("last") or {}
     if not last:
         return "no action so far"
@@ -219,7 +219,10 @@ def _render_table(facts: Facts, processes: Sequence[ProcessFacts], paint: Paint)
 
 
 def _describe_process(facts: Facts, process: ProcessFacts) -> str:
-    """The state of a process; supervisord calls a ready process STARTING for some minutes."""
+    """Describe the state of a process by its own readiness, if it reports one.
+
+    supervisord reports STARTING for some minutes after a process is ready.
+    """
     if process.name == GATEWAY and facts.draining_since is not None and process.up:
         return "draining"
     ready = facts.metrics.ready.get(process.name) if facts.metrics else None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 WIDTH = 80  # columns
-LABEL_WIDTH = 10  # columns; ops/voicectl-status.sh aligns its rows with these
+LABEL_WIDTH = 10  # columns; ops/voicectl-status.sh uses the same width
 COLOUR_MODES = ("auto", "always", "never")
 _CODES: Mapping[str, str] = {  # SGR parameters of ECMA-48
     "bold": "1",
@@ -67,7 +67,7 @@ def format_size(byte_count: float) -> str:
 
 
 def truncate(text: str, width: int = WIDTH) -> str:
-    """Fit the text into one line of `width` columns; an ellipsis marks what was cut off."""
+    """Truncate the text to one line of `width` columns; an ellipsis marks the cut."""
     line = printable(text)
     return line if len(line) <= width else line[: width - 1] + "…"
 
@@ -78,12 +78,12 @@ def printable(text: str) -> str:
 
 
 def wrap(text: str, indent: int) -> list[str]:
-    """Break the text into lines that fit WIDTH behind an indent, which is not added here."""
+    """Wrap the text to lines that fit into WIDTH after an indent. The indent is not added."""
     return textwrap.wrap(printable(text), WIDTH - indent) or [""]
 
 
 def render_field(label: str, *values: str) -> list[str]:
-    """Render values behind a label, aligned as in systemctl; each value is wrapped."""
+    """Render values after a label, aligned as in systemctl. Each value is wrapped."""
     lines = []
     for value in values:
         for text in wrap(value, LABEL_WIDTH + 2):

@@ -1,7 +1,7 @@
 """Reconstruct calls from log lines and draw them as timelines. No I/O.
 
-A log may start in the middle of a call and end before the call does. Only numbers and fixed words
-are read: no line holds anything that was said.
+The log may start in the middle of a call and stop before the call ends. Log lines hold numbers and
+fixed words, never speech.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from appliance.journal_fields import STAGES
 
 @dataclass(slots=True)
 class TracedTurn:
-    """One turn of a call. All values are seconds, except `number` and `tokens`.
+    """One turn of a call. All numbers are seconds, except `number` and `tokens`.
 
-    number      0 for speech that was too short to be answered
-    by          what detected the end of the turn: smart_turn, fallback or timeout
-    ended_at    when the turn was complete, since the start of the call
-    speech      how long the user spoke
-    total       from the end of the user's speech until the turn was complete
-    response    from the end of the user's speech to the first audio of the answer
-    heard       the same until the client played it; None if the client did not report it
-    stages      what `response` consists of, in order
+    number        0 for speech that was too short to be answered
+    detected_by   what detected the end of the turn: smart_turn, fallback or timeout
+    ended_at      when the turn was complete, since the start of the call
+    speech        how long the user spoke
+    total         from the end of the user's speech until the turn was complete
+    response      from the end of the user's speech to the first audio of the answer
+    heard         from the end of the user's speech until the client played the first audio; None
+                  if the client did not report it
+    stages        the parts of `response`, in order
     """
 
     number: int
     outcome: str
-    by: str
+    detected_by: str
     interrupted: bool
     ended_at: float
     speech: float
@@ -49,13 +50,13 @@ class TracedTurn:
 
     @property
     def position(self) -> float:
-        """Where the turn is drawn: the end of the user's speech, or else of the turn."""
+        """Position in the timeline: the end of the user's speech, or else of the turn."""
         return self.ended_at if self.speech_ended_at is None else max(0.0, self.speech_ended_at)
 
 
 @dataclass(slots=True)
 class TracedEvent:
-    """Another event of the call, `offset` seconds after its start."""
+    """An event of a call other than a turn, `offset` seconds after the call's start."""
 
     offset: float
     text: str
@@ -66,15 +67,15 @@ class TracedEvent:
 class TracedCall:
     """One call, as far as the log shows it.
 
-    began      its start, or its first line if the start is not in the log
-    complete   whether its start is in the log
-    ended      why it ended, as a label of voice_sessions_total; empty while it is in progress
-    seconds    its duration, or the time until its last line
+    started     start of the call, or time of its first line if the start is not in the log
+    has_start   whether the start of the call is in the log
+    ended       why the call ended, as a label of voice_sessions_total; empty while in progress
+    seconds     duration of the call, or the time until its last line
     """
 
     session: str
-    began: datetime
-    complete: bool
+    started: datetime
+    has_start: bool
     ended: str = ""
     seconds: float = 0.0
     turns: list[TracedTurn] = field(default_factory=list)
@@ -90,7 +91,7 @@ def collect_calls(lines: Iterable[LogLine]) -> list[TracedCall]:
             continue
         session, event = str(line.fields["session"]), str(line.fields["event"])
         call = calls.setdefault(session, TracedCall(session, time, event == "session started"))
-        offset = (time - call.began).total_seconds()
+        offset = (time - call.started).total_seconds()
         call.seconds = max(call.seconds, offset)
         _add_line(call, event, line.fields, offset)
     return list(calls.values())
@@ -117,7 +118,7 @@ def _parse_turn(fields: Mapping[str, Any], offset: float) -> TracedTurn:
     return TracedTurn(
         number=int(_number(fields, "turn") or 0),
         outcome=str(fields.get("outcome", "")),
-        by=str(fields.get("by", "")),
+        detected_by=str(fields.get("by", "")),
         interrupted=bool(fields.get("interrupted")),
         ended_at=offset,
         speech=_number(fields, "speech_seconds") or 0.0,
@@ -151,10 +152,10 @@ def render_list(calls: Sequence[TracedCall], paint: Paint) -> str:
     """Render one line per call."""
     if not calls:
         return "no call in this log"
-    head = _LIST_ROW.format("SESSION", "BEGAN", "LASTED", "TURNS", "FAILED", "SLOWEST", "ENDED")
+    head = _LIST_ROW.format("SESSION", "STARTED", "DURATION", "TURNS", "FAILED", "SLOWEST", "ENDED")
     lines = [paint(head, "dim"), *(_render_row(call, paint) for call in calls)]
-    if not all(call.complete for call in calls):
-        lines += ["", "* began before this log"]
+    if not all(call.has_start for call in calls):
+        lines += ["", "* started before this log"]
     return "\n".join(lines)
 
 
@@ -163,7 +164,7 @@ def _render_row(call: TracedCall, paint: Paint) -> str:
     failed = sum(turn.outcome == "failed" for turn in call.turns)
     return _LIST_ROW.format(
         truncate(call.session, 12),
-        f"{call.began:%Y-%m-%d %H:%M:%S}" + ("" if call.complete else "*"),
+        f"{call.started:%Y-%m-%d %H:%M:%S}" + ("" if call.has_start else "*"),
         format_duration(call.seconds),
         len(call.turns),
         failed,
@@ -173,7 +174,7 @@ def _render_row(call: TracedCall, paint: Paint) -> str:
 
 
 def render_timeline(call: TracedCall, paint: Paint) -> str:
-    """Draw every turn with its stages as bars of one scale, and the events between the turns."""
+    """Draw the turns, with their stages as bars on a common scale, and the events between them."""
     longest = max((sum(turn.stages.values()) for turn in call.turns), default=0.0)
     blocks: list[tuple[float, Iterator[str]]] = [
         (turn.position, _render_turn(turn, longest, paint)) for turn in call.turns
@@ -188,9 +189,9 @@ def render_timeline(call: TracedCall, paint: Paint) -> str:
 
 def _render_head(call: TracedCall, paint: Paint) -> Iterator[str]:
     title = paint("call " + truncate(call.session, 16), "bold")
-    yield f"{title}  {format_time(call.began.timestamp())}"
+    yield f"{title}  {format_time(call.started.timestamp())}"
     summary = f"{call.seconds:.1f} s, {len(call.turns)} turns"
-    yield summary + ("" if call.complete else "; its beginning is not in this log")
+    yield summary + ("" if call.has_start else "; its start is not in this log")
 
 
 def _render_turn(turn: TracedTurn, longest: float, paint: Paint) -> Iterator[str]:
@@ -205,8 +206,9 @@ def _render_turn(turn: TracedTurn, longest: float, paint: Paint) -> Iterator[str
         facts.append(f"heard {_format_ms(turn.heard)}")
     yield f"{format_offset(turn.position):>8}  {paint(title, 'bold')}  {', '.join(facts)}"
     if turn.speech:
-        end = f", end of turn by {turn.by.replace('_', '-')}" if turn.by else ""
-        yield paint(f"{'':10}the user spoke {turn.speech:.1f} s{end}", "dim")
+        detector = turn.detected_by.replace("_", "-")
+        end = f"; end of turn detected by {detector}" if detector else ""
+        yield paint(f"{'':10}the user spoke for {turn.speech:.1f} s{end}", "dim")
     offset = 0.0
     for name, seconds in turn.stages.items():
         label, colour = STAGE_LABELS[name]
@@ -218,8 +220,8 @@ def _render_turn(turn: TracedTurn, longest: float, paint: Paint) -> Iterator[str
 def _draw_bar(offset: float, seconds: float, longest: float) -> str:
     """Draw one stage on the scale of the longest response; a very short stage is a hairline."""
     scale = (BAR_WIDTH - 1) / longest if longest > 0 else 0.0
-    begin, end = round(offset * scale), round((offset + seconds) * scale)
-    return " " * begin + ("█" * (end - begin) or "▏")
+    start, end = round(offset * scale), round((offset + seconds) * scale)
+    return " " * start + ("█" * (end - start) or "▏")
 
 
 def _render_event(event: TracedEvent, paint: Paint) -> Iterator[str]:

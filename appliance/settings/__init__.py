@@ -3,10 +3,10 @@
 A setting is named by section and field: `gateway.port` is `VOICE_GATEWAY_PORT` in the environment,
 and `port` under `[gateway]` in the TOML file that `VOICE_CONFIG` names. The environment overrides
 the file, and the file overrides the defaults of the profile. `load` refuses unknown names and
-values out of bounds, all of them at once.
+values out of bounds, and reports all of them together.
 
 To add a setting, add a field to its section in sections.py. `python -m appliance settings` prints
-its type, bounds and description, and `load` names its bounds when it refuses a value.
+the description and the bounds of each field, and `load` names the bounds when it refuses a value.
 """
 
 from appliance.settings.listing import render

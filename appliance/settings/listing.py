@@ -8,15 +8,15 @@ from appliance.settings.sections import Settings
 from appliance.settings.types import allowed
 
 HEADER = (
-    f"# Set these in the environment, or as NAME below [SECTION] in the TOML file that\n"
-    f"# {CONFIG_FILE} names. The environment overrides the file, and the file the defaults.\n"
+    f"# Set these in the environment, or in the TOML file that {CONFIG_FILE} names, as NAME in\n"
+    f"# the table [SECTION]. The environment overrides the file, and the file the defaults.\n"
 )
 
 
 def render(settings: Settings) -> str:
-    """Render name, value, meaning, allowed values and default of every setting.
+    """Render name, value, description, allowed values and default of every setting.
 
-    The defaults are those of the profile that is set.
+    The defaults are those of the current profile.
     """
     defaults = load({variable("profile"): settings.profile})
     paragraphs = [HEADER, _paragraph("profile", settings.profile, Settings().profile)]
@@ -41,7 +41,7 @@ def _paragraph(name: str, value: object, default: object) -> str:
 
 
 def _text(value: object) -> str:
-    """The value as it can be set in the environment."""
+    """Format a value as it is written in the environment."""
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -21,32 +21,32 @@ MAX_SHOWN_CHARS = 60  # of a refused value
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """Build the settings from `environ` and the TOML file that it may name.
+    """Build the settings from `environ` and the TOML file that `environ` may name.
 
-    Raises BadSetting for the first wrong setting; its `others` are all the other ones. Wrong are
-    unknown names, values out of bounds and an unreadable file; and, in sections where every value
-    is valid alone, values that do not go together.
+    Raises BadSetting for the first wrong setting; its `others` holds all further ones. Unknown
+    names, values out of bounds and an unreadable file are refused. Values that contradict each
+    other are refused, too, but only in sections where each value is valid alone.
     """
     problems: list[BadSetting] = []
     values: dict[str, object] = {}
-    spelling: dict[str, str] = {}  # of each setting, as the operator wrote its name
+    source_names: dict[str, str] = {}  # setting -> its name as the operator wrote it
     for source, names in (
-        (_from_file(environ.get(CONFIG_FILE, ""), problems), _IN_FILES),
-        (_from_environment(environ), _VARIABLES),
+        (_from_file(environ.get(CONFIG_FILE, ""), problems), _NAMES_IN_FILE),
+        (_from_environment(environ), _NAMES_IN_ENVIRONMENT),
     ):
-        for written, value in source.items():
-            name = names.get(written)
+        for source_name, value in source.items():
+            name = names.get(source_name)
             if name is None:
-                problems.append(_wrong(written, _unknown(written, names)))
+                problems.append(_bad_setting(source_name, _describe_unknown(source_name, names)))
             else:
-                values[name], spelling[name] = value, written
+                values[name], source_names[name] = value, source_name
     values = {**PROFILE_DEFAULTS.get(str(values.get("profile")), {}), **values}
     try:
         settings = _ADAPTER.validate_python(_tree(values))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             for name, why in _explain(detail):
-                problems.append(_wrong(spelling.get(name, variable(name)), why))
+                problems.append(_bad_setting(source_names.get(name, variable(name)), why))
     if problems:
         first, *others = problems
         first.others = tuple(others)
@@ -55,12 +55,12 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 _ADAPTER = TypeAdapter(Settings)
-# How names are written -> the dotted names of settings.
-_IN_FILES = {name: name for name in FIELDS}
-_VARIABLES = {variable(name): name for name in FIELDS}
+# Name in the source -> dotted name of the setting.
+_NAMES_IN_FILE = {name: name for name in FIELDS}
+_NAMES_IN_ENVIRONMENT = {variable(name): name for name in FIELDS}
 
 
-def _wrong(name: str, why: str) -> BadSetting:
+def _bad_setting(name: str, why: str) -> BadSetting:
     return BadSetting(name=name, why=why)
 
 
@@ -77,8 +77,8 @@ def _from_file(path: str, problems: list[BadSetting]) -> dict[str, object]:
         return {}
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        problems.append(_wrong(CONFIG_FILE, str(problem)))
+    except (OSError, ValueError) as error:
+        problems.append(_bad_setting(CONFIG_FILE, str(error)))
         return {}
     values: dict[str, object] = {}
     for section, table in tables.items():
@@ -90,7 +90,7 @@ def _from_file(path: str, problems: list[BadSetting]) -> dict[str, object]:
 
 
 def _tree(values: Mapping[str, object]) -> dict[str, Any]:
-    """Nest the values by section, as pydantic takes them."""
+    """Nest the values by section, as pydantic expects them."""
     tree: dict[str, Any] = {}
     for name, value in values.items():
         section, _, field = name.rpartition(".")
@@ -100,7 +100,7 @@ def _tree(values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _prepare(value: object, field: FieldInfo) -> object:
-    """Split a list written as text, and keep pydantic from reading true as the number 1."""
+    """Convert a value for pydantic: split a list given as text, and do not read true as 1."""
     if isinstance(value, str) and isinstance(field.default, tuple):
         return [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, bool) and field.annotation is not bool:
@@ -109,20 +109,20 @@ def _prepare(value: object, field: FieldInfo) -> object:
 
 
 def _explain(detail: ErrorDetails) -> list[tuple[str, str]]:
-    """Translate an error of pydantic: names of settings, and what is wrong with each."""
+    """Convert an error of pydantic to pairs of a setting's name and why it is refused."""
     problem = detail.get("ctx", {}).get("error")
     section = str(detail["loc"][0])
     if isinstance(problem, Contradiction):
         return [(f"{section}.{field}", why) for field, why in problem.problems]
-    name = ".".join(map(str, detail["loc"][:2]))  # a third one is the index in a list
+    name = ".".join(map(str, detail["loc"][:2]))  # a third part is the index in a list
     value = repr(detail["input"])
     if len(value) > MAX_SHOWN_CHARS:
         value = value[:MAX_SHOWN_CHARS] + "..."
     return [(name, f"{value} is not {allowed(FIELDS[name])}")]
 
 
-def _unknown(written: str, names: Mapping[str, str]) -> str:
+def _describe_unknown(source_name: str, names: Mapping[str, str]) -> str:
     by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(written.lower(), by_lower, n=1)
-    hint = f" (did you mean {by_lower[close[0]]}?)" if close else ""
+    matches = difflib.get_close_matches(source_name.lower(), by_lower, n=1)
+    hint = f" (did you mean {by_lower[matches[0]]}?)" if matches else ""
     return "there is no such setting" + hint

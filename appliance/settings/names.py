@@ -20,7 +20,7 @@ def variable(name: str) -> str:
 
 
 def walk(settings: Settings) -> Iterator[tuple[str, str, Any]]:
-    """Yield every setting but the profile, as (section, field, value)."""
+    """Yield every setting except the profile, as (section, field, value)."""
     for section in SECTIONS:
         config = getattr(settings, section)
         for field in dataclasses.fields(config):
@@ -37,7 +37,7 @@ SECTIONS: Mapping[str, Any] = {
     for name, field in _fields(Settings).items()
     if dataclasses.is_dataclass(field.annotation)
 }
-# By dotted name; `profile` is in no section.
+# Fields by dotted name; `profile` belongs to no section.
 FIELDS: Mapping[str, FieldInfo] = {"profile": _fields(Settings)["profile"]} | {
     f"{section}.{name}": field
     for section, config in SECTIONS.items()

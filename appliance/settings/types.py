@@ -1,4 +1,4 @@
-"""Types of settings: what values each accepts, checked by pydantic and described in words."""
+"""Types of settings. Each type has a check for pydantic and a description of its values."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The accepted values in words, where bounds and choices do not say it."""
+    """The accepted values in words, if they cannot be derived from bounds or choices."""
 
     values: str
 
 
 class Contradiction(ValueError):
-    """Fields of one section that are valid alone but not together.
+    """Raised for fields of one section that are valid alone but not together.
 
-    `problems`: the name of a field and why its value is refused.
+    problems   pairs of a field's name and why its value is refused
     """
 
     def __init__(self, problems: Iterable[tuple[str, str]]) -> None:
@@ -46,7 +46,8 @@ class Contradiction(ValueError):
 def require(section: Section, **rules: tuple[bool, str]) -> Section:
     """Return `section`. Raises Contradiction unless all rules hold.
 
-    A rule is named after the field that it is about. It says whether it holds, and if not, why.
+    The keyword of a rule is the field that it concerns. Its value is a pair: whether the rule
+    holds, and why the field is refused if it does not.
     """
     problems = [(name, why) for name, (holds, why) in rules.items() if not holds]
     if problems:
@@ -55,9 +56,10 @@ def require(section: Section, **rules: tuple[bool, str]) -> Section:
 
 
 def parse_voice(voice: str) -> tuple[tuple[str, float], ...]:
-    """Parse a voice or a blend of voices into names and weights: `a:2,b` is a twice and b once.
+    """Parse a voice or a blend of voices into (name, weight) pairs.
 
-    Raises ValueError when `voice` is neither a name nor a blend. Does not know which voices exist.
+    `a:2,b` gives a the weight 2 and b the weight 1. Raises ValueError if `voice` is neither a name
+    nor a blend. Whether the voices exist is not checked.
     """
     parts = []
     for part in voice.split(","):
@@ -112,7 +114,7 @@ FolderName = Annotated[
 FilePath = Annotated[Path, BeforeValidator(_check_not_empty), Allowed("a path")]
 Voice = Annotated[
     str,
-    Field(max_length=200),  # on the link
+    Field(max_length=200),  # limit of the engine link (appliance/link/protocol.py)
     AfterValidator(_check_voice),
     Allowed("a voice, or a blend such as af_heart:2,am_adam:1"),
 ]
@@ -123,7 +125,7 @@ Origins = Annotated[
 ]
 ToolNames = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...],
-    Field(max_length=16),  # on the link
+    Field(max_length=16),  # limit of the engine link (appliance/link/engine.py)
     Allowed("a list of at most 16 tool names, separated by commas"),
 ]
 
@@ -145,7 +147,7 @@ def allowed(field: FieldInfo) -> str:
 
 
 def _range(metadata: Iterable[Any]) -> str:
-    """The bounds of a number. Every number has a lower and an upper one; a test checks it."""
+    """Describe the bounds of a number. A test checks that every number has both bounds."""
     low = high = ""
     for bound in metadata:
         match bound:

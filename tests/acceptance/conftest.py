@@ -48,7 +48,7 @@ def report() -> AcceptanceReport:
         "settings": {"gateway.max_sessions": "8", "llm.model": "ultravox-v0_5"},
         "changed_settings": ["llm.system_prompt"],
         "url": "ws://127.0.0.1:8765/ws",
-        "limits_for": "L4, and unknown cards",
+        "limits_for": "L4 and unknown GPUs",
     }
     limits = {
         "voice_to_voice_p50": 2.0,

@@ -70,7 +70,7 @@ async def test_call_opens_after_the_greeting_and_a_missing_greeting_is_an_error(
             talk.say(tone(0.3))  # answered with the message that ends a greeting
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("appliance.acceptance.caller.GREETING_SECONDS", 0.2)
-            with pytest.raises(NoAnswer, match="did not say its greeting"):
+            with pytest.raises(NoAnswer, match="did not finish its greeting"):
                 async with open_call(CallTarget(gateway.url), CallTally(), greeting=True):
                     raise AssertionError("the call opened before the greeting")
 

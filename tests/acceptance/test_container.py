@@ -59,4 +59,4 @@ def test_container_is_recognised_by_its_first_process_and_ended_processes_are_ig
     ended_pid = 4194305  # above the kernel's limit
     results = container.check([os.getpid(), ended_pid], in_container=False, proc=tmp_path)
     assert len(results) == 4
-    assert results[0].found.startswith("1 processes as user")
+    assert results[0].found.startswith("1 processes run as user")

@@ -51,7 +51,7 @@ def watch_while(code: str, network: str = LOOPBACK_UP) -> str:
 
 
 def test_calls_on_loopback_pass() -> None:
-    assert watch_while("pass").startswith("pass all sockets of its network looked at")
+    assert watch_while("pass").startswith("pass all sockets of the network namespace polled")
 
 
 def test_shortest_attempt_without_a_route_is_counted() -> None:

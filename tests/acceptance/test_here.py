@@ -112,7 +112,7 @@ def test_every_process_was_killed_and_came_back(
     checks = accepted.tree["checks"]
     found = [result["found"] for result in checks if result["check"] == "recovery"]
     for name in ("gateway", "llm", "tts", "exporter"):
-        assert any(line.startswith(f"{name}: back after") for line in found)
+        assert any(line.startswith(f"{name}: recovered after") for line in found)
         assert appliance.metric(f'voice_process_restarts_total{{process="{name}"}}') >= 1
 
 

@@ -40,7 +40,7 @@ def expected_seconds(card: GpuCard) -> float:
 @pytest.mark.parametrize(
     ("name", "class_name"),
     [
-        ("L4", "L4, and unknown cards"),
+        ("L4", "L4 and unknown GPUs"),
         ("A10", "A10 and similar"),
         ("A10G", "A10 and similar"),
         ("L40S", "A10 and similar"),
@@ -70,7 +70,7 @@ def test_unknown_card_gets_the_limits_of_the_slowest_class_and_no_card_those_of_
     unknown = dataclasses.replace(card("L4"), name="Something", bytes_per_second=0.0)
     assert limits_for(GPU, [unknown])[0] == CLASSES[-1].name
     assert limits_for(Settings(), [card("H200")])[1].voice_to_voice_p50 == CPU_P50_SECONDS
-    assert limits_for(GPU, [])[0] == "no card"
+    assert limits_for(GPU, [])[0] == "no GPU"
 
 
 def test_every_limit_can_be_replaced_on_the_command_line() -> None:

@@ -69,7 +69,7 @@ def test_turns_of_other_callers_pass_and_are_mentioned(metrics: GatewayMetrics) 
     metrics.sessions.labels("left").inc(2)
     turns = check_counters(before, scrape(metrics), Activity(calls=1, turns=1))[0]
     assert turns.state == "pass"
-    assert "others called meanwhile" in turns.found
+    assert "there were other callers" in turns.found
 
 
 def test_stages_that_do_not_sum_to_the_latency_fail(metrics: GatewayMetrics) -> None:

@@ -8,11 +8,11 @@ from websockets.http11 import Request, Response
 
 from appliance.acceptance import overload
 from appliance.acceptance.caller import ApplianceVoice, CallTarget
+from appliance.acceptance.context import AcceptanceContext
 from appliance.acceptance.limits import limits_for
 from appliance.acceptance.metrics import Activity
 from appliance.acceptance.options import AcceptanceOptions
 from appliance.acceptance.report import CheckResult
-from appliance.acceptance.site import Site
 from appliance.settings import load
 from tests.fakes import FakeGateway, tone
 
@@ -56,11 +56,11 @@ class ToneVoice(ApplianceVoice):
         return tone(0.3, 16_000)
 
 
-def site_of(gateway: LimitedGateway) -> Site:
-    """The site of a test of this gateway, with the right token."""
+def context_of(gateway: LimitedGateway) -> AcceptanceContext:
+    """The context of a test of this gateway, with the right token."""
     _, limits = limits_for(SETTINGS, [])
     target = CallTarget(gateway.url, token=TOKEN)
-    return Site(SETTINGS, target, limits, AcceptanceOptions(), ToneVoice(SETTINGS))
+    return AcceptanceContext(SETTINGS, target, limits, AcceptanceOptions(), ToneVoice(SETTINGS))
 
 
 def failed(results: list[CheckResult]) -> list[int]:
@@ -74,34 +74,34 @@ def short_settle_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_correct_gateway_passes_and_the_calls_are_counted() -> None:
     async with LimitedGateway() as gateway:
-        site = site_of(gateway)
-        results = await overload.check(site)
+        context = context_of(gateway)
+        results = await overload.check(context)
     assert failed(results) == []
-    assert results[SESSIONS_LIMITED].found == "caller 3 of 2 was refused with 503"
-    assert results[RETRY_AFTER].found == "told to retry in 5 s"
-    assert site.tally.activity() == Activity(calls=2, turns=1, answers=1)
+    assert results[SESSIONS_LIMITED].found == "a caller beyond 2 sessions was refused with 503"
+    assert results[RETRY_AFTER].found == "Retry-After: 5"
+    assert context.tally.activity() == Activity(calls=2, turns=1, answers=1)
 
 
 async def test_gateway_that_admits_everyone_fails() -> None:
     async with LimitedGateway(sessions=99, token="") as gateway:
-        results = await overload.check(site_of(gateway))
+        results = await overload.check(context_of(gateway))
     assert failed(results) == [TOKEN_CHECKED, SESSIONS_LIMITED, RETRY_AFTER]
-    assert results[TOKEN_CHECKED].found == "a wrong token was let in"
+    assert results[TOKEN_CHECKED].found == "a caller with a wrong token was accepted"
 
 
 async def test_refusal_without_retry_after_fails() -> None:
     async with LimitedGateway(busy={}) as gateway:
-        assert failed(await overload.check(site_of(gateway))) == [RETRY_AFTER]
+        assert failed(await overload.check(context_of(gateway))) == [RETRY_AFTER]
 
 
 async def test_session_that_is_dropped_by_the_overload_fails() -> None:
     async with LimitedGateway(drops=True) as gateway:
-        results = await overload.check(site_of(gateway))
+        results = await overload.check(context_of(gateway))
     assert failed(results) == [OTHERS_CONTINUE]
-    assert results[OTHERS_CONTINUE].found == "1 of 2 calls continued, a question was answered"
+    assert results[OTHERS_CONTINUE].found == "1 of 2 calls continued; a question was answered"
 
 
 async def test_check_waits_after_too_many_attempts() -> None:
     async with LimitedGateway() as gateway:
         gateway.refusals = [(429, {"Retry-After": "0"}, b"")] * 2
-        assert failed(await overload.check(site_of(gateway))) == []
+        assert failed(await overload.check(context_of(gateway))) == []

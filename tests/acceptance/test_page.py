@@ -84,7 +84,7 @@ def test_page_from_json_equals_page_from_the_report(report: AcceptanceReport) ->
 
 def test_report_without_a_call_is_a_page_without_plots(report: AcceptanceReport) -> None:
     about = {**report.about, "cards": [], "no_card_because": "no driver", "image_id": ""}
-    bare = dataclasses.replace(report, about=about, turns=[], stops=[])
+    bare = dataclasses.replace(report, about=about, turns=[], barge_in_stop_seconds=[])
     parsed = parse(render(bare))
     assert "svg" not in parsed.tags
     assert "none: no driver" in parsed.text

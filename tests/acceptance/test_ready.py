@@ -12,9 +12,9 @@ from appliance.acceptance.ready import describe_obstacle
     [
         (200, '{"ready": true}', ""),
         (503, '{"waiting_for": "tts", "draining": false}', "waiting for tts"),
-        (503, '{"waiting_for": "", "draining": true}', "draining: it takes no new calls"),
-        (502, "<html>", "/readyz answers 502"),
-        (404, '"no"', "/readyz answers 404"),
+        (503, '{"waiting_for": "", "draining": true}', "draining: new calls are refused"),
+        (502, "<html>", "/readyz returns 502"),
+        (404, '"no"', "/readyz returns 404"),
     ],
 )
 def test_obstacle_is_described(status: int, text: str, description: str) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from appliance.acceptance import run
+from appliance.acceptance.context import AcceptanceContext
 from appliance.acceptance.options import CHECKS, add_options, parse
 from appliance.acceptance.report import AcceptanceReport, CheckResult, to_tree
-from appliance.acceptance.site import Site
 from appliance.errors import BadSetting, EngineGone
 from appliance.settings import Settings, load
 from client.errors import CallRefused
@@ -97,7 +97,7 @@ def test_page_is_rendered_from_a_report_on_stdin(
 
 
 async def run_raising(problem: BaseException) -> CheckResult:
-    async def check(_site: Site) -> list[CheckResult]:
+    async def check(_context: AcceptanceContext) -> list[CheckResult]:
         raise problem
 
     (result,) = await run.run_check("overload", check, None)  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ async def test_check_that_cannot_be_run_fails_with_the_reason(
 
 
 async def test_check_that_hangs_is_ended_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def check(_site: Site) -> list[CheckResult]:
+    async def check(_context: AcceptanceContext) -> list[CheckResult]:
         await asyncio.Event().wait()
         raise AssertionError
 

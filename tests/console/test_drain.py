@@ -1,4 +1,4 @@
-"""When a drain is over, and what it reports meanwhile."""
+"""When a drain is complete, and what it reports until then."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_progress_reports_changes_and_repeats_itself_after_ten_seconds() -> None
     wait = DrainWait(deadline=60.0)
     polls = ((2, 0.0), (2, 0.5), (1, 1.0), (1, 10.9), (1, 11.0), (None, 11.5))
     assert [wait.progress(calls, now) for calls, now in polls] == [
-        "2 calls left",
+        "2 calls in progress",
         "",
-        "1 call left",
+        "1 call in progress",
         "",
-        "1 call left",
+        "1 call in progress",
         "the gateway does not answer",
     ]
 
@@ -54,7 +54,7 @@ def test_drain_without_waiting_returns_at_once_and_can_be_undone(tmp_path: Path)
         assert run_folder.draining_since(tmp_path) is not None
         assert undo(tmp_path, lines.append) == DRAINED
     assert run_folder.draining_since(tmp_path) is None
-    assert lines[-1] == "new calls are taken again"
+    assert lines[-1] == "new calls are accepted again"
 
 
 def test_drain_that_times_out_has_its_own_exit_code_and_stays_in_force(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_screen_has_code_reason_and_advice_within_80_columns() -> None:
     end = find_exit_reason([error(78, "The setting gateway.port is not usable. " * 4)], 78)
     text = render_exit_screen(end)
     assert max(map(len, text.splitlines())) <= 80
-    assert text.startswith("      Exit: code 78: the operator has to change something\n")
+    assert text.startswith("      Exit: code 78: a setting or the installation must be corrected\n")
     assert "    Reason: The setting gateway.port" in text
     assert text.endswith("\n    Advice: List the settings.")
     assert render_exit_screen(find_exit_reason([])) == f"      Exit: unknown: {UNKNOWN}"

@@ -42,7 +42,7 @@ def test_each_state_has_its_name_and_exit_code(name: str) -> None:
 def test_calls_are_taken_although_the_exporter_is_down() -> None:
     state = judge(samples.with_process(running(), "exporter", exists=False))
     assert (state.name, state.exit_code) == ("degraded", TAKES_CALLS)
-    assert state.why == "takes calls, but exporter is down"
+    assert state.why == "calls are accepted, but exporter is down"
 
 
 def test_slow_first_start_is_still_starting_when_supervisord_reports_running() -> None:

@@ -42,7 +42,7 @@ def test_screen_of_a_running_appliance() -> None:
 def test_screen_of_a_stopped_appliance_has_nothing_else() -> None:
     assert render_screen(samples.stopped(), PLAIN).splitlines()[1:] == [
         "     State: stopped",
-        "            no boot process runs here",
+        "            no boot process is running",
     ]
 
 
@@ -72,7 +72,7 @@ def test_process_that_is_down_is_marked() -> None:
 
 def test_silent_guard_is_reported() -> None:
     guard = {**samples.GUARD, "unix_time": samples.NOW - 90}
-    assert "Guard: silent for 1min 30s" in render_screen(samples.running(guard=guard), PLAIN)
+    assert "Guard: unresponsive for 1min 30s" in render_screen(samples.running(guard=guard), PLAIN)
 
 
 @pytest.mark.parametrize(

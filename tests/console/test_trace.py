@@ -15,13 +15,13 @@ PLAIN = Paint(False)
 
 def test_call_is_reconstructed_from_its_lines() -> None:
     first, second = collect_calls(log_lines.LINES)
-    assert (first.session, first.complete, first.ended, first.seconds) == (
+    assert (first.session, first.has_start, first.ended, first.seconds) == (
         "3f2a9c1b7d04",
         True,
         "hung_up",
         26.81,
     )
-    assert [(turn.number, turn.outcome, turn.by) for turn in first.turns] == [
+    assert [(turn.number, turn.outcome, turn.detected_by) for turn in first.turns] == [
         (1, "answered", "smart_turn"),
         (2, "interrupted", "fallback"),
     ]
@@ -50,7 +50,7 @@ def test_failures_and_tool_calls_are_events_of_the_call() -> None:
 
 def test_log_that_starts_late_gives_an_incomplete_call() -> None:
     (call,) = collect_calls([parse_line(log_lines.turn(30.0, 4))])
-    assert not call.complete
+    assert not call.has_start
     assert [turn.number for turn in call.turns] == [4]
 
 
@@ -110,7 +110,7 @@ def test_all_turns_are_drawn_to_one_scale() -> None:
 
 
 def test_timeline_names_what_detected_the_end_of_the_turn() -> None:
-    assert "the user spoke 1.4 s, end of turn by smart-turn" in draw()
+    assert "the user spoke for 1.4 s; end of turn detected by smart-turn" in draw()
 
 
 def test_turn_without_an_answer_has_no_bars() -> None:
@@ -124,7 +124,7 @@ def test_turn_without_an_answer_has_no_bars() -> None:
 
 def test_incomplete_calls_are_marked() -> None:
     assert "the call is in progress" in draw(log_lines.event(0, "session started"))
-    assert "its beginning is not in this log" in draw(log_lines.turn(9, 4))
+    assert "its start is not in this log" in draw(log_lines.turn(9, 4))
 
 
 def test_list_has_a_line_for_each_call() -> None:
@@ -136,5 +136,5 @@ def test_list_has_a_line_for_each_call() -> None:
     assert second.endswith("in progress")
     assert head.index("ENDED") == first.index("hung_up")
     late = render_list(collect_calls([parse_line(log_lines.turn(9, 4))]), PLAIN)
-    assert "09:55:09*" in late and "* began before this log" in late
+    assert "09:55:09*" in late and "* started before this log" in late
     assert render_list([], PLAIN) == "no call in this log"

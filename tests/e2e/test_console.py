@@ -74,7 +74,7 @@ async def test_drain_refuses_new_calls_until_undone_and_lets_calls_in_progress_c
         )
         assert answer.outcome == "answered"
         code, out = await run_beside_a_call(appliance, "drain", "--wait", "1")
-        assert (code, "1 call left" in out) == (CALLS_LEFT, True)
+        assert (code, "1 call in progress" in out) == (CALLS_LEFT, True)
         code, out = await run_beside_a_call(appliance, "status")
         assert (code, "1 call in progress" in out) == (3, True)
     assert (await run_beside_a_call(appliance, "drain", "--wait", "60"))[0] == 0

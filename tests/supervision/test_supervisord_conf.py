@@ -12,7 +12,7 @@ import pytest
 from supervisor.events import getEventNameByType  # type: ignore[import-untyped]
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 
-from appliance.__main__ import VERBS
+from appliance.__main__ import COMMANDS
 from appliance.processes import ENGINES, GATEWAY, GUARD, PROCESSES, PROGRAMS
 from appliance.settings import Settings
 from appliance.supervision import boot
@@ -39,7 +39,7 @@ def programs(options: Any) -> dict[str, Any]:
 
 
 def test_programs_are_those_of_the_process_table(programs: dict[str, Any]) -> None:
-    assert set(programs) == set(PROGRAMS) <= set(VERBS)
+    assert set(programs) == set(PROGRAMS) <= set(COMMANDS)
     for process in PROCESSES:
         if process.name in PROGRAMS:
             program = programs[process.name]

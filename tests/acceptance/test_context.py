@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from appliance.acceptance.caller import ApplianceVoice
+from appliance.acceptance.context import AcceptanceContext, call_target
 from appliance.acceptance.limits import limits_for
 from appliance.acceptance.options import AcceptanceOptions
-from appliance.acceptance.site import Site, call_target
 from appliance.errors import BadSetting
 from appliance.settings import Settings, load
 
@@ -26,11 +26,13 @@ def load_settings(token_file: str, **more: str) -> Settings:
     return load({"VOICE_GATEWAY_TOKEN_FILE": token_file, **more})
 
 
-def make_site(token_file: str, url: str) -> Site:
+def make_context(token_file: str, url: str) -> AcceptanceContext:
     settings = load_settings(token_file)
     target = call_target(settings.gateway, url)
     _, limits = limits_for(settings, [])
-    return Site(settings, target, limits, AcceptanceOptions(), ApplianceVoice(settings))
+    return AcceptanceContext(
+        settings, target, limits, AcceptanceOptions(), ApplianceVoice(settings)
+    )
 
 
 def test_gateway_on_all_interfaces_is_called_on_loopback(token_file: str) -> None:
@@ -67,12 +69,12 @@ def test_unreadable_token_file_is_a_bad_setting() -> None:
 async def test_own_endpoints_are_the_addresses_and_port_of_the_url(
     token_file: str, url: str, port: int
 ) -> None:
-    assert await make_site(token_file, url).own_endpoints() == {("127.0.0.1", port)}
+    assert await make_context(token_file, url).own_endpoints() == {("127.0.0.1", port)}
 
 
 async def test_closed_port_is_an_os_error(token_file: str) -> None:
     with pytest.raises(OSError, match="refused"):
-        await make_site(token_file, "ws://127.0.0.1:1/").readyz()
+        await make_context(token_file, "ws://127.0.0.1:1/").readyz()
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH", b"HTTP/1.1 200\r\nContent-Length: 9"])
@@ -86,4 +88,4 @@ async def test_incomplete_http_response_is_an_os_error(token_file: str, answer: 
     url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with server:
         with pytest.raises(OSError, match="incomplete HTTP response"):
-            await make_site(token_file, url).readyz()
+            await make_context(token_file, url).readyz()

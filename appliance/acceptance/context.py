@@ -1,4 +1,4 @@
-"""The appliance under test: where it is, how to reach it, and what the checks have collected."""
+"""Shared state of one test run: the appliance under test, and what the checks collect."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from appliance.settings import GatewayConfig, Settings
 from appliance.supervision import health
 from client.conversation import Conversation
 
-# The exporter waits for silent processes, each up to `exporter.timeout_seconds`.
-PAGE_SECONDS = 20.0
+# The exporter waits up to `exporter.timeout_seconds` for each unresponsive process.
+HTTP_TIMEOUT_SECONDS = 20.0
 
 
 @dataclass(slots=True)
-class Site:
-    """One appliance under test, and what the checks collect for each other and for the report.
+class AcceptanceContext:
+    """The appliance under test, and what the checks collect for the report and for later checks.
 
-    stops   for each interruption, seconds until silence at the caller
+    tally                   counts what the test caller did
+    turns                   the questions of the conversation and their answers
+    barge_in_stop_seconds   for each interruption, seconds until silence at the caller
     """
 
     settings: Settings
@@ -40,14 +42,14 @@ class Site:
     voice: ApplianceVoice
     tally: CallTally = field(default_factory=CallTally)
     turns: list[SpokenTurn] = field(default_factory=list)
-    stops: list[float] = field(default_factory=list)
+    barge_in_stop_seconds: list[float] = field(default_factory=list)
 
     def call(self) -> AbstractAsyncContextManager[Conversation]:
-        """Open a call, after the greeting if there is one. Raises ClientError."""
+        """Open a call. If a greeting is set, wait for its end. Raises ClientError."""
         return open_call(self.target, self.tally, greeting=bool(self.settings.llm.greeting))
 
     async def readyz(self) -> tuple[int, str]:
-        """Return status and text of /readyz. Raises OSError if there is no answer."""
+        """Return HTTP status and body of /readyz. Raises OSError if there is no response."""
         parts = urlsplit(self.target.url)
         scheme = "https" if parts.scheme == "wss" else "http"
         url = urlunsplit((scheme, parts.netloc, "/readyz", "", ""))
@@ -56,14 +58,14 @@ class Site:
     async def scrape(self) -> str:
         """Return the exporter's metrics page. Raises OSError."""
         exporter = self.settings.exporter
-        url = f"http://{_local_host(exporter.host)}:{exporter.port}/metrics"
+        url = f"http://{health.url_host(exporter.host)}:{exporter.port}/metrics"
         status, text = await asyncio.to_thread(_get, url, None)
         if status != 200:
-            raise OSError(f"/metrics answered {status}")
+            raise OSError(f"/metrics returned {status}")
         return text
 
     async def own_endpoints(self) -> set[tuple[str, int]]:
-        """Return the addresses and port through which the test itself calls. Raises OSError."""
+        """Return the (address, port) pairs that the test's own calls use. Raises OSError."""
         parts = urlsplit(self.target.url)
         port = parts.port or (443 if parts.scheme == "wss" else 80)
         addresses = await asyncio.get_running_loop().getaddrinfo(
@@ -73,30 +75,25 @@ class Site:
 
 
 def call_target(gateway: GatewayConfig, url: str = "") -> CallTarget:
-    """Return how to call the appliance with these settings; at `url`, if not empty.
+    """Return the CallTarget for these settings; `url`, if given, overrides the address.
 
     Raises BadSetting if the token cannot be read.
     """
     try:
         token = Path(gateway.token_file).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise BadSetting(name="gateway.token_file", why=str(problem)) from problem
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(name="gateway.token_file", why=str(error)) from error
     scheme = "wss" if gateway.tls_certificate else "ws"
-    url = url or f"{scheme}://{_local_host(gateway.host)}:{gateway.port}/ws"
+    url = url or f"{scheme}://{health.url_host(gateway.host)}:{gateway.port}/ws"
     return CallTarget(url=url, token=token, certificate=gateway.tls_certificate)
-
-
-def _local_host(host: str) -> str:
-    """Return the host of a URL for a listening address."""
-    return health.url_host(host)
 
 
 def _get(url: str, context: ssl.SSLContext | None) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=PAGE_SECONDS, context=context) as page:
-            return int(page.status), page.read().decode()
-    except HTTPError as refusal:
-        with refusal:
-            return refusal.code, refusal.read().decode(errors="replace")
-    except HTTPException as problem:
-        raise OSError(f"incomplete HTTP response from {url}: {problem!r}") from problem
+        with urllib.request.urlopen(url, timeout=HTTP_TIMEOUT_SECONDS, context=context) as response:
+            return int(response.status), response.read().decode()
+    except HTTPError as error:  # any status of 400 or more, such as 503 while not ready
+        with error:
+            return error.code, error.read().decode(errors="replace")
+    except HTTPException as error:
+        raise OSError(f"incomplete HTTP response from {url}: {error!r}") from error
