@@ -23,11 +23,11 @@ def image_lines(lock: dict[str, Any]) -> Iterator[str]:
     """Yield the lock's `image` entry, lowest layer first. Raises ValueError if it is invalid."""
     image = lock.get("image")
     if not isinstance(image, dict) or not IMAGE_ID.fullmatch(str(image.get("id"))):
-        raise ValueError("names no image")
+        raise ValueError("has no image entry")
     if not image.get("version") or not image.get("profile"):
-        raise ValueError("names no version or profile of its image")
+        raise ValueError("has no version or profile for its image")
     if not image.get("layers"):
-        raise ValueError(f"names no layers of image {image['id']}")
+        raise ValueError(f"has no layers for image {image['id']}")
     yield f"PROFILE={image['profile']}"
     yield f"VERSION={image['version']}"
     yield f"IMAGE_ID={image['id']}"
