@@ -1,11 +1,11 @@
-# The sealed image. `make image PROFILE=cpu` (ops/image) lays out the build context and calls
-# buildah. Other builders can use the same context:
+# The sealed image. `make image PROFILE=cpu` (ops/image) creates the build context and runs buildah. Other
+# builders can use the same context:
 #
 #   ops/image --profile cpu --stage-only          # prints the context's folder
 #   DOCKER_BUILDKIT=1 docker build CONTEXT        # or: podman build CONTEXT
 #
-# The final stage starts from scratch, so that the layers that change least often are the lowest:
-# weights, operating system, packages, our code. A new base does not change the layers of the weights.
+# The final stage starts from scratch, so that the layers that change least often can be the lowest:
+# weights, operating system, packages, our code. A new base then does not change the layers of the weights.
 #
 # Optional secrets pass this host's registry settings to the build; none is stored in the image:
 #   apt   a deb822 sources file          ca    CA certificates, PEM          pip   a pip.conf
@@ -15,7 +15,7 @@ ARG BASE=debian:bookworm-slim
 # --- operating system
 FROM ${BASE} AS os
 ENV DEBIAN_FRONTEND=noninteractive PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=0
-# The program espeak-ng gives the phonemes of words that the dictionary lacks; llama.cpp needs libgomp1.
+# The program espeak-ng provides phonemes for words that the dictionary lacks; llama.cpp needs libgomp1.
 RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends \
@@ -28,7 +28,7 @@ RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /var/backups/* /tmp/* /root/.[!.]* \
         /etc/*- /usr/share/man/* /usr/share/info/* /usr/share/locale/* \
     && rm -rf /run/lock \
-    # podman gives a tmpfs the mode of the folder that it covers.
+    # podman gives a tmpfs the mode of the folder that it is mounted on.
     && chmod 1777 /run \
     && find /usr/share/doc -type f ! -name copyright -delete \
     && find /usr/share/doc -mindepth 1 -type d -empty -delete
@@ -46,10 +46,10 @@ RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     && python3.11 -m venv --without-pip /opt/voice/venv
 COPY requirements/ /requirements/
 COPY code/appliance/engines/llm/vllm/triton_cache.py /
-# Installs every lock of the profile: PROFILE.txt, and PROFILE-*.txt for packages that are resolved
-# separately. Each lock is complete, hence --no-deps. At the end CUDA and PyTorch (gpu profile only) are
-# moved to folders for their own layers, because they change less often; in the same step, because a
-# later one would store them twice.
+# Install every lock of the profile: PROFILE.txt, and PROFILE-*.txt for packages that are resolved
+# separately. Each lock is complete, hence --no-deps. At the end, move CUDA and PyTorch (gpu profile only) to
+# folders for their own layers, because they change less often. Do so in the same step, because a later step
+# would store them twice.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
     && if [ -f /run/secrets/pip ]; then export PIP_CONFIG_FILE=/run/secrets/pip; fi \
@@ -60,7 +60,7 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
     done \
     && site=opt/voice/venv/lib/python3.11/site-packages \
     && echo /opt/voice >/$site/voice.pth \
-    # Some packages of vLLM contain templates that are not valid Python. Ignore them, as pip does.
+    # Some of vLLM's packages contain templates that are not valid Python. Ignore them, as pip does.
     && { python3.11 -m compileall -q --invalidation-mode checked-hash /$site || true; } \
     && if [ "$PROFILE" = gpu ]; then \
         TRITON_HOME=/tmp PYTHONDONTWRITEBYTECODE=1 /opt/voice/venv/bin/python /triton_cache.py; fi \
@@ -71,7 +71,7 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
         [ ! -e "$package" ] || mv "$package" /split/torch/$site; done \
     && mv /opt/voice/venv /split/rest/opt/voice/
 
-# --- our code, and the lock against which every start checks the sealed files
+# --- our code, and the lock with which every start compares the sealed files
 FROM os AS code
 COPY code/ /opt/voice/
 RUN python3.11 -m compileall -q --invalidation-mode checked-hash /opt/voice/appliance /opt/voice/client
@@ -101,9 +101,10 @@ LABEL org.opencontainers.image.title="voice appliance" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.licenses="Apache-2.0" \
     voice.profile="${PROFILE}"
-# Only variables that must be set before Python starts; appliance/offline.py sets those that keep
-# libraries offline. NVIDIA_* tell NVIDIA's container runtime what to mount; CDI ignores them. For
-# TRITON_* see triton_cache.py; with the path, Triton does not call ldconfig, which may not find it.
+# Only variables that must be set before Python starts; appliance/offline.py sets those that keep libraries
+# offline. NVIDIA_* configure the mounts of NVIDIA's container runtime; CDI ignores them. TRITON_CACHE_MANAGER
+# is explained in triton_cache.py. TRITON_LIBCUDA_PATH replaces Triton's search for libcuda with ldconfig,
+# which may not find it.
 ENV PATH=/opt/voice/venv/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1 \

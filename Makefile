@@ -37,7 +37,7 @@ bench-image: ## measure size, build, start, export and import of the sealed imag
 	@$(PYTHON_HERE) -m tests.bench.image
 	@$(PYTHON_HERE) -m tests.bench.carry
 
-weights: ## collect the model files and add them to the lock; PROFILE=gpu uses the model hub
+weights: ## collect the model files and verify them; PROFILE=gpu also uses the model hub
 	@ops/weights --profile $(PROFILE) $(ARGS)
 
 image: ## build the sealed image; PROFILE=cpu or gpu
@@ -49,7 +49,7 @@ export: ## export the image of PROFILE as a signed folder, for a host without a 
 preflight: ## check whether this host is ready for the image
 	@ops/preflight $(ARGS)
 
-smoke-test: ## test a running appliance; URL=..., ARGS=--here for one that runs from this folder
+smoke-test: ## run the acceptance test; URL=..., ARGS=--here for an appliance started by make run
 	@ops/smoke-test $(URL) $(ARGS)
 
 golden: ## compare Ultravox under vLLM with a recorded reference; DIR=FOLDER
@@ -61,7 +61,7 @@ lock: ## update the package locks and image-manifest.lock
 verify: ## hash every model file against image-manifest.lock
 	@$(PYTHON_HERE) -m appliance verify
 
-clean: ## remove everything that setup and tests created, also the model files
+clean: ## remove everything that setup and tests created, including the model files
 	@rm -rf .venv .venv-torch .cache weights weights-gpu demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help: ## show this list

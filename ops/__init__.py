@@ -1,1 +1,1 @@
-"""What runs on the connected side and on the host; none of it is in the image."""
+"""Scripts for the connected side and for the host; none of them are in the image."""

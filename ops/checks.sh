@@ -43,7 +43,7 @@ check_engine() {
 has_engine() {
     FOUND='not checked'
     if find_engine "$engine" && STORE_FOLDER=$(engine_root) && [[ $STORE_FOLDER ]]; then return; fi
-    judge fail 'see the check named engine'
+    judge fail 'see the check "engine"'
     return 1
 }
 
@@ -138,7 +138,7 @@ expiry() { openssl x509 -noout -enddate -in "$tls_certificate" | cut -d = -f 2; 
 check_key() {
     REQUIRED="the private key of the certificate, readable by the image's user only" FOUND=$tls_key
     if [[ ! -e $tls_key && ! -e $tls_certificate ]]; then
-        FOUND+=' is missing, as is the certificate' && judge warn 'see the check named certificate'
+        FOUND+=' is missing, as is the certificate' && judge warn 'see the check "certificate"'
         return
     fi
     judge_secret "$tls_key" 'set its path (--tls-key)'

@@ -2,9 +2,9 @@
 """Print parts of an image-manifest.lock as lines that bash can read. Connected side only.
 
     ops/lock_env.py image LOCK              profile, version, image id and layers, as NAME=VALUE
-    ops/lock_env.py licences LOCK PROFILE   a line for each model: name, licence and origin
+    ops/lock_env.py licences LOCK PROFILE   one line per model: name, licence and origin
 
-Standard library only: ops/export runs it with the Python of the system.
+Standard library only: ops/export runs it with the system's Python.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def image_lines(lock: dict[str, Any]) -> Iterator[str]:
-    """The lock's `image` entry, layers from the lowest up. Raises ValueError if it is unusable."""
+    """Yield the lock's `image` entry, lowest layer first. Raises ValueError if it is invalid."""
     image = lock.get("image")
     if not isinstance(image, dict) or not IMAGE_ID.fullmatch(str(image.get("id"))):
-        raise ValueError("names no image")
+        raise ValueError("has no image entry")
     if not image.get("version") or not image.get("profile"):
-        raise ValueError("names no version or profile of its image")
+        raise ValueError("has no version or profile for its image")
     if not image.get("layers"):
-        raise ValueError(f"names no layers of image {image['id']}")
+        raise ValueError(f"has no layers for image {image['id']}")
     yield f"PROFILE={image['profile']}"
     yield f"VERSION={image['version']}"
     yield f"IMAGE_ID={image['id']}"
@@ -38,14 +38,14 @@ def image_lines(lock: dict[str, Any]) -> Iterator[str]:
 
 
 def licence_lines(lock: dict[str, Any], profile: str) -> Iterator[str]:
-    """The models of a profile that are in its image."""
+    """Yield the models that the image of a profile contains."""
     for name, source in sorted(lock.get("sources", {}).items()):
         if profile in source["profiles"] and source["purpose"] != "test":
             yield f"{name}: {source['licence']}; from {source['origin']}"
 
 
 def main(arguments: list[str]) -> int:
-    """Print what the command names; return the exit code."""
+    """Run the command and return the exit code."""
     match arguments:
         case ["image", path]:
             profile = ""

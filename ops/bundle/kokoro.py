@@ -36,16 +36,16 @@ MODULES = frozenset({"bert", "bert_encoder", "decoder", "predictor", "text_encod
 PACK_SHAPE = (510, 1, 256)  # one style vector per text length
 _SAFE_TORCH = (2, 6)
 
-# A norm without parameters, followed by a linear layer that computes them from the style vector.
-# The model of the `kokoro` package gives the norm parameters without effect, but requires them.
+# A norm without affine parameters; a linear layer computes them from the style vector. The model of
+# the `kokoro` package defines unused norm parameters, and requires them when it loads a state dict.
 _STYLED_NORM = re.compile(r"(.*\.(?:norm[12]|adain[12]\.\d+))\.fc\.bias")
 
 
 def convert(source: Path, target: Path) -> tuple[WrittenFile, ...]:
     """Write config.json, the model and voices/ below `target`, replacing files of these names.
 
-    `target` changes only after all files were converted. Raises BadCheckpoint naming the unusable
-    file, or PackageUnavailable without PyTorch.
+    `target` changes only after all files were converted. Raises BadCheckpoint with the unusable
+    file, or PackageUnavailable if PyTorch is missing.
     """
     torch = _torch()
     voices = sorted((source / VOICES).glob("*.pt"))
@@ -101,20 +101,20 @@ def state_dict(path: Path, published: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _copy_config(source: Path, target: Path) -> WrittenFile:
-    """Copy the config. Raises BadCheckpoint if it lacks what the model is built from."""
+    """Copy the config. Raises BadCheckpoint if values that the model needs are missing."""
     try:
         content = source.read_bytes()
         tree = json.loads(content)
-        lacking = {"vocab", "istftnet", "plbert", "n_token"} - tree.keys()
+        missing = {"vocab", "istftnet", "plbert", "n_token"} - tree.keys()
     except (OSError, ValueError, AttributeError) as problem:
         raise BadCheckpoint(path=source, why=str(problem)) from problem
-    if lacking:
-        raise BadCheckpoint(path=source, why=f"it lacks {', '.join(sorted(lacking))}")
+    if missing:
+        raise BadCheckpoint(path=source, why=f"it lacks {', '.join(sorted(missing))}")
     return write_file(target, [content], [(source, "whole")])
 
 
 def _save(target: Path, tensors: Mapping[str, Array], source: Path) -> WrittenFile:
-    """Write tensors sorted by name, so that equal tensors give equal bytes with any version."""
+    """Write tensors sorted by name, so that the bytes do not depend on the version of PyTorch."""
     names = sorted(tensors)
     head = header((name, "F32", tensors[name].shape) for name in names)
     chunks = (np.ascontiguousarray(tensors[name], "<f4").tobytes() for name in names)

@@ -1,7 +1,7 @@
-"""Add model folders that were built on this machine to the lock, and remove them.
+"""Add locally built model folders to the lock file, or remove them from it.
 
-The inputs of such a folder are listed under `packages` with the registry `hub`. They are never
-downloaded by `fetch`, but their sha256 can be compared with the one that the hub shows.
+The inputs of such a folder are listed under `packages` with the registry `hub`. `fetch` never
+downloads them, but their sha256 can be compared with the one that the hub shows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def notice_text(origin: str, licence: str) -> str:
 
 
 def check_name(manifest: Manifest, name: str) -> None:
-    """Raise BadSetting if `name` is not a folder name, or the folder of another source."""
+    """Raise BadSetting if `name` is not a valid folder name or is used by another source."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise BadSetting(name="--name", why=f"{name!r} is not a plain folder name")
     if name in manifest.sources and not manifest.is_built(name):
@@ -54,8 +54,8 @@ def add_source(
 ) -> Manifest:
     """Return the lock with a built source, replacing one of the same name. Hashes the inputs.
 
-    key     names an input, as UltravoxInputs.key does
-    folder  where the files are below the weights folder; default: the name of the source
+    key     returns the name of an input in the lock, such as UltravoxInputs.key
+    folder  folder of the files, below the weights folder; default: the name of the source
     """
     written = tuple(written)
     paths = dict.fromkeys(path for file in written for path, _ in file.made_of)
@@ -66,7 +66,7 @@ def add_source(
             size_bytes=file.size_bytes,
             sha256=file.sha256,
             source=source.name,
-            parts=tuple(f"{packages[path].key}:{how}" for path, how in file.made_of),
+            parts=tuple(f"{packages[path].key}:{used_part}" for path, used_part in file.made_of),
         )
         for file in written
     )
@@ -80,21 +80,21 @@ def add_source(
 
 
 def remove_source(manifest: Manifest, source: str) -> Manifest:
-    """Return the lock without a source, its files, and packages that nothing else needs."""
+    """Return the lock without a source, its files, and packages that only this source needs."""
     weights = tuple(weight for weight in manifest.weights if weight.source != source)
     sources = {name: entry for name, entry in manifest.sources.items() if name != source}
     return _select(manifest, sources, weights)
 
 
 def remove_built(manifest: Manifest) -> Manifest:
-    """Return the lock without any source that was built from downloads of the hub."""
+    """Return the lock without the sources that were built from files downloaded from the hub."""
     for name in [name for name in manifest.sources if manifest.is_built(name)]:
         manifest = remove_source(manifest, name)
     return manifest
 
 
 def keep_built(old: Manifest, new: Manifest) -> Manifest:
-    """Return the new lock with those built sources of the old one that it lacks."""
+    """Return `new` plus the built sources of `old` that are missing from it."""
     names = {name for name in old.sources if old.is_built(name) and name not in new.sources}
     weights = tuple(weight for weight in old.weights if weight.source in names)
     built = _select(old, {name: old.sources[name] for name in names}, weights)

@@ -25,9 +25,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _PARALLEL_DOWNLOADS = 3
 _POLL_SECONDS = 0.2
 
-# The wheels contain model files, the same for every platform. Naming one lets any machine download
-# them.
-_ANY_MACHINE = ("--platform", "manylinux_2_34_x86_64", "--python-version", "3.11")
+# The wheels contain model files, which are the same for every platform. A fixed platform lets any
+# machine download them.
+_PLATFORM_OPTIONS = ("--platform", "manylinux_2_34_x86_64", "--python-version", "3.11")
 
 Download = Callable[[Package, Path], Path]
 
@@ -37,11 +37,11 @@ def download_packages(
 ) -> dict[str, ApplianceError]:
     """Download `packages` into `cache` and return the errors by package key.
 
-    Only one process may use a cache at a time. A complete package is not downloaded again. One that
-    arrives with another size or hash than the lock has is deleted and reported as PackageChanged.
+    Only one process may use a cache at a time. A complete package is not downloaded again. If the
+    size or hash of a download differs from the lock, it is deleted and reported as PackageChanged.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    for leftover in cache.glob("incoming-*"):  # of a run that was killed
+    for leftover in cache.glob("incoming-*"):  # from a run that was killed
         shutil.rmtree(leftover)
     missing = [package for package in packages if not _is_complete(cache / package.file, package)]
     if not missing:
@@ -71,11 +71,11 @@ def download_packages(
 def _fetch_package(package: Package, incoming: Path, cache: Path, download: Download) -> None:
     folder = incoming / package.file.replace(".", "-")
     folder.mkdir()
-    arrived = download(package, folder)
-    if not _is_complete(arrived, package):
-        why = f"{arrived.stat().st_size} bytes, sha256 {sha256_of(arrived)}"
+    downloaded = download(package, folder)
+    if not _is_complete(downloaded, package):
+        why = f"{downloaded.stat().st_size} bytes, sha256 {sha256_of(downloaded)}"
         raise PackageChanged(what=package.key, why=why)
-    arrived.rename(cache / package.file)
+    downloaded.rename(cache / package.file)
 
 
 def _is_complete(path: Path, package: Package) -> bool:
@@ -99,14 +99,14 @@ def pip_download(key: str, folder: Path, *arguments: str) -> None:
 
     Raises PackageChanged if pip refuses the hash, PackageUnavailable for any other failure.
     """
-    options = ["--quiet", "--no-deps", "--only-binary", ":all:", *_ANY_MACHINE]
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", *_PLATFORM_OPTIONS]
     _run(
         key, _pip("--no-cache-dir", "download", *options, "--dest", str(folder), *arguments), folder
     )
 
 
 def npm_pack(key: str, folder: Path) -> None:
-    """Run `npm pack` of NAME==VERSION into `folder`, with a temporary npm if there is none.
+    """Run `npm pack` of NAME==VERSION into `folder`, with a temporary npm if none is installed.
 
     Raises PackageUnavailable.
     """
@@ -115,7 +115,7 @@ def npm_pack(key: str, folder: Path) -> None:
 
 
 def _npm(folder: Path) -> list[str]:
-    """Return the command of npm; installs the pinned one into `folder` if there is none."""
+    """Return the npm command; install the pinned one into `folder` if none is installed."""
     if path := shutil.which("npm"):
         return [path]
     lock = REPOSITORY / "requirements" / "npm.txt"
@@ -132,7 +132,7 @@ def _pip(*arguments: str) -> list[str]:
 
 
 def _run(key: str, command: list[str], folder: Path) -> None:
-    # pip writes downloads to TMPDIR first; there DownloadProgress can see them grow.
+    # pip writes downloads to TMPDIR first, where DownloadProgress measures them.
     environ = {**os.environ, "TMPDIR": str(folder), "npm_config_update_notifier": "false"}
     try:
         done = subprocess.run(
@@ -144,7 +144,7 @@ def _run(key: str, command: list[str], folder: Path) -> None:
         return
     lines = (done.stderr or done.stdout).strip().splitlines()
     if any("DO NOT MATCH THE HASHES" in line for line in lines):
-        raise PackageChanged(what=key, why="the registry's file has another sha256")
+        raise PackageChanged(what=key, why="the registry's file has a different sha256")
     errors = [line for line in lines if "error" in line.lower()]
     why = (errors or lines or [f"exit code {done.returncode}"])[-1]
     raise PackageUnavailable(package=key, why=why.strip().removeprefix("ERROR: "))
@@ -153,12 +153,12 @@ def _run(key: str, command: list[str], folder: Path) -> None:
 def _only_file(key: str, folder: Path, pattern: str) -> Path:
     paths = sorted(folder.glob(pattern))
     if len(paths) != 1:
-        raise PackageUnavailable(package=key, why=f"{len(paths)} files arrived instead of one")
+        raise PackageUnavailable(package=key, why=f"{len(paths)} files downloaded instead of one")
     return paths[0]
 
 
 class DownloadProgress:
-    """While entered, shows how many bytes of the missing packages have arrived."""
+    """Context manager that shows how many bytes of the missing packages were downloaded."""
 
     def __init__(self, missing: list[Package], incoming: Path, cache: Path) -> None:
         noun = "package" if len(missing) == 1 else "packages"
@@ -182,7 +182,7 @@ class DownloadProgress:
             self._progress.update(self._arrived_bytes())
 
     def _arrived_bytes(self) -> int:
-        # Files are moved meanwhile. os.walk skips a folder that is gone, and so does _size a file.
+        # Files may be moved at any time. os.walk skips missing folders, and _size missing files.
         growing = (Path(top) / name for top, _, names in os.walk(self._incoming) for name in names)
         return min(sum(map(_size, [*self._finished, *growing])), self._total_bytes)
 

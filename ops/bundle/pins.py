@@ -1,7 +1,7 @@
 """Pin repositories of the model hub to a commit and its files, under `hub` in the lock.
 
-A repository that was never used has no pin. The first run takes its newest commit on trust, writes
-it into the lock and says so. Every later run stops if the hub has anything else.
+A repository that was never used has no pin. The first run trusts its newest commit, writes it into
+the lock and prints a note. Every later run fails if the commit or a file on the hub differs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class PinnedFile(NamedTuple):
-    """Size in bytes and sha256 in hex of a file."""
+    """A file's size in bytes and its sha256 in hex."""
 
     size_bytes: int
     sha256: str
@@ -30,7 +30,7 @@ class PinnedFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """The commit of a repository and, once all were downloaded, its files by name."""
+    """The commit of a repository and, after the first download, its files by name."""
 
     revision: str
     files: Mapping[str, PinnedFile]
@@ -64,15 +64,15 @@ def set_pin(manifest: Manifest, repository: str, pin: Pin) -> Manifest:
 
 
 def check_listing(pin: Pin, listing: Listing) -> None:
-    """Raise HubChanged naming the first file of `listing` that differs from the pin.
+    """Raise HubChanged with the first file of `listing` that differs from the pin.
 
-    `listing` contains only the files that are wanted.
+    `listing` must contain only the requested files.
     """
     if not pin.files:
         return
     listed = {file.name: file for file in listing.files}
     for name in sorted(pin.files.keys() ^ listed.keys()):
-        why = "it was not there" if name in listed else "it is not there any more"
+        why = "the file is new" if name in listed else "the file no longer exists"
         raise HubChanged(repository=listing.repository, what=name, why=why)
     for name, pinned in pin.files.items():
         file = listed[name]
@@ -84,7 +84,7 @@ def check_listing(pin: Pin, listing: Listing) -> None:
 
 
 def check_file(pin: Pin, repository: str, name: str, sha256: str) -> None:
-    """Raise HubChanged if the pin has another sha256 for this file."""
+    """Raise HubChanged if the pin has a different sha256 for this file."""
     pinned = pin.files.get(name)
     if pinned and pinned.sha256 != sha256:
         why = f"its sha256 is {sha256} instead of {pinned.sha256}"

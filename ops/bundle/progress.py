@@ -1,4 +1,4 @@
-"""Show the progress of a long step: a line that is rewritten on a terminal, or a few log lines."""
+"""Show the progress of a long step: one updated line on a terminal, otherwise a few log lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask a person to accept licences and for a token. Neither answer is stored."""
+"""Prompt the user to accept licences, and for a token. Neither answer is stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from appliance.errors import LicenceNotAccepted
 
 
 class Licence(NamedTuple):
-    """A licence, and the page where a person can read it."""
+    """A licence, and the page where the user can read it."""
 
     repository: str
     name: str
@@ -19,10 +19,10 @@ class Licence(NamedTuple):
 
 
 def accept_licences(licences: Sequence[Licence]) -> None:
-    """Ask a person to accept all licences. Raises LicenceNotAccepted."""
+    """Prompt the user to accept all licences. Raises LicenceNotAccepted."""
     names = ", ".join(licence.repository for licence in licences)
     if not sys.stdin.isatty():
-        why = "there is no terminal to ask on; confirm that you read it with --accept-licences"
+        why = "there is no terminal for a prompt; confirm that you read it with --accept-licences"
         raise LicenceNotAccepted(repository=names, why=why)
     print("  The authors of these models publish them under these licences:")
     for licence in licences:
@@ -32,7 +32,7 @@ def accept_licences(licences: Sequence[Licence]) -> None:
 
 
 def ask_token(repository: str, page: str) -> str:
-    """Ask for the access token of an account of the model hub, without echo.
+    """Prompt for the access token of a model hub account, without echo.
 
     Raises LicenceNotAccepted if there is no terminal or the answer is empty.
     """

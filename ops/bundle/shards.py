@@ -24,7 +24,7 @@ OnProgress = Callable[[int], None]
 class WrittenFile:
     """A finished file: its name in the folder, its size in bytes and its sha256 in hex.
 
-    made_of   input files, each with what was taken from it: `whole`, `config` or `tensors`
+    made_of   input files, each with the part that was used: `whole`, `config` or `tensors`
     """
 
     name: str
@@ -37,7 +37,7 @@ def plan_shards(stored: StoredTensors, limit_bytes: int = SHARD_BYTES) -> dict[s
     """Return the tensors of each shard by file name; a single file if all fit into one.
 
     Within a shard, tensors are sorted by item size, largest first, then by name, as the safetensors
-    library does. So every tensor starts at a multiple of its item size: torch can map it.
+    library does. So every tensor starts at a multiple of its item size, and torch can map it.
     """
     groups: list[list[str]] = [[]]
     room = limit_bytes
@@ -69,8 +69,8 @@ def write_shards(
 ) -> Iterator[WrittenFile]:
     """Copy the tensors into `shards` below `folder`, with an index if there is more than one.
 
-    `on_progress` gets the bytes written so far. Raises BadCheckpoint if an input file shrinks
-    meanwhile.
+    `on_progress` gets the bytes written so far. Raises BadCheckpoint if an input file becomes
+    shorter during the copy.
     """
     done_bytes = 0
     for shard, names in shards.items():
@@ -98,7 +98,7 @@ def write_shards(
 def write_file(
     path: Path, chunks: Iterable[bytes], made_of: Sequence[tuple[Path, str]] = ()
 ) -> WrittenFile:
-    """Write one file, flush it to disk and hash it on the way."""
+    """Write one file, hash it while writing, and flush it to disk."""
     digest, size_bytes = hashlib.sha256(), 0
     with path.open("wb") as out:
         for chunk in chunks:

@@ -1,7 +1,7 @@
 """Build the sealed folder of the production model from downloaded folders.
 
 Ultravox is published as an adapter (Whisper's encoder and a projector) that refers to a gated Llama
-and brings its own code. A sealed folder must refer to nothing, so these are joined:
+and includes its own code. A sealed folder must not refer to other repositories, so this joins:
 
     adapter   config.json, model.safetensors, the tokenizer that knows <|audio|>
     text      a Llama, bfloat16 or quantised by compressed-tensors, in one file or in shards
@@ -9,7 +9,7 @@ and brings its own code. A sealed folder must refer to nothing, so these are joi
 
 The result satisfies `appliance.weights.checkpoint`: inline configs, no repository ids, no code,
 tensors under their final names, and the quantisation at the top level with an ignore list that
-excludes the audio tower. Everything is checked before the first byte is written, and the folder
+excludes the audio tower. All inputs are checked before the first byte is written, and the folder
 appears only when it is complete.
 """
 
@@ -31,7 +31,7 @@ from appliance.weights.checkpoint.folder import CONFIGS, StoredTensors, mismatch
 from appliance.weights.checkpoint.quantisation import prefix_ignore
 from appliance.weights.checkpoint.tensors import TEXT_PREFIX, expected
 from ops.bundle.assemble import sync_folder
-from ops.bundle.fetch import check_room, free_bytes
+from ops.bundle.fetch import check_disk_space, free_bytes
 from ops.bundle.progress import Progress, megabytes
 from ops.bundle.shards import (
     SHARD_BYTES,
@@ -42,7 +42,7 @@ from ops.bundle.shards import (
     write_shards,
 )
 
-# Suffixes of other weight formats: pickles, or formats that nothing here reads.
+# Suffixes of weight formats that are refused: pickles, or formats that the engine does not read.
 _OTHER_WEIGHTS = frozenset({".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack"})
 _LICENCES = ("LICENSE", "USE_POLICY.md")
 _SPARE_BYTES = 64_000_000  # JSON files and the overhead of the file system
@@ -57,7 +57,7 @@ class UltravoxInputs:
     features: Path
 
     def key(self, path: Path) -> str:
-        """Name an input for the lock, as ROLE/FILE."""
+        """Return the name of an input in the lock: ROLE/FILE."""
         roles = {self.adapter: "adapter", self.text: "text"}
         return f"{roles.get(path.parent, 'features')}/{path.name}"
 
@@ -69,7 +69,7 @@ class _JsonFile(NamedTuple):
 
 
 def find_inputs(adapter: Path, text: Path, features: Path) -> UltravoxInputs:
-    """Check the folders. Raises BadCheckpoint for a missing one, and for weights in pickles."""
+    """Check the folders. Raises BadCheckpoint if one is missing or contains weights in pickles."""
     if features.is_dir():
         features = features / "preprocessor_config.json"
     for folder in (adapter, text):
@@ -83,7 +83,7 @@ def find_inputs(adapter: Path, text: Path, features: Path) -> UltravoxInputs:
 
 
 def check_configs(inputs: UltravoxInputs) -> None:
-    """Raise BadCheckpoint if the JSON files already show that no folder can be built."""
+    """Raise BadCheckpoint if the JSON files show that no folder can be built."""
     _join_configs(inputs)
 
 
@@ -92,20 +92,20 @@ def build(
     target: Path,
     notice: str = "",
     shard_bytes: int = SHARD_BYTES,
-    say: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> tuple[WrittenFile, ...]:
     """Write the folder `target`, replacing an existing one, and return its files.
 
-    `notice` is the text of its NOTICE file, which the licences require. Raises BadCheckpoint naming
+    `notice` is the text of its NOTICE file, which the licences require. Raises BadCheckpoint with
     the unusable file, or NoSpace; `target` is then unchanged.
     """
     jsons, shape = _join_configs(inputs)
     stored = _join_tensors(inputs, shape)
     shards = plan_shards(stored, shard_bytes)
     total = sum(tensor.size_bytes for _, tensor in stored.values())
-    check_room(target.parent, total, _SPARE_BYTES)
+    check_disk_space(target.parent, total, _SPARE_BYTES)
     precision = shape.scheme.name if shape.scheme else shape.dtype
-    say(f"  {shape.text.layers} layers, {precision}, {megabytes(total)} in {len(shards)} files")
+    report(f"  {shape.text.layers} layers, {precision}, {megabytes(total)} in {len(shards)} files")
     partial = target.with_name(f".{target.name}.partial")
     progress = Progress(f"writing {target.name}", total)
     try:
@@ -161,7 +161,7 @@ def _join_configs(inputs: UltravoxInputs) -> tuple[list[_JsonFile], ModelShape]:
         if name != "tokenizer.json"
     }
     trees["processor_config.json"] |= processor
-    # The engine builds prompts itself; a chat template is code that nothing runs.
+    # The engine builds prompts itself, so chat templates, which are code, are left out.
     trees["tokenizer_config.json"].pop("chat_template", None)
     files = [_JsonFile(name, tree, (paths[name],)) for name, tree in trees.items()]
     files[0] = _JsonFile("config.json", config, (config_path, text_path))
@@ -178,7 +178,7 @@ def _without_references(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _join_tensors(inputs: UltravoxInputs, shape: ModelShape) -> StoredTensors:
-    """Return all tensors by final name. Raises BadCheckpoint for the first that does not fit."""
+    """Return all tensors by final name. Raises BadCheckpoint for the first invalid one."""
     stored: dict[str, Any] = dict(read_tensors(inputs.adapter))
     for name, place in read_tensors(inputs.text).items():
         stored[TEXT_PREFIX + name] = place

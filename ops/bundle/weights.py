@@ -1,10 +1,10 @@
-"""Download, build and list what the gpu profile needs from the model hub.
+"""Build the gpu profile's models from the model hub: download, build, and add to the lock.
 
-    missing sources -> repositories at their commits -> room? licences? access? -> download
-    (small files first, so that an unusable model is refused early) -> build -> lock
+    missing sources -> repositories at their commits -> check disk space, licences, access
+    -> download (small files first, so that an unusable model is refused early) -> build -> lock
 
-An interrupted run is continued by the next one: pins stay, complete downloads stay, and partial
-downloads are resumed.
+The next run continues an interrupted one: it keeps pins and complete downloads, and resumes partial
+downloads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from appliance.errors import HubUnavailable, PackageChanged
 from appliance.weights import manifest as locks
 from appliance.weights.manifest import Manifest
 from ops.bundle import ultravox
-from ops.bundle.fetch import FileRecords, check_room_for_both, lacking
+from ops.bundle.fetch import FileRecords, check_disk_space_for_both, find_missing
 from ops.bundle.hub import Hub, Listing
 from ops.bundle.hub_config import KOKORO, PACKAGER, HubConfig, HubSource, Repository
 from ops.bundle.kokoro import convert
@@ -31,13 +31,13 @@ from ops.bundle.shards import WrittenFile
 
 _SMALL_BYTES = 64_000_000  # larger than configs and tokenizers, smaller than weights
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 AcceptLicences = Callable[[Sequence[Licence]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildPaths:
-    """The folder to fill, its lock, and the folder of downloads."""
+    """Paths of the folder to fill, its lock, and the download cache."""
 
     weights: Path
     lock: Path
@@ -50,7 +50,7 @@ class BuildPaths:
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """A repository of hub.toml, the listing of its wanted files, its pin and download folder."""
+    """A repository of hub.toml, the listing of its needed files, its pin and download folder."""
 
     entry: Repository
     listing: Listing
@@ -68,46 +68,48 @@ class _Selection:
         return sum(path.stat().st_size for path in paths if path.is_file())
 
 
-def bring(
+def build_from_hub(
     config: HubConfig,
     paths: BuildPaths,
     hub: Hub,
     accept_licences: AcceptLicences,
     text: str = "",
-    say: Say = print,
+    report: Report = print,
 ) -> None:
-    """Build every source that is missing or differs from the lock, and list it in the lock.
+    """Build every source that is missing or differs from the lock, and add it to the lock.
 
     `text`: the variant of the Llama. Raises BadSetting, HubUnavailable, HubChanged,
-    LicenceNotAccepted, NoSpace, BadCheckpoint and PackageChanged; sources that are complete by then
-    stay.
+    LicenceNotAccepted, NoSpace, BadCheckpoint and PackageChanged; sources that are already complete
+    are kept.
     """
     manifest = locks.read(paths.lock)
     records = FileRecords(paths.cache, paths.weights)
     sources = config.sources(manifest, text)
     if not text:
         for source in [source for source in sources if _is_built_by_hand(source, manifest)]:
-            say(f"  NOTE: {source.name} was built by hand and is kept; --text replaces it")
+            report(f"  NOTE: {source.name} was built by hand and is kept; --text replaces it")
             sources = tuple(other for other in sources if other is not source)
     missing = [source for source in sources if not _is_complete(source, manifest, paths, records)]
     if missing:
         selections = {source.name: _select(source, manifest, paths, hub) for source in missing}
-        every = [selection for group in selections.values() for selection in group]
-        _announce(every, say)
-        to_come = sum(selection.size_bytes - selection.downloaded_bytes() for selection in every)
-        built_bytes = sum(selection.size_bytes for selection in every)
-        check_room_for_both(paths.cache, to_come, paths.weights, built_bytes)
-        accept_licences([_licence(selection, hub) for selection in every])
-        for selection in every:
+        selected = [selection for group in selections.values() for selection in group]
+        _announce(selected, report)
+        remaining_bytes = sum(
+            selection.size_bytes - selection.downloaded_bytes() for selection in selected
+        )
+        built_bytes = sum(selection.size_bytes for selection in selected)
+        check_disk_space_for_both(paths.cache, remaining_bytes, paths.weights, built_bytes)
+        accept_licences([_licence(selection, hub) for selection in selected])
+        for selection in selected:
             hub.check_access(selection.listing)
-        _save_revisions(every, paths)
+        _save_revisions(selected, paths)
         for source in missing:
             _build(source, selections[source.name], paths, hub)
             records.add(locks.read(paths.lock).of_source(source.name))
     records.save()
     shutil.rmtree(paths.cache / "hub", ignore_errors=True)
-    outcome = "all built and listed" if missing else "all here"
-    say(f"  from the model hub: {outcome}, {', '.join(source.name for source in sources)}")
+    outcome = "built and added to the lock" if missing else "up to date"
+    report(f"  from the model hub: {outcome}, {', '.join(source.name for source in sources)}")
 
 
 def _is_built_by_hand(source: HubSource, manifest: Manifest) -> bool:
@@ -119,7 +121,7 @@ def _is_built_by_hand(source: HubSource, manifest: Manifest) -> bool:
 def _is_complete(
     source: HubSource, manifest: Manifest, paths: BuildPaths, records: FileRecords
 ) -> bool:
-    """Whether all files of the lock are there and were built from the current pins."""
+    """Whether all files of the lock exist and were built from the current pins."""
     expected = set()
     for entry in source.repositories:
         pin = find_pin(manifest, entry.repository, paths.lock)
@@ -133,7 +135,7 @@ def _is_complete(
     made_of = {key for weight in weights for key in weight.packages}
     if not made_of or not made_of <= expected:
         return False
-    return not lacking(paths.weights, weights, records)
+    return not find_missing(paths.weights, weights, records)
 
 
 def _select(source: HubSource, manifest: Manifest, paths: BuildPaths, hub: Hub) -> list[_Selection]:
@@ -143,36 +145,36 @@ def _select(source: HubSource, manifest: Manifest, paths: BuildPaths, hub: Hub) 
     for entry in source.repositories:
         pin = find_pin(manifest, entry.repository, paths.lock)
         if pin and entry.revision not in ("", pin.revision):
-            pin = None  # hub.toml now names another revision
-        everything = hub.listing(entry.repository, pin.revision if pin else entry.revision)
-        wanted = tuple(file for file in everything.files if entry.wants(file.name))
-        if not wanted:
+            pin = None  # hub.toml now has a different revision
+        full_listing = hub.listing(entry.repository, pin.revision if pin else entry.revision)
+        needed = tuple(file for file in full_listing.files if entry.wants(file.name))
+        if not needed:
             why = f"it contains no file {' or '.join(entry.files)}"
             raise HubUnavailable(repository=entry.repository, why=why)
-        listing = dataclasses.replace(everything, files=wanted)
+        listing = dataclasses.replace(full_listing, files=needed)
         if pin:
             check_listing(pin, listing)
         selections.append(_Selection(entry, listing, pin, paths.downloads(listing)))
     return selections
 
 
-def _announce(selections: Iterable[_Selection], say: Say) -> None:
+def _announce(selections: Iterable[_Selection], report: Report) -> None:
     any_new = False
-    say("  from the model hub:")
+    report("  from the model hub:")
     for selection in selections:
         state = "pinned" if selection.pin else "NEW"
         if not selection.pin and selection.entry.revision:
-            state = "named in hub.toml"
+            state = "from hub.toml"
         listing = selection.listing
-        say(
+        report(
             f"    {listing.repository}  {megabytes(selection.size_bytes)}, "
             f"commit {listing.revision} ({state}), {selection.entry.licence}"
         )
         any_new |= state == "NEW"
     if any_new:
-        say("  NOTE: NEW is the newest commit, taken on trust. Before you seal it, compare the")
-        say("  NOTE: commit and the sha256 of its files with the repository's page. The lock keeps")
-        say("  NOTE: both (`hub`), and later runs accept nothing else.")
+        report("  NOTE: NEW is the newest commit, which nothing has confirmed. Before you seal it,")
+        report("  NOTE: compare the commit and the sha256 of its files with the repository's page.")
+        report("  NOTE: The lock records both under `hub`, and later runs accept no others.")
 
 
 def _licence(selection: _Selection, hub: Hub) -> Licence:
@@ -193,14 +195,14 @@ def _save_revisions(selections: Iterable[_Selection], paths: BuildPaths) -> None
 def _build(
     source: HubSource, selections: Sequence[_Selection], paths: BuildPaths, hub: Hub
 ) -> None:
-    """Download, build and list one source, and delete its downloads."""
+    """Download and build one source, add it to the lock, and delete its downloads."""
     folders = {selection.entry.role: selection.folder for selection in selections}
-    arrived = _download(source, selections, folders, hub)
+    downloads = _download(source, selections, folders, hub)
     old = manifest = locks.read(paths.lock)
     for selection in selections:
         repository = selection.listing.repository
         manifest = set_pin(
-            manifest, repository, Pin(selection.listing.revision, arrived[repository])
+            manifest, repository, Pin(selection.listing.revision, downloads[repository])
         )
     revisions = {each.listing.repository: each.listing.revision for each in selections}
     entry = source.lock_source(revisions)
@@ -236,7 +238,7 @@ def _download(
     hub: Hub,
 ) -> dict[str, dict[str, PinnedFile]]:
     """Download every file, small ones first; return size and hash by repository and name."""
-    arrived: dict[str, dict[str, PinnedFile]] = {
+    downloads: dict[str, dict[str, PinnedFile]] = {
         selection.listing.repository: {} for selection in selections
     }
     files = [(selection, file) for selection in selections for file in selection.listing.files]
@@ -256,12 +258,12 @@ def _download(
             sha256 = hub.download(selection.listing, file, target, on_progress)
             if selection.pin:
                 check_file(selection.pin, repository, file.name, sha256)
-            arrived[repository][file.name] = PinnedFile(file.size_bytes, sha256)
+            downloads[repository][file.name] = PinnedFile(file.size_bytes, sha256)
             before_bytes += file.size_bytes
         if group is small and source.name != KOKORO:
             ultravox.check_configs(_ultravox_inputs(folders))
     progress.finish(total)
-    return arrived
+    return downloads
 
 
 def _ultravox_inputs(folders: Mapping[str, Path]) -> ultravox.UltravoxInputs:
@@ -269,13 +271,13 @@ def _ultravox_inputs(folders: Mapping[str, Path]) -> ultravox.UltravoxInputs:
 
 
 def _check_reproduced(old: Manifest, new: Manifest, source: str) -> None:
-    """Raise PackageChanged if the same downloads gave other files than the lock has."""
+    """Raise PackageChanged if the same downloads gave different files than the lock has."""
     before = dict(_hashes(old, source))
     if source not in old.sources or old.sources[source].origin != new.sources[source].origin:
         return
     for path, sha256 in _hashes(new, source):
         if path in before and before[path] != sha256:
-            raise PackageChanged(what=path, why="the same downloads gave another file")
+            raise PackageChanged(what=path, why="the same downloads gave a different file")
 
 
 def _hashes(manifest: Manifest, source: str) -> Iterator[tuple[str, str]]:

@@ -4,8 +4,8 @@
     ops/units/render.py            write the files
     ops/units/render.py --check    exit with 1 and name the files that are not up to date
 
-In a template `${name}` is a value. A line that begins with `gpu|` or `cpu|` is for that profile
-only, and one with `podman|` or `docker|` for that engine.
+In a template `${name}` is a value. A line that begins with `gpu|` or `cpu|` is only for that
+profile, and a line that begins with `podman|` or `docker|` only for that engine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONDITION = re.compile(r"(cpu|gpu|podman|docker)\|(.*\n)")
 
 
 def values(profile: str) -> dict[str, object]:
-    """The values of a profile, with the shared ones; sizes in the units of Kubernetes, too."""
+    """Return the values of a profile and the shared values; adds sizes in Kubernetes units."""
     tables = tomllib.loads((UNITS / "values.toml").read_text(encoding="utf-8"))
     merged: dict[str, object] = tables["both"] | tables[profile] | {"profile": profile}
     sizes = {name: size for name, size in merged.items() if SIZE.fullmatch(str(size))}
@@ -59,7 +59,7 @@ def render(template: str, values: dict[str, object], engine: str = "") -> str:
 
 
 def render_all() -> dict[Path, str]:
-    """Render every file; returns the contents by path."""
+    """Render every file and return the contents by path."""
 
     def template(name: str) -> str:
         return (UNITS / "templates" / name).read_text(encoding="utf-8")

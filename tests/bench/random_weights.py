@@ -22,7 +22,7 @@ from appliance.weights.checkpoint import configs
 from appliance.weights.checkpoint.folder import INDEX, StoredTensors
 from appliance.weights.checkpoint.safetensors import ITEM_BYTES, Tensor, header
 from appliance.weights.checkpoint.tensors import expected
-from ops.bundle.fetch import check_room
+from ops.bundle.fetch import check_disk_space
 from ops.bundle.shards import SHARD_BYTES, plan_shards
 from tests.bench.synthetic_tokenizer import AUDIO_TOKEN, ORDINARY, make_tokenizer
 
@@ -48,7 +48,7 @@ def write(folder: Path, size: str, shard_bytes: int = SHARD_BYTES) -> checkpoint
         items = math.prod(spec.shapes[0])
         end = items * ITEM_BYTES[spec.dtypes[0]]
         tensors[name] = (folder, Tensor(name, spec.dtypes[0], spec.shapes[0], 0, end))
-    check_room(folder.parent, sum(tensor.end for _, tensor in tensors.values()))
+    check_disk_space(folder.parent, sum(tensor.end for _, tensor in tensors.values()))
     folder.mkdir(parents=True)
     for file, content in _jsons(tree, configs.processor(shape)).items():
         (folder / file).write_text(json.dumps(content), encoding="utf-8")

@@ -95,7 +95,7 @@ def test_image_that_differs_from_the_lock_is_not_exported(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{}", "names no image"), ("", "is not JSON"), ('{"image": "x', "is not JSON")],
+    [("{}", "has no image entry"), ("", "is not JSON"), ('{"image": "x', "is not JSON")],
 )
 def test_invalid_lock_is_refused(
     connected: Connected, tmp_path: Path, text: str, message: str

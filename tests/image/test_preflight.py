@@ -106,7 +106,7 @@ def test_gpu_in_use_fails_on_installation_and_passes_on_upgrade(host: Host) -> N
     assert check(host, "--profile", "gpu")["memory-free"]["state"] == "fail"
     upgrade = check(host, "--profile", "gpu", "--upgrade")
     assert upgrade["memory-free"]["state"] == "pass"
-    assert "running version" in upgrade["memory-free"]["found"]
+    assert "running release" in upgrade["memory-free"]["found"]
     assert list(upgrade) == ALL + GPU
 
 

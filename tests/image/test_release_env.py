@@ -150,11 +150,11 @@ def test_image_of_a_lock_is_printed_as_lines(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is not JSON"),
-        ("{}", "names no image"),
+        ("{}", "has no image entry"),
         ("[]", "is not an image-manifest.lock"),
-        (json.dumps({"image": {**IMAGE, "id": "sha256:1"}}), "names no image"),
-        (json.dumps({"image": {**IMAGE, "version": ""}}), "names no version or profile"),
-        (json.dumps({"image": {**IMAGE, "layers": []}}), "names no layers"),
+        (json.dumps({"image": {**IMAGE, "id": "sha256:1"}}), "has no image entry"),
+        (json.dumps({"image": {**IMAGE, "version": ""}}), "has no version or profile"),
+        (json.dumps({"image": {**IMAGE, "layers": []}}), "has no layers"),
         (json.dumps({"image": {**IMAGE, "layers": [{}]}}), "is not an image-manifest.lock"),
     ],
 )

@@ -178,7 +178,7 @@ def test_empty_folder_is_filled_verified_and_speaks(published: Path, root: Path)
         hub.requests.clear()
         second = run(root, hub)
         assert second.returncode == 0 and hub.requests == [], second.stdout + second.stderr
-        assert "model files: all here" in second.stdout
+        assert "model files: up to date" in second.stdout
     lock = manifest.read(root / "image-manifest.lock")
     assert {source.name for source in lock.for_profile("gpu")} == {
         KOKORO,

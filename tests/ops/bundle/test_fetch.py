@@ -70,7 +70,7 @@ def test_second_run_downloads_nothing_and_keeps_no_package(place: FetchPlace) ->
     place.fetch()
     assert place.registry.served == []
     assert [path.name for path in place.cache.iterdir()] == ["checked.json"]
-    assert "all here" in place.messages[-1]
+    assert "up to date" in place.messages[-1]
 
 
 def test_only_a_missing_file_is_fetched_again(place: FetchPlace) -> None:
@@ -198,7 +198,7 @@ def test_fetched_model_that_the_lock_no_longer_lists_is_set_aside(place: FetchPl
     assert "moved to" in place.messages[-1]
     assert seal.verify(place.weights, place.manifest, "cpu").files == 3
     place.fetch()
-    assert "all here" in place.messages[-1]
+    assert "up to date" in place.messages[-1]
 
 
 @pytest.mark.parametrize("origin", ["unknown", "changed since"])
@@ -226,5 +226,5 @@ def test_fetch_command_sets_aside_what_the_lock_no_longer_lists(
     lock.write_text(locks.render(locks_without_test), encoding="utf-8")
     paths = ["--weights", str(place.weights), "--lock", str(lock), "--cache", str(place.cache)]
     assert main(["fetch", *paths]) == 0
-    assert "all here" in capsys.readouterr().out
+    assert "up to date" in capsys.readouterr().out
     assert seal.verify(place.weights, locks_without_test, "cpu").files == 3

@@ -128,7 +128,7 @@ def test_relock_keeps_built_sources(place: LockPlace) -> None:
 
 def test_fetch_reports_a_missing_built_folder_and_asks_no_registry(place: LockPlace) -> None:
     place.build()
-    assert "all here" in place.fetch("gpu")[-1]
+    assert "up to date" in place.fetch("gpu")[-1]
     shutil.rmtree(place.weights / NAME)
     messages = "".join(place.fetch("gpu"))
     assert f"{NAME} is missing or differs from the lock" in messages

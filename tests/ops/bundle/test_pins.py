@@ -65,8 +65,8 @@ def test_pin_without_files_accepts_any_listing() -> None:
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
-        ((BIG,), "small of .* not there any more"),
-        ((BIG, SMALL, RemoteFile("new", 1, "", "4" * 40)), "new of .* was not there"),
+        ((BIG,), "small of .* no longer exists"),
+        ((BIG, SMALL, RemoteFile("new", 1, "", "4" * 40)), "new of .* the file is new"),
         ((RemoteFile("big", 8, "1" * 64, ""), SMALL), "big of .* 8 bytes instead of 9"),
         ((RemoteFile("big", 9, "5" * 64, ""), SMALL), "big of .* its sha256 is 555"),
     ],

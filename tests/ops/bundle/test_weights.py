@@ -143,7 +143,7 @@ def test_second_run_makes_no_request_and_changes_nothing(
     assert place.run(accept=False) == 0
     assert place.hub.requests == []
     assert place.lock.read_bytes() == lock
-    assert "all here" in capsys.readouterr().out
+    assert "up to date" in capsys.readouterr().out
 
 
 def test_first_run_trusts_the_newest_commit_and_says_so(
@@ -152,7 +152,7 @@ def test_first_run_trusts_the_newest_commit_and_says_so(
     place.run()
     output = capsys.readouterr().out
     assert f"commit {place.llama} (NEW)" in output
-    assert "taken on trust" in output
+    assert "which nothing has confirmed" in output
 
 
 def test_later_runs_use_the_pinned_commit(
@@ -230,7 +230,7 @@ def test_revision_in_hub_toml_is_used_by_the_first_run(
     named = f'repository = "{LLAMA}"\nrevision = "'
     place.config.write_text(HUB_TOML.replace(named, named + place.llama), encoding="utf-8")
     assert place.run() == 0
-    assert f"{place.llama} (named in hub.toml)" in capsys.readouterr().out
+    assert f"{place.llama} (from hub.toml)" in capsys.readouterr().out
     assert place.pin(LLAMA) == place.llama
 
 
@@ -299,7 +299,7 @@ def test_rebuild_that_differs_from_the_lock_is_refused(
             entry["sha256"] = "0" * 64
     place.lock.write_text(json.dumps(tree), encoding="utf-8")
     assert place.run() == 78
-    assert "the same downloads gave another file" in capsys.readouterr().err
+    assert "the same downloads gave a different file" in capsys.readouterr().err
 
 
 def test_folder_built_by_hand_is_kept(place: HubPlace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -367,7 +367,7 @@ def test_cpu_profile_makes_no_request_to_the_hub(
 ) -> None:
     assert place.run("--profile", "cpu", accept=False) == 0
     assert place.hub.requests == []
-    assert "model files: all here" in capsys.readouterr().out
+    assert "model files: up to date" in capsys.readouterr().out
 
 
 def test_invalid_pin_is_named(place: HubPlace, capsys: pytest.CaptureFixture[str]) -> None:

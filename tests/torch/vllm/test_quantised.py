@@ -40,7 +40,9 @@ TEXT = "hello what is the weather in london transcribe a lazy system say so and 
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with an int8 Llama, built from its parts."""
     folder = tmp_path_factory.mktemp("quantized")
-    build(find_inputs(*take_apart(folder / "parts", "int8")), folder / "model", say=lambda _: None)
+    build(
+        find_inputs(*take_apart(folder / "parts", "int8")), folder / "model", report=lambda _: None
+    )
     return folder / "model"
 
 

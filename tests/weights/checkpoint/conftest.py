@@ -25,7 +25,7 @@ def built(tmp_path: Path) -> Callable[..., Path]:
     def make(scheme: str = "", shard_bytes: int = 1 << 40) -> Path:
         folder = tmp_path / f"built-{scheme}-{shard_bytes}"
         inputs = find_inputs(*take_apart(tmp_path / f"parts-{scheme}-{shard_bytes}", scheme))
-        build(inputs, folder, shard_bytes=shard_bytes, say=lambda _: None)
+        build(inputs, folder, shard_bytes=shard_bytes, report=lambda _: None)
         return folder
 
     return make
