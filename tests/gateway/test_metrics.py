@@ -1,4 +1,4 @@
-"""The gateway's metrics: names, labels, and series at zero from the start."""
+"""The gateway's metrics: names, labels, and series that start at zero."""
 
 from __future__ import annotations
 
