@@ -224,7 +224,7 @@ class RunningGateway:
             )
 
     async def stop(self) -> None:
-        """Stop the gateway with SIGTERM, as supervisord does. Raises the error that `run` raised."""
+        """Stop the gateway with SIGTERM, as supervisord does. Raises the error of `run`."""
         if self._serving is not None and not self._serving.done():
             signal.raise_signal(signal.SIGTERM)
         try:

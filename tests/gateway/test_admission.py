@@ -62,7 +62,7 @@ def test_unauthorized_attempt_does_not_reveal_the_state() -> None:
         (GatewayState(sessions=2, waiting_for="tts", draining=True), "draining"),
     ],
 )
-def test_gateway_state_decides_about_authorized_attempts(
+def test_gateway_state_decides_authorized_attempts(
     state: GatewayState, expected: str | None
 ) -> None:
     refused = refusal(admission(max_sessions=2), state=state)
