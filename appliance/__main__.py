@@ -367,7 +367,7 @@ COMMANDS: Mapping[str, Command] = {
         _smoke_test_options,
         log_to_stderr=True,  # stdout is the report
     ),
-    "gpu-proof": Verb(
+    "gpu-proof": Command(
         "measure this machine's GPU: Kokoro, Ultravox, vLLM, a conversation",
         _gpu_proof,
         _gpu_proof_options,

@@ -105,7 +105,7 @@ def add_options(parser: ArgumentParser) -> None:
     add(
         "--record",
         action="store_true",
-        help="run no checks; read a JSON report from stdin and print its latencies, for gpu-proof --compare",
+        help="run no checks; read a JSON report from stdin and print its latencies as a record",
     )
     for name in ("image-id", "container", "host"):
         add(f"--{name}", default="", help="shown in the report; passed by voicectl on the host")

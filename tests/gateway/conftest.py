@@ -40,12 +40,12 @@ from client import wire
 from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, echo
 
 TOKEN = "a-token-for-tests-only"
-TIMEOUT_SECONDS = 60.0  # for what must happen; never a measure of how fast it has to be
+TIMEOUT_SECONDS = 60.0  # generous, so that a slow machine does not fail the tests
 Speak = Callable[[str], bytes]
 
 
 class EngineProcess:
-    """Stands in for an engine process: it serves the link, and can be killed and restarted."""
+    """Fake engine process. Serves the engine link and can be killed and restarted."""
 
     def __init__(self, engine: AnyEngine, run: Path) -> None:
         self._engine = engine
@@ -65,10 +65,10 @@ class EngineProcess:
 
 
 class ScriptedLLM:
-    """What the LLM engine replies, and a record of what it received. The last reply repeats.
+    """Scripted replies of the LLM engine, and a record of its requests. The last reply repeats.
 
     conversations  the turns of each request
-    utterances     the audio that the engine had at each request, by utterance number
+    utterances     the audio that the engine held at each request, by utterance number
     """
 
     def __init__(self, *replies: str | ToolCall) -> None:
@@ -91,10 +91,10 @@ class ScriptedLLM:
 
 
 class SimulatedClient:
-    """A connected client: its microphone sends audio all the time, and it keeps what it receives.
+    """A connected client. Its microphone sends continuously, and received frames are kept.
 
-    frames     everything that the gateway sent
-    sent_pcm   all PCM that was sent
+    frames     all frames received from the gateway
+    sent_pcm   all PCM sent to the gateway
     """
 
     def __init__(self, socket: ClientConnection) -> None:
@@ -115,13 +115,13 @@ class SimulatedClient:
         await self.send("send-text", {"content": text})
 
     async def say(self, pcm: bytes) -> None:
-        """Speak at the pace of real time; return when everything was sent."""
+        """Speak `pcm` in real time. Return when all of it has been sent."""
         self._queue += pcm
         while self._queue and not self.closed:
             await asyncio.sleep(0.02)
 
     async def wait_until(self, condition: Callable[[], Any]) -> None:
-        """Wait for something that must happen."""
+        """Wait until `condition` is true. Raises TimeoutError."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not condition():
                 self._changed.clear()
@@ -129,7 +129,7 @@ class SimulatedClient:
                     await asyncio.wait_for(self._changed.wait(), 0.05)
 
     async def turn(self, number: int) -> dict[str, Any]:
-        """Wait for the gateway's message about a turn and return it."""
+        """Wait for the report of turn `number` and return it."""
         await self.wait_until(lambda: any(turn["turn"] == number for turn in self.turns))
         return next(turn for turn in self.turns if turn["turn"] == number)
 
@@ -143,7 +143,7 @@ class SimulatedClient:
         )
 
     async def wait_closed(self) -> tuple[int | None, str | None]:
-        """Wait until the gateway has closed; return the close code and reason."""
+        """Wait until the gateway has closed the connection. Return the close code and reason."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await self.socket.wait_closed()
         return self.socket.close_code, self.socket.close_reason
@@ -224,7 +224,7 @@ class RunningGateway:
             )
 
     async def stop(self) -> None:
-        """Stop as supervisord does it, with SIGTERM. Raises the error that `run` raised."""
+        """Stop the gateway with SIGTERM, as supervisord does. Raises the error of `run`."""
         if self._serving is not None and not self._serving.done():
             signal.raise_signal(signal.SIGTERM)
         try:
@@ -242,7 +242,7 @@ class RunningGateway:
                 await serving
 
     async def wait_until(self, condition: Callable[[], Any]) -> None:
-        """Wait for something that must happen."""
+        """Wait until `condition` is true. Raises TimeoutError."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not condition():
                 await asyncio.sleep(0.02)
@@ -254,13 +254,13 @@ class RunningGateway:
     async def open_socket(
         self, headers: dict[str, str] | None = None, **more: Any
     ) -> ClientConnection:
-        """Connect with `headers`, by default those with the right token. Raises InvalidStatus."""
+        """Connect with `headers`; by default, with the valid token. Raises InvalidStatus."""
         authorized = {"Authorization": f"Bearer {TOKEN}"} if headers is None else headers
         url = f"{self.scheme}://{self.address}/ws"
         return await connect(url, additional_headers=authorized, **more)
 
     async def connect(self, **more: Any) -> SimulatedClient:
-        """Connect a client that has sent client-ready and received bot-ready."""
+        """Connect a client and exchange client-ready and bot-ready."""
         client = SimulatedClient(await self.open_socket(**more))
         self._clients.append(client)
         await client.send("client-ready", {"version": "2.0.0", "about": {"library": "tests"}})
@@ -268,7 +268,7 @@ class RunningGateway:
         return client
 
     def log_lines(self, event: str = "") -> list[dict[str, Any]]:
-        """Return the log lines so far: all, or those of one event."""
+        """Return the log lines so far, or only those of `event`."""
         lines = [json.loads(line) for line in self._log.getvalue().splitlines()]
         return [line for line in lines if not event or line["event"] == event]
 
@@ -276,7 +276,7 @@ class RunningGateway:
         return self._log.getvalue()
 
     def logged_errors(self) -> list[str]:
-        """Return the log lines that must not occur in a test: errors, and those with a trace."""
+        """Return the log lines with an error level or a traceback. Most tests expect none."""
         bad = ("error", "critical")
         lines = [line for line in self.log_lines() if line["level"] in bad or "trace" in line]
         return [f"{line['event']} {line.get('place')} {line.get('trace')}" for line in lines]
@@ -314,9 +314,9 @@ def turn_models() -> TurnModels:
 def make_gateway(
     tmp_path: Path, turn_models: TurnModels, monkeypatch: pytest.MonkeyPatch
 ) -> MakeGateway:
-    """`async with make_gateway(ScriptedLLM(...), **settings of the section gateway)`.
+    """Start a gateway: `async with make_gateway(ScriptedLLM(...), **gateway_settings)`.
 
-    engines   the engine processes that are started; with both it waits until the gateway is ready
+    engines   the engine processes to start; with both, wait until the gateway is ready
     sections  settings of other sections, by section and name
     """
 
@@ -361,7 +361,7 @@ def make_gateway(
 
 @pytest.fixture
 async def gateway(make_gateway: MakeGateway) -> AsyncIterator[RunningGateway]:
-    """A ready gateway with default settings and engines that echo."""
+    """A ready gateway with default settings and engines that echo the input."""
     async with make_gateway() as running:
         yield running
 
@@ -374,7 +374,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def captured_log() -> Iterator[io.BytesIO]:
-    """Capture the log of the process, in strict mode, and restore the logging afterwards."""
+    """Capture the process log in strict mode, then restore the logging configuration."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     hooks = sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning
@@ -392,7 +392,7 @@ def captured_log() -> Iterator[io.BytesIO]:
 
 @pytest.fixture(scope="session")
 def speak(tmp_path_factory: pytest.TempPathFactory) -> Speak:
-    """Synthesize speech with espeak-ng: 16 kHz mono int16 PCM of a text."""
+    """Return a function that synthesizes text with espeak-ng: 16 kHz mono int16 PCM."""
     folder = tmp_path_factory.mktemp("speech")
     cache: dict[str, bytes] = {}
 
@@ -422,7 +422,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def trusting(chain: Path) -> ssl.SSLContext:
-    """Return a client's TLS context that trusts this certificate only."""
+    """Return a client TLS context that trusts only this certificate."""
     context = ssl.create_default_context(cafile=str(chain))
     context.check_hostname = True
     return context

@@ -1,4 +1,4 @@
-"""Which connection attempts are refused, and why."""
+"""Admission: which connection attempts are refused, and why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def admission(**settings: Any) -> Admission:
 
 
 def refusal(
-    control: Admission,
+    policy: Admission,
     authorization: str = AUTHORIZED,
     *,
     address: str = ADDRESS,
@@ -28,15 +28,15 @@ def refusal(
     state: GatewayState = IDLE,
     now: float = 0.0,
 ) -> Refused | None:
-    return control.refusal(ConnectionAttempt(address, authorization, origin), state, now)
+    return policy.refusal(ConnectionAttempt(address, authorization, origin), state, now)
 
 
-def reason(*args: Any, **more: Any) -> str | None:
-    refused = refusal(*args, **more)
+def reason(*args: Any, **kwargs: Any) -> str | None:
+    refused = refusal(*args, **kwargs)
     return refused.reason if refused else None
 
 
-def test_right_token_is_admitted() -> None:
+def test_valid_token_is_admitted() -> None:
     assert refusal(admission()) is None
 
 
@@ -62,7 +62,9 @@ def test_unauthorized_attempt_does_not_reveal_the_state() -> None:
         (GatewayState(sessions=2, waiting_for="tts", draining=True), "draining"),
     ],
 )
-def test_state_decides_for_authorized_attempts(state: GatewayState, expected: str | None) -> None:
+def test_gateway_state_decides_authorized_attempts(
+    state: GatewayState, expected: str | None
+) -> None:
     refused = refusal(admission(max_sessions=2), state=state)
     assert (refused.reason if refused else None) == expected
     if refused is not None:
@@ -70,7 +72,7 @@ def test_state_decides_for_authorized_attempts(state: GatewayState, expected: st
         assert refused.retry_after_seconds
 
 
-def test_refusal_names_what_is_not_ready() -> None:
+def test_refusal_names_the_engine_that_is_not_ready() -> None:
     assert "tts" in str(refusal(admission(), state=GatewayState(0, waiting_for="tts")))
 
 
@@ -84,23 +86,23 @@ def test_refusal_names_what_is_not_ready() -> None:
         ("null", "wrong_origin"),
     ],
 )
-def test_only_pages_of_listed_origins_are_admitted(origin: str, expected: str | None) -> None:
-    control = admission(allowed_origins=("https://kiosk.example",))
-    assert reason(control, origin=origin) == expected
+def test_only_listed_browser_origins_are_admitted(origin: str, expected: str | None) -> None:
+    policy = admission(allowed_origins=("https://kiosk.example",))
+    assert reason(policy, origin=origin) == expected
 
 
 def test_attempts_are_limited_per_address_and_allowed_again_later() -> None:
-    control = admission(max_attempts_per_minute=6)
+    policy = admission(max_attempts_per_minute=6)
     for _ in range(6):
-        assert reason(control, "a guess") == "wrong_token"
-    assert reason(control) == "too_many_attempts"
-    assert reason(control, address="192.0.2.2") is None
-    assert reason(control, now=5.0) == "too_many_attempts"
-    assert reason(control, now=15.1) is None
+        assert reason(policy, "a guess") == "wrong_token"
+    assert reason(policy) == "too_many_attempts"
+    assert reason(policy, address="192.0.2.2") is None
+    assert reason(policy, now=5.0) == "too_many_attempts"
+    assert reason(policy, now=15.1) is None
 
 
 def test_number_of_remembered_addresses_is_bounded() -> None:
-    control = admission()
+    policy = admission()
     for number in range(MAX_ADDRESSES + 500):
-        refusal(control, address=str(number))
-    assert len(control._buckets) == MAX_ADDRESSES
+        refusal(policy, address=str(number))
+    assert len(policy._buckets) == MAX_ADDRESSES

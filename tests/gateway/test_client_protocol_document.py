@@ -1,4 +1,4 @@
-"""docs/client-protocol.md agrees with the code, in both directions."""
+"""docs/client-protocol.md describes exactly what the code defines, no more and no less."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def section(heading: str) -> str:
 
 
 def tables(heading: str) -> list[list[list[str]]]:
-    """Return the tables of a section: rows of cells, without their heads."""
+    """Return the tables of a section as rows of cells, without the header rows."""
     blocks = re.findall(r"(?:^\|.*\n)+", section(heading), re.MULTILINE)
     return [
         [[cell.strip() for cell in row[1:-1].split("|")] for row in block.splitlines()[2:]]
@@ -52,47 +52,47 @@ def tables(heading: str) -> list[list[list[str]]]:
 
 
 def table(heading: str) -> list[list[str]]:
-    (only,) = tables(heading)
-    return only
+    (single_table,) = tables(heading)
+    return single_table
 
 
 def code(cell: str) -> str:
-    """Return the name in backticks with which a cell begins."""
+    """Return the name in backticks at the start of a cell."""
     match = re.match(r"`([^`]+)`", cell)
     assert match, cell
     return match[1]
 
 
-def of_kind(kind: type[Any]) -> list[type[Any]]:
-    return [error for error in catalogue().values() if issubclass(error, kind)]
+def errors_of_type(error_type: type[Any]) -> list[type[Any]]:
+    return [error for error in catalogue().values() if issubclass(error, error_type)]
 
 
-def test_endpoints() -> None:
+def test_documented_endpoints_are_the_routes() -> None:
     routes: list[BaseRoute] = server.GatewayServer.app(
         server.GatewayServer.__new__(server.GatewayServer)
     ).routes
     assert {code(row[0]) for row in table("Endpoints")} == {route.path for route in routes}  # type: ignore[attr-defined]
 
 
-def test_refusals() -> None:
+def test_documented_refusals_match_the_catalogue() -> None:
     documented = {(int(row[0]), code(row[1]), row[2]) for row in table("Refusals")}
     assert documented == {
         (error.http_status, error.reason, str(error.retry_after_seconds or ""))
-        for error in of_kind(Refused)
+        for error in errors_of_type(Refused)
     }
     assert len(table("Refusals")) == len(documented)
 
 
-def test_example_of_a_refusal() -> None:
+def test_example_refusal_is_what_the_gateway_sends() -> None:
     (example,) = re.findall(r"```json\n(.*?)```", section("Refusals"), re.DOTALL)
     refusal = catalogue()["full"](limit=Settings().gateway.max_sessions)
     assert json.loads(example) == json.loads(bytes(server._denial(refusal).body))  # type: ignore[arg-type]
 
 
-def test_close_codes() -> None:
+def test_documented_close_codes_match_the_catalogue() -> None:
     documented = [(int(row[0]), code(row[1])) for row in table("Close codes")]
     assert sorted(documented) == sorted(
-        (error.close_code, error.reason) for error in of_kind(SessionEnded)
+        (error.close_code, error.reason) for error in errors_of_type(SessionEnded)
     )
 
 
@@ -105,7 +105,7 @@ TYPES = {
 
 
 def schema(module: Any) -> set[tuple[str, str, int, str]]:
-    """Return message, field, number and type of every field of a protobuf module."""
+    """Return (message, field, number, type) for every field of a protobuf module."""
     return {
         (
             message.name,
@@ -118,7 +118,7 @@ def schema(module: Any) -> set[tuple[str, str, int, str]]:
     }
 
 
-def test_protobuf_schema() -> None:
+def test_documented_protobuf_schema_matches_the_module() -> None:
     documented = {
         (code(row[0]), code(row[1]), int(row[2]), code(row[3])) for row in table("Frames")
     }
@@ -126,13 +126,13 @@ def test_protobuf_schema() -> None:
     assert documented <= schema(pipecat_frames_pb2)
 
 
-def test_audio_formats() -> None:
+def test_documented_audio_formats_match_the_constants() -> None:
     text = section("Frames")
     assert f"**Audio to the gateway** is {INPUT_SAMPLE_RATE} Hz, mono" in text
     assert f"**Audio from the gateway** is {OUTPUT_SAMPLE_RATE} Hz, mono" in text
 
 
-def test_client_messages() -> None:
+def test_documented_client_messages_match_the_code() -> None:
     documented = [code(row[0]) for row in table("Messages to the gateway")]
     assert sorted(documented) == sorted(wire.CLIENT_MESSAGES)
     assert f"`label` must be `{wire.RTVI_LABEL}`" in section("Messages to the gateway")
@@ -141,7 +141,7 @@ def test_client_messages() -> None:
 
 
 class FieldRecorder(dict[str, Any]):
-    """Message data that records which of its fields are read."""
+    """Message data that records which fields the code reads."""
 
     read: ClassVar[set[str]] = set()
 
@@ -150,7 +150,7 @@ class FieldRecorder(dict[str, Any]):
         return FieldRecorder() if key == "about" else super().get(key, default)
 
 
-def test_fields_of_client_messages() -> None:
+def test_documented_fields_of_client_messages_are_those_read() -> None:
     for row in table("Messages to the gateway"):
         FieldRecorder.read.clear()
         wire.CLIENT_MESSAGES[code(row[0])](FieldRecorder(content="text"))
@@ -160,12 +160,12 @@ def test_fields_of_client_messages() -> None:
     assert f"`{wire.PLAYBACK_STARTED}`" in section("Messages to the gateway")
 
 
-def test_event_messages() -> None:
+def test_documented_event_messages_match_the_code() -> None:
     events, _ = tables("Messages from the gateway")
     assert sorted(code(row[0]) for row in events) == sorted(wire.EVENT_MESSAGES)
 
 
-async def test_messages_with_text() -> None:
+async def test_documented_text_messages_are_those_pipecat_sends() -> None:
     _, texts = tables("Messages from the gateway")
     documented = [code(row[0]) for row in texts]
     sent = await observed_messages()
@@ -175,7 +175,7 @@ async def test_messages_with_text() -> None:
 
 
 class FakeRTVI:
-    """Stands in for the RTVI processor; keeps the types of messages."""
+    """Fake RTVI processor that records the message types."""
 
     client_version: ClassVar[list[int]] = [int(n) for n in client_wire.RTVI_VERSION.split(".")]
 
@@ -187,7 +187,7 @@ class FakeRTVI:
 
 
 async def observed_messages() -> set[str]:
-    """Return the types of messages that Pipecat sends for the frames of our pipeline."""
+    """Return the message types that Pipecat sends for the frames of our pipeline."""
     call: dict[str, Any] = {"function_name": "f", "tool_call_id": "1", "arguments": {}}
     frames = [
         f.VADUserStartedSpeakingFrame(),
@@ -233,16 +233,16 @@ async def observed_messages() -> set[str]:
     return rtvi.types
 
 
-def test_turn_report() -> None:
+def test_documented_turn_report_matches_the_code() -> None:
     turn = SessionTurn(1, "spoken", marks={name: float(n) for n, name in enumerate(MARKS)})
     rows = {code(row[0]): row[1] for row in table("The turn report")}
     assert list(rows) == list(turn_message(turn, turn.stages(), transcripts=True))
-    without = turn_message(turn, turn.stages(), transcripts=False)
+    without_transcripts = turn_message(turn, turn.stages(), transcripts=False)
     assert [name for name, text in rows.items() if "VOICE_JOURNAL_TRANSCRIPTS" in text] == [
-        name for name in rows if name not in without
+        name for name in rows if name not in without_transcripts
     ]
     values = {name: re.findall(r"`(\w+)`", text) for name, text in rows.items()}
-    assert values["kind"] == [without["kind"]]
+    assert values["kind"] == [without_transcripts["kind"]]
     assert values["outcome"] == [name for name in TURN_OUTCOMES if name != "too_short"]
     assert values["ended_by"] == list(TURN_ENDS)
     assert values["stages"] == list(STAGES) == list(turn.stages())
@@ -257,14 +257,14 @@ def constants(module: Any) -> dict[str, float]:
 
 
 def limits() -> dict[str, float]:
-    """Return the limits of the table, by setting or constant."""
+    """Return the documented limits by setting or constant name."""
     return {
         code(row[2]): float(re.match(r"[\d.]+", row[1])[0])  # type: ignore[index]
         for row in table("Limits")
     }
 
 
-def test_limits_that_are_settings() -> None:
+def test_documented_limits_match_the_settings() -> None:
     values = {f"VOICE_{part}_{name}".upper(): value for part, name, value in walk(Settings())}
     documented = {name: value for name, value in limits().items() if name.startswith("VOICE_")}
     assert documented == {name: values[name] for name in documented}
@@ -277,21 +277,23 @@ def test_limits_that_are_settings() -> None:
     assert f"default port is {Settings().gateway.port} " in section("Endpoints")
 
 
-def test_limits_name_existing_codes_and_reasons() -> None:
-    known = {f"{error.http_status} `{error.reason}`" for error in of_kind(Refused)}
-    known |= {f"{error.close_code} `{error.reason}`" for error in of_kind(SessionEnded)}
-    named = {match for row in table("Limits") for match in re.findall(r"\d{3,4} `\w+`", row[3])}
-    assert named <= known
+def test_documented_limits_name_existing_codes_and_reasons() -> None:
+    known = {f"{error.http_status} `{error.reason}`" for error in errors_of_type(Refused)}
+    known |= {f"{error.close_code} `{error.reason}`" for error in errors_of_type(SessionEnded)}
+    documented = {
+        match for row in table("Limits") for match in re.findall(r"\d{3,4} `\w+`", row[3])
+    }
+    assert documented <= known
     unlimited = {"wrong_token", "wrong_origin", "not_ready", "draining", "hung_up", "internal"}
-    assert {text for text in known if text.split("`")[1] not in unlimited} == named
+    assert {text for text in known if text.split("`")[1] not in unlimited} == documented
 
 
-def test_limits_that_are_constants() -> None:
-    in_code = constants(wire)
-    in_code |= {"HEARD_WITHIN_SECONDS": turn_record.HEARD_WITHIN_SECONDS}
-    in_code |= {name: getattr(server, name) for name in ("PING_SECONDS", "MIN_MESSAGE_LIMIT_BYTES")}
+def test_documented_limits_match_the_constants() -> None:
+    defined = constants(wire)
+    defined |= {"HEARD_WITHIN_SECONDS": turn_record.HEARD_WITHIN_SECONDS}
+    defined |= {name: getattr(server, name) for name in ("PING_SECONDS", "MIN_MESSAGE_LIMIT_BYTES")}
     documented = {name: value for name, value in limits().items() if not name.startswith("VOICE_")}
-    assert documented == in_code
+    assert documented == defined
 
 
 def test_example_exchange_uses_documented_messages() -> None:

@@ -1,4 +1,4 @@
-"""When a session ends after the model called `end_call`."""
+"""When a session closes after the model has called `end_call`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_session_closes_once_after_the_goodbye_was_heard(
     assert events == ["close"]
 
 
-async def test_session_closes_at_once_without_a_goodbye(
+async def test_session_closes_immediately_without_a_goodbye(
     hang_up: GracefulHangUp, events: list[str]
 ) -> None:
     hang_up.begin(speaking=False)

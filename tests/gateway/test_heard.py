@@ -1,4 +1,4 @@
-"""How much of a reply the user has heard."""
+"""How much of a reply the user is considered to have heard."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from appliance.link.engine import OUTPUT_SAMPLE_RATE
 PHRASE = "The capital of France is Paris."
 
 
-def test_played_phrase_was_heard() -> None:
+def test_completed_phrase_counts_as_heard() -> None:
     heard = HeardText()
     heard.begin_phrase(PHRASE)
     heard.add_audio(0.1)
@@ -34,14 +34,14 @@ def test_played_phrase_was_heard() -> None:
     assert heard.take() == ""
 
 
-def test_interrupted_phrase_was_heard_up_to_a_whole_word() -> None:
+def test_interrupted_phrase_counts_as_heard_up_to_the_last_whole_word() -> None:
     heard = HeardText()
     heard.begin_phrase(PHRASE)
     heard.add_audio(13 / CHARS_PER_SECOND)
     assert heard.take() == "The capital"
 
 
-def test_audio_sent_ahead_of_playback_was_not_heard() -> None:
+def test_audio_sent_ahead_of_playback_does_not_count_as_heard() -> None:
     heard = HeardText(lead_seconds=0.5)
     for phrase_seconds, words in ((0.3, ""), (0.5 + 13 / CHARS_PER_SECOND, "The capital")):
         heard.begin_phrase(PHRASE)
@@ -49,13 +49,13 @@ def test_audio_sent_ahead_of_playback_was_not_heard() -> None:
         assert heard.take() == words
 
 
-def test_nothing_was_heard_before_the_first_sample() -> None:
+def test_no_text_counts_as_heard_before_the_first_sample() -> None:
     heard = HeardText()
     heard.begin_phrase(PHRASE)
     assert heard.take() == ""
 
 
-def test_faster_voice_is_heard_further() -> None:
+def test_faster_voice_gets_through_more_text_in_the_same_time() -> None:
     slow, fast = HeardText(speed=1.0), HeardText(speed=2.0)
     for heard in (slow, fast):
         heard.begin_phrase(PHRASE)
@@ -80,11 +80,11 @@ def test_heard_text_is_a_prefix_of_the_spoken_text(
 
 
 class AnswerEnd(ControlFrame):
-    """Follows an answer."""
+    """Marks the end of an answer."""
 
 
-class ReportedToSession:
-    """Records what the processor reports."""
+class RecordingSession:
+    """Records the reports of the processor."""
 
     def __init__(self) -> None:
         self.speaking = 0
@@ -101,7 +101,7 @@ class ReportedToSession:
 
 
 def phrase(text: str, is_notice: bool = False) -> tuple[Frame, Frame, Frame]:
-    """The frames of a phrase: its text, half a second of audio, and its end."""
+    """Return the frames of a phrase: its text, half a second of audio, and its end."""
     end = TTSTextFrame(text, text_type="sentence")
     end.append_to_context = not is_notice
     audio = TTSAudioRawFrame(bytes(OUTPUT_SAMPLE_RATE), OUTPUT_SAMPLE_RATE, 1)
@@ -112,8 +112,8 @@ def started(is_notice: bool = False) -> TTSStartedFrame:
     return TTSStartedFrame(append_to_context=not is_notice)
 
 
-async def test_answer_is_reported_when_all_of_it_was_heard() -> None:
-    session = ReportedToSession()
+async def test_answer_is_reported_after_all_of_it_was_heard() -> None:
+    session = RecordingSession()
     await session.play(
         LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), *phrase("Yes."),
         *phrase("It is Paris."), SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
@@ -124,10 +124,10 @@ async def test_answer_is_reported_when_all_of_it_was_heard() -> None:
 
 
 async def test_pause_within_a_phrase_does_not_end_the_answer() -> None:
-    session = ReportedToSession()
-    begins, audio, end = phrase("It is Paris, the capital of France.")
+    session = RecordingSession()
+    start, audio, end = phrase("It is Paris, the capital of France.")
     await session.play(
-        LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), begins, audio,
+        LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), start, audio,
         SleepFrame(), BotStoppedSpeakingFrame(), SleepFrame(), BotStartedSpeakingFrame(), audio,
         end, SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(), AnswerEnd(),
     )  # fmt: skip
@@ -135,7 +135,7 @@ async def test_pause_within_a_phrase_does_not_end_the_answer() -> None:
 
 
 async def test_interruption_in_a_pause_reports_the_phrases_before_it() -> None:
-    session = ReportedToSession()
+    session = RecordingSession()
     await session.play(
         LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), *phrase("Yes."),
         SleepFrame(), BotStoppedSpeakingFrame(), SleepFrame(), InterruptionFrame(),
@@ -144,7 +144,7 @@ async def test_interruption_in_a_pause_reports_the_phrases_before_it() -> None:
 
 
 async def test_parts_of_an_answer_around_a_tool_call_are_reported_as_one() -> None:
-    session = ReportedToSession()
+    session = RecordingSession()
     part = LLMFullResponseStartFrame(), started()
     await session.play(
         *part, BotStartedSpeakingFrame(), *phrase("Let me see."), SleepFrame(),
@@ -154,11 +154,11 @@ async def test_parts_of_an_answer_around_a_tool_call_are_reported_as_one() -> No
     assert session.heard == [("Let me see. It is noon.", False, False)]
 
 
-async def test_greeting_is_reported_when_all_of_it_was_heard() -> None:
-    session = ReportedToSession()
-    begins, audio, end = phrase("Hello, what can I do for you?")
+async def test_greeting_is_reported_after_all_of_it_was_heard() -> None:
+    session = RecordingSession()
+    start, audio, end = phrase("Hello, what can I do for you?")
     await session.play(
-        begins, started(), SleepFrame(), BotStartedSpeakingFrame(), audio, SleepFrame(),
+        start, started(), SleepFrame(), BotStartedSpeakingFrame(), audio, SleepFrame(),
         BotStoppedSpeakingFrame(), SleepFrame(), BotStartedSpeakingFrame(), audio, end,
         SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
     )  # fmt: skip
@@ -166,20 +166,20 @@ async def test_greeting_is_reported_when_all_of_it_was_heard() -> None:
 
 
 async def test_interruption_reports_heard_text_and_whether_the_bot_was_speaking() -> None:
-    session = ReportedToSession()
-    begins, audio, _ = phrase("It is Paris, the capital of France.")
+    session = RecordingSession()
+    start, audio, _ = phrase("It is Paris, the capital of France.")
     await session.play(
-        started(), BotStartedSpeakingFrame(), begins, audio, SleepFrame(), InterruptionFrame(),
+        started(), BotStartedSpeakingFrame(), start, audio, SleepFrame(), InterruptionFrame(),
         SleepFrame(), InterruptionFrame(),
     )  # fmt: skip
     assert session.heard == [("It is", True, True), ("", True, False)]
 
 
 async def test_notice_is_not_part_of_an_answer() -> None:
-    session = ReportedToSession()
-    begins, audio, end = phrase("One moment, please.", is_notice=True)
+    session = RecordingSession()
+    start, audio, end = phrase("One moment, please.", is_notice=True)
     await session.play(
-        begins, started(is_notice=True), SleepFrame(), BotStartedSpeakingFrame(), audio, audio,
+        start, started(is_notice=True), SleepFrame(), BotStartedSpeakingFrame(), audio, audio,
         end, SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
     )  # fmt: skip
     assert session.heard == []
@@ -187,20 +187,20 @@ async def test_notice_is_not_part_of_an_answer() -> None:
 
 
 async def test_interrupted_notice_is_not_part_of_an_answer() -> None:
-    session = ReportedToSession()
-    begins, audio, _ = phrase("I am sorry, I cannot answer right now.", is_notice=True)
+    session = RecordingSession()
+    start, audio, _ = phrase("I am sorry, I cannot answer right now.", is_notice=True)
     await session.play(
-        begins, started(is_notice=True), SleepFrame(), BotStartedSpeakingFrame(), audio, audio,
+        start, started(is_notice=True), SleepFrame(), BotStartedSpeakingFrame(), audio, audio,
         SleepFrame(), InterruptionFrame(),
     )  # fmt: skip
     assert session.heard == [("", True, True)]
 
 
-async def test_answer_directly_after_a_notice_is_reported_as_speaking() -> None:
-    session = ReportedToSession()
-    begins, audio, end = phrase("One moment, please.", is_notice=True)
+async def test_answer_directly_after_a_notice_counts_as_speaking() -> None:
+    session = RecordingSession()
+    start, audio, end = phrase("One moment, please.", is_notice=True)
     await session.play(
-        begins, started(is_notice=True), SleepFrame(), BotStartedSpeakingFrame(), audio, end,
+        start, started(is_notice=True), SleepFrame(), BotStartedSpeakingFrame(), audio, end,
         SleepFrame(), started(), *phrase("Paris."), SleepFrame(),
     )  # fmt: skip
     assert session.speaking == 1

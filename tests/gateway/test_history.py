@@ -1,4 +1,4 @@
-"""The conversation as the model sees it."""
+"""The conversation history that is sent to the model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_without_a_system_prompt_the_conversation_starts_with_the_user() -> None
     assert turns(past) == [("user", "Hello.", False)]
 
 
-def test_only_a_question_without_a_reply_can_be_taken_back() -> None:
+def test_only_an_unanswered_question_can_be_removed() -> None:
     past = history()
     assert past.pop_unanswered() is None
     past.add(text="Hello?")
@@ -86,38 +86,38 @@ def test_tool_calls_come_between_question_and_reply() -> None:
     assert past.prompt() == past.conversation()[:-1]
 
 
-def test_question_with_a_tool_call_cannot_be_taken_back() -> None:
+def test_question_with_a_tool_call_cannot_be_removed() -> None:
     past = history()
     past.add(text="Order it.").tool_calls.append(ToolCallRecord("order"))
     assert past.pop_unanswered() is None
     assert past.pending() is past.exchanges[-1]
 
 
-def test_latest_questions_stay_audio_when_older_ones_become_text() -> None:
+def test_trim_keeps_the_latest_questions_as_audio() -> None:
     past = history(max_tokens=240, audio_turns=2)
     for number in range(1, 5):
         past.add(utterance=utterance(8, number))
         past.add_heard("Yes.")
         past.set_transcript(past.exchanges[-1].utterance or utterance(0), f"question {number}")
     assert [freed.id for freed in past.trim()] == [1, 2]
-    asked = [(text, audio) for role, text, audio in turns(past) if role == "user"]
-    assert asked == [("question 1", False), ("question 2", False), ("", True), ("", True)]
+    questions = [(text, audio) for role, text, audio in turns(past) if role == "user"]
+    assert questions == [("question 1", False), ("question 2", False), ("", True), ("", True)]
 
 
-def test_trimming_frees_enough_for_many_turns() -> None:
+def test_one_trim_frees_enough_space_for_several_turns() -> None:
     past = history(max_tokens=1000, max_turns=1000, audio_turns=4)
-    trims = 0
+    trim_count = 0
     for number in range(1, 200):
         past.add(utterance=utterance(4, number))
         past.add_heard("This is an answer of the usual length, two short sentences. No more.")
         past.set_transcript(past.exchanges[-1].utterance or utterance(0), "What I asked. " * 3)
-        trims += past.is_full()
+        trim_count += past.is_full()
         past.trim()
         assert not past.is_full()
-    assert trims < 30
+    assert trim_count < 30
 
 
-def test_trimmed_audio_is_replaced_by_its_transcript() -> None:
+def test_trim_replaces_audio_by_its_transcript() -> None:
     past = history(max_tokens=90)
     first, second = utterance(8, 1), utterance(8, 2)
     past.add(utterance=first)
@@ -132,7 +132,7 @@ def test_trimmed_audio_is_replaced_by_its_transcript() -> None:
     ]
 
 
-def test_trimmed_audio_without_a_transcript_drops_the_exchange() -> None:
+def test_trim_drops_an_exchange_whose_audio_has_no_transcript() -> None:
     past = history(max_tokens=90)
     first, second = utterance(8, 1), utterance(8, 2)
     past.add(utterance=first)
@@ -142,7 +142,7 @@ def test_trimmed_audio_without_a_transcript_drops_the_exchange() -> None:
     assert turns(past)[1:] == [("user", "", True)]
 
 
-def test_older_half_of_the_exchanges_is_dropped_at_once() -> None:
+def test_trim_drops_the_older_half_of_the_exchanges() -> None:
     past = history(max_tokens=10_000, max_turns=8)
     for number in range(5):
         past.add(text=f"question {number}")
@@ -153,7 +153,7 @@ def test_older_half_of_the_exchanges_is_dropped_at_once() -> None:
     assert past.trim() == []
 
 
-def test_last_question_stays_even_beyond_the_budget() -> None:
+def test_trim_keeps_the_last_question_even_if_it_exceeds_the_budget() -> None:
     past = history(max_tokens=10)
     past.add(utterance=utterance(60))
     assert past.trim() == []
@@ -161,7 +161,7 @@ def test_last_question_stays_even_beyond_the_budget() -> None:
 
 
 class Conversation:
-    """Uses a history as a session does, and collects the utterances that trim() has freed."""
+    """Uses a history as a session does, and collects the utterances freed by trim()."""
 
     def __init__(self, audio_turns: int) -> None:
         self.history = history(max_turns=8, audio_turns=audio_turns)
@@ -177,31 +177,38 @@ class Conversation:
         self.history.add(text, speech)
 
 
-asks = st.tuples(
+ask_events = st.tuples(
     st.just("ask"),
     st.sampled_from([("Well?", 0.0), ("", 0.5), ("", 6.0), ("Listen:", 12.0), ("x" * 500, 0.0)]),
 )
-hears = st.tuples(st.just("hear"), st.sampled_from(["Yes.", "", "word " * 60]))
-understands = st.tuples(st.just("understand"), st.sampled_from(["What I said.", "", "word " * 90]))
-calls = st.tuples(st.just("call"), st.sampled_from(["short", "result " * 50]))
-trims = st.tuples(st.just("trim"), st.none())
+heard_events = st.tuples(st.just("hear"), st.sampled_from(["Yes.", "", "word " * 60]))
+transcript_events = st.tuples(
+    st.just("transcribe"), st.sampled_from(["What I said.", "", "word " * 90])
+)
+call_events = st.tuples(st.just("call"), st.sampled_from(["short", "result " * 50]))
+trim_events = st.tuples(st.just("trim"), st.none())
 
 
 @settings(max_examples=200)
-@given(st.lists(asks | hears | understands | calls | trims, max_size=40), st.integers(0, 4))
-def test_roles_alternate_the_budget_holds_and_freed_utterances_are_not_used(
+@given(
+    st.lists(
+        ask_events | heard_events | transcript_events | call_events | trim_events, max_size=40
+    ),
+    st.integers(0, 4),
+)
+def test_any_events_keep_roles_alternating_and_the_budget_and_reference_no_freed_utterance(
     events: list[tuple[str, object]], audio_turns: int
 ) -> None:
     conversation = Conversation(audio_turns)
     past = conversation.history
     for event, value in events:
-        last_before = past.exchanges[-1] if past.exchanges else None
+        previous_last = past.exchanges[-1] if past.exchanges else None
         match event, value:
             case "ask", (str(text), float(seconds)):
                 conversation.ask(text, seconds)
             case "hear", str(text):
                 past.add_heard(text)
-            case "understand", str(text):
+            case "transcribe", str(text):
                 for exchange in past.exchanges:
                     if exchange.utterance is not None:
                         past.set_transcript(exchange.utterance, text)
@@ -213,15 +220,15 @@ def test_roles_alternate_the_budget_holds_and_freed_utterances_are_not_used(
                 spoken = [exchange.utterance for exchange in latest]
                 conversation.freed += past.trim()
                 assert [exchange.utterance for exchange in latest] == spoken
-                assert not past.exchanges or past.exchanges[-1] is last_before
+                assert not past.exchanges or past.exchanges[-1] is previous_last
                 tokens = sum(exchange.tokens for exchange in past.exchanges)
                 turns = sum(exchange.turn_count for exchange in past.exchanges)
                 assert len(past.exchanges) <= 1 or (tokens <= BUDGET and turns <= 8)
         roles = [turn.role for turn in past.conversation()]
         assert roles[0] == "system"
         assert all(a != b for a, b in pairwise(roles))
-        referred = {turn.utterance for turn in past.conversation()} - {None}
-        assert referred.isdisjoint(freed.id for freed in conversation.freed)
+        referenced = {turn.utterance for turn in past.conversation()} - {None}
+        assert referenced.isdisjoint(freed.id for freed in conversation.freed)
         assert all(turn.text or turn.utterance is not None for turn in past.conversation())
     assert len(conversation.freed) == len(set(conversation.freed))
 
@@ -236,5 +243,5 @@ def test_roles_alternate_the_budget_holds_and_freed_utterances_are_not_used(
         (Exchange(text="four", reply="eight ch"), 13),
     ],
 )
-def test_size_of_an_exchange_is_estimated(exchange: Exchange, tokens: float) -> None:
+def test_token_count_of_an_exchange_is_estimated(exchange: Exchange, tokens: float) -> None:
     assert exchange.tokens == tokens

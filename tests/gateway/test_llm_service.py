@@ -1,4 +1,4 @@
-"""The LLM service between Pipecat's frames; tests/gateway/test_session.py has whole sessions."""
+"""The LLM service in a Pipecat pipeline. Complete sessions are in tests/gateway/test_session.py."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FRAME_BYTES = 1280
 
 
 class EventLog:
-    """The callbacks of a turn, in the order of their calls."""
+    """Records the callbacks of a turn in call order."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -72,8 +72,8 @@ class EventLog:
     def _generated(self, result: Result) -> None:
         self.events.append("generated")
 
-    def _failed(self, problem: EngineFailed) -> None:
-        self.events.append(f"failed {problem.reason}")
+    def _failed(self, error: EngineFailed) -> None:
+        self.events.append(f"failed {error.reason}")
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def service(client: EngineClient, events: EventLog) -> UltravoxWithContextServic
 async def run(
     service: UltravoxWithContextService, *frames: Frame
 ) -> tuple[list[Frame], list[Frame]]:
-    """Sends frames; returns those pushed downstream and upstream once all turns had time to end."""
+    """Send frames, let all turns end, and return the frames pushed downstream and upstream."""
     down, up = await run_test(
         service,
         frames_to_send=[*frames, SleepFrame(0.3)],
@@ -113,7 +113,7 @@ async def run(
 
 
 def spoken(seconds: float) -> list[Frame]:
-    """A turn of the user with this much audio; Pipecat announces speech 0.2 s late."""
+    """Return the frames of a user turn with `seconds` of audio."""
     pcm = tone(seconds, rate=16_000)
     audio: list[Frame] = [
         InputAudioRawFrame(pcm[start : start + FRAME_BYTES], 16_000, 1)
@@ -173,7 +173,7 @@ async def test_context_frame_starts_no_turn(
     assert events.events == []
 
 
-async def test_too_short_utterance_gets_no_reply(
+async def test_utterance_below_the_minimum_length_gets_no_reply(
     service: UltravoxWithContextService, events: EventLog, engine: InstantSpeechEngine
 ) -> None:
     await run(service, *spoken(0.2))
@@ -191,13 +191,13 @@ async def test_interruption_stops_the_model(
     assert "generated" not in events.events
 
 
-async def test_engine_forgets_utterances_that_were_joined_or_too_short(
+async def test_engine_drops_utterances_that_were_joined_or_too_short(
     service: UltravoxWithContextService, engine: InstantSpeechEngine
 ) -> None:
-    kept: list[set[int]] = []
+    utterances_held: list[set[int]] = []
 
     def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
-        kept.append(set(heard))
+        utterances_held.append(set(heard))
         return "Yes."
 
     engine.reply = reply
@@ -210,30 +210,30 @@ async def test_engine_forgets_utterances_that_were_joined_or_too_short(
         InterruptionFrame(),
         *spoken(1.0),
     )
-    assert len(kept) == 2
-    assert len(kept[1]) == 1  # the joined utterance
+    assert len(utterances_held) == 2
+    assert len(utterances_held[1]) == 1  # the joined utterance
 
 
-async def test_engine_forgets_speech_that_belongs_to_no_turn(
+async def test_engine_drops_speech_that_belongs_to_no_turn(
     service: UltravoxWithContextService, engine: InstantSpeechEngine
 ) -> None:
-    kept: list[set[int]] = []
+    utterances_held: list[set[int]] = []
 
     def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
-        kept.append(set(heard))
+        utterances_held.append(set(heard))
         return "Yes."
 
     engine.reply = reply
-    without_turn = [
+    speech_without_turn = [
         frame
         for frame in spoken(0.5)
         if not isinstance(frame, UserStartedSpeakingFrame | UserStoppedSpeakingFrame)
     ]
-    await run(service, *without_turn, SleepFrame(0.1), *spoken(1.0))
-    assert [len(utterances) for utterances in kept] == [1]
+    await run(service, *speech_without_turn, SleepFrame(0.1), *spoken(1.0))
+    assert [len(utterances) for utterances in utterances_held] == [1]
 
 
-async def test_cough_during_a_reply_repeats_the_reply_but_not_its_tool_call(
+async def test_cough_during_a_reply_restarts_the_reply_but_not_its_tool_call(
     client: EngineClient, events: EventLog, engine: InstantSpeechEngine
 ) -> None:
     runs: list[str] = []
@@ -264,7 +264,7 @@ async def test_cough_during_a_reply_repeats_the_reply_but_not_its_tool_call(
 async def test_user_hears_an_apology_when_the_engine_is_unreachable(
     tmp_path: Path, events: EventLog
 ) -> None:
-    client = EngineClient("llm", tmp_path / "nobody")
+    client = EngineClient("llm", tmp_path / "no-engine")
     config = LLMConfig(recover_seconds=0)
     service = UltravoxWithContextService(
         config, client, events.callbacks(), LLMContext(), transcripts=True
@@ -290,7 +290,7 @@ async def test_no_transcript_is_pushed_when_transcripts_are_off(
     assert not any(isinstance(frame, TranscriptionFrame) for frame in up)
 
 
-async def test_cleanup_ends_all_tasks_and_the_engine_session(
+async def test_cleanup_stops_all_tasks_and_closes_the_engine_session(
     service: UltravoxWithContextService, engine: InstantSpeechEngine
 ) -> None:
     engine.pause_seconds = 600

@@ -1,4 +1,4 @@
-"""The small engine remembers what was said, after audio in the history has become text."""
+"""The small engine still knows an utterance after its audio was replaced by a transcript."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.gateway.conftest import MakeGateway, Speak
 WEIGHTS = Path(__file__).parents[2] / "weights"
 
 
-async def test_third_reply_uses_the_first_utterance_which_is_text_by_then(
+async def test_third_reply_uses_the_first_utterance_after_it_became_text(
     make_gateway: MakeGateway, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[list[Turn]] = []
@@ -31,7 +31,7 @@ async def test_third_reply_uses_the_first_utterance_which_is_text_by_then(
     await engine.start()
     monkeypatch.setattr(SmallSession, "generate", spy)
     monkeypatch.setattr(conftest, "InstantSpeechEngine", lambda _llm: engine)
-    # With six seconds of silence before it, the first question fills most of the history.
+    # Six seconds of silence make the first question fill most of the history.
     llm = {"pre_roll_seconds": 6.0, "history_tokens": 60, "audio_turns": 1, "reply_tokens": 12}
     try:
         async with make_gateway(sections={"llm": llm}) as gateway:

@@ -1,4 +1,4 @@
-"""The gateway's metrics: names, labels, and series at zero from the start."""
+"""The gateway's metrics: names, labels, and series that start at zero."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_metrics_have_the_documented_names_and_labels(metrics: GatewayMetrics) -
     assert labels == EXPECTED_LABELS
 
 
-def test_names_follow_the_rules_of_promtool(metrics: GatewayMetrics) -> None:
+def test_names_follow_promtool_conventions(metrics: GatewayMetrics) -> None:
     for family in families(metrics):
         assert re.fullmatch(r"voice(_[a-z]+)+", family.name)
         assert family.documentation.endswith(".")
@@ -101,8 +101,8 @@ def test_every_label_value_is_present_from_the_start(metrics: GatewayMetrics) ->
     }
     for name, values in expected.items():
         assert label_sets(metrics, name) == {(value,) for value in values}, name
-    both = itertools.product(("llm", "tts"), by_reason[EngineFailed])
-    assert label_sets(metrics, "voice_engine_failures_total") == set(both)
+    engine_reasons = itertools.product(("llm", "tts"), by_reason[EngineFailed])
+    assert label_sets(metrics, "voice_engine_failures_total") == set(engine_reasons)
 
 
 def test_every_series_except_the_build_starts_at_zero(metrics: GatewayMetrics) -> None:
@@ -111,7 +111,7 @@ def test_every_series_except_the_build_starts_at_zero(metrics: GatewayMetrics) -
             assert sample.value == (1 if family.name == "voice_build_info" else 0), sample
 
 
-def test_response_latency_has_buckets_at_its_targets(metrics: GatewayMetrics) -> None:
+def test_response_latency_has_buckets_at_the_target_values(metrics: GatewayMetrics) -> None:
     metrics.turn_response_latency_seconds.observe(2.45)
     value = metrics.registry.get_sample_value
     name = "voice_turn_response_latency_seconds_bucket"

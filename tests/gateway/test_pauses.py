@@ -1,7 +1,7 @@
 """Long pauses within a reply, as on an overloaded machine, on the real pipeline.
 
-Pipecat reports that the bot stopped speaking after some seconds without audio. Nothing else may
-conclude from this that the reply is over. The tests shorten that time and make longer pauses.
+Pipecat reports that the bot stopped speaking after some seconds without audio. Other parts must
+not take this as the end of the reply. The tests shorten Pipecat's delay and insert longer pauses.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def pausing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(InstantVoiceEngine, "open", lambda engine: PausingVoice(engine))
 
 
-async def test_reply_with_long_pauses_is_reported_and_remembered_whole(
+async def test_reply_with_long_pauses_is_fully_reported_and_remembered(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     llm = ScriptedLLM(REPLY, "Yes.")
@@ -66,16 +66,16 @@ async def test_only_the_heard_part_of_a_reply_interrupted_in_a_pause_is_remember
         await client.type("Which river flows through Paris?")
         await client.wait_until(lambda: len(client.messages("bot-stopped-speaking")) > 1)
         await client.type("Are you sure?")
-        cut, whole = await client.turn(1), await client.turn(2)
-    assert (cut["outcome"], cut["interrupted"]) == ("interrupted", True)
-    assert cut["reply_text"] and REPLY.startswith(cut["reply_text"])
+        interrupted, complete = await client.turn(1), await client.turn(2)
+    assert (interrupted["outcome"], interrupted["interrupted"]) == ("interrupted", True)
+    assert interrupted["reply_text"] and REPLY.startswith(interrupted["reply_text"])
     assert [text for role, text, _ in llm.conversation(1) if role == "assistant"] == [
-        cut["reply_text"]
+        interrupted["reply_text"]
     ]
-    assert whole["reply_text"] == "Yes."
+    assert complete["reply_text"] == "Yes."
 
 
-async def test_reply_after_a_tool_call_is_reported_whole(
+async def test_reply_around_a_tool_call_is_fully_reported(
     make_gateway: MakeGateway,
 ) -> None:
     reply = "Let me look at the clock, this takes me only a moment."
@@ -96,7 +96,7 @@ async def test_engine_loss_mid_reply_plays_hold_message_first(
         await client.type("Which river flows through Paris?")
         await client.wait_until(lambda: client.messages("bot-started-speaking"))
         await gateway.llm_process.kill()
-        # The first one was synthesized at the start.
+        # The first hold message was synthesized at start-up.
         await gateway.wait_until(lambda: gateway.tts_engine.phrases.count(hold_message) > 1)
         gateway.llm_engine.pause_seconds = 0
         await gateway.llm_process.start()
@@ -109,7 +109,9 @@ async def test_engine_loss_mid_reply_plays_hold_message_first(
     assert hold_message not in turn["reply_text"]
 
 
-async def test_greeting_with_a_long_pause_is_remembered_whole(make_gateway: MakeGateway) -> None:
+async def test_greeting_with_a_long_pause_is_fully_remembered(
+    make_gateway: MakeGateway,
+) -> None:
     llm = ScriptedLLM("Yes.")
     greeting = "Hello, this is the river service. What do you want to know?"
     async with make_gateway(llm, sections={"llm": {"greeting": greeting}}) as gateway:
@@ -122,7 +124,7 @@ async def test_greeting_with_a_long_pause_is_remembered_whole(make_gateway: Make
     assert [text for role, text, _ in llm.conversation(0) if role == "assistant"] == [greeting]
 
 
-async def test_reply_without_speakable_text_ends_at_once(
+async def test_reply_without_speakable_text_ends_immediately(
     make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(ScriptedLLM("🙂")) as gateway:

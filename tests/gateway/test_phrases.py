@@ -28,7 +28,7 @@ def phrases(text: str, first: int = 5, later: int = 14, ratio: float = RATIO) ->
         ("First of all, you need a big pan.", "First of all,"),
     ],
 )
-def test_the_first_phrase_is_as_short_as_sounds_natural(reply: str, first: str) -> None:
+def test_first_phrase_is_short_but_sounds_natural(reply: str, first: str) -> None:
     assert phrases(reply)[0] == first
 
 
@@ -91,7 +91,7 @@ def test_long_sentence_is_cut_at_clauses_and_not_within_them() -> None:
 HOURS = "Our opening hours are from nine in the morning until five in the afternoon, every day."
 
 
-def test_phrase_is_no_longer_than_earlier_playback_leaves_time_for() -> None:
+def test_phrase_can_be_synthesized_while_earlier_phrases_play() -> None:
     assert phrases("Our opening hours are from nine in the morning until five.")[:2] == [
         "Our opening hours",
         "are from nine",
@@ -104,7 +104,7 @@ def test_phrase_is_no_longer_than_earlier_playback_leaves_time_for() -> None:
             unspoken = max(0.0, unspoken - words * RATIO) + words
 
 
-def test_fast_machine_gets_long_phrases_at_once() -> None:
+def test_fast_machine_gets_long_phrases_immediately() -> None:
     assert phrases(HOURS, ratio=0.3) == [
         "Our opening hours",
         "are from nine in the morning until five in the afternoon,",
@@ -112,7 +112,7 @@ def test_fast_machine_gets_long_phrases_at_once() -> None:
     ]
 
 
-def test_pending_text_is_what_no_phrase_holds_yet() -> None:
+def test_pending_text_is_the_part_after_the_last_phrase() -> None:
     cutter = PhraseCutter(5, 14, RATIO)
     assert cutter.feed("Hello! How are") == ["Hello!"]
     assert cutter.pending == " How are"
@@ -135,15 +135,15 @@ _SNIPPETS += ["\n", "\n\n", "-", "—", "[", "]", "...", "$5", "U.S."]
     st.integers(1, 20),
     st.sampled_from([0.1, RATIO, 1.0, 3.0]),
 )
-def test_joined_phrases_are_the_text_however_it_was_split(
-    pieces: list[str], first: int, later: int, ratio: float
+def test_joined_phrases_equal_the_text_for_any_chunking(
+    chunks: list[str], first: int, later: int, ratio: float
 ) -> None:
-    text = "".join(pieces)
+    text = "".join(chunks)
     cutter = PhraseCutter(first, later, ratio)
-    cut = [phrase for piece in pieces for phrase in cutter.feed(piece)]
+    cut = [phrase for chunk in chunks for phrase in cutter.feed(chunk)]
     cut += cutter.flush()
     assert "".join("".join(cut).split()) == "".join(text.split())
     assert "".join(cut) == text[: len("".join(cut))]
-    whole = PhraseCutter(first, later, ratio)
-    assert whole.feed(text) + whole.flush() == cut
+    single_feed = PhraseCutter(first, later, ratio)
+    assert single_feed.feed(text) + single_feed.flush() == cut
     assert all(phrase.strip() for phrase in cut)

@@ -16,11 +16,11 @@ from appliance.link.engine import Tool, Turn, Utterance
 from tests.fakes import InstantSpeechEngine, InstantSpeechSession, tone
 from tests.link.contract import linked, utterance
 
-BUDGET = 58  # tokens: two questions of three seconds are too many
+BUDGET = 58  # tokens; two questions of three seconds exceed it
 
 
 class Conversation:
-    """A conversation with its background work, and the engine behind a real link."""
+    """A conversation with its background tasks, and an engine connected over a real link."""
 
     def __init__(self, client: EngineClient, engine: InstantSpeechEngine) -> None:
         self.client = client
@@ -56,110 +56,110 @@ class Conversation:
 
 
 def summary(turns: Iterable[Turn]) -> list[tuple[str, str, bool]]:
-    """Role, text and whether it is audio, of each turn."""
+    """Return (role, text, is audio) for each turn."""
     return [(turn.role, turn.text, turn.utterance is not None) for turn in turns]
 
 
 @pytest.fixture
-async def call(tmp_path: Path) -> AsyncIterator[Conversation]:
+async def conversation(tmp_path: Path) -> AsyncIterator[Conversation]:
     engine = InstantSpeechEngine()
     async with linked(engine, tmp_path / "s") as client:
-        call = Conversation(client, engine)
-        yield call
-        await call.prefetcher.close()
+        conversation = Conversation(client, engine)
+        yield conversation
+        await conversation.prefetcher.close()
 
 
-async def two_questions(call: Conversation) -> tuple[Exchange, Exchange]:
-    """Two questions, the first with a reply and transcribed."""
-    first = call.ask(1)
-    await call.client.send(1)
-    call.transcribe(first)
-    await call.until(lambda: call.transcripts)
-    call.heard("Yes.")
-    second = call.ask(2)
-    await call.client.send(2)
+async def two_questions(conversation: Conversation) -> tuple[Exchange, Exchange]:
+    """Ask two questions; the first is answered and transcribed."""
+    first = conversation.ask(1)
+    await conversation.client.send(1)
+    conversation.transcribe(first)
+    await conversation.until(lambda: conversation.transcripts)
+    conversation.heard("Yes.")
+    second = conversation.ask(2)
+    await conversation.client.send(2)
     return first, second
 
 
-async def test_after_the_reply_older_audio_becomes_text_and_the_engine_prefills_that(
-    call: Conversation,
+async def test_reply_end_replaces_older_audio_by_text_and_prefills_the_result(
+    conversation: Conversation,
 ) -> None:
-    _, second = await two_questions(call)
-    call.transcribe(second)
-    await call.until(lambda: len(call.transcripts) == 2)
-    assert not call.engine.warmed
-    call.heard("No.")
+    _, second = await two_questions(conversation)
+    conversation.transcribe(second)
+    await conversation.until(lambda: len(conversation.transcripts) == 2)
+    assert not conversation.engine.warmed
+    conversation.heard("No.")
     remembered = [
         ("user", "3000 milliseconds", False),
         ("assistant", "Yes.", False),
         ("user", "", True),
         ("assistant", "No.", False),
     ]
-    assert call.turns() == remembered
-    await call.until(lambda: call.engine.warmed)
-    warmed = call.engine.warmed[-1][1:]
+    assert conversation.turns() == remembered
+    await conversation.until(lambda: conversation.engine.warmed)
+    warmed = conversation.engine.warmed[-1][1:]
     assert summary(warmed) == remembered
-    (session,) = call.engine.sessions
+    (session,) = conversation.engine.sessions
     assert set(session.heard) == {2}
 
 
-async def test_history_is_not_trimmed_during_a_turn_or_before_its_reply_was_heard(
-    call: Conversation,
+async def test_history_is_trimmed_only_between_turns(
+    conversation: Conversation,
 ) -> None:
-    await two_questions(call)
-    call.prefetcher.turn_running = True
-    call.heard("No, because")
-    assert call.turns()[0] == ("user", "", True)
-    call.prefetcher.turn_running = False
-    call.heard("it is not so.")
-    assert call.turns()[0] == ("user", "3000 milliseconds", False)
-    call.ask(3)
-    call.ask(4)
-    call.prefetcher.trim_history()
-    assert len(call.turns()) == 6
+    await two_questions(conversation)
+    conversation.prefetcher.turn_running = True
+    conversation.heard("No, because")
+    assert conversation.turns()[0] == ("user", "", True)
+    conversation.prefetcher.turn_running = False
+    conversation.heard("it is not so.")
+    assert conversation.turns()[0] == ("user", "3000 milliseconds", False)
+    conversation.ask(3)
+    conversation.ask(4)
+    conversation.prefetcher.trim_history()
+    assert len(conversation.turns()) == 6
 
 
-async def test_history_is_not_trimmed_before_a_running_transcription_ends(
-    call: Conversation, monkeypatch: pytest.MonkeyPatch
+async def test_history_is_not_trimmed_while_a_transcription_is_running(
+    conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = asyncio.Event()
 
-    async def slowly(_session: InstantSpeechSession, _utterance: int) -> str:
+    async def transcribe_slowly(_session: InstantSpeechSession, _utterance: int) -> str:
         await done.wait()
         return "Is it late?"
 
-    first = call.ask(1)
-    monkeypatch.setattr(InstantSpeechSession, "transcribe", slowly)
-    call.transcribe(first)
-    call.heard("Yes.")
-    call.ask(2)
-    call.heard("No.")
-    assert call.turns()[0] == ("user", "", True)
+    first = conversation.ask(1)
+    monkeypatch.setattr(InstantSpeechSession, "transcribe", transcribe_slowly)
+    conversation.transcribe(first)
+    conversation.heard("Yes.")
+    conversation.ask(2)
+    conversation.heard("No.")
+    assert conversation.turns()[0] == ("user", "", True)
     done.set()
-    await call.until(lambda: call.turns()[0] == ("user", "Is it late?", False))
+    await conversation.until(lambda: conversation.turns()[0] == ("user", "Is it late?", False))
 
 
-async def test_audio_without_a_transcript_is_dropped_without_a_placeholder(
-    call: Conversation, monkeypatch: pytest.MonkeyPatch
+async def test_audio_without_a_transcript_leaves_no_placeholder(
+    conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(_session: InstantSpeechSession, _utterance: int) -> str:
         raise RuntimeError
 
     monkeypatch.setattr(InstantSpeechSession, "transcribe", fail)
-    first = call.ask(1)
-    call.transcribe(first)
-    call.heard("Yes.")
-    call.ask(2)
-    call.heard("No.")
-    await call.until(lambda: len(call.turns()) == 2)
-    assert call.turns() == [("user", "", True), ("assistant", "No.", False)]
-    assert call.transcripts == []
+    first = conversation.ask(1)
+    conversation.transcribe(first)
+    conversation.heard("Yes.")
+    conversation.ask(2)
+    conversation.heard("No.")
+    await conversation.until(lambda: len(conversation.turns()) == 2)
+    assert conversation.turns() == [("user", "", True), ("assistant", "No.", False)]
+    assert conversation.transcripts == []
 
 
-async def test_engine_prefills_an_utterance_that_still_grows(call: Conversation) -> None:
+async def test_engine_prefills_an_utterance_that_still_grows(conversation: Conversation) -> None:
     growing = Utterance(7)
     growing.pcm += tone(0.5, rate=16_000)
-    call.client.add(growing)
-    call.prefetcher.prefill(Turn("user", utterance=7))
-    await call.until(lambda: call.engine.warmed)
-    assert [turn.role for turn in call.engine.warmed[0]] == ["system", "user"]
+    conversation.client.add(growing)
+    conversation.prefetcher.prefill(Turn("user", utterance=7))
+    await conversation.until(lambda: conversation.engine.warmed)
+    assert [turn.role for turn in conversation.engine.warmed[0]] == ["system", "user"]

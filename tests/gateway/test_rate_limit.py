@@ -9,7 +9,7 @@ from appliance.gateway.rate_limit import TokenBucket
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 5)), max_size=30))
-def test_bucket_never_gives_more_than_its_burst_and_its_rate(
+def test_bucket_never_exceeds_its_burst_and_rate(
     steps: list[tuple[float, float]],
 ) -> None:
     bucket, now, taken = TokenBucket(rate=2, burst=5), 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Admission, hostile clients, leaks, drain and failures, on the real gateway."""
+"""Admission, hostile clients, leaks, drain and failures on the real gateway."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedL
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
 
-async def refused(gateway: RunningGateway, headers: dict[str, str]) -> tuple[int, str, str | None]:
-    """Connect; return the status, the reason in the body and Retry-After of the refusal."""
+async def connect_refused(
+    gateway: RunningGateway, headers: dict[str, str]
+) -> tuple[int, str, str | None]:
+    """Connect, expect a refusal, and return its status, reason and Retry-After header."""
     with pytest.raises(InvalidStatus) as caught:
         await gateway.open_socket(headers)
     response = caught.value.response
@@ -42,37 +44,37 @@ async def refused(gateway: RunningGateway, headers: dict[str, str]) -> tuple[int
 
 
 async def get(gateway: RunningGateway, path: str) -> tuple[int, Any]:
-    """Fetch a page; return its status and JSON body."""
+    """Fetch `path`. Return the status and JSON body."""
 
     def fetch() -> tuple[int, Any]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(f"http://{gateway.address}{path}") as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as refusal:
-            with refusal:
-                return refusal.code, json.load(refusal)
+            with opener.open(f"http://{gateway.address}{path}") as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
 
     return await asyncio.to_thread(fetch)
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN])
-async def test_connection_without_the_token_is_refused(
+async def test_connection_without_a_valid_token_is_refused(
     gateway: RunningGateway, authorization: str
 ) -> None:
     headers = {"Authorization": authorization} if authorization else {}
-    assert await refused(gateway, headers) == (401, "wrong_token", None)
+    assert await connect_refused(gateway, headers) == (401, "wrong_token", None)
     assert gateway.open_sessions() == 0
     assert gateway.metric("voice_sessions_rejected_total", reason="wrong_token") == 1
     assert gateway.logged_errors() == []
 
 
-async def test_only_pages_of_listed_origins_are_admitted(
+async def test_browser_connections_from_unlisted_origins_are_refused(
     make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(allowed_origins=("https://kiosk.example",)) as gateway:
         headers = AUTHORIZED | {"Origin": "https://evil.example"}
-        assert await refused(gateway, headers) == (403, "wrong_origin", None)
+        assert await connect_refused(gateway, headers) == (403, "wrong_origin", None)
         socket = await gateway.open_socket(AUTHORIZED | {"Origin": "https://kiosk.example"})
         await socket.close()
 
@@ -80,18 +82,18 @@ async def test_only_pages_of_listed_origins_are_admitted(
 async def test_too_many_attempts_are_refused_with_retry_after(make_gateway: MakeGateway) -> None:
     async with make_gateway(max_attempts_per_minute=3) as gateway:
         for _ in range(3):
-            assert (await refused(gateway, {}))[0] == 401
-        status, reason, retry_after = await refused(gateway, AUTHORIZED)
+            assert (await connect_refused(gateway, {}))[0] == 401
+        status, reason, retry_after = await connect_refused(gateway, AUTHORIZED)
         assert (status, reason) == (429, "too_many_attempts")
         assert int(retry_after or 0) > 0
 
 
-async def test_full_gateway_refuses_until_a_session_ends(
+async def test_full_gateway_refuses_connections_until_a_session_ends(
     make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(max_sessions=2) as gateway:
         first, _ = await gateway.connect(), await gateway.connect()
-        status, reason, retry_after = await refused(gateway, AUTHORIZED)
+        status, reason, retry_after = await connect_refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "full")
         assert int(retry_after or 0) > 0
         await first.disconnect()
@@ -103,14 +105,14 @@ async def test_simultaneous_connections_never_exceed_the_limit(
     make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(max_sessions=2) as gateway:
-        tried = await asyncio.gather(
+        results = await asyncio.gather(
             *(gateway.open_socket() for _ in range(6)), return_exceptions=True
         )
-        refusals = [result for result in tried if isinstance(result, InvalidStatus)]
+        refusals = [result for result in results if isinstance(result, InvalidStatus)]
         assert len(refusals) == 4
-        for socket in tried:
-            if not isinstance(socket, BaseException):
-                await socket.close()
+        for result in results:
+            if not isinstance(result, BaseException):
+                await result.close()
 
 
 async def test_refusal_names_the_engine_that_is_not_ready(
@@ -118,7 +120,7 @@ async def test_refusal_names_the_engine_that_is_not_ready(
 ) -> None:
     async with make_gateway(engines=["llm"]) as gateway:
         await gateway.wait_until(lambda: gateway.log_lines("readiness changed"))
-        status, reason, retry_after = await refused(gateway, AUTHORIZED)
+        status, reason, retry_after = await connect_refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "not_ready")
         assert int(retry_after or 0) > 0
         waiting = {"ready": False, "waiting_for": "tts", "draining": False}
@@ -147,7 +149,7 @@ async def test_unix_socket_reports_health_and_metrics(
     assert b"voice_sessions_max 4.0" in report.metrics
 
 
-async def test_other_pages_do_not_exist(gateway: RunningGateway) -> None:
+async def test_other_paths_return_404(gateway: RunningGateway) -> None:
     for path in ("/", "/docs", "/openapi.json", "/metrics"):
         assert (await get(gateway, path))[0] == 404
 
@@ -194,10 +196,11 @@ def framed(kind: str) -> bytes:
 
 HOSTILE: dict[str, tuple[bytes | str, int, str]] = {
     "garbage": (b"\xff\x00garbage", 1008, "bad_frame"),
-    "a text message": ("hello", 1008, "bad_frame"),
-    "an empty message": (b"", 1008, "bad_frame"),
-    "a big frame": (wire.encode(wire.AudioFrame(bytes(20_000))), 1009, "frame_too_big"),
-    "a huge message": (bytes(70_000), 1009, ""),  # a larger one might not be read to its end
+    "text message": ("hello", 1008, "bad_frame"),
+    "empty message": (b"", 1008, "bad_frame"),
+    "frame above the limit": (wire.encode(wire.AudioFrame(bytes(20_000))), 1009, "frame_too_big"),
+    # Larger data might still be in flight when the gateway closes the connection.
+    "message above the limit": (bytes(70_000), 1009, ""),
 }
 HOSTILE |= {
     kind: (framed(kind), 1008, "bad_frame")
@@ -208,17 +211,17 @@ HOSTILE |= {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", HOSTILE)
-async def test_hostile_client_is_disconnected_and_another_session_goes_on(
-    make_gateway: MakeGateway, what: str
+@pytest.mark.parametrize("case", HOSTILE)
+async def test_hostile_client_is_disconnected_and_other_sessions_continue(
+    make_gateway: MakeGateway, case: str
 ) -> None:
-    data, code, reason = HOSTILE[what]
+    data, code, reason = HOSTILE[case]
     async with make_gateway(ScriptedLLM("Fine.")) as gateway:
         client, hostile = await gateway.connect(), await gateway.connect()
         await hostile.socket.send(data)
-        closed_with, why = await hostile.wait_closed()
-        assert closed_with == code
-        assert str(why).startswith(reason)
+        close_code, close_reason = await hostile.wait_closed()
+        assert close_code == code
+        assert str(close_reason).startswith(reason)
         await gateway.wait_until(lambda: gateway.open_sessions() == 1)
         await client.type("How are you?")
         assert (await client.turn(1))["reply_text"] == "Fine."
@@ -227,25 +230,25 @@ async def test_hostile_client_is_disconnected_and_another_session_goes_on(
     assert len(gateway.llm.conversations) == 1
 
 
-async def test_flood_of_audio_ends_its_session_only(gateway: RunningGateway) -> None:
-    client, flooding = await gateway.connect(), await gateway.connect()
-    second = wire.encode(wire.AudioFrame(bytes(16_000)))
+async def test_flood_of_audio_closes_only_its_own_session(gateway: RunningGateway) -> None:
+    client, flooder = await gateway.connect(), await gateway.connect()
+    half_second = wire.encode(wire.AudioFrame(bytes(16_000)))
     with pytest.raises(ConnectionClosed):
         for _ in range(10_000):
-            await flooding.socket.send(second)
-    code, reason = await flooding.wait_closed()
+            await flooder.socket.send(half_second)
+    code, reason = await flooder.wait_closed()
     assert (code, str(reason).split(":")[0]) == (1008, "too_fast")
     await client.type("Hello.")
     assert (await client.turn(1))["outcome"] == "answered"
     assert gateway.logged_errors() == []
 
 
-async def test_flood_of_messages_ends_its_session(gateway: RunningGateway) -> None:
-    flooding = await gateway.connect()
+async def test_flood_of_messages_closes_its_session(gateway: RunningGateway) -> None:
+    flooder = await gateway.connect()
     with contextlib.suppress(ConnectionClosed):
         for _ in range(1_000):
-            await flooding.send("llm-function-call-result", {"result": 1})
-    code, reason = await flooding.wait_closed()
+            await flooder.send("llm-function-call-result", {"result": 1})
+    code, reason = await flooder.wait_closed()
     assert (code, str(reason).split(":")[0]) == (1008, "too_fast")
     assert gateway.logged_errors() == []
 
@@ -263,7 +266,7 @@ async def test_unsupported_client_messages_are_ignored(make_gateway: MakeGateway
     assert [turn.text for turn in gateway.llm.conversations[0][1:]] == ["How are you?"]
 
 
-async def test_client_that_vanishes_leaks_nothing(make_gateway: MakeGateway) -> None:
+async def test_client_that_disappears_leaks_no_session(make_gateway: MakeGateway) -> None:
     async with make_gateway(ScriptedLLM("A long answer. " * 20)) as gateway:
         client = await gateway.connect()
         await client.type("Talk!")
@@ -286,7 +289,7 @@ async def test_forty_sessions_leak_nothing(make_gateway: MakeGateway) -> None:
             await client.disconnect()
             await gateway.wait_sessions_closed()
 
-        for number in range(6):  # to create what exists once: caches, thread pools
+        for number in range(6):  # warm up caches and thread pools
             await connect_and_leave(number)
         tasks, objects, memory = await resources_in_use(gateway)
         for number in range(40):
@@ -294,12 +297,12 @@ async def test_forty_sessions_leak_nothing(make_gateway: MakeGateway) -> None:
         tasks_now, objects_now, memory_now = await resources_in_use(gateway)
         assert gateway.logged_errors() == []
     assert tasks_now == tasks
-    assert objects_now - objects < 40 * 50  # a leaked session has thousands
+    assert objects_now - objects < 40 * 50  # one leaked session is thousands of objects
     assert memory_now - memory < 40 << 20
 
 
 async def resources_in_use(gateway: RunningGateway) -> tuple[int, int, int]:
-    """Return the number of tasks and objects and the resident bytes, after some time to settle."""
+    """Let the process settle. Return the number of tasks and of objects, and the resident bytes."""
     gateway._clients.clear()
     for _ in range(50):
         await asyncio.sleep(0.02)
@@ -316,7 +319,7 @@ async def test_stop_drains_and_then_closes_sessions_with_a_reason(
         client = await gateway.connect()
         signal.raise_signal(signal.SIGTERM)
         await gateway.wait_until(lambda: gateway.log_lines("draining"))
-        assert (await refused(gateway, AUTHORIZED))[:2] == (503, "draining")
+        assert (await connect_refused(gateway, AUTHORIZED))[:2] == (503, "draining")
         assert (await get(gateway, "/readyz"))[1]["draining"] is True
         assert not client.closed
         code, reason = await client.wait_closed()
@@ -330,7 +333,7 @@ async def test_drain_refuses_new_sessions_and_keeps_open_ones(make_gateway: Make
     async with make_gateway(ScriptedLLM("Fine.")) as gateway:
         client = await gateway.connect()
         run_folder.begin_drain(gateway.run)
-        status, reason, retry_after = await refused(gateway, AUTHORIZED)
+        status, reason, retry_after = await connect_refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "draining")
         assert int(retry_after or 0) > 0
         drained = {"ready": False, "waiting_for": "", "draining": True}
@@ -344,7 +347,7 @@ async def test_drain_refuses_new_sessions_and_keeps_open_ones(make_gateway: Make
         await gateway.connect()
         await gateway.wait_until(lambda: gateway.metric("voice_ready") == 1)
         assert gateway.metric("voice_draining") == 0
-        assert [len(gateway.log_lines(f"drain {what}")) for what in ("begun", "undone")] == [1, 1]
+        assert [len(gateway.log_lines(f"drain {event}")) for event in ("begun", "undone")] == [1, 1]
 
 
 async def test_gateway_restarted_during_a_drain_keeps_draining(
@@ -353,7 +356,7 @@ async def test_gateway_restarted_during_a_drain_keeps_draining(
     (tmp_path / "run").mkdir()
     run_folder.begin_drain(tmp_path / "run")
     async with make_gateway() as gateway:
-        assert (await refused(gateway, AUTHORIZED))[:2] == (503, "draining")
+        assert (await connect_refused(gateway, AUTHORIZED))[:2] == (503, "draining")
 
 
 async def test_failed_engine_watch_is_logged_and_stops_the_gateway(
@@ -372,14 +375,14 @@ async def test_failed_engine_watch_is_logged_and_stops_the_gateway(
         (line,) = gateway.log_lines("task failed")
     assert (line["level"], line["task"], line["error"]) == ("error", "engine watch", "ValueError")
     assert "test_server.py:" in line["trace"][-1]
-    assert (code, str(reason).split(":")[0]) == (1012, "shutdown")  # it drained first
+    assert (code, str(reason).split(":")[0]) == (1012, "shutdown")  # after a drain
 
 
-async def test_hold_message_that_cannot_be_requested_stops_the_gateway(
+async def test_invalid_hold_message_request_stops_the_gateway(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise ValueError("speed 3 is out of range")  # as the link's message raises it
+        raise ValueError("speed 3 is out of range")  # as raised by the link's message type
 
     monkeypatch.setattr(EngineClient, "speak", fail)
     with pytest.raises(ValueError, match="speed"):
@@ -387,7 +390,7 @@ async def test_hold_message_that_cannot_be_requested_stops_the_gateway(
             pytest.fail("the gateway must not become ready")
 
 
-async def test_with_a_certificate_only_tls_connects(
+async def test_plain_connection_is_rejected_when_a_certificate_is_set(
     make_gateway: MakeGateway, certificate: tuple[Path, Path]
 ) -> None:
     chain, key = certificate
@@ -406,14 +409,14 @@ def test_certificate_without_key_is_refused_at_start() -> None:
 
 
 def test_unusable_certificate_is_refused_at_start(tmp_path: Path) -> None:
-    (tmp_path / "bad.pem").write_text("no certificate")
+    (tmp_path / "bad.pem").write_text("not a certificate")
     path = str(tmp_path / "bad.pem")
     settings = Settings(gateway=GatewayConfig(tls_certificate=path, tls_key=path))
     with pytest.raises(BadSetting, match="tls_certificate"):
         GatewayServer(settings, TOKEN)._uvicorn_config()
 
 
-async def test_port_in_use_is_named(make_gateway: MakeGateway) -> None:
+async def test_port_in_use_stops_the_gateway_and_is_named(make_gateway: MakeGateway) -> None:
     with sockets.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -432,6 +435,6 @@ def test_unusable_token_file_is_refused(tmp_path: Path, content: str | None) -> 
         read_token(str(path))
 
 
-def test_token_is_the_file_content_without_line_end(tmp_path: Path) -> None:
+def test_token_is_the_file_content_without_the_newline(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     assert read_token(str(tmp_path / "token")) == TOKEN

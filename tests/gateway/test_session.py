@@ -1,4 +1,4 @@
-"""Whole sessions on the real pipeline with instant engines, as a client sees them."""
+"""Complete sessions on the real pipeline with instant engines, as a client sees them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ from tests.fakes import InstantSpeechSession, InstantVoiceEngine, InstantVoiceSe
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, SimulatedClient, Speak
 
 QUESTION = "What is the capital of France?"
-OTHER = "How many people live in that city?"
+FOLLOW_UP = "How many people live in that city?"
 
 
-async def test_spoken_question_is_answered_and_its_stages_add_up(
+def middle_of(pcm: bytes) -> bytes:
+    """Return `pcm` without its first and last 0.25 s, where endpointing may trim silence."""
+    return pcm[8000:-8000]
+
+
+async def test_spoken_question_is_answered_and_stages_sum_to_the_latency(
     gateway: RunningGateway, speak: Speak
 ) -> None:
     client = await gateway.connect()
@@ -29,6 +34,7 @@ async def test_spoken_question_is_answered_and_its_stages_add_up(
     turn = await client.turn(1)
     assert turn["outcome"] == "answered"
     assert client.audio
+    # The fake engine transcribes an utterance as its length: "transcript 1000 milliseconds".
     assert turn["user_text"].endswith("milliseconds")
     assert turn["reply_text"] == client.texts("bot-llm-text")
     assert sum(turn["stages"].values()) == pytest.approx(turn["response_seconds"], abs=0.01)
@@ -45,7 +51,7 @@ async def test_playback_report_is_measured_once_per_turn(
     for _ in range(2):
         await client.send("client-message", {"t": "playback-started"})
     turn = await client.turn(1)
-    await client.say(speak(OTHER))
+    await client.say(speak(FOLLOW_UP))
     await client.turn(2)  # without a playback report
     assert gateway.metric("voice_turn_heard_latency_seconds_count") == 1
     heard_seconds = gateway.metric("voice_turn_heard_latency_seconds_sum")
@@ -57,13 +63,13 @@ async def test_playback_report_is_measured_once_per_turn(
     assert not client.messages("error-response") and gateway.logged_errors() == []
 
 
-async def test_second_request_contains_first_question_as_audio_and_reply_as_heard(
+async def test_second_request_contains_first_question_as_audio_and_heard_reply_as_text(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     llm = ScriptedLLM("It is Paris.", "Two million.")
     async with make_gateway(llm) as gateway:
         client = await gateway.connect()
-        for number, question in enumerate((QUESTION, OTHER), 1):
+        for number, question in enumerate((QUESTION, FOLLOW_UP), 1):
             await client.say(speak(question))
             await client.turn(number)
     assert llm.conversation(1)[1:] == [
@@ -72,9 +78,9 @@ async def test_second_request_contains_first_question_as_audio_and_reply_as_hear
         ("user", "", True),
     ]
     first, second = (turn.utterance for turn in llm.conversations[1] if turn.utterance is not None)
-    for utterance, question in ((first, QUESTION), (second, OTHER)):
+    for utterance, question in ((first, QUESTION), (second, FOLLOW_UP)):
         assert llm.utterances[1][utterance] in bytes(client.sent_pcm)
-        assert speak(question)[8000:-8000] in llm.utterances[1][utterance]
+        assert middle_of(speak(question)) in llm.utterances[1][utterance]
 
 
 async def test_typed_text_is_a_turn_of_the_same_conversation(make_gateway: MakeGateway) -> None:
@@ -99,7 +105,7 @@ STORY_END = "sentence number 8"
 
 
 class MarkingVoice(InstantVoiceSession):
-    """Renders text that is not of the story as samples of 1000, unlike the tones of the story."""
+    """Renders text outside STORY as constant samples of 1000, so that tests can tell it apart."""
 
     async def speak(
         self, text: str, voice: str, speed: float, urgent: bool
@@ -123,14 +129,13 @@ async def test_barge_in_stops_the_bot_and_the_next_question_is_answered(
         await client.type("Tell me a story.")
         await client.wait_bot_speaking()
         before = len(client.frames)
-        await client.say(speak(OTHER))
+        await client.say(speak(FOLLOW_UP))
         interrupted, answered = await client.turn(1), await client.turn(2)
         assert gateway.metric("voice_barge_in_stop_seconds_count") == 1
     after = client.frames[before:]
     cut = next(n for n, frame in enumerate(after) if isinstance(frame, wire.Interruption))
     assert any(map(is_story_audio, after[:cut]))
-    # At most the 40 ms that were being written. The audio of the next reply may come before its
-    # messages.
+    # At most the 40 ms that were being written. Audio of the next reply may precede its messages.
     assert sum(map(is_story_audio, after[cut:])) <= 1
     assert any(isinstance(frame, wire.AudioFrame) for frame in after[cut:])
     assert (interrupted["outcome"], interrupted["interrupted"]) == ("interrupted", True)
@@ -146,7 +151,7 @@ async def test_only_the_heard_part_of_an_interrupted_reply_is_remembered(
         client = await gateway.connect()
         await client.type("Tell me a story.")
         await client.wait_bot_speaking()
-        await client.say(speak(OTHER))
+        await client.say(speak(FOLLOW_UP))
         interrupted, _ = await client.turn(1), await client.turn(2)
         spoken = "".join(gateway.tts_engine.phrases)
     assert "Two million" in spoken
@@ -185,13 +190,13 @@ async def test_question_interrupted_before_its_reply_is_joined_with_the_next(
         await client.say(speak(QUESTION))
         await client.wait_until(lambda: llm.conversations)
         gateway.llm_engine.pause_seconds = 0
-        await client.say(speak(OTHER))
+        await client.say(speak(FOLLOW_UP))
         first, second = await client.turn(1), await client.turn(2)
     assert (first["outcome"], second["outcome"]) == ("interrupted", "answered")
     assert llm.conversation(1)[1:] == [("user", "", True)]
-    (both,) = (turn.utterance for turn in llm.conversations[1] if turn.utterance is not None)
-    for question in (QUESTION, OTHER):
-        assert speak(question)[8000:-8000] in llm.utterances[1][both]
+    (joined,) = (turn.utterance for turn in llm.conversations[1] if turn.utterance is not None)
+    for question in (QUESTION, FOLLOW_UP):
+        assert middle_of(speak(question)) in llm.utterances[1][joined]
 
 
 async def test_unanswered_typed_question_precedes_the_spoken_one_in_one_turn(
@@ -240,7 +245,7 @@ async def test_noise_and_silence_start_no_turn(make_gateway: MakeGateway) -> Non
         assert (await client.turn(1))["outcome"] == "answered"
 
 
-async def test_utterance_in_which_the_engine_hears_nothing_gets_no_reply(
+async def test_utterance_without_recognizable_speech_gets_no_reply(
     make_gateway: MakeGateway, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     llm = ScriptedLLM("Hello.")
@@ -291,7 +296,7 @@ async def test_concurrent_sessions_do_not_leak_into_each_other(
             await client.type(f"My name is {name}")
             return [spoken, await client.turn(2)]
 
-        await asyncio.gather(converse(ada, "Ada", QUESTION), converse(bob, "Bob", OTHER))
+        await asyncio.gather(converse(ada, "Ada", QUESTION), converse(bob, "Bob", FOLLOW_UP))
         received = [
             [
                 pcm
@@ -305,8 +310,8 @@ async def test_concurrent_sessions_do_not_leak_into_each_other(
     assert bob.turns[1]["reply_text"] == "You wrote My name is Bob."
     assert "Bob" not in repr([f for f in ada.frames if not isinstance(f, wire.AudioFrame)])
     assert "Ada" not in repr([f for f in bob.frames if not isinstance(f, wire.AudioFrame)])
-    assert speak(QUESTION)[8000:-8000] in received[0][0]
-    assert speak(OTHER)[8000:-8000] in received[1][0]
+    assert middle_of(speak(QUESTION)) in received[0][0]
+    assert middle_of(speak(FOLLOW_UP)) in received[1][0]
     assert set(received[0]).isdisjoint(received[1])
     assert sum(map(len, received)) == sum(map(len, llm.utterances))
 
@@ -325,7 +330,7 @@ async def test_llm_engine_loss_before_the_reply_plays_hold_message_first(
         await client.wait_bot_speaking()
         await gateway.llm_process.start()
         turn = await client.turn(1)
-        await client.say(speak(OTHER))
+        await client.say(speak(FOLLOW_UP))
         await client.turn(2)
         assert gateway.logged_errors() == []
         assert gateway.metric("voice_engine_failures_total", engine="llm", reason="engine_gone")
@@ -339,12 +344,12 @@ async def test_llm_engine_loss_before_the_reply_plays_hold_message_first(
         ("assistant", "It is Paris.", False),
         ("user", "", True),
     ]
-    at_start, *in_session = gateway.tts_engine.phrases
-    assert at_start == "One moment, please."
-    assert in_session == ["One moment, please.", "It is Paris.", "Two million."]
+    at_startup, *in_sessions = gateway.tts_engine.phrases
+    assert at_startup == "One moment, please."
+    assert in_sessions == ["One moment, please.", "It is Paris.", "Two million."]
 
 
-async def test_llm_engine_that_stays_away_fails_the_turn_but_not_the_session(
+async def test_llm_engine_that_does_not_come_back_fails_the_turn_but_not_the_session(
     make_gateway: MakeGateway,
 ) -> None:
     llm = ScriptedLLM("Back again.")
@@ -369,7 +374,7 @@ async def test_tts_engine_loss_plays_hold_message_and_then_the_reply(
         client = await gateway.connect()
         await gateway.tts_process.kill()
         await client.type("What is the capital of France?")
-        await client.wait_bot_speaking()  # the hold message, which was synthesized at the start
+        await client.wait_bot_speaking()  # the hold message, synthesized at start-up
         assert "It is Paris." not in gateway.tts_engine.phrases
         await gateway.tts_process.start()
         turn = await client.turn(1)
@@ -406,7 +411,7 @@ async def test_reply_that_cannot_be_spoken_does_not_block_the_next_turn(
         assert gateway.logged_errors() == []
 
 
-async def test_without_transcripts_no_words_are_sent_to_the_client(
+async def test_disabled_transcripts_keep_all_words_from_the_client(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     answer = "The xylophone answers."
@@ -421,9 +426,9 @@ async def test_without_transcripts_no_words_are_sent_to_the_client(
         assert answer in gateway.tts_engine.phrases
     assert turn["outcome"] == "answered"
     assert "reply_text" not in turn
-    shown = repr([frame for frame in client.frames if not isinstance(frame, wire.AudioFrame)])
+    sent_frames = repr([frame for frame in client.frames if not isinstance(frame, wire.AudioFrame)])
     for word in ("zeppelin", "xylophone", "milliseconds", "current_time"):
-        assert word not in shown
+        assert word not in sent_frames
     # Events are still reported: clients depend on them.
     for kind in ("bot-llm-started", "bot-tts-stopped", "user-stopped-speaking"):
         assert client.messages(kind)
@@ -464,7 +469,7 @@ async def test_only_the_heard_part_of_an_interrupted_greeting_is_remembered(
     assert heard and STORY.startswith(heard) and len(heard) < 400
 
 
-async def test_turn_that_crashes_is_logged_and_apologized_for(
+async def test_turn_that_crashes_is_logged_and_plays_an_apology(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with make_gateway(ScriptedLLM("Fine.")) as gateway:
@@ -485,7 +490,7 @@ async def test_turn_that_crashes_is_logged_and_apologized_for(
         assert (await client.turn(2))["reply_text"] == "Fine."
 
 
-async def test_session_ends_although_its_pipeline_cannot_be_cancelled(
+async def test_session_closes_even_if_its_pipeline_cannot_be_cancelled(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(_worker: PipelineWorker) -> None:
@@ -531,7 +536,7 @@ async def test_client_can_end_the_session(gateway: RunningGateway) -> None:
     assert gateway.logged_errors() == []
 
 
-async def test_turn_is_one_log_line_without_its_words(
+async def test_turn_is_logged_as_one_line_without_its_words(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     async with make_gateway(ScriptedLLM("The xylophone answers.")) as gateway:
@@ -544,8 +549,8 @@ async def test_turn_is_one_log_line_without_its_words(
         await gateway.wait_sessions_closed()
         turns, log = gateway.log_lines("turn"), gateway.raw_log()
         session = gateway.log_lines("session started")[0]["session"]
-        ours = [line for line in gateway.log_lines() if line.get("session") == session]
-        assert [(line["event"], line.get("place")) for line in ours] == [
+        session_lines = [line for line in gateway.log_lines() if line.get("session") == session]
+        assert [(line["event"], line.get("place")) for line in session_lines] == [
             ("session started", None), ("turn", None), ("turn", None), ("session ended", None),
         ]  # fmt: skip
     assert {line["session"] for line in turns} == {session}
@@ -568,6 +573,6 @@ async def test_half_duplex_ignores_speech_while_the_bot_speaks(
         await client.say(speak("Stop!"))
         turn = await client.turn(1)
         assert (turn["outcome"], turn["interrupted"]) == ("answered", False)
-        await client.say(speak(OTHER))
+        await client.say(speak(FOLLOW_UP))
         assert (await client.turn(2))["reply_text"] == "Two million."
     assert len(llm.conversations) == 2

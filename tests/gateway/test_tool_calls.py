@@ -1,4 +1,4 @@
-"""Tool calls in the real pipeline; the engines are fakes that answer at once."""
+"""Tool calls in the real pipeline, with fake engines that reply immediately."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "tools.md"
 
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
-    """Adds a tool to TOOLS; returns settings that offer it, with a timeout of half a second."""
+    """A function that registers a tool and returns settings to offer it (timeout 0.5 s)."""
 
     def add(tool: Callable[..., Awaitable[None]]) -> dict[str, dict[str, Any]]:
         monkeypatch.setattr(tools, "TOOLS", (*tools.TOOLS, tool))
@@ -40,7 +40,7 @@ def call_count(gateway: RunningGateway, outcome: str) -> float:
     return gateway.metric("voice_tool_calls_total", outcome=outcome)
 
 
-async def test_tool_result_is_given_to_the_model_which_continues_the_reply(
+async def test_model_continues_the_reply_with_the_tool_result(
     make_gateway: MakeGateway,
 ) -> None:
     llm = ScriptedLLM(ToolCall("current_time"), "It is noon.", "You are welcome.")
@@ -70,7 +70,7 @@ async def test_tool_result_is_given_to_the_model_which_continues_the_reply(
     ]
 
 
-async def test_malformed_call_is_not_run_and_the_user_hears_an_apology(
+async def test_malformed_call_is_not_run_and_plays_an_apology(
     make_gateway: MakeGateway,
 ) -> None:
     llm = ScriptedLLM(ToolCall(), "Fine.", ToolCall("format_disk"))
@@ -126,7 +126,7 @@ async def forget(params: FunctionCallParams) -> None:
     ("tool", "outcome", "text"),
     [(fail, "failed", FAILED), (hang, "too_slow", TIMED_OUT), (forget, "too_slow", TIMED_OUT)],
 )
-async def test_failure_or_timeout_of_a_tool_is_reported_to_the_model_and_the_call_continues(
+async def test_tool_failure_or_timeout_is_reported_to_the_model_and_the_session_continues(
     make_gateway: MakeGateway,
     offer: Offer,
     tool: Callable[..., Awaitable[None]],
@@ -146,7 +146,7 @@ async def test_failure_or_timeout_of_a_tool_is_reported_to_the_model_and_the_cal
     assert "a secret" not in repr(client.frames)
 
 
-async def test_model_that_keeps_calling_tools_is_offered_none_in_the_end(
+async def test_model_that_keeps_calling_tools_is_finally_offered_none(
     make_gateway: MakeGateway,
 ) -> None:
     llm = ScriptedLLM(ToolCall("current_time"))
@@ -159,7 +159,7 @@ async def test_model_that_keeps_calling_tools_is_offered_none_in_the_end(
     assert len(llm.conversations) == MAX_TOOL_CALLS + 1
 
 
-async def test_interruption_cancels_a_running_tool_and_the_model_sees_it(
+async def test_interruption_cancels_a_running_tool_and_is_shown_to_the_model(
     make_gateway: MakeGateway, offer: Offer
 ) -> None:
     events: list[str] = []
@@ -185,7 +185,7 @@ async def test_interruption_cancels_a_running_tool_and_the_model_sees_it(
         assert (await client.turn(2))["reply_text"] == "Very well."
         assert gateway.logged_errors() == []
     assert events == ["began", "cancelled"]
-    # Unlike a question without a reply it is not joined with the next one: the tool may have acted.
+    # Not joined with the next question, because the tool may have had side effects.
     assert llm.conversation(1)[1:] == [
         ("user", "Book a table.", False),
         ("assistant", '{"name": "book", "parameters": {}}', False),
@@ -264,7 +264,7 @@ async def test_end_call_hangs_up_after_the_goodbye_was_played(
     assert (turn["outcome"], turn["reply_text"]) == ("answered", words)
 
 
-async def test_end_call_without_a_goodbye_hangs_up_at_once(make_gateway: MakeGateway) -> None:
+async def test_end_call_without_a_goodbye_hangs_up_immediately(make_gateway: MakeGateway) -> None:
     async with make_gateway(ScriptedLLM(ToolCall("end_call"), "")) as gateway:
         client = await gateway.connect()
         await client.type("Just hang up.")

@@ -1,4 +1,4 @@
-"""Which tool calls are run, and the text of calls and results."""
+"""Which tool calls are executed, and how calls and results are formatted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def executor() -> ToolExecutor:
         (ToolCall("look_up", "word"), False),
     ],
 )
-def test_only_registered_functions_with_an_object_of_arguments_are_run(
+def test_only_registered_functions_with_object_arguments_are_run(
     executor: ToolExecutor, call: ToolCall, runs: bool
 ) -> None:
     assert executor.can_run(call) is runs

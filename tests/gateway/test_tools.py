@@ -23,7 +23,7 @@ from appliance.settings import LLMConfig
         (datetime(2026, 1, 1, 12, 30), "12:30 PM on Thursday, January 1, 2026"),
     ],
 )
-def test_time_is_formatted_to_be_read_out(now: datetime, text: str) -> None:
+def test_time_is_formatted_for_speech(now: datetime, text: str) -> None:
     assert format_spoken_time(now) == text
 
 
@@ -36,7 +36,7 @@ def test_default_tools_are_described_to_the_model() -> None:
         assert json.loads(tool.parameters) == {"type": "object", "properties": {}, "required": []}
 
 
-def test_tool_named_twice_is_offered_once_and_no_name_offers_none() -> None:
+def test_duplicate_names_offer_a_tool_once_and_no_names_offer_none() -> None:
     assert len(select_tools(["end_call", "end_call"]).standard_tools) == 1
     assert select_tools([]).standard_tools == []
 
@@ -49,7 +49,7 @@ def test_unknown_name_is_refused_with_the_known_names() -> None:
 async def talkative(params: FunctionCallParams) -> None: ...
 
 
-def test_tool_beyond_the_bounds_of_the_link_is_refused(
+def test_tool_exceeding_the_link_limits_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     talkative.__doc__ = "word " * 300

@@ -1,4 +1,4 @@
-"""The pace at which the audio of a reply is sent."""
+"""Pacing of the reply audio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUESTION = "What is the capital of France?"
 SENTENCE = "This answer goes on for some time. "
 
 
-def test_the_lead_is_sent_at_once_and_then_one_chunk_per_chunk_played() -> None:
+def test_lead_is_sent_immediately_and_then_one_chunk_per_chunk_played() -> None:
     pacer = PlaybackPacer(lead_seconds=0.2)
     waits = [pacer.wait_after(CHUNK_SECONDS, now=100.0) for _ in range(6)]
     assert waits == pytest.approx([0, 0, 0, 0, 0, CHUNK_SECONDS])
@@ -29,7 +29,7 @@ def test_the_lead_is_sent_at_once_and_then_one_chunk_per_chunk_played() -> None:
     )
 
 
-def test_time_lost_in_a_stall_is_made_up_at_once() -> None:
+def test_time_lost_in_a_stall_is_recovered_immediately() -> None:
     pacer = PlaybackPacer(lead_seconds=0.2)
     for _ in range(5):
         pacer.wait_after(CHUNK_SECONDS, now=100.0)
@@ -42,7 +42,7 @@ def test_without_a_lead_a_chunk_is_due_when_the_previous_one_was_played() -> Non
     assert wait == pytest.approx(CHUNK_SECONDS)
 
 
-def test_the_lead_is_built_up_again_after_a_flush() -> None:
+def test_lead_is_built_up_again_after_a_flush() -> None:
     pacer = PlaybackPacer(lead_seconds=0.2)
     for _ in range(5):
         pacer.wait_after(CHUNK_SECONDS, now=100.0)
@@ -55,14 +55,14 @@ def test_the_lead_is_built_up_again_after_a_flush() -> None:
     st.floats(0, 1),
     st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 0.5)), min_size=1, max_size=30),
 )
-def test_the_client_never_holds_more_than_the_lead_and_one_chunk(
+def test_client_never_buffers_more_than_the_lead_and_one_chunk(
     lead: float, chunks: list[tuple[float, float]]
 ) -> None:
-    pacer, now, plays_until = PlaybackPacer(lead), 100.0, 0.0
+    pacer, now, playback_end = PlaybackPacer(lead), 100.0, 0.0
     for delay, seconds in chunks:
         now += delay
-        plays_until = max(plays_until, now) + seconds
-        assert plays_until - now <= lead + seconds + 1e-9
+        playback_end = max(playback_end, now) + seconds
+        assert playback_end - now <= lead + seconds + 1e-9
         now += pacer.wait_after(seconds, now)
 
 
@@ -73,7 +73,7 @@ def test_half_duplex_has_no_lead() -> None:
 
 @pytest.fixture
 def sent_chunks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
-    """When the gateway sent each chunk of audio (monotonic seconds), and its length in seconds."""
+    """Record (time sent, length) of each audio chunk; monotonic seconds and seconds."""
     chunks: list[tuple[float, float]] = []
     send_bytes = WebSocket.send_bytes
 
@@ -96,10 +96,10 @@ async def test_reply_is_sent_no_further_ahead_than_the_lead(
     assert sum(seconds for _, seconds in sent_chunks) == pytest.approx(received_seconds)
     assert received_seconds > 5
     # A slow machine sends later, never earlier, so it cannot exceed the bound.
-    plays_until = 0.0
+    playback_end = 0.0
     for sent_at, seconds in sent_chunks:
-        plays_until = max(plays_until, sent_at) + seconds
-        assert plays_until - sent_at <= lead_seconds + CHUNK_SECONDS + 1e-6
+        playback_end = max(playback_end, sent_at) + seconds
+        assert playback_end - sent_at <= lead_seconds + CHUNK_SECONDS + 1e-6
 
 
 async def test_reply_shorter_than_the_lead_is_not_delayed(
@@ -107,13 +107,16 @@ async def test_reply_shorter_than_the_lead_is_not_delayed(
 ) -> None:
     async with make_gateway(ScriptedLLM(SENTENCE * 40), lead_seconds=600.0) as gateway:
         seconds, audio_seconds = await ask(gateway, speak(QUESTION))
-    assert audio_seconds > 40  # even a busy machine does not take that long
+    assert audio_seconds > 40  # longer than a busy machine needs to send it
     assert seconds < audio_seconds
 
 
 async def ask(gateway: RunningGateway, question: bytes) -> tuple[float, float]:
-    """Ask; return the seconds from the end of the question to the end of the turn, and those of
-    the audio received."""
+    """Ask `question`.
+
+    Returns the seconds from the end of the question to the end of the turn, and the seconds of
+    audio received.
+    """
     client = await gateway.connect()
     await client.say(question)
     asked_at = time.monotonic()

@@ -1,6 +1,6 @@
-"""The TTS service and its phrase aggregator among Pipecat's frames, with an instant engine.
+"""The TTS service and its phrase aggregator in a Pipecat pipeline, with an instant engine.
 
-Whole sessions are in tests/gateway/test_session.py.
+Complete sessions are tested in tests/gateway/test_session.py.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def tts_service(
 
 
 async def run_service(service: KokoroTTSService, *frames: Frame) -> list[Frame]:
-    """The frames that leave the service in both directions. Text is cut into phrases first."""
+    """Run text through the aggregator and the service. Return the frames of both directions."""
     phrases = LLMTextProcessor(text_aggregator=PhraseAggregator(TTSConfig()))
     down, up = await run_test(
         Pipeline([phrases, service]), frames_to_send=[*frames, SleepFrame(0.3)]
@@ -134,7 +134,7 @@ async def test_audio_leaves_in_short_slices(client: EngineClient, recorded: Reco
     assert max(len(frame.audio) for frame in audio) <= SLICE_BYTES
 
 
-async def test_language_model_is_held_for_the_first_phrase_of_each_reply_only(
+async def test_language_model_is_paused_only_for_the_first_phrase_of_each_reply(
     client: EngineClient, recorded: RecordedHooks
 ) -> None:
     await run_service(tts_service(client, recorded), *reply(REPLY), SleepFrame(0.3), *reply(REPLY))
@@ -155,7 +155,7 @@ async def test_phrase_without_words_is_skipped_and_the_model_resumes(
     assert not any(isinstance(frame, ErrorFrame) for frame in frames)
 
 
-async def test_reply_ends_at_once_when_its_last_phrase_has_no_audio(
+async def test_reply_ends_immediately_when_its_last_phrase_has_no_audio(
     client: EngineClient, recorded: RecordedHooks, engine: InstantVoiceEngine
 ) -> None:
     service = tts_service(client, recorded)
@@ -178,7 +178,7 @@ async def test_unknown_voice_is_reported_without_an_error_frame(
 
 
 class EndlessVoice(InstantVoiceSession):
-    """Never finishes a phrase that holds the word "story"."""
+    """Never finishes a phrase that contains the word "story"."""
 
     async def speak(
         self, text: str, voice: str, speed: float, urgent: bool
@@ -197,10 +197,15 @@ async def test_interruption_stops_the_synthesis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(InstantVoiceEngine, "open", lambda engine: EndlessVoice(engine))
-    begun = reply("This is a story that goes on and on. " * 5)[:-1]
+    unfinished_reply = reply("This is a story that goes on and on. " * 5)[:-1]
     service = tts_service(client, recorded)
     await run_service(
-        service, *begun, SleepFrame(0.5), InterruptionFrame(), SleepFrame(0.5), *reply("Yes.")
+        service,
+        *unfinished_reply,
+        SleepFrame(0.5),
+        InterruptionFrame(),
+        SleepFrame(0.5),
+        *reply("Yes."),
     )
     assert engine.running == 0
     assert len(engine.phrases) == 2
@@ -216,15 +221,14 @@ async def test_engine_loss_plays_the_hold_message_once(
     )
     audio = b"".join(frame.audio for frame in frames if isinstance(frame, TTSAudioRawFrame))
     assert audio == HOLD_MESSAGE
-    assert (
-        recorded.events.count("failed engine_gone") == 2
-    )  # when the engine was lost, and when it stayed away
+    # Reported when the engine was lost, and again when it did not come back.
+    assert recorded.events.count("failed engine_gone") == 2
     assert "first_audio" not in recorded.events, "the hold message is not part of the answer"
     assert recorded.events.count("hold") == 1
     assert "resume" in recorded.events
 
 
-async def test_phrase_is_spoken_once_the_engine_is_back(
+async def test_phrase_is_spoken_after_the_engine_comes_back(
     tmp_path: Path, recorded: RecordedHooks, engine: InstantVoiceEngine
 ) -> None:
     async def restart_engine() -> None:
@@ -254,9 +258,9 @@ LONG_REPLY = (
 
 
 async def aggregate(aggregator: PhraseAggregator, text: str, size: int = 4) -> list[str]:
-    """The phrases of a text that arrives in pieces, without the pending rest."""
-    pieces = [text[start : start + size] for start in range(0, len(text), size)]
-    return [phrase.text for piece in pieces async for phrase in aggregator.aggregate(piece)]
+    """Return the complete phrases of a text that arrives in chunks of `size` characters."""
+    chunks = [text[start : start + size] for start in range(0, len(text), size)]
+    return [phrase.text for chunk in chunks async for phrase in aggregator.aggregate(chunk)]
 
 
 async def aggregate_and_flush(aggregator: PhraseAggregator, text: str) -> list[str]:
@@ -296,5 +300,5 @@ async def test_interruption_drops_pending_text_and_the_next_reply_starts_fresh()
     assert await aggregator.flush() is None
 
 
-async def test_white_space_gives_no_phrase() -> None:
+async def test_whitespace_yields_no_phrase() -> None:
     assert await aggregate_and_flush(PhraseAggregator(TTSConfig()), "  \n ") == []

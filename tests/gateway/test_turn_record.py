@@ -19,7 +19,7 @@ seconds = st.floats(0, 100, allow_nan=False)
     ),
     hearing=st.floats(-10, 200),
 )
-def test_stages_add_up_to_the_response_latency(
+def test_stages_sum_to_the_response_latency(
     waits: list[float], missing: set[str], hearing: float
 ) -> None:
     turn, now = SessionTurn(1, "spoken", stats={"hearing_seconds": hearing}), 0.0
@@ -34,7 +34,7 @@ def test_stages_add_up_to_the_response_latency(
 
 
 @given(st.lists(st.tuples(st.sampled_from(MARKS[2:]), seconds), max_size=12))
-def test_no_stage_is_negative_in_any_order_of_events(
+def test_stages_are_never_negative_for_any_order_of_events(
     events: list[tuple[str, float]],
 ) -> None:
     turns, now = SessionTurns(), 0.0
@@ -57,7 +57,7 @@ def answered(turns: SessionTurns, text: str = "Yes.") -> SessionTurn | None:
     return turns.heard(text, interrupted=False)
 
 
-def test_answered_turn_has_its_end_texts_and_stages() -> None:
+def test_answered_turn_has_its_ending_texts_and_stages() -> None:
     turns = SessionTurns()
     turns.speech_stopped(0.8)
     turns.turn_ended_by("smart_turn")
@@ -74,7 +74,7 @@ def test_answered_turn_has_its_end_texts_and_stages() -> None:
     assert turns.close() is None
 
 
-def test_turn_without_a_detector_was_ended_by_the_timeout() -> None:
+def test_turn_without_a_detector_result_was_ended_by_the_timeout() -> None:
     turns = SessionTurns()
     turns.turn_ended_by("fallback")
     turns.turn_submitted("spoken", 1.0)
@@ -103,7 +103,7 @@ def test_pause_within_a_reply_does_not_end_the_turn() -> None:
     assert turn.reply_text == "The first part. And the second."
 
 
-def test_interrupted_turn_is_complete_with_what_was_heard() -> None:
+def test_interruption_completes_the_turn_with_the_heard_text() -> None:
     turns = SessionTurns()
     turns.turn_submitted("typed", 1.0)
     turn = turns.heard("Well, I", interrupted=True)
@@ -119,14 +119,11 @@ def test_interrupted_turn_is_complete_with_what_was_heard() -> None:
 def test_hold_message_is_not_the_first_sample_of_the_reply() -> None:
     turns = SessionTurns()
     turns.turn_submitted("typed", 1.0)
-    for name, at in (
-        ("first_phrase", 1.1),
-        ("first_audio", 1.2),
-        ("sent", 1.3),
-    ):  # the hold message
-        turns.mark(name, at)
-    for name, at in zip(MARKS[2:], (5.0, 5.1, 5.3, 5.4), strict=True):
-        turns.mark(name, at)
+    hold_message = (("first_phrase", 1.1), ("first_audio", 1.2), ("sent", 1.3))
+    for name, time in hold_message:
+        turns.mark(name, time)
+    for name, time in zip(MARKS[2:], (5.0, 5.1, 5.3, 5.4), strict=True):
+        turns.mark(name, time)
     turns.mark("sent", 9.0)  # only the first counts
     turn = turns.close()
     assert turn is not None
@@ -152,7 +149,7 @@ def test_heard_latency_starts_at_the_end_of_speech() -> None:
     assert turn.response_seconds == pytest.approx(0.7)
 
 
-def test_playback_report_after_a_short_reply_counts_for_it() -> None:
+def test_playback_report_after_a_short_reply_counts_for_that_reply() -> None:
     turns = SessionTurns()
     spoken(turns, sent_at=1.5)
     turns.generated({})
@@ -167,8 +164,8 @@ def test_playback_report_after_a_short_reply_counts_for_it() -> None:
 def test_repeated_playback_report_counts_once() -> None:
     turns = SessionTurns()
     spoken(turns, sent_at=1.5)
-    for at in (1.7, 1.8, 2.9):
-        assert turns.playback_started(at) is None
+    for time in (1.7, 1.8, 2.9):
+        assert turns.playback_started(time) is None
     turn = turns.close()
     assert turn is not None
     assert turn.heard_seconds == pytest.approx(0.9)
@@ -230,7 +227,7 @@ def test_turn_without_a_reply_has_no_latency() -> None:
     assert (turn.outcome, turn.response_seconds) == ("nothing_heard", None)
 
 
-def test_too_short_speech_leaves_the_open_turn_alone() -> None:
+def test_too_short_speech_does_not_affect_the_open_turn() -> None:
     turns = SessionTurns()
     turns.turn_submitted("typed", 1.0)
     cough = turns.turn_dropped("too_short")

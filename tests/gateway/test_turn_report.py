@@ -1,4 +1,4 @@
-"""What the metrics, the log and the client get about turns."""
+"""Reports about turns to the metrics, the log and the client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEARD = "voice_turn_heard_latency_seconds"
 
 
 class Published:
-    """A reporter and what it published; `sent` are the messages for the client."""
+    """A reporter and its output; `sent` holds the messages to the client."""
 
     def __init__(self) -> None:
         self.metrics = GatewayMetrics("cpu")
@@ -39,8 +39,8 @@ class Published:
 def session_turn(
     marks: Mapping[str, float] = {}, kind: str = "spoken", outcome: str = "answered"
 ) -> SessionTurn:
-    by = "smart_turn" if kind == "spoken" else ""
-    return SessionTurn(1, kind, by, outcome, marks=dict(marks))
+    ended_by = "smart_turn" if kind == "spoken" else ""
+    return SessionTurn(1, kind, ended_by, outcome, marks=dict(marks))
 
 
 ANSWERED = {"speech_stopped": 1.0, "submitted": 1.3, "first_token": 1.5, "sent": 2.0}
@@ -48,7 +48,7 @@ ANSWERED = {"speech_stopped": 1.0, "submitted": 1.3, "first_token": 1.5, "sent":
 
 @st.composite
 def session_turns(draw: st.DrawFn) -> SessionTurn:
-    """Generate turns with marks in the order of time, any of them missing except "submitted"."""
+    """Generate turns with marks in time order. Any mark except "submitted" may be missing."""
     missing = draw(st.sets(st.sampled_from([mark for mark in MARKS if mark != "submitted"])))
     now, marks = 0.0, {}
     for name in MARKS:
@@ -60,7 +60,7 @@ def session_turns(draw: st.DrawFn) -> SessionTurn:
 
 
 @given(st.lists(session_turns(), max_size=6))
-def test_stage_metrics_add_up_to_the_latency_metric_for_any_turns(
+def test_stage_metrics_sum_to_the_latency_metric_for_any_turns(
     turns: list[SessionTurn],
 ) -> None:
     published = Published()
@@ -73,7 +73,7 @@ def test_stage_metrics_add_up_to_the_latency_metric_for_any_turns(
     ("turn", "count"),
     [
         (session_turn(ANSWERED), 1),
-        (session_turn(ANSWERED, outcome="interrupted"), 1),  # after it had begun
+        (session_turn(ANSWERED, outcome="interrupted"), 1),  # after playback began
         (session_turn({"submitted": 1.3, "first_token": 1.5}, outcome="interrupted"), 0),
         (session_turn({"speech_stopped": 1.0, "submitted": 1.3}, outcome="failed"), 0),
         (session_turn({"submitted": 1.3, "sent": 2.0}, kind="typed"), 0),
@@ -98,7 +98,7 @@ def test_playback_report_is_in_the_metric_and_the_turn_line() -> None:
     assert published.metric(f"{HEARD}_sum") == 1.25
 
 
-def test_later_playback_report_is_a_line_of_its_own() -> None:
+def test_late_playback_report_is_logged_as_a_separate_line() -> None:
     published, turn = Published(), session_turn(ANSWERED)
     with captured_log() as log:
         published.reporter.report(turn)

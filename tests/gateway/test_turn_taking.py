@@ -1,4 +1,4 @@
-"""Turn taking: the policy, and the real models shared by all sessions on real speech."""
+"""Turn taking: the policy, and the real models on synthesized speech."""
 
 from __future__ import annotations
 
@@ -86,22 +86,22 @@ async def test_other_sounds_are_not_speech(models: TurnModels, sound: str) -> No
 async def test_sessions_do_not_share_state(models: TurnModels, speech: bytes) -> None:
     audio = bytes(RATE) + speech + bytes(RATE)
     alone = await states(vad(models), audio)
-    talking, silent, late = vad(models), vad(models), vad(models)
-    together, nothing, delayed = [], [], []
+    speaking_vad, silent_vad, delayed_vad = vad(models), vad(models), vad(models)
+    speaking, silent, delayed = [], [], []
     for number, frame in enumerate(frames(audio)):
         shifted = (
             audio[(number - 3) * FRAME : (number - 2) * FRAME] if number >= 3 else bytes(FRAME)
         )
-        talks, keeps_silent, follows = await asyncio.gather(
-            talking.analyze_audio(frame),
-            silent.analyze_audio(bytes(len(frame))),
-            late.analyze_audio(shifted),
+        speaking_state, silent_state, delayed_state = await asyncio.gather(
+            speaking_vad.analyze_audio(frame),
+            silent_vad.analyze_audio(bytes(len(frame))),
+            delayed_vad.analyze_audio(shifted),
         )
-        together.append(talks)
-        nothing.append(keeps_silent)
-        delayed.append(follows)
-    assert together == alone
-    assert set(nothing) == {VADState.QUIET}
+        speaking.append(speaking_state)
+        silent.append(silent_state)
+        delayed.append(delayed_state)
+    assert speaking == alone
+    assert set(silent) == {VADState.QUIET}
     assert VADState.SPEAKING in delayed
 
 
@@ -111,7 +111,7 @@ async def test_vad_starts_no_thread(models: TurnModels, speech: bytes) -> None:
     assert threading.active_count() == before
 
 
-def test_a_session_loads_no_model(models: TurnModels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_session_loads_no_model(models: TurnModels, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
@@ -149,7 +149,7 @@ async def test_finished_question_is_ended_by_smart_turn(models: TurnModels, spee
     await analyzer.cleanup()
 
 
-async def test_simultaneous_pauses_are_judged_in_the_shared_thread_pool(
+async def test_simultaneous_pauses_are_analyzed_in_the_shared_thread_pool(
     models: TurnModels, speech: bytes
 ) -> None:
     before = threading.active_count()
@@ -166,7 +166,7 @@ async def test_simultaneous_pauses_are_judged_in_the_shared_thread_pool(
     assert state == EndOfTurnState.INCOMPLETE
 
 
-async def test_silence_after_an_unfinished_sentence_ends_the_turn_as_fallback(
+async def test_long_silence_ends_the_turn_as_fallback_after_an_unfinished_sentence(
     models: TurnModels, speech: bytes
 ) -> None:
     ended_by: list[str] = []

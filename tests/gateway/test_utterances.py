@@ -1,4 +1,4 @@
-"""Which audio belongs to which utterance."""
+"""Assignment of audio to utterances."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FRAME = BYTES_PER_SECOND // 25  # 40 ms
 
 
 def frame(number: int) -> bytes:
-    """40 ms of audio, different for each number."""
+    """Return 40 ms of audio that is different for each number."""
     return number.to_bytes(2, "little") * (FRAME // 2)
 
 
@@ -37,7 +37,7 @@ def test_audio_before_the_detected_start_of_speech_is_kept() -> None:
     assert numbers(utterance.pcm) == [3, 4, 5]
 
 
-def test_pause_within_a_turn_is_part_of_the_utterance_and_silence_after_it_is_not() -> None:
+def test_utterance_includes_pauses_but_not_trailing_silence() -> None:
     collector = make_collector()
     collector.speech_started()
     collector.turn_started()
@@ -56,7 +56,7 @@ def test_pause_within_a_turn_is_part_of_the_utterance_and_silence_after_it_is_no
     assert numbers(utterance.pcm) == [1, 2, 3, 4]
 
 
-def test_audio_held_back_at_the_end_of_a_turn_starts_the_next_utterance() -> None:
+def test_trailing_audio_of_a_turn_starts_the_next_utterance() -> None:
     collector = make_collector(pre_roll_seconds=0.2)
     collector.speech_started()
     collector.turn_started()
@@ -108,7 +108,7 @@ def test_speech_seconds_exclude_pre_roll_and_trailing_silence() -> None:
     assert collector.speech_seconds == 0
 
 
-def test_every_utterance_has_an_id_of_its_own() -> None:
+def test_every_utterance_has_a_unique_id() -> None:
     collector = make_collector()
     first = collector.speech_started()
     collector.turn_started()
@@ -119,7 +119,7 @@ def test_every_utterance_has_an_id_of_its_own() -> None:
     assert len({first.id, second.id, collector.join(first, second).id}) == 3
 
 
-def test_joined_utterances_have_a_pause_between_them() -> None:
+def test_joined_utterances_are_separated_by_a_pause() -> None:
     collector = make_collector()
     first = collector.speech_started()
     collector.turn_started()
@@ -149,7 +149,7 @@ def test_joined_utterance_that_is_too_long_keeps_its_end() -> None:
 
 
 @given(st.lists(st.sampled_from(["audio", "start", "turn", "pause", "end"]), max_size=200))
-def test_utterance_and_pre_roll_never_exceed_their_bounds(events: list[str]) -> None:
+def test_utterance_and_pre_roll_never_exceed_their_limits(events: list[str]) -> None:
     collector = make_collector(pre_roll_seconds=0.12, max_seconds=0.4)
     for number, event in enumerate(events):
         match event:

@@ -1,4 +1,4 @@
-"""What a client may send, and what it is sent."""
+"""Decoding of client messages and encoding of gateway messages."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def test_arbitrary_messages_raise_documented_errors_or_become_clean_fields(
 def test_deeply_nested_json_raises_documented_errors_only(field: str) -> None:
     for depth in range(850, 1000):
         nested = "[" * depth + "]" * depth
-        inside = f'"{field}": {nested}'
-        outer = inside if field in ("type", "id", "data") else f'"data": {{{inside}}}'
+        field_json = f'"{field}": {nested}'
+        outer = field_json if field in ("type", "id", "data") else f'"data": {{{field_json}}}'
         kind = "" if field == "type" else '"type": "client-ready", '
         with contextlib.suppress(SessionEnded):
             decoder().decode(message(f'{{"label": "rtvi-ai", {kind}{outer}}}'), 0.0)
@@ -114,7 +114,7 @@ def test_empty_audio_frame_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "what"),
+    ("data", "match"),
     [
         (audio(bytes(8), rate=48_000), "48000 Hz"),
         (audio(bytes(8), rate=0), "0 Hz"),
@@ -135,13 +135,13 @@ def test_empty_audio_frame_is_dropped() -> None:
         (rtvi("send-text", {"content": "half: \ud83d"}), "not Unicode"),
     ],
 )
-def test_error_names_what_is_not_allowed(data: bytes | str, what: str) -> None:
-    with pytest.raises(BadFrame, match=what):
+def test_error_names_the_violation(data: bytes | str, match: str) -> None:
+    with pytest.raises(BadFrame, match=match):
         decoder().decode(data, 0.0)
 
 
 @pytest.mark.parametrize("kind", ["text", "transcription", "interruption"])
-def test_frames_that_would_be_spoken_or_heard_as_words_are_refused(kind: str) -> None:
+def test_frames_that_inject_text_or_interruptions_are_refused(kind: str) -> None:
     frame = protos.Frame()
     getattr(frame, kind).SetInParent()
     with pytest.raises(BadFrame, match=kind):
@@ -174,7 +174,7 @@ def test_client_ready_is_shortened() -> None:
     assert message["data"] == {"version": "2.0.0", "about": {"library": "x" * 50}}
 
 
-def test_playback_report_keeps_nothing_else() -> None:
+def test_playback_report_drops_all_other_fields() -> None:
     data = {"t": "playback-started", "d": {"turn": 7, "text": "x" * 1000}, "more": 1}
     assert decode_message(rtvi("client-message", data))["data"] == {"t": "playback-started"}
 
@@ -190,13 +190,13 @@ def test_frame_above_the_limit_is_too_big() -> None:
 
 
 def test_audio_at_real_time_is_accepted_and_faster_audio_is_not() -> None:
-    paced, hasty = decoder(), decoder()
+    paced, too_fast = decoder(), decoder()
     chunk = audio(bytes(12_800))  # 0.4 s
     for number in range(1_000):
         paced.decode(chunk, number * 0.4)
     with pytest.raises(TooFast):
         for number in range(1_000):
-            hasty.decode(chunk, number * 0.1)
+            too_fast.decode(chunk, number * 0.1)
 
 
 @pytest.mark.parametrize("pcm", [b"", b"\0\0"])
@@ -225,7 +225,7 @@ async def test_after_a_violation_everything_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("kind", ["error", "error-response"])
-async def test_exception_texts_are_not_sent(kind: str) -> None:
+async def test_exception_messages_are_not_sent(kind: str) -> None:
     serializer = GuardedSerializer(GatewayConfig(), lambda problem: None)
     body = {"label": "rtvi-ai", "type": kind, "id": "1", "data": {"error": "secret /path: x"}}
     sent = await serializer.serialize(OutputTransportMessageUrgentFrame(message=body))
@@ -246,7 +246,7 @@ async def test_exception_texts_are_not_sent(kind: str) -> None:
         TranscriptionFrame("said", "", ""),
     ],
 )
-async def test_without_transcripts_frames_that_may_contain_words_are_not_sent(frame: Frame) -> None:
+async def test_disabled_transcripts_suppress_frames_that_may_contain_words(frame: Frame) -> None:
     strict = GuardedSerializer(GatewayConfig(), lambda problem: None, transcripts=False)
     assert await strict.serialize(frame) is None
     assert await GuardedSerializer(GatewayConfig(), lambda problem: None).serialize(frame)
@@ -260,6 +260,6 @@ async def test_without_transcripts_frames_that_may_contain_words_are_not_sent(fr
         InterruptionFrame(),
     ],
 )
-async def test_without_transcripts_audio_and_events_are_sent(frame: Frame) -> None:
+async def test_disabled_transcripts_do_not_suppress_audio_and_events(frame: Frame) -> None:
     strict = GuardedSerializer(GatewayConfig(), lambda problem: None, transcripts=False)
     assert await strict.serialize(frame)

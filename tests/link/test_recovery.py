@@ -35,9 +35,7 @@ async def test_pieces_of_a_request_are_passed_through() -> None:
     assert [piece async for piece in retry_until_back(Engine(0).ask, 10)] == ["One", "two"]
 
 
-async def test_request_is_repeated_after_each_loss_and_the_hold_message_plays_once() -> (
-    None
-):
+async def test_request_is_repeated_after_each_loss_and_the_hold_message_plays_once() -> None:
     pieces = [piece async for piece in retry_until_back(Engine(2).ask, 10)]
     assert [piece if isinstance(piece, str) else piece.play_hold_message for piece in pieces] == [
         "One", True, "One", False, "One", "two",
