@@ -23,8 +23,8 @@ def to_record(report: AcceptanceReport) -> Record:
     measurements += [
         summarise("stage", values, "ms", {"stage": name}) for name, values in stages.items()
     ]
-    if report.stops:
-        stops = [1000 * stop for stop in report.stops]
+    if report.barge_in_stop_seconds:
+        stops = [1000 * stop for stop in report.barge_in_stop_seconds]
         measurements.append(summarise("interruption until silence", stops, "ms"))
     unanswered = len(report.turns) - len(latencies)
     why = f"{unanswered} questions were not answered aloud" if unanswered else ""

@@ -45,6 +45,6 @@ def test_question_without_an_audible_answer_makes_the_record_partial(
 
 
 def test_report_without_a_conversation_has_a_reason(report: AcceptanceReport) -> None:
-    (step,) = to_record(dataclasses.replace(report, turns=(), stops=())).steps
+    (step,) = to_record(dataclasses.replace(report, turns=(), barge_in_stop_seconds=())).steps
     assert step.state == "unavailable"
     assert "not run" in step.why
