@@ -46,7 +46,7 @@ async def test_frame_of_40_ms_is_sent_every_40_ms(monkeypatch: pytest.MonkeyPatc
     assert {pcm for _, pcm in sent} == {SILENCE}
 
 
-async def test_speech_times_are_those_of_its_samples_in_the_stream(
+async def test_speech_times_match_its_samples_in_the_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, sent = VirtualClock(monkeypatch), []
@@ -67,7 +67,9 @@ async def test_speech_times_are_those_of_its_samples_in_the_stream(
     assert ends == pytest.approx(100.0 + (last + 1) / 16_000, abs=1e-4)
 
 
-async def test_file_without_speech_counts_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_file_without_speech_counts_as_speech_from_start_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     source = PacedSource(lambda _pcm: asyncio.sleep(0), VirtualClock(monkeypatch))
     assert source.play(bytes(32_000)) == pytest.approx((100.0, 101.0))
     assert source.play(b"") == pytest.approx((101.0, 101.0))

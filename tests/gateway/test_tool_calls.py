@@ -27,7 +27,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "tools.md"
 
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
-    """Return a function that registers a tool and returns settings that offer it (timeout 0.5 s)."""
+    """Return a function that registers a tool and returns settings to offer it (timeout 0.5 s)."""
 
     def add(tool: Callable[..., Awaitable[None]]) -> dict[str, dict[str, Any]]:
         monkeypatch.setattr(tools, "TOOLS", (*tools.TOOLS, tool))

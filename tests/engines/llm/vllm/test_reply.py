@@ -1,4 +1,4 @@
-"""Replies parsed while they are streamed: speech, tool calls, and the reply to noise."""
+"""Incremental parsing of streamed replies: speech, tool calls, and the reply to noise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def feed_letters(text: str, tools: bool = True) -> tuple[str, ReplyEnd]:
     return "".join(spoken), end
 
 
-def test_speech_is_returned_as_soon_as_it_is_certain() -> None:
+def test_speech_is_returned_as_soon_as_it_cannot_be_a_tool_call() -> None:
     spoken, end = feed("It", " is", " ten", ".")
     assert spoken == ["It", " is", " ten", "."]
     assert end == ReplyEnd()
@@ -39,11 +39,11 @@ def test_tool_call_is_not_spoken(text: str) -> None:
     "text",
     ["{", CALL[:-3], "<function=end_call>{}</function>", '{"name": "launch", "parameters": {}}'],
 )
-def test_malformed_or_unknown_call_is_nameless(text: str) -> None:
+def test_malformed_or_unknown_call_is_invalid(text: str) -> None:
     assert feed_letters(text) == ("", ReplyEnd(call=ToolCall()))
 
 
-def test_call_after_speech_is_nameless_and_not_spoken() -> None:
+def test_call_after_speech_is_invalid_and_not_spoken() -> None:
     assert feed_letters(f"One moment. {CALL}") == ("One moment. ", ReplyEnd(call=ToolCall()))
 
 
@@ -55,7 +55,7 @@ def test_speech_with_a_brace_or_bracket_is_spoken_completely(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [CALL, "{smiles} Hello."])
-def test_without_tools_every_reply_is_speech(text: str) -> None:
+def test_every_reply_is_speech_when_no_tools_are_offered(text: str) -> None:
     assert feed_letters(text, tools=False) == (text, ReplyEnd())
 
 
@@ -73,7 +73,7 @@ def test_speech_similar_to_the_noise_reply_is_spoken(text: str) -> None:
     assert not end.noise
 
 
-def test_without_a_noise_reply_no_reply_is_noise() -> None:
+def test_no_reply_is_noise_when_no_noise_reply_is_set() -> None:
     assert feed("", " ", noise="") == (["", ""], ReplyEnd())
     assert feed(NOISE, noise="")[0] == [NOISE]
 
@@ -84,7 +84,7 @@ def test_leading_role_name_is_not_spoken(text: str) -> None:
     assert spoken + end.text == "Paris."
 
 
-def test_repeated_sentence_is_a_loop() -> None:
+def test_repeated_sentence_is_detected_as_a_loop() -> None:
     parser = ReplyParser([], NOISE)
     parser.feed("You should bring a jacket and a warm hat. ")
     assert not parser.is_looping
@@ -92,7 +92,7 @@ def test_repeated_sentence_is_a_loop() -> None:
     assert parser.is_looping
 
 
-def test_repetition_inside_a_call_is_a_loop() -> None:
+def test_repetition_inside_a_call_is_detected_as_a_loop() -> None:
     parser = ReplyParser([END_CALL], NOISE)
     assert parser.feed('{"name": ' + "no " * 20) == ""
     assert parser.is_looping
@@ -108,7 +108,7 @@ PARTS = st.sampled_from(
 
 
 @given(st.lists(PARTS | st.text(max_size=4), max_size=10), st.booleans(), st.data())
-def test_result_does_not_depend_on_how_the_reply_is_split(
+def test_result_is_independent_of_how_the_reply_is_split(
     parts: list[str], tools: bool, data: st.DataObject
 ) -> None:
     text = "".join(parts)
