@@ -18,7 +18,7 @@ from tests.e2e.appliance import ROOT, Appliance
 
 @dataclass
 class SmokeTestRun:
-    """A finished run, and the folder of its reports."""
+    """A finished run and its report folder."""
 
     done: subprocess.CompletedProcess[str]
     out: Path
@@ -33,7 +33,7 @@ class SmokeTestRun:
         return dict(json.loads(self.report.read_text()))
 
     def states(self) -> dict[str, set[str]]:
-        """The states of the results by check."""
+        """Return the result states by check."""
         states: dict[str, set[str]] = {}
         for result in self.tree["checks"]:
             states.setdefault(result["check"], set()).add(result["state"])
@@ -75,7 +75,7 @@ def accepted(appliance: Appliance, tmp_path_factory: pytest.TempPathFactory) -> 
     return smoke_test(folder, appliance, *options)
 
 
-def test_good_appliance_is_accepted(accepted: SmokeTestRun) -> None:
+def test_intact_appliance_is_accepted(accepted: SmokeTestRun) -> None:
     assert accepted.done.returncode == 0, accepted.done.stdout + accepted.done.stderr
     assert accepted.states() == {
         "ready": {"pass"},
@@ -106,7 +106,7 @@ def test_report_names_what_was_tested(accepted: SmokeTestRun) -> None:
     assert "The capital of France" in accepted.report.with_suffix(".html").read_text()
 
 
-def test_every_process_was_killed_and_came_back(
+def test_every_process_was_killed_and_restarted(
     accepted: SmokeTestRun, appliance: Appliance
 ) -> None:
     checks = accepted.tree["checks"]
@@ -139,7 +139,7 @@ def test_words_of_the_conversation_are_not_in_the_log(
     assert not [word for word in ("paris", "peter", "story") if word in log]
 
 
-def test_changed_file_and_wrong_token_are_named(
+def test_changed_weights_and_wrong_token_are_named(
     accepted: SmokeTestRun, appliance: Appliance, tmp_path: Path
 ) -> None:
     """The appliance is intact, but the test gets a changed weights folder and a wrong token."""

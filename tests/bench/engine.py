@@ -1,6 +1,6 @@
 """Measure the speed of the vLLM engine on this machine.
 
-Requests go through the link, like those of a gateway. Nothing is asserted, only printed.
+Requests go through the link, as from a gateway. Results are printed and not compared with targets.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ RUNNING = re.compile(r"^voice_llm_requests_running (\S+)$", re.MULTILINE)
 
 @dataclass
 class MeasuredReply:
-    """The times of one reply.
+    """Timings of one reply.
 
     piece_seconds  from the request to each piece of text
-    stats          of its Result, and `total_seconds`
+    stats          statistics of the Result, plus `total_seconds`
     """
 
     piece_seconds: list[float] = field(default_factory=list)
@@ -58,12 +58,12 @@ class MeasuredReply:
 
     @property
     def first_token_seconds(self) -> float:
-        """From the request to the first token."""
+        """Seconds from the request to the first token."""
         return self.stats["first_token_seconds"]
 
     @property
     def tokens_per_second(self) -> float:
-        """After the first token."""
+        """Decoding speed after the first token."""
         tokens = self.stats["decode_tokens"] - 1
         seconds = self.stats["total_seconds"] - self.first_token_seconds
         return tokens / seconds if tokens > 0 else 0.0
@@ -80,7 +80,7 @@ class EngineBench:
         self._number = 0
 
     def client(self) -> EngineClient:
-        """A new connection."""
+        """Open a new connection to the engine."""
         return EngineClient(self._engine.name, self._path, STALL_SECONDS)
 
     def add_speech(self, client: EngineClient, seconds: float) -> Turn:
@@ -108,7 +108,7 @@ class EngineBench:
         return reply
 
     async def measure_first_token(self, rounds: int) -> list[str]:
-        """Time to the first token of new questions."""
+        """Measure the time to first token of new questions."""
         lines = ["time to first token, one session, only the system prompt is cached"]
         client = self.client()
         kinds = {"typed": 0.0, "1 s of speech": 1.0, "3 s of speech": 3.0, "10 s of speech": 10.0}
@@ -129,7 +129,7 @@ class EngineBench:
         return [*lines, row("tokens per second, one session", rates, "1/s")]
 
     async def measure_concurrency(self, counts: Sequence[int]) -> list[str]:
-        """Several sessions ask at the same moment, three times."""
+        """Measure simultaneous requests of several sessions, three times."""
         lines = ["concurrent sessions, each with 3 s of speech"]
         for count in counts:
             clients = [self.client() for _ in range(count)]
@@ -156,7 +156,7 @@ class EngineBench:
         return lines
 
     async def measure_cache(self, turns: int = 6) -> list[str]:
-        """The last turn of a conversation, with and without its earlier turns in the cache."""
+        """Measure the last turn of a conversation with and without earlier turns in the cache."""
         client, warm, cold, cached = self.client(), [], [], []
         for _ in range(3):
             conversation = [SYSTEM]
@@ -180,7 +180,7 @@ class EngineBench:
         ]
 
     async def measure_interruption(self, rounds: int) -> list[str]:
-        """From closing the reply until the engine is idle."""
+        """Measure the time from closing a reply until the engine is idle."""
         client, delays = self.client(), []
         for _ in range(rounds):
             request = GenerateRequest((SYSTEM, Turn("user", "Go on.")), ABORTED_TOKENS, 0.0)
@@ -216,11 +216,11 @@ async def measure(config: settings.Settings, rounds: int, tokens: int, max_sessi
 
 
 def describe_device() -> str:
-    """Cards and machine."""
+    """Describe the GPUs and the machine."""
     from appliance.gpu import nvml
 
-    cards = nvml.list_cards().cards
-    return "; ".join([*(f"{card.name}, driver {card.driver}" for card in cards), machine()])
+    gpus = nvml.list_cards().cards
+    return "; ".join([*(f"{gpu.name}, driver {gpu.driver}" for gpu in gpus), machine()])
 
 
 def main(arguments: list[str]) -> int:
@@ -228,9 +228,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--model", type=Path, default=TINY, help="a sealed model folder")
     parser.add_argument("--random-weights", choices=SIZES, help="generate this model instead")
     parser.add_argument("--dtype", default="auto", help="float32, bfloat16, auto (default)")
-    parser.add_argument("--rounds", type=int, default=10, help="of each measurement (10)")
-    parser.add_argument("--tokens", type=int, default=32, help="of every reply (32)")
-    parser.add_argument("--sessions", type=int, default=8, help="most concurrent sessions (8)")
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="repetitions of each measurement (10)"
+    )
+    parser.add_argument("--tokens", type=int, default=32, help="tokens per reply (32)")
+    parser.add_argument(
+        "--sessions", type=int, default=8, help="maximum of concurrent sessions (8)"
+    )
     args = parser.parse_args(arguments)
     offline.apply(os.environ)
     with tempfile.TemporaryDirectory(prefix="voice-bench.") as scratch:

@@ -33,7 +33,7 @@ async def test_bot_without_an_answer_exits_with_6(run_client: RunClient) -> None
     assert result.err == "voice-client: the bot did not answer\n"
 
 
-async def test_reply_without_transcript_mentions_the_flag_that_saves_its_audio(
+async def test_reply_without_transcript_mentions_the_output_flag(
     run_client: RunClient,
 ) -> None:
     async def bot(caller: FakeCaller, _text: str) -> None:

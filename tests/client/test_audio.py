@@ -39,7 +39,7 @@ def test_machine_without_a_microphone_raises_a_clear_error() -> None:
         find_device(sound, None, "input")
 
 
-def test_error_without_portaudio_names_the_package_to_install(
+def test_missing_portaudio_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)

@@ -22,9 +22,7 @@ def test_default_is_the_appliance_on_this_machine(tmp_path: Path) -> None:
     assert (config.url, config.token, config.tls()) == (DEFAULT_URL, "", None)
 
 
-def test_flags_override_environment_and_environment_overrides_file(
-    file: Path, tmp_path: Path
-) -> None:
+def test_flags_override_environment_which_overrides_file(file: Path, tmp_path: Path) -> None:
     environ = {"VOICE_CLIENT_URL": "wss://from-environment/ws", "VOICE_CLIENT_TOKEN": "env-token"}
     assert load({}, {}, file).url == "wss://from-file:1/ws"
     assert load({}, environ, file).url == "wss://from-environment/ws"
@@ -48,9 +46,7 @@ def test_flags_override_environment_and_environment_overrides_file(
         ("ws://[::1]:8765/ws", "ws://[::1]:8765/ws"),
     ],
 )
-def test_url_without_a_path_gets_the_default_path(
-    url: str, normalized: str, tmp_path: Path
-) -> None:
+def test_default_path_is_added_to_url(url: str, normalized: str, tmp_path: Path) -> None:
     assert load({"url": url}, {}, tmp_path / "none").url == normalized
 
 

@@ -27,7 +27,7 @@ async def test_two_turns_have_texts_stages_and_latencies() -> None:
     assert first.stages == {"llm": 0.01, "tts": 0.02}
     for record in (first, second):
         assert record.heard.seconds == pytest.approx(0.5 + record.heard.gap_seconds, abs=0.01)
-        # The fake gateway ends a turn after 0.2 s of silence; the prebuffer waits for a second chunk.
+        # The fake gateway ends a turn after 0.2 s of silence; the prebuffer waits for 2 chunks.
         assert record.voice_to_voice_seconds is not None
         assert record.voice_to_voice_seconds >= 0.2
     assert {frame[:2] for frame in gateway.callers[0].heard} == {(16_000, 1)}

@@ -117,9 +117,7 @@ async def test_ctrl_c_stops_a_conversation_without_a_traceback() -> None:
 @pytest.mark.parametrize(
     "arguments", [[], ["sing"], ["say"], ["ask"], ["ask", "a", "--patience", "x"]]
 )
-def test_invalid_usage_exits_with_2(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_usage_error_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
         main(arguments)
     assert exited.value.code == 2

@@ -94,7 +94,7 @@ def test_audible_since_restarts_after_each_silence() -> None:
     playback.pull(CHUNK, at=1.0)
     assert playback.audible_since is None
     playback.pull(CHUNK, at=1.04)
-    playback.take()  # taking the record does not count as silence
+    playback.take()  # reading the record does not count as silence
     playback.push(loud(), now=1.08)
     playback.pull(2 * CHUNK, at=1.08)
     assert playback.audible_since == pytest.approx(1.04)
@@ -117,7 +117,7 @@ def test_start_and_end_of_speech_are_detected() -> None:
     assert first_audible(bytes(20)) is last_audible(b"") is None
 
 
-@settings(deadline=None)  # shared machines stall
+@settings(deadline=None)  # a shared machine can stall
 @given(
     chunks=st.lists(st.tuples(st.integers(0, 2000), st.floats(0, 0.2)), max_size=12),
     blocks=st.lists(st.integers(1, 3000), min_size=1, max_size=12),

@@ -87,7 +87,7 @@ async def test_half_duplex_mutes_the_microphone_while_the_bot_speaks() -> None:
         await until(lambda: gateway.callers and gateway.callers[0].heard)
         sound.said += SPEECH
         await until(lambda: any(sound.played))
-        sound.said += SPEECH  # the bot's own voice out of the loudspeaker
+        sound.said += SPEECH  # the bot's own voice from the loudspeaker
         await until(lambda: "bot  A story." in out.getvalue())
         talk.stop()
         await running
@@ -95,7 +95,7 @@ async def test_half_duplex_mutes_the_microphone_while_the_bot_speaks() -> None:
     assert "Question 2." not in out.getvalue()
 
 
-async def test_call_is_reopened_after_the_appliance_restarts(
+async def test_call_is_reopened_after_a_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("client.backoff.FIRST_SECONDS", 0.01)

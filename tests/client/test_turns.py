@@ -213,7 +213,7 @@ def test_late_report_about_half_a_question_does_not_end_the_turn() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 2.0)
     scene.wait(1.0)
-    scene.interrupt()  # the user continues after a pause that the server took for the end
+    scene.interrupt()  # the user continues after a pause that the server treated as the end
     scene.wait(1.2)
     scene.receive("user-stopped-speaking")
     scene.report(turn=1, outcome="interrupted", interrupted=True)
@@ -302,7 +302,7 @@ def test_microphone_turns_follow_the_servers_endpointing() -> None:
     scene.reply("Hello.", seconds=2)
     assert scene.turns.state == "speaking"
     scene.wait(0.5)
-    scene.interrupt()  # the user speaks into the reply
+    scene.interrupt()  # the user interrupts the reply
     scene.report(interrupted=True, reply_text="Hel")
     scene.wait(0.1)
     (record,) = scene.done
@@ -418,7 +418,7 @@ def test_audio_outside_a_turn_is_not_reported_as_a_start_of_playback() -> None:
     scene.wait(1.0)
     scene.turns.begin(scene.now, scene.now, scene.now + 0.2)
     scene.wait(0.5)
-    scene.receive("bot-started-speaking")  # the message overtakes the audio
+    scene.receive("bot-started-speaking")  # the message arrives before the audio
     scene.wait(0.2)
     assert scene.playback_started == []
     scene.audio(0.5)

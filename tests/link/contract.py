@@ -64,7 +64,7 @@ def utterance(id: int, pcm: bytes) -> Utterance:
 
 
 def user_turn(client: EngineClient, utterance: Utterance) -> Turn:
-    """Add and send an utterance, and return the user turn that refers to it."""
+    """Add an utterance to `client` and return the user turn that refers to it."""
     client.add(utterance)
     return Turn("user", utterance=utterance.id)
 

@@ -42,7 +42,7 @@ async def test_request_is_repeated_after_each_loss_and_only_the_first_loss_apolo
     ]  # fmt: skip
 
 
-async def test_engine_that_does_not_come_back_raises_without_another_apology() -> None:
+async def test_engine_that_does_not_come_back_raises_without_an_apology() -> None:
     engine = Engine(1)
     pieces = retry_until_back(engine.ask, -1)
     assert await anext(pieces) == "One"
