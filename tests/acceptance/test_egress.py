@@ -38,7 +38,7 @@ LOOPBACK_UP = 'ip link set lo up; exec "$@"'
 def watch_while(code: str, network: str = LOOPBACK_UP) -> str:
     """Run the `network` script in a new namespace, then `code` under a watch. Return the result."""
     command = ["unshare", "--net", "--map-root-user", "bash", "-c", network, "bash"]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, sys.executable, "-c", PROGRAM, code],
         cwd=ROOT,
         capture_output=True,
@@ -46,8 +46,8 @@ def watch_while(code: str, network: str = LOOPBACK_UP) -> str:
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_calls_on_loopback_pass() -> None:

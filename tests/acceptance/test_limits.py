@@ -49,8 +49,8 @@ def expected_seconds(gpu: GpuCard) -> float:
     ],
 )
 def test_limit_is_at_least_a_quarter_above_the_expected_latency(name: str, class_name: str) -> None:
-    found, limits = limits_for(GPU, [gpu(name)])
-    assert found == class_name
+    actual_class, limits = limits_for(GPU, [gpu(name)])
+    assert actual_class == class_name
     assert limits.voice_to_voice_p50 >= 1.25 * expected_seconds(gpu(name))
 
 

@@ -215,11 +215,11 @@ def test_appliance_of_this_folder_is_found_through_a_symlink(
         )
 
     try:
-        found = run()
+        while_running = run()
     finally:
         running.communicate()
-    assert "run folder /run/of this appliance" in found.stderr
-    assert "could not be run (exit code 3)" in found.stderr
+    assert "run folder /run/of this appliance" in while_running.stderr
+    assert "could not be run (exit code 3)" in while_running.stderr
     stopped = run()
     assert stopped.returncode == 1
     assert "no appliance runs from this folder; start one with make run" in stopped.stderr

@@ -51,16 +51,16 @@ def render_table(before: Sequence[Figures], now: Sequence[Figures]) -> Iterable[
 
 def run(folder: Path, arguments: Sequence[str]) -> dict[str, tuple[float, int]]:
     """Run the benchmark of the build in `folder`, with that build's packages; parse its rows."""
-    done = subprocess.run(
+    process = subprocess.run(
         [folder / ".venv/bin/python", "-m", "tests.bench", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        sys.exit(f"the benchmark in {folder} failed:\n{done.stdout}{done.stderr}")
-    return parse_rows(done.stdout)
+    if process.returncode:
+        sys.exit(f"the benchmark in {folder} failed:\n{process.stdout}{process.stderr}")
+    return parse_rows(process.stdout)
 
 
 def main() -> None:

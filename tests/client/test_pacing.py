@@ -42,7 +42,9 @@ async def test_frame_of_40_ms_is_sent_every_40_ms(monkeypatch: pytest.MonkeyPatc
         sent.append((clock.now, pcm))
 
     await run_until_sent(PacedSource(send, clock), clock, 10, sent)
-    assert [at for at, _ in sent[:10]] == pytest.approx([100.04 + 0.04 * n for n in range(10)])
+    assert [sent_at for sent_at, _ in sent[:10]] == pytest.approx(
+        [100.04 + 0.04 * n for n in range(10)]
+    )
     assert {pcm for _, pcm in sent} == {SILENCE}
 
 
@@ -86,5 +88,5 @@ async def test_source_does_not_flood_the_server_after_a_long_stall(
             clock.now += 60
 
     await run_until_sent(PacedSource(send, clock), clock, 50, sent)
-    late = [at for at in sent if at == sent[5]]
-    assert len(late) <= 26
+    after_stall = [sent_at for sent_at in sent if sent_at == sent[5]]
+    assert len(after_stall) <= 26

@@ -198,7 +198,7 @@ def test_audio_tokens_equal_those_of_the_processor(samples: int, tokens: int) ->
 
 @given(st.integers(SECOND // 20, 95 * SECOND))
 def test_each_chunk_of_30_seconds_is_counted_separately(samples: int) -> None:
-    chunks = [min(30 * SECOND, samples - at) for at in range(0, samples, 30 * SECOND)]
+    chunks = [min(30 * SECOND, samples - start) for start in range(0, samples, 30 * SECOND)]
     frames = [-(-chunk // 160) for chunk in chunks]
     assert count_audio_tokens(samples) == sum(-(-count // 16) for count in frames)
     assert (

@@ -172,14 +172,14 @@ def make_questions(count: int) -> list[Turn]:
 
 def test_long_conversation_drops_its_oldest_questions_in_large_steps() -> None:
     clips = dict.fromkeys(range(20), 30)
-    whole = build(make_questions(10), clips=clips)
-    cut = build(make_questions(10), clips=clips, max_tokens=whole.length - 1)
-    assert cut.clips == tuple(range(4, 10))
-    assert cut.tokens[:60] == whole.tokens[:60]  # the system block
-    assert render_dialogue(cut).startswith("<|start_header_id|>user")
+    complete = build(make_questions(10), clips=clips)
+    trimmed = build(make_questions(10), clips=clips, max_tokens=complete.length - 1)
+    assert trimmed.clips == tuple(range(4, 10))
+    assert trimmed.tokens[:60] == complete.tokens[:60]  # the system block
+    assert render_dialogue(trimmed).startswith("<|start_header_id|>user")
     # The next question leaves the start of the prompt unchanged, so the cache stays valid.
-    longer = build(make_questions(11), clips=clips, max_tokens=whole.length - 1)
-    assert longer.tokens[: len(cut.tokens)] == cut.tokens
+    longer = build(make_questions(11), clips=clips, max_tokens=complete.length - 1)
+    assert longer.tokens[: len(trimmed.tokens)] == trimmed.tokens
 
 
 def test_last_question_and_system_block_are_never_dropped() -> None:
@@ -241,6 +241,8 @@ def test_prompt_has_a_placeholder_for_every_clip_and_fits(
 def parse_roles(prompt: Prompt) -> Iterator[str]:
     """Return the roles. Reads header tokens, because text may spell out a header."""
     header, end = (vocabulary().special(f"<|{name}_header_id|>") for name in ("start", "end"))
-    for at, token in enumerate(prompt.tokens):
+    for position, token in enumerate(prompt.tokens):
         if token == header:
-            yield vocabulary().decode(list(prompt.tokens[at + 1 : prompt.tokens.index(end, at)]))
+            yield vocabulary().decode(
+                list(prompt.tokens[position + 1 : prompt.tokens.index(end, position)])
+            )

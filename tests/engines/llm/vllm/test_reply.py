@@ -20,13 +20,13 @@ def feed(*pieces: str, tools: bool = True, noise: str = NOISE) -> tuple[list[str
 
 
 def feed_letters(text: str, tools: bool = True) -> tuple[str, ReplyEnd]:
-    spoken, end = feed(*text, tools=tools)
-    return "".join(spoken), end
+    texts, end = feed(*text, tools=tools)
+    return "".join(texts), end
 
 
 def test_speech_is_returned_as_soon_as_it_cannot_be_a_tool_call() -> None:
-    spoken, end = feed("It", " is", " ten", ".")
-    assert spoken == ["It", " is", " ten", "."]
+    texts, end = feed("It", " is", " ten", ".")
+    assert texts == ["It", " is", " ten", "."]
     assert end == ReplyEnd()
 
 
@@ -49,8 +49,8 @@ def test_call_after_speech_is_invalid_and_not_spoken() -> None:
 
 @pytest.mark.parametrize("text", ["Two < three <function", "A set {1, 2} of numbers.", "x <"])
 def test_speech_with_a_brace_or_bracket_is_spoken_completely(text: str) -> None:
-    spoken, end = feed_letters(text)
-    assert spoken + end.text == text
+    texts, end = feed_letters(text)
+    assert texts + end.text == text
     assert end.call is None
 
 
@@ -68,8 +68,8 @@ def test_noise_reply_is_not_spoken(text: str, tools: bool) -> None:
 
 @pytest.mark.parametrize("text", ["((noise)) in the street", "((", "(noise)", "noise", "((noisy))"])
 def test_speech_similar_to_the_noise_reply_is_spoken(text: str) -> None:
-    spoken, end = feed_letters(text)
-    assert spoken + end.text == text
+    texts, end = feed_letters(text)
+    assert texts + end.text == text
     assert not end.noise
 
 
@@ -80,8 +80,8 @@ def test_no_reply_is_noise_when_no_noise_reply_is_set() -> None:
 
 @pytest.mark.parametrize("text", ["assistant\n\nParis.", "Assistant: Paris."])
 def test_leading_role_name_is_not_spoken(text: str) -> None:
-    spoken, end = feed_letters(text)
-    assert spoken + end.text == "Paris."
+    texts, end = feed_letters(text)
+    assert texts + end.text == "Paris."
 
 
 def test_repeated_sentence_is_detected_as_a_loop() -> None:
@@ -115,7 +115,7 @@ def test_result_is_independent_of_how_the_reply_is_split(
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     for streamed in (pieces, list(text)):
-        spoken, end = feed(*streamed, tools=tools)
+        texts, end = feed(*streamed, tools=tools)
         (whole,), whole_end = feed(text, tools=tools)
-        assert "".join(spoken) + end.text == whole + whole_end.text
+        assert "".join(texts) + end.text == whole + whole_end.text
         assert (end.call, end.noise) == (whole_end.call, whole_end.noise)
