@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     module, _ = VERBS[args.verb]
     try:
         settings = config.load(vars(args), os.environ)
-        if settings.in_clear:
+        if settings.is_unencrypted:
             print_error(f"token and speech are sent to {settings.host} unencrypted; prefer wss://")
         code: int = asyncio.run(module.run(args, settings))
         return code

@@ -1,6 +1,8 @@
-"""python -m tests.bench.instant RUN_FOLDER: both engines in one process; they answer at once.
+"""Serve both engines in one process: python -m tests.bench.instant RUN_FOLDER.
 
-A turn's latency with them is the latency that the pipeline itself adds.
+Both reply immediately.
+
+The latency of a turn with these engines is the latency added by the pipeline.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ REPLY = (
 
 
 class WholePhraseEngine(InstantVoiceEngine):
-    """Sends a phrase in one piece, as the real engine does: small pieces cost the gateway more."""
+    """Sends a phrase as one chunk, as the real engine does. Small chunks cost the gateway more."""
 
     def open(self) -> InstantVoiceSession:
         return WholePhraseSession(self)
@@ -37,7 +39,7 @@ class WholePhraseSession(InstantVoiceSession):
 
 
 async def serve(folder: Path) -> None:
-    """Serve both engines until the process is ended."""
+    """Serve both engines until the process is terminated."""
     ready = HealthReport(ready=True)
     speech = InstantSpeechEngine(lambda *_: REPLY)
     async with (

@@ -122,10 +122,10 @@ async def test_history_is_trimmed_only_between_turns(
 async def test_history_is_not_trimmed_while_a_transcription_is_running(
     conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = asyncio.Event()
+    transcribed = asyncio.Event()
 
     async def transcribe_slowly(_session: InstantSpeechSession, _utterance: int) -> str:
-        await done.wait()
+        await transcribed.wait()
         return "Is it late?"
 
     first = conversation.ask(1)
@@ -135,7 +135,7 @@ async def test_history_is_not_trimmed_while_a_transcription_is_running(
     conversation.ask(2)
     conversation.heard("No.")
     assert conversation.turns()[0] == ("user", "", True)
-    done.set()
+    transcribed.set()
     await conversation.until(lambda: conversation.turns()[0] == ("user", "Is it late?", False))
 
 

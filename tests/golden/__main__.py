@@ -1,6 +1,6 @@
 """Compare the vLLM engine with a recorded reference.
 
-The folder is laid out like tests/golden/ultravox-tiny, which is the default.
+The reference folder has the layout of tests/golden/ultravox-tiny, which is the default.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STALL_SECONDS = 600.0
 
 
 async def run(reference: Reference, config: settings.Settings, tolerance: float) -> int:
-    """Start the engine and print a line for each case. Returns 1 when one fails, else 0."""
+    """Start the engine and print a line per case. Return 1 if any case fails, else 0."""
     engine = create_vllm_engine(config)
     await engine.start()
     failed = 0

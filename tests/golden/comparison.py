@@ -1,4 +1,4 @@
-"""Compare the replies of an engine, asked through the link, with the reference."""
+"""Compare an engine's replies over the link with the reference."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest
 from tests.golden.reference import Case, Reference
 
-TOLERANCE = 0.05  # of a log-probability in float32; see README.md
+TOLERANCE = 0.05  # maximum difference of a float32 log-probability; see README.md
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the reply to a case differs from the reference.
+    """Difference between the reply to a case and the reference.
 
-    equal       how many of the first tokens are those of the reference, out of `tokens`
+    equal       number of leading tokens equal to the reference, out of `tokens`
     difference  largest difference of a log-probability of the first token
     compared    number of log-probabilities compared
     """
@@ -29,7 +29,7 @@ class Comparison:
     compared: int
 
     def passes(self, tolerance: float = TOLERANCE) -> bool:
-        """Whether all tokens are equal and the log-probabilities close enough."""
+        """Return whether all tokens are equal and log-probabilities are within `tolerance`."""
         return self.equal == self.tokens and self.difference < tolerance
 
     def __str__(self) -> str:
@@ -41,14 +41,14 @@ class Comparison:
 
 
 def logprobs_needed(reference: Reference) -> int:
-    """How many log-probabilities of each token the comparison uses."""
+    """Return the number of log-probabilities per token that the comparison needs."""
     return min(MAX_LOGPROBS, max(len(case.logprobs) for case in reference.cases))
 
 
 async def compare(
     engine: ScoringEngine, client: EngineClient, reference: Reference, case: Case
 ) -> Comparison:
-    """Ask one case through `client`, which is connected to `engine`. Raises EngineFailed."""
+    """Request one case through `client`, which is connected to `engine`. Raises EngineFailed."""
     for utterance in reference.utterances(case):
         client.add(utterance)
     max_tokens = len(case.greedy)

@@ -1,4 +1,4 @@
-"""The recorded cases, parsed back to conversations, and the verdict on a comparison."""
+"""Reconstruction of conversations from recorded cases, and the result of a comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def reference() -> Reference:
     return Reference(Path(__file__).parent / "ultravox-tiny")
 
 
-def test_conversations_are_those_of_the_recording(reference: Reference) -> None:
+def test_reconstructed_conversations_match_the_recording(reference: Reference) -> None:
     conversations = {}
     for case in reference.cases:
         seconds = {utterance.id: utterance.seconds for utterance in reference.utterances(case)}
@@ -40,11 +40,11 @@ def test_conversations_are_those_of_the_recording(reference: Reference) -> None:
     }
 
 
-def test_date_is_that_of_the_recording(reference: Reference) -> None:
+def test_date_matches_the_recording(reference: Reference) -> None:
     assert reference.today == "26 Jul 2024"
 
 
-def test_probabilities_add_up_to_one(reference: Reference) -> None:
+def test_probabilities_sum_to_one(reference: Reference) -> None:
     for case in reference.cases:
         assert np.exp(case.logprobs).sum() == pytest.approx(1)
         assert case.logprobs.argmax() == case.greedy[0]

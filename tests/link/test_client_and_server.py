@@ -1,4 +1,4 @@
-"""The two ends of the link, over real unix sockets."""
+"""Client and server of the link, over real unix sockets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def loading() -> HealthReport:
     return HealthReport(ready=False, waiting_for="llm")
 
 
-async def test_loading_engine_answers_health_but_refuses_sessions(tmp_path: Path) -> None:
+async def test_loading_engine_reports_health_but_refuses_sessions(tmp_path: Path) -> None:
     async with serve_link(tmp_path / "s", loading, InstantSpeechEngine()):
         report = await ask_health(tmp_path / "s", 1)
         assert (report.ready, report.waiting_for) == (False, "llm")
@@ -73,7 +73,7 @@ async def test_held_generation_may_be_silent_beyond_the_stall_timeout(
         async def listen() -> None:
             pieces = client.generate(GenerateRequest((Turn("user", "Count!"),), 9, 0.0))
             async for piece in pieces:
-                received.append(piece)  # noqa: PERF401, `received` is read meanwhile
+                received.append(piece)  # noqa: PERF401, `received` is read concurrently
 
         listens = asyncio.create_task(listen())
         while not received:
@@ -87,7 +87,7 @@ async def test_held_generation_may_be_silent_beyond_the_stall_timeout(
     assert "".join(piece for piece in received if isinstance(piece, str)) == "one two three"
 
 
-async def test_engine_loss_ends_waiting_requests(tmp_path: Path) -> None:
+async def test_engine_loss_fails_pending_requests(tmp_path: Path) -> None:
     engine = InstantSpeechEngine(pause_seconds=60)
     async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine) as server:
         client = EngineClient("llm", tmp_path / "s")
@@ -138,7 +138,7 @@ async def test_closing_the_client_frees_the_engine_session(tmp_path: Path) -> No
     assert engine.sessions[0].heard == {}
 
 
-async def test_forgotten_utterance_is_freed_and_sent_again_once_it_is_added_again(
+async def test_dropped_utterance_is_freed_and_sent_again_when_it_is_added_again(
     tmp_path: Path,
 ) -> None:
     engine = InstantSpeechEngine()
@@ -155,7 +155,7 @@ async def test_forgotten_utterance_is_freed_and_sent_again_once_it_is_added_agai
     assert "500 milliseconds" in text
 
 
-def test_only_what_was_not_sent_of_an_utterance_is_sent() -> None:
+def test_only_the_unsent_part_of_an_utterance_is_sent() -> None:
     sent, growing = SentUtterances(), Utterance(3)
     growing.pcm += b"ab" * 40_000
     assert list(sent.unsent(growing)) == [
@@ -171,7 +171,7 @@ def test_only_what_was_not_sent_of_an_utterance_is_sent() -> None:
     assert list(sent.unsent(growing)) == []
 
 
-def test_forgotten_utterance_counts_as_unsent() -> None:
+def test_dropped_utterance_counts_as_unsent() -> None:
     sent, speech = SentUtterances(), utterance(3, b"ab")
     messages = list(sent.unsent(speech))
     assert sent.forget(3)

@@ -1,4 +1,4 @@
-"""The life of an engine process: ready, draining, stopped, or ended because the model died."""
+"""Life cycle of an engine process: ready, draining, stopped, or exited after a model failure."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.link.contract import linked, reply
 HELLO = Turn("user", "Hello.")
 
 
-class SickEngine(InstantSpeechEngine):
-    """Its model ends with output that can no longer be trusted."""
+class UnhealthyEngine(InstantSpeechEngine):
+    """Fake engine that reports unreliable model output."""
 
     async def died(self) -> None:
         await super().died()
@@ -34,7 +34,7 @@ class SickEngine(InstantSpeechEngine):
 async def hosted(
     engine: InstantSpeechEngine, path: Path
 ) -> AsyncIterator[tuple[EngineClient, asyncio.Task[None]]]:
-    """A client of a ready engine, and the task that stands for its process."""
+    """Yield a client of a ready engine, and the task that represents its process."""
     process = asyncio.create_task(server._host(engine, path))
     async with asyncio.timeout(10):
         while not (path.exists() and (await ask_health(path, 1)).ready):
@@ -68,7 +68,7 @@ async def test_sigterm_lets_a_running_generation_finish_and_refuses_others(tmp_p
     assert engine.stopped
 
 
-async def test_generation_that_outlasts_the_drain_is_cut_off(
+async def test_generation_that_outlasts_the_drain_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "DRAIN_SECONDS", 0.2)
@@ -85,9 +85,9 @@ async def test_generation_that_outlasts_the_drain_is_cut_off(
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [(InstantSpeechEngine, EngineDied), (SickEngine, ModelSick)]
+    ("kind", "error"), [(InstantSpeechEngine, EngineDied), (UnhealthyEngine, ModelSick)]
 )
-async def test_process_exits_when_its_model_died_or_is_sick(
+async def test_process_exits_when_its_model_died_or_is_unhealthy(
     tmp_path: Path, kind: type[InstantSpeechEngine], error: type[ApplianceError]
 ) -> None:
     engine = kind()
@@ -101,7 +101,7 @@ async def test_process_exits_when_its_model_died_or_is_sick(
     assert death.value.exit_code == 70
 
 
-async def test_tools_reach_the_engine_and_a_tool_call_comes_back(tmp_path: Path) -> None:
+async def test_tools_are_sent_to_the_engine_and_a_tool_call_is_returned(tmp_path: Path) -> None:
     call = ToolCall("end_call", '{"why": "goodbye"}')
     tool = Tool("end_call", "Hangs up.", '{"type": "object"}')
     engine = InstantSpeechEngine(lambda *_: call)

@@ -86,7 +86,7 @@ class UtteranceTranscript:
 
     @property
     def text(self) -> str:
-        """The words recognized so far; complete when `next_rest` returns None."""
+        """The words recognized so far; complete when `next_remainder` returns None."""
         oldest = self._length - self._max_samples
         words = [text for stop, text in self._texts if stop > oldest]
         return " ".join(text for text in (*words, self._rest) if text)
@@ -110,7 +110,7 @@ class UtteranceTranscript:
             return None
         return Segment(audio[:cut], start + cut, final=True)
 
-    def next_rest(self) -> Segment | None:
+    def next_remainder(self) -> Segment | None:
         """A segment that `text` still lacks; None when it lacks none."""
         if self._length < self._min_samples or self._closed:
             return None
@@ -184,7 +184,7 @@ class Transcriber:
 
     async def complete(self, transcript: UtteranceTranscript, priority: JobPriority) -> str:
         """The text of the utterance so far; recognizes what is missing. Raises EngineFailed."""
-        if transcript.next_rest() is not None:
+        if transcript.next_remainder() is not None:
             try:
                 await self._worker.run(priority, lambda: self._run_rest(transcript))
             except Exception as problem:
@@ -196,7 +196,7 @@ class Transcriber:
             transcript.put(segment, self._run(transcript, segment))
 
     def _run_rest(self, transcript: UtteranceTranscript) -> None:
-        while (segment := transcript.next_rest()) is not None:
+        while (segment := transcript.next_remainder()) is not None:
             transcript.put(segment, self._run(transcript, segment))
             if not segment.final:
                 return  # audio that arrived meanwhile is left to the next request
