@@ -1,1 +1,1 @@
-"""The model processes: `llm` answers speech with text, `tts` speaks. Both serve `appliance.link`."""
+"""The model processes `llm` (speech to reply) and `tts` (text to speech), behind `appliance.link`."""

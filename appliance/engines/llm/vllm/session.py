@@ -136,7 +136,7 @@ class VllmSession:
         if not conversation or conversation[-1].role not in ("user", "tool"):
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
         if not self._clips.says_something(conversation[-1]):
-            timer.mark_heard(spoken=False)
+            timer.mark_understood(has_speech=False)
             yield Result("nothing_heard", timer.stats)
             return
         prompt = self._build_prompt(conversation, tools, request.max_tokens)
@@ -179,7 +179,7 @@ class VllmSession:
     ) -> AsyncGenerator[DecodeStep, None]:
         """Decode a reply and measure it."""
         metrics, stats = self._shared.metrics, timer.stats
-        timer.mark_heard(spoken=bool(prompt.clips))
+        timer.mark_understood(has_speech=bool(prompt.clips))
         stats |= {"prompt_tokens": prompt.length, "cached_tokens": 0, "decode_tokens": 0}
         metrics.prompt_tokens.inc(prompt.length)
         steps = self._decode(prompt, max_tokens, temperature, RequestKind.REPLY)
