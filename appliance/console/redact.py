@@ -45,7 +45,7 @@ EVENTS = frozenset(
         "guard started",
         "language model ready",
         "library",
-        "model answers wrongly",
+        "model output does not match the baseline",
         "model loaded",
         "pipeline error",
         "process killed",

@@ -1,1 +1,1 @@
-"""The model processes `llm` (speech to reply) and `tts` (text to speech), behind `appliance.link`."""
+"""The model processes: `llm` (speech to reply) and `tts` (reply to speech), behind the link."""

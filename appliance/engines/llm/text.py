@@ -19,7 +19,7 @@ class ReplyText:
         self.text = ""
 
     def add_bytes(self, data: bytes) -> str:
-        """Add the UTF-8 bytes of a token, maybe of a partial character. Returns the same as `add`."""
+        """Add the UTF-8 bytes of a token, maybe a partial character. Returns the same as `add`."""
         return self.add(self._decoder.decode(data))
 
     def add(self, text: str) -> str:

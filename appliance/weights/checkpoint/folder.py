@@ -114,7 +114,7 @@ def read(folder: Path) -> Checkpoint:
     return Checkpoint(
         folder=folder,
         weights_bytes=WeightBytes(**sizes),
-        parameters=sum(tensor.items for _, tensor in stored.values()),
+        parameters=sum(tensor.element_count for _, tensor in stored.values()),
         dtype=shape.dtype,
         quantization=shape.scheme.name if shape.scheme else "",
         layers=text.layers,

@@ -75,7 +75,7 @@ def read_header(path: Path) -> tuple[Tensor, ...]:
         if tensor.begin != at:
             why = "overlaps the tensor before it" if tensor.begin < at else "follows a gap"
             raise BadCheckpoint(path=path, why=f"{tensor.name} {why}")
-        if tensor.size_bytes != tensor.items * ITEM_BYTES[tensor.dtype]:
+        if tensor.size_bytes != tensor.element_count * ITEM_BYTES[tensor.dtype]:
             why = f"{tensor.name} has {tensor.size_bytes:,} bytes, not those of its shape"
             why += f" {tensor.shape}"
             raise BadCheckpoint(path=path, why=why)

@@ -70,7 +70,7 @@ async def test_sick_model_is_reported_and_a_dead_one_is_not(
         await asyncio.Event().wait()
 
     vllm_engine = VllmEngine(load_settings(tmp_path, "model"))
-    vllm_engine.probe = SimpleNamespace(wait_until_sick=at_once if sick else never)  # type: ignore[assignment]
+    vllm_engine.probe = SimpleNamespace(wait_until_unhealthy=at_once if sick else never)  # type: ignore[assignment]
     monkeypatch.setattr(vllm_engine.runtime, "died", never if sick else at_once)
     if sick:
         with pytest.raises(ModelSick, match="llm"):
