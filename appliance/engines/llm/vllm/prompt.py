@@ -98,7 +98,7 @@ class Llama3Format:
         The prompt ends with the header of the assistant's reply, unless the last turn is the
         assistant's.
 
-        `today` is a date such as 26 Jul 2024. `clip_tokens` maps utterance ids to numbers of tokens.
+        `today` is a date such as 26 Jul 2024. `clip_tokens` maps utterance ids to token counts.
         Utterances that are not in it contain no speech and are omitted, as are turns without
         content. If the conversation is too long, the oldest questions are dropped with their
         answers, DROPPED_EXCHANGES at a time. Raises BadRequest if the last exchange alone is too
