@@ -217,7 +217,7 @@ def _content(
     if constant is None and len(tensor.shape) == 1:
         constant = 1.0  # a norm
     if constant is not None:
-        yield _bfloat16(constant) * tensor.items
+        yield _bfloat16(constant) * tensor.element_count
         return
     block, missing = blocks[tensor.dtype], tensor.size_bytes
     item = ITEM_BYTES[tensor.dtype]

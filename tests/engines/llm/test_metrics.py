@@ -103,7 +103,7 @@ async def test_crash_is_raised_as_engine_failed_and_catalogue_errors_are_unchang
 def test_time_to_first_token_is_hearing_plus_prompt_time(
     timer: GenerationTimer, metrics: LLMMetrics
 ) -> None:
-    timer.mark_heard(spoken=True)
+    timer.mark_understood(has_speech=True)
     timer.mark_first_token()
     stats = timer.stats
     whole = stats["hearing_seconds"] + stats["prompt_seconds"]
@@ -115,5 +115,5 @@ def test_time_to_first_token_is_hearing_plus_prompt_time(
 def test_typed_conversation_observes_no_hearing_time(
     timer: GenerationTimer, metrics: LLMMetrics
 ) -> None:
-    timer.mark_heard(spoken=False)
+    timer.mark_understood(has_speech=False)
     assert value(metrics, "hearing_seconds_count") == 0

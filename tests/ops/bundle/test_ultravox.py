@@ -157,7 +157,7 @@ def test_text_model_with_its_own_code_is_refused(place: BuildPlace) -> None:
 
 def test_adapter_for_another_llama_is_refused(place: BuildPlace) -> None:
     edit(place.text / "config.json", vocab_size=128)
-    place.refused(r"vocab_size is 512, text_config's 128")
+    place.refused(r"vocab_size is 512, but in text_config it is 128")
 
 
 def test_missing_tensor_is_named_with_its_folder(place: BuildPlace) -> None:

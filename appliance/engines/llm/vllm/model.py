@@ -1,12 +1,13 @@
-"""vLLM's Ultravox model, fixed so that a reply does not depend on which clips share its batch.
+"""vLLM's Ultravox model, fixed so that a reply does not depend on other clips in the batch.
 
-vLLM encodes the clips of several sessions together, each padded to the longest. Attention stays
-within a clip. But the projector stacks eight encoder frames to one token, so the last token of a
-clip includes frames past its end: these are zeros when the clip is alone, and the encoder's output
-for the padding otherwise (seen with vLLM 0.32: a short clip got other tokens beside a long one).
+vLLM encodes the clips of several sessions together, and pads each to the longest. Attention is
+limited to a clip. However, the projector stacks eight encoder frames into one token, so the last
+token of a clip includes frames past the end of the clip. These frames are zero if the clip is
+encoded alone. Otherwise, they are the encoder's output for the padding. With vLLM 0.32, a short
+clip therefore had different embeddings when it was encoded with a long clip.
 
-`plugin.py` registers this class by its dotted name, so that vLLM imports it, and the model code
-behind it, only in the processes that run the model.
+`plugin.py` registers this class by its dotted name, so that only the processes that run the model
+import it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from vllm.model_executor.models.ultravox import UltravoxModel
 
 
 class PaddingSafeUltravox(UltravoxModel):  # type: ignore[misc]  # untyped base
-    """Registered in place of vLLM's own model of the architecture UltravoxModel."""
+    """Replaces vLLM's own model for the architecture UltravoxModel."""
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
@@ -28,9 +29,9 @@ class PaddingSafeUltravox(UltravoxModel):  # type: ignore[misc]  # untyped base
 def zero_padding(
     tower: Any, inputs: tuple[torch.Tensor, torch.Tensor], encoded: torch.Tensor
 ) -> torch.Tensor:
-    """Forward hook: set the encoder's output to zero past the end of each chunk.
+    """Set the encoder's output to zero past the end of each chunk; a PyTorch forward hook.
 
-    inputs   mel spectrograms [chunks, bins, frames] and the valid frames of each [chunks]
+    inputs   mel spectrograms [chunks, bins, frames] and the number of valid frames [chunks]
     encoded  [chunks, frames / 2, width]
     """
     _, mel_frames = inputs

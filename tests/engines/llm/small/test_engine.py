@@ -58,7 +58,7 @@ def test_unknown_model_is_refused_with_the_installed_ones(tmp_path: Path) -> Non
         find_model(tmp_path, "samller")
     assert str(refused.value) == (
         "The setting llm.model is not usable: "
-        "'samller' is not installed; these are: larger, smaller."
+        "'samller' is not installed; the installed models are larger, smaller."
     )
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from appliance.engines.llm.loudness import Samples
-from appliance.engines.llm.small.hearing import Transcriber, UtteranceTranscript
 from appliance.engines.llm.small.moonshine import Moonshine, Recognition
+from appliance.engines.llm.small.recognition import Transcriber, UtteranceTranscript
 from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import EngineFailed
 from appliance.link.engine import INPUT_SAMPLE_RATE
@@ -57,7 +57,7 @@ async def speak(transcriber: Transcriber, transcript: UtteranceTranscript, pcm: 
     """Add audio in small messages, slowly enough that the recognizer keeps up."""
     for start in range(0, len(pcm), MESSAGE_BYTES):
         transcript.add(pcm[start : start + MESSAGE_BYTES])
-        transcriber.listen(transcript)
+        transcriber.schedule_segments(transcript)
         while transcriber._segmenting:
             await asyncio.sleep(0.01)
 

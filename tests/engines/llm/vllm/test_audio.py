@@ -221,11 +221,11 @@ def hear(clips: SessionClips, utterance: int, pcm: bytes) -> Turn:
 
 def test_clip_keeps_its_name_until_it_grows(clips: SessionClips) -> None:
     hear(clips, 1, synthesize("Yes."))
-    name, samples = clips.named(1)
-    assert clips.named(1)[0] == name
+    name, samples = clips.name_and_samples(1)
+    assert clips.name_and_samples(1)[0] == name
     assert len(samples) == len(synthesize("Yes.")) // 2
     clips.clip(1).add(bytes(320))
-    assert clips.named(1)[0] != name
+    assert clips.name_and_samples(1)[0] != name
 
 
 def test_clips_of_different_sessions_have_different_names(clips: SessionClips) -> None:
@@ -234,9 +234,9 @@ def test_clips_of_different_sessions_have_different_names(clips: SessionClips) -
     for session in (clips, other):
         for utterance in (1, 2):
             hear(session, utterance, synthesize("Yes."))
-            names.add(session.named(utterance)[0])
+            names.add(session.name_and_samples(utterance)[0])
     clips.rename_all()
-    names.add(clips.named(1)[0])
+    names.add(clips.name_and_samples(1)[0])
     assert len(names) == 5
 
 
@@ -248,7 +248,7 @@ def test_only_speech_has_tokens(clips: SessionClips) -> None:
         Turn("user", "typed"),
     ]
     assert clips.count_tokens(turns) == {1: count_audio_tokens(len(question) // 2)}
-    assert [clips.says_something(turn) for turn in turns] == [True, False, True]
+    assert [clips.has_content(turn) for turn in turns] == [True, False, True]
 
 
 def test_utterance_is_open_until_it_ends(clips: SessionClips) -> None:
@@ -263,7 +263,7 @@ def test_unknown_utterance_is_refused_but_can_be_dropped(clips: SessionClips) ->
     clips.forget(9)
     hear(clips, 1, b"")
     clips.forget(1)
-    for method in (clips.clip, clips.end, clips.named):
+    for method in (clips.clip, clips.end, clips.name_and_samples):
         with pytest.raises(BadRequest, match="unknown utterance 1"):
             method(1)
     with pytest.raises(BadRequest):

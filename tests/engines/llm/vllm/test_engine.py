@@ -70,7 +70,7 @@ async def test_unhealthy_model_is_reported_and_a_dead_model_is_not(
         await asyncio.Event().wait()
 
     vllm_engine = VllmEngine(load_settings(tmp_path, "model"))
-    vllm_engine.probe = SimpleNamespace(wait_until_sick=at_once if unhealthy else never)  # type: ignore[assignment]
+    vllm_engine.probe = SimpleNamespace(wait_until_unhealthy=at_once if unhealthy else never)  # type: ignore[assignment]
     monkeypatch.setattr(vllm_engine.runtime, "died", never if unhealthy else at_once)
     if unhealthy:
         with pytest.raises(ModelSick, match="llm"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from appliance.engines.llm.small.hearing import Segment, UtteranceTranscript, filter_words
 from appliance.engines.llm.small.moonshine import Recognition
+from appliance.engines.llm.small.recognition import Segment, UtteranceTranscript, filter_words
 
 RANDOM = np.random.default_rng(0)
 
