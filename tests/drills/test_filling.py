@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from appliance.link import protocol
 from appliance.link.health import URI
-from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, until
+from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, wait_until
 from tests.drills.leaking import FLAG
 from tests.e2e.appliance import Appliance
 
@@ -25,14 +25,14 @@ async def test_leaking_process_is_restarted_before_the_machine_runs_out_of_memor
     async with await dial(ready) as caller:
         (ready.run_folder / FLAG).touch()
         stopwatch.start()
-        await until(lambda: guard_actions(ready, "restart_process", "memory") == before + 1)
+        await wait_until(lambda: guard_actions(ready, "restart_process", "memory") == before + 1)
         stopwatch.record("noticed")
         answer = await caller.answer(caller.say_question(0))
         stopwatch.record("answer heard to its end", answer.heard.ended_at)
         assert answer.outcome == "answered"
         assert "paris" in recognized(answer)
         assert caller.failure is None
-    await until(lambda: restarts(ready, "tts") == ended + 1)
+    await wait_until(lambda: restarts(ready, "tts") == ended + 1)
 
 
 @pytest.mark.parametrize("engine", ["llm", "tts"])
