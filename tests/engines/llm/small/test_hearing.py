@@ -31,7 +31,7 @@ def make_transcript(
 
 
 def next_remainder(transcript: UtteranceTranscript) -> Segment:
-    rest = transcript.next_remainder()
+    rest = transcript.next_rest()
     assert rest is not None
     return rest
 
@@ -46,7 +46,7 @@ def test_text_stays_valid_when_only_silence_follows() -> None:
     transcript = make_transcript(noise(2))
     transcript.put(next_remainder(transcript), recognized("Good morning."))
     transcript.add(noise(0.5, 3))
-    assert transcript.next_remainder() is None
+    assert transcript.next_rest() is None
     assert transcript.text == "Good morning."
 
 
@@ -58,7 +58,7 @@ def test_speech_after_a_pause_is_recognized_together_with_the_words_before_it() 
     rest = next_remainder(transcript)
     assert len(rest.samples) == int(3.5 * 16_000)
     transcript.put(rest, recognized("I would like tea."))
-    assert (transcript.next_remainder(), transcript.text) == (None, "I would like tea.")
+    assert (transcript.next_rest(), transcript.text) == (None, "I would like tea.")
 
 
 def test_audio_of_a_recognized_segment_is_dropped() -> None:
@@ -77,7 +77,7 @@ def test_final_segment_replaces_the_text_of_the_remainder() -> None:
     transcript.add(noise(0.4, 3) + noise(2))
     transcript.put(next_segment(transcript), recognized("One."))
     assert transcript.text == "One."
-    assert transcript.next_remainder() is not None
+    assert transcript.next_rest() is not None
 
 
 def test_audio_added_during_recognition_is_kept() -> None:
@@ -97,11 +97,11 @@ def test_very_long_remainder_is_split_first() -> None:
 
 def test_short_utterance_has_no_text() -> None:
     transcript = make_transcript(noise(0.2))
-    assert (transcript.next_remainder(), transcript.text) == (None, "")
+    assert (transcript.next_rest(), transcript.text) == (None, "")
 
 
 def test_silence_is_not_recognized() -> None:
-    assert make_transcript(noise(3, 5)).next_remainder() is None
+    assert make_transcript(noise(3, 5)).next_rest() is None
 
 
 def test_click_has_no_audio_to_recognize() -> None:
@@ -117,7 +117,7 @@ def test_only_the_end_of_an_unlimited_utterance_is_kept() -> None:
 def test_closed_transcript_has_no_segments() -> None:
     transcript = make_transcript(noise(10))
     transcript.close()
-    assert (transcript.next_remainder(), transcript.next_segment()) == (None, None)
+    assert (transcript.next_rest(), transcript.next_segment()) == (None, None)
 
 
 @pytest.mark.parametrize(
