@@ -48,6 +48,6 @@ def test_gpu_is_described_with_its_compute_capability() -> None:
     assert describe_card(known.as_card())["capability"] == "8.9"
 
 
-def test_processor_name_falls_back_to_the_architecture() -> None:
+def test_processor_name_is_from_cpuinfo_or_falls_back_to_the_architecture() -> None:
     assert processor_name("processor\t: 0\nmodel name\t: Some Chip\n") == "Some Chip"
     assert processor_name("")

@@ -40,7 +40,7 @@ class MeasuredGateway:
 
 @contextlib.asynccontextmanager
 async def gateway_on_instant_engines(folder: Path) -> AsyncIterator[MeasuredGateway]:
-    """Run the gateway in one process and both engines in another. Both log to files in `folder`."""
+    """Run the gateway and the engines in two processes, which log to a file in `folder`."""
     appliance = Appliance(folder, SETTINGS)
     engines = _start(appliance, "tests.bench.instant", str(appliance.run_folder))
     gateway = _start(appliance, "tests.bench.gateway")

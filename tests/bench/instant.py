@@ -1,8 +1,6 @@
 """Serve both engines in one process: python -m tests.bench.instant RUN_FOLDER.
 
-Both reply immediately.
-
-The latency of a turn with these engines is the latency added by the pipeline.
+Both reply immediately, so the latency of a turn is the latency added by the pipeline.
 """
 
 from __future__ import annotations

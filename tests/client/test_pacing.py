@@ -69,7 +69,7 @@ async def test_speech_times_match_its_samples_in_the_stream(
     assert ends == pytest.approx(100.0 + (last + 1) / 16_000, abs=1e-4)
 
 
-async def test_file_without_speech_counts_as_all_speech(
+async def test_speech_times_of_a_silent_file_are_its_start_and_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = PacedSource(lambda _pcm: asyncio.sleep(0), VirtualClock(monkeypatch))

@@ -73,7 +73,7 @@ NOISES = {
     "brown noise": colored(1),
     "rumble": colored(1.5),
     "noise that starts suddenly": colored(0.5) * np.where(TIME < 0.8, 0.05, 1),
-    "noise that gets louder": colored(0) * (1 + 0.8 * np.sin(2 * np.pi * 3 * TIME)),
+    "pulsating noise": colored(0) * (1 + 0.8 * np.sin(2 * np.pi * 3 * TIME)),
     "wind": colored(1.2) * (1 + 0.8 * np.sin(2 * np.pi * 0.7 * TIME)),
     "a fan": colored(0.7) * (1 + 0.3 * np.sin(2 * np.pi * 9 * TIME)) + 0.5 * hum(120),
     "mains hum": hum(50),

@@ -94,7 +94,7 @@ def test_child_process_logs_like_the_engine_and_exits_with_its_parent(
 
 
 def test_plugin_is_registered_as_an_entry_point() -> None:
-    """Needs an installed package; `make setup` installs it in the vLLM environment."""
+    """The entry point exists only in environments with the package, such as that of vLLM."""
     plugins = entry_points(group="vllm.general_plugins", name=offline.SWITCHES["VLLM_PLUGINS"])
     values = [plugin.value for plugin in plugins]
     assert values in ([], ["appliance.engines.llm.vllm.plugin:register"])

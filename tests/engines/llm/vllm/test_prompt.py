@@ -70,7 +70,7 @@ def render_dialogue(prompt: Prompt) -> str:
 
 
 @pytest.mark.parametrize("case", CONVERSATIONS)
-def test_prompt_equals_that_of_the_model_authors(case: str) -> None:
+def test_prompt_equals_the_recorded_prompt_of_the_model_authors(case: str) -> None:
     reference = json.loads((GOLDEN / "reference.json").read_text(encoding="utf-8"))[case]
     with np.load(GOLDEN / "audio.npz") as audio:
         clips = {
