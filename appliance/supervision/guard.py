@@ -129,7 +129,7 @@ class ProcessGuard:
         if event.state in ("EXITED", "BACKOFF"):
             kill_group(self._pid_of(event))
         error = run_folder.take_failure(self._run, name) if event.state in ENDED else None
-        self._treat(self._detector.on_state(name, event.state, error))
+        self._handle_symptoms(self._detector.on_state(name, event.state, error))
 
     def _pid_of(self, event: SupervisorEvent) -> int:
         """The pid of the ended process; 0 if neither the event nor an observation has it."""
@@ -140,8 +140,8 @@ class ProcessGuard:
         due = time.monotonic()
         while time.monotonic() - self._last_event_at < NO_EVENTS_SECONDS:
             if not self._finished:
-                self._treat(self._gpu_watch.check(self._driver.reply))
-                self._treat(await self._check())
+                self._handle_symptoms(self._gpu_watch.check(self._driver.reply))
+                self._handle_symptoms(await self._check())
             self._publish()
             # Scheduled by the clock, not by a pause: a check of a silent process takes seconds.
             due = max(due + self._settings.supervision.check_seconds, time.monotonic())
@@ -165,7 +165,7 @@ class ProcessGuard:
             return symptom
         return Symptom("refused", symptom.program, error=error)
 
-    def _treat(self, symptoms: list[Symptom]) -> None:
+    def _handle_symptoms(self, symptoms: list[Symptom]) -> None:
         for symptom in symptoms:
             if not self._finished:
                 decision = self._history.decide(symptom, time.monotonic(), time.time())

@@ -26,7 +26,7 @@ from appliance.settings import Settings, load
 from appliance.supervision import exporter
 from appliance.supervision.exporter import MetricsExporter, merge_pages
 from tests.fakes import NVML_A10, NVML_L4, FakeNvml
-from tests.supervision.dummies import TIMEOUT_SECONDS, ROOT, SLEEPER, DummyAppliance, wait_until
+from tests.supervision.dummies import ROOT, SLEEPER, TIMEOUT_SECONDS, DummyAppliance, wait_until
 
 TTS_PAGE = b"# TYPE voice_tts_phrases counter\nvoice_tts_phrases_total 4.0\n"
 
@@ -48,7 +48,7 @@ async def only_tts(path: Path, timeout_seconds: float) -> Report:
 
 def sample(page: bytes, name: str, **labels: str) -> float | None:
     for family in text_string_to_metric_families(page.decode()):
-for item in family.samples:
+        for item in family.samples:
             if item.name == name and item.labels == labels:
                 return item.value
     return None
@@ -155,8 +155,8 @@ def test_exporter_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_pa
         "VOICE_EXPORTER_TIMEOUT_SECONDS": "0.3",
     }
     with socket.socket(socket.AF_UNIX) as unresponsive:
-unresponsive.bind(str(tmp_path / "gateway.sock"))
-unresponsive.listen()
+        unresponsive.bind(str(tmp_path / "gateway.sock"))
+        unresponsive.listen()
         process = subprocess.Popen([sys.executable, "-m", "appliance", "exporter"], env=environ)
         try:
             assert wait_until(lambda: get(port, "/healthz")) == b"ok\n"

@@ -25,7 +25,7 @@ from appliance.supervision.policy import Symptom
 from appliance.supervision.symptoms import Observation
 from tests.supervision import dummies
 from tests.supervision.conftest import Start
-from tests.supervision.dummies import TIMEOUT_SECONDS, ROOT, DummyAppliance, wait_until
+from tests.supervision.dummies import ROOT, TIMEOUT_SECONDS, DummyAppliance, wait_until
 from tests.supervision.test_terminate import PARENT, has_exited
 from tests.supervision.test_terminate import start as start_process
 
@@ -37,7 +37,7 @@ QUICK = {
 
 
 @pytest.fixture
-def start_with_short_intervals(start: Start) -> Start:
+def start_quickly(start: Start) -> Start:
     """`start` with short check intervals, so that the guard detects faults within seconds."""
     return lambda programs, **environ: start(programs, **(QUICK | environ))
 
@@ -92,7 +92,7 @@ def test_stdout_carries_the_protocol_and_stderr_json_log_lines(
     assert listener.stdin and listener.stdout
     assert listener.stdout.read(6) == b"READY\n"
     assert send(listener, "TICK_5", "when:1201063880") == b"RESULT 2\nOKREADY\n"
-exited = "processname:tts groupname:tts from_state:RUNNING expected:0 pid:999999"
+    exited = "processname:tts groupname:tts from_state:RUNNING expected:0 pid:999999"
     assert send(listener, "PROCESS_STATE_EXITED", exited) == b"RESULT 2\nOKREADY\n"
     listener.stdin.close()  # supervisord has ended
     listener.stdin = None
@@ -152,9 +152,9 @@ async def test_guard_without_events_exits_for_a_restart(
     ("source", "cause"), [(dummies.SHORT_LIVED, "exited"), (dummies.SICK, "sick")]
 )
 def test_process_that_dies_every_two_seconds_shuts_the_appliance_down(
-    start_with_short_intervals: Start, source: str, cause: str
+    start_quickly: Start, source: str, cause: str
 ) -> None:
-    appliance = start_with_short_intervals(
+    appliance = start_quickly(
         {"gateway": dummies.HEALTHY, "exporter": source},
         VOICE_SUPERVISION_MAX_RESTARTS="2",
     )
@@ -167,8 +167,8 @@ def test_process_that_dies_every_two_seconds_shuts_the_appliance_down(
     }
 
 
-def test_engine_that_keeps_dying_restarts_both_engines(start_with_short_intervals: Start) -> None:
-    appliance = start_with_short_intervals({"tts": dummies.HEALTHY, "llm": dummies.SHORT_LIVED})
+def test_engine_that_keeps_dying_restarts_both_engines(start_quickly: Start) -> None:
+    appliance = start_quickly({"tts": dummies.HEALTHY, "llm": dummies.SHORT_LIVED})
     first = wait_for_healthy_pid(appliance, "tts")
     wait_for_action(appliance, "restart_engines", "exited")
     wait_until(lambda: appliance.running("tts").pid != first)
@@ -176,8 +176,8 @@ def test_engine_that_keeps_dying_restarts_both_engines(start_with_short_interval
     assert appliance.stop() == 0
 
 
-def test_process_that_never_starts_shuts_the_appliance_down(start_with_short_intervals: Start) -> None:
-    appliance = start_with_short_intervals({"gateway": dummies.HEALTHY, "tts": dummies.BROKEN})
+def test_process_that_never_starts_shuts_the_appliance_down(start_quickly: Start) -> None:
+    appliance = start_quickly({"gateway": dummies.HEALTHY, "tts": dummies.BROKEN})
     assert appliance.wait() == 70
     assert appliance.reason()["reason"] == "program_failed"
     assert appliance.counts()["end_appliance", "fatal"] == 1
@@ -226,15 +226,15 @@ def test_terminating_a_process_that_just_exited_is_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = process_guard(load({"VOICE_PATHS_RUN": str(tmp_path)}))
-exited = subprocess.Popen(["true"])
+    exited = subprocess.Popen(["true"])
     exited.wait()
     running._observations = {"tts": Observation("tts", "RUNNING", exited.pid)}
     monkeypatch.setattr(psutil, "pid_exists", lambda pid: True)  # it ends a moment later
     running._handle_symptoms([Symptom("memory", "tts")])
 
 
-def test_leaking_process_is_restarted_then_shuts_the_appliance_down(start_with_short_intervals: Start) -> None:
-    appliance = start_with_short_intervals(
+def test_leaking_process_is_restarted_then_shuts_the_appliance_down(start_quickly: Start) -> None:
+    appliance = start_quickly(
         {"gateway": dummies.HEALTHY, "tts": dummies.LEAKING},
         VOICE_SUPERVISION_MAX_RESTARTS="1",
         VOICE_SUPERVISION_TTS_MEMORY_BYTES="200000000",
@@ -247,8 +247,8 @@ def test_leaking_process_is_restarted_then_shuts_the_appliance_down(start_with_s
     }
 
 
-def test_frozen_process_is_killed_and_restarted(start_with_short_intervals: Start) -> None:
-    appliance = start_with_short_intervals({"gateway": dummies.HEALTHY, "tts": dummies.HEALTHY})
+def test_frozen_process_is_killed_and_restarted(start_quickly: Start) -> None:
+    appliance = start_quickly({"gateway": dummies.HEALTHY, "tts": dummies.HEALTHY})
     other = wait_for_healthy_pid(appliance, "gateway")
     frozen = wait_for_healthy_pid(appliance, "tts")
     os.kill(frozen, signal.SIGSTOP)
@@ -261,8 +261,8 @@ def test_frozen_process_is_killed_and_restarted(start_with_short_intervals: Star
     assert appliance.stop() == 0
 
 
-def test_engine_that_never_loads_shuts_the_appliance_down(start_with_short_intervals: Start) -> None:
-    appliance = start_with_short_intervals(
+def test_engine_that_never_loads_shuts_the_appliance_down(start_quickly: Start) -> None:
+    appliance = start_quickly(
         {"tts": dummies.LOADING},
         VOICE_SUPERVISION_SILENT_SECONDS="1",
         VOICE_SUPERVISION_LOAD_SECONDS="5",
@@ -275,8 +275,8 @@ def test_engine_that_never_loads_shuts_the_appliance_down(start_with_short_inter
     assert not psutil.pid_exists(first)
 
 
-def test_killed_guard_is_restarted_and_keeps_its_history(start_with_short_intervals: Start) -> None:
-    appliance = start_with_short_intervals({"tts": dummies.HEALTHY})
+def test_killed_guard_is_restarted_and_keeps_its_history(start_quickly: Start) -> None:
+    appliance = start_quickly({"tts": dummies.HEALTHY})
     os.kill(wait_for_healthy_pid(appliance, "tts"), signal.SIGKILL)
     wait_for_action(appliance, "restart_process", "exited")
     first = appliance.running("guard").pid
@@ -288,8 +288,8 @@ def test_killed_guard_is_restarted_and_keeps_its_history(start_with_short_interv
     assert appliance.stop() == 0
 
 
-def test_frozen_guard_is_killed_and_restarted(start_with_short_intervals: Start) -> None:
-    appliance = start_with_short_intervals({"tts": dummies.HEALTHY})
+def test_frozen_guard_is_killed_and_restarted(start_quickly: Start) -> None:
+    appliance = start_quickly({"tts": dummies.HEALTHY})
     wait_until(lambda: run_folder.read_guard(appliance.run).get("beat"))
     first = appliance.running("guard").pid
     os.kill(first, signal.SIGSTOP)
@@ -300,15 +300,15 @@ def test_frozen_guard_is_killed_and_restarted(start_with_short_intervals: Start)
     assert appliance.stop() == 0
 
 
-def test_guard_that_keeps_dying_shuts_the_appliance_down(start_with_short_intervals: Start) -> None:
-    appliance = start_with_short_intervals({"tts": dummies.HEALTHY}, VOICE_SUPERVISION_MAX_RESTARTS="0")
+def test_guard_that_keeps_dying_shuts_the_appliance_down(start_quickly: Start) -> None:
+    appliance = start_quickly({"tts": dummies.HEALTHY}, VOICE_SUPERVISION_MAX_RESTARTS="0")
     os.kill(appliance.running("guard").pid, signal.SIGKILL)
     assert appliance.wait() == 80
     assert "guard" in appliance.reason()["what"]
 
 
-def test_frozen_supervisord_terminates_every_process(start_with_short_intervals: Start) -> None:
-    appliance = start_with_short_intervals({"gateway": dummies.HEALTHY, "tts": dummies.STUBBORN})
+def test_frozen_supervisord_terminates_every_process(start_quickly: Start) -> None:
+    appliance = start_quickly({"gateway": dummies.HEALTHY, "tts": dummies.STUBBORN})
     pids = [appliance.running(name).pid for name in ("gateway", "tts", "guard")]
     supervisord = int((appliance.run / "supervisord.pid").read_text())
     os.kill(supervisord, signal.SIGSTOP)
@@ -331,11 +331,11 @@ def __getattr__(name):
 """
 
 
-def test_lost_gpu_shuts_down_an_appliance_that_uses_it(start_with_short_intervals: Start, tmp_path: Path) -> None:
+def test_lost_gpu_shuts_the_appliance_down(start_quickly: Start, tmp_path: Path) -> None:
     (tmp_path / "pynvml.py").write_text(PYNVML_THAT_LOSES_ITS_GPU)
     path = f"{tmp_path}{os.pathsep}{ROOT}"
-use_gpu = {"VOICE_TTS_BACKEND": "torch", "VOICE_TTS_DEVICE": "cuda"}
-    appliance = start_with_short_intervals({"tts": dummies.HEALTHY}, PYTHONPATH=path, **use_gpu)
+    use_gpu = {"VOICE_TTS_BACKEND": "torch", "VOICE_TTS_DEVICE": "cuda"}
+    appliance = start_quickly({"tts": dummies.HEALTHY}, PYTHONPATH=path, **use_gpu)
     wait_until(lambda: run_folder.read_guard(appliance.run).get("cards"))
     (appliance.run / "gpu-lost").touch()
     assert appliance.wait() == 84
