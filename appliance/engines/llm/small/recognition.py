@@ -58,7 +58,7 @@ class Segment:
 class UtteranceTranscript:
     """The incremental transcript of one utterance.
 
-    `add` takes audio, `next_segment` and `next_rest` return segments to recognize, and `put` stores
+    `add` takes audio, `next_segment` and `next_remainder` return segments to recognize, and `put` stores
     their text. Audio of final segments is dropped. The audio after the last cut is recognized when
     the text is needed. The result stays valid until more speech (not silence) arrives.
 
