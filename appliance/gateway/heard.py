@@ -77,7 +77,7 @@ class HeardProcessor(FrameProcessor):
                                                bot was interrupted
 
     A notice is bot speech that is not part of the conversation, such as a hold message; its
-    frames are marked by `append_to_context`. `answer_end` is the kind of frame that follows an answer.
+    frames are marked by `append_to_context`. A frame of the kind `answer_end` follows an answer.
     """
 
     def __init__(

@@ -205,7 +205,7 @@ class GatewayServer:
             return False
 
     async def _prepare_hold_message(self) -> bool:
-        """Synthesize the hold message for the time an engine is gone. Return whether it succeeded."""
+        """Synthesize the hold message. Return whether it succeeded."""
         client = self._resources.engine_client("tts")
         tts = self._settings.tts
         try:
@@ -232,7 +232,7 @@ class GatewayServer:
         self._stopping.set()
 
     async def _drain(self) -> None:
-        """Admit no more sessions, wait `gateway.drain_seconds` for the open ones, then close them."""
+        """Admit no sessions, wait `gateway.drain_seconds` for the open ones, then close them."""
         self._draining = True
         log.info("draining", sessions=len(self._sessions))
         for seconds in (self._settings.gateway.drain_seconds, CLOSE_SECONDS):

@@ -103,7 +103,7 @@ def test_token_is_not_in_the_repr_of_the_settings(file: Path) -> None:
 
 def test_only_a_plain_url_to_another_machine_counts_as_unencrypted(tmp_path: Path) -> None:
     def is_unencrypted(url: str) -> bool:
-        return load({"url": url}, {}, tmp_path / "none").in_clear
+        return load({"url": url}, {}, tmp_path / "none").is_unencrypted
 
     assert is_unencrypted("ws://box/ws")
     assert not is_unencrypted("wss://box/ws")
