@@ -263,7 +263,7 @@ def test_unknown_utterance_is_refused_but_can_be_forgotten(clips: SessionClips) 
     clips.forget(9)
     hear(clips, 1, b"")
     clips.forget(1)
-    for method in (clips.clip, clips.end, clips.named):
+    for method in (clips.clip, clips.end, clips.name_and_samples):
         with pytest.raises(BadRequest, match="unknown utterance 1"):
             method(1)
     with pytest.raises(BadRequest):
