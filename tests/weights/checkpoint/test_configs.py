@@ -134,5 +134,5 @@ def test_missing_invalid_or_oversized_json_is_refused(tmp_path: Path) -> None:
             configs.read_json(path)
     with path.open("wb") as out:
         out.truncate(configs.MAX_JSON_BYTES + 1)
-    with pytest.raises(BadCheckpoint, match="more than"):
+    with pytest.raises(BadCheckpoint, match="larger than"):
         configs.read_json(path)
