@@ -8,7 +8,8 @@
 
 The policies are Pipecat's; this module configures them and shares the two models. Pipecat loads
 both per session, which takes 25 MB and blocks the event loop for up to 450 ms for each caller
-(measured). One onnxruntime session may run in several threads, and smart-turn is stateless. Silero's state is kept per caller, outside of the model.
+(measured). One onnxruntime session may run in several threads, and smart-turn is stateless.
+Silero's state is kept per caller, outside of the model.
 
 smart-turn also runs in a thread pool that all sessions share. It takes a tenth of a second at each
 pause of each caller. Every run at the same time costs one core, which the event loop needs, and
