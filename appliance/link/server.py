@@ -300,7 +300,7 @@ async def serve_link(
 def host(engine: AnyEngine, path: Path) -> None:
     """Run an engine process until SIGTERM, which lets running requests finish.
 
-    Raises CannotStart when the model cannot be loaded, and EngineDied or ModelSick later.
+    Raises CannotStart when the model cannot be loaded, and EngineDied or ModelUnhealthy later.
     """
     asyncio.run(_host(engine, path))
 

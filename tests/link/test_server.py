@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import ApplianceError, EngineDied, EngineGone, ModelSick
+from appliance.errors import ApplianceError, EngineDied, EngineGone, ModelUnhealthy
 from appliance.link import server
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall, Turn
@@ -27,7 +27,7 @@ class UnhealthyEngine(InstantSpeechEngine):
 
     async def died(self) -> None:
         await super().died()
-        raise ModelSick(engine=self.name)
+        raise ModelUnhealthy(engine=self.name)
 
 
 @contextlib.asynccontextmanager
@@ -85,7 +85,7 @@ async def test_generation_that_outlasts_the_drain_is_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [(InstantSpeechEngine, EngineDied), (UnhealthyEngine, ModelSick)]
+    ("kind", "error"), [(InstantSpeechEngine, EngineDied), (UnhealthyEngine, ModelUnhealthy)]
 )
 async def test_process_exits_when_its_model_died_or_is_unhealthy(
     tmp_path: Path, kind: type[InstantSpeechEngine], error: type[ApplianceError]

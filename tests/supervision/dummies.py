@@ -72,10 +72,10 @@ raise SystemExit(error.exit_code)
 SICK = f"""
 import os, time
 from pathlib import Path
-from appliance.errors import ModelSick
+from appliance.errors import ModelUnhealthy
 from appliance import run_folder
 {SHORT_LIVED}
-error = ModelSick(engine="exporter")
+error = ModelUnhealthy(engine="exporter")
 run_folder.write_failure(Path(os.environ["VOICE_PATHS_RUN"]), "exporter", error)
 raise SystemExit(error.exit_code)
 """

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from appliance import run_folder
-from appliance.errors import MissingWeights, ModelSick
+from appliance.errors import MissingWeights, ModelUnhealthy
 from appliance.link.health import ask_health
 from appliance.settings import Settings, load
 from appliance.supervision import guard
@@ -198,7 +198,7 @@ def test_guard_started_late_still_reports_why_a_process_refused_to_start(tmp_pat
 def test_unhealthy_model_is_counted_once_and_a_later_exit_as_exited(
     tmp_path: Path,
 ) -> None:
-    run_folder.write_failure(tmp_path, "llm", ModelSick(engine="llm"))
+    run_folder.write_failure(tmp_path, "llm", ModelUnhealthy(engine="llm"))
     running = process_guard(load({"VOICE_PATHS_RUN": str(tmp_path)}))
     fatal = Symptom("fatal", "llm")
     assert running._with_reason(fatal) == fatal

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.errors import BadSetting, MissingWeights, ModelSick
+from appliance.errors import BadSetting, MissingWeights, ModelUnhealthy
 from appliance.processes import GUARD, PROGRAMS
 from appliance.settings import Settings, load
 from appliance.supervision.policy import Symptom
@@ -182,12 +182,12 @@ def test_program_that_recorded_a_start_error_is_reported_as_refused(state: str) 
 
 @pytest.mark.parametrize("state", ["EXITED", "BACKOFF"])
 def test_engine_that_exited_after_invalid_model_output_is_reported_as_sick(state: str) -> None:
-    error = ModelSick(engine="llm")
+    error = ModelUnhealthy(engine="llm")
     assert Clock().detector.on_state("llm", state, error) == [Symptom("sick", "llm")]
 
 
 def test_unhealthy_model_is_neither_an_expected_exit_nor_a_refusal() -> None:
-    clock, error = Clock(), ModelSick(engine="llm")
+    clock, error = Clock(), ModelUnhealthy(engine="llm")
     clock.observe(running("llm"))
     clock.detector.expect_exit("llm")
     assert clock.detector.on_state("llm", "EXITED", error) == []

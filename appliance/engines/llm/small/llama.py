@@ -83,7 +83,7 @@ class LanguageModel:
     """A model with a cache for `slots` conversations of at most `context_tokens` each."""
 
     def __init__(self, path: Path, threads: int, context_tokens: int, slots: int) -> None:
-        """Load the model. Raises MissingWeights, UnreadableModel or UnknownLlama."""
+        """Load the model. Raises MissingWeights, UnreadableModel or UnsupportedLlamaCpp."""
         if not path.is_file():
             raise MissingWeights(path=path)
         self._library = lib = c.load()
@@ -249,7 +249,7 @@ class AsyncLanguageModel:
         self._model: LanguageModel | None = None
 
     async def load(self, path: Path, threads: int, context_tokens: int, slots: int) -> None:
-        """Load the model. Raises MissingWeights, UnreadableModel or UnknownLlama."""
+        """Load the model. Raises MissingWeights, UnreadableModel or UnsupportedLlamaCpp."""
         self._model = model = await self._worker.run(
             JobPriority.GENERATE, lambda: LanguageModel(path, threads, context_tokens, slots)
         )

@@ -27,7 +27,7 @@ from ctypes import (
 )
 from typing import Any, Final, TypeVar
 
-from appliance.errors import UnknownLlama
+from appliance.errors import UnsupportedLlamaCpp
 
 T = TypeVar("T", bound=Structure)
 
@@ -164,16 +164,16 @@ _CONTEXT_DEFAULTS = {
 
 
 def load() -> ctypes.CDLL:
-    """Load the library, declare its functions and silence its log. Raises UnknownLlama."""
+    """Load the library, declare its functions and silence its log. Raises UnsupportedLlamaCpp."""
     package = importlib.util.find_spec("xllamacpp.xllamacpp")
     if package is None or package.origin is None:
-        raise UnknownLlama(what="the package is not installed")
+        raise UnsupportedLlamaCpp(what="the package is not installed")
     library = ctypes.CDLL(package.origin)
     for name, (result, arguments) in FUNCTIONS.items():
         try:
             function = getattr(library, name)
         except AttributeError as problem:
-            raise UnknownLlama(what=f"{name} is missing") from problem
+            raise UnsupportedLlamaCpp(what=f"{name} is missing") from problem
         function.restype, function.argtypes = result, arguments
     library.llama_log_set(ctypes.cast(NO_LOG, c_void_p), None)
     model_params(library)
@@ -183,12 +183,12 @@ def load() -> ctypes.CDLL:
 
 
 def model_params(library: ctypes.CDLL) -> ModelParams:
-    """Return the library's default model parameters. Raises UnknownLlama."""
+    """Return the library's default model parameters. Raises UnsupportedLlamaCpp."""
     return _defaults(library.llama_model_default_params, ModelParams, _MODEL_DEFAULTS)
 
 
 def context_params(library: ctypes.CDLL) -> ContextParams:
-    """Return the library's default context parameters. Raises UnknownLlama."""
+    """Return the library's default context parameters. Raises UnsupportedLlamaCpp."""
     return _defaults(library.llama_context_default_params, ContextParams, _CONTEXT_DEFAULTS)
 
 
@@ -197,5 +197,5 @@ def _defaults(function: Any, kind: type[T], known: Mapping[str, object]) -> T:
     defaults = kind.from_buffer_copy(function())
     for name, value in known.items():
         if getattr(defaults, name) != value:
-            raise UnknownLlama(what=f"{name} is {getattr(defaults, name)!r} by default")
+            raise UnsupportedLlamaCpp(what=f"{name} is {getattr(defaults, name)!r} by default")
     return defaults

@@ -60,9 +60,8 @@ class UtteranceTranscript:
 
     `add` takes audio. `next_segment` and `next_remainder` return segments to recognize, and `put`
     stores their text. Audio of final segments is dropped. The audio after the last cut is
-    recognized when the text is needed. The result stays valid until more speech (not silence) arrives.
-
-    A lock is needed because audio is added in one thread and recognized in another.
+    recognized when the text is needed. The result stays valid until more speech (not silence)
+    arrives.
     """
 
     def __init__(self, min_seconds: float, max_seconds: float) -> None:

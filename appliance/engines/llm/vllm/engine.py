@@ -22,7 +22,7 @@ from appliance.engines.llm.vllm.runtime import VllmRuntime
 from appliance.engines.llm.vllm.session import SharedResources, VllmSession
 from appliance.engines.llm.vllm.stats import VllmStatLogger
 from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
-from appliance.errors import ModelNotStarted, ModelSick, NoCard
+from appliance.errors import ModelNotStarted, ModelUnhealthy, NoCard
 from appliance.gpu import Plan, nvml
 from appliance.gpu.planning import BLOCK_TOKENS, CPU_BLOCK_TOKENS
 from appliance.link.engine import INPUT_SAMPLE_RATE
@@ -108,7 +108,7 @@ class VllmEngine:
     async def died(self) -> None:
         """Return when vLLM has died.
 
-        Raises ModelSick if the model hangs, or if its output differs from that at startup.
+        Raises ModelUnhealthy if the model hangs, or if its output differs from that at startup.
         """
         died = asyncio.create_task(self.runtime.died())
         unhealthy = asyncio.create_task(self.probe.wait_until_unhealthy())
@@ -121,7 +121,7 @@ class VllmEngine:
         for task in done:
             task.result()  # raises if the task failed because of a bug
         if died not in done:
-            raise ModelSick(engine=NAME)
+            raise ModelUnhealthy(engine=NAME)
 
     def metrics(self) -> bytes:
         """Return the metrics in the Prometheus text format."""

@@ -7,7 +7,7 @@ import ctypes
 import pytest
 
 from appliance.engines.llm.small import llama_library
-from appliance.errors import UnknownLlama
+from appliance.errors import UnsupportedLlamaCpp
 
 
 def test_installed_library_has_the_supported_struct_layout() -> None:
@@ -24,7 +24,7 @@ def test_library_with_another_struct_layout_is_refused(monkeypatch: pytest.Monke
         )
 
     monkeypatch.setattr(llama_library, "ContextParams", ShiftedContextParams)
-    with pytest.raises(UnknownLlama, match="by default"):
+    with pytest.raises(UnsupportedLlamaCpp, match="by default"):
         llama_library.load()
 
 
@@ -32,7 +32,7 @@ def test_library_without_a_required_function_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(llama_library.FUNCTIONS, "llama_missing_function", (None, ()))
-    with pytest.raises(UnknownLlama, match="llama_missing_function"):
+    with pytest.raises(UnsupportedLlamaCpp, match="llama_missing_function"):
         llama_library.load()
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from appliance.engines.llm.vllm import engine
 from appliance.engines.llm.vllm.engine import SPARE_SEQUENCES, VllmEngine, engine_arguments
-from appliance.errors import BadCheckpoint, ModelSick, NoCard
+from appliance.errors import BadCheckpoint, ModelUnhealthy, NoCard
 from appliance.gpu import Plan, plan
 from appliance.settings import Settings, load
 from appliance.weights.checkpoint import read
@@ -73,7 +73,7 @@ async def test_unhealthy_model_is_reported_and_a_dead_model_is_not(
     vllm_engine.probe = SimpleNamespace(wait_until_unhealthy=at_once if unhealthy else never)  # type: ignore[assignment]
     monkeypatch.setattr(vllm_engine.runtime, "died", never if unhealthy else at_once)
     if unhealthy:
-        with pytest.raises(ModelSick, match="llm"):
+        with pytest.raises(ModelUnhealthy, match="llm"):
             await vllm_engine.died()
     else:
         await vllm_engine.died()
