@@ -62,6 +62,8 @@ class UtteranceTranscript:
     stores their text. Audio of final segments is dropped. The audio after the last cut is
     recognized when the text is needed. The result stays valid until more speech (not silence)
     arrives.
+
+    A lock is needed because audio is added in one thread and recognized in another.
     """
 
     def __init__(self, min_seconds: float, max_seconds: float) -> None:
