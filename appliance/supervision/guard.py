@@ -1,8 +1,8 @@
-"""supervisord's event listener: restarts unhealthy processes, or ends the appliance.
+"""supervisord's event listener: restarts unhealthy processes, or stops the appliance.
 
 It receives every state change from supervisord and checks each process itself every few seconds;
 policy.py decides what to do. To restart a process the guard terminates it, and supervisord starts
-it again. To end the appliance it records the error in the run folder, where boot finds it. boot, in
+it again. To stop the appliance, it records the error in the run folder, where boot finds it. boot, in
 turn, watches the guard.
 
 Its stdout carries supervisord's event protocol; `__main__` redirects all other output beforehand.
@@ -44,7 +44,7 @@ log = journal.get()
 
 
 def serve(settings: Settings, protocol_fd: int) -> int:
-    """Run the guard until a stop signal; the exit code.
+    """Run the guard until a stop signal. Returns the exit code.
 
     `protocol_fd` is a duplicate of the original stdout. Raises BadEvent if supervisord violates the
     protocol.
@@ -94,7 +94,7 @@ class ProcessGuard:
         self._terminating: set[asyncio.Task[None]] = set()
 
     async def run(self, events: asyncio.StreamReader) -> int:
-        """Handle events and check processes until supervisord ends or goes silent.
+        """Handle events and check processes until supervisord exits or sends nothing more.
 
         Returns the exit code.
         """
@@ -132,7 +132,7 @@ class ProcessGuard:
         self._handle_symptoms(self._detector.on_state(name, event.state, error))
 
     def _pid_of(self, event: SupervisorEvent) -> int:
-        """The pid of the ended process; 0 if neither the event nor an observation has it."""
+        """Return the pid of the exited process; 0 if neither the event nor an observation has it."""
         seen = self._observations.pop(event.fields["processname"], None)
         return int(event.fields.get("pid") or (seen.pid if seen else 0))  # BACKOFF has none
 
@@ -159,7 +159,7 @@ class ProcessGuard:
         return [self._with_reason(symptom) for symptom in symptoms]
 
     def _with_reason(self, symptom: Symptom) -> Symptom:
-        """Adds the error that a given-up program recorded: a check may come before the event."""
+        """Add the error that a failed program recorded: a check may come before the event."""
         error = run_folder.read_failure(self._run, symptom.program)
         if symptom.cause != "fatal" or not refuses_to_start(error):
             return symptom
