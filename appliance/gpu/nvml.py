@@ -1,7 +1,7 @@
 """Lists the graphics cards through NVIDIA's driver (NVML, package nvidia-ml-py).
 
-A machine without a card, driver or package yields an empty list and the reason; only a bug in our
-code raises. Cards are listed as CUDA shows them to this process: in the order of CUDA_VISIBLE_DEVICES,
+A machine without a card, driver or package yields an empty list and the reason; only a bug
+raises. Cards are listed as CUDA shows them to this process: in the order of CUDA_VISIBLE_DEVICES,
 and MIG instances in place of a card in MIG mode. NVML orders cards by PCI address; CUDA does so
 only with CUDA_DEVICE_ORDER=PCI_BUS_ID, so name cards by UUID on a machine with different models.
 """

@@ -2,8 +2,8 @@
 
 It receives every state change from supervisord and checks each process itself every few seconds;
 policy.py decides what to do. To restart a process the guard terminates it, and supervisord starts
-it again. To stop the appliance, it records the error in the run folder, where boot finds it. boot, in
-turn, watches the guard.
+it again. To stop the appliance, it records the error in the run folder, where boot finds it. boot
+watches the guard.
 
 Its stdout carries supervisord's event protocol; `__main__` redirects all other output beforehand.
 """
@@ -132,7 +132,7 @@ class ProcessGuard:
         self._handle_symptoms(self._detector.on_state(name, event.state, error))
 
     def _pid_of(self, event: SupervisorEvent) -> int:
-        """Return the pid of the exited process; 0 if neither the event nor an observation has it."""
+        """Return the pid of the exited process; 0 if it is neither in the event nor observed."""
         seen = self._observations.pop(event.fields["processname"], None)
         return int(event.fields.get("pid") or (seen.pid if seen else 0))  # BACKOFF has none
 
