@@ -52,8 +52,9 @@ def update(page: str, records: Sequence[Record]) -> str:
 
 def _rows(record: Record) -> Iterable[tuple[str, str, str, str]]:
     gpu = record.machine.get("card", "unknown")
-    for each in constants(record):
-        yield gpu, each.name, f"{each.measured:.2f} ({each.explanation})", each.assumed
+    for constant in constants(record):
+        value = f"{constant.measured:.2f} ({constant.explanation})"
+        yield gpu, constant.name, value, constant.assumed
     for step_name, quantity in _QUANTITIES:
         step = record.step(step_name)
         for each in step.measurements if step else ():

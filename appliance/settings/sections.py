@@ -386,7 +386,7 @@ class SupervisionConfig:
         default=20,
         ge=1,
         le=3600,
-        description="a process that exits sooner counts as a failed start",
+        description="an exit before this counts as a failed start",
     )
     start_attempts: Annotated[int, Unit("starts")] = Field(
         default=5, ge=1, le=100, description="failed starts in a row that stop the appliance"

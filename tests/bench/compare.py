@@ -1,9 +1,9 @@
-"""Compare `make bench` of another build with this build: python -m tests.bench.compare BEFORE.
+"""Compare the `make bench` results of two builds: python -m tests.bench.compare BEFORE.
 
 BEFORE is the folder of the other build, such as a worktree with its own `.venv` and weights. The
-builds run alternately, so that a change of the machine's speed affects both. For each figure the
-median of its p50 over the rounds is printed, and the ratio of this build to the other one. A ratio
-above 1 means that this build is slower.
+builds run alternately, so that a change in the machine's speed affects both. For each figure,
+prints the median p50 of each build over all rounds, and this build's median divided by the
+other's. A ratio above 1 means that this build is slower.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def run(folder: Path, arguments: Sequence[str]) -> dict[str, tuple[float, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("before", type=Path, help="the folder of the other build")
-    parser.add_argument("--rounds", type=int, default=2, help="of each build (2)")
+    parser.add_argument("--rounds", type=int, default=2, help="runs of each build (2)")
     args, rest = parser.parse_known_args()  # `rest` is for tests.bench
     print(f"On {machine()}", flush=True)
     before: list[Figures] = []

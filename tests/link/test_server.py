@@ -16,13 +16,13 @@ from appliance.link import server
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall, Turn
 from appliance.link.health import ask_health
-from tests.fakes import InstantSpeechEngine
+from tests.fakes import InstantLLMEngine
 from tests.link.contract import linked, reply
 
 HELLO = Turn("user", "Hello.")
 
 
-class UnhealthyEngine(InstantSpeechEngine):
+class UnhealthyEngine(InstantLLMEngine):
     """Fake engine that reports unreliable model output."""
 
     async def died(self) -> None:
@@ -32,7 +32,7 @@ class UnhealthyEngine(InstantSpeechEngine):
 
 @contextlib.asynccontextmanager
 async def hosted(
-    engine: InstantSpeechEngine, path: Path
+    engine: InstantLLMEngine, path: Path
 ) -> AsyncIterator[tuple[EngineClient, asyncio.Task[None]]]:
     """Yield a client of a ready engine, and the task that represents its process."""
     process = asyncio.create_task(server._host(engine, path))
@@ -49,7 +49,7 @@ async def hosted(
 
 
 async def test_sigterm_lets_a_running_generation_finish_and_refuses_others(tmp_path: Path) -> None:
-    engine = InstantSpeechEngine(lambda *_: "one two three four", pause_seconds=0.1)
+    engine = InstantLLMEngine(lambda *_: "one two three four", pause_seconds=0.1)
     path = tmp_path / "s"
     async with hosted(engine, path) as (client, process):
         pieces = client.generate(GenerateRequest((HELLO,), 24, 0.0))
@@ -72,7 +72,7 @@ async def test_generation_that_outlasts_the_drain_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "DRAIN_SECONDS", 0.2)
-    engine = InstantSpeechEngine(lambda *_: "word " * 500, pause_seconds=0.05)
+    engine = InstantLLMEngine(lambda *_: "word " * 500, pause_seconds=0.05)
     async with hosted(engine, tmp_path / "s") as (client, process):
         pieces = client.generate(GenerateRequest((HELLO,), 400, 0.0))
         await anext(pieces)
@@ -85,10 +85,10 @@ async def test_generation_that_outlasts_the_drain_is_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [(InstantSpeechEngine, EngineDied), (UnhealthyEngine, ModelUnhealthy)]
+    ("kind", "error"), [(InstantLLMEngine, EngineDied), (UnhealthyEngine, ModelUnhealthy)]
 )
 async def test_process_exits_when_its_model_died_or_is_unhealthy(
-    tmp_path: Path, kind: type[InstantSpeechEngine], error: type[ApplianceError]
+    tmp_path: Path, kind: type[InstantLLMEngine], error: type[ApplianceError]
 ) -> None:
     engine = kind()
     async with hosted(engine, tmp_path / "s") as (client, process):
@@ -104,7 +104,7 @@ async def test_process_exits_when_its_model_died_or_is_unhealthy(
 async def test_tools_are_sent_to_the_engine_and_a_tool_call_is_returned(tmp_path: Path) -> None:
     call = ToolCall("end_call", '{"why": "goodbye"}')
     tool = Tool("end_call", "Hangs up.", '{"type": "object"}')
-    engine = InstantSpeechEngine(lambda *_: call)
+    engine = InstantLLMEngine(lambda *_: call)
     async with linked(engine, tmp_path / "s") as client:
         pieces = [
             piece async for piece in client.generate(GenerateRequest((HELLO,), 24, 0.0, (tool,)))

@@ -1,4 +1,4 @@
-"""Prompts in Llama 3.1's chat format, compared with those recorded by the model authors."""
+"""Prompts in Llama 3.1's chat format, compared with those recorded from the authors' code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from tests.engines.llm.vllm.texts import GOLDEN, TEXTS, vocabulary
 
 TODAY = "26 Jul 2024"
 FILLER = 510  # token at each position of a clip in the reference
-SECOND = 16_000
 
 CONVERSATIONS = {
     "one_1s": [Turn("user", utterance=1)],
@@ -70,7 +69,7 @@ def render_dialogue(prompt: Prompt) -> str:
 
 
 @pytest.mark.parametrize("case", CONVERSATIONS)
-def test_prompt_equals_the_recorded_prompt_of_the_model_authors(case: str) -> None:
+def test_prompt_equals_the_one_recorded_from_the_authors_code(case: str) -> None:
     reference = json.loads((GOLDEN / "reference.json").read_text(encoding="utf-8"))[case]
     with np.load(GOLDEN / "audio.npz") as audio:
         clips = {
@@ -98,7 +97,7 @@ def test_system_block_is_present_without_a_system_prompt() -> None:
     )
 
 
-def test_tools_are_defined_in_the_system_block_and_results_have_their_role() -> None:
+def test_tools_are_defined_in_the_system_block_and_results_have_the_ipython_role() -> None:
     tool = Tool("current_time", "Tells the time.", '{"type": "object", "properties": {}}')
     turns = [
         Turn("system", "Be brief."),
@@ -239,7 +238,7 @@ def test_prompt_has_a_placeholder_for_every_clip_and_fits(
 
 
 def parse_roles(prompt: Prompt) -> Iterator[str]:
-    """Return the roles. Reads header tokens, because text may spell out a header."""
+    """Yield the role of each message. Looks for header token ids: text can look like a header."""
     header, end = (vocabulary().special(f"<|{name}_header_id|>") for name in ("start", "end"))
     for position, token in enumerate(prompt.tokens):
         if token == header:
