@@ -38,8 +38,7 @@ GPU = GpuSummary(
 SEAL = {"verified_seconds": NOW - 8_095, "took_seconds": 3.1, "bytes": 812e6, "full": True}
 BROKEN_SEAL: dict[str, Any] = {
     "reason": "seal_broken",
-    "what": "The seal is broken: kokoro-82m/model.onnx was changed: its sha256 does not match the lock. "
-    * 2,
+    "what": "The seal is broken: model.onnx does not have the sha256 of the lock. " * 2,
     "advice": "Import the image again; if it happens twice, test the memory and disk of the host.",
     "exit_code": 79,
 }
