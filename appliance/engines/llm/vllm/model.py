@@ -1,9 +1,15 @@
 """vLLM's Ultravox model, fixed so that a reply does not depend on which clips share its batch.
 
-vLLM encodes the clips of several sessions together, each padded to the longest. Attention stays
-within a clip. But the projector stacks eight encoder frames to one token, so the last token of a
-clip includes frames past its end: these are zeros when the clip is alone, and the encoder's output
-for the padding otherwise (seen with vLLM 0.32: a short clip got other tokens beside a long one).
+vLLM encodes clips together, of one conversation and of several sessions, each padded to the
+longest. Attention stays within a clip, but padding reaches its end in two other ways:
+
+- The second convolution halves the frames. The last of an odd number of frames sees the one after
+  it: zero when the clip is alone, and the first convolution's output for the padding otherwise.
+- The projector stacks eight encoder frames to one token. The last token of a clip includes frames
+  past its end: zeros when the clip is alone, and the encoder's output for the padding otherwise.
+
+Hooks set both to zero, so each clip is encoded as if it were alone. tests/golden/README.md has
+numbers.
 
 `plugin.py` registers this class by its dotted name, so that vLLM imports it, and the model code
 behind it, only in the processes that run the model.
@@ -22,18 +28,35 @@ class PaddingSafeUltravox(UltravoxModel):  # type: ignore[misc]  # untyped base
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
-        self.audio_tower.register_forward_hook(zero_padding)
+        PaddingMask().attach(self.audio_tower)
 
 
-def zero_padding(
-    tower: Any, inputs: tuple[torch.Tensor, torch.Tensor], encoded: torch.Tensor
-) -> torch.Tensor:
-    """Forward hook: set the encoder's output to zero past the end of each chunk.
+class PaddingMask:
+    """Hooks for an audio tower that zero what it computes past the end of each chunk."""
 
-    inputs   mel spectrograms [chunks, bins, frames] and the valid frames of each [chunks]
-    encoded  [chunks, frames / 2, width]
-    """
-    _, mel_frames = inputs
-    frames = ((mel_frames + 1) // 2).to(encoded.device)
-    padding = torch.arange(encoded.shape[1], device=encoded.device) >= frames[:, None]
-    return encoded.masked_fill(padding[:, :, None], 0.0)
+    def __init__(self) -> None:
+        self._mel_frames = torch.empty(0)
+
+    def attach(self, tower: torch.nn.Module) -> None:
+        """Register the hooks. The tower's inputs are mel spectrograms and their valid frames."""
+        tower.register_forward_pre_hook(self._before)
+        tower.conv1.register_forward_hook(self._after_first_convolution)
+        tower.register_forward_hook(self._after)
+
+    def _before(self, tower: Any, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+        self._mel_frames = inputs[1]
+
+    def _after_first_convolution(
+        self, convolution: Any, inputs: Any, convolved: torch.Tensor
+    ) -> torch.Tensor:
+        return zero_padding(convolved, self._mel_frames, dim=2)
+
+    def _after(self, tower: Any, inputs: Any, encoded: torch.Tensor) -> torch.Tensor:
+        return zero_padding(encoded, (self._mel_frames + 1) // 2, dim=1)
+
+
+def zero_padding(values: torch.Tensor, lengths: torch.Tensor, dim: int) -> torch.Tensor:
+    """Set a batch [chunks, ...] to zero past the length of each chunk along `dim`, 1 or 2."""
+    places = torch.arange(values.shape[dim], device=values.device)
+    padding = places >= lengths.to(values.device)[:, None]
+    return values.masked_fill(padding.unsqueeze(3 - dim), 0.0)
