@@ -15,7 +15,7 @@ from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
 from appliance.gpu_proof.scoring import ScoringEngine, create_vllm_engine, serve
 from appliance.link.client import EngineClient
-from tests.golden.comparison import TOLERANCE, compare, logprobs_needed
+from tests.golden.comparison import TOLERANCES, compare, logprobs_needed
 from tests.golden.reference import FOLDERS, Reference
 
 STALL_SECONDS = 600.0
@@ -46,11 +46,19 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make golden", description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, metavar="folder")
     parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16, auto")
-    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of log-probabilities")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        help="of log-probabilities; default: "
+        + ", ".join(f"{limit} in {dtype}" for dtype, limit in TOLERANCES.items()),
+    )
     args = parser.parse_args(arguments)
     offline.apply(os.environ)
     folders = [folder.resolve() for folder in args.folders or FOLDERS]
-    return max([compare_folder(folder, args.dtype, args.tolerance) for folder in folders])
+    tolerance = args.tolerance
+    if tolerance is None:
+        tolerance = TOLERANCES.get(args.dtype, max(TOLERANCES.values()))
+    return max([compare_folder(folder, args.dtype, tolerance) for folder in folders])
 
 
 def compare_folder(folder: Path, dtype: str, tolerance: float) -> int:

@@ -161,7 +161,9 @@ class Authors:
         for mel, frames in zip(
             features["audio_values"], features["audio_lens"].tolist(), strict=True
         ):
-            encoded = self.model.audio_tower(mel[None, :, :frames], audio_len=torch.tensor([frames]))
+            encoded = self.model.audio_tower(
+                mel[None, :, :frames], audio_len=torch.tensor([frames])
+            )
             yield self.model.multi_modal_projector(encoded.last_hidden_state)[0]
 
     def reply(self, embeds: torch.Tensor) -> tuple[list[npt.NDArray[np.float64]], list[int]]:
@@ -196,9 +198,7 @@ def render(system: str, text: str, clips: int) -> str:
             turns.append(("assistant", ANSWERS[number - 1]))
         turns.append(("user", f"{text}\n<|audio|>" if text else "<|audio|>"))
     turns.append(("assistant", ""))
-    blocks = [
-        f"<|start_header_id|>{role}<|end_header_id|>\n\n{content}" for role, content in turns
-    ]
+    blocks = [f"<|start_header_id|>{role}<|end_header_id|>\n\n{content}" for role, content in turns]
     return "<|begin_of_text|>" + "<|eot_id|>".join(blocks)
 
 

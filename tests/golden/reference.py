@@ -53,6 +53,7 @@ class Reference:
         self._header = self._token_id("<|start_header_id|>")
         self._header_end = self._token_id("<|end_header_id|>")
         self.filler = self._token_id("<|eot_id|>")
+        self.folder = folder
         self.checkpoint = folder / "checkpoint"
         self.cases = [
             Case(

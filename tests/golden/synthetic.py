@@ -98,8 +98,8 @@ def synthesize(random: np.random.Generator, seconds: float) -> npt.NDArray[np.in
 
     The lowest bits are zero, so that a file of it is small.
     """
-    pieces, length = [], round(seconds * 16_000)
-    while sum(map(len, pieces)) < length:
+    pieces, length = list[npt.NDArray[np.float64]](), round(seconds * 16_000)
+    while sum(len(piece) for piece in pieces) < length:
         tone = np.arange(int(16_000 * random.uniform(0.1, 0.5))) / 16_000
         pitch, loudness = random.uniform(90, 260), 10 ** random.uniform(-2, 0)
         strengths = random.uniform(0, 1, 20) / np.arange(1, 21)
@@ -112,7 +112,7 @@ def synthesize(random: np.random.Generator, seconds: float) -> npt.NDArray[np.in
         pieces += [np.zeros(int(16_000 * random.uniform(0, 0.3)))]
     samples = np.concatenate(pieces)[:length]
     samples = 0.4 * samples / np.abs(samples).max() + random.normal(0, 0.001, length)
-    return (np.rint(samples * 1024).astype(np.int16) * 32).astype("<i2")
+    return np.asarray(np.rint(samples * 1024) * 32, np.int16)
 
 
 def main(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ from torch import nn
 from appliance.engines.llm.vllm.model import PaddingMask, zero_padding
 
 
-class Tower(nn.Module):
+class Tower(nn.Module):  # type: ignore[misc]  # untyped base
     """The convolutions of Whisper's encoder; the rest of it does not mix frames of two clips."""
 
     def __init__(self) -> None:
