@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance import journal, journal_fields, offline, run_folder
-from appliance.errors import ApplianceError, BadSetting, CannotStart, ModelSick
+from appliance.errors import ApplianceError, BadSetting, CannotStart, ModelUnhealthy
 from appliance.processes import LLM, TTS, socket_path
 from appliance.settings import CONFIG_FILE, Settings, load
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         journal.configure(settings.journal, name, stream=stream)
         return COMMANDS[name].run(settings, args)
     except ApplianceError as error:
-        final = error.exit_code == CannotStart.exit_code or isinstance(error, ModelSick)
+        final = error.exit_code == CannotStart.exit_code or isinstance(error, ModelUnhealthy)
         if SUPERVISED in environ and final:
             # Taken from the environment, where boot always sets it: the settings may be invalid.
             folder = Path(environ.get(RUN_FOLDER, settings.paths.run))

@@ -13,7 +13,7 @@ the template in. The class attributes are:
      +-- Refused         a client is refused before the upgrade
      +-- SessionEnded    the appliance ends a session
      +-- EngineFailed    an engine could not serve a request of the gateway; the session continues
-     +-- ModelSick       an engine's model is unhealthy: the process exits to be restarted
+     +-- ModelUnhealthy       an engine's model is unhealthy: the process exits to be restarted
      +-- CannotStart     a process does not start
      +-- EndedItself     the appliance exits so that the host restarts it
 
@@ -226,7 +226,7 @@ class UnknownVoice(EngineFailed):
 # An engine process exits so that supervisord restarts it.
 
 
-class ModelSick(ApplianceError):
+class ModelUnhealthy(ApplianceError):
     """The model of the {engine} engine no longer gives the same answers as at its start."""
 
     reason = "model_sick"
@@ -296,7 +296,7 @@ class ModelNotStarted(CannotStart):
     advice = "Read the lines before this one in the log: the first error there is the cause."
 
 
-class UnknownLlama(CannotStart):
+class UnsupportedLlamaCpp(CannotStart):
     """The llama.cpp in the package xllamacpp does not match this program: {what}."""
 
     reason = "unknown_llama"

@@ -1,4 +1,4 @@
-"""Helpers for the metrics of every process: registry, rendering, label values at zero.
+"""Helpers for the metrics of every process: registry, rendering, series that start at zero.
 
 Each process defines its own metrics: gateway/metrics.py, engines/llm/metrics.py,
 engines/tts/metrics.py and supervision/metrics.py. docs/metrics.md describes all of them.
@@ -30,8 +30,8 @@ def render(registry: CollectorRegistry) -> bytes:
 def at_zero(metric: _Metric, *values: Sequence[str]) -> _Metric:
     """Return the metric with every combination of its label values present at zero.
 
-    `values` are the possible values of each label. Prometheus computes a correct rate over the
-    first event only if the series existed at zero before.
+    `values` are the possible values of each label. Prometheus counts the first event
+    in a rate only if it scraped the series at zero before that event.
     """
     for combination in itertools.product(*values):
         metric.labels(*combination)

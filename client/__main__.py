@@ -39,11 +39,11 @@ def parser() -> argparse.ArgumentParser:
         help="audio buffered against jitter (0.08; up to 0.15 on a bad network)",
     )
     add(
-        "--patience",
+        "--retry",
         type=float,
         default=15.0,
         metavar="SECONDS",
-        help="keep trying for this long while the appliance is busy or starting (15)",
+        help="retry for this long while the appliance is full or starting (15)",
     )
     add(
         "--answer-seconds",
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     module, _ = VERBS[args.verb]
     try:
         settings = config.load(vars(args), os.environ)
-        if settings.in_clear:
+        if settings.is_unencrypted:
             print_error(f"token and speech are sent to {settings.host} unencrypted; prefer wss://")
         code: int = asyncio.run(module.run(args, settings))
         return code

@@ -101,7 +101,7 @@ class ClientCall:
 async def connect(
     config: Config,
     *,
-    patience_seconds: float = 0.0,
+    retry_seconds: float = 0.0,
     on_retry: Callable[[ClientError, float], None] = lambda _error, _delay_seconds: None,
     clock: Clock = time.monotonic,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -110,10 +110,10 @@ async def connect(
     """Open a call; the bot is ready when this returns.
 
     Temporary failures (busy, starting, nothing listens yet) are retried with backoff for
-    `patience_seconds`; `on_retry` gets the error and the delay in seconds. Raises CallRefused,
+    `retry_seconds`; `on_retry` gets the error and the delay in seconds. Raises CallRefused,
     CannotConnect, CallDropped or UsageError.
     """
-    give_up_at = clock() + patience_seconds
+    give_up_at = clock() + retry_seconds
     attempt = 0
     while True:
         try:

@@ -43,7 +43,7 @@ class Config:
         return urlsplit(self.url).netloc
 
     @property
-    def in_clear(self) -> bool:
+    def is_unencrypted(self) -> bool:
         """Whether token and speech cross a network unencrypted."""
         parts = urlsplit(self.url)
         return parts.scheme == "ws" and parts.hostname not in ("127.0.0.1", "::1", "localhost")

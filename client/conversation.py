@@ -100,17 +100,17 @@ class Conversation:
         record = self._finished.get(number)
         return self._audible_at.get(number, record.heard.first_audible_at if record else None)
 
-    async def finished(self, number: int, patience_seconds: float = 30.0) -> ClientTurnRecord:
+    async def finished(self, number: int, timeout_seconds: float = 30.0) -> ClientTurnRecord:
         """Wait until this turn is over.
 
-        After `patience_seconds` without any event in it, the turn ends with the outcome no_answer.
+        After `timeout_seconds` without any event in it, the turn ends with the outcome no_answer.
         When the call is dropped, it ends with the outcome call_dropped, and `failure` says why.
         """
         async with self._changed:
             while number not in self._finished:
                 await self._changed.wait()
                 now = self._clock()
-                if self._turns.quiet_seconds(number, now) > patience_seconds:
+                if self._turns.quiet_seconds(number, now) > timeout_seconds:
                     self._finish(self._turns.close(now, "no_answer"))
         return self._finished[number]
 

@@ -43,8 +43,9 @@ def as_text(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str
     if record.outcome not in ("answered", "interrupted"):
         lines.append(f"        outcome: {plain(record.outcome)}")
     if record.heard.underruns:
+        gaps = "gap" if record.heard.underruns == 1 else "gaps"
         lines.append(
-            f"        {record.heard.underruns} gaps in the audio,"
+            f"        {record.heard.underruns} {gaps} in the audio,"
             f" the longest {record.heard.longest_gap_seconds * 1000:.0f} ms"
         )
     if reply_wav:

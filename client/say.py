@@ -44,7 +44,7 @@ async def run(args: argparse.Namespace, config: Config) -> int:
     if args.out is not None:
         _make_folder(args.out)
     unanswered: list[str] = []
-    call = await connect(config, patience_seconds=args.patience, on_retry=print_retry)
+    call = await connect(config, retry_seconds=args.retry, on_retry=print_retry)
     async with Conversation(
         call, prebuffer_seconds=config.prebuffer_seconds, on_problem=print_error
     ) as conversation:
@@ -83,11 +83,11 @@ async def _speak_turns(
 
 
 async def _wait_until_audible(
-    conversation: Conversation, number: int, patience_seconds: float
+    conversation: Conversation, number: int, timeout_seconds: float
 ) -> float | None:
     """When the reply was first heard; None if the turn ended without one."""
     audible = asyncio.ensure_future(conversation.audible(number))
-    finished = asyncio.ensure_future(conversation.finished(number, patience_seconds))
+    finished = asyncio.ensure_future(conversation.finished(number, timeout_seconds))
     try:
         await asyncio.wait({audible, finished}, return_when=asyncio.FIRST_COMPLETED)
         return audible.result() if audible.done() else None

@@ -100,7 +100,7 @@ class Talk:
         while True:
             call = await connect(
                 self._config,
-                patience_seconds=math.inf,
+                retry_seconds=math.inf,
                 on_retry=self._show_retry,
                 clock=self._clock,
             )

@@ -14,7 +14,7 @@ import pytest
 
 from appliance import __main__ as command_line
 from appliance import run_folder
-from appliance.errors import MissingWeights, ModelSick, UnknownVoice
+from appliance.errors import MissingWeights, ModelUnhealthy, UnknownVoice
 from appliance.settings import FIELDS, variable
 from appliance.weights import manifest
 from appliance.weights.seal import sha256_of
@@ -250,7 +250,7 @@ def test_log_goes_to_stderr_where_stdout_is_for_something_else(verb: str) -> Non
 PROCESS = """
 import os, sys
 from appliance import __main__ as command_line
-from appliance.errors import EngineBusy, MissingWeights, ModelSick, UnknownVoice
+from appliance.errors import EngineBusy, MissingWeights, ModelUnhealthy, UnknownVoice
 
 def process(settings, args):
     {body}
@@ -302,8 +302,8 @@ def test_supervised_process_that_cannot_start_leaves_its_reason_for_boot(tmp_pat
 
 def test_supervised_engine_with_a_sick_model_leaves_its_reason_for_boot(tmp_path: Path) -> None:
     supervised = {"VOICE_PATHS_RUN": str(tmp_path), "SUPERVISOR_ENABLED": "1"}
-    assert process("raise ModelSick(engine='tts')", **supervised).returncode == 70
-    assert isinstance(run_folder.read_failure(tmp_path, "tts"), ModelSick)
+    assert process("raise ModelUnhealthy(engine='tts')", **supervised).returncode == 70
+    assert isinstance(run_folder.read_failure(tmp_path, "tts"), ModelUnhealthy)
 
 
 def test_error_that_a_restart_can_cure_is_not_left_for_boot(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ async def open_call(
     config: Config, tally: CallTally, greeting: bool = False, retry_seconds: float = RETRY_SECONDS
 ) -> AsyncIterator[Conversation]:
     """Open a call. With `greeting`, wait for the end of the bot's greeting. Raises ClientError."""
-    call = ObservedCall(await connect(config, patience_seconds=retry_seconds), tally)
+    call = ObservedCall(await connect(config, retry_seconds=retry_seconds), tally)
     tally.call_started()
     async with Conversation(call, prebuffer_seconds=config.prebuffer_seconds) as talk:
         if greeting:

@@ -1,1 +1,1 @@
-"""The model processes: `llm` answers speech with text, `tts` speaks. Both serve the link."""
+"""The model processes: `llm` (speech to reply) and `tts` (reply to speech), behind the link."""

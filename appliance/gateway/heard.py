@@ -29,9 +29,9 @@ CHARS_PER_SECOND = 15.0  # measured for Kokoro at speed 1 over English sentences
 
 
 class HeardText:
-    """Collects phrases that were played, and of an unfinished one the words there was time for.
+    """Collects the phrases that were played. An unfinished phrase counts up to the words that fit.
 
-    `speed` is the voice's; the last `lead_seconds` of the audio sent have not been played yet.
+    `speed` is that of the voice. The last `lead_seconds` of the audio sent are not played yet.
     """
 
     def __init__(self, speed: float = 1.0, lead_seconds: float = 0.0) -> None:
@@ -42,16 +42,16 @@ class HeardText:
         self._sent_seconds = 0.0  # of the current phrase
 
     def begin_phrase(self, text: str) -> None:
-        """The next audio is that of this phrase."""
+        """Begin a phrase; the audio that follows belongs to it."""
         self._phrase = text.strip()
         self._sent_seconds = 0.0
 
     def add_audio(self, seconds: float) -> None:
-        """More audio of the current phrase was sent."""
+        """Add audio of the current phrase that was sent."""
         self._sent_seconds += seconds
 
     def end_phrase(self) -> None:
-        """All audio of the current phrase was sent."""
+        """Complete the current phrase: all of its audio was sent."""
         if self._phrase:
             self._complete.append(self._phrase)
         self.begin_phrase("")
@@ -73,11 +73,11 @@ class HeardProcessor(FrameProcessor):
     """Reports to the session what the user hears.
 
     on_speaking()                              a part of an answer was sent (not of a notice)
-    on_heard(text, interrupted, was_speaking)  an answer or a greeting was heard to its end, or the
+    on_heard(text, interrupted, was_speaking)  an answer or a greeting was played to its end, or the
                                                bot was interrupted
 
-    A notice is bot speech that is not part of the conversation, such as an apology; its frames say
-    so by `append_to_context`. `answer_end` is the kind of frame that follows an answer.
+    A notice is bot speech that is not part of the conversation, such as a hold message; its
+    frames are marked by `append_to_context`. A frame of the kind `answer_end` follows an answer.
     """
 
     def __init__(

@@ -2,8 +2,8 @@
 
 For Pipecat it is a realtime LLM service driven by local turn frames: audio goes in, LLM text frames
 come out. The audio is sent to the engine while the user speaks, the engine prefills at every pause,
-and the reply is requested when the turn ends. Each turn runs in a task of its own, which an
-interruption cancels. If the engine is lost during a turn, the user hears a hold message and the
+and the reply is requested when the turn ends. Each turn runs in its own task, which an interruption
+cancels. If the engine is lost during a turn, the user hears a hold message and the
 request is repeated once the engine is back.
 """
 
@@ -285,11 +285,11 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             result = await self._reply_generator.generate(exchange, self._tools, on_first_token)
         except EngineFailed as problem:
             self._callbacks.on_engine_failed(problem)
-            await self._apologize()
+            await self._say_cannot_reply()
         except Exception:
             # Pipecat would log it without its traceback, and the user would wait in silence.
             log.exception("turn crashed")
-            await self._apologize()
+            await self._say_cannot_reply()
         else:
             await self._complete(exchange, result)
             await self.push_frame(ReplyEndFrame())
@@ -297,7 +297,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             self._prefetcher.turn_running = False
             await self.stop_processing_metrics()
 
-    async def _apologize(self) -> None:
+    async def _say_cannot_reply(self) -> None:
         self._callbacks.on_turn_dropped("failed")
         await self.push_frame(ReplyEndFrame())
         await self.push_frame(TTSSpeakFrame(CANNOT_REPLY, append_to_context=False))

@@ -1,4 +1,4 @@
-"""Cuts a reply, while it is being generated, into phrases that are spoken one after the other.
+"""Cuts a reply, while it is generated, into phrases that are spoken one by one.
 
 The first phrase decides how long the caller waits, so it is as short as sounds natural. While it
 plays, the next one is generated and synthesized, so a later phrase holds only as many words as
@@ -72,7 +72,7 @@ _NUMBER_END = re.compile(r"\d[\d.,:/%°]*$")
 
 
 class PhraseCutter:
-    """Pieces of one reply in, phrases out. The result does not depend on how the text is split.
+    """Chunks of one reply in, phrases out. The result does not depend on how the text is split.
 
     A phrase keeps the white space before it, so that the joined phrases are the text; only white
     space at the end of a reply is dropped.

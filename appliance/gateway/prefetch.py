@@ -1,4 +1,4 @@
-"""Work for a conversation that is done before it is needed, so that no user waits for it.
+"""Background work for a conversation, done early so that no user waits for it.
 
 While the user speaks, the utterance is sent to the engine, and at each pause the engine prefills.
 Once the reply has started, the utterance is transcribed. When the transcript is there and the reply
@@ -52,7 +52,7 @@ class Prefetcher:
         self._new_audio.set()
 
     def prefill(self, *turns: Turn) -> None:
-        """Let the engine prefill the conversation, followed by `turns`."""
+        """Ask the engine to prefill the conversation followed by `turns`."""
         conversation = (*self._history.conversation(), *turns)
         if conversation:
             self._start(self._prefill(conversation))
@@ -68,7 +68,7 @@ class Prefetcher:
         self._start(self._transcribe(utterance, on_transcript))
 
     def trim_history(self) -> None:
-        """Bring the history within its budget, unless a turn or a transcription still needs it."""
+        """Trim the history to its budget, unless a turn or a transcription still needs it."""
         if self.turn_running or self._transcribing or self._history.pending() is not None:
             return
         if not self._history.is_full():
@@ -78,7 +78,7 @@ class Prefetcher:
         self.prefill()
 
     def discard(self, utterances: Iterable[Utterance]) -> None:
-        """Let `forget_discarded` forget these: no turn refers to them any more."""
+        """Mark utterances for `forget_discarded`: no turn refers to them any more."""
         self._discarded += utterances
 
     async def forget_discarded(self) -> None:

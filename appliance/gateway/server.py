@@ -37,11 +37,11 @@ from appliance.settings import Settings
 from appliance.tasks import cancel, spawn
 
 MIN_TOKEN_CHARS = 16
-ENGINE_CHECK_SECONDS = 1.0  # between two looks at the engines
+ENGINE_CHECK_SECONDS = 1.0  # between two checks of the engines
 HEALTH_TIMEOUT_SECONDS = 2.0
 LAG_PROBE_SECONDS = 0.1
-CLOSE_SECONDS = 5.0  # what sessions may take to close after a drain
-PING_SECONDS = 20.0  # between two WebSocket pings, and for the answer to one
+CLOSE_SECONDS = 5.0  # for sessions to close after a drain
+PING_SECONDS = 20.0  # between two WebSocket pings; also the timeout of a ping
 MIN_MESSAGE_LIMIT_BYTES = 1 << 16
 log = journal.get()
 
@@ -82,7 +82,7 @@ class GatewayServer:
         self._sessions: set[Session] = set()
         self._no_sessions = asyncio.Event()
         self._no_sessions.set()
-        self._waiting_for = "engines"  # until the first look at them
+        self._waiting_for = "engines"  # until the first check
         self._stopping = asyncio.Event()
         self._draining = False
         self._failure: BaseException | None = None
@@ -205,7 +205,7 @@ class GatewayServer:
             return False
 
     async def _prepare_hold_message(self) -> bool:
-        """Synthesize what callers hear while an engine is gone. Return whether it succeeded."""
+        """Synthesize the hold message. Return whether it succeeded."""
         client = self._resources.engine_client("tts")
         tts = self._settings.tts
         try:
@@ -232,7 +232,7 @@ class GatewayServer:
         self._stopping.set()
 
     async def _drain(self) -> None:
-        """Admit no more sessions, wait `gateway.drain_seconds` for those open, then end them."""
+        """Admit no sessions, wait `gateway.drain_seconds` for the open ones, then close them."""
         self._draining = True
         log.info("draining", sessions=len(self._sessions))
         for seconds in (self._settings.gateway.drain_seconds, CLOSE_SECONDS):

@@ -1,6 +1,6 @@
 """One session: the pipeline of one client, from its first frame to the close of its WebSocket.
 
-This is the best file to begin reading. `Session._build_pipeline` connects all parts of the gateway:
+Start reading here. `Session._build_pipeline` connects all parts of the gateway:
 
     microphone ──▶ transport.input ──▶ user aggregator ──▶ LLM service ──▶ phrase aggregator ─┐
                    wire, transport     turn_taking         llm_service     tts_service        │
@@ -63,7 +63,7 @@ log = journal.get()
 
 @dataclass(frozen=True, slots=True)
 class SessionResources:
-    """What all sessions of the process share.
+    """Resources that all sessions of the process share.
 
     `hold_message` is 24 kHz PCM that is played while an engine is gone; it may be empty.
     """
@@ -99,7 +99,7 @@ class Session:
         self._worker = self._build_pipeline()
 
     async def run(self) -> SessionEnded | None:
-        """Run the session until it ends. Return why we ended it, or None if the client left."""
+        """Run the session to its end. Return the reason, or None if the client left."""
         structlog.contextvars.bind_contextvars(session=self._name)
         self._run_task = asyncio.current_task()
         started_at = time.monotonic()
@@ -138,7 +138,7 @@ class Session:
             self._run_task.cancel()
 
     def _close_after_playback(self) -> None:
-        """End the session when everything that is queued has been played."""
+        """End the session when all queued audio has been played."""
         self._socket.ending = self._socket.ending or HungUp()
         spawn(
             self._worker.stop_when_done(),
@@ -322,7 +322,7 @@ class SessionSocket(WebSocket):
 class GracefulHangUp:
     """Ends the session after the bot has said goodbye.
 
-    close    end the session when everything that is queued has been played
+    close    end the session when all queued audio has been played
     cut_off  end the session at once; called GOODBYE_SECONDS after a step that did not end
     """
 

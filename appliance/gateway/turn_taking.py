@@ -3,18 +3,18 @@
 - Start and interruption (barge-in): `turn.vad_start_seconds` of speech, detected by Silero VAD.
   With `turn.half_duplex` the user is muted while the bot speaks.
 - End (endpointing): after `turn.vad_stop_seconds` of silence, smart-turn v3 judges whether the
-  user has finished. If it thinks not, `turn.incomplete_stop_seconds` of silence end the turn.
+  user has finished. If not, `turn.incomplete_stop_seconds` of silence end the turn.
   `turn.stop_timeout_seconds` is the last resort if neither reports an end.
 
 The policies are Pipecat's; this module configures them and shares the two models. Pipecat loads
 both per session, which takes 25 MB and blocks the event loop for up to 450 ms for each caller
-(measured). One onnxruntime session may run in several threads, and smart-turn has no state between
-two runs. Silero's state is kept per caller, outside of the model.
+(measured). One onnxruntime session may run in several threads, and smart-turn is stateless.
+Silero's state is kept per caller, outside of the model.
 
 smart-turn also runs in a thread pool that all sessions share. It takes a tenth of a second at each
 pause of each caller. Every run at the same time costs one core, which the event loop needs, and
 13 MiB that onnxruntime does not give back. With one thread per caller, as in Pipecat, memory grew
-whenever more callers than ever before paused at the same moment (measured).
+with every new maximum of callers that paused at the same moment (measured).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cutting the microphone's audio into utterances. No I/O: it is fed with audio and detector events.
+"""Cutting the microphone's audio into utterances. No I/O: audio and detector events are passed in.
 
 The detector confirms speech late, so the latest audio before it is kept and becomes the start of
 the utterance. From a pause on, audio is held back: if the user continues, it belongs to the

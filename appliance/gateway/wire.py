@@ -1,7 +1,7 @@
 """The client protocol: what a client may send, and what it may see. See docs/client-protocol.md.
 
-Pipecat's protobuf serializer trusts its client. It would speak the text frames of a client, take
-its transcriptions for the user's words, play 48 kHz stereo as 16 kHz mono, and keep any amount of
+Pipecat's protobuf serializer trusts its client. It would speak the text frames of a client, accept
+its transcriptions as the user's words, play 48 kHz stereo as 16 kHz mono, and keep any amount of
 audio in memory. `ClientFrameDecoder` accepts only audio of one format and a few RTVI messages, at
 the pace of speech. Messages that a regular client SDK may send are dropped if they are not
 supported; everything else ends the session with a close code.
@@ -172,7 +172,7 @@ class GuardedSerializer(ProtobufFrameSerializer):
     on_violation  called with the error that ends the session
     on_audio      called with the direction, "in" or "out", and the size in bytes of passing PCM
     transcripts   if false, nothing that could contain words of the session is sent. The content
-                  of server messages is decided where they are made, in turn_report.py.
+                  of server messages is decided in turn_report.py, which creates them.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Lists the graphics cards through NVIDIA's driver (NVML, package nvidia-ml-py).
 
-A machine without a card, driver or package yields an empty list and the reason; only a defect
+A machine without a card, driver or package yields an empty list and the reason; only a bug
 raises. Cards are listed as CUDA shows them to this process: in the order of CUDA_VISIBLE_DEVICES,
 and MIG instances in place of a card in MIG mode. NVML orders cards by PCI address; CUDA does so
 only with CUDA_DEVICE_ORDER=PCI_BUS_ID, so name cards by UUID on a machine with different models.
@@ -46,7 +46,7 @@ def list_cards(environ: Mapping[str, str] | None = None) -> CardList:
 
 
 def list_cards_with(nvml: Any, environ: Mapping[str, str] | None = None) -> CardList:
-    """The same through an open driver. Raises its NVMLError if it does not answer."""
+    """Like `list_cards`, through an open driver. Raises its NVMLError if it does not answer."""
     environ = os.environ if environ is None else environ
     devices = [_read_device(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
     visible = _visible(devices, environ.get("CUDA_VISIBLE_DEVICES"))

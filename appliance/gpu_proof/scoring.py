@@ -1,8 +1,8 @@
 """The vLLM engine with sessions that record token ids and log-probabilities.
 
-Prompts, audio processor, admission and runtime are those of production; a subclass here changes
-what a comparison needs: how much vLLM reports of each token, and that neither a stop token nor the
-speech gate cuts a reply short.
+Prompts, audio processor, admission and runtime are the production code. The subclasses here change
+the number of log-probabilities that vLLM reports, and disable stop tokens and the speech gate,
+which would shorten a reply.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from appliance.settings import Settings
 
-MAX_LOGPROBS = 1024  # of each token; vLLM copies them between its processes
+MAX_LOGPROBS = 1024  # per token; vLLM copies them between its processes
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredToken:
-    """A token of a reply, and natural log-probabilities by token id, its own included."""
+    """A token of a reply, and natural log-probabilities by token id, including the token's own."""
 
     token: int
     logprobs: Mapping[int, float]
@@ -46,7 +46,7 @@ class UngatedClip(AudioClip):
 
 
 class UngatedClips(SessionClips):
-    """Clips of a session without the speech gate."""
+    """The clips of a session, without the speech gate."""
 
     def begin(self, utterance: int) -> None:
         super().begin(utterance)
@@ -60,7 +60,7 @@ class ScoringSession(VllmSession):
     """A session whose replies have exactly `max_tokens` tokens, which are kept in `scored`."""
 
     def __init__(self, shared: SharedResources, logprobs: int = 0) -> None:
-        """`logprobs`: how many of the largest log-probabilities to record besides the token's."""
+        """Record the `logprobs` largest log-probabilities besides the token's own."""
         super().__init__(shared)
         self._clips = UngatedClips(shared.config)
         self._logprobs = logprobs
@@ -101,21 +101,21 @@ class ScoringEngine:
         self.sessions: list[ScoringSession] = []
 
     async def start(self) -> None:
-        """Do nothing: the engine has been started."""
+        """Do nothing: the engine is already running."""
 
     async def stop(self) -> None:
         """Do nothing: the owner of the engine stops it."""
 
     async def died(self) -> None:
-        """Return when the engine's model died."""
+        """Wait until the engine's model has died."""
         await self._engine.died()
 
     def metrics(self) -> bytes:
-        """Those of the engine."""
+        """Return the engine's metrics."""
         return self._engine.metrics()
 
     def open(self) -> ScoringSession:
-        """A new session, which is also kept in `sessions`."""
+        """Open a session and add it to `sessions`."""
         self.sessions.append(ScoringSession(self._engine._shared, self._logprobs))
         return self.sessions[-1]
 
@@ -126,7 +126,7 @@ class _ScoringRuntime(VllmRuntime):
 
 
 def create_vllm_engine(settings: Settings) -> VllmEngine:
-    """The production engine, which scoring sessions can ask for MAX_LOGPROBS log-probabilities."""
+    """Create the production engine with support for MAX_LOGPROBS log-probabilities per token."""
     engine = VllmEngine(settings)
     engine.runtime = _ScoringRuntime()
     return engine

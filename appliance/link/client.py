@@ -133,7 +133,7 @@ class EngineClient:
         await self._send(connection, protocol.WarmMessage(conversation=conversation, tools=tools))
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
-        """Generate a reply: pieces of text or a ToolCall, then a Result. One at a time."""
+        """Generate a reply: chunks of text or a ToolCall, then a Result. One at a time."""
         connection = await self._connect()
         await self._sync(connection, _utterances(request.conversation))
         self._generating = id = next(self._ids)

@@ -133,7 +133,7 @@ class Engine(Protocol):
     async def died(self) -> None:
         """Return when the model has crashed; the process then exits.
 
-        Raises ModelSick if the model still runs but its output can no longer be trusted.
+        Raises ModelUnhealthy if the model still runs but its output can no longer be trusted.
         """
 
     def metrics(self) -> bytes:

@@ -141,7 +141,7 @@ class OpenedMessage(LinkMessage):
 
 
 class TokenMessage(LinkMessage):
-    """A piece of the reply."""
+    """A chunk of the reply."""
 
     type: Literal["token"] = "token"
     request: Id

@@ -1,7 +1,7 @@
 """The engine's end of the link: sockets, requests and cancellation around an `Engine`.
 
 `serve_link` answers on a unix socket, `host` is the whole life of an engine process. The socket
-exists before the model is loaded, so that health can be asked at any time; sessions are refused
+exists before the model is loaded, so that health can be requested at any time; sessions are refused
 with `not_ready` until then.
 """
 
@@ -110,7 +110,7 @@ class EngineConnection:
         id, pcm = protocol.unpack_audio(data, self._name)
         if id not in self._utterances:
             raise BadRequest(engine=self._name, what="audio of an unknown utterance")
-        self._speech().add_audio(id, pcm)
+        self._llm_session().add_audio(id, pcm)
 
     async def _receive(self, message: protocol.ToEngine) -> None:
         match message:
@@ -121,27 +121,27 @@ class EngineConnection:
             case protocol.BeginMessage(utterance=id):
                 if len(self._utterances) >= MAX_UTTERANCES:
                     raise EngineBusy(engine=self._name)
-                self._speech().begin(id)
+                self._llm_session().begin(id)
                 self._utterances.add(id)
             case protocol.EndMessage(utterance=id):
-                self._speech().end(self._known(id))
+                self._llm_session().end(self._known(id))
             case protocol.ForgetMessage(utterance=id):
-                self._speech().forget(self._known(id))
+                self._llm_session().forget(self._known(id))
                 self._utterances.discard(id)
             case protocol.WarmMessage(conversation=conversation, tools=tools):
-                session = self._speech()
+                session = self._llm_session()
                 self._check_utterances(conversation)
                 if self._warming is not None:
                     self._warming.cancel()
                 warming = self._warm(session, conversation, tools)
                 self._warming = spawn(warming, f"{self._name} warming")
             case protocol.GenerateMessage(request=id, generation=request):
-                self._begin(id, self._generate(self._speech(), id, request))
+                self._begin(id, self._generate(self._llm_session(), id, request))
             case protocol.TranscribeMessage(request=id, utterance=utterance):
-                session = self._speech()
+                session = self._llm_session()
                 self._begin(id, self._transcribe(session, id, self._known(utterance)))
             case protocol.SpeakMessage(request=id):
-                self._begin(id, self._speak(self._voice(), message))
+                self._begin(id, self._speak(self._tts_session(), message))
             case protocol.HoldMessage(request=id):
                 if gate := self._gates.get(id):
                     gate.clear()
@@ -231,12 +231,12 @@ class EngineConnection:
             raise BadRequest(engine=self._name, what="an unknown utterance")
         return utterance
 
-    def _speech(self) -> LLMSession:
+    def _llm_session(self) -> LLMSession:
         if not isinstance(self._session, LLMSession):
             raise BadRequest(engine=self._name, what="hearing or answering")
         return self._session
 
-    def _voice(self) -> TTSSession:
+    def _tts_session(self) -> TTSSession:
         if not isinstance(self._session, TTSSession):
             raise BadRequest(engine=self._name, what="speaking")
         return self._session
@@ -300,7 +300,7 @@ async def serve_link(
 def host(engine: AnyEngine, path: Path) -> None:
     """Run an engine process until SIGTERM, which lets running requests finish.
 
-    Raises CannotStart when the model cannot be loaded, and EngineDied or ModelSick later.
+    Raises CannotStart when the model cannot be loaded, and EngineDied or ModelUnhealthy later.
     """
     asyncio.run(_host(engine, path))
 

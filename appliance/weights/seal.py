@@ -1,8 +1,8 @@
 """Verify the seal: compare a weights folder with the lock.
 
-The seal holds if every listed file is there with its size and hash, no other file is there, and no
-file is a pickle. `verify` reads the files; the pure functions below it decide. In the image this
-runs before any other process starts.
+The seal is intact if every listed file exists with the listed size and hash, there are no other
+files, and no file is a pickle. `verify` reads the files; the pure functions below it decide. In the
+image, the seal is verified before any other process starts.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from appliance.weights.manifest import Manifest, Weight
 _CHUNK_BYTES = 1 << 20
 _HEAD_BYTES = 4096
 
-# Suffixes of files that loaders unpickle. `.bin` is not among them: voices and spaCy's tables use
-# it too, so it is judged by content.
+# Suffixes of files that loaders unpickle. `.bin` is not included, because voices and spaCy's tables
+# also use it. Such files are checked by content.
 _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"})
 
-# How pickles of protocols 0 and 1 begin: a container and its memo, or a global and its use.
+# Usual beginnings of pickles with protocols 0 and 1: a container or a global, and its first use.
 _OLD_PICKLE = re.compile(
     rb"\((?:l|d|t)p\d+\n|[\]}]q.|\(+[ld]q.|\(*c[\w.]+\n[\w.]+\n(?:\(|\)|q.|p\d+\n)", re.DOTALL
 )
@@ -35,7 +35,7 @@ _OLD_PICKLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SealReport:
-    """What was verified, and how fast. `full`: every byte was read."""
+    """What was verified, and how fast. `full` means that every byte was read."""
 
     files: int
     size_bytes: int
@@ -54,7 +54,7 @@ class SealReport:
 def verify(folder: Path, manifest: Manifest, profile: str, full: bool = True) -> SealReport:
     """Compare `folder` with the manifest; with `full`, read and hash every file.
 
-    Raises SealBroken naming the first wrong file and the reason.
+    Raises SealBroken with the first invalid file and the reason.
     """
     started_at = time.monotonic()
     sizes = dict(_list_files(folder))
@@ -65,8 +65,8 @@ def verify(folder: Path, manifest: Manifest, profile: str, full: bool = True) ->
     }
     _raise_first(problems(manifest, profile, sizes))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        # Largest first: otherwise one thread may still read the largest file when all others are
-        # idle.
+        # Largest files first. Otherwise, one thread may still be reading the largest file when all
+        # others are idle.
         paths = sorted(sizes, key=sizes.__getitem__, reverse=True)
         _raise_first(
             problem
@@ -78,7 +78,7 @@ def verify(folder: Path, manifest: Manifest, profile: str, full: bool = True) ->
 
 
 def problems(manifest: Manifest, profile: str, sizes: Mapping[str, int]) -> Iterator[str]:
-    """Describe what is wrong by names and sizes alone.
+    """Describe each problem that is visible from names and sizes alone.
 
     `sizes` maps the path of each file in the folder to its size in bytes.
     """
@@ -93,7 +93,7 @@ def problems(manifest: Manifest, profile: str, sizes: Mapping[str, int]) -> Iter
                     yield f"{weight.path} is missing"
     for path, size_bytes in sorted(sizes.items()):
         if PurePosixPath(path).suffix.lower() in _PICKLE_SUFFIXES:
-            yield f"{path} has the ending of a pickle, which could run code when it is loaded"
+            yield f"{path} has the suffix of a pickle, which could run code when it is loaded"
         elif path not in listed:
             yield f"{path} is not listed in the lock for profile {profile}"
         elif size_bytes != listed[path].size_bytes:
@@ -101,11 +101,11 @@ def problems(manifest: Manifest, profile: str, sizes: Mapping[str, int]) -> Iter
 
 
 def is_pickle(head: bytes, members: Iterable[str] = ()) -> bool:
-    """Whether a file with these first bytes, or a zip with these members, contains a pickle.
+    """Return whether a file contains a pickle, by its first bytes or the members of a zip.
 
-    Protocol 2 and newer start with PROTO and the version (PEP 307, PEP 3154). Older torch files use
-    protocol 2; newer ones are zips with a data.pkl. numpy's object arrays say so in their header.
-    Protocols 0 and 1 have no marker; their usual first bytes give them away.
+    Protocols 2 and later start with PROTO and the version (PEP 307, PEP 3154). Older torch files
+    use protocol 2; newer torch files are zip files that contain data.pkl. The header of a numpy
+    file declares object arrays. Protocols 0 and 1 have no marker, but typical first bytes.
     """
     if len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5:
         return True
@@ -126,13 +126,13 @@ def sha256_of(path: Path) -> str:
 
 
 def _check_file(folder: Path, weight: Weight, full: bool) -> str:
-    """Describe what is wrong with a file by its content; empty if nothing is."""
+    """Describe the problem with a file's content; empty if there is none."""
     try:
         return _content_problem(folder / weight.path, weight, full)
     except OSError as problem:
         return f"{weight.path} cannot be read: {problem.strerror}"
     except zipfile.BadZipFile:
-        return f"{weight.path} was changed: it starts like a zip file but is not one"
+        return f"{weight.path} was changed: it starts like a zip file but is not a valid one"
 
 
 def _content_problem(path: Path, weight: Weight, full: bool) -> str:
@@ -145,12 +145,15 @@ def _content_problem(path: Path, weight: Weight, full: bool) -> str:
     if is_pickle(head, members):
         return f"{weight.path} is a pickle, which could run code when it is loaded"
     if full and sha256_of(path) != weight.sha256:
-        return f"{weight.path} was changed: its sha256 is not the sealed one"
+        return f"{weight.path} was changed: its sha256 does not match the lock"
     return ""
 
 
 def _list_files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield the relative path and size of each file. Raises SealBroken for links that hide some."""
+    """Yield the relative path and size of each file.
+
+    Raises SealBroken for broken links and for links to folders.
+    """
     if not folder.is_dir():
         raise SealBroken(what=f"the folder {folder} is missing")
     for path in folder.rglob("*"):

@@ -15,7 +15,7 @@ FOLDER = "voices"  # voices/NAME.bin or voices/NAME.safetensors in the folder of
 def check_voice(settings: Settings) -> None:
     """Raise BadSetting if the lock does not list a voice of `tts.voice`. Raises BadLock.
 
-    Accepts any voice if there is no lock, or if it lists no voices for the profile.
+    Accepts any voice if there is no lock, or if the lock lists no voices for the profile.
     """
     if not settings.paths.lock.exists():
         return

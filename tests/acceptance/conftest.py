@@ -1,4 +1,4 @@
-"""A report as a run leaves it."""
+"""A report as written by a test run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of ops/smoke-test that accept any speed: tests must not depend on the machine's speed."""
+"""Options of ops/smoke-test that accept any speed, so that tests do not depend on the machine."""
 
 from __future__ import annotations
 

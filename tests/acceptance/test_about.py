@@ -1,4 +1,4 @@
-"""The head of the report: what was tested, and where."""
+"""The header of the report: what was tested, and where."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_changed_settings_are_reported_by_name_only() -> None:
     assert changed_settings(load({"VOICE_PROFILE": "gpu"})) == []
 
 
-def test_card_is_described_with_its_compute_capability() -> None:
+def test_gpu_is_described_with_its_compute_capability() -> None:
     known = find_model("L4")
     assert known is not None
     assert describe_card(known.as_card())["capability"] == "8.9"
 
 
-def test_processor_name_is_read_from_cpuinfo_or_else_the_architecture() -> None:
+def test_processor_name_is_from_cpuinfo_or_falls_back_to_the_architecture() -> None:
     assert processor_name("processor\t: 0\nmodel name\t: Some Chip\n") == "Some Chip"
     assert processor_name("")

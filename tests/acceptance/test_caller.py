@@ -1,4 +1,4 @@
-"""The test caller: it calls with the real client and knows the appliance by its certificate."""
+"""The test caller: uses the real client and identifies the appliance by its certificate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fakes import FakeCaller, FakeGateway, tone
 
 
 def make_certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
-    """Make a self-signed certificate for another host name, and a server context that uses it."""
+    """Create a self-signed certificate for a different host name, and a server context with it."""
     key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
     subject = ["-subj", f"/CN={name}", "-days", "2", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(
@@ -31,14 +31,14 @@ def make_certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
     return certificate, context
 
 
-async def test_known_certificate_is_accepted_under_any_host_name(tmp_path: Path) -> None:
+async def test_known_certificate_is_accepted_for_any_host_name(tmp_path: Path) -> None:
     certificate, tls = make_certificate(tmp_path, "voice.example")
     async with FakeGateway(tls=tls) as gateway:
         call = await connect(CallTarget(gateway.url, certificate=str(certificate)))
         await call.close()
 
 
-async def test_other_certificate_than_the_known_one_is_refused(tmp_path: Path) -> None:
+async def test_certificate_that_differs_from_the_known_one_is_refused(tmp_path: Path) -> None:
     certificate, _ = make_certificate(tmp_path, "voice.example")
     _, tls = make_certificate(tmp_path, "other.example")
     async with FakeGateway(tls=tls) as gateway:
@@ -46,7 +46,7 @@ async def test_other_certificate_than_the_known_one_is_refused(tmp_path: Path) -
             await connect(CallTarget(gateway.url, certificate=str(certificate)))
 
 
-def test_without_a_known_certificate_the_host_name_is_checked() -> None:
+def test_host_name_is_checked_when_no_certificate_is_known() -> None:
     context = CallTarget("wss://voice.example/ws").tls()
     assert context is not None
     assert context.check_hostname
@@ -67,7 +67,7 @@ async def test_call_opens_after_the_greeting_and_a_missing_greeting_is_an_error(
 
     async with FakeGateway(bot) as gateway:
         async with open_call(CallTarget(gateway.url), CallTally()) as talk:
-            talk.say(tone(0.3))  # answered with the message that ends a greeting
+            talk.say(tone(0.3))  # the fake replies with the message that ends a greeting
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("appliance.acceptance.caller.GREETING_SECONDS", 0.2)
             with pytest.raises(NoAnswer, match="did not finish its greeting"):

@@ -1,4 +1,4 @@
-"""Where the appliance is, from its settings, and its HTTP pages."""
+"""The appliance's address according to its settings, and requests to its HTTP endpoints."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_context(token_file: str, url: str) -> AcceptanceContext:
     )
 
 
-def test_gateway_on_all_interfaces_is_called_on_loopback(token_file: str) -> None:
+def test_gateway_on_all_interfaces_is_reached_over_loopback(token_file: str) -> None:
     settings = load_settings(token_file, VOICE_GATEWAY_HOST="0.0.0.0", VOICE_GATEWAY_PORT="1234")
     target = call_target(settings.gateway)
     assert target.url == "ws://127.0.0.1:1234/ws"
@@ -44,7 +44,7 @@ def test_gateway_on_all_interfaces_is_called_on_loopback(token_file: str) -> Non
     assert call_target(settings.gateway).url == "ws://[::1]:8765/ws"
 
 
-def test_gateway_with_a_certificate_is_called_by_tls(token_file: str) -> None:
+def test_gateway_with_a_certificate_is_reached_over_tls(token_file: str) -> None:
     settings = load_settings(
         token_file,
         VOICE_GATEWAY_TLS_CERTIFICATE="/etc/x.crt",
@@ -55,7 +55,7 @@ def test_gateway_with_a_certificate_is_called_by_tls(token_file: str) -> None:
     assert target.certificate == "/etc/x.crt"
 
 
-def test_url_of_the_operator_overrides_the_settings(token_file: str) -> None:
+def test_url_option_overrides_the_settings(token_file: str) -> None:
     gateway = load_settings(token_file).gateway
     assert call_target(gateway, "wss://voice.example/ws").url == "wss://voice.example/ws"
 
@@ -77,11 +77,11 @@ async def test_closed_port_is_an_os_error(token_file: str) -> None:
         await make_context(token_file, "ws://127.0.0.1:1/").readyz()
 
 
-@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH", b"HTTP/1.1 200\r\nContent-Length: 9"])
-async def test_incomplete_http_response_is_an_os_error(token_file: str, answer: bytes) -> None:
+@pytest.mark.parametrize("response", [b"SSH-2.0-OpenSSH", b"HTTP/1.1 200\r\nContent-Length: 9"])
+async def test_incomplete_http_response_is_an_os_error(token_file: str, response: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer + b"\r\n\r\nx")
+        writer.write(response + b"\r\n\r\nx")
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

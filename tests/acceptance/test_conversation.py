@@ -29,7 +29,7 @@ ALOUD, UNDERSTOOD, CORRECT, INTELLIGIBLE, MEMORY, P50, P95 = range(7)
 
 
 def evaluate_changed(has_texts: bool = True, **changes: Mapping[int, Any]) -> list[CheckResult]:
-    """Evaluate the good conversation with changed fields of some turns."""
+    """Evaluate the passing conversation with changed fields in some turns."""
     turns = list(GOOD)
     for name, values in changes.items():
         for number, value in values.items():
@@ -41,12 +41,12 @@ def failed(results: list[CheckResult]) -> list[int]:
     return [number for number, result in enumerate(results) if result.state == "fail"]
 
 
-def test_good_conversation_passes() -> None:
+def test_complete_conversation_passes() -> None:
     assert failed(evaluate_changed()) == []
     assert {result.check for result in evaluate_changed()} == {"words", "memory", "latency"}
 
 
-def test_question_without_an_answer_is_named() -> None:
+def test_unanswered_question_is_named() -> None:
     results = evaluate_changed(outcome={1: "no_answer"}, latency={1: None})
     assert failed(results) == [ALOUD]
     assert "Italy" in results[ALOUD].found
@@ -70,7 +70,7 @@ def test_audio_that_differs_from_the_text_fails() -> None:
     assert "mumble" in results[INTELLIGIBLE].found
 
 
-def test_forgotten_name_fails() -> None:
+def test_answer_without_the_callers_name_fails() -> None:
     results = evaluate_changed(reply={3: "I do not know."}, sounded={3: "I do not know"})
     assert failed(results) == [MEMORY]
 
@@ -81,7 +81,7 @@ def test_slow_answers_fail_the_median_and_one_slow_answer_fails_the_p95() -> Non
     assert failed(evaluate_changed(latency=dict.fromkeys(range(4)))) == [ALOUD, P50]
 
 
-def test_without_texts_the_transcript_of_the_audio_is_evaluated() -> None:
+def test_audio_transcript_is_evaluated_when_texts_are_missing() -> None:
     no_texts = {"understood": dict.fromkeys(range(4), ""), "reply": dict.fromkeys(range(4), "")}
     results = evaluate_changed(has_texts=False, **no_texts)
     assert failed(results) == []

@@ -1,4 +1,4 @@
-"""The egress watch, in its own network namespace without a route."""
+"""The egress watch, in a separate network namespace without a route."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ LOOPBACK_UP = 'ip link set lo up; exec "$@"'
 
 
 def watch_while(code: str, network: str = LOOPBACK_UP) -> str:
-    """Run code under a watch, in a new namespace after a `network` script; return the result."""
+    """Run the `network` script in a new namespace, then `code` under a watch. Return the result."""
     command = ["unshare", "--net", "--map-root-user", "bash", "-c", network, "bash"]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, sys.executable, "-c", PROGRAM, code],
         cwd=ROOT,
         capture_output=True,
@@ -46,8 +46,8 @@ def watch_while(code: str, network: str = LOOPBACK_UP) -> str:
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_calls_on_loopback_pass() -> None:
@@ -97,7 +97,7 @@ def test_watch_that_failed_raises_its_error(
 
 
 def test_unreadable_processes_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def forbidden(_run: Path) -> list[int]:
+    def deny_access(_run: Path) -> list[int]:
         raise PermissionError(13, "Permission denied", "/proc/1/fd")
 
     async def watch() -> CheckResult:
@@ -105,7 +105,7 @@ def test_unreadable_processes_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             pass
         return finished.result()
 
-    monkeypatch.setattr(processes, "process_ids", forbidden)
+    monkeypatch.setattr(processes, "process_ids", deny_access)
     result = asyncio.run(watch())
     assert result.state == "fail"
     assert "/proc/1/fd" in result.found

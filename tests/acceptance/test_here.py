@@ -18,9 +18,9 @@ from tests.e2e.appliance import ROOT, Appliance
 
 @dataclass
 class SmokeTestRun:
-    """A finished run, and the folder of its reports."""
+    """A finished run and its report folder."""
 
-    done: subprocess.CompletedProcess[str]
+    process: subprocess.CompletedProcess[str]
     out: Path
 
     @property
@@ -33,7 +33,7 @@ class SmokeTestRun:
         return dict(json.loads(self.report.read_text()))
 
     def states(self) -> dict[str, set[str]]:
-        """The states of the results by check."""
+        """Return the result states by check."""
         states: dict[str, set[str]] = {}
         for result in self.tree["checks"]:
             states.setdefault(result["check"], set()).add(result["state"])
@@ -49,7 +49,7 @@ class SmokeTestRun:
 
 def smoke_test(folder: Path, appliance: Appliance, *options: str, **settings: str) -> SmokeTestRun:
     command = [ROOT / "ops/smoke-test", "--here", "--out", folder / "reports"]
-    done = subprocess.run(
+    process = subprocess.run(
         [*map(str, command), *options],
         env=appliance.environment() | {"VOICE_ETC": str(folder / "etc")} | settings,
         cwd=folder,
@@ -58,7 +58,7 @@ def smoke_test(folder: Path, appliance: Appliance, *options: str, **settings: st
         check=False,
         timeout=1500,
     )
-    return SmokeTestRun(done, folder / "reports")
+    return SmokeTestRun(process, folder / "reports")
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,8 @@ def accepted(appliance: Appliance, tmp_path_factory: pytest.TempPathFactory) -> 
     return smoke_test(folder, appliance, *options)
 
 
-def test_good_appliance_is_accepted(accepted: SmokeTestRun) -> None:
-    assert accepted.done.returncode == 0, accepted.done.stdout + accepted.done.stderr
+def test_intact_appliance_is_accepted(accepted: SmokeTestRun) -> None:
+    assert accepted.process.returncode == 0, accepted.process.stdout + accepted.process.stderr
     assert accepted.states() == {
         "ready": {"pass"},
         "seal": {"pass"},
@@ -90,7 +90,7 @@ def test_good_appliance_is_accepted(accepted: SmokeTestRun) -> None:
         "recovery": {"pass"},
         "egress": {"pass"},
     }
-    assert "ACCEPTED" in accepted.done.stderr + accepted.done.stdout
+    assert "ACCEPTED" in accepted.process.stderr + accepted.process.stdout
 
 
 def test_report_names_what_was_tested(accepted: SmokeTestRun) -> None:
@@ -106,13 +106,13 @@ def test_report_names_what_was_tested(accepted: SmokeTestRun) -> None:
     assert "The capital of France" in accepted.report.with_suffix(".html").read_text()
 
 
-def test_every_process_was_killed_and_came_back(
+def test_every_process_was_killed_and_restarted(
     accepted: SmokeTestRun, appliance: Appliance
 ) -> None:
     checks = accepted.tree["checks"]
-    found = [result["found"] for result in checks if result["check"] == "recovery"]
+    findings = [result["found"] for result in checks if result["check"] == "recovery"]
     for name in ("gateway", "llm", "tts", "exporter"):
-        assert any(line.startswith(f"{name}: recovered after") for line in found)
+        assert any(line.startswith(f"{name}: recovered after") for line in findings)
         assert appliance.metric(f'voice_process_restarts_total{{process="{name}"}}') >= 1
 
 
@@ -139,7 +139,7 @@ def test_words_of_the_conversation_are_not_in_the_log(
     assert not [word for word in ("paris", "peter", "story") if word in log]
 
 
-def test_changed_file_and_wrong_token_are_named(
+def test_changed_weights_and_wrong_token_are_named(
     accepted: SmokeTestRun, appliance: Appliance, tmp_path: Path
 ) -> None:
     """The appliance is intact, but the test gets a changed weights folder and a wrong token."""
@@ -163,8 +163,8 @@ def test_changed_file_and_wrong_token_are_named(
         VOICE_PATHS_WEIGHTS=str(weights),
         VOICE_GATEWAY_TOKEN_FILE=str(token),
     )
-    assert run.done.returncode == 1
-    assert json.loads(run.done.stdout) == run.tree
+    assert run.process.returncode == 1
+    assert json.loads(run.process.stdout) == run.tree
     assert run.report.name.endswith("-failed.json")
     failed = run.failed()
     assert f"{victim.relative_to(weights)} was changed" in failed
@@ -182,8 +182,8 @@ def test_appliance_slower_than_a_limit_is_not_accepted(
 ) -> None:
     options = ["--interruptions=1", *ANY_SPEED, "--limit", "interruption_p95=0"]
     run = smoke_test(tmp_path, appliance, *options, "--skip=conversation,overload", "--quick-seal")
-    assert run.done.returncode == 1
+    assert run.process.returncode == 1
     assert run.failed().startswith("interruption: silent at the caller after")
     assert len(run.failed().splitlines()) == 1
     assert "sizes and names only" in str(run.tree["checks"])
-    assert "NOT ACCEPTED" in run.done.stdout + run.done.stderr
+    assert "NOT ACCEPTED" in run.process.stdout + run.process.stderr

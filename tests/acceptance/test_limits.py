@@ -1,4 +1,4 @@
-"""The limits, compared with what a card can do according to its data sheet."""
+"""The latency limits, compared with the speed of each GPU according to its data sheet."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from appliance.settings import Settings, TurnConfig, load
 
 GPU = load({"VOICE_PROFILE": "gpu"})
 END_OF_TURN_SECONDS, SYNTHESIS_SECONDS, TRANSPORT_SECONDS = 0.35, 0.15, 0.10
-BANDWIDTH_USE = 0.75  # share of the bandwidth that good kernels reach
+BANDWIDTH_USE = 0.75  # share of the memory bandwidth that efficient kernels reach
 
 
-def card(name: str) -> GpuCard:
+def gpu(name: str) -> GpuCard:
     known = find_model(name)
     assert known is not None
     return known.as_card()
 
 
-def expected_seconds(card: GpuCard) -> float:
-    """Voice to voice: end of turn, prefill, first phrase, synthesis, transport."""
-    model = ultravox_8b(recommend_weights(card)[0][0])
-    prefill = speed.prefill_seconds(card, model, 600) + speed.encoder_seconds(card, model, 5)
-    phrase = speed.first_phrase_seconds(card, model) / BANDWIDTH_USE
+def expected_seconds(gpu: GpuCard) -> float:
+    """Return voice-to-voice seconds: end of turn, prefill, first phrase, synthesis, transport."""
+    model = ultravox_8b(recommend_weights(gpu)[0][0])
+    prefill = speed.prefill_seconds(gpu, model, 600) + speed.encoder_seconds(gpu, model, 5)
+    phrase = speed.first_phrase_seconds(gpu, model) / BANDWIDTH_USE
     return END_OF_TURN_SECONDS + prefill + phrase + SYNTHESIS_SECONDS + TRANSPORT_SECONDS
 
 
@@ -49,27 +49,27 @@ def expected_seconds(card: GpuCard) -> float:
     ],
 )
 def test_limit_is_at_least_a_quarter_above_the_expected_latency(name: str, class_name: str) -> None:
-    found, limits = limits_for(GPU, [card(name)])
-    assert found == class_name
-    assert limits.voice_to_voice_p50 >= 1.25 * expected_seconds(card(name))
+    actual_class, limits = limits_for(GPU, [gpu(name)])
+    assert actual_class == class_name
+    assert limits.voice_to_voice_p50 >= 1.25 * expected_seconds(gpu(name))
 
 
-def test_limit_of_a_class_is_close_to_that_of_its_slowest_card() -> None:
+def test_limit_of_a_class_is_close_to_the_latency_of_its_slowest_gpu() -> None:
     for name, card_class in zip(("A100-40GB", "A10G", "L4"), CLASSES, strict=True):
-        assert card_class.voice_to_voice_p50 <= 1.25 * expected_seconds(card(name)) + 0.15
+        assert card_class.voice_to_voice_p50 <= 1.25 * expected_seconds(gpu(name)) + 0.15
 
 
 def test_p95_includes_the_silence_that_smart_turn_waits_for() -> None:
-    _, limits = limits_for(GPU, [card("L4")])
+    _, limits = limits_for(GPU, [gpu("L4")])
     assert limits.voice_to_voice_p95 == pytest.approx(1.5 + 1.3 - 0.2)
-    patient = dataclasses.replace(GPU, turn=TurnConfig(incomplete_stop_seconds=2.2))
-    assert limits_for(patient, [card("L4")])[1].voice_to_voice_p95 == pytest.approx(3.5)
+    slow_endpointing = dataclasses.replace(GPU, turn=TurnConfig(incomplete_stop_seconds=2.2))
+    assert limits_for(slow_endpointing, [gpu("L4")])[1].voice_to_voice_p95 == pytest.approx(3.5)
 
 
-def test_unknown_card_gets_the_limits_of_the_slowest_class_and_no_card_those_of_a_cpu() -> None:
-    unknown = dataclasses.replace(card("L4"), name="Something", bytes_per_second=0.0)
+def test_unknown_gpu_gets_the_slowest_class_and_no_gpu_gets_cpu_limits() -> None:
+    unknown = dataclasses.replace(gpu("L4"), name="Something", bytes_per_second=0.0)
     assert limits_for(GPU, [unknown])[0] == CLASSES[-1].name
-    assert limits_for(Settings(), [card("H200")])[1].voice_to_voice_p50 == CPU_P50_SECONDS
+    assert limits_for(Settings(), [gpu("H200")])[1].voice_to_voice_p50 == CPU_P50_SECONDS
     assert limits_for(GPU, [])[0] == "no GPU"
 
 

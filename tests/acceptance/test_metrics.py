@@ -1,4 +1,4 @@
-"""The comparison of two scrapes with the activity of the test caller."""
+"""Comparison of two scrapes with the activity of the test caller."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def metrics() -> GatewayMetrics:
 
 
 def test_required_series_are_those_of_the_gateway(metrics: GatewayMetrics) -> None:
-    ours = {name for name in REQUIRED_SERIES if not name.startswith(OTHER_PROCESSES)}
-    assert ours - scrape(metrics).names == {"voice_seal_ok"}  # the exporter's own
+    gateway_series = {name for name in REQUIRED_SERIES if not name.startswith(OTHER_PROCESSES)}
+    assert gateway_series - scrape(metrics).names == {"voice_seal_ok"}  # series of the exporter
 
 
 def test_counters_that_agree_with_the_activity_pass(metrics: GatewayMetrics) -> None:

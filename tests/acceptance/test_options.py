@@ -39,13 +39,13 @@ def test_options_are_parsed() -> None:
     assert parsed.limits == {"recovery": 5.0, "agreement": 0.5}
 
 
-def test_url_without_a_path_gets_that_of_the_gateway() -> None:
+def test_url_without_a_path_gets_the_gateway_path() -> None:
     assert parse_words("--url=wss://voice.example").url == "wss://voice.example/ws"
     assert parse_words("--url=ws://[::1]:77/other").url == "ws://[::1]:77/other"
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("argument", "message"),
     [
         ("--skip=sela", "invalid choice: 'sela' (choose from ready, seal,"),
         ("--limit=speed=1", "invalid choice: 'speed' (choose from voice_to_voice_p50,"),
@@ -60,16 +60,16 @@ def test_url_without_a_path_gets_that_of_the_gateway() -> None:
         ("--url=ws://x:port/", "'ws://x:port/' is not a URL"),
     ],
 )
-def test_invalid_value_is_refused_with_the_choices_or_bounds(
-    word: str, message: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_value_is_refused_with_the_choices_or_limits(
+    argument: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse_words(word)
+        parse_words(argument)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_every_check_can_be_skipped_by_its_name() -> None:
+def test_every_check_can_be_skipped_by_name() -> None:
     modules = (
         ready,
         seal,
@@ -84,7 +84,7 @@ def test_every_check_can_be_skipped_by_its_name() -> None:
     assert [module.CHECK for module in modules] == list(CHECKS)
 
 
-def test_the_options_cost_the_other_processes_nothing() -> None:
+def test_options_import_only_the_standard_library() -> None:
     tree = ast.parse(Path(options.__file__).read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     names = {getattr(node, "module", None) or node.names[0].name for node in imports}

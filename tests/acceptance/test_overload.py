@@ -1,4 +1,4 @@
-"""The overload check, against gateways that refuse callers correctly and some that do not."""
+"""The overload check against gateways that refuse callers correctly, and some that do not."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TOKEN_CHECKED, SESSIONS_LIMITED, RETRY_AFTER, OTHERS_CONTINUE = range(4)
 class LimitedGateway(FakeGateway):
     """Admits a limited number of sessions.
 
-    busy    headers of the refusal
-    drops   ends an admitted session when it refuses a caller
+    busy    headers of the refusal response
+    drops   whether it closes an admitted session when it refuses a caller
     """
 
     def __init__(
@@ -94,7 +94,7 @@ async def test_refusal_without_retry_after_fails() -> None:
         assert failed(await overload.check(context_of(gateway))) == [RETRY_AFTER]
 
 
-async def test_session_that_is_dropped_by_the_overload_fails() -> None:
+async def test_session_dropped_during_overload_fails() -> None:
     async with LimitedGateway(drops=True) as gateway:
         results = await overload.check(context_of(gateway))
     assert failed(results) == [OTHERS_CONTINUE]

@@ -45,7 +45,7 @@ def parse(page: str) -> PageParser:
     return parser
 
 
-def test_page_is_well_formed_and_refers_to_no_other_file(report: AcceptanceReport) -> None:
+def test_page_is_well_formed_and_references_no_other_file(report: AcceptanceReport) -> None:
     parsed = parse(render(report))
     assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
     names = {name for name, _ in parsed.attributes}

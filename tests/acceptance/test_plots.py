@@ -44,19 +44,19 @@ def test_nothing_is_drawn_outside_the_plot(count: int, report: AcceptanceReport)
             assert 0 <= y <= plots.HEIGHT
 
 
-def test_distant_limit_does_not_squeeze_the_data(report: AcceptanceReport) -> None:
+def test_distant_limit_does_not_compress_the_data(report: AcceptanceReport) -> None:
     svg = plots.latency_by_turn(report.turns, [("p95", 500.0)])
     assert "limit" not in svg
     assert max(bar["height"] for bar in rectangles(svg)) > 20
 
 
-def test_turn_without_stages_has_no_bar_but_a_number() -> None:
+def test_turn_without_stages_has_a_number_instead_of_a_bar() -> None:
     svg = plots.latency_by_turn([SpokenTurn("Hello?"), SpokenTurn("Hello?", latency=1.0)], [])
     assert rectangles(svg) == []
     assert ">2</text>" in svg
 
 
-def test_distribution_shows_percentiles_and_near_limits() -> None:
+def test_distribution_shows_percentiles_and_nearby_limits() -> None:
     svg = plots.distribution([1.0, 1.0, 1.0, 4.0], SHARES)
     assert "p50 1.00 s" in svg
     assert "p95 4.00 s" in svg

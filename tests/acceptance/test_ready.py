@@ -1,4 +1,4 @@
-"""The answers of /readyz in words."""
+"""Descriptions of /readyz responses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from appliance.acceptance.ready import describe_obstacle
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "description"),
+    ("status", "body", "description"),
     [
         (200, '{"ready": true}', ""),
         (503, '{"waiting_for": "tts", "draining": false}', "waiting for tts"),
@@ -17,5 +17,5 @@ from appliance.acceptance.ready import describe_obstacle
         (404, '"no"', "/readyz returns 404"),
     ],
 )
-def test_obstacle_is_described(status: int, text: str, description: str) -> None:
-    assert describe_obstacle(status, text) == description
+def test_obstacle_is_described(status: int, body: str, description: str) -> None:
+    assert describe_obstacle(status, body) == description

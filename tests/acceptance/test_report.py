@@ -1,4 +1,4 @@
-"""The report: as JSON, as text for a terminal, and its percentiles."""
+"""The report as JSON and as terminal text, and its percentiles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from appliance.acceptance.report import (
 values = st.lists(st.floats(0, 1e4), min_size=1)
 
 
-def test_report_survives_writing_and_reading(report: AcceptanceReport) -> None:
+def test_report_round_trips_through_json(report: AcceptanceReport) -> None:
     again = from_tree(json.loads(json.dumps(to_tree(report))))
     assert to_tree(again) == to_tree(report)
     assert again.results == report.results
@@ -52,7 +52,7 @@ def test_report_of_another_schema_is_refused(report: AcceptanceReport) -> None:
         from_tree({**to_tree(report), "schema": 7})
 
 
-def test_passed_check_is_one_line_and_failed_check_says_what_to_do() -> None:
+def test_passed_check_is_one_line_and_failed_check_has_advice() -> None:
     passed = format_result(CheckResult("seal", "pass", "intact", "intact"))
     assert passed == "pass  seal          intact"
     failed = format_result(CheckResult("latency", "fail", "9 s", "at most 2 s", "Check the card."))
@@ -72,15 +72,13 @@ def test_long_text_and_control_characters_do_not_break_the_layout() -> None:
     assert max(len(line) for line in text.splitlines()) <= TERMINAL_COLUMNS
 
 
-def test_last_line_is_the_verdict(report: AcceptanceReport) -> None:
+def test_last_line_is_the_overall_result(report: AcceptanceReport) -> None:
     expected = "NOT ACCEPTED: 2 passed, 1 failed, 1 skipped, in 61 s"
     assert format_verdict(report, 61.2) == expected
 
 
 @given(values, st.floats(0, 1))
-def test_share_of_the_values_does_not_exceed_the_percentile(
-    values: list[float], share: float
-) -> None:
+def test_percentile_is_at_or_above_its_share_of_values(values: list[float], share: float) -> None:
     result = percentile(values, share)
     assert result in values
     assert sum(value <= result for value in values) >= share * len(values) - 1e-6

@@ -1,4 +1,4 @@
-"""Running the checks: their order, what is skipped, and checks that cannot be run to their end."""
+"""Running the checks: order, skipped checks, and checks that cannot be completed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def settings(tmp_path: Path) -> Settings:
     return load(
         {
             "VOICE_GATEWAY_TOKEN_FILE": str(tmp_path / "token"),
-            "VOICE_GATEWAY_PORT": "1",  # nothing listens there
+            "VOICE_GATEWAY_PORT": "1",  # nothing listens on this port
             "VOICE_PATHS_RUN": str(tmp_path),
             "VOICE_PATHS_WEIGHTS": str(tmp_path / "weights"),
             "VOICE_PATHS_LOCK": str(LOCK),
@@ -96,16 +96,16 @@ def test_page_is_rendered_from_a_report_on_stdin(
         run.main(settings, parse_words("--page"))
 
 
-async def run_raising(problem: BaseException) -> CheckResult:
+async def run_raising(error: BaseException) -> CheckResult:
     async def check(_context: AcceptanceContext) -> list[CheckResult]:
-        raise problem
+        raise error
 
     (result,) = await run.run_check("overload", check, None)  # type: ignore[arg-type]
     return result
 
 
 @pytest.mark.parametrize(
-    ("problem", "found"),
+    ("error", "found"),
     [
         (EngineGone(engine="tts"), "tts engine cannot be reached"),
         (CallRefused("wrong or missing access token (401)."), "401"),
@@ -113,15 +113,15 @@ async def run_raising(problem: BaseException) -> CheckResult:
         (ConnectionError("no answer from x"), "no answer from x"),
     ],
 )
-async def test_check_that_cannot_be_run_fails_with_the_reason(
-    problem: Exception, found: str
+async def test_check_that_raises_an_error_fails_with_the_reason(
+    error: Exception, found: str
 ) -> None:
-    result = await run_raising(problem)
+    result = await run_raising(error)
     assert result.state == "fail"
     assert found in result.found
 
 
-async def test_check_that_hangs_is_ended_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_check_that_hangs_is_stopped_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check(_context: AcceptanceContext) -> list[CheckResult]:
         await asyncio.Event().wait()
         raise AssertionError
@@ -131,7 +131,7 @@ async def test_check_that_hangs_is_ended_and_fails(monkeypatch: pytest.MonkeyPat
     assert (result.state, result.found) == ("fail", "not finished after 0.01 s")
 
 
-async def test_defect_of_the_test_itself_is_not_a_result() -> None:
+async def test_bug_in_a_check_is_raised_instead_of_reported() -> None:
     with pytest.raises(AssertionError):
         await run_raising(AssertionError())
 

@@ -1,4 +1,4 @@
-"""The questions, and the comparison of transcripts with texts."""
+"""The script's questions, and the comparison of transcripts with texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_every_conversation_has_the_knowledge_and_memory_questions(turns: int) -
     assert questions.index(script.INTRODUCTION) < questions.index(script.RECALL)
 
 
-def test_every_question_contains_the_words_that_must_be_understood() -> None:
+def test_every_question_contains_its_required_words() -> None:
     for question in (*script.KNOWLEDGE, *script.MEMORY, script.STORY):
         assert missing(question.understood, question.text) == []
 
@@ -32,7 +32,7 @@ def test_case_punctuation_and_number_format_are_ignored() -> None:
     assert normalize("call 0123456789") == ["call", "0123456789"]
 
 
-def test_same_sentence_agrees_and_another_one_does_not() -> None:
+def test_equal_sentences_agree_and_different_sentences_do_not() -> None:
     text = "The capital of France is Paris."
     assert agreement(text, "the capital of france is paris") == 1
     assert agreement(text, "the capitol of france is paris") > 0.8
@@ -41,7 +41,7 @@ def test_same_sentence_agrees_and_another_one_does_not() -> None:
     assert agreement("", "anything") == 0
 
 
-def test_words_in_another_order_do_not_agree() -> None:
+def test_words_in_a_different_order_do_not_agree() -> None:
     assert agreement("one two three four", "four three two one") <= 0.25
 
 

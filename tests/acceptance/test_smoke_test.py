@@ -1,4 +1,4 @@
-"""ops/smoke-test, with a fake container engine that runs `exec` on this machine."""
+"""ops/smoke-test with a fake container engine, whose `exec` runs commands on this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SKIP_ALL = ("--skip", ",".join(CHECKS))
 
 
 class SmokeTestHost:
-    """A host with a container in some state."""
+    """A simulated host with a container."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,7 +67,7 @@ class SmokeTestHost:
         )
 
     def set_program(self, script: str) -> None:
-        """Replace the program in the container by a shell script."""
+        """Replace the program in the container with a shell script."""
         program = self.folder / "inside"
         settings = {
             "VOICE_GATEWAY_TOKEN_FILE": self.folder / "token",
@@ -91,31 +91,31 @@ def host(tmp_path: Path) -> SmokeTestHost:
 
 
 def test_checks_run_in_the_container_and_the_report_is_on_the_host(host: SmokeTestHost) -> None:
-    done = host.run(*SKIP_ALL)
-    assert done.returncode == 0, done.stderr
+    result = host.run(*SKIP_ALL)
+    assert result.returncode == 0, result.stderr
     (report,) = host.reports("-passed.json")
     about = json.loads(report.read_text())["about"]
     assert about["image_id"] == f"sha256:{IMAGE}"
     assert about["container"] == "voice-appliance"
     assert about["host"] == os.uname().nodename
     assert [path.suffix for path in host.reports("")] == [".html", ".sig", ".json", ".sig"]
-    assert f"Report: {report.with_suffix('.html')}" in done.stdout
+    assert f"Report: {report.with_suffix('.html')}" in result.stdout
     (record,) = report.parent.glob("latency-record-*.json")
     assert read(record).tool == "smoke-test"
-    assert "created a key for this site" in done.stderr
+    assert "created a key for this site" in result.stderr
     assert not list((host.folder / "state/reports").glob(".partial*"))
 
 
-def test_image_id_of_docker_is_reported_like_that_of_podman(host: SmokeTestHost) -> None:
+def test_docker_image_id_is_reported_in_the_format_of_podman(host: SmokeTestHost) -> None:
     host.state = f"true sha256:{IMAGE}"
     host.container = "other"
     (host.folder / "bin/podman").rename(host.folder / "bin/docker")
-    done = host.run(*SKIP_ALL, "--engine=docker", "--container=other", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["about"]["image_id"] == f"sha256:{IMAGE}"
+    result = host.run(*SKIP_ALL, "--engine=docker", "--container=other", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["about"]["image_id"] == f"sha256:{IMAGE}"
 
 
-def test_site_key_is_created_once_and_another_can_be_named(host: SmokeTestHost) -> None:
+def test_site_key_is_created_once_and_can_be_replaced_by_an_option(host: SmokeTestHost) -> None:
     host.run(*SKIP_ALL)
     key = (host.folder / "etc/site_key").read_bytes()
     again = host.run(*SKIP_ALL)
@@ -126,12 +126,12 @@ def test_site_key_is_created_once_and_another_can_be_named(host: SmokeTestHost) 
     assert list((host.folder / "elsewhere").glob("*.html.sig"))
 
 
-def test_failed_check_gives_exit_code_1_and_a_report_named_failed(
+def test_failed_check_exits_with_1_and_names_the_report_failed(
     host: SmokeTestHost,
 ) -> None:
-    done = host.run("--wait=0", "--skip=egress")  # no appliance is running
-    assert done.returncode == 1
-    assert "NOT ACCEPTED" in done.stdout + done.stderr
+    result = host.run("--wait=0", "--skip=egress")  # fails because no appliance is running
+    assert result.returncode == 1
+    assert "NOT ACCEPTED" in result.stdout + result.stderr
     assert host.reports("-failed.json")
     assert host.reports("-failed.html.sig")
 
@@ -144,17 +144,17 @@ def test_missing_or_stopped_container_is_refused(
     host: SmokeTestHost, state: str, message: str
 ) -> None:
     host.state = state
-    done = host.run()
-    assert done.returncode == 1
-    assert message in done.stderr
+    result = host.run()
+    assert result.returncode == 1
+    assert message in result.stderr
     assert not host.reports("")
 
 
 def test_crashed_checks_leave_no_report(host: SmokeTestHost) -> None:
     host.set_program("exit 137")
-    done = host.run()
-    assert done.returncode == 1
-    assert "could not be run (exit code 137)" in done.stderr
+    result = host.run()
+    assert result.returncode == 1
+    assert "could not be run (exit code 137)" in result.stderr
     assert not host.reports(".json")
 
 
@@ -168,20 +168,20 @@ def test_crashed_checks_leave_no_report(host: SmokeTestHost) -> None:
     ],
 )
 def test_invalid_option_is_refused(host: SmokeTestHost, words: list[str], message: str) -> None:
-    done = host.run(*words)
-    assert done.returncode == 1
-    assert message in done.stderr
+    result = host.run(*words)
+    assert result.returncode == 1
+    assert message in result.stderr
 
 
 def test_unknown_check_is_refused_with_the_choices(host: SmokeTestHost) -> None:
-    done = host.run("--skip=sela")
-    assert done.returncode == 1
-    assert "invalid choice: 'sela' (choose from ready, seal," in done.stderr
-    assert "could not be run (exit code 2)" in done.stderr
+    result = host.run("--skip=sela")
+    assert result.returncode == 1
+    assert "invalid choice: 'sela' (choose from ready, seal," in result.stderr
+    assert "could not be run (exit code 2)" in result.stderr
     assert not host.reports("")
 
 
-def test_help_names_every_check_and_every_option(host: SmokeTestHost) -> None:
+def test_help_lists_every_check_and_every_option(host: SmokeTestHost) -> None:
     help_text = host.run("--help").stdout
     assert help_text.startswith("Acceptance test of a running appliance")
     for name in CHECKS:
@@ -218,11 +218,11 @@ def test_appliance_of_this_folder_is_found_through_a_symlink(
         )
 
     try:
-        found = run()
+        while_running = run()
     finally:
         running.communicate()
-    assert "run folder /run/of this appliance" in found.stderr
-    assert "could not be run (exit code 3)" in found.stderr
+    assert "run folder /run/of this appliance" in while_running.stderr
+    assert "could not be run (exit code 3)" in while_running.stderr
     stopped = run()
     assert stopped.returncode == 1
     assert "no appliance runs from this folder; start one with make run" in stopped.stderr

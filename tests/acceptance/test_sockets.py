@@ -1,4 +1,4 @@
-"""Parsing the kernel's socket tables."""
+"""Parsing of the kernel's socket tables."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_dns_query_is_outbound() -> None:
     ]
 
 
-def test_calls_of_the_test_itself_are_not_outbound() -> None:
+def test_calls_of_the_test_caller_are_not_outbound() -> None:
     tcp = parse("tcp", HEAD + OUT)
     assert outbound(tcp, SERVING, {Endpoint.parse("8.8.8.8", 443)}) == []
     assert outbound(tcp, SERVING, {Endpoint.parse("8.8.8.8", 80)}) == tcp
 
 
-def test_listening_sockets_are_found() -> None:
+def test_listening_sockets_are_listed() -> None:
     assert [each.local.port for each in listening(parse("tcp", HEAD + LISTENING + OWN))] == [8765]
 
 
@@ -64,7 +64,7 @@ def test_table_of_this_machine_is_parsed() -> None:
         with socket.create_connection(("127.0.0.1", port)) as client:
             sockets = parse("tcp", Path("/proc/self/net/tcp").read_text())
             client_port = client.getsockname()[1]
-    # A connection that has just ended may have had the same local port.
+    # A connection that has just closed may have used the same local port.
     assert f"127.0.0.1:{port}" in [
         str(each.remote) for each in sockets if each.local.port == client_port
     ]

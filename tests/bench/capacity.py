@@ -20,12 +20,12 @@ ADDED_STAGES = ("hearing", "first_token", "first_phrase", "synthesis", "transpor
 GAP_LIMIT_SECONDS = 0.06
 TURNS_PER_CALL = 2
 CALL_COUNTS = (2, 4, 6, 8, 10, 12, 16)
-SESSIONS = 16  # held open to measure the memory of one
+SESSIONS = 16  # open at the same time, to measure the memory per session
 RECONNECTS = 40
 
 
 async def measure(folder: Path) -> list[str]:
-    """Measure a gateway on instant engines; return the lines to print."""
+    """Measure a gateway on instant engines. Return the lines to print."""
     async with gateway_on_instant_engines(folder) as gateway:
         lines = await _measure_added_latency(gateway.config)
         lines += await _measure_memory(gateway)
@@ -47,11 +47,11 @@ async def _call(config: Config, delay_seconds: float, turns: int) -> list[Client
 async def _measure_added_latency(config: Config) -> list[str]:
     records = await _call(config, 0, 12)
     added = [sum(record.stages.get(name, 0) for name in ADDED_STAGES) for record in records]
-    ends = [record.stages["end_of_turn"] for record in records if record.stages]
+    end_of_turn_seconds = [record.stages["end_of_turn"] for record in records if record.stages]
     return [
-        "Latency that the pipeline adds when the engines answer at once (without the end of turn)",
+        "Latency added by the pipeline, with engines that reply immediately (without end of turn)",
         row("added", added, "ms", 1000),
-        row("end of turn (VAD and smart-turn)", ends, "ms", 1000),
+        row("end of turn (VAD and smart-turn)", end_of_turn_seconds, "ms", 1000),
         verdict("added p50", percentile(added, 0.5) * 1000, 60, "ms"),
     ]
 

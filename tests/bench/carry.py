@@ -1,8 +1,8 @@
-"""python -m tests.bench.carry [--lock FILE]: speed of export, check and import of a release.
+"""Measure the speed of export, verification and import: python -m tests.bench.carry [--lock FILE].
 
 Without --lock it builds an image of this folder's weights and Python packages, with the layers of
-the real one: weights, packages, code. Each time is the best of `--runs`, because other work on the
-machine can only add to it. Our commands alternate with the plain ones that they are compared with.
+the real one: weights, packages, code. Each time is the best of `--runs`, because other load can
+only slow a run down. Our commands alternate with the plain commands that they are compared with.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class LocalHost(Host):
 
 
 def measure(host: Host, lock: Path, newer: Path | None, folder: Path, runs: int) -> None:
-    """Measure the image of `lock`, and the delta from it to that of the lock `newer`; print."""
+    """Measure the image of `lock` and the delta to the image of `newer`, and print the results."""
     size = sum(layer["size_bytes"] for layer in json.loads(lock.read_text())["image"]["layers"])
     print(f"  image {size / 1e6:,.0f} MB in layers, {runs} runs each", flush=True)
     plain, releases = folder / "plain.tar.zst", folder / "releases"
@@ -129,14 +129,14 @@ def measure_verification(parts: list[Path], runs: int) -> None:
 
 
 def measure_seconds(action: Callable[[], object]) -> float:
-    os.sync()  # so that no action has to flush the writes of the one before
+    os.sync()  # so that no action has to flush the writes of the previous one
     began = time.monotonic()
     action()
     return time.monotonic() - began
 
 
 def save(host: Host, lock: Path, into: Path) -> None:
-    """Save the image without ops/export: one stream into one file, without checks."""
+    """Save the image without ops/export: as one stream to one file, without checks."""
     image = hosts.image_id(lock)
     host.must("bash", "-c", f"podman save -q {image} | zstd -q -f -3 -T0 -o {into}")
 
@@ -147,14 +147,14 @@ def export(host: Host, into: Path, *options: str | Path) -> None:
 
 @contextmanager
 def empty_host(folder: Path) -> Iterator[Host]:
-    """A host without images; its store is initialised, so that this is not measured."""
+    """Return a host without images. Its store is initialised, to exclude this from measurements."""
     with hosts.host(folder / "offline") as host:
         host.ids()
         yield host
 
 
 def build_two_versions(host: Host) -> tuple[Path, Path]:
-    """Build two images that differ in one line of code; return their locks."""
+    """Build two images that differ in one line of code. Return their lock files."""
     context = host.folder / "context"
     code = context / "code"
     shutil.copytree(ROOT / "weights", context / "weights")

@@ -1,9 +1,9 @@
-"""python -m tests.bench.compare BEFORE: compare `make bench` of another build and of this one.
+"""Compare the `make bench` results of two builds: python -m tests.bench.compare BEFORE.
 
 BEFORE is the folder of the other build, such as a worktree with its own `.venv` and weights. The
-builds run alternately, so that a change of the machine's speed affects both. For each figure the
-median of its p50 over the rounds is printed, and the ratio of this build to the other one. A ratio
-above 1 means that this build is slower.
+builds run alternately, so that a change in the machine's speed affects both. For each figure,
+prints the median p50 of each build over all rounds, and this build's median divided by the
+other's. A ratio above 1 means that this build is slower.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.e2e.appliance import ROOT
 
 _ROW = re.compile(r"^ *(\S.*?) +p50 +([\d.]+) (\w+) .* n=(\d+)$")
 
-Figures = Mapping[str, tuple[float, int]]  # p50 and n of each row, by name and unit
+Figures = Mapping[str, tuple[float, int]]  # p50 and n of each row, keyed by name and unit
 
 
 def parse_rows(output: str) -> dict[str, tuple[float, int]]:
@@ -32,7 +32,7 @@ def parse_rows(output: str) -> dict[str, tuple[float, int]]:
 
 
 def render_table(before: Sequence[Figures], now: Sequence[Figures]) -> Iterable[str]:
-    """A line for each figure that both builds have."""
+    """Return the comparison table, with a line for each figure that both builds report."""
     yield f"  {'p50':38}{'before':>9}{'now':>9}{'ratio':>8}   n"
     collected: dict[str, tuple[list[float], list[float], list[float]]] = defaultdict(
         lambda: ([], [], [])
@@ -51,22 +51,22 @@ def render_table(before: Sequence[Figures], now: Sequence[Figures]) -> Iterable[
 
 def run(folder: Path, arguments: Sequence[str]) -> dict[str, tuple[float, int]]:
     """Run the benchmark of the build in `folder`, with that build's packages; parse its rows."""
-    done = subprocess.run(
+    process = subprocess.run(
         [folder / ".venv/bin/python", "-m", "tests.bench", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        sys.exit(f"the benchmark in {folder} failed:\n{done.stdout}{done.stderr}")
-    return parse_rows(done.stdout)
+    if process.returncode:
+        sys.exit(f"the benchmark in {folder} failed:\n{process.stdout}{process.stderr}")
+    return parse_rows(process.stdout)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("before", type=Path, help="the folder of the other build")
-    parser.add_argument("--rounds", type=int, default=2, help="of each build (2)")
+    parser.add_argument("--rounds", type=int, default=2, help="runs of each build (2)")
     args, rest = parser.parse_known_args()  # `rest` is for tests.bench
     print(f"On {machine()}", flush=True)
     before: list[Figures] = []

@@ -14,13 +14,13 @@ LOOP_STEPS = 3_000_000
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Nearest-rank percentile; `share` between 0 and 1."""
+    """Return the nearest-rank percentile; `share` is between 0 and 1."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
 
 
 def row(name: str, values: Sequence[float], unit: str = "s", scale: float = 1.0) -> str:
-    """A line with p50, p95, minimum and maximum. tests/bench/compare.py parses it."""
+    """Return a line with p50, p95, minimum and maximum, which tests/bench/compare.py parses."""
     if not values:
         return f"  {name:34} none"
     shown = [value * scale for value in values]
@@ -33,7 +33,7 @@ def row(name: str, values: Sequence[float], unit: str = "s", scale: float = 1.0)
 
 
 def verdict(name: str, value: float, target: float, unit: str, at_least: bool = False) -> str:
-    """A line that compares a figure with its target."""
+    """Return a line that compares a figure with its target."""
     met = value >= target if at_least else value <= target
     sign = ">=" if at_least else "<="
     return (
@@ -42,7 +42,7 @@ def verdict(name: str, value: float, target: float, unit: str, at_least: bool = 
 
 
 def machine() -> str:
-    """The machine, and how fast it is now: a shared one varies."""
+    """Describe the machine and its current speed, which varies on a shared machine."""
     model = next(
         (
             line.partition(":")[2].strip()

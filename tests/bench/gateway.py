@@ -1,4 +1,4 @@
-"""The real gateway in its own process, on engines that answer at once."""
+"""The real gateway in a separate process, on engines that reply immediately."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from tests.e2e.appliance import ROOT, Appliance
 
 SETTINGS = {"GATEWAY_MAX_SESSIONS": "64", "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000"}
 TASK_COUNT_FILE = "tasks"  # in the run folder: number of tasks of the gateway's event loop
-TASK_COUNT_SECONDS = 1.0  # between two counts
+TASK_COUNT_SECONDS = 1.0  # interval between counts
 READY_SECONDS = 60
 STOP_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredGateway:
-    """A ready gateway: its process, and the client settings to call it."""
+    """A ready gateway: its process, and the client settings to connect to it."""
 
     run_folder: Path
     config: Config
     process: psutil.Process
 
     def task_count(self) -> int:
-        """Number of tasks of the gateway's event loop, at most TASK_COUNT_SECONDS old."""
+        """Return the task count of the gateway's event loop, at most TASK_COUNT_SECONDS old."""
         return int((self.run_folder / TASK_COUNT_FILE).read_text())
 
 
 @contextlib.asynccontextmanager
 async def gateway_on_instant_engines(folder: Path) -> AsyncIterator[MeasuredGateway]:
-    """Run the gateway and both engines as two processes, which log to a file in `folder`."""
+    """Run the gateway and the engines in two processes, which log to a file in `folder`."""
     appliance = Appliance(folder, SETTINGS)
     engines = _start(appliance, "tests.bench.instant", str(appliance.run_folder))
     gateway = _start(appliance, "tests.bench.gateway")

@@ -20,7 +20,7 @@ from tests.image.sealed import Built, Network, SealedContainer
 
 STARTS = 3
 
-# The container's peak memory, with the page cache of the files that it read; cgroup v2 or v1.
+# The container's peak memory, including the page cache of files it read. cgroup v2 or v1.
 PEAK = """
 from pathlib import Path
 group = Path("/sys/fs/cgroup")
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def render_sizes(built: Built) -> list[str]:
-    """The size of every layer and of the image."""
+    """Return lines with the size of every layer and of the image."""
     image = built.lock["image"]
     lines = ["Layers, uncompressed, lowest first"]
     lines += [
@@ -69,7 +69,7 @@ def render_sizes(built: Built) -> list[str]:
 
 
 def measure_seal(built: Built) -> list[str]:
-    """Check every byte, as the first start does, but from the page cache."""
+    """Measure the full seal check of the first start, but from the page cache."""
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(scratch)
         for folder in sorted((built.out / "context").glob("weights-*")):
@@ -80,7 +80,7 @@ def measure_seal(built: Built) -> list[str]:
 
 
 def measure_start(built: Built, network: Network, folder: Path) -> str:
-    """Run a container until it is ready, ask one question, stop it; return the times."""
+    """Start a container, wait until it is ready, ask one question and stop it. Return the times."""
     container = SealedContainer(built, network, folder)
     try:
         began = time.monotonic()
@@ -115,7 +115,7 @@ def _print_seconds(name: str) -> Iterator[None]:
 
 
 def _link_files(path: Path, target: Path) -> None:
-    """Link a file, or every file of a folder, under `target`."""
+    """Link a file, or every file of a folder, into `target`."""
     for file in [path] if path.is_file() else sorted(path.rglob("*")):
         if file.is_file():
             link = target / file.relative_to(path)

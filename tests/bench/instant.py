@@ -1,6 +1,6 @@
-"""python -m tests.bench.instant RUN_FOLDER: both engines in one process; they answer at once.
+"""Serve both engines in one process: python -m tests.bench.instant RUN_FOLDER.
 
-A turn's latency with them is the latency that the pipeline itself adds.
+Both reply immediately, so the latency of a turn is the latency added by the pipeline.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
-from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, InstantVoiceSession
+from tests.fakes import InstantLLMEngine, InstantTTSEngine, InstantTTSSession
 
 REPLY = (
     "This is an answer of about five seconds. It has a second sentence, as most answers do, "
@@ -20,14 +20,14 @@ REPLY = (
 )
 
 
-class WholePhraseEngine(InstantVoiceEngine):
-    """Sends a phrase in one piece, as the real engine does: small pieces cost the gateway more."""
+class WholePhraseEngine(InstantTTSEngine):
+    """Sends a phrase as one chunk, as the real engine does. Small chunks cost the gateway more."""
 
-    def open(self) -> InstantVoiceSession:
+    def open(self) -> InstantTTSSession:
         return WholePhraseSession(self)
 
 
-class WholePhraseSession(InstantVoiceSession):
+class WholePhraseSession(InstantTTSSession):
     async def speak(
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
@@ -37,9 +37,9 @@ class WholePhraseSession(InstantVoiceSession):
 
 
 async def serve(folder: Path) -> None:
-    """Serve both engines until the process is ended."""
+    """Serve both engines until the process is terminated."""
     ready = HealthReport(ready=True)
-    speech = InstantSpeechEngine(lambda *_: REPLY)
+    speech = InstantLLMEngine(lambda *_: REPLY)
     async with (
         serve_link(folder / "llm.sock", lambda: ready, speech),
         serve_link(folder / "tts.sock", lambda: ready, WholePhraseEngine()),

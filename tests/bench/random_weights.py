@@ -1,4 +1,4 @@
-"""Write a model folder of the real shape with random weights, to measure without the licensed ones.
+"""Write a model folder of the real shape with random weights, for use without the licensed model.
 
 Shapes and token ids are those of Ultravox v0.5 on Llama 3.1 8B. The tokenizer has as many tokens,
 of similar length. The replies of such a model are meaningless.
@@ -29,14 +29,14 @@ from tests.bench.synthetic_tokenizer import AUDIO_TOKEN, ORDINARY, make_tokenize
 SCHEMES = ("", "fp8", "int8", "w4a16")
 SIZES = tuple(f"{size}-{scheme}".strip("-") for size in ("8b", "tiny") for scheme in SCHEMES)
 _BLOCK_BYTES = 8 << 20
-_SPREAD = 0.02  # standard deviation of the weights, as Llama's are initialised
+_SPREAD = 0.02  # standard deviation of the weights, as in Llama's initialisation
 
 
 def write(folder: Path, size: str, shard_bytes: int = SHARD_BYTES) -> checkpoint.Checkpoint:
     """Write the folder shard by shard, and read it back.
 
-    `size` is one of SIZES; those with a scheme have a quantized Llama. Raises ValueError for any
-    other, and NoSpace.
+    `size` is one of SIZES; sizes with a scheme have a quantized Llama. Raises ValueError for any
+    other size, and NoSpace.
     """
     if size not in SIZES:
         raise ValueError(f"{size!r} is not one of {', '.join(SIZES)}")
@@ -76,7 +76,7 @@ def write(folder: Path, size: str, shard_bytes: int = SHARD_BYTES) -> checkpoint
 
 
 def config(size: str, scheme: str = "") -> dict[str, Any]:
-    """config.json of the real model, or of a tiny one with the same vocabulary."""
+    """Return config.json of the real model, or of a tiny model with the same vocabulary."""
     is_real = size == "8b"
     audio = {
         "model_type": "whisper",
@@ -194,30 +194,30 @@ def _jsons(tree: dict[str, Any], processor: dict[str, object]) -> dict[str, dict
 
 
 def _block(random: np.random.Generator, dtype: str) -> memoryview:
-    """Random content, which is used repeatedly from random offsets."""
+    """Return random content that is reused from random offsets."""
     if dtype == "BF16":
         values = random.normal(0, _SPREAD, _BLOCK_BYTES // 2).astype(np.float32)
         return memoryview((values.view(np.uint32) >> 16).astype("<u2").tobytes())
     content = random.integers(0, 256, _BLOCK_BYTES, np.uint8)
     if dtype == "F8_E4M3":
-        content &= 0xBF  # no exponent of 8 or more: below 2, and never NaN
+        content &= 0xBF  # exponents below 8: values below 2, and never NaN
     return memoryview(content.tobytes())
 
 
-# Scales that give the numbers of a quantized block the same spread as the others.
+# Scales that give quantized weights the same spread as the other weights.
 _SCALE = {"fp8": _SPREAD / 0.7, "int8": _SPREAD / 74, "w4a16": _SPREAD / 4.6}
 
 
 def _content(
     tensor: Tensor, scheme: str, blocks: dict[str, memoryview], random: np.random.Generator
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of a tensor, in pieces."""
+    """Yield the bytes of a tensor in chunks."""
     name = tensor.name.rpartition(".")[2]
     constant = {"weight_scale": _SCALE.get(scheme, 1.0), "bias": 0.0}.get(name)
     if constant is None and len(tensor.shape) == 1:
         constant = 1.0  # a norm
     if constant is not None:
-        yield _bfloat16(constant) * tensor.items
+        yield _bfloat16(constant) * tensor.element_count
         return
     block, missing = blocks[tensor.dtype], tensor.size_bytes
     item = ITEM_BYTES[tensor.dtype]
@@ -230,7 +230,7 @@ def _content(
 
 
 def _unpacked_shape(tensors: StoredTensors, name: str) -> bytes:
-    """The shape of a linear layer before packing: eight four-bit numbers to an int32."""
+    """Return the shape of a linear layer before packing eight four-bit values into an int32."""
     _, packed = tensors[name.replace("weight_shape", "weight_packed")]
     outputs, words = packed.shape
     return np.array([outputs, words * 8], "<i8").tobytes()

@@ -1,7 +1,7 @@
-"""python -m tests.bench.soak [--calls 8] [--seconds 600]: concurrent calls over a long time.
+"""Run concurrent calls over a long time: python -m tests.bench.soak [--calls 8] [--seconds 600].
 
-Every caller asks its next question soon after each answer; the engines answer at once. Measured:
-- gaps in the audio, as it arrives and as it is heard behind the client's 80 ms buffer;
+Every caller asks its next question soon after each answer. The engines reply immediately. Measured:
+- gaps in the audio, on arrival and as heard after the client's 80 ms buffer;
 - memory, file descriptors, threads and tasks of the gateway at the start, once all histories are
   full ("warm"), and at the end.
 """
@@ -41,7 +41,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Resources of the gateway's process. `at` is a time of the monotonic clock."""
+    """Resources of the gateway process. `at` is monotonic time in seconds."""
 
     at: float
     bytes: int  # resident memory
@@ -50,7 +50,7 @@ class Sample:
     tasks: int
     cpu_percent: float  # of one core, since the previous sample
     machine_percent: float  # of all cores, all processes together
-    stolen_percent: float  # of all cores, given by the host to other machines
+    stolen_percent: float  # of all cores, used by the host for other machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class TimedCall(ClientCall):
             yield arrival
 
     def begin_turn(self) -> None:
-        """Start a turn: the next audio frame belongs to another reply."""
+        """Start a turn: the next audio frame belongs to a new reply."""
         self._last = None
 
 
@@ -120,8 +120,8 @@ async def soak(folder: Path, calls: int, seconds: float) -> SoakResult:
 
 
 async def _call(gateway: MeasuredGateway, result: SoakResult, number: int, deadline: float) -> None:
-    """Ask question after question until the deadline, in one call."""
-    await asyncio.sleep(number * 0.37)  # so that the calls are not in step
+    """Ask questions in one call until the deadline."""
+    await asyncio.sleep(number * 0.37)  # so that the calls are not synchronised
     questions = [read_wav(path) for path in QUESTIONS]
     call = TimedCall(await connect(gateway.config), result.intervals)
     async with Conversation(call) as conversation:
@@ -166,7 +166,7 @@ def _take_sample(gateway: MeasuredGateway) -> Sample:
 
 
 async def _sample_after_settling(gateway: MeasuredGateway, before: Sample) -> Sample:
-    """Wait until handles and tasks are back at their level before, up to SETTLE_SECONDS."""
+    """Wait up to SETTLE_SECONDS until handles and tasks are back at the level of `before`."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         await asyncio.sleep(SAMPLE_SECONDS)
@@ -177,7 +177,7 @@ async def _sample_after_settling(gateway: MeasuredGateway, before: Sample) -> Sa
 
 
 def warm_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples after the warm-up; in a short run, those of its second half."""
+    """Return the samples after the warm-up; in a short run, the second half of the samples."""
     first, last = samples[0].at, samples[-1].at
     start = first + min(WARM_SECONDS, (last - first) / 2)
     return [sample for sample in samples if sample.at >= start]
@@ -196,7 +196,7 @@ def growth_mib(samples: Sequence[Sample]) -> float:
 
 
 def find_stalls(intervals: Sequence[Interval]) -> list[list[Interval]]:
-    """Group the intervals above the limit that may have one cause, because they are close."""
+    """Group intervals above the limit that are close together and may have the same cause."""
     long = (interval for interval in intervals if 1000 * interval.seconds > GAP_LIMIT_MS)
     stalls: list[list[Interval]] = []
     for interval in sorted(long, key=lambda interval: interval.at):
@@ -207,7 +207,7 @@ def find_stalls(intervals: Sequence[Interval]) -> list[list[Interval]]:
 
 
 def render(result: SoakResult) -> list[str]:
-    """The lines to print."""
+    """Return the lines to print."""
     return [*_render_calls(result), *_render_audio(result), *_render_resources(result)]
 
 
@@ -239,7 +239,7 @@ def _render_audio(result: SoakResult) -> list[str]:
 
 
 def _render_stalls(result: SoakResult) -> str:
-    """The stalls, and the host's steal time during them, which may be their cause."""
+    """Render the stalls with the host's steal time, which may be their cause."""
     stalls = find_stalls(result.intervals)
     count = sum(len(stall) for stall in stalls)
     stolen = [_stolen_percent(result.samples, stall[-1].at) for stall in stalls]
@@ -250,7 +250,7 @@ def _render_stalls(result: SoakResult) -> str:
 
 
 def _stolen_percent(samples: Sequence[Sample], at: float) -> float:
-    """The host's steal time at this moment."""
+    """Return the host's steal time at time `at`."""
     after = (sample.stolen_percent for sample in samples if sample.at >= at)
     return next(after, samples[-1].stolen_percent)
 
@@ -288,7 +288,7 @@ def _row(name: str, values: Sequence[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=8, help="concurrent calls (8)")
-    parser.add_argument("--seconds", type=float, default=600, help="how long they take (600)")
+    parser.add_argument("--seconds", type=float, default=600, help="duration in seconds (600)")
     args = parser.parse_args()
     print(f"On {machine()}", flush=True)
     print(f"  {args.calls} calls for {args.seconds:g} s", flush=True)

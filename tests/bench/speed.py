@@ -18,7 +18,7 @@ STAGES = ("end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", 
 
 
 async def measure(folder: Path, turns: int, barge_ins: int) -> list[str]:
-    """Run an appliance; return the lines to print."""
+    """Run an appliance and measure it. Return the lines to print."""
     appliance = Appliance(folder)
     await asyncio.to_thread(appliance.start)
     try:

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 ORDINARY, AUDIO_TOKEN = 128_000, 128_256
-_LETTERS = "etaoinshrdlcumwfgypbvkjxqz"  # by their frequency in English
+_LETTERS = "etaoinshrdlcumwfgypbvkjxqz"  # ordered by frequency in English
 _NAMED = {
     0: "begin_of_text", 1: "end_of_text", 4: "finetune_right_pad_id", 6: "start_header_id",
     7: "end_header_id", 8: "eom_id", 9: "eot_id", 10: "python_tag",
@@ -14,7 +14,7 @@ _NAMED = {
 
 
 def make_tokenizer() -> dict[str, Any]:
-    """A byte-level BPE with 128,000 tokens, followed by Llama 3.1's special tokens and <|audio|>.
+    """Return a byte-level BPE: 128,000 tokens, then Llama 3.1's special tokens and <|audio|>.
 
     The tokens have two to four letters, frequent letters first. Those of Llama 3.1 are longer: a
     text has about 1.5 times as many tokens in this tokenizer.
@@ -62,14 +62,14 @@ def make_tokenizer() -> dict[str, Any]:
 
 
 def _special(number: int) -> str:
-    """Llama 3.1's name of the special token 128,000 + number; reserved ones are numbered."""
+    """Return Llama 3.1's name of special token 128,000 + `number`; reserved tokens are numbered."""
     if number in _NAMED:
         return f"<|{_NAMED[number]}|>"
     return f"<|reserved_special_token_{number - sum(n < number for n in _NAMED)}|>"
 
 
 def _byte_letters() -> dict[int, str]:
-    """GPT-2's letters for bytes: printable bytes are themselves, others are above 255."""
+    """Return GPT-2's byte letters: printable bytes map to themselves, others above 255."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return {

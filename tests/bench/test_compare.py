@@ -1,4 +1,4 @@
-"""The comparison of two builds."""
+"""Comparison of two builds."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def test_ratio_of_medians_is_above_one_when_this_build_is_slower() -> None:
     assert line.split() == ["added,", "ms", "20.00", "21.00", "1.050", "20"]
 
 
-def test_figure_of_only_one_build_is_left_out() -> None:
+def test_figure_of_only_one_build_is_omitted() -> None:
     assert len(list(render_table([{"added, ms": (1.0, 1)}], [{"other, ms": (1.0, 1)}]))) == 1

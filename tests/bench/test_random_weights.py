@@ -34,7 +34,7 @@ def test_every_weight_is_finite(tmp_path: Path) -> None:
             assert ((np.frombuffer(stored.data, "u1") & 0x7F) != 0x7F).all(), name
 
 
-def test_tokenizer_has_the_size_and_special_tokens_of_the_real_one(
+def test_tokenizer_has_the_size_and_special_tokens_of_the_real_tokenizer(
     tmp_path: Path,
 ) -> None:
     write(tmp_path / "model", "tiny")
@@ -50,7 +50,7 @@ def test_tokenizer_has_the_size_and_special_tokens_of_the_real_one(
     assert len(tokens) < len(text) / 1.8
 
 
-def test_unknown_size_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_size_is_refused_and_known_sizes_listed(tmp_path: Path) -> None:
     for size in ("70b", "8b-gguf", "8B"):
         with pytest.raises(ValueError, match="not one of 8b, 8b-fp8"):
             write(tmp_path / "model", size)

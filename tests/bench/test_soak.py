@@ -1,4 +1,4 @@
-"""A short soak; asserts only what does not depend on how busy the machine is."""
+"""A short soak. Asserts only results that do not depend on the machine's load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.bench.soak import MIB, Interval, find_stalls, render, soak
 
 SECONDS = 30.0
 CALLS = 3
-GROWTH_MIB = 150  # a process that has just loaded its models grows by 80 with its first calls
+GROWTH_MIB = 150  # a process that has just loaded its models grows by 80 MiB during its first calls
 STRAY_HANDLES = 4
 
 
@@ -25,7 +25,7 @@ async def test_concurrent_calls_are_all_answered_and_leak_nothing(tmp_path: Path
     assert result.after.bytes - result.before.bytes < GROWTH_MIB * MIB
 
 
-def test_long_intervals_close_together_are_one_stall() -> None:
+def test_nearby_long_intervals_are_grouped_into_one_stall() -> None:
     long = [Interval(at, 0.3) for at in (20.0, 5.2, 5.0)]
     stalls = find_stalls([*long, Interval(5.1, 0.04)])
     assert [[interval.at for interval in stall] for stall in stalls] == [[5.0, 5.2], [20.0]]

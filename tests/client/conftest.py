@@ -1,4 +1,4 @@
-"""Fixtures of the client's tests: WAV files to speak, and the real program in a process."""
+"""Fixtures of the client tests: WAV files to speak, and the real program in a process."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ProgramResult:
 
 
 class RunClient(Protocol):
-    """Runs the client with these arguments and environment variables."""
+    """Callable that runs the client with arguments and environment variables."""
 
     async def __call__(self, *arguments: object, **environ: str) -> ProgramResult: ...
 
 
 @pytest.fixture
 def run_client(tmp_path: Path) -> RunClient:
-    """Runs `python -m client ARGUMENTS` as a user would, without any settings of this machine."""
+    """Return a function that runs `python -m client ARGUMENTS`, isolated from local settings."""
 
     async def run(*arguments: object, **environ: str) -> ProgramResult:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("VOICE_")}
@@ -61,7 +61,7 @@ def run_client(tmp_path: Path) -> RunClient:
 
 @pytest.fixture
 def questions(tmp_path: Path) -> list[Path]:
-    """Two files of 0.4 s of 'speech' in silence, at two sample rates."""
+    """Write two files of 0.4 s of simulated speech within silence, at two sample rates."""
     paths = [tmp_path / "first.wav", tmp_path / "second.wav"]
     for path, rate in zip(paths, (16_000, 44_100), strict=True):
         write_wav(path, bytes(rate // 5) + tone(0.4, rate) + bytes(rate), rate)

@@ -1,4 +1,4 @@
-"""`client ask` as a real program in a process of its own."""
+"""`client ask` as a real program in a separate process."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ async def test_typed_question_prints_the_reply_and_saves_its_audio(
     assert caller.heard == []
 
 
-async def test_silent_bot_exits_with_6(run_client: RunClient) -> None:
+async def test_bot_without_an_answer_exits_with_6(run_client: RunClient) -> None:
     async def bot(_caller: FakeCaller, _text: str) -> None:
         return
 
@@ -33,7 +33,9 @@ async def test_silent_bot_exits_with_6(run_client: RunClient) -> None:
     assert result.err == "voice-client: the bot did not answer\n"
 
 
-async def test_reply_without_transcript_names_the_flag_that_saves_it(run_client: RunClient) -> None:
+async def test_reply_without_transcript_mentions_the_output_flag(
+    run_client: RunClient,
+) -> None:
     async def bot(caller: FakeCaller, _text: str) -> None:
         await caller.speak("", 0.2)
 

@@ -1,4 +1,4 @@
-"""Sound devices, with a stand-in for the module sounddevice."""
+"""Sound devices, with a fake of the sounddevice module."""
 
 import sys
 from types import SimpleNamespace
@@ -32,21 +32,23 @@ def test_unknown_or_ambiguous_device_is_rejected(name: str) -> None:
         find_device(FakeSound(), name, "output")
 
 
-def test_machine_without_a_microphone_gets_a_clear_error() -> None:
+def test_machine_without_a_microphone_raises_a_clear_error() -> None:
     sound = FakeSound()
     del sound.devices[0]
     with pytest.raises(UsageError, match="no sound input"):
         find_device(sound, None, "input")
 
 
-def test_error_without_portaudio_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_portaudio_names_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(UsageError, match="libportaudio2"):
         load_sounddevice()
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
-def test_microphone_gives_40_ms_frames_at_16_khz_at_any_device_rate(rate: int) -> None:
+def test_microphone_yields_40_ms_frames_at_16_khz_for_any_device_rate(rate: int) -> None:
     sound = FakeSound(rates=(rate,))
     frames: list[bytes] = []
     Microphone(sound, None, frames.append)
@@ -62,7 +64,7 @@ def test_microphone_gives_40_ms_frames_at_16_khz_at_any_device_rate(rate: int) -
 
 
 @pytest.mark.parametrize("rate", [24_000, 48_000])
-def test_speaker_plays_audio_and_stops_at_once_on_flush(rate: int) -> None:
+def test_speaker_plays_audio_and_stops_immediately_on_flush(rate: int) -> None:
     sound = FakeSound(rates=(rate,))
     speaker = Speaker(sound, "Headphones", 0.0, clock=lambda: 7.0)
     (stream,) = sound.streams
@@ -84,7 +86,7 @@ def test_speaker_plays_audio_and_stops_at_once_on_flush(rate: int) -> None:
     assert heard.rate == rate
 
 
-def test_device_that_cannot_be_opened_gives_a_clear_error() -> None:
+def test_device_that_cannot_be_opened_raises_a_clear_error() -> None:
     sound = FakeSound()
     sound.broken = True
     with pytest.raises(UsageError, match="Device unavailable"):

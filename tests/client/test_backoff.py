@@ -7,14 +7,14 @@ from client.backoff import MAX_SECONDS, delay_seconds
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
-def test_delays_grow_to_a_limit_and_never_vanish(attempt: int, jitter: float) -> None:
+def test_delays_grow_up_to_a_limit_and_are_never_zero(attempt: int, jitter: float) -> None:
     delay = delay_seconds(attempt, None, lambda: jitter)
     assert 0.25 <= delay <= MAX_SECONDS
     assert delay_seconds(attempt + 1, None, lambda: jitter) >= delay
 
 
 @given(st.integers(0, 20), st.floats(0, 3600), st.floats(0, 1))
-def test_retry_never_comes_before_retry_after(
+def test_retry_is_never_earlier_than_retry_after(
     attempt: int, retry_after: float, jitter: float
 ) -> None:
     assert delay_seconds(attempt, retry_after, lambda: jitter) >= retry_after

@@ -105,14 +105,14 @@ async def test_frame_of_an_unknown_kind_is_reported_and_the_call_continues() -> 
     assert known.frame == RTVIMessage("bot-started-speaking")
 
 
-async def test_wrong_token_gives_a_clear_error_without_a_retry() -> None:
+async def test_wrong_token_raises_a_clear_error_without_a_retry() -> None:
     async with FakeGateway(token="secret") as gateway:
         with pytest.raises(CallRefused, match=r"access token \(401\)"):
-            await connect(Config(gateway.url, "guess"), patience_seconds=math.inf)
+            await connect(Config(gateway.url, "guess"), retry_seconds=math.inf)
     assert gateway.attempts == 1
 
 
-async def test_full_appliance_is_retried_after_its_retry_after() -> None:
+async def test_connection_to_a_full_appliance_is_retried_after_retry_after() -> None:
     pauses, retries = [], []
 
     async def sleep(seconds: float) -> None:
@@ -121,7 +121,7 @@ async def test_full_appliance_is_retried_after_its_retry_after() -> None:
     async with FakeGateway(refusals=[(503, {"Retry-After": "5"}, FULL)] * 2) as gateway:
         call = await connect(
             Config(gateway.url),
-            patience_seconds=math.inf,
+            retry_seconds=math.inf,
             on_retry=lambda error, delay: retries.append((str(error), delay)),
             sleep=sleep,
         )
@@ -132,10 +132,10 @@ async def test_full_appliance_is_retried_after_its_retry_after() -> None:
     assert "All 4 sessions are taken. Try again later." in retries[0][0]
 
 
-async def test_retries_end_when_patience_is_over() -> None:
+async def test_retries_stop_after_the_retry_time() -> None:
     async with FakeGateway(refusals=[(503, {"Retry-After": "5"}, FULL)] * 2) as gateway:
         with pytest.raises(CallRefused, match="All 4 sessions are taken"):
-            await connect(Config(gateway.url), patience_seconds=4.0)
+            await connect(Config(gateway.url), retry_seconds=4.0)
     assert gateway.attempts == 1
 
 
@@ -165,7 +165,7 @@ async def test_every_refusal_is_explained(
             await connect_once(Config(gateway.url))
 
 
-async def test_refusal_cannot_control_the_terminal() -> None:
+async def test_refusal_text_cannot_contain_terminal_control_characters() -> None:
     async with FakeGateway(
         refusals=[(503, {}, b'{"message": "\\u001b[2Jgone\\nline"}')]
     ) as gateway:
@@ -215,7 +215,7 @@ async def test_lost_connection_is_explained() -> None:
     assert caught.value.retryable
 
 
-async def test_closing_the_call_ourselves_is_not_a_failure() -> None:
+async def test_close_by_the_client_is_not_a_failure() -> None:
     async with FakeGateway() as gateway:
         call = await connect(Config(gateway.url))
         receiving = asyncio.create_task(receive(call, 99))
@@ -226,7 +226,7 @@ async def test_closing_the_call_ourselves_is_not_a_failure() -> None:
         await call.send_audio(bytes(1280))
 
 
-async def test_bot_that_never_gets_ready_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bot_that_never_becomes_ready_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("client.call.READY_TIMEOUT_SECONDS", 0.1)
     async with FakeGateway(ready=False) as gateway:
         with pytest.raises(CannotConnect, match="not ready"):
@@ -247,12 +247,12 @@ async def test_unknown_host_is_explained() -> None:
         await connect_once(Config("ws://nowhere.invalid/ws"))
 
 
-async def test_server_that_is_not_a_web_server_is_explained() -> None:
-    async def mumble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def test_server_that_does_not_speak_http_is_explained() -> None:
+    async def send_garbage(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 smtp ready\r\n")
         writer.close()
 
-    server = await asyncio.start_server(mumble, "127.0.0.1", 0)
+    server = await asyncio.start_server(send_garbage, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
         with pytest.raises(CannotConnect, match="did not answer as a web server"):
@@ -288,7 +288,7 @@ async def test_untrusted_certificate_is_rejected(certificate: tuple[Path, Path])
             await connect_once(Config(gateway.url.replace("wss", "ws")))
 
 
-def test_retry_after_is_seconds_or_a_date() -> None:
+def test_retry_after_is_parsed_as_seconds_or_a_date() -> None:
     assert retry_after_seconds("7") == 7
     assert retry_after_seconds(None) is None
     assert retry_after_seconds("soon") is None
@@ -297,6 +297,6 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after_seconds("Sun, 06 Nov 1994 08:49:37 GMT") == 0
 
 
-def test_every_status_is_explained() -> None:
+def test_every_http_status_has_an_explanation() -> None:
     for status in range(300, 600):
         assert str(explain_status(Response(status, "", Headers(), b"\xff"), "box"))

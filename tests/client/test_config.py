@@ -22,7 +22,7 @@ def test_default_is_the_appliance_on_this_machine(tmp_path: Path) -> None:
     assert (config.url, config.token, config.tls()) == (DEFAULT_URL, "", None)
 
 
-def test_flags_win_over_environment_and_environment_over_file(file: Path, tmp_path: Path) -> None:
+def test_flags_override_environment_which_overrides_file(file: Path, tmp_path: Path) -> None:
     environ = {"VOICE_CLIENT_URL": "wss://from-environment/ws", "VOICE_CLIENT_TOKEN": "env-token"}
     assert load({}, {}, file).url == "wss://from-file:1/ws"
     assert load({}, environ, file).url == "wss://from-environment/ws"
@@ -46,7 +46,7 @@ def test_flags_win_over_environment_and_environment_over_file(file: Path, tmp_pa
         ("ws://[::1]:8765/ws", "ws://[::1]:8765/ws"),
     ],
 )
-def test_url_without_a_path_gets_the_usual_path(url: str, normalized: str, tmp_path: Path) -> None:
+def test_default_path_is_added_to_url(url: str, normalized: str, tmp_path: Path) -> None:
     assert load({"url": url}, {}, tmp_path / "none").url == normalized
 
 
@@ -68,7 +68,7 @@ def test_invalid_url_is_rejected(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "message"),
     [
         ("url = ", "cannot be used"),
         ('password = "x"', "'password' is not a setting"),
@@ -77,10 +77,10 @@ def test_invalid_url_is_rejected(url: str, tmp_path: Path) -> None:
         ('token_file = "/does/not/exist"', "cannot be read"),
     ],
 )
-def test_invalid_settings_file_is_rejected(text: str, why: str, tmp_path: Path) -> None:
+def test_invalid_settings_file_is_rejected(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "voice-client.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(UsageError, match=message):
         load({}, {}, path)
 
 
@@ -90,7 +90,7 @@ def test_settings_file_named_by_flag_must_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", " \n", "two words", "line\nbreak", "sch\u00f6n"])
-def test_token_file_must_hold_one_token(content: str, tmp_path: Path) -> None:
+def test_token_file_must_contain_one_token(content: str, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(content)
     with pytest.raises(UsageError, match="token"):
@@ -101,14 +101,14 @@ def test_token_is_not_in_the_repr_of_the_settings(file: Path) -> None:
     assert "file-token" not in repr(load({}, {}, file))
 
 
-def test_only_a_plain_url_to_another_machine_is_unencrypted(tmp_path: Path) -> None:
-    def in_clear(url: str) -> bool:
-        return load({"url": url}, {}, tmp_path / "none").in_clear
+def test_only_a_plain_url_to_another_machine_counts_as_unencrypted(tmp_path: Path) -> None:
+    def is_unencrypted(url: str) -> bool:
+        return load({"url": url}, {}, tmp_path / "none").is_unencrypted
 
-    assert in_clear("ws://box/ws")
-    assert not in_clear("wss://box/ws")
-    assert not in_clear("ws://127.0.0.1:8765/ws")
-    assert not in_clear("ws://localhost/ws")
+    assert is_unencrypted("ws://box/ws")
+    assert not is_unencrypted("wss://box/ws")
+    assert not is_unencrypted("ws://127.0.0.1:8765/ws")
+    assert not is_unencrypted("ws://localhost/ws")
 
 
 def test_bad_ca_file_is_named(tmp_path: Path) -> None:

@@ -27,13 +27,13 @@ async def test_two_turns_have_texts_stages_and_latencies() -> None:
     assert first.stages == {"llm": 0.01, "tts": 0.02}
     for record in (first, second):
         assert record.heard.seconds == pytest.approx(0.5 + record.heard.gap_seconds, abs=0.01)
-        # the fake ends a turn after 0.2 s of silence, and the prebuffer waits for its second chunk
+        # The fake gateway ends a turn after 0.2 s of silence; the prebuffer waits for 2 chunks.
         assert record.voice_to_voice_seconds is not None
         assert record.voice_to_voice_seconds >= 0.2
     assert {frame[:2] for frame in gateway.callers[0].heard} == {(16_000, 1)}
 
 
-async def test_server_gets_a_message_when_each_reply_is_heard() -> None:
+async def test_server_is_notified_when_each_reply_becomes_audible() -> None:
     async with FakeGateway() as gateway, await open_conversation(gateway) as conversation:
         for _ in range(2):
             await conversation.finished(conversation.say(SPEECH))
@@ -78,13 +78,13 @@ async def test_typed_text_is_a_turn_without_a_microphone() -> None:
     assert gateway.callers[0].heard == []
 
 
-async def test_turn_without_an_answer_ends_after_patience() -> None:
+async def test_turn_without_an_answer_ends_after_the_timeout() -> None:
     async def bot(_caller: FakeCaller, _text: str) -> None:
         return
 
     async with FakeGateway(bot) as gateway, await open_conversation(gateway) as conversation:
         number = conversation.say(SPEECH)
-        record = await conversation.finished(number, patience_seconds=0.3)
+        record = await conversation.finished(number, timeout_seconds=0.3)
         assert await conversation.audible(number) is None
     assert (record.outcome, record.heard.pcm) == ("no_answer", b"")
 
@@ -120,7 +120,7 @@ async def test_unknown_frames_are_reported_and_the_turn_continues() -> None:
     assert problems == ["ignored not a protobuf frame"]
 
 
-async def test_bug_in_a_callback_is_raised_and_does_not_hang() -> None:
+async def test_error_in_a_callback_is_raised_and_does_not_hang() -> None:
     def broken(_text: str) -> None:
         raise ZeroDivisionError
 

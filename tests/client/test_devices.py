@@ -11,7 +11,7 @@ def test_every_device_is_listed_with_number_and_direction() -> None:
     assert lines[2].split() == ["2", "out", "48000", "Hz", "Headphones"]
 
 
-def test_machine_without_devices_is_referred_to_other_verbs() -> None:
+def test_machine_without_devices_is_referred_to_other_commands() -> None:
     sound = FakeSound()
     sound.devices.clear()
     assert "`say` and `ask` work" in list_devices(sound)

@@ -1,4 +1,4 @@
-"""The program as a user calls it: flags, exit codes and error messages."""
+"""The command line program: flags, exit codes and error messages."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ async def test_wrong_token_exits_with_3(run_client: RunClient) -> None:
     assert result.err.count("\n") == 1
 
 
-async def test_full_appliance_exits_with_3_when_patience_is_over(run_client: RunClient) -> None:
+async def test_full_appliance_exits_with_3_after_the_retry_time(run_client: RunClient) -> None:
     body = b'{"message": "All 4 sessions are taken.", "advice": "Try again when a call has ended."}'
     async with FakeGateway(refusals=[(503, {"Retry-After": "30"}, body)]) as gateway:
         result = await run_client("ask", "Hi", VOICE_CLIENT_URL=gateway.url)
@@ -34,7 +34,7 @@ async def test_full_appliance_exits_with_3_when_patience_is_over(run_client: Run
     assert "All 4 sessions are taken. Try again when a call has ended." in result.err
 
 
-async def test_busy_appliance_is_retried(run_client: RunClient) -> None:
+async def test_connection_to_a_busy_appliance_is_retried(run_client: RunClient) -> None:
     async with FakeGateway(refusals=[(503, {"Retry-After": "1"}, b"")]) as gateway:
         result = await run_client("ask", "Hi", VOICE_CLIENT_URL=gateway.url)
     assert (result.code, result.out, gateway.attempts) == (0, "Answer 1.\n", 2)
@@ -44,7 +44,7 @@ async def test_busy_appliance_is_retried(run_client: RunClient) -> None:
 async def test_connection_refused_exits_with_4(run_client: RunClient) -> None:
     async with FakeGateway() as gateway:
         url = gateway.url
-    result = await run_client("ask", "Hi", "--patience", "0", "--url", url)
+    result = await run_client("ask", "Hi", "--retry", "0", "--url", url)
     assert result.code == 4
     assert "nothing listens at 127.0.0.1:" in result.err
 
@@ -87,7 +87,7 @@ async def test_client_runs_without_pipecat_or_a_sound_system(
     assert (result.code, result.err) == (0, "")
 
 
-def test_client_imports_nothing_of_the_appliance() -> None:
+def test_client_imports_nothing_from_the_appliance() -> None:
     code = "import sys, client.__main__; print([m for m in sys.modules if m == 'appliance'])"
     completed = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
@@ -95,7 +95,7 @@ def test_client_imports_nothing_of_the_appliance() -> None:
     assert completed.stdout == b"[]\n"
 
 
-async def test_ctrl_c_ends_a_conversation_without_a_traceback() -> None:
+async def test_ctrl_c_stops_a_conversation_without_a_traceback() -> None:
     async def bot(_caller: FakeCaller, _text: str) -> None:
         return
 
@@ -115,16 +115,16 @@ async def test_ctrl_c_ends_a_conversation_without_a_traceback() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["sing"], ["say"], ["ask"], ["ask", "a", "--patience", "x"]]
+    "arguments", [[], ["sing"], ["say"], ["ask"], ["ask", "a", "--retry", "x"]]
 )
-def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_error_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
         main(arguments)
     assert exited.value.code == 2
     assert "usage: client" in capsys.readouterr().err
 
 
-def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
@@ -132,9 +132,9 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         assert verb in text
 
 
-def test_unencrypted_url_to_another_machine_gives_a_warning(
+def test_unencrypted_url_to_another_machine_prints_a_warning(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    main(["ask", "Hi", "--url", "ws://nowhere.invalid/ws", "--patience", "0"])
+    main(["ask", "Hi", "--url", "ws://nowhere.invalid/ws", "--retry", "0"])
     assert "unencrypted" in capsys.readouterr().err

@@ -42,11 +42,13 @@ async def test_frame_of_40_ms_is_sent_every_40_ms(monkeypatch: pytest.MonkeyPatc
         sent.append((clock.now, pcm))
 
     await run_until_sent(PacedSource(send, clock), clock, 10, sent)
-    assert [at for at, _ in sent[:10]] == pytest.approx([100.04 + 0.04 * n for n in range(10)])
+    assert [sent_at for sent_at, _ in sent[:10]] == pytest.approx(
+        [100.04 + 0.04 * n for n in range(10)]
+    )
     assert {pcm for _, pcm in sent} == {SILENCE}
 
 
-async def test_speech_times_are_those_of_its_samples_in_the_stream(
+async def test_speech_times_match_its_samples_in_the_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, sent = VirtualClock(monkeypatch), []
@@ -67,7 +69,9 @@ async def test_speech_times_are_those_of_its_samples_in_the_stream(
     assert ends == pytest.approx(100.0 + (last + 1) / 16_000, abs=1e-4)
 
 
-async def test_file_without_speech_counts_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_speech_times_of_a_silent_file_are_its_start_and_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     source = PacedSource(lambda _pcm: asyncio.sleep(0), VirtualClock(monkeypatch))
     assert source.play(bytes(32_000)) == pytest.approx((100.0, 101.0))
     assert source.play(b"") == pytest.approx((101.0, 101.0))
@@ -84,5 +88,5 @@ async def test_source_does_not_flood_the_server_after_a_long_stall(
             clock.now += 60
 
     await run_until_sent(PacedSource(send, clock), clock, 50, sent)
-    late = [at for at in sent if at == sent[5]]
-    assert len(late) <= 26
+    after_stall = [sent_at for sent_at in sent if sent_at == sent[5]]
+    assert len(after_stall) <= 26

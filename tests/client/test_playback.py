@@ -1,4 +1,4 @@
-"""The playback buffer, with times passed in."""
+"""The playback buffer, with explicit times."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_reply_shorter_than_the_prebuffer_plays_after_its_duration() -> None:
     assert playback.take().first_audible_at == pytest.approx(1.08, abs=1e-3)
 
 
-def test_late_packet_is_an_underrun_and_its_gap_is_heard() -> None:
+def test_late_packet_is_an_underrun_and_its_gap_is_recorded() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(loud(), now=0.0)
     playback.pull(CHUNK, at=0.0)
@@ -62,7 +62,7 @@ def test_silence_between_two_replies_is_not_an_underrun() -> None:
     assert (heard.underruns, heard.pcm) == (0, loud())
 
 
-def test_flush_silences_at_once_and_counts_dropped_audio() -> None:
+def test_flush_silences_immediately_and_counts_dropped_audio() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(loud(10 * CHUNK), now=0.0)
     playback.pull(CHUNK, at=0.0)
@@ -94,7 +94,7 @@ def test_audible_since_restarts_after_each_silence() -> None:
     playback.pull(CHUNK, at=1.0)
     assert playback.audible_since is None
     playback.pull(CHUNK, at=1.04)
-    playback.take()  # taking the record does not count as silence
+    playback.take()  # reading the record does not count as silence
     playback.push(loud(), now=1.08)
     playback.pull(2 * CHUNK, at=1.08)
     assert playback.audible_since == pytest.approx(1.04)
@@ -107,7 +107,7 @@ def test_audible_since_restarts_after_each_silence() -> None:
     assert playback.audible_since == pytest.approx(4.0)
 
 
-def test_edges_of_speech_are_found() -> None:
+def test_start_and_end_of_speech_are_detected() -> None:
     pcm = bytes(200) + tone(0.1, 16_000) + bytes(200)
     first, last = first_audible(pcm), last_audible(pcm)
     assert first is not None
@@ -117,7 +117,7 @@ def test_edges_of_speech_are_found() -> None:
     assert first_audible(bytes(20)) is last_audible(b"") is None
 
 
-@settings(deadline=None)  # shared machines stall
+@settings(deadline=None)  # a shared machine can stall
 @given(
     chunks=st.lists(st.tuples(st.integers(0, 2000), st.floats(0, 0.2)), max_size=12),
     blocks=st.lists(st.integers(1, 3000), min_size=1, max_size=12),
@@ -142,7 +142,7 @@ def test_all_audio_is_played_once_and_in_order_for_any_chunking(
     assert playback.drained
 
 
-def test_simulated_speaker_plays_in_step_with_the_clock() -> None:
+def test_simulated_speaker_plays_in_real_time() -> None:
     speaker = SimulatedSpeaker(Playback(RATE, prebuffer_seconds=0.0), now=10.0)
     speaker.push(loud(2 * CHUNK), now=10.0)
     speaker.advance(10.04)

@@ -1,4 +1,4 @@
-"""Printed turns."""
+"""How the client prints a finished turn, as JSON and as text."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_absent_values_are_null_in_json() -> None:
 
 def test_text_shows_transcript_latency_stages_and_gaps() -> None:
     text = as_text(ANSWERED, "q.wav", "out/02-q.reply.wav")
-    for part in ("What time", "Noon.", "2.25 s", "llm 0.41", "1 gaps", "120 ms", "02-q.reply.wav"):
+    for part in ("What time", "Noon.", "2.25 s", "llm 0.41", "1 gap", "120 ms", "02-q.reply.wav"):
         assert part in text
     assert "outcome" not in text
 

@@ -1,4 +1,4 @@
-"""`client say` as a real program in a process of its own."""
+"""`client say` as a real program in a separate process."""
 
 import json
 from pathlib import Path

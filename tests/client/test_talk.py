@@ -26,7 +26,7 @@ def talk_to(
     return Talk(Config(gateway.url), sound, None, None, half_duplex, out)
 
 
-async def test_spoken_question_is_answered_over_the_speaker_and_shown() -> None:
+async def test_spoken_question_is_answered_on_the_speaker_and_printed() -> None:
     sound, out = FakeSound(), io.StringIO()
     async with FakeGateway() as gateway:
         talk = talk_to(gateway, sound, out)
@@ -87,7 +87,7 @@ async def test_half_duplex_mutes_the_microphone_while_the_bot_speaks() -> None:
         await until(lambda: gateway.callers and gateway.callers[0].heard)
         sound.said += SPEECH
         await until(lambda: any(sound.played))
-        sound.said += SPEECH  # the bot's own voice out of the loudspeaker
+        sound.said += SPEECH  # the bot's own voice from the loudspeaker
         await until(lambda: "bot  A story." in out.getvalue())
         talk.stop()
         await running
@@ -95,7 +95,9 @@ async def test_half_duplex_mutes_the_microphone_while_the_bot_speaks() -> None:
     assert "Question 2." not in out.getvalue()
 
 
-async def test_restarting_appliance_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_call_is_reopened_after_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("client.backoff.FIRST_SECONDS", 0.01)
 
     async def bot(caller: FakeCaller, text: str) -> None:
@@ -120,7 +122,7 @@ async def test_restarting_appliance_is_called_again(monkeypatch: pytest.MonkeyPa
     assert "Still starting." in out.getvalue()
 
 
-async def test_wrong_token_ends_talk() -> None:
+async def test_wrong_token_stops_talk() -> None:
     sound = FakeSound()
     async with FakeGateway(token="secret") as gateway:
         with pytest.raises(CallRefused, match="token"):
@@ -128,7 +130,7 @@ async def test_wrong_token_ends_talk() -> None:
     assert all(stream.closed for stream in sound.streams)
 
 
-async def test_stop_while_connecting_ends_talk_cleanly() -> None:
+async def test_talk_can_be_stopped_cleanly_while_connecting() -> None:
     async with FakeGateway() as gateway:
         pass
     out = io.StringIO()

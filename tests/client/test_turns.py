@@ -1,4 +1,4 @@
-"""Events of a call become turns; all times are passed in."""
+"""Conversion of call events to turns, with explicit times."""
 
 import pytest
 
@@ -34,7 +34,7 @@ class Scene:
         self.turns.on_frame(AudioFrame(tone(seconds), 24_000), self.now)
 
     def interrupt(self) -> None:
-        """In the order of a Pipecat 1.14 gateway, with late messages about the old reply."""
+        """Send an interruption as Pipecat 1.14 does, with late messages about the old reply."""
         self.turns.on_frame(Interruption(), self.now)
         self.receive("bot-llm-text", text="and so on")
         self.receive("user-started-speaking")
@@ -57,7 +57,7 @@ class Scene:
         self.receive("bot-stopped-speaking")
 
 
-def test_turn_ends_when_its_report_arrived_and_all_audio_is_played() -> None:
+def test_turn_ends_after_its_report_arrived_and_all_audio_was_played() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.1, 1.0)
     scene.wait(1.5)
@@ -76,7 +76,7 @@ def test_turn_ends_when_its_report_arrived_and_all_audio_is_played() -> None:
     assert (record.interrupted, record.outcome) == (False, "answered")
 
 
-def test_turn_without_reports_ends_when_the_bot_has_been_quiet() -> None:
+def test_turn_without_reports_ends_after_the_bot_was_quiet() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.5)
     scene.receive("user-input", text="Are you", final=False)
@@ -150,7 +150,7 @@ def test_pause_between_two_sentences_does_not_end_the_turn() -> None:
     assert record.heard.longest_gap_seconds > 3
 
 
-def test_barge_in_ends_the_reply_and_the_next_turn_gets_the_next_one() -> None:
+def test_barge_in_ends_the_reply_and_the_next_reply_belongs_to_the_next_turn() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.wait(0.5)
@@ -190,7 +190,7 @@ def test_interrupted_turn_ends_without_its_report() -> None:
     assert record.reply_text == "A long story."
 
 
-def test_pause_in_the_users_speech_keeps_a_file_one_turn() -> None:
+def test_pause_in_the_speech_of_a_file_does_not_split_its_turn() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 2.0)
     scene.wait(1.0)
@@ -213,7 +213,7 @@ def test_late_report_about_half_a_question_does_not_end_the_turn() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 2.0)
     scene.wait(1.0)
-    scene.interrupt()  # the user continues after a pause that the server took for the end
+    scene.interrupt()  # the user continues after a pause that the server treated as the end
     scene.wait(1.2)
     scene.receive("user-stopped-speaking")
     scene.report(turn=1, outcome="interrupted", interrupted=True)
@@ -221,7 +221,7 @@ def test_late_report_about_half_a_question_does_not_end_the_turn() -> None:
     assert not scene.done, "an overloaded model is still generating"
     scene.reply("I see.")
     scene.wait(4.0)
-    assert not scene.done, "an overloaded TTS is still at the next phrase"
+    assert not scene.done, "an overloaded TTS is still synthesizing the next phrase"
     scene.report(turn=2, reply_text="I see.", outcome="answered", interrupted=False)
     scene.wait(1.0)
     assert [(r.outcome, r.reply_text, r.interrupted) for r in scene.done] == [
@@ -286,7 +286,7 @@ def test_quiet_time_counts_from_the_end_of_speech() -> None:
     assert scene.turns.quiet_seconds(99, scene.now) == 0
 
 
-def test_turns_of_a_microphone_follow_what_the_server_hears() -> None:
+def test_microphone_turns_follow_the_servers_endpointing() -> None:
     scene = Scene(follow_server=True)
     scene.wait(0.2)
     scene.turns.user_audible(scene.now)
@@ -302,7 +302,7 @@ def test_turns_of_a_microphone_follow_what_the_server_hears() -> None:
     scene.reply("Hello.", seconds=2)
     assert scene.turns.state == "speaking"
     scene.wait(0.5)
-    scene.interrupt()  # the user speaks into the reply
+    scene.interrupt()  # the user interrupts the reply
     scene.report(interrupted=True, reply_text="Hel")
     scene.wait(0.1)
     (record,) = scene.done
@@ -322,7 +322,7 @@ def test_greeting_is_a_turn_without_user_speech() -> None:
     scene.reply("Welcome.")
     scene.wait(0.6)
     scene.end_reply("Welcome.")
-    assert scene.turns.state == "listening", "the bot is done, but the turn is not over yet"
+    assert scene.turns.state == "listening", "the bot has finished, but the turn has not ended"
     scene.wait(3.0)
     (record,) = scene.done
     assert (record.reply_text, record.voice_to_voice_seconds) == ("Welcome.", None)
@@ -358,7 +358,7 @@ def test_cough_without_a_question_ends_with_the_servers_outcome() -> None:
     assert [record.outcome for record in scene.done] == ["too_short"]
 
 
-def test_report_before_the_last_phrase_does_not_cut_it_off() -> None:
+def test_report_before_the_last_phrase_does_not_truncate_the_reply() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.1)
     scene.receive("bot-tts-started")
@@ -373,7 +373,7 @@ def test_report_before_the_last_phrase_does_not_cut_it_off() -> None:
     assert record.heard.seconds > 0.4
 
 
-def test_reply_that_never_ends_is_unfinished() -> None:
+def test_reply_that_never_ends_is_recorded_as_unfinished() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.1)
     scene.receive("bot-llm-started")
@@ -398,7 +398,7 @@ def test_start_of_playback_is_reported_once_per_reply() -> None:
     assert scene.playback_started == [1.01, 3.51]
 
 
-def test_notice_and_answer_are_two_starts_of_playback() -> None:
+def test_notice_and_answer_are_reported_as_two_starts_of_playback() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.receive("bot-started-speaking")
@@ -411,14 +411,14 @@ def test_notice_and_answer_are_two_starts_of_playback() -> None:
     assert scene.playback_started == [0.01, 1.71]
 
 
-def test_sound_outside_of_a_turn_is_not_a_start_of_playback() -> None:
+def test_audio_outside_a_turn_is_not_reported_as_a_start_of_playback() -> None:
     scene = Scene()
     scene.receive("bot-started-speaking")
     scene.audio(0.5)
     scene.wait(1.0)
     scene.turns.begin(scene.now, scene.now, scene.now + 0.2)
     scene.wait(0.5)
-    scene.receive("bot-started-speaking")  # the message overtakes the audio
+    scene.receive("bot-started-speaking")  # the message arrives before the audio
     scene.wait(0.2)
     assert scene.playback_started == []
     scene.audio(0.5)
@@ -426,7 +426,7 @@ def test_sound_outside_of_a_turn_is_not_a_start_of_playback() -> None:
     assert scene.playback_started == [1.71]
 
 
-def test_reply_interrupted_before_it_is_audible_is_not_a_start() -> None:
+def test_reply_interrupted_before_it_is_audible_is_not_reported_as_a_start() -> None:
     scene = Scene()
     scene.turns.begin(0.0, 0.0, 0.2)
     scene.reply("A long story.", seconds=3)
@@ -438,7 +438,7 @@ def test_reply_interrupted_before_it_is_audible_is_not_a_start() -> None:
     assert scene.playback_started == [1.01]
 
 
-def test_sound_outside_of_a_turn_is_not_part_of_the_next_turn() -> None:
+def test_audio_outside_a_turn_is_not_part_of_the_next_turn() -> None:
     scene = Scene()
     scene.audio(0.5)
     scene.wait(1.0)

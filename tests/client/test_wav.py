@@ -52,7 +52,7 @@ def as_bytes(samples: NDArray[np.float64], kind: int, bits: int) -> bytes:
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize(("kind", "bits"), [(1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64)])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_any_rate_width_and_channel_count_becomes_16_khz_mono(
+def test_any_rate_width_and_channel_count_is_converted_to_16_khz_mono(
     tmp_path: Path, rate: int, kind: int, bits: int, channels: int
 ) -> None:
     path = tmp_path / "in.wav"
@@ -74,7 +74,7 @@ def test_extensible_header_and_unknown_chunks_are_read(tmp_path: Path) -> None:
     assert len(read_wav(path)) == 16_000
 
 
-def test_written_file_is_read_back(tmp_path: Path) -> None:
+def test_written_file_round_trips(tmp_path: Path) -> None:
     path = tmp_path / "out.wav"
     write_wav(path, tone(0.1, 24_000), 24_000)
     with wave.open(str(path)) as file:
@@ -87,7 +87,7 @@ def test_too_loud_samples_are_clipped_not_wrapped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "why"),
+    ("raw", "message"),
     [
         (b"", "RIFF"),
         (b"ID3" + bytes(100), "RIFF"),
@@ -98,10 +98,10 @@ def test_too_loud_samples_are_clipped_not_wrapped() -> None:
         (riff(1, 1, 0, 16, bytes(80)), "0 Hz"),
     ],
 )
-def test_invalid_wav_file_is_named(tmp_path: Path, raw: bytes, why: str) -> None:
+def test_invalid_wav_file_is_named(tmp_path: Path, raw: bytes, message: str) -> None:
     path = tmp_path / "broken.wav"
     path.write_bytes(raw)
-    with pytest.raises(UsageError, match=why) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         read_wav(path)
     assert "broken.wav" in str(caught.value)
 

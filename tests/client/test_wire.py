@@ -1,4 +1,4 @@
-"""The protobuf wire, compared with Pipecat's own schema and serializer."""
+"""The protobuf wire format, compared with Pipecat's schema and serializer."""
 
 import json
 
@@ -28,12 +28,12 @@ messages = st.builds(RTVIMessage, st.text(), json_values, st.text())
 
 
 @given(audio | messages | st.just(Interruption()))
-def test_every_frame_survives_encoding_and_decoding(frame: Frame) -> None:
+def test_every_frame_round_trips(frame: Frame) -> None:
     assert decode(encode(frame)) == frame
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_a_frame_or_a_wire_error(raw: bytes) -> None:
+def test_any_bytes_yield_a_frame_or_a_wire_error(raw: bytes) -> None:
     try:
         decode(raw)
     except WireError as problem:
@@ -93,7 +93,7 @@ def pipecat_message(text: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("raw", "why"),
+    ("raw", "message"),
     [
         ("text", "a text message; frames are binary"),
         (b"\xff\xff\xff", "not a protobuf frame"),
@@ -109,8 +109,8 @@ def pipecat_message(text: str) -> bytes:
         (encode(AudioFrame(b"", channels=0)), "without a sample rate or channel count"),
     ],
 )
-def test_invalid_frame_is_named(raw: bytes | str, why: str) -> None:
-    with pytest.raises(WireError, match=why):
+def test_invalid_frame_is_named(raw: bytes | str, message: str) -> None:
+    with pytest.raises(WireError, match=message):
         decode(raw)
 
 

@@ -1,4 +1,4 @@
-"""Facts for tests: an appliance that runs well, and what differs in other states."""
+"""Sample `Facts` for tests: a healthy appliance, and one in each other state."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ GPU = GpuSummary(
 SEAL = {"verified_seconds": NOW - 8_095, "took_seconds": 3.1, "bytes": 812e6, "full": True}
 BROKEN_SEAL: dict[str, Any] = {
     "reason": "seal_broken",
-    "what": "The seal is broken: kokoro-82m/model.onnx has another sha256 than was sealed. " * 2,
+    "what": "The seal is broken: kokoro-82m/model.onnx was changed: its sha256 does not match the lock. "
+    * 2,
     "advice": "Import the image again; if it happens twice, test the memory and disk of the host.",
     "exit_code": 79,
 }
@@ -55,7 +56,7 @@ GUARD = {
 
 
 def processes(state: str = "RUNNING", age: float = 8_090) -> list[ProcessFacts]:
-    """All processes, in one state since `age` seconds."""
+    """All processes, each in one state and started `age` seconds ago."""
     return [
         ProcessFacts(
             name=name,
@@ -80,7 +81,10 @@ def with_process(facts: Facts, name: str, **changes: Any) -> Facts:
 
 
 def running(**changes: Any) -> Facts:
-    """A cpu appliance that runs well; `metrics` are changes of METRICS, or None."""
+    """A healthy appliance of the cpu profile.
+
+    `metrics` replaces values in METRICS; None for no metrics.
+    """
     metrics = changes.pop("metrics", {})
     facts = Facts(
         now=NOW,

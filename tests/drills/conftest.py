@@ -32,7 +32,7 @@ SHORT_INTERVALS = {
     "LLM_RECOVER_SECONDS": "240",  # for a busy machine, like the next one
     "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000",
 }
-PATIENCE_SECONDS = 240.0  # for a busy machine; no drill asserts a duration
+TIMEOUT_SECONDS = 240.0  # for a busy machine; no drill asserts a duration
 
 
 class DrillCaller(Conversation):
@@ -48,13 +48,13 @@ class DrillCaller(Conversation):
 
     async def answer(self, turn: int) -> ClientTurnRecord:
         """Wait until the turn has ended."""
-        return await self.finished(turn, PATIENCE_SECONDS)
+        return await self.finished(turn, TIMEOUT_SECONDS)
 
 
 async def dial(appliance: Appliance) -> DrillCaller:
     """Start a call; retries while the appliance takes none."""
     config = Config(url=appliance.url, token=appliance.token)
-    return DrillCaller(await connect(config, patience_seconds=PATIENCE_SECONDS))
+    return DrillCaller(await connect(config, retry_seconds=TIMEOUT_SECONDS))
 
 
 def recognized(record: ClientTurnRecord) -> str:
@@ -62,9 +62,9 @@ def recognized(record: ClientTurnRecord) -> str:
     return words(np.frombuffer(record.heard.pcm, "<i2"), OUTPUT_SAMPLE_RATE)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for a condition, even while the appliance does not answer."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             # The exporter may be down, or a process may be ending.
             with contextlib.suppress(AssertionError, OSError, psutil.NoSuchProcess):
@@ -109,7 +109,7 @@ def stopwatch(request: pytest.FixtureRequest) -> Stopwatch:
 @pytest.fixture(autouse=True)
 def patient_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the client wait for an engine as long as the appliance does."""
-    monkeypatch.setattr(turns, "UNREPORTED_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(turns, "UNREPORTED_SECONDS", TIMEOUT_SECONDS)
 
 
 @pytest.fixture(scope="package")

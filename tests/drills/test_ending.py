@@ -21,7 +21,14 @@ from appliance.errors import (
     SupervisorFailed,
 )
 from client.errors import CallDropped
-from tests.drills.conftest import SHORT_INTERVALS, Stopwatch, dial, guard_actions, restarts, until
+from tests.drills.conftest import (
+    SHORT_INTERVALS,
+    Stopwatch,
+    dial,
+    guard_actions,
+    restarts,
+    wait_until,
+)
 from tests.e2e.appliance import Appliance
 
 Make = Callable[..., Appliance]
@@ -101,12 +108,12 @@ async def test_process_that_keeps_dying_ends_the_appliance_and_closes_calls_firs
         assert (await caller.answer(caller.say_question(0))).outcome == "answered"
         victim = appliance.process("exporter")
         victim.kill()
-        await until(lambda: guard_actions(appliance, "restart_process", "exited") == 1)
-        await until(lambda: successful_starts(appliance, "exporter") == 2)
+        await wait_until(lambda: guard_actions(appliance, "restart_process", "exited") == 1)
+        await wait_until(lambda: successful_starts(appliance, "exporter") == 2)
         assert restarts(appliance, "exporter") == 1
         appliance.process("exporter").kill()
         stopwatch.start()
-        await until(lambda: isinstance(caller.failure, CallDropped))
+        await wait_until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.record("caller informed")
         assert "restarting" in str(caller.failure)
     reason = wait_for_end(appliance, RestartLoop)
@@ -124,7 +131,7 @@ async def test_loss_of_supervisord_ends_the_appliance_for_a_restart_by_the_host(
         assert (await caller.answer(caller.say_question(0))).outcome == "answered"
         os.kill(processes[0].ppid(), how)
         stopwatch.start()
-        await until(lambda: isinstance(caller.failure, CallDropped))
+        await wait_until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.record("call ended")
     wait_for_end(appliance, SupervisorFailed)
     stopwatch.record("ended")
@@ -153,6 +160,6 @@ async def test_callers_do_not_notice_a_killed_guard(ready: Appliance, stopwatch:
         victim.kill()
         stopwatch.start()
         assert (await caller.answer(turn)).outcome == "answered"
-        await until(lambda: restarts(ready, "guard") == ended + 1)
-        await until(lambda: psutil.pid_exists(ready.process("guard").pid))
+        await wait_until(lambda: restarts(ready, "guard") == ended + 1)
+        await wait_until(lambda: psutil.pid_exists(ready.process("guard").pid))
         stopwatch.record("guard back")

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from client.errors import CallDropped
-from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, until
+from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, wait_until
 from tests.e2e.appliance import Appliance
 
 MAX_CONNECTIONS = 5_000  # far above any backlog
@@ -17,7 +17,7 @@ MAX_CONNECTIONS = 5_000  # far above any backlog
 
 async def wait_for_replacement(appliance: Appliance, name: str, before: psutil.Process) -> None:
     """Wait until another process of this name runs, and calls are taken."""
-    await until(lambda: appliance.process(name).pid != before.pid and appliance.ready())
+    await wait_until(lambda: appliance.process(name).pid != before.pid and appliance.ready())
 
 
 def fill_backlog(appliance: Appliance, name: str) -> contextlib.ExitStack:
@@ -51,7 +51,7 @@ async def test_call_survives_a_frozen_engine_with_a_full_socket_backlog(
         assert (await caller.answer(caller.say_question(1))).outcome == "answered"
         assert caller.failure is None
     await wait_for_replacement(ready, engine, victim)
-    await until(lambda: restarts(ready, engine) == ended + 1)
+    await wait_until(lambda: restarts(ready, engine) == ended + 1)
     assert guard_actions(ready, "restart_process", "silent") == silent + 1
 
 
@@ -65,12 +65,12 @@ async def test_frozen_gateway_is_killed_and_the_next_call_is_taken(
         victim.suspend()
         stopwatch.start()
         await caller.answer(turn)
-        await until(lambda: isinstance(caller.failure, CallDropped))
+        await wait_until(lambda: isinstance(caller.failure, CallDropped))
         stopwatch.record("call ended")
     async with await dial(ready) as caller:
         stopwatch.record("next call taken")
         assert (await caller.answer(caller.say_question(0))).outcome == "answered"
-    await until(lambda: guard_actions(ready, "restart_process", "silent") == silent + 1)
+    await wait_until(lambda: guard_actions(ready, "restart_process", "silent") == silent + 1)
 
 
 async def test_callers_do_not_notice_a_frozen_exporter(
@@ -81,7 +81,7 @@ async def test_callers_do_not_notice_a_frozen_exporter(
         victim.suspend()
         stopwatch.start()
         assert (await caller.answer(caller.say_question(0))).outcome == "answered"
-        await until(lambda: guard_actions(ready, "restart_process", "silent") == silent + 1)
+        await wait_until(lambda: guard_actions(ready, "restart_process", "silent") == silent + 1)
         stopwatch.record("metrics back")
         assert (await caller.answer(caller.say_question(1))).outcome == "answered"
 
@@ -95,8 +95,8 @@ async def test_frozen_guard_is_killed_by_boot_and_keeps_its_history(
         victim.suspend()
         stopwatch.start()
         assert (await caller.answer(caller.say_question(0))).outcome == "answered"
-        await until(lambda: restarts(ready, "guard") == ended + 1)
-        await until(lambda: ready.metric('voice_process_ready{process="guard"}') == 1)
+        await wait_until(lambda: restarts(ready, "guard") == ended + 1)
+        await wait_until(lambda: ready.metric('voice_process_ready{process="guard"}') == 1)
         stopwatch.record("guard back")
         assert (await caller.answer(caller.say_question(1))).outcome == "answered"
     assert guard_actions(ready, "restart_process", "silent") == before

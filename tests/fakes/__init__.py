@@ -2,10 +2,10 @@
 
 from tests.fakes.audio import tone
 from tests.fakes.engines import (
-    InstantSpeechEngine,
-    InstantSpeechSession,
-    InstantVoiceEngine,
-    InstantVoiceSession,
+    InstantLLMEngine,
+    InstantLLMSession,
+    InstantTTSEngine,
+    InstantTTSSession,
     echo,
 )
 from tests.fakes.gateway import FakeCaller, FakeGateway
@@ -22,10 +22,10 @@ __all__ = [
     "FakeNvml",
     "FakeSound",
     "FakeStream",
-    "InstantSpeechEngine",
-    "InstantSpeechSession",
-    "InstantVoiceEngine",
-    "InstantVoiceSession",
+    "InstantLLMEngine",
+    "InstantLLMSession",
+    "InstantTTSEngine",
+    "InstantTTSSession",
     "NvmlAnswers",
     "echo",
     "tone",

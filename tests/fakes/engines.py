@@ -18,8 +18,8 @@ def echo(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
     return f"Turn {len(conversation)}, heard {len(heard[last.utterance]) // 32} milliseconds."
 
 
-class InstantSpeechEngine:
-    """Streams word by word what `reply` returns for the conversation, or yields its tool call.
+class InstantLLMEngine:
+    """Calls `reply` with the conversation. Streams its text word by word, or yields its tool call.
 
     pause_seconds  before each word
     offered        the tools of each request
@@ -35,7 +35,7 @@ class InstantSpeechEngine:
     ) -> None:
         self.reply = reply
         self.pause_seconds = pause_seconds
-        self.sessions: list[InstantSpeechSession] = []
+        self.sessions: list[InstantLLMSession] = []
         self.offered: list[list[Tool]] = []
         self.warmed: list[list[Turn]] = []
         self.death = asyncio.Event()
@@ -53,21 +53,21 @@ class InstantSpeechEngine:
     def metrics(self) -> bytes:
         return b""
 
-    def open(self) -> InstantSpeechSession:
-        session = InstantSpeechSession(self)
+    def open(self) -> InstantLLMSession:
+        session = InstantLLMSession(self)
         self.sessions.append(session)
         return session
 
 
-class InstantSpeechSession:
-    """Session of an InstantSpeechEngine.
+class InstantLLMSession:
+    """Session of an InstantLLMEngine.
 
     heard    the audio of each utterance by its id
     running  generations in progress
     decoded  words yielded so far
     """
 
-    def __init__(self, engine: InstantSpeechEngine) -> None:
+    def __init__(self, engine: InstantLLMEngine) -> None:
         self._engine = engine
         self.heard: dict[int, bytes] = {}
         self.running = 0
@@ -120,7 +120,7 @@ class InstantSpeechSession:
         self.heard.clear()
 
 
-class InstantVoiceEngine:
+class InstantTTSEngine:
     """Synthesizes a phrase at once, as a 440 Hz tone of 60 ms per character."""
 
     name = "tts"
@@ -142,14 +142,14 @@ class InstantVoiceEngine:
     def metrics(self) -> bytes:
         return b""
 
-    def open(self) -> InstantVoiceSession:
-        return InstantVoiceSession(self)
+    def open(self) -> InstantTTSSession:
+        return InstantTTSSession(self)
 
 
-class InstantVoiceSession:
-    """Session of an InstantVoiceEngine."""
+class InstantTTSSession:
+    """Session of an InstantTTSEngine."""
 
-    def __init__(self, engine: InstantVoiceEngine) -> None:
+    def __init__(self, engine: InstantTTSEngine) -> None:
         self._engine = engine
 
     async def speak(

@@ -37,7 +37,7 @@ from appliance.link.protocol import HealthReport
 from appliance.link.server import AnyEngine, serve_link
 from appliance.settings import Settings
 from client import wire
-from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, echo
+from tests.fakes import InstantLLMEngine, InstantTTSEngine, echo
 
 TOKEN = "a-token-for-tests-only"
 TIMEOUT_SECONDS = 60.0  # generous, so that a slow machine does not fail the tests
@@ -200,8 +200,8 @@ class RunningGateway:
     def __init__(self, settings: Settings, llm: ScriptedLLM, log: io.BytesIO) -> None:
         self.llm = llm
         self.run = settings.paths.run
-        self.llm_engine = InstantSpeechEngine(llm)
-        self.tts_engine = InstantVoiceEngine()
+        self.llm_engine = InstantLLMEngine(llm)
+        self.tts_engine = InstantTTSEngine()
         self.llm_process = EngineProcess(self.llm_engine, settings.paths.run)
         self.tts_process = EngineProcess(self.tts_engine, settings.paths.run)
         self.server = server.GatewayServer(settings, TOKEN)

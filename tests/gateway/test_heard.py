@@ -68,10 +68,10 @@ def test_heard_text_is_a_prefix_of_the_spoken_text(
     phrases: list[tuple[str, float, bool]],
 ) -> None:
     heard, spoken = HeardText(), []
-    for text, seconds, ends in phrases:
+    for text, seconds, is_complete in phrases:
         heard.begin_phrase(text)
         heard.add_audio(seconds)
-        if ends:
+        if is_complete:
             heard.end_phrase()
             spoken.append(text.strip())
     if phrases and not phrases[-1][2]:

@@ -21,21 +21,21 @@ def utterance(seconds: float, number: int = 1) -> Utterance:
     return utterance
 
 
-def history(max_tokens: int = BUDGET, max_turns: int = 20, audio_turns: int = 1) -> History:
+def make_history(max_tokens: int = BUDGET, max_turns: int = 20, audio_turns: int = 1) -> History:
     return History("Be kind.", max_tokens, max_turns, audio_turns)
 
 
-def turns(past: History) -> list[tuple[str, str, bool]]:
-    return [(turn.role, turn.text, turn.utterance is not None) for turn in past.conversation()]
+def turns(history: History) -> list[tuple[str, str, bool]]:
+    return [(turn.role, turn.text, turn.utterance is not None) for turn in history.conversation()]
 
 
 def test_questions_are_audio_and_replies_are_the_text_that_was_heard() -> None:
-    past = history()
-    past.add(utterance=utterance(1))
-    past.add_heard("Fine,")
-    past.add_heard("thanks.")
-    past.add(text="And you?")
-    assert turns(past) == [
+    history = make_history()
+    history.add(utterance=utterance(1))
+    history.add_heard("Fine,")
+    history.add_heard("thanks.")
+    history.add(text="And you?")
+    assert turns(history) == [
         ("system", "Be kind.", False),
         ("user", "", True),
         ("assistant", "Fine, thanks.", False),
@@ -44,88 +44,95 @@ def test_questions_are_audio_and_replies_are_the_text_that_was_heard() -> None:
 
 
 def test_without_a_system_prompt_the_conversation_starts_with_the_user() -> None:
-    past = History("", BUDGET, 20, 4)
-    past.add(text="Hello.")
-    assert turns(past) == [("user", "Hello.", False)]
+    history = History("", BUDGET, 20, 4)
+    history.add(text="Hello.")
+    assert turns(history) == [("user", "Hello.", False)]
 
 
 def test_only_an_unanswered_question_can_be_removed() -> None:
-    past = history()
-    assert past.pop_unanswered() is None
-    past.add(text="Hello?")
-    assert past.pop_unanswered() == Exchange(text="Hello?")
-    past.add(text="Hello?")
-    past.add_heard("Hi.")
-    assert past.pop_unanswered() is None
-    assert len(past.exchanges) == 1
+    history = make_history()
+    assert history.pop_unanswered() is None
+    history.add(text="Hello?")
+    assert history.pop_unanswered() == Exchange(text="Hello?")
+    history.add(text="Hello?")
+    history.add_heard("Hi.")
+    assert history.pop_unanswered() is None
+    assert len(history.exchanges) == 1
 
 
 def test_text_heard_before_the_first_question_is_the_greeting() -> None:
-    past = history()
-    past.add_heard("Welcome,")
-    past.add_heard("caller.")
-    past.add(text="Hello.")
-    assert turns(past)[1:] == [("assistant", "Welcome, caller.", False), ("user", "Hello.", False)]
-    assert past.pending() is not None
+    history = make_history()
+    history.add_heard("Welcome,")
+    history.add_heard("caller.")
+    history.add(text="Hello.")
+    assert turns(history)[1:] == [
+        ("assistant", "Welcome, caller.", False),
+        ("user", "Hello.", False),
+    ]
+    assert history.pending() is not None
 
 
 def test_tool_calls_come_between_question_and_reply() -> None:
-    past = history()
-    exchange = past.add(text="How late is it?")
+    history = make_history()
+    exchange = history.add(text="How late is it?")
     exchange.tool_calls.append(ToolCallRecord("call"))
-    past.add_heard("Just a moment.")  # while the tool runs
-    assert [turn.text for turn in past.prompt()[1:]] == ["How late is it?", "call", INTERRUPTED]
+    history.add_heard("Just a moment.")  # while the tool runs
+    assert [turn.text for turn in history.prompt()[1:]] == ["How late is it?", "call", INTERRUPTED]
     exchange.tool_calls[0].result = "noon"
-    past.add_heard("Noon.")
-    assert turns(past)[1:] == [
+    history.add_heard("Noon.")
+    assert turns(history)[1:] == [
         ("user", "How late is it?", False),
         ("assistant", "call", False),
         ("tool", "noon", False),
         ("assistant", "Just a moment. Noon.", False),
     ]
-    assert past.prompt() == past.conversation()[:-1]
+    assert history.prompt() == history.conversation()[:-1]
 
 
 def test_question_with_a_tool_call_cannot_be_removed() -> None:
-    past = history()
-    past.add(text="Order it.").tool_calls.append(ToolCallRecord("order"))
-    assert past.pop_unanswered() is None
-    assert past.pending() is past.exchanges[-1]
+    history = make_history()
+    history.add(text="Order it.").tool_calls.append(ToolCallRecord("order"))
+    assert history.pop_unanswered() is None
+    assert history.pending() is history.exchanges[-1]
 
 
 def test_trim_keeps_the_latest_questions_as_audio() -> None:
-    past = history(max_tokens=240, audio_turns=2)
+    history = make_history(max_tokens=240, audio_turns=2)
     for number in range(1, 5):
-        past.add(utterance=utterance(8, number))
-        past.add_heard("Yes.")
-        past.set_transcript(past.exchanges[-1].utterance or utterance(0), f"question {number}")
-    assert [freed.id for freed in past.trim()] == [1, 2]
-    questions = [(text, audio) for role, text, audio in turns(past) if role == "user"]
+        history.add(utterance=utterance(8, number))
+        history.add_heard("Yes.")
+        history.set_transcript(
+            history.exchanges[-1].utterance or utterance(0), f"question {number}"
+        )
+    assert [freed.id for freed in history.trim()] == [1, 2]
+    questions = [(text, audio) for role, text, audio in turns(history) if role == "user"]
     assert questions == [("question 1", False), ("question 2", False), ("", True), ("", True)]
 
 
 def test_one_trim_frees_enough_space_for_several_turns() -> None:
-    past = history(max_tokens=1000, max_turns=1000, audio_turns=4)
+    history = make_history(max_tokens=1000, max_turns=1000, audio_turns=4)
     trim_count = 0
     for number in range(1, 200):
-        past.add(utterance=utterance(4, number))
-        past.add_heard("This is an answer of the usual length, two short sentences. No more.")
-        past.set_transcript(past.exchanges[-1].utterance or utterance(0), "What I asked. " * 3)
-        trim_count += past.is_full()
-        past.trim()
-        assert not past.is_full()
+        history.add(utterance=utterance(4, number))
+        history.add_heard("This is an answer of the usual length, two short sentences. No more.")
+        history.set_transcript(
+            history.exchanges[-1].utterance or utterance(0), "What I asked. " * 3
+        )
+        trim_count += history.is_full()
+        history.trim()
+        assert not history.is_full()
     assert trim_count < 30
 
 
 def test_trim_replaces_audio_by_its_transcript() -> None:
-    past = history(max_tokens=90)
+    history = make_history(max_tokens=90)
     first, second = utterance(8, 1), utterance(8, 2)
-    past.add(utterance=first)
-    past.add_heard("Yes.")
-    past.add(utterance=second)
-    past.set_transcript(first, "Is it so?")
-    assert past.trim() == [first]
-    assert turns(past)[1:] == [
+    history.add(utterance=first)
+    history.add_heard("Yes.")
+    history.add(utterance=second)
+    history.set_transcript(first, "Is it so?")
+    assert history.trim() == [first]
+    assert turns(history)[1:] == [
         ("user", "Is it so?", False),
         ("assistant", "Yes.", False),
         ("user", "", True),
@@ -133,38 +140,38 @@ def test_trim_replaces_audio_by_its_transcript() -> None:
 
 
 def test_trim_drops_an_exchange_whose_audio_has_no_transcript() -> None:
-    past = history(max_tokens=90)
+    history = make_history(max_tokens=90)
     first, second = utterance(8, 1), utterance(8, 2)
-    past.add(utterance=first)
-    past.add_heard("Yes.")
-    past.add(utterance=second)
-    assert past.trim() == [first]
-    assert turns(past)[1:] == [("user", "", True)]
+    history.add(utterance=first)
+    history.add_heard("Yes.")
+    history.add(utterance=second)
+    assert history.trim() == [first]
+    assert turns(history)[1:] == [("user", "", True)]
 
 
 def test_trim_drops_the_older_half_of_the_exchanges() -> None:
-    past = history(max_tokens=10_000, max_turns=8)
+    history = make_history(max_tokens=10_000, max_turns=8)
     for number in range(5):
-        past.add(text=f"question {number}")
-        past.add_heard("answer")
-    past.trim()
-    kept = [text for role, text, _ in turns(past) if role == "user"]
+        history.add(text=f"question {number}")
+        history.add_heard("answer")
+    history.trim()
+    kept = [text for role, text, _ in turns(history) if role == "user"]
     assert kept == ["question 3", "question 4"]
-    assert past.trim() == []
+    assert history.trim() == []
 
 
 def test_trim_keeps_the_last_question_even_if_it_exceeds_the_budget() -> None:
-    past = history(max_tokens=10)
-    past.add(utterance=utterance(60))
-    assert past.trim() == []
-    assert turns(past)[-1] == ("user", "", True)
+    history = make_history(max_tokens=10)
+    history.add(utterance=utterance(60))
+    assert history.trim() == []
+    assert turns(history)[-1] == ("user", "", True)
 
 
 class Conversation:
     """Uses a history as a session does, and collects the utterances freed by trim()."""
 
     def __init__(self, audio_turns: int) -> None:
-        self.history = history(max_turns=8, audio_turns=audio_turns)
+        self.history = make_history(max_turns=8, audio_turns=audio_turns)
         self.freed: list[Utterance] = []
         self.number = 0
 
@@ -200,36 +207,36 @@ def test_any_events_keep_roles_alternating_and_the_budget_and_reference_no_freed
     events: list[tuple[str, object]], audio_turns: int
 ) -> None:
     conversation = Conversation(audio_turns)
-    past = conversation.history
+    history = conversation.history
     for event, value in events:
-        previous_last = past.exchanges[-1] if past.exchanges else None
+        previous_last = history.exchanges[-1] if history.exchanges else None
         match event, value:
             case "ask", (str(text), float(seconds)):
                 conversation.ask(text, seconds)
             case "hear", str(text):
-                past.add_heard(text)
+                history.add_heard(text)
             case "transcribe", str(text):
-                for exchange in past.exchanges:
+                for exchange in history.exchanges:
                     if exchange.utterance is not None:
-                        past.set_transcript(exchange.utterance, text)
+                        history.set_transcript(exchange.utterance, text)
             case "call", str(result):
-                if (pending := past.pending()) is not None and len(pending.tool_calls) < 4:
+                if (pending := history.pending()) is not None and len(pending.tool_calls) < 4:
                     pending.tool_calls.append(ToolCallRecord("call", result))
             case "trim", _:
-                latest = past.exchanges[-max(1, audio_turns) :]
+                latest = history.exchanges[-max(1, audio_turns) :]
                 spoken = [exchange.utterance for exchange in latest]
-                conversation.freed += past.trim()
+                conversation.freed += history.trim()
                 assert [exchange.utterance for exchange in latest] == spoken
-                assert not past.exchanges or past.exchanges[-1] is previous_last
-                tokens = sum(exchange.tokens for exchange in past.exchanges)
-                turns = sum(exchange.turn_count for exchange in past.exchanges)
-                assert len(past.exchanges) <= 1 or (tokens <= BUDGET and turns <= 8)
-        roles = [turn.role for turn in past.conversation()]
+                assert not history.exchanges or history.exchanges[-1] is previous_last
+                tokens = sum(exchange.tokens for exchange in history.exchanges)
+                turns = sum(exchange.turn_count for exchange in history.exchanges)
+                assert len(history.exchanges) <= 1 or (tokens <= BUDGET and turns <= 8)
+        roles = [turn.role for turn in history.conversation()]
         assert roles[0] == "system"
         assert all(a != b for a, b in pairwise(roles))
-        referenced = {turn.utterance for turn in past.conversation()} - {None}
+        referenced = {turn.utterance for turn in history.conversation()} - {None}
         assert referenced.isdisjoint(freed.id for freed in conversation.freed)
-        assert all(turn.text or turn.utterance is not None for turn in past.conversation())
+        assert all(turn.text or turn.utterance is not None for turn in history.conversation())
     assert len(conversation.freed) == len(set(conversation.freed))
 
 

@@ -37,7 +37,7 @@ from appliance.gateway.reply import TurnCallbacks
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, ToolCall, Turn
 from appliance.settings import LLMConfig
-from tests.fakes import InstantSpeechEngine, tone
+from tests.fakes import InstantLLMEngine, tone
 from tests.link.contract import linked
 
 FRAME_BYTES = 1280
@@ -77,12 +77,12 @@ class EventLog:
 
 
 @pytest.fixture
-def engine() -> InstantSpeechEngine:
-    return InstantSpeechEngine()
+def engine() -> InstantLLMEngine:
+    return InstantLLMEngine()
 
 
 @pytest.fixture
-async def client(engine: InstantSpeechEngine, tmp_path: Path) -> AsyncIterator[EngineClient]:
+async def client(engine: InstantLLMEngine, tmp_path: Path) -> AsyncIterator[EngineClient]:
     async with linked(engine, tmp_path / "s") as connected:
         yield connected
 
@@ -174,14 +174,14 @@ async def test_context_frame_starts_no_turn(
 
 
 async def test_utterance_below_the_minimum_length_gets_no_reply(
-    service: UltravoxWithContextService, events: EventLog, engine: InstantSpeechEngine
+    service: UltravoxWithContextService, events: EventLog, engine: InstantLLMEngine
 ) -> None:
     await run(service, *spoken(0.2))
     assert events.events == ["speech_started", "speech_stopped", "dropped too_short"]
 
 
 async def test_interruption_stops_the_model(
-    service: UltravoxWithContextService, events: EventLog, engine: InstantSpeechEngine
+    service: UltravoxWithContextService, events: EventLog, engine: InstantLLMEngine
 ) -> None:
     engine.reply, engine.pause_seconds = lambda *_: "word " * 1000, 0.005
     await run(service, typed("Talk!"), SleepFrame(0.2), InterruptionFrame())
@@ -192,7 +192,7 @@ async def test_interruption_stops_the_model(
 
 
 async def test_engine_drops_utterances_that_were_joined_or_too_short(
-    service: UltravoxWithContextService, engine: InstantSpeechEngine
+    service: UltravoxWithContextService, engine: InstantLLMEngine
 ) -> None:
     utterances_held: list[set[int]] = []
 
@@ -215,7 +215,7 @@ async def test_engine_drops_utterances_that_were_joined_or_too_short(
 
 
 async def test_engine_drops_speech_that_belongs_to_no_turn(
-    service: UltravoxWithContextService, engine: InstantSpeechEngine
+    service: UltravoxWithContextService, engine: InstantLLMEngine
 ) -> None:
     utterances_held: list[set[int]] = []
 
@@ -234,7 +234,7 @@ async def test_engine_drops_speech_that_belongs_to_no_turn(
 
 
 async def test_cough_during_a_reply_restarts_the_reply_but_not_its_tool_call(
-    client: EngineClient, events: EventLog, engine: InstantSpeechEngine
+    client: EngineClient, events: EventLog, engine: InstantLLMEngine
 ) -> None:
     runs: list[str] = []
     roles: list[list[str]] = []
@@ -291,7 +291,7 @@ async def test_no_transcript_is_pushed_when_transcripts_are_off(
 
 
 async def test_cleanup_stops_all_tasks_and_closes_the_engine_session(
-    service: UltravoxWithContextService, engine: InstantSpeechEngine
+    service: UltravoxWithContextService, engine: InstantLLMEngine
 ) -> None:
     engine.pause_seconds = 600
     tasks = asyncio.all_tasks()

@@ -30,7 +30,7 @@ async def test_third_reply_uses_the_first_utterance_after_it_became_text(
     engine = SmallEngine(Settings(paths=PathsConfig(weights=WEIGHTS)))
     await engine.start()
     monkeypatch.setattr(SmallSession, "generate", spy)
-    monkeypatch.setattr(conftest, "InstantSpeechEngine", lambda _llm: engine)
+    monkeypatch.setattr(conftest, "InstantLLMEngine", lambda _llm: engine)
     # Six seconds of silence make the first question fill most of the history.
     llm = {"pre_roll_seconds": 6.0, "history_tokens": 60, "audio_turns": 1, "reply_tokens": 12}
     try:

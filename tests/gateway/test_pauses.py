@@ -13,7 +13,7 @@ import pytest
 from pipecat.transports import base_output
 
 from appliance.link.engine import ToolCall
-from tests.fakes import InstantVoiceEngine, InstantVoiceSession, tone
+from tests.fakes import InstantTTSEngine, InstantTTSSession, tone
 from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
 
 PIPECAT_SILENCE_SECONDS = 0.2
@@ -21,7 +21,7 @@ PAUSE_SECONDS = 0.8
 REPLY = "The river that flows through Paris is the Seine. It is long. It ends in the sea."
 
 
-class PausingVoice(InstantVoiceSession):
+class PausingVoice(InstantTTSSession):
     """Pauses before every phrase of a reply except the first, and in the middle of each phrase."""
 
     async def speak(
@@ -37,7 +37,7 @@ class PausingVoice(InstantVoiceSession):
 @pytest.fixture(autouse=True)
 def pausing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base_output, "BOT_VAD_STOP_FALLBACK_SECS", PIPECAT_SILENCE_SECONDS)
-    monkeypatch.setattr(InstantVoiceEngine, "open", lambda engine: PausingVoice(engine))
+    monkeypatch.setattr(InstantTTSEngine, "open", lambda engine: PausingVoice(engine))
 
 
 async def test_reply_with_long_pauses_is_fully_reported_and_remembered(

@@ -13,7 +13,7 @@ from appliance.gateway.history import Exchange, History
 from appliance.gateway.prefetch import Prefetcher
 from appliance.link.client import EngineClient
 from appliance.link.engine import Tool, Turn, Utterance
-from tests.fakes import InstantSpeechEngine, InstantSpeechSession, tone
+from tests.fakes import InstantLLMEngine, InstantLLMSession, tone
 from tests.link.contract import linked, utterance
 
 BUDGET = 58  # tokens; two questions of three seconds exceed it
@@ -22,7 +22,7 @@ BUDGET = 58  # tokens; two questions of three seconds exceed it
 class Conversation:
     """A conversation with its background tasks, and an engine connected over a real link."""
 
-    def __init__(self, client: EngineClient, engine: InstantSpeechEngine) -> None:
+    def __init__(self, client: EngineClient, engine: InstantLLMEngine) -> None:
         self.client = client
         self.engine = engine
         self.history = History("Be kind.", BUDGET, 20, audio_turns=1)
@@ -62,7 +62,7 @@ def summary(turns: Iterable[Turn]) -> list[tuple[str, str, bool]]:
 
 @pytest.fixture
 async def conversation(tmp_path: Path) -> AsyncIterator[Conversation]:
-    engine = InstantSpeechEngine()
+    engine = InstantLLMEngine()
     async with linked(engine, tmp_path / "s") as client:
         conversation = Conversation(client, engine)
         yield conversation
@@ -122,30 +122,30 @@ async def test_history_is_trimmed_only_between_turns(
 async def test_history_is_not_trimmed_while_a_transcription_is_running(
     conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = asyncio.Event()
+    transcribed = asyncio.Event()
 
-    async def transcribe_slowly(_session: InstantSpeechSession, _utterance: int) -> str:
-        await done.wait()
+    async def transcribe_slowly(_session: InstantLLMSession, _utterance: int) -> str:
+        await transcribed.wait()
         return "Is it late?"
 
     first = conversation.ask(1)
-    monkeypatch.setattr(InstantSpeechSession, "transcribe", transcribe_slowly)
+    monkeypatch.setattr(InstantLLMSession, "transcribe", transcribe_slowly)
     conversation.transcribe(first)
     conversation.heard("Yes.")
     conversation.ask(2)
     conversation.heard("No.")
     assert conversation.turns()[0] == ("user", "", True)
-    done.set()
+    transcribed.set()
     await conversation.until(lambda: conversation.turns()[0] == ("user", "Is it late?", False))
 
 
 async def test_audio_without_a_transcript_leaves_no_placeholder(
     conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(_session: InstantSpeechSession, _utterance: int) -> str:
+    async def fail(_session: InstantLLMSession, _utterance: int) -> str:
         raise RuntimeError
 
-    monkeypatch.setattr(InstantSpeechSession, "transcribe", fail)
+    monkeypatch.setattr(InstantLLMSession, "transcribe", fail)
     first = conversation.ask(1)
     conversation.transcribe(first)
     conversation.heard("Yes.")

@@ -14,7 +14,7 @@ from appliance.gateway.llm_service import CANNOT_REPLY
 from appliance.link.client import EngineClient
 from appliance.link.engine import ToolCall
 from client import wire
-from tests.fakes import InstantSpeechSession, InstantVoiceEngine, InstantVoiceSession
+from tests.fakes import InstantLLMSession, InstantTTSEngine, InstantTTSSession
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, SimulatedClient, Speak
 
 QUESTION = "What is the capital of France?"
@@ -104,7 +104,7 @@ STORY = "This is the first sentence of a long story. " + " ".join(
 STORY_END = "sentence number 8"
 
 
-class MarkingVoice(InstantVoiceSession):
+class MarkingVoice(InstantTTSSession):
     """Renders text outside STORY as constant samples of 1000, so that tests can tell it apart."""
 
     async def speak(
@@ -123,7 +123,7 @@ def is_story_audio(frame: wire.Frame) -> bool:
 async def test_barge_in_stops_the_bot_and_the_next_question_is_answered(
     make_gateway: MakeGateway, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(InstantVoiceEngine, "open", lambda engine: MarkingVoice(engine))
+    monkeypatch.setattr(InstantTTSEngine, "open", lambda engine: MarkingVoice(engine))
     async with make_gateway(ScriptedLLM(STORY, "Two million.")) as gateway:
         client = await gateway.connect()
         await client.type("Tell me a story.")
@@ -249,7 +249,7 @@ async def test_utterance_without_recognizable_speech_gets_no_reply(
     make_gateway: MakeGateway, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     llm = ScriptedLLM("Hello.")
-    monkeypatch.setattr(InstantSpeechSession, "add_audio", lambda *_: None)
+    monkeypatch.setattr(InstantLLMSession, "add_audio", lambda *_: None)
     async with make_gateway(llm) as gateway:
         client = await gateway.connect()
         await client.say(speak(QUESTION))

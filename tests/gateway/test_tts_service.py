@@ -38,7 +38,7 @@ from appliance.gateway.tts_service import (
 )
 from appliance.link.client import EngineClient
 from appliance.settings import TTSConfig
-from tests.fakes import InstantVoiceEngine, InstantVoiceSession
+from tests.fakes import InstantTTSEngine, InstantTTSSession
 from tests.link.contract import linked
 
 HOLD_MESSAGE = b"\1\0" * 2400
@@ -74,12 +74,12 @@ class RecordedHooks:
 
 
 @pytest.fixture
-def engine() -> InstantVoiceEngine:
-    return InstantVoiceEngine()
+def engine() -> InstantTTSEngine:
+    return InstantTTSEngine()
 
 
 @pytest.fixture
-async def client(engine: InstantVoiceEngine, tmp_path: Path) -> AsyncIterator[EngineClient]:
+async def client(engine: InstantTTSEngine, tmp_path: Path) -> AsyncIterator[EngineClient]:
     async with linked(engine, tmp_path / "s") as connected:
         yield connected
 
@@ -116,7 +116,7 @@ def reply(text: str) -> list[Frame]:
 
 
 async def test_reply_is_spoken_phrase_by_phrase(
-    client: EngineClient, recorded: RecordedHooks, engine: InstantVoiceEngine
+    client: EngineClient, recorded: RecordedHooks, engine: InstantTTSEngine
 ) -> None:
     frames = await run_service(tts_service(client, recorded), *reply(REPLY))
     kinds = (TTSStartedFrame, TTSAudioRawFrame, TTSTextFrame, TTSStoppedFrame)
@@ -142,7 +142,7 @@ async def test_language_model_is_paused_only_for_the_first_phrase_of_each_reply(
 
 
 async def test_phrase_without_words_is_skipped_and_the_model_resumes(
-    client: EngineClient, recorded: RecordedHooks, engine: InstantVoiceEngine
+    client: EngineClient, recorded: RecordedHooks, engine: InstantTTSEngine
 ) -> None:
     frames = await run_service(
         tts_service(client, recorded),
@@ -156,7 +156,7 @@ async def test_phrase_without_words_is_skipped_and_the_model_resumes(
 
 
 async def test_reply_ends_immediately_when_its_last_phrase_has_no_audio(
-    client: EngineClient, recorded: RecordedHooks, engine: InstantVoiceEngine
+    client: EngineClient, recorded: RecordedHooks, engine: InstantTTSEngine
 ) -> None:
     service = tts_service(client, recorded)
     async with asyncio.timeout(QUIET_SECONDS * 0.8):
@@ -177,7 +177,7 @@ async def test_unknown_voice_is_reported_without_an_error_frame(
     assert not any(isinstance(frame, kinds) for frame in frames)
 
 
-class EndlessVoice(InstantVoiceSession):
+class EndlessVoice(InstantTTSSession):
     """Never finishes a phrase that contains the word "story"."""
 
     async def speak(
@@ -193,10 +193,10 @@ class EndlessVoice(InstantVoiceSession):
 async def test_interruption_stops_the_synthesis(
     client: EngineClient,
     recorded: RecordedHooks,
-    engine: InstantVoiceEngine,
+    engine: InstantTTSEngine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(InstantVoiceEngine, "open", lambda engine: EndlessVoice(engine))
+    monkeypatch.setattr(InstantTTSEngine, "open", lambda engine: EndlessVoice(engine))
     unfinished_reply = reply("This is a story that goes on and on. " * 5)[:-1]
     service = tts_service(client, recorded)
     await run_service(
@@ -229,7 +229,7 @@ async def test_engine_loss_plays_the_hold_message_once(
 
 
 async def test_phrase_is_spoken_after_the_engine_comes_back(
-    tmp_path: Path, recorded: RecordedHooks, engine: InstantVoiceEngine
+    tmp_path: Path, recorded: RecordedHooks, engine: InstantTTSEngine
 ) -> None:
     async def restart_engine() -> None:
         while "failed engine_gone" not in recorded.events:

@@ -221,12 +221,12 @@ async def test_after_a_violation_everything_is_dropped() -> None:
     assert await serializer.deserialize(b"\xff") is None
     assert await serializer.deserialize(audio(bytes(640))) is None
     assert await serializer.deserialize(b"\xff") is None
-    assert [problem.close_code for problem in violations] == [1008]
+    assert [error.close_code for error in violations] == [1008]
 
 
 @pytest.mark.parametrize("kind", ["error", "error-response"])
 async def test_exception_messages_are_not_sent(kind: str) -> None:
-    serializer = GuardedSerializer(GatewayConfig(), lambda problem: None)
+    serializer = GuardedSerializer(GatewayConfig(), lambda error: None)
     body = {"label": "rtvi-ai", "type": kind, "id": "1", "data": {"error": "secret /path: x"}}
     sent = await serializer.serialize(OutputTransportMessageUrgentFrame(message=body))
     assert isinstance(sent, bytes)
@@ -247,9 +247,9 @@ async def test_exception_messages_are_not_sent(kind: str) -> None:
     ],
 )
 async def test_disabled_transcripts_suppress_frames_that_may_contain_words(frame: Frame) -> None:
-    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, transcripts=False)
+    strict = GuardedSerializer(GatewayConfig(), lambda error: None, transcripts=False)
     assert await strict.serialize(frame) is None
-    assert await GuardedSerializer(GatewayConfig(), lambda problem: None).serialize(frame)
+    assert await GuardedSerializer(GatewayConfig(), lambda error: None).serialize(frame)
 
 
 @pytest.mark.parametrize(
@@ -261,5 +261,5 @@ async def test_disabled_transcripts_suppress_frames_that_may_contain_words(frame
     ],
 )
 async def test_disabled_transcripts_do_not_suppress_audio_and_events(frame: Frame) -> None:
-    strict = GuardedSerializer(GatewayConfig(), lambda problem: None, transcripts=False)
+    strict = GuardedSerializer(GatewayConfig(), lambda error: None, transcripts=False)
     assert await strict.serialize(frame)

@@ -1,1 +1,1 @@
-"""The recorded reference of Ultravox, the checkpoint it was recorded with, and the comparison."""
+"""The recorded reference of Ultravox, its checkpoint, and the comparison with an engine."""

@@ -22,7 +22,7 @@ STALL_SECONDS = 600.0
 
 
 async def run(reference: Reference, config: settings.Settings, tolerance: float) -> int:
-    """Start the engine and print a line for each case. Returns 1 when one fails, else 0."""
+    """Start the engine and print a line per case. Return 1 if any case fails, else 0."""
     engine = create_vllm_engine(config)
     await engine.start()
     failed = 0

@@ -1,4 +1,4 @@
-"""Compare the replies of an engine, asked through the link, with the reference."""
+"""Compare an engine's replies over the link with the reference."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TOLERANCE = TOLERANCES["float32"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the reply to a case differs from the reference.
+    """Difference between the reply to a case and the reference.
 
-    equal       how many of the first tokens are those of the reference, out of `tokens`
+    equal       number of leading tokens equal to the reference, out of `tokens`
     difference  largest difference of a log-probability of the first token
     compared    number of log-probabilities compared
     """
@@ -31,7 +31,7 @@ class Comparison:
     compared: int
 
     def passes(self, tolerance: float = TOLERANCE) -> bool:
-        """Whether all tokens are equal and the log-probabilities close enough."""
+        """Return whether all tokens are equal and log-probabilities are within `tolerance`."""
         return self.equal == self.tokens and self.difference < tolerance
 
     def __str__(self) -> str:
@@ -43,14 +43,14 @@ class Comparison:
 
 
 def logprobs_needed(reference: Reference) -> int:
-    """How many log-probabilities of each token the comparison uses."""
+    """Return the number of log-probabilities per token that the comparison needs."""
     return min(MAX_LOGPROBS, max(len(case.logprobs) for case in reference.cases))
 
 
 async def compare(
     engine: ScoringEngine, client: EngineClient, reference: Reference, case: Case
 ) -> Comparison:
-    """Ask one case through `client`, which is connected to `engine`. Raises EngineFailed."""
+    """Request one case through `client`, which is connected to `engine`. Raises EngineFailed."""
     for utterance in reference.utterances(case):
         client.add(utterance)
     max_tokens = len(case.greedy)

@@ -1,4 +1,4 @@
-"""Split the golden checkpoint into parts like the published ones, the Llama quantized if requested.
+"""Split the golden checkpoint into parts like the published ones, with an optional quantized Llama.
 
 Like the published repositories, `adapter`, `text` and `features` have remote ids, an `auto_map` and
 files of code, and the Llama's tensors have no prefix.
@@ -21,7 +21,7 @@ PREFIX = "language_model."
 
 
 class Stored(NamedTuple):
-    """A tensor as it is stored in a file."""
+    """A tensor as stored in a file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -43,7 +43,7 @@ def save(path: Path, tensors: Mapping[str, Stored]) -> None:
 
 
 def edit(path: Path, **changes: Any) -> dict[str, Any]:
-    """Change keys of a JSON file; None removes a key. Returns the new content."""
+    """Change keys of a JSON file; None removes a key. Return the new content."""
     tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     tree |= changes
     tree = {key: value for key, value in tree.items() if value is not None or key not in changes}

@@ -1,7 +1,7 @@
-"""The recorded reference: cases, and what the model authors' implementation replied to them.
+"""The recorded reference: cases with the replies of the model authors' implementation.
 
-README.md describes the folder. A case records token ids only. The conversation is parsed back from
-them, so that it can be asked through the link.
+README.md describes the folder. A case records only token ids. The conversation is reconstructed
+from them, so that it can be requested over the link.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Reference:
     """All cases of a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError, ValueError or KeyError when the folder has another layout."""
+        """Load `folder`. Raises OSError, ValueError or KeyError if its layout is wrong."""
         recorded = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
         self._audio = Clips(folder)
         self._tokenizer = Tokenizer.from_file(str(folder / "checkpoint" / "tokenizer.json"))
@@ -71,14 +71,14 @@ class Reference:
 
     @property
     def today(self) -> str:
-        """The date in the prompts. Raises ValueError unless all have the same."""
+        """Return the date in the prompts. Raises ValueError if they differ."""
         dates = {date for case in self.cases for date in DATE_LINES.findall(self._system(case))}
         if len(dates) != 1:
             raise ValueError(f"the cases have {len(dates)} dates instead of one: {sorted(dates)}")
         return str(dates.pop())
 
     def conversation(self, case: Case) -> tuple[Turn, ...]:
-        """The turns of a case, which refer to its utterances."""
+        """Return the turns of a case, which refer to its utterances."""
         utterances = iter(self._utterances[case.name])
         instructions = DATE_LINES.sub("", self._system(case)).strip()
         turns = [Turn("system", instructions)] if instructions else []
@@ -89,7 +89,7 @@ class Reference:
         return tuple(turns)
 
     def utterances(self, case: Case) -> list[Utterance]:
-        """The audio of a case as int16, in which a client sends it."""
+        """Return the audio of a case as int16, the format that a client sends."""
         utterances = []
         for id, name in zip(self._utterances[case.name], case.clips, strict=True):
             utterance = Utterance(id)
@@ -105,7 +105,7 @@ class Reference:
         return id
 
     def _turns(self, case: Case) -> Iterator[tuple[str, list[int]]]:
-        """Role and content of each turn, except the last one, which is open for the reply."""
+        """Return role and content of each turn except the last, which is open for the reply."""
         starts = [at for at, token in enumerate(case.prompt) if token == self._header]
         for start, stop in itertools.pairwise(starts):
             end = case.prompt.index(self._header_end, start)

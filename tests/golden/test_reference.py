@@ -1,4 +1,4 @@
-"""The recorded cases, parsed back to conversations, and the verdict on a comparison."""
+"""Reconstruction of conversations from recorded cases, and the result of a comparison."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def each_reference(request: pytest.FixtureRequest) -> Reference:
     return Reference(request.param)
 
 
-def test_conversations_are_those_of_the_recording(reference: Reference) -> None:
+def test_reconstructed_conversations_match_the_recording(reference: Reference) -> None:
     conversations = {}
     for case in reference.cases:
         seconds = {utterance.id: utterance.seconds for utterance in reference.utterances(case)}
@@ -74,11 +74,11 @@ def test_prompts_are_those_of_the_model_authors(each_reference: Reference) -> No
         assert prompt.clips == tuple(clips)
 
 
-def test_date_is_that_of_the_recording(each_reference: Reference) -> None:
+def test_date_matches_the_recording(each_reference: Reference) -> None:
     assert each_reference.today == "26 Jul 2024"
 
 
-def test_probabilities_add_up_to_one(each_reference: Reference) -> None:
+def test_probabilities_sum_to_one(each_reference: Reference) -> None:
     for case in each_reference.cases:
         assert np.exp(case.logprobs).sum() == pytest.approx(1)
         assert case.logprobs.argmax() == case.greedy[0]

@@ -16,7 +16,7 @@ import pytest
 
 from client.wav import read_wav
 from tests.e2e.appliance import QUESTIONS, SayResult
-from tests.e2e.test_silence import attempts
+from tests.e2e.test_no_network_access import attempts
 from tests.image.conftest import Delivered
 from tests.image.sealed import CALLER, LIMITS, USER, Built, Network, SealedContainer
 from tests.recognizer import word_error_rate, words

@@ -1,4 +1,4 @@
-"""The shipped Kubernetes manifest and systemd service run the image, in a network without a route.
+"""The shipped Kubernetes manifest and systemd service, in a network without a default route.
 
 `podman play kube` runs the unchanged manifest without a cluster. A stand-in for systemd runs the
 commands of the service.
@@ -39,7 +39,7 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 @dataclasses.dataclass(frozen=True)
 class IsolatedHost:
-    """A host without a route, on which the image is the current release."""
+    """A host without a default route, on which the image is the current release."""
 
     built: Built
     network: Network
@@ -182,12 +182,12 @@ class ServiceManager:
     def run(self, name: str) -> subprocess.CompletedProcess[str]:
         line = shlex.join(reading.command(SERVICE, name))
         line = line.removeprefix("-").replace("/etc/voice-appliance", str(self._etc))
-        # No journal runs here.
+        # journald does not run here.
         line = line.replace("--log-driver=journald", "--log-driver=k8s-file")
         return self._site.run(*shlex.split(line), NOTIFY_SOCKET=str(self._etc / "notify"))
 
     def main_pid(self) -> int:
-        """Wait for the notification that the container runs; return the unit's main process."""
+        """Wait for the notification that the container is running; return the main process."""
         received = ""
         while "READY=1" not in received or "MAINPID" not in received:
             received += self._socket.recv(4096).decode() + "\n"
@@ -214,7 +214,7 @@ def wait_for_exit(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_service_has_started_when_ready_and_stops_cleanly(
+def test_service_start_waits_until_ready_and_the_service_stops_cleanly(
     site: IsolatedHost, tmp_path: Path, orphans: None
 ) -> None:
     systemd = ServiceManager(site, tmp_path / "etc")

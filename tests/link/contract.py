@@ -1,4 +1,4 @@
-"""Tests that every engine must pass behind the link, real or fake.
+"""Tests that every engine must pass over the link, whether real or fake.
 
 A test module subclasses `SpeechContract` or `VoiceContract` and provides the fixture `engine`,
 a started engine, and for `SpeechContract` also `spoken`: 16 kHz int16 PCM of a short question.
@@ -31,7 +31,7 @@ from appliance.link.server import AnyEngine, serve_link
 
 @contextlib.asynccontextmanager
 async def linked(engine: AnyEngine, path: Path) -> AsyncIterator[EngineClient]:
-    """A client connected to `engine` over a real unix socket."""
+    """Connect a client to `engine` over a real unix socket."""
 
     def health() -> HealthReport:
         return HealthReport(ready=True, metrics=engine.metrics().decode())
@@ -45,7 +45,7 @@ async def linked(engine: AnyEngine, path: Path) -> AsyncIterator[EngineClient]:
 
 
 async def reply(client: EngineClient, *turns: Turn, max_tokens: int = 24) -> tuple[str, Result]:
-    """Return the whole reply and its result."""
+    """Return the complete reply and its result."""
     text = ""
     async for piece in client.generate(GenerateRequest(turns, max_tokens, 0.0)):
         if isinstance(piece, Result):
@@ -56,7 +56,7 @@ async def reply(client: EngineClient, *turns: Turn, max_tokens: int = 24) -> tup
 
 
 def utterance(id: int, pcm: bytes) -> Utterance:
-    """A complete utterance."""
+    """Return a complete utterance."""
     utterance = Utterance(id)
     utterance.pcm += pcm
     utterance.complete = True
@@ -64,13 +64,13 @@ def utterance(id: int, pcm: bytes) -> Utterance:
 
 
 def user_turn(client: EngineClient, utterance: Utterance) -> Turn:
-    """A turn of the user, spoken in a session of `client`."""
+    """Add an utterance to `client` and return the user turn that refers to it."""
     client.add(utterance)
     return Turn("user", utterance=utterance.id)
 
 
 class SpeechContract:
-    """A speech-LLM engine behind the link."""
+    """Tests of a speech-LLM engine over the link."""
 
     async def test_typed_text_gets_a_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
@@ -123,7 +123,7 @@ class SpeechContract:
             pieces = client.generate(GenerateRequest((question,), 40, 0.0))
             await anext(pieces)
             await client.hold()
-            while True:  # pieces that were already sent
+            while True:  # chunks that were already sent
                 try:
                     await asyncio.wait_for(asyncio.shield(task := _next(pieces)), 1.0)
                 except TimeoutError:
@@ -150,7 +150,7 @@ class SpeechContract:
 
 
 class VoiceContract:
-    """A TTS engine behind the link."""
+    """Tests of a TTS engine over the link."""
 
     async def test_phrase_is_synthesized(self, engine: TTSEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:

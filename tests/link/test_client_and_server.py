@@ -1,4 +1,4 @@
-"""The two ends of the link, over real unix sockets."""
+"""Client and server of the link, over real unix sockets."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from appliance.link.engine import GenerateRequest, Turn, Utterance
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
-from tests.fakes import InstantSpeechEngine, InstantVoiceEngine, tone
+from tests.fakes import InstantLLMEngine, InstantTTSEngine, tone
 from tests.link.contract import SpeechContract, VoiceContract, linked, reply, user_turn, utterance
 
 
 class TestInstantSpeechEngine(SpeechContract):
     @pytest.fixture
-    def engine(self) -> InstantSpeechEngine:
-        return InstantSpeechEngine(pause_seconds=0.01)
+    def engine(self) -> InstantLLMEngine:
+        return InstantLLMEngine(pause_seconds=0.01)
 
     @pytest.fixture
     def spoken(self) -> bytes:
@@ -32,8 +32,8 @@ class TestInstantSpeechEngine(SpeechContract):
 
 class TestInstantVoiceEngine(VoiceContract):
     @pytest.fixture
-    def engine(self) -> InstantVoiceEngine:
-        return InstantVoiceEngine()
+    def engine(self) -> InstantTTSEngine:
+        return InstantTTSEngine()
 
 
 async def test_missing_socket_raises_engine_gone(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def loading() -> HealthReport:
     return HealthReport(ready=False, waiting_for="llm")
 
 
-async def test_loading_engine_answers_health_but_refuses_sessions(tmp_path: Path) -> None:
-    async with serve_link(tmp_path / "s", loading, InstantSpeechEngine()):
+async def test_loading_engine_reports_health_but_refuses_sessions(tmp_path: Path) -> None:
+    async with serve_link(tmp_path / "s", loading, InstantLLMEngine()):
         report = await ask_health(tmp_path / "s", 1)
         assert (report.ready, report.waiting_for) == (False, "llm")
         with pytest.raises(EngineGone):
@@ -56,7 +56,7 @@ async def test_loading_engine_answers_health_but_refuses_sessions(tmp_path: Path
 
 
 async def test_silence_beyond_the_stall_timeout_raises_engine_gone(tmp_path: Path) -> None:
-    engine = InstantSpeechEngine(pause_seconds=60)
+    engine = InstantLLMEngine(pause_seconds=60)
     async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine):
         client = EngineClient("llm", tmp_path / "s", stall_seconds=0.2)
         with pytest.raises(EngineGone):
@@ -66,14 +66,14 @@ async def test_silence_beyond_the_stall_timeout_raises_engine_gone(tmp_path: Pat
 async def test_held_generation_may_be_silent_beyond_the_stall_timeout(
     tmp_path: Path,
 ) -> None:
-    engine, received = InstantSpeechEngine(lambda *_: "one two three", pause_seconds=0.05), []
+    engine, received = InstantLLMEngine(lambda *_: "one two three", pause_seconds=0.05), []
     async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine):
         client = EngineClient("llm", tmp_path / "s", stall_seconds=0.3)
 
         async def listen() -> None:
             pieces = client.generate(GenerateRequest((Turn("user", "Count!"),), 9, 0.0))
             async for piece in pieces:
-                received.append(piece)  # noqa: PERF401, `received` is read meanwhile
+                received.append(piece)  # noqa: PERF401, `received` is read concurrently
 
         listens = asyncio.create_task(listen())
         while not received:
@@ -87,8 +87,8 @@ async def test_held_generation_may_be_silent_beyond_the_stall_timeout(
     assert "".join(piece for piece in received if isinstance(piece, str)) == "one two three"
 
 
-async def test_engine_loss_ends_waiting_requests(tmp_path: Path) -> None:
-    engine = InstantSpeechEngine(pause_seconds=60)
+async def test_engine_loss_fails_pending_requests(tmp_path: Path) -> None:
+    engine = InstantLLMEngine(pause_seconds=60)
     async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine) as server:
         client = EngineClient("llm", tmp_path / "s")
         request = asyncio.ensure_future(reply(client, Turn("user", "Hello?")))
@@ -100,7 +100,7 @@ async def test_engine_loss_ends_waiting_requests(tmp_path: Path) -> None:
 
 
 async def test_closing_a_generation_stops_the_model(tmp_path: Path) -> None:
-    engine = InstantSpeechEngine(lambda *_: "word " * 500, pause_seconds=0.01)
+    engine = InstantLLMEngine(lambda *_: "word " * 500, pause_seconds=0.01)
     async with linked(engine, tmp_path / "s") as client:
         pieces = client.generate(GenerateRequest((Turn("user", "Talk!"),), 500, 0.0))
         await anext(pieces)
@@ -112,7 +112,7 @@ async def test_closing_a_generation_stops_the_model(tmp_path: Path) -> None:
 
 
 async def test_held_generation_decodes_nothing(tmp_path: Path) -> None:
-    engine = InstantSpeechEngine(lambda *_: "word " * 100, pause_seconds=0.005)
+    engine = InstantLLMEngine(lambda *_: "word " * 100, pause_seconds=0.005)
     async with linked(engine, tmp_path / "s") as client:
         pieces = client.generate(GenerateRequest((Turn("user", "Talk!"),), 500, 0.0))
         await anext(pieces)
@@ -126,7 +126,7 @@ async def test_held_generation_decodes_nothing(tmp_path: Path) -> None:
 
 
 async def test_closing_the_client_frees_the_engine_session(tmp_path: Path) -> None:
-    engine = InstantSpeechEngine(pause_seconds=60)
+    engine = InstantLLMEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
         turn = user_turn(client, utterance(1, tone(1)))
         request = asyncio.ensure_future(reply(client, turn))
@@ -138,10 +138,10 @@ async def test_closing_the_client_frees_the_engine_session(tmp_path: Path) -> No
     assert engine.sessions[0].heard == {}
 
 
-async def test_forgotten_utterance_is_freed_and_sent_again_once_it_is_added_again(
+async def test_dropped_utterance_is_freed_and_sent_again_when_it_is_added_again(
     tmp_path: Path,
 ) -> None:
-    engine = InstantSpeechEngine()
+    engine = InstantLLMEngine()
     speech = utterance(3, tone(0.5, rate=16_000))
     async with linked(engine, tmp_path / "s") as client:
         turn = user_turn(client, speech)
@@ -155,7 +155,7 @@ async def test_forgotten_utterance_is_freed_and_sent_again_once_it_is_added_agai
     assert "500 milliseconds" in text
 
 
-def test_only_what_was_not_sent_of_an_utterance_is_sent() -> None:
+def test_only_the_unsent_part_of_an_utterance_is_sent() -> None:
     sent, growing = SentUtterances(), Utterance(3)
     growing.pcm += b"ab" * 40_000
     assert list(sent.unsent(growing)) == [
@@ -171,7 +171,7 @@ def test_only_what_was_not_sent_of_an_utterance_is_sent() -> None:
     assert list(sent.unsent(growing)) == []
 
 
-def test_forgotten_utterance_counts_as_unsent() -> None:
+def test_dropped_utterance_counts_as_unsent() -> None:
     sent, speech = SentUtterances(), utterance(3, b"ab")
     messages = list(sent.unsent(speech))
     assert sent.forget(3)
@@ -181,7 +181,7 @@ def test_forgotten_utterance_counts_as_unsent() -> None:
 
 @pytest.fixture
 async def raw(tmp_path: Path) -> AsyncIterator[object]:
-    engine = InstantSpeechEngine()
+    engine = InstantLLMEngine()
     async with (
         serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine),
         unix_connect(str(tmp_path / "s"), "ws://engine/") as socket,
@@ -213,7 +213,7 @@ async def test_invalid_message_is_refused_and_the_connection_stays_usable(raw, m
 
 
 async def test_requests_beyond_the_limit_are_refused(tmp_path: Path) -> None:
-    engine = InstantSpeechEngine(pause_seconds=60)
+    engine = InstantLLMEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
         requests = [asyncio.ensure_future(reply(client, Turn("user", "Hello?"))) for _ in range(9)]
         done, waiting = await asyncio.wait(requests, timeout=5, return_when=asyncio.FIRST_COMPLETED)

@@ -33,23 +33,23 @@ def section(title: str) -> str:
 
 
 def rows(text: str) -> dict[str, set[str]]:
-    """The field names by the first column of a table whose second column has the fields."""
+    """Parse a table. Return the field names in column 2, by column 1."""
     lines = re.findall(r"^\| `(\w+)` \|([^|]*)\|", text, re.MULTILINE)
     return {name: set(re.findall(r"\w+", fields)) for name, fields in lines}
 
 
 @pytest.mark.parametrize("message", (*TO_ENGINE, *TO_GATEWAY), ids=kind)
-def test_every_message_is_described_with_its_fields(message: type[protocol.LinkMessage]) -> None:
+def test_every_message_is_documented_with_its_fields(message: type[protocol.LinkMessage]) -> None:
     table = rows(section("Gateway to engine" if message in TO_ENGINE else "Engine to gateway"))
     assert table[kind(message)] == set(message.model_fields) - {"type"}
 
 
-def test_no_other_message_is_described() -> None:
+def test_no_unknown_message_is_documented() -> None:
     described = rows(section("Gateway to engine")) | rows(section("Engine to gateway"))
     assert set(described) == {kind(message) for message in (*TO_ENGINE, *TO_GATEWAY)}
 
 
-def test_every_type_is_described_with_its_fields() -> None:
+def test_every_type_is_documented_with_its_fields() -> None:
     assert rows(section("Types")) == {
         kind.__name__: {field.name for field in dataclasses.fields(kind)} for kind in TYPES
     }
@@ -71,17 +71,17 @@ def test_every_type_is_described_with_its_fields() -> None:
         engine.MAX_TOOL_PARAMETERS_CHARS,
     ],
 )
-def test_every_bound_is_stated(bound: int) -> None:
+def test_every_limit_is_documented(bound: int) -> None:
     assert re.search(rf"\b{bound}\b", section("Bounds").replace(",", ""))
 
 
-def test_reasons_are_of_the_catalogue() -> None:
+def test_documented_reasons_are_in_the_catalogue() -> None:
     for reason in ("bad_request", "engine_busy", "engine_gone", "not_ready"):
         assert reason in PAGE
         assert reason in catalogue()
 
 
-def test_version_and_timeouts_are_stated() -> None:
+def test_version_and_timeouts_are_documented() -> None:
     page = PAGE.replace("\n", " ")
     assert f"Version: {protocol.VERSION}." in page
     stall_seconds = client.EngineClient("x", Path("x"))._stall_seconds

@@ -80,7 +80,7 @@ def test_message_round_trips(message: protocol.LinkMessage) -> None:
         (GenerateRequest((TURN,), 1, 0.0, (Tool("two words", "b", "{}"),)), "name"),
     ],
 )
-def test_request_beyond_its_bounds_is_refused_with_the_field(
+def test_request_beyond_its_limits_is_refused_and_the_field_named(
     request_: GenerateRequest, field: str
 ) -> None:
     text = protocol.encode(protocol.GenerateMessage(request=1, generation=REQUEST))
@@ -97,7 +97,7 @@ def test_unknown_field_of_a_turn_is_refused() -> None:
 
 
 @given(st.text(max_size=300))
-def test_arbitrary_text_raises_nothing_but_bad_request(text: str) -> None:
+def test_arbitrary_text_raises_only_bad_request(text: str) -> None:
     try:
         protocol.decode_to_engine(text)
     except BadRequest as problem:

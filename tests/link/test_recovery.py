@@ -1,4 +1,4 @@
-"""retry_until_back: a request is repeated until the engine is back or the time is up."""
+"""retry_until_back: repeats a request until the engine is back or the time limit expires."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from appliance.link.client import EngineLost, retry_until_back
 
 
 class Engine:
-    """Is lost in each of the first `losses` requests, after one piece."""
+    """Fake engine that is lost after one chunk in each of the first `losses` requests."""
 
     def __init__(self, losses: int) -> None:
         self.losses = losses
@@ -31,7 +31,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "RECONNECT_SECONDS", 0.0)
 
 
-async def test_pieces_of_a_request_are_passed_through() -> None:
+async def test_chunks_of_a_request_are_passed_through() -> None:
     assert [piece async for piece in retry_until_back(Engine(0).ask, 10)] == ["One", "two"]
 
 
@@ -42,7 +42,7 @@ async def test_request_is_repeated_after_each_loss_and_the_hold_message_plays_on
     ]  # fmt: skip
 
 
-async def test_engine_that_stays_away_raises_without_a_hold_message() -> None:
+async def test_engine_that_does_not_come_back_raises_without_a_hold_message() -> None:
     engine = Engine(1)
     pieces = retry_until_back(engine.ask, -1)
     assert await anext(pieces) == "One"
@@ -54,7 +54,7 @@ async def test_engine_that_stays_away_raises_without_a_hold_message() -> None:
     assert engine.requests == 1
 
 
-async def test_other_failures_are_raised_at_once() -> None:
+async def test_other_failures_are_raised_immediately() -> None:
     async def refuse() -> AsyncGenerator[str, None]:
         raise BadRequest(engine="tts", what="nonsense")
         yield ""

@@ -1,4 +1,4 @@
-"""The life of an engine process: ready, draining, stopped, or ended because the model died."""
+"""Life cycle of an engine process: ready, draining, stopped, or exited after a model failure."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import ApplianceError, EngineDied, EngineGone, ModelSick
+from appliance.errors import ApplianceError, EngineDied, EngineGone, ModelUnhealthy
 from appliance.link import server
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall, Turn
 from appliance.link.health import ask_health
-from tests.fakes import InstantSpeechEngine
+from tests.fakes import InstantLLMEngine
 from tests.link.contract import linked, reply
 
 HELLO = Turn("user", "Hello.")
 
 
-class SickEngine(InstantSpeechEngine):
-    """Its model ends with output that can no longer be trusted."""
+class UnhealthyEngine(InstantLLMEngine):
+    """Fake engine that reports unreliable model output."""
 
     async def died(self) -> None:
         await super().died()
-        raise ModelSick(engine=self.name)
+        raise ModelUnhealthy(engine=self.name)
 
 
 @contextlib.asynccontextmanager
 async def hosted(
-    engine: InstantSpeechEngine, path: Path
+    engine: InstantLLMEngine, path: Path
 ) -> AsyncIterator[tuple[EngineClient, asyncio.Task[None]]]:
-    """A client of a ready engine, and the task that stands for its process."""
+    """Yield a client of a ready engine, and the task that represents its process."""
     process = asyncio.create_task(server._host(engine, path))
     async with asyncio.timeout(10):
         while not (path.exists() and (await ask_health(path, 1)).ready):
@@ -49,7 +49,7 @@ async def hosted(
 
 
 async def test_sigterm_lets_a_running_generation_finish_and_refuses_others(tmp_path: Path) -> None:
-    engine = InstantSpeechEngine(lambda *_: "one two three four", pause_seconds=0.1)
+    engine = InstantLLMEngine(lambda *_: "one two three four", pause_seconds=0.1)
     path = tmp_path / "s"
     async with hosted(engine, path) as (client, process):
         pieces = client.generate(GenerateRequest((HELLO,), 24, 0.0))
@@ -68,11 +68,11 @@ async def test_sigterm_lets_a_running_generation_finish_and_refuses_others(tmp_p
     assert engine.stopped
 
 
-async def test_generation_that_outlasts_the_drain_is_cut_off(
+async def test_generation_that_outlasts_the_drain_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "DRAIN_SECONDS", 0.2)
-    engine = InstantSpeechEngine(lambda *_: "word " * 500, pause_seconds=0.05)
+    engine = InstantLLMEngine(lambda *_: "word " * 500, pause_seconds=0.05)
     async with hosted(engine, tmp_path / "s") as (client, process):
         pieces = client.generate(GenerateRequest((HELLO,), 400, 0.0))
         await anext(pieces)
@@ -85,10 +85,10 @@ async def test_generation_that_outlasts_the_drain_is_cut_off(
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [(InstantSpeechEngine, EngineDied), (SickEngine, ModelSick)]
+    ("kind", "error"), [(InstantLLMEngine, EngineDied), (UnhealthyEngine, ModelUnhealthy)]
 )
-async def test_process_exits_when_its_model_died_or_is_sick(
-    tmp_path: Path, kind: type[InstantSpeechEngine], error: type[ApplianceError]
+async def test_process_exits_when_its_model_died_or_is_unhealthy(
+    tmp_path: Path, kind: type[InstantLLMEngine], error: type[ApplianceError]
 ) -> None:
     engine = kind()
     async with hosted(engine, tmp_path / "s") as (client, process):
@@ -101,10 +101,10 @@ async def test_process_exits_when_its_model_died_or_is_sick(
     assert death.value.exit_code == 70
 
 
-async def test_tools_reach_the_engine_and_a_tool_call_comes_back(tmp_path: Path) -> None:
+async def test_tools_are_sent_to_the_engine_and_a_tool_call_is_returned(tmp_path: Path) -> None:
     call = ToolCall("end_call", '{"why": "goodbye"}')
     tool = Tool("end_call", "Hangs up.", '{"type": "object"}')
-    engine = InstantSpeechEngine(lambda *_: call)
+    engine = InstantLLMEngine(lambda *_: call)
     async with linked(engine, tmp_path / "s") as client:
         pieces = [
             piece async for piece in client.generate(GenerateRequest((HELLO,), 24, 0.0, (tool,)))

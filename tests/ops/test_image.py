@@ -1,4 +1,4 @@
-"""ops/image with a fake buildah: what it passes on, and that no host setting is left behind."""
+"""ops/image with a fake buildah: what it passes on, and that no secret remains on disk."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 from tests.ops.bundle.test_image import inspected
 
 ROOT = Path(__file__).resolve().parents[2]
-SPACY = ROOT / "weights/en_core_web_sm"  # the only model of the tests' lock
+SPACY = ROOT / "weights/en_core_web_sm"  # the only model in BuildHost's image-manifest.lock
 
 # Records its arguments and copies the secrets, as a real build would see them.
 BUILDAH = """#!/usr/bin/env bash
 printf '%s\\n' "$@" >>"$NOTES/arguments"
 for word in "$@"; do
     [[ $word == id=*,src=* ]] && cp "${word#*src=}" "$NOTES/secret-${word##*/}"
-    [[ $word == id=*,src=* ]] && printf '%s' "${word#*src=}" >"$NOTES/place"
+    [[ $word == id=*,src=* ]] && printf '%s' "${word#*src=}" >"$NOTES/secret-path"
 done
 [[ $1 == inspect ]] && cat "$NOTES/inspected"
 exit 0
@@ -101,7 +101,7 @@ def test_build_is_reproducible_and_pulls_only_a_named_base(host: BuildHost) -> N
     assert lock["image"]["base"] == {"name": "debian:bookworm-slim", "sha256": ""}
 
 
-def test_debian_mirrors_are_passed_from_both_formats_of_apt(host: BuildHost) -> None:
+def test_debian_mirrors_are_read_from_both_formats_of_apt_sources(host: BuildHost) -> None:
     keyring, lists = "debian-archive-keyring", host.apt / "sources.list.d"
     mirror = STANZA.format("http://mirror.example/debian", "bookworm bookworm-updates", keyring)
     (lists / "debian.sources").write_text("# a remark\n" + mirror)
@@ -150,23 +150,25 @@ def test_ca_certificates_of_the_host_are_passed(host: BuildHost) -> None:
     assert host.secret("ca") == "certificates"
 
 
-def test_secrets_are_not_left_behind_or_on_the_command_line(host: BuildHost) -> None:
+def test_secrets_are_deleted_and_never_on_the_command_line(host: BuildHost) -> None:
     (host.folder / "pip.conf").write_text("[global]\nindex-url = https://n:word@i.example/simple\n")
     arguments = host.build()
-    assert not Path((host.notes / "place").read_text()).parent.exists()
+    assert not Path((host.notes / "secret-path").read_text()).parent.exists()
     assert "word@" not in "\n".join(arguments)
     files = [path for path in (host.root / ".cache").rglob("*") if path.is_file()]
     assert files
     assert [path for path in files if b"word@" in path.read_bytes()] == []
 
 
-def test_missing_base_and_mirror_names_the_option(host: BuildHost) -> None:
+def test_error_without_a_base_and_mirror_names_the_option(host: BuildHost) -> None:
     refused = host.image()
     assert refused.returncode == 1
     assert "--base" in refused.stderr
 
 
-def test_stage_only_needs_no_builder_and_stages_no_connected_side_code(host: BuildHost) -> None:
+def test_stage_only_does_not_call_buildah_and_leaves_ops_out(
+    host: BuildHost,
+) -> None:
     done = host.image("--stage-only")
     assert done.returncode == 0, done.stderr
     context = Path(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Starts appliances of dummy programs, and stops them after the test."""
+"""A fixture that starts appliances made of dummy programs and stops them after the test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Start = Callable[..., DummyAppliance]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """`start(programs, **environ)`: an appliance in this test's folder."""
+    """Return `start(programs, **environ)`, which starts an appliance in the test's folder."""
     started: list[DummyAppliance] = []
 
     def starter(programs: dict[str, str], **environ: str) -> DummyAppliance:

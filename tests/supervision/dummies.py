@@ -1,4 +1,4 @@
-"""A real boot, guard and supervisord, running tiny programs in place of the appliance's."""
+"""A real boot, guard and supervisord that run tiny dummy programs instead of the appliance's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from appliance.supervision.policy import counts_from_json
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 60.0  # for a busy machine; no test asserts a duration
+TIMEOUT_SECONDS = 60.0  # for a busy machine; no test asserts a duration
 
 SLEEPER = "import signal; print('up', flush=True); signal.pause()"
 STUBBORN = """
@@ -72,10 +72,10 @@ raise SystemExit(error.exit_code)
 SICK = f"""
 import os, time
 from pathlib import Path
-from appliance.errors import ModelSick
+from appliance.errors import ModelUnhealthy
 from appliance import run_folder
 {SHORT_LIVED}
-error = ModelSick(engine="exporter")
+error = ModelUnhealthy(engine="exporter")
 run_folder.write_failure(Path(os.environ["VOICE_PATHS_RUN"]), "exporter", error)
 raise SystemExit(error.exit_code)
 """
@@ -143,18 +143,24 @@ except ApplianceError as error:
 _Value = TypeVar("_Value")
 
 
-def until(condition: Callable[[], _Value | None]) -> _Value:
-    """Poll until the value is true, and return it; fails after PATIENCE_SECONDS."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_until(condition: Callable[[], _Value | None]) -> _Value:
+    """Poll until `condition` returns a true value, and return that value.
+
+    Fails after TIMEOUT_SECONDS.
+    """
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.05)
-    raise AssertionError(f"the condition did not become true in {PATIENCE_SECONDS:g} s")
+    raise AssertionError(f"the condition did not become true in {TIMEOUT_SECONDS:g} s")
 
 
 class DummyAppliance:
-    """boot and its programs (name -> Python source) in `folder`; stdout goes to a file there."""
+    """boot with `programs` (name -> Python source), run in `folder`.
+
+    The output of all processes goes to output.txt in `folder`.
+    """
 
     def __init__(self, folder: Path, programs: dict[str, str], **environ: str) -> None:
         self.folder = folder
@@ -181,7 +187,7 @@ class DummyAppliance:
             )
 
     def program(self, name: str) -> Program | None:
-        """A program as supervisord reports it; None if supervisord does not answer."""
+        """Return the program as supervisord reports it, or None if supervisord does not answer."""
         try:
             programs = SupervisorClient(self.run, 5.0).programs()
         except ConnectionError:
@@ -189,33 +195,33 @@ class DummyAppliance:
         return next(program for program in programs if program.name == name)
 
     def running(self, name: str) -> Program:
-        """Wait until the program runs."""
+        """Wait until supervisord reports the program as running, and return it."""
 
         def running_now() -> Program | None:
             program = self.program(name)
             return program if program and program.state == "RUNNING" else None
 
-        return until(running_now)
+        return wait_until(running_now)
 
     def wait(self) -> int:
-        """Wait for boot's exit code."""
-        return self.boot.wait(PATIENCE_SECONDS)
+        """Wait until boot exits, and return its exit code."""
+        return self.boot.wait(TIMEOUT_SECONDS)
 
     def stop(self) -> int:
-        """Stop boot if it runs; its exit code."""
+        """Stop boot if it is running, and return its exit code."""
         if self.boot.poll() is None:
             self.boot.send_signal(signal.SIGTERM)
         return self.wait()
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """The guard's decisions so far, by action and cause."""
+        """Return how often the guard has taken each action, by action and cause."""
         return counts_from_json(run_folder.read_guard(self.run))
 
     def reason(self) -> dict[str, Any]:
-        """Why the appliance ended, as boot recorded it for the host."""
+        """Return the exit reason that boot recorded for the host."""
         content: dict[str, Any] = json.loads((self.run / "reason.json").read_text())
         return content
 
     def lines(self) -> list[str]:
-        """The output of boot and the programs so far."""
+        """Return the output lines of boot and the programs so far."""
         return self.output.read_text().splitlines()

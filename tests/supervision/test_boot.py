@@ -1,4 +1,4 @@
-"""boot with a real supervisord and tiny programs."""
+"""boot, with a real supervisord and dummy programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from appliance.supervision.policy import RestartLimits, Symptom, decide
 from appliance.supervision.supervisor_client import Program
 from tests.supervision import dummies
 from tests.supervision.conftest import Start
-from tests.supervision.dummies import until
+from tests.supervision.dummies import wait_until
 
 
 def test_stop_signal_stops_all_programs_and_exits_with_0(start: Start) -> None:
@@ -44,7 +44,7 @@ def test_killed_program_is_restarted_and_counted(start: Start) -> None:
     appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
     first = appliance.running("tts")
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: run_folder.read_restarts(appliance.run)["tts"] == 1)
+    wait_until(lambda: run_folder.read_restarts(appliance.run)["tts"] == 1)
     assert appliance.running("tts").pid != first.pid
     assert run_folder.read_restarts(appliance.run)["gateway"] == 0
     events = [json.loads(line) for line in appliance.lines() if line.startswith("{")]
@@ -52,7 +52,7 @@ def test_killed_program_is_restarted_and_counted(start: Start) -> None:
     assert [(event["program"], event["restarts"]) for event in restarts] == [("tts", 1)]
 
 
-def test_program_that_keeps_failing_ends_the_appliance(start: Start) -> None:
+def test_program_that_keeps_failing_shuts_the_appliance_down(start: Start) -> None:
     before = psutil.Process().children(recursive=True)
     appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.BROKEN})
     assert appliance.wait() == 70
@@ -62,14 +62,14 @@ def test_program_that_keeps_failing_ends_the_appliance(start: Start) -> None:
     assert set(psutil.Process().children(recursive=True)) <= set(before)
 
 
-def test_appliance_ends_with_the_error_of_a_program_that_refuses_to_start(start: Start) -> None:
+def test_appliance_exits_with_the_error_of_a_program_that_refuses_to_start(start: Start) -> None:
     appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.REFUSING})
     assert appliance.wait() == 78
     assert appliance.reason()["reason"] == "missing_weights"
     assert "model.onnx" in appliance.reason()["what"]
 
 
-def test_death_of_supervisord_ends_every_process(start: Start) -> None:
+def test_death_of_supervisord_terminates_every_process(start: Start) -> None:
     appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.STUBBORN})
     pids = [appliance.running("gateway").pid, appliance.running("tts").pid]
     supervisord = int((appliance.run / "supervisord.pid").read_text())
@@ -94,7 +94,7 @@ def test_second_appliance_in_the_same_folder_is_refused(start: Start) -> None:
     assert first.running("gateway").pid == pid
 
 
-def test_appliance_starts_after_an_unclean_end(start: Start) -> None:
+def test_appliance_starts_after_an_unclean_exit(start: Start) -> None:
     first = start({"gateway": dummies.SLEEPER})
     first.running("gateway")
     supervisord = psutil.Process(int((first.run / "supervisord.pid").read_text()))
@@ -107,9 +107,9 @@ def test_appliance_starts_after_an_unclean_end(start: Start) -> None:
     assert second.stop() == 0
 
 
-def test_lines_of_all_programs_arrive_whole_in_a_file(start: Start) -> None:
+def test_output_lines_of_all_programs_reach_a_file_unbroken(start: Start) -> None:
     appliance = start({"gateway": dummies.TALKER, "tts": dummies.TALKER})
-    until(lambda: sum("-end" in line for line in appliance.lines()) >= 100)
+    wait_until(lambda: sum("-end" in line for line in appliance.lines()) >= 100)
     appliance.stop()
     lines = [line for line in appliance.lines() if "line-" in line]
     assert lines == ["line-" + "x" * 200 + "-end"] * 100
@@ -122,16 +122,16 @@ def test_output_may_be_a_socket_as_under_systemd(start: Start, tmp_path: Path) -
     command = [sys.executable, "-c", dummies.BOOT, str(tmp_path / "dummies.conf")]
     with reader, writer:
         second = subprocess.Popen(command, env=appliance.environ, stdout=writer.fileno())
-        reader.settimeout(dummies.PATIENCE_SECONDS)
+        reader.settimeout(dummies.TIMEOUT_SECONDS)
         received = b""
         while b"up\n" not in received:
             received += reader.recv(4096)
         second.terminate()
-        assert second.wait(dummies.PATIENCE_SECONDS) == 0
+        assert second.wait(dummies.TIMEOUT_SECONDS) == 0
 
 
 @pytest.mark.parametrize("output", ["/dev/full", "closed"])
-def test_output_that_accepts_nothing_does_not_block_programs(output: str) -> None:
+def test_output_that_accepts_no_bytes_does_not_block_programs(output: str) -> None:
     program = f"""
 import os
 from appliance.supervision.boot import _OutputPipe
@@ -150,12 +150,12 @@ os.close(end)
 output.finish()
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=dummies.ROOT, timeout=dummies.PATIENCE_SECONDS
+        [sys.executable, "-c", program], cwd=dummies.ROOT, timeout=dummies.TIMEOUT_SECONDS
     )
     assert done.returncode == 0
 
 
-def test_appliance_continues_and_stops_cleanly_after_its_log_reader_ends(
+def test_appliance_continues_and_stops_cleanly_after_its_log_reader_exits(
     start: Start, tmp_path: Path
 ) -> None:
     appliance = start({"gateway": dummies.SLEEPER})
@@ -167,28 +167,28 @@ def test_appliance_continues_and_stops_cleanly_after_its_log_reader_ends(
     os.close(write_end)
     os.close(read_end)
     os.kill(first.pid, signal.SIGKILL)  # makes boot log a line
-    until(lambda: run_folder.read_restarts(appliance.run)["gateway"] == 1)
+    wait_until(lambda: run_folder.read_restarts(appliance.run)["gateway"] == 1)
     assert appliance.running("gateway").pid != first.pid
     second.terminate()
-    assert second.wait(dummies.PATIENCE_SECONDS) == 0
+    assert second.wait(dummies.TIMEOUT_SECONDS) == 0
 
 
-def test_killing_a_process_that_has_just_ended_is_no_error(
+def test_killing_a_process_that_just_exited_is_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = subprocess.Popen(["true"])
-    ended = psutil.Process(short.pid)
+    exited = psutil.Process(short.pid)
     short.wait()
     running = boot._Boot(load({"VOICE_PATHS_RUN": str(tmp_path)}), tmp_path, boot.CONF)
     guard = Program(GUARD, "RUNNING", short.pid, 1)
-    running._treat_guard(decide(Symptom("silent", GUARD), 0, RestartLimits(5, 60.0)), [guard])
+    running._handle_guard(decide(Symptom("silent", GUARD), 0, RestartLimits(5, 60.0)), [guard])
     running._status = 0  # supervisord has ended
     monkeypatch.setattr(running, "_reap", lambda: None)
-    monkeypatch.setattr(psutil.Process, "children", lambda self, recursive: [ended])
+    monkeypatch.setattr(psutil.Process, "children", lambda self, recursive: [exited])
     running._stop()
 
 
-def test_control_socket_is_accessible_to_its_owner_only(start: Start) -> None:
+def test_control_socket_is_accessible_only_to_its_owner(start: Start) -> None:
     appliance = start({"gateway": dummies.SLEEPER})
     appliance.running("gateway")
     assert stat.S_IMODE((appliance.run / "supervisor.sock").stat().st_mode) == 0o700

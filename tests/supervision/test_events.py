@@ -1,4 +1,4 @@
-"""supervisord's event protocol, split and joined at every boundary."""
+"""Parsing supervisord's event protocol, with the bytes split at every boundary."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_events_are_parsed_with_their_fields() -> None:
 
 
 @given(st.lists(st.integers(0, 300), max_size=20))
-def test_events_are_the_same_however_the_bytes_arrive(cuts: list[int]) -> None:
+def test_events_do_not_depend_on_how_the_bytes_are_split(cuts: list[int]) -> None:
     stream, parser = TICK + EXITED + STOPPING, EventParser()
     offsets = [0, *sorted(cut % len(stream) for cut in cuts), len(stream)]
     chunks = [stream[start:end] for start, end in itertools.pairwise(offsets)]
@@ -44,18 +44,18 @@ def test_events_are_the_same_however_the_bytes_arrive(cuts: list[int]) -> None:
 
 
 @pytest.mark.parametrize("invalid", [b"hello\n", b"len:x eventname:TICK_5\n", b"len:3\n", b"\n"])
-def test_invalid_header_is_refused(invalid: bytes) -> None:
+def test_invalid_header_is_rejected(invalid: bytes) -> None:
     with pytest.raises(BadEvent):
         EventParser().feed(invalid)
 
 
-def test_event_without_an_end_is_refused() -> None:
+def test_unterminated_event_is_rejected() -> None:
     with pytest.raises(BadEvent, match="without an end"):
         EventParser().feed(b"x" * (MAX_BUFFER_BYTES + 1))
 
 
 @given(st.binary(max_size=200))
-def test_arbitrary_bytes_are_buffered_or_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_buffered_or_rejected(data: bytes) -> None:
     try:
         EventParser().feed(data)
     except BadEvent:

@@ -1,4 +1,4 @@
-"""The exporter answers in every state of the other processes."""
+"""The exporter serves its page in every state of the other processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from appliance.settings import Settings, load
 from appliance.supervision import exporter
 from appliance.supervision.exporter import MetricsExporter, merge_pages
 from tests.fakes import NVML_A10, NVML_L4, FakeNvml
-from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, SLEEPER, DummyAppliance, until
+from tests.supervision.dummies import ROOT, SLEEPER, TIMEOUT_SECONDS, DummyAppliance, wait_until
 
 TTS_PAGE = b"# TYPE voice_tts_phrases counter\nvoice_tts_phrases_total 4.0\n"
 
@@ -38,7 +38,7 @@ class Report:
 
 
 async def only_tts(path: Path, timeout_seconds: float) -> Report:
-    """tts answers, the gateway hangs, llm gives an invalid answer."""
+    """Stand in for the health check: tts replies, the gateway hangs, llm sends nonsense."""
     if path.name == "gateway.sock":
         await asyncio.Event().wait()
     if path.name == "tts.sock":
@@ -48,9 +48,9 @@ async def only_tts(path: Path, timeout_seconds: float) -> Report:
 
 def sample(page: bytes, name: str, **labels: str) -> float | None:
     for family in text_string_to_metric_families(page.decode()):
-        for found in family.samples:
-            if found.name == name and found.labels == labels:
-                return found.value
+        for item in family.samples:
+            if item.name == name and item.labels == labels:
+                return item.value
     return None
 
 
@@ -79,7 +79,7 @@ async def test_page_is_served_while_the_gateway_hangs_and_an_engine_fails(tmp_pa
     assert sample(page, "voice_process_ready", process="gateway") == 0
 
 
-async def test_page_that_prometheus_would_refuse_is_left_out_and_counted(tmp_path: Path) -> None:
+async def test_page_that_prometheus_would_reject_is_omitted_and_counted(tmp_path: Path) -> None:
     async def ask(path: Path, timeout_seconds: float) -> Report:
         return Report(True, TTS_PAGE if path.name != "gateway.sock" else b"voice_ready yes\n")
 
@@ -95,7 +95,7 @@ async def test_restarts_and_process_metrics_come_from_supervision(tmp_path: Path
     try:
         first = appliance.running("tts")
         os.kill(first.pid, signal.SIGKILL)
-        until(lambda: run_folder.read_restarts(appliance.run).get("tts") == 1)
+        wait_until(lambda: run_folder.read_restarts(appliance.run).get("tts") == 1)
         appliance.running("tts")
         page = await MetricsExporter(settings_in(appliance.run, 10.0), only_tts).page()
     finally:
@@ -108,7 +108,7 @@ async def test_restarts_and_process_metrics_come_from_supervision(tmp_path: Path
     assert scrape_errors(page, "supervisord") == 0
 
 
-async def test_card_is_exposed_until_it_falls_off_the_bus(
+async def test_gpu_is_exposed_until_it_falls_off_the_bus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nvml = FakeNvml(NVML_L4)
@@ -126,11 +126,11 @@ async def test_card_is_exposed_until_it_falls_off_the_bus(
     assert sample(page, "voice_tts_phrases_total") == 4
 
 
-async def test_hanging_driver_is_a_scrape_error_and_delays_nothing_else(tmp_path: Path) -> None:
+async def test_hanging_driver_is_a_scrape_error_and_delays_no_other_source(tmp_path: Path) -> None:
     release = threading.Event()
 
     def hang() -> GpuReadings:
-        release.wait(PATIENCE_SECONDS)
+        release.wait(TIMEOUT_SECONDS)
         return GpuReadings()
 
     metrics = MetricsExporter(settings_in(tmp_path), only_tts, GpuReader(hang))
@@ -143,7 +143,7 @@ async def test_hanging_driver_is_a_scrape_error_and_delays_nothing_else(tmp_path
     assert sample(await metrics.page(), "voice_process_ready", process="exporter") == 1
 
 
-def test_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_path: Path) -> None:
+def test_exporter_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -154,16 +154,16 @@ def test_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_path: Path)
         "VOICE_EXPORTER_PORT": str(port),
         "VOICE_EXPORTER_TIMEOUT_SECONDS": "0.3",
     }
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(tmp_path / "gateway.sock"))
-        silent.listen()
+    with socket.socket(socket.AF_UNIX) as unresponsive:
+        unresponsive.bind(str(tmp_path / "gateway.sock"))
+        unresponsive.listen()
         process = subprocess.Popen([sys.executable, "-m", "appliance", "exporter"], env=environ)
         try:
-            assert until(lambda: get(port, "/healthz")) == b"ok\n"
+            assert wait_until(lambda: get(port, "/healthz")) == b"ok\n"
             page = get(port, "/metrics")
         finally:
             process.terminate()
-            process.wait(PATIENCE_SECONDS)
+            process.wait(TIMEOUT_SECONDS)
     assert scrape_errors(page, "gateway") == 1
     assert sample(page, "voice_process_ready", process="exporter") == 1
 
@@ -177,7 +177,7 @@ def get(port: int, path: str) -> bytes:
         return b""
 
 
-def test_port_in_use_is_named() -> None:
+def test_error_names_the_port_in_use() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -206,20 +206,20 @@ def test_missing_final_newline_is_added() -> None:
     assert (page, left_out) == (UP + DOWN, {})
 
 
-def test_process_without_metrics_is_no_error() -> None:
+def test_process_without_metrics_is_not_an_error() -> None:
     assert merge_pages({"a": b"", "b": UP}) == (UP, {})
 
 
-def test_page_with_a_family_of_an_earlier_page_is_left_out() -> None:
+def test_page_that_repeats_a_family_of_an_earlier_page_is_omitted() -> None:
     assert merge_pages({"a": UP, "b": DOWN + UP}) == (UP, {"b": "collides"})
 
 
 @pytest.mark.parametrize("broken", [b"up one\n", b'up{a="b} 1\n', b"\xff\xfe\n", b"{} 1 2 3 4\n"])
-def test_broken_page_is_left_out_and_the_others_stay(broken: bytes) -> None:
+def test_broken_page_is_omitted_and_the_others_are_kept(broken: bytes) -> None:
     assert merge_pages({"a": broken, "b": DOWN}) == (DOWN, {"a": "broken"})
 
 
 @given(st.binary(max_size=80))
-def test_arbitrary_bytes_never_break_another_page(page: bytes) -> None:
+def test_arbitrary_bytes_in_one_page_never_break_another_page(page: bytes) -> None:
     merged, _ = merge_pages({"good": DOWN, "any": page})
     assert merged.startswith(DOWN)

@@ -1,4 +1,4 @@
-"""Detection of a lost card."""
+"""GpuWatch: detection of a lost GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from appliance.gpu.cards import GpuCard
 from appliance.gpu.nvml import CardList
 from appliance.settings import load
 from appliance.supervision.gpu_watch import NO_REPLY, DriverPoller, DriverReply, GpuWatch, uses_gpu
-from tests.supervision.dummies import until
+from tests.supervision.dummies import wait_until
 
 
 def card(uuid: str) -> GpuCard:
@@ -25,18 +25,18 @@ def watch(*expected: str) -> GpuWatch:
 
 
 def reasons(gpu_watch: GpuWatch, *listings: CardList) -> list[str]:
-    """The reasons of the symptoms that these replies cause, one after the other."""
-    replies = [DriverReply(float(at), listing) for at, listing in enumerate(listings, 1)]
+    """Feed the replies in order, and return the reasons of the resulting symptoms."""
+    replies = [DriverReply(float(time), listing) for time, listing in enumerate(listings, 1)]
     return [symptom.why for reply in replies for symptom in gpu_watch.check(reply)]
 
 
-def test_machine_that_never_had_a_card_misses_none() -> None:
+def test_machine_that_never_had_a_gpu_reports_none_missing() -> None:
     gpu_watch = watch()
     assert reasons(gpu_watch, NONE, NONE, NONE) == []
     assert [gpu_watch.check(None) for _ in range(20)] == [[]] * 20
 
 
-def test_missing_card_of_two_is_named() -> None:
+def test_reason_names_the_missing_gpu_of_two() -> None:
     assert reasons(watch(), BOTH, ONE, ONE) == ["the driver no longer lists GPU-2"]
 
 
@@ -44,7 +44,7 @@ def test_driver_that_can_no_longer_be_opened_is_a_loss() -> None:
     assert reasons(watch(), ONE, NONE, NONE) == [NONE.problem]
 
 
-def test_single_reply_without_the_card_is_not_a_loss() -> None:
+def test_single_reply_without_the_gpu_is_not_a_loss() -> None:
     assert reasons(watch(), ONE, NONE, ONE, NONE, ONE) == []
 
 
@@ -55,7 +55,7 @@ def test_hanging_driver_is_a_loss() -> None:
     assert checks[-1][0].why == NO_REPLY
 
 
-def test_restarted_guard_knows_which_cards_were_present() -> None:
+def test_restarted_guard_knows_which_gpus_were_present() -> None:
     first = watch()
     reasons(first, BOTH)
     assert reasons(watch(*first.expected), NONE, NONE) == [NONE.problem]
@@ -69,7 +69,7 @@ def test_restarted_guard_knows_which_cards_were_present() -> None:
         ({"VOICE_LLM_ENGINE": "vllm"}, True),
     ],
 )
-def test_cards_are_watched_only_if_an_engine_uses_one(
+def test_gpus_are_watched_only_if_an_engine_uses_one(
     environ: dict[str, str], expected: bool
 ) -> None:
     assert uses_gpu(load(environ)) == expected
@@ -79,4 +79,4 @@ def test_driver_is_polled_repeatedly() -> None:
     listings = iter([BOTH, ONE])
     poller = DriverPoller(lambda: next(listings, ONE), 0.01)
     poller.start()
-    until(lambda: poller.reply is not None and poller.reply.listing == ONE)
+    wait_until(lambda: poller.reply is not None and poller.reply.listing == ONE)

@@ -1,4 +1,4 @@
-"""The guard: the protocol over pipes, then with a real boot and supervisord."""
+"""The guard, first over pipes (the event protocol), then under a real boot and supervisord."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from appliance import run_folder
-from appliance.errors import MissingWeights, ModelSick
+from appliance.errors import MissingWeights, ModelUnhealthy
 from appliance.link.health import ask_health
 from appliance.settings import Settings, load
 from appliance.supervision import guard
@@ -25,8 +25,8 @@ from appliance.supervision.policy import Symptom
 from appliance.supervision.symptoms import Observation
 from tests.supervision import dummies
 from tests.supervision.conftest import Start
-from tests.supervision.dummies import PATIENCE_SECONDS, ROOT, DummyAppliance, until
-from tests.supervision.test_terminate import PARENT, has_ended
+from tests.supervision.dummies import ROOT, TIMEOUT_SECONDS, DummyAppliance, wait_until
+from tests.supervision.test_terminate import PARENT, has_exited
 from tests.supervision.test_terminate import start as start_process
 
 QUICK = {
@@ -37,19 +37,19 @@ QUICK = {
 
 
 @pytest.fixture
-def start_quick(start: Start) -> Start:
-    """The same with short intervals, so that faults are noticed within seconds."""
+def start_quickly(start: Start) -> Start:
+    """`start` with short check intervals, so that the guard detects faults within seconds."""
     return lambda programs, **environ: start(programs, **(QUICK | environ))
 
 
 def wait_for_action(appliance: DummyAppliance, action: str, cause: str, times: int = 1) -> None:
-    """Wait until the guard has decided this at least `times` times."""
-    until(lambda: appliance.counts().get((action, cause), 0) >= times)
+    """Wait until the guard has taken `action` because of `cause` at least `times` times."""
+    wait_until(lambda: appliance.counts().get((action, cause), 0) >= times)
 
 
-def wait_until_answering(appliance: DummyAppliance, name: str) -> int:
-    """Wait until the program runs and has answered the guard; its pid."""
-    until(lambda: name in run_folder.read_guard(appliance.run).get("answering", []))
+def wait_for_healthy_pid(appliance: DummyAppliance, name: str) -> int:
+    """Wait until the program runs and has answered the guard's health check; return its pid."""
+    wait_until(lambda: name in run_folder.read_guard(appliance.run).get("answering", []))
     return appliance.running(name).pid
 
 
@@ -78,7 +78,7 @@ def process_guard(
 
 
 def send(listener: subprocess.Popen[bytes], name: str, payload: str) -> bytes:
-    """Send an event like supervisord; the listener's reply."""
+    """Send an event the way supervisord does. Returns the listener's reply."""
     assert listener.stdin and listener.stdout
     head = f"ver:3.0 server:supervisor serial:1 pool:guard poolserial:1 eventname:{name}"
     listener.stdin.write(f"{head} len:{len(payload)}\n{payload}".encode())
@@ -92,11 +92,11 @@ def test_stdout_carries_the_protocol_and_stderr_json_log_lines(
     assert listener.stdin and listener.stdout
     assert listener.stdout.read(6) == b"READY\n"
     assert send(listener, "TICK_5", "when:1201063880") == b"RESULT 2\nOKREADY\n"
-    ended = "processname:tts groupname:tts from_state:RUNNING expected:0 pid:999999"
-    assert send(listener, "PROCESS_STATE_EXITED", ended) == b"RESULT 2\nOKREADY\n"
+    exited = "processname:tts groupname:tts from_state:RUNNING expected:0 pid:999999"
+    assert send(listener, "PROCESS_STATE_EXITED", exited) == b"RESULT 2\nOKREADY\n"
     listener.stdin.close()  # supervisord has ended
     listener.stdin = None
-    output, log = listener.communicate(timeout=PATIENCE_SECONDS)
+    output, log = listener.communicate(timeout=TIMEOUT_SECONDS)
     assert output == b""
     assert listener.returncode == 0
     lines = [json.loads(line) for line in log.splitlines()]
@@ -107,19 +107,19 @@ def test_stdout_carries_the_protocol_and_stderr_json_log_lines(
     assert status["actions"] == [{"action": "restart_process", "cause": "exited", "count": 1}]
 
 
-def test_protocol_violation_ends_the_guard_for_a_restart(
+def test_protocol_violation_makes_the_guard_exit_for_a_restart(
     listener: subprocess.Popen[bytes],
 ) -> None:
-    _, log = listener.communicate(b"nonsense\n", timeout=PATIENCE_SECONDS)
+    _, log = listener.communicate(b"nonsense\n", timeout=TIMEOUT_SECONDS)
     assert listener.returncode == 70
     assert json.loads(log.splitlines()[-1])["error"] == "BadEvent"
 
 
-def test_stop_signal_ends_the_guard_with_exit_code_0(listener: subprocess.Popen[bytes]) -> None:
+def test_guard_exits_with_0_on_a_stop_signal(listener: subprocess.Popen[bytes]) -> None:
     assert listener.stdout
     assert listener.stdout.read(6) == b"READY\n"
     listener.terminate()
-    assert listener.wait(PATIENCE_SECONDS) == 0
+    assert listener.wait(TIMEOUT_SECONDS) == 0
 
 
 def test_invalid_setting_is_refused_and_recorded(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_invalid_setting_is_refused_and_recorded(tmp_path: Path) -> None:
     assert str(error).startswith("The setting VOICE_SUPERVISION_CHECK_SECONDS")
 
 
-async def test_guard_without_events_ends_for_a_restart(
+async def test_guard_without_events_exits_for_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "NO_EVENTS_SECONDS", 0.3)
@@ -151,10 +151,10 @@ async def test_guard_without_events_ends_for_a_restart(
 @pytest.mark.parametrize(
     ("source", "cause"), [(dummies.SHORT_LIVED, "exited"), (dummies.SICK, "sick")]
 )
-def test_process_that_dies_every_two_seconds_ends_the_appliance(
-    start_quick: Start, source: str, cause: str
+def test_process_that_dies_every_two_seconds_shuts_the_appliance_down(
+    start_quickly: Start, source: str, cause: str
 ) -> None:
-    appliance = start_quick(
+    appliance = start_quickly(
         {"gateway": dummies.HEALTHY, "exporter": source},
         VOICE_SUPERVISION_MAX_RESTARTS="2",
     )
@@ -167,38 +167,38 @@ def test_process_that_dies_every_two_seconds_ends_the_appliance(
     }
 
 
-def test_engine_that_keeps_dying_restarts_both_engines(start_quick: Start) -> None:
-    appliance = start_quick({"tts": dummies.HEALTHY, "llm": dummies.SHORT_LIVED})
-    first = wait_until_answering(appliance, "tts")
+def test_engine_that_keeps_dying_restarts_both_engines(start_quickly: Start) -> None:
+    appliance = start_quickly({"tts": dummies.HEALTHY, "llm": dummies.SHORT_LIVED})
+    first = wait_for_healthy_pid(appliance, "tts")
     wait_for_action(appliance, "restart_engines", "exited")
-    until(lambda: appliance.running("tts").pid != first)
+    wait_until(lambda: appliance.running("tts").pid != first)
     assert appliance.counts()["restart_process", "exited"] == 2
     assert appliance.stop() == 0
 
 
-def test_process_that_never_starts_ends_the_appliance(start_quick: Start) -> None:
-    appliance = start_quick({"gateway": dummies.HEALTHY, "tts": dummies.BROKEN})
+def test_process_that_never_starts_shuts_the_appliance_down(start_quickly: Start) -> None:
+    appliance = start_quickly({"gateway": dummies.HEALTHY, "tts": dummies.BROKEN})
     assert appliance.wait() == 70
     assert appliance.reason()["reason"] == "program_failed"
     assert appliance.counts()["end_appliance", "fatal"] == 1
 
 
-def test_guard_started_late_still_reports_why_a_process_refused(tmp_path: Path) -> None:
+def test_guard_started_late_still_reports_why_a_process_refused_to_start(tmp_path: Path) -> None:
     run_folder.write_failure(tmp_path, "tts", MissingWeights(path="model.onnx"))
     settings = load({"VOICE_PATHS_RUN": str(tmp_path)})
     first = process_guard(settings)
-    first._treat([first._with_reason(Symptom("fatal", "tts"))])
+    first._handle_symptoms([first._with_reason(Symptom("fatal", "tts"))])
     assert str(run_folder.read_failure(tmp_path, "guard")).startswith("The model file model.onnx")
     second = process_guard(settings)
-    second._treat([Symptom("fatal", "gateway")])  # the first decision stands
+    second._handle_symptoms([Symptom("fatal", "gateway")])  # the first decision stands
     actions = run_folder.read_guard(tmp_path)["actions"]
     assert [action["cause"] for action in actions] == ["refused"]
 
 
-def test_sick_model_is_counted_once_and_the_next_end_as_an_exit(
+def test_unhealthy_model_is_counted_once_and_a_later_exit_as_exited(
     tmp_path: Path,
 ) -> None:
-    run_folder.write_failure(tmp_path, "llm", ModelSick(engine="llm"))
+    run_folder.write_failure(tmp_path, "llm", ModelUnhealthy(engine="llm"))
     running = process_guard(load({"VOICE_PATHS_RUN": str(tmp_path)}))
     fatal = Symptom("fatal", "llm")
     assert running._with_reason(fatal) == fatal
@@ -219,22 +219,22 @@ def test_children_of_a_process_that_died_while_loading_are_killed(tmp_path: Path
     running._on_event(
         SupervisorEvent("PROCESS_STATE_BACKOFF", {"processname": "llm", "tries": "1"})
     )
-    until(lambda: has_ended(int(child)))
+    wait_until(lambda: has_exited(int(child)))
 
 
-def test_terminating_a_process_that_has_just_ended_is_no_error(
+def test_terminating_a_process_that_just_exited_is_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = process_guard(load({"VOICE_PATHS_RUN": str(tmp_path)}))
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    running._observations = {"tts": Observation("tts", "RUNNING", ended.pid)}
+    exited = subprocess.Popen(["true"])
+    exited.wait()
+    running._observations = {"tts": Observation("tts", "RUNNING", exited.pid)}
     monkeypatch.setattr(psutil, "pid_exists", lambda pid: True)  # it ends a moment later
-    running._treat([Symptom("memory", "tts")])
+    running._handle_symptoms([Symptom("memory", "tts")])
 
 
-def test_leaking_process_is_restarted_then_ends_the_appliance(start_quick: Start) -> None:
-    appliance = start_quick(
+def test_leaking_process_is_restarted_then_shuts_the_appliance_down(start_quickly: Start) -> None:
+    appliance = start_quickly(
         {"gateway": dummies.HEALTHY, "tts": dummies.LEAKING},
         VOICE_SUPERVISION_MAX_RESTARTS="1",
         VOICE_SUPERVISION_TTS_MEMORY_BYTES="200000000",
@@ -247,68 +247,68 @@ def test_leaking_process_is_restarted_then_ends_the_appliance(start_quick: Start
     }
 
 
-def test_frozen_process_is_killed_and_restarted(start_quick: Start) -> None:
-    appliance = start_quick({"gateway": dummies.HEALTHY, "tts": dummies.HEALTHY})
-    other = wait_until_answering(appliance, "gateway")
-    frozen = wait_until_answering(appliance, "tts")
+def test_frozen_process_is_killed_and_restarted(start_quickly: Start) -> None:
+    appliance = start_quickly({"gateway": dummies.HEALTHY, "tts": dummies.HEALTHY})
+    other = wait_for_healthy_pid(appliance, "gateway")
+    frozen = wait_for_healthy_pid(appliance, "tts")
     os.kill(frozen, signal.SIGSTOP)
     wait_for_action(appliance, "restart_process", "silent")
-    until(lambda: not psutil.pid_exists(frozen))
-    assert wait_until_answering(appliance, "tts") != frozen
-    until(lambda: run_folder.read_restarts(appliance.run)["tts"] == 1)
+    wait_until(lambda: not psutil.pid_exists(frozen))
+    assert wait_for_healthy_pid(appliance, "tts") != frozen
+    wait_until(lambda: run_folder.read_restarts(appliance.run)["tts"] == 1)
     assert appliance.running("gateway").pid == other
     assert appliance.counts() == {("restart_process", "silent"): 1}
     assert appliance.stop() == 0
 
 
-def test_engine_that_never_loads_ends_the_appliance(start_quick: Start) -> None:
-    appliance = start_quick(
+def test_engine_that_never_loads_shuts_the_appliance_down(start_quickly: Start) -> None:
+    appliance = start_quickly(
         {"tts": dummies.LOADING},
         VOICE_SUPERVISION_SILENT_SECONDS="1",
         VOICE_SUPERVISION_LOAD_SECONDS="5",
         VOICE_SUPERVISION_MAX_RESTARTS="0",
     )
-    first = wait_until_answering(appliance, "tts")
+    first = wait_for_healthy_pid(appliance, "tts")
     assert appliance.wait() == 82
     assert appliance.reason()["reason"] == "never_ready"
     assert appliance.counts() == {("end_appliance", "not_ready"): 1}
     assert not psutil.pid_exists(first)
 
 
-def test_killed_guard_is_restarted_and_keeps_its_history(start_quick: Start) -> None:
-    appliance = start_quick({"tts": dummies.HEALTHY})
-    os.kill(wait_until_answering(appliance, "tts"), signal.SIGKILL)
+def test_killed_guard_is_restarted_and_keeps_its_history(start_quickly: Start) -> None:
+    appliance = start_quickly({"tts": dummies.HEALTHY})
+    os.kill(wait_for_healthy_pid(appliance, "tts"), signal.SIGKILL)
     wait_for_action(appliance, "restart_process", "exited")
     first = appliance.running("guard").pid
     os.kill(first, signal.SIGKILL)
-    until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
+    wait_until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
     assert appliance.running("guard").pid != first
-    os.kill(wait_until_answering(appliance, "tts"), signal.SIGKILL)
+    os.kill(wait_for_healthy_pid(appliance, "tts"), signal.SIGKILL)
     wait_for_action(appliance, "restart_process", "exited", 2)
     assert appliance.stop() == 0
 
 
-def test_frozen_guard_is_killed_and_restarted(start_quick: Start) -> None:
-    appliance = start_quick({"tts": dummies.HEALTHY})
-    until(lambda: run_folder.read_guard(appliance.run).get("beat"))
+def test_frozen_guard_is_killed_and_restarted(start_quickly: Start) -> None:
+    appliance = start_quickly({"tts": dummies.HEALTHY})
+    wait_until(lambda: run_folder.read_guard(appliance.run).get("beat"))
     first = appliance.running("guard").pid
     os.kill(first, signal.SIGSTOP)
-    until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
-    os.kill(wait_until_answering(appliance, "tts"), signal.SIGKILL)
+    wait_until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
+    os.kill(wait_for_healthy_pid(appliance, "tts"), signal.SIGKILL)
     wait_for_action(appliance, "restart_process", "exited")
     assert not psutil.pid_exists(first)
     assert appliance.stop() == 0
 
 
-def test_guard_that_keeps_dying_ends_the_appliance(start_quick: Start) -> None:
-    appliance = start_quick({"tts": dummies.HEALTHY}, VOICE_SUPERVISION_MAX_RESTARTS="0")
+def test_guard_that_keeps_dying_shuts_the_appliance_down(start_quickly: Start) -> None:
+    appliance = start_quickly({"tts": dummies.HEALTHY}, VOICE_SUPERVISION_MAX_RESTARTS="0")
     os.kill(appliance.running("guard").pid, signal.SIGKILL)
     assert appliance.wait() == 80
     assert "guard" in appliance.reason()["what"]
 
 
-def test_frozen_supervisord_ends_every_process(start_quick: Start) -> None:
-    appliance = start_quick({"gateway": dummies.HEALTHY, "tts": dummies.STUBBORN})
+def test_frozen_supervisord_terminates_every_process(start_quickly: Start) -> None:
+    appliance = start_quickly({"gateway": dummies.HEALTHY, "tts": dummies.STUBBORN})
     pids = [appliance.running(name).pid for name in ("gateway", "tts", "guard")]
     supervisord = int((appliance.run / "supervisord.pid").read_text())
     os.kill(supervisord, signal.SIGSTOP)
@@ -317,27 +317,27 @@ def test_frozen_supervisord_ends_every_process(start_quick: Start) -> None:
     assert not any(psutil.pid_exists(pid) for pid in (*pids, supervisord))
 
 
-LOST = """
+PYNVML_THAT_LOSES_ITS_GPU = """
 import os
 from tests.fakes import FakeNvml, NVML_L4
 
 NVMLError = FakeNvml.NVMLError
 
 def __getattr__(name):
-    gone = os.path.exists(os.environ["VOICE_PATHS_RUN"] + "/card-lost")
+    gone = os.path.exists(os.environ["VOICE_PATHS_RUN"] + "/gpu-lost")
     fake = FakeNvml(*(() if gone else (NVML_L4,)))
     fake.open = 1
     return getattr(fake, name)
 """
 
 
-def test_lost_card_ends_an_appliance_that_uses_it(start_quick: Start, tmp_path: Path) -> None:
-    (tmp_path / "pynvml.py").write_text(LOST)
+def test_lost_gpu_shuts_the_appliance_down(start_quickly: Start, tmp_path: Path) -> None:
+    (tmp_path / "pynvml.py").write_text(PYNVML_THAT_LOSES_ITS_GPU)
     path = f"{tmp_path}{os.pathsep}{ROOT}"
-    on_card = {"VOICE_TTS_BACKEND": "torch", "VOICE_TTS_DEVICE": "cuda"}
-    appliance = start_quick({"tts": dummies.HEALTHY}, PYTHONPATH=path, **on_card)
-    until(lambda: run_folder.read_guard(appliance.run).get("cards"))
-    (appliance.run / "card-lost").touch()
+    use_gpu = {"VOICE_TTS_BACKEND": "torch", "VOICE_TTS_DEVICE": "cuda"}
+    appliance = start_quickly({"tts": dummies.HEALTHY}, PYTHONPATH=path, **use_gpu)
+    wait_until(lambda: run_folder.read_guard(appliance.run).get("cards"))
+    (appliance.run / "gpu-lost").touch()
     assert appliance.wait() == 84
     assert appliance.reason()["reason"] == "gpu_lost"
     assert appliance.counts() == {("end_appliance", "gpu_lost"): 1}

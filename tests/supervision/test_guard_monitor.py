@@ -1,4 +1,4 @@
-"""How boot watches the guard."""
+"""GuardMonitor: how boot detects that the guard is frozen or keeps dying."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from appliance.supervision.policy import Decision
 from appliance.supervision.supervisor_client import Program, ProgramChange
 
 RUNNING = Program("guard", "RUNNING", 7, 100)
-OTHER = Program("tts", "FATAL", 0, 100)
+OTHER_PROGRAM = Program("tts", "FATAL", 0, 100)
 
 
 class Clock:
-    """boot polls every second; a working guard renews its heartbeat every five seconds."""
+    """Simulated time: boot polls every second, a working guard beats every five seconds."""
 
     def __init__(self) -> None:
         self.monitor = GuardMonitor(Settings())
@@ -27,12 +27,12 @@ class Clock:
                 self.beat = self.now
             status = {"beat": self.beat} if self.beat else {}
             new = changes if second == 0 else ()
-            decisions += self.monitor.update(self.now, [RUNNING, OTHER], new, status)
+            decisions += self.monitor.update(self.now, [RUNNING, OTHER_PROGRAM], new, status)
         return decisions
 
 
 def test_working_guard_and_other_programs_are_left_alone() -> None:
-    changes = ProgramChange("gave_up", OTHER), ProgramChange("restarted", OTHER)
+    changes = ProgramChange("gave_up", OTHER_PROGRAM), ProgramChange("restarted", OTHER_PROGRAM)
     assert Clock().poll(600, *changes) == []
 
 
@@ -44,7 +44,7 @@ def test_frozen_guard_is_restarted_once() -> None:
     assert clock.poll(60, ProgramChange("restarted", RUNNING)) == []
 
 
-def test_guard_without_a_first_heartbeat_is_silent() -> None:
+def test_guard_without_a_first_heartbeat_is_unresponsive() -> None:
     clock = Clock()
     clock.beat = 0.0
     assert clock.poll(50, beating=False) == []
@@ -52,7 +52,7 @@ def test_guard_without_a_first_heartbeat_is_silent() -> None:
     assert [decision.symptom.cause for decision in decisions] == ["silent"]
 
 
-def test_guard_that_keeps_dying_ends_the_appliance() -> None:
+def test_guard_that_keeps_dying_shuts_the_appliance_down() -> None:
     clock = Clock()
     polls = [clock.poll(10, ProgramChange("restarted", RUNNING)) for _ in range(6)]
     assert [d.action for decisions in polls[:5] for d in decisions] == ["restart_process"] * 5
@@ -60,6 +60,6 @@ def test_guard_that_keeps_dying_ends_the_appliance() -> None:
     assert error is not None and error.reason == "restart_loop"
 
 
-def test_guard_that_supervisord_gave_up_ends_the_appliance() -> None:
+def test_guard_that_supervisord_gave_up_shuts_the_appliance_down() -> None:
     error = Clock().poll(1, ProgramChange("gave_up", RUNNING))[0].error
     assert error is not None and error.reason == "program_failed"

@@ -1,4 +1,4 @@
-"""The health check, against a server that answers like the gateway."""
+"""The health check, against an HTTP server that stands in for the gateway."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def gateway() -> Iterator[GatewayConfig]:
     ("status", "reported", "expected"),
     [(200, "", ""), (503, "tts", "tts"), (503, "", "draining")],
 )
-def test_health_check_returns_what_the_gateway_waits_for(
+def test_health_check_returns_the_engines_that_the_gateway_waits_for(
     gateway: GatewayConfig,
     monkeypatch: pytest.MonkeyPatch,
     status: int,
@@ -63,7 +63,7 @@ def test_offline_switches_bypass_the_hosts_proxy(
     assert waiting_for(gateway) == ""
 
 
-def test_overloaded_gateway_counts_as_not_answering(
+def test_overloaded_gateway_counts_as_not_responding(
     gateway: GatewayConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Readyz, "status", 503)
@@ -71,7 +71,7 @@ def test_overloaded_gateway_counts_as_not_answering(
     assert waiting_for(gateway) == "gateway"
 
 
-def test_gateway_that_does_not_answer_is_itself_waited_for() -> None:
+def test_gateway_without_a_reply_is_reported_as_waiting_for_gateway() -> None:
     assert waiting_for(GatewayConfig(port=1)) == "gateway"
 
 

@@ -1,4 +1,4 @@
-"""The exporter's own metrics: processes, guard and cards."""
+"""The exporter's own metrics: processes, guard and GPUs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def registry(collector: Collector) -> CollectorRegistry:
 # Processes.
 
 
-def test_living_process_is_up_and_measured() -> None:
+def test_live_process_is_up_and_measured() -> None:
     stats = measure_processes([Program("gateway", "RUNNING", os.getpid(), 1)])["gateway"]
     assert stats.up
     assert stats.resident_bytes > 1_000_000
@@ -47,7 +47,7 @@ def test_living_process_is_up_and_measured() -> None:
     assert stats.started_seconds > 1_600_000_000
 
 
-def test_ended_process_and_zombie_are_down() -> None:
+def test_exited_process_and_zombie_are_down() -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     zombie = subprocess.Popen(["true"])
@@ -63,7 +63,7 @@ def test_ended_process_and_zombie_are_down() -> None:
     assert not any(process.up for process in stats.values())
 
 
-def test_every_process_is_exposed_even_if_nothing_is_known() -> None:
+def test_every_process_is_exposed_even_if_no_value_is_known() -> None:
     value = registry(ProcessMetrics({}, {}, {})).get_sample_value
     for name in PROGRAMS:
         for metric in (
@@ -95,7 +95,7 @@ def actions(status: dict[str, object], action: str, cause: str) -> float | None:
     return registry(GuardMetrics(status)).get_sample_value("voice_guard_actions_total", labels)
 
 
-def test_every_action_and_cause_is_exposed_before_anything_happened() -> None:
+def test_every_action_and_cause_is_exposed_before_the_first_action() -> None:
     for action, causes in CAUSES_BY_ACTION.items():
         assert [actions({}, action, cause) for cause in causes] == [0] * len(causes)
 
@@ -115,7 +115,7 @@ def test_guard_is_alive_while_its_heartbeat_is_fresh() -> None:
     assert not guard_is_alive({}, 1.0)
 
 
-def test_counts_of_an_earlier_run_are_kept_without_its_heartbeat(tmp_path: Path) -> None:
+def test_counts_of_an_earlier_guard_are_kept_but_not_its_heartbeat(tmp_path: Path) -> None:
     history = GuardHistory(LIMITS)
     history.decide(Symptom("fatal", "tts"), 1.0, 0.0)
     run_folder.write_guard(tmp_path, {"beat": 1.0, **history.to_json()})
@@ -134,7 +134,7 @@ def cards(*readings: CardReading, complete: bool = True) -> CollectorRegistry:
     return registry(CardMetrics(GpuReadings(readings, complete)))
 
 
-def test_card_is_exposed_under_its_number() -> None:
+def test_gpu_is_exposed_under_its_index() -> None:
     value = cards(BUSY).get_sample_value
     labels = {"gpu": "1"}
     assert value("voice_gpu_up") == 1
@@ -149,13 +149,13 @@ def test_card_is_exposed_under_its_number() -> None:
     assert value("voice_gpu_info", info) == 1
 
 
-def test_without_cards_only_voice_gpu_up_is_exposed() -> None:
+def test_only_voice_gpu_up_is_exposed_without_gpus() -> None:
     families = list(cards(complete=False).collect())
     assert [s.name for family in families for s in family.samples] == ["voice_gpu_up"]
     assert [s.value for family in families for s in family.samples] == [0]
 
 
-def test_value_that_a_card_does_not_report_has_no_series() -> None:
+def test_value_that_a_gpu_does_not_report_has_no_series() -> None:
     value = cards(CardReading(0, L4, None, None, None, None, None)).get_sample_value
     assert value("voice_gpu_power_watts", {"gpu": "0"}) is None
     assert value("voice_gpu_last_xid", {"gpu": "0"}) is None

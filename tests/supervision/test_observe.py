@@ -1,4 +1,4 @@
-"""What the guard observes of real processes."""
+"""The guard's observations of real processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from appliance.settings import load
 from appliance.supervision.observe import Observer, ProcessTree, Readiness, inspect_tree
 from appliance.supervision.supervisor_client import Program, SupervisorClient
 from appliance.supervision.symptoms import Observation
-from tests.supervision.dummies import until
+from tests.supervision.dummies import wait_until
 
 SLEEP = [
     sys.executable,
@@ -60,7 +60,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Observer]:
-    """An observer of a supervisord that lists this process under several names."""
+    """An observer whose supervisord lists the test process under several program names."""
     programs = [
         Program("guard", "RUNNING", os.getpid(), 1),
         Program("tts", "RUNNING", os.getpid(), 1),
@@ -82,7 +82,7 @@ def observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Observ
         server.shutdown()
 
 
-async def test_every_program_but_the_guard_is_checked(observer: Observer) -> None:
+async def test_every_program_except_the_guard_is_checked(observer: Observer) -> None:
     observations = {observation.name: observation for observation in await observer.observe()}
     answers = {name: (seen.answers, seen.ready) for name, seen in observations.items()}
     assert answers == {
@@ -95,7 +95,7 @@ async def test_every_program_but_the_guard_is_checked(observer: Observer) -> Non
     assert observations["tts"].memory_bytes > 1_000_000
 
 
-async def test_exporter_that_accepts_no_connection_or_stays_silent_does_not_answer(
+async def test_exporter_that_refuses_connections_or_never_replies_is_not_answering(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = Program("exporter", "RUNNING", os.getpid(), 1)
@@ -113,12 +113,12 @@ async def test_exporter_that_accepts_no_connection_or_stays_silent_does_not_answ
             assert observation.answers is False
 
 
-async def test_absent_supervisord_is_a_connection_error(tmp_path: Path) -> None:
+async def test_missing_supervisord_is_a_connection_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         await Observer(load({"VOICE_PATHS_RUN": str(tmp_path)}), only_tts).observe()
 
 
-def test_private_memory_is_counted_and_mapped_files_are_not(
+def test_private_memory_is_counted_but_mapped_files_are_not(
     sleeper: subprocess.Popen[bytes],
 ) -> None:
     memory = psutil.Process(sleeper.pid).memory_info()
@@ -130,14 +130,14 @@ def test_memory_of_children_is_included(sleeper: subprocess.Popen[bytes]) -> Non
     assert inspect_tree(os.getpid()).memory_bytes > 50_000_000 + half
 
 
-def test_stopped_child_is_seen_through_its_parent(sleeper: subprocess.Popen[bytes]) -> None:
+def test_stopped_child_is_reported_for_its_parent(sleeper: subprocess.Popen[bytes]) -> None:
     assert not inspect_tree(sleeper.pid).stopped
     os.kill(sleeper.pid, signal.SIGSTOP)
-    until(lambda: inspect_tree(sleeper.pid).stopped)
+    wait_until(lambda: inspect_tree(sleeper.pid).stopped)
     assert inspect_tree(os.getpid()).stopped
 
 
-def test_ended_process_has_an_empty_tree() -> None:
+def test_exited_process_has_an_empty_tree() -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     assert inspect_tree(ended.pid) == ProcessTree()

@@ -1,4 +1,4 @@
-"""The guard's table, every cell of it, and the history of its decisions."""
+"""Every cell of the guard's decision table, and the history of its decisions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def symptom(cause: Cause, program: str) -> Symptom:
 
 
 @pytest.mark.parametrize(("cause", "program"), [*product(TOO_OFTEN, GUARDED)])
-def test_process_is_restarted_as_often_as_allowed_then_appliance_ends(
+def test_process_is_restarted_up_to_the_limit_then_the_appliance_shuts_down(
     cause: Cause, program: str
 ) -> None:
     for before in range(5):
@@ -65,7 +65,9 @@ def test_process_is_restarted_as_often_as_allowed_then_appliance_ends(
 
 
 @pytest.mark.parametrize(("cause", "before"), [*product(AT_ONCE, (0, 3, 100))])
-def test_cause_that_no_restart_heals_ends_appliance_at_once(cause: Cause, before: int) -> None:
+def test_cause_that_no_restart_can_fix_shuts_the_appliance_down_at_once(
+    cause: Cause, before: int
+) -> None:
     decision = decide(symptom(cause, "tts"), before, LIMITS)
     assert decision.action == "end_appliance"
     assert type(decision.error) is AT_ONCE[cause]
@@ -73,29 +75,27 @@ def test_cause_that_no_restart_heals_ends_appliance_at_once(cause: Cause, before
 
 
 @pytest.mark.parametrize(("program", "before"), [*product(GUARDED, (0, 2, 5, 100))])
-def test_failed_start_is_left_to_supervisord_which_gives_up_by_itself(
-    program: str, before: int
-) -> None:
+def test_failed_start_is_left_to_supervisord(program: str, before: int) -> None:
     decision = decide(symptom("not_started", program), before, LIMITS)
     assert (decision.action, decision.programs) == ("restart_process", (program,))
 
 
 @pytest.mark.parametrize("allowed", range(6))
-def test_both_engines_are_restarted_once_and_never_at_the_first_restart(allowed: int) -> None:
+def test_both_engines_are_restarted_once_but_never_at_the_first_restart(allowed: int) -> None:
     limits = RestartLimits(allowed, 600.0)
     actions = [decide(Symptom("exited", "tts"), n, limits).action for n in range(allowed)]
     assert actions.count("restart_engines") == (1 if allowed >= 2 else 0)
     assert actions[:1] != ["restart_engines"]
 
 
-def test_each_ending_has_its_own_exit_code_that_asks_the_host_for_a_restart() -> None:
+def test_each_shutdown_cause_has_its_own_exit_code_that_requests_a_host_restart() -> None:
     kinds: list[type[ApplianceError]] = [*TOO_OFTEN.values(), GpuLost]
     codes = {kind.exit_code for kind in kinds}
     assert len(codes) == len(set(kinds))
     assert all(80 <= code <= 89 for code in codes)
 
 
-def test_metric_shows_exactly_the_possible_decisions() -> None:
+def test_metric_exposes_exactly_the_possible_decisions() -> None:
     possible = {
         (decide(symptom(cause, program), before, LIMITS).action, cause)
         for cause, program, before in product(get_args(Cause), GUARDED, range(7))
@@ -106,7 +106,7 @@ def test_metric_shows_exactly_the_possible_decisions() -> None:
     assert set(CAUSES_BY_ACTION) == set(get_args(Action))
 
 
-def test_refusal_without_its_error_counts_as_failed_program() -> None:
+def test_refusal_without_a_recorded_error_counts_as_failed_program() -> None:
     assert type(decide(Symptom("refused", "tts"), 0, LIMITS).error) is ProgramFailed
 
 
@@ -135,7 +135,7 @@ def test_restarts_are_counted_per_process_within_the_window() -> None:
     assert history.decide(EXITED, 200.5, 0.0).action == "end_appliance"
 
 
-def test_causes_add_up_and_the_last_one_chooses_the_error() -> None:
+def test_causes_add_up_and_the_last_one_determines_the_error() -> None:
     history = GuardHistory(TWO_IN_100_S)
     history.decide(EXITED, 0.0, 0.0)
     history.decide(Symptom("silent", "gateway"), 1.0, 0.0)
@@ -150,7 +150,7 @@ def test_causes_add_up_and_the_last_one_chooses_the_error() -> None:
     }
 
 
-def test_next_guard_continues_the_published_history() -> None:
+def test_restarted_guard_continues_the_published_history() -> None:
     history = GuardHistory(TWO_IN_100_S)
     history.decide(EXITED, 0.0, 0.0)
     history.decide(EXITED, 1.0, 0.0)

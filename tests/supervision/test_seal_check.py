@@ -1,4 +1,4 @@
-"""The seal check at start: how thorough it is, how often, and what is recorded."""
+"""The seal check at start: when it reads every byte, and what it records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTENT = b"weights"
 
 
 def in_folder(folder: Path, mode: str = "auto") -> Settings:
-    """Settings of the installation in this folder."""
+    """Return settings for the installation in `folder`."""
     return load(
         {
             "VOICE_PATHS_RUN": str(folder / "run"),
@@ -34,7 +34,7 @@ def in_folder(folder: Path, mode: str = "auto") -> Settings:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """An installation with one sealed file."""
+    """Settings of an installation with one sealed file."""
     (tmp_path / "weights").mkdir()
     path = tmp_path / "weights" / "model.gguf"
     path.write_bytes(CONTENT)
@@ -46,7 +46,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def read_every_byte(settings: Settings) -> bool:
-    """Whether the last check was a full one."""
+    """Run the seal check, and return whether it read every byte."""
     return bool(run_folder.read_seal(settings.paths.run)["full"])
 
 
@@ -89,7 +89,7 @@ def test_every_byte_is_read_if_the_host_has_no_boot_id(
 
 
 @pytest.mark.parametrize(("mode", "full"), [("full", True), ("quick", False)])
-def test_set_mode_overrides_the_record(
+def test_configured_mode_overrides_the_recorded_check(
     settings: Settings, tmp_path: Path, mode: str, full: bool
 ) -> None:
     for _ in range(2):
@@ -97,7 +97,7 @@ def test_set_mode_overrides_the_record(
         assert read_every_byte(settings) == full
 
 
-def test_quick_check_names_the_lock_but_does_not_vouch_for_it(
+def test_quick_check_reports_the_lock_as_never_fully_checked(
     settings: Settings, tmp_path: Path
 ) -> None:
     seal_check.verify(settings)
@@ -109,7 +109,7 @@ def test_quick_check_names_the_lock_but_does_not_vouch_for_it(
     assert read_every_byte(settings), "this lock was never checked in full"
 
 
-def test_unknown_mode_is_refused(tmp_path: Path) -> None:
+def test_unknown_mode_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="VOICE_SUPERVISION_SEAL_CHECK"):
         in_folder(tmp_path, "no")
 

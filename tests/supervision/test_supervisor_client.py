@@ -1,4 +1,7 @@
-"""The supervisord client's failures, and tracking of changes; test_boot has a real supervisord."""
+"""Failures of the supervisord client, and tracking of program changes.
+
+test_boot.py covers the client with a real supervisord.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ from appliance.supervision.supervisor_client import (
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[socket.socket]:
-    """A socket in supervisord's place that accepts nothing by itself."""
+    """A listening socket in place of supervisord's that accepts no connection."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / SOCKET))
         server.listen()
         yield server
 
 
-def test_absent_supervisord_is_a_connection_error(tmp_path: Path) -> None:
+def test_missing_supervisord_is_a_connection_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"supervisor\.sock"):
         SupervisorClient(tmp_path, 1.0).programs()
 
@@ -36,7 +39,7 @@ def test_frozen_supervisord_is_a_connection_error(tmp_path: Path, server: socket
         SupervisorClient(tmp_path, 0.1).programs()
 
 
-def test_answer_that_is_not_xml_rpc_is_a_connection_error(
+def test_reply_that_is_not_xml_rpc_is_a_connection_error(
     tmp_path: Path, server: socket.socket
 ) -> None:
     def answer() -> None:
@@ -67,7 +70,7 @@ def test_first_start_is_not_a_restart() -> None:
     assert tracker.restarts == {"tts": 0}
 
 
-def test_restart_between_two_polls_is_noticed() -> None:
+def test_restart_between_two_polls_is_detected() -> None:
     tracker = ProgramTracker(["tts"])
     kinds(tracker, "RUNNING", 10, 100)
     assert kinds(tracker, "RUNNING", 11, 160) == ["restarted"]
@@ -75,14 +78,14 @@ def test_restart_between_two_polls_is_noticed() -> None:
     assert tracker.restarts == {"tts": 2}
 
 
-def test_start_that_ended_before_the_poll_is_counted() -> None:
+def test_start_that_failed_before_the_poll_is_counted() -> None:
     tracker = ProgramTracker(["tts"])
     kinds(tracker, "BACKOFF", 0, 100)
     assert kinds(tracker, "BACKOFF", 0, 103) == ["restarted"]
     assert tracker.restarts == {"tts": 1}
 
 
-def test_end_and_giving_up_are_each_reported_once() -> None:
+def test_exit_and_giving_up_are_each_reported_once() -> None:
     tracker = ProgramTracker(["tts"])
     kinds(tracker, "STARTING", 10, 100)
     assert kinds(tracker, "BACKOFF", 0, 100) == ["ended"]

@@ -1,4 +1,4 @@
-"""supervisord.conf, read by supervisord's own parser, follows its rules and the process table."""
+"""supervisord.conf, read by supervisord's own parser, matches the process table."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_supervisord_writes_neither_to_stdout_nor_to_log_files(options: Any) -> 
     assert options.logfile_maxbytes == 0
 
 
-def test_each_program_has_all_four_log_keys(programs: dict[str, Any]) -> None:
+def test_each_program_sets_all_four_log_keys(programs: dict[str, Any]) -> None:
     written = configparser.RawConfigParser(inline_comment_prefixes=(";",))
     written.read(boot.CONF)
     for name, program in programs.items():
@@ -89,7 +89,9 @@ def test_pid_file_socket_and_child_logs_are_in_the_run_folder(options: Any, tmp_
     assert "port" not in server  # no TCP listener
 
 
-def test_supervisord_switches_to_no_other_user(options: Any, programs: dict[str, Any]) -> None:
+def test_supervisord_does_not_switch_to_another_user(
+    options: Any, programs: dict[str, Any]
+) -> None:
     assert options.user is None
     assert all(program.uid is None for program in programs.values())
 
@@ -117,13 +119,13 @@ def test_gateway_stops_first_and_guard_last(programs: dict[str, Any]) -> None:
     assert len(set(priority.values())) == len(priority)
 
 
-def test_boot_waits_longer_than_all_stop_times_together(programs: dict[str, Any]) -> None:
+def test_boot_waits_longer_than_the_sum_of_all_stop_times(programs: dict[str, Any]) -> None:
     assert programs["gateway"].stopwaitsecs > Settings().gateway.drain_seconds
     total = sum(program.stopwaitsecs for program in programs.values())
     assert boot.stop_seconds(Settings()) > total
 
 
-def test_host_waits_longer_than_an_orderly_stop_takes() -> None:
+def test_host_waits_longer_than_a_clean_stop_takes() -> None:
     flags = (ROOT / "ops" / "container.flags").read_text()
     timeout = re.search(r"^--stop-timeout=(\d+)$", flags, re.MULTILINE)
     assert timeout and int(timeout[1]) > boot.stop_seconds(Settings())

@@ -1,4 +1,4 @@
-"""From observations to symptoms: silence, readiness, memory, growth, and ends."""
+"""From observations to symptoms: silence, readiness, memory, growth and exits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.errors import BadSetting, MissingWeights, ModelSick
+from appliance.errors import BadSetting, MissingWeights, ModelUnhealthy
 from appliance.processes import GUARD, PROGRAMS
 from appliance.settings import Settings, load
 from appliance.supervision.policy import Symptom
@@ -32,7 +32,7 @@ MB = 1_000_000
 
 
 class Clock:
-    """Feeds a detector with an observation every five seconds."""
+    """Simulated time: feeds a detector one observation every five seconds."""
 
     def __init__(self, limits: HealthLimits = LIMITS) -> None:
         self.detector = SymptomDetector(limits)
@@ -51,7 +51,7 @@ class Clock:
 def running(
     name: str = "gateway", pid: int = 7, answers: bool | None = True, memory_bytes: int = 10
 ) -> Observation:
-    """A running program; an engine that answers also reports that it is ready."""
+    """Observe a running program. An engine that answers also reports ready."""
     return Observation(name, "RUNNING", pid, answers, bool(answers), memory_bytes)
 
 
@@ -64,7 +64,7 @@ def causes(symptoms: Iterable[Symptom]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["gateway", "llm", "exporter"])
-def test_process_that_goes_silent_is_reported_once(name: str) -> None:
+def test_process_that_stops_responding_is_reported_once(name: str) -> None:
     clock = Clock()
     assert clock.observe(running(name)) == []
     assert clock.observe(running(name, answers=False), times=2) == []
@@ -72,14 +72,14 @@ def test_process_that_goes_silent_is_reported_once(name: str) -> None:
     assert clock.observe(running(name, answers=False), times=50) == []
 
 
-def test_one_answer_ends_the_silence() -> None:
+def test_one_reply_resets_the_silence_timer() -> None:
     clock = Clock()
     for _ in range(20):
         assert clock.observe(running(answers=False), times=2) == []
         assert clock.observe(running()) == []
 
 
-def test_engine_may_load_for_long_whether_it_answers_or_not() -> None:
+def test_engine_within_its_load_time_is_healthy_whether_it_responds_or_not() -> None:
     clock = Clock()
     starting = Observation("tts", "STARTING", 7, answers=True, ready=False)
     assert clock.observe(starting, times=3) == []
@@ -93,7 +93,7 @@ def test_engine_that_never_loads_is_not_ready() -> None:
     assert causes(clock.observe(loading())) == ["not_ready"]
 
 
-def test_engine_that_never_answers_is_silent_and_nothing_else() -> None:
+def test_engine_that_never_responds_is_reported_only_as_silent() -> None:
     assert causes(Clock().observe(running("tts", answers=False), times=60)) == ["silent"]
 
 
@@ -101,7 +101,7 @@ def test_gateway_that_waits_for_engines_is_healthy() -> None:
     assert Clock().observe(loading("gateway"), times=100) == []
 
 
-def test_new_process_of_a_program_starts_without_a_record() -> None:
+def test_replacement_process_starts_without_history() -> None:
     clock = Clock()
     clock.observe(running(pid=7))
     clock.observe(running(pid=7, answers=False), times=2)
@@ -116,7 +116,7 @@ def test_time_without_observations_does_not_count() -> None:
     assert causes(clock.observe(running(answers=False), every=3600.0)) == ["silent"]
 
 
-def test_one_lost_health_check_is_not_silence() -> None:
+def test_one_lost_health_check_is_not_reported() -> None:
     clock = Clock(HealthLimits(1.0, 120.0, max_step_seconds=9.0))
     clock.observe(running())
     assert clock.observe(running(answers=False)) == []
@@ -149,7 +149,7 @@ def test_process_without_a_memory_limit_may_use_any_amount() -> None:
     assert Clock().observe(running("llm", memory_bytes=10**12), times=50) == []
 
 
-def test_end_reported_by_supervisord_is_a_symptom() -> None:
+def test_exit_reported_by_supervisord_is_a_symptom() -> None:
     clock = Clock()
     clock.observe(running("tts"))
     assert causes(clock.detector.on_state("tts", "EXITED", None)) == ["exited"]
@@ -158,7 +158,7 @@ def test_end_reported_by_supervisord_is_a_symptom() -> None:
         assert clock.detector.on_state("tts", state, None) == []
 
 
-def test_expected_end_is_not_a_symptom() -> None:
+def test_expected_exit_is_not_a_symptom() -> None:
     clock = Clock()
     clock.observe(running("tts"))
     clock.detector.expect_exit("tts")
@@ -166,7 +166,7 @@ def test_expected_end_is_not_a_symptom() -> None:
     assert causes(clock.detector.on_state("tts", "EXITED", None)) == ["exited"]
 
 
-def test_given_up_program_is_reported_once_by_event_or_observation() -> None:
+def test_program_that_supervisord_gave_up_is_reported_once_by_event_or_observation() -> None:
     by_event, by_observation = Clock(), Clock()
     assert causes(by_event.detector.on_state("tts", "FATAL", None)) == ["fatal"]
     assert by_event.observe(Observation("tts", "FATAL")) == []
@@ -174,20 +174,20 @@ def test_given_up_program_is_reported_once_by_event_or_observation() -> None:
 
 
 @pytest.mark.parametrize("state", ["EXITED", "BACKOFF", "FATAL"])
-def test_program_that_recorded_a_start_error_has_refused(state: str) -> None:
+def test_program_that_recorded_a_start_error_is_reported_as_refused(state: str) -> None:
     error = MissingWeights(path="model")
     symptoms = Clock().detector.on_state("tts", state, error)
     assert symptoms == [Symptom("refused", "tts", error=error)]
 
 
 @pytest.mark.parametrize("state", ["EXITED", "BACKOFF"])
-def test_engine_that_ended_for_wrong_model_output_is_sick(state: str) -> None:
-    error = ModelSick(engine="llm")
+def test_engine_that_exited_after_invalid_model_output_is_reported_as_sick(state: str) -> None:
+    error = ModelUnhealthy(engine="llm")
     assert Clock().detector.on_state("llm", state, error) == [Symptom("sick", "llm")]
 
 
-def test_sick_model_is_neither_an_expected_end_nor_a_refusal() -> None:
-    clock, error = Clock(), ModelSick(engine="llm")
+def test_unhealthy_model_is_neither_an_expected_exit_nor_a_refusal() -> None:
+    clock, error = Clock(), ModelUnhealthy(engine="llm")
     clock.observe(running("llm"))
     clock.detector.expect_exit("llm")
     assert clock.detector.on_state("llm", "EXITED", error) == []
@@ -198,43 +198,43 @@ def test_sick_model_is_neither_an_expected_end_nor_a_refusal() -> None:
 
 
 def grows(memory: list[int], min_bytes: int = 100 * MB) -> bool:
-    """Whether growth is detected in measurements taken ten times per slice."""
+    """Return whether growth is detected in `memory`, measured ten times per slice."""
     growth = MemoryGrowth(window_seconds=10.0 * GROWTH_SLICES, min_bytes=min_bytes)
-    return any(growth.update(float(at), size) for at, size in enumerate(memory))
+    return any(growth.update(float(second), size) for second, size in enumerate(memory))
 
 
-def test_steady_leak_is_detected_once_it_is_large_and_the_window_full() -> None:
-    assert grows([at * 5 * MB for at in range(70)])
-    assert not grows([at * 5 * MB for at in range(55)])
+def test_steady_leak_is_detected_once_it_is_large_and_the_window_is_full() -> None:
+    assert grows([second * 5 * MB for second in range(70)])
+    assert not grows([second * 5 * MB for second in range(55)])
 
 
 def test_slow_leak_is_ignored() -> None:
-    assert not grows([at * MB for at in range(300)])
+    assert not grows([second * MB for second in range(300)])
 
 
 def test_memory_that_rises_and_falls_is_ignored() -> None:
-    assert not grows([500 * MB * (at % 7) for at in range(300)])
+    assert not grows([500 * MB * (second % 7) for second in range(300)])
 
 
-def test_leak_below_rising_and_falling_load_is_detected() -> None:
-    assert grows([at * 5 * MB + 400 * MB * (at % 4) for at in range(80)])
+def test_leak_is_detected_beneath_rising_and_falling_load() -> None:
+    assert grows([second * 5 * MB + 400 * MB * (second % 4) for second in range(80)])
 
 
 def test_one_large_step_is_not_growth() -> None:
     assert not grows([100 * MB] * 60 + [900 * MB] * 200)
 
 
-def test_growth_that_pauses_once_starts_over() -> None:
-    rising = [at * 5 * MB for at in range(40)]
+def test_pause_in_growth_restarts_detection() -> None:
+    rising = [second * 5 * MB for second in range(40)]
     assert not grows([*rising, *[rising[-1]] * 20, *[rising[-1] + size for size in rising]])
 
 
 def test_zero_disables_growth_detection() -> None:
-    assert not grows([at * 50 * MB for at in range(300)], min_bytes=0)
+    assert not grows([second * 50 * MB for second in range(300)], min_bytes=0)
 
 
 @given(st.lists(st.integers(0, 99 * MB), max_size=200))
-def test_memory_below_the_limit_is_never_growth(memory: list[int]) -> None:
+def test_growth_below_the_limit_is_never_detected(memory: list[int]) -> None:
     assert not grows(memory)
 
 
@@ -254,11 +254,11 @@ def test_process_that_dies_right_after_each_start_reaches_the_restart_limit(prof
     assert loop_seconds < supervision.restart_window_seconds
 
 
-def test_every_program_but_the_guard_has_a_memory_limit() -> None:
+def test_every_program_except_the_guard_has_a_memory_limit() -> None:
     assert set(HealthLimits.from_settings(Settings()).memory_bytes) == set(PROGRAMS) - {GUARD}
 
 
-def test_guard_may_be_silent_longer_than_one_round_of_checks_takes() -> None:
+def test_guard_silence_limit_exceeds_one_round_of_checks() -> None:
     settings = Settings()
     others, guard = HealthLimits.from_settings(settings), HealthLimits.for_guard(settings)
     assert guard.silent_seconds >= others.silent_seconds + settings.supervision.check_seconds
@@ -275,7 +275,7 @@ def test_guard_may_be_silent_longer_than_one_round_of_checks_takes() -> None:
         "restart_window_seconds",  # in an empty window nothing is counted: an endless loop
     ],
 )
-def test_time_of_zero_is_refused(name: str) -> None:
+def test_zero_seconds_is_rejected(name: str) -> None:
     variable = f"VOICE_SUPERVISION_{name.upper()}"
     with pytest.raises(BadSetting, match=variable):
         load({variable: "0"})

@@ -1,4 +1,4 @@
-"""Terminating a process and everything it started."""
+"""Terminating a process and all processes that it started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import psutil
 
 from appliance.supervision.terminate import kill_group, terminate
-from tests.supervision.dummies import SLEEPER, STUBBORN, until
+from tests.supervision.dummies import SLEEPER, STUBBORN, wait_until
 
 PARENT = """
 import subprocess, sys
@@ -21,7 +21,10 @@ child.wait()
 
 
 def start(source: str) -> tuple[subprocess.Popen[str], str]:
-    """Start a process in its own group, as supervisord does; also returns its first line."""
+    """Start a process in its own group, as supervisord does.
+
+    Returns the process and its first line of output.
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, process_group=0
     )
@@ -29,8 +32,8 @@ def start(source: str) -> tuple[subprocess.Popen[str], str]:
     return process, process.stdout.readline().strip()
 
 
-def has_ended(pid: int) -> bool:
-    """Whether the process has ended, reaped or not."""
+def has_exited(pid: int) -> bool:
+    """Return whether the process has exited, reaped or not."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -54,10 +57,10 @@ async def test_stopped_process_is_killed_at_once_with_its_children() -> None:
     os.kill(process.pid, signal.SIGSTOP)
     await terminate(psutil.Process(process.pid), 0.0)
     assert process.wait() == -signal.SIGKILL
-    until(lambda: has_ended(int(child)))
+    wait_until(lambda: has_exited(int(child)))
 
 
-async def test_process_that_has_already_ended_is_no_error() -> None:
+async def test_process_that_has_already_exited_is_not_an_error() -> None:
     process, _ = start("print()")
     handle = psutil.Process(process.pid)
     process.wait()
@@ -69,6 +72,6 @@ def test_children_left_by_a_dead_process_are_killed_with_its_group() -> None:
     process.kill()
     process.wait()
     kill_group(process.pid)
-    until(lambda: has_ended(int(child)))
+    wait_until(lambda: has_exited(int(child)))
     kill_group(process.pid)  # nothing is left
     kill_group(0)  # no process, and in particular not this test

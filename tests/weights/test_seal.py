@@ -162,7 +162,7 @@ def test_pickle_suffix_is_refused_with_any_content(tmp_path: Path, suffix: str) 
     folder.mkdir()
     (folder / f"model{suffix}").write_bytes(b"harmless")
     manifest = lock_of(b"harmless", f"model{suffix}")
-    assert f"model{suffix} has the ending of a pickle" in refused(folder, manifest)
+    assert f"model{suffix} has the suffix of a pickle" in refused(folder, manifest)
 
 
 def test_sealed_formats_are_not_mistaken_for_pickles() -> None:

@@ -1,3 +1,3 @@
-"""The `llm` process: engines that hear an utterance and generate the reply to it."""
+"""The `llm` process: engines that generate a text reply to a spoken utterance."""
 
-NAME = "llm"  # of the process, as errors, metrics and the link name it
+NAME = "llm"  # name of the process in errors, metrics and the link

@@ -1,13 +1,14 @@
-"""Create the speech-LLM engine that the setting `llm.engine` names.
+"""Create the speech-LLM engine selected by the setting `llm.engine`.
 
 To add an engine:
 
-1. Implement `LLMEngine` and `LLMSession` (appliance/link/engine.py) in a package of its own
-   beside `small` and `vllm`. Measure with `LLMMetrics` (metrics.py), so that dashboards and alerts
+1. Implement `LLMEngine` and `LLMSession` (appliance/link/engine.py) in a new package next to
+   `small` and `vllm`. Record metrics with `LLMMetrics` (metrics.py), so that dashboards and alerts
    work unchanged.
-2. Add a function below that creates the engine, and its name to ENGINES. Import the engine inside
-   the function: only the libraries of the engine in use may be loaded.
-3. Allow the name for `llm.engine` in appliance/settings/sections.py; a test compares the two.
+2. Below, add a function that creates the engine, and add its name to ENGINES. Import the engine
+   inside the function, because only the libraries of the selected engine may be loaded.
+3. Allow the name for `llm.engine` in appliance/settings/sections.py. A test checks that the names
+   there and in ENGINES are the same.
 4. Test the engine with `SpeechContract` (tests/link/contract.py).
 """
 

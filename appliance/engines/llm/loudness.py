@@ -1,7 +1,7 @@
 """Find speech and pauses in audio by loudness alone. No I/O.
 
-The gateway's voice activity detector has accepted the audio already. This only keeps a recognizer
-from working on silence (and inventing words for it), and finds pauses to cut long speech at.
+The gateway's voice activity detector has already accepted the audio. This module skips silence,
+for which a recognizer would invent words, and finds pauses at which long speech can be cut.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from appliance.link.engine import INPUT_SAMPLE_RATE
 Samples = npt.NDArray[np.float32]
 
 FRAME = 320  # samples, 20 ms
-SILENT_RMS = 0.0018  # -55 dBFS: quieter frames hold the noise of the room, not a speaker
-SILENT_RATIO = 0.04  # -28 dB below the loudest frame: a pause, at any volume
+SILENT_RMS = 0.0018  # -55 dBFS: quieter frames contain only room noise
+SILENT_RATIO = 0.04  # 28 dB below the loudest frame: a pause, at any volume
 MIN_SPEECH_SECONDS = 0.1  # a click is shorter, "yes" is longer
-# Loud frames of speech differ in level by more than this; those of noise, hum and tones by less.
+# Minimum ratio of the levels of loud frames in speech. Noise, hum and tones vary less.
 STEADY_RATIO = 1.5
 MARGIN_SECONDS = 0.2  # kept on both sides of speech; a consonant may be quieter than a pause
 
-SOFT_CUT_SECONDS = 5.0  # from this length on, audio is cut at a pause
-HARD_CUT_SECONDS = 9.0  # from this length on, audio is cut at its quietest place in any case
-MIN_CUT_SECONDS = 2.0  # a shorter piece lacks the context by which words are recognized
+SOFT_CUT_SECONDS = 5.0  # audio of at least this length is cut at a pause
+HARD_CUT_SECONDS = 9.0  # audio of at least this length is cut at its quietest point
+MIN_CUT_SECONDS = 2.0  # shorter segments lack context for recognizing words
 PAUSE_FRAMES = 8  # 160 ms: a gap between words that is safe to cut
-PAUSE_RATIO = 0.15  # a gap is quieter than this fraction of the level of the loud frames
+PAUSE_RATIO = 0.15  # maximum level of a gap, relative to the loud frames
 
 
 def frame_rms(samples: Samples) -> Samples:
-    """The RMS level of each whole 20 ms frame, 0..1."""
+    """Return the RMS level (0..1) of each complete 20 ms frame."""
     count = len(samples) // FRAME
     frames = samples[: count * FRAME].reshape(count, FRAME)
     levels: Samples = np.sqrt(np.mean(np.square(frames), axis=1))
@@ -37,10 +37,10 @@ def frame_rms(samples: Samples) -> Samples:
 
 
 def find_speech(samples: Samples, loudest: float = 0.0) -> tuple[int, int] | None:
-    """First and last sample that may be speech, with a margin; None without any.
+    """Return the start and end sample of speech, with a margin; None if there is no speech.
 
-    `loudest` is the RMS of the loudest frame heard earlier in the same utterance. It keeps noise
-    between loud words from being taken for speech.
+    `loudest` is the RMS of the loudest earlier frame of the utterance. It prevents noise between
+    loud words from being classified as speech.
     """
     levels = frame_rms(samples)
     if not len(levels):
@@ -58,9 +58,9 @@ def find_speech(samples: Samples, loudest: float = 0.0) -> tuple[int, int] | Non
 
 
 def find_cut(samples: Samples) -> int | None:
-    """The sample to cut at, so that the first part can be recognized on its own.
+    """Return the sample at which to cut, so that the first part can be recognized on its own.
 
-    None while the audio is short, or while it is worth waiting for a pause.
+    Returns None if the audio is still short, or if waiting for a pause is better.
     """
     seconds = len(samples) / INPUT_SAMPLE_RATE
     if seconds < SOFT_CUT_SECONDS:

@@ -1,6 +1,6 @@
-"""Metrics of the speech-LLM engine, whichever model is in use.
+"""Metrics of the speech-LLM engine, the same for every model.
 
-They are kept in the engine's process and reach Prometheus through the exporter.
+They are stored in the engine's process. Prometheus collects them through the exporter.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ LATENCY_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.
 
 
 class LLMMetrics:
-    """The metrics `voice_llm_*` in a registry of their own.
+    """The metrics `voice_llm_*`, in a separate registry.
 
-    Every label value exists at zero from the start, so that a rate includes the first event.
+    Every label value is initialized to zero, so that a rate includes the first event.
     """
 
     def __init__(self) -> None:
         self.registry = registry = new_registry()
         self.first_token_seconds = Histogram(
             "voice_llm_first_token_seconds",
-            "From the request to the first token, hearing included.",
+            "From the request to the first token, including audio processing.",
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
         self.hearing_seconds = Histogram(
             "voice_llm_hearing_seconds",
-            "Time a request waited until the last utterance was understood.",
+            "Time a request waited until the last utterance was processed.",
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
         self.prompt_tokens = Counter(
             "voice_llm_prompt_tokens",
-            "Tokens of the prompts, cached ones included.",
+            "Tokens of the prompts, including cached tokens.",
             registry=registry,
         )
         self.cached_tokens = Counter(
@@ -56,7 +56,7 @@ class LLMMetrics:
             "voice_llm_decode_tokens", "Tokens of the replies.", registry=registry
         )
         self.requests = Counter(
-            "voice_llm_requests", "Replies by how they ended.", ["outcome"], registry=registry
+            "voice_llm_requests", "Replies by outcome.", ["outcome"], registry=registry
         )
         for outcome in OUTCOMES:
             self.requests.labels(outcome)
@@ -70,12 +70,12 @@ class LLMMetrics:
         )
         self.sequences_waiting = Gauge(
             "voice_llm_sequences_waiting",
-            "Sequences that vLLM has received and not started.",
+            "Sequences that vLLM has received but not started.",
             registry=registry,
         )
         self.kv_usage_ratio = Gauge(
             "voice_llm_kv_usage_ratio",
-            "Part of vLLM's key-value cache that is in use.",
+            "Fraction of vLLM's key-value cache that is in use.",
             registry=registry,
         )
         self.prefix_queries = Counter(
@@ -95,19 +95,19 @@ class LLMMetrics:
         )
         self.queue_seconds = Histogram(
             "voice_llm_queue_seconds",
-            "Time a sequence waited in vLLM before it started; cancelled ones do not count.",
+            "Time a sequence waited in vLLM before it started; excludes cancelled sequences.",
             buckets=QUEUE_BUCKETS,
             registry=registry,
         )
         self.token_interval_seconds = Histogram(
             "voice_llm_token_interval_seconds",
-            "From one token of a sequence in vLLM to the next.",
+            "Time between two tokens of a sequence in vLLM.",
             buckets=TOKEN_BUCKETS,
             registry=registry,
         )
         self.probes = Counter(
             "voice_llm_probes",
-            "Checks of whether the model still answers as it did at the start, by result.",
+            "Checks that the model still gives the same output as at startup, by result.",
             ["result"],
             registry=registry,
         )
@@ -115,14 +115,14 @@ class LLMMetrics:
             self.probes.labels(result)
 
     def render(self) -> bytes:
-        """Prometheus text format."""
+        """Return the metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
 
 class GenerationTimer:
-    """Measures one generation from its creation on.
+    """Measures one generation, starting when the timer is created.
 
-    `stats` is returned to the gateway in the Result; times are in seconds since the creation.
+    `stats` is returned to the gateway in the Result. Times are in seconds since the start.
     """
 
     def __init__(self, engine: str, metrics: LLMMetrics) -> None:
@@ -131,22 +131,22 @@ class GenerationTimer:
         self._metrics = metrics
         self._started = time.monotonic()
 
-    def mark_heard(self, spoken: bool) -> None:
-        """The conversation is understood. `spoken`: it had an utterance that took time to hear."""
+    def mark_understood(self, has_speech: bool) -> None:
+        """Record that all utterances are processed. `has_speech`: there was audio to process."""
         self.stats["hearing_seconds"] = self._elapsed()
-        if spoken:
+        if has_speech:
             self._metrics.hearing_seconds.observe(self.stats["hearing_seconds"])
 
     def mark_first_token(self) -> None:
-        """The model has processed the prompt."""
+        """Record that the model has processed the prompt and produced its first token."""
         self.stats["first_token_seconds"] = self._elapsed()
         self.stats["prompt_seconds"] = self._elapsed() - self.stats["hearing_seconds"]
         self._metrics.first_token_seconds.observe(self.stats["first_token_seconds"])
 
     async def track(self, pieces: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
-        """Pass the reply on and count how it ended.
+        """Yield the reply unchanged and count its outcome.
 
-        Raises the ApplianceErrors of `pieces` as they are, and EngineFailed for any other error.
+        Re-raises the ApplianceErrors of `pieces`, and raises EngineFailed for any other error.
         """
         outcome = "cancelled"
         try:

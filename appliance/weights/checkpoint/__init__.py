@@ -1,4 +1,4 @@
-"""Check a sealed Ultravox folder by its JSON files and safetensors headers alone."""
+"""Check a sealed Ultravox folder using only its JSON files and safetensors headers."""
 
 from appliance.weights.checkpoint.folder import Checkpoint, WeightBytes, read
 

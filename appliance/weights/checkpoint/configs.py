@@ -13,12 +13,12 @@ from appliance.errors import BadCheckpoint
 from appliance.weights.checkpoint import quantisation
 from appliance.weights.checkpoint.quantisation import Scheme
 
-MAX_JSON_BYTES = 64_000_000  # Llama 3's tokenizer.json has 9 MB
+MAX_JSON_BYTES = 64_000_000  # Llama 3's tokenizer.json is 9 MB
 _MAX_SIZE = 1 << 24
 
 AUDIO_PLACEHOLDER = "<|audio|>"
 
-# Keys by which a loader finds code or files elsewhere. Empty or null values are harmless.
+# Keys that make a loader fetch code or files from elsewhere. Empty or null values are harmless.
 REMOTE_KEYS = frozenset(
     {
         "auto_map", "audio_model_id", "text_model_id", "_name_or_path", "name_or_path",
@@ -31,7 +31,7 @@ DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 
 @dataclass(frozen=True, slots=True)
 class AudioShape:
-    """Whisper's encoder. `positions`: its context length in mel frames / 2."""
+    """The dimensions of Whisper's encoder. `positions` is half its context length in mel frames."""
 
     width: int
     layers: int
@@ -43,7 +43,7 @@ class AudioShape:
 
 @dataclass(frozen=True, slots=True)
 class TextShape:
-    """A Llama. `tied`: the embeddings are also the lm_head."""
+    """The dimensions of a Llama. `tied` means that the embeddings also serve as lm_head."""
 
     width: int
     layers: int
@@ -60,7 +60,7 @@ class TextShape:
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """The whole model, as config.json describes it."""
+    """The dimensions of the entire model, as described in config.json."""
 
     audio: AudioShape
     text: TextShape
@@ -77,7 +77,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of at most MAX_JSON_BYTES. Raises BadCheckpoint."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise BadCheckpoint(path=path, why=f"it has more than {MAX_JSON_BYTES:,} bytes")
+            raise BadCheckpoint(path=path, why=f"it is larger than {MAX_JSON_BYTES:,} bytes")
         tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as problem:
         raise BadCheckpoint(path=path, why="it is missing") from problem
@@ -88,23 +88,26 @@ def read_json(path: Path) -> dict[str, Any]:
     return tree
 
 
-def remote_references(tree: object, at: str = "") -> Iterator[str]:
-    """Describe every entry of a config that leads a loader elsewhere."""
+def remote_references(tree: object, parent: str = "") -> Iterator[str]:
+    """Describe every entry of a config that makes a loader fetch something from elsewhere.
+
+    `parent` is the dotted path of `tree` within the config.
+    """
     if isinstance(tree, Mapping):
         for key, value in tree.items():
-            place = f"{at}.{key}".removeprefix(".")
+            path = f"{parent}.{key}".removeprefix(".")
             if key in REMOTE_KEYS and value:
-                yield f"{place} is {value!r}: a sealed model must not refer to anything remote"
-            yield from remote_references(value, place)
+                yield f"{path} is {value!r}: a sealed model must not refer to anything remote"
+            yield from remote_references(value, path)
     elif isinstance(tree, list):
         for value in tree:
-            yield from remote_references(value, at)
+            yield from remote_references(value, parent)
 
 
 def parse(path: object, tree: Mapping[str, Any]) -> ModelShape:
-    """Parse a config.json; `path` is used in error messages only.
+    """Parse a config.json. `path` is used only in error messages.
 
-    Raises BadCheckpoint naming the entry that is missing, remote or invalid.
+    Raises BadCheckpoint with the entry that is missing, remote or invalid.
     """
     for reference in remote_references(tree):
         raise BadCheckpoint(path=path, why=reference)
@@ -118,7 +121,7 @@ def parse(path: object, tree: Mapping[str, Any]) -> ModelShape:
 
 
 def processor(shape: ModelShape) -> dict[str, object]:
-    """Return what processor_config.json must contain for a model of this shape."""
+    """Return the required entries of processor_config.json for a model of this shape."""
     return {
         "processor_class": "UltravoxProcessor",
         "stack_factor": shape.stack_factor,
@@ -131,7 +134,7 @@ def processor(shape: ModelShape) -> dict[str, object]:
 def check_companions(paths: Mapping[str, Path], shape: ModelShape) -> None:
     """Compare the mel settings and the tokenizer with the config.
 
-    `paths` maps file names to where the files are. Raises BadCheckpoint.
+    `paths` maps file names to paths. Raises BadCheckpoint.
     """
     mel = {
         "feature_extractor_type": "WhisperFeatureExtractor",
@@ -150,9 +153,9 @@ def check_companions(paths: Mapping[str, Path], shape: ModelShape) -> None:
 
 
 def compare(path: Path, expected: Mapping[str, object], may_lack: bool = False) -> None:
-    """Raise BadCheckpoint if an entry of the JSON file differs from the expected one.
+    """Raise BadCheckpoint if an entry of the JSON file differs from the expected value.
 
-    may_lack    missing entries are allowed
+    With `may_lack`, missing entries are allowed.
     """
     tree = read_json(path)
     for key, value in expected.items():
@@ -184,7 +187,9 @@ def _parse_shape(tree: Mapping[str, Any]) -> ModelShape:
     text = _parse_text(tree["text_config"])
     # vLLM reads the top level to learn that the audio token is beyond the embeddings.
     if _size(tree, "vocab_size") != text.vocabulary:
-        raise ValueError(f"vocab_size is {tree['vocab_size']}, text_config's {text.vocabulary}")
+        raise ValueError(
+            f"vocab_size is {tree['vocab_size']}, but in text_config it is {text.vocabulary}"
+        )
     quantised = tree.get("quantization_config")
     return ModelShape(
         audio=_parse_audio(tree["audio_config"]),
@@ -230,7 +235,7 @@ def _parse_text(tree: Mapping[str, Any]) -> TextShape:
 def _size(tree: Mapping[str, Any], key: str) -> int:
     value = tree[key]
     if type(value) is not int or not 0 < value < _MAX_SIZE:
-        raise ValueError(f"{key} is {value!r}")
+        raise ValueError(f"{key} is {value!r}, which is not a valid size")
     return value
 
 
@@ -251,7 +256,7 @@ def _check_quantisation(shape: ModelShape) -> None:
         raise ValueError("quantization_config.ignore lacks lm_head")
 
 
-_AUDIO = (  # linears of an encoder layer
+_AUDIO = (  # linear layers of an encoder layer
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj",
     "mlp.fc1", "mlp.fc2",
 )  # fmt: skip

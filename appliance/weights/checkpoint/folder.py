@@ -1,8 +1,8 @@
-"""Check a sealed Ultravox folder without reading its weights, more strictly than vLLM does.
+"""Check a sealed Ultravox folder without reading its weights.
 
-vLLM accepts folders that it should refuse: it casts dtypes with a warning at most, leaves a tensor
-that is in no file uninitialised, and follows references to other repositories. So every file name,
-tensor name, dtype and shape is compared with the config before vLLM starts.
+vLLM is not strict enough: it casts dtypes with at most a warning, leaves missing tensors
+uninitialised, and follows references to other repositories. Therefore, every file name, tensor
+name, dtype and shape is compared with the config before vLLM starts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KV_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "fp8": 1}
 
 @dataclass(frozen=True, slots=True)
 class WeightBytes:
-    """Size of the weights in bytes, by part. `layers`: the Llama's, with its final norm."""
+    """Size of the weights in bytes, by part. `layers` are the Llama's, including its final norm."""
 
     audio_tower: int
     projector: int
@@ -45,7 +45,7 @@ class WeightBytes:
 
     @property
     def per_token(self) -> int:
-        """Bytes read from memory per decoded token. If lm_head is tied, it is the embeddings."""
+        """Bytes read from memory per decoded token. A tied lm_head reads the embeddings."""
         return self.layers + (self.lm_head or self.embed_tokens)
 
 
@@ -53,11 +53,11 @@ class WeightBytes:
 class Checkpoint:
     """A complete model folder.
 
-    dtype             of unquantised tensors: bfloat16, float16 or float32
-    quantization      of the Llama's linears: "" (none), fp8, int8, w4a16 or w8a16
-    layers, heads, kv_heads, head_dim, hidden_size: of the Llama
-    max_positions     context length that the Llama was trained for, in tokens
-    audio_token       id of <|audio|>; may be beyond the vocabulary
+    dtype             dtype of unquantised tensors: bfloat16, float16 or float32
+    quantization      scheme of the Llama's linear layers: "" (none), fp8, int8, w4a16 or w8a16
+    layers, heads, kv_heads, head_dim, hidden_size: dimensions of the Llama
+    max_positions     context length for which the Llama was trained, in tokens
+    audio_token       id of <|audio|>; may be outside the vocabulary
     frames_per_token  mel frames (10 ms each) per audio token
     """
 
@@ -79,7 +79,7 @@ class Checkpoint:
     frames_per_token: int
 
     def kv_bytes_per_token(self, kv_dtype: str) -> int:
-        """Size of the KV cache per token, over all layers. `auto`: the dtype of the weights.
+        """Return the size of the KV cache per token. `auto` means the dtype of the weights.
 
         Raises KeyError for a dtype other than bfloat16, float16, float32, fp8 and auto.
         """
@@ -90,7 +90,7 @@ class Checkpoint:
 def read(folder: Path) -> Checkpoint:
     """Check every file of a model folder and describe the model.
 
-    Raises BadCheckpoint naming the first wrong file and the reason.
+    Raises BadCheckpoint with the first invalid file and the reason.
     """
     names = _list_files(folder)
     shape = configs.parse(folder / "config.json", read_json(folder / "config.json"))
@@ -114,7 +114,7 @@ def read(folder: Path) -> Checkpoint:
     return Checkpoint(
         folder=folder,
         weights_bytes=WeightBytes(**sizes),
-        parameters=sum(tensor.items for _, tensor in stored.values()),
+        parameters=sum(tensor.element_count for _, tensor in stored.values()),
         dtype=shape.dtype,
         quantization=shape.scheme.name if shape.scheme else "",
         layers=text.layers,
@@ -132,11 +132,11 @@ def read(folder: Path) -> Checkpoint:
 
 
 StoredTensors = Mapping[str, tuple[Path, Tensor]]
-"""By tensor name: the file that contains the tensor, and its header entry."""
+"""Maps each tensor name to the file that contains the tensor, and its header entry."""
 
 
 def read_tensors(folder: Path) -> StoredTensors:
-    """Read the headers of model.safetensors, or of the shards that the index names.
+    """Read the headers of model.safetensors, or of the shards listed in the index.
 
     Raises BadCheckpoint if shards and index disagree.
     """
@@ -144,10 +144,10 @@ def read_tensors(folder: Path) -> StoredTensors:
     if not index.exists():
         return {tensor.name: (folder / SINGLE, tensor) for tensor in read_header(folder / SINGLE)}
     if (folder / SINGLE).exists():
-        raise BadCheckpoint(path=folder / SINGLE, why="there is an index of shards as well")
+        raise BadCheckpoint(path=folder / SINGLE, why="the folder also contains an index of shards")
     shard_of = read_json(index).get("weight_map")
     if not isinstance(shard_of, dict) or not all(_is_shard(name) for name in shard_of.values()):
-        raise BadCheckpoint(path=index, why="its weight_map does not name shards")
+        raise BadCheckpoint(path=index, why="its weight_map does not list shards")
     for path in folder.glob("*.safetensors"):
         if path.name not in shard_of.values():
             raise BadCheckpoint(path=path, why="it is not in the index")
@@ -159,26 +159,29 @@ def read_tensors(folder: Path) -> StoredTensors:
                 raise BadCheckpoint(path=folder / shard, why=why)
             stored[tensor.name] = (folder / shard, tensor)
     for name in shard_of.keys() - stored.keys():
-        raise BadCheckpoint(path=folder / shard_of[name], why=f"it lacks {name}")
+        raise BadCheckpoint(path=folder / shard_of[name], why=f"it does not contain {name}")
     return stored
 
 
 def mismatches(
     stored: StoredTensors, wanted: Mapping[str, ExpectedTensor]
 ) -> Iterator[tuple[Path | None, str]]:
-    """Describe each difference between stored and wanted tensors; None: in no file."""
+    """Yield the file and a description of each difference between stored and wanted tensors.
+
+    The file is None for a missing tensor.
+    """
     for name in sorted(wanted.keys() - stored.keys()):
         yield None, f"the tensor {name} is missing"
     for name, (path, tensor) in sorted(stored.items()):
         if name not in wanted:
             yield path, f"the tensor {name} does not belong to this model"
             continue
-        want = wanted[name]
-        if tensor.dtype not in want.dtypes:
-            kinds = " or ".join(want.dtypes)
-            yield path, f"{name} is {tensor.dtype} instead of {kinds}: vLLM would cast it silently"
-        elif tensor.shape not in want.shapes:
-            yield path, f"{name} has the shape {tensor.shape} instead of {want.shapes[0]}"
+        spec = wanted[name]
+        if tensor.dtype not in spec.dtypes:
+            dtypes = " or ".join(spec.dtypes)
+            yield path, f"{name} is {tensor.dtype} instead of {dtypes}: vLLM would cast it silently"
+        elif tensor.shape not in spec.shapes:
+            yield path, f"{name} has the shape {tensor.shape} instead of {spec.shapes[0]}"
 
 
 def _is_shard(name: object) -> bool:
@@ -186,7 +189,7 @@ def _is_shard(name: object) -> bool:
 
 
 def _list_files(folder: Path) -> set[str]:
-    """Return the names in the folder. Raises BadCheckpoint for an unknown or a missing one."""
+    """Return the file names in the folder. Raises BadCheckpoint for unknown or missing files."""
     if not folder.is_dir():
         raise BadCheckpoint(path=folder, why="the folder does not exist")
     names = {path.name for path in folder.iterdir()}

@@ -1,13 +1,13 @@
-"""Parse how the Llama's linears are quantised, in the format of compressed-tensors. No I/O.
+"""Parse the quantisation scheme of the Llama, in the format of compressed-tensors. No I/O.
 
-vLLM 0.32 reads `quantization_config` at the top level of Ultravox' config.json and applies it to
-every linear of the model, including the audio tower and the projector, unless an entry of `ignore`
-matches. A linear that is not ignored is created for quantised weights, and bfloat16 weights are
-cast to it with only a warning: the model then understands text but mishears audio. Hence
-`AUDIO_IGNORED`.
+vLLM 0.32 reads `quantization_config` at the top level of Ultravox's config.json. It applies the
+scheme to every linear layer, including the audio tower and the projector, unless an entry of
+`ignore` matches. If such a layer is not ignored, vLLM casts its bfloat16 weights to the quantised
+dtype with only a warning. The model then understands text but mishears audio. `AUDIO_IGNORED`
+prevents this.
 
-Names are matched as vLLM matches them (compressed_tensors/utils.py): a fused linear by its own name
-or by the names of all its parts; `re:` starts a regular expression for `re.match`.
+Names are matched as in vLLM (compressed_tensors/utils.py): a fused layer matches by its own name or
+by the names of all its parts; `re:` starts a regular expression for `re.match`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 
 AUDIO_IGNORED = ("re:audio_tower.*", "re:multi_modal_projector.*")
 LM_HEAD = "language_model.lm_head"
-# What `ignore` at the top level of a quantised Ultravox must contain. Llama itself says lm_head.
+# Required entries of `ignore` at the top level of a quantised Ultravox. A Llama's own list uses
+# the name lm_head.
 ALWAYS_IGNORED = ("lm_head", *AUDIO_IGNORED)
 
 _FUSED = {
@@ -27,8 +28,8 @@ _FUSED = {
     "gate_proj": "gate_up_proj", "up_proj": "gate_up_proj",
 }  # fmt: skip
 
-# vLLM converts scales to float32, which keeps their values. Only the scales of weight-only schemes
-# must have the model's dtype.
+# vLLM converts scales to float32 without loss. Only the scales of weight-only schemes must have the
+# model's dtype.
 _SCALES = ("BF16", "F16", "F32")
 
 Spec = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]
@@ -37,11 +38,12 @@ Spec = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """The scheme of all quantised linears.
+    """The scheme of all quantised linear layers.
 
     name         fp8, int8, w4a16 or w8a16
-    group        inputs that share a scale; 0: one scale per output channel, -1: one per tensor
-    static       the file has a scale for the inputs
+    group        number of inputs that share a scale; 0 means one scale per output channel, and -1
+                 one scale per tensor
+    static       the file contains a scale for the inputs
     zero_points  weights (w4a16, w8a16) or inputs (int8) are asymmetric
     ignore       modules that are not quantised
     """
@@ -54,29 +56,29 @@ class Scheme:
     ignore: tuple[str, ...]
 
     def is_ignored(self, module: str) -> bool:
-        """Whether vLLM leaves the linear of this name unquantised."""
+        """Return whether vLLM does not quantise the linear layer with this name."""
         head, _, last = module.rpartition(".")
         fused = f"{head}.{_FUSED.get(last, last)}"
         return any(_matches(entry, name) for entry in self.ignore for name in (module, fused))
 
     def tensors(self, outputs: int, inputs: int, dtype: str) -> dict[str, Spec]:
-        """Return, by suffix, the tensors that one quantised linear is stored as.
+        """Return the stored tensors of a quantised linear layer, by suffix of their names.
 
-        Raises ValueError if the linear cannot be divided into groups.
+        Raises ValueError if the inputs cannot be divided into groups.
         """
         if self.name in ("w4a16", "w8a16"):
             return self._packed(outputs, inputs, dtype)
         weight = "F8_E4M3" if self.name == "fp8" else "I8"
-        one = ((1,), ())
-        scale: tuple[tuple[int, ...], ...] = ((outputs, 1),) if self.group == 0 else one
+        scalar = ((1,), ())
+        scale: tuple[tuple[int, ...], ...] = ((outputs, 1),) if self.group == 0 else scalar
         specs: dict[str, Spec] = {
             "weight": ((weight,), ((outputs, inputs),)),
             "weight_scale": (_SCALES, scale),
         }
         if self.static:
-            specs["input_scale"] = (_SCALES, one)
+            specs["input_scale"] = (_SCALES, scalar)
             if self.zero_points:
-                specs["input_zero_point"] = ((weight,), one)
+                specs["input_zero_point"] = ((weight,), scalar)
         return specs
 
     def _packed(self, outputs: int, inputs: int, dtype: str) -> dict[str, Spec]:
@@ -121,7 +123,7 @@ def parse(tree: Mapping[str, Any]) -> Scheme:
 
 
 def prefix_ignore(ignore: list[str]) -> list[str]:
-    """Convert the ignore list of a Llama for an Ultravox, which has it under `language_model.`."""
+    """Convert a Llama's ignore list for Ultravox, in which names start with `language_model.`."""
     inside = [
         rf"re:language_model\.(?:{entry[3:]})"
         if entry.startswith("re:")
@@ -170,12 +172,12 @@ _FORMS = {"float": "float-quantized", "int": "int-quantized"}
 def _group_size(weights: Mapping[str, Any]) -> int:
     size = weights["group_size"]
     if type(size) is not int or not 1 <= size <= 1 << 20:
-        raise ValueError(f"a group size of {size!r} is not possible")
+        raise ValueError(f"the group size {size!r} is not valid")
     return size
 
 
 def _words(count: int, bits: int) -> int:
-    """Number of int32 words needed for `count` numbers of `bits` bits."""
+    """Return the number of int32 words needed for `count` numbers of `bits` bits."""
     return -(-count * bits // 32)
 
 

@@ -1,8 +1,8 @@
 """Read and write the headers of safetensors files.
 
-The format (safetensors, "Format"): the length of the header in 8 bytes, little endian; the header,
-a JSON object from tensor names to dtype, shape, and begin and end offsets; the bytes of all
-tensors, without gaps. Only headers are read here, and every length is checked before it is used.
+File format (see "Format" in the safetensors README): the length of the header as 8 bytes, little
+endian; the header, a JSON object that maps tensor names to dtype, shape and data offsets; the bytes
+of all tensors, without gaps. Only headers are read here. Every length is checked before use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 from appliance.errors import BadCheckpoint
 
-# The largest known header, of a quantised model in one file, has 0.2 MB. The format allows 100 MB.
+# The largest known header, of a quantised model in a single file, is 0.2 MB. The format allows
+# 100 MB.
 MAX_HEADER_BYTES = 16_000_000
 _MAX_NUMBER = 1 << 48
 
@@ -28,7 +29,7 @@ ITEM_BYTES = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of a file. `begin` and `end`: byte offsets from the start of the file."""
+    """A tensor in a file. `begin` and `end` are byte offsets from the start of the file."""
 
     name: str
     dtype: str
@@ -41,22 +42,24 @@ class Tensor:
         return self.end - self.begin
 
     @property
-    def items(self) -> int:
+    def element_count(self) -> int:
         return math.prod(self.shape)
 
 
 def read_header(path: Path) -> tuple[Tensor, ...]:
-    """Read the tensors of a file, in the order of their bytes.
+    """Return the tensors of a file, sorted by offset.
 
-    Raises BadCheckpoint if the file is truncated, or if tensors overlap, leave gaps or have another
-    size than their shapes require.
+    Raises BadCheckpoint if the file is truncated, if tensors overlap or leave gaps, or if a
+    tensor's size does not match its shape.
     """
     try:
         size_bytes = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(size_bytes - 8, MAX_HEADER_BYTES):
-                raise BadCheckpoint(path=path, why=f"a header of {length:,} bytes is not possible")
+                raise BadCheckpoint(
+                    path=path, why=f"its header length of {length:,} bytes is invalid"
+                )
             text = file.read(length)
     except OSError as problem:
         raise BadCheckpoint(path=path, why=str(problem)) from problem
@@ -70,33 +73,33 @@ def read_header(path: Path) -> tuple[Tensor, ...]:
         why = f"its header cannot be read: {type(problem).__name__}: {problem}"
         raise BadCheckpoint(path=path, why=why) from problem
     tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
-    at = 8 + length
+    offset = 8 + length
     for tensor in tensors:
-        if tensor.begin != at:
-            why = "overlaps the tensor before it" if tensor.begin < at else "follows a gap"
+        if tensor.begin != offset:
+            why = "overlaps the previous tensor" if tensor.begin < offset else "follows a gap"
             raise BadCheckpoint(path=path, why=f"{tensor.name} {why}")
-        if tensor.size_bytes != tensor.items * ITEM_BYTES[tensor.dtype]:
-            why = f"{tensor.name} has {tensor.size_bytes:,} bytes, not those of its shape"
+        if tensor.size_bytes != tensor.element_count * ITEM_BYTES[tensor.dtype]:
+            why = f"{tensor.name} has {tensor.size_bytes:,} bytes, which does not match its shape"
             why += f" {tensor.shape}"
             raise BadCheckpoint(path=path, why=why)
-        at = tensor.end
-    if at != size_bytes:
-        why = f"it has {size_bytes:,} bytes, but its header describes {at:,}"
+        offset = tensor.end
+    if offset != size_bytes:
+        why = f"it has {size_bytes:,} bytes, but its header describes {offset:,}"
         raise BadCheckpoint(path=path, why=why)
     return tuple(tensors)
 
 
 def header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
-    """Build the start of a file that contains tensors of these names, dtypes and shapes, in order.
+    """Build the length and header of a file with these tensors (name, dtype, shape), in order.
 
-    Padded with spaces to a multiple of 8 bytes, as the safetensors library does.
+    The header is padded with spaces to a multiple of 8 bytes, as in the safetensors library.
     """
     tree: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    at = 0
+    offset = 0
     for name, dtype, shape in tensors:
-        end = at + math.prod(shape) * ITEM_BYTES[dtype]
-        tree[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, end]}
-        at = end
+        end = offset + math.prod(shape) * ITEM_BYTES[dtype]
+        tree[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
     text = json.dumps(tree, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
@@ -118,6 +121,6 @@ def _parse_tensor(name: str, entry: dict[str, Any], data_begin: int) -> Tensor:
         raise ValueError(f"{name} has invalid shape or offsets")
     for number in numbers:
         if type(number) is not int or not 0 <= number < _MAX_NUMBER:
-            raise ValueError(f"{name} has the size or offset {number!r}")
+            raise ValueError(f"{name} has an invalid size or offset {number!r}")
     *shape, begin, end = numbers
     return Tensor(name, dtype, tuple(shape), data_begin + begin, data_begin + end)

@@ -1,7 +1,7 @@
-"""List the tensors of an Ultravox of a given shape: names, dtypes, shapes. No I/O.
+"""List the names, dtypes and shapes of the tensors of an Ultravox model. No I/O.
 
 Names are those of the published adapter (audio_tower.*, multi_modal_projector.*; fixie-ai/ultravox,
-ultravox_model.py) and, under `language_model.`, those of Llama (transformers, modeling_llama.py).
+ultravox_model.py), and those of Llama (transformers, modeling_llama.py) after `language_model.`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TEXT_PREFIX = "language_model."
 
 @dataclass(frozen=True, slots=True)
 class ExpectedTensor:
-    """One tensor: one of `dtypes`, one of `shapes`; `part` is a field of WeightBytes."""
+    """The allowed dtypes and shapes of a tensor. `part` is a field of WeightBytes."""
 
     part: str
     dtypes: tuple[str, ...]
@@ -25,7 +25,7 @@ class ExpectedTensor:
 
 
 def expected(shape: ModelShape) -> dict[str, ExpectedTensor]:
-    """Return every tensor of the model by name. Raises ValueError if sizes do not fit together."""
+    """Return every tensor of the model by name. Raises ValueError if sizes are inconsistent."""
     plain = (DTYPES[shape.dtype],)
     tensors: dict[str, ExpectedTensor] = {}
     for name, sizes in _audio_tower(shape.audio):
@@ -43,7 +43,7 @@ def expected(shape: ModelShape) -> dict[str, ExpectedTensor]:
 
 
 def _stored(shape: ModelShape, module: str, suffix: str, sizes: tuple[int, ...]) -> dict[str, Spec]:
-    """Return how a tensor of the Llama is stored: as one tensor, or as several if quantised."""
+    """Return the stored tensors for a tensor of the Llama: one, or several if it is quantised."""
     scheme = shape.scheme
     is_linear = suffix == "weight" and module.endswith("_proj")
     if scheme is None or not is_linear or scheme.is_ignored(TEXT_PREFIX + module):
@@ -87,7 +87,7 @@ def _norm(name: str, width: int) -> Named:
 
 
 def _projector(shape: ModelShape) -> Named:
-    """Stack, RMSNorm, linear, SwiGLU (which halves), RMSNorm, linear."""
+    """Yield the projector: stack, RMSNorm, linear, SwiGLU (halves the width), RMSNorm, linear."""
     stacked = shape.audio.width * shape.stack_factor
     middle = shape.projector_width // 2 if shape.is_swiglu else shape.projector_width
     yield "ln_pre.weight", (stacked,)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# Before the first model loads libgomp: threads that spin at a barrier stall a shared machine.
+# Set before the first model loads libgomp: spinning OpenMP threads stall a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from appliance.engines.llm.small.engine import WEIGHTS as MODEL_FILE
@@ -47,7 +47,7 @@ def language_model(model_path: Path) -> Iterator[LanguageModel]:
 
 @pytest.fixture(scope="session")
 def engine(settings: Settings) -> Iterator[SmallEngine]:
-    """The engine with its default models; it is bound to no event loop."""
+    """The engine with its default models. It is not bound to an event loop."""
     engine = SmallEngine(settings)
     asyncio.run(engine.start())
     yield engine

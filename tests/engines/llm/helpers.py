@@ -1,4 +1,4 @@
-"""Speech from espeak-ng, and short cuts to use a session with."""
+"""Speech from espeak-ng, and helpers for using a session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MESSAGE_BYTES = 1280  # 40 ms of 16 kHz int16 audio
 
 @functools.cache
 def synthesize(text: str) -> bytes:
-    """The text as 16 kHz mono int16 PCM."""
+    """Synthesize `text` as 16 kHz mono int16 PCM."""
     wav = subprocess.run(
         ["espeak-ng", "-v", "en-us", "-s", "150", "--stdout", text], capture_output=True, check=True
     ).stdout
@@ -30,7 +30,7 @@ def synthesize(text: str) -> bytes:
 
 
 def to_samples(pcm: bytes) -> Samples:
-    """int16 PCM as float32 in -1..1."""
+    """Convert int16 PCM to float32 in -1..1."""
     samples: Samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
     return samples
 
@@ -50,7 +50,7 @@ async def reply(
     max_tokens: int = 60,
     tools: Sequence[Tool] = (),
 ) -> tuple[str, Result]:
-    """The whole text of a greedy reply, and its result."""
+    """Generate a greedy reply. Return its complete text and its result."""
     request = GenerateRequest(tuple(conversation), max_tokens, 0.0, tuple(tools))
     *pieces, result = [piece async for piece in session.generate(request)]
     assert isinstance(result, Result)

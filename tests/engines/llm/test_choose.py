@@ -1,4 +1,4 @@
-"""The setting `llm.engine` chooses the engine."""
+"""Choice of the engine by the setting `llm.engine`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_gpu_profile_creates_the_vllm_engine() -> None:
     assert type(engine).__name__ == "VllmEngine"
 
 
-def test_engines_are_those_that_the_setting_allows() -> None:
+def test_available_engines_match_the_choices_of_the_setting() -> None:
     assert set(ENGINES) == set(get_args(get_type_hints(LLMConfig)["engine"]))
 
 

@@ -1,4 +1,4 @@
-"""Speech and pauses found by loudness."""
+"""Detection of speech and pauses by loudness."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def syllables(seconds: float, level: float = 0.1) -> Samples:
-    """Noise whose level rises and falls four times a second, as that of speech does."""
+    """Return noise with a level that rises and falls four times a second, as in speech."""
     time = np.arange(int(seconds * INPUT_SAMPLE_RATE)) / INPUT_SAMPLE_RATE
     return (steady(seconds, level) * (1.2 + np.sin(2 * np.pi * 4 * time))).astype(np.float32)
 
@@ -25,7 +25,7 @@ def join(*parts: Samples) -> Samples:
     return np.concatenate(parts)
 
 
-def test_silence_around_speech_is_cut_off_except_for_a_margin() -> None:
+def test_silence_around_speech_is_trimmed_to_a_margin() -> None:
     audio = join(syllables(1.0, 0.0001), syllables(2.0), syllables(1.5, 0.0001))
     span = find_speech(audio)
     assert span is not None
@@ -37,42 +37,42 @@ def test_silence_around_speech_is_cut_off_except_for_a_margin() -> None:
     "audio",
     [np.zeros(0, np.float32), syllables(2, 0.0005), join(syllables(1, 0), syllables(0.06))],
 )
-def test_silence_and_clicks_hold_no_speech(audio: Samples) -> None:
+def test_silence_and_clicks_contain_no_speech(audio: Samples) -> None:
     assert find_speech(audio) is None
 
 
 @pytest.mark.parametrize("level", [0.01, 0.3])
-def test_steady_noise_holds_no_speech(level: float) -> None:
+def test_steady_noise_contains_no_speech(level: float) -> None:
     assert find_speech(join(steady(0.5, 0.0001), steady(2, level))) is None
 
 
-def test_noise_after_louder_words_holds_no_speech() -> None:
+def test_noise_after_louder_words_contains_no_speech() -> None:
     noise = syllables(1.0, 0.003)
     assert find_speech(noise) is not None
     assert find_speech(noise, loudest=0.3) is None
 
 
-def test_short_utterance_is_not_cut() -> None:
+def test_short_utterance_is_not_split() -> None:
     assert find_cut(join(syllables(2), syllables(0.5, 0), syllables(2))) is None
 
 
-def test_long_utterance_is_cut_in_its_pause() -> None:
+def test_long_utterance_is_split_at_its_pause() -> None:
     cut = find_cut(join(syllables(3), syllables(0.4, 0.001), syllables(2)))
     assert cut is not None
     assert 3.0 < cut / INPUT_SAMPLE_RATE < 3.4
 
 
-def test_long_utterance_without_a_pause_is_not_cut_yet() -> None:
+def test_long_utterance_without_a_pause_is_not_split_yet() -> None:
     assert find_cut(steady(7)) is None
 
 
-def test_very_long_utterance_is_cut_at_its_quietest_place() -> None:
+def test_very_long_utterance_is_split_at_its_quietest_point() -> None:
     cut = find_cut(join(steady(6), steady(0.2, 0.07), steady(2.9)))
     assert cut is not None
     assert 6.0 < cut / INPUT_SAMPLE_RATE < 6.2
 
 
-def test_pause_at_the_very_beginning_is_not_cut_at() -> None:
+def test_utterance_is_not_split_at_a_pause_at_its_start() -> None:
     cut = find_cut(join(syllables(0.2), syllables(0.5, 0), syllables(8.5)))
     assert cut is not None
     assert cut / INPUT_SAMPLE_RATE >= 2

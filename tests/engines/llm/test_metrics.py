@@ -1,4 +1,4 @@
-"""The engine's metrics, and how a generation is measured and counted."""
+"""The engine's metrics, and the measurement of a generation."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def timer(metrics: LLMMetrics) -> GenerationTimer:
 
 
 async def generate(
-    timer: GenerationTimer, problem: Exception | None = None
+    timer: GenerationTimer, error: Exception | None = None
 ) -> AsyncGenerator[Chunk, None]:
     timer.stats["decode_tokens"] = 2
     yield "Hello."
-    if problem is not None:
-        raise problem
+    if error is not None:
+        raise error
     yield Result("stop", timer.stats)
 
 
@@ -58,7 +58,7 @@ def value(metrics: LLMMetrics, name: str) -> float | None:
 
 
 def outcomes(metrics: LLMMetrics) -> dict[str, float]:
-    """The outcomes that occurred."""
+    """Return the outcomes with a count above zero."""
     counts = {
         name: metrics.registry.get_sample_value("voice_llm_requests_total", {"outcome": name})
         for name in OUTCOMES
@@ -66,7 +66,7 @@ def outcomes(metrics: LLMMetrics) -> dict[str, float]:
     return {name: count for name, count in counts.items() if count}
 
 
-async def test_complete_reply_is_passed_on_and_counted_with_its_tokens(
+async def test_complete_reply_is_passed_through_and_counted_with_its_tokens(
     timer: GenerationTimer, metrics: LLMMetrics
 ) -> None:
     pieces = []
@@ -88,22 +88,22 @@ async def test_abandoned_reply_is_counted_as_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("problem", "raised"),
+    ("error", "raised"),
     [(RuntimeError("a crash"), EngineFailed), (BadRequest(engine="x", what="y"), BadRequest)],
 )
-async def test_crash_is_raised_as_engine_failed_and_own_errors_unchanged(
-    timer: GenerationTimer, metrics: LLMMetrics, problem: Exception, raised: type[Exception]
+async def test_crash_is_raised_as_engine_failed_and_catalogue_errors_are_unchanged(
+    timer: GenerationTimer, metrics: LLMMetrics, error: Exception, raised: type[Exception]
 ) -> None:
     with pytest.raises(raised):
-        async for _ in timer.track(generate(timer, problem)):
+        async for _ in timer.track(generate(timer, error)):
             pass
     assert outcomes(metrics) == {"failed": 1}
 
 
-def test_time_to_first_token_is_hearing_plus_prompt(
+def test_time_to_first_token_is_hearing_plus_prompt_time(
     timer: GenerationTimer, metrics: LLMMetrics
 ) -> None:
-    timer.mark_heard(spoken=True)
+    timer.mark_understood(has_speech=True)
     timer.mark_first_token()
     stats = timer.stats
     whole = stats["hearing_seconds"] + stats["prompt_seconds"]
@@ -115,5 +115,5 @@ def test_time_to_first_token_is_hearing_plus_prompt(
 def test_typed_conversation_observes_no_hearing_time(
     timer: GenerationTimer, metrics: LLMMetrics
 ) -> None:
-    timer.mark_heard(spoken=False)
+    timer.mark_understood(has_speech=False)
     assert value(metrics, "hearing_seconds_count") == 0

@@ -1,4 +1,4 @@
-"""Text of a reply from its tokens."""
+"""Conversion of a reply's tokens to text."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from appliance.engines.llm.text import ReplyText
 
 
-def feed(*pieces: bytes) -> tuple[list[str], ReplyText]:
-    """The texts returned for the pieces of a whole reply, without empty ones."""
+def feed(*chunks: bytes) -> tuple[list[str], ReplyText]:
+    """Feed all chunks of a reply and return the non-empty texts."""
     reply = ReplyText()
-    texts = [text for piece in pieces if (text := reply.add_bytes(piece))]
+    texts = [text for chunk in chunks if (text := reply.add_bytes(chunk))]
     rest = reply.finish()
     return [*texts, *([rest] if rest else [])], reply
 
 
 @given(st.text())
-def test_characters_split_over_tokens_arrive_whole(text: str) -> None:
+def test_characters_split_across_tokens_arrive_complete(text: str) -> None:
     raw = ("Well, " + text).encode()
     texts, reply = feed(*(raw[i : i + 1] for i in range(len(raw))))
     assert "".join(texts) == reply.text == "Well, " + text
@@ -30,7 +30,7 @@ def test_text_is_returned_as_soon_as_it_is_final() -> None:
 
 
 @pytest.mark.parametrize(
-    "pieces",
+    "chunks",
     [
         [b"Assistant", b":", b" Paris."],
         [b"assistant", b"\n", b"Paris."],
@@ -38,8 +38,8 @@ def test_text_is_returned_as_soon_as_it_is_final() -> None:
         [b"\n", b"Paris."],
     ],
 )
-def test_leading_role_name_is_removed(pieces: list[bytes]) -> None:
-    assert "".join(feed(*pieces)[0]) == "Paris."
+def test_leading_role_name_is_removed(chunks: list[bytes]) -> None:
+    assert "".join(feed(*chunks)[0]) == "Paris."
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def test_decoded_text_is_treated_like_bytes() -> None:
 
 
 @pytest.mark.parametrize("text", ["assistant", "Assistant:"])
-def test_role_name_alone_is_no_text(text: str) -> None:
+def test_role_name_alone_yields_no_text(text: str) -> None:
     assert feed(text.encode())[0] == []
 
 
-def test_repeated_sentence_is_a_loop() -> None:
+def test_repeated_sentence_is_detected_as_a_loop() -> None:
     sentence = b"You should bring a jacket and a warm hat. "
     reply = ReplyText()
     reply.add_bytes(sentence)
@@ -74,13 +74,13 @@ def test_repeated_sentence_is_a_loop() -> None:
     assert reply.is_looping
 
 
-def test_repeated_word_is_a_loop() -> None:
+def test_repeated_word_is_detected_as_a_loop() -> None:
     reply = ReplyText()
     reply.add_bytes(b"no " * 12)
     assert reply.is_looping
 
 
-def test_repeated_short_phrase_is_not_a_loop() -> None:
+def test_repeated_short_phrase_is_not_detected_as_a_loop() -> None:
     reply = ReplyText()
     reply.add_bytes(b"The capital of France is Paris, and the capital of Japan is Tokyo.")
     assert not reply.is_looping

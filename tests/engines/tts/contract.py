@@ -32,16 +32,16 @@ def synthesize(
     voice: str = "af_heart",
     speed: float = 1.0,
 ) -> Samples:
-    """The samples of a text, as the back end returns them."""
+    """Return the samples of `text` as the back end returns them."""
     phonemes = g2p.phonemes(text)
     return synthesizer.speak(phonemes, voices.style(voice, len(phonemes)), speed)
 
 
 class SynthesizerContract:
-    """Words, lengths, voices and errors that do not depend on the back end."""
+    """Back-end independent tests: intelligibility, durations, voices and errors."""
 
     @pytest.mark.parametrize("sentence", SENTENCES)
-    def test_speech_recognizer_understands_the_sentence(
+    def test_sentence_is_recognized_by_a_speech_recognizer(
         self, synthesizer: Synthesizer, g2p: G2P, voices: Voices, sentence: str
     ) -> None:
         transcript = words(synthesize(synthesizer, g2p, voices, sentence), OUTPUT_SAMPLE_RATE)
@@ -85,7 +85,7 @@ class SynthesizerContract:
 
 
 def cancelled_midway(synthesizer: Synthesizer, g2p: G2P, voices: Voices) -> bool:
-    """Whether a long synthesis stops when another thread cancels it."""
+    """Return whether a long synthesis stops when another thread cancels it."""
     stop = threading.Event()
 
     def cancel() -> None:
@@ -106,7 +106,7 @@ def cancelled_midway(synthesizer: Synthesizer, g2p: G2P, voices: Voices) -> bool
 
 
 def _pitch_hz(samples: Samples) -> float:
-    """Median pitch over the voiced frames, by autocorrelation."""
+    """Return the median pitch of the voiced frames, by autocorrelation."""
     pitches = []
     for start in range(0, len(samples) - 1200, 600):
         frame = samples[start : start + 1200].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Chunks end where a speaker pauses; audio has natural silence, no clicks and no clipping."""
+"""Splitting phrases into chunks at pauses, and audio without clicks or clipping."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def test_short_phrase_is_one_chunk() -> None:
     assert audio.split_phonemes("həlˈO ðˈɛɹ.") == ["həlˈO ðˈɛɹ."]
 
 
-def test_long_phrase_is_cut_after_punctuation() -> None:
+def test_long_phrase_is_split_after_punctuation() -> None:
     first = "ðə lˈIbɹˌɛɹi ˈOpᵊnz æt nˈIn ɪn ðə mˈɔɹnɪŋ,"
     second = "ænd ɪt klˈOzᵻz æt sˈɪks ɪn ðə ˈivnɪŋ."
     assert audio.split_phonemes(f"{first} {second}") == [first, second]
 
 
-def test_fairly_long_phrase_without_punctuation_stays_whole() -> None:
+def test_medium_phrase_without_punctuation_is_not_split() -> None:
     phrase = "ə" * 20 + " " + "ə" * 70
     assert audio.split_phonemes(phrase) == [phrase]
 
@@ -51,7 +51,7 @@ def test_silence_around_speech_is_trimmed_or_padded_to_its_length(silence_second
     assert len(shaped) / OUTPUT_SAMPLE_RATE == pytest.approx(lead + 1.0 + 0.25, abs=0.011)
 
 
-def test_speech_begins_and_ends_without_a_click() -> None:
+def test_speech_starts_and_ends_without_a_click() -> None:
     shaped = audio.shape(tone(0.5), pause=0.0)
     assert abs(shaped[0]) < 0.01
     assert abs(shaped[-1]) < 0.01
@@ -65,7 +65,7 @@ def test_too_loud_speech_is_scaled_down_instead_of_clipped() -> None:
 @pytest.mark.parametrize(
     "samples", [np.zeros(0, np.float32), quiet(1.0), np.full(5000, np.nan, np.float32)]
 )
-def test_samples_without_speech_give_no_audio(samples: audio.Samples) -> None:
+def test_samples_without_speech_yield_no_audio(samples: audio.Samples) -> None:
     assert len(audio.shape(samples, pause=0.2)) == 0
     assert audio.pcm_slices(audio.shape(samples, pause=0.2)) == []
 
@@ -75,7 +75,7 @@ def test_sentence_has_a_longer_pause_than_a_clause() -> None:
     assert pauses == [0.25, 0.12, 0.04, 0.04]
 
 
-def test_joined_slices_are_the_samples() -> None:
+def test_joined_slices_equal_the_samples() -> None:
     slices = audio.pcm_slices(tone(1.05))
     assert max(map(len, slices)) <= 0.2 * OUTPUT_SAMPLE_RATE * 2
     pcm = np.frombuffer(b"".join(slices), "<i2")

@@ -57,7 +57,7 @@ class TestKokoroEngineBehindTheLink(VoiceContract):
         ("About 50% of them live in Paris.", "about fifty percent of them live in paris"),
     ],
 )
-async def test_speech_recognizer_hears_the_expected_words(
+async def test_speech_recognizer_returns_the_expected_words(
     engine: KokoroEngine, text: str, expected: str
 ) -> None:
     transcript = words(await synthesize(engine.open(), text), OUTPUT_SAMPLE_RATE)
@@ -93,7 +93,7 @@ async def test_audio_arrives_in_short_slices_without_clipping_or_clicks(
     assert abs(pcm[-1]) < 100
 
 
-async def test_speech_has_a_short_lead_and_a_pause_by_its_punctuation(
+async def test_speech_has_short_leading_silence_and_a_pause_that_fits_its_punctuation(
     engine: KokoroEngine,
 ) -> None:
     sentence = await synthesize(engine.open(), "Good morning.")
@@ -105,7 +105,7 @@ async def test_speech_has_a_short_lead_and_a_pause_by_its_punctuation(
         assert pause_seconds - 0.01 <= after <= pause_seconds + 0.01
 
 
-async def test_text_without_words_gives_no_audio_and_is_counted(engine: KokoroEngine) -> None:
+async def test_text_without_words_yields_no_audio_and_is_counted(engine: KokoroEngine) -> None:
     before = metric(engine, "voice_tts_phrases_total", outcome="nothing_to_say")
     for text in ("", "😀", "***", "…", "你好"):
         assert len(await synthesize(engine.open(), text)) == 0
@@ -122,7 +122,7 @@ async def test_unknown_voice_is_rejected_and_the_next_phrase_is_spoken(
     assert len(await synthesize(session, "Hello.")) > 0
 
 
-async def test_voice_blends_british_voices_and_speeds_are_intelligible(
+async def test_voice_blends_british_voices_and_other_speeds_are_intelligible(
     engine: KokoroEngine,
 ) -> None:
     session = engine.open()
@@ -139,10 +139,10 @@ async def test_abandoned_phrase_stops_within_a_chunk(engine: KokoroEngine) -> No
     async with contextlib.aclosing(engine.open().speak(LONG, "", 1.0, False)) as parts:
         async for _ in parts:
             break
-    assert len(await synthesize(engine.open(), "Yes.")) > 0  # waits until the worker is free
+    assert len(await synthesize(engine.open(), "Yes.")) > 0  # wait until the worker is free
     assert metric(engine, "voice_tts_phrases_total", outcome="abandoned") - before == 1
     seconds = metric(engine, "voice_tts_audio_seconds_total") - seconds_before
-    assert seconds < 6  # of about eleven
+    assert seconds < 6  # of about eleven chunks
     assert metric(engine, "voice_tts_queue_length") == 0
 
 
@@ -174,7 +174,7 @@ async def test_metrics_count_phrases_and_seconds(engine: KokoroEngine) -> None:
     assert metric(engine, "voice_tts_phrases_total", outcome="failed") == 0
 
 
-async def test_engine_does_not_start_without_model_or_with_unknown_voice(
+async def test_engine_does_not_start_without_a_model_or_with_an_unknown_voice(
     tmp_path: Path, weights: Path
 ) -> None:
     with pytest.raises(MissingWeights):

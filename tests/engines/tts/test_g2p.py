@@ -31,12 +31,12 @@ def test_british_voice_gets_british_phonemes(g2p: G2P) -> None:
     assert g2p.phonemes("the bath") == "ðə bˈæθ"
 
 
-def test_words_missing_in_the_dictionary_are_pronounced_by_espeak(g2p: G2P) -> None:
+def test_words_missing_from_the_dictionary_are_pronounced_by_espeak(g2p: G2P) -> None:
     assert g2p.phonemes("Pipecat") == "pˈIpkæt"
     assert "kjˈub" in g2p.phonemes("It runs on Kubernetes, xyzzy and Ultravox.")
 
 
-def test_missing_words_are_spelled_without_espeak(weights: Path) -> None:
+def test_unknown_words_are_spelled_out_without_espeak(weights: Path) -> None:
     speller = G2P(weights, espeak_program="no-such-program")
     assert speller.phonemes("Xyzzyq") == "ˌɛksˌwˌIzˌizˌiwˌIkjˈu" or len(
         speller.phonemes("Xyzzyq")
@@ -45,18 +45,18 @@ def test_missing_words_are_spelled_without_espeak(weights: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "...", "?!", "— —", "'"])
-def test_text_without_a_word_gives_no_phonemes(g2p: G2P, text: str) -> None:
+def test_text_without_words_yields_no_phonemes(g2p: G2P, text: str) -> None:
     assert g2p.phonemes(text) == ""
 
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(alphabet=st.characters(codec="utf-8"), max_size=60), british=st.booleans())
-def test_any_text_gives_phonemes_or_an_empty_string(g2p: G2P, text: str, british: bool) -> None:
+def test_any_text_yields_phonemes_or_an_empty_string(g2p: G2P, text: str, british: bool) -> None:
     assert isinstance(g2p.phonemes(normalize(text), british), str)
     assert isinstance(g2p.phonemes(text, british), str)
 
 
-def test_words_of_a_caller_are_never_printed(g2p: G2P, capsys: pytest.CaptureFixture[str]) -> None:
+def test_callers_words_are_never_printed(g2p: G2P, capsys: pytest.CaptureFixture[str]) -> None:
     g2p.phonemes("$, 5.5.5% ..5 -- ,, 1,,2 Qqxz")
     assert "Qqxz" not in capsys.readouterr().out
 
@@ -114,7 +114,7 @@ def test_word_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("word", ["[[h@l'oU]]", "--help", "<speak>", "a\nb", "-f/etc/passwd", "\0"])
-def test_word_is_never_taken_as_a_command(word: str) -> None:
+def test_word_is_never_interpreted_as_an_espeak_option(word: str) -> None:
     espeak = Espeak(british=False)
     espeak.prefetch([word, "Pipecat"])
     assert espeak.phonemes("Pipecat") == "pˈIpkæt"
@@ -135,5 +135,5 @@ def test_failing_or_hanging_espeak_costs_only_the_pronunciation(
     assert Espeak(False, script(tmp_path, body)).phonemes("Pipecat") is None
 
 
-def test_lookup_without_espeak_gives_none() -> None:
+def test_lookup_without_espeak_returns_none() -> None:
     assert Espeak(False, "no-such-program").phonemes("Pipecat") is None

@@ -1,4 +1,4 @@
-"""Every series exists from the start."""
+"""All metric series exist from the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rewritten graph computes the same as the original, without slow nodes."""
+"""The rewritten graph computes the same output as the original, without slow nodes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(model: str | bytes, voices: Voices) -> np.ndarray:
 
 
 @pytest.mark.parametrize("signed_weights", [False, True])
-def test_rewritten_graph_gives_the_sound_of_the_original(
+def test_rewritten_graph_sounds_like_the_original(
     weights: Path, voices: Voices, signed_weights: bool
 ) -> None:
     path = weights / "kokoro-82m" / "kokoro-v1.0.int8.onnx"

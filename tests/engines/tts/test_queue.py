@@ -1,4 +1,4 @@
-"""PhraseQueue: urgent phrases first, then the sessions in turn."""
+"""PhraseQueue: urgent phrases first, then round-robin over the sessions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from appliance.engines.tts.engine import Phrase, PhraseQueue
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A phrase needs an event loop for its output; none is used here."""
+    """Return an event loop, which a phrase needs for its output. The tests do not run it."""
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()
@@ -33,7 +33,7 @@ def queue_of(*phrases: Phrase) -> PhraseQueue:
 
 
 def drain(queue: PhraseQueue) -> str:
-    """The texts of all queued phrases, in the order in which they are taken."""
+    """Take all queued phrases and return their texts in order."""
     texts = []
     while len(queue):
         taken = queue.take()
@@ -54,7 +54,7 @@ def test_urgent_phrase_is_taken_first(loop: asyncio.AbstractEventLoop) -> None:
     assert drain(queue) == "3a 1a 2a"
 
 
-def test_phrase_put_back_stays_ahead_of_its_session(loop: asyncio.AbstractEventLoop) -> None:
+def test_requeued_phrase_stays_first_in_its_session(loop: asyncio.AbstractEventLoop) -> None:
     queue = queue_of(phrase(loop, 1, "1a"), phrase(loop, 1, "1b"))
     first = queue.take()
     assert first is not None

@@ -20,7 +20,7 @@ def synthesizer(weights: Path) -> Synthesizer:
 
 
 class TestOnnxSynthesizer(SynthesizerContract):
-    def test_cancel_ends_the_running_synthesis(
+    def test_cancel_stops_the_running_synthesis(
         self, synthesizer: Synthesizer, g2p: G2P, voices: Voices
     ) -> None:
         assert cancelled_midway(synthesizer, g2p, voices)
@@ -35,7 +35,7 @@ def test_missing_model_is_named(tmp_path: Path) -> None:
     ("flags", "exact"),
     [("fpu avx2 avx512_vnni", True), ("fpu avx_vnni", True), ("fpu avx2 avx512f", False)],
 )
-def test_signed_weights_are_used_only_where_the_cpu_sums_exactly(
+def test_signed_weights_are_used_only_on_cpus_with_exact_int8_sums(
     tmp_path: Path, flags: str, exact: bool
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"

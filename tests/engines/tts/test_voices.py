@@ -31,7 +31,7 @@ def test_blend_is_the_weighted_mean(voices: Voices) -> None:
     assert blend.shape == (1, WIDTH)
 
 
-def test_blend_without_weights_is_even(voices: Voices) -> None:
+def test_blend_without_weights_is_an_equal_mix(voices: Voices) -> None:
     even = voices.style("af_heart,am_adam", 7)
     assert np.allclose(even, voices.style("af_heart:1,am_adam:1", 7))
 
@@ -45,12 +45,12 @@ def test_unknown_voice_is_rejected_with_a_list_of_voices(voices: Voices, voice: 
         voices.check(voice)
 
 
-def test_accent_is_that_of_the_voice_with_most_weight(voices: Voices) -> None:
+def test_accent_is_that_of_the_voice_with_the_largest_weight(voices: Voices) -> None:
     assert voices.british("bf_emma")
     assert not voices.british("bf_emma:1,af_heart:2")
 
 
-def test_safetensors_pack_gives_the_same_style(
+def test_safetensors_pack_yields_the_same_style(
     voices: Voices, weights: Path, tmp_path: Path
 ) -> None:
     raw = (weights / "kokoro-82m/voices/af_heart.bin").read_bytes()

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from appliance.engines.llm.vllm.engine import VllmEngine
-from appliance.errors import EngineFailed, ModelSick
+from appliance.errors import EngineFailed, ModelUnhealthy
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest, Turn
 from tests.engines.llm.helpers import reply
@@ -117,7 +117,7 @@ async def test_model_with_nan_in_its_cache_is_reported_sick(small_cache: VllmEng
         await session.close()
         if died.done():
             break
-    with pytest.raises(ModelSick):
+    with pytest.raises(ModelUnhealthy):
         async with asyncio.timeout(NOTICED_SECONDS):
             await died
     assert failed

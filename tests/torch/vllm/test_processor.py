@@ -1,4 +1,4 @@
-"""The audio processor: spectrograms and token counts like those of the model's authors."""
+"""The audio processor: chunks, padding, and token counts that agree with the prompt's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_clip(seconds: float) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1 / 16_000, 0.02, 0.16, 0.17, 1, 2.37, 29.99, 30])
-def test_short_clip_is_one_chunk_with_the_tokens_counted_for_the_prompt(
+def test_short_clip_is_one_chunk_with_as_many_tokens_as_the_prompt_expects(
     processor: UltravoxProcessor, seconds: float
 ) -> None:
     features = processor(audios=[make_clip(seconds)], sampling_rate=16_000)

@@ -50,23 +50,23 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a boolean size": ({"stack_factor": True}, "stack_factor is True"),
     "an unknown dtype": ({"torch_dtype": "int8"}, "dtype 'int8'"),
     "another vocabulary": ({"vocab_size": 32000}, "vocab_size is 32000"),
-    "the layered projector": ({"num_projector_layers": 2}, "num_projector_layers"),
+    "a multi-layer projector": ({"num_projector_layers": 2}, "num_projector_layers"),
     "a remote text model": ({"text_model_id": "meta-llama/Llama-3.1-8B"}, "text_model_id is"),
     "a remote audio tower": ({"audio_model_id": "openai/whisper"}, "audio_model_id is"),
-    "its own code": ({"auto_map": {"AutoModel": "x.Y"}}, "auto_map is"),
+    "custom code": ({"auto_map": {"AutoModel": "x.Y"}}, "auto_map is"),
     "a repository name": (
         {"audio_config": {"_name_or_path": "openai/whisper"}},
         r"audio_config\._name_or_path is 'openai/whisper'",
     ),
-    "a quantisation in the wrong place": (
+    "a quantization_config in the wrong place": (
         {"text_config": {"quantization_config": {"quant_method": "fp8"}}},
         "it belongs at the top level",
     ),
-    "an unknown quantisation": (
+    "an unknown quantization method": (
         {"quantization_config": {"quant_method": "gptq"}},
         "not compressed-tensors",
     ),
-    "an incomplete quantisation": (
+    "an incomplete quantization_config": (
         {"quantization_config": {"quant_method": "compressed-tensors"}},
         "'config_groups' is missing",
     ),
@@ -85,7 +85,7 @@ def test_invalid_config_is_refused_with_the_reason(kind: str) -> None:
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_quantised_model_must_ignore_audio_tower_projector_and_lm_head(index: int) -> None:
+def test_quantized_model_must_ignore_audio_tower_projector_and_lm_head(index: int) -> None:
     tree = deepcopy(config("8b", "w4a16"))
     assert parse(tree).scheme
     removed = tree["quantization_config"]["ignore"].pop(index)
@@ -134,5 +134,5 @@ def test_missing_invalid_or_oversized_json_is_refused(tmp_path: Path) -> None:
             configs.read_json(path)
     with path.open("wb") as out:
         out.truncate(configs.MAX_JSON_BYTES + 1)
-    with pytest.raises(BadCheckpoint, match="more than"):
+    with pytest.raises(BadCheckpoint, match="larger than"):
         configs.read_json(path)

@@ -71,7 +71,7 @@ REFUSED = {
     "blocks": (changed("fp8", "weights", strategy="block"), "not supported"),
     "six bits": (changed("w4a16", "weights", num_bits=6), "not supported"),
     "mixed kinds": (changed("int8", "input_activations", type="float"), "not supported"),
-    "an empty group": (changed("w4a16", "weights", group_size=0), "group size of 0"),
+    "an empty group": (changed("w4a16", "weights", group_size=0), "group size 0 is not valid"),
     "another format": (config("w4a16", format="marlin-24"), "marlin-24"),
 }  # fmt: skip
 

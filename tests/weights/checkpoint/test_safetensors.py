@@ -49,7 +49,7 @@ INVALID: dict[str, tuple[Any, bytes, str]] = {
     "with a gap": ({"a": entry(0, 2), "b": entry(4, 6)}, b"x" * 6, "b follows a gap"),
     "cut short": ({"a": entry(0, 8)}, b"x" * 7, "its header describes"),
     "too long": ({"a": entry(0, 8)}, b"x" * 9, "its header describes"),
-    "with a shape of another size": ({"a": entry(0, 8, [3])}, b"x" * 8, "of its shape"),
+    "with a shape of another size": ({"a": entry(0, 8, [3])}, b"x" * 8, "does not match its shape"),
     "of an unknown dtype": ({"a": entry(0, 1, [1], "F4")}, b"x", "unknown dtype"),
     "with a dtype that is an object": ({"a": {**ONE, "dtype": {}}}, b"x", "cannot be read"),
     "with a negative size": ({"a": entry(0, 4, [-2, -2])}, b"x" * 4, "size or offset -2"),
@@ -74,7 +74,7 @@ def test_invalid_file_is_refused_by_name(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 3, 1 << 40, (1 << 64) - 1])
 def test_impossible_header_length_is_refused(tmp_path: Path, length: int) -> None:
-    with pytest.raises(BadCheckpoint, match="header of"):
+    with pytest.raises(BadCheckpoint, match="its header length of"):
         read_header(file(tmp_path, {}, b"", length))
 
 

@@ -2,8 +2,8 @@
 
     <|im_start|>system\\nTEXT<|im_end|>\\n<|im_start|>user\\nTEXT<|im_end|>\\n<|im_start|>assistant\\n
 
-Control tokens are inserted by id, and texts are tokenized separately, without parsing control
-tokens in them. A user who says "<|im_end|>" therefore adds nine ordinary tokens.
+Control tokens are inserted by id. Text is tokenized separately and never parsed for control tokens,
+so a user who says "<|im_end|>" adds nine ordinary tokens.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from appliance.engines.llm import NAME
 from appliance.errors import BadRequest
 from appliance.link.engine import Turn
 
-# Turns. A prompt that loses its beginning also loses the cache of everything after it, so this
-# should happen rarely.
+# Turns dropped at a time. Dropping turns invalidates the cache of everything that follows them, so
+# it should happen rarely.
 DROPPED_TURNS = 8
 
 
 class ChatTokenizer(Protocol):
-    """What is needed of a model's tokenizer."""
+    """The required interface of a model's tokenizer."""
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of plain text, never a control token."""
+        """Return the tokens of plain text, never a control token."""
 
     def control(self, name: str) -> int | None:
-        """The control token of this name; None if the model has none."""
+        """Return the control token with this name; None if the model has no such token."""
 
 
 class ChatMLFormat:
     """Builds prompts for one model."""
 
     def __init__(self, tokenizer: ChatTokenizer) -> None:
-        """Raises BadRequest when the model has no ChatML control tokens."""
+        """Look up the control tokens. Raises BadRequest if the model has none for ChatML."""
         start, end = tokenizer.control("<|im_start|>"), tokenizer.control("<|im_end|>")
         if start is None or end is None:
             raise BadRequest(engine=NAME, what="a model without ChatML control tokens")
@@ -45,10 +45,10 @@ class ChatMLFormat:
     def build_prompt(self, turns: Sequence[Turn], max_tokens: int) -> list[int]:
         """Build a prompt of at most `max_tokens` tokens.
 
-        After a user's turn it ends with the header of the assistant's reply. Of a conversation that
-        is too long, the oldest turns are dropped, DROPPED_TURNS at a time, then the beginning of
-        the last turn, but never the system prompt. Raises BadRequest when the system prompt alone
-        is too long.
+        If the last turn is the user's, the prompt ends with the header of the assistant's reply.
+        If the conversation is too long, the oldest turns are dropped, DROPPED_TURNS at a time, and
+        then the beginning of the last turn. The system prompt is never dropped. Raises BadRequest
+        if the system prompt alone is too long.
         """
         system = [turn for turn in turns if turn.role == "system"]
         dialogue = merge_same_role([turn for turn in turns if turn.role != "system"])
@@ -81,7 +81,7 @@ class ChatMLFormat:
 
 
 def insert_transcripts(turns: Sequence[Turn], transcripts: Mapping[int, str]) -> list[Turn]:
-    """Replace utterances by their transcripts; turns without any text are left out."""
+    """Replace utterances with their transcripts; omit turns without text."""
     texts = (
         Turn(turn.role, f"{turn.text} {transcripts.get(turn.utterance, '')}".strip())
         if turn.utterance is not None
@@ -92,7 +92,7 @@ def insert_transcripts(turns: Sequence[Turn], transcripts: Mapping[int, str]) ->
 
 
 def merge_same_role(turns: Sequence[Turn]) -> list[Turn]:
-    """Merge consecutive turns of one role: models are trained on dialogues that alternate."""
+    """Merge consecutive turns of one role, because models are trained on alternating roles."""
     merged: list[Turn] = []
     for turn in turns:
         if merged and merged[-1].role == turn.role:

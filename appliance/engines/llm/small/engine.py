@@ -1,6 +1,6 @@
 """The engine of the `cpu` profile: a speech recognizer and a small instruct model.
 
-There is one thread for each of the two, shared by all sessions.
+Each model runs in one thread, which all sessions share.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from appliance import journal
 from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import LLMMetrics
-from appliance.engines.llm.small.hearing import Transcriber
 from appliance.engines.llm.small.llama import AsyncLanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
+from appliance.engines.llm.small.recognition import Transcriber
 from appliance.engines.llm.small.session import SmallSession
 from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import BadSetting, MissingWeights
@@ -28,7 +28,7 @@ log = journal.get()
 
 
 class SmallEngine:
-    """`LLMEngine` for any machine: Moonshine transcribes, a GGUF model answers."""
+    """`LLMEngine` that needs no GPU: Moonshine transcribes, a GGUF model answers."""
 
     name = NAME
 
@@ -39,10 +39,7 @@ class SmallEngine:
         self._recognizer_thread = WorkerThread("moonshine")
 
     async def start(self) -> None:
-        """Load both models and run each once, so that the first request is as fast as later ones.
-
-        Raises CannotStart.
-        """
+        """Load both models and warm them up. Raises CannotStart."""
         config, started = self._settings.llm, time.monotonic()
         weights = self._settings.paths.weights
         folder = find_model(weights, config.model)
@@ -73,42 +70,42 @@ class SmallEngine:
         await asyncio.to_thread(self._recognizer_thread.stop)
 
     async def died(self) -> None:
-        """Never returns: the models cannot die without this process."""
+        """Never returns, because the models run in this process."""
         await asyncio.Event().wait()
 
     def metrics(self) -> bytes:
-        """Prometheus text format."""
+        """Return the metrics in the Prometheus text format."""
         return self.llm_metrics.render()
 
     def open(self) -> SmallSession:
-        """A new session; possible once `start` has returned."""
+        """Open a session. Call only after `start` has returned."""
         return SmallSession(
             self.language_model, self._transcriber, self.llm_metrics, self._settings.llm
         )
 
 
 def find_model(weights: Path, name: str) -> Path:
-    """The folder of the language model `name`.
+    """Return the folder of the language model `name`.
 
-    Raises MissingWeights when the default model, or any model at all, is missing, and BadSetting
-    when only this one is.
+    Raises MissingWeights if no model is installed or the missing model is the default. Raises
+    BadSetting if another missing model is configured.
     """
     installed = sorted(path.parent.name for path in weights.glob(f"*/{WEIGHTS}"))
     if name in installed:
         return weights / name
     if name == LLMConfig().model or not installed:
         raise MissingWeights(path=weights / name / WEIGHTS)
-    why = f"{name!r} is not installed; these are: {', '.join(installed)}"
+    why = f"{name!r} is not installed; the installed models are {', '.join(installed)}"
     raise BadSetting(name="llm.model", why=why)
 
 
 def find_recognizer(weights: Path, name: str) -> Path:
-    """The folder of the speech recognizer `name`.
+    """Return the folder of the speech recognizer `name`.
 
-    Raises BadSetting when a recognizer other than the default one is missing; files that the
-    default one lacks are reported by Moonshine.
+    Raises BadSetting if the recognizer is not the default and its folder is missing. Moonshine
+    itself reports missing files of the default recognizer.
     """
     folder = weights / name
     if name != LLMConfig().hearing_model and not folder.is_dir():
-        raise BadSetting(name="llm.hearing_model", why=f"there is no folder {folder}")
+        raise BadSetting(name="llm.hearing_model", why=f"the folder {folder} does not exist")
     return folder

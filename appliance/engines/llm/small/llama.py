@@ -1,11 +1,11 @@
-"""A GGUF language model with a cached prompt per conversation, stepped by its caller.
+"""A GGUF language model with a cached prompt per conversation.
 
-`LanguageModel` is synchronous and does nothing in the background: each call of `advance` processes
-at most one batch of a prompt, or one token, and a batch can be aborted from another thread. All its
-methods except `tokenize`, `piece`, `control` and `is_control` belong in one thread.
+`LanguageModel` is synchronous and does no background work. Each call of `advance` processes at most
+one batch of a prompt, or one token. Another thread can abort the batch. Call all methods except
+`tokenize`, `piece`, `control` and `is_control` from one thread.
 
-`AsyncLanguageModel` is that thread. Sessions request one step at a time, so they take turns, and a
-session whose consumer waits keeps nothing busy.
+`AsyncLanguageModel` runs the model in such a thread. Sessions request one step at a time, so they
+share the model fairly, and a session whose consumer is slow does not block the others.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
 
 Logits = npt.NDArray[np.float32]
 
-# Of a prompt, per step: nearly as fast as batches of 512, and others wait an eighth of the time.
+# Prompt tokens per step. Nearly as fast as 512, and other sessions wait an eighth of the time.
 BATCH_TOKENS = 64
 TOP_K = 40
-# The library calls `bool callback(void *)` between the operations of a batch. A Python function
-# would need the interpreter's lock a thousand times per token. strlen is a C function that returns
-# 1 for the string "\1" and 0 for "", so that a single byte aborts a batch.
+# The library calls `bool callback(void *)` between the operations of a batch. A Python callback
+# would acquire the GIL a thousand times per token. The C function strlen returns 1 for the string
+# "\1" and 0 for "", so setting a single byte aborts a batch.
 STRLEN = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
 
 
 class AbortFlag:
-    """Aborts the current step, and all later ones, of the requests that it is passed to."""
+    """Aborts the current step and all later steps of the requests that share the flag."""
 
     def __init__(self) -> None:
         self._byte = ctypes.create_string_buffer(2)
@@ -47,18 +47,18 @@ class AbortFlag:
         return self._byte.raw[0] != 0
 
     def set(self) -> None:
-        """Abort. May be called from any thread."""
+        """Abort the requests. May be called from any thread."""
         self._byte[0] = b"\x01"
 
     @property
     def address(self) -> int:
-        """The memory that the library reads; valid as long as this object lives."""
+        """The memory address that the library reads; valid while this object exists."""
         return ctypes.addressof(self._byte)
 
 
 @dataclass(slots=True)
 class CacheSlot:
-    """One sequence of the cache: its tokens, and the scores of the token after them."""
+    """One sequence of the cache: its tokens, and the scores of the next token."""
 
     index: int
     tokens: list[int] = field(default_factory=list)
@@ -70,8 +70,8 @@ class AdvanceResult:
     """The outcome of one `advance`.
 
     evaluated  tokens processed by the model
-    missing    tokens left to process; call again until it is 0
-    logits     scores of the next token, once nothing is missing
+    missing    tokens left to process; call `advance` again until this is 0
+    logits     scores of the next token; None if tokens are missing
     """
 
     evaluated: int
@@ -80,10 +80,10 @@ class AdvanceResult:
 
 
 class LanguageModel:
-    """The model, with a cache for `slots` conversations of at most `context_tokens` each."""
+    """A model with a cache for `slots` conversations of at most `context_tokens` each."""
 
     def __init__(self, path: Path, threads: int, context_tokens: int, slots: int) -> None:
-        """Load the model. Raises MissingWeights, UnreadableModel or UnknownLlama."""
+        """Load the model. Raises MissingWeights, UnreadableModel or UnsupportedLlamaCpp."""
         if not path.is_file():
             raise MissingWeights(path=path)
         self._library = lib = c.load()
@@ -112,10 +112,10 @@ class LanguageModel:
     def advance(
         self, owner: Hashable, tokens: Sequence[int], abort: AbortFlag
     ) -> AdvanceResult | None:
-        """Process the next batch of `tokens` that the cache of `owner` lacks.
+        """Process the next batch of `tokens` that are not in the cache of `owner`.
 
-        None when aborted; the work of earlier calls is kept. When there are more owners than slots,
-        the least recently used one loses its cache. Raises EngineFailed.
+        Returns None if aborted; the work of earlier calls is kept. If there are more owners than
+        slots, the cache of the least recently used owner is evicted. Raises EngineFailed.
         """
         if not tokens or len(tokens) > self.context_tokens:
             raise EngineFailed(engine=NAME)
@@ -124,7 +124,7 @@ class LanguageModel:
         slot = self._slot(owner)
         if slot.logits is not None and slot.tokens == tokens:
             return AdvanceResult(0, 0, slot.logits)
-        # The last token is always evaluated (again): only that yields the scores after it.
+        # The last token is always evaluated, even if cached, because this yields the next scores.
         shared = min(common_prefix(slot.tokens, tokens), len(tokens) - 1)
         self._cut(slot, shared)
         part = list(tokens[shared : shared + BATCH_TOKENS])
@@ -134,7 +134,7 @@ class LanguageModel:
         return AdvanceResult(len(part), missing, slot.logits)
 
     def cached(self, owner: Hashable, tokens: Sequence[int]) -> int:
-        """The number of tokens that `advance` would not have to evaluate."""
+        """Return the number of tokens that `advance` would not have to evaluate."""
         slot = self._used.get(owner)
         if slot is None:
             return 0
@@ -154,7 +154,7 @@ class LanguageModel:
         return len(self._used)
 
     def close(self) -> None:
-        """Free the model. No other call may follow."""
+        """Free the model. Do not use the object afterwards."""
         if self._batch:
             self._library.llama_batch_ext_free(self._batch)
         if self._context:
@@ -164,16 +164,16 @@ class LanguageModel:
         self._batch = self._context = self._model = None
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of plain text, never a control token, even if the text spells one."""
+        """Return the tokens of plain text, never a control token, even if the text contains one."""
         return self._tokenize(text, special=False)
 
     def control(self, name: str) -> int | None:
-        """The control token spelled `name`, such as `<|im_end|>`; None if the model has none."""
+        """Return the control token `name`, such as `<|im_end|>`; None if the model has none."""
         tokens = self._tokenize(name, special=True)
         return tokens[0] if len(tokens) == 1 and self.is_control(tokens[0]) else None
 
     def is_control(self, token: int) -> bool:
-        """Whether the token is a control token or ends a generation, and has no text."""
+        """Return whether the token has no text: a control token or an end of generation."""
         lib, vocabulary = self._library, self._vocabulary
         return bool(
             lib.llama_vocab_is_control(vocabulary, token)
@@ -181,7 +181,7 @@ class LanguageModel:
         )
 
     def piece(self, token: int) -> bytes:
-        """The bytes of a token, possibly partial characters; empty for a control token."""
+        """Return the bytes of a token, maybe of a partial character; empty for control tokens."""
         buffer = ctypes.create_string_buffer(64)
         size = self._library.llama_token_to_piece(self._vocabulary, token, buffer, 64, 0, False)
         if size < 0:
@@ -193,7 +193,7 @@ class LanguageModel:
 
     def _tokenize(self, text: str, special: bool) -> list[int]:
         raw = text.encode("utf-8", "replace")
-        buffer = (ctypes.c_int32 * (len(raw) + 8))()  # there are never more tokens than bytes
+        buffer = (ctypes.c_int32 * (len(raw) + 8))()  # a text has at most one token per byte
         count = self._library.llama_tokenize(
             self._vocabulary, raw, len(raw), buffer, len(buffer), False, special
         )
@@ -217,7 +217,7 @@ class LanguageModel:
     def _process(
         self, slot: CacheSlot, part: list[int], wants_logits: bool, abort: AbortFlag
     ) -> bool:
-        """Run one batch; False when aborted. Raises EngineFailed."""
+        """Run one batch; return False if aborted. Raises EngineFailed."""
         lib = self._library
         lib.llama_batch_ext_clear(self._batch)
         start = len(slot.tokens)
@@ -242,21 +242,21 @@ class LanguageModel:
 
 
 class AsyncLanguageModel:
-    """A LanguageModel and the thread it runs in. `owner` is the session whose cache is meant."""
+    """A LanguageModel in its own thread. `owner` is the session that owns a cache slot."""
 
     def __init__(self) -> None:
         self._worker = WorkerThread("llama")
         self._model: LanguageModel | None = None
 
     async def load(self, path: Path, threads: int, context_tokens: int, slots: int) -> None:
-        """Load the model. Raises MissingWeights, UnreadableModel or UnknownLlama."""
+        """Load the model. Raises MissingWeights, UnreadableModel or UnsupportedLlamaCpp."""
         self._model = model = await self._worker.run(
             JobPriority.GENERATE, lambda: LanguageModel(path, threads, context_tokens, slots)
         )
         self.format = ChatMLFormat(model)
 
     async def stop(self) -> None:
-        """Free the model and end the thread."""
+        """Free the model and stop the thread."""
         if self._model is not None:
             await self._worker.run(JobPriority.CLOSE, self._model.close)
             self._model = None
@@ -272,9 +272,9 @@ class AsyncLanguageModel:
     async def prefill(
         self, owner: Hashable, tokens: list[int], priority: JobPriority, abort: AbortFlag
     ) -> Logits | None:
-        """Process the tokens that the cache lacks. Returns the next token's scores.
+        """Process the tokens that are not in the cache.
 
-        None when aborted.
+        Returns the scores of the next token, or None if aborted.
         """
         model = self.model
         while True:
@@ -285,7 +285,7 @@ class AsyncLanguageModel:
                 return result.logits
 
     async def cached(self, owner: Hashable, tokens: list[int], priority: JobPriority) -> int:
-        """The number of tokens that need no processing."""
+        """Return the number of tokens that need no processing."""
         model = self.model
         return await self._worker.run(priority, lambda: model.cached(owner, tokens))
 
@@ -296,15 +296,15 @@ class AsyncLanguageModel:
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """The length of the prefix that two token sequences share."""
-    for index, (one, other) in enumerate(zip(left, right, strict=False)):
-        if one != other:
+    """Return the length of the common prefix of two token sequences."""
+    for index, pair in enumerate(zip(left, right, strict=False)):
+        if pair[0] != pair[1]:
             return index
     return min(len(left), len(right))
 
 
 def sample_token(logits: Logits, temperature: float, random: np.random.Generator) -> int:
-    """The next token: the likeliest at temperature 0, otherwise drawn from the TOP_K likeliest."""
+    """Sample from the TOP_K most likely tokens; at temperature 0, return the most likely."""
     if temperature <= 0:
         return int(logits.argmax())
     best = np.argpartition(logits, -TOP_K)[-TOP_K:]

@@ -1,12 +1,12 @@
 """The C interface of llama.cpp inside the xllamacpp wheel, called through ctypes.
 
 The wheel's Python class `Server` is unsuitable: it opens an HTTP port, decodes ahead of a slow
-consumer, and cannot be stopped while it processes a prompt. But the extension module exports the C
-interface.
+consumer, and cannot be stopped while it processes a prompt. However, the extension module exports
+the C interface.
 
-The struct layouts follow `include/llama.h` of the llama.cpp in the wheel (0.6.0-dev). `load`
-compares the library's default parameters with those known for that layout, so that another version
-is refused instead of misread.
+The struct layouts follow `include/llama.h` of the llama.cpp version in the wheel (0.6.0-dev).
+`load` compares the library's default parameters with the known defaults, so that a version with a
+different layout is rejected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ctypes import (
 )
 from typing import Any, Final, TypeVar
 
-from appliance.errors import UnknownLlama
+from appliance.errors import UnsupportedLlamaCpp
 
 T = TypeVar("T", bound=Structure)
 
@@ -106,12 +106,13 @@ class ContextParams(Structure):
 
 
 class _LargeStruct(Structure):
-    """More memory than a returned struct of unverified size needs."""
+    """A return type that is larger than any parameter struct, whose size is not yet verified."""
 
     _fields_ = (("words", c_int32 * 128),)
 
 
-# Name: (result, arguments). Model, context, vocabulary, memory and batch are opaque pointers.
+# Name: (result type, argument types). Model, context, vocabulary, memory and batch are opaque
+# pointers.
 _P, _I = c_void_p, c_int32
 FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "llama_backend_init": (None, ()),
@@ -141,7 +142,7 @@ FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "llama_vocab_is_control": (c_bool, (_P, _I)),
 }
 
-# The defaults in this layout. If a field is inserted or moved, at least one of them differs.
+# Default values in this layout. If a field is added or moved, at least one of them differs.
 _MODEL_DEFAULTS = {"n_gpu_layers": -1, "split_mode": 1, "load_mode": -1, "lazy_mode": 1}
 _CONTEXT_DEFAULTS = {
     "n_ctx": 512,
@@ -163,16 +164,16 @@ _CONTEXT_DEFAULTS = {
 
 
 def load() -> ctypes.CDLL:
-    """Load the library, declare its functions and silence its log. Raises UnknownLlama."""
+    """Load the library, declare its functions and silence its log. Raises UnsupportedLlamaCpp."""
     package = importlib.util.find_spec("xllamacpp.xllamacpp")
     if package is None or package.origin is None:
-        raise UnknownLlama(what="the package is not installed")
+        raise UnsupportedLlamaCpp(what="the package is not installed")
     library = ctypes.CDLL(package.origin)
     for name, (result, arguments) in FUNCTIONS.items():
         try:
             function = getattr(library, name)
         except AttributeError as problem:
-            raise UnknownLlama(what=f"{name} is missing") from problem
+            raise UnsupportedLlamaCpp(what=f"{name} is missing") from problem
         function.restype, function.argtypes = result, arguments
     library.llama_log_set(ctypes.cast(NO_LOG, c_void_p), None)
     model_params(library)
@@ -182,12 +183,12 @@ def load() -> ctypes.CDLL:
 
 
 def model_params(library: ctypes.CDLL) -> ModelParams:
-    """The library's default parameters of a model. Raises UnknownLlama."""
+    """Return the library's default model parameters. Raises UnsupportedLlamaCpp."""
     return _defaults(library.llama_model_default_params, ModelParams, _MODEL_DEFAULTS)
 
 
 def context_params(library: ctypes.CDLL) -> ContextParams:
-    """The library's default parameters of a context. Raises UnknownLlama."""
+    """Return the library's default context parameters. Raises UnsupportedLlamaCpp."""
     return _defaults(library.llama_context_default_params, ContextParams, _CONTEXT_DEFAULTS)
 
 
@@ -196,5 +197,5 @@ def _defaults(function: Any, kind: type[T], known: Mapping[str, object]) -> T:
     defaults = kind.from_buffer_copy(function())
     for name, value in known.items():
         if getattr(defaults, name) != value:
-            raise UnknownLlama(what=f"{name} is {getattr(defaults, name)!r} by default")
+            raise UnsupportedLlamaCpp(what=f"{name} is {getattr(defaults, name)!r} by default")
     return defaults

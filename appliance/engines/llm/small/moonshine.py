@@ -1,7 +1,7 @@
 """Moonshine tiny-en: 16 kHz speech in, English text out.
 
-Runs the two ONNX Runtime files of the model directly: an encoder (waveform to 24 ms states) and a
-decoder with a key-value cache. Decoding is greedy, so the same audio gives the same words.
+Runs the model's two ONNX Runtime files directly: an encoder (waveform to 24 ms states) and a
+decoder with a key-value cache. Decoding is greedy, so the same audio always gives the same words.
 
 Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands",
 2024 (arXiv:2410.15608).
@@ -22,20 +22,20 @@ from appliance.engines.llm.loudness import Samples
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
-START, END = 1, 2  # <s> and </s> of the vocabulary
-# The authors stop at this rate, because English speech does not exceed it and noise does
-# (moonshine-voice, option max_tokens_per_second).
+START, END = 1, 2  # token ids of <s> and </s>
+# Maximum rate, as in the authors' package (moonshine-voice, option max_tokens_per_second). English
+# speech does not exceed this rate; text generated from noise does.
 TOKENS_PER_SECOND = 6.5
 MIN_SECONDS = 0.1  # the encoder's convolutions need about 60 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """The words recognized in a piece of speech.
+    """The words recognized in a speech segment.
 
-    text        stripped; empty without any words
-    confidence  mean log-probability of the chosen tokens: 0 is certain, -inf without tokens
-    complete    False when decoding was stopped from outside or reached its limit
+    text        stripped; empty if there are no words
+    confidence  mean log-probability of the tokens: 0 means certain; -inf if there are no tokens
+    complete    False if decoding was stopped, looped or reached the token limit
     """
 
     text: str
@@ -44,7 +44,7 @@ class Recognition:
 
 
 class Moonshine:
-    """The recognizer. Not thread-safe: call it from one thread at a time."""
+    """The speech recognizer. Not thread-safe."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         """Load the model. Raises MissingWeights."""
@@ -78,12 +78,12 @@ class Moonshine:
     def recognize(
         self, samples: Samples, should_stop: Callable[[], bool] = lambda: False
     ) -> Recognition:
-        """Recognize one piece of speech. `should_stop` is called before each token."""
+        """Recognize a speech segment. `should_stop` is called before each token."""
         seconds = len(samples) / INPUT_SAMPLE_RATE
         if seconds < MIN_SECONDS:
             return Recognition("", -math.inf)
-        # One entry per sample for the encoder and, although its inputs suggest otherwise, for the
-        # decoder.
+        # One entry per sample. The decoder also needs one entry per sample, although its other
+        # inputs have one per encoder state.
         mask = _ort_value(np.ones((1, len(samples)), np.int64))
         [states] = self._encoder.run_with_ort_values(
             ["last_hidden_state"],
@@ -119,9 +119,9 @@ class Moonshine:
     def _update_cache(
         self, feed: dict[str, ort.OrtValue], present: list[ort.OrtValue], first: bool
     ) -> None:
-        """Feed the keys and values of this step to the next one."""
+        """Pass the keys and values of this step to the next step."""
         for name, value in zip(self._outputs[1:], present, strict=True):
-            # Those of the encoder states do not change; the cached branch returns none for them.
+            # Entries for the encoder states are constant; later steps return them empty.
             if first or ".decoder." in name:
                 feed[name.replace("present.", "past_key_values.")] = value
         if first:
@@ -129,12 +129,15 @@ class Moonshine:
 
 
 def max_tokens(seconds: float) -> int:
-    """The most tokens of speech this long, plus two for a short word and the end token."""
+    """Return the token limit for this duration, plus two for a short word and the end token."""
     return math.ceil(seconds * TOKENS_PER_SECOND) + 2
 
 
 def ends_in_loop(tokens: Sequence[int], longest: int = 12) -> bool:
-    """Whether the last tokens repeat: one or two tokens four times, up to `longest` three times."""
+    """Return whether the text ends in a loop.
+
+    A loop repeats one or two tokens four times, or three to `longest` tokens three times.
+    """
     for period in range(1, longest + 1):
         times = 4 if period <= 2 else 3
         tail = tokens[-period * times :]
@@ -144,27 +147,28 @@ def ends_in_loop(tokens: Sequence[int], longest: int = 12) -> bool:
 
 
 def parse_vocabulary(data: bytes) -> list[bytes]:
-    """The pieces of Moonshine's tokenizer file, by token id.
+    """Return the vocabulary of Moonshine's tokenizer file: the bytes of each token, by id.
 
-    Each piece follows its length in bytes. A length below 128 is one byte; a larger one is two, the
-    lower seven bits first, with the top bit set. Raises ValueError when the file is truncated.
+    In the file, each token is preceded by its length. A length below 128 takes one byte. A longer
+    length takes two: the lower seven bits with the top bit set, then the upper bits. Raises
+    ValueError if the file is truncated.
     """
-    pieces, at = [], 0
-    while at < len(data):
-        length, at = data[at], at + 1
+    pieces, offset = [], 0
+    while offset < len(data):
+        length, offset = data[offset], offset + 1
         if length >= 128:
-            if at == len(data):
+            if offset == len(data):
                 raise ValueError("the tokenizer file is truncated")
-            length, at = length - 128 + 128 * data[at], at + 1
-        if at + length > len(data):
+            length, offset = length - 128 + 128 * data[offset], offset + 1
+        if offset + length > len(data):
             raise ValueError("the tokenizer file is truncated")
-        pieces.append(data[at : at + length])
-        at += length
+        pieces.append(data[offset : offset + length])
+        offset += length
     return pieces
 
 
 def decode(tokens: Sequence[int], pieces: Sequence[bytes]) -> str:
-    """The text of tokens; special ones (`<unk>`, `<<ST_1>>`) and unknown ids are skipped."""
+    """Decode tokens to text; skips special tokens (`<unk>`, `<<ST_1>>`) and unknown ids."""
     known = (pieces[token] for token in tokens if 0 <= token < len(pieces))
     words = (p for p in known if not (len(p) > 2 and p.startswith(b"<") and p.endswith(b">")))
     text = b"".join(words).decode("utf-8", "replace")

@@ -1,7 +1,6 @@
 """A session of the small engine: the utterances of one connection, and the replies to them.
 
-A request asks the recognizer and the language model for one small step at a time, so it can be
-stopped within a step.
+A request runs the recognizer and the language model in small steps, so it can be stopped quickly.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import numpy as np
 from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
 from appliance.engines.llm.small.chat import insert_transcripts
-from appliance.engines.llm.small.hearing import Transcriber, UtteranceTranscript
 from appliance.engines.llm.small.llama import AbortFlag, AsyncLanguageModel, sample_token
+from appliance.engines.llm.small.recognition import Transcriber, UtteranceTranscript
 from appliance.engines.llm.small.worker import JobPriority
 from appliance.engines.llm.text import ReplyText
 from appliance.errors import BadRequest
@@ -24,7 +23,7 @@ from appliance.settings import LLMConfig
 
 
 class SmallSession:
-    """`LLMSession` of the small engine. It has no tool calling."""
+    """`LLMSession` of the small engine. Does not support tool calling."""
 
     def __init__(
         self,
@@ -49,19 +48,19 @@ class SmallSession:
         )
 
     def add_audio(self, utterance: int, pcm: bytes) -> None:
-        """Add audio to it. Raises BadRequest for an unknown utterance."""
+        """Add audio to an utterance. Raises BadRequest for an unknown utterance."""
         transcript = self._transcript(utterance)
         if len(pcm) % 2:
             raise BadRequest(engine=NAME, what="half a sample")
         transcript.add(pcm)
-        self._transcriber.listen(transcript)
+        self._transcriber.schedule_segments(transcript)
 
     def end(self, utterance: int) -> None:
-        """The utterance is complete. `generate` recognizes the rest of it."""
+        """Check the id. The rest of the utterance is recognized by `generate`."""
         self._transcript(utterance)
 
     def forget(self, utterance: int) -> None:
-        """The utterance will not be referred to again."""
+        """Drop an utterance that will not be used again."""
         transcript = self._transcripts.pop(utterance, None)
         if transcript is not None:
             transcript.close()
@@ -81,12 +80,12 @@ class SmallSession:
             self._generating.discard(abort)
 
     async def transcribe(self, utterance: int) -> str:
-        """The words of a complete utterance."""
+        """Return the transcript of a complete utterance."""
         transcript = self._transcript(utterance)
         return await self._transcriber.complete(transcript, JobPriority.TRANSCRIBE)
 
     async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        """Recognize and prefill what is known so far. A later `warm` or `generate` stops it."""
+        """Recognize and prefill the conversation so far. A later `warm` or `generate` stops it."""
         self._stop_warming()
         self._warming = abort = AbortFlag()
         turns = await self._transcribe_turns(conversation, JobPriority.WARM)
@@ -97,7 +96,7 @@ class SmallSession:
             await llm.prefill(self, tokens, JobPriority.WARM, abort)
 
     async def close(self) -> None:
-        """Abort all work and free what the session holds."""
+        """Abort all work and free the session's resources."""
         for abort in self._generating:
             abort.set()
         self._stop_warming()
@@ -113,7 +112,7 @@ class SmallSession:
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
         llm, metrics, stats = self._language_model, self._metrics, timer.stats
         turns = await self._transcribe_turns(conversation, JobPriority.GENERATE)
-        timer.mark_heard(spoken=conversation[-1].utterance is not None)
+        timer.mark_understood(has_speech=conversation[-1].utterance is not None)
         if not insert_transcripts(conversation[-1:], self._texts()):
             yield Result("nothing_heard", stats)
             return
@@ -149,7 +148,7 @@ class SmallSession:
     async def _transcribe_turns(
         self, conversation: Sequence[Turn], priority: JobPriority
     ) -> list[Turn]:
-        """The conversation as text; utterances that are not recognized yet are recognized now."""
+        """Return the conversation as text. Completes the recognition of its utterances."""
         for turn in conversation:
             if turn.utterance is not None:
                 await self._transcriber.complete(self._transcript(turn.utterance), priority)

@@ -1,4 +1,4 @@
-"""A thread that runs jobs by priority; a job that was cancelled while it waited never starts."""
+"""A thread that runs jobs by priority. A queued job that is cancelled does not run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class JobPriority(IntEnum):
-    """What a job is for; lower values run first."""
+    """The purpose of a job; lower values run first."""
 
-    GENERATE = 0  # a user waits for the reply
-    WARM = 1  # a user pauses and will soon wait
+    GENERATE = 0  # a user is waiting for the reply
+    WARM = 1  # a user is pausing and will soon wait for the reply
     SEGMENT = 2  # a user is still speaking
-    TRANSCRIBE = 3  # nobody waits
+    TRANSCRIBE = 3  # no user is waiting
     CLOSE = 4
 
 
@@ -36,20 +36,20 @@ class WorkerThread:
         self._thread.start()
 
     def run(self, priority: JobPriority, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Run `job` in the thread and return its result.
+        """Run `job` in the thread and return a future for its result.
 
-        Cancelling the future drops a job that has not started. Raises RuntimeError after `stop`.
+        Cancelling the future drops the job if it has not started. Raises RuntimeError after `stop`.
         """
         future: Future[T] = Future()
         with self._changed:
             if self._stopping:
-                raise RuntimeError("the worker was stopped")
+                raise RuntimeError("the worker thread was stopped")
             heapq.heappush(self._waiting, (priority, next(self._number), future, job))
             self._changed.notify()
         return asyncio.wrap_future(future)
 
     def stop(self) -> None:
-        """Cancel the jobs that wait and end the thread after the current one. Blocks."""
+        """Cancel the queued jobs, and block until the current job and the thread have finished."""
         with self._changed:
             self._stopping = True
             dropped = [future for _, _, future, _ in self._waiting]
@@ -71,6 +71,6 @@ class WorkerThread:
                 continue
             try:
                 future.set_result(job())
-            except BaseException as problem:  # raised in the thread that awaits the job
+            except BaseException as problem:  # re-raised where the future is awaited
                 future.set_exception(problem)
             del future, job  # otherwise a closed session would stay alive until the next job

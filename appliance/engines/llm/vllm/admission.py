@@ -1,11 +1,11 @@
-"""Admission of requests by the tokens that vLLM's KV cache holds.
+"""Admission of requests by the capacity of vLLM's KV cache.
 
-vLLM accepts any number of requests and, when its cache is full, preempts one that was already
-producing speech. To avoid that, a request is passed to vLLM only when the cache has room for all
-the tokens it may need: its prompt and its longest reply. Replies go before transcriptions, and
-warming runs only when nothing waits.
+vLLM accepts any number of requests. When its cache is full, it preempts a request that may already
+be producing speech. To avoid that, a request is passed to vLLM only if the cache has room for all
+the tokens it may need: its prompt and its longest reply. Replies take priority over transcriptions,
+and prompts are warmed only if no request is waiting.
 
-`KVBudget` decides, without I/O. `KVAdmission` lets coroutines wait for its decisions.
+`KVBudget` decides, without I/O. `KVAdmission` lets coroutines wait for these decisions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Decision = Literal["run", "wait", "refuse"]
 
 
 class RequestKind(IntEnum):
-    """What a request is for; lower values are admitted first."""
+    """The purpose of a request; lower values are admitted first."""
 
     REPLY = 0
     TRANSCRIPTION = 1
@@ -41,10 +41,10 @@ class _Reservation:
 
 
 class KVBudget:
-    """Reserves a cache of `kv_tokens` tokens in blocks of `block_tokens`."""
+    """Manages reservations in a cache of `kv_tokens` tokens, in blocks of `block_tokens`."""
 
     def __init__(self, kv_tokens: int, block_tokens: int, max_waiting: int) -> None:
-        """`max_waiting`: requests of one kind that may wait; further ones are refused."""
+        """Create an empty budget. At most `max_waiting` requests of one kind may wait."""
         self._block_tokens = block_tokens
         self._total = kv_tokens // block_tokens * block_tokens
         self._max_waiting = max_waiting
@@ -56,16 +56,16 @@ class KVBudget:
 
     @property
     def free_tokens(self) -> int:
-        """Tokens that are not reserved."""
+        """The number of tokens that are not reserved."""
         return self._total - sum(request.tokens for request in self._running.values())
 
     def admit(self, request_id: str, tokens: int, kind: RequestKind) -> Decision:
-        """Reserve for a request of at most `tokens` tokens, queue it, or refuse it.
+        """Reserve `tokens` tokens for a request, queue the request, or refuse it.
 
-        Requests of kind WARM are never queued. Raises ValueError for an id that is already in use.
+        Requests of kind WARM are never queued. Raises ValueError if the id is already in use.
         """
         if self._is_known(request_id):
-            raise ValueError(f"{request_id} is running or waiting already")
+            raise ValueError(f"{request_id} is already running or waiting")
         blocks = -(-tokens // self._block_tokens)
         request = _Reservation(request_id, blocks * self._block_tokens, kind)
         if request.tokens > self._total:
@@ -80,7 +80,7 @@ class KVBudget:
         return "wait"
 
     def finish(self, request_id: str) -> list[str]:
-        """A request ended, or stopped waiting. Returns the ids of those that may start now."""
+        """Remove a running or waiting request. Returns the ids of requests that may start now."""
         self._running.pop(request_id, None)
         for queue in self._queues.values():
             for request in [waiting for waiting in queue if waiting.request_id == request_id]:
@@ -92,14 +92,14 @@ class KVBudget:
                 self._running[request.request_id] = request
                 started.append(request.request_id)
             if queue:
-                break  # the first in the queue waits for room, however small the next one is
+                break  # later requests must not overtake, even if there is room for them
         return started
 
     def select_displaced(self) -> list[str]:
-        """The running requests to end so that the first waiting reply can start.
+        """Return the running requests to cancel so that the first waiting reply can start.
 
-        The lowest priority goes first, then the latest. Empty when no reply waits, or when ending
-        all transcriptions and warming would not be enough.
+        The lowest priority is cancelled first, then the most recent. Empty if no reply is waiting,
+        or if cancelling all other requests would not free enough tokens.
         """
         queue = self._queues[RequestKind.REPLY]
         if not queue:
@@ -121,12 +121,12 @@ class KVBudget:
         )
 
     def _is_preceded(self, kind: RequestKind) -> bool:
-        """Whether a request waits that goes before a new one of this kind."""
+        """Return whether a waiting request precedes a new request of this kind."""
         return any(queue for queued, queue in self._queues.items() if queued <= kind)
 
 
 class Displaced(Exception):  # caught by the session, never seen by the gateway
-    """A reply needs the room that this request held."""
+    """The request was cancelled because a reply needs its tokens."""
 
 
 class KVAdmission:
@@ -140,10 +140,10 @@ class KVAdmission:
 
     @contextlib.asynccontextmanager
     async def hold(self, tokens: int, kind: RequestKind) -> AsyncIterator[None]:
-        """Hold room for `tokens` tokens; waits until there is some.
+        """Wait until `tokens` tokens are free and reserve them during the context.
 
-        Raises EngineBusy when the request is refused. Raises Displaced inside the context when a
-        reply needs the room; replies themselves are never displaced.
+        Raises EngineBusy if the request is refused. Raises Displaced within the context if a reply
+        needs the tokens; replies themselves are never displaced.
         """
         request_id = str(next(self._numbers))
         timeout = asyncio.timeout(None)
@@ -178,7 +178,7 @@ class KVAdmission:
                 await self._waiting[request_id]
 
     def _displace(self) -> None:
-        """End the requests that keep the first waiting reply from starting."""
+        """Cancel the requests that prevent the first waiting reply from starting."""
         now = asyncio.get_running_loop().time()
         for request_id in self._budget.select_displaced():
             if timeout := self._timeouts.pop(request_id, None):

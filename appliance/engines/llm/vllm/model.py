@@ -1,18 +1,19 @@
-"""vLLM's Ultravox model, fixed so that a reply does not depend on which clips share its batch.
+"""vLLM's Ultravox model, fixed so that a reply does not depend on other clips in the batch.
 
-vLLM encodes clips together, of one conversation and of several sessions, each padded to the
-longest. Attention stays within a clip, but padding reaches its end in two other ways:
+vLLM encodes clips together, those of a conversation and those of several sessions, and pads each to
+the longest. Attention is limited to a clip. However, padding affects the end of a clip in two ways:
 
-- The second convolution halves the frames. The last of an odd number of frames sees the one after
-  it: zero when the clip is alone, and the first convolution's output for the padding otherwise.
-- The projector stacks eight encoder frames to one token. The last token of a clip includes frames
-  past its end: zeros when the clip is alone, and the encoder's output for the padding otherwise.
+- The second convolution halves the number of frames. If a clip has an odd number of frames, the
+  last output includes the frame after it. This frame is zero if the clip is encoded alone.
+  Otherwise, it is the first convolution's output for the padding.
+- The projector stacks eight encoder frames into one token, so the last token of a clip includes
+  frames past the end of the clip. These frames are zero if the clip is encoded alone. Otherwise,
+  they are the encoder's output for the padding.
 
-Hooks set both to zero, so each clip is encoded as if it were alone. tests/golden/README.md has
-numbers.
+Hooks set these frames to zero. tests/golden/README.md shows how much this changes replies.
 
-`plugin.py` registers this class by its dotted name, so that vLLM imports it, and the model code
-behind it, only in the processes that run the model.
+`plugin.py` registers this class by its dotted name, so that only the processes that run the model
+import it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from vllm.model_executor.models.ultravox import UltravoxModel
 
 
 class PaddingSafeUltravox(UltravoxModel):  # type: ignore[misc]  # untyped base
-    """Registered in place of vLLM's own model of the architecture UltravoxModel."""
+    """Replaces vLLM's own model for the architecture UltravoxModel."""
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)

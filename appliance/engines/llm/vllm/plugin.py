@@ -1,7 +1,7 @@
-"""The vLLM plugin: our model and processor, and the set-up of vLLM's child processes.
+"""The vLLM plugin: registers our model and processor, and sets up vLLM's child processes.
 
-vLLM runs the model in child processes of its own, and calls `register`, an entry point of the group
-`vllm.general_plugins`, in each of its processes. It is the first of our code to run there.
+vLLM runs the model in child processes. In each process, it calls `register`, an entry point of the
+group `vllm.general_plugins`, before any other code of the appliance.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from appliance import journal, settings
 from appliance.engines.llm import NAME
 from appliance.errors import WeightsCast
 
-# The architecture in config.json, and its class: by name, so that only the processes that run the
-# model import it.
+# The architecture in config.json, and its class. The class is registered by name, so that only the
+# processes that run the model import it.
 ARCHITECTURE = "UltravoxModel"
 MODEL = "appliance.engines.llm.vllm.model:PaddingSafeUltravox"
-# The loggers that warn when weights are converted while they are loaded.
+# Loggers that warn when a weight is cast to another dtype during loading.
 LOADERS = (
     "vllm.model_executor.models.utils",
     "vllm.model_executor.model_loader.sharded_state_loader",
 )
-CAST_WARNING = "Attempted to load weight"  # how their warning begins
-CORE = "EngineCore"  # vLLM's name of the process that schedules
+CAST_WARNING = "Attempted to load weight"  # beginning of their warning
+CORE = "EngineCore"  # vLLM's name for the scheduler process
 
 
 def register() -> None:
-    """Register our model and processor, refuse casts of weights, and set up a child process."""
+    """Register our model and processor, reject weight casts, and set up a child process."""
     from vllm.model_executor.models import ModelRegistry
     from vllm.transformers_utils import processors
 
@@ -57,9 +57,10 @@ def register() -> None:
 
 
 def refuse_casts(record: logging.LogRecord) -> bool:
-    """Logging filter: raise WeightsCast instead of the loader's warning.
+    """Raise WeightsCast instead of the loader's warning; a logging filter.
 
-    vLLM loads bf16 weights into int8 parameters with only a warning, and then replies nonsense.
+    vLLM loads bf16 weights into int8 parameters with only a warning. The model then generates
+    nonsense.
     """
     if str(record.msg).startswith(CAST_WARNING):
         name, stored, wanted = (str(part) for part in (record.args or ("?", "?", "?")))
@@ -70,9 +71,9 @@ def refuse_casts(record: logging.LogRecord) -> bool:
 def set_up_child(has_child: bool) -> None:
     """Set up one of vLLM's child processes.
 
-    It logs like the engine. It gets a process group of its own, because a stop signal is meant for
-    the engine, which lets replies finish. It ends with its parent, even if that was killed;
-    otherwise it would keep the card's memory.
+    The child logs in the same format as the engine. It runs in a separate process group, because
+    stop signals are intended for the engine, which lets replies finish. It exits when its parent
+    exits, even if the parent was killed; otherwise it would keep the GPU memory.
     """
     config = settings.load(os.environ).journal
     stream = cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
@@ -84,11 +85,12 @@ def set_up_child(has_child: bool) -> None:
 
 
 def _discard_output(descriptors: bool) -> None:
-    """Discard what libraries print, bypassing Python's logging.
+    """Discard output that libraries write to stdout and stderr, bypassing Python's logging.
 
-    `descriptors` also discards what native code prints; a later child would inherit them.
+    With `descriptors`, the file descriptors are redirected, too, which also discards the output of
+    native code. A later child process would inherit the redirection.
     """
-    devnull = Path(os.devnull).open("w")  # noqa: SIM115  # open as long as the process lives
+    devnull = Path(os.devnull).open("w")  # noqa: SIM115  # stays open until the process exits
     sys.stdout = sys.stderr = devnull
     if descriptors:
         os.dup2(devnull.fileno(), 1)

@@ -1,13 +1,13 @@
-"""Check that the model still answers as it did when it was started.
+"""Check that the model's output still matches the output at startup.
 
-A process that answers health checks may hold a model that no longer works. A NaN that enters vLLM's
-cache stays there until it is overwritten: a request that is given that part of the cache receives
-only token 0 (seen with vLLM 0.32 on a CPU). So the session checks the numbers of every reply, and
-the probe asks the model the same question from time to time and compares the probabilities of the
-first token.
+A process that passes health checks may contain a model that no longer works. A NaN in vLLM's cache
+stays there until it is overwritten, and a request that reuses those cache blocks generates only
+token 0 (observed with vLLM 0.32 on a CPU). Therefore, the session checks that the logprobs of every
+reply are finite. In addition, the probe repeats the same request from time to time and compares the
+log-probabilities of the first token with a baseline.
 
-They may differ slightly, because a GPU adds numbers in another order when it runs other requests at
-the same time.
+The values may differ slightly, because a GPU may add numbers in a different order when it processes
+other requests at the same time.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ QUESTION = (Turn("system", "Answer truthfully."), Turn("user", "What is said her
 TODAY = "26 Jul 2024"
 CONTEXT_TOKENS = 1000
 REPLY_TOKENS = 4
-CANDIDATES = 5  # likeliest tokens of the baseline, whose probabilities are compared
-PROBE_LOGPROBS = 64  # likeliest tokens of a later reply, which must include the candidates
-TOLERANCE = 0.5  # of a log-probability
-# A model may fail one session because of what is cached for it. After a second failure it is not
-# trusted, even if the probe finds it healthy.
+CANDIDATES = 5  # most likely tokens of the baseline, whose log-probabilities are compared
+PROBE_LOGPROBS = 64  # most likely tokens of a later reply, which must include the candidates
+TOLERANCE = 0.5  # maximum difference of a log-probability
+# The model may fail in one session because of that session's cached KV blocks. After a second
+# failure, the model is considered unhealthy even if the probe succeeds.
 MAX_SUSPICIONS = 2
-IDLE_SECONDS = 30.0  # without a request for this long, the model is probed
-ANSWER_SECONDS = 30.0  # after this long without a reply, the model is taken to hang
+IDLE_SECONDS = 30.0  # the model is probed after this time without a reply
+ANSWER_SECONDS = 30.0  # after this time without a reply, the model is considered hung
 log = journal.get()
 
 
 class ModelProbe:
-    """Asks a model the same question again and compares the reply with the first one."""
+    """Repeats a request and compares the reply with a baseline."""
 
     def __init__(
         self, runtime: VllmRuntime, prompt_format: Llama3Format, metrics: LLMMetrics
@@ -72,35 +72,35 @@ class ModelProbe:
         self._last_reply = time.monotonic()
 
     def note_reply(self) -> None:
-        """The model has just produced valid output, so it need not be probed soon."""
+        """Record that the model has just produced valid output, which postpones the next probe."""
         self._last_reply = time.monotonic()
 
     def suspect(self) -> None:
-        """The model's output cannot be right: probe it now."""
+        """Record that the model's output was invalid, and probe the model now."""
         self._suspicions += 1
         self._suspected.set()
 
     async def record_baseline(self) -> None:
-        """Record the reply to compare with. Raises EngineFailed when there is none."""
-        logprobs = await self._ask()
+        """Record the baseline. Raises EngineFailed if there is no valid reply."""
+        logprobs = await self._request_logprobs()
         if logprobs is None:
             raise EngineFailed(engine=NAME)
         largest = sorted(logprobs, key=lambda token: -logprobs[token])[:CANDIDATES]
         self._baseline = {token: logprobs[token] for token in largest}
 
     async def is_healthy(self) -> bool:
-        """Probe the model now."""
+        """Probe the model now and return the result."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                logprobs = await self._ask()
+                logprobs = await self._request_logprobs()
         except (TimeoutError, EngineFailed):
             logprobs = None
         healthy = logprobs is not None and is_close(self._baseline, logprobs)
         self._metrics.probes.labels("healthy" if healthy else "sick").inc()
         return healthy
 
-    async def wait_until_sick(self) -> None:
-        """Probe the model when it is idle or suspected. Return when it cannot be trusted."""
+    async def wait_until_unhealthy(self) -> None:
+        """Probe the model when it is idle or suspected. Return when it is unhealthy."""
         while True:
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
@@ -110,13 +110,13 @@ class ModelProbe:
                     continue
             self._suspected.clear()
             if not await self.is_healthy() or self._suspicions >= MAX_SUSPICIONS:
-                log.error("model answers wrongly", engine=NAME)
+                log.error("model output does not match the baseline", engine=NAME)
                 return
 
-    async def _ask(self) -> dict[int, float] | None:
-        """The log-probabilities of the first token; None when the output is not finite.
+    async def _request_logprobs(self) -> dict[int, float] | None:
+        """Return the log-probabilities of the first token; None if the output is not finite.
 
-        Work cached for earlier probes is not used, because it would hide a model that is broken
+        The caches of earlier probes are not used, because they would hide a model that is broken
         now.
         """
         number = next(self._numbers)
@@ -129,7 +129,7 @@ class ModelProbe:
 
 
 def is_close(baseline: Mapping[int, float], logprobs: Mapping[int, float]) -> bool:
-    """Whether every token of the baseline is about as likely as it was."""
+    """Return whether every token of the baseline has about the same log-probability."""
     return all(
         abs(logprobs.get(token, -math.inf) - expected) < TOLERANCE
         for token, expected in baseline.items()
@@ -137,7 +137,7 @@ def is_close(baseline: Mapping[int, float], logprobs: Mapping[int, float]) -> bo
 
 
 def synthesize_vowel() -> Samples:
-    """One second of a vowel-like sound, always the same."""
+    """Return one second of a vowel-like sound, which is always the same."""
     time_axis = np.arange(INPUT_SAMPLE_RATE) / INPUT_SAMPLE_RATE
     pitch = 120 + 20 * np.sin(2 * np.pi * 3 * time_axis)
     phase = 2 * np.pi * np.cumsum(pitch) / INPUT_SAMPLE_RATE

@@ -1,13 +1,13 @@
-"""The audio processor of Ultravox, in place of the remote code that comes with the model.
+"""The audio processor of Ultravox, which replaces the remote code published with the model.
 
-vLLM looks a processor up by the class name in `processor_config.json` of the model folder,
-`UltravoxProcessor`; `plugin.py` registers this one under that name. It needs only Whisper's mel
+vLLM looks up a processor by the class name in the model's `processor_config.json`, which is
+`UltravoxProcessor`. `plugin.py` registers this class under that name. It needs only Whisper's mel
 settings and the tokenizer, both from the sealed folder.
 
-The arithmetic is that of Ultravox v0.5 (fixie-ai/ultravox, ultravox_processing.py): there are 100
-mel frames per second; the encoder halves them and the projector stacks 8, so one token is 16
-frames, 160 ms. Audio is cut every 3000 frames (30 s) into chunks of 188 tokens; the last chunk
-holds the rest.
+The sizes are those of Ultravox v0.5 (fixie-ai/ultravox, ultravox_processing.py). There are 100 mel
+frames per second. The encoder halves their number and the projector stacks 8, so one token covers
+16 frames (160 ms). Audio is split every 3000 frames (30 s) into chunks of 188 tokens; the last
+chunk may be shorter.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class UltravoxProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped base
     def __init__(
         self, audio_processor: WhisperFeatureExtractor, tokenizer: Any, **shape: int
     ) -> None:
-        # ProcessorMixin.__init__ is not called: it checks its arguments against classes by name.
+        # ProcessorMixin.__init__ is not called, because it checks the classes of its arguments by
+        # name.
         self.audio_processor = audio_processor
         self.tokenizer = tokenizer
         self.frames_per_token = shape["encoder_ds_factor"] * shape["stack_factor"]
@@ -49,7 +50,7 @@ class UltravoxProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped base
 
     @classmethod
     def from_pretrained(cls, folder: str, *_: Any, **__: Any) -> UltravoxProcessor:
-        """Load from a sealed model folder. Other arguments of vLLM concern remote files."""
+        """Load from a sealed model folder. Ignores vLLM's other arguments, for remote files."""
         from transformers import PreTrainedTokenizerFast
 
         config = json.loads((Path(folder) / "processor_config.json").read_text(encoding="utf-8"))
@@ -95,7 +96,7 @@ class UltravoxProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped base
     def _mel(
         self, clip: npt.NDArray[np.float32], rate: int | None
     ) -> tuple[npt.NDArray[np.float32], int]:
-        """The mel spectrogram of a clip, and its valid frames."""
+        """Return the mel spectrogram of a clip and the number of its valid frames."""
         hop = self.audio_processor.hop_length
         features = self.audio_processor(
             np.pad(clip, (0, max(0, 2 * hop - len(clip)))),

@@ -5,9 +5,9 @@
     <|start_header_id|>user<|end_header_id|>\\n\\nTEXT\\n<|audio|><|eot_id|>
     <|start_header_id|>assistant<|end_header_id|>\\n\\n
 
-Special tokens are inserted by id, and texts are tokenized separately, so no text can end its turn
-or take the place of a clip. The text between two special tokens is tokenized as a whole, as in
-training: a full stop and the newline after it are one token.
+Special tokens are inserted by id and text is tokenized separately, so text can neither end its turn
+nor replace a clip. All text between two special tokens is tokenized together, as in training: a
+period and the newline after it are one token.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from appliance.engines.llm.vllm.tools import render_definitions
 from appliance.errors import BadRequest
 from appliance.link.engine import Tool, Turn
 
-# Questions, each with its answer. Cutting at the front invalidates the cache of everything after
-# it, so this should happen rarely.
+# Exchanges (a question and its answer) dropped at a time. Dropping exchanges invalidates the cache
+# of everything that follows them, so it should happen rarely.
 DROPPED_EXCHANGES = 4
 STOP_TOKENS = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 
 
 class PromptVocabulary(Protocol):
-    """What is needed of a model's vocabulary."""
+    """The required interface of a model's vocabulary."""
 
     @property
     def audio(self) -> int:
-        """The id of the placeholder of a clip."""
+        """The token id of the placeholder for a clip."""
 
     def special(self, name: str) -> int:
-        """The id of a special token. Raises KeyError for an unknown name."""
+        """Return the id of a special token. Raises KeyError for an unknown name."""
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of plain text, never a special one."""
+        """Return the tokens of plain text, never a special token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt, or a part of one.
+    """A prompt, or a part of a prompt.
 
-    tokens  token ids, one placeholder for each clip
+    tokens  token ids, with one placeholder for each clip
     clips   utterance ids of the placeholders, in order
-    length  number of tokens when clips stand in place of their placeholders
+    length  number of tokens after each placeholder is replaced with its clip
     """
 
     tokens: tuple[int, ...]
@@ -66,7 +66,7 @@ _ROLES: Final[Mapping[str, _LlamaRole]] = {
 
 @dataclass(slots=True)
 class _Block:
-    """Everything between a header and the end of its turn: texts, and clips by utterance id."""
+    """The content of a turn between header and end: texts, and clips as utterance ids."""
 
     role: _LlamaRole
     parts: list[str | int]
@@ -95,13 +95,14 @@ class Llama3Format:
     ) -> Prompt:
         """Build a prompt of at most `max_tokens` tokens.
 
-        It ends with the header of the assistant's reply, unless the last turn is the assistant's.
+        The prompt ends with the header of the assistant's reply, unless the last turn is the
+        assistant's.
 
-        `today` is a date such as 26 Jul 2024. `clip_tokens` holds the size of each utterance by id.
-        An utterance without a size held no speech and is left out, and so is a turn without any
-        content. Of a conversation that is too long, the oldest questions are dropped with their
-        answers, DROPPED_EXCHANGES at a time. Raises BadRequest when the last question alone is
-        too long.
+        `today` is a date such as 26 Jul 2024. `clip_tokens` maps utterance ids to token counts.
+        Utterances that are not in it contain no speech and are omitted, as are turns without
+        content. If the conversation is too long, the oldest questions are dropped with their
+        answers, DROPPED_EXCHANGES at a time. Raises BadRequest if the last exchange alone is too
+        long.
         """
         blocks = _merge_same_role(turns, clip_tokens)
         is_open = bool(blocks) and blocks[-1].role != "assistant"
@@ -134,7 +135,7 @@ class Llama3Format:
         return [*self._header("system", text), self._end_of_turn]
 
     def _header(self, role: str, text: str) -> list[int]:
-        """A header and the text after it, tokenized together with the newlines of the header."""
+        """Return a header and its text, which is tokenized together with the header's newlines."""
         name = self._tokenize(role)
         return [self._header_start, *name, self._header_end, *self._tokenize(f"\n\n{text}")]
 
@@ -157,7 +158,7 @@ class Llama3Format:
 
 
 def _merge_same_role(turns: Sequence[Turn], clip_tokens: Mapping[int, int]) -> list[_Block]:
-    """Merge consecutive turns of one role: models are trained on dialogues that alternate."""
+    """Merge consecutive turns of one role, because models are trained on alternating roles."""
     blocks: list[_Block] = []
     for turn in turns:
         if turn.role == "system":
@@ -178,7 +179,10 @@ def _merge_same_role(turns: Sequence[Turn], clip_tokens: Mapping[int, int]) -> l
 
 
 def _split_exchanges(blocks: Sequence[_Block]) -> list[list[_Block]]:
-    """Group each question with everything that answers it; blocks before the first are a group."""
+    """Group each question with the blocks that follow it.
+
+    Blocks before the first question form a separate group.
+    """
     exchanges: list[list[_Block]] = []
     for block in blocks:
         if block.role == "user" or not exchanges:
@@ -192,7 +196,7 @@ def _count_tokens(exchanges: Sequence[Sequence[Prompt]]) -> int:
 
 
 def _render_result(text: str) -> str:
-    """A tool's result as JSON, as in the official template: other text becomes a JSON string."""
+    """Return a tool's result as JSON, as in the official template. Other text becomes a string."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):

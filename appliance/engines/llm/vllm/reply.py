@@ -1,7 +1,7 @@
-"""Parse a reply while it is streamed: speech, a tool call, or the word for noise. No I/O.
+"""Parse a streamed reply: speech, a tool call, or the reply to noise. No I/O.
 
-Text that may still become a tool call, or the model's reply to audio without speech, is held back.
-Speech rarely begins like either, so this adds no delay to it.
+Text that may be the beginning of a tool call or of the reply to noise is held back. Ordinary text
+rarely begins like either, so speech is not delayed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from appliance.engines.llm.text import ReplyText
 from appliance.engines.llm.vllm.tools import PYTHON_TAG, parse_call
 from appliance.link.engine import Tool, ToolCall
 
-# How a tool call begins: as Llama 3.1 is prompted to write it, and as it also learned to.
+# Beginnings of a tool call: the prompted format, and two that Llama 3.1 learned in training.
 CALL_PREFIXES = ("{", "<function", PYTHON_TAG)
 _AROUND_NOISE = " \t\r\n."  # ignored before and after the noise reply
 
@@ -22,9 +22,9 @@ _AROUND_NOISE = " \t\r\n."  # ignored before and after the noise reply
 class ReplyEnd:
     """The end of a reply.
 
-    text   the rest of its speech
-    call   the tool call, nameless if it is malformed; None if the reply is not a call
-    noise  whether the model replied that it heard no speech
+    text   the remaining text to speak
+    call   the tool call, without a name if it is invalid; None if the reply is not a call
+    noise  whether the reply is the reply to noise
     """
 
     text: str = ""
@@ -33,13 +33,16 @@ class ReplyEnd:
 
 
 class ReplyParser:
-    """Splits one reply, fed in pieces of any size, into speech and its end."""
+    """Splits a reply, which may be fed in chunks of any size, into speech and a ReplyEnd.
+
+    `noise_reply` is the text with which the model answers audio that contains no speech.
+    """
 
     def __init__(self, tools: Sequence[Tool], noise_reply: str) -> None:
         self._tools = tools
         self._noise = noise_reply.strip(_AROUND_NOISE).casefold()
         self._reply = ReplyText()
-        self._returned = 0  # characters of the reply
+        self._returned = 0  # number of characters returned so far
 
     @property
     def is_looping(self) -> bool:
@@ -47,20 +50,20 @@ class ReplyParser:
         return self._reply.is_looping
 
     def feed(self, text: str) -> str:
-        """Add text. Returns the speech that is certain now, which may be empty."""
+        """Add text. Returns the text that is certain to be speech, which may be empty."""
         self._reply.add(text)
         return self._take(self._count_certain())
 
     def finish(self) -> ReplyEnd:
-        """The reply is complete."""
+        """End the reply and return its end."""
         self._reply.finish()
-        whole = self._reply.text
-        if self._noise and whole.strip(_AROUND_NOISE).casefold() == self._noise:
+        text = self._reply.text
+        if self._noise and text.strip(_AROUND_NOISE).casefold() == self._noise:
             return ReplyEnd(noise=True)
         call = self._find_call()
-        if call is not None and (not whole[:call].strip() or '"name"' in whole[call:]):
-            return ReplyEnd(self._take(call), call=parse_call(whole, self._tools))
-        return ReplyEnd(self._take(len(whole)))
+        if call is not None and (not text[:call].strip() or '"name"' in text[call:]):
+            return ReplyEnd(self._take(call), call=parse_call(text, self._tools))
+        return ReplyEnd(self._take(len(text)))
 
     def _take(self, end: int) -> str:
         text = self._reply.text[self._returned : end]
@@ -68,30 +71,33 @@ class ReplyParser:
         return text
 
     def _count_certain(self) -> int:
-        """The number of characters that remain speech when more text follows."""
-        whole = self._reply.text
-        if self._may_be_noise(whole):
+        """Return the number of characters that are speech whatever text follows."""
+        text = self._reply.text
+        if self._may_be_noise(text):
             return 0
         call = self._find_call()
         if call is not None:
             return call
         if not self._tools:
-            return len(whole)
+            return len(text)
         longest = max(map(len, CALL_PREFIXES)) - 1
-        for start in range(max(0, len(whole) - longest), len(whole)):
-            if any(prefix.startswith(whole[start:]) for prefix in CALL_PREFIXES):
+        for start in range(max(0, len(text) - longest), len(text)):
+            if any(prefix.startswith(text[start:]) for prefix in CALL_PREFIXES):
                 return start
-        return len(whole)
+        return len(text)
 
     def _find_call(self) -> int | None:
-        """Where a tool call may begin. Speech may precede it, and may contain a brace itself."""
+        """Return the position at which a tool call may begin; None if there is none.
+
+        Speech may precede the call, and the speech itself may contain a brace.
+        """
         if not self._tools:
             return None
         starts = [self._reply.text.find(prefix) for prefix in CALL_PREFIXES]
         return min((start for start in starts if start >= 0), default=None)
 
-    def _may_be_noise(self, whole: str) -> bool:
-        text = whole.lstrip(_AROUND_NOISE).casefold()
+    def _may_be_noise(self, text: str) -> bool:
+        stripped = text.lstrip(_AROUND_NOISE).casefold()
         if not self._noise:
             return False
-        return self._noise.startswith(text) or text.rstrip(_AROUND_NOISE) == self._noise
+        return self._noise.startswith(stripped) or stripped.rstrip(_AROUND_NOISE) == self._noise

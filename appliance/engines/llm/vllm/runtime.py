@@ -1,7 +1,7 @@
-"""Start, use and stop vLLM's AsyncLLM. No other module knows vLLM's engine.
+"""Start, use and stop vLLM's AsyncLLM. No other module uses vLLM's engine.
 
-The model runs in child processes of vLLM. Its front end runs here, on our event loop. It receives
-only token ids, never text: vLLM's tokenizer would recognize special tokens in a text.
+The model runs in child processes of vLLM. vLLM's front end runs in this process, on our event loop.
+It receives only token ids, never text, because vLLM's tokenizer would parse special tokens in text.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from appliance.errors import ApplianceError, BadRequest, EngineDied, EngineFaile
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
 # vLLM's front end and core each keep a list of the clips that need not be sent again. A request
-# that is cancelled while it is prepared leaves its clips on one of the lists only. The next request
-# then fails, which corrects the lists.
+# that is cancelled during preparation leaves its clips on only one of the lists. The next request
+# then fails, which corrects the lists, so failed requests are retried.
 ATTEMPTS = 3
-POLL_SECONDS = 0.2  # how soon the end of a process is noticed
+POLL_SECONDS = 0.2  # interval of checks for exited processes
 log = journal.get()
 
 
@@ -39,11 +39,11 @@ class DecodeRequest:
     """A request to vLLM.
 
     tokens       the prompt, with one placeholder for each clip
-    clips        name and samples, in order; vLLM caches its work on a clip by the name
-    stop_tokens  end the reply; without any, only `max_tokens` does
-    logprobs     how many of the largest log-probabilities to return for each token
-    priority     lower goes first
-    cache_salt   requests share cached work only with requests of the same salt
+    clips        name and samples, in order; vLLM caches the embeddings of a clip by name
+    stop_tokens  tokens that end the reply; if empty, only `max_tokens` ends it
+    logprobs     number of the largest log-probabilities to return for each token
+    priority     lower values run first
+    cache_salt   only requests with the same salt share cached KV blocks
     """
 
     tokens: tuple[int, ...]
@@ -60,10 +60,10 @@ class DecodeRequest:
 class DecodeStep:
     """One or more new tokens.
 
-    text           of the tokens, without special tokens
-    logprobs       for each token, natural log-probabilities by token id, its own included
-    cached         prompt tokens that were not computed again
-    finish_reason  of the last step: "stop", "length", or "abort" if it was aborted
+    text           text of the tokens, without special tokens
+    logprobs       for each token, natural log-probabilities by token id, including its own
+    cached         number of prompt tokens that were taken from the cache
+    finish_reason  "stop", "length" or "abort" in the last step, otherwise empty
     """
 
     tokens: tuple[int, ...]
@@ -74,7 +74,7 @@ class DecodeStep:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the model's output is finite. After a NaN it returns only token 0."""
+        """Whether the log-probabilities are finite. After a NaN, vLLM generates only token 0."""
         return all(
             math.isfinite(logprobs.get(token, math.nan))
             for token, logprobs in zip(self.tokens, self.logprobs, strict=True)
@@ -94,7 +94,7 @@ class VllmRuntime:
     async def start(self, arguments: Mapping[str, Any], stat_logger: VllmStatLogger) -> None:
         """Load the model without blocking the event loop. Raises ModelNotStarted.
 
-        `arguments` are those of vLLM's `AsyncEngineArgs`.
+        `arguments` are passed to vLLM's `AsyncEngineArgs`.
         """
         loop = asyncio.get_running_loop()
         self._other_processes = set(multiprocessing.active_children())
@@ -112,12 +112,12 @@ class VllmRuntime:
             llm, problem = None, None
             try:
                 llm = self._build(arguments, stat_logger)
-            except BaseException as raised:  # raised where `built` is awaited
+            except BaseException as raised:  # re-raised where `built` is awaited
                 problem = raised
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing awaits it
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing awaits it
                 loop.call_soon_threadsafe(settle, llm, problem)
 
-        # A daemon thread: a stop while the model is loading must not wait for it.
+        # A daemon thread, because stopping must not wait until the model is loaded.
         self._builder = threading.Thread(target=build, name="vllm-start", daemon=True)
         self._builder.start()
         try:
@@ -126,7 +126,7 @@ class VllmRuntime:
             raise ModelNotStarted(path=Path(arguments["model"])) from problem
 
     def _build(self, arguments: Mapping[str, Any], stat_logger: VllmStatLogger) -> Any:
-        # zmq requires an event loop, and moves to the one that it is first used on.
+        # zmq requires an event loop here, and binds to the loop on which it is first used.
         asyncio.set_event_loop(asyncio.new_event_loop())
         warnings.filterwarnings("ignore", message="No running event loop")
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -139,10 +139,10 @@ class VllmRuntime:
         )
 
     async def stop(self) -> None:
-        """Kill vLLM's processes, which have nothing to save, and wait for their end."""
+        """Kill vLLM's processes, which have no state to save, and wait until they have exited."""
         self._stopping = True
         if self._builder is not None:
-            logging.getLogger("vllm").setLevel(logging.ERROR)  # it would warn of the processes' end
+            logging.getLogger("vllm").setLevel(logging.ERROR)  # hide warnings about the exits
         if self._llm is not None:
             await self._shut_down(self._llm)
         while self._builder is not None and self._builder.is_alive():
@@ -151,7 +151,7 @@ class VllmRuntime:
                 child.kill()
             await asyncio.sleep(POLL_SECONDS)
             if self._llm is None and not children:
-                return  # the thread is still importing, and will stop after that
+                return  # the thread is still importing vLLM, and stops after that
 
     async def _shut_down(self, llm: Any) -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -160,7 +160,7 @@ class VllmRuntime:
             llm.output_handler.cancel()
         await asyncio.to_thread(llm.shutdown, 0.0)
         llm.output_processor.propagate_error(EngineDeadError())  # to all pending requests
-        # vLLM calls it again when Python exits, which fails because its modules are gone by then.
+        # vLLM calls `shutdown` again when Python exits, which fails because its modules are gone.
         llm.shutdown = lambda timeout=None: None
 
     async def died(self) -> None:
@@ -170,7 +170,7 @@ class VllmRuntime:
 
     @property
     def kv_tokens(self) -> int:
-        """The number of tokens that the KV cache holds."""
+        """The capacity of the KV cache in tokens."""
         return int(self._cache_config.num_gpu_blocks) * self.block_tokens
 
     @property
@@ -219,16 +219,16 @@ class VllmRuntime:
         raise EngineFailed(engine=NAME)
 
     def _prompt(self, request: DecodeRequest) -> dict[str, Any]:
-        """Build vLLM's prompt. Raises BadRequest for one that would crash the whole engine.
+        """Build vLLM's prompt. Raises BadRequest for a prompt that would crash the engine.
 
-        A token id outside the embedding table does. Only the placeholder may be outside, once for
-        each clip.
+        A token id outside the embedding table crashes vLLM. Only the placeholder may be outside,
+        and it must occur once for each clip.
         """
         config = self._llm.vllm_config.model_config.hf_config
         placeholders = sum(token == config.audio_token_index for token in request.tokens)
         others = [token for token in request.tokens if token != config.audio_token_index]
         if placeholders != len(request.clips) or not others:
-            raise BadRequest(engine=NAME, what="a number of placeholders other than of clips")
+            raise BadRequest(engine=NAME, what="different numbers of placeholders and clips")
         if max(others) >= config.get_text_config().vocab_size or min(others) < 0:
             raise BadRequest(engine=NAME, what="a token outside the vocabulary")
         prompt: dict[str, Any] = {"prompt_token_ids": list(request.tokens)}

@@ -21,20 +21,20 @@ from appliance.errors import BadRequest, EngineBusy, EngineFailed
 from appliance.link.engine import Chunk, FinishReason, GenerateRequest, Result, Tool, Turn
 from appliance.settings import LLMConfig
 
-TRANSCRIBE = "Transcribe"  # the prompt that the model's authors use
+TRANSCRIBE = "Transcribe"  # the prompt used by the model's authors
 MIN_TRANSCRIPT_TOKENS = 16
 TRANSCRIPT_TOKENS_PER_SECOND = 8  # twice the rate of fast speech
-# vLLM's priorities, lower first. Unlike at admission, warming goes before transcriptions: it is for
-# a user who is speaking now.
+# vLLM's priorities; lower values run first. Unlike in admission, warming precedes transcriptions,
+# because it serves a user who is speaking now.
 PRIORITY = {RequestKind.REPLY: 0, RequestKind.WARM: 1, RequestKind.TRANSCRIPTION: 2}
 
 
 @dataclass(frozen=True, slots=True)
 class SharedResources:
-    """Everything that the sessions of an engine share.
+    """The resources shared by all sessions of an engine.
 
-    context_tokens      most tokens of a prompt and its reply together
-    transcription_lock  held by a running transcription: only one sequence is kept free for all
+    context_tokens      maximum number of tokens of a prompt and its reply together
+    transcription_lock  held by a running transcription; vLLM has one spare sequence for them
     """
 
     runtime: VllmRuntime
@@ -64,15 +64,15 @@ class VllmSession:
         self._clips.begin(utterance)
 
     def add_audio(self, utterance: int, pcm: bytes) -> None:
-        """Add audio to it. Raises BadRequest for an unknown utterance."""
+        """Add audio to an utterance. Raises BadRequest for an unknown utterance."""
         self._clips.clip(utterance).add(pcm)
 
     def end(self, utterance: int) -> None:
-        """The utterance is complete."""
+        """Mark an utterance as complete."""
         self._clips.end(utterance)
 
     def forget(self, utterance: int) -> None:
-        """The utterance will not be referred to again."""
+        """Drop an utterance that will not be used again."""
         self._clips.forget(utterance)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
@@ -85,7 +85,7 @@ class VllmSession:
                 yield piece
 
     async def transcribe(self, utterance: int) -> str:
-        """The words of a complete utterance, as the model understands them."""
+        """Return the transcript of a complete utterance."""
         clip = self._clips.clip(utterance)
         if clip.classify() != "speech":
             return ""
@@ -95,13 +95,13 @@ class VllmSession:
             try:
                 return await self._transcribe(prompt, max_tokens)
             except Displaced:
-                pass  # queue again, behind the replies
+                pass  # wait again until the replies have finished
 
     async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
         """Prefill the conversation. A later `warm` or `generate` stops it.
 
-        An utterance that has not ended is left out: with each word it becomes another clip, which
-        the model encodes as a whole before the first token of the reply.
+        An utterance that has not ended is omitted: whenever it grows, it becomes a new clip, and
+        the model has to encode the entire clip again before the reply.
         """
         self._stop_warming()
         self._warming = timeout = asyncio.timeout(None)
@@ -115,7 +115,7 @@ class VllmSession:
                     async for _ in steps:
                         pass
         except (Displaced, EngineBusy):
-            return  # other requests need the room
+            return  # other requests need the tokens
         except TimeoutError:
             if not timeout.expired():
                 raise
@@ -124,7 +124,7 @@ class VllmSession:
                 self._warming = None
 
     async def close(self) -> None:
-        """Abort all work and free what the session holds."""
+        """Abort all work and free the session's resources."""
         self._closed.set()
         self._stop_warming()
         self._clips.clear()
@@ -135,8 +135,8 @@ class VllmSession:
         conversation, tools = request.conversation, request.tools
         if not conversation or conversation[-1].role not in ("user", "tool"):
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
-        if not self._clips.says_something(conversation[-1]):
-            timer.mark_heard(spoken=False)
+        if not self._clips.has_content(conversation[-1]):
+            timer.mark_understood(has_speech=False)
             yield Result("nothing_heard", timer.stats)
             return
         prompt = self._build_prompt(conversation, tools, request.max_tokens)
@@ -164,7 +164,7 @@ class VllmSession:
         yield Result(reason, timer.stats)
 
     async def _transcribe(self, prompt: Prompt, max_tokens: int) -> str:
-        """Raises Displaced when a reply needs the room."""
+        """Decode a transcript. Raises Displaced if a reply needs the tokens."""
         parser, text = ReplyParser((), self._config.noise_reply), ""
         steps = self._decode(prompt, max_tokens, 0.0, RequestKind.TRANSCRIPTION)
         async with self._shared.transcription_lock, contextlib.aclosing(steps):
@@ -179,7 +179,7 @@ class VllmSession:
     ) -> AsyncGenerator[DecodeStep, None]:
         """Decode a reply and measure it."""
         metrics, stats = self._shared.metrics, timer.stats
-        timer.mark_heard(spoken=bool(prompt.clips))
+        timer.mark_understood(has_speech=bool(prompt.clips))
         stats |= {"prompt_tokens": prompt.length, "cached_tokens": 0, "decode_tokens": 0}
         metrics.prompt_tokens.inc(prompt.length)
         steps = self._decode(prompt, max_tokens, temperature, RequestKind.REPLY)
@@ -195,7 +195,7 @@ class VllmSession:
     async def _decode(
         self, prompt: Prompt, max_tokens: int, temperature: float, kind: RequestKind
     ) -> AsyncGenerator[DecodeStep, None]:
-        """Pass a request through admission to vLLM. Ends early when the session is closed.
+        """Pass a request through admission to vLLM. Stops early if the session is closed.
 
         Raises BadRequest, EngineBusy, EngineFailed, and Displaced unless it is a reply.
         """
@@ -218,7 +218,7 @@ class VllmSession:
     ) -> DecodeRequest:
         return DecodeRequest(
             prompt.tokens,
-            tuple(self._clips.named(utterance) for utterance in prompt.clips),
+            tuple(self._clips.name_and_samples(utterance) for utterance in prompt.clips),
             max_tokens,
             temperature,
             stop_tokens=self._shared.prompt_format.stop_tokens,
@@ -227,9 +227,9 @@ class VllmSession:
         )
 
     def _distrust_cache(self) -> None:
-        """The output was NaN: is the model broken, or only the cache of this session?
+        """Handle NaN in the output: either the model or this session's cache is broken.
 
-        The cache is not used again, and the probe checks the model.
+        The session's cached data is not used again, and the probe checks the model.
         """
         self._cache_salt = secrets.token_hex(8)
         self._clips.rename_all()

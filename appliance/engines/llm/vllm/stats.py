@@ -1,7 +1,7 @@
 """Export the statistics of vLLM's scheduler as metrics of the engine.
 
 vLLM creates one logger per engine with a factory and calls its `record` after every step. The
-protocols below name the attributes that are used, so this module does not import vLLM.
+protocols below declare the attributes that are used, so this module does not import vLLM.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from appliance.engines.llm.metrics import LLMMetrics
 
 
 class PrefixCacheStats(Protocol):
-    """Tokens looked up and found since the last step."""
+    """Tokens looked up in the prefix cache and tokens found, since the last step."""
 
     queries: int
     hits: int
@@ -56,7 +56,7 @@ class VllmStatLogger:
         mm_cache_stats: Any = None,
         engine_idx: int = 0,
     ) -> None:
-        """Record a step of the scheduler, the output of one, or both."""
+        """Record the statistics of a scheduler step, of an iteration, or both."""
         if scheduler_stats is not None:
             self._record_scheduler(scheduler_stats)
         if iteration_stats is not None:
@@ -79,10 +79,10 @@ class VllmStatLogger:
             metrics.queue_seconds.observe(request.queued_time)
 
     def log(self) -> None:
-        """Do nothing: the metrics hold everything."""
+        """Do nothing, because the metrics contain everything."""
 
     def log_engine_initialized(self) -> None:
         """Do nothing."""
 
     def record_sleep_state(self, is_awake: int, level: int) -> None:
-        """Do nothing: the engine never sleeps."""
+        """Do nothing, because the engine never sleeps."""

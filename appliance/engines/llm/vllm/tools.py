@@ -1,12 +1,12 @@
 """Tool calls in the format that Llama 3.1 was trained on. No I/O.
 
-The definitions are part of the system block. A call is a reply that consists of JSON only:
+The tool definitions are part of the system prompt. A call is a reply that consists only of JSON:
 
     {"name": "current_time", "parameters": {"zone": "Europe/Berlin"}}
 
-The texts are those of the official chat template of Llama 3.1, branch
-`tools_in_user_message=false`. A call must match an offered tool and its schema exactly; otherwise
-it has no name and is not run.
+The texts are from the official chat template of Llama 3.1, branch `tools_in_user_message=false`. A
+call must match an offered tool and its schema exactly. Otherwise it is invalid: it has no name and
+is not run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from appliance.errors import BadRequest
 from appliance.link.engine import Tool, ToolCall
 
 PYTHON_TAG = "<|python_tag|>"
-MAX_CALL_CHARS = 4_000  # a call is decoded in silence, while the user waits
+MAX_CALL_CHARS = 4_000  # while a call is decoded, the user hears nothing
 
 _INTRODUCTION = (
     "You have access to the following functions. To call a function, please respond with JSON "
@@ -39,7 +39,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def render_definitions(tools: Sequence[Tool]) -> str:
-    """Render the part of the system block that defines the tools; empty without any.
+    """Render the tool definitions for the system prompt; empty if there are no tools.
 
     Raises BadRequest for parameters that are not a JSON Schema of an object.
     """
@@ -64,9 +64,9 @@ def render_definitions(tools: Sequence[Tool]) -> str:
 
 
 def parse_call(text: str, tools: Sequence[Tool]) -> ToolCall:
-    """Parse a reply that is a tool call; nameless if it matches no offered tool.
+    """Parse a reply that is a tool call; returns a call without a name if it is invalid.
 
-    `"type": "function"` is allowed in a call, because a model may copy it from a definition.
+    `"type": "function"` is allowed in a call, because models may copy it from a definition.
     """
     body = text.strip().removeprefix(PYTHON_TAG).strip()
     if len(body) > MAX_CALL_CHARS:
@@ -77,21 +77,21 @@ def parse_call(text: str, tools: Sequence[Tool]) -> ToolCall:
         if not _matches(parameters, schema):
             return ToolCall()
         arguments = json.dumps(parameters, ensure_ascii=False, allow_nan=False)
-        arguments.encode("utf-8")  # fails for an unpaired surrogate
+        arguments.encode("utf-8")  # raises ValueError for an unpaired surrogate
     except (ValueError, RecursionError, StopIteration):
         return ToolCall()
     return ToolCall(name, arguments)
 
 
 def render_call(call: ToolCall) -> str:
-    """Render a call as the text of the assistant's turn."""
+    """Render a call as the text of an assistant turn."""
     return (
         f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "parameters": {call.arguments}}}'
     )
 
 
 def _split_call(call: object) -> tuple[str, dict[str, Any]]:
-    """Name and parameters. Raises ValueError."""
+    """Return the name and parameters of a call. Raises ValueError."""
     if not isinstance(call, dict) or call.pop("type", "function") != "function":
         raise ValueError
     if set(call) != {"name", "parameters"}:
@@ -103,12 +103,12 @@ def _split_call(call: object) -> tuple[str, dict[str, Any]]:
 
 
 def _matches(value: object, schema: object) -> bool:
-    """Whether a value has the types, properties, items and enum values that a JSON Schema requires.
+    """Return whether a value matches a JSON Schema's types, properties, items and enum values.
 
-    Patterns, bounds and combinations are left to the tool itself.
+    The tool itself checks patterns, bounds and combinations of schemas.
     """
     if not isinstance(schema, dict):
-        return True  # the schema "true" allows anything
+        return True  # the schema `true` allows any value
     if "enum" in schema and value not in schema["enum"]:
         return False
     types = schema.get("type", list(_TYPES))

@@ -1,13 +1,12 @@
-"""Compile Triton's C module while the image is built, and find it at run time.
+"""Compile Triton's C module during the image build, and load it at run time.
 
-When its first kernel runs, Triton 3.7 compiles a C module that launches all kernels (`driver.c`;
-the kernels themselves need only its own assembler and the driver). The sealed image has no
-compiler, and its file systems in memory are mounted noexec. So the module is compiled into Triton's
-own folder while the image is built. The image sets TRITON_CACHE_MANAGER to `SealedFirst`, which
-finds it there.
+When the first kernel runs, Triton 3.7 compiles a C module (`driver.c`) that launches all kernels.
+Kernels themselves do not need a C compiler. The sealed image contains no compiler, and its
+in-memory file systems are mounted noexec. Therefore, the image build compiles the module into
+Triton's own folder. The image sets TRITON_CACHE_MANAGER to `SealedFirst`, which looks there first.
 
-`python triton_cache.py` compiles the module. It needs gcc and Python's headers, but no card. This
-file must not import the appliance, because the image build runs it on its own.
+`python triton_cache.py` compiles the module. This requires gcc and Python's headers, but no GPU.
+This file must not import the appliance, because the image build runs it as a standalone script.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ from triton.runtime import build
 from triton.runtime.cache import FileCacheManager, get_cache_manager
 
 COMPILED = Path(driver.dirname) / "compiled"
-MODULE = "cuda_utils"  # its name in Triton's driver.py
+MODULE = "cuda_utils"  # name of the module in Triton's driver.py
 
 
 class SealedFirst(FileCacheManager):  # type: ignore[misc]
-    """Triton's cache in memory, with the files of the image in front of it."""
+    """Triton's cache, which looks up files in the image before the in-memory folder."""
 
     def get_file(self, filename: str) -> str | None:
-        """The path of a cached file; None if there is none."""
+        """Return the path of a cached file; None if it is not cached."""
         sealed = COMPILED / self.key / filename
         return str(sealed) if sealed.is_file() else super().get_file(filename)
 
 
 def compile_module() -> Path:
-    """Compile the module to where `SealedFirst` looks. Raises CalledProcessError."""
+    """Compile the module into the folder of `SealedFirst`. Raises CalledProcessError."""
     source = (Path(driver.dirname) / "driver.c").read_text(encoding="utf-8")
     key = hashlib.sha256((source + build.platform_key()).encode()).hexdigest()
     with tempfile.TemporaryDirectory() as scratch:
@@ -47,7 +46,7 @@ def compile_module() -> Path:
             library,
             *("-O3", "-fPIC", "-Wno-psabi", *(f"-I{folder}" for folder in headers)),
             str(Path(driver.dirname) / "driver.c"),
-            # The real driver library comes with the host; an empty one is enough to link against.
+            # The host provides the driver library; for linking, an empty library is sufficient.
             *("-Wl,--no-as-needed", str(_compile_stub(Path(scratch)))),
         )
         target = COMPILED / str(get_cache_manager(key).key) / library.name

@@ -1,9 +1,9 @@
-"""Llama 3.1's vocabulary, in which no text can become a special token.
+"""Llama 3.1's vocabulary. Text never becomes a special token.
 
-A tokenizer recognizes its added tokens by their spelling. A user who is transcribed as saying
-"<|eot_id|>" would end their own turn, and "<|audio|>", whose id lies past the embedding table,
-would kill vLLM. So the added tokens are removed from the tokenizer of texts, which can then never
-produce them. Prompts insert special tokens by name.
+A tokenizer recognizes its added tokens by their spelling. The text "<|eot_id|>" in a turn would end
+the turn. The text "<|audio|>" would crash vLLM, because its id is outside the embedding table.
+Therefore, the added tokens are removed from the tokenizer for text, which can then never produce
+them. Prompts insert special tokens by name.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ REQUIRED = (
 
 
 class SealedVocabulary:
-    """Tokenizes texts, and knows special tokens by name."""
+    """Tokenizes text, and looks up special tokens by name."""
 
     def __init__(self, texts: Tokenizer, special: Mapping[str, int]) -> None:
         self._texts = texts
         self._special = dict(special)
         self.size = min(special.values())
-        """All ids of text tokens are below this."""
+        """Ids of text tokens are below this value."""
 
     @classmethod
     def load(cls, folder: Path) -> SealedVocabulary:
         """Load `tokenizer.json` of a model folder.
 
-        Raises BadCheckpoint when it cannot be read, lacks one of REQUIRED, or has a special token
-        among the ids of text tokens.
+        Raises BadCheckpoint if the file cannot be read, if a token of REQUIRED is missing, or if
+        the ids of special tokens and text tokens overlap.
         """
         path = folder / FILE
         try:
             spec = json.loads(path.read_text(encoding="utf-8"))
             special = {str(added["content"]): int(added["id"]) for added in spec["added_tokens"]}
             texts = Tokenizer.from_str(json.dumps({**spec, **_WITHOUT_ADDED}))
-        except Exception as problem:  # tokenizers raises nothing narrower
+        except Exception as problem:  # tokenizers raises only plain Exception
             raise BadCheckpoint(path=path, why=f"it cannot be read: {problem}") from problem
         if missing := [name for name in REQUIRED if name not in special]:
             raise BadCheckpoint(path=path, why=f"it has no {', '.join(missing)}")
@@ -62,15 +62,15 @@ class SealedVocabulary:
 
     @property
     def audio(self) -> int:
-        """The id of the placeholder that vLLM replaces by the embeddings of a clip."""
+        """The id of the placeholder that vLLM replaces with the embeddings of a clip."""
         return self._special[AUDIO]
 
     def special(self, name: str) -> int:
-        """The id of a special token. Raises KeyError for an unknown name."""
+        """Return the id of a special token. Raises KeyError for an unknown name."""
         return self._special[name]
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of plain text, all below `size`. An unpaired surrogate becomes "?"."""
+        """Return the tokens of plain text, all below `size`. Unpaired surrogates become "?"."""
         encodable = text.encode("utf-8", "replace").decode("utf-8")
         tokens: list[int] = self._texts.encode(encodable, add_special_tokens=False).ids
         return tokens

@@ -1,4 +1,4 @@
-"""The small engine with its real models, behind the link and with several sessions."""
+"""The small engine with its real models: over the link, and with several sessions."""
 
 from __future__ import annotations
 
@@ -58,22 +58,22 @@ def test_unknown_model_is_refused_with_the_installed_ones(tmp_path: Path) -> Non
         find_model(tmp_path, "samller")
     assert str(refused.value) == (
         "The setting llm.model is not usable: "
-        "'samller' is not installed; these are: larger, smaller."
+        "'samller' is not installed; the installed models are larger, smaller."
     )
 
 
-def test_missing_default_model_is_never_replaced_by_another(tmp_path: Path) -> None:
+def test_missing_default_model_is_not_replaced_by_another_model(tmp_path: Path) -> None:
     install(tmp_path, "another")
     with pytest.raises(MissingWeights, match="qwen"):
         find_model(tmp_path, Settings().llm.model)
 
 
-def test_without_any_model_the_configured_one_is_missing(tmp_path: Path) -> None:
+def test_configured_model_is_reported_missing_when_no_model_is_installed(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match="another"):
         find_model(tmp_path, "another")
 
 
-def test_unknown_recognizer_is_a_bad_setting_and_the_default_one_missing_weights(
+def test_unknown_recognizer_is_a_bad_setting_and_a_missing_default_is_missing_weights(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(BadSetting, match="hearing_model"):

@@ -1,4 +1,4 @@
-"""The language model step by step, and in its thread."""
+"""The language model, called directly and in its thread."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_tokens(count: int, seed: int = 0) -> list[int]:
 
 
 def scores(model: LanguageModel, owner: str, tokens: list[int]) -> tuple[Logits, int]:
-    """The scores of the next token, and how many tokens were evaluated for them."""
+    """Return the scores of the next token and the number of tokens evaluated for them."""
     evaluated = 0
     while True:
         result = model.advance(owner, tokens, NO_ABORT)
@@ -82,7 +82,7 @@ def test_scores_are_the_same_with_and_without_cache(language_model: LanguageMode
     assert np.corrcoef(fresh, reused)[0, 1] > 0.999 > np.corrcoef(fresh, other)[0, 1]
 
 
-def test_shorter_prompt_drops_the_rest_of_the_cache(language_model: LanguageModel) -> None:
+def test_shorter_prompt_truncates_the_cache(language_model: LanguageModel) -> None:
     prompt = make_tokens(50)
     first, _ = scores(language_model, "a", prompt)
     scores(language_model, "a", [*prompt, *make_tokens(20, seed=1)])
@@ -109,7 +109,7 @@ def test_least_recently_used_owner_loses_its_cache(
     assert language_model.cached("c", make_tokens(20)) == 20
 
 
-def test_released_slot_is_free_again(language_model: LanguageModel) -> None:
+def test_released_slot_can_be_reused(language_model: LanguageModel) -> None:
     scores(language_model, "a", make_tokens(20))
     language_model.release("a")
     language_model.release("a")
@@ -123,7 +123,7 @@ def test_aborted_batch_can_be_evaluated_later(language_model: LanguageModel) -> 
     timer.start()
     stopped = language_model.advance("a", prompt, abort)
     timer.join()
-    if stopped is None:  # a batch takes far longer on any known machine
+    if stopped is None:  # far less than a batch takes on any known machine
         assert language_model.cached("a", prompt) == 0
     fresh, _ = scores(language_model, "b", prompt)
     assert np.array_equal(scores(language_model, "a", prompt)[0], fresh)
@@ -136,7 +136,9 @@ def test_batch_aborted_beforehand_is_not_started(language_model: LanguageModel) 
     assert language_model.owners == 0
 
 
-def test_empty_prompt_or_one_beyond_the_context_is_refused(language_model: LanguageModel) -> None:
+def test_empty_or_too_long_prompt_is_refused(
+    language_model: LanguageModel,
+) -> None:
     with pytest.raises(EngineFailed):
         language_model.advance("a", make_tokens(language_model.context_tokens + 1), NO_ABORT)
     with pytest.raises(EngineFailed):
@@ -159,7 +161,7 @@ def test_control_tokens_have_a_name_but_no_text(language_model: LanguageModel) -
     assert language_model.control("hello") is None
 
 
-def test_temperature_zero_takes_the_likeliest_token_and_higher_ones_sample() -> None:
+def test_zero_temperature_is_greedy_and_higher_temperatures_sample() -> None:
     logits = RANDOM.normal(size=500).astype(np.float32)
     assert {sample_token(logits, 0, RANDOM) for _ in range(5)} == {int(logits.argmax())}
     drawn = {sample_token(logits, 1.5, RANDOM) for _ in range(200)}

@@ -1,4 +1,4 @@
-"""Moonshine on real and made-up audio, and its vocabulary file."""
+"""Moonshine on speech and synthetic audio, and its vocabulary file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_quiet_speech_is_recognized(moonshine: Moonshine) -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 0.002, 0.05, 0.3])
-def test_noise_gives_few_words(moonshine: Moonshine, level: float) -> None:
+def test_noise_yields_few_words(moonshine: Moonshine, level: float) -> None:
     noise = np.random.default_rng(0).normal(size=6 * 16_000).astype(np.float32)
     recognition = moonshine.recognize(noise * np.float32(level))
     assert len(recognition.text.split()) < 20
@@ -83,15 +83,15 @@ def test_special_and_unknown_tokens_have_no_text() -> None:
 
 
 @pytest.mark.parametrize("tail", [[7] * 4, [1, 2] * 4, [1, 2, 3] * 3, list(range(12)) * 3])
-def test_repeated_tokens_are_a_loop(tail: list[int]) -> None:
+def test_repeated_tokens_are_detected_as_a_loop(tail: list[int]) -> None:
     assert ends_in_loop([90, 91, 92, *tail])
 
 
 @pytest.mark.parametrize("tokens", [[], [7, 7, 7], [1, 2, 3, 1, 2, 3], [1, 2, 1, 2, 1, 2]])
-def test_tokens_that_occur_twice_are_not_a_loop(tokens: list[int]) -> None:
+def test_tokens_that_occur_twice_are_not_detected_as_a_loop(tokens: list[int]) -> None:
     assert not ends_in_loop(tokens)
 
 
-def test_token_limit_grows_with_the_length() -> None:
+def test_token_limit_grows_with_the_audio_length() -> None:
     assert max_tokens(0.5) >= 5
     assert 60 < max_tokens(10) < 75

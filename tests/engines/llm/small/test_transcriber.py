@@ -1,4 +1,4 @@
-"""Utterances recognized by the real Moonshine while they arrive."""
+"""Incremental recognition of arriving utterances with the real Moonshine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from appliance.engines.llm.loudness import Samples
-from appliance.engines.llm.small.hearing import Transcriber, UtteranceTranscript
 from appliance.engines.llm.small.moonshine import Moonshine, Recognition
+from appliance.engines.llm.small.recognition import Transcriber, UtteranceTranscript
 from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import EngineFailed
 from appliance.link.engine import INPUT_SAMPLE_RATE
@@ -25,7 +25,7 @@ SENTENCES = [
 
 
 class RecordingRecognizer:
-    """Moonshine, and the length in seconds of everything it recognized."""
+    """Wraps Moonshine and records the seconds of audio per recognition."""
 
     def __init__(self, model: Moonshine) -> None:
         self._model = model
@@ -54,10 +54,10 @@ def transcript() -> UtteranceTranscript:
 
 
 async def speak(transcriber: Transcriber, transcript: UtteranceTranscript, pcm: bytes) -> None:
-    """Add audio in small messages, slowly enough for the recognizer to keep up."""
+    """Add audio in small messages, slowly enough that the recognizer keeps up."""
     for start in range(0, len(pcm), MESSAGE_BYTES):
         transcript.add(pcm[start : start + MESSAGE_BYTES])
-        transcriber.listen(transcript)
+        transcriber.schedule_segments(transcript)
         while transcriber._segmenting:
             await asyncio.sleep(0.01)
 
@@ -76,7 +76,7 @@ async def test_most_of_a_long_utterance_is_recognized_while_it_is_spoken(
         assert word.casefold() in text.casefold()
 
 
-async def test_text_known_at_a_pause_is_not_recognized_again(
+async def test_text_recognized_at_a_pause_is_not_recognized_again(
     transcriber: Transcriber, recognizer: RecordingRecognizer, transcript: UtteranceTranscript
 ) -> None:
     await speak(transcriber, transcript, synthesize("What is the capital of France?"))
@@ -87,7 +87,7 @@ async def test_text_known_at_a_pause_is_not_recognized_again(
     assert len(recognizer.seconds) == 1
 
 
-async def test_request_during_the_recognition_of_a_pause_shares_its_result(
+async def test_request_during_recognition_at_a_pause_shares_the_result(
     transcriber: Transcriber, recognizer: RecordingRecognizer, transcript: UtteranceTranscript
 ) -> None:
     await speak(transcriber, transcript, synthesize("What is the capital of France?"))

@@ -1,4 +1,4 @@
-"""Admission: decisions of the budget, and coroutines that wait for them."""
+"""Admission: decisions of the budget, and coroutines waiting for admission."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_request_that_fits_runs_and_reserves_whole_blocks() -> None:
     assert budget.free_tokens == 0
 
 
-def test_replies_wait_in_order_of_arrival_and_not_of_size() -> None:
+def test_replies_wait_in_order_of_arrival_regardless_of_size() -> None:
     budget = make_budget()
     budget.admit("a", 900, REPLY)
     assert budget.admit("big", 800, REPLY) == "wait"
@@ -44,7 +44,7 @@ def test_reply_is_refused_when_the_queue_is_full() -> None:
     assert budget.admit("c", 100, REPLY) == "run"
 
 
-def test_request_larger_than_the_cache_is_refused_at_once() -> None:
+def test_request_larger_than_the_cache_is_refused_immediately() -> None:
     budget = make_budget(kv_tokens=1050)
     assert budget.admit("a", 1001, REPLY) == "refuse"
     assert budget.admit("a", 1000, REPLY) == "run"
@@ -89,7 +89,7 @@ def test_warming_and_latest_transcription_are_displaced_for_a_reply() -> None:
     assert budget.finish("text2") == ["b"]
 
 
-def test_nothing_is_displaced_if_that_would_not_be_enough() -> None:
+def test_nothing_is_displaced_if_it_would_not_make_enough_room() -> None:
     budget = make_budget()
     budget.admit("a", 800, REPLY)
     budget.admit("text", 200, TRANSCRIPTION)
@@ -106,7 +106,7 @@ def test_next_request_starts_when_a_waiting_one_leaves() -> None:
     assert budget.finish("nobody") == []
 
 
-def test_id_in_use_is_refused() -> None:
+def test_request_id_in_use_is_refused() -> None:
     budget = make_budget()
     budget.admit("a", 1000, REPLY)
     budget.admit("b", 100, REPLY)
@@ -249,7 +249,7 @@ async def test_transcription_is_displaced_by_a_reply(admission: KVAdmission) -> 
     await transcribing
 
 
-async def test_transcription_is_displaced_once_that_makes_enough_room(
+async def test_transcription_is_displaced_as_soon_as_this_makes_enough_room(
     admission: KVAdmission,
 ) -> None:
     displaced = asyncio.Event()
@@ -263,7 +263,7 @@ async def test_transcription_is_displaced_once_that_makes_enough_room(
         await run_pending_tasks()
         waiting = asyncio.create_task(reply())
         await run_pending_tasks()
-        assert not displaced.is_set()  # its room would not have been enough
+        assert not displaced.is_set()  # displacing it earlier would not have made enough room
     async with asyncio.timeout(5):
         await asyncio.gather(waiting, transcribing)
 
@@ -307,7 +307,7 @@ async def test_request_larger_than_the_cache_is_refused(admission: KVAdmission) 
             pass
 
 
-async def test_timeout_inside_the_context_is_not_taken_for_displacement(
+async def test_timeout_inside_the_context_is_not_mistaken_for_displacement(
     admission: KVAdmission,
 ) -> None:
     with pytest.raises(TimeoutError):

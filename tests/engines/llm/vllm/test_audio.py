@@ -1,4 +1,4 @@
-"""Audio clips: speech or noise, token counts, and the clips of a session."""
+"""Audio clips: classification as speech or noise, token counts, and the clips of a session."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_question(path: Path) -> Sound:
 
 
 def colored(tilt: float, length: int = LENGTH, seed: int = 0) -> Sound:
-    """Noise of RMS 1 whose level falls with the frequency: tilt 0 is white, 0.5 pink, 1 brown."""
+    """Return noise of RMS 1 with a spectral tilt: 0 is white, 0.5 pink, 1 brown."""
     spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=length))
     spectrum /= np.maximum(np.fft.rfftfreq(length, 1 / INPUT_SAMPLE_RATE), 20) ** tilt
     noise = np.fft.irfft(spectrum, length)
@@ -60,7 +60,7 @@ def knocks(every: float, decay_seconds: float) -> Sound:
 
 
 def add_room(sound: Sound, level: float = 0.001) -> Sound:
-    """Add the noise of a room, and half a second of it before the sound."""
+    """Add room noise to a sound, and half a second of room noise before it."""
     around = np.concatenate(
         [np.zeros(INPUT_SAMPLE_RATE // 2), sound, np.zeros(INPUT_SAMPLE_RATE // 5)]
     )
@@ -72,15 +72,15 @@ NOISES = {
     "pink noise": colored(0.5),
     "brown noise": colored(1),
     "rumble": colored(1.5),
-    "noise that begins": colored(0.5) * np.where(TIME < 0.8, 0.05, 1),
-    "noise that swells": colored(0) * (1 + 0.8 * np.sin(2 * np.pi * 3 * TIME)),
+    "noise that starts suddenly": colored(0.5) * np.where(TIME < 0.8, 0.05, 1),
+    "pulsating noise": colored(0) * (1 + 0.8 * np.sin(2 * np.pi * 3 * TIME)),
     "wind": colored(1.2) * (1 + 0.8 * np.sin(2 * np.pi * 0.7 * TIME)),
     "a fan": colored(0.7) * (1 + 0.3 * np.sin(2 * np.pi * 9 * TIME)) + 0.5 * hum(120),
     "mains hum": hum(50),
-    "another mains hum": hum(60),
+    "mains hum of 60 Hz": hum(60),
     "hum and hiss": hum(100) + 0.2 * colored(0),
     "a tone": np.sin(2 * np.pi * 440 * TIME),
-    "a busy line": np.sin(2 * np.pi * 425 * TIME) * (TIME % 1 < 0.5),
+    "busy tone": np.sin(2 * np.pi * 425 * TIME) * (TIME % 1 < 0.5),
     "a siren": np.sin(2 * np.pi * (300 * TIME + 300 * TIME**2)),
     "clicks": knocks(0.2, 0.0005),
     "knocks": knocks(0.6, 0.06),
@@ -122,7 +122,7 @@ def test_question_after_a_minute_of_noise_is_speech() -> None:
 
 
 @pytest.mark.parametrize("sound", [np.zeros(LENGTH), colored(0.5) * 0.0005, np.full(LENGTH, 0.2)])
-def test_silence_and_offset_are_silent(sound: Sound) -> None:
+def test_digital_silence_and_constant_offset_are_silent(sound: Sound) -> None:
     assert classify(sound) == "silent"
 
 
@@ -141,7 +141,7 @@ def test_only_the_beginning_of_a_long_utterance_is_kept() -> None:
     assert clip.samples[-1] == pytest.approx(0.2, abs=1e-3)
 
 
-def test_verdict_changes_with_the_audio_so_far() -> None:
+def test_classification_is_updated_as_audio_arrives() -> None:
     clip, sound = AudioClip(0.3, 60), read_question(QUESTIONS[0])
     verdicts = []
     for part in (sound[: INPUT_SAMPLE_RATE // 10], np.zeros(INPUT_SAMPLE_RATE), sound):
@@ -152,7 +152,7 @@ def test_verdict_changes_with_the_audio_so_far() -> None:
     assert verdicts[-1] == "speech"
 
 
-def test_half_a_sample_is_refused() -> None:
+def test_incomplete_sample_is_refused() -> None:
     clip = AudioClip(0.3, 60)
     with pytest.raises(BadRequest, match="half a sample"):
         clip.add(b"\x00\x00\x00")
@@ -172,7 +172,7 @@ def test_any_bytes_become_finite_samples(raw: bytes, max_seconds: float) -> None
     assert (np.round(samples * 32768).astype("<i2").tobytes()) == raw[: 2 * len(samples)]
 
 
-# As the processor computes them, and the reference: 8, 15, 32 and 188 + 94 in the golden cases.
+# As computed by the processor and the reference (golden cases: 8, 15, 32 and 188 + 94).
 @pytest.mark.parametrize(
     ("samples", "tokens"),
     [
@@ -198,7 +198,7 @@ def test_audio_tokens_equal_those_of_the_processor(samples: int, tokens: int) ->
 
 @given(st.integers(SECOND // 20, 95 * SECOND))
 def test_each_chunk_of_30_seconds_is_counted_separately(samples: int) -> None:
-    chunks = [min(30 * SECOND, samples - at) for at in range(0, samples, 30 * SECOND)]
+    chunks = [min(30 * SECOND, samples - start) for start in range(0, samples, 30 * SECOND)]
     frames = [-(-chunk // 160) for chunk in chunks]
     assert count_audio_tokens(samples) == sum(-(-count // 16) for count in frames)
     assert (
@@ -221,11 +221,11 @@ def hear(clips: SessionClips, utterance: int, pcm: bytes) -> Turn:
 
 def test_clip_keeps_its_name_until_it_grows(clips: SessionClips) -> None:
     hear(clips, 1, synthesize("Yes."))
-    name, samples = clips.named(1)
-    assert clips.named(1)[0] == name
+    name, samples = clips.name_and_samples(1)
+    assert clips.name_and_samples(1)[0] == name
     assert len(samples) == len(synthesize("Yes.")) // 2
     clips.clip(1).add(bytes(320))
-    assert clips.named(1)[0] != name
+    assert clips.name_and_samples(1)[0] != name
 
 
 def test_clips_of_different_sessions_have_different_names(clips: SessionClips) -> None:
@@ -234,9 +234,9 @@ def test_clips_of_different_sessions_have_different_names(clips: SessionClips) -
     for session in (clips, other):
         for utterance in (1, 2):
             hear(session, utterance, synthesize("Yes."))
-            names.add(session.named(utterance)[0])
+            names.add(session.name_and_samples(utterance)[0])
     clips.rename_all()
-    names.add(clips.named(1)[0])
+    names.add(clips.name_and_samples(1)[0])
     assert len(names) == 5
 
 
@@ -248,7 +248,7 @@ def test_only_speech_has_tokens(clips: SessionClips) -> None:
         Turn("user", "typed"),
     ]
     assert clips.count_tokens(turns) == {1: count_audio_tokens(len(question) // 2)}
-    assert [clips.says_something(turn) for turn in turns] == [True, False, True]
+    assert [clips.has_content(turn) for turn in turns] == [True, False, True]
 
 
 def test_utterance_is_open_until_it_ends(clips: SessionClips) -> None:
@@ -259,11 +259,11 @@ def test_utterance_is_open_until_it_ends(clips: SessionClips) -> None:
     assert not clips.is_open(Turn("user", "typed"))
 
 
-def test_unknown_utterance_is_refused_but_can_be_forgotten(clips: SessionClips) -> None:
+def test_unknown_utterance_is_refused_but_can_be_dropped(clips: SessionClips) -> None:
     clips.forget(9)
     hear(clips, 1, b"")
     clips.forget(1)
-    for method in (clips.clip, clips.end, clips.named):
+    for method in (clips.clip, clips.end, clips.name_and_samples):
         with pytest.raises(BadRequest, match="unknown utterance 1"):
             method(1)
     with pytest.raises(BadRequest):

@@ -1,4 +1,4 @@
-"""The vLLM engine without vLLM: its arguments, and what it refuses before vLLM is imported.
+"""The vLLM engine without vLLM: its arguments, and its checks before vLLM is imported.
 
 With vLLM it is tested in tests/torch/vllm.
 """
@@ -17,7 +17,7 @@ import pytest
 
 from appliance.engines.llm.vllm import engine
 from appliance.engines.llm.vllm.engine import SPARE_SEQUENCES, VllmEngine, engine_arguments
-from appliance.errors import BadCheckpoint, ModelSick, NoCard
+from appliance.errors import BadCheckpoint, ModelUnhealthy, NoCard
 from appliance.gpu import Plan, plan
 from appliance.settings import Settings, load
 from appliance.weights.checkpoint import read
@@ -28,7 +28,7 @@ TINY = GOLDEN / "checkpoint"
 
 @pytest.fixture(autouse=True)
 def _restore_log_level() -> Iterator[None]:
-    """Stopping an engine silences the log of vLLM for the rest of the process."""
+    """Restore vLLM's log level, because stopping an engine silences it for the whole process."""
     level = logging.getLogger("vllm").level
     yield
     logging.getLogger("vllm").setLevel(level)
@@ -44,7 +44,7 @@ def load_settings(weights: Path, model: str) -> Settings:
     )
 
 
-async def test_gpu_build_without_a_card_says_why(
+async def test_gpu_build_without_a_gpu_is_refused_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", "none")
@@ -53,15 +53,15 @@ async def test_gpu_build_without_a_card_says_why(
         await VllmEngine(load_settings(GOLDEN, "checkpoint")).start()
 
 
-async def test_folder_without_a_model_is_refused_by_name(tmp_path: Path) -> None:
+async def test_folder_without_a_model_is_refused_and_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadCheckpoint, match="empty"):
         await VllmEngine(load_settings(tmp_path, "empty")).start()
 
 
-@pytest.mark.parametrize("sick", [True, False])
-async def test_sick_model_is_reported_and_a_dead_one_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sick: bool
+@pytest.mark.parametrize("unhealthy", [True, False])
+async def test_unhealthy_model_is_reported_and_a_dead_model_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unhealthy: bool
 ) -> None:
     async def at_once() -> None:
         pass
@@ -70,10 +70,10 @@ async def test_sick_model_is_reported_and_a_dead_one_is_not(
         await asyncio.Event().wait()
 
     vllm_engine = VllmEngine(load_settings(tmp_path, "model"))
-    vllm_engine.probe = SimpleNamespace(wait_until_sick=at_once if sick else never)  # type: ignore[assignment]
-    monkeypatch.setattr(vllm_engine.runtime, "died", never if sick else at_once)
-    if sick:
-        with pytest.raises(ModelSick, match="llm"):
+    vllm_engine.probe = SimpleNamespace(wait_until_unhealthy=at_once if unhealthy else never)  # type: ignore[assignment]
+    monkeypatch.setattr(vllm_engine.runtime, "died", never if unhealthy else at_once)
+    if unhealthy:
+        with pytest.raises(ModelUnhealthy, match="llm"):
             await vllm_engine.died()
     else:
         await vllm_engine.died()

@@ -1,4 +1,4 @@
-"""The set-up of vLLM's processes. Model and processor are tested in tests/torch/vllm."""
+"""Setup of vLLM's processes. Model and processor are tested in tests/torch/vllm."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> subprocess.Popen[str]:
     )
 
 
-def test_child_logs_like_the_engine_and_ends_with_its_parent(
+def test_child_process_logs_like_the_engine_and_exits_with_its_parent(
     parent: subprocess.Popen[str],
 ) -> None:
     assert parent.stdout is not None
@@ -82,7 +82,7 @@ def test_child_logs_like_the_engine_and_ends_with_its_parent(
     assert line["process"] == "llm"
     assert line["place"].startswith("vllm.some:")
     group = os.getpgid(child.pid)
-    while group != child.pid:  # it leaves the group right after the first line
+    while group != child.pid:  # the child leaves the process group right after its first line
         time.sleep(0.01)
         group = os.getpgid(child.pid)
     time.sleep(0.2)
@@ -94,7 +94,7 @@ def test_child_logs_like_the_engine_and_ends_with_its_parent(
 
 
 def test_plugin_is_registered_as_an_entry_point() -> None:
-    """Where the package is installed, as `make setup` does in the environment of vLLM."""
+    """The entry point exists only in environments with the package, such as that of vLLM."""
     plugins = entry_points(group="vllm.general_plugins", name=offline.SWITCHES["VLLM_PLUGINS"])
     values = [plugin.value for plugin in plugins]
     assert values in ([], ["appliance.engines.llm.vllm.plugin:register"])

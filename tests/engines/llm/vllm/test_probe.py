@@ -31,7 +31,7 @@ def test_rounding_differences_are_close() -> None:
     ],
     ids=["empty", "one missing", "one unlikely", "NaN", "impossible"],
 )
-def test_other_probabilities_are_not_close(logprobs: dict[int, float]) -> None:
+def test_different_probabilities_are_not_close(logprobs: dict[int, float]) -> None:
     assert not is_close(BASELINE, logprobs)
 
 

@@ -1,4 +1,4 @@
-"""Prompts in Llama 3.1's chat format, compared with those of the model's authors."""
+"""Prompts in Llama 3.1's chat format, compared with those recorded from the authors' code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from tests.engines.llm.vllm.texts import GOLDEN, TEXTS, vocabulary
 
 TODAY = "26 Jul 2024"
 FILLER = 510  # token at each position of a clip in the reference
-SECOND = 16_000
 
 CONVERSATIONS = {
     "one_1s": [Turn("user", utterance=1)],
@@ -49,7 +48,7 @@ def build(
 
 
 def render(prompt: Prompt) -> str:
-    """The prompt as text, with special tokens by name."""
+    """Render the prompt as text, with special tokens by name."""
     names = {
         vocabulary().special(name): name
         for name in ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
@@ -65,12 +64,12 @@ def render(prompt: Prompt) -> str:
 
 
 def render_dialogue(prompt: Prompt) -> str:
-    """The same without the system block."""
+    """Render the prompt as `render` does, without the system block."""
     return render(prompt).partition("<|eot_id|>")[2]
 
 
 @pytest.mark.parametrize("case", CONVERSATIONS)
-def test_prompt_equals_that_of_the_model_authors(case: str) -> None:
+def test_prompt_equals_the_one_recorded_from_the_authors_code(case: str) -> None:
     reference = json.loads((GOLDEN / "reference.json").read_text(encoding="utf-8"))[case]
     with np.load(GOLDEN / "audio.npz") as audio:
         clips = {
@@ -83,13 +82,13 @@ def test_prompt_equals_that_of_the_model_authors(case: str) -> None:
 
 
 def expand(prompt: Prompt, clips: dict[int, int]) -> Iterator[int]:
-    """The tokens with the filler in place of each clip."""
+    """Return the prompt's tokens with FILLER in place of each clip."""
     remaining = iter(prompt.clips)
     for token in prompt.tokens:
         yield from [FILLER] * clips[next(remaining)] if token == vocabulary().audio else [token]
 
 
-def test_system_block_exists_without_a_system_prompt() -> None:
+def test_system_block_is_present_without_a_system_prompt() -> None:
     assert render(build([Turn("user", "hi")])) == (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
         "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n<|eot_id|>"
@@ -98,7 +97,7 @@ def test_system_block_exists_without_a_system_prompt() -> None:
     )
 
 
-def test_tools_are_defined_in_the_system_block_and_results_have_their_role() -> None:
+def test_tools_are_defined_in_the_system_block_and_results_have_the_ipython_role() -> None:
     tool = Tool("current_time", "Tells the time.", '{"type": "object", "properties": {}}')
     turns = [
         Turn("system", "Be brief."),
@@ -151,7 +150,7 @@ def test_consecutive_turns_of_one_role_are_merged_with_their_clips() -> None:
     assert prompt.length == len(prompt.tokens) - 2 + 10 + 20
 
 
-def test_turns_without_text_or_speech_are_left_out() -> None:
+def test_turns_without_text_or_speech_are_omitted() -> None:
     prompt = build([Turn("user", "hi"), Turn("assistant", " "), Turn("user", utterance=3)])
     assert prompt == build([Turn("user", "hi")])
 
@@ -170,16 +169,16 @@ def make_questions(count: int) -> list[Turn]:
     return turns[:-1]
 
 
-def test_long_conversation_loses_its_oldest_questions_in_large_steps() -> None:
+def test_long_conversation_drops_its_oldest_questions_in_large_steps() -> None:
     clips = dict.fromkeys(range(20), 30)
-    whole = build(make_questions(10), clips=clips)
-    cut = build(make_questions(10), clips=clips, max_tokens=whole.length - 1)
-    assert cut.clips == tuple(range(4, 10))
-    assert cut.tokens[:60] == whole.tokens[:60]  # the system block
-    assert render_dialogue(cut).startswith("<|start_header_id|>user")
-    # The next question does not change the beginning, so the cache stays valid.
-    longer = build(make_questions(11), clips=clips, max_tokens=whole.length - 1)
-    assert longer.tokens[: len(cut.tokens)] == cut.tokens
+    complete = build(make_questions(10), clips=clips)
+    trimmed = build(make_questions(10), clips=clips, max_tokens=complete.length - 1)
+    assert trimmed.clips == tuple(range(4, 10))
+    assert trimmed.tokens[:60] == complete.tokens[:60]  # the system block
+    assert render_dialogue(trimmed).startswith("<|start_header_id|>user")
+    # The next question leaves the start of the prompt unchanged, so the cache stays valid.
+    longer = build(make_questions(11), clips=clips, max_tokens=complete.length - 1)
+    assert longer.tokens[: len(trimmed.tokens)] == trimmed.tokens
 
 
 def test_last_question_and_system_block_are_never_dropped() -> None:
@@ -239,8 +238,10 @@ def test_prompt_has_a_placeholder_for_every_clip_and_fits(
 
 
 def parse_roles(prompt: Prompt) -> Iterator[str]:
-    """The roles by the tokens, because a text may spell a header."""
+    """Yield the role of each message. Looks for header token ids: text can look like a header."""
     header, end = (vocabulary().special(f"<|{name}_header_id|>") for name in ("start", "end"))
-    for at, token in enumerate(prompt.tokens):
+    for position, token in enumerate(prompt.tokens):
         if token == header:
-            yield vocabulary().decode(list(prompt.tokens[at + 1 : prompt.tokens.index(end, at)]))
+            yield vocabulary().decode(
+                list(prompt.tokens[position + 1 : prompt.tokens.index(end, position)])
+            )

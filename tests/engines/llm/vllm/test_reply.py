@@ -1,4 +1,4 @@
-"""Replies parsed while they are streamed: speech, tool calls, and the reply to noise."""
+"""Incremental parsing of streamed replies: speech, tool calls, and the reply to noise."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def feed(*pieces: str, tools: bool = True, noise: str = NOISE) -> tuple[list[str
 
 
 def feed_letters(text: str, tools: bool = True) -> tuple[str, ReplyEnd]:
-    spoken, end = feed(*text, tools=tools)
-    return "".join(spoken), end
+    texts, end = feed(*text, tools=tools)
+    return "".join(texts), end
 
 
-def test_speech_is_returned_as_soon_as_it_is_certain() -> None:
-    spoken, end = feed("It", " is", " ten", ".")
-    assert spoken == ["It", " is", " ten", "."]
+def test_speech_is_returned_as_soon_as_it_cannot_be_a_tool_call() -> None:
+    texts, end = feed("It", " is", " ten", ".")
+    assert texts == ["It", " is", " ten", "."]
     assert end == ReplyEnd()
 
 
@@ -39,23 +39,23 @@ def test_tool_call_is_not_spoken(text: str) -> None:
     "text",
     ["{", CALL[:-3], "<function=end_call>{}</function>", '{"name": "launch", "parameters": {}}'],
 )
-def test_malformed_or_unknown_call_is_nameless(text: str) -> None:
+def test_malformed_or_unknown_call_is_invalid(text: str) -> None:
     assert feed_letters(text) == ("", ReplyEnd(call=ToolCall()))
 
 
-def test_call_after_speech_is_nameless_and_not_spoken() -> None:
+def test_call_after_speech_is_invalid_and_not_spoken() -> None:
     assert feed_letters(f"One moment. {CALL}") == ("One moment. ", ReplyEnd(call=ToolCall()))
 
 
 @pytest.mark.parametrize("text", ["Two < three <function", "A set {1, 2} of numbers.", "x <"])
 def test_speech_with_a_brace_or_bracket_is_spoken_completely(text: str) -> None:
-    spoken, end = feed_letters(text)
-    assert spoken + end.text == text
+    texts, end = feed_letters(text)
+    assert texts + end.text == text
     assert end.call is None
 
 
 @pytest.mark.parametrize("text", [CALL, "{smiles} Hello."])
-def test_without_tools_every_reply_is_speech(text: str) -> None:
+def test_every_reply_is_speech_when_no_tools_are_offered(text: str) -> None:
     assert feed_letters(text, tools=False) == (text, ReplyEnd())
 
 
@@ -68,23 +68,23 @@ def test_noise_reply_is_not_spoken(text: str, tools: bool) -> None:
 
 @pytest.mark.parametrize("text", ["((noise)) in the street", "((", "(noise)", "noise", "((noisy))"])
 def test_speech_similar_to_the_noise_reply_is_spoken(text: str) -> None:
-    spoken, end = feed_letters(text)
-    assert spoken + end.text == text
+    texts, end = feed_letters(text)
+    assert texts + end.text == text
     assert not end.noise
 
 
-def test_without_a_noise_reply_no_reply_is_noise() -> None:
+def test_no_reply_is_noise_when_no_noise_reply_is_set() -> None:
     assert feed("", " ", noise="") == (["", ""], ReplyEnd())
     assert feed(NOISE, noise="")[0] == [NOISE]
 
 
 @pytest.mark.parametrize("text", ["assistant\n\nParis.", "Assistant: Paris."])
 def test_leading_role_name_is_not_spoken(text: str) -> None:
-    spoken, end = feed_letters(text)
-    assert spoken + end.text == "Paris."
+    texts, end = feed_letters(text)
+    assert texts + end.text == "Paris."
 
 
-def test_repeated_sentence_is_a_loop() -> None:
+def test_repeated_sentence_is_detected_as_a_loop() -> None:
     parser = ReplyParser([], NOISE)
     parser.feed("You should bring a jacket and a warm hat. ")
     assert not parser.is_looping
@@ -92,7 +92,7 @@ def test_repeated_sentence_is_a_loop() -> None:
     assert parser.is_looping
 
 
-def test_repetition_inside_a_call_is_a_loop() -> None:
+def test_repetition_inside_a_call_is_detected_as_a_loop() -> None:
     parser = ReplyParser([END_CALL], NOISE)
     assert parser.feed('{"name": ' + "no " * 20) == ""
     assert parser.is_looping
@@ -108,14 +108,14 @@ PARTS = st.sampled_from(
 
 
 @given(st.lists(PARTS | st.text(max_size=4), max_size=10), st.booleans(), st.data())
-def test_result_does_not_depend_on_how_the_reply_is_split(
+def test_result_is_independent_of_how_the_reply_is_split(
     parts: list[str], tools: bool, data: st.DataObject
 ) -> None:
     text = "".join(parts)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     for streamed in (pieces, list(text)):
-        spoken, end = feed(*streamed, tools=tools)
+        texts, end = feed(*streamed, tools=tools)
         (whole,), whole_end = feed(text, tools=tools)
-        assert "".join(spoken) + end.text == whole + whole_end.text
+        assert "".join(texts) + end.text == whole + whole_end.text
         assert (end.call, end.noise) == (whole_end.call, whole_end.noise)

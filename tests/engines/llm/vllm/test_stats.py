@@ -1,4 +1,4 @@
-"""The statistics of vLLM's scheduler as metrics."""
+"""Conversion of vLLM's scheduler statistics to metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.llm.vllm.stats import VllmStatLogger
 
 
-def test_scheduler_statistics_become_metrics() -> None:
+def test_scheduler_statistics_are_exported_as_metrics() -> None:
     metrics = LLMMetrics()
     logger = VllmStatLogger(metrics)
     cache = SimpleNamespace(queries=300, hits=128)
@@ -33,7 +33,7 @@ def test_scheduler_statistics_become_metrics() -> None:
         assert line in text
 
 
-def test_iteration_statistics_become_metrics() -> None:
+def test_iteration_statistics_are_exported_as_metrics() -> None:
     metrics = LLMMetrics()
     finished = [SimpleNamespace(queued_time=0.25), SimpleNamespace(queued_time=0.5)]
     iteration_stats = SimpleNamespace(

@@ -25,7 +25,7 @@ TIME = Tool(
         {
             "type": "object",
             "properties": {
-                "zone": {"type": "string", "description": "as Zürich"},
+                "zone": {"type": "string", "description": "such as Zürich"},
                 "digits": {"type": "integer"},
                 "exact": {"type": ["boolean", "null"]},
                 "form": {"enum": ["long", "short"]},
@@ -42,7 +42,7 @@ TIME = Tool(
     ),
 )
 END_CALL = Tool("end_call", "Ends the call.", '{"type": "object", "properties": {}}')
-NAMELESS = ToolCall()
+INVALID_CALL = ToolCall()
 
 
 def call(name: str = "current_time", **parameters: object) -> str:
@@ -66,7 +66,7 @@ def test_definitions_match_the_official_template() -> None:
         "    }\n"
         "}\n\n"
     )
-    assert "as Zürich" in render_definitions([END_CALL, TIME])
+    assert "such as Zürich" in render_definitions([END_CALL, TIME])
     assert render_definitions([]) == ""
 
 
@@ -129,7 +129,7 @@ def test_arguments_that_match_the_schema_are_accepted(arguments: dict[str, Any])
 def test_arguments_that_do_not_match_the_schema_are_refused(
     arguments: dict[str, Any],
 ) -> None:
-    assert parse_call(call(**{"zone": "UTC", **arguments}), [TIME]) == NAMELESS
+    assert parse_call(call(**{"zone": "UTC", **arguments}), [TIME]) == INVALID_CALL
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_arguments_that_do_not_match_the_schema_are_refused(
         "{",
         "It is ten o'clock.",
         call("launch"),
-        call("current_time"),  # the zone is missing
+        call("current_time"),  # without the required zone
         "Sure! " + call("end_call"),
         call("end_call") + " Goodbye!",
         call("end_call") * 2,
@@ -163,13 +163,13 @@ def test_arguments_that_do_not_match_the_schema_are_refused(
         "<function=end_call>{}</function>",
     ],
 )
-def test_anything_else_is_a_nameless_call(text: str) -> None:
-    assert parse_call(text, [TIME, END_CALL]) == NAMELESS
+def test_malformed_call_is_an_invalid_call(text: str) -> None:
+    assert parse_call(text, [TIME, END_CALL]) == INVALID_CALL
 
 
 @given(st.text())
-def test_any_text_is_a_nameless_call(text: str) -> None:
-    assert parse_call(text, [TIME, END_CALL]) == NAMELESS
+def test_arbitrary_text_is_not_a_valid_call(text: str) -> None:
+    assert parse_call(text, [TIME, END_CALL]) == INVALID_CALL
 
 
 JSON = st.recursive(
@@ -182,10 +182,10 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_json_parameters_are_parsed_without_an_error(value: object) -> None:
     parsed = parse_call(json.dumps({"name": "current_time", "parameters": value}), [TIME, END_CALL])
-    assert parsed == NAMELESS or isinstance(json.loads(parsed.arguments)["zone"], str)
+    assert parsed == INVALID_CALL or isinstance(json.loads(parsed.arguments)["zone"], str)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
-def test_rendered_call_is_parsed_as_the_same(zone: str) -> None:
+def test_rendered_call_round_trips(zone: str) -> None:
     tool_call = ToolCall("current_time", json.dumps({"zone": zone}, ensure_ascii=False))
     assert parse_call(render_call(tool_call), [TIME]) == tool_call

@@ -1,4 +1,4 @@
-"""Triton's C module, compiled in advance. Triton itself is not installed; it is faked here."""
+"""Triton's C module, compiled in advance. The tests use a fake Triton, which is not installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PyMODINIT_FUNC PyInit_cuda_utils(void) { return PyModule_Create(&module); }
 
 
 class FileCacheManager:
-    """Triton's cache: files in a folder named by the key."""
+    """Fake of Triton's cache: files in a folder named after the key."""
 
     folder: Path
 
@@ -40,7 +40,7 @@ class FileCacheManager:
 
 @pytest.fixture
 def triton_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The module, imported with fakes of the parts of Triton that it uses."""
+    """Import the module with fakes of the parts of Triton that it uses."""
     (tmp_path / "nvidia").mkdir()
     (tmp_path / "nvidia/driver.c").write_text(SOURCE)
     FileCacheManager.folder = tmp_path / "memory"
@@ -72,17 +72,17 @@ def triton_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo
     sys.modules.pop("appliance.engines.llm.vllm.triton_cache")
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="NO GCC ON THIS MACHINE")
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="requires gcc")
 def test_compiled_module_is_found_without_a_compiler(
     triton_cache: ModuleType,
 ) -> None:
     compiled = triton_cache.compile_module()
     path = triton_cache.SealedFirst(compiled.parent.name).get_file(compiled.name)
     assert path == str(compiled)
-    assert b"libcuda.so.1" in compiled.read_bytes(), "it is not linked against the driver"
+    assert b"libcuda.so.1" in compiled.read_bytes(), "the module is not linked against the driver"
 
 
-def test_other_files_are_looked_up_in_memory(triton_cache: ModuleType) -> None:
+def test_other_files_are_cached_in_memory(triton_cache: ModuleType) -> None:
     cache = triton_cache.SealedFirst("KERNEL")
     assert cache.get_file("kernel.cubin") is None
     cached = FileCacheManager.folder / "KERNEL/kernel.cubin"

@@ -1,4 +1,4 @@
-"""The vocabulary of the golden checkpoint, and one built like that of Llama 3.1."""
+"""The vocabulary of the golden checkpoint, and a vocabulary with Llama 3.1's pipeline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPLIT = (
 
 @pytest.fixture(scope="module")
 def llama3(tmp_path_factory: pytest.TempPathFactory) -> SealedVocabulary:
-    """A small tokenizer with Llama 3.1's pipeline, and its template that adds a begin token."""
+    """Return a small tokenizer with Llama 3.1's pipeline, whose template adds a begin token."""
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -66,7 +66,7 @@ def test_text_never_becomes_a_special_token_in_the_pipeline_of_llama_3(
 
 @given(st.text(st.characters(categories=["Cs", "Lu"])))
 def test_unpaired_surrogate_becomes_a_question_mark(text: str) -> None:
-    """JSON can contain such a text, but UTF-8 cannot encode it."""
+    """JSON can contain such text, but UTF-8 cannot encode it."""
     tokens = vocabulary().tokenize(text)
     assert vocabulary().decode(tokens) == text.encode("utf-8", "replace").decode()
 

@@ -1,4 +1,4 @@
-"""The word tables agree with each other."""
+"""Consistency of the word tables."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def test_tables_searched_in_lower_case_have_lower_case_keys() -> None:
     assert all(key == key.lower() for key in (*lexicon.ABBREVIATIONS, *lexicon.SCALES))
 
 
-def test_short_month_name_gives_full_name() -> None:
+def test_short_month_name_maps_to_full_name() -> None:
     assert [lexicon.month("Sept"), lexicon.month("May")] == ["September", "May"]
 
 
-def test_roman_numeral_gives_its_value() -> None:
+def test_roman_numeral_maps_to_its_value() -> None:
     assert lexicon.ROMAN["XIV"] == 14

@@ -1,4 +1,4 @@
-"""Addresses, times, dates, amounts and numbers are read as a person reads them."""
+"""Addresses, times, dates, amounts and numbers are expanded as a person would read them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_very_long_number_is_read_digit_by_digit() -> None:
     assert digits("042") == "zero four two"
 
 
-def test_fractions_and_times() -> None:
+def test_fractions_and_times_are_spelled_out() -> None:
     assert [fraction("1", "2"), fraction("3", "4")] == ["one half", "three quarters"]
     assert fraction("7", "0") == "seven over zero"
     assert [clock(3, 5, False), clock(3, 0, False)] == ["three oh five", "three o'clock"]
@@ -78,7 +78,7 @@ WORDS_BY_TEXT = {
 
 
 @pytest.mark.parametrize(("text", "words"), WORDS_BY_TEXT.items())
-def test_text_is_read_as_a_person_reads_it(text: str, words: str) -> None:
+def test_text_is_expanded_as_a_person_would_read_it(text: str, words: str) -> None:
     assert normalize(text) == words
 
 

@@ -1,4 +1,4 @@
-"""Rules match markup, units, abbreviations and symbols, and nothing that only looks like them."""
+"""Rules match markup, units, abbreviations and symbols, but not text that merely resembles them."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ WORDS_BY_TEXT = {
 
 
 @pytest.mark.parametrize(("text", "words"), WORDS_BY_TEXT.items())
-def test_text_is_read_as_a_person_reads_it(text: str, words: str) -> None:
+def test_text_is_expanded_as_a_person_would_read_it(text: str, words: str) -> None:
     assert normalize(text) == words

@@ -42,7 +42,7 @@ def test_sections_are_in_the_order_of_the_alerts() -> None:
 @pytest.mark.parametrize("slo", ["calls", "answers", "turns"])
 @pytest.mark.parametrize("severity", ["critical", "warning"])
 def test_burn_rate_alerts_follow_the_documented_table(slo: str, severity: str) -> None:
-    """Rates, windows and budget, and at least three failures within the longest window."""
+    """Each rule uses the documented values, and needs three failures in its longest window."""
     labels = {"slo": slo, "severity": severity}
     [rule] = [alert for alert in ALERTS.values() if alert["labels"] == labels]
     budget = f"{float(BUDGETS[slo]) / 100:g}"
@@ -79,8 +79,8 @@ def test_latency_bounds_are_the_documented_ones() -> None:
         }
 
 
-def test_burn_rates_follow_the_workbook() -> None:
-    """Rate, long window, short window, share of 30 days' budget: table 5-8."""
+def test_burn_rates_are_those_of_the_sre_workbook() -> None:
+    """The table agrees with table 5-8 of Google's The Site Reliability Workbook."""
     hours = {"1h": 1, "6h": 6, "3d": 72, "5m": 1 / 12, "30m": 0.5}
     assert len(BURN_RATES) == 3
     for rate, long, short, used, _ in BURN_RATES:

@@ -1,4 +1,4 @@
-"""A process is overloaded during a call: by its own memory, or by connections."""
+"""During a call, a process leaks memory or is flooded with connections."""
 
 from __future__ import annotations
 
@@ -10,36 +10,39 @@ from websockets.exceptions import ConnectionClosed
 
 from appliance.link import protocol
 from appliance.link.health import URI
-from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, until
+from tests.drills.conftest import Stopwatch, dial, guard_actions, recognized, restarts, wait_until
 from tests.drills.leaking import FLAG
 from tests.e2e.appliance import Appliance
 
-IDLE_CONNECTIONS = 300  # that send nothing
-FLOODING_CONNECTIONS = 4  # that send requests without end and never read
+IDLE_CONNECTIONS = 300  # each stays open and sends nothing
+FLOODING_CONNECTIONS = 4  # each sends requests continuously and never reads
 
 
 async def test_leaking_process_is_restarted_before_the_machine_runs_out_of_memory(
     ready: Appliance, stopwatch: Stopwatch
 ) -> None:
-    before, ended = guard_actions(ready, "restart_process", "memory"), restarts(ready, "tts")
+    actions_before = guard_actions(ready, "restart_process", "memory")
+    restarts_before = restarts(ready, "tts")
     async with await dial(ready) as caller:
         (ready.run_folder / FLAG).touch()
         stopwatch.start()
-        await until(lambda: guard_actions(ready, "restart_process", "memory") == before + 1)
+        await wait_until(
+            lambda: guard_actions(ready, "restart_process", "memory") == actions_before + 1
+        )
         stopwatch.record("noticed")
         answer = await caller.answer(caller.say_question(0))
-        stopwatch.record("answer heard to its end", answer.heard.ended_at)
+        stopwatch.record("answer fully played", answer.heard.ended_at)
         assert answer.outcome == "answered"
         assert "paris" in recognized(answer)
         assert caller.failure is None
-    await until(lambda: restarts(ready, "tts") == ended + 1)
+    await wait_until(lambda: restarts(ready, "tts") == restarts_before + 1)
 
 
 @pytest.mark.parametrize("engine", ["llm", "tts"])
 async def test_caller_is_answered_while_others_flood_an_engines_socket(
     ready: Appliance, stopwatch: Stopwatch, engine: str
 ) -> None:
-    path, ended = str(ready.run_folder / f"{engine}.sock"), restarts(ready, engine)
+    path, restarts_before = str(ready.run_folder / f"{engine}.sock"), restarts(ready, engine)
 
     async def flood() -> None:
         connection = await unix_connect(path, URI, compression=None, ping_interval=None)
@@ -57,7 +60,7 @@ async def test_caller_is_answered_while_others_flood_an_engines_socket(
         flooding = [asyncio.create_task(flood()) for _ in range(FLOODING_CONNECTIONS)]
         stopwatch.start()
         answer = await caller.answer(caller.say_question(0))
-        stopwatch.record("answer heard to its end", answer.heard.ended_at)
+        stopwatch.record("answer fully played", answer.heard.ended_at)
         for task in flooding:
             task.cancel()
         await asyncio.gather(*flooding, return_exceptions=True)
@@ -66,4 +69,4 @@ async def test_caller_is_answered_while_others_flood_an_engines_socket(
         assert answer.outcome == "answered"
         assert "paris" in recognized(answer)
         assert caller.failure is None
-    assert restarts(ready, engine) == ended
+    assert restarts(ready, engine) == restarts_before

@@ -1,7 +1,7 @@
-"""Speech recognition while the user speaks: what is known of an utterance, and what to do next.
+"""Incremental speech recognition, which starts while the user is still speaking.
 
-`UtteranceTranscript` decides without a model or a clock. `Transcriber` runs the recognizer for it
-in a thread.
+`UtteranceTranscript` holds the transcript so far and selects the next segment to recognize. It uses
+neither a model nor a clock. `Transcriber` runs the recognizer on these segments in a thread.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from appliance.engines.llm.small.worker import JobPriority, WorkerThread
 from appliance.errors import EngineFailed
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
-# Mean log-probability below which the words are a guess: Moonshine gives clear speech -0.02 to
-# -0.3, and noises of all kinds -0.4 to -3.
+# Text with a lower mean log-probability is discarded as a guess. Moonshine's values for clear
+# speech are -0.02 to -0.3, and for noise of all kinds -0.4 to -3.
 MIN_CONFIDENCE: Final = -0.9
-# What Moonshine writes, with any confidence, for noise, hum and coughs; and hesitations.
+# Words that Moonshine outputs for noise, hum or coughs at any confidence, plus hesitations.
 NOISE_WORDS: Final = frozenset(
     ["you", "uh", "um", "hm", "hmm", "mm", "mmm", "ah", "eh", "er", "huh"]
 )
@@ -46,8 +46,8 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 class Segment:
     """Audio of an utterance to recognize.
 
-    stop   the sample of the utterance at which it ends
-    final  whether it was cut off for good; otherwise more audio may be added to it
+    stop   the sample of the utterance at which the segment ends
+    final  whether the segment is complete; otherwise, it is recognized again with later audio
     """
 
     samples: Samples
@@ -56,27 +56,32 @@ class Segment:
 
 
 class UtteranceTranscript:
-    """The transcript of one utterance: audio goes in, segments come out, their text goes in.
+    """The incremental transcript of one utterance.
 
-    Audio of final segments is dropped. The rest, after the last cut, is recognized when the text is
-    needed; the result stays valid until more speech (not silence) arrives.
+    `add` takes audio. `next_segment` and `next_remainder` return segments to recognize, and `put`
+    stores their text. Audio of final segments is dropped. The audio after the last cut is
+    recognized when the text is needed. The result stays valid until more speech (not silence)
+    arrives.
 
-    Audio is added in one thread and recognized in another, hence the lock.
+    A lock is needed because audio is added in one thread and recognized in another.
     """
 
     def __init__(self, min_seconds: float, max_seconds: float) -> None:
-        """`min_seconds`: a shorter utterance has no text. `max_seconds`: only the last part of a
-        longer one is kept."""
+        """Create an empty transcript.
+
+        min_seconds  shorter utterances have no text
+        max_seconds  only this much audio is kept, from the end of the utterance
+        """
         self._min_samples = int(min_seconds * INPUT_SAMPLE_RATE)
         self._max_samples = int(max_seconds * INPUT_SAMPLE_RATE)
         self._lock = threading.Lock()
         self._pending: list[Samples] = []  # audio after the last final segment
-        self._pending_start = 0  # its first sample in the utterance
+        self._pending_start = 0  # position of the pending audio in the utterance, in samples
         self._length = 0  # samples so far
         self._loudest = 0.0  # RMS of the loudest frame so far
-        self._texts: list[tuple[int, str]] = []  # of final segments, with the sample they end at
-        self._rest = ""
-        self._rest_stop = 0  # the rest is recognized up to this sample
+        self._texts: list[tuple[int, str]] = []  # end sample and text of each final segment
+        self._rest = ""  # text after the last final segment
+        self._rest_stop = 0  # end sample of the audio that `_rest` covers
         self._closed = False
 
     @property
@@ -86,7 +91,7 @@ class UtteranceTranscript:
 
     @property
     def text(self) -> str:
-        """The words recognized so far; complete when `next_rest` returns None."""
+        """The words recognized so far; complete when `next_remainder` returns None."""
         oldest = self._length - self._max_samples
         words = [text for stop, text in self._texts if stop > oldest]
         return " ".join(text for text in (*words, self._rest) if text)
@@ -103,15 +108,15 @@ class UtteranceTranscript:
                 self._pending_start += len(self._pending.pop(0))
 
     def next_segment(self) -> Segment | None:
-        """A segment to recognize while the user is still speaking; None before a place to cut."""
+        """Return a segment to recognize during speech; None if there is no cut point yet."""
         start, audio = self._pending_audio()
         cut = find_cut(audio)
         if cut is None or self._closed:
             return None
         return Segment(audio[:cut], start + cut, final=True)
 
-    def next_rest(self) -> Segment | None:
-        """A segment that `text` still lacks; None when it lacks none."""
+    def next_remainder(self) -> Segment | None:
+        """Return the next segment that is not yet in `text`; None if `text` is complete."""
         if self._length < self._min_samples or self._closed:
             return None
         start, audio = self._pending_audio()
@@ -136,15 +141,15 @@ class UtteranceTranscript:
             self._rest, self._rest_stop = "", 0
 
     def trim(self, segment: Segment) -> Samples | None:
-        """The audio of a segment without the silence around it; None without any speech.
+        """Return the audio of a segment without surrounding silence; None if it has no speech.
 
-        The time to recognize grows with the length, so silence would cost time for nothing.
+        The recognition time grows with the length, so recognizing silence would waste time.
         """
         span = find_speech(segment.samples, self._loudest)
         return None if span is None else segment.samples[span[0] : span[1]]
 
     def close(self) -> None:
-        """The text is no longer needed: there are no further segments."""
+        """Stop producing segments, because the text is no longer needed."""
         self._closed = True
 
     def _pending_audio(self) -> tuple[int, Samples]:
@@ -154,7 +159,7 @@ class UtteranceTranscript:
 
 
 def filter_words(recognition: Recognition) -> str:
-    """The recognized text; empty when it is a guess, noise, or has no words in it."""
+    """Return the recognized text; empty if it is a guess, noise or contains no words."""
     text = " ".join(_ANNOTATION.sub(" ", recognition.text).split())
     words = [word.casefold() for word in _WORD.findall(text)]
     if recognition.confidence < MIN_CONFIDENCE or all(word in NOISE_WORDS for word in words):
@@ -167,15 +172,15 @@ _NO_SPEECH: Final = Recognition("", -math.inf)
 
 
 class Transcriber:
-    """Recognizes utterances in a worker thread, those a user waits for first."""
+    """Recognizes utterances in a worker thread, prioritizing those that a user is waiting for."""
 
     def __init__(self, worker: WorkerThread, recognize: Recognize) -> None:
         self._worker = worker
         self._recognize = recognize
         self._segmenting: dict[UtteranceTranscript, asyncio.Future[None]] = {}
 
-    def listen(self, transcript: UtteranceTranscript) -> None:
-        """Audio was added: recognize a segment in the background if there is one."""
+    def schedule_segments(self, transcript: UtteranceTranscript) -> None:
+        """Recognize the available segments in the background. Call after adding audio."""
         if transcript in self._segmenting or transcript.next_segment() is None:
             return
         job = self._worker.run(JobPriority.SEGMENT, lambda: self._run_segments(transcript))
@@ -183,8 +188,8 @@ class Transcriber:
         job.add_done_callback(lambda _: self._segmenting.pop(transcript, None))
 
     async def complete(self, transcript: UtteranceTranscript, priority: JobPriority) -> str:
-        """The text of the utterance so far; recognizes what is missing. Raises EngineFailed."""
-        if transcript.next_rest() is not None:
+        """Recognize all audio so far and return the text. Raises EngineFailed."""
+        if transcript.next_remainder() is not None:
             try:
                 await self._worker.run(priority, lambda: self._run_rest(transcript))
             except Exception as problem:
@@ -196,10 +201,10 @@ class Transcriber:
             transcript.put(segment, self._run(transcript, segment))
 
     def _run_rest(self, transcript: UtteranceTranscript) -> None:
-        while (segment := transcript.next_rest()) is not None:
+        while (segment := transcript.next_remainder()) is not None:
             transcript.put(segment, self._run(transcript, segment))
             if not segment.final:
-                return  # audio that arrived meanwhile is left to the next request
+                return  # the next request recognizes audio that has arrived in the meantime
 
     def _run(self, transcript: UtteranceTranscript, segment: Segment) -> Recognition:
         samples = transcript.trim(segment)

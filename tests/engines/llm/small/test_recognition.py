@@ -1,18 +1,18 @@
-"""The transcript of an utterance without a model: what to recognize when."""
+"""Incremental transcripts without a model: which audio is recognized, and when."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from appliance.engines.llm.small.hearing import Segment, UtteranceTranscript, filter_words
 from appliance.engines.llm.small.moonshine import Recognition
+from appliance.engines.llm.small.recognition import Segment, UtteranceTranscript, filter_words
 
 RANDOM = np.random.default_rng(0)
 
 
 def noise(seconds: float, level: float = 3000) -> bytes:
-    """PCM that counts as speech at the default level, and as silence at level 3."""
+    """Return PCM that counts as speech at the default level and as silence at level 3."""
     return (RANDOM.normal(size=int(seconds * 16_000)) * level).astype("<i2").tobytes()
 
 
@@ -30,8 +30,8 @@ def make_transcript(
     return transcript
 
 
-def next_rest(transcript: UtteranceTranscript) -> Segment:
-    rest = transcript.next_rest()
+def next_remainder(transcript: UtteranceTranscript) -> Segment:
+    rest = transcript.next_remainder()
     assert rest is not None
     return rest
 
@@ -44,40 +44,40 @@ def next_segment(transcript: UtteranceTranscript) -> Segment:
 
 def test_text_stays_valid_when_only_silence_follows() -> None:
     transcript = make_transcript(noise(2))
-    transcript.put(next_rest(transcript), recognized("Good morning."))
+    transcript.put(next_remainder(transcript), recognized("Good morning."))
     transcript.add(noise(0.5, 3))
-    assert transcript.next_rest() is None
+    assert transcript.next_remainder() is None
     assert transcript.text == "Good morning."
 
 
-def test_speech_after_a_pause_is_recognized_together_with_the_words_before() -> None:
+def test_speech_after_a_pause_is_recognized_together_with_the_words_before_it() -> None:
     transcript = make_transcript(noise(2))
-    transcript.put(next_rest(transcript), recognized("I would like."))
+    transcript.put(next_remainder(transcript), recognized("I would like."))
     transcript.add(noise(0.5, 3))
     transcript.add(noise(1))
-    rest = next_rest(transcript)
+    rest = next_remainder(transcript)
     assert len(rest.samples) == int(3.5 * 16_000)
     transcript.put(rest, recognized("I would like tea."))
-    assert (transcript.next_rest(), transcript.text) == (None, "I would like tea.")
+    assert (transcript.next_remainder(), transcript.text) == (None, "I would like tea.")
 
 
 def test_audio_of_a_recognized_segment_is_dropped() -> None:
     transcript = make_transcript(noise(3), noise(0.4, 3), noise(2))
     transcript.put(next_segment(transcript), recognized("First part."))
     assert transcript.next_segment() is None
-    rest = next_rest(transcript)
+    rest = next_remainder(transcript)
     assert len(rest.samples) < 2.4 * 16_000
     transcript.put(rest, recognized("Second part."))
     assert transcript.text == "First part. Second part."
 
 
-def test_final_segment_replaces_the_text_of_the_rest() -> None:
+def test_final_segment_replaces_the_text_of_the_remainder() -> None:
     transcript = make_transcript(noise(3))
-    transcript.put(next_rest(transcript), recognized("One"))
+    transcript.put(next_remainder(transcript), recognized("One"))
     transcript.add(noise(0.4, 3) + noise(2))
     transcript.put(next_segment(transcript), recognized("One."))
     assert transcript.text == "One."
-    assert transcript.next_rest() is not None
+    assert transcript.next_remainder() is not None
 
 
 def test_audio_added_during_recognition_is_kept() -> None:
@@ -85,45 +85,45 @@ def test_audio_added_during_recognition_is_kept() -> None:
     segment = next_segment(transcript)
     transcript.add(noise(1))
     transcript.put(segment, recognized("First."))
-    rest = next_rest(transcript)
+    rest = next_remainder(transcript)
     assert len(segment.samples) + len(rest.samples) == pytest.approx(6.4 * 16_000, abs=3)
 
 
-def test_very_long_rest_is_cut_first() -> None:
-    rest = next_rest(make_transcript(noise(10)))
+def test_very_long_remainder_is_split_first() -> None:
+    rest = next_remainder(make_transcript(noise(10)))
     assert rest.final
     assert len(rest.samples) < 10 * 16_000
 
 
 def test_short_utterance_has_no_text() -> None:
     transcript = make_transcript(noise(0.2))
-    assert (transcript.next_rest(), transcript.text) == (None, "")
+    assert (transcript.next_remainder(), transcript.text) == (None, "")
 
 
 def test_silence_is_not_recognized() -> None:
-    assert make_transcript(noise(3, 5)).next_rest() is None
+    assert make_transcript(noise(3, 5)).next_remainder() is None
 
 
 def test_click_has_no_audio_to_recognize() -> None:
     transcript = make_transcript(noise(1, 3), noise(0.04), noise(1, 3))
-    assert transcript.trim(next_rest(transcript)) is None
+    assert transcript.trim(next_remainder(transcript)) is None
 
 
-def test_only_the_last_part_of_an_endless_utterance_is_kept() -> None:
-    rest = next_rest(make_transcript(noise(8), max_seconds=4))
+def test_only_the_end_of_an_unlimited_utterance_is_kept() -> None:
+    rest = next_remainder(make_transcript(noise(8), max_seconds=4))
     assert len(rest.samples) <= 4.1 * 16_000
 
 
 def test_closed_transcript_has_no_segments() -> None:
     transcript = make_transcript(noise(10))
     transcript.close()
-    assert (transcript.next_rest(), transcript.next_segment()) == (None, None)
+    assert (transcript.next_remainder(), transcript.next_segment()) == (None, None)
 
 
 @pytest.mark.parametrize(
     "text", ["", " . ", "You", "you.", "♪♪♪", "♪♪\ufffd", "[coughing]", "(music)", "Hmm.", "Uh, um"]
 )
-def test_words_written_for_noise_are_dropped(text: str) -> None:
+def test_words_recognized_in_noise_are_dropped(text: str) -> None:
     assert filter_words(recognized(text)) == ""
 
 

@@ -1,4 +1,4 @@
-"""Docker, compose and Kubernetes accept their files."""
+"""Docker's client accepts the flags; the compose and Kubernetes files match their schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.units import reading
 from tests.units.reading import OPS, PROFILES
 
 UNITS = OPS / "units"
-VALIDATORS = {  # with the schemas in their packages
+VALIDATORS = {  # schemas are in their Python packages: no network is needed
     "compose.yaml": ("check_jsonschema", "--builtin-schema=vendor.compose-spec"),
     "kubernetes.yaml": ("kubernetes_validate", "--strict"),
 }
@@ -23,7 +23,7 @@ VALIDATORS = {  # with the schemas in their packages
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("source", ["service", "flags"])
 def test_docker_accepts_every_flag(profile: str, source: str, tmp_path: Path) -> None:
-    """The client parses its command line before it connects to a daemon, which is not there."""
+    """No daemon runs here: a connection error means that the client accepted all flags."""
     docker = shutil.which("docker")
     if docker is None:
         pytest.skip("DOCKER'S FLAGS ARE NOT CHECKED: NO docker ON THIS MACHINE")
