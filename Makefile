@@ -52,7 +52,7 @@ preflight: ## check whether this host is ready for the image
 smoke-test: ## run the acceptance test; URL=..., ARGS=--here for an appliance started by make run
 	@ops/smoke-test $(URL) $(ARGS)
 
-golden: ## compare Ultravox under vLLM with a recorded reference; DIR=FOLDER
+golden: ## compare Ultravox under vLLM with the recorded references; DIR=FOLDER
 	@ops/golden $(DIR)
 
 lock: ## update the package locks and image-manifest.lock

@@ -1,6 +1,6 @@
-"""Compare the vLLM engine with a recorded reference.
+"""Compare the vLLM engine with recorded references.
 
-The reference folder has the layout of tests/golden/ultravox-tiny, which is the default.
+Each folder is laid out like tests/golden/ultravox-tiny. Default: all folders in tests/golden.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
 from appliance.gpu_proof.scoring import ScoringEngine, create_vllm_engine, serve
 from appliance.link.client import EngineClient
-from tests.golden.comparison import TOLERANCE, compare, logprobs_needed
-from tests.golden.reference import Reference
+from tests.golden.comparison import TOLERANCES, compare, logprobs_needed
+from tests.golden.reference import FOLDERS, Reference
 
-HERE = Path(__file__).parent / "ultravox-tiny"
 STALL_SECONDS = 600.0
 
 
@@ -45,13 +44,26 @@ async def run(reference: Reference, config: settings.Settings, tolerance: float)
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make golden", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=HERE)
+    parser.add_argument("folders", nargs="*", type=Path, metavar="folder")
     parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16, auto")
-    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of log-probabilities")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        help="of log-probabilities; default: "
+        + ", ".join(f"{limit} in {dtype}" for dtype, limit in TOLERANCES.items()),
+    )
     args = parser.parse_args(arguments)
-    folder = args.folder.resolve()
+    offline.apply(os.environ)
+    folders = [folder.resolve() for folder in args.folders or FOLDERS]
+    tolerance = args.tolerance
+    if tolerance is None:
+        tolerance = TOLERANCES.get(args.dtype, max(TOLERANCES.values()))
+    return max([compare_folder(folder, args.dtype, tolerance) for folder in folders])
+
+
+def compare_folder(folder: Path, dtype: str, tolerance: float) -> int:
+    """Compare all cases of a folder. Returns the exit status."""
     try:
-        offline.apply(os.environ)
         reference = Reference(folder)
         config = settings.load(
             {
@@ -59,21 +71,21 @@ def main(arguments: list[str]) -> int:
                 "VOICE_PATHS_WEIGHTS": str(reference.checkpoint.parent),
                 "VOICE_LLM_ENGINE": "vllm",
                 "VOICE_LLM_MODEL": reference.checkpoint.name,
-                "VOICE_LLM_DTYPE": args.dtype,
+                "VOICE_LLM_DTYPE": dtype,
                 "VOICE_LLM_TODAY": reference.today,
                 "VOICE_JOURNAL_LEVEL": "warning",
             }
         )
     except (OSError, KeyError, ValueError) as problem:
-        print(f"error: {folder} is not laid out like {HERE}: {problem}", file=sys.stderr)
+        print(f"error: {folder} is not laid out like {FOLDERS[0]}: {problem}", file=sys.stderr)
         return 2
     except ApplianceError as problem:
         print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
         return 2
     journal.configure(config.journal, "golden")
-    print(f"{folder}, {args.dtype}", flush=True)
+    print(f"{folder}, {dtype}", flush=True)
     try:
-        return asyncio.run(run(reference, config, args.tolerance))
+        return asyncio.run(run(reference, config, tolerance))
     except ApplianceError as problem:
         print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
         return 1

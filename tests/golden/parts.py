@@ -136,14 +136,14 @@ Parts = Iterator[tuple[str, Stored]]
 
 
 def _int8(weight: np.ndarray) -> Parts:
-    scale = _bfloat16(np.abs(weight).max(axis=1, keepdims=True) / 127)
+    scale = to_bfloat16(np.abs(weight).max(axis=1, keepdims=True) / 127)
     values = np.clip(np.round(weight / floats(scale)), -128, 127).astype("<i1")
     yield "weight", Stored("I8", weight.shape, values.tobytes())
     yield "weight_scale", scale
 
 
 def _fp8(weight: np.ndarray) -> Parts:
-    scale = _bfloat16(np.abs(weight).max(axis=1, keepdims=True) / 448)
+    scale = to_bfloat16(np.abs(weight).max(axis=1, keepdims=True) / 448)
     bits = np.arange(127, dtype=np.uint8)  # the positive numbers; 127 is NaN
     exponent, mantissa = bits >> 3, (bits & 7) / 8.0
     representable = np.where(
@@ -161,7 +161,7 @@ def _fp8(weight: np.ndarray) -> Parts:
 def _w4a16(weight: np.ndarray) -> Parts:
     outputs, inputs = weight.shape
     groups = weight.reshape(outputs, inputs // _GROUP, _GROUP)
-    scale = _bfloat16(np.abs(groups).max(axis=2) / 7)
+    scale = to_bfloat16(np.abs(groups).max(axis=2) / 7)
     steps = np.round(groups / floats(scale)[:, :, None])
     values = (np.clip(steps, -8, 7) + 8).astype(np.uint32).reshape(outputs, inputs // 8, 8)
     packed = (values << (4 * np.arange(8, dtype=np.uint32))).sum(axis=2, dtype=np.uint32)
@@ -179,7 +179,7 @@ def floats(stored: Stored) -> np.ndarray:
     return halves.view(np.float32).reshape(stored.shape)
 
 
-def _bfloat16(values: np.ndarray) -> Stored:
+def to_bfloat16(values: np.ndarray) -> Stored:
     """Round to the nearest, ties to even."""
     whole = np.ascontiguousarray(values, np.float32).view(np.uint32)
     halves = (whole + 0x7FFF + ((whole >> 16) & 1)) >> 16

@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from pathlib import Path
 
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
 from appliance.gpu_proof.results import Results, StepOptions, parse
 from appliance.gpu_proof.scoring import ScoringEngine, create_vllm_engine, serve
 from appliance.link.client import EngineClient
-from tests.golden.comparison import TOLERANCE, compare, logprobs_needed
-from tests.golden.reference import Reference
+from tests.golden.comparison import TOLERANCES, compare, logprobs_needed
+from tests.golden.reference import FOLDERS, Reference
 
-HERE = Path(__file__).parent / "ultravox-tiny"
 STALL_SECONDS = 300.0
-# Number formats of the arithmetic and of the KV cache; a CPU computes only in the first.
-FORMATS = (("float32", "auto"), ("bfloat16", "auto"), ("bfloat16", "fp8"))
+# Folders, and number formats of the arithmetic and of the KV cache. A CPU computes only in float32.
+# The time of a GPU is short, so the other formats are tried with one folder.
+RUNS = (
+    *((folder, "float32", "auto") for folder in FOLDERS),
+    (FOLDERS[0], "bfloat16", "auto"),
+    (FOLDERS[0], "bfloat16", "fp8"),
+)
 
 
-async def run(results: Results, config: settings.Settings, dtype: str, kv_dtype: str) -> None:
+async def run(
+    results: Results, reference: Reference, config: settings.Settings, dtype: str, kv_dtype: str
+) -> None:
     """Record for each case the largest difference of a log-probability and the equal tokens."""
-    reference = Reference(HERE)
+    model = reference.folder.name
     engine = create_vllm_engine(config)
     await engine.start()
     try:
@@ -32,12 +37,14 @@ async def run(results: Results, config: settings.Settings, dtype: str, kv_dtype:
             client = EngineClient(engine.name, path, STALL_SECONDS)
             for case in reference.cases:
                 result = await compare(scoring, client, reference, case)
-                conditions = {"case": case.name, "dtype": dtype, "kv": kv_dtype}
+                conditions = {
+                    "model": model, "case": case.name, "dtype": dtype, "kv": kv_dtype,
+                }  # fmt: skip
                 results.measure("logprob difference", [result.difference], "nats", **conditions)
                 equal = result.equal / result.tokens
                 results.measure("equal tokens", [equal], "ratio", **conditions)
-                if kv_dtype == "auto" and not result.passes(TOLERANCE):
-                    results.problem(f"{dtype}, {case.name}", str(result))
+                if kv_dtype == "auto" and not result.passes(TOLERANCES[dtype]):
+                    results.problem(f"{model}, {dtype}, {case.name}", str(result))
             await client.close()
     finally:
         await engine.stop()
@@ -47,11 +54,13 @@ def main(options: StepOptions) -> int:
     offline.apply(os.environ)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # several processes load vLLM
     results = Results(options.results, options.seconds)
-    reference = Reference(HERE)
-    for dtype, kv_dtype in FORMATS if options.device == "cuda" else FORMATS[:1]:
-        what = f"cases in {dtype} with KV cache {kv_dtype}"
+    for folder, dtype, kv_dtype in RUNS:
+        if options.device == "cpu" and dtype != "float32":
+            continue
+        what = f"{folder.name}, cases in {dtype} with KV cache {kv_dtype}"
         if not results.enough_time(what, 20):
             break
+        reference = Reference(folder)
         try:
             config = settings.load(
                 {
@@ -65,7 +74,7 @@ def main(options: StepOptions) -> int:
                 }
             )
             journal.configure(config.journal, "golden")
-            asyncio.run(run(results, config, dtype, kv_dtype))
+            asyncio.run(run(results, reference, config, dtype, kv_dtype))
         except ApplianceError as error:
             results.problem(what, f"{error} {error.advice}")
     return 0

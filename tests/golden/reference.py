@@ -19,9 +19,10 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from appliance.link.engine import Role, Turn, Utterance
+from tests.golden.clips import Clips
 
+FOLDERS = tuple(Path(__file__).with_name(name) for name in ("ultravox-tiny", "ultravox-tiny-2"))
 DATE_LINES = re.compile(r"Cutting Knowledge Date: [^\n]*\nToday Date: ([^\n]*)\n\n")
-Samples = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class Reference:
     def __init__(self, folder: Path) -> None:
         """Load `folder`. Raises OSError, ValueError or KeyError if its layout is wrong."""
         recorded = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
-        with np.load(folder / "audio.npz", allow_pickle=False) as audio:
-            self._audio: dict[str, Samples] = {name: audio[name] for name in audio}
+        self._audio = Clips(folder)
         self._tokenizer = Tokenizer.from_file(str(folder / "checkpoint" / "tokenizer.json"))
         self._header = self._token_id("<|start_header_id|>")
         self._header_end = self._token_id("<|end_header_id|>")
         self.filler = self._token_id("<|eot_id|>")
+        self.folder = folder
         self.checkpoint = folder / "checkpoint"
         self.cases = [
             Case(
@@ -64,6 +65,9 @@ class Reference:
             )
             for name, case in recorded.items()
         ]
+        # Each clip of each case has an id of its own, also a clip that is heard twice.
+        ids = itertools.count(1)
+        self._utterances = {case.name: [next(ids) for _ in case.clips] for case in self.cases}
 
     @property
     def today(self) -> str:
@@ -75,21 +79,21 @@ class Reference:
 
     def conversation(self, case: Case) -> tuple[Turn, ...]:
         """Return the turns of a case, which refer to its utterances."""
-        clips = iter(case.clips)
+        utterances = iter(self._utterances[case.name])
         instructions = DATE_LINES.sub("", self._system(case)).strip()
         turns = [Turn("system", instructions)] if instructions else []
         for role, body in list(self._turns(case))[1:]:
             text = self._text([token for token in body if token != self.filler])
-            utterance = self._utterance_id(next(clips)) if self.filler in body else None
+            utterance = next(utterances) if self.filler in body else None
             turns.append(Turn(cast(Role, role), text.strip(), utterance))
         return tuple(turns)
 
     def utterances(self, case: Case) -> list[Utterance]:
         """Return the audio of a case as int16, the format that a client sends."""
         utterances = []
-        for name in case.clips:
-            utterance = Utterance(self._utterance_id(name))
-            utterance.pcm += to_int16(self._audio[name])
+        for id, name in zip(self._utterances[case.name], case.clips, strict=True):
+            utterance = Utterance(id)
+            utterance.pcm += self._audio.pcm(name).tobytes()
             utterance.complete = True
             utterances.append(utterance)
         return utterances
@@ -112,14 +116,6 @@ class Reference:
 
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=False))
-
-    def _utterance_id(self, name: str) -> int:
-        return list(self._audio).index(name) + 1
-
-
-def to_int16(samples: Samples) -> bytes:
-    """Convert samples in -1..1 to 16-bit PCM. Louder samples are clipped."""
-    return bytes(np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes())
 
 
 def log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The vLLM engine behind the link, with several sessions, and against the reference."""
+"""The vLLM engine with several sessions, and with input that could harm it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from appliance.engines.llm.vllm.session import VllmSession
 from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
 from appliance.link.engine import GenerateRequest, Turn
 from tests.engines.llm.helpers import hear, reply, synthesize
-from tests.golden.comparison import Comparison, compare, logprobs_needed
-from tests.golden.reference import Case, Reference
-from tests.link.contract import SpeechContract, linked
-from tests.torch.vllm.conftest import LONG_QUESTION, reply_tokens
+from tests.golden.reference import Reference
+from tests.link.contract import SpeechContract
+from tests.torch.vllm.conftest import LONG_QUESTION, compare_case, reply_tokens
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -41,25 +40,6 @@ class TestContract(SpeechContract):
     @pytest.fixture
     def spoken(self) -> bytes:
         return synthesize(QUESTION)
-
-
-async def compare_case(
-    engine: VllmEngine, reference: Reference, case: Case, socket: Path
-) -> Comparison:
-    """Ask a case in a new session, through the link."""
-    scoring = ScoringEngine(engine, logprobs_needed(reference))
-    async with linked(scoring, socket) as client:
-        return await compare(scoring, client, reference, case)
-
-
-@pytest.mark.parametrize("name", ["one_1s", "sys_2.4s", "multi", "long45"])
-async def test_reply_equals_the_reference(
-    vllm_engine: VllmEngine, reference: Reference, tmp_path: Path, name: str
-) -> None:
-    (case,) = [case for case in reference.cases if case.name == name]
-    comparison = await compare_case(vllm_engine, reference, case, tmp_path / "s")
-    assert comparison.passes(), comparison
-    assert comparison.compared == len(case.logprobs)
 
 
 async def is_unharmed(engine: VllmEngine, reference: Reference, folder: Path) -> bool:

@@ -48,16 +48,6 @@ def test_clips_keep_their_order(processor: UltravoxProcessor) -> None:
     assert np.array_equal(features["audio_values"][0, :, :100].numpy(), alone.numpy())
 
 
-@pytest.mark.parametrize(("frames", "width"), [(100, 100), (101, 102), (2999, 3000)])
-def test_odd_number_of_frames_is_padded(
-    processor: UltravoxProcessor, frames: int, width: int
-) -> None:
-    features = processor(audios=[make_clip(frames / 100)], sampling_rate=16_000)
-    assert features["audio_lens"].tolist() == [frames]
-    assert features["audio_values"].shape[2] == width
-    assert not features["audio_values"][:, :, frames:].any()
-
-
 def test_text_without_audio_gives_no_features(processor: UltravoxProcessor) -> None:
     assert not processor(text="hello").data
 

@@ -81,11 +81,7 @@ class UltravoxProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped base
                 lengths.append(min(frames - start, self.frames_per_chunk))
         if not chunks:
             return BatchFeature({})
-        # vLLM pads clips that are encoded together to the longest. The encoder halves the number
-        # of frames with a convolution over three frames. If a clip has an odd number of frames,
-        # the last output includes a frame of padding. This frame is always added here; otherwise
-        # a reply would depend on the rest of the batch.
-        width = max(chunk.shape[1] + chunk.shape[1] % 2 for chunk in chunks)
+        width = max(chunk.shape[1] for chunk in chunks)
         padded = [np.pad(chunk, ((0, 0), (0, width - chunk.shape[1]))) for chunk in chunks]
         tokens = [max(1, -(-frames // self.frames_per_token)) for frames in lengths]
         return BatchFeature(
