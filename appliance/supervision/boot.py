@@ -3,8 +3,9 @@
 It can be PID 1: it forwards stop signals and reaps orphans. supervisord returns 0 even if a program
 could not be kept running, so boot polls it every second.
 
-The guard decides what to do about the other programs (policy.py); boot ends the appliance when the
-guard asks for it. boot itself watches the two that the guard cannot: the guard and supervisord.
+The guard decides what to do about the other programs (policy.py). boot stops the appliance when the
+guard requests it. boot itself watches the two processes that the guard cannot watch: the guard and
+supervisord.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ from appliance.supervision.symptoms import (
 
 CONF = Path(__file__).with_name("supervisord.conf")
 POLL_SECONDS = 1.0
-SUPERVISOR_START_SECONDS = 60.0  # until its first answer; it takes a second on an idle machine
+SUPERVISOR_START_SECONDS = 60.0  # until its first reply; an idle machine takes 1 s
 GATEWAY_MARGIN_SECONDS = 5  # the gateway's stop time is the drain time plus this
-OTHERS_STOP_SECONDS = 5 + 5 + 3 + 3  # stopwaitsecs of the other programs: they stop one by one
-REAP_SECONDS = 5  # for the last output, and for processes that were killed
+OTHERS_STOP_SECONDS = 5 + 5 + 3 + 3  # stopwaitsecs of the other programs; they stop one by one
+REAP_SECONDS = 5  # for the last output, and for killed processes to exit
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -56,15 +57,15 @@ log = journal.get()
 
 
 def main(settings: Settings) -> None:
-    """Run the appliance until a stop signal; raises what ended it otherwise."""
+    """Run the appliance until a stop signal. Raises ApplianceError if it has to stop earlier."""
     run(settings, CONF, seal_check.verify)
 
 
 def run(settings: Settings, conf: Path, check: Callable[[Settings], None]) -> None:
     """Run the programs of a supervisord configuration until a stop signal.
 
-    Raises AlreadyRunning, what `check` raises, the error with which the guard ends the appliance,
-    and SupervisorFailed. reason.json in the run folder records the same.
+    Raises AlreadyRunning, any error of `check`, the error for which the guard stops the appliance,
+    and SupervisorFailed. All but AlreadyRunning are also recorded in reason.json in the run folder.
     """
     folder = settings.paths.run.absolute()
     with run_folder.claim(folder):
@@ -77,7 +78,7 @@ def run(settings: Settings, conf: Path, check: Callable[[Settings], None]) -> No
 
 
 def environment(environ: Mapping[str, str], settings: Settings, folder: Path) -> dict[str, str]:
-    """`environ` with the variables that supervisord.conf refers to."""
+    """Return `environ` with the variables that supervisord.conf refers to."""
     return {
         **environ,
         "VOICE_PATHS_RUN": str(folder),
@@ -89,7 +90,7 @@ def environment(environ: Mapping[str, str], settings: Settings, folder: Path) ->
 
 
 def stop_seconds(settings: Settings) -> int:
-    """The longest that an orderly stop takes; the host must wait longer before it kills."""
+    """Return the longest duration of an orderly stop. The host must wait longer before it kills."""
     return _gateway_stop_seconds(settings) + OTHERS_STOP_SECONDS + REAP_SECONDS
 
 
@@ -98,9 +99,9 @@ def _gateway_stop_seconds(settings: Settings) -> int:
 
 
 class GuardMonitor:
-    """Watches the guard's heartbeat and its ends. Pure.
+    """Watches the guard's heartbeat and its exits. Pure.
 
-    The guard cannot do this itself: it sees neither its own end nor that it is frozen.
+    The guard cannot do this itself: it cannot notice that it is frozen or has exited.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -115,8 +116,8 @@ class GuardMonitor:
         changes: Iterable[ProgramChange],
         status: Mapping[str, Any],
     ) -> list[Decision]:
-        """What to do about the guard; `status` is the content of guard.json."""
-        beats = status.get("beat") not in (None, self._beat)
+        """Decide what to do about the guard. `status` is the content of guard.json."""
+        is_alive = status.get("beat") not in (None, self._beat)
         self._beat = status.get("beat")
         symptoms: list[Symptom] = []
         for change in changes:
@@ -124,7 +125,7 @@ class GuardMonitor:
             if change.program.name == GUARD and state:
                 symptoms += self._detector.on_state(GUARD, state, None)
         observations = [
-            Observation(GUARD, program.state, program.pid, answers=beats, ready=beats)
+            Observation(GUARD, program.state, program.pid, answers=is_alive, ready=is_alive)
             for program in programs
             if program.name == GUARD
         ]
@@ -144,7 +145,7 @@ class _Boot:
         self._silent_seconds = settings.supervision.silent_seconds
         self._silence = Silence()  # of supervisord
         self._polled_at = time.monotonic()
-        self._status: int | None = None  # of supervisord, once it has ended
+        self._status: int | None = None  # supervisord's wait status, once it has exited
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS | {signal.SIGCHLD})
@@ -180,7 +181,7 @@ class _Boot:
                 self._poll()
 
     def _poll(self) -> None:
-        programs = self._ask_supervisord()
+        programs = self._query_supervisord()
         if programs is None:
             return
         changes = self._tracker.update(programs)
@@ -193,10 +194,13 @@ class _Boot:
             raise error
         status = run_folder.read_guard(self._folder)
         for decision in self._guard_monitor.update(self._polled_at, programs, changes, status):
-            self._treat_guard(decision, programs)
+            self._handle_guard(decision, programs)
 
-    def _ask_supervisord(self) -> list[Program] | None:
-        """Its programs; None without an answer, SupervisorFailed after a long silence."""
+    def _query_supervisord(self) -> list[Program] | None:
+        """Return supervisord's programs; None if it does not answer.
+
+        Raises SupervisorFailed if it has not answered for too long.
+        """
         now = time.monotonic()
         step = min(now - self._polled_at, POLL_SECONDS + HEALTH_CHECK_SECONDS)
         self._polled_at = now
@@ -214,13 +218,13 @@ class _Boot:
         self._silence.record(True, step)
         return programs
 
-    def _treat_guard(self, decision: Decision, programs: list[Program]) -> None:
+    def _handle_guard(self, decision: Decision, programs: list[Program]) -> None:
         if decision.error:
             raise decision.error
         if decision.symptom.cause == "silent":
             pid = next(program.pid for program in programs if program.name == GUARD)
             log.warning("guard silent", pid=pid, seconds=decision.symptom.seconds)
-            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            with contextlib.suppress(ProcessLookupError):  # it has just exited by itself
                 os.kill(pid, signal.SIGKILL)  # supervisord restarts it
 
     def _log_change(self, change: ProgramChange) -> None:
@@ -234,7 +238,7 @@ class _Boot:
         )
 
     def _stop(self) -> None:
-        """Let supervisord stop its programs, then kill what is left."""
+        """Let supervisord stop its programs, then kill the processes that are left."""
         deadline = time.monotonic() + self._stop_seconds
         self._reap()
         if self._status is None:
@@ -246,16 +250,16 @@ class _Boot:
             self._reap()
         remaining = psutil.Process().children(recursive=True)
         for process in remaining:
-            with contextlib.suppress(psutil.NoSuchProcess):  # its parent has ended it
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has already exited
                 process.kill()
                 log.warning("program killed", pid=process.pid)
         psutil.wait_procs(remaining, timeout=REAP_SECONDS)
 
     def _reap(self) -> None:
         try:
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._pid:
-                    self._status = ended[1]
+            while (exited := os.waitpid(-1, os.WNOHANG))[0]:
+                if exited[0] == self._pid:
+                    self._status = exited[1]
         except ChildProcessError:
             return  # no children
 
@@ -263,8 +267,8 @@ class _Boot:
 class _OutputPipe:
     """Forwards the programs' output to boot's stdout.
 
-    supervisord opens /dev/fd/1 again for each program. That fails if it is a socket, as under
-    systemd, and makes the programs overwrite each other if it is a file; a pipe works.
+    supervisord opens /dev/fd/1 again for each program. That fails if stdout is a socket, as under
+    systemd. If stdout is a file, the programs overwrite each other's output. A pipe always works.
     """
 
     def __init__(self) -> None:
@@ -272,7 +276,7 @@ class _OutputPipe:
         self._thread = threading.Thread(target=self._forward, name="output", daemon=True)
 
     def start(self) -> None:
-        os.close(self.write_end)  # supervisord holds it now; the pipe ends with its last holder
+        os.close(self.write_end)  # supervisord has a copy; closing the last copy ends the pipe
         self._thread.start()
 
     def finish(self) -> None:
@@ -287,7 +291,7 @@ class _OutputPipe:
 
 
 def _spawn(conf: Path, environ: Mapping[str, str], output: int) -> int:
-    """Start supervisord in its own process group, so that Ctrl-C reaches boot only; its pid."""
+    """Start supervisord, and return its pid. Its own process group keeps Ctrl-C away from it."""
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)],

@@ -1,11 +1,11 @@
-"""supervisord's event listener: restarts unhealthy processes, or ends the appliance.
+"""supervisord's event listener: restarts unhealthy processes, or stops the appliance.
 
-It receives every state change from supervisord and checks each process itself every few seconds;
-policy.py decides what to do. To restart a process the guard terminates it, and supervisord starts
-it again. To end the appliance it records the error in the run folder, where boot finds it. boot, in
-turn, watches the guard.
+The guard receives every state change from supervisord, and checks each process itself every few
+seconds. policy.py decides what to do. To restart a process, the guard terminates it, and
+supervisord starts it again. To stop the appliance, the guard records the error in the run folder,
+where boot reads it. boot, in turn, watches the guard.
 
-Its stdout carries supervisord's event protocol; `__main__` redirects all other output beforehand.
+The guard's stdout carries only supervisord's event protocol: `__main__` redirects all other output.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ log = journal.get()
 
 
 def serve(settings: Settings, protocol_fd: int) -> int:
-    """Run the guard until a stop signal; the exit code.
+    """Run the guard until a stop signal. Returns the exit code.
 
     `protocol_fd` is a duplicate of the original stdout. Raises BadEvent if supervisord violates the
     protocol.
@@ -70,7 +70,10 @@ async def _serve(guard: ProcessGuard) -> int:
 
 
 class ProcessGuard:
-    """`send` writes to supervisord. State that must survive a restart is kept in guard.json."""
+    """Handles supervisord's events, checks the processes, and acts on their symptoms.
+
+    `send` writes to supervisord. State that must survive a restart is kept in guard.json.
+    """
 
     def __init__(
         self, settings: Settings, observer: Observer, send: Callable[[bytes], None]
@@ -89,12 +92,12 @@ class ProcessGuard:
         self._driver = DriverPoller(nvml.list_cards, interval)
         self._observations: dict[str, Observation] = {}
         self._last_event_at = time.monotonic()
-        # Set when the appliance stops or ends: from then on nothing is restarted.
+        # True once the appliance is stopping: from then on nothing is restarted.
         self._finished = run_folder.read_failure(self._run, GUARD) is not None
         self._terminating: set[asyncio.Task[None]] = set()
 
     async def run(self, events: asyncio.StreamReader) -> int:
-        """Handle events and check processes until supervisord ends or goes silent.
+        """Handle events and check processes until supervisord exits or sends no more events.
 
         Returns the exit code.
         """
@@ -118,11 +121,11 @@ class ProcessGuard:
                 self._last_event_at = time.monotonic()
                 self._on_event(event)
                 self._send(DONE + READY)
-        return 0  # supervisord has ended
+        return 0  # supervisord has exited
 
     def _on_event(self, event: SupervisorEvent) -> None:
         if event.name == "SUPERVISOR_STATE_CHANGE_STOPPING":
-            self._finished = True  # processes that end from now on were stopped on purpose
+            self._finished = True  # processes that exit from now on were stopped on purpose
         name = event.fields.get("processname", "")
         if not event.state or name == GUARD or self._finished:
             return
@@ -132,9 +135,10 @@ class ProcessGuard:
         self._treat(self._detector.on_state(name, event.state, error))
 
     def _pid_of(self, event: SupervisorEvent) -> int:
-        """The pid of the ended process; 0 if neither the event nor an observation has it."""
-        seen = self._observations.pop(event.fields["processname"], None)
-        return int(event.fields.get("pid") or (seen.pid if seen else 0))  # BACKOFF has none
+        """The pid of the exited process; 0 if neither the event nor an observation has it."""
+        observation = self._observations.pop(event.fields["processname"], None)
+        pid = observation.pid if observation else 0
+        return int(event.fields.get("pid") or pid)  # a BACKOFF event has no pid
 
     async def _check_repeatedly(self) -> int:
         due = time.monotonic()
@@ -143,7 +147,7 @@ class ProcessGuard:
                 self._treat(self._gpu_watch.check(self._driver.reply))
                 self._treat(await self._check())
             self._publish()
-            # Scheduled by the clock, not by a pause: a check of a silent process takes seconds.
+            # Sleep until a due time, not for a fixed time: checking a frozen process takes seconds.
             due = max(due + self._settings.supervision.check_seconds, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
         log.error("supervisord sends no events", seconds=NO_EVENTS_SECONDS)
@@ -159,7 +163,10 @@ class ProcessGuard:
         return [self._with_reason(symptom) for symptom in symptoms]
 
     def _with_reason(self, symptom: Symptom) -> Symptom:
-        """Adds the error that a given-up program recorded: a check may come before the event."""
+        """Add the error that was recorded by a program that supervisord gave up on.
+
+        A check may notice such a program before supervisord's event arrives.
+        """
         error = run_folder.read_failure(self._run, symptom.program)
         if symptom.cause != "fatal" or not refuses_to_start(error):
             return symptom
@@ -169,7 +176,7 @@ class ProcessGuard:
         for symptom in symptoms:
             if not self._finished:
                 decision = self._history.decide(symptom, time.monotonic(), time.time())
-                self._publish()  # before boot learns of an end and stops the guard, too
+                self._publish()  # before boot reads the error and stops the guard, too
                 self._act(decision)
 
     def _act(self, decision: Decision) -> None:
@@ -187,14 +194,14 @@ class ProcessGuard:
             self._finished = True
             run_folder.write_failure(self._run, GUARD, decision.error)
         for name in decision.programs:
-            is_patient = name == symptom.program
-            if is_patient and symptom.cause in ("exited", "sick", "not_started"):
-                continue  # it has already ended, and supervisord restarts it
+            has_symptom = name == symptom.program
+            if has_symptom and symptom.cause in ("exited", "sick", "not_started"):
+                continue  # it has already exited, and supervisord restarts it
             self._detector.expect_end(name)
-            self._terminate(name, kill=is_patient and symptom.cause == "silent")
+            self._terminate(name, kill=has_symptom and symptom.cause == "silent")
 
     def _terminate(self, name: str, kill: bool) -> None:
-        """Start terminating a process: with SIGKILL at once, or after a grace period."""
+        """Begin to terminate a process: with SIGTERM and a grace period, or with SIGKILL."""
         observation = self._observations.get(name)
         if observation is None or not observation.pid:
             return

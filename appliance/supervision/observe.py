@@ -30,7 +30,7 @@ AskReadiness = Callable[[Path, float], Awaitable[Readiness]]
 
 @dataclass(frozen=True, slots=True)
 class ProcessTree:
-    """A process with its children: their private memory, and whether a signal stopped one."""
+    """A process and its children: their private memory, and whether a signal has stopped one."""
 
     memory_bytes: int = 0
     stopped: bool = False
@@ -65,7 +65,7 @@ class Observer:
         return Observation(name, state, pid, answers, bool(ready), tree.memory_bytes)
 
     async def _ready(self, name: str) -> bool | None:
-        """Whether it reports that it is ready; None if it does not answer."""
+        """Whether the process reports that it is ready; None if it does not answer."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 if name == EXPORTER:
@@ -77,18 +77,18 @@ class Observer:
 
 
 def inspect_tree(pid: int) -> ProcessTree:
-    """Measure a process and its children; empty if it has just ended.
+    """Measure a process and its children; empty if the process has just exited.
 
-    Memory shared with files (model files are mapped) belongs to the page cache, which the kernel
-    reclaims when needed, so it is not counted.
+    Memory that is shared with files is not counted (model files are mapped): it belongs to the page
+    cache, which the kernel reclaims when needed.
     """
     memory_bytes, stopped = 0, False
     try:
         parent = psutil.Process(pid)
-        family = [parent, *parent.children(recursive=True)]
+        tree = [parent, *parent.children(recursive=True)]
     except psutil.NoSuchProcess:
         return ProcessTree()
-    for process in family:
+    for process in tree:
         try:
             with process.oneshot():
                 memory = process.memory_info()

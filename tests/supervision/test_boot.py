@@ -181,7 +181,7 @@ def test_killing_a_process_that_has_just_ended_is_no_error(
     short.wait()
     running = boot._Boot(load({"VOICE_PATHS_RUN": str(tmp_path)}), tmp_path, boot.CONF)
     guard = Program(GUARD, "RUNNING", short.pid, 1)
-    running._treat_guard(decide(Symptom("silent", GUARD), 0, RestartLimits(5, 60.0)), [guard])
+    running._handle_guard(decide(Symptom("silent", GUARD), 0, RestartLimits(5, 60.0)), [guard])
     running._status = 0  # supervisord has ended
     monkeypatch.setattr(running, "_reap", lambda: None)
     monkeypatch.setattr(psutil.Process, "children", lambda self, recursive: [ended])
