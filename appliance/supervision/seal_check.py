@@ -2,7 +2,7 @@
 
 A full check reads every byte. By default a start skips it if the run folder records that the same
 lock has passed a full check since the host booted. If the run folder is deleted with the container
-(a plain tmpfs), every start does a full check. If the folder is kept on the host, restarts are quick.
+(a plain tmpfs), every start does a full check; if it is kept on the host, restarts are quick.
 """
 
 from __future__ import annotations
