@@ -3,9 +3,8 @@
 It can be PID 1: it forwards stop signals and reaps orphans. supervisord returns 0 even if a program
 could not be kept running, so boot polls it every second.
 
-The guard decides what to do about the other programs (policy.py). boot stops the appliance when the
-guard requests it. boot itself watches the two processes that the guard cannot watch: the guard and
-supervisord.
+The guard decides what to do about the other programs (policy.py); boot ends the appliance when the
+guard asks for it. boot itself watches the two that the guard cannot: the guard and supervisord.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ log = journal.get()
 
 
 def main(settings: Settings) -> None:
-    """Run the appliance until a stop signal. Raises ApplianceError if it has to stop earlier."""
+    """Run the appliance until a stop signal; raises what ended it otherwise."""
     run(settings, CONF, seal_check.verify)
 
 
@@ -90,7 +89,7 @@ def environment(environ: Mapping[str, str], settings: Settings, folder: Path) ->
 
 
 def stop_seconds(settings: Settings) -> int:
-    """Return the longest duration of an orderly stop. The host must wait longer before it kills."""
+    """The longest that an orderly stop takes; the host must wait longer before it kills."""
     return _gateway_stop_seconds(settings) + OTHERS_STOP_SECONDS + REAP_SECONDS
 
 
@@ -99,9 +98,9 @@ def _gateway_stop_seconds(settings: Settings) -> int:
 
 
 class GuardMonitor:
-    """Watches the guard's heartbeat and its exits. Pure.
+    """Watches the guard's heartbeat and its ends. Pure.
 
-    The guard cannot do this itself: it cannot notice that it is frozen or has exited.
+    The guard cannot do this itself: it sees neither its own end nor that it is frozen.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -116,8 +115,8 @@ class GuardMonitor:
         changes: Iterable[ProgramChange],
         status: Mapping[str, Any],
     ) -> list[Decision]:
-        """Decide what to do about the guard. `status` is the content of guard.json."""
-        is_alive = status.get("beat") not in (None, self._beat)
+        """What to do about the guard; `status` is the content of guard.json."""
+        beats = status.get("beat") not in (None, self._beat)
         self._beat = status.get("beat")
         symptoms: list[Symptom] = []
         for change in changes:
@@ -125,7 +124,7 @@ class GuardMonitor:
             if change.program.name == GUARD and state:
                 symptoms += self._detector.on_state(GUARD, state, None)
         observations = [
-            Observation(GUARD, program.state, program.pid, answers=is_alive, ready=is_alive)
+            Observation(GUARD, program.state, program.pid, answers=beats, ready=beats)
             for program in programs
             if program.name == GUARD
         ]
@@ -181,7 +180,7 @@ class _Boot:
                 self._poll()
 
     def _poll(self) -> None:
-        programs = self._query_supervisord()
+        programs = self._ask_supervisord()
         if programs is None:
             return
         changes = self._tracker.update(programs)
@@ -196,11 +195,8 @@ class _Boot:
         for decision in self._guard_monitor.update(self._polled_at, programs, changes, status):
             self._handle_guard(decision, programs)
 
-    def _query_supervisord(self) -> list[Program] | None:
-        """Return supervisord's programs; None if it does not answer.
-
-        Raises SupervisorFailed if it has not answered for too long.
-        """
+    def _ask_supervisord(self) -> list[Program] | None:
+        """Its programs; None without an answer, SupervisorFailed after a long silence."""
         now = time.monotonic()
         step = min(now - self._polled_at, POLL_SECONDS + HEALTH_CHECK_SECONDS)
         self._polled_at = now

@@ -45,7 +45,7 @@ log = journal.get()
 
 
 class MetricsReport(Protocol):
-    """What a process reports about itself, as returned by link.health.ask_health."""
+    """What a process reports of itself, as link.health.ask_health returns it."""
 
     @property
     def ready(self) -> bool: ...

@@ -45,7 +45,7 @@ class GpuWatch:
         self._last_reply_at = 0.0
 
     def check(self, reply: DriverReply | None) -> list[Symptom]:
-        """Return a symptom if a GPU is lost. `reply` is the driver's newest reply.
+        """Judge the newest reply; the same one again means the driver has not replied yet.
 
         The same reply again means that the driver has not replied since. One reply that lacks a GPU
         may be a glitch; two in a row mean that the GPU is lost.

@@ -1,9 +1,9 @@
 """supervisord's event listener: restarts unhealthy processes, or stops the appliance.
 
-The guard receives every state change from supervisord, and checks each process itself every few
-seconds. policy.py decides what to do. To restart a process, the guard terminates it, and
-supervisord starts it again. To stop the appliance, the guard records the error in the run folder,
-where boot reads it. boot, in turn, watches the guard.
+It receives every state change from supervisord and checks each process itself every few seconds;
+policy.py decides what to do. To restart a process the guard terminates it, and supervisord starts
+it again. To end the appliance it records the error in the run folder, where boot finds it. boot, in
+turn, watches the guard.
 
 The guard's stdout carries only supervisord's event protocol: `__main__` redirects all other output.
 """
@@ -97,7 +97,7 @@ class ProcessGuard:
         self._terminating: set[asyncio.Task[None]] = set()
 
     async def run(self, events: asyncio.StreamReader) -> int:
-        """Handle events and check processes until supervisord exits or sends no more events.
+        """Handle events and check processes until supervisord ends or goes silent.
 
         Returns the exit code.
         """
@@ -135,10 +135,9 @@ class ProcessGuard:
         self._treat(self._detector.on_state(name, event.state, error))
 
     def _pid_of(self, event: SupervisorEvent) -> int:
-        """The pid of the exited process; 0 if neither the event nor an observation has it."""
-        observation = self._observations.pop(event.fields["processname"], None)
-        pid = observation.pid if observation else 0
-        return int(event.fields.get("pid") or pid)  # a BACKOFF event has no pid
+        """The pid of the ended process; 0 if neither the event nor an observation has it."""
+        seen = self._observations.pop(event.fields["processname"], None)
+        return int(event.fields.get("pid") or (seen.pid if seen else 0))  # BACKOFF has none
 
     async def _check_repeatedly(self) -> int:
         due = time.monotonic()
@@ -163,10 +162,7 @@ class ProcessGuard:
         return [self._with_reason(symptom) for symptom in symptoms]
 
     def _with_reason(self, symptom: Symptom) -> Symptom:
-        """Add the error that was recorded by a program that supervisord gave up on.
-
-        A check may notice such a program before supervisord's event arrives.
-        """
+        """Adds the error that a given-up program recorded: a check may come before the event."""
         error = run_folder.read_failure(self._run, symptom.program)
         if symptom.cause != "fatal" or not refuses_to_start(error):
             return symptom
@@ -194,11 +190,11 @@ class ProcessGuard:
             self._finished = True
             run_folder.write_failure(self._run, GUARD, decision.error)
         for name in decision.programs:
-            has_symptom = name == symptom.program
-            if has_symptom and symptom.cause in ("exited", "sick", "not_started"):
-                continue  # it has already exited, and supervisord restarts it
+            is_patient = name == symptom.program
+            if is_patient and symptom.cause in ("exited", "sick", "not_started"):
+                continue  # it has already ended, and supervisord restarts it
             self._detector.expect_end(name)
-            self._terminate(name, kill=has_symptom and symptom.cause == "silent")
+            self._terminate(name, kill=is_patient and symptom.cause == "silent")
 
     def _terminate(self, name: str, kill: bool) -> None:
         """Begin to terminate a process: with SIGTERM and a grace period, or with SIGKILL."""

@@ -77,7 +77,7 @@ class Observer:
 
 
 def inspect_tree(pid: int) -> ProcessTree:
-    """Measure a process and its children; empty if the process has just exited.
+    """Measure a process and its children; empty if it has just ended.
 
     Memory that is shared with files is not counted (model files are mapped): it belongs to the page
     cache, which the kernel reclaims when needed.
