@@ -47,8 +47,7 @@ class GpuWatch:
     def check(self, reply: DriverReply | None) -> list[Symptom]:
         """Judge the newest reply; the same one again means the driver has not replied yet.
 
-        The same reply again means that the driver has not replied since. One reply that lacks a GPU
-        may be a glitch; two in a row mean that the GPU is lost.
+        One reply that lacks a GPU may be a glitch; two in a row mean that the GPU is lost.
         """
         if reply is None or reply.received_at == self._last_reply_at:
             self._silence.record(False, self._step_seconds)
