@@ -1,9 +1,9 @@
 """Lists the cards through NVIDIA's driver (NVML, package nvidia-ml-py).
 
-If the machine lacks a card, the driver or the package, the list is empty and contains the reason.
-The cards are those that CUDA shows to this process, in the order of CUDA_VISIBLE_DEVICES. A card in
-MIG mode is replaced by its MIG instances. NVML orders cards by PCI address, and CUDA does so only
-with CUDA_DEVICE_ORDER=PCI_BUS_ID. So select cards by UUID on a machine with different models.
+A machine without a card, driver or package yields an empty list and the reason; only a defect
+raises. Cards are listed as CUDA shows them to this process: in the order of CUDA_VISIBLE_DEVICES,
+and MIG instances in place of a card in MIG mode. NVML orders cards by PCI address; CUDA does so
+only with CUDA_DEVICE_ORDER=PCI_BUS_ID, so name cards by UUID on a machine with different models.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def list_cards(environ: Mapping[str, str] | None = None) -> CardList:
 
 
 def list_cards_with(nvml: Any, environ: Mapping[str, str] | None = None) -> CardList:
-    """`list_cards` through initialised NVML. Raises NVMLError if the driver does not answer."""
+    """The same through an open driver. Raises its NVMLError if it does not answer."""
     environ = os.environ if environ is None else environ
     devices = [_read_device(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
     visible = _visible(devices, environ.get("CUDA_VISIBLE_DEVICES"))
