@@ -151,7 +151,7 @@ async def open_call(
     config: Config, tally: CallTally, greeting: bool = False, patience_seconds: float = BUSY_SECONDS
 ) -> AsyncIterator[Conversation]:
     """Open a call; with `greeting`, wait until the bot has spoken it. Raises ClientError."""
-    call = ObservedCall(await connect(config, patience_seconds=patience_seconds), tally)
+    call = ObservedCall(await connect(config, retry_seconds=patience_seconds), tally)
     tally.call_started()
     async with Conversation(call, prebuffer_seconds=config.prebuffer_seconds) as talk:
         if greeting:

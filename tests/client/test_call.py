@@ -108,7 +108,7 @@ async def test_frame_of_an_unknown_kind_is_reported_and_the_call_continues() -> 
 async def test_wrong_token_gives_a_clear_error_without_a_retry() -> None:
     async with FakeGateway(token="secret") as gateway:
         with pytest.raises(CallRefused, match=r"access token \(401\)"):
-            await connect(Config(gateway.url, "guess"), patience_seconds=math.inf)
+            await connect(Config(gateway.url, "guess"), retry_seconds=math.inf)
     assert gateway.attempts == 1
 
 
@@ -121,7 +121,7 @@ async def test_full_appliance_is_retried_after_its_retry_after() -> None:
     async with FakeGateway(refusals=[(503, {"Retry-After": "5"}, FULL)] * 2) as gateway:
         call = await connect(
             Config(gateway.url),
-            patience_seconds=math.inf,
+            retry_seconds=math.inf,
             on_retry=lambda error, delay: retries.append((str(error), delay)),
             sleep=sleep,
         )
@@ -135,7 +135,7 @@ async def test_full_appliance_is_retried_after_its_retry_after() -> None:
 async def test_retries_end_when_patience_is_over() -> None:
     async with FakeGateway(refusals=[(503, {"Retry-After": "5"}, FULL)] * 2) as gateway:
         with pytest.raises(CallRefused, match="All 4 sessions are taken"):
-            await connect(Config(gateway.url), patience_seconds=4.0)
+            await connect(Config(gateway.url), retry_seconds=4.0)
     assert gateway.attempts == 1
 
 
@@ -154,7 +154,7 @@ async def test_retries_end_when_patience_is_over() -> None:
         (503, b"[]", CallRefused, "busy or not ready"),
         (404, b"", CannotConnect, "/ws"),
         (200, b"", CannotConnect, "answered 200"),
-        (502, b"", CannotConnect, "answered 502"),
+        (502, b"", CannotConnect, "returned 502"),
     ],
 )
 async def test_every_refusal_is_explained(

@@ -84,7 +84,7 @@ async def test_turn_without_an_answer_ends_after_patience() -> None:
 
     async with FakeGateway(bot) as gateway, await open_conversation(gateway) as conversation:
         number = conversation.say(SPEECH)
-        record = await conversation.finished(number, patience_seconds=0.3)
+        record = await conversation.finished(number, timeout_seconds=0.3)
         assert await conversation.audible(number) is None
     assert (record.outcome, record.heard.pcm) == ("no_answer", b"")
 

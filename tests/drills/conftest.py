@@ -54,7 +54,7 @@ class DrillCaller(Conversation):
 async def dial(appliance: Appliance) -> DrillCaller:
     """Start a call; retries while the appliance takes none."""
     config = Config(url=appliance.url, token=appliance.token)
-    return DrillCaller(await connect(config, patience_seconds=PATIENCE_SECONDS))
+    return DrillCaller(await connect(config, retry_seconds=PATIENCE_SECONDS))
 
 
 def recognized(record: ClientTurnRecord) -> str:

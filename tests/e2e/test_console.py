@@ -70,7 +70,7 @@ async def test_drain_refuses_new_calls_until_undone_and_lets_calls_in_progress_c
         with pytest.raises(CallRefused, match="draining"):
             await connect(config)
         answer = await conversation.finished(
-            conversation.say(read_wav(QUESTIONS[0])), patience_seconds=90
+            conversation.say(read_wav(QUESTIONS[0])), timeout_seconds=90
         )
         assert answer.outcome == "answered"
         code, out = await run_beside_a_call(appliance, "drain", "--wait", "1")
@@ -94,7 +94,7 @@ async def test_drain_refuses_new_calls_until_undone_and_lets_calls_in_progress_c
     assert appliance.ready()
     async with Conversation(await connect(config)) as conversation:
         again = await conversation.finished(
-            conversation.say(read_wav(QUESTIONS[0])), patience_seconds=90
+            conversation.say(read_wav(QUESTIONS[0])), timeout_seconds=90
         )
         assert again.outcome == "answered"
 

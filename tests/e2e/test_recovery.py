@@ -45,11 +45,11 @@ async def test_call_survives_a_killed_engine(
         turn = conversation.say(read_wav(QUESTIONS[1]))
         await asyncio.sleep(0.5)
         victim.kill()
-        second = await conversation.finished(turn, patience_seconds=90)
+        second = await conversation.finished(turn, timeout_seconds=90)
         assert second.outcome == "answered", appliance.tail()
         assert second.heard.first_audible_at is not None
         third = await conversation.finished(
-            conversation.say(read_wav(QUESTIONS[2])), patience_seconds=90
+            conversation.say(read_wav(QUESTIONS[2])), timeout_seconds=90
         )
         assert third.outcome == "answered"
         assert third.reply_text
@@ -70,7 +70,7 @@ async def test_killed_gateway_ends_the_call_and_its_successor_takes_the_next(
         assert interrupted.outcome in ("broke_off", "answered")
         assert isinstance(conversation.failure, CallDropped)
     await wait_for_restart(appliance, "gateway", victim)
-    async with Conversation(await connect(config, patience_seconds=30)) as conversation:
+    async with Conversation(await connect(config, retry_seconds=30)) as conversation:
         again = await conversation.finished(conversation.say(read_wav(QUESTIONS[0])))
     assert again.outcome == "answered"
 

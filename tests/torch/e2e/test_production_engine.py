@@ -49,7 +49,7 @@ async def test_interruption_stops_the_model(appliance: Appliance, config: Config
         first = conversation.say(read_wav(QUESTIONS[0]))
         assert await conversation.audible(first) is not None
         second = conversation.say(read_wav(QUESTIONS[1]))
-        assert (await conversation.finished(second, patience_seconds=120)).outcome == "answered"
+        assert (await conversation.finished(second, timeout_seconds=120)).outcome == "answered"
         await wait_until_idle(appliance)
 
 
@@ -67,8 +67,8 @@ async def test_two_calls_survive_the_death_of_the_model(
         for child in process.children(recursive=True):
             child.kill()
         turns = await asyncio.gather(
-            one.finished(questions[0], patience_seconds=START_SECONDS),
-            other.finished(questions[1], patience_seconds=START_SECONDS),
+            one.finished(questions[0], timeout_seconds=START_SECONDS),
+            other.finished(questions[1], timeout_seconds=START_SECONDS),
         )
         assert [turn.outcome for turn in turns] == ["answered"] * 2, appliance.tail()
         assert all(turn.heard.first_audible_at is not None for turn in turns)
