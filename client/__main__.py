@@ -39,11 +39,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="audio to buffer against jitter (0.08; up to 0.15 on a bad network)",
     )
     add(
-        "--retry-seconds",
+        "--retry",
         type=float,
         default=15.0,
         metavar="SECONDS",
-        help="keep trying to connect for this long while the appliance is busy or starting (15)",
+        help="retry for this long while the appliance is full or starting (15)",
     )
     add(
         "--answer-seconds",

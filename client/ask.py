@@ -23,7 +23,7 @@ async def run(args: argparse.Namespace, config: Config) -> int:
     """Ask and print. Raises ClientError."""
     if not args.text.strip():
         raise UsageError("the question is empty")
-    call = await connect(config, retry_seconds=args.retry_seconds, on_retry=print_retry)
+    call = await connect(config, retry_seconds=args.retry, on_retry=print_retry)
     async with Conversation(
         call,
         prebuffer_seconds=config.prebuffer_seconds,

@@ -113,7 +113,7 @@ async def connect(
     """Open a call; the bot is ready when this returns.
 
     Temporary failures (busy, starting, nothing listens yet) are retried with backoff for
-    `retry_seconds`. `on_retry` receives the error and the delay in seconds. Raises CallRefused,
+    `retry_seconds`; `on_retry` gets the error and the delay in seconds. Raises CallRefused,
     CannotConnect, CallDropped or UsageError.
     """
     give_up_at = clock() + retry_seconds

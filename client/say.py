@@ -44,7 +44,7 @@ async def run(args: argparse.Namespace, config: Config) -> int:
     if args.out is not None:
         _make_folder(args.out)
     unanswered: list[str] = []
-    call = await connect(config, retry_seconds=args.retry_seconds, on_retry=print_retry)
+    call = await connect(config, retry_seconds=args.retry, on_retry=print_retry)
     async with Conversation(
         call, prebuffer_seconds=config.prebuffer_seconds, on_problem=print_error
     ) as conversation:

@@ -44,7 +44,7 @@ async def test_busy_appliance_is_retried(run_client: RunClient) -> None:
 async def test_connection_refused_exits_with_4(run_client: RunClient) -> None:
     async with FakeGateway() as gateway:
         url = gateway.url
-    result = await run_client("ask", "Hi", "--retry-seconds", "0", "--url", url)
+    result = await run_client("ask", "Hi", "--retry", "0", "--url", url)
     assert result.code == 4
     assert "nothing listens at 127.0.0.1:" in result.err
 
@@ -115,7 +115,7 @@ async def test_ctrl_c_ends_a_conversation_without_a_traceback() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["sing"], ["say"], ["ask"], ["ask", "a", "--retry-seconds", "x"]]
+    "arguments", [[], ["sing"], ["say"], ["ask"], ["ask", "a", "--retry", "x"]]
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
@@ -136,5 +136,5 @@ def test_unencrypted_url_to_another_machine_gives_a_warning(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    main(["ask", "Hi", "--url", "ws://nowhere.invalid/ws", "--retry-seconds", "0"])
+    main(["ask", "Hi", "--url", "ws://nowhere.invalid/ws", "--retry", "0"])
     assert "unencrypted" in capsys.readouterr().err
