@@ -1,7 +1,7 @@
 """A conversation by files or typed text: a call, a simulated loudspeaker and the call's turns.
 
 `say`, `ask`, the acceptance test and the benchmarks use it. Audio goes through the playback buffer
-in real time, so a turn's measurements are what a user at this machine would have heard.
+in real time, so the measurements of a turn match what a user at this machine would hear.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ class ClientTurnRecord:
 
     heard                    the reply as it was played
     voice_to_voice_seconds   from the end of the user's speech to the first audible sample of the
-                             reply; negative if the bot spoke before the user was done
+                             reply; negative if the bot spoke before the user had finished
     stages                   seconds by stage, as measured by the server
     outcome                  the server's outcome; without one answered, interrupted, no_answer,
                              unfinished (the reply never ended) or broke_off (the call was dropped)

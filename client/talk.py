@@ -25,7 +25,7 @@ from client.turns import ClientTurnTracker
 
 DRAW_SECONDS = 0.05
 TICK_SECONDS = 0.01
-QUEUED_FRAMES = 25  # one second; if full, the oldest is dropped (no connection)
+QUEUED_FRAMES = 25  # one second; a full queue drops its oldest frame
 ECHO_SECONDS = 0.3  # half duplex: how long the room echoes after the bot has stopped
 
 

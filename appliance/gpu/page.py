@@ -303,7 +303,7 @@ def _model(name: str) -> CardModel:
 
 
 def _label(label: str) -> str:
-    """The label of a row. The KV cache needs one label, whatever its number of tokens."""
+    """The label of a row. For the KV cache it omits the number of tokens, which varies."""
     return "KV cache" if label.startswith("KV of ") else label
 
 

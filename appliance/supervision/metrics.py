@@ -107,7 +107,7 @@ class SealMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         record = self._record
-        yield self._gauge("ok", "1 when this start found all model files as sealed.", bool(record))
+        yield self._gauge("ok", "1 when this start found all model files intact.", bool(record))
         yield self._gauge("full", "1 when this start read every byte.", record.get("full"))
         yield self._gauge("bytes", "Size of the sealed model files.", record.get("bytes"))
         yield self._gauge(
@@ -161,12 +161,12 @@ class CardMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "voice_gpu_up",
-            "1 when there are graphics cards and each that was ever seen answers.",
+            "1 when a GPU is present and every GPU seen so far responds.",
             float(self._gpus.complete),
         )
         info = GaugeMetricFamily(
             "voice_gpu_info",
-            "Graphics cards by their number in this appliance; always 1.",
+            "GPUs by their number in this appliance; always 1.",
             labels=["gpu", "name", "uuid", "driver"],
         )
         for reading in self._gpus.readings:

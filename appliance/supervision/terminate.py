@@ -16,7 +16,7 @@ log = journal.get()
 
 
 async def terminate(process: psutil.Process, grace_seconds: float) -> None:
-    """Send SIGTERM, wait for the grace period at most, then kill the process and its children.
+    """Send SIGTERM. After the grace period, kill the process and its children if still alive.
 
     Without a grace period they are killed at once, because a stopped process ignores SIGTERM.
     """
