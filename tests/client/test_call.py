@@ -153,7 +153,7 @@ async def test_retries_end_when_patience_is_over() -> None:
         ),
         (503, b"[]", CallRefused, "busy or not ready"),
         (404, b"", CannotConnect, "/ws"),
-        (200, b"", CannotConnect, "answered 200"),
+        (200, b"", CannotConnect, "returned 200"),
         (502, b"", CannotConnect, "returned 502"),
     ],
 )
