@@ -15,7 +15,7 @@ from client import ask, config, devices, say, talk
 from client.errors import ClientError
 from client.stderr import print_error
 
-VERBS = {
+COMMANDS = {
     "talk": (talk, "talk with microphone and loudspeaker"),
     "say": (say, "speak WAV files, one turn each"),
     "ask": (ask, "ask a typed question"),
@@ -23,8 +23,8 @@ VERBS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all verbs and flags."""
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands and flags."""
     common = argparse.ArgumentParser(add_help=False)
     add = common.add_argument
     add("--url", help=f"URL of the appliance, such as wss://HOST:PORT/ws ({config.DEFAULT_URL})")
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         dest="prebuffer_seconds",
         type=float,
         metavar="SECONDS",
-        help="audio buffered against jitter (0.08; up to 0.15 on a bad network)",
+        help="audio to buffer against jitter (0.08; up to 0.15 on a bad network)",
     )
     add(
         "--retry",
@@ -58,10 +58,10 @@ def parser() -> argparse.ArgumentParser:
         description="Talk with the voice appliance.",
         epilog="Environment: " + ", ".join(config.ENVIRONMENT) + ".",
     )
-    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, (module, description) in VERBS.items():
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, description) in COMMANDS.items():
         module.add_arguments(
-            verbs.add_parser(
+            commands.add_parser(
                 name,
                 help=description,
                 description=description,
@@ -73,9 +73,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code."""
-    args = parser().parse_args(arguments)
-    module, _ = VERBS[args.verb]
+    """Run one command. Returns the exit code."""
+    args = build_parser().parse_args(arguments)
+    module, _ = COMMANDS[args.command]
     try:
         settings = config.load(vars(args), os.environ)
         if settings.is_unencrypted:
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output is gone, as with `head`
+    except BrokenPipeError:  # the reader of our output has exited, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

@@ -1,8 +1,8 @@
-"""Microphone and loudspeaker through PortAudio, and the level of the meter.
+"""Microphone and loudspeaker through PortAudio, and the level for the meter.
 
 The module `sounddevice` is imported where it is first needed and passed as `sound`, so that only
-`talk` and `devices` need a sound system. Its callbacks run in threads of PortAudio and only copy
-audio under one short lock.
+`talk` and `devices` need a sound system. PortAudio runs the callbacks on threads of its own. They
+only resample and copy audio, and hold a lock only briefly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from client.playback import HeardReply, Playback
 from client.wire import FRAME_SAMPLES, FRAME_SECONDS, MIC_SAMPLE_RATE, SPEAKER_SAMPLE_RATE
 
 MIN_DBFS = -90.0
-SPEECH_DBFS = -40.0  # a louder microphone counts as speech; only the shown latency uses it
+SPEECH_DBFS = -40.0  # louder audio counts as speech; used only for the displayed latency
 
 
 def level_dbfs(pcm: bytes) -> float:
@@ -44,9 +44,9 @@ def load_sounddevice() -> Any:
 
 
 def find_device(sound: Any, name_or_number: str | None, direction: str) -> int | None:
-    """The number of a device, from its number or a part of its name; None for the default device.
+    """Find a device by its number or a part of its name; None for the default device.
 
-    `direction` is "input" or "output". Raises UsageError when no device matches, or several do.
+    `direction` is "input" or "output". Raises UsageError if no device or several devices match.
     """
     devices = [
         (number, str(device["name"]))
@@ -107,7 +107,7 @@ class Microphone:
 
 
 class Speaker:
-    """A `Player` on a sound card. Times are those of `clock`, which must be monotonic."""
+    """A `Player` on a sound card. All times are from `clock`, which must be monotonic."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class Speaker:
 
 
 def _usable_rate(check: Any, sound: Any, device: int | None, direction: str, preferred: int) -> int:
-    """`preferred` if the device supports it, otherwise the device's default sample rate."""
+    """Return `preferred` if the device supports it, otherwise the device's default rate."""
     try:
         check(device=device, channels=1, dtype="int16", samplerate=preferred)
         return preferred

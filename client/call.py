@@ -37,9 +37,12 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A frame, or why one could not be decoded, and when it arrived (seconds of the clock)."""
+    """A frame that arrived, or in `problem` why it could not be decoded.
 
-    at: float
+    received_at  seconds of the call's clock
+    """
+
+    received_at: float
     frame: Frame | None
     problem: str = ""
 
@@ -50,7 +53,7 @@ class ClientCall:
     def __init__(self, socket: ClientConnection, clock: Clock, early: deque[Arrival]) -> None:
         self._socket = socket
         self._clock = clock
-        self._early = early  # what arrived during the handshake
+        self._early = early  # arrived during the handshake
         self._closing = False
         self._sent_texts = 0
         self._sent_starts = 0
@@ -60,7 +63,7 @@ class ClientCall:
         await self._send(AudioFrame(pcm))
 
     async def send_text(self, text: str) -> None:
-        """Ask in writing; the bot is interrupted and answers aloud. Raises CallDropped."""
+        """Send typed text. The bot is interrupted and answers aloud. Raises CallDropped."""
         self._sent_texts += 1
         options = {"run_immediately": True, "audio_response": True}
         data = {"content": text, "options": options}
@@ -73,7 +76,7 @@ class ClientCall:
         await self._send(RTVIMessage("client-message", data, id=f"playback-{self._sent_starts}"))
 
     async def arrivals(self) -> AsyncIterator[Arrival]:
-        """Everything that arrives until `close`. Raises CallDropped if the call ends before."""
+        """Yield all that arrives until `close`. Raises CallDropped if the call ends earlier."""
         while True:
             while self._early:
                 yield self._early.popleft()
@@ -86,7 +89,7 @@ class ClientCall:
             yield _decode_arrival(raw, self._clock())
 
     async def close(self) -> None:
-        """End the call; does nothing after it has ended."""
+        """End the call. Has no effect on a call that has ended."""
         self._closing = True
         await self._socket.close()
 
@@ -128,7 +131,7 @@ async def connect(
 
 
 async def connect_once(config: Config, clock: Clock = time.monotonic) -> ClientCall:
-    """One attempt of `connect`."""
+    """Make one attempt to connect. Raises the errors of `connect`."""
     headers = {"Authorization": f"Bearer {config.token}"} if config.token else {}
     try:
         socket = await websocket_connect(
@@ -151,7 +154,7 @@ async def connect_once(config: Config, clock: Clock = time.monotonic) -> ClientC
 
 
 async def _handshake(socket: ClientConnection, clock: Clock) -> deque[Arrival]:
-    """Send client-ready and wait for bot-ready; returns all that arrived, bot-ready included."""
+    """Send client-ready and wait for bot-ready. Returns all frames that arrived, with bot-ready."""
     about = {"library": "voice-client", "platform": "python"}
     ready = RTVIMessage("client-ready", {"version": RTVI_VERSION, "about": about}, "client-ready")
     early: deque[Arrival] = deque()
@@ -172,8 +175,8 @@ async def _handshake(socket: ClientConnection, clock: Clock) -> deque[Arrival]:
         ) from error
 
 
-def _decode_arrival(raw: bytes | str, at: float) -> Arrival:
+def _decode_arrival(raw: bytes | str, received_at: float) -> Arrival:
     try:
-        return Arrival(at, decode(raw))
+        return Arrival(received_at, decode(raw))
     except WireError as error:
-        return Arrival(at, None, str(error))
+        return Arrival(received_at, None, str(error))

@@ -1,4 +1,4 @@
-"""Where the appliance is, and the access token: from flags, the environment or a file.
+"""Settings of the client, from flags, the environment or a file.
 
 The token is never a flag, because a command line is visible to every user of the machine, and never
 part of the URL, because URLs end up in logs.
@@ -61,7 +61,7 @@ class Config:
 def load(
     flags: Mapping[str, Any], environ: Mapping[str, str], default_file: Path = DEFAULT_FILE
 ) -> Config:
-    """Merge the settings: flags win over the environment, and that over the file.
+    """Merge the settings: flags override the environment, which overrides the file.
 
     Raises UsageError.
     """
@@ -71,14 +71,14 @@ def load(
     from_flags = {key: value for key, value in flags.items() if value is not None}
     layers = (from_flags, from_environ, from_file)
 
-    def first(key: str, default: Any) -> Any:
+    def lookup(key: str, default: Any) -> Any:
         return next((layer[key] for layer in layers if key in layer), default)
 
     return Config(
-        url=_parse_url(str(first("url", DEFAULT_URL))),
+        url=_parse_url(str(lookup("url", DEFAULT_URL))),
         token=next((token for token in map(_read_token, layers) if token), ""),
-        ca=str(first("ca", "")),
-        prebuffer_seconds=_parse_prebuffer(first("prebuffer_seconds", PREBUFFER_SECONDS)),
+        ca=str(lookup("ca", "")),
+        prebuffer_seconds=_parse_prebuffer(lookup("prebuffer_seconds", PREBUFFER_SECONDS)),
     )
 
 

@@ -1,7 +1,7 @@
-"""A conversation from files or text: a call, a simulated loudspeaker and the turns of the call.
+"""A conversation by files or typed text: a call, a simulated loudspeaker and the call's turns.
 
 `say`, `ask`, the acceptance test and the benchmarks use it. Audio goes through the playback buffer
-in real time, so a turn's measurements are what a user at this machine would have heard.
+in real time, so the measurements of a turn match what a user at this machine would hear.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ TICK_SECONDS = 0.01
 class Conversation:
     """Use as `async with Conversation(call) as conversation:`, which closes the call at the end.
 
-    Between utterances it sends silence, as a microphone does, unless `microphone` is False (a
-    conversation in writing).
+    Between utterances it sends silence, as a microphone does. With `microphone=False` it sends no
+    audio at all, for typed text.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Conversation:
         self._audible_at: dict[int, float] = {}
         self._bug: Exception | None = None
         self.failure: CallDropped | None = None
-        """Why the call ended unexpectedly."""
+        """Why the call ended unexpectedly; None if it did not."""
 
     async def __aenter__(self) -> Conversation:
         jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [
@@ -78,21 +78,21 @@ class Conversation:
             raise self._bug
 
     def say(self, pcm: bytes) -> int:
-        """Begin a turn with mono int16 PCM at 16 kHz; returns its number."""
+        """Begin a turn with mono int16 PCM at 16 kHz. Returns the number of the turn."""
         if self._source is None:
             raise ValueError("this conversation has no microphone")
         starts_at, ends_at = self._source.play(pcm)
         return self._turns.begin(self._clock(), starts_at, ends_at)
 
     async def ask(self, text: str) -> int:
-        """Begin a turn with typed text; returns its number. Raises CallDropped."""
+        """Begin a turn with typed text. Returns the number of the turn. Raises CallDropped."""
         now = self._clock()
         number = self._turns.begin(now, speech_ended_at=now)
         await self._call.send_text(text)
         return number
 
     async def audible(self, number: int) -> float | None:
-        """Wait until the reply to this turn is heard; returns when, or None if it never is."""
+        """Wait until the reply to this turn is audible. Returns when; None without a reply."""
         async with self._changed:
             await self._changed.wait_for(
                 lambda: number in self._audible_at or number in self._finished
@@ -101,9 +101,9 @@ class Conversation:
         return self._audible_at.get(number, record.heard.first_audible_at if record else None)
 
     async def finished(self, number: int, timeout_seconds: float = 30.0) -> ClientTurnRecord:
-        """Wait until this turn is over.
+        """Wait until this turn is finished.
 
-        After `timeout_seconds` without any event in it, the turn ends with the outcome no_answer.
+        After `timeout_seconds` without an event in the turn, it ends with the outcome no_answer.
         When the call is dropped, it ends with the outcome call_dropped, and `failure` says why.
         """
         async with self._changed:
@@ -115,7 +115,7 @@ class Conversation:
         return self._finished[number]
 
     async def _guard(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a job; when it ends, end all turns and wake up everything that waits for one."""
+        """Run a job. When it ends, close all turns and wake up every task that waits for one."""
         try:
             await job()
         except CallDropped as error:
@@ -131,7 +131,7 @@ class Conversation:
             if arrival.frame is None:
                 self._on_problem(f"ignored {arrival.problem}")
             else:
-                self._turns.on_frame(arrival.frame, arrival.at)
+                self._turns.on_frame(arrival.frame, arrival.received_at)
 
     async def _play(self) -> None:
         while True:
@@ -143,14 +143,14 @@ class Conversation:
             async with self._changed:
                 self._finish(self._turns.poll(now))
                 for number in self._turns.numbers:
-                    if (at := self._turns.first_audible_at(number)) is not None:
-                        self._audible_at.setdefault(number, at)
+                    if (audible_at := self._turns.first_audible_at(number)) is not None:
+                        self._audible_at.setdefault(number, audible_at)
                 if self.failure is not None:  # a turn that began after the call had ended
                     self._finish(self._turns.close(now, "call_dropped"))
                 self._changed.notify_all()
 
     async def _report_playback(self) -> None:
-        """Tell the server when a reply is heard. A task of its own: `_play` outlives the call."""
+        """Tell the server when a reply is audible. A separate task: `_play` outlives the call."""
         while True:
             await self._playback_started.wait()
             self._playback_started.clear()

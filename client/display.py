@@ -21,27 +21,27 @@ class TalkStatus:
     """The content of the status line."""
 
     state: str = "connecting"
-    level_dbfs: float = METER_MIN_DBFS  # of the microphone
-    latency_seconds: float | None = None  # of the last answer
+    level_dbfs: float = METER_MIN_DBFS  # level of the microphone
+    latency_seconds: float | None = None  # latency of the last answer
     note: str = ""  # shown in place of the latency
 
 
 def meter(level_dbfs: float, width: int = METER_WIDTH) -> str:
-    """A bar of `width` characters for METER_MIN_DBFS to full scale."""
+    """Render a level as a bar of `width` characters, from METER_MIN_DBFS to full scale."""
     fraction = (level_dbfs - METER_MIN_DBFS) / -METER_MIN_DBFS
     filled = round(width * min(1.0, max(0.0, fraction)))
     return "=" * filled + " " * (width - filled)
 
 
 def status_line(status: TalkStatus, columns: int) -> str:
-    """The status line, cut to `columns` characters."""
+    """Render the status line, cut to `columns` characters."""
     latency = status.latency_seconds
     tail = status.note or ("" if latency is None else f"last answer after {latency:.2f} s")
     return f"{status.state:10} [{meter(status.level_dbfs)}]  {plain(tail)}"[:columns].rstrip()
 
 
 def transcript_lines(record: ClientTurnRecord) -> list[str]:
-    """The transcript of a finished turn; an interrupted reply ends with a dash."""
+    """Render the transcript of a finished turn. An interrupted reply ends with a dash."""
     lines = []
     if user_text := plain(record.user_text):
         lines.append(f"you  {user_text}")
@@ -51,7 +51,7 @@ def transcript_lines(record: ClientTurnRecord) -> list[str]:
 
 
 class Screen:
-    """Draws on a terminal. Into a pipe or a log it prints the transcript only."""
+    """Draws on a terminal. If the output is a pipe or a file, prints only the transcript."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

@@ -25,9 +25,9 @@ class ClientError(Exception):
     ) -> None:
         super().__init__(message)
         self.retryable = retryable
-        """Whether trying again later may help without any change by the user."""
+        """Whether another attempt may succeed without any change by the user."""
         self.retry_after_seconds = retry_after_seconds
-        """How long the server asks to wait first."""
+        """How long the server asks the client to wait before the next attempt."""
 
 
 class UsageError(ClientError):

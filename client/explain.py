@@ -1,4 +1,4 @@
-"""Turns what a server or the network reports into errors whose text a user understands."""
+"""Translates errors of the server and the network into errors that a user understands."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CLOSE_ADVICE = {
     1012: "the appliance is restarting; connect again in a moment",
     1013: "the appliance is overloaded; connect again later",
 }
-TOO_FAST = "too_fast:"  # how the close reason begins, also with code 1008
-TOO_FAST_ADVICE = "this client has to send at the pace of a microphone"
+TOO_FAST = "too_fast:"  # prefix of a close reason that also has code 1008
+TOO_FAST_ADVICE = "this client must send audio at the pace of a microphone"
 MAX_SERVER_TEXT_CHARS = 300
 
 
 def explain_close(closed: ConnectionClosed) -> CallDropped:
-    """The error for a connection that was closed by the other side or the network."""
+    """Return the error for a connection that the server or the network closed."""
     if closed.rcvd is None:
         return CallDropped("the call was dropped: the connection was lost", retryable=True)
     code, reason = closed.rcvd.code, _printable(closed.rcvd.reason)
@@ -40,7 +40,7 @@ def explain_close(closed: ConnectionClosed) -> CallDropped:
 
 
 def explain_failure(error: Exception, host: str, timeout_seconds: float) -> ClientError:
-    """The error for a connection that could not be opened."""
+    """Return the error for a connection that could not be opened."""
     match error:
         case InvalidStatus():
             return explain_status(error.response, host)
@@ -76,7 +76,7 @@ def explain_failure(error: Exception, host: str, timeout_seconds: float) -> Clie
 
 
 def explain_status(response: Response, host: str) -> ClientError:
-    """The error for an HTTP response other than the WebSocket upgrade."""
+    """Return the error for an HTTP response that is not the WebSocket upgrade."""
     status = response.status_code
     message = _body_message(response.body)
     if status == 401:
@@ -93,7 +93,7 @@ def explain_status(response: Response, host: str) -> ClientError:
         return CannotConnect(f"{host} has nothing at this path (404); the usual path is /ws")
     retryable = status in (502, 504)  # a proxy in front of a restarting appliance
     detail = f": {message}" if message else ""
-    text = f"{host} answered {status} instead of accepting the call{detail}"
+    text = f"{host} returned {status} instead of accepting the call{detail}"
     return CannotConnect(text, retryable=retryable)
 
 
@@ -115,7 +115,7 @@ def _nothing_listens(host: str) -> CannotConnect:
 
 
 def _body_message(body: bytes | bytearray | None) -> str:
-    """Message and advice of the appliance's JSON response; '' for any other body."""
+    """Return message and advice of the appliance's JSON response; empty for any other body."""
     try:
         fields = json.loads(body or b"")
     except (ValueError, RecursionError):
@@ -127,6 +127,6 @@ def _body_message(body: bytes | bytearray | None) -> str:
 
 
 def _printable(text: str) -> str:
-    """One line of limited length, without control characters."""
+    """Shorten a text to one line of limited length, without control characters."""
     line = "".join(c if c.isprintable() else " " for c in text)
     return line[:MAX_SERVER_TEXT_CHARS].strip()

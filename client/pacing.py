@@ -1,7 +1,7 @@
 """A simulated microphone: sends silence and queued speech in real time.
 
-Sample n of the stream is spoken at `started_at + n / rate`, and a frame is sent when its last
-sample has been spoken, as a real microphone does it. So the end of the speech in a file is known
+Sample n of the stream is spoken at `started_at + n / rate`. A frame is sent when its last sample
+has been spoken, as by a real microphone. So the time at which the speech in a file ends is known
 exactly.
 """
 
@@ -14,7 +14,7 @@ from client.playback import first_audible, last_audible
 from client.wire import FRAME_SAMPLES, FRAME_SECONDS, MIC_SAMPLE_RATE
 
 SILENCE = bytes(2 * FRAME_SAMPLES)
-MAX_LAG_SECONDS = 1.0  # after a longer stall audio is dropped, as a microphone would drop it
+MAX_LAG_SECONDS = 1.0  # after a longer stall, audio is dropped, as by a microphone
 
 
 class PacedSource:
@@ -28,7 +28,7 @@ class PacedSource:
         self._queue = bytearray()
 
     def play(self, pcm: bytes) -> tuple[float, float]:
-        """Queue mono int16 PCM at 16 kHz; returns when its speech begins and when it ends.
+        """Queue mono int16 PCM at 16 kHz. Returns the times at which its speech begins and ends.
 
         PCM without an audible sample counts as speech from its first to its last sample.
         """

@@ -1,11 +1,12 @@
-"""What the user hears, and when, for the loudspeaker, the WAV files and the benchmarks. No I/O.
+"""The playback buffer: what the user hears, and when. No I/O.
 
-Audio is pushed as it arrives and pulled as it is played. The times are passed in, so the same code
-runs under a sound card's callback and under a simulated loudspeaker.
+Audio is pushed when it arrives and pulled when it is played. The times are passed in, so the same
+code serves a sound card's callback and a simulated loudspeaker (`say`, tests and benchmarks).
 
-Playback starts once `prebuffer_seconds` of audio are buffered, or the first of it has been buffered
-for that long: a server may pace its audio just in time, and then a late packet would be a gap in a
-word. Every time the buffer runs dry within a reply, an underrun is counted and it is filled again.
+Playback starts when `prebuffer_seconds` of audio are buffered, or when the oldest audio has been
+buffered for that long. Otherwise, if a server sends its audio just in time, a late packet would
+cause a gap within a word. If the buffer runs empty within a reply, this counts as an underrun, and
+the buffer is filled again before playback continues.
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ def _audible_samples(pcm: bytes, dbfs: float) -> NDArray[np.intp]:
 
 @dataclass(frozen=True, slots=True)
 class HeardReply:
-    """What was played of one reply. Times are seconds of the clock that was passed in."""
+    """The part of a reply that was played. Times are seconds of the clock that was passed in."""
 
     pcm: bytes = b""  # mono int16, including the silence of underruns
     rate: int = SPEAKER_SAMPLE_RATE  # Hz
     first_audible_at: float | None = None
     ended_at: float | None = None  # when the last sample was played
     underruns: int = 0
-    gap_seconds: float = 0.0  # silence of all underruns together
+    gap_seconds: float = 0.0  # total silence of all underruns
     longest_gap_seconds: float = 0.0
-    dropped_seconds: float = 0.0  # received and dropped by an interruption
+    dropped_seconds: float = 0.0  # audio that arrived, but was dropped by an interruption
 
     @property
     def seconds(self) -> float:
@@ -63,7 +64,7 @@ class Player(Protocol):
 
     @property
     def drained(self) -> bool:
-        """Whether all received audio was played."""
+        """Whether all audio that arrived has been played."""
 
     @property
     def first_audible_at(self) -> float | None:
@@ -77,10 +78,10 @@ class Player(Protocol):
         """Add audio that arrived."""
 
     def flush(self, now: float) -> float:
-        """Drop buffered audio after an interruption; returns the seconds dropped."""
+        """Drop the buffered audio after an interruption. Returns its duration in seconds."""
 
     def take(self) -> HeardReply:
-        """Return what was heard since the last call, and start a new reply."""
+        """Return the audio played since the last `take`, and start a new reply."""
 
 
 class Playback:
@@ -98,7 +99,7 @@ class Playback:
 
     def _reset(self) -> None:
         self._heard = bytearray()
-        self._dry_at: float | None = None
+        self._stopped_at: float | None = None
         self._ended_at: float | None = None
         self._gaps: list[float] = []
         self._dropped_seconds = 0.0
@@ -118,20 +119,23 @@ class Playback:
             self._buffered_since = now
         self._buffer += pcm
 
-    def pull(self, samples: int, at: float) -> bytes:
-        """Play `samples` samples, the first of which is heard at `at`; silence if none are due."""
-        lead = 0 if self._playing else self._samples_until_start(at)
+    def pull(self, samples: int, starts_at: float) -> bytes:
+        """Play `samples` samples, of which the first is heard at `starts_at`.
+
+        Samples that are not due or not buffered are silence.
+        """
+        lead = 0 if self._playing else self._samples_until_start(starts_at)
         if lead >= samples:
             return bytes(2 * samples)
         if not self._playing:
-            self._start(at + lead / self.rate)
+            self._start(starts_at + lead / self.rate)
         block = bytes(self._buffer[: 2 * (samples - lead)])
         del self._buffer[: len(block)]
-        self._record(block, at + lead / self.rate)
-        rest = samples - lead - len(block) // 2
-        if rest:
-            self._stop(at + (samples - rest) / self.rate)
-        return bytes(2 * lead) + block + bytes(2 * rest)
+        self._record(block, starts_at + lead / self.rate)
+        missing = samples - lead - len(block) // 2
+        if missing:
+            self._stop(starts_at + (samples - missing) / self.rate)
+        return bytes(2 * lead) + block + bytes(2 * missing)
 
     def flush(self, now: float) -> float:
         """See Player."""
@@ -157,41 +161,41 @@ class Playback:
         self._reset()
         return heard
 
-    def _samples_until_start(self, at: float) -> int:
+    def _samples_until_start(self, now: float) -> int:
         if not self._buffer:
-            return 1 << 62
+            return 1 << 62  # not before audio arrives
         if self.buffered_seconds >= self.prebuffer_seconds:
             return 0
         due = self._buffered_since + self.prebuffer_seconds
-        return max(0, math.ceil((due - at) * self.rate))
+        return max(0, math.ceil((due - now) * self.rate))
 
-    def _start(self, at: float) -> None:
+    def _start(self, now: float) -> None:
         self._playing = True
-        if self._heard and self._dry_at is not None:
-            gap = max(0.0, at - self._dry_at)
+        if self._heard and self._stopped_at is not None:
+            gap = max(0.0, now - self._stopped_at)
             self._gaps.append(gap)
             self._heard += bytes(2 * round(gap * self.rate))
 
-    def _stop(self, at: float) -> None:
+    def _stop(self, now: float) -> None:
         self._playing = self._audible = False
-        self._dry_at = at
+        self._stopped_at = now
 
-    def _record(self, block: bytes, at: float) -> None:
+    def _record(self, block: bytes, starts_at: float) -> None:
         if not block:
             return
         is_first = self.first_audible_at is None
         if (is_first or not self._audible) and (index := first_audible(block)) is not None:
-            audible_at = at + index / self.rate
+            audible_at = starts_at + index / self.rate
             if is_first:
                 self.first_audible_at = audible_at
             if not self._audible:
                 self._audible, self.audible_since = True, audible_at
         self._heard += block
-        self._ended_at = at + len(block) / 2 / self.rate
+        self._ended_at = starts_at + len(block) / 2 / self.rate
 
 
 class SimulatedSpeaker:
-    """A Player without a sound card, which plays in step with the times that it is passed."""
+    """A Player without a sound card. It plays up to the times that are passed in."""
 
     def __init__(self, playback: Playback, now: float) -> None:
         self._playback = playback

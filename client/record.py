@@ -9,11 +9,11 @@ from client.playback import HeardReply
 
 @dataclass(frozen=True, slots=True)
 class ClientTurnRecord:
-    """A finished turn. Times are seconds of the call's clock; None for what did not happen.
+    """A finished turn. Times are seconds of the call's clock; None if the event did not happen.
 
     heard                    the reply as it was played
     voice_to_voice_seconds   from the end of the user's speech to the first audible sample of the
-                             reply; negative if the bot spoke before the user was done
+                             reply; negative if the bot spoke before the user had finished
     stages                   seconds by stage, as measured by the server
     outcome                  the server's outcome. If there is none: answered, interrupted,
                              no_answer, unfinished (the reply never ended) or call_dropped
@@ -52,7 +52,7 @@ class OpenTurn:
     begun_at: float
     speech_started_at: float | None
     speech_ended_at: float | None
-    changed_at: float  # the last time that anything happened in the turn
+    changed_at: float  # time of the last event in the turn
     user_texts: list[str] = field(default_factory=list)
     generated: str = ""  # text as the model generated it
     spoken: list[str] = field(default_factory=list)  # sentences as they were spoken

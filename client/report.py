@@ -1,4 +1,4 @@
-"""How a finished turn is printed: a JSON object, or lines for a terminal. No I/O."""
+"""Renders a finished turn as a JSON object, or as lines for a terminal. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from client.record import ClientTurnRecord
 
 
 def as_json(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str:
-    """One line of JSON. Seconds are rounded to milliseconds; absent values are null."""
+    """Render one line of JSON. Seconds are rounded to milliseconds; absent values are null."""
     latency = record.voice_to_voice_seconds
     return json.dumps(
         {
@@ -29,7 +29,7 @@ def as_json(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str
 
 
 def as_text(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str:
-    """A few lines for a terminal."""
+    """Render a few lines for a terminal."""
     latency = record.voice_to_voice_seconds
     timing = "no reply was heard" if latency is None else f"voice to voice {latency:.2f} s"
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in record.stages.items())
@@ -54,8 +54,8 @@ def as_text(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str
 
 
 def plain(text: str) -> str:
-    """The text on one line without control characters.
+    """Put the text on one line and remove control characters.
 
-    What a server sends must not control the user's terminal.
+    Otherwise a server could control the user's terminal.
     """
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

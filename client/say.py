@@ -17,7 +17,7 @@ from client.record import ClientTurnRecord
 from client.stderr import print_error, print_retry
 from client.wav import read_wav, write_wav
 
-MAX_SECONDS = 3600  # of a flag
+MAX_SECONDS = 3600  # upper limit of the flags below
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace, config: Config) -> int:
-    """Speak all files. Raises ClientError; NoAnswer at the end, if a file got no answer."""
+    """Speak all files. Raises ClientError; NoAnswer, after all files, if a reply is missing."""
     for flag, seconds in (("--barge-in", args.barge_in), ("--gap", args.gap)):
         if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
             raise UsageError(f"{flag} {seconds:g} is not between 0 and {MAX_SECONDS} seconds")
@@ -65,7 +65,7 @@ async def run(args: argparse.Namespace, config: Config) -> int:
 async def _speak_turns(
     conversation: Conversation, utterances: list[bytes], args: argparse.Namespace
 ) -> AsyncIterator[ClientTurnRecord]:
-    """Speak one utterance after the other; yields each turn when it is over."""
+    """Speak the utterances one after the other. Yields each turn when it is finished."""
     interrupted: list[int] = []  # the turn that the current utterance interrupts
     for position, pcm in enumerate(utterances):
         await asyncio.sleep(0 if interrupted else args.gap)
@@ -85,7 +85,7 @@ async def _speak_turns(
 async def _wait_until_audible(
     conversation: Conversation, number: int, timeout_seconds: float
 ) -> float | None:
-    """When the reply was first heard; None if the turn ended without one."""
+    """Return when the reply became audible; None if the turn ended without a reply."""
     audible = asyncio.ensure_future(conversation.audible(number))
     finished = asyncio.ensure_future(conversation.finished(number, timeout_seconds))
     try:

@@ -13,12 +13,12 @@ def print_error(text: str) -> None:
 
 
 def print_retry(error: ClientError, delay_seconds: float) -> None:
-    """Print why a connection failed and when it is tried again."""
+    """Print why a connection failed and when the client tries again."""
     print_error(retry_message(error, delay_seconds))
 
 
 def retry_message(error: ClientError, delay_seconds: float) -> str:
-    """Why a connection failed and when it is tried again, as sentences."""
+    """Describe why a connection failed and when the client tries again."""
     text = str(error)
     stop = "" if text.endswith((".", "?", "!")) else "."
     return f"{text}{stop} Trying again in {delay_seconds:.1f} s."

@@ -25,7 +25,7 @@ from client.turns import ClientTurnTracker
 
 DRAW_SECONDS = 0.05
 TICK_SECONDS = 0.01
-QUEUED_FRAMES = 25  # one second; older audio is dropped, as while there is no connection
+QUEUED_FRAMES = 25  # one second; a full queue drops its oldest frame
 ECHO_SECONDS = 0.3  # half duplex: how long the room echoes after the bot has stopped
 
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace, config: Config) -> int:
-    """Talk until Ctrl-C. Raises ClientError for what retrying cannot fix."""
+    """Talk until Ctrl-C. Raises ClientError if another attempt cannot succeed."""
     loop = asyncio.get_running_loop()
     sound = load_sounddevice()
     talk = Talk(config, sound, args.microphone, args.speaker, args.half_duplex, sys.stdout)
@@ -51,7 +51,7 @@ async def run(args: argparse.Namespace, config: Config) -> int:
 
 
 class Talk:
-    """One user at one microphone. Connects again when a call is dropped."""
+    """A conversation with microphone and loudspeaker. Reconnects when a call is dropped."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Talk:
             except CallDropped as error:
                 if not error.retryable:
                     raise
-                self._screen.print(f"{error}. Connecting again: the bot forgets this call.")
+                self._screen.print(f"{error}. Reconnecting; the bot will not remember this call.")
             finally:
                 self._show(turns.close(self._clock(), "call_dropped"))
                 await call.close()
@@ -137,7 +137,7 @@ class Talk:
     async def _receive(self, call: ClientCall, turns: ClientTurnTracker) -> None:
         async for arrival in call.arrivals():
             if arrival.frame is not None:
-                turns.on_frame(arrival.frame, arrival.at)
+                turns.on_frame(arrival.frame, arrival.received_at)
 
     async def _send(self, call: ClientCall, turns: ClientTurnTracker) -> None:
         while True:
@@ -154,7 +154,7 @@ class Talk:
             await call.send_audio(frame)
 
     async def _report_playback(self, call: ClientCall, turns: ClientTurnTracker) -> None:
-        """Tell the server when a reply is heard."""
+        """Tell the server when a reply becomes audible."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             if turns.playback_started(self._clock()):

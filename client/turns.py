@@ -1,11 +1,11 @@
 """Collects the events of a call into one record per turn. Times are passed in. No I/O.
 
-Turns form a queue. What the bot says belongs to the first turn that is not closed; a turn that
-begins while the bot speaks (a barge-in) waits behind it until the interruption closes it.
+Turns form a queue. The bot's speech belongs to the first turn that is not closed. A turn that
+begins while the bot speaks (a barge-in) waits until the interruption closes the turn before it.
 
-A turn is over when the server's report of it arrived and everything is played. For a server that
-sends no reports, it is over when the bot has stopped and nothing happens for `settle_seconds`. A
-bot that gave a notice ("One moment, please.") has stopped, too, but its answer is still to come.
+A turn is finished when the server's report about it has arrived and all audio has been played. If
+the server sends no reports, a turn is finished when the bot has stopped and nothing has happened
+for `settle_seconds`. A notice ("One moment, please.") does not finish it: the answer follows.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from client.playback import Player
 from client.record import ClientTurnRecord, OpenTurn
 from client.wire import AudioFrame, Frame, Interruption, RTVIMessage
 
-GRACE_SECONDS = 0.2  # messages may overtake the last audio of a turn by a frame or two
-# A server that sends reports and has not sent this turn's is still working: it waits up to 30 s
-# for an engine that is overloaded or restarting. After this long without an event it has failed.
+GRACE_SECONDS = 0.2  # messages may overtake the last one or two audio frames of a turn
+# A server that sends reports, but none about this turn yet, is still working on it: it waits up to
+# 30 s for an engine that is overloaded or restarting. After this time without an event it has
+# failed.
 UNREPORTED_SECONDS = 40.0
 
 
 class ClientTurnTracker:
     """Follows one call. Plays the bot's audio on `player` and flushes it on an interruption.
 
-    With `follow_server`, a turn begins when the server hears the user (a microphone); without it,
-    only where `begin` is called (a file, typed text).
+    With `follow_server`, a turn begins when the server detects speech (for a microphone). Without
+    it, a turn begins only when `begin` is called (for a file or typed text).
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class ClientTurnTracker:
         self._settle_seconds = settle_seconds
         self._open: list[OpenTurn] = []
         self._count = 0
-        # First and last time at which the microphone was loud.
+        # The first and the last time at which the microphone was loud.
         self._user_speech: tuple[float, float] | None = None
         self._user_speaking = False
-        self._confirmed_start: float | None = None  # the last start of sound that needs no message
-        self._discard_reply = False  # interrupted: what still arrives of the old reply is not heard
+        self._confirmed_start: float | None = None  # last start of sound that was already reported
+        self._discard_reply = False  # interrupted: drop the rest of the old reply
         self._server_reports = False
         self._server_sends_user_input = False
 
@@ -49,7 +50,7 @@ class ClientTurnTracker:
         speech_started_at: float | None = None,
         speech_ended_at: float | None = None,
     ) -> int:
-        """Begin a turn of the user; returns its number, counted from 1."""
+        """Begin a turn. Returns its number, counted from 1."""
         if not self._open:
             self._player.take()  # sound that belongs to no turn
             self._confirmed_start = self._player.audible_since
@@ -59,7 +60,7 @@ class ClientTurnTracker:
         return turn.number
 
     def user_audible(self, now: float) -> None:
-        """The microphone is loud; the last time before the reply is the end of the speech."""
+        """Record that the microphone is loud. The last time before a reply is the end of speech."""
         self._user_speech = (self._user_speech[0] if self._user_speech else now, now)
 
     @property
@@ -84,9 +85,9 @@ class ClientTurnTracker:
         return self._player.first_audible_at if current and current.number == number else None
 
     def playback_started(self, now: float) -> bool:
-        """Whether the bot's reply has just become audible: true once per start of speech.
+        """Whether the bot's reply has just become audible. True once per start of speech.
 
-        A notice and the answer after it are two starts; a gap in the sound is not a start.
+        A notice and the answer after it are two starts. A gap in the sound is not a start.
         """
         turn, since = self._current(), self._player.audible_since
         if turn is None or not turn.start_unconfirmed or since is None:
@@ -107,9 +108,9 @@ class ClientTurnTracker:
                 self._on_message(frame, now)
 
     def poll(self, now: float) -> list[ClientTurnRecord]:
-        """Remove and return the turns that are over by now, oldest first."""
+        """Remove and return the turns that are finished, oldest first."""
         records: list[ClientTurnRecord] = []
-        while self._open and self._is_over(self._open[0], now):
+        while self._open and self._is_finished(self._open[0], now):
             turn = self._open.pop(0)
             if turn.closed_at is None:
                 self._take_heard(turn)
@@ -117,16 +118,16 @@ class ClientTurnTracker:
         return records
 
     def quiet_seconds(self, number: int, now: float) -> float:
-        """How long nothing has happened in this turn since the user was done."""
+        """Return the seconds without an event in this turn since the user finished speaking."""
         for turn in self._open:
             if turn.number == number:
                 playing_until = now if not self._player.drained else 0.0
-                asked_at = turn.speech_ended_at or turn.begun_at
-                return max(0.0, now - max(turn.changed_at, asked_at, playing_until))
+                user_done_at = turn.speech_ended_at or turn.begun_at
+                return max(0.0, now - max(turn.changed_at, user_done_at, playing_until))
         return 0.0
 
     def close(self, now: float, outcome: str) -> list[ClientTurnRecord]:
-        """End every turn in progress, with this outcome."""
+        """End all turns in progress with this outcome, and return them."""
         records = []
         for turn in self._open:
             if turn.closed_at is not None:
@@ -148,13 +149,13 @@ class ClientTurnTracker:
         """The turn that the bot's speech belongs to."""
         return next((turn for turn in self._open if turn.closed_at is None), None)
 
-    def _is_over(self, turn: OpenTurn, now: float) -> bool:
+    def _is_finished(self, turn: OpenTurn, now: float) -> bool:
         quiet = now - turn.changed_at
         if turn.closed_at is not None:
             return turn.is_reported or quiet >= self._settle_seconds
         if not self._player.drained or (turn.speech_ended_at or 0.0) > now:
             return False
-        if turn.reported_interrupted:  # the user continued, and will be answered
+        if turn.reported_interrupted:  # the user continued; the answer follows
             return quiet >= UNREPORTED_SECONDS
         if turn.is_reported:
             is_complete = turn.has_reply and not turn.synthesizing
@@ -171,7 +172,7 @@ class ClientTurnTracker:
             turn.has_audio, turn.interrupted = True, False
 
     def _replying(self, now: float) -> OpenTurn | None:
-        """The turn that the bot answers; with a microphone, begun here for a greeting."""
+        """Return the turn that the bot answers. With `follow_server`, begin one for a greeting."""
         if self._current() is None and self._follow_server:
             self.begin(now)
         turn = self._current()
@@ -184,7 +185,7 @@ class ClientTurnTracker:
         return turn
 
     def _on_interruption(self, now: float) -> None:
-        """Pipecat sends its frame first, then user-started-speaking, then bot-interrupted."""
+        """Pipecat sends the frame first, then user-started-speaking, then bot-interrupted."""
         was_playing = not self._player.drained
         self._player.flush(now)
         self._discard_reply = True
@@ -242,7 +243,7 @@ class ClientTurnTracker:
                 self._on_report(message, now)
 
     def _on_user_text(self, message: RTVIMessage) -> None:
-        """Pipecat sends `user-input` and, for older clients, the same as `user-transcription`."""
+        """Pipecat sends `user-input`, and for older clients also `user-transcription`."""
         self._server_sends_user_input |= message.type == "user-input"
         data = message.data if isinstance(message.data, dict) else {}
         if message.type == "user-transcription" and self._server_sends_user_input:
@@ -266,7 +267,7 @@ class ClientTurnTracker:
             turn.generated = text
 
     def _on_report(self, message: RTVIMessage, now: float) -> None:
-        """The appliance's server-message of the kind "turn"; every field is optional."""
+        """Process the appliance's server-message of kind "turn". Every field is optional."""
         data = message.data
         if not isinstance(data, dict) or data.get("kind") != "turn":
             return

@@ -52,7 +52,7 @@ def write_wav(path: Path, pcm: bytes, rate: int) -> None:
 
 
 def _parse(raw: bytes) -> tuple[NDArray[np.float32], int]:
-    """Mono float samples and their sample rate. Raises ValueError."""
+    """Parse a file into mono float samples and their sample rate. Raises ValueError."""
     if raw[:4] != b"RIFF" or raw[8:12] != b"WAVE":
         raise ValueError("it does not begin with RIFF and WAVE")
     header = b""
@@ -88,8 +88,8 @@ def _parse_samples(header: bytes, body: bytes) -> tuple[NDArray[np.float32], int
         samples = _parse_integers(body[: len(body) // width * width], width)
     else:
         raise ValueError(f"its encoding (format {kind}, {bits} bits) is neither PCM nor float")
-    whole = samples[: samples.size // channels * channels]
-    return whole.reshape(-1, channels).mean(axis=1).astype(np.float32), rate
+    frames = samples[: samples.size // channels * channels].reshape(-1, channels)
+    return frames.mean(axis=1).astype(np.float32), rate
 
 
 def _parse_integers(body: bytes, width: int) -> NDArray[np.float32]:

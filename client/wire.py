@@ -1,6 +1,6 @@
-"""Pipecat's protobuf wire: bytes to small frozen values and back. No I/O.
+"""Encodes and decodes the frames of Pipecat's protobuf protocol. No I/O.
 
-A frame is audio, an interruption, or a message, which carries RTVI JSON (label "rtvi-ai",
+A frame contains audio, an interruption, or a message. A message is RTVI JSON (label "rtvi-ai",
 protocol 2.x).
 """
 
@@ -23,7 +23,7 @@ FRAME_SAMPLES = round(MIC_SAMPLE_RATE * FRAME_SECONDS)
 
 
 class WireError(ValueError):
-    """The bytes are not a frame that this client knows; the text says why."""
+    """The bytes are not a frame that this client supports; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class AudioFrame:
 
 @dataclass(frozen=True, slots=True)
 class RTVIMessage:
-    """An RTVI message. `data` is any JSON value, {} when the sender sent none."""
+    """An RTVI message. `data` is any JSON value; {} if the message contains none."""
 
     type: str
     data: object = None
@@ -48,14 +48,14 @@ class RTVIMessage:
             object.__setattr__(self, "data", {})
 
     def text(self, key: str = "text") -> str:
-        """A text field of `data`; empty when it is absent or has another type."""
+        """Return a text field of `data`; empty if it is absent or not a string."""
         value = self.data.get(key) if isinstance(self.data, dict) else None
         return value if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """The bot was interrupted: audio that was received and not yet played must be dropped."""
+    """The bot was interrupted: drop all audio that has arrived but has not been played."""
 
 
 Frame = AudioFrame | RTVIMessage | Interruption

@@ -1,4 +1,4 @@
-"""Graphics cards: what the driver reports, what fits into their memory, how fast they can be."""
+"""GPUs ("cards"): what the driver reports, what fits into their memory, how fast they can be."""
 
 from appliance.gpu.cards import GpuCard
 from appliance.gpu.planning import Plan, plan

@@ -1,9 +1,9 @@
-"""Graphics cards: what the driver reports of one, and data sheet values. No I/O.
+"""Cards as the driver describes them, and a table of data sheet values. No I/O.
 
-Bandwidth and bf16 speed are from NVIDIA's data sheets, without sparsity. Memory is what CUDA can
-use, which is less than the printed size: rounded down from `torch.cuda` messages in public issues.
-The data sheet values serve to plan for a card that is not installed; the driver reports the memory
-and bandwidth of one that is.
+Bandwidth and bf16 speed are from NVIDIA's data sheets, without sparsity. Memory is the part that
+CUDA can use, which is less than the nominal size; the values are rounded down from `torch.cuda`
+messages in public issues. The table is for cards that are not installed. The driver reports the
+memory and bandwidth of an installed card.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ GIB = 1 << 30
 
 # vLLM needs this compute capability for bfloat16 (vllm/platforms/cuda.py, supported_dtypes).
 BFLOAT16_CAPABILITY = (8, 0)
-# Cards of this capability compute in FP8 (Ada, Hopper, ...): vLLM's schemes/w8a8_fp8.py. Older
-# cards would unpack FP8 weights into bfloat16; that is untested here, so it is refused.
+# From this capability on, cards compute in FP8 (Ada, Hopper, ...); see vLLM's schemes/w8a8_fp8.py.
+# Older cards would unpack FP8 weights into bfloat16. That is untested here, so it is refused.
 FP8_CAPABILITY = (8, 9)
-# From this capability on vLLM has no INT8 kernels (its documentation, "INT8 W8A8": Blackwell).
+# From this capability on (Blackwell), vLLM has no INT8 kernels: "INT8 W8A8" in its documentation.
 NO_INT8_CAPABILITY = (10, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class GpuCard:
-    """A card, or one MIG instance of a card, as its driver describes it.
+    """A card, or one MIG instance of a card, as the driver describes it.
 
-    memory_bytes     usable by CUDA: the total minus what the driver reserves
-    free_bytes       part of memory_bytes that no process holds now
+    memory_bytes     memory usable by CUDA: the total minus what the driver reserves
+    free_bytes       the part of memory_bytes that no process uses now
     capability       CUDA compute capability, e.g. (8, 9)
     bytes_per_second peak memory bandwidth; 0 if unknown
     """
@@ -42,7 +42,7 @@ class GpuCard:
 
     @property
     def title(self) -> str:
-        """Name and memory, for people."""
+        """Name and memory, for messages."""
         return f"{self.name} ({self.memory_bytes / GIB:.1f} GiB)"
 
 
@@ -59,11 +59,11 @@ class CardModel:
 
     @property
     def short_name(self) -> str:
-        """The name on a command line, e.g. L4, RTX-4090 or A100-80GB."""
+        """The name used on the command line, e.g. L4, RTX-4090 or A100-80GB."""
         return re.sub(r"^(NVIDIA|Tesla|GeForce| )*", "", self.name).replace(" ", "-")
 
     def as_card(self) -> GpuCard:
-        """An empty card of this model."""
+        """Return a card of this model, with all of its memory free."""
         size = int(self.gib * GIB)
         bandwidth = self.gigabytes_per_second * 1e9
         return GpuCard(self.name, size, size, self.capability, "", bytes_per_second=bandwidth)
@@ -88,33 +88,33 @@ CARD_MODELS = (
 
 
 def model_of(driver_name: str) -> CardModel | None:
-    """The model of an installed card; None if unknown, or for a MIG instance."""
+    """Return the model of an installed card; None if unknown, or for a MIG instance."""
     if "MIG" in driver_name:
         return None
     return next((m for m in CARD_MODELS if re.search(rf"\b{m.pattern}", driver_name)), None)
 
 
 def find_model(name: str) -> CardModel | None:
-    """The model that a person means by `L4`, `a100-80gb`, `4090` or the full name."""
+    """Find a model by a name that people use: `L4`, `a100-80gb`, `4090` or the full name."""
     return next((m for m in CARD_MODELS if _normalize(m.name) == _normalize(name)), None)
 
 
 def bytes_per_second(card: GpuCard) -> float:
-    """Memory bandwidth, from the driver or else the table; 0 if unknown."""
+    """Return the memory bandwidth from the driver, or else from the table; 0 if unknown."""
     model = model_of(card.name)
     return card.bytes_per_second or (model.gigabytes_per_second * 1e9 if model else 0.0)
 
 
 def flops_per_second(card: GpuCard) -> float:
-    """Dense bf16 operations per second, from the data sheet; 0 if unknown."""
+    """Return the dense bf16 operations per second from the data sheet; 0 if unknown."""
     model = model_of(card.name)
     return model.teraflops * 1e12 if model else 0.0
 
 
 def recommend_weights(card: GpuCard) -> tuple[tuple[str, ...], str]:
-    """The kinds of weights for a card, best first, and why.
+    """Recommend kinds of weights for a card. Returns them, best first, and the reason.
 
-    Kinds as in checkpoint.Checkpoint.quantization; `bf16` is the published model.
+    The kinds are those of checkpoint.Checkpoint.quantization; `bf16` is the published model.
     """
     has_fp8 = card.capability >= FP8_CAPABILITY
     gib = card.memory_bytes / GIB

@@ -1,4 +1,4 @@
-"""What occupies the card's memory, item by item, in bytes. No I/O.
+"""The memory budget of a card, item by item, in bytes. No I/O.
 
 Sizes that cannot be read from a file are conservative estimates. None was measured on an L4 or A10;
 `make bench-engine` and the engine's own log show the real values of an installed card.
@@ -15,20 +15,20 @@ from appliance.weights.checkpoint import Checkpoint
 MIB = 1 << 20
 ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
-# What a process holds on the card before it loads anything: 0.3 to 0.5 GiB with CUDA 12 and 13.
-# Outside vLLM's memory fraction, which counts from a snapshot taken afterwards (gpu_worker.py).
+# Memory that a process uses on the card before it loads anything: 0.3 to 0.5 GiB with CUDA 12, 13.
+# It is outside vLLM's memory fraction, because vLLM takes its snapshot afterwards (gpu_worker.py).
 CONTEXT_BYTES = GIB // 2
 # CUDA graphs of small batches, compiled kernels, workspaces of cuBLAS and attention.
 GRAPHS_BYTES = 3 * GIB // 4
 # Kokoro-82M under PyTorch: 0.3 GiB of float32 weights, its own CUDA context, the activations of one
 # phrase, PyTorch's cache. A generous assumption.
 KOKORO_BYTES = 6 * GIB // 5
-# For fragmentation, and for the difference between what NVML reports and what CUDA can allocate.
+# Covers fragmentation, and the difference between NVML's total and what CUDA can allocate.
 HEADROOM_BYTES, HEADROOM_RATIO = GIB // 2, 0.05
-# A driver may hold this much of an idle card.
+# The driver may use this much of an idle card.
 IDLE_BYTES = 3 * GIB // 10
 
-# The audio encoder takes clips in parts of this many seconds, frames and tokens.
+# The audio encoder splits clips into parts. Length of a part in seconds, frames and tokens:
 PART_SECONDS, PART_FRAMES, PART_TOKENS = 30, 1500, 188
 MEL_BINS = 128
 AUDIO_TOKENS_PER_SECOND = 6.25
@@ -37,7 +37,7 @@ INSTRUCTION_TOKENS = 512  # reserved for the system prompt and the tools
 
 @dataclass(frozen=True, slots=True)
 class MemoryItem:
-    """One line of the memory budget. `in_vllm`: counted by vLLM's memory fraction."""
+    """One line of the memory budget. `in_vllm`: whether vLLM's memory fraction includes it."""
 
     label: str
     size_bytes: int
@@ -50,7 +50,7 @@ class MemoryItem:
 def fixed_items(
     card: GpuCard, checkpoint: Checkpoint, settings: Settings, dtype: str, batched_tokens: int
 ) -> tuple[MemoryItem, ...]:
-    """Everything except the KV cache."""
+    """List every item except the KV cache."""
     scale = ITEM_BYTES[dtype] / ITEM_BYTES[checkpoint.dtype]
     sizes = checkpoint.weights_bytes
     language_model = sizes.layers + sizes.embed_tokens + sizes.lm_head
@@ -73,12 +73,13 @@ def fixed_items(
 def activation_bytes(
     checkpoint: Checkpoint, settings: Settings, dtype: str, batched_tokens: int
 ) -> int:
-    """Peak memory of one step beside the weights: tokens, logits, and audio to be encoded.
+    """Return the peak memory of one step without the weights: tokens, logits and encoded audio.
 
-    A token of Llama holds at most about 16 times its width at once (residual, attention, and both
-    halves of an MLP 3.5 times as wide); so does a frame in Whisper (an MLP 4 times as wide). vLLM
-    encodes as many 30 s parts in one step as fit into `batched_tokens` audio tokens
-    (encoder_budget.py). Logits are float32, with three copies in the sampler.
+    In Llama, a token takes at most about 16 times the hidden size at once: residual, attention, and
+    both halves of an MLP that is 3.5 times as wide. The same is true of a frame in Whisper, with an
+    MLP that is 4 times as wide. In one step, vLLM encodes as many 30 s parts as fit into
+    `batched_tokens` audio tokens (encoder_budget.py). Logits are float32, with three copies in the
+    sampler.
     """
     item = ITEM_BYTES[dtype]
     tokens = batched_tokens * checkpoint.hidden_size * 16 * item
@@ -91,30 +92,32 @@ def activation_bytes(
 
 
 def tts_bytes(settings: Settings) -> int:
-    """What to leave for Kokoro, which starts at the same time in its own process."""
+    """Return the memory to leave for Kokoro, which starts at the same time in its own process."""
     return KOKORO_BYTES if settings.tts.device == "cuda" else 0
 
 
 def other_programs_bytes(card: GpuCard, settings: Settings) -> int:
-    """What programs outside the appliance hold of the card.
+    """Return the memory that programs outside the appliance use on the card.
 
-    Kokoro may already be loaded or not (both engines start at the same time, and each is restarted
-    alone), so memory up to its size plus that of an idle driver is attributed to it. More than that
-    belongs to another program, and then all of it is counted: Kokoro may not be part of it.
+    Kokoro may or may not be loaded yet: both engines start at the same time, and each can be
+    restarted alone. So used memory up to the size of Kokoro plus an idle driver counts as Kokoro's.
+    If more is used, another program runs, and all of it counts as that program's: it is unknown
+    whether Kokoro's memory is included.
     """
-    held = card.memory_bytes - card.free_bytes
-    return held if held > tts_bytes(settings) + IDLE_BYTES else 0
+    used = card.memory_bytes - card.free_bytes
+    return used if used > tts_bytes(settings) + IDLE_BYTES else 0
 
 
 def max_sequences(settings: Settings) -> int:
-    """The most replies that are decoded at the same time: as set, or one per call."""
+    """Return how many replies are decoded at the same time: the setting, or one per session."""
     return settings.llm.max_sequences or settings.gateway.max_sessions
 
 
 def conversation_tokens(settings: Settings) -> int:
-    """Tokens in the KV cache of one call with a full history, at most the context.
+    """Return how many tokens of KV cache one conversation with a full history needs.
 
-    Its history, the longest reply, the longest utterance and the instructions.
+    The sum of the history, the longest reply, the longest utterance and the instructions, limited
+    to the context length.
     """
     llm = settings.llm
     audio = int(llm.max_utterance_seconds * AUDIO_TOKENS_PER_SECOND) + 1

@@ -1,4 +1,4 @@
-"""Lists the graphics cards through NVIDIA's driver (NVML, package nvidia-ml-py).
+"""Lists the cards through NVIDIA's driver (NVML, package nvidia-ml-py).
 
 A machine without a card, driver or package yields an empty list and the reason; only a bug
 raises. Cards are listed as CUDA shows them to this process: in the order of CUDA_VISIBLE_DEVICES,
@@ -23,7 +23,7 @@ _TRANSFERS_PER_CLOCK = 2  # double data rate; NVML reports the clock in MHz
 
 @dataclass(frozen=True, slots=True)
 class CardList:
-    """The usable cards, and why there are none or some are missing."""
+    """The usable cards. `problem` says why there are none, or why some are missing."""
 
     cards: tuple[GpuCard, ...]
     problem: str = ""
@@ -34,15 +34,15 @@ class NoDriver(Exception):
 
 
 def list_cards(environ: Mapping[str, str] | None = None) -> CardList:
-    """The cards that a process with this environment may use; None: this process."""
+    """List the cards that a process with this environment may use; by default, this process."""
     environ = os.environ if environ is None else environ
     if environ.get("NVIDIA_VISIBLE_DEVICES") in ("none", "void"):
         return CardList((), "NVIDIA_VISIBLE_DEVICES gives this container no card")
     try:
         with open_driver() as nvml:
             return list_cards_with(nvml, environ)
-    except NoDriver as problem:
-        return CardList((), str(problem))
+    except NoDriver as error:
+        return CardList((), str(error))
 
 
 def list_cards_with(nvml: Any, environ: Mapping[str, str] | None = None) -> CardList:
@@ -61,25 +61,25 @@ def list_cards_with(nvml: Any, environ: Mapping[str, str] | None = None) -> Card
 
 @contextmanager
 def open_driver() -> Iterator[Any]:
-    """NVML, initialised: the module pynvml. Raises NoDriver."""
+    """Initialise NVML, and shut it down at the end. Yields the module pynvml. Raises NoDriver."""
     try:
         import pynvml
-    except ImportError as problem:
-        raise NoDriver("the package nvidia-ml-py is not installed") from problem
+    except ImportError as error:
+        raise NoDriver("the package nvidia-ml-py is not installed") from error
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError as problem:
-        raise NoDriver(f"the driver cannot be opened: {problem}") from problem
+    except pynvml.NVMLError as error:
+        raise NoDriver(f"the driver cannot be opened: {error}") from error
     try:
         yield pynvml
-    except pynvml.NVMLError as problem:
-        raise NoDriver(f"the driver does not answer: {problem}") from problem
+    except pynvml.NVMLError as error:
+        raise NoDriver(f"the driver does not answer: {error}") from error
     finally:
         pynvml.nvmlShutdown()
 
 
 def _read_device(nvml: Any, index: int) -> CardList:
-    """A card or its MIG instances, or why it cannot be used."""
+    """Read a card or its MIG instances; `problem` says why it cannot be used."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         capability = nvml.nvmlDeviceGetCudaComputeCapability(handle)
@@ -93,8 +93,8 @@ def _read_device(nvml: Any, index: int) -> CardList:
         return CardList(
             tuple(_read_card(nvml, instance, capability, 0.0) for instance in instances)
         )
-    except nvml.NVMLError as problem:
-        return CardList((), f"card {index} cannot be used: {problem}")
+    except nvml.NVMLError as error:
+        return CardList((), f"card {index} cannot be used: {error}")
 
 
 def _read_card(nvml: Any, handle: Any, capability: tuple[int, int], bandwidth: float) -> GpuCard:
@@ -142,7 +142,7 @@ def _bytes_per_second(nvml: Any, handle: Any) -> float:
 
 
 def _visible(devices: list[CardList], cuda_visible_devices: str | None) -> list[CardList]:
-    """The devices that CUDA_VISIBLE_DEVICES names, in its order.
+    """Return the devices that CUDA_VISIBLE_DEVICES names, in its order.
 
     As in CUDA, the first invalid entry ends the list.
     """

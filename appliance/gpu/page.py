@@ -15,7 +15,7 @@ from appliance.settings import Settings, load
 from appliance.weights import checkpoint as checkpoints
 from appliance.weights.checkpoint import Checkpoint
 
-PROMPT_TOKENS = 600  # of a first turn: instructions, tools, a short history
+PROMPT_TOKENS = 600  # prompt of a first turn: instructions, tools, a short history
 CLIP_SECONDS = 5
 DETAILED = ("L4", "A10")  # cards whose budget is shown item by item
 
@@ -23,7 +23,7 @@ DETAILED = ("L4", "A10")  # cards whose budget is shown item by item
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `python -m appliance plan`; argparse refuses other values."""
+    """Add the options of `python -m appliance plan`."""
     names = [model.short_name for model in CARD_MODELS]
     parser.add_argument(
         "--card",
@@ -42,16 +42,17 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _short_name(text: str) -> str:
-    """The choice that `text` means; unchanged if there is none."""
+    """Convert another spelling of a card's name; an unknown name is returned unchanged."""
     model = find_model(text)
     return model.short_name if model else text
 
 
 def describe_plan(settings: Settings, card: str = "", weights: str = "") -> str:
-    """The plan in words, for the named card or the first installed one.
+    """Describe the plan for the named card, or else for the first installed card.
 
-    weights: one of reference.KINDS; empty for those in the sealed folder, or if there are none, the
-    kind recommended for the card. Raises like plan(), and BadSetting for an engine without a GPU.
+    weights: one of reference.KINDS. If empty, the weights in the sealed folder; without such a
+    folder, the kind recommended for the card. Raises the errors of plan(), and BadSetting if the
+    engine uses no GPU.
     """
     if card:
         return _describe(_model(card).as_card(), settings, weights)
@@ -81,7 +82,7 @@ def _describe(card: GpuCard, settings: Settings, weights: str) -> str:
 
 
 def format_plan(card: GpuCard, checkpoint: Checkpoint, settings: Settings) -> str:
-    """Card, memory budget, decisions with reasons, expected speed. Raises like plan()."""
+    """Format card, memory budget, decisions and expected speed. Raises the errors of plan()."""
     result = plan(card, checkpoint, settings)
     unused = card.memory_bytes - sum(item.size_bytes for item in result.items)
     lines = [
@@ -127,7 +128,7 @@ _BLOCK = re.compile(
 
 
 def update_tables(page: str) -> str:
-    """The page with every marked table regenerated. Raises KeyError for an unknown mark."""
+    """Regenerate every marked table of the page. Raises KeyError for an unknown marker."""
     return _BLOCK.sub(lambda block: block[1] + TABLES[block[2]]() + "\n" + block[3], page)
 
 
@@ -197,7 +198,7 @@ def _kv_table() -> str:
 
 
 def _budget_tables() -> str:
-    """Memory budgets of the detailed cards, one column for each kind of weights that fits."""
+    """Memory budgets of the DETAILED cards, with a column for each kind of weights that fits."""
     tables = []
     for name in DETAILED:
         model = _model(name)
@@ -253,7 +254,7 @@ def _results_table() -> str:
 
 
 def _refusals() -> str:
-    """The messages for plans that are refused."""
+    """The error messages of plans that are impossible."""
     small = GpuCard("NVIDIA RTX A4000", int(15.7 * GIB), int(15.7 * GIB), (8, 6), "")
     l4 = _model("L4").as_card()
     cases: Iterable[tuple[str, GpuCard, str, Mapping[str, str]]] = (
@@ -302,7 +303,7 @@ def _model(name: str) -> CardModel:
 
 
 def _label(label: str) -> str:
-    """A row's label; the KV cache's differs by its number of tokens."""
+    """The label of a row. For the KV cache it omits the number of tokens, which varies."""
     return "KV cache" if label.startswith("KV of ") else label
 
 

@@ -1,7 +1,7 @@
-"""Plans how vLLM runs on a card: derived from the card, overridden by settings, or refused.
+"""Plans how vLLM runs on a card. Settings override the derived values.
 
-The budget is weights, activations, CUDA graphs and context, Kokoro, and headroom; the KV cache gets
-what remains. It is based on the card's whole memory minus what other programs hold
+The budget contains weights, activations, CUDA graphs and context, Kokoro, and headroom. The KV
+cache gets the rest. The budget starts from the card's whole memory minus that of other programs
 (memory.other_programs_bytes), so it is the same whether or not Kokoro is already loaded.
 docs/hardware.md has the results for common cards. No I/O.
 """
@@ -26,8 +26,8 @@ from appliance.settings import Settings
 from appliance.weights.checkpoint import Checkpoint
 
 BLOCK_TOKENS = 16  # vLLM's KV cache block on CUDA
-CPU_BLOCK_TOKENS = 128  # and on a CPU
-CPU_KV_BYTES = GIB  # enough for tests; more only if one context needs it
+CPU_BLOCK_TOKENS = 128  # vLLM's KV cache block on a CPU
+CPU_KV_BYTES = GIB  # enough for tests; exceeded only if one context needs more
 CPU_BATCHED_TOKENS = 2048
 _CPU_FRACTION = 0.1  # vLLM requires a number, and ignores it if the KV size is set
 
@@ -37,11 +37,11 @@ class Plan:
     """How to start vLLM.
 
     memory_fraction  vLLM's gpu_memory_utilization: weights, activations, graphs and KV cache
-    context_tokens   limit of prompt and reply together
+    context_tokens   limit for prompt and reply together
     max_sequences    replies decoded at the same time
-    kv_dtype         of the KV cache: bfloat16, float16, float32 or fp8
+    kv_dtype         data type of the KV cache: bfloat16, float16, float32 or fp8
     kv_tokens        capacity of the KV cache
-    dtype            of the computation
+    dtype            data type of the computation
     kv_bytes         size of the KV cache; set explicitly, so it does not depend on load order
     batched_tokens   prompt tokens processed in one step
     items            the memory budget, KV cache last
@@ -61,10 +61,10 @@ class Plan:
 
 
 def plan(card: GpuCard | None, checkpoint: Checkpoint, settings: Settings) -> Plan:
-    """Plan for a card; without one, for tests on a CPU.
+    """Plan for a card. If `card` is None, plan for tests on a CPU.
 
-    Raises BadSetting for a value that the card or the weights do not support, and TooLittleMemory,
-    with the budget, if it does not fit.
+    Raises BadSetting for a setting that the card or the weights do not support. Raises
+    TooLittleMemory, with the budget, if the model does not fit.
     """
     if settings.llm.context_tokens > checkpoint.max_positions:
         tokens = settings.llm.context_tokens
@@ -112,9 +112,9 @@ def plan(card: GpuCard | None, checkpoint: Checkpoint, settings: Settings) -> Pl
 def _check_card(card: GpuCard, checkpoint: Checkpoint, settings: Settings) -> None:
     llm, kind = settings.llm, checkpoint.quantization
     dtype = checkpoint.dtype if llm.dtype == "auto" else llm.dtype
-    has = f"{card.name} has {card.capability[0]}.{card.capability[1]}"
+    actual = f"{card.name} has {card.capability[0]}.{card.capability[1]}"
     if card.capability < BFLOAT16_CAPABILITY:
-        why = f"bfloat16 needs compute capability 8.0, and {has}"
+        why = f"bfloat16 needs compute capability 8.0, and {actual}"
         raise BadSetting(name="llm.dtype", why=why)
     if llm.dtype == "float32" and kind:
         why = f"{kind} weights need bfloat16, not float32"
@@ -123,24 +123,25 @@ def _check_card(card: GpuCard, checkpoint: Checkpoint, settings: Settings) -> No
         why = f"{llm.kv_dtype} needs dtype bfloat16, not float32"
         raise BadSetting(name="llm.kv_dtype", why=why)
     if llm.kv_dtype == "fp8" and card.capability < FP8_CAPABILITY:
-        why = f"fp8 needs compute capability 8.9, and {has}"
+        why = f"fp8 needs compute capability 8.9, and {actual}"
         raise BadSetting(name="llm.kv_dtype", why=why)
-    better = " or ".join(recommend_weights(card)[0])
+    recommended = " or ".join(recommend_weights(card)[0])
     if kind == "fp8" and card.capability < FP8_CAPABILITY:
-        why = f"FP8 weights need compute capability 8.9, and {has}: use {better}"
+        why = f"FP8 weights need compute capability 8.9, and {actual}: use {recommended}"
         raise BadSetting(name="llm.model", why=why)
     if kind == "int8" and card.capability >= NO_INT8_CAPABILITY:
-        why = f"vLLM has no INT8 kernels from compute capability 10.0 on, and {has}: use {better}"
+        unsupported = "vLLM has no INT8 kernels from compute capability 10.0 on"
+        why = f"{unsupported}, and {actual}: use {recommended}"
         raise BadSetting(name="llm.model", why=why)
 
 
 def _bytes_for_kv(card: GpuCard, items: tuple[MemoryItem, ...], settings: Settings) -> int:
-    """Bytes available to the KV cache; may be negative."""
-    inside = sum(item.size_bytes for item in items if item.in_vllm)
-    outside = sum(item.size_bytes for item in items if not item.in_vllm)
+    """Return the bytes available to the KV cache; may be negative."""
+    vllm_bytes = sum(item.size_bytes for item in items if item.in_vllm)
+    other_bytes = sum(item.size_bytes for item in items if not item.in_vllm)
     fraction = settings.llm.memory_fraction
     if not fraction:
-        return card.memory_bytes - inside - outside
+        return card.memory_bytes - vllm_bytes - other_bytes
     budget = int(fraction * card.memory_bytes)
     required = [item for item in items if not item.in_vllm and item.label != "headroom"]
     available = card.memory_bytes - sum(item.size_bytes for item in required)
@@ -151,13 +152,13 @@ def _bytes_for_kv(card: GpuCard, items: tuple[MemoryItem, ...], settings: Settin
             sum=f"vLLM's share of {fraction:g} is {budget / GIB:.1f} GiB, and beside "
             f"{' + '.join(map(str, required))} only {available / GIB:.1f} GiB are available",
         )
-    return budget - inside
+    return budget - vllm_bytes
 
 
 def _choose_kv(
     card: GpuCard, checkpoint: Checkpoint, settings: Settings, dtype: str, available: int
 ) -> tuple[str, int, str]:
-    """Data type and size of the KV cache, and why."""
+    """Choose the data type and size of the KV cache. Returns both, and the reason."""
     llm = settings.llm
     if llm.kv_dtype == "fp8":
         return "fp8", available, "KV cache in fp8, as set"
@@ -170,7 +171,8 @@ def _choose_kv(
     if card.capability < FP8_CAPABILITY or dtype == "float32":
         why = f"KV cache in {dtype}: fp8 needs compute capability 8.9 and dtype bfloat16"
         return dtype, available, why
-    # Only what is wanted: with more memory bfloat16 would fit, and a larger card must not get less.
+    # Use no more than the wanted tokens. Otherwise a larger card, on which they fit in bfloat16,
+    # would get fewer tokens than this card.
     needed = -(-wanted // BLOCK_TOKENS) * BLOCK_TOKENS * checkpoint.kv_bytes_per_token("fp8")
     return "fp8", min(available, needed), f"KV cache in fp8: not all conversations fit in {dtype}"
 

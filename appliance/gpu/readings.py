@@ -26,7 +26,7 @@ log = journal.get()
 class CardReading:
     """The state of a card; None for a value that it does not report.
 
-    number    within this appliance, from 0, in the order in which CUDA first listed the cards
+    number    number within this appliance, from 0, in the order in which the cards first appeared
     last_xid  NVIDIA's code of the last error since this process started; 0 if none
 
     A MIG instance has its own memory; its other values are those of the whole card.
@@ -50,12 +50,12 @@ class GpuReadings:
 
 
 class NvmlSession:
-    """NVML, kept open while everything works, so that no error between two reads is missed."""
+    """Reads the cards through NVML, which stays initialised so that no error event is missed."""
 
     def __init__(self) -> None:
         self._open: contextlib.ExitStack | None = None
         self._nvml: Any = None
-        self._numbers: dict[str, int] = {}  # by UUID, of every card that was ever seen
+        self._numbers: dict[str, int] = {}  # by UUID, of every card seen so far
         self._event_sets: dict[str, Any] = {}  # by UUID
         self._xids: dict[str, int] = {}  # last error, by UUID
 
@@ -79,9 +79,9 @@ class NvmlSession:
 
     def _read(self) -> GpuReadings:
         if self._open is None:
-            with contextlib.ExitStack() as opening:
-                self._nvml = opening.enter_context(nvml.open_driver())
-                self._open = opening.pop_all()
+            with contextlib.ExitStack() as stack:
+                self._nvml = stack.enter_context(nvml.open_driver())
+                self._open = stack.pop_all()
         try:
             listing = nvml.list_cards_with(self._nvml)
         except self._nvml.NVMLError:
@@ -93,7 +93,7 @@ class NvmlSession:
         return GpuReadings(readings, bool(readings) and not listing.problem and all_present)
 
     def _read_card(self, card: GpuCard) -> CardReading | None:
-        """The card's state, or None if it was lost meanwhile."""
+        """Read the state of a card; None if the card has been lost meanwhile."""
         pynvml, query = self._nvml, self._query
         try:
             handle = pynvml.nvmlDeviceGetHandleByUUID(card.uuid)
@@ -117,7 +117,7 @@ class NvmlSession:
         )
 
     def _query(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result, or None if the card or its driver does not support the query."""
+        """Return the result, or None if the card or its driver does not support the query."""
         try:
             return function(*arguments)
         except self._nvml.NVMLError:
@@ -146,14 +146,14 @@ class NvmlSession:
 
 
 class GpuReader:
-    """Reads the cards in a thread, with a time limit. Starts no new read while one hangs."""
+    """Reads the cards in a thread, with a time limit. Does not start a read while one hangs."""
 
     def __init__(self, read: Callable[[], GpuReadings] | None = None) -> None:
         self._read = read or NvmlSession().read
         self._pending: asyncio.Future[GpuReadings] | None = None
 
     async def read(self, timeout_seconds: float) -> GpuReadings | None:
-        """The readings, or None if the driver did not reply in time.
+        """Return the readings, or None if the driver does not reply in time.
 
         Concurrent calls share one read.
         """

@@ -1,6 +1,6 @@
-"""The checkpoint of the deployed model for each kind of weights, without its files.
+"""Describes the checkpoint of the deployed model for each kind of weights, without its files.
 
-Shapes from the published configs of fixie-ai/ultravox-v0_5-llama-3_1-8b (its adapter has
+The shapes are from the published configs of fixie-ai/ultravox-v0_5-llama-3_1-8b (its adapter has
 687,312,896 parameters) and meta-llama/Llama-3.1-8B-Instruct (8,030,261,248). A test compares the
 sizes with those that weights.checkpoint requires of such a folder.
 """
@@ -30,7 +30,7 @@ _LINEARS = (  # outputs, inputs of one layer's linear modules
 
 
 def ultravox_8b(kind: str) -> Checkpoint:
-    """What checkpoint.read would return. Raises KeyError if `kind` is not one of KINDS."""
+    """Return what checkpoint.read would return. Raises KeyError if `kind` is not one of KINDS."""
     layer_bytes = {
         "bf16": sum(2 * outputs * inputs for outputs, inputs in _LINEARS),
         "fp8": sum(outputs * inputs + 2 * outputs for outputs, inputs in _LINEARS),

@@ -1,10 +1,10 @@
-"""Upper limits of a card's speed, from its data sheet; not measured, not promised. No I/O.
+"""Upper limits of a card's speed, computed from its data sheet and not measured. No I/O.
 
 The roofline model (Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009): a step takes at
 least the time to read its bytes, and at least the time to do its operations. Decoding one token
-reads all weights once and does two operations with each, so memory bandwidth limits it; prefill of
-a long prompt does the same operations for every token, so arithmetic limits it. Good kernels reach
-75 to 85 % of the bandwidth limit.
+reads all weights once and does two operations with each weight, so memory bandwidth limits it.
+Prefill of a long prompt does the same operations for every token, so arithmetic limits it. Good
+kernels reach 75 to 85 % of the bandwidth limit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WEIGHT_BYTES = {"fp8": 1.0, "int8": 1.0, "w8a16": 1 + 2 / 128, "w4a16": 0.5 + 2
 def seconds_per_token(
     card: GpuCard, checkpoint: Checkpoint, sequences: int = 1, kv_bytes: int = 0
 ) -> float:
-    """The shortest step that decodes one token for each of `sequences` replies; 0 if unknown.
+    """Return the minimum time to decode a token for each of `sequences` replies; 0 if unknown.
 
     (weight bytes + sequences * kv_bytes) / bandwidth; kv_bytes is one conversation's KV cache.
     """
@@ -36,19 +36,19 @@ def seconds_per_token(
 
 
 def first_phrase_seconds(card: GpuCard, checkpoint: Checkpoint) -> float:
-    """Time to decode the first phrase at the bandwidth limit; 0 if unknown."""
+    """Return the time to decode the first phrase at the bandwidth limit; 0 if unknown."""
     return FIRST_PHRASE_TOKENS * seconds_per_token(card, checkpoint)
 
 
 def language_parameters(checkpoint: Checkpoint) -> float:
-    """Number of weights that every token is multiplied with: Llama's layers and lm_head."""
+    """Return how many weights each token is multiplied with: Llama's layers and lm_head."""
     sizes, unquantised = checkpoint.weights_bytes, ITEM_BYTES[checkpoint.dtype]
     weight_bytes = _WEIGHT_BYTES.get(checkpoint.quantization, unquantised)
     return sizes.layers / weight_bytes + (sizes.lm_head or sizes.embed_tokens) / unquantised
 
 
 def prefill_seconds(card: GpuCard, checkpoint: Checkpoint, tokens: int) -> float:
-    """Time to process `tokens` of a prompt that are not cached; 0 if unknown.
+    """Return the time to process `tokens` uncached tokens of a prompt; 0 if unknown.
 
     The longer of 2 * parameters * tokens / (PREFILL_UTILISATION * bf16 rate) and one pass over the
     weights. FP8 and INT8 arithmetic may be faster; that is not assumed.
@@ -61,7 +61,7 @@ def prefill_seconds(card: GpuCard, checkpoint: Checkpoint, tokens: int) -> float
 
 
 def encoder_seconds(card: GpuCard, checkpoint: Checkpoint, audio_seconds: float) -> float:
-    """Time to encode audio: 2 * parameters * 50 frames per second, at the prefill utilisation."""
+    """Return the time to encode audio: 2 * parameters * frames, at PREFILL_UTILISATION."""
     rate = flops_per_second(card)
     if not rate:
         return 0.0
@@ -71,9 +71,10 @@ def encoder_seconds(card: GpuCard, checkpoint: Checkpoint, audio_seconds: float)
 
 
 def batched_tokens(card: GpuCard, checkpoint: Checkpoint) -> int:
-    """How many prompt tokens to process in one step, while all other replies wait.
+    """Return how many prompt tokens to process in one step, while all other replies wait.
 
-    The most that take MAX_STEP_SECONDS, between 512 and 2048; 512 if the speed is unknown.
+    The largest number that takes at most MAX_STEP_SECONDS: 2048, 1024 or 512. If the speed is
+    unknown, 512.
     """
     for tokens in (2048, 1024):
         if 0 < prefill_seconds(card, checkpoint, tokens) <= MAX_STEP_SECONDS:

@@ -45,10 +45,10 @@ from appliance.supervision.symptoms import (
 
 CONF = Path(__file__).with_name("supervisord.conf")
 POLL_SECONDS = 1.0
-SUPERVISOR_START_SECONDS = 60.0  # until its first answer; it takes a second on an idle machine
+SUPERVISOR_START_SECONDS = 60.0  # until its first reply; an idle machine takes 1 s
 GATEWAY_MARGIN_SECONDS = 5  # the gateway's stop time is the drain time plus this
-OTHERS_STOP_SECONDS = 5 + 5 + 3 + 3  # stopwaitsecs of the other programs: they stop one by one
-REAP_SECONDS = 5  # for the last output, and for processes that were killed
+OTHERS_STOP_SECONDS = 5 + 5 + 3 + 3  # stopwaitsecs of the other programs; they stop one by one
+REAP_SECONDS = 5  # for the last output, and for killed processes to exit
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -63,8 +63,8 @@ def main(settings: Settings) -> None:
 def run(settings: Settings, conf: Path, check: Callable[[Settings], None]) -> None:
     """Run the programs of a supervisord configuration until a stop signal.
 
-    Raises AlreadyRunning, what `check` raises, the error with which the guard ends the appliance,
-    and SupervisorFailed. reason.json in the run folder records the same.
+    Raises AlreadyRunning, any error of `check`, the error for which the guard stops the appliance,
+    and SupervisorFailed. All but AlreadyRunning are also recorded in reason.json in the run folder.
     """
     folder = settings.paths.run.absolute()
     with run_folder.claim(folder):
@@ -77,7 +77,7 @@ def run(settings: Settings, conf: Path, check: Callable[[Settings], None]) -> No
 
 
 def environment(environ: Mapping[str, str], settings: Settings, folder: Path) -> dict[str, str]:
-    """`environ` with the variables that supervisord.conf refers to."""
+    """Return `environ` with the variables that supervisord.conf refers to."""
     return {
         **environ,
         "VOICE_PATHS_RUN": str(folder),
@@ -144,7 +144,7 @@ class _Boot:
         self._silent_seconds = settings.supervision.silent_seconds
         self._missed = MissedChecks()  # of supervisord
         self._polled_at = time.monotonic()
-        self._status: int | None = None  # of supervisord, once it has ended
+        self._status: int | None = None  # supervisord's wait status, once it has exited
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS | {signal.SIGCHLD})
@@ -237,7 +237,7 @@ class _Boot:
         )
 
     def _stop(self) -> None:
-        """Let supervisord stop its programs, then kill what is left."""
+        """Let supervisord stop its programs, then kill the processes that are left."""
         deadline = time.monotonic() + self._stop_seconds
         self._reap()
         if self._status is None:
@@ -249,16 +249,16 @@ class _Boot:
             self._reap()
         remaining = psutil.Process().children(recursive=True)
         for process in remaining:
-            with contextlib.suppress(psutil.NoSuchProcess):  # its parent has ended it
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has already exited
                 process.kill()
                 log.warning("program killed", pid=process.pid)
         psutil.wait_procs(remaining, timeout=REAP_SECONDS)
 
     def _reap(self) -> None:
         try:
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._pid:
-                    self._status = ended[1]
+            while (exited := os.waitpid(-1, os.WNOHANG))[0]:
+                if exited[0] == self._pid:
+                    self._status = exited[1]
         except ChildProcessError:
             return  # no children
 
@@ -266,8 +266,8 @@ class _Boot:
 class _OutputPipe:
     """Forwards the programs' output to boot's stdout.
 
-    supervisord opens /dev/fd/1 again for each program. That fails if it is a socket, as under
-    systemd, and makes the programs overwrite each other if it is a file; a pipe works.
+    supervisord opens /dev/fd/1 again for each program. That fails if stdout is a socket, as under
+    systemd. If stdout is a file, the programs overwrite each other's output. A pipe always works.
     """
 
     def __init__(self) -> None:
@@ -275,7 +275,7 @@ class _OutputPipe:
         self._thread = threading.Thread(target=self._forward, name="output", daemon=True)
 
     def start(self) -> None:
-        os.close(self.write_end)  # supervisord holds it now; the pipe ends with its last holder
+        os.close(self.write_end)  # supervisord has a copy; closing the last copy ends the pipe
         self._thread.start()
 
     def finish(self) -> None:
@@ -290,7 +290,7 @@ class _OutputPipe:
 
 
 def _spawn(conf: Path, environ: Mapping[str, str], output: int) -> int:
-    """Start supervisord in its own process group, so that Ctrl-C reaches boot only; its pid."""
+    """Start supervisord, and return its pid. Its own process group keeps Ctrl-C away from it."""
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)],

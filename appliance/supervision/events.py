@@ -1,8 +1,8 @@
 """The listener's side of supervisord's event protocol. No I/O.
 
-The listener writes READY; supervisord sends a header line of `key:value` tokens, whose `len` is the
-number of payload bytes that follow; the listener replies with a result and is READY for the next
-event. Any other output on the listener's stdout makes supervisord stop sending. See "Event Listener
+The listener writes READY. supervisord sends a header line of `key:value` tokens, in which `len` is
+the number of payload bytes that follow. The listener replies with a result and writes READY again.
+Any other output on the listener's stdout makes supervisord stop sending events. See "Event Listener
 Notification Protocol" in supervisor's manual.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 READY = b"READY\n"
 DONE = b"RESULT 2\nOK"
-MAX_BUFFER_BYTES = 65536  # of incomplete events; a real event has about 200
+MAX_BUFFER_BYTES = 65536  # limit for an incomplete event; a complete one has about 200
 
 
 class BadEvent(ValueError):
@@ -28,7 +28,7 @@ class SupervisorEvent:
 
     @property
     def state(self) -> str:
-        """The new state of a program; empty if the event is not about one."""
+        """The new state of a program; empty for other kinds of events."""
         prefix = "PROCESS_STATE_"
         return self.name.removeprefix(prefix) if self.name.startswith(prefix) else ""
 
@@ -40,7 +40,7 @@ class EventParser:
         self._buffer = b""
 
     def feed(self, data: bytes) -> list[SupervisorEvent]:
-        """Add bytes, return the events that are complete. Raises BadEvent."""
+        """Add bytes and return the events that are now complete. Raises BadEvent."""
         self._buffer += data
         events: list[SupervisorEvent] = []
         while (event := self._next()) is not None:
@@ -56,8 +56,8 @@ class EventParser:
         header = _tokens(head)
         try:
             name, size = header["eventname"], int(header["len"])
-        except (KeyError, ValueError) as problem:
-            raise BadEvent("a header without a name or length") from problem
+        except (KeyError, ValueError) as error:
+            raise BadEvent("a header without a name or length") from error
         if len(rest) < size:
             return None
         self._buffer = rest[size:]

@@ -39,7 +39,7 @@ from appliance.supervision.metrics import (
 )
 from appliance.supervision.supervisor_client import SupervisorClient
 
-SUPERVISOR, DRIVER = "supervisord", "nvml"  # sources beside the processes
+SUPERVISOR, DRIVER = "supervisord", "nvml"  # sources other than the processes
 MAX_CONNECTIONS = 32  # including idle ones; further requests get 503
 log = journal.get()
 
@@ -77,9 +77,9 @@ def serve(settings: Settings) -> None:
 
 
 class MetricsExporter:
-    """Makes one page of metrics per scrape.
+    """Builds one page of metrics per scrape.
 
-    `ask` raises EngineFailed for a process that does not answer.
+    `ask` requests the report of a process. It raises EngineFailed if the process does not answer.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class MetricsExporter:
         self._failing: set[str] = set()
 
     def app(self) -> Starlette:
-        """The web application with both pages."""
+        """Return the web application that serves both pages."""
         return Starlette(
             routes=[Route("/metrics", self._serve_metrics), Route("/healthz", _serve_healthz)]
         )
 
     async def page(self) -> bytes:
-        """All metrics of the appliance in Prometheus' text format."""
+        """Collect all metrics of the appliance, in Prometheus' text format."""
         replies, stats, gpus = await asyncio.gather(
             asyncio.gather(*map(self._report, METRIC_SOURCES)),
             asyncio.to_thread(self._measure_processes),
@@ -160,7 +160,7 @@ class MetricsExporter:
             return None
 
     def _count(self, failures: Mapping[str, str]) -> None:
-        """Count every failure, and log each when it begins."""
+        """Count every failure. Log a source once, when it begins to fail."""
         for source, state in failures.items():
             self._errors.labels(source).inc()
             if source not in self._failing:
@@ -172,10 +172,10 @@ class MetricsExporter:
 
 
 def merge_pages(pages: Mapping[str, bytes]) -> tuple[bytes, dict[str, str]]:
-    """Concatenate pages; also returns the sources left out, with the reason.
+    """Concatenate the pages. Also returns the sources that were left out, with the reason.
 
-    Prometheus refuses a whole scrape for one broken line, or for one metric family in two places,
-    so the page that would cause it is left out: "broken" or "collides".
+    Prometheus rejects a whole scrape if one line is broken or one metric family occurs twice. So a
+    page that would cause this is left out, with the reason "broken" or "collides".
     """
     merged: list[bytes] = []
     families: set[str] = set()
@@ -183,7 +183,7 @@ def merge_pages(pages: Mapping[str, bytes]) -> tuple[bytes, dict[str, str]]:
     for source, page in pages.items():
         try:
             names = [family.name for family in text_string_to_metric_families(page.decode())]
-        except (ValueError, KeyError, IndexError, TypeError):  # what the parser raises, by its code
+        except (ValueError, KeyError, IndexError, TypeError):  # according to the parser's code
             left_out[source] = "broken"
             continue
         if len(set(names)) < len(names) or families & set(names):
@@ -204,9 +204,9 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as problem:
+    except OSError as error:
         listener.close()
-        if problem.errno == errno.EADDRINUSE:
-            raise PortTaken(host=host, port=port) from problem
-        raise BadSetting(name="exporter.host", why=str(problem)) from problem
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(host=host, port=port) from error
+        raise BadSetting(name="exporter.host", why=str(error)) from error
     return listener

@@ -1,4 +1,4 @@
-"""Detects the loss of a graphics card that was present at the start."""
+"""Detects the loss of a GPU that was present at the start."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ NO_REPLY = "the driver does not answer"
 
 
 def uses_gpu(settings: Settings) -> bool:
-    """Whether an engine runs on a card; other cards in the machine do not matter."""
+    """Whether an engine runs on a GPU. If none does, the machine's GPUs are not watched."""
     return settings.llm.engine == "vllm" or settings.tts.device != "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class DriverReply:
-    """The cards that the driver listed at a monotonic time."""
+    """The GPUs that the driver listed, and the monotonic time of its reply."""
 
     received_at: float
     listing: CardList
 
 
 class GpuWatch:
-    """Compares the driver's replies with the cards that were present first. Pure.
+    """Compares the driver's replies with the GPUs that were present at first. Pure.
 
-    expected        UUIDs of the cards that must be present; empty until a card was seen
-    silent_seconds  without a new reply before the driver counts as hung
-    step_seconds    between two calls of `check`
+    expected        UUIDs of the GPUs that must be present; empty until the driver lists a GPU
+    silent_seconds  time without a new reply after which the driver counts as hung
+    step_seconds    interval between two calls of `check`
     """
 
     def __init__(self, expected: Iterable[str], silent_seconds: float, step_seconds: float) -> None:
@@ -47,7 +47,7 @@ class GpuWatch:
     def check(self, reply: DriverReply | None) -> list[Symptom]:
         """Evaluate the newest reply. The same one again means that the driver has not replied yet.
 
-        One reply without a card may be a glitch, two in a row are a loss.
+        One reply that lacks a GPU may be a glitch; two in a row mean that the GPU is lost.
         """
         if reply is None or reply.received_at == self._last_reply_at:
             self._missed.record(False, self._step_seconds)
@@ -64,7 +64,7 @@ class GpuWatch:
 
 
 class DriverPoller:
-    """Polls the driver in a separate thread, so that a hanging driver blocks nothing else."""
+    """Polls the driver in a separate thread, so that a hung driver blocks nothing else."""
 
     def __init__(self, list_cards: Callable[[], CardList], interval_seconds: float) -> None:
         self.reply: DriverReply | None = None
@@ -72,7 +72,7 @@ class DriverPoller:
         self._interval_seconds = interval_seconds
 
     def start(self) -> None:
-        """Start polling; the thread ends with the process."""
+        """Start polling in a daemon thread."""
         threading.Thread(target=self._poll, name="gpu driver", daemon=True).start()
 
     def _poll(self) -> None:

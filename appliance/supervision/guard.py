@@ -5,7 +5,7 @@ policy.py decides what to do. To restart a process the guard terminates it, and 
 it again. To stop the appliance, it records the error in the run folder, where boot finds it. boot
 watches the guard.
 
-Its stdout carries supervisord's event protocol; `__main__` redirects all other output beforehand.
+The guard's stdout carries only supervisord's event protocol: `__main__` redirects all other output.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ async def _serve(guard: ProcessGuard) -> int:
 
 
 class ProcessGuard:
-    """`send` writes to supervisord. State that must survive a restart is kept in guard.json."""
+    """Handles supervisord's events, checks the processes, and acts on their symptoms.
+
+    `send` writes to supervisord. State that must survive a restart is kept in guard.json.
+    """
 
     def __init__(
         self, settings: Settings, observer: Observer, send: Callable[[bytes], None]
@@ -89,7 +92,7 @@ class ProcessGuard:
         self._driver = DriverPoller(nvml.list_cards, interval)
         self._observations: dict[str, Observation] = {}
         self._last_event_at = time.monotonic()
-        # Set when the appliance stops or ends: from then on nothing is restarted.
+        # True once the appliance is stopping: from then on nothing is restarted.
         self._finished = run_folder.read_failure(self._run, GUARD) is not None
         self._terminating: set[asyncio.Task[None]] = set()
 
@@ -118,11 +121,11 @@ class ProcessGuard:
                 self._last_event_at = time.monotonic()
                 self._on_event(event)
                 self._send(DONE + READY)
-        return 0  # supervisord has ended
+        return 0  # supervisord has exited
 
     def _on_event(self, event: SupervisorEvent) -> None:
         if event.name == "SUPERVISOR_STATE_CHANGE_STOPPING":
-            self._finished = True  # processes that end from now on were stopped on purpose
+            self._finished = True  # processes that exit from now on were stopped on purpose
         name = event.fields.get("processname", "")
         if not event.state or name == GUARD or self._finished:
             return
@@ -143,7 +146,7 @@ class ProcessGuard:
                 self._handle_symptoms(self._gpu_watch.check(self._driver.reply))
                 self._handle_symptoms(await self._check())
             self._publish()
-            # Scheduled by the clock, not by a pause: a check of a silent process takes seconds.
+            # Sleep until a due time, not for a fixed time: checking a frozen process takes seconds.
             due = max(due + self._settings.supervision.check_seconds, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
         log.error("supervisord sends no events", seconds=NO_EVENTS_SECONDS)
@@ -169,7 +172,7 @@ class ProcessGuard:
         for symptom in symptoms:
             if not self._finished:
                 decision = self._history.decide(symptom, time.monotonic(), time.time())
-                self._publish()  # before boot learns of an end and stops the guard, too
+                self._publish()  # before boot reads the error and stops the guard, too
                 self._act(decision)
 
     def _act(self, decision: Decision) -> None:
@@ -194,7 +197,7 @@ class ProcessGuard:
             self._terminate(name, kill=is_patient and symptom.cause == "silent")
 
     def _terminate(self, name: str, kill: bool) -> None:
-        """Start terminating a process: with SIGKILL at once, or after a grace period."""
+        """Begin to terminate a process: with SIGTERM and a grace period, or with SIGKILL."""
         observation = self._observations.get(name)
         if observation is None or not observation.pid:
             return

@@ -15,7 +15,7 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def waiting_for(gateway: GatewayConfig) -> str:
-    """What the gateway waits for before it takes calls; empty if it takes calls.
+    """Return what the gateway waits for before it accepts calls; empty if it accepts calls.
 
     "gateway" if it does not answer, "draining" if it is refusing new calls.
     """
@@ -32,13 +32,13 @@ def waiting_for(gateway: GatewayConfig) -> str:
 
 
 def url(gateway: GatewayConfig) -> str:
-    """The URL of /readyz as seen from this machine."""
+    """Return the URL at which this machine reaches /readyz."""
     scheme = "https" if gateway.tls_certificate else "http"
     return f"{scheme}://{url_host(gateway.host)}:{gateway.port}/readyz"
 
 
 def local_address(host: str) -> str:
-    """The address at which this machine reaches a server that listens on `host`."""
+    """Return the address at which this machine reaches a server that listens on `host`."""
     return _LOOPBACK.get(host, host)
 
 

@@ -1,4 +1,4 @@
-"""The exporter's own metrics: processes, the seal, the guard's decisions, and the cards.
+"""The exporter's own metrics: processes, the seal, the guard's decisions, and the GPUs.
 
 Each collector renders the state of one scrape.
 """
@@ -23,7 +23,7 @@ GUARD_FRESH_SECONDS = 30.0  # several rounds of checks; boot kills a frozen guar
 
 @dataclass(frozen=True, slots=True)
 class ProcessStats:
-    """Unix start time, resident memory, and user plus system CPU time of a process."""
+    """State, Unix start time, resident memory, and user plus system CPU time of a process."""
 
     up: bool = False
     started_seconds: float = 0.0
@@ -32,7 +32,7 @@ class ProcessStats:
 
 
 def measure_processes(programs: Sequence[Program]) -> dict[str, ProcessStats]:
-    """Measure each program's process; one that has just ended counts as down."""
+    """Measure the process of each program. A process that has just exited counts as down."""
     stats = {program.name: ProcessStats() for program in programs}
     for program in programs:
         if program.pid:
@@ -52,7 +52,7 @@ def measure_processes(programs: Sequence[Program]) -> dict[str, ProcessStats]:
 
 
 class ProcessMetrics(Collector):
-    """Every program is exposed, measured or not."""
+    """Metrics of every program in the table; a program without a measurement counts as down."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class SealMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         record = self._record
-        yield self._gauge("ok", "1 when this start found all model files as sealed.", bool(record))
+        yield self._gauge("ok", "1 when this start found all model files intact.", bool(record))
         yield self._gauge("full", "1 when this start read every byte.", record.get("full"))
         yield self._gauge("bytes", "Size of the sealed model files.", record.get("bytes"))
         yield self._gauge(
@@ -153,7 +153,7 @@ class GuardMetrics(Collector):
 
 
 class CardMetrics(Collector):
-    """The cards, under their numbers in this appliance; unknown values have no series."""
+    """Metrics of the GPUs, by their number in this appliance. Unknown values have no series."""
 
     def __init__(self, gpus: GpuReadings) -> None:
         self._gpus = gpus
@@ -161,12 +161,12 @@ class CardMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "voice_gpu_up",
-            "1 when there are graphics cards and each that was ever seen answers.",
+            "1 when a GPU is present and every GPU seen so far responds.",
             float(self._gpus.complete),
         )
         info = GaugeMetricFamily(
             "voice_gpu_info",
-            "Graphics cards by their number in this appliance; always 1.",
+            "GPUs by their number in this appliance; always 1.",
             labels=["gpu", "name", "uuid", "driver"],
         )
         for reading in self._gpus.readings:

@@ -30,7 +30,7 @@ AskReadiness = Callable[[Path, float], Awaitable[Readiness]]
 
 @dataclass(frozen=True, slots=True)
 class ProcessTree:
-    """A process with its children: their private memory, and whether a signal stopped one."""
+    """A process and its children: their private memory, and whether a signal has stopped one."""
 
     memory_bytes: int = 0
     stopped: bool = False
@@ -79,16 +79,16 @@ class Observer:
 def inspect_tree(pid: int) -> ProcessTree:
     """Measure a process and its children; empty if it has just exited.
 
-    Memory shared with files (model files are mapped) belongs to the page cache, which the kernel
-    reclaims when needed, so it is not counted.
+    Memory that is shared with files is not counted (model files are mapped): it belongs to the page
+    cache, which the kernel reclaims when needed.
     """
     memory_bytes, stopped = 0, False
     try:
         parent = psutil.Process(pid)
-        family = [parent, *parent.children(recursive=True)]
+        tree = [parent, *parent.children(recursive=True)]
     except psutil.NoSuchProcess:
         return ProcessTree()
-    for process in family:
+    for process in tree:
         try:
             with process.oneshot():
                 memory = process.memory_info()

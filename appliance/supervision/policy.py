@@ -1,22 +1,22 @@
 """What the guard does about an unhealthy process: one table. No I/O.
 
     cause        meaning                                  first            again    too often
-    exited       the process ended by itself              restart_process  engines  RestartLoop
-    sick         it ended because its model gave wrong    restart_process  engines  RestartLoop
+    exited       the process exited by itself             restart_process  engines  RestartLoop
+    sick         it exited because its model gave wrong   restart_process  engines  RestartLoop
                  output (NaN, or a failed probe)
-    silent       no answer: frozen or deadlocked          restart_process  engines  NotAnswering
-    not_ready    an engine that answers but never loads   restart_process  engines  NeverReady
+    silent       it is unresponsive: frozen, deadlocked   restart_process  engines  NotAnswering
+    not_ready    it answers, but its model never loads    restart_process  engines  NeverReady
     memory       over its limit, or growing steadily      restart_process  engines  MemoryGrown
-    not_started  it died while starting; supervisord      restart_process           (fatal)
+    not_started  it exited while starting; supervisord    restart_process           (fatal)
                  counts these and gives up by itself
-    fatal        supervisord gave it up                   ProgramFailed
+    fatal        supervisord gave up on it                ProgramFailed
     refused      it reported why it cannot start          that error
-    gpu_lost     a card that was present is gone          GpuLost
+    gpu_lost     a GPU that was present is gone           GpuLost
 
 The column depends on how often the process was restarted within the window. Restarts by supervisord
 count like restarts by the guard. "again" restarts both engines, once, halfway through the allowed
-restarts: they share the GPU and the memory, so one may suffer from a fault in the other. An error
-name means that the appliance ends with that error.
+restarts: the engines share the GPU and the memory, so a fault in one may affect the other. An error
+name means that the appliance stops with that error.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Cause = Literal[
 ]
 Action = Literal["restart_process", "restart_engines", "end_appliance"]
 
-# The error that ends the appliance after too many restarts for one cause.
+# The error with which the appliance stops after too many restarts for one cause.
 TOO_OFTEN: dict[Cause, type[ApplianceError]] = {
     "exited": RestartLoop,
     "sick": RestartLoop,
@@ -69,10 +69,10 @@ CAUSES_BY_ACTION: dict[Action, tuple[Cause, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """One thing that is wrong with `program`; "" stands for the machine.
+    """One problem of `program`; an empty name stands for the machine.
 
-    seconds       how long it has been silent or not ready
-    memory_bytes  its memory, for the cause `memory`
+    seconds       how long the program has been unresponsive or not ready
+    memory_bytes  the program's memory, for the cause `memory`
     why           what the GPU driver reported, for `gpu_lost`
     error         why the program refused to start, for `refused`
     """
@@ -94,7 +94,7 @@ class RestartLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RestartLimits:
-        """The limits that the settings ask for."""
+        """Read the limits from the settings."""
         supervision = settings.supervision
         return cls(supervision.max_restarts, supervision.restart_window_seconds)
 
@@ -103,9 +103,9 @@ class RestartLimits:
 class Decision:
     """What to do about a symptom.
 
-    restarts  of the symptom's program within the window, this one included
-    programs  to restart
-    error     what the appliance ends with; None if it goes on
+    restarts  how often the program was restarted within the window, including this restart
+    programs  the programs to restart
+    error     the error with which the appliance stops; None if it continues
     """
 
     action: Action
@@ -116,7 +116,7 @@ class Decision:
 
 
 def decide(symptom: Symptom, previous_restarts: int, limits: RestartLimits) -> Decision:
-    """Apply the table; `previous_restarts` counts this program's within the window."""
+    """Apply the table. `previous_restarts`: restarts of the program within the window so far."""
     program, cause = symptom.program, symptom.cause
     restarts = previous_restarts + 1
     error = _fatal_error(symptom)
@@ -132,7 +132,7 @@ def decide(symptom: Symptom, previous_restarts: int, limits: RestartLimits) -> D
 
 
 def _fatal_error(symptom: Symptom) -> ApplianceError | None:
-    """The error for causes that no restart can heal."""
+    """Return the error for a cause that no restart can fix; None for any other cause."""
     match symptom.cause:
         case "refused":
             return symptom.error or ProgramFailed(program=symptom.program)
@@ -144,7 +144,7 @@ def _fatal_error(symptom: Symptom) -> ApplianceError | None:
 
 
 def _restart_of_both_engines(limits: RestartLimits) -> int:
-    """The number of the restart that includes the other engine: halfway, never the first."""
+    """Return which restart includes the other engine: the one halfway, never the first."""
     return max(2, limits.max_restarts // 2 + 1)
 
 
@@ -163,7 +163,7 @@ class GuardHistory:
     restarts: dict[str, list[float]] = field(default_factory=dict)
 
     def decide(self, symptom: Symptom, now: float, unix_time: float) -> Decision:
-        """Apply the table and record the decision; `now` is monotonic."""
+        """Apply the table and record the decision. `now` is a monotonic time."""
         window_start = now - self.limits.window_seconds
         recent = [time for time in self.restarts.get(symptom.program, []) if time > window_start]
         decision = decide(symptom, len(recent), self.limits)
@@ -180,7 +180,7 @@ class GuardHistory:
         return decision
 
     def to_json(self) -> dict[str, Any]:
-        """The history as it stands in guard.json."""
+        """Return the history as it is published in guard.json."""
         return {
             "actions": [
                 {"action": action, "cause": cause, "count": count}
@@ -192,7 +192,7 @@ class GuardHistory:
 
     @classmethod
     def from_json(cls, limits: RestartLimits, status: Mapping[str, Any]) -> GuardHistory:
-        """The history that an earlier guard published; empty if there is none."""
+        """Restore the history that an earlier guard published; empty if there is none."""
         return cls(
             limits,
             collections.Counter(counts_from_json(status)),
@@ -202,7 +202,7 @@ class GuardHistory:
 
 
 def counts_from_json(status: Mapping[str, Any]) -> dict[tuple[str, str], int]:
-    """Decisions by action and cause, from the content of guard.json."""
+    """Return the number of decisions by action and cause, from the content of guard.json."""
     return {
         (entry["action"], entry["cause"]): entry["count"] for entry in status.get("actions", [])
     }

@@ -1,8 +1,8 @@
-"""The seal check at start: how thorough it is, and what is recorded of its result.
+"""Checks the seal at start, and records the result in the run folder.
 
-Every byte is read unless this lock was found intact since the host booted, which is recorded in the
-run folder. If that folder goes with the container (a plain tmpfs), every start reads every byte; if
-the host keeps it, restarts are quick.
+A full check reads every byte. By default a start skips it if the run folder records that the same
+lock has passed a full check since the host booted. If the run folder is deleted with the container
+(a plain tmpfs), every start does a full check; if it is kept on the host, restarts are quick.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ log = journal.get()
 
 
 def verify(settings: Settings) -> None:
-    """Compare the weights with the lock; log the result and record it in the run folder.
+    """Compare the weights with the lock. Log the result, and record it in the run folder.
 
-    Raises SealBroken naming the first bad file, and BadLock.
+    Raises SealBroken, which names the first bad file, and BadLock.
     """
     record = run_folder.read_seal(settings.paths.run)
     lock = manifest.read(settings.paths.lock)
@@ -47,8 +47,8 @@ def is_full(mode: str, record: Mapping[str, object], current: Mapping[str, str])
     """Whether to read every byte.
 
     mode     the setting supervision.seal_check: auto, full or quick
-    record   of the last check, with lock and host_start of the last full one
-    current  lock and host_start of this start
+    record   the last check, with `lock` and `host_start` of the last full check
+    current  `lock` and `host_start` of this start
     """
     if mode == "auto":
         return not current["host_start"] or any(record.get(key) != current[key] for key in current)

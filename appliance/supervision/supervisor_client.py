@@ -1,4 +1,4 @@
-"""Asks supervisord for the state of its programs, and tracks how that state changes."""
+"""Queries supervisord for the state of its programs, and tracks how that state changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Program:
 
     state      STARTING, RUNNING, BACKOFF, FATAL, EXITED, STOPPING, STOPPED or UNKNOWN
     pid        0 if there is no process
-    started    Unix time of the last start in whole seconds, 0 before the first
+    started    Unix time of the last start in whole seconds; 0 before the first start
     """
 
     name: str
@@ -30,23 +30,23 @@ class Program:
 
 
 class SupervisorClient:
-    """supervisord's XML-RPC interface with a time limit; one short connection per request."""
+    """supervisord's XML-RPC interface, with a time limit. Opens one connection per request."""
 
     def __init__(self, run: Path, timeout_seconds: float) -> None:
         self._socket = run / SOCKET
         self._timeout_seconds = timeout_seconds
 
     def programs(self) -> list[Program]:
-        """All programs. Raises ConnectionError if supervisord does not answer in time."""
+        """Return all programs. Raises ConnectionError if supervisord does not answer in time."""
         transport = _UnixTransport(self._socket, self._timeout_seconds)
         try:
             with xmlrpc.client.ServerProxy("http://supervisord", transport=transport) as server:
-                answer = cast(list[dict[str, Any]], server.supervisor.getAllProcessInfo())
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as problem:
-            raise ConnectionError(f"no answer from {self._socket}") from problem
+                reply = cast(list[dict[str, Any]], server.supervisor.getAllProcessInfo())
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as error:
+            raise ConnectionError(f"no answer from {self._socket}") from error
         return [
             Program(entry["name"], entry["statename"], entry["pid"], entry["start"])
-            for entry in answer
+            for entry in reply
         ]
 
 
@@ -63,7 +63,10 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _UnixTransport(xmlrpc.client.Transport):
-    """supervisor.xmlrpc.SupervisorTransport has no time limit: a frozen supervisord would hang."""
+    """XML-RPC over a Unix socket, with a time limit.
+
+    supervisor.xmlrpc.SupervisorTransport has no time limit: a frozen supervisord would block it.
+    """
 
     def __init__(self, path: Path, timeout_seconds: float) -> None:
         super().__init__()
@@ -85,9 +88,9 @@ class ProgramChange:
 class ProgramTracker:
     """Compares successive polls and counts the restarts of each program.
 
-    A start is recognised by supervisord's start time and by the pid, so a program that died and
-    came back between two polls is noticed. Polling every second misses no restart, since
-    supervisord waits at least a second before it retries a program that did not stay up.
+    A new start time or a new pid means that the program was started again. So a program that exited
+    and was restarted between two polls is noticed. Polling every second misses no restart, since
+    supervisord waits at least a second before it restarts a program that exited while starting.
     """
 
     def __init__(self, programs: Iterable[str]) -> None:
@@ -95,7 +98,7 @@ class ProgramTracker:
         self._previous: dict[str, Program] = {}
 
     def update(self, programs: Iterable[Program]) -> list[ProgramChange]:
-        """The changes since the previous poll."""
+        """Return the changes since the previous poll."""
         changes: list[ProgramChange] = []
         for program in programs:
             previous = self._previous.get(program.name, Program(program.name, "STOPPED", 0, 0))

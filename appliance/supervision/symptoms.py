@@ -29,7 +29,7 @@ class Observation:
 
     state         as supervisord reports it
     pid           0 if there is no process
-    answers       whether it answered its health check; None if it was not asked
+    answers       whether it answered its health check; None if it was not checked
     ready         whether it reported that it can do its work
     memory_bytes  private memory of the process and its children
     """
@@ -46,12 +46,12 @@ class Observation:
 class HealthLimits:
     """What a healthy process may do, in seconds and bytes.
 
-    silent_seconds    without an answer, once it has been up
-    load_seconds      from its start until it is up
-    max_step_seconds  the longest regular time between two observations
-    memory_bytes      by process; 0 or missing: no limit
+    silent_seconds    longest time without an answer, once the process has been up
+    load_seconds      longest time from the start of a process until it is up
+    max_step_seconds  longest regular interval between two observations
+    memory_bytes      memory limit by process; no limit if 0 or missing
     growth_seconds    window of the growth check
-    growth_bytes      rise of the memory floor within the window; 0 disables the check
+    growth_bytes      permitted rise of the memory floor within the window; 0 disables the check
     """
 
     silent_seconds: float
@@ -103,7 +103,7 @@ class MissedChecks:
     ever_answered: bool = False
 
     def record(self, answers: bool, step_seconds: float) -> None:
-        """Add one health check, made `step_seconds` after the previous one."""
+        """Add the result of a health check; `step_seconds` is the time since the previous one."""
         self.ever_answered |= answers
         self.seconds = 0.0 if answers else self.seconds + step_seconds
         self.misses = 0 if answers else self.misses + 1
@@ -130,7 +130,7 @@ class MemoryGrowth:
         self._slice_end: float | None = None
 
     def update(self, now: float, memory_bytes: int) -> bool:
-        """Add a measurement, return whether there is a leak; `now` is monotonic."""
+        """Add a measurement and return whether there is a leak. `now` is a monotonic time."""
         if self._slice_end is None:
             self._slice_end = now + self._slice_seconds
         if now >= self._slice_end and self._floor is not None:
@@ -161,7 +161,7 @@ class _ProcessRecord:
 
 
 class SymptomDetector:
-    """Finds symptoms in a series of observations and of supervisord's state changes."""
+    """Detects symptoms in successive observations and in supervisord's state changes."""
 
     def __init__(self, limits: HealthLimits) -> None:
         self._limits = limits
@@ -189,7 +189,7 @@ class SymptomDetector:
         return [Symptom("exited" if state == "EXITED" else "not_started", name)]
 
     def observe(self, now: float, observations: Iterable[Observation]) -> list[Symptom]:
-        """Symptoms in what was observed at the monotonic time `now`."""
+        """Return the symptoms in the observations made at the monotonic time `now`."""
         elapsed = 0.0 if self._observed_at is None else now - self._observed_at
         step = min(elapsed, self._limits.max_step_seconds)
         self._observed_at = now

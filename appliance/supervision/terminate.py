@@ -16,29 +16,30 @@ log = journal.get()
 
 
 async def terminate(process: psutil.Process, grace_seconds: float) -> None:
-    """Send SIGTERM; kill the process and its children if it has not ended after the grace period.
+    """Send SIGTERM. After the grace period, kill the process and its children if still alive.
 
-    Without a grace period it is killed at once: a stopped or hanging process ignores SIGTERM.
+    Without a grace period they are killed at once, because a stopped process ignores SIGTERM.
     """
-    family = [process]
-    with contextlib.suppress(psutil.NoSuchProcess):  # it has already ended
-        family += process.children(recursive=True)
+    tree = [process]
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has already exited
+        tree += process.children(recursive=True)
         if grace_seconds:
             process.terminate()
     waited = 0.0
     while waited < grace_seconds and _is_alive(process):
         await asyncio.sleep(POLL_SECONDS)
         waited += POLL_SECONDS
-    for member in filter(_is_alive, family):
+    for member in filter(_is_alive, tree):
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
             log.warning("process killed", pid=member.pid)
 
 
 def kill_group(pid: int) -> None:
-    """Kill what an ended process left in its group; supervisord gives each process its own.
+    """Kill the children that an exited process left behind in its process group.
 
-    A surviving child would hold GPU memory that the next process needs.
+    supervisord gives each program a group of its own. A surviving child would hold GPU memory that
+    the restarted program needs.
     """
     if pid <= 1:
         return  # 0 would be our own group
@@ -47,7 +48,7 @@ def kill_group(pid: int) -> None:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """Whether it runs; a zombie does not, supervisord has yet to reap it."""
+    """Whether the process runs. A zombie does not: it only waits for supervisord to reap it."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -92,9 +92,10 @@ class TimedCall(ClientCall):
     async def arrivals(self) -> AsyncIterator[Arrival]:
         async for arrival in super().arrivals():
             if isinstance(arrival.frame, AudioFrame):
+                received_at = arrival.received_at
                 if self._last is not None:
-                    self._intervals.append(Interval(arrival.at, arrival.at - self._last))
-                self._last = arrival.at
+                    self._intervals.append(Interval(received_at, received_at - self._last))
+                self._last = received_at
             yield arrival
 
     def begin_turn(self) -> None:

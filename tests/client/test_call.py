@@ -153,8 +153,8 @@ async def test_retries_stop_after_the_retry_time() -> None:
         ),
         (503, b"[]", CallRefused, "busy or not ready"),
         (404, b"", CannotConnect, "/ws"),
-        (200, b"", CannotConnect, "answered 200"),
-        (502, b"", CannotConnect, "answered 502"),
+        (200, b"", CannotConnect, "returned 200"),
+        (502, b"", CannotConnect, "returned 502"),
     ],
 )
 async def test_every_refusal_is_explained(

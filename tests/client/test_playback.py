@@ -23,16 +23,16 @@ def quiet(samples: int = CHUNK) -> bytes:
 def test_playback_starts_when_the_prebuffer_is_full() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.08)
     playback.push(loud(), now=0.0)
-    assert playback.pull(CHUNK, at=0.0) == bytes(2 * CHUNK)
+    assert playback.pull(CHUNK, starts_at=0.0) == bytes(2 * CHUNK)
     playback.push(loud(), now=0.04)
-    assert playback.pull(CHUNK, at=0.04) == loud()
+    assert playback.pull(CHUNK, starts_at=0.04) == loud()
     assert playback.take().first_audible_at == pytest.approx(0.04, abs=1e-3)
 
 
 def test_reply_shorter_than_the_prebuffer_plays_after_its_duration() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.08)
     playback.push(loud(240), now=1.0)
-    played = playback.pull(RATE, at=0.5)
+    played = playback.pull(RATE, starts_at=0.5)
     assert played.count(b"\x10") == 240
     assert playback.drained
     assert playback.take().first_audible_at == pytest.approx(1.08, abs=1e-3)
@@ -41,10 +41,10 @@ def test_reply_shorter_than_the_prebuffer_plays_after_its_duration() -> None:
 def test_late_packet_is_an_underrun_and_its_gap_is_recorded() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(loud(), now=0.0)
-    playback.pull(CHUNK, at=0.0)
-    playback.pull(CHUNK, at=0.04)
+    playback.pull(CHUNK, starts_at=0.0)
+    playback.pull(CHUNK, starts_at=0.04)
     playback.push(loud(), now=0.08)
-    playback.pull(CHUNK, at=0.1)
+    playback.pull(CHUNK, starts_at=0.1)
     heard = playback.take()
     assert heard.underruns == 1
     assert heard.gap_seconds == heard.longest_gap_seconds == pytest.approx(0.06)
@@ -54,10 +54,10 @@ def test_late_packet_is_an_underrun_and_its_gap_is_recorded() -> None:
 def test_silence_between_two_replies_is_not_an_underrun() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(loud(), now=0.0)
-    playback.pull(2 * CHUNK, at=0.0)
+    playback.pull(2 * CHUNK, starts_at=0.0)
     assert playback.take().underruns == 0
     playback.push(loud(), now=5.0)
-    playback.pull(2 * CHUNK, at=5.0)
+    playback.pull(2 * CHUNK, starts_at=5.0)
     heard = playback.take()
     assert (heard.underruns, heard.pcm) == (0, loud())
 
@@ -65,9 +65,9 @@ def test_silence_between_two_replies_is_not_an_underrun() -> None:
 def test_flush_silences_immediately_and_counts_dropped_audio() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(loud(10 * CHUNK), now=0.0)
-    playback.pull(CHUNK, at=0.0)
+    playback.pull(CHUNK, starts_at=0.0)
     assert playback.flush(now=0.04) == pytest.approx(0.36)
-    assert playback.pull(CHUNK, at=0.04) == bytes(2 * CHUNK)
+    assert playback.pull(CHUNK, starts_at=0.04) == bytes(2 * CHUNK)
     heard = playback.take()
     assert heard.pcm == loud()
     assert heard.dropped_seconds == pytest.approx(0.36)
@@ -77,33 +77,33 @@ def test_flush_silences_immediately_and_counts_dropped_audio() -> None:
 def test_first_audible_sample_is_after_leading_silence() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(quiet() + loud(), now=0.0)
-    playback.pull(2 * CHUNK, at=2.0)
+    playback.pull(2 * CHUNK, starts_at=2.0)
     assert playback.take().first_audible_at == pytest.approx(2.04)
 
 
 def test_silent_reply_is_never_audible() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(quiet(), now=0.0)
-    playback.pull(CHUNK, at=0.0)
+    playback.pull(CHUNK, starts_at=0.0)
     assert playback.take().first_audible_at is None
 
 
 def test_audible_since_restarts_after_each_silence() -> None:
     playback = Playback(RATE, prebuffer_seconds=0.0)
     playback.push(quiet() + loud(), now=0.0)
-    playback.pull(CHUNK, at=1.0)
+    playback.pull(CHUNK, starts_at=1.0)
     assert playback.audible_since is None
-    playback.pull(CHUNK, at=1.04)
-    playback.take()  # reading the record does not count as silence
+    playback.pull(CHUNK, starts_at=1.04)
+    playback.take()  # taking the record does not count as silence
     playback.push(loud(), now=1.08)
-    playback.pull(2 * CHUNK, at=1.08)
+    playback.pull(2 * CHUNK, starts_at=1.08)
     assert playback.audible_since == pytest.approx(1.04)
     playback.push(loud(2 * CHUNK), now=3.0)
-    playback.pull(CHUNK, at=3.0)
+    playback.pull(CHUNK, starts_at=3.0)
     assert playback.audible_since == pytest.approx(3.0)
     playback.flush(now=3.04)
     playback.push(loud(), now=4.0)
-    playback.pull(CHUNK, at=4.0)
+    playback.pull(CHUNK, starts_at=4.0)
     assert playback.audible_since == pytest.approx(4.0)
 
 
