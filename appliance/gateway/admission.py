@@ -32,7 +32,7 @@ class ConnectionAttempt:
 
 @dataclass(frozen=True, slots=True)
 class GatewayState:
-    """Current load and readiness. `waiting_for` names engines that are not ready, or is empty."""
+    """Current load and readiness. `waiting_for` names the engines that are not ready, if any."""
 
     sessions: int
     waiting_for: str = ""

@@ -13,7 +13,7 @@ class TokenBucket:
         self._updated_at: float | None = None
 
     def take(self, tokens: float, now: float) -> bool:
-        """Take `tokens` if there are enough and return whether there were.
+        """Take `tokens` if the bucket has enough of them. Return whether it had.
 
         `now` is in seconds of a monotonic clock.
         """
