@@ -93,7 +93,7 @@ class Prefetcher:
         task.add_done_callback(self._tasks.discard)
 
     async def _stream(self, collector: UtteranceCollector) -> None:
-        """Send utterances while they grow. Audio that could not be sent goes with the request."""
+        """Send utterances while they grow. Unsent audio is sent with the request."""
         while True:
             await self._new_audio.wait()
             self._new_audio.clear()
