@@ -23,7 +23,7 @@ MAX_ADDRESSES = 10_000  # rate limits kept in memory; the least recently used is
 
 @dataclass(frozen=True, slots=True)
 class ConnectionAttempt:
-    """The peer's IP address and the headers that admission looks at; "" for an absent header."""
+    """The peer's IP address and the headers that admission checks; "" for an absent header."""
 
     address: str
     authorization: str = ""

@@ -128,8 +128,8 @@ class PhraseCutter:
         words = _count_spoken(self._text[:cut].split())
         self._text, self._words = self._text[cut:], []
         self._unspoken = max(0.0, self._unspoken - words * self._time_ratio) + words
-        in_time = int(self._unspoken / self._time_ratio)
-        self._limit = min(max(self._first_limit, in_time), self._last_limit)
+        words_in_time = int(self._unspoken / self._time_ratio)
+        self._limit = min(max(self._first_limit, words_in_time), self._last_limit)
         return self._take("", at_end)
 
     def _cut(self) -> int:
@@ -162,7 +162,7 @@ class PhraseCutter:
             i
             for i in places
             if _ends_clause(words, i) or words[i + 1].lower() in _CONJUNCTIONS
-            if _count_spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS and not _leads_on(words[i])
+            if _count_spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS and not _binds_to_next(words[i])
         ]
         if clauses:
             return self._words[clauses[0]].end()
@@ -170,14 +170,14 @@ class PhraseCutter:
             for i in places:
                 if _can_pause_after(words, i) and _count_spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS:
                     return self._words[i].end()
-        if count > 2 * OVERLONG_FACTOR * self._limit and not _leads_on(words[-2]):
+        if count > 2 * OVERLONG_FACTOR * self._limit and not _binds_to_next(words[-2]):
             return self._words[-2].end()
         return 0
 
     def _line_ends(self, index: int) -> bool:
         """Whether a line break follows the word and the phrase may end there."""
         gap = self._text[self._words[index].end() : self._words[index + 1].start()]
-        return "\n" in gap and ("\n\n" in gap or not _leads_on(self._words[index].group()))
+        return "\n" in gap and ("\n\n" in gap or not _binds_to_next(self._words[index].group()))
 
 
 def _count_spoken(words: list[str]) -> int:
@@ -189,7 +189,7 @@ def _bare(word: str) -> str:
     return word.strip("\"'“”‘’([{*_`~").lower()
 
 
-def _leads_on(word: str) -> bool:
+def _binds_to_next(word: str) -> bool:
     """Whether the word belongs to the next word, so that a pause after it would sound wrong."""
     bare = _bare(word)
     if bare.endswith((",", ";", ":", "!", "?")):
@@ -205,7 +205,7 @@ def _leads_on(word: str) -> bool:
 
 def _can_pause_after(words: list[str], index: int) -> bool:
     """Whether a speaker could pause after the word: not within a noun phrase or a number."""
-    if _leads_on(words[index]):
+    if _binds_to_next(words[index]):
         return False
     next_word = _bare(words[index + 1])
     if next_word in _STARTING:

@@ -51,7 +51,7 @@ class UtteranceCollector:
 
     @property
     def speech_seconds(self) -> float:
-        """Length of the current utterance from the start of speech to its latest end."""
+        """Length of the current utterance from the start to the latest end of speech."""
         if self.current is None:
             return 0.0
         return max(0.0, self.current.seconds - self._lead_seconds - self._tail_seconds)

@@ -223,7 +223,7 @@ class EngineClient:
                     return EngineGone(engine=self._engine)
 
     async def _sync(self, connection: _Connection, utterances: Iterable[int]) -> None:
-        """Send the unsent parts of utterances: the engine refuses turns with unknown ones."""
+        """Send the unsent parts of utterances. The engine refuses unknown utterances."""
         async with self._syncing:
             for id in utterances:
                 if (utterance := self._utterances.get(id)) is not None:
@@ -295,10 +295,10 @@ class EngineLost:
 async def retry_until_back(
     request: Callable[[], AsyncGenerator[_Item, None]], seconds: float
 ) -> AsyncGenerator[_Item | EngineLost, None]:
-    """Yield the items of `request()`. When the engine is lost, yield an EngineLost and repeat it.
+    """Yield the items of `request()`, which is repeated after each loss of the engine.
 
-    Raises EngineGone if the engine has not come back after `seconds`, and any other error of
-    `request()`.
+    At each loss, yields an EngineLost. Raises EngineGone if the engine has not come back after
+    `seconds`, and any other error of `request()`.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
