@@ -23,7 +23,7 @@ MAX_ADDRESSES = 10_000  # rate limits kept in memory; the least recently used is
 
 @dataclass(frozen=True, slots=True)
 class ConnectionAttempt:
-    """The peer's IP address and the headers that admission looks at; "" for an absent header."""
+    """The peer's IP address and the headers that admission checks; "" for an absent header."""
 
     address: str
     authorization: str = ""
@@ -32,7 +32,7 @@ class ConnectionAttempt:
 
 @dataclass(frozen=True, slots=True)
 class GatewayState:
-    """Current load and readiness. `waiting_for` names engines that are not ready, or is empty."""
+    """Current load and readiness. `waiting_for` names the engines that are not ready, if any."""
 
     sessions: int
     waiting_for: str = ""

@@ -1,10 +1,11 @@
-"""How much of a reply the user has heard: the estimate is pure, the processor is its thin skin.
+"""Estimates how much of a reply the user has heard.
 
-Behind the output transport, frames pass in playback order, a fixed lead before they are played: the
-text of a phrase before its audio, its audio as it is sent, and a text frame when it is complete.
+`HeardText` is the estimate, without I/O. `HeardProcessor` feeds it with Pipecat's frames. After the
+output transport, frames arrive in playback order, a fixed lead before their playback. Each phrase
+arrives as its text, then its audio as it is sent, then a text frame that marks its end.
 
-A BotStoppedSpeakingFrame does not mean that the reply is complete: Pipecat sends one whenever
-nothing could be played for three seconds, and on a starved machine the next phrase takes longer.
+A BotStoppedSpeakingFrame does not mean that the reply is complete. Pipecat also sends one after
+three seconds without audio, and on an overloaded machine the next phrase can take longer.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class HeardProcessor(FrameProcessor):
         self._on_speaking = on_speaking
         self._on_heard = on_heard
         self._speaking = False
-        self._in_answer = False  # from its start to its end, pauses included
+        self._in_answer = False  # between start and end of an answer, pauses included
         self._in_notice = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -117,7 +118,7 @@ class HeardProcessor(FrameProcessor):
                     self._heard.begin_phrase(frame.text)
                 case TTSAudioRawFrame():
                     self._heard.add_audio(len(frame.audio) / 2 / frame.sample_rate)
-                    if not self._in_notice:  # right after a notice, no BotStarted frame comes
+                    if not self._in_notice:  # Pipecat sends no BotStarted frame after a notice
                         self._on_speaking()
                     return  # no later processor needs it, and each hop costs CPU time
                 case BotStartedSpeakingFrame():

@@ -4,8 +4,8 @@ What the user said stays audio while there is room, and always for the latest ex
 audio is replaced by its transcript. A reply is stored only as far as the user heard it. Tool calls
 are kept with the question that led to them. Two questions without a reply in between become one.
 
-When the budget is exceeded, half of it is freed at once: each change at the start of the
-conversation costs the engine its cached prefix.
+When the budget is exceeded, half of it is freed at once. The reason: each change at the start of
+the conversation invalidates the engine's cached prefix.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from appliance.link.engine import Turn, Utterance
 
 AUDIO_TOKENS_PER_SECOND = 6.25  # Ultravox v0.5: 100 mel frames a second, 16 frames to a token
 CHARS_PER_TOKEN = 4  # of English text
-TOKENS_PER_TURN = 5  # that the chat formats of Llama 3.1 and Qwen 2.5 put around a turn
+TOKENS_PER_TURN = 5  # added around a turn by the chat formats of Llama 3.1 and Qwen 2.5
 MAX_TURNS = 160  # the link carries 200: the exchange in progress must always fit, too
 INTERRUPTED = "cancelled: interrupted by the caller, no result"
 
@@ -26,18 +26,18 @@ class ToolCallRecord:
     """A tool call in the model's own format, and the result that the model sees."""
 
     text: str
-    result: str = INTERRUPTED  # until there is one
+    result: str = INTERRUPTED  # until the tool returns
 
 
 @dataclass(slots=True)
 class Exchange:
-    """A question of the user and what followed.
+    """A question of the user, the tool calls that it caused, and the reply.
 
-    text        what the user typed
-    utterance   what the user said, as long as it is kept as audio
+    text        the typed question, if any
+    utterance   the spoken question, while it is kept as audio
     transcript  the engine's transcript of the utterance, once it is known
-    reply       what the user heard of the reply
-    tool_calls  between question and reply
+    reply       the part of the reply that the user has heard
+    tool_calls  made between question and reply
     """
 
     text: str = ""
@@ -58,7 +58,7 @@ class Exchange:
 
     @property
     def tokens(self) -> float:
-        """Estimated size in a prompt, reply included."""
+        """Estimated number of prompt tokens, including the reply."""
         turns = [*self.question_turns(), Turn("assistant", self.reply)]
         chars = sum(len(turn.text) for turn in turns)
         seconds = self.utterance.seconds if self.utterance is not None else 0.0
@@ -70,7 +70,7 @@ class Exchange:
 
     @property
     def turn_count(self) -> int:
-        """Number of turns: two for question and reply, two for each tool call."""
+        """Number of turns: two for question and reply, and two for each tool call."""
         return 2 + 2 * len(self.tool_calls)
 
 
@@ -93,12 +93,12 @@ class History:
         self.exchanges: list[Exchange] = []
 
     def add(self, text: str = "", utterance: Utterance | None = None) -> Exchange:
-        """Add a question that now needs a reply."""
+        """Add a question that needs a reply. Return its exchange."""
         self.exchanges.append(Exchange(text=text, utterance=utterance))
         return self.exchanges[-1]
 
     def pending(self) -> Exchange | None:
-        """Return the last exchange if the user has heard nothing of a reply to it."""
+        """Return the last exchange if the user has not heard any part of its reply."""
         return self.exchanges[-1] if self.exchanges and not self.exchanges[-1].reply else None
 
     def pop_unanswered(self) -> Exchange | None:
@@ -107,7 +107,7 @@ class History:
         return self.exchanges.pop() if pending is not None and not pending.tool_calls else None
 
     def add_heard(self, text: str) -> None:
-        """Add what the user has heard of the reply to the last exchange.
+        """Add text that the user has heard to the reply of the last exchange.
 
         Before the first exchange, the text belongs to the greeting.
         """
@@ -127,7 +127,7 @@ class History:
         return not self._fits(self._max_tokens, self._max_turns)
 
     def trim(self) -> list[Utterance]:
-        """Make room if the budget is exceeded; return the utterances that are no longer used.
+        """Free half of the budget if it is exceeded. Return the utterances that are no longer used.
 
         First, transcripts replace audio, except in the latest questions. Then the oldest exchanges
         are dropped until earlier exchanges use at most half of the budget. The last exchange is
@@ -159,7 +159,7 @@ class History:
         )
 
     def conversation(self) -> tuple[Turn, ...]:
-        """Return all turns, from the system prompt to what was heard of the last reply."""
+        """Return all turns, from the system prompt to the heard part of the last reply."""
         reply = self.exchanges[-1].reply if self.exchanges else ""
         return (*self.prompt(), Turn("assistant", reply)) if reply else self.prompt()
 

@@ -1,4 +1,4 @@
-"""`UltravoxWithContextService`: the speech-LLM of a session as a Pipecat service with a memory.
+"""`UltravoxWithContextService`: a Pipecat service that connects one session to the speech-LLM.
 
 For Pipecat it is a realtime LLM service driven by local turn frames: audio goes in, LLM text frames
 come out. The audio is sent to the engine while the user speaks, the engine prefills at every pause,
@@ -50,12 +50,12 @@ from appliance.link.engine import Result, Tool, Turn
 from appliance.settings import LLMConfig
 
 CANNOT_REPLY = "I am sorry, I cannot answer right now."
-MAX_UNANSWERED_CHARS = 8_000  # of text typed repeatedly without a reply; the end is kept
+MAX_UNANSWERED_CHARS = 8_000  # of typed questions without a reply; the latest text is kept
 log = journal.get()
 
 
 class UltravoxAdapter(BaseLLMAdapter[Any]):
-    """Converts the tools of Pipecat's context; its messages are not used."""
+    """Converts the tools of Pipecat's context. The messages of the context are not used."""
 
     @property
     def id_for_llm_specific_messages(self) -> str:
@@ -65,7 +65,7 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
         return {}
 
     def to_provider_tools_format(self, tools_schema: ToolsSchema) -> list[Tool]:
-        """Return the tools as the engine link carries them."""
+        """Return the tools in the types of the engine link."""
         tools = []
         for schema in tools_schema.standard_tools:
             parameters = json.dumps(schema.to_default_dict()["parameters"], ensure_ascii=False)
@@ -73,7 +73,7 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
         return tools
 
     def tools_of(self, context: LLMContext) -> tuple[Tool, ...]:
-        """Return what the model may call at the moment."""
+        """Return the tools that the model may currently call."""
         tools = self.from_standard_tools(context.tools)
         return tuple(tools) if isinstance(tools, list) else ()
 
@@ -82,7 +82,7 @@ class UltravoxAdapter(BaseLLMAdapter[Any]):
 
 
 def pipecat_settings(config: LLMConfig) -> LLMSettings:
-    """Return what Pipecat reports about the model; the engine reads the configuration itself."""
+    """Return the settings that Pipecat reports. The engine reads its own from the configuration."""
     return LLMSettings(
         model=config.model,
         system_instruction=config.system_prompt,
@@ -141,17 +141,17 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         return True
 
     def service_metadata_frame(self) -> LLMServiceMetadataFrame:
-        """Announce a realtime service, so that Pipecat waits for no transcript of a turn."""
+        """Announce a realtime service, so that Pipecat does not wait for transcripts of turns."""
         return LLMServiceMetadataFrame(service_name=self.name, is_realtime_service=True)
 
     def reply_heard(self, text: str) -> None:
-        """Remember what the user heard of the last reply, or of the greeting before it."""
+        """Record in the history which text of the last reply or the greeting the user has heard."""
         if text:
             self._history.add_heard(text)
         self._prefetcher.trim_history()
 
     def hang_up(self) -> None:
-        """End the session after the reply in progress; for tools."""
+        """End the session after the reply in progress. Tools call this."""
         self._hanging_up = True
 
     async def start(self, frame: StartFrame) -> None:
@@ -169,7 +169,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         await self._client.close()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Collect audio, start and cancel turns; push on all but audio and contexts."""
+        """Collect audio, start and cancel turns, and push all frames except audio and contexts."""
         await super().process_frame(frame, direction)
         match frame:
             case InputAudioRawFrame():
@@ -191,7 +191,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             case RTVISendTextFrame():
                 await self._submit(Exchange(text=frame.text))
             case LLMContextFrame():
-                return  # a record of the conversation, which the history already has
+                return  # `History` already has the conversation
             case LLMSetToolsFrame():
                 self._sync_registered_tool_handlers(frame.tools)
         await self.push_frame(frame, direction)
@@ -199,7 +199,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Push a frame; the tool executor finds its results among them."""
+        """Push a frame. The tool executor observes it, because it may be a tool result."""
         self._tool_executor.observe(frame)
         await super().push_frame(frame, direction)
 
@@ -219,12 +219,12 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             self._prefetcher.prefill()
 
     def _speech_paused(self, seconds_ago: float) -> None:
-        before = self._collector.current
+        previous = self._collector.current
         utterance = self._collector.speech_paused(seconds_ago)
         if utterance is not None:
             self._prefetcher.prefill(Turn("user", utterance=utterance.id))
-        elif before is not None:
-            self._prefetcher.discard([before])
+        elif previous is not None:
+            self._prefetcher.discard([previous])
 
     async def _turn_ended(self) -> None:
         speech_seconds = self._collector.speech_seconds
@@ -237,10 +237,10 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             self._prefetcher.discard([utterance])
         if (pending := self._history.pending()) is not None:
             await self._cancel_turn()
-            self._start_turn(pending)  # a cough must not cost the user the reply
+            self._start_turn(pending)  # a cough must not cancel the reply
 
     async def _submit(self, question: Exchange) -> None:
-        """Start a turn, together with an earlier question that got no reply."""
+        """Start a turn. If the previous question got no reply, join the two."""
         await self._cancel_turn()
         if (unanswered := self._history.pop_unanswered()) is not None:
             question = self._join(unanswered, question)
@@ -287,7 +287,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             self._callbacks.on_engine_failed(problem)
             await self._say_cannot_reply()
         except Exception:
-            # Pipecat would log it without its traceback, and the user would wait in silence.
+            # Pipecat would log the error without a traceback, and the user would hear nothing.
             log.exception("turn crashed")
             await self._say_cannot_reply()
         else:

@@ -1,7 +1,7 @@
 """The metrics of the gateway: name, meaning, buckets and label values.
 
-Every label value is known in advance and present at zero from the start. No label identifies a
-session or a caller. Time buckets are in seconds.
+All label values are known in advance, and each has a sample of zero from the start. No label
+identifies a session or a caller. Time buckets are in seconds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Cuts a reply, while it is generated, into phrases that are spoken one by one.
 
-The first phrase decides how long the caller waits, so it is as short as sounds natural. While it
-plays, the next one is generated and synthesized, so a later phrase holds only as many words as
-there is time for, up to a limit. The text is not changed: the joined phrases are the reply. No I/O.
+The first phrase decides how long the caller waits, so it is as short as sounds natural. While a
+phrase plays, the next one is generated and synthesized, so it has only as many words as can be
+ready in time, up to a maximum. The text is not changed: the joined phrases are the reply. No I/O.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 MIN_CLAUSE_WORDS = 2  # a shorter clause gets no pause of its own
-MAX_BRACKET_WORDS = 40  # an open bracket holds back a phrase of at most this many words
-OVERLONG_FACTOR = 2  # a phrase longer than this many limits is cut at the next acceptable place
+MAX_BRACKET_WORDS = 40  # a phrase with an open bracket is held back up to this length
+OVERLONG_FACTOR = 2  # a phrase longer than limit * factor is cut at the next acceptable place
 
 
 def _words(text: str) -> frozenset[str]:
@@ -43,7 +43,7 @@ _CONJUNCTIONS = _words(
     "and but or so because since while when where which who whom if although though unless "
     "until then whereas however"
 )
-# Words that belong to the next one, so that no pause may follow them.
+# Words that belong to the next word, so that no pause may follow them.
 _LEADING = (
     _ARTICLES
     | _PREPOSITIONS
@@ -57,7 +57,7 @@ _LEADING = (
         "next last many several few own same other best"
     )
 )
-# Words that begin something new, so that a pause may precede them.
+# Words that begin a new part of a sentence, so that a pause may precede them.
 _STARTING = (
     (_PREPOSITIONS - {"of", "like", "as", "than"})
     | _CONJUNCTIONS
@@ -87,21 +87,21 @@ class PhraseCutter:
         self._limit = self._first_limit = max(1, min(first_phrase_words, phrase_words))
         self._last_limit = max(1, phrase_words)
         self._time_ratio = max(0.01, time_ratio)
-        self._unspoken = 0.0  # words still to be played when the current phrase is synthesized
+        self._unspoken = 0.0  # words still to be played when the current phrase is ready
         self._text = ""
         self._words: list[re.Match[str]] = []  # complete words of `_text`
 
     @property
     def pending(self) -> str:
-        """Text that was fed and is not yet part of a phrase."""
+        """Text that is not yet part of a phrase."""
         return self._text
 
     def feed(self, text: str) -> list[str]:
-        """Add text; returns the phrases that it completes."""
+        """Add text. Return the phrases that are complete now."""
         return self._take(text, at_end=False)
 
     def flush(self) -> list[str]:
-        """End the reply; returns the remaining phrases. A cutter serves one reply only."""
+        """End the reply. Return the remaining phrases. A cutter serves one reply only."""
         phrases = self._take("", at_end=True)
         rest, self._text, self._words = self._text, "", []
         if not rest.strip():
@@ -116,7 +116,7 @@ class PhraseCutter:
         start = self._words[-1].end() if self._words else 0
         for word in _WORD.finditer(self._text, start):
             if word.end() == len(self._text) and not at_end:
-                break  # the word may continue in the next piece
+                break  # the word may continue in the next chunk
             self._words.append(word)
             cut = self._cut()
             if cut:
@@ -128,32 +128,32 @@ class PhraseCutter:
         words = _count_spoken(self._text[:cut].split())
         self._text, self._words = self._text[cut:], []
         self._unspoken = max(0.0, self._unspoken - words * self._time_ratio) + words
-        in_time = int(self._unspoken / self._time_ratio)
-        self._limit = min(max(self._first_limit, in_time), self._last_limit)
+        words_in_time = int(self._unspoken / self._time_ratio)
+        self._limit = min(max(self._first_limit, words_in_time), self._last_limit)
         return self._take("", at_end)
 
     def _cut(self) -> int:
-        """The position to cut at, now that one more word is complete; 0 for none."""
+        """Return the position to cut at after one more complete word, or 0 for no cut."""
         words = [word.group() for word in self._words]
         last = len(words) - 1
-        if _open_bracket(words):
+        if _has_open_bracket(words):
             return 0
         if _count_spoken(words) and _ends_sentence(words, last):
             return self._words[last].end()
         if last == 0:
             return 0
-        before = last - 1  # the last word only helps to judge the place before it
-        if _count_spoken(words[:last]) and self._line_ends(before):
-            return self._words[before].end()
-        if _count_spoken(words[:last]) and _ended_sentence(words[before], words[last]):
-            return self._words[before].end()
+        previous = last - 1  # the last word only decides whether to cut before it
+        if _count_spoken(words[:last]) and self._line_ends(previous):
+            return self._words[previous].end()
+        if _count_spoken(words[:last]) and _ends_sentence_before(words[previous], words[last]):
+            return self._words[previous].end()
         return self._cut_within(words)
 
     def _cut_within(self, words: list[str]) -> int:
-        """The best position in an unfinished sentence, once the phrase is long enough; or 0."""
-        first = self._limit < self._last_limit
+        """Return the best position in an unfinished sentence, or 0 if the phrase is too short."""
+        is_first = self._limit < self._last_limit
         count = _count_spoken(words)
-        if first and _ends_clause(words, len(words) - 1) and count >= MIN_CLAUSE_WORDS:
+        if is_first and _ends_clause(words, len(words) - 1) and count >= MIN_CLAUSE_WORDS:
             return self._words[-1].end()
         if count <= self._limit:
             return 0
@@ -162,26 +162,26 @@ class PhraseCutter:
             i
             for i in places
             if _ends_clause(words, i) or words[i + 1].lower() in _CONJUNCTIONS
-            if _count_spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS and not _leads_on(words[i])
+            if _count_spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS and not _binds_to_next(words[i])
         ]
         if clauses:
             return self._words[clauses[0]].end()
-        if first or count > OVERLONG_FACTOR * self._limit:
+        if is_first or count > OVERLONG_FACTOR * self._limit:
             for i in places:
                 if _can_pause_after(words, i) and _count_spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS:
                     return self._words[i].end()
-        if count > 2 * OVERLONG_FACTOR * self._limit and not _leads_on(words[-2]):
+        if count > 2 * OVERLONG_FACTOR * self._limit and not _binds_to_next(words[-2]):
             return self._words[-2].end()
         return 0
 
     def _line_ends(self, index: int) -> bool:
         """Whether a line break follows the word and the phrase may end there."""
         gap = self._text[self._words[index].end() : self._words[index + 1].start()]
-        return "\n" in gap and ("\n\n" in gap or not _leads_on(self._words[index].group()))
+        return "\n" in gap and ("\n\n" in gap or not _binds_to_next(self._words[index].group()))
 
 
 def _count_spoken(words: list[str]) -> int:
-    """How many of the words are spoken: they hold a letter or a digit."""
+    """Count the words that are spoken: those with a letter or a digit."""
     return sum(any(map(str.isalnum, word)) for word in words)
 
 
@@ -189,8 +189,8 @@ def _bare(word: str) -> str:
     return word.strip("\"'“”‘’([{*_`~").lower()
 
 
-def _leads_on(word: str) -> bool:
-    """Whether the word belongs to the next one, so that a pause after it would sound wrong."""
+def _binds_to_next(word: str) -> bool:
+    """Whether the word belongs to the next word, so that a pause after it would sound wrong."""
     bare = _bare(word)
     if bare.endswith((",", ";", ":", "!", "?")):
         return bare[-2:-1].isdigit() and bare.endswith((",", ":"))
@@ -205,19 +205,19 @@ def _leads_on(word: str) -> bool:
 
 def _can_pause_after(words: list[str], index: int) -> bool:
     """Whether a speaker could pause after the word: not within a noun phrase or a number."""
-    if _leads_on(words[index]):
+    if _binds_to_next(words[index]):
         return False
-    following = _bare(words[index + 1])
-    if following in _STARTING:
+    next_word = _bare(words[index + 1])
+    if next_word in _STARTING:
         return True
-    if following == "of" or following[:1].isdigit():
+    if next_word == "of" or next_word[:1].isdigit():
         return False
     recent = [_bare(word) for word in words[max(0, index - 2) : index]]
     return not any(word in _ARTICLES or word in _PREPOSITIONS for word in recent)
 
 
 def _split_mark(word: str) -> tuple[str, str]:
-    """The word without closing quotes, and the last character of that."""
+    """Return the word without closing quotes and brackets, and its last character."""
     core = word.rstrip(_CLOSERS)
     return core, core[-1:]
 
@@ -225,7 +225,7 @@ def _split_mark(word: str) -> tuple[str, str]:
 def _ends_sentence(words: list[str], index: int) -> bool:
     """Whether the word ends a sentence regardless of the next word."""
     core, mark = _split_mark(words[index])
-    if mark in ("!", "?", "…", "。", "！", "？") and mark:
+    if mark in ("!", "?", "…", "。", "！", "？"):
         return True
     if mark != ".":
         return False
@@ -237,17 +237,17 @@ def _ends_sentence(words: list[str], index: int) -> bool:
     return not (bare.isdigit() and _count_spoken(words[: index + 1]) == 1)  # "1." begins a list
 
 
-def _ended_sentence(word: str, following: str) -> bool:
-    """Whether an ambiguous full stop ended a sentence, judged by the next word."""
+def _ends_sentence_before(word: str, next_word: str) -> bool:
+    """Whether an ambiguous full stop after `word` ends a sentence, judged by `next_word`."""
     core, mark = _split_mark(word)
     bare = _bare(core.rstrip("."))
     if mark != "." or bare in _TITLES or bare.isdigit():
         return False
-    if bare in {"no", "ext"} and _bare(following)[:1].isdigit():
+    if bare in {"no", "ext"} and _bare(next_word)[:1].isdigit():
         return False
     if _is_initials(bare) and len(bare) == 1 and bare != "i":
         return False  # J. Smith
-    return _bare(following)[:1].isupper() or following.lstrip("\"'“‘([{*_`~")[:1].isupper()
+    return _bare(next_word)[:1].isupper() or next_word.lstrip("\"'“‘([{*_`~")[:1].isupper()
 
 
 def _is_initials(bare: str) -> bool:
@@ -262,17 +262,17 @@ def _ends_clause(words: list[str], index: int) -> bool:
         return False  # "March 5, 2024"; "1, 2, 3"
     if mark == "," and _is_listed(words, index):
         return False
-    return mark in (",", ";", ":", "—", "–", "，", "；", "：") and mark != ""
+    return mark in (",", ";", ":", "—", "–", "，", "；", "：")
 
 
 def _is_listed(words: list[str], index: int) -> bool:
-    """Whether the comma directly follows another one: 'red, green, blue' takes no pauses."""
+    """Whether the word before has a comma, too: no pauses in 'red, green, blue'."""
     return index > 0 and words[index - 1].endswith(",")
 
 
-def _open_bracket(words: list[str]) -> bool:
+def _has_open_bracket(words: list[str]) -> bool:
     """Whether a bracket is open, as in the text of a Markdown link."""
-    if len(words) > MAX_BRACKET_WORDS:  # it is never closed
+    if len(words) > MAX_BRACKET_WORDS:  # probably never closed
         return False
     text = " ".join(words)
     return text.rfind("[") > text.rfind("]")

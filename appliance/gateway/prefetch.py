@@ -1,9 +1,9 @@
 """Background work for a conversation, done early so that no user waits for it.
 
 While the user speaks, the utterance is sent to the engine, and at each pause the engine prefills.
-Once the reply has started, the utterance is transcribed. When the transcript is there and the reply
-was heard, the history is trimmed to its budget: at that moment the prefill of the shorter
-conversation delays no reply.
+Once the reply has started, the utterance is transcribed. When the transcript has arrived and the
+reply has been played, the history is trimmed to its budget. No turn is running then, so the prefill
+of the shorter conversation delays no reply.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = journal.get()
 
 
 class Prefetcher:
-    """The background work of one session. `tools` returns what the model may call at the moment."""
+    """Background work of one session. `tools` returns what the model may currently call."""
 
     def __init__(
         self, client: EngineClient, history: History, tools: Callable[[], tuple[Tool, ...]]
@@ -38,7 +38,7 @@ class Prefetcher:
         self._streaming = False
         self._transcribing = 0
         self._discarded: list[Utterance] = []
-        self.turn_running = False  # the history must not change meanwhile
+        self.turn_running = False  # while true, the history must not change
 
     async def close(self) -> None:
         """Cancel all work."""
@@ -60,7 +60,7 @@ class Prefetcher:
     def transcribe(
         self, utterance: Utterance, on_transcript: Callable[[str], Awaitable[None]]
     ) -> None:
-        """Transcribe an utterance, for the history and the client's screen.
+        """Transcribe an utterance, for the history and for display by the client.
 
         The transcript of a question is needed even if its reply is interrupted.
         """
@@ -84,7 +84,7 @@ class Prefetcher:
     async def forget_discarded(self) -> None:
         """Free discarded utterances here and in the engine."""
         while self._discarded:
-            with contextlib.suppress(EngineFailed):  # a restarted engine does not have it
+            with contextlib.suppress(EngineFailed):  # a restarted engine lacks the utterance
                 await self._client.forget(self._discarded.pop().id)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -93,7 +93,7 @@ class Prefetcher:
         task.add_done_callback(self._tasks.discard)
 
     async def _stream(self, collector: UtteranceCollector) -> None:
-        """Send utterances while they grow. What fails here is sent again with the request."""
+        """Send utterances while they grow. Unsent audio is sent with the request."""
         while True:
             await self._new_audio.wait()
             self._new_audio.clear()
@@ -104,7 +104,7 @@ class Prefetcher:
                     await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _prefill(self, conversation: tuple[Turn, ...]) -> None:
-        with contextlib.suppress(EngineFailed):  # the turn will fail in the same way and report it
+        with contextlib.suppress(EngineFailed):  # the turn will report the failure
             await self._client.warm(conversation, self._tools())
 
     async def _transcribe(

@@ -13,7 +13,7 @@ class TokenBucket:
         self._updated_at: float | None = None
 
     def take(self, tokens: float, now: float) -> bool:
-        """Take `tokens` if there are enough and return whether there were.
+        """Take `tokens` and return True, or return False if the bucket has too few.
 
         `now` is in seconds of a monotonic clock.
         """

@@ -141,7 +141,7 @@ class ReplyGenerator:
 
     async def _run_tool(self, exchange: Exchange, call: ToolCall) -> None:
         record = ToolCallRecord(format_call(call))
-        exchange.tool_calls.append(record)  # before it runs: an interrupted call is remembered
+        exchange.tool_calls.append(record)  # before it runs, so that an interrupted call is kept
         result = await self._tool_executor.run(call, self._config.tool_seconds)
         record.result = result.text
         self._callbacks.on_tool_call(result.outcome)

@@ -54,7 +54,7 @@ def serve(settings: Settings) -> None:
 
 
 def read_token(path: str) -> str:
-    """Return the access token in the file `path`. Raises BadSetting if there is no usable one."""
+    """Return the access token in the file `path`. Raises BadSetting if it has no usable token."""
     try:
         token = Path(path).read_text(encoding="ascii").strip() if path else ""
     except (OSError, UnicodeDecodeError) as problem:
@@ -105,8 +105,8 @@ class GatewayServer:
             ]
             serving = asyncio.create_task(server.serve([listener]))
             stopping = asyncio.create_task(self._stopping.wait())
-            # Later garbage collections would otherwise scan all imported modules and pause every
-            # session meanwhile.
+            # Otherwise each garbage collection would scan all imported modules, and pause every
+            # session while it runs.
             gc.collect()
             gc.freeze()
             log.info(
@@ -227,7 +227,7 @@ class GatewayServer:
             self._metrics.event_loop_lag_seconds.observe(max(0.0, loop.time() - due))
 
     def _fail(self, error: BaseException) -> None:
-        """Stop because a background task has failed: readiness would never change again."""
+        """Stop the gateway, because without its background tasks readiness would never change."""
         self._failure = self._failure or error
         self._stopping.set()
 
@@ -248,7 +248,7 @@ class GatewayServer:
             config = uvicorn.Config(
                 self.app(),
                 ws="websockets-sansio",
-                # Above gateway.max_frame_bytes, so that the refusal of a large frame has a reason.
+                # Above gateway.max_frame_bytes: wire.py refuses a large frame with a reason.
                 ws_max_size=max(gateway.max_frame_bytes * 4, MIN_MESSAGE_LIMIT_BYTES),
                 ws_per_message_deflate=False,
                 ws_ping_interval=PING_SECONDS,
@@ -277,7 +277,7 @@ class _Server(uvicorn.Server):
 
 
 def _is_not_a_refusal(record: logging.LogRecord) -> bool:
-    """Filter out uvicorn's complaint about each refused upgrade; we log "refused" instead."""
+    """Drop uvicorn's error about each refused upgrade: the gateway logs "refused" instead."""
     return not str(record.msg).startswith("ASGI callable returned without completing handshake")
 
 

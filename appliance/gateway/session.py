@@ -65,7 +65,7 @@ log = journal.get()
 class SessionResources:
     """Resources that all sessions of the process share.
 
-    `hold_message` is 24 kHz PCM that is played while an engine is gone; it may be empty.
+    `hold_message` is 24 kHz PCM that is played when an engine is lost; it may be empty.
     """
 
     settings: Settings
@@ -133,7 +133,7 @@ class Session:
         await self._worker.cancel()
 
     def _abort(self) -> None:
-        """End `run` although the pipeline could not be cancelled."""
+        """Cancel `run`, because the pipeline could not be cancelled."""
         if self._run_task is not None:
             self._run_task.cancel()
 
@@ -265,15 +265,15 @@ class Session:
         )
 
     def _speech_hooks(self, llm_client: EngineClient) -> SpeechHooks:
-        holding = self._settings.llm.hold_for_first_phrase
+        hold_enabled = self._settings.llm.hold_for_first_phrase
 
         async def hold() -> None:
-            if holding:
-                with contextlib.suppress(EngineFailed):  # the turn itself notices and reports it
+            if hold_enabled:
+                with contextlib.suppress(EngineFailed):  # the turn reports the failure
                     await llm_client.hold()
 
         async def resume() -> None:
-            if holding:
+            if hold_enabled:
                 with contextlib.suppress(EngineFailed):
                     await llm_client.resume()
 
@@ -295,27 +295,27 @@ class Session:
 
 
 def rtvi_observer_params() -> RTVIObserverParams:
-    """Return which RTVI messages Pipecat may send to clients."""
+    """Return the settings that select the RTVI messages Pipecat sends to clients."""
     return RTVIObserverParams(
-        metrics_enabled=False,  # they name processors and models
+        metrics_enabled=False,  # these messages name processors and models
         user_llm_enabled=False,
         system_logs_enabled=False,
     )
 
 
 class SessionSocket(WebSocket):
-    """The client's WebSocket. It is closed once, with the session's reason, by any caller."""
+    """The client's WebSocket. `close` may be called repeatedly; the first call closes it."""
 
     ending: SessionEnded | None = None
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
-        """Close with the code and reason of `ending` if it is set."""
+        """Close the WebSocket, with the code and reason of `ending` if it is set."""
         if self.application_state == WebSocketState.DISCONNECTED:
             return
         if self.ending is not None:
             code = self.ending.close_code
             reason = f"{self.ending.reason}: {self.ending}"[:MAX_CLOSE_REASON_CHARS]
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the client was faster
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the client has closed it
             await super().close(code, reason)
 
 
@@ -348,7 +348,7 @@ class GracefulHangUp:
             self._start_closing()
 
     def cancel(self) -> None:
-        """Stop the timer: the session has ended, or goes on."""
+        """Stop the timer, because the session has ended or continues."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

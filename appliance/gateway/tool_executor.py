@@ -1,4 +1,4 @@
-"""Running the model's tool calls: Pipecat calls the function, this waits for its result."""
+"""Runs the model's tool calls: Pipecat calls the function, `ToolExecutor` awaits its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAILED = "error: it failed and returned nothing"
 
 
 class ToolResult(NamedTuple):
-    """The outcome for the metrics (too_slow: a timeout), and the text for the model."""
+    """The outcome for the metrics ("too_slow" is a timeout), and the text for the model."""
 
     outcome: Literal["done", "failed", "too_slow"]
     text: str
@@ -49,7 +49,7 @@ class ToolExecutor:
         return registered and isinstance(arguments, dict)
 
     async def run(self, call: ToolCall, timeout_seconds: float) -> ToolResult:
-        """Run a call and return its result. A failure or timeout is a result, too."""
+        """Run a call and return its result. Failures and timeouts are results, too."""
         self._call_id = uuid.uuid4().hex
         self._result = asyncio.get_running_loop().create_future()
         function_call = FunctionCallFromLLM(
@@ -69,9 +69,9 @@ class ToolExecutor:
             self._result = None
 
     def observe(self, frame: Frame) -> None:
-        """Take the result from the frames that the service pushes.
+        """Take the result of the running call from the frames that the service pushes.
 
-        Pipecat pushes each of them twice, upstream and downstream.
+        Pipecat pushes each result twice, upstream and downstream.
         """
         if self._result is None or self._result.done():
             return
@@ -82,7 +82,7 @@ class ToolExecutor:
                 else:
                     self._result.set_result(ToolResult("done", format_result(frame.result)))
             case FunctionCallCancelFrame() if frame.tool_call_id == self._call_id and frame.run_llm:
-                # Pipecat's own timeout. After an interruption (run_llm is false) nothing waits.
+                # Pipecat's own timeout. run_llm is false after an interruption: no turn waits.
                 self._result.set_result(ToolResult("too_slow", TIMED_OUT))
 
 

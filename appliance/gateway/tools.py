@@ -37,7 +37,7 @@ _tool_adapter = TypeAdapter(Tool)
 
 
 def select_tools(names: Sequence[str]) -> ToolsSchema:
-    """Return the tools of these names as Pipecat's context takes them.
+    """Return the tools with these names, in the schema of Pipecat's context.
 
     Raises BadSetting for an unknown name, and for a tool that exceeds the bounds of the engine
     link.
@@ -57,7 +57,7 @@ def select_tools(names: Sequence[str]) -> ToolsSchema:
         except ValidationError as problem:
             field = ".".join(map(str, problem.errors()[0]["loc"]))
             raise BadSetting(
-                name="llm.tools", why=f"the {field} of {tool.name} cannot be offered"
+                name="llm.tools", why=f"the engine link does not allow the {field} of {tool.name}"
             ) from problem
     return schema
 

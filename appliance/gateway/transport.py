@@ -1,8 +1,8 @@
 """The WebSocket of one client as a Pipecat transport that sends audio at the pace of playback.
 
-Audio is sent a little ahead of its playback, the lead, so that a short stall of the machine or the
-network is not heard. It is not sent earlier than that: an interruption can only take back what
-has not been sent, and the gateway infers from what was sent how much the user has heard.
+Audio is sent a short time before its playback: the lead. The lead hides short stalls of the machine
+and the network. It is kept short for two reasons: an interruption can only drop audio that has not
+been sent, and the gateway estimates from the audio sent how much the user has heard.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from appliance.settings import Settings
 
 
 class PacedTransport(FastAPIWebsocketTransport):
-    """Pipecat's WebSocket transport with our pacing of the output."""
+    """Pipecat's WebSocket transport with its output paced by `PlaybackPacer`."""
 
     def __init__(self, socket: WebSocket, serializer: FrameSerializer, lead_seconds: float) -> None:
         params = FastAPIWebsocketParams(
@@ -73,12 +73,12 @@ class PlaybackPacer:
         return max(0.0, self._plays_until - self._lead_seconds - now)
 
     def flush(self) -> None:
-        """Note that the client discarded the audio that it had not played."""
+        """Note that the client has discarded the audio that it had not yet played."""
         self._plays_until = 0.0
 
 
 def output_lead_seconds(settings: Settings) -> float:
-    """Return how far ahead of its playback the audio of a session is sent."""
-    # In half duplex the microphone opens when the bot has stopped speaking as the gateway sees it,
-    # which must not be before playback ends.
+    """Return how many seconds before its playback the audio of a session is sent."""
+    # In half duplex, the microphone opens when the gateway has sent the last audio. The user must
+    # not hear the bot any more by then, so the lead is 0.
     return 0.0 if settings.turn.half_duplex else settings.gateway.lead_seconds

@@ -41,7 +41,7 @@ class SpeechHooks:
     first_phrase  the first phrase of a reply is complete and goes to the engine
     first_audio   the first audio of that phrase arrived (the hold message does not count)
     failed        the engine failed or was lost
-    hold, resume  pause the language model while the first phrase is synthesized
+    hold, resume  pause the LLM while the first phrase is synthesized, and continue it
     """
 
     first_phrase: Callable[[], None]
@@ -87,7 +87,7 @@ class KokoroTTSService(TTSService):
         return True
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Note where a reply begins; everything else is Pipecat's."""
+        """Detect the start of a reply. Pipecat does the rest."""
         if isinstance(frame, LLMFullResponseStartFrame | InterruptionFrame):
             self._first = True
         await super().process_frame(frame, direction)
@@ -100,7 +100,7 @@ class KokoroTTSService(TTSService):
     async def on_turn_context_completed(self) -> None:
         """Close the reply at once, even if its last phrase produced no audio.
 
-        Pipecat would expect that audio to come, and wait for QUIET_SECONDS.
+        Otherwise Pipecat would wait QUIET_SECONDS for that audio.
         """
         self._is_yielding_frames_synchronously = True
         await super().on_turn_context_completed()  # type: ignore[no-untyped-call]
@@ -108,7 +108,7 @@ class KokoroTTSService(TTSService):
     async def _record_context_audio_outcome(self, context_id: str, received_audio: bool) -> None:
         """Do nothing: Pipecat would report a silent reply as an error.
 
-        A reply may be just an emoji, and the link reports failures of the engine.
+        A reply may be just an emoji. Failures of the engine are reported by the engine link.
         """
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
@@ -119,8 +119,8 @@ class KokoroTTSService(TTSService):
             self._hooks.first_phrase()
             await self._hooks.hold()
         try:
-            async with contextlib.aclosing(self._synthesize(text, first)) as parts:
-                async for pcm in parts:
+            async with contextlib.aclosing(self._synthesize(text, first)) as chunks:
+                async for pcm in chunks:
                     if first:
                         if pcm is not self._hold_message:
                             first = False
@@ -174,7 +174,7 @@ class PhraseAggregator(BaseTextAggregator):
             yield Aggregation(phrase.strip(), TextType.SENTENCE)
 
     async def flush(self) -> Aggregation | None:
-        """Return the rest of the reply; the next text begins another reply."""
+        """Return the remaining text of the reply, and prepare for the next reply."""
         rest = "".join(self._cutter.flush()).strip()
         self._cutter = self._new_cutter()
         return Aggregation(rest, TextType.SENTENCE) if rest else None

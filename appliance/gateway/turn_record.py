@@ -1,12 +1,12 @@
 """The timeline and outcome of each turn of a session. No I/O: the time is an argument.
 
-The headline figure of a turn is its response latency: from the true end of the user's speech to
-the first sample of the reply sent. The detector reports the end of speech late by a known time, so
-a mark may be set in the past. The stages are the differences between consecutive marks, so they
-always add up to the response latency. The wait for the first token is split in two: "hearing", the
-time that the engine reports for understanding the speech, and the rest.
+The main figure of a turn is its response latency: from the true end of the user's speech to the
+first sample of the reply sent. The detector reports the end of speech with a known delay, so a mark
+may be set in the past. The stages are the differences between consecutive marks, so they always add
+up to the response latency. The wait for the first token is split into two stages: "hearing", which
+is the time that the engine reports for processing the speech, and "first_token", the rest.
 
-The client can also report when the reply has become audible, which gives the heard latency.
+The client can also report when the reply has become audible. This gives the heard latency.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from appliance.journal_fields import STAGES
 
-# A playback report that comes later than this after the first sample is not believed.
+# A playback report is ignored if it comes later than this after the first sample was sent.
 HEARD_WITHIN_SECONDS = 10.0
 MARKS = ("speech_stopped", "submitted", "first_token", "first_phrase", "first_audio", "sent")
 _STAGE_BEFORE = {
@@ -31,7 +31,7 @@ _STAGE_BEFORE = {
 
 @dataclass(slots=True)
 class SessionTurn:
-    """One turn. Times are in seconds of one monotonic clock. Texts must not be logged.
+    """One turn. Times are in seconds of a monotonic clock. Texts must not be logged.
 
     number      counts from 1 in each session; 0 for speech that was too short to be a turn
     kind        "spoken" or "typed"
@@ -39,7 +39,7 @@ class SessionTurn:
     outcome     one of metrics.TURN_OUTCOMES once the turn is complete
     marks       time of each event, by a name of MARKS
     stats       measurements of the engine
-    heard_at    when the client reported that the reply is audible
+    heard_at    time of the client's report that the reply is audible
     """
 
     number: int
@@ -64,20 +64,20 @@ class SessionTurn:
         """The heard latency, or None if the client did not report playback."""
         return self._since_speech(self.heard_at)
 
-    def _since_speech(self, at: float | None) -> float | None:
-        return (
-            None if at is None else at - self.marks.get("speech_stopped", self.marks["submitted"])
-        )
+    def _since_speech(self, timestamp: float | None) -> float | None:
+        if timestamp is None:
+            return None
+        return timestamp - self.marks.get("speech_stopped", self.marks["submitted"])
 
     def stages(self) -> dict[str, float]:
         """Return the seconds of each stage, in order.
 
-        If a mark is missing, its time is part of the next stage that has one.
+        If a mark is missing, its stage is part of the next one.
         """
         reached = [(name, self.marks[name]) for name in MARKS if name in self.marks]
         stages: dict[str, float] = {}
-        for (_, previous), (name, at) in pairwise(reached):
-            stages[_STAGE_BEFORE[name]] = at - previous
+        for (_, start), (name, end) in pairwise(reached):
+            stages[_STAGE_BEFORE[name]] = end - start
         if "first_token" in stages:
             hearing = self.stats.get("hearing_seconds", 0.0)
             stages["hearing"] = min(max(0.0, hearing), stages["first_token"])
@@ -99,18 +99,18 @@ class SessionTurns:
         self._speech_stopped_at: float | None = None
         self._ended_by = "timeout"
 
-    def speech_stopped(self, at: float) -> None:
-        """Note that the user stopped speaking. The turn may still go on."""
-        self._speech_stopped_at = at
+    def speech_stopped(self, timestamp: float) -> None:
+        """Note that the user stopped speaking. The turn may still continue."""
+        self._speech_stopped_at = timestamp
 
     def turn_ended_by(self, detector: str) -> None:
         """Note what detected the end of the turn that `turn_submitted` reports next."""
         self._ended_by = detector
 
     def turn_submitted(
-        self, kind: str, at: float, speech_seconds: float = 0.0
+        self, kind: str, timestamp: float, speech_seconds: float = 0.0
     ) -> SessionTurn | None:
-        """Open a turn that waits for a reply. A turn that is still open is complete."""
+        """Open a turn that waits for a reply. Complete the previous turn if it is still open."""
         previous = self._complete("answered" if self._generated else "interrupted")
         self._count += 1
         self._open = self._latest = SessionTurn(self._count, kind, speech_seconds=speech_seconds)
@@ -118,36 +118,35 @@ class SessionTurns:
             self._open.ended_by = self._ended_by
             if self._speech_stopped_at is not None:
                 self._open.marks["speech_stopped"] = self._speech_stopped_at
-        self._open.marks["submitted"] = at
+        self._open.marks["submitted"] = timestamp
         self._generated = False
         self._ended_by = "timeout"
         return previous
 
-    def mark(self, name: str, at: float) -> None:
-        """Set a mark of MARKS unless it is already set.
+    def mark(self, name: str, timestamp: float) -> None:
+        """Set a mark of MARKS unless it is already set. Clear all later marks.
 
-        Audio that was sent before the first token of the reply was a hold message: the later marks
-        that it set are cleared.
+        Later marks are set already if a hold message was played before the reply.
         """
         if self._open is None or name in self._open.marks:
             return
         for later in MARKS[MARKS.index(name) :]:
             self._open.marks.pop(later, None)
         self._open.heard_at = None
-        self._open.marks[name] = at
+        self._open.marks[name] = timestamp
 
-    def playback_started(self, at: float) -> SessionTurn | None:
+    def playback_started(self, timestamp: float) -> SessionTurn | None:
         """Note the client's report that the reply is audible. Return its turn if it was complete.
 
-        Only the first report about a sent reply counts. A report needs no turn number: a client
-        sends it before the speech of the next turn, or it is about a reply that was cut off.
+        Only the first report about a sent reply counts. A report needs no turn number: unless the
+        reply was cut off, it arrives before the user's next turn.
         """
         turn = self._latest
         if turn is None or turn.heard_at is not None or "sent" not in turn.marks:
             return None
-        if at - turn.marks["sent"] > HEARD_WITHIN_SECONDS:
+        if timestamp - turn.marks["sent"] > HEARD_WITHIN_SECONDS:
             return None
-        turn.heard_at = at
+        turn.heard_at = timestamp
         return None if turn is self._open else turn
 
     def generated(self, stats: Mapping[str, float]) -> None:
@@ -162,7 +161,7 @@ class SessionTurns:
             self._open.user_text = text
 
     def heard(self, text: str, interrupted: bool) -> SessionTurn | None:
-        """Note what the user has heard of the reply, which was played to its end or cut off."""
+        """Note the heard text of a reply, which was played to its end or cut off."""
         if self._open is None:
             return None
         self._open.reply_text = f"{self._open.reply_text} {text}".strip()
@@ -174,14 +173,14 @@ class SessionTurns:
     def turn_dropped(self, outcome: str) -> SessionTurn | None:
         """Complete the open turn without a reply.
 
-        Speech that was "too_short" never opened a turn: it leaves the open one alone.
+        Speech that was "too_short" never opened a turn, so the open turn stays open.
         """
         if outcome == "too_short":
             return SessionTurn(0, "spoken", ended_by=self._ended_by, outcome=outcome)
         return self._complete(outcome)
 
     def close(self) -> SessionTurn | None:
-        """End the session. A turn that is still open was interrupted."""
+        """Complete a turn that is still open as interrupted: the session has ended."""
         return self._complete("interrupted")
 
     def _complete(self, outcome: str) -> SessionTurn | None:

@@ -1,4 +1,4 @@
-"""What happens in a session, reported to the metrics, the log and the client.
+"""Reports the events of a session to the metrics, the log and the client.
 
 `SessionMonitor` receives the events of the pipeline and adds the time. `SessionTurns` builds turns
 from them, and `TurnReporter` publishes each completed turn.
@@ -45,7 +45,7 @@ class SessionMonitor:
         self._speech_started_at = time.monotonic() - seconds_ago
 
     def speech_stopped(self, seconds_ago: float) -> None:
-        """Note that the user stopped speaking. The turn may still go on."""
+        """Note that the user stopped speaking. The turn may still continue."""
         self._turns.speech_stopped(time.monotonic() - seconds_ago)
 
     def turn_ended_by(self, detector: str) -> None:
@@ -78,7 +78,7 @@ class SessionMonitor:
         self._reporter.report_heard(self._turns.playback_started(time.monotonic()))
 
     def heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
-        """Note what the user has heard: the bot has finished speaking or was interrupted."""
+        """Note the text that the user has heard until the bot finished or was interrupted."""
         if interrupted and was_speaking:
             stop_seconds = time.monotonic() - self._speech_started_at
             self._metrics.barge_in_stop_seconds.observe(stop_seconds)
@@ -145,9 +145,9 @@ class TurnReporter:
 
 
 def _seconds_since_speech(turn: SessionTurn) -> float | None:
-    """Return the age of the turn, from which `voicectl trace` places it on the time axis."""
-    began = turn.marks.get("speech_stopped", turn.marks.get("submitted"))
-    return None if began is None else round(time.monotonic() - began, 3)
+    """Return the age of the turn; `voicectl trace` derives its start from it."""
+    started_at = turn.marks.get("speech_stopped", turn.marks.get("submitted"))
+    return None if started_at is None else round(time.monotonic() - started_at, 3)
 
 
 def turn_log_fields(turn: SessionTurn, stages: Mapping[str, float]) -> dict[str, object]:
@@ -172,7 +172,7 @@ def turn_log_fields(turn: SessionTurn, stages: Mapping[str, float]) -> dict[str,
 def turn_message(
     turn: SessionTurn, stages: Mapping[str, float], transcripts: bool
 ) -> dict[str, object]:
-    """Return the data of a turn's RTVI server message; with texts only if `transcripts`."""
+    """Return the data of a turn's RTVI server message. It has texts only if `transcripts`."""
     data: dict[str, object] = {
         "kind": "turn",
         "turn": turn.number,

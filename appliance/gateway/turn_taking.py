@@ -12,7 +12,7 @@ both per session, which takes 25 MB and blocks the event loop for up to 450 ms f
 Silero's state is kept per caller, outside of the model.
 
 smart-turn also runs in a thread pool that all sessions share. It takes a tenth of a second at each
-pause of each caller. Every run at the same time costs one core, which the event loop needs, and
+pause of each caller. Each concurrent run takes one core, which the event loop needs, and
 13 MiB that onnxruntime does not give back. With one thread per caller, as in Pipecat, memory grew
 with every new maximum of callers that paused at the same moment (measured).
 """
@@ -93,7 +93,7 @@ class TurnModels:
 
 class _SharedSilero(SileroVADAnalyzer):
     def __init__(self, model: SileroOnnxModel, params: VADParams) -> None:
-        VADAnalyzer.__init__(self, params=params)  # SileroVADAnalyzer's would load the model
+        VADAnalyzer.__init__(self, params=params)  # SileroVADAnalyzer.__init__ loads the model
         self._model = copy.copy(model)
         self._model.reset_states()
         self._windows_since_reset = 0
@@ -114,7 +114,7 @@ class _SharedSmartTurn(LocalSmartTurnAnalyzerV3):
         params: SmartTurnParams,
         on_turn_end: Callable[[str], None],
     ) -> None:
-        BaseSmartTurn.__init__(self, params=params)  # LocalSmartTurnAnalyzerV3's would load it
+        BaseSmartTurn.__init__(self, params=params)  # not the parent's, which loads the model
         self._session = session
         self._shared_executor = executor  # Pipecat shuts down `_executor` with each session
         self._log_data = False

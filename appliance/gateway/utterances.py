@@ -1,9 +1,9 @@
 """Cutting the microphone's audio into utterances. No I/O: audio and detector events are passed in.
 
-The detector confirms speech late, so the latest audio before it is kept and becomes the start of
-the utterance. From a pause on, audio is held back: if the user continues, it belongs to the
-utterance; if the turn ends, it is only silence. So at a pause the engine already has the whole
-utterance, and its work on it stays valid while the end of the turn is still being decided.
+The detector confirms speech late, so the audio just before is kept and becomes the start of the
+utterance. After a pause, audio is held back. If the user continues, it is added to the utterance;
+if the turn ends, it was only silence. So the engine has the whole utterance at the pause, and its
+prefill stays valid if the turn ends there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class UtteranceCollector:
         self.speaking = False
 
     def add_audio(self, pcm: bytes) -> bool:
-        """Take audio; return whether the current utterance has grown."""
+        """Add audio. Return whether the current utterance has grown."""
         if self.current is None:
             self._pre_roll.append(pcm)
             self._pre_roll_size += len(pcm)
@@ -51,7 +51,7 @@ class UtteranceCollector:
 
     @property
     def speech_seconds(self) -> float:
-        """Length of the current utterance from the start of speech to its latest end."""
+        """Length of the current utterance from the start to the latest end of speech."""
         if self.current is None:
             return 0.0
         return max(0.0, self.current.seconds - self._lead_seconds - self._tail_seconds)
@@ -77,7 +77,7 @@ class UtteranceCollector:
         return self.current if self.current is not None else self.speech_started()
 
     def speech_paused(self, seconds_ago: float = 0.0) -> Utterance | None:
-        """Note a pause; return the utterance, or None if it belongs to no turn and is dropped."""
+        """Note a pause. Return the utterance, or None if it was dropped: no turn has started."""
         self.speaking = False
         self._tail_seconds = seconds_ago
         if not self._in_turn:
@@ -86,7 +86,7 @@ class UtteranceCollector:
         return self.current
 
     def turn_ended(self) -> Utterance | None:
-        """Return the complete utterance of the turn, without the silence after it, if any.
+        """End the turn. Return its complete utterance without trailing silence, or None.
 
         The held-back audio becomes pre-roll: the next utterance may have started in it.
         """
@@ -102,7 +102,7 @@ class UtteranceCollector:
         return utterance
 
     def join(self, first: Utterance, second: Utterance) -> Utterance:
-        """Return a complete utterance of both; the start is cut if it becomes too long."""
+        """Return both as one complete utterance. If it is too long, its start is cut."""
         joined = self._new()
         joined.pcm += first.pcm + bytes(int(JOIN_SECONDS * BYTES_PER_SECOND)) + second.pcm
         del joined.pcm[: max(0, len(joined.pcm) - self._max_bytes)]
@@ -114,6 +114,6 @@ class UtteranceCollector:
         return Utterance(self._last_id)
 
     def _grow(self, utterance: Utterance, pcm: bytes) -> bool:
-        room = self._max_bytes - len(utterance.pcm)
-        utterance.pcm += pcm[:room]
-        return room > 0
+        free_bytes = self._max_bytes - len(utterance.pcm)
+        utterance.pcm += pcm[:free_bytes]
+        return free_bytes > 0

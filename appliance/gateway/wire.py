@@ -1,11 +1,11 @@
-"""The client protocol: what a client may send, and what it may see. See docs/client-protocol.md.
+"""The client protocol: what a client may send and receive. See docs/client-protocol.md.
 
 Pipecat's protobuf serializer trusts its client. It would speak the text frames of a client, accept
 its transcriptions as the user's words, play 48 kHz stereo as 16 kHz mono, and keep any amount of
 audio in memory. `ClientFrameDecoder` accepts only audio of one format and a few RTVI messages, at
 the pace of speech. Messages that a regular client SDK may send are dropped if they are not
 supported; everything else ends the session with a close code.
-`GuardedSerializer` plugs it into Pipecat and filters what goes out. No I/O.
+`GuardedSerializer` plugs the decoder into Pipecat and filters the output. No I/O.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RTVI_LABEL = "rtvi-ai"
 PLAYBACK_STARTED = "playback-started"  # the client-message that the reply has become audible
 
 BYTES_PER_SECOND = INPUT_SAMPLE_RATE * 2
-MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # 5 ms: handling a shorter frame costs as much
+MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # 5 ms; a shorter frame costs as much to handle
 MESSAGES_PER_SECOND = 10.0  # far more than a client with a typing user sends
 MESSAGES_BURST = 30.0
 MAX_TEXT_CHARS = 4_000
@@ -45,7 +45,7 @@ MAX_ID_CHARS = 100
 MAX_VERSION_CHARS = 20
 MAX_LIBRARY_CHARS = 50
 
-# Types of RTVI messages that report an event and contain nothing that was said.
+# Types of RTVI messages that report an event and contain no words of the session.
 EVENT_MESSAGES = frozenset(
     {
         *("bot-ready", "error", "error-response", "server-message", "bot-interrupted"),
@@ -70,7 +70,7 @@ class ClientFrameDecoder:
     def decode(self, data: bytes | str, now: float) -> Frame | None:
         """Return the frame in a WebSocket message, or None if it is dropped.
 
-        `now` is in monotonic seconds. Raises SessionEnded for what is not allowed.
+        `now` is in monotonic seconds. Raises SessionEnded if the message is not allowed.
         """
         if isinstance(data, str):
             raise BadFrame(what="a text message")
@@ -118,7 +118,7 @@ class ClientFrameDecoder:
             message={
                 "label": RTVI_LABEL,
                 "type": kind,
-                "id": _shortened(message_id, MAX_ID_CHARS),
+                "id": _truncate(message_id, MAX_ID_CHARS),
                 "data": valid_data,
             }
         )
@@ -128,8 +128,8 @@ def _client_ready(data: dict[str, Any]) -> dict[str, Any]:
     about = data.get("about")
     library = about.get("library") if isinstance(about, dict) else None
     return {
-        "version": _shortened(data.get("version"), MAX_VERSION_CHARS),
-        "about": {"library": _shortened(library, MAX_LIBRARY_CHARS)},
+        "version": _truncate(data.get("version"), MAX_VERSION_CHARS),
+        "about": {"library": _truncate(library, MAX_LIBRARY_CHARS)},
     }
 
 
@@ -152,7 +152,7 @@ def _disconnect_bot(data: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _shortened(value: object, max_chars: int) -> str:
+def _truncate(value: object, max_chars: int) -> str:
     return str(value)[:max_chars] if isinstance(value, str | int) else ""
 
 

@@ -1,8 +1,8 @@
 """The gateway's end of the link: one `EngineClient` per session and engine.
 
-A connection is opened when it is first needed, and again after it broke. The client keeps the
-utterances that conversations refer to and knows what the current connection has sent of each, so
-a restarted engine gets them again without the caller's help.
+A connection is opened when it is first needed, and opened again if it has broken. The client keeps
+the utterances that conversations refer to, and tracks how much of each the current connection has
+sent. So a restarted engine receives them again, without any work by the caller.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from appliance.link.engine import Chunk, GenerateRequest, Tool, Turn, Utterance
 from appliance.link.health import URI
 from appliance.tasks import spawn
 
-OPEN_SECONDS = 5.0  # both ends are on one machine; a process that takes longer hangs
+OPEN_SECONDS = 5.0  # both ends are on one machine; a process that takes longer has hung
 RECONNECT_SECONDS = 0.5
 _AUDIO_PART_BYTES = 1 << 15
 _Item = TypeVar("_Item")
@@ -38,16 +38,16 @@ _Reply = _Answer | bytes | ApplianceError
 
 
 class SentUtterances:
-    """What one connection has sent of each utterance; no I/O."""
+    """Tracks how much of each utterance one connection has sent. No I/O."""
 
     def __init__(self) -> None:
         self._sent_bytes: dict[int, int] = {}
         self._ended: set[int] = set()
 
     def unsent(self, utterance: Utterance) -> Iterator[protocol.LinkMessage | bytes]:
-        """Yield the messages that bring the engine up to date; each counts as sent once yielded.
+        """Yield the messages that the engine lacks; each counts as sent once it is yielded.
 
-        Audio that is added to the utterance meanwhile is included.
+        Audio that is added to the utterance during the iteration is included.
         """
         if utterance.id not in self._sent_bytes:
             self._sent_bytes[utterance.id] = 0
@@ -61,14 +61,14 @@ class SentUtterances:
             yield protocol.EndMessage(utterance=utterance.id)
 
     def forget(self, utterance: int) -> bool:
-        """Count the utterance as unsent; returns whether anything of it had been sent."""
+        """Treat the utterance as unsent. Return whether any part of it had been sent."""
         self._ended.discard(utterance)
         return self._sent_bytes.pop(utterance, None) is not None
 
 
 @dataclass(slots=True)
 class _Connection:
-    """One connection; it is replaced as a whole when it breaks."""
+    """One connection. When it breaks, a new object replaces it."""
 
     socket: ClientConnection
     sent: SentUtterances = field(default_factory=SentUtterances)
@@ -78,9 +78,9 @@ class _Connection:
 class EngineClient:
     """A session with the engine called `engine` behind the unix socket `path`.
 
-    Every method that reaches the engine raises EngineGone when the engine cannot be reached, goes
-    away, or sends nothing for `stall_seconds` while an answer is due. Other failures that the
-    engine reports are raised as the EngineFailed of the catalogue.
+    Every method that talks to the engine raises EngineGone if the engine cannot be reached, closes
+    the connection, or sends nothing for `stall_seconds` while a reply is due. Other failures that
+    the engine reports are raised as the matching subclass of EngineFailed.
     """
 
     def __init__(self, engine: str, path: Path, stall_seconds: float = 20.0) -> None:
@@ -94,14 +94,14 @@ class EngineClient:
         self._ids = itertools.count(1)
         self._replies: dict[int, asyncio.Queue[_Reply]] = {}
         self._generating = 0
-        self._held = 0  # the generation that `hold` has stopped: its silence is not a stall
+        self._held = 0  # the generation paused by `hold`: it may send nothing for longer
 
     async def connect(self) -> None:
-        """Open the session unless it is open."""
+        """Open the session if it is not open yet."""
         await self._connect()
 
     async def close(self) -> None:
-        """End the session; the engine frees what it held."""
+        """End the session. The engine frees its resources."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -111,11 +111,11 @@ class EngineClient:
         connection.socket.transport.abort()  # a closing handshake would wait for a frozen process
 
     def add(self, utterance: Utterance) -> None:
-        """Keep an utterance, which may still grow, so that turns can refer to it by its id."""
+        """Keep an utterance, so that turns can refer to it by its id. It may still grow."""
         self._utterances[utterance.id] = utterance
 
     async def send(self, utterance: int) -> None:
-        """Send what the engine lacks of an utterance; nothing if it was forgotten meanwhile."""
+        """Send the unsent part of an utterance. Does nothing if the utterance was forgotten."""
         await self._sync(await self._connect(), [utterance])
 
     async def forget(self, utterance: int) -> None:
@@ -127,7 +127,7 @@ class EngineClient:
                 await self._send(connection, protocol.ForgetMessage(utterance=utterance))
 
     async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        """Let the engine prefill for a conversation that begins like this one."""
+        """Ask the engine to prefill for a conversation that begins like this one."""
         connection = await self._connect()
         await self._sync(connection, _utterances(conversation))
         await self._send(connection, protocol.WarmMessage(conversation=conversation, tools=tools))
@@ -149,7 +149,7 @@ class EngineClient:
                         yield result
 
     async def hold(self) -> None:
-        """Stop the decoding of the running generation, if any, until `resume`."""
+        """Pause the running generation, if any, until `resume`."""
         if self._connection is not None and self._generating in self._replies:
             self._held = self._generating
             message = protocol.HoldMessage(request=self._generating)
@@ -178,7 +178,7 @@ class EngineClient:
     async def speak(
         self, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Synthesize a phrase: 24 kHz mono int16 PCM as it becomes available."""
+        """Synthesize a phrase. Yields 24 kHz mono int16 PCM as it becomes available."""
         connection = await self._connect()
         id = next(self._ids)
         message = protocol.SpeakMessage(
@@ -192,8 +192,8 @@ class EngineClient:
     async def _ask(
         self, connection: _Connection, id: int, message: protocol.LinkMessage
     ) -> AsyncGenerator[_Answer | bytes, None]:
-        """Send a request and yield its replies up to `done`; cancel it if closed before."""
-        # Unbounded: the protocol bounds what one request can be answered with.
+        """Send a request and yield its replies up to `done`. If closed earlier, cancel it."""
+        # The queue needs no bound: the protocol limits the replies to one request.
         queue: asyncio.Queue[_Reply] = asyncio.Queue()
         self._replies[id] = queue
         answered = False
@@ -223,7 +223,7 @@ class EngineClient:
                     return EngineGone(engine=self._engine)
 
     async def _sync(self, connection: _Connection, utterances: Iterable[int]) -> None:
-        """Send what the engine lacks; it refuses a turn that refers to an unknown utterance."""
+        """Send the unsent parts of utterances. The engine refuses unknown utterances."""
         async with self._syncing:
             for id in utterances:
                 if (utterance := self._utterances.get(id)) is not None:
@@ -283,7 +283,7 @@ class EngineClient:
 
 @dataclass(frozen=True, slots=True)
 class EngineLost:
-    """The engine is gone; the request is repeated from its start.
+    """The engine was lost. The request will be repeated from its start if there is time left.
 
     play_hold_message  true at the first of several losses, if the request will be repeated
     """
@@ -293,19 +293,19 @@ class EngineLost:
 
 
 async def retry_until_back(
-    ask: Callable[[], AsyncGenerator[_Item, None]], seconds: float
+    request: Callable[[], AsyncGenerator[_Item, None]], seconds: float
 ) -> AsyncGenerator[_Item | EngineLost, None]:
-    """Yield what `ask()` yields; when the engine goes away, yield an EngineLost and ask again.
+    """Yield the items of `request()`, which is repeated after each loss of the engine.
 
-    Raises EngineGone when the engine has not come back after `seconds`, and any other error of
-    `ask()`.
+    At each loss, yields an EngineLost. Raises EngineGone if the engine has not come back after
+    `seconds`, and any other error of `request()`.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     first = True
     while True:
         try:
-            async with contextlib.aclosing(ask()) as items:
+            async with contextlib.aclosing(request()) as items:
                 async for item in items:
                     yield item
             return

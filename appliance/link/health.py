@@ -1,4 +1,4 @@
-"""Ask a process behind the link for its health, without opening a session."""
+"""Query the health of a process over the link, without opening a session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ URI = "ws://engine/"  # required by websockets; only the unix socket's path matt
 class ProcessHealth:
     """The health of a process.
 
-    waiting_for  the processes or models that it waits for; empty when ready
+    waiting_for  the processes or models that it is waiting for; empty if ready
     metrics      in Prometheus text format
     """
 
@@ -29,7 +29,7 @@ class ProcessHealth:
 
 
 async def ask_health(path: Path, timeout_seconds: float) -> ProcessHealth:
-    """Ask the process behind the unix socket `path`. Raises EngineGone if it does not answer."""
+    """Query the process at the unix socket `path`. Raises EngineGone if there is no valid reply."""
     try:
         async with asyncio.timeout(timeout_seconds):
             async with unix_connect(

@@ -1,9 +1,10 @@
 """The engine link's messages. No I/O; docs/engine-link.md documents them.
 
 One WebSocket connection over a unix socket is one session with one engine. Control messages are
-JSON texts. Audio is binary: a 4-byte big-endian id, then PCM. Towards the engine it is the id of
-an utterance, from the engine that of a request. All sizes are bounded: a message that exceeds the
-bounds of its fields is refused with `BadRequest`, and the connection stays usable.
+JSON texts. Audio messages are binary: a 4-byte big-endian id, then PCM. The id is that of an
+utterance in messages to the engine, and that of a request in messages from it. All sizes are
+bounded: a message that exceeds the bounds of its fields is refused with `BadRequest`, and the
+connection stays usable.
 
     gateway -> engine   open, begin, end, forget, generate, transcribe, warm, speak, hold, resume,
                         cancel, health
@@ -37,7 +38,7 @@ _M = TypeVar("_M")
 
 
 class LinkMessage(BaseModel):
-    """Base of all messages: immutable, and nothing beyond the declared fields."""
+    """Base of all messages. Immutable; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +65,7 @@ class EndMessage(LinkMessage):
 
 
 class ForgetMessage(LinkMessage):
-    """The utterance will not be referred to again."""
+    """No later turn refers to the utterance."""
 
     type: Literal["forget"] = "forget"
     utterance: Id
@@ -106,7 +107,7 @@ class SpeakMessage(LinkMessage):
 
 
 class HoldMessage(LinkMessage):
-    """Stop decoding for this request until `resume`."""
+    """Pause the generation of this request until `resume`."""
 
     type: Literal["hold"] = "hold"
     request: Id
@@ -120,14 +121,14 @@ class ResumeMessage(LinkMessage):
 
 
 class CancelMessage(LinkMessage):
-    """Drop this request; the engine sends nothing more for it."""
+    """Cancel this request; the engine sends nothing more for it."""
 
     type: Literal["cancel"] = "cancel"
     request: Id
 
 
 class HealthRequest(LinkMessage):
-    """Answered by `report`, also before `open` and while the model loads."""
+    """Request the health. Answered by `report`, even before `open` and while the model loads."""
 
     type: Literal["health"] = "health"
 
@@ -157,7 +158,7 @@ class ToolCallMessage(LinkMessage):
 
 
 class TranscriptMessage(LinkMessage):
-    """What was said in an utterance."""
+    """The words of an utterance."""
 
     type: Literal["transcript"] = "transcript"
     request: Id
@@ -173,10 +174,10 @@ class DoneMessage(LinkMessage):
 
 
 class FailedMessage(LinkMessage):
-    """A request failed, or the message before this one if `request` is null.
+    """A request failed. If `request` is null, a message of the gateway was refused.
 
-    reason   of the catalogue in `appliance.errors`
-    details  what the catalogue's error is constructed from
+    reason   names the error in the catalogue of `appliance.errors`
+    details  the arguments of that error
     """
 
     type: Literal["failed"] = "failed"
@@ -244,7 +245,7 @@ def pack_audio(id: int, pcm: bytes) -> bytes:
 
 
 def unpack_audio(data: bytes, engine: str = "") -> tuple[int, bytes]:
-    """Return the id and the PCM of a binary message. Raises BadRequest for an impossible size."""
+    """Return the id and the PCM of a binary message. Raises BadRequest for an invalid size."""
     pcm = data[_AUDIO_HEADER.size :]
     if len(data) < _AUDIO_HEADER.size or len(pcm) % 2 or len(pcm) > MAX_AUDIO_BYTES:
         raise BadRequest(engine=engine, what=f"an audio message of {len(data)} bytes")
@@ -255,8 +256,8 @@ def _decode(adapter: TypeAdapter[_M], text: str, engine: str) -> _M:
     try:
         return adapter.validate_json(text)
     except ValidationError as problem:
-        # Where and what kind, never the value: it may be a user's words.
-        where = "; ".join(
+        # Name the field and the kind of error, never the value: it may be a user's words.
+        errors = "; ".join(
             f"{'.'.join(map(str, error['loc']))}: {error['type']}" for error in problem.errors()[:3]
         )
-        raise BadRequest(engine=engine, what=where) from None
+        raise BadRequest(engine=engine, what=errors) from None

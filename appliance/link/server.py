@@ -88,7 +88,7 @@ class EngineConnection:
         self._warming: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Serve the connection until it closes, then free all it held."""
+        """Serve the connection until it closes, then free its resources."""
         try:
             async for data in self._socket:
                 try:
@@ -179,7 +179,7 @@ class EngineConnection:
         self._gates.pop(id, None)
 
     async def _run(self, id: int, work: Coroutine[Any, Any, None]) -> None:
-        with contextlib.suppress(ConnectionClosed):  # the gateway left; run() cleans up
+        with contextlib.suppress(ConnectionClosed):  # the gateway disconnected; run() cleans up
             try:
                 await work
             except ApplianceError as problem:
@@ -271,12 +271,12 @@ async def serve_link(
     engine: AnyEngine | None = None,
     running: RunningRequests | None = None,
 ) -> AsyncIterator[Server]:
-    """Serve the link on the unix socket `path`, mode 0600; without an engine only `health`."""
+    """Serve the link on the unix socket `path`, mode 0600; without an engine, only `health`."""
     requests = running or RunningRequests()
 
     async def handle(socket: ServerConnection) -> None:
         connection = EngineConnection(socket, health, engine, requests)
-        with contextlib.suppress(ConnectionClosed):  # the client left; run() has freed everything
+        with contextlib.suppress(ConnectionClosed):  # the client disconnected; run() has cleaned up
             await connection.run()
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -298,7 +298,7 @@ async def serve_link(
 
 
 def host(engine: AnyEngine, path: Path) -> None:
-    """Run an engine process until SIGTERM, which lets running requests finish.
+    """Run an engine process until SIGTERM. Running requests may finish before it stops.
 
     Raises CannotStart when the model cannot be loaded, and EngineDied or ModelUnhealthy later.
     """
