@@ -206,7 +206,7 @@ class _Boot:
         try:
             programs = self._client.programs()
         except ConnectionError:
-            # It is starting or busy; if it has ended, SIGCHLD follows.
+            # supervisord is starting or busy; if it has exited, SIGCHLD follows.
             self._missed.record(False, step)
             answered = self._missed.ever_answered
             limit = self._silent_seconds if answered else SUPERVISOR_START_SECONDS

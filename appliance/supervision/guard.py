@@ -190,11 +190,11 @@ class ProcessGuard:
             self._finished = True
             run_folder.write_failure(self._run, GUARD, decision.error)
         for name in decision.programs:
-            is_patient = name == symptom.program
-            if is_patient and symptom.cause in ("exited", "sick", "not_started"):
-                continue  # it has already ended, and supervisord restarts it
+            has_symptom = name == symptom.program
+            if has_symptom and symptom.cause in ("exited", "sick", "not_started"):
+                continue  # it has already exited, and supervisord restarts it
             self._detector.expect_exit(name)
-            self._terminate(name, kill=is_patient and symptom.cause == "silent")
+            self._terminate(name, kill=has_symptom and symptom.cause == "silent")
 
     def _terminate(self, name: str, kill: bool) -> None:
         """Begin to terminate a process: with SIGTERM and a grace period, or with SIGKILL."""

@@ -21,7 +21,7 @@ from tests.supervision.dummies import DummyAppliance
 
 
 @pytest.fixture
-def silent_port() -> Iterator[int]:
+def unresponsive_port() -> Iterator[int]:
     """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
@@ -95,19 +95,19 @@ def test_defect_in_a_query_is_not_swallowed() -> None:
     assert raised == [AttributeError]
 
 
-def test_silent_exporter_times_out(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_exporter_times_out(unresponsive_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.console.collect.METRICS_SECONDS", 0.2)
     with pytest.raises(TimeoutError):
-        fetch_metrics(ExporterConfig(host="0.0.0.0", port=silent_port))
+        fetch_metrics(ExporterConfig(host="0.0.0.0", port=unresponsive_port))
 
 
 def test_appliance_that_hangs_altogether_still_has_a_state(
-    silent_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unresponsive_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("appliance.console.collect.LIMIT_SECONDS", 0.5)
     with run_folder.claim(tmp_path), _frozen_supervisord(tmp_path):
         run_folder.write_seal(tmp_path, {"full": True})
-        facts = collect_facts(make_settings(tmp_path, silent_port))
+        facts = collect_facts(make_settings(tmp_path, unresponsive_port))
     assert facts.silent == ["supervisord", "gateway", "exporter"]
     assert facts.boot_pid == os.getpid()
     assert judge(facts).name in ("starting", "unknown")

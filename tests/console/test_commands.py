@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 LOG = "\n".join([*log_lines.TEXTS, ""])
 
 
-def parse(verb: str, *arguments: str) -> argparse.Namespace:
+def parse(command: str, *arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    getattr(commands, f"{verb}_options")(parser)
+    getattr(commands, f"{command}_options")(parser)
     return parser.parse_args(arguments)
 
 
@@ -37,7 +37,7 @@ def test_colour_may_be_spelled_in_two_ways() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "arguments"),
+    ("command", "arguments"),
     [
         ("status", ["--json", "--plain"]),
         ("status", ["--colour", "pink"]),
@@ -48,15 +48,15 @@ def test_colour_may_be_spelled_in_two_ways() -> None:
         ("bundle", ["--all"]),
     ],
 )
-def test_wrong_arguments_are_refused(verb: str, arguments: list[str]) -> None:
+def test_wrong_arguments_are_refused(command: str, arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(verb, *arguments)
+        parse(command, *arguments)
 
 
 def test_help_explains_the_exit_codes() -> None:
-    for verb in ("status", "trace", "drain"):
+    for command in ("status", "trace", "drain"):
         parser = argparse.ArgumentParser()
-        getattr(commands, f"{verb}_options")(parser)
+        getattr(commands, f"{command}_options")(parser)
         assert "Exit code" in parser.format_help()
 
 
@@ -78,7 +78,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def call(run: Path, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
-    """Run a command to its end; return exit code, stdout and stderr."""
+    """Run a command until it exits; return exit code, stdout and stderr."""
     process = start(run, *arguments)
     out, err = process.communicate(stdin.encode(), timeout=120)
     return process.returncode, out.decode(), err.decode()

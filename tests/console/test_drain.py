@@ -8,13 +8,13 @@ from appliance import run_folder
 from appliance.console.drain import CALLS_LEFT, DRAINED, NOT_RUNNING, DrainWait, drain, undo
 
 
-def test_drain_is_over_after_two_empty_polls() -> None:
+def test_drain_completes_after_two_empty_polls() -> None:
     wait = DrainWait(deadline=60.0)
     codes = [wait.poll(calls, float(now)) for now, calls in enumerate((2, 0, 1, 0, 0))]
     assert codes == [None, None, None, None, DRAINED]
 
 
-def test_silent_gateway_does_not_count_as_empty() -> None:
+def test_unresponsive_gateway_does_not_count_as_empty() -> None:
     wait = DrainWait(deadline=3.0)
     assert [wait.poll(None, now) for now in (0.0, 1.0, 2.0)] == [None] * 3
     assert wait.poll(None, 3.0) == CALLS_LEFT

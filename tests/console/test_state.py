@@ -39,7 +39,7 @@ def test_each_state_has_its_name_and_exit_code(name: str) -> None:
     assert (state.name, state.exit_code) == STATES[name]
 
 
-def test_calls_are_taken_although_the_exporter_is_down() -> None:
+def test_calls_are_accepted_while_the_exporter_is_down() -> None:
     state = judge(samples.with_process(running(), "exporter", exists=False))
     assert (state.name, state.exit_code) == ("degraded", TAKES_CALLS)
     assert state.why == "calls are accepted, but exporter is down"
@@ -86,7 +86,7 @@ def test_processes_without_their_boot_are_unknown() -> None:
     assert (state.name, state.exit_code) == ("unknown", CANNOT_TELL)
 
 
-def test_silent_supervisord_is_starting_at_first_and_unknown_later() -> None:
+def test_unresponsive_supervisord_is_starting_at_first_and_unknown_later() -> None:
     silent = {"processes": None, "waiting_for": None, "metrics": None}
     later = judge(running(**silent))
     assert (later.name, later.exit_code) == ("unknown", CANNOT_TELL)

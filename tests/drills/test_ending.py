@@ -81,7 +81,7 @@ def successful_starts(appliance: Appliance, name: str) -> int:
         ("llm", {"LLM_HEARING_MODEL": "not-here"}, BadSetting, "not-here"),
     ],
 )
-def test_process_that_refuses_to_start_ends_the_appliance_with_its_reason(
+def test_process_that_refuses_to_start_shuts_the_appliance_down_with_its_reason(
     make: Make,
     stopwatch: Stopwatch,
     used_port: int,
@@ -100,7 +100,7 @@ def test_process_that_refuses_to_start_ends_the_appliance_with_its_reason(
     assert (refusal["program"], refusal["reason"]) == (process, "refused")
 
 
-async def test_process_that_keeps_dying_ends_the_appliance_and_closes_calls_first(
+async def test_process_that_keeps_dying_shuts_the_appliance_down_and_closes_calls_first(
     make: Make, stopwatch: Stopwatch
 ) -> None:
     appliance = make(SUPERVISION_MAX_RESTARTS="1").start()
@@ -122,7 +122,7 @@ async def test_process_that_keeps_dying_ends_the_appliance_and_closes_calls_firs
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-async def test_loss_of_supervisord_ends_the_appliance_for_a_restart_by_the_host(
+async def test_loss_of_supervisord_shuts_the_appliance_down_for_a_restart_by_the_host(
     make: Make, stopwatch: Stopwatch, how: signal.Signals
 ) -> None:
     appliance = make().start()
@@ -142,7 +142,7 @@ async def test_loss_of_supervisord_ends_the_appliance_for_a_restart_by_the_host(
     ("name", "value"),
     [("SUPERVISION_SILENT_SECONDS", "0"), ("TTS_SPEED", "3"), ("TTS_VOICE", "nobody")],
 )
-def test_wrong_setting_ends_the_appliance_before_a_process_starts(
+def test_wrong_setting_shuts_the_appliance_down_before_a_process_starts(
     make: Make, name: str, value: str
 ) -> None:
     appliance = make(**{name: value})

@@ -229,7 +229,7 @@ def test_terminating_a_process_that_just_exited_is_not_an_error(
     exited = subprocess.Popen(["true"])
     exited.wait()
     running._observations = {"tts": Observation("tts", "RUNNING", exited.pid)}
-    monkeypatch.setattr(psutil, "pid_exists", lambda pid: True)  # it ends a moment later
+    monkeypatch.setattr(psutil, "pid_exists", lambda pid: True)  # as if it exits a moment later
     running._handle_symptoms([Symptom("memory", "tts")])
 
 

@@ -130,7 +130,7 @@ def test_counts_of_an_earlier_guard_are_kept_but_not_its_heartbeat(tmp_path: Pat
 # The cards.
 
 
-def cards(*readings: CardReading, complete: bool = True) -> CollectorRegistry:
+def gpu_registry(*readings: CardReading, complete: bool = True) -> CollectorRegistry:
     return registry(CardMetrics(GpuReadings(readings, complete)))
 
 
