@@ -1,6 +1,6 @@
 """The conversation of one session, as the model sees it. No I/O.
 
-What the user said stays audio while there is room, and always for the latest exchanges; older
+Questions are kept as audio while the budget allows it, and the latest ones always. Older
 audio is replaced by its transcript. A reply is stored only as far as the user heard it. Tool calls
 are kept with the question that led to them. Two questions without a reply in between become one.
 
@@ -17,7 +17,7 @@ from appliance.link.engine import Turn, Utterance
 AUDIO_TOKENS_PER_SECOND = 6.25  # Ultravox v0.5: 100 mel frames a second, 16 frames to a token
 CHARS_PER_TOKEN = 4  # of English text
 TOKENS_PER_TURN = 5  # added around a turn by the chat formats of Llama 3.1 and Qwen 2.5
-MAX_TURNS = 160  # the link carries 200: the exchange in progress must always fit, too
+MAX_TURNS = 160  # below the 200 of the link, so that the exchange in progress fits, too
 INTERRUPTED = "cancelled: interrupted by the caller, no result"
 
 

@@ -3,8 +3,8 @@
 For Pipecat it is a realtime LLM service driven by local turn frames: audio goes in, LLM text frames
 come out. The audio is sent to the engine while the user speaks, the engine prefills at every pause,
 and the reply is requested when the turn ends. Each turn runs in its own task, which an interruption
-cancels. If the engine is lost during a turn, the user hears a hold message and the
-request is repeated once the engine is back.
+cancels. If the engine is lost during a turn, the user hears a hold message and the request is
+repeated once the engine is back.
 """
 
 from __future__ import annotations

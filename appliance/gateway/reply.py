@@ -173,9 +173,8 @@ class ReplyGenerator:
                         case Result():
                             result = chunk
                         case EngineLost():
-                            await (
-                                response.close()
-                            )  # else the hold message waits for the end of the response
+                            # Otherwise the hold message would wait for the end of the response.
+                            await response.close()
                             if chunk.play_hold_message:
                                 self._callbacks.on_engine_failed(chunk.problem)
                                 await self._push(TTSSpeakFrame(HOLD_TEXT, append_to_context=False))

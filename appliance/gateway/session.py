@@ -323,7 +323,7 @@ class GracefulHangUp:
     """Ends the session after the bot has said goodbye.
 
     close    end the session when all queued audio has been played
-    cut_off  end the session at once; called GOODBYE_SECONDS after a step that did not end
+    cut_off  end the session at once; called if a step takes longer than GOODBYE_SECONDS
     """
 
     def __init__(self, close: Callable[[], None], cut_off: Callable[[], None]) -> None:

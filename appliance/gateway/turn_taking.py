@@ -12,9 +12,9 @@ both per session, which takes 25 MB and blocks the event loop for up to 450 ms f
 Silero's state is kept per caller, outside of the model.
 
 smart-turn also runs in a thread pool that all sessions share. It takes a tenth of a second at each
-pause of each caller. Each concurrent run takes one core, which the event loop needs, and
-13 MiB that onnxruntime does not give back. With one thread per caller, as in Pipecat, memory grew
-with every new maximum of callers that paused at the same moment (measured).
+pause of each caller. Each concurrent run takes one core, which the event loop needs, and 13 MiB
+that onnxruntime does not give back. With one thread per caller, as in Pipecat, memory grew with
+every new maximum of callers that paused at the same moment (measured).
 """
 
 from __future__ import annotations

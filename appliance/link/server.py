@@ -1,8 +1,8 @@
 """The engine's end of the link: sockets, requests and cancellation around an `Engine`.
 
-`serve_link` answers on a unix socket, `host` is the whole life of an engine process. The socket
-exists before the model is loaded, so that health can be requested at any time; sessions are refused
-with `not_ready` until then.
+`serve_link` serves the link on a unix socket; `host` runs an engine process. The socket exists
+before the model is loaded, so that health can be requested at any time; sessions are refused with
+`not_ready` until then.
 """
 
 from __future__ import annotations
@@ -193,9 +193,9 @@ class EngineConnection:
 
     async def _generate(self, session: LLMSession, id: int, request: GenerateRequest) -> None:
         self._check_utterances(request.conversation)
-        async with contextlib.aclosing(session.generate(request)) as pieces:
-            async for piece in pieces:
-                await self._send(_reply(id, piece))
+        async with contextlib.aclosing(session.generate(request)) as chunks:
+            async for chunk in chunks:
+                await self._send(_reply(id, chunk))
                 await self._gates[id].wait()
 
     async def _transcribe(self, session: LLMSession, id: int, utterance: int) -> None:
@@ -245,14 +245,14 @@ class EngineConnection:
         await self._socket.send(protocol.encode(message))
 
 
-def _reply(id: int, piece: Chunk) -> protocol.LinkMessage:
-    match piece:
+def _reply(id: int, chunk: Chunk) -> protocol.LinkMessage:
+    match chunk:
         case str():
-            return protocol.TokenMessage(request=id, text=piece)
+            return protocol.TokenMessage(request=id, text=chunk)
         case ToolCall():
-            return protocol.ToolCallMessage(request=id, call=piece)
+            return protocol.ToolCallMessage(request=id, call=chunk)
         case Result():
-            return protocol.DoneMessage(request=id, result=piece)
+            return protocol.DoneMessage(request=id, result=chunk)
 
 
 def _failed(request: int | None, problem: ApplianceError) -> protocol.FailedMessage:

@@ -135,7 +135,7 @@ def gpu_registry(*readings: CardReading, complete: bool = True) -> CollectorRegi
 
 
 def test_gpu_is_exposed_under_its_index() -> None:
-    value = cards(BUSY).get_sample_value
+    value = gpu_registry(BUSY).get_sample_value
     labels = {"gpu": "1"}
     assert value("voice_gpu_up") == 1
     assert value("voice_gpu_sm_clock_hertz", labels) == 2.04e9
@@ -150,13 +150,13 @@ def test_gpu_is_exposed_under_its_index() -> None:
 
 
 def test_only_voice_gpu_up_is_exposed_without_gpus() -> None:
-    families = list(cards(complete=False).collect())
+    families = list(gpu_registry(complete=False).collect())
     assert [s.name for family in families for s in family.samples] == ["voice_gpu_up"]
     assert [s.value for family in families for s in family.samples] == [0]
 
 
 def test_value_that_a_gpu_does_not_report_has_no_series() -> None:
-    value = cards(CardReading(0, L4, None, None, None, None, None)).get_sample_value
+    value = gpu_registry(CardReading(0, L4, None, None, None, None, None)).get_sample_value
     assert value("voice_gpu_power_watts", {"gpu": "0"}) is None
     assert value("voice_gpu_last_xid", {"gpu": "0"}) is None
     assert value("voice_gpu_memory_total_bytes", {"gpu": "0"}) == 22 << 30
