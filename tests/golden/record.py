@@ -74,7 +74,7 @@ CASES: Mapping[str, Mapping[str, Case]] = {
     "ultravox-tiny": SINGLE | MULTI | LONG | SEVERAL,
     "ultravox-tiny-2": SINGLE | SEVERAL,
 }
-# Each clip of the first folder that has a name there, and the array that the others are cut from.
+# The clips that have a name in audio.npz, and the array that the others are cut from.
 NAMED = {
     "ultravox-tiny": {1.0: "a1", 2.37: "a2", 5.0: "a3", 45.0: "a45"},
     "ultravox-tiny-2": {31.37: "b31"},
