@@ -44,6 +44,7 @@ FIRST_PACKAGES = (
 )
 # Not sent: PyTorch and what depends on its version have to be there.
 ALWAYS_THERE = frozenset({"torch", "triton", "transformers", "numpy", "huggingface-hub"})
+INDEX_BYTES = 64 << 10  # for index.json
 NOT_SOURCES = {".venv", ".venv-torch", ".cache", "weights", "releases"}
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", re.MULTILINE | re.IGNORECASE)
 
@@ -164,6 +165,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--weights", type=Path, default=ROOT / "weights")
     parser.add_argument("--mib", type=float, default=60.0, help="most that one transfer takes (60)")
     args = parser.parse_args(arguments)
+    limit, checkout = int(args.mib * MIB) - INDEX_BYTES, checkout_bytes()
+    if limit <= checkout:
+        parser.error(f"--mib {args.mib:g}: the checkout alone has {checkout / MIB:.0f} MiB")
+    if not (args.weights / KOKORO_FOLDER).is_dir():
+        parser.error(f"--weights {args.weights}: no {KOKORO_FOLDER} in this folder")
+    if args.installed and not args.installed.is_file():
+        parser.error(f"--installed {args.installed}: no such file")
+    if args.folder.exists() and not args.dry_run:
+        parser.error(f"{args.folder} exists already")
     installed = _PIN.findall(args.installed.read_text("utf-8")) if args.installed else []
     packages = needed_packages((name for name, _ in installed), args.with_vllm)
     failed = download(packages, args.python, args.wheels) if args.download else []
@@ -171,11 +181,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"no wheel of {name} for Python {args.python}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as metadata:
         files, missing = carried_files(args.weights, args.wheels, packages, Path(metadata))
-        limit, checkout = int(args.mib * MIB), checkout_bytes()
-        parcels = plan(files, max(0, limit - checkout), limit)
+        parcels = plan(files, limit - checkout, limit)
         print("\n".join(describe(parcels, checkout)))
         if missing:
-            print(f"not downloaded yet (--download): {', '.join(missing)}")
+            print(f"incomplete; not downloaded yet (--download): {', '.join(missing)}")
         if args.dry_run:
             return 0
         if missing:

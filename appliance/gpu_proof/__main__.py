@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from appliance.gpu_proof.record import compare
 from appliance.gpu_proof.steps import STEPS, StepPlan
 
 DEFAULT_MINUTES = 12.0
+EXIT_INTERRUPTED = 130
 STATE = Path("/var/tmp/voice-gpu-proof")
 
 
@@ -52,9 +54,12 @@ def run(args: argparse.Namespace) -> int:
             _receive(args.receive, args.state)
             args.weights = args.state / "weights"
         return _run(args)
-    except (ValueError, OSError, subprocess.CalledProcessError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except (KeyboardInterrupt, runner.Interrupted):
+        print("interrupted; what was measured is in the record", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -67,6 +72,8 @@ def _run(args: argparse.Namespace) -> int:
         device="cpu" if args.rehearse else "cuda",
         size="tiny" if args.rehearse else "full",
     )
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the steps, too
+        signal.signal(number, _exit)
     try:
         record = runner.run(args.only, options, lambda line: print(line, flush=True))
     finally:
@@ -76,6 +83,10 @@ def _run(args: argparse.Namespace) -> int:
     print(page.format_table(record))
     print(f"\n{options.out / runner.RECORD}\n{options.out / runner.PAGE}")
     return 0 if any(step.measurements for step in record.steps) else 1
+
+
+def _exit(_number: int, _frame: object) -> None:
+    raise SystemExit(EXIT_INTERRUPTED)
 
 
 def _receive(parcel: Path, state: Path) -> None:
@@ -88,7 +99,9 @@ def _receive(parcel: Path, state: Path) -> None:
     if wheels:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
         command += ["--no-compile", "--upgrade", f"--target={site}", *wheels]
-        subprocess.run([*command, "--disable-pip-version-check"], check=True)
+        done = subprocess.run([*command, "--disable-pip-version-check"], check=False)
+        if done.returncode:
+            print("not all packages could be installed; steps without them still run")
         sys.path.insert(0, str(site))
         paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -245,7 +246,14 @@ def model_folder(options: StepOptions, results: Results) -> Path:
         if not (ROOT / "tests" / "bench" / "random_weights.py").exists():
             raise FileNotFoundError(f"{sealed} does not exist, and there is no checkout")
         started = time.monotonic()
-        subprocess.run([sys.executable, "-m", generator, size, str(folder)], check=True)
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a step that was stopped
+        done = subprocess.run(
+            [sys.executable, "-m", generator, size, str(partial)], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise OSError("no random weights: " + "".join(done.stderr.splitlines()[-1:]))
+        partial.rename(folder)
         results.note(f"wrote random weights in {time.monotonic() - started:.0f} s")
     results.note("random weights: speeds are those of the real model, replies are meaningless")
     return folder
@@ -262,7 +270,7 @@ def main(options: StepOptions) -> int:
         asyncio.run(measure(config, results, rounds, TOKENS, sessions))
     except ApplianceError as error:
         results.problem("engine", f"{error} {error.advice}")
-    except (OSError, subprocess.CalledProcessError) as error:
+    except OSError as error:
         results.problem("engine", str(error))
     return 0
 

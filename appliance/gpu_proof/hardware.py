@@ -66,6 +66,9 @@ def main(arguments: Sequence[str]) -> int:
     """Update the page. Raises OSError and ValueError."""
     page, folder = map(Path, arguments)
     records = [read(path) for path in sorted(folder.glob("*.json"))]
+    for record in records:
+        if not record.machine.get("run", "").startswith("measurement on cuda"):
+            raise ValueError(f"a record that was not measured on a GPU: {record.machine}")
     page.write_text(update(page.read_text(encoding="utf-8"), records), encoding="utf-8")
     return 0
 

@@ -77,7 +77,7 @@ class Record:
     tool        gpu-proof, smoke-test or bench-engine
     version     of the appliance
     started_at  UTC, ISO 8601
-    machine     card, driver, versions of libraries, processor
+    machine     card, driver, versions of libraries, processor; `run` says whether it is a rehearsal
     """
 
     tool: str
@@ -87,7 +87,14 @@ class Record:
     steps: Sequence[Step] = ()
 
     def with_step(self, step: Step) -> Record:
-        """The same record with this step's result in place of an earlier one."""
+        """The same record with this step's result in place of an earlier one.
+
+        A result without measurements does not replace one that has some.
+        """
+        earlier = self.step(step.name)
+        if earlier is not None and earlier.measurements and not step.measurements:
+            note = f"a later run: {step.state}; {step.why}"
+            step = replace(earlier, notes=(*earlier.notes, note))
         steps = [step if old.name == step.name else old for old in self.steps]
         if step.name not in {old.name for old in self.steps}:
             steps.append(step)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +29,7 @@ from appliance.gpu_proof.record import (
     to_tree,
 )
 from appliance.gpu_proof.steps import (
+    CONVERTER_PACKAGES,
     KOKORO_FOLDER,
     KOKORO_MODELS,
     Machine,
@@ -41,6 +42,7 @@ from appliance.gpu_proof.steps import (
 ROOT = Path(__file__).parents[2]
 RECORD = "gpu-proof.json"
 PAGE = "gpu-proof.html"
+SAME_MACHINE = ("run", "card", "driver")  # facts that have to agree to continue a record
 STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL
 LIBRARIES = ("torch", "transformers", "triton", "vllm", "kokoro", "onnxruntime", "nvidia-ml-py")
 
@@ -74,9 +76,10 @@ def run(steps: Sequence[StepPlan], options: RunOptions, say: Callable[[str], Non
     ends_at = time.monotonic() + options.seconds
     options.out.mkdir(parents=True, exist_ok=True)
     options.scratch.mkdir(parents=True, exist_ok=True)
-    record = _begin(options.out)
+    record = _begin(options, say)
     done = {step.name: step for step in record.steps}
     waiting, impossible = triage(steps, describe_machine(steps, options.weights), done)
+    waiting.sort(key=lambda plan: plan.name in done and bool(done[plan.name].measurements))
     for step in impossible:
         record = record.with_step(step)
     _write(options.out, record)
@@ -88,7 +91,11 @@ def run(steps: Sequence[StepPlan], options: RunOptions, say: Callable[[str], Non
         waiting.remove(plan)
         seconds = min(left, plan.max_seconds)
         say(f"{plan.name}: {plan.title} (up to {seconds:.0f} s)")
-        step = run_step(plan, options, seconds)
+        try:
+            step = run_step(plan, options, seconds)
+        except Interrupted as interrupted:
+            _write(options.out, record.with_step(interrupted.step))
+            raise
         say(
             f"{plan.name}: {step.state} in {step.seconds:.0f} s"
             + (f"; {step.why}" if step.why else "")
@@ -102,16 +109,28 @@ def run(steps: Sequence[StepPlan], options: RunOptions, say: Callable[[str], Non
     return record
 
 
-def _begin(out: Path) -> Record:
-    """The record of an earlier run on this machine, or a new one."""
-    machine = machine_facts()
-    path = out / RECORD
+def _begin(options: RunOptions, say: Callable[[str], None]) -> Record:
+    """The record of an earlier run on this card, or a new one.
+
+    Another card, another driver or a rehearsal is not continued: its file gets another name.
+    """
+    machine = {"run": describe_run(options), **machine_facts()}
+    path = options.out / RECORD
     if path.exists():
         earlier = read(path)
-        if earlier.machine == machine:
-            return earlier
+        if all(earlier.machine.get(name) == machine[name] for name in SAME_MACHINE):
+            return replace(earlier, machine={**earlier.machine, **machine})
+        kept = path.with_name(f"{path.stem}-{earlier.started_at.replace(':', '')}.json")
+        path.rename(kept)
+        say(f"the record of another machine or kind of run is kept as {kept.name}")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Record("gpu-proof", _version(), now, machine)
+
+
+def describe_run(options: RunOptions) -> str:
+    """A rehearsal or a measurement, and on which device."""
+    kind = "rehearsal" if options.size == "tiny" else "measurement"
+    return f"{kind} on {options.device}"
 
 
 def read(path: Path) -> Record:
@@ -154,6 +173,7 @@ def run_step(plan: StepPlan, options: RunOptions, seconds: float) -> Step:
     paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     started = time.monotonic()
+    interrupted = False
     with log_path.open("wb") as log:
         # A session of its own: the step's own child processes end with it.
         process = subprocess.Popen(
@@ -163,13 +183,19 @@ def run_step(plan: StepPlan, options: RunOptions, seconds: float) -> Step:
             exit_code: int | None = process.wait(seconds)
         except subprocess.TimeoutExpired:
             exit_code = None
+        except (KeyboardInterrupt, SystemExit):  # what was measured is kept
+            interrupted = True
+            exit_code = None
         finally:
             _stop(process)
     took = time.monotonic() - started
     lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
     tail = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
     results.unlink(missing_ok=True)
-    return interpret(plan.name, lines, exit_code, took, "".join(tail)[:300])
+    step = interpret(plan.name, lines, exit_code, took, "".join(tail)[:300])
+    if interrupted:
+        raise Interrupted(step)
+    return step
 
 
 def interpret(
@@ -214,6 +240,14 @@ def interpret(
     )
 
 
+class Interrupted(Exception):
+    """The run was ended by a signal; `step` is what the running step had measured."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__("interrupted")
+        self.step = step
+
+
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End what is left of the step's process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -235,11 +269,13 @@ def _group_exists(group: int) -> bool:
 
 def describe_machine(steps: Sequence[StepPlan], weights: Path) -> Machine:
     """Find out what is there, without importing any of it."""
-    names = {package for step in steps for package in step.packages}
+    names = {package for step in steps for package in step.packages} | set(CONVERTER_PACKAGES)
+    has_torch_model = (weights / KOKORO_FOLDER / KOKORO_MODELS[0]).exists()
     return Machine(
         packages={name for name in names if importlib.util.find_spec(name) is not None},
         has_model=any((weights / KOKORO_FOLDER / name).exists() for name in KOKORO_MODELS),
         has_checkout=(ROOT / "tests" / "golden").is_dir(),
+        model_packages=() if has_torch_model else CONVERTER_PACKAGES,
     )
 
 

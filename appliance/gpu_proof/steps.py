@@ -9,6 +9,7 @@ from appliance.gpu_proof.record import Step
 
 KOKORO_FOLDER = "kokoro-82m"  # in the folder of weights
 KOKORO_MODELS = ("kokoro-v1_0.safetensors", "kokoro-v1.0.int8.onnx")  # any of them
+CONVERTER_PACKAGES = ("onnx",)  # to make the first from the second
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +98,19 @@ class Machine:
     packages      importable modules, of those that a step names
     has_model     Kokoro's model is in the folder of weights
     has_checkout  tests/ and ops/ are there
+    model_packages  packages that a step with Kokoro's model needs besides its own
     """
 
     packages: Collection[str]
     has_model: bool
     has_checkout: bool
+    model_packages: tuple[str, ...] = ()
 
 
 def unavailable(step: StepPlan, machine: Machine) -> str:
     """Why the step cannot run on this machine; empty if it can."""
-    missing = [package for package in step.packages if package not in machine.packages]
+    needed = (*step.packages, *(machine.model_packages if step.needs_model else ()))
+    missing = [package for package in needed if package not in machine.packages]
     if missing:
         return f"not installed here: {', '.join(missing)}"
     if step.needs_model and not machine.has_model:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.gpu_proof.hardware import MARK, measured_table, update
-from appliance.gpu_proof.runner import read
+from appliance.gpu_proof.hardware import MARK, main, measured_table, update
+from appliance.gpu_proof.runner import read, write
 from tests.gpu_proof.test_page import RECORD
 
 ROOT = Path(__file__).parents[2]
@@ -34,3 +34,12 @@ def test_without_a_record_the_guide_says_so() -> None:
 def test_page_without_the_mark_is_refused() -> None:
     with pytest.raises(ValueError, match="measured: generated"):
         update("no table here", [])
+
+
+def test_rehearsal_does_not_get_into_the_guide(tmp_path: Path) -> None:
+    page = tmp_path / "hardware.md"
+    page.write_text(f"{MARK}\n<!-- end -->\n")
+    (tmp_path / "records").mkdir()
+    write(tmp_path / "records" / "cpu.json", RECORD)
+    with pytest.raises(ValueError, match="not measured on a GPU"):
+        main([str(page), str(tmp_path / "records")])

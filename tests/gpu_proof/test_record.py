@@ -102,6 +102,12 @@ def test_repeated_step_replaces_the_earlier_result() -> None:
     assert both.steps[0].measurements[0].median == 7.0
 
 
+def test_result_without_values_does_not_replace_one_with_values() -> None:
+    both = record(step(prefill=9.0)).with_step(Step("ultravox", "not reached", "no time"))
+    assert both.steps[0].measurements[0].median == 9.0
+    assert both.steps[0].notes == ("a later run: not reached; no time",)
+
+
 def test_comparison_has_only_what_both_measured_under_equal_conditions() -> None:
     def decode(value: float, sequences: int) -> Step:
         conditions = {"sequences": sequences}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,7 +96,45 @@ def test_second_run_goes_on_with_what_is_missing(options: RunOptions) -> None:
     assert not any(line.startswith("first") for line in started)
 
 
-def test_record_of_another_machine_is_not_continued(options: RunOptions) -> None:
+def test_rehearsal_is_not_taken_for_a_measurement(options: RunOptions) -> None:
+    run([plan()], options, print)
+    said: list[str] = []
+    record = run([plan()], replace(options, size="full"), said.append)
+    assert any(line.startswith("fake: fake") for line in said)  # it ran again
+    assert record.machine["run"] == "measurement on cpu"
+    kept = options.out.glob("gpu-proof-*.json")
+    assert [read(path).machine["run"] for path in kept] == ["rehearsal on cpu"]
+
+
+def test_step_that_was_never_tried_comes_before_one_to_repeat(options: RunOptions) -> None:
+    run([plan("crashes", "first")], options, print)
+    said: list[str] = []
+    run([plan("crashes", "first"), plan(name="second")], options, said.append)
+    started = [line.split(":")[0] for line in said if "up to" in line]
+    assert started == ["second", "first"]
+
+
+def test_interrupted_run_keeps_what_the_step_measured_and_ends_it(
+    options: RunOptions,
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise SystemExit(130)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 6.0)
+        with pytest.raises(runner.Interrupted):
+            run([plan("hangs")], options, print)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    (step,) = read(options.out / RECORD).steps
+    assert len(step.measurements) == 1
+    child = int((options.scratch / "child").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+
+
+def test_record_of_another_machine_is_kept_and_not_continued(options: RunOptions) -> None:
     options.out.mkdir(parents=True)
     other = Record("gpu-proof", "0.1.0", "2026-01-01", {"card": "other"}, (Step("x", "measured"),))
     runner.write(options.out / RECORD, other)

@@ -53,6 +53,11 @@ def test_missing_model_and_missing_checkout_are_reasons() -> None:
     assert "checkout" in unavailable(golden, Machine(EVERYTHING.packages, True, False))
 
 
+def test_int8_model_needs_a_converter() -> None:
+    machine = Machine(EVERYTHING.packages, True, True, model_packages=("onnx",))
+    assert unavailable(STEPS[1], machine) == "not installed here: onnx"
+
+
 def test_step_measured_earlier_is_not_repeated_and_a_partial_one_is() -> None:
     done = {
         "driver": Step("driver", "measured"),

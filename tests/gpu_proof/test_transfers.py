@@ -93,6 +93,28 @@ def test_dry_run_prints_the_bytes_of_every_transfer() -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("call  1:   62,914,560 bytes  the checkout")
+    assert lines[0].startswith("call  1:   62,849,024 bytes  the checkout")
     assert lines[2].startswith("all     :")
     assert not Path("unused").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mib", "1"], "the checkout alone has"),
+        (["--weights", "/nowhere"], "no kokoro-82m in this folder"),
+        (["--installed", "/nowhere"], "no such file"),
+        ([], "exists already"),
+    ],
+)
+def test_pack_that_cannot_work_is_refused_with_the_reason(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = subprocess.run(
+        [ROOT / "ops/gpu-proof", "--pack", tmp_path, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
