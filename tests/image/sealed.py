@@ -224,7 +224,7 @@ class SealedContainer:
     def remove(self) -> None:
         self.built.host.must("podman", "rm", "--force", "--ignore", "--time=0", self.name)
         if self._podman is not None:
-            self._podman.wait(60)
+            self._podman.wait(300)
 
     def page(self, path: str, port: int) -> str:
         """Request a page from the caller's machine."""

@@ -45,7 +45,7 @@ def docker(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
             yield host
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(300)
 
 
 def ids(on: Host) -> set[str]:

@@ -193,7 +193,7 @@ def test_interrupted_import_leaves_nothing_and_can_be_repeated(
         time.sleep(0.05)
     assert list(offline.images.glob("voice-import.*/half"))
     os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait(30) == 130
+    assert process.wait(300) == 130
     assert list(offline.images.glob("voice-import.*")) == []
     (offline.folder / "bin/podman").unlink()
     assert offline.ids() == set()
