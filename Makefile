@@ -16,7 +16,7 @@ run: ## run the appliance until Ctrl-C; prints the URL and how to call it
 	@ops/run
 
 talk: ## call a running appliance with microphone and loudspeaker
-	@VOICE_CLIENT_TOKEN_FILE=$${VOICE_CLIENT_TOKEN_FILE:-.cache/token} $(PYTHON_HERE) -m client talk
+	@VOICE_CLIENT_TOKEN_FILE=$${VOICE_CLIENT_TOKEN_FILE:-.cache/token} $(PYTHON_HERE) -m client talk $(ARGS)
 
 test: ## run all tests, or some: ARGS=tests/gateway/test_wire.py
 	@ops/test $(ARGS)

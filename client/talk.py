@@ -30,8 +30,12 @@ ECHO_SECONDS = 0.3  # half duplex: how long the room echoes after the bot has st
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--microphone", metavar="DEVICE", help="device number or part of its name")
-    parser.add_argument("--speaker", metavar="DEVICE", help="device number or part of its name")
+    parser.add_argument(
+        "--microphone", metavar="DEVICE", help="device number, or part of a device name"
+    )
+    parser.add_argument(
+        "--speaker", metavar="DEVICE", help="device number, or part of a device name"
+    )
     parser.add_argument(
         "--half-duplex",
         action="store_true",
@@ -71,7 +75,7 @@ class Talk:
         self._status = display.TalkStatus()
         self._frames: asyncio.Queue[bytes] = asyncio.Queue(QUEUED_FRAMES)
         self._stopped = asyncio.Event()
-        self._bot_audible_at = -math.inf
+        self._bot_last_audible_at = -math.inf
         self._microphone = Microphone(sound, microphone, self._from_microphone)
         self._speaker = Speaker(sound, speaker, config.prebuffer_seconds, clock)
 
@@ -80,7 +84,7 @@ class Talk:
         self._stopped.set()
 
     async def run(self) -> None:
-        """Talk until `stop`. Raises ClientError."""
+        """Talk until `stop` is called. Raises ClientError."""
         self._microphone.start()
         self._speaker.start()
         job = asyncio.create_task(self._run_calls())
@@ -144,8 +148,8 @@ class Talk:
             frame = await self._frames.get()
             now = self._clock()
             if not self._speaker.drained:
-                self._bot_audible_at = now
-            if self._half_duplex and now - self._bot_audible_at < ECHO_SECONDS:
+                self._bot_last_audible_at = now
+            if self._half_duplex and now - self._bot_last_audible_at < ECHO_SECONDS:
                 frame = SILENCE
             level = level_dbfs(frame)
             if level > SPEECH_DBFS:

@@ -74,14 +74,14 @@ check_space() {
         judge warn 'pass the release folder, so that the size is known'
         return
     fi
-    needed=$(import_bytes "$FIRST")
+    needed=$(import_bytes "$OMITTED_LAYERS")
     REQUIRED="$(megabytes "$needed"), for the unpacked archive and the image"
     ((available >= needed)) || judge fail "free some space, or move the store of $ENGINE to a larger disk"
 }
 
 check_base() {
     REQUIRED='the base image of a delta' FOUND='not a delta'
-    ((FIRST)) || return 0
+    ((OMITTED_LAYERS)) || return 0
     REQUIRED="an image with the layers of version $BASE_VERSION"
     has_engine || return 0
     FOUND=present

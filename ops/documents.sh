@@ -86,9 +86,9 @@ STREAM_SHA256=$(<"$STATE/stream.sha256")
 STREAM_BYTES=$size
 STREAM_PARTS=${#parts[@]}
 PART_BYTES=$PART_BYTES
-BASE_LAYERS=$FIRST
+BASE_LAYERS=$OMITTED_LAYERS
 ENV
-    ((!FIRST)) || printf '%s\n' "BASE_ID=$BASE_ID" "BASE_VERSION=$BASE_VERSION"
+    ((!OMITTED_LAYERS)) || printf '%s\n' "BASE_ID=$BASE_ID" "BASE_VERSION=$BASE_VERSION"
     printf '%s\n' "LAYERS=${#DIFF_IDS[@]}"
     for layer in "${!DIFF_IDS[@]}"; do
         printf '%s\n' "LAYER_${layer}_DIFF_ID=${DIFF_IDS[layer]}" "LAYER_${layer}_BYTES=${LAYER_BYTES[layer]}"

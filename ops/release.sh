@@ -24,8 +24,8 @@ read_env() {
     done <"$file"
 }
 
-# --- take VARIABLE NAME PATTERN: set a variable to the value of this name in `entries`. The whole value must
-#     match the pattern.
+# --- take VARIABLE NAME PATTERN: set VARIABLE to entries[NAME], which must match PATTERN as a whole. The
+#     caller sets `entries` and FILE.
 readonly NUMBER_PATTERN='0|[1-9][0-9]{0,15}' COUNT_PATTERN='[1-9][0-9]{0,2}'
 readonly SHA256_PATTERN='[0-9a-f]{64}' WORD_PATTERN='[A-Za-z0-9][A-Za-z0-9._+-]*'
 take() {
@@ -35,23 +35,23 @@ take() {
 }
 
 # --- read_release FILE: read a release.env. Sets the variables of take_image, EXPORTED (epoch seconds),
-#     STREAM_SHA256, STREAM_BYTES, PART_COUNT, PART_BYTES and TAG; FIRST (the number of omitted layers, 0 unless
-#     it is a delta); and for a delta BASE_ID and BASE_VERSION.
+#     STREAM_SHA256, STREAM_BYTES, PART_COUNT, PART_BYTES and TAG; OMITTED_LAYERS (their number; 0 unless the
+#     release is a delta); and for a delta BASE_ID and BASE_VERSION.
 read_release() {
     local -A entries=()
     local FILE=$1
     read_env entries "$FILE"
-    [[ ${entries[SCHEMA]:-} == 1 ]] || fatal "$FILE has another schema: use the scripts of its own folder"
+    [[ ${entries[SCHEMA]:-} == 1 ]] || fatal "$FILE has a different schema version: use the scripts in the same folder"
     take_image
     take EXPORTED EXPORTED_EPOCH_SECONDS "$NUMBER_PATTERN"
     take STREAM_SHA256 STREAM_SHA256 "$SHA256_PATTERN"
     take STREAM_BYTES STREAM_BYTES "$NUMBER_PATTERN"
     take PART_COUNT STREAM_PARTS "$COUNT_PATTERN"
     take PART_BYTES PART_BYTES "$NUMBER_PATTERN"
-    take FIRST BASE_LAYERS "$NUMBER_PATTERN"
+    take OMITTED_LAYERS BASE_LAYERS "$NUMBER_PATTERN"
     BASE_ID='' BASE_VERSION='' TAG=$REPOSITORY:$VERSION-$PROFILE
-    ((FIRST)) || return 0
-    ((FIRST < ${#DIFF_IDS[@]})) || fatal "$FILE: BASE_LAYERS is not below LAYERS"
+    ((OMITTED_LAYERS)) || return 0
+    ((OMITTED_LAYERS < ${#DIFF_IDS[@]})) || fatal "$FILE: BASE_LAYERS is not below LAYERS"
     take BASE_ID BASE_ID "sha256:$SHA256_PATTERN"
     take BASE_VERSION BASE_VERSION "$WORD_PATTERN"
 }
@@ -72,7 +72,7 @@ take_image() {
 
 # --- SHA-256 of stdin, and of files. hash_files and hash_large_files read NUL-terminated names from stdin,
 #     and print lines of hash, two spaces, name. hash_large_files uses all cores, with one process per file:
-#     a process that prints several lines could have them torn by the others.
+#     lines that one process prints could be interleaved with those of another.
 HASHER=(sha256sum)
 if command -v openssl >/dev/null; then HASHER=(openssl dgst -sha256 -r); fi
 hash_stdin() { "${HASHER[@]}" | cut -c 1-64; }
@@ -115,9 +115,9 @@ image_id() {
     printf 'sha256:%s\n' "${id#sha256:}"
 }
 
-# --- has_base: succeed if an image has the first FIRST of DIFF_IDS as its lowest layers
+# --- has_base: succeed if an image has the first OMITTED_LAYERS entries of DIFF_IDS as its lowest layers
 has_base() {
-    local base_layers="${DIFF_IDS[*]:0:FIRST}" layers
+    local base_layers="${DIFF_IDS[*]:0:OMITTED_LAYERS}" layers
     while IFS= read -r layers; do
         [[ $layers != "$base_layers "* ]] || return 0
     done < <("$ENGINE" images --all --quiet --no-trunc | sort -u |
@@ -125,7 +125,7 @@ has_base() {
     return 1
 }
 
-# --- import_bytes FIRST: print the free bytes that the engine needs in its data root to load layer FIRST and
+# --- import_bytes N: print the free bytes that the engine needs in its data root to load layer N and
 #     those above it. The engine unpacks the archive and then creates the image; podman copies the layers
 #     once more.
 import_bytes() {

@@ -44,20 +44,22 @@ async def _kill_engine(context: AcceptanceContext, name: str) -> list[CheckResul
     """Kill an engine in the middle of a turn. The same call must be able to continue."""
     # Synthesized before the kill, because the killed engine may be the TTS engine.
     pcm = await context.voice.say(script.KNOWLEDGE[0].text)
-    async with context.call() as talk:
-        question = talk.say(pcm)
+    async with context.call() as call:
+        question = call.say(pcm)
         await asyncio.sleep(KILL_DELAY_SECONDS)
         recovery = _kill(context, name)
-        disturbed = await talk.finished(question, context.limits.recovery)
-        while not recovery.done() and talk.failure is None:
+        interrupted_turn = await call.finished(question, context.limits.recovery)
+        while not recovery.done() and call.failure is None:
             # Keep speaking, because the gateway ends an idle call.
             await asyncio.wait({recovery}, timeout=context.settings.gateway.idle_seconds / 2)
             if not recovery.done():
-                await talk.finished(talk.say(pcm), ANSWER_SECONDS)
+                await call.finished(call.say(pcm), ANSWER_SECONDS)
         recovery_seconds = await recovery
-        after = await talk.finished(talk.say(pcm), context.limits.recovery)
-    passed = talk.failure is None and after.outcome == "answered"
-    actual = f"{name}: the turn was {disturbed.outcome}, the next turn {after.outcome}"
+        next_turn = await call.finished(call.say(pcm), context.limits.recovery)
+    passed = call.failure is None and next_turn.outcome == "answered"
+    actual = (
+        f"{name}: turn during the kill: {interrupted_turn.outcome}; next turn: {next_turn.outcome}"
+    )
     return [
         _judge_recovery(context, name, recovery_seconds),
         judge(CHECK, passed, actual, "the call continues", GATEWAY_ADVICE),
@@ -67,18 +69,18 @@ async def _kill_engine(context: AcceptanceContext, name: str) -> list[CheckResul
 async def _kill_gateway(context: AcceptanceContext) -> list[CheckResult]:
     """Kill the gateway. The call must end for the caller, and the next call must be accepted."""
     pcm = await context.voice.say(script.KNOWLEDGE[0].text)
-    async with context.call() as talk:
-        question = talk.say(pcm)
+    async with context.call() as call:
+        question = call.say(pcm)
         await asyncio.sleep(KILL_DELAY_SECONDS)
         recovery = _kill(context, GATEWAY)
-        await talk.finished(question, ANSWER_SECONDS)
-        dropped = isinstance(talk.failure, CallDropped)
+        await call.finished(question, ANSWER_SECONDS)
+        dropped = isinstance(call.failure, CallDropped)
     recovery_seconds = await recovery
-    async with context.call() as talk:
-        after = await talk.finished(talk.say(pcm), ANSWER_SECONDS)
+    async with context.call() as call:
+        next_turn = await call.finished(call.say(pcm), ANSWER_SECONDS)
     end = "ended" if dropped else "did not end"
-    actual = f"gateway: the call {end}; a question in the next call was {after.outcome}"
-    passed = dropped and after.outcome == "answered"
+    actual = f"gateway: the call {end}; question in the next call: {next_turn.outcome}"
+    passed = dropped and next_turn.outcome == "answered"
     expected = "the call ends and the next call is answered"
     return [
         _judge_recovery(context, GATEWAY, recovery_seconds),
@@ -115,7 +117,7 @@ async def _is_recovered(context: AcceptanceContext, name: str, killed_pid: int) 
         pid = (await asyncio.to_thread(processes.programs, run))[name].pid
         if pid in (0, killed_pid):
             return False
-        # The gateway polls the engines once a second and may not have noticed the loss yet.
+        # The gateway polls the engines only once a second: it may still report the killed one.
         if name in ENGINES and not (await ask_health(socket_path(run, name), HEALTH_SECONDS)).ready:
             return False
         await context.scrape()

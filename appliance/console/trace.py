@@ -22,11 +22,11 @@ class TracedTurn:
 
     number        0 for speech that was too short to be answered
     detected_by   what detected the end of the turn: smart_turn, fallback or timeout
-    ended_at      when the turn was complete, since the start of the call
+    ended_at      seconds from the start of the call until the turn was complete
     speech        how long the user spoke
     total         from the end of the user's speech until the turn was complete
     response      from the end of the user's speech to the first audio of the answer
-    heard         from the end of the user's speech until the client played the first audio; None
+    playback      from the end of the user's speech until the client played the first audio; None
                   if the client did not report it
     stages        the parts of `response`, in order
     """
@@ -39,18 +39,18 @@ class TracedTurn:
     speech: float
     total: float | None
     response: float | None
-    heard: float | None
+    playback: float | None
     stages: Mapping[str, float]
     tokens: int = 0
 
     @property
     def speech_ended_at(self) -> float | None:
-        """End of the user's speech since the start of the call; None if the log lacks it."""
+        """Seconds from the call's start to the end of the user's speech; None if not in the log."""
         return None if self.total is None else self.ended_at - self.total
 
     @property
     def position(self) -> float:
-        """Position in the timeline: the end of the user's speech, or else of the turn."""
+        """Position in the timeline: the end of the user's speech or, if unknown, the turn's."""
         return self.ended_at if self.speech_ended_at is None else max(0.0, self.speech_ended_at)
 
 
@@ -69,14 +69,14 @@ class TracedCall:
 
     started     start of the call, or time of its first line if the start is not in the log
     has_start   whether the start of the call is in the log
-    ended       why the call ended, as a label of voice_sessions_total; empty while in progress
+    end_reason  `outcome` label of voice_sessions_total; empty while in progress
     seconds     duration of the call, or the time until its last line
     """
 
     session: str
     started: datetime
     has_start: bool
-    ended: str = ""
+    end_reason: str = ""
     seconds: float = 0.0
     turns: list[TracedTurn] = field(default_factory=list)
     events: list[TracedEvent] = field(default_factory=list)
@@ -103,9 +103,9 @@ def _add_line(call: TracedCall, event: str, fields: Mapping[str, Any], offset: f
     elif event == "turn heard":  # the client reported it after the turn's own line was written
         for turn in call.turns:
             if turn.number == fields.get("turn"):
-                turn.heard = _number(fields, "heard_seconds")
+                turn.playback = _number(fields, "heard_seconds")
     elif event == "session ended":
-        call.ended = str(fields.get("reason", ""))
+        call.end_reason = str(fields.get("reason", ""))
         call.seconds = _number(fields, "duration_seconds") or offset
     elif event != "session started":
         details = [str(fields[name]) for name in ("engine", "reason", "outcome") if name in fields]
@@ -124,7 +124,7 @@ def _parse_turn(fields: Mapping[str, Any], offset: float) -> TracedTurn:
         speech=_number(fields, "speech_seconds") or 0.0,
         total=_number(fields, "total_seconds"),
         response=_number(fields, "response_seconds"),
-        heard=_number(fields, "heard_seconds"),
+        playback=_number(fields, "heard_seconds"),
         stages={name: seconds for name, seconds in stages.items() if seconds is not None},
         tokens=int(_number(fields, "reply_tokens") or 0),
     )
@@ -169,7 +169,7 @@ def _render_row(call: TracedCall, paint: Paint) -> str:
         len(call.turns),
         failed,
         f"{max(responses):.2f} s" if responses else "-",
-        paint(call.ended or "in progress", "" if call.ended else "green"),
+        paint(call.end_reason or "in progress", "" if call.end_reason else "green"),
     )
 
 
@@ -190,20 +190,20 @@ def render_timeline(call: TracedCall, paint: Paint) -> str:
 def _render_head(call: TracedCall, paint: Paint) -> Iterator[str]:
     title = paint("call " + truncate(call.session, 16), "bold")
     yield f"{title}  {format_time(call.started.timestamp())}"
-    summary = f"{call.seconds:.1f} s, {len(call.turns)} turns"
+    summary = f"{call.seconds:.1f} s, {len(call.turns)} turn{'' if len(call.turns) == 1 else 's'}"
     yield summary + ("" if call.has_start else "; its start is not in this log")
 
 
 def _render_turn(turn: TracedTurn, longest: float, paint: Paint) -> Iterator[str]:
     yield ""
-    title = f"turn {turn.number}" if turn.number else "no turn"
+    title = f"turn {turn.number}" if turn.number else "ignored speech"
     facts = [paint(turn.outcome.replace("_", " "), _OUTCOME_COLOURS.get(turn.outcome, ""))]
     if turn.interrupted and turn.outcome != "interrupted":
         facts.append(paint("interrupted", "yellow"))
     if turn.response is not None:
         facts.append(f"voice to voice {_format_ms(turn.response)}")
-    if turn.heard is not None:
-        facts.append(f"heard {_format_ms(turn.heard)}")
+    if turn.playback is not None:
+        facts.append(f"played after {_format_ms(turn.playback)}")
     yield f"{format_offset(turn.position):>8}  {paint(title, 'bold')}  {', '.join(facts)}"
     if turn.speech:
         detector = turn.detected_by.replace("_", "-")
@@ -231,9 +231,13 @@ def _render_event(event: TracedEvent, paint: Paint) -> Iterator[str]:
 
 
 def _render_end(call: TracedCall, paint: Paint) -> str:
-    if not call.ended:
+    if not call.end_reason:
         return paint("the call is in progress, or its end is not in this log", "dim")
-    why = "the caller left" if call.ended == "left" else f"ended by the appliance: {call.ended}"
+    why = (
+        "the caller left"
+        if call.end_reason == "left"
+        else f"ended by the appliance: {call.end_reason}"
+    )
     return f"{format_offset(call.seconds):>8}  {paint('end', 'bold')}  {why}"
 
 

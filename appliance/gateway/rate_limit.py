@@ -15,7 +15,7 @@ class TokenBucket:
     def take(self, tokens: float, now: float) -> bool:
         """Take `tokens` and return True, or return False if the bucket has too few.
 
-        `now` is in seconds of a monotonic clock.
+        `now` is the time of a monotonic clock, in seconds.
         """
         if self._updated_at is not None:
             refill = (now - self._updated_at) * self._rate

@@ -1,4 +1,6 @@
-"""Upper limits of a card's speed, computed from its data sheet and not measured. No I/O.
+"""Estimates of a card's speed from its data sheet; nothing is measured. No I/O.
+
+Decode times are lower bounds; prefill and encoder times assume PREFILL_UTILISATION.
 
 The roofline model (Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009): a step takes at
 least the time to read its bytes, and at least the time to do its operations. Decoding one token
@@ -41,7 +43,7 @@ def first_phrase_seconds(card: GpuCard, checkpoint: Checkpoint) -> float:
 
 
 def language_parameters(checkpoint: Checkpoint) -> float:
-    """Return how many weights each token is multiplied with: Llama's layers and lm_head."""
+    """Return how many weights each token is multiplied by: Llama's layers and lm_head."""
     sizes, unquantised = checkpoint.weights_bytes, ITEM_BYTES[checkpoint.dtype]
     weight_bytes = _WEIGHT_BYTES.get(checkpoint.quantization, unquantised)
     return sizes.layers / weight_bytes + (sizes.lm_head or sizes.embed_tokens) / unquantised
@@ -73,8 +75,8 @@ def encoder_seconds(card: GpuCard, checkpoint: Checkpoint, audio_seconds: float)
 def batched_tokens(card: GpuCard, checkpoint: Checkpoint) -> int:
     """Return how many prompt tokens to process in one step, while all other replies wait.
 
-    The largest number that takes at most MAX_STEP_SECONDS: 2048, 1024 or 512. If the speed is
-    unknown, 512.
+    The largest of 2048 and 1024 that can be processed within MAX_STEP_SECONDS; 512 if neither can,
+    or if the speed is unknown.
     """
     for tokens in (2048, 1024):
         if 0 < prefill_seconds(card, checkpoint, tokens) <= MAX_STEP_SECONDS:

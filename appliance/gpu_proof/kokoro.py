@@ -136,7 +136,7 @@ class KokoroBench:
         """The same with a CUDA stream for each thread."""
         torch = importlib.import_module("torch")
         if self.device != "cuda":
-            self.results.not_here("callers, a stream each", "streams need CUDA")
+            self.results.not_applicable("callers, a stream each", "streams need CUDA")
             return
 
         def on_stream(work: Callable[[], Any]) -> None:
@@ -171,7 +171,7 @@ class KokoroBench:
             pipeline_class = importlib.import_module("kokoro").KPipeline
         except ModuleNotFoundError as error:
             # It needs phonemizer and espeakng_loader (GPL-3), which we do not install.
-            self.results.not_here("KPipeline", f"{error.name} is not installed")
+            self.results.not_applicable("KPipeline", f"{error.name} is not installed")
             return
         pipeline = pipeline_class(lang_code="a", repo_id="local", model=False)
         model = load_model(self.folder, self.device)
@@ -229,7 +229,7 @@ class Vocoder:
         """
         results = self._bench.results
         if self._bench.device != "cuda":
-            results.not_here("vocoder, CUDA graph", "graphs need CUDA")
+            results.not_applicable("vocoder, CUDA graph", "graphs need CUDA")
             return
         stft = self._model.decoder.generator.stft
         stft.window = stft.window.to(self._bench.device)
@@ -237,7 +237,7 @@ class Vocoder:
             self._capture_and_measure()
         except RuntimeError as error:
             cause = error.__context__ or error
-            results.not_here("vocoder, CUDA graph", f"it cannot be captured: {cause}"[:300])
+            results.not_applicable("vocoder, CUDA graph", f"it cannot be captured: {cause}"[:300])
 
     def _capture_and_measure(self) -> None:
         torch = self._torch

@@ -1,4 +1,6 @@
-"""Collects the results of a step in its own process, one JSON line each.
+"""Writes the results of one step of the GPU proof as JSON lines.
+
+Each step runs in a process of its own.
 
 Every line is on disk as soon as it is known: a step that crashes or runs out of time keeps what it
 measured. runner.py reads the lines.
@@ -22,13 +24,13 @@ LineKind = Literal["measurement", "note", "problem", "data"]
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """The command line of every step.
+    """Command-line options that every step accepts.
 
     device     cuda or cpu
     size       full: the real model. tiny: a rehearsal of the same code on a CPU
-    seconds    after which the step should come to an end
+    seconds    time budget of the step
     weights    the folder of model files
-    scratch    for large files; deleted after the proof
+    scratch    folder for large files, deleted after the proof
     """
 
     device: str
@@ -76,7 +78,7 @@ class Results:
         return result
 
     def note(self, text: str) -> None:
-        """Record a sentence for people."""
+        """Record and print a note for the reader of the report."""
         self._write("note", text)
         print(text, flush=True)
 
@@ -89,7 +91,7 @@ class Results:
         self._write("problem", f"{what}: {why}")
         print(f"{what}: {why}", flush=True)
 
-    def not_here(self, what: str, why: str) -> None:
+    def not_applicable(self, what: str, why: str) -> None:
         """Record that a part does not apply to this machine; the step still counts as measured."""
         self.note(f"{what}: not measured, {why}")
 
@@ -98,12 +100,12 @@ class Results:
         """Run a part of the step; record a failure, so that the next part still runs."""
         try:
             yield
-        except Exception as error:  # a kernel that is missing on this card, no memory, ...
+        except Exception as error:  # for example out of memory, or no kernel for this card
             first_line = str(error).strip().splitlines()[:1]
             self.problem(what, f"{type(error).__name__}: {''.join(first_line)[:300]}")
 
     def enough_time(self, what: str, min_seconds: float) -> bool:
-        """Whether `min_seconds` are left; records the part as not measured if not."""
+        """Return whether `min_seconds` are left; if not, record that the part was not measured."""
         left = self.seconds_left()
         if left >= min_seconds:
             return True

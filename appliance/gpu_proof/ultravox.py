@@ -140,7 +140,7 @@ class UltravoxBench:
         numbers = sum(outputs * inputs for outputs, inputs in self._shapes.linear_shapes)
         for name, create in kernels.items():
             if name != "bf16" and self._device != "cuda":
-                self._results.not_here(f"linear layers in {name}", "the kernels need CUDA")
+                self._results.not_applicable(f"linear layers in {name}", "the kernels need CUDA")
                 continue
             with self._results.attempt(f"linear layers in {name}"):
                 layers = [
@@ -264,7 +264,7 @@ class UltravoxBench:
 
         for name in ("one by one", "CUDA graph"):
             if name == "CUDA graph" and self._device != "cuda":
-                self._results.not_here(f"decode step, {name}", "graphs need CUDA")
+                self._results.not_applicable(f"decode step, {name}", "graphs need CUDA")
                 continue
             with self._results.attempt(f"decode step, {name}"):
                 times = self._time(

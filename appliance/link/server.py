@@ -1,4 +1,4 @@
-"""The engine's end of the link: sockets, requests and cancellation around an `Engine`.
+"""The engine's end of the link: sockets, requests and cancellation around an LLM or TTS engine.
 
 `serve_link` serves the link on a unix socket; `host` runs an engine process. The socket exists
 before the model is loaded, so that health can be requested at any time; sessions are refused with
@@ -42,9 +42,9 @@ from appliance.link.engine import (
 )
 from appliance.tasks import spawn
 
-MAX_REQUESTS = 8  # of one session at a time; the gateway needs three
-MAX_UTTERANCES = 256  # held at a time in one session
-DRAIN_SECONDS = 3.0  # supervisord's stop timeout of an engine, less the time to free the model
+MAX_REQUESTS = 8  # concurrent requests per session; the gateway needs three
+MAX_UTTERANCES = 256  # utterances that one session may hold
+DRAIN_SECONDS = 3.0  # supervisord's stop timeout for engines, minus the time to free the model
 
 AnyEngine = LLMEngine | TTSEngine
 AnySession = LLMSession | TTSSession
@@ -97,7 +97,7 @@ class EngineConnection:
                     else:
                         await self._receive(protocol.decode_to_engine(data, self._name))
                 except ApplianceError as problem:
-                    await self._send(_failed(None, problem))
+                    await self._send(_failed_message(None, problem))
         finally:
             tasks = [*self._requests.values(), *([self._warming] if self._warming else [])]
             for task in tasks:
@@ -109,7 +109,7 @@ class EngineConnection:
     def _receive_audio(self, data: bytes) -> None:
         id, pcm = protocol.unpack_audio(data, self._name)
         if id not in self._utterances:
-            raise BadRequest(engine=self._name, what="audio of an unknown utterance")
+            raise BadRequest(engine=self._name, what="audio for an unknown utterance")
         self._llm_session().add_audio(id, pcm)
 
     async def _receive(self, message: protocol.ToEngine) -> None:
@@ -124,9 +124,9 @@ class EngineConnection:
                 self._llm_session().begin(id)
                 self._utterances.add(id)
             case protocol.EndMessage(utterance=id):
-                self._llm_session().end(self._known(id))
+                self._llm_session().end(self._require_known(id))
             case protocol.ForgetMessage(utterance=id):
-                self._llm_session().forget(self._known(id))
+                self._llm_session().forget(self._require_known(id))
                 self._utterances.discard(id)
             case protocol.WarmMessage(conversation=conversation, tools=tools):
                 session = self._llm_session()
@@ -136,12 +136,14 @@ class EngineConnection:
                 warming = self._warm(session, conversation, tools)
                 self._warming = spawn(warming, f"{self._name} warming")
             case protocol.GenerateMessage(request=id, generation=request):
-                self._begin(id, self._generate(self._llm_session(), id, request))
+                self._start_request(id, self._generate(self._llm_session(), id, request))
             case protocol.TranscribeMessage(request=id, utterance=utterance):
                 session = self._llm_session()
-                self._begin(id, self._transcribe(session, id, self._known(utterance)))
+                self._start_request(
+                    id, self._transcribe(session, id, self._require_known(utterance))
+                )
             case protocol.SpeakMessage(request=id):
-                self._begin(id, self._speak(self._tts_session(), message))
+                self._start_request(id, self._speak(self._tts_session(), message))
             case protocol.HoldMessage(request=id):
                 if gate := self._gates.get(id):
                     gate.clear()
@@ -160,7 +162,7 @@ class EngineConnection:
         self._session = self._engine.open()
         await self._send(protocol.OpenedMessage(version=protocol.VERSION, engine=self._name))
 
-    def _begin(self, id: int, work: Coroutine[Any, Any, None]) -> None:
+    def _start_request(self, id: int, work: Coroutine[Any, Any, None]) -> None:
         if self._running.draining:
             work.close()
             raise EngineGone(engine=self._name)
@@ -184,18 +186,18 @@ class EngineConnection:
                 await work
             except ApplianceError as problem:
                 log.warning("request failed", engine=self._name, reason=problem.reason)
-                await self._send(_failed(id, problem))
+                await self._send(_failed_message(id, problem))
             except ConnectionClosed:
                 raise
             except Exception:
                 log.exception("request crashed", engine=self._name)
-                await self._send(_failed(id, EngineFailed(engine=self._name)))
+                await self._send(_failed_message(id, EngineFailed(engine=self._name)))
 
     async def _generate(self, session: LLMSession, id: int, request: GenerateRequest) -> None:
         self._check_utterances(request.conversation)
         async with contextlib.aclosing(session.generate(request)) as chunks:
             async for chunk in chunks:
-                await self._send(_reply(id, chunk))
+                await self._send(_reply_message(id, chunk))
                 await self._gates[id].wait()
 
     async def _transcribe(self, session: LLMSession, id: int, utterance: int) -> None:
@@ -224,28 +226,28 @@ class EngineConnection:
     def _check_utterances(self, conversation: tuple[Turn, ...]) -> None:
         for turn in conversation:
             if turn.utterance is not None:
-                self._known(turn.utterance)
+                self._require_known(turn.utterance)
 
-    def _known(self, utterance: int) -> int:
+    def _require_known(self, utterance: int) -> int:
         if utterance not in self._utterances:
-            raise BadRequest(engine=self._name, what="an unknown utterance")
+            raise BadRequest(engine=self._name, what="a turn with an unknown utterance")
         return utterance
 
     def _llm_session(self) -> LLMSession:
         if not isinstance(self._session, LLMSession):
-            raise BadRequest(engine=self._name, what="hearing or answering")
+            raise BadRequest(engine=self._name, what="transcription or generation")
         return self._session
 
     def _tts_session(self) -> TTSSession:
         if not isinstance(self._session, TTSSession):
-            raise BadRequest(engine=self._name, what="speaking")
+            raise BadRequest(engine=self._name, what="synthesis")
         return self._session
 
     async def _send(self, message: protocol.LinkMessage) -> None:
         await self._socket.send(protocol.encode(message))
 
 
-def _reply(id: int, chunk: Chunk) -> protocol.LinkMessage:
+def _reply_message(id: int, chunk: Chunk) -> protocol.LinkMessage:
     match chunk:
         case str():
             return protocol.TokenMessage(request=id, text=chunk)
@@ -255,7 +257,7 @@ def _reply(id: int, chunk: Chunk) -> protocol.LinkMessage:
             return protocol.DoneMessage(request=id, result=chunk)
 
 
-def _failed(request: int | None, problem: ApplianceError) -> protocol.FailedMessage:
+def _failed_message(request: int | None, problem: ApplianceError) -> protocol.FailedMessage:
     return protocol.FailedMessage(
         request=request,
         reason=problem.reason,

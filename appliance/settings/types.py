@@ -35,7 +35,7 @@ class Allowed:
 class Contradiction(ValueError):
     """Raised for fields of one section that are valid alone but not together.
 
-    problems   pairs of a field's name and why its value is refused
+    problems   pairs of a field's name and the reason why its value is refused
     """
 
     def __init__(self, problems: Iterable[tuple[str, str]]) -> None:

@@ -33,7 +33,7 @@ from appliance.supervision.symptoms import (
     HealthLimits,
     Observation,
     SymptomDetector,
-    refuses_to_start,
+    is_permanent,
 )
 from appliance.supervision.terminate import kill_group, terminate
 from appliance.tasks import spawn
@@ -164,7 +164,7 @@ class ProcessGuard:
     def _with_reason(self, symptom: Symptom) -> Symptom:
         """Add the error that a failed program recorded: a check may come before the event."""
         error = run_folder.read_failure(self._run, symptom.program)
-        if symptom.cause != "fatal" or not refuses_to_start(error):
+        if symptom.cause != "fatal" or not is_permanent(error):
             return symptom
         return Symptom("refused", symptom.program, error=error)
 

@@ -1,7 +1,7 @@
 """Turns observations of the processes into symptoms. No I/O.
 
-Time without observations does not count: after the machine was suspended or the guard was
-frozen, every process would look unresponsive. So an observation adds at most `max_step_seconds` to
+Time without observations does not count. Otherwise every process would look unresponsive after the
+machine was suspended or the guard was frozen. So an observation adds at most `max_step_seconds` to
 any duration.
 """
 
@@ -46,8 +46,8 @@ class Observation:
 class HealthLimits:
     """What a healthy process may do, in seconds and bytes.
 
-    silent_seconds    longest time without an answer, once the process has been up
-    load_seconds      longest time from the start of a process until it is up
+    silent_seconds    longest time without an answer, once the process is up
+    load_seconds      longest time from its start until it is up: an engine ready, others answering
     max_step_seconds  longest regular interval between two observations
     memory_bytes      memory limit by process; no limit if 0 or missing
     growth_seconds    window of the growth check
@@ -89,14 +89,14 @@ class HealthLimits:
         )
 
 
-def refuses_to_start(error: ApplianceError | None) -> bool:
+def is_permanent(error: ApplianceError | None) -> bool:
     """Whether a program that reported this error would fail with the same error again."""
     return error is not None and not isinstance(error, ModelUnhealthy)
 
 
 @dataclass(slots=True)
 class MissedChecks:
-    """How long a process has not answered its health checks; 0 seconds while it does."""
+    """How long a process has gone without answering a health check; 0 while it answers."""
 
     seconds: float = 0.0
     misses: int = 0
@@ -149,7 +149,7 @@ class MemoryGrowth:
 class _ProcessRecord:
     """What is known about one process, from its start to its exit.
 
-    exit_expected  a symptom was reported, or the guard stops the process: report nothing more
+    exit_expected  a symptom was reported, or the guard is stopping the process: report nothing more
     """
 
     pid: int
@@ -178,10 +178,10 @@ class SymptomDetector:
         if state not in ENDED:
             return []
         record = self._records.pop(name, None)
-        if refuses_to_start(error):
+        if is_permanent(error):
             return [Symptom("refused", name, error=error)]
         if state in ("FATAL", "UNKNOWN"):
-            return self._give_up(name)
+            return self._report_fatal(name)
         if record is not None and record.exit_expected:
             return []
         if error is not None:
@@ -207,7 +207,7 @@ class SymptomDetector:
     def _examine(self, now: float, step: float, observation: Observation) -> list[Symptom]:
         name, pid = observation.name, observation.pid
         if observation.state in ("FATAL", "UNKNOWN"):
-            return self._give_up(name)
+            return self._report_fatal(name)
         if observation.state not in ALIVE or not pid or observation.answers is None:
             return []
         record = self._records.get(name)
@@ -242,8 +242,8 @@ class SymptomDetector:
             return Symptom("memory", name, memory_bytes=observation.memory_bytes)
         return None
 
-    def _give_up(self, name: str) -> list[Symptom]:
-        """Report once that supervisord gave up on a program; the state persists afterwards."""
+    def _report_fatal(self, name: str) -> list[Symptom]:
+        """Report only once that supervisord gave up on a program: the state persists."""
         if name in self._given_up:
             return []
         self._given_up.add(name)

@@ -1,4 +1,4 @@
-"""Check the configured voice against the voices that the lock lists. No model is loaded."""
+"""Check the configured voice against those in `image-manifest.lock`. No model is loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = "voices"  # voices/NAME.bin or voices/NAME.safetensors in the folder of
 
 
 def check_voice(settings: Settings) -> None:
-    """Raise BadSetting if the lock does not list a voice of `tts.voice`. Raises BadLock.
+    """Raises BadSetting for a voice that the lock does not list, and BadLock for an invalid lock.
 
     Accepts any voice if there is no lock, or if the lock lists no voices for the profile.
     """

@@ -30,7 +30,7 @@ from ops.bundle.ultravox import build, find_inputs
 
 LOCK = Path("image-manifest.lock")
 CACHE = Path(".cache/bundle")
-# No telemetry, and no token from the library's own store. Set before the library is imported.
+# huggingface_hub reads these when it is imported: no telemetry, and no stored token.
 HUB_SWITCHES = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
 
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     lock.add_argument("--lock", type=Path, default=LOCK)
     lock.add_argument("--packages", type=Path, help="folder with already downloaded packages")
 
-    ultravox = commands.add_parser("ultravox", help="build the production model's folder")
+    ultravox = commands.add_parser("ultravox", help="build the Ultravox folder of the gpu profile")
     _add_paths(ultravox)
     ultravox.add_argument("--adapter", type=Path, required=True, help="downloaded Ultravox folder")
     ultravox.add_argument("--text", type=Path, required=True, help="downloaded Llama folder")
@@ -93,13 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_paths(weights)
     weights.add_argument("--profile", default="cpu")
     weights.add_argument(
-        "--text", default="", help="Llama of the gpu profile: bf16, fp8, int8 or w4a16"
+        "--text",
+        default="",
+        help="weight format of Llama in the gpu profile: bf16, fp8, int8 or w4a16",
     )
-    weights.add_argument("--hub", type=Path, default=HUB_TOML, help="list of repositories")
+    weights.add_argument("--hub", type=Path, default=HUB_TOML, help="TOML file of repositories")
     weights.add_argument(
         "--accept-licences",
         action="store_true",
-        help="confirm that you read and accept the licences",
+        help="confirm that you have read and accept the licences",
     )
     return parser
 
@@ -145,7 +147,10 @@ def _collect_weights(args: argparse.Namespace, environ: MutableMapping[str, str]
     if args.profile == "cpu":
         return
     from ops.bundle.hub import Hub
-    from ops.bundle.weights import BuildPaths, build_from_hub  # needs packages that `fetch` lacks
+    from ops.bundle.weights import (  # `fetch` works without their packages
+        BuildPaths,
+        build_from_hub,
+    )
 
     def ask_token(repository: str) -> str:
         return prompts.ask_token(repository, hub.page(repository))

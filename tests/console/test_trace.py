@@ -15,7 +15,7 @@ PLAIN = Paint(False)
 
 def test_call_is_reconstructed_from_its_lines() -> None:
     first, second = collect_calls(log_lines.LINES)
-    assert (first.session, first.has_start, first.ended, first.seconds) == (
+    assert (first.session, first.has_start, first.end_reason, first.seconds) == (
         "3f2a9c1b7d04",
         True,
         "hung_up",
@@ -25,7 +25,7 @@ def test_call_is_reconstructed_from_its_lines() -> None:
         (1, "answered", "smart_turn"),
         (2, "interrupted", "fallback"),
     ]
-    assert (second.session, second.ended, second.turns) == ("99aa", "", [])
+    assert (second.session, second.end_reason, second.turns) == ("99aa", "", [])
 
 
 def test_turn_is_placed_at_the_end_of_the_users_speech() -> None:
@@ -37,7 +37,7 @@ def test_turn_is_placed_at_the_end_of_the_users_speech() -> None:
 
 def test_late_report_of_the_client_belongs_to_its_turn() -> None:
     first, second = collect_calls(log_lines.LINES)[0].turns
-    assert (first.heard, second.heard) == (2.07, None)
+    assert (first.playback, second.playback) == (2.07, None)
 
 
 def test_failures_and_tool_calls_are_events_of_the_call() -> None:
@@ -81,7 +81,7 @@ def test_timeline_fits_80_columns_and_colour_changes_no_letter() -> None:
 def test_timeline_is_in_chronological_order() -> None:
     lines = [line.strip() for line in draw().splitlines() if re.match(r" *\d+:\d\d\.\d ", line)]
     assert lines == [
-        "0:03.7  turn 1  answered, voice to voice 1984 ms, heard 2070 ms",
+        "0:03.7  turn 1  answered, voice to voice 1984 ms, played after 2070 ms",
         "0:11.0  engine failed: tts engine_gone",
         "0:12.0  turn 2  interrupted, voice to voice 3600 ms",
         "0:20.0  tool called: done",
@@ -118,7 +118,7 @@ def test_turn_without_an_answer_has_no_bars() -> None:
         log_lines.event(0, "session started"),
         log_lines.event(2, "turn", turn=0, outcome="too_short", by="smart_turn", speech_seconds=0),
     )
-    assert "no turn  too short" in text
+    assert "ignored speech  too short" in text
     assert "█" not in text
 
 

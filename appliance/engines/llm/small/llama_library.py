@@ -32,7 +32,7 @@ from appliance.errors import UnsupportedLlamaCpp
 T = TypeVar("T", bound=Structure)
 
 DECODE: Final = 1  # LLAMA_PROCESS_TYPE_DECODE
-ABORTED: Final = 2  # llama_process: stopped by the abort callback
+ABORTED: Final = 2  # return value of llama_process after the abort callback stopped it
 NO_LOG: Final = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)(lambda *_: None)
 
 
@@ -106,7 +106,7 @@ class ContextParams(Structure):
 
 
 class _LargeStruct(Structure):
-    """A return type that is larger than any parameter struct, whose size is not yet verified."""
+    """Return type large enough for either parameter struct; their size is not known yet."""
 
     _fields_ = (("words", c_int32 * 128),)
 
