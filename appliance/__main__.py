@@ -110,17 +110,17 @@ def _llm(settings: Settings, args: Namespace) -> int:
     # slows llama.cpp down (measured: 320 ms per token instead of 123). Read at import.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     from appliance.engines.llm.choose import create_engine
-    from appliance.link.server import host
+    from appliance.link.server import run_engine
 
-    host(create_engine(settings), socket_path(settings.paths.run, LLM))
+    run_engine(create_engine(settings), socket_path(settings.paths.run, LLM))
     return 0
 
 
 def _tts(settings: Settings, args: Namespace) -> int:
     from appliance.engines.tts.engine import KokoroEngine
-    from appliance.link.server import host
+    from appliance.link.server import run_engine
 
-    host(KokoroEngine(settings), socket_path(settings.paths.run, TTS))
+    run_engine(KokoroEngine(settings), socket_path(settings.paths.run, TTS))
     return 0
 
 

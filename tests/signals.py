@@ -11,7 +11,7 @@ _SET_SIGINT_AND_EXEC = (
 
 
 def with_default_sigint(*command: str) -> list[str]:
-    """`command`, started so that SIGINT ends it or can be handled by it.
+    """Return a command line that runs `command` with the default disposition of SIGINT.
 
     A test run that a script starts in the background ignores SIGINT, and its children inherit
     that. Python then installs no KeyboardInterrupt handler, and bash cannot trap the signal. The
@@ -21,5 +21,5 @@ def with_default_sigint(*command: str) -> list[str]:
 
 
 def with_ignored_sigint(*command: str) -> list[str]:
-    """`command`, started with SIGINT ignored, as a background job of a script is."""
+    """Return a command line that runs `command` with SIGINT ignored, as a script's job is."""
     return [sys.executable, "-c", _SET_SIGINT_AND_EXEC.format(disposition="IGN"), *command]

@@ -1,8 +1,8 @@
 """The engine's end of the link: sockets, requests and cancellation around an LLM or TTS engine.
 
-`serve_link` serves the link on a unix socket; `host` runs an engine process. The socket exists
-before the model is loaded, so that health can be requested at any time; sessions are refused with
-`not_ready` until then.
+`serve_link` serves the link on a unix socket; `run_engine` runs an engine process. The socket
+exists before the model is loaded, so that health can be requested at any time. Until the model is
+loaded, sessions are refused with `not_ready`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ log = journal.get()
 
 
 class RunningRequests:
-    """The requests of all sessions of a process, so that a stop can let them finish."""
+    """The running requests of all sessions of a process; a shutdown waits for them."""
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[None]] = set()
@@ -273,7 +273,7 @@ async def serve_link(
     engine: AnyEngine | None = None,
     running: RunningRequests | None = None,
 ) -> AsyncIterator[Server]:
-    """Serve the link on the unix socket `path`, mode 0600; without an engine, only `health`."""
+    """Serve the link on the unix socket `path`, mode 0600. Without an engine, serve only health."""
     requests = running or RunningRequests()
 
     async def handle(socket: ServerConnection) -> None:
@@ -299,15 +299,15 @@ async def serve_link(
         path.unlink(missing_ok=True)
 
 
-def host(engine: AnyEngine, path: Path) -> None:
+def run_engine(engine: AnyEngine, path: Path) -> None:
     """Run an engine process until SIGTERM. Running requests may finish before it stops.
 
     Raises CannotStart when the model cannot be loaded, and EngineDied or ModelUnhealthy later.
     """
-    asyncio.run(_host(engine, path))
+    asyncio.run(_run_engine(engine, path))
 
 
-async def _host(engine: AnyEngine, path: Path) -> None:
+async def _run_engine(engine: AnyEngine, path: Path) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

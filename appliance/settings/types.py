@@ -58,8 +58,8 @@ def require(section: Section, **rules: tuple[bool, str]) -> Section:
 def parse_voice(voice: str) -> tuple[tuple[str, float], ...]:
     """Parse a voice or a blend of voices into (name, weight) pairs.
 
-    `a:2,b` gives a the weight 2 and b the weight 1. Raises ValueError if `voice` is neither a name
-    nor a blend. Whether the voices exist is not checked.
+    `a:2,b` gives voice `a` weight 2 and voice `b` weight 1. Raises ValueError if `voice` is neither
+    a name nor a blend. Whether the voices exist is not checked.
     """
     parts = []
     for part in voice.split(","):

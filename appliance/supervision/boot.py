@@ -124,7 +124,7 @@ class GuardMonitor:
             if change.program.name == GUARD and state:
                 symptoms += self._detector.on_state(GUARD, state, None)
         observations = [
-            Observation(GUARD, program.state, program.pid, answers=beats, ready=beats)
+            Observation(GUARD, program.state, program.pid, responded=beats, ready=beats)
             for program in programs
             if program.name == GUARD
         ]

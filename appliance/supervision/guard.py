@@ -214,7 +214,7 @@ class ProcessGuard:
         status = {
             "beat": time.monotonic(),
             "unix_time": time.time(),
-            "answering": sorted(o.name for o in self._observations.values() if o.answers),
+            "answering": sorted(o.name for o in self._observations.values() if o.responded),
             "cards": self._gpu_watch.expected,
         }
         run_folder.write_guard(self._run, status | self._history.to_json())

@@ -1,4 +1,4 @@
-"""What the guard observes of each process: its state, whether it answers, and its memory."""
+"""What the guard observes of each process: its state, whether it responded, and its memory."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Observer:
         if state not in ALIVE or not pid:
             return Observation(name, state)
         ready, tree = await asyncio.gather(self._ready(name), asyncio.to_thread(inspect_tree, pid))
-        answers = ready is not None and not tree.stopped
-        return Observation(name, state, pid, answers, bool(ready), tree.memory_bytes)
+        responded = ready is not None and not tree.stopped
+        return Observation(name, state, pid, responded, bool(ready), tree.memory_bytes)
 
     async def _ready(self, name: str) -> bool | None:
         """Whether the process reports that it is ready; None if it does not answer."""

@@ -29,7 +29,7 @@ class Observation:
 
     state         as supervisord reports it
     pid           0 if there is no process
-    answers       whether it answered its health check; None if it was not checked
+    responded     whether it answered its health check; None if it was not checked
     ready         whether it reported that it can do its work
     memory_bytes  private memory of the process and its children
     """
@@ -37,7 +37,7 @@ class Observation:
     name: str
     state: str
     pid: int = 0
-    answers: bool | None = None
+    responded: bool | None = None
     ready: bool = False
     memory_bytes: int = 0
 
@@ -102,11 +102,11 @@ class MissedChecks:
     misses: int = 0
     ever_answered: bool = False
 
-    def record(self, answers: bool, step_seconds: float) -> None:
+    def record(self, responded: bool, step_seconds: float) -> None:
         """Add the result of a health check; `step_seconds` is the time since the previous one."""
-        self.ever_answered |= answers
-        self.seconds = 0.0 if answers else self.seconds + step_seconds
-        self.misses = 0 if answers else self.misses + 1
+        self.ever_answered |= responded
+        self.seconds = 0.0 if responded else self.seconds + step_seconds
+        self.misses = 0 if responded else self.misses + 1
 
     def exceeds(self, limit_seconds: float) -> bool:
         """Whether the process has been unresponsive for at least `limit_seconds`."""
@@ -208,7 +208,7 @@ class SymptomDetector:
         name, pid = observation.name, observation.pid
         if observation.state in ("FATAL", "UNKNOWN"):
             return self._report_fatal(name)
-        if observation.state not in ALIVE or not pid or observation.answers is None:
+        if observation.state not in ALIVE or not pid or observation.responded is None:
             return []
         record = self._records.get(name)
         if record is None or record.pid != pid:
@@ -217,7 +217,7 @@ class SymptomDetector:
             step = 0.0
         record.age_seconds += step
         record.ready |= observation.ready
-        record.missed.record(observation.answers, step)
+        record.missed.record(observation.responded, step)
         symptom = None if record.exit_expected else self._diagnose(now, observation, record)
         record.exit_expected |= symptom is not None
         return [symptom] if symptom else []
@@ -234,7 +234,7 @@ class SymptomDetector:
         if not up:
             late = record.age_seconds >= self._limits.load_seconds
             # A process that does not answer is about to be reported as silent instead.
-            report = late and observation.answers
+            report = late and observation.responded
             return Symptom("not_ready", name, record.age_seconds) if report else None
         max_bytes = self._limits.memory_bytes.get(name, 0)
         leaks = record.growth.update(now, observation.memory_bytes)

@@ -128,7 +128,7 @@ def _build_ultravox(args: argparse.Namespace) -> None:
         origin=args.source,
         licence=args.licence,
         packager="built by `python -m ops.bundle ultravox` from downloaded folders",
-        evidence="The downloads' sha256 are listed under packages; compare them with the hub's.",
+        evidence="packages has the downloads' SHA-256; compare them with those on the model hub.",
         profiles=tuple(args.profiles.split(",")),
         purpose="run",
     )
@@ -167,7 +167,7 @@ def _read_lock(path: Path) -> manifest.Manifest:
 
 @contextmanager
 def _exclusive(cache: Path) -> Iterator[None]:
-    """Wait until no other process uses the cache."""
+    """Hold the cache exclusively until the block ends; wait while another process uses it."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "in-use").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -67,7 +67,7 @@ class HubSource:
             origin=", ".join(origins),
             licence=", ".join(licences),
             packager=PACKAGER,
-            evidence="The downloads' sha256 are those that the hub showed when it was pinned.",
+            evidence="SHA-256 of the downloads as the hub showed them when they were pinned.",
             profiles=("gpu",),
             purpose="run",
         )

@@ -35,7 +35,7 @@ async def hosted(
     engine: InstantLLMEngine, path: Path
 ) -> AsyncIterator[tuple[EngineClient, asyncio.Task[None]]]:
     """Yield a client of a ready engine, and the task that represents its process."""
-    process = asyncio.create_task(server._host(engine, path))
+    process = asyncio.create_task(server._run_engine(engine, path))
     async with asyncio.timeout(10):
         while not (path.exists() and (await ask_health(path, 1)).ready):
             await asyncio.sleep(0.01)

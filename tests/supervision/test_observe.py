@@ -84,8 +84,8 @@ def observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Observ
 
 async def test_every_program_except_the_guard_is_checked(observer: Observer) -> None:
     observations = {observation.name: observation for observation in await observer.observe()}
-    answers = {name: (seen.answers, seen.ready) for name, seen in observations.items()}
-    assert answers == {
+    responded = {name: (seen.responded, seen.ready) for name, seen in observations.items()}
+    assert responded == {
         "tts": (True, True),
         "llm": (False, False),
         "gateway": (None, False),
@@ -110,7 +110,7 @@ async def test_exporter_that_refuses_connections_or_never_replies_is_not_answeri
                 }
             )
             (observation,) = await Observer(settings, only_tts).observe()
-            assert observation.answers is False
+            assert observation.responded is False
 
 
 async def test_missing_supervisord_is_a_connection_error(tmp_path: Path) -> None:

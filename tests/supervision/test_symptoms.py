@@ -49,14 +49,14 @@ class Clock:
 
 
 def running(
-    name: str = "gateway", pid: int = 7, answers: bool | None = True, memory_bytes: int = 10
+    name: str = "gateway", pid: int = 7, responded: bool | None = True, memory_bytes: int = 10
 ) -> Observation:
     """Observe a running program. An engine that answers also reports ready."""
-    return Observation(name, "RUNNING", pid, answers, bool(answers), memory_bytes)
+    return Observation(name, "RUNNING", pid, responded, bool(responded), memory_bytes)
 
 
 def loading(name: str = "tts", memory_bytes: int = 0) -> Observation:
-    return Observation(name, "RUNNING", 7, answers=True, ready=False, memory_bytes=memory_bytes)
+    return Observation(name, "RUNNING", 7, responded=True, ready=False, memory_bytes=memory_bytes)
 
 
 def causes(symptoms: Iterable[Symptom]) -> list[str]:
@@ -67,23 +67,23 @@ def causes(symptoms: Iterable[Symptom]) -> list[str]:
 def test_process_that_stops_responding_is_reported_once(name: str) -> None:
     clock = Clock()
     assert clock.observe(running(name)) == []
-    assert clock.observe(running(name, answers=False), times=2) == []
-    assert clock.observe(running(name, answers=False)) == [Symptom("silent", name, 15.0)]
-    assert clock.observe(running(name, answers=False), times=50) == []
+    assert clock.observe(running(name, responded=False), times=2) == []
+    assert clock.observe(running(name, responded=False)) == [Symptom("silent", name, 15.0)]
+    assert clock.observe(running(name, responded=False), times=50) == []
 
 
 def test_one_reply_resets_the_silence_timer() -> None:
     clock = Clock()
     for _ in range(20):
-        assert clock.observe(running(answers=False), times=2) == []
+        assert clock.observe(running(responded=False), times=2) == []
         assert clock.observe(running()) == []
 
 
 def test_engine_within_its_load_time_is_healthy_whether_it_responds_or_not() -> None:
     clock = Clock()
-    starting = Observation("tts", "STARTING", 7, answers=True, ready=False)
+    starting = Observation("tts", "STARTING", 7, responded=True, ready=False)
     assert clock.observe(starting, times=3) == []
-    assert clock.observe(running("tts", answers=False), times=19) == []
+    assert clock.observe(running("tts", responded=False), times=19) == []
     assert clock.observe(running("tts")) == []
 
 
@@ -94,7 +94,7 @@ def test_engine_that_never_loads_is_not_ready() -> None:
 
 
 def test_engine_that_never_responds_is_reported_only_as_silent() -> None:
-    assert causes(Clock().observe(running("tts", answers=False), times=60)) == ["silent"]
+    assert causes(Clock().observe(running("tts", responded=False), times=60)) == ["silent"]
 
 
 def test_gateway_that_waits_for_engines_is_healthy() -> None:
@@ -104,23 +104,23 @@ def test_gateway_that_waits_for_engines_is_healthy() -> None:
 def test_replacement_process_starts_without_history() -> None:
     clock = Clock()
     clock.observe(running(pid=7))
-    clock.observe(running(pid=7, answers=False), times=2)
-    assert clock.observe(running(pid=8, answers=False), times=20) == []
+    clock.observe(running(pid=7, responded=False), times=2)
+    assert clock.observe(running(pid=8, responded=False), times=20) == []
 
 
 def test_time_without_observations_does_not_count() -> None:
     clock = Clock()
     clock.observe(running())
-    assert clock.observe(running(answers=False), every=3600.0) == []
+    assert clock.observe(running(responded=False), every=3600.0) == []
     # Each step counts for 9 s.
-    assert causes(clock.observe(running(answers=False), every=3600.0)) == ["silent"]
+    assert causes(clock.observe(running(responded=False), every=3600.0)) == ["silent"]
 
 
 def test_one_lost_health_check_is_not_reported() -> None:
     clock = Clock(HealthLimits(1.0, 120.0, max_step_seconds=9.0))
     clock.observe(running())
-    assert clock.observe(running(answers=False)) == []
-    assert causes(clock.observe(running(answers=False))) == ["silent"]
+    assert clock.observe(running(responded=False)) == []
+    assert causes(clock.observe(running(responded=False))) == ["silent"]
 
 
 @pytest.mark.parametrize("state", ["STOPPED", "STOPPING", "BACKOFF", "EXITED"])
