@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 AWAITED_IN = {
     "appliance/tasks.py": {"spawn"},
     "appliance/gateway/server.py": {"run"},
-    "appliance/link/server.py": {"_host", "_begin"},  # `_begin`: `_run` handles every exception
+    "appliance/link/server.py": {"_run_engine", "_start_request"},  # `_run` handles every exception
     "appliance/supervision/guard.py": {"_serve", "run"},
     "appliance/engines/llm/vllm/engine.py": {"died"},
     "appliance/acceptance/recovery.py": {"_kill"},
