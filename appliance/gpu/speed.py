@@ -42,7 +42,7 @@ def first_phrase_seconds(card: GpuCard, checkpoint: Checkpoint) -> float:
     return FIRST_PHRASE_TOKENS * seconds_per_token(card, checkpoint)
 
 
-def language_parameters(checkpoint: Checkpoint) -> float:
+def language_model_parameters(checkpoint: Checkpoint) -> float:
     """Return how many weights each token is multiplied by: Llama's layers and lm_head."""
     sizes, unquantised = checkpoint.weights_bytes, ITEM_BYTES[checkpoint.dtype]
     weight_bytes = _WEIGHT_BYTES.get(checkpoint.quantization, unquantised)
@@ -58,7 +58,7 @@ def prefill_seconds(card: GpuCard, checkpoint: Checkpoint, tokens: int) -> float
     rate = flops_per_second(card)
     if not rate:
         return 0.0
-    operations = 2 * language_parameters(checkpoint) * tokens
+    operations = 2 * language_model_parameters(checkpoint) * tokens
     return max(operations / (PREFILL_UTILISATION * rate), seconds_per_token(card, checkpoint))
 
 

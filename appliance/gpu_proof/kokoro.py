@@ -56,7 +56,7 @@ def main(options: StepOptions) -> int:
     vocoder = Vocoder(bench, phrases[1])
     with results.attempt("vocoder"):
         vocoder.measure_shares()
-    if results.enough_time("compiled vocoder", 1 if options.is_rehearsal else _COMPILE_SECONDS):
+    if results.require_time("compiled vocoder", 1 if options.is_rehearsal else _COMPILE_SECONDS):
         with results.attempt("compiled vocoder"):
             vocoder.measure_compiled()
     with results.attempt("Kokoro's own pipeline"):

@@ -104,7 +104,7 @@ class Results:
             first_line = str(error).strip().splitlines()[:1]
             self.problem(what, f"{type(error).__name__}: {''.join(first_line)[:300]}")
 
-    def enough_time(self, what: str, min_seconds: float) -> bool:
+    def require_time(self, what: str, min_seconds: float) -> bool:
         """Return whether `min_seconds` are left; if not, record that the part was not measured."""
         left = self.seconds_left()
         if left >= min_seconds:

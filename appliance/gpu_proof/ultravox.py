@@ -73,7 +73,7 @@ def main(options: StepOptions) -> int:
         bench.measure_encoder()
     with results.attempt("linear layers"):
         bench.measure_linear_layers()
-    if results.enough_time("language model", 1 if options.is_rehearsal else 20):
+    if results.require_time("language model", 1 if options.is_rehearsal else 20):
         with results.attempt("language model"):
             bench.measure_language_model()
     return 0
@@ -227,7 +227,7 @@ class UltravoxBench:
         with torch.inference_mode():
             lengths = PREFILL_TOKENS[:2] if self._is_rehearsal else PREFILL_TOKENS
             for tokens in lengths:
-                if not self._results.enough_time(f"prefill of {tokens} tokens", 2):
+                if not self._results.require_time(f"prefill of {tokens} tokens", 2):
                     break
                 ids = torch.randint(0, self._shapes.vocabulary, (1, tokens), device=self._device)
                 times = self._time(partial(model, ids, use_cache=True, logits_to_keep=1))
@@ -236,7 +236,7 @@ class UltravoxBench:
                 rate = 2 * per_token * tokens / statistics.median(times) / 1e12
                 self._results.measure("prefill arithmetic", [rate], "TFLOP/s", tokens=tokens)
             for batch in BATCHES[:2] if self._is_rehearsal else BATCHES:
-                if not self._results.enough_time(f"decode steps of {batch} sequences", 3):
+                if not self._results.require_time(f"decode steps of {batch} sequences", 3):
                     break
                 self._measure_decode(model, per_token * 2, batch)
 

@@ -51,7 +51,7 @@ def test_damaged_state_files_count_as_absent(tmp_path: Path) -> None:
 def test_processes_of_a_real_boot_are_found(tmp_path: Path) -> None:
     appliance = DummyAppliance(tmp_path, {"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
     try:
-        pid = appliance.running("tts").pid
+        pid = appliance.wait_running("tts").pid
         facts = collect_facts(make_settings(appliance.run))
     finally:
         appliance.stop()

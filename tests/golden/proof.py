@@ -58,7 +58,7 @@ def main(options: StepOptions) -> int:
         if options.device == "cpu" and dtype != "float32":
             continue
         what = f"{folder.name}, cases in {dtype} with KV cache {kv_dtype}"
-        if not results.enough_time(what, 20):
+        if not results.require_time(what, 20):
             break
         reference = Reference(folder)
         try:

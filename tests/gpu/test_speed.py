@@ -40,7 +40,7 @@ def test_first_phrase_is_twelve_tokens() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_the_same_number_of_weights(kind: str) -> None:
-    assert speed.language_parameters(ultravox_8b(kind)) == pytest.approx(7.505e9, rel=1e-3)
+    assert speed.language_model_parameters(ultravox_8b(kind)) == pytest.approx(7.505e9, rel=1e-3)
 
 
 def test_prefill_is_limited_by_bandwidth_if_short_and_by_arithmetic_if_long() -> None:

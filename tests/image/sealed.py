@@ -150,7 +150,7 @@ def say(network: Network, token_file: Path, folder: Path, *files: Path) -> SayRe
     return SayResult(turns, done.returncode, done.stderr)
 
 
-def page(network: Network, path: str, port: int) -> str:
+def fetch(network: Network, path: str, port: int) -> str:
     """Request a page from the caller's machine; empty if there is none."""
     url = f"http://{INSIDE}:{port}/{path.removeprefix('/')}"
     command = [*network.at(network.caller), "curl", "--silent", "--fail", "--max-time", "5", url]
@@ -206,7 +206,7 @@ class SealedContainer:
         while time.monotonic() < deadline:
             assert self._podman is not None
             assert self._podman.poll() is None, self.tail()
-            if self.page("readyz", PORT):
+            if self.fetch("readyz", PORT):
                 return self
             time.sleep(0.2)
         raise AssertionError(f"not ready in {seconds} s\n{self.tail()}")
@@ -226,12 +226,12 @@ class SealedContainer:
         if self._podman is not None:
             self._podman.wait(300)
 
-    def page(self, path: str, port: int) -> str:
+    def fetch(self, path: str, port: int) -> str:
         """Request a page from the caller's machine."""
-        return page(self.network, path, port)
+        return fetch(self.network, path, port)
 
     def metric(self, name: str) -> float:
-        for line in self.page("metrics", METRICS_PORT).splitlines():
+        for line in self.fetch("metrics", METRICS_PORT).splitlines():
             if line.rpartition(" ")[0] == name:
                 return float(line.rpartition(" ")[2])
         raise AssertionError(f"no metric {name}")

@@ -55,8 +55,8 @@ class IsolatedHost:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
-    def page(self, path: str, port: int) -> str:
-        return sealed.page(self.network, path, port)
+    def fetch(self, path: str, port: int) -> str:
+        return sealed.fetch(self.network, path, port)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def pod(site: IsolatedHost, token: Path) -> Iterator[IsolatedHost]:
 def _wait_ready(site: IsolatedHost) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
-        if site.page("/readyz", PORT):
+        if site.fetch("/readyz", PORT):
             return
         time.sleep(0.5)
     log = site.run("podman", "logs", "--tail=20", CONTAINER)
@@ -130,8 +130,8 @@ def test_probes_of_the_manifest_succeed(pod: IsolatedHost) -> None:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         request = container[probe]["httpGet"]
-        assert pod.page(request["path"], request["port"]), probe
-    assert "voice_ready 1" in pod.page("/metrics", METRICS_PORT)
+        assert pod.fetch(request["path"], request["port"]), probe
+    assert "voice_ready 1" in pod.fetch("/metrics", METRICS_PORT)
 
 
 def test_pod_is_confined_as_the_manifest_says(pod: IsolatedHost) -> None:
@@ -153,8 +153,8 @@ def test_pod_drains_on_pre_stop_and_stops_cleanly(pod: IsolatedHost) -> None:
     deployment = reading.documents(MANIFEST)["Deployment/voice-appliance"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     pod.must("podman", "exec", CONTAINER, *container["lifecycle"]["preStop"]["exec"]["command"])
-    assert not pod.page("/readyz", PORT)
-    assert pod.page("/healthz", PORT)
+    assert not pod.fetch("/readyz", PORT)
+    assert pod.fetch("/healthz", PORT)
     stop = reading.from_flag_files("cpu").stop
     pod.must("podman", "pod", "stop", f"--time={stop}", POD)
     assert pod.must("podman", "inspect", "--format={{.State.ExitCode}}", CONTAINER) == "0"
@@ -224,8 +224,8 @@ def test_service_start_waits_until_ready_and_the_service_stops_cleanly(
         pid = systemd.main_pid()
         done = systemd.run("ExecStartPost")
         assert done.returncode == 0, done.stderr
-        assert site.page("/readyz", PORT)
-        assert not site.page("/metrics", METRICS_PORT)  # published on the host's loopback only
+        assert site.fetch("/readyz", PORT)
+        assert not site.fetch("/metrics", METRICS_PORT)  # published on the host's loopback only
         url = f"http://127.0.0.1:{METRICS_PORT}/metrics"
         assert "voice_ready 1" in site.must("curl", "--silent", "--fail", "--max-time", "5", url)
         assert systemd.run("ExecStop").returncode == 0

@@ -194,7 +194,7 @@ class DummyAppliance:
             return None
         return next(program for program in programs if program.name == name)
 
-    def running(self, name: str) -> Program:
+    def wait_running(self, name: str) -> Program:
         """Wait until supervisord reports the program as running, and return it."""
 
         def running_now() -> Program | None:

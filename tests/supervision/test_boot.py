@@ -27,7 +27,7 @@ from tests.supervision.dummies import wait_until
 
 def test_stop_signal_stops_all_programs_and_exits_with_0(start: Start) -> None:
     appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
-    pids = [appliance.running("gateway").pid, appliance.running("tts").pid]
+    pids = [appliance.wait_running("gateway").pid, appliance.wait_running("tts").pid]
     assert appliance.stop() == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert not (appliance.run / "reason.json").exists()
@@ -35,17 +35,17 @@ def test_stop_signal_stops_all_programs_and_exits_with_0(start: Start) -> None:
 
 def test_program_that_ignores_the_stop_signal_is_killed(start: Start) -> None:
     appliance = start({"gateway": dummies.STUBBORN})
-    pid = appliance.running("gateway").pid
+    pid = appliance.wait_running("gateway").pid
     assert appliance.stop() == 0
     assert not psutil.pid_exists(pid)
 
 
 def test_killed_program_is_restarted_and_counted(start: Start) -> None:
     appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.SLEEPER})
-    first = appliance.running("tts")
+    first = appliance.wait_running("tts")
     os.kill(first.pid, signal.SIGKILL)
     wait_until(lambda: run_folder.read_restarts(appliance.run)["tts"] == 1)
-    assert appliance.running("tts").pid != first.pid
+    assert appliance.wait_running("tts").pid != first.pid
     assert run_folder.read_restarts(appliance.run)["gateway"] == 0
     events = [json.loads(line) for line in appliance.lines() if line.startswith("{")]
     restarts = [event for event in events if event["event"] == "program restarted"]
@@ -71,7 +71,7 @@ def test_appliance_exits_with_the_error_of_a_program_that_refuses_to_start(start
 
 def test_death_of_supervisord_terminates_every_process(start: Start) -> None:
     appliance = start({"gateway": dummies.SLEEPER, "tts": dummies.STUBBORN})
-    pids = [appliance.running("gateway").pid, appliance.running("tts").pid]
+    pids = [appliance.wait_running("gateway").pid, appliance.wait_running("tts").pid]
     supervisord = int((appliance.run / "supervisord.pid").read_text())
     os.kill(supervisord, signal.SIGKILL)
     assert appliance.wait() == 71
@@ -88,22 +88,22 @@ def test_broken_seal_prevents_the_start(start: Start) -> None:
 
 def test_second_appliance_in_the_same_folder_is_refused(start: Start) -> None:
     first = start({"gateway": dummies.SLEEPER})
-    pid = first.running("gateway").pid
+    pid = first.wait_running("gateway").pid
     second = start({"gateway": dummies.SLEEPER})
     assert second.wait() == 78
-    assert first.running("gateway").pid == pid
+    assert first.wait_running("gateway").pid == pid
 
 
 def test_appliance_starts_after_an_unclean_exit(start: Start) -> None:
     first = start({"gateway": dummies.SLEEPER})
-    first.running("gateway")
+    first.wait_running("gateway")
     supervisord = psutil.Process(int((first.run / "supervisord.pid").read_text()))
     pids = [first.boot.pid, supervisord.pid, *(child.pid for child in supervisord.children())]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     first.wait()
     second = start({"gateway": dummies.SLEEPER})
-    second.running("gateway")
+    second.wait_running("gateway")
     assert second.stop() == 0
 
 
@@ -163,12 +163,12 @@ def test_appliance_continues_and_stops_cleanly_after_its_log_reader_exits(
     read_end, write_end = os.pipe()
     command = [sys.executable, "-c", dummies.BOOT, str(tmp_path / "dummies.conf")]
     second = subprocess.Popen(command, env=appliance.environ, stdout=write_end)
-    first = appliance.running("gateway")
+    first = appliance.wait_running("gateway")
     os.close(write_end)
     os.close(read_end)
     os.kill(first.pid, signal.SIGKILL)  # makes boot log a line
     wait_until(lambda: run_folder.read_restarts(appliance.run)["gateway"] == 1)
-    assert appliance.running("gateway").pid != first.pid
+    assert appliance.wait_running("gateway").pid != first.pid
     second.terminate()
     assert second.wait(dummies.TIMEOUT_SECONDS) == 0
 
@@ -190,6 +190,6 @@ def test_killing_a_process_that_just_exited_is_not_an_error(
 
 def test_control_socket_is_accessible_only_to_its_owner(start: Start) -> None:
     appliance = start({"gateway": dummies.SLEEPER})
-    appliance.running("gateway")
+    appliance.wait_running("gateway")
     assert stat.S_IMODE((appliance.run / "supervisor.sock").stat().st_mode) == 0o700
     assert stat.S_IMODE(appliance.run.stat().st_mode) == 0o700

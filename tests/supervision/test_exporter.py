@@ -93,10 +93,10 @@ async def test_page_that_prometheus_would_reject_is_omitted_and_counted(tmp_path
 async def test_restarts_and_process_metrics_come_from_supervision(tmp_path: Path) -> None:
     appliance = DummyAppliance(tmp_path, {"tts": SLEEPER})
     try:
-        first = appliance.running("tts")
+        first = appliance.wait_running("tts")
         os.kill(first.pid, signal.SIGKILL)
         wait_until(lambda: run_folder.read_restarts(appliance.run).get("tts") == 1)
-        appliance.running("tts")
+        appliance.wait_running("tts")
         page = await MetricsExporter(settings_in(appliance.run, 10.0), only_tts).page()
     finally:
         appliance.stop()

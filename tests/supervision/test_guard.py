@@ -50,7 +50,7 @@ def wait_for_action(appliance: DummyAppliance, action: str, cause: str, times: i
 def wait_for_healthy_pid(appliance: DummyAppliance, name: str) -> int:
     """Wait until the program runs and has answered the guard's health check; return its pid."""
     wait_until(lambda: name in run_folder.read_guard(appliance.run).get("answering", []))
-    return appliance.running(name).pid
+    return appliance.wait_running(name).pid
 
 
 # The protocol.
@@ -171,7 +171,7 @@ def test_engine_that_keeps_dying_restarts_both_engines(start_quickly: Start) -> 
     appliance = start_quickly({"tts": dummies.HEALTHY, "llm": dummies.SHORT_LIVED})
     first = wait_for_healthy_pid(appliance, "tts")
     wait_for_action(appliance, "restart_engines", "exited")
-    wait_until(lambda: appliance.running("tts").pid != first)
+    wait_until(lambda: appliance.wait_running("tts").pid != first)
     assert appliance.counts()["restart_process", "exited"] == 2
     assert appliance.stop() == 0
 
@@ -256,7 +256,7 @@ def test_frozen_process_is_killed_and_restarted(start_quickly: Start) -> None:
     wait_until(lambda: not psutil.pid_exists(frozen))
     assert wait_for_healthy_pid(appliance, "tts") != frozen
     wait_until(lambda: run_folder.read_restarts(appliance.run)["tts"] == 1)
-    assert appliance.running("gateway").pid == other
+    assert appliance.wait_running("gateway").pid == other
     assert appliance.counts() == {("restart_process", "silent"): 1}
     assert appliance.stop() == 0
 
@@ -279,10 +279,10 @@ def test_killed_guard_is_restarted_and_keeps_its_history(start_quickly: Start) -
     appliance = start_quickly({"tts": dummies.HEALTHY})
     os.kill(wait_for_healthy_pid(appliance, "tts"), signal.SIGKILL)
     wait_for_action(appliance, "restart_process", "exited")
-    first = appliance.running("guard").pid
+    first = appliance.wait_running("guard").pid
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
-    assert appliance.running("guard").pid != first
+    assert appliance.wait_running("guard").pid != first
     os.kill(wait_for_healthy_pid(appliance, "tts"), signal.SIGKILL)
     wait_for_action(appliance, "restart_process", "exited", 2)
     assert appliance.stop() == 0
@@ -291,7 +291,7 @@ def test_killed_guard_is_restarted_and_keeps_its_history(start_quickly: Start) -
 def test_frozen_guard_is_killed_and_restarted(start_quickly: Start) -> None:
     appliance = start_quickly({"tts": dummies.HEALTHY})
     wait_until(lambda: run_folder.read_guard(appliance.run).get("beat"))
-    first = appliance.running("guard").pid
+    first = appliance.wait_running("guard").pid
     os.kill(first, signal.SIGSTOP)
     wait_until(lambda: run_folder.read_restarts(appliance.run)["guard"] == 1)
     os.kill(wait_for_healthy_pid(appliance, "tts"), signal.SIGKILL)
@@ -302,14 +302,14 @@ def test_frozen_guard_is_killed_and_restarted(start_quickly: Start) -> None:
 
 def test_guard_that_keeps_dying_shuts_the_appliance_down(start_quickly: Start) -> None:
     appliance = start_quickly({"tts": dummies.HEALTHY}, VOICE_SUPERVISION_MAX_RESTARTS="0")
-    os.kill(appliance.running("guard").pid, signal.SIGKILL)
+    os.kill(appliance.wait_running("guard").pid, signal.SIGKILL)
     assert appliance.wait() == 80
     assert "guard" in appliance.reason()["what"]
 
 
 def test_frozen_supervisord_terminates_every_process(start_quickly: Start) -> None:
     appliance = start_quickly({"gateway": dummies.HEALTHY, "tts": dummies.STUBBORN})
-    pids = [appliance.running(name).pid for name in ("gateway", "tts", "guard")]
+    pids = [appliance.wait_running(name).pid for name in ("gateway", "tts", "guard")]
     supervisord = int((appliance.run / "supervisord.pid").read_text())
     os.kill(supervisord, signal.SIGSTOP)
     assert appliance.wait() == 71
