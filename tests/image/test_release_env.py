@@ -38,7 +38,7 @@ def read(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     (folder / "release.env").write_text(text, encoding="utf-8")
     script = (
         f"source {OPS}/common.sh; source {OPS}/release.sh; read_release release.env; "
-        'printf "%s\\n" "$TAG" "$IMAGE_ID" "$PART_COUNT" "$FIRST" "${LAYER_BYTES[*]}"'
+        'printf "%s\\n" "$TAG" "$IMAGE_ID" "$PART_COUNT" "$OMITTED_LAYERS" "${LAYER_BYTES[*]}"'
     )
     return subprocess.run(
         ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False
@@ -115,7 +115,7 @@ def test_duplicate_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_schema_is_refused(tmp_path: Path) -> None:
-    assert "release.env has another schema" in read(tmp_path, lines(SCHEMA="2")).stderr
+    assert "release.env has a different schema version" in read(tmp_path, lines(SCHEMA="2")).stderr
 
 
 def lock_env(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
