@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,6 +12,7 @@ import psutil
 from appliance.acceptance.options import AcceptanceOptions
 from appliance.gpu import nvml
 from appliance.gpu.cards import GIB, GpuCard
+from appliance.gpu_proof.machine import CPUINFO, processor_name
 from appliance.settings import VERSION, Settings, load, variable, walk
 from appliance.weights.seal import sha256_of
 
@@ -57,7 +57,7 @@ def describe(settings: Settings, options: AcceptanceOptions) -> dict[str, Any]:
         "lock_sha256": sha256_of(lock) if lock.is_file() else "",
         "host": options.host or platform.node(),
         "kernel": platform.release(),
-        "processor": processor_name(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        "processor": processor_name(CPUINFO.read_text(encoding="utf-8")),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
         "cards": [describe_card(card) for card in detected.cards],
@@ -96,10 +96,3 @@ def changed_settings(settings: Settings) -> list[str]:
         for section, field, value in walk(settings)
         if value != default[section, field]
     ]
-
-
-def processor_name(cpuinfo: str) -> str:
-    """Return the name of the first processor in /proc/cpuinfo, or the architecture without one."""
-    lines = (line.partition(":") for line in cpuinfo.splitlines())
-    names = (value.strip() for key, _, value in lines if key.strip() == "model name")
-    return next(names, platform.machine())

@@ -17,7 +17,7 @@ from appliance.acceptance.report import (
 
 _LABELS = {"pass": "pass", "fail": "FAIL", "skipped": "skipped"}
 # The browser loads and runs nothing for this file, so it is safe to open.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _UNKNOWN = "unknown"
 
 STYLE = """
@@ -90,7 +90,7 @@ def render(report: AcceptanceReport) -> str:
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)

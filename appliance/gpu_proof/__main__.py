@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.gpu_proof import page, parcels, runner
+from appliance.gpu_proof.machine import ROOT
 from appliance.gpu_proof.record import compare
+from appliance.gpu_proof.record_file import read
 from appliance.gpu_proof.steps import STEPS, StepPlan
 
 DEFAULT_MINUTES = 12.0
@@ -34,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("gpu-proof"), help="folder for the results"
     )
-    parser.add_argument("--weights", type=Path, default=runner.ROOT / "weights")
+    parser.add_argument("--weights", type=Path, default=ROOT / "weights")
     parser.add_argument("--scratch", type=Path, help="folder for large files; default: a new one")
     parser.add_argument("--only", type=_steps, default=STEPS, metavar="STEP[,STEP...]")
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, in tiny sizes")
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the proof, or compare two records."""
     try:
         if args.compare:
-            base, other = map(runner.read, args.compare)
+            base, other = map(read, args.compare)
             print(page.format_comparison(compare(base, other)))
             return 0
         if args.receive:

@@ -28,7 +28,7 @@ from appliance.engines.tts.synthesizer import TORCH_MODEL
 from appliance.gpu_proof.engine_speed import model_folder
 from appliance.gpu_proof.kokoro import torch_folder
 from appliance.gpu_proof.results import Results, StepOptions, parse
-from appliance.processes import GATEWAY, LLM, TTS
+from appliance.processes import GATEWAY, LLM, PROCESSES, TTS
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
@@ -97,11 +97,14 @@ def run_processes(
         (run_folder / "token").write_text(token)
         port = _free_port()
         environ = {**os.environ, **_settings(options, weights, model, run_folder, port)}
-        started, processes = time.monotonic(), []
+        started = time.monotonic()
+        processes: list[subprocess.Popen[bytes]] = []
         try:
-            for process in (LLM, TTS, GATEWAY):
-                command = [sys.executable, "-m", "appliance", process]
-                processes.append(subprocess.Popen(command, cwd=ROOT, env=environ))
+            processes += [
+                subprocess.Popen(spec.command, cwd=ROOT, env=environ)
+                for spec in PROCESSES
+                if spec.name in (LLM, TTS, GATEWAY)
+            ]
             yield Config(url=f"ws://127.0.0.1:{port}/ws", token=token), started
         finally:
             for each in reversed(processes):

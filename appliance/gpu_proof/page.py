@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from appliance.acceptance.page import POLICY
 from appliance.gpu_proof.constants import constants
 from appliance.gpu_proof.record import Comparison, Measurement, Record, Step
 
 COLUMNS = 100
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 body { font: 15px/1.5 "Segoe UI", "Liberation Sans", Arial, sans-serif; color: #1b2329;
   max-width: 62rem; margin: 2.5rem auto; padding: 0 1.5rem; }
@@ -58,7 +58,7 @@ def render(record: Record) -> str:
     """The HTML page."""
     head = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f"<title>GPU proof</title><style>{_STYLE}</style></head><body>"
     )
     parts = [

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
+
+from appliance.acceptance.report import percentile
 
 SCHEMA = 1
 StepState = Literal["measured", "partly", "unavailable", "failed", "not reached"]
@@ -111,11 +114,8 @@ def summarise(
     """A measurement from its values. Raises ValueError without values or for one not finite."""
     if not values or not all(map(math.isfinite, values)):
         raise ValueError(f"{name}: no values, or not finite ones: {list(values)}")
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    p95 = ordered[max(0, math.ceil(0.95 * len(ordered)) - 1)]
-    return Measurement(name, unit, median, p95, len(ordered), dict(conditions or {}))
+    median, p95 = statistics.median(values), percentile(values, 0.95)
+    return Measurement(name, unit, median, p95, len(values), dict(conditions or {}))
 
 
 def to_tree(record: Record) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Writes the results of one step of the GPU proof as JSON lines.
 
-Each step runs in a process of its own.
-
-Every line is on disk as soon as it is known: a step that crashes or runs out of time keeps what it
-measured. runner.py reads the lines.
+Each step runs in a process of its own. Every line is on disk as soon as it is known: a step that
+crashes or runs out of time keeps what it measured. runner.py reads the lines.
 """
 
 from __future__ import annotations
@@ -74,7 +72,8 @@ class Results:
         """Record a quantity and print it. Raises ValueError like record.summarise."""
         result = summarise(name, values, unit, conditions)
         self._write("measurement", asdict(result))
-        print(f"{result.title}: {result.median:.4g} {unit} (n={result.n})", flush=True)
+        spread = f", p95 {result.p95:.4g}, n={result.n}" if result.n > 1 else ""
+        print(f"{result.title}: {result.median:.4g} {unit}{spread}", flush=True)
         return result
 
     def note(self, text: str) -> None:

@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from appliance.gpu_proof import page
-from appliance.gpu_proof.record import (
-    Measurement,
-    Record,
-    Step,
-    StepState,
-    from_tree,
-    measurement,
-    to_tree,
-)
-from appliance.gpu_proof.steps import (
-    CONVERTER_PACKAGES,
-    KOKORO_FOLDER,
-    KOKORO_MODELS,
-    Machine,
-    StepPlan,
-    next_step,
-    not_reached,
-    triage,
-)
+from appliance.gpu_proof.machine import ROOT, machine_facts, survey, version
+from appliance.gpu_proof.record import Measurement, Record, Step, StepState, measurement
+from appliance.gpu_proof.record_file import read, write
+from appliance.gpu_proof.steps import StepPlan, next_step, not_reached, triage
 
-ROOT = Path(__file__).parents[2]
 RECORD = "gpu-proof.json"
 PAGE = "gpu-proof.html"
 SAME_MACHINE = ("run", "card", "driver")  # facts that have to agree to continue a record
 STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL
-LIBRARIES = ("torch", "transformers", "triton", "vllm", "kokoro", "onnxruntime", "nvidia-ml-py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +58,7 @@ def run(steps: Sequence[StepPlan], options: RunOptions, say: Callable[[str], Non
     options.scratch.mkdir(parents=True, exist_ok=True)
     record = _begin(options, say)
     done = {step.name: step for step in record.steps}
-    waiting, impossible = triage(steps, describe_machine(steps, options.weights), done)
+    waiting, impossible = triage(steps, survey(steps, options.weights), done)
     waiting.sort(key=lambda plan: plan.name in done and bool(done[plan.name].measurements))
     for step in impossible:
         record = record.with_step(step)
@@ -124,28 +104,13 @@ def _begin(options: RunOptions, say: Callable[[str], None]) -> Record:
         path.rename(kept)
         say(f"the record of another machine or kind of run is kept as {kept.name}")
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record("gpu-proof", _version(), now, machine)
+    return Record("gpu-proof", version(), now, machine)
 
 
 def describe_run(options: RunOptions) -> str:
     """A rehearsal or a measurement, and on which device."""
     kind = "rehearsal" if options.size == "tiny" else "measurement"
     return f"{kind} on {options.device}"
-
-
-def read(path: Path) -> Record:
-    """Read a record. Raises ValueError if the file is not one, OSError if it cannot be read."""
-    try:
-        return from_tree(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def write(path: Path, record: Record) -> None:
-    """Write a record; a reader never sees half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(to_tree(record), indent=1, ensure_ascii=False) + "\n", "utf-8")
-    partial.replace(path)
 
 
 def _write(out: Path, record: Record) -> None:
@@ -265,55 +230,3 @@ def _group_exists(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def describe_machine(steps: Sequence[StepPlan], weights: Path) -> Machine:
-    """Find out what is there, without importing any of it."""
-    names = {package for step in steps for package in step.packages} | set(CONVERTER_PACKAGES)
-    has_torch_model = (weights / KOKORO_FOLDER / KOKORO_MODELS[0]).exists()
-    return Machine(
-        packages={name for name in names if importlib.util.find_spec(name) is not None},
-        has_model=any((weights / KOKORO_FOLDER / name).exists() for name in KOKORO_MODELS),
-        has_checkout=(ROOT / "tests" / "golden").is_dir(),
-        model_packages=() if has_torch_model else CONVERTER_PACKAGES,
-    )
-
-
-def machine_facts() -> dict[str, str]:
-    """Card, driver, versions and processor, for people and for comparisons."""
-    from appliance.gpu import nvml
-
-    listing = nvml.list_cards()
-    facts = {
-        "card": ", ".join(card.title for card in listing.cards) or f"none: {listing.problem}",
-        "driver": listing.cards[0].driver if listing.cards else "",
-        "python": platform.python_version(),
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-    }
-    return {**facts, **_versions(LIBRARIES)}
-
-
-def _versions(libraries: Sequence[str]) -> Mapping[str, str]:
-    versions: dict[str, str] = {}
-    for name in libraries:
-        for distribution in (name, f"{name}-cpu"):
-            with contextlib.suppress(metadata.PackageNotFoundError):
-                versions.setdefault(name, metadata.version(distribution))
-    return versions
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _version() -> str:
-    try:
-        from appliance.settings import VERSION
-    except ImportError:  # pydantic is not installed here
-        return "unknown"
-    return VERSION

@@ -9,7 +9,6 @@ from appliance.acceptance.about import (
     changed_settings,
     describe,
     describe_card,
-    processor_name,
     reported_settings,
 )
 from appliance.acceptance.options import AcceptanceOptions
@@ -46,8 +45,3 @@ def test_gpu_is_described_with_its_compute_capability() -> None:
     known = find_model("L4")
     assert known is not None
     assert describe_card(known.as_card())["capability"] == "8.9"
-
-
-def test_processor_name_is_from_cpuinfo_or_falls_back_to_the_architecture() -> None:
-    assert processor_name("processor\t: 0\nmodel name\t: Some Chip\n") == "Some Chip"
-    assert processor_name("")

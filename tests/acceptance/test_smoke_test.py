@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.acceptance.options import CHECKS
-from appliance.gpu_proof.runner import read
+from appliance.gpu_proof.record_file import read
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "ops/smoke-test"

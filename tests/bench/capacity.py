@@ -7,12 +7,13 @@ import contextlib
 import gc
 from pathlib import Path
 
+from appliance.acceptance.report import percentile
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
 from client.record import ClientTurnRecord
 from client.wav import read_wav
-from tests.bench.figures import percentile, row, verdict
+from tests.bench.figures import row, verdict
 from tests.bench.gateway import MeasuredGateway, gateway_on_instant_engines
 from tests.e2e.appliance import QUESTIONS
 

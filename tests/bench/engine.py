@@ -12,10 +12,12 @@ from pathlib import Path
 
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
-from appliance.gpu_proof import runner
 from appliance.gpu_proof.engine_speed import TOKENS, engine_settings, measure
+from appliance.gpu_proof.machine import machine_facts
 from appliance.gpu_proof.record import Record
+from appliance.gpu_proof.record_file import write as write_record
 from appliance.gpu_proof.results import Results
+from appliance.gpu_proof.runner import interpret
 from tests.bench.figures import machine
 from tests.bench.random_weights import SIZES, write
 
@@ -52,11 +54,11 @@ def main(arguments: list[str]) -> int:
             print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
             return 1
         if args.record:
-            step = runner.interpret("engine", lines.read_text("utf-8").splitlines(), 0, 0.0, "")
+            step = interpret("engine", lines.read_text("utf-8").splitlines(), 0, 0.0, "")
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            facts = {**runner.machine_facts(), "model": folder.name}
+            facts = {**machine_facts(), "model": folder.name}
             record = Record("bench-engine", settings.VERSION, now, facts, [step])
-            runner.write(args.record, record)
+            write_record(args.record, record)
     return 0
 
 

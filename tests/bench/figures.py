@@ -6,17 +6,13 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import psutil
 
+from appliance.acceptance.report import percentile
+from appliance.gpu_proof.machine import CPUINFO, processor_name
+
 LOOP_STEPS = 3_000_000
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the nearest-rank percentile; `share` is between 0 and 1."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
 
 
 def row(name: str, values: Sequence[float], unit: str = "s", scale: float = 1.0) -> str:
@@ -43,14 +39,7 @@ def verdict(name: str, value: float, target: float, unit: str, at_least: bool = 
 
 def machine() -> str:
     """Describe the machine and its current speed, which varies on a shared machine."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor() or platform.machine(),
-    )
+    model = processor_name(CPUINFO.read_text(encoding="utf-8"))
     memory = psutil.virtual_memory().total / 2**30
     load = os.getloadavg()[0]
     return (

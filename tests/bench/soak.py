@@ -20,12 +20,13 @@ from pathlib import Path
 
 import psutil
 
+from appliance.acceptance.report import percentile
 from client.call import Arrival, ClientCall, connect
 from client.conversation import Conversation
 from client.record import ClientTurnRecord
 from client.wav import read_wav
 from client.wire import AudioFrame
-from tests.bench.figures import machine, percentile, verdict
+from tests.bench.figures import machine, verdict
 from tests.bench.gateway import MeasuredGateway, gateway_on_instant_engines
 from tests.e2e.appliance import QUESTIONS
 

@@ -6,11 +6,12 @@ import asyncio
 from collections import defaultdict
 from pathlib import Path
 
+from appliance.acceptance.report import percentile
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation
 from client.wav import read_wav
-from tests.bench.figures import percentile, row, verdict
+from tests.bench.figures import row, verdict
 from tests.e2e.appliance import QUESTIONS, Appliance
 
 QUESTIONS_PER_CALL = len(QUESTIONS)

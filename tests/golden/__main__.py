@@ -7,37 +7,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
-from appliance.gpu_proof.scoring import ScoringEngine, create_vllm_engine, serve
-from appliance.link.client import EngineClient
-from tests.golden.comparison import TOLERANCES, compare, logprobs_needed
+from tests.golden.comparison import TOLERANCES, compare_all
 from tests.golden.reference import FOLDERS, Reference
-
-STALL_SECONDS = 600.0
 
 
 async def run(reference: Reference, config: settings.Settings, tolerance: float) -> int:
     """Start the engine and print a line per case. Return 1 if any case fails, else 0."""
-    engine = create_vllm_engine(config)
-    await engine.start()
     failed = 0
-    try:
-        scoring = ScoringEngine(engine, logprobs_needed(reference))
-        async with serve(scoring) as path:
-            client = EngineClient(engine.name, path, STALL_SECONDS)
-            for case in reference.cases:
-                comparison = await compare(scoring, client, reference, case)
-                passed = comparison.passes(tolerance)
-                failed += not passed
-                print(f"{'pass' if passed else 'FAIL'}  {comparison}", flush=True)
-            await client.close()
-    finally:
-        await engine.stop()
+    async with contextlib.aclosing(compare_all(reference, config)) as comparisons:
+        async for comparison in comparisons:
+            passed = comparison.passes(tolerance)
+            failed += not passed
+            print(f"{'pass' if passed else 'FAIL'}  {comparison}", flush=True)
     print(f"{len(reference.cases) - failed} of {len(reference.cases)} cases pass")
     return 1 if failed else 0
 

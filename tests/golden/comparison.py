@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from appliance.gpu_proof.scoring import MAX_LOGPROBS, ScoringEngine
+from appliance.gpu_proof.scoring import (
+    MAX_LOGPROBS,
+    ScoringEngine,
+    create_vllm_engine,
+    serve,
+)
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest
+from appliance.settings import Settings
 from tests.golden.reference import Case, Reference
+
+STALL_SECONDS = 600.0  # a started engine may compile at its first requests
 
 # Largest difference of a log-probability, by the number format of the arithmetic. See README.md.
 TOLERANCES = {"float32": 0.01, "bfloat16": 0.05}
@@ -45,6 +54,21 @@ class Comparison:
 def logprobs_needed(reference: Reference) -> int:
     """Return the number of log-probabilities per token that the comparison needs."""
     return min(MAX_LOGPROBS, max(len(case.logprobs) for case in reference.cases))
+
+
+async def compare_all(reference: Reference, config: Settings) -> AsyncGenerator[Comparison, None]:
+    """Start an engine, compare all cases with it one by one, and stop it. Raises ApplianceError."""
+    engine = create_vllm_engine(config)
+    await engine.start()
+    try:
+        scoring = ScoringEngine(engine, logprobs_needed(reference))
+        async with serve(scoring) as path:
+            client = EngineClient(engine.name, path, STALL_SECONDS)
+            for case in reference.cases:
+                yield await compare(scoring, client, reference, case)
+            await client.close()
+    finally:
+        await engine.stop()
 
 
 async def compare(

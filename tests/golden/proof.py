@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import sys
 
 from appliance import journal, offline, settings
 from appliance.errors import ApplianceError
 from appliance.gpu_proof.results import Results, StepOptions, parse
-from appliance.gpu_proof.scoring import ScoringEngine, create_vllm_engine, serve
-from appliance.link.client import EngineClient
-from tests.golden.comparison import TOLERANCES, compare, logprobs_needed
+from tests.golden.comparison import TOLERANCES, compare_all
 from tests.golden.reference import FOLDERS, Reference
 
-STALL_SECONDS = 300.0
 # Folders, and number formats of the arithmetic and of the KV cache. A CPU computes only in float32.
 # The time of a GPU is short, so the other formats are tried with one folder.
 RUNS = (
@@ -29,25 +28,14 @@ async def run(
 ) -> None:
     """Record for each case the largest difference of a log-probability and the equal tokens."""
     model = reference.folder.name
-    engine = create_vllm_engine(config)
-    await engine.start()
-    try:
-        scoring = ScoringEngine(engine, logprobs_needed(reference))
-        async with serve(scoring) as path:
-            client = EngineClient(engine.name, path, STALL_SECONDS)
-            for case in reference.cases:
-                result = await compare(scoring, client, reference, case)
-                conditions = {
-                    "model": model, "case": case.name, "dtype": dtype, "kv": kv_dtype,
-                }  # fmt: skip
+    async with contextlib.aclosing(compare_all(reference, config)) as comparisons:
+        async for result in comparisons:
+            conditions = {"model": model, "case": result.case, "dtype": dtype, "kv": kv_dtype}
+            results.measure("equal tokens", [result.equal / result.tokens], "ratio", **conditions)
+            if math.isfinite(result.difference):  # not without a reply
                 results.measure("logprob difference", [result.difference], "nats", **conditions)
-                equal = result.equal / result.tokens
-                results.measure("equal tokens", [equal], "ratio", **conditions)
-                if kv_dtype == "auto" and not result.passes(TOLERANCES[dtype]):
-                    results.problem(f"{model}, {dtype}, {case.name}", str(result))
-            await client.close()
-    finally:
-        await engine.stop()
+            if kv_dtype == "auto" and not result.passes(TOLERANCES[dtype]):
+                results.problem(f"{model}, {dtype}, {result.case}", str(result))
 
 
 def main(options: StepOptions) -> int:

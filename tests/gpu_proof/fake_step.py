@@ -25,7 +25,9 @@ elif behaviour == "is killed":
     os.kill(os.getpid(), signal.SIGKILL)
 elif behaviour == "hangs":
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    (options.scratch / "child").write_text(str(child.pid))
+    partial = options.scratch / "partial"
+    partial.write_text(str(child.pid))
+    partial.rename(options.scratch / "child")
     time.sleep(600)
 elif behaviour == "writes to scratch":
     Path(options.scratch / "large").write_text("x")

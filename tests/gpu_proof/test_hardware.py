@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.gpu_proof.hardware import MARK, main, measured_table, update
-from appliance.gpu_proof.runner import read, write
+from appliance.gpu_proof.record_file import read, write
 from tests.gpu_proof.test_page import RECORD
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import pytest
 
 from appliance.gpu_proof import runner
 from appliance.gpu_proof.record import Record, Step
-from appliance.gpu_proof.runner import RECORD, RunOptions, interpret, read, run
+from appliance.gpu_proof.record_file import read, write
+from appliance.gpu_proof.runner import RECORD, RunOptions, interpret, run
 from appliance.gpu_proof.steps import StepPlan
 
 
@@ -63,7 +67,7 @@ def test_step_that_fails_keeps_its_values_and_the_reason(
 def test_step_that_hangs_is_stopped_with_its_children_and_keeps_its_values(
     options: RunOptions,
 ) -> None:
-    step = run_one("hangs", replace(options, seconds=12.0))
+    step = run_one("hangs", replace(options, seconds=30.0))
     assert step.state == "partly"
     assert step.why.startswith("stopped after ")
     assert len(step.measurements) == 1
@@ -120,14 +124,20 @@ def test_interrupted_run_keeps_what_the_step_measured_and_ends_it(
     def interrupt(*_: object) -> None:
         raise SystemExit(130)
 
-    before = signal.signal(signal.SIGALRM, interrupt)
+    def signal_when_it_hangs() -> None:
+        while not (options.scratch / "child").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    thread = threading.Thread(target=signal_when_it_hangs)
+    thread.start()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 6.0)
         with pytest.raises(runner.Interrupted):
             run([plan("hangs")], options, print)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
     (step,) = read(options.out / RECORD).steps
     assert len(step.measurements) == 1
     child = int((options.scratch / "child").read_text())
@@ -137,7 +147,7 @@ def test_interrupted_run_keeps_what_the_step_measured_and_ends_it(
 def test_record_of_another_machine_is_kept_and_not_continued(options: RunOptions) -> None:
     options.out.mkdir(parents=True)
     other = Record("gpu-proof", "0.1.0", "2026-01-01", {"card": "other"}, (Step("x", "measured"),))
-    runner.write(options.out / RECORD, other)
+    write(options.out / RECORD, other)
     assert [step.name for step in run([plan()], options, print).steps] == ["fake"]
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from appliance.gpu_proof.__main__ import add_options
 from appliance.gpu_proof.parcels import MIB
+from appliance.gpu_proof.steps import STEPS
 from ops.proof_parcels import (
     FIRST_PACKAGES,
     carried_files,
@@ -118,3 +121,15 @@ def test_pack_that_cannot_work_is_refused_with_the_reason(
     )
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_help_names_every_step_and_every_option() -> None:
+    text = subprocess.run(
+        [ROOT / "ops/gpu-proof", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert " ".join(step.name for step in STEPS) in text
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    options = {option for action in parser._actions for option in action.option_strings}
+    missing = {option for option in options - {"-h", "--help"} if option not in text}
+    assert missing == set()

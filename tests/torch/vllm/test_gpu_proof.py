@@ -14,7 +14,8 @@ import pytest
 
 from appliance.gpu_proof.conversation import QUESTIONS
 from appliance.gpu_proof.record import Record
-from appliance.gpu_proof.runner import PAGE, RECORD, read
+from appliance.gpu_proof.record_file import read
+from appliance.gpu_proof.runner import PAGE, RECORD
 from appliance.gpu_proof.steps import STEPS
 from tests.golden.reference import FOLDERS, Reference
 
