@@ -240,6 +240,13 @@ def test_a_module_that_promises_no_io_keeps_it(module: str) -> None:
     assert not impure
 
 
+@pytest.mark.parametrize("module", [m for m in APPLIANCE if package_of(m) == "gpu_proof"])
+def test_gpu_proof_does_not_import_the_acceptance_test(module: str) -> None:
+    """The acceptance test writes the proof's record, so the proof must not import it."""
+    ours = {package_of(other) for other in map(module_of, imports(module)) if other}
+    assert "acceptance" not in ours
+
+
 def test_decisions_are_in_modules_without_io() -> None:
     """The promise is used: it holds for the packages whose decisions tests have to reach."""
     packages = {package_of(module) for module in PURE}

@@ -15,10 +15,10 @@ from appliance.acceptance.report import (
     SpokenTurn,
     format_seconds,
     judge,
-    percentile,
     skip,
 )
 from appliance.acceptance.script import Question, agreement, missing
+from appliance.gpu_proof.record import percentile
 
 CHECK = "conversation"
 TURNS_PER_CALL = 12  # a call has a time limit, and more turns would only add history

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from appliance.acceptance import script
 from appliance.acceptance.caller import ANSWER_SECONDS
 from appliance.acceptance.context import AcceptanceContext
-from appliance.acceptance.report import CheckResult, format_seconds, judge, percentile, skip
+from appliance.acceptance.report import CheckResult, format_seconds, judge, skip
+from appliance.gpu_proof.record import percentile
 
 CHECK = "interruption"
 INTERRUPT_AFTER_SECONDS = 0.4  # of audible answer; the first phrase is longer than that

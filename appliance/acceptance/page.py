@@ -12,12 +12,11 @@ from appliance.acceptance.report import (
     CheckResult,
     SpokenTurn,
     format_seconds,
-    percentile,
 )
+from appliance.gpu_proof.page import POLICY
+from appliance.gpu_proof.record import percentile
 
 _LABELS = {"pass": "pass", "fail": "FAIL", "skipped": "skipped"}
-# The browser loads and runs nothing for this file, so it is safe to open.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _UNKNOWN = "unknown"
 
 STYLE = """

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from appliance.acceptance.report import SpokenTurn, format_seconds, percentile
+from appliance.acceptance.report import SpokenTurn, format_seconds
+from appliance.gpu_proof.record import percentile
 from appliance.journal_fields import STAGES
 
 # The palette of Okabe and Ito, which is safe for colour vision deficiency. The colours also differ

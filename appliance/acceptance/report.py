@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -150,17 +149,6 @@ def _wrap(head: str, text: str) -> str:
     printable = "".join(char if char.isprintable() else " " for char in text)
     indent = _INDENT if len(head) <= len(_INDENT) else " " * len(head)
     return textwrap.fill(printable, TERMINAL_COLUMNS, initial_indent=head, subsequent_indent=indent)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the nearest-rank percentile of `values` for a share from 0 to 1.
-
-    It is the smallest value such that at least this share of the values does not exceed it. Raises
-    ValueError if there are no values.
-    """
-    if not values:
-        raise ValueError("no values")
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def format_seconds(seconds: float) -> str:

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from appliance.acceptance.report import percentile
-
 SCHEMA = 1
 StepState = Literal["measured", "partly", "unavailable", "failed", "not reached"]
 Condition = str | int | float
@@ -116,6 +114,17 @@ def summarise(
         raise ValueError(f"{name}: no values, or not finite ones: {list(values)}")
     median, p95 = statistics.median(values), percentile(values, 0.95)
     return Measurement(name, unit, median, p95, len(values), dict(conditions or {}))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the nearest-rank percentile of `values` for a share from 0 to 1.
+
+    It is the smallest value such that at least this share of the values does not exceed it. Raises
+    ValueError if there are no values.
+    """
+    if not values:
+        raise ValueError("no values")
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def to_tree(record: Record) -> dict[str, Any]:

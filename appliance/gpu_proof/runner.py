@@ -25,6 +25,7 @@ RECORD = "gpu-proof.json"
 PAGE = "gpu-proof.html"
 SAME_MACHINE = ("run", "card", "driver")  # facts that have to agree to continue a record
 STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL
+POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +215,18 @@ class Interrupted(Exception):
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of the step's process group."""
+    """End what is left of the step's process group, and wait until it is gone."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-            if number == signal.SIGTERM and not _group_exists(process.pid):
+        ends_at = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < ends_at:
+            process.poll()
+            with contextlib.suppress(ChildProcessError):  # orphans, where the proof is process 1
+                os.waitpid(-process.pid, os.WNOHANG)
+            if not _group_exists(process.pid):
                 return
+            time.sleep(POLL_SECONDS)
 
 
 def _group_exists(group: int) -> bool:

@@ -22,6 +22,7 @@ class StepPlan:
     needs_checkout for code or data that the image does not contain
     min_seconds    with less time than this the step would bring nothing
     max_seconds    after this it is stopped; what it measured until then is kept
+    arguments      further arguments of the module
     """
 
     name: str
@@ -57,7 +58,7 @@ STEPS = (
     ),
     StepPlan(
         "ultravox",
-        "Ultravox' arithmetic at full size with random weights",
+        "Ultravox' arithmetic with random weights",
         "appliance.gpu_proof.ultravox",
         ("torch", "transformers"),
         min_seconds=45,

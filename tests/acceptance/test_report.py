@@ -18,10 +18,10 @@ from appliance.acceptance.report import (
     format_verdict,
     from_tree,
     judge,
-    percentile,
     skip,
     to_tree,
 )
+from appliance.gpu_proof.record import percentile
 
 values = st.lists(st.floats(0, 1e4), min_size=1)
 

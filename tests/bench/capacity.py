@@ -7,7 +7,7 @@ import contextlib
 import gc
 from pathlib import Path
 
-from appliance.acceptance.report import percentile
+from appliance.gpu_proof.record import percentile
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import psutil
 
-from appliance.acceptance.report import percentile
 from appliance.gpu_proof.machine import CPUINFO, processor_name
+from appliance.gpu_proof.record import percentile
 
 LOOP_STEPS = 3_000_000
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from appliance.acceptance.report import percentile
+from appliance.gpu_proof.record import percentile
 from client.call import Arrival, ClientCall, connect
 from client.conversation import Conversation
 from client.record import ClientTurnRecord

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from pathlib import Path
 
-from appliance.acceptance.report import percentile
+from appliance.gpu_proof.record import percentile
 from client.call import connect
 from client.config import Config
 from client.conversation import Conversation

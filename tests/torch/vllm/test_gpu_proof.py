@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from appliance.gpu_proof.conversation import QUESTIONS
+from appliance.gpu_proof.hardware import QUANTITIES
 from appliance.gpu_proof.record import Record
 from appliance.gpu_proof.record_file import read
 from appliance.gpu_proof.runner import PAGE, RECORD
@@ -102,6 +103,20 @@ def test_conversation_was_measured_from_voice_to_voice(record: Record) -> None:
     assert step is not None
     heard = [each for each in step.measurements if each.name == "voice to voice"]
     assert heard[0].n == len(QUESTIONS)
+
+
+def test_hardware_guide_finds_its_quantities(record: Record) -> None:
+    by_driver = {quantity for quantity in QUANTITIES if quantity[0] == "driver"}
+    on_cuda = {("kokoro", "memory reserved by PyTorch")}
+    measured = {(step.name, each.name) for step in record.steps for each in step.measurements}
+    assert set(QUANTITIES) - by_driver - on_cuda <= measured
+    for name in (
+        "prefill arithmetic",
+        "encoder arithmetic",
+        "decode bytes",
+        "linear layers, bytes",
+    ):
+        assert ("ultravox", name) in measured  # constants.py reads them
 
 
 def test_what_needs_a_card_is_named(record: Record) -> None:
