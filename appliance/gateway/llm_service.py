@@ -45,6 +45,7 @@ from appliance.gateway.prefetch import Prefetcher
 from appliance.gateway.reply import ReplyEndFrame, ReplyGenerator, TurnCallbacks
 from appliance.gateway.tool_executor import ToolExecutor
 from appliance.gateway.utterances import UtteranceCollector
+from appliance.gateway.voice_activity import SpeechPausedFrame, SpeechResumedFrame
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, Tool, Turn
 from appliance.settings import LLMConfig
@@ -183,9 +184,12 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
                 self._speech_started(frame.start_secs)
             case UserStartedSpeakingFrame():
                 self._client.add(self._collector.turn_started())
+            case SpeechPausedFrame():
+                self._speech_paused(frame.silence_seconds)
+            case SpeechResumedFrame():
+                self._speech_resumed()
             case VADUserStoppedSpeakingFrame():
                 self._callbacks.on_speech_stopped(frame.stop_secs)
-                self._speech_paused(frame.stop_secs)
             case UserStoppedSpeakingFrame():
                 await self._turn_ended()
             case RTVISendTextFrame():
@@ -217,6 +221,11 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         self._prefetcher.audio_added(self._collector)
         if is_new:
             self._prefetcher.prefill()
+
+    def _speech_resumed(self) -> None:
+        if self._collector.current is not None:
+            self._collector.speech_started()
+            self._prefetcher.audio_added(self._collector)
 
     def _speech_paused(self, seconds_ago: float) -> None:
         previous = self._collector.current

@@ -2,11 +2,14 @@
 
 Start reading here. `Session._build_pipeline` connects all parts of the gateway:
 
-    microphone ──▶ transport.input ──▶ user aggregator ──▶ LLM service ──▶ phrase aggregator ─┐
-                   wire, transport     turn_taking         llm_service     tts_service        │
-                                                                                              │
-    assistant aggregator ◀── heard processor ◀── transport.output ◀── TTS service ◀───────────┘
-    (Pipecat's context)      heard               paced playback       tts_service
+    microphone ──▶ transport.input ──▶ voice activity ──▶ user aggregator ──▶ LLM service ──┐
+                   wire, transport     voice_activity     turn_taking         llm_service   │
+                                                                                            │
+                ┌── transport.output ◀── TTS service ◀── phrase aggregator ◀────────────────┘
+                │   paced playback       tts_service     tts_service
+                │
+                └──▶ heard processor ──▶ assistant aggregator
+                     heard               (Pipecat's context)
 
 The services talk to the engine processes `llm` and `tts` through `link`.
 """
@@ -49,6 +52,7 @@ from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
 from appliance.gateway.turn_report import SessionMonitor
 from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
+from appliance.gateway.voice_activity import VoiceActivityProcessor
 from appliance.gateway.wire import GuardedSerializer
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
@@ -195,6 +199,7 @@ class Session:
         pipeline = Pipeline(
             [
                 transport.input(),
+                VoiceActivityProcessor(settings.turn, resources.models.vad_analyzer()),
                 aggregators.user(),
                 self._llm,
                 LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts)),

@@ -46,7 +46,6 @@ def user_aggregator_params(
     `on_turn_end` is called as described at `TurnModels.turn_analyzer`.
     """
     return LLMUserAggregatorParams(
-        vad_analyzer=models.vad_analyzer(),
         user_turn_strategies=UserTurnStrategies(
             start=[VADUserTurnStartStrategy()],
             stop=[
@@ -69,9 +68,9 @@ class TurnModels:
         self._smart_turn = LocalSmartTurnAnalyzerV3()._session
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="smart-turn")
 
-    def vad_analyzer(self) -> SileroVADAnalyzer:
+    def vad_analyzer(self) -> SharedSilero:
         """Return a voice activity detector for one session."""
-        return _SharedSilero(
+        return SharedSilero(
             self._silero,
             VADParams(
                 confidence=self._config.vad_confidence,
@@ -91,13 +90,20 @@ class TurnModels:
         return _SharedSmartTurn(self._smart_turn, self._executor, params, on_turn_end)
 
 
-class _SharedSilero(SileroVADAnalyzer):
+class SharedSilero(SileroVADAnalyzer):
+    """Silero VAD of one session, with the model that all sessions share."""
+
     def __init__(self, model: SileroOnnxModel, params: VADParams) -> None:
         VADAnalyzer.__init__(self, params=params)  # SileroVADAnalyzer.__init__ loads the model
         self._model = copy.copy(model)
         self._model.reset_states()
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
+
+    @property
+    def silence_seconds(self) -> float:
+        """Length of the silence since the latest speech, while the state is STOPPING."""
+        return self._vad_stopping_count * self._vad_frames / self.sample_rate
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
         # Pipecat passes each chunk to a thread, which costs more than the half millisecond that

@@ -153,6 +153,12 @@ class TurnConfig:
         le=10,
         description="speech this long starts a turn, or interrupts the bot",
     )
+    pause_seconds: Seconds = Field(
+        default=0.1,
+        gt=0,
+        le=10,
+        description="silence at which the engines begin the answer before the turn has ended",
+    )
     vad_stop_seconds: Seconds = Field(
         default=0.2,
         gt=0,
@@ -182,6 +188,10 @@ class TurnConfig:
     def _check(self) -> Self:
         return require(
             self,
+            pause_seconds=(
+                self.pause_seconds <= self.vad_stop_seconds,
+                f"it has to be at most vad_stop_seconds ({self.vad_stop_seconds:g})",
+            ),
             incomplete_stop_seconds=(
                 self.incomplete_stop_seconds >= self.vad_stop_seconds,
                 f"it has to be at least vad_stop_seconds ({self.vad_stop_seconds:g})",

@@ -198,11 +198,6 @@ def test_vad_starts_a_turn_and_smart_turn_ends_it_without_a_transcript(
     assert stop._wait_for_transcript is False
 
 
-def test_each_session_has_its_own_analyzers(models: TurnModels) -> None:
-    first, second = (user_aggregator_params(TurnConfig(), models, ignore) for _ in range(2))
-    assert first.vad_analyzer is not second.vad_analyzer
-
-
 def test_last_resort_timeout_is_a_setting(models: TurnModels) -> None:
     params = user_aggregator_params(TurnConfig(stop_timeout_seconds=7.0), models, ignore)
     assert params.user_turn_stop_timeout == 7.0

@@ -1,0 +1,58 @@
+"""Events of the user's speech, derived from the detector's states."""
+
+from __future__ import annotations
+
+import pytest
+from pipecat.audio.vad.vad_analyzer import VADState
+
+from appliance.gateway.voice_activity import SpeechEvent, SpeechEvents
+
+WINDOW_SECONDS = 0.032
+QUIET, STARTING, SPEAKING, STOPPING = (
+    VADState.QUIET,
+    VADState.STARTING,
+    VADState.SPEAKING,
+    VADState.STOPPING,
+)
+STARTED, PAUSED, RESUMED, STOPPED = SpeechEvent
+
+
+def events(states: list[VADState]) -> list[SpeechEvent]:
+    """Return the events of one state per window."""
+    detector, found, silent = SpeechEvents(pause_seconds=0.1), [], 0
+    for state in states:
+        silent = silent + 1 if state == STOPPING else 0
+        found += detector.update(state, silent * WINDOW_SECONDS)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        pytest.param([QUIET, STARTING, QUIET], [], id="a click"),
+        pytest.param(
+            [QUIET, STARTING, SPEAKING, *[STOPPING] * 6, QUIET, QUIET],
+            [STARTED, PAUSED, STOPPED],
+            id="a word",
+        ),
+        pytest.param(
+            [SPEAKING, *[STOPPING] * 3, SPEAKING, *[STOPPING] * 6, QUIET],
+            [STARTED, PAUSED, STOPPED],
+            id="a gap shorter than a pause",
+        ),
+        pytest.param(
+            [SPEAKING, *[STOPPING] * 4, SPEAKING, *[STOPPING] * 6, QUIET],
+            [STARTED, PAUSED, RESUMED, PAUSED, STOPPED],
+            id="a pause",
+        ),
+        pytest.param(
+            [SPEAKING, *[STOPPING] * 6, QUIET, STARTING, SPEAKING, QUIET],
+            [STARTED, PAUSED, STOPPED, STARTED, PAUSED, STOPPED],
+            id="two parts",
+        ),
+        pytest.param([SPEAKING, QUIET], [STARTED, PAUSED, STOPPED], id="one long frame"),
+        pytest.param([STOPPING, QUIET], [STARTED, PAUSED, STOPPED], id="speech within one frame"),
+    ],
+)
+def test_events(states: list[VADState], expected: list[SpeechEvent]) -> None:
+    assert events(states) == expected
