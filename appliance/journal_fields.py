@@ -40,7 +40,7 @@ NUMBER_FIELDS = _names("""
     port pid exit_code http_status ready interrupted final sessions restarts dropped_fields files
     tokens prompt_tokens cached_tokens reply_tokens bytes memory_bytes
     seconds duration_seconds speech_seconds response_seconds heard_seconds total_seconds
-    load_seconds warm_seconds
+    speculation_seconds load_seconds warm_seconds
 """) | {f"{stage}_seconds" for stage in STAGES}
 CATALOGUE_FIELDS = _names("what advice")  # message and advice of an error of the catalogue
 FIELDS = TEXT_FIELDS | NUMBER_FIELDS | CATALOGUE_FIELDS

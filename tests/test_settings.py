@@ -89,6 +89,7 @@ ALLOWED = {
     "llm.max_utterance_seconds": "a number of seconds from 1 to 600",
     "llm.pre_roll_seconds": "a number of seconds from 0 to 10",
     "llm.recover_seconds": "a number of seconds from 0 to 3600",
+    "llm.speculation": "true or false",
     "llm.hold_for_first_phrase": SWITCH,
     "llm.greeting": "text, at most 2000 characters",
     "llm.tools": "a list of at most 16 tool names, separated by commas",

@@ -1,10 +1,10 @@
 """`UltravoxWithContextService`: a Pipecat service that connects one session to the speech-LLM.
 
 For Pipecat it is a realtime LLM service driven by local turn frames: audio goes in, LLM text frames
-come out. The audio is sent to the engine while the user speaks, the engine prefills at every pause,
-and the reply is requested when the turn ends. Each turn runs in its own task, which an interruption
-cancels. If the engine is lost during a turn, the user hears a hold message and the request is
-repeated once the engine is back.
+come out. The audio is sent to the engine while the user speaks. At a pause, the reply is begun
+privately (speculation.py) or at least prefilled; it is pushed when the turn has ended. Each turn
+runs in its own task, which an interruption cancels. If the engine is lost during a turn, the user
+hears a hold message and the request is repeated once the engine is back.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ from appliance.errors import EngineFailed
 from appliance.gateway.history import Exchange, History
 from appliance.gateway.prefetch import Prefetcher
 from appliance.gateway.reply import ReplyEndFrame, ReplyGenerator, TurnCallbacks
+from appliance.gateway.speculation import Speculator
 from appliance.gateway.tool_executor import ToolExecutor
 from appliance.gateway.utterances import UtteranceCollector
 from appliance.gateway.voice_activity import SpeechPausedFrame, SpeechResumedFrame
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, Tool, Turn
+from appliance.link.engine import Result, Tool, Turn, Utterance
 from appliance.settings import LLMConfig
 
 CANNOT_REPLY = "I am sorry, I cannot answer right now."
@@ -111,6 +112,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         self,
         config: LLMConfig,
         client: EngineClient,
+        speculator: Speculator,
         callbacks: TurnCallbacks,
         context: LLMContext,
         transcripts: bool,
@@ -119,6 +121,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         super().__init__(settings=pipecat_settings(config))
         self._config = config
         self._client = client
+        self._speculator = speculator
         self._callbacks = callbacks
         self._context = context
         self._transcripts = transcripts
@@ -132,7 +135,12 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         self._prefetcher = Prefetcher(client, self._history, self._tools)
         self._tool_executor = ToolExecutor(self, context)
         self._reply_generator = ReplyGenerator(
-            config, client, self._history, callbacks, self._tool_executor, self.push_frame
+            config,
+            speculator.generate,
+            self._history,
+            callbacks,
+            self._tool_executor,
+            self.push_frame,
         )
         self._turn: asyncio.Task[None] | None = None
         self._hanging_up = False
@@ -166,6 +174,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         if self._turn is not None:
             await self.cancel_task(self._turn)
             self._turn = None
+        await self._speculator.close()
         await self._prefetcher.close()
         await self._client.close()
 
@@ -178,6 +187,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
                     self._prefetcher.audio_added(self._collector)
                 return  # no later processor needs it, and each hop costs time in every session
             case InterruptionFrame():
+                self._speculator.discard("interrupted")
                 await self._cancel_turn()
             case VADUserStartedSpeakingFrame():
                 self._callbacks.on_speech_started(frame.start_secs)
@@ -216,6 +226,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         return self.get_llm_adapter().tools_of(self._context)
 
     def _speech_started(self, seconds_ago: float) -> None:
+        self._speculator.discard("speech_resumed")
         is_new = self._collector.current is None
         self._client.add(self._collector.speech_started(seconds_ago))
         self._prefetcher.audio_added(self._collector)
@@ -223,6 +234,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             self._prefetcher.prefill()
 
     def _speech_resumed(self) -> None:
+        self._speculator.discard("speech_resumed")
         if self._collector.current is not None:
             self._collector.speech_started()
             self._prefetcher.audio_added(self._collector)
@@ -231,16 +243,30 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         previous = self._collector.current
         utterance = self._collector.speech_paused(seconds_ago)
         if utterance is not None:
-            self._prefetcher.prefill(Turn("user", utterance=utterance.id))
+            if not self._begin_early(utterance):
+                self._prefetcher.prefill(Turn("user", utterance=utterance.id))
         elif previous is not None:
             self._prefetcher.discard([previous])
 
+    def _begin_early(self, utterance: Utterance) -> bool:
+        """Begin the reply to an utterance that may be complete. Return whether it was begun.
+
+        A question without a reply will be joined with this one, so it is not begun.
+        """
+        if self._history.pending() is not None or self._prefetcher.turn_running:
+            return False
+        conversation = (*self._history.conversation(), Turn("user", utterance=utterance.id))
+        request = self._reply_generator.request(conversation, self._tools())
+        return self._speculator.begin(request, utterance)
+
     async def _turn_ended(self) -> None:
+        self._speculator.turn_ended()
         speech_seconds = self._collector.speech_seconds
         utterance = self._collector.turn_ended()
         if utterance is not None and speech_seconds >= self._config.min_utterance_seconds:
             await self._submit(Exchange(utterance=utterance))
             return
+        self._speculator.discard("changed")
         self._callbacks.on_turn_dropped("too_short")
         if utterance is not None:
             self._prefetcher.discard([utterance])
@@ -269,6 +295,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         self._callbacks.on_turn_submitted(
             "spoken" if utterance else "typed", utterance.seconds if utterance else 0.0
         )
+        self._speculator.reply_waiting()
         self._turn = self.create_task(self._run_turn(exchange))
 
     async def _cancel_turn(self) -> None:
@@ -304,6 +331,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             await self.push_frame(ReplyEndFrame())
         finally:
             self._prefetcher.turn_running = False
+            self._speculator.reply_audible()
             await self.stop_processing_metrics()
 
     async def _say_cannot_reply(self) -> None:

@@ -17,6 +17,14 @@ from appliance.settings import VERSION
 SESSION_OUTCOMES = ("left",)  # the client disconnected; other outcomes are SessionEnded reasons
 TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_short")
 TOOL_OUTCOMES = ("done", "failed", "too_slow", "malformed")
+SPECULATION_OUTCOMES = (
+    "taken",
+    "speech_resumed",
+    "interrupted",
+    "changed",
+    "failed",
+    "session_ended",
+)
 TURN_ENDS = ("smart_turn", "fallback", "timeout")
 DIRECTIONS = ("in", "out")
 
@@ -99,6 +107,16 @@ class GatewayMetrics:
                 registry=registry,
             ),
             TURN_ENDS,
+        )
+        self.speculations = at_zero(
+            Counter(
+                "voice_speculations",
+                "Replies begun at a pause: taken over when the turn ended there, or why they were "
+                "discarded.",
+                ["outcome"],
+                registry=registry,
+            ),
+            SPECULATION_OUTCOMES,
         )
         self.tool_calls = at_zero(
             Counter(

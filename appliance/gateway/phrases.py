@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from appliance.settings import TTSConfig
+
 MIN_CLAUSE_WORDS = 2  # a shorter clause gets no pause of its own
 MAX_BRACKET_WORDS = 40  # a phrase with an open bracket is held back up to this length
 OVERLONG_FACTOR = 2  # a phrase longer than limit * factor is cut at the next acceptable place
@@ -90,6 +92,11 @@ class PhraseCutter:
         self._unspoken = 0.0  # words still to be played when the current phrase is ready
         self._text = ""
         self._words: list[re.Match[str]] = []  # complete words of `_text`
+
+    @classmethod
+    def of(cls, config: TTSConfig) -> PhraseCutter:
+        """Return a cutter for one reply, with the limits of the settings."""
+        return cls(config.first_phrase_words, config.phrase_words, config.phrase_time_ratio)
 
     @property
     def pending(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 from pipecat.frames.frames import (
@@ -18,13 +18,14 @@ from pipecat.frames.frames import (
 from appliance.errors import EngineFailed
 from appliance.gateway.history import Exchange, History, ToolCallRecord
 from appliance.gateway.tool_executor import ToolExecutor, format_call
-from appliance.link.client import EngineClient, EngineLost, retry_until_back
-from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall
+from appliance.link.client import EngineLost, retry_until_back
+from appliance.link.engine import Chunk, GenerateRequest, Result, Tool, ToolCall, Turn
 from appliance.settings import LLMConfig
 
 HOLD_TEXT = "One moment, please."
 TOOL_CALL_FAILED_TEXT = "I am sorry, I could not do that."
 MAX_TOOL_CALLS = 4  # in one turn; then no tools are offered, and the model has to reply
+RequestReply = Callable[[GenerateRequest], AsyncGenerator[Chunk, None]]
 Push = Callable[[Frame], Awaitable[None]]
 
 
@@ -87,24 +88,32 @@ class ResponseWriter:
 
 
 class ReplyGenerator:
-    """Generates the replies of one session; `push` sends a frame downstream."""
+    """Generates the replies of one session.
+
+    `request_reply` asks the engine; see `Speculator.generate`. `push` sends a frame downstream.
+    """
 
     def __init__(
         self,
         config: LLMConfig,
-        client: EngineClient,
+        request_reply: RequestReply,
         history: History,
         callbacks: TurnCallbacks,
         tool_executor: ToolExecutor,
         push: Push,
     ) -> None:
         self._config = config
-        self._client = client
+        self._request_reply = request_reply
         self._history = history
         self._callbacks = callbacks
         self._tool_executor = tool_executor
         self._push = push
         self.ended_with_text = False  # whether there is something to play after the last tool call
+
+    def request(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...]) -> GenerateRequest:
+        """Return the request for a reply to `conversation`."""
+        config = self._config
+        return GenerateRequest(conversation, config.reply_tokens, config.temperature, tools)
 
     async def generate(
         self,
@@ -150,15 +159,14 @@ class ReplyGenerator:
         self, tools: tuple[Tool, ...], on_chunk: Callable[[], Awaitable[None]]
     ) -> tuple[ToolCall | None, Result]:
         """Stream one generation into the pipeline; return its tool call, if any, and its result."""
-        config = self._config
-        request = GenerateRequest(
-            self._history.prompt(), config.reply_tokens, config.temperature, tools
-        )
+        request = self.request(self._history.prompt(), tools)
         call: ToolCall | None = None
         result = Result("stop")
         self.ended_with_text = False
         response = ResponseWriter(self._push)
-        chunks = retry_until_back(lambda: self._client.generate(request), config.recover_seconds)
+        chunks = retry_until_back(
+            lambda: self._request_reply(request), self._config.recover_seconds
+        )
         try:
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:

@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
@@ -48,6 +48,7 @@ from appliance.gateway.heard import HeardProcessor, HeardText
 from appliance.gateway.llm_service import UltravoxWithContextService
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.gateway.reply import ReplyEndFrame, TurnCallbacks
+from appliance.gateway.speculation import Speculator, WaitingReplies
 from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
 from appliance.gateway.turn_report import SessionMonitor
@@ -77,6 +78,7 @@ class SessionResources:
     models: TurnModels
     tools: ToolsSchema
     hold_message: bytes = b""
+    waiting: WaitingReplies = field(default_factory=WaitingReplies)
 
     def engine_client(self, name: str) -> EngineClient:
         """Return a new client of the engine `name`."""
@@ -170,16 +172,27 @@ class Session:
         transport = PacedTransport(self._socket, serializer, lead_seconds)
         llm_client = resources.engine_client("llm")
         llm_context = LLMContext(tools=resources.tools)
+        tts_client = resources.engine_client("tts")
+        self._speculator = Speculator(
+            settings.llm.speculation,
+            settings.tts,
+            llm_client,
+            tts_client,
+            resources.waiting,
+            self._monitor.speculation_ended,
+        )
         self._llm = UltravoxWithContextService(
             settings.llm,
             llm_client,
+            self._speculator,
             self._turn_callbacks(),
             llm_context,
             settings.journal.transcripts,
         )
         tts = KokoroTTSService(
             settings.tts,
-            resources.engine_client("tts"),
+            tts_client,
+            self._speculator.speak,
             self._speech_hooks(llm_client),
             resources.hold_message,
             settings.llm.recover_seconds,
@@ -282,9 +295,15 @@ class Session:
                 with contextlib.suppress(EngineFailed):
                     await llm_client.resume()
 
+        mark_first_audio = self._monitor.mark("first_audio")
+
+        def first_audio() -> None:
+            self._speculator.reply_audible()
+            mark_first_audio()
+
         return SpeechHooks(
             first_phrase=self._monitor.mark("first_phrase"),
-            first_audio=self._monitor.mark("first_audio"),
+            first_audio=first_audio,
             failed=self._monitor.engine_failed("tts"),
             hold=hold,
             resume=resume,

@@ -29,6 +29,7 @@ from appliance.link.client import EngineClient, EngineLost, retry_until_back
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTSConfig
 
+Speak = Callable[[str, bool], AsyncGenerator[bytes, None]]  # phrase, urgent
 SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
 # Without audio for this long, Pipecat stops the TTS turn; the next phrase starts it again.
 QUIET_SECONDS = 30.0
@@ -58,12 +59,14 @@ class KokoroTTSService(TTSService):
         self,
         config: TTSConfig,
         client: EngineClient,
+        speak: Speak,
         hooks: SpeechHooks,
         hold_message: bytes,
         recover_seconds: float,
     ) -> None:
         """Set up the service.
 
+        `speak` synthesizes a phrase at the engine behind `client`; see `Speculator.speak`.
         `hold_message` is 24 kHz PCM, may be empty, and is played when the engine is lost.
         `recover_seconds` is how long a phrase waits for the engine to come back.
         """
@@ -77,6 +80,7 @@ class KokoroTTSService(TTSService):
         )
         self._config = config
         self._client = client
+        self._speak = speak
         self._hooks = hooks
         self._hold_message = hold_message
         self._recover_seconds = recover_seconds
@@ -139,11 +143,7 @@ class KokoroTTSService(TTSService):
 
     async def _synthesize(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
         """Yield the phrase's PCM; if the engine is lost, yield the hold message first."""
-        config = self._config
-        chunks = retry_until_back(
-            lambda: self._client.speak(text, config.voice, config.speed, urgent),
-            self._recover_seconds,
-        )
+        chunks = retry_until_back(lambda: self._speak(text, urgent), self._recover_seconds)
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 if not isinstance(chunk, EngineLost):
@@ -161,7 +161,7 @@ class PhraseAggregator(BaseTextAggregator):
     def __init__(self, config: TTSConfig) -> None:
         super().__init__(aggregation_type=TextType.SENTENCE)
         self._config = config
-        self._cutter = self._new_cutter()
+        self._cutter = PhraseCutter.of(config)
 
     @property
     def text(self) -> Aggregation:
@@ -176,19 +176,13 @@ class PhraseAggregator(BaseTextAggregator):
     async def flush(self) -> Aggregation | None:
         """Return the remaining text of the reply, and prepare for the next reply."""
         rest = "".join(self._cutter.flush()).strip()
-        self._cutter = self._new_cutter()
+        self._cutter = PhraseCutter.of(self._config)
         return Aggregation(rest, TextType.SENTENCE) if rest else None
 
     async def handle_interruption(self) -> None:
         """Drop the pending text."""
-        self._cutter = self._new_cutter()
+        self._cutter = PhraseCutter.of(self._config)
 
     async def reset(self) -> None:
         """Drop the pending text."""
-        self._cutter = self._new_cutter()
-
-    def _new_cutter(self) -> PhraseCutter:
-        config = self._config
-        return PhraseCutter(
-            config.first_phrase_words, config.phrase_words, config.phrase_time_ratio
-        )
+        self._cutter = PhraseCutter.of(self._config)

@@ -40,6 +40,7 @@ class SessionTurn:
     marks       time of each event, by a name of MARKS
     stats       measurements of the engine
     heard_at    time of the client's report that the reply is audible
+    speculation_seconds  how long before the end of the turn its reply was begun, if it was
     """
 
     number: int
@@ -53,6 +54,7 @@ class SessionTurn:
     marks: dict[str, float] = field(default_factory=dict)
     stats: dict[str, float] = field(default_factory=dict)
     heard_at: float | None = None
+    speculation_seconds: float | None = None
 
     @property
     def response_seconds(self) -> float | None:
@@ -122,6 +124,11 @@ class SessionTurns:
         self._generated = False
         self._ended_by = "timeout"
         return previous
+
+    def speculation_taken(self, seconds: float) -> None:
+        """Note that the reply was begun that long before the turn ended."""
+        if self._open is not None:
+            self._open.speculation_seconds = seconds
 
     def mark(self, name: str, timestamp: float) -> None:
         """Set a mark of MARKS unless it is already set. Clear all later marks.

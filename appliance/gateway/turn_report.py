@@ -64,6 +64,15 @@ class SessionMonitor:
         """Return a hook that sets a mark of turn_record.MARKS."""
         return lambda: self._turns.mark(name, time.monotonic())
 
+    def speculation_ended(self, outcome: str, seconds: float) -> None:
+        """Note that a speculative reply was taken over or discarded.
+
+        `outcome` is one of metrics.SPECULATION_OUTCOMES, `seconds` the time since it was begun.
+        """
+        self._metrics.speculations.labels(outcome).inc()
+        if outcome == "taken":
+            self._turns.speculation_taken(seconds)
+
     def tool_called(self, outcome: str) -> None:
         """Count a tool call that has ended with one of metrics.TOOL_OUTCOMES."""
         self._metrics.tool_calls.labels(outcome).inc()
@@ -164,6 +173,8 @@ def turn_log_fields(turn: SessionTurn, stages: Mapping[str, float]) -> dict[str,
     }
     if turn.response_seconds is not None:
         fields["response_seconds"] = round(turn.response_seconds, 4)
+    if turn.speculation_seconds is not None:
+        fields["speculation_seconds"] = round(turn.speculation_seconds, 4)
     if turn.heard_seconds is not None:
         fields["heard_seconds"] = round(turn.heard_seconds, 4)
     return fields | {f"{name}_seconds": round(seconds, 4) for name, seconds in stages.items()}

@@ -272,6 +272,10 @@ class LLMConfig:
         le=3600,
         description="how long a turn waits for an engine that is restarting",
     )
+    speculation: bool = Field(
+        default=True,
+        description="begin the reply at a pause, before it is known whether the turn has ended",
+    )
     hold_for_first_phrase: bool = Field(
         default=True, description="pause decoding until the first phrase has been synthesised"
     )

@@ -34,9 +34,11 @@ from pipecat.tests.utils import SleepFrame, run_test
 from appliance.errors import EngineFailed
 from appliance.gateway.llm_service import CANNOT_REPLY, UltravoxWithContextService
 from appliance.gateway.reply import TurnCallbacks
+from appliance.gateway.speculation import Speculator, WaitingReplies
+from appliance.gateway.voice_activity import SpeechPausedFrame
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, ToolCall, Turn
-from appliance.settings import LLMConfig
+from appliance.settings import LLMConfig, TTSConfig
 from tests.fakes import InstantLLMEngine, tone
 from tests.link.contract import linked
 
@@ -92,12 +94,24 @@ def events() -> EventLog:
     return EventLog()
 
 
+def llm_service(
+    config: LLMConfig,
+    client: EngineClient,
+    events: EventLog,
+    context: LLMContext | None = None,
+    transcripts: bool = True,
+) -> UltravoxWithContextService:
+    """Return a service without speculation, which needs a TTS engine (test_speculation.py)."""
+    speculator = Speculator(False, TTSConfig(), client, client, WaitingReplies(), lambda *_: None)
+    return UltravoxWithContextService(
+        config, client, speculator, events.callbacks(), context or LLMContext(), transcripts
+    )
+
+
 @pytest.fixture
 def service(client: EngineClient, events: EventLog) -> UltravoxWithContextService:
     config = LLMConfig(pre_roll_seconds=0.04, recover_seconds=0)
-    return UltravoxWithContextService(
-        config, client, events.callbacks(), LLMContext(), transcripts=True
-    )
+    return llm_service(config, client, events)
 
 
 async def run(
@@ -123,6 +137,7 @@ def spoken(seconds: float) -> list[Frame]:
         VADUserStartedSpeakingFrame(start_secs=0.0),
         UserStartedSpeakingFrame(),
         *audio,
+        SpeechPausedFrame(silence_seconds=0.0),
         VADUserStoppedSpeakingFrame(stop_secs=0.0),
         UserStoppedSpeakingFrame(),
     ]
@@ -251,7 +266,7 @@ async def test_cough_during_a_reply_restarts_the_reply_but_not_its_tool_call(
 
     engine.reply = reply
     context = LLMContext(tools=ToolsSchema(standard_tools=[order]))
-    service = UltravoxWithContextService(LLMConfig(), client, events.callbacks(), context, True)
+    service = llm_service(LLMConfig(), client, events, context)
     down, _ = await run(
         service, typed("A pizza."), SleepFrame(0.3), InterruptionFrame(), *spoken(0.2)
     )
@@ -266,9 +281,7 @@ async def test_user_hears_an_apology_when_the_engine_is_unreachable(
 ) -> None:
     client = EngineClient("llm", tmp_path / "no-engine")
     config = LLMConfig(recover_seconds=0)
-    service = UltravoxWithContextService(
-        config, client, events.callbacks(), LLMContext(), transcripts=True
-    )
+    service = llm_service(config, client, events)
     down, _ = await run(service, typed("Anybody?"))
     (apology,) = [frame for frame in down if isinstance(frame, TTSSpeakFrame)]
     assert apology.text == CANNOT_REPLY
@@ -283,9 +296,7 @@ async def test_user_hears_an_apology_when_the_engine_is_unreachable(
 async def test_no_transcript_is_pushed_when_transcripts_are_off(
     client: EngineClient, events: EventLog
 ) -> None:
-    service = UltravoxWithContextService(
-        LLMConfig(), client, events.callbacks(), LLMContext(), transcripts=False
-    )
+    service = llm_service(LLMConfig(), client, events, transcripts=False)
     _, up = await run(service, *spoken(1.0))
     assert not any(isinstance(frame, TranscriptionFrame) for frame in up)
 

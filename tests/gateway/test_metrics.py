@@ -27,6 +27,7 @@ EXPECTED_LABELS = {
     "voice_session_duration_seconds_bucket": {"le"},
     "voice_turns_total": {"outcome"},
     "voice_turn_ends_total": {"by"},
+    "voice_speculations_total": {"outcome"},
     "voice_tool_calls_total": {"outcome"},
     "voice_turn_response_latency_seconds_bucket": {"le"},
     "voice_turn_heard_latency_seconds_bucket": {"le"},
@@ -87,6 +88,14 @@ def test_every_label_value_is_present_from_the_start(metrics: GatewayMetrics) ->
         "voice_sessions_rejected_total": by_reason[Refused],
         "voice_turns_total": {"answered", "interrupted", "nothing_heard", "failed", "too_short"},
         "voice_turn_ends_total": {"smart_turn", "fallback", "timeout"},
+        "voice_speculations_total": {
+            "taken",
+            "speech_resumed",
+            "interrupted",
+            "changed",
+            "failed",
+            "session_ended",
+        },
         "voice_tool_calls_total": {"done", "failed", "too_slow", "malformed"},
         "voice_stage_latency_seconds_count": {
             "end_of_turn",

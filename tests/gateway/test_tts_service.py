@@ -92,9 +92,11 @@ def recorded() -> RecordedHooks:
 def tts_service(
     client: EngineClient, recorded: RecordedHooks, recover_seconds: float = 0.0, **settings: str
 ) -> KokoroTTSService:
+    config = TTSConfig(**settings)  # type: ignore[arg-type]
     return KokoroTTSService(
-        TTSConfig(**settings),  # type: ignore[arg-type]
+        config,
         client,
+        lambda text, urgent: client.speak(text, config.voice, config.speed, urgent),
         recorded.hooks(),
         HOLD_MESSAGE,
         recover_seconds,
