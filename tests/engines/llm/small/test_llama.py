@@ -20,7 +20,7 @@ from appliance.engines.llm.small.llama import (
     common_prefix,
     sample_token,
 )
-from appliance.engines.llm.small.worker import JobPriority
+from appliance.engines.llm.small.priority import JobPriority
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
 
 RANDOM = np.random.default_rng(0)

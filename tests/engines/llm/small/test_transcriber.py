@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,9 @@ import pytest
 
 from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.moonshine import Moonshine, Recognition
+from appliance.engines.llm.small.priority import JobPriority
 from appliance.engines.llm.small.recognition import Transcriber, UtteranceTranscript
-from appliance.engines.llm.small.worker import JobPriority, WorkerThread
+from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import EngineFailed
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from tests.engines.llm.helpers import MESSAGE_BYTES, synthesize
@@ -31,9 +32,9 @@ class RecordingRecognizer:
         self._model = model
         self.seconds: list[float] = []
 
-    def recognize(self, samples: Samples) -> Recognition:
+    def recognize(self, samples: Samples, should_stop: Callable[[], bool]) -> Recognition:
         self.seconds.append(len(samples) / INPUT_SAMPLE_RATE)
-        return self._model.recognize(samples)
+        return self._model.recognize(samples, should_stop)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ async def transcriber(recognizer: RecordingRecognizer) -> AsyncIterator[Transcri
 
 @pytest.fixture
 def transcript() -> UtteranceTranscript:
-    return UtteranceTranscript(0.3, 60)
+    return UtteranceTranscript(60)
 
 
 async def speak(transcriber: Transcriber, transcript: UtteranceTranscript, pcm: bytes) -> None:
@@ -146,7 +147,7 @@ async def test_closed_utterance_is_not_recognized(
 async def test_error_of_the_recognizer_is_an_engine_failure(
     transcript: UtteranceTranscript,
 ) -> None:
-    def fail(samples: Samples) -> Recognition:
+    def fail(samples: Samples, should_stop: Callable[[], bool]) -> Recognition:
         raise ValueError(samples)
 
     worker = WorkerThread("moonshine")

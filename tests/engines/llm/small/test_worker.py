@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from appliance.engines.llm.small.worker import JobPriority, WorkerThread
+from appliance.engines.llm.small.priority import JobPriority
+from appliance.engines.llm.small.worker import WorkerThread
 
 
 @pytest.fixture
