@@ -25,9 +25,13 @@ NEXT_STEP_SECONDS: Final = 0.008
 
 
 class WorkerThread:
-    """Runs jobs one at a time, by priority and then in order of arrival."""
+    """Runs jobs one at a time, by priority and then in order of arrival.
 
-    def __init__(self, name: str) -> None:
+    Before a job of a lower priority than the last one, it waits for `next_step_seconds`.
+    """
+
+    def __init__(self, name: str, next_step_seconds: float = NEXT_STEP_SECONDS) -> None:
+        self._next_step_seconds = next_step_seconds
         self._waiting: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
         self._number = itertools.count()
         self._changed = threading.Condition()
@@ -85,7 +89,7 @@ class WorkerThread:
             self._changed.wait_for(lambda: self._waiting or self._stopping)
             if self._waiting and self._waiting[0][0] > last:
                 self._changed.wait_for(
-                    lambda: self._stopping or self._waiting[0][0] <= last, NEXT_STEP_SECONDS
+                    lambda: self._stopping or self._waiting[0][0] <= last, self._next_step_seconds
                 )
             if not self._waiting:
                 return None
