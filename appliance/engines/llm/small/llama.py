@@ -341,21 +341,24 @@ class AsyncLanguageModel:
     ) -> Logits | None:
         """Process the tokens that are not in the cache. See `LanguageModel.advance`.
 
-        In the background, there is a pause as long as the last step after each step, because the
-        synthesizer may need the processor. Returns the scores of the next token, or None if
-        aborted.
+        While more than one step is missing, replies that are being played take turns with the
+        steps, because a long prompt takes seconds. In the background, each step is followed by a
+        pause of the same length, because the synthesizer may need the processor. Returns the scores
+        of the next token, or None if aborted.
         """
         model = self.model
-        step_tokens = STEP_TOKENS.get(priority, DEFAULT_STEP_TOKENS)
+        step_tokens, step_priority = STEP_TOKENS.get(priority, DEFAULT_STEP_TOKENS), priority
         while True:
             started = time.monotonic()
             result = await self._worker.run(
-                priority, lambda: model.advance(owner, tokens, abort, step_tokens, is_prompt)
+                step_priority, lambda: model.advance(owner, tokens, abort, step_tokens, is_prompt)
             )
             if result is None:
                 return None
             if result.logits is not None:
                 return result.logits
+            is_long = result.missing > step_tokens
+            step_priority = max(priority, JobPriority.DUE_TOKEN) if is_long else priority
             if priority is JobPriority.BACKGROUND:
                 await asyncio.sleep(time.monotonic() - started)
 

@@ -19,6 +19,7 @@ CHARS_PER_WORD: Final = 6  # of English text, including the space
 # The gateway cuts phrases at places where a speaker could pause, so some are longer than the limit.
 EXTRA_WORDS: Final = 3  # of a first phrase
 OVERLONG_FACTOR: Final = 2  # of later phrases
+LATE_SECONDS: Final = 1.0  # with less playing time ahead, the reply is about to have a hole
 CLAUSE_MARKS: Final = (".", "!", "?", ",", ";", ":")
 MIN_CLAUSE_WORDS: Final = 2
 
@@ -29,12 +30,14 @@ class PaceLimits:
 
     first_phrase_words  longest first phrase, unless it ends at a punctuation mark before
     chars_per_second    upper limit of the rate at which the text is spoken
+    late_chars          with less text ahead of the playback, tokens are as urgent as first phrases
     due_chars           with less text ahead of the playback, the next phrase may become late
     lead_chars          decoding pauses with this much text ahead of the playback
     """
 
     first_phrase_words: int
     chars_per_second: float
+    late_chars: float
     due_chars: float
     lead_chars: float
 
@@ -45,10 +48,12 @@ class PaceLimits:
         While a phrase is played, the next one is decoded and synthesized. So the text ahead of the
         playback has to be that phrase and what is played during its synthesis.
         """
+        chars_per_second = CHARS_PER_SECOND * config.speed
         phrase_chars = config.phrase_words * CHARS_PER_WORD * (1 + config.phrase_time_ratio)
         return cls(
             config.first_phrase_words + EXTRA_WORDS,
-            CHARS_PER_SECOND * config.speed,
+            chars_per_second,
+            LATE_SECONDS * chars_per_second,
             phrase_chars,
             OVERLONG_FACTOR * phrase_chars,
         )
@@ -78,8 +83,10 @@ class ReplyPace:
         """Return the priority of the next token."""
         if self._started is None:
             return self._first_priority
-        is_due = self._lead_chars(now) < self._limits.due_chars
-        return JobPriority.DUE_TOKEN if is_due else JobPriority.EARLY_TOKEN
+        lead = self._lead_chars(now)
+        if lead < self._limits.late_chars:
+            return JobPriority.GENERATE
+        return JobPriority.DUE_TOKEN if lead < self._limits.due_chars else JobPriority.EARLY_TOKEN
 
     def wait_seconds(self, now: float) -> float:
         """Return how long to wait before the next token is decoded."""
