@@ -32,7 +32,8 @@ class LLMMetrics:
         self.registry = registry = new_registry()
         self.first_token_seconds = Histogram(
             "voice_llm_first_token_seconds",
-            "From the request to the first token, including audio processing.",
+            "From the request to the first token, including audio processing; excludes speculative "
+            "requests that were cancelled.",
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )

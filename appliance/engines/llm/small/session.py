@@ -126,10 +126,9 @@ class SmallSession:
         if abort or not tokens:
             return
         llm = self._language_model
-        if background:
-            cached = await llm.cached(self, tokens, priority)
-            if abort or len(tokens) - cached < MIN_BACKGROUND_TOKENS:
-                return
+        missing = len(tokens) - await llm.cached(self, tokens, priority)
+        if abort or missing < (MIN_BACKGROUND_TOKENS if background else 1):
+            return  # also because a prefill would drop what follows these tokens in the cache
         self._supersede_warming(tokens, by=abort)
         await llm.prefill(self, tokens, priority, abort, is_prompt=not is_open)
 

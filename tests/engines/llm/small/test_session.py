@@ -167,6 +167,17 @@ async def test_warming_does_not_disturb_a_reply(session: SmallSession) -> None:
     assert text == alone
 
 
+async def test_warming_after_a_reply_keeps_the_reply_in_the_cache(session: SmallSession) -> None:
+    """The gateway prefills at a pause, even if a speculative reply is complete by then."""
+    question = Turn("user", "What is the capital of France?")
+    text, first = await reply(session, [SYSTEM, question])
+    await session.warm((SYSTEM, question))
+    conversation = [SYSTEM, question, Turn("assistant", text), Turn("user", "And of Italy?")]
+    _, second = await reply(session, conversation, max_tokens=1)
+    decoded = first.stats["decode_tokens"]
+    assert second.stats["cached_tokens"] >= first.stats["prompt_tokens"] + decoded - 1
+
+
 async def test_shortened_history_is_prefilled_while_the_reply_is_played(
     session: SmallSession,
 ) -> None:
