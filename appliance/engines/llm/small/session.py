@@ -27,7 +27,7 @@ from appliance.settings import LLMConfig
 
 # Fewer new tokens are not prefilled in the background: a step of one token costs as much processor
 # time as six more tokens in a later step.
-MIN_BACKGROUND_TOKENS: Final = 4
+MIN_BACKGROUND_TOKENS: Final = 8
 
 
 class SmallSession:

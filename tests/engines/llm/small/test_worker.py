@@ -50,9 +50,9 @@ async def test_jobs_run_by_priority_then_in_order_of_arrival(worker: WorkerThrea
 
 
 async def test_steps_of_a_reply_are_not_interleaved_with_less_urgent_jobs() -> None:
-    worker, gate, order = WorkerThread("test", 60), threading.Event(), list[str]()
+    worker, gate, order = WorkerThread("test", 60), threading.Event(), list[int]()
     step = worker.run(JobPriority.GENERATE, gate.wait)
-    less_urgent = worker.run(JobPriority.WARM, lambda: order.append("warm"))
+    less_urgent = worker.run(JobPriority.WARM, lambda: order.append(-1))
     gate.set()
     await step
     for number in range(20):
