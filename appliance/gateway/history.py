@@ -37,6 +37,7 @@ class Exchange:
     utterance   the spoken question, while it is kept as audio
     transcript  the engine's transcript of the utterance, once it is known
     reply       the part of the reply that the user has heard
+    expected    the complete reply, while the user may still hear the rest of it
     tool_calls  made between question and reply
     """
 
@@ -44,6 +45,7 @@ class Exchange:
     utterance: Utterance | None = None
     transcript: str = ""
     reply: str = ""
+    expected: str = ""
     tool_calls: list[ToolCallRecord] = field(default_factory=list)
 
     def question_turns(self) -> list[Turn]:
@@ -59,7 +61,8 @@ class Exchange:
     @property
     def tokens(self) -> float:
         """Estimated number of prompt tokens, including the reply."""
-        turns = [*self.question_turns(), Turn("assistant", self.reply)]
+        reply = max(self.reply, self.expected, key=len)
+        turns = [*self.question_turns(), Turn("assistant", reply)]
         chars = sum(len(turn.text) for turn in turns)
         seconds = self.utterance.seconds if self.utterance is not None else 0.0
         return (
@@ -94,6 +97,8 @@ class History:
 
     def add(self, text: str = "", utterance: Utterance | None = None) -> Exchange:
         """Add a question that needs a reply. Return its exchange."""
+        if self.exchanges:
+            self.exchanges[-1].expected = ""
         self.exchanges.append(Exchange(text=text, utterance=utterance))
         return self.exchanges[-1]
 
@@ -105,6 +110,11 @@ class History:
         """Remove and return the last exchange if it has neither a reply nor tool calls."""
         pending = self.pending()
         return self.exchanges.pop() if pending is not None and not pending.tool_calls else None
+
+    def expect_reply(self, text: str) -> None:
+        """Note the complete reply of the last exchange, which the user will probably hear."""
+        if self.exchanges:
+            self.exchanges[-1].expected = text.strip()
 
     def add_heard(self, text: str) -> None:
         """Add text that the user has heard to the reply of the last exchange.
@@ -162,6 +172,11 @@ class History:
         """Return all turns, from the system prompt to the heard part of the last reply."""
         reply = self.exchanges[-1].reply if self.exchanges else ""
         return (*self.prompt(), Turn("assistant", reply)) if reply else self.prompt()
+
+    def expected_conversation(self) -> tuple[Turn, ...]:
+        """Return the conversation as it will be when the user has heard the last reply."""
+        expected = self.exchanges[-1].expected if self.exchanges else ""
+        return (*self.prompt(), Turn("assistant", expected)) if expected else self.conversation()
 
     def prompt(self) -> tuple[Turn, ...]:
         """Return the turns before the last reply: the prompt of the next generation."""

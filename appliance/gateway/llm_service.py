@@ -347,6 +347,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             self._callbacks.on_turn_dropped("nothing_heard")
             return
         self._callbacks.on_generated(result)
+        self._prefetcher.reply_generated(self._reply_generator.text)
         if self._hanging_up:
             self._callbacks.on_hang_up(self._reply_generator.ended_with_text)
         prompt, reply = (

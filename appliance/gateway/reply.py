@@ -109,6 +109,7 @@ class ReplyGenerator:
         self._tool_executor = tool_executor
         self._push = push
         self.ended_with_text = False  # whether there is something to play after the last tool call
+        self.text = ""  # of the reply so far, including what was said between tool calls
 
     def request(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...]) -> GenerateRequest:
         """Return the request for a reply to `conversation`."""
@@ -128,6 +129,7 @@ class ReplyGenerator:
         """
         stats: dict[str, float] = {}
         started = False
+        self.text = ""
 
         async def on_chunk() -> None:
             nonlocal started
@@ -174,6 +176,7 @@ class ReplyGenerator:
                         case str():
                             await on_chunk()
                             self.ended_with_text |= bool(chunk.strip())
+                            self.text += chunk
                             await response.write(chunk)
                         case ToolCall():
                             await on_chunk()
@@ -193,6 +196,7 @@ class ReplyGenerator:
     async def _say(self, text: str) -> None:
         """Speak a fixed text as part of the reply."""
         self.ended_with_text = True
+        self.text += f" {text}"
         response = ResponseWriter(self._push)
         await response.write(text)
         await response.close()

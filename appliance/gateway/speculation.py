@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -271,6 +272,7 @@ class Speculator:
 
     async def _generate_early(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         await self._wait_closed()
+        request = dataclasses.replace(request, speculative=True)
         async with contextlib.aclosing(self._llm_client.generate(request)) as chunks:
             async for chunk in chunks:
                 yield chunk

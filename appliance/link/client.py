@@ -126,11 +126,22 @@ class EngineClient:
             if connection is not None and connection.sent.forget(utterance):
                 await self._send(connection, protocol.ForgetMessage(utterance=utterance))
 
-    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        """Ask the engine to prefill for a conversation that begins like this one."""
+    async def warm(
+        self,
+        conversation: tuple[Turn, ...],
+        tools: tuple[Tool, ...] = (),
+        background: bool = False,
+    ) -> None:
+        """Ask the engine to prefill for a conversation that begins like this one.
+
+        `background`: nobody will wait for it soon. It is ignored while the engine prefills.
+        """
         connection = await self._connect()
         await self._sync(connection, _utterances(conversation))
-        await self._send(connection, protocol.WarmMessage(conversation=conversation, tools=tools))
+        message = protocol.WarmMessage(
+            conversation=conversation, tools=tools, background=background
+        )
+        await self._send(connection, message)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply: chunks of text or a ToolCall, then a Result. One at a time."""

@@ -75,6 +75,8 @@ class GenerateRequest:
     max_tokens   longest reply, in the model's tokens
     temperature  of the sampling; 0 is greedy
     tools        what the model may call; an engine without tool calling ignores them
+    speculative  the user's turn may not have ended, so the request is often cancelled; replies to
+                 turns that have ended go first
     """
 
     __pydantic_config__ = _STRICT
@@ -83,6 +85,7 @@ class GenerateRequest:
     max_tokens: Annotated[int, Field(ge=1, le=MAX_REPLY_TOKENS)]
     temperature: Annotated[float, Field(ge=0, le=2)]
     tools: Tools = ()
+    speculative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +172,34 @@ class LLMSession(Protocol):
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply: chunks of text as they are decoded, or a ToolCall; then a Result.
 
+        The last utterance need not have ended: the audio received so far is used. It may grow after
+        the generator was closed. A request that is repeated for the same audio reuses the work of
+        the first one.
+
         Where sessions share a processor, decoding is at most one token ahead of the consumer, so a
-        slow consumer pauses the model. Closing the generator stops the model within one token and
-        frees the resources of the request. Raises EngineFailed.
+        slow consumer pauses the model; the first phrase of every reply goes first, and the rest
+        may be decoded only as fast as it is spoken. Closing the generator stops the model within
+        one token and frees the resources of the request. Raises EngineFailed.
         """
 
     async def transcribe(self, utterance: int) -> str:
         """Transcribe a complete utterance; has lower priority than any `generate`."""
 
-    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
+    async def warm(
+        self,
+        conversation: tuple[Turn, ...],
+        tools: tuple[Tool, ...] = (),
+        background: bool = False,
+    ) -> None:
         """Prefill for a `generate` whose conversation will begin like this one.
 
         The last turn may be an incomplete utterance; the audio received so far is used. A later
-        `warm` or `generate` of the same session takes precedence.
+        `warm` or `generate` of the same session takes precedence; it continues the work where its
+        conversation begins like this one.
+
+        `background`: nobody will wait for it soon, because the user is speaking or hears the reply.
+        It has the lowest priority, leaves time to other processes, and the engine may ignore it. If
+        the last turn is an utterance, the user is speaking and the last words may change.
         """
 
     async def close(self) -> None:

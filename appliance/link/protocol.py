@@ -88,11 +88,12 @@ class TranscribeMessage(LinkMessage):
 
 
 class WarmMessage(LinkMessage):
-    """Prefill for this conversation; never answered."""
+    """Prefill for this conversation; never answered. `background`: nobody will wait for it soon."""
 
     type: Literal["warm"] = "warm"
     conversation: Conversation
     tools: Tools = ()
+    background: bool = False
 
 
 class SpeakMessage(LinkMessage):

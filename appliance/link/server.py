@@ -34,7 +34,6 @@ from appliance.link.engine import (
     LLMEngine,
     LLMSession,
     Result,
-    Tool,
     ToolCall,
     TTSEngine,
     TTSSession,
@@ -128,12 +127,14 @@ class EngineConnection:
             case protocol.ForgetMessage(utterance=id):
                 self._llm_session().forget(self._require_known(id))
                 self._utterances.discard(id)
-            case protocol.WarmMessage(conversation=conversation, tools=tools):
+            case protocol.WarmMessage(conversation=conversation):
                 session = self._llm_session()
                 self._check_utterances(conversation)
-                if self._warming is not None:
+                if self._warming is not None and not self._warming.done():
+                    if message.background:
+                        return
                     self._warming.cancel()
-                warming = self._warm(session, conversation, tools)
+                warming = self._warm(session, message)
                 self._warming = spawn(warming, f"{self._name} warming")
             case protocol.GenerateMessage(request=id, generation=request):
                 self._start_request(id, self._generate(self._llm_session(), id, request))
@@ -214,12 +215,10 @@ class EngineConnection:
                     await self._socket.send(protocol.pack_audio(message.request, part))
         await self._send(protocol.DoneMessage(request=message.request))
 
-    async def _warm(
-        self, session: LLMSession, conversation: tuple[Turn, ...], tools: tuple[Tool, ...]
-    ) -> None:
+    async def _warm(self, session: LLMSession, message: protocol.WarmMessage) -> None:
         """Prefill. A failure is not reported to the gateway: `generate` will report it."""
         try:
-            await session.warm(conversation, tools)
+            await session.warm(message.conversation, message.tools, message.background)
         except ApplianceError as problem:
             log.warning("warming failed", engine=self._name, reason=problem.reason)
 

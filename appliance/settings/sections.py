@@ -258,7 +258,7 @@ class LLMConfig:
         description="instructions at the start of every prompt",
     )
     min_utterance_seconds: Seconds = Field(
-        default=0.3, ge=0, le=10, description="an utterance shorter than this gets no answer"
+        default=0.1, ge=0, le=10, description="a sound shorter than this is a click, not an answer"
     )
     max_utterance_seconds: Seconds = Field(
         default=60.0, ge=1, le=600, description="longest utterance; later audio is dropped"

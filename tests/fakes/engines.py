@@ -24,6 +24,7 @@ class InstantLLMEngine:
     pause_seconds  before each word
     offered        the tools of each request
     warmed         the conversation of each prefill
+    warmed_early   the conversation of each prefill in the background
     """
 
     name = "llm"
@@ -38,6 +39,7 @@ class InstantLLMEngine:
         self.sessions: list[InstantLLMSession] = []
         self.offered: list[list[Tool]] = []
         self.warmed: list[list[Turn]] = []
+        self.warmed_early: list[list[Turn]] = []
         self.death = asyncio.Event()
         self.stopped = False
 
@@ -112,8 +114,14 @@ class InstantLLMSession:
     async def transcribe(self, utterance: int) -> str:
         return f"{len(self.heard[utterance]) // 32} milliseconds"
 
-    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        self._engine.warmed.append(list(conversation))
+    async def warm(
+        self,
+        conversation: tuple[Turn, ...],
+        tools: tuple[Tool, ...] = (),
+        background: bool = False,
+    ) -> None:
+        warmed = self._engine.warmed_early if background else self._engine.warmed
+        warmed.append(list(conversation))
 
     async def close(self) -> None:
         self.closed = True

@@ -160,6 +160,27 @@ def test_trim_drops_the_older_half_of_the_exchanges() -> None:
     assert history.trim() == []
 
 
+def test_expected_reply_counts_until_the_next_question() -> None:
+    history = make_history(max_tokens=100)
+    history.add(text="Tell me a story.")
+    history.add_heard("Once upon a time")
+    assert not history.is_full()
+    history.expect_reply("Once upon a time " * 30)
+    assert history.is_full()
+    assert history.conversation()[-1].text == "Once upon a time"
+    assert history.expected_conversation()[:-1] == history.prompt()
+    assert history.expected_conversation()[-1].text.endswith("time Once upon a time")
+    history.add(text="Stop.")
+    assert not history.is_full()
+    assert history.expected_conversation() == history.conversation()
+
+
+def test_expected_reply_before_the_first_question_is_ignored() -> None:
+    history = make_history()
+    history.expect_reply("Hello.")
+    assert history.expected_conversation() == history.conversation()
+
+
 def test_trim_keeps_the_last_question_even_if_it_exceeds_the_budget() -> None:
     history = make_history(max_tokens=10)
     history.add(utterance=utterance(60))

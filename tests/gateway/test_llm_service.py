@@ -191,7 +191,7 @@ async def test_context_frame_starts_no_turn(
 async def test_utterance_below_the_minimum_length_gets_no_reply(
     service: UltravoxWithContextService, events: EventLog, engine: InstantLLMEngine
 ) -> None:
-    await run(service, *spoken(0.2))
+    await run(service, *spoken(0.08))
     assert events.events == ["speech_started", "speech_stopped", "dropped too_short"]
 
 
@@ -218,7 +218,7 @@ async def test_engine_drops_utterances_that_were_joined_or_too_short(
     engine.reply = reply
     await run(
         service,
-        *spoken(0.2),
+        *spoken(0.08),
         SleepFrame(0.1),
         *spoken(1.0),
         SleepFrame(0.1),
@@ -268,7 +268,7 @@ async def test_cough_during_a_reply_restarts_the_reply_but_not_its_tool_call(
     context = LLMContext(tools=ToolsSchema(standard_tools=[order]))
     service = llm_service(LLMConfig(), client, events, context)
     down, _ = await run(
-        service, typed("A pizza."), SleepFrame(0.3), InterruptionFrame(), *spoken(0.2)
+        service, typed("A pizza."), SleepFrame(0.3), InterruptionFrame(), *spoken(0.08)
     )
     assert "".join(f.text for f in down if isinstance(f, LLMTextFrame)) == "At eight."
     assert runs == ["ordered"]

@@ -1,18 +1,23 @@
-"""The small engine still knows an utterance after its audio was replaced by a transcript."""
+"""The small engine after a trim: it still knows the conversation, and has prefilled it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.session import SmallSession
+from appliance.gateway.history import History
+from appliance.gateway.prefetch import Prefetcher
 from appliance.link.engine import Chunk, GenerateRequest, Turn
 from appliance.settings import PathsConfig, Settings
 from tests.gateway import conftest
 from tests.gateway.conftest import MakeGateway, Speak
+from tests.link.contract import linked, reply
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 
@@ -48,3 +53,44 @@ async def test_third_reply_uses_the_first_utterance_after_it_became_text(
     assert "name is Clara" in requests[2][1].text
     assert all(turn.utterance is None for turn in requests[2])
     assert "Clara" in turn["reply_text"]
+
+
+async def test_reply_after_a_trim_processes_only_the_new_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shortened conversation is prefilled while the reply before is played."""
+    prefilled = asyncio.Event()
+    warm = SmallSession.warm
+
+    async def spy(session: SmallSession, *arguments: Any) -> None:
+        await warm(session, *arguments)
+        prefilled.set()
+
+    monkeypatch.setattr(SmallSession, "warm", spy)
+    settings = Settings(paths=PathsConfig(weights=WEIGHTS))
+    engine = SmallEngine(settings)
+    await engine.start()
+    history = History(settings.llm.system_prompt, max_tokens=250, max_turns=100, audio_turns=1)
+    trims = 0
+    try:
+        async with linked(engine, tmp_path / "s") as client:
+            prefetcher = Prefetcher(client, history, tuple)
+            for number in range(10):
+                question = f"Tell me something about the number {number} and a large old city."
+                history.add(text=question)
+                text, result = await reply(client, *history.prompt(), max_tokens=40)
+                if number:
+                    new = result.stats["prompt_tokens"] - result.stats["cached_tokens"]
+                    assert new <= 30, f"after {trims} trims"  # the question and the chat format
+                before = len(history.exchanges)
+                prefilled.clear()
+                prefetcher.reply_generated(text)
+                if len(history.exchanges) < before:
+                    trims += 1
+                    await prefilled.wait()
+                history.add_heard(text)
+                prefetcher.trim_history()
+            await prefetcher.close()
+    finally:
+        await engine.stop()
+    assert trims >= 2

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from appliance.gateway.history import Exchange, History
-from appliance.gateway.prefetch import Prefetcher
+from appliance.gateway.prefetch import Prefetcher, SpeechPrefill
+from appliance.gateway.utterances import UtteranceCollector
 from appliance.link.client import EngineClient
 from appliance.link.engine import Tool, Turn, Utterance
 from tests.fakes import InstantLLMEngine, InstantLLMSession, tone
@@ -154,6 +155,87 @@ async def test_audio_without_a_transcript_leaves_no_placeholder(
     await conversation.until(lambda: len(conversation.turns()) == 2)
     assert conversation.turns() == [("user", "", True), ("assistant", "No.", False)]
     assert conversation.transcripts == []
+
+
+async def test_shortened_history_is_prefilled_while_the_reply_is_played(
+    conversation: Conversation,
+) -> None:
+    _, second = await two_questions(conversation)
+    conversation.prefetcher.turn_running = True
+    conversation.transcribe(second)  # not needed for the trim, because the audio is kept
+    conversation.prefetcher.reply_generated(" No, because it rains. ")
+    shortened = [
+        ("user", "3000 milliseconds", False),
+        ("assistant", "Yes.", False),
+        ("user", "", True),
+    ]
+    assert conversation.turns() == shortened  # the user has heard nothing of the reply yet
+    await conversation.until(lambda: conversation.engine.warmed_early)
+    expected = [*shortened, ("assistant", "No, because it rains.", False)]
+    assert summary(conversation.engine.warmed_early[-1][1:]) == expected
+    conversation.prefetcher.turn_running = False
+    conversation.heard("No, because")
+    assert conversation.turns() == [*shortened, ("assistant", "No, because", False)]
+    await conversation.until(lambda: len(conversation.transcripts) == 2)
+    assert not conversation.engine.warmed
+
+
+async def test_history_below_the_budget_is_not_changed_by_a_reply(
+    conversation: Conversation,
+) -> None:
+    conversation.ask(1)
+    conversation.prefetcher.reply_generated("Yes.")
+    conversation.heard("Yes.")
+    await conversation.client.send(1)
+    assert conversation.turns() == [("user", "", True), ("assistant", "Yes.", False)]
+    assert not conversation.engine.warmed_early
+
+
+async def test_utterance_is_prefilled_while_the_user_speaks(conversation: Conversation) -> None:
+    collector = UtteranceCollector(pre_roll_seconds=0.5, max_seconds=60)
+    conversation.client.add(collector.speech_started())
+    early = conversation.engine.warmed_early
+    for count in range(1, 76):  # 3 s; the next prefill is after 3.08 s
+        collector.add_audio(tone(0.04, rate=16_000))
+        conversation.prefetcher.audio_added(collector)
+        await conversation.client.send(1)
+        if count == 24:
+            assert not early
+    await conversation.until(lambda: len(early) == 2)
+    assert [turn.role for turn in early[-1]] == ["system", "user"]
+    assert not conversation.engine.warmed
+
+
+async def test_utterance_is_not_prefilled_while_the_engine_has_another_request(
+    conversation: Conversation,
+) -> None:
+    collector = UtteranceCollector(pre_roll_seconds=0.5, max_seconds=60)
+    conversation.client.add(collector.speech_started())
+    conversation.prefetcher.turn_running = True
+    for _ in range(50):
+        collector.add_audio(tone(0.04, rate=16_000))
+        conversation.prefetcher.audio_added(collector)
+    conversation.prefetcher.turn_running = False
+    conversation.ask(9)  # unanswered, so it will be joined with the utterance
+    conversation.prefetcher.audio_added(collector)
+    await conversation.client.send(1)
+    assert not conversation.engine.warmed_early
+
+
+def test_long_utterance_is_prefilled_less_often() -> None:
+    policy = SpeechPrefill()
+    times = [n / 25 for n in range(60 * 25) if policy.is_due(1, n / 25, is_free=True)]
+    assert times[:3] == [1.0, 1.76, 3.08]  # of messages of 40 ms
+    assert len(times) < 10
+    assert policy.is_due(2, 1.0, is_free=True)
+
+
+def test_prefill_that_was_not_possible_is_made_up_for() -> None:
+    policy = SpeechPrefill()
+    assert not policy.is_due(1, 1.0, is_free=False)
+    assert policy.is_due(1, 1.2, is_free=True)
+    assert not policy.is_due(1, 2.0, is_free=True)
+    assert policy.is_due(1, 2.1, is_free=True)
 
 
 async def test_engine_prefills_an_utterance_that_still_grows(conversation: Conversation) -> None:

@@ -70,7 +70,12 @@ def user_turn(client: EngineClient, utterance: Utterance) -> Turn:
 
 
 class SpeechContract:
-    """Tests of a speech-LLM engine over the link."""
+    """Tests of a speech-LLM engine over the link.
+
+    recomputed_tokens  prompt tokens that the engine may process again when a request is repeated
+    """
+
+    recomputed_tokens = 0
 
     async def test_typed_text_gets_a_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
@@ -104,6 +109,59 @@ class SpeechContract:
             growing.complete = True
             text, _ = await reply(client, turn)
         assert text.strip()
+
+    async def test_growing_utterance_gets_a_reply_again_after_it_has_grown(
+        self, engine: LLMEngine, spoken: bytes, tmp_path: Path
+    ) -> None:
+        growing = Utterance(1)
+        cut = len(spoken) // 4 * 2
+        growing.pcm += spoken[:cut]
+        async with linked(engine, tmp_path / "s") as client:
+            turn = user_turn(client, growing)
+            request = GenerateRequest((turn,), 24, 0.0, speculative=True)
+            async with contextlib.aclosing(client.generate(request)) as pieces:
+                await anext(pieces)  # before the utterance has ended
+            growing.pcm += spoken[cut:]
+            growing.complete = True
+            text, _ = await reply(client, turn)
+            await client.forget(1)
+            whole, _ = await reply(client, user_turn(client, utterance(2, spoken)))
+        assert text == whole
+
+    async def test_repeated_request_for_the_same_audio_finds_its_prompt_in_the_cache(
+        self, engine: LLMEngine, spoken: bytes, tmp_path: Path
+    ) -> None:
+        growing = Utterance(1)
+        growing.pcm += spoken
+        story = Turn("system", "You answer in a few words. " * 30)
+        async with linked(engine, tmp_path / "s") as client:
+            turns = (story, user_turn(client, growing))
+            request = GenerateRequest(turns, 24, 0.0, speculative=True)
+            async with contextlib.aclosing(client.generate(request)) as pieces:
+                await anext(pieces)
+            growing.complete = True
+            text, result = await reply(client, *turns)
+            again, _ = await reply(client, *turns)
+        assert text.strip()
+        assert text == again
+        stats = result.stats
+        if "prompt_tokens" in stats:
+            missing = stats["prompt_tokens"] - stats["cached_tokens"]
+            assert missing <= self.recomputed_tokens
+
+    async def test_background_prefill_changes_no_reply(
+        self, engine: LLMEngine, spoken: bytes, tmp_path: Path
+    ) -> None:
+        growing = Utterance(1)
+        async with linked(engine, tmp_path / "s") as client:
+            turn = user_turn(client, growing)
+            for start in range(0, len(spoken), 16_000):
+                growing.pcm += spoken[start : start + 16_000]
+                await client.warm((turn,), background=True)
+            growing.complete = True
+            text, _ = await reply(client, turn)
+            whole, _ = await reply(client, user_turn(client, utterance(2, spoken)))
+        assert text == whole
 
     async def test_cancelled_generation_can_be_followed_by_another(
         self, engine: LLMEngine, tmp_path: Path

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from appliance.link import server
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall, Turn
 from appliance.link.health import ask_health
-from tests.fakes import InstantLLMEngine
+from tests.fakes import InstantLLMEngine, InstantLLMSession
 from tests.link.contract import linked, reply
 
 HELLO = Turn("user", "Hello.")
@@ -99,6 +100,30 @@ async def test_process_exits_when_its_model_died_or_is_unhealthy(
         with pytest.raises(EngineGone):
             await reply(client, HELLO)
     assert death.value.exit_code == 70
+
+
+async def test_background_prefill_is_ignored_while_another_prefill_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, release = InstantLLMEngine(), asyncio.Event()
+    warm = InstantLLMSession.warm
+
+    async def warm_slowly(session: InstantLLMSession, *arguments: Any) -> None:
+        await warm(session, *arguments)
+        await release.wait()
+
+    monkeypatch.setattr(InstantLLMSession, "warm", warm_slowly)
+    async with linked(engine, tmp_path / "s") as client:
+        await client.warm((HELLO,))
+        await reply(client, HELLO)  # the prefill is running now
+        await client.warm((HELLO, HELLO), background=True)
+        await client.warm((HELLO, HELLO, HELLO))
+        release.set()
+        await reply(client, HELLO)
+        await client.warm((HELLO, HELLO), background=True)
+        await reply(client, HELLO)
+    assert engine.warmed == [[HELLO], [HELLO, HELLO, HELLO]]
+    assert engine.warmed_early == [[HELLO, HELLO]]
 
 
 async def test_tools_are_sent_to_the_engine_and_a_tool_call_is_returned(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class LLMMetrics:
         self.registry = registry = new_registry()
         self.first_token_seconds = Histogram(
             "voice_llm_first_token_seconds",
-            "From the request to the first token, including audio processing.",
+            "From the request to the first token, including audio processing; excludes speculative "
+            "requests that were cancelled.",
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
@@ -122,11 +123,15 @@ class LLMMetrics:
 class GenerationTimer:
     """Measures one generation, starting when the timer is created.
 
-    `stats` is returned to the gateway in the Result. Times are in seconds since the start.
+    `stats` is returned to the gateway in the Result. Times are in seconds since the start. The
+    times of a speculative generation are observed only if it is not cancelled, because nobody
+    waited for a cancelled one.
     """
 
-    def __init__(self, engine: str, metrics: LLMMetrics) -> None:
+    def __init__(self, engine: str, metrics: LLMMetrics, speculative: bool = False) -> None:
         self.stats: dict[str, float] = {}
+        self._speculative = speculative
+        self._unobserved: list[tuple[Histogram, float]] = []
         self._engine = engine
         self._metrics = metrics
         self._started = time.monotonic()
@@ -135,13 +140,13 @@ class GenerationTimer:
         """Record that all utterances are processed. `has_speech`: there was audio to process."""
         self.stats["hearing_seconds"] = self._elapsed()
         if has_speech:
-            self._metrics.hearing_seconds.observe(self.stats["hearing_seconds"])
+            self._observe(self._metrics.hearing_seconds, self.stats["hearing_seconds"])
 
     def mark_first_token(self) -> None:
         """Record that the model has processed the prompt and produced its first token."""
         self.stats["first_token_seconds"] = self._elapsed()
         self.stats["prompt_seconds"] = self._elapsed() - self.stats["hearing_seconds"]
-        self._metrics.first_token_seconds.observe(self.stats["first_token_seconds"])
+        self._observe(self._metrics.first_token_seconds, self.stats["first_token_seconds"])
 
     async def track(self, pieces: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
         """Yield the reply unchanged and count its outcome.
@@ -163,8 +168,17 @@ class GenerationTimer:
             outcome = "failed"
             raise EngineFailed(engine=self._engine) from problem
         finally:
+            if outcome != "cancelled":
+                for histogram, seconds in self._unobserved:
+                    histogram.observe(seconds)
             self._metrics.requests.labels(outcome).inc()
             self._metrics.decode_tokens.inc(self.stats.get("decode_tokens", 0))
+
+    def _observe(self, histogram: Histogram, seconds: float) -> None:
+        if self._speculative:
+            self._unobserved.append((histogram, seconds))
+        else:
+            histogram.observe(seconds)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started

@@ -112,6 +112,24 @@ def test_time_to_first_token_is_hearing_plus_prompt_time(
         assert value(metrics, f"{name}_seconds_count") == 1
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_speculative_generation_is_observed_unless_it_is_cancelled(
+    metrics: LLMMetrics, is_cancelled: bool
+) -> None:
+    timer = GenerationTimer("llm", metrics, speculative=True)
+    async with contextlib.aclosing(timer.track(generate(timer))) as pieces:
+        timer.mark_understood(has_speech=True)
+        timer.mark_first_token()
+        await anext(pieces)
+        assert value(metrics, "first_token_seconds_count") == 0
+        if not is_cancelled:
+            async for _ in pieces:
+                pass
+    assert outcomes(metrics) == ({"cancelled": 1} if is_cancelled else {"stop": 1})
+    for name in ("hearing", "first_token"):
+        assert value(metrics, f"{name}_seconds_count") == (0 if is_cancelled else 1)
+
+
 def test_typed_conversation_observes_no_hearing_time(
     timer: GenerationTimer, metrics: LLMMetrics
 ) -> None:

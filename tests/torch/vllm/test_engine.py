@@ -33,6 +33,8 @@ def metric(engine: VllmEngine, name: str) -> float:
 
 
 class TestContract(SpeechContract):
+    recomputed_tokens = 127  # vLLM reuses whole blocks, of 128 tokens on a CPU
+
     @pytest.fixture
     def engine(self, vllm_engine: VllmEngine) -> VllmEngine:
         return vllm_engine

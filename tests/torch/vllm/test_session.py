@@ -114,6 +114,24 @@ async def test_grown_utterance_is_encoded_again(scoring_session: ScoringSession)
     assert grown == at_once != half
 
 
+async def test_audio_of_a_growing_utterance_stays_cached_until_it_grows(
+    session: VllmSession,
+) -> None:
+    """A speculative reply is requested before the turn has ended, and again when it has ended."""
+    session.begin(1)
+    session.add_audio(1, synthesize(QUESTION))
+    utterance = Turn("user", utterance=1)
+    conversation = [utterance, Turn("assistant", STORY.text), Turn("user", "And now?")]
+    _, first = await reply(session, conversation)
+    _, repeated = await reply(session, conversation)
+    session.add_audio(1, synthesize("Now!"))
+    session.end(1)
+    _, grown = await reply(session, conversation)
+    assert first.stats["cached_tokens"] == 0
+    assert repeated.stats["cached_tokens"] == first.stats["prompt_tokens"] // BLOCK * BLOCK > 0
+    assert grown.stats["cached_tokens"] == 0
+
+
 async def test_sessions_never_share_the_audio_of_equal_ids(vllm_engine: VllmEngine) -> None:
     """Both use the id 1 for utterances of the same length."""
     engine = ScoringEngine(vllm_engine)

@@ -42,10 +42,14 @@ class ChatMLFormat:
         self._start, self._end = start, end
         self._newline = tokenizer.tokenize("\n")
 
-    def build_prompt(self, turns: Sequence[Turn], max_tokens: int) -> list[int]:
+    def build_prompt(
+        self, turns: Sequence[Turn], max_tokens: int, is_open: bool = False
+    ) -> list[int]:
         """Build a prompt of at most `max_tokens` tokens.
 
         If the last turn is the user's, the prompt ends with the header of the assistant's reply.
+        `is_open`: the user will say more, so the prompt ends with the text of the user's turn, or
+        with its header if the last turn is not the user's. It is the beginning of a later prompt.
         If the conversation is too long, the oldest turns are dropped, DROPPED_TURNS at a time, and
         then the beginning of the last turn. The system prompt is never dropped. Raises BadRequest
         if the system prompt alone is too long.
@@ -54,7 +58,12 @@ class ChatMLFormat:
         dialogue = merge_same_role([turn for turn in turns if turn.role != "system"])
         head = [token for turn in system for token in self._turn(turn)]
         bodies = [self._turn(turn) for turn in dialogue]
-        tail = self._header("assistant") if dialogue and dialogue[-1].role == "user" else []
+        asks = bool(dialogue) and dialogue[-1].role == "user"
+        tail = self._header("assistant") if asks else []
+        if is_open and asks:
+            bodies[-1], tail = self._unfinished(dialogue[-1]), []
+        elif is_open:
+            tail = self._header("user")
         budget = max_tokens - len(head) - len(tail)
         while len(bodies) > 1 and sum(map(len, bodies)) > budget:
             del bodies[: min(DROPPED_TURNS, len(bodies) - 1)]
@@ -68,8 +77,10 @@ class ChatMLFormat:
         return [self._start, *self._tokenize(f"{role}\n")]
 
     def _turn(self, turn: Turn) -> list[int]:
-        body = self._tokenize(f"{turn.role}\n{turn.text}")
-        return [self._start, *body, self._end, *self._newline]
+        return [*self._unfinished(turn), self._end, *self._newline]
+
+    def _unfinished(self, turn: Turn) -> list[int]:
+        return [self._start, *self._tokenize(f"{turn.role}\n{turn.text}")]
 
     def _shorten(self, turn: Turn, budget: int) -> list[int]:
         header, closing = self._header(turn.role), [self._end, *self._newline]

@@ -16,9 +16,11 @@ from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.llm.small.llama import AsyncLanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
+from appliance.engines.llm.small.pacing import PaceLimits
+from appliance.engines.llm.small.priority import JobPriority
 from appliance.engines.llm.small.recognition import Transcriber
 from appliance.engines.llm.small.session import SmallSession
-from appliance.engines.llm.small.worker import JobPriority, WorkerThread
+from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
 from appliance.settings import LLMConfig, Settings
@@ -80,7 +82,11 @@ class SmallEngine:
     def open(self) -> SmallSession:
         """Open a session. Call only after `start` has returned."""
         return SmallSession(
-            self.language_model, self._transcriber, self.llm_metrics, self._settings.llm
+            self.language_model,
+            self._transcriber,
+            self.llm_metrics,
+            self._settings.llm,
+            PaceLimits.of(self._settings.tts),
         )
 
 

@@ -2,7 +2,7 @@
 
 `LanguageModel` is synchronous and does no background work. Each call of `advance` processes at most
 one batch of a prompt, or one token. Another thread can abort the batch. Call all methods except
-`tokenize`, `piece`, `control` and `is_control` from one thread.
+`tokenize`, `piece`, `control` and `is_control` from one thread; any thread may read `running`.
 
 `AsyncLanguageModel` runs the model in such a thread. Sessions request one step at a time, so they
 share the model fairly, and a session whose consumer is slow does not block the others.
@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +25,18 @@ import numpy.typing as npt
 from appliance.engines.llm import NAME
 from appliance.engines.llm.small import llama_library as c
 from appliance.engines.llm.small.chat import ChatMLFormat
-from appliance.engines.llm.small.worker import JobPriority, WorkerThread
+from appliance.engines.llm.small.priority import JobPriority
+from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
 
 Logits = npt.NDArray[np.float32]
 
-# Prompt tokens per step. Nearly as fast as 512, and other sessions wait an eighth of the time.
+# The library's batch: the largest number of prompt tokens per step.
 BATCH_TOKENS = 64
+# Prompt tokens per step by purpose. A step of 16, 32 or 64 tokens takes 0.11, 0.18 or 0.32 s on two
+# cores (EPYC, VNNI; the default model), and other sessions wait for its end.
+STEP_TOKENS: Final[Mapping[JobPriority, int]] = {JobPriority.BACKGROUND: 16}
+DEFAULT_STEP_TOKENS: Final = 32
 TOP_K = 40
 # The library calls `bool callback(void *)` between the operations of a batch. A Python callback
 # would acquire the GIL a thousand times per token. The C function strlen returns 1 for the string
@@ -38,17 +45,23 @@ STRLEN = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
 
 
 class AbortFlag:
-    """Aborts the current step and all later steps of the requests that share the flag."""
+    """Stops the requests that share the flag. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._byte = ctypes.create_string_buffer(2)
+        self._stopped = False
 
     def __bool__(self) -> bool:
-        return self._byte.raw[0] != 0
+        return self._stopped
 
     def set(self) -> None:
-        """Abort the requests. May be called from any thread."""
+        """Abort the current step, and start no later step."""
+        self._stopped = True
         self._byte[0] = b"\x01"
+
+    def set_after_step(self) -> None:
+        """Let the current step finish, and start no later step."""
+        self._stopped = True
 
     @property
     def address(self) -> int:
@@ -58,11 +71,38 @@ class AbortFlag:
 
 @dataclass(slots=True)
 class CacheSlot:
-    """One sequence of the cache: its tokens, and the scores of the next token."""
+    """One sequence of the cache: its tokens, and the scores of the next token.
+
+    `prompt_tokens` and `prompt_logits` are the length of the latest prompt and the scores of its
+    reply's first token. They are kept while the reply is decoded, because a reply that was
+    cancelled may be requested again.
+    """
 
     index: int
     tokens: list[int] = field(default_factory=list)
     logits: Logits | None = None
+    prompt_tokens: int = 0
+    prompt_logits: Logits | None = None
+
+    def ends_prompt(self, tokens: Sequence[int]) -> bool:
+        """Return whether `tokens` are the latest prompt, and its scores are known."""
+        return (
+            self.prompt_logits is not None
+            and len(tokens) == self.prompt_tokens
+            and self.tokens[: self.prompt_tokens] == tokens
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStep:
+    """The step that the model processes: its owner, and the tokens cached when it has finished."""
+
+    owner: Hashable
+    tokens: tuple[int, ...]
+
+    def helps(self, owner: Hashable, tokens: Sequence[int]) -> bool:
+        """Return whether the step is a part of processing `tokens` for `owner`."""
+        return owner is self.owner and common_prefix(self.tokens, tokens) == len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +146,47 @@ class LanguageModel:
             raise UnreadableModel(path=path)
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_ext_init(self._context)
+        self.running: RunningStep | None = None
         self._free = [CacheSlot(index) for index in range(slots)]
         self._used: OrderedDict[Hashable, CacheSlot] = OrderedDict()
 
     def advance(
-        self, owner: Hashable, tokens: Sequence[int], abort: AbortFlag
+        self,
+        owner: Hashable,
+        tokens: Sequence[int],
+        abort: AbortFlag,
+        step_tokens: int = BATCH_TOKENS,
+        is_prompt: bool = False,
     ) -> AdvanceResult | None:
-        """Process the next batch of `tokens` that are not in the cache of `owner`.
+        """Process the next tokens, at most `step_tokens`, that are not in the cache of `owner`.
 
-        Returns None if aborted; the work of earlier calls is kept. If there are more owners than
-        slots, the cache of the least recently used owner is evicted. Raises EngineFailed.
+        `is_prompt`: keep the scores of the last token until there is another prompt. Returns None
+        if aborted; the work of earlier calls is kept. If there are more owners than slots, the
+        cache of the least recently used owner is evicted. Raises EngineFailed.
         """
         if not tokens or len(tokens) > self.context_tokens:
             raise EngineFailed(engine=NAME)
         if abort:
             return None
         slot = self._slot(owner)
+        if slot.ends_prompt(tokens):
+            self._cut(slot, len(tokens))
+            slot.logits = slot.prompt_logits
         if slot.logits is not None and slot.tokens == tokens:
             return AdvanceResult(0, 0, slot.logits)
-        # The last token is always evaluated, even if cached, because this yields the next scores.
+        # The last token is evaluated even if cached, because this yields the next scores.
         shared = min(common_prefix(slot.tokens, tokens), len(tokens) - 1)
         self._cut(slot, shared)
-        part = list(tokens[shared : shared + BATCH_TOKENS])
+        part = list(tokens[shared : shared + min(step_tokens, BATCH_TOKENS)])
         missing = len(tokens) - shared - len(part)
-        if not self._process(slot, part, wants_logits=missing == 0, abort=abort):
-            return None
+        self.running = RunningStep(owner, tuple(tokens[: shared + len(part)]))
+        try:
+            if not self._process(slot, part, wants_logits=missing == 0, abort=abort):
+                return None
+        finally:
+            self.running = None
+        if is_prompt and slot.logits is not None:
+            slot.prompt_tokens, slot.prompt_logits = len(tokens), slot.logits
         return AdvanceResult(len(part), missing, slot.logits)
 
     def cached(self, owner: Hashable, tokens: Sequence[int]) -> int:
@@ -139,7 +195,11 @@ class LanguageModel:
         if slot is None:
             return 0
         exact = slot.logits is not None and slot.tokens == tokens
-        return len(tokens) if exact else min(common_prefix(slot.tokens, tokens), len(tokens) - 1)
+        return (
+            len(tokens)
+            if exact or slot.ends_prompt(tokens)
+            else min(common_prefix(slot.tokens, tokens), len(tokens) - 1)
+        )
 
     def release(self, owner: Hashable) -> None:
         """Free the slot of `owner`, if it has one."""
@@ -213,6 +273,8 @@ class LanguageModel:
             self._library.llama_memory_seq_rm(self._memory, slot.index, keep, -1)
             del slot.tokens[keep:]
             slot.logits = None
+            if keep < slot.prompt_tokens:
+                slot.prompt_tokens, slot.prompt_logits = 0, None
 
     def _process(
         self, slot: CacheSlot, part: list[int], wants_logits: bool, abort: AbortFlag
@@ -270,19 +332,47 @@ class AsyncLanguageModel:
         return self._model
 
     async def prefill(
-        self, owner: Hashable, tokens: list[int], priority: JobPriority, abort: AbortFlag
+        self,
+        owner: Hashable,
+        tokens: list[int],
+        priority: JobPriority,
+        abort: AbortFlag,
+        is_prompt: bool = False,
     ) -> Logits | None:
-        """Process the tokens that are not in the cache.
+        """Process the tokens that are not in the cache. See `LanguageModel.advance`.
 
-        Returns the scores of the next token, or None if aborted.
+        While more than one step is missing, replies that are being played take turns with the
+        steps, because a long prompt takes seconds. In the background, each step is followed by a
+        pause of the same length, because the synthesizer may need the processor. Returns the scores
+        of the next token, or None if aborted.
         """
         model = self.model
+        step_tokens, step_priority = STEP_TOKENS.get(priority, DEFAULT_STEP_TOKENS), priority
         while True:
-            result = await self._worker.run(priority, lambda: model.advance(owner, tokens, abort))
+            started = time.monotonic()
+            result = await self._worker.run(
+                step_priority, lambda: model.advance(owner, tokens, abort, step_tokens, is_prompt)
+            )
             if result is None:
                 return None
             if result.logits is not None:
                 return result.logits
+            is_long = result.missing > step_tokens
+            step_priority = max(priority, JobPriority.DUE_TOKEN) if is_long else priority
+            if priority is JobPriority.BACKGROUND:
+                await asyncio.sleep(time.monotonic() - started)
+
+    def supersede(self, owner: Hashable, abort: AbortFlag, tokens: Sequence[int]) -> None:
+        """Stop an earlier request of `owner`, because `tokens` will be processed now.
+
+        Its current step is aborted unless it processes a beginning of `tokens`. Then the next
+        request waits for the step and finds its tokens in the cache.
+        """
+        running = self.model.running
+        if running is not None and running.helps(owner, tokens):
+            abort.set_after_step()
+        else:
+            abort.set()
 
     async def cached(self, owner: Hashable, tokens: list[int], priority: JobPriority) -> int:
         """Return the number of tokens that need no processing."""

@@ -5,8 +5,11 @@ A request runs the recognizer and the language model in small steps, so it can b
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -14,12 +17,17 @@ from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
 from appliance.engines.llm.small.chat import insert_transcripts
 from appliance.engines.llm.small.llama import AbortFlag, AsyncLanguageModel, sample_token
+from appliance.engines.llm.small.pacing import PaceLimits, ReplyPace
+from appliance.engines.llm.small.priority import JobPriority
 from appliance.engines.llm.small.recognition import Transcriber, UtteranceTranscript
-from appliance.engines.llm.small.worker import JobPriority
 from appliance.engines.llm.text import ReplyText
 from appliance.errors import BadRequest
 from appliance.link.engine import Chunk, FinishReason, GenerateRequest, Result, Tool, Turn
 from appliance.settings import LLMConfig
+
+# Fewer new tokens are not prefilled in the background: a step of one token costs as much processor
+# time as six more tokens in a later step.
+MIN_BACKGROUND_TOKENS: Final = 8
 
 
 class SmallSession:
@@ -31,21 +39,20 @@ class SmallSession:
         transcriber: Transcriber,
         metrics: LLMMetrics,
         config: LLMConfig,
+        pace: PaceLimits,
     ) -> None:
         self._language_model = language_model
         self._transcriber = transcriber
         self._metrics = metrics
         self._config = config
+        self._pace = pace
         self._transcripts: dict[int, UtteranceTranscript] = {}
-        self._warming: AbortFlag | None = None
+        self._warming: set[AbortFlag] = set()
         self._generating: set[AbortFlag] = set()
 
     def begin(self, utterance: int) -> None:
         """Begin an utterance."""
-        config = self._config
-        self._transcripts[utterance] = UtteranceTranscript(
-            config.min_utterance_seconds, config.max_utterance_seconds
-        )
+        self._transcripts[utterance] = UtteranceTranscript(self._config.max_utterance_seconds)
 
     def add_audio(self, utterance: int, pcm: bytes) -> None:
         """Add audio to an utterance. Raises BadRequest for an unknown utterance."""
@@ -67,8 +74,8 @@ class SmallSession:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply. Tools are ignored. Raises BadRequest and EngineFailed."""
-        self._stop_warming()
-        timer, abort = GenerationTimer(NAME, self._metrics), AbortFlag()
+        timer = GenerationTimer(NAME, self._metrics, request.speculative)
+        abort = AbortFlag()
         self._generating.add(abort)
         reply = self._reply(request, timer, abort)
         try:
@@ -84,25 +91,46 @@ class SmallSession:
         transcript = self._transcript(utterance)
         return await self._transcriber.complete(transcript, JobPriority.TRANSCRIBE)
 
-    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
-        """Recognize and prefill the conversation so far. A later `warm` or `generate` stops it."""
-        self._stop_warming()
-        self._warming = abort = AbortFlag()
-        turns = await self._transcribe_turns(conversation, JobPriority.WARM)
-        if turns and not abort:
-            llm = self._language_model
-            limit = llm.model.context_tokens - self._config.reply_tokens
-            tokens = llm.format.build_prompt(turns, limit)
-            await llm.prefill(self, tokens, JobPriority.WARM, abort)
+    async def warm(
+        self,
+        conversation: tuple[Turn, ...],
+        tools: tuple[Tool, ...] = (),
+        background: bool = False,
+    ) -> None:
+        """Recognize and prefill the conversation so far, unless a reply is being generated.
+
+        A later `warm` or `generate` stops it. A step that processes a beginning of the later prompt
+        is completed first.
+        """
+        if self._generating:
+            return
+        abort = AbortFlag()
+        self._warming.add(abort)
+        await self._prefill(conversation, abort, background)
+        self._warming.discard(abort)  # kept if cancelled: its last step may still be running
 
     async def close(self) -> None:
         """Abort all work and free the session's resources."""
-        for abort in self._generating:
+        for abort in (*self._generating, *self._warming):
             abort.set()
-        self._stop_warming()
         for utterance in list(self._transcripts):
             self.forget(utterance)
         await self._language_model.release(self)
+
+    async def _prefill(
+        self, conversation: tuple[Turn, ...], abort: AbortFlag, background: bool
+    ) -> None:
+        priority = JobPriority.BACKGROUND if background else JobPriority.WARM
+        await self._recognize(conversation, priority)
+        tokens, is_open = self._warm_prompt(conversation, background)
+        if abort or not tokens:
+            return
+        llm = self._language_model
+        missing = len(tokens) - await llm.cached(self, tokens, priority)
+        if abort or missing < (MIN_BACKGROUND_TOKENS if background else 1):
+            return  # also because a prefill would drop what follows these tokens in the cache
+        self._supersede_warming(tokens, by=abort)
+        await llm.prefill(self, tokens, priority, abort, is_prompt=not is_open)
 
     async def _reply(
         self, request: GenerateRequest, timer: GenerationTimer, abort: AbortFlag
@@ -111,21 +139,30 @@ class SmallSession:
         if not conversation or conversation[-1].role != "user":
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
         llm, metrics, stats = self._language_model, self._metrics, timer.stats
-        turns = await self._transcribe_turns(conversation, JobPriority.GENERATE)
+        priority = JobPriority.WARM if request.speculative else JobPriority.GENERATE
+        await self._recognize(conversation, priority)
         timer.mark_understood(has_speech=conversation[-1].utterance is not None)
-        if not insert_transcripts(conversation[-1:], self._texts()):
+        texts = self._texts()
+        if not insert_transcripts(conversation[-1:], texts):
+            self._supersede_warming(())
             yield Result("nothing_heard", stats)
             return
 
+        turns = insert_transcripts(conversation, texts)
         tokens = llm.format.build_prompt(turns, llm.model.context_tokens - max_tokens)
-        cached = await llm.cached(self, tokens, JobPriority.GENERATE)
+        self._supersede_warming(tokens)
+        cached = await llm.cached(self, tokens, priority)
         stats |= {"prompt_tokens": len(tokens), "cached_tokens": cached, "decode_tokens": 0}
         metrics.prompt_tokens.inc(len(tokens))
         metrics.cached_tokens.inc(cached)
         text, random = ReplyText(), np.random.default_rng()
+        pace = ReplyPace(self._pace, priority)
         reason: FinishReason = "length"
         while stats["decode_tokens"] < max_tokens:
-            logits = await llm.prefill(self, tokens, JobPriority.GENERATE, abort)
+            if (seconds := pace.wait_seconds(time.monotonic())) > 0:
+                await asyncio.sleep(seconds)
+            priority, is_prompt = pace.priority(time.monotonic()), not stats["decode_tokens"]
+            logits = await llm.prefill(self, tokens, priority, abort, is_prompt)
             if logits is None:
                 return  # the session was closed
             token = sample_token(logits, request.temperature, random)
@@ -137,6 +174,7 @@ class SmallSession:
                 break
             tokens.append(token)
             if piece := text.add_bytes(llm.model.piece(token)):
+                pace.add(piece, time.monotonic())
                 yield piece
             if text.is_looping:
                 reason = "stop"
@@ -145,22 +183,41 @@ class SmallSession:
             yield piece
         yield Result(reason, stats)
 
-    async def _transcribe_turns(
-        self, conversation: Sequence[Turn], priority: JobPriority
-    ) -> list[Turn]:
-        """Return the conversation as text. Completes the recognition of its utterances."""
+    async def _recognize(self, conversation: Sequence[Turn], priority: JobPriority) -> None:
+        """Complete the recognition of the conversation's utterances."""
         for turn in conversation:
             if turn.utterance is not None:
                 await self._transcriber.complete(self._transcript(turn.utterance), priority)
-        return insert_transcripts(conversation, self._texts())
+
+    def _warm_prompt(
+        self, conversation: Sequence[Turn], background: bool
+    ) -> tuple[list[int], bool]:
+        """Return the prompt of a `warm`, and whether it is only the beginning of a prompt.
+
+        The prompt is empty if there is nothing to prefill. In the background, it ends with the
+        words of the last utterance that will probably not change.
+        """
+        texts = self._texts()
+        last = conversation[-1].utterance if conversation else None
+        is_speaking = background and last is not None
+        if last is not None and is_speaking:
+            texts[last] = self._transcript(last).stable_text
+        turns = insert_transcripts(conversation, texts)
+        if not turns:
+            return [], True
+        llm = self._language_model
+        limit = llm.model.context_tokens - self._config.reply_tokens
+        is_open = is_speaking or turns[-1].role != "user"
+        return llm.format.build_prompt(turns, limit, is_open), is_open
 
     def _texts(self) -> dict[int, str]:
         return {utterance: transcript.text for utterance, transcript in self._transcripts.items()}
 
-    def _stop_warming(self) -> None:
-        if self._warming is not None:
-            self._warming.set()
-            self._warming = None
+    def _supersede_warming(self, tokens: Sequence[int], by: AbortFlag | None = None) -> None:
+        """Stop all warming but that with the flag `by`, because `tokens` will be processed now."""
+        for abort in self._warming - {by}:
+            self._language_model.supersede(self, abort, tokens)
+        self._warming &= {by}
 
     def _transcript(self, utterance: int) -> UtteranceTranscript:
         try:

@@ -1,4 +1,9 @@
-"""A thread that runs jobs by priority. A queued job that is cancelled does not run."""
+"""A thread that runs jobs by priority. A queued job that is cancelled does not run.
+
+A session requests the next step of a reply after it has received the last one. Without care, a job
+of a lower priority would start in this gap, and the reply would advance by one step per job. The
+thread therefore waits a few milliseconds before it starts a job of a lower priority than the last.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +13,25 @@ import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+from appliance.engines.llm.small.priority import JobPriority
 
 T = TypeVar("T")
 
 
-class JobPriority(IntEnum):
-    """The purpose of a job; lower values run first."""
-
-    GENERATE = 0  # a user is waiting for the reply
-    WARM = 1  # a user is pausing and will soon wait for the reply
-    SEGMENT = 2  # a user is still speaking
-    TRANSCRIBE = 3  # no user is waiting
-    CLOSE = 4
+# Maximum wait for the next step of a reply. The event loop usually requests it within 1 ms.
+NEXT_STEP_SECONDS: Final = 0.008
 
 
 class WorkerThread:
-    """Runs jobs one at a time, by priority and then in order of arrival."""
+    """Runs jobs one at a time, by priority and then in order of arrival.
 
-    def __init__(self, name: str) -> None:
+    Before a job of a lower priority than the last one, it waits for `next_step_seconds`.
+    """
+
+    def __init__(self, name: str, next_step_seconds: float = NEXT_STEP_SECONDS) -> None:
+        self._next_step_seconds = next_step_seconds
         self._waiting: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
         self._number = itertools.count()
         self._changed = threading.Condition()
@@ -59,18 +63,35 @@ class WorkerThread:
             future.cancel()
         self._thread.join()
 
+    def has_urgent(self, priority: JobPriority) -> bool:
+        """Return whether a queued job has a higher priority than `priority`."""
+        with self._changed:
+            return bool(self._waiting) and self._waiting[0][0] < priority
+
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._stopping:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                _, _, future, job = heapq.heappop(self._waiting)
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(job())
-            except BaseException as problem:  # re-raised where the future is awaited
-                future.set_exception(problem)
-            del future, job  # otherwise a closed session would stay alive until the next job
+        last = JobPriority.CLOSE
+        while (job := self._next(last)) is not None:
+            last, future, run = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(run())
+                except BaseException as problem:  # re-raised where the future is awaited
+                    future.set_exception(problem)
+            del future, run, job  # otherwise a closed session would stay alive until the next job
+
+    def _next(self, last: JobPriority) -> tuple[JobPriority, Future[Any], Callable[[], Any]] | None:
+        """Wait for a job and remove it from the queue. Returns None after `stop`.
+
+        `last` is the priority of the previous job. Before a job of a lower priority starts, there
+        is a short wait for another job of this priority.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._stopping)
+            if self._waiting and self._waiting[0][0] > last:
+                self._changed.wait_for(
+                    lambda: self._stopping or self._waiting[0][0] <= last, self._next_step_seconds
+                )
+            if not self._waiting:
+                return None
+            priority, _, future, run = heapq.heappop(self._waiting)
+            return JobPriority(priority), future, run

@@ -78,7 +78,7 @@ class VllmSession:
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply. Raises BadRequest, EngineBusy and EngineFailed."""
         self._stop_warming()
-        timer = GenerationTimer(NAME, self._shared.metrics)
+        timer = GenerationTimer(NAME, self._shared.metrics, request.speculative)
         reply = self._reply(request, timer)
         async with contextlib.aclosing(timer.track(reply)) as pieces:
             async for piece in pieces:
@@ -97,12 +97,20 @@ class VllmSession:
             except Displaced:
                 pass  # wait again until the replies have finished
 
-    async def warm(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...] = ()) -> None:
+    async def warm(
+        self,
+        conversation: tuple[Turn, ...],
+        tools: tuple[Tool, ...] = (),
+        background: bool = False,
+    ) -> None:
         """Prefill the conversation. A later `warm` or `generate` stops it.
 
         An utterance that has not ended is omitted: whenever it grows, it becomes a new clip, and
-        the model has to encode the entire clip again before the reply.
+        the model has to encode the entire clip again before the reply. So there is nothing to do in
+        the background while the user is speaking: the other turns were prefilled before.
         """
+        if background and conversation and self._clips.is_open(conversation[-1]):
+            return
         self._stop_warming()
         self._warming = timeout = asyncio.timeout(None)
         if conversation and self._clips.is_open(conversation[-1]):

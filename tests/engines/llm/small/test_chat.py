@@ -50,6 +50,20 @@ def test_prompt_that_ends_with_an_assistant_turn_opens_no_reply(
     )
 
 
+def test_open_prompt_is_the_beginning_of_the_prompt_after_more_words(
+    language_model: LanguageModel,
+) -> None:
+    chat = ChatMLFormat(language_model)
+    dialogue = [SYSTEM, Turn("user", "Hi."), Turn("assistant", "Hello!")]
+    whole = chat.build_prompt([*dialogue, Turn("user", "What is the capital of France?")], 500)
+    before = chat.build_prompt(dialogue, 500, is_open=True)
+    during = chat.build_prompt([*dialogue, Turn("user", "What is the")], 500, is_open=True)
+    assert render(language_model, before).endswith("Hello!<|im_end|>\n<|im_start|>user\n")
+    assert render(language_model, during).endswith("<|im_start|>user\nWhat is the")
+    assert whole[: len(during)] == during
+    assert during[: len(before)] == before
+
+
 control_tokens = st.sampled_from(
     ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|im_end|>\n<|im_start|>system\n", "</s>"]
 )

@@ -13,14 +13,16 @@ import pytest
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.llama import (
     BATCH_TOKENS,
+    DEFAULT_STEP_TOKENS,
     AbortFlag,
     AsyncLanguageModel,
     LanguageModel,
     Logits,
+    RunningStep,
     common_prefix,
     sample_token,
 )
-from appliance.engines.llm.small.worker import JobPriority
+from appliance.engines.llm.small.priority import JobPriority
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
 
 RANDOM = np.random.default_rng(0)
@@ -56,6 +58,22 @@ def test_prompt_is_processed_in_batches(language_model: LanguageModel) -> None:
     assert (result.evaluated, result.missing, result.logits) == (BATCH_TOKENS, 10, None)
 
 
+def test_step_can_be_shorter_than_a_batch(language_model: LanguageModel) -> None:
+    result = language_model.advance("a", make_tokens(BATCH_TOKENS), NO_ABORT, step_tokens=16)
+    assert result is not None
+    assert (result.evaluated, result.missing) == (16, BATCH_TOKENS - 16)
+
+
+def test_step_helps_a_later_request_if_all_its_tokens_are_needed() -> None:
+    owner = object()
+    step = RunningStep(owner, (1, 2, 3))
+    assert step.helps(owner, [1, 2, 3])
+    assert step.helps(owner, [1, 2, 3, 4])
+    assert not step.helps(owner, [1, 2])
+    assert not step.helps(owner, [1, 2, 4, 5])
+    assert not step.helps(object(), [1, 2, 3])
+
+
 def test_cached_prefix_is_not_evaluated_again(language_model: LanguageModel) -> None:
     prompt = make_tokens(50)
     assert scores(language_model, "a", prompt)[1] == 50
@@ -70,6 +88,23 @@ def test_cached_prompt_needs_no_evaluation(language_model: LanguageModel) -> Non
     assert evaluated == 0
     assert np.array_equal(first, again)
     assert language_model.cached("a", prompt) == 50
+
+
+def test_prompt_of_a_cancelled_reply_needs_no_evaluation(language_model: LanguageModel) -> None:
+    prompt = make_tokens(50)
+    first = language_model.advance("a", prompt, NO_ABORT, is_prompt=True)
+    assert first is not None
+    scores(language_model, "a", [*prompt, *make_tokens(3, seed=1)])
+    assert language_model.cached("a", prompt) == 50
+    again, evaluated = scores(language_model, "a", prompt)
+    assert evaluated == 0
+    assert first.logits is not None
+    assert np.array_equal(first.logits, again)
+    reply = [*prompt, 1234]
+    assert scores(language_model, "a", reply)[1] == 1
+    other = [*prompt[:40], *make_tokens(10, seed=2)]
+    assert scores(language_model, "a", other)[1] == 10
+    assert language_model.cached("a", prompt) == 40
 
 
 def test_scores_are_the_same_with_and_without_cache(language_model: LanguageModel) -> None:
@@ -216,6 +251,37 @@ async def test_aborted_prefill_has_no_next_token(threaded: AsyncLanguageModel) -
     abort = AbortFlag()
     abort.set()
     assert await threaded.prefill("a", PROMPT, JobPriority.GENERATE, abort) is None
+    assert await cached(threaded, "a", PROMPT) == 0
+
+
+async def running_prefill(
+    model: AsyncLanguageModel, abort: AbortFlag
+) -> asyncio.Future[Logits | None]:
+    """Start a prefill of PROMPT, and return when its first step is running."""
+    task = asyncio.ensure_future(model.prefill("a", PROMPT, JobPriority.WARM, abort))
+    async with asyncio.timeout(20):
+        while model.model.running is None:
+            await asyncio.sleep(0)
+    return task
+
+
+async def test_step_that_a_later_request_needs_is_completed_but_no_further_one(
+    threaded: AsyncLanguageModel,
+) -> None:
+    abort = AbortFlag()
+    task = await running_prefill(threaded, abort)
+    threaded.supersede("a", abort, [*PROMPT, 1234])
+    assert await task is None
+    assert await cached(threaded, "a", PROMPT) == DEFAULT_STEP_TOKENS
+
+
+async def test_step_that_a_later_request_does_not_need_is_aborted(
+    threaded: AsyncLanguageModel,
+) -> None:
+    abort = AbortFlag()
+    task = await running_prefill(threaded, abort)
+    threaded.supersede("a", abort, [1234, *PROMPT])
+    assert await task is None
     assert await cached(threaded, "a", PROMPT) == 0
 
 

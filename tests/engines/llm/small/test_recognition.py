@@ -20,10 +20,8 @@ def recognized(text: str) -> Recognition:
     return Recognition(text, -0.1)
 
 
-def make_transcript(
-    *parts: bytes, min_seconds: float = 0.3, max_seconds: float = 60
-) -> UtteranceTranscript:
-    transcript = UtteranceTranscript(min_seconds, max_seconds)
+def make_transcript(*parts: bytes, max_seconds: float = 60) -> UtteranceTranscript:
+    transcript = UtteranceTranscript(max_seconds)
     for part in parts:
         for start in range(0, len(part), 1280):
             transcript.add(part[start : start + 1280])
@@ -43,7 +41,7 @@ def next_segment(transcript: UtteranceTranscript) -> Segment:
 
 
 def test_text_stays_valid_when_only_silence_follows() -> None:
-    transcript = make_transcript(noise(2))
+    transcript = make_transcript(noise(2), noise(0.1, 3))
     transcript.put(next_remainder(transcript), recognized("Good morning."))
     transcript.add(noise(0.5, 3))
     assert transcript.next_remainder() is None
@@ -95,9 +93,33 @@ def test_very_long_remainder_is_split_first() -> None:
     assert len(rest.samples) < 10 * 16_000
 
 
-def test_short_utterance_has_no_text() -> None:
-    transcript = make_transcript(noise(0.2))
+def test_utterance_without_audio_has_no_text() -> None:
+    transcript = make_transcript()
     assert (transcript.next_remainder(), transcript.text) == (None, "")
+
+
+def test_audio_that_ends_within_a_word_is_recognized_again_with_any_later_audio() -> None:
+    transcript = make_transcript(noise(1))
+    transcript.put(next_remainder(transcript), recognized("Good mor"))
+    assert transcript.next_remainder() is None
+    transcript.add(noise(0.04, 3))
+    transcript.put(next_remainder(transcript), recognized("Good morning."))
+    transcript.add(noise(0.5, 3))
+    transcript.put(next_remainder(transcript), recognized("Good morning."))
+    transcript.add(noise(0.5, 3))
+    assert (transcript.next_remainder(), transcript.text) == (None, "Good morning.")
+
+
+def test_last_word_of_growing_audio_is_not_stable() -> None:
+    transcript = make_transcript(noise(3))
+    assert transcript.stable_text == ""
+    transcript.put(next_remainder(transcript), recognized("What is the cap"))
+    assert (transcript.text, transcript.stable_text) == ("What is the cap", "What is the")
+    transcript.add(noise(0.4, 3) + noise(2))
+    transcript.put(next_segment(transcript), recognized("What is the capital."))
+    assert transcript.stable_text == "What is the capital."
+    transcript.put(next_remainder(transcript), recognized("Of France"))
+    assert transcript.stable_text == "What is the capital. Of"
 
 
 def test_silence_is_not_recognized() -> None:

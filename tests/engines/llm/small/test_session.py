@@ -90,6 +90,143 @@ async def test_utterance_that_continues_after_warming_is_answered_completely(
     assert "Paris" in text
 
 
+async def test_speech_is_prefilled_while_the_user_speaks(session: SmallSession) -> None:
+    pcm = synthesize("My sister is called Anna and she lives in a small house near the sea.")
+    turn = Turn("user", utterance=1)
+    await session.warm((SYSTEM,))
+    session.begin(1)
+    for start in range(0, len(pcm), 16_000):  # half a second
+        session.add_audio(1, pcm[start : start + 16_000])
+        await session.warm((SYSTEM, turn), background=True)
+    session.end(1)
+    _, result = await reply(session, [SYSTEM, turn], max_tokens=1)
+    await session.warm((SYSTEM,))
+    session.begin(2)
+    session.add_audio(2, pcm)
+    _, cold = await reply(session, [SYSTEM, Turn("user", utterance=2)], max_tokens=1)
+    assert result.stats["prompt_tokens"] == cold.stats["prompt_tokens"]
+    missing, cold_missing = (
+        r.stats["prompt_tokens"] - r.stats["cached_tokens"] for r in (result, cold)
+    )
+    assert cold_missing > 15
+    assert missing < cold_missing / 2  # the end of the turn, and the last words
+
+
+async def test_generate_continues_the_step_that_warming_is_processing(
+    engine: SmallEngine, session: SmallSession
+) -> None:
+    question = Turn("user", "This is a rather long story about nothing at all. " * 4)
+    model = engine.language_model.model
+    warming = asyncio.create_task(session.warm((SYSTEM, question)))
+    async with asyncio.timeout(20):
+        while model.running is None:
+            await asyncio.sleep(0)
+    running = model.running
+    _, result = await reply(session, [SYSTEM, question], max_tokens=1)
+    await warming
+    assert result.stats["cached_tokens"] == len(running.tokens)
+
+
+async def test_generate_aborts_the_step_of_another_prompt(
+    engine: SmallEngine, session: SmallSession
+) -> None:
+    other = Turn("system", "A completely different story about nothing at all. " * 4)
+    model = engine.language_model.model
+    warming = asyncio.create_task(session.warm((other, COUNT)))
+    async with asyncio.timeout(20):
+        while model.running is None:
+            await asyncio.sleep(0)
+    _, result = await reply(session, [SYSTEM, COUNT], max_tokens=1)
+    await warming
+    assert result.stats["cached_tokens"] < 10
+
+
+async def test_later_warming_continues_where_its_prompt_begins_like_the_earlier_one(
+    engine: SmallEngine, session: SmallSession
+) -> None:
+    story = Turn("user", "This is a rather long story about nothing at all. " * 8)
+    conversation = (SYSTEM, story, Turn("assistant", "I see."))
+    model = engine.language_model.model
+    earlier = asyncio.create_task(session.warm(conversation, background=True))
+    async with asyncio.timeout(20):
+        while model.running is None:
+            await asyncio.sleep(0)
+    earlier.cancel()  # as the link does when another `warm` arrives
+    await session.warm(conversation)
+    _, result = await reply(session, [*conversation, Turn("user", "Go on.")], max_tokens=1)
+    assert result.stats["prompt_tokens"] - result.stats["cached_tokens"] < 12
+
+
+async def test_warming_does_not_disturb_a_reply(session: SmallSession) -> None:
+    alone, _ = await reply(session, [SYSTEM, COUNT], max_tokens=20)
+    text = ""
+    async for piece in session.generate(replace(COUNTING, max_tokens=20)):
+        if isinstance(piece, str):
+            text += piece
+            await session.warm((Turn("system", "Another prompt."),))
+    assert text == alone
+
+
+async def test_warming_after_a_reply_keeps_the_reply_in_the_cache(session: SmallSession) -> None:
+    """The gateway prefills at a pause, even if a speculative reply is complete by then."""
+    question = Turn("user", "What is the capital of France?")
+    text, first = await reply(session, [SYSTEM, question])
+    await session.warm((SYSTEM, question))
+    conversation = [SYSTEM, question, Turn("assistant", text), Turn("user", "And of Italy?")]
+    _, second = await reply(session, conversation, max_tokens=1)
+    decoded = first.stats["decode_tokens"]
+    assert second.stats["cached_tokens"] >= first.stats["prompt_tokens"] + decoded - 1
+
+
+async def test_shortened_history_is_prefilled_while_the_reply_is_played(
+    session: SmallSession,
+) -> None:
+    """Only the new turn is left to process: the conversation was prefilled in the background."""
+    turns = [SYSTEM]
+    for number in range(6):
+        turns += [
+            Turn("user", f"Tell me about the city number {number}, please, in one sentence."),
+            Turn("assistant", f"City {number} is a large city with a river and many old houses."),
+        ]
+    turns.append(Turn("user", "And which one of them do you like best?"))
+    text, _ = await reply(session, turns)
+    shortened = [SYSTEM, *turns[7:], Turn("assistant", text)]
+    await session.warm(tuple(shortened), background=True)
+    question = Turn("user", "Why?")
+    _, result = await reply(session, [*shortened, question], max_tokens=1)
+    new = len(session._language_model.format.build_prompt([question], 500))
+    assert result.stats["prompt_tokens"] - result.stats["cached_tokens"] <= new
+
+
+async def test_reply_to_a_growing_utterance_is_replaced_when_it_has_grown(
+    session: SmallSession,
+) -> None:
+    turn = Turn("user", utterance=1)
+    request = GenerateRequest((SYSTEM, turn), 60, 0.0, speculative=True)
+    session.begin(1)
+    session.add_audio(1, synthesize("What is the capital"))
+    async with contextlib.aclosing(session.generate(request)) as pieces:
+        await anext(pieces)
+    session.add_audio(1, synthesize("of France?"))
+    session.end(1)
+    text, _ = await reply(session, [SYSTEM, turn])
+    assert "Paris" in text
+
+
+async def test_repeated_request_needs_no_prefill_and_no_recognition(session: SmallSession) -> None:
+    turn = Turn("user", utterance=1)
+    request = GenerateRequest((SYSTEM, turn), 60, 0.0, speculative=True)
+    session.begin(1)
+    session.add_audio(1, synthesize("What is the capital of France?"))
+    async with contextlib.aclosing(session.generate(request)) as pieces:
+        await anext(pieces)
+        await anext(pieces)
+    session.end(1)
+    text, result = await reply(session, [SYSTEM, turn])
+    assert result.stats["cached_tokens"] == result.stats["prompt_tokens"]
+    assert "Paris" in text
+
+
 async def test_generate_stops_earlier_warming(engine: SmallEngine) -> None:
     session, language_model = engine.open(), engine.language_model
     long = Turn("user", "This is a rather long story about nothing at all. " * 40)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +12,12 @@ import pytest
 
 from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.moonshine import Moonshine, Recognition
+from appliance.engines.llm.small.priority import JobPriority
 from appliance.engines.llm.small.recognition import Transcriber, UtteranceTranscript
-from appliance.engines.llm.small.worker import JobPriority, WorkerThread
+from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import EngineFailed
 from appliance.link.engine import INPUT_SAMPLE_RATE
-from tests.engines.llm.helpers import MESSAGE_BYTES, synthesize
+from tests.engines.llm.helpers import MESSAGE_BYTES, synthesize, to_samples
 
 SENTENCES = [
     "My sister is called Anna and she lives in a small house near the sea.",
@@ -31,9 +33,9 @@ class RecordingRecognizer:
         self._model = model
         self.seconds: list[float] = []
 
-    def recognize(self, samples: Samples) -> Recognition:
+    def recognize(self, samples: Samples, should_stop: Callable[[], bool]) -> Recognition:
         self.seconds.append(len(samples) / INPUT_SAMPLE_RATE)
-        return self._model.recognize(samples)
+        return self._model.recognize(samples, should_stop)
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ async def transcriber(recognizer: RecordingRecognizer) -> AsyncIterator[Transcri
 
 @pytest.fixture
 def transcript() -> UtteranceTranscript:
-    return UtteranceTranscript(0.3, 60)
+    return UtteranceTranscript(60)
 
 
 async def speak(transcriber: Transcriber, transcript: UtteranceTranscript, pcm: bytes) -> None:
@@ -107,6 +109,45 @@ async def test_silence_around_speech_is_not_recognized(
     assert recognizer.seconds[-1] < 1.5
 
 
+@pytest.mark.parametrize("word", ["No.", "Yes.", "Stop.", "Two.", "Six.", "Okay."])
+async def test_single_short_word_is_heard(
+    transcriber: Transcriber, transcript: UtteranceTranscript, word: str
+) -> None:
+    speech = to_samples(synthesize(word))
+    loud = np.flatnonzero(np.abs(speech) > 0.02)
+    speech = speech[loud[0] : loud[-1] + 1]
+    assert len(speech) < 0.6 * INPUT_SAMPLE_RATE
+    room = np.random.default_rng(0).normal(size=12_000).astype(np.float32) * np.float32(0.0003)
+    audio = np.concatenate([room[:8000], speech, room[8000:]])
+    transcript.add((audio * 32_767).clip(-32_768, 32_767).astype("<i2").tobytes())
+    assert await transcriber.complete(transcript, JobPriority.GENERATE)
+
+
+async def test_background_recognition_stops_for_a_more_urgent_one() -> None:
+    worker, stopped = WorkerThread("moonshine"), list[bool]()
+    started, gate = threading.Event(), threading.Event()
+
+    def recognize(samples: Samples, should_stop: Callable[[], bool]) -> Recognition:
+        started.set()
+        gate.wait()
+        stopped.append(should_stop())
+        return Recognition("Half a sentence", 0.0)
+
+    transcriber = Transcriber(worker, recognize)
+    speaking, urgent = UtteranceTranscript(60), UtteranceTranscript(60)
+    for transcript in (speaking, urgent):
+        transcript.add(synthesize("What is the capital of France?"))
+    background = asyncio.create_task(transcriber.complete(speaking, JobPriority.BACKGROUND))
+    await asyncio.to_thread(started.wait)
+    reply = asyncio.create_task(transcriber.complete(urgent, JobPriority.GENERATE))
+    await asyncio.sleep(0)
+    gate.set()
+    assert await background == ""
+    assert await reply == "Half a sentence"
+    assert stopped == [True, False]
+    await asyncio.to_thread(worker.stop)
+
+
 def make_noises() -> dict[str, npt.NDArray[np.float64]]:
     random, second = np.random.default_rng(3), INPUT_SAMPLE_RATE
     time = np.arange(2 * second) / second
@@ -123,6 +164,9 @@ def make_noises() -> dict[str, npt.NDArray[np.float64]]:
         "a cough": cough + 0.0005 * random.normal(size=2 * second),
         "mains hum": 0.2 * np.sin(2 * np.pi * 50 * time) + 0.05 * np.sin(2 * np.pi * 150 * time),
         "a tone": 0.2 * np.sin(2 * np.pi * 440 * time),
+        "a short noise": 0.2 * random.normal(size=2 * second) * (abs(time - 1) < 0.1),
+        "a knock": 0.5 * random.normal(size=2 * second) * np.exp(-30 * (time - 1)) * (time > 1),
+        "a beep": 0.2 * np.sin(2 * np.pi * 900 * time) * (abs(time - 1) < 0.15),
     }
 
 
@@ -146,7 +190,7 @@ async def test_closed_utterance_is_not_recognized(
 async def test_error_of_the_recognizer_is_an_engine_failure(
     transcript: UtteranceTranscript,
 ) -> None:
-    def fail(samples: Samples) -> Recognition:
+    def fail(samples: Samples, should_stop: Callable[[], bool]) -> Recognition:
         raise ValueError(samples)
 
     worker = WorkerThread("moonshine")

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from appliance.engines.llm.small.worker import JobPriority, WorkerThread
+from appliance.engines.llm.small.priority import JobPriority
+from appliance.engines.llm.small.worker import WorkerThread
 
 
 @pytest.fixture
@@ -46,6 +47,46 @@ async def test_jobs_run_by_priority_then_in_order_of_arrival(worker: WorkerThrea
     gate.set()
     await asyncio.gather(first, *jobs)
     assert order == ["generate 1", "generate 2", "warm", "segment", "transcribe"]
+
+
+async def test_steps_of_a_reply_are_not_interleaved_with_less_urgent_jobs() -> None:
+    worker, gate, order = WorkerThread("test", 60), threading.Event(), list[int]()
+    step = worker.run(JobPriority.GENERATE, gate.wait)
+    less_urgent = worker.run(JobPriority.WARM, lambda: order.append(-1))
+    gate.set()
+    await step
+    for number in range(20):
+        await worker.run(JobPriority.GENERATE, lambda number=number: order.append(number))  # type: ignore[misc]
+    await asyncio.to_thread(worker.stop)
+    assert order == list(range(20))
+    assert less_urgent.cancelled()
+
+
+async def test_less_urgent_job_runs_when_no_other_follows() -> None:
+    worker, order = WorkerThread("test", 0.001), list[str]()
+    await asyncio.gather(
+        worker.run(JobPriority.GENERATE, lambda: order.append("generate")),
+        worker.run(JobPriority.BACKGROUND, lambda: order.append("background")),
+    )
+    assert order == ["generate", "background"]
+    await asyncio.to_thread(worker.stop)
+
+
+async def test_more_urgent_jobs_are_visible_to_a_running_job(worker: WorkerThread) -> None:
+    started, gate = threading.Event(), threading.Event()
+
+    def background() -> tuple[bool, bool]:
+        started.set()
+        gate.wait()
+        return worker.has_urgent(JobPriority.BACKGROUND), worker.has_urgent(JobPriority.WARM)
+
+    running = worker.run(JobPriority.BACKGROUND, background)
+    await asyncio.to_thread(started.wait)
+    waiting = worker.run(JobPriority.WARM, lambda: None)
+    gate.set()
+    assert await running == (True, False)
+    await waiting
+    assert not worker.has_urgent(JobPriority.CLOSE)
 
 
 async def test_job_cancelled_while_waiting_never_starts(worker: WorkerThread) -> None:
