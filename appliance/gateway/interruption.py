@@ -45,7 +45,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from appliance.errors import EngineFailed
 from appliance.gateway.playout import Rewind
-from appliance.gateway.voice_activity import SpeechPausedFrame, SpeechResumedFrame
+from appliance.gateway.voice_activity import SpeechPausedFrame
 from appliance.link.client import EngineClient
 from appliance.link.engine import Utterance
 from appliance.tasks import cancel, spawn
@@ -146,61 +146,50 @@ class InterruptionState:
 
     phase    what the voice counts as
     paused   whether the bot is paused
-    request  number of the latest HEAR; answers to earlier ones are ignored
+    request  number of the latest HEAR
     """
 
     def __init__(self) -> None:
         self.phase = Phase.QUIET
         self.paused = False
         self.request = 0
-        self._silent = False  # the voice has paused or ended
-        self._end_withheld = False
-        self._hearing_since: float | None = None
-        self._voiced_since = 0.0  # start of the voice, or the latest answer about it
         self._paused_at = 0.0
-        self._paused_seconds = 0.0  # of all earlier pauses in this voice
+        self._judged_at = 0.0  # start of the voice, or the latest answer about it
+        self._hearing_since: float | None = None
+        self._has_more = False  # more was said since the HEAR that is not answered yet
+        self._end_withheld = False
 
     @property
     def deadline(self) -> float | None:
         """When to call `tick`, if nothing else happens before."""
         if self.phase not in (Phase.UNDECIDED, Phase.OVERLAP):
             return None
-        if self._hearing_since is not None:
-            return self._hearing_since + HEARING_SECONDS
-        hear_at = self._voiced_since + self._hearing_interval()
-        return min(hear_at, self._resume_at()) if self.paused else hear_at
+        resume_at = self._paused_at + MAX_PAUSED_SECONDS
+        return min(self._hearing_deadline(), resume_at) if self.paused else self._hearing_deadline()
 
     def voice_started(self, now: float, busy: bool) -> list[Action]:
         """Note that a voice has started. `busy`: the bot speaks, or a reply is on its way."""
-        self._silent = False
-        if self._end_withheld:  # the same voice goes on before anything was decided
+        if self._end_withheld:  # the same voice goes on before it was judged
             self._end_withheld = False
-            return self._pause_again(now)
+            return []
         if not busy:
             self.phase = Phase.TURN
             return [Action.START_TURN]
         self.phase = Phase.UNDECIDED
-        self._voiced_since = now
-        self._paused_seconds = 0.0
-        return self._pause(now)
+        self.paused, self._paused_at = True, now
+        self._judged_at, self._hearing_since = now, None
+        return [Action.PAUSE]
 
     def voice_paused(self, now: float) -> list[Action]:
-        """Note that the voice has paused for a moment."""
-        self._silent = True
+        """Note that the voice has paused for a moment, so that a word has ended."""
         return self._hear(now) if self.phase in (Phase.UNDECIDED, Phase.OVERLAP) else []
 
-    def voice_resumed(self, now: float) -> list[Action]:
-        """Note that the voice goes on after a pause."""
-        self._silent = False
-        return self._pause_again(now)
-
     def voice_stopped(self, now: float) -> list[Action]:
-        """Note that the voice has ended. It is passed on with RELEASE."""
-        self._silent = True
+        """Note that the voice has ended. The end is passed on with RELEASE."""
         if self._hearing_since is not None:
             self._end_withheld = True
             return []
-        return [*self._go_on(now), *self._end()]
+        return [*self._go_on(), *self._end()]
 
     def heard(self, request: int, text: str | None, asked: bool, now: float) -> list[Action]:
         """Note the words of the voice so far; None if the engine failed.
@@ -208,70 +197,51 @@ class InterruptionState:
         `asked`: see `is_interruption`.
         """
         if request != self.request or self._hearing_since is None:
-            return []
-        self._hearing_since = None
-        self._voiced_since = now
+            return []  # it came too late
+        self._hearing_since, self._judged_at = None, now
         if text is None or is_interruption(text, asked):
             return self._interrupt()
-        return self._decide_no_words_yet(now)
+        if self._has_more:
+            return self._hear(now)
+        return [*self._go_on(), *self._end()] if self._end_withheld else []
 
     def tick(self, now: float) -> list[Action]:
         """Do what is due at `deadline`."""
         if self.deadline is None or now < self.deadline:
             return []
-        if self._hearing_since is not None:
-            self._hearing_since = None
-            return self._interrupt()
-        if self.paused and now >= self._resume_at():
-            return self._go_on(now)
-        return self._hear(now)
+        if now < self._hearing_deadline():
+            return self._go_on()
+        return self._hear(now) if self._hearing_since is None else self._interrupt()
 
     def interrupted_by_text(self) -> None:
         """Note that something else interrupted the bot, such as typed text: it is not paused."""
         self.paused = False
 
-    def _decide_no_words_yet(self, now: float) -> list[Action]:
-        if not self._silent:
-            return []  # words may follow
-        return [*self._go_on(now), *(self._end() if self._end_withheld else [])]
-
-    def _pause(self, now: float) -> list[Action]:
-        self.paused, self._paused_at = True, now
-        return [Action.PAUSE]
-
-    def _pause_again(self, now: float) -> list[Action]:
-        if self.phase is not Phase.OVERLAP or self._paused_seconds >= MAX_PAUSED_SECONDS:
-            return []
-        self.phase = Phase.UNDECIDED
-        self._voiced_since = now
-        return self._pause(now)
+    def _hearing_deadline(self) -> float:
+        if self._hearing_since is not None:
+            return self._hearing_since + HEARING_SECONDS
+        is_overlap = self.phase is Phase.OVERLAP
+        return self._judged_at + (OVERLAP_HEARING_SECONDS if is_overlap else LONG_VOICE_SECONDS)
 
     def _hear(self, now: float) -> list[Action]:
+        self._has_more = self._hearing_since is not None
+        if self._has_more:
+            return []  # again after the answer
         self.request += 1
         self._hearing_since = now
         return [Action.HEAR]
 
-    def _hearing_interval(self) -> float:
-        return LONG_VOICE_SECONDS if self.phase is Phase.UNDECIDED else OVERLAP_HEARING_SECONDS
-
-    def _resume_at(self) -> float:
-        return self._paused_at + MAX_PAUSED_SECONDS - self._paused_seconds
-
-    def _go_on(self, now: float) -> list[Action]:
+    def _go_on(self) -> list[Action]:
         if self.phase is Phase.UNDECIDED:
             self.phase = Phase.OVERLAP
-            self._voiced_since = now
-        if not self.paused:
-            return []
-        self.paused = False
-        self._paused_seconds += now - self._paused_at
-        return [Action.RESUME]
+        was_paused, self.paused = self.paused, False
+        return [Action.RESUME] if was_paused else []
 
     def _interrupt(self) -> list[Action]:
-        actions = [Action.INTERRUPT] if self.paused else []
-        self.phase, self.paused = Phase.TURN, False
-        end = self._end() if self._end_withheld else []
-        return [*actions, Action.START_TURN, *end]
+        was_paused, self.paused = self.paused, False
+        self.phase, self._hearing_since = Phase.TURN, None
+        actions = [Action.INTERRUPT] if was_paused else []
+        return [*actions, Action.START_TURN, *(self._end() if self._end_withheld else [])]
 
     def _end(self) -> list[Action]:
         self.phase, self._end_withheld = Phase.QUIET, False
@@ -404,8 +374,6 @@ class InterruptionGate(FrameProcessor):
                 await self._run(state.voice_started(now, not self._by_voice and self._is_busy()))
             case SpeechPausedFrame():
                 await self._run(state.voice_paused(now))
-            case SpeechResumedFrame():
-                await self._run(state.voice_resumed(now))
 
     def _follow_bot(self, frame: Frame) -> None:
         match frame:
