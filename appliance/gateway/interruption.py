@@ -57,7 +57,7 @@ MAX_PAUSED_SECONDS = 3.0
 # While the bot speaks over such a voice, the words are asked for this often.
 OVERLAP_HEARING_SECONDS = 2.0
 # An engine that is idle answers in 0.1 to 0.4 s. Without an answer, the voice is an interruption.
-HEARING_SECONDS = 1.0
+HEARING_SECONDS = 1.5
 
 
 def _words(text: str) -> frozenset[str]:
@@ -121,7 +121,7 @@ def _listener_phrase_length(words: list[str]) -> int:
     return 0
 
 
-class Phase(Enum):
+class VoicePhase(Enum):
     """What the user's voice counts as."""
 
     QUIET = "quiet"  # there is no voice
@@ -150,7 +150,7 @@ class InterruptionState:
     """
 
     def __init__(self) -> None:
-        self.phase = Phase.QUIET
+        self.phase = VoicePhase.QUIET
         self.paused = False
         self.request = 0
         self._paused_at = 0.0
@@ -162,7 +162,7 @@ class InterruptionState:
     @property
     def deadline(self) -> float | None:
         """When to call `tick`, if nothing else happens before."""
-        if self.phase not in (Phase.UNDECIDED, Phase.OVERLAP):
+        if self.phase not in (VoicePhase.UNDECIDED, VoicePhase.OVERLAP):
             return None
         resume_at = self._paused_at + MAX_PAUSED_SECONDS
         return min(self._hearing_deadline(), resume_at) if self.paused else self._hearing_deadline()
@@ -173,16 +173,16 @@ class InterruptionState:
             self._end_withheld = False
             return []
         if not busy:
-            self.phase = Phase.TURN
+            self.phase = VoicePhase.TURN
             return [Action.START_TURN]
-        self.phase = Phase.UNDECIDED
+        self.phase = VoicePhase.UNDECIDED
         self.paused, self._paused_at = True, now
         self._judged_at, self._hearing_since = now, None
         return [Action.PAUSE]
 
     def voice_paused(self, now: float) -> list[Action]:
         """Note that the voice has paused for a moment, so that a word has ended."""
-        return self._hear(now) if self.phase in (Phase.UNDECIDED, Phase.OVERLAP) else []
+        return self._hear(now) if self.phase in (VoicePhase.UNDECIDED, VoicePhase.OVERLAP) else []
 
     def voice_stopped(self, now: float) -> list[Action]:
         """Note that the voice has ended. The end is passed on with RELEASE."""
@@ -220,7 +220,7 @@ class InterruptionState:
     def _hearing_deadline(self) -> float:
         if self._hearing_since is not None:
             return self._hearing_since + HEARING_SECONDS
-        is_overlap = self.phase is Phase.OVERLAP
+        is_overlap = self.phase is VoicePhase.OVERLAP
         return self._judged_at + (OVERLAP_HEARING_SECONDS if is_overlap else LONG_VOICE_SECONDS)
 
     def _hear(self, now: float) -> list[Action]:
@@ -232,19 +232,19 @@ class InterruptionState:
         return [Action.HEAR]
 
     def _go_on(self) -> list[Action]:
-        if self.phase is Phase.UNDECIDED:
-            self.phase = Phase.OVERLAP
+        if self.phase is VoicePhase.UNDECIDED:
+            self.phase = VoicePhase.OVERLAP
         was_paused, self.paused = self.paused, False
         return [Action.RESUME] if was_paused else []
 
     def _interrupt(self) -> list[Action]:
         was_paused, self.paused = self.paused, False
-        self.phase, self._hearing_since = Phase.TURN, None
+        self.phase, self._hearing_since = VoicePhase.TURN, None
         actions = [Action.INTERRUPT] if was_paused else []
         return [*actions, Action.START_TURN, *(self._end() if self._end_withheld else [])]
 
     def _end(self) -> list[Action]:
-        self.phase, self._end_withheld = Phase.QUIET, False
+        self.phase, self._end_withheld = VoicePhase.QUIET, False
         return [Action.RELEASE]
 
 

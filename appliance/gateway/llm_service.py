@@ -324,6 +324,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
 
         self._hanging_up = False
         self._prefetcher.turn_running = True
+        pending: Exchange | None = None
         try:
             await self._prefetcher.forget_discarded()
             await self.start_processing_metrics()
@@ -338,11 +339,16 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             await self._say_cannot_reply()
         else:
             await self._complete(exchange, result)
-            await self.push_frame(ReplyEndFrame())
+            if result.reason == "nothing_heard" and not exchange.tool_calls:
+                pending = self._history.pending()
+            if pending is None:
+                await self.push_frame(ReplyEndFrame())
         finally:
             self._prefetcher.turn_running = False
             self._speculator.reply_audible()
             await self.stop_processing_metrics()
+        if pending is not None:
+            self._start_turn(pending)  # a cough that interrupted the reply must not cancel it
 
     async def _say_cannot_reply(self) -> None:
         self._callbacks.on_turn_dropped("failed")

@@ -12,7 +12,7 @@ from appliance.gateway.interruption import (
     MAX_PAUSED_SECONDS,
     Action,
     InterruptionState,
-    Phase,
+    VoicePhase,
     is_interruption,
 )
 
@@ -76,7 +76,7 @@ def test_short_voice_is_judged_by_its_words(text: str | None, decision: str) -> 
     assert state.voice_paused(0.3) == [Action.HEAR]
     assert state.voice_stopped(0.4) == []  # withheld
     assert state.heard(1, text, False, 0.5) == ACTIONS[decision]
-    assert not state.paused and state.phase is Phase.QUIET
+    assert not state.paused and state.phase is VoicePhase.QUIET
 
 
 def test_bot_goes_on_only_after_the_voice_has_ended() -> None:
@@ -138,7 +138,7 @@ def test_bot_speaks_over_a_long_voice_without_words_until_there_are_words() -> N
         if state.tick(now) == [Action.HEAR]:
             assert state.heard(state.request, "", False, now + 0.1) == []
     assert now == MAX_PAUSED_SECONDS
-    assert state.phase is Phase.OVERLAP
+    assert state.phase is VoicePhase.OVERLAP
     assert state.voice_paused(5.0) == [Action.HEAR]
     assert state.heard(state.request, "Stop!", False, 5.1) == [Action.START_TURN]
 
@@ -212,4 +212,4 @@ def test_every_pause_ends_once_and_every_turn_starts_before_it_ends(data: st.Dat
     while state.deadline is not None:
         now = max(now, state.deadline)
         run(state.tick(now))
-    assert state.phase is Phase.QUIET and not paused
+    assert state.phase is VoicePhase.QUIET and not paused
