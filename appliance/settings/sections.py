@@ -153,7 +153,7 @@ class TurnConfig:
         le=10,
         description="speech this long starts a turn, or pauses the bot",
     )
-    interruption: Literal["words", "voice"] = Field(
+    interruption: Literal["voice", "words"] = Field(
         default="words",
         description="what interrupts the bot: words that ask for the turn (listener's sounds, "
         "coughs and noises only pause it), or any voice",
