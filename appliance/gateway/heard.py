@@ -29,6 +29,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from appliance.gateway.interruption import (
+    BotSpeech,
     RepeatedPhraseEndFrame,
     RepeatedPhraseFrame,
     RewindFrame,
@@ -90,23 +91,30 @@ class HeardText:
         self.begin_phrase(text if self._recount else "")
 
     @property
-    def asks(self) -> bool:
-        """Whether the phrase that plays, or the one before it, is a question."""
+    def said(self) -> BotSpeech:
+        """What the user has heard: a question counts from its start until the next phrase ends."""
         before = self._complete[-1] if self._complete else self._taken
-        return self._phrase.endswith("?") or before.endswith("?")
+        if self._phrase.endswith("?") or before.endswith("?"):
+            return BotSpeech.QUESTION
+        if self._complete or self._partial():
+            return BotSpeech.STATEMENT
+        return BotSpeech.NOTHING
 
     def take(self) -> str:
         """Return the text heard since the last call."""
-        played_seconds = max(0.0, self._sent_seconds - self._lead_seconds)
-        chars = int(played_seconds * self._chars_per_second)
-        partial = self._phrase
-        if chars < len(partial):
-            partial = partial[:chars].rpartition(" ")[0]
-        text = " ".join([*self._complete, partial]).strip()
+        text = " ".join([*self._complete, self._partial()]).strip()
         self._taken = text
         self._complete.clear()
         self.begin_phrase("")
         return text
+
+    def _partial(self) -> str:
+        """Return the part of the current phrase that was played."""
+        played_seconds = max(0.0, self._sent_seconds - self._lead_seconds)
+        chars = int(played_seconds * self._chars_per_second)
+        if chars < len(self._phrase):
+            return self._phrase[:chars].rpartition(" ")[0]
+        return self._phrase
 
 
 class HeardProcessor(FrameProcessor):

@@ -3,8 +3,8 @@
 When the user makes a sound while the bot speaks or prepares its reply, the bot pauses at once. The
 engine is asked privately for the words of the sound, and the decision follows:
 
-- a listener's sound ("uh huh", "okay"), no words (a cough, music), or a stray function word: the
-  bot goes on, from the start of the phrase in which it paused;
+- a listener's sound ("uh huh", "okay"), no words (a cough, music), or too short to be a question:
+  the bot goes on, from the start of the phrase in which it paused;
 - anything else, or no answer of the engine in time: a turn of the user starts, which interrupts
   the bot.
 
@@ -77,40 +77,66 @@ LISTENER_PHRASES = _phrases(
     "interesting, exactly, absolutely, definitely, indeed, true, correct, of course, i see, "
     "i know, i understand, i get it, got it, gotcha, understood, really, makes sense, "
     "that makes sense, sounds good, that's right, that is right, that's true, that's good, "
-    "that's great, go on, go ahead, please go on, no problem, ha, haha, ha ha, thanks, thank you"
+    "that's great, go on, go ahead, no problem, ha, haha, ha ha, thanks, thank you"
 )
 # Words that are an answer if the bot has just asked something.
 ANSWER_WORDS = _words(
     "yes yeah yep yup ya okay ok right sure fine good great perfect absolutely definitely correct "
     "exactly true alright"
 )
-# A recognizer hears these in noise. Alone they are too short to be a question.
-STRAY_WORDS = _words(
-    "a an the and or but so of to in on at it its it's is i you we he she they that this well "
-    "like just"
+# Words that ask for the turn, however short the voice is: refusals and commands, questions, the
+# beginnings of requests, and numbers. A recognizer seldom hears them in a hum.
+ASKING_WORDS = _words(
+    "no nope nah not don't doesn't didn't isn't aren't can't won't never wrong stop wait hold hang "
+    "halt pause quiet silence hush shut enough cancel forget skip next back again repeat louder "
+    "slower faster shorter longer help hello hey hi bye goodbye sorry pardon excuse listen please "
+    "actually what what's who who's whose where where's when why how how's which can could would "
+    "will shall should do does did is are was were have has may tell give show call play turn "
+    "change explain spell read find say need want mean let question zero one two three four five "
+    "six seven eight nine ten eleven twelve twenty thirty forty fifty hundred thousand first "
+    "second third"
 )
-MAX_STRAY_WORDS = 2
+# A recognizer hears these in noise.
+STRAY_WORDS = _words(
+    "a an the and or but so of to in on at it its it's i you we he she they them then that this "
+    "well like just oh"
+)
+# A hum is heard as words, too: Moonshine hears "mm-hmm" as "amend them". Such a sound is shorter.
+# A question or a statement of this length without one of the ASKING_WORDS is rare.
+HUM_SECONDS = 0.8
 _LONGEST_PHRASE = max(map(len, LISTENER_PHRASES))
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # both apostrophes
 
 
-def is_interruption(text: str, asked: bool) -> bool:
-    """Return whether words said while the bot speaks ask for the turn.
+class BotSpeech(Enum):
+    """What the user has heard from the bot before the voice began."""
 
-    text   what the engine heard; empty if there were no words
-    asked  whether the phrase in which the bot paused is a question, which "yes" may answer
+    NOTHING = "nothing"  # no part of the reply, so the voice may continue the user's question
+    STATEMENT = "statement"
+    QUESTION = "question"  # the voice may be the answer
+
+
+def is_interruption(text: str, said: BotSpeech, spoken_seconds: float) -> bool:
+    """Return whether words said while the bot speaks or prepares its reply ask for the turn.
+
+    text            what the engine heard; empty if there were no words
+    said            what the bot has said
+    spoken_seconds  length of the voice so far
     """
     words = [word.replace("’", "'") for word in _WORD.findall(text.casefold())]
-    if asked and any(word in ANSWER_WORDS for word in words):
+    if said is BotSpeech.QUESTION and any(word in ANSWER_WORDS for word in words):
         return True
-    stray_words, position = 0, 0
+    others: list[str] = []  # neither a listener's sound nor noise
+    position = 0
     while position < len(words):
         length = _listener_phrase_length(words[position:])
         if not length and words[position] not in STRAY_WORDS:
-            return True
-        stray_words += not length
+            others.append(words[position])
         position += length or 1
-    return stray_words > MAX_STRAY_WORDS
+    if any(word in ASKING_WORDS or word.isdecimal() for word in others):
+        return True
+    may_be_hum = said is BotSpeech.STATEMENT and spoken_seconds < HUM_SECONDS
+    return bool(others) and not may_be_hum
 
 
 def _listener_phrase_length(words: list[str]) -> int:
@@ -154,6 +180,8 @@ class InterruptionState:
         self.paused = False
         self.request = 0
         self._paused_at = 0.0
+        self._voice_since = 0.0
+        self._spoken_seconds = 0.0  # until the latest HEAR
         self._judged_at = 0.0  # start of the voice, or the latest answer about it
         self._hearing_since: float | None = None
         self._has_more = False  # more was said since the HEAR that is not answered yet
@@ -167,8 +195,11 @@ class InterruptionState:
         resume_at = self._paused_at + MAX_PAUSED_SECONDS
         return min(self._hearing_deadline(), resume_at) if self.paused else self._hearing_deadline()
 
-    def voice_started(self, now: float, busy: bool) -> list[Action]:
-        """Note that a voice has started. `busy`: the bot speaks, or a reply is on its way."""
+    def voice_started(self, now: float, busy: bool, seconds_ago: float = 0.0) -> list[Action]:
+        """Note that a voice has started, that many seconds ago.
+
+        `busy`: the bot speaks, or a reply is on its way.
+        """
         if self._end_withheld:  # the same voice goes on before it was judged
             self._end_withheld = False
             return []
@@ -177,11 +208,13 @@ class InterruptionState:
             return [Action.START_TURN]
         self.phase = VoicePhase.UNDECIDED
         self.paused, self._paused_at = True, now
-        self._judged_at, self._hearing_since = now, None
+        self._voice_since, self._judged_at = now - seconds_ago, now
+        self._hearing_since = None
         return [Action.PAUSE]
 
-    def voice_paused(self, now: float) -> list[Action]:
-        """Note that the voice has paused for a moment, so that a word has ended."""
+    def voice_paused(self, now: float, seconds_ago: float = 0.0) -> list[Action]:
+        """Note that the voice has paused, that many seconds ago, so that a word has ended."""
+        self._spoken_seconds = now - seconds_ago - self._voice_since
         return self._hear(now) if self.phase in (VoicePhase.UNDECIDED, VoicePhase.OVERLAP) else []
 
     def voice_stopped(self, now: float) -> list[Action]:
@@ -191,15 +224,15 @@ class InterruptionState:
             return []
         return [*self._go_on(), *self._end()]
 
-    def heard(self, request: int, text: str | None, asked: bool, now: float) -> list[Action]:
+    def heard(self, request: int, text: str | None, said: BotSpeech, now: float) -> list[Action]:
         """Note the words of the voice so far; None if the engine failed.
 
-        `asked`: see `is_interruption`.
+        `said`: what the bot has said, see `is_interruption`.
         """
         if request != self.request or self._hearing_since is None:
             return []  # it came too late
         self._hearing_since, self._judged_at = None, now
-        if text is None or is_interruption(text, asked):
+        if text is None or is_interruption(text, said, self._spoken_seconds):
             return self._interrupt()
         if self._has_more:
             return self._hear(now)
@@ -211,7 +244,10 @@ class InterruptionState:
             return []
         if now < self._hearing_deadline():
             return self._go_on()
-        return self._hear(now) if self._hearing_since is None else self._interrupt()
+        if self._hearing_since is not None:
+            return self._interrupt()
+        self._spoken_seconds = now - self._voice_since
+        return self._hear(now)
 
     def interrupted_by_text(self) -> None:
         """Note that something else interrupted the bot, such as typed text: it is not paused."""
@@ -323,13 +359,13 @@ class PauseHooks:
     paused   the bot was paused
     decided  the pause has ended: "continued" or "interrupted"
     playing  whether the client still plays the bot's audio
-    asked    whether the phrase that plays is a question
+    said     what the bot has said
     """
 
     paused: Callable[[], None]
     decided: Callable[[str], None]
     playing: Callable[[], bool]
-    asked: Callable[[], bool]
+    said: Callable[[], BotSpeech]
 
 
 class InterruptionGate(FrameProcessor):
@@ -342,7 +378,7 @@ class InterruptionGate(FrameProcessor):
         self._activity = activity
         self._hooks = hooks
         self._state = InterruptionState()
-        self._asked = False
+        self._said = BotSpeech.NOTHING  # at the latest pause
         self._withheld: VADUserStoppedSpeakingFrame | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -362,7 +398,7 @@ class InterruptionGate(FrameProcessor):
                 await self._run(state.voice_stopped(now))
                 return
             case UtteranceHeardFrame():
-                await self._run(state.heard(frame.request, frame.text, self._asked, now))
+                await self._run(state.heard(frame.request, frame.text, self._said, now))
                 return
             case _DeadlineFrame():
                 await self._run(state.tick(now))
@@ -371,9 +407,10 @@ class InterruptionGate(FrameProcessor):
         await self.push_frame(frame, direction)
         match frame:
             case VADUserStartedSpeakingFrame():
-                await self._run(state.voice_started(now, not self._by_voice and self._is_busy()))
+                busy = not self._by_voice and self._is_busy()
+                await self._run(state.voice_started(now, busy, frame.start_secs))
             case SpeechPausedFrame():
-                await self._run(state.voice_paused(now))
+                await self._run(state.voice_paused(now, frame.silence_seconds))
 
     def _follow_bot(self, frame: Frame) -> None:
         match frame:
@@ -397,7 +434,7 @@ class InterruptionGate(FrameProcessor):
         for action in actions:
             match action:
                 case Action.PAUSE:
-                    self._asked = self._hooks.asked()
+                    self._said = self._hooks.said()
                     self._hooks.paused()
                     await self.push_frame(PauseBotFrame())
                 case Action.HEAR:

@@ -219,7 +219,7 @@ class Session:
                 paused=self._monitor.bot_paused,
                 decided=self._monitor.pause_ended,
                 playing=lambda: transport.playing,
-                asked=lambda: heard_text.asks,
+                said=lambda: heard_text.said,
             ),
         )
         pipeline = Pipeline(

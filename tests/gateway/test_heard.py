@@ -20,6 +20,7 @@ from pipecat.frames.frames import (
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.gateway.heard import CHARS_PER_SECOND, HeardProcessor, HeardText
+from appliance.gateway.interruption import BotSpeech
 from appliance.gateway.playout import Rewind
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
@@ -107,16 +108,25 @@ def test_phrase_repeated_after_its_answer_was_taken_does_not_count_again() -> No
     assert heard.take() == ""
 
 
-def test_question_is_asked_while_it_plays_and_just_after() -> None:
+def test_bot_has_said_nothing_before_the_first_word_was_played() -> None:
+    heard = HeardText(lead_seconds=0.5)
+    assert heard.said is BotSpeech.NOTHING
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(0.5)
+    assert heard.said is BotSpeech.NOTHING
+    heard.add_audio(0.5)
+    assert heard.said is BotSpeech.STATEMENT
+
+
+def test_bot_has_asked_while_its_question_plays_and_just_after() -> None:
     heard = HeardText()
     heard.begin_phrase("It is Paris.")
-    assert not heard.asks
     heard.end_phrase()
     heard.begin_phrase("Shall I go on?")
-    assert heard.asks
+    assert heard.said is BotSpeech.QUESTION
     heard.end_phrase()
     heard.take()
-    assert heard.asks
+    assert heard.said is BotSpeech.QUESTION
 
 
 @given(st.lists(st.tuples(st.text("ab ", max_size=20), st.floats(0, 3), st.booleans()), max_size=9))

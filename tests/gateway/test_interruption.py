@@ -11,21 +11,25 @@ from appliance.gateway.interruption import (
     LONG_VOICE_SECONDS,
     MAX_PAUSED_SECONDS,
     Action,
+    BotSpeech,
     InterruptionState,
     VoicePhase,
     is_interruption,
 )
 
+STATEMENT = BotSpeech.STATEMENT
+SHORT_SECONDS, LONG_SECONDS = 0.5, 1.5
 LISTENING = [
     "", "...", "Uh-huh.", "Uh huh, uh huh.", "Mm-hmm.", "Mhm", "Okay.", "OK", "Yeah.", "Yes.",
     "Right. Right.", "Oh, I see.", "Oh wow, really?", "That's right.", "That’s true.", "Got it.",
     "Yeah, okay, go on.", "Sure thing", "All right.", "Thank you.", "the", "And a",
 ]  # fmt: skip
+HUMS = ["Amend them,", "Other,", "An end of them,", "And they came,", "Thor."]  # as Moonshine hears
 ASKING = [
-    "No.", "Stop.", "Stop!", "Two.", "Wait.", "No, wait.", "What?", "Huh?", "Sorry?", "Hello?",
-    "Okay, stop.", "Yeah, but how deep is it?", "Right, and in winter?", "I see a problem.",
-    "Paris", "Go back.", "Thank you, that is enough.", "and then so it was that",
+    "No.", "Stop.", "Stop!", "Two.", "2", "Wait.", "No, wait.", "Hold on.", "What?", "Sorry?",
+    "Hello?", "Okay, stop.", "Okay, but why?", "Right, and is it cold?", "Go back.", "Don’t.",
 ]  # fmt: skip
+STATEMENTS = ["I live in Paris.", "And the river in winter", "Yeah, my brother likes rivers."]
 ACTIONS = {
     "start": [Action.PAUSE],
     "go_on": [Action.RESUME, Action.RELEASE],
@@ -34,24 +38,45 @@ ACTIONS = {
 
 
 @pytest.mark.parametrize("text", LISTENING)
-def test_listeners_sounds_and_noise_do_not_ask_for_the_turn(text: str) -> None:
-    assert not is_interruption(text, asked=False)
+@pytest.mark.parametrize("seconds", [SHORT_SECONDS, LONG_SECONDS])
+def test_listeners_sounds_and_noise_do_not_ask_for_the_turn(text: str, seconds: float) -> None:
+    assert not is_interruption(text, BotSpeech.STATEMENT, seconds)
 
 
 @pytest.mark.parametrize("text", ASKING)
-def test_commands_answers_and_questions_ask_for_the_turn(text: str) -> None:
-    assert is_interruption(text, asked=False)
-    assert is_interruption(text, asked=True)
+@pytest.mark.parametrize("said", list(BotSpeech))
+def test_commands_answers_and_questions_ask_for_the_turn(text: str, said: BotSpeech) -> None:
+    assert is_interruption(text, said, SHORT_SECONDS)
 
 
-@pytest.mark.parametrize("text", ["Yes.", "Yeah, sure.", "Okay.", "Right."])
-def test_yes_asks_for_the_turn_if_the_bot_has_asked(text: str) -> None:
-    assert is_interruption(text, asked=True)
+@pytest.mark.parametrize("text", HUMS)
+def test_hum_that_is_heard_as_words_does_not_ask_for_the_turn(text: str) -> None:
+    assert not is_interruption(text, BotSpeech.STATEMENT, SHORT_SECONDS)
+
+
+@pytest.mark.parametrize("text", STATEMENTS)
+def test_statement_asks_for_the_turn(text: str) -> None:
+    assert is_interruption(text, BotSpeech.STATEMENT, LONG_SECONDS)
+
+
+@pytest.mark.parametrize("text", ["Yes.", "Yeah, sure.", "Okay.", "Right.", "Paris."])
+def test_answer_asks_for_the_turn_if_the_bot_has_asked(text: str) -> None:
+    assert is_interruption(text, BotSpeech.QUESTION, SHORT_SECONDS)
+
+
+@pytest.mark.parametrize("text", ["In Germany.", "of France"])
+def test_words_before_the_reply_is_heard_continue_the_question(text: str) -> None:
+    assert is_interruption(text, BotSpeech.NOTHING, SHORT_SECONDS)
+
+
+@pytest.mark.parametrize("text", ["", "Mm-hmm.", "Okay.", "the"])
+def test_listeners_sounds_before_the_reply_is_heard_do_not_continue_the_question(text: str) -> None:
+    assert not is_interruption(text, BotSpeech.NOTHING, SHORT_SECONDS)
 
 
 @pytest.mark.parametrize("text", ["", "Mm-hmm.", "Uh huh.", "I see."])
 def test_other_listeners_sounds_do_not_answer_a_question(text: str) -> None:
-    assert not is_interruption(text, asked=True)
+    assert not is_interruption(text, BotSpeech.QUESTION, SHORT_SECONDS)
 
 
 def paused_state() -> InterruptionState:
@@ -75,23 +100,23 @@ def test_short_voice_is_judged_by_its_words(text: str | None, decision: str) -> 
     state = paused_state()
     assert state.voice_paused(0.3) == [Action.HEAR]
     assert state.voice_stopped(0.4) == []  # withheld
-    assert state.heard(1, text, False, 0.5) == ACTIONS[decision]
+    assert state.heard(1, text, STATEMENT, 0.5) == ACTIONS[decision]
     assert not state.paused and state.phase is VoicePhase.QUIET
 
 
 def test_bot_goes_on_only_after_the_voice_has_ended() -> None:
     state = paused_state()
     state.voice_paused(0.3)
-    assert state.heard(1, "Okay.", False, 0.35) == []
+    assert state.heard(1, "Okay.", STATEMENT, 0.35) == []
     assert state.voice_stopped(0.4) == ACTIONS["go_on"]
 
 
 def test_words_that_follow_a_listeners_sound_interrupt() -> None:
     state = paused_state()
     state.voice_paused(0.3)
-    state.heard(1, "Okay.", False, 0.35)
+    state.heard(1, "Okay.", STATEMENT, 0.35)
     assert state.voice_paused(1.0) == [Action.HEAR]
-    assert state.heard(2, "Okay, how deep is it?", False, 1.1) == ACTIONS["interrupt"][:2]
+    assert state.heard(2, "Okay, how deep is it?", STATEMENT, 1.1) == ACTIONS["interrupt"][:2]
     assert state.voice_stopped(1.2) == [Action.RELEASE]
 
 
@@ -100,8 +125,8 @@ def test_more_speech_before_the_answer_is_heard_as_well() -> None:
     state.voice_paused(0.3)
     assert state.voice_paused(0.8) == []  # one request at a time
     assert state.voice_stopped(0.9) == []
-    assert state.heard(1, "Okay.", False, 0.95) == [Action.HEAR]
-    assert state.heard(2, "Okay, stop.", False, 1.1) == ACTIONS["interrupt"]
+    assert state.heard(1, "Okay.", STATEMENT, 0.95) == [Action.HEAR]
+    assert state.heard(2, "Okay, stop.", STATEMENT, 1.1) == ACTIONS["interrupt"]
 
 
 def test_voice_that_goes_on_before_the_decision_is_one_voice() -> None:
@@ -109,17 +134,17 @@ def test_voice_that_goes_on_before_the_decision_is_one_voice() -> None:
     state.voice_paused(0.3)
     state.voice_stopped(0.4)
     assert state.voice_started(0.6, busy=True) == []
-    assert state.heard(1, "Okay.", False, 0.7) == []
+    assert state.heard(1, "Okay.", STATEMENT, 0.7) == []
     assert state.voice_paused(1.0) == [Action.HEAR]
     assert state.voice_stopped(1.1) == []
-    assert state.heard(2, "Okay. Good.", False, 1.2) == ACTIONS["go_on"]
+    assert state.heard(2, "Okay. Good.", STATEMENT, 1.2) == ACTIONS["go_on"]
 
 
 def test_long_speech_interrupts_before_it_pauses() -> None:
     state = paused_state()
     assert state.deadline == LONG_VOICE_SECONDS
     assert state.tick(LONG_VOICE_SECONDS) == [Action.HEAR]
-    assert state.heard(1, "How many people", False, 1.2) == ACTIONS["interrupt"][:2]
+    assert state.heard(1, "The river in winter", STATEMENT, 1.2) == ACTIONS["interrupt"][:2]
 
 
 def test_missing_answer_counts_as_an_interruption() -> None:
@@ -127,7 +152,7 @@ def test_missing_answer_counts_as_an_interruption() -> None:
     state.voice_paused(0.3)
     state.voice_stopped(0.4)
     assert state.tick(0.3 + HEARING_SECONDS) == ACTIONS["interrupt"]
-    assert state.heard(1, "Okay.", False, 2.0) == []
+    assert state.heard(1, "Okay.", STATEMENT, 2.0) == []
 
 
 def test_bot_speaks_over_a_long_voice_without_words_until_there_are_words() -> None:
@@ -136,18 +161,18 @@ def test_bot_speaks_over_a_long_voice_without_words_until_there_are_words() -> N
         assert state.deadline is not None
         now = state.deadline
         if state.tick(now) == [Action.HEAR]:
-            assert state.heard(state.request, "", False, now + 0.1) == []
+            assert state.heard(state.request, "", STATEMENT, now + 0.1) == []
     assert now == MAX_PAUSED_SECONDS
     assert state.phase is VoicePhase.OVERLAP
     assert state.voice_paused(5.0) == [Action.HEAR]
-    assert state.heard(state.request, "Stop!", False, 5.1) == [Action.START_TURN]
+    assert state.heard(state.request, "Stop!", STATEMENT, 5.1) == [Action.START_TURN]
 
 
 def test_typed_text_ends_the_pause_and_the_voice_is_still_judged() -> None:
     state = paused_state()
     state.interrupted_by_text()
     assert state.voice_paused(0.3) == [Action.HEAR]
-    assert state.heard(1, "Okay.", False, 0.4) == []
+    assert state.heard(1, "Okay.", STATEMENT, 0.4) == []
     assert state.voice_stopped(0.5) == [Action.RELEASE]
 
 
@@ -203,7 +228,7 @@ def test_every_pause_ends_once_and_every_turn_starts_before_it_ends(data: st.Dat
             case "answer":
                 text = data.draw(st.sampled_from(["", "Okay.", "Stop!", None]))
                 request = data.draw(st.integers(max(0, state.request - 1), state.request))
-                run(state.heard(request, text, data.draw(st.booleans()), now))
+                run(state.heard(request, text, data.draw(st.sampled_from(BotSpeech)), now))
             case "typed":
                 state.interrupted_by_text()
                 paused = False
