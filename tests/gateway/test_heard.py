@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipecat.frames.frames import (
@@ -108,14 +109,16 @@ def test_phrase_repeated_after_its_answer_was_taken_does_not_count_again() -> No
     assert heard.take() == ""
 
 
-def test_bot_has_said_nothing_before_the_first_word_was_played() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.5, BotSpeech.NOTHING), (1.0, BotSpeech.STATEMENT)]
+)
+def test_bot_has_said_nothing_before_its_first_word_was_played(
+    seconds: float, said: BotSpeech
+) -> None:
     heard = HeardText(lead_seconds=0.5)
-    assert heard.said is BotSpeech.NOTHING
     heard.begin_phrase(PHRASE)
-    heard.add_audio(0.5)
-    assert heard.said is BotSpeech.NOTHING
-    heard.add_audio(0.5)
-    assert heard.said is BotSpeech.STATEMENT
+    heard.add_audio(seconds)
+    assert heard.said is said
 
 
 def test_bot_has_asked_while_its_question_plays_and_just_after() -> None:
