@@ -41,6 +41,8 @@ class ClientTurnTracker:
         self._user_speaking = False
         self._confirmed_start: float | None = None  # last start of sound that was already reported
         self._discard_reply = False  # interrupted: drop the rest of the old reply
+        self._pause_follows = False  # the next interruption frame is a pause
+        self._paused_playback: bool | None = None  # during a pause: whether it stopped playback
         self._server_reports = False
         self._server_sends_user_input = False
 
@@ -151,6 +153,8 @@ class ClientTurnTracker:
 
     def _is_finished(self, turn: OpenTurn, now: float) -> bool:
         quiet = now - turn.changed_at
+        if self._paused_playback is not None and turn is self._current():
+            return quiet >= UNREPORTED_SECONDS
         if turn.closed_at is not None:
             return turn.is_reported or quiet >= self._settle_seconds
         if not self._player.drained or (turn.speech_ended_at or 0.0) > now:
@@ -186,10 +190,16 @@ class ClientTurnTracker:
 
     def _on_interruption(self, now: float) -> None:
         """Pipecat sends the frame first, then user-started-speaking, then bot-interrupted."""
-        was_playing = not self._player.drained
+        was_playing = not self._player.drained or bool(self._paused_playback)
         self._player.flush(now)
-        self._discard_reply = True
         turn = self._current()
+        if self._pause_follows:
+            self._pause_follows, self._paused_playback = False, was_playing
+            if turn is not None:
+                turn.changed_at = now
+            return
+        self._paused_playback = None
+        self._discard_reply = True
         if turn is None or not turn.has_reply:
             return
         turn.changed_at = now
@@ -240,7 +250,7 @@ class ClientTurnTracker:
                     turn.start_unconfirmed |= turn.bot_speaking
                     turn.changed_at = now
             case "server-message":
-                self._on_report(message, now)
+                self._on_server_message(message, now)
 
     def _on_user_text(self, message: RTVIMessage) -> None:
         """Pipecat sends `user-input`, and for older clients also `user-transcription`."""
@@ -266,11 +276,20 @@ class ClientTurnTracker:
         elif message.type == "bot-transcription" and not turn.generated:
             turn.generated = text
 
-    def _on_report(self, message: RTVIMessage, now: float) -> None:
-        """Process the appliance's server-message of kind "turn". Every field is optional."""
+    def _on_server_message(self, message: RTVIMessage, now: float) -> None:
+        """Process the appliance's own messages."""
         data = message.data
-        if not isinstance(data, dict) or data.get("kind") != "turn":
-            return
+        match data.get("kind") if isinstance(data, dict) else None:
+            case "turn":
+                self._on_report(message, now)
+            case "bot-paused":
+                self._pause_follows = True
+            case "bot-resumed":
+                self._paused_playback = None
+
+    def _on_report(self, message: RTVIMessage, now: float) -> None:
+        """Process the report of a turn. Every field is optional."""
+        data = message.data if isinstance(message.data, dict) else {}
         self._server_reports = True
         closed = (t for t in self._open if t.closed_at is not None and not t.is_reported)
         turn = next(closed, None) or self._current()

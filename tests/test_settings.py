@@ -65,6 +65,7 @@ ALLOWED = {
     "gateway.max_attempts_per_minute": "a whole number of attempts from 1 to 1000000",
     "turn.vad_confidence": FRACTION,
     "turn.vad_start_seconds": "a number of seconds above 0, at most 10",
+    "turn.interruption": "one of voice, words",
     "turn.pause_seconds": "a number of seconds above 0, at most 10",
     "turn.vad_stop_seconds": "a number of seconds above 0, at most 10",
     "turn.vad_min_volume": FRACTION,

@@ -6,6 +6,8 @@ arrives as its text, then its audio as it is sent, then a text frame that marks 
 
 A BotStoppedSpeakingFrame does not mean that the reply is complete. Pipecat also sends one after
 three seconds without audio, and on an overloaded machine the next phrase can take longer.
+
+After a pause of the bot (interruption.py), phrases are sent again. They count once.
 """
 
 from __future__ import annotations
@@ -26,6 +28,14 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from appliance.gateway.interruption import (
+    BotSpeech,
+    RepeatedPhraseEndFrame,
+    RepeatedPhraseFrame,
+    RewindFrame,
+)
+from appliance.gateway.playout import Rewind
+
 CHARS_PER_SECOND = 15.0  # measured for Kokoro at speed 1 over English sentences: 13 to 17
 
 
@@ -41,6 +51,8 @@ class HeardText:
         self._complete: list[str] = []
         self._phrase = ""
         self._sent_seconds = 0.0  # of the current phrase
+        self._recount = False  # whether repeated phrases count, because they were not taken yet
+        self._taken = ""  # the text of the last `take`
 
     def begin_phrase(self, text: str) -> None:
         """Begin a phrase; the audio that follows belongs to it."""
@@ -57,17 +69,52 @@ class HeardText:
             self._complete.append(self._phrase)
         self.begin_phrase("")
 
+    def rewind(self, rewind: Rewind) -> None:
+        """Go back to where the bot goes on after a pause. Text already taken is not counted again.
+
+        The audio that follows belongs to the first of the phrases.
+        """
+        first, found = "", False
+        for text in reversed(rewind.phrases):
+            if text and text == self._phrase:
+                self._phrase, first, found = "", text, True
+            elif text and self._complete and self._complete[-1] == text:
+                first, found = self._complete.pop(), True
+            else:
+                first = ""
+        self._recount = found
+        self.begin_phrase(first)
+        self._sent_seconds = rewind.played_seconds
+
+    def repeat_phrase(self, text: str) -> None:
+        """Begin a phrase again whose audio was sent before the last `rewind`."""
+        self.begin_phrase(text if self._recount else "")
+
+    @property
+    def said(self) -> BotSpeech:
+        """What the user has heard: a question counts from its start until the next phrase ends."""
+        before = self._complete[-1] if self._complete else self._taken
+        if self._phrase.endswith("?") or before.endswith("?"):
+            return BotSpeech.QUESTION
+        if self._complete or self._partial():
+            return BotSpeech.STATEMENT
+        return BotSpeech.NOTHING
+
     def take(self) -> str:
         """Return the text heard since the last call."""
-        played_seconds = max(0.0, self._sent_seconds - self._lead_seconds)
-        chars = int(played_seconds * self._chars_per_second)
-        partial = self._phrase
-        if chars < len(partial):
-            partial = partial[:chars].rpartition(" ")[0]
-        text = " ".join([*self._complete, partial]).strip()
+        text = " ".join([*self._complete, self._partial()]).strip()
+        self._taken = text
         self._complete.clear()
         self.begin_phrase("")
         return text
+
+    def _partial(self) -> str:
+        """Return the part of the current phrase that was played."""
+        played_seconds = max(0.0, self._sent_seconds - self._lead_seconds)
+        chars = int(played_seconds * self._chars_per_second)
+        if chars < len(self._phrase):
+            return self._phrase[:chars].rpartition(" ")[0]
+        return self._phrase
 
 
 class HeardProcessor(FrameProcessor):
@@ -116,6 +163,12 @@ class HeardProcessor(FrameProcessor):
                     self._heard.end_phrase()
                 case AggregatedTextFrame():
                     self._heard.begin_phrase(frame.text)
+                case RewindFrame() if frame.rewind is not None:
+                    self._heard.rewind(frame.rewind)
+                case RepeatedPhraseFrame():
+                    self._heard.repeat_phrase(frame.text)
+                case RepeatedPhraseEndFrame():
+                    self._heard.end_phrase()
                 case TTSAudioRawFrame():
                     self._heard.add_audio(len(frame.audio) / 2 / frame.sample_rate)
                     if not self._in_notice:  # Pipecat sends no BotStarted frame after a notice

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 from pipecat.adapters.llm.base_llm_adapter import BaseLLMAdapter
@@ -41,6 +42,7 @@ from pipecat.utils.time import time_now_iso8601
 from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.history import Exchange, History
+from appliance.gateway.interruption import HearUtteranceFrame, UtteranceHearing
 from appliance.gateway.prefetch import Prefetcher
 from appliance.gateway.reply import ReplyEndFrame, ReplyGenerator, TurnCallbacks
 from appliance.gateway.speculation import Speculator
@@ -142,6 +144,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             self._tool_executor,
             self.push_frame,
         )
+        self._hearing = UtteranceHearing(client, self._push_upstream)
         self._turn: asyncio.Task[None] | None = None
         self._hanging_up = False
 
@@ -158,6 +161,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         if text:
             self._history.add_heard(text)
         self._prefetcher.trim_history()
+        self._utterance_may_be_complete()  # if it interrupted this reply
 
     def hang_up(self) -> None:
         """End the session after the reply in progress. Tools call this."""
@@ -174,6 +178,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         if self._turn is not None:
             await self.cancel_task(self._turn)
             self._turn = None
+        await self._hearing.close()
         await self._speculator.close()
         await self._prefetcher.close()
         await self._client.close()
@@ -191,15 +196,21 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
                 await self._cancel_turn()
             case VADUserStartedSpeakingFrame():
                 self._callbacks.on_speech_started(frame.start_secs)
-                self._speech_started(frame.start_secs)
+                self._speech_started()
             case UserStartedSpeakingFrame():
                 self._client.add(self._collector.turn_started())
             case SpeechPausedFrame():
-                self._speech_paused(frame.silence_seconds)
+                self._collector.speech_paused()
+                self._utterance_may_be_complete()
             case SpeechResumedFrame():
                 self._speech_resumed()
             case VADUserStoppedSpeakingFrame():
-                self._callbacks.on_speech_stopped(frame.stop_secs)
+                delay_seconds = max(0.0, time.time() - frame.timestamp)  # see interruption.py
+                self._callbacks.on_speech_stopped(frame.stop_secs + delay_seconds)
+                if (dropped := self._collector.speech_stopped()) is not None:
+                    self._prefetcher.discard([dropped])
+            case HearUtteranceFrame():
+                await self._hearing.ask(frame.request, self._collector.current)
             case UserStoppedSpeakingFrame():
                 await self._turn_ended()
             case RTVISendTextFrame():
@@ -217,6 +228,9 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         self._tool_executor.observe(frame)
         await super().push_frame(frame, direction)
 
+    async def _push_upstream(self, frame: Frame) -> None:
+        await self.push_frame(frame, FrameDirection.UPSTREAM)
+
     def _service_tools(self) -> ToolsSchema | None:
         """Return the tools whose functions Pipecat registers before the first context frame."""
         tools = self._context.tools
@@ -225,12 +239,12 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
     def _tools(self) -> tuple[Tool, ...]:
         return self.get_llm_adapter().tools_of(self._context)
 
-    def _speech_started(self, seconds_ago: float) -> None:
+    def _speech_started(self) -> None:
         self._speculator.discard("speech_resumed")
         is_new = self._collector.current is None
-        self._client.add(self._collector.speech_started(seconds_ago))
+        self._client.add(self._collector.speech_started())
         self._prefetcher.audio_added(self._collector)
-        if is_new:
+        if is_new and not self._prefetcher.turn_running:
             self._prefetcher.prefill()
 
     def _speech_resumed(self) -> None:
@@ -239,14 +253,13 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             self._collector.speech_started()
             self._prefetcher.audio_added(self._collector)
 
-    def _speech_paused(self, seconds_ago: float) -> None:
-        previous = self._collector.current
-        utterance = self._collector.speech_paused(seconds_ago)
-        if utterance is not None:
-            if not self._begin_early(utterance):
-                self._prefetcher.prefill(Turn("user", utterance=utterance.id))
-        elif previous is not None:
-            self._prefetcher.discard([previous])
+    def _utterance_may_be_complete(self) -> None:
+        """Begin the reply to the utterance of a turn that has paused, or prefill it."""
+        utterance = self._collector.current
+        if utterance is None or self._collector.speaking or not self._collector.in_turn:
+            return
+        if not self._begin_early(utterance):
+            self._prefetcher.prefill(Turn("user", utterance=utterance.id))
 
     def _begin_early(self, utterance: Utterance) -> bool:
         """Begin the reply to an utterance that may be complete. Return whether it was begun.
@@ -261,15 +274,12 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
 
     async def _turn_ended(self) -> None:
         self._speculator.turn_ended()
-        speech_seconds = self._collector.speech_seconds
         utterance = self._collector.turn_ended()
-        if utterance is not None and speech_seconds >= self._config.min_utterance_seconds:
+        if utterance is not None:
             await self._submit(Exchange(utterance=utterance))
             return
         self._speculator.discard("changed")
         self._callbacks.on_turn_dropped("too_short")
-        if utterance is not None:
-            self._prefetcher.discard([utterance])
         if (pending := self._history.pending()) is not None:
             await self._cancel_turn()
             self._start_turn(pending)  # a cough must not cancel the reply
@@ -314,6 +324,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
 
         self._hanging_up = False
         self._prefetcher.turn_running = True
+        pending: Exchange | None = None
         try:
             await self._prefetcher.forget_discarded()
             await self.start_processing_metrics()
@@ -328,11 +339,16 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             await self._say_cannot_reply()
         else:
             await self._complete(exchange, result)
-            await self.push_frame(ReplyEndFrame())
+            if result.reason == "nothing_heard" and not exchange.tool_calls:
+                pending = self._history.pending()
+            if pending is None:
+                await self.push_frame(ReplyEndFrame())
         finally:
             self._prefetcher.turn_running = False
             self._speculator.reply_audible()
             await self.stop_processing_metrics()
+        if pending is not None:
+            self._start_turn(pending)  # a cough that interrupted the reply must not cancel it
 
     async def _say_cannot_reply(self) -> None:
         self._callbacks.on_turn_dropped("failed")

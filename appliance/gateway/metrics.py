@@ -26,6 +26,7 @@ SPECULATION_OUTCOMES = (
     "session_ended",
 )
 TURN_ENDS = ("smart_turn", "fallback", "timeout")
+PAUSE_OUTCOMES = ("continued", "interrupted")
 DIRECTIONS = ("in", "out")
 
 LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 8)
@@ -155,6 +156,16 @@ class GatewayMetrics:
             "From the first sample of an interrupting user to the last sample of the bot sent.",
             buckets=BARGE_IN_BUCKETS,
             registry=registry,
+        )
+        self.pauses = at_zero(
+            Counter(
+                "voice_bot_pauses",
+                "Pauses of the bot because of the user's voice: the bot went on, because the user "
+                "did not ask for the turn, or it was interrupted.",
+                ["outcome"],
+                registry=registry,
+            ),
+            PAUSE_OUTCOMES,
         )
         self.audio_bytes = at_zero(
             Counter(

@@ -2,11 +2,11 @@
 
 Start reading here. `Session._build_pipeline` connects all parts of the gateway:
 
-    microphone ──▶ transport.input ──▶ voice activity ──▶ user aggregator ──▶ LLM service ──┐
-                   wire, transport     voice_activity     turn_taking         llm_service   │
-                                                                                            │
-                ┌── transport.output ◀── TTS service ◀── phrase aggregator ◀────────────────┘
-                │   paced playback       tts_service     tts_service
+    microphone ──▶ transport.input ──▶ voice activity ──▶ interruption gate ──▶ user aggregator ──┐
+                   wire, transport     voice_activity     interruption          turn_taking       │
+                                                                                                  │
+                ┌── transport.output ◀── TTS service ◀── phrase aggregator ◀── LLM service ◀──────┘
+                │   paced playback       tts_service     tts_service           llm_service
                 │
                 └──▶ heard processor ──▶ assistant aggregator
                      heard               (Pipecat's context)
@@ -45,6 +45,7 @@ from appliance.errors import (
     SessionEnded,
 )
 from appliance.gateway.heard import HeardProcessor, HeardText
+from appliance.gateway.interruption import BotActivity, InterruptionGate, PauseHooks
 from appliance.gateway.llm_service import UltravoxWithContextService
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.gateway.reply import ReplyEndFrame, TurnCallbacks
@@ -101,6 +102,7 @@ class Session:
         self._hang_up = GracefulHangUp(
             close=self._close_after_playback, cut_off=lambda: self.end(None)
         )
+        self._activity = BotActivity()
         self._run_task: asyncio.Task[object] | None = None
         self._worker = self._build_pipeline()
 
@@ -203,16 +205,28 @@ class Session:
                 settings.turn, resources.models, self._monitor.turn_ended_by
             ),
         )
+        heard_text = HeardText(settings.tts.speed, lead_seconds)
         heard = HeardProcessor(
-            HeardText(settings.tts.speed, lead_seconds),
+            heard_text,
             ReplyEndFrame,
             self._monitor.mark("sent"),
             self._on_heard,
+        )
+        gate = InterruptionGate(
+            settings.turn.interruption == "voice" or settings.turn.half_duplex,
+            self._activity,
+            PauseHooks(
+                paused=self._monitor.bot_paused,
+                decided=self._monitor.pause_ended,
+                playing=lambda: transport.playing,
+                said=lambda: heard_text.said,
+            ),
         )
         pipeline = Pipeline(
             [
                 transport.input(),
                 VoiceActivityProcessor(settings.turn, resources.models.vad_analyzer()),
+                gate,
                 aggregators.user(),
                 self._llm,
                 LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts)),
@@ -268,18 +282,27 @@ class Session:
                 self.end(PipelineFailed())
 
     def _turn_callbacks(self) -> TurnCallbacks:
-        monitor = self._monitor
+        monitor, activity = self._monitor, self._activity
+
+        def turn_submitted(kind: str, speech_seconds: float) -> None:
+            activity.replying = True
+            monitor.turn_submitted(kind, speech_seconds)
+
+        def turn_dropped(outcome: str) -> None:
+            activity.replying = False
+            monitor.turn_dropped(outcome)
+
         return TurnCallbacks(
             on_speech_started=monitor.speech_started,
             on_speech_stopped=monitor.speech_stopped,
-            on_turn_submitted=monitor.turn_submitted,
+            on_turn_submitted=turn_submitted,
             on_first_token=monitor.mark("first_token"),
             on_tool_call=monitor.tool_called,
             on_generated=monitor.generated,
             on_hang_up=self._hang_up.begin,
             on_transcript=monitor.transcribed,
             on_engine_failed=monitor.engine_failed("llm"),
-            on_turn_dropped=monitor.turn_dropped,
+            on_turn_dropped=turn_dropped,
         )
 
     def _speech_hooks(self, llm_client: EngineClient) -> SpeechHooks:
@@ -310,6 +333,7 @@ class Session:
         )
 
     def _on_heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
+        self._activity.replying = False
         self._llm.reply_heard(text)
         self._monitor.heard(text, interrupted, was_speaking)
         self._hang_up.heard(interrupted)

@@ -3,14 +3,30 @@
 Audio is sent a short time before its playback: the lead. The lead hides short stalls of the machine
 and the network. It is kept short for two reasons: an interruption can only drop audio that has not
 been sent, and the gateway estimates from the audio sent how much the user has heard.
+
+The output can be paused while it is not decided whether the user interrupts the bot
+(interruption.py). Then it goes on from the start of the phrase in which playback stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
+from typing import Any
 
-from pipecat.frames.frames import Frame, InterruptionFrame
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    ControlFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    OutputTransportMessageUrgentFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSTextFrame,
+)
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.websocket.fastapi import (
@@ -20,8 +36,27 @@ from pipecat.transports.websocket.fastapi import (
 )
 from starlette.websockets import WebSocket
 
+from appliance.gateway.interruption import (
+    PauseBotFrame,
+    RepeatedPhraseEndFrame,
+    RepeatedPhraseFrame,
+    ResumeBotFrame,
+    RewindFrame,
+)
+from appliance.gateway.playout import PhraseEnd, PhraseStart, Playout
+from appliance.gateway.wire import server_message
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings
+
+# A paused output does not write, and a repeated phrase is written within one of Pipecat's writes.
+# A client that stopped reading is disconnected earlier than this, because it answers no pings.
+WRITE_SECONDS = 120.0
+BOT_PAUSED, BOT_RESUMED = "bot-paused", "bot-resumed"  # kinds of server messages
+
+
+@dataclass
+class _RepeatFrame(ControlFrame):
+    """Makes the output send again what was missed, if nothing else is queued."""
 
 
 class PacedTransport(FastAPIWebsocketTransport):
@@ -34,26 +69,135 @@ class PacedTransport(FastAPIWebsocketTransport):
             audio_out_enabled=True,
             audio_out_sample_rate=OUTPUT_SAMPLE_RATE,
             audio_out_end_silence_secs=0,
+            audio_out_write_timeout_secs=WRITE_SECONDS,
             allowed_origins=[],  # admission has already checked the origin
             serializer=serializer,
         )
         super().__init__(socket, params)
-        self._output = _PacedOutput(self, self._client, params)
-        self._output.pacer = PlaybackPacer(lead_seconds)
+        self._paced_output = _PacedOutput(self, self._client, params)
+        self._paced_output.pacer = PlaybackPacer(lead_seconds)
+        self._paced_output.playout = Playout(lead_seconds, 2 * OUTPUT_SAMPLE_RATE)
+        self._output = self._paced_output
+
+    @property
+    def playing(self) -> bool:
+        """Whether the client still plays audio that was sent."""
+        return self._paced_output.pacer.unplayed_seconds(time.monotonic()) > 0
 
 
 class _PacedOutput(FastAPIWebsocketOutputTransport):
-    """Overrides `_write_audio_sleep`, which Pipecat awaits after each chunk of audio.
+    """Sends audio at the pace of playback, pauses, and goes on.
 
-    Pipecat has no public hook for the pace of the output.
+    Pipecat takes frames one by one from a queue, and awaits `write_audio_frame` for audio and
+    `write_transport_frame` for the others. While the output is paused, these two wait. Pipecat
+    also awaits `_write_audio_sleep` after each chunk; it has no public hook for the pace.
     """
 
     pacer: PlaybackPacer
+    playout: Playout
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._going = asyncio.Event()  # cleared while the output is paused
+        self._going.set()
+        self._unplayed_seconds: float | None = None  # at the pause, until it was made up for
+        self._interruptions = 0
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Send everything that is queued, even if the output is paused."""
+        self._going.set()
+        await super().stop(frame)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
-        if isinstance(frame, InterruptionFrame):
-            self.pacer.flush()
+        match frame:
+            case InterruptionFrame():
+                self._interruptions += 1
+                self.pacer.flush()
+                self.playout.clear()
+                self._unplayed_seconds = None
+                self._going.set()
+            case PauseBotFrame():
+                await self._pause()
+            case ResumeBotFrame():
+                await self._resume()
+
+    async def write_transport_frame(self, frame: Frame) -> None:
+        """Follow the phrases. Called for each frame that is not audio, in order with the audio.
+
+        The frame waits if audio before it has to be sent again.
+        """
+        if self._unplayed_seconds is not None and self.playout.misses(self._unplayed_seconds):
+            await self._make_up()
+        match frame:
+            case AggregatedTextFrame() if not isinstance(frame, TTSTextFrame):
+                self.playout.sent(PhraseStart(frame.text.strip()))
+            case TTSStartedFrame() if not frame.append_to_context:
+                self.playout.forget_text()  # the text of a notice comes before this frame
+            case TTSTextFrame():
+                self.playout.sent(PhraseEnd())
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        """Send a chunk, as soon as the output is not paused. Return whether it was sent."""
+        interruptions = self._interruptions
+        if not self._going.is_set() or self._unplayed_seconds is not None:
+            await self._make_up()
+        if interruptions != self._interruptions:
+            return False
+        return await self._send_chunk(frame)
+
+    async def _send_chunk(self, frame: OutputAudioRawFrame) -> bool:
+        interruptions = self._interruptions
+        sent = await super().write_audio_frame(frame)
+        if sent and interruptions == self._interruptions:
+            self.playout.sent(frame.audio)
+        return sent
+
+    async def _pause(self) -> None:
+        if not self._going.is_set():
+            return
+        self._going.clear()
+        self._unplayed_seconds = self.pacer.unplayed_seconds(time.monotonic())
+        self.pacer.flush()
+        # The message tells the client that the frame after it is no interruption.
+        await self.send_message(OutputTransportMessageUrgentFrame(server_message(BOT_PAUSED)))
+        await self._write_frame(InterruptionFrame())
+
+    async def _resume(self) -> None:
+        if self._going.is_set():
+            return
+        await self.send_message(OutputTransportMessageUrgentFrame(server_message(BOT_RESUMED)))
+        self._going.set()
+        await self._handle_frame(_RepeatFrame())
+
+    async def _make_up(self) -> None:
+        """Wait until the output is not paused; then send again what the user has missed."""
+        await self._going.wait()
+        while (unplayed_seconds := self._unplayed_seconds) is not None:
+            self._unplayed_seconds = None
+            rewind = self.playout.rewind(unplayed_seconds)
+            if rewind is not None:
+                await self.push_frame(RewindFrame(rewind))
+            await self._send_pending()
+            await self._going.wait()  # it may have been paused again
+
+    async def _send_pending(self) -> None:
+        sender = self._media_senders[None]
+        was_speaking = sender._bot_speaking
+        while self._going.is_set() and (item := self.playout.next_pending()) is not None:
+            if isinstance(item, bytes):
+                frame = TTSAudioRawFrame(item, self.sample_rate, 1)
+                await sender._handle_bot_speech(frame)
+                if await self._send_chunk(frame):
+                    await self.push_frame(frame)
+                continue
+            self.playout.sent(item)
+            if isinstance(item, PhraseStart):
+                await self.push_frame(RepeatedPhraseFrame(item.text))
+            else:
+                await self.push_frame(RepeatedPhraseEndFrame())
+        if not was_speaking:  # Pipecat has already seen the end of this speech
+            await sender._bot_stopped_speaking()
 
     async def _write_audio_sleep(self) -> None:
         chunk_seconds = self.audio_chunk_size / 2 / self.sample_rate
@@ -71,6 +215,10 @@ class PlaybackPacer:
         """Return the seconds to wait before the next chunk, after one was sent at `now`."""
         self._plays_until = max(self._plays_until, now) + chunk_seconds
         return max(0.0, self._plays_until - self._lead_seconds - now)
+
+    def unplayed_seconds(self, now: float) -> float:
+        """Return how much of the audio sent the client has not played yet."""
+        return max(0.0, self._plays_until - now)
 
     def flush(self) -> None:
         """Note that the client has discarded the audio that it had not yet played."""

@@ -40,6 +40,7 @@ class SessionTurn:
     marks       time of each event, by a name of MARKS
     stats       measurements of the engine
     heard_at    time of the client's report that the reply is audible
+    pauses      how often the bot paused for a voice that was no interruption
     speculation_seconds  how long before the end of the turn its reply was begun, if it was
     """
 
@@ -54,6 +55,7 @@ class SessionTurn:
     marks: dict[str, float] = field(default_factory=dict)
     stats: dict[str, float] = field(default_factory=dict)
     heard_at: float | None = None
+    pauses: int = 0
     speculation_seconds: float | None = None
 
     @property
@@ -129,6 +131,11 @@ class SessionTurns:
         """Note that the reply was begun that long before the turn ended."""
         if self._open is not None:
             self._open.speculation_seconds = seconds
+
+    def pause_continued(self) -> None:
+        """Note that the bot has paused during the open turn, and gone on."""
+        if self._open is not None:
+            self._open.pauses += 1
 
     def mark(self, name: str, timestamp: float) -> None:
         """Set a mark of MARKS unless it is already set. Clear all later marks.

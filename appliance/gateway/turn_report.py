@@ -31,6 +31,7 @@ class SessionMonitor:
         self._turns = SessionTurns()
         self._reporter = TurnReporter(metrics, transcripts, send)
         self._speech_started_at = 0.0
+        self._stop_seconds: float | None = None  # of the pause that is not decided yet
 
     def close(self) -> None:
         """Complete the turn that is open when the session ends."""
@@ -86,10 +87,23 @@ class SessionMonitor:
         """Note the client's report that the reply has become audible."""
         self._reporter.report_heard(self._turns.playback_started(time.monotonic()))
 
+    def bot_paused(self) -> None:
+        """Note that the user's voice has paused the bot."""
+        self._stop_seconds = time.monotonic() - self._speech_started_at
+
+    def pause_ended(self, outcome: str) -> None:
+        """Note what a pause of the bot was, with one of metrics.PAUSE_OUTCOMES."""
+        self._metrics.pauses.labels(outcome).inc()
+        if outcome == "continued":
+            self._stop_seconds = None
+            self._turns.pause_continued()
+
     def heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
         """Note the text that the user has heard until the bot finished or was interrupted."""
+        stop_seconds, self._stop_seconds = self._stop_seconds, None
         if interrupted and was_speaking:
-            stop_seconds = time.monotonic() - self._speech_started_at
+            if stop_seconds is None:
+                stop_seconds = time.monotonic() - self._speech_started_at
             self._metrics.barge_in_stop_seconds.observe(stop_seconds)
         self._reporter.report(self._turns.heard(text, interrupted))
 
@@ -166,6 +180,7 @@ def turn_log_fields(turn: SessionTurn, stages: Mapping[str, float]) -> dict[str,
         "outcome": turn.outcome,
         "by": turn.ended_by or turn.kind,
         "interrupted": turn.interrupted,
+        "pauses": turn.pauses,
         "speech_seconds": round(turn.speech_seconds, 3),
         "prompt_tokens": turn.stats.get("prompt_tokens", 0),
         "cached_tokens": turn.stats.get("cached_tokens", 0),

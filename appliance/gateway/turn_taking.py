@@ -1,7 +1,8 @@
 """Turn taking: when the user's turn starts, when it ends, and when the user interrupts the bot.
 
-- Start and interruption (barge-in): `turn.vad_start_seconds` of speech, detected by Silero VAD.
-  With `turn.half_duplex` the user is muted while the bot speaks.
+- Start and interruption (barge-in): after `turn.vad_start_seconds` of speech, detected by Silero
+  VAD, interruption.py proposes a turn, or pauses the bot first. With `turn.half_duplex` the user is
+  muted while the bot speaks.
 - End (endpointing): after `turn.vad_stop_seconds` of silence, smart-turn v3 judges whether the
   user has finished. If not, `turn.incomplete_stop_seconds` of silence end the turn.
   `turn.stop_timeout_seconds` is the last resort if neither reports an end.
@@ -31,7 +32,7 @@ from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.turns.user_mute import AlwaysUserMuteStrategy
-from pipecat.turns.user_start import VADUserTurnStartStrategy
+from pipecat.turns.user_start import ExternalUserTurnStartStrategy
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
@@ -47,7 +48,7 @@ def user_aggregator_params(
     """
     return LLMUserAggregatorParams(
         user_turn_strategies=UserTurnStrategies(
-            start=[VADUserTurnStartStrategy()],
+            start=[ExternalUserTurnStartStrategy()],
             stop=[
                 TurnAnalyzerUserTurnStopStrategy(
                     turn_analyzer=models.turn_analyzer(on_turn_end), wait_for_transcript=False

@@ -57,6 +57,11 @@ EVENT_MESSAGES = frozenset(
 PUBLIC_ERROR = "Something went wrong; the call goes on."
 
 
+def server_message(kind: str) -> dict[str, Any]:
+    """Return an RTVI server message of this kind, without words of the session."""
+    return {"label": RTVI_LABEL, "type": "server-message", "data": {"kind": kind}}
+
+
 class ClientFrameDecoder:
     """Decodes and validates the messages of one client."""
 

@@ -151,7 +151,12 @@ class TurnConfig:
         default=0.2,
         gt=0,
         le=10,
-        description="speech this long starts a turn, or interrupts the bot",
+        description="speech this long starts a turn, or pauses the bot",
+    )
+    interruption: Literal["voice", "words"] = Field(
+        default="words",
+        description="what interrupts the bot: words that ask for the turn (listener's sounds, "
+        "coughs and noises only pause it), or any voice",
     )
     pause_seconds: Seconds = Field(
         default=0.1,

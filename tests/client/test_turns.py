@@ -42,6 +42,11 @@ class Scene:
         self.receive("bot-tts-text", text="and so on")
         self.receive("bot-stopped-speaking")
 
+    def pause(self) -> None:
+        """Pause the bot as the gateway does."""
+        self.receive("server-message", kind="bot-paused")
+        self.turns.on_frame(Interruption(), self.now)
+
     def report(self, **fields: object) -> None:
         self.receive("server-message", kind="turn", **fields)
 
@@ -174,6 +179,51 @@ def test_barge_in_ends_the_reply_and_the_next_reply_belongs_to_the_next_turn() -
     assert first.heard.ended_at - began_at == pytest.approx(0.3, abs=0.02)
     assert (second.interrupted, second.reply_text, second.user_text) == (False, "Fine.", "Stop")
     assert second.voice_to_voice_seconds == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("follow_server", [False, True])
+def test_paused_reply_that_goes_on_is_one_turn_without_a_gap(follow_server: bool) -> None:
+    scene = Scene(follow_server)
+    if not follow_server:
+        scene.turns.begin(0.0, 0.0, 0.2)
+    scene.wait(0.5)
+    scene.reply("A long story.", seconds=1)
+    scene.wait(0.5)
+    scene.pause()
+    assert scene.speaker.drained
+    scene.wait(2.0)
+    assert scene.done == []
+    scene.receive("server-message", kind="bot-resumed")
+    scene.audio(1.0)
+    scene.wait(1.5)
+    scene.end_reply("A long story.")
+    scene.report(turn=1, outcome="answered", reply_text="A long story.")
+    scene.wait(1.0)
+    (turn,) = scene.done
+    assert (turn.interrupted, turn.reply_text, turn.outcome) == (False, "A long story.", "answered")
+    assert turn.heard.seconds == pytest.approx(1.5, abs=0.02)
+    assert turn.heard.underruns == 0
+
+
+def test_pause_before_an_interruption_belongs_to_the_interruption() -> None:
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 0.2)
+    scene.wait(0.5)
+    scene.reply("A long story.", seconds=3)
+    scene.wait(1.0)
+    scene.turns.begin(scene.now, scene.now, scene.now + 0.3)
+    scene.pause()
+    scene.wait(0.3)
+    scene.interrupt()
+    scene.report(turn=1, reply_text="A long", interrupted=True)
+    scene.wait(0.5)
+    scene.reply("Fine.")
+    scene.report(turn=2, reply_text="Fine.")
+    scene.wait(1.0)
+    first, second = scene.done
+    assert (first.interrupted, second.interrupted) == (True, False)
+    assert first.heard.seconds == pytest.approx(1.0, abs=0.02)
+    assert second.heard.seconds == pytest.approx(0.5, abs=0.02)
 
 
 def test_interrupted_turn_ends_without_its_report() -> None:

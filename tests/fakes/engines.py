@@ -22,6 +22,7 @@ class InstantLLMEngine:
     """Calls `reply` with the conversation. Streams its text word by word, or yields its tool call.
 
     pause_seconds  before each word
+    transcript     returns the words of an utterance
     offered        the tools of each request
     warmed         the conversation of each prefill
     warmed_early   the conversation of each prefill in the background
@@ -36,6 +37,7 @@ class InstantLLMEngine:
     ) -> None:
         self.reply = reply
         self.pause_seconds = pause_seconds
+        self.transcript: Callable[[bytes], str] = lambda pcm: f"{len(pcm) // 32} milliseconds"
         self.sessions: list[InstantLLMSession] = []
         self.offered: list[list[Tool]] = []
         self.warmed: list[list[Turn]] = []
@@ -112,7 +114,7 @@ class InstantLLMSession:
             self.running -= 1
 
     async def transcribe(self, utterance: int) -> str:
-        return f"{len(self.heard[utterance]) // 32} milliseconds"
+        return self._engine.transcript(self.heard[utterance])
 
     async def warm(
         self,

@@ -26,6 +26,7 @@ from appliance.errors import Refused, SessionEnded, catalogue
 from appliance.gateway import server, turn_record, wire
 from appliance.gateway.metrics import TURN_ENDS, TURN_OUTCOMES
 from appliance.gateway.session import rtvi_observer_params
+from appliance.gateway.transport import BOT_PAUSED, BOT_RESUMED
 from appliance.gateway.turn_record import MARKS, SessionTurn
 from appliance.gateway.turn_report import turn_message
 from appliance.journal_fields import STAGES
@@ -308,7 +309,12 @@ def test_example_exchange_uses_documented_messages() -> None:
     for direction, kind, data in messages:
         assert kind in known[direction]
         assert isinstance(json.loads(data), dict)
-    (report,) = [json.loads(data) for _, kind, data in messages if kind == "server-message"]
+    own = [json.loads(data) for _, kind, data in messages if kind == "server-message"]
+    pauses, (report,) = own[:-1], own[-1:]
+    assert [wire.server_message(pause["kind"])["data"] for pause in pauses] == pauses
+    assert {pause["kind"] for pause in pauses} <= {BOT_PAUSED, BOT_RESUMED}
+    (row,) = [row for row in events if code(row[0]) == "server-message"]
+    assert all(f"`{kind}`" in row[1] for kind in ("turn", BOT_PAUSED, BOT_RESUMED))
     turn = SessionTurn(1, "spoken")
     turn.marks["submitted"] = 0.0
     assert list(report) == list(turn_message(turn, {}, transcripts=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipecat.frames.frames import (
@@ -20,6 +21,8 @@ from pipecat.frames.frames import (
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.gateway.heard import CHARS_PER_SECOND, HeardProcessor, HeardText
+from appliance.gateway.interruption import BotSpeech
+from appliance.gateway.playout import Rewind
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
 PHRASE = "The capital of France is Paris."
@@ -61,6 +64,72 @@ def test_faster_voice_gets_through_more_text_in_the_same_time() -> None:
         heard.begin_phrase(PHRASE)
         heard.add_audio(1.0)
     assert len(fast.take()) > len(slow.take())
+
+
+def test_repeated_phrase_counts_once() -> None:
+    heard = HeardText()
+    heard.begin_phrase("Yes.")
+    heard.end_phrase()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(1.0)
+    heard.rewind(Rewind(("Yes.", PHRASE), 0.0))
+    heard.add_audio(1.0)
+    heard.end_phrase()
+    heard.repeat_phrase(PHRASE)
+    heard.add_audio(13 / CHARS_PER_SECOND)
+    assert heard.take() == "Yes. The capital"
+
+
+def test_interruption_of_a_repeated_phrase_counts_it_from_its_start() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(5.0)
+    heard.rewind(Rewind((PHRASE,), 0.0))
+    heard.add_audio(13 / CHARS_PER_SECOND)
+    assert heard.take() == "The capital"
+
+
+def test_phrase_that_goes_on_where_it_stopped_counts_from_there() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(2.0)
+    heard.rewind(Rewind((PHRASE,), 13 / CHARS_PER_SECOND))
+    assert heard.take() == "The capital"
+
+
+def test_phrase_repeated_after_its_answer_was_taken_does_not_count_again() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.end_phrase()
+    assert heard.take() == PHRASE
+    heard.rewind(Rewind((PHRASE,), 0.0))
+    heard.repeat_phrase(PHRASE)
+    heard.add_audio(9.0)
+    heard.end_phrase()
+    assert heard.take() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.5, BotSpeech.NOTHING), (1.0, BotSpeech.STATEMENT)]
+)
+def test_bot_has_said_nothing_before_its_first_word_was_played(
+    seconds: float, said: BotSpeech
+) -> None:
+    heard = HeardText(lead_seconds=0.5)
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(seconds)
+    assert heard.said is said
+
+
+def test_bot_has_asked_while_its_question_plays_and_just_after() -> None:
+    heard = HeardText()
+    heard.begin_phrase("It is Paris.")
+    heard.end_phrase()
+    heard.begin_phrase("Shall I go on?")
+    assert heard.said is BotSpeech.QUESTION
+    heard.end_phrase()
+    heard.take()
+    assert heard.said is BotSpeech.QUESTION
 
 
 @given(st.lists(st.tuples(st.text("ab ", max_size=20), st.floats(0, 3), st.booleans()), max_size=9))

@@ -126,9 +126,11 @@ async def run(
     return list(down), list(up)
 
 
-def spoken(seconds: float) -> list[Frame]:
-    """Return the frames of a user turn with `seconds` of audio."""
-    pcm = tone(seconds, rate=16_000)
+def spoken(seconds: float, silent: bool = False) -> list[Frame]:
+    """Return the frames of a user turn with `seconds` of audio. The engine hears no words in
+    silence.
+    """
+    pcm = bytes(round(seconds * 16_000) * 2) if silent else tone(seconds, rate=16_000)
     audio: list[Frame] = [
         InputAudioRawFrame(pcm[start : start + FRAME_BYTES], 16_000, 1)
         for start in range(0, len(pcm), FRAME_BYTES)
@@ -188,11 +190,21 @@ async def test_context_frame_starts_no_turn(
     assert events.events == []
 
 
-async def test_utterance_below_the_minimum_length_gets_no_reply(
-    service: UltravoxWithContextService, events: EventLog, engine: InstantLLMEngine
+@pytest.mark.parametrize("seconds", [0.1, 0.2])
+async def test_utterance_of_one_short_word_gets_a_reply(
+    service: UltravoxWithContextService, events: EventLog, seconds: float
 ) -> None:
-    await run(service, *spoken(0.08))
-    assert events.events == ["speech_started", "speech_stopped", "dropped too_short"]
+    await run(service, *spoken(seconds))
+    assert "submitted spoken" in events.events
+    assert "generated" in events.events
+
+
+async def test_utterance_without_words_gets_no_reply(
+    service: UltravoxWithContextService, events: EventLog
+) -> None:
+    await run(service, *spoken(0.2, silent=True))
+    assert events.events[-1] == "dropped nothing_heard"
+    assert "generated" not in events.events
 
 
 async def test_interruption_stops_the_model(
@@ -206,7 +218,7 @@ async def test_interruption_stops_the_model(
     assert "generated" not in events.events
 
 
-async def test_engine_drops_utterances_that_were_joined_or_too_short(
+async def test_engine_drops_utterances_that_were_joined_or_had_no_words(
     service: UltravoxWithContextService, engine: InstantLLMEngine
 ) -> None:
     utterances_held: list[set[int]] = []
@@ -218,7 +230,7 @@ async def test_engine_drops_utterances_that_were_joined_or_too_short(
     engine.reply = reply
     await run(
         service,
-        *spoken(0.08),
+        *spoken(0.2, silent=True),
         SleepFrame(0.1),
         *spoken(1.0),
         SleepFrame(0.1),
@@ -268,7 +280,12 @@ async def test_cough_during_a_reply_restarts_the_reply_but_not_its_tool_call(
     context = LLMContext(tools=ToolsSchema(standard_tools=[order]))
     service = llm_service(LLMConfig(), client, events, context)
     down, _ = await run(
-        service, typed("A pizza."), SleepFrame(0.3), InterruptionFrame(), *spoken(0.08)
+        service,
+        typed("A pizza."),
+        SleepFrame(0.3),
+        InterruptionFrame(),
+        *spoken(0.2, silent=True),
+        SleepFrame(0.3),
     )
     assert "".join(f.text for f in down if isinstance(f, LLMTextFrame)) == "At eight."
     assert runs == ["ordered"]

@@ -28,6 +28,7 @@ EXPECTED_LABELS = {
     "voice_turns_total": {"outcome"},
     "voice_turn_ends_total": {"by"},
     "voice_speculations_total": {"outcome"},
+    "voice_bot_pauses_total": {"outcome"},
     "voice_tool_calls_total": {"outcome"},
     "voice_turn_response_latency_seconds_bucket": {"le"},
     "voice_turn_heard_latency_seconds_bucket": {"le"},

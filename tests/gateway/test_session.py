@@ -261,26 +261,6 @@ async def test_utterance_without_recognizable_speech_gets_no_reply(
     assert llm.conversation(0)[1:] == [("user", "Hello?", False)]
 
 
-async def test_cough_before_the_reply_does_not_cancel_the_reply(
-    make_gateway: MakeGateway, speak: Speak
-) -> None:
-    llm = ScriptedLLM("It is Paris.")
-    async with make_gateway(llm, sections={"llm": {"min_utterance_seconds": 0.6}}) as gateway:
-        gateway.llm_engine.pause_seconds = 600
-        client = await gateway.connect()
-        await client.say(speak(QUESTION))
-        await client.wait_until(lambda: llm.conversations)
-        gateway.llm_engine.pause_seconds = 0
-        await client.say(speak("Paris."))
-        turn = await client.turn(2)
-        assert gateway.metric("voice_turns_total", outcome="too_short") == 1
-        assert set(gateway.llm_engine.sessions[0].heard) == {
-            t.utterance for t in llm.conversations[1][1:]
-        }
-    assert (turn["outcome"], turn["reply_text"]) == ("answered", "It is Paris.")
-    assert llm.conversation(1)[1:] == [("user", "", True)]
-
-
 async def test_concurrent_sessions_do_not_leak_into_each_other(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:

@@ -16,7 +16,7 @@ from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnal
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
 from pipecat.turns.user_mute import AlwaysUserMuteStrategy
-from pipecat.turns.user_start import VADUserTurnStartStrategy
+from pipecat.turns.user_start import ExternalUserTurnStartStrategy
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
 from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
@@ -187,13 +187,13 @@ def test_smart_turn_does_not_write_audio_to_disk(models: TurnModels, tmp_path: P
     assert models.turn_analyzer(ignore)._log_data is False
 
 
-def test_vad_starts_a_turn_and_smart_turn_ends_it_without_a_transcript(
+def test_proposal_starts_a_turn_and_smart_turn_ends_it_without_a_transcript(
     models: TurnModels,
 ) -> None:
     strategies = user_aggregator_params(TurnConfig(), models, ignore).user_turn_strategies
     assert strategies is not None
     (start,), (stop,) = strategies.start or [], strategies.stop or []
-    assert isinstance(start, VADUserTurnStartStrategy)
+    assert isinstance(start, ExternalUserTurnStartStrategy)
     assert isinstance(stop, TurnAnalyzerUserTurnStopStrategy)
     assert stop._wait_for_transcript is False
 

@@ -42,7 +42,8 @@ def test_utterance_includes_pauses_but_not_trailing_silence() -> None:
     collector.speech_started()
     collector.turn_started()
     add(collector, 1, 2)
-    paused = collector.speech_paused()
+    collector.speech_paused()
+    paused = collector.current
     add(collector, 3)
     assert paused is not None
     assert numbers(paused.pcm) == [1, 2]
@@ -68,15 +69,28 @@ def test_trailing_audio_of_a_turn_starts_the_next_utterance() -> None:
     assert numbers(collector.speech_started().pcm) == [2, 3, 4]
 
 
-def test_speech_that_starts_no_turn_is_dropped() -> None:
+def test_speech_that_starts_no_turn_is_dropped_when_it_stops() -> None:
     collector = make_collector()
-    collector.speech_started()
+    utterance = collector.speech_started()
     add(collector, 1, 2)
-    assert collector.speech_paused() is None
+    collector.speech_paused()
     add(collector, 3)
-    collector.turn_started()
-    assert collector.current is not None
-    assert numbers(collector.current.pcm) == [3]
+    assert collector.speech_stopped() is utterance
+    assert collector.current is None
+    add(collector, 4)
+    assert numbers(collector.speech_started().pcm) == [3, 4]
+
+
+def test_speech_may_become_a_turn_after_its_pause() -> None:
+    collector = make_collector()
+    utterance = collector.speech_started()
+    add(collector, 1, 2)
+    collector.speech_paused()
+    add(collector, 3)
+    assert collector.turn_started() is utterance
+    assert collector.speech_stopped() is None
+    assert collector.turn_ended() is utterance
+    assert numbers(utterance.pcm) == [1, 2]
 
 
 def test_turn_may_start_before_its_speech_is_detected() -> None:
@@ -91,21 +105,6 @@ def test_turn_may_start_before_its_speech_is_detected() -> None:
 
 def test_turn_without_speech_has_no_utterance() -> None:
     assert make_collector().turn_ended() is None
-
-
-def test_speech_seconds_exclude_pre_roll_and_trailing_silence() -> None:
-    collector = make_collector(pre_roll_seconds=0.4)
-    add(collector, *range(20))
-    collector.speech_started(0.2)
-    collector.turn_started()
-    add(collector, *range(5))
-    collector.speech_paused(0.12)
-    assert round(collector.speech_seconds, 3) == 0.28
-    collector.speech_started(0.2)
-    add(collector, *range(5))
-    assert round(collector.speech_seconds, 3) == 0.6
-    collector.turn_ended()
-    assert collector.speech_seconds == 0
 
 
 def test_every_utterance_has_a_unique_id() -> None:
@@ -148,7 +147,7 @@ def test_joined_utterance_that_is_too_long_keeps_its_end() -> None:
     assert joined.pcm.endswith(frame(99))
 
 
-@given(st.lists(st.sampled_from(["audio", "start", "turn", "pause", "end"]), max_size=200))
+@given(st.lists(st.sampled_from(["audio", "start", "turn", "pause", "stop", "end"]), max_size=200))
 def test_utterance_and_pre_roll_never_exceed_their_limits(events: list[str]) -> None:
     collector = make_collector(pre_roll_seconds=0.12, max_seconds=0.4)
     for number, event in enumerate(events):
@@ -159,11 +158,13 @@ def test_utterance_and_pre_roll_never_exceed_their_limits(events: list[str]) -> 
                 if collector.current is not None:
                     assert grew == (len(collector.current.pcm) > len(before))
             case "start":
-                collector.speech_started(0.04)
+                collector.speech_started()
             case "turn":
                 collector.turn_started()
             case "pause":
-                collector.speech_paused(0.04)
+                collector.speech_paused()
+            case "stop":
+                collector.speech_stopped()
             case "end":
                 collector.turn_ended()
         assert (
@@ -173,4 +174,3 @@ def test_utterance_and_pre_roll_never_exceed_their_limits(events: list[str]) -> 
         )
         if collector.current is not None:
             assert collector.current.seconds <= 0.4
-            assert 0 <= collector.speech_seconds <= 0.4
