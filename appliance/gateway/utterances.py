@@ -31,6 +31,7 @@ class UtteranceCollector:
         self._held_back: list[bytes] = []  # audio since the pause
         self._last_id = 0
         self._in_turn = False
+        self._lead_seconds = 0.0  # of the current utterance, before its speech was detected
         self.current: Utterance | None = None
         self.speaking = False
 
@@ -55,10 +56,16 @@ class UtteranceCollector:
             self._grow(self.current, b"".join(self._pre_roll))
             self._pre_roll.clear()
             self._pre_roll_size = 0
+            self._lead_seconds = self.current.seconds
         else:
             self._grow(self.current, b"".join(self._held_back))
         self._held_back.clear()
         return self.current
+
+    @property
+    def speech_seconds(self) -> float:
+        """Length of the current utterance since its speech was detected."""
+        return self.current.seconds - self._lead_seconds if self.current is not None else 0.0
 
     def turn_started(self) -> Utterance:
         """Note that the user's turn has started, before or after its speech was detected."""
