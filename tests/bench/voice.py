@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from appliance.engines.tts import synthesizer
 from appliance.engines.tts.engine import KokoroEngine
-from appliance.engines.tts.pieces import Piece
+from appliance.engines.tts.pieces import one_piece
 from appliance.engines.tts.text.normalize import normalize
 from appliance.link.engine import OUTPUT_SAMPLE_RATE, TTSSession
 from appliance.settings import PathsConfig, Settings, TTSConfig
@@ -59,22 +59,12 @@ async def speak(session: TTSSession, text: str, voice: str, speed: float = 1.0) 
     return b"".join([part async for part in session.speak(text, voice, speed, True)])
 
 
-@contextlib.contextmanager
-def one_piece() -> Iterator[None]:
-    """Vocode each phrase at once, with the statistics that streaming uses."""
-
-    def whole(start: int, end: int, frames: int) -> Iterator[Piece]:
-        yield Piece(start, end, 0, frames)
-
-    with mock.patch.object(synthesizer, "plan_pieces", whole):
-        yield
-
-
 async def compare(whole: TTSSession, streamed: TTSSession, text: str, voice: str) -> Pair:
     """Synthesize a phrase in all ways and compare the results."""
     whole_pcm = await speak(whole, text, voice)
     streamed_pcm = await speak(streamed, text, voice)
-    with one_piece():
+    # The same statistics without pieces.
+    with mock.patch.object(synthesizer, "plan_pieces", one_piece):
         unstreamed_pcm = await speak(streamed, text, voice)
     new = samples(streamed_pcm)
     return Pair(

@@ -1,12 +1,13 @@
 """Splits the int8 model into an acoustic model and a vocoder, so that speech can be streamed.
 
-    tokens, style, speed ──▶ acoustic model ──▶ features, harmonics, durations
-    features, harmonics, style, statistics ──▶ vocoder ──▶ audio
+    tokens, style, speed ──▶ acoustic model ──▶ features, harmonics, durations, energies
+    features, harmonics, style, statistics, own_statistics ──▶ vocoder ──▶ audio
 
 The acoustic model runs once per phrase and takes a quarter of the time. The vocoder runs on any
 range of frames. It can do so because of two properties: its convolutions look at a few frames
 around each frame, and the mean and variance of its normalizations are inputs here. The original
-computes them over the whole phrase; statistics.py predicts them.
+computes them over the whole phrase; statistics.py predicts them. Where they cannot be predicted,
+the vocoder gets the whole phrase and computes them like the original.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from appliance.engines.tts.statistics import EPSILON
 FEATURES = "/decoder/decoder/decode.3/Div_4_output_0"  # 1 x 512 x frames
 HARMONICS = "/decoder/decoder/generator/Concat_3_output_0"  # 1 x 22 x (60 x frames + 1)
 DURATIONS = "/encoder/Clip_output_0"  # of each token, in units of 2 frames
+ENERGIES = "/encoder/N_proj/Conv_output_0"  # of each frame, as a logarithm: 1 x 1 x frames
 AUDIO = "audio"
 INVERSE_DEVIATIONS = "inverse_deviations"  # 1 x channels x 1: 1 / sqrt(variance + epsilon)
 OFFSETS = "offsets"  # 1 x channels x 1: mean / sqrt(variance + epsilon)
+OWN = "own_statistics"  # boolean: measure the statistics, as the original does; ignore the inputs
 
-VOCODER_INPUTS = (FEATURES, HARMONICS, "style", INVERSE_DEVIATIONS, OFFSETS)
+VOCODER_INPUTS = (FEATURES, HARMONICS, "style", INVERSE_DEVIATIONS, OFFSETS, OWN)
 FEATURE_CHANNELS, HARMONIC_CHANNELS = 512, 22
 
 _GENERATOR = "/decoder/decoder/generator/"
@@ -63,7 +66,7 @@ def split_model(path: Path, signed_weights: bool) -> tuple[bytes, bytes]:
     _fuse_norms(model.graph, [norm for norm in norms if norm not in vocoder_norms])
     _replace_squares(model.graph)
     float_type = TensorProto.FLOAT
-    acoustic = _extract(model, [], [FEATURES, HARMONICS, DURATIONS])
+    acoustic = _extract(model, [], [FEATURES, HARMONICS, DURATIONS, ENERGIES])
     vocoder = _extract(
         model,
         [
@@ -138,18 +141,21 @@ def _find_norms(graph: GraphProto) -> list[_Norm]:
 
 
 def _take_statistics_as_inputs(graph: GraphProto, norms: list[_Norm]) -> None:
-    """Normalize with the inputs INVERSE_DEVIATIONS and OFFSETS, instead of measured statistics."""
+    """Normalize with the inputs INVERSE_DEVIATIONS and OFFSETS unless the input OWN is true."""
     channels = [_channels(graph, norm) for norm in norms]
     shape = [1, sum(channels), 1]
     sizes = numpy_helper.from_array(np.array(channels, np.int64), "norm_sizes")
     graph.initializer.append(sizes)
+    graph.initializer.append(numpy_helper.from_array(np.array(EPSILON, np.float32), "norm_epsilon"))
+    graph.input.append(helper.make_tensor_value_info(OWN, TensorProto.BOOL, []))
     new: list[NodeProto] = []
     for kind in (INVERSE_DEVIATIONS, OFFSETS):
         graph.input.append(helper.make_tensor_value_info(kind, TensorProto.FLOAT, shape))
-        parts = [f"{norm.name}/{kind}" for norm in norms]
+        parts = [f"{norm.name}/given/{kind}" for norm in norms]
         new.append(helper.make_node("Split", [kind, "norm_sizes"], parts, axis=1))
     for norm in norms:
         inverse, offset = f"{norm.name}/{INVERSE_DEVIATIONS}", f"{norm.name}/{OFFSETS}"
+        new.append(_own_or_given_statistics(norm, inverse, offset))
         for number, (scale, bias, result) in enumerate(norm.branches):
             name = f"{norm.name}/{number}"
             new += [
@@ -160,6 +166,48 @@ def _take_statistics_as_inputs(graph: GraphProto, norms: list[_Norm]) -> None:
                 helper.make_node("Add", [f"{name}/scaled", f"{name}/bias"], [result]),
             ]
     _replace(graph, norms, new)
+
+
+def _own_or_given_statistics(norm: _Norm, inverse: str, offset: str) -> NodeProto:
+    """Return the node that outputs `inverse` and `offset`: an If over the input OWN."""
+
+    def node(kind: str, inputs: list[str], output: str) -> NodeProto:
+        return helper.make_node(kind, inputs, [f"{norm.name}/own/{output}"])
+
+    def branch(name: str, nodes: list[NodeProto]) -> GraphProto:
+        results = [nodes[index].output[0] for index in (-2, -1)]
+        values = [helper.make_tensor_value_info(r, TensorProto.FLOAT, None) for r in results]
+        return helper.make_graph(nodes, f"{norm.name}/{name}", [], values)
+
+    def mean(data: str, output: str) -> NodeProto:
+        reduced = NodeProto.FromString(norm.nodes[0].SerializeToString())  # keeps its axes
+        reduced.name = reduced.output[0] = f"{norm.name}/own/{output}"
+        reduced.input[0] = data
+        return reduced
+
+    own = f"{norm.name}/own"
+    measured = [
+        mean(norm.data, "mean"),
+        node("Sub", [norm.data, f"{own}/mean"], "centred"),
+        node("Mul", [f"{own}/centred", f"{own}/centred"], "squares"),
+        mean(f"{own}/squares", "variance"),
+        node("Add", [f"{own}/variance", "norm_epsilon"], "positive"),
+        node("Sqrt", [f"{own}/positive"], "deviation"),
+        node("Reciprocal", [f"{own}/deviation"], "inverse"),
+        node("Mul", [f"{own}/mean", f"{own}/inverse"], "offset"),
+    ]
+    given = [
+        helper.make_node("Identity", [f"{norm.name}/given/{kind}"], [f"{norm.name}/taken/{kind}"])
+        for kind in (INVERSE_DEVIATIONS, OFFSETS)
+    ]
+    return helper.make_node(
+        "If",
+        [OWN],
+        [inverse, offset],
+        name=f"{norm.name}/statistics",
+        then_branch=branch("own", measured),
+        else_branch=branch("given", given),
+    )
 
 
 def _channels(graph: GraphProto, norm: _Norm) -> int:
@@ -218,7 +266,7 @@ def _replace(graph: GraphProto, norms: Iterable[_Norm], new: list[NodeProto]) ->
     available = {tensor.name for tensor in graph.initializer} | {i.name for i in graph.input} | {""}
     ordered: list[NodeProto] = []
     while nodes:
-        ready = [node for node in nodes if available.issuperset(node.input)]
+        ready = [node for node in nodes if available.issuperset(_reads(node))]
         if not ready:
             raise ValueError("the graph has a node whose input nothing produces")
         for node in ready:
@@ -239,7 +287,7 @@ def _extract(
     own = {value.name: value for value in graph.input}
     given = {value.name: value for value in inputs}
     nodes = list(_needed_nodes(graph, outputs, set(given)))
-    used = {name for node in nodes for name in node.input}
+    used = {name for node in nodes for name in _reads(node)}
     part = helper.make_graph(
         nodes,
         graph.name,
@@ -259,5 +307,15 @@ def _needed_nodes(graph: GraphProto, outputs: list[str], given: set[str]) -> Ite
     for node in reversed(graph.node):
         if needed.intersection(node.output) - given:
             kept.append(node)
-            needed.update(name for name in node.input if name not in given)
+            needed.update(_reads(node) - given)
     yield from reversed(kept)
+
+
+def _reads(node: NodeProto) -> set[str]:
+    """Return the names of a node's inputs, and of what its branches read from outside."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        inner = attribute.g.node
+        made = {name for nested in inner for name in nested.output}
+        names.update(*(_reads(nested) - made for nested in inner))
+    return names

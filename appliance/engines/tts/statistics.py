@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 FEATURES, MOMENTS, CHANNELS = 3, 2, 8448
 REFERENCE_FRAMES = 20  # 0.25 s; makes the third feature about as large as the second
 EPSILON = 1e-5  # added to variances, as in the model
+# What can be predicted. Beyond, the distance to the whole phrase exceeds 8 dB; at a speed of 1.2
+# and 48 frames, samples reach 1e6, and at 1.8 they are not finite.
+MIN_SPEED, MAX_SPEED, MIN_FRAMES = 0.9, 1.05, 64
 # A predicted variance is at least this; a smaller one would amplify noise.
 MIN_VARIANCE, MIN_VARIANCE_RATIO = 1e-4, 0.1  # the second relative to the first coefficient
 
@@ -46,6 +49,14 @@ class NormStatistics:
 def features(lead_frames: float, frames: int) -> Floats:
     """Return what the moments of a phrase depend on."""
     return np.array([1.0, lead_frames / frames, REFERENCE_FRAMES / frames], np.float32)
+
+
+def is_predictable(speed: float, frames: int) -> bool:
+    """Return whether the phrases used for the fit were like one of this speed and length.
+
+    A prediction beyond them is too small for some channels, which then grow from layer to layer.
+    """
+    return MIN_SPEED <= speed <= MAX_SPEED and frames >= MIN_FRAMES
 
 
 def predict(coefficients: Floats, lead_frames: float, frames: int) -> NormStatistics:

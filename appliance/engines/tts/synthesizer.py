@@ -22,15 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance import settings
-from appliance.engines.tts.audio import MARKS, Samples
+from appliance.engines.tts.audio import Samples
 from appliance.engines.tts.pieces import (
     FRAME_SAMPLES,
     FRAMES_PER_DURATION,
     HARMONICS_PER_FRAME,
     find_words,
+    one_piece,
     plan_pieces,
 )
-from appliance.engines.tts.statistics import predict
+from appliance.engines.tts.statistics import is_predictable, predict
 from appliance.engines.tts.voices import Style, VoiceStyle
 from appliance.errors import BadSetting, MissingWeights
 
@@ -121,14 +122,13 @@ class StreamingOnnxSynthesizer:
         inputs = onnx_inputs(phonemes, self._ids, style.vector, speed)
         if not inputs:
             return
-        features, harmonics, durations = self._runtime.run(self._acoustic_model, inputs)
-        durations = np.ravel(durations)
+        features, harmonics, durations, energies = self._runtime.run(self._acoustic_model, inputs)
         frames = features.shape[2]
-        lead_frames = FRAMES_PER_DURATION * float(durations[0])
+        lead_frames = FRAMES_PER_DURATION * float(np.ravel(durations)[0])
         norms = predict(style.coefficients, lead_frames, frames)
-        ends_with_mark = phonemes.rstrip()[-1:] in MARKS
-        words = find_words(durations, frames, speed, ends_with_mark)
-        for piece in plan_pieces(*words, frames):
+        predictable = is_predictable(speed, frames)
+        divide = plan_pieces if predictable else one_piece
+        for piece in divide(*find_words(np.ravel(energies)), frames):
             last_step = piece.last * HARMONICS_PER_FRAME + 1
             values = (
                 features[:, :, piece.first : piece.last],
@@ -136,8 +136,9 @@ class StreamingOnnxSynthesizer:
                 style.vector,
                 norms.inverse_deviations,
                 norms.offsets,
+                np.array(not predictable),
             )
-            named = zip(self._names, map(np.ascontiguousarray, values), strict=True)
+            named = zip(self._names, map(np.asarray, values), strict=True)
             (samples,) = self._runtime.run(self._vocoder, dict(named))
             start = (piece.start - piece.first) * FRAME_SAMPLES
             stop = (piece.stop - piece.first) * FRAME_SAMPLES

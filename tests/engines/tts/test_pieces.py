@@ -11,7 +11,9 @@ from appliance.engines.tts.pieces import (
     CONTEXT_FRAMES,
     MIN_PIECE_FRAMES,
     PIECE_FRAMES,
+    Piece,
     find_words,
+    one_piece,
     plan_pieces,
 )
 
@@ -33,18 +35,28 @@ def test_first_piece_is_the_shortest_so_that_it_is_soon_available() -> None:
     assert sizes[: len(PIECE_FRAMES)] == list(PIECE_FRAMES) == sorted(PIECE_FRAMES)
 
 
+SILENCE, FAINT, SPEECH = -9.0, -5.0, 4.0  # energies
+
+
+def test_context_of_a_single_piece_is_the_whole_phrase() -> None:
+    assert list(one_piece(20, 90, 120)) == [Piece(20, 90, 0, 120)]
+
+
 @pytest.mark.parametrize(
-    ("durations", "speed", "ends_with_mark", "expected"),
+    ("energies", "expected"),
     [
-        pytest.param([19, 5, 20, 7, 1], 1.0, True, (26, 88), id="silence on both sides"),
-        pytest.param([19, 5, 20, 7, 1], 1.0, False, (26, 104), id="the last token is a sound"),
-        pytest.param([19, 5, 20, 7, 1], 0.7, True, (14, 88), id="slow speech begins earlier"),
-        pytest.param([1, 5, 45, 1, 0], 1.0, False, (0, 104), id="no silence"),
-        pytest.param([48, 0, 0, 3, 1], 1.0, True, (0, 104), id="hardly any word"),
+        pytest.param([SILENCE] * 20 + [SPEECH] * 40 + [SILENCE] * 30, (15, 62), id="silence"),
+        pytest.param([SPEECH] * 40, (0, 40), id="no silence"),
+        pytest.param([SILENCE] * 40, (0, 40), id="no speech"),
+        pytest.param(
+            [SILENCE] * 20 + [SPEECH] * 40 + [FAINT] * 9 + [SILENCE] * 30, (15, 71), id="faint end"
+        ),
+        pytest.param(
+            [SILENCE] * 20 + [FAINT] * 9 + [SPEECH] * 40 + [SILENCE], (24, 70), id="faint start"
+        ),
     ],
 )
 def test_silence_around_the_words_is_left_out(
-    durations: list[int], speed: float, ends_with_mark: bool, expected: tuple[int, int]
+    energies: list[float], expected: tuple[int, int]
 ) -> None:
-    assert sum(durations) * 2 == 104
-    assert find_words(np.array(durations, np.float32), 104, speed, ends_with_mark) == expected
+    assert find_words(np.array(energies, np.float32)) == expected

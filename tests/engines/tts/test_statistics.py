@@ -56,3 +56,13 @@ def test_missing_and_damaged_statistics_are_named(voices: Voices, tmp_path: Path
     (tmp_path / "statistics" / "af_heart.bin").write_bytes(b"short")
     with pytest.raises(BadSetting, match=r"af_heart\.bin: 5 bytes"):
         Voices(folder).statistics("af_heart")
+
+
+@pytest.mark.parametrize(
+    ("speed", "frames", "expected"),
+    [(1.0, 100, True), (0.5, 300, False), (2.0, 100, False), (1.0, 40, False)],
+)
+def test_only_phrases_like_those_of_the_fit_are_predictable(
+    speed: float, frames: int, expected: bool
+) -> None:
+    assert statistics.is_predictable(speed, frames) is expected
