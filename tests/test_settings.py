@@ -103,6 +103,7 @@ ALLOWED = {
     "llm.max_sequences": "a whole number of replies from 0 to 1024",
     "tts.backend": "one of onnx, torch",
     "tts.voice": "a voice, or a blend such as af_heart:2,am_adam:1",
+    "tts.streaming": SWITCH,
     "tts.speed": "a number from 0.5 to 2",
     "tts.threads": THREADS,
     "tts.device": "one of cpu, cuda",

@@ -30,7 +30,7 @@ from appliance.engines.tts.synthesizer import (
     TorchSynthesizer,
     empty_torch_model,
 )
-from appliance.engines.tts.voices import Voices
+from appliance.engines.tts.voices import Voices, VoiceStyle
 from appliance.gpu_proof.phrases import PHRASES, ProofPhrase
 from appliance.gpu_proof.results import Results, StepOptions, parse
 from appliance.gpu_proof.spectra import similarity
@@ -85,8 +85,8 @@ class KokoroBench:
     ) -> np.ndarray[Any, Any]:
         """Synthesize a phrase; the samples are on the CPU when this returns."""
         synthesizer = synthesizer or self.synthesizer
-        style = self.voices.style(VOICE, len(phrase.phonemes))
-        return synthesizer.speak(phrase.phonemes, style, 1.0)
+        style = VoiceStyle(self.voices.style(VOICE, len(phrase.phonemes)))
+        return np.concatenate([*synthesizer.stream(phrase.phonemes, style, 1.0)])
 
     def measure_speed(self, phrases: Sequence[ProofPhrase]) -> None:
         """Time to audio and real-time factor, by length of the phrase."""

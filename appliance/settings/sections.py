@@ -352,6 +352,10 @@ class TTSConfig:
     voice: Voice = Field(
         default="af_heart", description="Kokoro voice, or a weighted blend of voices"
     )
+    streaming: bool = Field(
+        default=True,
+        description="play the first words of a phrase while the rest is synthesised (onnx)",
+    )
     speed: float = Field(
         default=1.0, ge=0.5, le=2, description="rate of speech, as a multiple of the voice's own"
     )

@@ -17,7 +17,8 @@ from appliance.errors import BadLock
 SCHEMA = 1
 PURPOSES = ("run", "test")
 HUB = "hub"  # from the model hub or downloaded manually; `fetch` never downloads these
-REGISTRIES = ("pypi", "npm", HUB)
+REPOSITORY = "repository"  # in ops/bundle/files
+REGISTRIES = ("pypi", "npm", HUB, REPOSITORY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Collect the model files to seal: `python -m ops.bundle fetch | lock | ultravox | weights`."""
+"""Collect the model files to seal: `python -m ops.bundle COMMAND`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def main(arguments: list[str], environ: MutableMapping[str, str] | None = None) 
             old = _read_lock(args.lock)
             save(keep_built(old, relock(args.packages, old.extra)), args.lock)
             return 0
+        if args.command == "statistics":
+            from ops.bundle import calibration  # the other commands run before numpy is installed
+
+            calibration.measure(args.weights, args.output)
+            return 0
         with _exclusive(args.cache):
             if args.command == "fetch":
                 _fetch(args)
@@ -72,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     lock = commands.add_parser("lock", help="update the weights part of the lock")
     lock.add_argument("--lock", type=Path, default=LOCK)
     lock.add_argument("--packages", type=Path, help="folder with already downloaded packages")
+
+    statistics = commands.add_parser(
+        "statistics", help="measure the statistics of Kokoro's vocoder (five minutes)"
+    )
+    statistics.add_argument("--weights", type=Path, required=True, help="folder with Kokoro")
+    statistics.add_argument("--output", type=Path, required=True, help="zip file to write")
 
     ultravox = commands.add_parser("ultravox", help="build the Ultravox folder of the gpu profile")
     _add_paths(ultravox)

@@ -18,10 +18,10 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Archive:
-    """A wheel (zip) or an npm package (tar.gz), read without unpacking all of it."""
+    """A wheel or other zip file, or an npm package (tar.gz), read without unpacking all of it."""
 
     def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path) if path.suffix == ".whl" else None
+        self._zip = zipfile.ZipFile(path) if path.suffix in (".whl", ".zip") else None
         self._tar = None if self._zip else tarfile.open(path)  # noqa: SIM115 - see close()
 
     def close(self) -> None:

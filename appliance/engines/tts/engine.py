@@ -1,8 +1,9 @@
 """The TTS engine behind the link: phrases in, PCM out, with one model on one worker thread.
 
-The worker takes a phrase from the queue, synthesizes its next chunk and puts the phrase back until
-all its chunks are synthesized. An urgent phrase therefore waits for at most one chunk, and sessions
-share the model fairly.
+The worker takes a phrase from the queue, synthesizes its next part and puts the phrase back until
+it is complete. A phrase is split into chunks, and a chunk is synthesized in pieces of at most a
+second of speech (synthesizer.py). An urgent phrase therefore waits for at most one piece, and
+sessions share the model fairly. A phrase is urgent until its first audio is there.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import itertools
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 
 from appliance import journal
 from appliance.engines.tts import audio
+from appliance.engines.tts.audio import Samples
 from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.metrics import TTSMetrics
 from appliance.engines.tts.synthesizer import FOLDER, SynthesisCancelled, Synthesizer, load
 from appliance.engines.tts.text.normalize import normalize
-from appliance.engines.tts.voices import Voices
+from appliance.engines.tts.voices import Voices, VoiceStyle
 from appliance.errors import EngineBusy, EngineFailed
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.metrics import render
@@ -49,6 +51,7 @@ class Phrase:
     arrived_at: float = field(default_factory=time.monotonic)
     output: asyncio.Queue[bytes | EngineFailed | None] = field(default_factory=asyncio.Queue)
     chunks: list[str] | None = None  # phonemes still to be synthesized; None before G2P
+    parts: Iterator[Samples] | None = None  # the chunk that is being synthesized
     has_audio: bool = False
     ended: bool = False
     abandoned: bool = False
@@ -217,8 +220,8 @@ class KokoroEngine:
         british = self._voices.british(self._settings.voice)
         for text in WARM_UP:
             phonemes = self._g2p.phonemes(text, british)
-            style = self._voices.style(self._settings.voice, len(phonemes))
-            self._model.speak(phonemes, style, 1.0)
+            for _ in self._model.stream(phonemes, self._style(self._settings.voice, phonemes), 1.0):
+                pass
 
     def _work(self) -> None:
         """Run the worker thread: synthesize chunk by chunk until the queue is closed."""
@@ -226,7 +229,7 @@ class KokoroEngine:
             with self._lock:
                 self._current = phrase
             try:
-                is_unfinished = not phrase.abandoned and self._speak_chunk(phrase)
+                is_unfinished = not phrase.abandoned and self._speak_part(phrase)
             except SynthesisCancelled:
                 self._end(phrase, "abandoned")
             except Exception as error:
@@ -245,26 +248,41 @@ class KokoroEngine:
                 with self._lock:
                     self._current = None
 
-    def _speak_chunk(self, phrase: Phrase) -> bool:
-        """Synthesize the next chunk; return whether more chunks follow."""
+    def _speak_part(self, phrase: Phrase) -> bool:
+        """Synthesize the next part of a phrase; return whether more parts follow."""
         if phrase.chunks is None:
             british = self._voices.british(phrase.voice)
             words = normalize(phrase.text, british)
             phonemes = self._g2p.phonemes(words, british) if words else ""
             phrase.chunks = audio.split_phonemes(phonemes)
-        if not phrase.chunks:
-            return False
-        chunk = phrase.chunks.pop(0)
-        style = self._voices.style(phrase.voice, len(chunk))
+        if phrase.parts is None:
+            if not phrase.chunks:
+                return False
+            phrase.parts = self._speech(phrase, phrase.chunks.pop(0))
         started_at = time.monotonic()
-        samples = self._model.speak(chunk, style, phrase.speed)
-        synthesis_seconds = time.monotonic() - started_at
-        speech = audio.shape(samples, audio.pause_seconds(chunk) / phrase.speed)
+        speech = next(phrase.parts, None)
+        if speech is None:
+            phrase.parts = None
+            return bool(phrase.chunks)
         if not phrase.abandoned and len(speech):
-            self._measure(phrase, synthesis_seconds, len(speech) / OUTPUT_SAMPLE_RATE)
+            self._measure(phrase, time.monotonic() - started_at, len(speech) / OUTPUT_SAMPLE_RATE)
             for pcm in audio.pcm_slices(speech):
                 phrase.emit(pcm)
-        return bool(phrase.chunks)
+        return True
+
+    def _speech(self, phrase: Phrase, chunk: str) -> Iterator[Samples]:
+        """Yield the shaped speech of a chunk, part by part; a part may be empty."""
+        shaper = audio.SpeechShaper(audio.pause_seconds(chunk) / phrase.speed)
+        style = self._style(phrase.voice, chunk)
+        for samples in self._model.stream(chunk, style, phrase.speed):
+            yield shaper.add(samples)
+        yield shaper.finish()
+
+    def _style(self, voice: str, phonemes: str) -> VoiceStyle:
+        vector = self._voices.style(voice, len(phonemes))
+        if self._model.streams:
+            return VoiceStyle(vector, self._voices.statistics(voice))
+        return VoiceStyle(vector)
 
     def _measure(self, phrase: Phrase, synthesis_seconds: float, audio_seconds: float) -> None:
         metrics = self._metrics
@@ -275,6 +293,7 @@ class KokoroEngine:
             waited = time.monotonic() - phrase.arrived_at
             metrics.first_audio_seconds.labels("true" if phrase.urgent else "false").observe(waited)
         phrase.has_audio = True
+        phrase.urgent = False  # the first parts of other callers come before its rest
 
     def _end(self, phrase: Phrase, outcome: str, failure: EngineFailed | None = None) -> None:
         with self._lock:

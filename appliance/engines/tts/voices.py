@@ -4,22 +4,41 @@ A pack contains one style vector per text length: 510 x 1 x 256 float32, where r
 phonemes, as in the package `kokoro`. `NAME.bin` contains the raw little-endian values, as shipped
 in kokoro-js; `NAME.safetensors` contains them as its only tensor. The first letter of a name is
 the accent: a for American, b for British.
+
+The folder `statistics` next to the packs has a file for each voice, see statistics.py. Only
+streamed synthesis needs it.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.engines.tts import statistics
 from appliance.errors import BadSetting, MissingWeights, UnknownVoice
 from appliance.settings import parse_voice
 
 Style = NDArray[np.float32]  # 1 x 256
 
+
+@dataclass(frozen=True, slots=True)
+class VoiceStyle:
+    """A voice, for one text.
+
+    vector        the style vector for the length of the text
+    coefficients  see statistics.predict; empty if the synthesis is not streamed
+    """
+
+    vector: Style
+    coefficients: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+
 LENGTHS, WIDTH = 510, 256  # rows of a pack; values of a style
+STATISTICS = "statistics"  # folder next to that of the packs
 PACK_BYTES = LENGTHS * WIDTH * 4
 
 
@@ -33,7 +52,9 @@ class Voices:
             for path in sorted(folder.glob("*"))
             if path.suffix in (".bin", ".safetensors")
         }
+        self._statistics_folder = folder.parent / STATISTICS
         self._packs: dict[str, NDArray[np.float32]] = {}
+        self._coefficients: dict[str, NDArray[np.float32]] = {}
         if not self._files:
             raise MissingWeights(path=str(folder / "*.bin"))
 
@@ -61,6 +82,16 @@ class Voices:
         blend = sum(self._pack(name)[row] * (weight / total) for name, weight in parts)
         return np.asarray(blend, dtype=np.float32)
 
+    def statistics(self, voice: str) -> NDArray[np.float32]:
+        """Return the voice's coefficients for statistics.predict; for a blend, the weighted mean.
+
+        Raises UnknownVoice, MissingWeights, and BadSetting for a damaged file.
+        """
+        parts = self._parse(voice)
+        total = sum(weight for _, weight in parts)
+        blend = sum(self._voice_coefficients(name) * (weight / total) for name, weight in parts)
+        return np.asarray(blend, dtype=np.float32)
+
     def _parse(self, voice: str) -> tuple[tuple[str, float], ...]:
         """Return the name and weight of each voice in a blend. Raises UnknownVoice."""
         try:
@@ -84,6 +115,17 @@ class Voices:
                 )
             self._packs[name] = np.frombuffer(raw, dtype="<f4").reshape(LENGTHS, 1, WIDTH)
         return self._packs[name]
+
+    def _voice_coefficients(self, name: str) -> NDArray[np.float32]:
+        if name not in self._coefficients:
+            path = self._statistics_folder / f"{name}.bin"
+            try:
+                self._coefficients[name] = statistics.from_bytes(path.read_bytes())
+            except FileNotFoundError as missing:
+                raise MissingWeights(path=str(path)) from missing
+            except ValueError as damaged:
+                raise BadSetting(name="tts.voice", why=f"{path.name}: {damaged}") from damaged
+        return self._coefficients[name]
 
 
 def _read_only_tensor(raw: bytes) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 from appliance.engines.tts.audio import Samples
 from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.synthesizer import MAX_PHONEMES, SynthesisCancelled, Synthesizer
-from appliance.engines.tts.voices import Voices
+from appliance.engines.tts.voices import Voices, VoiceStyle
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from tests.recognizer import word_error_rate, words
 
@@ -33,8 +33,22 @@ def synthesize(
     speed: float = 1.0,
 ) -> Samples:
     """Return the samples of `text` as the back end returns them."""
-    phonemes = g2p.phonemes(text)
-    return synthesizer.speak(phonemes, voices.style(voice, len(phonemes)), speed)
+    return stream(synthesizer, g2p.phonemes(text), voices, voice, speed)
+
+
+def stream(
+    synthesizer: Synthesizer,
+    phonemes: str,
+    voices: Voices,
+    voice: str = "af_heart",
+    speed: float = 1.0,
+) -> Samples:
+    """Return the joined samples of all parts."""
+    style = VoiceStyle(voices.style(voice, len(phonemes)))
+    if synthesizer.streams:
+        style = VoiceStyle(style.vector, voices.statistics(voice))
+    parts = [np.zeros(0, np.float32), *synthesizer.stream(phonemes, style, speed)]
+    return np.concatenate(parts)
 
 
 class SynthesizerContract:
@@ -71,11 +85,11 @@ class SynthesizerContract:
         assert _pitch_hz(man) < 0.8 * _pitch_hz(woman)
 
     def test_unknown_phonemes_are_dropped(self, synthesizer: Synthesizer, voices: Voices) -> None:
-        assert len(synthesizer.speak("漢字#", voices.style("af_heart", 3), 1.0)) == 0
+        assert len(stream(synthesizer, "漢字#", voices)) == 0
 
     def test_too_many_phonemes_are_rejected(self, synthesizer: Synthesizer, voices: Voices) -> None:
         with pytest.raises(ValueError, match="phonemes"):
-            synthesizer.speak("a" * (MAX_PHONEMES + 1), voices.style("af_heart", 510), 1.0)
+            stream(synthesizer, "a" * (MAX_PHONEMES + 1), voices)
 
     def test_cancel_without_a_running_synthesis_does_nothing(
         self, synthesizer: Synthesizer, g2p: G2P, voices: Voices

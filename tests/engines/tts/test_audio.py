@@ -43,22 +43,52 @@ def quiet(seconds: float) -> audio.Samples:
     return np.full(round(seconds * OUTPUT_SAMPLE_RATE), 0.001, np.float32)
 
 
+def shape(samples: audio.Samples, pause: float, part_samples: int = 10**9) -> audio.Samples:
+    """Return the shaped samples, which are added in parts."""
+    shaper = audio.SpeechShaper(pause)
+    parts = [
+        shaper.add(samples[start : start + part_samples])
+        for start in range(0, len(samples), part_samples)
+    ]
+    return np.concatenate([*parts, shaper.finish()])
+
+
+@given(st.integers(1, 6000), st.lists(st.sampled_from([0.0, 0.002, 0.4, 0.7]), max_size=8))
+def test_streamed_speech_equals_speech_shaped_as_a_whole(
+    part_samples: int, levels: list[float]
+) -> None:
+    samples = np.concatenate([np.zeros(0, np.float32), *(tone(0.05, level) for level in levels)])
+    whole = shape(samples, pause=0.1)
+    streamed = shape(samples, pause=0.1, part_samples=part_samples)
+    # Windows of 5 ms may begin elsewhere, which moves the start by less than a window.
+    assert abs(len(streamed) - len(whole)) <= 2 * audio.WINDOW
+    assert np.abs(streamed).max(initial=0) == pytest.approx(np.abs(whole).max(initial=0), abs=0.1)
+
+
+def test_gain_of_too_loud_speech_never_rises_again() -> None:
+    samples = np.concatenate([tone(0.5, 0.9), tone(0.5, 1.5), tone(0.5, 0.9)])
+    streamed = shape(samples, pause=0.0, part_samples=2400)
+    assert np.abs(streamed).max() <= 1.0
+    third = streamed[-OUTPUT_SAMPLE_RATE // 4 :]
+    assert np.abs(third).max() == pytest.approx(0.9 * audio.MAX_PEAK / 1.5, abs=0.02)
+
+
 @pytest.mark.parametrize("silence_seconds", [0.0, 0.01, 0.5])
 def test_silence_around_speech_is_trimmed_or_padded_to_its_length(silence_seconds: float) -> None:
     samples = np.concatenate([quiet(silence_seconds), tone(1.0), quiet(silence_seconds)])
-    shaped = audio.shape(samples, pause=0.25)
+    shaped = shape(samples, pause=0.25)
     lead = min(silence_seconds, audio.LEAD_SECONDS)
     assert len(shaped) / OUTPUT_SAMPLE_RATE == pytest.approx(lead + 1.0 + 0.25, abs=0.011)
 
 
 def test_speech_starts_and_ends_without_a_click() -> None:
-    shaped = audio.shape(tone(0.5), pause=0.0)
+    shaped = shape(tone(0.5), pause=0.0)
     assert abs(shaped[0]) < 0.01
     assert abs(shaped[-1]) < 0.01
 
 
 def test_too_loud_speech_is_scaled_down_instead_of_clipped() -> None:
-    shaped = audio.shape(tone(0.5, level=1.7), pause=0.1)
+    shaped = shape(tone(0.5, level=1.7), pause=0.1)
     assert np.abs(shaped).max() == pytest.approx(audio.MAX_PEAK, abs=0.01)
 
 
@@ -66,8 +96,8 @@ def test_too_loud_speech_is_scaled_down_instead_of_clipped() -> None:
     "samples", [np.zeros(0, np.float32), quiet(1.0), np.full(5000, np.nan, np.float32)]
 )
 def test_samples_without_speech_yield_no_audio(samples: audio.Samples) -> None:
-    assert len(audio.shape(samples, pause=0.2)) == 0
-    assert audio.pcm_slices(audio.shape(samples, pause=0.2)) == []
+    assert len(shape(samples, pause=0.2)) == 0
+    assert audio.pcm_slices(shape(samples, pause=0.2)) == []
 
 
 def test_sentence_has_a_longer_pause_than_a_clause() -> None:

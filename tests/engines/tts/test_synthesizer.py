@@ -1,4 +1,4 @@
-"""The int8 model under onnxruntime."""
+"""The int8 model under onnxruntime, in one part and streamed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from appliance.settings import TTSConfig
 from tests.engines.tts.contract import SynthesizerContract, cancelled_midway
 
 
-@pytest.fixture(scope="module")
-def synthesizer(weights: Path) -> Synthesizer:
-    return load(TTSConfig(), weights)
+@pytest.fixture(scope="module", params=[True, False], ids=["streaming", "whole"])
+def synthesizer(weights: Path, request: pytest.FixtureRequest) -> Synthesizer:
+    return load(TTSConfig(streaming=request.param), weights)
 
 
 class TestOnnxSynthesizer(SynthesizerContract):

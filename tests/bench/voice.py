@@ -1,0 +1,190 @@
+"""Compare streamed synthesis with synthesis of whole phrases: voice, words, speed and CPU time.
+
+Writes a page for each voice, with pairs of recordings to listen to. Phrases go through the engine,
+as callers' phrases do. Whole phrases (`tts.streaming` off) are the voice as it was before streaming
+existed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from appliance.engines.tts import synthesizer
+from appliance.engines.tts.engine import KokoroEngine
+from appliance.engines.tts.pieces import one_piece
+from appliance.engines.tts.text.normalize import normalize
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, TTSSession
+from appliance.settings import PathsConfig, Settings, TTSConfig
+from tests.bench import voice_page
+from tests.bench.figures import machine, row, verdict
+from tests.bench.log_spectra import Samples, distance_db
+from tests.bench.voice_page import Pair
+from tests.bench.voice_phrases import FIRST_PHRASES, PHRASES, SENTENCES
+from tests.e2e.appliance import ROOT
+from tests.recognizer import plain, words
+
+VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george", "af_heart:2,am_adam:1")
+SPEED_PHRASES = (*FIRST_PHRASES[:4], *SENTENCES[:2])
+TO_WHOLE_DB = 3.5  # most distance that streaming may add to the same statistics
+TO_TODAY_DB = 8.0  # most distance of streamed from whole phrases
+FIRST_AUDIO_RATIO = 0.3
+
+
+@contextlib.asynccontextmanager
+async def engine(streaming: bool, threads: int = 2) -> AsyncIterator[TTSSession]:
+    """Run an engine on this build's weights, and open a session."""
+    settings = Settings(
+        paths=PathsConfig(weights=ROOT / "weights"),
+        tts=TTSConfig(streaming=streaming, threads=threads),
+    )
+    running = KokoroEngine(settings)
+    await running.start()
+    try:
+        yield running.open()
+    finally:
+        await running.stop()
+
+
+async def speak(session: TTSSession, text: str, voice: str, speed: float = 1.0) -> bytes:
+    """Return the PCM of a phrase."""
+    return b"".join([part async for part in session.speak(text, voice, speed, True)])
+
+
+async def compare(whole: TTSSession, streamed: TTSSession, text: str, voice: str) -> Pair:
+    """Synthesize a phrase in all ways and compare the results."""
+    whole_pcm = await speak(whole, text, voice)
+    streamed_pcm = await speak(streamed, text, voice)
+    # The same statistics without pieces.
+    with mock.patch.object(synthesizer, "plan_pieces", one_piece):
+        unstreamed_pcm = await speak(streamed, text, voice)
+    new = samples(streamed_pcm)
+    return Pair(
+        text,
+        whole_pcm,
+        streamed_pcm,
+        distance_db(samples(unstreamed_pcm), new),
+        distance_db(samples(whole_pcm), new),
+        _words(samples(whole_pcm)),
+        _words(new),
+    )
+
+
+def _words(speech: Samples) -> str:
+    """Return what the recognizer hears, with numbers as words: it writes both "2" and "two"."""
+    return plain(normalize(words(speech, OUTPUT_SAMPLE_RATE), british=False))
+
+
+def samples(pcm: bytes) -> Samples:
+    """Return the samples of PCM, -1..1."""
+    return np.asarray(np.frombuffer(pcm, "<i2") / 32768, np.float32)
+
+
+async def measure_voices(voices: Sequence[str], texts: Sequence[str], folder: Path) -> None:
+    """Print a table for each voice, and write its page to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    everything: list[Pair] = []
+    async with engine(streaming=False) as whole, engine(streaming=True) as streamed:
+        for voice in voices:
+            print(f"{voice}: distance in dB to one piece, to whole phrases; words", flush=True)
+            pairs = []
+            for text in texts:
+                pair = await compare(whole, streamed, text, voice)
+                pairs.append(pair)
+                print(f"  {_line(pair)}", flush=True)
+            everything += pairs
+            name = voice.replace(":", "-").replace(",", "_")
+            notes = (f"On {machine()}.", *summary(pairs))
+            page = voice_page.render(f"Voice {voice}", notes, pairs, TO_WHOLE_DB, TO_TODAY_DB)
+            path = folder / f"{name}.html"
+            path.write_text(page, encoding="utf-8")
+            print("\n".join([*summary(pairs), f"  {path}"]), flush=True)
+    print("\n".join(["all voices", *summary(everything)]))
+
+
+def _line(pair: Pair) -> str:
+    heard = "same" if pair.same_words else f"{pair.words_whole!r} -> {pair.words_streamed!r}"
+    return f"{pair.to_whole_db:5.1f} {pair.to_today_db:5.1f}  {pair.text[:50]:50}  {heard}"
+
+
+def summary(pairs: Sequence[Pair]) -> list[str]:
+    """Return lines with the distances of all phrases, and whether the limits are met."""
+    to_whole = [pair.to_whole_db for pair in pairs]
+    to_today = [pair.to_today_db for pair in pairs]
+    same = sum(pair.same_words for pair in pairs)
+    return [
+        row("to one piece", to_whole, "dB"),
+        row("to whole phrases", to_today, "dB"),
+        verdict("to one piece, largest", max(to_whole), TO_WHOLE_DB, "dB"),
+        verdict("to whole phrases, largest", max(to_today), TO_TODAY_DB, "dB"),
+        f"  the recognizer hears the same words in {same} of {len(pairs)}",
+    ]
+
+
+async def measure_speed(rounds: int, threads: int) -> None:
+    """Print the time to the first audio and the CPU time per phrase, of both ways in turn."""
+    first: dict[bool, list[float]] = {False: [], True: []}
+    cpu: dict[bool, list[float]] = {False: [], True: []}
+    async with (
+        engine(streaming=False, threads=threads) as whole,
+        engine(streaming=True, threads=threads) as streamed,
+    ):
+        for number in range(rounds):
+            for text in SPEED_PHRASES:
+                order = ((False, whole), (True, streamed))
+                for streaming, session in order if number % 2 else reversed(order):
+                    seconds, cpu_seconds = await _time(session, text)
+                    first[streaming].append(seconds)
+                    cpu[streaming].append(cpu_seconds)
+    print(f"Speed with {threads} thread{'s' if threads > 1 else ''}")
+    for name, values in (("first audio", first), ("CPU time of a phrase", cpu)):
+        print(row(f"{name}, whole phrases", values[False], "ms", 1000))
+        print(row(f"{name}, streamed", values[True], "ms", 1000))
+        ratio = statistics.median(values[True]) / statistics.median(values[False])
+        target = FIRST_AUDIO_RATIO if values is first else 1.0
+        print(verdict(f"{name}, ratio of medians", ratio, target, "x"), flush=True)
+
+
+async def _time(session: TTSSession, text: str) -> tuple[float, float]:
+    """Return the seconds to the first audio of a phrase, and the CPU seconds of all of it."""
+    began, cpu_began = time.perf_counter(), time.process_time()
+    first_audio = 0.0
+    async for _ in session.speak(text, "", 1.0, True):
+        first_audio = first_audio or time.perf_counter() - began
+    return first_audio, time.process_time() - cpu_began
+
+
+async def run(args: argparse.Namespace) -> None:
+    """Run the parts that `args` selects."""
+    if args.only != "speed":
+        texts = PHRASES[:: max(1, len(PHRASES) // args.phrases)][: args.phrases]
+        await measure_voices(args.voices or VOICES, texts, args.folder)
+    if args.only != "quality":
+        for threads in (1, 2):
+            await measure_speed(args.rounds, threads)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench-voice", description=__doc__)
+    parser.add_argument("--voices", nargs="*", help=f"voices or blends ({' '.join(VOICES)})")
+    parser.add_argument("--phrases", type=int, default=len(PHRASES), help="phrases per voice (all)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each phrase, for the speed (5)")
+    parser.add_argument("--only", choices=("quality", "speed"), help="run only this part")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / ".cache/voice", help="for the pages (.cache/voice)"
+    )
+    args = parser.parse_args()
+    print(f"On {machine()}", flush=True)
+    asyncio.run(run(args))
+
+
+if __name__ == "__main__":
+    main()
