@@ -63,6 +63,8 @@ def test_words_in_a_different_order_do_not_agree() -> None:
         "You told me your name is Peter.",
         "I am a bot. Your name is Peter.",
         "Peter is your name.",
+        "The caller's name is Peter.",
+        "The caller is called Peter.",
     ],
 )
 def test_reply_that_tells_the_caller_the_callers_name(reply: str) -> None:
@@ -85,6 +87,7 @@ def test_reply_that_tells_the_caller_the_callers_name(reply: str) -> None:
         "You are not Peter.",
         "Your name is not Peter.",
         "Your name is Peterson.",
+        "The caller's name is not Peter.",
         "What is your name, Peter Pan or Peter?",
         "I do not know.",
         "",

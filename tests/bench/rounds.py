@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from client.errors import ClientError
@@ -71,7 +72,7 @@ async def _measure(
         for callers in CALLER_COUNTS:
             await add(
                 f"{callers} callers",
-                lambda count=callers: external.measure_callers(appliance, count, TURNS_PER_CALLER),
+                partial(external.measure_callers, appliance, callers, TURNS_PER_CALLER),
             )
     samples.merge(external.measure_memory(appliance))
     if "voicebench" in parts:
