@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from client.playback import HeardReply
 from client.record import ClientTurnRecord
 from tests.bench.compare import share
 from tests.bench.external import add_turns
 from tests.bench.figures import Figure, Samples, compare
 from tests.bench.independent import add_report
-from tests.bench.recordings import RECORDINGS, with_pause
+from tests.bench.recordings import RECORDINGS, RecordingsUnavailable, fetch, with_pause
 
 VOICE_TO_VOICE = Figure("voice to voice", "s")
 
@@ -76,6 +80,14 @@ def test_every_recording_is_given_a_pause_within_its_sentence() -> None:
         assert 0.3 <= each.pause_seconds <= 0.7
         assert each.quiet_seconds <= each.pause_seconds
         assert each.text.count("|") == 1
+
+
+def test_recordings_that_cannot_be_fetched_are_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RecordingsUnavailable, match="apt-get"):
+        fetch(tmp_path / "cache")
 
 
 def test_report_of_voicebench_names_the_turns_that_fail() -> None:
