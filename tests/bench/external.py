@@ -155,6 +155,9 @@ async def _hold_calls(
 def add_turns(samples: Samples, name: str, records: Sequence[ClientTurnRecord]) -> None:
     """Add latency, gaps, and the turns that were not answered or answered too early.
 
+    A gap runs from the moment when the client's buffer runs empty until the client plays again,
+    which is up to the client's prebuffer (80 ms) after the next audio has arrived.
+
     The latency of a reply that began before the caller had finished is negative. It would make a
     build that cuts its callers off look fast, so that such a turn counts as early instead.
     """
@@ -165,6 +168,8 @@ def add_turns(samples: Samples, name: str, records: Sequence[ClientTurnRecord]) 
     gaps = [1000 * record.heard.longest_gap_seconds for record in answered]
     prefix = name.removesuffix("voice to voice")
     samples.add(f"{prefix}longest silence inside a reply", "ms", *gaps)
+    if gaps:  # a p95 hides the one long silence of a round
+        samples.add(f"{prefix}longest silence of all replies", "ms", max(gaps))
     early = sum(latency < 0 for latency in heard)
     samples.add(f"{prefix}answered too early", "%", 100 * early / len(records))
     samples.add(f"{prefix}not answered", "%", 100 * (1 - len(heard) / len(records)))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.acceptance.voices import VOICES, EspeakVoices
+from appliance.gpu_proof.record import percentile
 from client.wav import write_wav
 from client.wire import MIC_SAMPLE_RATE
 from tests.bench.figures import Samples
@@ -85,21 +86,26 @@ async def measure(appliance: Appliance, cache: Path) -> Samples:
 
 
 def add_report(samples: Samples, report: Mapping[str, Any], voice: str) -> None:
-    """Add the figures of a report, and a note on each turn that voicebench fails."""
+    """Add the figures of a report, whether each turn passed, and why those that failed did."""
     turns = [turn for session in report["sessions"] for turn in session["turns"]]
     respond = [turn for turn in turns if turn["expect"] == "respond"]
     latencies = [turn["response_latency_ms"] for turn in respond]
-    heard = [latency for latency in latencies if latency is not None]
-    samples.add("voicebench: response", "s", *(each / 1000 for each in heard if each >= 0))
+    reported = [latency for latency in latencies if latency is not None]
+    heard = [latency for latency in reported if latency >= 0]
+    samples.add("voicebench: response", "s", *(latency / 1000 for latency in heard))
+    if heard:
+        p90 = percentile([each / 1000 for each in heard], 0.9)
+        samples.add("voicebench: response p90 of a run", "s", p90)
     stops = [turn["stop_latency_ms"] for turn in turns if turn["stop_latency_ms"] is not None]
     samples.add("voicebench: stop after a barge-in", "ms", *stops)
     answered = 100 * sum(bool(turn["responded"]) for turn in respond) / len(respond)
     samples.add("voicebench: turns answered", "%", answered)
-    early = sum(each < 0 for each in heard)
+    early = len(reported) - len(heard)
     samples.add("voicebench: answered too early", "%", 100 * early / len(respond))
     passed = 100 * sum(bool(turn["passed"]) for turn in turns) / len(turns)
     samples.add("voicebench: turns passed", "%", passed)
     for turn in turns:
+        samples.add(f"voicebench: {turn['id']} passed", "%", 100 * bool(turn["passed"]))
         if not turn["passed"]:
             reasons = "; ".join(turn["notes"]) or "no reason given"
             samples.notes.append(f"voicebench, {voice}, {turn['id']}: {reasons}")

@@ -66,6 +66,7 @@ def test_answer_before_the_end_of_the_question_is_not_a_fast_answer() -> None:
     assert found.values[Figure("answered too early", "%")] == [25.0]
     assert found.values[Figure("not answered", "%")] == [25.0]
     assert found.values[Figure("longest silence inside a reply", "ms")] == [100.0, 0.0, 0.0]
+    assert found.values[Figure("longest silence of all replies", "ms")] == [100.0]
 
 
 def test_pause_is_silence_and_the_recording_is_kept() -> None:
@@ -111,6 +112,9 @@ def test_report_of_voicebench_names_the_turns_that_fail() -> None:
     assert values["voicebench: turns answered"] == [200 / 3]
     assert values["voicebench: answered too early"] == [100 / 3]
     assert values["voicebench: turns passed"] == [60.0]
+    assert values["voicebench: response p90 of a run"] == [1.5]
+    assert values["voicebench: stop passed"] == [100.0]
+    assert values["voicebench: ignore passed"] == [0.0]
     assert found.notes == [
         "voicebench, en-gb, respond: agent stopped",
         "voicebench, en-gb, ignore: agent stopped",
