@@ -80,9 +80,7 @@ def missing(expected: Sequence[str], text: str) -> list[str]:
 _ADVERBS = r"(?:(?:indeed|still|definitely|clearly|of course|called|named|,) )*"
 _OF_THE_CALLER = (
     r"\b(?:(?:your|the caller's) (?:first )?name(?: is|'s| was)"
-    r"|the caller is|you(?: are|'re| were)|call you|know you as) "
-    + _ADVERBS
-    + r"{name}\b",
+    r"|the caller is|you(?: are|'re| were)|call you|know you as) " + _ADVERBS + r"{name}\b",
     r"\byou (?:said|told me)(?: that)?(?: it| your name)?(?: is| was|'s)? {name}\b",
     r"\b{name} is (?:your|the caller's) name\b",
     # The name alone, or after a few words that state it of nobody else.

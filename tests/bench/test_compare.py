@@ -95,12 +95,13 @@ def test_report_of_voicebench_names_the_turns_that_fail() -> None:
     def turn(expect: str, passed: bool, **values: object) -> dict[str, object]:
         empty = {"response_latency_ms": None, "stop_latency_ms": None, "responded": None}
         notes = [] if passed else ["agent stopped"]
-        return {**empty, "id": expect, "expect": expect, "passed": passed, "notes": notes, **values}
+        common = {"id": expect, "expect": expect, "passed": passed, "notes": notes}
+        return {**empty, **common, **values}
 
     turns = [
         turn("respond", True, response_latency_ms=1500.0, responded=True),
-        turn("respond", True, response_latency_ms=-200.0, responded=True),
-        turn("respond", False, responded=False),
+        turn("respond", True, id="number", response_latency_ms=-200.0, responded=True),
+        turn("respond", False, id="thanks", responded=False),
         turn("stop", True, stop_latency_ms=280.0),
         turn("ignore", False),
     ]
@@ -111,11 +112,14 @@ def test_report_of_voicebench_names_the_turns_that_fail() -> None:
     assert values["voicebench: stop after a barge-in"] == [280.0]
     assert values["voicebench: turns answered"] == [200 / 3]
     assert values["voicebench: answered too early"] == [100 / 3]
-    assert values["voicebench: turns passed"] == [60.0]
+    assert values["voicebench: turns passed"] == [40.0]
+    assert values["voicebench: number passed"] == [0.0]
+    assert values["voicebench: respond passed"] == [100.0]
     assert values["voicebench: response p90 of a run"] == [1.5]
     assert values["voicebench: stop passed"] == [100.0]
     assert values["voicebench: ignore passed"] == [0.0]
     assert found.notes == [
-        "voicebench, en-gb, respond: agent stopped",
+        "voicebench, en-gb, number: answered 200 ms before its end",
+        "voicebench, en-gb, thanks: agent stopped",
         "voicebench, en-gb, ignore: agent stopped",
     ]
