@@ -42,7 +42,7 @@ def main() -> None:
             for build, samples in order if number % 2 == 0 else reversed(order):
                 name = "now" if samples is now else "before"
                 where = Path(folder) / f"{number}-{name}"
-                samples.merge(rounds.measure(build, where, turns, barge_ins, args.only))
+                samples.merge(rounds.measure(build, where, turns, barge_ins, args.only, number))
                 print(f"  round {number + 1} of {args.rounds}: {name} ({build})", flush=True)
     print("Latencies are measured at the client's playback buffer.")
     print("\n".join(compare(before, now)))

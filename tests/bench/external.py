@@ -63,7 +63,7 @@ async def measure_recordings(
     """Play recordings of a person who pauses within sentences."""
     samples = Samples()
     records = await _hold_calls(appliance, recordings, turns)
-    add_turns(samples, "human, with pauses: voice to voice", records)
+    add_turns(samples, "human: voice to voice", records)
     return samples
 
 

@@ -59,12 +59,12 @@ def compare(before: Samples, now: Samples) -> Iterable[str]:
     one build has gets a row without ratios.
     """
     head = f"{'before':>9}{'now':>9}{'ratio':>7}"
-    yield f"  {'':42}{'p50':>25}{'p95':>28}"
-    yield f"  {'':42}{head}   {head}   n before, now"
+    yield f"  {'':46}{'p50':>25}{'p95':>28}"
+    yield f"  {'':46}{head}   {head}   n before, now"
     for figure in dict.fromkeys([*before.values, *now.values]):
         old, new = before.values.get(figure, []), now.values.get(figure, [])
         cells = "   ".join(_compare_cells(old, new, share) for share in (0.5, 0.95))
-        yield f"  {f'{figure.name}, {figure.unit}':42}{cells}   {len(old)}, {len(new)}"
+        yield f"  {f'{figure.name}, {figure.unit}':46}{cells}   {len(old)}, {len(new)}"
     yield from (f"  before: {note}" for note in before.notes)
     yield from (f"  now: {note}" for note in now.notes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,12 @@ CALLER_COUNTS = (3, 4)
 TURNS_PER_CALLER = 3
 
 
+def rotate(files: Sequence[bytes], count: int) -> list[bytes]:
+    """Return the files, beginning with the one after the first `count`, round and round."""
+    first = count % len(files)
+    return [*files[first:], *files[:first]]
+
+
 def add_options(parser: argparse.ArgumentParser, parts: tuple[str, ...]) -> None:
     """Add the options that both kinds of benchmark have."""
     parser.add_argument(
@@ -31,20 +37,25 @@ def add_options(parser: argparse.ArgumentParser, parts: tuple[str, ...]) -> None
     parser.add_argument("--only", choices=parts, help="run only this part")
 
 
-def measure(build: Path, folder: Path, turns: int, barge_ins: int, only: str | None) -> Samples:
-    """Run an appliance of the build in `build` and measure the parts. Its log is in `folder`."""
+def measure(
+    build: Path, folder: Path, turns: int, barge_ins: int, only: str | None, number: int = 0
+) -> Samples:
+    """Run an appliance of the build in `build` and measure the parts.
+
+    folder  for the appliance's log
+    number  of the round, from 0: each round goes on with the recordings after those of the last
+    """
     appliance = Appliance(folder, root=build)
     appliance.start()
     try:
-        return asyncio.run(
-            _measure(appliance, turns, barge_ins, PARTS if only is None else (only,))
-        )
+        parts = PARTS if only is None else (only,)
+        return asyncio.run(_measure(appliance, turns, barge_ins, parts, number))
     finally:
         appliance.stop()
 
 
 async def _measure(
-    appliance: Appliance, turns: int, barge_ins: int, parts: tuple[str, ...]
+    appliance: Appliance, turns: int, barge_ins: int, parts: tuple[str, ...], number: int
 ) -> Samples:
     samples = Samples()
 
@@ -60,14 +71,15 @@ async def _measure(
 
     async def human() -> Samples:
         sounds = await asyncio.to_thread(recordings.fetch, CACHE)
-        return await external.measure_recordings(appliance, recordings.load(sounds), turns)
+        files = rotate(recordings.load(sounds), number * turns)
+        return await external.measure_recordings(appliance, files, turns)
 
     if "speed" in parts:
         await add("questions", lambda: external.measure_questions(appliance, turns))
         await add("phrases", lambda: external.measure_phrases(appliance, turns))
         await add("barge-in", lambda: external.measure_barge_in(appliance, barge_ins))
     if "recordings" in parts:
-        await add("human, with pauses", human)
+        await add("human", human)
     if "callers" in parts:
         for callers in CALLER_COUNTS:
             await add(

@@ -13,6 +13,7 @@ from tests.bench.external import add_turns
 from tests.bench.figures import Figure, Samples, compare
 from tests.bench.independent import add_report
 from tests.bench.recordings import RECORDINGS, RecordingsUnavailable, fetch, with_pause
+from tests.bench.rounds import rotate
 
 VOICE_TO_VOICE = Figure("voice to voice", "s")
 
@@ -57,6 +58,12 @@ def test_reason_for_a_missing_figure_is_shown_once_per_build() -> None:
 
 def test_rounds_together_have_at_least_the_wanted_turns() -> None:
     assert [share(total, 3) * 3 for total in (1, 21, 22)] == [3, 21, 24]
+
+
+def test_rounds_together_use_every_recording() -> None:
+    files = [bytes([number]) for number in range(10)]
+    used = [each for number in range(3) for each in rotate(files, number * 7)[:7]]
+    assert set(used) == set(files)
 
 
 def test_answer_before_the_end_of_the_question_is_not_a_fast_answer() -> None:
