@@ -36,16 +36,18 @@ def main() -> None:
     print(f"On {machine()}", flush=True)
     before, now = Samples(), Samples()
     turns, barge_ins = share(args.turns, args.rounds), share(args.barge_ins, args.rounds)
-    with tempfile.TemporaryDirectory(prefix="voice-bench.") as folder:
-        for number in range(args.rounds):
-            order = [(args.before.resolve(), before), (ROOT, now)]
-            for build, samples in order if number % 2 == 0 else reversed(order):
-                name = "now" if samples is now else "before"
-                where = Path(folder) / f"{number}-{name}"
-                samples.merge(rounds.measure(build, where, turns, barge_ins, args.only, number))
-                print(f"  round {number + 1} of {args.rounds}: {name} ({build})", flush=True)
-    print("Latencies are measured at the client's playback buffer.")
-    print("\n".join(compare(before, now)))
+    try:
+        with tempfile.TemporaryDirectory(prefix="voice-bench.") as folder:
+            for number in range(args.rounds):
+                order = [(args.before.resolve(), before), (ROOT, now)]
+                for build, samples in order if number % 2 == 0 else reversed(order):
+                    name = "now" if samples is now else "before"
+                    where = Path(folder) / f"{number}-{name}"
+                    samples.merge(rounds.measure(build, where, turns, barge_ins, args.only, number))
+                    print(f"  round {number + 1} of {args.rounds}: {name} ({build})", flush=True)
+    finally:  # a round that fails after an hour does not take the others with it
+        print("Latencies are measured at the client's playback buffer.")
+        print("\n".join(compare(before, now)), flush=True)
 
 
 if __name__ == "__main__":
