@@ -15,7 +15,8 @@ ARG BASE=debian:bookworm-slim
 # --- operating system
 FROM ${BASE} AS os
 ENV DEBIAN_FRONTEND=noninteractive PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=0
-# The program espeak-ng provides phonemes for words that the dictionary lacks; llama.cpp needs libgomp1.
+# The program espeak-ng provides phonemes for words that the dictionary lacks, and the voices of the
+# acceptance test; llama.cpp needs libgomp1.
 RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list.d/host.sources \
     apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends \

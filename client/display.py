@@ -1,6 +1,6 @@
 """What `talk` shows: transcript lines, and below them a status line that is redrawn.
 
-listening  [=====     ]  last answer after 1.84 s
+listening  [=====     ]  last answer after 1.84 s at the client's buffer
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def meter(level_dbfs: float, width: int = METER_WIDTH) -> str:
 def status_line(status: TalkStatus, columns: int) -> str:
     """Render the status line, cut to `columns` characters."""
     latency = status.latency_seconds
-    tail = status.note or ("" if latency is None else f"last answer after {latency:.2f} s")
+    tail = status.note or (
+        "" if latency is None else f"last answer after {latency:.2f} s at the client's buffer"
+    )
     return f"{status.state:10} [{meter(status.level_dbfs)}]  {plain(tail)}"[:columns].rstrip()
 
 

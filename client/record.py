@@ -13,7 +13,9 @@ class ClientTurnRecord:
 
     heard                    the reply as it was played
     voice_to_voice_seconds   from the end of the user's speech to the first audible sample of the
-                             reply; negative if the bot spoke before the user had finished
+                             reply, both at the client's buffer: includes the network, but not the
+                             delays of microphone and loudspeaker. Negative if the bot spoke before
+                             the user had finished
     stages                   seconds by stage, as measured by the server
     outcome                  the server's outcome. If there is none: answered, interrupted,
                              no_answer, unfinished (the reply never ended) or call_dropped

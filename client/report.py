@@ -8,7 +8,10 @@ from client.record import ClientTurnRecord
 
 
 def as_json(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str:
-    """Render one line of JSON. Seconds are rounded to milliseconds; absent values are null."""
+    """Render one line of JSON. Seconds are rounded to milliseconds; absent values are null.
+
+    `voice_to_voice_seconds` is measured at the client's buffer, as in `client.record`.
+    """
     latency = record.voice_to_voice_seconds
     return json.dumps(
         {
@@ -31,7 +34,11 @@ def as_json(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str
 def as_text(record: ClientTurnRecord, source: str, reply_wav: str | None) -> str:
     """Render a few lines for a terminal."""
     latency = record.voice_to_voice_seconds
-    timing = "no reply was heard" if latency is None else f"voice to voice {latency:.2f} s"
+    timing = (
+        "no reply was heard"
+        if latency is None
+        else f"voice to voice {latency:.2f} s at the client's buffer"
+    )
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in record.stages.items())
     lines = [
         f"{record.number}  {source}",

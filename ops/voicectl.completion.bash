@@ -30,7 +30,7 @@ _voicectl() {
                 settings) words=--check ;;
                 bundle) words=--out ;;
                 preflight) words='--upgrade --json --only --engine --profile --port' ;;
-                smoke-test) words='--kill --turns --interruptions --quick-seal --skip --limit --wait --json --out --key' ;;
+                smoke-test) words='--kill --turns --interruptions --recordings --quick-seal --skip --limit --wait --json --out --key' ;;
             esac
             ;;
     esac

@@ -1,4 +1,4 @@
-"""The test caller: its voice, its calls, and a count of what it did."""
+"""The test caller: its calls, transcripts of what it hears, and a count of what it did."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import soxr
 from appliance.acceptance.metrics import Activity
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE, Utterance
-from appliance.processes import LLM, TTS, socket_path
+from appliance.processes import LLM, socket_path
 from appliance.settings import Settings
 from client.call import Arrival, ClientCall, connect
 from client.config import Config
@@ -28,7 +28,7 @@ RETRY_SECONDS = 30.0  # retry a refused call for this long: the appliance may be
 # Timeout for an answer. A slow answer is failed by the latency check, not by this timeout.
 ANSWER_SECONDS = 60.0
 GREETING_SECONDS = 30.0  # timeout for the end of the bot's greeting
-# Timeout for the test's own synthesis and transcription, which are not timed.
+# Timeout for the test's own transcription, which is not timed.
 STALL_SECONDS = 60.0
 PADDING_SECONDS = 0.3  # recognizers miss words at the very edges of a recording
 UNREPORTED_OUTCOMES = ("no_answer", "unfinished", "call_dropped")  # of turns without a turn report
@@ -57,28 +57,17 @@ class CallTarget(Config):
         return context
 
 
-class ApplianceVoice:
-    """Speaks and transcribes with the appliance's engines. Every method may raise EngineFailed."""
+class ApplianceEar:
+    """Transcribes with the appliance's own recognizer."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pcm_by_text: dict[str, bytes] = {}
-
-    async def say(self, text: str) -> bytes:
-        """Synthesize `text` and return mono int16 PCM at 16 kHz; cached per text."""
-        if text not in self._pcm_by_text:
-            tts = self._settings.tts
-            client = EngineClient(TTS, socket_path(self._settings.paths.run, TTS), STALL_SECONDS)
-            try:
-                chunks = client.speak(text, tts.voice, tts.speed, urgent=False)
-                pcm = b"".join([chunk async for chunk in chunks])
-                self._pcm_by_text[text] = to_input_rate(pcm)
-            finally:
-                await client.close()
-        return self._pcm_by_text[text]
 
     async def transcribe(self, pcm: bytes) -> str:
-        """Return the transcript of mono int16 PCM at 24 kHz; empty for silence."""
+        """Return the transcript of mono int16 PCM at 24 kHz; empty for silence.
+
+        Raises EngineFailed.
+        """
         if not pcm:
             return ""
         padding = bytes(2 * round(PADDING_SECONDS * INPUT_SAMPLE_RATE))

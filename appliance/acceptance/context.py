@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import urllib.request
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -13,10 +14,11 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
 
-from appliance.acceptance.caller import ApplianceVoice, CallTally, CallTarget, open_call
+from appliance.acceptance.caller import ApplianceEar, CallTally, CallTarget, open_call
 from appliance.acceptance.limits import AcceptanceLimits
 from appliance.acceptance.options import AcceptanceOptions
 from appliance.acceptance.report import SpokenTurn
+from appliance.acceptance.voices import EspeakVoices, Recording
 from appliance.errors import BadSetting
 from appliance.settings import GatewayConfig, Settings
 from appliance.supervision import health
@@ -30,6 +32,9 @@ HTTP_TIMEOUT_SECONDS = 20.0
 class AcceptanceContext:
     """The appliance under test, and what the checks collect for the report and for later checks.
 
+    ear                     transcribes the audio of the answers
+    voices                  speak the questions
+    recordings              sentences of people, which the site has added
     tally                   counts what the test caller did
     turns                   the questions of the conversation and their answers
     barge_in_stop_seconds   for each interruption, seconds until silence at the caller
@@ -39,7 +44,9 @@ class AcceptanceContext:
     target: CallTarget
     limits: AcceptanceLimits
     options: AcceptanceOptions
-    voice: ApplianceVoice
+    ear: ApplianceEar
+    voices: EspeakVoices = field(default_factory=EspeakVoices)
+    recordings: Sequence[Recording] = ()
     tally: CallTally = field(default_factory=CallTally)
     turns: list[SpokenTurn] = field(default_factory=list)
     barge_in_stop_seconds: list[float] = field(default_factory=list)

@@ -19,6 +19,7 @@ from appliance.acceptance.report import (
 )
 from appliance.acceptance.script import Question, agreement, missing
 from appliance.gpu_proof.record import percentile
+from client.conversation import Conversation
 
 CHECK = "conversation"
 TURNS_PER_CALL = 12  # a call has a time limit, and more turns would only add history
@@ -29,7 +30,8 @@ TRANSCRIPTION_ADVICE = (
 SYNTHESIS_ADVICE = "Check the TTS engine: VOICE_TTS_VOICE, its weights, its device."
 ANSWER_ADVICE = "Check the LLM engine: its weights, its log, VOICE_LLM_SYSTEM_PROMPT."
 HISTORY_ADVICE = (
-    "Check that VOICE_LLM_HISTORY_TOKENS and VOICE_LLM_HISTORY_TURNS leave room for the history."
+    "Check that VOICE_LLM_HISTORY_TOKENS and VOICE_LLM_HISTORY_TURNS leave room for the history,"
+    " and VOICE_LLM_SYSTEM_PROMPT."
 )
 LATENCY_ADVICE = (
     "Look at the slowest stage in the report, and for other load on this machine or its GPU."
@@ -42,32 +44,52 @@ async def check(context: AcceptanceContext) -> list[CheckResult]:
     remaining = context.options.turns
     while remaining > 0:
         call_questions = script.conversation(min(remaining, TURNS_PER_CALL))
-        await _call(context, call_questions)
+        await _ask(context, call_questions)
         questions += call_questions
         remaining -= len(call_questions)
-    return evaluate(questions, context.turns, context.limits, context.settings.journal.transcripts)
+    await _play(context)
+    has_texts = context.settings.journal.transcripts
+    return evaluate(questions, context.turns, context.limits, has_texts)
 
 
-async def _call(context: AcceptanceContext, questions: Sequence[Question]) -> None:
+async def _ask(context: AcceptanceContext, questions: Sequence[Question]) -> None:
+    """Ask the questions in one call. The voices take turns."""
     async with context.call() as talk:
-        for question in questions:
-            pcm = await context.voice.say(question.text)
-            await asyncio.sleep(PAUSE_SECONDS)
-            record = await talk.finished(talk.say(pcm), ANSWER_SECONDS)
-            context.tally.turn_ended(record)
-            context.turns.append(
-                SpokenTurn(
-                    said=question.text,
-                    understood=record.user_text,
-                    reply=record.reply_text,
-                    sounded=await context.voice.transcribe(record.reply_pcm),
-                    outcome=record.outcome,
-                    latency=record.voice_to_voice_seconds,
-                    stages=record.stages,
-                )
-            )
-            if talk.failure is not None:
-                raise talk.failure
+        for number, question in enumerate(questions):
+            voice = context.voices.voice_of(number)
+            pcm = await context.voices.say(question.text, voice)
+            await _take_turn(context, talk, question.text, voice, pcm)
+
+
+async def _play(context: AcceptanceContext) -> None:
+    """Play the site's recordings, TURNS_PER_CALL in a call."""
+    for first in range(0, len(context.recordings), TURNS_PER_CALL):
+        async with context.call() as talk:
+            for each in context.recordings[first : first + TURNS_PER_CALL]:
+                await _take_turn(context, talk, each.text, each.name, each.pcm)
+
+
+async def _take_turn(
+    context: AcceptanceContext, talk: Conversation, text: str, voice: str, pcm: bytes
+) -> None:
+    """Say one question and hear its answer. Raises the error with which the call ended, if any."""
+    await asyncio.sleep(PAUSE_SECONDS)
+    record = await talk.finished(talk.say(pcm), ANSWER_SECONDS)
+    context.tally.turn_ended(record)
+    context.turns.append(
+        SpokenTurn(
+            said=text,
+            understood=record.user_text,
+            reply=record.reply_text,
+            sounded=await context.ear.transcribe(record.reply_pcm),
+            outcome=record.outcome,
+            latency=record.voice_to_voice_seconds,
+            stages=record.stages,
+            voice=voice,
+        )
+    )
+    if talk.failure is not None:
+        raise talk.failure
 
 
 def evaluate(
@@ -76,21 +98,24 @@ def evaluate(
     limits: AcceptanceLimits,
     has_texts: bool,
 ) -> list[CheckResult]:
-    """Evaluate a conversation.
+    """Evaluate a conversation: the turns of the questions, then those of the site's recordings.
 
     has_texts   whether the appliance sends transcripts and replies to callers as text
     """
-    pairs = list(zip(questions, turns, strict=True))
+    pairs = list(zip(questions, turns[: len(questions)], strict=True))
+    recorded = turns[len(questions) :]  # nobody knows their answers
     memory = [(question, turn) for question, turn in pairs if question in script.MEMORY]
     knowledge = [(question, turn) for question, turn in pairs if question not in script.MEMORY]
     return [
         _answered_aloud(turns),
-        _understood(pairs) if has_texts else skip("words", "the appliance sends no transcripts"),
-        _correct("words", knowledge, has_texts, ANSWER_ADVICE),
+        _understood(pairs, recorded, limits)
+        if has_texts
+        else skip("words", "the appliance sends no transcripts"),
+        _correct(knowledge, has_texts),
         _intelligible(turns, limits)
         if has_texts
         else skip("words", "the appliance sends no reply texts"),
-        _correct("memory", memory, has_texts, HISTORY_ADVICE),
+        _remembered(memory, has_texts),
         *_fast(turns, limits),
     ]
 
@@ -103,21 +128,26 @@ def _answered_aloud(turns: Sequence[SpokenTurn]) -> CheckResult:
     return judge("words", not unanswered, actual, "all questions answered", ANSWER_ADVICE)
 
 
-def _understood(pairs: Sequence[tuple[Question, SpokenTurn]]) -> CheckResult:
+def _understood(
+    pairs: Sequence[tuple[Question, SpokenTurn]],
+    recorded: Sequence[SpokenTurn],
+    limits: AcceptanceLimits,
+) -> CheckResult:
+    """Check for the key words of each question, and for the share of each recording's words."""
+    wrong = [turn for question, turn in pairs if missing(question.understood, turn.understood)]
+    wrong += [turn for turn in recorded if agreement(turn.said, turn.understood) < limits.agreement]
     misheard = [
-        f"{question.text!r} was transcribed as {turn.understood!r}"
-        for question, turn in pairs
-        if missing(question.understood, turn.understood)
+        f"{turn.said!r}, spoken by {turn.voice}, was transcribed as {turn.understood!r}"
+        for turn in wrong
     ]
-    actual = misheard[0] if misheard else f"{len(pairs)} of {len(pairs)} questions understood"
+    count = len(pairs) + len(recorded)
+    actual = misheard[0] if misheard else f"{count} of {count} questions understood"
     return judge(
         "words", not misheard, actual, "the key words of each question", TRANSCRIPTION_ADVICE
     )
 
 
-def _correct(
-    check: str, pairs: Sequence[tuple[Question, SpokenTurn]], has_texts: bool, advice: str
-) -> CheckResult:
+def _correct(pairs: Sequence[tuple[Question, SpokenTurn]], has_texts: bool) -> CheckResult:
     """Check for the expected words in each reply.
 
     Without reply texts from the appliance, the transcript of the reply's audio is searched.
@@ -125,13 +155,33 @@ def _correct(
     wrong: list[str] = []
     right: list[str] = []
     for question, turn in pairs:
-        reply = turn.reply if has_texts else turn.sounded
+        reply = _reply(turn, has_texts)
         line = f"{question.text!r} was answered {reply!r}"
         (wrong if missing(question.answered, reply) else right).append(line)
     words = {word for question, _ in pairs for word in question.answered}
     actual = wrong[0] if wrong else right[-1] if right else "no question was asked"
     expected = "answers that contain " + ", ".join(sorted(words))
-    return judge(check, not wrong, actual, expected, advice)
+    return judge("words", not wrong, actual, expected, ANSWER_ADVICE)
+
+
+def _remembered(pairs: Sequence[tuple[Question, SpokenTurn]], has_texts: bool) -> CheckResult:
+    """Check that each answer to RECALL tells the caller the caller's name."""
+    replies = [_reply(turn, has_texts) for question, turn in pairs if question == script.RECALL]
+    wrong = [reply for reply in replies if not script.names_caller(reply)]
+    shown = [*wrong, *reversed(replies)][:1]
+    actual = "".join(f"{script.RECALL.text!r} was answered {reply!r}" for reply in shown)
+    return judge(
+        "memory",
+        bool(replies) and not wrong,
+        actual or "no question was asked",
+        "answers that tell the caller the caller's name, such as 'Your name is Peter.'",
+        HISTORY_ADVICE,
+    )
+
+
+def _reply(turn: SpokenTurn, has_texts: bool) -> str:
+    """Return the text of the answer, or without texts the transcript of its audio."""
+    return turn.reply if has_texts else turn.sounded
 
 
 def _intelligible(turns: Sequence[SpokenTurn], limits: AcceptanceLimits) -> CheckResult:
@@ -147,6 +197,7 @@ def _intelligible(turns: Sequence[SpokenTurn], limits: AcceptanceLimits) -> Chec
 
 def _fast(turns: Sequence[SpokenTurn], limits: AcceptanceLimits) -> list[CheckResult]:
     latencies = [turn.latency for turn in turns if turn.latency is not None]
+    voices = {turn.voice for turn in turns}
     if not latencies:
         return [
             CheckResult("latency", "fail", "no answer was heard", "audible answers", ANSWER_ADVICE)
@@ -157,7 +208,10 @@ def _fast(turns: Sequence[SpokenTurn], limits: AcceptanceLimits) -> list[CheckRe
         ("p95", 0.95, limits.voice_to_voice_p95),
     ):
         latency = percentile(latencies, share)
-        actual = f"voice to voice {name} {format_seconds(latency)} over {len(latencies)} turns"
+        actual = (
+            f"voice to voice {name} {format_seconds(latency)} at the caller's buffer,"
+            f" over {len(latencies)} turns and {len(voices)} voices"
+        )
         expected = f"at most {format_seconds(limit)}"
         results.append(judge("latency", latency <= limit, actual, expected, LATENCY_ADVICE))
     return results

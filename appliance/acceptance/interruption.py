@@ -23,21 +23,21 @@ async def check(context: AcceptanceContext) -> list[CheckResult]:
         return [skip(CHECK, "this appliance does not listen while it speaks (half_duplex)")]
     answered = 0
     interruptions = context.options.interruptions
-    for _ in range(interruptions * TRIES):
+    for number in range(interruptions * TRIES):
         if len(context.barge_in_stop_seconds) == interruptions:
             break
-        answered += await _interrupt(context)
+        answered += await _interrupt(context, context.voices.voice_of(number))
     return evaluate(context.barge_in_stop_seconds, answered, context.limits.interruption_p95)
 
 
-async def _interrupt(context: AcceptanceContext) -> bool:
-    """Ask for a story, interrupt it with a question, and record the time until the bot is silent.
+async def _interrupt(context: AcceptanceContext, voice: str) -> bool:
+    """Interrupt a story with a question in this voice. Record the time until the bot is silent.
 
     Returns whether a time was recorded and the question was answered.
     """
-    interruption = await context.voice.say(script.INTERRUPTION.text)
+    interruption = await context.voices.say(script.INTERRUPTION.text, voice)
     async with context.call() as talk:
-        first = talk.say(await context.voice.say(script.STORY.text))
+        first = talk.say(await context.voices.say(script.STORY.text, voice))
         if await talk.audible(first) is None:
             context.tally.turn_ended(await talk.finished(first, ANSWER_SECONDS))
             return False

@@ -14,12 +14,19 @@ def to_record(report: AcceptanceReport) -> Record:
     """Return the record; its step `conversation` has the same quantities as that of the proof."""
     latencies = [1000 * turn.latency for turn in report.turns if turn.latency is not None]
     stages: dict[str, list[float]] = defaultdict(list)
+    voices: dict[str, list[float]] = defaultdict(list)
     for turn in report.turns:
+        if turn.voice and turn.latency is not None:
+            voices[turn.voice].append(1000 * turn.latency)
         for name, seconds in turn.stages.items():
             stages[name].append(1000 * seconds)
     measurements: list[Measurement] = []
     if latencies:
         measurements.append(summarise("voice to voice", latencies, "ms"))
+        measurements += [
+            summarise("voice to voice", values, "ms", {"voice": voice})
+            for voice, values in voices.items()
+        ]
     measurements += [
         summarise("stage", values, "ms", {"stage": name}) for name, values in stages.items()
     ]

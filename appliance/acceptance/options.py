@@ -32,6 +32,7 @@ class AcceptanceOptions:
     quick_seal: bool = False
     kill: bool = False
     wait_seconds: float = 60.0
+    recordings: str = ""
     skip: frozenset[str] = frozenset()
     limits: Mapping[str, float] = field(default_factory=dict)
     image_id: str = ""
@@ -78,6 +79,12 @@ def add_options(parser: ArgumentParser) -> None:
         help=f"seconds to wait until the appliance is ready; default: {default.wait_seconds:g}",
     )
     add(
+        "--recordings",
+        default="",
+        metavar="FOLDER",
+        help="also speak recordings of people: pairs NAME.wav and NAME.txt with the words",
+    )
+    add(
         "--skip",
         type=_checks,
         default=default.skip,
@@ -120,6 +127,7 @@ def parse(args: Namespace) -> AcceptanceOptions:
         quick_seal=args.quick_seal,
         kill=args.kill,
         wait_seconds=args.wait,
+        recordings=args.recordings,
         skip=args.skip,
         limits=dict(args.limit),
         image_id=args.image_id,

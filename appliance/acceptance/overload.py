@@ -33,7 +33,7 @@ async def check(context: AcceptanceContext) -> list[CheckResult]:
         _expect_status("a caller with a wrong token", await _attempt_call(wrong_target), 401)
     ]
     sessions = context.settings.gateway.max_sessions
-    pcm = await context.voice.say(script.KNOWLEDGE[0].text)
+    pcm = await context.voices.say(script.KNOWLEDGE[0].text)
     async with AsyncExitStack() as stack:
         talks = [await stack.enter_async_context(context.call()) for _ in range(sessions)]
         refusal = await _attempt_call(context.target)

@@ -146,8 +146,9 @@ def _latency(report: AcceptanceReport) -> list[str]:
         p50, p95 = limits["voice_to_voice_p50"], limits["voice_to_voice_p95"]
         sections += [
             "<h2>Voice to voice</h2>",
-            '<p class="quiet">Time from the end of the caller’s speech until the caller hears the'
-            " first sample of the answer. The bars show the stages that the gateway measured.</p>",
+            '<p class="quiet">Time from the end of the caller’s speech until the first audible'
+            " sample of the answer is played out of the caller’s buffer; a network and a sound"
+            " device add to it. The bars show the stages that the gateway measured.</p>",
             plots.latency_by_turn(report.turns, [("p50", p50), ("p95", p95)]),
             plots.legend(),
             plots.distribution(latencies, [("p50", 0.5, p50), ("p95", 0.95, p95)]),
@@ -168,16 +169,18 @@ def _conversation(turns: Sequence[SpokenTurn]) -> list[str]:
     if not turns:
         return []
     rows = [
-        f'<tr><td class="number">{number}</td><td>{_text(turn.said)}</td>'
+        f'<tr><td class="number">{number}</td><td>{_text(turn.voice)}</td>'
+        f"<td>{_text(turn.said)}</td>"
         f"<td>{_text(turn.understood) or _nothing()}</td><td>{_text(turn.reply) or _nothing()}</td>"
         f"<td>{_text(turn.sounded) or _nothing()}</td>"
         f'<td class="number">{"" if turn.latency is None else f"{turn.latency:.2f} s"}</td></tr>'
         for number, turn in enumerate(turns, start=1)
     ]
-    head = ("", "question", "understood", "answer", "recognised in the audio", "latency")
+    head = ("", "voice", "question", "understood", "answer", "recognised in the audio", "latency")
     note = (
-        '<p class="quiet">The appliance’s own voice spoke the questions, and its own recognizer'
-        " transcribed the answers. The report contains no words of callers.</p>"
+        '<p class="quiet">The questions were spoken by espeak-ng and, if the site has added any, by'
+        " recordings; the appliance’s own recognizer transcribed the answers. The report"
+        " contains no words of callers.</p>"
     )
     return ["<h2>Conversation</h2>", note, _table("conversation", head, rows)]
 

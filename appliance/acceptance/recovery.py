@@ -42,8 +42,7 @@ async def check(context: AcceptanceContext) -> list[CheckResult]:
 
 async def _kill_engine(context: AcceptanceContext, name: str) -> list[CheckResult]:
     """Kill an engine in the middle of a turn. The same call must be able to continue."""
-    # Synthesized before the kill, because the killed engine may be the TTS engine.
-    pcm = await context.voice.say(script.KNOWLEDGE[0].text)
+    pcm = await context.voices.say(script.KNOWLEDGE[0].text)
     async with context.call() as call:
         question = call.say(pcm)
         await asyncio.sleep(KILL_DELAY_SECONDS)
@@ -68,7 +67,7 @@ async def _kill_engine(context: AcceptanceContext, name: str) -> list[CheckResul
 
 async def _kill_gateway(context: AcceptanceContext) -> list[CheckResult]:
     """Kill the gateway. The call must end for the caller, and the next call must be accepted."""
-    pcm = await context.voice.say(script.KNOWLEDGE[0].text)
+    pcm = await context.voices.say(script.KNOWLEDGE[0].text)
     async with context.call() as call:
         question = call.say(pcm)
         await asyncio.sleep(KILL_DELAY_SECONDS)

@@ -46,6 +46,7 @@ class SpokenTurn:
     """One question and its answer.
 
     said        text of the question
+    voice       who said it: a voice of espeak-ng, or the name of a recording
     understood  transcript of the question, as the gateway reports it
     reply       text of the answer
     sounded     transcript of the answer's audio
@@ -61,6 +62,7 @@ class SpokenTurn:
     outcome: str = ""
     latency: float | None = None
     stages: Mapping[str, float] = field(default_factory=dict)
+    voice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from appliance.acceptance import (
@@ -26,12 +27,13 @@ from appliance.acceptance import (
     seal,
 )
 from appliance.acceptance.about import describe
-from appliance.acceptance.caller import ApplianceVoice
+from appliance.acceptance.caller import ApplianceEar
 from appliance.acceptance.context import AcceptanceContext, call_target
 from appliance.acceptance.limits import limits_for
 from appliance.acceptance.measurements import to_record
 from appliance.acceptance.options import AcceptanceOptions, parse
 from appliance.acceptance.report import AcceptanceReport, CheckResult, skip
+from appliance.acceptance.voices import read_recordings
 from appliance.errors import ApplianceError, BadSetting
 from appliance.gpu import nvml
 from appliance.gpu_proof.record import to_tree
@@ -79,14 +81,19 @@ def main(settings: Settings, args: Namespace) -> int:
 async def accept(
     settings: Settings, options: AcceptanceOptions, on_result: OnResult
 ) -> AcceptanceReport:
-    """Run all checks and return the report. Raises BadSetting.
+    """Run all checks and return the report.
+
+    Raises BadSetting; UsageError if the recordings cannot be read.
 
     Calls `on_result` with each result as soon as it is known.
     """
     class_name, limits = limits_for(settings, nvml.list_cards().cards)
     limits = dataclasses.replace(limits, **options.limits)
     target = call_target(settings.gateway, options.url)
-    context = AcceptanceContext(settings, target, limits, options, ApplianceVoice(settings))
+    recordings = read_recordings(Path(options.recordings)) if options.recordings else ()
+    context = AcceptanceContext(
+        settings, target, limits, options, ApplianceEar(settings), recordings=recordings
+    )
     runner = CheckRunner(context, on_result)
     await _run_all(context, runner)
     about = {**describe(settings, options), "url": target.url, "limits_for": class_name}

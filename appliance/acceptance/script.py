@@ -31,8 +31,11 @@ KNOWLEDGE = (
     Question("What is the capital of Italy?", ("capital", "italy"), ("rome",)),
 )
 INTRODUCTION = Question("My name is Peter.", ("name", "peter"))
-RECALL = Question("What is my name?", ("name",), ("peter",))
+# Not "What is my name?": a small model answers "My name is Peter.", which does not show whether it
+# knows whose name that is.
+RECALL = Question("What is the caller's name?", ("name",))
 MEMORY = (INTRODUCTION, RECALL)
+NAME = "peter"
 
 STORY = Question("Please tell me a long story about a dog.", ("story",))
 INTERRUPTION = KNOWLEDGE[0]
@@ -71,6 +74,31 @@ def missing(expected: Sequence[str], text: str) -> list[str]:
     """Return the expected words that `text` lacks. `a|b` is satisfied by either word."""
     words = set(normalize(text))
     return [word for word in expected if not words & set(word.lower().split("|"))]
+
+
+# Between the verb and the name, only words that do not change the meaning are accepted: no "not".
+_ADVERBS = r"(?:(?:indeed|still|definitely|clearly|of course|called|named|,) )*"
+_OF_THE_CALLER = (
+    r"\b(?:(?:your|the caller's) (?:first )?name(?: is|'s| was)"
+    r"|the caller is|you(?: are|'re| were)|call you|know you as) " + _ADVERBS + r"{name}\b",
+    r"\byou (?:said|told me)(?: that)?(?: it| your name)?(?: is| was|'s)? {name}\b",
+    r"\b{name} is (?:your|the caller's) name\b",
+    # The name alone, or after a few words that state it of nobody else.
+    r"^(?:(?:oh|yes|well|sure|of course|hello|hi|it is|it's|that is|that's|,|\.|!) )*"
+    r"{name}(?: [.,!?;:].*)?$",
+)
+
+
+def names_caller(reply: str, name: str = NAME) -> bool:
+    """Return whether a reply to a question for the caller's name gives it, in lower case.
+
+    A bot that repeats the caller's sentence ("My name is Peter.") has not understood whose name it
+    is, so the reply must say it of the caller, call the caller by it, or be the name alone.
+    """
+    tokens = re.findall(r"[\w']+|[.,!?;:]", reply.lower().replace("\u2019", "'"))
+    text = " ".join(tokens)
+    patterns = (pattern.format(name=re.escape(name)) for pattern in _OF_THE_CALLER)
+    return any(re.search(pattern, text) for pattern in patterns)
 
 
 def _spell_out(word: str) -> list[str]:

@@ -16,8 +16,9 @@ TURNS = [
         outcome="answered",
         latency=latency,
         stages=dict(zip(STAGES, (0.3, 0.05, 0.25, 0.3, latency - 1.0, 0.02), strict=True)),
+        voice=voice,
     )
-    for latency in (1.6, 1.7, 2.9, 1.5)
+    for latency, voice in ((1.6, "en-us"), (1.7, "en-gb"), (2.9, "en-us"), (1.5, "en-gb"))
 ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.acceptance.caller import ApplianceVoice
+from appliance.acceptance.caller import ApplianceEar
 from appliance.acceptance.context import AcceptanceContext, call_target
 from appliance.acceptance.limits import limits_for
 from appliance.acceptance.options import AcceptanceOptions
@@ -30,9 +30,7 @@ def make_context(token_file: str, url: str) -> AcceptanceContext:
     settings = load_settings(token_file)
     target = call_target(settings.gateway, url)
     _, limits = limits_for(settings, [])
-    return AcceptanceContext(
-        settings, target, limits, AcceptanceOptions(), ApplianceVoice(settings)
-    )
+    return AcceptanceContext(settings, target, limits, AcceptanceOptions(), ApplianceEar(settings))
 
 
 def test_gateway_on_all_interfaces_is_reached_over_loopback(token_file: str) -> None:

@@ -22,8 +22,8 @@ ANSWERS = {
 }
 QUESTIONS = list(ANSWERS)
 GOOD = [
-    SpokenTurn(question.text, question.text, answer, answer, "answered", 1.5)
-    for question, answer in ANSWERS.items()
+    SpokenTurn(question.text, question.text, answer, answer, "answered", 1.5, {}, voice)
+    for (question, answer), voice in zip(ANSWERS.items(), "abab", strict=True)
 ]
 ALOUD, UNDERSTOOD, CORRECT, INTELLIGIBLE, MEMORY, P50, P95 = range(7)
 
@@ -70,9 +70,24 @@ def test_audio_that_differs_from_the_text_fails() -> None:
     assert "mumble" in results[INTELLIGIBLE].found
 
 
-def test_answer_without_the_callers_name_fails() -> None:
-    results = evaluate_changed(reply={3: "I do not know."}, sounded={3: "I do not know"})
-    assert failed(results) == [MEMORY]
+@pytest.mark.parametrize("reply", ["I do not know.", "My name is Peter."])
+def test_answer_that_does_not_tell_the_callers_name_fails(reply: str) -> None:
+    assert failed(evaluate_changed(reply={3: reply}, sounded={3: reply})) == [MEMORY]
+
+
+def test_recordings_of_the_site_are_judged_with_the_questions() -> None:
+    text = "When does the pharmacy open on Sundays?"
+    recorded = SpokenTurn(text, text, "At nine.", "at nine", "answered", 1.5, {}, "nurse")
+
+    def evaluate_with(turn: SpokenTurn) -> list[CheckResult]:
+        return evaluate(QUESTIONS, [*GOOD, turn], LIMITS, has_texts=True)
+
+    assert failed(evaluate_with(recorded)) == []
+    assert "5 turns and 3 voices" in evaluate_with(recorded)[P50].found
+    assert failed(evaluate_with(dataclasses.replace(recorded, latency=9.0))) == [P95]
+    misheard = evaluate_with(dataclasses.replace(recorded, understood="When does it rain?"))
+    assert failed(misheard) == [UNDERSTOOD]
+    assert "nurse" in misheard[UNDERSTOOD].found
 
 
 def test_slow_answers_fail_the_median_and_one_slow_answer_fails_the_p95() -> None:

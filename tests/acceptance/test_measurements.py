@@ -25,6 +25,16 @@ def test_latencies_of_the_turns_and_the_card_are_in_the_record(report: Acceptanc
     assert from_tree(json.loads(json.dumps(to_tree(record)))) == record
 
 
+def test_record_has_the_latency_of_each_voice(report: AcceptanceReport) -> None:
+    (step,) = to_record(report).steps
+    counts = {
+        each.conditions["voice"]: each.n
+        for each in step.measurements
+        if each.name == "voice to voice" and each.conditions
+    }
+    assert counts == {"en-gb": 2, "en-us": 2}
+
+
 def test_record_can_be_compared_with_that_of_a_proof(report: AcceptanceReport) -> None:
     proof = Record(
         "gpu-proof", "0.1.0", "", {},

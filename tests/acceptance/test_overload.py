@@ -7,12 +7,13 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from appliance.acceptance import overload
-from appliance.acceptance.caller import ApplianceVoice, CallTarget
+from appliance.acceptance.caller import ApplianceEar, CallTarget
 from appliance.acceptance.context import AcceptanceContext
 from appliance.acceptance.limits import limits_for
 from appliance.acceptance.metrics import Activity
 from appliance.acceptance.options import AcceptanceOptions
 from appliance.acceptance.report import CheckResult
+from appliance.acceptance.voices import EspeakVoices
 from appliance.settings import load
 from tests.fakes import FakeGateway, tone
 
@@ -49,10 +50,10 @@ class LimitedGateway(FakeGateway):
         return self._refusal(503, self._busy, b"")
 
 
-class ToneVoice(ApplianceVoice):
+class ToneVoices(EspeakVoices):
     """Speaks a tone, which the fake gateway treats as speech."""
 
-    async def say(self, text: str) -> bytes:
+    async def say(self, text: str, voice: str = "") -> bytes:
         return tone(0.3, 16_000)
 
 
@@ -60,7 +61,8 @@ def context_of(gateway: LimitedGateway) -> AcceptanceContext:
     """The context of a test of this gateway, with the right token."""
     _, limits = limits_for(SETTINGS, [])
     target = CallTarget(gateway.url, token=TOKEN)
-    return AcceptanceContext(SETTINGS, target, limits, AcceptanceOptions(), ToneVoice(SETTINGS))
+    ear = ApplianceEar(SETTINGS)
+    return AcceptanceContext(SETTINGS, target, limits, AcceptanceOptions(), ear, ToneVoices())
 
 
 def failed(results: list[CheckResult]) -> list[int]:

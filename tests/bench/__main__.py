@@ -1,4 +1,4 @@
-"""Measure latency and capacity of the appliance on this machine, and compare them with targets.
+"""Measure latency, capacity and memory of the appliance here, and compare them with targets.
 
 A missed target is printed, but does not make the benchmark fail.
 """
@@ -8,24 +8,42 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from tests.bench import capacity, speed
-from tests.bench.figures import machine
+from appliance.gpu_proof.record import percentile
+from tests.bench import capacity, rounds
+from tests.bench.figures import Figure, Samples, machine, verdict
+from tests.e2e.appliance import ROOT
+
+# Figure, share of the samples that must meet the target, and the target in the figure's unit.
+TARGETS = (
+    (Figure("voice to voice", "s"), 0.5, 2.5),
+    (Figure("voice to voice", "s"), 0.95, 4.0),
+    (Figure("barge-in", "s"), 0.95, 0.4),
+)
+
+
+def verdicts(samples: Samples) -> Iterable[str]:
+    """Return a line for each target whose figure was measured."""
+    for figure, part, target in TARGETS:
+        if values := samples.values.get(figure):
+            name = f"{figure.name} p{part * 100:g}"
+            yield verdict(name, percentile(values, part), target, figure.unit)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--turns", type=int, default=21, help="turns with the real models (21)")
-    parser.add_argument("--barge-ins", type=int, default=8, help="interruptions (8)")
-    parser.add_argument("--only", choices=("speed", "capacity"), help="run only this part")
+    rounds.add_options(parser, (*rounds.PARTS, "capacity"))
     args = parser.parse_args()
     print(f"On {machine()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="voice-bench.") as folder:
         if args.only != "capacity":
-            lines = asyncio.run(speed.measure(Path(folder) / "speed", args.turns, args.barge_ins))
-            print("\n".join(lines), flush=True)
-        if args.only != "speed":
+            where = Path(folder) / "speed"
+            samples = rounds.measure(ROOT, where, args.turns, args.barge_ins, args.only)
+            print("With the real models; latencies are measured at the client's playback buffer")
+            print("\n".join([*samples.rows(), *verdicts(samples)]), flush=True)
+        if args.only in (None, "capacity"):
             print("\n".join(asyncio.run(capacity.measure(Path(folder) / "capacity"))), flush=True)
 
 

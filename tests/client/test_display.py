@@ -21,7 +21,7 @@ def test_meter_fills_from_silence_to_full_scale() -> None:
 
 def test_status_line_shows_state_level_and_last_latency() -> None:
     line = status_line(TalkStatus("thinking", -30.0, 1.839), 80)
-    assert line == "thinking   [======      ]  last answer after 1.84 s"
+    assert line == "thinking   [======      ]  last answer after 1.84 s at the client's buffer"
 
 
 def test_status_line_never_wraps() -> None:

@@ -62,7 +62,7 @@ async def test_output_without_json_is_readable_text(
         result = await run_client("say", questions[0], "--url", gateway.url)
     assert result.code == 0
     assert "you  Question 1." in result.out
-    assert "voice to voice" in result.out
+    assert "at the client's buffer" in result.out
 
 
 async def test_dropped_call_exits_with_5_and_keeps_what_was_heard(

@@ -31,11 +31,13 @@ class Appliance:
     folder    for its log, its token and the audio of replies
     settings  environment variables without the prefix VOICE_
     module    the Python module that is run with the verb `boot`
+    root      folder of the sources, with weights; another build also has its own `.venv` there
     """
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     module: str = "appliance"
+    root: Path = ROOT
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -56,8 +58,8 @@ class Appliance:
             os.environ
             | {
                 "VOICE_PATHS_RUN": str(self.run_folder),
-                "VOICE_PATHS_WEIGHTS": str(ROOT / "weights"),
-                "VOICE_PATHS_LOCK": str(ROOT / "image-manifest.lock"),
+                "VOICE_PATHS_WEIGHTS": str(self.root / "weights"),
+                "VOICE_PATHS_LOCK": str(self.root / "image-manifest.lock"),
                 "VOICE_GATEWAY_PORT": str(self.port),
                 "VOICE_EXPORTER_PORT": str(self.metrics_port),
                 "VOICE_GATEWAY_TOKEN_FILE": str(self.token_file),
@@ -77,10 +79,12 @@ class Appliance:
 
     def launch(self) -> None:
         """Start it without waiting until it is ready."""
+        other = self.root / ".venv/bin/python"
+        python = sys.executable if self.root == ROOT else str(other)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "boot"],
-                cwd=ROOT,
+                [python, "-m", self.module, "boot"],
+                cwd=self.root,
                 env=self.environment(),
                 stdout=log,
                 stderr=log,
