@@ -2,14 +2,14 @@
 
 - Start and interruption (barge-in): `turn.vad_start_seconds` of speech, detected by Silero VAD.
   With `turn.half_duplex` the user is muted while the bot speaks.
-- End (endpointing): after `turn.vad_stop_seconds` of silence, smart-turn v3 judges whether the
-  user has finished. If not, `turn.incomplete_stop_seconds` of silence end the turn.
-  `turn.stop_timeout_seconds` is the last resort if neither reports an end.
+- End (endpointing): smart-turn v3 judges at a pause whether the user has finished.
+  `endpointing.EndpointingPolicy` decides from its probability and from the pace of the speech how
+  much silence ends the turn. `turn.stop_timeout_seconds` is the last resort.
 
-The policies are Pipecat's; this module configures them and shares the two models. Pipecat loads
-both per session, which takes 25 MB and blocks the event loop for up to 450 ms for each caller
-(measured). One onnxruntime session may run in several threads, and smart-turn is stateless.
-Silero's state is kept per caller, outside of the model.
+This module configures the policies and shares the two models. Pipecat loads both per session,
+which takes 25 MB and blocks the event loop for up to 450 ms for each caller (measured). One
+onnxruntime session may run in several threads, and smart-turn is stateless. Silero's state is kept
+per caller, outside of the model.
 
 smart-turn also runs in a thread pool that all sessions share. It takes a tenth of a second at each
 pause of each caller. Each concurrent run takes one core, which the event loop needs, and 13 MiB
@@ -19,22 +19,22 @@ every new maximum of callers that paused at the same moment (measured).
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
-from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn, SmartTurnParams
+import numpy as np
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
-from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_start import VADUserTurnStartStrategy
-from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
+from appliance.gateway.turn_stop import EndpointingStopStrategy
+from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
 
 
@@ -43,16 +43,12 @@ def user_aggregator_params(
 ) -> LLMUserAggregatorParams:
     """Return the turn-taking policy of one session for Pipecat's user aggregator.
 
-    `on_turn_end` is called as described at `TurnModels.turn_analyzer`.
+    `on_turn_end` is called with the reason, one of metrics.TURN_ENDS, when a turn ends.
     """
     return LLMUserAggregatorParams(
         user_turn_strategies=UserTurnStrategies(
             start=[VADUserTurnStartStrategy()],
-            stop=[
-                TurnAnalyzerUserTurnStopStrategy(
-                    turn_analyzer=models.turn_analyzer(on_turn_end), wait_for_transcript=False
-                )
-            ],
+            stop=[EndpointingStopStrategy(config, models.completeness, on_turn_end)],
         ),
         user_turn_stop_timeout=config.stop_timeout_seconds,
         user_mute_strategies=[AlwaysUserMuteStrategy()] if config.half_duplex else [],
@@ -65,7 +61,9 @@ class TurnModels:
     def __init__(self, config: TurnConfig) -> None:
         self._config = config
         self._silero = SileroVADAnalyzer()._model
-        self._smart_turn = LocalSmartTurnAnalyzerV3()._session
+        self._smart_turn = LocalSmartTurnAnalyzerV3()
+        self._smart_turn._log_data = False  # Pipecat can be told to write audio to the disk
+        self._smart_turn.set_sample_rate(INPUT_SAMPLE_RATE)
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="smart-turn")
 
     def vad_analyzer(self) -> SharedSilero:
@@ -80,14 +78,18 @@ class TurnModels:
             ),
         )
 
-    def turn_analyzer(self, on_turn_end: Callable[[str], None]) -> LocalSmartTurnAnalyzerV3:
-        """Return an end-of-turn detector for one session.
+    def judge(self, pcm: bytes) -> float:
+        """Return smart-turn's probability that a turn is complete.
 
-        It calls `on_turn_end` with "smart_turn" if the model judged the turn complete, and with
-        "fallback" if the model judged it incomplete and silence ended it.
+        `pcm` is the end of the turn up to now, 16 kHz mono int16, with the silence; smart-turn
+        hears the last 8 seconds.
         """
-        params = SmartTurnParams(stop_secs=self._config.incomplete_stop_seconds)
-        return _SharedSmartTurn(self._smart_turn, self._executor, params, on_turn_end)
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
+        return float(self._smart_turn._predict_endpoint(samples)["probability"])
+
+    async def completeness(self, pcm: bytes) -> float:
+        """Return `judge(pcm)`, computed in the shared thread pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self.judge, pcm)
 
 
 class SharedSilero(SileroVADAnalyzer):
@@ -110,34 +112,3 @@ class SharedSilero(SileroVADAnalyzer):
         # the model takes: eight sessions took 70 to 80 % of a core with threads, and 63 % without
         # (measured).
         return self._run_analyzer(buffer)
-
-
-class _SharedSmartTurn(LocalSmartTurnAnalyzerV3):
-    def __init__(
-        self,
-        session: object,
-        executor: ThreadPoolExecutor,
-        params: SmartTurnParams,
-        on_turn_end: Callable[[str], None],
-    ) -> None:
-        BaseSmartTurn.__init__(self, params=params)  # not the parent's, which loads the model
-        self._session = session
-        self._shared_executor = executor  # Pipecat shuts down `_executor` with each session
-        self._log_data = False
-        self._on_turn_end = on_turn_end
-
-    @property
-    def _model_executor(self) -> ThreadPoolExecutor:
-        return self._shared_executor
-
-    def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:
-        state = super().append_audio(buffer, is_speech)
-        if state == EndOfTurnState.COMPLETE:
-            self._on_turn_end("fallback")
-        return state
-
-    async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
-        state, metrics = await super().analyze_end_of_turn()
-        if state == EndOfTurnState.COMPLETE:
-            self._on_turn_end("smart_turn")
-        return state, metrics

@@ -169,10 +169,28 @@ class TurnConfig:
         default=0.35, description="volume below which audio never counts as speech"
     )
     incomplete_stop_seconds: Seconds = Field(
-        default=1.3,
+        default=1.5,
         gt=0,
         le=60,
         description="silence that ends a turn which smart-turn considered incomplete",
+    )
+    short_stop_seconds: Seconds = Field(
+        default=0.8,
+        gt=0,
+        le=60,
+        description="the same, if the turn is one short utterance, or ends in a question mark",
+    )
+    staccato_stop_seconds: Seconds = Field(
+        default=0.96,
+        gt=0,
+        le=60,
+        description="silence that ends a turn of short bursts that smart-turn considered complete",
+    )
+    dictation_stop_seconds: Seconds = Field(
+        default=1.8,
+        gt=0,
+        le=60,
+        description="the same, if smart-turn considered it incomplete (digits, letters, lists)",
     )
     stop_timeout_seconds: Seconds = Field(
         default=5.0, gt=0, le=60, description="fallback: silence that ends any turn"
