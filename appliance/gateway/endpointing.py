@@ -25,11 +25,12 @@ from appliance.settings import TurnConfig
 Reason = Literal["smart_turn", "pace", "words", "fallback"]  # of metrics.TURN_ENDS
 
 COMPLETE_PROBABILITY = 0.5  # smart-turn's own threshold
-SURE_PROBABILITY = 0.95  # an early verdict is kept from here up, and from 1 - this down
-SHORT_BURST_SECONDS = 0.9  # a dictated digit, letter, name of a day; a sentence is longer
+SURE_PROBABILITY = 0.9  # an early verdict is kept from here up, and from 1 - this down
+SHORT_BURST_SECONDS = 1.0  # a dictated digit, letter, name of a day; a sentence is longer
 STACCATO_BURSTS = 2  # this many short bursts in a row are dictation
-STACCATO_PROBABILITY = 0.9  # in dictation, smart-turn has to be this sure
-SHORT_TURN_SECONDS = 1.0  # a first utterance below this is an answer such as "goodbye"
+SURELY_INCOMPLETE = 0.05  # below this, a first short burst is the beginning of a sentence
+FIRST_WORD_PROBABILITY = 0.9  # below this, a first short burst may be the first of a dictation
+CARRIED_SECONDS = 2.5  # a turn that begins this soon after another may continue its dictation
 FADED_VOICE_SECONDS = 0.1  # voice this long, too short for speech, restarts the silence
 
 
@@ -83,22 +84,34 @@ class EndpointingPolicy:
 
     def verdict(self, pause: Pause) -> Verdict:
         """Return the silence that ends the turn if nothing more is heard."""
-        config, probability = self._config, pause.probability
-        if pause.words is not None and ends_in_dictation(pause.words):
+        config, probability, words = self._config, pause.probability, pause.words
+        if words is not None and ends_in_dictation(words):
             return Verdict(config.dictation_stop_seconds, "words")
         if probability is None:
             return Verdict(config.incomplete_stop_seconds, "fallback")
-        if is_staccato(pause.bursts):
-            if probability < STACCATO_PROBABILITY:
-                return Verdict(config.dictation_stop_seconds, "pace")
-            return Verdict(config.staccato_stop_seconds, "pace")
-        if probability > COMPLETE_PROBABILITY:
+        complete = probability > COMPLETE_PROBABILITY
+        if words is not None and complete:
             return Verdict(config.vad_stop_seconds, "smart_turn")
-        if len(pause.bursts) == 1 and pause.bursts[0] < SHORT_TURN_SECONDS:
-            return Verdict(config.short_stop_seconds, "pace")
-        if pause.words is not None and ends_in_question(pause.words):
+        if words is not None and ends_in_question(words):
             return Verdict(config.short_stop_seconds, "words")
+        if is_staccato(pause.bursts):
+            if complete:
+                return Verdict(config.staccato_stop_seconds, "pace")
+            return Verdict(config.dictation_stop_seconds, "pace")
+        if len(pause.bursts) == 1 and pause.bursts[0] < SHORT_BURST_SECONDS:
+            if SURELY_INCOMPLETE < probability < FIRST_WORD_PROBABILITY:
+                return Verdict(config.short_stop_seconds, "pace")
+        if complete:
+            return Verdict(config.vad_stop_seconds, "smart_turn")
         return Verdict(config.incomplete_stop_seconds, "fallback")
+
+
+def trailing_short(bursts: Sequence[float]) -> Sequence[float]:
+    """Return the short bursts at the end."""
+    count = 0
+    while count < len(bursts) and bursts[-1 - count] < SHORT_BURST_SECONDS:
+        count += 1
+    return bursts[len(bursts) - count :]
 
 
 def is_staccato(bursts: Sequence[float]) -> bool:
@@ -141,6 +154,7 @@ class Endpointer:
     _silent_since: float | None = None  # in a pause
     _voice_since: float | None = None  # since something that may become speech has begun
     _bursts: list[float] = field(default_factory=list)
+    _last_speech_at: float = -CARRIED_SECONDS
     _probability: float | None = None
     _words: str | None = None
     _pause: int = 0  # number of the pause
@@ -158,7 +172,9 @@ class Endpointer:
         self._voice_since = None
         self._resume(self.clock - seconds_ago)
         if self.started_at is None:
-            self.started_at = self._speech_since
+            self.started_at = self.clock - seconds_ago
+            if self.started_at - self._last_speech_at > CARRIED_SECONDS:
+                self._bursts.clear()
 
     def speech_resumed(self) -> None:
         """The user speaks again after a pause that was too short to be reported as a stop."""
@@ -168,7 +184,7 @@ class Endpointer:
         """The user has been silent for `silence_seconds`."""
         if self._speech_since is None:
             return
-        self._silent_since = self.clock - silence_seconds
+        self._silent_since = self._last_speech_at = self.clock - silence_seconds
         self._bursts.append(max(0.0, self._silent_since - self._speech_since))
         self._speech_since = None
         self._probability = self._words = None
@@ -240,11 +256,15 @@ class Endpointer:
         return verdict.reason if silence >= verdict.silence_seconds else None
 
     def reset(self) -> None:
-        """Prepare for the next turn. A pause that began before is forgotten."""
+        """Prepare for the next turn. A pause that began before is forgotten.
+
+        Short bursts at the end are kept for a while: if a dictated number was cut, the rest of it
+        comes soon, and its pace is already known.
+        """
         self.started_at = self._speech_since = self._silent_since = None
         self._voice_since = None
         self._look_wanted = self._stopped = self._decided = False
-        self._bursts.clear()
+        self._bursts = [*trailing_short(self._bursts)]
         self._probability = self._words = None
         self._pause += 1
 

@@ -175,19 +175,19 @@ class TurnConfig:
         description="silence that ends a turn which smart-turn considered incomplete",
     )
     short_stop_seconds: Seconds = Field(
-        default=0.8,
+        default=0.85,
         gt=0,
         le=60,
         description="the same, if the turn is one short utterance, or ends in a question mark",
     )
     staccato_stop_seconds: Seconds = Field(
-        default=0.96,
+        default=1.1,
         gt=0,
         le=60,
         description="silence that ends a turn of short bursts that smart-turn considered complete",
     )
     dictation_stop_seconds: Seconds = Field(
-        default=1.8,
+        default=1.5,
         gt=0,
         le=60,
         description="the same, if smart-turn considered it incomplete (digits, letters, lists)",
