@@ -17,7 +17,7 @@ from appliance.settings import VERSION
 SESSION_OUTCOMES = ("left",)  # the client disconnected; other outcomes are SessionEnded reasons
 TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_short")
 TOOL_OUTCOMES = ("done", "failed", "too_slow", "malformed")
-TURN_ENDS = ("smart_turn", "fallback", "timeout")
+TURN_ENDS = ("smart_turn", "pace", "words", "fallback", "timeout")
 DIRECTIONS = ("in", "out")
 
 LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 8)
@@ -93,8 +93,8 @@ class GatewayMetrics:
         self.turn_ends = at_zero(
             Counter(
                 "voice_turn_ends",
-                "Ends of spoken turns: detected by smart-turn, by its silence fallback, or by the "
-                "last-resort timeout.",
+                "Ends of spoken turns: by smart-turn, by the pace of the speech, by the words, by the "
+                "silence fallback, or by the last-resort timeout.",
                 ["by"],
                 registry=registry,
             ),

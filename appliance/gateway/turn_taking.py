@@ -101,11 +101,19 @@ class SharedSilero(SileroVADAnalyzer):
         self._model.reset_states()
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
+        self.is_echo: Callable[[bytes], bool] | None = None
 
     @property
     def silence_seconds(self) -> float:
         """Length of the silence since the latest speech, while the state is STOPPING."""
         return self._vad_stopping_count * self._vad_frames / self.sample_rate
+
+    def voice_confidence(self, buffer: bytes) -> float:
+        """Return the probability of the caller's voice in a window of 32 ms."""
+        confidence = float(np.ravel(super().voice_confidence(buffer))[0])
+        if self.is_echo is not None and self.is_echo(buffer):
+            return 0.0
+        return confidence
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
         # Pipecat passes each chunk to a thread, which costs more than the half millisecond that

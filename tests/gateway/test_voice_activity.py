@@ -14,7 +14,7 @@ QUIET, STARTING, SPEAKING, STOPPING = (
     VADState.SPEAKING,
     VADState.STOPPING,
 )
-STARTED, PAUSED, RESUMED, STOPPED = SpeechEvent
+BEGAN, FADED, STARTED, PAUSED, RESUMED, STOPPED = SpeechEvent
 
 
 def events(states: list[VADState]) -> list[SpeechEvent]:
@@ -29,10 +29,10 @@ def events(states: list[VADState]) -> list[SpeechEvent]:
 @pytest.mark.parametrize(
     ("states", "expected"),
     [
-        pytest.param([QUIET, STARTING, QUIET], [], id="a click"),
+        pytest.param([QUIET, STARTING, QUIET], [BEGAN, FADED], id="a click"),
         pytest.param(
             [QUIET, STARTING, SPEAKING, *[STOPPING] * 6, QUIET, QUIET],
-            [STARTED, PAUSED, STOPPED],
+            [BEGAN, STARTED, PAUSED, STOPPED],
             id="a word",
         ),
         pytest.param(
@@ -47,7 +47,7 @@ def events(states: list[VADState]) -> list[SpeechEvent]:
         ),
         pytest.param(
             [SPEAKING, *[STOPPING] * 6, QUIET, STARTING, SPEAKING, QUIET],
-            [STARTED, PAUSED, STOPPED, STARTED, PAUSED, STOPPED],
+            [STARTED, PAUSED, STOPPED, BEGAN, STARTED, PAUSED, STOPPED],
             id="two parts",
         ),
         pytest.param([SPEAKING, QUIET], [STARTED, PAUSED, STOPPED], id="one long frame"),
