@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
-from pipecat.frames.frames import Frame, InterruptionFrame
+from pipecat.frames.frames import Frame, InterruptionFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.websocket.fastapi import (
@@ -27,7 +28,14 @@ from appliance.settings import Settings
 class PacedTransport(FastAPIWebsocketTransport):
     """Pipecat's WebSocket transport with its output paced by `PlaybackPacer`."""
 
-    def __init__(self, socket: WebSocket, serializer: FrameSerializer, lead_seconds: float) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        serializer: FrameSerializer,
+        lead_seconds: float,
+        on_audio: Callable[[bytes, float], None] | None = None,
+    ) -> None:
+        """`on_audio` is called with each chunk that was sent, and the time of its playback."""
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
             audio_in_sample_rate=INPUT_SAMPLE_RATE,
@@ -40,6 +48,7 @@ class PacedTransport(FastAPIWebsocketTransport):
         super().__init__(socket, params)
         self._output = _PacedOutput(self, self._client, params)
         self._output.pacer = PlaybackPacer(lead_seconds)
+        self._output.on_audio = on_audio
 
 
 class _PacedOutput(FastAPIWebsocketOutputTransport):
@@ -49,6 +58,12 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     """
 
     pacer: PlaybackPacer
+    on_audio: Callable[[bytes, float], None] | None = None
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        if self.on_audio is not None:
+            self.on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
+        return bool(await super().write_audio_frame(frame))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
@@ -71,6 +86,10 @@ class PlaybackPacer:
         """Return the seconds to wait before the next chunk, after one was sent at `now`."""
         self._plays_until = max(self._plays_until, now) + chunk_seconds
         return max(0.0, self._plays_until - self._lead_seconds - now)
+
+    def plays_at(self, now: float) -> float:
+        """Return when a chunk that is sent at `now` is played."""
+        return max(self._plays_until, now)
 
     def flush(self) -> None:
         """Note that the client has discarded the audio that it had not yet played."""

@@ -33,6 +33,7 @@ from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
+from appliance.gateway.level import CallerLevel
 from appliance.gateway.turn_stop import EndpointingStopStrategy
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
@@ -102,6 +103,7 @@ class SharedSilero(SileroVADAnalyzer):
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
         self.is_echo: Callable[[bytes], bool] | None = None
+        self.caller_level: CallerLevel | None = None
 
     @property
     def silence_seconds(self) -> float:
@@ -113,7 +115,13 @@ class SharedSilero(SileroVADAnalyzer):
         confidence = float(np.ravel(super().voice_confidence(buffer))[0])
         if self.is_echo is not None and self.is_echo(buffer):
             return 0.0
-        return confidence
+        if self.caller_level is None:
+            return confidence
+        if confidence < self._params.confidence:
+            self.caller_level.silence()
+            return confidence
+        speaking = self._vad_state in (VADState.SPEAKING, VADState.STOPPING)
+        return confidence if self.caller_level.accepts(buffer, speaking) else 0.0
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
         # Pipecat passes each chunk to a thread, which costs more than the half millisecond that

@@ -109,7 +109,7 @@ class SpeechEvents:
             self.speaking = True
             events.append(SpeechEvent.STARTED)
         if not self.speaking:
-            return events
+            return [*events, *self._beginning(state)]
         if self._paused and state == VADState.SPEAKING:
             self._paused = False
             events.append(SpeechEvent.RESUMED)
@@ -121,10 +121,14 @@ class SpeechEvents:
         if stopped:
             self.speaking = self._paused = False
             events.append(SpeechEvent.STOPPED)
-        if state == VADState.STARTING and not self._voice:
-            self._voice = True
-            events.append(SpeechEvent.VOICE_BEGAN)
-        return events
+        return [*events, *self._beginning(state)]
+
+    def _beginning(self, state: VADState) -> list[SpeechEvent]:
+        """Return the beginning of voice that may become speech."""
+        if self._voice or state != VADState.STARTING:
+            return []
+        self._voice = True
+        return [SpeechEvent.VOICE_BEGAN]
 
     def _faded(self, state: VADState) -> list[SpeechEvent]:
         """Return the end of voice that had begun, if it was too short for speech."""
