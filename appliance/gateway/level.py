@@ -20,7 +20,7 @@ NO_SYLLABLE_SECONDS = 2.5  # of voice
 MIN_VOICE_SECONDS = 1.0  # of the caller's voice, before anything is rejected
 RISE = 0.10  # of the difference, per window of louder voice: about 0.3 s
 FALL = 0.01  # of the difference, per window of softer voice: about 3 s
-FORGET_DB_PER_SECOND = 0.4  # of rejected voice: a caller 20 dB softer is heard after 5 s of it
+FORGET_DB_PER_SECOND = 0.3  # of rejected voice: a caller 20 dB softer is heard after 7 s of it
 PEAK_FALL_DB = 1.0  # per window: the level of voice is that of its latest loud syllable
 SILENCE_DBFS = -90.0
 
@@ -64,7 +64,8 @@ class CallerLevel:
                 return False
         if speaking:
             self._voice_seconds += WINDOW_SECONDS
-            self._dbfs += (RISE if level > self._dbfs else FALL) * (level - self._dbfs)
+            change = self._peak_dbfs - self._dbfs
+            self._dbfs += (RISE if change > 0 else FALL) * change
         return True
 
     def silence(self) -> None:

@@ -1,7 +1,7 @@
 """Turn taking: when the user's turn starts, when it ends, and when the user interrupts the bot.
 
 - Start and interruption (barge-in): `turn.vad_start_seconds` of speech, detected by Silero VAD.
-  With `turn.half_duplex` the user is muted while the bot speaks.
+  The bot's own voice (`echo`) and voice far below the caller's level (`level`) are not speech. With `turn.half_duplex` the user is muted while the bot speaks.
 - End (endpointing): smart-turn v3 judges at a pause whether the user has finished.
   `endpointing.EndpointingPolicy` decides from its probability and from the pace of the speech how
   much silence ends the turn. `turn.stop_timeout_seconds` is the last resort.
@@ -33,6 +33,7 @@ from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
+from appliance.gateway.echo import EchoDetector
 from appliance.gateway.level import CallerLevel
 from appliance.gateway.turn_stop import EndpointingStopStrategy
 from appliance.link.engine import INPUT_SAMPLE_RATE
@@ -69,6 +70,7 @@ class TurnModels:
 
     def vad_analyzer(self) -> SharedSilero:
         """Return a voice activity detector for one session."""
+        level = CallerLevel() if self._config.ignore_far_speech else None
         return SharedSilero(
             self._silero,
             VADParams(
@@ -77,7 +79,12 @@ class TurnModels:
                 stop_secs=self._config.vad_stop_seconds,
                 min_volume=self._config.vad_min_volume,
             ),
+            level,
         )
+
+    def echo_detector(self) -> EchoDetector | None:
+        """Return an echo detector for one session; None if the setting switches it off."""
+        return EchoDetector() if self._config.ignore_echo else None
 
     def judge(self, pcm: bytes) -> float:
         """Return smart-turn's probability that a turn is complete.
@@ -94,16 +101,22 @@ class TurnModels:
 
 
 class SharedSilero(SileroVADAnalyzer):
-    """Silero VAD of one session, with the model that all sessions share."""
+    """Silero VAD of one session, with the model that all sessions share.
 
-    def __init__(self, model: SileroOnnxModel, params: VADParams) -> None:
+    is_echo       tells whether a window of 32 ms is the bot's own voice; None: never
+    caller_level  tells whether voice is the caller's by its level; None: always
+    """
+
+    def __init__(
+        self, model: SileroOnnxModel, params: VADParams, caller_level: CallerLevel | None = None
+    ) -> None:
         VADAnalyzer.__init__(self, params=params)  # SileroVADAnalyzer.__init__ loads the model
         self._model = copy.copy(model)
         self._model.reset_states()
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
         self.is_echo: Callable[[bytes], bool] | None = None
-        self.caller_level: CallerLevel | None = None
+        self.caller_level = caller_level
 
     @property
     def silence_seconds(self) -> float:
