@@ -123,7 +123,7 @@ def is_staccato(bursts: Sequence[float]) -> bool:
 _DICTATED = re.compile(
     r"(?:\d|\b(?:zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
     r"|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|double|triple|dash|dot"
-    r"|[b-hj-z]))[\s.,;:-]*$",
+    r"|(?<!')[b-hj-z]))[\s.,;:-]*$",
     re.IGNORECASE,
 )
 

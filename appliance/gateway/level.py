@@ -1,12 +1,9 @@
 """The caller's level, to tell another speaker far away from the caller. No I/O, no clock.
 
 `CallerLevel` learns the level of the caller's voice from speech that was accepted, and rejects
-voice far below it: a colleague, a television, babble. Until the caller has spoken for a while,
+voice far below it: a colleague, a television. Until the caller has spoken for a while,
 nothing is rejected. A caller who moves away is heard again: voice that is rejected for some seconds
 lowers the level step by step.
-
-Babble is closer to the caller's level. It is voice without a pause, and without the loud syllables
-of the caller. If none is heard for `NO_SYLLABLE_SECONDS`, the turn goes on without the caller.
 """
 
 from __future__ import annotations
@@ -15,8 +12,6 @@ import numpy as np
 
 WINDOW_SECONDS = 0.032
 BELOW_CALLER_DB = 18.0  # voice this far below the caller's level is another speaker's
-SYLLABLE_DB = 6.0  # below the caller's level: within this, a syllable is the caller's
-NO_SYLLABLE_SECONDS = 2.5  # of voice
 MIN_VOICE_SECONDS = 1.0  # of the caller's voice, before anything is rejected
 RISE = 0.10  # of the difference, per window of louder voice: about 0.3 s
 FALL = 0.01  # of the difference, per window of softer voice: about 3 s
@@ -39,7 +34,6 @@ class CallerLevel:
         self._dbfs: float | None = None  # of the caller's voice, near its loud parts
         self._peak_dbfs = SILENCE_DBFS
         self._voice_seconds = 0.0
-        self._since_syllable = 0.0  # seconds of voice
 
     def accepts(self, pcm: bytes, speaking: bool) -> bool:
         """Return whether a window of voice may be the caller's.
@@ -55,13 +49,6 @@ class CallerLevel:
         if known and not speaking and self._peak_dbfs < self._dbfs - BELOW_CALLER_DB:
             self._dbfs -= FORGET_DB_PER_SECOND * WINDOW_SECONDS
             return False
-        if level > self._dbfs - SYLLABLE_DB:
-            self._since_syllable = 0.0
-        elif known:
-            self._since_syllable += WINDOW_SECONDS
-            if self._since_syllable > NO_SYLLABLE_SECONDS:
-                self._dbfs -= FORGET_DB_PER_SECOND * WINDOW_SECONDS
-                return False
         if speaking:
             self._voice_seconds += WINDOW_SECONDS
             change = self._peak_dbfs - self._dbfs

@@ -224,16 +224,6 @@ class TurnConfig:
                 self.stop_timeout_seconds >= self.incomplete_stop_seconds,
                 f"it has to be at least incomplete_stop_seconds ({self.incomplete_stop_seconds:g})",
             ),
-            short_stop_seconds=self._between_stops(self.short_stop_seconds),
-            staccato_stop_seconds=self._between_stops(self.staccato_stop_seconds),
-            dictation_stop_seconds=self._between_stops(self.dictation_stop_seconds),
-        )
-
-    def _between_stops(self, seconds: float) -> tuple[bool, str]:
-        return (
-            self.vad_stop_seconds <= seconds <= self.stop_timeout_seconds,
-            "it has to be between vad_stop_seconds and stop_timeout_seconds "
-            f"({self.vad_stop_seconds:g} to {self.stop_timeout_seconds:g})",
         )
 
 
