@@ -1,7 +1,7 @@
 # Each target calls one script or module; `make` without a target lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo run talk test test-image check bench bench-engine bench-image golden weights image \
+.PHONY: setup demo run talk test test-image check bench voices bench-engine bench-image golden weights image \
 	export preflight smoke-test lock verify clean help
 PROFILE ?= cpu
 PYTHON_HERE := .venv/bin/python
@@ -29,6 +29,9 @@ check: ## run ruff, mypy --strict and shellcheck
 
 bench: ## measure latency, capacity and memory; AGAINST=FOLDER compares with another build
 	@$(PYTHON_HERE) -m tests.bench$(if $(AGAINST),.compare $(AGAINST)) $(ARGS)
+
+voices: ## measure turn taking with human recordings, which are downloaded the first time
+	@$(PYTHON_HERE) -m tests.voices $(ARGS)
 
 bench-engine: ## measure Ultravox under vLLM; ARGS='--random-weights 8b' for the full size
 	@ops/golden --bench $(ARGS)

@@ -57,11 +57,12 @@ class Bands:
         spectrum = np.fft.rfft(windows * self._window, axis=1)[:, : self._stop] * self._scale
         power = spectrum.real**2 + spectrum.imag**2
         energy = np.add.reduceat(power, self._starts, axis=1)
-        return np.maximum(10 * np.log10(energy + 1e-12), FLOOR_DB).astype(np.float32)
+        levels: Floats = np.maximum(10 * np.log10(energy + 1e-12), FLOOR_DB).astype(np.float32)
+        return levels
 
 
 class SentAudio:
-    """Band levels of the sent audio by the time of its playback. Columns are `HOP_SECONDS` apart."""
+    """Band levels of the sent audio by the time of its playback, a column each `HOP_SECONDS`."""
 
     def __init__(self) -> None:
         self._bands = Bands(OUTPUT_SAMPLE_RATE)
@@ -171,7 +172,8 @@ class EchoDetector:
         """Return the level of the echo that the bot's audio causes in the latest window."""
         assert self._delay is not None
         hop = self._newest_hop() - self._delay
-        return np.maximum(self._sent.between(hop - 2, hop + 3).max(axis=0) + self._gain, FLOOR_DB)
+        expected = self._sent.between(hop - 2, hop + 3).max(axis=0) + self._gain
+        return np.asarray(np.maximum(expected, FLOOR_DB))
 
     def _correlate(self) -> float:
         """Compare the history with the sent audio. Learn the delay if they move together.
@@ -217,7 +219,7 @@ class EchoDetector:
 
 
 def _centered(levels: Floats) -> Floats:
-    return levels - levels.mean(axis=0)
+    return np.asarray(levels - levels.mean(axis=0))
 
 
 def _sum_db(levels: Floats) -> float:

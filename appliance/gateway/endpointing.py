@@ -98,9 +98,9 @@ class EndpointingPolicy:
             if complete:
                 return Verdict(config.staccato_stop_seconds, "pace")
             return Verdict(config.dictation_stop_seconds, "pace")
-        if len(pause.bursts) == 1 and pause.bursts[0] < SHORT_BURST_SECONDS:
-            if SURELY_INCOMPLETE < probability < FIRST_WORD_PROBABILITY:
-                return Verdict(config.short_stop_seconds, "pace")
+        short = len(pause.bursts) == 1 and pause.bursts[0] < SHORT_BURST_SECONDS
+        if short and SURELY_INCOMPLETE < probability < FIRST_WORD_PROBABILITY:
+            return Verdict(config.short_stop_seconds, "pace")
         if complete:
             return Verdict(config.vad_stop_seconds, "smart_turn")
         return Verdict(config.incomplete_stop_seconds, "fallback")

@@ -93,8 +93,8 @@ class GatewayMetrics:
         self.turn_ends = at_zero(
             Counter(
                 "voice_turn_ends",
-                "Ends of spoken turns: by smart-turn, by the pace of the speech, by the words, by the "
-                "silence fallback, or by the last-resort timeout.",
+                "Ends of spoken turns: by smart-turn, by the pace of the speech, by the words, by "
+                "the silence fallback, or by the last-resort timeout.",
                 ["by"],
                 registry=registry,
             ),

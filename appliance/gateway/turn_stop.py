@@ -1,4 +1,4 @@
-"""The end of the user's turn as a Pipecat stop strategy: feeds `endpointing.Endpointer` with frames.
+"""The end of the user's turn as a Pipecat stop strategy, driven by `endpointing.Endpointer`.
 
 It keeps the latest audio for smart-turn, which runs in a thread pool that all sessions share. The
 strategy replaces Pipecat's TurnAnalyzerUserTurnStopStrategy, which knows only smart-turn's answer
@@ -100,7 +100,7 @@ class EndpointingStopStrategy(BaseUserTurnStopStrategy):
 
     async def cleanup(self) -> None:
         """Drop the answer of a smart-turn that still runs."""
-        await super().cleanup()
+        await super().cleanup()  # type: ignore[no-untyped-call]
         self._endpointer.reset()
 
     async def process_frame(self, frame: Frame) -> ProcessFrameResult:

@@ -17,8 +17,8 @@ CHUNK = OUTPUT_SAMPLE_RATE // 25
 def voice(seconds: float, seed: int) -> np.ndarray:
     """Return 24 kHz samples that change like speech: harmonics through moving filters."""
     chance = np.random.default_rng(seed)
-    total = []
-    while sum(map(len, total)) < seconds * OUTPUT_SAMPLE_RATE:
+    total: list[np.ndarray] = []
+    while sum(len(part) for part in total) < seconds * OUTPUT_SAMPLE_RATE:
         size = int(chance.uniform(0.06, 0.2) * OUTPUT_SAMPLE_RATE)
         time = np.arange(size) / OUTPUT_SAMPLE_RATE
         pitch, loud = chance.uniform(90, 220), 10 ** chance.uniform(-1.5, 0)
@@ -41,7 +41,9 @@ def echoes(
 ) -> list[bool]:
     """Return for each window of the microphone whether it was taken for an echo."""
     detector = EchoDetector()
-    chunks = [(10 + n / OUTPUT_SAMPLE_RATE, sent[n : n + CHUNK]) for n in range(0, len(sent), CHUNK)]
+    chunks = [
+        (10 + n / OUTPUT_SAMPLE_RATE, sent[n : n + CHUNK]) for n in range(0, len(sent), CHUNK)
+    ]
     echo = np.concatenate([np.zeros(round(delay_seconds * OUTPUT_SAMPLE_RATE)), sent])
     echo = echo[: len(caller)] * 10 ** (level_db / 20)
     microphone = soxr.resample(echo + caller, OUTPUT_SAMPLE_RATE, INPUT_SAMPLE_RATE)

@@ -24,12 +24,16 @@ STEP_SECONDS = 0.02
     ("pause", "seconds", "reason"),
     [
         pytest.param(Pause([2.0], 0.8), CONFIG.vad_stop_seconds, "smart_turn", id="a sentence"),
-        pytest.param(Pause([2.0], 0.2), CONFIG.incomplete_stop_seconds, "fallback", id="half of it"),
+        pytest.param(
+            Pause([2.0], 0.2), CONFIG.incomplete_stop_seconds, "fallback", id="half of it"
+        ),
         pytest.param(Pause([0.4], 0.95), CONFIG.vad_stop_seconds, "smart_turn", id="a sure yes"),
         pytest.param(Pause([0.4], 0.3), CONFIG.short_stop_seconds, "pace", id="a goodbye"),
         pytest.param(Pause([0.4], 0.01), CONFIG.incomplete_stop_seconds, "fallback", id="I ..."),
         pytest.param(Pause([0.4] * 2, 0.95), CONFIG.staccato_stop_seconds, "pace", id="two digits"),
-        pytest.param(Pause([0.4] * 5, 0.3), CONFIG.dictation_stop_seconds, "pace", id="five digits"),
+        pytest.param(
+            Pause([0.4] * 5, 0.3), CONFIG.dictation_stop_seconds, "pace", id="five digits"
+        ),
         pytest.param(Pause([2.0, 0.4], 0.9), CONFIG.vad_stop_seconds, "smart_turn", id="an end"),
         pytest.param(
             Pause([2.0], 0.9, "My number is five five"),

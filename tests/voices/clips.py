@@ -7,6 +7,7 @@ clips of the part "reported" have other speakers or other files.
 
 from __future__ import annotations
 
+import functools
 import random
 import zlib
 from collections.abc import Iterator
@@ -104,10 +105,12 @@ def _quietest(samples: np.ndarray) -> int:
 def _dictated(recordings: Recordings) -> Iterator[Clip]:
     for speaker in ("en", "es", "fr", "it", "ru"):
         part, chance = _part_of_speaker(speaker), random.Random(speaker)
-        sound = lambda name, s=speaker: recordings.sound(s, name)  # noqa: E731
+        sound = functools.partial(recordings.sound, speaker)
         days = [f"digits/day-{n}" for n in range(7) if recordings.has(speaker, f"digits/day-{n}")]
         months = [f"digits/mon-{n}" for n in range(12)]
-        letters = [x for x in "abcdefghijklmnopqrstuvwxyz" if recordings.has(speaker, f"letters/{x}")]
+        letters = [
+            x for x in "abcdefghijklmnopqrstuvwxyz" if recordings.has(speaker, f"letters/{x}")
+        ]
         for number in range(STRINGS):
             digits = [sound(f"digits/{chance.randrange(10)}") for _ in range(10)]
             for gap in (0.2, 0.5, 0.7):

@@ -92,3 +92,8 @@ def mixed(one: np.ndarray, other: np.ndarray, at_seconds: float) -> np.ndarray:
     total[: len(one)] += one
     total[start : start + len(other)] += other
     return total
+
+
+def resampled(samples: np.ndarray) -> np.ndarray:
+    """Return samples of 16 kHz at 24 kHz."""
+    return np.asarray(soxr.resample(samples, INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE))

@@ -86,7 +86,10 @@ class Recordings:
 
     def letters(self, speaker: str) -> list[np.ndarray]:
         """Return the letters of the alphabet, spoken by a speaker of klettres-data."""
-        return [self.load(p) for p in sorted((self._share / "klettres" / speaker / "alpha").glob("?.ogg"))]
+        return [
+            self.load(p)
+            for p in sorted((self._share / "klettres" / speaker / "alpha").glob("?.ogg"))
+        ]
 
     def music(self) -> list[np.ndarray]:
         """Return the pieces of music on hold."""
