@@ -10,7 +10,7 @@ not louder than the expected echo is echo, and everything louder is the caller.
     microphone   ─── levels of bands ──▶ last second ──┴─ correlation ─▶ delay, gains ─▶ echo?
 
 Times are in seconds of a monotonic clock that the caller passes. One window of the microphone takes
-about 0.1 ms while the bot speaks, and nothing otherwise.
+about 0.2 ms while the bot speaks (0.7 % of a core), and nothing otherwise.
 """
 
 from __future__ import annotations
