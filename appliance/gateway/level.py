@@ -15,7 +15,7 @@ BELOW_CALLER_DB = 18.0  # voice this far below the caller's level is another spe
 MIN_VOICE_SECONDS = 1.0  # of the caller's voice, before anything is rejected
 RISE = 0.10  # of the difference, per window of louder voice: about 0.3 s
 FALL = 0.01  # of the difference, per window of softer voice: about 3 s
-FORGET_DB_PER_SECOND = 0.3  # of rejected voice: a caller 20 dB softer is heard after 7 s of it
+FORGET_DB_PER_SECOND = 0.1  # of rejected voice: a caller who has moved away is heard again
 PEAK_FALL_DB = 1.0  # per window: the level of voice is that of its latest loud syllable
 SILENCE_DBFS = -90.0
 

@@ -55,7 +55,7 @@ def test_caller_who_moves_away_is_heard_again() -> None:
     say(level, -20, 3.0)
     pause(level)
     assert say(level, -40, 3.0, speaking=False) == 0.0
-    say(level, -40, 8.0, speaking=False)
+    say(level, -40, 25.0, speaking=False)
     assert say(level, -40, 3.0, speaking=False) == 1.0
 
 
