@@ -1,8 +1,8 @@
 # Each target calls one script or module; `make` without a target lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo run talk test test-image check bench bench-voice bench-engine bench-image golden weights \
-	image export preflight smoke-test lock verify clean help
+.PHONY: setup demo run talk test test-image check bench bench-voice voices bench-engine bench-image golden \
+	weights image export preflight smoke-test lock verify clean help
 PROFILE ?= cpu
 PYTHON_HERE := .venv/bin/python
 
@@ -32,6 +32,9 @@ bench: ## measure latency, capacity and memory; AGAINST=FOLDER compares with ano
 
 bench-voice: ## compare streamed with whole phrases; writes pages with pairs to listen to
 	@$(PYTHON_HERE) -m tests.bench.voice $(ARGS)
+
+voices: ## measure turn taking with human recordings, which are downloaded the first time
+	@$(PYTHON_HERE) -m tests.voices $(ARGS)
 
 bench-engine: ## measure Ultravox under vLLM; ARGS='--random-weights 8b' for the full size
 	@ops/golden --bench $(ARGS)

@@ -70,8 +70,13 @@ ALLOWED = {
     "turn.vad_stop_seconds": "a number of seconds above 0, at most 10",
     "turn.vad_min_volume": FRACTION,
     "turn.incomplete_stop_seconds": "a number of seconds above 0, at most 60",
+    "turn.short_stop_seconds": "a number of seconds above 0, at most 60",
+    "turn.staccato_stop_seconds": "a number of seconds above 0, at most 60",
+    "turn.dictation_stop_seconds": "a number of seconds above 0, at most 60",
     "turn.stop_timeout_seconds": "a number of seconds above 0, at most 60",
     "turn.threads": THREADS,
+    "turn.ignore_echo": SWITCH,
+    "turn.ignore_far_speech": SWITCH,
     "turn.half_duplex": SWITCH,
     "llm.engine": "one of small, vllm",
     "llm.model": FOLDER,
@@ -366,7 +371,7 @@ def test_language_other_than_english_is_refused_on_every_profile(profile: str) -
         (
             {"TURN_STOP_TIMEOUT_SECONDS": "1"},
             "TURN_STOP_TIMEOUT_SECONDS",
-            "at least incomplete_stop_seconds (1.3)",
+            "at least incomplete_stop_seconds (1.5)",
         ),
         (
             {"LLM_REPLY_TOKENS": "4096"},

@@ -80,7 +80,7 @@ EVENTS = frozenset(
 # Fields with a fixed set of values, and these values. Tests compare them with the gateway's.
 WORDS: Mapping[str, frozenset[str]] = {
     "engine": frozenset(ENGINES),
-    "by": frozenset({"smart_turn", "fallback", "timeout"}),
+    "by": frozenset({"smart_turn", "pace", "words", "fallback", "timeout"}),
     "outcome": frozenset(
         {
             *("answered", "interrupted", "nothing_heard", "failed", "too_short"),  # of a turn

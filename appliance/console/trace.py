@@ -21,7 +21,7 @@ class TracedTurn:
     """One turn of a call. All numbers are seconds, except `number` and `tokens`.
 
     number        0 for speech that was too short to be answered
-    detected_by   what detected the end of the turn: smart_turn, fallback or timeout
+    detected_by   what detected the end of the turn: smart_turn, pace, words, fallback or timeout
     ended_at      seconds from the start of the call until the turn was complete
     speech        how long the user spoke
     total         from the end of the user's speech until the turn was complete

@@ -25,7 +25,7 @@ SPECULATION_OUTCOMES = (
     "failed",
     "session_ended",
 )
-TURN_ENDS = ("smart_turn", "fallback", "timeout")
+TURN_ENDS = ("smart_turn", "pace", "words", "fallback", "timeout")
 PAUSE_OUTCOMES = ("continued", "interrupted")
 DIRECTIONS = ("in", "out")
 
@@ -102,8 +102,8 @@ class GatewayMetrics:
         self.turn_ends = at_zero(
             Counter(
                 "voice_turn_ends",
-                "Ends of spoken turns: detected by smart-turn, by its silence fallback, or by the "
-                "last-resort timeout.",
+                "Ends of spoken turns: by smart-turn, by the pace of the speech, by the words, by "
+                "the silence fallback, or by the last-resort timeout.",
                 ["by"],
                 registry=registry,
             ),

@@ -171,7 +171,12 @@ class Session:
             on_audio=self._monitor.count_audio,
             transcripts=settings.journal.transcripts,
         )
-        transport = PacedTransport(self._socket, serializer, lead_seconds)
+        vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
+        if echo is not None:
+            vad.is_echo = lambda window: echo.is_echo(window, time.monotonic())
+        transport = PacedTransport(
+            self._socket, serializer, lead_seconds, on_audio=echo.sent if echo else None
+        )
         llm_client = resources.engine_client("llm")
         llm_context = LLMContext(tools=resources.tools)
         tts_client = resources.engine_client("tts")
@@ -225,7 +230,7 @@ class Session:
         pipeline = Pipeline(
             [
                 transport.input(),
-                VoiceActivityProcessor(settings.turn, resources.models.vad_analyzer()),
+                VoiceActivityProcessor(settings.turn, vad),
                 gate,
                 aggregators.user(),
                 self._llm,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,14 @@ class _RepeatFrame(ControlFrame):
 class PacedTransport(FastAPIWebsocketTransport):
     """Pipecat's WebSocket transport with its output paced by `PlaybackPacer`."""
 
-    def __init__(self, socket: WebSocket, serializer: FrameSerializer, lead_seconds: float) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        serializer: FrameSerializer,
+        lead_seconds: float,
+        on_audio: Callable[[bytes, float], None] | None = None,
+    ) -> None:
+        """`on_audio` is called with each chunk that was sent, and the time of its playback."""
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
             audio_in_sample_rate=INPUT_SAMPLE_RATE,
@@ -77,6 +85,7 @@ class PacedTransport(FastAPIWebsocketTransport):
         self._paced_output = _PacedOutput(self, self._client, params)
         self._paced_output.pacer = PlaybackPacer(lead_seconds)
         self._paced_output.playout = Playout(lead_seconds, 2 * OUTPUT_SAMPLE_RATE)
+        self._paced_output.on_audio = on_audio
         self._output = self._paced_output
 
     @property
@@ -95,6 +104,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
 
     pacer: PlaybackPacer
     playout: Playout
+    on_audio: Callable[[bytes, float], None] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -148,6 +158,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
 
     async def _send_chunk(self, frame: OutputAudioRawFrame) -> bool:
         interruptions = self._interruptions
+        if self.on_audio is not None:
+            self.on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
         sent = await super().write_audio_frame(frame)
         if sent and interruptions == self._interruptions:
             self.playout.sent(frame.audio)
@@ -219,6 +231,10 @@ class PlaybackPacer:
     def unplayed_seconds(self, now: float) -> float:
         """Return how much of the audio sent the client has not played yet."""
         return max(0.0, self._plays_until - now)
+
+    def plays_at(self, now: float) -> float:
+        """Return when a chunk that is sent at `now` is played."""
+        return max(self._plays_until, now)
 
     def flush(self) -> None:
         """Note that the client has discarded the audio that it had not yet played."""

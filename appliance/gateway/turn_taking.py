@@ -1,16 +1,17 @@
 """Turn taking: when the user's turn starts, when it ends, and when the user interrupts the bot.
 
 - Start and interruption (barge-in): after `turn.vad_start_seconds` of speech, detected by Silero
-  VAD, interruption.py proposes a turn, or pauses the bot first. With `turn.half_duplex` the user is
+  VAD, interruption.py proposes a turn, or pauses the bot first. The bot's own voice (`echo`) and
+  voice far below the caller's level (`level`) are not speech. With `turn.half_duplex` the user is
   muted while the bot speaks.
-- End (endpointing): after `turn.vad_stop_seconds` of silence, smart-turn v3 judges whether the
-  user has finished. If not, `turn.incomplete_stop_seconds` of silence end the turn.
-  `turn.stop_timeout_seconds` is the last resort if neither reports an end.
+- End (endpointing): smart-turn v3 judges at a pause whether the user has finished.
+  `endpointing.EndpointingPolicy` decides from its probability and from the pace of the speech how
+  much silence ends the turn. `turn.stop_timeout_seconds` is the last resort.
 
-The policies are Pipecat's; this module configures them and shares the two models. Pipecat loads
-both per session, which takes 25 MB and blocks the event loop for up to 450 ms for each caller
-(measured). One onnxruntime session may run in several threads, and smart-turn is stateless.
-Silero's state is kept per caller, outside of the model.
+This module configures the policies and shares the two models. Pipecat loads both per session,
+which takes 25 MB and blocks the event loop for up to 450 ms for each caller (measured). One
+onnxruntime session may run in several threads, and smart-turn is stateless. Silero's state is kept
+per caller, outside of the model.
 
 smart-turn also runs in a thread pool that all sessions share. It takes a tenth of a second at each
 pause of each caller. Each concurrent run takes one core, which the event loop needs, and 13 MiB
@@ -20,22 +21,24 @@ every new maximum of callers that paused at the same moment (measured).
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
-from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn, SmartTurnParams
+import numpy as np
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
-from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_start import ExternalUserTurnStartStrategy
-from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
+from appliance.gateway.echo import EchoDetector
+from appliance.gateway.level import CallerLevel
+from appliance.gateway.turn_stop import EndpointingStopStrategy
+from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
 
 
@@ -44,16 +47,12 @@ def user_aggregator_params(
 ) -> LLMUserAggregatorParams:
     """Return the turn-taking policy of one session for Pipecat's user aggregator.
 
-    `on_turn_end` is called as described at `TurnModels.turn_analyzer`.
+    `on_turn_end` is called with the reason, one of metrics.TURN_ENDS, when a turn ends.
     """
     return LLMUserAggregatorParams(
         user_turn_strategies=UserTurnStrategies(
             start=[ExternalUserTurnStartStrategy()],
-            stop=[
-                TurnAnalyzerUserTurnStopStrategy(
-                    turn_analyzer=models.turn_analyzer(on_turn_end), wait_for_transcript=False
-                )
-            ],
+            stop=[EndpointingStopStrategy(config, models.completeness, on_turn_end)],
         ),
         user_turn_stop_timeout=config.stop_timeout_seconds,
         user_mute_strategies=[AlwaysUserMuteStrategy()] if config.half_duplex else [],
@@ -66,11 +65,14 @@ class TurnModels:
     def __init__(self, config: TurnConfig) -> None:
         self._config = config
         self._silero = SileroVADAnalyzer()._model
-        self._smart_turn = LocalSmartTurnAnalyzerV3()._session
+        self._smart_turn = LocalSmartTurnAnalyzerV3()
+        self._smart_turn._log_data = False  # Pipecat can be told to write audio to the disk
+        self._smart_turn.set_sample_rate(INPUT_SAMPLE_RATE)
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="smart-turn")
 
     def vad_analyzer(self) -> SharedSilero:
         """Return a voice activity detector for one session."""
+        level = CallerLevel() if self._config.ignore_far_speech else None
         return SharedSilero(
             self._silero,
             VADParams(
@@ -79,66 +81,65 @@ class TurnModels:
                 stop_secs=self._config.vad_stop_seconds,
                 min_volume=self._config.vad_min_volume,
             ),
+            level,
         )
 
-    def turn_analyzer(self, on_turn_end: Callable[[str], None]) -> LocalSmartTurnAnalyzerV3:
-        """Return an end-of-turn detector for one session.
+    def echo_detector(self) -> EchoDetector | None:
+        """Return an echo detector for one session; None if the setting switches it off."""
+        return EchoDetector() if self._config.ignore_echo else None
 
-        It calls `on_turn_end` with "smart_turn" if the model judged the turn complete, and with
-        "fallback" if the model judged it incomplete and silence ended it.
+    def judge(self, pcm: bytes) -> float:
+        """Return smart-turn's probability that a turn is complete.
+
+        `pcm` is the end of the turn up to now, 16 kHz mono int16, with the silence; smart-turn
+        hears the last 8 seconds.
         """
-        params = SmartTurnParams(stop_secs=self._config.incomplete_stop_seconds)
-        return _SharedSmartTurn(self._smart_turn, self._executor, params, on_turn_end)
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
+        return float(self._smart_turn._predict_endpoint(samples)["probability"])
+
+    async def completeness(self, pcm: bytes) -> float:
+        """Return `judge(pcm)`, computed in the shared thread pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self.judge, pcm)
 
 
 class SharedSilero(SileroVADAnalyzer):
-    """Silero VAD of one session, with the model that all sessions share."""
+    """Silero VAD of one session, with the model that all sessions share.
 
-    def __init__(self, model: SileroOnnxModel, params: VADParams) -> None:
+    is_echo       tells whether a window of 32 ms is the bot's own voice; None: never
+    caller_level  tells whether voice is the caller's by its level; None: always
+    """
+
+    def __init__(
+        self, model: SileroOnnxModel, params: VADParams, caller_level: CallerLevel | None = None
+    ) -> None:
         VADAnalyzer.__init__(self, params=params)  # SileroVADAnalyzer.__init__ loads the model
         self._model = copy.copy(model)
         self._model.reset_states()
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
+        self.is_echo: Callable[[bytes], bool] | None = None
+        self.caller_level = caller_level
 
     @property
     def silence_seconds(self) -> float:
         """Length of the silence since the latest speech, while the state is STOPPING."""
         return self._vad_stopping_count * self._vad_frames / self.sample_rate
 
+    def voice_confidence(self, buffer: bytes) -> float:
+        """Return the probability of the caller's voice in a window of 32 ms."""
+        confidence = float(np.ravel(super().voice_confidence(buffer))[0])
+        if self.is_echo is not None and self.is_echo(buffer):
+            return 0.0
+        if self.caller_level is None:
+            return confidence
+        if confidence < self._params.confidence:
+            self.caller_level.silence()
+            return confidence
+        speaking = self._vad_state in (VADState.SPEAKING, VADState.STOPPING)
+        return confidence if self.caller_level.accepts(buffer, speaking) else 0.0
+
     async def analyze_audio(self, buffer: bytes) -> VADState:
         # Pipecat passes each chunk to a thread, which costs more than the half millisecond that
         # the model takes: eight sessions took 70 to 80 % of a core with threads, and 63 % without
         # (measured).
         return self._run_analyzer(buffer)
-
-
-class _SharedSmartTurn(LocalSmartTurnAnalyzerV3):
-    def __init__(
-        self,
-        session: object,
-        executor: ThreadPoolExecutor,
-        params: SmartTurnParams,
-        on_turn_end: Callable[[str], None],
-    ) -> None:
-        BaseSmartTurn.__init__(self, params=params)  # not the parent's, which loads the model
-        self._session = session
-        self._shared_executor = executor  # Pipecat shuts down `_executor` with each session
-        self._log_data = False
-        self._on_turn_end = on_turn_end
-
-    @property
-    def _model_executor(self) -> ThreadPoolExecutor:
-        return self._shared_executor
-
-    def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:
-        state = super().append_audio(buffer, is_speech)
-        if state == EndOfTurnState.COMPLETE:
-            self._on_turn_end("fallback")
-        return state
-
-    async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
-        state, metrics = await super().analyze_end_of_turn()
-        if state == EndOfTurnState.COMPLETE:
-            self._on_turn_end("smart_turn")
-        return state, metrics

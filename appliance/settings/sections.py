@@ -174,16 +174,40 @@ class TurnConfig:
         default=0.35, description="volume below which audio never counts as speech"
     )
     incomplete_stop_seconds: Seconds = Field(
-        default=1.3,
+        default=1.5,
         gt=0,
         le=60,
         description="silence that ends a turn which smart-turn considered incomplete",
+    )
+    short_stop_seconds: Seconds = Field(
+        default=0.85,
+        gt=0,
+        le=60,
+        description="the same, if the turn is one short utterance, or ends in a question mark",
+    )
+    staccato_stop_seconds: Seconds = Field(
+        default=1.1,
+        gt=0,
+        le=60,
+        description="silence that ends a turn of short bursts that smart-turn considered complete",
+    )
+    dictation_stop_seconds: Seconds = Field(
+        default=1.5,
+        gt=0,
+        le=60,
+        description="the same, if smart-turn considered it incomplete (digits, letters, lists)",
     )
     stop_timeout_seconds: Seconds = Field(
         default=5.0, gt=0, le=60, description="fallback: silence that ends any turn"
     )
     threads: Threads = Field(
         default=1, description="smart-turn runs at the same time, over all sessions"
+    )
+    ignore_echo: bool = Field(
+        default=True, description="the bot's own voice in the microphone is not speech"
+    )
+    ignore_far_speech: bool = Field(
+        default=True, description="voice far below the caller's level is not speech"
     )
     half_duplex: bool = Field(
         default=False, description="ignore the user while the bot speaks (no echo cancellation)"

@@ -61,7 +61,7 @@ def test_limit_of_a_class_is_close_to_the_latency_of_its_slowest_gpu() -> None:
 
 def test_p95_includes_the_silence_that_smart_turn_waits_for() -> None:
     _, limits = limits_for(GPU, [gpu("L4")])
-    assert limits.voice_to_voice_p95 == pytest.approx(1.5 + 1.3 - 0.2)
+    assert limits.voice_to_voice_p95 == pytest.approx(1.5 + 1.5 - 0.2)
     slow_endpointing = dataclasses.replace(GPU, turn=TurnConfig(incomplete_stop_seconds=2.2))
     assert limits_for(slow_endpointing, [gpu("L4")])[1].voice_to_voice_p95 == pytest.approx(3.5)
 

@@ -102,6 +102,7 @@ class SimulatedClient:
         self.frames: list[wire.Frame] = []
         self.sent_pcm = bytearray()
         self._queue = bytearray()
+        self.on_audio: Callable[[bytes], None] = lambda _pcm: None  # 24 kHz, as received
         self._changed = asyncio.Event()
         self._tasks = [
             asyncio.create_task(self._receive()),
@@ -114,11 +115,29 @@ class SimulatedClient:
     async def type(self, text: str) -> None:
         await self.send("send-text", {"content": text})
 
+    def play_into_microphone(self, gain: float) -> None:
+        """Let the microphone hear the loudspeaker from now on."""
+        resampler = soxr.ResampleStream(24_000, 16_000, 1, dtype="int16")
+
+        def play(pcm: bytes) -> None:
+            samples = resampler.resample_chunk(np.frombuffer(pcm, dtype="<i2"))
+            self._queue += (samples * gain).astype("<i2").tobytes()
+
+        self.on_audio = play
+
     async def say(self, pcm: bytes) -> None:
         """Speak `pcm` in real time. Return when all of it has been sent."""
         self._queue += pcm
         while self._queue and not self.closed:
             await asyncio.sleep(0.02)
+
+    def mute(self) -> None:
+        """Stop sending audio, like a push-to-talk button that is released."""
+        self._tasks[1].cancel()
+
+    def unmute(self) -> None:
+        """Send audio again."""
+        self._tasks[1] = asyncio.create_task(self._microphone())
 
     async def wait_until(self, condition: Callable[[], Any]) -> None:
         """Wait until `condition` is true. Raises TimeoutError."""
@@ -177,7 +196,10 @@ class SimulatedClient:
     async def _receive(self) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for raw in self.socket:
-                self.frames.append(wire.decode(raw))
+                frame = wire.decode(raw)
+                self.frames.append(frame)
+                if isinstance(frame, wire.AudioFrame):
+                    self.on_audio(frame.pcm)
                 self._changed.set()
 
     async def _microphone(self) -> None:

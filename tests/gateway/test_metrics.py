@@ -88,7 +88,7 @@ def test_every_label_value_is_present_from_the_start(metrics: GatewayMetrics) ->
         "voice_sessions_total": by_reason[SessionEnded] | {"left"},
         "voice_sessions_rejected_total": by_reason[Refused],
         "voice_turns_total": {"answered", "interrupted", "nothing_heard", "failed", "too_short"},
-        "voice_turn_ends_total": {"smart_turn", "fallback", "timeout"},
+        "voice_turn_ends_total": {"smart_turn", "pace", "words", "fallback", "timeout"},
         "voice_speculations_total": {
             "taken",
             "speech_resumed",

@@ -534,7 +534,7 @@ async def test_turn_is_logged_as_one_line_without_its_words(
             ("session started", None), ("turn", None), ("turn", None), ("session ended", None),
         ]  # fmt: skip
     assert {line["session"] for line in turns} == {session}
-    assert turns[1]["by"] in ("smart_turn", "fallback")
+    assert turns[1]["by"] in ("smart_turn", "pace", "fallback")
     stages = ("end_of_turn", "hearing", "first_token", "first_phrase", "synthesis", "transport")
     total = sum(turns[1][f"{stage}_seconds"] for stage in stages)
     assert total == pytest.approx(turns[1]["response_seconds"], abs=0.01)

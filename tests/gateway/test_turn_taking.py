@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
 import soxr
-from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
-from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
 from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_start import ExternalUserTurnStartStrategy
-from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
+from appliance.gateway.endpointing import COMPLETE_PROBABILITY
+from appliance.gateway.turn_stop import EndpointingStopStrategy
 from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
 from appliance.settings import TurnConfig
 
@@ -119,83 +118,49 @@ def test_new_session_loads_no_model(models: TurnModels, monkeypatch: pytest.Monk
     first, second = models.vad_analyzer(), models.vad_analyzer()
     assert first._model is not second._model  # each has its own state
     assert first._model.session is second._model.session
-    analyzers = [models.turn_analyzer(ignore) for _ in range(2)]
-    assert analyzers[0]._session is analyzers[1]._session
+    for _ in range(2):
+        user_aggregator_params(TurnConfig(), models, ignore)
 
 
 def test_settings_reach_the_analyzers() -> None:
-    settings = TurnConfig(vad_start_seconds=0.5, vad_min_volume=0.1, incomplete_stop_seconds=2.5)
+    settings = TurnConfig(vad_start_seconds=0.5, vad_min_volume=0.1)
     models = TurnModels(settings)
     assert models.vad_analyzer().params.start_secs == 0.5
     assert models.vad_analyzer().params.min_volume == 0.1
-    assert models.turn_analyzer(ignore).params.stop_secs == 2.5
 
 
-def turn_analyzer(models: TurnModels, ended_by: list[str]) -> LocalSmartTurnAnalyzerV3:
-    analyzer = models.turn_analyzer(ended_by.append)
-    analyzer.set_sample_rate(RATE)
-    return analyzer
-
-
-async def test_finished_question_is_ended_by_smart_turn(models: TurnModels, speech: bytes) -> None:
-    ended_by: list[str] = []
-    analyzer = turn_analyzer(models, ended_by)
-    for frame in frames(speech):
-        analyzer.append_audio(frame, True)
-    for frame in frames(bytes(RATE * 2 // 5)):
-        analyzer.append_audio(frame, False)
-    state, _ = await analyzer.analyze_end_of_turn()
-    assert (state, ended_by) == (EndOfTurnState.COMPLETE, ["smart_turn"])
-    await analyzer.cleanup()
+async def test_finished_question_is_complete_and_its_beginning_is_not(
+    models: TurnModels, speech: bytes
+) -> None:
+    silence = bytes(RATE * 2 // 5)  # 0.2 s
+    assert await models.completeness(speech + silence) > COMPLETE_PROBABILITY
+    assert await models.completeness(speech[: FRAME * 10] + silence) < COMPLETE_PROBABILITY
 
 
 async def test_simultaneous_pauses_are_analyzed_in_the_shared_thread_pool(
     models: TurnModels, speech: bytes
 ) -> None:
     before = threading.active_count()
-    analyzers = [turn_analyzer(models, []) for _ in range(6)]
-    for analyzer in analyzers:
-        for frame in frames(speech):
-            analyzer.append_audio(frame, True)
-    results = await asyncio.gather(*(analyzer.analyze_end_of_turn() for analyzer in analyzers))
-    assert [state for state, _ in results] == [EndOfTurnState.COMPLETE] * 6
+    results = await asyncio.gather(*(models.completeness(speech) for _ in range(6)))
+    assert len(set(results)) == 1
     assert threading.active_count() <= before + TurnConfig().threads
-    for analyzer in analyzers:
-        await analyzer.cleanup()
-    state, _ = await turn_analyzer(models, []).analyze_end_of_turn()  # independent of the others
-    assert state == EndOfTurnState.INCOMPLETE
 
 
-async def test_long_silence_ends_the_turn_as_fallback_after_an_unfinished_sentence(
-    models: TurnModels, speech: bytes
+def test_smart_turn_does_not_write_audio_to_disk(
+    models: TurnModels, speech: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended_by: list[str] = []
-    analyzer = turn_analyzer(models, ended_by)
-    for frame in frames(speech)[:20]:
-        assert analyzer.append_audio(frame, True) == EndOfTurnState.INCOMPLETE
-    silent_frames = 0
-    while not ended_by:
-        analyzer.append_audio(bytes(FRAME), False)
-        silent_frames += 1
-        assert silent_frames < 200
-    assert ended_by == ["fallback"]
-    assert silent_frames * 0.04 == pytest.approx(TurnConfig().incomplete_stop_seconds, abs=0.1)
-    await analyzer.cleanup()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIPECAT_SMART_TURN_LOG_DATA", "true")
+    TurnModels(TurnConfig()).judge(speech)
+    assert not list(tmp_path.iterdir())
 
 
-def test_smart_turn_does_not_write_audio_to_disk(models: TurnModels, tmp_path: Path) -> None:
-    assert models.turn_analyzer(ignore)._log_data is False
-
-
-def test_proposal_starts_a_turn_and_smart_turn_ends_it_without_a_transcript(
-    models: TurnModels,
-) -> None:
+def test_proposal_starts_a_turn_and_the_endpointer_ends_it(models: TurnModels) -> None:
     strategies = user_aggregator_params(TurnConfig(), models, ignore).user_turn_strategies
     assert strategies is not None
     (start,), (stop,) = strategies.start or [], strategies.stop or []
     assert isinstance(start, ExternalUserTurnStartStrategy)
-    assert isinstance(stop, TurnAnalyzerUserTurnStopStrategy)
-    assert stop._wait_for_transcript is False
+    assert isinstance(stop, EndpointingStopStrategy)
 
 
 def test_last_resort_timeout_is_a_setting(models: TurnModels) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pipecat.audio.vad.vad_analyzer import VADState
 
-from appliance.gateway.voice_activity import SpeechEvent, SpeechEvents
+from appliance.gateway.voice_activity import MissingAudio, SpeechEvent, SpeechEvents
 
 WINDOW_SECONDS = 0.032
 QUIET, STARTING, SPEAKING, STOPPING = (
@@ -14,7 +14,7 @@ QUIET, STARTING, SPEAKING, STOPPING = (
     VADState.SPEAKING,
     VADState.STOPPING,
 )
-STARTED, PAUSED, RESUMED, STOPPED = SpeechEvent
+BEGAN, FADED, STARTED, PAUSED, RESUMED, STOPPED = SpeechEvent
 
 
 def events(states: list[VADState]) -> list[SpeechEvent]:
@@ -29,10 +29,10 @@ def events(states: list[VADState]) -> list[SpeechEvent]:
 @pytest.mark.parametrize(
     ("states", "expected"),
     [
-        pytest.param([QUIET, STARTING, QUIET], [], id="a click"),
+        pytest.param([QUIET, STARTING, QUIET], [BEGAN, FADED], id="a click"),
         pytest.param(
             [QUIET, STARTING, SPEAKING, *[STOPPING] * 6, QUIET, QUIET],
-            [STARTED, PAUSED, STOPPED],
+            [BEGAN, STARTED, PAUSED, STOPPED],
             id="a word",
         ),
         pytest.param(
@@ -47,7 +47,7 @@ def events(states: list[VADState]) -> list[SpeechEvent]:
         ),
         pytest.param(
             [SPEAKING, *[STOPPING] * 6, QUIET, STARTING, SPEAKING, QUIET],
-            [STARTED, PAUSED, STOPPED, STARTED, PAUSED, STOPPED],
+            [STARTED, PAUSED, STOPPED, BEGAN, STARTED, PAUSED, STOPPED],
             id="two parts",
         ),
         pytest.param([SPEAKING, QUIET], [STARTED, PAUSED, STOPPED], id="one long frame"),
@@ -56,3 +56,36 @@ def events(states: list[VADState]) -> list[SpeechEvent]:
 )
 def test_events(states: list[VADState], expected: list[SpeechEvent]) -> None:
     assert events(states) == expected
+
+
+def test_audio_on_time_needs_no_silence() -> None:
+    missing = MissingAudio(limit_seconds=5.0)
+    assert missing.due(0.0) == 0.0, "before the first audio"
+    for number in range(50):
+        missing.audio_arrived(number * 0.04)
+        assert missing.due(number * 0.04 + 0.2) == 0.0
+
+
+def test_missing_audio_is_replaced_from_the_last_audio_on() -> None:
+    missing = MissingAudio(limit_seconds=5.0)
+    missing.audio_arrived(10.0)
+    assert missing.due(10.1) == 0.0
+    assert missing.due(10.3) == pytest.approx(0.3)
+    assert missing.due(10.4) == pytest.approx(0.1)
+    assert missing.due(10.4) == 0.0
+
+
+def test_audio_after_a_gap_is_counted_anew() -> None:
+    missing = MissingAudio(limit_seconds=5.0)
+    missing.audio_arrived(10.0)
+    assert missing.due(11.0) == pytest.approx(1.0)
+    missing.audio_arrived(11.0)
+    assert missing.due(11.1) == 0.0
+    assert missing.due(11.3) == pytest.approx(0.3)
+
+
+def test_no_more_silence_than_ends_a_turn() -> None:
+    missing = MissingAudio(limit_seconds=2.0)
+    missing.audio_arrived(0.0)
+    assert missing.due(60.0) == 2.0
+    assert missing.due(61.0) == 0.0

@@ -1,0 +1,1 @@
+"""Human recordings for turn taking: `make voices`."""

@@ -1,0 +1,224 @@
+"""Measure turn taking with human recordings: ends of turns, echoes, other speakers.
+
+The first run downloads about 160 MB of Debian's packages into .cache/voices and takes some minutes.
+All time is simulated, so the load of the machine does not change the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from loguru import logger
+
+from appliance.gateway.echo import EchoDetector
+from appliance.gateway.endpointing import EndpointingPolicy, Policy
+from appliance.gateway.level import CallerLevel
+from appliance.gateway.turn_taking import TurnModels
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
+from appliance.settings import TurnConfig
+from tests.voices import echo, level
+from tests.voices.clips import COMPLETE, KINDS, clips, joined, silence
+from tests.voices.recordings import NotAvailable, Recordings, download, scaled
+from tests.voices.replay import (
+    FixedPolicy,
+    Observation,
+    Outcome,
+    observe,
+    percent,
+    quantile,
+    replay,
+)
+
+FOLDER = Path(".cache/voices")
+HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make voices", description=__doc__)
+    parser.add_argument("--only", choices=("ends", "echo", "level"), help="measure only this part")
+    parser.add_argument("--bot", type=Path, help="bot's voice for the echo: 24 kHz int16 PCM")
+    args = parser.parse_args()
+    logger.remove()
+    try:
+        download(FOLDER)
+    except NotAvailable as error:
+        sys.exit(f"{error}. Human recordings need a network once; nothing was measured.")
+    recordings, config = Recordings(FOLDER), TurnConfig()
+    models = TurnModels(config)
+    if args.only in (None, "ends"):
+        print("\n".join(ends(observations(recordings, models, config), config)), flush=True)
+    if args.only in (None, "echo"):
+        print("\n".join(echoes(recordings, models, args.bot)), flush=True)
+    if args.only in (None, "level"):
+        print("\n".join(levels(recordings, models)), flush=True)
+
+
+def observations(
+    recordings: Recordings, models: TurnModels, config: TurnConfig
+) -> list[Observation]:
+    """Return what the models heard in each clip. The result is kept in the cache."""
+    path = FOLDER / "observations.pickle"
+    if path.exists() and not os.environ.get("FRESH"):
+        found: list[Observation] = pickle.loads(path.read_bytes())
+        return found
+    found = []
+    for number, clip in enumerate(all_clips := clips(recordings)):
+        print(f"\rclip {number + 1} of {len(all_clips)}", end="", file=sys.stderr, flush=True)
+        found.append(observe(clip, models, config))
+    print(file=sys.stderr)
+    path.write_bytes(pickle.dumps(found))
+    return found
+
+
+def ends(found: list[Observation], config: TurnConfig) -> list[str]:
+    """Return the tables of the ends of turns."""
+    policies: dict[str, Policy] = {
+        "p > 0.5, else 1.5 s": FixedPolicy(config, 0.5, 1.5),
+        "p > 0.9, else 1.5 s": FixedPolicy(config, 0.9, 1.5),
+        "p > 0.5, else 0.8 s": FixedPolicy(config, 0.5, 0.8),
+        "the appliance's": EndpointingPolicy(config),
+    }
+    lines = [
+        "Ends of turns. held: complete utterances that wait over 1 s; cut: pauses that end it",
+        f"{'policy':21}{'part':>9}{'held':>6}{'p50':>6}{'p95 s':>7}{'cut: whole':>12}{'phone':>7}"
+        f"{'letters':>9}{'lists':>7}{'dates':>7}{'sentences':>11}",
+    ]
+    kinds: list[str] = []
+    for part in ("tuned", "reported"):
+        for name, policy in policies.items():
+            outcomes: dict[str, list[Outcome]] = defaultdict(list)
+            for each in found:
+                if each.part == part:
+                    outcomes[each.kind].append(replay(each, policy, config))
+            lines.append(f"{name:21}{part:>9}" + _summary(outcomes))
+            if part == "reported" and name == "the appliance's":
+                kinds = _by_kind(outcomes)
+    return [*lines, "", "The appliance's policy, reported part, by kind", *kinds]
+
+
+def _delays(outcomes: list[Outcome]) -> list[float]:
+    return [each.delay_seconds for each in outcomes if each.delay_seconds is not None]
+
+
+def _cut_percent(outcomes: list[Outcome]) -> float:
+    return percent(sum(each.cuts for each in outcomes), sum(each.pauses for each in outcomes))
+
+
+def _summary(outcomes: dict[str, list[Outcome]]) -> str:
+    whole = [each for kind in COMPLETE for each in outcomes[kind]]
+    groups = {
+        group: [each for kind in KINDS if kind.startswith(group) for each in outcomes[kind]]
+        for group in ("phone", "letters", "list", "date")
+    }
+    groups["sentences"] = [x for kind in ("between phrases", "in a phrase") for x in outcomes[kind]]
+    delays = _delays(whole)
+    held = percent(sum(each > HELD_SECONDS for each in delays), len(delays))
+    cut_whole = percent(sum(each.cuts > 0 for each in whole), len(whole))
+    cuts = [_cut_percent(each) for each in groups.values()]
+    return (
+        f"{held:5.1f}%{quantile(delays, 0.5):6.2f}{quantile(delays, 0.95):7.2f}{cut_whole:11.1f}%"
+        f"{cuts[0]:6.0f}%{cuts[1]:8.0f}%{cuts[2]:6.0f}%{cuts[3]:6.0f}%{cuts[4]:10.0f}%"
+    )
+
+
+def _by_kind(outcomes: dict[str, list[Outcome]]) -> list[str]:
+    lines = [
+        f"{'kind':16}{'n':>4}{'turns/clip':>12}{'cut pauses':>12}{'delay p50':>11}{'p95 s':>7}"
+    ]
+    for kind in KINDS:
+        found = outcomes[kind]
+        turns = float(np.mean([each.cuts + 1 for each in found]))
+        delays = _delays(found)
+        lines.append(
+            f"{kind:16}{len(found):4}{turns:12.1f}{_cut_percent(found):11.0f}%"
+            f"{quantile(delays, 0.5):11.2f}{quantile(delays, 0.95):7.2f}"
+        )
+    return lines
+
+
+def echoes(recordings: Recordings, models: TurnModels, bot: Path | None) -> list[str]:
+    """Return the lines about the bot's own voice. Without `bot`, a recording stands for it."""
+    if bot is not None:
+        sent = np.frombuffer(bot.read_bytes(), dtype="<i2")
+    else:
+        sent = _as_sent(recordings, level.sentences(recordings, 8, seed=5))
+    lines = ["", "The bot's own voice in the microphone: starts of speech a minute"]
+    lines.append(f"{'delay':>6}{'level':>7}{'not detected':>14}{'detected':>10}")
+    for delay in echo.DELAYS_SECONDS:
+        for level_db in echo.LEVELS_DB:
+            microphone = echo.at_microphone(sent, delay, level_db)
+            without, with_it = (
+                60 * len(each.starts) / each.seconds
+                for each in (
+                    echo.call(models.vad_analyzer(), None, sent, microphone),
+                    echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone),
+                )
+            )
+            lines.append(f"{delay:6.2f}{level_db:5} dB{without:14.1f}{with_it:10.1f}")
+    callers = level.sentences(recordings, 20, seed=3)
+    for level_db in (-6, -12, -20, -30):
+        heard = 0
+        for number, caller in enumerate(callers):
+            delay = echo.DELAYS_SECONDS[number % 3]
+            at_mic = echo.at_microphone(sent, delay, level_db)
+            microphone = echo.mixed(at_mic, caller, echo.BARGE_IN_SECONDS)
+            result = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+            last = echo.BARGE_IN_SECONDS + len(caller) / INPUT_SAMPLE_RATE
+            heard += any(echo.BARGE_IN_SECONDS <= start <= last for start in result.starts)
+        lines.append(f"a caller over an echo at {level_db} dB: heard {heard} of {len(callers)}")
+    return lines
+
+
+def _as_sent(recordings: Recordings, parts: list[np.ndarray]) -> np.ndarray:
+    samples = echo.resampled(joined([recordings.sound("it", "vm-intro"), *parts], 1.0))
+    assert OUTPUT_SAMPLE_RATE == 24_000
+    return np.asarray((np.clip(samples, -1, 1) * 32767).astype("<i2"))
+
+
+def levels(recordings: Recordings, models: TurnModels) -> list[str]:
+    """Return the lines about other speakers."""
+    sentences = level.sentences(recordings, 12, seed=1)
+    caller = np.concatenate([joined(sentences[:2], 1.0), silence(2.0)])
+    after = len(caller) / INPUT_SAMPLE_RATE - 1.0
+    lines = ["", "After a caller at -23 dBFS, 60 s of another speaker: starts of speech"]
+    for dbfs in (-50.0, -45.0, -40.0):
+        microphone = np.concatenate([caller, level.other_speaker(recordings, dbfs)])
+        counts = [
+            sum(start > after for start, _ in level.spoken(models.vad_analyzer(), microphone, each))
+            for each in (None, CallerLevel())
+        ]
+        lines.append(
+            f"at {dbfs:.0f} dBFS: {counts[0]} without, {counts[1]} with the caller's level"
+        )
+    lines.append("A caller who moves away: seconds until the next speech is heard")
+    for change_db in (-10.0, -16.0, -20.0, -25.0):
+        moved = joined([scaled(each, level.CALLER_DBFS + change_db) for each in sentences[2:]], 1.0)
+        microphone = np.concatenate([caller, moved])
+        starts = [
+            start - after - 1.0
+            for start, _ in level.spoken(models.vad_analyzer(), microphone, CallerLevel())
+            if start > after
+        ]
+        lines.append(
+            f"{change_db:.0f} dB: {starts[0]:.1f} s" if starts else f"{change_db:.0f} dB: not"
+        )
+    size = len(sentences[0])
+    noise = level.babble(recordings, 30.0, level.CALLER_DBFS + level.BABBLE_DB)
+    noise[:size] += sentences[0]
+    voices = level.spoken(models.vad_analyzer(), noise, CallerLevel())
+    end = size / INPUT_SAMPLE_RATE
+    longest = max((stop - max(start, end) for start, stop in voices if stop > end), default=0.0)
+    lines.append(
+        f"Babble at 5 dB below a caller: the longest voice after the caller {longest:.1f} s"
+    )
+    return lines
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The bot's voice in the microphone: how often it is taken for a caller, and callers over it.
+
+The bot's audio is mixed into the microphone with a delay, through a filter like a room's.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+from pipecat.audio.vad.vad_analyzer import VADState
+
+from appliance.gateway.echo import EchoDetector
+from appliance.gateway.turn_taking import SharedSilero
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
+from tests.voices.replay import pcm_of
+
+DELAYS_SECONDS = (0.05, 0.15, 0.4)
+LEVELS_DB = (0, -6, -12, -20, -30)  # of the echo in the microphone, relative to the sent audio
+CHUNK_SECONDS = 0.04
+LEAD_SECONDS = 0.2  # audio is sent this long before its playback
+BARGE_IN_SECONDS = 4.0  # the caller speaks this long after the bot has begun
+
+
+def room(samples: np.ndarray, seconds: float = 0.25, seed: int = 1) -> np.ndarray:
+    """Return samples as in a room: a direct path, and noise that decays by 60 dB in `seconds`."""
+    size = round(seconds * INPUT_SAMPLE_RATE)
+    chance = np.random.default_rng(seed)
+    tail = chance.normal(0, 0.06, size) * 10 ** (-3 * np.arange(size) / size)
+    tail[0] = 1.0
+    return np.convolve(samples, tail)[: len(samples)]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the detector heard of one call. Times are in seconds of the call.
+
+    starts        times at which speech was detected
+    cpu_seconds   of the echo detector, for `seconds` of audio
+    """
+
+    starts: tuple[float, ...]
+    seconds: float
+    cpu_seconds: float
+
+
+def call(
+    vad: SharedSilero,
+    detector: EchoDetector | None,
+    sent: np.ndarray,
+    microphone: np.ndarray,
+) -> Heard:
+    """Send `sent` (24 kHz int16) while `microphone` (16 kHz float) arrives. Both begin at 0 s."""
+    vad.set_sample_rate(INPUT_SAMPLE_RATE)
+    pcm, size = pcm_of(microphone), round(CHUNK_SECONDS * INPUT_SAMPLE_RATE) * 2
+    step = round(CHUNK_SECONDS * OUTPUT_SAMPLE_RATE)
+    spent, now, position = 0.0, 100.0, 0
+    speaking, starts = False, []
+    if detector is not None:
+        begun = time.process_time()
+        vad.is_echo = lambda window: detector.is_echo(window, now)
+    for start in range(0, len(pcm) - size + 1, size):
+        now = 100.0 + (start + size) / 2 / INPUT_SAMPLE_RATE
+        while detector is not None and position < min(
+            len(sent), (now - 100.0 + LEAD_SECONDS) * OUTPUT_SAMPLE_RATE
+        ):
+            chunk = sent[position : position + step].tobytes()
+            begun = time.process_time()
+            detector.sent(chunk, 100.0 + position / OUTPUT_SAMPLE_RATE)
+            spent += time.process_time() - begun
+            position += step
+        state = vad._run_analyzer(pcm[start : start + size])
+        if state in (VADState.SPEAKING, VADState.STOPPING) and not speaking:
+            starts.append(now - 100.0)
+        speaking = state in (VADState.SPEAKING, VADState.STOPPING)
+    return Heard(tuple(starts), len(microphone) / INPUT_SAMPLE_RATE, spent)
+
+
+def at_microphone(sent: np.ndarray, delay_seconds: float, level_db: float) -> np.ndarray:
+    """Return the echo of `sent` (24 kHz int16) in a microphone of 16 kHz."""
+    samples = soxr.resample(sent.astype(np.float32) / 32768, OUTPUT_SAMPLE_RATE, INPUT_SAMPLE_RATE)
+    delay = np.zeros(round(delay_seconds * INPUT_SAMPLE_RATE))
+    return np.concatenate([delay, room(samples)]) * 10 ** (level_db / 20)
+
+
+def mixed(one: np.ndarray, other: np.ndarray, at_seconds: float) -> np.ndarray:
+    """Return `one` with `other` added from `at_seconds` on, until both have ended."""
+    start = round(at_seconds * INPUT_SAMPLE_RATE)
+    total = np.zeros(max(len(one), start + len(other)))
+    total[: len(one)] += one
+    total[start : start + len(other)] += other
+    return total
+
+
+def resampled(samples: np.ndarray) -> np.ndarray:
+    """Return samples of 16 kHz at 24 kHz."""
+    return np.asarray(soxr.resample(samples, INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE))
