@@ -27,7 +27,7 @@ from appliance.settings import LLMConfig
 
 # Fewer new tokens are not prefilled in the background: a step of one token costs as much processor
 # time as six more tokens in a later step.
-MIN_BACKGROUND_TOKENS: Final = 8
+MIN_BACKGROUND_TOKENS: Final = 4
 
 
 class SmallSession:
@@ -81,6 +81,8 @@ class SmallSession:
         try:
             async with contextlib.aclosing(timer.track(reply)) as pieces:
                 async for piece in pieces:
+                    if isinstance(piece, Result):
+                        self._generating.discard(abort)  # before the gateway can request more
                     yield piece
         finally:
             abort.set()
