@@ -10,6 +10,7 @@ hears a hold message and the request is repeated once the engine is back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
@@ -47,11 +48,13 @@ from appliance.gateway.prefetch import Prefetcher
 from appliance.gateway.reply import ReplyEndFrame, ReplyGenerator, TurnCallbacks
 from appliance.gateway.speculation import Speculator
 from appliance.gateway.tool_executor import ToolExecutor
+from appliance.gateway.turn_stop import PauseTranscriptFrame
 from appliance.gateway.utterances import UtteranceCollector
 from appliance.gateway.voice_activity import SpeechPausedFrame, SpeechResumedFrame
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, Tool, Turn, Utterance
 from appliance.settings import LLMConfig
+from appliance.tasks import spawn
 
 CANNOT_REPLY = "I am sorry, I cannot answer right now."
 MAX_UNANSWERED_CHARS = 8_000  # of typed questions without a reply; the latest text is kept
@@ -260,6 +263,15 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             return
         if not self._begin_early(utterance):
             self._prefetcher.prefill(Turn("user", utterance=utterance.id))
+        if self._config.engine == "small":  # it has the words anyway; vLLM would have to generate
+            spawn(self._report_words(utterance, len(utterance.pcm)), "words at a pause")
+
+    async def _report_words(self, utterance: Utterance, heard_bytes: int) -> None:
+        """Push the transcript of the turn upstream, for the decision whether the turn has ended."""
+        with contextlib.suppress(EngineFailed):  # the turn will report the failure
+            text = await self._client.transcribe(utterance.id)
+            if self._collector.current is utterance and len(utterance.pcm) == heard_bytes:
+                await self._push_upstream(PauseTranscriptFrame(text))
 
     def _begin_early(self, utterance: Utterance) -> bool:
         """Begin the reply to an utterance that may be complete. Return whether it was begun.
