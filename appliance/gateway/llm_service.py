@@ -199,11 +199,11 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
                 await self._cancel_turn()
             case VADUserStartedSpeakingFrame():
                 self._callbacks.on_speech_started(frame.start_secs)
-                self._speech_started()
+                self._speech_started(frame.start_secs)
             case UserStartedSpeakingFrame():
                 self._client.add(self._collector.turn_started())
             case SpeechPausedFrame():
-                self._collector.speech_paused()
+                self._collector.speech_paused(frame.silence_seconds)
                 self._utterance_may_be_complete()
             case SpeechResumedFrame():
                 self._speech_resumed()
@@ -242,10 +242,10 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
     def _tools(self) -> tuple[Tool, ...]:
         return self.get_llm_adapter().tools_of(self._context)
 
-    def _speech_started(self) -> None:
+    def _speech_started(self, seconds_ago: float) -> None:
         self._speculator.discard("speech_resumed")
         is_new = self._collector.current is None
-        self._client.add(self._collector.speech_started())
+        self._client.add(self._collector.speech_started(seconds_ago))
         self._prefetcher.audio_added(self._collector)
         if is_new and not self._prefetcher.turn_running:
             self._prefetcher.prefill()

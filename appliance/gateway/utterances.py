@@ -31,7 +31,8 @@ class UtteranceCollector:
         self._held_back: list[bytes] = []  # audio since the pause
         self._last_id = 0
         self._in_turn = False
-        self._lead_seconds = 0.0  # of the current utterance, before its speech was detected
+        self._lead_seconds = 0.0
+        self._tail_seconds = 0.0
         self.current: Utterance | None = None
         self.speaking = False
 
@@ -48,33 +49,37 @@ class UtteranceCollector:
             return False
         return self._grow(self.current, pcm)
 
-    def speech_started(self) -> Utterance:
+    @property
+    def speech_seconds(self) -> float:
+        """Length of the current utterance from the start to the latest end of speech."""
+        if self.current is None:
+            return 0.0
+        return max(0.0, self.current.seconds - self._lead_seconds - self._tail_seconds)
+
+    def speech_started(self, seconds_ago: float = 0.0) -> Utterance:
         """Begin an utterance, or continue the one that has paused, and return it."""
         self.speaking = True
+        self._tail_seconds = 0.0
         if self.current is None:
             self.current = self._new()
             self._grow(self.current, b"".join(self._pre_roll))
             self._pre_roll.clear()
             self._pre_roll_size = 0
-            self._lead_seconds = self.current.seconds
+            self._lead_seconds = max(0.0, self.current.seconds - seconds_ago)
         else:
             self._grow(self.current, b"".join(self._held_back))
         self._held_back.clear()
         return self.current
-
-    @property
-    def speech_seconds(self) -> float:
-        """Length of the current utterance since its speech was detected."""
-        return self.current.seconds - self._lead_seconds if self.current is not None else 0.0
 
     def turn_started(self) -> Utterance:
         """Note that the user's turn has started, before or after its speech was detected."""
         self._in_turn = True
         return self.current if self.current is not None else self.speech_started()
 
-    def speech_paused(self) -> None:
+    def speech_paused(self, seconds_ago: float = 0.0) -> None:
         """Note a pause. The audio after it is held back."""
         self.speaking = False
+        self._tail_seconds = seconds_ago
 
     def speech_stopped(self) -> Utterance | None:
         """Note the end of speech. Drop and return the utterance if no turn has started with it."""

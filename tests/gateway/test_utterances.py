@@ -107,6 +107,21 @@ def test_turn_without_speech_has_no_utterance() -> None:
     assert make_collector().turn_ended() is None
 
 
+def test_speech_seconds_exclude_pre_roll_and_trailing_silence() -> None:
+    collector = make_collector(pre_roll_seconds=0.4)
+    add(collector, *range(20))
+    collector.speech_started(0.2)
+    collector.turn_started()
+    add(collector, *range(5))
+    collector.speech_paused(0.12)
+    assert round(collector.speech_seconds, 3) == 0.28
+    collector.speech_started(0.2)
+    add(collector, *range(5))
+    assert round(collector.speech_seconds, 3) == 0.6
+    collector.turn_ended()
+    assert collector.speech_seconds == 0
+
+
 def test_every_utterance_has_a_unique_id() -> None:
     collector = make_collector()
     first = collector.speech_started()
@@ -158,11 +173,11 @@ def test_utterance_and_pre_roll_never_exceed_their_limits(events: list[str]) -> 
                 if collector.current is not None:
                     assert grew == (len(collector.current.pcm) > len(before))
             case "start":
-                collector.speech_started()
+                collector.speech_started(0.04)
             case "turn":
                 collector.turn_started()
             case "pause":
-                collector.speech_paused()
+                collector.speech_paused(0.04)
             case "stop":
                 collector.speech_stopped()
             case "end":
@@ -174,3 +189,4 @@ def test_utterance_and_pre_roll_never_exceed_their_limits(events: list[str]) -> 
         )
         if collector.current is not None:
             assert collector.current.seconds <= 0.4
+            assert 0 <= collector.speech_seconds <= 0.4
