@@ -1,7 +1,8 @@
 """Measure turn taking with human recordings: ends of turns, echoes, other speakers.
 
 The first run downloads about 160 MB of Debian's packages into .cache/voices and takes some minutes.
-All time is simulated, so the load of the machine does not change the results.
+All time is simulated, so the load of the machine does not change the results. What the models heard
+is kept there, too; FRESH=1 in the environment runs them again.
 """
 
 from __future__ import annotations
