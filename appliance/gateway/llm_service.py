@@ -57,6 +57,7 @@ from appliance.settings import LLMConfig
 from appliance.tasks import spawn
 
 CANNOT_REPLY = "I am sorry, I cannot answer right now."
+HEARD_SECONDS = 0.5  # an interruption reaches the end of the pipeline within milliseconds
 MAX_UNANSWERED_CHARS = 8_000  # of typed questions without a reply; the latest text is kept
 log = journal.get()
 
@@ -150,6 +151,8 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         self._hearing = UtteranceHearing(client, self._push_upstream)
         self._turn: asyncio.Task[None] | None = None
         self._hanging_up = False
+        self._heard_reported = asyncio.Event()  # cleared by an interruption
+        self._heard_reported.set()
 
     def can_generate_metrics(self) -> bool:
         """True: time to first token, processing time and token usage are reported."""
@@ -163,6 +166,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         """Record in the history which text of the last reply or the greeting the user has heard."""
         if text:
             self._history.add_heard(text)
+        self._heard_reported.set()
         self._prefetcher.trim_history()
         self._utterance_may_be_complete()  # if it interrupted this reply
 
@@ -195,6 +199,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
                     self._prefetcher.audio_added(self._collector)
                 return  # no later processor needs it, and each hop costs time in every session
             case InterruptionFrame():
+                self._heard_reported.clear()
                 self._speculator.discard("interrupted")
                 await self._cancel_turn()
             case VADUserStartedSpeakingFrame():
@@ -285,6 +290,11 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         return self._speculator.begin(request, utterance)
 
     async def _turn_ended(self) -> None:
+        # A turn that starts late may end at once. What the user has heard of the interrupted reply
+        # belongs to the question before.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_SECONDS):
+                await self._heard_reported.wait()
         self._speculator.turn_ended()
         utterance = self._collector.turn_ended()
         if utterance is not None:
