@@ -143,4 +143,5 @@ def _run(
         raise VoicebenchFailed(f"{Path(command[0]).name}: {error}") from error
     if process.returncode not in expected:
         lines = (process.stderr or process.stdout).strip().splitlines() or ["no message"]
-        raise VoicebenchFailed(f"{Path(command[0]).name}: {lines[-1]}")
+        name = Path(command[0]).name
+        raise VoicebenchFailed(f"{name}: exit code {process.returncode}: {lines[-1]}")
