@@ -68,7 +68,10 @@ async def make_sounds(folder: Path, voice: str) -> None:
 
 
 async def measure(appliance: Appliance, cache: Path) -> Samples:
-    """Run the scenario once in each voice. Raises VoicebenchFailed."""
+    """Run the scenario once in each voice; a note says why if a run fails.
+
+    Raises VoicebenchFailed if voicebench cannot be installed.
+    """
     program = install(cache)
     samples = Samples()
     for voice in VOICES:
@@ -80,7 +83,11 @@ async def measure(appliance: Appliance, cache: Path) -> Samples:
         command += ["--format", "json", "--quiet"]
         for option in options:
             command += ["--option", option]
-        _run(command, RUN_SECONDS, folder, RAN)
+        try:
+            _run(command, RUN_SECONDS, folder, RAN)
+        except VoicebenchFailed as error:  # the other voice's figures are kept
+            samples.notes.append(f"voicebench, {voice}: not measured: {error}")
+            continue
         report = json.loads((folder / "out/report.json").read_text(encoding="utf-8"))
         add_report(samples, report, voice)
     return samples
@@ -136,4 +143,5 @@ def _run(
         raise VoicebenchFailed(f"{Path(command[0]).name}: {error}") from error
     if process.returncode not in expected:
         lines = (process.stderr or process.stdout).strip().splitlines() or ["no message"]
-        raise VoicebenchFailed(f"{Path(command[0]).name}: {lines[-1]}")
+        name = Path(command[0]).name
+        raise VoicebenchFailed(f"{name}: exit code {process.returncode}: {lines[-1]}")
