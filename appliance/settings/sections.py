@@ -204,7 +204,9 @@ class TurnConfig:
         default=1, description="smart-turn runs at the same time, over all sessions"
     )
     ignore_echo: bool = Field(
-        default=True, description="the bot's own voice in the microphone is not speech"
+        default=False,
+        description="the bot's own voice in the microphone is not speech (loudspeaker without echo "
+        "cancellation)",
     )
     ignore_far_speech: bool = Field(
         default=True, description="voice far below the caller's level is not speech"
