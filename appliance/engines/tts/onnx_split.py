@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -263,17 +264,12 @@ def _replace(graph: GraphProto, norms: Iterable[_Norm], new: list[NodeProto]) ->
     """Replace the nodes of `norms` by `new`, and restore the order of evaluation."""
     dropped = {node.output[0] for norm in norms for node in norm.nodes}
     nodes = [node for node in graph.node if node.output[0] not in dropped] + new
-    available = {tensor.name for tensor in graph.initializer} | {i.name for i in graph.input} | {""}
-    ordered: list[NodeProto] = []
-    while nodes:
-        ready = [node for node in nodes if available.issuperset(_reads(node))]
-        if not ready:
-            raise ValueError("the graph has a node whose input nothing produces")
-        for node in ready:
-            available.update(node.output)
-        produced = {node.output[0] for node in ready}
-        ordered += ready
-        nodes = [node for node in nodes if node.output[0] not in produced]
+    producer = {name: number for number, node in enumerate(nodes) for name in node.output}
+    dependencies = {
+        number: {producer[name] for name in _reads(node) if name in producer}
+        for number, node in enumerate(nodes)
+    }
+    ordered = [nodes[number] for number in TopologicalSorter(dependencies).static_order()]
     copies = [NodeProto.FromString(node.SerializeToString()) for node in ordered]
     del graph.node[:]
     graph.node.extend(copies)
