@@ -28,8 +28,8 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from appliance.gateway.backchannel import BotSpeech
 from appliance.gateway.interruption import (
-    BotSpeech,
     RepeatedPhraseEndFrame,
     RepeatedPhraseFrame,
     RewindFrame,

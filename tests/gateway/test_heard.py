@@ -20,8 +20,8 @@ from pipecat.frames.frames import (
 )
 from pipecat.tests.utils import SleepFrame, run_test
 
+from appliance.gateway.backchannel import BotSpeech
 from appliance.gateway.heard import CHARS_PER_SECOND, HeardProcessor, HeardText
-from appliance.gateway.interruption import BotSpeech
 from appliance.gateway.playout import Rewind
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 

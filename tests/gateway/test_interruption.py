@@ -6,15 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from appliance.gateway.backchannel import BotSpeech, is_interruption
 from appliance.gateway.interruption import (
     HEARING_SECONDS,
     LONG_VOICE_SECONDS,
     MAX_PAUSED_SECONDS,
     Action,
-    BotSpeech,
     InterruptionState,
     VoicePhase,
-    is_interruption,
 )
 
 STATEMENT = BotSpeech.STATEMENT
