@@ -15,7 +15,8 @@ end if it was too short.
 
 Silence is a clock, not frames: while the user speaks or a turn is open, a microphone that stops
 sending is a silent one. `MissingAudio` computes the silence that replaces the missing audio. Only
-the detector and the end of the turn get it, not the engines.
+the detector and the end of the turn get it, not the engines. A delay of this process is no silence:
+the audio is then still in the socket.
 """
 
 from __future__ import annotations
@@ -155,6 +156,11 @@ class MissingAudio:
         self._arrived_at = now
         self._supplied_seconds = 0.0
 
+    def process_was_late(self, seconds: float) -> None:
+        """Note that this process was not running for `seconds`; its audio has yet to be read."""
+        if self._arrived_at is not None and not self._supplied_seconds:
+            self._arrived_at += seconds
+
     def due(self, now: float) -> float:
         """Return the seconds of silence to supply at `now`; 0 if none are missing.
 
@@ -248,8 +254,11 @@ class VoiceActivityProcessor(FrameProcessor):
 
     async def _supply(self) -> None:
         while self._events.speaking or self._turn_open:
+            wake_at = time.monotonic() + SUPPLY_SECONDS
             await asyncio.sleep(SUPPLY_SECONDS)
-            seconds = self._missing.due(time.monotonic())
+            now = time.monotonic()
+            self._missing.process_was_late(max(0.0, now - wake_at))
+            seconds = self._missing.due(now)
             if seconds and not self._muted:
                 # through the queue, in order with the audio
                 await self.queue_frame(MissingAudioFrame(seconds))

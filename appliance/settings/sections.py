@@ -159,7 +159,7 @@ class TurnConfig:
         "coughs and noises only pause it), or any voice",
     )
     pause_seconds: Seconds = Field(
-        default=0.1,
+        default=0.06,
         gt=0,
         le=10,
         description="silence at which the engines begin the answer before the turn has ended",

@@ -75,6 +75,16 @@ def test_missing_audio_is_replaced_from_the_last_audio_on() -> None:
     assert missing.due(10.4) == 0.0
 
 
+def test_delay_of_the_process_is_no_silence() -> None:
+    missing = MissingAudio(limit_seconds=5.0)
+    missing.audio_arrived(10.0)
+    missing.process_was_late(2.0)
+    assert missing.due(12.1) == 0.0
+    assert missing.due(12.3) == pytest.approx(0.3)
+    missing.process_was_late(1.0)  # the microphone is silent: the silence goes on
+    assert missing.due(13.4) == pytest.approx(1.1)
+
+
 def test_audio_after_a_gap_is_counted_anew() -> None:
     missing = MissingAudio(limit_seconds=5.0)
     missing.audio_arrived(10.0)
