@@ -225,8 +225,10 @@ class Speculator:
             chunks = reply.chunks.replay()
         try:
             async with contextlib.aclosing(chunks):
-                if reply is not None and reply.held:
-                    await self._llm_client.resume()
+                if reply is not None:
+                    await self._llm_client.confirm()
+                    if reply.held:
+                        await self._llm_client.resume()
                 async for chunk in chunks:
                     yield chunk
         finally:

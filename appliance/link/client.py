@@ -159,6 +159,12 @@ class EngineClient:
                     case protocol.DoneMessage(result=result):
                         yield result
 
+    async def confirm(self) -> None:
+        """Tell the engine that the user waits for the running generation, which was speculative."""
+        if self._connection is not None and self._generating in self._replies:
+            message = protocol.ConfirmMessage(request=self._generating)
+            await self._send(self._connection, message)
+
     async def hold(self) -> None:
         """Pause the running generation, if any, until `resume`."""
         if self._connection is not None and self._generating in self._replies:

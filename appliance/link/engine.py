@@ -182,6 +182,9 @@ class LLMSession(Protocol):
         one token and frees the resources of the request. Raises EngineFailed.
         """
 
+    def confirm(self) -> None:
+        """Treat the running speculative `generate` like any other: its user waits for the reply."""
+
     async def transcribe(self, utterance: int) -> str:
         """Transcribe a complete utterance; has lower priority than any `generate`."""
 

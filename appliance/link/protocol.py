@@ -6,8 +6,8 @@ utterance in messages to the engine, and that of a request in messages from it. 
 bounded: a message that exceeds the bounds of its fields is refused with `BadRequest`, and the
 connection stays usable.
 
-    gateway -> engine   open, begin, end, forget, generate, transcribe, warm, speak, hold, resume,
-                        cancel, health
+    gateway -> engine   open, begin, end, forget, generate, transcribe, warm, speak, confirm, hold,
+                        resume, cancel, health
     engine -> gateway   opened, token, call, transcript, done, failed, report
 """
 
@@ -105,6 +105,13 @@ class SpeakMessage(LinkMessage):
     voice: Annotated[str, Field(max_length=200)] = ""
     speed: Annotated[float, Field(ge=0.5, le=2)] = 1.0
     urgent: bool = False
+
+
+class ConfirmMessage(LinkMessage):
+    """The user waits for this request, which was speculative."""
+
+    type: Literal["confirm"] = "confirm"
+    request: Id
 
 
 class HoldMessage(LinkMessage):
@@ -206,6 +213,7 @@ ToEngine = (
     | TranscribeMessage
     | WarmMessage
     | SpeakMessage
+    | ConfirmMessage
     | HoldMessage
     | ResumeMessage
     | CancelMessage

@@ -145,6 +145,9 @@ class EngineConnection:
                 )
             case protocol.SpeakMessage(request=id):
                 self._start_request(id, self._speak(self._tts_session(), message))
+            case protocol.ConfirmMessage(request=id):
+                if id in self._requests:
+                    self._llm_session().confirm()
             case protocol.HoldMessage(request=id):
                 if gate := self._gates.get(id):
                     gate.clear()

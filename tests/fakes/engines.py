@@ -69,6 +69,7 @@ class InstantLLMSession:
     heard    the audio of each utterance by its id
     running  generations in progress
     decoded  words yielded so far
+    confirmed  how often a speculative generation was confirmed
     """
 
     def __init__(self, engine: InstantLLMEngine) -> None:
@@ -76,6 +77,7 @@ class InstantLLMSession:
         self.heard: dict[int, bytes] = {}
         self.running = 0
         self.decoded = 0
+        self.confirmed = 0
         self.closed = False
 
     def begin(self, utterance: int) -> None:
@@ -89,6 +91,9 @@ class InstantLLMSession:
 
     def forget(self, utterance: int) -> None:
         del self.heard[utterance]
+
+    def confirm(self) -> None:
+        self.confirmed += 1
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         conversation, max_tokens = request.conversation, request.max_tokens

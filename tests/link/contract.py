@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,16 @@ def user_turn(client: EngineClient, utterance: Utterance) -> Turn:
     """Add an utterance to `client` and return the user turn that refers to it."""
     client.add(utterance)
     return Turn("user", utterance=utterance.id)
+
+
+async def _confirmed(
+    client: EngineClient, pieces: AsyncGenerator[Chunk, None]
+) -> AsyncGenerator[Chunk, None]:
+    """Yield `pieces`, and confirm the generation after the first one."""
+    yield await anext(pieces)
+    await client.confirm()
+    async for piece in pieces:
+        yield piece
 
 
 class SpeechContract:
@@ -172,6 +182,16 @@ class SpeechContract:
                 await anext(pieces)
             text, _ = await reply(client, Turn("user", "Say hello."))
         assert text.strip()
+
+    async def test_confirmed_generation_goes_on(self, engine: LLMEngine, tmp_path: Path) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            await client.confirm()  # nothing is running
+            question = Turn("user", "Count from one to twenty.")
+            whole, _ = await reply(client, question)
+            request = GenerateRequest((question,), 24, 0.0, speculative=True)
+            pieces = [piece async for piece in _confirmed(client, client.generate(request))]
+        assert "".join(str(piece) for piece in pieces[:-1]) == whole
+        assert isinstance(pieces[-1], Result)
 
     async def test_held_generation_stops_and_resumes(
         self, engine: LLMEngine, tmp_path: Path

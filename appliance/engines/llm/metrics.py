@@ -124,8 +124,8 @@ class GenerationTimer:
     """Measures one generation, starting when the timer is created.
 
     `stats` is returned to the gateway in the Result. Times are in seconds since the start. The
-    times of a speculative generation are observed only if it is not cancelled, because nobody
-    waited for a cancelled one.
+    times of a speculative generation are observed when it is confirmed or complete, because nobody
+    waits before.
     """
 
     def __init__(self, engine: str, metrics: LLMMetrics, speculative: bool = False) -> None:
@@ -135,6 +135,13 @@ class GenerationTimer:
         self._engine = engine
         self._metrics = metrics
         self._started = time.monotonic()
+
+    def confirm(self) -> None:
+        """Observe the times of a speculative generation: its user waits from now on."""
+        self._speculative = False
+        for histogram, seconds in self._unobserved:
+            histogram.observe(seconds)
+        self._unobserved.clear()
 
     def mark_understood(self, has_speech: bool) -> None:
         """Record that all utterances are processed. `has_speech`: there was audio to process."""
@@ -169,8 +176,7 @@ class GenerationTimer:
             raise EngineFailed(engine=self._engine) from problem
         finally:
             if outcome != "cancelled":
-                for histogram, seconds in self._unobserved:
-                    histogram.observe(seconds)
+                self.confirm()
             self._metrics.requests.labels(outcome).inc()
             self._metrics.decode_tokens.inc(self.stats.get("decode_tokens", 0))
 

@@ -130,6 +130,19 @@ async def test_speculative_generation_is_observed_unless_it_is_cancelled(
         assert value(metrics, f"{name}_seconds_count") == (0 if is_cancelled else 1)
 
 
+async def test_confirmed_generation_is_observed_although_it_is_interrupted_later(
+    metrics: LLMMetrics,
+) -> None:
+    timer = GenerationTimer("llm", metrics, speculative=True)
+    timer.mark_understood(has_speech=True)
+    timer.confirm()
+    timer.mark_first_token()
+    async with contextlib.aclosing(timer.track(generate(timer))) as pieces:
+        await anext(pieces)
+    for name in ("hearing", "first_token"):
+        assert value(metrics, f"{name}_seconds_count") == 1
+
+
 def test_typed_conversation_observes_no_hearing_time(
     timer: GenerationTimer, metrics: LLMMetrics
 ) -> None:

@@ -14,7 +14,7 @@ import asyncio
 import ctypes
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -335,31 +335,34 @@ class AsyncLanguageModel:
         self,
         owner: Hashable,
         tokens: list[int],
-        priority: JobPriority,
+        priority: Callable[[], JobPriority],
         abort: AbortFlag,
         is_prompt: bool = False,
     ) -> Logits | None:
         """Process the tokens that are not in the cache. See `LanguageModel.advance`.
 
-        While more than one step is missing, replies that are being played take turns with the
-        steps, because a long prompt takes seconds. In the background, each step is followed by a
-        pause of the same length, because the synthesizer may need the processor. Returns the scores
-        of the next token, or None if aborted.
+        `priority` is called before each step. While more than one step is missing, replies that are
+        being played take turns with the steps, because a long prompt takes seconds. In the
+        background, each step is followed by a pause of the same length, because the synthesizer may
+        need the processor. Returns the scores of the next token, or None if aborted.
         """
         model = self.model
-        step_tokens, step_priority = STEP_TOKENS.get(priority, DEFAULT_STEP_TOKENS), priority
+        is_long = False
         while True:
-            started = time.monotonic()
-            result = await self._worker.run(
-                step_priority, lambda: model.advance(owner, tokens, abort, step_tokens, is_prompt)
-            )
+            started, now = time.monotonic(), priority()
+            step_tokens = STEP_TOKENS.get(now, DEFAULT_STEP_TOKENS)
+
+            def step(size: int = step_tokens) -> AdvanceResult | None:
+                return model.advance(owner, tokens, abort, size, is_prompt)
+
+            step_priority = max(now, JobPriority.DUE_TOKEN) if is_long else now
+            result = await self._worker.run(step_priority, step, owner)
             if result is None:
                 return None
             if result.logits is not None:
                 return result.logits
             is_long = result.missing > step_tokens
-            step_priority = max(priority, JobPriority.DUE_TOKEN) if is_long else priority
-            if priority is JobPriority.BACKGROUND:
+            if now is JobPriority.BACKGROUND:
                 await asyncio.sleep(time.monotonic() - started)
 
     def supersede(self, owner: Hashable, abort: AbortFlag, tokens: Sequence[int]) -> None:
@@ -377,7 +380,11 @@ class AsyncLanguageModel:
     async def cached(self, owner: Hashable, tokens: list[int], priority: JobPriority) -> int:
         """Return the number of tokens that need no processing."""
         model = self.model
-        return await self._worker.run(priority, lambda: model.cached(owner, tokens))
+        return await self._worker.run(priority, lambda: model.cached(owner, tokens), owner)
+
+    def raise_priority(self, owner: Hashable, priority: JobPriority) -> None:
+        """Give the queued steps of `owner` at least this priority."""
+        self._worker.raise_priority(owner, priority)
 
     async def release(self, owner: Hashable) -> None:
         """Free the cache of `owner`."""

@@ -73,6 +73,10 @@ class ReplyPace:
         self._text = ""
         self._started: float | None = None  # when the first phrase was complete
 
+    def confirm(self) -> None:
+        """Raise the priority of the first phrase: its user waits for it."""
+        self._first_priority = JobPriority.GENERATE
+
     def add(self, text: str, now: float) -> None:
         """Add decoded text at the time `now`, in seconds."""
         self._text += text

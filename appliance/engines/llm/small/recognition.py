@@ -7,6 +7,7 @@ neither a model nor a clock. `Transcriber` runs the recognizer on these segments
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import re
 import threading
@@ -215,10 +216,15 @@ class Transcriber:
         """
         if transcript.next_remainder() is not None:
             try:
-                await self._worker.run(priority, lambda: self._run_rest(transcript, priority))
+                job = functools.partial(self._run_rest, transcript, priority)
+                await self._worker.run(priority, job, transcript)
             except Exception as problem:
                 raise EngineFailed(engine=NAME) from problem
         return transcript.text
+
+    def raise_priority(self, transcript: UtteranceTranscript, priority: JobPriority) -> None:
+        """Give the queued recognition of `transcript` at least this priority."""
+        self._worker.raise_priority(transcript, priority)
 
     def _run_segments(self, transcript: UtteranceTranscript) -> None:
         while (segment := transcript.next_segment()) is not None:

@@ -48,7 +48,7 @@ class SmallSession:
         self._pace = pace
         self._transcripts: dict[int, UtteranceTranscript] = {}
         self._warming: set[AbortFlag] = set()
-        self._generating: set[AbortFlag] = set()
+        self._generating: dict[AbortFlag, tuple[GenerationTimer, ReplyPace]] = {}
 
     def begin(self, utterance: int) -> None:
         """Begin an utterance."""
@@ -76,17 +76,28 @@ class SmallSession:
         """Generate a reply. Tools are ignored. Raises BadRequest and EngineFailed."""
         timer = GenerationTimer(NAME, self._metrics, request.speculative)
         abort = AbortFlag()
-        self._generating.add(abort)
-        reply = self._reply(request, timer, abort)
+        priority = JobPriority.WARM if request.speculative else JobPriority.GENERATE
+        pace = ReplyPace(self._pace, priority)
+        self._generating[abort] = timer, pace
+        reply = self._reply(request, timer, abort, pace)
         try:
             async with contextlib.aclosing(timer.track(reply)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Result):
-                        self._generating.discard(abort)  # before the gateway can request more
+                        self._generating.pop(abort, None)  # before the gateway can request more
                     yield piece
         finally:
             abort.set()
-            self._generating.discard(abort)
+            self._generating.pop(abort, None)
+
+    def confirm(self) -> None:
+        """Give the running reply the priority of one that a user waits for."""
+        for timer, pace in self._generating.values():
+            timer.confirm()
+            pace.confirm()
+        self._language_model.raise_priority(self, JobPriority.GENERATE)
+        for transcript in self._transcripts.values():
+            self._transcriber.raise_priority(transcript, JobPriority.GENERATE)
 
     async def transcribe(self, utterance: int) -> str:
         """Return the transcript of a complete utterance."""
@@ -132,17 +143,20 @@ class SmallSession:
         if abort or missing < (MIN_BACKGROUND_TOKENS if background else 1):
             return  # also because a prefill would drop what follows these tokens in the cache
         self._supersede_warming(tokens, by=abort)
-        await llm.prefill(self, tokens, priority, abort, is_prompt=not is_open)
+        await llm.prefill(self, tokens, lambda: priority, abort, is_prompt=not is_open)
 
     async def _reply(
-        self, request: GenerateRequest, timer: GenerationTimer, abort: AbortFlag
+        self, request: GenerateRequest, timer: GenerationTimer, abort: AbortFlag, pace: ReplyPace
     ) -> AsyncGenerator[Chunk, None]:
         conversation, max_tokens = request.conversation, request.max_tokens
         if not conversation or conversation[-1].role != "user":
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
         llm, metrics, stats = self._language_model, self._metrics, timer.stats
-        priority = JobPriority.WARM if request.speculative else JobPriority.GENERATE
-        await self._recognize(conversation, priority)
+
+        def priority() -> JobPriority:
+            return pace.priority(time.monotonic())
+
+        await self._recognize(conversation, priority())
         timer.mark_understood(has_speech=conversation[-1].utterance is not None)
         texts = self._texts()
         if not insert_transcripts(conversation[-1:], texts):
@@ -153,17 +167,16 @@ class SmallSession:
         turns = insert_transcripts(conversation, texts)
         tokens = llm.format.build_prompt(turns, llm.model.context_tokens - max_tokens)
         self._supersede_warming(tokens)
-        cached = await llm.cached(self, tokens, priority)
+        cached = await llm.cached(self, tokens, priority())
         stats |= {"prompt_tokens": len(tokens), "cached_tokens": cached, "decode_tokens": 0}
         metrics.prompt_tokens.inc(len(tokens))
         metrics.cached_tokens.inc(cached)
         text, random = ReplyText(), np.random.default_rng()
-        pace = ReplyPace(self._pace, priority)
         reason: FinishReason = "length"
         while stats["decode_tokens"] < max_tokens:
             if (seconds := pace.wait_seconds(time.monotonic())) > 0:
                 await asyncio.sleep(seconds)
-            priority, is_prompt = pace.priority(time.monotonic()), not stats["decode_tokens"]
+            is_prompt = not stats["decode_tokens"]
             logits = await llm.prefill(self, tokens, priority, abort, is_prompt)
             if logits is None:
                 return  # the session was closed

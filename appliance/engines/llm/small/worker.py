@@ -11,8 +11,9 @@ import asyncio
 import heapq
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from appliance.engines.llm.small.priority import JobPriority
@@ -24,6 +25,17 @@ T = TypeVar("T")
 NEXT_STEP_SECONDS: Final = 0.008
 
 
+@dataclass(order=True, slots=True)
+class _QueuedJob:
+    """A job in the queue. `number` counts the jobs, so that equal ones run in order of arrival."""
+
+    priority: JobPriority
+    number: int
+    future: Future[Any] = field(compare=False)
+    run: Callable[[], Any] = field(compare=False)
+    owner: Hashable = field(compare=False)
+
+
 class WorkerThread:
     """Runs jobs one at a time, by priority and then in order of arrival.
 
@@ -32,31 +44,45 @@ class WorkerThread:
 
     def __init__(self, name: str, next_step_seconds: float = NEXT_STEP_SECONDS) -> None:
         self._next_step_seconds = next_step_seconds
-        self._waiting: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
+        self._waiting: list[_QueuedJob] = []
         self._number = itertools.count()
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def run(self, priority: JobPriority, job: Callable[[], T]) -> asyncio.Future[T]:
+    def run(
+        self, priority: JobPriority, job: Callable[[], T], owner: Hashable = None
+    ) -> asyncio.Future[T]:
         """Run `job` in the thread and return a future for its result.
 
-        Cancelling the future drops the job if it has not started. Raises RuntimeError after `stop`.
+        `raise_priority` finds the job by its `owner`. Cancelling the future drops the job if it has
+        not started. Raises RuntimeError after `stop`.
         """
         future: Future[T] = Future()
         with self._changed:
             if self._stopping:
                 raise RuntimeError("the worker thread was stopped")
-            heapq.heappush(self._waiting, (priority, next(self._number), future, job))
+            heapq.heappush(
+                self._waiting, _QueuedJob(priority, next(self._number), future, job, owner)
+            )
             self._changed.notify()
         return asyncio.wrap_future(future)
+
+    def raise_priority(self, owner: Hashable, priority: JobPriority) -> None:
+        """Give the queued jobs of `owner` at least this priority."""
+        with self._changed:
+            for job in self._waiting:
+                if job.owner == owner and job.priority > priority:
+                    job.priority = priority
+            heapq.heapify(self._waiting)
+            self._changed.notify()
 
     def stop(self) -> None:
         """Cancel the queued jobs, and block until the current job and the thread have finished."""
         with self._changed:
             self._stopping = True
-            dropped = [future for _, _, future, _ in self._waiting]
+            dropped = [job.future for job in self._waiting]
             self._waiting.clear()
             self._changed.notify()
         for future in dropped:
@@ -66,20 +92,20 @@ class WorkerThread:
     def has_urgent(self, priority: JobPriority) -> bool:
         """Return whether a queued job has a higher priority than `priority`."""
         with self._changed:
-            return bool(self._waiting) and self._waiting[0][0] < priority
+            return bool(self._waiting) and self._waiting[0].priority < priority
 
     def _work(self) -> None:
         last = JobPriority.CLOSE
         while (job := self._next(last)) is not None:
-            last, future, run = job
-            if future.set_running_or_notify_cancel():
+            last = job.priority
+            if job.future.set_running_or_notify_cancel():
                 try:
-                    future.set_result(run())
+                    job.future.set_result(job.run())
                 except BaseException as problem:  # re-raised where the future is awaited
-                    future.set_exception(problem)
-            del future, run, job  # otherwise a closed session would stay alive until the next job
+                    job.future.set_exception(problem)
+            del job  # otherwise a closed session would stay alive until the next job
 
-    def _next(self, last: JobPriority) -> tuple[JobPriority, Future[Any], Callable[[], Any]] | None:
+    def _next(self, last: JobPriority) -> _QueuedJob | None:
         """Wait for a job and remove it from the queue. Returns None after `stop`.
 
         `last` is the priority of the previous job. Before a job of a lower priority starts, there
@@ -87,11 +113,11 @@ class WorkerThread:
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stopping)
-            if self._waiting and self._waiting[0][0] > last:
+            if self._waiting and self._waiting[0].priority > last:
                 self._changed.wait_for(
-                    lambda: self._stopping or self._waiting[0][0] <= last, self._next_step_seconds
+                    lambda: self._stopping or self._waiting[0].priority <= last,
+                    self._next_step_seconds,
                 )
             if not self._waiting:
                 return None
-            priority, _, future, run = heapq.heappop(self._waiting)
-            return JobPriority(priority), future, run
+            return heapq.heappop(self._waiting)

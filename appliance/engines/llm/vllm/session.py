@@ -56,6 +56,7 @@ class VllmSession:
         self._clips = SessionClips(shared.config)
         self._cache_salt = ""
         self._warming: asyncio.Timeout | None = None
+        self._timer: GenerationTimer | None = None  # of the latest reply
         self._closed = asyncio.Event()
         self._today = shared.config.today or f"{datetime.date.today():%d %b %Y}"
 
@@ -78,11 +79,16 @@ class VllmSession:
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply. Raises BadRequest, EngineBusy and EngineFailed."""
         self._stop_warming()
-        timer = GenerationTimer(NAME, self._shared.metrics, request.speculative)
+        self._timer = timer = GenerationTimer(NAME, self._shared.metrics, request.speculative)
         reply = self._reply(request, timer)
         async with contextlib.aclosing(timer.track(reply)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    def confirm(self) -> None:
+        """Observe the times of the running reply. vLLM decodes all replies with one priority."""
+        if self._timer is not None:
+            self._timer.confirm()
 
     async def transcribe(self, utterance: int) -> str:
         """Return the transcript of a complete utterance."""

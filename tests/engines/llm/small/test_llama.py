@@ -233,7 +233,7 @@ PROMPT = make_tokens(BATCH_TOKENS * 2 + 10)
 
 
 async def prefill(model: AsyncLanguageModel, owner: str, tokens: list[int]) -> Logits | None:
-    return await model.prefill(owner, tokens, JobPriority.GENERATE, NO_ABORT)
+    return await model.prefill(owner, tokens, lambda: JobPriority.GENERATE, NO_ABORT)
 
 
 async def cached(model: AsyncLanguageModel, owner: str, tokens: list[int]) -> int:
@@ -250,7 +250,7 @@ async def test_prefill_processes_a_prompt_longer_than_a_batch(threaded: AsyncLan
 async def test_aborted_prefill_has_no_next_token(threaded: AsyncLanguageModel) -> None:
     abort = AbortFlag()
     abort.set()
-    assert await threaded.prefill("a", PROMPT, JobPriority.GENERATE, abort) is None
+    assert await threaded.prefill("a", PROMPT, lambda: JobPriority.GENERATE, abort) is None
     assert await cached(threaded, "a", PROMPT) == 0
 
 
@@ -258,7 +258,7 @@ async def running_prefill(
     model: AsyncLanguageModel, abort: AbortFlag
 ) -> asyncio.Future[Logits | None]:
     """Start a prefill of PROMPT, and return when its first step is running."""
-    task = asyncio.ensure_future(model.prefill("a", PROMPT, JobPriority.WARM, abort))
+    task = asyncio.ensure_future(model.prefill("a", PROMPT, lambda: JobPriority.WARM, abort))
     async with asyncio.timeout(20):
         while model.model.running is None:
             await asyncio.sleep(0)
@@ -288,7 +288,7 @@ async def test_step_that_a_later_request_does_not_need_is_aborted(
 async def test_owners_share_the_thread_but_not_the_cache(threaded: AsyncLanguageModel) -> None:
     one, other = await asyncio.gather(
         prefill(threaded, "a", PROMPT),
-        threaded.prefill("b", PROMPT[:-1], JobPriority.WARM, NO_ABORT),
+        threaded.prefill("b", PROMPT[:-1], lambda: JobPriority.WARM, NO_ABORT),
     )
     assert one is not None
     assert other is not None

@@ -39,6 +39,8 @@ def test_tokens_after_the_first_phrase_are_less_urgent(text: str) -> None:
 def test_first_phrase_of_a_speculative_reply_is_less_urgent() -> None:
     pace = ReplyPace(LIMITS, JobPriority.WARM)
     assert pace.priority(0) is JobPriority.WARM
+    pace.confirm()
+    assert pace.priority(0) is JobPriority.GENERATE
 
 
 def test_tokens_are_not_urgent_while_the_next_phrase_is_ready() -> None:

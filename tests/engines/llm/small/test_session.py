@@ -373,3 +373,32 @@ async def test_replies_are_counted_by_outcome(engine: SmallEngine, session: Smal
         await anext(pieces)
     assert count("cancelled") == cancelled + 1
     assert b"voice_llm_requests_running 0.0" in engine.metrics()
+
+
+async def test_confirmed_reply_goes_before_the_rest_of_another_reply(engine: SmallEngine) -> None:
+    playing, waiting = engine.open(), engine.open()
+    story = GenerateRequest((SYSTEM, Turn("user", "Tell me a long story about the sea.")), 200, 0.0)
+    heard = 0
+
+    async def play() -> None:
+        nonlocal heard
+        async for _ in playing.generate(story):
+            heard += 1
+
+    await waiting.warm((SYSTEM,))
+    player = asyncio.create_task(play())
+    while heard < 12 and not player.done():  # then the rest is needed soon
+        await asyncio.sleep(0.001)
+    question = (SYSTEM, Turn("user", "What is the capital of France?"))
+    request = GenerateRequest(question, 8, 0.0, speculative=True)
+    async with contextlib.aclosing(waiting.generate(request)) as pieces:
+        first = asyncio.ensure_future(anext(pieces))
+        await asyncio.sleep(0)
+        waiting.confirm()
+        await first
+        assert not player.done()
+        assert heard < 20, "other tokens went before the first one of the confirmed reply"
+    player.cancel()
+    await asyncio.gather(player, return_exceptions=True)
+    await playing.close()
+    await waiting.close()

@@ -62,6 +62,24 @@ async def test_steps_of_a_reply_are_not_interleaved_with_less_urgent_jobs() -> N
     assert less_urgent.cancelled()
 
 
+async def test_queued_jobs_of_an_owner_become_more_urgent(worker: WorkerThread) -> None:
+    gate, order = threading.Event(), list[str]()
+    first = worker.run(JobPriority.GENERATE, gate.wait)
+    jobs = [
+        worker.run(priority, lambda name=name: order.append(name), name[0])  # type: ignore[misc]
+        for name, priority in [
+            ("a due", JobPriority.DUE_TOKEN),
+            ("b warm", JobPriority.WARM),
+            ("c warm", JobPriority.WARM),
+            ("c first", JobPriority.GENERATE),
+        ]
+    ]
+    worker.raise_priority("c", JobPriority.DUE_TOKEN)
+    gate.set()
+    await asyncio.gather(first, *jobs)
+    assert order == ["c first", "a due", "c warm", "b warm"]
+
+
 async def test_less_urgent_job_runs_when_no_other_follows() -> None:
     worker, order = WorkerThread("test", 0.001), list[str]()
     await asyncio.gather(
