@@ -226,9 +226,7 @@ class Speculator:
         try:
             async with contextlib.aclosing(chunks):
                 if reply is not None:
-                    await self._llm_client.confirm()
-                    if reply.held:
-                        await self._llm_client.resume()
+                    await self._confirm(reply)
                 async for chunk in chunks:
                     yield chunk
         finally:
@@ -271,6 +269,13 @@ class Speculator:
         speech.stop()
         self._closing.append(speech)
         return None
+
+    async def _confirm(self, reply: _SpeculativeReply) -> None:
+        """Let the engine go on as for any confirmed turn."""
+        with contextlib.suppress(EngineFailed):  # the stream itself reports the failure
+            await self._llm_client.confirm()
+            if reply.held:
+                await self._llm_client.resume()
 
     async def _generate_early(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         await self._wait_closed()

@@ -131,7 +131,7 @@ class SimulatedEngines:
     def __init__(self, tool_call: bool = False) -> None:
         self.lost = False
         self.tool_call = tool_call
-        self.generating = self.speaking = self.held = 0
+        self.generating = self.speaking = self.held = self.confirmed = 0
         self._step = asyncio.Event()
 
     async def step(self) -> None:
@@ -159,6 +159,11 @@ class SimulatedEngines:
         finally:
             self.generating -= 1
             self.held = 0  # as in the engine: a hold belongs to one generation
+
+    async def confirm(self) -> None:
+        if self.lost:
+            raise EngineGone(engine="llm")
+        self.confirmed += self.generating
 
     async def hold(self) -> None:
         if self.lost:
@@ -302,6 +307,18 @@ async def test_reply_and_speech_begun_at_the_pause_are_taken_over() -> None:
         f"{part} {phrase}".encode() for part in range(3)
     ]
     await chunks.aclose()
+    await session.speculator.close()
+
+
+async def test_reply_that_is_taken_over_is_confirmed_to_the_engine() -> None:
+    session = SpeculatingSession()
+    session.speculator.begin(request(1), utterance(1))
+    await session.engines.step()
+    assert not session.engines.confirmed
+    await session.reply(request(1))
+    assert session.engines.confirmed == 1
+    await session.reply(request(2))
+    assert session.engines.confirmed == 1, "nothing to confirm: it was not speculative"
     await session.speculator.close()
 
 

@@ -37,6 +37,7 @@ SAMPLES: list[protocol.LinkMessage] = [
     protocol.TranscribeMessage(request=1, utterance=2),
     protocol.WarmMessage(conversation=(Turn("user", "Hm?"),)),
     protocol.SpeakMessage(request=3, text="Grüß Gott 👋", voice="af_heart", speed=1.2, urgent=True),
+    protocol.ConfirmMessage(request=3),
     protocol.HoldMessage(request=3),
     protocol.ResumeMessage(request=3),
     protocol.CancelMessage(request=3),
