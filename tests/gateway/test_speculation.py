@@ -314,7 +314,7 @@ async def test_reply_that_is_taken_over_is_confirmed_to_the_engine() -> None:
     session = SpeculatingSession()
     session.speculator.begin(request(1), utterance(1))
     await session.engines.step()
-    assert not session.engines.confirmed
+    assert session.engines.confirmed < 1
     await session.reply(request(1))
     assert session.engines.confirmed == 1
     await session.reply(request(2))
