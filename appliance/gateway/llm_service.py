@@ -138,7 +138,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             config.history_turns,
             config.audio_turns,
         )
-        self._prefetcher = Prefetcher(client, self._history, self._tools)
+        self._prefetcher = Prefetcher(client, self._history, self._tools, speculator.others_waiting)
         self._tool_executor = ToolExecutor(self, context)
         self._reply_generator = ReplyGenerator(
             config,

@@ -41,7 +41,7 @@ class SpeechPrefill:
     def is_due(self, utterance: int, speech_seconds: float, is_free: bool) -> bool:
         """Return whether to prefill now; then the next time is later.
 
-        `is_free`: no other request of the session needs the engine.
+        `is_free`: no request that a user waits for needs the engine.
         """
         if utterance != self._utterance:
             self._utterance, self._due_seconds = utterance, FIRST_SPEECH_SECONDS
@@ -52,14 +52,23 @@ class SpeechPrefill:
 
 
 class Prefetcher:
-    """Background work of one session. `tools` returns what the model may currently call."""
+    """Background work of one session.
+
+    tools          returns what the model may currently call
+    others_waiting returns whether the user of another session waits for a reply
+    """
 
     def __init__(
-        self, client: EngineClient, history: History, tools: Callable[[], tuple[Tool, ...]]
+        self,
+        client: EngineClient,
+        history: History,
+        tools: Callable[[], tuple[Tool, ...]],
+        others_waiting: Callable[[], bool],
     ) -> None:
         self._client = client
         self._history = history
         self._tools = tools
+        self._others_waiting = others_waiting
         self._tasks: set[asyncio.Task[None]] = set()
         self._new_audio = asyncio.Event()
         self._streaming = False
@@ -79,7 +88,9 @@ class Prefetcher:
             self._start(self._stream(collector))
         self._new_audio.set()
         utterance = collector.current
-        is_free = not self.turn_running and self._history.pending() is None
+        is_free = (
+            not self.turn_running and self._history.pending() is None and not self._others_waiting()
+        )
         if utterance is not None and self._speech_prefill.is_due(
             utterance.id, collector.speech_seconds, is_free
         ):

@@ -164,7 +164,7 @@ class Speculator:
 
     def begin(self, request: GenerateRequest, utterance: Utterance) -> bool:
         """Begin a reply to `request`, whose last turn is `utterance`. Return whether it began."""
-        if not self._state.may_begin(utterance.seconds, self._waiting.others(self)):
+        if not self._state.may_begin(utterance.seconds, self.others_waiting()):
             return False
         if self._reply is not None:
             self._stop(self._reply)  # its first phrase may not have been asked for
@@ -202,6 +202,10 @@ class Speculator:
     def reply_audible(self) -> None:
         """Note that the reply is audible, or that there will be none."""
         self._waiting.remove(self)
+
+    def others_waiting(self) -> bool:
+        """Return whether the user of another session waits for a reply to a confirmed turn."""
+        return self._waiting.others(self)
 
     async def close(self) -> None:
         """Discard and stop everything; the session has ended."""

@@ -78,7 +78,7 @@ async def test_reply_after_a_trim_processes_only_the_new_turn(
     trims = 0
     try:
         async with linked(engine, tmp_path / "s") as client:
-            prefetcher = Prefetcher(client, history, tuple)
+            prefetcher = Prefetcher(client, history, tuple, lambda: False)
             for number in range(8):
                 question = f"Tell me something about the number {number} and a large old city."
                 history.add(text=question)

@@ -29,7 +29,10 @@ class Conversation:
         self.history = History("Be kind.", BUDGET, 20, audio_turns=1)
         self.transcripts: list[str] = []
         tools = (Tool("noop", "Nothing.", "{}"),)
-        self.prefetcher = Prefetcher(client, self.history, lambda: tools)
+        self.others_waiting = False
+        self.prefetcher = Prefetcher(
+            client, self.history, lambda: tools, lambda: self.others_waiting
+        )
 
     def ask(self, number: int, seconds: float = 3.0) -> Exchange:
         speech = utterance(number, tone(seconds, rate=16_000))
@@ -220,6 +223,22 @@ async def test_utterance_is_not_prefilled_while_the_engine_has_another_request(
     conversation.prefetcher.audio_added(collector)
     await conversation.client.send(1)
     assert not conversation.engine.warmed_early
+
+
+async def test_utterance_is_not_prefilled_while_another_user_waits(
+    conversation: Conversation,
+) -> None:
+    collector = UtteranceCollector(pre_roll_seconds=0.5, max_seconds=60)
+    conversation.client.add(collector.speech_started())
+    conversation.others_waiting = True
+    for _ in range(50):
+        collector.add_audio(tone(0.04, rate=16_000))
+        conversation.prefetcher.audio_added(collector)
+    await conversation.client.send(1)
+    assert not conversation.engine.warmed_early
+    conversation.others_waiting = False
+    conversation.prefetcher.audio_added(collector)
+    await conversation.until(lambda: len(conversation.engine.warmed_early) == 1)
 
 
 def test_long_utterance_is_prefilled_less_often() -> None:
