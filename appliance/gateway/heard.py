@@ -7,7 +7,7 @@ arrives as its text, then its audio as it is sent, then a text frame that marks 
 A BotStoppedSpeakingFrame does not mean that the reply is complete. Pipecat also sends one after
 three seconds without audio, and on an overloaded machine the next phrase can take longer.
 
-After a pause of the bot (interruption.py), phrases are sent again. They count once.
+After a pause of the bot (interruption_gate.py), phrases are sent again. They count once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from appliance.gateway.backchannel import BotSpeech
-from appliance.gateway.interruption import (
+from appliance.gateway.interruption_gate import (
     RepeatedPhraseEndFrame,
     RepeatedPhraseFrame,
     RewindFrame,

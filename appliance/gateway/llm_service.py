@@ -43,7 +43,7 @@ from pipecat.utils.time import time_now_iso8601
 from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.history import Exchange, History
-from appliance.gateway.interruption import HearUtteranceFrame, UtteranceHearing
+from appliance.gateway.interruption_gate import HearUtteranceFrame, UtteranceHearing
 from appliance.gateway.prefetch import Prefetcher
 from appliance.gateway.reply import ReplyEndFrame, ReplyGenerator, TurnCallbacks
 from appliance.gateway.speculation import Speculator
@@ -213,7 +213,7 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             case SpeechResumedFrame():
                 self._speech_resumed()
             case VADUserStoppedSpeakingFrame():
-                delay_seconds = max(0.0, time.time() - frame.timestamp)  # see interruption.py
+                delay_seconds = max(0.0, time.time() - frame.timestamp)  # see interruption_gate.py
                 self._callbacks.on_speech_stopped(frame.stop_secs + delay_seconds)
                 if (dropped := self._collector.speech_stopped()) is not None:
                     self._prefetcher.discard([dropped])

@@ -45,7 +45,7 @@ from appliance.errors import (
     SessionEnded,
 )
 from appliance.gateway.heard import HeardProcessor, HeardText
-from appliance.gateway.interruption import BotActivity, InterruptionGate, PauseHooks
+from appliance.gateway.interruption_gate import BotActivity, InterruptionGate, PauseHooks
 from appliance.gateway.llm_service import UltravoxWithContextService
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.gateway.reply import ReplyEndFrame, TurnCallbacks

@@ -5,7 +5,7 @@ and the network. It is kept short for two reasons: an interruption can only drop
 been sent, and the gateway estimates from the audio sent how much the user has heard.
 
 The output can be paused while it is not decided whether the user interrupts the bot
-(interruption.py). Then it goes on from the start of the phrase in which playback stopped.
+(interruption_gate.py). Then it goes on from the start of the phrase in which playback stopped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 from starlette.websockets import WebSocket
 
-from appliance.gateway.interruption import (
+from appliance.gateway.interruption_gate import (
     PauseBotFrame,
     RepeatedPhraseEndFrame,
     RepeatedPhraseFrame,

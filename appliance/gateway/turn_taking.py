@@ -1,9 +1,9 @@
 """Turn taking: when the user's turn starts, when it ends, and when the user interrupts the bot.
 
 - Start and interruption (barge-in): after `turn.vad_start_seconds` of speech, detected by Silero
-  VAD, interruption.py proposes a turn, or pauses the bot first. The bot's own voice (`echo`) and
-  voice far below the caller's level (`level`) are not speech. With `turn.half_duplex` the user is
-  muted while the bot speaks.
+  VAD, interruption_gate.py proposes a turn, or pauses the bot first. The bot's own voice (`echo`)
+  and voice far below the caller's level (`level`) are not speech. With `turn.half_duplex` the user
+  is muted while the bot speaks.
 - End (endpointing): smart-turn v3 judges at a pause whether the user has finished.
   `endpointing.EndpointingPolicy` decides from its probability and from the pace of the speech how
   much silence ends the turn. `turn.stop_timeout_seconds` is the last resort.
