@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -22,9 +21,10 @@ from appliance.gateway.endpointing import EndpointingPolicy, Policy
 from appliance.gateway.level import CallerLevel
 from appliance.gateway.turn_taking import TurnModels
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
-from appliance.settings import TurnConfig
+from appliance.settings import LLMConfig, TurnConfig
 from tests.voices import echo, level
 from tests.voices.clips import COMPLETE, KINDS, clips, joined, silence
+from tests.voices.heard import Answers, Hearing
 from tests.voices.recordings import NotAvailable, Recordings, download, scaled
 from tests.voices.replay import (
     FixedPolicy,
@@ -37,6 +37,8 @@ from tests.voices.replay import (
 )
 
 FOLDER = Path(".cache/voices")
+WEIGHTS = Path("weights")
+WITH_WORDS = "the same, with words"
 HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
 
 
@@ -53,37 +55,35 @@ def main() -> None:
     recordings, config = Recordings(FOLDER), TurnConfig()
     models = TurnModels(config)
     if args.only in (None, "ends"):
-        print("\n".join(ends(observations(recordings, models, config), config)), flush=True)
+        print("\n".join(ends(recordings, models, config)), flush=True)
     if args.only in (None, "echo"):
         print("\n".join(echoes(recordings, models, args.bot)), flush=True)
     if args.only in (None, "level"):
         print("\n".join(levels(recordings, models)), flush=True)
 
 
-def observations(
-    recordings: Recordings, models: TurnModels, config: TurnConfig
-) -> list[Observation]:
-    """Return what the models heard in each clip. The result is kept in the cache."""
-    path = FOLDER / "observations.pickle"
-    if path.exists() and not os.environ.get("FRESH"):
-        found: list[Observation] = pickle.loads(path.read_bytes())
-        return found
+def observations(recordings: Recordings, hearing: Hearing, config: TurnConfig) -> list[Observation]:
+    """Return what the VAD heard in each clip."""
     found = []
     for number, clip in enumerate(all_clips := clips(recordings)):
         print(f"\rclip {number + 1} of {len(all_clips)}", end="", file=sys.stderr, flush=True)
-        found.append(observe(clip, models, config))
+        found.append(observe(clip, hearing, config))
     print(file=sys.stderr)
-    path.write_bytes(pickle.dumps(found))
     return found
 
 
-def ends(found: list[Observation], config: TurnConfig) -> list[str]:
+def ends(recordings: Recordings, models: TurnModels, config: TurnConfig) -> list[str]:
     """Return the tables of the ends of turns."""
-    policies: dict[str, Policy] = {
-        "p > 0.5, else 1.5 s": FixedPolicy(config, 0.5, 1.5),
-        "p > 0.9, else 1.5 s": FixedPolicy(config, 0.9, 1.5),
-        "p > 0.5, else 0.8 s": FixedPolicy(config, 0.5, 0.8),
-        "the appliance's": EndpointingPolicy(config),
+    llm = LLMConfig()
+    answers = Answers(FOLDER / "answers.sqlite", fresh=bool(os.environ.get("FRESH")))
+    hearing = Hearing(models, WEIGHTS / llm.hearing_model, answers)
+    found = observations(recordings, hearing, config)
+    policies: dict[str, tuple[Policy, LLMConfig | None]] = {
+        "p > 0.5, else 1.5 s": (FixedPolicy(config, 0.5, 1.5), None),
+        "p > 0.9, else 1.5 s": (FixedPolicy(config, 0.9, 1.5), None),
+        "p > 0.5, else 0.8 s": (FixedPolicy(config, 0.5, 0.8), None),
+        "the appliance's": (EndpointingPolicy(config), None),
+        WITH_WORDS: (EndpointingPolicy(config), llm),
     }
     lines = [
         "Ends of turns. held: complete utterances that wait over 1 s; cut: pauses that end it",
@@ -92,15 +92,15 @@ def ends(found: list[Observation], config: TurnConfig) -> list[str]:
     ]
     kinds: list[str] = []
     for part in ("tuned", "reported"):
-        for name, policy in policies.items():
+        for name, (policy, words) in policies.items():
             outcomes: dict[str, list[Outcome]] = defaultdict(list)
             for each in found:
                 if each.part == part:
-                    outcomes[each.kind].append(replay(each, policy, config))
+                    outcomes[each.kind].append(replay(each, policy, config, hearing, words))
             lines.append(f"{name:21}{part:>9}" + _summary(outcomes))
-            if part == "reported" and name == "the appliance's":
+            if part == "reported" and name == WITH_WORDS:
                 kinds = _by_kind(outcomes)
-    return [*lines, "", "The appliance's policy, reported part, by kind", *kinds]
+    return [*lines, "", "The appliance's policy with words, reported part, by kind", *kinds]
 
 
 def _delays(outcomes: list[Outcome]) -> list[float]:
