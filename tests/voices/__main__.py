@@ -38,7 +38,7 @@ from tests.voices.replay import (
 
 FOLDER = Path(".cache/voices")
 WEIGHTS = Path("weights")
-WITH_WORDS = "the same, with words"
+ENGLISH_WORDS = "... English, with words"
 HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
 
 
@@ -78,29 +78,37 @@ def ends(recordings: Recordings, models: TurnModels, config: TurnConfig) -> list
     answers = Answers(FOLDER / "answers.sqlite", fresh=bool(os.environ.get("FRESH")))
     hearing = Hearing(models, WEIGHTS / llm.hearing_model, answers)
     found = observations(recordings, hearing, config)
-    policies: dict[str, tuple[Policy, LLMConfig | None]] = {
-        "p > 0.5, else 1.5 s": (FixedPolicy(config, 0.5, 1.5), None),
-        "p > 0.9, else 1.5 s": (FixedPolicy(config, 0.9, 1.5), None),
-        "p > 0.5, else 0.8 s": (FixedPolicy(config, 0.5, 0.8), None),
-        "the appliance's": (EndpointingPolicy(config), None),
-        WITH_WORDS: (EndpointingPolicy(config), llm),
-    }
+    appliance = EndpointingPolicy(config)
+    rows: list[tuple[str, Policy, LLMConfig | None, str | None]] = [
+        ("p > 0.5, else 1.5 s", FixedPolicy(config, 0.5, 1.5), None, None),
+        ("p > 0.9, else 1.5 s", FixedPolicy(config, 0.9, 1.5), None, None),
+        ("p > 0.5, else 0.8 s", FixedPolicy(config, 0.5, 0.8), None, None),
+        ("the appliance's", appliance, None, None),
+        ("... with words", appliance, llm, None),
+        ("... English", appliance, None, "en"),
+        (ENGLISH_WORDS, appliance, llm, "en"),
+    ]
     lines = [
         "Ends of turns. held: complete utterances that wait over 1 s; cut: pauses that end it",
-        f"{'policy':21}{'part':>9}{'held':>6}{'p50':>6}{'p95 s':>7}{'cut: whole':>12}{'phone':>7}"
+        f"{'policy':24}{'part':>9}{'held':>6}{'p50':>6}{'p95 s':>7}{'cut: whole':>12}{'phone':>7}"
         f"{'letters':>9}{'lists':>7}{'dates':>7}{'sentences':>11}",
     ]
     kinds: list[str] = []
     for part in ("tuned", "reported"):
-        for name, (policy, words) in policies.items():
+        for name, policy, words, language in rows:
             outcomes: dict[str, list[Outcome]] = defaultdict(list)
             for each in found:
-                if each.part == part:
+                if each.part == part and language in (None, each.language):
                     outcomes[each.kind].append(replay(each, policy, config, hearing, words))
-            lines.append(f"{name:21}{part:>9}" + _summary(outcomes))
-            if part == "reported" and name == WITH_WORDS:
+            lines.append(f"{name:24}{part:>9}" + _summary(outcomes))
+            if part == "reported" and name == ENGLISH_WORDS:
                 kinds = _by_kind(outcomes)
-    return [*lines, "", "The appliance's policy with words, reported part, by kind", *kinds]
+    return [
+        *lines,
+        "",
+        "The appliance's policy with words, English speakers of the reported part, by kind",
+        *kinds,
+    ]
 
 
 def _delays(outcomes: list[Outcome]) -> list[float]:

@@ -48,6 +48,7 @@ class Observation:
     name: str
     kind: str
     part: str
+    language: str
     end_seconds: float
     frames: tuple[Frame, ...]
     pcm: bytes
@@ -76,7 +77,7 @@ def observe(clip: Clip, hearing: Hearing, config: TurnConfig) -> Observation:
         for events, silence_seconds in hearing.answers.get(settings, pcm, detect)
     )
     seconds = LEAD_SECONDS + len(clip.samples) / INPUT_SAMPLE_RATE
-    return Observation(clip.name, clip.kind, clip.part, seconds, frames, pcm)
+    return Observation(clip.name, clip.kind, clip.part, clip.language, seconds, frames, pcm)
 
 
 def _detect(pcm: bytes, hearing: Hearing, config: TurnConfig) -> Answer:
@@ -131,7 +132,7 @@ def replay(
     words: LLMConfig | None = None,
 ) -> Outcome:
     """Run a policy over an observation. `words` configures the recognizer; None: no words."""
-    endpointer = Endpointer(policy, config.stop_timeout_seconds)
+    endpointer = Endpointer(policy, config.stop_timeout_seconds, words_expected=words is not None)
     heard = None if words is None else WordsOfTurn(hearing, words)
     looks: list[tuple[float, int, float]] = []  # due, pause, probability
     text: tuple[float, str] | None = None  # due, words
