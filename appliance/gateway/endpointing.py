@@ -28,7 +28,7 @@ COMPLETE_PROBABILITY = 0.5  # smart-turn's own threshold
 SURE_PROBABILITY = 0.85  # an early verdict is kept from here up, and from 1 - this down
 STACCATO_SECONDS = 1.2  # a dictated digit, letter, name of a day; most sentences are longer
 STACCATO_BURSTS = 2  # this many short bursts in a row are dictation
-STACCATO_PROBABILITY = 0.9  # in dictation, smart-turn has to be this sure
+STACCATO_PROBABILITY = 0.9  # in dictation, and at a comma, smart-turn has to be this sure
 WORD_SECONDS = 0.8  # a first word below this may be "yes", or the first of many digits
 WORD_PROBABILITY = 0.96  # above this, it is an answer
 SHORT_SECONDS = 1.0  # a first utterance below this is an answer such as "goodbye" ...
@@ -131,13 +131,14 @@ class EndpointingPolicy:
             return Verdict(seconds, "words")
         if dictated:
             return _longest(Verdict(config.short_stop_seconds, "words"), otherwise)
-        if is_answer(words) and probability >= UNFINISHED_PROBABILITY:
+        needed = BROKEN_OFF_PROBABILITY if ends_sentence(words) else STACCATO_PROBABILITY
+        if is_answer(words) and probability >= needed:
             return _shortest(Verdict(config.words_stop_seconds, "words"), otherwise)
         fluent = count_words(words) >= FLUENT_WORDS * len(bursts)
         if words.endswith("?") and fluent:
             return _shortest(Verdict(config.words_stop_seconds, "words"), otherwise)
         word = is_word(bursts) and not is_list_item(words)
-        if words.endswith((".", "!", "?")) and (fluent or word):
+        if ends_sentence(words) and (fluent or word):
             complete = probability > COMPLETE_PROBABILITY
             seconds = config.words_stop_seconds if complete else config.short_stop_seconds
             return _shortest(Verdict(seconds, "words"), otherwise)
@@ -176,7 +177,7 @@ _DICTATED = re.compile(
 _CHARACTER = re.compile(r"[a-z\d]|zero|oh|one|two|three|four|five|six|seven|eight|nine")
 _ANSWER = re.compile(
     r"(?:yes|yeah|yep|no|nope|okay|ok|stop|thanks|thank you|hello|hi|goodbye|bye|right|sure"
-    r"|please|never ?mind)(?:,? (?:please|thanks|thank you))?",
+    r"|please|never ?mind|why|what|when|where|who|how|pardon|really)(?:,? (?:please|thanks|thank you))?",
     re.IGNORECASE,
 )
 
@@ -200,7 +201,12 @@ def dictated_words(words: str) -> int:
 
 def is_answer(words: str) -> bool:
     """Return whether the words are one of the short answers that need nothing more."""
-    return words.endswith((".", "!", "?")) and _ANSWER.fullmatch(words.strip(" .,!?")) is not None
+    return _ANSWER.fullmatch(words.strip(" .,!?")) is not None
+
+
+def ends_sentence(words: str) -> bool:
+    """Return whether the recognizer heard the end of a sentence, and not only a comma."""
+    return words.endswith((".", "!", "?"))
 
 
 def is_list_item(words: str) -> bool:

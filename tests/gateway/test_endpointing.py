@@ -59,6 +59,8 @@ def test_silence_that_ends_a_turn(pause: Pause, seconds: float, reason: Reason) 
         ([0.6], 0.7, "Monday.", CONFIG.short_stop_seconds),
         ([0.4], 0.3, "Yes.", CONFIG.words_stop_seconds),
         ([0.4], 0.3, "Yes,", CONFIG.short_stop_seconds),
+        ([0.4], 0.94, "Yes,", CONFIG.words_stop_seconds),
+        ([0.4], 0.04, "Why?", CONFIG.words_stop_seconds),
         ([0.4], 0.97, "Yes.", CONFIG.vad_stop_seconds),
         ([0.6], 0.7, "Cancelled.", CONFIG.words_stop_seconds),
         ([1.1], 0.05, "What is my name?", CONFIG.words_stop_seconds),
