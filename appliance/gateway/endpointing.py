@@ -177,7 +177,8 @@ _DICTATED = re.compile(
 _CHARACTER = re.compile(r"[a-z\d]|zero|oh|one|two|three|four|five|six|seven|eight|nine")
 _ANSWER = re.compile(
     r"(?:yes|yeah|yep|no|nope|okay|ok|stop|thanks|thank you|hello|hi|goodbye|bye|right|sure"
-    r"|please|never ?mind|why|what|when|where|who|how|pardon|really)(?:,? (?:please|thanks|thank you))?",
+    r"|please|never ?mind|why|what|when|where|who|how|pardon|really)"
+    r"(?:,? (?:please|thanks|thank you))?",
     re.IGNORECASE,
 )
 
