@@ -23,9 +23,10 @@ from appliance.gateway.turn_taking import TurnModels
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import LLMConfig, TurnConfig
 from tests.voices import echo, level
+from tests.voices.bot import REPLIES, SENTENCES, BotVoice
 from tests.voices.clips import COMPLETE, KINDS, clips, joined, silence
 from tests.voices.heard import Answers, Hearing
-from tests.voices.recordings import NotAvailable, Recordings, download, scaled
+from tests.voices.recordings import NotAvailable, Recordings, download, scaled, trimmed
 from tests.voices.replay import (
     FixedPolicy,
     Observation,
@@ -45,7 +46,6 @@ HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make voices", description=__doc__)
     parser.add_argument("--only", choices=("ends", "echo", "level"), help="measure only this part")
-    parser.add_argument("--bot", type=Path, help="bot's voice for the echo: 24 kHz int16 PCM")
     args = parser.parse_args()
     logger.remove()
     try:
@@ -57,7 +57,7 @@ def main() -> None:
     if args.only in (None, "ends"):
         print("\n".join(ends(recordings, models, config)), flush=True)
     if args.only in (None, "echo"):
-        print("\n".join(echoes(recordings, models, args.bot)), flush=True)
+        print("\n".join(echoes(recordings, models)), flush=True)
     if args.only in (None, "level"):
         print("\n".join(levels(recordings, models)), flush=True)
 
@@ -151,43 +151,58 @@ def _by_kind(outcomes: dict[str, list[Outcome]]) -> list[str]:
     return lines
 
 
-def echoes(recordings: Recordings, models: TurnModels, bot: Path | None) -> list[str]:
-    """Return the lines about the bot's own voice. Without `bot`, a recording stands for it."""
-    if bot is not None:
-        sent = np.frombuffer(bot.read_bytes(), dtype="<i2")
-    else:
-        sent = _as_sent(recordings, level.sentences(recordings, 8, seed=5))
+def echoes(recordings: Recordings, models: TurnModels) -> list[str]:
+    """Return the lines about the bot's own voice."""
+    bot = BotVoice(WEIGHTS, FOLDER)
+    sent = echo.int16(np.concatenate([bot.say(text) for text in REPLIES]))
     lines = ["", "The bot's own voice in the microphone: starts of speech a minute"]
-    lines.append(f"{'delay':>6}{'level':>7}{'not detected':>14}{'detected':>10}")
+    lines.append(f"{'delay':>6}{'level':>7}{'not detected':>14}{'detected':>10}{'CPU':>7}")
     for delay in echo.DELAYS_SECONDS:
         for level_db in echo.LEVELS_DB:
             microphone = echo.at_microphone(sent, delay, level_db)
-            without, with_it = (
-                60 * len(each.starts) / each.seconds
-                for each in (
-                    echo.call(models.vad_analyzer(), None, sent, microphone),
-                    echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone),
-                )
+            without = echo.call(models.vad_analyzer(), None, sent, microphone)
+            with_it = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+            lines.append(
+                f"{delay:6.2f}{level_db:5} dB{without.starts_a_minute:14.1f}"
+                f"{with_it.starts_a_minute:10.1f}{with_it.cpu_percent:6.2f}%"
             )
-            lines.append(f"{delay:6.2f}{level_db:5} dB{without:14.1f}{with_it:10.1f}")
-    callers = level.sentences(recordings, 20, seed=3)
-    for level_db in (-6, -12, -20, -30):
-        heard = 0
-        for number, caller in enumerate(callers):
-            delay = echo.DELAYS_SECONDS[number % 3]
-            at_mic = echo.at_microphone(sent, delay, level_db)
-            microphone = echo.mixed(at_mic, caller, echo.BARGE_IN_SECONDS)
-            result = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
-            last = echo.BARGE_IN_SECONDS + len(caller) / INPUT_SAMPLE_RATE
-            heard += any(echo.BARGE_IN_SECONDS <= start <= last for start in result.starts)
-        lines.append(f"a caller over an echo at {level_db} dB: heard {heard} of {len(callers)}")
+    for level_db in echo.LEVELS_DB:
+        microphone = echo.with_jump(sent, 0.15, level_db)
+        jumped = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+        lines.append(
+            f"a delay that grows by 40 ms, at {level_db} dB: {jumped.starts_a_minute:.1f} a minute"
+        )
+    callers = {
+        "another voice": level.sentences(recordings, 20, seed=3),
+        "the bot's voice": [
+            scaled(trimmed(echo.resampled(bot.say(text), OUTPUT_SAMPLE_RATE, INPUT_SAMPLE_RATE)))
+            for text in SENTENCES
+        ],
+    }
+    for name, sentences in callers.items():
+        for level_db in (None, -6, -12, -20, -30):
+            heard = [
+                _is_heard(models, sent, caller, number, level_db)
+                for number, caller in enumerate(sentences)
+            ]
+            what = "no echo" if level_db is None else f"an echo at {level_db} dB"
+            lines.append(f"{name} over {what}: heard {sum(heard)} of {len(heard)}")
     return lines
 
 
-def _as_sent(recordings: Recordings, parts: list[np.ndarray]) -> np.ndarray:
-    samples = echo.resampled(joined([recordings.sound("it", "vm-intro"), *parts], 1.0))
-    assert OUTPUT_SAMPLE_RATE == 24_000
-    return np.asarray((np.clip(samples, -1, 1) * 32767).astype("<i2"))
+def _is_heard(
+    models: TurnModels, sent: np.ndarray, caller: np.ndarray, number: int, level_db: float | None
+) -> bool:
+    """Return whether a caller who speaks while the bot does is heard. Each starts elsewhere."""
+    begin = echo.BARGE_IN_SECONDS + number * echo.BARGE_IN_STEP_SECONDS
+    microphone = np.zeros(0)
+    if level_db is not None:
+        delay = echo.DELAYS_SECONDS[number % len(echo.DELAYS_SECONDS)]
+        microphone = echo.at_microphone(sent, delay, level_db)
+    microphone = echo.mixed(microphone, caller, begin)
+    result = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+    last = begin + len(caller) / INPUT_SAMPLE_RATE
+    return any(begin <= start <= last for start in result.starts)
 
 
 def levels(recordings: Recordings, models: TurnModels) -> list[str]:

@@ -18,10 +18,12 @@ from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from tests.voices.replay import pcm_of
 
 DELAYS_SECONDS = (0.05, 0.15, 0.4)
-LEVELS_DB = (0, -6, -12, -20, -30)  # of the echo in the microphone, relative to the sent audio
+LEVELS_DB = (0, -12, -20, -30)  # of the echo in the microphone, relative to the sent audio
+JUMP_SECONDS = 0.04
 CHUNK_SECONDS = 0.04
 LEAD_SECONDS = 0.2  # audio is sent this long before its playback
-BARGE_IN_SECONDS = 4.0  # the caller speaks this long after the bot has begun
+BARGE_IN_SECONDS = 4.0  # the first caller speaks this long after the bot has begun
+BARGE_IN_STEP_SECONDS = 1.0  # each next caller speaks this much later
 
 
 def room(samples: np.ndarray, seconds: float = 0.25, seed: int = 1) -> np.ndarray:
@@ -45,6 +47,16 @@ class Heard:
     seconds: float
     cpu_seconds: float
 
+    @property
+    def starts_a_minute(self) -> float:
+        """Return the rate of the starts."""
+        return 60 * len(self.starts) / self.seconds
+
+    @property
+    def cpu_percent(self) -> float:
+        """Return the load of one core, in percent."""
+        return 100 * self.cpu_seconds / self.seconds
+
 
 def call(
     vad: SharedSilero,
@@ -58,9 +70,17 @@ def call(
     step = round(CHUNK_SECONDS * OUTPUT_SAMPLE_RATE)
     spent, now, position = 0.0, 100.0, 0
     speaking, starts = False, []
-    if detector is not None:
+
+    def is_echo(window: bytes) -> bool:
+        nonlocal spent
+        assert detector is not None
         begun = time.process_time()
-        vad.is_echo = lambda window: detector.is_echo(window, now)
+        echo = detector.is_echo(window, now)
+        spent += time.process_time() - begun
+        return echo
+
+    if detector is not None:
+        vad.is_echo = is_echo
     for start in range(0, len(pcm) - size + 1, size):
         now = 100.0 + (start + size) / 2 / INPUT_SAMPLE_RATE
         while detector is not None and position < min(
@@ -85,6 +105,14 @@ def at_microphone(sent: np.ndarray, delay_seconds: float, level_db: float) -> np
     return np.concatenate([delay, room(samples)]) * 10 ** (level_db / 20)
 
 
+def with_jump(sent: np.ndarray, delay_seconds: float, level_db: float) -> np.ndarray:
+    """Return an echo whose delay grows by `JUMP_SECONDS` in the middle, as of a jitter buffer."""
+    samples = at_microphone(sent, delay_seconds, level_db)
+    middle = len(samples) // 2
+    jump = np.zeros(round(JUMP_SECONDS * INPUT_SAMPLE_RATE))
+    return np.concatenate([samples[:middle], jump, samples[middle:]])
+
+
 def mixed(one: np.ndarray, other: np.ndarray, at_seconds: float) -> np.ndarray:
     """Return `one` with `other` added from `at_seconds` on, until both have ended."""
     start = round(at_seconds * INPUT_SAMPLE_RATE)
@@ -94,6 +122,11 @@ def mixed(one: np.ndarray, other: np.ndarray, at_seconds: float) -> np.ndarray:
     return total
 
 
-def resampled(samples: np.ndarray) -> np.ndarray:
-    """Return samples of 16 kHz at 24 kHz."""
-    return np.asarray(soxr.resample(samples, INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE))
+def resampled(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
+    """Return samples at another rate."""
+    return np.asarray(soxr.resample(samples, rate, to_rate))
+
+
+def int16(samples: np.ndarray) -> np.ndarray:
+    """Return float samples as int16."""
+    return np.asarray((np.clip(samples, -1, 1) * 32767).astype("<i2"))
