@@ -30,6 +30,7 @@ import numpy.typing as npt
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 
 Floats = npt.NDArray[np.float32]
+Whitened = npt.NDArray[np.complex64]
 
 ACTIVE_SECONDS = 1.5  # after the bot's last sound, an echo may still arrive
 WINDOW_SECONDS = 0.032  # of one spectrum, and of one window of the microphone
@@ -38,22 +39,27 @@ MAX_DELAY_SECONDS = 1.2  # network, buffers of the client, loudspeaker, room
 EARLY_SECONDS = 0.1  # the estimate of the time of playback may be this late
 RESYNC_SECONDS = 0.5  # the microphone's clock follows the arrival beyond this difference
 
-RATE = 8000  # of whitened audio
-FRAME, HOP = 256, 128  # samples of whitened audio in a window, in a hop
+RATE = 4000  # of whitened audio, which is complex and has only positive frequencies
+FRAME, HOP = 128, 64  # samples of whitened audio in a window, in a hop
 LOWEST_HZ, HIGHEST_HZ = 150, 3600  # of whitened audio
 WHITENING = 0.7  # 0 keeps the spectrum, 1 makes it flat; between them, noise says less
-RING = 32_768  # samples of whitened audio that are kept of what was sent, 4 s
-BLOCK = 2048  # samples that are correlated at all delays, 0.26 s
-SHORT_BLOCK = 1024  # samples that are correlated at the known delay, 0.13 s
-TRANSFORM = 16_384  # samples of the transform: the block, and all delays
+RING = 16_384  # samples of whitened audio that are kept of what was sent, 4 s
+BLOCK = 1024  # samples that are correlated at all delays, 0.26 s
+SHORT_BLOCK = 256  # samples that are correlated at the known delay, 0.06 s
+TRANSFORM = 8192  # samples of the transform: the block, and all delays
 SEARCH_WINDOWS = 2  # a search each this many windows of the microphone
 
 FIRST_CORRELATION = 0.42  # before the delay is known, this is an echo
 LOCK_CORRELATION = 0.5  # of two searches at the same delay: it is known
-SAME_DELAY = 12  # samples, 1.5 ms: between two searches
-DRIFT = 4  # samples between two windows: the clocks of gateway and client differ
-ECHO_CORRELATION = 0.4  # at the known delay: an echo, however loud
-LOST_CORRELATION = 0.25  # at the known delay, below this: no echo, or another delay
+SAME_DELAY = 6  # samples, 1.5 ms: between two searches
+DRIFT = 2  # samples between two windows: the clocks of gateway and client differ
+TYPICAL_STEP = 0.1  # of the difference between typical and heard correlation, per window
+ECHO_PART = 0.6  # of the typical correlation, at the known delay: an echo, however loud
+LOST_PART = 0.35  # of it, and below: no echo, or another delay
+CHANCE_CORRELATION = 0.2  # at a known delay, this means nothing
+SUM_DECAY = 0.9  # of the sum of all searches: about 0.6 s
+SUM_SEARCHES = 6  # the fewest that are summed
+LOCK_PROMINENCE = 14.0  # of the peak in the sum, over chance: the delay is known
 DROP_WINDOWS = 32  # a delay that was lost for this many loud windows is dropped
 
 BAND_EDGES_HZ = (200, 300, 400, 510, 630, 770, 920, 1080, 1270, 1480, 1720, 2000, 2320, 2700, 3150)
@@ -61,6 +67,8 @@ FLOOR_DB = -75.0  # below full scale: quieter sound says nothing
 QUIET_DB = -68.0  # of all bands: quieter sound is not voice
 DECAY_DB = 3.2  # per hop: reverberation of about 0.3 s
 MARGIN_DB = 7.0  # louder than the expected echo by more than this: the caller
+CALLER_WINDOWS = 3  # a caller who was heard for this long may also be as soft as the echo ...
+HOLD_WINDOWS = 7  # ... for this many windows, less those
 GAIN_STEP = 0.06  # of the difference between expected and heard level, per window
 
 
@@ -79,7 +87,7 @@ class Spectra:
             round(HIGHEST_HZ * WINDOW_SECONDS),
         )
 
-    def analyze(self, samples: Floats) -> tuple[Floats, Floats]:
+    def analyze(self, samples: Floats) -> tuple[Floats, Whitened]:
         """Analyze windows at each hop of int16 samples.
 
         Returns the levels in dBFS, shape (windows, bands), and the windows of whitened audio, shape
@@ -90,10 +98,10 @@ class Spectra:
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) + np.float32(1e-12)
         energy = np.add.reduceat(power[:, : self._stop], self._starts, axis=1)
         levels = np.maximum(10 * np.log10(energy), FLOOR_DB).astype(np.float32)
-        flat = np.zeros((len(windows), FRAME // 2 + 1), dtype=np.complex64)
+        flat = np.zeros((len(windows), FRAME), dtype=np.complex64)
         part = slice(self._low, self._high)
         flat[:, part] = spectrum[:, part] / power[:, part] ** (WHITENING / 2)
-        return levels, np.fft.irfft(flat, FRAME, axis=1).astype(np.float32)
+        return levels, np.fft.ifft(flat, axis=1).astype(np.complex64)
 
 
 class SentAudio:
@@ -103,7 +111,7 @@ class SentAudio:
         self._spectra = Spectra(OUTPUT_SAMPLE_RATE)
         bands = len(BAND_EDGES_HZ) - 1
         self._levels = np.full((RING // HOP, bands), FLOOR_DB, dtype=np.float32)
-        self._samples = np.zeros(RING, dtype=np.float32)
+        self._samples = np.zeros(RING, dtype=np.complex64)
         self._next = 0  # number of the next hop
         self._rest = np.zeros(0, dtype=np.float32)
         self.until = -ACTIVE_SECONDS * 10  # time at which the last audio ends
@@ -126,14 +134,14 @@ class SentAudio:
             self._next += 1
         self._rest = self._rest[(len(self._rest) // self._spectra.hop - 1) * self._spectra.hop :]
 
-    def _overlap(self, frame: Floats) -> None:
+    def _overlap(self, frame: Whitened) -> None:
         """Add a whitened window; its second half waits for the next one."""
         start = self._next * HOP % RING
         self._samples[start : start + HOP] += frame[:HOP]
         after = (start + HOP) % RING
         self._samples[after : after + HOP] = frame[HOP:]
 
-    def between(self, first: int, last: int) -> Floats:
+    def between(self, first: int, last: int) -> Whitened:
         """Return the whitened samples `first` to `last` - 1; silence where nothing was sent."""
         start, stop = first % RING, last % RING
         parts = (self._samples[start:stop],)
@@ -171,7 +179,7 @@ class Microphone:
     def __init__(self) -> None:
         self._spectra = Spectra(INPUT_SAMPLE_RATE)
         self._before = np.zeros(self._spectra.hop, dtype=np.float32)
-        self._samples = np.zeros(BLOCK + HOP, dtype=np.float32)  # the last HOP are half done
+        self._samples = np.zeros(BLOCK + HOP, dtype=np.complex64)  # the last HOP are half done
         self._time: float | None = None  # of the end of the latest window, by the samples
         self.history: list[tuple[int, Floats]] = []  # hop and levels of the latest windows
         self.windows = 0  # since the last gap
@@ -207,7 +215,7 @@ class Microphone:
         assert self._time is not None
         return round((self._time - WINDOW_SECONDS) / HOP_SECONDS)
 
-    def latest(self, size: int) -> tuple[int, Floats]:
+    def latest(self, size: int) -> tuple[int, Whitened]:
         """Return the latest `size` samples, and the number of the first of them."""
         assert self._time is not None
         end = round(self._time * RATE) - HOP
@@ -221,9 +229,12 @@ class EchoDetector:
         self._sent = SentAudio()
         self._microphone = Microphone()
         self._correlation = 0.0  # of the latest search
+        self._prominent = SummedCorrelation()
         self._candidate: int | None = None  # delay that the latest search has found, in samples
         self._delay: int | None = None  # in samples, once it is known
         self._gain = np.zeros(len(BAND_EDGES_HZ) - 1, dtype=np.float32)  # dB
+        self._typical = 0.0  # correlation of the echo at the known delay
+        self._caller_windows = 0  # more of these than others lately: the caller speaks
         self._lost_windows = 0
 
     def sent(self, pcm: bytes, plays_at: float) -> None:
@@ -242,6 +253,7 @@ class EchoDetector:
         if not self.active(now):
             self._microphone.forget()
             self._correlation, self._candidate = 0.0, None
+            self._prominent = SummedCorrelation()
             return False
         level = self._microphone.add(window, now)
         if self._delay is None:
@@ -256,15 +268,21 @@ class EchoDetector:
         """Return whether the echo at the known delay explains a window."""
         expected = self._expected()
         correlation = self._follow()
-        if correlation > LOST_CORRELATION:
+        if correlation > max(LOST_PART * self._typical, CHANCE_CORRELATION):
             self._lost_windows = 0
         elif _sum_db(level) > QUIET_DB:
             self._lost()
         excess = level - expected
         loud = _sum_db(level) - _sum_db(expected)
-        echo = loud < MARGIN_DB or correlation > ECHO_CORRELATION
-        echo = echo or self._correlation > FIRST_CORRELATION
-        if echo and correlation > ECHO_CORRELATION:
+        correlates = correlation > self._echo_correlation
+        if loud > MARGIN_DB and not correlates:
+            self._caller_windows = min(self._caller_windows + 1, HOLD_WINDOWS)
+        else:
+            self._caller_windows = max(self._caller_windows - 1, 0)
+        soft = loud < MARGIN_DB and self._caller_windows < CALLER_WINDOWS
+        echo = correlates or soft or self._correlation > FIRST_CORRELATION
+        if correlates:
+            self._typical += TYPICAL_STEP * (correlation - self._typical)
             audible = (level > FLOOR_DB + 6) & (expected > FLOOR_DB + 6)
             self._gain += np.where(audible, GAIN_STEP * np.clip(excess, -12, 12), 0)
         return bool(echo)
@@ -279,6 +297,11 @@ class EchoDetector:
         elif self._lost_windows > DROP_WINDOWS:
             self._delay, self._lost_windows = None, 0
 
+    @property
+    def _echo_correlation(self) -> float:
+        """Return the correlation at the known delay from which a window is an echo."""
+        return max(ECHO_PART * self._typical, CHANCE_CORRELATION)
+
     def _expected(self) -> Floats:
         """Return the level of the echo that the bot's audio causes in the latest window."""
         assert self._delay is not None
@@ -290,13 +313,12 @@ class EchoDetector:
         assert self._delay is not None
         first, heard = self._microphone.latest(SHORT_BLOCK)
         start = first - self._delay - DRIFT
-        correlation = _correlation(heard, self._sent.between(start, start + len(heard) + 2 * DRIFT))
-        best = int(np.abs(correlation).argmax())
-        found = float(abs(correlation[best]))
-        if found > ECHO_CORRELATION:
+        found = _correlation(heard, self._sent.between(start, start + len(heard) + 2 * DRIFT + 1))
+        best, correlation = _peak(found)
+        if correlation > self._echo_correlation:
             self._delay += DRIFT - best
             self._correlation = 0.0
-        return found
+        return correlation
 
     def _search(self) -> None:
         """Correlate at all delays. Two searches with the same result make it the known delay."""
@@ -305,19 +327,25 @@ class EchoDetector:
         first, heard = self._microphone.latest(BLOCK)
         late, early = round(MAX_DELAY_SECONDS * RATE), round(EARLY_SECONDS * RATE)
         sent = self._sent.between(first - late, first + len(heard) + early)
-        correlation = _correlation(heard, sent)
-        best = int(np.abs(correlation).argmax())
-        self._correlation, delay = float(abs(correlation[best])), late - best
-        if self._correlation < LOCK_CORRELATION:
-            self._candidate = None
-            return
-        known, self._candidate = self._candidate, delay
-        if known is not None and abs(delay - known) <= SAME_DELAY:
-            self._learn(delay)
+        found = _correlation(heard, sent)
+        best, self._correlation = _peak(found)
+        delay, known, self._candidate = late - best, self._candidate, None
+        if self._correlation > LOCK_CORRELATION:
+            self._candidate = delay
+            if known is not None and abs(delay - known) <= SAME_DELAY:
+                self._learn(delay, self._correlation)
+        elif self._prominent.add(found) > LOCK_PROMINENCE:
+            self._learn(late - self._prominent.best, self._prominent.mean)
 
-    def _learn(self, delay: int) -> None:
-        """Note the delay, and learn the gain of each band from the latest windows."""
+    def _learn(self, delay: int, correlation: float) -> None:
+        """Note the delay, and learn the gain of each band from the latest windows.
+
+        The gains of a delay that is known stay, because a caller may be in the latest windows.
+        """
+        if self._delay is not None and abs(delay - self._delay) <= SAME_DELAY:
+            return
         self._delay = delay
+        self._typical = correlation
         hops = round(delay / HOP)
         sent = np.stack([self._sent.levels_near(hop - hops) for hop, _ in self._microphone.history])
         heard = np.stack([levels for _, levels in self._microphone.history])
@@ -331,19 +359,57 @@ class EchoDetector:
         self._gain = np.where(np.isfinite(gain), gain, typical).astype(np.float32)
 
 
-def _correlation(heard: Floats, sent: Floats) -> Floats:
+class SummedCorrelation:
+    """The sum of the latest correlations: a weak peak that stays at its place rises above chance.
+
+    best  place of the peak
+    mean  height of the peak in a single correlation
+    """
+
+    def __init__(self) -> None:
+        self.best = 0
+        self.mean = 0.0
+        self._sum: Whitened = np.zeros(1, dtype=np.complex64)
+        self._power = 0.0  # expected of the sum, if there is no echo
+        self._weight = 0.0
+        self._count = 0
+
+    def add(self, correlation: Whitened) -> float:
+        """Add a correlation. Return the height of the peak over what chance gives."""
+        known = correlation[correlation != 0]
+        if len(known) < len(correlation) // 4:
+            return 0.0
+        self._sum = correlation + SUM_DECAY * self._sum
+        self._power = float(np.mean(np.abs(known) ** 2)) + SUM_DECAY**2 * self._power
+        self._weight = 1 + SUM_DECAY * self._weight
+        self._count += 1
+        self.best, height = _peak(self._sum)
+        self.mean = height / self._weight
+        return height / float(np.sqrt(self._power)) if self._count >= SUM_SEARCHES else 0.0
+
+
+def _correlation(heard: Whitened, sent: Whitened) -> Whitened:
     """Return the normalized correlation of `heard` with each part of `sent` of the same size."""
     size, places = len(heard), len(sent) - len(heard) + 1
     if places > 64:
-        spectrum = np.fft.rfft(sent, TRANSFORM) * np.conj(np.fft.rfft(heard, TRANSFORM))
-        products = np.fft.irfft(spectrum, TRANSFORM)[:places]
+        spectrum = np.fft.fft(sent, TRANSFORM) * np.conj(np.fft.fft(heard, TRANSFORM))
+        products = np.fft.ifft(spectrum)[:places]
     else:
         products = np.correlate(sent, heard, "valid")
-    total = np.concatenate([[0.0], np.cumsum(sent.astype(np.float64) ** 2)])
+    power = sent.real.astype(np.float64) ** 2 + sent.imag**2
+    total = np.concatenate([[0.0], np.cumsum(power)])
     energy = total[size:] - total[:-size]
     floor = max(0.05 * float(energy.max()), 1e-9)  # where little was sent, nothing is known
-    norm = np.sqrt(np.maximum(energy, floor) * max(float(heard @ heard), 1e-12))
-    return np.asarray(np.where(energy > floor, products / norm, 0.0), dtype=np.float32)
+    norm = np.sqrt(np.maximum(energy, floor) * max(float(np.vdot(heard, heard).real), 1e-12))
+    return np.asarray(np.where(energy > floor, products / norm, 0.0), dtype=np.complex64)
+
+
+def _peak(correlation: Whitened) -> tuple[int, float]:
+    """Return the place and height of the peak. A peak between two places is in both."""
+    power = correlation.real**2 + correlation.imag**2
+    best = int((power[:-1] + power[1:]).argmax())
+    height = float(np.sqrt(power[best] + power[best + 1]))
+    return best + int(power[best + 1] > power[best]), height
 
 
 def _sum_db(levels: Floats) -> float:
