@@ -211,7 +211,7 @@ class TurnConfig:
         default=1, description="smart-turn runs at the same time, over all sessions"
     )
     ignore_echo: bool = Field(
-        default=False,
+        default=True,
         description="the bot's own voice in the microphone is not speech (loudspeaker without echo "
         "cancellation)",
     )
