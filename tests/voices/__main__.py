@@ -24,7 +24,7 @@ from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import LLMConfig, TurnConfig
 from tests.voices import echo, level
 from tests.voices.bot import REPLIES, SENTENCES, BotVoice
-from tests.voices.clips import COMPLETE, KINDS, clips, joined, silence
+from tests.voices.clips import COMPLETE, KINDS, Clip, clips, joined, silence
 from tests.voices.heard import Answers, Hearing
 from tests.voices.recordings import NotAvailable, Recordings, download, scaled, trimmed
 from tests.voices.replay import (
@@ -45,7 +45,9 @@ HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make voices", description=__doc__)
-    parser.add_argument("--only", choices=("ends", "echo", "level"), help="measure only this part")
+    parser.add_argument(
+        "--only", choices=("ends", "echo", "level", "noise"), help="measure only this part"
+    )
     args = parser.parse_args()
     logger.remove()
     try:
@@ -53,13 +55,17 @@ def main() -> None:
     except NotAvailable as error:
         sys.exit(f"{error}. Human recordings need a network once; nothing was measured.")
     recordings, config = Recordings(FOLDER), TurnConfig()
-    models = TurnModels(config)
+    models, llm = TurnModels(config), LLMConfig()
+    answers = Answers(FOLDER / "answers.sqlite", fresh=bool(os.environ.get("FRESH")))
+    hearing = Hearing(models, WEIGHTS / llm.hearing_model, answers)
     if args.only in (None, "ends"):
-        print("\n".join(ends(recordings, models, config)), flush=True)
+        print("\n".join(ends(recordings, hearing, config, llm)), flush=True)
     if args.only in (None, "echo"):
         print("\n".join(echoes(recordings, models)), flush=True)
     if args.only in (None, "level"):
         print("\n".join(levels(recordings, models)), flush=True)
+    if args.only in (None, "noise"):
+        print("\n".join(noises(recordings, hearing, config)), flush=True)
 
 
 def observations(recordings: Recordings, hearing: Hearing, config: TurnConfig) -> list[Observation]:
@@ -72,11 +78,8 @@ def observations(recordings: Recordings, hearing: Hearing, config: TurnConfig) -
     return found
 
 
-def ends(recordings: Recordings, models: TurnModels, config: TurnConfig) -> list[str]:
-    """Return the tables of the ends of turns."""
-    llm = LLMConfig()
-    answers = Answers(FOLDER / "answers.sqlite", fresh=bool(os.environ.get("FRESH")))
-    hearing = Hearing(models, WEIGHTS / llm.hearing_model, answers)
+def ends(recordings: Recordings, hearing: Hearing, config: TurnConfig, llm: LLMConfig) -> list[str]:
+    """Return the tables of the ends of turns. `llm` configures the recognizer."""
     found = observations(recordings, hearing, config)
     appliance = EndpointingPolicy(config)
     rows: list[tuple[str, Policy, LLMConfig | None, str | None]] = [
@@ -180,12 +183,12 @@ def echoes(recordings: Recordings, models: TurnModels) -> list[str]:
         ],
     }
     for name, sentences in callers.items():
-        for level_db in (None, -6, -12, -20, -30):
+        for echo_db in (None, -6, -12, -20, -30):
             heard = [
-                _is_heard(models, sent, caller, number, level_db)
+                _is_heard(models, sent, caller, number, echo_db)
                 for number, caller in enumerate(sentences)
             ]
-            what = "no echo" if level_db is None else f"an echo at {level_db} dB"
+            what = "no echo" if echo_db is None else f"an echo at {echo_db} dB"
             lines.append(f"{name} over {what}: heard {sum(heard)} of {len(heard)}")
     return lines
 
@@ -232,15 +235,30 @@ def levels(recordings: Recordings, models: TurnModels) -> list[str]:
         lines.append(
             f"{change_db:.0f} dB: {starts[0]:.1f} s" if starts else f"{change_db:.0f} dB: not"
         )
-    size = len(sentences[0])
-    noise = level.babble(recordings, 30.0, level.CALLER_DBFS + level.BABBLE_DB)
-    noise[:size] += sentences[0]
-    voices = level.spoken(models.vad_analyzer(), noise, CallerLevel())
-    end = size / INPUT_SAMPLE_RATE
-    longest = max((stop - max(start, end) for start, stop in voices if stop > end), default=0.0)
-    lines.append(
-        f"Babble at 5 dB below a caller: the longest voice after the caller {longest:.1f} s"
-    )
+    return lines
+
+
+def noises(recordings: Recordings, hearing: Hearing, config: TurnConfig) -> list[str]:
+    """Return the lines about sounds that are not the caller, after a sentence of the caller."""
+    sentence = level.sentences(recordings, 1, seed=1)[0]
+    sounds = {"silence": silence(level.NOISE_SECONDS)}
+    for dbfs in (-23.0, -33.0):
+        for number, piece in enumerate(level.music(recordings)):
+            sounds[f"music on hold {number + 1} at {dbfs:.0f} dBFS"] = scaled(piece, dbfs)
+    sounds["ringing tone at -23 dBFS"] = scaled(level.ringing(), -23.0)
+    sounds["engaged tone at -23 dBFS"] = scaled(level.engaged(), -23.0)
+    for below_db in (5.0, 10.0, 15.0):
+        sounds[f"babble {below_db:.0f} dB below the caller"] = level.babble(
+            recordings, level.NOISE_SECONDS, level.CALLER_DBFS - below_db
+        )
+    lines = ["", "A sentence, then 60 s of another sound; with the caller's level and no words"]
+    lines.append(f"{'sound':34}{'turns a minute':>15}{'longest turn, s':>17}")
+    for name, sound in sounds.items():
+        microphone = np.concatenate([sentence, sound])
+        microphone[: len(sentence)] += sound[: len(sentence)] if "babble" in name else 0
+        clip = Clip(name, "noise", "reported", microphone)
+        outcome = replay(observe(clip, hearing, config), EndpointingPolicy(config), config, hearing)
+        lines.append(f"{name:34}{outcome.turns - 1:15}{outcome.open_seconds:17.1f}")
     return lines
 
 

@@ -98,11 +98,15 @@ class Outcome:
     pauses         pauses within the clip that were long enough to be reported
     cuts           of these, how many ended the turn
     delay_seconds  from the true end to the end of the last turn; None if it never ended
+    turns          how many turns began
+    open_seconds   length of the longest turn
     """
 
     pauses: int
     cuts: int
     delay_seconds: float | None
+    turns: int
+    open_seconds: float
 
 
 class FixedPolicy:
@@ -136,8 +140,10 @@ def replay(
     heard = None if words is None else WordsOfTurn(hearing, words)
     looks: list[tuple[float, int, float]] = []  # due, pause, probability
     text: tuple[float, str] | None = None  # due, words
-    pauses = cuts = 0
+    pauses = cuts = turns = 0
     delay: float | None = None
+    open_seconds = 0.0
+    open_before = False
     size = bytes_of(FRAME_SECONDS)
     for number, frame in enumerate(observation.frames):
         stop = (number + 1) * size
@@ -153,6 +159,10 @@ def replay(
                 text = None
             if heard is not None and event is SpeechEvent.PAUSED:
                 text = (endpointer.clock + WORDS_SECONDS, heard.speech_paused())
+        if endpointer.started_at is not None:
+            turns += not open_before
+            open_seconds = max(open_seconds, endpointer.clock - endpointer.started_at)
+        open_before = endpointer.started_at is not None
         for due, pause, probability in looks:
             if due <= endpointer.clock:
                 endpointer.judged(pause, probability)
@@ -168,6 +178,7 @@ def replay(
             looks.append((endpointer.clock + LOOK_SECONDS, look, probability))
         if endpointer.ended():
             endpointer.reset()
+            open_before = False
             text = None
             if heard is not None:
                 heard.turn_ended()
@@ -175,7 +186,7 @@ def replay(
                 cuts += 1
             else:
                 delay = endpointer.clock - observation.end_seconds
-    return Outcome(pauses, cuts, delay)
+    return Outcome(pauses, cuts, delay, turns, open_seconds)
 
 
 def tell(
