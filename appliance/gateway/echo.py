@@ -39,6 +39,7 @@ WINDOW_SECONDS = 0.032  # of one spectrum, and of one window of the microphone
 HOP_SECONDS = 0.016  # between two spectra
 MAX_DELAY_SECONDS = 1.2  # network, buffers of the client, loudspeaker, room
 EARLY_SECONDS = 0.1  # the estimate of the time of playback may be this late
+GAP_SECONDS = 0.03  # between the end of the sent audio and more of it: less is jitter
 RESYNC_SECONDS = 0.5  # the microphone's clock follows the arrival beyond this difference
 
 RATE = 4000  # of whitened audio, which is complex and has only positive frequencies
@@ -123,10 +124,12 @@ class SentAudio:
 
     def add(self, pcm: bytes, plays_at: float) -> None:
         """Add 24 kHz int16 audio that is played from `plays_at` on."""
-        start = round(plays_at / HOP_SECONDS)
-        if abs(start - self._next - len(self._rest) // self._spectra.hop) > 2:
+        goes_on_at = self._next * HOP_SECONDS + len(self._rest) / OUTPUT_SAMPLE_RATE
+        if abs(plays_at - goes_on_at) > GAP_SECONDS:
+            start = int(plays_at / HOP_SECONDS)
             self._blank(self._next, start)
-            self._next, self._rest = start, np.zeros(0, dtype=np.float32)
+            rest = round((plays_at - start * HOP_SECONDS) * OUTPUT_SAMPLE_RATE)
+            self._next, self._rest = start, np.zeros(rest, dtype=np.float32)
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
         self.until = plays_at + len(samples) / OUTPUT_SAMPLE_RATE
         self._rest = np.concatenate([self._rest, samples])
@@ -166,16 +169,19 @@ class SentAudio:
         return np.asarray(levels.max(axis=0))
 
     def _blank(self, first: int, last: int) -> None:
-        """Fill a pause between two replies with the decay of the room, then with silence."""
-        if last < first or last - first > len(self._levels):
+        """Make silence from hop `first`, at which the audio ended, to hop `last`.
+
+        After an interruption, `last` is before `first`: the audio from there on is not played.
+        """
+        if last - first > len(self._levels):
             self._levels[:], self._samples[:] = FLOOR_DB, 0
             return
-        for hop in range(first, last + 1):
+        for hop in range(min(first + 1, last), max(first, last) + 1):
             index = hop % len(self._levels)
-            if hop < last:
-                self._levels[index] = np.maximum(self._levels[index - 1] - DECAY_DB, FLOOR_DB)
-            if hop > first:
-                self._samples[index * HOP : (index + 1) * HOP] = 0
+            self._samples[index * HOP : (index + 1) * HOP] = 0
+        for hop in range(first, last):
+            index = hop % len(self._levels)
+            self._levels[index] = np.maximum(self._levels[index - 1] - DECAY_DB, FLOOR_DB)
 
 
 class Microphone:

@@ -45,18 +45,26 @@ def echoes(sent: np.ndarray, heard: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
     Returns for each window whether it was taken for an echo, and whether it is loud.
     """
-    detector = EchoDetector()
+    times = [10 + n / OUTPUT_SAMPLE_RATE for n in range(0, len(sent), CHUNK)]
     chunks = [
-        (10 + n / OUTPUT_SAMPLE_RATE, sent[n : n + CHUNK]) for n in range(0, len(sent), CHUNK)
+        (at - LEAD_SECONDS, at, sent[n * CHUNK : (n + 1) * CHUNK]) for n, at in enumerate(times)
     ]
+    return heard_by(EchoDetector(), chunks, heard)
+
+
+def heard_by(
+    detector: EchoDetector, chunks: list[tuple[float, float, np.ndarray]], heard: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do the same with chunks that have times at which they are sent, and are played."""
     microphone = soxr.resample(heard, OUTPUT_SAMPLE_RATE, INPUT_SAMPLE_RATE)
     microphone += np.random.default_rng(7).normal(0, 1e-4, len(microphone))
-    found, loud = [], []
+    found, loud, number = [], [], 0
     for start in range(0, len(microphone) - WINDOW + 1, WINDOW):
         now = 10 + (start + WINDOW) / INPUT_SAMPLE_RATE
-        while chunks and chunks[0][0] < now + LEAD_SECONDS:
-            plays_at, chunk = chunks.pop(0)
+        while number < len(chunks) and chunks[number][0] < now:
+            _, plays_at, chunk = chunks[number]
             detector.sent(pcm(chunk), plays_at)
+            number += 1
         window = microphone[start : start + WINDOW]
         found.append(detector.is_echo(pcm(window), now))
         loud.append(np.sqrt(np.mean(window**2)) > 0.003)
@@ -102,6 +110,30 @@ def test_echo_whose_delay_changes_is_still_an_echo() -> None:
     middle = 3 * OUTPUT_SAMPLE_RATE
     heard = np.concatenate([delayed(sent, 0.2)[:middle], delayed(sent, 0.24)[middle:]])
     assert share(*echoes(sent, heard), 0.6, 6.0) > 0.95
+
+
+@pytest.mark.parametrize("gap_seconds", [0.3, 2.7, -0.5])
+def test_next_reply_with_another_delay_starts_no_speech(gap_seconds: float) -> None:
+    """A negative gap: the first reply was interrupted, and its end was not played."""
+    begin = 13.0 + gap_seconds
+    heard = np.zeros(10 * OUTPUT_SAMPLE_RATE)
+    sent: list[tuple[float, float, np.ndarray]] = []  # sent at, plays at, samples
+    for seed, starts_at, delay in ((1, 10.0, 0.2), (2, begin, 0.23)):
+        reply = voice(3.0, seed)
+        place = round((starts_at - 10 + delay) * OUTPUT_SAMPLE_RATE)
+        heard[place:] = 0
+        heard[place : place + len(reply)] = 0.3 * reply
+        for n in range(0, len(reply), CHUNK):
+            plays_at = starts_at + n / OUTPUT_SAMPLE_RATE
+            sent_at = max(plays_at - LEAD_SECONDS, starts_at - 0.05)
+            if seed == 2 or sent_at < begin - 0.05:
+                sent.append((sent_at, plays_at, reply[n : n + CHUNK]))
+    found, loud = heard_by(EchoDetector(), sorted(sent, key=lambda each: each[0]), heard)
+    run = longest = 0
+    for echo, voiced in zip(found, loud, strict=True):
+        run = run + 1 if voiced and not echo else 0
+        longest = max(longest, run)
+    assert longest * WINDOW_SECONDS < 0.2
 
 
 def test_caller_without_an_echo_is_heard_again_after_one() -> None:
