@@ -175,6 +175,11 @@ def echoes(recordings: Recordings, models: TurnModels) -> list[str]:
         lines.append(
             f"a delay that grows by 40 ms, at {level_db} dB: {jumped.starts_a_minute:.1f} a minute"
         )
+    for name, microphone in echo.conditions(sent):
+        heard = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+        lines.append(
+            f"{name}: {len(heard.starts)} starts in {heard.seconds:.0f} s, {heard.cpu_percent:.2f}%"
+        )
     callers = {
         "another voice": level.sentences(recordings, 20, seed=3),
         "the bot's voice": [
@@ -184,12 +189,12 @@ def echoes(recordings: Recordings, models: TurnModels) -> list[str]:
     }
     for name, sentences in callers.items():
         for echo_db in (None, -6, -12, -20, -30):
-            heard = [
+            found = [
                 _is_heard(models, sent, caller, number, echo_db)
                 for number, caller in enumerate(sentences)
             ]
             what = "no echo" if echo_db is None else f"an echo at {echo_db} dB"
-            lines.append(f"{name} over {what}: heard {sum(heard)} of {len(heard)}")
+            lines.append(f"{name} over {what}: heard {sum(found)} of {len(found)}")
     return lines
 
 
