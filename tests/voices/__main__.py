@@ -176,9 +176,11 @@ def echoes(recordings: Recordings, models: TurnModels) -> list[str]:
             f"a delay that grows by 40 ms, at {level_db} dB: {jumped.starts_a_minute:.1f} a minute"
         )
     for name, microphone in echo.conditions(sent):
+        without = echo.call(models.vad_analyzer(), None, sent, microphone)
         heard = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
         lines.append(
-            f"{name}: {len(heard.starts)} starts in {heard.seconds:.0f} s, {heard.cpu_percent:.2f}%"
+            f"{name}: {without.starts_a_minute:.1f} a minute without, {heard.starts_a_minute:.1f} "
+            f"with, {heard.cpu_percent:.2f}%"
         )
     callers = {
         "another voice": level.sentences(recordings, 20, seed=3),
