@@ -184,7 +184,7 @@ class SentAudio:
             self._levels[index] = np.maximum(self._levels[index - 1] - DECAY_DB, FLOOR_DB)
 
 
-class Microphone:
+class ReceivedAudio:
     """The latest whitened samples of the microphone."""
 
     def __init__(self) -> None:
@@ -238,7 +238,7 @@ class EchoDetector:
 
     def __init__(self) -> None:
         self._sent = SentAudio()
-        self._microphone = Microphone()
+        self._microphone = ReceivedAudio()
         self._correlation = 0.0  # of the latest search
         self._prominent = SummedCorrelation()
         self._candidate: int | None = None  # delay that the latest search has found, in samples
