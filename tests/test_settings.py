@@ -71,6 +71,7 @@ ALLOWED = {
     "turn.vad_min_volume": FRACTION,
     "turn.incomplete_stop_seconds": "a number of seconds above 0, at most 60",
     "turn.short_stop_seconds": "a number of seconds above 0, at most 60",
+    "turn.words_stop_seconds": "a number of seconds above 0, at most 60",
     "turn.staccato_stop_seconds": "a number of seconds above 0, at most 60",
     "turn.dictation_stop_seconds": "a number of seconds above 0, at most 60",
     "turn.stop_timeout_seconds": "a number of seconds above 0, at most 60",

@@ -25,27 +25,35 @@ from appliance.settings import TurnConfig
 Reason = Literal["smart_turn", "pace", "words", "fallback"]  # of metrics.TURN_ENDS
 
 COMPLETE_PROBABILITY = 0.5  # smart-turn's own threshold
-SURE_PROBABILITY = 0.9  # an early verdict is kept from here up, and from 1 - this down
-SHORT_BURST_SECONDS = 1.0  # a dictated digit, letter, name of a day; a sentence is longer
+SURE_PROBABILITY = 0.85  # an early verdict is kept from here up, and from 1 - this down
+STACCATO_SECONDS = 1.2  # a dictated digit, letter, name of a day; most sentences are longer
 STACCATO_BURSTS = 2  # this many short bursts in a row are dictation
-SURELY_INCOMPLETE = 0.03  # below this, a first short burst is the beginning of a sentence
-FIRST_WORD_PROBABILITY = 0.9  # below this, a first short burst may be the first of a dictation
-CARRIED_SECONDS = 2.5  # a turn that begins this soon after another may continue its dictation
-FADED_VOICE_SECONDS = 0.1  # voice this long, too short for speech, restarts the silence
+STACCATO_PROBABILITY = 0.9  # in dictation, and at a comma, smart-turn has to be this sure
+WORD_SECONDS = 0.8  # a first word below this may be "yes", or the first of many digits
+WORD_PROBABILITY = 0.96  # above this, it is an answer
+SHORT_SECONDS = 1.0  # a first utterance below this is an answer such as "goodbye" ...
+UNFINISHED_PROBABILITY = 0.1  # below this, a longer utterance goes on
+BROKEN_OFF_PROBABILITY = 0.03  # ... but below this, the beginning of a sentence
+FLUENT_WORDS = 2  # dictation has one word in a burst; from this many on, it is a sentence
+CARRIED_SECONDS = 1.5  # speech that follows a turn within this continues its pace
+FADED_VOICE_SECONDS = 0.07  # voice this long, too short for speech, is a burst within a turn
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
     """What is known of a turn when the user pauses.
 
-    bursts       seconds of speech between the pauses of the turn, oldest first
-    probability  smart-turn's probability that the turn is complete; None before its verdict
-    words        transcript of the turn so far; None if unknown
+    bursts          seconds of speech between the pauses, oldest first; those of the turn before
+                    count, too, if this one followed within `CARRIED_SECONDS`
+    probability     smart-turn's probability that the turn is complete; None before its verdict
+    words           transcript of the turn so far; None if unknown, empty if nothing was understood
+    words_expected  the engine has sent words before
     """
 
     bursts: Sequence[float]
     probability: float | None = None
     words: str | None = None
+    words_expected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,58 +92,138 @@ class EndpointingPolicy:
 
     def verdict(self, pause: Pause) -> Verdict:
         """Return the silence that ends the turn if nothing more is heard."""
-        config, probability, words = self._config, pause.probability, pause.words
-        if words is not None and ends_in_dictation(words):
-            return Verdict(config.dictation_stop_seconds, "words")
+        verdict = self._without_words(pause)
+        if pause.words is not None:
+            return self._with_words(pause, pause.words, verdict)
+        if pause.words_expected and verdict.reason == "smart_turn" and is_word(pause.bursts):
+            return Verdict(self._config.words_stop_seconds, "smart_turn")
+        return verdict
+
+    def _without_words(self, pause: Pause) -> Verdict:
+        config, bursts, probability = self._config, pause.bursts, pause.probability
         if probability is None:
             return Verdict(config.incomplete_stop_seconds, "fallback")
-        complete = probability > COMPLETE_PROBABILITY
-        if words is not None and complete:
-            return Verdict(config.vad_stop_seconds, "smart_turn")
-        if words is not None and ends_in_question(words):
-            return Verdict(config.short_stop_seconds, "words")
-        if is_staccato(pause.bursts):
-            if complete:
-                return Verdict(config.staccato_stop_seconds, "pace")
-            return Verdict(config.dictation_stop_seconds, "pace")
-        short = len(pause.bursts) == 1 and pause.bursts[0] < SHORT_BURST_SECONDS
-        if short and SURELY_INCOMPLETE < probability < FIRST_WORD_PROBABILITY:
+        if is_staccato(bursts):
+            if probability < STACCATO_PROBABILITY:
+                return Verdict(config.dictation_stop_seconds, "pace")
+            return Verdict(config.staccato_stop_seconds, "pace")
+        if is_word(bursts) and probability < WORD_PROBABILITY:
             return Verdict(config.short_stop_seconds, "pace")
-        if complete:
+        if probability > COMPLETE_PROBABILITY:
             return Verdict(config.vad_stop_seconds, "smart_turn")
+        if is_short_answer(bursts, probability):
+            return Verdict(config.short_stop_seconds, "pace")
+        if probability >= UNFINISHED_PROBABILITY:
+            return Verdict(config.short_stop_seconds, "fallback")
         return Verdict(config.incomplete_stop_seconds, "fallback")
 
+    def _with_words(self, pause: Pause, words: str, otherwise: Verdict) -> Verdict:
+        """Return the verdict when the words are known, too; `otherwise` is that without them."""
+        config, bursts, probability = self._config, pause.bursts, pause.probability or 0.0
+        dictated = dictated_words(words)
+        if dictated and is_word(bursts):
+            if probability >= WORD_PROBABILITY and not is_one_character(words):
+                return otherwise  # a number as an answer
+            return Verdict(config.short_stop_seconds, "words")
+        if dictated > 1:
+            sure = probability >= STACCATO_PROBABILITY
+            seconds = config.staccato_stop_seconds if sure else config.dictation_stop_seconds
+            return Verdict(seconds, "words")
+        if dictated:
+            return _longest(Verdict(config.short_stop_seconds, "words"), otherwise)
+        needed = BROKEN_OFF_PROBABILITY if ends_sentence(words) else STACCATO_PROBABILITY
+        if is_answer(words) and probability >= needed:
+            return _shortest(Verdict(config.words_stop_seconds, "words"), otherwise)
+        fluent = count_words(words) >= FLUENT_WORDS * len(bursts)
+        if words.endswith("?") and fluent:
+            return _shortest(Verdict(config.words_stop_seconds, "words"), otherwise)
+        word = is_word(bursts) and not is_list_item(words)
+        if ends_sentence(words) and (fluent or word):
+            complete = probability > COMPLETE_PROBABILITY
+            seconds = config.words_stop_seconds if complete else config.short_stop_seconds
+            return _shortest(Verdict(seconds, "words"), otherwise)
+        return otherwise
 
-def trailing_short(bursts: Sequence[float]) -> Sequence[float]:
-    """Return the short bursts at the end."""
-    count = 0
-    while count < len(bursts) and bursts[-1 - count] < SHORT_BURST_SECONDS:
-        count += 1
-    return bursts[len(bursts) - count :]
+
+def _shortest(one: Verdict, other: Verdict) -> Verdict:
+    return one if one.silence_seconds < other.silence_seconds else other
+
+
+def _longest(one: Verdict, other: Verdict) -> Verdict:
+    return one if one.silence_seconds > other.silence_seconds else other
+
+
+def is_word(bursts: Sequence[float]) -> bool:
+    """Return whether the turn is one word so far, which may be the first of many."""
+    return len(bursts) == 1 and bursts[0] < WORD_SECONDS
+
+
+def is_short_answer(bursts: Sequence[float], probability: float) -> bool:
+    """Return whether a turn that smart-turn considers incomplete is a short answer."""
+    return len(bursts) == 1 and bursts[0] < SHORT_SECONDS and probability >= BROKEN_OFF_PROBABILITY
 
 
 def is_staccato(bursts: Sequence[float]) -> bool:
     """Return whether the latest bursts are short, as in dictated digits, letters or lists."""
     latest = bursts[-STACCATO_BURSTS:]
-    return len(latest) == STACCATO_BURSTS and max(latest) < SHORT_BURST_SECONDS
+    return len(latest) == STACCATO_BURSTS and max(latest) < STACCATO_SECONDS
 
 
 _DICTATED = re.compile(
-    r"(?:\d|\b(?:zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-    r"|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|double|triple|dash|dot"
-    r"|(?<!')[b-hj-z]))[\s.,;:-]*$",
+    r"\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty"
+    r"|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|double|triple|dash|dot|[b-hj-z]",
+    re.IGNORECASE,
+)  # "a" and "I" are words
+_CHARACTER = re.compile(r"[a-z\d]|zero|oh|one|two|three|four|five|six|seven|eight|nine")
+_ANSWER = re.compile(
+    r"(?:yes|yeah|yep|no|nope|okay|ok|stop|thanks|thank you|hello|hi|goodbye|bye|right|sure"
+    r"|please|never ?mind|why|what|when|where|who|how|pardon|really)"
+    r"(?:,? (?:please|thanks|thank you))?",
     re.IGNORECASE,
 )
 
 
-def ends_in_dictation(words: str) -> bool:
-    """Return whether the words end in a digit, a number or a single letter."""
-    return _DICTATED.search(words) is not None
+_LISTED = re.compile(
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|may|june|july"
+    r"|august|september|october|november|december|first|second|third|next|today|tomorrow",
+    re.IGNORECASE,
+)
 
 
-def ends_in_question(words: str) -> bool:
-    """Return whether the recognizer heard a question at the end."""
-    return words.rstrip().endswith("?")
+def dictated_words(words: str) -> int:
+    """Return how many digits, numbers or single letters the words end in."""
+    count = 0
+    for word in reversed(re.findall(r"[a-z']+|\d", words.lower())):
+        if _DICTATED.fullmatch(word) is None:
+            break
+        count += 1
+    return count
+
+
+def is_answer(words: str) -> bool:
+    """Return whether the words are one of the short answers that need nothing more."""
+    return _ANSWER.fullmatch(words.strip(" .,!?")) is not None
+
+
+def ends_sentence(words: str) -> bool:
+    """Return whether the recognizer heard the end of a sentence, and not only a comma."""
+    return words.endswith((".", "!", "?"))
+
+
+def is_list_item(words: str) -> bool:
+    """Return whether the words are the name of a day or month, which a date or list may follow."""
+    return _LISTED.fullmatch(words.strip(" .,!?")) is not None
+
+
+def is_one_character(words: str) -> bool:
+    """Return whether the words are one digit or letter."""
+    word = words.strip(" .,!?").lower()
+    return _CHARACTER.fullmatch(word) is not None
+
+
+def count_words(words: str) -> int:
+    """Return the number of words."""
+    return len(words.split())
 
 
 @dataclass(slots=True)
@@ -150,11 +238,12 @@ class Endpointer:
     last_resort_seconds: float  # silence that ends a turn for which smart-turn gives no verdict
     clock: float = 0.0
     started_at: float | None = None  # of the turn's first speech
+    words_expected: bool = False  # the engine has sent words before
     _speech_since: float | None = None  # while the user speaks
     _silent_since: float | None = None  # in a pause
     _voice_since: float | None = None  # since something that may become speech has begun
     _bursts: list[float] = field(default_factory=list)
-    _last_speech_at: float = -CARRIED_SECONDS
+    _spoke_at: float = -CARRIED_SECONDS  # when the latest speech ended
     _probability: float | None = None
     _words: str | None = None
     _pause: int = 0  # number of the pause
@@ -172,9 +261,7 @@ class Endpointer:
         self._voice_since = None
         self._resume(self.clock - seconds_ago)
         if self.started_at is None:
-            self.started_at = self.clock - seconds_ago
-            if self.started_at - self._last_speech_at > CARRIED_SECONDS:
-                self._bursts.clear()
+            self.started_at = self._speech_since
 
     def speech_resumed(self) -> None:
         """The user speaks again after a pause that was too short to be reported as a stop."""
@@ -184,7 +271,7 @@ class Endpointer:
         """The user has been silent for `silence_seconds`."""
         if self._speech_since is None:
             return
-        self._silent_since = self._last_speech_at = self.clock - silence_seconds
+        self._silent_since = self._spoke_at = self.clock - silence_seconds
         self._bursts.append(max(0.0, self._silent_since - self._speech_since))
         self._speech_since = None
         self._probability = self._words = None
@@ -208,8 +295,10 @@ class Endpointer:
         since, self._voice_since = self._voice_since, None
         if since is None or self._silent_since is None:
             return
-        if self.clock - since >= FADED_VOICE_SECONDS:
-            self._silent_since = self.clock
+        seconds = self.clock - since
+        if seconds >= FADED_VOICE_SECONDS:  # such as a short letter
+            self._bursts.append(seconds)
+            self._silent_since = self._spoke_at = self.clock
 
     def wanted_look(self) -> int | None:
         """Return the number of the pause if smart-turn has to judge it now, else None."""
@@ -232,6 +321,7 @@ class Endpointer:
 
     def words_heard(self, words: str) -> None:
         """Note the transcript of the turn at the current pause."""
+        self.words_expected = True
         if self._silent_since is not None:
             self._words = words
 
@@ -252,24 +342,27 @@ class Endpointer:
         silence = self.silence_seconds
         if not self._decided and silence < self.last_resort_seconds:
             return None
-        verdict = self.policy.verdict(Pause(self._bursts, self._probability, self._words))
+        pause = Pause(self._bursts, self._probability, self._words, self.words_expected)
+        verdict = self.policy.verdict(pause)
         return verdict.reason if silence >= verdict.silence_seconds else None
 
     def reset(self) -> None:
         """Prepare for the next turn. A pause that began before is forgotten.
 
-        Short bursts at the end are kept for a while: if a dictated number was cut, the rest of it
-        comes soon, and its pace is already known.
+        The bursts are kept: if the user goes on at once, the turn was cut, and the next pause is
+        judged with them.
         """
         self.started_at = self._speech_since = self._silent_since = None
         self._voice_since = None
         self._look_wanted = self._stopped = self._decided = False
-        self._bursts = [*trailing_short(self._bursts)]
         self._probability = self._words = None
         self._pause += 1
 
     def _resume(self, since: float) -> None:
         self._look_wanted = False
         self._silent_since = None
-        if self._speech_since is None:
-            self._speech_since = since
+        if self._speech_since is not None:
+            return
+        self._speech_since = since
+        if self.started_at is None and since - self._spoke_at > CARRIED_SECONDS:
+            self._bursts.clear()

@@ -5,8 +5,9 @@
   and voice far below the caller's level (`level`) are not speech. With `turn.half_duplex` the user
   is muted while the bot speaks.
 - End (endpointing): smart-turn v3 judges at a pause whether the user has finished.
-  `endpointing.EndpointingPolicy` decides from its probability and from the pace of the speech how
-  much silence ends the turn. `turn.stop_timeout_seconds` is the last resort.
+  `endpointing.EndpointingPolicy` decides from its probability, the pace of the speech and the
+  words, where an engine sends them, how much silence ends the turn.
+  `turn.stop_timeout_seconds` is the last resort.
 
 This module configures the policies and shares the two models. Pipecat loads both per session,
 which takes 25 MB and blocks the event loop for up to 450 ms for each caller (measured). One

@@ -183,19 +183,26 @@ class TurnConfig:
         default=0.85,
         gt=0,
         le=60,
-        description="the same, if the turn is one short utterance, or ends in a question mark",
+        description="the same, if the turn may be complete: one short utterance, or smart-turn is "
+        "not sure",
+    )
+    words_stop_seconds: Seconds = Field(
+        default=0.45,
+        gt=0,
+        le=60,
+        description="the same, if its words are complete: a question, a short answer (cpu profile)",
     )
     staccato_stop_seconds: Seconds = Field(
         default=1.1,
         gt=0,
         le=60,
-        description="silence that ends a turn of short bursts that smart-turn considered complete",
+        description="silence that ends a turn of short bursts of which smart-turn is sure",
     )
     dictation_stop_seconds: Seconds = Field(
         default=1.5,
         gt=0,
         le=60,
-        description="the same, if smart-turn considered it incomplete (digits, letters, lists)",
+        description="the same, if smart-turn is not sure (digits, letters, lists)",
     )
     stop_timeout_seconds: Seconds = Field(
         default=5.0, gt=0, le=60, description="fallback: silence that ends any turn"
@@ -204,7 +211,7 @@ class TurnConfig:
         default=1, description="smart-turn runs at the same time, over all sessions"
     )
     ignore_echo: bool = Field(
-        default=False,
+        default=True,
         description="the bot's own voice in the microphone is not speech (loudspeaker without echo "
         "cancellation)",
     )

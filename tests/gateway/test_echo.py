@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soxr
 
-from appliance.gateway.echo import ACTIVE_SECONDS, EchoDetector
+from appliance.gateway.echo import ACTIVE_SECONDS, WINDOW_SECONDS, EchoDetector
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 
 WINDOW = 512
@@ -36,51 +36,112 @@ def pcm(samples: np.ndarray) -> bytes:
     return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def echoes(
-    sent: np.ndarray, caller: np.ndarray, delay_seconds: float, level_db: float
-) -> list[bool]:
-    """Return for each window of the microphone whether it was taken for an echo."""
-    detector = EchoDetector()
+def delayed(samples: np.ndarray, seconds: float) -> np.ndarray:
+    return np.concatenate([np.zeros(round(seconds * OUTPUT_SAMPLE_RATE)), samples])[: len(samples)]
+
+
+def echoes(sent: np.ndarray, heard: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Send `sent` while the microphone hears `heard`, both at 24 kHz.
+
+    Returns for each window whether it was taken for an echo, and whether it is loud.
+    """
+    times = [10 + n / OUTPUT_SAMPLE_RATE for n in range(0, len(sent), CHUNK)]
     chunks = [
-        (10 + n / OUTPUT_SAMPLE_RATE, sent[n : n + CHUNK]) for n in range(0, len(sent), CHUNK)
+        (at - LEAD_SECONDS, at, sent[n * CHUNK : (n + 1) * CHUNK]) for n, at in enumerate(times)
     ]
-    echo = np.concatenate([np.zeros(round(delay_seconds * OUTPUT_SAMPLE_RATE)), sent])
-    echo = echo[: len(caller)] * 10 ** (level_db / 20)
-    microphone = soxr.resample(echo + caller, OUTPUT_SAMPLE_RATE, INPUT_SAMPLE_RATE)
+    return heard_by(EchoDetector(), chunks, heard)
+
+
+def heard_by(
+    detector: EchoDetector, chunks: list[tuple[float, float, np.ndarray]], heard: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do the same with chunks that have times at which they are sent, and are played."""
+    microphone = soxr.resample(heard, OUTPUT_SAMPLE_RATE, INPUT_SAMPLE_RATE)
     microphone += np.random.default_rng(7).normal(0, 1e-4, len(microphone))
-    found = []
+    found, loud, number = [], [], 0
     for start in range(0, len(microphone) - WINDOW + 1, WINDOW):
         now = 10 + (start + WINDOW) / INPUT_SAMPLE_RATE
-        while chunks and chunks[0][0] < now + LEAD_SECONDS:
-            plays_at, chunk = chunks.pop(0)
+        while number < len(chunks) and chunks[number][0] < now:
+            _, plays_at, chunk = chunks[number]
             detector.sent(pcm(chunk), plays_at)
-        found.append(detector.is_echo(pcm(microphone[start : start + WINDOW]), now))
-    return found
+            number += 1
+        window = microphone[start : start + WINDOW]
+        found.append(detector.is_echo(pcm(window), now))
+        loud.append(np.sqrt(np.mean(window**2)) > 0.003)
+    return np.array(found), np.array(loud)
 
 
-@pytest.mark.parametrize("level_db", [0, -12, -24])
+def share(found: np.ndarray, loud: np.ndarray, first_seconds: float, last_seconds: float) -> float:
+    """Return the share of the loud windows between two times that were taken for an echo."""
+    part = slice(round(first_seconds / WINDOW_SECONDS), round(last_seconds / WINDOW_SECONDS))
+    return float(np.mean(found[part][loud[part]]))
+
+
+@pytest.mark.parametrize("level_db", [0, -12, -20])
 @pytest.mark.parametrize("delay_seconds", [0.05, 0.31, 0.9])
 def test_bot_s_own_voice_is_an_echo(delay_seconds: float, level_db: float) -> None:
-    sent = voice(3.0, seed=1)
-    found = echoes(sent, np.zeros(len(sent)), delay_seconds, level_db)
-    after = round((delay_seconds + 1.2) / 0.032)
-    assert np.mean(found[after:]) > 0.97
+    sent = voice(4.0, seed=1)
+    found = echoes(sent, delayed(sent, delay_seconds) * 10 ** (level_db / 20))
+    assert share(*found, delay_seconds + 0.3, 4.0) > 0.97
 
 
-def test_other_voice_is_not_an_echo() -> None:
-    sent, caller = voice(3.0, seed=1), voice(3.0, seed=2)
-    found = echoes(sent, caller, 0.2, level_db=-200)
-    assert np.mean(found) < 0.1
+def test_echo_of_a_small_loudspeaker_is_an_echo() -> None:
+    sent = voice(4.0, seed=1)
+    high_pass = np.diff(sent, prepend=0) * -2  # and the wrong polarity
+    assert share(*echoes(sent, delayed(high_pass, 0.1)), 0.4, 4.0) > 0.95
+
+
+def test_other_words_of_the_same_voice_are_not_an_echo() -> None:
+    sent, caller = voice(6.0, seed=1), voice(6.0, seed=2)
+    assert share(*echoes(sent, caller), 0, 6.0) < 0.05
 
 
 def test_caller_is_heard_over_an_echo_at_20_db_below() -> None:
-    sent, caller = voice(5.0, seed=1), voice(5.0, seed=2)
+    sent, caller = voice(6.0, seed=1), voice(6.0, seed=2)
     caller[: 3 * OUTPUT_SAMPLE_RATE] = 0
-    found = echoes(sent, caller, 0.2, level_db=-20)
+    found, loud = echoes(sent, caller + 0.1 * delayed(sent, 0.2))
+    assert share(found, loud, 0.6, 3.0) > 0.97, "before the caller speaks"
     level = np.abs(caller[: len(found) * 768]).reshape(len(found), -1).max(axis=1)
-    loud = np.flatnonzero(level > 0.1)
-    assert np.mean([found[x] for x in loud if x > 3.3 / 0.032]) < 0.2
-    assert np.mean(found[50:90]) > 0.97, "before the caller speaks"
+    assert share(found, level > 0.1, 3.2, 6.0) < 0.2
+
+
+def test_echo_whose_delay_changes_is_still_an_echo() -> None:
+    sent = voice(6.0, seed=1)
+    middle = 3 * OUTPUT_SAMPLE_RATE
+    heard = np.concatenate([delayed(sent, 0.2)[:middle], delayed(sent, 0.24)[middle:]])
+    assert share(*echoes(sent, heard), 0.6, 6.0) > 0.95
+
+
+@pytest.mark.parametrize("gap_seconds", [0.3, 2.7, -0.5])
+def test_next_reply_with_another_delay_starts_no_speech(gap_seconds: float) -> None:
+    """A negative gap: the first reply was interrupted, and its end was not played."""
+    begin = 13.0 + gap_seconds
+    heard = np.zeros(10 * OUTPUT_SAMPLE_RATE)
+    sent: list[tuple[float, float, np.ndarray]] = []  # sent at, plays at, samples
+    for seed, starts_at, delay in ((1, 10.0, 0.2), (2, begin, 0.23)):
+        reply = voice(3.0, seed)
+        place = round((starts_at - 10 + delay) * OUTPUT_SAMPLE_RATE)
+        heard[place:] = 0
+        heard[place : place + len(reply)] = 0.3 * reply
+        for n in range(0, len(reply), CHUNK):
+            plays_at = starts_at + n / OUTPUT_SAMPLE_RATE
+            sent_at = max(plays_at - LEAD_SECONDS, starts_at - 0.05)
+            if seed == 2 or sent_at < begin - 0.05:
+                sent.append((sent_at, plays_at, reply[n : n + CHUNK]))
+    found, loud = heard_by(EchoDetector(), sorted(sent, key=lambda each: each[0]), heard)
+    run = longest = 0
+    for echo, voiced in zip(found, loud, strict=True):
+        run = run + 1 if voiced and not echo else 0
+        longest = max(longest, run)
+    assert longest * WINDOW_SECONDS < 0.2
+
+
+def test_caller_without_an_echo_is_heard_again_after_one() -> None:
+    sent, caller = voice(8.0, seed=1), voice(8.0, seed=2) * 0.5
+    middle = 3 * OUTPUT_SAMPLE_RATE
+    found = echoes(sent, np.concatenate([delayed(sent, 0.2)[:middle], caller[middle:]]))
+    assert share(*found, 0.6, 3.0) > 0.97
+    assert share(*found, 5.0, 8.0) < 0.05, "a headset is plugged in"
 
 
 def test_nothing_is_an_echo_when_the_bot_has_been_silent() -> None:

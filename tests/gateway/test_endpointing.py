@@ -11,7 +11,7 @@ from appliance.gateway.endpointing import (
     EndpointingPolicy,
     Pause,
     Reason,
-    ends_in_dictation,
+    dictated_words,
 )
 from appliance.settings import TurnConfig
 
@@ -24,29 +24,19 @@ STEP_SECONDS = 0.02
     ("pause", "seconds", "reason"),
     [
         pytest.param(Pause([2.0], 0.8), CONFIG.vad_stop_seconds, "smart_turn", id="a sentence"),
+        pytest.param(Pause([2.0], 0.2), CONFIG.short_stop_seconds, "fallback", id="perhaps half"),
         pytest.param(
-            Pause([2.0], 0.2), CONFIG.incomplete_stop_seconds, "fallback", id="half of it"
+            Pause([2.0], 0.05), CONFIG.incomplete_stop_seconds, "fallback", id="half of it"
         ),
-        pytest.param(Pause([0.4], 0.95), CONFIG.vad_stop_seconds, "smart_turn", id="a sure yes"),
-        pytest.param(Pause([0.4], 0.3), CONFIG.short_stop_seconds, "pace", id="a goodbye"),
-        pytest.param(Pause([0.4], 0.01), CONFIG.incomplete_stop_seconds, "fallback", id="I ..."),
+        pytest.param(Pause([0.4], 0.97), CONFIG.vad_stop_seconds, "smart_turn", id="a sure yes"),
+        pytest.param(Pause([0.4], 0.9), CONFIG.short_stop_seconds, "pace", id="a yes or a digit"),
+        pytest.param(Pause([0.9], 0.3), CONFIG.short_stop_seconds, "pace", id="a goodbye"),
+        pytest.param(Pause([0.9], 0.01), CONFIG.incomplete_stop_seconds, "fallback", id="I ..."),
         pytest.param(Pause([0.4] * 2, 0.95), CONFIG.staccato_stop_seconds, "pace", id="two digits"),
         pytest.param(
             Pause([0.4] * 5, 0.3), CONFIG.dictation_stop_seconds, "pace", id="five digits"
         ),
         pytest.param(Pause([2.0, 0.4], 0.9), CONFIG.vad_stop_seconds, "smart_turn", id="an end"),
-        pytest.param(
-            Pause([2.0], 0.9, "My number is five five"),
-            CONFIG.dictation_stop_seconds,
-            "words",
-            id="a number begun",
-        ),
-        pytest.param(
-            Pause([0.4], 0.7, "Yes."), CONFIG.vad_stop_seconds, "smart_turn", id="a heard yes"
-        ),
-        pytest.param(
-            Pause([2.0], 0.3, "Where is it?"), CONFIG.short_stop_seconds, "words", id="a question"
-        ),
         pytest.param(Pause([2.0]), CONFIG.incomplete_stop_seconds, "fallback", id="no verdict"),
     ],
 )
@@ -55,14 +45,56 @@ def test_silence_that_ends_a_turn(pause: Pause, seconds: float, reason: Reason) 
     assert (verdict.silence_seconds, verdict.reason) == (seconds, reason)
 
 
-@pytest.mark.parametrize("words", ["call 555", "B, C.", "my pin is one two three", "double-u X"])
-def test_words_that_go_on(words: str) -> None:
-    assert ends_in_dictation(words)
+@pytest.mark.parametrize(
+    ("bursts", "probability", "words", "seconds"),
+    [
+        ([2.0], 0.6, "My number is five five", CONFIG.dictation_stop_seconds),
+        ([2.0], 0.95, "My number is 55512", CONFIG.staccato_stop_seconds),
+        ([2.0], 0.95, "The code is four", CONFIG.short_stop_seconds),
+        ([2.0], 0.01, "The code is four", CONFIG.incomplete_stop_seconds),
+        ([0.4], 0.98, "Five.", CONFIG.short_stop_seconds),
+        ([0.4], 0.01, "Five.", CONFIG.short_stop_seconds),
+        ([0.4], 0.98, "E.", CONFIG.short_stop_seconds),
+        ([0.6], 0.98, "Thirteen.", CONFIG.vad_stop_seconds),
+        ([0.6], 0.7, "Monday.", CONFIG.short_stop_seconds),
+        ([0.4], 0.3, "Yes.", CONFIG.words_stop_seconds),
+        ([0.4], 0.3, "Yes,", CONFIG.short_stop_seconds),
+        ([0.4], 0.94, "Yes,", CONFIG.words_stop_seconds),
+        ([0.4], 0.04, "Why?", CONFIG.words_stop_seconds),
+        ([0.4], 0.97, "Yes.", CONFIG.vad_stop_seconds),
+        ([0.6], 0.7, "Cancelled.", CONFIG.words_stop_seconds),
+        ([1.1], 0.05, "What is my name?", CONFIG.words_stop_seconds),
+        ([0.5, 0.9], 0.95, "Hello. What is my name?", CONFIG.words_stop_seconds),
+        ([1.1, 1.1], 0.7, "I am Peter. I live in Rome.", CONFIG.words_stop_seconds),
+        ([1.1, 1.1], 0.7, "I am Peter. I live in,", CONFIG.dictation_stop_seconds),
+        ([2.0], 0.05, "I live in Rome.", CONFIG.short_stop_seconds),
+        ([2.0], 0.05, "I live in", CONFIG.incomplete_stop_seconds),
+        ([2.0], 0.7, "", CONFIG.vad_stop_seconds),
+    ],
+)
+def test_words_change_the_silence(
+    bursts: list[float], probability: float, words: str, seconds: float
+) -> None:
+    assert POLICY.verdict(Pause(bursts, probability, words)).silence_seconds == seconds
+
+
+def test_word_that_may_be_a_digit_waits_for_its_words_where_an_engine_sends_them() -> None:
+    pause = Pause([0.4], 0.98, words_expected=True)
+    assert POLICY.verdict(pause).silence_seconds == CONFIG.words_stop_seconds
+    assert POLICY.verdict(Pause([2.0], 0.98, words_expected=True)).silence_seconds == 0.2
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [("call 555", 3), ("B, C.", 2), ("my pin is one two three", 3), ("double-u X", 3)],
+)
+def test_words_that_go_on(words: str, count: int) -> None:
+    assert dictated_words(words) == count
 
 
 @pytest.mark.parametrize("words", ["Yes.", "this one is someone's", "so do I", "", "give me a"])
 def test_words_that_do_not(words: str) -> None:
-    assert not ends_in_dictation(words)
+    assert dictated_words(words) == 0
 
 
 class Caller:
@@ -127,11 +159,11 @@ def test_phone_number_with_pauses_is_one_turn() -> None:
         assert caller.pause(0.7) is None
         caller.endpointer.speech_resumed()
     caller.speak(0.4)
-    assert caller.pause(3.0) == pytest.approx(CONFIG.staccato_stop_seconds, abs=0.03)
+    assert caller.pause(3.0) == pytest.approx(CONFIG.dictation_stop_seconds, abs=0.03)
 
 
 def test_rest_of_a_cut_number_is_still_dictation() -> None:
-    caller = Caller(0.95)
+    caller = Caller(0.97)
     caller.speak(0.4)
     assert caller.pause(2.0) is not None
     caller.endpointer.reset()
@@ -140,7 +172,7 @@ def test_rest_of_a_cut_number_is_still_dictation() -> None:
 
 
 def test_pace_of_an_earlier_turn_is_forgotten() -> None:
-    caller = Caller(0.95)
+    caller = Caller(0.97)
     for _ in range(2):
         caller.speak(0.4)
         assert caller.pause(2.0) == pytest.approx(0.2, abs=0.03)
@@ -149,7 +181,7 @@ def test_pace_of_an_earlier_turn_is_forgotten() -> None:
 
 
 def test_turn_does_not_end_while_voice_has_begun_again() -> None:
-    caller = Caller(0.3)
+    caller = Caller(0.05)
     caller.speak(2.0)
     assert caller.pause(1.4) is None
     caller.endpointer.voice_began()
@@ -159,13 +191,23 @@ def test_turn_does_not_end_while_voice_has_begun_again() -> None:
 
 
 def test_word_too_short_for_speech_restarts_the_silence() -> None:
-    caller = Caller(0.3)
+    caller = Caller(0.05)
     caller.speak(2.0)
     assert caller.pause(1.3) is None
     caller.endpointer.voice_began()
     caller.pass_time(0.14)
     caller.endpointer.voice_faded()
     assert caller.pass_time(3.0) == pytest.approx(CONFIG.incomplete_stop_seconds, abs=0.03)
+
+
+def test_short_letters_are_bursts_of_a_dictation() -> None:
+    caller = Caller(0.6)
+    caller.speak(0.4)
+    assert caller.pause(0.5) is None
+    caller.endpointer.voice_began()
+    caller.pass_time(0.14)
+    caller.endpointer.voice_faded()
+    assert caller.pass_time(3.0) == pytest.approx(CONFIG.dictation_stop_seconds, abs=0.03)
 
 
 def test_turn_ends_without_a_verdict() -> None:
@@ -200,12 +242,12 @@ def test_words_at_the_pause_decide() -> None:
     caller.speak(2.0)
     caller.endpointer.audio_received(0.1)
     caller.endpointer.speech_paused(0.1)
-    caller.endpointer.words_heard("The code is four")
+    caller.endpointer.words_heard("The code is four five")
     caller.answer()
     caller.endpointer.audio_received(0.1)
     caller.endpointer.speech_stopped()
     assert caller.endpointer.ended() is None
-    caller.endpointer.audio_received(CONFIG.dictation_stop_seconds)
+    caller.endpointer.audio_received(CONFIG.staccato_stop_seconds)
     assert caller.endpointer.ended() == "words"
 
 

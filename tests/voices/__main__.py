@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -22,10 +21,12 @@ from appliance.gateway.endpointing import EndpointingPolicy, Policy
 from appliance.gateway.level import CallerLevel
 from appliance.gateway.turn_taking import TurnModels
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
-from appliance.settings import TurnConfig
+from appliance.settings import LLMConfig, TurnConfig
 from tests.voices import echo, level
-from tests.voices.clips import COMPLETE, KINDS, clips, joined, silence
-from tests.voices.recordings import NotAvailable, Recordings, download, scaled
+from tests.voices.bot import REPLIES, SENTENCES, BotVoice
+from tests.voices.clips import COMPLETE, KINDS, Clip, clips, joined, silence
+from tests.voices.heard import Answers, Hearing
+from tests.voices.recordings import NotAvailable, Recordings, download, scaled, trimmed
 from tests.voices.replay import (
     FixedPolicy,
     Observation,
@@ -37,13 +38,16 @@ from tests.voices.replay import (
 )
 
 FOLDER = Path(".cache/voices")
+WEIGHTS = Path("weights")
+ENGLISH_WORDS = "... English, with words"
 HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make voices", description=__doc__)
-    parser.add_argument("--only", choices=("ends", "echo", "level"), help="measure only this part")
-    parser.add_argument("--bot", type=Path, help="bot's voice for the echo: 24 kHz int16 PCM")
+    parser.add_argument(
+        "--only", choices=("ends", "echo", "level", "noise"), help="measure only this part"
+    )
     args = parser.parse_args()
     logger.remove()
     try:
@@ -51,56 +55,63 @@ def main() -> None:
     except NotAvailable as error:
         sys.exit(f"{error}. Human recordings need a network once; nothing was measured.")
     recordings, config = Recordings(FOLDER), TurnConfig()
-    models = TurnModels(config)
+    models, llm = TurnModels(config), LLMConfig()
+    answers = Answers(FOLDER / "answers.sqlite", fresh=bool(os.environ.get("FRESH")))
+    hearing = Hearing(models, WEIGHTS / llm.hearing_model, answers)
     if args.only in (None, "ends"):
-        print("\n".join(ends(observations(recordings, models, config), config)), flush=True)
+        print("\n".join(ends(recordings, hearing, config, llm)), flush=True)
     if args.only in (None, "echo"):
-        print("\n".join(echoes(recordings, models, args.bot)), flush=True)
+        print("\n".join(echoes(recordings, models)), flush=True)
     if args.only in (None, "level"):
         print("\n".join(levels(recordings, models)), flush=True)
+    if args.only in (None, "noise"):
+        print("\n".join(noises(recordings, hearing, config)), flush=True)
 
 
-def observations(
-    recordings: Recordings, models: TurnModels, config: TurnConfig
-) -> list[Observation]:
-    """Return what the models heard in each clip. The result is kept in the cache."""
-    path = FOLDER / "observations.pickle"
-    if path.exists() and not os.environ.get("FRESH"):
-        found: list[Observation] = pickle.loads(path.read_bytes())
-        return found
+def observations(recordings: Recordings, hearing: Hearing, config: TurnConfig) -> list[Observation]:
+    """Return what the VAD heard in each clip."""
     found = []
     for number, clip in enumerate(all_clips := clips(recordings)):
         print(f"\rclip {number + 1} of {len(all_clips)}", end="", file=sys.stderr, flush=True)
-        found.append(observe(clip, models, config))
+        found.append(observe(clip, hearing, config))
     print(file=sys.stderr)
-    path.write_bytes(pickle.dumps(found))
     return found
 
 
-def ends(found: list[Observation], config: TurnConfig) -> list[str]:
-    """Return the tables of the ends of turns."""
-    policies: dict[str, Policy] = {
-        "p > 0.5, else 1.5 s": FixedPolicy(config, 0.5, 1.5),
-        "p > 0.9, else 1.5 s": FixedPolicy(config, 0.9, 1.5),
-        "p > 0.5, else 0.8 s": FixedPolicy(config, 0.5, 0.8),
-        "the appliance's": EndpointingPolicy(config),
-    }
+def ends(recordings: Recordings, hearing: Hearing, config: TurnConfig, llm: LLMConfig) -> list[str]:
+    """Return the tables of the ends of turns. `llm` configures the recognizer."""
+    found = observations(recordings, hearing, config)
+    appliance = EndpointingPolicy(config)
+    rows: list[tuple[str, Policy, LLMConfig | None, str | None]] = [
+        ("p > 0.5, else 1.5 s", FixedPolicy(config, 0.5, 1.5), None, None),
+        ("p > 0.9, else 1.5 s", FixedPolicy(config, 0.9, 1.5), None, None),
+        ("p > 0.5, else 0.8 s", FixedPolicy(config, 0.5, 0.8), None, None),
+        ("the appliance's", appliance, None, None),
+        ("... with words", appliance, llm, None),
+        ("... English", appliance, None, "en"),
+        (ENGLISH_WORDS, appliance, llm, "en"),
+    ]
     lines = [
         "Ends of turns. held: complete utterances that wait over 1 s; cut: pauses that end it",
-        f"{'policy':21}{'part':>9}{'held':>6}{'p50':>6}{'p95 s':>7}{'cut: whole':>12}{'phone':>7}"
+        f"{'policy':24}{'part':>9}{'held':>6}{'p50':>6}{'p95 s':>7}{'cut: whole':>12}{'phone':>7}"
         f"{'letters':>9}{'lists':>7}{'dates':>7}{'sentences':>11}",
     ]
     kinds: list[str] = []
     for part in ("tuned", "reported"):
-        for name, policy in policies.items():
+        for name, policy, words, language in rows:
             outcomes: dict[str, list[Outcome]] = defaultdict(list)
             for each in found:
-                if each.part == part:
-                    outcomes[each.kind].append(replay(each, policy, config))
-            lines.append(f"{name:21}{part:>9}" + _summary(outcomes))
-            if part == "reported" and name == "the appliance's":
+                if each.part == part and language in (None, each.language):
+                    outcomes[each.kind].append(replay(each, policy, config, hearing, words))
+            lines.append(f"{name:24}{part:>9}" + _summary(outcomes))
+            if part == "reported" and name == ENGLISH_WORDS:
                 kinds = _by_kind(outcomes)
-    return [*lines, "", "The appliance's policy, reported part, by kind", *kinds]
+    return [
+        *lines,
+        "",
+        "The appliance's policy with words, English speakers of the reported part, by kind",
+        *kinds,
+    ]
 
 
 def _delays(outcomes: list[Outcome]) -> list[float]:
@@ -143,43 +154,65 @@ def _by_kind(outcomes: dict[str, list[Outcome]]) -> list[str]:
     return lines
 
 
-def echoes(recordings: Recordings, models: TurnModels, bot: Path | None) -> list[str]:
-    """Return the lines about the bot's own voice. Without `bot`, a recording stands for it."""
-    if bot is not None:
-        sent = np.frombuffer(bot.read_bytes(), dtype="<i2")
-    else:
-        sent = _as_sent(recordings, level.sentences(recordings, 8, seed=5))
+def echoes(recordings: Recordings, models: TurnModels) -> list[str]:
+    """Return the lines about the bot's own voice."""
+    bot = BotVoice(WEIGHTS, FOLDER)
+    sent = echo.int16(np.concatenate([bot.say(text) for text in REPLIES]))
     lines = ["", "The bot's own voice in the microphone: starts of speech a minute"]
-    lines.append(f"{'delay':>6}{'level':>7}{'not detected':>14}{'detected':>10}")
+    lines.append(f"{'delay':>6}{'level':>7}{'not detected':>14}{'detected':>10}{'CPU':>7}")
     for delay in echo.DELAYS_SECONDS:
         for level_db in echo.LEVELS_DB:
             microphone = echo.at_microphone(sent, delay, level_db)
-            without, with_it = (
-                60 * len(each.starts) / each.seconds
-                for each in (
-                    echo.call(models.vad_analyzer(), None, sent, microphone),
-                    echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone),
-                )
+            without = echo.call(models.vad_analyzer(), None, sent, microphone)
+            with_it = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+            lines.append(
+                f"{delay:6.2f}{level_db:5} dB{without.starts_a_minute:14.1f}"
+                f"{with_it.starts_a_minute:10.1f}{with_it.cpu_percent:6.2f}%"
             )
-            lines.append(f"{delay:6.2f}{level_db:5} dB{without:14.1f}{with_it:10.1f}")
-    callers = level.sentences(recordings, 20, seed=3)
-    for level_db in (-6, -12, -20, -30):
-        heard = 0
-        for number, caller in enumerate(callers):
-            delay = echo.DELAYS_SECONDS[number % 3]
-            at_mic = echo.at_microphone(sent, delay, level_db)
-            microphone = echo.mixed(at_mic, caller, echo.BARGE_IN_SECONDS)
-            result = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
-            last = echo.BARGE_IN_SECONDS + len(caller) / INPUT_SAMPLE_RATE
-            heard += any(echo.BARGE_IN_SECONDS <= start <= last for start in result.starts)
-        lines.append(f"a caller over an echo at {level_db} dB: heard {heard} of {len(callers)}")
+    for level_db in echo.LEVELS_DB:
+        microphone = echo.with_jump(sent, 0.15, level_db)
+        jumped = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+        lines.append(
+            f"a delay that grows by 40 ms, at {level_db} dB: {jumped.starts_a_minute:.1f} a minute"
+        )
+    for name, microphone in echo.conditions(sent):
+        without = echo.call(models.vad_analyzer(), None, sent, microphone)
+        heard = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+        lines.append(
+            f"{name}: {without.starts_a_minute:.1f} a minute without, {heard.starts_a_minute:.1f} "
+            f"with, {heard.cpu_percent:.2f}%"
+        )
+    callers = {
+        "another voice": level.sentences(recordings, 20, seed=3),
+        "the bot's voice": [
+            scaled(trimmed(echo.resampled(bot.say(text), OUTPUT_SAMPLE_RATE, INPUT_SAMPLE_RATE)))
+            for text in SENTENCES
+        ],
+    }
+    for name, sentences in callers.items():
+        for echo_db in (None, -6, -12, -20, -30):
+            found = [
+                _is_heard(models, sent, caller, number, echo_db)
+                for number, caller in enumerate(sentences)
+            ]
+            what = "no echo" if echo_db is None else f"an echo at {echo_db} dB"
+            lines.append(f"{name} over {what}: heard {sum(found)} of {len(found)}")
     return lines
 
 
-def _as_sent(recordings: Recordings, parts: list[np.ndarray]) -> np.ndarray:
-    samples = echo.resampled(joined([recordings.sound("it", "vm-intro"), *parts], 1.0))
-    assert OUTPUT_SAMPLE_RATE == 24_000
-    return np.asarray((np.clip(samples, -1, 1) * 32767).astype("<i2"))
+def _is_heard(
+    models: TurnModels, sent: np.ndarray, caller: np.ndarray, number: int, level_db: float | None
+) -> bool:
+    """Return whether a caller who speaks while the bot does is heard. Each starts elsewhere."""
+    begin = echo.BARGE_IN_SECONDS + number * echo.BARGE_IN_STEP_SECONDS
+    microphone = np.zeros(0)
+    if level_db is not None:
+        delay = echo.DELAYS_SECONDS[number % len(echo.DELAYS_SECONDS)]
+        microphone = echo.at_microphone(sent, delay, level_db)
+    microphone = echo.mixed(microphone, caller, begin)
+    result = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+    last = begin + len(caller) / INPUT_SAMPLE_RATE
+    return any(begin <= start <= last for start in result.starts)
 
 
 def levels(recordings: Recordings, models: TurnModels) -> list[str]:
@@ -209,15 +242,30 @@ def levels(recordings: Recordings, models: TurnModels) -> list[str]:
         lines.append(
             f"{change_db:.0f} dB: {starts[0]:.1f} s" if starts else f"{change_db:.0f} dB: not"
         )
-    size = len(sentences[0])
-    noise = level.babble(recordings, 30.0, level.CALLER_DBFS + level.BABBLE_DB)
-    noise[:size] += sentences[0]
-    voices = level.spoken(models.vad_analyzer(), noise, CallerLevel())
-    end = size / INPUT_SAMPLE_RATE
-    longest = max((stop - max(start, end) for start, stop in voices if stop > end), default=0.0)
-    lines.append(
-        f"Babble at 5 dB below a caller: the longest voice after the caller {longest:.1f} s"
-    )
+    return lines
+
+
+def noises(recordings: Recordings, hearing: Hearing, config: TurnConfig) -> list[str]:
+    """Return the lines about sounds that are not the caller, after a sentence of the caller."""
+    sentence = level.sentences(recordings, 1, seed=1)[0]
+    sounds = {"silence": silence(level.NOISE_SECONDS)}
+    for dbfs in (-23.0, -33.0):
+        for number, piece in enumerate(level.music(recordings)):
+            sounds[f"music on hold {number + 1} at {dbfs:.0f} dBFS"] = scaled(piece, dbfs)
+    sounds["ringing tone at -23 dBFS"] = scaled(level.ringing(), -23.0)
+    sounds["engaged tone at -23 dBFS"] = scaled(level.engaged(), -23.0)
+    for below_db in (5.0, 10.0, 15.0):
+        sounds[f"babble {below_db:.0f} dB below the caller"] = level.babble(
+            recordings, level.NOISE_SECONDS, level.CALLER_DBFS - below_db
+        )
+    lines = ["", "A sentence, then 60 s of another sound; with the caller's level and no words"]
+    lines.append(f"{'sound':34}{'turns a minute':>15}{'longest turn, s':>17}")
+    for name, sound in sounds.items():
+        microphone = np.concatenate([sentence, sound])
+        microphone[: len(sentence)] += sound[: len(sentence)] if "babble" in name else 0
+        clip = Clip(name, "noise", "reported", microphone)
+        outcome = replay(observe(clip, hearing, config), EndpointingPolicy(config), config, hearing)
+        lines.append(f"{name:34}{outcome.turns - 1:15}{outcome.open_seconds:17.1f}")
     return lines
 
 

@@ -36,6 +36,7 @@ class Clip:
     kind: str
     part: str
     samples: np.ndarray
+    language: str = "en"
 
 
 def clips(recordings: Recordings) -> list[Clip]:
@@ -115,18 +116,24 @@ def _dictated(recordings: Recordings) -> Iterator[Clip]:
             digits = [sound(f"digits/{chance.randrange(10)}") for _ in range(10)]
             for gap in (0.2, 0.5, 0.7):
                 kind = f"phone {gap * 1000:.0f} ms"
-                yield Clip(f"{speaker} {number}", kind, part, joined(digits, gap))
+                yield Clip(f"{speaker} {number}", kind, part, joined(digits, gap), speaker)
             if len(letters) > 20:
                 spelled = [sound(f"letters/{x}") for x in chance.sample(letters, 6)]
-                yield Clip(f"{speaker} {number}", "letters 500 ms", part, joined(spelled, 0.5))
+                yield Clip(
+                    f"{speaker} {number}", "letters 500 ms", part, joined(spelled, 0.5), speaker
+                )
             listed = [sound(x) for x in chance.sample(days, 4)]
-            yield Clip(f"{speaker} {number}", "list 500 ms", part, joined(listed, 0.5))
+            yield Clip(f"{speaker} {number}", "list 500 ms", part, joined(listed, 0.5), speaker)
             date = [chance.choice(days), chance.choice(months)]
             date += [f"digits/{chance.randint(1, 20)}", f"digits/{chance.randint(1, 12)}"]
-            yield Clip(f"{speaker} {number}", "date", part, joined([sound(x) for x in date], 0.4))
+            yield Clip(
+                f"{speaker} {number}", "date", part, joined([sound(x) for x in date], 0.4), speaker
+            )
     for speaker in LETTER_SPEAKERS:
         alphabet, chance = recordings.letters(speaker), random.Random(f"letters {speaker}")
         for number in range(STRINGS) if len(alphabet) >= 6 else ():
             spelled = chance.sample(alphabet, 6)
             name = f"klettres {speaker} {number}"
-            yield Clip(name, "letters 500 ms", _part_of_speaker(speaker), joined(spelled, 0.5))
+            yield Clip(
+                name, "letters 500 ms", _part_of_speaker(speaker), joined(spelled, 0.5), speaker[:2]
+            )

@@ -16,7 +16,7 @@ from tests.voices.replay import FRAME_SECONDS, pcm_of
 
 CALLER_DBFS = -23.0
 OTHER_DBFS = -50.0
-BABBLE_DB = -5.0  # relative to the caller
+NOISE_SECONDS = 60.0
 
 
 def spoken(
@@ -73,3 +73,25 @@ def babble(recordings: Recordings, seconds: float, dbfs: float) -> np.ndarray:
             length += len(parts[-1])
         total += np.concatenate(parts)[:size]
     return scaled(total.astype(np.float32), dbfs)
+
+
+def music(recordings: Recordings) -> list[np.ndarray]:
+    """Return a minute of each piece of music on hold."""
+    size = round(NOISE_SECONDS * INPUT_SAMPLE_RATE)
+    return [piece[:size] for piece in recordings.music()]
+
+
+def ringing() -> np.ndarray:
+    """Return the ringing tone of ITU-T E.180: 425 Hz, 1 s of 5 s."""
+    return _tone(1.0, 5.0)
+
+
+def engaged() -> np.ndarray:
+    """Return the engaged tone of ITU-T E.180: 425 Hz, 0.5 s of 1 s."""
+    return _tone(0.5, 1.0)
+
+
+def _tone(on_seconds: float, period_seconds: float) -> np.ndarray:
+    time = np.arange(round(NOISE_SECONDS * INPUT_SAMPLE_RATE)) / INPUT_SAMPLE_RATE
+    on = time % period_seconds < on_seconds
+    return np.asarray(np.sin(2 * np.pi * 425 * time) * on, dtype=np.float32)
