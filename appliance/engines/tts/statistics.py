@@ -28,7 +28,7 @@ REFERENCE_FRAMES = 20  # 0.25 s; makes the third feature about as large as the s
 EPSILON = 1e-5  # added to variances, as in the model
 # What can be predicted: the speeds that the engine offers, and phrases that are not shorter than
 # the shortest one of the fit at a speed of 1. Of those shorter, "Up" is 11 to 23 dB from the whole
-# phrase at this speed (52 to 60 frames), and at 2, with 28 frames, its peak is 160000 times too high.
+# phrase at this speed (52 to 60 frames); at 2, with 28 frames, its peak is 160000 times too high.
 MIN_SPEED, MAX_SPEED, MIN_FRAMES = 0.5, 2.0, 72
 # A predicted variance is at least this; a smaller one would amplify noise.
 MIN_VARIANCE, MIN_VARIANCE_RATIO = 1e-4, 0.1  # the second relative to the first coefficient
