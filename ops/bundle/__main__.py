@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     lock.add_argument("--packages", type=Path, help="folder with already downloaded packages")
 
     statistics = commands.add_parser(
-        "statistics", help="measure the statistics of Kokoro's vocoder (five minutes)"
+        "statistics", help="measure the statistics of Kokoro's vocoder (10 minutes)"
     )
     statistics.add_argument("--weights", type=Path, required=True, help="folder with Kokoro")
     statistics.add_argument("--output", type=Path, required=True, help="zip file to write")

@@ -1,4 +1,4 @@
-"""Compare streamed synthesis with synthesis of whole phrases: voice, words, speed and CPU time.
+"""Compare streamed synthesis with synthesis of whole phrases: voice, words, time and CPU time.
 
 Writes a page for each voice, with pairs of recordings to listen to. Phrases go through the engine,
 as callers' phrases do. Whole phrases (`tts.streaming` off) are the voice as it was before streaming
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -34,7 +35,10 @@ from tests.recognizer import plain, words
 
 VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george", "af_heart:2,am_adam:1")
 SPEED_PHRASES = (*FIRST_PHRASES[:4], *SENTENCES[:2])
+SPEEDS = (1.0, 0.5, 0.75, 1.25, 1.5, 2.0)
+OTHER_SPEED_STEP = 4  # of the phrases at other speeds than 1
 TO_WHOLE_DB = 3.5  # most distance that streaming may add to the same statistics
+OTHER_SPEED_TO_WHOLE_DB = 5.0  # the same at other speeds than 1
 TO_TODAY_DB = 8.0  # most distance of streamed from whole phrases
 FIRST_AUDIO_RATIO = 0.3
 
@@ -59,13 +63,15 @@ async def speak(session: TTSSession, text: str, voice: str, speed: float = 1.0) 
     return b"".join([part async for part in session.speak(text, voice, speed, True)])
 
 
-async def compare(whole: TTSSession, streamed: TTSSession, text: str, voice: str) -> Pair:
+async def compare(
+    whole: TTSSession, streamed: TTSSession, text: str, voice: str, speed: float = 1.0
+) -> Pair:
     """Synthesize a phrase in all ways and compare the results."""
-    whole_pcm = await speak(whole, text, voice)
-    streamed_pcm = await speak(streamed, text, voice)
+    whole_pcm = await speak(whole, text, voice, speed)
+    streamed_pcm = await speak(streamed, text, voice, speed)
     # The same statistics without pieces.
     with mock.patch.object(synthesizer, "plan_pieces", one_piece):
-        unstreamed_pcm = await speak(streamed, text, voice)
+        unstreamed_pcm = await speak(streamed, text, voice, speed)
     new = samples(streamed_pcm)
     return Pair(
         text,
@@ -88,26 +94,42 @@ def samples(pcm: bytes) -> Samples:
     return np.asarray(np.frombuffer(pcm, "<i2") / 32768, np.float32)
 
 
-async def measure_voices(voices: Sequence[str], texts: Sequence[str], folder: Path) -> None:
-    """Print a table for each voice, and write its page to `folder`."""
+async def measure_voices(
+    voices: Sequence[str], texts: Sequence[str], speeds: Sequence[float], folder: Path
+) -> None:
+    """Print a table for each voice and speed, and write its page to `folder`.
+
+    At other speeds than 1, only every OTHER_SPEED_STEP-th text is spoken.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    everything: list[Pair] = []
+    everything: dict[float, list[Pair]] = {speed: [] for speed in speeds}
     async with engine(streaming=False) as whole, engine(streaming=True) as streamed:
-        for voice in voices:
-            print(f"{voice}: distance in dB to one piece, to whole phrases; words", flush=True)
+        for voice, speed in itertools.product(voices, speeds):
+            title = f"{voice} at speed {speed:g}"
+            print(f"{title}: distance in dB to one piece, to whole phrases; words", flush=True)
             pairs = []
-            for text in texts:
-                pair = await compare(whole, streamed, text, voice)
+            for text in texts if speed == 1 else texts[::OTHER_SPEED_STEP]:
+                pair = await compare(whole, streamed, text, voice, speed)
                 pairs.append(pair)
                 print(f"  {_line(pair)}", flush=True)
-            everything += pairs
-            name = voice.replace(":", "-").replace(",", "_")
-            notes = (f"On {machine()}.", *summary(pairs))
-            page = voice_page.render(f"Voice {voice}", notes, pairs, TO_WHOLE_DB, TO_TODAY_DB)
+            everything[speed] += pairs
+            lines = summary(pairs, to_whole_limit_db(speed))
+            page = voice_page.render(
+                title, (f"On {machine()}.", *lines), pairs, to_whole_limit_db(speed), TO_TODAY_DB
+            )
+            name = f"{voice.replace(':', '-').replace(',', '_')}-{speed:g}"
             path = folder / f"{name}.html"
             path.write_text(page, encoding="utf-8")
-            print("\n".join([*summary(pairs), f"  {path}"]), flush=True)
-    print("\n".join(["all voices", *summary(everything)]))
+            print("\n".join([*lines, f"  {path}"]), flush=True)
+    for speed, pairs in everything.items():
+        print(
+            "\n".join([f"all voices at speed {speed:g}", *summary(pairs, to_whole_limit_db(speed))])
+        )
+
+
+def to_whole_limit_db(speed: float) -> float:
+    """Return the limit of the distance to one piece."""
+    return TO_WHOLE_DB if speed == 1 else OTHER_SPEED_TO_WHOLE_DB
 
 
 def _line(pair: Pair) -> str:
@@ -115,7 +137,7 @@ def _line(pair: Pair) -> str:
     return f"{pair.to_whole_db:5.1f} {pair.to_today_db:5.1f}  {pair.text[:50]:50}  {heard}"
 
 
-def summary(pairs: Sequence[Pair]) -> list[str]:
+def summary(pairs: Sequence[Pair], to_whole_db: float = TO_WHOLE_DB) -> list[str]:
     """Return lines with the distances of all phrases, and whether the limits are met."""
     to_whole = [pair.to_whole_db for pair in pairs]
     to_today = [pair.to_today_db for pair in pairs]
@@ -123,7 +145,7 @@ def summary(pairs: Sequence[Pair]) -> list[str]:
     return [
         row("to one piece", to_whole, "dB"),
         row("to whole phrases", to_today, "dB"),
-        verdict("to one piece, largest", max(to_whole), TO_WHOLE_DB, "dB"),
+        verdict("to one piece, largest", max(to_whole), to_whole_db, "dB"),
         verdict("to whole phrases, largest", max(to_today), TO_TODAY_DB, "dB"),
         f"  the recognizer hears the same words in {same} of {len(pairs)}",
     ]
@@ -166,7 +188,7 @@ async def run(args: argparse.Namespace) -> None:
     """Run the parts that `args` selects."""
     if args.only != "speed":
         texts = PHRASES[:: max(1, len(PHRASES) // args.phrases)][: args.phrases]
-        await measure_voices(args.voices or VOICES, texts, args.folder)
+        await measure_voices(args.voices or VOICES, texts, args.speeds or SPEEDS, args.folder)
     if args.only != "quality":
         for threads in (1, 2):
             await measure_speed(args.rounds, threads)
@@ -175,6 +197,9 @@ async def run(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-voice", description=__doc__)
     parser.add_argument("--voices", nargs="*", help=f"voices or blends ({' '.join(VOICES)})")
+    parser.add_argument(
+        "--speeds", nargs="*", type=float, help=f"of the speech ({' '.join(map(str, SPEEDS))})"
+    )
     parser.add_argument("--phrases", type=int, default=len(PHRASES), help="phrases per voice (all)")
     parser.add_argument("--rounds", type=int, default=5, help="of each phrase, for the speed (5)")
     parser.add_argument("--only", choices=("quality", "speed"), help="run only this part")

@@ -12,7 +12,8 @@ each channel are a linear function of
 with three coefficients for each moment, channel and voice. The moments are the mean, and the mean
 square of the distance to a reference, which is the first coefficient of the mean. (The mean square
 itself would be a small difference of large numbers, of which float16 keeps nothing.) The
-coefficients are fitted to the phrases in ops/bundle/calibration.py and sealed with the model files.
+coefficients are fitted to the phrases in ops/bundle/calibration.py, at speeds of 0.6 to 1.8, and
+sealed with the model files. The speed as another feature explains nothing more.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from numpy.typing import NDArray
 FEATURES, MOMENTS, CHANNELS = 3, 2, 8448
 REFERENCE_FRAMES = 20  # 0.25 s; makes the third feature about as large as the second
 EPSILON = 1e-5  # added to variances, as in the model
-# What can be predicted. Beyond, the distance to the whole phrase exceeds 8 dB; at a speed of 1.2
-# and 48 frames, samples reach 1e6, and at 1.8 they are not finite.
-MIN_SPEED, MAX_SPEED, MIN_FRAMES = 0.9, 1.05, 64
+# What can be predicted: the speeds that the engine offers, and phrases that are not shorter than
+# the shortest one of the fit at a speed of 1. Of those shorter, "Up" is 11 to 23 dB from the whole
+# phrase at this speed (52 to 60 frames); at 2, with 28 frames, its peak is 160000 times too high.
+MIN_SPEED, MAX_SPEED, MIN_FRAMES = 0.5, 2.0, 72
 # A predicted variance is at least this; a smaller one would amplify noise.
 MIN_VARIANCE, MIN_VARIANCE_RATIO = 1e-4, 0.1  # the second relative to the first coefficient
 
@@ -55,8 +57,9 @@ def is_predictable(speed: float, frames: int) -> bool:
     """Return whether the phrases used for the fit were like one of this speed and length.
 
     A prediction beyond them is too small for some channels, which then grow from layer to layer.
+    `frames` counts at this speed: a slow phrase has to be longer.
     """
-    return MIN_SPEED <= speed <= MAX_SPEED and frames >= MIN_FRAMES
+    return MIN_SPEED <= speed <= MAX_SPEED and frames * min(speed, 1.0) >= MIN_FRAMES
 
 
 def predict(coefficients: Floats, lead_frames: float, frames: int) -> NormStatistics:

@@ -60,7 +60,16 @@ def test_missing_and_damaged_statistics_are_named(voices: Voices, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("speed", "frames", "expected"),
-    [(1.0, 100, True), (0.5, 300, False), (2.0, 100, False), (1.0, 40, False)],
+    [
+        (1.0, 100, True),
+        (0.5, 300, True),
+        (2.0, 100, True),
+        (1.0, 60, False),
+        (0.5, 120, False),  # as short as 60 frames at a speed of 1
+        (2.0, 60, False),
+        (0.4, 300, False),
+        (2.1, 300, False),
+    ],
 )
 def test_only_phrases_like_those_of_the_fit_are_predictable(
     speed: float, frames: int, expected: bool

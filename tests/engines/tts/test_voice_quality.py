@@ -12,7 +12,15 @@ from appliance.engines.tts.audio import AUDIBLE_PEAK
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.link.engine import OUTPUT_SAMPLE_RATE, TTSSession
 from tests.bench.log_spectra import distance_db
-from tests.bench.voice import TO_TODAY_DB, TO_WHOLE_DB, compare, engine, samples, speak
+from tests.bench.voice import (
+    OTHER_SPEED_TO_WHOLE_DB,
+    TO_TODAY_DB,
+    TO_WHOLE_DB,
+    compare,
+    engine,
+    samples,
+    speak,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -46,15 +54,40 @@ async def test_streamed_phrase_is_close_to_the_whole_one(
     assert pair.words_streamed == pair.words_whole
 
 
-@pytest.mark.parametrize("speed", [0.5, 0.8, 1.25, 2.0])
+@pytest.mark.parametrize(
+    ("voice", "text", "speed"),
+    [
+        ("bf_emma", "Let me check.", 0.5),
+        ("af_heart", "A group of fish is", 0.75),
+        ("am_michael", "How about Friday?", 1.25),
+        ("bf_emma", "The museum opens at nine.", 1.5),
+        ("bm_george", "Would you prefer the window?", 2.0),
+    ],
+)
 async def test_speech_at_another_speed_is_close_to_that_of_whole_phrases(
+    engine: KokoroEngine, whole: TTSSession, voice: str, text: str, speed: float
+) -> None:
+    pair = await compare(whole, engine.open(), text, voice, speed)
+    assert pair.to_whole_db <= OTHER_SPEED_TO_WHOLE_DB
+    assert pair.to_today_db <= TO_TODAY_DB
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 1.5, 2.0])
+async def test_very_short_phrase_is_as_loud_as_without_streaming(
     engine: KokoroEngine, whole: TTSSession, speed: float
 ) -> None:
-    text = "Let me check."
     streamed, expected = [
-        samples(await speak(session, text, "bf_emma", speed)) for session in (engine.open(), whole)
+        samples(await speak(session, "Up", "am_adam", speed)) for session in (engine.open(), whole)
     ]
     assert distance_db(expected, streamed) <= TO_TODAY_DB
+
+
+@pytest.mark.parametrize("speed", [0.75, 1.5])
+async def test_phrase_at_another_speed_is_streamed(engine: KokoroEngine, speed: float) -> None:
+    parts = [
+        part async for part in engine.open().speak("The museum opens at nine.", "", speed, True)
+    ]
+    assert len(parts) > 1
 
 
 @pytest.mark.parametrize(

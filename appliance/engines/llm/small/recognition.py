@@ -44,6 +44,10 @@ NOISE_WORDS: Final = frozenset(
 # word, 82 % of the words at any moment are the beginning of the final text, with it 71 %, and
 # without the last two 85 % (45 recordings of 2 to 6 s, every 0.5 s).
 UNSTABLE_WORDS: Final = 1
+# Silence that is added to the end of speech. Moonshine often mishears the last word if little
+# follows it, as at a pause of 0.1 s. There, the word error rate of 200 human recordings (0.6 to
+# 6 s, 8 kHz) is 16.9 % without it, and 15.0, 15.2 and 14.0 % with 0.2, 0.3 and 0.4 s.
+TAIL_SECONDS: Final = 0.4
 # Audio that is louder than a pause in its last frames was cut within a word.
 CUT_FRAMES: Final = 3
 _ANNOTATION = re.compile(r"[♪♫�]+|\[[^\]]*\]|\([^)]*\)|\*[^*]*\*")
@@ -155,12 +159,15 @@ class UtteranceTranscript:
             self._rest, self._rest_stop, self._rest_is_cut = "", 0, False
 
     def trim(self, segment: Segment) -> Samples | None:
-        """Return the audio of a segment without surrounding silence; None if it has no speech.
+        """Return the speech of a segment and TAIL_SECONDS of silence; None if it has no speech.
 
-        The recognition time grows with the length, so recognizing silence would waste time.
+        The silence around it is removed, because the recognition time grows with the length.
         """
         span = find_speech(segment.samples, self._loudest)
-        return None if span is None else segment.samples[span[0] : span[1]]
+        if span is None:
+            return None
+        tail = np.zeros(int(TAIL_SECONDS * INPUT_SAMPLE_RATE), np.float32)
+        return np.concatenate([segment.samples[span[0] : span[1]], tail])
 
     def close(self) -> None:
         """Stop producing segments, because the text is no longer needed."""

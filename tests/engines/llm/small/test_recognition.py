@@ -131,6 +131,18 @@ def test_click_has_no_audio_to_recognize() -> None:
     assert transcript.trim(next_remainder(transcript)) is None
 
 
+def test_speech_is_recognized_with_silence_after_it_wherever_its_audio_ends() -> None:
+    speech, pause = noise(0.5) + noise(0.5, 1000), bytes(2 * 8000)
+    ends = []
+    for audio in (speech, speech + pause[:3200], speech + pause):
+        transcript = make_transcript(audio)
+        samples = transcript.trim(next_remainder(transcript))
+        assert samples is not None
+        ends.append((len(samples) - np.flatnonzero(samples)[-1] - 1) / 16_000)
+    assert min(ends) >= 0.4
+    assert max(ends) <= 0.6
+
+
 def test_only_the_end_of_an_unlimited_utterance_is_kept() -> None:
     rest = next_remainder(make_transcript(noise(8), max_seconds=4))
     assert len(rest.samples) <= 4.1 * 16_000

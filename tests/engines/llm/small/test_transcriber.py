@@ -123,6 +123,22 @@ async def test_single_short_word_is_heard(
     assert await transcriber.complete(transcript, JobPriority.GENERATE)
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The capital of France is.",  # heard as "Francis" without a tail of silence
+        "If you press the green button twice, the machine starts again.",  # as "turn again"
+    ],
+)
+async def test_last_words_are_heard_if_the_audio_ends_soon_after_them(
+    transcriber: Transcriber, transcript: UtteranceTranscript, sentence: str
+) -> None:
+    speech = to_samples(synthesize(sentence.rstrip(".")))
+    loud = np.flatnonzero(np.abs(speech) > 0.01)
+    transcript.add(synthesize(sentence.rstrip("."))[: 2 * (int(loud[-1]) + 1600)])
+    assert await transcriber.complete(transcript, JobPriority.GENERATE) == sentence
+
+
 async def test_background_recognition_stops_for_a_more_urgent_one() -> None:
     worker, stopped = WorkerThread("moonshine"), list[bool]()
     started, gate = threading.Event(), threading.Event()
