@@ -120,10 +120,11 @@ class Caller:
 
     def pause(self, seconds: float) -> float | None:
         """Be silent. Return the length of the silence that ended the turn, or None."""
-        assert self.pass_time(0.1) is None
-        self.endpointer.speech_paused(0.1)
+        assert self.pass_time(0.06) is None
+        self.endpointer.speech_paused(0.06)
+        assert self.pass_time(0.06) is None
         self.answer()
-        assert self.pass_time(0.1) is None, "before the pause is reported as a stop"
+        assert self.pass_time(0.08) is None, "before the pause is reported as a stop"
         self.endpointer.speech_stopped()
         self.answer()
         if self.endpointer.ended():
@@ -142,14 +143,25 @@ def test_sure_early_verdict_is_kept_and_ends_the_turn() -> None:
     caller = Caller(0.97)
     caller.speak(1.5)
     assert caller.pause(2.0) == pytest.approx(0.2, abs=0.03)
-    assert caller.looks == [0.1]
+    assert caller.looks == [0.12]
 
 
 def test_unsure_early_verdict_is_asked_again() -> None:
     caller = Caller(0.6)
     caller.speak(1.5)
     assert caller.pause(2.0) == pytest.approx(0.2, abs=0.03)
-    assert caller.looks == [0.1, 0.2]
+    assert caller.looks == [0.12, 0.2]
+
+
+def test_gap_that_is_shorter_than_a_pause_does_not_end_a_burst() -> None:
+    caller = Caller(0.6)
+    for _ in range(3):
+        caller.speak(0.6)
+        assert caller.pass_time(0.08) is None
+        caller.endpointer.speech_paused(0.06)
+        caller.endpointer.speech_resumed()
+    assert caller.pause(3.0) == pytest.approx(0.2, abs=0.03), "one long burst, no dictation"
+    assert caller.looks == [0.12, 0.2]
 
 
 def test_phone_number_with_pauses_is_one_turn() -> None:
@@ -226,7 +238,7 @@ def test_verdict_about_an_earlier_pause_is_ignored() -> None:
     endpointer = Endpointer(POLICY, CONFIG.incomplete_stop_seconds)
     endpointer.audio_received(2.0)
     endpointer.speech_started(2.0)
-    endpointer.speech_paused(0.1)
+    endpointer.speech_paused(0.2)
     look = endpointer.wanted_look()
     assert look is not None
     endpointer.speech_resumed()
@@ -243,8 +255,8 @@ def test_words_at_the_pause_decide() -> None:
     caller.endpointer.audio_received(0.1)
     caller.endpointer.speech_paused(0.1)
     caller.endpointer.words_heard("The code is four five")
-    caller.answer()
     caller.endpointer.audio_received(0.1)
+    caller.answer()
     caller.endpointer.speech_stopped()
     assert caller.endpointer.ended() is None
     caller.endpointer.audio_received(CONFIG.staccato_stop_seconds)
