@@ -95,7 +95,7 @@ def _detect(pcm: bytes, hearing: Hearing, config: TurnConfig) -> Answer:
 class Outcome:
     """How a policy ended the turns of one clip.
 
-    pauses         pauses within the clip that were long enough to be reported
+    pauses         pauses within the clip, as the policy counts them
     cuts           of these, how many ended the turn
     delay_seconds  from the true end to the end of the last turn; None if it never ended
     turns          how many turns began
@@ -143,7 +143,7 @@ def replay(
     pauses = cuts = turns = 0
     delay: float | None = None
     open_seconds = 0.0
-    open_before = False
+    open_before = paused_before = False
     size = bytes_of(FRAME_SECONDS)
     for number, frame in enumerate(observation.frames):
         stop = (number + 1) * size
@@ -152,13 +152,14 @@ def replay(
             heard.audio_received(observation.pcm[stop - size : stop])
         for event in frame.events:
             tell(endpointer, event, frame.silence_seconds, config)
-            inside = endpointer.clock - config.vad_stop_seconds < observation.end_seconds - 0.15
-            pauses += event is SpeechEvent.PAUSED and inside
             if heard is not None and event in (SpeechEvent.STARTED, SpeechEvent.RESUMED):
                 heard.speech_started(config.vad_start_seconds)
                 text = None
             if heard is not None and event is SpeechEvent.PAUSED:
                 text = (endpointer.clock + WORDS_SECONDS, heard.speech_paused())
+        inside = endpointer.clock - config.vad_stop_seconds < observation.end_seconds - 0.15
+        pauses += endpointer.silence_seconds > 0 and not paused_before and inside
+        paused_before = endpointer.silence_seconds > 0
         if endpointer.started_at is not None:
             turns += not open_before
             open_seconds = max(open_seconds, endpointer.clock - endpointer.started_at)
