@@ -358,15 +358,20 @@ def make_gateway(
             "drain_seconds": 0.2,
             "max_attempts_per_minute": 1000,
         }
+        sections = sections or {}
+        # Between the words of espeak-ng, there are shorter pauses. A reply would be begun there,
+        # and the scripted replies would be used up.
+        pause = {"pause_seconds": 0.1}
         changes = {
             "paths": {"run": run},
             "gateway": defaults | gateway,
-            **(sections or {}),
+            **sections,
+            "turn": pause | sections.get("turn", {}),
         }
         for section, values in changes.items():
             part = dataclasses.replace(getattr(settings, section), **values)
             settings = dataclasses.replace(settings, **{section: part})
-        if "turn" not in changes:
+        if "turn" not in sections:
             monkeypatch.setattr(server, "TurnModels", lambda turn: turn_models)
         with captured_log() as log:
             running = RunningGateway(settings, llm or ScriptedLLM(), log)
