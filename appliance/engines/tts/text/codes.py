@@ -1,0 +1,161 @@
+"""Codes: telephone, account, case and model numbers, rooms and rules. Read as characters, not as sums.
+
+A hyphen in a code is a pause. Two numbers with a hyphen are a code if they cannot be a range:
+"23-1045" and "555-0120", but not "18-65".
+"""
+
+from __future__ import annotations
+
+import re
+
+from appliance.engines.tts.text.numbers import cardinal, digits, label, ordinal
+from appliance.engines.tts.text.rule import Match, Rules, rule
+from appliance.engines.tts.text.units import UNIT, is_measure
+
+# Words before a number that is read digit by digit.
+_DIGIT_LABELS = (
+    r"PINs?|pin|SSN|ssn|social security|ext|extension|acct|account|[Ee]nding|ends|ended|last (?:four|4|three|six)"
+    r"|passcode|password|access code|zip|ZIP|[Zz]ip code|routing|card|serial|badge|MRN|mrn|record|confirmation"
+    r"|reference|tracking|code|[Pp]ress|[Dd]ial|[Cc]all|[Tt]ext|member|policy|patient ID|ID|id|voicemail|OTP"
+    r"|[Ee]rror|PO [Bb]ox|hotline|combination|keypad"
+)
+_FILLERS = r"(?:(?:\s(?:numbers?|no\.?|code|codes|digits|is|are|was|were|of|the|your|in|with|for|to|my|SSN|account|card|ID|on|that|at|line))|:|\s?#)*"
+# Words before the number of a place, a rule or a vehicle: "Room 101" is one oh one.
+_LABELS = (
+    r"[Rr]ooms?|[Ss]uites?|[Rr]ules?|[Ff]lights?|[Rr]outes?|[Hh]ighways?|[Ii]nterstate|[Bb]us|[Tt]rain|[Bb]uilding|[Aa]partment"
+    r"|[Gg]ate|[Ff]orms?|[Ss]ections?|[Ee]xhibit|[Vv]alve|[Pp]umps?|[Cc]hannel|[Ll]ocker|[Uu]nit|[Mm]odel|[Bb]ed|[Ww]ard"
+    r"|[Tt]rack|[Bb]ay|[Cc]lass|[Cc]ourse|US|U\.S\.|SR|[Ee]xit|[Tt]itle|[Aa]rticle|[Cc]ode|[Dd]ivision|[Ll]ine|[Hh]all|[Bb]oeing|[Aa]irbus"
+    r"|[Tt]ank|[Mm]otor|[Aa]larm|[Bb]lock|[Cc]ell|[Zz]one|[Dd]ocket|[Bb]ill|[Oo]rder"
+)
+_PAUSE = ", "
+_WORDS_IN_CODES = re.compile(r"[A-Z]?[a-z]+|[A-Z]{4,}")
+
+
+def _groups(match: Match) -> str:
+    """Read digits group by group, with a pause between groups; a leading '+' is said."""
+    plus = "plus " if match[0].startswith("+") else ""
+    groups = re.findall(r"\d+", match[0])
+    if groups[0] == "1" and len(groups) > 3 and groups[1].endswith("00"):
+        words = [f"one {cardinal(groups[1][0])} hundred", *map(digits, groups[2:])]
+        return f" {_PAUSE.join(words)} "
+    return f" {plus}{_PAUSE.join(map(digits, groups))} "
+
+
+def _labelled_digits(match: Match) -> str:
+    return f"{match[1]}{_PAUSE.join(digits(part) for part in re.findall(r'[0-9]+', match[2]))}"
+
+
+def _labelled(match: Match) -> str:
+    """'Room 101' -> 'Room one oh one', 'Rooms 201-210' -> 'Rooms two oh one to two ten'."""
+    last = f" to {label(match[3])}" if match[3] else ""
+    return f"{match[1]}{label(match[2])}{last}"
+
+
+def spelled(text: str) -> str:
+    """'4F7A' -> 'four F seven A': every letter and digit by its name."""
+    return " ".join(cardinal(char) if char.isdecimal() else char.upper() for char in text if char.isalnum())
+
+
+def _token(match: Match) -> str:
+    """Read a code of letters and digits: 'P-2304A' -> 'P twenty-three oh four A'."""
+    text = match[0]
+    runs = re.findall(r"[A-Za-z]+|\d+|-", text)
+    changes = len([run for run in runs if run.isdecimal()])
+    letters = [run for run in runs if run.isalpha()]
+    is_words = any(len(run) > 1 and run.islower() for run in letters)
+    if is_words or is_measure(text, match.string[: match.start()]):
+        return text
+    if changes >= 3 and "-" not in text or re.search(r"\d[A-Z]+\d+[A-Z]", text):
+        return f" {_PAUSE.join(spelled(part) for part in text.split('-'))} "
+    parts = []
+    for part in text.split("-"):
+        words = []
+        for run in re.findall(r"[A-Za-z]+|\d+", part):
+            if run.isdecimal():
+                words.append(label(run))
+            elif _WORDS_IN_CODES.fullmatch(run) and len(run) > 1:
+                words.append(run)
+            else:
+                words.append(" ".join(run.upper()))
+        parts.append(" ".join(words))
+    # A pause helps in long codes, and would split "COVID nineteen".
+    return (_PAUSE if len(parts) > 2 else " ").join(parts)
+
+
+def _pair(match: Match) -> str:
+    """Read two numbers with a hyphen as a code if they cannot be a range."""
+    low, high = match[1], match[2]
+    if low.startswith("0") or high.startswith("0"):
+        return "" if low == high == "0" else _groups(match)
+    is_range = abs(len(high) - len(low)) <= 1 or (high.endswith("0") and int(low) < int(high))
+    too_long = len(low) > 4 or len(high) > 4
+    named = re.search(
+        r"\b(?:no\.?|number|docket|case|account|claim|file|order|invoice|ticket|lot|batch|serial|id|code|part)\s?(?:#|is)?\s?$",
+        match.string[: match.start()],
+        re.I,
+    )
+    if named or (too_long and not high.endswith("0")) or not is_range:
+        return _groups(match)
+    return match[0]
+
+
+def _subsections(match: Match) -> str:
+    """'403(b)' -> 'four oh three B', '6(1)(f)' -> 'six one F', '2(ii)' -> 'two two'."""
+    romans = {"ii": "two", "iii": "three", "iv": "four", "vi": "six", "vii": "seven", "viii": "eight", "ix": "nine"}
+    parts = re.findall(r"\((\w+)\)", match["subs"])
+    words = [
+        cardinal(part) if part.isdecimal() else romans.get(part) or " ".join(part.upper())
+        for part in parts
+    ]
+    letter = f" {match['letter'].upper()}" if match["letter"] else ""
+    return f"{label(match['number'])}{letter} {' '.join(words)} "
+
+
+def _case_number(match: Match) -> str:
+    """'2:21-cv-00017' -> 'two, twenty-one, C V, zero zero zero one seven'."""
+    kind = " ".join(match[3].upper())
+    return f"{cardinal(match[1])}, {cardinal(match[2])}, {kind}, {label(match[4])}"
+
+
+def _series(match: Match) -> str:
+    return f"F {ordinal(match[1])}" if match[0].startswith("F") else f"{ordinal(match[1])}"
+
+
+def _house(match: Match) -> str:
+    """'221B Baker' -> 'two twenty-one B Baker', '1600 Pine Ave' -> 'sixteen hundred Pine Ave'."""
+    letter = f" {match[2]}" if match[2] else ""
+    return f"{label(match[1])}{letter}"
+
+
+_NOT_A_UNIT = rf"(?!\s?(?:{UNIT})|[\w%]|\.\d|-\d|,\d)"
+
+CODES: Rules = (
+    # hexadecimal addresses and bank accounts
+    rule(r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b", lambda m: _PAUSE.join(spelled(p) for p in re.split("[:-]", m[0]))),
+    rule(r"\b[A-Z]{2}\d{2}(?:\s?[A-Z0-9]{4}){3,7}(?:\s?[A-Z0-9]{1,4})?\b", lambda m: _PAUSE.join(spelled(p) for p in (m[0].split() if " " in m[0] else re.findall(".{1,4}", m[0])))),
+    rule(r"\b(\d{1,2}):(\d{2})-([a-z]{2})-(\d+)(?!\w)", _case_number),
+    # telephone numbers
+    rule(r"\+\d{1,3}[\s.-]?(?:\(\d+\)|\d+)(?:[\s.-]\d+)+", _groups),
+    rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\w-])", _groups),
+    rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
+    rule(r"(?<![\w.,-])\d{3}-\d{4}(?![\w-]|[,.]\d)", _groups),
+    rule(r"(?<![\w.,-])(?:555 \d{4}|\d{3} 0\d{3})(?![\w-]| \d)", _groups),
+    rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,}(?![\w-])", _groups),
+    rule(r"(?<![\w.,-])\d{2}(?: \d{2}){3,}(?![\w-])", _groups),
+    rule(rf"\b((?:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}|0\d+)(?!\s\d{{3}}\b){_NOT_A_UNIT}", _labelled_digits),
+    # groups of digits
+    rule(r"(?<![\w.,-])\d+(?:-\d+){2,}(?![\w-]|[,.]\d)", _groups),
+    rule(rf"(?<![\w.,:/$£€%-])(\d+)-(\d+){_NOT_A_UNIT}(?!/|\s(?:thousand|million|billion|trillion)\b)", _pair),
+    # law
+    rule(r"\b(?:F\.\s?)([23])d\b", _series),
+    rule(r"(?<=\.\s)([23])d\b", _series),
+    rule(r"(?<![\w.,])(?P<number>\d+)(?P<letter>[A-Za-z]?)(?P<subs>(?:\((?:\d{1,2}|[a-zA-Z]|[ivx]{2,5})\))+)\s?", _subsections),
+    # labels
+    rule(rf"\b((?:{_LABELS})\s(?:#\s?)?)(\d{{3,}})(?:\s?[-–]\s?(\d{{3,}}))?{_NOT_A_UNIT}(?!\s?[A-Za-z]?[/(])", _labelled),
+    rule(r"((?<=§ )|(?<=§§ ))(\d{3,})()(?![\w.,]\d)", _labelled),
+    rule(r"(?<![\w.,$£€/:-])(\d{3,4})([A-Z]?)(?=\s(?:[NSEW]\.?\s)?(?:[A-Z][a-z]+\s){1,2}(?:Street|Avenue|Road|Boulevard|Drive|Lane|Court|Place|Way|Parkway|Highway|Square)\b)", _house),
+    rule(r"(?<![\w.,$£€/:-])(\d{3})([A-Z])(?=\s[A-Z][a-z])", _house),
+    # model and serial numbers
+    rule(r"(?<![\w.,/'$£€-])(?=[A-Za-z\d-]*\d)(?=[\d-]*[A-Z])(?:[A-Z]{1,5}|\d{1,4}[A-Z])(?:-?(?:\d+|[A-Z]{1,3}))*-?(?:\d+[A-Za-z]?|[A-Z])(?![\w'+]|-[\w]|[.,/:]\d)", _token),
+    rule(r"(?<![\w.,/'$£€-])\d+(?:-\d+)*-[A-Z]{1,2}(?![\w-])", _token),
+)

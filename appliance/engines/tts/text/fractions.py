@@ -1,0 +1,87 @@
+"""A slash or a colon between numbers: fractions, scores, ratios and blood pressure.
+
+"3/4" is three quarters, "7/10" seven out of ten, "120/80" one twenty over eighty, "50/50" fifty fifty,
+"1:1,000" one to one thousand.
+"""
+
+from __future__ import annotations
+
+import re
+
+from appliance.engines.tts.text.numbers import cardinal, fraction, mixed, quantity
+from appliance.engines.tts.text.rule import Match, Rules, rule
+
+# Denominators of the fractions that people say; n/10 and n/100 are scores.
+_DENOMINATORS = frozenset((2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 32, 64))
+_VISION = frozenset((10, 12, 15, 16, 20, 25, 30, 40, 50, 60, 70, 80, 100, 200, 400))
+_PROPORTION_AFTER = re.compile(
+    r"\s(?:of\b(?! the (?:points|marks))|inch|mile|cup|teaspoon|tablespoon|pound|ounce|tablet|pint"
+    r"|full|empty|done|way|time|day|hour|size|scale)"
+)
+_SCORE_AFTER = re.compile(
+    r"\s(?:stars?|points?|marks?|correct|right|strength|pain|score|power|on the|patients|people"
+    r"|cases|votes|times|tests|attempts|questions|samples)\b"
+)
+_SCORE_BEFORE = re.compile(
+    r"\b(?:score[sd]?|rate[sd]?|rating|pain|gcs|apgar|grade[sd]?|strength|power|quiz|exam|test)"
+    r"(?:\s(?:is|was|of|at|it|a|as|now|were|about|got|level))*\s$",
+    re.I,
+)
+_PRESSURE_BEFORE = re.compile(
+    r"\b(?:bp|blood pressure|pressure|systolic)\b[^.;!?\d]{0,25}$", re.I
+)
+_RATIO_NEAR = re.compile(
+    r"\b(?:ratios?|odds|dilut\w+|proportions?|titers?|scale|mix(?:ed|ture)?|concentration"
+    r"|epinephrine|adrenaline|solution|bleach|resin)\b",
+    re.I,
+)
+_RATIO_WINDOW_CHARS = 40
+
+
+def _slash(match: Match) -> str:
+    top, bottom = int(match[1]), int(match[2])
+    before, after = match.string[: match.start()], match.string[match.end() :]
+    if _PRESSURE_BEFORE.search(before):
+        return f"{cardinal(top)} over {cardinal(bottom)}"
+    if (top, bottom) in ((24, 7), (9, 11)) or top == bottom:
+        return f"{cardinal(top)} {cardinal(bottom)}" if top != 24 else "twenty-four seven"
+    if top == 20 and bottom in _VISION:
+        return f"twenty {cardinal(bottom)}"
+    if _SCORE_AFTER.match(after) or (_SCORE_BEFORE.search(before) and top <= bottom):
+        return f"{cardinal(top)} out of {cardinal(bottom)}"
+    is_part = bool(_PROPORTION_AFTER.match(after)) or after[:1] == "-"
+    if top > bottom and not (bottom in _DENOMINATORS and bottom <= 8 and (is_part or bottom == 2)):
+        return f"{cardinal(top)} over {cardinal(bottom)}"
+    if bottom in _DENOMINATORS or top == 1 or is_part:
+        return fraction(match[1], match[2])
+    return f"{cardinal(top)} out of {cardinal(bottom)}"
+
+
+def _mixed(match: Match) -> str:
+    if int(match[2]) >= int(match[3]) or not 2 <= int(match[3]) <= 100:
+        return match[0]
+    return mixed(match[1], match[2], match[3])
+
+
+def _colon(match: Match) -> str:
+    """Read '4:1' and '1:1,000' as ratios; '1:10' only near a word for a ratio, as it may be a time."""
+    looks_like_time = re.fullmatch(r"\d{1,2}:[0-5]\d", match[0])
+    start, end = match.start() - _RATIO_WINDOW_CHARS, match.end() + _RATIO_WINDOW_CHARS
+    if looks_like_time and not _RATIO_NEAR.search(match.string[max(start, 0) : end]):
+        return match[0]
+    return " to ".join(quantity(part) for part in match[0].split(":"))
+
+
+# Before the rules for times.
+RATIOS: Rules = (
+    rule(
+        r"(?<![\w:.,-])\d+(?:,\d{3})*(?:\.\d+)?(?::\d+(?:,\d{3})*(?:\.\d+)?){1,3}"
+        r"(?![\w:,]*[\d:])(?!\s?[ap]\.?m\b|-[a-z])",
+        lambda m: m[0] if m[0].count(":") > 1 and re.search(r":\d\d", m[0]) else _colon(m),
+    ),
+)
+FRACTIONS: Rules = (
+    rule(r"(?<![\w/.,])(\d{1,3})[ -](\d{1,2})/(\d{1,3})(?![\w/])", _mixed),
+    rule(r"(?<![\w/.])(\d{1,3})/(\d{1,3})(?![\w/]|\.\d)", _slash),
+    rule(r"(?<=\d)/(?=\d)", " over "),
+)

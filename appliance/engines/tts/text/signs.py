@@ -1,0 +1,72 @@
+"""Signs at a number: comparisons, signs and arithmetic. None of them is ever dropped.
+
+The signs become words while the numbers are still digits, so that the rules for money and measures
+find "minus 5 mg" and "less than 5 mg" with the same patterns as "5 mg".
+"""
+
+from __future__ import annotations
+
+from appliance.engines.tts.text.numbers import exponent
+from appliance.engines.tts.text.rule import Rules, any_of, rule
+
+_COMPARISONS = {
+    "<=": "less than or equal to",
+    ">=": "greater than or equal to",
+    "=<": "less than or equal to",
+    "≤": "less than or equal to",
+    "≥": "greater than or equal to",
+    "<<": "much less than",
+    ">>": "much greater than",
+    "≪": "much less than",
+    "≫": "much greater than",
+    "<": "less than",
+    ">": "greater than",
+    "!=": "is not equal to",
+    "≠": "is not equal to",
+    "==": "equals",
+    "≈": "about",
+    "≅": "about",
+    "≃": "about",
+    "~": "about",
+    "±": "plus or minus",
+    "+/-": "plus or minus",
+    "∓": "minus or plus",
+}
+_OPERAND = r"(?:[-−+]?\s?[$£€¥]?\s?\.?\d)"  # the beginning of an amount
+_LEFT = r"(?<=[\w)\]%\"°])"
+
+SIGNS: Rules = (
+    rule(r"=>|->|-->|→|⇒|➜", " to "),
+    rule(r"\+/[-−–]", " ± "),
+    rule(r"√\s?\(?(?=\d)", " the square root of "),
+    rule(r"∛\s?\(?(?=\d)", " the cube root of "),
+    # "a ± b" and every comparison, with or without spaces, at a number or between two words
+    rule(
+        rf"\s?({any_of(sign for sign in _COMPARISONS if sign not in ('<', '>', '~'))})\s?",
+        lambda m: f" {_COMPARISONS[m[1]]} ",
+    ),
+    rule(rf"\s?([<>~])\s?(?={_OPERAND})", lambda m: f" {_COMPARISONS[m[1]]} "),
+    rule(r"(?<=\d)\s?([<>])\s?(?=\w)|(?<=[\w)])\s([<>])\s(?=\w)", lambda m: f" {_COMPARISONS[m[1] or m[2]]} "),
+    rule(r"(?<=\b[A-Za-z])([<>])(?=[A-Za-z]\b)", lambda m: f" {_COMPARISONS[m[1]]} "),
+    rule(rf"{_LEFT}\s?=\s?(?=[\w(+−-])|(?:^|(?<=\s))=\s?(?=\d)", " equals "),
+    # sums: a minus sign, or a hyphen or dash before "=" or between spaced numbers
+    rule(r"(?<=\d)\s?÷\s?(?=[\d(])|(?<=\d)\s/\s(?=\d)", " divided by "),
+    rule(r"(?<=[\d)])\s?[-−–]\s?(?=[\d.]+\s?(?:equals\b|=))", " minus "),
+    rule(r"(?<=\d)\s−\s(?=\d)", " minus "),
+    rule(r"(?<=[\w)])\s?\+\s?(?=[\w(.])", " plus "),
+    rule(r"(?<![\w)\]%°])\+\s?(?=\.?\d|[$£€])", " plus "),
+    rule(r"(?<=\d)\+(?!\d)", " plus "),
+    rule(r"(?<![\w)\]%°])[-−–]\s?(?=\.?\d|[$£€]\.?\d)", " minus "),
+    rule(r"(?<=\w)\^([-+]?\d+)", lambda m: f"^{m[1]}"),
+)
+# After the measures: a product or a power that belongs to no unit.
+ARITHMETIC: Rules = (
+    rule(r"(?<=[\d)])\s?[×·*]\s?(?=[\d(.])|(?<=\d)\sx\s(?=\d)", " times "),
+    rule(r"(?<=\d)x(?=\d)", " by "),
+    rule(r"(?<=\d)\s?[x×](?!\w)", " times "),
+    rule(r"(?<![\w])[x×](?=\d)", " times "),
+    rule(
+        r"(?<=\w)\^([-+]?\d+)",
+        lambda m: f" {'cubed' if m[1] == '3' else exponent(m[1])}",
+    ),
+)
