@@ -245,7 +245,7 @@ def _prescription(match: Match) -> str:
 def _every(match: Match) -> str:
     """'q8h' -> 'every 8 hours', 'q4-6h' -> 'every 4-6 hours'."""
     unit = {"h": "hour", "hr": "hour", "min": "minute", "d": "day", "wk": "week"}[match[2]]
-    return f"every {'' if match[1] == '1' else match[1] + ' '}{unit}{'' if match[1] == '1' else 's'}"
+    return f"every {'' if match[1] == '1' else match[1] + ' '}{unit}{'' if match[1] == '1' else 's'}{_stop(match) if match[0].endswith('.') else ''}"
 
 
 _PREFIX_NAMES = "Port|Mount|Fort|Mt|Ft|East|West|North|South|Hotel|Hospital|Visit|See|To|In|At|On|The|From|Near|Saint|Call|Ask"
@@ -269,6 +269,7 @@ ABBREVIATIONS: Rules = (
     rule(r"\bSt\.", lambda m: "Street" + _stop(m)),
     rule(rf"(?<![\w.])({any_of(_LABELS)})\.\s?(?=#?\d|[IVXivxl]+\b|[A-Z]\d*\b(?!\.))", _label, re.I),
     rule(rf"(?<![\w.])({any_of(('Bldg', 'Apt', 'Ste', 'Rm', 'Rte', 'Fig', 'Sec', 'ext', 'Ext', 'acct', 'Acct'))})\s(?=#?\d|[A-Z]\b)", _label),
+    rule(r"\b[Nn]os?\.\s?(?=[A-Z]{0,3}-?\d)", "number "),
     rule(rf"(?<![\w.])({any_of(_TITLES)})\.(?=\s[A-Z]|\s\w|$)", lambda m: _TITLES[m[1]]),
     rule(r"\bet al\.(?=\s[a-z\d(,])", "et al"),
     rule(rf"(?<![\w.])({any_of(word for word in _WORDS if word not in ('hr', 'hrs', 'min', 'yrs', 'max', 'no', 'temp', 'ed', 'pts'))})\.(?!\w)", _word, re.I),

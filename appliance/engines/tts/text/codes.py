@@ -144,6 +144,7 @@ CODES: Rules = (
     rule(r"(?<![\w.,-])\d{2}(?: \d{2}){3,}(?![\w-])", _groups),
     rule(rf"\b((?:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}|0\d+)(?!\s\d{{3}}\b){_NOT_A_UNIT}", _labelled_digits),
     # groups of digits
+    rule(r"(?<![\w.,/'$£€-])\d+(?:-\d+)*-[A-Z]{1,2}(?![\w-])", _token),
     rule(r"(?<![\w.,-])\d+(?:-\d+){2,}(?![\w-]|[,.]\d)", _groups),
     rule(rf"(?<![\w.,:/$£€%-])(\d+)-(\d+){_NOT_A_UNIT}(?!/|\s(?:thousand|million|billion|trillion)\b)", _pair),
     # law
@@ -157,5 +158,4 @@ CODES: Rules = (
     rule(r"(?<![\w.,$£€/:-])(\d{3})([A-Z])(?=\s[A-Z][a-z])", _house),
     # model and serial numbers
     rule(r"(?<![\w.,/'$£€-])(?=[A-Za-z\d-]*\d)(?=[\d-]*[A-Z])(?:[A-Z]{1,5}|\d{1,4}[A-Z])(?:-?(?:\d+|[A-Z]{1,3}))*-?(?:\d+[A-Za-z]?|[A-Z])(?![\w'+]|-[\w]|[.,/:]\d)", _token),
-    rule(r"(?<![\w.,/'$£€-])\d+(?:-\d+)*-[A-Z]{1,2}(?![\w-])", _token),
 )

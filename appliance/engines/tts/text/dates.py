@@ -163,7 +163,7 @@ def _dates(british: bool) -> Rules:
         rule(r"(?<![\w-])([01]\d|[1-9])-([0-3]\d|[1-9])-((?:19|20)\d{2})(?![\w-])", _numeric(british)),
         rule(r"(?<![\w.])([0-3]?\d)\.([01]?\d)\.((?:19|20)\d{2})(?![\w.]\d)", _numeric(True)),
         rule(
-            r"\b([Oo]n|[Bb]y|[Uu]ntil|[Tt]ill|[Dd]ue|[Ss]ince|[Dd]ated|[Aa]fter|[Bb]efore|[Ff]rom) (\d{1,2})/(\d{1,2})"
+            r"\b([Oo]n|[Bb]y|[Uu]ntil|[Tt]ill|[Dd]ue|[Ss]ince|[Dd]ated|[Aa]fter|[Bb]efore|[Ff]rom) (?!9/11\b)(\d{1,2})/(\d{1,2})"
             r"(?![\w/]|\.\d|\s?(?:of|cup|inch|mile|mg|mL|full|tablet|the|patients|time|scale)\b|-[a-z])",
             _without_year(british),
         ),

@@ -151,6 +151,8 @@ def exponent(text: str) -> str:
 def fraction(numerator: str, denominator: str) -> str:
     """('3', '4') -> 'three quarters'; what has no common name is read with 'over'."""
     top, bottom = int(numerator), int(denominator)
+    if top > bottom > 4 and bottom != 8:  # "120/80 mmHg"
+        return f"{cardinal(top)} over {cardinal(bottom)}"
     if not 2 <= bottom <= 100 or not 1 <= top <= 99:
         return f"{cardinal(top)} over {cardinal(bottom)}"
     part = _PARTS.get(bottom) or ordinal(bottom)
@@ -176,6 +178,8 @@ def _joined(match: Match) -> str:
     return re.sub(r"\s", "", match[0])
 
 
+_COUNTED_NOUN = r"\s(?:[a-z]{2,}[^suia\W\d]s|people|men|women|children)\b"
+
 # Continental notation becomes American notation. "1,5" is a decimal number only where a unit or a
 # currency follows or stands before: "items 1,5" are two.
 FORMS: Rules = (
@@ -183,6 +187,10 @@ FORMS: Rules = (
     rule(r"(?<=[€$£])(\d+),(\d{1,2})(?![\d,])", _decimal_comma),
     rule(r"(?<![\w.,])(\d+),(\d{1,2})(?=\s?(?:€|EUR\b|kr\b|[mµck]?[gLlm]\b|mmol\b|°))", _decimal_comma),
     rule(r"(?<![\w.,])(0),(\d+)(?![\d,])", _decimal_comma),
+    # "2.5m users", "500k", but "4K" is a size of a screen
+    rule(rf"(?<=\d)(?:m|M|mn)(?={_COUNTED_NOUN})", " million"),
+    rule(r"(?<=\d)bn\b", " billion"),
+    rule(r"(?<=\d)k\b(?!/)|(?<=\d\d)K\b(?!/)", " thousand"),
     rule(r"(?<![\w.,-])(?<!\d )[1-9]\d{0,2}(?: \d{3}){2,}(?![\w-])(?! \d)", _joined),
     rule(r"(?<![\w.,-])(?<!\d )[1-9]\d{0,2} 000(?![\w-])(?! \d)", _joined),
 )
@@ -193,7 +201,7 @@ _YEAR_BEFORE = re.compile(
     r"|october|november|december)|[(,–-])\s*$",
     re.I,
 )
-_COUNTED_AFTER = re.compile(r"\s(?:[a-z]{2,}[^suia\W\d]s|people|men|women|children)\b")
+_COUNTED_AFTER = re.compile(_COUNTED_NOUN)
 
 
 def _bare_number(match: Match) -> str:
@@ -215,7 +223,7 @@ def _ordinal(match: Match) -> str:
 
 BARE: Rules = (
     rule(r"(?<![\w.])(\d+(?:,\d{3})*)\s?(?:st|nd|rd|th)\b", _ordinal),
-    rule(rf"(?:#|№|\b[Nn]os?\.)\s?(?={NUMBER})", "number "),
+    rule(rf"#\s?(?={NUMBER})", "number "),
     rule(r"\b[vV](?:er)?\.?(?=\d)", "version "),
     rule(r"(?<![\d.,])\d{5,}(?![\d,.])|" + NUMBER, _bare_number),
 )

@@ -54,10 +54,9 @@ SIGNS: Rules = (
     rule(r"(?<=[\d)])\s?[-−–]\s?(?=[\d.]+\s?(?:equals\b|=))", " minus "),
     rule(r"(?<=\d)\s−\s(?=\d)", " minus "),
     rule(r"(?<=[\w)])\s?\+\s?(?=[\w(.])", " plus "),
-    rule(r"(?<![\w)\]%°])\+\s?(?=\.?\d|[$£€])", " plus "),
+    rule(r"(?<![\w)\]%°^])\+\s?(?=\.?\d|[$£€])", " plus "),
     rule(r"(?<=\d)\+(?!\d)", " plus "),
-    rule(r"(?<![\w)\]%°])[-−–]\s?(?=\.?\d|[$£€]\.?\d)", " minus "),
-    rule(r"(?<=\w)\^([-+]?\d+)", lambda m: f"^{m[1]}"),
+    rule(r"(?<![\w)\]%°^])[-−–]\s?(?=\.?\d|[$£€]\.?\d)", " minus "),
 )
 # After the measures: a product or a power that belongs to no unit.
 ARITHMETIC: Rules = (

@@ -227,8 +227,6 @@ _NOUN_AFTER = re.compile(
     r"|under|up|down|the|a|an|left|remain|you|we|he|she|they|it|i|so|not|now|here|there)\b)"
     r"[a-z]{3,}"
 )
-# "2.5m users": an m without a space before a plural is a million.
-_COUNTED = re.compile(r"\s(?:[a-z]{3,}[^sui\W\d]s|people|men|women|children)\b")
 
 
 def is_attributive(match: Match) -> bool:
@@ -293,18 +291,19 @@ def _is_unit(match: Match) -> bool:
         return space == "-" or bool(re.match(r"\.(?=\s[a-z]|\sx\s|$)|\s(?:by|x|wide|long|tall)\b", after))
     if unit in ("A", "C", "H", "F", "T", "B", "D", "G", "U") and not space:  # "221B Baker Street"
         return unit == "A" and not re.match(r"\s[A-Z]", after) and not match["sep"]
+    if re.match(r"\.[A-Z]", after):  # "18 U.S.C."
+        return False
     if unit in ("K", "d", "pt", "mo", "b") and space != " ":
         return unit != "K" and space != "-"
-    if unit == "U":
-        return not after.startswith(".")
-    return not (unit == "m" and not space and _COUNTED.match(after))
+    return True
 
 
 def _measure(match: Match) -> str:
     if not _is_unit(match):
         return match[0]
     low, high, unit = match["low"], match["high"], match["unit"]
-    attributive = match["space"] == "-" or is_attributive(match)
+    of_pipe = unit == "″" and bool(_NOUN_AFTER.match(match.string, match.end()))
+    attributive = match["space"] == "-" or of_pipe or is_attributive(match)
     scale = f" {match['scale'].strip()}" if match["scale"] else ""
     words = _signed_words(low)
     if high:
