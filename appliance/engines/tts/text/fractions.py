@@ -80,8 +80,9 @@ RATIOS: Rules = (
         lambda m: m[0] if m[0].count(":") > 1 and re.search(r":\d\d", m[0]) else _colon(m),
     ),
 )
+# Before the ranges: the hyphen in "1-1/2" joins, the one in "1/2-1" is a range.
+MIXED: Rules = (rule(r"(?<![\w/.,])(\d{1,3})[ -](\d{1,2})/(\d{1,3})(?![\w/])", _mixed),)
 FRACTIONS: Rules = (
-    rule(r"(?<![\w/.,])(\d{1,3})[ -](\d{1,2})/(\d{1,3})(?![\w/])", _mixed),
     rule(r"(?<![\w/.])(\d{1,3})/(\d{1,3})(?![\w/]|\.\d)", _slash),
     rule(r"(?<=\d)/(?=\d)", " over "),
 )

@@ -24,7 +24,7 @@ from appliance.engines.tts.text.abbreviations import ABBREVIATIONS
 from appliance.engines.tts.text.addresses import ADDRESSES
 from appliance.engines.tts.text.characters import keep_sayable, unify
 from appliance.engines.tts.text.codes import CODES
-from appliance.engines.tts.text.fractions import FRACTIONS, RATIOS
+from appliance.engines.tts.text.fractions import FRACTIONS, MIXED, RATIOS
 from appliance.engines.tts.text.markup import MARKUP
 from appliance.engines.tts.text.money import MONEY, MONEY_SIGNS
 from appliance.engines.tts.text.numbers import BARE, FORMS
@@ -57,8 +57,9 @@ def _stages(dates_in_order: Rules) -> tuple[Rules, ...]:
         MONEY,
         MEASURES,
         ARITHMETIC,
-        FRACTIONS,
+        MIXED,
         RANGES,
+        FRACTIONS,
         BARE,
         SYMBOLS,
     )
