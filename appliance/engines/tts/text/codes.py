@@ -137,6 +137,7 @@ CODES: Rules = (
     # telephone numbers
     rule(r"\+\d{1,3}[\s.-]?(?:\(\d+\)|\d+)(?:[\s.-]\d+)+", _groups),
     rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\w-])", _groups),
+    rule(r"\b1-(8\d\d)-(?=[A-Z])", lambda m: f"one, {cardinal(m[1])}, "),
     rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
     rule(r"(?<![\w.,-])\d{3}-\d{4}(?![\w-]|[,.]\d)", _groups),
     rule(r"(?<![\w.,-])(?:555 \d{4}|\d{3} 0\d{3})(?![\w-]| \d)", _groups),

@@ -172,6 +172,8 @@ def _dates(british: bool) -> Rules:
 
 
 _NAMES: Rules = (
+    rule(rf"\b({_WEEKDAY})\.?/({_WEEKDAY})\b", lambda m: f"{weekday(m[1])} and {weekday(m[2])}"),
+    rule(rf"\b((?:{_MONTH})\.?\s{_DAY}{_SUFFIX}){_DASH}(?=(?:{_MONTH})\.?\s{_DAY}\b)", r"\1 to "),
     rule(rf"\b({_WEEKDAY})\.?{_DASH}({_WEEKDAY})\b(?!')", _weekday_range),
     rule(rf"\b({_MONTH})\.?{_DASH}({_MONTH})\b(?:\.(?=\s[a-z\d(]))?(?!\s{_DAY}\b(?!\d))", _month_range),
     rule(

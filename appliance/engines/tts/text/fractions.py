@@ -13,10 +13,11 @@ from appliance.engines.tts.text.rule import Match, Rules, rule
 
 # Denominators of the fractions that people say; n/10 and n/100 are scores.
 _DENOMINATORS = frozenset((2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 32, 64))
+_PAIRS = frozenset(((9, 11), (50, 50), (20, 20), (60, 40), (80, 20), (70, 30)))
 _VISION = frozenset((10, 12, 15, 16, 20, 25, 30, 40, 50, 60, 70, 80, 100, 200, 400))
 _PROPORTION_AFTER = re.compile(
     r"\s(?:of\b(?! the (?:points|marks))|inch|mile|cup|teaspoon|tablespoon|pound|ounce|tablet|pint"
-    r"|full|empty|done|way|time|day|hour|size|scale)"
+    r"|full|empty|done|way|day|hour|size|scale)"
 )
 _SCORE_AFTER = re.compile(
     r"\s(?:stars?|points?|marks?|correct|right|strength|pain|score|power|on the|patients|people"
@@ -43,13 +44,16 @@ def _slash(match: Match) -> str:
     before, after = match.string[: match.start()], match.string[match.end() :]
     if _PRESSURE_BEFORE.search(before):
         return f"{cardinal(top)} over {cardinal(bottom)}"
-    if (top, bottom) in ((24, 7), (9, 11)) or top == bottom:
-        return f"{cardinal(top)} {cardinal(bottom)}" if top != 24 else "twenty-four seven"
+    is_rhythm = bool(re.match(r"\stime\b", after)) and bottom in (4, 8)
+    if (top, bottom) in _PAIRS or is_rhythm:
+        return f"{cardinal(top)} {cardinal(bottom)}"
     if top == 20 and bottom in _VISION:
         return f"twenty {cardinal(bottom)}"
     if _SCORE_AFTER.match(after) or (_SCORE_BEFORE.search(before) and top <= bottom):
         return f"{cardinal(top)} out of {cardinal(bottom)}"
     is_part = bool(_PROPORTION_AFTER.match(after)) or after[:1] == "-"
+    if top == bottom:
+        return f"{cardinal(top)} out of {cardinal(bottom)}"
     if top > bottom and not (bottom in _DENOMINATORS and bottom <= 8 and (is_part or bottom == 2)):
         return f"{cardinal(top)} over {cardinal(bottom)}"
     if bottom in _DENOMINATORS or top == 1 or is_part:

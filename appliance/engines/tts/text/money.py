@@ -68,7 +68,7 @@ def _money(match: Match) -> str:
     else:
         words = _sum(low, scale, names, singular)
     rate = f" {unit_words(per, False)}" if per else ""
-    return f" {words}{rate} "
+    return f" {words}{rate}{'' if hyphen else ' '}"
 
 
 def _bare(amount: str) -> str:

@@ -17,7 +17,9 @@ MAX_DIGITS: Final = 15  # longer numbers are read digit by digit
 
 NUMBER: Final = r"(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)"
 _POWER_OF_TEN: Final = r"10\^[-+]?\d+"
-_SCIENTIFIC: Final = rf"(?:{NUMBER}\s?[x×·*]\s?)?{_POWER_OF_TEN}|\d+(?:\.\d+)?[eE][-+]?\d+(?!\w)"
+# "2E4" is a code, "2E+4" and "2e4" are numbers.
+_E_NOTATION: Final = r"\d+(?:\.\d+)?(?:e[-+]?|E[-+])\d+(?!\w)"
+_SCIENTIFIC: Final = rf"(?:{NUMBER}\s?[x×·*]\s?)?{_POWER_OF_TEN}|{_E_NOTATION}"
 _FRACTION: Final = r"(?:\d+[ -])?\d{1,3}/\d{1,3}(?![/\d])"
 AMOUNT: Final = rf"(?:{_SCIENTIFIC}|{_FRACTION}|{NUMBER})"
 # Nothing that belongs to the same number may stand before it.
@@ -175,7 +177,7 @@ def _decimal_comma(match: Match) -> str:
 
 
 def _joined(match: Match) -> str:
-    return re.sub(r"\s", "", match[0])
+    return match[0].replace(" ", ",")
 
 
 _COUNTED_NOUN = r"\s(?:[a-z]{2,}[^suia\W\d]s|people|men|women|children)\b"
@@ -224,6 +226,7 @@ def _ordinal(match: Match) -> str:
 BARE: Rules = (
     rule(r"(?<![\w.])(\d+(?:,\d{3})*)\s?(?:st|nd|rd|th)\b", _ordinal),
     rule(rf"#\s?(?={NUMBER})", "number "),
+    rule(rf"{NUMBER_START}(?:{_SCIENTIFIC})", lambda m: amount(m[0])),
     rule(r"\b[vV](?:er)?\.?(?=\d)", "version "),
     rule(r"(?<![\d.,])\d{5,}(?![\d,.])|" + NUMBER, _bare_number),
 )

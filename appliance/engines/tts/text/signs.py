@@ -6,8 +6,11 @@ find "minus 5 mg" and "less than 5 mg" with the same patterns as "5 mg".
 
 from __future__ import annotations
 
+import re
+
 from appliance.engines.tts.text.numbers import exponent
-from appliance.engines.tts.text.rule import Rules, any_of, rule
+from appliance.engines.tts.text.rule import Match, Rules, any_of, rule
+from appliance.engines.tts.text.units import UNIT
 
 _COMPARISONS = {
     "<=": "less than or equal to",
@@ -35,6 +38,16 @@ _COMPARISONS = {
 _OPERAND = r"(?:[-−+]?\s?[$£€¥]?\s?\.?\d)"  # the beginning of an amount
 _LEFT = r"(?<=[\w)\]%\"°])"
 
+_MEASURE_BEFORE = re.compile(rf"\d\s?(?:{UNIT})?\s$")
+_LONGEST_MEASURE_CHARS = 20
+
+
+def _minus(match: Match) -> str:
+    """Read a sign as minus, unless an amount stands before it: "5 mg -10 mg" is a range."""
+    before = match.string[max(match.start() - _LONGEST_MEASURE_CHARS, 0) : match.start()]
+    return match[0] if _MEASURE_BEFORE.search(before) else " minus "
+
+
 SIGNS: Rules = (
     rule(r"=>|->|-->|→|⇒|➜", " to "),
     rule(r"\+/[-−–]", " ± "),
@@ -56,13 +69,14 @@ SIGNS: Rules = (
     rule(r"(?<=[\w)])\s?\+\s?(?=[\w(.])", " plus "),
     rule(r"(?<![\w)\]%°^])\+\s?(?=\.?\d|[$£€])", " plus "),
     rule(r"(?<=\d)\+(?!\d)", " plus "),
-    rule(r"(?<![\w)\]%°^])[-−–]\s?(?=\.?\d|[$£€]\.?\d)", " minus "),
+    rule(r"(?<![\w)\]%°^])(?:[-–]|−\s?)(?=\.?\d|[$£€]\.?\d)", _minus),
 )
 # After the measures: a product or a power that belongs to no unit.
 ARITHMETIC: Rules = (
     rule(r"(?<=[\d)])\s?[×·*]\s?(?=[\d(.])|(?<=\d)\sx\s(?=\d)", " times "),
     rule(r"(?<=\d)x(?=\d)", " by "),
-    rule(r"(?<=\d)\s?[x×](?!\w)", " times "),
+    # "3x daily", but "3x + 2" is algebra
+    rule(r"(?<=\d)\s?[x×](?!\w|\s(?:plus|minus|equals|times|is|less|greater)\b)", " times "),
     rule(r"(?<![\w])[x×](?=\d)", " times "),
     rule(
         r"(?<=\w)\^([-+]?\d+)",

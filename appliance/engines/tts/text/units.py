@@ -158,6 +158,7 @@ _UNPREFIXED = {
     "MPH": ("mile per hour", "miles per hour"),
     "kph": ("kilometer per hour", "kilometers per hour"),
     "kmh": ("kilometer per hour", "kilometers per hour"),
+    "yo": ("year old", "year old"),
     "mpg": ("mile per gallon", "miles per gallon"),
     "fps": ("frame per second", "frames per second"),
     "gpm": ("gallon per minute", "gallons per minute"),
@@ -229,6 +230,9 @@ _NOUN_AFTER = re.compile(
 )
 
 
+_ANGLE_AFTER = re.compile(r"\s(?:angle|turn|bend|rotation|elbow|corner|view|arc|camera)\b")
+
+
 def is_attributive(match: Match) -> bool:
     """Return whether the measure stands before a noun: 'a 5 km run', 'the $3bn merger'."""
     determiner = _DETERMINER.search(match.string, 0, match.start())
@@ -275,6 +279,9 @@ def _power_words(symbol: str, plural: bool) -> str:
     return name
 
 
+_UNIT_NAMES = any_of({many for _, many in UNITS.values() if many.islower()})
+
+
 def is_measure(text: str, before: str) -> bool:
     """Return whether a number with letters is a measure ("16GB") and no code ("Seat 16A")."""
     if not re.fullmatch(rf"{AMOUNT}{UNIT}", text) or text[-1] in "BDUK" and not text[-2].isalpha():
@@ -302,7 +309,8 @@ def _measure(match: Match) -> str:
     if not _is_unit(match):
         return match[0]
     low, high, unit = match["low"], match["high"], match["unit"]
-    of_pipe = unit == "″" and bool(_NOUN_AFTER.match(match.string, match.end()))
+    rest = match.string[match.end() :]
+    of_pipe = unit == "″" and bool(_NOUN_AFTER.match(rest)) or unit == "°" and bool(_ANGLE_AFTER.match(rest))
     attributive = match["space"] == "-" or of_pipe or is_attributive(match)
     scale = f" {match['scale'].strip()}" if match["scale"] else ""
     words = _signed_words(low)
@@ -362,7 +370,8 @@ MEASURES: Rules = (
         rf"(?P<scale>\s(?:{SCALE_WORD})\b)?(?P<space>[\s-]?)(?P<unit>{UNIT})",
         _measure,
     ),
-    rule(rf"((?:\d|[a-z])\s[a-z]{{3,}})\s?/\s?((?:{_PERIODS})(?:/(?:{_PERIODS}))?)\b", _per_words),
+    rule(rf"((?:\d|[a-z])\s[a-z]{{3,}})\s?/\s?((?:{_PERIODS}|h|hrs?|min|d|wk|mo|yr|kg|m?L)(?:/(?:{_PERIODS}))?)\b", _per_words),
+    rule(rf"\b({_UNIT_NAMES})/((?:{_PERIODS}))\b", _per_words),
     rule(r"\b([a-z]{3,})/((?:[mµd]?L|mm\^?3|min|kg|h|hpf)(?:/(?:min|h|kg))?)(?!\w)", _per_words),
     rule(rf"(?<![\w/.-]){_PRODUCT}{_PER}{{1,3}}(?![\w/^])", _alone),
 )
