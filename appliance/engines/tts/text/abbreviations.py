@@ -120,10 +120,8 @@ _LABELS = {
     "cl": "clause",
     "fig": "figure",
     "figs": "figures",
-    "tab": "table",
     "eq": "equation",
     "eqs": "equations",
-    "ex": "exhibit",
     "exh": "exhibit",
     "app": "appendix",
     "vol": "volume",
@@ -148,7 +146,6 @@ _LABELS = {
     "ser": "series",
     "tel": "telephone",
     "ph": "phone",
-    "am": "amendment",
     "amend": "amendment",
     "wt": "weight",
     "ht": "height",
@@ -248,6 +245,7 @@ def _every(match: Match) -> str:
     return f"every {'' if match[1] == '1' else match[1] + ' '}{unit}{'' if match[1] == '1' else 's'}{_stop(match) if match[0].endswith('.') else ''}"
 
 
+_DAYS_AND_MONTHS = "Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _PREFIX_NAMES = "Port|Mount|Fort|Mt|Ft|East|West|North|South|Hotel|Hospital|Visit|See|To|In|At|On|The|From|Near|Saint|Call|Ask"
 _STREET_NAME = (
     r"(?P<name>(?:\d+(?:st|nd|rd|th)|(?<=[a-z\d,] )(?!(?:" + _PREFIX_NAMES + r")\b)[A-Z][a-z]+"
@@ -255,7 +253,9 @@ _STREET_NAME = (
 )
 
 ABBREVIATIONS: Rules = (
-    rule(rf"(?<![\w.])({any_of(_PRESCRIPTION)})\.(?!\w)", _prescription, re.I),
+    rule(rf"(?<![\w.])({any_of(_PRESCRIPTION)})\.(?!\w)", _prescription),
+    rule(r"\b(?:prn|npo|qhs|qid|tid)\b", lambda m: " ".join(m[0].upper())),
+    rule(r"(?<=\d )(tab|cap)(s?)\.(?=\s)", lambda m: f"{'tablet' if m[1] == 'tab' else 'capsule'}{m[2]}"),
     rule(r"\b[qQ]\.?\s?(\d+(?:[-–]\d+)?)\s?(h|hr|min|d|wk)\b\.?", _every),
     # streets before titles: "12 Oak Dr." is no doctor, "42nd St." no saint
     rule(r"\b([NSEW]|N\.?E|N\.?W|S\.?E|S\.?W)\.\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:St|Ave|Rd|Blvd|Dr|Ln)\b)", lambda m: f"{_COMPASS[m[1].replace('.', '')]} "),
@@ -263,6 +263,9 @@ ABBREVIATIONS: Rules = (
     rule(rf"(?<=\d )(?P<name>(?:[A-Z][a-z]+\s){{1,2}})(?P<kind>{any_of(_STREETS)})\b(?P<dot>\.?)", _street),
     rule(rf"{_STREET_NAME}(?P<kind>St|Ave|Rd|Blvd|Ln|Ct|Pl|Pkwy|Hwy|Sq|Ter|Cir)(?P<dot>\.)(?!\s[A-Z][a-z]+'s)", _street),
     rule(rf"{_STREET_NAME}(?P<kind>Dr)(?P<dot>\.)(?=$|[,;)]|\s(?:[a-z]|The|It|Turn|Then|Go)\b)", _street),
+    rule(
+        rf"(?<=\bon )(?!(?:{_DAYS_AND_MONTHS}))(?P<name>[A-Z][a-z]+\s)(?P<kind>Dr)(?P<dot>\.)", _street
+    ),
     rule(rf"{_STREET_NAME}(?P<kind>St|Ave|Rd|Blvd|Pkwy|Hwy)(?P<dot>)\b(?![.\w])", _street),
     rule(r"\bSt\.(\s+(?=[A-Z]))", "Saint "),
     rule(r"\bSte\.(\s+(?=[A-Z][a-z]))", "Saint "),
@@ -280,6 +283,8 @@ ABBREVIATIONS: Rules = (
     rule(r"\bc/o\b", "care of"),
     rule(r"\band/or\b", "and or"),
     rule(rf"\b({_ALTERNATIVES})\b", lambda m: "he or she" if m[1].lower() == "s/he" else m[1].replace("/", " or "), re.I),
-    rule(r"§§\s?", "sections § "),
-    rule(r"(?<!sections )§\s?", "section § "),
+    rule(r"§§\s?", "sections "),
+    rule(r"§\s?", "section "),
+    rule(r"(?<=\w) v\. (?=[A-Z])", " versus "),
+    rule(r"\b[Nn]o\. of\b", "number of"),
 )

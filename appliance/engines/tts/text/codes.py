@@ -17,7 +17,7 @@ _DIGIT_LABELS = (
     r"PINs?|pin|SSN|ssn|social security|ext|extension|acct|account|[Ee]nding|ends|ended|last (?:four|4|three|six)"
     r"|passcode|password|access code|zip|ZIP|[Zz]ip code|routing|card|serial|badge|MRN|mrn|record|confirmation"
     r"|reference|tracking|code|[Pp]ress|[Dd]ial|[Cc]all|[Tt]ext|member|policy|patient ID|ID|id|voicemail|OTP"
-    r"|[Ee]rror|PO [Bb]ox|hotline|combination|keypad"
+    r"|[Ee]rror|P\.?O\.? [Bb]ox|hotline|combination|keypad"
 )
 _FILLERS = r"(?:(?:\s(?:numbers?|no\.?|code|codes|digits|is|are|was|were|of|the|your|in|with|for|to|my|SSN|account|card|ID|on|that|at|line))|:|\s?#)*"
 # Words before the number of a place, a rule or a vehicle: "Room 101" is one oh one.
@@ -47,8 +47,17 @@ def _labelled_digits(match: Match) -> str:
 
 def _labelled(match: Match) -> str:
     """'Room 101' -> 'Room one oh one', 'Rooms 201-210' -> 'Rooms two oh one to two ten'."""
-    last = f" to {label(match[3])}" if match[3] else ""
-    return f"{match[1]}{label(match[2])}{last}"
+    numbers = re.sub(r"\s?[-–]\s?", " to ", match[2])
+    return match[1] + re.sub(r"\d+", lambda m: label(m[0]), numbers)
+
+
+def _standard(match: Match) -> str:
+    """'ISO 9001:2015' -> 'ISO ninety oh one, twenty fifteen'."""
+    return match[1] + _PAUSE.join(label(part) for part in re.findall(r"\d+", match[2]))
+
+
+def _numbered(match: Match) -> str:
+    return f"number {label(match[1])}"
 
 
 def spelled(text: str) -> str:
@@ -87,10 +96,12 @@ def _pair(match: Match) -> str:
     low, high = match[1], match[2]
     if low.startswith("0") or high.startswith("0"):
         return "" if low == high == "0" else _groups(match)
+    if low == high:  # "50-50"
+        return f"{cardinal(low)} {cardinal(high)}"
     is_range = abs(len(high) - len(low)) <= 1 or (high.endswith("0") and int(low) < int(high))
     too_long = len(low) > 4 or len(high) > 4
     named = re.search(
-        r"\b(?:no\.?|number|docket|case|account|claim|file|order|invoice|ticket|lot|batch|serial|id|code|part)\s?(?:#|is)?\s?$",
+        r"\b(?:no\.?|number|docket|case|account|claim|file|order|invoice|ticket|lot|batch|serial|id|code|part|p/n|s/n)\s?(?:#|is)?\s?$",
         match.string[: match.start()],
         re.I,
     )
@@ -117,6 +128,11 @@ def _case_number(match: Match) -> str:
     return f"{cardinal(match[1])}, {cardinal(match[2])}, {kind}, {label(match[4])}"
 
 
+def _docket(match: Match) -> str:
+    """'22-CR-105' -> 'twenty-two C R one oh five'."""
+    return f"{cardinal(match[1])} {' '.join(match[2].upper())} {label(match[3])}"
+
+
 def _series(match: Match) -> str:
     return f"F {ordinal(match[1])}" if match[0].startswith("F") else f"{ordinal(match[1])}"
 
@@ -127,6 +143,7 @@ def _house(match: Match) -> str:
     return f"{label(match[1])}{letter}"
 
 
+_LABEL_LIST = r"\d{3,}(?:(?:\s?[-–]\s?|,\s(?:and\s|or\s)?|\s(?:and|or|to|through)\s)\d{3,})*"
 _NOT_A_UNIT = rf"(?!\s?(?:{UNIT})|[\w%]|\.\d|-\d|,\d)"
 
 CODES: Rules = (
@@ -134,7 +151,9 @@ CODES: Rules = (
     rule(r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b", lambda m: _PAUSE.join(spelled(p) for p in re.split("[:-]", m[0]))),
     rule(r"\b[A-Z]{2}\d{2}(?:\s?[A-Z0-9]{4}){3,7}(?:\s?[A-Z0-9]{1,4})?\b", lambda m: _PAUSE.join(spelled(p) for p in (m[0].split() if " " in m[0] else re.findall(".{1,4}", m[0])))),
     rule(r"\b(\d{1,2}):(\d{2})-([a-z]{2})-(\d+)(?!\w)", _case_number),
+    rule(r"(?<![\w-])(\d{2})-([A-Za-z]{2,3})-(\d+)(?!\w)", _docket),
     # telephone numbers
+    rule(r"(?<=\d{3}[-. ]\d{4})\s?x(?=\d{1,5}\b)", " extension "),
     rule(r"\+\d{1,3}[\s.-]?(?:\(\d+\)|\d+)(?:[\s.-]\d+)+", _groups),
     rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\w-])", _groups),
     rule(r"\b1-(8\d\d)-(?=[A-Z])", lambda m: f"one, {cardinal(m[1])}, "),
@@ -153,8 +172,10 @@ CODES: Rules = (
     rule(r"(?<=\.\s)([23])d\b", _series),
     rule(r"(?<![\w.,])(?P<number>\d+)(?P<letter>[A-Za-z]?)(?P<subs>(?:\((?:\d{1,2}|[a-zA-Z]|[ivx]{2,5})\))+)\s?", _subsections),
     # labels
-    rule(rf"\b((?:{_LABELS})\s(?:#\s?)?)(\d{{3,}})(?:\s?[-–]\s?(\d{{3,}}))?{_NOT_A_UNIT}(?!\s?[A-Za-z]?[/(])", _labelled),
-    rule(r"((?<=§ )|(?<=§§ ))(\d{3,})()(?![\w.,]\d)", _labelled),
+    rule(r"\b((?:ISO|IEC|DIN|EN|ASTM|ANSI|NFPA|UL|IEEE)\s)(\d{3,5}(?:[:-]\d+)*)(?![\w.,]\d)", _standard),
+    rule(rf"\b((?:{_LABELS})\s(?:#\s?|[A-Z]{{2}}\s)?)({_LABEL_LIST}){_NOT_A_UNIT}(?!\s?[A-Za-z]?[/(])", _labelled),
+    rule(r"(?<![\w.,])(\d{2,3})(?=\sU\.S\.\s\d)", lambda m: label(m[0])),
+    rule(r"#\s?(\d{4,})(?![\w.,]\d)", _numbered),
     rule(r"(?<![\w.,$£€/:-])(\d{3,4})([A-Z]?)(?=\s(?:[NSEW]\.?\s)?(?:[A-Z][a-z]+\s){1,2}(?:Street|Avenue|Road|Boulevard|Drive|Lane|Court|Place|Way|Parkway|Highway|Square)\b)", _house),
     rule(r"(?<![\w.,$£€/:-])(\d{3})([A-Z])(?=\s[A-Z][a-z])", _house),
     # model and serial numbers

@@ -134,7 +134,7 @@ ROMAN: Rules = (
         rf"(?:(?:\s?[–—-]\s?|\s(?:to|and|or|through)\s|,\s(?:and\s|or\s)?|/){_ITEM})*)",
         _counted,
     ),
-    rule(rf"\b(?P<names>(?:[A-Z][\w'’]+ ){{0,2}}[A-Z][a-zà-ÿ]+) (?P<numeral>{_NUMERAL})\b(?![-'./])", _named),
+    rule(rf"\b(?P<names>(?:[A-Z][\w'’]+ ){{0,2}}[A-Z][a-zà-ÿ]+) (?P<numeral>{_NUMERAL})\b(?![-./]|'(?!s\b))", _named),
     rule(
         rf"\b(?P<numeral>{_NUMERAL})(?=(?:st|nd|rd|th)?\s(?:century|centuries|Olympi\w+|Congress)\b)",
         lambda m: ordinal(value(m[0])) if value(m[0]) else m[0],

@@ -56,6 +56,7 @@ SYMBOLS: Rules = (
     rule(r"(?<=[a-z])\s?>\s?(?=[a-z])", " greater than "),
     rule(any_of(_NAMES), lambda m: f" {_NAMES[m[0]]} "),
     rule(r"(?<=\w)\s?/\s?(?=\w)", " "),
+    rule(r"(?<=[a-z])\.(?=[A-Z]\b)", " "),  # "Section IV.B"
     # "six(one)" and the plural "valve(s)" have no pause
     rule(r"(?<=\w)\(s\)", "s"),
     rule(r"(?<=\w)\((?=\w+\))", " ("),

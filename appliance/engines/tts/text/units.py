@@ -40,6 +40,8 @@ _BASES = {
     "W": ("watt", "watts", "nµumkMG"),
     "Wh": ("watt hour", "watt hours", "mkMGT"),
     "Ah": ("amp hour", "amp hours", "mk"),
+    "VDC": ("volt D C", "volts D C", "m"),
+    "VAC": ("volt A C", "volts A C", "m"),
     "VA": ("volt amp", "volt amps", "kM"),
     "Hz": ("hertz", "hertz", "mkMGT"),
     "Pa": ("pascal", "pascals", "mhkMG"),
