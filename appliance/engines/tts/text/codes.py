@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from appliance.engines.tts.text.numbers import cardinal, digits, label, ordinal
+from appliance.engines.tts.text.numbers import cardinal, digits, integer, label, ordinal
 from appliance.engines.tts.text.rule import Match, Rules, rule
 from appliance.engines.tts.text.units import UNIT, is_measure
 
@@ -82,6 +82,8 @@ def _token(match: Match) -> str:
         for run in re.findall(r"[A-Za-z]+|\d+", part):
             if run.isdecimal():
                 words.append(label(run))
+            elif len(run) > 2 and "-" not in text:
+                words.append(run)  # "FAT32", "COVID19": the G2P knows which are words
             elif _WORDS_IN_CODES.fullmatch(run) and len(run) > 1:
                 words.append(run)
             else:
@@ -128,6 +130,11 @@ def _case_number(match: Match) -> str:
     return f"{cardinal(match[1])}, {cardinal(match[2])}, {kind}, {label(match[4])}"
 
 
+def _version(match: Match) -> str:
+    """'2.10.3' -> 'two point ten point three'."""
+    return " point ".join(integer(part) for part in match[0].split("."))
+
+
 def _docket(match: Match) -> str:
     """'22-CR-105' -> 'twenty-two C R one oh five'."""
     return f"{cardinal(match[1])} {' '.join(match[2].upper())} {label(match[3])}"
@@ -163,6 +170,7 @@ CODES: Rules = (
     rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,}(?![\w-])", _groups),
     rule(r"(?<![\w.,-])\d{2}(?: \d{2}){3,}(?![\w-])", _groups),
     rule(rf"\b((?:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}|0\d+)(?!\s\d{{3}}\b){_NOT_A_UNIT}", _labelled_digits),
+    rule(r"(?<![\w.,])\d+(?:\.\d+){2,}(?![\w,]|\.\d)(?!\s?[€£])", _version),
     # groups of digits
     rule(r"(?<![\w.,/'$£€-])\d+(?:-\d+)*-[A-Z]{1,2}(?![\w-])", _token),
     rule(r"(?<![\w.,-])\d+(?:-\d+){2,}(?![\w-]|[,.]\d)", _groups),

@@ -112,7 +112,8 @@ def _named(match: Match) -> str:
         if numeral != "I" or len(names) > 1 or match.string[match.end() :].startswith((" of", ",", ".")):
             return f"{match['names']} the {ordinal(number)}"
         return match[0]
-    if numeral in _AMBIGUOUS or names[-1] in _NOT_A_NAME:
+    # "Extra CLI Options": larger numerals only count after a word of `COUNTED`
+    if not set(numeral) <= set("IVX") or numeral in _AMBIGUOUS or names[-1] in _NOT_A_NAME:
         return match[0]
     if numeral == "IV" and _IV_IS_A_DRIP.match(match.string, match.end()):
         return match[0]
@@ -126,7 +127,7 @@ def _alone(match: Match) -> str:
 
 
 _WORD = "|".join(rf"[{word[0].upper()}{word[0]}]{word[1:]}" for word in COUNTED)
-_ITEM = r"(?:[IVXLCDM]+[A-E]?\d?|[IVX]+[a-e]\d?|[ivxl]+[a-d]?)(?!\w)"
+_ITEM = r"(?:[IVXLCDM]+[A-E]?\d?|[IVX]+[a-e]\d?|[ivxl]+)(?!\w)"
 
 ROMAN: Rules = (
     rule(
