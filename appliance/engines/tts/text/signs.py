@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from appliance.engines.tts.text.numbers import exponent
+from appliance.engines.tts.text.numbers import NUMBER, exponent
 from appliance.engines.tts.text.rule import Match, Rules, any_of, rule
 from appliance.engines.tts.text.units import UNIT
 
@@ -77,7 +77,10 @@ ARITHMETIC: Rules = (
     rule(r"(?<=[\d)])\s?[×·*]\s?(?=[\d(.])|(?<=\d)\sx\s(?=\d)", " times "),
     rule(r"(?<=\d)x(?=\d)", " by "),
     # "3x daily", but "3x + 2" is algebra
-    rule(r"(?<=\d)\s?[x×](?!\w|\s(?:plus|minus|equals|times|is|less|greater)\b)", " times "),
+    rule(
+        rf"(?<!\w)({NUMBER})\s?[x×](?!\w|\s(?:plus|minus|equals|times|is|less|greater)\b)",
+        r"\1 times ",
+    ),
     rule(r"(?<![\w])[x×](?=\d)", " times "),
     rule(
         r"(?<=\w)\^([-+]?\d+)",

@@ -353,7 +353,7 @@ DIMENSIONS: Rules = (
     rule(r"(?<=\d)(\s?)in\.(?=\s[a-z]|\sx\s|,)", "″"),
     rule(r"(?<=\d)(\s?(?:ft|lbs?|oz|hrs?|min|sec|yd|mi|gal|tsp|tbsp))\.(?=\s[a-z(]|,)", r"\1"),
     rule(r"(?<=\d)'\s?(\d{1,2})(?:\"|″|'')?(?!\w)", r" foot \1"),
-    rule(r'(\d)"(?!\w)', _inches),
+    rule(r'(?<![\d.,$£€])(\d{1,3}(?:\.\d+|/\d+)?)"(?!\w)', _inches),
     # "6 x 4 ft", "10 cm × 15 cm"
     rule(
         rf"{NUMBER_START}({AMOUNT})(\s?(?:{_SYMBOL}(?!\w)|″)|-)?\s?[x×]\s?(?=(?!10\^){AMOUNT}"
