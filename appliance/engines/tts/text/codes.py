@@ -169,7 +169,7 @@ CODES: Rules = (
     rule(r"(?<![\w.,-])(?:555 \d{4}|\d{3} 0\d{3})(?![\w-]| \d)", _groups),
     rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,}(?![\w-])", _groups),
     rule(r"(?<![\w.,-])\d{2}(?: \d{2}){3,}(?![\w-])", _groups),
-    rule(rf"\b((?:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}|0\d+)(?!\s\d{{3}}\b){_NOT_A_UNIT}", _labelled_digits),
+    rule(rf"\b((?i:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}|0\d+)(?!\s\d{{3}}\b){_NOT_A_UNIT}", _labelled_digits),
     rule(r"(?<![\w.,])\d+(?:\.\d+){2,}(?![\w,]|\.\d)(?!\s?[€£])", _version),
     # groups of digits
     rule(r"(?<![\w.,/'$£€-])\d+(?:-\d+)*-[A-Z]{1,2}(?![\w-])", _token),

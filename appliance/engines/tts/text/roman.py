@@ -127,7 +127,7 @@ def _alone(match: Match) -> str:
 
 
 _WORD = "|".join(rf"[{word[0].upper()}{word[0]}]{word[1:]}" for word in COUNTED)
-_ITEM = r"(?:[IVXLCDM]+[A-E]?\d?|[IVX]+[a-e]\d?|[ivxl]+)(?!\w)"
+_ITEM = r"(?:[IVXLCDM]+[A-E]?\d?|[IVX]+[a-e]\d?|[ivxl]+)(?!\w|-\d)"
 
 ROMAN: Rules = (
     rule(
