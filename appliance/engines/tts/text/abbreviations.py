@@ -278,6 +278,7 @@ ABBREVIATIONS: Rules = (
     rule(rf"(?<![\w.])({any_of(word for word in _WORDS if word not in ('hr', 'hrs', 'min', 'yrs', 'max', 'no', 'temp', 'ed', 'pts'))})\.(?!\w)", _word, re.I),
     rule(r"(?<!\d\s)(?<!\d)\b([Mm]in|[Mm]ax|[Tt]emp)\.(?=\s[a-z\d])", _word),
     rule(r"(?<=\d)(st|nd|rd|th)\sed\.", r"\1 edition"),
+    rule(r"(?<=\d)\s?cm\s?H2O\b", " cmH2O"),
     rule(rf"(?<!slash )(?<!\w)({any_of(_WRITTEN)})(?![\w/])", lambda m: _WRITTEN[m[1]]),
     rule(r"\bw/(?=\s|\w)", "with "),
     rule(r"\bc/o\b", "care of"),

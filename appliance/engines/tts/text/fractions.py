@@ -36,6 +36,10 @@ _RATIO_NEAR = re.compile(
     r"|epinephrine|adrenaline|solution|bleach|resin)\b",
     re.I,
 )
+_VERSE_BEFORE = re.compile(
+    r"\b(?:Genesis|Exodus|Psalms?|Proverbs|Isaiah|Matthew|Mark|Luke|John|Acts|Romans|Corinthians"
+    r"|Galatians|Ephesians|Hebrews|James|Peter|Revelation|verse|surah)\s$"
+)
 _RATIO_WINDOW_CHARS = 40
 
 
@@ -70,6 +74,8 @@ def _mixed(match: Match) -> str:
 def _colon(match: Match) -> str:
     """Read '4:1' and '1:1,000' as ratios; '1:10' only near a word for a ratio, as it may be a time."""
     looks_like_time = re.fullmatch(r"\d{1,2}:[0-5]\d", match[0])
+    if _VERSE_BEFORE.search(match.string, 0, match.start()):
+        return " ".join(cardinal(part) for part in match[0].split(":"))
     start, end = match.start() - _RATIO_WINDOW_CHARS, match.end() + _RATIO_WINDOW_CHARS
     if looks_like_time and not _RATIO_NEAR.search(match.string[max(start, 0) : end]):
         return match[0]
@@ -78,6 +84,7 @@ def _colon(match: Match) -> str:
 
 # Before the rules for times.
 RATIOS: Rules = (
+    rule(r"(?<=\d)\s:\s(?=\d)", " to "),
     rule(
         r"(?<![\w:.,-])\d+(?:,\d{3})*(?:\.\d+)?(?::\d+(?:,\d{3})*(?:\.\d+)?){1,3}"
         r"(?![\w:,]*[\d:])(?!\s?[ap]\.?m\b|-[a-z])",

@@ -28,7 +28,7 @@ from appliance.engines.tts.text.fractions import FRACTIONS, MIXED, RATIOS
 from appliance.engines.tts.text.markup import MARKUP
 from appliance.engines.tts.text.money import MONEY, MONEY_SIGNS
 from appliance.engines.tts.text.numbers import BARE, FORMS
-from appliance.engines.tts.text.ranges import RANGES
+from appliance.engines.tts.text.ranges import RANGES, WORD_RANGES
 from appliance.engines.tts.text.roman import ROMAN
 from appliance.engines.tts.text.rule import Rules, apply
 from appliance.engines.tts.text.signs import ARITHMETIC, SIGNS
@@ -46,6 +46,7 @@ def _stages(dates_in_order: Rules) -> tuple[Rules, ...]:
         ADDRESSES,
         ABBREVIATIONS,
         ROMAN,
+        WORD_RANGES,
         dates_in_order,
         CODES,
         RATIOS,

@@ -51,6 +51,7 @@ def _minus(match: Match) -> str:
 SIGNS: Rules = (
     rule(r"=>|->|-->|→|⇒|➜", " to "),
     rule(r"\+/[-−–]", " ± "),
+    rule(r"(?<=\d)\s?÷\s?(?=[\d(])|(?<=\d)\s/\s(?=\d)|(?<=\d)/(?=\d+\s?=)", " divided by "),
     rule(r"√\s?\(?(?=\d)", " the square root of "),
     rule(r"∛\s?\(?(?=\d)", " the cube root of "),
     # "a ± b" and every comparison, with or without spaces, at a number or between two words
@@ -63,7 +64,6 @@ SIGNS: Rules = (
     rule(r"(?<=\b[A-Za-z])([<>])(?=[A-Za-z]\b)", lambda m: f" {_COMPARISONS[m[1]]} "),
     rule(rf"{_LEFT}\s?=\s?(?=[\w(+−-])|(?:^|(?<=\s))=\s?(?=\d)", " equals "),
     # sums: a minus sign, or a hyphen or dash before "=" or between spaced numbers
-    rule(r"(?<=\d)\s?÷\s?(?=[\d(])|(?<=\d)\s/\s(?=\d)", " divided by "),
     rule(r"(?<=[\d)])\s?[-−–]\s?(?=[\d.]+\s?(?:equals\b|=))", " minus "),
     rule(r"(?<=\d)\s−\s(?=\d)", " minus "),
     rule(r"(\^\d+)\s?[-−]\s?(?=\d)", r"\1 minus "),

@@ -161,6 +161,9 @@ _UNPREFIXED = {
     "kph": ("kilometer per hour", "kilometers per hour"),
     "kmh": ("kilometer per hour", "kilometers per hour"),
     "yo": ("year old", "year old"),
+    "y": ("year", "years"),
+    "atm": ("atmosphere", "atmospheres"),
+    "Torr": ("torr", "torr"),
     "mpg": ("mile per gallon", "miles per gallon"),
     "fps": ("frame per second", "frames per second"),
     "gpm": ("gallon per minute", "gallons per minute"),
@@ -207,7 +210,7 @@ _PERIODS = (
 _POWER = r"(?:(?:\^[-+]?\d)|(?<=[mntd])[23](?!\d))?"
 _SYMBOL = rf"(?:{any_of(UNITS)}){_POWER}"
 _PRODUCT = rf"{_SYMBOL}(?:[·*]{_SYMBOL}|(?<=ft)-lbs?f?|(?<=in)-lbs?f?|(?<=lb)-(?:ft|in))?"
-_PER_PART = rf"(?:{AMOUNT}\s?)?(?:{_SYMBOL}(?![\w^])|(?:{_PERIODS})\b)"
+_PER_PART = rf"(?:{AMOUNT}\s?)?(?:{_PRODUCT}(?![\w^])|(?:{_PERIODS})\b)"
 _PER = rf"(?:\s?/\s?{_PER_PART})"
 # "16/min" has a count and no unit. "1/2 tablet" is no such count: only "mg/5 mL" has a number.
 _PER_COUNT = rf"/(?:{_SYMBOL}(?![\w^])|(?:{_PERIODS})\b)"
@@ -302,7 +305,7 @@ def _is_unit(match: Match) -> bool:
         return unit == "A" and not re.match(r"\s[A-Z]", after) and not match["sep"]
     if re.match(r"\.[A-Z]", after):  # "18 U.S.C."
         return False
-    if unit in ("K", "d", "pt", "mo", "b") and space != " ":
+    if unit in ("K", "d", "y", "pt", "mo", "b") and space != " ":
         return unit != "K" and space != "-"
     return True
 
@@ -318,9 +321,11 @@ def _measure(match: Match) -> str:
     words = _signed_words(low)
     if high:
         unit_of_low = match["unit1"]
-        if unit_of_low and unit_of_low != unit:
+        is_said_twice = match["sep"].strip() in ("to", "through")  # as it is written
+        if unit_of_low and (unit_of_low != unit or is_said_twice):
             words += " " + unit_words(unit_of_low, plural=not is_one(low))
-        words += f" to {_signed_words(high)}"
+        link = " through " if match["sep"].strip() == "through" else " to "
+        words += link + _signed_words(high)
     plural = not attributive and (bool(scale) or not is_one(high or low))
     stop = "" if match.string[match.end() :][:1].isspace() else " "
     return f" {words}{scale} {unit_words(unit, plural)}{stop}"
@@ -350,6 +355,7 @@ def _inches(match: Match) -> str:
 
 
 DIMENSIONS: Rules = (
+    rule(r"(?<=[A-Za-z])/\((\w{1,3}·\w{1,3})\)", r"/\1"),
     rule(r"(?<=\d)(\s?)in\.(?=\s[a-z]|\sx\s|,)", "″"),
     rule(r"(?<=\d)(\s?(?:ft|lbs?|oz|hrs?|min|sec|yd|mi|gal|tsp|tbsp))\.(?=\s[a-z(]|,)", r"\1"),
     rule(r"(?<=\d)'\s?(\d{1,2})(?:\"|″|'')?(?!\w)", r" foot \1"),
