@@ -1,4 +1,4 @@
-"""Abbreviations, written with or without a period. Runs before numbers: "Rm. 101" becomes "Room 101"."""
+"""Abbreviations, with or without a period. Before numbers: "Rm. 101" becomes "Room 101"."""
 
 from __future__ import annotations
 
@@ -189,7 +189,16 @@ _STREETS = {
     "Ter": "Terrace",
     "Cir": "Circle",
 }
-_COMPASS = {"N": "North", "S": "South", "E": "East", "W": "West", "NE": "Northeast", "NW": "Northwest", "SE": "Southeast", "SW": "Southwest"}
+_COMPASS = {
+    "N": "North",
+    "S": "South",
+    "E": "East",
+    "W": "West",
+    "NE": "Northeast",
+    "NW": "Northwest",
+    "SE": "Southeast",
+    "SW": "Southwest",
+}
 _STATES = "DC|D.C."
 # Special spellings, matched as whole words.
 _WRITTEN: Final = {
@@ -213,7 +222,12 @@ _WRITTEN: Final = {
     "w/o": "without",
     "Wi-Fi": "Wi-Fi",
 }
-_ALTERNATIVES = "yes/no|he/she|she/he|his/her|him/her|his/hers|s/he|on/off|true/false|pass/fail|male/female"
+_LABELS_WITHOUT_PERIOD = "Bldg|Apt|Ste|Rm|Rte|Fig|Sec|[Ee]xt|[Aa]cct"
+# Also units or words at the end of a sentence.
+_ALSO_WORDS = frozenset(("hr", "hrs", "min", "yrs", "max", "no", "temp", "ed", "pts"))
+_ALTERNATIVES = (
+    "yes/no|he/she|she/he|his/her|him/her|his/hers|s/he|on/off|true/false|pass/fail|male/female"
+)
 
 
 def _stop(match: Match) -> str:
@@ -242,11 +256,16 @@ def _prescription(match: Match) -> str:
 def _every(match: Match) -> str:
     """'q8h' -> 'every 8 hours', 'q4-6h' -> 'every 4-6 hours'."""
     unit = {"h": "hour", "hr": "hour", "min": "minute", "d": "day", "wk": "week"}[match[2]]
-    return f"every {'' if match[1] == '1' else match[1] + ' '}{unit}{'' if match[1] == '1' else 's'}{_stop(match) if match[0].endswith('.') else ''}"
+    stop = _stop(match) if match[0].endswith(".") else ""
+    return f"every {unit}{stop}" if match[1] == "1" else f"every {match[1]} {unit}s{stop}"
 
 
 _DAYS_AND_MONTHS = "Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
-_PREFIX_NAMES = "Port|Mount|Fort|Mt|Ft|East|West|North|South|Hotel|Hospital|Visit|See|To|In|At|On|The|From|Near|Saint|Call|Ask"
+# Before "St." these begin a name or a sentence: "Port St. Lucie", "Visit St. Mary's".
+_PREFIX_NAMES = (
+    "Port|Mount|Fort|Mt|Ft|East|West|North|South|Hotel|Hospital|Visit|See|To|In|At|On|The|From|Near"
+    "|Saint|Call|Ask"
+)
 _STREET_NAME = (
     r"(?P<name>(?:\d+(?:st|nd|rd|th)|(?<=[a-z\d,] )(?!(?:" + _PREFIX_NAMES + r")\b)[A-Z][a-z]+"
     r"|(?<=[a-z]\. )(?!(?:" + _PREFIX_NAMES + r")\b)[A-Z][a-z]+)\s)"
@@ -255,27 +274,55 @@ _STREET_NAME = (
 ABBREVIATIONS: Rules = (
     rule(rf"(?<![\w.])({any_of(_PRESCRIPTION)})\.(?!\w)", _prescription),
     rule(r"\b(?:prn|npo|qhs|qid|tid)\b", lambda m: " ".join(m[0].upper())),
-    rule(r"(?<=\d )(tab|cap)(s?)\.(?=\s)", lambda m: f"{'tablet' if m[1] == 'tab' else 'capsule'}{m[2]}"),
+    rule(
+        r"(?<=\d )(tab|cap)(s?)\.(?=\s)",
+        lambda m: f"{'tablet' if m[1] == 'tab' else 'capsule'}{m[2]}",
+    ),
     rule(r"\b[qQ]\.?\s?(\d+(?:[-–]\d+)?)\s?(h|hr|min|d|wk)\b\.?", _every),
     # streets before titles: "12 Oak Dr." is no doctor, "42nd St." no saint
-    rule(r"\b([NSEW]|N\.?E|N\.?W|S\.?E|S\.?W)\.\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:St|Ave|Rd|Blvd|Dr|Ln)\b)", lambda m: f"{_COMPASS[m[1].replace('.', '')]} "),
-    rule(r"(?<=\d )([NSEW])\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:St|Ave|Rd|Blvd|Dr|Ln)\b)", lambda m: f"{_COMPASS[m[1]]} "),
-    rule(rf"(?<=\d )(?P<name>(?:[A-Z][a-z]+\s){{1,2}})(?P<kind>{any_of(_STREETS)})\b(?P<dot>\.?)", _street),
-    rule(rf"{_STREET_NAME}(?P<kind>St|Ave|Rd|Blvd|Ln|Ct|Pl|Pkwy|Hwy|Sq|Ter|Cir)(?P<dot>\.)(?!\s[A-Z][a-z]+'s)", _street),
-    rule(rf"{_STREET_NAME}(?P<kind>Dr)(?P<dot>\.)(?=$|[,;)]|\s(?:[a-z]|The|It|Turn|Then|Go)\b)", _street),
     rule(
-        rf"(?<=\bon )(?!(?:{_DAYS_AND_MONTHS}))(?P<name>[A-Z][a-z]+\s)(?P<kind>Dr)(?P<dot>\.)", _street
+        r"\b([NSEW]|N\.?E|N\.?W|S\.?E|S\.?W)\.\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:St|Ave|Rd|Blvd|Dr|Ln)\b)",
+        lambda m: f"{_COMPASS[m[1].replace('.', '')]} ",
+    ),
+    rule(
+        r"(?<=\d )([NSEW])\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:St|Ave|Rd|Blvd|Dr|Ln)\b)",
+        lambda m: f"{_COMPASS[m[1]]} ",
+    ),
+    rule(
+        rf"(?<=\d )(?P<name>(?:[A-Z][a-z]+\s){{1,2}})(?P<kind>{any_of(_STREETS)})\b(?P<dot>\.?)",
+        _street,
+    ),
+    rule(
+        rf"{_STREET_NAME}(?P<kind>St|Ave|Rd|Blvd|Ln|Ct|Pl|Pkwy|Hwy|Sq|Ter|Cir)(?P<dot>\.)(?!\s[A-Z][a-z]+'s)",
+        _street,
+    ),
+    rule(
+        rf"{_STREET_NAME}(?P<kind>Dr)(?P<dot>\.)(?=$|[,;)]|\s(?:[a-z]|The|It|Turn|Then|Go)\b)",
+        _street,
+    ),
+    rule(
+        rf"(?<=\bon )(?!(?:{_DAYS_AND_MONTHS}))(?P<name>[A-Z][a-z]+\s)(?P<kind>Dr)(?P<dot>\.)",
+        _street,
     ),
     rule(rf"{_STREET_NAME}(?P<kind>St|Ave|Rd|Blvd|Pkwy|Hwy)(?P<dot>)\b(?![.\w])", _street),
     rule(r"\bSt\.(\s+(?=[A-Z]))", "Saint "),
     rule(r"\bSte\.(\s+(?=[A-Z][a-z]))", "Saint "),
     rule(r"\bSt\.", lambda m: "Street" + _stop(m)),
-    rule(rf"(?<![\w.])({any_of(_LABELS)})\.\s?(?=#?\d|[IVXivxl]+\b|[A-Z]\d*\b(?!\.))", _label, re.I),
-    rule(rf"(?<![\w.])({any_of(('Bldg', 'Apt', 'Ste', 'Rm', 'Rte', 'Fig', 'Sec', 'ext', 'Ext', 'acct', 'Acct'))})\s(?=#?\d|[A-Z]\b)", _label),
+    rule(
+        rf"(?<![\w.])({any_of(_LABELS)})\.\s?(?=#?\d|[IVXivxl]+\b|[A-Z]\d*\b(?!\.))", _label, re.I
+    ),
+    rule(
+        rf"(?<![\w.])({_LABELS_WITHOUT_PERIOD})\s(?=#?\d|[A-Z]\b)",
+        _label,
+    ),
     rule(r"\b[Nn]os?\.\s?(?=[A-Z]{0,3}-?\d)", "number "),
     rule(rf"(?<![\w.])({any_of(_TITLES)})\.(?=\s[A-Z]|\s\w|$)", lambda m: _TITLES[m[1]]),
     rule(r"\bet al\.(?=\s[a-z\d(,])", "et al"),
-    rule(rf"(?<![\w.])({any_of(word for word in _WORDS if word not in ('hr', 'hrs', 'min', 'yrs', 'max', 'no', 'temp', 'ed', 'pts'))})\.(?!\w)", _word, re.I),
+    rule(
+        rf"(?<![\w.])({any_of(_WORDS.keys() - _ALSO_WORDS)})\.(?!\w)",
+        _word,
+        re.I,
+    ),
     rule(r"(?<!\d\s)(?<!\d)\b([Mm]in|[Mm]ax|[Tt]emp)\.(?=\s[a-z\d])", _word),
     rule(r"(?<=\d)(st|nd|rd|th)\sed\.", r"\1 edition"),
     rule(r"(?<=\d)\s?cm\s?H2O\b", " cmH2O"),
@@ -283,9 +330,13 @@ ABBREVIATIONS: Rules = (
     rule(r"\bw/(?=\s|\w)", "with "),
     rule(r"\bc/o\b", "care of"),
     rule(r"\band/or\b", "and or"),
-    rule(rf"\b({_ALTERNATIVES})\b", lambda m: "he or she" if m[1].lower() == "s/he" else m[1].replace("/", " or "), re.I),
+    rule(
+        rf"\b({_ALTERNATIVES})\b",
+        lambda m: "he or she" if m[1].lower() == "s/he" else m[1].replace("/", " or "),
+        re.I,
+    ),
     rule(r"§§\s?", "sections "),
     rule(r"§\s?", "section "),
     rule(r"(?<=\w) v\. (?=[A-Z])", " versus "),
-    rule(r"\b[Nn]o\. of\b", "number of"),
+    rule(r"\b([Nn])o\.(?=\s(?:of|is|was)\b)", r"\1umber"),
 )

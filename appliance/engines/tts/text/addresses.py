@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from appliance.engines.tts.text.numbers import integer, label
-from appliance.engines.tts.text.rule import Match, Rules, rule
+from appliance.engines.tts.text.rule import Match, Rules, rule, words
 
 MAX_LINK_PARTS = 3  # longer paths are not read
 MAX_LINK_PART_CHARS = 24
@@ -18,13 +18,16 @@ _SYMBOLS = (
     (":", " port "),
     ("~", " "),
 )
-_TOP_LEVELS = "com|org|net|edu|gov|mil|int|io|ai|dev|app|co|uk|de|fr|eu|us|ca|info|me|tv|ch|at|nl|local|health|test|example"
+_TOP_LEVELS = (
+    "com|org|net|edu|gov|mil|int|io|ai|dev|app|co|uk|de|fr|eu|us|ca|info|me|tv|ch|at|nl|local"
+    "|health|test|example"
+)
 # Endings of file names, and how those that are no words are read.
 _ENDINGS = (
     "pdf|docx?|xlsx?|pptx?|csv|tsv|txt|rtf|png|jpe?g|gif|svg|zip|gz|tar|py|js|ts|json|html?|css|xml|ya?ml"
     "|mp3|mp4|wav|exe|md|log|sh|ini|cfg|conf|bak|dat|db|sql|toml"
 )
-_ENDING_WORDS = frozenset("zip tar log bat conf bak dat gif".split())
+_ENDING_WORDS = frozenset(words("zip tar log conf bak dat gif"))
 
 
 def _words(text: str) -> str:
@@ -42,10 +45,10 @@ def _link(match: Match) -> str:
     path, punctuation = re.fullmatch(r"(.*?)([.,;:!?)]*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
     path = re.split(r"[?#]", path)[0].rstrip("/")
     parts = [part for part in path.split("/") if part]
-    words = _words(host)
+    said = _words(host)
     if len(parts) <= MAX_LINK_PARTS and all(len(part) <= MAX_LINK_PART_CHARS for part in parts):
-        words += "".join(f" slash {_file_words(part)}" for part in parts)
-    return f" {words}{punctuation.replace(')', '')} "
+        said += "".join(f" slash {_file_words(part)}" for part in parts)
+    return f" {said}{punctuation.replace(')', '')} "
 
 
 def _email(match: Match) -> str:
@@ -68,8 +71,8 @@ def _file(match: Match) -> str:
 
 def _path(match: Match) -> str:
     """'/etc/hosts' -> 'slash etc slash hosts'."""
-    words = (_file_words(part) for part in match[0].strip("/").split("/") if part)
-    return " " + " ".join(f"slash {word}" for word in words) + " "
+    parts = (_file_words(part) for part in match[0].strip("/").split("/") if part)
+    return " " + " ".join(f"slash {part}" for part in parts) + " "
 
 
 def _network(match: Match) -> str:

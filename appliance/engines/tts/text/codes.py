@@ -1,6 +1,6 @@
-"""Codes: telephone, account, case and model numbers, rooms and rules. Read as characters, not as sums.
+"""Codes: telephone, account, case and model numbers, rooms and rules.
 
-A hyphen in a code is a pause. Two numbers with a hyphen are a code if they cannot be a range:
+They are read digit by digit or in pairs of digits, and not as quantities. A hyphen in a code is a pause. Two numbers with a hyphen are a code if they cannot be a range:
 "23-1045" and "555-0120", but not "18-65".
 """
 
@@ -14,18 +14,21 @@ from appliance.engines.tts.text.units import UNIT, is_measure
 
 # Words before a number that is read digit by digit.
 _DIGIT_LABELS = (
-    r"PINs?|pin|SSN|ssn|social security|ext|extension|acct|account|[Ee]nding|ends|ended|last (?:four|4|three|six)"
-    r"|passcode|password|access code|zip|ZIP|[Zz]ip code|routing|card|serial|badge|MRN|mrn|record|confirmation"
-    r"|reference|tracking|code|[Pp]ress|[Dd]ial|[Cc]all|[Tt]ext|member|policy|patient ID|ID|id|voicemail|OTP"
-    r"|[Ee]rror|P\.?O\.? [Bb]ox|hotline|combination|keypad"
+    r"PINs?|SSN|social security|ext|extension|acct|account|ending|ends|ended|last (?:four|4|three|six)"
+    r"|passcode|password|access code|zip|zip code|routing|card|serial|badge|MRN|record|confirmation"
+    r"|reference|tracking|code|press|dial|call|text|member|policy|patient ID|ID|voicemail|OTP|error"
+    r"|P\.?O\.? box|hotline|combination|keypad"
 )
-_FILLERS = r"(?:(?:\s(?:numbers?|no\.?|code|codes|digits|is|are|was|were|of|the|your|in|with|for|to|my|SSN|account|card|ID|on|that|at|line))|:|\s?#)*"
+_FILLERS = (
+    r"(?:\s(?:numbers?|no\.?|codes?|digits|is|are|was|were|of|the|your|in|with|for|to|my|SSN|account"
+    r"|card|ID|on|that|at|line)|:|\s?#)*"
+)
 # Words before the number of a place, a rule or a vehicle: "Room 101" is one oh one.
 _LABELS = (
-    r"[Rr]ooms?|[Ss]uites?|[Rr]ules?|[Ff]lights?|[Rr]outes?|[Hh]ighways?|[Ii]nterstate|[Bb]us|[Tt]rain|[Bb]uilding|[Aa]partment"
-    r"|[Gg]ate|[Ff]orms?|[Ss]ections?|[Ee]xhibit|[Vv]alve|[Pp]umps?|[Cc]hannel|[Ll]ocker|[Uu]nit|[Mm]odel|[Bb]ed|[Ww]ard"
-    r"|[Tt]rack|[Bb]ay|[Cc]lass|[Cc]ourse|US|U\.S\.|SR|[Ee]xit|[Tt]itle|[Aa]rticle|[Cc]ode|[Dd]ivision|[Ll]ine|[Hh]all|[Bb]oeing|[Aa]irbus"
-    r"|[Tt]ank|[Mm]otor|[Aa]larm|[Bb]lock|[Cc]ell|[Zz]one|[Dd]ocket|[Bb]ill|[Oo]rder"
+    r"rooms?|suites?|rules?|flights?|routes?|highways?|interstate|bus|train|building|apartment|gate"
+    r"|forms?|sections?|exhibit|valve|pumps?|channel|locker|unit|model|bed|ward|track|bay|class|course"
+    r"|US|U\.S\.|SR|exit|title|article|code|division|line|hall|boeing|airbus|tank|motor|alarm|block"
+    r"|cell|zone|docket|bill|order"
 )
 _PAUSE = ", "
 _WORDS_IN_CODES = re.compile(r"[A-Z]?[a-z]+|[A-Z]{4,}")
@@ -62,7 +65,9 @@ def _numbered(match: Match) -> str:
 
 def spelled(text: str) -> str:
     """'4F7A' -> 'four F seven A': every letter and digit by its name."""
-    return " ".join(cardinal(char) if char.isdecimal() else char.upper() for char in text if char.isalnum())
+    return " ".join(
+        cardinal(char) if char.isdecimal() else char.upper() for char in text if char.isalnum()
+    )
 
 
 def _token(match: Match) -> str:
@@ -74,7 +79,7 @@ def _token(match: Match) -> str:
     is_words = any(len(run) > 1 and run.islower() for run in letters)
     if is_words or is_measure(text, match.string[: match.start()]):
         return text
-    if changes >= 3 and "-" not in text or re.search(r"\d[A-Z]+\d+[A-Z]", text):
+    if (changes >= 3 and "-" not in text) or re.search(r"\d[A-Z]+\d+[A-Z]", text):
         return f" {_PAUSE.join(spelled(part) for part in text.split('-'))} "
     parts = []
     for part in text.split("-"):
@@ -114,7 +119,15 @@ def _pair(match: Match) -> str:
 
 def _subsections(match: Match) -> str:
     """'403(b)' -> 'four oh three B', '6(1)(f)' -> 'six one F', '2(ii)' -> 'two two'."""
-    romans = {"ii": "two", "iii": "three", "iv": "four", "vi": "six", "vii": "seven", "viii": "eight", "ix": "nine"}
+    romans = {
+        "ii": "two",
+        "iii": "three",
+        "iv": "four",
+        "vi": "six",
+        "vii": "seven",
+        "viii": "eight",
+        "ix": "nine",
+    }
     parts = re.findall(r"\((\w+)\)", match["subs"])
     words = [
         cardinal(part) if part.isdecimal() else romans.get(part) or " ".join(part.upper())
@@ -155,8 +168,16 @@ _NOT_A_UNIT = rf"(?!\s?(?:{UNIT})|[\w%]|\.\d|-\d|,\d)"
 
 CODES: Rules = (
     # hexadecimal addresses and bank accounts
-    rule(r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b", lambda m: _PAUSE.join(spelled(p) for p in re.split("[:-]", m[0]))),
-    rule(r"\b[A-Z]{2}\d{2}(?:\s?[A-Z0-9]{4}){3,7}(?:\s?[A-Z0-9]{1,4})?\b", lambda m: _PAUSE.join(spelled(p) for p in (m[0].split() if " " in m[0] else re.findall(".{1,4}", m[0])))),
+    rule(
+        r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b",
+        lambda m: _PAUSE.join(spelled(p) for p in re.split("[:-]", m[0])),
+    ),
+    rule(
+        r"\b[A-Z]{2}\d{2}(?:\s?[A-Z0-9]{4}){3,7}(?:\s?[A-Z0-9]{1,4})?\b",
+        lambda m: _PAUSE.join(
+            spelled(p) for p in (m[0].split() if " " in m[0] else re.findall(".{1,4}", m[0]))
+        ),
+    ),
     rule(r"\b(\d{1,2}):(\d{2})-([a-z]{2})-(\d+)(?!\w)", _case_number),
     rule(r"(?<![\w-])(\d{2})-([A-Za-z]{2,3})-(\d+)(?!\w)", _docket),
     # telephone numbers
@@ -169,23 +190,44 @@ CODES: Rules = (
     rule(r"(?<![\w.,-])(?:555 \d{4}|\d{3} 0\d{3})(?![\w-]| \d)", _groups),
     rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,}(?![\w-])", _groups),
     rule(r"(?<![\w.,-])\d{2}(?: \d{2}){3,}(?![\w-])", _groups),
-    rule(rf"\b((?i:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}|0\d+)(?!\s\d{{3}}\b){_NOT_A_UNIT}", _labelled_digits),
+    rule(
+        rf"\b((?i:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}|0\d+)(?!\s\d{{3}}\b){_NOT_A_UNIT}",
+        _labelled_digits,
+    ),
     rule(r"(?<![\w.,])\d+(?:\.\d+){2,}(?![\w,]|\.\d)(?!\s?[€£])", _version),
     # groups of digits
     rule(r"(?<![\w.,/'$£€-])\d+(?:-\d+)*-[A-Z]{1,2}(?![\w-])", _token),
     rule(r"(?<![\w.,-])\d+(?:-\d+){2,}(?![\w-]|[,.]\d)", _groups),
-    rule(rf"(?<![\w.,:/$£€%-])(\d+)-(\d+){_NOT_A_UNIT}(?!/|\s(?:thousand|million|billion|trillion)\b)", _pair),
+    rule(
+        rf"(?<![\w.,:/$£€%-])(\d+)-(\d+){_NOT_A_UNIT}(?!/|\s(?:thousand|million|billion|trillion)\b)",
+        _pair,
+    ),
     # law
     rule(r"\b(?:F\.\s?)([23])d\b", _series),
     rule(r"(?<=\.\s)([23])d\b", _series),
-    rule(r"(?<![\w.,])(?P<number>\d+)(?P<letter>[A-Za-z]?)(?P<subs>(?:\((?:\d{1,2}|[a-zA-Z]|[ivx]{2,5})\))+)\s?", _subsections),
+    rule(
+        r"(?<![\w.,])(?P<number>\d+)(?P<letter>[A-Za-z]?)(?P<subs>(?:\((?:\d{1,2}|[a-zA-Z]|[ivx]{2,5})\))+)\s?",
+        _subsections,
+    ),
     # labels
-    rule(r"\b((?:ISO|IEC|DIN|EN|ASTM|ANSI|NFPA|UL|IEEE)\s)(\d{3,5}(?:[:-]\d+)*)(?![\w.,]\d)", _standard),
-    rule(rf"\b((?:{_LABELS})\s(?:#\s?|[A-Z]{{2}}\s)?)({_LABEL_LIST}){_NOT_A_UNIT}(?!\s?[A-Za-z]?[/(])", _labelled),
+    rule(
+        r"\b((?:ISO|IEC|DIN|EN|ASTM|ANSI|NFPA|UL|IEEE)\s)(\d{3,5}(?:[:-]\d+)*)(?![\w.,]\d)",
+        _standard,
+    ),
+    rule(
+        rf"\b((?i:{_LABELS})\s(?:#\s?|[A-Z]{{2}}\s)?)({_LABEL_LIST}){_NOT_A_UNIT}(?!\s?[A-Za-z]?[/(])",
+        _labelled,
+    ),
     rule(r"(?<![\w.,])(\d{2,3})(?=\sU\.S\.\s\d)", lambda m: label(m[0])),
     rule(r"#\s?(\d{4,})(?![\w.,]\d)", _numbered),
-    rule(r"(?<![\w.,$£€/:-])(\d{3,4})([A-Z]?)(?=\s(?:[NSEW]\.?\s)?(?:[A-Z][a-z]+\s){1,2}(?:Street|Avenue|Road|Boulevard|Drive|Lane|Court|Place|Way|Parkway|Highway|Square)\b)", _house),
+    rule(
+        r"(?<![\w.,$£€/:-])(\d{3,4})([A-Z]?)(?=\s(?:[NSEW]\.?\s)?(?:[A-Z][a-z]+\s){1,2}(?:Street|Avenue|Road|Boulevard|Drive|Lane|Court|Place|Way|Parkway|Highway|Square)\b)",
+        _house,
+    ),
     rule(r"(?<![\w.,$£€/:-])(\d{3})([A-Z])(?=\s[A-Z][a-z])", _house),
     # model and serial numbers
-    rule(r"(?<![\w.,/'$£€-])(?=[A-Za-z\d-]*\d)(?=[\d-]*[A-Z])(?:[A-Z]{1,5}|\d{1,4}[A-Z])(?:-?(?:\d+|[A-Z]{1,3}))*-?(?:\d+[A-Za-z]?|[A-Z])(?![\w'+]|-[\w]|[.,/:]\d)", _token),
+    rule(
+        r"(?<![\w.,/'$£€-])(?=[A-Za-z\d-]*\d)(?=[\d-]*[A-Z])(?:[A-Z]{1,5}|\d{1,4}[A-Z])(?:-?(?:\d+|[A-Z]{1,3}))*-?(?:\d+[A-Za-z]?|[A-Z])(?![\w'+]|-[\w]|[.,/:]\d)",
+        _token,
+    ),
 )

@@ -1,4 +1,4 @@
-"""Dates: numeric and ISO dates, days and months, ranges of days, weekdays, months and years, decades."""
+"""Dates: numeric and ISO dates, days, months, weekdays, years, decades, and their ranges."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Final
 
 from appliance.engines.tts.text.numbers import cardinal, ordinal, year
-from appliance.engines.tts.text.rule import Match, Rules, ends_sentence, rule
+from appliance.engines.tts.text.rule import Match, Rules, ends_sentence, rule, words
 
-MONTHS: Final = (
+MONTHS: Final = words(
     "January February March April May June July August September October November December"
-).split()
-WEEKDAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+)
+WEEKDAYS: Final = words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 _DECADES = {
     "10": "tens",
     "20": "twenties",
@@ -26,7 +26,9 @@ _DECADES = {
 }
 _SHORT_MONTHS = [*(name[:3] for name in MONTHS if name != "May"), "Sept"]
 _MONTH = "|".join([*MONTHS, *_SHORT_MONTHS])
-_WEEKDAY = "|".join([*WEEKDAYS, "Mon", "Tues", "Tue", "Weds", "Wed", "Thurs", "Thur", "Thu", "Fri", "Sat", "Sun"])
+_WEEKDAY = "|".join(
+    [*WEEKDAYS, "Mon", "Tues", "Tue", "Weds", "Wed", "Thurs", "Thur", "Thu", "Fri", "Sat", "Sun"]
+)
 _DAY = r"(?:[1-9]|[12]\d|3[01])"
 _SUFFIX = r"(?:st|nd|rd|th)?"
 _DASH = r"\s?[-–—]\s?"
@@ -108,7 +110,11 @@ def _month_then_day(match: Match) -> str:
 def _day_then_month(match: Match) -> str:
     """'5th of March' -> 'fifth of March', '5–7 January' -> 'fifth to seventh of January'."""
     last = f" to {ordinal(match['last'])}" if match["last"] else ""
-    the = "the " if re.search(r"\b(?:on|until|till|from|by|since)\s$", match.string[: match.start()]) else ""
+    the = (
+        "the "
+        if re.search(r"\b(?:on|until|till|from|by|since)\s$", match.string[: match.start()])
+        else ""
+    )
     return f"{the}{ordinal(match['day'])}{last} of {month(match['month'])}{_stop(match)}"
 
 
@@ -156,14 +162,27 @@ def _dates(british: bool) -> Rules:
     separators = "[/.]" if british else "/"
     return (
         # "2026-01-31T14:30:00Z": the time is left to the rules for times
-        rule(r"\b(\d{4})-(\d{2})-(\d{2})[T ](\d{2}:\d{2})(?::\d{2}(?:\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?(?!\w)",
-             lambda m: f"{_iso(m).strip()} at {m[4]}{' UTC' if m[5] == 'Z' else ''}" if _iso(m) != m[0] else m[0]),
+        rule(
+            r"\b(\d{4})-(\d{2})-(\d{2})[T ](\d{2}:\d{2})(?::\d{2}(?:\.\d+)?)?"
+            r"(Z|[+-]\d{2}:?\d{2})?(?!\w)",
+            lambda m: (
+                f"{_iso(m).strip()} at {m[4]}{' UTC' if m[5] == 'Z' else ''}"
+                if _iso(m) != m[0]
+                else m[0]
+            ),
+        ),
         rule(r"(?<![\w-])(\d{4})[-/](\d{2})[-/](\d{2})(?![\w-])", _iso),
-        rule(rf"(?<![\w/.-])(\d{{1,2}}){separators}(\d{{1,2}}){separators}(\d{{4}}|\d{{2}})\b(?![./-]?\d)", _numeric(british)),
-        rule(r"(?<![\w-])([01]\d|[1-9])-([0-3]\d|[1-9])-((?:19|20)\d{2})(?![\w-])", _numeric(british)),
+        rule(
+            rf"(?<![\w/.-])(\d{{1,2}}){separators}(\d{{1,2}}){separators}(\d{{4}}|\d{{2}})\b(?![./-]?\d)",
+            _numeric(british),
+        ),
+        rule(
+            r"(?<![\w-])([01]\d|[1-9])-([0-3]\d|[1-9])-((?:19|20)\d{2})(?![\w-])", _numeric(british)
+        ),
         rule(r"(?<![\w.])([0-3]?\d)\.([01]?\d)\.((?:19|20)\d{2})(?![\w.]\d)", _numeric(True)),
         rule(
-            r"\b([Oo]n|[Bb]y|[Uu]ntil|[Tt]ill|[Dd]ue|[Ss]ince|[Dd]ated|[Aa]fter|[Bb]efore|[Ff]rom) (?!9/11\b)(\d{1,2})/(\d{1,2})"
+            r"\b((?i:on|by|until|till|due|since|dated|after|before|from)) "
+            r"(?!9/11\b)(\d{1,2})/(\d{1,2})"
             r"(?![\w/]|\.\d|\s?(?:of|cup|inch|mile|mg|mL|full|tablet|the|patients|time|scale)\b|-[a-z])",
             _without_year(british),
         ),
@@ -175,7 +194,10 @@ _NAMES: Rules = (
     rule(rf"\b({_WEEKDAY})\.?/({_WEEKDAY})\b", lambda m: f"{weekday(m[1])} and {weekday(m[2])}"),
     rule(rf"\b((?:{_MONTH})\.?\s{_DAY}{_SUFFIX}){_DASH}(?=(?:{_MONTH})\.?\s{_DAY}\b)", r"\1 to "),
     rule(rf"\b({_WEEKDAY})\.?{_DASH}({_WEEKDAY})\b(?!')", _weekday_range),
-    rule(rf"\b({_MONTH})\.?{_DASH}({_MONTH})\b(?:\.(?=\s[a-z\d(]))?(?!\s{_DAY}\b(?!\d))", _month_range),
+    rule(
+        rf"\b({_MONTH})\.?{_DASH}({_MONTH})\b(?:\.(?=\s[a-z\d(]))?(?!\s{_DAY}\b(?!\d))",
+        _month_range,
+    ),
     rule(
         rf"\b(?P<month>{_MONTH})\b\.?\s(?P<day>{_DAY}){_SUFFIX}(?:{_DASH}(?P<last>{_DAY}){_SUFFIX})?\b"
         r"(?![:%\w]|[.,]\d|\s?[ap]\.?m\b|\s(?:percent|people|times|days|weeks|hours)\b)",

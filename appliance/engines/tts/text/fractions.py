@@ -1,6 +1,6 @@
 """A slash or a colon between numbers: fractions, scores, ratios and blood pressure.
 
-"3/4" is three quarters, "7/10" seven out of ten, "120/80" one twenty over eighty, "50/50" fifty fifty,
+"3/4" is three quarters, "7/10" seven out of ten, "90/60" ninety over sixty, "50/50" fifty fifty,
 "1:1,000" one to one thousand.
 """
 
@@ -28,9 +28,7 @@ _SCORE_BEFORE = re.compile(
     r"(?:\s(?:is|was|of|at|it|a|as|now|were|about|got|level))*\s$",
     re.I,
 )
-_PRESSURE_BEFORE = re.compile(
-    r"\b(?:bp|blood pressure|pressure|systolic)\b[^.;!?\d]{0,25}$", re.I
-)
+_PRESSURE_BEFORE = re.compile(r"\b(?:bp|blood pressure|pressure|systolic)\b[^.;!?\d]{0,25}$", re.I)
 _RATIO_NEAR = re.compile(
     r"\b(?:ratios?|odds|dilut\w+|proportions?|titers?|scale|mix(?:ed|ture)?|concentration"
     r"|epinephrine|adrenaline|solution|bleach|resin)\b",
@@ -72,7 +70,10 @@ def _mixed(match: Match) -> str:
 
 
 def _colon(match: Match) -> str:
-    """Read '4:1' and '1:1,000' as ratios; '1:10' only near a word for a ratio, as it may be a time."""
+    """Read '4:1' and '1:1,000' as ratios.
+
+    '1:10' may be a time: it is a ratio only near a word for a ratio.
+    """
     looks_like_time = re.fullmatch(r"\d{1,2}:[0-5]\d", match[0])
     if _VERSE_BEFORE.search(match.string, 0, match.start()):
         return " ".join(cardinal(part) for part in match[0].split(":"))

@@ -42,9 +42,7 @@ CURRENCIES: Final = {
     **dict.fromkeys(
         ("A$", "AU$", "AUD"), ("Australian dollar", "Australian dollars", "cent", "cents")
     ),
-    **dict.fromkeys(
-        ("NZ$", "NZD"), ("New Zealand dollar", "New Zealand dollars", "cent", "cents")
-    ),
+    **dict.fromkeys(("NZ$", "NZD"), ("New Zealand dollar", "New Zealand dollars", "cent", "cents")),
     "HK$": ("Hong Kong dollar", "Hong Kong dollars", "cent", "cents"),
     "S$": ("Singapore dollar", "Singapore dollars", "cent", "cents"),
     "R$": ("real", "reais", "centavo", "centavos"),
@@ -60,7 +58,9 @@ def _money(match: Match) -> str:
     scale = SCALES.get((match["scale"] or "").strip().lower(), "")
     low, high, per = match["low"], match["high"], match["per"]
     hyphen = match.string[match.end() :].startswith("-")
-    singular = is_attributive(match) or bool(hyphen and re.match(r"-[a-z]", match.string[match.end() :]))
+    singular = is_attributive(match) or bool(
+        hyphen and re.match(r"-[a-z]", match.string[match.end() :])
+    )
     if high:
         words = f"{_bare(low)} to {_sum(high, scale, names, singular)}"
         if ("." in low and not scale) or (match["sep"].strip() == "to" and match["again"]):

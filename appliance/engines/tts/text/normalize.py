@@ -1,15 +1,15 @@
 """Converts the text of a language model to the words that a person would say.
 
-Plain words are left to the G2P, which knows homographs and acronyms. Numbers must not reach the G2P,
-because it combines them wrongly with symbols: it read "50%" after a price as "fifty pounds percent".
-Accepts any text without raising an error. No I/O.
+Plain words are left to the G2P, which knows homographs and acronyms. Numbers must not reach the
+G2P, because it combines them wrongly with symbols: it read "50%" after a price as "fifty pounds
+percent". Accepts any text without raising an error. No I/O.
 
 Every stage turns one kind of text into words, so that later stages do not see it. The order follows
 from what would be misread otherwise:
 
 - markup and addresses first: their dots, slashes and digits mean nothing to the other rules;
 - abbreviations and Roman numerals while numbers are still digits ("p. 12", "Rm. 101");
-- dates, ratios, times and codes: a hyphen, a slash or a colon there is neither a range nor a fraction;
+- dates, codes, ratios and times, whose hyphens, slashes and colons are no ranges and fractions;
 - signs, which stay in front of the number that follows as "minus" or "less than";
 - money, measures and their ranges, from the most specific to bare fractions, ranges and numbers;
 - symbols that are left.

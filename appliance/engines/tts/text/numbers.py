@@ -75,9 +75,9 @@ def digits(text: str) -> str:
 
 
 def label(number: str) -> str:
-    """Read the number of a room, rule, flight or form: '101' -> 'one oh one', '1040' -> 'ten forty'.
+    """Read the number of a room, rule, flight or form.
 
-    '1500' -> 'fifteen hundred', '12' -> 'twelve'. Numbers with a leading zero or with more than
+    '101' -> 'one oh one', '1040' -> 'ten forty', '1500' -> 'fifteen hundred'. Numbers with a leading zero or with more than
     four digits are read digit by digit.
     """
     if number.startswith("0") or len(number) > 4:
@@ -187,7 +187,10 @@ _COUNTED_NOUN = r"\s(?:[a-z]{2,}[^suia\W\d]s|people|men|women|children)\b"
 FORMS: Rules = (
     rule(r"(?<![\w.,])(\d{1,3}(?:[. ]\d{3})+),(\d{1,2})(?![\d,])", _decimal_comma),
     rule(r"(?<=[€$£])(\d+),(\d{1,2})(?![\d,])", _decimal_comma),
-    rule(r"(?<![\w.,])(\d+),(\d{1,2})(?=\s?(?:€|EUR\b|kr\b|[mµck]?[gLlm]\b|mmol\b|°))", _decimal_comma),
+    rule(
+        r"(?<![\w.,])(\d+),(\d{1,2})(?=\s?(?:€|EUR\b|kr\b|[mµck]?[gLlm]\b|mmol\b|°))",
+        _decimal_comma,
+    ),
     rule(r"(?<![\w.,])(0),(\d+)(?![\d,])", _decimal_comma),
     # "2.5m users", "500k", but "4K" is a size of a screen
     rule(rf"(?<=\d)(?:m|M|mn)(?={_COUNTED_NOUN})", " million"),

@@ -1,4 +1,4 @@
-"""Ranges of bare numbers. Ranges of money, measures, times and dates are read by their own rules."""
+"""Ranges of bare numbers. Those of money, measures, times and dates are read by their own rules."""
 
 from __future__ import annotations
 

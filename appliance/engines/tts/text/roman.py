@@ -1,4 +1,4 @@
-"""Roman numerals of any value, where they count something: "Chapter XXI", "stage IIIB", "Henry VIII"."""
+"""Roman numerals of any value, where they count: "Chapter XXI", "stage IIIB", "Henry VIII"."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from appliance.engines.tts.text.numbers import cardinal, ordinal
-from appliance.engines.tts.text.rule import Match, Rules, rule
+from appliance.engines.tts.text.rule import Match, Rules, rule, words
 
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _CANONICAL = re.compile(
@@ -14,19 +14,21 @@ _CANONICAL = re.compile(
 )
 
 # Words after which a Roman numeral is a cardinal.
-COUNTED: Final = (
+COUNTED: Final = words(
     "war chapter part act type phase volume section book level appendix article class stage scene"
     " bowl title grade episode factor count amendment nerve schedule tier category group division"
     " region annex figure table canto page pages clause paragraph protocol lead mark series vatican"
     " apollo generation unit exhibit item order zone area form rank angiotensin bipolar band cn"
     " pillar model plan option step ring question complex interferon collagen rule canon psalm"
     " convention directive corps game round session lesson module area subtype sign day"
-).split()
-_OFTEN_ROMAN = frozenset(
-    "chapter part act phase volume section book appendix article stage scene title factor count"
-    " amendment nerve schedule tier category type class cn nyha".split()
 )
-_LETTER_PAIRS = frozenset("CC CD CV DC CM MM MC MD MI DI LI CI CL DL C D L M MIX".split())
+_OFTEN_ROMAN = frozenset(
+    words(
+        "chapter part act phase volume section book appendix article stage scene title factor"
+        " count amendment nerve schedule tier category type class cn nyha"
+    )
+)
+_LETTER_PAIRS = frozenset(words("CC CD CV DC CM MM MC MD MI DI LI CI CL DL C D L M MIX"))
 # Words that are rarely names before a lone I: "the part I liked" is not part one.
 _LONE_I_AFTER = re.compile(
     r"(?:[.,;:!?)]|$|\s(?:errors?|diabetes|trials?|stud(?:y|ies)|cancer|disease|evidence|reactions?"
@@ -35,16 +37,21 @@ _LONE_I_AFTER = re.compile(
 )
 # Names after which a Roman numeral is an ordinal.
 MONARCHS: Final = frozenset(
-    "Henry Louis George Elizabeth Charles James William Edward Richard Philip Napoleon Frederick"
-    " Peter Ivan Nicholas Catherine Alexander Leopold Pius Paul John Benedict Ramses Ferdinand"
-    " Francis Harald Margrethe Gustav Christian Otto Constantine Leo Clement Gregory Mary Victor"
-    " Wilhelm Haakon Olav Carl Urban Innocent Julius Sixtus Boniface Rameses Ptolemy Cleopatra"
-    " Darius Alfonso Umberto Baldwin Albert".split()
+    words(
+        "Henry Louis George Elizabeth Charles James William Edward Richard Philip "
+        "Napoleon Frederick Peter Ivan Nicholas Catherine Alexander Leopold Pius Paul "
+        "John Benedict Ramses Ferdinand Francis Harald Margrethe Gustav Christian Otto "
+        "Constantine Leo Clement Gregory Mary Victor Wilhelm Haakon Olav Carl Urban "
+        "Innocent Julius Sixtus Boniface Rameses Ptolemy Cleopatra Darius Alfonso Umberto "
+        "Baldwin Albert "
+    )
 )
 _RANK = r"(?:King|Queen|Pope|Emperor|Empress|Tsar|Czar|Prince|Sultan|Kaiser|Saint)"
 _NUMERAL = r"[IVXLCDM]+"
 # Also initialisms and words, so they count only after a word of `COUNTED`.
-_AMBIGUOUS = frozenset("I V X C D L M XX XXX CC CD CV DC CM MM MC MD MI DI LI CI CL DL XL LV MIX DIM MIL".split())
+_AMBIGUOUS = frozenset(
+    words("I V X C D L M XX XXX CC CD CV DC CM MM MC MD MI DI LI CI CL DL XL LV MIX DIM MIL")
+)
 _IV_IS_A_DRIP = re.compile(
     r"\s(?:drip|fluids?|line|lines|access|push|bag|bags|site|antibiotics?|pump|catheter|dose|doses"
     r"|saline|infusion|bolus|medication|meds|therapy|pole|tubing|set|contrast|fentanyl|morphine"
@@ -52,10 +59,12 @@ _IV_IS_A_DRIP = re.compile(
     r"|every|once|twice|daily|or)\b"
 )
 _NOT_A_NAME = frozenset(
-    "Start Give An A The Place Insert Hang Check Flush Remove Run Stop Use Via By And Or With No This"
-    " Their His Her New Old Your My Our Is Are In On To For Push Begin Set Get Need Change Switch"
-    " Keep Continue Administer Prepare Order Take Replace Record Note Then If When After Before"
-    .split()
+    words(
+        "Start Give An A The Place Insert Hang Check Flush Remove Run Stop Use Via By And "
+        "Or With No This Their His Her New Old Your My Our Is Are In On To For Push Begin "
+        "Set Get Need Change Switch Keep Continue Administer Prepare Order Take Replace "
+        "Record Note Then If When After Before "
+    )
 )
 
 
@@ -77,20 +86,22 @@ def _counted(match: Match) -> str:
     if len(numerals) == 1 and not _is_single_numeral(word, numerals):
         return match[0]
     parts = re.split(r"(\s?[–—-]\s?|\s(?:to|and|or|through)\s|,\s(?:and\s|or\s)?|/)", numerals)
-    words = []
+    said = []
     for index, part in enumerate(parts):
         if index % 2:
-            words.append(" to " if part.strip() in "–—-" else " or " if part == "/" else part)
+            said.append(" to " if part.strip() in "–—-" else " or " if part == "/" else part)
             continue
         found = re.fullmatch(r"([IVXLCDM]+|[ivxlcdm]+)([A-Ea-e]?\d?)", part)
         # "IIID" is 3 D, and "xiic" no number: try the longest numeral first
         while found and (not value(found[1]) or found[1] in _LETTER_PAIRS):
             shorter = found[1][:-1]
-            found = re.fullmatch(rf"({shorter})({found[1][-1]}{found[2]})", part) if shorter else None
+            found = (
+                re.fullmatch(rf"({shorter})({found[1][-1]}{found[2]})", part) if shorter else None
+            )
         if not found:
             return match[0]
-        words.append(cardinal(value(found[1])) + (f" {found[2].upper()}" if found[2] else ""))
-    return f"{word} {''.join(words)}"
+        said.append(cardinal(value(found[1])) + (f" {found[2].upper()}" if found[2] else ""))
+    return f"{word} {''.join(said)}"
 
 
 def _is_single_numeral(word: str, letter: str) -> bool:
@@ -101,7 +112,7 @@ def _is_single_numeral(word: str, letter: str) -> bool:
 
 
 def _named(match: Match) -> str:
-    """Read a numeral after a name: 'Henry VIII' -> 'Henry the eighth', 'Rocky IV' -> 'Rocky four'."""
+    """Read a numeral after a name: 'Henry VIII' -> 'Henry the eighth', 'Rocky II' -> 'Rocky two'."""
     numeral = match["numeral"]
     number = value(numeral)
     if not number:
@@ -109,7 +120,11 @@ def _named(match: Match) -> str:
     names = match["names"].split()
     of_monarch = names[-1] in MONARCHS or (len(names) > 1 and re.fullmatch(_RANK, names[0]))
     if of_monarch and numeral not in ("C", "D", "L", "M"):
-        if numeral != "I" or len(names) > 1 or match.string[match.end() :].startswith((" of", ",", ".")):
+        if (
+            numeral != "I"
+            or len(names) > 1
+            or match.string[match.end() :].startswith((" of", ",", "."))
+        ):
             return f"{match['names']} the {ordinal(number)}"
         return match[0]
     # "Extra CLI Options": larger numerals only count after a word of `COUNTED`
@@ -135,11 +150,18 @@ ROMAN: Rules = (
         rf"(?:(?:\s?[–—-]\s?|\s(?:to|and|or|through)\s|,\s(?:and\s|or\s)?|/){_ITEM})*)",
         _counted,
     ),
-    rule(rf"\b(?P<names>(?:[A-Z][\w'’]+ ){{0,2}}[A-Z][a-zà-ÿ]+) (?P<numeral>{_NUMERAL})\b(?![-./]|'(?!s\b))", _named),
+    rule(
+        rf"\b(?P<names>(?:[A-Z][\w'’]+ ){{0,2}}[A-Z][a-zà-ÿ]+) "
+        rf"(?P<numeral>{_NUMERAL})\b(?![-./]|'(?!s\b))",
+        _named,
+    ),
     rule(
         rf"\b(?P<numeral>{_NUMERAL})(?=(?:st|nd|rd|th)?\s(?:century|centuries|Olympi\w+|Congress)\b)",
         lambda m: ordinal(value(m[0])) if value(m[0]) else m[0],
     ),
     # never a word or an initialism
-    rule(r"(?<![\w.&/-])(?:X{0,2}(?:VI{2,3}|I{2,3}|XIV|XVI{0,3}|XI{1,3}|XIX))(?![\w&/'-]|\.\w)", _alone),
+    rule(
+        r"(?<![\w.&/-])(?:X{0,2}(?:VI{2,3}|I{2,3}|XIV|XVI{0,3}|XI{1,3}|XIX))(?![\w&/'-]|\.\w)",
+        _alone,
+    ),
 )

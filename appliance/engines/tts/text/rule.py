@@ -15,6 +15,11 @@ def rule(pattern: str, to: str | Callable[[Match], str], flags: int = 0) -> Rule
     return re.compile(pattern, flags), to
 
 
+def words(text: str) -> list[str]:
+    """Return the words of a table that is written as text."""
+    return text.split()
+
+
 def any_of(words: Iterable[str]) -> str:
     """Return a pattern that matches one of the words, longest first."""
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))

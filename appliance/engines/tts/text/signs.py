@@ -60,7 +60,10 @@ SIGNS: Rules = (
         lambda m: f" {_COMPARISONS[m[1]]} ",
     ),
     rule(rf"\s?([<>~])\s?(?={_OPERAND})", lambda m: f" {_COMPARISONS[m[1]]} "),
-    rule(r"(?<=\d)\s?([<>])\s?(?=\w)|(?<=[\w)])\s([<>])\s(?=\w)", lambda m: f" {_COMPARISONS[m[1] or m[2]]} "),
+    rule(
+        r"(?<=\d)\s?([<>])\s?(?=\w)|(?<=[\w)])\s([<>])\s(?=\w)",
+        lambda m: f" {_COMPARISONS[m[1] or m[2]]} ",
+    ),
     rule(r"(?<=\b[A-Za-z])([<>])(?=[A-Za-z]\b)", lambda m: f" {_COMPARISONS[m[1]]} "),
     rule(rf"{_LEFT}\s?=\s?(?=[\w(+−-])|(?:^|(?<=\s))=\s?(?=\d)", " equals "),
     # sums: a minus sign, or a hyphen or dash before "=" or between spaced numbers

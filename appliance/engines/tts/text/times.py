@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from appliance.engines.tts.text.numbers import cardinal, quantity
@@ -62,7 +61,8 @@ def _with_seconds(match: Match) -> str:
     hour, minute, second = (int(part) for part in match.group(1, 2, 3))
     if hour > 24 or minute > 59 or second > 59:
         return f"{match[1]} {match[2]} {match[3]}"
-    words = f"{cardinal(hour)} {'oh ' if minute < 10 else ''}{cardinal(minute) if minute else 'hundred'}"
+    minutes = f"{'oh ' if minute < 10 else ''}{cardinal(minute)}" if minute else "hundred"
+    words = f"{cardinal(hour)} {minutes}"
     plural = "" if second == 1 else "s"
     return f" {words} and {cardinal(second)} second{plural}{_half(match[4])} "
 
@@ -73,7 +73,9 @@ def _military(match: Match) -> str:
     if not _is_time(hour, minute):
         return match[0]
     zero = "oh " if hour[0] == "0" else ""
-    minutes = "hundred" if minute == "00" else f"{'oh ' if minute[0] == '0' else ''}{cardinal(minute)}"
+    minutes = (
+        "hundred" if minute == "00" else f"{'oh ' if minute[0] == '0' else ''}{cardinal(minute)}"
+    )
     return f" {zero}{cardinal(hour)} {minutes} hours "
 
 
@@ -88,10 +90,15 @@ def _duration(match: Match) -> str:
 
 
 _CLOCK: Final = r"(?P<hour>\d{1,2})(?::(?P<minute>[0-5]\d))?\s?(?P<half>" + _AM_PM + r")?"
-_CLOCK2: Final = r"(?P<hour2>\d{1,2})(?::(?P<minute2>[0-5]\d))?(?!\d|:)(?:\s?(?P<half2>" + _AM_PM + r"))?"
+_CLOCK2: Final = (
+    r"(?P<hour2>\d{1,2})(?::(?P<minute2>[0-5]\d))?(?!\d|:)(?:\s?(?P<half2>" + _AM_PM + r"))?"
+)
 
 TIMES: Rules = (
-    rule(rf"{_START}(\d{{1,2}}):([0-5]\d):([0-5]\d)(?:\.\d+)?(?![\d:])(?:\s?({_AM_PM}))?", _with_seconds),
+    rule(
+        rf"{_START}(\d{{1,2}}):([0-5]\d):([0-5]\d)(?:\.\d+)?(?![\d:])(?:\s?({_AM_PM}))?",
+        _with_seconds,
+    ),
     rule(rf"{_START}{_CLOCK}\s?(?:[-–—]|\bto\b)\s?{_CLOCK2}(?![\w%/]|\.\d|-\d)", _time_range),
     rule(rf"{_START}(?P<hour>\d{{1,2}})[:.](?P<minute>\d{{2}})\s?(?P<half>{_AM_PM})", _time),
     rule(rf"{_START}(?P<hour>\d{{1,2}})(?P<minute>)\s?(?P<half>{_AM_PM})", _time),
@@ -99,8 +106,14 @@ TIMES: Rules = (
         rf"{_START}(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?P<half>)(?![\d:]|\.\d|\w)",
         _time,
     ),
-    rule(r"(?<![\w:.,])(?P<hour>[01]?\d|2[0-3])[hH](?P<minute>[0-5]\d)(?P<half>)\b(?!\s?(?:m|min)\b)", _time),
-    rule(r"(?<![\w:.,-])([01]\d|2[0-4])([0-5]\d)\s?(?:h|hrs|hours)\b(?!\s(?:of|per|later|ago)\b)", _military),
+    rule(
+        r"(?<![\w:.,])(?P<hour>[01]?\d|2[0-3])[hH](?P<minute>[0-5]\d)(?P<half>)\b(?!\s?(?:m|min)\b)",
+        _time,
+    ),
+    rule(
+        r"(?<![\w:.,-])([01]\d|2[0-4])([0-5]\d)\s?(?:h|hrs|hours)\b(?!\s(?:of|per|later|ago)\b)",
+        _military,
+    ),
     rule(
         rf"{_START}(?:(\d+)\s?d(?:ays?)?[\s,]?\s?)?(?:(\d+)\s?(?:hours?|hrs?|h)[\s,]?\s?)?"
         r"(?:(\d+)\s?(?:minutes?|mins?|m)(?![a-z])[\s,]?\s?)?(?:(\d+(?:\.\d+)?)\s?(?:seconds?|secs?|s)\b)?(?<=[a-z])(?![\w/])",

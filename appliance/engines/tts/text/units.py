@@ -1,8 +1,8 @@
 """Measures: an amount or a range of amounts with a unit, which may be a product or a quotient.
 
-Units are composed: prefix and base ("mmol"), powers ("m³", "m3"), products ("N·m"), and quotients of
-any length ("mg/kg/min", "10 mg/5 mL", "150,000/µL"). A range is read within its measure, because the
-unit belongs to both ends: "0.5–1 mg" is half to one milligram.
+Units are composed: prefix and base ("mmol"), powers ("m³", "m3"), products ("N·m"), and quotients
+of any length ("mg/kg/min", "10 mg/5 mL", "150,000/µL"). A range is read within its measure, because
+the unit belongs to both ends: "0.5–1 mg" is zero point five to one milligram.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ _BASES = {
     "pixels": ("pixel", "pixels", "M"),
 }
 # Bases that mean nothing, or something else, without a prefix.
-_PREFIX_ONLY = frozenset(("H", "T", "C", "M", "b", "F", "t", "iB", "cd", "pixels", "eq", "Eq", "ohm"))
+_PREFIX_ONLY = frozenset(
+    ("H", "T", "C", "M", "b", "F", "t", "iB", "cd", "pixels", "eq", "Eq", "ohm")
+)
 _UNPREFIXED = {
     "min": ("minute", "minutes"),
     "mins": ("minute", "minutes"),
@@ -185,7 +187,9 @@ _UNPREFIXED = {
 
 
 def _prefixed(prefix: str, name: str) -> str:
-    return f"{_PREFIXES[prefix]}-{name}" if name.startswith(("ohm", "e")) else _PREFIXES[prefix] + name
+    return (
+        f"{_PREFIXES[prefix]}-{name}" if name.startswith(("ohm", "e")) else _PREFIXES[prefix] + name
+    )
 
 
 def _composed() -> dict[str, tuple[str, str]]:
@@ -225,7 +229,10 @@ _AFTER_LABEL = re.compile(
     re.I,
 )
 _LETTERS = frozenset("ABCDFGHJKLMNSTUVWdghlms")
-_DETERMINER = re.compile(r"\b(?P<article>an?)\s$|\b(?:the|this|that|my|your|his|her|our|its|their|one|another|each)\s$", re.I)
+_DETERMINER = re.compile(
+    r"\b(?P<article>an?)\s$|\b(?:the|this|that|my|your|his|her|our|its|their|one|another|each)\s$",
+    re.I,
+)
 _NOUN_AFTER = re.compile(
     r"\s(?!(?:of|per|in|at|for|to|and|or|is|are|was|were|will|must|should|may|can|has|had|by|before"
     r"|after|every|each|twice|daily|once|on|with|over|from|than|if|when|as|away|long|wide|high|deep"
@@ -248,7 +255,9 @@ def is_attributive(match: Match) -> bool:
 
 def unit_words(symbols: str, plural: bool) -> str:
     """'mg/kg/min' -> 'milligrams per kilogram per minute'; '/µL' -> 'per microliter'."""
-    first, *denominators = (part.strip() for part in symbols.split("/")) if symbols not in UNITS else [symbols]
+    first, *denominators = (
+        (part.strip() for part in symbols.split("/")) if symbols not in UNITS else [symbols]
+    )
     words = [_product_words(first, plural)] if first else []
     for part in denominators:
         number = re.match(rf"({AMOUNT})\s?(?=\D)", part)
@@ -289,7 +298,9 @@ _UNIT_NAMES = any_of({many for _, many in UNITS.values() if many.islower()})
 
 def is_measure(text: str, before: str) -> bool:
     """Return whether a number with letters is a measure ("16GB") and no code ("Seat 16A")."""
-    if not re.fullmatch(rf"{AMOUNT}{UNIT}", text) or text[-1] in "BDUK" and not text[-2].isalpha():
+    if not re.fullmatch(rf"{AMOUNT}{UNIT}", text) or (
+        text[-1] in "BDUK" and not text[-2].isalpha()
+    ):
         return False
     return not _AFTER_LABEL.search(before)
 
@@ -300,7 +311,9 @@ def _is_unit(match: Match) -> bool:
     if unit in _LETTERS and _AFTER_LABEL.search(before):
         return False
     if unit == "in":  # "Put 5 in the box"
-        return space == "-" or bool(re.match(r"\.(?=\s[a-z]|\sx\s|$)|\s(?:by|x|wide|long|tall)\b", after))
+        return space == "-" or bool(
+            re.match(r"\.(?=\s[a-z]|\sx\s|$)|\s(?:by|x|wide|long|tall)\b", after)
+        )
     if unit in ("A", "C", "H", "F", "T", "B", "D", "G", "U") and not space:  # "221B Baker Street"
         return unit == "A" and not re.match(r"\s[A-Z]", after) and not match["sep"]
     if re.match(r"\.[A-Z]", after):  # "18 U.S.C."
@@ -315,7 +328,9 @@ def _measure(match: Match) -> str:
         return match[0]
     low, high, unit = match["low"], match["high"], match["unit"]
     rest = match.string[match.end() :]
-    of_pipe = unit == "″" and bool(_NOUN_AFTER.match(rest)) or unit == "°" and bool(_ANGLE_AFTER.match(rest))
+    of_pipe = (unit == "″" and bool(_NOUN_AFTER.match(rest))) or (
+        unit == "°" and bool(_ANGLE_AFTER.match(rest))
+    )
     attributive = match["space"] == "-" or of_pipe or is_attributive(match)
     scale = f" {match['scale'].strip()}" if match["scale"] else ""
     words = _signed_words(low)
@@ -348,7 +363,6 @@ def _alone(match: Match) -> str:
     return match[0] if match[0].isupper() else unit_words(match[0], plural=True)
 
 
-
 def _inches(match: Match) -> str:
     """Read a double quote after a number as inches, unless it closes a quotation."""
     return match[0] if match.string.count('"', 0, match.start()) % 2 else f"{match[1]}″"
@@ -378,7 +392,10 @@ MEASURES: Rules = (
         rf"(?P<scale>\s(?:{SCALE_WORD})\b)?(?P<space>[\s-]?)(?P<unit>{UNIT})",
         _measure,
     ),
-    rule(rf"((?:\d|[a-z])\s[a-z]{{3,}})\s?/\s?((?:{_PERIODS}|h|hrs?|min|d|wk|mo|yr|kg|m?L)(?:/(?:{_PERIODS}))?)\b", _per_words),
+    rule(
+        rf"((?:\d|[a-z])\s[a-z]{{3,}})\s?/\s?((?:{_PERIODS}|h|hrs?|min|d|wk|mo|yr|kg|m?L)(?:/(?:{_PERIODS}))?)\b",
+        _per_words,
+    ),
     rule(rf"\b({_UNIT_NAMES})/((?:{_PERIODS}))\b", _per_words),
     rule(r"\b([a-z]{3,})/((?:[mµd]?L|mm\^?3|min|kg|h|hpf)(?:/(?:min|h|kg))?)(?!\w)", _per_words),
     rule(rf"(?<![\w/.-]){_PRODUCT}{_PER}{{1,3}}(?![\w/^])", _alone),
