@@ -1,7 +1,8 @@
 """Codes: telephone, account, case and model numbers, rooms and rules.
 
-They are read digit by digit or in pairs of digits, and not as quantities. A hyphen in a code is a pause. Two numbers with a hyphen are a code if they cannot be a range:
-"23-1045" and "555-0120", but not "18-65".
+They are read digit by digit or in pairs of digits, and not as quantities. A hyphen in a code is a
+pause. Two numbers with a hyphen are a code if they cannot be a range: "23-1045" and "555-0120", but
+not "18-65".
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from appliance.engines.tts.text.units import UNIT, is_measure
 
 # Words before a number that is read digit by digit.
 _DIGIT_LABELS = (
-    r"PINs?|SSN|social security|ext|extension|acct|account|ending|ends|ended|last (?:four|4|three|six)"
-    r"|passcode|password|access code|zip|zip code|routing|card|serial|badge|MRN|record|confirmation"
+    r"PINs?|SSN|social security|ext|extension|acct|account|ending|ends|ended"
+    r"|last (?:four|4|three|six)|passcode|password|access code|zip|zip code|routing|card|serial|badge"
+    r"|MRN|record|confirmation"
     r"|reference|tracking|code|press|dial|call|text|member|policy|patient ID|ID|voicemail|OTP|error"
     r"|P\.?O\.? box|hotline|combination|keypad"
 )

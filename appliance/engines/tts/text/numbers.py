@@ -77,8 +77,8 @@ def digits(text: str) -> str:
 def label(number: str) -> str:
     """Read the number of a room, rule, flight or form.
 
-    '101' -> 'one oh one', '1040' -> 'ten forty', '1500' -> 'fifteen hundred'. Numbers with a leading zero or with more than
-    four digits are read digit by digit.
+    '101' -> 'one oh one', '1040' -> 'ten forty', '1500' -> 'fifteen hundred'. Numbers with a
+    leading zero or with more than four digits are read digit by digit.
     """
     if number.startswith("0") or len(number) > 4:
         return digits(number)

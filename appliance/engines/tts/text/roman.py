@@ -112,7 +112,7 @@ def _is_single_numeral(word: str, letter: str) -> bool:
 
 
 def _named(match: Match) -> str:
-    """Read a numeral after a name: 'Henry VIII' -> 'Henry the eighth', 'Rocky II' -> 'Rocky two'."""
+    """'Henry VIII' -> 'Henry the eighth', 'Rocky II' -> 'Rocky two'."""
     numeral = match["numeral"]
     number = value(numeral)
     if not number:
