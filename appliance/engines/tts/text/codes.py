@@ -16,8 +16,8 @@ from appliance.engines.tts.text.units import UNIT, is_measure
 # Words before a number that is read digit by digit.
 _DIGIT_LABELS = (
     r"PINs?|SSN|social security|ext|extension|acct|account|ending|ends|ended"
-    r"|last (?:four|4|three|six)|passcode|password|access code|zip|zip code|routing|card|serial|badge"
-    r"|MRN|record|confirmation"
+    r"|last (?:four|4|three|six)|passcode|password|access code|zip|zip code|routing|card|serial"
+    r"|badge|MRN|record|confirmation"
     r"|reference|tracking|code|press|dial|call|text|member|policy|patient ID|ID|voicemail|OTP|error"
     r"|P\.?O\.? box|hotline|combination|keypad"
 )
@@ -78,8 +78,9 @@ def _token(match: Match) -> str:
     runs = re.findall(r"[A-Za-z]+|\d+|-", text)
     changes = len([run for run in runs if run.isdecimal()])
     letters = [run for run in runs if run.isalpha()]
+    is_time = bool(re.fullmatch(r"\d{1,2}[AP]M", text))
     is_words = any(len(run) > 1 and run.islower() for run in letters)
-    if is_words or is_measure(text, match.string[: match.start()]):
+    if is_words or is_time or is_measure(text, match.string[: match.start()]):
         return text
     if (changes >= 3 and "-" not in text) or re.search(r"\d[A-Z]+\d+[A-Z]", text):
         return f" {_PAUSE.join(spelled(part) for part in text.split('-'))} "

@@ -191,6 +191,10 @@ def _dates(british: bool) -> Rules:
 
 
 _NAMES: Rules = (
+    rule(
+        r"(?<![\w/.,-])(0?[1-9]|1[0-2])/((?:19|20)\d{2})(?![\w/-]|[.,]\d)",
+        lambda m: f"{MONTHS[int(m[1]) - 1]} {year(m[2])}",
+    ),
     rule(rf"\b({_WEEKDAY})\.?/({_WEEKDAY})\b", lambda m: f"{weekday(m[1])} and {weekday(m[2])}"),
     rule(rf"\b((?:{_MONTH})\.?\s{_DAY}{_SUFFIX}){_DASH}(?=(?:{_MONTH})\.?\s{_DAY}\b)", r"\1 to "),
     rule(rf"\b({_WEEKDAY})\.?{_DASH}({_WEEKDAY})\b(?!')", _weekday_range),
@@ -228,6 +232,7 @@ _NAMES: Rules = (
         _decades,
     ),
     rule(r"(?<![\w'.,/$£€-])((?:1[1-9]|20)\d\d)[-–—]((?:1[1-9]|20)?\d\d)(?![\w/-]|[.,]\d)", _years),
+    rule(r"(?<!\w)'(?=\d\d(?!\w|'))", ""),
 )
 AMERICAN: Final = _dates(british=False)
 BRITISH: Final = _dates(british=True)

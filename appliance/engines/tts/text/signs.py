@@ -73,7 +73,7 @@ SIGNS: Rules = (
     rule(r"(?<=[\w)])\s?\+\s?(?=[\w(.])", " plus "),
     rule(r"(?<![\w)\]%°^])\+\s?(?=\.?\d|[$£€])", " plus "),
     rule(r"(?<=\d)\+(?!\d)", " plus "),
-    rule(r"(?<![\w)\]%°^])(?:[-–]|−\s?)(?=\.?\d|[$£€]\.?\d)", _minus),
+    rule(r"(?<![\w)\]%°^\"″])(?:[-–]|−\s?)(?=\.?\d|[$£€]\.?\d)", _minus),
 )
 # After the measures: a product or a power that belongs to no unit.
 ARITHMETIC: Rules = (

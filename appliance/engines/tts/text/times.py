@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from appliance.engines.tts.text.numbers import cardinal, quantity
@@ -26,7 +27,15 @@ def _half(am_pm: str | None) -> str:
     return f" {am_pm[0].upper()}M" if am_pm else ""
 
 
+# "10 a.m. Monday", "5 p.m. ET": no new sentence
+_GOES_ON = re.compile(
+    r"\s(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Eastern|Central|Mountain|Pacific|UTC|GMT|[A-Z]{1,4}T\b)"
+)
+
+
 def _stop(match: Match) -> str:
+    if _GOES_ON.match(match.string, match.end()):
+        return ""
     return "." if match[0].endswith(".") and ends_sentence(match) else ""
 
 
@@ -95,6 +104,7 @@ _CLOCK2: Final = (
 )
 
 TIMES: Rules = (
+    rule(r"(?<=\d:[0-5]\d)\s?(?:h|hrs)\b", " hours"),
     rule(
         rf"{_START}(\d{{1,2}}):([0-5]\d):([0-5]\d)(?:\.\d+)?(?![\d:])(?:\s?({_AM_PM}))?",
         _with_seconds,

@@ -10,7 +10,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from appliance.engines.tts.text.numbers import AMOUNT, NUMBER_START, SCALE_WORD, amount, is_one
+from appliance.engines.tts.text.numbers import (
+    AMOUNT,
+    NUMBER,
+    NUMBER_START,
+    SCALE_WORD,
+    amount,
+    is_one,
+)
 from appliance.engines.tts.text.rule import Match, Rules, any_of, rule
 
 _PREFIXES = {
@@ -247,7 +254,9 @@ _ANGLE_AFTER = re.compile(r"\s(?:angle|turn|bend|rotation|elbow|corner|view|arc|
 
 def is_attributive(match: Match) -> bool:
     """Return whether the measure stands before a noun: 'a 5 km run', 'the $3bn merger'."""
-    determiner = _DETERMINER.search(match.string, 0, match.start())
+    # "a 10 by 15 cm photo"
+    before = re.sub(rf"(?:{NUMBER}(?:\s\w{{1,4}})? by )+$", "", match.string[: match.start()])
+    determiner = _DETERMINER.search(before)
     if not determiner:
         return False
     return bool(determiner["article"]) or bool(_NOUN_AFTER.match(match.string, match.end()))
@@ -369,6 +378,7 @@ def _inches(match: Match) -> str:
 
 
 DIMENSIONS: Rules = (
+    rule(r"\bx\s?(?=\d+\s?(?:days?|weeks?|wks?|months?|d|h|hours?|minutes?|min)\b)", "for "),
     rule(r"(?<=[A-Za-z])/\((\w{1,3}·\w{1,3})\)", r"/\1"),
     rule(r"(?<=\d)(\s?)in\.(?=\s[a-z]|\sx\s|,)", "″"),
     rule(r"(?<=\d)(\s?(?:ft|lbs?|oz|hrs?|min|sec|yd|mi|gal|tsp|tbsp))\.(?=\s[a-z(]|,)", r"\1"),
