@@ -189,6 +189,7 @@ _STREETS = {
     "Ter": "Terrace",
     "Cir": "Circle",
 }
+_ANY_STREET = "|".join([*_STREETS, *_STREETS.values(), "Way"])
 _COMPASS = {
     "N": "North",
     "S": "South",
@@ -281,11 +282,11 @@ ABBREVIATIONS: Rules = (
     rule(r"\b[qQ]\.?\s?(\d+(?:[-–]\d+)?)\s?(h|hr|min|d|wk)\b\.?", _every),
     # streets before titles: "12 Oak Dr." is no doctor, "42nd St." no saint
     rule(
-        r"\b([NSEW]|N\.?E|N\.?W|S\.?E|S\.?W)\.\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:St|Ave|Rd|Blvd|Dr|Ln)\b)",
+        rf"\b([NSEW]|N\.?E|N\.?W|S\.?E|S\.?W)\.\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:{_ANY_STREET})\b)",
         lambda m: f"{_COMPASS[m[1].replace('.', '')]} ",
     ),
     rule(
-        r"(?<=\d )([NSEW])\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:St|Ave|Rd|Blvd|Dr|Ln)\b)",
+        rf"(?<=\d )([NSEW])\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:{_ANY_STREET})\b)",
         lambda m: f"{_COMPASS[m[1]]} ",
     ),
     rule(
@@ -315,7 +316,11 @@ ABBREVIATIONS: Rules = (
         rf"(?<![\w.])({_LABELS_WITHOUT_PERIOD})\s(?=#?\d|[A-Z]\b)",
         _label,
     ),
-    rule(r"\b[Nn]os?\.\s?(?=[A-Z]{0,3}-?\d)", "number "),
+    rule(
+        r"(?<!said )(?<!says )(?<!say )(?<!answered )(?<!was )(?<!is )"
+        r"\b[Nn]os?\.\s?(?=[A-Z]{0,3}-?\d)",
+        "number ",
+    ),
     rule(rf"(?<![\w.])({any_of(_TITLES)})\.(?=\s[A-Z]|\s\w|$)", lambda m: _TITLES[m[1]]),
     rule(r"\bet al\.(?=\s[a-z\d(,])", "et al"),
     rule(
@@ -327,6 +332,11 @@ ABBREVIATIONS: Rules = (
     rule(r"(?<=\d)(st|nd|rd|th)\sed\.", r"\1 edition"),
     rule(r"(?<=\d)\s?cm\s?H2O\b", " cmH2O"),
     rule(rf"(?<!slash )(?<!\w)({any_of(_WRITTEN)})(?![\w/])", lambda m: _WRITTEN[m[1]]),
+    rule(
+        r"\b(AB|A|B|O)([+-])(?=\s(?:blood|donors?|cells|units?|platelets|red)\b)"
+        r"|(?<=\btype )(AB|A|B|O)([+-])(?!\w)",
+        lambda m: f"{m[1] or m[3]} {'positive' if '+' in (m[2], m[4]) else 'negative'}",
+    ),
     rule(r"\bw/(?=\s|\w)", "with "),
     rule(r"\bc/o\b", "care of"),
     rule(r"\band/or\b", "and or"),

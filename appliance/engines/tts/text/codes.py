@@ -9,7 +9,14 @@ from __future__ import annotations
 
 import re
 
-from appliance.engines.tts.text.numbers import cardinal, digits, integer, label, ordinal
+from appliance.engines.tts.text.numbers import (
+    COUNTED_NOUN,
+    cardinal,
+    digits,
+    integer,
+    label,
+    ordinal,
+)
 from appliance.engines.tts.text.rule import Match, Rules, rule
 from appliance.engines.tts.text.units import UNIT, is_measure
 
@@ -106,7 +113,7 @@ def _pair(match: Match) -> str:
     low, high = match[1], match[2]
     if low.startswith("0") or high.startswith("0"):
         return "" if low == high == "0" else _groups(match)
-    if low == high:  # "50-50"
+    if low == high or (low, high) in (("24", "7"), ("7", "11")):  # "50-50"
         return f"{cardinal(low)} {cardinal(high)}"
     is_range = abs(len(high) - len(low)) <= 1 or (high.endswith("0") and int(low) < int(high))
     too_long = len(low) > 4 or len(high) > 4
@@ -167,7 +174,7 @@ def _house(match: Match) -> str:
 
 
 _LABEL_LIST = r"\d{3,}(?:(?:\s?[-–]\s?|,\s(?:and\s|or\s)?|\s(?:and|or|to|through)\s)\d{3,})*"
-_NOT_A_UNIT = rf"(?!\s?(?:{UNIT})|[\w%]|\.\d|-\d|,\d)"
+_NOT_A_UNIT = rf"(?!\s?(?:{UNIT})|{COUNTED_NOUN}|[\w%]|\.\d|-\d|,\d)"
 
 CODES: Rules = (
     # hexadecimal addresses and bank accounts
@@ -186,11 +193,13 @@ CODES: Rules = (
     # telephone numbers
     rule(r"(?<=\d{3}[-. ]\d{4})\s?x(?=\d{1,5}\b)", " extension "),
     rule(r"\+(?=(?:[\s().-]{0,2}\d){7})\d{1,3}[\s.-]?(?:\(\d+\)|\d+)(?:[\s.-]\d+)+", _groups),
-    rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\w-])", _groups),
+    rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. /])\d{3}[-. ]\d{4}(?![\w-])", _groups),
     rule(r"\b1-(8\d\d)-(?=[A-Z])", lambda m: f"one, {cardinal(m[1])}, "),
+    rule(r"\(0\d{2,4}\)\s?\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
+    rule(r"(?<=, [A-Z]{2} )\d{5}(?![\w,.]\d)", lambda m: digits(m[0])),
     rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
     rule(r"(?<![\w.,-])\d{3}-\d{4}(?![\w-]|[,.]\d)", _groups),
-    rule(r"(?<![\w.,-])(?:555 \d{4}|\d{3} 0\d{3})(?![\w-]| \d)", _groups),
+    rule(r"(?<![\w.,-])(?:555[ .]\d{4}|\d{3} 0\d{3})(?![\w-]| \d)", _groups),
     rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,}(?![\w-])", _groups),
     rule(r"(?<![\w.,-])\d{2}(?: \d{2}){3,}(?![\w-])", _groups),
     rule(

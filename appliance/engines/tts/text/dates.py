@@ -148,6 +148,14 @@ def _decades(match: Match) -> str:
     return re.sub(r"'?(?P<century>)(?P<decade>[1-9]0)s", _decade, match[0])
 
 
+def _pressures(match: Match) -> str:
+    """'120s/80s' -> 'one twenties over eighties'."""
+    if not all(part[-2:] in _DECADES for part in match.groups()):
+        return match[0]
+    tens = [f"{cardinal(n[:-2]) if n[:-2] else ''} {_DECADES[n[-2:]]}" for n in match.groups()]
+    return " over ".join(part.strip() for part in tens)
+
+
 def _years(match: Match) -> str:
     """'2019–2024' -> 'twenty nineteen to twenty twenty-four', '1914–18' -> '... to eighteen'."""
     first, last = match[1], match[2]
@@ -191,6 +199,7 @@ def _dates(british: bool) -> Rules:
 
 
 _NAMES: Rules = (
+    rule(r"(?<![\w/])(\d{2,3})s/(\d{2,3})s\b", _pressures),
     rule(
         r"(?<![\w/.,-])(0?[1-9]|1[0-2])/((?:19|20)\d{2})(?![\w/-]|[.,]\d)",
         lambda m: f"{MONTHS[int(m[1]) - 1]} {year(m[2])}",
@@ -204,7 +213,7 @@ _NAMES: Rules = (
     ),
     rule(
         rf"\b(?P<month>{_MONTH})\b\.?\s(?P<day>{_DAY}){_SUFFIX}(?:{_DASH}(?P<last>{_DAY}){_SUFFIX})?\b"
-        r"(?![:%\w]|[.,]\d|\s?[ap]\.?m\b|\s(?:percent|people|times|days|weeks|hours)\b)",
+        r"(?![:%\w]|[.,]\d|\s?[ap]\.?m\b|\s(?:percent|people|times|days|weeks|hours|miles|steps|meters|feet|blocks)\b)",
         _month_then_day,
     ),
     rule(
@@ -215,7 +224,7 @@ _NAMES: Rules = (
     rule(rf"\b({'|'.join(_SHORT_MONTHS)})(?=\s(?:19|20)\d\d\b|\s'\d\d\b)", lambda m: month(m[1])),
     rule(r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)\.(?!\w)", _short_weekday),
     rule(
-        r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)(?=,?\s(?:\d|January|February|March|April|May"
+        r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)(?=,?\s(?:\d{1,2}(?::|\s?[aApP]\.?[mM]|[.,]|$)|January|February|March|April|May"
         r"|June|July|August|September|October|November|December|at \d))",
         lambda m: weekday(m[1]),
     ),
@@ -227,7 +236,7 @@ _NAMES: Rules = (
     rule(r"(?<![\w'])'(?P<century>)(?P<decade>[1-9]0)s\b", _decade),
     # "in the 80s and 90s", but "every 30s" is a measure
     rule(
-        r"\b(?:[Tt]he|his|her|their|my|your|our|[Ee]arly|[Mm]id|[Ll]ate|[Hh]igh|[Ll]ow|[Uu]pper|eighties"
+        r"\b(?:[Tt]he|his|her|their|my|your|our|[Ee]arly|[Mm]id|[Ll]ate|[Hh]igh|[Ll]ow|[Uu]pper|HR|RR|temps?|eighties"
         r"|[a-z]+ties)[\s-](?:(?:and|or|to)\s)?'?[1-9]0s(?:(?:\s?[-–,]\s?|\s(?:and|or|to|through)\s)'?[1-9]0s)*\b",
         _decades,
     ),

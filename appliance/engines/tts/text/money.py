@@ -20,7 +20,8 @@ _DOLLAR = ("dollar", "dollars", "cent", "cents")
 _POUND = ("pound", "pounds", "penny", "pence")
 _EURO = ("euro", "euros", "cent", "cents")
 _YEN = ("yen", "yen", "", "")
-# Symbol or code: singular and plural of the currency, then of its hundredth part.
+# Symbol or code: singular and plural of the currency, then of its hundredth part. INR is left out:
+# in a hospital it is a blood test.
 CURRENCIES: Final = {
     "$": _DOLLAR,
     "US$": _DOLLAR,
@@ -33,7 +34,6 @@ CURRENCIES: Final = {
     "JPY": _YEN,
     "CNY": ("yuan", "yuan", "", ""),
     "₹": ("rupee", "rupees", "paisa", "paise"),
-    "INR": ("rupee", "rupees", "paisa", "paise"),
     "₩": ("won", "won", "", ""),
     "₽": ("ruble", "rubles", "kopek", "kopeks"),
     "₿": ("bitcoin", "bitcoins", "", ""),

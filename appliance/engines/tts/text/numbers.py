@@ -37,6 +37,8 @@ SCALES: Final = {
     "billion": "billion",
     "trillion": "trillion",
 }
+# A plural after a number: it counts things, and is no code, year or size.
+COUNTED_NOUN: Final = r"\s(?:[a-z]{2,}[^suia\W\d]s|people|men|women|children)\b"
 SCALE_WORD: Final = "thousand|million|billion|trillion"
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -180,8 +182,6 @@ def _joined(match: Match) -> str:
     return match[0].replace(" ", ",")
 
 
-_COUNTED_NOUN = r"\s(?:[a-z]{2,}[^suia\W\d]s|people|men|women|children)\b"
-
 # Continental notation becomes American notation. "1,5" is a decimal number only where a unit or a
 # currency follows or stands before: "items 1,5" are two.
 FORMS: Rules = (
@@ -193,7 +193,7 @@ FORMS: Rules = (
     ),
     rule(r"(?<![\w.,])(0),(\d+)(?![\d,])", _decimal_comma),
     # "2.5m users", "500k", but "4K" is a size of a screen
-    rule(rf"(?<=\d)(?:m|M|mn)(?={_COUNTED_NOUN})", " million"),
+    rule(rf"(?<=\d)(?:m|M|mn)(?={COUNTED_NOUN})", " million"),
     rule(r"(?<=\d)bn\b", " billion"),
     rule(r"(?<=\d)k\b(?!/)|(?<=\d\d)K\b(?!/)", " thousand"),
     rule(r"(?<![\w.,-])(?<!\d )[1-9]\d{0,2}(?: \d{3}){2,}(?![\w-])(?! \d)", _joined),
@@ -206,7 +206,7 @@ _YEAR_BEFORE = re.compile(
     r"|october|november|december)|[(,–-])\s*$",
     re.I,
 )
-_COUNTED_AFTER = re.compile(_COUNTED_NOUN)
+_COUNTED_AFTER = re.compile(COUNTED_NOUN)
 
 
 def _bare_number(match: Match) -> str:

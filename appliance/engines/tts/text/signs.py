@@ -72,7 +72,7 @@ SIGNS: Rules = (
     rule(r"(\^\d+)\s?[-−]\s?(?=\d)", r"\1 minus "),
     rule(r"(?<=[\w)])\s?\+\s?(?=[\w(.])", " plus "),
     rule(r"(?<![\w)\]%°^])\+\s?(?=\.?\d|[$£€])", " plus "),
-    rule(r"(?<=\d)\+(?!\d)", " plus "),
+    rule(r"(?<=\w)\+(?!\w)", " plus "),
     rule(r"(?<![\w)\]%°^\"″])(?:[-–]|−\s?)(?=\.?\d|[$£€]\.?\d)", _minus),
 )
 # After the measures: a product or a power that belongs to no unit.

@@ -88,7 +88,7 @@ _BASES = {
 }
 # Bases that mean nothing, or something else, without a prefix.
 _PREFIX_ONLY = frozenset(
-    ("H", "T", "C", "M", "b", "F", "t", "iB", "cd", "pixels", "eq", "Eq", "ohm")
+    ("B", "H", "T", "C", "M", "b", "F", "t", "iB", "cd", "pixels", "eq", "Eq", "ohm")
 )
 _UNPREFIXED = {
     "min": ("minute", "minutes"),
@@ -225,14 +225,15 @@ _PER_PART = rf"(?:{AMOUNT}\s?)?(?:{_PRODUCT}(?![\w^])|(?:{_PERIODS})\b)"
 _PER = rf"(?:\s?/\s?{_PER_PART})"
 # "16/min" has a count and no unit. "1/2 tablet" is no such count: only "mg/5 mL" has a number.
 _PER_COUNT = rf"/(?:{_SYMBOL}(?![\w^])|(?:{_PERIODS})\b)"
-UNIT: Final = rf"(?:{_PRODUCT}{_PER}{{0,3}}|{_PER_COUNT}{_PER}{{0,2}})(?![\w^])"
+UNIT: Final = rf"(?:{_PRODUCT}{_PER}{{0,3}}|{_PER_COUNT}{_PER}{{0,2}})(?![\w^]|'s)"
 RANGE: Final = r"\s?[-–—−]\s?|\s(?:to|through)\s"
 _SIGNED = rf"(?:minus |plus )?{AMOUNT}"
 # Symbols that are also words or letters of a label: a unit only under further conditions.
 _AFTER_LABEL = re.compile(
     r"\b(?:gate|seat|row|room|rooms|apt|apartment|unit|suite|exhibit|section|schedule|appendix|part"
     r"|group|level|table|figure|plan|grade|class|bay|bed|block|building|hall|platform|track|pier"
-    r"|terminal|box|no|number|form|rule|type|step|option|line|zone|ward|stage)\.?\s$",
+    r"|terminal|box|no|number|form|rule|type|step|option|line|zone|ward|stage|exit|bus|lot|route|highway|flight|dock|door|page|chapter|item|train|channel"
+    r"|pump|valve|tank|hole|site|aisle|locker)\.?\s$",
     re.I,
 )
 _LETTERS = frozenset("ABCDFGHJKLMNSTUVWdghlms")
@@ -320,14 +321,21 @@ def _is_unit(match: Match) -> bool:
     if unit in _LETTERS and _AFTER_LABEL.search(before):
         return False
     if unit == "in":  # "Put 5 in the box"
-        return space == "-" or bool(
-            re.match(r"\.(?=\s[a-z]|\sx\s|$)|\s(?:by|x|wide|long|tall)\b", after)
+        follows_feet = re.search(r"\d\s?(?:ft|feet|foot)\.?\s$", before)
+        return (
+            space == "-"
+            or bool(follows_feet)
+            or bool(re.match(r"\.(?=\s[a-z]|\sx\s|$)|\s(?:by|x|wide|long|tall)\b", after))
         )
     if unit in ("A", "C", "H", "F", "T", "B", "D", "G", "U") and not space:  # "221B Baker Street"
         return unit == "A" and not re.match(r"\s[A-Z]", after) and not match["sep"]
+    if unit == "pt":  # "a 12 pt font"
+        return after.startswith(" of")
+    if unit == "K" and _DETERMINER.search(before):  # "a 5 K run"
+        return False
     if re.match(r"\.[A-Z]", after):  # "18 U.S.C."
         return False
-    if unit in ("K", "d", "y", "pt", "mo", "b") and space != " ":
+    if unit in ("K", "d", "y", "mo", "b") and space != " ":
         return unit != "K" and space != "-"
     return True
 
@@ -381,7 +389,9 @@ DIMENSIONS: Rules = (
     rule(r"\bx\s?(?=\d+\s?(?:days?|weeks?|wks?|months?|d|h|hours?|minutes?|min)\b)", "for "),
     rule(r"(?<=[A-Za-z])/\((\w{1,3}·\w{1,3})\)", r"/\1"),
     rule(r"(?<=\d)(\s?)in\.(?=\s[a-z]|\sx\s|,)", "″"),
-    rule(r"(?<=\d)(\s?(?:ft|lbs?|oz|hrs?|min|sec|yd|mi|gal|tsp|tbsp))\.(?=\s[a-z(]|,)", r"\1"),
+    rule(
+        r"(?<=\d)(\s?(?:ft|lbs?|oz|hrs?|min|sec|yrs?|yd|mi|gal|tsp|tbsp))\.(?=\s[a-z(\d]|,)", r"\1"
+    ),
     rule(r"(?<=\d)'\s?(\d{1,2})(?:\"|″|'')?(?!\w)", r" foot \1"),
     rule(r'(?<![\d.,$£€])(\d{1,3}(?:\.\d+|/\d+)?)"(?!\w)', _inches),
     # "6 x 4 ft", "10 cm × 15 cm"
