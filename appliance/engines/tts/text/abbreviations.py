@@ -220,6 +220,7 @@ _WRITTEN: Final = {
     "Ph.D": "P H D",
     "Ph.D.": "P H D",
     "24/7": "twenty-four seven",
+    "24x7": "twenty-four seven",
     "w/o": "without",
     "Wi-Fi": "Wi-Fi",
 }
@@ -242,6 +243,8 @@ def _word(match: Match) -> str:
 
 
 def _label(match: Match) -> str:
+    if match[1] == "P":  # "Fed. R. Civ. P. 12"
+        return match[0]
     word = _LABELS[match[1].lower()]
     return (word.capitalize() if match[1][0].isupper() else word) + " "
 
@@ -322,6 +325,7 @@ ABBREVIATIONS: Rules = (
         "number ",
     ),
     rule(rf"(?<![\w.])({any_of(_TITLES)})\.(?=\s[A-Z]|\s\w|$)", lambda m: _TITLES[m[1]]),
+    rule(r"\bEx\.\s(?=\d|[A-Z]\b)", "Exhibit "),
     rule(r"\bet al\.(?=\s[a-z\d(,])", "et al"),
     rule(
         rf"(?<![\w.])({any_of(_WORDS.keys() - _ALSO_WORDS)})\.(?!\w)",

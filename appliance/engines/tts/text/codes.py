@@ -221,6 +221,8 @@ CODES: Rules = (
         r"(?<![\w.,])(?P<number>\d+)(?P<letter>[A-Za-z]?)(?P<subs>(?:\((?:\d{1,2}|[a-zA-Z]|[ivx]{2,5})\))+)\s?",
         _subsections,
     ),
+    rule(r"(?<![\w.,])(401|403|457)([kb])(?!\w)", lambda m: f"{label(m[1])} {m[2].upper()}"),
+    rule(r"(?<=\d)\s?G(?=\s(?:needle|IV|catheter|cannula|wire)\b)", " gauge"),
     # labels
     rule(
         r"\b((?:ISO|IEC|DIN|EN|ASTM|ANSI|NFPA|UL|IEEE)\s)(\d{3,5}(?:[:-]\d+)*)(?![\w.,]\d)",

@@ -148,6 +148,13 @@ def _decades(match: Match) -> str:
     return re.sub(r"'?(?P<century>)(?P<decade>[1-9]0)s", _decade, match[0])
 
 
+def _month_of_year(match: Match) -> str:
+    """'2025-12' -> 'December twenty twenty-five'; '2011-12' may be two years."""
+    if int(match[2]) > int(match[1][2:]):
+        return match[0]
+    return f"{MONTHS[int(match[2]) - 1]} {year(match[1])}"
+
+
 def _pressures(match: Match) -> str:
     """'120s/80s' -> 'one twenties over eighties'."""
     if not all(part[-2:] in _DECADES for part in match.groups()):
@@ -189,7 +196,7 @@ def _dates(british: bool) -> Rules:
         ),
         rule(r"(?<![\w.])([0-3]?\d)\.([01]?\d)\.((?:19|20)\d{2})(?![\w.]\d)", _numeric(True)),
         rule(
-            r"\b((?i:on|by|until|till|due|since|dated|after|before|from)) "
+            r"\b((?i:on|by|until|till|due|since|dated|after|before|from|[a-z]+day,)) "
             r"(?!9/11\b)(\d{1,2})/(\d{1,2})"
             r"(?![\w/]|\.\d|\s?(?:of|cup|inch|mile|mg|mL|full|tablet|the|patients|time|scale)\b|-[a-z])",
             _without_year(british),
@@ -199,6 +206,8 @@ def _dates(british: bool) -> Rules:
 
 
 _NAMES: Rules = (
+    rule(r"(?<![\w-])((?:19|20)\d\d)-(0[1-9]|1[0-2])(?![\w-])", _month_of_year),
+    rule(r"\bM[–-]F\b", "Monday to Friday"),
     rule(r"(?<![\w/])(\d{2,3})s/(\d{2,3})s\b", _pressures),
     rule(
         r"(?<![\w/.,-])(0?[1-9]|1[0-2])/((?:19|20)\d{2})(?![\w/-]|[.,]\d)",

@@ -95,6 +95,10 @@ RATIOS: Rules = (
 # Before the ranges: the hyphen in "1-1/2" joins, the one in "1/2-1" is a range.
 MIXED: Rules = (rule(r"(?<![\w/.,])(\d{1,3})[ -](\d{1,2})/(\d{1,3})(?![\w/])", _mixed),)
 FRACTIONS: Rules = (
+    rule(
+        r"(?<![\w/.,])(\d+\.\d+)/(\d{1,3})(?![\w/]|\.\d)",
+        lambda m: f"{quantity(m[1])} out of {cardinal(m[2])}",
+    ),
     rule(r"(?<![\w/.])1/2(?=\san?\s)", "half"),
     rule(r"(?<![\w/.])(\d{1,2})/(\d{1,3})(?:st|nd|rd|th)s?\b", lambda m: fraction(m[1], m[2])),
     rule(r"(?<![\w/.])(\d{1,3})/(\d{1,3})(?![\w/]|\.\d)", _slash),

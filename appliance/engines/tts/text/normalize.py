@@ -9,8 +9,9 @@ from what would be misread otherwise:
 
 - markup and addresses first: their dots, slashes and digits mean nothing to the other rules;
 - abbreviations and Roman numerals while numbers are still digits ("p. 12", "Rm. 101");
+- comparisons, which stay in front of what follows as "less than" or "about";
 - dates, codes, ratios and times, whose hyphens, slashes and colons are no ranges and fractions;
-- signs, which stay in front of the number that follows as "minus" or "less than";
+- plus and minus, after the dates and codes, which have hyphens, too;
 - money, measures and their ranges, from the most specific to bare fractions, ranges and numbers;
 - symbols that are left.
 """
@@ -31,7 +32,7 @@ from appliance.engines.tts.text.numbers import BARE, FORMS
 from appliance.engines.tts.text.ranges import RANGES, WORD_RANGES
 from appliance.engines.tts.text.roman import ROMAN
 from appliance.engines.tts.text.rule import Rules, apply
-from appliance.engines.tts.text.signs import ARITHMETIC, SIGNS
+from appliance.engines.tts.text.signs import ARITHMETIC, COMPARISONS, SIGNS
 from appliance.engines.tts.text.symbols import SYMBOLS, TIDY
 from appliance.engines.tts.text.times import TIMES
 from appliance.engines.tts.text.units import DIMENSIONS, MEASURES
@@ -46,6 +47,7 @@ def _stages(dates_in_order: Rules) -> tuple[Rules, ...]:
         ADDRESSES,
         ABBREVIATIONS,
         ROMAN,
+        COMPARISONS,
         WORD_RANGES,
         dates_in_order,
         CODES,

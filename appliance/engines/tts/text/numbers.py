@@ -19,9 +19,9 @@ NUMBER: Final = r"(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)"
 _POWER_OF_TEN: Final = r"10\^[-+]?\d+"
 # "2E4" is a code, "2E+4" and "2e4" are numbers.
 _E_NOTATION: Final = r"\d+(?:\.\d+)?(?:e[-+]?|E[-+])\d+(?!\w)"
-_SCIENTIFIC: Final = rf"(?:{NUMBER}\s?[x×·*]\s?)?{_POWER_OF_TEN}|{_E_NOTATION}"
+SCIENTIFIC: Final = rf"(?:{NUMBER}\s?[x×·*]\s?)?{_POWER_OF_TEN}|{_E_NOTATION}"
 _FRACTION: Final = r"(?:\d+[ -])?\d{1,3}/\d{1,3}(?![/\d])"
-AMOUNT: Final = rf"(?:{_SCIENTIFIC}|{_FRACTION}|{NUMBER})"
+AMOUNT: Final = rf"(?:{SCIENTIFIC}|{_FRACTION}|{NUMBER})"
 # Nothing that belongs to the same number may stand before it.
 NUMBER_START: Final = r"(?<![\w^])(?<!\d[.,/])"
 SCALES: Final = {
@@ -229,7 +229,6 @@ def _ordinal(match: Match) -> str:
 BARE: Rules = (
     rule(r"(?<![\w.])(\d+(?:,\d{3})*)\s?(?:st|nd|rd|th)\b", _ordinal),
     rule(rf"#\s?(?={NUMBER})", "number "),
-    rule(rf"{NUMBER_START}(?:{_SCIENTIFIC})", lambda m: amount(m[0])),
     rule(r"\b[vV](?:er)?\.?(?=\d)", "version "),
     rule(r"(?<![\d.,])\d{5,}(?![\d,.])|" + NUMBER, _bare_number),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from appliance.engines.tts.text.numbers import NUMBER, exponent
+from appliance.engines.tts.text.numbers import NUMBER, NUMBER_START, SCIENTIFIC, amount, exponent
 from appliance.engines.tts.text.rule import Match, Rules, any_of, rule
 from appliance.engines.tts.text.units import UNIT
 
@@ -48,7 +48,8 @@ def _minus(match: Match) -> str:
     return match[0] if _MEASURE_BEFORE.search(before) else " minus "
 
 
-SIGNS: Rules = (
+# Before dates, times and codes: "~5 pm" is about five, "<1:100" is less than one to a hundred.
+COMPARISONS: Rules = (
     rule(r"=>|->|-->|→|⇒|➜", " to "),
     rule(r"\+/[-−–]", " ± "),
     rule(r"(?<=\d)\s?÷\s?(?=[\d(])|(?<=\d)\s/\s(?=\d)|(?<=\d)/(?=\d+\s?=)", " divided by "),
@@ -59,6 +60,7 @@ SIGNS: Rules = (
         rf"\s?({any_of(sign for sign in _COMPARISONS if sign not in ('<', '>', '~'))})\s?",
         lambda m: f" {_COMPARISONS[m[1]]} ",
     ),
+    rule(r"(?<!\w)~(?=[A-Z][a-z])", "about "),
     rule(rf"\s?([<>~])\s?(?={_OPERAND})", lambda m: f" {_COMPARISONS[m[1]]} "),
     rule(
         r"(?<=\d)\s?([<>])\s?(?=\w)|(?<=[\w)])\s([<>])\s(?=\w)",
@@ -66,6 +68,8 @@ SIGNS: Rules = (
     ),
     rule(r"(?<=\b[A-Za-z])([<>])(?=[A-Za-z]\b)", lambda m: f" {_COMPARISONS[m[1]]} "),
     rule(rf"{_LEFT}\s?=\s?(?=[\w(+−-])|(?:^|(?<=\s))=\s?(?=\d)", " equals "),
+)
+SIGNS: Rules = (
     # sums: a minus sign, or a hyphen or dash before "=" or between spaced numbers
     rule(r"(?<=[\d)])\s?[-−–]\s?(?=[\d.]+\s?(?:equals\b|=))", " minus "),
     rule(r"(?<=\d)\s−\s(?=\d)", " minus "),
@@ -77,14 +81,16 @@ SIGNS: Rules = (
 )
 # After the measures: a product or a power that belongs to no unit.
 ARITHMETIC: Rules = (
+    rule(rf"{NUMBER_START}(?:{SCIENTIFIC})", lambda m: amount(m[0])),
     rule(r"(?<=[\d)])\s?[×·*]\s?(?=[\d(.])|(?<=\d)\sx\s(?=\d)", " times "),
     rule(r"(?<=\d)x(?=\d)", " by "),
     # "3x daily", but "3x + 2" is algebra
     rule(
-        rf"(?<!\w)({NUMBER})\s?[x×](?!\w|\s(?:plus|minus|equals|times|is|less|greater)\b)",
+        rf"(?<!\w)(?<!equals )({NUMBER})\s?[x×]"
+        r"(?!\w|\s(?:plus|minus|equals|times|is|less|greater)\b)",
         r"\1 times ",
     ),
-    rule(r"(?<![\w])[x×](?=\d)", " times "),
+    rule(r"×(?=\d)", " times "),
     rule(
         r"(?<=\w)\^([-+]?\d+)",
         lambda m: f" {'cubed' if m[1] == '3' else exponent(m[1])}",

@@ -173,6 +173,11 @@ _UNPREFIXED = {
     "y": ("year", "years"),
     "atm": ("atmosphere", "atmospheres"),
     "Torr": ("torr", "torr"),
+    "bps": ("basis point", "basis points"),
+    "barg": ("bar gauge", "bar gauge"),
+    "psig": ("P S I G", "P S I G"),
+    "psia": ("P S I A", "P S I A"),
+    "Fr": ("French", "French"),
     "mpg": ("mile per gallon", "miles per gallon"),
     "fps": ("frame per second", "frames per second"),
     "gpm": ("gallon per minute", "gallons per minute"),
@@ -320,7 +325,9 @@ def _is_unit(match: Match) -> bool:
     before, after = match.string[: match.start()], match.string[match.end() :]
     if unit in _LETTERS and _AFTER_LABEL.search(before):
         return False
-    if unit == "in":  # "Put 5 in the box"
+    if unit == "in":  # "Put 5 in the box", "3-in-1"
+        if re.match(r"-\d", after):
+            return False
         follows_feet = re.search(r"\d\s?(?:ft|feet|foot)\.?\s$", before)
         return (
             space == "-"
@@ -392,8 +399,9 @@ DIMENSIONS: Rules = (
     rule(
         r"(?<=\d)(\s?(?:ft|lbs?|oz|hrs?|min|sec|yrs?|yd|mi|gal|tsp|tbsp))\.(?=\s[a-z(\d]|,)", r"\1"
     ),
-    rule(r"(?<=\d)'\s?(\d{1,2})(?:\"|″|'')?(?!\w)", r" foot \1"),
-    rule(r'(?<![\d.,$£€])(\d{1,3}(?:\.\d+|/\d+)?)"(?!\w)', _inches),
+    rule(r"(\d+)'([–-]\d+)'(?!\w)", r"\1\2 ft"),
+    rule(r"(?<![A-Za-z]\d)(?<=\d)'\s?(1[01]|\d)(?!\d)(?:\"|″|'')?(?!\w)", r" foot \1"),
+    rule(r'(?<![\d,$£€])(?<!\d\.)(\.?\d{1,3}(?:\.\d+|/\d+)?)"(?!\w)', _inches),
     # "6 x 4 ft", "10 cm × 15 cm"
     rule(
         rf"{NUMBER_START}({AMOUNT})(\s?(?:{_SYMBOL}(?!\w)|″)|-)?\s?[x×]\s?(?=(?!10\^){AMOUNT}"
