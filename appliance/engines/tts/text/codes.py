@@ -111,18 +111,18 @@ def _token(match: Match) -> str:
 def _pair(match: Match) -> str:
     """Read two numbers with a hyphen as a code if they cannot be a range."""
     low, high = match[1], match[2]
-    if low.startswith("0") or high.startswith("0"):
-        return "" if low == high == "0" else _groups(match)
+    if any(len(number) > 1 and number.startswith("0") for number in (low, high)):
+        return _groups(match)
     if low == high or (low, high) in (("24", "7"), ("7", "11")):  # "50-50"
         return f"{cardinal(low)} {cardinal(high)}"
     is_range = abs(len(high) - len(low)) <= 1 or (high.endswith("0") and int(low) < int(high))
-    too_long = len(low) > 4 or len(high) > 4
+    too_long = max(len(low), len(high)) > 4 and int(low) >= int(high)
     named = re.search(
         r"\b(?:no\.?|number|docket|case|account|claim|file|order|invoice|ticket|lot|batch|serial|id|code|part|p/n|s/n)\s?(?:#|is)?\s?$",
         match.string[: match.start()],
         re.I,
     )
-    if named or (too_long and not high.endswith("0")) or not is_range:
+    if named or too_long or not is_range:
         return _groups(match)
     return match[0]
 
@@ -196,7 +196,7 @@ CODES: Rules = (
     rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. /])\d{3}[-. ]\d{4}(?![\w-])", _groups),
     rule(r"\b1-(8\d\d)-(?=[A-Z])", lambda m: f"one, {cardinal(m[1])}, "),
     rule(r"\(0\d{2,4}\)\s?\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
-    rule(r"(?<=, [A-Z]{2} )\d{5}(?![\w,.]\d)", lambda m: digits(m[0])),
+    rule(r"(?<=, [A-Z]{2} )\d{5}(?:-\d{4})?(?![\w,.]\d)", _groups),
     rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
     rule(r"(?<![\w.,-])\d{3}-\d{4}(?![\w-]|[,.]\d)", _groups),
     rule(r"(?<![\w.,-])(?:555[ .]\d{4}|\d{3} 0\d{3})(?![\w-]| \d)", _groups),
@@ -206,7 +206,7 @@ CODES: Rules = (
         rf"\b((?i:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}|0\d+)(?!\s\d{{3}}\b){_NOT_A_UNIT}",
         _labelled_digits,
     ),
-    rule(r"(?<![\w.,])\d+(?:\.\d+){2,}(?![\w,]|\.\d)(?!\s?[€£])", _version),
+    rule(r"(?<![\w.,])\d+(?:\.\d+){2,}(?!\w|[.,]\d)(?!\s?[€£])", _version),
     # groups of digits
     rule(r"(?<![\w.,/'$£€-])\d+(?:-\d+)*-[A-Z]{1,2}(?![\w-])", _token),
     rule(r"(?<![\w.,-])\d+(?:-\d+){2,}(?![\w-]|[,.]\d)", _groups),

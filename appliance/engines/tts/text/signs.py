@@ -74,6 +74,7 @@ SIGNS: Rules = (
     rule(r"(?<=[\d)])\s?[-−–]\s?(?=[\d.]+\s?(?:equals\b|=))", " minus "),
     rule(r"(?<=\d)\s−\s(?=\d)", " minus "),
     rule(r"(\^\d+)\s?[-−]\s?(?=\d)", r"\1 minus "),
+    rule(r"(?<=\w)\+\+(?!\w)", " plus plus "),
     rule(r"(?<=[\w)])\s?\+\s?(?=[\w(.])", " plus "),
     rule(r"(?<![\w)\]%°^])\+\s?(?=\.?\d|[$£€])", " plus "),
     rule(r"(?<=\w)\+(?!\w)", " plus "),
