@@ -69,6 +69,7 @@ _WORDS = {
     "vs": "versus",
     "cf": "compare",
     "viz": "namely",
+    "a.k.a": "also known as",
     "approx": "approximately",
     "avg": "average",
     "max": "maximum",
@@ -221,15 +222,20 @@ _WRITTEN: Final = {
     "Ph.D.": "P H D",
     "24/7": "twenty-four seven",
     "24x7": "twenty-four seven",
+    "AT&T": "A T and T",
+    "w/out": "without",
     "w/o": "without",
     "Wi-Fi": "Wi-Fi",
 }
-_LABELS_WITHOUT_PERIOD = "Bldg|Apt|Ste|Rm|Rte|Fig|Sec|[Ee]xt|[Aa]cct"
+_LABELS_WITHOUT_PERIOD = "Bldg|Apt|Ste|Rm|Rte|Hwy|Fig|Sec|[Ee]xt|[Aa]cct"
 # Also units or words at the end of a sentence.
 _ALSO_WORDS = frozenset(("hr", "hrs", "min", "yrs", "max", "no", "temp", "ed", "pts"))
 _ALTERNATIVES = (
     "yes/no|he/she|she/he|his/her|him/her|his/hers|s/he|on/off|true/false|pass/fail|male/female"
 )
+
+
+_BEFORE_STREET = re.compile(rf"\s(?:{_ANY_STREET})\b")
 
 
 def _stop(match: Match) -> str:
@@ -238,6 +244,8 @@ def _stop(match: Match) -> str:
 
 def _word(match: Match) -> str:
     word = match[1].lower()
+    if word in ("jr", "sr") and _BEFORE_STREET.match(match.string, match.end()):
+        return _WORDS[word]
     # "e.g." and "vs." stand within a sentence, whatever follows
     return _WORDS[word] + ("" if word in ("e.g", "i.e", "vs", "cf", "no") else _stop(match))
 
@@ -326,6 +334,8 @@ ABBREVIATIONS: Rules = (
     ),
     rule(rf"(?<![\w.])({any_of(_TITLES)})\.(?=\s[A-Z]|\s\w|$)", lambda m: _TITLES[m[1]]),
     rule(r"\bEx\.\s(?=\d|[A-Z]\b)", "Exhibit "),
+    rule(r"(?<=& )Co\.(?=\s[a-z]|,)", "Company"),
+    rule(r"(?<=& )Co\.", "Company."),
     rule(r"\bet al\.(?=\s[a-z\d(,])", "et al"),
     rule(
         rf"(?<![\w.])({any_of(_WORDS.keys() - _ALSO_WORDS)})\.(?!\w)",

@@ -7,6 +7,8 @@ from appliance.engines.tts.text.rule import Rules, rule
 
 # A dash between a word and a number, or between words: before the rules for dates and times.
 WORD_RANGES: Rules = (
+    rule(r"\(([a-zA-Z])\)\s?[–-]\s?(?=\([a-zA-Z]\))", r"(\1) to "),
+    rule(r"(?<=\d)\s?[–-]\s?(?=#\d)", " to "),
     rule(r"\b([A-Z]{1,3}-?\d+)–(?=[A-Z]{1,3}-?\d)", r"\1 to "),
     rule(r"\b(noon|midnight)\s?[-–]\s?(?=\d)", r"\1 to "),
     rule(r"(?<=[aApP][mM])\s?[-–]\s?(?=(?:noon|midnight)\b)", " to "),

@@ -159,6 +159,9 @@ ROMAN: Rules = (
         rf"\b(?P<numeral>{_NUMERAL})(?=(?:st|nd|rd|th)?\s(?:century|centuries|Olympi\w+|Congress)\b)",
         lambda m: ordinal(value(m[0])) if value(m[0]) else m[0],
     ),
+    # the items of a list: "(i) rest, (ii) ice"
+    rule(r"\((i{2,3}|iv|vi{1,3}|ix)\)", lambda m: f"({cardinal(value(m[1]))})"),
+    rule(r"\(i\)(?=.*\(two\))", "(one)", re.S),
     # never a word or an initialism
     rule(
         r"(?<![\w.&/-])(?:X{0,2}(?:VI{2,3}|I{2,3}|XIV|XVI{0,3}|XI{1,3}|XIX))(?![\w&/'-]|\.\w)",

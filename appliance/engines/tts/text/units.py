@@ -255,7 +255,15 @@ _NOUN_AFTER = re.compile(
 )
 
 
-_ANGLE_AFTER = re.compile(r"\s(?:angle|turn|bend|rotation|elbow|corner|view|arc|camera)\b")
+# Nouns that a measure describes without a determiner, too: "5 mg tablets", "100 m race".
+_DESCRIBED_AFTER = re.compile(
+    r"\s(?:angle|turn|bend|rotation|elbow|corner|view|arc|camera|race|run|walk|hike|sprint|dash|swim"
+    r"|drive|tablet|capsule|pill|dose|vial|syringe|bag|bottle|can|jar|box|bucket|bolus|patch|tube"
+    r"|pack|package|container|tank|pipe|hose|cable|rope|cord|wire|board|ladder|wall|fence|bolt|nut"
+    r"|screw|drill|socket|wrench|resistor|capacitor|inductor|fuse|breaker|battery|bulb|motor|engine"
+    r"|supply|outlet|lens|screen|monitor|disk|drive|needle|catheter|stent|suture|lesion|mass|nodule"
+    r"|infant|window|interval|lease|mortgage|warranty|contract|radius|wave|carrier)(?:s|es)?\b"
+)
 
 
 def is_attributive(match: Match) -> bool:
@@ -352,10 +360,12 @@ def _measure(match: Match) -> str:
         return match[0]
     low, high, unit = match["low"], match["high"], match["unit"]
     rest = match.string[match.end() :]
-    of_pipe = (unit == "″" and bool(_NOUN_AFTER.match(rest))) or (
-        unit == "°" and bool(_ANGLE_AFTER.match(rest))
+    attributive = (
+        match["space"] == "-"
+        or (unit == "″" and bool(_NOUN_AFTER.match(rest)))
+        or bool(_DESCRIBED_AFTER.match(rest))
+        or is_attributive(match)
     )
-    attributive = match["space"] == "-" or of_pipe or is_attributive(match)
     scale = f" {match['scale'].strip()}" if match["scale"] else ""
     words = _signed_words(low)
     if high:
