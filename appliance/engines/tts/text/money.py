@@ -62,17 +62,13 @@ def _money(match: Match) -> str:
         hyphen and re.match(r"-[a-z]", match.string[match.end() :])
     )
     if high:
-        words = f"{_bare(low)} to {_sum(high, scale, names, singular)}"
+        words = f"{quantity(low)} to {_sum(high, scale, names, singular)}"
         if ("." in low and not scale) or (match["sep"].strip() == "to" and match["again"]):
             words = f"{_sum(low, '', names, False)} to {_sum(high, scale, names, singular)}"
     else:
         words = _sum(low, scale, names, singular)
     rate = f" {unit_words(per, False)}" if per else ""
     return f" {words}{rate}{'' if hyphen else ' '}"
-
-
-def _bare(amount: str) -> str:
-    return quantity(amount)
 
 
 def _sum(amount: str, scale: str, names: tuple[str, str, str, str], singular: bool) -> str:

@@ -19,217 +19,22 @@ from appliance.engines.tts.text.numbers import (
     is_one,
 )
 from appliance.engines.tts.text.rule import Match, Rules, any_of, rule
+from appliance.engines.tts.text.unit_names import UNITS
 
-_PREFIXES = {
-    "p": "pico",
-    "n": "nano",
-    "µ": "micro",
-    "u": "micro",
-    "m": "milli",
-    "c": "centi",
-    "d": "deci",
-    "h": "hecto",
-    "k": "kilo",
-    "M": "mega",
-    "G": "giga",
-    "T": "tera",
-    "P": "peta",
-}
-# Symbol: singular, plural, prefixes that are in use.
-_BASES = {
-    "m": ("meter", "meters", "nµumcdk"),
-    "g": ("gram", "grams", "pnµumk"),
-    "L": ("liter", "liters", "nµumcd"),
-    "l": ("liter", "liters", "µmcd"),
-    "s": ("second", "seconds", "nµm"),
-    "A": ("amp", "amps", "nµumk"),
-    "V": ("volt", "volts", "nµumkM"),
-    "W": ("watt", "watts", "nµumkMG"),
-    "Wh": ("watt hour", "watt hours", "mkMGT"),
-    "Ah": ("amp hour", "amp hours", "mk"),
-    "VDC": ("volt D C", "volts D C", "m"),
-    "VAC": ("volt A C", "volts A C", "m"),
-    "VA": ("volt amp", "volt amps", "kM"),
-    "Hz": ("hertz", "hertz", "mkMGT"),
-    "Pa": ("pascal", "pascals", "mhkMG"),
-    "J": ("joule", "joules", "mkMG"),
-    "N": ("newton", "newtons", "mkM"),
-    "Ω": ("ohm", "ohms", "mkMG"),
-    "ohm": ("ohm", "ohms", "kM"),
-    "F": ("farad", "farads", "pnµum"),
-    "H": ("henry", "henries", "nµm"),
-    "T": ("tesla", "teslas", "mµ"),
-    "C": ("coulomb", "coulombs", "mµn"),
-    "mol": ("mole", "moles", "pnµumk"),
-    "M": ("molar", "molar", "pnµm"),
-    "bar": ("bar", "bar", "m"),
-    "B": ("byte", "bytes", "kMGTP"),
-    "iB": ("bibyte", "bibytes", ""),
-    "bit": ("bit", "bits", "kMG"),
-    "bps": ("bit per second", "bits per second", "kMGT"),
-    "b": ("bit", "bits", "MG"),
-    "cal": ("calorie", "calories", "k"),
-    "eV": ("electron volt", "electron volts", "mkMGT"),
-    "Bq": ("becquerel", "becquerels", "kMG"),
-    "Gy": ("gray", "grays", "mcµ"),
-    "Sv": ("sievert", "sieverts", "mµ"),
-    "Eq": ("equivalent", "equivalents", "mµ"),
-    "eq": ("equivalent", "equivalents", "m"),
-    "Osm": ("osmole", "osmoles", "m"),
-    "osm": ("osmole", "osmoles", "m"),
-    "Ci": ("curie", "curies", "mµ"),
-    "IU": ("international unit", "international units", "mµk"),
-    "lx": ("lux", "lux", "k"),
-    "lm": ("lumen", "lumens", "k"),
-    "cd": ("candela", "candelas", "m"),
-    "t": ("ton", "tons", "k"),
-    "px": ("pixel", "pixels", ""),
-    "pixels": ("pixel", "pixels", "M"),
-}
-# Bases that mean nothing, or something else, without a prefix.
-_PREFIX_ONLY = frozenset(
-    ("B", "H", "T", "C", "M", "b", "F", "t", "iB", "cd", "pixels", "eq", "Eq", "ohm")
-)
-_UNPREFIXED = {
-    "min": ("minute", "minutes"),
-    "mins": ("minute", "minutes"),
-    "sec": ("second", "seconds"),
-    "secs": ("second", "seconds"),
-    "msec": ("millisecond", "milliseconds"),
-    "h": ("hour", "hours"),
-    "hr": ("hour", "hours"),
-    "hrs": ("hour", "hours"),
-    "d": ("day", "days"),
-    "wk": ("week", "weeks"),
-    "wks": ("week", "weeks"),
-    "mo": ("month", "months"),
-    "mos": ("month", "months"),
-    "yr": ("year", "years"),
-    "yrs": ("year", "years"),
-    "y/o": ("year old", "year old"),
-    "mcg": ("microgram", "micrograms"),
-    "MCG": ("microgram", "micrograms"),
-    "MG": ("milligram", "milligrams"),
-    "ML": ("milliliter", "milliliters"),
-    "KG": ("kilogram", "kilograms"),
-    "Kg": ("kilogram", "kilograms"),
-    "KM": ("kilometer", "kilometers"),
-    "Km": ("kilometer", "kilometers"),
-    "cc": ("C C", "C C"),
-    "U": ("unit", "units"),
-    "mU": ("milliunit", "milliunits"),
-    "gtt": ("drop", "drops"),
-    "gtts": ("drop", "drops"),
-    "mmHg": ("millimeter of mercury", "millimeters of mercury"),
-    "mm Hg": ("millimeter of mercury", "millimeters of mercury"),
-    "cmH2O": ("centimeter of water", "centimeters of water"),
-    "cm H2O": ("centimeter of water", "centimeters of water"),
-    "ohm": ("ohm", "ohms"),
-    "ha": ("hectare", "hectares"),
-    "in": ("inch", "inches"),
-    "″": ("inch", "inches"),
-    "ft": ("foot", "feet"),
-    "yd": ("yard", "yards"),
-    "yds": ("yard", "yards"),
-    "mi": ("mile", "miles"),
-    "nmi": ("nautical mile", "nautical miles"),
-    "sq ft": ("square foot", "square feet"),
-    "sq mi": ("square mile", "square miles"),
-    "sq m": ("square meter", "square meters"),
-    "cu ft": ("cubic foot", "cubic feet"),
-    "cu yd": ("cubic yard", "cubic yards"),
-    "lb": ("pound", "pounds"),
-    "lbs": ("pound", "pounds"),
-    "lbf": ("pound", "pounds"),
-    "oz": ("ounce", "ounces"),
-    "fl oz": ("fluid ounce", "fluid ounces"),
-    "tsp": ("teaspoon", "teaspoons"),
-    "tbsp": ("tablespoon", "tablespoons"),
-    "Tbsp": ("tablespoon", "tablespoons"),
-    "pt": ("pint", "pints"),
-    "qt": ("quart", "quarts"),
-    "gal": ("gallon", "gallons"),
-    "°C": ("degree Celsius", "degrees Celsius"),
-    "° C": ("degree Celsius", "degrees Celsius"),
-    "°F": ("degree Fahrenheit", "degrees Fahrenheit"),
-    "° F": ("degree Fahrenheit", "degrees Fahrenheit"),
-    "°": ("degree", "degrees"),
-    "K": ("kelvin", "kelvin"),
-    "dB": ("decibel", "decibels"),
-    "dBA": ("decibel A", "decibels A"),
-    "dBm": ("D B M", "D B M"),
-    "psi": ("P S I", "P S I"),
-    "PSI": ("P S I", "P S I"),
-    "hp": ("horsepower", "horsepower"),
-    "HP": ("horsepower", "horsepower"),
-    "rpm": ("revolution per minute", "revolutions per minute"),
-    "RPM": ("revolution per minute", "revolutions per minute"),
-    "bpm": ("beat per minute", "beats per minute"),
-    "mph": ("mile per hour", "miles per hour"),
-    "MPH": ("mile per hour", "miles per hour"),
-    "kph": ("kilometer per hour", "kilometers per hour"),
-    "kmh": ("kilometer per hour", "kilometers per hour"),
-    "yo": ("year old", "year old"),
-    "y": ("year", "years"),
-    "atm": ("atmosphere", "atmospheres"),
-    "Torr": ("torr", "torr"),
-    "bps": ("basis point", "basis points"),
-    "barg": ("bar gauge", "bar gauge"),
-    "psig": ("P S I G", "P S I G"),
-    "psia": ("P S I A", "P S I A"),
-    "Fr": ("French", "French"),
-    "mpg": ("mile per gallon", "miles per gallon"),
-    "fps": ("frame per second", "frames per second"),
-    "gpm": ("gallon per minute", "gallons per minute"),
-    "cfm": ("cubic foot per minute", "cubic feet per minute"),
-    "ppm": ("part per million", "parts per million"),
-    "ppb": ("part per billion", "parts per billion"),
-    "dpi": ("dot per inch", "dots per inch"),
-    "BTU": ("B T U", "B T U"),
-    "kn": ("knot", "knots"),
-    "Nm": ("newton meter", "newton meters"),
-    "kNm": ("kilonewton meter", "kilonewton meters"),
-    "KB": ("kilobyte", "kilobytes"),
-    "Kbps": ("kilobit per second", "kilobits per second"),
-    "cGy": ("centigray", "centigrays"),
-    "%": ("percent", "percent"),
-    "‰": ("per thousand", "per thousand"),
-    "gsm": ("gram per square meter", "grams per square meter"),
-}
-
-
-def _prefixed(prefix: str, name: str) -> str:
-    return (
-        f"{_PREFIXES[prefix]}-{name}" if name.startswith(("ohm", "e")) else _PREFIXES[prefix] + name
-    )
-
-
-def _composed() -> dict[str, tuple[str, str]]:
-    units: dict[str, tuple[str, str]] = {}
-    for base, (one, many, prefixes) in _BASES.items():
-        if base not in _PREFIX_ONLY:
-            units[base] = one, many
-        for prefix in prefixes:
-            units[prefix + base] = _prefixed(prefix, one), _prefixed(prefix, many)
-    return units
-
-
-# Symbol: singular and plural.
-UNITS: Final = {**_composed(), **_UNPREFIXED}
 # Words that may stand after a slash: "$5/month", "2 tablets/day".
-_PERIODS = (
+_DENOMINATOR_WORDS = (
     "second|minute|hour|day|night|week|month|quarter|year|dose|kg|person|people|patient|user|unit"
     "|page|piece|item|head|capita|tablet|capsule|vial|bag|bottle|puff|shift|visit|call|copy|lb|mile"
     "|gallon|liter|kilo|inch|foot|ton|cycle|set|serving|case|box|seat|room|ticket|share|core|token"
-    "|request|actuation|spray|actuation|minute|acre|side|field|hpf|child|adult|student|employee"
+    "|request|actuation|spray|acre|side|field|hpf|child|adult|student|employee"
 )
 _POWER = r"(?:(?:\^[-+]?\d)|(?<=[mntd])[23](?!\d))?"
 _SYMBOL = rf"(?:{any_of(UNITS)}){_POWER}"
 _PRODUCT = rf"{_SYMBOL}(?:[·*]{_SYMBOL}|(?<=ft)-lbs?f?|(?<=in)-lbs?f?|(?<=lb)-(?:ft|in))?"
-_PER_PART = rf"(?:{AMOUNT}\s?)?(?:{_PRODUCT}(?![\w^])|(?:{_PERIODS})\b)"
+_PER_PART = rf"(?:{AMOUNT}\s?)?(?:{_PRODUCT}(?![\w^])|(?:{_DENOMINATOR_WORDS})\b)"
 _PER = rf"(?:\s?/\s?{_PER_PART})"
 # "16/min" has a count and no unit. "1/2 tablet" is no such count: only "mg/5 mL" has a number.
-_PER_COUNT = rf"/(?:{_SYMBOL}(?![\w^])|(?:{_PERIODS})\b)"
+_PER_COUNT = rf"/(?:{_SYMBOL}(?![\w^])|(?:{_DENOMINATOR_WORDS})\b)"
 UNIT: Final = rf"(?:{_PRODUCT}{_PER}{{0,3}}|{_PER_COUNT}{_PER}{{0,2}})(?![\w^]|'s)"
 RANGE: Final = r"\s?[-–—−]\s?|\s(?:to|through)\s"
 _SIGNED = rf"(?:minus |plus )?{AMOUNT}"
@@ -381,11 +186,11 @@ def _measure(match: Match) -> str:
 
 
 def _signed_words(text: str) -> str:
-    sign, _, rest = text.rpartition(" ") if text.startswith(("minus ", "plus ")) else ("", "", text)
+    """'minus 5' -> 'minus five': the rules for signs have made a word of the sign."""
     if text.startswith(("minus ", "plus ")):
-        sign, _, rest = text.partition(" ")
-        return f"{sign} {amount(rest)}"
-    return amount(rest)
+        sign, _, number = text.partition(" ")
+        return f"{sign} {amount(number)}"
+    return amount(text)
 
 
 def _per_words(match: Match) -> str:
@@ -431,10 +236,10 @@ MEASURES: Rules = (
         _measure,
     ),
     rule(
-        rf"((?:\d|[a-z])\s[a-z]{{3,}})\s?/\s?((?:{_PERIODS}|h|hrs?|min|d|wk|mo|yr|kg|m?L)(?:/(?:{_PERIODS}))?)\b",
+        rf"((?:\d|[a-z])\s[a-z]{{3,}})\s?/\s?((?:{_DENOMINATOR_WORDS}|h|hrs?|min|d|wk|mo|yr|kg|m?L)(?:/(?:{_DENOMINATOR_WORDS}))?)\b",
         _per_words,
     ),
-    rule(rf"\b({_UNIT_NAMES})/((?:{_PERIODS}))\b", _per_words),
+    rule(rf"\b({_UNIT_NAMES})/((?:{_DENOMINATOR_WORDS}))\b", _per_words),
     rule(r"\b([a-z]{3,})/((?:[mµd]?L|mm\^?3|min|kg|h|hpf)(?:/(?:min|h|kg))?)(?!\w)", _per_words),
     rule(rf"(?<![\w/.-]){_PRODUCT}{_PER}{{1,3}}(?![\w/^])", _alone),
 )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from appliance.engines.tts.text.normalize import normalize
 from appliance.engines.tts.text.numbers import cardinal, quantity
-from appliance.engines.tts.text.units import UNITS
+from appliance.engines.tts.text.unit_names import UNITS
 
 WORDS_BY_TEXT = {
     "Hi 😀👍🏽 there ❤️ :) ok": "Hi there ok",
