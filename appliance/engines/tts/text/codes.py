@@ -17,6 +17,7 @@ from appliance.engines.tts.text.numbers import (
     label,
     ordinal,
 )
+from appliance.engines.tts.text.roman import value
 from appliance.engines.tts.text.rule import Match, Rules, rule
 from appliance.engines.tts.text.units import UNIT, is_measure
 
@@ -40,6 +41,12 @@ _LABELS = (
     r"|cell|zone|docket|bill|order"
 )
 _PAUSE = ", "
+# Before two numbers with a hyphen: a code, also where the numbers could be a range.
+_NAMED_BEFORE = re.compile(
+    r"\b(?:no\.?|number|docket|case|account|claim|file|order|invoice|ticket|lot|batch|serial|id|code"
+    r"|part|p/n|s/n)\s?(?:#|is)?\s?$",
+    re.I,
+)
 _WORDS_IN_CODES = re.compile(r"[A-Z]?[a-z]+|[A-Z]{4,}")
 
 
@@ -117,11 +124,7 @@ def _pair(match: Match) -> str:
         return f"{cardinal(low)} {cardinal(high)}"
     is_range = abs(len(high) - len(low)) <= 1 or (high.endswith("0") and int(low) < int(high))
     too_long = max(len(low), len(high)) > 4 and int(low) >= int(high)
-    named = re.search(
-        r"\b(?:no\.?|number|docket|case|account|claim|file|order|invoice|ticket|lot|batch|serial|id|code|part|p/n|s/n)\s?(?:#|is)?\s?$",
-        match.string[: match.start()],
-        re.I,
-    )
+    named = _NAMED_BEFORE.search(match.string, 0, match.start())
     if named or too_long or not is_range:
         return _groups(match)
     return match[0]
@@ -129,18 +132,13 @@ def _pair(match: Match) -> str:
 
 def _subsections(match: Match) -> str:
     """'403(b)' -> 'four oh three B', '6(1)(f)' -> 'six one F', '2(ii)' -> 'two two'."""
-    romans = {
-        "ii": "two",
-        "iii": "three",
-        "iv": "four",
-        "vi": "six",
-        "vii": "seven",
-        "viii": "eight",
-        "ix": "nine",
-    }
     parts = re.findall(r"\((\w+)\)", match["subs"])
     words = [
-        cardinal(part) if part.isdecimal() else romans.get(part) or " ".join(part.upper())
+        cardinal(part)
+        if part.isdecimal()
+        else cardinal(value(part))
+        if len(part) > 1 and value(part)
+        else " ".join(part.upper())
         for part in parts
     ]
     letter = f" {match['letter'].upper()}" if match["letter"] else ""
