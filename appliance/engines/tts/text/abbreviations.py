@@ -293,7 +293,8 @@ ABBREVIATIONS: Rules = (
     rule(r"\b[qQ]\.?\s?(\d+(?:[-–]\d+)?)\s?(h|hr|min|d|wk)\b\.?", _every),
     # streets before titles: "12 Oak Dr." is no doctor, "42nd St." no saint
     rule(
-        rf"\b([NSEW]|N\.?E|N\.?W|S\.?E|S\.?W)\.\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s(?:{_ANY_STREET})\b)",
+        rf"\b([NSEW]|N\.?E|N\.?W|S\.?E|S\.?W)\.\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s"
+        rf"(?:{_ANY_STREET})\b)",
         lambda m: f"{_COMPASS[m[1].replace('.', '')]} ",
     ),
     rule(
@@ -305,7 +306,8 @@ ABBREVIATIONS: Rules = (
         _street,
     ),
     rule(
-        rf"{_STREET_NAME}(?P<kind>St|Ave|Rd|Blvd|Ln|Ct|Pl|Pkwy|Hwy|Sq|Ter|Cir)(?P<dot>\.)(?!\s[A-Z][a-z]+'s)",
+        rf"{_STREET_NAME}(?P<kind>St|Ave|Rd|Blvd|Ln|Ct|Pl|Pkwy|Hwy|Sq|Ter|Cir)(?P<dot>\.)"
+        rf"(?!\s[A-Z][a-z]+'s)",
         _street,
     ),
     rule(

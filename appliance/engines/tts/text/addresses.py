@@ -24,7 +24,8 @@ _TOP_LEVELS = (
 )
 # Endings of file names, and how those that are no words are read.
 _ENDINGS = (
-    "pdf|docx?|xlsx?|pptx?|csv|tsv|txt|rtf|png|jpe?g|gif|svg|zip|gz|tar|py|js|ts|json|html?|css|xml|ya?ml"
+    "pdf|docx?|xlsx?|pptx?|csv|tsv|txt|rtf|png|jpe?g|gif|svg|zip|gz|tar|py|js|ts|json|html?|css"
+    "|xml|ya?ml"
     "|mp3|mp4|wav|exe|md|log|sh|ini|cfg|conf|bak|dat|db|sql|toml"
 )
 _ENDING_WORDS = frozenset(words("zip tar log conf bak dat gif"))
@@ -89,7 +90,8 @@ ADDRESSES: Rules = (
     rule(r"([\w.+-]+)@((?:[\w-]+\.)+\w+|[A-Za-z][\w-]*)", _email),
     rule(r"\bwww\.(?P<host>[\w.-]+\w)(?P<path>/[^\s<>\"]*)?", _link, re.I),
     rule(
-        rf"\b(?P<host>(?:[A-Za-z0-9-]+\.)+(?:{_TOP_LEVELS}))(?![\w.]\w)(?P<path>/[^\s<>\"]*)?(?![\w-])",
+        rf"\b(?P<host>(?:[A-Za-z0-9-]+\.)+(?:{_TOP_LEVELS}))(?![\w.]\w)(?P<path>/[^\s<>\"]*)?"
+        rf"(?![\w-])",
         _link,
     ),
     rule(rf"(?<![\w/.])[A-Za-z_][\w-]*(?:\.[\w-]+)*\.(?:{_ENDINGS})\b(?![.\w]\w)", _file),

@@ -30,20 +30,23 @@ _DIGIT_LABELS = (
     r"|P\.?O\.? box|hotline|combination|keypad"
 )
 _FILLERS = (
-    r"(?:\s(?:numbers?|no\.?|codes?|digits|is|are|was|were|of|the|your|in|with|for|to|my|SSN|account"
+    r"(?:\s(?:numbers?|no\.?|codes?|digits|is|are|was|were|of|the|your|in|with|for|to|my|SSN"
+    r"|account"
     r"|card|ID|on|that|at|line)|:|\s?#)*"
 )
 # Words before the number of a place, a rule or a vehicle: "Room 101" is one oh one.
 _LABELS = (
     r"rooms?|suites?|rules?|flights?|routes?|highways?|interstate|bus|train|building|apartment|gate"
-    r"|forms?|sections?|exhibit|valve|pumps?|channel|locker|unit|model|bed|ward|track|bay|class|course"
+    r"|forms?|sections?|exhibit|valve|pumps?|channel|locker|unit|model|bed|ward|track|bay|class"
+    r"|course"
     r"|US|U\.S\.|SR|exit|title|article|code|division|line|hall|boeing|airbus|tank|motor|alarm|block"
     r"|cell|zone|docket|bill|order"
 )
 _PAUSE = ", "
 # Before two numbers with a hyphen: a code, also where the numbers could be a range.
 _NAMED_BEFORE = re.compile(
-    r"\b(?:no\.?|number|docket|case|account|claim|file|order|invoice|ticket|lot|batch|serial|id|code"
+    r"\b(?:no\.?|number|docket|case|account|claim|file|order|invoice|ticket|lot|batch|serial|id"
+    r"|code"
     r"|part|p/n|s/n)\s?(?:#|is)?\s?$",
     re.I,
 )
@@ -209,14 +212,16 @@ CODES: Rules = (
     rule(r"(?<![\w.,/'$£€-])\d+(?:-\d+)*-[A-Z]{1,2}(?![\w-])", _token),
     rule(r"(?<![\w.,-])\d+(?:-\d+){2,}(?![\w-]|[,.]\d)", _groups),
     rule(
-        rf"(?<![\w.,:/$£€%-])(\d+)-(\d+){_NOT_A_UNIT}(?!/|\s(?:thousand|million|billion|trillion)\b)",
+        rf"(?<![\w.,:/$£€%-])(\d+)-(\d+){_NOT_A_UNIT}(?!/|\s(?:thousand|million|billion"
+        rf"|trillion)\b)",
         _pair,
     ),
     # law
     rule(r"\b(?:F\.\s?)([23])d\b", _series),
     rule(r"(?<=\.\s)([23])d\b", _series),
     rule(
-        r"(?<![\w.,])(?P<number>\d+)(?P<letter>[A-Za-z]?)(?P<subs>(?:\((?:\d{1,2}|[a-zA-Z]|[ivx]{2,5})\))+)\s?",
+        r"(?<![\w.,])(?P<number>\d+)(?P<letter>[A-Za-z]?)(?P<subs>(?:\((?:\d{1,2}|[a-zA-Z]"
+        r"|[ivx]{2,5})\))+)\s?",
         _subsections,
     ),
     rule(r"(?<![\w.,])(401|403|457)([kb])(?!\w)", lambda m: f"{label(m[1])} {m[2].upper()}"),
@@ -227,19 +232,22 @@ CODES: Rules = (
         _standard,
     ),
     rule(
-        rf"\b((?i:{_LABELS})\s(?:#\s?|[A-Z]{{2}}\s)?)({_LABEL_LIST}){_NOT_A_UNIT}(?!\s?[A-Za-z]?[/(])",
+        rf"\b((?i:{_LABELS})\s(?:#\s?|[A-Z]{{2}}\s)?)({_LABEL_LIST}){_NOT_A_UNIT}"
+        rf"(?!\s?[A-Za-z]?[/(])",
         _labelled,
     ),
     rule(r"(?<![\w.,])(\d{2,3})(?=\sU\.S\.\s\d)", lambda m: label(m[0])),
     rule(r"#\s?(\d{4,})(?![\w.,]\d)", _numbered),
     rule(
-        r"(?<![\w.,$£€/:-])(\d{3,4})([A-Z]?)(?=\s(?:[NSEW]\.?\s)?(?:[A-Z][a-z]+\s){1,2}(?:Street|Avenue|Road|Boulevard|Drive|Lane|Court|Place|Way|Parkway|Highway|Square)\b)",
+        r"(?<![\w.,$£€/:-])(\d{3,4})([A-Z]?)(?=\s(?:[NSEW]\.?\s)?(?:[A-Z][a-z]+\s){1,2}(?:Street"
+        r"|Avenue|Road|Boulevard|Drive|Lane|Court|Place|Way|Parkway|Highway|Square)\b)",
         _house,
     ),
     rule(r"(?<![\w.,$£€/:-])(\d{3})([A-Z])(?=\s[A-Z][a-z])", _house),
     # model and serial numbers
     rule(
-        r"(?<![\w.,/'$£€-])(?=[A-Za-z\d-]*\d)(?=[\d-]*[A-Z])(?:[A-Z]{1,5}|\d{1,4}[A-Z])(?:-?(?:\d+|[A-Z]{1,3}))*-?(?:\d+[A-Za-z]?|[A-Z])(?![\w'+]|-[\w]|[.,/:]\d)",
+        r"(?<![\w.,/'$£€-])(?=[A-Za-z\d-]*\d)(?=[\d-]*[A-Z])(?:[A-Z]{1,5}|\d{1,4}[A-Z])(?:-?"
+        r"(?:\d+|[A-Z]{1,3}))*-?(?:\d+[A-Za-z]?|[A-Z])(?![\w'+]|-[\w]|[.,/:]\d)",
         _token,
     ),
 )

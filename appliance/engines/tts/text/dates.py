@@ -188,7 +188,8 @@ def _dates(british: bool) -> Rules:
         ),
         rule(r"(?<![\w-])(\d{4})[-/](\d{2})[-/](\d{2})(?![\w-])", _iso),
         rule(
-            rf"(?<![\w/.-])(\d{{1,2}}){separators}(\d{{1,2}}){separators}(\d{{4}}|\d{{2}})\b(?![./-]?\d)",
+            rf"(?<![\w/.-])(\d{{1,2}}){separators}(\d{{1,2}}){separators}(\d{{4}}|\d{{2}})\b"
+            rf"(?![./-]?\d)",
             _numeric(british),
         ),
         rule(
@@ -198,7 +199,8 @@ def _dates(british: bool) -> Rules:
         rule(
             r"\b((?i:on|by|until|till|due|since|dated|after|before|from|[a-z]+day,)) "
             r"(?!9/11\b)(\d{1,2})/(\d{1,2})"
-            r"(?![\w/]|\.\d|\s?(?:of|cup|inch|mile|mg|mL|full|tablet|the|patients|time|scale)\b|-[a-z])",
+            r"(?![\w/]|\.\d|\s?(?:of|cup|inch|mile|mg|mL|full|tablet|the|patients|time|scale)\b"
+            r"|-[a-z])",
             _without_year(british),
         ),
         *_NAMES,
@@ -221,19 +223,23 @@ _NAMES: Rules = (
         _month_range,
     ),
     rule(
-        rf"\b(?P<month>{_MONTH})\b\.?\s(?P<day>{_DAY}){_SUFFIX}(?:{_DASH}(?P<last>{_DAY}){_SUFFIX})?\b"
-        r"(?![:%\w]|[.,]\d|\s?[ap]\.?m\b|\s(?:percent|people|times|days|weeks|hours|miles|steps|meters|feet|blocks)\b)",
+        rf"\b(?P<month>{_MONTH})\b\.?\s(?P<day>{_DAY}){_SUFFIX}(?:{_DASH}"
+        rf"(?P<last>{_DAY}){_SUFFIX})?\b"
+        r"(?![:%\w]|[.,]\d|\s?[ap]\.?m\b|\s(?:percent|people|times|days|weeks|hours|miles|steps"
+        r"|meters|feet|blocks)\b)",
         _month_then_day,
     ),
     rule(
-        rf"(?<![\w.,/:-])(?P<day>{_DAY}){_SUFFIX}(?:{_DASH}(?P<last>{_DAY}){_SUFFIX})?\s(?:of\s)?(?P<month>{_MONTH})\b(?!\s(?:be|have|not)\b)\.?",
+        rf"(?<![\w.,/:-])(?P<day>{_DAY}){_SUFFIX}(?:{_DASH}(?P<last>{_DAY}){_SUFFIX})?\s"
+        rf"(?:of\s)?(?P<month>{_MONTH})\b(?!\s(?:be|have|not)\b)\.?",
         _day_then_month,
     ),
     rule(rf"\b({'|'.join(_SHORT_MONTHS)})\.(?!\w)", _short_month),
     rule(rf"\b({'|'.join(_SHORT_MONTHS)})(?=\s(?:19|20)\d\d\b|\s'\d\d\b)", lambda m: month(m[1])),
     rule(r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)\.(?!\w)", _short_weekday),
     rule(
-        r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)(?=,?\s(?:\d{1,2}(?::|\s?[aApP]\.?[mM]|[.,]|$)|January|February|March|April|May"
+        r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)(?=,?\s(?:\d{1,2}(?::"
+        r"|\s?[aApP]\.?[mM]|[.,]|$)|January|February|March|April|May"
         r"|June|July|August|September|October|November|December|at \d))",
         lambda m: weekday(m[1]),
     ),
@@ -245,8 +251,10 @@ _NAMES: Rules = (
     rule(r"(?<![\w'])'(?P<century>)(?P<decade>[1-9]0)s\b", _decade),
     # "in the 80s and 90s", but "every 30s" is a measure
     rule(
-        r"\b(?:[Tt]he|his|her|their|my|your|our|[Ee]arly|[Mm]id|[Ll]ate|[Hh]igh|[Ll]ow|[Uu]pper|HR|RR|temps?|eighties"
-        r"|[a-z]+ties)[\s-](?:(?:and|or|to)\s)?'?[1-9]0s(?:(?:\s?[-–,]\s?|\s(?:and|or|to|through)\s)'?[1-9]0s)*\b",
+        r"\b(?:[Tt]he|his|her|their|my|your|our|[Ee]arly|[Mm]id|[Ll]ate|[Hh]igh|[Ll]ow|[Uu]pper"
+        r"|HR|RR|temps?|eighties"
+        r"|[a-z]+ties)[\s-](?:(?:and|or|to)\s)?'?[1-9]0s(?:(?:\s?[-–,]\s?|\s(?:and|or|to"
+        r"|through)\s)'?[1-9]0s)*\b",
         _decades,
     ),
     rule(r"(?<![\w'.,/$£€-])((?:1[1-9]|20)\d\d)[-–—]((?:1[1-9]|20)?\d\d)(?![\w/-]|[.,]\d)", _years),

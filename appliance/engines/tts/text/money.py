@@ -102,7 +102,8 @@ MONEY: Rules = (
     ),
     # the currency after: "5 €", "10¢", "250 USD"
     rule(
-        rf"{NUMBER_START}(?P<low>{NUMBER})(?:(?P<sep>{RANGE})(?P<again>)(?P<high>{NUMBER}))?(?P<scale>{_SCALE})?"
+        rf"{NUMBER_START}(?P<low>{NUMBER})(?:(?P<sep>{RANGE})(?P<again>)(?P<high>{NUMBER}))?"
+        rf"(?P<scale>{_SCALE})?"
         rf"\s?(?P<symbol>{_AFTER}){_RATE}",
         _money,
     ),

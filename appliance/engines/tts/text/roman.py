@@ -156,7 +156,8 @@ ROMAN: Rules = (
         _named,
     ),
     rule(
-        rf"\b(?P<numeral>{_NUMERAL})(?=(?:st|nd|rd|th)?\s(?:century|centuries|Olympi\w+|Congress)\b)",
+        rf"\b(?P<numeral>{_NUMERAL})(?=(?:st|nd|rd|th)?\s(?:century|centuries|Olympi\w+"
+        rf"|Congress)\b)",
         lambda m: ordinal(value(m[0])) if value(m[0]) else m[0],
     ),
     # the items of a list: "(i) rest, (ii) ice"

@@ -117,7 +117,8 @@ TIMES: Rules = (
         _time,
     ),
     rule(
-        r"(?<![\w:.,])(?P<hour>[01]?\d|2[0-3])[hH](?P<minute>[0-5]\d)(?P<half>)\b(?!\s?(?:m|min)\b)",
+        r"(?<![\w:.,])(?P<hour>[01]?\d|2[0-3])[hH](?P<minute>[0-5]\d)(?P<half>)\b(?!\s?(?:m"
+        r"|min)\b)",
         _time,
     ),
     rule(
@@ -126,7 +127,8 @@ TIMES: Rules = (
     ),
     rule(
         rf"{_START}(?:(\d+)\s?d(?:ays?)?[\s,]?\s?)?(?:(\d+)\s?(?:hours?|hrs?|h)[\s,]?\s?)?"
-        r"(?:(\d+)\s?(?:minutes?|mins?|m)(?![a-z])[\s,]?\s?)?(?:(\d+(?:\.\d+)?)\s?(?:seconds?|secs?|s)\b)?(?<=[a-z])(?![\w/])",
+        r"(?:(\d+)\s?(?:minutes?|mins?|m)(?![a-z])[\s,]?\s?)?(?:(\d+(?:\.\d+)?)\s?(?:seconds?"
+        r"|secs?|s)\b)?(?<=[a-z])(?![\w/])",
         _duration,
     ),
 )

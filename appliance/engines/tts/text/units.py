@@ -42,7 +42,8 @@ _SIGNED = rf"(?:minus |plus )?{AMOUNT}"
 _AFTER_LABEL = re.compile(
     r"\b(?:gate|seat|row|room|rooms|apt|apartment|unit|suite|exhibit|section|schedule|appendix|part"
     r"|group|level|table|figure|plan|grade|class|bay|bed|block|building|hall|platform|track|pier"
-    r"|terminal|box|no|number|form|rule|type|step|option|line|zone|ward|stage|exit|bus|lot|route|highway|flight|dock|door|page|chapter|item|train|channel"
+    r"|terminal|box|no|number|form|rule|type|step|option|line|zone|ward|stage|exit|bus|lot|route"
+    r"|highway|flight|dock|door|page|chapter|item|train|channel"
     r"|pump|valve|tank|hole|site|aisle|locker)\.?\s$",
     re.I,
 )
@@ -62,7 +63,8 @@ _NOUN_AFTER = re.compile(
 
 # Nouns that a measure describes without a determiner, too: "5 mg tablets", "100 m race".
 _DESCRIBED_AFTER = re.compile(
-    r"\s(?:angle|turn|bend|rotation|elbow|corner|view|arc|camera|race|run|walk|hike|sprint|dash|swim"
+    r"\s(?:angle|turn|bend|rotation|elbow|corner|view|arc|camera|race|run|walk|hike|sprint|dash"
+    r"|swim"
     r"|drive|tablet|capsule|pill|dose|vial|syringe|bag|bottle|can|jar|box|bucket|bolus|patch|tube"
     r"|pack|package|container|tank|pipe|hose|cable|rope|cord|wire|board|ladder|wall|fence|bolt|nut"
     r"|screw|drill|socket|wrench|resistor|capacitor|inductor|fuse|breaker|battery|bulb|motor|engine"
@@ -220,7 +222,8 @@ DIMENSIONS: Rules = (
     # "6 x 4 ft", "10 cm × 15 cm"
     rule(
         rf"{NUMBER_START}({AMOUNT})(\s?(?:{_SYMBOL}(?!\w)|″)|-)?\s?[x×]\s?(?=(?!10\^){AMOUNT}"
-        rf"(?:\s?(?:{_SYMBOL}(?!\w))?\s?[x×]\s?{AMOUNT})?(?:[\s-]?(?:{_SYMBOL}|inch|inches|feet|foot|meters?)(?!\w)|″))",
+        rf"(?:\s?(?:{_SYMBOL}(?!\w))?\s?[x×]\s?{AMOUNT})?(?:[\s-]?(?:{_SYMBOL}|inch|inches|feet"
+        rf"|foot|meters?)(?!\w)|″))",
         r"\1\2 by ",
     ),
 )
@@ -236,7 +239,8 @@ MEASURES: Rules = (
         _measure,
     ),
     rule(
-        rf"((?:\d|[a-z])\s[a-z]{{3,}})\s?/\s?((?:{_DENOMINATOR_WORDS}|h|hrs?|min|d|wk|mo|yr|kg|m?L)(?:/(?:{_DENOMINATOR_WORDS}))?)\b",
+        rf"((?:\d|[a-z])\s[a-z]{{3,}})\s?/\s?((?:{_DENOMINATOR_WORDS}|h|hrs?|min|d|wk|mo|yr|kg"
+        rf"|m?L)(?:/(?:{_DENOMINATOR_WORDS}))?)\b",
         _per_words,
     ),
     rule(rf"\b({_UNIT_NAMES})/((?:{_DENOMINATOR_WORDS}))\b", _per_words),
