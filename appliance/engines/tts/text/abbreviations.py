@@ -130,6 +130,7 @@ _LABELS = {
     "bk": "book",
     "pt": "part",
     "ver": "version",
+    "rev": "revision",
     "rm": "room",
     "rms": "rooms",
     "apt": "apartment",

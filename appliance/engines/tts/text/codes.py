@@ -27,12 +27,12 @@ _DIGIT_LABELS = (
     r"|last (?:four|4|three|six)|passcode|password|access code|zip|zip code|routing|card|serial"
     r"|badge|MRN|record|confirmation"
     r"|reference|tracking|code|press|dial|call|text|member|policy|patient ID|ID|voicemail|OTP|error"
-    r"|P\.?O\.? box|hotline|combination|keypad"
+    r"|P\.?O\.? box|CPT|NPI|NDC|hotline|combination|keypad"
 )
 _FILLERS = (
     r"(?:\s(?:numbers?|no\.?|codes?|digits|is|are|was|were|of|the|your|in|with|for|to|my|SSN"
     r"|account"
-    r"|card|ID|on|that|at|line)|:|\s?#)*"
+    r"|card|ID|on|that|at|line|[A-Z]{3,})|:|\s?#)*"
 )
 # Words before the number of a place, a rule or a vehicle: "Room 101" is one oh one.
 _LABELS = (
@@ -76,6 +76,11 @@ def _labelled(match: Match) -> str:
 def _standard(match: Match) -> str:
     """'ISO 9001:2015' -> 'ISO ninety oh one, twenty fifteen'."""
     return match[1] + _PAUSE.join(label(part) for part in re.findall(r"\d+", match[2]))
+
+
+def _figure(match: Match) -> str:
+    """'Figure 4-2' -> 'Figure four dash two'; 'Figures 4-6' is a range."""
+    return f"{match[1]}{label(match[2])} dash {label(match[3])}"
 
 
 def _numbered(match: Match) -> str:
@@ -204,7 +209,7 @@ CODES: Rules = (
     rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,}(?![\w-])", _groups),
     rule(r"(?<![\w.,-])\d{2}(?: \d{2}){3,}(?![\w-])", _groups),
     rule(
-        rf"\b((?i:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}|0\d+)(?!\s\d{{3}}\b){_NOT_A_UNIT}",
+        rf"\b((?i:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}(?:[ -]\d{{2,4}})*|0\d+){_NOT_A_UNIT}",
         _labelled_digits,
     ),
     rule(r"(?<![\w.,])\d+(?:\.\d+){2,}(?!\w|[.,]\d)(?!\s?[€£])", _version),
@@ -227,6 +232,7 @@ CODES: Rules = (
     rule(r"(?<![\w.,])(401|403|457)([kb])(?!\w)", lambda m: f"{label(m[1])} {m[2].upper()}"),
     rule(r"(?<=\d)\s?G(?=\s(?:needle|IV|catheter|cannula|wire)\b)", " gauge"),
     # labels
+    rule(r"(?<![\w.,])(\d{2,3})(?=\sU\.S\.\s\d)", lambda m: label(m[0])),
     rule(
         r"\b((?:ISO|IEC|DIN|EN|ASTM|ANSI|NFPA|UL|IEEE)\s)(\d{3,5}(?:[:-]\d+)*)(?![\w.,]\d)",
         _standard,
@@ -236,15 +242,20 @@ CODES: Rules = (
         rf"(?!\s?[A-Za-z]?[/(])",
         _labelled,
     ),
-    rule(r"(?<![\w.,])(\d{2,3})(?=\sU\.S\.\s\d)", lambda m: label(m[0])),
     rule(r"#\s?(\d{4,})(?![\w.,]\d)", _numbered),
     rule(
         r"(?<![\w.,$£€/:-])(\d{3,4})([A-Z]?)(?=\s(?:[NSEW]\.?\s)?(?:[A-Z][a-z]+\s){1,2}(?:Street"
-        r"|Avenue|Road|Boulevard|Drive|Lane|Court|Place|Way|Parkway|Highway|Square)\b)",
+        r"|Avenue|Road|Boulevard|Drive|Lane|Court|Place|Way|Terrace|Circle|Crescent|Parkway|Highway|Square)\b)",
         _house,
     ),
     rule(r"(?<![\w.,$£€/:-])(\d{3})([A-Z])(?=\s[A-Z][a-z])", _house),
+    rule(r"\b((?:Figure|Table|Equation|Exhibit)\s)(\d+)-(\d+)(?![\w-])", _figure),
+    # keys of a telephone
+    rule(r"(?i:(?<=\bpress )|(?<=\bdial )|(?<=\bhit ))\*", "star "),
+    rule(r"(?i:(?<=\bpress )|(?<=\bdial )|(?<=\bhit ))#", "pound "),
+    rule(r"(?<=[a-z\d])#(?!\w)", " pound"),
     # model and serial numbers
+    rule(r"(?<![\w.,/'$£€-])\d{3,4}[A-Z](?![\w'-]|[.,]\d)", _token),
     rule(
         r"(?<![\w.,/'$£€-])(?=[A-Za-z\d-]*\d)(?=[\d-]*[A-Z])(?:[A-Z]{1,5}|\d{1,4}[A-Z])(?:-?"
         r"(?:\d+|[A-Z]{1,3}))*-?(?:\d+[A-Za-z]?|[A-Z])(?![\w'+]|-[\w]|[.,/:]\d)",

@@ -104,6 +104,10 @@ _CLOCK2: Final = (
 )
 
 TIMES: Rules = (
+    rule(
+        r"(?<=\b[Aa]t )0(\d)([0-5]\d)(?![\w.,]\d|\w|-\d)(?!\s?(?:h|hrs|hours)\b)",
+        lambda m: f"oh {clock(int(m[1]), int(m[2]), has_am_pm=True)}{' hundred' * (m[2] == '00')}",
+    ),
     rule(r"(?<=\d:[0-5]\d)\s?(?:h|hrs)\b", " hours"),
     rule(
         rf"{_START}(\d{{1,2}}):([0-5]\d):([0-5]\d)(?:\.\d+)?(?![\d:])(?:\s?({_AM_PM}))?",
