@@ -335,7 +335,7 @@ ABBREVIATIONS: Rules = (
         r"\b[Nn]os?\.\s?(?=[A-Z]{0,3}-?\d)",
         "number ",
     ),
-    rule(rf"(?<![\w.])({any_of(_TITLES)})\.(?=\s[A-Z]|\s\w|$)", lambda m: _TITLES[m[1]]),
+    rule(rf"(?<![\w.])(?<!\d )({any_of(_TITLES)})\.(?=\s[A-Z]|\s\w|$)", lambda m: _TITLES[m[1]]),
     rule(r"\bEx\.\s(?=\d|[A-Z]\b)", "Exhibit "),
     rule(r"(?<=& )Co\.(?=\s[a-z]|,)", "Company"),
     rule(r"(?<=& )Co\.", "Company."),

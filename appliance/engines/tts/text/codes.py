@@ -217,7 +217,7 @@ CODES: Rules = (
     rule(r"(?<![\w.,/'$£€-])\d+(?:-\d+)*-[A-Z]{1,2}(?![\w-])", _token),
     rule(r"(?<![\w.,-])\d+(?:-\d+){2,}(?![\w-]|[,.]\d)", _groups),
     rule(
-        rf"(?<![\w.,:/$£€%-])(\d+)-(\d+){_NOT_A_UNIT}(?!/|\s(?:thousand|million|billion"
+        rf"(?<![\w.,:/$£€%-])(\d+)-(\d+){_NOT_A_UNIT}(?!/|\s\d+/\d|\s(?:thousand|million|billion"
         rf"|trillion)\b)",
         _pair,
     ),

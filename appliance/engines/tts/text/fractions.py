@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import re
 
-from appliance.engines.tts.text.numbers import cardinal, fraction, mixed, quantity
+from appliance.engines.tts.text.numbers import (
+    AMOUNT,
+    NUMBER_START,
+    amount,
+    cardinal,
+    fraction,
+    mixed,
+    quantity,
+)
 from appliance.engines.tts.text.rule import Match, Rules, rule
 
 # Denominators of the fractions that people say; n/10 and n/100 are scores.
@@ -92,8 +100,15 @@ RATIOS: Rules = (
         lambda m: m[0] if m[0].count(":") > 1 and re.search(r":\d\d", m[0]) else _colon(m),
     ),
 )
-# Before the ranges: the hyphen in "1-1/2" joins, the one in "1/2-1" is a range.
-MIXED: Rules = (rule(r"(?<![\w/.,])(\d{1,3})[ -](\d{1,2})/(\d{1,3})(?![\w/])", _mixed),)
+_SEPARATOR = r"(?:\s?[–—]\s?|\s-\s|-(?=\d+ \d+/))"
+# Before the bare ranges: the hyphen in "1-1/2" joins, the one in "1/2-1" is a range.
+MIXED: Rules = (
+    rule(
+        rf"{NUMBER_START}({AMOUNT}){_SEPARATOR}({AMOUNT})",
+        lambda m: f"{amount(m[1])} to {amount(m[2])}" if "/" in m[0] else m[0],
+    ),
+    rule(r"(?<![\w/.,])(\d{1,3})[ -](\d{1,2})/(\d{1,3})(?![\w/])", _mixed),
+)
 FRACTIONS: Rules = (
     rule(
         r"(?<![\w/.,])(\d+\.\d+)/(\d{1,3})(?![\w/]|\.\d)",

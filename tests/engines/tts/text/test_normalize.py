@@ -151,10 +151,26 @@ def test_both_ends_of_a_range_are_spoken_with_the_unit(
     assert normalize(f"Give {low}{dash}{high} {unit} now.") == f"Give {words} now."
 
 
+_FORMS = {"1": "one", "2.5": "two point five", "1/2": "one half", "1 1/2": "one and a half"}
+
+
+@given(
+    st.sampled_from(sorted(_FORMS)),
+    st.sampled_from(sorted(_FORMS)),
+    st.sampled_from(["–", " – "]),
+    st.sampled_from(["tablets", "puffs of it", "mL"]),
+)
+def test_every_form_of_number_can_end_a_range(low: str, high: str, dash: str, noun: str) -> None:
+    words = normalize(f"Give {low}{dash}{high} {noun}.")
+    assert words.startswith(f"Give {_FORMS[low]} to {_FORMS[high]} ")
+
+
 DOSES = {
     "Give 0.5–1 mg.": "Give zero point five to one milligram.",
     "Give 5 mg -10 mg.": "Give five to ten milligrams.",
     "Give ½–1 tablet.": "Give one half to one tablet.",
+    "Give 1–1½ tablets.": "Give one to one and a half tablets.",
+    "Give 1-1 1/2 tablets.": "Give one to one and a half tablets.",
     "Give .5 mg.": "Give point five milligrams.",
     "Give 1,5 mg.": "Give one point five milligrams.",
     "Give 1-1/2 tablets.": "Give one and a half tablets.",
