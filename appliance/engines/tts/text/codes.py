@@ -198,7 +198,9 @@ CODES: Rules = (
     rule(r"(?<![\w-])(\d{2})-([A-Za-z]{2,3})-(\d+)(?!\w)", _docket),
     # telephone numbers
     rule(r"(?<=\d{3}[-. ]\d{4})\s?x(?=\d{1,5}\b)", " extension "),
-    rule(r"\+(?=(?:[\s().-]{0,2}\d){7})\d{1,3}[\s.-]?(?:\(\d+\)|\d+)(?:[\s.-]\d+)+", _groups),
+    # a plus sign and at least seven digits, with one kind of separator
+    rule(r"\+(?=(?:[ ()-]{0,2}\d){7})\d{1,3}[ -]?(?:\(\d+\)|\d+)(?:[ -]\d+)+(?!\w|\.\d)", _groups),
+    rule(r"\+\d{1,3}(?:\.\d+){3,}(?!\w)", _groups),
     rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. /])\d{3}[-. ]\d{4}(?![\w-])", _groups),
     rule(r"\b1-(8\d\d)-(?=[A-Z])", lambda m: f"one, {cardinal(m[1])}, "),
     rule(r"\(0\d{2,4}\)\s?\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),

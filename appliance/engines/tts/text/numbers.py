@@ -215,7 +215,9 @@ def _bare_number(match: Match) -> str:
     before, after = match.string[: match.start()], match.string[match.end() :]
     if not text.isdigit():
         words = amount(text)
-    elif len(text) == 4 and _COUNTED_AFTER.match(after) and not _YEAR_BEFORE.search(before):
+    elif _COUNTED_AFTER.match(after) and (
+        text in _CODES or (len(text) == 4 and not _YEAR_BEFORE.search(before))
+    ):
         words = cardinal(text)
     else:
         words = integer(text)

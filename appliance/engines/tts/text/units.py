@@ -128,9 +128,7 @@ _UNIT_NAMES = any_of({many for _, many in UNITS.values() if many.islower()})
 
 def is_measure(text: str, before: str) -> bool:
     """Return whether a number with letters is a measure ("16GB") and no code ("Seat 16A")."""
-    if not re.fullmatch(rf"{AMOUNT}{UNIT}", text) or (
-        text[-1] in "BDUK" and not text[-2].isalpha()
-    ):
+    if not re.fullmatch(rf"{AMOUNT}{UNIT}", text) or (text[-1] in "BDK" and not text[-2].isalpha()):
         return False
     return not _AFTER_LABEL.search(before)
 
@@ -149,8 +147,8 @@ def _is_unit(match: Match) -> bool:
             or bool(follows_feet)
             or bool(re.match(r"\.(?=\s[a-z]|\sx\s|$)|\s(?:by|x|wide|long|tall)\b", after))
         )
-    if unit in ("A", "C", "H", "F", "T", "B", "D", "G", "U") and not space:  # "221B Baker Street"
-        return unit == "A" and not re.match(r"\s[A-Z]", after) and not match["sep"]
+    if unit in ("A", "C", "H", "F", "T", "B", "D", "G") and not space:  # "221B Baker Street"
+        return unit == "A" and not re.match(r"\s[A-Z]", after)
     if unit == "pt":  # "a 12 pt font"
         return after.startswith(" of")
     if unit == "K" and _DETERMINER.search(before):  # "a 5 K run"
@@ -164,7 +162,9 @@ def _is_unit(match: Match) -> bool:
 
 def _measure(match: Match) -> str:
     if not _is_unit(match):
-        return match[0]
+        # The range stays a range: later rules would take its dash for a pause.
+        start, end = (at - match.start() for at in match.span("sep"))
+        return f"{match[0][:start]} to {match[0][end:]}" if match["sep"] else match[0]
     low, high, unit = match["low"], match["high"], match["unit"]
     rest = match.string[match.end() :]
     attributive = (
