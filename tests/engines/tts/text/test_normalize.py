@@ -142,13 +142,14 @@ def test_sign_and_number_and_unit_are_all_spoken(
     st.integers(2, 400),
     st.integers(401, 999),
     st.sampled_from(["–", "-", " – ", " - "]),
+    st.sampled_from(["", " "]),
     st.sampled_from(_CLEAR_UNITS),
 )
 def test_both_ends_of_a_range_are_spoken_with_the_unit(
-    low: int, high: int, dash: str, unit: str
+    low: int, high: int, dash: str, space: str, unit: str
 ) -> None:
     words = f"{cardinal(low)} to {cardinal(high)} {UNITS[unit][1]}"
-    assert normalize(f"Give {low}{dash}{high} {unit} now.") == f"Give {words} now."
+    assert normalize(f"Give {low}{dash}{high}{space}{unit} now.") == f"Give {words} now."
 
 
 _FORMS = {"1": "one", "2.5": "two point five", "1/2": "one half", "1 1/2": "one and a half"}
