@@ -1,22 +1,75 @@
 """Converts the text of a language model to the words that a person would say.
 
-Markup and emoji are dropped. Addresses, times, dates, money, measures, abbreviations and numbers
-become words. Plain words are left to the G2P, which knows homographs and acronyms. Numbers must not
-reach the G2P, because it combines them wrongly with symbols: it read "50%" after a price as "fifty
-pounds percent". Accepts any text without raising an error. No I/O.
+Plain words are left to the G2P, which knows homographs and acronyms. Numbers must not reach the
+G2P, because it combines them wrongly with symbols: it read "50%" after a price as "fifty pounds
+percent". Accepts any text without raising an error. No I/O.
+
+Every stage turns one kind of text into words, so that later stages do not see it. The order follows
+from what would be misread otherwise:
+
+- markup and addresses first: their dots, slashes and digits mean nothing to the other rules;
+- abbreviations and Roman numerals while numbers are still digits ("p. 12", "Rm. 101");
+- comparisons, which stay in front of what follows as "less than" or "about";
+- dates, codes, ratios and times, whose hyphens, slashes and colons are no ranges and fractions;
+- plus and minus, after the dates and codes, which have hyphens, too;
+- money, measures and their ranges, from the most specific to bare fractions, ranges and numbers;
+- symbols that are left.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 
-from appliance.engines.tts.text import lexicon as lex
-from appliance.engines.tts.text import rules
+from appliance.engines.tts.text import dates
+from appliance.engines.tts.text.abbreviations import ABBREVIATIONS
+from appliance.engines.tts.text.addresses import ADDRESSES
+from appliance.engines.tts.text.characters import keep_sayable, unify
+from appliance.engines.tts.text.codes import CODES
+from appliance.engines.tts.text.fractions import FRACTIONS, MIXED, RATIOS
+from appliance.engines.tts.text.markup import MARKUP
+from appliance.engines.tts.text.money import MONEY, MONEY_SIGNS
+from appliance.engines.tts.text.numbers import BARE, FORMS
+from appliance.engines.tts.text.ranges import RANGES, WORD_RANGES
+from appliance.engines.tts.text.roman import ROMAN
+from appliance.engines.tts.text.rule import Rules, apply
+from appliance.engines.tts.text.signs import ARITHMETIC, COMPARISONS, SIGNS
+from appliance.engines.tts.text.symbols import SYMBOLS, TIDY
+from appliance.engines.tts.text.times import TIMES
+from appliance.engines.tts.text.units import DIMENSIONS, MEASURES
 
 # Some rules take quadratic time, so text is processed in chunks of about 400 characters. Phrases
 # of a reply are shorter than one chunk.
 _CHUNK = re.compile(r"\S.{0,400}(?=\s|$)|\S{1,400}", re.DOTALL)
+
+
+def _stages(dates_in_order: Rules) -> tuple[Rules, ...]:
+    return (
+        ADDRESSES,
+        ABBREVIATIONS,
+        ROMAN,
+        COMPARISONS,
+        WORD_RANGES,
+        dates_in_order,
+        CODES,
+        RATIOS,
+        TIMES,
+        FORMS,
+        DIMENSIONS,
+        MONEY_SIGNS,
+        SIGNS,
+        MONEY,
+        MEASURES,
+        ARITHMETIC,
+        MIXED,
+        RANGES,
+        FRACTIONS,
+        BARE,
+        SYMBOLS,
+    )
+
+
+_AMERICAN = _stages(dates.AMERICAN)
+_BRITISH = _stages(dates.BRITISH)
 
 
 def normalize(text: str, british: bool = False) -> str:
@@ -25,51 +78,14 @@ def normalize(text: str, british: bool = False) -> str:
     Punctuation is kept because the voice model derives pauses and intonation from it. With
     `british`, 3/4/2024 is read as the third of April.
     """
-    text = re.sub(r"[^\S\n]*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", _unify_characters(text)))
-    text = _apply(rules.MARKUP, text)
-    words = " ".join(_to_words(chunk, british) for chunk in _CHUNK.findall(text))
-    words = _apply(rules.TIDY, words)
+    text = apply(MARKUP, unify(text))
+    stages = _BRITISH if british else _AMERICAN
+    words = " ".join(_to_words(chunk, stages) for chunk in _CHUNK.findall(text))
+    words = apply(TIDY, words)
     return words.strip() if any(map(str.isalnum, words)) else ""
 
 
-def _to_words(text: str, british: bool) -> str:
-    dates = rules.BRITISH_DATES if british else rules.AMERICAN_DATES
-    stages = (rules.ADDRESSES, dates, rules.QUANTITIES, rules.ABBREVIATIONS, rules.SYMBOLS)
-    for stage in stages:
-        text = _apply(stage, text)
-    return _keep_latin(text)
-
-
-def _apply(table: tuple[rules.Rule, ...], text: str) -> str:
-    for pattern, replacement in table:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def _unify_characters(text: str) -> str:
-    """Replace ligatures and styled letters with plain letters, control characters with spaces."""
-    text = text.translate(lex.CHARACTERS)
-    kept = []
-    for char in text:
-        if char in lex.KEEP:
-            kept.append(char)
-            continue
-        plain = unicodedata.normalize("NFKC", char)
-        kept.append(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else plain)
-    return unicodedata.normalize("NFC", "".join(kept))
-
-
-def _keep_latin(text: str) -> str:
-    """Remove emoji, pictographs and letters that an English voice cannot pronounce."""
-    kept = []
-    for char in text:
-        if char.isalpha():
-            latin = "LATIN" in unicodedata.name(char, "") and ord(char) < 0x2B0
-            kept.append(char if latin else " ")
-        elif char in lex.SPOKEN_PUNCTUATION or char.isspace():
-            kept.append(char)
-        elif unicodedata.category(char) in ("Mn", "Cf", "Cs", "Co"):
-            continue
-        else:
-            kept.append(" ")
-    return "".join(kept)
+def _to_words(text: str, stages: tuple[Rules, ...]) -> str:
+    for rules in stages:
+        text = apply(rules, text)
+    return keep_sayable(text)

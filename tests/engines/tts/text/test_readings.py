@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.tts.text.lexicon import MONTHS
+from appliance.engines.tts.text.dates import MONTHS, month_day
 from appliance.engines.tts.text.normalize import normalize
-from appliance.engines.tts.text.readings import (
+from appliance.engines.tts.text.numbers import (
     cardinal,
-    clock,
     decimal,
     digits,
     fraction,
-    month_day,
     ordinal,
     year,
 )
+from appliance.engines.tts.text.times import clock
 
 
 def test_numbers_are_read_in_american_english() -> None:

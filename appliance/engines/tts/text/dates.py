@@ -1,0 +1,264 @@
+"""Dates: numeric and ISO dates, days, months, weekdays, years, decades, and their ranges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from appliance.engines.tts.text.numbers import cardinal, ordinal, year
+from appliance.engines.tts.text.rule import Match, Rules, ends_sentence, rule, words
+
+MONTHS: Final = words(
+    "January February March April May June July August September October November December"
+)
+WEEKDAYS: Final = words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+_DECADES = {
+    "10": "tens",
+    "20": "twenties",
+    "30": "thirties",
+    "40": "forties",
+    "50": "fifties",
+    "60": "sixties",
+    "70": "seventies",
+    "80": "eighties",
+    "90": "nineties",
+}
+_SHORT_MONTHS = [*(name[:3] for name in MONTHS if name != "May"), "Sept"]
+_MONTH = "|".join([*MONTHS, *_SHORT_MONTHS])
+_WEEKDAY = "|".join(
+    [*WEEKDAYS, "Mon", "Tues", "Tue", "Weds", "Wed", "Thurs", "Thur", "Thu", "Fri", "Sat", "Sun"]
+)
+_DAY = r"(?:[1-9]|[12]\d|3[01])"
+_SUFFIX = r"(?:st|nd|rd|th)?"
+_DASH = r"\s?[-–—]\s?"
+
+
+def month(name: str) -> str:
+    """Return the full name of a month: 'Mar' -> 'March'."""
+    return next(full for full in MONTHS if full[:3] == name[:3])
+
+
+def weekday(name: str) -> str:
+    """Return the full name of a day of the week: 'Thu' -> 'Thursday'."""
+    return next(full for full in WEEKDAYS if full[:2] == name[:2])
+
+
+def month_day(month_number: int, day: int) -> str:
+    """(7, 20) -> 'July twentieth'."""
+    return f"{MONTHS[month_number - 1]} {ordinal(day)}"
+
+
+def _numeric(british: bool) -> Callable[[Match], str]:
+    """Return a function that reads dates such as 3/4/2024.
+
+    The day comes first if `british`, or if the first number exceeds 12.
+    """
+
+    def read(match: Match) -> str:
+        first, second, year_number = int(match[1]), int(match[2]), int(match[3])
+        month_number, day = (second, first) if british or first > 12 else (first, second)
+        if month_number > 12:
+            month_number, day = day, month_number
+        year_number += 2000 if year_number < 50 else 1900 if year_number < 100 else 0
+        return _full_date(year_number, month_number, day, match)
+
+    return read
+
+
+def _iso(match: Match) -> str:
+    """'2024-03-05' -> 'March fifth, twenty twenty-four'."""
+    return _full_date(int(match[1]), int(match[2]), int(match[3]), match)
+
+
+def _full_date(year_number: int, month_number: int, day: int, match: Match) -> str:
+    if not (1 <= month_number <= 12 and 1 <= day <= 31):
+        return match[0]
+    return f" {month_day(month_number, day)}, {year(year_number)} "
+
+
+def _without_year(british: bool) -> Callable[[Match], str]:
+    """Return a function that reads '12/25' after "on" or "by" as a date."""
+
+    def read(match: Match) -> str:
+        first, second = int(match[2]), int(match[3])
+        month_number, day = (second, first) if british or first > 12 else (first, second)
+        if not (1 <= month_number <= 12 and 1 <= day <= 31):
+            return match[0]
+        is_fraction = match[1].lower() not in ("on", "until", "till", "due", "dated") and (
+            second <= 4 and first < second
+        )
+        return match[0] if is_fraction else f"{match[1]} {month_day(month_number, day)}"
+
+    return read
+
+
+def _stop(match: Match) -> str:
+    """Return the period if it ends a sentence and does not only mark an abbreviation."""
+    if not match[0].endswith("."):
+        return ""
+    is_full = any(match[0].endswith(name + ".") for name in MONTHS)
+    return "." if is_full or ends_sentence(match) else ""
+
+
+def _month_then_day(match: Match) -> str:
+    """'March 5th' -> 'March fifth', 'January 5–7' -> 'January fifth to seventh'."""
+    last = f" to {ordinal(match['last'])}" if match["last"] else ""
+    return f"{month(match['month'])} {ordinal(match['day'])}{last}"
+
+
+def _day_then_month(match: Match) -> str:
+    """'5th of March' -> 'fifth of March', '5–7 January' -> 'fifth to seventh of January'."""
+    last = f" to {ordinal(match['last'])}" if match["last"] else ""
+    the = (
+        "the "
+        if re.search(r"\b(?:on|until|till|from|by|since)\s$", match.string[: match.start()])
+        else ""
+    )
+    return f"{the}{ordinal(match['day'])}{last} of {month(match['month'])}{_stop(match)}"
+
+
+def _month_range(match: Match) -> str:
+    return f"{month(match[1])} to {month(match[2])}{_stop(match)}"
+
+
+def _weekday_range(match: Match) -> str:
+    return f"{weekday(match[1])} to {weekday(match[2])}"
+
+
+def _short_month(match: Match) -> str:
+    return f"{month(match[1])}{_stop(match)}"
+
+
+def _short_weekday(match: Match) -> str:
+    return f"{weekday(match[1])}{_stop(match)}"
+
+
+def _decade(match: Match) -> str:
+    """'80s' -> 'eighties', '1980s' -> 'nineteen eighties', '1800s' -> 'eighteen hundreds'."""
+    century, decade = match["century"], match["decade"]
+    if not century:
+        return _DECADES.get(decade, match[0])
+    if decade == "00":
+        return "two thousands" if century == "20" else f"{cardinal(century)} hundreds"
+    return f"{cardinal(century)} {_DECADES[decade]}"
+
+
+def _decades(match: Match) -> str:
+    return re.sub(r"'?(?P<century>)(?P<decade>[1-9]0)s", _decade, match[0])
+
+
+def _month_of_year(match: Match) -> str:
+    """'2025-12' -> 'December twenty twenty-five'; '2011-12' may be two years."""
+    if int(match[2]) > int(match[1][2:]):
+        return match[0]
+    return f"{MONTHS[int(match[2]) - 1]} {year(match[1])}"
+
+
+def _pressures(match: Match) -> str:
+    """'120s/80s' -> 'one twenties over eighties'."""
+    if not all(part[-2:] in _DECADES for part in match.groups()):
+        return match[0]
+    tens = [f"{cardinal(n[:-2]) if n[:-2] else ''} {_DECADES[n[-2:]]}" for n in match.groups()]
+    return " over ".join(part.strip() for part in tens)
+
+
+def _years(match: Match) -> str:
+    """'2019–2024' -> 'twenty nineteen to twenty twenty-four', '1914–18' -> '... to eighteen'."""
+    first, last = match[1], match[2]
+    if len(last) == 2:
+        if int(last) <= int(first[2:]):
+            return match[0]
+        return f"{year(first)} to {cardinal(last)}"
+    return f"{year(first)} to {year(last)}" if int(first) < int(last) else match[0]
+
+
+def _dates(british: bool) -> Rules:
+    separators = "[/.]" if british else "/"
+    return (
+        # "2026-01-31T14:30:00Z": the time is left to the rules for times
+        rule(
+            r"\b(\d{4})-(\d{2})-(\d{2})[T ](\d{2}:\d{2})(?::\d{2}(?:\.\d+)?)?"
+            r"(Z|[+-]\d{2}:?\d{2})?(?!\w)",
+            lambda m: (
+                f"{_iso(m).strip()} at {m[4]}{' UTC' if m[5] == 'Z' else ''}"
+                if _iso(m) != m[0]
+                else m[0]
+            ),
+        ),
+        rule(r"(?<![\w-])(\d{4})[-/](\d{2})[-/](\d{2})(?![\w-])", _iso),
+        rule(
+            rf"(?<![\w/.-])(\d{{1,2}}){separators}(\d{{1,2}}){separators}(\d{{4}}|\d{{2}})\b"
+            rf"(?![./-]?\d)",
+            _numeric(british),
+        ),
+        rule(
+            r"(?<![\w-])([01]\d|[1-9])-([0-3]\d|[1-9])-((?:19|20)\d{2})(?![\w-])", _numeric(british)
+        ),
+        rule(r"(?<![\w.])([0-3]?\d)\.([01]?\d)\.((?:19|20)\d{2})(?![\w.]\d)", _numeric(True)),
+        rule(
+            r"\b((?i:on|by|until|till|due|since|dated|after|before|from|[a-z]+day,)) "
+            r"(?!9/11\b)(\d{1,2})/(\d{1,2})"
+            r"(?![\w/]|\.\d|\s?(?:of|cup|inch|mile|mg|mL|full|tablet|the|patients|time|scale)\b"
+            r"|-[a-z])",
+            _without_year(british),
+        ),
+        *_NAMES,
+    )
+
+
+_NAMES: Rules = (
+    rule(r"(?<![\w-])((?:19|20)\d\d)-(0[1-9]|1[0-2])(?![\w-])", _month_of_year),
+    rule(r"\bM[–-]F\b", "Monday to Friday"),
+    rule(r"(?<![\w/])(\d{2,3})s/(\d{2,3})s\b", _pressures),
+    rule(
+        r"(?<![\w/.,-])(0?[1-9]|1[0-2])/((?:19|20)\d{2})(?![\w/-]|[.,]\d)",
+        lambda m: f"{MONTHS[int(m[1]) - 1]} {year(m[2])}",
+    ),
+    rule(rf"\b({_WEEKDAY})\.?/({_WEEKDAY})\b", lambda m: f"{weekday(m[1])} and {weekday(m[2])}"),
+    rule(rf"\b((?:{_MONTH})\.?\s{_DAY}{_SUFFIX}){_DASH}(?=(?:{_MONTH})\.?\s{_DAY}\b)", r"\1 to "),
+    rule(rf"\b({_WEEKDAY})\.?{_DASH}({_WEEKDAY})\b(?!')", _weekday_range),
+    rule(
+        rf"\b({_MONTH})\.?{_DASH}({_MONTH})\b(?:\.(?=\s[a-z\d(]))?(?!\s{_DAY}\b(?!\d))",
+        _month_range,
+    ),
+    rule(
+        rf"\b(?P<month>{_MONTH})\b\.?\s(?P<day>{_DAY}){_SUFFIX}(?:{_DASH}"
+        rf"(?P<last>{_DAY}){_SUFFIX})?\b"
+        r"(?![:%\w]|[.,]\d|\s?[ap]\.?m\b|\s(?:percent|people|times|days|weeks|hours|miles|steps"
+        r"|meters|feet|blocks)\b)",
+        _month_then_day,
+    ),
+    rule(
+        rf"(?<![\w.,/:-])(?P<day>{_DAY}){_SUFFIX}(?:{_DASH}(?P<last>{_DAY}){_SUFFIX})?\s"
+        rf"(?:of\s)?(?P<month>{_MONTH})\b(?!\s(?:be|have|not)\b)\.?",
+        _day_then_month,
+    ),
+    rule(rf"\b({'|'.join(_SHORT_MONTHS)})\.(?!\w)", _short_month),
+    rule(rf"\b({'|'.join(_SHORT_MONTHS)})(?=\s(?:19|20)\d\d\b|\s'\d\d\b)", lambda m: month(m[1])),
+    rule(r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)\.(?!\w)", _short_weekday),
+    rule(
+        r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)(?=,?\s(?:\d{1,2}(?::"
+        r"|\s?[aApP]\.?[mM]|[.,]|$)|January|February|March|April|May"
+        r"|June|July|August|September|October|November|December|at \d))",
+        lambda m: weekday(m[1]),
+    ),
+    rule(r"\bFY\s?'?(\d{2})\b(?!\d)", lambda m: f"fiscal year {year(2000 + int(m[1]))}"),
+    rule(r"\bFY\s?(?=\d{4}\b)", "fiscal year "),
+    rule(r"\bc\.\s?(?=1\d{3}\b)", "about "),
+    rule(r"(?<=\d)\s?(B\.?C\.?E?|C\.?E|A\.?D)\b\.?(?=\W|$)", lambda m: " " + m[1].replace(".", "")),
+    rule(r"(?<![\w'])'?(?P<century>1[1-9]|20)(?P<decade>\d0)'?s\b", _decade),
+    rule(r"(?<![\w'])'(?P<century>)(?P<decade>[1-9]0)s\b", _decade),
+    # "in the 80s and 90s", but "every 30s" is a measure
+    rule(
+        r"\b(?:[Tt]he|his|her|their|my|your|our|[Ee]arly|[Mm]id|[Ll]ate|[Hh]igh|[Ll]ow|[Uu]pper"
+        r"|HR|RR|temps?|eighties"
+        r"|[a-z]+ties)[\s-](?:(?:and|or|to)\s)?'?[1-9]0s(?:(?:\s?[-–,]\s?|\s(?:and|or|to"
+        r"|through)\s)'?[1-9]0s)*\b",
+        _decades,
+    ),
+    rule(r"(?<![\w'.,/$£€-])((?:1[1-9]|20)\d\d)[-–—]((?:1[1-9]|20)?\d\d)(?![\w/-]|[.,]\d)", _years),
+    rule(r"(?<!\w)'(?=\d\d(?!\w|'))", ""),
+)
+AMERICAN: Final = _dates(british=False)
+BRITISH: Final = _dates(british=True)

@@ -1,0 +1,36 @@
+"""Markdown, HTML tags and emoticons: removed, but never together with a number.
+
+">5 mg" at the start of a line is a comparison and no quotation, "<3" is no heart, and "8)" is an
+item of a list.
+"""
+
+from __future__ import annotations
+
+import re
+
+from appliance.engines.tts.text.rule import Rules, rule
+
+_TAGS = (
+    "a|b|i|u|s|p|em|strong|br|hr|div|span|ul|ol|li|h[1-6]|code|pre|table|thead|tbody|tr|td|th|sub"
+    "|sup|img|details|summary|blockquote|small|mark|del|ins|kbd|think|speak|section"
+)
+
+MARKUP: Rules = (
+    rule(r"```[\w+-]*", " "),
+    rule(r"!?\[([^\[\]\n]*)\]\(([^()\s]|\([^()\s]*\))*(?:\s\"[^\"]*\")?\)", r"\1"),
+    rule(rf"</?(?:{_TAGS})(?:\s[^<>\n]{{0,80}})?/?>|</[A-Za-z]{{1,20}}>", " ", re.I),
+    rule(r"&(?:nbsp|#160);", " "),
+    rule(r"&lt;", "<"),
+    rule(r"&gt;", ">"),
+    rule(r"&amp;", "&"),
+    rule(r"^ ?(?:[-*_] ?){3,100}$", " ", re.M),
+    rule(r"^[ |:-]{0,200}-{3}[ |:-]{0,200}$\n?", "", re.M),  # line under a table header
+    rule(r"^ ?#{1,6} ", "", re.M),
+    rule(r"^ ?>+(?! ?[\d.$£€=-]) ?", "", re.M),
+    rule(r"^ ?[-*+•] (?:\[[ xX]\] )?", "", re.M),
+    rule(r"(?<!\w)(\*{1,3}|_{1,3}|~~)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", re.S),
+    rule(r"`+", ""),
+    rule(r"\*{2,}|~~|(?<!\w)_+|_+(?!\w)", ""),
+    rule(r"\s*\|\s*", ", "),
+    rule(r"(?<!\w)(?:[:;][-o']?[)(\]\[dDpPoO/|]|\^_\^|:'\()(?!\w)", " "),
+)

@@ -1,0 +1,1 @@
+"""How well written text is converted to spoken words: reference lines and a scorer."""

@@ -1,0 +1,103 @@
+"""No reference line is spoken worse than before; the scorer tells right from wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from appliance.engines.tts.text.normalize import normalize
+from tests.spoken.__main__ import FILES, main
+from tests.spoken.scoring import BY_SOUND, Case, is_right, load, plain_words, score
+
+# Their words differ from the readings only in initialisms, which the G2P spells. The list may only
+# become shorter. `make spoken` judges these lines by their sound.
+LEFT_TO_G2P = frozenset(
+    (
+        "Start an IV drip.",
+        "Bring your ID and come in.",
+        "Bring ID, e.g. a passport.",
+        "It was built around 500 BC.",
+        "The last four of the SSN are 3456.",
+        "The pressure fell to BP 90/60.",
+        "He has NYHA class III failure.",
+        "His BMI is 31 kg/m².",
+        "His BP is 120/80 mmHg.",
+        "Give IV fluids now.",
+        "Stop if HR >120.",
+        "BP was 135/85.",
+        "Her SSN is 987-65-4321.",
+    )
+)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_reference_line_is_spoken_in_an_accepted_way(file: Path) -> None:
+    cases = [case for case in load(file) if case.category not in BY_SOUND]
+    wrong = score(cases, normalize).wrong
+    assert [str(line) for line in wrong if line.case.written not in LEFT_TO_G2P] == []
+
+
+def test_list_of_lines_left_to_the_g2p_has_no_line_that_passes() -> None:
+    wrong = score([case for file in FILES for case in load(file)], normalize).wrong
+    assert {line.case.written for line in wrong} >= LEFT_TO_G2P
+
+
+def test_words_are_compared_without_case_punctuation_and_and() -> None:
+    assert plain_words("One hundred and five — it’s “Ok”.") == "one hundred five it's ok"
+    assert plain_words("Twenty-one and 5") == "twenty one and 5"
+
+
+@pytest.mark.parametrize(
+    ("spoken", "category", "is_correct"),
+    [
+        ("At ten PM.", "time", True),
+        ("At ten P M.", "time", True),
+        ("At ten PM.", "plain", False),
+        ("At eleven PM.", "time", False),
+        ("At 10 PM.", "time", False),
+    ],
+)
+def test_joined_letters_count_only_in_some_categories(
+    spoken: str, category: str, is_correct: bool
+) -> None:
+    assert is_right(spoken, Case(category, "At 10 pm.", ("at ten P M",))) is is_correct
+
+
+def test_same_sound_counts_as_right() -> None:
+    case = Case("initialism-and-acronym", "Take the CT.", ("take the C T",))
+    spelled = {"Take the CT.": "tAk ðə siti", "take the C T": "tAk ðə sˌitˈi"}
+    assert is_right("Take the CT.", case, lambda text: spelled.get(text, "?"))
+    assert not is_right("Take the CT.", case, lambda text: f"{text} {len(text)}")
+
+
+def test_line_that_raises_is_wrong_and_does_not_stop_the_score() -> None:
+    def fail(text: str) -> str:
+        raise KeyError(text)
+
+    result = score([Case("plain", "a", ("a",)), Case("plain", "b", ("b",))], fail)
+    assert result.summary() == "0 of 2"
+    assert "KeyError" in str(result.wrong[0])
+
+
+def test_line_without_a_reading_is_reported_with_its_number(tmp_path: Path) -> None:
+    file = tmp_path / "lines.tsv"
+    file.write_text("# comment\nplain\twritten\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"lines\.tsv:2: "):
+        load(file)
+
+
+def test_another_file_can_be_scored_and_the_score_ends_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lines.tsv"
+    file.write_text(
+        "plain\tPut 5 there.\tput five there\nplain\tPut 6.\tput seven\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("FILE", str(file))
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "1 of 2"
+    assert "plain: Put 6. -> Put six. (not: put seven)" in lines
+    monkeypatch.setenv("FILE", str(tmp_path / "missing.tsv"))
+    assert main() == 1
