@@ -87,7 +87,7 @@ class Marked:
     def unmark(self, text: str) -> str:
         """Return `text` with the written form in place of each mark."""
         for mark, entry in self.marks.items():
-            text = re.sub(rf"\b{mark}", lambda _, to=entry.written: to, text)
+            text = text.replace(mark, entry.written)
         return text
 
 
