@@ -22,6 +22,8 @@ import spacy.cli
 from misaki import en
 
 from appliance import journal
+from appliance.engines.tts import homographs
+from appliance.engines.tts.homographs import Change, Word
 from appliance.errors import MissingWeights
 
 SPACY_FOLDER = "en_core_web_sm"
@@ -147,6 +149,18 @@ class _Misaki(en.G2P):  # type: ignore[misc]
         self.lexicon = en.Lexicon(british)
         self.fallback = fallback
         self.unk = ""
+
+    def tokenize(self, text: str, tokens: Any, features: Any) -> list[Any]:
+        """Return misaki's tokens, with what our rules say about their tags and phonemes."""
+        found: list[Any] = super().tokenize(text, [], {})
+        words = [Word(token.text, token.tag) for token in found]
+        for index, change in homographs.changes(words).items():
+            self._apply(change, found[index])
+        return found
+
+    def _apply(self, change: Change, token: Any) -> None:
+        token.tag = change.tag or token.tag
+        token._.alias = change.alias or None
 
 
 def _word_phonemes(accent: _Accent, word: str) -> str:
