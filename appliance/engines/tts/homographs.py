@@ -274,7 +274,8 @@ def _live(context: _Context) -> Change | None:
 def _tear(context: _Context) -> Change | None:
     if context.tag.startswith("VB"):
         return None
-    return Change(tag=BASE_VERB) if context.near(_BODY_PARTS, 5) else _verb_or_noun(context)
+    is_rip = context.near(_BODY_PARTS, 5) or (context.begins and context.after.tag in ("IN", "RP"))
+    return Change(tag=BASE_VERB) if is_rip else _verb_or_noun(context)
 
 
 def _content(context: _Context) -> Change | None:
