@@ -62,6 +62,10 @@ _SKIPPED = _set(
 )
 _PLURAL_SUBJECTS = _set("i you we they who these those people all both some most many")
 _PAST_CUES = _set("yesterday ago previously earlier then once twice was were had did said")
+_TIMES = _set(
+    "night week weekend month year time spring summer autumn fall winter evening monday tuesday "
+    "wednesday thursday friday saturday sunday century"
+)
 _BODY_PARTS = _set(
     "muscle ligament meniscus tendon cuff retina retinal skin fabric cartilage labrum achilles "
     "rotator aortic vaginal perineal wear acl mcl labral esophageal bag seal glove hole"
@@ -169,6 +173,8 @@ def _read(context: _Context) -> Change | None:
         return Change(tag=PARTICIPLE)
     if tag == PARTICIPLE or not tag.startswith("VB"):
         return Change(tag=BASE_VERB) if context.begins else None
+    if context.subject.tag == "NNS" and context.after.lower in ("per", "by"):
+        return Change(tag=PARTICIPLE)  # "the bytes read per second"
     if context.follows(_BEFORE_BASE_VERB, 3) or context.follows(_DO, 4) or context.begins:
         return Change(tag=BASE_VERB)
     return Change(tag=PAST if _is_past(context) else BASE_VERB)
@@ -180,8 +186,8 @@ def _is_past(context: _Context) -> bool:
     if subject.lower in ("he", "she", "it", "this", "that", "one") or subject.tag in ("NN", "NNP"):
         return True  # in the present, it would be "reads"
     for index, word in enumerate(context.words):
-        is_last = word.lower == "last" and index + 1 < len(context.words)
-        if is_last and context.words[index + 1].tag.startswith("NN"):
+        following = context.words[index + 1].lower if index + 1 < len(context.words) else ""
+        if word.lower == "last" and following in _TIMES:
             return True
         if index != context.index and (word.lower in _PAST_CUES or word.tag == PAST):
             return True

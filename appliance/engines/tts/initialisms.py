@@ -129,8 +129,8 @@ def _initialism(
         return spelled if not is_shouted and names else None
     if stem in SPELLED:
         return None if is_shouted and is_known(small) else spelled
+    if stem[-1] == "S" and len(stem) == MAX_UNKNOWN_LETTERS and is_known(small[:-1]):
+        return None if is_known(stem) else Change(alias=small)  # "BEDS", a name to misaki
     if is_known(small) or is_known(stem) or len(stem) > MAX_UNKNOWN_LETTERS:
         return None
-    if stem[-1] == "S" and len(stem) == MAX_UNKNOWN_LETTERS and is_known(small[:-1]):
-        return Change(alias=small)  # "BEDS"
     return spelled
