@@ -206,6 +206,18 @@ def _verify_options(parser: ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="compare only names and sizes")
 
 
+def _say(settings: Settings, args: Namespace) -> int:
+    from appliance.engines.tts import say
+
+    return say.main(settings, " ".join(args.text), args.wav)
+
+
+def _say_options(parser: ArgumentParser) -> None:
+    from appliance.engines.tts import say
+
+    say.add_options(parser)
+
+
 def _plan(settings: Settings, args: Namespace) -> int:
     from appliance.gpu import page
 
@@ -379,6 +391,12 @@ COMMANDS: Mapping[str, Command] = {
         "measure this machine's GPU: Kokoro, Ultravox, vLLM, a conversation",
         _gpu_proof,
         _gpu_proof_options,
+    ),
+    "say": Command(
+        "show how a text is spoken: words, phonemes, a WAV file",
+        _say,
+        _say_options,
+        log_to_stderr=True,  # stdout is the answer, or the WAV file
     ),
     # The operator's console
     "status": Command("show the state of the appliance", _status, _status_options),

@@ -20,7 +20,7 @@ from appliance import journal, site_lexicon
 from appliance.engines.tts import audio
 from appliance.engines.tts.audio import Samples
 from appliance.engines.tts.metrics import TTSMetrics
-from appliance.engines.tts.reader import Reader
+from appliance.engines.tts.reader import Reader, Reading
 from appliance.engines.tts.synthesizer import FOLDER, SynthesisCancelled, Synthesizer, load
 from appliance.engines.tts.voices import Voices, VoiceStyle
 from appliance.errors import EngineBusy, EngineFailed
@@ -180,6 +180,10 @@ class KokoroEngine:
         """See TTSEngine.open."""
         return KokoroSession(self, next(self._session_numbers))
 
+    def read(self, text: str, voice: str = "") -> Reading:
+        """Return how a phrase is spoken. Not thread-safe: for the worker, or while it is idle."""
+        return self._reader.read(text, self._voices.british(voice or self._settings.voice))
+
     async def speak(
         self, session: int, text: str, voice: str, speed: float, urgent: bool
     ) -> AsyncGenerator[bytes, None]:
@@ -253,9 +257,7 @@ class KokoroEngine:
     def _speak_part(self, phrase: Phrase) -> bool:
         """Synthesize the next part of a phrase; return whether more parts follow."""
         if phrase.chunks is None:
-            british = self._voices.british(phrase.voice)
-            phonemes = self._reader.read(phrase.text, british).phonemes
-            phrase.chunks = audio.split_phonemes(phonemes)
+            phrase.chunks = audio.split_phonemes(self.read(phrase.text, phrase.voice).phonemes)
         if phrase.parts is None:
             if not phrase.chunks:
                 return False
