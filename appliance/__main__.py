@@ -396,6 +396,7 @@ COMMANDS: Mapping[str, Command] = {
         "show how a text is spoken: words, phonemes, a WAV file",
         _say,
         _say_options,
+        defaults={"VOICE_JOURNAL_LEVEL": "warning"},
         log_to_stderr=True,  # stdout is the answer, or the WAV file
     ),
     # The operator's console

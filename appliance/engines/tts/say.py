@@ -39,8 +39,8 @@ def main(settings: Settings, text: str, wav: str) -> int:
     """Print how `text` is spoken: words and phonemes. Write the speech to `wav` unless it is ''.
 
     The model runs on the CPU, so that the GPU's memory stays with the running engines. Returns the
-    exit code: 1 if the text has nothing to say. Raises BadLexicon, MissingWeights, BadSetting or
-    UnknownVoice.
+    exit code: 1 if there is nothing to say or the file cannot be written. Raises BadLexicon,
+    MissingWeights, BadSetting or UnknownVoice.
     """
     settings = dataclasses.replace(settings, tts=dataclasses.replace(settings.tts, device="cpu"))
     if not wav:
@@ -53,8 +53,12 @@ def main(settings: Settings, text: str, wav: str) -> int:
         if wav == STDOUT:
             _write(sys.stdout.buffer, pcm)
         else:
-            with Path(wav).open("wb") as file:
-                _write(file, pcm)
+            try:
+                with Path(wav).open("wb") as file:
+                    _write(file, pcm)
+            except OSError as error:
+                print(f"{wav}: {error.strerror}", file=sys.stderr)
+                return 1
         print(f"speech    {len(pcm) / 2 / OUTPUT_SAMPLE_RATE:.1f} s", file=out)
     return 0 if reading.phonemes else 1
 
