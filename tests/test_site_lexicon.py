@@ -23,7 +23,8 @@ from appliance.site_lexicon import (
     read,
 )
 
-VOCABULARY = Path(__file__).parent.parent / "weights" / "kokoro-82m" / "vocab.json"
+ROOT = Path(__file__).parent.parent
+VOCABULARY = ROOT / "weights" / "kokoro-82m" / "vocab.json"
 
 
 def lexicon(*lines: str) -> SiteLexicon:
@@ -159,6 +160,16 @@ def test_only_the_file_of_the_default_path_may_be_missing(
     assert len(read(settings_with(missing))) == 0
     with pytest.raises(BadLexicon, match="it is a folder"):
         read(dataclasses.replace(TTSConfig(), lexicon_file=tmp_path))
+
+
+def test_example_of_the_release_and_that_of_the_document_are_valid() -> None:
+    example = (ROOT / "ops" / "lexicon.example.tsv").read_text(encoding="utf-8")
+    entries, problems = parse(example)
+    assert not problems
+    assert len(entries) == 4
+    document = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for line in example.splitlines():
+        assert line.startswith("#") or f"    {line}\n" in document
 
 
 def test_phonemes_are_those_of_the_voice() -> None:
