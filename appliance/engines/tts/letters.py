@@ -18,6 +18,7 @@ _FOLDED = {
     "ı": "i",
     "ĸ": "k",
     "ł": "l",
+    "ŉ": "n",
     "ŋ": "ng",
     "œ": "oe",
     "ŧ": "t",
@@ -69,6 +70,6 @@ def _fold(char: str) -> str:
     folded = _FOLDED.get(char) or _FOLDED.get(char.lower(), "").capitalize()
     if folded:
         return folded
-    bare = "".join(c for c in unicodedata.normalize("NFKD", char) if not unicodedata.combining(c))
+    bare = "".join(c for c in unicodedata.normalize("NFKD", char) if c.isalpha())
     # A letter with two marks may have a base that is in the table, such as 'ǿ'.
     return bare if bare.isascii() else "".join(_FOLDED.get(c, c) for c in bare)
