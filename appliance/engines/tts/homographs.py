@@ -76,6 +76,10 @@ _METAL_AFTER = _set(
     "concentrations dust content pencil pencils ore oxide sheet sheets chromate free lined"
 )
 _METAL_BEFORE = _set("blood contain contains containing of with no some any")
+_BEFORE_OF_METAL = _set(
+    "level levels amount amounts trace traces concentration concentrations sheet sheets made "
+    "grams milligrams micrograms piece pieces layer"
+)
 _NOUNS_AFTER_LIVE = _set(
     "broadcast broadcasts stream streams wire wires vaccine vaccines music ammunition virus "
     "viruses birth births performance performances chat show shows event events video attenuated "
@@ -199,7 +203,8 @@ def _lead(context: _Context) -> Change | None:
     metal = Change(alias="led")
     if after.lower in _METAL_AFTER or (after.text == "-" and context.at(2).lower in _METAL_AFTER):
         return metal
-    if before.lower == "blood":
+    measured = before.lower == "of" and context.at(-2).lower in _BEFORE_OF_METAL
+    if before.lower == "blood" or measured:
         return metal
     if tag.startswith("VB") or before.tag in ("DT", "PRP$", "POS", "JJ", "MD", "TO"):
         return None
@@ -216,6 +221,8 @@ def _minute(context: _Context) -> Change | None:
     before, after = context.before, context.after
     counted = before.tag == "CD" or before.lower in ("last", "first", "next", "per", "-", "every")
     if not counted and (after.lower in _SMALL_THINGS or before.lower in ("so", "very", "too")):
+        return Change(tag=ADJECTIVE)
+    if before.lower == "a" and after.tag in ("NN", "NNS"):
         return Change(tag=ADJECTIVE)
     is_predicate = before.lower in _BE and not after.tag.startswith("NN")
     return Change(tag=ADJECTIVE if is_predicate else NOUN)
@@ -254,6 +261,8 @@ def _use(context: _Context) -> Change | None:
 def _close(context: _Context) -> Change | None:
     if context.tag.startswith("NN") and context.after.lower in ("to", "by", "enough"):
         return Change(tag=ADJECTIVE)
+    if context.before.tag == "NNS" and context.after.lower in ("at", "on", "for", "early", "soon"):
+        return Change(tag=BASE_VERB)  # "The shops close at ten."
     return _verb_or_noun(context)
 
 
