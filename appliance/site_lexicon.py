@@ -95,16 +95,13 @@ class SiteLexicon:
     """Entries, found by their first word."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        by_first_word: dict[str, list[Entry]] = defaultdict(list)
-        for entry in entries:
-            first = _WORD.search(entry.written)
-            if first:
-                by_first_word[first[0].casefold()].append(entry)
+        self._by_first_word: dict[str, list[tuple[frozenset[str], Entry]]] = defaultdict(list)
         # Longest first; of two that differ in case only, the one that is case-sensitive.
-        self._by_first_word = {
-            word: sorted(same, key=lambda e: (-len(e.written), not e.is_case_sensitive))
-            for word, same in by_first_word.items()
-        }
+        for entry in sorted(entries, key=lambda e: (-len(e.written), not e.is_case_sensitive)):
+            first = _WORD.search(entry.written)
+            words = frozenset(_WORD.findall(entry.written.casefold()))
+            if first:
+                self._by_first_word[first[0].casefold()].append((words, entry))
 
     def __len__(self) -> int:
         return sum(map(len, self._by_first_word.values()))
@@ -120,11 +117,14 @@ class SiteLexicon:
         parts: list[str] = []
         marks: dict[str, Entry] = {}
         end = 0
+        words = frozenset(_WORD.findall(text.casefold()))
         for word in _WORD.finditer(text):
             if word.start() < end:
                 continue
-            for entry in self._by_first_word.get(word[0].casefold(), ()):
-                match = _pattern(entry).match(text, word.start())
+            for entry_words, entry in self._by_first_word.get(word[0].casefold(), ()):
+                # Without the first test, a word that begins many entries would be slow.
+                is_here = entry_words <= words
+                match = _pattern(entry).match(text, word.start()) if is_here else None
                 if match is None:
                     continue
                 said = entry.said

@@ -64,6 +64,7 @@ def test_longest_entry_wins_and_spaces_may_be_any_blanks() -> None:
 
 
 def test_letters_match_composed_or_not() -> None:
+    assert lexicon("İpek\tee peck").mark("İpek").text == "ee peck"
     assert lexicon("Nguyễn\tnwin").mark("Dr. Nguye\u0302\u0303n").text == "Dr. nwin"
 
 

@@ -52,8 +52,8 @@ def _set(text: str) -> frozenset[str]:
 
 # Spelled, although there is a word in small letters: in text that is not all in capitals.
 SPELLED = _set(
-    "ABS ACE AED ARB BAL BUN CIS CO COD DOE ER ETA GI ID LED MI MO MOT NAD NG OD OS PA PE PO POA "
-    "PR PSI PUD QA RA RT SI SOB SOL SOP TEE TIA UK US USB UTI WHO"
+    "ABS AED ARB BAL BUN CO COD DOE ER ETA GI ID LED MI MO MOT NAD NG OD OS PA PE PO POA "
+    "PR PSI PUD QA RA RT SI SOB SOP TEE TIA UK US USB UTI WHO"
 )
 # Also function words. Spelled only after a determiner ("the OR", "our IT").
 SPELLED_AS_NOUNS = _set("AM AN AS AT BE BY DO GO HE IF IN IS IT ME MY NO OR SO TO UP WE")
