@@ -178,7 +178,8 @@ class _Misaki(en.G2P):  # type: ignore[misc]
         result = []
         for index, token in enumerate(tokens):
             parts = [token.text]
-            if index + 1 == len(tokens) and re.fullmatch(r"[A-Za-z]\.", token.text):
+            is_last = index + 1 == len(tokens)
+            if re.fullmatch(r"[A-Za-z]\." if is_last else r"[a-z]\.", token.text):
                 parts = list(token.text)  # spaCy takes it for an initial
             elif self.given and token.text not in self.given:
                 pattern = "|".join(map(re.escape, self.given))

@@ -66,7 +66,7 @@ LETTERED = _set(
     "strep team terminal type unit vitamin wing zone"
 )
 
-SHOUTED_WORDS = 3  # at least this many words, and more than half of all, in capitals
+SHOUTED_WORDS = 2  # at least this many plain words in capitals
 MAX_UNKNOWN_LETTERS = 4  # longer unknown words are left to misaki
 
 
@@ -75,7 +75,7 @@ def changes(words: Sequence[Word], is_known: Callable[[str], bool]) -> dict[int,
 
     `is_known` tells whether misaki's dictionary has a word, in small letters.
     """
-    is_shouted = _is_shouted(words)
+    is_shouted = _is_shouted(words, is_known)
     found = {}
     for index, word in enumerate(words):
         before = words[index - 1] if index else Word("", "")
@@ -87,10 +87,14 @@ def changes(words: Sequence[Word], is_known: Callable[[str], bool]) -> dict[int,
     return found
 
 
-def _is_shouted(words: Sequence[Word]) -> bool:
+def _is_shouted(words: Sequence[Word], is_known: Callable[[str], bool]) -> bool:
+    """Whether plain words are in capitals: several of them, and more than in small letters."""
     long = [word.text for word in words if len(word.text) > 1 and word.text.isalpha()]
-    capitals = sum(map(str.isupper, long))
-    return capitals >= SHOUTED_WORDS and capitals * 2 > len(long)
+    initialisms = SPELLED | SPELLED_AS_NOUNS | SAID_AS_WORDS.keys()
+    shouted = sum(
+        text.isupper() and text not in initialisms and is_known(text.lower()) for text in long
+    )
+    return shouted >= SHOUTED_WORDS and shouted > sum(map(str.islower, long))
 
 
 def _single_letter(word: Word, before: Word, after: Word, is_shouted: bool) -> Change | None:
@@ -114,6 +118,8 @@ def _initialism(
     word: Word, before: Word, after: Word, is_shouted: bool, is_known: Callable[[str], bool]
 ) -> Change | None:
     text = word.text
+    if text == "Am" and word.tag.startswith("NN"):
+        return Change(tag="VBP")  # "Pan Am"; "AM" in capitals is spelled
     plural = len(text) > 2 and text[-1] == "s" and text[:-1].isupper()
     stem = text[:-1] if plural else text
     if stem == "BiPAP":

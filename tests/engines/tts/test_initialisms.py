@@ -22,6 +22,7 @@ from tests.engines.tts.test_homographs import sounds
         ("Call our IT team.", "I T"),
         ("The WHO says so.", "W H O"),
         ("Ask the DNR team.", "D N R"),
+        ("COPD, MI, BUN, LED, PSI.", "B U N"),
     ],
 )
 def test_initialism_is_spelled(g2p: G2P, sentence: str, spelled: str) -> None:
@@ -39,6 +40,7 @@ def test_initialism_is_spelled(g2p: G2P, sentence: str, spelled: str) -> None:
         ("She is in the PACU.", "pækju"),
         ("Press ESC to exit.", "əskAp"),
         ("NASA called.", "næsə"),
+        ("She flew with Pan Am.", "æm"),
         ("NSAIDs can hurt the stomach.", "ɛnsAdz"),
         ("Yes OR no?", "ɔɹ"),
         ("Do NOT turn.", "nɑt"),
@@ -72,3 +74,4 @@ def test_letter_a_is_told_from_the_article(g2p: G2P, sentence: str, sound: str) 
 def test_full_stop_after_a_last_letter_is_kept(g2p: G2P) -> None:
     assert g2p.phonemes("It starts at ten A M.").endswith(".")
     assert g2p.phonemes("Take option b.").endswith(".")
+    assert "." in g2p.phonemes("Take option b. Then go on.")[:-1]
