@@ -157,7 +157,9 @@ class _Context:
         if not self.begins:
             return False
         after = self.after
-        begins_object = after.tag in ("DT", "PRP$", "PRP", "CD", "JJ") or after.tag[:2] == "NN"
+        begins_object = after.tag in ("DT", "PRP$", "PRP")
+        if self.before.text != ",":  # in a list, a noun may follow: "exit code, close code"
+            begins_object |= after.tag in ("CD", "JJ") or after.tag.startswith("NN")
         return begins_object and not self._verb_follows()
 
     def _verb_follows(self) -> bool:
