@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance import journal, journal_fields, offline, run_folder
-from appliance.errors import ApplianceError, BadSetting, CannotStart, ModelUnhealthy
+from appliance.errors import ApplianceError, BadLexicon, BadSetting, CannotStart, ModelUnhealthy
 from appliance.processes import LLM, TTS, socket_path
 from appliance.settings import CONFIG_FILE, Settings, load
 
@@ -90,10 +90,12 @@ def _report(command: str, error: ApplianceError) -> int:
 
 
 def _boot(settings: Settings, args: Namespace) -> int:
+    from appliance import site_lexicon
     from appliance.supervision import boot
     from appliance.weights.voices import check_voice
 
     check_voice(settings)
+    site_lexicon.read(settings.tts)
     boot.main(settings)
     return 0
 
@@ -164,9 +166,10 @@ def _settings_options(parser: ArgumentParser) -> None:
 def _check_settings(file: str, environ: Mapping[str, str]) -> int:
     """Print a line for each wrong setting, or one line if all are valid.
 
-    Checks the values and the voice. Missing files and unknown tools are reported only when a
-    process starts.
+    Checks the values, the voice and the site's lexicon. Other missing files and unknown tools are
+    reported only when a process starts.
     """
+    from appliance import site_lexicon
     from appliance.weights.voices import check_voice
 
     try:
@@ -177,6 +180,11 @@ def _check_settings(file: str, environ: Mapping[str, str]) -> int:
             name = each.details["name"]
             print(f"{file if file and name == CONFIG_FILE else name}: {each.details['why']}")
         return error.exit_code
+    _, problems = site_lexicon.examine(settings.tts)
+    for problem in problems:
+        print(f"{site_lexicon.where(settings.tts.lexicon_file, problem)}: {problem.why}")
+    if problems:
+        return BadLexicon.exit_code
     print(f"all settings are valid (profile {settings.profile})")
     return 0
 
@@ -196,6 +204,18 @@ def _verify(settings: Settings, args: Namespace) -> int:
 
 def _verify_options(parser: ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="compare only names and sizes")
+
+
+def _say(settings: Settings, args: Namespace) -> int:
+    from appliance.engines.tts import say
+
+    return say.main(settings, " ".join(args.text), args.wav)
+
+
+def _say_options(parser: ArgumentParser) -> None:
+    from appliance.engines.tts import say
+
+    say.add_options(parser)
 
 
 def _plan(settings: Settings, args: Namespace) -> int:
@@ -371,6 +391,13 @@ COMMANDS: Mapping[str, Command] = {
         "measure this machine's GPU: Kokoro, Ultravox, vLLM, a conversation",
         _gpu_proof,
         _gpu_proof_options,
+    ),
+    "say": Command(
+        "show how a text is spoken: words, phonemes, a WAV file",
+        _say,
+        _say_options,
+        defaults={"VOICE_JOURNAL_LEVEL": "warning"},
+        log_to_stderr=True,  # stdout is the answer, or the WAV file
     ),
     # The operator's console
     "status": Command("show the state of the appliance", _status, _status_options),

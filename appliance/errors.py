@@ -258,6 +258,16 @@ class BadSetting(CannotStart):
     others: tuple[BadSetting, ...] = ()  # further wrong settings
 
 
+class BadLexicon(CannotStart):
+    """The site's lexicon cannot be used: {where}: {why}."""
+
+    reason = "bad_lexicon"
+    advice = (
+        "Correct the file, or remove it. `voicectl settings --check` lists every wrong line, and "
+        "docs/operations.md describes the format."
+    )
+
+
 class MissingWeights(CannotStart):
     """The model file {path} is missing."""
 

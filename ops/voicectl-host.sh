@@ -90,11 +90,12 @@ find_secrets() {
     SECRET_OPTIONS=(--token-file "$ETC/token" --tls-certificate "$ETC/tls/${certificate##*/}" --tls-key "$ETC/tls/${key##*/}")
 }
 
-# --- site_flags: set SITE_FLAGS, which pass this host's settings, token and certificates to a container
+# --- site_flags: set SITE_FLAGS, which pass this host's settings, token, certificates and lexicon to a container
 site_flags() {
     SITE_FLAGS=()
     [[ ! -f $ETC/appliance.env ]] || SITE_FLAGS+=(--env-file="$ETC/appliance.env")
     [[ ! -f $ETC/token ]] || SITE_FLAGS+=(--volume="$ETC/token:/run/secrets/voice-token:ro,z")
+    [[ ! -f $ETC/lexicon.tsv ]] || SITE_FLAGS+=(--volume="$ETC/lexicon.tsv:/etc/voice-appliance/lexicon.tsv:ro,z")
     [[ ! -d $ETC/tls ]] || SITE_FLAGS+=(--volume="$ETC/tls:/run/secrets/tls:ro,z")
 }
 

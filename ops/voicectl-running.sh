@@ -57,17 +57,41 @@ command_verify() {
 }
 # Also works before the first activation, because an operator sets them then.
 command_settings() {
-    local newest
     inspect
     # The running container has the settings it was started with; --check reads those in the files.
     if [[ $STATE == active && ${1:-} != --check ]]; then
         in_container settings "$@"
         return
     fi
+    choose_image
+    in_new_container_here settings "$@"
+}
+# In a new container, with the lexicon as it is in the file now. The running container may still have the
+# file that was there when it started, and its memory is limited.
+command_say() {
+    local text=() wav=''
+    while (($#)); do
+        case $1 in
+            --wav) wav=${2:?--wav needs a file} && shift ;;
+            *) text+=("$1") ;;
+        esac
+        shift
+    done
+    ((${#text[@]})) || fatal 'say needs a text; see voicectl say --help'
+    inspect
+    choose_image
+    if [[ $wav ]]; then
+        in_new_container_here say --wav=- -- "${text[@]}" </dev/null >"$wav" || { rm -f "$wav" && return 1; }
+        return
+    fi
+    in_new_container_here say -- "${text[@]}" </dev/null
+}
+# --- choose_image: set IMAGE to that of the container, otherwise of the current or the newest release
+choose_image() {
+    local newest
     newest=$(imported | tail -n 1)
     image_id "$CURRENT" >/dev/null || IMAGE=${newest##* }
     [[ ${IMAGE:-} ]] || image_id "$CURRENT" >/dev/null || fatal 'no release is imported'
-    in_new_container_here settings "$@"
 }
 command_smoke_test() { exec "$(smoke_test)" --engine "$ENGINE" "$@"; }
 smoke_test() { printf %s "${VOICE_SMOKE_TEST:-$HERE/smoke-test}"; }

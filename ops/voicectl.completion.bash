@@ -4,7 +4,7 @@
 
 _voicectl() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' candidate words=''
-    local commands='status logs trace releases start stop restart drain activate rollback preflight smoke-test verify settings bundle help'
+    local commands='status logs trace releases start stop restart drain activate rollback preflight smoke-test verify settings say bundle help'
     for candidate in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [[ " $commands " == *" $candidate "* ]]; then command=$candidate && break; fi
     done
@@ -12,7 +12,7 @@ _voicectl() {
         --engine) words='podman docker' ;;
         -o | --output) words='short json cat' ;;
         -u | --unit) words='gateway llm tts exporter boot guard' ;;
-        --out)
+        --out | --wav)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
@@ -28,6 +28,7 @@ _voicectl() {
                 activate) words="--drain --force $(voicectl releases 2>/dev/null | sed -E 's/^[^0-9A-Za-z]*//; s/[[:space:]].*//')" ;;
                 verify) words=--quick ;;
                 settings) words=--check ;;
+                say) words=--wav ;;
                 bundle) words=--out ;;
                 preflight) words='--upgrade --json --only --engine --profile --port' ;;
                 smoke-test) words='--kill --turns --interruptions --recordings --quick-seal --skip --limit --wait --json --out --key' ;;

@@ -45,6 +45,7 @@ COMMON = {
     "processes",
     "run_folder",
     "settings",
+    "site_lexicon",
     "tasks",
 }
 

@@ -61,6 +61,25 @@ def test_settings_check_prints_a_line_for_each_wrong_setting_of_a_file(tmp_path:
     ]
 
 
+def test_settings_check_prints_a_line_for_each_wrong_line_of_the_lexicon(tmp_path: Path) -> None:
+    file = tmp_path / "lexicon.tsv"
+    file.write_text("Kefzol\tkef zole\nKeflex\nAncef\t/2/\n")
+    done = appliance("settings", "--check", VOICE_TTS_LEXICON_FILE=str(file))
+    assert (done.returncode, done.stderr) == (78, "")
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"{file}, line 2: it has 0 TABs")
+    assert second == f"{file}, line 3: '2' is no phoneme of the voice"
+
+
+def test_boot_with_a_wrong_lexicon_starts_nothing(tmp_path: Path) -> None:
+    run, file = tmp_path / "run", tmp_path / "lexicon.tsv"
+    file.write_text("Keflex\n")
+    done = appliance("boot", VOICE_PATHS_RUN=str(run), VOICE_TTS_LEXICON_FILE=str(file))
+    assert done.returncode == 78
+    assert json.loads(done.stdout)["reason"] == "bad_lexicon"
+    assert not run.exists()
+
+
 def test_settings_check_names_a_file_that_is_missing_as_it_was_given() -> None:
     done = appliance("settings", "--check", "none.toml")
     assert done.returncode == 78

@@ -109,6 +109,7 @@ ALLOWED = {
     "llm.max_sequences": "a whole number of replies from 0 to 1024",
     "tts.backend": "one of onnx, torch",
     "tts.voice": "a voice, or a blend such as af_heart:2,am_adam:1",
+    "tts.lexicon_file": "a path",
     "tts.streaming": SWITCH,
     "tts.speed": "a number from 0.5 to 2",
     "tts.threads": THREADS,
@@ -154,6 +155,7 @@ WRONG = {
     "llm.today": ["2026-11-22", "31 Feb 2026", "tomorrow"],
     "llm.noise_reply": ["", "x" * 101],
     "tts.voice": ["", "af_heart:", "af_heart:0", "af_heart:-1", "a:nan", "a:inf", "a,,b", "../a"],
+    "tts.lexicon_file": [""],
     "exporter.host": ["", "300.0.0.1"],
 }
 

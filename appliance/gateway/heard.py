@@ -8,10 +8,16 @@ A BotStoppedSpeakingFrame does not mean that the reply is complete. Pipecat also
 three seconds without audio, and on an overloaded machine the next phrase can take longer.
 
 After a pause of the bot (interruption_gate.py), phrases are sent again. They count once.
+
+Of an unfinished phrase, those words count whose end was played. Where a word ends is computed from
+the spoken lengths of the words (spoken_length.py), and from the length of the phrase's audio, once
+it is known. A serial number therefore counts only when all of it was spoken.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import OrderedDict
 from collections.abc import Callable
 
 from pipecat.frames.frames import (
@@ -35,12 +41,16 @@ from appliance.gateway.interruption_gate import (
     RewindFrame,
 )
 from appliance.gateway.playout import Rewind
+from appliance.gateway.spoken_length import spoken_lengths
 
-CHARS_PER_SECOND = 15.0  # measured for Kokoro at speed 1 over English sentences: 13 to 17
+# Spoken length per second, in letters of prose (spoken_length.py). Measured for Kokoro at speed 1
+# on 24 phrases: 16 to 26, on average 20. Lower, so that no word counts that was not heard.
+CHARS_PER_SECOND = 17.0
+MAX_MEASURED_PHRASES = 32  # synthesized ahead of playback, or played again
 
 
 class HeardText:
-    """Collects the phrases that were played. An unfinished phrase counts up to the words that fit.
+    """Collects the phrases that were played. An unfinished phrase counts up to its words played.
 
     `speed` is that of the voice. The last `lead_seconds` of the audio sent are not played yet.
     """
@@ -53,6 +63,14 @@ class HeardText:
         self._sent_seconds = 0.0  # of the current phrase
         self._recount = False  # whether repeated phrases count, because they were not taken yet
         self._taken = ""  # the text of the last `take`
+        self._measured_seconds: OrderedDict[str, float] = OrderedDict()  # by phrase
+
+    def measure(self, text: str, seconds: float) -> None:
+        """Note the length of a phrase's audio, once all of it is synthesized."""
+        self._measured_seconds[text.strip()] = seconds
+        self._measured_seconds.move_to_end(text.strip())
+        while len(self._measured_seconds) > MAX_MEASURED_PHRASES:
+            self._measured_seconds.popitem(last=False)
 
     def begin_phrase(self, text: str) -> None:
         """Begin a phrase; the audio that follows belongs to it."""
@@ -111,10 +129,12 @@ class HeardText:
     def _partial(self) -> str:
         """Return the part of the current phrase that was played."""
         played_seconds = max(0.0, self._sent_seconds - self._lead_seconds)
-        chars = int(played_seconds * self._chars_per_second)
-        if chars < len(self._phrase):
-            return self._phrase[:chars].rpartition(" ")[0]
-        return self._phrase
+        words, lengths = self._phrase.split(), spoken_lengths(self._phrase)
+        ends = [end + i for i, end in enumerate(itertools.accumulate(lengths))]  # with a space each
+        seconds = self._measured_seconds.get(self._phrase, 0.0)
+        rate = ends[-1] / seconds if seconds and ends else self._chars_per_second
+        heard = sum(end <= played_seconds * rate for end in ends)
+        return self._phrase if heard == len(words) else " ".join(words[:heard])
 
 
 class HeardProcessor(FrameProcessor):

@@ -196,11 +196,12 @@ class Session:
             llm_context,
             settings.journal.transcripts,
         )
+        heard_text = HeardText(settings.tts.speed, lead_seconds)
         tts = KokoroTTSService(
             settings.tts,
             tts_client,
             self._speculator.speak,
-            self._speech_hooks(llm_client),
+            self._speech_hooks(llm_client, heard_text),
             resources.hold_message,
             settings.llm.recover_seconds,
         )
@@ -210,7 +211,6 @@ class Session:
                 settings.turn, resources.models, self._monitor.turn_ended_by
             ),
         )
-        heard_text = HeardText(settings.tts.speed, lead_seconds)
         heard = HeardProcessor(
             heard_text,
             ReplyEndFrame,
@@ -310,7 +310,7 @@ class Session:
             on_turn_dropped=turn_dropped,
         )
 
-    def _speech_hooks(self, llm_client: EngineClient) -> SpeechHooks:
+    def _speech_hooks(self, llm_client: EngineClient, heard_text: HeardText) -> SpeechHooks:
         hold_enabled = self._settings.llm.hold_for_first_phrase
 
         async def hold() -> None:
@@ -332,6 +332,7 @@ class Session:
         return SpeechHooks(
             first_phrase=self._monitor.mark("first_phrase"),
             first_audio=first_audio,
+            spoken=heard_text.measure,
             failed=self._monitor.engine_failed("tts"),
             hold=hold,
             resume=resume,

@@ -41,12 +41,14 @@ class SpeechHooks:
 
     first_phrase  the first phrase of a reply is complete and goes to the engine
     first_audio   the first audio of that phrase arrived (the hold message does not count)
+    spoken        all audio of a phrase has arrived: its text, seconds
     failed        the engine failed or was lost
     hold, resume  pause the LLM while the first phrase is synthesized, and continue it
     """
 
     first_phrase: Callable[[], None]
     first_audio: Callable[[], None]
+    spoken: Callable[[str, float], None]
     failed: Callable[[EngineFailed], None]
     hold: Callable[[], Awaitable[None]]
     resume: Callable[[], Awaitable[None]]
@@ -119,12 +121,14 @@ class KokoroTTSService(TTSService):
         """Speak one phrase. A phrase that cannot be spoken is skipped without an error frame."""
         await self.start_tts_usage_metrics(text)
         first, self._first = self._first, False
+        spoken_bytes = 0
         if first:
             self._hooks.first_phrase()
             await self._hooks.hold()
         try:
             async with contextlib.aclosing(self._synthesize(text, first)) as chunks:
                 async for pcm in chunks:
+                    spoken_bytes += len(pcm) if pcm is not self._hold_message else 0
                     if first:
                         if pcm is not self._hold_message:
                             first = False
@@ -134,6 +138,7 @@ class KokoroTTSService(TTSService):
                     for start in range(0, len(pcm), SLICE_BYTES):
                         audio = pcm[start : start + SLICE_BYTES]
                         yield TTSAudioRawFrame(audio, OUTPUT_SAMPLE_RATE, 1, context_id=context_id)
+            self._hooks.spoken(text, spoken_bytes / 2 / OUTPUT_SAMPLE_RATE)
         except EngineFailed as error:
             self._hooks.failed(error)
         finally:

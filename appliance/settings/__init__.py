@@ -13,6 +13,7 @@ from appliance.settings.listing import render
 from appliance.settings.loading import load
 from appliance.settings.names import CONFIG_FILE, FIELDS, PREFIX, variable, walk
 from appliance.settings.sections import (
+    LEXICON_FILE,
     PROFILE_DEFAULTS,
     ExporterConfig,
     GatewayConfig,
@@ -31,6 +32,7 @@ VERSION = "0.1.0"  # as in pyproject.toml; a test compares
 __all__ = [
     "CONFIG_FILE",
     "FIELDS",
+    "LEXICON_FILE",
     "PREFIX",
     "PROFILE_DEFAULTS",
     "VERSION",

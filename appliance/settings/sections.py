@@ -37,6 +37,7 @@ WEEK_SECONDS = 7 * DAY_SECONDS
 TERABYTE = 10**12
 MAX_TEXT_CHARS = 16_000  # of one turn on the link (appliance/link/engine.py)
 MAX_PHRASE_CHARS = 2_000  # of one phrase on the link (appliance/link/protocol.py)
+LEXICON_FILE = Path("/etc/voice-appliance/lexicon.tsv")  # the only one that may be missing
 
 _STRICT = ConfigDict(allow_inf_nan=False, str_strip_whitespace=True, defer_build=True)
 
@@ -384,6 +385,10 @@ class TTSConfig:
     )
     voice: Voice = Field(
         default="af_heart", description="Kokoro voice, or a weighted blend of voices"
+    )
+    lexicon_file: FilePath = Field(
+        default=LEXICON_FILE,
+        description="file with names and words of the site, and how they are said; may be missing",
     )
     streaming: bool = Field(
         default=True,

@@ -58,6 +58,50 @@ def test_no_text_counts_as_heard_before_the_first_sample() -> None:
     assert heard.take() == ""
 
 
+SERIAL = "The serial number is 4F7K-9Q2M-X8T3-77AB-C0D1-93PZ-5518 for now."
+
+
+def test_serial_number_counts_only_when_all_of_it_was_spoken() -> None:
+    """By Kokoro it takes 9 s: after 2 s of it, none of it is remembered."""
+    heard = HeardText()
+    for seconds, text in ((3.0, "The serial number is"), (5.0, "The serial number is")):
+        heard.begin_phrase(SERIAL)
+        heard.add_audio(seconds)
+        assert heard.take() == text
+    heard.begin_phrase(SERIAL)
+    heard.add_audio(11.5)
+    assert heard.take().startswith(SERIAL.removesuffix(" for now."))
+
+
+def test_length_of_the_audio_decides_once_it_is_known() -> None:
+    heard = HeardText()
+    heard.measure(f" {PHRASE} ", 10.0)  # much slower than estimated
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(4.0)
+    assert heard.take() == "The capital"
+    heard.begin_phrase("Another phrase, of which nothing is known.")
+    heard.add_audio(4.5)
+    assert heard.take() == "Another phrase, of which nothing is known."
+
+
+def test_whole_phrase_counts_when_all_of_its_measured_audio_was_played() -> None:
+    heard = HeardText(lead_seconds=0.4)
+    heard.measure(SERIAL, 12.0)
+    heard.begin_phrase(SERIAL)
+    heard.add_audio(12.4)
+    assert heard.take() == SERIAL
+
+
+@pytest.mark.parametrize(
+    "phrase", ["Take 500 mg every 8 h.", "It is $1,450.75 now.", "Call 020 7946 0958 now."]
+)
+def test_numbers_and_units_take_longer_than_their_letters(phrase: str) -> None:
+    heard = HeardText()
+    heard.begin_phrase(phrase)
+    heard.add_audio(len(phrase) / CHARS_PER_SECOND)
+    assert heard.take() != phrase
+
+
 def test_faster_voice_gets_through_more_text_in_the_same_time() -> None:
     slow, fast = HeardText(speed=1.0), HeardText(speed=2.0)
     for heard in (slow, fast):

@@ -37,6 +37,7 @@ from appliance.gateway.tts_service import (
     SpeechHooks,
 )
 from appliance.link.client import EngineClient
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTSConfig
 from tests.fakes import InstantTTSEngine, InstantTTSSession
 from tests.link.contract import linked
@@ -50,6 +51,7 @@ class RecordedHooks:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.spoken: dict[str, float] = {}
 
     def hooks(self) -> SpeechHooks:
         def record(event: str) -> Callable[[], None]:
@@ -64,6 +66,7 @@ class RecordedHooks:
         return SpeechHooks(
             first_phrase=record("first_phrase"),
             first_audio=record("first_audio"),
+            spoken=self.spoken.__setitem__,
             failed=self._failed,
             hold=record_async("hold"),
             resume=record_async("resume"),
@@ -115,6 +118,15 @@ async def run_service(service: KokoroTTSService, *frames: Frame) -> list[Frame]:
 def reply(text: str) -> list[Frame]:
     words: list[Frame] = [LLMTextFrame(word + " ") for word in text.split()]
     return [LLMFullResponseStartFrame(), *words, LLMFullResponseEndFrame()]
+
+
+async def test_length_of_each_phrase_is_reported_without_the_hold_message(
+    client: EngineClient, recorded: RecordedHooks, engine: InstantTTSEngine
+) -> None:
+    frames = await run_service(tts_service(client, recorded), *reply(REPLY))
+    sent_bytes = sum(len(frame.audio) for frame in frames if isinstance(frame, TTSAudioRawFrame))
+    assert list(recorded.spoken) == engine.phrases
+    assert sum(recorded.spoken.values()) == pytest.approx(sent_bytes / 2 / OUTPUT_SAMPLE_RATE)
 
 
 async def test_reply_is_spoken_phrase_by_phrase(

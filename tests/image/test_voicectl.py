@@ -226,6 +226,23 @@ def test_settings_check_reads_the_files_and_not_the_running_container(
     assert answer.stdout == "tts.speed: 3 is not between 0.5 and 2 (release 0.1.0)\n"
 
 
+def test_say_uses_the_lexicon_in_the_file_and_not_that_of_the_running_container(
+    serving: OperatedHost,
+) -> None:
+    assert serving.must("say", "Give Kefzol.") == "says Give Kefzol. with \n"
+    (serving.etc / "lexicon.tsv").write_text("Kefzol\tkef zole\n")
+    assert serving.must("say", "Give Kefzol.") == "says Give Kefzol. with Kefzol\tkef zole\n"
+    assert "say needs a text" in serving.ctl("say").stderr
+
+
+def test_say_writes_the_speech_to_a_file_of_the_host(site: OperatedHost, tmp_path: Path) -> None:
+    wav = tmp_path / "said.wav"
+    answer = site.ctl("say", "Hello.", "--wav", str(wav))  # before the first activation
+    assert (answer.returncode, answer.stdout) == (0, "")
+    assert "wrote --wav=- -- Hello." in answer.stderr
+    assert wav.read_text() == "RIFF of Hello."
+
+
 def test_settings_check_includes_those_in_host_flags(serving: OperatedHost) -> None:
     with (serving.etc / "host.flags").open("a") as flags:
         flags.write("--env=VOICE_TTS_SPEED=4\n")

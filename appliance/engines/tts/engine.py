@@ -16,13 +16,12 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 
-from appliance import journal
+from appliance import journal, site_lexicon
 from appliance.engines.tts import audio
 from appliance.engines.tts.audio import Samples
-from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.metrics import TTSMetrics
+from appliance.engines.tts.reader import Reader, Reading
 from appliance.engines.tts.synthesizer import FOLDER, SynthesisCancelled, Synthesizer, load
-from appliance.engines.tts.text.normalize import normalize
 from appliance.engines.tts.voices import Voices, VoiceStyle
 from appliance.errors import EngineBusy, EngineFailed
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
@@ -137,12 +136,15 @@ class KokoroEngine:
         self._lock = threading.Lock()  # guards `_current` and the `ended` flag of phrases
         self._current: Phrase | None = None
         self._worker: threading.Thread | None = None
-        self._g2p: G2P
+        self._reader: Reader
         self._voices: Voices
         self._model: Synthesizer
 
     async def start(self) -> None:
-        """Load the model and warm it up. Raises MissingWeights, BadSetting or UnknownVoice."""
+        """Load the model and warm it up.
+
+        Raises MissingWeights, BadSetting, BadLexicon or UnknownVoice.
+        """
         started_at = time.monotonic()
         await asyncio.to_thread(self._load)
         loaded_at = time.monotonic()
@@ -177,6 +179,10 @@ class KokoroEngine:
     def open(self) -> KokoroSession:
         """See TTSEngine.open."""
         return KokoroSession(self, next(self._session_numbers))
+
+    def read(self, text: str, voice: str = "") -> Reading:
+        """Return how a phrase is spoken. Not thread-safe: for the worker, or while it is idle."""
+        return self._reader.read(text, self._voices.british(voice or self._settings.voice))
 
     async def speak(
         self, session: int, text: str, voice: str, speed: float, urgent: bool
@@ -213,13 +219,13 @@ class KokoroEngine:
     def _load(self) -> None:
         self._voices = Voices(self._weights / FOLDER / "voices")
         self._voices.check(self._settings.voice)
-        self._g2p = G2P(self._weights)
+        self._reader = Reader(self._weights, site_lexicon.read(self._settings))
         self._model = load(self._settings, self._weights)
 
     def _warm_up(self) -> None:
         british = self._voices.british(self._settings.voice)
         for text in WARM_UP:
-            phonemes = self._g2p.phonemes(text, british)
+            phonemes = self._reader.read(text, british).phonemes
             for _ in self._model.stream(phonemes, self._style(self._settings.voice, phonemes), 1.0):
                 pass
 
@@ -251,10 +257,7 @@ class KokoroEngine:
     def _speak_part(self, phrase: Phrase) -> bool:
         """Synthesize the next part of a phrase; return whether more parts follow."""
         if phrase.chunks is None:
-            british = self._voices.british(phrase.voice)
-            words = normalize(phrase.text, british)
-            phonemes = self._g2p.phonemes(words, british) if words else ""
-            phrase.chunks = audio.split_phonemes(phonemes)
+            phrase.chunks = audio.split_phonemes(self.read(phrase.text, phrase.voice).phonemes)
         if phrase.parts is None:
             if not phrase.chunks:
                 return False

@@ -13,7 +13,8 @@ import re
 import shutil
 import subprocess
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import spacy.cli
 from misaki import en
 
 from appliance import journal
+from appliance.engines.tts import homographs, initialisms
+from appliance.engines.tts.homographs import Change, Word
 from appliance.errors import MissingWeights
 
 SPACY_FOLDER = "en_core_web_sm"
@@ -73,22 +76,26 @@ class G2P:
         self._nlp = spacy.load(folder, exclude=list(UNUSED_PIPES))
         self._espeak_program = espeak_program
 
-    def phonemes(self, text: str, british: bool = False) -> str:
+    def phonemes(
+        self, text: str, british: bool = False, given: Mapping[str, str] | None = None
+    ) -> str:
         """Return the phonemes and punctuation of normalized text; '' if it contains no words.
 
-        Accepts any text without raising an error. If misaki fails, falls back to converting word
-        by word and drops the words on which misaki fails again.
+        `given` has the phonemes of words that are not to be converted. Accepts any text without
+        raising an error. If misaki fails, falls back to converting word by word and drops the
+        words on which misaki fails again.
         """
         accent = self._accent(british)
+        given = given or {}
         try:
-            phonemes = accent.phonemes(text)
+            phonemes = accent.phonemes(text, given)
         except Exception as error:  # misaki raises AssertionError or IndexError on unusual text
             journal.get().warning(
                 "a phrase is pronounced word by word",
                 engine="tts",
                 caused_by=type(error).__name__,
             )
-            phonemes = " ".join(_word_phonemes(accent, word) for word in text.split())
+            phonemes = " ".join(_word_phonemes(accent, word, given) for word in text.split())
         phonemes = " ".join(phonemes.split())
         return phonemes if any(char.isalpha() for char in phonemes) else ""
 
@@ -106,12 +113,13 @@ class _Accent:
         self._collecting = False
         self._misaki = _Misaki(nlp, british, self._fallback)
 
-    def phonemes(self, text: str) -> str:
+    def phonemes(self, text: str, given: Mapping[str, str]) -> str:
         """Return the phonemes of `text`, in two passes if it contains unknown words.
 
         The first pass collects the unknown words, so that a single run of espeak-ng converts all
         of them.
         """
+        self._misaki.given = given
         self._unknown, self._collecting = [], True
         phonemes = self._run(text)
         self._collecting = False
@@ -147,11 +155,64 @@ class _Misaki(en.G2P):  # type: ignore[misc]
         self.lexicon = en.Lexicon(british)
         self.fallback = fallback
         self.unk = ""
+        self.given: Mapping[str, str] = {}  # phonemes of words, set for each text
+
+    def tokenize(self, text: str, tokens: Any, features: Any) -> list[Any]:
+        """Return misaki's tokens, with what our rules say about their tags and phonemes."""
+        found = self._split(super().tokenize(text, [], {}))
+        words = [Word(token.text, token.tag) for token in found]
+        changes = homographs.changes(words) | initialisms.changes(words, self._is_known)
+        changes |= {
+            index: Change(phonemes=(self.given[word.text],) * 2)
+            for index, word in enumerate(words)
+            if word.text in self.given
+        }
+        for index, change in changes.items():
+            self._apply(change, found[index])
+            if index + 1 < len(found):
+                self._add_possessive(found[index], found[index + 1])
+        return found
+
+    def _split(self, tokens: list[Any]) -> list[Any]:
+        """Split off the full stop of a last letter, and what is joined to a word of `given`."""
+        result = []
+        for index, token in enumerate(tokens):
+            parts = [token.text]
+            is_last = index + 1 == len(tokens)
+            if re.fullmatch(r"[A-Za-z]\." if is_last else r"[a-z]\.", token.text):
+                parts = list(token.text)  # spaCy takes it for an initial
+            elif self.given and token.text not in self.given:
+                pattern = "|".join(map(re.escape, self.given))
+                parts = [part for part in re.split(f"({pattern})", token.text) if part]
+            for part in parts:
+                tag = "." if part == "." else token.tag
+                whitespace = token.whitespace if part is parts[-1] else ""
+                split = replace(token, text=part, tag=tag, whitespace=whitespace)
+                result.append(split if len(parts) > 1 else token)
+        return result
+
+    def _add_possessive(self, token: Any, after: Any) -> None:
+        if token.phonemes and not token.whitespace and after.text.lower() == "'s":
+            token.phonemes, after.phonemes = self.lexicon._s(token.phonemes), ""
+            after._.rating = token._.rating
+
+    def _apply(self, change: Change, token: Any) -> None:
+        token.tag = change.tag or token.tag
+        token._.alias = change.alias or None
+        phonemes = change.phonemes[self.british]
+        if change.letters:
+            phonemes = self.lexicon.get_NNP(change.letters)[0] or ""
+        if phonemes:
+            token.phonemes = self.lexicon._s(phonemes) if change.plural else phonemes
+            token._.rating = 5
+
+    def _is_known(self, word: str) -> bool:
+        return word in self.lexicon.golds or word in self.lexicon.silvers
 
 
-def _word_phonemes(accent: _Accent, word: str) -> str:
+def _word_phonemes(accent: _Accent, word: str, given: Mapping[str, str]) -> str:
     try:
-        return accent.phonemes(word)
+        return accent.phonemes(word, given)
     except Exception:
         return ""
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.engines.tts.audio import LEAD_SECONDS, SLICE_SECONDS
 from appliance.engines.tts.engine import KokoroEngine
-from appliance.errors import MissingWeights, UnknownVoice
+from appliance.errors import BadLexicon, MissingWeights, UnknownVoice
 from appliance.link.engine import OUTPUT_SAMPLE_RATE, TTSSession
 from appliance.settings import PathsConfig, Settings, TTSConfig
 from tests.link.contract import VoiceContract
@@ -172,6 +172,14 @@ async def test_metrics_count_phrases_and_seconds(engine: KokoroEngine) -> None:
     assert metric(engine, "voice_tts_synthesis_seconds_total") > 0
     assert metric(engine, "voice_tts_real_time_ratio_count") > 0
     assert metric(engine, "voice_tts_phrases_total", outcome="failed") == 0
+
+
+async def test_engine_does_not_start_with_a_wrong_lexicon(tmp_path: Path, weights: Path) -> None:
+    lexicon = tmp_path / "lexicon.tsv"
+    lexicon.write_text("Kefzol\tkef zole\nKeflex\n", encoding="utf-8")
+    settings = Settings(paths=PathsConfig(weights=weights), tts=TTSConfig(lexicon_file=lexicon))
+    with pytest.raises(BadLexicon, match="line 2"):
+        await KokoroEngine(settings).start()
 
 
 async def test_engine_does_not_start_without_a_model_or_with_an_unknown_voice(
