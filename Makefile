@@ -1,7 +1,7 @@
 # Each target calls one script or module; `make` without a target lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo run talk test test-image check bench bench-voice voices bench-engine bench-image golden \
+.PHONY: setup demo run talk test test-image check bench bench-voice voices questions bench-engine bench-image golden \
 	weights image export preflight smoke-test lock verify clean help
 PROFILE ?= cpu
 PYTHON_HERE := .venv/bin/python
@@ -35,6 +35,9 @@ bench-voice: ## compare streamed with whole phrases; writes pages with pairs to 
 
 voices: ## measure turn taking with human recordings, which are downloaded the first time
 	@$(PYTHON_HERE) -m tests.voices $(ARGS)
+
+questions: ## ask the language model typed questions and judge its answers; FILE=path for others
+	@$(PYTHON_HERE) -m tests.questions $(FILE) $(ARGS)
 
 bench-engine: ## measure Ultravox under vLLM; ARGS='--random-weights 8b' for the full size
 	@ops/golden --bench $(ARGS)
