@@ -62,6 +62,8 @@ class SmallEngine:
             lambda: recognizer.recognize(np.zeros(INPUT_SAMPLE_RATE, np.float32)),
         )
         session = self.open()
+        await session.warm((Turn("system", config.system_prompt),))
+        await self.language_model.keep_snapshot(session)
         await session.warm((Turn("system", config.system_prompt), Turn("user", "Hello.")))
         await session.close()
         log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - started)
