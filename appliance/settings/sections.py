@@ -14,6 +14,7 @@ from appliance.settings.types import (
     Allowed,
     Bytes,
     Date,
+    Examples,
     FilePath,
     FolderName,
     Fraction,
@@ -38,6 +39,22 @@ TERABYTE = 10**12
 MAX_TEXT_CHARS = 16_000  # of one turn on the link (appliance/link/engine.py)
 MAX_PHRASE_CHARS = 2_000  # of one phrase on the link (appliance/link/protocol.py)
 
+# A small model follows examples better than rules (docs/quality.md).
+EXAMPLES = " | ".join(
+    (
+        "Hello, I am Paul, and I keep bees. => Hello, Paul. How are your bees?",
+        "Ring my brother. => I am sorry, I cannot make calls. I can only talk with you.",
+        "Send him a letter, then. => I am sorry, I cannot send anything.",
+        "How warm is it outside? => I am sorry, I do not know the weather.",
+        "Switch off the heating. => I am sorry, I cannot switch anything.",
+        "Are you a machine? => Yes, I am a computer program, not a human.",
+        "When do you close? => I am sorry, I do not know the opening hours.",
+        "Tell me about rivers. => A river is water that flows from the mountains to the sea.",
+        "Say that more simply. => It is a long stream of water.",
+        "Stop it. => All right. What else would you like to know?",
+        'What did I just say? => You said "stop it".',
+    )
+)
 _STRICT = ConfigDict(allow_inf_nan=False, str_strip_whitespace=True, defer_build=True)
 
 
@@ -287,6 +304,11 @@ class LLMConfig:
         'Call the caller "you".',
         max_length=MAX_TEXT_CHARS,
         description="instructions at the start of every prompt",
+    )
+    examples: Examples = Field(
+        default=EXAMPLES,
+        description="questions with the answers that a good assistant gives, as if they began "
+        "every call; empty: none (small)",
     )
     min_utterance_seconds: Seconds = Field(
         default=0.1, ge=0, le=10, description="a sound shorter than this is a click, not an answer"

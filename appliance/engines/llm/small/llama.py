@@ -28,6 +28,7 @@ from appliance.engines.llm.small.chat import ChatMLFormat
 from appliance.engines.llm.small.priority import JobPriority
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
+from appliance.link.engine import Turn
 
 Logits = npt.NDArray[np.float32]
 
@@ -348,12 +349,22 @@ class AsyncLanguageModel:
         self._worker = WorkerThread("llama")
         self._model: LanguageModel | None = None
 
-    async def load(self, path: Path, threads: int, context_tokens: int, slots: int) -> None:
-        """Load the model. Raises MissingWeights, UnreadableModel or UnsupportedLlamaCpp."""
+    async def load(
+        self,
+        path: Path,
+        threads: int,
+        context_tokens: int,
+        slots: int,
+        examples: Sequence[Turn] = (),
+    ) -> None:
+        """Load the model. `examples` are part of every prompt.
+
+        Raises MissingWeights, UnreadableModel or UnsupportedLlamaCpp.
+        """
         self._model = model = await self._worker.run(
             JobPriority.GENERATE, lambda: LanguageModel(path, threads, context_tokens, slots)
         )
-        self.format = ChatMLFormat(model)
+        self.format = ChatMLFormat(model, examples)
 
     async def stop(self) -> None:
         """Free the model and stop the thread."""
