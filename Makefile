@@ -1,7 +1,8 @@
 # Each target calls one script or module; `make` without a target lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo run talk test test-image check bench bench-voice voices spoken bench-engine bench-image golden \
+.PHONY: setup demo run talk test test-image check bench bench-voice voices spoken questions bench-engine \
+	bench-image golden \
 	weights image export preflight smoke-test lock verify clean help
 PROFILE ?= cpu
 PYTHON_HERE := .venv/bin/python
@@ -38,6 +39,9 @@ voices: ## measure turn taking with human recordings, which are downloaded the f
 
 spoken: ## score the spoken text of reference lines; FILE=path scores another file
 	@FILE='$(FILE)' $(PYTHON_HERE) -m tests.spoken
+
+questions: ## ask the language model typed questions and judge its answers; FILE=path for others
+	@$(PYTHON_HERE) -m tests.questions $(FILE) $(ARGS)
 
 bench-engine: ## measure Ultravox under vLLM; ARGS='--random-weights 8b' for the full size
 	@ops/golden --bench $(ARGS)

@@ -25,7 +25,7 @@ from appliance.settings.sections import (
     TTSConfig,
     TurnConfig,
 )
-from appliance.settings.types import allowed, parse_voice
+from appliance.settings.types import allowed, parse_examples, parse_voice
 
 VERSION = "0.1.0"  # as in pyproject.toml; a test compares
 
@@ -47,6 +47,7 @@ __all__ = [
     "TurnConfig",
     "allowed",
     "load",
+    "parse_examples",
     "parse_voice",
     "render",
     "variable",

@@ -14,6 +14,7 @@ from appliance.settings.types import (
     Allowed,
     Bytes,
     Date,
+    Examples,
     FilePath,
     FolderName,
     Fraction,
@@ -295,6 +296,11 @@ class LLMConfig:
         'Call the caller "you".',
         max_length=MAX_TEXT_CHARS,
         description="instructions at the start of every prompt",
+    )
+    examples: Examples = Field(
+        default="",
+        description="questions with the answers that a good assistant gives, as if they began "
+        "every call; empty: none (small)",
     )
     min_utterance_seconds: Seconds = Field(
         default=0.1, ge=0, le=10, description="a sound shorter than this is a click, not an answer"

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
 Section = TypeVar("Section")
+MAX_EXAMPLES_CHARS = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,25 @@ def parse_voice(voice: str) -> tuple[tuple[str, float], ...]:
     return tuple(parts)
 
 
+def parse_examples(text: str) -> tuple[tuple[str, str], ...]:
+    """Parse `QUESTION => ANSWER | QUESTION => ANSWER` into (question, answer) pairs.
+
+    Raises ValueError for a part without both.
+    """
+    pairs = []
+    for part in filter(None, map(str.strip, text.split("|"))):
+        question, arrow, answer = (each.strip() for each in part.partition("=>"))
+        if not (question and arrow and answer):
+            raise ValueError(f"{part!r} is not QUESTION => ANSWER")
+        pairs.append((question, answer))
+    return tuple(pairs)
+
+
+def _check_examples(text: str) -> str:
+    parse_examples(text)
+    return text
+
+
 def _check_voice(voice: str) -> str:
     parse_voice(voice)
     return voice
@@ -117,6 +137,12 @@ Voice = Annotated[
     Field(max_length=200),  # limit of the engine link (appliance/link/protocol.py)
     AfterValidator(_check_voice),
     Allowed("a voice, or a blend such as af_heart:2,am_adam:1"),
+]
+Examples = Annotated[
+    str,
+    Field(max_length=MAX_EXAMPLES_CHARS),
+    AfterValidator(_check_examples),
+    Allowed(f"QUESTION => ANSWER | QUESTION => ANSWER, at most {MAX_EXAMPLES_CHARS} characters"),
 ]
 Date = Annotated[str, AfterValidator(_check_date), Allowed("a date such as 22 Nov 2026, or empty")]
 Origins = Annotated[

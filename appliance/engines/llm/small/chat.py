@@ -33,8 +33,12 @@ class ChatTokenizer(Protocol):
 class ChatMLFormat:
     """Builds prompts for one model."""
 
-    def __init__(self, tokenizer: ChatTokenizer) -> None:
-        """Look up the control tokens. Raises BadRequest if the model has none for ChatML."""
+    def __init__(self, tokenizer: ChatTokenizer, examples: Sequence[Turn] = ()) -> None:
+        """Look up the control tokens. Raises BadRequest if the model has none for ChatML.
+
+        `examples` follow the system prompt in every prompt.
+        """
+        self._examples = examples
         start, end = tokenizer.control("<|im_start|>"), tokenizer.control("<|im_end|>")
         if start is None or end is None:
             raise BadRequest(engine=NAME, what="a model without ChatML control tokens")
@@ -51,12 +55,12 @@ class ChatMLFormat:
         `is_open`: the user will say more, so the prompt ends with the text of the user's turn, or
         with its header if the last turn is not the user's. It is the beginning of a later prompt.
         If the conversation is too long, the oldest turns are dropped, DROPPED_TURNS at a time, and
-        then the beginning of the last turn. The system prompt is never dropped. Raises BadRequest
-        if the system prompt alone is too long.
+        then the beginning of the last turn. The system prompt and the examples are never dropped.
+        Raises BadRequest if these alone are too long.
         """
         system = [turn for turn in turns if turn.role == "system"]
         dialogue = merge_same_role([turn for turn in turns if turn.role != "system"])
-        head = [token for turn in system for token in self._turn(turn)]
+        head = [token for turn in (*system, *self._examples) for token in self._turn(turn)]
         bodies = [self._turn(turn) for turn in dialogue]
         asks = bool(dialogue) and dialogue[-1].role == "user"
         tail = self._header("assistant") if asks else []

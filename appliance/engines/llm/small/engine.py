@@ -23,7 +23,7 @@ from appliance.engines.llm.small.session import SmallSession
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
-from appliance.settings import LLMConfig, Settings
+from appliance.settings import LLMConfig, Settings, parse_examples
 
 WEIGHTS = "model.gguf"
 log = journal.get()
@@ -49,7 +49,11 @@ class SmallEngine:
         slots = self._settings.gateway.max_sessions
         _, recognizer = await asyncio.gather(
             self.language_model.load(
-                folder / WEIGHTS, config.threads, config.context_tokens, slots
+                folder / WEIGHTS,
+                config.threads,
+                config.context_tokens,
+                slots,
+                example_turns(config.examples),
             ),
             self._recognizer_thread.run(
                 JobPriority.GENERATE,
@@ -62,6 +66,8 @@ class SmallEngine:
             lambda: recognizer.recognize(np.zeros(INPUT_SAMPLE_RATE, np.float32)),
         )
         session = self.open()
+        await session.warm((Turn("system", config.system_prompt),))
+        await self.language_model.keep_snapshot(session)
         await session.warm((Turn("system", config.system_prompt), Turn("user", "Hello.")))
         await session.close()
         log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - started)
@@ -88,6 +94,15 @@ class SmallEngine:
             self._settings.llm,
             PaceLimits.of(self._settings.tts),
         )
+
+
+def example_turns(text: str) -> list[Turn]:
+    """Return the setting `llm.examples` as turns of a conversation."""
+    return [
+        turn
+        for question, answer in parse_examples(text)
+        for turn in (Turn("user", question), Turn("assistant", answer))
+    ]
 
 
 def find_model(weights: Path, name: str) -> Path:

@@ -28,6 +28,7 @@ from appliance.engines.llm.small.chat import ChatMLFormat
 from appliance.engines.llm.small.priority import JobPriority
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
+from appliance.link.engine import Turn
 
 Logits = npt.NDArray[np.float32]
 
@@ -94,6 +95,14 @@ class CacheSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copy of a cached prompt, as the library serializes it."""
+
+    tokens: tuple[int, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RunningStep:
     """The step that the model processes: its owner, and the tokens cached when it has finished."""
 
@@ -147,6 +156,7 @@ class LanguageModel:
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_ext_init(self._context)
         self.running: RunningStep | None = None
+        self._snapshot: Snapshot | None = None
         self._free = [CacheSlot(index) for index in range(slots)]
         self._used: OrderedDict[Hashable, CacheSlot] = OrderedDict()
 
@@ -169,6 +179,7 @@ class LanguageModel:
         if abort:
             return None
         slot = self._slot(owner)
+        self._restore(slot, tokens)
         if slot.ends_prompt(tokens):
             self._cut(slot, len(tokens))
             slot.logits = slot.prompt_logits
@@ -191,15 +202,24 @@ class LanguageModel:
 
     def cached(self, owner: Hashable, tokens: Sequence[int]) -> int:
         """Return the number of tokens that `advance` would not have to evaluate."""
-        slot = self._used.get(owner)
-        if slot is None:
-            return 0
-        exact = slot.logits is not None and slot.tokens == tokens
-        return (
-            len(tokens)
-            if exact or slot.ends_prompt(tokens)
-            else min(common_prefix(slot.tokens, tokens), len(tokens) - 1)
-        )
+        slot = self._used.get(owner) or CacheSlot(-1)
+        if (slot.logits is not None and slot.tokens == tokens) or slot.ends_prompt(tokens):
+            return len(tokens)
+        shared = common_prefix(slot.tokens, tokens)
+        if self._snapshot is not None and self._snapshot_helps(shared, tokens):
+            shared = len(self._snapshot.tokens)
+        return min(shared, len(tokens) - 1)
+
+    def keep_snapshot(self, owner: Hashable) -> None:
+        """Copy the cached prompt of `owner`; later prompts that begin with it start from the copy.
+
+        Every session begins with the same system prompt, which takes seconds to process.
+        """
+        slot, lib = self._slot(owner), self._library
+        size = lib.llama_state_seq_get_size(self._context, slot.index)
+        data = ctypes.create_string_buffer(size)
+        written = lib.llama_state_seq_get_data(self._context, data, size, slot.index)
+        self._snapshot = Snapshot(tuple(slot.tokens), data.raw[:written])
 
     def release(self, owner: Hashable) -> None:
         """Free the slot of `owner`, if it has one."""
@@ -268,6 +288,25 @@ class LanguageModel:
         self._used[owner] = slot  # the most recently used owner is last
         return slot
 
+    def _snapshot_helps(self, shared: int, tokens: Sequence[int]) -> bool:
+        """Return whether the snapshot begins `tokens` and is longer than what the slot has."""
+        snapshot = self._snapshot
+        return (
+            snapshot is not None
+            and len(snapshot.tokens) > shared
+            and common_prefix(snapshot.tokens, tokens) == len(snapshot.tokens)
+        )
+
+    def _restore(self, slot: CacheSlot, tokens: Sequence[int]) -> None:
+        """Replace the cache of the slot by the snapshot, if that saves work."""
+        snapshot = self._snapshot
+        if snapshot is None or not self._snapshot_helps(common_prefix(slot.tokens, tokens), tokens):
+            return
+        self._cut(slot, 0)
+        data = snapshot.data
+        if self._library.llama_state_seq_set_data(self._context, data, len(data), slot.index):
+            slot.tokens = list(snapshot.tokens)
+
     def _cut(self, slot: CacheSlot, keep: int) -> None:
         if keep < len(slot.tokens):
             self._library.llama_memory_seq_rm(self._memory, slot.index, keep, -1)
@@ -310,12 +349,22 @@ class AsyncLanguageModel:
         self._worker = WorkerThread("llama")
         self._model: LanguageModel | None = None
 
-    async def load(self, path: Path, threads: int, context_tokens: int, slots: int) -> None:
-        """Load the model. Raises MissingWeights, UnreadableModel or UnsupportedLlamaCpp."""
+    async def load(
+        self,
+        path: Path,
+        threads: int,
+        context_tokens: int,
+        slots: int,
+        examples: Sequence[Turn] = (),
+    ) -> None:
+        """Load the model. `examples` are part of every prompt.
+
+        Raises MissingWeights, UnreadableModel or UnsupportedLlamaCpp.
+        """
         self._model = model = await self._worker.run(
             JobPriority.GENERATE, lambda: LanguageModel(path, threads, context_tokens, slots)
         )
-        self.format = ChatMLFormat(model)
+        self.format = ChatMLFormat(model, examples)
 
     async def stop(self) -> None:
         """Free the model and stop the thread."""
@@ -385,6 +434,11 @@ class AsyncLanguageModel:
     def raise_priority(self, owner: Hashable, priority: JobPriority) -> None:
         """Give the queued steps of `owner` at least this priority."""
         self._worker.raise_priority(owner, priority)
+
+    async def keep_snapshot(self, owner: Hashable) -> None:
+        """See `LanguageModel.keep_snapshot`."""
+        model = self.model
+        await self._worker.run(JobPriority.GENERATE, lambda: model.keep_snapshot(owner))
 
     async def release(self, owner: Hashable) -> None:
         """Free the cache of `owner`."""

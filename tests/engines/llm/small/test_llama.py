@@ -152,6 +152,23 @@ def test_released_slot_can_be_reused(language_model: LanguageModel) -> None:
     assert language_model.cached("a", make_tokens(20)) == 0
 
 
+def test_prompt_that_begins_with_the_snapshot_starts_from_it(language_model: LanguageModel) -> None:
+    system, rest = make_tokens(40, seed=5), make_tokens(10, seed=1)
+    fresh, _ = scores(language_model, "a", [*system, *rest])
+    scores(language_model, "a", system)
+    language_model.keep_snapshot("a")
+    language_model.release("a")
+    assert language_model.cached("b", [*system, *rest]) == 40
+    copied, evaluated = scores(language_model, "b", [*system, *rest])
+    assert evaluated == 10
+    assert np.corrcoef(fresh, copied)[0, 1] > 0.999
+    assert copied.argmax() == fresh.argmax()
+    # Another prompt does not use it, and this one does again afterwards.
+    assert scores(language_model, "b", rest)[1] == 10
+    assert scores(language_model, "b", [*system, *rest])[1] == 10
+    assert scores(language_model, "b", [*system, *rest, 1234])[1] == 1
+
+
 def test_aborted_batch_can_be_evaluated_later(language_model: LanguageModel) -> None:
     prompt, abort = make_tokens(BATCH_TOKENS), AbortFlag()
     timer = threading.Timer(0.03, abort.set)
