@@ -32,8 +32,8 @@ KNOWLEDGE = (
 )
 INTRODUCTION = Question("My name is Peter.", ("name", "peter"))
 # Not "What is my name?": a small model answers "My name is Peter.", which does not show whether it
-# knows whose name that is. "The caller's name" is sometimes heard as "the collar's name".
-RECALL = Question("Which name did I tell you?", ("tell",))
+# knows whose name that is.
+RECALL = Question("What is the caller's name?", ("name",))
 MEMORY = (INTRODUCTION, RECALL)
 NAME = "peter"
 
