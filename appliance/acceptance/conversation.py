@@ -165,8 +165,15 @@ def _correct(pairs: Sequence[tuple[Question, SpokenTurn]], has_texts: bool) -> C
 
 
 def _remembered(pairs: Sequence[tuple[Question, SpokenTurn]], has_texts: bool) -> CheckResult:
-    """Check that each answer to RECALL tells the caller the caller's name."""
-    replies = [_reply(turn, has_texts) for question, turn in pairs if question == script.RECALL]
+    """Check that each answer to RECALL tells the caller the caller's name.
+
+    Answers to another question, because this one was misheard, say nothing about the memory.
+    """
+    asked = [turn for question, turn in pairs if question == script.RECALL]
+    heard = [turn for turn in asked if not (has_texts and missing(script.WHOSE, turn.understood))]
+    if asked and not heard:
+        return skip("memory", f"{asked[0].said!r} was transcribed as {asked[0].understood!r}")
+    replies = [_reply(turn, has_texts) for turn in heard]
     wrong = [reply for reply in replies if not script.names_caller(reply)]
     shown = [*wrong, *reversed(replies)][:1]
     actual = "".join(f"{script.RECALL.text!r} was answered {reply!r}" for reply in shown)

@@ -34,6 +34,7 @@ INTRODUCTION = Question("My name is Peter.", ("name", "peter"))
 # Not "What is my name?": a small model answers "My name is Peter.", which does not show whether it
 # knows whose name that is.
 RECALL = Question("What is the caller's name?", ("name",))
+WHOSE = ("caller's|callers",)  # one transcript in 36 has "the collar's name"
 MEMORY = (INTRODUCTION, RECALL)
 NAME = "peter"
 

@@ -75,6 +75,15 @@ def test_answer_that_does_not_tell_the_callers_name_fails(reply: str) -> None:
     assert failed(evaluate_changed(reply={3: reply}, sounded={3: reply})) == [MEMORY]
 
 
+def test_memory_is_not_judged_by_a_question_that_was_misheard() -> None:
+    misheard = {3: "What is the collar's name?"}
+    nonsense = {3: "The collar's name is unknown."}
+    results = evaluate_changed(understood=misheard, reply=nonsense, sounded=nonsense)
+    assert failed(results) == []
+    assert results[MEMORY].state == "skipped"
+    assert "collar" in results[MEMORY].found
+
+
 def test_recordings_of_the_site_are_judged_with_the_questions() -> None:
     text = "When does the pharmacy open on Sundays?"
     recorded = SpokenTurn(text, text, "At nine.", "at nine", "answered", 1.5, {}, "nurse")
