@@ -206,8 +206,8 @@ class LanguageModel:
         if (slot.logits is not None and slot.tokens == tokens) or slot.ends_prompt(tokens):
             return len(tokens)
         shared = common_prefix(slot.tokens, tokens)
-        if self._snapshot is not None and self._snapshot_helps(shared, tokens):
-            shared = len(self._snapshot.tokens)
+        if (snapshot := self._better_snapshot(shared, tokens)) is not None:
+            shared = len(snapshot.tokens)
         return min(shared, len(tokens) - 1)
 
     def keep_snapshot(self, owner: Hashable) -> None:
@@ -288,19 +288,17 @@ class LanguageModel:
         self._used[owner] = slot  # the most recently used owner is last
         return slot
 
-    def _snapshot_helps(self, shared: int, tokens: Sequence[int]) -> bool:
-        """Return whether the snapshot begins `tokens` and is longer than what the slot has."""
+    def _better_snapshot(self, shared: int, tokens: Sequence[int]) -> Snapshot | None:
+        """Return the snapshot if it begins `tokens` and has more than `shared` of them."""
         snapshot = self._snapshot
-        return (
-            snapshot is not None
-            and len(snapshot.tokens) > shared
-            and common_prefix(snapshot.tokens, tokens) == len(snapshot.tokens)
-        )
+        if snapshot is None or len(snapshot.tokens) <= shared:
+            return None
+        return snapshot if tuple(tokens[: len(snapshot.tokens)]) == snapshot.tokens else None
 
     def _restore(self, slot: CacheSlot, tokens: Sequence[int]) -> None:
         """Replace the cache of the slot by the snapshot, if that saves work."""
-        snapshot = self._snapshot
-        if snapshot is None or not self._snapshot_helps(common_prefix(slot.tokens, tokens), tokens):
+        snapshot = self._better_snapshot(common_prefix(slot.tokens, tokens), tokens)
+        if snapshot is None:
             return
         self._cut(slot, 0)
         data = snapshot.data
