@@ -72,10 +72,19 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
         [ ! -e "$package" ] || mv "$package" /split/torch/$site; done \
     && mv /opt/voice/venv /split/rest/opt/voice/
 
-# --- our code, and the lock with which every start compares the sealed files
+# --- the list of the packages' files; in a stage of its own, because our code changes more often
+FROM packages AS listed
+COPY code/appliance/code_seal.py /
+RUN python3.11 -I -S -B /code_seal.py list /split/cuda /split/torch /split/rest >/packages.list
+
+# --- our code, the lock with which every start compares the model files, and code.list with which it compares
+# our code, the packages, and the operating system's programs and libraries
 FROM os AS code
 COPY code/ /opt/voice/
 RUN python3.11 -m compileall -q --invalidation-mode checked-hash /opt/voice/appliance /opt/voice/client
+COPY --from=listed /packages.list /tmp/
+RUN python3.11 -I -S -B /opt/voice/appliance/code_seal.py join /tmp/packages.list >/tmp/code.list \
+    && mv /tmp/code.list /opt/voice/code.list && rm /tmp/packages.list
 
 # --- the image
 FROM scratch
@@ -98,6 +107,8 @@ COPY --from=code /opt/voice/ /opt/voice/
 
 ARG PROFILE=cpu
 ARG VERSION=0
+# The language model in the weights folders; ops/image writes its name here.
+ARG MODEL
 LABEL org.opencontainers.image.title="voice appliance" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.licenses="Apache-2.0" \
@@ -111,11 +122,14 @@ ENV PATH=/opt/voice/venv/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \
     VOICE_PROFILE=${PROFILE} \
+    VOICE_LLM_MODEL=${MODEL} \
     VOICE_PATHS_RUN=/run/voice \
     VOICE_PATHS_WEIGHTS=/opt/voice/weights \
     VOICE_PATHS_LOCK=/opt/voice/image-manifest.lock \
     VOICE_GATEWAY_HOST=0.0.0.0 \
     VOICE_GATEWAY_TOKEN_FILE=/run/secrets/voice-token \
+    VOICE_GATEWAY_TLS_CERTIFICATE=/run/secrets/tls/chain.pem \
+    VOICE_GATEWAY_TLS_KEY=/run/secrets/tls/key.pem \
     VOICE_EXPORTER_HOST=0.0.0.0 \
     TRITON_CACHE_MANAGER=appliance.engines.llm.vllm.triton_cache:SealedFirst \
     TRITON_LIBCUDA_PATH=/usr/lib/x86_64-linux-gnu \
@@ -126,5 +140,6 @@ USER 10001:10001
 EXPOSE 8765 9465
 # The OCI format cannot store a health check; there it comes from ops/container.flags.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=300s CMD ["python", "-m", "appliance", "health"]
-ENTRYPOINT ["python", "-m", "appliance"]
+# Verifies code.list before `boot`, without loading anything of it; see appliance/code_seal.py.
+ENTRYPOINT ["/usr/bin/python3.11", "-I", "-S", "-B", "/opt/voice/appliance/code_seal.py", "start"]
 CMD ["boot"]

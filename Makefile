@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: setup demo run talk test test-image check bench bench-voice voices spoken questions bench-engine \
-	bench-image golden \
+	bench-image golden fuzz \
 	weights image export preflight smoke-test lock verify clean help
 PROFILE ?= cpu
 PYTHON_HERE := .venv/bin/python
@@ -25,7 +25,7 @@ test: ## run all tests, or some: ARGS=tests/gateway/test_wire.py
 test-image: ## run only the tests that build, export, import and run the sealed image
 	@ops/test --image
 
-check: ## run ruff, mypy --strict and shellcheck
+check: ## run ruff, mypy --strict, tsc and shellcheck
 	@ops/check
 
 bench: ## measure latency, capacity and memory; AGAINST=FOLDER compares with another build
@@ -34,8 +34,8 @@ bench: ## measure latency, capacity and memory; AGAINST=FOLDER compares with ano
 bench-voice: ## compare streamed with whole phrases; writes pages with pairs to listen to
 	@$(PYTHON_HERE) -m tests.bench.voice $(ARGS)
 
-voices: ## measure turn taking with human recordings, which are downloaded the first time
-	@$(PYTHON_HERE) -m tests.voices $(ARGS)
+voices: ## measure hearing and turn taking with human recordings; AGAINST=FOLDER: and another build
+	@$(PYTHON_HERE) -m tests.voices $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
 spoken: ## score the spoken text of reference lines; FILE=path scores another file
 	@FILE='$(FILE)' $(PYTHON_HERE) -m tests.spoken
@@ -71,11 +71,14 @@ golden: ## compare Ultravox under vLLM with the recorded references; DIR=FOLDER
 lock: ## update the package locks and image-manifest.lock
 	@ops/lock
 
+fuzz: ## feed the parsers that strangers reach with random inputs; ARGS='--seconds 600'
+	@ops/fuzz $(ARGS)
+
 verify: ## hash every model file against image-manifest.lock
 	@$(PYTHON_HERE) -m appliance verify
 
 clean: ## remove everything that setup and tests created, including the model files
-	@rm -rf .venv .venv-torch .cache weights weights-gpu demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-torch .cache weights weights-gpu demo-out tests/*/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile

@@ -13,9 +13,16 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance import journal, journal_fields, offline, run_folder
-from appliance.errors import ApplianceError, BadLexicon, BadSetting, CannotStart, ModelUnhealthy
-from appliance.processes import LLM, TTS, socket_path
+from appliance import core_dumps, journal, journal_fields, offline, run_folder
+from appliance.errors import (
+    ApplianceError,
+    BadLexicon,
+    BadSetting,
+    CannotStart,
+    ModelUnhealthy,
+    PlainNetwork,
+)
+from appliance.processes import EXPORTER, GATEWAY, LLM, NAMES, TTS, socket_path
 from appliance.settings import CONFIG_FILE, Settings, load
 
 SUPERVISED = "SUPERVISOR_ENABLED"  # set by supervisord for its programs
@@ -25,6 +32,8 @@ EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a bug, not a wrong setting
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
     """Run a command. Return its exit code, or that of the error in the catalogue that it raises."""
+    core_dumps.disable()
+    core_dumps.hide_memory()
     name = next(iter(argv), "")
     stream = sys.stderr.buffer if name in COMMANDS and COMMANDS[name].log_to_stderr else None
     settings = Settings()
@@ -39,7 +48,7 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         return COMMANDS[name].run(settings, args)
     except ApplianceError as error:
         final = error.exit_code == CannotStart.exit_code or isinstance(error, ModelUnhealthy)
-        if SUPERVISED in environ and final:
+        if SUPERVISED in environ and name in NAMES and final:
             # Taken from the environment, where boot always sets it: the settings may be invalid.
             folder = Path(environ.get(RUN_FOLDER, settings.paths.run))
             run_folder.write_failure(folder, name, error)
@@ -92,8 +101,12 @@ def _report(command: str, error: ApplianceError) -> int:
 def _boot(settings: Settings, args: Namespace) -> int:
     from appliance import site_lexicon
     from appliance.supervision import boot
+    from appliance.tls.policy import require_tls
+    from appliance.weights.choices import check_models
     from appliance.weights.voices import check_voice
 
+    require_tls(settings.gateway)
+    check_models(settings)
     check_voice(settings)
     site_lexicon.read(settings.tts)
     boot.main(settings)
@@ -101,6 +114,7 @@ def _boot(settings: Settings, args: Namespace) -> int:
 
 
 def _gateway(settings: Settings, args: Namespace) -> int:
+    _confine(settings, GATEWAY, settings.audit.folder)
     from appliance.gateway.server import serve
 
     serve(settings)
@@ -127,10 +141,19 @@ def _tts(settings: Settings, args: Namespace) -> int:
 
 
 def _exporter(settings: Settings, args: Namespace) -> int:
+    _confine(settings, EXPORTER)
     from appliance.supervision.exporter import serve
 
     serve(settings)
     return 0
+
+
+def _confine(settings: Settings, name: str, *folders: str) -> None:
+    """Take away the rights that this process does not need, before libraries start threads."""
+    from appliance.confinement.confine import confine
+
+    own = run_folder.of_program(settings.paths.run, name)
+    confine([own, *(Path(folder) for folder in folders if folder)])
 
 
 def _guard(settings: Settings, args: Namespace) -> int:
@@ -166,19 +189,27 @@ def _settings_options(parser: ArgumentParser) -> None:
 def _check_settings(file: str, environ: Mapping[str, str]) -> int:
     """Print a line for each wrong setting, or one line if all are valid.
 
-    Checks the values, the voice and the site's lexicon. Other missing files and unknown tools are
-    reported only when a process starts.
+    Checks the values, the model, the voice and the site's lexicon. Other missing files and unknown
+    tools are reported only when a process starts.
     """
     from appliance import site_lexicon
+    from appliance.tls.policy import require_tls
+    from appliance.weights.choices import check_models
     from appliance.weights.voices import check_voice
 
     try:
         settings = load({**environ, CONFIG_FILE: file} if file else environ)
+        check_models(settings)
         check_voice(settings)
     except BadSetting as error:
         for each in (error, *error.others):
             name = each.details["name"]
             print(f"{file if file and name == CONFIG_FILE else name}: {each.details['why']}")
+        return error.exit_code
+    try:
+        require_tls(settings.gateway)
+    except PlainNetwork as error:
+        print(f"gateway.tls_certificate: {error} {error.advice}")
         return error.exit_code
     _, problems = site_lexicon.examine(settings.tts)
     for problem in problems:
@@ -190,9 +221,12 @@ def _check_settings(file: str, environ: Mapping[str, str]) -> int:
 
 
 def _verify(settings: Settings, args: Namespace) -> int:
-    from appliance.weights import checkpoint, manifest, seal
+    from appliance.supervision import seal_check
+    from appliance.weights import checkpoint, choices, seal
 
-    lock = manifest.read(settings.paths.lock)
+    code = seal_check.verify_code({}, full=not args.quick)
+    print(code or "code not sealed: this is a development checkout")
+    lock = choices.read_chosen(settings)
     print(seal.verify(settings.paths.weights, lock, settings.profile, full=not args.quick))
     if settings.llm.engine == "vllm":
         # Intact files can still be unsuitable: vLLM loads some wrong folders without an error.
@@ -204,6 +238,17 @@ def _verify(settings: Settings, args: Namespace) -> int:
 
 def _verify_options(parser: ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="compare only names and sizes")
+
+
+def _tools(settings: Settings, args: Namespace) -> int:
+    from appliance.gateway.tools import render_tools
+
+    print(render_tools(args.names or settings.llm.tools))
+    return 0
+
+
+def _tools_options(parser: ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="instead of those of llm.tools")
 
 
 def _say(settings: Settings, args: Namespace) -> int:
@@ -318,13 +363,62 @@ def _drain(settings: Settings, args: Namespace) -> int:
 
     if args.undo:
         return drain.undo(settings.paths.run, commands.print_line)
-    return drain.drain(settings.paths.run, args.wait, commands.print_line)
+    wait = settings.gateway.session_seconds if args.wait == commands.LONGEST_CALL else args.wait
+    return drain.drain(settings.paths.run, wait, commands.print_line)
+
+
+def _open(settings: Settings, args: Namespace) -> int:
+    from appliance.console import commands, drain
+
+    return drain.open_again(settings.paths.run, commands.print_line)
+
+
+def _close(settings: Settings, args: Namespace) -> int:
+    from appliance.console import commands, drain
+
+    return drain.close(settings.paths.run, commands.print_line)
 
 
 def _drain_options(parser: ArgumentParser) -> None:
     from appliance.console import commands
 
     commands.drain_options(parser)
+
+
+def _audit(settings: Settings, args: Namespace) -> int:
+    from appliance.console import audit
+
+    return audit.main(settings.audit.folder, args)
+
+
+def _audit_options(parser: ArgumentParser) -> None:
+    from appliance.console import audit
+
+    audit.add_options(parser)
+
+
+def _token(settings: Settings, args: Namespace) -> int:
+    from appliance.console import tokens
+
+    return tokens.main(settings.gateway.token_store, args)
+
+
+def _token_options(parser: ArgumentParser) -> None:
+    from appliance.console import tokens
+
+    tokens.add_options(parser)
+
+
+def _tls(settings: Settings, args: Namespace) -> int:
+    from appliance.tls import command
+
+    return command.main(args)
+
+
+def _tls_options(parser: ArgumentParser) -> None:
+    from appliance.tls import command
+
+    command.add_options(parser)
 
 
 def _bundle(settings: Settings, args: Namespace) -> int:
@@ -337,6 +431,45 @@ def _bundle_options(parser: ArgumentParser) -> None:
     from appliance.console import commands
 
     commands.bundle_options(parser)
+
+
+# The proof that nothing leaves the appliance
+
+
+def _watch_egress(settings: Settings, args: Namespace) -> int:
+    from appliance.egress_proof import watcher
+
+    return watcher.watch(args.run_id)
+
+
+def _egress_probe(settings: Settings, args: Namespace) -> int:
+    from appliance.egress_proof import sender
+
+    sender.send(args.run_id, args.sender)
+    return 0
+
+
+def _egress_statement(settings: Settings, args: Namespace) -> int:
+    from appliance.egress_proof import command
+
+    return command.main(settings, args.page)
+
+
+def _run_id_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run_id", metavar="RUN", help="identifies this run: hexadecimal digits")
+
+
+def _egress_probe_options(parser: ArgumentParser) -> None:
+    from appliance.egress_proof.probes import SENDERS
+
+    _run_id_options(parser)
+    parser.add_argument("sender", choices=SENDERS, help="who sends")
+
+
+def _egress_statement_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--page", action="store_true", help="read a statement from stdin and print it as text"
+    )
 
 
 def _no_options(parser: ArgumentParser) -> None:
@@ -399,6 +532,13 @@ COMMANDS: Mapping[str, Command] = {
         defaults={"VOICE_JOURNAL_LEVEL": "warning"},
         log_to_stderr=True,  # stdout is the answer, or the WAV file
     ),
+    "tools": Command(
+        "print the tools that the model is offered, as JSON",
+        _tools,
+        _tools_options,
+        defaults={"VOICE_JOURNAL_LEVEL": "warning"},
+        log_to_stderr=True,  # stdout is the answer
+    ),
     # The operator's console
     "status": Command("show the state of the appliance", _status, _status_options),
     "exit-reason": Command(
@@ -407,7 +547,44 @@ COMMANDS: Mapping[str, Command] = {
     "logs": Command("filter and format the log on stdin", _logs, _logs_options),
     "trace": Command("draw a call from the log on stdin, or list all", _trace, _trace_options),
     "drain": Command("refuse new calls; calls in progress continue", _drain, _drain_options),
+    "open": Command("let callers in: undo close and drain", _open),
+    "close": Command("refuse new calls, except those of the acceptance test", _close),
+    "audit": Command(
+        "check the hash chain of the audit log, or print its head", _audit, _audit_options
+    ),
+    "token": Command(
+        "create, list or revoke named access tokens",
+        _token,
+        _token_options,
+        log_to_stderr=True,  # stdout is the token, or the list
+    ),
+    "tls": Command(
+        "make, show, renew and export the certificates of this host",
+        _tls,
+        _tls_options,
+        defaults={"VOICE_JOURNAL_LEVEL": "warning"},
+        log_to_stderr=True,  # stdout is the answer
+    ),
     "bundle": Command("write a support bundle, with the log on stdin", _bundle, _bundle_options),
+    # The proof that nothing leaves the appliance: programs that voicectl prove-offline runs
+    "watch-egress": Command(
+        "record every packet in this network namespace until SIGTERM",
+        _watch_egress,
+        _run_id_options,
+        log_to_stderr=True,  # stdout is the record
+    ),
+    "egress-probe": Command(
+        "send packets on purpose, which watch-egress must see",
+        _egress_probe,
+        _egress_probe_options,
+        log_to_stderr=True,
+    ),
+    "egress-statement": Command(
+        "write the statement made of the records of a proof on stdin",
+        _egress_statement,
+        _egress_statement_options,
+        log_to_stderr=True,  # stdout is the statement
+    ),
 }
 
 

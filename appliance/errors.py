@@ -12,6 +12,7 @@ the template in. The class attributes are:
     ApplianceError
      +-- Refused         a client is refused before the upgrade
      +-- SessionEnded    the appliance ends a session
+     +-- EventRefused    an event of a client is refused; the session continues
      +-- EngineFailed    an engine could not serve a request of the gateway; the session continues
      +-- ModelUnhealthy       an engine's model is unhealthy: the process exits to be restarted
      +-- CannotStart     a process does not start
@@ -52,11 +53,58 @@ class Refused(ApplianceError):
 
 
 class WrongToken(Refused):
-    """The access token is missing or wrong."""
+    """The access token is missing or wrong, or was sent more than once."""
 
     reason = "wrong_token"
-    advice = "Send 'Authorization: Bearer TOKEN' with the token from the appliance's token file."
+    advice = (
+        "Send 'Authorization: Bearer TOKEN' with a token that the appliance's operator created, or "
+        "log in again."
+    )
     http_status = 401
+
+
+class ExpiredToken(Refused):
+    """The access token has expired."""
+
+    reason = "expired_token"
+    advice = "Ask the appliance's operator for a new one: voicectl token create."
+    http_status = 401
+
+
+class WrongTicket(Refused):
+    """The ticket is wrong or has expired, or was used before."""
+
+    reason = "wrong_ticket"
+    advice = "Get a new ticket with POST /start for each connection, and use it within 30 seconds."
+    http_status = 401
+
+
+class TokenInUrl(Refused):
+    """An access token was sent in the URL, where logs would keep it."""
+
+    reason = "token_in_url"
+    advice = (
+        "Replace this token: voicectl token revoke, then create. Send tokens in the header "
+        "Authorization; ?token= takes only tickets of POST /start."
+    )
+    http_status = 400
+
+
+class MinutesUsed(Refused):
+    """All {limit} minutes that this access token may call in a day are used."""
+
+    reason = "minutes_used"
+    advice = "Wait until the next day begins (UTC), or give the token more minutes."
+    http_status = 429
+    retry_after_seconds = 3600
+
+
+class UnknownPath(Refused):
+    """There is nothing at this path."""
+
+    reason = "unknown_path"
+    advice = "Connect to /ws with a WebSocket. docs/client-protocol.md lists the other paths."
+    http_status = 404
 
 
 class WrongOrigin(Refused):
@@ -67,12 +115,32 @@ class WrongOrigin(Refused):
     http_status = 403
 
 
+class NoClientCertificate(Refused):
+    """Callers need a client certificate here, and none was presented."""
+
+    reason = "no_client_certificate"
+    advice = (
+        "Use one that `voicectl tls client NAME` has issued: --cert and --key of the client, or "
+        "import it into the browser."
+    )
+    http_status = 403
+
+
 class TooManyAttempts(Refused):
-    """This address has made too many connection attempts."""
+    """This address has made too many connection attempts, or requests for unknown paths."""
 
     reason = "too_many_attempts"
     advice = "Wait, then try again. If the client keeps retrying, check its token."
     http_status = 429
+    retry_after_seconds = 5
+
+
+class TokenFull(Refused):
+    """All {limit} sessions that one access token may have are taken."""
+
+    reason = "token_full"
+    advice = "End one of them, or raise VOICE_GATEWAY_MAX_SESSIONS_PER_TOKEN or the token's limit."
+    http_status = 503
     retry_after_seconds = 5
 
 
@@ -99,6 +167,15 @@ class Draining(Refused):
 
     reason = "draining"
     advice = "Connect to another appliance, or try again after the drain."
+    http_status = 503
+    retry_after_seconds = 10
+
+
+class Closed(Refused):
+    """The appliance is closed: it is being tested, and takes no callers yet."""
+
+    reason = "closed"
+    advice = "Connect to another appliance. Its operator opens this one: voicectl open."
     http_status = 503
     retry_after_seconds = 10
 
@@ -152,12 +229,44 @@ class IdleTooLong(SessionEnded):
     close_code = 1000
 
 
+class MadeRoom(SessionEnded):
+    """Nobody spoke for {seconds:g} seconds, and another caller waited for a session."""
+
+    reason = "made_room"
+    advice = "Connect again to start a new session, or raise VOICE_GATEWAY_MAX_SESSIONS."
+    close_code = 1000
+
+
 class LastedTooLong(SessionEnded):
     """The session reached its limit of {seconds:g} seconds."""
 
     reason = "deadline"
     advice = "Connect again to start a new session, or raise VOICE_GATEWAY_SESSION_SECONDS."
     close_code = 1000
+
+
+class TokenRevoked(SessionEnded):
+    """The access token of this session was revoked."""
+
+    reason = "token_revoked"
+    advice = "Ask the appliance's operator for a new token: voicectl token create."
+    close_code = 1008
+
+
+class TokenExpired(SessionEnded):
+    """The access token of this session has expired."""
+
+    reason = "token_expired"
+    advice = "Ask the appliance's operator for a new token: voicectl token create."
+    close_code = 1008
+
+
+class DailyMinutesUsed(SessionEnded):
+    """All {limit} minutes that this access token may call in a day are used."""
+
+    reason = "daily_minutes"
+    advice = "Wait until the next day begins (UTC), or give the token more minutes."
+    close_code = 1008
 
 
 class ShuttingDown(SessionEnded):
@@ -174,6 +283,84 @@ class PipelineFailed(SessionEnded):
     reason = "internal"
     advice = "Connect again. The gateway's log shows the cause."
     close_code = 1011
+
+
+# An event of an OpenAI Realtime client is refused; the session continues. The reasons are the codes
+# of the `error` event. Where OpenAI's own service has a code for the same case, it is used.
+
+
+class EventRefused(ApplianceError):
+    """The client's event was refused; the session continues."""
+
+
+class UnknownEvent(EventRefused):
+    """There is no client event of the type {kind}."""
+
+    reason = "unknown_event"
+    advice = "Send the events that docs/client-protocol.md lists."
+
+
+class InvalidEvent(EventRefused):
+    """The event is not valid: {what}."""
+
+    reason = "invalid_event"
+    advice = "Send a JSON object with the fields of the OpenAI Realtime protocol."
+
+
+class EventNotSupported(EventRefused):
+    """This appliance does not support {what}."""
+
+    reason = "not_supported"
+    advice = "Leave it out; docs/client-protocol.md says what is supported."
+
+
+class ResponseInProgress(EventRefused):
+    """A response is in progress."""
+
+    reason = "conversation_already_has_active_response"
+    advice = "Wait for response.done, or send response.cancel first."
+
+
+class NoResponseToCancel(EventRefused):
+    """No response is in progress."""
+
+    reason = "response_cancel_not_active"
+    advice = "Send response.cancel only between response.created and response.done."
+
+
+class NothingToAnswer(EventRefused):
+    """There is no question that was not answered yet."""
+
+    reason = "nothing_to_answer"
+    advice = "Send conversation.item.create or input_audio_buffer.commit first."
+
+
+class AudioBufferEmpty(EventRefused):
+    """The input audio buffer has less than 100 ms of audio."""
+
+    reason = "input_audio_buffer_commit_empty"
+    advice = "Append audio before the commit."
+
+
+class AudioBufferFull(EventRefused):
+    """The question has more than {limit_seconds:g} seconds of audio; the rest is dropped."""
+
+    reason = "input_audio_buffer_full"
+    advice = "Commit earlier, or raise VOICE_LLM_MAX_UTTERANCE_SECONDS."
+
+
+class AudioDropped(EventRefused):
+    """Audio arrived faster than it is spoken, and the oldest of it was dropped."""
+
+    reason = "audio_dropped"
+    advice = "Send audio at the pace of speech, or set turn_detection to null and commit it."
+
+
+class NoSuchItem(EventRefused):
+    """There is no such item in the conversation: {item}."""
+
+    reason = "item_not_found"
+    advice = "Use the item_id of an event of this session."
 
 
 # An engine could not serve a request of the gateway; the session continues.
@@ -268,6 +455,17 @@ class BadLexicon(CannotStart):
     )
 
 
+class ModelNotInstalled(BadSetting):
+    """The model of {name} is not installed: {why}."""
+
+    reason = "model_not_installed"
+    advice = (
+        "Unset it, or set it to an installed model. A sealed image contains one language model: "
+        "build an image with another one on the connected side, VOICE_LLM_MODEL=NAME make setup "
+        "image, and import it. Without an image, VOICE_LLM_MODEL=NAME make setup fetches it."
+    )
+
+
 class MissingWeights(CannotStart):
     """The model file {path} is missing."""
 
@@ -351,6 +549,78 @@ class BadLock(CannotStart):
     advice = "Copy the file from the release again, or write a new one with `make lock`."
 
 
+class AuditUnavailable(CannotStart):
+    """The audit log cannot be written to {path}: {why}."""
+
+    reason = "audit_unavailable"
+    advice = (
+        "Mount a folder there that user 10001 may write and no other appliance uses, or free some "
+        "space. With VOICE_AUDIT_REQUIRED=false the appliance starts without it."
+    )
+
+
+class PlainNetwork(CannotStart):
+    """The gateway listens on {host} without a certificate: others could read calls and tokens."""
+
+    reason = "plain_network"
+    advice = (
+        "Run `voicectl tls init`, or set VOICE_GATEWAY_TLS_CERTIFICATE and VOICE_GATEWAY_TLS_KEY. "
+        "Only if something else encrypts the calls, such as a proxy that terminates TLS, set "
+        "VOICE_GATEWAY_PLAIN_NETWORK=true."
+    )
+
+
+class BadCertificate(CannotStart):
+    """The certificate {path} cannot be used: {why}."""
+
+    reason = "bad_certificate"
+    advice = (
+        "Run `voicectl tls show`. `voicectl tls init` makes a certificate if there is none. "
+        "docs/operations.md describes how to install one of your own."
+    )
+
+
+class BadName(CannotStart):
+    """{text!r} is neither a host name nor an address, or cannot be a name in a certificate."""
+
+    reason = "bad_name"
+    advice = "Use names such as voice.example or reception-1, or addresses such as 192.0.2.7."
+
+
+class OutsideAuthority(CannotStart):
+    """The site's own CA may not issue certificates for {names}."""
+
+    reason = "outside_authority"
+    advice = (
+        "It is limited to the names that this host had when it was made. To make a new one, which "
+        "all devices have to trust again: `voicectl tls init --new-ca --name NAME`."
+    )
+
+
+class NoAuthority(CannotStart):
+    """There is no certificate authority in {folder}."""
+
+    reason = "no_authority"
+    advice = "Run `voicectl tls init`."
+
+
+class NotOurCertificate(CannotStart):
+    """The certificate {path} was not issued by this site's own CA. It was not changed."""
+
+    reason = "not_our_certificate"
+    advice = (
+        "Renew it where it was issued, and replace both files. To use the site's own CA instead, "
+        "move them away, then run `voicectl tls init`."
+    )
+
+
+class TlsFilesUnwritable(CannotStart):
+    """The file {path} cannot be read or written: {why}."""
+
+    reason = "tls_files_unwritable"
+    advice = "Run voicectl as root, and check that the disk is neither full nor read-only."
+
+
 class PortTaken(CannotStart):
     """{host}:{port} is already in use."""
 
@@ -365,6 +635,17 @@ class AlreadyRunning(CannotStart):
 
     reason = "already_running"
     advice = "Stop it first, or give this one its own folder with VOICE_PATHS_RUN."
+
+
+class SocketTaken(CannotStart):
+    """Another process serves {path}."""
+
+    reason = "socket_taken"
+    advice = (
+        "Two processes share a run folder: stop the other one, or give this one its own folder "
+        "with VOICE_PATHS_RUN."
+    )
+    exit_code = 71  # EX_OSERR: a process that was killed may have left a child, which ends soon
 
 
 class ProgramFailed(CannotStart):
@@ -437,6 +718,15 @@ class NoSpace(CannotStart):
 
 
 # The appliance exits so that the host restarts it.
+
+
+class NoProof(CannotStart):
+    """The watcher of prove-offline cannot watch this network namespace: {why}."""
+
+    reason = "no_proof"
+    advice = (
+        "Run it with voicectl prove-offline. The container engine must grant NET_ADMIN and NET_RAW."
+    )
 
 
 class EndedItself(ApplianceError):

@@ -37,8 +37,8 @@ TEXT_FIELDS = _names("""
     path host model voice backend device sha256
 """)
 NUMBER_FIELDS = _names("""
-    port pid exit_code http_status ready interrupted pauses final sessions restarts dropped_fields
-    files tokens prompt_tokens cached_tokens reply_tokens bytes memory_bytes
+    port pid exit_code http_status refusals ready interrupted pauses final sessions restarts
+    dropped_fields files tokens prompt_tokens cached_tokens reply_tokens bytes memory_bytes
     seconds duration_seconds speech_seconds response_seconds heard_seconds total_seconds
     speculation_seconds load_seconds warm_seconds
 """) | {f"{stage}_seconds" for stage in STAGES}

@@ -43,7 +43,8 @@ class ProcessSpec:
 
 
 PROCESSES = (
-    ProcessSpec(GATEWAY, "guard", 30, "gateway.sock", "gateway_memory_bytes"),
+    # In a folder of its own, because a confined process can write only there.
+    ProcessSpec(GATEWAY, "guard", 30, "gateway/gateway.sock", "gateway_memory_bytes"),
     ProcessSpec(LLM, "guard", 21, "llm.sock", "llm_memory_bytes", is_engine=True),
     ProcessSpec(TTS, "guard", 20, "tts.sock", "tts_memory_bytes", is_engine=True),
     ProcessSpec(EXPORTER, "guard", 10, memory_setting="exporter_memory_bytes"),

@@ -2,10 +2,13 @@
 
 boot.lock              locked by the running boot; contains its pid
 draining               exists while a drain is active
+closed                 exists while the appliance is closed: only the acceptance test may call
 seal.json              result of the last seal check; survives a restart
 restarts.json          restarts of each program so far; read by the exporter
-PROGRAM.failed.json    why a program did not start or exited; read and deleted by the guard
-guard.failed.json      why the appliance must exit; read by boot
+PROGRAM/               the folder of a program: a confined program can write only there
+gateway/acceptance     what the acceptance test presents to call a closed appliance
+PROGRAM/failed.json    why a program did not start or exited; read and deleted by the guard
+guard/failed.json      why the appliance must exit; read by boot
 guard.json             the guard's heartbeat and history (policy.GuardHistory); read by boot, the
                        exporter and `status`. Its counts survive a restart if the folder does
 reason.json            why the appliance exited; read by the host
@@ -23,17 +26,23 @@ from typing import Any, TextIO
 from appliance.errors import AlreadyRunning, ApplianceError, BadSetting, catalogue
 
 BOOT_LOCK = "boot.lock"
-DRAINING = "draining"
+DRAINING, CLOSED = "draining", "closed"
+ACCEPTANCE = "acceptance"
+ACCEPTANCE_HEADER = (
+    "Voice-Acceptance"  # in which the acceptance test sends the content of that file
+)
 SEAL, RESTARTS, GUARD, REASON = "seal.json", "restarts.json", "guard.json", "reason.json"
+FAILED = "failed.json"
 
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), without its final zero
 LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds NAME.PID before it renames
 
 
-def claim(run: Path) -> TextIO:
+def claim(run: Path, *, closed: bool = False) -> TextIO:
     """Create the run folder, lock it, and delete the files of an earlier run.
 
     The lock is held while the returned file is open. The counts of the guard's history are kept.
+    With `closed`, the appliance starts closed, otherwise open.
     Raises AlreadyRunning, or BadSetting if the path cannot be used.
     """
     if len(str(run / LONGEST_NAME).encode()) > MAX_SOCKET_PATH_BYTES:
@@ -50,11 +59,15 @@ def claim(run: Path) -> TextIO:
         raise AlreadyRunning(path=run) from locked
     actions = read_guard(run).get("actions")
     stale = [run / name for name in (REASON, RESTARTS, GUARD)]
-    for path in [*run.glob("*.failed.json"), *stale]:
+    for path in [*run.glob(f"*/{FAILED}"), *stale]:
         path.unlink(missing_ok=True)
     if actions:  # keep the counters: the last action may not have been scraped before the exit
         write_guard(run, {"actions": actions})
     end_drain(run)
+    if closed:
+        close(run)
+    else:
+        open_again(run)
     lock.truncate(0)
     lock.write(_identity(os.getpid()))
     lock.flush()
@@ -102,15 +115,59 @@ def draining_since(run: Path) -> float | None:
         return None
 
 
+def close(run: Path) -> None:
+    """Refuse callers, except the acceptance test. Raises FileNotFoundError without a run folder."""
+    (run / CLOSED).touch()
+
+
+def open_again(run: Path) -> None:
+    """Admit callers again."""
+    (run / CLOSED).unlink(missing_ok=True)
+
+
+def closed_since(run: Path) -> float | None:
+    """Return the Unix time at which the appliance was closed; None if it is open."""
+    try:
+        return (run / CLOSED).stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def write_acceptance_pass(run: Path, program: str, secret: str) -> None:
+    """Write what the acceptance test presents; only this user can read it."""
+    path = of_program(run, program) / ACCEPTANCE
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    partial.touch(0o600)
+    partial.write_text(secret, encoding="ascii")
+    partial.replace(path)
+
+
+def read_acceptance_pass(run: Path, program: str) -> str:
+    """Return what the acceptance test presents to `program`; empty if there is nothing."""
+    try:
+        return (run / program / ACCEPTANCE).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def of_program(run: Path, program: str) -> Path:
+    """Return the folder of a program, and create it if it is missing."""
+    folder = run / program
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
 def write_failure(run: Path, program: str, error: ApplianceError) -> None:
     """Record why a program exits. Does nothing if there is no run folder."""
     if run.is_dir():
-        _write(run / f"{program}.failed.json", {"reason": error.reason, "details": error.details})
+        record = {"reason": error.reason, "details": error.details}
+        _write(of_program(run, program) / FAILED, record)
 
 
 def read_failure(run: Path, program: str) -> ApplianceError | None:
     """Return the error that a program recorded, if any."""
-    record = _read(run / f"{program}.failed.json")
+    record = _read(run / program / FAILED)
     kind = catalogue().get(str(record.get("reason")))
     details = record.get("details")
     return kind(**details) if kind and isinstance(details, dict) else None
@@ -122,7 +179,7 @@ def take_failure(run: Path, program: str) -> ApplianceError | None:
     It is deleted because the program's next exit may have another cause.
     """
     error = read_failure(run, program)
-    (run / f"{program}.failed.json").unlink(missing_ok=True)
+    (run / program / FAILED).unlink(missing_ok=True)
     return error
 
 

@@ -106,6 +106,10 @@ class SiteLexicon:
     def __len__(self) -> int:
         return sum(map(len, self._by_first_word.values()))
 
+    def written(self) -> list[str]:
+        """Return the entries as they are written."""
+        return [entry.written for entries in self._by_first_word.values() for _, entry in entries]
+
     def mark(self, text: str) -> Marked:
         """Replace what the entries match: by the words to be said, or by a mark for phonemes."""
         if not self._by_first_word:

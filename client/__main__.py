@@ -1,4 +1,4 @@
-"""python -m client talk | say FILE.wav... | ask TEXT | devices
+"""voice talk | say FILE.wav... | ask TEXT | devices (without installation: python -m client ...)
 
 Exit codes: 0 success, 2 usage, 3 refused or wrong token, 4 cannot connect, 5 the call was dropped,
 6 no answer, 130 interrupted by Ctrl-C.
@@ -27,9 +27,16 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands and flags."""
     common = argparse.ArgumentParser(add_help=False)
     add = common.add_argument
-    add("--url", help=f"URL of the appliance, such as wss://HOST:PORT/ws ({config.DEFAULT_URL})")
+    add(
+        "--url",
+        action="append",
+        help=f"URL of the appliance, such as wss://HOST:PORT/ws ({config.DEFAULT_URL}); repeat it"
+        " for further hosts, which are called if this one cannot hold the call",
+    )
     add("--token-file", metavar="FILE", help="file that holds the access token")
     add("--ca", metavar="FILE", help="PEM file of the certificate authority to trust")
+    add("--cert", metavar="FILE", help="PEM file of this client's certificate, if callers need one")
+    add("--key", metavar="FILE", help="PEM file of the key of --cert")
     add("--config", metavar="FILE", help=f"settings file ({config.DEFAULT_FILE})")
     add(
         "--prebuffer",
@@ -53,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="give up on a turn after this long without activity (30)",
     )
     top = argparse.ArgumentParser(
-        prog="client",
+        prog="voice",
         allow_abbrev=False,  # `--token SECRET` must not pass for --token-file
         description="Talk with the voice appliance.",
         epilog="Environment: " + ", ".join(config.ENVIRONMENT) + ".",
@@ -78,8 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
     module, _ = COMMANDS[args.command]
     try:
         settings = config.load(vars(args), os.environ)
-        if settings.is_unencrypted:
-            print_error(f"token and speech are sent to {settings.host} unencrypted; prefer wss://")
+        for host in settings.hosts:
+            if host.is_unencrypted:
+                print_error(f"token and speech are sent to {host.host} unencrypted; prefer wss://")
         code: int = asyncio.run(module.run(args, settings))
         return code
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""`client ask`: ask one typed question; print the reply, and write it as WAV on request."""
+"""`voice ask`: ask one typed question; print the reply, and write it as WAV on request."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 
 from client import report
-from client.call import connect
+from client.call import ClientCall
+from client.caller import Caller
 from client.config import Config
 from client.conversation import Conversation
-from client.errors import NoAnswer, UsageError
-from client.stderr import print_error, print_retry
+from client.errors import CallDropped, ClientError, NoAnswer, UsageError
+from client.record import ClientTurnRecord
+from client.stderr import print_error
 from client.wav import write_wav
 
 
@@ -20,10 +22,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace, config: Config) -> int:
-    """Ask and print. Raises ClientError."""
+    """Ask and print. If the call is lost, ask again in a new one. Raises ClientError."""
     if not args.text.strip():
         raise UsageError("the question is empty")
-    call = await connect(config, retry_seconds=args.retry, on_retry=print_retry)
+    caller = Caller(config, args.retry)
+    call = await caller.call()
+    while True:
+        record, failure = await _ask(call, args, config)
+        if failure is None or record.outcome != "call_dropped":
+            break
+        try:
+            await caller.prepare_again(call, failure)
+            call = await caller.call()
+        except ClientError:
+            _print(record, args)
+            raise
+    _print(record, args)
+    if not record.reply_text and not record.heard.pcm:
+        raise NoAnswer("the bot did not answer")
+    return 0
+
+
+async def _ask(
+    call: ClientCall, args: argparse.Namespace, config: Config
+) -> tuple[ClientTurnRecord, CallDropped | None]:
+    """Ask in this call. Return the turn, and why the call was dropped, if it was."""
     async with Conversation(
         call,
         prebuffer_seconds=config.prebuffer_seconds,
@@ -32,14 +55,13 @@ async def run(args: argparse.Namespace, config: Config) -> int:
     ) as conversation:
         number = await conversation.ask(args.text)
         record = await conversation.finished(number, args.answer_seconds)
+    return record, conversation.failure
+
+
+def _print(record: ClientTurnRecord, args: argparse.Namespace) -> None:
     if args.out is not None and record.heard.pcm:
         write_wav(args.out, record.heard.pcm, record.heard.rate)
     if record.reply_text:
         print(report.plain(record.reply_text))
     elif record.heard.pcm:
         print_error("the reply was spoken without a transcript; --out FILE.wav saves it")
-    if conversation.failure is not None:
-        raise conversation.failure
-    if not record.reply_text and not record.heard.pcm:
-        raise NoAnswer("the bot did not answer")
-    return 0

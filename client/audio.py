@@ -21,13 +21,21 @@ from client.playback import HeardReply, Playback
 from client.wire import FRAME_SAMPLES, FRAME_SECONDS, MIC_SAMPLE_RATE, SPEAKER_SAMPLE_RATE
 
 MIN_DBFS = -90.0
+# PortAudio's "low" is 8.7 ms on PulseAudio 16, which does not hold that: 3 underflows in
+# 6 s, and none from 40 ms on. A device that does not hold this either gets twice as much.
+LATENCY_SECONDS = 0.04
+MAX_LATENCY_SECONDS = 0.16
+MAX_UNDERFLOWS = 2  # of a stream, before it gets more latency
 SPEECH_DBFS = -40.0  # louder audio counts as speech; used only for the displayed latency
 
 
 def level_dbfs(pcm: bytes) -> float:
-    """RMS level of mono int16 PCM relative to full scale, at least MIN_DBFS."""
+    """RMS level of mono int16 PCM relative to full scale, at least MIN_DBFS.
+
+    A constant offset, which cheap sound cards add, does not count.
+    """
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float64)
-    power = float(np.mean(samples**2)) if samples.size else 0.0
+    power = float(np.var(samples)) if samples.size else 0.0
     return max(MIN_DBFS, 10 * math.log10(power / 32768**2)) if power else MIN_DBFS
 
 
@@ -65,22 +73,26 @@ def find_device(sound: Any, name_or_number: str | None, direction: str) -> int |
     if len(matches) == 1:
         return matches[0][0]
     if not matches:
-        raise UsageError(f"no sound {direction} matches {name_or_number!r}; see `client devices`")
+        raise UsageError(f"no sound {direction} matches {name_or_number!r}; see `voice devices`")
     listed = ", ".join(f"{number} {name}" for number, name in matches)
     raise UsageError(
-        f"several sound {direction}s match {name_or_number!r}: {listed}; see `client devices`"
+        f"several sound {direction}s match {name_or_number!r}: {listed}; see `voice devices`"
     )
 
 
 class Microphone:
-    """Calls `on_frame` with 40 ms frames of 16 kHz mono int16 PCM, on a PortAudio thread."""
+    """Calls `on_frame` with 40 ms frames of 16 kHz mono int16 PCM, on a PortAudio thread.
+
+    overflows  how often audio was lost because this process did not fetch it in time
+    """
 
     def __init__(self, sound: Any, device: str | None, on_frame: Callable[[bytes], None]) -> None:
         number = find_device(sound, device, "input")
+        self.overflows = 0
         self._on_frame = on_frame
         self._collected = bytearray()
         rate = _usable_rate(sound.check_input_settings, sound, number, "input", MIC_SAMPLE_RATE)
-        self._resampler = _new_resampler(rate, MIC_SAMPLE_RATE)
+        self._resampler = new_resampler(rate, MIC_SAMPLE_RATE)
         self._stream = _open_stream(
             sound,
             "RawInputStream",
@@ -98,8 +110,9 @@ class Microphone:
     def stop(self) -> None:
         self._stream.close()
 
-    def _callback(self, data: Any, _frames: int, _time: Any, _status: Any) -> None:
-        self._collected += _resample(self._resampler, bytes(data))
+    def _callback(self, data: Any, _frames: int, _time: Any, status: Any) -> None:
+        self.overflows += bool(status and status.input_overflow)
+        self._collected += resample(self._resampler, bytes(data))
         while len(self._collected) >= 2 * FRAME_SAMPLES:
             frame = bytes(self._collected[: 2 * FRAME_SAMPLES])
             del self._collected[: 2 * FRAME_SAMPLES]
@@ -107,7 +120,12 @@ class Microphone:
 
 
 class Speaker:
-    """A `Player` on a sound card. All times are from `clock`, which must be monotonic."""
+    """A `Player` on a sound card. All times are from `clock`, which must be monotonic.
+
+    underflows  how often the device ran out of audio, which is heard as a click or a gap
+    on_played   called with each block that is played next, mono int16 at `rate`, on PortAudio's
+                thread
+    """
 
     def __init__(
         self,
@@ -116,22 +134,35 @@ class Speaker:
         prebuffer_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        number = find_device(sound, device, "output")
-        rate = _usable_rate(
-            sound.check_output_settings, sound, number, "output", SPEAKER_SAMPLE_RATE
+        self._device = find_device(sound, device, "output")
+        self._rate = _usable_rate(
+            sound.check_output_settings, sound, self._device, "output", SPEAKER_SAMPLE_RATE
         )
+        self._sound = sound
         self._clock = clock
         self._lock = threading.Lock()
-        self._playback = Playback(rate, prebuffer_seconds)
-        self._resampler = _new_resampler(SPEAKER_SAMPLE_RATE, rate)
-        self._stream = _open_stream(
-            sound,
+        self._playback = Playback(self._rate, prebuffer_seconds)
+        self._resampler = new_resampler(SPEAKER_SAMPLE_RATE, self._rate)
+        self.on_played: Callable[[bytes], None] | None = None
+        self.underflows = 0
+        self._allowed_underflows = MAX_UNDERFLOWS
+        self.latency_seconds = LATENCY_SECONDS
+        self._stream = self._open()
+
+    @property
+    def rate(self) -> int:
+        """The sample rate of the device in Hz."""
+        return self._rate
+
+    def _open(self) -> Any:
+        return _open_stream(
+            self._sound,
             "RawOutputStream",
-            samplerate=rate,
-            device=number,
+            samplerate=self._rate,
+            device=self._device,
             channels=1,
             dtype="int16",
-            latency="low",
+            latency=self.latency_seconds,
             callback=self._callback,
         )
 
@@ -140,6 +171,18 @@ class Speaker:
 
     def stop(self) -> None:
         self._stream.close()
+
+    def adapt(self) -> None:
+        """Open the device with more latency if it runs out of audio. Call it between replies."""
+        if self.underflows <= self._allowed_underflows or not self.drained:
+            return
+        self._allowed_underflows = self.underflows + MAX_UNDERFLOWS
+        if self.latency_seconds >= MAX_LATENCY_SECONDS:
+            return
+        self.latency_seconds *= 2
+        self._stream.close()
+        self._stream = self._open()
+        self._stream.start()
 
     @property
     def drained(self) -> bool:
@@ -158,7 +201,7 @@ class Speaker:
 
     def push(self, pcm: bytes, now: float) -> None:
         with self._lock:
-            self._playback.push(_resample(self._resampler, pcm), now)
+            self._playback.push(resample(self._resampler, pcm), now)
 
     def flush(self, now: float) -> float:
         with self._lock:
@@ -170,10 +213,14 @@ class Speaker:
         with self._lock:
             return self._playback.take()
 
-    def _callback(self, out: Any, frames: int, times: Any, _status: Any) -> None:
+    def _callback(self, out: Any, frames: int, times: Any, status: Any) -> None:
+        self.underflows += bool(status and status.output_underflow)
         output_latency = max(0.0, times.outputBufferDacTime - times.currentTime)
         with self._lock:
-            out[:] = self._playback.pull(frames, self._clock() + output_latency)
+            block = self._playback.pull(frames, self._clock() + output_latency)
+        out[:] = block
+        if self.on_played is not None:
+            self.on_played(block)
 
 
 def _usable_rate(check: Any, sound: Any, device: int | None, direction: str, preferred: int) -> int:
@@ -192,13 +239,15 @@ def _open_stream(sound: Any, kind: str, **options: Any) -> Any:
         raise UsageError(f"the sound device cannot be opened: {error}") from error
 
 
-def _new_resampler(from_rate: int, to_rate: int) -> soxr.ResampleStream | None:
+def new_resampler(from_rate: int, to_rate: int) -> soxr.ResampleStream | None:
+    """Return a streaming resampler of mono int16, or None for equal rates."""
     if from_rate == to_rate:
         return None
     return soxr.ResampleStream(from_rate, to_rate, 1, dtype="int16")
 
 
-def _resample(resampler: soxr.ResampleStream | None, pcm: bytes) -> bytes:
+def resample(resampler: soxr.ResampleStream | None, pcm: bytes) -> bytes:
+    """Return the next part of the resampled stream."""
     if resampler is None:
         return pcm
     return bytes(resampler.resample_chunk(np.frombuffer(pcm, dtype="<i2")).tobytes())

@@ -1,8 +1,13 @@
-"""One call to the appliance over a WebSocket: connect, send, receive, close."""
+"""One call to the appliance over a WebSocket: connect, send, receive, close.
+
+While the call lasts, a host that has vanished is noticed within 4 seconds (liveness.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import random
 import time
 from collections import deque
@@ -13,10 +18,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from client.backoff import delay_seconds
 from client.config import Config
-from client.errors import CannotConnect, ClientError
+from client.errors import CallDropped, CannotConnect, ClientError
 from client.explain import explain_close, explain_failure
+from client.hosts import Hosts
+from client.liveness import TICK_SECONDS, Liveness, Pulse
 from client.wire import (
     PLAYBACK_STARTED,
     RTVI_VERSION,
@@ -29,6 +35,7 @@ from client.wire import (
 )
 
 OPEN_TIMEOUT_SECONDS = 10.0
+ANOTHER_SECONDS = 3.0  # the same, if there is another host to call
 READY_TIMEOUT_SECONDS = 20.0  # until bot-ready: the appliance builds a pipeline meanwhile
 CLOSE_TIMEOUT_SECONDS = 2.0
 
@@ -47,16 +54,38 @@ class Arrival:
     problem: str = ""
 
 
-class ClientCall:
-    """A connected call. Created by `connect`."""
+class HeardConnection(ClientConnection):
+    """A connection that calls `on_data` for everything that arrives, also a part of a frame."""
 
-    def __init__(self, socket: ClientConnection, clock: Clock, early: deque[Arrival]) -> None:
+    on_data: Callable[[], None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self.on_data is not None:
+            self.on_data()
+        super().data_received(data)
+
+
+class ClientCall:
+    """A connected call. Created by `connect`.
+
+    url   that of the host which holds the call
+    host  its name and port
+    """
+
+    def __init__(
+        self, socket: HeardConnection, clock: Clock, early: deque[Arrival], config: Config
+    ) -> None:
+        self.url, self.host = config.url, config.host
         self._socket = socket
         self._clock = clock
         self._early = early  # arrived during the handshake
         self._closing = False
         self._sent_texts = 0
         self._sent_starts = 0
+        self._lost: CallDropped | None = None
+        self._liveness = Liveness(time.monotonic())
+        socket.on_data = self._liveness.heard
+        self._watch = asyncio.create_task(self._watch_host())
 
     async def send_audio(self, pcm: bytes) -> None:
         """Send mono int16 PCM at 16 kHz, ideally 40 ms of it. Raises CallDropped."""
@@ -85,12 +114,13 @@ class ClientCall:
             except ConnectionClosed as closed:
                 if self._closing:
                     return
-                raise explain_close(closed) from closed
+                raise self._dropped(closed) from closed
             yield _decode_arrival(raw, self._clock())
 
     async def close(self) -> None:
         """End the call. Has no effect on a call that has ended."""
         self._closing = True
+        self._watch.cancel()
         await self._socket.close()
 
     async def _send(self, frame: Frame) -> None:
@@ -98,7 +128,24 @@ class ClientCall:
             await self._socket.send(encode(frame))
         except ConnectionClosed as closed:
             if not self._closing:
-                raise explain_close(closed) from closed
+                raise self._dropped(closed) from closed
+
+    def _dropped(self, closed: ConnectionClosed) -> CallDropped:
+        return self._lost or explain_close(closed)
+
+    async def _watch_host(self) -> None:
+        """End the connection when nothing arrives from the host any more."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(TICK_SECONDS)
+                match self._liveness.tick(time.monotonic()):
+                    case Pulse.PING:
+                        await self._socket.ping()
+                    case Pulse.LOST:
+                        text = f"{self.host} is lost: nothing arrives from it any more"
+                        self._lost = CallDropped(text, retryable=True)
+                        self._socket.transport.abort()
+                        return
 
 
 async def connect(
@@ -112,45 +159,55 @@ async def connect(
 ) -> ClientCall:
     """Open a call; the bot is ready when this returns.
 
-    Temporary failures (busy, starting, nothing listens yet) are retried with backoff for
-    `retry_seconds`; `on_retry` gets the error and the delay in seconds. Raises CallRefused,
-    CannotConnect, CallDropped or UsageError.
+    The hosts of the settings are called in their order until one accepts the call. Temporary
+    failures (busy, starting, nothing listens yet) are retried with backoff for `retry_seconds`;
+    `on_retry` gets the error and the delay in seconds, which is 0 before another host is called.
+    Raises CallRefused, CannotConnect, CallDropped or UsageError: the error of the last attempt.
     """
     give_up_at = clock() + retry_seconds
-    attempt = 0
+    each = config.hosts
+    hosts = Hosts(len(each), jitter)
+    open_seconds = OPEN_TIMEOUT_SECONDS if len(each) == 1 else ANOTHER_SECONDS
     while True:
+        place = hosts.next(clock())
         try:
-            return await connect_once(config, clock)
+            return await connect_once(each[place], clock, open_seconds)
         except ClientError as error:
-            delay = delay_seconds(attempt, error.retry_after_seconds, jitter)
-            if not error.retryable or clock() + delay > give_up_at:
+            hosts.failed(place, error, clock())
+            delay = hosts.wait_seconds(clock())
+            if delay == math.inf or (delay and clock() + delay > give_up_at):
                 raise
             on_retry(error, delay)
-        attempt += 1
-        await sleep(delay)
+        if delay:
+            await sleep(delay)
 
 
-async def connect_once(config: Config, clock: Clock = time.monotonic) -> ClientCall:
-    """Make one attempt to connect. Raises the errors of `connect`."""
-    headers = {"Authorization": f"Bearer {config.token}"} if config.token else {}
+async def connect_once(
+    config: Config, clock: Clock = time.monotonic, open_seconds: float = OPEN_TIMEOUT_SECONDS
+) -> ClientCall:
+    """Make one attempt to connect to the first host. Raises the errors of `connect`."""
+    tls = config.tls()
     try:
         socket = await websocket_connect(
             config.url,
-            ssl=config.tls(),
-            additional_headers=headers,
+            ssl=tls,
+            additional_headers=config.headers(),
             compression=None,  # PCM does not compress, and deflate would delay it
             proxy=None,  # the appliance is on this network, and no proxy should see its token
-            open_timeout=OPEN_TIMEOUT_SECONDS,
+            open_timeout=open_seconds,
             close_timeout=CLOSE_TIMEOUT_SECONDS,
+            ping_interval=None,  # ClientCall pings
+            create_connection=HeardConnection,
         )
     except (OSError, InvalidHandshake, EOFError) as error:
-        raise explain_failure(error, config.host, OPEN_TIMEOUT_SECONDS) from error
+        raise explain_failure(error, config.host, open_seconds, over_tls=tls is not None) from error
+    assert isinstance(socket, HeardConnection)
     try:
         early = await _handshake(socket, clock)
     except BaseException:
         await socket.close()
         raise
-    return ClientCall(socket, clock, early)
+    return ClientCall(socket, clock, early, config)
 
 
 async def _handshake(socket: ClientConnection, clock: Clock) -> deque[Arrival]:

@@ -2,10 +2,13 @@
 
 The token is never a flag, because a command line is visible to every user of the machine, and never
 part of the URL, because URLs end up in logs.
+
+There may be several URLs, one for each host that can hold the call. They share token and authority.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import ssl
 import tomllib
 from collections.abc import Mapping
@@ -24,18 +27,23 @@ ENVIRONMENT = {
     "VOICE_CLIENT_TOKEN": "token",
     "VOICE_CLIENT_TOKEN_FILE": "token_file",
     "VOICE_CLIENT_CA": "ca",
+    "VOICE_CLIENT_CERT": "cert",
+    "VOICE_CLIENT_KEY": "key",
 }
-FILE_KEYS = ("url", "token", "token_file", "ca", "prebuffer_seconds")
+FILE_KEYS = ("url", "token", "token_file", "ca", "cert", "key", "prebuffer_seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The client's settings."""
+    """The client's settings. `url` is called first, then those of `more_urls`."""
 
     url: str = DEFAULT_URL
     token: str = field(default="", repr=False)
     ca: str = ""  # PEM file of the authority that signed the appliance's certificate
+    cert: str = ""  # PEM file of this client's certificate
+    key: str = ""  # PEM file of the key of `cert`; empty if `cert` contains it
     prebuffer_seconds: float = PREBUFFER_SECONDS  # audio buffered against jitter
+    more_urls: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -43,19 +51,54 @@ class Config:
         return urlsplit(self.url).netloc
 
     @property
+    def hosts(self) -> list[Config]:
+        """The settings of each host, in the order in which they are called."""
+        urls = (self.url, *self.more_urls)
+        return [dataclasses.replace(self, url=url, more_urls=()) for url in urls]
+
+    def after(self, url: str) -> Config:
+        """Return the same settings, with the host after `url` as the first."""
+        urls = (self.url, *self.more_urls)
+        start = urls.index(url) + 1 if url in urls else 0
+        first, *more = urls[start:] + urls[:start]
+        return dataclasses.replace(self, url=first, more_urls=tuple(more))
+
+    @property
     def is_unencrypted(self) -> bool:
         """Whether token and speech cross a network unencrypted."""
         parts = urlsplit(self.url)
         return parts.scheme == "ws" and parts.hostname not in ("127.0.0.1", "::1", "localhost")
 
+    def headers(self) -> dict[str, str]:
+        """The headers of the request for a call."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     def tls(self) -> ssl.SSLContext | None:
-        """The TLS context; None for a plain `ws` URL. Raises UsageError for a bad CA file."""
+        """The TLS context; None for a plain `ws` URL.
+
+        Raises UsageError if the files of CA, certificate or key cannot be used.
+        """
         if urlsplit(self.url).scheme != "wss":
             return None
         try:
-            return ssl.create_default_context(cafile=self.ca or None)
+            context = ssl.create_default_context(cafile=self.ca or None)
         except (OSError, ssl.SSLError) as error:
             raise UsageError(f"the CA file {self.ca} cannot be used: {error}") from error
+        self.add_certificate(context)
+        return context
+
+    def add_certificate(self, context: ssl.SSLContext) -> None:
+        """Let `context` present this client's certificate, if it has one. Raises UsageError."""
+        if self.key and not self.cert:
+            raise UsageError("--key needs --cert, the certificate of that key")
+        if not self.cert:
+            return
+        try:
+            # Without a password, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(self.cert, self.key or None, password="")
+        except (OSError, ssl.SSLError) as error:
+            files = f"{self.cert} and {self.key}" if self.key else self.cert
+            raise UsageError(f"the certificate {files} cannot be used: {error}") from error
 
 
 def load(
@@ -74,11 +117,15 @@ def load(
     def lookup(key: str, default: Any) -> Any:
         return next((layer[key] for layer in layers if key in layer), default)
 
+    url, *more_urls = _parse_urls(lookup("url", DEFAULT_URL))
     return Config(
-        url=_parse_url(str(lookup("url", DEFAULT_URL))),
+        url=url,
         token=next((token for token in map(_read_token, layers) if token), ""),
         ca=str(lookup("ca", "")),
+        cert=str(lookup("cert", "")),
+        key=str(lookup("key", "")),
         prebuffer_seconds=_parse_prebuffer(lookup("prebuffer_seconds", PREBUFFER_SECONDS)),
+        more_urls=tuple(more_urls),
     )
 
 
@@ -113,6 +160,13 @@ def _read_token(layer: Mapping[str, Any]) -> str:
     if not token.isascii() or any(character.isspace() for character in token):
         raise UsageError("the token contains a space, a line break or a non-ASCII character")
     return token
+
+
+def _parse_urls(value: Any) -> list[str]:
+    """Return the URLs in a list, or in a text that separates them by commas, each once."""
+    texts = value if isinstance(value, list) else [value]
+    parts = [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
+    return list(dict.fromkeys(_parse_url(part) for part in parts or [""]))
 
 
 def _parse_url(url: str) -> str:

@@ -1,4 +1,4 @@
-"""`client devices`: list the microphones and loudspeakers that `talk` can use."""
+"""`voice devices`: list the microphones and loudspeakers that `talk` can use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from client.audio import load_sounddevice
 from client.config import Config
+from client.native_stderr import libraries_muted
 from client.report import plain
 
 
@@ -16,7 +17,9 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 async def run(_args: argparse.Namespace, _config: Config) -> int:
     """Print the list. Raises UsageError on a machine without a sound system."""
-    print(list_devices(load_sounddevice()))
+    with libraries_muted():
+        listed = list_devices(load_sounddevice())
+    print(listed)
     return 0
 
 

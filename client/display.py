@@ -23,7 +23,7 @@ class TalkStatus:
     state: str = "connecting"
     level_dbfs: float = METER_MIN_DBFS  # level of the microphone
     latency_seconds: float | None = None  # latency of the last answer
-    note: str = ""  # shown in place of the latency
+    sound_gaps: int = 0  # under- and overruns of the sound devices
 
 
 def meter(level_dbfs: float, width: int = METER_WIDTH) -> str:
@@ -35,11 +35,13 @@ def meter(level_dbfs: float, width: int = METER_WIDTH) -> str:
 
 def status_line(status: TalkStatus, columns: int) -> str:
     """Render the status line, cut to `columns` characters."""
-    latency = status.latency_seconds
-    tail = status.note or (
-        "" if latency is None else f"last answer after {latency:.2f} s at the client's buffer"
-    )
-    return f"{status.state:10} [{meter(status.level_dbfs)}]  {plain(tail)}"[:columns].rstrip()
+    parts = []
+    if (latency := status.latency_seconds) is not None:
+        parts.append(f"last answer after {latency:.2f} s at the client's buffer")
+    if status.sound_gaps:
+        parts.append(f"sound gaps: {status.sound_gaps}")
+    line = f"{status.state:10} [{meter(status.level_dbfs)}]  {'; '.join(parts)}"
+    return line[:columns].rstrip()
 
 
 def transcript_lines(record: ClientTurnRecord) -> list[str]:

@@ -25,6 +25,14 @@ CLOSE_ADVICE = {
 TOO_FAST = "too_fast:"  # prefix of a close reason that also has code 1008
 TOO_FAST_ADVICE = "this client must send audio at the pace of a microphone"
 MAX_SERVER_TEXT_CHARS = 300
+# By OpenSSL's verify code (X509_V_ERR_... in x509_vfy.h); others are about the authority.
+CERTIFICATE_ADVICE = {
+    9: "it is not valid yet. Check the clock of this machine",
+    10: "it has expired. It has to be renewed on the appliance; check also this machine's clock",
+    47: "its authority may not issue certificates for this name",
+    62: "it is for another name. Use a name that is in it",
+    64: "it is for another address. Use a name or an address that is in it",
+}
 
 
 def explain_close(closed: ConnectionClosed) -> CallDropped:
@@ -39,7 +47,9 @@ def explain_close(closed: ConnectionClosed) -> CallDropped:
     return CallDropped(text, retryable=code in RETRYABLE_CLOSE_CODES)
 
 
-def explain_failure(error: Exception, host: str, timeout_seconds: float) -> ClientError:
+def explain_failure(
+    error: Exception, host: str, timeout_seconds: float, *, over_tls: bool = False
+) -> ClientError:
     """Return the error for a connection that could not be opened."""
     match error:
         case InvalidStatus():
@@ -48,11 +58,11 @@ def explain_failure(error: Exception, host: str, timeout_seconds: float) -> Clie
             text = f"{host} did not answer within {timeout_seconds:g} s"
             return CannotConnect(text, retryable=True)
         case ssl.SSLCertVerificationError():
-            why = error.verify_message.rstrip(".")
-            return CannotConnect(
-                f"the certificate of {host} is not trusted: {why}."
-                " Name the certificate authority that signed it with --ca or VOICE_CLIENT_CA."
-            )
+            return CannotConnect(_explain_certificate(error, host))
+        case ssl.SSLError() if "ALERT" in (error.reason or ""):
+            return _certificate_refused(host, error)
+        case InvalidMessage() if (alert := _tls_alert(error)) is not None:
+            return _certificate_refused(host, alert)  # TLS 1.3 tells it after the handshake
         case ssl.SSLError():
             why = (error.reason or str(error)).replace("_", " ").lower()
             return CannotConnect(
@@ -60,6 +70,12 @@ def explain_failure(error: Exception, host: str, timeout_seconds: float) -> Clie
             )
         case socket.gaierror():
             return CannotConnect(f"the host {host} was not found; check the URL")
+        case InvalidMessage() | EOFError() | ConnectionResetError() if over_tls:
+            return CannotConnect(
+                f"{host} ended the connection after the TLS handshake. If it asks for client"
+                " certificates, use one that it has issued, with --cert and --key.",
+                retryable=True,
+            )
         case InvalidMessage() | EOFError():
             return CannotConnect(
                 f"{host} did not answer as a web server does. Does it expect wss:// (TLS)?",
@@ -86,7 +102,7 @@ def explain_status(response: Response, host: str) -> ClientError:
         )
     if status in (403, 429, 503):
         fallback = {403: "forbidden", 429: "too many attempts", 503: "busy or not ready"}[status]
-        text = f"the appliance refused the call ({status}): {message or fallback}"
+        text = f"{host} refused the call ({status}): {message or fallback}"
         retry_after = retry_after_seconds(response.headers.get("Retry-After"))
         return CallRefused(text, retryable=status != 403, retry_after_seconds=retry_after)
     if status == 404:
@@ -107,6 +123,36 @@ def retry_after_seconds(value: str | None, now: Callable[[], float] = time.time)
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now())
     except ValueError:
         return None
+
+
+def _explain_certificate(error: ssl.SSLCertVerificationError, host: str) -> str:
+    advice = CERTIFICATE_ADVICE.get(error.verify_code)
+    why = error.verify_message.rstrip(".")
+    if advice is not None:
+        return f"the certificate of {host} cannot be trusted: {advice} ({why})."
+    return (
+        f"the certificate of {host} is not trusted: {why}."
+        " Name the certificate authority that signed it with --ca or VOICE_CLIENT_CA;"
+        " on the appliance, `voicectl tls export` prints it."
+    )
+
+
+def _certificate_refused(host: str, error: ssl.SSLError) -> CannotConnect:
+    why = (error.reason or str(error)).replace("_", " ").lower()
+    return CannotConnect(
+        f"{host} ended the TLS handshake: {why}. If it asks for client certificates, use one that"
+        " it has issued, with --cert and --key."
+    )
+
+
+def _tls_alert(error: BaseException) -> ssl.SSLError | None:
+    """Return the TLS alert that caused an error, if one did."""
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _nothing_listens(host: str) -> CannotConnect:

@@ -95,6 +95,13 @@ class OpenTurn:
             self.is_reported = self.reported_interrupted = False
             self.outcome = ""
 
+    def join(self) -> None:
+        """Discard the user's words: the next turn repeats them, and the answer is to both."""
+        self.user_texts.clear()
+        if self.closed_at is not None:
+            self.generated, self.spoken = "", []
+            self.is_reported, self.interrupted, self.outcome = True, False, "joined"
+
     def record(self, outcome: str = "") -> ClientTurnRecord:
         """The final record; `outcome` overrides the server's."""
         spoken = " ".join(self.spoken)

@@ -1,20 +1,22 @@
-"""`client say`: speak WAV files, one turn each; print the turns and write the replies."""
+"""`voice say`: speak WAV files, one turn each; print the turns and write the replies."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from client import report
-from client.call import connect
+from client.call import ClientCall
+from client.caller import Caller
 from client.config import Config
 from client.conversation import Conversation
-from client.errors import NoAnswer, UsageError
+from client.errors import CallDropped, ClientError, NoAnswer, UsageError
 from client.record import ClientTurnRecord
-from client.stderr import print_error, print_retry
+from client.stderr import print_error
 from client.wav import read_wav, write_wav
 
 MAX_SECONDS = 3600  # upper limit of the flags below
@@ -36,30 +38,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace, config: Config) -> int:
-    """Speak all files. Raises ClientError; NoAnswer, after all files, if a reply is missing."""
+    """Speak all files. Raises ClientError; NoAnswer, after all files, if a reply is missing.
+
+    If a call is lost, the file whose reply is not complete is spoken again in a new call.
+    """
     for flag, seconds in (("--barge-in", args.barge_in), ("--gap", args.gap)):
         if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
             raise UsageError(f"{flag} {seconds:g} is not between 0 and {MAX_SECONDS} seconds")
     utterances = [read_wav(path) for path in args.files]
     if args.out is not None:
         _make_folder(args.out)
-    unanswered: list[str] = []
-    call = await connect(config, retry_seconds=args.retry, on_retry=print_retry)
+    caller = Caller(config, args.retry)
+    call = await caller.call()
+    done: list[ClientTurnRecord] = []
+    while True:
+        lost, failure = await _speak_call(call, utterances[len(done) :], done, args, config)
+        if lost is None or failure is None:
+            break
+        try:
+            await caller.prepare_again(call, failure, progress=len(done))
+            call = await caller.call()
+        except ClientError:
+            _print(lost, args)
+            raise
+    if unanswered := [args.files[each.number - 1].name for each in done if not each.heard.pcm]:
+        raise NoAnswer(f"no answer to {', '.join(unanswered)}")
+    return 0
+
+
+async def _speak_call(
+    call: ClientCall,
+    utterances: list[bytes],
+    done: list[ClientTurnRecord],
+    args: argparse.Namespace,
+    config: Config,
+) -> tuple[ClientTurnRecord | None, CallDropped | None]:
+    """Speak in this call; print the finished turns, and add them to `done`.
+
+    Returns the turn in which the call was dropped, and why; None if it was not.
+    """
+    spoken = len(done)
     async with Conversation(
         call, prebuffer_seconds=config.prebuffer_seconds, on_problem=print_error
     ) as conversation:
-        async for record in _speak_turns(conversation, utterances, args):
-            path: Path = args.files[record.number - 1]
-            reply_wav = _write_reply(args.out, path, record)
-            render = report.as_json if args.json else report.as_text
-            print(render(record, str(path), reply_wav), flush=True)
-            if conversation.failure is not None:
-                raise conversation.failure
-            if not record.heard.pcm:
-                unanswered.append(path.name)
-    if unanswered:
-        raise NoAnswer(f"no answer to {', '.join(unanswered)}")
-    return 0
+        async for turn in _speak_turns(conversation, utterances, args):
+            record = dataclasses.replace(turn, number=spoken + turn.number)
+            if record.outcome == "call_dropped":
+                return record, conversation.failure
+            _print(record, args)
+            done.append(record)
+    return None, None
+
+
+def _print(record: ClientTurnRecord, args: argparse.Namespace) -> None:
+    """Print a turn and write its reply."""
+    path: Path = args.files[record.number - 1]
+    reply_wav = _write_reply(args.out, path, record)
+    render = report.as_json if args.json else report.as_text
+    print(render(record, str(path), reply_wav), flush=True)
 
 
 async def _speak_turns(
@@ -98,7 +134,7 @@ async def _wait_until_audible(
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot create the folder {folder}: {error.strerror}") from error
 

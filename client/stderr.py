@@ -9,7 +9,7 @@ from client.errors import ClientError
 
 def print_error(text: str) -> None:
     """Print one line about a problem."""
-    print(f"voice-client: {text}", file=sys.stderr, flush=True)
+    print(f"voice: {text}", file=sys.stderr, flush=True)
 
 
 def print_retry(error: ClientError, delay_seconds: float) -> None:
@@ -18,7 +18,8 @@ def print_retry(error: ClientError, delay_seconds: float) -> None:
 
 
 def retry_message(error: ClientError, delay_seconds: float) -> str:
-    """Describe why a connection failed and when the client tries again."""
+    """Describe why a connection failed, and when the client tries again or calls another host."""
     text = str(error)
     stop = "" if text.endswith((".", "?", "!")) else "."
-    return f"{text}{stop} Trying again in {delay_seconds:.1f} s."
+    then = f"Trying again in {delay_seconds:.1f} s." if delay_seconds else "Calling another host."
+    return f"{text}{stop} {then}"

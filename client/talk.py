@@ -1,4 +1,4 @@
-"""`client talk`: talk with microphone and loudspeaker until Ctrl-C."""
+"""`voice talk`: talk with microphone and loudspeaker until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ from client import display
 from client.audio import SPEECH_DBFS, Microphone, Speaker, level_dbfs, load_sounddevice
 from client.call import ClientCall, connect
 from client.config import Config
+from client.echo import AudioProcessor, EchoCanceller, load_processor
 from client.errors import CallDropped, ClientError
+from client.native_stderr import libraries_muted
 from client.pacing import SILENCE
 from client.record import ClientTurnRecord
-from client.stderr import retry_message
+from client.stderr import print_error, retry_message
 from client.turns import ClientTurnTracker
 
 DRAW_SECONDS = 0.05
 TICK_SECONDS = 0.01
 QUEUED_FRAMES = 25  # one second; a full queue drops its oldest frame
+NO_CANCELLER = (
+    "no echo cancellation: the package pywebrtc-audio is missing. Use headphones (--headphones), or"
+    " --half-duplex with a loudspeaker."
+)
 ECHO_SECONDS = 0.3  # half duplex: how long the room echoes after the bot has stopped
 
 
@@ -41,16 +47,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="for loudspeakers without echo cancellation: mute the microphone while the bot speaks",
     )
+    parser.add_argument(
+        "--headphones", action="store_true", help="leave out echo cancellation: there is no echo"
+    )
 
 
 async def run(args: argparse.Namespace, config: Config) -> int:
     """Talk until Ctrl-C. Raises ClientError if another attempt cannot succeed."""
     loop = asyncio.get_running_loop()
-    sound = load_sounddevice()
-    talk = Talk(config, sound, args.microphone, args.speaker, args.half_duplex, sys.stdout)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, talk.stop)
-    await talk.run()
+    with libraries_muted():
+        sound = load_sounddevice()
+        talk = Talk(config, sound, args.microphone, args.speaker, args.half_duplex, sys.stdout)
+        if not args.headphones and not talk.cancel_echo(load_processor()):
+            print_error(NO_CANCELLER)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, talk.stop)
+        await talk.run()
     return 0
 
 
@@ -76,8 +88,17 @@ class Talk:
         self._frames: asyncio.Queue[bytes] = asyncio.Queue(QUEUED_FRAMES)
         self._stopped = asyncio.Event()
         self._bot_last_audible_at = -math.inf
+        self._echo: EchoCanceller | None = None
         self._microphone = Microphone(sound, microphone, self._from_microphone)
         self._speaker = Speaker(sound, speaker, config.prebuffer_seconds, clock)
+
+    def cancel_echo(self, processor: AudioProcessor | None) -> bool:
+        """Remove the bot's voice from the microphone. Return whether there is a `processor`."""
+        if processor is None:
+            return False
+        self._echo = EchoCanceller(processor, self._speaker.rate)
+        self._speaker.on_played = self._echo.played
+        return True
 
     def stop(self) -> None:
         """End the conversation; `run` returns soon."""
@@ -101,15 +122,16 @@ class Talk:
                 await job
 
     async def _run_calls(self) -> None:
+        config = self._config
         while True:
             call = await connect(
-                self._config,
+                config,
                 retry_seconds=math.inf,
                 on_retry=self._show_retry,
                 clock=self._clock,
             )
-            self._status = dataclasses.replace(self._status, note="")
-            self._screen.print(f"connected to {self._config.host}; Ctrl-C ends the call")
+            self._screen.print(f"connected to {call.host}; Ctrl-C ends the call")
+            config = self._config.after(call.url)
             turns = ClientTurnTracker(self._speaker, follow_server=True)
             try:
                 await self._run_call(call, turns)
@@ -167,7 +189,12 @@ class Talk:
     async def _draw(self, turns: ClientTurnTracker) -> None:
         while True:
             self._show(turns.poll(self._clock()))
-            self._status = dataclasses.replace(self._status, state=turns.state)
+            self._speaker.adapt()
+            self._status = dataclasses.replace(
+                self._status,
+                state=turns.state,
+                sound_gaps=self._speaker.underflows + self._microphone.overflows,
+            )
             self._screen.draw(self._status)
             await asyncio.sleep(DRAW_SECONDS)
 
@@ -184,6 +211,8 @@ class Talk:
 
     def _from_microphone(self, frame: bytes) -> None:
         """Called on PortAudio's thread."""
+        if self._echo is not None:
+            frame = self._echo.remove(frame)
         self._loop.call_soon_threadsafe(self._enqueue, frame)
 
     def _enqueue(self, frame: bytes) -> None:

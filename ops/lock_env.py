@@ -40,7 +40,7 @@ def image_lines(lock: dict[str, Any]) -> Iterator[str]:
 def licence_lines(lock: dict[str, Any], profile: str) -> Iterator[str]:
     """Yield the models that the image of a profile contains."""
     for name, source in sorted(lock.get("sources", {}).items()):
-        if profile in source["profiles"] and source["purpose"] != "test":
+        if profile in source["profiles"] and source["purpose"] == "run":
             yield f"{name}: {source['licence']}; from {source['origin']}"
 
 

@@ -163,7 +163,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--python", default="3.12", help="of the target machine (3.12)")
     parser.add_argument("--wheels", type=Path, default=ROOT / ".cache" / "proof-wheels")
     parser.add_argument("--weights", type=Path, default=ROOT / "weights")
-    parser.add_argument("--mib", type=float, default=60.0, help="most that one transfer takes (60)")
+    parser.add_argument("--mib", type=float, default=62.0, help="most that one transfer takes (62)")
     args = parser.parse_args(arguments)
     limit, checkout = int(args.mib * MIB) - INDEX_BYTES, checkout_bytes()
     if limit <= checkout:

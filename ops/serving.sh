@@ -47,7 +47,9 @@ try:
     with urllib.request.urlopen(sys.argv[1] + "/readyz", timeout=2):
         print("ready")
 except urllib.error.HTTPError as error:
-    print(json.load(error).get("waiting_for") or "draining")
+    page = json.load(error)
+    closed = page.get("closed") and not page.get("draining")  # ready, and waits for its operator
+    print(page.get("waiting_for") or ("ready" if closed else "draining"))
 except OSError:
     print("gateway")
 PY

@@ -10,7 +10,7 @@ readonly BAD_SETTINGS=78 # exit code of the appliance
 
 command_activate() {
     local wanted='' force=0 refusal=''
-    DRAIN_SECONDS=60
+    DRAIN_SECONDS='' # as long as a call may last
     while (($#)); do
         case $1 in
             --force) force=1 ;;
@@ -20,7 +20,7 @@ command_activate() {
         esac
         shift
     done
-    [[ $DRAIN_SECONDS =~ ^[0-9]+$ ]] || fatal "--drain takes seconds, not $DRAIN_SECONDS"
+    [[ $DRAIN_SECONDS =~ ^[0-9]*$ ]] || fatal "--drain takes seconds, not $DRAIN_SECONDS"
     [[ $wanted ]] || fatal 'activate needs a version; voicectl releases lists the imported ones'
     lock_activation
     finish_unfinished
@@ -66,13 +66,14 @@ preflight() {
     local options=("${1%%=*}")
     [[ $1 != *=* ]] || options+=("${1#*=}")
     find_secrets
-    "$HERE/preflight" --upgrade --engine "$ENGINE" --profile "$2" "${options[@]}" "${SECRET_OPTIONS[@]}" "$RECORDS"
+    instance_checks
+    "$HERE/preflight" --upgrade --engine "$ENGINE" --profile "$2" "${options[@]}" "${INSTANCE_OPTIONS[@]}" "${SECRET_OPTIONS[@]}" "$RECORDS"
 }
 # --- check_settings: let the new image check this host's settings. --force does not override this check,
 #     because the release would refuse to start.
 check_settings() {
     local code=0 answer
-    # shellcheck disable=SC2034  # the image of the new container
+    # shellcheck disable=SC2030,SC2034  # the image of the new container
     answer=$(IMAGE=$NEW && in_new_container_here settings --check </dev/null 2>&1 9>&-) || code=$?
     case $code in
         0) ;;
@@ -85,13 +86,14 @@ check_settings() {
 }
 
 # --- remember_current: set what a rollback restores: OLD and OLDER (image ids or none), and RAN (whether the
-#     appliance was running: yes or no)
+#     appliance was running: yes, no, or closed, if it was running but closed to callers)
 remember_current() {
     inspect
     OLD=$(image_id "$CURRENT") || OLD=none
     OLDER=$(image_id "$PREVIOUS") || OLDER=none
     RAN=no
     if [[ $STATE == active || $STATE == activating ]]; then RAN=yes; fi
+    if [[ $STATE == active ]] && is_closed; then RAN=closed; fi
 }
 
 # --- lock_activation: let only one voicectl at a time change releases. Child processes do not inherit the
@@ -159,17 +161,20 @@ change() {
     exit "$code"
 }
 run_steps() {
-    if [[ $RAN == yes ]]; then run_step drain "drain $(release_of "$OLD")" drain_calls || return; fi
+    if [[ $RAN != no ]]; then run_step drain "drain $(release_of "$OLD")" drain_calls || return; fi
     run_step stop 'stop the running release' stop_appliance || return
     run_step tags "make $RELEASE current" move_tags "$NEW" "$OLD" || return
     run_step start "start $RELEASE" start_appliance || return
-    run_step ready 'wait until it accepts calls' wait_ready || return
+    if [[ $ACTION == activate || $RAN == closed ]]; then run_step close 'close it to callers' close_early || return; fi
+    run_step ready 'wait until it is ready' wait_ready || return
     if [[ $ACTION == activate ]]; then run_step smoke-test 'smoke test' run_smoke_test || return; fi
+    let_callers_in || return
     log_step "done $ACTION $RELEASE current=$NEW previous=$OLD" || { WHY="cannot write to $LOG"; return 1; }
 }
 # run_step WORD TITLE FUNCTION...: log the step, print its title, run it.
 run_step() {
     local word=$1
+    STEP=$word
     [[ ! ${INTERRUPTED:-} ]] || { WHY=interrupted; return 1; }
     log_step "$word" || { WHY="cannot write to $LOG"; return 1; }
     info "--- $2"
@@ -177,13 +182,28 @@ run_step() {
     "$@" || { [[ ! ${INTERRUPTED:-} ]] || WHY=interrupted; return 1; }
 }
 drain_calls() {
-    ((DRAIN_SECONDS)) || return 0
-    in_container drain --wait "$DRAIN_SECONDS" </dev/null || warn "some calls are still in progress after $DRAIN_SECONDS s; they are cut off now"
+    local code=0
+    [[ $DRAIN_SECONDS != 0 ]] || return 0
+    # In the background, so that a signal is handled at once. The drain goes on in the container.
+    in_container drain --wait ${DRAIN_SECONDS:+"$DRAIN_SECONDS"} </dev/null &
+    CHILD=$!
+    wait "$CHILD" || code=$?
+    CHILD=''
+    [[ ! ${INTERRUPTED:-} ]] || return 1
+    ((code == 0)) || warn 'some calls are still in progress; they are cut off now'
+}
+# Open the new release, unless the old one was closed. Logged before it is done.
+let_callers_in() {
+    if [[ $RAN == closed ]]; then
+        info "$RELEASE stays closed, as the old release was: voicectl open" || true
+    elif is_closed; then
+        run_step open 'accept calls' open_appliance
+    fi
 }
 run_smoke_test() {
     local code=0
     # In the background, so that a signal is handled at once.
-    "$(smoke_test)" --engine "$ENGINE" </dev/null &
+    "$(smoke_test)" --engine "$ENGINE" --container "$NAME" --out "$RECORDS/reports" </dev/null &
     CHILD=$!
     wait "$CHILD" || code=$?
     CHILD=''
@@ -207,11 +227,34 @@ set_tag() {
     fi
 }
 
+# Wait for the old release, and leave it closed or open, as it was. Fails, and sets WHY.
+restore_open_or_closed() {
+    if [[ $RAN == closed ]]; then
+        close_early && wait_ready
+        return
+    fi
+    wait_ready && { ! is_closed || open_appliance; }
+}
+
+# --- has_only_drained: whether the change has not gone further than the drain, and the old release still runs
+has_only_drained() {
+    [[ ${STEP:-${UNFINISHED:-}} == drain ]] || return 1
+    inspect
+    # shellcheck disable=SC2031  # inspect has set IMAGE
+    [[ $STATE == active && $IMAGE == "$OLD" && $(image_id "$CURRENT") == "$OLD" ]]
+}
+
 # --- roll_back WHY: restore the state before the change, whichever step it reached. Can be repeated.
 roll_back() {
     trap '' INT TERM HUP
     INTERRUPTED=''
     log_step "back $1"
+    if has_only_drained; then
+        in_container drain --undo </dev/null || true
+        log_step "returned current=$OLD previous=$OLDER"
+        warn "$(release_of "$OLD") goes on: it was only draining, and no call was cut off."
+        return "$ROLLED_BACK"
+    fi
     stop_appliance || warn "$WHY"
     move_tags "$OLD" "$OLDER" || warn "$WHY"
     if [[ $OLD == none ]]; then
@@ -222,9 +265,9 @@ roll_back() {
         log_step "returned current=$OLD previous=$OLDER"
         warn "$(release_of "$OLD") is current again. It was not running before, and it is not running now."
         return "$ROLLED_BACK"
-    elif start_appliance && wait_ready; then
+    elif start_appliance && restore_open_or_closed; then
         log_step "returned current=$OLD previous=$OLDER"
-        warn "$(release_of "$OLD") is current again, and accepts calls."
+        warn "$(release_of "$OLD") is current again, and $([[ $RAN == closed ]] && echo 'is closed, as before' || echo 'accepts calls')."
         return "$ROLLED_BACK"
     fi
     log_step "stuck $WHY"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # voicectl: the support bundle. It contains the appliance's own bundle, with the log redacted by the image;
-# facts about this host; and the names of environment variables without their values. Changes nothing.
+# facts about this host that are listed below; and the names of other values. Changes nothing.
 # Sourced by voicectl.
 # shellcheck disable=SC2034,SC2153  # inspect sets STATE; UNFINISHED is for status_json
 
@@ -44,15 +44,15 @@ gather() {
     collect host.txt host_facts
     collect gpu.txt gpu_facts
     [[ ! -f $LOG ]] || cp "$LOG" activations.log
-    [[ ! -f $ETC/host.flags ]] || without_values <"$ETC/host.flags" >host.flags
-    [[ ! -f $ETC/appliance.env ]] || sed 's/=.*/=.../' "$ETC/appliance.env" >appliance.env
+    [[ ! -f $ETC/host.flags ]] || shown_arguments <"$ETC/host.flags" >host.flags
+    [[ ! -f $ETC/appliance.env ]] || shown_names <"$ETC/appliance.env" >appliance.env
     if [[ -d $RECORDS/reports ]]; then
         mkdir reports && find "$RECORDS/reports" -maxdepth 1 -name '*.json' -exec cp {} reports/ \;
     fi
     image_id "${IMAGE:-$CURRENT}" >/dev/null || return 0
     raw_log 0 '' "$LOG_LINES" 2>/dev/null | in_any_container bundle 2>appliance.errors | unpack appliance || true
     for container in "$NAME" "$LAST"; do
-        "$ENGINE" container inspect "$container" 2>/dev/null | without_values >"$container.inspect.json" || true
+        "$ENGINE" container inspect --format "$SHOWN_OF_CONTAINER" "$container" >"$container.inspect.json" 2>/dev/null || true
     done
     if "$ENGINE" container inspect "$LAST" >/dev/null 2>&1; then
         "$ENGINE" logs --tail "$LOG_LINES" "$LAST" 2>&1 | in_new_container bundle 2>>appliance.errors | unpack last || true
@@ -67,11 +67,52 @@ collect() {
 }
 unpack() { mkdir "$1" && tar --extract --directory="$1" --strip-components=1 --no-same-owner; }
 
-# --- without_values: remove the values of environment variables: in a JSON list, after --env, and in a unit
-without_values() {
-    sed -E -e 's/^( *"[A-Za-z_][A-Za-z0-9_]*)=.*[^,](,?)$/\1=..."\2/' \
-        -e 's/(--env|-e)([= ]|", "|",)?([A-Za-z_][A-Za-z0-9_]*)=[^" ]*/\1\2\3=.../g' \
-        -e 's/^(Environment="?[A-Za-z_][A-Za-z0-9_]*)=.*/\1=.../'
+# --- what may leave the host. Everything else, such as variables, labels and comments, may hold a secret in one
+#     of many spellings, so only its name is shown.
+readonly SHOWN_FLAGS='memory|memory-swap|pids-limit|cpus|shm-size|ulimit|read-only|cap-drop|cap-add|security-opt|tmpfs|volume|network|publish|device|gpus|health-interval|health-timeout|health-retries|health-start-period|stop-timeout|name|rm|replace|detach|pull|cgroups|sdnotify|log-driver|tz|restart'
+readonly SHOWN_KEYS='Type|Restart|RestartSec|RestartPreventExitStatus|TimeoutStartSec|TimeoutStopSec|StartLimitIntervalSec|StartLimitBurst|KillMode|NotifyAccess|OOMPolicy|LimitCORE|LogRateLimitIntervalSec|LogRateLimitBurst|After|Wants|Requires|RequiresMountsFor|WantedBy|Image|ContainerName|EnvironmentFile|Network|PublishPort|Volume|Tmpfs|AddDevice|ReadOnly|DropCapability|NoNewPrivileges|HealthInterval|HealthTimeout|HealthRetries|HealthStartPeriod|LogDriver|Timezone'
+# shellcheck disable=SC2016  # a template of the container engine
+readonly SHOWN_OF_CONTAINER='{"Name": {{json .Name}}, "Image": {{json .Image}}, "Created": {{json .Created}},
+ "RestartCount": {{json .RestartCount}}, "Status": {{json .State.Status}}, "ExitCode": {{json .State.ExitCode}},
+ "OOMKilled": {{json .State.OOMKilled}}, "StartedAt": {{json .State.StartedAt}}, "FinishedAt": {{json .State.FinishedAt}},
+ "Memory": {{json .HostConfig.Memory}}, "MemorySwap": {{json .HostConfig.MemorySwap}},
+ "PidsLimit": {{json .HostConfig.PidsLimit}}, "Ulimits": {{json .HostConfig.Ulimits}},
+ "ShmSize": {{json .HostConfig.ShmSize}}, "Tmpfs": {{json .HostConfig.Tmpfs}}, "Mounts": {{json .Mounts}},
+ "Privileged": {{json .HostConfig.Privileged}}, "ReadonlyRootfs": {{json .HostConfig.ReadonlyRootfs}},
+ "CapAdd": {{json .HostConfig.CapAdd}}, "CapDrop": {{json .HostConfig.CapDrop}},
+ "SecurityOpt": {{json .HostConfig.SecurityOpt}}, "NetworkMode": {{json .HostConfig.NetworkMode}},
+ "PidMode": {{json .HostConfig.PidMode}}, "IpcMode": {{json .HostConfig.IpcMode}},
+ "RestartPolicy": {{json .HostConfig.RestartPolicy}},
+ "Env": [{{range $i, $pair := .Config.Env}}{{if $i}}, {{end}}{{json (index (split $pair "=") 0)}}{{end}}]}'
+readonly SHOWN_OF_UNIT=ActiveState,SubState,Result,NRestarts,ExecMainCode,ExecMainStatus,ActiveEnterTimestamp,InactiveEnterTimestamp,UnitFileState
+# NAME=... for each line that sets a variable; nothing of the others.
+shown_names() { sed -nE 's/^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)=.*/\1=.../p'; }
+# The arguments of a container engine, one a line: listed flags with their values, names of the others.
+shown_arguments() {
+    awk -v shown="^--($SHOWN_FLAGS)\$" '
+        !/^-/ { next }
+        !/^--[a-z][a-z-]*([= ]|$)/ { print substr($0, 1, 2) "..."; next }
+        { name = $0; sub(/[= ].*/, "", name) }
+        name ~ shown && $0 ~ /^--[a-z-]+(=[A-Za-z0-9_.:,\/=@%-]*)?$/ { print; next }
+        { print name (name == $0 ? "" : "=...") }'
+}
+# A unit: its sections, listed keys with their values, names of the others, and what it runs as its arguments.
+shown_unit() {
+    local line joined='' key
+    while IFS= read -r line || [[ $line ]]; do
+        [[ ! $line =~ ^[[:space:]]*([#\;]|$) ]] || continue # systemd ignores comments between continued lines, too
+        if [[ $line == *\\ ]]; then joined+="${line%\\} " && continue; fi
+        line=$joined$line joined=''
+        key=${line%%=*}
+        if [[ $line =~ ^\[[A-Za-z]+\]$ ]] || [[ $key =~ ^($SHOWN_KEYS)$ && $line =~ ^[A-Za-z]+=[A-Za-z0-9_.:,/=@%\ \$\{\}-]*$ ]]; then
+            printf '%s\n' "$line"
+        elif [[ $key =~ ^(Exec[A-Za-z]+|PodmanArgs)$ ]]; then
+            printf '%s=...\n' "$key"
+            { xargs printf '%s\n' <<<"${line#*=}" 2>/dev/null || true; } | shown_arguments | sed 's/^/    /'
+        elif [[ $key =~ ^[A-Za-z]+$ ]]; then
+            printf '%s=...\n' "$key"
+        fi
+    done
 }
 
 status_facts() {
@@ -81,14 +122,18 @@ status_facts() {
 }
 engine_facts() {
     "$ENGINE" version
-    "$ENGINE" info
-    "$ENGINE" images --no-trunc
-    "$ENGINE" ps --all --no-trunc
+    case $ENGINE in
+        podman) "$ENGINE" info --format '{{.Host.Kernel}} {{.Host.OCIRuntime.Name}} {{.Host.CgroupManager}} {{.Host.CgroupsVersion}} {{.Host.NetworkBackend}} {{.Host.Security.Rootless}} {{.Host.Security.SELinuxEnabled}} {{.Store.GraphDriverName}} {{.Store.GraphRoot}}' ;;
+        docker) "$ENGINE" info --format '{{.KernelVersion}} {{.OperatingSystem}} {{.DefaultRuntime}} {{.CgroupDriver}} {{.CgroupVersion}} {{.SecurityOptions}} {{.Driver}} {{.DockerRootDir}}' ;;
+    esac
+    # Other containers and images of this host are not shown.
+    "$ENGINE" images --no-trunc "$REPOSITORY"
+    "$ENGINE" ps --all --no-trunc --filter "name=$NAME" --format '{{.ID}} {{.Image}} {{.Names}} {{.Status}}'
 }
 unit_facts() {
     [[ $BACKEND == systemd ]] || { echo 'no unit'; return; }
-    systemctl cat "$UNIT" | without_values
-    systemctl status --no-pager --lines=0 "$UNIT"
+    systemctl cat "$UNIT" | shown_unit
+    systemctl show --property="$SHOWN_OF_UNIT" "$UNIT"
 }
 host_facts() {
     date -u +%FT%TZ
@@ -101,7 +146,7 @@ host_facts() {
 }
 gpu_facts() {
     # nvidia-smi hangs when a GPU is lost.
-    timeout 20 nvidia-smi
-    timeout 20 nvidia-smi --query
+    # Only the GPUs: its tables also list the processes of other containers.
+    timeout 20 nvidia-smi --query-gpu=index,name,uuid,driver_version,vbios_version,pstate,temperature.gpu,power.draw,utilization.gpu,memory.used,memory.total,ecc.errors.uncorrected.volatile.total,mig.mode.current --format=csv
     dmesg --ctime | grep -E 'NVRM|Xid|Out of memory|oom-kill' | tail -n 200
 }

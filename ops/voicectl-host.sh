@@ -3,10 +3,16 @@
 # Sourced by voicectl.
 # shellcheck disable=SC2034,SC2154  # other parts use these variables; voicectl sets the lower-case ones
 
-readonly NAME=voice-appliance UNIT=voice-appliance.service
-readonly CURRENT=$REPOSITORY:current PREVIOUS=$REPOSITORY:previous
+# INSTANCE is a number, or empty for the one appliance of a host.
+readonly SUFFIX=${INSTANCE:+-$INSTANCE}
+readonly NAME=voice-appliance$SUFFIX UNIT=voice-appliance${INSTANCE:+@$INSTANCE}.service
+readonly CURRENT=$REPOSITORY:current$SUFFIX PREVIOUS=$REPOSITORY:previous$SUFFIX
+readonly POINTERS='(current|previous)(-[0-9]+)?' # tags that are not releases
 readonly LAST=$NAME-last # the previous container, kept for its log
-readonly ETC=${VOICE_ETC:-/etc/voice-appliance} RECORDS=${VOICE_STATE:-/var/lib/voice-appliance}
+readonly ETC=${VOICE_ETC:-/etc/voice-appliance} HOST_RECORDS=${VOICE_STATE:-/var/lib/voice-appliance}
+readonly RECORDS=$HOST_RECORDS${INSTANCE:+/instances/$INSTANCE}
+readonly TOKEN_STORE=/run/secrets/voice-access/tokens # in the container
+readonly IMAGE_USER=10001                             # as in the Dockerfile
 readonly UNITS=(gateway llm tts exporter)
 
 # --- choose_engine: set ENGINE to the engine that has our images, otherwise to the installed one; set
@@ -86,7 +92,7 @@ find_secrets() {
     local certificate key
     certificate=$(sed -n 's/^VOICE_GATEWAY_TLS_CERTIFICATE=//p' "$ETC/appliance.env" 2>/dev/null) || certificate=''
     key=$(sed -n 's/^VOICE_GATEWAY_TLS_KEY=//p' "$ETC/appliance.env" 2>/dev/null) || key=''
-    certificate=${certificate:-tls.crt} key=${key:-tls.key}
+    certificate=${certificate:-chain.pem} key=${key:-key.pem}
     SECRET_OPTIONS=(--token-file "$ETC/token" --tls-certificate "$ETC/tls/${certificate##*/}" --tls-key "$ETC/tls/${key##*/}")
 }
 
@@ -95,6 +101,7 @@ site_flags() {
     SITE_FLAGS=()
     [[ ! -f $ETC/appliance.env ]] || SITE_FLAGS+=(--env-file="$ETC/appliance.env")
     [[ ! -f $ETC/token ]] || SITE_FLAGS+=(--volume="$ETC/token:/run/secrets/voice-token:ro,z")
+    [[ ! -d $ETC/access ]] || SITE_FLAGS+=(--volume="$ETC/access:${TOKEN_STORE%/*}:ro,z" --env=VOICE_GATEWAY_TOKEN_STORE="$TOKEN_STORE")
     [[ ! -f $ETC/lexicon.tsv ]] || SITE_FLAGS+=(--volume="$ETC/lexicon.tsv:/etc/voice-appliance/lexicon.tsv:ro,z")
     [[ ! -d $ETC/tls ]] || SITE_FLAGS+=(--volume="$ETC/tls:/run/secrets/tls:ro,z")
 }
@@ -112,10 +119,11 @@ in_new_container_here() {
     local flags=()
     site_flags
     # Under systemd the unit passes its own flags.
-    if [[ $BACKEND == engine ]]; then mapfile -t flags < <(grep -hsE '^--(env|env-file|volume|mount)=' "$ETC/host.flags"); fi
+    if [[ $BACKEND == engine ]]; then mapfile -t flags < <(host_flags | grep -E '^--(env|env-file|volume|mount)='); fi
     EXTRA_FLAGS=("${SITE_FLAGS[@]}" "${flags[@]}")
     in_new_container "$@"
 }
+in_any_container_here() { if [[ $STATE == active ]]; then in_container "$@"; else in_new_container_here "$@"; fi; }
 
 # --- describe_image NAME: print VERSION|PROFILE|TAG of an image. TAG is the one from its import,
 #     VERSION-PROFILE; version and profile come from the labels, or without labels from that tag. Fails if
@@ -125,7 +133,7 @@ describe_image() {
     values=$("$ENGINE" image inspect --format '{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}|{{index . "voice.profile"}}{{else}}|{{end}}|{{range .RepoTags}}{{.}} {{end}}' "$1" 2>/dev/null) || return
     IFS='|' read -r version profile tags <<<"${values//<no value>/}"
     for tag in $tags; do
-        if [[ $tag == "$REPOSITORY:"* && $tag != "$CURRENT" && $tag != "$PREVIOUS" ]]; then break; fi
+        if [[ $tag == "$REPOSITORY:"* && ! $tag =~ ^$REPOSITORY:$POINTERS$ ]]; then break; fi
         tag=''
     done
     tag=${tag:-} tag=${tag#"$REPOSITORY:"}

@@ -36,6 +36,30 @@ command_trace() {
     mapfile -t options < <(colour_options)
     raw_log 0 '' '' | in_any_container trace "${options[@]}" "$@"
 }
+# Files of the host are passed as a tar, because the container does not see them.
+command_audit() {
+    local action=${1:-} files=() options=()
+    [[ $action =~ ^(verify|head)$ ]] || fatal 'audit takes verify or head; see voicectl audit --help'
+    shift
+    while (($#)); do
+        case $1 in
+            --log) options+=(--log) ;;
+            --noted) options+=(--noted "${2:?--noted needs a hash}") && shift ;;
+            -*) fatal "unknown option $1; see voicectl audit --help" ;;
+            *) [[ -r $1 ]] || fatal "$1 cannot be read" && files+=("$1") ;;
+        esac
+        shift
+    done
+    inspect
+    if ((${#files[@]})); then
+        choose_image
+        tar --create --absolute-names --file=- -- "${files[@]}" | in_any_container audit "$action" --tar "${options[@]}"
+        return
+    fi
+    [[ $STATE != absent ]] || fatal "$NAME has never run here"
+    # The log is not read if there is a folder.
+    { raw_log 0 '' '' 2>/dev/null || true; } | in_any_container_here audit "$action" "${options[@]}"
+}
 
 # parse_time TIME: convert 10m, 2h, 3d or a date to epoch seconds.
 parse_time() {

@@ -26,7 +26,7 @@ command_releases() {
 }
 imported() {
     "$ENGINE" images --no-trunc --filter "reference=$REPOSITORY" --format '{{.Repository}}:{{.Tag}} {{.ID}}' |
-        sed -n "s,^$REPOSITORY:,,p" | { grep -vE '^(current|previous) ' || true; } | sort -uV
+        sed -n "s,^$REPOSITORY:,,p" | { grep -vE "^$POINTERS " || true; } | sort -uV
 }
 activated_when() {
     [[ -r $RECORDS/activations.log ]] || return 0
@@ -63,7 +63,8 @@ check_upgrade_path() {
         IFS=. read -ra old <<<"${from%%[-+]*}" && IFS=. read -ra new <<<"${to%%[-+]*}"
         if [[ ${old[0]:-0} != "${new[0]:-0}" ]]; then
             echo "its major version differs from that of $from, which is current: use --force"
-        elif ((10#${new[1]:-0} - 10#${old[1]:-0} > 1)); then
+        elif [[ ${new[1]:-0} =~ ^[0-9]+$ && ${old[1]:-0} =~ ^[0-9]+$ ]] &&
+            ((10#${new[1]:-0} - 10#${old[1]:-0} > 1)); then
             echo "it skips minor versions after $from, which is current: activate ${old[0]}.$((10#${old[1]:-0} + 1)) first"
         fi
     fi

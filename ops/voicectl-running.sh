@@ -50,6 +50,18 @@ command_drain() {
     [[ $STATE == active ]] || fatal "$NAME is not running"
     in_container drain "$@"
 }
+command_close() {
+    (($# == 0)) || fatal "unknown option $1; see voicectl close --help"
+    inspect
+    [[ $STATE == active ]] || fatal "$NAME is not running"
+    in_container close </dev/null
+}
+command_open() {
+    (($# == 0)) || fatal "unknown option $1; see voicectl open --help"
+    inspect
+    [[ $STATE == active ]] || fatal "$NAME is not running"
+    in_container open </dev/null
+}
 command_verify() {
     inspect
     image_id "${IMAGE:-$CURRENT}" >/dev/null || fatal 'no release is activated; see voicectl releases'
@@ -86,6 +98,26 @@ command_say() {
     fi
     in_new_container_here say -- "${text[@]}" </dev/null
 }
+# In a new container that may write the folder of the tokens. The running one may only read it.
+command_token() {
+    (($#)) || fatal 'token takes create, list or revoke; see voicectl token --help'
+    inspect
+    choose_image
+    ensure_access || fatal "create the folder $ETC/access for user $IMAGE_USER"
+    # shellcheck disable=SC2034 # in_new_container passes them
+    EXTRA_FLAGS=(--volume="$ETC/access:/run/secrets/voice-access:rw,z" --env=VOICE_GATEWAY_TOKEN_STORE="$TOKEN_STORE")
+    in_new_container token "$@" </dev/null
+    if [[ $1 == create && $STATE == active ]] && ! is_mounted "${TOKEN_STORE%/*}"; then
+        warn "the running appliance does not see $ETC/access: mount it (units.md) and restart"
+    fi
+}
+# --- ensure_access: make the folder of the named tokens if there is none, so that each start mounts it and the first
+#     token needs no restart. Compose makes a missing folder for root: the user of the image gets it.
+ensure_access() {
+    if [[ -d $ETC/access ]] && { ((EUID)) || [[ $(stat --format %u "$ETC/access") != 0 ]]; }; then return 0; fi
+    install -d -m 0700 -o "$IMAGE_USER" -g "$IMAGE_USER" "$ETC/access"
+}
+is_mounted() { [[ " $("$ENGINE" container inspect --format '{{range .Mounts}}{{.Destination}} {{end}}' "$NAME") " == *" $1 "* ]]; }
 # --- choose_image: set IMAGE to that of the container, otherwise of the current or the newest release
 choose_image() {
     local newest
@@ -93,7 +125,7 @@ choose_image() {
     image_id "$CURRENT" >/dev/null || IMAGE=${newest##* }
     [[ ${IMAGE:-} ]] || image_id "$CURRENT" >/dev/null || fatal 'no release is imported'
 }
-command_smoke_test() { exec "$(smoke_test)" --engine "$ENGINE" "$@"; }
+command_smoke_test() { exec "$(smoke_test)" --engine "$ENGINE" --container "$NAME" --out "$RECORDS/reports" "$@"; }
 smoke_test() { printf %s "${VOICE_SMOKE_TEST:-$HERE/smoke-test}"; }
 
 # --- control_unit ACTION UNIT: control one process through supervisord in the container
@@ -107,7 +139,7 @@ control_unit() {
 # --- make_run_line: set RUN, the engine's arguments to start the container without a unit
 make_run_line() {
     local flags=()
-    mapfile -t flags < <(grep -hs '^--' "$HERE/container.flags" "$ETC/host.flags")
+    mapfile -t flags < <(grep -h '^--' "$HERE/container.flags"; host_flags)
     RUN=(run --detach --name "$NAME" --pull=never --restart=on-failure:3)
     # The log must not fill the disk.
     case $ENGINE in
@@ -122,6 +154,11 @@ make_run_line() {
 start_appliance() {
     local output
     image_id "$CURRENT" >/dev/null || { WHY='no release is activated; see voicectl releases'; return 1; }
+    ensure_tls || return
+    # A rootless engine maps the user of the image, so the operator makes that folder.
+    ((EUID)) || ensure_access || { WHY="cannot create $ETC/access"; return 1; }
+    [[ ! $INSTANCE ]] || write_instance || return
+    warn_of_short_stop
     if [[ $BACKEND == systemd ]]; then
         systemctl reset-failed "$UNIT" 2>/dev/null || true
         output=$(systemctl start --no-block "$UNIT" 2>&1) || { WHY="systemctl start $UNIT: $output"; return 1; }
@@ -134,9 +171,9 @@ start_appliance() {
 }
 # Token and ports differ between hosts and have no default. Fails, and sets WHY, if one is missing.
 can_run() {
-    if [[ ! -s $ETC/token ]]; then
-        WHY="$ETC/token is missing: callers need one; see voicectl preflight"
-    elif ! grep -qsE '^--(publish|net)' "$ETC/host.flags"; then
+    if [[ ! -s $ETC/token && ! -s $ETC/access/tokens ]]; then
+        WHY="$ETC/token is missing: callers need one; see voicectl preflight, or voicectl token create"
+    elif ! grep -qE '^--(publish|net)' <<<"$(host_flags)"; then
         WHY="$ETC/host.flags publishes no port, so callers could not connect: copy units/host.flags from the release folder"
     else
         return 0

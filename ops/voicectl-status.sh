@@ -12,6 +12,12 @@ command_status() {
         --json | --plain) form=${1#--} ;;
         *) fatal "unknown option $1; see voicectl status --help" ;;
     esac
+    if [[ ! $INSTANCE && $(instances) ]]; then status_of_all "$form"; fi
+    status_of_this "$form"
+}
+# status_of_this FORM: show the appliance or instance that the options name, and exit.
+status_of_this() {
+    local form=$1
     finish_unfinished
     inspect
     query_appliance "$form"
@@ -97,12 +103,12 @@ limits() {
     local text='no memory limit' device
     ((MEMORY == 0)) || text="memory $(megabytes "$MEMORY")"
     ((PIDS <= 0)) || text+=", $PIDS processes"
-    device=$(sed -n 's/^--\(device\|gpus\)[= ]//p' "$ETC/host.flags" 2>/dev/null | paste -sd ' ' -) || device=''
+    device=$(host_flags | sed -n 's/^--\(device\|gpus\)[= ]//p' | paste -sd ' ' -) || device=''
     printf %s "$text${device:+, device $device}"
 }
 gpus() {
     # nvidia-smi hangs when a GPU is lost.
-    timeout 5 nvidia-smi --query-gpu=name,memory.total,power.limit,driver_version --format=csv,noheader 2>/dev/null |
+    timeout 5 nvidia-smi ${INSTANCE:+--id="$INSTANCE"} --query-gpu=name,memory.total,power.limit,driver_version --format=csv,noheader 2>/dev/null |
         sed -nE 's/^(.+), ([0-9]+ MiB), (.+), ([0-9.]+)$/\1, \2, at most \3, driver \4/p'
 }
 print_hints() {
@@ -126,7 +132,7 @@ status_plain() {
         printf 'down: %s: %s%s\n' "$NAME" "$WORD" "${EXIT:+, exit code $EXIT}"
     fi
     for slot in current previous; do
-        if id=$(image_id "$REPOSITORY:$slot"); then printf '%s: %s %s\n' "$slot" "$(release_of "$id")" "$id"; fi
+        if id=$(image_id "$REPOSITORY:$slot$SUFFIX"); then printf '%s: %s %s\n' "$slot" "$(release_of "$id")" "$id"; fi
     done
 }
 

@@ -13,6 +13,11 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+# The model of the tests that run an appliance or the small engine: it decodes 1.5 times as fast as
+# the default. tests/image runs what is shipped, the default. Settings without the prefix VOICE_.
+FAST_MODEL = "qwen2.5-coder-0.5b-instruct"
+FAST = {"LLM_MODEL": FAST_MODEL}
+
 # A test reports a time to recovery as a user property, which pytest-xdist sends to the controller.
 # The controller loads this file only, not the conftest.py of tests/drills.
 RECOVERY = "time to recovery"

@@ -37,6 +37,8 @@ APPLIANCE = [module for module in MODULES if module.split(".")[0] == "appliance"
 # Modules outside of the packages: every process may use them.
 COMMON = {
     "__main__",
+    "code_seal",
+    "core_dumps",
     "errors",
     "journal",
     "journal_fields",
@@ -51,10 +53,16 @@ COMMON = {
 
 # The process, the module it starts in, and the packages it may reach beside COMMON.
 PROCESSES = {
-    "gateway": ("appliance.gateway.server", {"gateway", "link"}),
-    "llm": ("appliance.engines.llm.choose", {"engines.llm", "link", "gpu", "weights"}),
-    "tts": ("appliance.engines.tts.engine", {"engines.tts", "link"}),
-    "exporter": ("appliance.supervision.exporter", {"supervision", "link", "gpu", "weights"}),
+    "gateway": ("appliance.gateway.server", {"gateway", "link", "web", "audit", "access", "tls"}),
+    "llm": (
+        "appliance.engines.llm.choose",
+        {"engines.llm", "engines.onnx_session", "link", "gpu", "weights"},
+    ),
+    "tts": ("appliance.engines.tts.engine", {"engines.tts", "engines.onnx_session", "link"}),
+    "exporter": (
+        "appliance.supervision.exporter",
+        {"supervision", "link", "gpu", "weights", "web"},
+    ),
     "guard": ("appliance.supervision.guard", {"supervision", "link", "gpu", "weights"}),
     "boot": ("appliance.supervision.boot", {"supervision", "link", "gpu", "weights"}),
 }
@@ -66,13 +74,14 @@ LIBRARIES = {
     "triton": {"engines.llm"},
     "vllm": {"engines.llm"},
     "xllamacpp": {"engines.llm"},
-    "onnxruntime": {"engines.tts", "engines.llm"},
+    "onnxruntime": {"engines.tts", "engines.llm", "engines.onnx_session"},
     "kokoro": {"engines.tts"},
     "misaki": {"engines.tts"},
     "pynvml": {"gpu"},
     "pipecat": {"gateway"},
     "fastapi": {"gateway"},
     "supervisor": {"supervision"},
+    "cryptography": {"tls"},
 }
 
 # A module whose docstring says "No I/O" keeps that promise, and so does what it imports.
@@ -87,6 +96,8 @@ TYPES_ONLY = {"appliance.errors", "appliance.settings"}
 
 # Modules that read the environment: each process's door, and what hands it on to a child process.
 ENVIRONMENT = {
+    "appliance.code_seal",  # runs before anything else is loaded
+    "appliance.supervision.seal_check",  # what code_seal found, handed on by the environment
     "appliance.offline",
     "appliance.settings",
     "appliance.supervision.boot",
@@ -96,6 +107,7 @@ ENVIRONMENT = {
     "appliance.gpu_proof.engine_speed",  # a step is a process of its own
     "appliance.gpu_proof.conversation",
     "ops.bundle.packages",  # handed on to pip and npm
+    "ops.node_packages",  # handed on to npm
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from appliance.__main__ import COMMANDS
 from appliance.settings import Settings, walk
+from client.config import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -16,6 +17,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PRESENT = [page for page in PAGES if page.name != "CHANGELOG.md"]
 SETTINGS = {f"VOICE_{section}_{name}".upper() for section, name, _ in walk(Settings())}
 OTHERS = {"VOICE_CONFIG", "VOICE_PROFILE", "VOICE_NAME", "VOICE_SECTION_NAME"}  # two: any
+OTHERS |= set(ENVIRONMENT)  # of the client
 EXAMPLE = "appliance/gateway/opening_hours.py"  # tools.md shows how to write it
 SCRIPTS = {
     path.name: path.read_text("utf-8") for path in (ROOT / "ops").iterdir() if path.is_file()
@@ -34,6 +36,8 @@ ANSWERS = {
     "add a setting": ("CONTRIBUTING.md", "Add a setting"),
     "where an interruption is decided": ("docs/architecture.md", "Interruption"),
     "run one test": ("CONTRIBUTING.md", "Run one test"),
+    "what is promised about security": ("docs/security.md", "Callers"),
+    "what the audit log proves": ("docs/security.md", "The audit log"),
     "which languages": ("CONTRIBUTING.md", "Add a language"),
 }
 
@@ -54,7 +58,9 @@ def test_every_verb_that_is_named_exists(page: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page, re.MULTILINE)) <= targets
     header = SCRIPTS["voicectl"].partition("\nHERE=")[0]
-    for verb in set(re.findall(r"(?:^ *|`)voicectl ([a-z-]+)", page, re.MULTILINE)):
+    for verb in set(
+        re.findall(r"(?:^ *|`)voicectl (?:--instance [N0-9]+ )?([a-z][a-z-]*)", page, re.MULTILINE)
+    ):
         assert re.search(rf"^#   (?:[a-z]+ \| )?{verb}\b", header, re.MULTILINE), verb
 
 

@@ -70,7 +70,7 @@ def test_each_kind_has_a_reason_of_its_own_unless_it_only_groups_others() -> Non
 @each
 def test_each_code_is_one_that_exists(reason: str, kind: type[ApplianceError]) -> None:
     if issubclass(kind, Refused):
-        assert kind.http_status in (401, 403, 429, 503)
+        assert kind.http_status in (400, 401, 403, 404, 429, 503)
         assert (kind.retry_after_seconds is not None) == (kind.http_status in (429, 503))
     if issubclass(kind, SessionEnded):
         assert kind.close_code in (1000, 1001, 1008, 1009, 1011, 1012, 1013)

@@ -212,6 +212,7 @@ def test_command_line_of_a_process_imports_no_other_package(verb: str) -> None:
         "errors",
         "journal",
         "journal_fields",
+        "core_dumps",
         "offline",
         "processes",
         "run_folder",
@@ -366,6 +367,7 @@ def test_verify_accepts_an_intact_and_sound_checkpoint(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "seal intact" in done.stdout
     assert "every byte read" in done.stdout
+    assert "code not sealed: this is a development checkout" in done.stdout
     assert "model sound: ultravox-tiny, int8" in done.stdout
     assert "sizes and names only" in appliance("verify", "--quick", **environ).stdout
 
@@ -390,3 +392,15 @@ def test_verify_refuses_an_intact_checkpoint_that_would_answer_nonsense(tmp_path
     line = json.loads(done.stdout.splitlines()[-1])
     assert line["reason"] == "bad_checkpoint"
     assert "ignore" in line["what"]
+
+
+def test_gateway_on_a_network_needs_a_certificate_and_the_check_says_so() -> None:
+    network = {"VOICE_GATEWAY_HOST": "0.0.0.0"}
+    done = appliance("settings", "--check", **network)
+    assert done.returncode == 78
+    assert "voicectl tls init" in done.stdout
+    proxied = {**network, "VOICE_GATEWAY_PLAIN_NETWORK": "true"}
+    assert appliance("settings", "--check", **proxied).returncode == 0
+    done = appliance("boot", **network)
+    assert done.returncode == 78
+    assert "plain_network" in done.stdout + done.stderr

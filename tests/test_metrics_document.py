@@ -26,7 +26,8 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "metrics.md"
 ROW = re.compile(r"\| `(voice_\w+)` \| (\w+) \| (.*?) \| (.*?) \| (.+?) \|")
 LABEL = re.compile(r"`(\w+)`(?:: ([\w, ]+))?")
 # Labels whose values depend on the machine. The values of all others are in the document.
-MACHINE_LABELS = {"gpu", "name", "uuid", "driver", "version", "profile", "lock_sha256"}
+MACHINE_LABELS = {"gpu", "name", "uuid", "driver", "version", "profile", "lock_sha256",
+                  "code_sha256"}  # fmt: skip
 
 
 @dataclass(frozen=True)

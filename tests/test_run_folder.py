@@ -31,13 +31,23 @@ def test_claim_clears_the_files_of_an_earlier_run(tmp_path: Path) -> None:
     run_folder.write_reason(tmp_path, MissingWeights(path="model"))
     run_folder.write_restarts(tmp_path, {"tts": 7})
     run_folder.claim(tmp_path).close()
-    assert [path.name for path in tmp_path.iterdir()] == ["boot.lock"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["boot.lock"]
 
 
 def test_claim_ends_a_drain_of_an_earlier_run(tmp_path: Path) -> None:
     run_folder.begin_drain(tmp_path)
     run_folder.claim(tmp_path).close()
     assert run_folder.draining_since(tmp_path) is None
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_claim_decides_whether_the_appliance_starts_closed(tmp_path: Path, closed: bool) -> None:
+    run_folder.close(tmp_path)  # what an earlier run was does not count
+    run_folder.claim(tmp_path, closed=closed).close()
+    assert (run_folder.closed_since(tmp_path) is not None) == closed
+    run_folder.open_again(tmp_path)
+    run_folder.claim(tmp_path, closed=closed).close()
+    assert (run_folder.closed_since(tmp_path) is not None) == closed
 
 
 def test_boot_pid_is_that_of_the_boot_that_holds_the_folder(tmp_path: Path) -> None:

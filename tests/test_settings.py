@@ -51,24 +51,39 @@ ALLOWED = {
     "gateway.host": HOST,
     "gateway.port": PORT,
     "gateway.token_file": "text",
+    "gateway.token_store": "text",
+    "gateway.login_seconds": "a number of seconds from 60 to 604800",
     "gateway.tls_certificate": "text",
     "gateway.tls_key": "text",
+    "gateway.tls_client_ca": "text",
+    "gateway.plain_network": "true or false",
+    "gateway.page": "true or false",
+    "gateway.start_closed": "true or false",
+    "gateway.host_name": "at most 64 letters, digits, '.', '_', ':' and '-', or empty",
+    "gateway.realtime": SWITCH,
+    "gateway.realtime_client_settings": SWITCH,
     "gateway.allowed_origins": "a list of origins such as https://app.example, separated by commas",
     "gateway.max_sessions": "a whole number of sessions from 1 to 1000",
     "gateway.idle_seconds": "a number of seconds above 0, at most 86400",
     "gateway.session_seconds": SECONDS_TO_WEEK,
     "gateway.drain_seconds": "a number of seconds from 0 to 3600",
+    "gateway.ping_seconds": "a number of seconds from 1 to 25",
     "gateway.max_frame_bytes": "a whole number of bytes from 1024 to 1048576",
     "gateway.lead_seconds": "a number of seconds from 0 to 600",
     "gateway.pace_ratio": "a number from 1 to 100",
     "gateway.pace_burst_seconds": "a number of seconds above 0, at most 60",
+    "gateway.max_sessions_per_token": "a whole number of sessions from 1 to 1000",
+    "gateway.yield_seconds": "a number of seconds above 0, at most 86400",
+    "gateway.trusted_proxies": "a list of IP addresses and networks such as 10.0.0.0/8, separated "
+    "by commas",
     "gateway.max_attempts_per_minute": "a whole number of attempts from 1 to 1000000",
     "turn.vad_confidence": FRACTION,
     "turn.vad_start_seconds": "a number of seconds above 0, at most 10",
+    "turn.vad_interrupt_seconds": "a number of seconds above 0, at most 10",
     "turn.interruption": "one of voice, words",
     "turn.pause_seconds": "a number of seconds above 0, at most 10",
     "turn.vad_stop_seconds": "a number of seconds above 0, at most 10",
-    "turn.vad_min_volume": FRACTION,
+    "turn.min_speech_dbfs": "a number from -90 to 0",
     "turn.incomplete_stop_seconds": "a number of seconds above 0, at most 60",
     "turn.short_stop_seconds": "a number of seconds above 0, at most 60",
     "turn.words_stop_seconds": "a number of seconds above 0, at most 60",
@@ -82,6 +97,7 @@ ALLOWED = {
     "llm.engine": "one of small, vllm",
     "llm.model": FOLDER,
     "llm.hearing_model": FOLDER,
+    "llm.short_recognizer": f"{FOLDER}, or empty",
     "llm.threads": THREADS,
     "llm.hearing_threads": THREADS,
     "llm.context_tokens": "a whole number of tokens from 256 to 1048576",
@@ -139,6 +155,9 @@ ALLOWED = {
     "journal.format": "one of auto, json, pretty",
     "journal.transcripts": SWITCH,
     "journal.pipecat_messages": SWITCH,
+    "audit.folder": "text",
+    "audit.required": SWITCH,
+    "audit.file_bytes": "a whole number of bytes from 4096 to 1073741824",
 }
 
 # Wrong values of settings whose bounds are not numbers or choices.
@@ -148,8 +167,11 @@ WRONG = {
     "paths.lock": [""],
     "gateway.host": ["", "300.0.0.1", "1.2.3", "my host", ":::", "-x"],
     "gateway.allowed_origins": ["app.example", "https://app.example/", "https://a.example/page"],
+    "gateway.host_name": ["a b", "a\r\nb", "ü", "x" * 65],
+    "gateway.trusted_proxies": ["*", "proxy.example", "10.0.0.1/8", "10.0.0.0/33"],
     "llm.model": ["", "../weights", "a/b", ".."],
     "llm.hearing_model": ["", "/weights/moonshine"],
+    "llm.short_recognizer": ["/weights/whisper"],
     "llm.system_prompt": ["x" * 16_001],
     "llm.examples": ["Hello.", "Hello. =>", "=> Hello.", "a => b | c", "a => " + "b" * 4000],
     "llm.greeting": ["x" * 2_001],
@@ -339,7 +361,14 @@ def test_value_out_of_bounds_is_refused_by_name_with_the_allowed_values(
 
 
 def test_every_setting_but_paths_of_files_can_be_wrong() -> None:
-    free = {"gateway.token_file", "gateway.tls_certificate", "gateway.tls_key"}
+    free = {
+        "gateway.token_file",
+        "gateway.token_store",
+        "gateway.tls_certificate",
+        "gateway.tls_key",
+        "gateway.tls_client_ca",
+        "audit.folder",
+    }
     assert {name for name, _ in EVERY_WRONG_VALUE} == FIELDS.keys() - free
 
 
@@ -368,6 +397,7 @@ def test_language_other_than_english_is_refused_on_every_profile(profile: str) -
     [
         ({"GATEWAY_TLS_CERTIFICATE": "a.pem"}, "GATEWAY_TLS_KEY", "TLS needs both"),
         ({"GATEWAY_TLS_KEY": "a.pem"}, "GATEWAY_TLS_CERTIFICATE", "TLS needs both"),
+        ({"GATEWAY_TLS_CLIENT_CA": "a.pem"}, "GATEWAY_TLS_CLIENT_CA", "need TLS"),
         (
             {"TURN_INCOMPLETE_STOP_SECONDS": "0.1"},
             "TURN_INCOMPLETE_STOP_SECONDS",
@@ -498,7 +528,7 @@ def test_every_setting_has_a_description(name: str) -> None:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_number_has_its_unit_in_its_type_or_a_description_of_its_scale(name: str) -> None:
-    words = ("probability", "volume", "multiple", "temperature", "port", "part")
+    words = ("probability", "level", "multiple", "temperature", "port", "part")
     described = any(word in (FIELDS[name].description or "") for word in words)
     assert " of " in ALLOWED[name] or described
 

@@ -23,6 +23,8 @@ AWAITED_IN = {
     "appliance/tasks.py": {"spawn"},
     "appliance/gateway/server.py": {"run"},
     "appliance/link/server.py": {"_run_engine", "_start_request"},  # `_run` handles every exception
+    "appliance/supervision/exporter.py": {"_serve_metrics"},
+    "appliance/web/server.py": {"__init__"},
     "appliance/supervision/guard.py": {"_serve", "run"},
     "appliance/engines/llm/vllm/engine.py": {"died"},
     "appliance/acceptance/recovery.py": {"_kill"},

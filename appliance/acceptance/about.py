@@ -21,6 +21,7 @@ from appliance.weights.seal import sha256_of
 REPORTED_SETTINGS = (
     "gateway.max_sessions",
     "turn.vad_start_seconds",
+    "turn.vad_interrupt_seconds",
     "turn.vad_stop_seconds",
     "turn.incomplete_stop_seconds",
     "turn.half_duplex",

@@ -7,14 +7,16 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import soxr
 
+from appliance import run_folder
 from appliance.acceptance.metrics import Activity
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE, Utterance
-from appliance.processes import LLM, socket_path
+from appliance.processes import GATEWAY, LLM, socket_path
 from appliance.settings import Settings
 from client.call import Arrival, ClientCall, connect
 from client.config import Config
@@ -39,9 +41,17 @@ class CallTarget(Config):
     """Address, token and certificate for calls to the appliance.
 
     certificate   PEM file of the appliance's own certificate; empty if it has none
+    run           run folder of the appliance; what is in it lets this caller call it while it is
+                  closed
     """
 
     certificate: str = ""
+    run: Path | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the request for a call. A restarted gateway has a new secret."""
+        secret = run_folder.read_acceptance_pass(self.run, GATEWAY) if self.run else ""
+        return Config.headers(self) | ({run_folder.ACCEPTANCE_HEADER: secret} if secret else {})
 
     def tls(self) -> ssl.SSLContext | None:
         """Return the TLS context.
@@ -54,6 +64,7 @@ class CallTarget(Config):
         context = ssl.create_default_context(cafile=self.certificate)
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        self.add_certificate(context)
         return context
 
 

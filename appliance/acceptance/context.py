@@ -14,7 +14,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
 
-from appliance.acceptance.caller import ApplianceEar, CallTally, CallTarget, open_call
+from appliance.acceptance.caller import (
+    RETRY_SECONDS,
+    ApplianceEar,
+    CallTally,
+    CallTarget,
+    open_call,
+)
 from appliance.acceptance.limits import AcceptanceLimits
 from appliance.acceptance.options import AcceptanceOptions
 from appliance.acceptance.report import SpokenTurn
@@ -22,6 +28,7 @@ from appliance.acceptance.voices import EspeakVoices, Recording
 from appliance.errors import BadSetting
 from appliance.settings import GatewayConfig, Settings
 from appliance.supervision import health
+from appliance.tls.folder import ACCEPTANCE_CLIENT
 from client.conversation import Conversation
 
 # The exporter waits up to `exporter.timeout_seconds` for each unresponsive process.
@@ -51,9 +58,12 @@ class AcceptanceContext:
     turns: list[SpokenTurn] = field(default_factory=list)
     barge_in_stop_seconds: list[float] = field(default_factory=list)
 
-    def call(self) -> AbstractAsyncContextManager[Conversation]:
+    def call(
+        self, retry_seconds: float = RETRY_SECONDS
+    ) -> AbstractAsyncContextManager[Conversation]:
         """Open a call. If a greeting is set, wait for its end. Raises ClientError."""
-        return open_call(self.target, self.tally, greeting=bool(self.settings.llm.greeting))
+        greeting = bool(self.settings.llm.greeting)
+        return open_call(self.target, self.tally, greeting, retry_seconds)
 
     async def readyz(self) -> tuple[int, str]:
         """Return HTTP status and body of /readyz. Raises OSError if there is no response."""
@@ -81,8 +91,10 @@ class AcceptanceContext:
         return {(str(address[0]), port) for *_, address in addresses}
 
 
-def call_target(gateway: GatewayConfig, url: str = "") -> CallTarget:
+def call_target(gateway: GatewayConfig, url: str = "", run: Path | None = None) -> CallTarget:
     """Return the CallTarget for these settings; `url`, if given, overrides the address.
+
+    `run` is the run folder of the appliance. Without it, a closed appliance refuses the calls.
 
     Raises BadSetting if the token cannot be read.
     """
@@ -90,9 +102,16 @@ def call_target(gateway: GatewayConfig, url: str = "") -> CallTarget:
         token = Path(gateway.token_file).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(name="gateway.token_file", why=str(error)) from error
-    scheme = "wss" if gateway.tls_certificate else "ws"
+    scheme = "wss" if gateway.uses_tls else "ws"
     url = url or f"{scheme}://{health.url_host(gateway.host)}:{gateway.port}/ws"
-    return CallTarget(url=url, token=token, certificate=gateway.tls_certificate)
+    client = Path(gateway.tls_certificate).parent / ACCEPTANCE_CLIENT
+    return CallTarget(
+        url=url,
+        token=token,
+        certificate=gateway.tls_certificate,
+        cert=str(client) if gateway.tls_client_ca else "",
+        run=run,
+    )
 
 
 def _get(url: str, context: ssl.SSLContext | None) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from appliance.acceptance import script
@@ -23,9 +23,10 @@ from client.conversation import Conversation
 
 CHECK = "conversation"
 TURNS_PER_CALL = 12  # a call has a time limit, and more turns would only add history
+RECALL_TRIES = 3  # further times that RECALL is asked, each in another voice, if it was misheard
 PAUSE_SECONDS = 0.3  # before each question, as between two people and in `client say`
 TRANSCRIPTION_ADVICE = (
-    "Check the speech recognizer: the seal, its weights, VOICE_TURN_VAD_MIN_VOLUME."
+    "Check the speech recognizer: the seal, its weights, VOICE_TURN_MIN_SPEECH_DBFS."
 )
 SYNTHESIS_ADVICE = "Check the TTS engine: VOICE_TTS_VOICE, its weights, its device."
 ANSWER_ADVICE = "Check the LLM engine: its weights, its log, VOICE_LLM_SYSTEM_PROMPT."
@@ -44,21 +45,36 @@ async def check(context: AcceptanceContext) -> list[CheckResult]:
     remaining = context.options.turns
     while remaining > 0:
         call_questions = script.conversation(min(remaining, TURNS_PER_CALL))
-        await _ask(context, call_questions)
-        questions += call_questions
+        questions += await _ask(context, call_questions)
         remaining -= len(call_questions)
     await _play(context)
     has_texts = context.settings.journal.transcripts
     return evaluate(questions, context.turns, context.limits, has_texts)
 
 
-async def _ask(context: AcceptanceContext, questions: Sequence[Question]) -> None:
-    """Ask the questions in one call. The voices take turns."""
+async def _ask(context: AcceptanceContext, questions: Sequence[Question]) -> list[Question]:
+    """Ask the questions in one call, and return what was asked. The voices take turns.
+
+    RECALL is asked again while it was misheard each time: it alone tests the memory.
+    """
+    asked: list[Question] = []
+    has_texts = context.settings.journal.transcripts
     async with context.call() as talk:
-        for number, question in enumerate(questions):
-            voice = context.voices.voice_of(number)
+
+        async def ask(question: Question) -> None:
+            voice = context.voices.voice_of(len(asked))
             pcm = await context.voices.say(question.text, voice)
             await _take_turn(context, talk, question.text, voice, pcm)
+            asked.append(question)
+
+        for question in questions:
+            await ask(question)
+        for _ in range(RECALL_TRIES):
+            recalls = _recalls(zip(asked, context.turns[-len(asked) :], strict=True))
+            if not recalls or _heard(recalls, has_texts):
+                break
+            await ask(script.RECALL)
+    return asked
 
 
 async def _play(context: AcceptanceContext) -> None:
@@ -169,8 +185,8 @@ def _remembered(pairs: Sequence[tuple[Question, SpokenTurn]], has_texts: bool) -
 
     Answers to another question, because this one was misheard, say nothing about the memory.
     """
-    asked = [turn for question, turn in pairs if question == script.RECALL]
-    heard = [turn for turn in asked if not (has_texts and missing(script.WHOSE, turn.understood))]
+    asked = _recalls(pairs)
+    heard = _heard(asked, has_texts)
     if asked and not heard:
         return skip("memory", f"{asked[0].said!r} was transcribed as {asked[0].understood!r}")
     replies = [_reply(turn, has_texts) for turn in heard]
@@ -184,6 +200,17 @@ def _remembered(pairs: Sequence[tuple[Question, SpokenTurn]], has_texts: bool) -
         "answers that tell the caller the caller's name, such as 'Your name is Peter.'",
         HISTORY_ADVICE,
     )
+
+
+def _recalls(pairs: Iterable[tuple[Question, SpokenTurn]]) -> list[SpokenTurn]:
+    return [turn for question, turn in pairs if question == script.RECALL]
+
+
+def _heard(recalls: Sequence[SpokenTurn], has_texts: bool) -> list[SpokenTurn]:
+    """Return the turns whose RECALL was understood; without transcripts, all of them."""
+    if not has_texts:
+        return list(recalls)
+    return [turn for turn in recalls if not missing(script.WHOSE, turn.understood)]
 
 
 def _reply(turn: SpokenTurn, has_texts: bool) -> str:

@@ -14,7 +14,7 @@ from appliance.gpu_proof.record import percentile
 CHECK = "interruption"
 INTERRUPT_AFTER_SECONDS = 0.4  # of audible answer; the first phrase is longer than that
 TRIES = 2  # calls per interruption: an answer can finish before it is interrupted
-ADVICE = "Check VOICE_TURN_VAD_START_SECONDS and the load of this machine."
+ADVICE = "Check VOICE_TURN_VAD_INTERRUPT_SECONDS and the load of this machine."
 
 
 async def check(context: AcceptanceContext) -> list[CheckResult]:

@@ -39,8 +39,8 @@ CLASSES = (
     GpuClass("A10 and similar", 550, 1.3),
     GpuClass("L4 and unknown GPUs", 0, 1.5),
 )
-# The VAD needs `vad_start_seconds` of speech to detect an interruption. These seconds are added for
-# one audio frame to the gateway, one back, and processing (measured: 0.1 s on two cores).
+# The VAD needs `vad_interrupt_seconds` of speech to detect an interruption. These seconds are added
+# for one audio frame to the gateway, one back, and processing (measured: 0.1 s on two cores).
 STOP_SECONDS, CPU_STOP_SECONDS = 0.2, 0.4
 START_SLACK_SECONDS = 60.0  # added to the time that supervisord gives a process to start
 
@@ -50,12 +50,12 @@ def limits_for(settings: Settings, cards: Sequence[GpuCard]) -> tuple[str, Accep
     turn = settings.turn
     recovery = settings.supervision.start_seconds + START_SLACK_SECONDS
     if settings.profile == "cpu" or not cards:
-        stop = turn.vad_start_seconds + CPU_STOP_SECONDS
+        stop = turn.vad_interrupt_seconds + CPU_STOP_SECONDS
         return "no GPU", AcceptanceLimits(CPU_P50_SECONDS, CPU_P95_SECONDS, stop, recovery)
     bandwidth = bytes_per_second(cards[0]) / 1e9
     gpu_class = next(each for each in CLASSES if bandwidth >= each.gigabytes_per_second)
     # The gateway waits longer before it ends a turn that smart-turn judged incomplete.
     extra_wait = max(0.0, turn.incomplete_stop_seconds - turn.vad_stop_seconds)
     p50 = gpu_class.voice_to_voice_p50
-    stop = turn.vad_start_seconds + STOP_SECONDS
+    stop = turn.vad_interrupt_seconds + STOP_SECONDS
     return gpu_class.name, AcceptanceLimits(p50, p50 + extra_wait, stop, recovery)

@@ -89,7 +89,7 @@ async def accept(
     """
     class_name, limits = limits_for(settings, nvml.list_cards().cards)
     limits = dataclasses.replace(limits, **options.limits)
-    target = call_target(settings.gateway, options.url)
+    target = call_target(settings.gateway, options.url, settings.paths.run)
     recordings = read_recordings(Path(options.recordings)) if options.recordings else ()
     context = AcceptanceContext(
         settings, target, limits, options, ApplianceEar(settings), recordings=recordings

@@ -34,13 +34,18 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class KernelSocket:
-    """One line of a socket table. `inode` is 0 if no process owns the socket (TIME_WAIT)."""
+    """One line of a socket table.
+
+    inode    0 if no process owns the socket (TIME_WAIT)
+    user     id of the user who opened the socket
+    """
 
     family: str
     local: Endpoint
     remote: Endpoint
     state: int
     inode: int
+    user: int
 
     def __str__(self) -> str:
         return f"{self.family.rstrip('6')} {self.local} to {self.remote}"
@@ -54,7 +59,8 @@ def parse(family: str, table: str) -> list[KernelSocket]:
         if len(fields) < 10:
             raise ValueError(f"{family}: not a line of a socket table: {line[:60]!r}")
         local, remote = _parse_endpoint(fields[1]), _parse_endpoint(fields[2])
-        sockets.append(KernelSocket(family, local, remote, int(fields[3], 16), int(fields[9])))
+        state, user, inode = int(fields[3], 16), int(fields[7]), int(fields[9])
+        sockets.append(KernelSocket(family, local, remote, state, inode, user))
     return sockets
 
 

@@ -8,17 +8,12 @@ for phonemes, with two voices, and by recordings that a site mounts.
 from __future__ import annotations
 
 import asyncio
-import io
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import soxr
-
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from client.errors import UsageError
-from client.wav import read_wav, to_pcm
+from client.wav import decode_wav, read_wav
 
 PROGRAM = "espeak-ng"
 VOICES = ("en-us+f3", "en-us+m7")  # a woman's and a man's
@@ -64,16 +59,10 @@ class EspeakVoices:
         if process.returncode:
             reason = problem.decode(errors="replace").strip()
             raise UsageError(f"{self._program} cannot speak with the voice {voice}: {reason}")
-        return _decode(out)
-
-
-def _decode(raw: bytes) -> bytes:
-    """Convert espeak-ng's WAV to 16 kHz. Written to a pipe, its header has no valid length."""
-    with wave.open(io.BytesIO(raw)) as file:
-        rate = file.getframerate()
-        pcm = file.readframes(len(raw))
-    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
-    return to_pcm(soxr.resample(samples, rate, INPUT_SAMPLE_RATE))
+        try:
+            return decode_wav(out, INPUT_SAMPLE_RATE)
+        except ValueError as error:
+            raise UsageError(f"{self._program} wrote no usable WAV file: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO
 
+from appliance import run_folder
 from appliance.console.collect import collect_facts, fetch_metrics
 from appliance.console.redact import redact
 from appliance.console.status import render_json
@@ -42,7 +43,7 @@ A support bundle of the voice appliance.
 
 status.json      the output of `voicectl status --json`
 metrics.txt      all metrics, in Prometheus text format
-settings.txt     every setting; tokens and keys appear only as paths of files
+settings.txt     every setting; of texts and paths of the site only their length
 packages.txt     the installed packages
 lock.txt         a summary of image-manifest.lock
 plan.txt         how vLLM uses the GPU (gpu profile)
@@ -72,14 +73,15 @@ def _parts(settings: Settings) -> Mapping[str, Part]:
         "README.txt": lambda: READ_ME,
         "status.json": lambda: render_json(collect_facts(settings)),
         "metrics.txt": lambda: fetch_metrics(settings.exporter),
-        "settings.txt": lambda: render(settings),
+        "settings.txt": lambda: render(settings, shareable=True),
         "packages.txt": _packages,
         "lock.txt": lambda: _lock(settings),
         "plan.txt": lambda: describe_plan(settings),
         "host.txt": lambda: "\n".join(_host()),
     }
-    for path in sorted(settings.paths.run.glob("*.json")):
-        parts[f"run/{path.name}"] = path.read_text
+    run = settings.paths.run
+    for path in sorted([*run.glob("*.json"), *run.glob(f"*/{run_folder.FAILED}")]):
+        parts[f"run/{path.relative_to(run)}"] = path.read_text
     return parts
 
 

@@ -12,10 +12,11 @@ from typing import Any, cast
 
 from appliance import run_folder
 from appliance.console.state import Facts, MetricsSummary, ProcessFacts, parse_metrics
-from appliance.settings import VERSION, ExporterConfig, Settings
+from appliance.settings import VERSION, ExporterConfig, GatewayConfig, Settings
 from appliance.supervision import health
 from appliance.supervision.metrics import measure_processes
 from appliance.supervision.supervisor_client import Program, SupervisorClient
+from appliance.tls.policy import is_loopback
 from appliance.weights import seal
 
 LIMIT_SECONDS = 6.0  # timeout for all queries together
@@ -37,6 +38,7 @@ def collect_facts(settings: Settings) -> Facts:
             "exporter": lambda: parse_metrics(fetch_metrics(settings.exporter)),
             "boot": lambda: run_folder.boot_pid(run),
             "drain": lambda: run_folder.draining_since(run),
+            "closed": lambda: run_folder.closed_since(run),
             "restarts": lambda: run_folder.read_restarts(run),
             "seal": lambda: run_folder.read_seal(run),
             "guard": lambda: run_folder.read_guard(run),
@@ -56,6 +58,7 @@ def collect_facts(settings: Settings) -> Facts:
         boot_pid=cast("int | None", answers.get("boot")),
         boot_started=_modified(run / "boot.lock"),
         draining_since=cast("float | None", answers.get("drain")),
+        closed_since=cast("float | None", answers.get("closed")),
         waiting_for=cast("str | None", answers.get("gateway")),
         processes=None if programs is None else _measure(programs, restarts),
         metrics=cast("MetricsSummary | None", answers.get("exporter")),
@@ -64,8 +67,16 @@ def collect_facts(settings: Settings) -> Facts:
         guard=cast("dict[str, Any]", answers.get("guard", {})),
         reason=cast("dict[str, Any]", answers.get("reason", {})),
         reason_written=_modified(run / "reason.json"),
+        tls=tls_state(settings.gateway),
         silent=[name for name in ("supervisord", "gateway", "exporter") if name not in answers],
     )
+
+
+def tls_state(gateway: GatewayConfig) -> str:
+    """Return `Facts.tls` for these settings."""
+    if gateway.uses_tls:
+        return "on"
+    return "off" if is_loopback(gateway.host) else "plain"
 
 
 def fetch_metrics(exporter: ExporterConfig) -> str:

@@ -29,6 +29,7 @@ from appliance.settings import Settings
 NO_SUCH_CALL = 1
 INCOMPLETE = 1  # the reader closed the pipe before the bundle was complete
 USAGE = 2  # the exit code of argparse
+LONGEST_CALL = -1.0  # `drain --wait` without a number: as long as a call may last
 
 
 def status(settings: Settings, form: str, colour: str, line_count: int) -> int:
@@ -49,8 +50,8 @@ def status_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `status`."""
     parser.epilog = (
         "Exit code: 0 if calls are accepted (running or degraded); 3 if no calls are accepted "
-        "(starting, draining, degraded, broken or stopped); 4 if the state is unknown. --json "
-        "includes the name of the state."
+        "(starting, draining, closed, degraded, broken or stopped); 4 if the state is unknown. "
+        "--json includes the name of the state."
     )
     _add_form(parser, plain="a line per process, without colour")
     _add_line_count(parser)
@@ -139,12 +140,18 @@ def drain_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `drain`."""
     parser.epilog = (
         "Exit code: 0 on success (with --wait: all calls have ended); 75 if calls are still in "
-        "progress after SECONDS (new calls stay refused); 3 if the appliance is not running. A "
+        "progress after SECONDS (new calls stay refused); 3 if the appliance is not running. "
+        "SECONDS defaults to gateway.session_seconds, because no call lasts longer. A "
         "drain survives a restart of the gateway, but not a restart of the appliance."
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
-        "--wait", type=float, metavar="SECONDS", help="wait until all calls have ended"
+        "--wait",
+        type=float,
+        nargs="?",
+        const=LONGEST_CALL,
+        metavar="SECONDS",
+        help="wait until all calls have ended",
     )
     mode.add_argument("--undo", action="store_true", help="accept calls again")
 

@@ -1,4 +1,7 @@
-"""Drain the appliance: refuse new calls, and wait until those in progress have ended."""
+"""Drain the appliance: refuse new calls, and wait until those in progress have ended.
+
+Also closes it to all but the acceptance test, and opens it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from appliance import run_folder
 from appliance.console.state import parse_metrics
 from appliance.errors import EngineGone
 from appliance.link.health import ask_health
+from appliance.processes import GATEWAY, socket_path
 
 DRAINED, CALLS_LEFT, NOT_RUNNING = 0, 75, 3  # exit codes; 75 is EX_TEMPFAIL of sysexits.h
 POLL_SECONDS = 0.5
@@ -89,10 +93,31 @@ def undo(run: Path, report: Callable[[str], None]) -> int:
     return DRAINED
 
 
+def close(run: Path, report: Callable[[str], None]) -> int:
+    """Refuse new calls, except those of the acceptance test, and return the exit code."""
+    if run_folder.boot_pid(run) is None:
+        report("the appliance is not running")
+        return NOT_RUNNING
+    run_folder.close(run)
+    report("closed: only the acceptance test may call; calls in progress continue")
+    return DRAINED
+
+
+def open_again(run: Path, report: Callable[[str], None]) -> int:
+    """Let callers in: undo `close` and `drain`. Return the exit code."""
+    if run_folder.boot_pid(run) is None:
+        report("the appliance is not running")
+        return NOT_RUNNING
+    run_folder.end_drain(run)
+    run_folder.open_again(run)
+    report("open: new calls are accepted")
+    return DRAINED
+
+
 def count_calls(run: Path) -> int | None:
     """Query the gateway for the number of calls in progress; None if it does not respond."""
     try:
-        health = asyncio.run(ask_health(run / "gateway.sock", POLL_TIMEOUT_SECONDS))
+        health = asyncio.run(ask_health(socket_path(run, GATEWAY), POLL_TIMEOUT_SECONDS))
     except EngineGone:
         return None
     return parse_metrics(health.metrics.decode()).calls_now

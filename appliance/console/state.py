@@ -15,7 +15,9 @@ from prometheus_client.samples import Sample
 
 from appliance.processes import GATEWAY
 
-StateName = Literal["running", "starting", "draining", "degraded", "broken", "stopped", "unknown"]
+StateName = Literal[
+    "running", "starting", "draining", "closed", "degraded", "broken", "stopped", "unknown"
+]
 TAKES_CALLS, TAKES_NONE, CANNOT_TELL = 0, 3, 4  # exit codes, as LSB defines them for `status`
 SUPERVISOR_START_SECONDS = 15.0  # an unresponsive supervisord counts as starting for this long
 RESPONSE_LATENCY = "voice_turn_response_latency_seconds"
@@ -44,6 +46,7 @@ class MetricsSummary:
     p50, p95         seconds from the end of the user's speech to the answer; None before the first
                      answer
     ready            readiness that each process reports
+    tls_expiry      Unix time at which the certificate expires; 0 if calls are not encrypted
     gpu_up           None if the page has no GPU metrics
     """
 
@@ -56,6 +59,7 @@ class MetricsSummary:
     p50: float | None = None
     p95: float | None = None
     ready: Mapping[str, bool] = field(default_factory=dict)
+    tls_expiry: float = 0.0
     gpu_up: bool | None = None
     gpus: tuple[GpuSummary, ...] = ()
 
@@ -96,6 +100,8 @@ class Facts:
     waiting_for     component that /readyz reports as not ready; empty if calls are accepted
     seal_written    time when seal.json was last written
     processes       the programs of supervisord; None if supervisord does not respond
+    tls             what the settings say: on, off (only this host can connect), plain (calls cross
+                    a network unencrypted), or empty if it is not known
     silent          sources that did not respond
     """
 
@@ -107,6 +113,7 @@ class Facts:
     boot_pid: int | None = None
     boot_started: float = 0.0
     draining_since: float | None = None
+    closed_since: float | None = None
     waiting_for: str | None = None
     processes: Sequence[ProcessFacts] | None = None
     metrics: MetricsSummary | None = None
@@ -115,6 +122,7 @@ class Facts:
     guard: Mapping[str, Any] = field(default_factory=dict)
     reason: Mapping[str, Any] = field(default_factory=dict)
     reason_written: float = 0.0
+    tls: str = ""
     silent: Sequence[str] = ()
 
 
@@ -127,6 +135,7 @@ class State:
     running     calls are accepted and every process is up
     starting    not ready yet since boot started
     draining    new calls are refused on request
+    closed      ready, but only the acceptance test may call
     degraded    a process is down or not ready again; calls may still be accepted
     broken      the appliance exited with an error
     stopped     no boot process is running
@@ -150,6 +159,8 @@ def judge(facts: Facts) -> State:
         return _judge_without_supervisord(facts)
     if facts.draining_since is not None or facts.waiting_for == "draining":
         return _judge_draining(facts)
+    if facts.closed_since is not None and facts.waiting_for == "":
+        return State("closed", "only the acceptance test may call", facts.closed_since)
     if facts.waiting_for == "":
         down = [process.name for process in facts.processes if not process.exists]
         if down:
@@ -240,6 +251,7 @@ def parse_metrics(page: str) -> MetricsSummary:
             sample.labels["process"]: bool(sample.value)
             for sample in samples.get("voice_process_ready", [])
         },
+        tls_expiry=total("voice_tls_certificate_expiry_timestamp_seconds"),
         gpu_up=bool(total("voice_gpu_up")) if "voice_gpu_up" in samples else None,
         gpus=tuple(_parse_gpus(samples)),
     )

@@ -24,11 +24,13 @@ MARKS = {
     "running": ("●", "green"),
     "starting": ("↻", "yellow"),
     "draining": ("↻", "yellow"),
+    "closed": ("○", "yellow"),
     "degraded": ("●", "yellow"),
     "broken": ("×", "red"),
     "stopped": ("○", ""),
     "unknown": ("?", "yellow"),
 }
+DAY_SECONDS = 86_400
 GUARD_SILENT_SECONDS = 60.0  # the guard writes guard.json every few seconds
 _ROW = "{:<11}{:<11}{:<14}{:>9}{:>12}{:>11}"
 
@@ -46,6 +48,7 @@ def render_screen(facts: Facts, paint: Paint, log: Sequence[str] = ()) -> str:
     if facts.boot_pid is not None and (facts.processes or facts.metrics):
         lines += render_field("Calls", _describe_calls(facts))
         lines += render_field("Turns", _describe_turns(facts))
+        lines += render_field("TLS", _describe_tls(facts))
         lines += render_field("GPU", *_describe_gpus(facts))
         lines += render_field("Guard", _describe_guard(facts))
         if facts.silent and state.name != "starting":
@@ -90,13 +93,19 @@ def render_json(facts: Facts) -> str:
         "lock": facts.lock,
         "pid": facts.boot_pid,
         "draining": facts.draining_since is not None,
+        "closed": facts.closed_since is not None,
         "waiting_for": facts.waiting_for,
         "seal": {
             "verified": _rfc3339(facts.seal.get("verified_seconds")),
             "full": facts.seal.get("full"),
             "bytes": facts.seal.get("bytes"),
+            "code_sha256": (facts.seal.get("code") or {}).get("sha256"),
         },
         "calls": {"now": metrics and metrics.calls_now, "max": facts.max_sessions},
+        "tls": {
+            "state": facts.tls or None,
+            "expires": _rfc3339(metrics.tls_expiry) if metrics else None,
+        },
         "turns": None,
         "gpu": None,
         "guard": dict(facts.guard) or None,
@@ -139,7 +148,8 @@ def _describe_seal(facts: Facts) -> str:
     if not verified:
         return "names and sizes match; contents never verified"
     work = f"{format_size(float(facts.seal.get('bytes', 0)))} in {float(seconds or 0):.1f} s"
-    return f"intact; fully verified {format_duration(facts.now - float(verified))} ago ({work})"
+    text = f"intact; fully verified {format_duration(facts.now - float(verified))} ago ({work})"
+    return text + ("; code, too" if facts.seal.get("code") else "")
 
 
 def _describe_calls(facts: Facts) -> str:
@@ -148,6 +158,20 @@ def _describe_calls(facts: Facts) -> str:
         return f"unknown; at most {facts.max_sessions}"
     text = f"{metrics.calls_now} of {facts.max_sessions} now; {metrics.calls_ended} ended"
     return text + (f", {metrics.calls_refused} refused" if metrics.calls_refused else "")
+
+
+def _describe_tls(facts: Facts) -> str:
+    if facts.tls == "plain":
+        return "OFF: calls can be read on the network (gateway.plain_network)"
+    if facts.tls != "on":
+        return "off; only this host can connect" if facts.tls else ""
+    if facts.metrics is None or not facts.metrics.tls_expiry:
+        return "on; expiry unknown"
+    left = facts.metrics.tls_expiry - facts.now
+    if left <= 0:
+        return f"on; THE CERTIFICATE EXPIRED {format_duration(-left)} ago"
+    until = format_time(facts.metrics.tls_expiry)
+    return f"on; certificate valid until {until} ({int(left // DAY_SECONDS)} days)"
 
 
 def _describe_turns(facts: Facts) -> str:

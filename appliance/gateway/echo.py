@@ -18,8 +18,10 @@ more is searched again, and dropped after a second of such sound.
 
 Over 0.26 s, the echo of speech correlates by 0.5 to 0.75 (5th and 95th percentile, reverberation as
 strong as the direct sound), other words of the same voice by at most 0.4. `make voices` has the
-recordings. One window of the microphone takes about 0.2 ms while the bot speaks, and nothing
-otherwise.
+recordings. While the bot speaks, a window of the microphone in which the detector hears a voice
+takes about 0.2 ms. Other windows are only kept, because most callers have no echo and are silent
+then: nothing is computed for them unless a voice follows, or the delay is known and has to be
+followed.
 
 Times are in seconds of a monotonic clock that the caller passes.
 """
@@ -27,29 +29,26 @@ Times are in seconds of a monotonic clock that the caller passes.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
+from appliance.gateway.echo_audio import (
+    ACTIVE_SECONDS,
+    BAND_EDGES_HZ,
+    BLOCK,
+    FLOOR_DB,
+    HOP,
+    HOP_SECONDS,
+    RATE,
+    Floats,
+    ReceivedAudio,
+    SentAudio,
+    Whitened,
+)
 
-Floats = npt.NDArray[np.float32]
-Whitened = npt.NDArray[np.complex64]
-
-ACTIVE_SECONDS = 1.5  # after the bot's last sound, an echo may still arrive
-WINDOW_SECONDS = 0.032  # of one spectrum, and of one window of the microphone
-HOP_SECONDS = 0.016  # between two spectra
 MAX_DELAY_SECONDS = 1.2  # network, buffers of the client, loudspeaker, room
 EARLY_SECONDS = 0.1  # the estimate of the time of playback may be this late
-GAP_SECONDS = 0.03  # between the end of the sent audio and more of it: less is jitter
-RESYNC_SECONDS = 0.5  # the microphone's clock follows the arrival beyond this difference
-
-RATE = 4000  # of whitened audio, which is complex and has only positive frequencies
-FRAME, HOP = 128, 64  # samples of whitened audio in a window, in a hop
-LOWEST_HZ, HIGHEST_HZ = 150, 3600  # of whitened audio
-WHITENING = 0.7  # 0 keeps the spectrum, 1 makes it flat; between them, noise says less
-RING = 16_384  # samples of whitened audio that are kept of what was sent, 4 s
-BLOCK = 1024  # samples that are correlated at all delays, 0.26 s
+UNSTEADY_SECONDS = 0.3  # by which the delay differs from the latest known one, after an underrun
 SHORT_BLOCK = 256  # samples that are correlated at the known delay, 0.06 s
-TRANSFORM = 8192  # samples of the transform: the block, and all delays
+TRANSFORM = 6400  # samples of the transform: the block, and all delays; 2 ** 8 * 5 ** 2 is fast
 SEARCH_WINDOWS = 2  # a search each this many windows of the microphone
 
 FIRST_CORRELATION = 0.42  # before the delay is known, this is an echo
@@ -68,169 +67,11 @@ SUM_LIMIT = 5.0  # of a correlation over its RMS: a single syllable is not enoug
 LOCK_PROMINENCE = 15.0  # of the peak in the sum, over chance: the delay is known
 DROP_WINDOWS = 32  # a delay that was lost for this many loud windows is dropped
 
-BAND_EDGES_HZ = (200, 300, 400, 510, 630, 770, 920, 1080, 1270, 1480, 1720, 2000, 2320, 2700, 3150)
-FLOOR_DB = -75.0  # below full scale: quieter sound says nothing
 QUIET_DB = -68.0  # of all bands: quieter sound is not voice
-DECAY_DB = 3.2  # per hop: reverberation of about 0.3 s
 MARGIN_DB = 7.0  # louder than the expected echo by more than this: the caller
 CALLER_WINDOWS = 3  # a caller who was heard for this long may also be as soft as the echo ...
 HOLD_WINDOWS = 7  # ... for this many windows, less those
 GAIN_STEP = 0.06  # of the difference between expected and heard level, per window
-
-
-class Spectra:
-    """Computes levels of bands and whitened audio for windows of one sample rate."""
-
-    def __init__(self, sample_rate: int) -> None:
-        self.size = round(WINDOW_SECONDS * sample_rate)
-        self.hop = self.size // 2
-        self._window = np.hanning(self.size + 1)[:-1].astype(np.float32)
-        self._scale = np.float32(2.0 / (self._window.sum() * 32768))
-        edges = [round(hz * WINDOW_SECONDS) for hz in BAND_EDGES_HZ]
-        self._starts, self._stop = edges[:-1], edges[-1]
-        self._low, self._high = (
-            round(LOWEST_HZ * WINDOW_SECONDS),
-            round(HIGHEST_HZ * WINDOW_SECONDS),
-        )
-
-    def analyze(self, samples: Floats) -> tuple[Floats, Whitened]:
-        """Analyze windows at each hop of int16 samples.
-
-        Returns the levels in dBFS, shape (windows, bands), and the windows of whitened audio, shape
-        (windows, `FRAME`), which overlap by half.
-        """
-        windows = np.lib.stride_tricks.sliding_window_view(samples, self.size)[:: self.hop]
-        spectrum = np.fft.rfft(windows * self._window, axis=1)[:, : self._high] * self._scale
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) + np.float32(1e-12)
-        energy = np.add.reduceat(power[:, : self._stop], self._starts, axis=1)
-        levels = np.maximum(10 * np.log10(energy), FLOOR_DB).astype(np.float32)
-        flat = np.zeros((len(windows), FRAME), dtype=np.complex64)
-        part = slice(self._low, self._high)
-        flat[:, part] = spectrum[:, part] / power[:, part] ** (WHITENING / 2)
-        return levels, np.fft.ifft(flat, axis=1).astype(np.complex64)
-
-
-class SentAudio:
-    """Levels and whitened samples of the sent audio, by the time of its playback."""
-
-    def __init__(self) -> None:
-        self._spectra = Spectra(OUTPUT_SAMPLE_RATE)
-        bands = len(BAND_EDGES_HZ) - 1
-        self._levels = np.full((RING // HOP, bands), FLOOR_DB, dtype=np.float32)
-        self._samples = np.zeros(RING, dtype=np.complex64)
-        self._next = 0  # number of the next hop
-        self._rest = np.zeros(0, dtype=np.float32)
-        self.until = -ACTIVE_SECONDS * 10  # time at which the last audio ends
-
-    def add(self, pcm: bytes, plays_at: float) -> None:
-        """Add 24 kHz int16 audio that is played from `plays_at` on."""
-        goes_on_at = self._next * HOP_SECONDS + len(self._rest) / OUTPUT_SAMPLE_RATE
-        if abs(plays_at - goes_on_at) > GAP_SECONDS:
-            start = int(plays_at / HOP_SECONDS)
-            self._blank(self._next, start)
-            rest = round((plays_at - start * HOP_SECONDS) * OUTPUT_SAMPLE_RATE)
-            self._next, self._rest = start, np.zeros(rest, dtype=np.float32)
-        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
-        self.until = plays_at + len(samples) / OUTPUT_SAMPLE_RATE
-        self._rest = np.concatenate([self._rest, samples])
-        if len(self._rest) < self._spectra.size:
-            return
-        for level, frame in zip(*self._spectra.analyze(self._rest), strict=True):
-            hop = self._next % len(self._levels)
-            self._levels[hop] = np.maximum(level, self._levels[hop - 1] - DECAY_DB)
-            self._overlap(frame)
-            self._next += 1
-        self._rest = self._rest[(len(self._rest) // self._spectra.hop - 1) * self._spectra.hop :]
-
-    def _overlap(self, frame: Whitened) -> None:
-        """Add a whitened window; its second half waits for the next one."""
-        start = self._next * HOP % RING
-        self._samples[start : start + HOP] += frame[:HOP]
-        after = (start + HOP) % RING
-        self._samples[after : after + HOP] = frame[HOP:]
-
-    def between(self, first: int, last: int) -> Whitened:
-        """Return the whitened samples `first` to `last` - 1; silence where nothing was sent."""
-        start, stop = first % RING, last % RING
-        parts = [self._samples[start:stop]]
-        if stop <= start:
-            parts = [self._samples[start:], self._samples[:stop]]
-        samples = np.concatenate(parts)
-        known = self._next * HOP
-        samples[max(0, known - first) :] = 0
-        samples[: max(0, known - RING + FRAME - first)] = 0
-        return samples
-
-    def levels_near(self, hop: int) -> Floats:
-        """Return the highest level of each band within a hop of `hop`."""
-        hops = np.arange(hop - 1, hop + 2)
-        levels = self._levels[hops % len(self._levels)]
-        levels[(hops >= self._next) | (hops <= self._next - len(self._levels))] = FLOOR_DB
-        return np.asarray(levels.max(axis=0))
-
-    def _blank(self, first: int, last: int) -> None:
-        """Make silence from hop `first`, at which the audio ended, to hop `last`.
-
-        After an interruption, `last` is before `first`: the audio from there on is not played.
-        """
-        if last - first > len(self._levels):
-            self._levels[:], self._samples[:] = FLOOR_DB, 0
-            return
-        for hop in range(min(first + 1, last), max(first, last) + 1):
-            index = hop % len(self._levels)
-            self._samples[index * HOP : (index + 1) * HOP] = 0
-        for hop in range(first, last):
-            index = hop % len(self._levels)
-            self._levels[index] = np.maximum(self._levels[index - 1] - DECAY_DB, FLOOR_DB)
-
-
-class ReceivedAudio:
-    """The latest whitened samples of the microphone."""
-
-    def __init__(self) -> None:
-        self._spectra = Spectra(INPUT_SAMPLE_RATE)
-        self._before = np.zeros(self._spectra.hop, dtype=np.float32)
-        self._samples = np.zeros(BLOCK + HOP, dtype=np.complex64)  # the last HOP are half done
-        self._time: float | None = None  # of the end of the latest window, by the samples
-        self.history: list[tuple[int, Floats]] = []  # hop and levels of the latest windows
-        self.windows = 0  # since the last gap
-
-    def add(self, window: bytes, now: float) -> Floats:
-        """Add a window of 32 ms, 16 kHz int16, that arrived at `now`. Return its levels."""
-        time = now if self._time is None else self._time + WINDOW_SECONDS
-        if abs(time - now) > RESYNC_SECONDS:
-            self.forget()
-            time = now
-        self._time = time
-        samples = np.frombuffer(window, dtype="<i2").astype(np.float32)
-        levels, frames = self._spectra.analyze(np.concatenate([self._before, samples]))
-        self._before = samples[-self._spectra.hop :]
-        self._samples[: -2 * HOP] = self._samples[2 * HOP :]
-        self._samples[-2 * HOP :] = 0
-        self._samples[-3 * HOP : -HOP] += frames[0]
-        self._samples[-2 * HOP :] += frames[1]
-        self.windows += 1
-        self.history = [*self.history[1 - BLOCK // FRAME :], (self.hop, levels[1])]
-        return np.asarray(levels[1])
-
-    def forget(self) -> None:
-        """Note a gap in the audio."""
-        self._time = None
-        self.windows = 0
-        self.history.clear()
-        self._samples[:] = 0
-
-    @property
-    def hop(self) -> int:
-        """Return the number of the hop at which the latest window begins."""
-        assert self._time is not None
-        return round((self._time - WINDOW_SECONDS) / HOP_SECONDS)
-
-    def latest(self, size: int) -> tuple[int, Whitened]:
-        """Return the latest `size` samples, and the number of the first of them."""
-        assert self._time is not None
-        end = round(self._time * RATE) - HOP
-        return end - size, self._samples[-HOP - size : -HOP]
 
 
 class EchoDetector:
@@ -243,10 +84,13 @@ class EchoDetector:
         self._prominent = SummedCorrelation()
         self._candidate: int | None = None  # delay that the latest search has found, in samples
         self._delay: int | None = None  # in samples, once it is known
+        self._latest_delay = 0  # the same, also after it was lost
         self._gain = np.zeros(len(BAND_EDGES_HZ) - 1, dtype=np.float32)  # dB
         self._typical = 0.0  # correlation of the echo at the known delay
         self._caller_windows = 0  # more of these than others lately: the caller speaks
         self._lost_windows = 0
+        self.found = False
+        """Whether an echo was found at any time, so that the caller has a loudspeaker."""
 
     def sent(self, pcm: bytes, plays_at: float) -> None:
         """Note 24 kHz int16 audio that was sent and will be played from `plays_at` on."""
@@ -256,24 +100,39 @@ class EchoDetector:
         """Return whether an echo is possible at `now`."""
         return now < self._sent.until + ACTIVE_SECONDS
 
-    def is_echo(self, window: bytes, now: float) -> bool:
+    def is_echo(self, window: bytes, now: float, voice: bool = True) -> bool:
         """Return whether the bot explains a window of 32 ms, 16 kHz int16, that arrived at `now`.
 
-        It has to be called for every window, voice or not.
+        It has to be called for every window. `voice`: whether a detector hears a voice in it;
+        otherwise the answer is of no interest, and False while the delay is not known.
         """
         if not self.active(now):
             self._microphone.forget()
             self._correlation, self._candidate = 0.0, None
             self._prominent = SummedCorrelation()
             return False
-        level = self._microphone.add(window, now)
+        self._microphone.add(window, now)
+        if self._delay is None and not voice:
+            return False
+        _, level = self._microphone.history[-1]
+        unsteady = self.found and now < self._sent.unsteady_until
         if self._delay is None:
             if _sum_db(level) < QUIET_DB:
                 return False
             self._search()
             if self._delay is None:
-                return self._correlation > FIRST_CORRELATION
-        return self._explains(level)
+                return self._correlation > FIRST_CORRELATION or (unsteady and self._is_soft(level))
+        return self._explains(level) or (unsteady and self._is_soft(level))
+
+    def _is_soft(self, level: Floats) -> bool:
+        """Return whether a window is not louder than an echo near the latest known delay.
+
+        The client's buffer ran dry, so each piece of the audio is played with a delay of its own.
+        """
+        hop = self._microphone.hop - round(self._latest_delay / HOP)
+        spread = round(UNSTEADY_SECONDS / HOP_SECONDS)
+        loudest = self._sent.levels_between(hop - spread, hop + spread) + self._gain
+        return _sum_db(level) - _sum_db(loudest) < MARGIN_DB
 
     def _explains(self, level: Floats) -> bool:
         """Return whether the echo at the known delay explains a window."""
@@ -361,7 +220,8 @@ class EchoDetector:
         """
         if self._delay is not None and abs(delay - self._delay) <= SAME_DELAY:
             return
-        self._delay = delay
+        self._delay, self.found = delay, True
+        self._latest_delay = delay
         self._typical = correlation
         hops = round(delay / HOP)
         sent = np.stack([self._sent.levels_near(hop - hops) for hop, _ in self._microphone.history])

@@ -118,6 +118,11 @@ class HeardText:
             return BotSpeech.STATEMENT
         return BotSpeech.NOTHING
 
+    @property
+    def latest(self) -> str:
+        """The latest text of the bot, with all of the phrase that it speaks."""
+        return " ".join([self._taken, *self._complete, self._phrase])
+
     def take(self) -> str:
         """Return the text heard since the last call."""
         text = " ".join([*self._complete, self._partial()]).strip()
@@ -143,6 +148,7 @@ class HeardProcessor(FrameProcessor):
     on_speaking()                              a part of an answer was sent (not of a notice)
     on_heard(text, interrupted, was_speaking)  an answer or a greeting was played to its end, or the
                                                bot was interrupted
+    on_notice()                                a notice was played to its end
 
     A notice is bot speech that is not part of the conversation, such as a hold message; its
     frames are marked by `append_to_context`. A frame of the kind `answer_end` follows an answer.
@@ -154,18 +160,25 @@ class HeardProcessor(FrameProcessor):
         answer_end: type[Frame],
         on_speaking: Callable[[], None],
         on_heard: Callable[[str, bool, bool], None],
+        on_notice: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__()
+        super().__init__(enable_direct_mode=True)
         self._heard = heard
         self._answer_end = answer_end
         self._on_speaking = on_speaking
         self._on_heard = on_heard
+        self._on_notice = on_notice
         self._speaking = False
         self._in_answer = False  # between start and end of an answer, pauses included
         self._in_notice = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Follow the frames that are played; pass on all but audio."""
+        if isinstance(frame, TTSAudioRawFrame):  # no later processor needs it
+            self._heard.add_audio(len(frame.audio) / 2 / frame.sample_rate)
+            if not self._in_notice:  # Pipecat sends no BotStarted frame after a notice
+                self._on_speaking()
+            return
         await super().process_frame(frame, direction)
         if direction == FrameDirection.DOWNSTREAM:
             match frame:
@@ -174,7 +187,9 @@ class HeardProcessor(FrameProcessor):
                     if self._in_notice:
                         self._heard.begin_phrase("")
                 case TTSStoppedFrame():
-                    if not (self._in_answer or self._in_notice):
+                    if self._in_notice:
+                        self._on_notice()
+                    elif not self._in_answer:
                         self._report()  # a greeting
                     self._in_notice = False
                 case LLMFullResponseStartFrame():
@@ -189,11 +204,6 @@ class HeardProcessor(FrameProcessor):
                     self._heard.repeat_phrase(frame.text)
                 case RepeatedPhraseEndFrame():
                     self._heard.end_phrase()
-                case TTSAudioRawFrame():
-                    self._heard.add_audio(len(frame.audio) / 2 / frame.sample_rate)
-                    if not self._in_notice:  # Pipecat sends no BotStarted frame after a notice
-                        self._on_speaking()
-                    return  # no later processor needs it, and each hop costs CPU time
                 case BotStartedSpeakingFrame():
                     self._speaking = True
                     if not self._in_notice:

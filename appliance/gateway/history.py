@@ -10,13 +10,16 @@ the conversation invalidates the engine's cached prefix.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from appliance.gateway.utterances import latest_parts
 from appliance.link.engine import Turn, Utterance
 
 AUDIO_TOKENS_PER_SECOND = 6.25  # Ultravox v0.5: 100 mel frames a second, 16 frames to a token
 CHARS_PER_TOKEN = 4  # of English text
 TOKENS_PER_TURN = 5  # added around a turn by the chat formats of Llama 3.1 and Qwen 2.5
+MAX_UNANSWERED_CHARS = 8_000  # of typed questions without a reply; the latest text is kept
 MAX_TURNS = 160  # below the 200 of the link, so that the exchange in progress fits, too
 INTERRUPTED = "cancelled: interrupted by the caller, no result"
 
@@ -34,15 +37,16 @@ class Exchange:
     """A question of the user, the tool calls that it caused, and the reply.
 
     text        the typed question, if any
-    utterance   the spoken question, while it is kept as audio
-    transcript  the engine's transcript of the utterance, once it is known
+    utterances  the spoken question, while it is kept as audio; several if the user went on before
+                a reply was heard
+    transcript  the engine's transcript of the utterances, once it is known
     reply       the part of the reply that the user has heard
     expected    the complete reply, while the user may still hear the rest of it
     tool_calls  made between question and reply
     """
 
     text: str = ""
-    utterance: Utterance | None = None
+    utterances: tuple[Utterance, ...] = ()
     transcript: str = ""
     reply: str = ""
     expected: str = ""
@@ -50,13 +54,24 @@ class Exchange:
 
     def question_turns(self) -> list[Turn]:
         """Return the turns before the reply: the question, then tool calls and their results."""
-        if self.utterance is not None:
-            turns = [Turn("user", self.text, self.utterance.id)]
+        if self.utterances:
+            turns = [Turn("user", utterance=utterance.id) for utterance in self.utterances]
+            turns[0] = Turn("user", self.text, turns[0].utterance)
         else:
             turns = [Turn("user", f"{self.text} {self.transcript}".strip())]
         for call in self.tool_calls:
             turns += [Turn("assistant", call.text), Turn("tool", call.result)]
         return turns
+
+    def joined(self, later: Exchange, max_seconds: float) -> Exchange:
+        """Return this question and a later one as one, with at most `max_seconds` of speech."""
+        text = f"{self.text}\n{later.text}".strip()[-MAX_UNANSWERED_CHARS:]
+        return Exchange(text, latest_parts((*self.utterances, *later.utterances), max_seconds))
+
+    @property
+    def speech_seconds(self) -> float:
+        """Length of the spoken question, while it is kept as audio."""
+        return sum(utterance.seconds for utterance in self.utterances)
 
     @property
     def tokens(self) -> float:
@@ -64,17 +79,16 @@ class Exchange:
         reply = max(self.reply, self.expected, key=len)
         turns = [*self.question_turns(), Turn("assistant", reply)]
         chars = sum(len(turn.text) for turn in turns)
-        seconds = self.utterance.seconds if self.utterance is not None else 0.0
         return (
             len(turns) * TOKENS_PER_TURN
             + chars / CHARS_PER_TOKEN
-            + seconds * AUDIO_TOKENS_PER_SECOND
+            + self.speech_seconds * AUDIO_TOKENS_PER_SECOND
         )
 
     @property
     def turn_count(self) -> int:
-        """Number of turns: two for question and reply, and two for each tool call."""
-        return 2 + 2 * len(self.tool_calls)
+        """Number of turns: of the question and the reply, and two for each tool call."""
+        return max(1, len(self.utterances)) + 1 + 2 * len(self.tool_calls)
 
 
 class History:
@@ -95,11 +109,15 @@ class History:
         self._greeting = ""
         self.exchanges: list[Exchange] = []
 
-    def add(self, text: str = "", utterance: Utterance | None = None) -> Exchange:
+    def instruct(self, system_prompt: str) -> None:
+        """Use another system prompt from now on."""
+        self._system_prompt = system_prompt
+
+    def add(self, text: str = "", *utterances: Utterance) -> Exchange:
         """Add a question that needs a reply. Return its exchange."""
         if self.exchanges:
             self.exchanges[-1].expected = ""
-        self.exchanges.append(Exchange(text=text, utterance=utterance))
+        self.exchanges.append(Exchange(text, utterances))
         return self.exchanges[-1]
 
     def pending(self) -> Exchange | None:
@@ -126,10 +144,10 @@ class History:
         else:
             self._greeting = f"{self._greeting} {text}".strip()
 
-    def set_transcript(self, utterance: Utterance, text: str) -> None:
-        """Keep the transcript of an utterance; it replaces the audio when the audio is evicted."""
+    def set_transcript(self, utterances: tuple[Utterance, ...], text: str) -> None:
+        """Keep the transcript of a question; it replaces the audio when the audio is evicted."""
         for exchange in self.exchanges:
-            if exchange.utterance is utterance:
+            if exchange.utterances == utterances:
                 exchange.transcript = text
 
     def is_full(self) -> bool:
@@ -147,13 +165,11 @@ class History:
             return []
         dropped: list[Utterance] = []
         for exchange in self.exchanges[: -max(1, self._audio_turns)]:
-            if exchange.utterance is not None and exchange.transcript:
-                dropped.append(exchange.utterance)
-                exchange.utterance = None
+            if exchange.transcript:
+                dropped += exchange.utterances
+                exchange.utterances = ()
         while len(self.exchanges) > 1 and not self._half_is_free():
-            oldest = self.exchanges.pop(0)
-            if oldest.utterance is not None:
-                dropped.append(oldest.utterance)
+            dropped += self.exchanges.pop(0).utterances
         return dropped
 
     def _half_is_free(self) -> bool:
@@ -170,8 +186,11 @@ class History:
 
     def conversation(self) -> tuple[Turn, ...]:
         """Return all turns, from the system prompt to the heard part of the last reply."""
-        reply = self.exchanges[-1].reply if self.exchanges else ""
-        return (*self.prompt(), Turn("assistant", reply)) if reply else self.prompt()
+        return self._turns(self.exchanges)
+
+    def answered(self) -> tuple[Turn, ...]:
+        """Return the turns up to the last reply, without a question that has none yet."""
+        return self._turns(self.exchanges if self.pending() is None else self.exchanges[:-1])
 
     def expected_conversation(self) -> tuple[Turn, ...]:
         """Return the conversation as it will be when the user has heard the last reply."""
@@ -180,11 +199,16 @@ class History:
 
     def prompt(self) -> tuple[Turn, ...]:
         """Return the turns before the last reply: the prompt of the next generation."""
+        last = self.exchanges[-1].question_turns() if self.exchanges else []
+        return (*self._turns(self.exchanges[:-1]), *last)
+
+    def _turns(self, exchanges: Sequence[Exchange]) -> tuple[Turn, ...]:
+        """Return the turns from the system prompt to the reply of the last of `exchanges`."""
         turns = [Turn("system", self._system_prompt)] if self._system_prompt else []
         if self._greeting:
             turns.append(Turn("assistant", self._greeting))
-        for exchange in self.exchanges:
+        for exchange in exchanges:
             turns += exchange.question_turns()
-            if exchange.reply and exchange is not self.exchanges[-1]:
+            if exchange.reply:
                 turns.append(Turn("assistant", exchange.reply))
         return tuple(turns)

@@ -16,6 +16,7 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     ControlFrame,
     Frame,
+    InputAudioRawFrame,
     InterruptionFrame,
     ProposedUserStartedSpeakingFrame,
     SystemFrame,
@@ -28,6 +29,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from appliance.errors import EngineFailed
 from appliance.gateway.backchannel import BotSpeech
+from appliance.gateway.hops import pass_audio
 from appliance.gateway.interruption import Action, InterruptionState
 from appliance.gateway.playout import Rewind
 from appliance.gateway.voice_activity import SpeechPausedFrame
@@ -98,10 +100,9 @@ class BotActivity:
     replying: bool = False
     user_turn: bool = False
 
-    @property
-    def busy(self) -> bool:
-        """Whether a voice may interrupt the bot."""
-        return not self.user_turn and (self.speaking or self.replying)
+    def is_busy(self, playing: bool) -> bool:
+        """Whether a voice may interrupt the bot. `playing`: the client plays the bot's audio."""
+        return not self.user_turn and (self.speaking or self.replying or playing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +113,14 @@ class PauseHooks:
     decided  the pause has ended: "continued" or "interrupted"
     playing  whether the client still plays the bot's audio
     said     what the bot has said
+    is_own   whether words are the bot's own, out of a loudspeaker
     """
 
     paused: Callable[[], None]
     decided: Callable[[str], None]
     playing: Callable[[], bool]
     said: Callable[[], BotSpeech]
+    is_own: Callable[[str], bool]
 
 
 class InterruptionGate(FrameProcessor):
@@ -125,7 +128,7 @@ class InterruptionGate(FrameProcessor):
 
     def __init__(self, by_voice: bool, activity: BotActivity, hooks: PauseHooks) -> None:
         """`by_voice`: every voice interrupts the bot at once; nothing is paused."""
-        super().__init__()
+        super().__init__(enable_direct_mode=True)
         self._by_voice = by_voice
         self._activity = activity
         self._hooks = hooks
@@ -142,6 +145,9 @@ class InterruptionGate(FrameProcessor):
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Follow the user's voice and the bot, and pass all other frames on."""
+        if isinstance(frame, InputAudioRawFrame):
+            await pass_audio(self, frame)
+            return
         await super().process_frame(frame, direction)
         state, now = self._state, time.monotonic()
         match frame:
@@ -150,7 +156,9 @@ class InterruptionGate(FrameProcessor):
                 await self._run(state.voice_stopped(now))
                 return
             case UtteranceHeardFrame():
-                await self._run(state.heard(frame.request, frame.text, self._said, now))
+                own = frame.text is not None and self._hooks.is_own(frame.text)
+                text = "" if own else frame.text  # as if nobody had spoken
+                await self._run(state.heard(frame.request, text, self._said, now))
                 return
             case _DeadlineFrame():
                 await self._run(state.tick(now))
@@ -159,7 +167,7 @@ class InterruptionGate(FrameProcessor):
         await self.push_frame(frame, direction)
         match frame:
             case VADUserStartedSpeakingFrame():
-                busy = not self._by_voice and self._is_busy()
+                busy = not self._by_voice and self._activity.is_busy(self._hooks.playing())
                 await self._run(state.voice_started(now, busy, frame.start_secs))
             case SpeechPausedFrame():
                 await self._run(state.voice_paused(now, frame.silence_seconds))
@@ -177,10 +185,6 @@ class InterruptionGate(FrameProcessor):
             case InterruptionFrame() if self._state.paused:
                 self._state.interrupted_by_text()
                 self._hooks.decided("interrupted")
-
-    def _is_busy(self) -> bool:
-        activity = self._activity
-        return activity.busy or (not activity.user_turn and self._hooks.playing())
 
     async def _run(self, actions: list[Action]) -> None:
         for action in actions:

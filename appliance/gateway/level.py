@@ -1,12 +1,14 @@
-"""The caller's level, to tell another speaker far away from the caller. No I/O, no clock.
+"""The level of voice, to tell a speaker far away from the caller. No I/O, no clock.
 
-`CallerLevel` learns the level of the caller's voice from speech that was accepted, and rejects
-voice far below it: a colleague, a television. Until the caller has spoken for a while,
-nothing is rejected. A caller who moves away is heard again: voice that is rejected for some seconds
-lowers the level step by step.
+`StartLevel` rejects voice that is too soft for any caller. `CallerLevel` learns the level of the
+caller's voice from speech that was accepted, and rejects voice far below it: a colleague, a
+television. Until the caller has spoken for a while, it rejects nothing. A caller who moves away is
+heard again: voice that is rejected for some seconds lowers the level step by step.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 import numpy as np
 
@@ -18,6 +20,7 @@ FALL = 0.01  # of the difference, per window of softer voice: about 3 s
 FORGET_DB_PER_SECOND = 0.1  # of rejected voice: a caller who has moved away is heard again
 PEAK_FALL_DB = 1.0  # per window: the level of voice is that of its latest loud syllable
 SILENCE_DBFS = -90.0
+START_WINDOWS = 12  # 0.4 s: the latest voice, whose mean level decides whether it starts a turn
 
 
 def level_dbfs(pcm: bytes) -> float:
@@ -25,6 +28,39 @@ def level_dbfs(pcm: bytes) -> float:
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
     mean_square = float(np.mean(samples * samples)) if len(samples) else 0.0
     return max(SILENCE_DBFS, float(10 * np.log10(mean_square / 32768**2 + 1e-12)))
+
+
+class StartLevel:
+    """Tells whether voice is loud enough to start speech. One per session.
+
+    The level is the mean power of the latest voice, up to 0.4 s of it: single windows of a soft
+    voice may be loud.
+    """
+
+    def __init__(self, min_dbfs: float) -> None:
+        self._min_power = 10 ** (min_dbfs / 10)
+        self._powers: deque[float] = deque(maxlen=START_WINDOWS)
+        self.windows = 0  # of voice without a pause
+
+    def voice(self, pcm: bytes) -> None:
+        """Note a window of voice."""
+        self._powers.append(10 ** (level_dbfs(pcm) / 10))
+        self.windows += 1
+
+    def silence(self) -> None:
+        """Note a window without voice."""
+        self._powers.clear()
+        self.windows = 0
+
+    @property
+    def is_loud_enough(self) -> bool:
+        """Whether the latest voice may start speech."""
+        return sum(self._powers) >= self._min_power * max(1, len(self._powers))
+
+    @property
+    def is_too_soft(self) -> bool:
+        """Whether the voice has been too soft for so long that it is not a caller's."""
+        return len(self._powers) == START_WINDOWS and not self.is_loud_enough
 
 
 class CallerLevel:

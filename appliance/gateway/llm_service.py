@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
-from typing import Any
 
-from pipecat.adapters.llm.base_llm_adapter import BaseLLMAdapter
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     Frame,
@@ -32,18 +29,18 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.metrics.metrics import LLMTokenUsage
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 from pipecat.services.llm_service import LLMService
-from pipecat.services.settings import LLMSettings
 from pipecat.utils.time import time_now_iso8601
 
 from appliance import journal
 from appliance.errors import EngineFailed
+from appliance.gateway.client_question import ClientInstructionsFrame, ClientQuestionFrame
 from appliance.gateway.history import Exchange, History
 from appliance.gateway.interruption_gate import HearUtteranceFrame, UtteranceHearing
+from appliance.gateway.llm_adapter import UltravoxAdapter, pipecat_settings, token_usage
 from appliance.gateway.prefetch import Prefetcher
 from appliance.gateway.reply import ReplyEndFrame, ReplyGenerator, TurnCallbacks
 from appliance.gateway.speculation import Speculator
@@ -58,52 +55,7 @@ from appliance.tasks import spawn
 
 CANNOT_REPLY = "I am sorry, I cannot answer right now."
 HEARD_SECONDS = 0.5  # an interruption reaches the end of the pipeline within milliseconds
-MAX_UNANSWERED_CHARS = 8_000  # of typed questions without a reply; the latest text is kept
 log = journal.get()
-
-
-class UltravoxAdapter(BaseLLMAdapter[Any]):
-    """Converts the tools of Pipecat's context. The messages of the context are not used."""
-
-    @property
-    def id_for_llm_specific_messages(self) -> str:
-        return "llm"
-
-    async def get_llm_invocation_params(self, context: Any, **_: Any) -> Any:
-        return {}
-
-    def to_provider_tools_format(self, tools_schema: ToolsSchema) -> list[Tool]:
-        """Return the tools in the types of the engine link."""
-        tools = []
-        for schema in tools_schema.standard_tools:
-            parameters = json.dumps(schema.to_default_dict()["parameters"], ensure_ascii=False)
-            tools.append(Tool(schema.name, schema.description, parameters))
-        return tools
-
-    def tools_of(self, context: LLMContext) -> tuple[Tool, ...]:
-        """Return the tools that the model may currently call."""
-        tools = self.from_standard_tools(context.tools)
-        return tuple(tools) if isinstance(tools, list) else ()
-
-    def get_messages_for_logging(self, context: Any) -> list[dict[str, Any]]:
-        return []
-
-
-def pipecat_settings(config: LLMConfig) -> LLMSettings:
-    """Return the settings that Pipecat reports. The engine reads its own from the configuration."""
-    return LLMSettings(
-        model=config.model,
-        system_instruction=config.system_prompt,
-        temperature=config.temperature,
-        max_tokens=config.reply_tokens,
-        top_p=None,
-        top_k=None,
-        frequency_penalty=None,
-        presence_penalty=None,
-        seed=None,
-        filter_incomplete_user_turns=False,
-        user_turn_completion_config=None,
-    )
 
 
 class UltravoxWithContextService(LLMService[UltravoxAdapter]):
@@ -223,6 +175,14 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
                 await self._turn_ended()
             case RTVISendTextFrame():
                 await self._submit(Exchange(text=frame.text))
+            case ClientQuestionFrame():
+                await self._question_sent(frame)
+                return
+            case ClientInstructionsFrame():
+                self._history.instruct(frame.text or self._config.system_prompt)
+                if not self._prefetcher.turn_running:
+                    self._prefetcher.prefill()
+                return
             case LLMContextFrame():
                 return  # `History` already has the conversation
             case LLMSetToolsFrame():
@@ -281,52 +241,64 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
     def _begin_early(self, utterance: Utterance) -> bool:
         """Begin the reply to an utterance that may be complete. Return whether it was begun.
 
-        A question without a reply will be joined with this one, so it is not begun.
+        What the user has heard of an interrupted reply belongs to its conversation, so it is not
+        begun before that is known.
         """
-        if self._history.pending() is not None or self._prefetcher.turn_running:
+        if self._prefetcher.turn_running or not self._heard_reported.is_set():
             return False
-        conversation = (*self._history.conversation(), Turn("user", utterance=utterance.id))
+        question = Exchange(utterances=(utterance,))
+        if (pending := self._history.pending()) is not None:
+            if pending.tool_calls:
+                return False
+            question = pending.joined(question, self._config.max_utterance_seconds)
+        conversation = (*self._history.answered(), *question.question_turns())
         request = self._reply_generator.request(conversation, self._tools())
         return self._speculator.begin(request, utterance)
 
-    async def _turn_ended(self) -> None:
-        # A turn that starts late may end at once. What the user has heard of the interrupted reply
-        # belongs to the question before.
+    async def _question_sent(self, frame: ClientQuestionFrame) -> None:
+        await self._wait_for_heard()
+        self._speculator.discard("changed")
+        utterances = tuple(self._collector.whole(pcm) for pcm in frame.audio)
+        for utterance in utterances:
+            self._client.add(utterance)
+        await self._submit(Exchange(text=frame.text, utterances=utterances))
+
+    async def _wait_for_heard(self) -> None:
+        """Wait until it is known what the user has heard of an interrupted reply.
+
+        It belongs to the question before.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HEARD_SECONDS):
                 await self._heard_reported.wait()
+
+    async def _turn_ended(self) -> None:
+        await self._wait_for_heard()  # a turn that starts late may end at once
         self._speculator.turn_ended()
         utterance = self._collector.turn_ended()
         if utterance is not None:
-            await self._submit(Exchange(utterance=utterance))
+            await self._submit(Exchange(utterances=(utterance,)))
             return
         self._speculator.discard("changed")
         self._callbacks.on_turn_dropped("too_short")
         if (pending := self._history.pending()) is not None:
             await self._cancel_turn()
-            self._start_turn(pending)  # a cough must not cancel the reply
+            self._start_turn(pending, joined=True)  # a cough must not cancel the reply
 
     async def _submit(self, question: Exchange) -> None:
         """Start a turn. If the previous question got no reply, join the two."""
         await self._cancel_turn()
         if (unanswered := self._history.pop_unanswered()) is not None:
-            question = self._join(unanswered, question)
-        self._start_turn(self._history.add(question.text, question.utterance))
+            spoken = (*unanswered.utterances, *question.utterances)
+            question = unanswered.joined(question, self._config.max_utterance_seconds)
+            self._prefetcher.discard(each for each in spoken if each not in question.utterances)
+        exchange = self._history.add(question.text, *question.utterances)
+        self._start_turn(exchange, joined=unanswered is not None)
 
-    def _join(self, first: Exchange, second: Exchange) -> Exchange:
-        text = f"{first.text}\n{second.text}".strip()[-MAX_UNANSWERED_CHARS:]
-        if first.utterance is None or second.utterance is None:
-            return Exchange(text=text, utterance=first.utterance or second.utterance)
-        self._prefetcher.discard([first.utterance, second.utterance])
-        joined = self._collector.join(first.utterance, second.utterance)
-        self._client.add(joined)
-        return Exchange(text=text, utterance=joined)
-
-    def _start_turn(self, exchange: Exchange) -> None:
-        utterance = exchange.utterance
-        self._callbacks.on_turn_submitted(
-            "spoken" if utterance else "typed", utterance.seconds if utterance else 0.0
-        )
+    def _start_turn(self, exchange: Exchange, joined: bool = False) -> None:
+        """`joined`: the question of the previous turn is the beginning of this one's."""
+        kind = "spoken" if exchange.utterances else "typed"
+        self._callbacks.on_turn_submitted(kind, exchange.speech_seconds, joined)
         self._speculator.reply_waiting()
         self._turn = self.create_task(self._run_turn(exchange))
 
@@ -341,8 +313,8 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         async def on_first_token() -> None:
             await self.stop_ttfb_metrics()
             self._callbacks.on_first_token()
-            if exchange.utterance is not None:
-                self._prefetcher.transcribe(exchange.utterance, self._on_transcript)
+            if exchange.utterances:
+                self._prefetcher.transcribe(exchange.utterances, self._on_transcript)
 
         self._hanging_up = False
         self._prefetcher.turn_running = True
@@ -370,7 +342,8 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             self._speculator.reply_audible()
             await self.stop_processing_metrics()
         if pending is not None:
-            self._start_turn(pending)  # a cough that interrupted the reply must not cancel it
+            # A noise that interrupted the reply must not cancel it.
+            self._start_turn(pending, joined=True)
 
     async def _say_cannot_reply(self) -> None:
         self._callbacks.on_turn_dropped("failed")
@@ -380,21 +353,14 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
     async def _complete(self, exchange: Exchange, result: Result) -> None:
         if result.reason == "nothing_heard" and not exchange.tool_calls:
             self._history.pop_unanswered()
-            if exchange.utterance is not None:
-                self._prefetcher.discard([exchange.utterance])
+            self._prefetcher.discard(exchange.utterances)
             self._callbacks.on_turn_dropped("nothing_heard")
             return
         self._callbacks.on_generated(result)
         self._prefetcher.reply_generated(self._reply_generator.text)
         if self._hanging_up:
             self._callbacks.on_hang_up(self._reply_generator.ended_with_text)
-        prompt, reply = (
-            int(result.stats.get(name, 0)) for name in ("prompt_tokens", "decode_tokens")
-        )
-        usage = LLMTokenUsage(
-            prompt_tokens=prompt, completion_tokens=reply, total_tokens=prompt + reply
-        )
-        await self.start_llm_usage_metrics(usage)
+        await self.start_llm_usage_metrics(token_usage(result))
 
     async def _on_transcript(self, text: str) -> None:
         self._callbacks.on_transcript(text)

@@ -15,7 +15,7 @@ from appliance.processes import ENGINES
 from appliance.settings import VERSION
 
 SESSION_OUTCOMES = ("left",)  # the client disconnected; other outcomes are SessionEnded reasons
-TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_short")
+TURN_OUTCOMES = ("answered", "interrupted", "nothing_heard", "failed", "too_short", "joined")
 TOOL_OUTCOMES = ("done", "failed", "too_slow", "malformed")
 SPECULATION_OUTCOMES = (
     "taken",
@@ -26,7 +26,7 @@ SPECULATION_OUTCOMES = (
     "session_ended",
 )
 TURN_ENDS = ("smart_turn", "pace", "words", "fallback", "timeout")
-PAUSE_OUTCOMES = ("continued", "interrupted")
+PAUSE_OUTCOMES = ("continued", "interrupted", "joined")
 DIRECTIONS = ("in", "out")
 
 LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 8)
@@ -51,7 +51,7 @@ class GatewayMetrics:
 
         self.ready = Gauge(
             "voice_ready",
-            "1 while new sessions are admitted: all engines are ready and nothing is draining.",
+            "1 while new sessions are admitted: all engines are ready, not draining, not closed.",
             registry=registry,
         )
         self.ready_changed_timestamp_seconds = Gauge(
@@ -64,11 +64,26 @@ class GatewayMetrics:
             "1 while the gateway drains: for an operator, or because it stops.",
             registry=registry,
         )
-        self._ready = self._draining = False
+        self.closed = Gauge(
+            "voice_closed",
+            "1 while only the acceptance test may call: until an operator opens the appliance.",
+            registry=registry,
+        )
+        self._ready = self._draining = self._closed = False
         self.sessions_active = Gauge("voice_sessions_active", "Open sessions.", registry=registry)
         self.sessions_max = Gauge(
             "voice_sessions_max",
             "Limit of open sessions; further connections are refused.",
+            registry=registry,
+        )
+        self.tokens = Gauge(
+            "voice_tokens",
+            "Access tokens that are valid: created, and not expired.",
+            registry=registry,
+        )
+        self.token_store_failing = Gauge(
+            "voice_token_store_failing",
+            "1 while token store or file cannot be read; the tokens are those of before.",
             registry=registry,
         )
         self.sessions = at_zero(
@@ -161,7 +176,8 @@ class GatewayMetrics:
             Counter(
                 "voice_bot_pauses",
                 "Pauses of the bot because of the user's voice: the bot went on, because the user "
-                "did not ask for the turn, or it was interrupted.",
+                "did not ask for the turn; it was interrupted; or the user went on with the "
+                "question before the reply was heard.",
                 ["outcome"],
                 registry=registry,
             ),
@@ -192,6 +208,21 @@ class GatewayMetrics:
             buckets=LAG_BUCKETS,
             registry=registry,
         )
+        self.audit_failing = Gauge(
+            "voice_audit_failing",
+            "1 while lines of the audit log cannot be written to its folder.",
+            registry=registry,
+        )
+        self.audit_lines_lost = Counter(
+            "voice_audit_lines_lost",
+            "Lines of the audit log that were written to the log only, although a folder is set.",
+            registry=registry,
+        )
+        self.tls_certificate_expiry = Gauge(
+            "voice_tls_certificate_expiry_timestamp_seconds",
+            "Unix time at which the certificate expires; 0 if calls are not encrypted.",
+            registry=registry,
+        )
         self.log_events = at_zero(
             Counter(
                 "voice_log_events",
@@ -202,15 +233,16 @@ class GatewayMetrics:
             LEVELS,
         )
 
-    def set_state(self, ready: bool, draining: bool) -> bool:
-        """Update readiness and draining. Return whether a drain has begun or was undone."""
+    def set_state(self, ready: bool, draining: bool, closed: bool) -> tuple[bool, bool]:
+        """Update the gauges. Return whether `draining` has changed, and whether `closed` has."""
         if ready != self._ready:
             self.ready_changed_timestamp_seconds.set_to_current_time()
-        drain_changed = draining != self._draining
-        self._ready, self._draining = ready, draining
+        changed = (draining != self._draining, closed != self._closed)
+        self._ready, self._draining, self._closed = ready, draining, closed
         self.ready.set(ready)
         self.draining.set(draining)
-        return drain_changed
+        self.closed.set(closed)
+        return changed
 
     def count_log_event(self, level: str) -> None:
         """Count a log line; a hook for `journal.on_event`."""

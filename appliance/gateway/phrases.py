@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from appliance.gateway.unsplit_names import UnsplitNames
 from appliance.settings import TTSConfig
 
 MIN_CLAUSE_WORDS = 2  # a shorter clause gets no pause of its own
@@ -80,12 +81,19 @@ class PhraseCutter:
     space at the end of a reply is dropped.
     """
 
-    def __init__(self, first_phrase_words: int, phrase_words: int, time_ratio: float) -> None:
+    def __init__(
+        self,
+        first_phrase_words: int,
+        phrase_words: int,
+        time_ratio: float,
+        names: UnsplitNames | None = None,
+    ) -> None:
         """Limit the first phrase to about `first_phrase_words`, later ones to `phrase_words`.
 
-        `time_ratio` is how long a phrase takes to generate and synthesize, relative to its
-        duration.
+        time_ratio  how long a phrase takes to generate and synthesize, relative to its duration
+        names       names that are not split, unless the reply ends within one
         """
+        self._names = names or UnsplitNames()
         self._limit = self._first_limit = max(1, min(first_phrase_words, phrase_words))
         self._last_limit = max(1, phrase_words)
         self._time_ratio = max(0.01, time_ratio)
@@ -94,9 +102,9 @@ class PhraseCutter:
         self._words: list[re.Match[str]] = []  # complete words of `_text`
 
     @classmethod
-    def of(cls, config: TTSConfig) -> PhraseCutter:
+    def of(cls, config: TTSConfig, names: UnsplitNames | None = None) -> PhraseCutter:
         """Return a cutter for one reply, with the limits of the settings."""
-        return cls(config.first_phrase_words, config.phrase_words, config.phrase_time_ratio)
+        return cls(config.first_phrase_words, config.phrase_words, config.phrase_time_ratio, names)
 
     @property
     def pending(self) -> str:
@@ -145,14 +153,14 @@ class PhraseCutter:
         last = len(words) - 1
         if _has_open_bracket(words):
             return 0
-        if _count_spoken(words) and _ends_sentence(words, last):
+        splits_name = self._names.split_after
+        if _count_spoken(words) and _ends_sentence(words, last) and not splits_name(words, last):
             return self._words[last].end()
         if last == 0:
             return 0
         previous = last - 1  # the last word only decides whether to cut before it
-        if _count_spoken(words[:last]) and self._line_ends(previous):
-            return self._words[previous].end()
-        if _count_spoken(words[:last]) and _ends_sentence_before(words[previous], words[last]):
+        ends = self._line_ends(previous) or _ends_sentence_before(words[previous], words[last])
+        if ends and _count_spoken(words[:last]) and not splits_name(words, previous):
             return self._words[previous].end()
         return self._cut_within(words)
 
@@ -160,11 +168,14 @@ class PhraseCutter:
         """Return the best position in an unfinished sentence, or 0 if the phrase is too short."""
         is_first = self._limit < self._last_limit
         count = _count_spoken(words)
-        if is_first and _ends_clause(words, len(words) - 1) and count >= MIN_CLAUSE_WORDS:
-            return self._words[-1].end()
+        last = len(words) - 1
+        splits_name = self._names.split_after
+        is_clause = _ends_clause(words, last) and not splits_name(words, last)
+        if is_first and is_clause and count >= MIN_CLAUSE_WORDS:
+            return self._words[last].end()
         if count <= self._limit:
             return 0
-        places = range(len(words) - 2, 0, -1)
+        places = [i for i in range(last - 1, 0, -1) if not splits_name(words, i)]
         clauses = [
             i
             for i in places
@@ -177,8 +188,9 @@ class PhraseCutter:
             for i in places:
                 if _can_pause_after(words, i) and _count_spoken(words[: i + 1]) >= MIN_CLAUSE_WORDS:
                     return self._words[i].end()
-        if count > 2 * OVERLONG_FACTOR * self._limit and not _binds_to_next(words[-2]):
-            return self._words[-2].end()
+        is_far_too_long = count > 2 * OVERLONG_FACTOR * self._limit
+        if is_far_too_long and places[:1] == [last - 1] and not _binds_to_next(words[last - 1]):
+            return self._words[last - 1].end()
         return 0
 
     def _line_ends(self, index: int) -> bool:

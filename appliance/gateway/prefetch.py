@@ -73,7 +73,7 @@ class Prefetcher:
         self._new_audio = asyncio.Event()
         self._streaming = False
         self._speech_prefill = SpeechPrefill()
-        self._transcribing: list[Utterance] = []
+        self._transcribing: list[tuple[Utterance, ...]] = []
         self._discarded: list[Utterance] = []
         self.turn_running = False  # while true, the history must not change
 
@@ -88,12 +88,11 @@ class Prefetcher:
             self._start(self._stream(collector))
         self._new_audio.set()
         utterance = collector.current
-        is_free = (
-            not self.turn_running and self._history.pending() is None and not self._others_waiting()
-        )
+        is_free = not self.turn_running and not self._others_waiting()
         if utterance is not None and self._speech_prefill.is_due(
             utterance.id, collector.speech_seconds, is_free
         ):
+            # A question before it without a reply is the first part of the same question.
             turn = Turn("user", utterance=utterance.id)
             self._start(self._prefill((*self._history.conversation(), turn), background=True))
 
@@ -104,14 +103,14 @@ class Prefetcher:
             self._start(self._prefill(conversation))
 
     def transcribe(
-        self, utterance: Utterance, on_transcript: Callable[[str], Awaitable[None]]
+        self, utterances: tuple[Utterance, ...], on_transcript: Callable[[str], Awaitable[None]]
     ) -> None:
-        """Transcribe an utterance, for the history and for display by the client.
+        """Transcribe the utterances of a question, for the history and for display by the client.
 
         The transcript of a question is needed even if its reply is interrupted.
         """
-        self._transcribing.append(utterance)
-        self._start(self._transcribe(utterance, on_transcript))
+        self._transcribing.append(utterances)
+        self._start(self._transcribe(utterances, on_transcript))
 
     def reply_generated(self, text: str) -> None:
         """Trim the history for a reply whose text is complete, and prefill while it is played.
@@ -138,7 +137,7 @@ class Prefetcher:
         if not (last.reply or last.expected):
             return  # the last question will be generated again, or joined with the next one
         # The last exchange is never dropped, so its transcript can arrive later.
-        if any(utterance is not last.utterance for utterance in self._transcribing):
+        if any(utterances != last.utterances for utterances in self._transcribing):
             return
         self.discard(self._history.trim())
         self._start(self.forget_discarded())
@@ -171,15 +170,15 @@ class Prefetcher:
             await self._client.warm(conversation, self._tools(), background)
 
     async def _transcribe(
-        self, utterance: Utterance, on_transcript: Callable[[str], Awaitable[None]]
+        self, utterances: tuple[Utterance, ...], on_transcript: Callable[[str], Awaitable[None]]
     ) -> None:
         try:
-            text = await self._client.transcribe(utterance.id)
+            text = await self._client.transcribe(*(utterance.id for utterance in utterances))
         except EngineFailed as problem:
             log.warning("transcription failed", reason=problem.reason)
         else:
-            self._history.set_transcript(utterance, text)
+            self._history.set_transcript(utterances, text)
             await on_transcript(text)
         finally:
-            self._transcribing.remove(utterance)
+            self._transcribing.remove(utterances)
         self.trim_history()

@@ -35,7 +35,8 @@ class TurnCallbacks:
 
     on_speech_started  the user started to speak, that many seconds ago
     on_speech_stopped  the user stopped, that many seconds ago; the turn may continue
-    on_turn_submitted  a turn needs a reply: "spoken" or "typed", and the seconds of speech
+    on_turn_submitted  a turn needs a reply: "spoken" or "typed", the seconds of speech, and whether
+                       the question of the previous turn is the beginning of this one's
     on_first_token     the first chunk of the reply arrived
     on_tool_call       a tool call ended: "done", "failed", "too_slow" or "malformed"
     on_generated       the text of the reply is complete, with the engine's measurements
@@ -47,7 +48,7 @@ class TurnCallbacks:
 
     on_speech_started: Callable[[float], None]
     on_speech_stopped: Callable[[float], None]
-    on_turn_submitted: Callable[[str, float], None]
+    on_turn_submitted: Callable[[str, float, bool], None]
     on_first_token: Callable[[], None]
     on_tool_call: Callable[[str], None]
     on_generated: Callable[[Result], None]

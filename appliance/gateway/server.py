@@ -3,86 +3,91 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import gc
-import logging
 import signal
-import socket
 import time
 import uuid
-from collections.abc import Generator
-from pathlib import Path
 
-import uvicorn
 import uvloop
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
-from appliance import journal, run_folder
-from appliance.errors import BadSetting, EngineFailed, PortTaken, Refused, ShuttingDown
+from appliance import journal, run_folder, site_lexicon
+from appliance.errors import (
+    ExpiredToken,
+    Full,
+    Refused,
+    ShuttingDown,
+    TooFast,
+    WrongOrigin,
+    WrongToken,
+)
+from appliance.gateway.acceptance_pass import AcceptancePass
 from appliance.gateway.admission import Admission, ConnectionAttempt, GatewayState
+from appliance.gateway.audit_log import REFUSAL_SECONDS, AuditLog
+from appliance.gateway.calls import Calls
+from appliance.gateway.endpoints import Endpoints
+from appliance.gateway.engine_watch import EngineWatch
+from appliance.gateway.gatekeeper import Gatekeeper, accepted_subprotocol
+from appliance.gateway.listener import listening_socket, uvicorn_config
 from appliance.gateway.metrics import GatewayMetrics
-from appliance.gateway.reply import HOLD_TEXT
-from appliance.gateway.session import Session, SessionResources, SessionSocket
+from appliance.gateway.page import Page
+from appliance.gateway.realtime.serializer import RealtimeRequest
+from appliance.gateway.refusal_log import RefusalLog
+from appliance.gateway.session import Session
+from appliance.gateway.session_end import SessionSocket
+from appliance.gateway.session_resources import SessionResources
 from appliance.gateway.tools import select_tools
 from appliance.gateway.turn_taking import TurnModels
-from appliance.link.health import ask_health
+from appliance.gateway.unsplit_names import UnsplitNames
+from appliance.gateway.websocket import FLOOD_HOOK
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from appliance.metrics import render
-from appliance.processes import ENGINES, GATEWAY, socket_path
+from appliance.processes import GATEWAY, socket_path
 from appliance.settings import Settings
 from appliance.tasks import cancel, spawn
+from appliance.tls.policy import is_loopback
+from appliance.tls.serving import ServerCertificate
+from appliance.web.server import WebServer
 
-MIN_TOKEN_CHARS = 16
 ENGINE_CHECK_SECONDS = 1.0  # between two checks of the engines
-HEALTH_TIMEOUT_SECONDS = 2.0
+TOKEN_CHECK_SECONDS = 1.0  # between two looks at the token store and the calls
 LAG_PROBE_SECONDS = 0.1
 CLOSE_SECONDS = 5.0  # for sessions to close after a drain
-PING_SECONDS = 20.0  # between two WebSocket pings; also the timeout of a ping
-MIN_MESSAGE_LIMIT_BYTES = 1 << 16
 log = journal.get()
 
 
 def serve(settings: Settings) -> None:
     """Run the gateway until SIGTERM. Raises CannotStart, or the error of a failed task."""
-    server = GatewayServer(settings, read_token(settings.gateway.token_file))
+    server = GatewayServer(settings, Gatekeeper(settings.gateway))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.run())
-
-
-def read_token(path: str) -> str:
-    """Return the access token in the file `path`. Raises BadSetting if it has no usable token."""
-    try:
-        token = Path(path).read_text(encoding="ascii").strip() if path else ""
-    except (OSError, UnicodeDecodeError) as problem:
-        raise BadSetting(name="gateway.token_file", why=str(problem)) from problem
-    if len(token) < MIN_TOKEN_CHARS:
-        raise BadSetting(
-            name="gateway.token_file",
-            why=f"it must name a file with a token of {MIN_TOKEN_CHARS} characters or more",
-        )
-    return token
 
 
 class GatewayServer:
     """The sessions, readiness and life cycle of the process."""
 
-    def __init__(self, settings: Settings, token: str) -> None:
+    def __init__(self, settings: Settings, gatekeeper: Gatekeeper) -> None:
         self._settings = settings
-        self._admission = Admission(settings.gateway, token)
+        self._gatekeeper = gatekeeper
+        self._admission = Admission(settings.gateway)
+        self._refusals = RefusalLog()
         self._metrics = GatewayMetrics(settings.profile)
         self._metrics.sessions_max.set(settings.gateway.max_sessions)
         journal.on_event(self._metrics.count_log_event)
+        lexicon, _ = site_lexicon.examine(settings.tts)  # the TTS engine refuses a wrong one
         self._resources = SessionResources(
-            settings, self._metrics, TurnModels(settings.turn), select_tools(settings.llm.tools)
+            settings,
+            self._metrics,
+            TurnModels(settings.turn),
+            select_tools(settings.llm.tools),
+            names=UnsplitNames(lexicon.written()),
         )
-        self._sessions: set[Session] = set()
-        self._no_sessions = asyncio.Event()
-        self._no_sessions.set()
-        self._waiting_for = "engines"  # until the first check
+        self._calls = Calls()
+        self._engines = EngineWatch(settings)
+        self._acceptance = AcceptancePass()
         self._stopping = asyncio.Event()
         self._draining = False
         self._failure: BaseException | None = None
@@ -92,16 +97,36 @@ class GatewayServer:
 
         If a background task fails, drain and raise its error: supervisord restarts the process.
         """
-        server = _Server(self._uvicorn_config())
-        logging.getLogger("uvicorn.error").addFilter(_is_not_a_refusal)
+        certificate = ServerCertificate(self._settings.gateway)
+        page = Page() if self._settings.gateway.page else None
+        gateway = self._settings.gateway
+        endpoints = Endpoints(self, certificate, page, gateway.host_name, realtime=gateway.realtime)
+        config = uvicorn_config(self._settings.gateway, endpoints, certificate.context)
+        server = WebServer(config, signals=False)  # the gateway drains first
+
+        def use_certificate() -> None:
+            config.ssl = certificate.context  # of new connections
+            self._metrics.tls_certificate_expiry.set(certificate.expires_at)
+
+        use_certificate()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        listener = _listening_socket(self._settings)
+        listener = listening_socket(self._settings.gateway)
         async with serve_link(socket_path(self._settings.paths.run, GATEWAY), self._report):
+            self._audit = AuditLog(self._settings, self._metrics)
+            self._audit.started()
+            self._acceptance.write(self._settings.paths.run)
             background = [
+                spawn(self._summarize_refusals(), "audit summary", on_failure=self._fail),
                 spawn(self._watch_engines(), "engine watch", on_failure=self._fail),
+                spawn(self._watch_tokens(), "token watch", on_failure=self._fail),
                 spawn(self._measure_lag(), "lag probe", on_failure=self._fail),
+                spawn(
+                    certificate.watch(use_certificate),
+                    "certificate watch",
+                    on_failure=self._fail,
+                ),
             ]
             serving = asyncio.create_task(server.serve([listener]))
             stopping = asyncio.create_task(self._stopping.wait())
@@ -109,6 +134,7 @@ class GatewayServer:
             # session while it runs.
             gc.collect()
             gc.freeze()
+            self._warn_if_plain()
             log.info(
                 "gateway started", host=self._settings.gateway.host, port=listener.getsockname()[1]
             )
@@ -120,61 +146,138 @@ class GatewayServer:
                 await serving
             finally:
                 await cancel(*background, stopping)
+                self._gatekeeper.close()
+                self._audit.close()
         if self._failure is not None:
             raise self._failure
         log.info("gateway stopped")
 
-    def app(self) -> FastAPI:
-        """Return the HTTP application: sessions at /ws, probes at /healthz and /readyz."""
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    def _warn_if_plain(self) -> None:
+        """Warn if token and speech can be read on the network."""
+        gateway = self._settings.gateway
+        if not gateway.uses_tls and not is_loopback(gateway.host):
+            log.warning("calls are not encrypted", host=gateway.host)
 
-        @app.get("/healthz")
-        async def healthz() -> Response:
-            return JSONResponse({"alive": True})
+    async def call(
+        self, websocket: WebSocket, realtime: RealtimeRequest | None = None
+    ) -> Refused | None:
+        """Run a call to its end. Return why it is refused instead, or None.
 
-        @app.get("/readyz")
-        async def readyz() -> Response:
-            state = self._state()
-            body = {
-                "ready": state.ready,
-                "waiting_for": state.waiting_for,
-                "draining": state.draining,
-            }
-            return JSONResponse(body, status_code=200 if state.ready else 503)
-
-        @app.websocket("/ws")
-        async def connect(websocket: WebSocket) -> None:
-            await self._serve_client(websocket)
-
-        return app
-
-    async def _serve_client(self, websocket: WebSocket) -> None:
-        refusal = self._admission.refusal(_attempt(websocket), self._state(), time.monotonic())
-        if refusal is not None:
-            self._metrics.sessions_rejected.labels(refusal.reason).inc()
-            log.info("refused", reason=refusal.reason, http_status=refusal.http_status)
-            await websocket.send_denial_response(_denial(refusal))
-            return
+        `realtime`: the request of a client that speaks OpenAI's Realtime protocol.
+        """
+        attempt = self._acceptance.mark(
+            await self._gatekeeper.attempt(websocket), websocket.headers
+        )
+        refusal = self.refusal(attempt, make_room=True) or self._gatekeeper.use(attempt)
+        if refusal is not None or attempt.caller is None:
+            return refusal
+        caller = attempt.caller
         client = SessionSocket(websocket.scope, websocket.receive, websocket.send)
-        session = Session(uuid.uuid4().hex[:12], client, self._resources)
+        name = uuid.uuid4().hex[:12]
+        session = Session(name, client, self._resources, realtime)
+        websocket.scope["extensions"][FLOOD_HOOK].report = lambda: session.end(TooFast())
         # There is no await between the decision and this line, so two clients cannot both get the
-        # last free slot.
-        self._sessions.add(session)
-        self._no_sessions.clear()
+        # last free slot, or use the same ticket.
+        self._calls.add(session, caller)
+        started_at, outcome = time.monotonic(), "internal"
+        self._audit.call_started(name, caller.name)
         try:
-            await client.accept()
-            await session.run()
+            await client.accept(accepted_subprotocol(websocket) if realtime else None)
+            ending = await session.run()
+            outcome = ending.reason if ending else "left"
         finally:
-            self._sessions.discard(session)
-            if not self._sessions:
-                self._no_sessions.set()
+            self._audit.call_ended(name, caller.name, outcome, time.monotonic() - started_at)
+            self._calls.remove(session)
+        return None
 
-    def _state(self) -> GatewayState:
-        draining = self._draining or run_folder.draining_since(self._settings.paths.run) is not None
-        return GatewayState(len(self._sessions), self._waiting_for, draining)
+    async def login(self, request: HTTPConnection, token: str | None) -> tuple[str, int] | Refused:
+        """Return a cookie and for how many seconds it is valid, or why the login is refused."""
+        attempt = await self._gatekeeper.login_attempt(request, token)
+        refusal = self._admission.stranger(attempt, time.monotonic(), time.time())
+        self._note_expired(attempt, refusal)
+        if refusal is None and attempt.origin not in ("", attempt.own_origin):
+            refusal = WrongOrigin()
+        if refusal is not None or attempt.caller is None:
+            return refusal or WrongToken()
+        return self._gatekeeper.cookie(attempt.caller)
+
+    async def start(self, request: HTTPConnection) -> str | Refused:
+        """Return a ticket, or why none is given."""
+        attempt = await self._gatekeeper.attempt(request)
+        refusal = self.refusal(attempt, make_room=False)
+        if refusal is None and attempt.kind == "ticket":
+            refusal = WrongToken()  # a ticket is for /ws only
+        if refusal is not None or attempt.caller is None:
+            return refusal or WrongToken()
+        return self._gatekeeper.ticket(attempt.caller)
+
+    def trusts(self, origin: str, own_origin: str) -> bool:
+        """Whether pages of this web origin may call."""
+        return self._admission.trusts(origin, own_origin)
+
+    def refusal(self, attempt: ConnectionAttempt, *, make_room: bool) -> Refused | None:
+        """Return why an attempt is refused, or None. If the gateway is full, a silent call yields.
+
+        With `make_room`, that call is ended; otherwise it is only looked for.
+        """
+        now = time.monotonic()
+        refusal = self._admission.refusal(attempt, self.state(), now, time.time())
+        self._note_expired(attempt, refusal)
+        return self._unless_one_yields(refusal, now, make_room=make_room)
+
+    def no_room(self) -> Refused | None:
+        """Return why no call would be let in now, or None. Counts nothing."""
+        refusal = self._admission.no_room(self.state())
+        return self._unless_one_yields(refusal, time.monotonic(), make_room=False)
+
+    def _unless_one_yields(
+        self, refusal: Refused | None, now: float, *, make_room: bool
+    ) -> Refused | None:
+        if not isinstance(refusal, Full):
+            return refusal
+        quietest = self._calls.quietest(now)
+        if quietest is None or quietest[1] < self._settings.gateway.yield_seconds:
+            return refusal
+        if make_room:
+            self._calls.give_way(*quietest)
+        return None
+
+    def state(self) -> GatewayState:
+        """Return the current load and readiness."""
+        run = self._settings.paths.run
+        draining = self._draining or run_folder.draining_since(run) is not None
+        by_token = self._calls.by_token()
+        return GatewayState(
+            by_token.total(),
+            self._engines.waiting_for,
+            draining,
+            run_folder.closed_since(run) is not None,
+            by_token,
+            self._calls.seconds_by_token(),
+        )
+
+    def unknown_path(self, address: str) -> Refused:
+        """Return how to refuse a request for a path that does not exist."""
+        return self._admission.unknown_path(address, time.monotonic())
+
+    def refused(self, refusal: Refused) -> None:
+        """Count and log a refusal."""
+        self._metrics.sessions_rejected.labels(refusal.reason).inc()
+        self._audit.refused(refusal.reason)
+        if self._refusals.note(refusal.reason, time.monotonic()):
+            log.info("refused", reason=refusal.reason, http_status=refusal.http_status)
+
+    def _note_expired(self, attempt: ConnectionAttempt, refusal: Refused | None) -> None:
+        """Record who presented an expired token, a ticket or a cookie of one."""
+        if isinstance(refusal, ExpiredToken) and attempt.caller is not None:
+            self._audit.expired_token_used(attempt.caller.name)
+
+    def _log_refusals(self) -> None:
+        for reason, refusals in self._refusals.summary(time.monotonic()).items():
+            log.info("refused more", reason=reason, refusals=refusals)
 
     def _report(self) -> HealthReport:
-        state = self._state()
+        state = self.state()
         return HealthReport(
             ready=state.ready,
             waiting_for=state.waiting_for,
@@ -183,41 +286,42 @@ class GatewayServer:
 
     async def _watch_engines(self) -> None:
         while True:
-            missing = [name for name in ENGINES if not await self._is_ready(name)]
-            if not missing and not self._resources.hold_message:
-                missing = [] if await self._prepare_hold_message() else ["tts"]
-            waiting_for = " and ".join(missing)
-            if waiting_for != self._waiting_for:
-                log.info("readiness changed", waiting_for=waiting_for, ready=not missing)
-            self._waiting_for = waiting_for
-            state = self._state()
-            if self._metrics.set_state(state.ready, state.draining):
-                log.info(
-                    "drain begun" if state.draining else "drain undone", sessions=state.sessions
+            await self._engines.check()
+            if self._engines.hold_message and not self._resources.hold_message:
+                self._resources = dataclasses.replace(
+                    self._resources, hold_message=self._engines.hold_message
                 )
+            self._note_changes(self.state())
+            self._log_refusals()
             await asyncio.sleep(ENGINE_CHECK_SECONDS)
 
-    async def _is_ready(self, engine: str) -> bool:
-        try:
-            path = socket_path(self._settings.paths.run, engine)
-            return (await ask_health(path, HEALTH_TIMEOUT_SECONDS)).ready
-        except EngineFailed:
-            return False
+    def _note_changes(self, state: GatewayState) -> None:
+        """Publish the state, and record what an operator has changed."""
+        drain_changed, closed_changed = self._metrics.set_state(
+            state.ready, state.draining, state.closed
+        )
+        if drain_changed:
+            log.info("drain begun" if state.draining else "drain undone", sessions=state.sessions)
+            if not self._stopping.is_set():
+                self._audit.drain_changed(state.draining)
+        if closed_changed:
+            log.info("closed" if state.closed else "opened", sessions=state.sessions)
+            self._audit.closed_changed(state.closed)
 
-    async def _prepare_hold_message(self) -> bool:
-        """Synthesize the hold message. Return whether it succeeded."""
-        client = self._resources.engine_client("tts")
-        tts = self._settings.tts
-        try:
-            chunks = client.speak(HOLD_TEXT, tts.voice, tts.speed, urgent=True)
-            pcm = b"".join([chunk async for chunk in chunks])
-        except EngineFailed as problem:
-            log.error("voice unusable", exc_info=problem)
-            return False
-        finally:
-            await client.close()
-        self._resources = dataclasses.replace(self._resources, hold_message=pcm)
-        return True
+    async def _watch_tokens(self) -> None:
+        """Read changes of the token store, and end the calls of tokens that are gone."""
+        while True:
+            changes = await self._gatekeeper.reload()
+            self._audit.tokens_changed(changes.created, changes.revoked, changes.expired)
+            self._metrics.tokens.set(self._gatekeeper.count())
+            self._metrics.token_store_failing.set(self._gatekeeper.failing)
+            self._calls.end_those_without_a_token(self._gatekeeper.current)
+            await asyncio.sleep(TOKEN_CHECK_SECONDS)
+
+    async def _summarize_refusals(self) -> None:
+        while True:
+            await asyncio.sleep(REFUSAL_SECONDS)
+            self._audit.summarize_refusals()
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -234,81 +338,8 @@ class GatewayServer:
     async def _drain(self) -> None:
         """Admit no sessions, wait `gateway.drain_seconds` for the open ones, then close them."""
         self._draining = True
-        log.info("draining", sessions=len(self._sessions))
+        log.info("draining", sessions=len(self._calls))
+        self._audit.stopping("failure" if self._failure else "signal", len(self._calls))
         for seconds in (self._settings.gateway.drain_seconds, CLOSE_SECONDS):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._no_sessions.wait()
-            for session in self._sessions:
-                session.end(ShuttingDown())
-
-    def _uvicorn_config(self) -> uvicorn.Config:
-        gateway = self._settings.gateway
-        try:
-            config = uvicorn.Config(
-                self.app(),
-                ws="websockets-sansio",
-                # Above gateway.max_frame_bytes: wire.py refuses a large frame with a reason.
-                ws_max_size=max(gateway.max_frame_bytes * 4, MIN_MESSAGE_LIMIT_BYTES),
-                ws_per_message_deflate=False,
-                ws_ping_interval=PING_SECONDS,
-                ws_ping_timeout=PING_SECONDS,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                limit_concurrency=gateway.max_sessions * 4 + 64,
-                timeout_graceful_shutdown=5,
-                ssl_certfile=gateway.tls_certificate or None,
-                ssl_keyfile=gateway.tls_key or None,
-            )
-            config.load()
-        except (OSError, ValueError) as problem:
-            raise BadSetting(name="gateway.tls_certificate", why=str(problem)) from problem
-        return config
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the gateway drains before uvicorn stops."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
-def _is_not_a_refusal(record: logging.LogRecord) -> bool:
-    """Drop uvicorn's error about each refused upgrade: the gateway logs "refused" instead."""
-    return not str(record.msg).startswith("ASGI callable returned without completing handshake")
-
-
-def _listening_socket(settings: Settings) -> socket.socket:
-    gateway = settings.gateway
-    family = socket.AF_INET6 if ":" in gateway.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((gateway.host, gateway.port))
-    except OSError as problem:
-        listener.close()
-        raise PortTaken(host=gateway.host, port=gateway.port) from problem
-    listener.listen(128)
-    listener.setblocking(False)
-    return listener
-
-
-def _attempt(websocket: WebSocket) -> ConnectionAttempt:
-    return ConnectionAttempt(
-        address=websocket.client.host if websocket.client else "",
-        authorization=websocket.headers.get("authorization", ""),
-        origin=websocket.headers.get("origin", ""),
-    )
-
-
-def _denial(refusal: Refused) -> Response:
-    headers = {}
-    if refusal.retry_after_seconds is not None:
-        headers["Retry-After"] = str(refusal.retry_after_seconds)
-    if refusal.http_status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    body = {"reason": refusal.reason, "message": str(refusal), "advice": refusal.advice}
-    return JSONResponse(body, status_code=refusal.http_status, headers=headers)
+            await self._calls.wait_for_none(seconds)
+            self._calls.end_all(ShuttingDown())

@@ -19,21 +19,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
-from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
-from pipecat.frames.frames import TTSSpeakFrame
+from pipecat.frames.frames import (
+    InterruptionFrame,
+    OutputTransportMessageUrgentFrame,
+    TTSSpeakFrame,
+)
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.aggregators.llm_text_processor import LLMTextProcessor
 from pipecat.processors.frameworks.rtvi.frames import RTVIServerMessageFrame
-from pipecat.processors.frameworks.rtvi.observer import RTVIObserverParams
+from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.workers.runner import WorkerRunner
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from appliance import journal
 from appliance.errors import (
@@ -45,52 +47,46 @@ from appliance.errors import (
     SessionEnded,
 )
 from appliance.gateway.heard import HeardProcessor, HeardText
+from appliance.gateway.hops import quieten
 from appliance.gateway.interruption_gate import BotActivity, InterruptionGate, PauseHooks
 from appliance.gateway.llm_service import UltravoxWithContextService
-from appliance.gateway.metrics import GatewayMetrics
+from appliance.gateway.own_words import is_own
+from appliance.gateway.realtime.serializer import (
+    RealtimeHooks,
+    RealtimeRequest,
+    RealtimeSerializer,
+)
 from appliance.gateway.reply import ReplyEndFrame, TurnCallbacks
-from appliance.gateway.speculation import Speculator, WaitingReplies
+from appliance.gateway.reply_observer import ReplyObserver
+from appliance.gateway.session_end import GracefulHangUp, SessionSocket
+from appliance.gateway.session_resources import SessionResources
+from appliance.gateway.speculation import Speculator
 from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
 from appliance.gateway.turn_report import SessionMonitor
-from appliance.gateway.turn_taking import TurnModels, user_aggregator_params
+from appliance.gateway.turn_taking import user_aggregator_params
 from appliance.gateway.voice_activity import VoiceActivityProcessor
-from appliance.gateway.wire import GuardedSerializer
+from appliance.gateway.wire import GuardedSerializer, rtvi_observer_params
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
-from appliance.processes import socket_path
-from appliance.settings import Settings
 from appliance.tasks import spawn
 
-GOODBYE_SECONDS = 60.0  # longer than the longest reply takes to play
-MAX_CLOSE_REASON_CHARS = 120  # the WebSocket limit is 123 bytes
 log = journal.get()
-
-
-@dataclass(frozen=True, slots=True)
-class SessionResources:
-    """Resources that all sessions of the process share.
-
-    `hold_message` is 24 kHz PCM that is played when an engine is lost; it may be empty.
-    """
-
-    settings: Settings
-    metrics: GatewayMetrics
-    models: TurnModels
-    tools: ToolsSchema
-    hold_message: bytes = b""
-    waiting: WaitingReplies = field(default_factory=WaitingReplies)
-
-    def engine_client(self, name: str) -> EngineClient:
-        """Return a new client of the engine `name`."""
-        return EngineClient(name, socket_path(self.settings.paths.run, name))
 
 
 class Session:
     """One connected client and its pipeline."""
 
-    def __init__(self, name: str, socket: SessionSocket, resources: SessionResources) -> None:
+    def __init__(
+        self,
+        name: str,
+        socket: SessionSocket,
+        resources: SessionResources,
+        realtime: RealtimeRequest | None = None,
+    ) -> None:
+        """`realtime`: the request of a client that speaks OpenAI's Realtime protocol."""
         self._name = name
+        self._observer = ReplyObserver()
         self._socket = socket
         self._resources = resources
         self._settings = resources.settings
@@ -104,7 +100,9 @@ class Session:
         )
         self._activity = BotActivity()
         self._run_task: asyncio.Task[object] | None = None
-        self._worker = self._build_pipeline()
+        self._user_speaking = False
+        self._sound_at = time.monotonic()  # of the bot or the user
+        self._worker = self._build_pipeline(realtime)
 
     async def run(self) -> SessionEnded | None:
         """Run the session to its end. Return the reason, or None if the client left."""
@@ -135,6 +133,15 @@ class Session:
         self._socket.ending = self._socket.ending or reason
         spawn(self._close(), "session end", on_failure=lambda _error: self._abort())
 
+    def silent_seconds(self, now: float) -> float:
+        """Return how long neither user nor bot have spoken. `now` is in monotonic seconds."""
+        return 0.0 if self._user_speaking else now - self._sound_at
+
+    def _count_audio(self, direction: str, size_bytes: int) -> None:
+        if direction == "out":
+            self._sound_at = time.monotonic()
+        self._monitor.count_audio(direction, size_bytes)
+
     async def _close(self) -> None:
         if self._socket.ending is not None:
             await self._socket.close()
@@ -162,21 +169,59 @@ class Session:
         self._metrics.session_duration_seconds.observe(seconds)
         log.info("session ended", reason=reason, duration_seconds=round(seconds, 3))
 
-    def _build_pipeline(self) -> PipelineWorker:
+    async def _answer(self, message: dict[str, Any]) -> None:
+        """Send an RTVI message to the client."""
+        await self._worker.queue_frame(OutputTransportMessageUrgentFrame(message=message))
+
+    def _serializer(self, realtime: RealtimeRequest | None) -> FrameSerializer:
+        """Return what speaks the client's protocol."""
+        settings = self._settings
+        if realtime is None:
+            return GuardedSerializer(
+                settings.gateway,
+                on_violation=self.end,
+                on_audio=self._count_audio,
+                on_answer=self._answer,
+                transcripts=settings.journal.transcripts,
+            )
+        hooks = RealtimeHooks(
+            send=self._socket.send_event,
+            on_violation=self.end,
+            on_audio=self._count_audio,
+            greet=self._greet,
+            stop=self._interrupt_bot,
+        )
+        self._observer = serializer = RealtimeSerializer(self._name, realtime, settings, hooks)
+        return serializer
+
+    async def _greet(self) -> None:
+        greeting, self._greeting = self._greeting, ""  # a client may ask for it more than once
+        if greeting:
+            await self._worker.queue_frame(TTSSpeakFrame(greeting))
+
+    async def _interrupt_bot(self) -> None:
+        """Interrupt the bot because the client asks for it."""
+        if self._settings.turn.half_duplex:  # Pipecat's user aggregator would drop the frame
+            await self._llm.queue_frame(InterruptionFrame())
+        else:
+            await self._worker.rtvi.interrupt_bot()
+
+    def _build_pipeline(self, realtime: RealtimeRequest | None) -> PipelineWorker:
         settings, resources = self._settings, self._resources
         lead_seconds = output_lead_seconds(settings)
-        serializer = GuardedSerializer(
-            settings.gateway,
-            on_violation=self.end,
-            on_audio=self._monitor.count_audio,
-            transcripts=settings.journal.transcripts,
-        )
+        serializer = self._serializer(realtime)
         vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
         if echo is not None:
-            vad.is_echo = lambda window: echo.is_echo(window, time.monotonic())
+            vad.is_echo = lambda window, voice: echo.is_echo(window, time.monotonic(), voice)
         transport = PacedTransport(
-            self._socket, serializer, lead_seconds, on_audio=echo.sent if echo else None
+            self._socket,
+            serializer,
+            lead_seconds,
+            on_audio=echo.sent if echo else None,
+            on_phrase=self._observer.phrase,
+            drops_when_paused=realtime is None,
         )
+        vad.is_bot_busy = lambda: self._activity.is_busy(transport.playing)
         llm_client = resources.engine_client("llm")
         llm_context = LLMContext(tools=resources.tools)
         tts_client = resources.engine_client("tts")
@@ -187,6 +232,7 @@ class Session:
             tts_client,
             resources.waiting,
             self._monitor.speculation_ended,
+            resources.names,
         )
         self._llm = UltravoxWithContextService(
             settings.llm,
@@ -216,6 +262,7 @@ class Session:
             ReplyEndFrame,
             self._monitor.mark("sent"),
             self._on_heard,
+            self._observer.notice_ended,
         )
         gate = InterruptionGate(
             settings.turn.interruption == "voice" or settings.turn.half_duplex,
@@ -225,6 +272,9 @@ class Session:
                 decided=self._monitor.pause_ended,
                 playing=lambda: transport.playing,
                 said=lambda: heard_text.said,
+                is_own=lambda text: (
+                    echo is not None and is_own(text, heard_text.latest, echo.found)
+                ),
             ),
         )
         pipeline = Pipeline(
@@ -234,7 +284,7 @@ class Session:
                 gate,
                 aggregators.user(),
                 self._llm,
-                LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts)),
+                LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts, resources.names)),
                 tts,
                 transport.output(),
                 heard,
@@ -256,6 +306,7 @@ class Session:
             check_dangling_tasks=False,
             processor_unusable_policy=ProcessorUnusablePolicy.CANCEL,
         )
+        quieten(worker)
         self._handle_events(transport, worker)
         return worker
 
@@ -266,13 +317,11 @@ class Session:
 
         @worker.rtvi.event_handler("on_client_ready")  # type: ignore[untyped-decorator]
         async def on_client_ready(_rtvi: object) -> None:
-            greeting, self._greeting = self._greeting, ""  # a client may send it more than once
-            if greeting:
-                await worker.queue_frame(TTSSpeakFrame(greeting))
+            await self._greet()
 
         @worker.rtvi.event_handler("on_client_message")  # type: ignore[untyped-decorator]
         async def on_client_message(_rtvi: object, _message: object) -> None:
-            self._monitor.playback_started()  # the only client-message that wire.py accepts
+            self._monitor.playback_started()  # the only client-message that wire.py passes on
 
         @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
         async def on_idle_timeout(_worker: object) -> None:
@@ -289,53 +338,60 @@ class Session:
     def _turn_callbacks(self) -> TurnCallbacks:
         monitor, activity = self._monitor, self._activity
 
-        def turn_submitted(kind: str, speech_seconds: float) -> None:
+        def speech_started(seconds_ago: float) -> None:
+            self._user_speaking = True
+            monitor.speech_started(seconds_ago)
+
+        def speech_stopped(seconds_ago: float) -> None:
+            self._user_speaking = False
+            self._sound_at = time.monotonic()
+            monitor.speech_stopped(seconds_ago)
+
+        def turn_submitted(kind: str, speech_seconds: float, joined: bool) -> None:
             activity.replying = True
-            monitor.turn_submitted(kind, speech_seconds)
+            monitor.turn_submitted(kind, speech_seconds, joined)
+            self._observer.reply_started(kind == "spoken")
 
         def turn_dropped(outcome: str) -> None:
             activity.replying = False
             monitor.turn_dropped(outcome)
+            if outcome == "failed":
+                self._observer.reply_failed("engine_failed")
+
+        def transcribed(text: str) -> None:
+            monitor.transcribed(text)
+            self._observer.transcribed(text)
 
         return TurnCallbacks(
-            on_speech_started=monitor.speech_started,
-            on_speech_stopped=monitor.speech_stopped,
+            on_speech_started=speech_started,
+            on_speech_stopped=speech_stopped,
             on_turn_submitted=turn_submitted,
             on_first_token=monitor.mark("first_token"),
             on_tool_call=monitor.tool_called,
             on_generated=monitor.generated,
             on_hang_up=self._hang_up.begin,
-            on_transcript=monitor.transcribed,
+            on_transcript=transcribed,
             on_engine_failed=monitor.engine_failed("llm"),
             on_turn_dropped=turn_dropped,
         )
 
     def _speech_hooks(self, llm_client: EngineClient, heard_text: HeardText) -> SpeechHooks:
-        hold_enabled = self._settings.llm.hold_for_first_phrase
-
-        async def hold() -> None:
-            if hold_enabled:
+        async def ask(request: Callable[[], Awaitable[None]]) -> None:
+            if self._settings.llm.hold_for_first_phrase:
                 with contextlib.suppress(EngineFailed):  # the turn reports the failure
-                    await llm_client.hold()
-
-        async def resume() -> None:
-            if hold_enabled:
-                with contextlib.suppress(EngineFailed):
-                    await llm_client.resume()
-
-        mark_first_audio = self._monitor.mark("first_audio")
+                    await request()
 
         def first_audio() -> None:
             self._speculator.reply_audible()
-            mark_first_audio()
+            self._monitor.mark("first_audio")()
 
         return SpeechHooks(
             first_phrase=self._monitor.mark("first_phrase"),
             first_audio=first_audio,
             spoken=heard_text.measure,
             failed=self._monitor.engine_failed("tts"),
-            hold=hold,
-            resume=resume,
+            hold=lambda: ask(llm_client.hold),
+            resume=lambda: ask(llm_client.resume),
         )
 
     def _on_heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
@@ -343,75 +399,7 @@ class Session:
         self._llm.reply_heard(text)
         self._monitor.heard(text, interrupted, was_speaking)
         self._hang_up.heard(interrupted)
+        self._observer.reply_ended(interrupted, text)
 
     def _send_message(self, data: dict[str, object]) -> None:
         spawn(self._worker.queue_frame(RTVIServerMessageFrame(data=data)), "server message")
-
-
-def rtvi_observer_params() -> RTVIObserverParams:
-    """Return the settings that select the RTVI messages Pipecat sends to clients."""
-    return RTVIObserverParams(
-        metrics_enabled=False,  # these messages name processors and models
-        user_llm_enabled=False,
-        system_logs_enabled=False,
-    )
-
-
-class SessionSocket(WebSocket):
-    """The client's WebSocket. `close` may be called repeatedly; the first call closes it."""
-
-    ending: SessionEnded | None = None
-
-    async def close(self, code: int = 1000, reason: str | None = None) -> None:
-        """Close the WebSocket, with the code and reason of `ending` if it is set."""
-        if self.application_state == WebSocketState.DISCONNECTED:
-            return
-        if self.ending is not None:
-            code = self.ending.close_code
-            reason = f"{self.ending.reason}: {self.ending}"[:MAX_CLOSE_REASON_CHARS]
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the client has closed it
-            await super().close(code, reason)
-
-
-class GracefulHangUp:
-    """Ends the session after the bot has said goodbye.
-
-    close    end the session when all queued audio has been played
-    cut_off  end the session at once; called if a step takes longer than GOODBYE_SECONDS
-    """
-
-    def __init__(self, close: Callable[[], None], cut_off: Callable[[], None]) -> None:
-        self._close = close
-        self._cut_off = cut_off
-        self._timer: asyncio.TimerHandle | None = None
-        self._closing = False
-
-    def begin(self, speaking: bool) -> None:
-        """Begin to hang up: after the goodbye if the bot is `speaking`, otherwise at once."""
-        if speaking:
-            self._set_timer(self._start_closing)
-        else:
-            self._start_closing()
-
-    def heard(self, interrupted: bool) -> None:
-        """Note that the bot has finished speaking. An interruption cancels the hang-up."""
-        if self._timer is None or self._closing:
-            return
-        self.cancel()
-        if not interrupted:
-            self._start_closing()
-
-    def cancel(self) -> None:
-        """Stop the timer, because the session has ended or continues."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _start_closing(self) -> None:
-        self._closing = True
-        self._set_timer(self._cut_off)
-        self._close()
-
-    def _set_timer(self, callback: Callable[[], None]) -> None:
-        self.cancel()
-        self._timer = asyncio.get_running_loop().call_later(GOODBYE_SECONDS, callback)

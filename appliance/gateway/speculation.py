@@ -20,6 +20,7 @@ from enum import Enum
 from appliance.errors import EngineFailed
 from appliance.gateway.buffered_stream import BufferedStream
 from appliance.gateway.phrases import PhraseCutter
+from appliance.gateway.unsplit_names import UnsplitNames
 from appliance.link.client import EngineClient
 from appliance.link.engine import Chunk, GenerateRequest, Utterance
 from appliance.settings import TTSConfig
@@ -152,12 +153,14 @@ class Speculator:
         tts_client: EngineClient,
         waiting: WaitingReplies,
         on_outcome: Callable[[str, float], None],
+        names: UnsplitNames | None = None,
     ) -> None:
         self._config = config
         self._llm_client = llm_client
         self._tts_client = tts_client
         self._waiting = waiting
         self._on_outcome = on_outcome
+        self._names = names
         self._state = SpeculationState(enabled)
         self._reply: _SpeculativeReply | None = None
         self._closing: list[BufferedStream[Chunk] | BufferedStream[bytes]] = []
@@ -169,7 +172,7 @@ class Speculator:
         if self._reply is not None:
             self._stop(self._reply)  # its first phrase may not have been asked for
         self._state.begin(SpeculationKey(request, len(utterance.pcm)))
-        cutter = PhraseCutter.of(self._config)
+        cutter = PhraseCutter.of(self._config, self._names)
 
         async def cut_first_phrase(chunk: Chunk) -> None:
             if reply.phrase or self._state.phase != Phase.RUNNING:

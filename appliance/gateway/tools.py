@@ -6,6 +6,7 @@ of its parameters. To add one, write it and list it in TOOLS: docs/tools.md has 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -17,7 +18,8 @@ from pipecat.services.llm_service import FunctionCallParams
 from pydantic import TypeAdapter, ValidationError
 
 from appliance.errors import BadSetting
-from appliance.gateway.llm_service import UltravoxAdapter, UltravoxWithContextService
+from appliance.gateway.llm_adapter import UltravoxAdapter
+from appliance.gateway.llm_service import UltravoxWithContextService
 from appliance.link.engine import Tool
 
 
@@ -60,6 +62,17 @@ def select_tools(names: Sequence[str]) -> ToolsSchema:
                 name="llm.tools", why=f"the engine link does not allow the {field} of {tool.name}"
             ) from problem
     return schema
+
+
+def offered_tools(names: Sequence[str]) -> tuple[Tool, ...]:
+    """Return the tools with these names as the engine gets them. Raises BadSetting."""
+    adapter = UltravoxAdapter()  # type: ignore[no-untyped-call]
+    return tuple(adapter.to_provider_tools_format(select_tools(names)))
+
+
+def render_tools(names: Sequence[str]) -> str:
+    """Return the tools with these names as JSON: a list of objects. Raises BadSetting."""
+    return json.dumps([asdict(tool) for tool in offered_tools(names)], ensure_ascii=False)
 
 
 def format_spoken_time(now: datetime) -> str:

@@ -21,6 +21,7 @@ from pipecat.frames.frames import (
     ControlFrame,
     EndFrame,
     Frame,
+    InputAudioRawFrame,
     InterruptionFrame,
     OutputAudioRawFrame,
     OutputTransportMessageUrgentFrame,
@@ -31,12 +32,14 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.websocket.fastapi import (
+    FastAPIWebsocketInputTransport,
     FastAPIWebsocketOutputTransport,
     FastAPIWebsocketParams,
     FastAPIWebsocketTransport,
 )
 from starlette.websockets import WebSocket
 
+from appliance.gateway.hops import pass_audio
 from appliance.gateway.interruption_gate import (
     PauseBotFrame,
     RepeatedPhraseEndFrame,
@@ -69,8 +72,15 @@ class PacedTransport(FastAPIWebsocketTransport):
         serializer: FrameSerializer,
         lead_seconds: float,
         on_audio: Callable[[bytes, float], None] | None = None,
+        on_phrase: Callable[[str], None] = lambda _text: None,
+        drops_when_paused: bool = True,
     ) -> None:
-        """`on_audio` is called with each chunk that was sent, and the time of its playback."""
+        """Create the transport of one client.
+
+        on_audio           called with each chunk that was sent, and the time of its playback
+        on_phrase          called with each phrase, before its audio is sent for the first time
+        drops_when_paused  whether the client drops what it has not played when the bot pauses
+        """
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
             audio_in_sample_rate=INPUT_SAMPLE_RATE,
@@ -82,16 +92,34 @@ class PacedTransport(FastAPIWebsocketTransport):
             serializer=serializer,
         )
         super().__init__(socket, params)
+        self._input = _DirectInput(self, self._client, params)
         self._paced_output = _PacedOutput(self, self._client, params)
         self._paced_output.pacer = PlaybackPacer(lead_seconds)
         self._paced_output.playout = Playout(lead_seconds, 2 * OUTPUT_SAMPLE_RATE)
         self._paced_output.on_audio = on_audio
+        self._paced_output.on_phrase = on_phrase
+        self._paced_output.drops_when_paused = drops_when_paused
         self._output = self._paced_output
 
     @property
     def playing(self) -> bool:
         """Whether the client still plays audio that was sent."""
         return self._paced_output.pacer.unplayed_seconds(time.monotonic()) > 0
+
+
+class _DirectInput(FastAPIWebsocketInputTransport):
+    """Passes each audio frame on at once.
+
+    Pipecat puts it into a queue. Its reader creates a task for each frame, and applies filters that
+    we do not have.
+    """
+
+    def _create_audio_task(self) -> None:
+        """Create no reader."""
+
+    async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
+        if not self._paused:
+            await pass_audio(self, frame)
 
 
 class _PacedOutput(FastAPIWebsocketOutputTransport):
@@ -105,6 +133,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     pacer: PlaybackPacer
     playout: Playout
     on_audio: Callable[[bytes, float], None] | None = None
+    on_phrase: Callable[[str], None]
+    drops_when_paused: bool
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -117,6 +147,14 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         """Send everything that is queued, even if the output is paused."""
         self._going.set()
         await super().stop(frame)
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        if isinstance(frame, OutputAudioRawFrame):
+            await pass_audio(self, frame)
+        else:
+            await super().push_frame(frame, direction)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
@@ -142,6 +180,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         match frame:
             case AggregatedTextFrame() if not isinstance(frame, TTSTextFrame):
                 self.playout.sent(PhraseStart(frame.text.strip()))
+                self.on_phrase(frame.text)
             case TTSStartedFrame() if not frame.append_to_context:
                 self.playout.forget_text()  # the text of a notice comes before this frame
             case TTSTextFrame():
@@ -169,6 +208,9 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         if not self._going.is_set():
             return
         self._going.clear()
+        if not self.drops_when_paused:
+            self._unplayed_seconds = 0.0  # it plays everything, and then the phrase again
+            return
         self._unplayed_seconds = self.pacer.unplayed_seconds(time.monotonic())
         self.pacer.flush()
         # The message tells the client that the frame after it is no interruption.
@@ -178,7 +220,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     async def _resume(self) -> None:
         if self._going.is_set():
             return
-        await self.send_message(OutputTransportMessageUrgentFrame(server_message(BOT_RESUMED)))
+        if self.drops_when_paused:
+            await self.send_message(OutputTransportMessageUrgentFrame(server_message(BOT_RESUMED)))
         self._going.set()
         await self._handle_frame(_RepeatFrame())
 

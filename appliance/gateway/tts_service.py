@@ -9,6 +9,7 @@ phrase is spoken once the engine is back.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggrega
 
 from appliance.errors import EngineFailed
 from appliance.gateway.phrases import PhraseCutter
+from appliance.gateway.unsplit_names import UnsplitNames
 from appliance.link.client import EngineClient, EngineLost, retry_until_back
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTSConfig
@@ -163,10 +165,10 @@ class KokoroTTSService(TTSService):
 class PhraseAggregator(BaseTextAggregator):
     """Splits text into phrases for `LLMTextProcessor`, with a short first phrase per reply."""
 
-    def __init__(self, config: TTSConfig) -> None:
+    def __init__(self, config: TTSConfig, names: UnsplitNames | None = None) -> None:
         super().__init__(aggregation_type=TextType.SENTENCE)
-        self._config = config
-        self._cutter = PhraseCutter.of(config)
+        self._new_cutter = functools.partial(PhraseCutter.of, config, names)
+        self._cutter = self._new_cutter()
 
     @property
     def text(self) -> Aggregation:
@@ -181,13 +183,13 @@ class PhraseAggregator(BaseTextAggregator):
     async def flush(self) -> Aggregation | None:
         """Return the remaining text of the reply, and prepare for the next reply."""
         rest = "".join(self._cutter.flush()).strip()
-        self._cutter = PhraseCutter.of(self._config)
+        self._cutter = self._new_cutter()
         return Aggregation(rest, TextType.SENTENCE) if rest else None
 
     async def handle_interruption(self) -> None:
         """Drop the pending text."""
-        self._cutter = PhraseCutter.of(self._config)
+        self._cutter = self._new_cutter()
 
     async def reset(self) -> None:
         """Drop the pending text."""
-        self._cutter = PhraseCutter.of(self._config)
+        self._cutter = self._new_cutter()

@@ -37,6 +37,7 @@ class SessionTurn:
     kind        "spoken" or "typed"
     ended_by    what ended a spoken turn, one of metrics.TURN_ENDS; "" for a typed turn
     outcome     one of metrics.TURN_OUTCOMES once the turn is complete
+    replaces    number of the turn whose question is the beginning of this one's
     marks       time of each event, by a name of MARKS
     stats       measurements of the engine
     heard_at    time of the client's report that the reply is audible
@@ -49,6 +50,7 @@ class SessionTurn:
     ended_by: str = ""
     outcome: str = ""
     interrupted: bool = False
+    replaces: int | None = None
     user_text: str = ""
     reply_text: str = ""
     speech_seconds: float = 0.0
@@ -93,13 +95,19 @@ class SessionTurns:
     """Builds the turns of one session from its events.
 
     A method that can complete a turn returns the completed turn, or None.
+
+    A user who goes on before any of the reply was heard does not interrupt the bot: the turn had
+    ended too early. Its question is joined with the next one, and its outcome is "joined". Whether
+    that is so is known only when the next turn is submitted.
     """
 
     def __init__(self) -> None:
         self._count = 0
         self._open: SessionTurn | None = None
-        self._latest: SessionTurn | None = None  # open or complete
+        self._latest: SessionTurn | None = None  # open or complete; not one without words
+        self._earlier: SessionTurn | None = None  # the latest one before it
         self._generated = False
+        self._cut_off = False  # the user speaks again, and has heard nothing of the reply
         self._speech_stopped_at: float | None = None
         self._ended_by = "timeout"
 
@@ -112,12 +120,23 @@ class SessionTurns:
         self._ended_by = detector
 
     def turn_submitted(
-        self, kind: str, timestamp: float, speech_seconds: float = 0.0
+        self, kind: str, timestamp: float, speech_seconds: float = 0.0, joined: bool = False
     ) -> SessionTurn | None:
-        """Open a turn that waits for a reply. Complete the previous turn if it is still open."""
-        previous = self._complete("answered" if self._generated else "interrupted")
+        """Open a turn that waits for a reply. Complete the previous turn if it is still open.
+
+        `joined`: the question of the previous turn is the beginning of this one's.
+        """
+        replaces = self._latest.number if joined and self._latest is not None else None
+        if joined and self._open is not None:
+            self._cut_off = False
+            previous = self._complete("joined")
+        else:
+            previous = self._complete("answered" if self._generated else "interrupted")
         self._count += 1
-        self._open = self._latest = SessionTurn(self._count, kind, speech_seconds=speech_seconds)
+        self._earlier = self._latest
+        self._open = self._latest = SessionTurn(
+            self._count, kind, speech_seconds=speech_seconds, replaces=replaces
+        )
         if kind == "spoken":
             self._open.ended_by = self._ended_by
             if self._speech_stopped_at is not None:
@@ -179,10 +198,18 @@ class SessionTurns:
         if self._open is None:
             return None
         self._open.reply_text = f"{self._open.reply_text} {text}".strip()
+        if interrupted and not self._open.reply_text:
+            self._cut_off, self._generated = True, False
+            return None
         if interrupted:
             self._open.interrupted = True
             return self._complete("interrupted")
         return self._complete("answered") if self._generated else None
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it is not known yet if the user interrupts the bot or goes on with a question."""
+        return self._cut_off
 
     def turn_dropped(self, outcome: str) -> SessionTurn | None:
         """Complete the open turn without a reply.
@@ -191,6 +218,8 @@ class SessionTurns:
         """
         if outcome == "too_short":
             return SessionTurn(0, "spoken", ended_by=self._ended_by, outcome=outcome)
+        if outcome == "nothing_heard":
+            self._latest = self._earlier
         return self._complete(outcome)
 
     def close(self) -> SessionTurn | None:
@@ -199,6 +228,8 @@ class SessionTurns:
 
     def _complete(self, outcome: str) -> SessionTurn | None:
         turn, self._open = self._open, None
+        cut_off, self._cut_off = self._cut_off, False
         if turn is not None:
             turn.outcome = outcome
+            turn.interrupted |= cut_off
         return turn

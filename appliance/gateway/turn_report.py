@@ -32,9 +32,13 @@ class SessionMonitor:
         self._reporter = TurnReporter(metrics, transcripts, send)
         self._speech_started_at = 0.0
         self._stop_seconds: float | None = None  # of the pause that is not decided yet
+        # Of an interruption, until it is known that the user does not go on with a question.
+        self._interruption_seconds: float | None = None
+        self._pause_interrupted = False
 
     def close(self) -> None:
         """Complete the turn that is open when the session ends."""
+        self._count_interruption(joined=False)
         self._reporter.report(self._turns.close())
 
     def count_audio(self, direction: str, size_bytes: int) -> None:
@@ -53,9 +57,14 @@ class SessionMonitor:
         """Note what detected the end of the turn: one of metrics.TURN_ENDS."""
         self._turns.turn_ended_by(detector)
 
-    def turn_submitted(self, kind: str, speech_seconds: float) -> None:
-        """Note that a turn, "spoken" or "typed", waits for a reply."""
-        self._reporter.report(self._turns.turn_submitted(kind, time.monotonic(), speech_seconds))
+    def turn_submitted(self, kind: str, speech_seconds: float, joined: bool) -> None:
+        """Note that a turn, "spoken" or "typed", waits for a reply.
+
+        `joined`: the question of the previous turn is the beginning of this one's.
+        """
+        self._count_interruption(joined)
+        now = time.monotonic()
+        self._reporter.report(self._turns.turn_submitted(kind, now, speech_seconds, joined))
 
     def transcribed(self, text: str) -> None:
         """Note the transcript of the user's speech."""
@@ -92,11 +101,16 @@ class SessionMonitor:
         self._stop_seconds = time.monotonic() - self._speech_started_at
 
     def pause_ended(self, outcome: str) -> None:
-        """Note what a pause of the bot was, with one of metrics.PAUSE_OUTCOMES."""
+        """Note that a pause of the bot has ended: "continued" or "interrupted".
+
+        An interruption is counted when it is known that the user does not go on with a question.
+        """
+        if outcome == "interrupted":
+            self._pause_interrupted = True
+            return
         self._metrics.pauses.labels(outcome).inc()
-        if outcome == "continued":
-            self._stop_seconds = None
-            self._turns.pause_continued()
+        self._stop_seconds = None
+        self._turns.pause_continued()
 
     def heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
         """Note the text that the user has heard until the bot finished or was interrupted."""
@@ -104,8 +118,18 @@ class SessionMonitor:
         if interrupted and was_speaking:
             if stop_seconds is None:
                 stop_seconds = time.monotonic() - self._speech_started_at
-            self._metrics.barge_in_stop_seconds.observe(stop_seconds)
+            self._interruption_seconds = stop_seconds
         self._reporter.report(self._turns.heard(text, interrupted))
+        if not self._turns.cut_off:
+            self._count_interruption(joined=False)
+
+    def _count_interruption(self, joined: bool) -> None:
+        """Count what has interrupted the bot, unless the user went on with a question."""
+        if self._pause_interrupted:
+            self._metrics.pauses.labels("joined" if joined else "interrupted").inc()
+        if self._interruption_seconds is not None and not joined:
+            self._metrics.barge_in_stop_seconds.observe(self._interruption_seconds)
+        self._pause_interrupted, self._interruption_seconds = False, None
 
     def turn_dropped(self, outcome: str) -> None:
         """Note that the turn has ended without a reply, with one of metrics.TURN_OUTCOMES."""
@@ -208,6 +232,10 @@ def turn_message(
         "response_seconds": turn.response_seconds,
         "stages": {name: round(seconds, 4) for name, seconds in stages.items()},
     }
+    if turn.replaces is not None:
+        data["replaces"] = turn.replaces
     if transcripts:
-        data |= {"user_text": turn.user_text, "reply_text": turn.reply_text}
+        # The next turn has the words of a joined one: no client shows them twice.
+        user_text = "" if turn.outcome == "joined" else turn.user_text
+        data |= {"user_text": user_text, "reply_text": turn.reply_text}
     return data

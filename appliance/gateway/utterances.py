@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from appliance.link.engine import INPUT_SAMPLE_RATE, Utterance
+from appliance.link.engine import INPUT_SAMPLE_RATE, MAX_QUESTION_PARTS, Utterance
 
 BYTES_PER_SECOND = 2 * INPUT_SAMPLE_RATE  # mono int16
-JOIN_SECONDS = 0.25  # silence between two joined utterances
 
 
 class UtteranceCollector:
@@ -106,13 +105,12 @@ class UtteranceCollector:
             self.add_audio(pcm)
         return utterance
 
-    def join(self, first: Utterance, second: Utterance) -> Utterance:
-        """Return both as one complete utterance. If it is too long, its start is cut."""
-        joined = self._new()
-        joined.pcm += first.pcm + bytes(int(JOIN_SECONDS * BYTES_PER_SECOND)) + second.pcm
-        del joined.pcm[: max(0, len(joined.pcm) - self._max_bytes)]
-        joined.complete = True
-        return joined
+    def whole(self, pcm: bytes) -> Utterance:
+        """Return a complete utterance that was recorded elsewhere."""
+        utterance = self._new()
+        self._grow(utterance, pcm)
+        utterance.complete = True
+        return utterance
 
     def _new(self) -> Utterance:
         self._last_id += 1
@@ -122,3 +120,17 @@ class UtteranceCollector:
         free_bytes = self._max_bytes - len(utterance.pcm)
         utterance.pcm += pcm[:free_bytes]
         return free_bytes > 0
+
+
+def latest_parts(
+    parts: tuple[Utterance, ...], max_seconds: float, max_parts: int = MAX_QUESTION_PARTS
+) -> tuple[Utterance, ...]:
+    """Return the parts of a question that fit into `max_seconds`; the last one always does."""
+    kept: list[Utterance] = []
+    seconds = 0.0
+    for part in reversed(parts[-max_parts:]):
+        seconds += part.seconds
+        if kept and seconds > max_seconds:
+            break
+        kept.insert(0, part)
+    return tuple(kept)

@@ -2,9 +2,10 @@
 
 `VoiceActivityProcessor` runs the detector on the microphone's audio and pushes its events as
 frames, in order with the audio. Pipecat has frames for a start (after `turn.vad_start_seconds` of
-speech) and a stop (after `turn.vad_stop_seconds` of silence). This module adds four: a pause after
-`turn.pause_seconds` of silence, and its end; the beginning of voice that may become speech, and its
-end if it was too short.
+speech, or `turn.vad_interrupt_seconds` while the bot is busy) and a stop (after
+`turn.vad_stop_seconds` of silence). This module adds four: a pause after `turn.pause_seconds` of
+silence, and its end; the beginning of voice that may become speech, and its end if it was too
+short.
 
     speech      ______█████████████_____________________
     events           began started paused  stopped
@@ -42,6 +43,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from appliance.gateway.hops import pass_audio
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
 from appliance.tasks import spawn
@@ -181,6 +183,10 @@ class VoiceActivityDetector(Protocol):
     def silence_seconds(self) -> float:
         """Length of the silence since the latest speech, while the state is STOPPING."""
 
+    @property
+    def started_seconds_ago(self) -> float:
+        """Length of the latest speech when it was detected."""
+
     def set_sample_rate(self, sample_rate: int) -> None:
         """Set the sample rate, in Hz."""
 
@@ -195,7 +201,7 @@ class VoiceActivityProcessor(FrameProcessor):
     """Pushes the events of the user's speech. While the user is muted, audio is not analyzed."""
 
     def __init__(self, config: TurnConfig, detector: VoiceActivityDetector) -> None:
-        super().__init__()
+        super().__init__(enable_direct_mode=True)
         self._config = config
         self._detector = detector
         self._events = SpeechEvents(config.pause_seconds)
@@ -215,6 +221,11 @@ class VoiceActivityProcessor(FrameProcessor):
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass every frame on; then push the events that its audio caused."""
+        if isinstance(frame, InputAudioRawFrame):
+            self._missing.audio_arrived(time.monotonic())
+            await pass_audio(self, frame)
+            await self._analyze(frame.audio)
+            return
         await super().process_frame(frame, direction)
         match frame:
             case UserMuteStartedFrame():
@@ -225,14 +236,9 @@ class VoiceActivityProcessor(FrameProcessor):
                 self._turn_open = True
             case UserStoppedSpeakingFrame():
                 self._turn_open = False
-            case InputAudioRawFrame():
-                self._missing.audio_arrived(time.monotonic())
         await self.push_frame(frame, direction)
-        match frame:
-            case InputAudioRawFrame():
-                await self._analyze(frame.audio)
-            case MissingAudioFrame():
-                await self._analyze(bytes(2 * round(frame.seconds * INPUT_SAMPLE_RATE)))
+        if isinstance(frame, MissingAudioFrame):
+            await self._analyze(bytes(2 * round(frame.seconds * INPUT_SAMPLE_RATE)))
 
     async def _analyze(self, pcm: bytes) -> None:
         if self._muted:
@@ -270,7 +276,7 @@ class VoiceActivityProcessor(FrameProcessor):
             case SpeechEvent.VOICE_FADED:
                 await self.push_frame(VoiceFadedFrame())
             case SpeechEvent.STARTED:
-                start_seconds = self._config.vad_start_seconds
+                start_seconds = self._detector.started_seconds_ago
                 await self.push_frame(VADUserStartedSpeakingFrame(start_secs=start_seconds))
             case SpeechEvent.PAUSED:
                 silence_seconds = self._detector.silence_seconds or self._config.vad_stop_seconds

@@ -3,16 +3,18 @@
 Pipecat's protobuf serializer trusts its client. It would speak the text frames of a client, accept
 its transcriptions as the user's words, play 48 kHz stereo as 16 kHz mono, and keep any amount of
 audio in memory. `ClientFrameDecoder` accepts only audio of one format and a few RTVI messages, at
-the pace of speech. Messages that a regular client SDK may send are dropped if they are not
-supported; everything else ends the session with a close code.
-`GuardedSerializer` plugs the decoder into Pipecat and filters the output. No I/O.
+the pace of speech. RTVI messages that are not supported are answered with an `error-response`;
+everything else ends the session with a close code.
+`GuardedSerializer` plugs the decoder into Pipecat and filters the output. It also removes a
+constant offset of the microphone, before any part of the gateway or an engine gets the audio.
+No I/O.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pipecat.frames.protobufs.frames_pb2 as frame_protos
@@ -26,18 +28,20 @@ from pipecat.frames.frames import (
     OutputTransportMessageFrame,
     OutputTransportMessageUrgentFrame,
 )
+from pipecat.processors.frameworks.rtvi.observer import RTVIObserverParams
 from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
+from appliance.gateway.dc_offset import OffsetFilter
+from appliance.gateway.pace import AudioPace
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import GatewayConfig
 
 RTVI_LABEL = "rtvi-ai"
 PLAYBACK_STARTED = "playback-started"  # the client-message that the reply has become audible
+PING = "ping"  # the client-message of clients that cannot send a WebSocket ping, such as browsers
 
-BYTES_PER_SECOND = INPUT_SAMPLE_RATE * 2
-MIN_CHARGED_BYTES = BYTES_PER_SECOND // 200  # 5 ms; a shorter frame costs as much to handle
 MESSAGES_PER_SECOND = 10.0  # far more than a client with a typing user sends
 MESSAGES_BURST = 30.0
 MAX_TEXT_CHARS = 4_000
@@ -48,13 +52,21 @@ MAX_LIBRARY_CHARS = 50
 # Types of RTVI messages that report an event and contain no words of the session.
 EVENT_MESSAGES = frozenset(
     {
-        *("bot-ready", "error", "error-response", "server-message", "bot-interrupted"),
+        *("bot-ready", "error", "error-response", "server-message", "server-response"),
+        "bot-interrupted",
         *("user-started-speaking", "user-stopped-speaking"),
         *("bot-started-speaking", "bot-stopped-speaking"),
         *("bot-llm-started", "bot-llm-stopped", "bot-tts-started", "bot-tts-stopped"),
     }
 )
 PUBLIC_ERROR = "Something went wrong; the call goes on."
+UNSUPPORTED = "This appliance does not support"
+MAX_TYPE_CHARS = 60  # of a message type that is named in an answer
+# An answer of the client, such as those of a Pipecat program whose own RTVI processor is on: it
+# refuses each message of the gateway in about 130 characters.
+ERROR_TYPES = frozenset({"error", "error-response"})
+MAX_ERROR_CHARS = 500
+WAV_HEADER_BYTES = 12
 
 
 def server_message(kind: str) -> dict[str, Any]:
@@ -62,20 +74,61 @@ def server_message(kind: str) -> dict[str, Any]:
     return {"label": RTVI_LABEL, "type": "server-message", "data": {"kind": kind}}
 
 
+def unsupported(kind: str, message_id: str) -> dict[str, Any]:
+    """Return the RTVI answer to a message of this kind: a client that waits is not left waiting."""
+    named = "".join(char for char in kind[:MAX_TYPE_CHARS] if char.isprintable())
+    return {
+        "label": RTVI_LABEL,
+        "type": "error-response",
+        "id": message_id,
+        "data": {"error": f"{UNSUPPORTED} messages of the type {named!r}."},
+    }
+
+
+class AnsweredMessage(Exception):
+    """An RTVI message that is only answered, and goes no further. `answer` is an RTVI message."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(answer["type"])
+        self.answer = answer
+
+
+class UnsupportedMessage(AnsweredMessage):
+    """An RTVI message that the gateway does not support."""
+
+
+class Ping(AnsweredMessage):
+    """A client asks whether the gateway is there."""
+
+    def __init__(self, message_id: str) -> None:
+        data = {"t": PING, "d": {}}
+        super().__init__(
+            {"label": RTVI_LABEL, "type": "server-response", "id": message_id, "data": data}
+        )
+
+
+def rtvi_observer_params() -> RTVIObserverParams:
+    """Return the settings that select the RTVI messages Pipecat sends to clients."""
+    return RTVIObserverParams(
+        metrics_enabled=False,  # these messages name processors and models
+        user_llm_enabled=False,
+        system_logs_enabled=False,
+    )
+
+
 class ClientFrameDecoder:
     """Decodes and validates the messages of one client."""
 
     def __init__(self, config: GatewayConfig) -> None:
         self._max_bytes = config.max_frame_bytes
-        self._audio_limit = TokenBucket(
-            BYTES_PER_SECOND * config.pace_ratio, BYTES_PER_SECOND * config.pace_burst_seconds
-        )
+        self._pace = AudioPace(config.pace_ratio, config.pace_burst_seconds)
         self._message_limit = TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
 
     def decode(self, data: bytes | str, now: float) -> Frame | None:
         """Return the frame in a WebSocket message, or None if it is dropped.
 
-        `now` is in monotonic seconds. Raises SessionEnded if the message is not allowed.
+        `now` is in monotonic seconds. Raises UnsupportedMessage or Ping, or SessionEnded if the
+        message is not allowed.
         """
         if isinstance(data, str):
             raise BadFrame(what="a text message")
@@ -94,18 +147,21 @@ class ClientFrameDecoder:
 
     def _decode_audio(self, audio: Any, now: float) -> Frame | None:
         if audio.sample_rate != INPUT_SAMPLE_RATE:
-            raise BadFrame(what=f"audio of {audio.sample_rate} Hz")
+            raise BadFrame(
+                what=f"audio of {audio.sample_rate} Hz instead of {INPUT_SAMPLE_RATE} Hz"
+            )
         if audio.num_channels != 1:
-            raise BadFrame(what=f"audio of {audio.num_channels} channels")
+            raise BadFrame(what=f"audio of {audio.num_channels} channels instead of one")
+        if _is_wav(audio.audio):  # an option of Pipecat's WebsocketClientTransport
+            raise BadFrame(what="audio with a WAV header instead of bare samples")
         if len(audio.audio) % 2:
             raise BadFrame(what="half an audio sample")
-        if not self._audio_limit.take(max(len(audio.audio), MIN_CHARGED_BYTES), now):
-            raise TooFast
-        if not audio.audio:
-            return None
-        return InputAudioRawFrame(audio.audio, INPUT_SAMPLE_RATE, 1)
+        pcm = self._pace.receive(audio.audio, now)
+        return InputAudioRawFrame(pcm, INPUT_SAMPLE_RATE, 1) if pcm else None
 
     def _decode_message(self, text: str, now: float) -> Frame | None:
+        if _is_error(text):
+            return None
         if not self._message_limit.take(1, now):
             raise TooFast
         try:
@@ -115,18 +171,40 @@ class ClientFrameDecoder:
         if not isinstance(message, dict) or message.get("label") != RTVI_LABEL:
             raise BadFrame(what="a message that is not RTVI")
         kind, message_id, data = message.get("type"), message.get("id"), message.get("data")
-        validate = CLIENT_MESSAGES.get(kind) if isinstance(kind, str) else None
+        message_id = _truncate(message_id, MAX_ID_CHARS)
+        if not isinstance(kind, str):
+            raise BadFrame(what="an RTVI message without a type")
+        validate = CLIENT_MESSAGES.get(kind)
         valid_data = validate(data if isinstance(data, dict) else {}) if validate else None
         if valid_data is None:
-            return None
+            raise UnsupportedMessage(unsupported(kind, message_id))
+        if valid_data.get("t") == PING:
+            raise Ping(message_id)
         return InputTransportMessageFrame(
             message={
                 "label": RTVI_LABEL,
                 "type": kind,
-                "id": _truncate(message_id, MAX_ID_CHARS),
+                "id": message_id,
                 "data": valid_data,
             }
         )
+
+
+def _is_wav(data: bytes) -> bool:
+    """Return whether the bytes begin as a WAV file does. As samples, this is loud noise."""
+    head = data[:WAV_HEADER_BYTES]
+    return head[:4] == b"RIFF" and head[8:] == b"WAVE"
+
+
+def _is_error(text: str) -> bool:
+    """Return whether the message is an error. It is not answered: its sender may answer that."""
+    if len(text) > MAX_ERROR_CHARS or '"error' not in text:
+        return False
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(message, dict) and message.get("type") in ERROR_TYPES
 
 
 def _client_ready(data: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +217,8 @@ def _client_ready(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _client_message(data: dict[str, Any]) -> dict[str, Any] | None:
-    return {"t": PLAYBACK_STARTED} if data.get("t") == PLAYBACK_STARTED else None
+    kind = data.get("t")
+    return {"t": kind} if kind in (PLAYBACK_STARTED, PING) else None
 
 
 def _send_text(data: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +241,7 @@ def _truncate(value: object, max_chars: int) -> str:
 
 
 # The supported message types. Each function returns the fields of `data` that are passed on, or
-# None to drop the message. It raises SessionEnded for invalid data.
+# None if this message is not supported. It raises SessionEnded for invalid data.
 CLIENT_MESSAGES: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
     "client-ready": _client_ready,
     "client-message": _client_message,
@@ -174,10 +253,11 @@ CLIENT_MESSAGES: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = 
 class GuardedSerializer(ProtobufFrameSerializer):
     """Pipecat's protobuf serializer with checks in both directions.
 
-    on_violation  called with the error that ends the session
-    on_audio      called with the direction, "in" or "out", and the size in bytes of passing PCM
-    transcripts   if false, nothing that could contain words of the session is sent. The content
-                  of server messages is decided in turn_report.py, which creates them.
+    on_violation    called with the error that ends the session
+    on_audio        called with the direction, "in" or "out", and the size in bytes of passing PCM
+    on_answer       called with the RTVI answer to a ping, or a message that is not supported
+    transcripts     if false, nothing that could contain words of the session is sent. The
+                    content of server messages is decided in turn_report.py, which creates them.
     """
 
     def __init__(
@@ -185,13 +265,16 @@ class GuardedSerializer(ProtobufFrameSerializer):
         config: GatewayConfig,
         on_violation: Callable[[SessionEnded], None],
         on_audio: Callable[[str, int], None] = lambda _direction, _bytes: None,
+        on_answer: Callable[[dict[str, Any]], Awaitable[None]] | None = None,
         transcripts: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._decoder = ClientFrameDecoder(config)
+        self._offset = OffsetFilter()
         self._on_violation = on_violation
         self._on_audio = on_audio
+        self._on_answer = on_answer
         self._transcripts = transcripts
         self._clock = clock
         self._closed = False
@@ -206,8 +289,13 @@ class GuardedSerializer(ProtobufFrameSerializer):
             self._closed = True
             self._on_violation(problem)
             return None
+        except AnsweredMessage as message:
+            if self._on_answer is not None:
+                await self._on_answer(message.answer)
+            return None
         if isinstance(frame, InputAudioRawFrame):
             self._on_audio("in", len(frame.audio))
+            frame.audio = self._offset.remove(frame.audio)
         return frame
 
     async def serialize(self, frame: Frame) -> str | bytes | None:
@@ -230,5 +318,5 @@ def _is_wordless(frame: Frame) -> bool:
 def _replace_exception_text(message: Any) -> None:
     if isinstance(message, dict) and message.get("type") in ("error", "error-response"):
         data = message.get("data")
-        if isinstance(data, dict):
+        if isinstance(data, dict) and not str(data.get("error", "")).startswith(UNSUPPORTED):
             data["error"] = PUBLIC_ERROR

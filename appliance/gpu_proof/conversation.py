@@ -94,6 +94,7 @@ def run_processes(
     with tempfile.TemporaryDirectory(prefix="voice.") as name:  # sockets need a short path
         run_folder = Path(name)
         token = secrets.token_urlsafe(32)
+        (run_folder / "token").touch(0o600)
         (run_folder / "token").write_text(token)
         port = _free_port()
         environ = {**os.environ, **_settings(options, weights, model, run_folder, port)}

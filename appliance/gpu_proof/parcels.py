@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1 << 20
-PARCEL_BYTES = 60 * MIB
+PARCEL_BYTES = 62 * MIB
 INDEX = "index.json"
 WHEELS = "wheels"  # folder of Python packages at the receiver
 SITE = "site"  # where they are installed

@@ -179,12 +179,12 @@ class EngineClient:
             message = protocol.ResumeMessage(request=self._generating)
             await self._send(self._connection, message)
 
-    async def transcribe(self, utterance: int) -> str:
-        """Return the words of a complete utterance."""
+    async def transcribe(self, *utterances: int) -> str:
+        """Return the words of a question that was spoken in these complete utterances."""
         connection = await self._connect()
-        await self._sync(connection, [utterance])
+        await self._sync(connection, utterances)
         id = next(self._ids)
-        message = protocol.TranscribeMessage(request=id, utterance=utterance)
+        message = protocol.TranscribeMessage(request=id, utterances=utterances)
         text = ""
         async with contextlib.aclosing(self._ask(connection, id, message)) as replies:
             async for reply in replies:

@@ -12,7 +12,7 @@ TTSSession.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
@@ -23,6 +23,7 @@ OUTPUT_SAMPLE_RATE = 24_000  # Hz, synthesized speech; Kokoro's own rate
 
 MAX_TEXT_CHARS = 16_000  # of a turn, a chunk of a reply, a transcript or a call's arguments
 MAX_CONVERSATION_TURNS = 200
+MAX_QUESTION_PARTS = 16  # utterances of one question
 MAX_REPLY_TOKENS = 4_096
 MAX_TOOLS = 16
 MAX_TOOL_DESCRIPTION_CHARS = 1_000
@@ -41,6 +42,9 @@ class Turn:
 
     The text of an assistant turn can be a tool call. The next turn then has the role `tool` and the
     tool's result as its text.
+
+    Consecutive turns of the user are the parts of one question: the user went on after a reply had
+    been requested, and before it was heard.
     """
 
     __pydantic_config__ = _STRICT
@@ -64,7 +68,16 @@ class Tool:
     parameters: Annotated[str, Field(max_length=MAX_TOOL_PARAMETERS_CHARS)]
 
 
+def last_question(conversation: Sequence[Turn]) -> Sequence[Turn]:
+    """Return the last turn; if it is the user's, all parts of the question."""
+    start = len(conversation) - 1
+    while start > 0 and conversation[start].role == conversation[start - 1].role == "user":
+        start -= 1
+    return conversation[max(0, start) :]
+
+
 Conversation = Annotated[tuple[Turn, ...], Field(min_length=1, max_length=MAX_CONVERSATION_TURNS)]
+QuestionParts = Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_QUESTION_PARTS)]
 Tools = Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)]
 
 
@@ -185,8 +198,11 @@ class LLMSession(Protocol):
     def confirm(self) -> None:
         """Treat the running speculative `generate` like any other: its user waits for the reply."""
 
-    async def transcribe(self, utterance: int) -> str:
-        """Transcribe a complete utterance; has lower priority than any `generate`."""
+    async def transcribe(self, *utterances: int) -> str:
+        """Transcribe a question that was spoken in one or more complete utterances.
+
+        It has lower priority than any `generate`.
+        """
 
     async def warm(
         self,

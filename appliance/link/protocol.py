@@ -23,6 +23,7 @@ from appliance.link.engine import (
     Conversation,
     GenerateRequest,
     Id,
+    QuestionParts,
     Result,
     Text,
     ToolCall,
@@ -80,11 +81,11 @@ class GenerateMessage(LinkMessage):
 
 
 class TranscribeMessage(LinkMessage):
-    """Transcribe this utterance. Answered by transcript and done, or failed."""
+    """Transcribe the parts of one question. Answered by transcript and done, or failed."""
 
     type: Literal["transcribe"] = "transcribe"
     request: Id
-    utterance: Id
+    utterances: QuestionParts
 
 
 class WarmMessage(LinkMessage):
@@ -166,7 +167,7 @@ class ToolCallMessage(LinkMessage):
 
 
 class TranscriptMessage(LinkMessage):
-    """The words of an utterance."""
+    """The words of a question."""
 
     type: Literal["transcript"] = "transcript"
     request: Id

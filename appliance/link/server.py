@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from appliance.errors import (
     EngineFailed,
     EngineGone,
     NotReady,
+    SocketTaken,
 )
 from appliance.link import protocol
 from appliance.link.engine import (
@@ -138,11 +140,11 @@ class EngineConnection:
                 self._warming = spawn(warming, f"{self._name} warming")
             case protocol.GenerateMessage(request=id, generation=request):
                 self._start_request(id, self._generate(self._llm_session(), id, request))
-            case protocol.TranscribeMessage(request=id, utterance=utterance):
+            case protocol.TranscribeMessage(request=id, utterances=utterances):
                 session = self._llm_session()
-                self._start_request(
-                    id, self._transcribe(session, id, self._require_known(utterance))
-                )
+                for utterance in utterances:
+                    self._require_known(utterance)
+                self._start_request(id, self._transcribe(session, id, utterances))
             case protocol.SpeakMessage(request=id):
                 self._start_request(id, self._speak(self._tts_session(), message))
             case protocol.ConfirmMessage(request=id):
@@ -204,8 +206,8 @@ class EngineConnection:
                 await self._send(_reply_message(id, chunk))
                 await self._gates[id].wait()
 
-    async def _transcribe(self, session: LLMSession, id: int, utterance: int) -> None:
-        text = await session.transcribe(utterance)
+    async def _transcribe(self, session: LLMSession, id: int, utterances: tuple[int, ...]) -> None:
+        text = await session.transcribe(*utterances)
         await self._send(protocol.TranscriptMessage(request=id, text=text))
         await self._send(protocol.DoneMessage(request=id))
 
@@ -275,7 +277,10 @@ async def serve_link(
     engine: AnyEngine | None = None,
     running: RunningRequests | None = None,
 ) -> AsyncIterator[Server]:
-    """Serve the link on the unix socket `path`, mode 0600. Without an engine, serve only health."""
+    """Serve the link on the unix socket `path`, mode 0600. Without an engine, serve only health.
+
+    Raises SocketTaken if another process serves it.
+    """
     requests = running or RunningRequests()
 
     async def handle(socket: ServerConnection) -> None:
@@ -284,21 +289,38 @@ async def serve_link(
             await connection.run()
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    server = await unix_serve(
-        handle,
-        str(path),
-        compression=None,
-        max_size=protocol.MAX_MESSAGE_BYTES,
-        ping_interval=None,
-    )
-    path.chmod(0o600)
-    try:
-        yield server
-    finally:
-        server.close()
-        await server.wait_closed()
+    with _owned(path):
         path.unlink(missing_ok=True)
+        server = await unix_serve(
+            handle,
+            str(path),
+            compression=None,
+            max_size=protocol.MAX_MESSAGE_BYTES,
+            ping_interval=None,
+        )
+        path.chmod(0o600)
+        try:
+            yield server
+        finally:
+            server.close()
+            await server.wait_closed()
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _owned(path: Path) -> Iterator[None]:
+    """Lock the file beside a socket, so that no second process replaces or deletes the socket.
+
+    The kernel releases the lock when the process ends, however it ends. The file stays, because a
+    process that deleted it could delete the one that another process has just locked. Raises
+    SocketTaken.
+    """
+    with path.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as locked:
+            raise SocketTaken(path=path) from locked
+        yield
 
 
 def run_engine(engine: AnyEngine, path: Path) -> None:

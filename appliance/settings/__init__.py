@@ -15,6 +15,7 @@ from appliance.settings.names import CONFIG_FILE, FIELDS, PREFIX, variable, walk
 from appliance.settings.sections import (
     LEXICON_FILE,
     PROFILE_DEFAULTS,
+    AuditConfig,
     ExporterConfig,
     GatewayConfig,
     JournalConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "PREFIX",
     "PROFILE_DEFAULTS",
     "VERSION",
+    "AuditConfig",
     "ExporterConfig",
     "GatewayConfig",
     "JournalConfig",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_origin
+
 from appliance.settings.loading import load
 from appliance.settings.names import CONFIG_FILE, FIELDS, variable, walk
 from appliance.settings.sections import Settings
@@ -13,10 +15,30 @@ HEADER = (
 )
 
 
-def render(settings: Settings) -> str:
+# Text settings whose values `shareable` shows. All others may hold text of the site: what the model
+# is told, what it says, or a secret that was pasted into the wrong place.
+SHARED_TEXTS = frozenset(
+    {
+        "paths.run",
+        "paths.weights",
+        "paths.lock",
+        "gateway.host",
+        "llm.model",
+        "llm.hearing_model",
+        "llm.short_recognizer",
+        "llm.today",
+        "tts.voice",
+        "exporter.host",
+    }
+)
+
+
+def render(settings: Settings, shareable: bool = False) -> str:
     """Render name, value, description, allowed values and default of every setting.
 
-    The defaults are those of the current profile.
+    The defaults are those of the current profile. With `shareable`, for readers outside of the
+    site, texts that are not in SHARED_TEXTS are replaced by their length, unless they are the
+    defaults.
     """
     defaults = load({variable("profile"): settings.profile})
     paragraphs = [HEADER, _paragraph("profile", settings.profile, Settings().profile)]
@@ -27,8 +49,18 @@ def render(settings: Settings) -> str:
         if section != heading:
             heading = section
             paragraphs.append(f"\n[{section}]")
-        paragraphs.append(_paragraph(f"{section}.{field}", value, default))
+        name = f"{section}.{field}"
+        shown = value
+        if shareable and value != default and not _is_shareable(name, value):
+            shown = f"(a text of {len(_text(value))} characters)"
+        paragraphs.append(_paragraph(name, shown, default))
     return "\n".join(paragraphs)
+
+
+def _is_shareable(name: str, value: object) -> bool:
+    """Whether a value is a number, one of listed words, or a text in SHARED_TEXTS."""
+    is_listed = get_origin(FIELDS[name].annotation) is Literal
+    return isinstance(value, int | float) or is_listed or name in SHARED_TEXTS
 
 
 def _paragraph(name: str, value: object, default: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field
 from pydantic import model_validator as validator
@@ -18,7 +18,10 @@ from appliance.settings.types import (
     FilePath,
     FolderName,
     Fraction,
+    HeaderText,
     Host,
+    Networks,
+    OptionalFolderName,
     Origins,
     Port,
     Seconds,
@@ -67,13 +70,33 @@ class GatewayConfig:
     port: Port = Field(default=8765, description="TCP port that clients connect to")
     token_file: str = Field(
         default="",
-        description="file with the clients' access token; the gateway does not start without it",
+        description="file with one access token for all clients; needed if there is no token_store",
+    )
+    token_store: str = Field(
+        default="",
+        description="file with named access tokens, which `voicectl token` writes; changes need no "
+        "restart",
+    )
+    login_seconds: Seconds = Field(
+        default=43200.0,
+        ge=60,
+        le=WEEK_SECONDS,
+        description="how long a browser that logged in stays logged in",
     )
     tls_certificate: str = Field(
         default="",
         description="PEM file with the certificate chain; with tls_key, clients use wss://",
     )
     tls_key: str = Field(default="", description="PEM file with the private key of tls_certificate")
+    tls_client_ca: str = Field(
+        default="",
+        description="PEM file with an authority; callers then need a certificate that it issued",
+    )
+    plain_network: bool = Field(
+        default=False,
+        description="whether calls are not encrypted, although they cross a network; for a proxy "
+        "that terminates TLS",
+    )
     allowed_origins: Origins = Field(
         default=(),
         description="web origins whose pages may connect; programs that send no origin always may",
@@ -83,6 +106,18 @@ class GatewayConfig:
         ge=1,
         le=1000,
         description="sessions at the same time; further clients are refused",
+    )
+    max_sessions_per_token: Annotated[int, Unit("sessions")] = Field(
+        default=1000,
+        ge=1,
+        le=1000,
+        description="sessions at the same time with one access token",
+    )
+    yield_seconds: Seconds = Field(
+        default=45.0,
+        gt=0,
+        le=DAY_SECONDS,
+        description="silence after which a session ends if all are taken and another client waits",
     )
     idle_seconds: Seconds = Field(
         default=120.0,
@@ -99,6 +134,13 @@ class GatewayConfig:
         le=3600,
         description="how long sessions may continue after a stop signal",
     )
+    ping_seconds: Seconds = Field(
+        default=5.0,
+        ge=1,
+        le=25,
+        description="time between two pings to a client, and to answer one: a client that has "
+        "vanished gives up its place after at most twice as long",
+    )
     max_frame_bytes: Bytes = Field(
         default=16384, ge=1024, le=1_048_576, description="largest message that a client may send"
     )
@@ -112,20 +154,49 @@ class GatewayConfig:
         default=1.5,
         ge=1,
         le=100,
-        description="how fast audio may arrive, as a multiple of real time",
+        description="how fast audio may arrive over a length of time, as a multiple of real time",
     )
     pace_burst_seconds: Seconds = Field(
         default=2.0,
         gt=0,
         le=60,
-        description="audio that may arrive at once before pace_ratio applies",
+        description="audio that may arrive at once, after a stall; older audio is dropped",
     )
     max_attempts_per_minute: Annotated[int, Unit("attempts")] = Field(
         default=120,
         ge=1,
         le=1_000_000,
-        description="connection attempts per minute from one address",
+        description="connection attempts per minute from one address: those with the right token, "
+        "and the others, each",
     )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="proxies whose headers X-Forwarded-For and X-Forwarded-Proto name the client "
+        "and its scheme; of others they are ignored",
+    )
+    host_name: HeaderText = Field(
+        default="",
+        description="name of this host, sent with every answer in the header Voice-Host; if empty, "
+        "the header is not sent",
+    )
+    start_closed: bool = Field(
+        default=False,
+        description="refuse callers after each start, except the acceptance test, until "
+        "`voicectl open`",
+    )
+    page: bool = Field(default=True, description="serve the page to talk from, at /")
+    realtime: bool = Field(
+        default=True, description="serve clients of OpenAI's Realtime API, at /v1/realtime"
+    )
+    realtime_client_settings: bool = Field(
+        default=False,
+        description="whether a Realtime client may replace llm.system_prompt by its instructions",
+    )
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the gateway has a certificate and uses it."""
+        return bool(self.tls_certificate) and not self.plain_network
 
     @validator(mode="after")
     def _check(self) -> Self:
@@ -139,6 +210,10 @@ class GatewayConfig:
                 bool(self.tls_certificate) or not self.tls_key,
                 "it is empty, but tls_key is set: TLS needs both",
             ),
+            tls_client_ca=(
+                not self.tls_client_ca or self.uses_tls,
+                "client certificates need TLS: set tls_certificate, and not plain_network",
+            ),
         )
 
 
@@ -150,10 +225,17 @@ class TurnConfig:
         default=0.7, description="Silero VAD: probability from which audio counts as speech"
     )
     vad_start_seconds: Seconds = Field(
+        default=0.13,
+        gt=0,
+        le=10,
+        description="speech this long starts a turn; a short word is not longer",
+    )
+    vad_interrupt_seconds: Seconds = Field(
         default=0.2,
         gt=0,
         le=10,
-        description="speech this long starts a turn, or pauses the bot",
+        description="the same while the bot speaks or prepares its reply: it pauses, or is "
+        "interrupted",
     )
     interruption: Literal["voice", "words"] = Field(
         default="words",
@@ -172,8 +254,12 @@ class TurnConfig:
         le=10,
         description="silence after which smart-turn decides whether the turn has ended",
     )
-    vad_min_volume: Fraction = Field(
-        default=0.35, description="volume below which audio never counts as speech"
+    min_speech_dbfs: float = Field(
+        default=-45.0,
+        ge=-90,
+        le=0,
+        description="level in dB of full scale below which voice does not start a turn: a speaker "
+        "far away",
     )
     incomplete_stop_seconds: Seconds = Field(
         default=1.5,
@@ -243,6 +329,45 @@ class TurnConfig:
         )
 
 
+# Prompt and examples of the small engine, chosen by measurement (docs/quality.md).
+SMALL_PROMPT: Final = (
+    "You are a friendly voice assistant in a telephone call: a computer program, not a person. "
+    "Answer what the caller said last, in one or two short spoken sentences. Use what the caller "
+    'said before; call the caller "you". You can only talk and use the tools: you cannot call, '
+    "send, book, switch, set, open, play or look up anything, and you do not know the weather, "
+    "news or opening hours."
+)
+SMALL_EXAMPLES: Final = " | ".join(
+    (
+        "Who am I? => You have not told me your name.",
+        "Hello, I keep bees. => Hello. How are your bees?",
+        "Ring my brother. => I am sorry, I cannot make calls.",
+        "How late is it? => current_time()",
+        "How warm is it outside? => I am sorry, I do not know the weather.",
+        "Switch off the heating. => I am sorry, I cannot switch anything.",
+        "Wake me at seven. => I am sorry, I cannot set alarms.",
+        "Is this a human being? => No, I am a computer program.",
+        "When do you close? => I am sorry, I do not know the opening hours.",
+        "What is four times five? => Four times five is twenty.",
+        "Tell me about rivers. => A river is water that flows to the sea.",
+        "Say that again. => A river is water that flows to the sea.",
+        "Say that more simply. => It is a long stream of water.",
+        "What do I keep? => You keep bees.",
+        "Which date is it? => current_time()",
+        "Stop it. => All right. What else would you like to know?",
+        'What did I just say? => You said "stop it".',
+        "Good night, see you. => end_call()",
+        "Hi, this is another caller. => Hello. How can I help you?",
+    )
+)
+# Prompt of larger models, which need no such help.
+LARGE_PROMPT: Final = (
+    "You are a friendly voice assistant in a telephone call. Answer in one or two short spoken "
+    "sentences, without lists, markup or emoji. Use what the caller said before. Call the caller "
+    '"you".'
+)
+
+
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class LLMConfig:
     """The speech-LLM engine: models, prompt, reply."""
@@ -251,12 +376,17 @@ class LLMConfig:
         default="small", description="speech-LLM engine: small (cpu profile) or vllm (gpu profile)"
     )
     model: FolderName = Field(
-        default="qwen2.5-coder-0.5b-instruct",
+        default="qwen2.5-coder-1.5b-instruct",
         description="language model, a folder in paths.weights",
     )
     hearing_model: FolderName = Field(
         default="moonshine-tiny-en",
         description="speech recognizer, a folder in paths.weights (small)",
+    )
+    short_recognizer: OptionalFolderName = Field(
+        default="whisper-tiny-en",
+        description="second recognizer, for letters and single words: a folder in paths.weights "
+        "with Whisper in CTranslate2's format; empty: none (small)",
     )
     threads: Threads = Field(default=2, description="CPU threads of the language model (small)")
     hearing_threads: Threads = Field(
@@ -291,16 +421,14 @@ class LLMConfig:
         Literal["en"], Allowed("en (English); other languages are not supported")
     ] = Field(default="en", description="language that users and bot speak")
     system_prompt: str = Field(
-        default="You are a friendly voice assistant in a telephone call. Answer in one or two "
-        "short spoken sentences, without lists, markup or emoji. Use what the caller said before. "
-        'Call the caller "you".',
+        default=SMALL_PROMPT,
         max_length=MAX_TEXT_CHARS,
         description="instructions at the start of every prompt",
     )
     examples: Examples = Field(
-        default="",
+        default=SMALL_EXAMPLES,
         description="questions with the answers that a good assistant gives, as if they began "
-        "every call; empty: none (small)",
+        "every call; a call of a tool that is not offered is left out; empty: none (small)",
     )
     min_utterance_seconds: Seconds = Field(
         default=0.1, ge=0, le=10, description="a sound shorter than this is a click, not an answer"
@@ -330,7 +458,7 @@ class LLMConfig:
         description="what the bot says when a session starts; empty: it waits for the user",
     )
     tools: ToolNames = Field(
-        default=("current_time", "end_call"), description="tools that the model may call (vllm)"
+        default=("current_time", "end_call"), description="tools that the model may call"
     )
     tool_seconds: Seconds = Field(
         default=5.0,
@@ -489,7 +617,7 @@ class SupervisionConfig:
         description="restart the gateway when it uses more memory than this; 0: no limit",
     )
     llm_memory_bytes: Bytes = Field(
-        default=1_600_000_000, ge=0, le=TERABYTE, description="the same for the speech-LLM engine"
+        default=2_500_000_000, ge=0, le=TERABYTE, description="the same for the speech-LLM engine"
     )
     tts_memory_bytes: Bytes = Field(
         default=1_500_000_000,
@@ -552,6 +680,37 @@ class JournalConfig:
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
+class AuditConfig:
+    """The audit log: who called and what operators did, in lines that are chained by hashes."""
+
+    folder: str = Field(
+        default="",
+        description="folder for the audit log; empty: it is only written to the log",
+    )
+    required: bool = Field(
+        default=False,
+        description="do not start if the folder cannot be written; otherwise calls are served "
+        "without it",
+    )
+    file_bytes: Bytes = Field(
+        default=16_777_216,
+        ge=4096,
+        le=1_073_741_824,
+        description="a new file is begun when the last one has reached this size",
+    )
+
+    @validator(mode="after")
+    def _check(self) -> Self:
+        return require(
+            self,
+            folder=(
+                bool(self.folder) or not self.required,
+                "it is empty, but audit.required is set: name a folder",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class Settings:
     """All settings of one process."""
 
@@ -567,6 +726,7 @@ class Settings:
     exporter: ExporterConfig = ExporterConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     journal: JournalConfig = JournalConfig()
+    audit: AuditConfig = AuditConfig()
 
 
 PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
@@ -574,6 +734,8 @@ PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "gpu": {
         "llm.engine": "vllm",
         "llm.model": "ultravox-v0_5-llama-3_1-8b",
+        "llm.system_prompt": LARGE_PROMPT,
+        "llm.examples": "",
         "llm.context_tokens": 8192,
         "llm.history_tokens": 4096,
         "llm.history_turns": 100,

@@ -104,6 +104,11 @@ def _check_host(host: str) -> str:
     return host
 
 
+def _check_network(network: str) -> str:
+    ipaddress.ip_network(network, strict=True)
+    return network
+
+
 def _check_date(text: str) -> str:
     if text:
         datetime.datetime.strptime(text, "%d %b %Y")  # raises ValueError
@@ -131,6 +136,16 @@ FolderName = Annotated[
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
     Allowed("a folder name of letters, digits, '.', '_' and '-'"),
 ]
+OptionalFolderName = Annotated[
+    str,
+    Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$"),
+    Allowed("a folder name of letters, digits, '.', '_' and '-', or empty"),
+]
+HeaderText = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9._:-]{0,64}$"),
+    Allowed("at most 64 letters, digits, '.', '_', ':' and '-', or empty"),
+]
 FilePath = Annotated[Path, BeforeValidator(_check_not_empty), Allowed("a path")]
 Voice = Annotated[
     str,
@@ -148,6 +163,10 @@ Date = Annotated[str, AfterValidator(_check_date), Allowed("a date such as 22 No
 Origins = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")], ...],
     Allowed("a list of origins such as https://app.example, separated by commas"),
+]
+Networks = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_network)], ...],
+    Allowed("a list of IP addresses and networks such as 10.0.0.0/8, separated by commas"),
 ]
 ToolNames = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...],

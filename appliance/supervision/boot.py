@@ -25,9 +25,11 @@ import psutil
 
 from appliance import journal, run_folder
 from appliance.errors import ApplianceError, SupervisorFailed
+from appliance.gpu import own_card
 from appliance.processes import GUARD, PROGRAMS
 from appliance.settings import Settings
 from appliance.supervision import seal_check
+from appliance.supervision.gpu_watch import uses_gpu
 from appliance.supervision.policy import Decision, GuardHistory, RestartLimits, Symptom
 from appliance.supervision.supervisor_client import (
     Program,
@@ -67,10 +69,11 @@ def run(settings: Settings, conf: Path, check: Callable[[Settings], None]) -> No
     and SupervisorFailed. All but AlreadyRunning are also recorded in reason.json in the run folder.
     """
     folder = settings.paths.run.absolute()
-    with run_folder.claim(folder):
+    with run_folder.claim(folder, closed=settings.gateway.start_closed):
         try:
             check(settings)
-            _Boot(settings, folder, conf).run()
+            card = own_card.of_this_machine() if uses_gpu(settings) else {}
+            _Boot(settings, folder, conf, card).run()
         except ApplianceError as error:
             run_folder.write_reason(folder, error)
             raise
@@ -133,8 +136,10 @@ class GuardMonitor:
 
 
 class _Boot:
-    def __init__(self, settings: Settings, folder: Path, conf: Path) -> None:
-        self._environ = environment(os.environ, settings, folder)
+    def __init__(
+        self, settings: Settings, folder: Path, conf: Path, card: Mapping[str, str]
+    ) -> None:
+        self._environ = environment({**os.environ, **card}, settings, folder)
         self._stop_seconds = stop_seconds(settings)
         self._folder = folder
         self._conf = conf
@@ -293,7 +298,7 @@ def _spawn(conf: Path, environ: Mapping[str, str], output: int) -> int:
     """Start supervisord, and return its pid. Its own process group keeps Ctrl-C away from it."""
     return os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)],
+        [sys.executable, "-m", "appliance.supervision.supervisord", "-n", "-c", str(conf)],
         environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)],
         setpgroup=0,

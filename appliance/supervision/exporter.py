@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -38,9 +37,10 @@ from appliance.supervision.metrics import (
     measure_processes,
 )
 from appliance.supervision.supervisor_client import SupervisorClient
+from appliance.web.server import WebServer, listen
 
 SUPERVISOR, DRIVER = "supervisord", "nvml"  # sources other than the processes
-MAX_CONNECTIONS = 32  # including idle ones; further requests get 503
+ANSWER_SECONDS = 10.0  # for sending a page, after exporter.timeout_seconds to collect it
 log = journal.get()
 
 
@@ -60,20 +60,26 @@ def serve(settings: Settings) -> None:
     """Serve /metrics and /healthz until a stop signal. Raises PortTaken and BadSetting."""
     from appliance.link.health import ask_health
 
-    host, port = settings.exporter.host, settings.exporter.port
-    listener = _listen(host, port)
+    exporter = settings.exporter
+    try:
+        listener = listen(exporter.host, exporter.port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(host=exporter.host, port=exporter.port) from error
+        raise BadSetting(name="exporter.host", why=str(error)) from error
     config = uvicorn.Config(
         MetricsExporter(settings, ask_health).app(),
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=5,
+        proxy_headers=False,
         server_header=False,
     )
-    log.info("exporter listens", host=host, port=port)
-    uvicorn.Server(config).run(sockets=[listener])
+    log.info("exporter listens", host=exporter.host, port=exporter.port)
+    # All sources are asked at the same time, supervisord several times in a row.
+    answer_seconds = ANSWER_SECONDS + 4 * exporter.timeout_seconds
+    WebServer(config, answer_seconds=answer_seconds, signals=True).run(sockets=[listener])
 
 
 class MetricsExporter:
@@ -100,6 +106,7 @@ class MetricsExporter:
         for source in (*METRIC_SOURCES, SUPERVISOR, DRIVER):
             self._errors.labels(source)
         self._failing: set[str] = set()
+        self._collecting: asyncio.Task[bytes] | None = None
 
     def app(self) -> Starlette:
         """Return the web application that serves both pages."""
@@ -168,7 +175,11 @@ class MetricsExporter:
         self._failing = set(failures)
 
     async def _serve_metrics(self, request: Request) -> Response:
-        return Response(await self.page(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        """Answer with a page. Requests that arrive while one is collected get that page."""
+        if self._collecting is None or self._collecting.done():
+            self._collecting = asyncio.create_task(self.page())
+        page = await asyncio.shield(self._collecting)
+        return Response(page, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def merge_pages(pages: Mapping[str, bytes]) -> tuple[bytes, dict[str, str]]:
@@ -196,17 +207,3 @@ def merge_pages(pages: Mapping[str, bytes]) -> tuple[bytes, dict[str, str]]:
 
 async def _serve_healthz(request: Request) -> Response:
     return PlainTextResponse("ok\n")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(host=host, port=port) from error
-        raise BadSetting(name="exporter.host", why=str(error)) from error
-    return listener

@@ -1,4 +1,4 @@
-"""Detects the loss of a GPU that was present at the start."""
+"""Detects the loss of the GPU that the engines use."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ class DriverReply:
 
 
 class GpuWatch:
-    """Compares the driver's replies with the GPUs that were present at first. Pure.
+    """Compares the driver's replies with the GPU that was first at the start. Pure.
 
-    expected        UUIDs of the GPUs that must be present; empty until the driver lists a GPU
+    The engines use only that one; the loss of another one that is visible does not matter.
+
+    expected        UUID of the GPU that must be present; empty until the driver lists a GPU
     silent_seconds  time without a new reply after which the driver counts as hung
     step_seconds    interval between two calls of `check`
     """
@@ -55,8 +57,8 @@ class GpuWatch:
             return [Symptom("gpu_lost", why=NO_REPLY)] if lost else []
         self._missed.record(True, self._step_seconds)
         self._last_reply_at = reply.received_at
-        present = {card.uuid for card in reply.listing.cards}
-        self.expected = self.expected or tuple(sorted(present))
+        present = [card.uuid for card in reply.listing.cards]
+        self.expected = self.expected or tuple(present[:1])
         missing = [uuid for uuid in self.expected if uuid not in present]
         self._misses = self._misses + 1 if missing else 0
         why = reply.listing.problem or f"the driver no longer lists {', '.join(missing)}"

@@ -17,23 +17,27 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 def waiting_for(gateway: GatewayConfig) -> str:
     """Return what the gateway waits for before it accepts calls; empty if it accepts calls.
 
-    "gateway" if it does not answer, "draining" if it is refusing new calls.
+    "gateway" if it does not answer, "draining" if it is refusing new calls. A closed appliance
+    waits for nothing but its operator: it counts as ready.
     """
     # The certificate is for the name that callers use, not for the loopback address.
-    context = ssl._create_unverified_context() if gateway.tls_certificate else None
+    context = ssl._create_unverified_context() if gateway.uses_tls else None
     try:
         try:
             with urllib.request.urlopen(url(gateway), timeout=READYZ_SECONDS, context=context):
                 return ""
         except urllib.error.HTTPError as error:
-            return str(json.load(error).get("waiting_for") or "draining")
-    except (OSError, http.client.HTTPException, ValueError):
+            page = json.load(error)
+            if page.get("closed") and not page.get("draining"):
+                return str(page.get("waiting_for", ""))
+            return str(page.get("waiting_for") or "draining")
+    except (OSError, http.client.HTTPException, ValueError, AttributeError):
         return "gateway"  # no answer, or uvicorn's plain text when it is overloaded
 
 
 def url(gateway: GatewayConfig) -> str:
     """Return the URL at which this machine reaches /readyz."""
-    scheme = "https" if gateway.tls_certificate else "http"
+    scheme = "https" if gateway.uses_tls else "http"
     return f"{scheme}://{url_host(gateway.host)}:{gateway.port}/readyz"
 
 

@@ -107,7 +107,9 @@ class SealMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         record = self._record
-        yield self._gauge("ok", "1 when this start found all model files intact.", bool(record))
+        code = record.get("code") or {}
+        help_ok = "1 when this start found all model files, and in the image all code, intact."
+        yield self._gauge("ok", help_ok, bool(record))
         yield self._gauge("full", "1 when this start read every byte.", record.get("full"))
         yield self._gauge("bytes", "Size of the sealed model files.", record.get("bytes"))
         yield self._gauge(
@@ -118,12 +120,24 @@ class SealMetrics(Collector):
         yield self._gauge(
             "verify_seconds", "How long reading every byte took.", record.get("took_seconds")
         )
-        lock = GaugeMetricFamily(
-            "voice_seal_info", "The lock that this start was compared with.", labels=["lock_sha256"]
+        yield self._gauge(
+            "code_bytes",
+            "Size of our code, its packages and the system's programs; 0 outside the image.",
+            code.get("bytes"),
+        )
+        yield self._gauge(
+            "code_verify_seconds",
+            "How long reading every byte of them took at this start.",
+            code.get("took_seconds"),
+        )
+        lists = GaugeMetricFamily(
+            "voice_seal_info",
+            "The lists that this start was compared with: of model files, and of code.",
+            labels=["lock_sha256", "code_sha256"],
         )
         if record.get("looked_at"):
-            lock.add_metric([record["looked_at"]], 1)
-        yield lock
+            lists.add_metric([record["looked_at"], code.get("sha256", "")], 1)
+        yield lists
 
     def _gauge(self, name: str, documentation: str, value: Any) -> GaugeMetricFamily:
         return GaugeMetricFamily(f"voice_seal_{name}", documentation, float(value or 0))

@@ -15,7 +15,7 @@ from typing import Any
 from appliance.errors import BadLock
 
 SCHEMA = 1
-PURPOSES = ("run", "test")
+PURPOSES = ("run", "choice", "test")
 HUB = "hub"  # from the model hub or downloaded manually; `fetch` never downloads these
 REPOSITORY = "repository"  # in ops/bundle/files
 REGISTRIES = ("pypi", "npm", HUB, REPOSITORY)
@@ -36,6 +36,7 @@ class Source:
     evidence: str
     profiles: tuple[str, ...]
     purpose: str
+    setting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,8 @@ def inconsistencies(manifest: Manifest) -> Iterator[str]:
     for source in manifest.sources.values():
         if source.purpose not in PURPOSES:
             yield f"{source.name}: purpose {source.purpose!r} is not one of {PURPOSES}"
+        if source.purpose == "choice" and not source.setting:
+            yield f"{source.name}: a choice without a setting that names it"
     for package in manifest.packages.values():
         if package.registry not in REGISTRIES:
             yield f"{package.key}: registry {package.registry!r} is not one of {REGISTRIES}"
@@ -182,7 +185,10 @@ _OWN_KEYS = ("schema", "sources", "packages", "weights")
 
 def _plain(entry: Source | Package | Weight, excluded: str = "") -> dict[str, Any]:
     names = (field.name for field in fields(entry) if field.name != excluded)
-    return {name: getattr(entry, name) for name in names}
+    values = {name: getattr(entry, name) for name in names}
+    if values.get("setting") == "":
+        del values["setting"]  # the default
+    return values
 
 
 def _render_object(entries: Mapping[str, str]) -> str:

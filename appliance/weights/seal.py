@@ -86,7 +86,7 @@ def problems(manifest: Manifest, profile: str, sizes: Mapping[str, int]) -> Iter
     for source in manifest.for_profile(profile):
         weights = manifest.of_source(source.name)
         listed |= {weight.path: weight for weight in weights}
-        # An optional source is complete or absent, never partial.
+        # Any other source is complete or absent, never partial.
         if source.purpose == "run" or any(weight.path in sizes for weight in weights):
             for weight in weights:
                 if weight.path not in sizes:

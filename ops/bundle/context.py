@@ -14,10 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from appliance.errors import SealBroken
+from appliance import settings
+from appliance.errors import BadSetting, SealBroken
+from appliance.weights import choices
 from appliance.weights import manifest as locks
+from appliance.weights.choices import LLM_MODEL
 from appliance.weights.manifest import Manifest, Source, Weight
 from appliance.weights.seal import sha256_of
+from ops.bundle.lock_edits import remove_source
 
 LAYERS = 10  # the number of weights folders that the Dockerfile copies
 LARGE_BYTES = 256_000_000  # a file of this size or more has its own layer
@@ -48,13 +52,38 @@ def image_sources(manifest: Manifest, profile: str) -> list[Source]:
     return [source for source in manifest.for_profile(profile) if source.purpose == "run"]
 
 
-def stage(root: Path, weights: Path, profile: str, context: Path) -> Manifest:
+def image_lock(manifest: Manifest, profile: str, model: str) -> Manifest:
+    """Return the lock for an image with this language model, without the models it replaces.
+
+    Raises BadSetting if the lock has no such model for the profile.
+    """
+    found = choices.choices(manifest, profile, LLM_MODEL)
+    if not found:
+        folders = {choices.folder_of(manifest, each) for each in image_sources(manifest, profile)}
+        if model not in folders:
+            why = f"there is no model {model!r}; the folders are {', '.join(sorted(folders))}"
+            raise BadSetting(name=settings.variable(LLM_MODEL), why=why)
+    manifest = choices.choose(manifest, profile, {LLM_MODEL: model})
+    for folder, source in found.items():
+        if folder != model:
+            manifest = remove_source(manifest, source.name)
+    return manifest
+
+
+def stage(root: Path, weights: Path, profile: str, context: Path, model: str = "") -> Manifest:
     """Create the build context, or replace it; return the lock that it contains.
 
-    Every model file is hashed. Raises BadLock, and SealBroken naming the first file that is missing
-    or differs from the lock.
+    model  folder of the language model of the image; default: that of the profile. The image has
+           no other choice, and its Dockerfile sets VOICE_LLM_MODEL to this name.
+
+    Every model file is hashed. Raises BadLock, BadSetting for an unknown model, and SealBroken
+    naming the first file that is missing or differs from the lock.
     """
     manifest = locks.read(root / "image-manifest.lock")
+    is_chosen = bool(model)
+    model = model or settings.load({"VOICE_PROFILE": profile}).llm.model
+    if is_chosen or choices.choices(manifest, profile, LLM_MODEL):
+        manifest = image_lock(manifest, profile, model)
     shutil.rmtree(context, ignore_errors=True)
     sources = image_sources(manifest, profile)
     files = [weight for source in sources for weight in manifest.of_source(source.name)]
@@ -74,7 +103,10 @@ def stage(root: Path, weights: Path, profile: str, context: Path) -> Manifest:
     _copy_code(root, context / "code")
     lock_text = locks.render(image_manifest)
     (context / "code/image-manifest.lock").write_text(lock_text, encoding="utf-8")
-    _copy(root / "Dockerfile", context / "Dockerfile")
+    dockerfile = (root / "Dockerfile").read_text(encoding="utf-8")
+    (context / "Dockerfile").write_text(
+        dockerfile.replace("ARG MODEL\n", f"ARG MODEL={model}\n"), encoding="utf-8"
+    )
     _set_modes(context)
     return image_manifest
 

@@ -25,7 +25,7 @@ Report = Callable[[str], None]
 class FetchOptions:
     """Options of `fetch`.
 
-    tests   also fetch the models for tests
+    tests   also fetch the models for tests, and the models that settings may choose
     full    hash every file instead of trusting its size and modification time
     """
 
@@ -36,7 +36,7 @@ class FetchOptions:
 
 def select_sources(manifest: Manifest, options: FetchOptions) -> tuple[Source, ...]:
     """Return the sources to fetch."""
-    purposes = {"run", "test"} if options.tests else {"run"}
+    purposes = {"run", "choice", "test"} if options.tests else {"run"}
     sources = manifest.for_profile(options.profile)
     return tuple(source for source in sources if source.purpose in purposes)
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from appliance.errors import BadSetting
+from appliance.weights.choices import LLM_MODEL
 from appliance.weights.manifest import Manifest, Source
 from ops.bundle.hub import COMMIT
 
@@ -70,6 +71,7 @@ class HubSource:
             evidence="SHA-256 of the downloads as the hub showed them when they were pinned.",
             profiles=("gpu",),
             purpose="run",
+            setting="" if is_kokoro else LLM_MODEL,
         )
 
 

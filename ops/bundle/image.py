@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
     staging.add_argument("--weights", type=Path, default=Path("weights"))
     staging.add_argument("--profile", default="cpu")
     staging.add_argument(
+        "--model", default="", help="language model of the image (default: that of the profile)"
+    )
+    staging.add_argument(
         "--context", type=Path, required=True, help="folder to create, or to replace"
     )
     recording = commands.add_parser("record", help="write the lock of a built image")
@@ -43,7 +46,7 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     try:
         if args.command == "stage":
-            stage(args.root, args.weights, args.profile, args.context)
+            stage(args.root, args.weights, args.profile, args.context, args.model)
         else:
             inspected = json.loads(args.inspected.read_text(encoding="utf-8"))
             record(args.context, inspected, args.base, args.into)

@@ -113,12 +113,15 @@ def npm_pack(key: str, folder: Path) -> None:
 
     Raises PackageUnavailable.
     """
-    command = [*_npm(folder), "pack", "--silent", "--pack-destination", str(folder)]
+    command = [*npm_command(folder), "pack", "--silent", "--pack-destination", str(folder)]
     _run(key, [*command, key.replace("==", "@")], folder)
 
 
-def _npm(folder: Path) -> list[str]:
-    """Return the npm command; install the pinned one into `folder` if none is installed."""
+def npm_command(folder: Path) -> list[str]:
+    """Return the npm command; install the pinned one into `folder` if none is installed.
+
+    Raises PackageUnavailable.
+    """
     if path := shutil.which("npm"):
         return [path]
     lock = ROOT / "requirements" / "npm.txt"

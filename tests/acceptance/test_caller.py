@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance import run_folder
 from appliance.acceptance.caller import CallTally, CallTarget, open_call
 from appliance.acceptance.metrics import Activity
 from client.call import connect
@@ -80,3 +81,11 @@ def test_tally_distinguishes_interrupted_turns_from_unreported_ones() -> None:
     tally.turn_ended(ClientTurnRecord(1, heard=HeardReply(first_audible_at=1.0), interrupted=True))
     tally.turn_ended(ClientTurnRecord(2, outcome="no_answer"))
     assert tally.activity() == Activity(unreported=1, answers=1, interruptions=1)
+
+
+def test_acceptance_test_presents_the_secret_of_the_run_folder(tmp_path: Path) -> None:
+    target = CallTarget("ws://127.0.0.1:1/ws", token="t", run=tmp_path)
+    assert target.headers() == {"Authorization": "Bearer t"}
+    for secret in ("first", "of-the-restarted-gateway"):
+        run_folder.write_acceptance_pass(tmp_path, "gateway", secret)
+        assert target.headers()[run_folder.ACCEPTANCE_HEADER] == secret

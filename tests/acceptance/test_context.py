@@ -53,6 +53,16 @@ def test_gateway_with_a_certificate_is_reached_over_tls(token_file: str) -> None
     assert target.certificate == "/etc/x.crt"
 
 
+def test_acceptance_test_presents_a_certificate_if_callers_need_one(token_file: str) -> None:
+    files = {
+        "VOICE_GATEWAY_TLS_CERTIFICATE": "/etc/tls/chain.pem",
+        "VOICE_GATEWAY_TLS_KEY": "/etc/tls/key.pem",
+    }
+    assert call_target(load_settings(token_file, **files).gateway).cert == ""
+    asked = load_settings(token_file, **files, VOICE_GATEWAY_TLS_CLIENT_CA="/etc/tls/ca.pem")
+    assert call_target(asked.gateway).cert == "/etc/tls/acceptance-client.pem"
+
+
 def test_url_option_overrides_the_settings(token_file: str) -> None:
     gateway = load_settings(token_file).gateway
     assert call_target(gateway, "wss://voice.example/ws").url == "wss://voice.example/ws"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import Any
 
 import pytest
 
-from appliance.acceptance import script
+from appliance.acceptance import conversation, script
+from appliance.acceptance.context import AcceptanceContext
 from appliance.acceptance.conversation import evaluate
 from appliance.acceptance.limits import AcceptanceLimits
 from appliance.acceptance.report import CheckResult, SpokenTurn
+from tests.acceptance.test_overload import LimitedGateway, context_of
 
 LIMITS = AcceptanceLimits(2.0, 3.0, 0.4, 60.0)
 ANSWERS = {
@@ -82,6 +85,39 @@ def test_memory_is_not_judged_by_a_question_that_was_misheard() -> None:
     assert failed(results) == []
     assert results[MEMORY].state == "skipped"
     assert "collar" in results[MEMORY].found
+
+
+async def ask_with_transcripts(
+    monkeypatch: pytest.MonkeyPatch, heard: Iterable[str]
+) -> list[CheckResult]:
+    """Run the check against a caller of whose RECALLs these transcripts are made."""
+    transcripts = iter(heard)
+
+    async def take_turn(
+        context: AcceptanceContext, talk: object, text: str, voice: str, pcm: bytes
+    ) -> None:
+        (turn,) = (turn for turn in GOOD if turn.said == text)
+        if text == script.RECALL.text:
+            turn = dataclasses.replace(turn, understood=next(transcripts))
+        context.turns.append(dataclasses.replace(turn, voice=voice))
+
+    monkeypatch.setattr(conversation, "_take_turn", take_turn)
+    async with LimitedGateway() as gateway:
+        return await conversation.check(context_of(gateway))
+
+
+async def test_misheard_question_for_the_name_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = ["What is the collar's name?"] * 2 + [script.RECALL.text]
+    assert (await ask_with_transcripts(monkeypatch, heard))[MEMORY].state == "pass"
+
+
+async def test_question_for_the_name_is_not_asked_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = repeat("What is the collar's name?")
+    assert (await ask_with_transcripts(monkeypatch, heard))[MEMORY].state == "skipped"
 
 
 def test_recordings_of_the_site_are_judged_with_the_questions() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
@@ -47,7 +49,10 @@ class LimitedGateway(FakeGateway):
             return refusal
         if self._drops:
             self.callers[-1].die()
-        return self._refusal(503, self._busy, b"")
+        return self._refusal(503, self._busy, self._busy_body())
+
+    def _busy_body(self) -> bytes:
+        return b""
 
 
 class ToneVoices(EspeakVoices):
@@ -89,6 +94,39 @@ async def test_gateway_that_admits_everyone_fails() -> None:
         results = await overload.check(context_of(gateway))
     assert failed(results) == [TOKEN_CHECKED, SESSIONS_LIMITED, RETRY_AFTER]
     assert results[TOKEN_CHECKED].found == "a caller with a wrong token was accepted"
+
+
+class BusyGateway(LimitedGateway):
+    """A gateway of which callers from outside hold one place.
+
+    closed  what it says about itself; it then should have no other callers
+    """
+
+    def __init__(self, reason: str = "full", closed: bool = False) -> None:
+        super().__init__(sessions=1)
+        self._reason = reason
+        self._closed = closed
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        if request.path == "/readyz":
+            return self._refusal(503, {}, json.dumps({"closed": self._closed}).encode())
+        return super()._admit(connection, request)
+
+    def _busy_body(self) -> bytes:
+        return json.dumps({"reason": self._reason}).encode()
+
+
+async def test_places_that_other_callers_hold_need_not_be_taken() -> None:
+    async with BusyGateway() as gateway:
+        results = await overload.check(context_of(gateway))
+    assert failed(results) == []
+    assert results[SESSIONS_LIMITED].found.startswith("with 1 of 2 sessions of this test")
+
+
+@pytest.mark.parametrize("gateway", [BusyGateway(closed=True), BusyGateway(reason="not_ready")])
+async def test_missing_places_fail_if_there_can_be_no_other_callers(gateway: BusyGateway) -> None:
+    async with gateway:
+        assert failed(await overload.check(context_of(gateway))) == [SESSIONS_LIMITED]
 
 
 async def test_refusal_without_retry_after_fails() -> None:

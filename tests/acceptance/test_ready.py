@@ -13,6 +13,8 @@ from appliance.acceptance.ready import describe_obstacle
         (200, '{"ready": true}', ""),
         (503, '{"waiting_for": "tts", "draining": false}', "waiting for tts"),
         (503, '{"waiting_for": "", "draining": true}', "draining: new calls are refused"),
+        (503, '{"waiting_for": "", "draining": false, "closed": true}', ""),
+        (503, '{"waiting_for": "tts", "draining": false, "closed": true}', "waiting for tts"),
         (502, "<html>", "/readyz returns 502"),
         (404, '"no"', "/readyz returns 404"),
     ],

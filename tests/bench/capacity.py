@@ -34,7 +34,8 @@ async def measure(folder: Path) -> list[str]:
     return lines
 
 
-async def _call(config: Config, delay_seconds: float, turns: int) -> list[ClientTurnRecord]:
+async def call(config: Config, delay_seconds: float, turns: int) -> list[ClientTurnRecord]:
+    """Hold a call of `turns` questions, begun after a delay. Return the record of each turn."""
     await asyncio.sleep(delay_seconds)
     pcm = read_wav(QUESTIONS[0])
     records = []
@@ -46,7 +47,7 @@ async def _call(config: Config, delay_seconds: float, turns: int) -> list[Client
 
 
 async def _measure_added_latency(config: Config) -> list[str]:
-    records = await _call(config, 0, 12)
+    records = await call(config, 0, 12)
     added = [sum(record.stages.get(name, 0) for name in ADDED_STAGES) for record in records]
     end_of_turn_seconds = [record.stages["end_of_turn"] for record in records if record.stages]
     return [
@@ -68,7 +69,7 @@ async def _measure_memory(gateway: MeasuredGateway) -> list[str]:
         per_session = (process.memory_info().rss - before) / SESSIONS / 2**20
     closed = process.memory_info().rss
     for _ in range(RECONNECTS):
-        await _call(gateway.config, 0, 0)
+        await call(gateway.config, 0, 0)
     await asyncio.sleep(2)
     growth = (process.memory_info().rss - closed) / 2**20
     return [
@@ -87,7 +88,7 @@ async def _measure_concurrent_calls(gateway: MeasuredGateway) -> list[str]:
     for count in CALL_COUNTS:
         gc.collect()
         gateway.process.cpu_percent()
-        calls = [_call(gateway.config, index * 0.37, TURNS_PER_CALL) for index in range(count)]
+        calls = [call(gateway.config, index * 0.37, TURNS_PER_CALL) for index in range(count)]
         records = [record for call in await asyncio.gather(*calls) for record in call]
         gaps = [record.heard.longest_gap_seconds for record in records]
         answered = sum(record.outcome == "answered" for record in records)

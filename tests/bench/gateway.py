@@ -7,19 +7,23 @@ import contextlib
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from appliance import run_folder
 from appliance.__main__ import main
 from appliance.gateway import server
+from appliance.processes import GATEWAY
 from client.config import Config
 from tests.e2e.appliance import ROOT, Appliance
 
 SETTINGS = {"GATEWAY_MAX_SESSIONS": "64", "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000"}
-TASK_COUNT_FILE = "tasks"  # in the run folder: number of tasks of the gateway's event loop
+TASK_COUNT_FILE = "tasks"  # in the gateway's own folder: number of tasks of its event loop
 TASK_COUNT_SECONDS = 1.0  # interval between counts
 READY_SECONDS = 60
 STOP_SECONDS = 30
@@ -35,26 +39,55 @@ class MeasuredGateway:
 
     def task_count(self) -> int:
         """Return the task count of the gateway's event loop, at most TASK_COUNT_SECONDS old."""
-        return int((self.run_folder / TASK_COUNT_FILE).read_text())
+        return int(_task_count(self.run_folder).read_text())
 
 
 @contextlib.asynccontextmanager
 async def gateway_on_instant_engines(folder: Path) -> AsyncIterator[MeasuredGateway]:
     """Run the gateway and the engines in two processes, which log to a file in `folder`."""
     appliance = Appliance(folder, SETTINGS)
+    config = Config(url=appliance.url, token=appliance.token)
+    async with running(appliance, config, "tests.bench.gateway") as gateway:
+        async with asyncio.timeout(READY_SECONDS):
+            count = _task_count(appliance.run_folder)
+            count.unlink(missing_ok=True)  # it may be older than the last task of the start
+            while not count.exists():
+                await asyncio.sleep(0.2)
+        yield gateway
+
+
+@contextlib.asynccontextmanager
+async def running(
+    appliance: Appliance, config: Config, *module: str
+) -> AsyncIterator[MeasuredGateway]:
+    """Run a gateway, `python -m MODULE...`, and the engines. `config` is how clients call it."""
     engines = _start(appliance, "tests.bench.instant", str(appliance.run_folder))
-    gateway = _start(appliance, "tests.bench.gateway")
+    gateway = _start(appliance, *module)
     try:
         async with asyncio.timeout(READY_SECONDS):
-            while not await asyncio.to_thread(appliance.ready):
+            while not await asyncio.to_thread(_answers, config):
                 await asyncio.sleep(0.2)
-        config = Config(url=appliance.url, token=appliance.token)
         yield MeasuredGateway(appliance.run_folder, config, psutil.Process(gateway.pid))
     finally:
         gateway.terminate()
         engines.terminate()
         await asyncio.to_thread(gateway.wait, STOP_SECONDS)
         await asyncio.to_thread(engines.wait, STOP_SECONDS)
+
+
+def _answers(config: Config) -> bool:
+    """Whether the gateway accepts calls."""
+    url = config.url.replace("ws", "http", 1).replace("/ws", "/readyz")
+    try:
+        with urllib.request.urlopen(url, timeout=5, context=config.tls()) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def _task_count(run: Path) -> Path:
+    """The gateway may write in its own folder only."""
+    return run_folder.of_program(run, GATEWAY) / TASK_COUNT_FILE
 
 
 def _start(appliance: Appliance, *module: str) -> subprocess.Popen[bytes]:
@@ -79,7 +112,7 @@ class TaskCountingServer(server.GatewayServer):
             counter.cancel()
 
     async def _count_tasks(self) -> None:
-        path = self._settings.paths.run / TASK_COUNT_FILE
+        path = _task_count(self._settings.paths.run)
         partial = path.with_suffix(".partial")
         while True:
             partial.write_text(str(len(asyncio.all_tasks())))

@@ -61,7 +61,7 @@ def render_sizes(built: Built) -> list[str]:
         for layer in image["layers"]
         if layer["size_bytes"] > 10_000
     ]
-    lines.append(verdict("image", image["size_bytes"] / 1e9, 2.5, "GB"))
+    lines.append(verdict("image", image["size_bytes"] / 1e9, 2.3, "GB"))
     lines.append(
         verdict("a code fix, uncompressed", image["layers"][-1]["size_bytes"] / 1e6, 20, "MB")
     )

@@ -1,4 +1,4 @@
-"""Serve both engines in one process: python -m tests.bench.instant RUN_FOLDER.
+"""Serve both engines in one process: python -m tests.bench.instant RUN_FOLDER...
 
 Both reply immediately, so the latency of a turn is the latency added by the pipeline.
 """
@@ -6,6 +6,7 @@ Both reply immediately, so the latency of a turn is the latency added by the pip
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -36,16 +37,18 @@ class WholePhraseSession(InstantTTSSession):
             yield b"".join(parts)
 
 
-async def serve(folder: Path) -> None:
-    """Serve both engines until the process is terminated."""
+async def serve(*folders: Path) -> None:
+    """Serve both engines in each run folder until the process is terminated."""
     ready = HealthReport(ready=True)
-    speech = InstantLLMEngine(lambda *_: REPLY)
-    async with (
-        serve_link(folder / "llm.sock", lambda: ready, speech),
-        serve_link(folder / "tts.sock", lambda: ready, WholePhraseEngine()),
-    ):
+    async with contextlib.AsyncExitStack() as serving:
+        for folder in folders:
+            speech = InstantLLMEngine(lambda *_: REPLY)
+            voice = WholePhraseEngine()
+            for engine in (speech, voice):
+                path = folder / f"{engine.name}.sock"
+                await serving.enter_async_context(serve_link(path, lambda: ready, engine))
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])))
+    asyncio.run(serve(*map(Path, sys.argv[1:])))

@@ -55,4 +55,14 @@ SENTENCES = (
     "What a wonderful surprise to meet you here after all these years!",
     "The old bridge was repaired with stone from a nearby quarry.",
 )
-PHRASES = (*SINGLE_WORDS, *SHORT_PHRASES, *FIRST_PHRASES, *SENTENCES)
+SPELLED = (  # letters and digits, of which each may be the first sound of a phrase
+    "C, A, T.",
+    "B, as in boy.",
+    "It is spelled M, E, Y, E, R.",
+    "X, Y and Z.",
+    "Your code is K, 7, Q, 2.",
+    "Dial 5, 5, 5, 1, 2, 3.",
+    "A, like apple,",
+    "Room 4 B.",
+)
+PHRASES = (*SINGLE_WORDS, *SHORT_PHRASES, *FIRST_PHRASES, *SENTENCES, *SPELLED)

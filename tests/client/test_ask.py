@@ -30,7 +30,7 @@ async def test_bot_without_an_answer_exits_with_6(run_client: RunClient) -> None
             "ask", "Anyone?", "--answer-seconds", "0.3", VOICE_CLIENT_URL=gateway.url
         )
     assert (result.code, result.out) == (6, "")
-    assert result.err == "voice-client: the bot did not answer\n"
+    assert result.err == "voice: the bot did not answer\n"
 
 
 async def test_reply_without_transcript_mentions_the_output_flag(

@@ -9,13 +9,21 @@ import pytest
 from client.audio import Microphone, Speaker, find_device, level_dbfs, load_sounddevice
 from client.errors import UsageError
 from tests.fakes import FakeSound, tone
+from tests.fakes.sound import FakeStream
 
 
 def test_full_scale_sine_has_a_level_3_db_below_full_scale() -> None:
     full = (32767 * np.sin(np.arange(16_000) / 10)).astype("<i2").tobytes()
     assert level_dbfs(full) == pytest.approx(-3.01, abs=0.05)
     assert level_dbfs(bytes(320)) == level_dbfs(b"") == -90
-    assert level_dbfs(b"\x01\x00" * 160) == pytest.approx(-90, abs=0.5)
+    assert level_dbfs(b"\x01\x00\xff\xff" * 80) == pytest.approx(-90, abs=0.5)
+
+
+def test_constant_offset_of_a_sound_card_is_no_level() -> None:
+    assert level_dbfs(np.full(640, 3_277, "<i2").tobytes()) == -90
+    sine = np.round(1_000 * np.sin(np.arange(16_000) / 10))
+    plain, shifted = (level_dbfs((sine + by).astype("<i2").tobytes()) for by in (0, 3_277))
+    assert shifted == pytest.approx(plain, abs=0.01)
 
 
 def test_device_is_found_by_number_name_or_part_of_its_name() -> None:
@@ -28,7 +36,7 @@ def test_device_is_found_by_number_name_or_part_of_its_name() -> None:
 
 @pytest.mark.parametrize("name", ["0", "desk mic", "7", "Trumpet", "e"])
 def test_unknown_or_ambiguous_device_is_rejected(name: str) -> None:
-    with pytest.raises(UsageError, match="client devices"):
+    with pytest.raises(UsageError, match="voice devices"):
         find_device(FakeSound(), name, "output")
 
 
@@ -84,6 +92,46 @@ def test_speaker_plays_audio_and_stops_immediately_on_flush(rate: int) -> None:
     heard = speaker.take()
     assert heard.seconds == pytest.approx(0.1)
     assert heard.rate == rate
+
+
+def underflow(stream: FakeStream, times: int) -> None:
+    clock = SimpleNamespace(currentTime=1.0, outputBufferDacTime=1.04)
+    status = SimpleNamespace(output_underflow=True)
+    for _ in range(times):
+        stream.callback(memoryview(bytearray(480)), 240, clock, status)
+
+
+def test_device_that_runs_out_of_audio_gets_more_latency_between_replies() -> None:
+    sound = FakeSound()
+    speaker = Speaker(sound, None, 0.0, clock=lambda: 7.0)
+    speaker.start()
+    latencies = [speaker.latency_seconds]
+    for _ in range(6):
+        underflow(sound.streams[-1], 3)
+        speaker.adapt()
+        latencies.append(speaker.latency_seconds)
+    assert latencies == [0.04, 0.08, 0.16, 0.16, 0.16, 0.16, 0.16]
+    assert speaker.underflows == 18
+    assert [stream.latency for stream in sound.streams] == [0.04, 0.08, 0.16]
+    assert [stream.closed for stream in sound.streams] == [True, True, False]
+    speaker.stop()
+
+
+def test_device_keeps_its_latency_while_a_reply_plays() -> None:
+    sound = FakeSound()
+    speaker = Speaker(sound, None, 0.0, clock=lambda: 7.0)
+    speaker.push(tone(1.0), 7.0)
+    underflow(sound.streams[-1], 5)
+    speaker.adapt()
+    assert speaker.latency_seconds == 0.04
+
+
+def test_lost_audio_of_the_microphone_is_counted() -> None:
+    sound = FakeSound()
+    microphone = Microphone(sound, None, lambda _frame: None)
+    sound.streams[0].callback(bytes(1280), 640, None, SimpleNamespace(input_overflow=True))
+    sound.streams[0].callback(bytes(1280), 640, None, SimpleNamespace(input_overflow=False))
+    assert microphone.overflows == 1
 
 
 def test_device_that_cannot_be_opened_raises_a_clear_error() -> None:

@@ -117,3 +117,22 @@ def test_bad_ca_file_is_named(tmp_path: Path) -> None:
     config = load({"url": "wss://box/ws", "ca": str(bad)}, {}, tmp_path / "none")
     with pytest.raises(UsageError, match=r"ca\.pem"):
         config.tls()
+
+
+@pytest.mark.parametrize(
+    "flags", [{"url": ["ws://a", "ws://b:1/ws", "ws://a/"]}, {"url": "ws://a, ws://b:1,"}]
+)
+def test_several_urls_keep_their_order_and_are_used_once(
+    flags: dict[str, object], tmp_path: Path
+) -> None:
+    config = load(flags, {}, tmp_path / "none")
+    assert [host.url for host in config.hosts] == ["ws://a/ws", "ws://b:1/ws"]
+    assert [host.host for host in config.after("ws://a/ws").hosts] == ["b:1", "a"]
+    assert config.after("ws://b:1/ws") == config
+
+
+def test_several_urls_come_from_environment_or_file(file: Path, tmp_path: Path) -> None:
+    config = load({}, {"VOICE_CLIENT_URL": "wss://a,wss://b"}, tmp_path / "none")
+    assert config.more_urls == ("wss://b/ws",)
+    file.write_text('url = ["wss://a", "wss://b"]')
+    assert load({}, {}, file).more_urls == ("wss://b/ws",)

@@ -24,15 +24,15 @@ def test_status_line_shows_state_level_and_last_latency() -> None:
     assert line == "thinking   [======      ]  last answer after 1.84 s at the client's buffer"
 
 
+def test_gaps_of_the_sound_devices_are_counted() -> None:
+    line = status_line(TalkStatus("speaking", latency_seconds=1.0, sound_gaps=3), 100)
+    assert line.endswith("at the client's buffer; sound gaps: 3")
+    assert status_line(TalkStatus(sound_gaps=1), 100).endswith("]  sound gaps: 1")
+
+
 def test_status_line_never_wraps() -> None:
     for columns in range(0, 60):
-        assert (
-            len(status_line(TalkStatus("speaking", -3.0, 12.0, note="x" * 90), columns)) <= columns
-        )
-
-
-def test_note_replaces_the_latency() -> None:
-    assert status_line(TalkStatus(latency_seconds=1.0, note="muted"), 80).endswith("]  muted")
+        assert len(status_line(TalkStatus("speaking", -3.0, 12.0), columns)) <= columns
 
 
 def test_turn_is_shown_as_two_lines_without_control_characters() -> None:

@@ -121,7 +121,7 @@ def test_usage_error_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as exited:
         main(arguments)
     assert exited.value.code == 2
-    assert "usage: client" in capsys.readouterr().err
+    assert "usage: voice" in capsys.readouterr().err
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

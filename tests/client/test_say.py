@@ -65,7 +65,7 @@ async def test_output_without_json_is_readable_text(
     assert "at the client's buffer" in result.out
 
 
-async def test_dropped_call_exits_with_5_and_keeps_what_was_heard(
+async def test_call_that_is_dropped_each_time_exits_with_5_and_keeps_what_was_heard(
     run_client: RunClient, questions: list[Path], tmp_path: Path
 ) -> None:
     async def bot(caller: FakeCaller, _text: str) -> None:
@@ -78,7 +78,9 @@ async def test_dropped_call_exits_with_5_and_keeps_what_was_heard(
             "say", *questions, "--json", "--out", tmp_path, VOICE_CLIENT_URL=gateway.url
         )
     assert result.code == 5
-    assert result.err == "voice-client: the call was dropped: the connection was lost\n"
+    *again, failed = result.err.splitlines()
+    assert len(again) == 2 and all("Asking again in a new call" in line for line in again)
+    assert failed == "voice: the call was dropped: the connection was lost"
     (turn,) = map(json.loads, result.out.splitlines())
     assert (turn["outcome"], turn["user_text"]) == ("call_dropped", "Question 1.")
     assert turn["reply_seconds"] > 0.1
@@ -109,7 +111,7 @@ async def test_unanswered_file_exits_with_6_after_all_files(
     async with FakeGateway(bot) as gateway:
         result = await run_client("say", *questions, "--json", VOICE_CLIENT_URL=gateway.url)
     assert result.code == 6
-    assert result.err == "voice-client: no answer to first.wav\n"
+    assert result.err == "voice: no answer to first.wav\n"
     outcomes = [json.loads(line)["outcome"] for line in result.out.splitlines()]
     assert outcomes == ["nothing_heard", "answered"]
 

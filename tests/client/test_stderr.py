@@ -13,7 +13,7 @@ def test_errors_and_retries_are_printed_on_stderr(capsys: pytest.CaptureFixture[
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "voice-client: the bot did not answer",
-        "voice-client: nothing listens at box; is the appliance running? Trying again in 1.2 s.",
-        "voice-client: box did not answer within 10 s. Trying again in 2.0 s.",
+        "voice: the bot did not answer",
+        "voice: nothing listens at box; is the appliance running? Trying again in 1.2 s.",
+        "voice: box did not answer within 10 s. Trying again in 2.0 s.",
     ]

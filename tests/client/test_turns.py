@@ -2,6 +2,7 @@
 
 import pytest
 
+from client.display import transcript_lines
 from client.playback import Playback, SimulatedSpeaker
 from client.record import ClientTurnRecord
 from client.turns import ClientTurnTracker
@@ -277,6 +278,62 @@ def test_late_report_about_half_a_question_does_not_end_the_turn() -> None:
     assert [(r.outcome, r.reply_text, r.interrupted) for r in scene.done] == [
         ("answered", "I see.", False)
     ]
+
+
+def test_joined_question_is_shown_once() -> None:
+    scene = Scene()
+    scene.turns.begin(0.0, 0.0, 2.0)
+    scene.wait(1.0)
+    scene.receive("user-input", text="What is the", final=True)
+    scene.reply("It", seconds=0.2)
+    scene.wait(0.1)
+    scene.interrupt()  # the user continues after a pause that the server treated as the end
+    scene.wait(1.2)
+    scene.receive("user-stopped-speaking")
+    scene.report(turn=1, outcome="joined", interrupted=False, user_text="", reply_text="")
+    scene.wait(6.0)
+    assert not scene.done, "the answer follows"
+    scene.receive("user-input", text="What is the capital of France?", final=True)
+    scene.reply("Paris.")
+    scene.wait(0.6)
+    assert not scene.done
+    scene.report(turn=2, replaces=1, outcome="answered", reply_text="Paris.")
+    scene.wait(1.0)
+    (record,) = scene.done
+    assert record.user_text == "What is the capital of France?"
+    assert (record.reply_text, record.interrupted, record.outcome) == ("Paris.", False, "answered")
+
+
+def test_joined_question_of_a_microphone_is_shown_once() -> None:
+    scene = Scene(follow_server=True)
+    scene.reply("Hello.")
+    scene.report(turn=1, outcome="answered", reply_text="Hello.")
+    scene.wait(1.0)
+    scene.done.clear()
+    scene.receive("user-started-speaking")
+    scene.receive("user-stopped-speaking")
+    scene.receive("user-input", text="What is the", final=True)
+    scene.reply("It", seconds=0.2)
+    scene.wait(0.1)
+    scene.interrupt()
+    scene.wait(4.0)  # the rest of the question
+    assert not scene.done
+    scene.receive("user-stopped-speaking")
+    scene.report(turn=1, outcome="joined", interrupted=False, user_text="", reply_text="")
+    scene.receive("user-input", text="What is the capital of France?", final=True)
+    scene.reply("Paris.")
+    scene.wait(0.6)
+    scene.report(
+        turn=2,
+        replaces=1,
+        outcome="answered",
+        user_text="What is the capital of France?",
+        reply_text="Paris.",
+    )
+    scene.wait(1.0)
+    lines = [line for record in scene.done for line in transcript_lines(record)]
+    assert lines == ["you  What is the capital of France?", "bot  Paris."]
+    assert not any(record.interrupted for record in scene.done)
 
 
 def test_interruption_before_any_reply_changes_nothing() -> None:

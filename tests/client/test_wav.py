@@ -1,6 +1,7 @@
 """WAV files."""
 
 import struct
+import subprocess
 import wave
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from client.errors import UsageError
-from client.wav import _parse, read_wav, to_pcm, write_wav
+from client.wav import _parse, decode_wav, read_wav, to_pcm, write_wav
 from tests.fakes import tone
 
 
@@ -74,6 +75,62 @@ def test_extensible_header_and_unknown_chunks_are_read(tmp_path: Path) -> None:
     assert len(read_wav(path)) == 16_000
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_written_file_can_be_read_by_its_owner_only(tmp_path: Path, exists: bool) -> None:
+    path = tmp_path / "out.wav"
+    if exists:
+        path.touch(0o644)
+    write_wav(path, b"\0\0", 24_000)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+SPEECH = as_bytes(sine(16_000), 1, 16)
+TAGS = b"LIST" + struct.pack("<I", 26) + b"INFOISFT" + struct.pack("<I", 14) + b"Lavf59.27.100\0"
+
+
+def with_sizes(riff_size: int, data_size: int, body: bytes = SPEECH, tail: bytes = b"") -> bytes:
+    """Return a 16 kHz mono file whose header has these sizes."""
+    raw = bytearray(riff(1, 1, 16_000, 16, body)) + tail
+    raw[4:8], raw[40:44] = struct.pack("<I", riff_size), struct.pack("<I", data_size)
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("riff_size", [0, 36, 0xFFFFFFFF])
+@pytest.mark.parametrize("data_size", [0, 2, 1_000, 0x7FFFF000, 0xFFFFFFFF, len(SPEECH)])
+@pytest.mark.parametrize("tail", [b"", TAGS])
+def test_wrong_sizes_of_a_streamed_file_do_not_cut_the_audio(
+    riff_size: int, data_size: int, tail: bytes
+) -> None:
+    assert decode_wav(with_sizes(riff_size, data_size, tail=tail)) == SPEECH
+
+
+def test_silence_of_unknown_length_is_silence() -> None:
+    assert decode_wav(with_sizes(0, 0, bytes(640))) == bytes(640)
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"\x01"])
+def test_half_a_sample_at_the_end_is_dropped(tail: bytes) -> None:
+    assert decode_wav(with_sizes(0xFFFFFFFF, 0xFFFFFFFF, tail=tail)) == SPEECH
+
+
+def test_tags_after_audio_of_an_odd_length_are_no_audio() -> None:
+    raw = riff(1, 1, 16_000, 8, as_bytes(sine(16_000), 1, 8)[:-1])
+    plain = decode_wav(raw)
+    assert len(plain) == 2 * 7_999
+    assert decode_wav(raw + b"\0" + TAGS) == decode_wav(raw + TAGS) == plain
+
+
+def test_file_without_audio_is_empty() -> None:
+    assert decode_wav(with_sizes(36, 0, b"")) == decode_wav(with_sizes(36, 0, b"", TAGS)) == b""
+
+
+def test_output_of_a_program_that_writes_into_a_pipe_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.wav"
+    subprocess.run(["espeak-ng", "-w", str(path), "Hello."], check=True)
+    streamed = subprocess.run(["espeak-ng", "--stdout", "Hello."], check=True, capture_output=True)
+    assert decode_wav(streamed.stdout) == read_wav(path)
+
+
 def test_written_file_round_trips(tmp_path: Path) -> None:
     path = tmp_path / "out.wav"
     write_wav(path, tone(0.1, 24_000), 24_000)
@@ -93,7 +150,8 @@ def test_too_loud_samples_are_clipped_not_wrapped() -> None:
         (b"ID3" + bytes(100), "RIFF"),
         (b"RIFF\x04\0\0\0WAVE", "no audio data"),
         (b"RIFF\x10\0\0\0WAVEdata\x04\0\0\0\0\0\0\0", "header"),
-        (riff(7, 1, 8_000, 8, bytes(80)), "format 7"),
+        (riff(7, 1, 8_000, 8, bytes(80)), "mu-law: format 7"),
+        (b"RIFX" + riff(1, 1, 8_000, 8, bytes(80))[4:], "RIFF"),
         (riff(1, 0, 8_000, 16, bytes(80)), "0 channels"),
         (riff(1, 1, 0, 16, bytes(80)), "0 Hz"),
     ],

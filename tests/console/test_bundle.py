@@ -9,11 +9,12 @@ from pathlib import Path
 
 from appliance import run_folder
 from appliance.console.bundle import FOLDER, write_bundle
-from appliance.settings import ExporterConfig, GatewayConfig, PathsConfig, Settings
+from appliance.settings import ExporterConfig, GatewayConfig, LLMConfig, PathsConfig, Settings
 from tests.console import log_lines
 
 ROOT = Path(__file__).parents[2]
 CANARY = "zanzibar"
+SITE_WORD = "Quetzalcoatl"  # in texts that the site has set
 
 
 def write_and_unpack(folder: Path, *log: str) -> dict[str, str]:
@@ -27,6 +28,7 @@ def write_and_unpack(folder: Path, *log: str) -> dict[str, str]:
         paths=PathsConfig(run=run, lock=ROOT / "image-manifest.lock"),
         gateway=GatewayConfig(port=1, token_file=str(token)),
         exporter=ExporterConfig(port=1),
+        llm=LLMConfig(system_prompt=f"You know {SITE_WORD}.", greeting=SITE_WORD, examples=""),
     )
     out = io.BytesIO()
     write_bundle(settings, log, out)
@@ -67,3 +69,10 @@ def test_bundle_has_no_word_of_a_caller_and_no_secret(tmp_path: Path) -> None:
     for content in write_and_unpack(tmp_path, *lines).values():
         assert CANARY not in content
         assert "a-secret-token" not in content
+        assert SITE_WORD not in content
+
+
+def test_bundle_shows_numbers_and_the_lengths_of_texts(tmp_path: Path) -> None:
+    settings = write_and_unpack(tmp_path)["settings.txt"]
+    assert "VOICE_LLM_SYSTEM_PROMPT = (a text of 22 characters)" in settings
+    assert "VOICE_LLM_MODEL = " in settings and "VOICE_GATEWAY_PORT = 1\n" in settings

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance import run_folder
-from appliance.console.drain import CALLS_LEFT, DRAINED, NOT_RUNNING, DrainWait, drain, undo
+from appliance.console.drain import (
+    CALLS_LEFT,
+    DRAINED,
+    NOT_RUNNING,
+    DrainWait,
+    close,
+    drain,
+    open_again,
+    undo,
+)
 
 
 def test_drain_completes_after_two_empty_polls() -> None:
@@ -43,7 +52,9 @@ def test_stopped_appliance_is_not_drained(tmp_path: Path) -> None:
     lines: list[str] = []
     assert drain(tmp_path, None, lines.append) == NOT_RUNNING
     assert undo(tmp_path, lines.append) == NOT_RUNNING
-    assert lines == ["the appliance is not running"] * 2
+    assert close(tmp_path, lines.append) == NOT_RUNNING
+    assert open_again(tmp_path, lines.append) == NOT_RUNNING
+    assert lines == ["the appliance is not running"] * 4
     assert run_folder.draining_since(tmp_path) is None
 
 
@@ -63,3 +74,14 @@ def test_drain_that_times_out_has_its_own_exit_code_and_stays_in_force(tmp_path:
         assert drain(tmp_path, 0.0, lines.append) == CALLS_LEFT
     assert run_folder.draining_since(tmp_path) is not None
     assert "the gateway does not answer" in lines
+
+
+def test_open_ends_both_a_drain_and_the_closed_state(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with run_folder.claim(tmp_path):
+        assert close(tmp_path, lines.append) == DRAINED
+        assert drain(tmp_path, None, lines.append) == DRAINED
+        assert run_folder.closed_since(tmp_path) is not None
+        assert open_again(tmp_path, lines.append) == DRAINED
+    assert run_folder.closed_since(tmp_path) is None
+    assert run_folder.draining_since(tmp_path) is None

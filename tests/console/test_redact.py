@@ -88,7 +88,7 @@ def test_dropped_fields_are_added_to_those_the_journal_dropped() -> None:
 def test_events_are_those_in_the_sources() -> None:
     kinds = get_args(get_type_hints(ProgramChange)["kind"])
     composed = {f"program {kind.replace('_', ' ')}" for kind in kinds}
-    of_the_journal = {"crashed", "library", "unnamed"}
+    of_the_journal = {"audit", "crashed", "library", "unnamed"}
     assert {*_events_in_sources(), *composed, *of_the_journal} == EVENTS
 
 

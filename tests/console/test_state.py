@@ -75,6 +75,14 @@ def test_stop_in_progress_is_draining() -> None:
     assert judge(running(waiting_for="draining")).name == "draining"
 
 
+def test_appliance_that_is_ready_but_closed_takes_no_calls() -> None:
+    state = judge(running(closed_since=NOW - 5))
+    assert (state.name, state.since, state.exit_code) == ("closed", NOW - 5, TAKES_NONE)
+    assert judge(running(closed_since=NOW - 5, waiting_for="tts")).name == "degraded"
+    both = running(closed_since=NOW - 5, draining_since=NOW - 1)
+    assert judge(both).name == "draining"
+
+
 def test_draining_still_names_what_is_missing() -> None:
     state = judge(running(draining_since=NOW - 1, waiting_for="tts"))
     assert state.name == "draining"
@@ -109,7 +117,7 @@ voice_gpu_memory_total_bytes{gpu="0"} 24100000000
 
 def test_page_of_a_real_gateway_is_summarised() -> None:
     gateway = GatewayMetrics("cpu")
-    gateway.set_state(True, False)
+    gateway.set_state(True, False, False)
     gateway.sessions_active.set(2)
     gateway.sessions.labels("left").inc(3)
     gateway.sessions.labels("idle").inc()

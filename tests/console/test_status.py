@@ -64,6 +64,13 @@ def test_screen_of_a_start_names_what_is_awaited() -> None:
     assert "verifying the sealed model files" in render_screen(samples.verifying(), PLAIN)
 
 
+def test_seal_over_the_code_is_shown_where_there_is_one() -> None:
+    assert "code, too" not in render_screen(samples.running(), PLAIN)
+    facts = samples.running(seal={**samples.SEAL, "code": {"sha256": "c0de"}})
+    assert "; code, too" in " ".join(render_screen(facts, PLAIN).split())
+    assert json.loads(render_json(facts))["seal"]["code_sha256"] == "c0de"
+
+
 def test_process_that_is_down_is_marked() -> None:
     text = render_screen(samples.without_tts(), PLAIN)
     assert re.search(r"× tts +backoff +- +- +- +4", text)
@@ -137,3 +144,21 @@ def test_json_has_base_units_and_times_of_rfc_3339() -> None:
     assert tree["turns"]["response_seconds"] == {"p50": 1.694, "p95": 2.887}
     assert tree["gpu"]["cards"][0]["temperature_celsius"] == 61
     assert tree["processes"][0]["memory_bytes"] == 312_500_000
+
+
+@pytest.mark.parametrize(
+    ("tls", "days", "shown"),
+    [
+        ("plain", 0, "TLS: OFF: calls can be read on the network (gateway.plain_network)"),
+        ("off", 0, "TLS: off; only this host can connect"),
+        ("on", 90.5, "(90 days)"),
+        ("on", -2, "TLS: on; THE CERTIFICATE EXPIRED 2"),
+    ],
+)
+def test_encryption_of_calls_is_shown(tls: str, days: float, shown: str) -> None:
+    at = samples.running().now
+    made = samples.running(tls=tls, metrics={"tls_expiry": at + days * 86_400 if days else 0.0})
+    assert shown in render_screen(made, PLAIN)
+    tree = json.loads(render_json(made))["tls"]
+    assert tree["state"] == tls
+    assert (tree["expires"] is None) == (days == 0)

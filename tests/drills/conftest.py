@@ -18,13 +18,13 @@ from client.config import Config
 from client.conversation import Conversation
 from client.record import ClientTurnRecord
 from client.wav import read_wav
-from tests.conftest import RECOVERY
+from tests.conftest import FAST, RECOVERY
 from tests.drills.leaking import FLAG
 from tests.e2e.appliance import QUESTIONS, Appliance
 from tests.recognizer import words
 
 # Short intervals, so that faults are handled in seconds instead of minutes.
-SHORT_INTERVALS = {
+SHORT_INTERVALS = FAST | {
     "SUPERVISION_CHECK_SECONDS": "1",
     "SUPERVISION_SILENT_SECONDS": "8",
     "SUPERVISION_START_SECONDS": "3",

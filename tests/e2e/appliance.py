@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,7 @@ class Appliance:
         self.log = self.folder / "appliance.log"
         self.token_file = self.folder / "token"
         self.token = secrets.token_urlsafe(32)
+        self.token_file.touch(0o600)
         self.token_file.write_text(self.token)
         self.run_folder = Path(tempfile.mkdtemp(prefix="voice."))  # sockets need a short path
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,8 +119,11 @@ class Appliance:
         raise AssertionError(f"not ready in {seconds} s\n{self.tail()}")
 
     def ready(self) -> bool:
+        scheme = "https" if "GATEWAY_TLS_CERTIFICATE" in self.settings else "http"
+        url, trust = f"{scheme}://127.0.0.1:{self.port}/readyz", ssl.create_default_context()
+        trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE  # like a probe
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as page:
+            with urllib.request.urlopen(url, timeout=5, context=trust) as page:
                 return bool(page.status == 200)
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return False

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import FAST
 from tests.e2e.appliance import Appliance
 
 
 @pytest.fixture(scope="package")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
-    running = Appliance(tmp_path_factory.mktemp("appliance")).start()
+    running = Appliance(tmp_path_factory.mktemp("appliance"), FAST).start()
     yield running
     assert running.stop() == 0, running.tail()

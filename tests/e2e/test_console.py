@@ -56,7 +56,7 @@ def test_status_of_a_running_appliance_fits_on_one_screen(
     assert text.startswith("● voice-appliance ") and "State: running since " in text
     assert max(map(len, text.splitlines())) <= 80
     for name in PROCESSES:
-        assert re.search(rf"^● {name} +running .*MB +\d+$", text, re.MULTILINE)
+        assert re.search(rf"^● {name} +running .*[MG]B +\d+$", text, re.MULTILINE)
     status = json.loads(run(appliance, "status", "--json")[1])
     assert (status["state"], status["waiting_for"], status["silent"]) == ("running", "", [])
     assert all(process["memory_bytes"] > 1e6 for process in status["processes"])

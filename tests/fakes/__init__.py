@@ -9,6 +9,7 @@ from tests.fakes.engines import (
     echo,
 )
 from tests.fakes.gateway import FakeCaller, FakeGateway
+from tests.fakes.network import VanishingPath, vanishing_path
 from tests.fakes.nvml import NVML_A10, NVML_H100, NVML_L4, NVML_MIG, FakeNvml, NvmlAnswers
 from tests.fakes.sound import FakeSound, FakeStream
 
@@ -27,6 +28,8 @@ __all__ = [
     "InstantTTSEngine",
     "InstantTTSSession",
     "NvmlAnswers",
+    "VanishingPath",
     "echo",
     "tone",
+    "vanishing_path",
 ]

@@ -6,7 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from appliance.errors import UnknownVoice
-from appliance.link.engine import Chunk, GenerateRequest, Result, Tool, ToolCall, Turn
+from appliance.link.engine import (
+    Chunk,
+    GenerateRequest,
+    Result,
+    Tool,
+    ToolCall,
+    Turn,
+    last_question,
+)
 from tests.fakes.audio import tone
 
 
@@ -15,7 +23,14 @@ def echo(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
     last = conversation[-1]
     if last.utterance is None:
         return f"You wrote {last.text}."
-    return f"Turn {len(conversation)}, heard {len(heard[last.utterance]) // 32} milliseconds."
+    milliseconds = len(question_audio(conversation, heard)) // 32
+    return f"Turn {len(conversation)}, heard {milliseconds} milliseconds."
+
+
+def question_audio(conversation: Sequence[Turn], heard: dict[int, bytes]) -> bytes:
+    """Return the audio of all parts of the last question."""
+    parts = [turn.utterance for turn in last_question(conversation)]
+    return b"".join(heard[part] for part in parts if part is not None)
 
 
 class InstantLLMEngine:
@@ -97,8 +112,8 @@ class InstantLLMSession:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         conversation, max_tokens = request.conversation, request.max_tokens
-        last = conversation[-1].utterance
-        if last is not None and not any(self.heard[last]):
+        spoken = conversation[-1].utterance is not None
+        if spoken and not any(question_audio(conversation, self.heard)):
             yield Result("nothing_heard")
             return
         self.running += 1
@@ -118,8 +133,8 @@ class InstantLLMSession:
         finally:
             self.running -= 1
 
-    async def transcribe(self, utterance: int) -> str:
-        return self._engine.transcript(self.heard[utterance])
+    async def transcribe(self, *utterances: int) -> str:
+        return self._engine.transcript(b"".join(self.heard[each] for each in utterances))
 
     async def warm(
         self,

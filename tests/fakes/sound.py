@@ -72,12 +72,14 @@ class FakeStream:
         callback: Callable[..., None],
         device: int | None = None,
         blocksize: int = 0,
+        latency: float = 0.0,
         **_options: object,
     ) -> None:
         if sound.broken:
             raise sound.PortAudioError("Device unavailable")
         self.samplerate = samplerate
         self.device = device
+        self.latency = latency
         self.callback = callback
         self._blocksize = blocksize or samplerate // 100
         self._step = step

@@ -31,6 +31,7 @@ from websockets.exceptions import ConnectionClosed
 
 from appliance import journal
 from appliance.gateway import server
+from appliance.gateway.gatekeeper import Gatekeeper
 from appliance.gateway.turn_taking import TurnModels
 from appliance.link.engine import ToolCall, Turn
 from appliance.link.protocol import HealthReport
@@ -39,9 +40,14 @@ from appliance.settings import Settings
 from client import wire
 from tests.fakes import InstantLLMEngine, InstantTTSEngine, echo
 
-TOKEN = "a-token-for-tests-only"
+TOKEN = "a-token-for-tests-only-which-is-long-enough"
 TIMEOUT_SECONDS = 60.0  # generous, so that a slow machine does not fail the tests
 Speak = Callable[[str], bytes]
+
+
+def middle_of(pcm: bytes) -> bytes:
+    """Return `pcm` without its first and last 0.25 s, where endpointing may trim silence."""
+    return pcm[8000:-8000]
 
 
 class EngineProcess:
@@ -95,6 +101,7 @@ class SimulatedClient:
 
     frames     all frames received from the gateway
     sent_pcm   all PCM sent to the gateway
+    distort    changes each frame of the microphone before it is sent
     """
 
     def __init__(self, socket: ClientConnection) -> None:
@@ -102,6 +109,7 @@ class SimulatedClient:
         self.frames: list[wire.Frame] = []
         self.sent_pcm = bytearray()
         self._queue = bytearray()
+        self.distort: Callable[[bytes], bytes] = lambda pcm: pcm
         self.on_audio: Callable[[bytes], None] = lambda _pcm: None  # 24 kHz, as received
         self._changed = asyncio.Event()
         self._tasks = [
@@ -207,7 +215,7 @@ class SimulatedClient:
         due = time.monotonic()
         with contextlib.suppress(ConnectionClosed):
             while True:
-                pcm = bytes(self._queue[:size]).ljust(size, b"\0")
+                pcm = self.distort(bytes(self._queue[:size]).ljust(size, b"\0"))
                 del self._queue[:size]
                 self.sent_pcm += pcm
                 await self.socket.send(wire.encode(wire.AudioFrame(pcm)))
@@ -226,7 +234,8 @@ class RunningGateway:
         self.tts_engine = InstantTTSEngine()
         self.llm_process = EngineProcess(self.llm_engine, settings.paths.run)
         self.tts_process = EngineProcess(self.tts_engine, settings.paths.run)
-        self.server = server.GatewayServer(settings, TOKEN)
+        self.gatekeeper = gatekeeper_of(settings)
+        self.server = server.GatewayServer(settings, self.gatekeeper)
         self.scheme = "wss" if settings.gateway.tls_certificate else "ws"
         self._log = log
         self._clients: list[SimulatedClient] = []
@@ -304,7 +313,7 @@ class RunningGateway:
         return [f"{line['event']} {line.get('place')} {line.get('trace')}" for line in lines]
 
     def open_sessions(self) -> int:
-        return len(self.server._sessions)
+        return len(self.server._calls)
 
     def open_engine_sessions(self) -> int:
         return sum(not session.closed for session in self.llm_engine.sessions)
@@ -321,6 +330,15 @@ class RunningGateway:
         if self._serving is not None and self._serving.done():
             self._serving.result()
         return False
+
+
+def gatekeeper_of(settings: Settings) -> Gatekeeper:
+    """Return the gatekeeper of a gateway whose token file has TOKEN."""
+    token_file = settings.paths.run / "token"
+    if not token_file.exists():
+        token_file.touch(0o600)
+        token_file.write_text(TOKEN)
+    return Gatekeeper(dataclasses.replace(settings.gateway, token_file=str(token_file)))
 
 
 MakeGateway = Callable[..., contextlib.AbstractAsyncContextManager[RunningGateway]]
@@ -433,6 +451,18 @@ def speak(tmp_path_factory: pytest.TempPathFactory) -> Speak:
         return cache[text]
 
     return speak
+
+
+def contains(audio: bytes | bytearray, part: bytes) -> bool:
+    """Return whether 16 kHz PCM contains `part`, apart from what a filter of 3 Hz removes."""
+    whole, wanted = (np.frombuffer(pcm, "<i2").astype(float) for pcm in (audio, part))
+    if not 0 < len(wanted) <= len(whole):
+        return False
+    size = len(whole) + len(wanted)
+    spectrum = np.fft.rfft(whole, size) * np.fft.rfft(wanted, size).conj()
+    start = int(np.fft.irfft(spectrum, size)[: len(whole) - len(wanted) + 1].argmax())
+    difference = whole[start : start + len(wanted)] - wanted
+    return float(np.sum(difference**2)) < 0.01 * float(np.sum(wanted**2))
 
 
 @pytest.fixture

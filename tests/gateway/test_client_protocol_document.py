@@ -20,18 +20,20 @@ from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame, RTVISer
 from pipecat.processors.frameworks.rtvi.observer import RTVIObserver
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.utils.text.base_text_aggregator import TextType
-from starlette.routing import BaseRoute
 
+from appliance.access import signed
 from appliance.errors import Refused, SessionEnded, catalogue
-from appliance.gateway import server, turn_record, wire
+from appliance.gateway import endpoints, listener, pace, turn_record, websocket, wire
 from appliance.gateway.metrics import TURN_ENDS, TURN_OUTCOMES
-from appliance.gateway.session import rtvi_observer_params
 from appliance.gateway.transport import BOT_PAUSED, BOT_RESUMED
 from appliance.gateway.turn_record import MARKS, SessionTurn
 from appliance.gateway.turn_report import turn_message
+from appliance.gateway.wire import rtvi_observer_params
 from appliance.journal_fields import STAGES
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings, walk
+from appliance.web import limits as web_limits
+from appliance.web import server as web_server
 from client import frames_pb2
 from client import wire as client_wire
 
@@ -69,10 +71,7 @@ def errors_of_type(error_type: type[Any]) -> list[type[Any]]:
 
 
 def test_documented_endpoints_are_the_routes() -> None:
-    routes: list[BaseRoute] = server.GatewayServer.app(
-        server.GatewayServer.__new__(server.GatewayServer)
-    ).routes
-    assert {code(row[0]) for row in table("Endpoints")} == {route.path for route in routes}  # type: ignore[attr-defined]
+    assert {code(row[0]) for row in table("Endpoints")} == set(endpoints.ENDPOINTS)
 
 
 def test_documented_refusals_match_the_catalogue() -> None:
@@ -87,7 +86,7 @@ def test_documented_refusals_match_the_catalogue() -> None:
 def test_example_refusal_is_what_the_gateway_sends() -> None:
     (example,) = re.findall(r"```json\n(.*?)```", section("Refusals"), re.DOTALL)
     refusal = catalogue()["full"](limit=Settings().gateway.max_sessions)
-    assert json.loads(example) == json.loads(bytes(server._denial(refusal).body))  # type: ignore[arg-type]
+    assert json.loads(example) == json.loads(bytes(endpoints.denial(refusal).body))  # type: ignore[arg-type]
 
 
 def test_documented_close_codes_match_the_catalogue() -> None:
@@ -170,7 +169,7 @@ async def test_documented_text_messages_are_those_pipecat_sends() -> None:
     _, texts = tables("Messages from the gateway")
     documented = [code(row[0]) for row in texts]
     sent = await observed_messages()
-    by_processor = {"bot-ready", "error", "error-response"}
+    by_processor = {"bot-ready", "error", "error-response", "server-response"}
     assert sorted(documented) == sorted(sent - wire.EVENT_MESSAGES)
     assert (sent | by_processor) - set(documented) == wire.EVENT_MESSAGES
 
@@ -235,7 +234,9 @@ async def observed_messages() -> set[str]:
 
 
 def test_documented_turn_report_matches_the_code() -> None:
-    turn = SessionTurn(1, "spoken", marks={name: float(n) for n, name in enumerate(MARKS)})
+    turn = SessionTurn(
+        2, "spoken", replaces=1, marks={name: float(n) for n, name in enumerate(MARKS)}
+    )
     rows = {code(row[0]): row[1] for row in table("The turn report")}
     assert list(rows) == list(turn_message(turn, turn.stages(), transcripts=True))
     without_transcripts = turn_message(turn, turn.stages(), transcripts=False)
@@ -253,7 +254,9 @@ def constants(module: Any) -> dict[str, float]:
     return {
         name: value
         for name, value in vars(module).items()
-        if re.fullmatch(r"(MIN|MAX|MESSAGES)_[A-Z_]+", name) and isinstance(value, int | float)
+        if re.fullmatch(r"(MIN|MAX|MESSAGES)_[A-Z_]+", name)
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
     }
 
 
@@ -272,7 +275,9 @@ def test_documented_limits_match_the_settings() -> None:
     gateway_numbers = {
         name
         for name, value in values.items()
-        if name.startswith("VOICE_GATEWAY_") and isinstance(value, int | float)
+        if name.startswith("VOICE_GATEWAY_")
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
     }
     assert gateway_numbers - documented.keys() == {"VOICE_GATEWAY_PORT"}
     assert f"default port is {Settings().gateway.port} " in section("Endpoints")
@@ -283,16 +288,35 @@ def test_documented_limits_name_existing_codes_and_reasons() -> None:
     known |= {f"{error.close_code} `{error.reason}`" for error in errors_of_type(SessionEnded)}
     documented = {
         match for row in table("Limits") for match in re.findall(r"\d{3,4} `\w+`", row[3])
-    }
+    } | set(re.findall(r"\d{3,4} `\w+`", section("Limits")))
     assert documented <= known
-    unlimited = {"wrong_token", "wrong_origin", "not_ready", "draining", "hung_up", "internal"}
+    unlimited = {
+        "no_client_certificate",
+        "token_in_url",
+        "token_revoked",
+        "unknown_path",
+        "wrong_origin",
+        "not_ready",
+        "draining",
+        "closed",
+        "hung_up",
+        "internal",
+    }
     assert {text for text in known if text.split("`")[1] not in unlimited} == documented
 
 
 def test_documented_limits_match_the_constants() -> None:
     defined = constants(wire)
+    defined |= {name: getattr(pace, name) for name in ("MIN_CHARGED_BYTES", "STALL_SECONDS")}
+    frames = ("FRAMES_PER_SECOND", "FRAMES_BURST", "MAX_PIECES")
+    defined |= {name: getattr(websocket, name) for name in frames}
+    defined |= {name: getattr(web_limits, name) for name in constants(web_limits)}
+    times = ("HEAD_SECONDS", "ANSWER_SECONDS", "WAITING_PLACES")
+    defined |= {name: getattr(web_server, name) for name in times}
+    defined |= {"MAX_READ_BODY_BYTES": web_server.MAX_READ_BODY_BYTES}
+    defined |= {"TICKET_SECONDS": signed.TICKET_SECONDS}
     defined |= {"HEARD_WITHIN_SECONDS": turn_record.HEARD_WITHIN_SECONDS}
-    defined |= {name: getattr(server, name) for name in ("PING_SECONDS", "MIN_MESSAGE_LIMIT_BYTES")}
+    defined |= {"MIN_MESSAGE_LIMIT_BYTES": listener.MIN_MESSAGE_LIMIT_BYTES}
     documented = {name: value for name, value in limits().items() if not name.startswith("VOICE_")}
     assert documented == defined
 

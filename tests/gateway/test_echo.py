@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soxr
 
-from appliance.gateway.echo import ACTIVE_SECONDS, WINDOW_SECONDS, EchoDetector
+from appliance.gateway.echo import EchoDetector
+from appliance.gateway.echo_audio import ACTIVE_SECONDS, WINDOW_SECONDS
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 
 WINDOW = 512
@@ -151,3 +152,46 @@ def test_nothing_is_an_echo_when_the_bot_has_been_silent() -> None:
     assert detector.active(1.5 + ACTIVE_SECONDS - 0.01)
     assert not detector.active(1.5 + ACTIVE_SECONDS + 0.01)
     assert not detector.is_echo(bytes(2 * WINDOW), 1.5 + ACTIVE_SECONDS + 0.01)
+
+
+def stuttering(seconds: float) -> tuple[list[tuple[float, float, np.ndarray]], np.ndarray]:
+    """Return 3 s of steady audio, and then pieces with gaps, and what a client plays of them.
+
+    The machine is overloaded: the next piece is sent late. The client's buffer runs dry, so it
+    plays each piece after a new delay.
+    """
+    chance = np.random.default_rng(3)
+    sent: list[tuple[float, float, np.ndarray]] = []
+    heard = np.zeros(round((seconds + 2) * OUTPUT_SAMPLE_RATE))
+    speech, begins, position = voice(seconds, seed=1), 10.0, 0
+    while position < len(speech) and begins < 9 + seconds:
+        steady = begins == 10.0
+        size = round((3.0 if steady else chance.uniform(0.08, 0.3)) * OUTPUT_SAMPLE_RATE)
+        piece = speech[position : position + size]
+        for n in range(0, len(piece), CHUNK):
+            plays_at = begins + n / OUTPUT_SAMPLE_RATE
+            sent_at = max(plays_at - LEAD_SECONDS, begins if not steady else 9.7)
+            sent.append((sent_at, plays_at, piece[n : n + CHUNK]))
+        delay = 0.2 if steady else chance.uniform(0.1, 0.25)
+        place = round((begins - 10 + delay) * OUTPUT_SAMPLE_RATE)
+        heard[place : place + len(piece)] = 0.3 * piece
+        position += len(piece)
+        begins += len(piece) / OUTPUT_SAMPLE_RATE + chance.uniform(0.05, 0.25)
+    return sent, heard
+
+
+def test_echo_of_audio_that_stutters_is_an_echo() -> None:
+    sent, heard = stuttering(8.0)
+    found, loud = heard_by(EchoDetector(), sent, heard)
+    assert share(found, loud, 0.6, 8.0) > 0.97
+
+
+def test_caller_is_heard_over_an_echo_that_stutters() -> None:
+    sent, heard = stuttering(8.0)
+    caller = voice(3.0, seed=2)
+    heard /= 3  # the echo is 20 dB below the caller
+    heard[4 * OUTPUT_SAMPLE_RATE : 7 * OUTPUT_SAMPLE_RATE] += caller
+    found, _ = heard_by(EchoDetector(), sent, heard)
+    level = np.sqrt((caller[: 93 * 768].reshape(93, -1) ** 2).mean(axis=1))
+    first = round(4 / WINDOW_SECONDS)
+    assert np.mean(found[first : first + 93][level > 0.1]) < 0.2, "loud syllables"

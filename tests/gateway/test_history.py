@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.gateway.history import INTERRUPTED, Exchange, History, ToolCallRecord
-from appliance.link.engine import Utterance
+from appliance.link.engine import Turn, Utterance
 
 BUDGET = 200
 
@@ -31,7 +32,7 @@ def turns(history: History) -> list[tuple[str, str, bool]]:
 
 def test_questions_are_audio_and_replies_are_the_text_that_was_heard() -> None:
     history = make_history()
-    history.add(utterance=utterance(1))
+    history.add("", utterance(1))
     history.add_heard("Fine,")
     history.add_heard("thanks.")
     history.add(text="And you?")
@@ -99,11 +100,9 @@ def test_question_with_a_tool_call_cannot_be_removed() -> None:
 def test_trim_keeps_the_latest_questions_as_audio() -> None:
     history = make_history(max_tokens=240, audio_turns=2)
     for number in range(1, 5):
-        history.add(utterance=utterance(8, number))
+        history.add("", utterance(8, number))
         history.add_heard("Yes.")
-        history.set_transcript(
-            history.exchanges[-1].utterance or utterance(0), f"question {number}"
-        )
+        history.set_transcript(history.exchanges[-1].utterances, f"question {number}")
     assert [freed.id for freed in history.trim()] == [1, 2]
     questions = [(text, audio) for role, text, audio in turns(history) if role == "user"]
     assert questions == [("question 1", False), ("question 2", False), ("", True), ("", True)]
@@ -113,24 +112,38 @@ def test_one_trim_frees_enough_space_for_several_turns() -> None:
     history = make_history(max_tokens=1000, max_turns=1000, audio_turns=4)
     trim_count = 0
     for number in range(1, 200):
-        history.add(utterance=utterance(4, number))
+        history.add("", utterance(4, number))
         history.add_heard("This is an answer of the usual length, two short sentences. No more.")
-        history.set_transcript(
-            history.exchanges[-1].utterance or utterance(0), "What I asked. " * 3
-        )
+        history.set_transcript(history.exchanges[-1].utterances, "What I asked. " * 3)
         trim_count += history.is_full()
         history.trim()
         assert not history.is_full()
     assert trim_count < 30
 
 
+def test_question_in_parts_is_kept_as_its_parts_until_its_transcript_replaces_them() -> None:
+    history = make_history(max_tokens=200)
+    parts = utterance(8, 1), utterance(8, 2)
+    history.add("Listen:", *parts)
+    assert [(turn.text, turn.utterance) for turn in history.prompt()[1:]] == [
+        ("Listen:", 1),
+        ("", 2),
+    ]
+    history.set_transcript(parts[:1], "The first part alone.")
+    history.set_transcript(parts, "Is it so, or not?")
+    history.add_heard("Yes.")
+    history.add("", utterance(20, 3))
+    assert history.trim() == list(parts)
+    assert turns(history)[1] == ("user", "Listen: Is it so, or not?", False)
+
+
 def test_trim_replaces_audio_by_its_transcript() -> None:
     history = make_history(max_tokens=90)
     first, second = utterance(8, 1), utterance(8, 2)
-    history.add(utterance=first)
+    history.add("", first)
     history.add_heard("Yes.")
-    history.add(utterance=second)
-    history.set_transcript(first, "Is it so?")
+    history.add("", second)
+    history.set_transcript((first,), "Is it so?")
     assert history.trim() == [first]
     assert turns(history)[1:] == [
         ("user", "Is it so?", False),
@@ -142,9 +155,9 @@ def test_trim_replaces_audio_by_its_transcript() -> None:
 def test_trim_drops_an_exchange_whose_audio_has_no_transcript() -> None:
     history = make_history(max_tokens=90)
     first, second = utterance(8, 1), utterance(8, 2)
-    history.add(utterance=first)
+    history.add("", first)
     history.add_heard("Yes.")
-    history.add(utterance=second)
+    history.add("", second)
     assert history.trim() == [first]
     assert turns(history)[1:] == [("user", "", True)]
 
@@ -183,7 +196,7 @@ def test_expected_reply_before_the_first_question_is_ignored() -> None:
 
 def test_trim_keeps_the_last_question_even_if_it_exceeds_the_budget() -> None:
     history = make_history(max_tokens=10)
-    history.add(utterance=utterance(60))
+    history.add("", utterance(60))
     assert history.trim() == []
     assert turns(history)[-1] == ("user", "", True)
 
@@ -199,10 +212,20 @@ class Conversation:
     def ask(self, text: str, seconds: float) -> None:
         unanswered = self.history.pop_unanswered()
         self.number += 1
-        speech = utterance(seconds, self.number) if seconds else None
+        speech = (utterance(seconds, self.number),) if seconds else ()
         if unanswered is not None:
-            text, speech = f"{unanswered.text} {text}".strip(), speech or unanswered.utterance
-        self.history.add(text, speech)
+            text = f"{unanswered.text} {text}".strip()
+            speech = (*unanswered.utterances, *speech)
+        self.history.add(text, *speech)
+
+
+def without_parts(turns: Sequence[Turn]) -> list[Turn]:
+    """Return the turns without those that only continue a spoken question."""
+    return [
+        turn
+        for number, turn in enumerate(turns)
+        if turn.text or turn.role != "user" or turns[number - 1].utterance is None
+    ]
 
 
 ask_events = st.tuples(
@@ -238,21 +261,21 @@ def test_any_events_keep_roles_alternating_and_the_budget_and_reference_no_freed
                 history.add_heard(text)
             case "transcribe", str(text):
                 for exchange in history.exchanges:
-                    if exchange.utterance is not None:
-                        history.set_transcript(exchange.utterance, text)
+                    if exchange.utterances:
+                        history.set_transcript(exchange.utterances, text)
             case "call", str(result):
                 if (pending := history.pending()) is not None and len(pending.tool_calls) < 4:
                     pending.tool_calls.append(ToolCallRecord("call", result))
             case "trim", _:
                 latest = history.exchanges[-max(1, audio_turns) :]
-                spoken = [exchange.utterance for exchange in latest]
+                spoken = [exchange.utterances for exchange in latest]
                 conversation.freed += history.trim()
-                assert [exchange.utterance for exchange in latest] == spoken
+                assert [exchange.utterances for exchange in latest] == spoken
                 assert not history.exchanges or history.exchanges[-1] is previous_last
                 tokens = sum(exchange.tokens for exchange in history.exchanges)
                 turns = sum(exchange.turn_count for exchange in history.exchanges)
                 assert len(history.exchanges) <= 1 or (tokens <= BUDGET and turns <= 8)
-        roles = [turn.role for turn in history.conversation()]
+        roles = [turn.role for turn in without_parts(history.conversation())]
         assert roles[0] == "system"
         assert all(a != b for a, b in pairwise(roles))
         referenced = {turn.utterance for turn in history.conversation()} - {None}
@@ -265,8 +288,8 @@ def test_any_events_keep_roles_alternating_and_the_budget_and_reference_no_freed
     ("exchange", "tokens"),
     [
         (Exchange(text="four"), 11),
-        (Exchange(utterance=utterance(4)), 35),
-        (Exchange(utterance=utterance(4), transcript="not counted yet"), 35),
+        (Exchange(utterances=(utterance(4),)), 35),
+        (Exchange(utterances=(utterance(4),), transcript="not counted yet"), 35),
         (Exchange(transcript="now it is"), 12.25),
         (Exchange(text="four", reply="eight ch"), 13),
     ],

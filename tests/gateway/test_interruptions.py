@@ -114,14 +114,18 @@ def resumed(client: SimulatedClient, times: int) -> bool:
 
 
 async def tell_story(gateway: RunningGateway) -> SimulatedClient:
-    """Let the bot begin STORY as the reply of turn 1."""
+    """Let the bot begin STORY as the reply of turn 1, until some of its words are heard."""
     client = await gateway.connect()
     await client.type("Tell me a story.")
     await client.wait_bot_speaking()
+    await client.wait_until(lambda: len(client.audio) > 48_000)  # a second
     return client
 
 
-@pytest.mark.parametrize("heard", ["Uh-huh.", "Yeah, I see.", "", "the"])
+OWN_WORDS = "Once upon a time their"
+
+
+@pytest.mark.parametrize("heard", ["Uh-huh.", "Yeah, I see.", "", "the", OWN_WORDS])
 async def test_sound_that_is_no_interruption_pauses_the_bot_and_the_phrase_is_repeated(
     make_gateway: MakeGateway, speak: Speak, heard: str
 ) -> None:
@@ -145,13 +149,14 @@ async def test_sound_that_is_no_interruption_pauses_the_bot_and_the_phrase_is_re
     assert messages(client) == ["bot-paused", "bot-resumed"]
     assert not client.messages("user-started-speaking")
     # The first pause is the interruption frame of the typed text.
-    (_, _, second, *rest) = parts
-    assert second == PAUSE
-    numbers = [part[0] for part in rest if isinstance(part, tuple)]
-    assert numbers == list(range(numbers[0], 6))
-    assert [part[1] for part in rest if isinstance(part, tuple)] == pytest.approx(
-        lengths[numbers[0] - 1 :]
+    pause = parts.index(PAUSE, 1)
+    before, rest = (
+        [p for p in half if isinstance(p, tuple)] for half in (parts[:pause], parts[pause:])
     )
+    numbers = [part[0] for part in rest]
+    assert numbers[0] <= before[-1][0]
+    assert numbers == list(range(numbers[0], 6))
+    assert [part[1] for part in rest] == pytest.approx(lengths[numbers[0] - 1 :])
     # The engine is asked again with the story as it was told, and without the sound.
     assert llm.conversation(1)[1:] == [
         ("user", "Tell me a story.", False),
@@ -177,8 +182,9 @@ async def test_words_that_ask_for_the_turn_interrupt_the_bot_and_are_answered(
         assert gateway.logged_errors() == []
     assert (interrupted["outcome"], interrupted["interrupted"]) == ("interrupted", True)
     assert (answered["outcome"], answered["reply_text"]) == ("answered", "It is deep.")
-    # Nothing is played between the pause and the interruption.
-    assert parts[0] == parts[2] == parts[3] == PAUSE
+    # Nothing is played between the pause and the interruption. The first one is of the typed turn.
+    pause = parts.index(PAUSE, 1)
+    assert parts[0] == parts[pause + 1] == PAUSE
     assert interrupted["reply_text"] and STORY.startswith(interrupted["reply_text"])
     assert llm.conversation(1)[1:] == [
         ("user", "Tell me a story.", False),
@@ -194,6 +200,7 @@ async def test_words_after_a_listeners_sound_in_the_same_breath_interrupt(
         heard = iter(["Okay."])
         gateway.llm_engine.transcript = lambda _pcm: next(heard, "Okay, how deep is it?")
         client = await tell_story(gateway)
+        await client.wait_until(lambda: played(client)[-1] not in (PAUSE, played(client)[1]))
         await client.say(speak("Okay. ") + speak(QUESTION))
         interrupted, answered = await client.turn(1), await client.turn(2)
         assert gateway.logged_errors() == []
@@ -428,11 +435,9 @@ async def test_words_before_the_reply_continue_the_question(
         turn = await client.turn(2)
         assert gateway.logged_errors() == []
     assert turn["reply_text"] == "Two million."
-    assert [(role, is_audio) for role, _, is_audio in llm.conversation(1)[1:]] == [("user", True)]
-    (joined,) = (t.utterance for t in llm.conversations[1][1:] if t.utterance is not None)
-    first = llm.conversations[0][1].utterance
-    assert first is not None
-    assert len(llm.utterances[1][joined]) > len(llm.utterances[0][first])
+    first, second = llm.conversations[1][1:]
+    assert first == llm.conversations[0][1]
+    assert second.role == "user" and second.utterance is not None
 
 
 def slow_start(engine: InstantLLMEngine) -> Callable[[], None]:
@@ -478,3 +483,15 @@ async def test_with_the_setting_voice_every_voice_interrupts(
         assert pauses(gateway) == (0, 0)
         assert gateway.metric("voice_barge_in_stop_seconds_count") == 1
     assert messages(client) == []
+
+
+async def test_words_of_the_bot_interrupt_it_if_echoes_are_not_ignored(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    turn_settings = {"turn": {"ignore_echo": False}}
+    async with make_gateway(ScriptedLLM(STORY, "Yes."), sections=turn_settings) as gateway:
+        gateway.llm_engine.transcript = words(OWN_WORDS)
+        client = await tell_story(gateway)
+        await client.say(speak(SOUND))
+        assert (await client.turn(1))["outcome"] == "interrupted"
+        assert pauses(gateway) == (0, 1)

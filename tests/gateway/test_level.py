@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from appliance.gateway.level import WINDOW_SECONDS, CallerLevel, level_dbfs
+from appliance.gateway.level import (
+    START_WINDOWS,
+    WINDOW_SECONDS,
+    CallerLevel,
+    StartLevel,
+    level_dbfs,
+)
 
 WINDOW = 512
 
@@ -63,3 +69,39 @@ def test_soft_end_of_a_word_is_accepted() -> None:
     level = CallerLevel()
     say(level, -20, 3.0)
     assert say(level, -45, 0.3) == 1.0
+
+
+def test_soft_caller_may_start_speech_and_a_speaker_far_away_may_not() -> None:
+    for dbfs, expected in ((-20, True), (-40, True), (-44, True), (-46, False), (-50, False)):
+        level = StartLevel(min_dbfs=-45)
+        for _ in range(4):
+            level.voice(window(dbfs))
+        assert level.is_loud_enough is expected
+        assert not level.is_too_soft, "it may become louder"
+
+
+def test_one_loud_window_does_not_make_a_far_speaker_a_caller() -> None:
+    level = StartLevel(min_dbfs=-45)
+    for dbfs in (-52, -52, -44, -52, -52):
+        level.voice(window(dbfs))
+    assert not level.is_loud_enough
+
+
+def test_voice_that_stays_too_soft_is_rejected_until_it_is_louder() -> None:
+    level = StartLevel(min_dbfs=-45)
+    for _ in range(START_WINDOWS):
+        assert not level.is_too_soft
+        level.voice(window(-50))
+    assert level.is_too_soft
+    for _ in range(6):
+        level.voice(window(-40))
+    assert level.is_loud_enough and not level.is_too_soft
+
+
+def test_voice_before_a_pause_does_not_count() -> None:
+    level = StartLevel(min_dbfs=-45)
+    level.voice(window(-20))
+    level.silence()
+    assert level.windows == 0
+    level.voice(window(-50))
+    assert level.windows == 1 and not level.is_loud_enough

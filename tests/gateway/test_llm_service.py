@@ -32,6 +32,7 @@ from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.errors import EngineFailed
+from appliance.gateway.history import ToolCallRecord
 from appliance.gateway.llm_service import CANNOT_REPLY, UltravoxWithContextService
 from appliance.gateway.reply import TurnCallbacks
 from appliance.gateway.speculation import Speculator, WaitingReplies
@@ -67,8 +68,8 @@ class EventLog:
             on_turn_dropped=lambda outcome: self.events.append(f"dropped {outcome}"),
         )
 
-    def _submitted(self, kind: str, seconds: float) -> None:
-        self.events.append(f"submitted {kind}")
+    def _submitted(self, kind: str, seconds: float, joined: bool) -> None:
+        self.events.append(f"submitted {kind}{' joined' * joined}")
         self.speech_seconds = seconds
 
     def _generated(self, result: Result) -> None:
@@ -207,6 +208,17 @@ async def test_utterance_without_words_gets_no_reply(
     assert "generated" not in events.events
 
 
+async def test_noise_without_words_does_not_cancel_the_question_before(
+    service: UltravoxWithContextService, events: EventLog
+) -> None:
+    question = service._history.add("Book a table.")
+    question.tool_calls.append(ToolCallRecord("book()", "It is booked."))  # so it is not joined
+    await run(service, *spoken(0.2, silent=True))
+    turns = [event for event in events.events if event.startswith(("submitted", "dropped"))]
+    assert turns == ["submitted spoken", "dropped nothing_heard", "submitted typed joined"]
+    assert events.events[-1] == "generated"
+
+
 async def test_interruption_stops_the_model(
     service: UltravoxWithContextService, events: EventLog, engine: InstantLLMEngine
 ) -> None:
@@ -218,7 +230,7 @@ async def test_interruption_stops_the_model(
     assert "generated" not in events.events
 
 
-async def test_engine_drops_utterances_that_were_joined_or_had_no_words(
+async def test_engine_keeps_the_parts_of_a_question_and_drops_what_had_no_words(
     service: UltravoxWithContextService, engine: InstantLLMEngine
 ) -> None:
     utterances_held: list[set[int]] = []
@@ -238,7 +250,7 @@ async def test_engine_drops_utterances_that_were_joined_or_had_no_words(
         *spoken(1.0),
     )
     assert len(utterances_held) == 2
-    assert len(utterances_held[1]) == 1  # the joined utterance
+    assert len(utterances_held[1]) == 2  # both parts of the question, without the noise
 
 
 async def test_engine_drops_speech_that_belongs_to_no_turn(

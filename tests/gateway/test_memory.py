@@ -18,7 +18,8 @@ from appliance.engines.llm.small.session import SmallSession
 from appliance.gateway.history import History
 from appliance.gateway.prefetch import Prefetcher
 from appliance.link.engine import Chunk, GenerateRequest, Turn
-from appliance.settings import PathsConfig, Settings
+from appliance.settings import LLMConfig, PathsConfig, Settings
+from tests.conftest import FAST_MODEL
 from tests.gateway import conftest
 from tests.gateway.conftest import MakeGateway, Speak
 from tests.link.contract import linked, reply
@@ -36,7 +37,9 @@ async def test_third_reply_uses_the_first_utterance_after_it_became_text(
         requests.append(list(request.conversation))
         return generate(session, request)
 
-    engine = SmallEngine(Settings(paths=PathsConfig(weights=WEIGHTS)))
+    engine = SmallEngine(
+        Settings(paths=PathsConfig(weights=WEIGHTS), llm=LLMConfig(model=FAST_MODEL))
+    )
     await engine.start()
     monkeypatch.setattr(SmallSession, "generate", spy)
     monkeypatch.setattr(conftest, "InstantLLMEngine", lambda _llm: engine)
@@ -71,7 +74,7 @@ async def test_reply_after_a_trim_processes_only_the_new_turn(
         prefilled.set()
 
     monkeypatch.setattr(SmallSession, "warm", spy)
-    settings = Settings(paths=PathsConfig(weights=WEIGHTS))
+    settings = Settings(paths=PathsConfig(weights=WEIGHTS), llm=LLMConfig(model=FAST_MODEL))
     engine = SmallEngine(settings)
     await engine.start()
     history = History(settings.llm.system_prompt, max_tokens=120, max_turns=100, audio_turns=1)

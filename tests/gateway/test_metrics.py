@@ -20,6 +20,7 @@ EXPECTED_LABELS = {
     "voice_ready": set(),
     "voice_ready_changed_timestamp_seconds": set(),
     "voice_draining": set(),
+    "voice_closed": set(),
     "voice_sessions_active": set(),
     "voice_sessions_max": set(),
     "voice_sessions_total": {"outcome"},
@@ -37,7 +38,12 @@ EXPECTED_LABELS = {
     "voice_audio_bytes_total": {"direction"},
     "voice_engine_failures_total": {"engine", "reason"},
     "voice_event_loop_lag_seconds_bucket": {"le"},
+    "voice_audit_failing": set(),
+    "voice_audit_lines_lost_total": set(),
     "voice_log_events_total": {"level"},
+    "voice_tls_certificate_expiry_timestamp_seconds": set(),
+    "voice_tokens": set(),
+    "voice_token_store_failing": set(),
 }
 
 
@@ -87,7 +93,14 @@ def test_every_label_value_is_present_from_the_start(metrics: GatewayMetrics) ->
     expected = {
         "voice_sessions_total": by_reason[SessionEnded] | {"left"},
         "voice_sessions_rejected_total": by_reason[Refused],
-        "voice_turns_total": {"answered", "interrupted", "nothing_heard", "failed", "too_short"},
+        "voice_turns_total": {
+            "answered",
+            "interrupted",
+            "nothing_heard",
+            "failed",
+            "too_short",
+            "joined",
+        },
         "voice_turn_ends_total": {"smart_turn", "pace", "words", "fallback", "timeout"},
         "voice_speculations_total": {
             "taken",

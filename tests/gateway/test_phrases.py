@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.gateway.phrases import PhraseCutter
+from appliance.gateway.unsplit_names import UnsplitNames
 
 RATIO = 0.65
 
@@ -116,6 +119,49 @@ def test_pending_text_is_the_part_after_the_last_phrase() -> None:
     cutter = PhraseCutter(5, 14, RATIO)
     assert cutter.feed("Hello! How are") == ["Hello!"]
     assert cutter.pending == " How are"
+
+
+def name_phrases(reply: str, *names: str) -> list[str]:
+    cutter = PhraseCutter(3, 14, RATIO, UnsplitNames(names))
+    return [phrase.strip() for phrase in (*cutter.feed(reply), *cutter.flush())]
+
+
+@pytest.mark.parametrize(
+    ("reply", "name"),
+    [
+        ("They meet at our Mother and Baby Unit on Monday.", "Mother and Baby Unit"),
+        ("You can call Smith, Jones and Partners on Monday.", "smith, jones and partners"),
+        ("It is open! Day Hospital patients come first.", "open day hospital"),
+    ],
+)
+def test_name_of_the_site_is_never_split(reply: str, name: str) -> None:
+    def has_whole_name(phrases: list[str]) -> bool:
+        words = [re.sub(r"[^\w ]", "", phrase).casefold() for phrase in phrases]
+        return any(name.replace(",", "") in phrase for phrase in words)
+
+    name = name.casefold()
+    assert has_whole_name(name_phrases(reply, name))
+    assert not has_whole_name(name_phrases(reply))
+    assert " ".join(name_phrases(reply, name)) == reply
+
+
+def test_words_that_only_begin_like_a_name_are_split_as_without_it() -> None:
+    reply = "Hello St. Martin. The hospital is open, and it is warm."
+    assert name_phrases(reply, "St. Mary's Hospital") == name_phrases(reply)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", "a.", "b,", "c!"]), min_size=1, max_size=40),
+    st.lists(st.sampled_from(["a b", "b c a", "c c"]), max_size=3),
+)
+def test_no_name_is_split_and_no_word_is_lost(words: list[str], names: list[str]) -> None:
+    known = UnsplitNames(names)
+    cut = name_phrases(" ".join(words), *names)
+    assert " ".join(cut).split() == words
+    end = 0
+    for phrase in cut[:-1]:
+        end += len(phrase.split())
+        assert not known.split_after(words, end - 1)
 
 
 _SNIPPETS = ["the", "of", "Dr.", "3.30", "p.m.", "No.", "and,", "but", "Hello!", "yes.", "1."]

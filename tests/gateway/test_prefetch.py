@@ -37,14 +37,14 @@ class Conversation:
     def ask(self, number: int, seconds: float = 3.0) -> Exchange:
         speech = utterance(number, tone(seconds, rate=16_000))
         self.client.add(speech)
-        return self.history.add(utterance=speech)
+        return self.history.add("", speech)
 
     def transcribe(self, exchange: Exchange) -> None:
         async def on_transcript(text: str) -> None:
             self.transcripts.append(text)
 
-        assert exchange.utterance is not None
-        self.prefetcher.transcribe(exchange.utterance, on_transcript)
+        assert exchange.utterances
+        self.prefetcher.transcribe(exchange.utterances, on_transcript)
 
     def heard(self, reply: str) -> None:
         self.history.add_heard(reply)
@@ -218,11 +218,22 @@ async def test_utterance_is_not_prefilled_while_the_engine_has_another_request(
     for _ in range(50):
         collector.add_audio(tone(0.04, rate=16_000))
         conversation.prefetcher.audio_added(collector)
-    conversation.prefetcher.turn_running = False
-    conversation.ask(9)  # unanswered, so it will be joined with the utterance
-    conversation.prefetcher.audio_added(collector)
     await conversation.client.send(1)
     assert not conversation.engine.warmed_early
+
+
+async def test_second_part_of_a_question_is_prefilled_with_the_first(
+    conversation: Conversation,
+) -> None:
+    collector = UtteranceCollector(pre_roll_seconds=0.5, max_seconds=60)
+    conversation.ask(9)  # unanswered, so the utterance continues it
+    conversation.client.add(collector.speech_started())
+    for _ in range(50):
+        collector.add_audio(tone(0.04, rate=16_000))
+        conversation.prefetcher.audio_added(collector)
+    early = conversation.engine.warmed_early
+    await conversation.until(lambda: early)
+    assert [turn.utterance for turn in early[-1]] == [None, 9, 1]
 
 
 async def test_utterance_is_not_prefilled_while_another_user_waits(

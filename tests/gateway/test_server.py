@@ -17,16 +17,31 @@ from typing import Any
 
 import pytest
 from pipecat.frames.protobufs import frames_pb2
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from appliance import run_folder
-from appliance.errors import BadSetting, PortTaken
-from appliance.gateway.server import GatewayServer, read_token
+from appliance.errors import BadCertificate, BadSetting, PortTaken
+from appliance.gateway.engine_watch import EngineWatch
+from appliance.gateway.refusal_log import LOGGED_PER_INTERVAL
+from appliance.gateway.token_file import read_token
 from appliance.link.client import EngineClient
 from appliance.link.health import ask_health
-from appliance.settings import GatewayConfig, Settings, load
+from appliance.processes import GATEWAY, socket_path
+from appliance.settings import GatewayConfig, load
+from appliance.tls.serving import ServerCertificate
+from client import call as client_call
 from client import wire
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, trusting
+from client.config import Config
+from tests.fakes import vanishing_path
+from tests.gateway.conftest import (
+    TOKEN,
+    MakeGateway,
+    RunningGateway,
+    ScriptedLLM,
+    captured_log,
+    trusting,
+)
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -83,9 +98,80 @@ async def test_too_many_attempts_are_refused_with_retry_after(make_gateway: Make
     async with make_gateway(max_attempts_per_minute=3) as gateway:
         for _ in range(3):
             assert (await connect_refused(gateway, {}))[0] == 401
-        status, reason, retry_after = await connect_refused(gateway, AUTHORIZED)
+        status, reason, retry_after = await connect_refused(gateway, {})
         assert (status, reason) == (429, "too_many_attempts")
         assert int(retry_after or 0) > 0
+        await gateway.connect()  # the right token, from the same address
+
+
+async def test_forwarded_address_counts_only_if_a_trusted_proxy_sent_it(
+    make_gateway: MakeGateway,
+) -> None:
+    async def attempts(gateway: RunningGateway) -> list[int]:
+        headers = [{"X-Forwarded-For": f"192.0.2.{number}"} for number in range(4)]
+        return [(await connect_refused(gateway, header))[0] for header in headers]
+
+    async with make_gateway(max_attempts_per_minute=2) as gateway:
+        assert await attempts(gateway) == [401, 401, 429, 429]
+    async with make_gateway(max_attempts_per_minute=2, trusted_proxies=("127.0.0.0/8",)) as gateway:
+        assert await attempts(gateway) == [401] * 4
+        chain = {"X-Forwarded-For": "198.51.100.7, 192.0.2.9"}  # the client wrote the first
+        assert [(await connect_refused(gateway, chain))[0] for _ in range(3)] == [401, 401, 429]
+
+
+async def test_unknown_paths_are_refused_and_counted_and_probes_are_not(
+    make_gateway: MakeGateway,
+) -> None:
+    async with make_gateway(max_attempts_per_minute=3) as gateway:
+        statuses = [(await get(gateway, path))[0] for path in ("/w", "/ws", "/x", "/y")]
+        assert statuses == [404, 404, 404, 429]
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(f"ws://{gateway.address}/other", additional_headers=AUTHORIZED)
+        assert caught.value.response.status_code == 429
+        for _ in range(5):
+            assert (await get(gateway, "/readyz"))[0] == 200
+        assert gateway.metric("voice_sessions_rejected_total", reason="unknown_path") == 3
+        assert gateway.logged_errors() == []
+
+
+async def test_token_that_was_sent_twice_is_refused(gateway: RunningGateway) -> None:
+    twice = [("Authorization", f"Bearer {TOKEN}")] * 2
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(f"ws://{gateway.address}/ws", additional_headers=twice)
+    assert caught.value.response.status_code == 401
+
+
+async def test_refusals_fill_no_log(gateway: RunningGateway) -> None:
+    for _ in range(30):
+        await connect_refused(gateway, {})
+    assert gateway.metric("voice_sessions_rejected_total", reason="wrong_token") == 30
+    assert len(gateway.log_lines("refused")) == LOGGED_PER_INTERVAL
+    assert gateway.log_lines("library") == []
+
+
+async def test_sessions_of_one_token_are_limited(make_gateway: MakeGateway) -> None:
+    async with make_gateway(max_sessions=3, max_sessions_per_token=1) as gateway:
+        first = await gateway.connect()
+        assert (await connect_refused(gateway, AUTHORIZED))[:2] == (503, "token_full")
+        await first.disconnect()
+        await gateway.wait_until(lambda: gateway.open_sessions() == 0)
+        await gateway.connect()
+
+
+async def test_silent_caller_gives_way_when_the_gateway_is_full(make_gateway: MakeGateway) -> None:
+    async with make_gateway(max_sessions=2, yield_seconds=0.01) as gateway:
+        silent = await gateway.connect()
+        talking = await gateway.connect()
+        await talking.type("Hello.")
+        assert (await talking.turn(1))["outcome"] == "answered"
+        newcomer = await gateway.connect()
+        code, reason = await silent.wait_closed()
+        assert (code, str(reason).split(":")[0]) == (1000, "made_room")
+        await newcomer.type("Hello.")
+        assert (await newcomer.turn(1))["outcome"] == "answered"
+        assert not talking.closed
+        assert gateway.metric("voice_sessions_total", outcome="made_room") == 1
+        assert gateway.logged_errors() == []
 
 
 async def test_full_gateway_refuses_connections_until_a_session_ends(
@@ -123,7 +209,7 @@ async def test_refusal_names_the_engine_that_is_not_ready(
         status, reason, retry_after = await connect_refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "not_ready")
         assert int(retry_after or 0) > 0
-        waiting = {"ready": False, "waiting_for": "tts", "draining": False}
+        waiting = {"ready": False, "waiting_for": "tts", "draining": False, "closed": False}
         assert await get(gateway, "/readyz") == (503, waiting)
         assert await get(gateway, "/healthz") == (200, {"alive": True})
         await gateway.tts_process.start()
@@ -143,14 +229,14 @@ async def test_readiness_is_lost_with_an_engine(gateway: RunningGateway) -> None
 async def test_unix_socket_reports_health_and_metrics(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    report = await ask_health(tmp_path / "run" / "gateway.sock", 10)
+    report = await ask_health(socket_path(tmp_path / "run", GATEWAY), 10)
     assert report.ready
     assert b"voice_sessions_active 0.0" in report.metrics
     assert b"voice_sessions_max 4.0" in report.metrics
 
 
 async def test_other_paths_return_404(gateway: RunningGateway) -> None:
-    for path in ("/", "/docs", "/openapi.json", "/metrics"):
+    for path in ("/docs", "/openapi.json", "/metrics"):
         assert (await get(gateway, path))[0] == 404
 
 
@@ -253,7 +339,9 @@ async def test_flood_of_messages_closes_its_session(gateway: RunningGateway) -> 
     assert gateway.logged_errors() == []
 
 
-async def test_unsupported_client_messages_are_ignored(make_gateway: MakeGateway) -> None:
+async def test_unsupported_client_messages_are_answered_and_ignored(
+    make_gateway: MakeGateway,
+) -> None:
     async with make_gateway(ScriptedLLM("Fine.")) as gateway:
         client = await gateway.connect()
         await client.send("send-file", {"file": {"source": {"type": "url", "url": "http://x/"}}})
@@ -261,7 +349,11 @@ async def test_unsupported_client_messages_are_ignored(make_gateway: MakeGateway
         await client.send("raw-audio", {"base64Audio": "AAAA"})
         await client.type("How are you?")
         assert (await client.turn(1))["outcome"] == "answered"
-        assert not client.messages("error-response")
+        answers = [message.text("error") for message in client.messages("error-response")]
+        for kind, answer in zip(
+            ("send-file", "llm-function-call-result", "raw-audio"), answers, strict=True
+        ):
+            assert kind in answer
         assert gateway.logged_errors() == []
     assert [turn.text for turn in gateway.llm.conversations[0][1:]] == ["How are you?"]
 
@@ -275,6 +367,23 @@ async def test_client_that_disappears_leaks_no_session(make_gateway: MakeGateway
         await gateway.wait_sessions_closed()
         assert gateway.metric("voice_sessions_active") == 0
         assert gateway.metric("voice_sessions_total", outcome="left") == 1
+        assert gateway.logged_errors() == []
+
+
+async def test_client_that_vanishes_gives_up_its_place(make_gateway: MakeGateway) -> None:
+    """Its connection stays open, as after a power failure: only the pings show it."""
+    async with (
+        make_gateway(ScriptedLLM("Hello."), ping_seconds=1.0, max_sessions=1) as gateway,
+        vanishing_path(gateway.port) as path,
+    ):
+        call = await client_call.connect(Config(f"ws://127.0.0.1:{path.port}/ws", TOKEN))
+        assert gateway.open_sessions() == 1
+        path.vanish()
+        await gateway.wait_sessions_closed()
+        assert gateway.metric("voice_sessions_total", outcome="left") == 1
+        await call.close()
+        client = await gateway.connect()  # the only place is free
+        await client.disconnect()
         assert gateway.logged_errors() == []
 
 
@@ -336,7 +445,7 @@ async def test_drain_refuses_new_sessions_and_keeps_open_ones(make_gateway: Make
         status, reason, retry_after = await connect_refused(gateway, AUTHORIZED)
         assert (status, reason) == (503, "draining")
         assert int(retry_after or 0) > 0
-        drained = {"ready": False, "waiting_for": "", "draining": True}
+        drained = {"ready": False, "waiting_for": "", "draining": True, "closed": False}
         assert await get(gateway, "/readyz") == (503, drained)
         await gateway.wait_until(lambda: gateway.metric("voice_draining") == 1)
         assert gateway.metric("voice_ready") == 0
@@ -368,7 +477,7 @@ async def test_failed_engine_watch_is_logged_and_stops_the_gateway(
         async def fail(*_: object) -> bool:
             raise ValueError("a defect")
 
-        monkeypatch.setattr(GatewayServer, "_is_ready", fail)
+        monkeypatch.setattr(EngineWatch, "_is_ready", fail)
         code, reason = await client.wait_closed()
         with pytest.raises(ValueError, match="a defect"):
             await gateway.wait_stopped()
@@ -411,9 +520,9 @@ def test_certificate_without_key_is_refused_at_start() -> None:
 def test_unusable_certificate_is_refused_at_start(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("not a certificate")
     path = str(tmp_path / "bad.pem")
-    settings = Settings(gateway=GatewayConfig(tls_certificate=path, tls_key=path))
-    with pytest.raises(BadSetting, match="tls_certificate"):
-        GatewayServer(settings, TOKEN)._uvicorn_config()
+    gateway = GatewayConfig(tls_certificate=path, tls_key=path)
+    with pytest.raises(BadCertificate, match="no PEM certificate"):
+        ServerCertificate(gateway)
 
 
 async def test_port_in_use_stops_the_gateway_and_is_named(make_gateway: MakeGateway) -> None:
@@ -436,5 +545,36 @@ def test_unusable_token_file_is_refused(tmp_path: Path, content: str | None) -> 
 
 
 def test_token_is_the_file_content_without_the_newline(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
-    assert read_token(str(tmp_path / "token")) == TOKEN
+    path = tmp_path / "token"
+    path.touch(0o640)
+    path.write_text(f"{TOKEN}\n")
+    assert read_token(str(path)) == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("chars", "mode", "events"),
+    [
+        (32, 0o640, []),
+        (31, 0o600, ["short token"]),
+        (32, 0o644, ["token readable by all users"]),
+    ],
+)
+def test_weak_or_exposed_token_is_logged(
+    tmp_path: Path, chars: int, mode: int, events: list[str]
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("a" * chars)
+    path.chmod(mode)
+    with captured_log() as log:
+        read_token(str(path))
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [(e, "warning") for e in events]
+    assert b"aaaa" not in log.getvalue()
+
+
+@pytest.mark.parametrize(("host", "warnings"), [("0.0.0.0", 1), ("127.0.0.1", 0)])
+async def test_plain_calls_over_the_network_are_logged(
+    make_gateway: MakeGateway, host: str, warnings: int
+) -> None:
+    async with make_gateway(host=host, plain_network=True) as gateway:
+        assert len(gateway.log_lines("calls are not encrypted")) == warnings

@@ -15,15 +15,18 @@ from appliance.link.client import EngineClient
 from appliance.link.engine import ToolCall
 from client import wire
 from tests.fakes import InstantLLMSession, InstantTTSEngine, InstantTTSSession
-from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, SimulatedClient, Speak
+from tests.gateway.conftest import (
+    MakeGateway,
+    RunningGateway,
+    ScriptedLLM,
+    SimulatedClient,
+    Speak,
+    contains,
+    middle_of,
+)
 
 QUESTION = "What is the capital of France?"
 FOLLOW_UP = "How many people live in that city?"
-
-
-def middle_of(pcm: bytes) -> bytes:
-    """Return `pcm` without its first and last 0.25 s, where endpointing may trim silence."""
-    return pcm[8000:-8000]
 
 
 async def test_spoken_question_is_answered_and_stages_sum_to_the_latency(
@@ -79,8 +82,8 @@ async def test_second_request_contains_first_question_as_audio_and_heard_reply_a
     ]
     first, second = (turn.utterance for turn in llm.conversations[1] if turn.utterance is not None)
     for utterance, question in ((first, QUESTION), (second, FOLLOW_UP)):
-        assert llm.utterances[1][utterance] in bytes(client.sent_pcm)
-        assert middle_of(speak(question)) in llm.utterances[1][utterance]
+        assert contains(client.sent_pcm, llm.utterances[1][utterance])
+        assert contains(llm.utterances[1][utterance], middle_of(speak(question)))
 
 
 async def test_typed_text_is_a_turn_of_the_same_conversation(make_gateway: MakeGateway) -> None:
@@ -151,6 +154,7 @@ async def test_only_the_heard_part_of_an_interrupted_reply_is_remembered(
         client = await gateway.connect()
         await client.type("Tell me a story.")
         await client.wait_bot_speaking()
+        await client.wait_until(lambda: len(client.audio) > 48_000)  # a second: words were heard
         await client.say(speak(FOLLOW_UP))
         interrupted, _ = await client.turn(1), await client.turn(2)
         spoken = "".join(gateway.tts_engine.phrases)
@@ -188,15 +192,47 @@ async def test_question_interrupted_before_its_reply_is_joined_with_the_next(
         gateway.llm_engine.pause_seconds = 600
         client = await gateway.connect()
         await client.say(speak(QUESTION))
-        await client.wait_until(lambda: llm.conversations)
+        await client.wait_until(lambda: client.messages("user-stopped-speaking"))
         gateway.llm_engine.pause_seconds = 0
         await client.say(speak(FOLLOW_UP))
         first, second = await client.turn(1), await client.turn(2)
-    assert (first["outcome"], second["outcome"]) == ("interrupted", "answered")
-    assert llm.conversation(1)[1:] == [("user", "", True)]
-    (joined,) = (turn.utterance for turn in llm.conversations[1] if turn.utterance is not None)
-    for question in (QUESTION, FOLLOW_UP):
-        assert middle_of(speak(question)) in llm.utterances[1][joined]
+        assert gateway.metric("voice_bot_pauses_total", outcome="interrupted") == 0
+        assert gateway.metric("voice_bot_pauses_total", outcome="joined") == 1
+        assert gateway.metric("voice_barge_in_stop_seconds_count") == 0
+        assert gateway.metric("voice_turns_total", outcome="interrupted") == 0
+        assert gateway.metric("voice_turn_response_latency_seconds_count") == 1
+        lines = gateway.log_lines("turn")
+    assert (first["outcome"], second["outcome"]) == ("joined", "answered")
+    assert [turn["interrupted"] for turn in (first, second, *lines)] == [False] * 4
+    assert "replaces" not in first and second["replaces"] == 1
+    # The words of the first part are in the second report only.
+    parts = [turn.utterance for turn in llm.conversations[1] if turn.utterance is not None]
+    heard = sum(len(llm.utterances[1][part]) for part in parts) // 32
+    assert (first["user_text"], second["user_text"]) == ("", f"{heard} milliseconds")
+    assert llm.conversation(1)[1:] == [("user", "", True)] * 2
+    for part, question in zip(parts, (QUESTION, FOLLOW_UP), strict=True):
+        assert contains(llm.utterances[1][part], middle_of(speak(question)))
+
+
+async def test_words_of_a_question_in_two_parts_are_reported_once(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    async with make_gateway(ScriptedLLM("Well, it depends.")) as gateway:
+        gateway.llm_engine.transcript = lambda pcm: "Part" if len(pcm) < 32_000 * 2.5 else "Whole"
+        gateway.llm_engine.pause_seconds = 1.0  # the first word arrives, but no phrase is complete
+        client = await gateway.connect()
+        await client.say(speak(QUESTION))
+        await client.wait_until(lambda: client.texts("user-input") == "Part")
+        gateway.llm_engine.pause_seconds = 0
+        await client.say(speak(FOLLOW_UP))
+        first, second = await client.turn(1), await client.turn(2)
+    assert [turn["user_text"] for turn in (first, second)] == ["", "Whole"]
+    assert (first["outcome"], second["outcome"]) == ("joined", "answered")
+    # A client that shows the words at once knows from the report which ones to remove.
+    (joined,) = (turn for turn in client.turns if turn["outcome"] == "joined")
+    shown = [frame for frame in client.frames if isinstance(frame, wire.RTVIMessage)]
+    order = [m.text() or m.type for m in shown if m.type == "user-input" or m.data == joined]
+    assert order == ["Part", "server-message", "Whole"]
 
 
 async def test_unanswered_typed_question_precedes_the_spoken_one_in_one_turn(
@@ -282,7 +318,7 @@ async def test_concurrent_sessions_do_not_leak_into_each_other(
                 pcm
                 for heard in llm.utterances
                 for pcm in heard.values()
-                if pcm in bytes(client.sent_pcm)
+                if contains(client.sent_pcm, pcm)
             ]
             for client in (ada, bob)
         ]
@@ -290,8 +326,8 @@ async def test_concurrent_sessions_do_not_leak_into_each_other(
     assert bob.turns[1]["reply_text"] == "You wrote My name is Bob."
     assert "Bob" not in repr([f for f in ada.frames if not isinstance(f, wire.AudioFrame)])
     assert "Ada" not in repr([f for f in bob.frames if not isinstance(f, wire.AudioFrame)])
-    assert middle_of(speak(QUESTION)) in received[0][0]
-    assert middle_of(speak(FOLLOW_UP)) in received[1][0]
+    assert contains(received[0][0], middle_of(speak(QUESTION)))
+    assert contains(received[1][0], middle_of(speak(FOLLOW_UP)))
     assert set(received[0]).isdisjoint(received[1])
     assert sum(map(len, received)) == sum(map(len, llm.utterances))
 
@@ -441,6 +477,7 @@ async def test_only_the_heard_part_of_an_interrupted_greeting_is_remembered(
     async with make_gateway(llm, sections={"llm": {"greeting": STORY[:400]}}) as gateway:
         client = await gateway.connect()
         await client.wait_bot_speaking()
+        await client.wait_until(lambda: len(client.audio) > 48_000)  # a second: words were heard
         await client.say(speak(QUESTION))
         assert (await client.turn(1))["reply_text"] == "It is Paris."
         assert gateway.logged_errors() == []

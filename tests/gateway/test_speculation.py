@@ -30,9 +30,17 @@ from appliance.gateway.speculation import (
 from appliance.link.client import EngineClient
 from appliance.link.engine import Chunk, GenerateRequest, Result, ToolCall, Turn, Utterance
 from appliance.settings import TTSConfig
-from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.conftest import (
+    MakeGateway,
+    RunningGateway,
+    ScriptedLLM,
+    Speak,
+    contains,
+    middle_of,
+)
 
 QUESTION = "What is the capital of France?"
+FOLLOW_UP = "How many people live in that city?"
 
 
 def request(number: int) -> GenerateRequest:
@@ -401,6 +409,31 @@ async def test_nothing_of_a_discarded_reply_is_shown_spoken_or_remembered(
     assert turn["reply_text"] == "The whole reply."
     assert "Unwanted" not in client.texts("bot-llm-text") + client.texts("bot-tts-text")
     assert ("assistant", "Unwanted.", False) not in llm.conversation(-1)
+
+
+async def test_reply_to_a_question_that_goes_on_after_its_end_is_begun_early(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    """The turn was cut, and nothing of its reply was heard: both parts are one question."""
+    llm = ScriptedLLM("Paris, of course.")
+    async with make_gateway(llm) as gateway:
+        gateway.llm_engine.pause_seconds = 600
+        client = await gateway.connect()
+        await client.say(speak(QUESTION))
+        await client.wait_until(lambda: client.messages("user-stopped-speaking"))
+        gateway.llm_engine.pause_seconds = 0
+        await client.say(speak(FOLLOW_UP))
+        second = await client.turn(2)
+        (line,) = gateway.log_lines("turn")[1:]
+        await client.type("Go on.")
+        await client.turn(3)
+    assert second["reply_text"] == "Paris, of course."
+    assert line["speculation_seconds"] > 0
+    parts = [turn.utterance for turn in llm.conversations[-2] if turn.utterance is not None]
+    for part, question in zip(parts, (QUESTION, FOLLOW_UP), strict=True):
+        assert contains(llm.utterances[-2][part], middle_of(speak(question)))
+    roles = [role for role, _, _ in llm.conversation(-1)[1:]]
+    assert roles == ["user", "user", "assistant", "user"]
 
 
 async def test_tool_called_by_a_discarded_reply_does_not_run(

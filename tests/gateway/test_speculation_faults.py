@@ -45,6 +45,7 @@ from appliance.link.protocol import HealthReport
 from appliance.link.server import AnyEngine, serve_link
 from appliance.settings import LLMConfig, TTSConfig
 from tests.fakes import InstantLLMEngine, InstantTTSEngine, tone
+from tests.fakes.engines import question_audio
 from tests.gateway.test_llm_service import EventLog
 
 LAST_QUESTION = "Are you still there?"
@@ -58,9 +59,8 @@ STEPS = st.lists(
 
 def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
     """Return a reply of several phrases that names the question it belongs to."""
-    last = conversation[-1]
-    audio = len(heard[last.utterance]) if last.utterance is not None else 0
-    return f"Number {len(conversation)} is it. You said {last.text!r} and {audio} bytes. Goodbye."
+    audio, text = len(question_audio(conversation, heard)), conversation[-1].text
+    return f"Number {len(conversation)} is it. You said {text!r} and {audio} bytes. Goodbye."
 
 
 @dataclass

@@ -18,8 +18,8 @@ from appliance.gateway.history import INTERRUPTED
 from appliance.gateway.reply import MAX_TOOL_CALLS, TOOL_CALL_FAILED_TEXT
 from appliance.gateway.tool_executor import FAILED, TIMED_OUT
 from appliance.link.engine import ToolCall
-from appliance.settings import LLMConfig, Settings
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM
+from appliance.settings import LLMConfig, PathsConfig, Settings
+from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, gatekeeper_of
 
 Offer = Callable[[Callable[..., Awaitable[None]]], dict[str, dict[str, Any]]]
 PAGE = Path(__file__).parents[2] / "docs" / "tools.md"
@@ -286,9 +286,11 @@ async def test_interrupting_the_goodbye_keeps_the_session(
 
 
 async def test_unknown_tool_stops_the_gateway_at_start(tmp_path: Path) -> None:
-    settings = Settings(llm=LLMConfig(tools=("current_time", "fly")))
+    settings = Settings(
+        llm=LLMConfig(tools=("current_time", "fly")), paths=PathsConfig(run=tmp_path)
+    )
     with pytest.raises(BadSetting, match="'fly'"):
-        server.GatewayServer(settings, TOKEN)
+        server.GatewayServer(settings, gatekeeper_of(settings))
 
 
 async def test_tool_added_as_documented_is_called(

@@ -9,7 +9,7 @@ import pytest
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import LLMService
 
-from appliance.gateway.llm_service import UltravoxAdapter
+from appliance.gateway.llm_adapter import UltravoxAdapter
 from appliance.gateway.tool_executor import (
     MAX_RESULT_CHARS,
     ToolExecutor,

@@ -10,7 +10,7 @@ from pipecat.services.llm_service import FunctionCallParams
 
 from appliance.errors import BadSetting
 from appliance.gateway import tools
-from appliance.gateway.llm_service import UltravoxAdapter
+from appliance.gateway.llm_adapter import UltravoxAdapter
 from appliance.gateway.tools import format_spoken_time, select_tools
 from appliance.settings import LLMConfig
 

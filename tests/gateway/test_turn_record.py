@@ -116,6 +116,50 @@ def test_interruption_completes_the_turn_with_the_heard_text() -> None:
     assert turns.heard("", interrupted=True) is None
 
 
+def test_user_who_goes_on_before_the_reply_was_heard_does_not_interrupt_it() -> None:
+    turns = SessionTurns()
+    turns.turn_submitted("spoken", 1.0)
+    turns.transcribed("What is the")
+    turns.mark("sent", 1.5)
+    turns.generated({})
+    assert turns.heard("", interrupted=True) is None
+    assert turns.cut_off
+    joined = turns.turn_submitted("spoken", 3.0, joined=True)
+    assert joined is not None
+    assert (joined.number, joined.outcome, joined.interrupted) == (1, "joined", False)
+    assert not turns.cut_off
+    turns.transcribed("What is the time?")
+    turn = answered(turns, "Noon.")
+    assert turn is not None
+    assert (turn.number, turn.replaces, turn.outcome) == (2, 1, "answered")
+    assert (turn.interrupted, turn.user_text) == (False, "What is the time?")
+
+
+@pytest.mark.parametrize("session_ends", [True, False])
+def test_reply_cut_off_before_it_was_heard_is_an_interruption_if_no_question_goes_on(
+    session_ends: bool,
+) -> None:
+    turns = SessionTurns()
+    turns.turn_submitted("spoken", 1.0)
+    turns.generated({})
+    assert turns.heard("", interrupted=True) is None
+    turn = turns.close() if session_ends else turns.turn_submitted("spoken", 3.0)
+    assert turn is not None
+    assert (turn.outcome, turn.interrupted) == ("interrupted", True)
+    following = turns.close()
+    assert following is None or (following.interrupted, following.replaces) == (False, None)
+
+
+def test_question_that_failed_is_repeated_in_the_next_turn() -> None:
+    turns = SessionTurns()
+    turns.turn_submitted("spoken", 1.0)
+    assert turns.turn_dropped("failed") is not None
+    assert turns.turn_submitted("spoken", 3.0, joined=True) is None
+    turn = turns.close()
+    assert turn is not None
+    assert (turn.number, turn.replaces) == (2, 1)
+
+
 def test_hold_message_is_not_the_first_sample_of_the_reply() -> None:
     turns = SessionTurns()
     turns.turn_submitted("typed", 1.0)
@@ -254,3 +298,16 @@ def test_events_without_an_open_turn_are_ignored() -> None:
     assert turns.heard("Hello.", interrupted=False) is None
     assert turns.turn_dropped("failed") is None
     assert turns.close() is None
+
+
+def test_question_that_a_noise_interrupted_is_replaced_not_the_noise() -> None:
+    turns = SessionTurns()
+    turns.turn_submitted("typed", 1.0)
+    turns.turn_submitted("spoken", 2.0)
+    noise = turns.turn_dropped("nothing_heard")
+    assert noise is not None and noise.outcome == "nothing_heard"
+    turns.turn_submitted("typed", 2.1, joined=True)
+    turns.generated({})
+    again = turns.heard("Very well.", interrupted=False)
+    assert again is not None
+    assert (again.number, again.replaces, again.outcome) == (3, 1, "answered")

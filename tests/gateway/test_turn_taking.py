@@ -37,9 +37,12 @@ def models() -> TurnModels:
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Synthesize a question with espeak-ng: 16 kHz mono int16 PCM."""
-    path = tmp_path_factory.mktemp("speech") / "question.wav"
-    text = "What is the capital of France?"
-    subprocess.run(["espeak-ng", "-v", "en-us", "-w", str(path), text], check=True)
+    return spoken(tmp_path_factory.mktemp("speech"), "What is the capital of France?")
+
+
+def spoken(folder: Path, text: str, voice: str = "en-us") -> bytes:
+    path = folder / "speech.wav"
+    subprocess.run(["espeak-ng", "-v", voice, "-w", str(path), text], check=True)
     samples, rate = soundfile.read(path, dtype="float32")
     return pcm(soxr.resample(samples, rate, RATE))
 
@@ -80,6 +83,44 @@ async def test_other_sounds_are_not_speech(models: TurnModels, sound: str) -> No
         "clicks": clicks,
     }[sound]
     assert VADState.SPEAKING not in await states(vad(models), pcm(audio))
+
+
+def at_level(audio: bytes, dbfs: float) -> bytes:
+    """Return speech with its active part at this level."""
+    samples = np.frombuffer(audio, "<i2").astype(np.float32) / 32768
+    size = RATE // 100
+    levels = np.mean(samples[: len(samples) // size * size].reshape(-1, size) ** 2, axis=1)
+    active = np.mean(levels[levels > levels.max() / 1000])
+    return pcm(samples * 10 ** (dbfs / 20) / np.sqrt(active))
+
+
+@pytest.mark.parametrize(("dbfs", "heard"), [(-23, True), (-40, True), (-50, False), (-60, False)])
+async def test_soft_caller_is_heard_and_the_first_voice_of_a_far_speaker_is_not(
+    models: TurnModels, speech: bytes, dbfs: float, heard: bool
+) -> None:
+    detected = await states(vad(models), bytes(RATE) + at_level(speech, dbfs) + bytes(RATE))
+    assert (VADState.SPEAKING in detected) is heard
+
+
+@pytest.mark.parametrize("word", ["No.", "Stop.", "Two.", "What?", "U", "Q", "M"])
+async def test_one_word_starts_speech(models: TurnModels, tmp_path: Path, word: str) -> None:
+    for dbfs in (-23, -35):
+        for voice in ("en-us", "en-us+f3", "en-us+m7"):
+            audio = at_level(spoken(tmp_path, word, voice), dbfs)
+            detected = await states(vad(models), bytes(RATE) + audio + bytes(RATE))
+            assert VADState.SPEAKING in detected, (dbfs, voice)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_voice_has_to_be_longer_while_the_bot_is_busy(tmp_path: Path, busy: bool) -> None:
+    detector = TurnModels(TurnConfig(vad_interrupt_seconds=1.0)).vad_analyzer()
+    detector.set_sample_rate(RATE)
+    detector.is_bot_busy = lambda: busy
+    word = spoken(tmp_path, "Stop.")
+    detected = await states(detector, bytes(RATE) + word + bytes(RATE))
+    assert (VADState.SPEAKING in detected) is (not busy)
+    if not busy:
+        assert 0.12 <= detector.started_seconds_ago <= 0.2
 
 
 async def test_sessions_do_not_share_state(models: TurnModels, speech: bytes) -> None:
@@ -123,10 +164,7 @@ def test_new_session_loads_no_model(models: TurnModels, monkeypatch: pytest.Monk
 
 
 def test_settings_reach_the_analyzers() -> None:
-    settings = TurnConfig(vad_start_seconds=0.5, vad_min_volume=0.1)
-    models = TurnModels(settings)
-    assert models.vad_analyzer().params.start_secs == 0.5
-    assert models.vad_analyzer().params.min_volume == 0.1
+    assert TurnModels(TurnConfig(vad_start_seconds=0.5)).vad_analyzer().params.start_secs == 0.5
 
 
 async def test_finished_question_is_complete_and_its_beginning_is_not(

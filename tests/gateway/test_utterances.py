@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.utterances import BYTES_PER_SECOND, UtteranceCollector
+from appliance.gateway.utterances import BYTES_PER_SECOND, UtteranceCollector, latest_parts
+from appliance.link.engine import Utterance
 
 FRAME = BYTES_PER_SECOND // 25  # 40 ms
 
@@ -130,36 +131,22 @@ def test_every_utterance_has_a_unique_id() -> None:
     second = collector.speech_started()
     collector.turn_started()
     collector.turn_ended()
-    assert len({first.id, second.id, collector.join(first, second).id}) == 3
+    assert first.id != second.id
 
 
-def test_joined_utterances_are_separated_by_a_pause() -> None:
-    collector = make_collector()
-    first = collector.speech_started()
-    collector.turn_started()
-    add(collector, 1)
-    collector.turn_ended()
-    second = collector.turn_started()
-    add(collector, 2)
-    collector.turn_ended()
-    joined = collector.join(first, second)
-    assert joined.complete
-    assert joined.pcm.startswith(frame(1))
-    assert joined.pcm.endswith(frame(2))
-    assert joined.seconds > first.seconds + second.seconds
+def spoken(number: int, seconds: float) -> Utterance:
+    utterance = Utterance(number)
+    utterance.pcm += bytes(int(seconds * BYTES_PER_SECOND))
+    return utterance
 
 
-def test_joined_utterance_that_is_too_long_keeps_its_end() -> None:
-    collector = make_collector(max_seconds=0.4)
-    first = collector.turn_started()
-    add(collector, *range(10))
-    collector.turn_ended()
-    second = collector.turn_started()
-    add(collector, 99)
-    collector.turn_ended()
-    joined = collector.join(first, second)
-    assert joined.seconds == 0.4
-    assert joined.pcm.endswith(frame(99))
+def test_parts_of_a_question_are_dropped_from_its_start_if_it_is_too_long() -> None:
+    parts = tuple(spoken(number, 2.0) for number in range(5))
+    assert latest_parts(parts, 10.0) == parts
+    assert latest_parts(parts, 9.9) == parts[1:]
+    assert latest_parts(parts, 1.0) == parts[-1:]
+    assert latest_parts(parts, 10.0, max_parts=2) == parts[-2:]
+    assert latest_parts((), 10.0) == ()
 
 
 @given(st.lists(st.sampled_from(["audio", "start", "turn", "pause", "stop", "end"]), max_size=200))

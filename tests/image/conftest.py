@@ -38,11 +38,12 @@ class Connected:
         return hosts.image_id(self.lock_two)
 
     def export(self, *options: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run ops/export with common options, and without SBOM, which would need a network."""
+        """Run ops/export with common options, without what would need a network."""
         common = (
             "--out",
             self.host.folder / "releases",
             "--without-sbom",
+            "--without-client",
             "--part-size",
             "2000000",
         )

@@ -14,6 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 OPS = ROOT / "ops"
 NEEDED = ("podman", "buildah", "runc", "mmdebstrap", "strace", "ip", "curl", "zstd", "ssh-keygen")
+# For host.flags: the flag --ulimit of container.flags replaces the default limits of podman, which
+# are above the limits of a test machine that is itself restricted.
+ULIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 WEIGHTS_BYTES = 5_000_000  # with parts of 2 MB: three parts
 
 DOCKERFILE = """FROM scratch
@@ -89,6 +92,17 @@ class Host:
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"#!/usr/bin/env bash\n{text}\n", encoding="utf-8")
         path.chmod(0o755)
+
+    def path_without(self, *names: str) -> str:
+        """Return a PATH on which these programs are not found."""
+        folder = self.folder / "lacking"
+        folder.mkdir()
+        for programs in map(Path, reversed(self.environ["PATH"].split(":"))):
+            for program in programs.iterdir() if programs.is_dir() else ():
+                if program.name not in names:
+                    (folder / program.name).unlink(missing_ok=True)
+                    (folder / program.name).symlink_to(program)
+        return str(folder)
 
 
 @contextlib.contextmanager

@@ -11,11 +11,14 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.image.hosts import OPS, Host
+from appliance.tls import issue
+from appliance.tls.names import HostNames
+from tests.image.hosts import OPS, ULIMITS, Host
 from tests.image.sealed import USER
+from tests.tls.site import now
 
 NAME = "voice-appliance"
-PROGRAMS = ("bash", "cat", "sleep")
+PROGRAMS = ("bash", "cat", "chown", "sleep")
 
 # Answers `python -m appliance VERB` in the images.
 STAND_IN = Path(__file__).with_name("stand-in")
@@ -54,11 +57,15 @@ def build(on: Host, *releases: Release) -> None:
     """Build the images, with the tags of ops/import."""
     context = on.folder / "context"
     _system(context / "system")
+    names = HostNames(("voice.example",))
+    pair = issue.server_certificate(issue.server_authority(names, now()), names, now())
     for release in releases:
         code = context / f"{release.kind}-{release.version}"
         code.mkdir(exist_ok=True)
         (code / "version").write_text(f"{release.version}\n")
         (code / "kind").write_text(f"{release.kind}\n")
+        (code / "chain.pem").write_bytes(pair.certificate)
+        (code / "key.pem").write_bytes(pair.key)
         with tarfile.open(code / "bundle.tar", "w") as archive:
             archive.add(code / "version", "voice-bundle/version.txt")
         text = DOCKERFILE.format(**dataclasses.asdict(release))
@@ -169,7 +176,9 @@ def fresh(site: OperatedHost) -> Iterator[OperatedHost]:
     (site.etc / "token").write_text("a token\n")
     os.chown(site.etc / "token", USER, USER)
     (site.etc / "token").chmod(0o400)
-    (site.etc / "host.flags").write_text("# of this host\n--network=none\n")
+    (site.etc / "host.flags").write_text(
+        "\n".join(("# of this host", "--network=none", *ULIMITS)) + "\n"
+    )
     site.set_smoke_test()
     site.host.program("timedatectl", "echo yes")
     try:
@@ -179,7 +188,8 @@ def fresh(site: OperatedHost) -> Iterator[OperatedHost]:
         for name in names:
             site.host.run(site.engine, "rm", "--force", name)
         for slot in ("current", "previous"):
-            site.host.run(site.engine, "rmi", f"localhost/{NAME}:{slot}")
+            for suffix in ("", "-0", "-1"):  # of instances
+                site.host.run(site.engine, "rmi", f"localhost/{NAME}:{slot}{suffix}")
         for folder in (site.etc, site.state):
             shutil.rmtree(folder, ignore_errors=True)
         for program in (site.host.folder / "bin").iterdir():

@@ -24,7 +24,13 @@ STORE = ROOT / ".cache/image/tests"  # kept between test runs, because a build t
 TAG = "localhost/voice-appliance:tested"
 INSIDE, CALLER = "192.0.2.1", "192.0.2.2"  # TEST-NET-1 of RFC 5737
 PORT, METRICS_PORT, USER = 8765, 9465, 10001
-LIMITS = ("--memory=3g", "--memory-swap=3g")
+LIMITS = tuple(  # as shipped
+    line
+    for line in (ROOT / "ops/units/cpu/host.flags").read_text(encoding="utf-8").splitlines()
+    if line.startswith("--memory")
+)
+# Replaces the default limits of podman, as in hosts.py; the engines need more of them.
+ULIMITS = ("--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096")
 TRACED = "connect,sendto,sendmsg,sendmmsg"
 
 
@@ -132,11 +138,17 @@ def network() -> Iterator[Network]:
             subprocess.run(["ip", "netns", "delete", namespace], check=False)
 
 
-def say(network: Network, token_file: Path, folder: Path, *files: Path) -> SayResult:
-    """Speak the files in one call, with the real client on the caller's machine."""
+def say(
+    network: Network, token_file: Path, folder: Path, *files: Path, ca: Path | None = None
+) -> SayResult:
+    """Speak the files in one call, with the real client on the caller's machine.
+
+    ca   certificate of the authority; None for a call that is not encrypted
+    """
     out = tempfile.mkdtemp(prefix="replies-", dir=folder)
     program = [sys.executable, "-m", "client", "say", "--json", "--out", out, *map(str, files)]
-    options = ["--url", f"ws://{INSIDE}:{PORT}/ws", "--token-file", str(token_file)]
+    scheme, trust = ("wss", ["--ca", str(ca)]) if ca else ("ws", [])
+    options = ["--url", f"{scheme}://{INSIDE}:{PORT}/ws", "--token-file", str(token_file), *trust]
     options += ["--answer-seconds", "60"]  # the machine may be busy
     done = subprocess.run(
         [*network.at(network.caller), *program, *options],
@@ -150,17 +162,27 @@ def say(network: Network, token_file: Path, folder: Path, *files: Path) -> SayRe
     return SayResult(turns, done.returncode, done.stderr)
 
 
-def fetch(network: Network, path: str, port: int) -> str:
+def fetch(network: Network, path: str, port: int, ca: Path | None = None) -> str:
     """Request a page from the caller's machine; empty if there is none."""
-    url = f"http://{INSIDE}:{port}/{path.removeprefix('/')}"
-    command = [*network.at(network.caller), "curl", "--silent", "--fail", "--max-time", "5", url]
+    scheme, trust = ("https", ["--cacert", str(ca)]) if ca else ("http", [])
+    url = f"{scheme}://{INSIDE}:{port}/{path.removeprefix('/')}"
+    command = [
+        *network.at(network.caller),
+        "curl",
+        *trust,
+        "--silent",
+        "--fail",
+        "--max-time",
+        "5",
+        url,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def flags() -> list[str]:
-    """Return the shipped run flags."""
+    """Return the shipped run flags, with limits that this machine can set."""
     lines = (ROOT / "ops/container.flags").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    return [*(line for line in lines if line and not line.startswith("#")), *ULIMITS]
 
 
 @dataclass
@@ -192,6 +214,7 @@ class SealedContainer:
             *flags(),
             *LIMITS,
             f"--volume={self.token_file}:/run/secrets/voice-token:ro",
+            "--env=VOICE_GATEWAY_PLAIN_NETWORK=true",  # test_operating.py calls over TLS
             *self.options,
             self.image or self.built.tag,
         ]

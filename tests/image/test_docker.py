@@ -85,15 +85,3 @@ def test_preflight_reports_the_store_of_docker(connected: Connected, docker: Hos
     )
     assert answer.returncode == 0, answer.stdout
     assert f"overlay2 in {docker.images}" in answer.stdout
-
-
-def test_containerd_store_is_refused_before_anything_is_loaded(
-    carried: Path, offline: Host
-) -> None:
-    info = "io.containerd.snapshotter.v1"
-    offline.program(
-        "docker", f"case $* in info*Root*) echo /;; info*) echo {info};; *) exit 1;; esac"
-    )
-    answer = run_import(offline, carried, "--engine", "docker")
-    assert answer.returncode == 1
-    assert "containerd-snapshotter" in answer.stderr

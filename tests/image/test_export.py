@@ -154,6 +154,52 @@ def test_both_sboms_list_the_packages_of_the_image(
     assert "weigh" in {package["name"] for package in spdx["packages"]}
 
 
+def advise(folder: Path, package: str) -> Path:
+    """Write an advisory about versions of a Python package before 2.6; return its folder."""
+    folder.mkdir(exist_ok=True)
+    events = [{"introduced": "0"}, {"fixed": "2.6"}]
+    affected = {
+        "package": {"ecosystem": "PyPI", "name": package},
+        "ranges": [{"type": "ECOSYSTEM", "events": events}],
+    }
+    record = {"id": "CVE-0000-1", "modified": "2026-11-01T00:00:00Z", "affected": [affected]}
+    (folder / "advisory.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_known_vulnerability_with_a_fix_stops_the_export(
+    syft: None, connected: Connected, tmp_path: Path
+) -> None:
+    command = (OPS / "export", "--lock", connected.lock_one, "--out", tmp_path / "out")
+    folder = advise(tmp_path / "advisories", "Weigh")
+    done = connected.host.run(*command, "--advisories", folder)
+    assert done.returncode == 1
+    assert "weigh 2.5: CVE-0000-1 is fixed in 2.6" in done.stderr
+    assert not (tmp_path / "out" / connected.full.name).exists()
+
+    advise(folder, "another")  # newer data, in which the package is not affected
+    done = connected.host.run(*command, "--advisories", folder)
+    assert done.returncode == 0, done.stderr
+    release = tmp_path / "out" / connected.full.name
+    assert "0 to fix" in (release / "vulnerabilities.md").read_text()
+    assert "ADVISORIES=checked\n" in (release / "release.env").read_text()
+    signed = (release / "SHA256SUMS").read_text()
+    for name in ("vulnerabilities.json", "vulnerabilities.md", "accepted-vulnerabilities.toml"):
+        assert f"  {name}\n" in signed
+
+
+def test_damaged_advisories_stop_the_export(
+    syft: None, connected: Connected, tmp_path: Path
+) -> None:
+    folder = advise(tmp_path / "advisories", "Weigh")
+    (folder / "advisory.json").write_text("{")
+    out = tmp_path / "out"
+    command = (OPS / "export", "--lock", connected.lock_one, "--out", out, "--advisories", folder)
+    done = connected.host.run(*command)
+    assert done.returncode == 1
+    assert "advisory.json is not an advisory in OSV's format" in done.stderr
+
+
 def test_missing_syft_stops_the_export_unless_sboms_are_declined(
     connected: Connected, tmp_path: Path
 ) -> None:

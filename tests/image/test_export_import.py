@@ -83,6 +83,140 @@ def test_damaged_part_is_named_before_anything_is_loaded(
     assert_refused(offline, carried, f"image-{part:03}.part is damaged", "Nothing was loaded")
 
 
+def test_list_swapped_after_its_signature_was_checked_is_not_used(
+    carried: Path, offline: Host
+) -> None:
+    """The medium is writable while it is imported: the list and a listed file are replaced."""
+    swap = (
+        f"cd {carried}; sed -i s/^STREAM_PARTS=.*/STREAM_PARTS=1/ release.env; "
+        'new="$(sha256sum release.env)"; '
+        'sed -i "s/.*  release.env$/${new%% *}  release.env/" SHA256SUMS'
+    )
+    offline.program("ssh-keygen", f'{shutil.which("ssh-keygen")} "$@"; code=$?; {swap}; exit $code')
+    answer = run_import(offline, carried)
+    assert answer.returncode == 1
+    assert "release.env is damaged" in answer.stderr
+    assert "Nothing was loaded" in answer.stderr
+    assert offline.ids() == set()
+
+
+def test_file_changed_after_it_was_hashed_is_not_used(carried: Path, offline: Host) -> None:
+    change = f"sed -i s/^STREAM_PARTS=.*/STREAM_PARTS=1/ {carried}/release.env"
+    real = shutil.which("openssl")
+    offline.program(
+        "openssl",
+        f'{real} "$@"; code=$?; [[ "$*" != *release.env* ]] || {change}; exit $code',
+    )
+    answer = run_import(offline, carried)
+    assert answer.returncode == 1
+    assert "release.env changed while it was read" in answer.stderr
+    assert offline.ids() == set()
+
+
+def watch(on: Host, *names: str) -> Path:
+    """Return a file in which every call of these programs leaves a line: its name and arguments."""
+    calls = on.folder / "calls"
+    for name in names:
+        on.program(name, f'echo "{name} $*" >>{calls}; exec {shutil.which(name)} "$@"')
+    return calls
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_neither_zstd_nor_the_engine_reads_a_part_that_is_damaged_while_it_is_copied(
+    carried: Path, offline: Host, part: int
+) -> None:
+    """The medium returns other bytes than before; no run before would have noticed."""
+    damaged = f"image-{part:03}.part"
+    calls = watch(offline, "zstd", "podman")
+    change = f"printf x | dd of={carried}/{damaged} bs=1 seek=1000 conv=notrunc status=none"
+    offline.program("cp", f'[[ "$*" != *{damaged}* ]] || {change}; exec {shutil.which("cp")} "$@"')
+    answer = run_import(offline, carried)
+    assert answer.returncode == 1
+    assert f"{damaged} is damaged" in answer.stderr and "Nothing was loaded" in answer.stderr
+    read = [
+        line for line in calls.read_text().splitlines() if line.startswith(("zstd", "podman p"))
+    ]
+    assert read == []
+    assert offline.ids() == set()
+    assert list(offline.images.glob("voice-import.*")) == []
+
+
+def test_part_that_ends_early_while_it_is_copied_is_refused(carried: Path, offline: Host) -> None:
+    offline.program("cp", f'{shutil.which("cp")} "$@"; [[ $2 != *.part ]] || truncate -s 9999 "$2"')
+    answer = run_import(offline, carried)
+    assert answer.returncode == 1
+    for part in range(3):
+        assert f"image-{part:03}.part is damaged" in answer.stderr
+    assert offline.ids() == set()
+
+
+def test_medium_that_is_unplugged_while_it_is_copied_is_named(carried: Path, offline: Host) -> None:
+    offline.program(
+        "cp",
+        "[[ $1 != image-001.part ]] || { echo 'cp: Input/output error' >&2; exit 1; }\n"
+        f'exec {shutil.which("cp")} "$@"',
+    )
+    answer = run_import(offline, carried)
+    assert answer.returncode == 1
+    assert "Input/output error" in answer.stderr
+    assert "image-001.part could not be copied" in answer.stderr
+    assert "Nothing was loaded" in answer.stderr
+    assert list(offline.images.glob("voice-import.*")) == []
+
+
+def test_parts_swapped_after_they_were_verified_are_not_used(
+    connected: Connected, carried: Path, offline: Host
+) -> None:
+    change = f"cp {carried}/image-000.part {carried}/image-001.part"
+    offline.program("zstd", f'{change}; exec {shutil.which("zstd")} "$@"')
+    answer = run_import(offline, carried, "--prove")
+    assert answer.returncode == 0, answer.stderr
+    parts = [(carried / f"image-00{part}.part").read_bytes() for part in range(2)]
+    assert parts[0] == parts[1]
+    assert offline.ids() == {connected.id_one}
+
+
+def test_every_part_is_read_once(carried: Path, offline: Host, tmp_path: Path) -> None:
+    """A slow medium would double the time of an import that reads it twice."""
+    trace = tmp_path / "trace"
+    shutil.copy(carried / "allowed_signers.example", offline.folder / "signers")
+    # fmt: off
+    offline.must(
+        "strace", "-f", "-qq", "-y", "-e", "trace=openat", "-o", trace,
+        carried / "import", "--signers", offline.folder / "signers",
+    )
+    # fmt: on
+    opened = [line for line in trace.read_text().splitlines() if " = " in line]
+    for part in sorted(carried.glob("*.part")):
+        assert len([line for line in opened if line.endswith(f"<{part.resolve()}>")]) == 1
+
+
+def test_temporary_files_go_where_tmpdir_says(carried: Path, offline: Host, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    seen = offline.folder / "seen"
+    offline.program("zstd", f'ls {place}/*/* >{seen}; exec {shutil.which("zstd")} "$@"')
+    answer = run_import(offline, carried, TMPDIR=str(place))
+    assert answer.returncode == 0, answer.stderr
+    assert [line[-14:] for line in seen.read_text().splitlines() if line.endswith(".part")] == [
+        f"image-00{part}.part" for part in range(3)
+    ]
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("tool", ["ssh-keygen", "zstd"])
+def test_missing_program_is_named_and_the_release_is_not_accused(
+    carried: Path, offline: Host, tool: str
+) -> None:
+    answer = run_import(offline, carried, PATH=offline.path_without(tool))
+    assert answer.returncode == 1
+    assert f"this host lacks {tool} (package" in answer.stderr
+    assert "Nothing was loaded" in answer.stderr
+    for accusation in ("not what was signed", "damaged", "medium"):
+        assert accusation not in answer.stderr
+    assert offline.ids() == set()
+
+
 @pytest.mark.parametrize("name", ["image-manifest.lock", "release.env", "preflight", "release.sh"])
 def test_damaged_file_is_named_before_anything_is_loaded(
     carried: Path, offline: Host, name: str, tmp_path: Path
@@ -139,6 +273,43 @@ def test_release_of_an_unknown_signer_is_refused_with_the_key(carried: Path, off
     public = (offline.folder / "other.pub").read_text()
     (offline.folder / "signers").write_text(f"other {public}")
     assert_refused(offline, carried, "wrong signer: SHA256:", "does not list it")
+
+
+@pytest.mark.parametrize("option", [True, False])
+def test_release_signed_with_a_revoked_key_is_refused(
+    carried: Path, offline: Host, option: bool
+) -> None:
+    """By option, or by a file of the default name beside the list of signers."""
+    signers, revoked = offline.folder / "signers", offline.folder / "revoked_signers"
+    shutil.copy(carried / "allowed_signers.example", signers)
+    key = signers.read_text().split(" ", 2)[2]
+    other = offline.folder / "other"
+    offline.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other)
+    options = ["--revoked", str(revoked)] if option else []
+    revoked.write_text(f"{other.with_suffix('.pub').read_text()}{key}")
+    answer = run_import(offline, carried, *options)
+    assert answer.returncode == 1
+    assert "revokes the key SHA256:" in answer.stderr and "Nothing was loaded" in answer.stderr
+    assert offline.ids() == set()
+    revoked.write_text(other.with_suffix(".pub").read_text())
+    assert run_import(offline, carried, *options).returncode == 0
+
+
+def test_signer_whose_time_has_passed_is_refused(carried: Path, offline: Host) -> None:
+    """A site that never hears of a revocation is protected by the end that it gave the key."""
+    signer, rest = (carried / "allowed_signers.example").read_text().split(" ", 1)
+    (offline.folder / "signers").write_text(f'{signer} valid-before="20200101",{rest}')
+    assert_refused(offline, carried, "wrong signer: SHA256:", "or its time there has passed")
+    (offline.folder / "signers").write_text(f'{signer} valid-before="29991231",{rest}')
+    assert run_import(offline, carried).returncode == 0
+
+
+def test_missing_list_of_revoked_keys_is_refused_if_it_was_named(
+    carried: Path, offline: Host
+) -> None:
+    answer = run_import(offline, carried, "--revoked", str(offline.folder / "none"))
+    assert answer.returncode == 1
+    assert "none cannot be read: it lists the revoked keys" in answer.stderr
 
 
 def test_list_changed_after_signing_is_refused(carried: Path, offline: Host) -> None:
@@ -267,6 +438,18 @@ def test_release_is_verified_by_the_commands_of_its_readme(
     assert int(release["STREAM_PARTS"]) == len(parts)
 
 
+def test_release_without_advisories_does_not_claim_to_be_free_of_vulnerabilities(
+    offline: Host, carried: Path
+) -> None:
+    expected = "known vulnerabilities: NOT CHECKED"
+    for name in ("vulnerabilities.md", "README"):
+        assert expected in (carried / name).read_text()
+    done = run_import(offline, carried)
+    assert done.returncode == 0, done.stderr
+    assert f"{expected}\n" in done.stdout
+    assert "0 to fix" not in done.stdout
+
+
 def test_release_has_the_licences_of_packages_and_models(carried: Path) -> None:
     licences = carried / "licences"
     assert (licences / "python/weigh-2.5/LICENSE").read_text() == "MIT License\n"
@@ -274,7 +457,8 @@ def test_release_has_the_licences_of_packages_and_models(carried: Path) -> None:
     assert (licences / "debian/libscale.txt").read_text() == "BSD-3-Clause\n"
     models = (licences / "models.txt").read_text()
     assert "kokoro-82m-voices: Apache-2.0; from hexgrad/Kokoro-82M v1.0" in models
-    assert "whisper" not in models
+    assert "whisper-tiny-en: MIT" in models
+    assert "ultravox" not in models  # of the other profile
 
 
 def test_carried_scripts_print_their_help(carried: Path, offline: Host) -> None:

@@ -18,8 +18,9 @@ from client.wav import read_wav
 from tests.e2e.appliance import QUESTIONS, SayResult
 from tests.e2e.test_no_network_access import attempts
 from tests.image.conftest import Delivered
-from tests.image.sealed import CALLER, LIMITS, USER, Built, Network, SealedContainer
+from tests.image.sealed import CALLER, LIMITS, METRICS_PORT, USER, Built, Network, SealedContainer
 from tests.recognizer import word_error_rate, words
+from tests.units.reading import in_bytes
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +118,7 @@ for new, old in (("memory.max", "memory/memory.limit_in_bytes"), ("pids.max", "p
     print(next(path for path in (group / new, group / old) if path.exists()).read_text().strip())
 """
     memory, processes = appliance.inside(script).split()
-    assert int(memory) == 3 * 2**30
-    assert LIMITS[0].endswith("3g")
+    assert int(memory) == in_bytes(LIMITS[0].partition("=")[2])
     assert processes == "512"
 
 
@@ -127,12 +127,23 @@ def test_every_sealed_byte_was_read_before_the_start(
 ) -> None:
     lines = appliance.lines()
     events = [line["event"] for line in lines]
+    assert events.index("code intact") < events.index("seal intact")
     assert events.index("seal intact") < events.index("appliance started")
     intact = lines[events.index("seal intact")]
     assert intact["state"] == "full"
     assert appliance.metric("voice_seal_ok") == 1
     assert appliance.metric("voice_seal_full") == 1
-    assert appliance.metric("voice_seal_bytes") == intact["bytes"] > 500e6
+    assert appliance.metric("voice_seal_bytes") == intact["bytes"] > 1.1e9
+
+
+def test_signature_of_the_release_covers_the_list_of_code_that_was_compared(
+    appliance: SealedContainer, delivered: Delivered
+) -> None:
+    signed = (delivered.release / "SHA256SUMS").read_text()
+    (line,) = [line for line in signed.splitlines() if line.endswith("  code.list")]
+    metrics = appliance.fetch("metrics", METRICS_PORT)
+    assert f'code_sha256="{line[:64]}"' in metrics
+    assert appliance.metric("voice_seal_code_bytes") > 5e8
 
 
 def test_health_check_of_the_container_engine_passes(appliance: SealedContainer) -> None:

@@ -12,6 +12,7 @@ import re
 import secrets
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import pytest
 from tests.acceptance.speed import ANY_SPEED
 from tests.e2e.appliance import QUESTIONS
 from tests.image.conftest import Delivered
-from tests.image.sealed import LIMITS, USER, Network, say
+from tests.image.sealed import INSIDE, LIMITS, PORT, ULIMITS, USER, Network, fetch, say
 
 SECONDS = 900  # for a start and an acceptance test on a busy machine
 SPOKEN = ("paris", "france", "clara")
@@ -75,9 +76,11 @@ def site(
     token.write_text(secrets.token_urlsafe(32))
     os.chown(token, USER, USER)
     token.chmod(0o400)
-    flags = (f"--network=ns:/run/netns/{network.inside}", *LIMITS)
+    flags = (f"--network=ns:/run/netns/{network.inside}", *LIMITS, *ULIMITS)
     (site.etc / "host.flags").write_text("\n".join(flags) + "\n")
     site.set_smoke_test("--turns=4", "--interruptions=2")
+    made = site.voicectl("tls", "init", "--name", INSIDE)
+    assert made.returncode == 0, made.stdout + made.stderr
     yield site
     site.voicectl("stop")
 
@@ -117,9 +120,37 @@ def test_client_in_the_image_makes_a_first_call_in_writing(
     answer = site.delivered.image.host.run(
         *("podman", "exec", "voice-appliance", "python", "-m", "client", "ask"),
         *("What is the capital of France?", "--token-file", "/run/secrets/voice-token"),
+        *("--url", "wss://localhost:8765/ws", "--ca", "/run/secrets/tls/ca.pem"),
     )
     assert answer.returncode == 0, answer.stderr
     assert "Paris" in answer.stdout
+
+
+def test_calls_are_encrypted_with_a_certificate_that_status_and_ca_pem_show(
+    site: ReleaseHost, activated: str
+) -> None:
+    ca = site.etc / "tls/ca.pem"
+    assert fetch(site.network, "/ca.pem", PORT, ca) == ca.read_text()
+    assert "TLS: on; certificate valid until" in site.voicectl("status").stdout
+    shown = site.voicectl("tls")
+    assert shown.returncode == 0, shown.stderr
+    assert INSIDE in shown.stdout and "(the CA of this site)" in shown.stdout
+    assert (site.etc / "tls/key.pem").stat().st_uid == USER
+    assert (site.etc / "tls/key.pem").stat().st_mode & 0o777 == 0o400
+
+
+def test_renewed_certificate_is_served_without_a_restart(site: ReleaseHost, activated: str) -> None:
+    renewed = site.voicectl("tls", "renew", "--force")
+    assert renewed.returncode == 0, renewed.stderr
+    deadline = time.monotonic() + 60
+    while "new certificate loaded" not in site.voicectl("logs").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert '"takes_calls": true' in site.voicectl("status", "--json").stdout
+    called = say(
+        site.network, site.etc / "token", site.state, QUESTIONS[0], ca=site.etc / "tls/ca.pem"
+    )
+    assert "paris" in called.turns[0]["reply_text"].lower(), called.stderr
 
 
 def test_calls_of_the_acceptance_test_can_be_traced(site: ReleaseHost, activated: str) -> None:
@@ -181,7 +212,9 @@ def test_upgrade_that_answers_wrongly_goes_back(site: ReleaseHost, rejected: Fai
     assert rejected.done.returncode == ROLLED_BACK
     assert f"{NEXT} failed: the smoke test exited with code 1" in rejected.done.stderr
     assert f"{FIRST} is current again, and accepts calls" in rejected.done.stderr
-    called = say(site.network, site.etc / "token", site.state, QUESTIONS[0])
+    called = say(
+        site.network, site.etc / "token", site.state, QUESTIONS[0], ca=site.etc / "tls/ca.pem"
+    )
     assert "paris" in called.turns[0]["reply_text"].lower(), called.stderr
 
 

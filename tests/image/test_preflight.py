@@ -18,7 +18,20 @@ from tests.image.hosts import OPS, Host
 from tests.image.sealed import USER
 
 RECORDED = Path(__file__).parent / "recorded"
-ALL = ["engine", "store", "space", "base", "port", "clock", "certificate", "key", "token"]
+ALL = [
+    "tools",
+    "release",
+    "engine",
+    "store",
+    "space",
+    "base",
+    "host-memory",
+    "port",
+    "clock",
+    "certificate",
+    "key",
+    "token",
+]
 GPU = ["driver", "capability", "memory", "memory-free", "injection"]
 
 
@@ -117,6 +130,22 @@ def test_cdi_file_of_another_driver_fails(host: Host) -> None:
     assert "is not for driver 580.95.05" in injection["found"]
 
 
+@pytest.mark.parametrize(
+    ("profile", "kib", "state"),
+    [("cpu", 4_000_000, "pass"), ("cpu", 2_000_000, "warn"), ("gpu", 4_000_000, "warn")],
+)
+def test_host_with_little_memory_gets_a_warning_that_names_a_smaller_model(
+    host: Host, profile: str, kib: int, state: str
+) -> None:
+    meminfo = host.folder / "meminfo"
+    meminfo.write_text(f"MemTotal:       {kib} kB\nMemFree:        1 kB\n")
+    options = ("--profile", profile, "--only", "host-memory")
+    memory = check(host, *options, VOICE_MEMINFO=str(meminfo))["host-memory"]
+    assert memory["state"] == state
+    assert memory["found"].replace(",", "") == f"{kib * 1024 // 1_000_000} MB"
+    assert state == "pass" or "smaller language model" in memory["to_do"]
+
+
 def test_cpu_profile_has_no_gpu_checks(host: Host) -> None:
     assert list(check(host)) == ALL
 
@@ -141,6 +170,19 @@ def test_missing_engine_fails_and_the_other_checks_still_run(host: Host) -> None
     assert checks["port"]["state"] == "pass"
 
 
+def test_missing_program_fails_with_its_package_and_the_release_is_not_accused(
+    carried: Path, host: Host
+) -> None:
+    signers = carried / "allowed_signers.example"
+    assert check(host, carried, "--signers", signers)["tools"]["state"] == "pass"
+    path = host.path_without("ssh-keygen")
+    checks = check(host, carried, "--signers", signers, PATH=path)
+    assert checks["tools"]["state"] == checks["release"]["state"] == "fail"
+    assert "ssh-keygen (package openssh-client)" in checks["tools"]["found"]
+    assert checks["release"]["found"] == "not verified"
+    assert 'check "tools"' in checks["release"]["to_do"]
+
+
 def test_old_engine_fails(host: Host) -> None:
     host.program("podman", "[[ $1 != version ]] || echo 3.4.4")
     engine = check(host)["engine"]
@@ -148,12 +190,31 @@ def test_old_engine_fails(host: Host) -> None:
     assert (engine["found"], engine["wanted"]) == ("podman 3.4.4", "podman 4.3 or newer")
 
 
-def test_containerd_store_of_docker_fails(host: Host) -> None:
-    info = "overlayfs [[driver-type io.containerd.snapshotter.v1]]"
-    host.program("docker", f'case $* in *Root*) echo /;; *) echo "{info}";; esac')
-    store = check(host, "--engine", "docker")["store"]
-    assert store["state"] == "fail"
-    assert "containerd-snapshotter" in store["to_do"]
+def test_release_is_verified_before_it_is_read(
+    connected: Connected, carried: Path, host: Host
+) -> None:
+    signers = carried / "allowed_signers.example"
+    assert check(host, carried, "--signers", signers)["release"]["state"] == "pass"
+    assert check(host, carried, "--signers", host.folder / "none")["release"]["state"] == "warn"
+    with (carried / "release.env").open("a", encoding="utf-8") as file:
+        file.write("EXTRA=1\n")
+    changed = check(host, carried, "--signers", signers)
+    assert changed["release"]["state"] == "fail"
+    assert "release.env" in changed["release"]["found"]
+    assert changed["space"]["state"] == "warn"  # its size was not read
+
+
+def test_gpu_that_reports_no_memory_is_a_warning(host: Host) -> None:
+    host.program("nvidia-smi", 'echo "NVIDIA L4, 580.95.05, 8.9, [N/A], [N/A]"')
+    checks = check(host, "--profile", "gpu")
+    assert [checks[name]["state"] for name in ("memory", "memory-free")] == ["warn", "warn"]
+
+
+@pytest.mark.parametrize("port", ["0", "a[$(touch evaluated)]", "123456", ""])
+def test_port_that_is_no_number_is_refused(host: Host, port: str) -> None:
+    answer = host.run(OPS / "preflight", "--port", port)
+    assert answer.returncode == 1
+    assert "--port is a number" in answer.stderr
 
 
 def test_too_little_space_fails_with_available_and_needed_size(
@@ -266,7 +327,7 @@ def test_file_that_is_not_a_certificate_fails(host: Host, secrets: dict[str, Pat
 def test_missing_certificate_and_key_are_a_warning(host: Host) -> None:
     checks = check(host)
     assert checks["certificate"]["state"] == checks["key"]["state"] == "warn"
-    assert "unencrypted" in checks["certificate"]["to_do"]
+    assert "the first start makes one" in checks["certificate"]["to_do"]
 
 
 def test_output_fits_80_columns_except_for_commands_to_copy(host: Host) -> None:
@@ -289,4 +350,4 @@ def test_output_has_one_line_per_check_and_advice_for_failures(host: Host) -> No
 def test_unknown_check_is_refused_with_the_known_ones(host: Host) -> None:
     answer = host.run(OPS / "preflight", "--only", "weather")
     assert answer.returncode == 1
-    assert "unknown check weather; the checks are: engine store" in answer.stderr
+    assert "unknown check weather; the checks are: tools release engine store" in answer.stderr

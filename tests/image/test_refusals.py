@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.settings import LLMConfig
+from tests.conftest import FAST_MODEL
 from tests.image.hosts import damage
 from tests.image.sealed import Built, Network, SealedContainer
 
@@ -79,6 +81,15 @@ def test_unknown_setting_is_refused(container: Container) -> None:
     misspelt = container("--env=VOICE_GATEWAY_PRT=1")
     assert misspelt.ended() == 78
     assert "VOICE_GATEWAY_PORT" in reason(misspelt)
+
+
+def test_model_that_is_not_in_the_image_is_refused_with_the_one_that_is(
+    container: Container,
+) -> None:
+    other = container(f"--env=VOICE_LLM_MODEL={FAST_MODEL}")
+    assert other.ended() == 78
+    assert f"{FAST_MODEL!r} is not here; installed: {LLMConfig().model}" in reason(other)
+    assert "build an image" in other.lines()[-1]["advice"]
 
 
 def test_missing_token_file_is_refused(container: Container) -> None:

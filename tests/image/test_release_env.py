@@ -18,7 +18,6 @@ VALUES = {
     "VERSION": "0.1.0",
     "IMAGE_ID": ID,
     "EXPORTED_EPOCH_SECONDS": "1790000000",
-    "STREAM_SHA256": ID.removeprefix("sha256:"),
     "STREAM_BYTES": "5000000",
     "STREAM_PARTS": "3",
     "PART_BYTES": "2000000",
@@ -60,6 +59,55 @@ def test_valid_release_env_is_read(tmp_path: Path) -> None:
 def test_full_release_needs_no_base(tmp_path: Path) -> None:
     done = read(tmp_path, lines(BASE_LAYERS="0", BASE_ID=None, BASE_VERSION=None))
     assert done.returncode == 0, done.stderr
+
+
+CHECKED = {
+    "ADVISORIES": "checked",
+    "ADVISORIES_NEWEST": "2026-11-20",
+    "ADVISORIES_FIXABLE": "0",
+    "ADVISORIES_EXPIRED": "0",
+    "ADVISORIES_UNFIXED": "12",
+    "ADVISORIES_ACCEPTED": "3",
+}
+
+
+def vulnerabilities(folder: Path, **changes: str | None) -> str:
+    """Return the line about known vulnerabilities that ops/import prints, or an error."""
+    (folder / "release.env").write_text(lines(**changes), encoding="utf-8")
+    script = (
+        f"source {OPS}/common.sh; source {OPS}/release.sh; read_release release.env; "
+        'printf "%s" "$VULNERABILITIES"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return done.stdout or done.stderr
+
+
+def test_line_about_vulnerabilities_has_counts_and_the_date_of_the_data(tmp_path: Path) -> None:
+    line = vulnerabilities(tmp_path, **CHECKED)
+    assert line == (
+        "known vulnerabilities: 0 to fix, 0 with an expired acceptance, 12 without a fix, "
+        "3 accepted; advisories of 2026-11-20"
+    )
+    partly = vulnerabilities(tmp_path, **CHECKED | {"ADVISORIES": "partly-checked"})
+    assert partly == f"{line}; SOME PACKAGES NOT CHECKED"
+
+
+def test_release_that_was_not_checked_says_so(tmp_path: Path) -> None:
+    unchecked = CHECKED | {"ADVISORIES": "not-checked", "ADVISORIES_NEWEST": "none"}
+    for changes in (unchecked, {}):  # without the values: a release of an earlier version
+        assert vulnerabilities(tmp_path, **changes) == "known vulnerabilities: NOT CHECKED"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ADVISORIES", "clean"), ("ADVISORIES_NEWEST", "today"), ("ADVISORIES_FIXABLE", None)],
+)
+def test_invalid_value_about_vulnerabilities_is_refused(
+    tmp_path: Path, name: str, value: str | None
+) -> None:
+    assert f"release.env: {name} is" in vulnerabilities(tmp_path, **CHECKED | {name: value})
 
 
 @pytest.mark.parametrize(

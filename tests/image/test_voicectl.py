@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.hosts import OPS, Host
+from tests.image.hosts import OPS, ULIMITS, Host
 from tests.image.running import NAME, ONE, OperatedHost, Release
+from tests.image.sealed import USER
 from tests.image.test_export_import import run_import
 
 BROKEN = Release("0.1.1", "broken")
@@ -70,7 +72,7 @@ def test_status_of_a_running_release_is_its_own_status_plus_the_release(
     assert "\x1b" not in screen
     assert serving.must("status", "--plain").startswith("run: appliance: 0.1.0\ncurrent: 0.1.0-cpu")
     tree = json.loads(serving.must("status", "--json"))
-    assert tree["appliance"] == {"ready": True, "version": "0.1.0"}
+    assert tree["appliance"] == {"ready": True, "version": "0.1.0", "closed": False}
     assert (tree["state"], tree["reason"]) == ("active", None)
     assert tree["current"]["id"] == tree["running_image_id"] == f"sha256:{serving.id('current')}"
 
@@ -243,6 +245,54 @@ def test_say_writes_the_speech_to_a_file_of_the_host(site: OperatedHost, tmp_pat
     assert wav.read_text() == "RIFF of Hello."
 
 
+def test_token_writes_the_folder_that_the_appliance_only_reads(serving: OperatedHost) -> None:
+    answer = serving.ctl("token", "create", "ward-3", "--calls", "2")
+    assert answer.stdout == "token create ward-3 --calls 2\n"
+    assert answer.stderr == ""  # the running appliance sees the first token
+    store = serving.etc / "access" / "tokens"
+    assert store.read_text() == "create ward-3 --calls 2\n"
+    assert store.parent.stat().st_mode & 0o777 == 0o700
+    assert store.parent.stat().st_uid == USER
+    command = serving.run_engine("inspect", "--format", "{{.Config.CreateCommand}}", NAME)
+    assert f"{store.parent}:/run/secrets/voice-access:ro" in command
+    assert "--env=VOICE_GATEWAY_TOKEN_STORE=/run/secrets/voice-access/tokens" in command
+    answer = serving.ctl("token", "revoke", "ward-3")
+    assert (answer.stdout, answer.stderr) == ("token revoke ward-3\n", "")
+    assert "takes create, list or revoke" in serving.ctl("token").stderr
+
+
+def test_container_that_does_not_see_the_tokens_is_named(serving: OperatedHost) -> None:
+    serving.run_engine("rm", "--force", NAME)
+    serving.run_engine("run", "--detach", "--name", NAME, "--network=none", *ULIMITS, ONE.tag)
+    answer = serving.ctl("token", "create", "ward-3")
+    assert "does not see" in answer.stderr and "restart" in answer.stderr
+
+
+def test_folder_that_compose_made_for_root_is_given_to_the_user_of_the_image(
+    site: OperatedHost,
+) -> None:
+    (site.etc / "access").mkdir(0o755)
+    site.tag(ONE, "current")
+    site.must("token", "create", "ward-3")
+    folder = (site.etc / "access").stat()
+    assert (folder.st_uid, folder.st_mode & 0o777) == (USER, 0o700)
+
+
+def test_audit_reads_the_log_or_files_of_the_host(serving: OperatedHost, tmp_path: Path) -> None:
+    noted = "5f2d" * 16
+    answer = serving.must("audit", "verify", "--noted", noted)
+    assert answer.startswith(f"audit verify --noted {noted} of: ")
+    assert "appliance started" in answer
+    first, second = tmp_path / "audit-000001.jsonl", tmp_path / "audit-000002.jsonl"
+    first.write_text("the first line\n")
+    second.write_text("the second line\n")
+    answer = serving.must("audit", "head", str(first), str(second))
+    assert answer.startswith("audit head --tar of: ")
+    assert answer.index("the first line") < answer.index("the second line")
+    assert "cannot be read" in serving.ctl("audit", "verify", str(tmp_path / "missing")).stderr
+    assert "takes verify or head" in serving.ctl("audit").stderr
+
+
 def test_settings_check_includes_those_in_host_flags(serving: OperatedHost) -> None:
     with (serving.etc / "host.flags").open("a") as flags:
         flags.write("--env=VOICE_TTS_SPEED=4\n")
@@ -305,11 +355,16 @@ def test_missing_engine_is_reported(site: OperatedHost) -> None:
     assert "docker does not respond" in answer.stderr
 
 
-def test_bundle_has_all_sources_and_no_value_of_a_setting(serving: OperatedHost) -> None:
-    write_settings(serving, "VOICE_SECRET=hidden-in-env")
+def test_bundle_has_all_sources_and_no_value_that_is_not_listed(serving: OperatedHost) -> None:
+    write_settings(serving, "VOICE_SECRET=hidden-in-env\n# hidden-in-comment")
     flags = serving.etc / "host.flags"
-    flags.write_text(f"{flags.read_text()}--env=VOICE_OTHER=hidden-in-flags\n--label=kept=1\n")
+    spellings = ("--env=VOICE_OTHER=hidden-a", "-eB=hidden-b", "--label=key=hidden-c", "# hidden-d")
+    flags.write_text("\n".join((flags.read_text(), *spellings, "--pids-limit=512", "")))
     serving.must("restart")
+    # Another container of the same host.
+    other = ("run", "--detach", "--name=neighbour", "--network=none", *ULIMITS, "--env=C=hidden-e")
+    bash = ("--entrypoint=bash", ONE.tag, "-c", "sleep 1000", "hidden-in-command")
+    serving.run_engine(*other, *bash)
     out = serving.host.folder / "b.tar.zst"
     assert "files" in serving.must("bundle", "--out", out)
     assert out.stat().st_mode & 0o777 == 0o600
@@ -337,8 +392,9 @@ def test_bundle_has_all_sources_and_no_value_of_a_setting(serving: OperatedHost)
     assert json.loads((folder / f"{NAME}.inspect.json").read_text())
     everything = "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert "VOICE_SECRET=..." in everything
-    assert "--label=kept=1" in everything
-    for secret in ("hidden-in-env", "hidden-in-flags", "a token", "it may hold anything"):
+    assert "--pids-limit=512" in everything
+    assert "VOICE_OTHER" in json.loads((folder / f"{NAME}.inspect.json").read_text())["Env"]
+    for secret in ("hidden", "neighbour", "a token", "it may hold anything"):
         assert secret not in everything
 
 
@@ -384,3 +440,78 @@ def test_voicectl_of_a_release_folder_needs_nothing_else(carried: Path, offline:
     assert offline.run("voicectl", "status").returncode == UNKNOWN
     for name in ("units/voice-appliance.service", "units/host.flags", "monitoring/alerts.yml"):
         assert (carried / name).exists()
+
+
+# --- certificates
+
+
+def test_first_start_makes_a_certificate_for_the_names_of_the_host(site: OperatedHost) -> None:
+    site.tag(ONE, "current")
+    answers = "case $1 in -f) echo voice.example ;; -I) echo 192.0.2.7 fe80::1 ;; *) echo v ;; esac"
+    site.host.program("hostname", answers)
+    started = site.must("start")
+    wanted = "tls init --owner 10001 --quiet --name voice.example --name v --name 192.0.2.7\n"
+    assert wanted in started
+    assert "BEGIN CERTIFICATE" in (site.etc / "tls/chain.pem").read_text()
+    assert (site.etc / "tls/key.pem").stat().st_uid == USER
+    assert (site.etc / "ca").stat().st_mode & 0o777 == 0o700
+    assert (site.etc / "tls").stat().st_mode & 0o777 == 0o750
+    assert (site.etc / "tls").stat().st_gid == USER
+    mounts = site.run_engine("inspect", "--format", "{{.HostConfig.Binds}}", NAME)
+    assert f"{site.etc}/tls:/run/secrets/tls:ro" in mounts
+    assert f"{site.etc}/ca" not in mounts  # the key of the CA
+    assert "tls init" not in site.must("restart")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "VOICE_GATEWAY_PLAIN_NETWORK=true",
+        "VOICE_GATEWAY_TLS_CERTIFICATE=/run/secrets/tls/hospital.pem",
+    ],
+)
+def test_start_leaves_a_site_with_settings_of_its_own_alone(site: OperatedHost, line: str) -> None:
+    write_settings(site, line)
+    site.tag(ONE, "current")
+    assert "tls init" not in site.must("start")
+    assert not (site.etc / "tls").exists()
+
+
+@pytest.mark.parametrize("name", ["chain.pem", "key.pem"])
+def test_files_of_the_customer_are_not_touched(site: OperatedHost, name: str) -> None:
+    (site.etc / "tls").mkdir()
+    (site.etc / "tls" / name).write_text("of the customer\n")
+    site.tag(ONE, "current")
+    assert "tls" not in site.must("start")
+    assert (site.etc / "tls" / name).read_text() == "of the customer\n"
+
+
+def test_start_renews_an_old_certificate_of_the_own_ca(site: OperatedHost) -> None:
+    site.tag(ONE, "current")
+    site.must("start")
+    days_ago = time.time() - 340 * 86_400
+    os.utime(site.etc / "tls/chain.pem", (days_ago, days_ago))
+    assert "tls renew --owner 10001 --quiet\n" in site.must("restart")
+
+
+def test_release_that_cannot_make_certificates_starts_with_a_warning(site: OperatedHost) -> None:
+    site.tag(OLD, "current")
+    assert "its calls are not encrypted" in site.ctl("start").stderr
+    assert site.serves == OLD.version
+
+
+def test_tls_actions_run_in_a_container_without_a_network(site: OperatedHost) -> None:
+    site.tag(ONE, "current")
+    assert "tls.pem" not in site.ctl("trust").stdout
+    assert "ca.pem is missing" in site.ctl("trust").stderr
+    assert "tls init --owner 10001" in site.must("tls", "init", "--name", "v.example")
+    assert site.must("tls", "renew", "--force") == "tls renew --owner 10001 --force\n"
+    assert site.must("tls", "show", "--json") == "tls show --owner 10001 --json\n"
+    assert site.must("tls") == "tls show --owner 10001\n"
+    assert "tls client --owner 10001 anna\n" in site.must("tls", "client", "anna")
+    assert "unknown action burn" in site.ctl("tls", "burn").stderr
+    (site.etc / "tls/ca.pem").write_text("the authority\n")
+    out = site.state / "copy.pem"
+    out.parent.mkdir(exist_ok=True)
+    assert "tls trust --owner 10001\n" in site.must("trust", "--out", out)
+    assert out.read_text() == "the authority\n"

@@ -42,7 +42,52 @@ def test_first_release_is_activated_without_a_drain(site: OperatedHost) -> None:
     site.must("activate", "0.1.0")
     assert site.serves == "0.1.0"
     assert site.slots == (*of(site, ONE), "")
-    assert site.steps() == ["begin", "stop", "tags", "start", "ready", "smoke-test", "done"]
+    steps = ["begin", "stop", "tags", "start", "close", "ready", "smoke-test", "open", "done"]
+    assert site.steps() == steps
+
+
+IS_CLOSED = "podman exec voice-appliance python -m appliance status --json"
+
+
+def is_closed(site: OperatedHost) -> bool:
+    status = site.run_engine("exec", NAME, "python", "-m", "appliance", "status", "--json")
+    return bool(json.loads(status)["closed"])
+
+
+def test_release_is_closed_to_callers_until_its_smoke_test_has_passed(
+    serving: OperatedHost,
+) -> None:
+    serving.set_smoke_test(f"{IS_CLOSED} >seen")
+    serving.must("activate", "0.2.0")
+    assert json.loads((serving.host.folder / "seen").read_text())["closed"] is True
+    assert not is_closed(serving)
+
+
+def test_release_takes_the_place_of_a_closed_one_and_stays_closed(serving: OperatedHost) -> None:
+    assert "closed" in serving.must("close")
+    assert "0.2.0-cpu stays closed" in serving.must("activate", "0.2.0")
+    assert is_closed(serving)
+    serving.set_smoke_test("exit 1")
+    serving.must("rollback")
+    assert is_closed(serving)
+    assert serving.serves == "0.1.0"
+    serving.must("open")
+    assert not is_closed(serving)
+
+
+def test_drain_lasts_as_long_as_a_call_may_if_no_time_is_given(serving: OperatedHost) -> None:
+    assert "drained --wait\n" in serving.must("activate", "0.2.0")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_drain_cuts_off_no_call(serving: OperatedHost, sent: signal.Signals) -> None:
+    container = serving.run_engine("inspect", "--format", "{{.Id}}", NAME)
+    process = run_until(serving, hang_podman(serving, "*'drain --wait'*"), "activate", "0.2.0")
+    os.kill(process.pid, sent)
+    assert process.wait(WAIT_SECONDS) == ROLLED_BACK
+    assert_back_to_one(serving)
+    assert serving.run_engine("inspect", "--format", "{{.Id}}", NAME) == container
+    assert '"drained --undo"' in serving.must("logs", "-o", "json")
 
 
 def test_next_release_becomes_current_after_its_smoke_test(
@@ -185,6 +230,7 @@ def test_release_that_cannot_check_settings_is_activated_with_a_warning(
     answer = serving.ctl("activate", OLD.version)
     assert answer.returncode == 0
     assert "could not be checked (exit code 2): unrecognized arguments: --check" in answer.stderr
+    assert "cannot be closed: it takes calls before its smoke test" in answer.stderr
     assert serving.serves == OLD.version
 
 

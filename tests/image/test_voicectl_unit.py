@@ -18,7 +18,7 @@ cd {folder}
 log() {{ podman logs voice-appliance >>journal 2>&1; }}
 echo "$*" >>calls
 case $1 in
-    cat) echo 'ExecStart=podman run --env=A=hidden-in-unit' ;;
+    cat) cat unit ;;
     start)
         podman run --detach --name voice-appliance --network=none --pull=never \
             --tmpfs=/run:mode=1777 localhost/voice-appliance:current >/dev/null
@@ -35,6 +35,28 @@ case $1 in
     show) cat state 2>/dev/null || echo ActiveState=inactive ;;
 esac
 """
+# With a value in every spelling that systemd, podman and Docker accept.
+UNIT = r"""# /etc/systemd/system/voice-appliance.service
+[Service]
+Restart=on-failure
+# Environment=A=hidden
+Environment=A=hidden
+Environment=A=hidden "B=hidden hidden" 'C=hidden'
+Environment="D=hidden" \
+    E=hidden
+EnvironmentFile=/etc/voice-appliance/appliance.env
+SetCredential=token:hidden
+ExecStart=/usr/bin/podman run --memory=4g --env=F=hidden --env G=hidden -e H=hidden -eI=hidden \
+    "--env=J=hidden --memory=hidden" '--env' "K=hidden hidden" \
+    --env "L=hidden --pids-limit=hidden" \
+    --label=key=hidden --annotation key=hidden --log-opt=token=hidden --health-cmd="curl hidden" \
+    # hidden
+    --read-only localhost/voice-appliance:current hidden
+ExecStartPost=/bin/sh -c 'curl --header "Authorization: hidden" hidden'
+Label=key=hidden
+[Container]
+PodmanArgs=--pids-limit=512 --secret=hidden --env M=hidden
+"""
 JOURNALCTL = """
 cd {folder}
 [[ ! -f journal ]] || cat journal
@@ -46,6 +68,7 @@ podman logs voice-appliance 2>/dev/null || true
 def site(site: OperatedHost) -> OperatedHost:
     """A host with systemd, as far as voicectl can tell."""
     site.state.mkdir()
+    (site.state / "unit").write_text(UNIT)
     for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL)):
         site.host.program(name, text.format(folder=site.state))
     return site
@@ -102,9 +125,16 @@ def test_release_is_activated_and_replaced_through_the_unit(site: OperatedHost) 
     assert site.serves == "0.1.0"
 
 
-def test_bundle_has_the_unit_without_its_values(site: OperatedHost) -> None:
+def test_bundle_has_the_unit_without_values_that_are_not_listed(site: OperatedHost) -> None:
     site.must("activate", "0.1.0")
     site.must("bundle", "--out", site.host.folder / "b.tar.zst")
     shown = site.host.must("tar", "--extract", "--zstd", "--to-stdout", "-f", "b.tar.zst")
-    assert "ExecStart=podman run --env=A=..." in shown
-    assert "hidden-in-unit" not in shown
+    for kept in (
+        "Restart=on-failure",
+        "    --memory=4g",
+        "    --read-only",
+        "    --pids-limit=512",
+    ):
+        assert f"{kept}\n" in shown
+    assert "Environment=...\n" in shown
+    assert "hidden" not in shown

@@ -101,6 +101,33 @@ class SpeechContract:
             assert text.strip()
             assert (await client.transcribe(1)).strip()
 
+    async def test_question_in_two_parts_is_one_question(
+        self, engine: LLMEngine, spoken: bytes, tmp_path: Path
+    ) -> None:
+        async with linked(engine, tmp_path / "s") as client:
+            first = user_turn(client, utterance(1, spoken))
+            silent = user_turn(client, utterance(2, bytes(32_000)))
+            text, result = await reply(client, first, silent)
+            assert text.strip() and result.reason in ("stop", "length")
+            assert (await client.transcribe(1, 2)).strip()
+            text, result = await reply(client, silent, silent)
+            assert (text, result.reason) == ("", "nothing_heard")
+
+    async def test_second_part_of_a_question_is_heard_after_the_first(
+        self, engine: LLMEngine, spoken: bytes, tmp_path: Path
+    ) -> None:
+        growing = Utterance(2)
+        async with linked(engine, tmp_path / "s") as client:
+            turns = (user_turn(client, utterance(1, spoken)), user_turn(client, growing))
+            for start in range(0, len(spoken), 16_000):
+                growing.pcm += spoken[start : start + 16_000]
+                await client.warm(turns, background=True)
+            growing.complete = True
+            text, _ = await reply(client, *turns)
+            assert text.strip()
+            once, twice = await client.transcribe(1), await client.transcribe(1, 2)
+        assert once != twice
+
     async def test_silence_gets_no_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             text, result = await reply(client, user_turn(client, utterance(1, bytes(32_000))))

@@ -34,7 +34,7 @@ SAMPLES: list[protocol.LinkMessage] = [
     protocol.EndMessage(utterance=1),
     protocol.ForgetMessage(utterance=1),
     protocol.GenerateMessage(request=1, generation=REQUEST),
-    protocol.TranscribeMessage(request=1, utterance=2),
+    protocol.TranscribeMessage(request=1, utterances=(2, 3)),
     protocol.WarmMessage(conversation=(Turn("user", "Hm?"),)),
     protocol.SpeakMessage(request=3, text="Grüß Gott 👋", voice="af_heart", speed=1.2, urgent=True),
     protocol.ConfirmMessage(request=3),

@@ -6,17 +6,26 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from appliance.errors import ApplianceError, EngineDied, EngineGone, ModelUnhealthy
+from appliance.errors import (
+    ApplianceError,
+    EngineDied,
+    EngineGone,
+    ModelUnhealthy,
+    SocketTaken,
+)
 from appliance.link import server
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall, Turn
 from appliance.link.health import ask_health
+from appliance.link.protocol import HealthReport
+from appliance.link.server import serve_link
 from tests.fakes import InstantLLMEngine, InstantLLMSession
 from tests.link.contract import linked, reply
 
@@ -139,3 +148,26 @@ async def test_tools_are_sent_to_the_engine_and_a_tool_call_is_returned(tmp_path
     assert pieces[0] == call
     assert isinstance(pieces[-1], Result)
     assert pieces[-1].reason == "tool_call"
+
+
+async def test_second_server_of_a_socket_is_refused_and_leaves_the_first_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s"
+    healthy = lambda: HealthReport(ready=True)  # noqa: E731
+    async with serve_link(path, healthy):
+        with pytest.raises(SocketTaken):
+            async with serve_link(path, healthy):
+                pytest.fail("the second one serves, too")
+        assert (await ask_health(path, 1)).ready
+    async with serve_link(path, healthy):  # the lock ends with its holder
+        assert (await ask_health(path, 1)).ready
+
+
+async def test_socket_of_a_killed_process_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    path.with_suffix(".lock").touch()  # nobody holds it
+    async with serve_link(path, lambda: HealthReport(ready=True)):
+        assert (await ask_health(path, 1)).ready

@@ -25,18 +25,26 @@ def _rules(name: str) -> list[dict[str, Any]]:
 
 RECORDS = {rule["record"]: str(rule["expr"]) for rule in _rules("rules.yml")}
 ALERTS = {rule["alert"]: rule for rule in _rules("alerts.yml")}
+POOL_RECORDS = {rule["record"]: str(rule["expr"]) for rule in _rules("pool-rules.yml")}
+POOL_ALERTS = {rule["alert"]: rule for rule in _rules("pool-alerts.yml")}
 
 
-def dashboard() -> dict[str, Any]:
+def dashboard(name: str = "dashboard.json") -> dict[str, Any]:
     """The dashboard as Grafana imports it."""
-    loaded = json.loads((FOLDER / "dashboard.json").read_text(encoding="utf-8"))
+    loaded = json.loads((FOLDER / name).read_text(encoding="utf-8"))
     assert isinstance(loaded, dict)
     return loaded
 
 
-def panels() -> list[dict[str, Any]]:
+def pool_dashboard() -> dict[str, Any]:
+    """The dashboard of a pool."""
+    return dashboard("pool-dashboard.json")
+
+
+def panels(board: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """All panels except the row headings."""
-    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+    shown = (board or dashboard())["panels"]
+    return [panel for panel in shown if panel["type"] != "row"]
 
 
 def panel_expressions() -> Iterator[tuple[str, str]]:
@@ -61,10 +69,19 @@ def substitute_variables(expression: str, instance: str) -> str:
 
 
 def metric_names(expression: str) -> set[str]:
-    """The metrics and recorded series in an expression."""
+    """The metrics of appliances and the recorded series of their rules in an expression."""
+    names = {word for word in _words(expression) if ":" in word or word.startswith("voice_")}
+    return names - set(POOL_RECORDS)
+
+
+def proxy_metric_names(expression: str) -> set[str]:
+    """The metrics of HAProxy in an expression."""
+    return {word for word in _words(expression) if word.startswith("haproxy_")}
+
+
+def _words(expression: str) -> list[str]:
     code = re.sub(r'"[^"]*"|\[[^]]*\]', "", expression)
-    words = re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", code)
-    return {word for word in words if ":" in word or word.startswith("voice_")}
+    return re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", code)
 
 
 def cases() -> list[dict[str, Any]]:

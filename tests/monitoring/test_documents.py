@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.monitoring.shipped import ALERTS, RECORDS, ROOT, panel_expressions
+from tests.monitoring.shipped import ALERTS, POOL_ALERTS, RECORDS, ROOT, panel_expressions
 
 RUNBOOK = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
 OBJECTIVES = (ROOT / "docs" / "slo.md").read_text(encoding="utf-8")
@@ -24,9 +24,12 @@ BURN_RATES = [
 BOUNDS = dict(re.findall(r"^\| `(cpu|gpu)` \| ([\d.]+) s \|", OBJECTIVES, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", ALERTS)
+ALL_ALERTS = ALERTS | POOL_ALERTS
+
+
+@pytest.mark.parametrize("name", ALL_ALERTS)
 def test_every_alert_has_a_section_with_meaning_and_actions(name: str) -> None:
-    file, _, anchor = ALERTS[name]["annotations"]["runbook"].partition("#")
+    file, _, anchor = ALL_ALERTS[name]["annotations"]["runbook"].partition("#")
     headings = re.findall(r"^#+ (.+)$", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
     assert anchor in [heading.lower().replace(" ", "-") for heading in headings]
     lines = SECTIONS[name].strip().splitlines()
@@ -36,22 +39,26 @@ def test_every_alert_has_a_section_with_meaning_and_actions(name: str) -> None:
 
 
 def test_sections_are_in_the_order_of_the_alerts() -> None:
-    assert list(SECTIONS) == list(ALERTS)
+    assert list(SECTIONS) == list(ALL_ALERTS)
 
 
-@pytest.mark.parametrize("slo", ["calls", "answers", "turns"])
+@pytest.mark.parametrize(
+    ("level", "slo"),
+    [("instance", "calls"), ("instance", "answers"), ("instance", "turns"), ("pool", "calls")],
+)
 @pytest.mark.parametrize("severity", ["critical", "warning"])
-def test_burn_rate_alerts_follow_the_documented_table(slo: str, severity: str) -> None:
+def test_burn_rate_alerts_follow_the_documented_table(level: str, slo: str, severity: str) -> None:
     """Each rule uses the documented values, and needs three failures in its longest window."""
     labels = {"slo": slo, "severity": severity}
-    [rule] = [alert for alert in ALERTS.values() if alert["labels"] == labels]
+    alerts = POOL_ALERTS if level == "pool" else ALERTS
+    [rule] = [alert for alert in alerts.values() if alert["labels"] == labels]
     budget = f"{float(BUDGETS[slo]) / 100:g}"
     rows = [row for row in BURN_RATES if row[-1] == severity]
-    limits = re.findall(r"instance:\w+:ratio_rate(\w+) > ([\d.]+) \* ([\d.]+)", rule["expr"])
+    limits = re.findall(rf"{level}:\w+:ratio_rate(\w+) > ([\d.]+) \* ([\d.]+)", rule["expr"])
     assert limits == [
         (window, rate, budget) for rate, long, short, *_ in rows for window in (long, short)
     ]
-    assert re.findall(r"instance:\w+:increase(\w+) > ([\d.]+)", rule["expr"]) == [
+    assert re.findall(rf"{level}:\w+:increase(\w+) > ([\d.]+)", rule["expr"]) == [
         (rows[-1][1], "2.5")
     ]
     assert f"{BUDGETS[slo]} %" in rule["annotations"]["description"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import FAST
 from tests.e2e.appliance import QUESTIONS, Appliance
 from tests.monitoring.programs import Prometheus, program
 from tests.monitoring.shipped import (
@@ -54,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Data of one call: a long answer is interrupted by a question, which is answered."""
     program("prometheus")  # before the engines load
     folder = tmp_path_factory.mktemp("site")
-    appliance = Appliance(folder / "appliance")
+    appliance = Appliance(folder / "appliance", FAST)
     prometheus = Prometheus(folder / "prometheus", f"127.0.0.1:{appliance.metrics_port}")
     try:
         appliance.launch()

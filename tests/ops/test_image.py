@@ -203,3 +203,9 @@ def test_help_is_the_header_of_the_script(script: str) -> None:
 def test_unknown_option_and_profile_are_refused(host: BuildHost) -> None:
     assert "ops/image --help" in host.image("--frobnicate").stderr
     assert "requirements/tpu.txt" in host.image("--profile", "tpu").stderr
+
+
+def test_unknown_language_model_is_refused_before_the_build(host: BuildHost) -> None:
+    refused = host.image("--stage-only", VOICE_LLM_MODEL="huge")
+    assert refused.returncode != 0
+    assert "there is no model 'huge'" in refused.stdout + refused.stderr

@@ -19,13 +19,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from appliance.engines.llm.choose import ENGINES
 from appliance.gateway.history import Exchange, History, ToolCallRecord
-from appliance.gateway.llm_service import UltravoxAdapter
+from appliance.gateway.reply import TOOL_CALL_FAILED_TEXT
 from appliance.gateway.tool_executor import format_call
-from appliance.gateway.tools import format_spoken_time, select_tools
+from appliance.gateway.tools import format_spoken_time, offered_tools
 from appliance.link.client import EngineClient
-from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall
+from appliance.link.engine import GenerateRequest, Result, ToolCall
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from appliance.settings import LLMConfig, Settings, load
@@ -42,7 +44,7 @@ class Caller:
         self._client = client
         self._config = config
         self.first_token_seconds: list[float] = []
-        self.tools = offered_tools(config)
+        self.tools = offered_tools(config.tools)
 
     async def hold(self, questions: Sequence[Question]) -> list[str]:
         """Ask the questions of one dialogue. Return the answers."""
@@ -79,14 +81,10 @@ class Caller:
                     text += chunk
             if call is None:
                 break
+            if not call.name:
+                return f"{text} {TOOL_CALL_FAILED_TEXT}".strip()
             exchange.tool_calls.append(ToolCallRecord(format_call(call), run_tool(call)))
         return text.strip()
-
-
-def offered_tools(config: LLMConfig) -> tuple[Tool, ...]:
-    """Return the tools of the settings, as the gateway offers them."""
-    adapter = UltravoxAdapter()  # type: ignore[no-untyped-call]
-    return tuple(adapter.to_provider_tools_format(select_tools(config.tools)))
 
 
 def run_tool(call: ToolCall) -> str:
@@ -119,13 +117,21 @@ async def ask_all(client: EngineClient, config: LLMConfig, questions: Sequence[Q
     return right.total()
 
 
+def count_copies(metrics: bytes) -> int:
+    """Return how many replies were decoded again by the metrics of an engine."""
+    families = text_string_to_metric_families(metrics.decode())
+    samples = (sample for family in families for sample in family.samples)
+    return sum(int(each.value) for each in samples if each.name == "voice_llm_copies_total")
+
+
 async def run(settings: Settings, socket: Path | None, questions: Sequence[Question]) -> int:
     """Ask the engine behind `socket`, or one that is started for this."""
     name = "llm"
     if socket is not None:
         return await ask_all(EngineClient(name, socket), settings.llm, questions)
-    engine = ENGINES[settings.llm.engine](settings)
+    engine, started = ENGINES[settings.llm.engine](settings), time.monotonic()
     await engine.start()
+    print(f"started in {time.monotonic() - started:.1f} s", flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="questions.") as folder:
             path = Path(folder) / "llm.sock"
@@ -136,9 +142,11 @@ async def run(settings: Settings, socket: Path | None, questions: Sequence[Quest
             async with serve_link(path, health, engine):
                 client = EngineClient(name, path)
                 try:
-                    return await ask_all(client, settings.llm, questions)
+                    right = await ask_all(client, settings.llm, questions)
                 finally:
                     await client.close()
+        print(f"  copies decoded again: {count_copies(engine.metrics())}")
+        return right
     finally:
         await engine.stop()
 

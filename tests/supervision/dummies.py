@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,13 +34,15 @@ import asyncio, os, sys
 from pathlib import Path
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
+from appliance.processes import socket_path
 
 name, mode = Path(sys.argv[0]).stem, "MODE"
 leak = []
 
 async def main():
     report = HealthReport(ready=mode != "loading", waiting_for="", metrics="")
-    async with serve_link(Path(os.environ["VOICE_PATHS_RUN"]) / f"{name}.sock", lambda: report):
+    path = socket_path(Path(os.environ["VOICE_PATHS_RUN"]), name)
+    async with serve_link(path, lambda: report):
         print("up", flush=True)
         for _ in range(10_000):
             await asyncio.sleep(0.1)
@@ -157,12 +159,18 @@ def wait_until(condition: Callable[[], _Value | None]) -> _Value:
 
 
 class DummyAppliance:
-    """boot with `programs` (name -> Python source), run in `folder`.
+    """boot with `programs` (name -> Python source), run in `folder`, by the program `launcher`.
 
     The output of all processes goes to output.txt in `folder`.
     """
 
-    def __init__(self, folder: Path, programs: dict[str, str], **environ: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        programs: dict[str, str],
+        launcher: Sequence[str] = (),
+        **environ: str,
+    ) -> None:
         self.folder = folder
         self.run = folder / "run"
         conf = _HEAD
@@ -180,7 +188,7 @@ class DummyAppliance:
         }
         with self.output.open("ab") as output:
             self.boot = subprocess.Popen(
-                [sys.executable, "-c", BOOT, str(folder / "dummies.conf")],
+                [*launcher, sys.executable, "-c", BOOT, str(folder / "dummies.conf")],
                 env=self.environ,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -179,7 +179,7 @@ def test_killing_a_process_that_just_exited_is_not_an_error(
     short = subprocess.Popen(["true"])
     exited = psutil.Process(short.pid)
     short.wait()
-    running = boot._Boot(load({"VOICE_PATHS_RUN": str(tmp_path)}), tmp_path, boot.CONF)
+    running = boot._Boot(load({"VOICE_PATHS_RUN": str(tmp_path)}), tmp_path, boot.CONF, {})
     guard = Program(GUARD, "RUNNING", short.pid, 1)
     running._handle_guard(decide(Symptom("silent", GUARD), 0, RestartLimits(5, 60.0)), [guard])
     running._status = 0  # supervisord has ended

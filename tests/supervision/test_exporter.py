@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
 
 from appliance import run_folder
 from appliance.errors import BadRequest, BadSetting, PortTaken
@@ -25,6 +27,7 @@ from appliance.gpu.readings import GpuReader, GpuReadings
 from appliance.settings import Settings, load
 from appliance.supervision import exporter
 from appliance.supervision.exporter import MetricsExporter, merge_pages
+from appliance.web.server import WAITING_PLACES
 from tests.fakes import NVML_A10, NVML_L4, FakeNvml
 from tests.supervision.dummies import ROOT, SLEEPER, TIMEOUT_SECONDS, DummyAppliance, wait_until
 
@@ -155,17 +158,57 @@ def test_exporter_process_serves_its_pages_while_the_gateway_socket_hangs(tmp_pa
         "VOICE_EXPORTER_TIMEOUT_SECONDS": "0.3",
     }
     with socket.socket(socket.AF_UNIX) as unresponsive:
-        unresponsive.bind(str(tmp_path / "gateway.sock"))
+        (tmp_path / "gateway").mkdir()
+        unresponsive.bind(str(tmp_path / "gateway/gateway.sock"))
         unresponsive.listen()
-        process = subprocess.Popen([sys.executable, "-m", "appliance", "exporter"], env=environ)
-        try:
-            assert wait_until(lambda: get(port, "/healthz")) == b"ok\n"
-            page = get(port, "/metrics")
-        finally:
-            process.terminate()
-            process.wait(TIMEOUT_SECONDS)
+        with contextlib.ExitStack() as silent:
+            process = subprocess.Popen([sys.executable, "-m", "appliance", "exporter"], env=environ)
+            try:
+                assert wait_until(lambda: get(port, "/healthz")) == b"ok\n"
+                for _ in range(WAITING_PLACES + 50):
+                    silent.enter_context(socket.create_connection(("127.0.0.1", port)))
+                page = get(port, "/metrics")
+                assert is_cut_off(port, b"GET /metrics HTTP/1.1\r\nX: ")
+                assert get(port, "/healthz") == b"ok\n"
+            finally:
+                process.terminate()
+                process.wait(TIMEOUT_SECONDS)
     assert scrape_errors(page, "gateway") == 1
     assert sample(page, "voice_process_ready", process="exporter") == 1
+
+
+def is_cut_off(port: int, head: bytes) -> bool:
+    """Send a head that never ends. Return whether the connection was closed."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head)
+        try:
+            for _ in range(64):  # more than the kernel keeps for a reader that does not read
+                connection.sendall(b"a" * (1 << 20))
+        except ConnectionError:
+            return True
+    return False
+
+
+async def test_scrapes_at_the_same_time_cost_one_page(tmp_path: Path) -> None:
+    asked = 0
+    release = asyncio.Event()
+
+    async def ask(path: Path, timeout_seconds: float) -> Report:
+        nonlocal asked
+        asked += path.name == "tts.sock"
+        await release.wait()
+        return Report(True, TTS_PAGE if path.name == "tts.sock" else b"")
+
+    metrics = MetricsExporter(settings_in(tmp_path, 60.0), ask)
+    request = Request({"type": "http", "method": "GET", "path": "/metrics", "headers": []})
+    scrapes = [asyncio.create_task(metrics._serve_metrics(request)) for _ in range(20)]
+    while not asked:
+        await asyncio.sleep(0)
+    release.set()
+    pages = {bytes((await scrape).body) for scrape in scrapes}
+    assert (len(pages), asked) == (1, 1)
+    await metrics._serve_metrics(request)
+    assert asked == 2
 
 
 def get(port: int, path: str) -> bytes:

@@ -17,6 +17,7 @@ def card(uuid: str) -> GpuCard:
 
 BOTH = CardList((card("GPU-1"), card("GPU-2")))
 ONE = CardList((card("GPU-1"),))
+OTHER = CardList((card("GPU-2"),))
 NONE = CardList((), "the driver cannot be opened: Unknown Error")
 
 
@@ -36,8 +37,11 @@ def test_machine_that_never_had_a_gpu_reports_none_missing() -> None:
     assert [gpu_watch.check(None) for _ in range(20)] == [[]] * 20
 
 
-def test_reason_names_the_missing_gpu_of_two() -> None:
-    assert reasons(watch(), BOTH, ONE, ONE) == ["the driver no longer lists GPU-2"]
+def test_only_the_gpu_of_the_engines_must_stay() -> None:
+    assert reasons(watch(), BOTH, ONE, ONE, ONE) == []
+    assert reasons(watch(), BOTH, OTHER, OTHER) == ["the driver no longer lists GPU-1"]
+    broken = CardList(ONE.cards, "card 1 cannot be used: GPU is lost")
+    assert reasons(watch(), BOTH, broken, broken) == []
 
 
 def test_driver_that_can_no_longer_be_opened_is_a_loss() -> None:
@@ -55,9 +59,10 @@ def test_hanging_driver_is_a_loss() -> None:
     assert checks[-1][0].why == NO_REPLY
 
 
-def test_restarted_guard_knows_which_gpus_were_present() -> None:
+def test_restarted_guard_knows_which_gpu_was_present() -> None:
     first = watch()
     reasons(first, BOTH)
+    assert reasons(watch(*first.expected), OTHER, OTHER) != []
     assert reasons(watch(*first.expected), NONE, NONE) == [NONE.problem]
 
 

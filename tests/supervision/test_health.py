@@ -52,6 +52,25 @@ def test_health_check_returns_the_engines_that_the_gateway_waits_for(
     assert waiting_for(gateway) == expected
 
 
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ({"waiting_for": "", "draining": False, "closed": True}, ""),
+        ({"waiting_for": "tts", "draining": False, "closed": True}, "tts"),
+        ({"waiting_for": "", "draining": True, "closed": True}, "draining"),
+    ],
+)
+def test_closed_appliance_is_healthy_when_its_engines_are_ready(
+    gateway: GatewayConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    page: dict[str, object],
+    expected: str,
+) -> None:
+    monkeypatch.setattr(Readyz, "status", 503)
+    monkeypatch.setattr(Readyz, "body", json.dumps(page))
+    assert waiting_for(gateway) == expected
+
+
 def test_offline_switches_bypass_the_hosts_proxy(
     gateway: GatewayConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from appliance import journal, run_folder
+from appliance import code_seal, journal, run_folder
 from appliance.errors import BadSetting, SealBroken
 from appliance.settings import Settings, load
 from appliance.supervision import seal_check
@@ -103,7 +104,7 @@ def test_quick_check_reports_the_lock_as_never_fully_checked(
     seal_check.verify(settings)
     settings.paths.lock.write_text(settings.paths.lock.read_text() + "\n")
     seal_check.verify(in_folder(tmp_path, "quick"))
-    labels = {"lock_sha256": seal.sha256_of(settings.paths.lock)}
+    labels = {"lock_sha256": seal.sha256_of(settings.paths.lock), "code_sha256": ""}
     assert metrics(settings).get_sample_value("voice_seal_info", labels) == 1
     seal_check.verify(settings)
     assert read_every_byte(settings), "this lock was never checked in full"
@@ -150,3 +151,41 @@ def test_result_is_logged_and_exposed_as_metrics(
     value = metrics(settings).get_sample_value
     assert value("voice_seal_full") == 0
     assert value("voice_seal_verified_timestamp_seconds") == verified
+
+
+def sealed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Make the code count as that of the image, with a list of one file; return that file."""
+    path = tmp_path / "code.py"
+    path.write_text("value = 1\n")
+    entry = code_seal.CodeEntry(seal.sha256_of(path), path.stat().st_size)
+    listed = code_seal.render(code_seal.CodeList((), (), {str(path): entry}))
+    (tmp_path / "code.list").write_text(listed)
+    monkeypatch.setattr(code_seal, "is_sealed", lambda: True)
+    check = functools.partial(code_seal.verify, str(tmp_path / "code.list"))
+    monkeypatch.setattr(code_seal, "verify", check)
+    return path
+
+
+def test_start_without_the_launcher_verifies_the_code_itself(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(code_seal.RESULT, raising=False)
+    path = sealed(monkeypatch, tmp_path)
+    seal_check.verify(settings)
+    assert run_folder.read_seal(settings.paths.run)["code"]["files"] == 1
+    path.write_text("value = 2\n")
+    with pytest.raises(SealBroken, match=r"code.py was changed"):
+        seal_check.verify(settings)
+
+
+def test_check_of_the_launcher_is_recorded_and_exported(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed(monkeypatch, tmp_path)
+    monkeypatch.setenv(code_seal.RESULT, code_seal.CodeReport("c0de", 3, 4_000, 1.5, True).encode())
+    seal_check.verify(settings)
+    labels = {"lock_sha256": seal.sha256_of(settings.paths.lock), "code_sha256": "c0de"}
+    registry = metrics(settings)
+    assert registry.get_sample_value("voice_seal_info", labels) == 1
+    assert registry.get_sample_value("voice_seal_code_bytes") == 4_000
+    assert registry.get_sample_value("voice_seal_code_verify_seconds") == 1.5

@@ -46,6 +46,7 @@ class RunLine:
     read_only: bool = False
     capabilities_dropped: str = ""
     no_new_privileges: bool = False
+    core: str = ""  # limit for core dumps
 
 
 def in_bytes(text: str) -> int:
@@ -86,6 +87,7 @@ def from_flags(flags: list[str]) -> RunLine:
     run.read_only = "read-only" in values
     run.capabilities_dropped = last("cap-drop")
     run.no_new_privileges = last("security-opt") == "no-new-privileges"
+    run.core = last("ulimit").removeprefix("core=")
     return run
 
 
@@ -113,11 +115,16 @@ def get_all(section: list[tuple[str, str]], name: str) -> list[str]:
     return [value for key, value in section if key == name]
 
 
-def command(path: Path, name: str) -> list[str]:
-    """Split a unit's command into words as systemd does, with its variables replaced."""
+def commands(path: Path, name: str) -> list[list[str]]:
+    """Split a unit's commands into words as systemd does, with their variables replaced."""
     section = unit(path)["Service"]
-    (line,) = get_all(section, name)
-    return shlex.split(_substitute(line, section))
+    return [shlex.split(_substitute(line, section)) for line in get_all(section, name)]
+
+
+def command(path: Path, name: str) -> list[str]:
+    """Return the only command of this name."""
+    (words,) = commands(path, name)
+    return words
 
 
 def _substitute(text: str, section: list[tuple[str, str]]) -> str:
@@ -177,6 +184,7 @@ def from_compose(path: Path) -> RunLine:
     run.read_only = service["read_only"]
     (run.capabilities_dropped,) = (name.lower() for name in service["cap_drop"])
     run.no_new_privileges = service["security_opt"] == ["no-new-privileges"]
+    run.core = f"{service['ulimits']['core']}:{service['ulimits']['core']}"
     return run
 
 
@@ -201,5 +209,5 @@ def _with_defaults(text: str) -> str:
 
 def _port(text: str) -> tuple[int, str]:
     *address, outside, inside = text.split(":")
-    assert outside == inside
+    assert outside in (inside, "${CALLS_PORT}", "${METRICS_PORT}")  # those of an instance differ
     return int(inside), "".join(address)

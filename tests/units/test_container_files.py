@@ -59,7 +59,7 @@ def test_file_matches_its_schema(profile: str, name: str) -> None:
     checked = validate(UNITS / profile / name)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     if name == "kubernetes.yaml":
-        assert checked.stdout.count(" passed ") == 7
+        assert checked.stdout.count(" passed ") == 6
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,17 @@ def test_validator_rejects_an_unknown_key(name: str, key: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_network_policy_allows_only_incoming_calls_and_scrapes(profile: str) -> None:
+def test_network_policy_allows_only_calls_and_scrapes_from_one_namespace(profile: str) -> None:
     objects = reading.documents(UNITS / profile / "kubernetes.yaml")
     policy = objects["NetworkPolicy/voice-appliance"]["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["egress"] == []
-    ports = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
-    assert ports == {8765, 9465}
+    calls, scrapes = policy["ingress"]
+    assert [port["port"] for port in calls["ports"]] == [8765]
+    assert "from" not in calls  # everybody
+    assert [port["port"] for port in scrapes["ports"]] == [9465]
+    name = {"kubernetes.io/metadata.name": "monitoring"}
+    assert scrapes["from"] == [{"namespaceSelector": {"matchLabels": name}}]
     template = objects["Deployment/voice-appliance"]["spec"]["template"]
     assert policy["podSelector"]["matchLabels"] == template["metadata"]["labels"]
 
@@ -113,3 +117,27 @@ def test_replicas_are_drained_and_replaced_one_at_a_time(profile: str) -> None:
     (container,) = deployment["template"]["spec"]["containers"]
     command = container["lifecycle"]["preStop"]["exec"]["command"]
     assert command[:5] == ["python", "-m", "appliance", "drain", "--wait"]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_replicas_are_spread_over_the_nodes_that_have_what_they_need(profile: str) -> None:
+    objects = reading.documents(UNITS / profile / "kubernetes.yaml")
+    deployment = objects["Deployment/voice-appliance"]["spec"]
+    pod = deployment["template"]["spec"]
+    (spread,) = pod["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["labelSelector"] == deployment["selector"]
+    gpu = profile == "gpu"
+    assert pod.get("runtimeClassName") == ("nvidia" if gpu else None)
+    taint = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    assert pod.get("tolerations", []) == [taint] * gpu
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_rollback_restores_image_and_settings(profile: str) -> None:
+    """Both are in the template that `kubectl rollout undo` restores, and the tag does not move."""
+    objects = reading.documents(UNITS / profile / "kubernetes.yaml")
+    assert not any(key.startswith("ConfigMap/") for key in objects)
+    (container,) = objects["Deployment/voice-appliance"]["spec"]["template"]["spec"]["containers"]
+    assert "envFrom" not in container
+    assert container["image"].rpartition(":")[2] not in ("current", "previous", "latest")

@@ -17,7 +17,12 @@ UNITS = OPS / "units"
 SERVICES = [
     UNITS / profile / name
     for profile in PROFILES
-    for name in ("voice-appliance.service", "voice-appliance-docker.service")
+    for name in (
+        "voice-appliance.service",
+        "voice-appliance@.service",
+        "voice-appliance-docker.service",
+        "voice-appliance-docker@.service",
+    )
 ]
 # The keys of [Container] in podman 4.5 that we use (podman-systemd.unit(5)).
 QUADLET_KEYS = set(
@@ -82,6 +87,22 @@ def test_service_restarts_only_where_that_helps(path: Path) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "voice-appliance.service",
+        "voice-appliance@.service",
+        "voice-appliance-docker.service",
+        "voice-appliance-docker@.service",
+        "voice-appliance.container",
+        "voice-appliance@.container",
+    ],
+)
+def test_container_engine_started_by_a_unit_dumps_no_core(profile: str, name: str) -> None:
+    assert dict(reading.unit(UNITS / profile / name)["Service"])["LimitCORE"] == "0"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
 def test_quadlet_has_only_documented_keys(profile: str) -> None:
     sections = reading.unit(UNITS / profile / "voice-appliance.container")
     assert {name for name, _ in sections["Container"]} <= QUADLET_KEYS
@@ -121,6 +142,28 @@ def test_quadlet_generates_the_service(generator: Path, profile: str, tmp_path: 
     for wanted in ("--sdnotify=conmon", "--read-only", "--cap-drop all", "--memory=", metrics):
         assert wanted in service["ExecStart"]
     assert " --device nvidia.com/gpu=all " in service["ExecStart"] or profile == "cpu"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_quadlet_generates_the_template(generator: Path, profile: str, tmp_path: Path) -> None:
+    shutil.copy(UNITS / profile / "voice-appliance@.container", tmp_path)
+    done = generate(generator, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "---voice-appliance@.service---" in done.stdout
+    service_path = tmp_path / "voice-appliance@.service"
+    service_path.write_text(done.stdout.partition("---\n")[2], encoding="utf-8")
+    sections = dict(reading.unit(service_path))
+    line = dict(sections["Service"])["ExecStart"]
+    for wanted in (
+        "--name voice-appliance-%i ",
+        "--publish ${CALLS_PORT}:8765 ",
+        "--publish ${METRICS_ADDRESS}:${METRICS_PORT}:9465 ",
+    ):
+        assert wanted in line, line
+    assert line.endswith(" localhost/voice-appliance:current-%i")
+    assert " --device nvidia.com/gpu=%i " in line or profile == "cpu"
+    files = reading.get_all(sections["Service"], "EnvironmentFile")
+    assert files == ["/etc/voice-appliance/instances/%i.env"]
 
 
 def test_quadlet_rejects_an_unknown_key(generator: Path, tmp_path: Path) -> None:

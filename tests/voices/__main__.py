@@ -1,6 +1,6 @@
-"""Measure turn taking with human recordings: ends of turns, echoes, other speakers.
+"""Measure hearing and turn taking with human recordings.
 
-The first run downloads about 160 MB of Debian's packages into .cache/voices and takes some minutes.
+The first run downloads about 310 MB of Debian's packages into .cache/voices and takes some minutes.
 All time is simulated, so the load of the machine does not change the results. What the models heard
 is kept there, too; FRESH=1 in the environment runs them again.
 """
@@ -23,6 +23,7 @@ from appliance.gateway.turn_taking import TurnModels
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import LLMConfig, TurnConfig
 from tests.voices import echo, level
+from tests.voices import hearing as hearing_tables
 from tests.voices.bot import REPLIES, SENTENCES, BotVoice
 from tests.voices.clips import COMPLETE, KINDS, Clip, clips, joined, silence
 from tests.voices.heard import Answers, Hearing
@@ -46,8 +47,25 @@ HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make voices", description=__doc__)
     parser.add_argument(
-        "--only", choices=("ends", "echo", "level", "noise"), help="measure only this part"
+        "--only",
+        choices=("hearing", "ends", "echo", "level", "noise"),
+        help="measure only this part",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        help='hearing: only the sets whose names begin so, such as "digits"; may be repeated',
+    )
+    parser.add_argument("--clips", type=int, help="hearing: at most this many clips of each set")
+    parser.add_argument("--against", type=Path, help="hearing: the folder of another build")
+    parser.add_argument("--no-whisper", action="store_true", help="hearing: without whisper-base")
+    parser.add_argument(
+        "--short",
+        default=LLMConfig().short_recognizer,
+        help="hearing: second recognizer of this build, as in llm.short_recognizer; '' for none",
+    )
+    parser.add_argument("--show", action="store_true", help="hearing: print what is heard wrong")
     args = parser.parse_args()
     logger.remove()
     try:
@@ -57,7 +75,24 @@ def main() -> None:
     recordings, config = Recordings(FOLDER), TurnConfig()
     models, llm = TurnModels(config), LLMConfig()
     answers = Answers(FOLDER / "answers.sqlite", fresh=bool(os.environ.get("FRESH")))
-    hearing = Hearing(models, WEIGHTS / llm.hearing_model, answers)
+    short = WEIGHTS / args.short if args.short else None
+    hearing = Hearing(models, WEIGHTS / llm.hearing_model, answers, short)
+    if args.only in (None, "hearing"):
+        tables = hearing_tables.measure(
+            recordings,
+            FOLDER,
+            WEIGHTS / llm.hearing_model,
+            answers,
+            against=args.against,
+            short=short,
+            only=args.set,
+            count=args.clips,
+            with_reference=not args.no_whisper,
+            show=args.show,
+        )
+        print("\n".join(tables), flush=True)
+    if args.set:
+        return
     if args.only in (None, "ends"):
         print("\n".join(ends(recordings, hearing, config, llm)), flush=True)
     if args.only in (None, "echo"):
@@ -158,29 +193,38 @@ def echoes(recordings: Recordings, models: TurnModels) -> list[str]:
     """Return the lines about the bot's own voice."""
     bot = BotVoice(WEIGHTS, FOLDER)
     sent = echo.int16(np.concatenate([bot.say(text) for text in REPLIES]))
+    steady = echo.steady(sent)
     lines = ["", "The bot's own voice in the microphone: starts of speech a minute"]
     lines.append(f"{'delay':>6}{'level':>7}{'not detected':>14}{'detected':>10}{'CPU':>7}")
     for delay in echo.DELAYS_SECONDS:
         for level_db in echo.LEVELS_DB:
             microphone = echo.at_microphone(sent, delay, level_db)
-            without = echo.call(models.vad_analyzer(), None, sent, microphone)
-            with_it = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+            without = echo.call(models.vad_analyzer(), None, steady, microphone)
+            with_it = echo.call(models.vad_analyzer(), EchoDetector(), steady, microphone)
             lines.append(
                 f"{delay:6.2f}{level_db:5} dB{without.starts_a_minute:14.1f}"
                 f"{with_it.starts_a_minute:10.1f}{with_it.cpu_percent:6.2f}%"
             )
     for level_db in echo.LEVELS_DB:
         microphone = echo.with_jump(sent, 0.15, level_db)
-        jumped = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+        jumped = echo.call(models.vad_analyzer(), EchoDetector(), steady, microphone)
         lines.append(
             f"a delay that grows by 40 ms, at {level_db} dB: {jumped.starts_a_minute:.1f} a minute"
         )
     for name, microphone in echo.conditions(sent):
-        without = echo.call(models.vad_analyzer(), None, sent, microphone)
-        heard = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+        without = echo.call(models.vad_analyzer(), None, steady, microphone)
+        heard = echo.call(models.vad_analyzer(), EchoDetector(), steady, microphone)
         lines.append(
             f"{name}: {without.starts_a_minute:.1f} a minute without, {heard.starts_a_minute:.1f} "
             f"with, {heard.cpu_percent:.2f}%"
+        )
+    for level_db in echo.LEVELS_DB:
+        schedule, microphone = echo.stuttering(sent, 0.1, level_db)
+        without = echo.call(models.vad_analyzer(), None, schedule, microphone)
+        heard = echo.call(models.vad_analyzer(), EchoDetector(), schedule, microphone)
+        lines.append(
+            f"audio that stutters, at {level_db} dB: {without.starts_a_minute:.1f} a minute "
+            f"without, {heard.starts_a_minute:.1f} with"
         )
     callers = {
         "another voice": level.sentences(recordings, 20, seed=3),
@@ -197,20 +241,38 @@ def echoes(recordings: Recordings, models: TurnModels) -> list[str]:
             ]
             what = "no echo" if echo_db is None else f"an echo at {echo_db} dB"
             lines.append(f"{name} over {what}: heard {sum(found)} of {len(found)}")
+        for echo_db in (-12, -20, -30):
+            found = [
+                _is_heard(models, sent, caller, number, echo_db, stutters=True)
+                for number, caller in enumerate(sentences)
+            ]
+            lines.append(
+                f"{name} over an echo at {echo_db} dB that stutters: heard {sum(found)} of "
+                f"{len(found)}"
+            )
     return lines
 
 
 def _is_heard(
-    models: TurnModels, sent: np.ndarray, caller: np.ndarray, number: int, level_db: float | None
+    models: TurnModels,
+    sent: np.ndarray,
+    caller: np.ndarray,
+    number: int,
+    level_db: float | None,
+    stutters: bool = False,
 ) -> bool:
     """Return whether a caller who speaks while the bot does is heard. Each starts elsewhere."""
     begin = echo.BARGE_IN_SECONDS + number * echo.BARGE_IN_STEP_SECONDS
-    microphone = np.zeros(0)
+    microphone, schedule = np.zeros(0), echo.steady(sent)
     if level_db is not None:
         delay = echo.DELAYS_SECONDS[number % len(echo.DELAYS_SECONDS)]
-        microphone = echo.at_microphone(sent, delay, level_db)
+        if stutters:
+            begin += echo.STEADY_SECONDS
+            schedule, microphone = echo.stuttering(sent, delay, level_db, seed=number)
+        else:
+            microphone = echo.at_microphone(sent, delay, level_db)
     microphone = echo.mixed(microphone, caller, begin)
-    result = echo.call(models.vad_analyzer(), EchoDetector(), sent, microphone)
+    result = echo.call(models.vad_analyzer(), EchoDetector(), schedule, microphone)
     last = begin + len(caller) / INPUT_SAMPLE_RATE
     return any(begin <= start <= last for start in result.starts)
 

@@ -23,6 +23,10 @@ LEVELS_DB = (0, -12, -20, -30)  # of the echo in the microphone, relative to the
 JUMP_SECONDS = 0.04
 CHUNK_SECONDS = 0.04
 LEAD_SECONDS = 0.2  # audio is sent this long before its playback
+STEADY_SECONDS = 5.0  # before the audio stutters
+PIECE_SECONDS = (0.04, 0.2)  # that is sent and played without a gap, while the audio stutters
+LATE_SECONDS = (0.04, 0.25)  # by which the next piece is late
+BUFFER_SECONDS = (0.04, 0.12)  # delay of the client's buffer, which has run dry
 BARGE_IN_SECONDS = 4.0  # the first caller speaks this long after the bot has begun
 BARGE_IN_STEP_SECONDS = 1.0  # each next caller speaks this much later
 
@@ -65,24 +69,63 @@ class Heard:
         return 100 * self.cpu_seconds / self.seconds
 
 
+Schedule = list[tuple[float, float, np.ndarray]]  # sent at, plays at, samples
+
+
+def steady(sent: np.ndarray) -> Schedule:
+    """Return the chunks of audio (24 kHz int16) that is sent without a gap."""
+    step = round(CHUNK_SECONDS * OUTPUT_SAMPLE_RATE)
+    starts = range(0, len(sent), step)
+    return [
+        (at / OUTPUT_SAMPLE_RATE - LEAD_SECONDS, at / OUTPUT_SAMPLE_RATE, sent[at : at + step])
+        for at in starts
+    ]
+
+
+def stuttering(
+    sent: np.ndarray, delay_seconds: float, level_db: float, seed: int = 1
+) -> tuple[Schedule, np.ndarray]:
+    """Return audio of an overloaded appliance, and its echo in a microphone of 16 kHz.
+
+    After `STEADY_SECONDS`, each piece is sent late, so the client's buffer runs dry.
+    """
+    chance = np.random.default_rng(seed)
+    rate, step = OUTPUT_SAMPLE_RATE, round(CHUNK_SECONDS * OUTPUT_SAMPLE_RATE)
+    schedule: Schedule = []
+    played = np.zeros(3 * len(sent), np.float32)
+    begins, position, buffered = 0.0, 0, 0.08
+    while position < len(sent):
+        size = round((chance.uniform(*PIECE_SECONDS) if position else STEADY_SECONDS) * rate)
+        piece = sent[position : position + size]
+        for at in range(0, len(piece), step):
+            plays_at = begins + at / rate
+            lead = plays_at - LEAD_SECONDS
+            schedule.append((max(lead, begins), plays_at, piece[at : at + step]))
+        place = round((begins + buffered) * rate)
+        played[place : place + len(piece)] = piece
+        position += len(piece)
+        begins += len(piece) / rate + chance.uniform(*LATE_SECONDS)
+        buffered = chance.uniform(*BUFFER_SECONDS)
+    return schedule, at_microphone(played[: round(begins * rate)], delay_seconds, level_db)
+
+
 def call(
     vad: SharedSilero,
     detector: EchoDetector | None,
-    sent: np.ndarray,
+    schedule: Schedule,
     microphone: np.ndarray,
 ) -> Heard:
-    """Send `sent` (24 kHz int16) while `microphone` (16 kHz float) arrives. Both begin at 0 s."""
+    """Send audio (24 kHz int16) while `microphone` (16 kHz float) arrives. Both begin at 0 s."""
     vad.set_sample_rate(INPUT_SAMPLE_RATE)
     pcm, size = pcm_of(microphone), round(CHUNK_SECONDS * INPUT_SAMPLE_RATE) * 2
-    step = round(CHUNK_SECONDS * OUTPUT_SAMPLE_RATE)
-    spent, now, position = 0.0, 100.0, 0
+    spent, now, number = 0.0, 100.0, 0
     speaking, starts = False, []
 
-    def is_echo(window: bytes) -> bool:
+    def is_echo(window: bytes, voice: bool) -> bool:
         nonlocal spent
         assert detector is not None
         begun = time.process_time()
-        echo = detector.is_echo(window, now)
+        echo = detector.is_echo(window, now, voice)
         spent += time.process_time() - begun
         return echo
 
@@ -90,14 +133,14 @@ def call(
         vad.is_echo = is_echo
     for start in range(0, len(pcm) - size + 1, size):
         now = 100.0 + (start + size) / 2 / INPUT_SAMPLE_RATE
-        while detector is not None and position < min(
-            len(sent), (now - 100.0 + LEAD_SECONDS) * OUTPUT_SAMPLE_RATE
-        ):
-            chunk = sent[position : position + step].tobytes()
+        while detector is not None and number < len(schedule):
+            sent_at, plays_at, chunk = schedule[number]
+            if 100.0 + sent_at > now:
+                break
             begun = time.process_time()
-            detector.sent(chunk, 100.0 + position / OUTPUT_SAMPLE_RATE)
+            detector.sent(chunk.tobytes(), 100.0 + plays_at)
             spent += time.process_time() - begun
-            position += step
+            number += 1
         state = vad._run_analyzer(pcm[start : start + size])
         if state in (VADState.SPEAKING, VADState.STOPPING) and not speaking:
             starts.append(now - 100.0)

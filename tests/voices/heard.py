@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from appliance.engines.llm.loudness import Samples
-from appliance.engines.llm.small.moonshine import Moonshine, Recognition
+from appliance.engines.llm.small.moonshine import Recognition
 from appliance.engines.llm.small.recognition import Segment, UtteranceTranscript
 from appliance.gateway.turn_taking import TurnModels
 from appliance.gateway.utterances import UtteranceCollector
 from appliance.settings import LLMConfig
+from tests.voices.listen import Listener
 
 Answer = Any  # of a model: what JSON can hold
 
@@ -49,17 +50,40 @@ class Answers:
         return answer
 
 
+RECOGNIZER = (
+    "appliance/engines/llm/loudness.py",
+    "appliance/engines/llm/small/recognition.py",
+    "appliance/engines/llm/small/moonshine.py",
+    "appliance/engines/llm/small/whisper.py",
+    "appliance/engines/llm/small/short_words.py",
+)
+
+
+def recognizer_version(root: Path) -> str:
+    """Return a hash of the recognizer's code in a source tree."""
+    files = [
+        root / name for name in RECOGNIZER if (root / name).exists()
+    ]  # older builds have fewer
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in files))
+    return code.hexdigest()[:16]
+
+
 class Hearing:
     """smart-turn and the recognizer of the cpu profile, with their answers kept.
 
     recognizer  folder of Moonshine; it is loaded for the first audio that is not known
+    short       folder of the second recognizer, if any
     """
 
-    def __init__(self, models: TurnModels, recognizer: Path, answers: Answers) -> None:
+    def __init__(
+        self, models: TurnModels, recognizer: Path, answers: Answers, short: Path | None = None
+    ) -> None:
         self.models = models
         self.answers = answers
-        self._folder = recognizer
-        self._moonshine: Moonshine | None = None
+        self._folders = recognizer, short
+        version = recognizer_version(Path(__file__).parents[2])
+        self._key = f"{recognizer.name} {version}" + (f" {short.name}" if short else "")
+        self._listener: Listener | None = None
 
     def judge(self, pcm: bytes) -> float:
         """Return smart-turn's probability that a turn is complete."""
@@ -69,14 +93,16 @@ class Hearing:
         """Return the recognizer's words."""
         return Recognition(
             *self.answers.get(
-                self._folder.name, samples.tobytes(), lambda: self._recognize(samples)
+                self._key,
+                samples.tobytes(),
+                lambda: self._recognize(samples),
             )
         )
 
     def _recognize(self, samples: Samples) -> Answer:
-        if self._moonshine is None:
-            self._moonshine = Moonshine(self._folder, threads=1)
-        found = self._moonshine.recognize(samples)
+        if self._listener is None:
+            self._listener = Listener(*self._folders)
+        found = self._listener.hear(samples)
         return [found.text, found.confidence, found.complete]
 
 

@@ -70,7 +70,7 @@ def observe(clip: Clip, hearing: Hearing, config: TurnConfig) -> Observation:
     audio = np.concatenate([silence(LEAD_SECONDS), clip.samples, silence(TAIL_SECONDS)])
     pcm = pcm_of(audio)
     settings = f"VAD {config.vad_confidence} {config.vad_start_seconds} {config.vad_stop_seconds}"
-    settings += f" {config.vad_min_volume} {config.pause_seconds} {config.ignore_far_speech}"
+    settings += f" {config.min_speech_dbfs} {config.pause_seconds} {config.ignore_far_speech}"
     detect = functools.partial(_detect, pcm, hearing, config)
     frames = tuple(
         Frame(tuple(SpeechEvent(event) for event in events), silence_seconds)

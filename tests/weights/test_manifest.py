@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import BadLock
+from appliance.settings import LLMConfig
 from appliance.weights import manifest
 from tests.ops.bundle.fake_registry import make_registry
 
@@ -37,7 +38,7 @@ def test_every_source_of_the_real_lock_has_origin_licence_and_packager() -> None
 
 def test_real_lock_has_the_default_models_and_28_english_voices() -> None:
     paths = {file.path for file in manifest.read(LOCK).weights}
-    assert "qwen2.5-coder-0.5b-instruct/model.gguf" in paths
+    assert f"{LLMConfig().model}/model.gguf" in paths
     assert "moonshine-tiny-en/encoder_model.ort" in paths
     assert sum(path.startswith("kokoro-82m/voices/") for path in paths) == 28
 

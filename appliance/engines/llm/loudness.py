@@ -14,26 +14,54 @@ from appliance.link.engine import INPUT_SAMPLE_RATE
 Samples = npt.NDArray[np.float32]
 
 FRAME = 320  # samples, 20 ms
-SILENT_RMS = 0.0018  # -55 dBFS: quieter frames contain only room noise
+# Level of the quietest speech, -65 dBFS. A caller at -45 dBFS has his quiet sounds there. Room
+# noise may be louder: it is excluded because it is steady, or much quieter than the speech.
+SILENT_RMS = 0.00056
 SILENT_RATIO = 0.04  # 28 dB below the loudest frame: a pause, at any volume
 MIN_SPEECH_SECONDS = 0.1  # a click is shorter, "yes" is longer
-# Minimum ratio of the levels of loud frames in speech. Noise, hum and tones vary less.
-STEADY_RATIO = 1.5
+# Minimum ratio of the levels of loud frames in speech: 1.46 and more in 330 recordings of letters,
+# digits and words ("n" varies least). Tones have 1.0 to 1.06, and white noise 1.1.
+STEADY_RATIO = 1.25
+SPEECH_RMS = 0.14  # -17 dBFS, the level to which speech is scaled for a recognizer
+# Parts of speech that are this much quieter than its loudest frame do not count for its level.
+ACTIVE_RATIO = 0.03
+MAX_GAIN = 100.0  # 40 dB
+MAX_PEAK = 0.99  # of full scale
 MARGIN_SECONDS = 0.2  # kept on both sides of speech; a consonant may be quieter than a pause
 
-SOFT_CUT_SECONDS = 5.0  # audio of at least this length is cut at a pause
-HARD_CUT_SECONDS = 9.0  # audio of at least this length is cut at its quietest point
-MIN_CUT_SECONDS = 2.0  # shorter segments lack context for recognizing words
+SOFT_CUT_SECONDS = 10.0  # audio of at least this length is cut at a pause
+HARD_CUT_SECONDS = 15.0  # audio of at least this length is cut at its quietest point
+MIN_CUT_SECONDS = 4.0  # shorter segments lack context for recognizing words
 PAUSE_FRAMES = 8  # 160 ms: a gap between words that is safe to cut
 PAUSE_RATIO = 0.15  # maximum level of a gap, relative to the loud frames
 
 
 def frame_rms(samples: Samples) -> Samples:
-    """Return the RMS level (0..1) of each complete 20 ms frame."""
+    """Return the RMS level (0..1) of each complete 20 ms frame, without its DC offset."""
     count = len(samples) // FRAME
-    frames = samples[: count * FRAME].reshape(count, FRAME)
-    levels: Samples = np.sqrt(np.mean(np.square(frames), axis=1))
+    levels: Samples = samples[: count * FRAME].reshape(count, FRAME).std(axis=1)
     return levels
+
+
+def remove_offset(samples: Samples) -> Samples:
+    """Return samples without their DC offset, the mean of the whole."""
+    return samples - samples.mean(dtype=np.float64).astype(np.float32) if len(samples) else samples
+
+
+def scale_speech(samples: Samples) -> Samples:
+    """Return samples with their speech at SPEECH_RMS, without a DC offset.
+
+    Recognizers are trained on speech of this level. Speech that is 15 dB quieter is misheard.
+    """
+    samples = remove_offset(samples)
+    levels = frame_rms(samples)
+    loudest = float(levels.max(initial=0.0))
+    if loudest == 0.0:
+        return samples
+    active = levels[levels > ACTIVE_RATIO * loudest]
+    gain = SPEECH_RMS / float(np.sqrt(np.mean(np.square(active))))
+    peak = float(np.abs(samples).max())
+    return samples * np.float32(min(gain, MAX_GAIN, max(1.0, MAX_PEAK / peak)))
 
 
 def find_speech(samples: Samples, loudest: float = 0.0) -> tuple[int, int] | None:

@@ -61,6 +61,12 @@ class LLMMetrics:
         )
         for outcome in OUTCOMES:
             self.requests.labels(outcome)
+        self.copies = Counter(
+            "voice_llm_copies",
+            "Replies decoded again, because they began as a copy of an earlier answer or the "
+            "caller's sentence (small engine).",
+            registry=registry,
+        )
         self.running = Gauge(
             "voice_llm_requests_running", "Replies being generated.", registry=registry
         )

@@ -3,7 +3,8 @@
 The worker takes a phrase from the queue, synthesizes its next part and puts the phrase back until
 it is complete. A phrase is split into chunks, and a chunk is synthesized in pieces of at most a
 second of speech (synthesizer.py). An urgent phrase therefore waits for at most one piece, and
-sessions share the model fairly. A phrase is urgent until its first audio is there.
+sessions share the model fairly. A phrase is urgent until its first audio is there. A session whose
+audio is about to run out is as urgent as that.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import itertools
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 
 from appliance import journal, site_lexicon
 from appliance.engines.tts import audio
 from appliance.engines.tts.audio import Samples
 from appliance.engines.tts.metrics import TTSMetrics
+from appliance.engines.tts.playback import PlaybackLeads
 from appliance.engines.tts.reader import Reader, Reading
 from appliance.engines.tts.synthesizer import FOLDER, SynthesisCancelled, Synthesizer, load
 from appliance.engines.tts.voices import Voices, VoiceStyle
@@ -62,12 +64,14 @@ class Phrase:
 
 
 class PhraseQueue:
-    """Waiting phrases: urgent phrases first, then one of each session in turn. Thread-safe.
+    """Waiting phrases: urgent and late ones first, then one of each session. Thread-safe.
 
     Phrases of one session keep their order, except that urgent phrases overtake the others.
+    `is_late` returns whether the audio of a session is about to run out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_late: Callable[[int], bool] = lambda session: False) -> None:
+        self._is_late = is_late
         self._sessions: OrderedDict[int, deque[Phrase]] = OrderedDict()
         self._changed = threading.Condition()
         self._closed = False
@@ -105,7 +109,11 @@ class PhraseQueue:
             if self._closed:
                 return None
             session = next(
-                (s for s, phrases in self._sessions.items() if any(p.urgent for p in phrases)),
+                (
+                    session
+                    for session, phrases in self._sessions.items()
+                    if any(phrase.urgent for phrase in phrases) or self._is_late(session)
+                ),
                 next(iter(self._sessions)),
             )
             phrases = self._sessions.pop(session)
@@ -131,7 +139,8 @@ class KokoroEngine:
         self._settings = settings.tts
         self._weights = settings.paths.weights
         self._metrics = TTSMetrics()
-        self._queue = PhraseQueue()
+        self._leads = PlaybackLeads()
+        self._queue = PhraseQueue(lambda session: self._leads.is_late(session, time.monotonic()))
         self._session_numbers = itertools.count(1)
         self._lock = threading.Lock()  # guards `_current` and the `ended` flag of phrases
         self._current: Phrase | None = None
@@ -183,6 +192,10 @@ class KokoroEngine:
     def read(self, text: str, voice: str = "") -> Reading:
         """Return how a phrase is spoken. Not thread-safe: for the worker, or while it is idle."""
         return self._reader.read(text, self._voices.british(voice or self._settings.voice))
+
+    def forget(self, session: int) -> None:
+        """Note that a session has ended."""
+        self._leads.remove(session)
 
     async def speak(
         self, session: int, text: str, voice: str, speed: float, urgent: bool
@@ -268,7 +281,9 @@ class KokoroEngine:
             phrase.parts = None
             return bool(phrase.chunks)
         if not phrase.abandoned and len(speech):
-            self._measure(phrase, time.monotonic() - started_at, len(speech) / OUTPUT_SAMPLE_RATE)
+            now, audio_seconds = time.monotonic(), len(speech) / OUTPUT_SAMPLE_RATE
+            self._leads.add(phrase.session, audio_seconds, now, is_first=phrase.urgent)
+            self._measure(phrase, now - started_at, audio_seconds)
             for pcm in audio.pcm_slices(speech):
                 phrase.emit(pcm)
         return True
@@ -321,4 +336,5 @@ class KokoroSession:
         return self._engine.speak(self._number, text, voice, speed, urgent)
 
     async def close(self) -> None:
-        """Do nothing: closing the generators of `speak` ends the session's phrases."""
+        """Forget the session. Closing the generators of `speak` has ended its phrases."""
+        self._engine.forget(self._number)

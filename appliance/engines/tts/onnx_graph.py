@@ -7,14 +7,19 @@ the kernel, a slice of the padded input is taken; the slices are concatenated, w
 rows. The product is one `MatMulIntegerToFloat`, which packs its weights in advance and uses the
 CPU's byte instructions. The multiplied integers stay the same. The bias is added as float, before
 its quantization.
+
+Chosen nodes can become float convolutions instead. They take more time, and their input is not
+rounded to bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 # `Slice` clamps an end beyond the data to the length of the data.
@@ -34,8 +39,13 @@ def fast_graph(path: Path, signed_weights: bool) -> bytes:
     return serialized
 
 
-def rewrite(graph: GraphProto, signed_weights: bool) -> None:
-    """Replace, in place, every ungrouped 1-D `ConvInteger` that has constant weights."""
+def rewrite(
+    graph: GraphProto, signed_weights: bool, is_exact: Callable[[str], bool] = lambda name: False
+) -> None:
+    """Replace, in place, every ungrouped 1-D `ConvInteger` that has constant weights.
+
+    Nodes for whose name `is_exact` returns true are computed in float.
+    """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     producer = {name: node for node in graph.node for name in node.output}
     consumers: dict[str, list[NodeProto]] = {}
@@ -46,7 +56,12 @@ def rewrite(graph: GraphProto, signed_weights: bool) -> None:
     replaced: set[str] = set()
     for node in graph.node:
         if node.op_type == "ConvInteger" and node.input[1] in constants:
-            nodes += _matrix_product(node, graph, constants, producer, consumers, signed_weights)
+            if is_exact(node.name):
+                nodes.append(_float_convolution(node, graph, constants, producer, consumers))
+            else:
+                nodes += _matrix_product(
+                    node, graph, constants, producer, consumers, signed_weights
+                )
             replaced.update(nodes[-1].output)
         elif node.output[0] not in replaced:
             nodes.append(node)
@@ -109,7 +124,7 @@ def _matrix_product(
             rows,
             constant("matrix", matrix),
             producer[data].output[1],
-            weight_name.removesuffix("_quantized") + "_scale",
+            _scale_name(weight_name),
             zero_point,
             constant("matrix_zero", np.array(weight_zero, dtype=matrix.dtype)),
             *([bias] if bias else []),
@@ -120,6 +135,33 @@ def _matrix_product(
     nodes.append(product)
     nodes.append(helper.make_node("Transpose", [f"{name}/product"], [result], perm=[0, 2, 1]))
     return nodes
+
+
+def _float_convolution(
+    conv: NodeProto,
+    graph: GraphProto,
+    constants: dict[str, TensorProto],
+    producer: dict[str, NodeProto],
+    consumers: dict[str, list[NodeProto]],
+) -> NodeProto:
+    """Return the node that replaces `conv`, the quantization before it and the scaling after it."""
+    weight_name = conv.input[1]
+
+    def number(name: str) -> NDArray[np.float32]:
+        return numpy_helper.to_array(constants[name]).astype(np.float32)
+
+    weights = (number(weight_name) - number(conv.input[3])) * number(_scale_name(weight_name))
+    name = f"{conv.name}/weights"
+    graph.initializer.append(numpy_helper.from_array(weights, name))
+    result, bias = scaled_output(conv, constants, producer, consumers)
+    data = producer[conv.input[0]].input[0]  # before DynamicQuantizeLinear
+    inputs = [data, name, *([bias] if bias else [])]
+    attributes = {a.name: helper.get_attribute_value(a) for a in conv.attribute}
+    return helper.make_node("Conv", inputs, [result], name=f"{conv.name}/float", **attributes)
+
+
+def _scale_name(weight_name: str) -> str:
+    return weight_name.removesuffix("_quantized") + "_scale"
 
 
 def scaled_output(

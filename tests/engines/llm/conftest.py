@@ -17,14 +17,15 @@ from appliance.engines.llm.small.engine import SmallEngine, find_model
 from appliance.engines.llm.small.llama import LanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.engines.llm.small.session import SmallSession
-from appliance.settings import PathsConfig, Settings
+from appliance.settings import LLMConfig, PathsConfig, Settings
+from tests.conftest import FAST_MODEL
 
 WEIGHTS = Path(__file__).parents[3] / "weights"
 
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    return Settings(paths=PathsConfig(weights=WEIGHTS))
+    return Settings(paths=PathsConfig(weights=WEIGHTS), llm=LLMConfig(model=FAST_MODEL))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +40,7 @@ def model_path(settings: Settings) -> Path:
 
 @pytest.fixture(scope="session")
 def language_model(model_path: Path) -> Iterator[LanguageModel]:
-    """The default model with two slots."""
+    """The fast model with two slots."""
     model = LanguageModel(model_path, 2, 1024, slots=2)
     yield model
     model.close()
@@ -47,7 +48,7 @@ def language_model(model_path: Path) -> Iterator[LanguageModel]:
 
 @pytest.fixture(scope="session")
 def engine(settings: Settings) -> Iterator[SmallEngine]:
-    """The engine with its default models. It is not bound to an event loop."""
+    """The engine with the fast model. It is not bound to an event loop."""
     engine = SmallEngine(settings)
     asyncio.run(engine.start())
     yield engine

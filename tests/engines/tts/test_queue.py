@@ -1,4 +1,4 @@
-"""PhraseQueue: urgent phrases first, then round-robin over the sessions."""
+"""PhraseQueue: urgent and late phrases first, then round-robin over the sessions."""
 
 from __future__ import annotations
 
@@ -52,6 +52,17 @@ def test_urgent_phrase_is_taken_first(loop: asyncio.AbstractEventLoop) -> None:
         phrase(loop, 1, "1a"), phrase(loop, 2, "2a"), phrase(loop, 3, "3a", urgent=True)
     )
     assert drain(queue) == "3a 1a 2a"
+
+
+def test_session_whose_audio_runs_out_takes_turns_with_first_phrases(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    late = {2}
+    queue = PhraseQueue(late.__contains__)
+    for session, text, urgent in ((1, "1a", False), (2, "2a", False), (3, "3a", True)):
+        queue.put(phrase(loop, session, text, urgent))
+    queue.put(phrase(loop, 2, "2b"))
+    assert drain(queue) == "2a 3a 2b 1a"
 
 
 def test_requeued_phrase_stays_first_in_its_session(loop: asyncio.AbstractEventLoop) -> None:

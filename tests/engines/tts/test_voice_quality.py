@@ -43,6 +43,10 @@ async def whole() -> AsyncIterator[TTSSession]:
         ("bf_emma", "Could you spell your last name for me, please?"),
         ("bm_george", "It is raining."),
         ("af_heart:2,am_adam:1", "Your package was sent yesterday,"),
+        ("af_heart", "Your code is K, 7, Q, 2."),
+        ("am_michael", "It is spelled M, E, Y, E, R."),
+        # The longest ones differ most, because their pieces are rounded in the most ways.
+        ("bm_george", "What a wonderful surprise to meet you here after all these years!"),
     ],
 )
 async def test_streamed_phrase_is_close_to_the_whole_one(

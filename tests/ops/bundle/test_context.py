@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from importlib.metadata import Distribution
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import SealBroken
+from appliance import settings
+from appliance.errors import BadSetting, SealBroken
 from appliance.weights import manifest, seal
 from appliance.weights.manifest import Manifest, Weight
 from ops.bundle.context import (
@@ -21,7 +23,14 @@ from ops.bundle.context import (
     total_bytes,
 )
 from ops.bundle.fetch import FetchOptions, fetch
-from tests.ops.bundle.fake_registry import BIG, TEST_MODEL, VOICES, FakeRegistry, make_registry
+from tests.ops.bundle.fake_registry import (
+    BIG,
+    TEST_MODEL,
+    VOICES,
+    FakeRegistry,
+    make_registry,
+    with_choice,
+)
 
 ROOT = Path(__file__).parents[3]
 GIGABYTE = 1_000_000_000
@@ -178,3 +187,61 @@ def test_entry_points_are_found_as_those_of_an_installed_package(
 
 def test_size_of_a_layer_is_the_sum_of_its_files() -> None:
     assert total_bytes([weight("a", 3), weight("b", 4)]) == 7
+
+
+@pytest.fixture
+def chooseable(tmp_path: Path) -> Path:
+    """A repository whose lock has two language models, both fetched."""
+    registry, lock = make_registry(tmp_path / "registry")
+    return make_repository(tmp_path / "repository", with_choice(registry, lock), registry)
+
+
+def environment_of(dockerfile: Path) -> str:
+    (line,) = re.findall(r"^ARG MODEL=(.*)$", dockerfile.read_text(), re.MULTILINE)
+    return str(line)
+
+
+@pytest.mark.parametrize(("model", "other"), [("big", "small"), ("small", "big")])
+def test_image_has_the_chosen_model_only_and_its_name(
+    chooseable: Path, model: str, other: str
+) -> None:
+    context = chooseable / "context"
+    inside = stage(chooseable, chooseable / "weights", "cpu", context, model)
+    assert inside.sources[model].purpose == "run"
+    assert other not in inside.sources and f"{other}-1==1.0" not in inside.packages
+    staged = {
+        folder
+        for value in layer_contents(context).values()
+        for folder in filter(None, value.split(", "))
+    }
+    assert staged == {model, "voices"}
+    assert environment_of(context / "Dockerfile") == model
+    assert manifest.read(context / "code/image-manifest.lock") == inside
+
+
+def test_unknown_model_of_an_image_is_refused_with_the_known_ones(chooseable: Path) -> None:
+    with pytest.raises(BadSetting, match=r"VOICE_LLM_MODEL.*'huge'; the models are big, small"):
+        stage(chooseable, chooseable / "weights", "cpu", chooseable / "context", "huge")
+    with pytest.raises(BadSetting, match=r"VOICE_LLM_MODEL.*'huge'"):
+        stage(chooseable, chooseable / "weights", "gpu", chooseable / "context", "huge")
+
+
+def test_chosen_model_that_was_not_fetched_is_named(chooseable: Path) -> None:
+    shutil.rmtree(chooseable / "weights/small")
+    with pytest.raises(SealBroken, match=r"small/model\.gguf is missing"):
+        stage(chooseable, chooseable / "weights", "cpu", chooseable / "context", "small")
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_image_of_the_default_names_the_default_of_the_profile(
+    place: tuple[Path, Manifest], profile: str
+) -> None:
+    root, _ = place
+    stage(root, root / "weights", profile, root / "context")
+    default = settings.load({"VOICE_PROFILE": profile}).llm.model
+    assert environment_of(root / "context/Dockerfile") == default
+
+
+def test_dockerfile_passes_the_name_on_as_the_setting() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert "\nARG MODEL\n" in text and " VOICE_LLM_MODEL=${MODEL} " in text

@@ -11,11 +11,12 @@ import pytest
 
 from appliance.errors import BadSetting, SealBroken
 from appliance.weights import manifest, seal
+from appliance.weights.choices import LLM_MODEL, choices, choose
 from ops.bundle.__main__ import main
 from ops.bundle.fetch import FetchOptions, fetch
 from ops.bundle.lock_edits import check_name, keep_built, notice_text
 from tests.golden.parts import take_apart
-from tests.ops.bundle.fake_registry import make_registry
+from tests.ops.bundle.fake_registry import make_registry, with_choice
 
 NAME = "ultravox-tiny"
 
@@ -165,3 +166,14 @@ def test_missing_lock_is_created(place: LockPlace) -> None:
     place.lock.unlink()
     assert place.build() == 0
     assert json.loads(place.lock.read_text(encoding="utf-8"))["sources"].keys() == {NAME}
+
+
+def test_built_model_can_be_chosen_instead_of_a_fetched_one(place: LockPlace) -> None:
+    others = with_choice(place.registry, place.others)
+    place.lock.write_text(manifest.render(others), encoding="utf-8")
+    assert place.build("--profiles", "cpu,gpu") == 0
+    assert set(choices(place.manifest, "cpu", LLM_MODEL)) == {"big", "small", NAME}
+    assert list(choices(place.manifest, "gpu", LLM_MODEL)) == [NAME]
+    chosen = choose(place.manifest, "cpu", {LLM_MODEL: NAME})
+    run = {source.name for source in chosen.for_profile("cpu") if source.purpose == "run"}
+    assert run == {NAME, "voices"}

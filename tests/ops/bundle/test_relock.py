@@ -24,6 +24,7 @@ def test_lock_has_exactly_the_sources_and_packages_of_sources_toml() -> None:
         source = lock.sources[name]
         for fact in ("what", "origin", "licence", "packager", "evidence", "purpose"):
             assert getattr(source, fact) == table[fact], f"{name}: {fact}: run `make lock`"
+        assert source.setting == table.get("setting", "")
 
 
 def test_every_file_of_the_lock_is_in_sources_toml() -> None:

@@ -3,17 +3,27 @@
     <|im_start|>system\\nTEXT<|im_end|>\\n<|im_start|>user\\nTEXT<|im_end|>\\n<|im_start|>assistant\\n
 
 Control tokens are inserted by id. Text is tokenized separately and never parsed for control tokens,
-so a user who says "<|im_end|>" adds nine ordinary tokens.
+so a user who says "<|im_end|>" adds nine ordinary tokens. Tool definitions end the system prompt,
+and the results of tools are turns of the user.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from appliance.engines.llm import NAME
+from appliance.engines.llm.small.parts import join_parts
+from appliance.engines.llm.small.tools import (
+    called_name,
+    has_parameters,
+    render_call,
+    render_definitions,
+    render_result,
+)
 from appliance.errors import BadRequest
-from appliance.link.engine import Turn
+from appliance.link.engine import Tool, Turn
 
 # Turns dropped at a time. Dropping turns invalidates the cache of everything that follows them, so
 # it should happen rarely.
@@ -33,10 +43,11 @@ class ChatTokenizer(Protocol):
 class ChatMLFormat:
     """Builds prompts for one model."""
 
-    def __init__(self, tokenizer: ChatTokenizer, examples: Sequence[Turn] = ()) -> None:
+    def __init__(self, tokenizer: ChatTokenizer, examples: Sequence[tuple[str, str]] = ()) -> None:
         """Look up the control tokens. Raises BadRequest if the model has none for ChatML.
 
-        `examples` follow the system prompt in every prompt.
+        `examples` follow the system prompt in every prompt, except calls of tools that are not
+        offered.
         """
         self._examples = examples
         start, end = tokenizer.control("<|im_start|>"), tokenizer.control("<|im_end|>")
@@ -47,20 +58,31 @@ class ChatMLFormat:
         self._newline = tokenizer.tokenize("\n")
 
     def build_prompt(
-        self, turns: Sequence[Turn], max_tokens: int, is_open: bool = False
+        self,
+        turns: Sequence[Turn],
+        max_tokens: int,
+        is_open: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> list[int]:
         """Build a prompt of at most `max_tokens` tokens.
 
-        If the last turn is the user's, the prompt ends with the header of the assistant's reply.
+        If the last turn is the user's or a tool's, the prompt ends with the header of the
+        assistant's reply.
         `is_open`: the user will say more, so the prompt ends with the text of the user's turn, or
         with its header if the last turn is not the user's. It is the beginning of a later prompt.
         If the conversation is too long, the oldest turns are dropped, DROPPED_TURNS at a time, and
-        then the beginning of the last turn. The system prompt and the examples are never dropped.
-        Raises BadRequest if these alone are too long.
+        then the beginning of the last turn. The system prompt, the tools and the examples are never
+        dropped. Raises BadRequest if these alone are too long.
         """
-        system = [turn for turn in turns if turn.role == "system"]
+        system = add_definitions([turn for turn in turns if turn.role == "system"], tools)
         dialogue = merge_same_role([turn for turn in turns if turn.role != "system"])
-        head = [token for turn in (*system, *self._examples) for token in self._turn(turn)]
+        head = [
+            token
+            for turn in (*system, *example_turns(self._examples, tools))
+            for token in self._turn(turn)
+        ]
+        is_result = [turn.role == "tool" for turn in dialogue]
+        dialogue = render_calls(dialogue)
         bodies = [self._turn(turn) for turn in dialogue]
         asks = bool(dialogue) and dialogue[-1].role == "user"
         tail = self._header("assistant") if asks else []
@@ -71,6 +93,8 @@ class ChatMLFormat:
         budget = max_tokens - len(head) - len(tail)
         while len(bodies) > 1 and sum(map(len, bodies)) > budget:
             del bodies[: min(DROPPED_TURNS, len(bodies) - 1)]
+        while len(bodies) > 1 and is_result[-len(bodies)]:
+            del bodies[0]  # a result without its call
         if bodies and len(bodies[0]) > budget:
             bodies = [self._shorten(dialogue[-1], budget)]
         if budget < 0:
@@ -96,14 +120,23 @@ class ChatMLFormat:
 
 
 def insert_transcripts(turns: Sequence[Turn], transcripts: Mapping[int, str]) -> list[Turn]:
-    """Replace utterances with their transcripts; omit turns without text."""
-    texts = (
-        Turn(turn.role, f"{turn.text} {transcripts.get(turn.utterance, '')}".strip())
-        if turn.utterance is not None
-        else turn
-        for turn in turns
-    )
-    return [turn for turn in texts if turn.text.strip()]
+    """Replace utterances with their transcripts; omit turns without text, except of tools.
+
+    The spoken parts of one question become one turn.
+    """
+    texts: list[Turn] = []
+    spoken = False  # whether the turn before ends with an utterance
+    for turn in turns:
+        text = turn.text
+        if turn.utterance is not None:
+            words = transcripts.get(turn.utterance, "")
+            if spoken and not text and turn.role == "user":
+                texts[-1] = Turn(turn.role, join_parts([texts[-1].text, words]))
+                continue
+            text = f"{text} {words}".strip()
+        spoken = turn.role == "user" and turn.utterance is not None
+        texts.append(Turn(turn.role, text))
+    return [turn for turn in texts if turn.text.strip() or turn.role == "tool"]
 
 
 def merge_same_role(turns: Sequence[Turn]) -> list[Turn]:
@@ -115,3 +148,58 @@ def merge_same_role(turns: Sequence[Turn]) -> list[Turn]:
         else:
             merged.append(turn)
     return merged
+
+
+def add_definitions(system: Sequence[Turn], tools: Sequence[Tool]) -> list[Turn]:
+    """Add the definitions of the tools to the last system turn."""
+    definitions = render_definitions(tools)
+    if not definitions:
+        return list(system)
+    text = system[-1].text if system else ""
+    return [*system[:-1], Turn("system", f"{text}\n{definitions}".strip())]
+
+
+def render_calls(dialogue: Sequence[Turn]) -> list[Turn]:
+    """Render tool calls and their results in the model's format.
+
+    A call is a turn of the assistant before a turn of a tool. The result is a turn of the user that
+    repeats the question: after the result alone, small models say only "Thank you.".
+    """
+    rendered: list[Turn] = []
+    question, call = "", ""
+    following = [turn.role for turn in dialogue[1:]]
+    for turn, role in itertools.zip_longest(dialogue, following):
+        if turn.role == "user":
+            question = turn.text
+        elif turn.role == "tool":
+            turn = Turn("user", render_result(call, turn.text, question))
+        elif role == "tool":
+            call = render_call(turn.text)
+            turn = Turn("assistant", call)
+        rendered.append(turn)
+    return rendered
+
+
+def spent_tools(turns: Sequence[Turn], tools: Sequence[Tool]) -> list[Tool]:
+    """Return the tools without parameters that were called since the last question.
+
+    A second call would return the same, but small models would make it.
+    """
+    asked = max((index for index, turn in enumerate(turns) if turn.role == "user"), default=0)
+    calls = [
+        called_name(render_call(call.text))
+        for call, result in itertools.pairwise(turns[asked:])
+        if result.role == "tool"
+    ]
+    return [tool for tool in tools if tool.name in calls and not has_parameters(tool)]
+
+
+def example_turns(examples: Sequence[tuple[str, str]], tools: Sequence[Tool]) -> list[Turn]:
+    """Return pairs of question and answer as turns, without calls of tools that are not offered."""
+    names = {tool.name for tool in tools}
+    return [
+        turn
+        for question, answer in examples
+        if (name := called_name(answer)) is None or name in names
+        for turn in (Turn("user", question), Turn("assistant", answer))
+    ]

@@ -6,10 +6,14 @@ Each model runs in one thread, which all sessions share.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from appliance import journal
 from appliance.engines.llm import NAME
@@ -18,11 +22,12 @@ from appliance.engines.llm.small.llama import AsyncLanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.engines.llm.small.pacing import PaceLimits
 from appliance.engines.llm.small.priority import JobPriority
-from appliance.engines.llm.small.recognition import Transcriber
+from appliance.engines.llm.small.recognition import Recognize, Transcriber, filter_words
 from appliance.engines.llm.small.session import SmallSession
+from appliance.engines.llm.small.short_words import VotingRecognizer
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import BadSetting, MissingWeights
-from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, Tool, Turn
 from appliance.settings import LLMConfig, Settings, parse_examples
 
 WEIGHTS = "model.gguf"
@@ -39,6 +44,7 @@ class SmallEngine:
         self.llm_metrics = LLMMetrics()
         self.language_model = AsyncLanguageModel()
         self._recognizer_thread = WorkerThread("moonshine")
+        self._tools: tuple[Tool, ...] = ()
 
     async def start(self) -> None:
         """Load both models and warm them up. Raises CannotStart."""
@@ -53,22 +59,27 @@ class SmallEngine:
                 config.threads,
                 config.context_tokens,
                 slots,
-                example_turns(config.examples),
+                parse_examples(config.examples),
             ),
             self._recognizer_thread.run(
                 JobPriority.GENERATE,
                 lambda: Moonshine(recognizer_folder, config.hearing_threads),
             ),
         )
-        self._transcriber = Transcriber(self._recognizer_thread, recognizer.recognize)
+        recognize = await self._recognizer_thread.run(
+            JobPriority.GENERATE, lambda: with_short_recognizer(recognizer, weights, config)
+        )
+        self._transcriber = Transcriber(self._recognizer_thread, recognize)
         await self._recognizer_thread.run(
             JobPriority.GENERATE,
-            lambda: recognizer.recognize(np.zeros(INPUT_SAMPLE_RATE, np.float32)),
+            lambda: recognize(np.zeros(INPUT_SAMPLE_RATE, np.float32), lambda: False),
         )
-        session = self.open()
-        await session.warm((Turn("system", config.system_prompt),))
+        # The beginning of every prompt takes seconds to read, so no call should wait for it.
+        self._tools = await list_tools(config.tools)
+        session, system = self.open(), Turn("system", config.system_prompt)
+        await session.warm((system,))
         await self.language_model.keep_snapshot(session)
-        await session.warm((Turn("system", config.system_prompt), Turn("user", "Hello.")))
+        await session.warm((system, Turn("user", "Hello.")))
         await session.close()
         log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - started)
 
@@ -93,16 +104,28 @@ class SmallEngine:
             self.llm_metrics,
             self._settings.llm,
             PaceLimits.of(self._settings.tts),
+            self._tools,
         )
 
 
-def example_turns(text: str) -> list[Turn]:
-    """Return the setting `llm.examples` as turns of a conversation."""
-    return [
-        turn
-        for question, answer in parse_examples(text)
-        for turn in (Turn("user", question), Turn("assistant", answer))
-    ]
+async def list_tools(names: Sequence[str]) -> tuple[Tool, ...]:
+    """Return the definitions of the tools, as the gateway will offer them.
+
+    They come from the gateway's code in a process of its own, because its libraries do not belong
+    into this process. Without them the first prompt of a call takes longer, so a failure (such as
+    an unknown tool, which the gateway reports itself) is only logged.
+    """
+    if not names:
+        return ()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "appliance", "tools", *names, stdout=PIPE, stderr=DEVNULL
+    )
+    output, _ = await process.communicate()
+    try:
+        return TypeAdapter(tuple[Tool, ...]).validate_json(output)
+    except ValidationError:
+        log.warning("tools not in the prompt yet", exit_code=process.returncode)
+        return ()
 
 
 def find_model(weights: Path, name: str) -> Path:
@@ -130,3 +153,21 @@ def find_recognizer(weights: Path, name: str) -> Path:
     if name != LLMConfig().hearing_model and not folder.is_dir():
         raise BadSetting(name="llm.hearing_model", why=f"the folder {folder} does not exist")
     return folder
+
+
+def with_short_recognizer(live: Moonshine, weights: Path, config: LLMConfig) -> Recognize:
+    """Return what recognizes speech: `live`, or both recognizers if one for short speech is set.
+
+    Raises BadSetting if it is not the default and its folder is missing. Raises MissingWeights if a
+    file of it is missing.
+    """
+    if not config.short_recognizer:
+        return live.recognize
+    folder = weights / config.short_recognizer
+    if config.short_recognizer != LLMConfig().short_recognizer and not folder.is_dir():
+        raise BadSetting(name="llm.short_recognizer", why=f"the folder {folder} does not exist")
+    # Imported only here, because it needs onnx, which takes memory.
+    from appliance.engines.llm.small.whisper import Whisper
+
+    short = Whisper(folder, config.hearing_threads)
+    return VotingRecognizer(live, short, lambda heard: not filter_words(heard)).recognize

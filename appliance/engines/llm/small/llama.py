@@ -28,7 +28,7 @@ from appliance.engines.llm.small.chat import ChatMLFormat
 from appliance.engines.llm.small.priority import JobPriority
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
-from appliance.link.engine import Turn
+from appliance.link.engine import Tool
 
 Logits = npt.NDArray[np.float32]
 
@@ -353,7 +353,7 @@ class AsyncLanguageModel:
         threads: int,
         context_tokens: int,
         slots: int,
-        examples: Sequence[Turn] = (),
+        examples: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Load the model. `examples` are part of every prompt.
 
@@ -412,6 +412,20 @@ class AsyncLanguageModel:
             if now is JobPriority.BACKGROUND:
                 await asyncio.sleep(time.monotonic() - started)
 
+    def first_tokens(self, tools: Sequence[Tool]) -> list[int]:
+        """Return the tokens with which calls of the tools begin."""
+        return [self.model.tokenize(tool.name)[0] for tool in tools]
+
+    def word_tokens(self, text: str) -> list[int]:
+        """Return the tokens of the words of a text, each as it is at its beginning and within."""
+        model = self.model
+        tokens = {*model.tokenize(text), *model.tokenize(f" {text}")}
+        return [
+            token
+            for token in tokens
+            if any(map(str.isalnum, model.piece(token).decode("utf-8", "ignore")))
+        ]
+
     def supersede(self, owner: Hashable, abort: AbortFlag, tokens: Sequence[int]) -> None:
         """Stop an earlier request of `owner`, because `tokens` will be processed now.
 
@@ -459,3 +473,12 @@ def sample_token(logits: Logits, temperature: float, random: np.random.Generator
     best = np.argpartition(logits, -TOP_K)[-TOP_K:]
     weights = np.exp((logits[best] - logits[best].max()) / temperature)
     return int(random.choice(best, p=weights / weights.sum()))
+
+
+def lower_scores(logits: Logits, tokens: Sequence[int], penalty: float) -> Logits:
+    """Return the scores with those of `tokens` lowered."""
+    if not tokens:
+        return logits
+    lowered = logits.copy()
+    lowered[list(tokens)] -= penalty
+    return lowered

@@ -1,7 +1,8 @@
 """Moonshine tiny-en: 16 kHz speech in, English text out.
 
 Runs the model's two ONNX Runtime files directly: an encoder (waveform to 24 ms states) and a
-decoder with a key-value cache. Decoding is greedy, so the same audio always gives the same words.
+decoder with a key-value cache. Decoding is greedy for long speech, and a beam search for short
+speech. The same audio always gives the same words.
 
 Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands",
 2024 (arXiv:2410.15608).
@@ -10,6 +11,8 @@ Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription an
 from __future__ import annotations
 
 import math
+import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +20,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort  # type: ignore[import-untyped]
+import soxr
+from num2words import num2words
 
 from appliance.engines.llm.loudness import Samples
+from appliance.engines.onnx_session import PROVIDERS, session_options
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
@@ -29,13 +35,29 @@ TOKENS_PER_SECOND = 6.5
 MIN_SECONDS = 0.1  # the encoder's convolutions need about 60 ms
 
 
+# Speech of up to this length, with the silence around it, has too little context for greedy
+# decoding. Word error rates: docs/quality.md.
+BEAM_SECONDS = 4.0
+BEAM_WIDTH = 2
+# Single words and letters, with the silence around them. They are also recognized 10 % faster and
+# slower, each with more texts.
+VOTE_SECONDS = 2.0
+VOTE_WIDTH = 3
+SPEEDS = (1.0, 0.9, 1.1)
+
+Cache = dict[str, ort.OrtValue]
+# "100" is written for "hundred", too.
+_ONE = re.compile(r"\bone (?=(?:hundred|thousand|million|billion))")
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+
 @dataclass(frozen=True, slots=True)
 class Recognition:
     """The words recognized in a speech segment.
 
     text        stripped; empty if there are no words
     confidence  mean log-probability of the tokens: 0 means certain; -inf if there are no tokens
-    complete    False if decoding was stopped, looped or reached the token limit
+    complete    False if decoding was stopped or reached the token limit
     """
 
     text: str
@@ -53,15 +75,9 @@ class Moonshine:
         for path in (*files, tokenizer):
             if not path.is_file():
                 raise MissingWeights(path=path)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        ort.disable_telemetry_events()
+        options = session_options(threads)
         self._encoder, self._decoder = (
-            ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            for path in files
+            ort.InferenceSession(path, options, providers=list(PROVIDERS)) for path in files
         )
         self._pieces = parse_vocabulary(tokenizer.read_bytes())
         self._outputs = [output.name for output in self._decoder.get_outputs()]
@@ -78,10 +94,31 @@ class Moonshine:
     def recognize(
         self, samples: Samples, should_stop: Callable[[], bool] = lambda: False
     ) -> Recognition:
-        """Recognize a speech segment. `should_stop` is called before each token."""
+        """Recognize a speech segment. `should_stop` is called before each token.
+
+        A short segment is recognized at three speeds, and the texts vote (`vote`).
+        """
         seconds = len(samples) / INPUT_SAMPLE_RATE
         if seconds < MIN_SECONDS:
             return Recognition("", -math.inf)
+        if seconds > VOTE_SECONDS:
+            width = BEAM_WIDTH if seconds <= BEAM_SECONDS else 1
+            best = self._search(samples, Beam(width), should_stop).best
+            tokens = best.tokens if best.ended else remove_loop(best.tokens)
+            return Recognition(decode(tokens, self._pieces), best.confidence, best.ended)
+        ballots = [self.ballot(change_speed(samples, speed), should_stop) for speed in SPEEDS]
+        text, hypothesis = vote(ballots)
+        return Recognition(text, hypothesis.confidence, hypothesis.ended)
+
+    def ballot(self, samples: Samples, should_stop: Callable[[], bool]) -> list[Candidate]:
+        """Return the most probable texts of a short segment; none if it is below MIN_SECONDS."""
+        if len(samples) < MIN_SECONDS * INPUT_SAMPLE_RATE:
+            return []
+        beam = self._search(samples, Beam(VOTE_WIDTH, VOTE_WIDTH), should_stop)
+        return [(decode(each.tokens, self._pieces), each) for each in beam.ended or [beam.best]]
+
+    def _search(self, samples: Samples, beam: Beam, should_stop: Callable[[], bool]) -> Beam:
+        """Run a beam search to its end."""
         # One entry per sample. The decoder also needs one entry per sample, although its other
         # inputs have one per encoder state.
         mask = _ort_value(np.ones((1, len(samples)), np.int64))
@@ -89,43 +126,171 @@ class Moonshine:
             ["last_hidden_state"],
             {"input_values": _ort_value(samples[np.newaxis]), "attention_mask": mask},
         )
-        feed = {
-            **self._empty_cache,
-            "encoder_hidden_states": states,
-            "encoder_attention_mask": mask,
-            "use_cache_branch": _ort_value(np.array([False])),
-        }
-        tokens: list[int] = []
-        score, token, complete = 0.0, START, False
-        for _ in range(max_tokens(seconds)):
+        inputs = {"encoder_hidden_states": states, "encoder_attention_mask": mask}
+        caches: list[Cache | None] = [None]
+        for _ in range(max_tokens(len(samples) / INPUT_SAMPLE_RATE)):
             if should_stop():
                 break
-            feed["input_ids"] = _ort_value(np.array([[token]], np.int64))
-            logits, *present = self._decoder.run_with_ort_values(self._outputs, feed)
-            row = logits.numpy()[0, -1]
-            token = int(row.argmax())
-            score -= math.log(float(np.exp(row - row[token]).sum()))
-            if token == END:
-                complete = True
+            rows = []
+            for number, each in enumerate(beam.open):
+                row, caches[number] = self._step(inputs, each.tokens, caches[number])
+                rows.append(row)
+            caches = [caches[parent] for parent in beam.advance(rows)]
+            if beam.is_done:
                 break
-            tokens.append(token)
-            if ends_in_loop(tokens):
-                break
-            self._update_cache(feed, present, first=len(tokens) == 1)
-        count = len(tokens) + complete
-        text = decode(tokens, self._pieces)
-        return Recognition(text, score / count if count else -math.inf, complete)
+        return beam
 
-    def _update_cache(
-        self, feed: dict[str, ort.OrtValue], present: list[ort.OrtValue], first: bool
-    ) -> None:
-        """Pass the keys and values of this step to the next step."""
+    def _step(
+        self, inputs: Cache, tokens: Sequence[int], cache: Cache | None
+    ) -> tuple[Samples, Cache]:
+        """Return the scores of the next token after `tokens`, and the new key-value cache."""
+        feed = {
+            **inputs,
+            **(self._empty_cache if cache is None else cache),
+            "use_cache_branch": _ort_value(np.array([cache is not None])),
+            "input_ids": _ort_value(np.array([[tokens[-1] if tokens else START]], np.int64)),
+        }
+        logits, *present = self._decoder.run_with_ort_values(self._outputs, feed)
+        new = dict(cache or {})
         for name, value in zip(self._outputs[1:], present, strict=True):
             # Entries for the encoder states are constant; later steps return them empty.
-            if first or ".decoder." in name:
-                feed[name.replace("present.", "past_key_values.")] = value
-        if first:
-            feed["use_cache_branch"] = _ort_value(np.array([True]))
+            if cache is None or ".decoder." in name:
+                new[name.replace("present.", "past_key_values.")] = value
+        return log_probabilities(logits.numpy()[0, -1]), new
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A beginning of the text.
+
+    score  sum of the log-probabilities of the tokens, and of the end if the text has `ended`
+    """
+
+    tokens: tuple[int, ...] = ()
+    score: float = 0.0
+    ended: bool = False
+
+    @property
+    def confidence(self) -> float:
+        """Mean log-probability of the tokens; -inf if there are none."""
+        count = len(self.tokens) + self.ended
+        return self.score / count if count else -math.inf
+
+
+Candidate = tuple[str, Hypothesis]
+
+
+class Beam:
+    """Beam search: keeps the `width` most probable texts. A width of 1 is greedy decoding.
+
+    The search is done when it has `wanted` texts, and one of them is more probable per token than
+    those still open.
+    """
+
+    def __init__(self, width: int, wanted: int = 1, end: int = END) -> None:
+        self._end = end  # token id
+        self._width = width
+        self._wanted = wanted
+        self.open = [Hypothesis()]
+        self.ended: list[Hypothesis] = []
+
+    def advance(self, rows: Sequence[Samples]) -> list[int]:
+        """Extend each open text by one token. Returns the numbers of the texts that were extended.
+
+        rows  log-probabilities of the next token, for each open text
+        """
+        found: list[tuple[float, int, int]] = []
+        for number, row in enumerate(rows):
+            # One more than the width, because one of them may be the end.
+            likely = np.argsort(row)[: -self._width - 2 : -1]
+            score = self.open[number].score
+            found += [(score + float(row[token]), number, int(token)) for token in likely]
+        texts, parents = [], []
+        for score, number, token in sorted(found, reverse=True):
+            tokens = self.open[number].tokens
+            if token == self._end:
+                self.ended.append(Hypothesis(tokens, score, ended=True))
+            else:
+                texts.append(Hypothesis((*tokens, token), score))
+                parents.append(number)
+            if len(texts) == self._width:
+                break
+        self.open = texts
+        return parents
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the search can stop."""
+        if len(self.ended) < self._wanted:
+            return False
+        best = max(each.confidence for each in self.ended)
+        return all(each.confidence <= best for each in self.open)
+
+    @property
+    def best(self) -> Hypothesis:
+        """The most probable text per token; one that has ended, if any."""
+        return max(self.ended or self.open, key=lambda each: each.confidence)
+
+
+def vote(ballots: Sequence[Sequence[Candidate]]) -> tuple[str, Hypothesis]:
+    """Return the text with the highest sum of probabilities over several recognitions.
+
+    Texts that differ only in punctuation, case or the form of numbers are the same: the model
+    spreads its probability over "12.", "Twelve" and "Twelve.". The most probable form is returned.
+    """
+    sums: dict[str, float] = defaultdict(float)
+    forms: dict[str, tuple[str, Hypothesis]] = {}
+    for ballot in ballots:
+        for text, hypothesis in ballot:
+            key = spoken_key(text)
+            sums[key] += math.exp(hypothesis.score)
+            if key not in forms or hypothesis.score > forms[key][1].score:
+                forms[key] = text, hypothesis
+    return forms[max(sums, key=lambda key: sums[key])]
+
+
+def leading_probability(ballot: Sequence[Candidate]) -> float:
+    """Return the probability of the most probable text of a ballot, in all its forms."""
+    sums: dict[str, float] = defaultdict(float)
+    for text, hypothesis in ballot:
+        sums[spoken_key(text)] += math.exp(hypothesis.score)
+    return max(sums.values())
+
+
+def text_probability(text: str, ballots: Sequence[Sequence[Candidate]]) -> float:
+    """Return the probability of a text in all its forms, as the mean of several recognitions."""
+    key = spoken_key(text)
+    same = (each for ballot in ballots for found, each in ballot if spoken_key(found) == key)
+    return sum(math.exp(each.score) for each in same) / len(ballots)
+
+
+def spoken_key(text: str) -> str:
+    """Return what is equal for texts that are spoken in the same way."""
+    words = " ".join(_spoken_form(word) for word in _WORD.findall(text.casefold()))
+    return _ONE.sub("", words)
+
+
+def _spoken_form(word: str) -> str:
+    if word.isdecimal() and len(word) <= 3:
+        return str(num2words(int(word)))
+    if word[:-2].isdecimal() and word.endswith(("st", "nd", "rd", "th")):
+        return str(num2words(int(word[:-2]), to="ordinal"))
+    return word
+
+
+def change_speed(samples: Samples, speed: float) -> Samples:
+    """Return samples that are spoken faster (above 1) or slower, with the pitch changed too."""
+    if speed == 1.0:
+        return samples
+    changed: Samples = soxr.resample(samples, INPUT_SAMPLE_RATE * speed, INPUT_SAMPLE_RATE)
+    return changed
+
+
+def log_probabilities(logits: Samples) -> Samples:
+    """Return the logarithms of the softmax of `logits`."""
+    shifted = logits - logits.max()
+    found: Samples = shifted - np.log(np.exp(shifted).sum())
+    return found
 
 
 def max_tokens(seconds: float) -> int:
@@ -133,17 +298,19 @@ def max_tokens(seconds: float) -> int:
     return math.ceil(seconds * TOKENS_PER_SECOND) + 2
 
 
-def ends_in_loop(tokens: Sequence[int], longest: int = 12) -> bool:
-    """Return whether the text ends in a loop.
+def remove_loop(tokens: Sequence[int], longest: int = 12) -> Sequence[int]:
+    """Return a text that reached the token limit with only one occurrence of its last loop.
 
-    A loop repeats one or two tokens four times, or three to `longest` tokens three times.
+    A loop repeats one or two tokens four times, or three to `longest` tokens three times. A person
+    may also repeat a word ("seven, seven, seven, seven"), but then the model ends the text.
     """
     for period in range(1, longest + 1):
-        times = 4 if period <= 2 else 3
-        tail = tokens[-period * times :]
-        if len(tail) == period * times and list(tail) == list(tail[:period]) * times:
-            return True
-    return False
+        last, end = list(tokens[-period:]), len(tokens)
+        while end >= period and list(tokens[end - period : end]) == last:
+            end -= period
+        if (len(tokens) - end) // period >= (4 if period <= 2 else 3):
+            return tokens[: end + period]
+    return tokens
 
 
 def parse_vocabulary(data: bytes) -> list[bytes]:

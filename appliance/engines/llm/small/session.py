@@ -15,23 +15,46 @@ import numpy as np
 
 from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
-from appliance.engines.llm.small.chat import insert_transcripts
-from appliance.engines.llm.small.llama import AbortFlag, AsyncLanguageModel, sample_token
+from appliance.engines.llm.small.chat import insert_transcripts, spent_tools
+from appliance.engines.llm.small.copies import CopyGuard
+from appliance.engines.llm.small.llama import (
+    AbortFlag,
+    AsyncLanguageModel,
+    lower_scores,
+    sample_token,
+)
 from appliance.engines.llm.small.pacing import PaceLimits, ReplyPace
+from appliance.engines.llm.small.parts import join_parts, spoken_parts
 from appliance.engines.llm.small.priority import JobPriority
-from appliance.engines.llm.small.recognition import Transcriber, UtteranceTranscript
-from appliance.engines.llm.text import ReplyText
+from appliance.engines.llm.small.recognition import (
+    Transcriber,
+    UtteranceTranscript,
+    whole_audio,
+)
+from appliance.engines.llm.small.reply import ReplySplitter
+from appliance.engines.llm.small.tools import parse_call
 from appliance.errors import BadRequest
-from appliance.link.engine import Chunk, FinishReason, GenerateRequest, Result, Tool, Turn
+from appliance.link.engine import (
+    Chunk,
+    FinishReason,
+    GenerateRequest,
+    Result,
+    Tool,
+    Turn,
+    last_question,
+)
 from appliance.settings import LLMConfig
 
 # Fewer new tokens are not prefilled in the background: a step of one token costs as much processor
 # time as six more tokens in a later step.
 MIN_BACKGROUND_TOKENS: Final = 4
+# Taken from the scores of the words of a copied text when a reply is decoded again. A model that is
+# sure of a word prefers it by more, so digits stay right.
+COPY_PENALTY: Final = 4.0
 
 
 class SmallSession:
-    """`LLMSession` of the small engine. Does not support tool calling."""
+    """`LLMSession` of the small engine."""
 
     def __init__(
         self,
@@ -40,13 +63,18 @@ class SmallSession:
         metrics: LLMMetrics,
         config: LLMConfig,
         pace: PaceLimits,
+        tools: tuple[Tool, ...] = (),
     ) -> None:
+        """`tools` are in the prompt until a request has others. Only a request allows calls."""
         self._language_model = language_model
         self._transcriber = transcriber
         self._metrics = metrics
         self._config = config
         self._pace = pace
+        self._tools = tools
         self._transcripts: dict[int, UtteranceTranscript] = {}
+        # Questions in parts that are recognized as a whole: by their utterances.
+        self._wholes: dict[tuple[int, ...], UtteranceTranscript] = {}
         self._warming: set[AbortFlag] = set()
         self._generating: dict[AbortFlag, tuple[GenerationTimer, ReplyPace]] = {}
 
@@ -71,9 +99,15 @@ class SmallSession:
         transcript = self._transcripts.pop(utterance, None)
         if transcript is not None:
             transcript.close()
+        for parts in [parts for parts in self._wholes if utterance in parts]:
+            self._wholes.pop(parts).close()
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
-        """Generate a reply. Tools are ignored. Raises BadRequest and EngineFailed."""
+        """Generate a reply. Raises BadRequest and EngineFailed.
+
+        The prompt keeps the tools of earlier requests, because without them it would have to be
+        read again. Only the tools of this request are called.
+        """
         timer = GenerationTimer(NAME, self._metrics, request.speculative)
         abort = AbortFlag()
         priority = JobPriority.WARM if request.speculative else JobPriority.GENERATE
@@ -96,13 +130,15 @@ class SmallSession:
             timer.confirm()
             pace.confirm()
         self._language_model.raise_priority(self, JobPriority.GENERATE)
-        for transcript in self._transcripts.values():
+        for transcript in (*self._transcripts.values(), *self._wholes.values()):
             self._transcriber.raise_priority(transcript, JobPriority.GENERATE)
 
-    async def transcribe(self, utterance: int) -> str:
-        """Return the transcript of a complete utterance."""
-        transcript = self._transcript(utterance)
-        return await self._transcriber.complete(transcript, JobPriority.TRANSCRIBE)
+    async def transcribe(self, *utterances: int) -> str:
+        """Return the transcript of a question that was spoken in these utterances."""
+        question = [Turn("user", utterance=utterance) for utterance in utterances]
+        await self._recognize(question, JobPriority.TRANSCRIBE)
+        texts = self._texts()
+        return join_parts(texts[utterance] for utterance in utterances)
 
     async def warm(
         self,
@@ -119,6 +155,7 @@ class SmallSession:
             return
         abort = AbortFlag()
         self._warming.add(abort)
+        self._tools = tools or self._tools
         await self._prefill(conversation, abort, background)
         self._warming.discard(abort)  # kept if cancelled: its last step may still be running
 
@@ -149,7 +186,7 @@ class SmallSession:
         self, request: GenerateRequest, timer: GenerationTimer, abort: AbortFlag, pace: ReplyPace
     ) -> AsyncGenerator[Chunk, None]:
         conversation, max_tokens = request.conversation, request.max_tokens
-        if not conversation or conversation[-1].role != "user":
+        if not conversation or conversation[-1].role not in ("user", "tool"):
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
         llm, metrics, stats = self._language_model, self._metrics, timer.stats
 
@@ -157,52 +194,94 @@ class SmallSession:
             return pace.priority(time.monotonic())
 
         await self._recognize(conversation, priority())
-        timer.mark_understood(has_speech=conversation[-1].utterance is not None)
+        question = last_question(conversation)
+        timer.mark_understood(has_speech=question[-1].utterance is not None)
         texts = self._texts()
-        if not insert_transcripts(conversation[-1:], texts):
+        if not insert_transcripts(question, texts):
             self._supersede_warming(())
             yield Result("nothing_heard", stats)
             return
 
+        self._tools = request.tools or self._tools
         turns = insert_transcripts(conversation, texts)
-        tokens = llm.format.build_prompt(turns, llm.model.context_tokens - max_tokens)
+        limit = llm.model.context_tokens - max_tokens
+        tokens = llm.format.build_prompt(turns, limit, tools=self._tools)
         self._supersede_warming(tokens)
         cached = await llm.cached(self, tokens, priority())
         stats |= {"prompt_tokens": len(tokens), "cached_tokens": cached, "decode_tokens": 0}
         metrics.prompt_tokens.inc(len(tokens))
         metrics.cached_tokens.inc(cached)
-        text, random = ReplyText(), np.random.default_rng()
+        prompt_tokens = len(tokens)
+        parser = ReplySplitter(CopyGuard.of(turns), self._tools)
+        avoided: Sequence[int] = ()
+        forbidden = spent_tools(turns, request.tools) if request.tools else self._tools
+        random = np.random.default_rng()
         reason: FinishReason = "length"
         while stats["decode_tokens"] < max_tokens:
             if (seconds := pace.wait_seconds(time.monotonic())) > 0:
                 await asyncio.sleep(seconds)
-            is_prompt = not stats["decode_tokens"]
+            is_prompt = len(tokens) == prompt_tokens
             logits = await llm.prefill(self, tokens, priority, abort, is_prompt)
             if logits is None:
                 return  # the session was closed
-            token = sample_token(logits, request.temperature, random)
+            if is_prompt:
+                logits = lower_scores(logits, llm.first_tokens(forbidden), np.inf)
+            token = sample_token(
+                lower_scores(logits, avoided, COPY_PENALTY), request.temperature, random
+            )
             if not stats["decode_tokens"]:
                 timer.mark_first_token()
             stats["decode_tokens"] += 1
-            if llm.model.is_control(token):
-                reason = "stop"
-                break
-            tokens.append(token)
-            if piece := text.add_bytes(llm.model.piece(token)):
+            is_end = llm.model.is_control(token)
+            if not is_end:
+                tokens.append(token)
+            piece = parser.finish() if is_end else parser.feed(llm.model.piece(token))
+            if parser.copied:
+                if avoided:
+                    avoided, guard = (), CopyGuard((), "")  # neither is better: the first one
+                else:
+                    avoided, guard = llm.word_tokens(parser.copied), CopyGuard.of(turns)
+                    metrics.copies.inc()
+                del tokens[prompt_tokens:]
+                parser = ReplySplitter(guard, self._tools)
+                continue
+            if piece:
                 pace.add(piece, time.monotonic())
                 yield piece
-            if text.is_looping:
+            if is_end or parser.is_looping:
                 reason = "stop"
                 break
-        if piece := text.finish():
+            if parser.call is not None and parser.call.is_complete:
+                break
+        if piece := parser.finish(is_cut=True):
             yield piece
+        if parser.call is not None:
+            yield parse_call(parser.call, request.tools)
+            reason = "tool_call"
         yield Result(reason, stats)
 
     async def _recognize(self, conversation: Sequence[Turn], priority: JobPriority) -> None:
         """Complete the recognition of the conversation's utterances."""
-        for turn in conversation:
-            if turn.utterance is not None:
-                await self._transcriber.complete(self._transcript(turn.utterance), priority)
+        for parts in spoken_parts(conversation):
+            for utterance in parts:
+                await self._transcriber.complete(self._transcript(utterance), priority)
+            if len(parts) > 1:
+                await self._recognize_whole(parts, priority)
+
+    async def _recognize_whole(self, parts: tuple[int, ...], priority: JobPriority) -> None:
+        """Recognize the parts of a question as a whole if that is better."""
+        audio = whole_audio([self._transcript(utterance) for utterance in parts])
+        whole = self._wholes.get(parts)
+        if whole is not None and (audio is None or whole.pcm != audio):
+            self._wholes.pop(parts).close()
+            whole = None
+        if audio is None or priority is JobPriority.BACKGROUND:
+            return
+        if whole is None:
+            whole = UtteranceTranscript(self._config.max_utterance_seconds)
+            whole.add(audio)
+            self._wholes[parts] = whole
+        await self._transcriber.complete(whole, priority)
 
     def _warm_prompt(
         self, conversation: Sequence[Turn], background: bool
@@ -212,9 +291,9 @@ class SmallSession:
         The prompt is empty if there is nothing to prefill. In the background, it ends with the
         words of the last utterance that will probably not change.
         """
-        texts = self._texts()
         last = conversation[-1].utterance if conversation else None
         is_speaking = background and last is not None
+        texts = self._texts(growing=last if is_speaking else None)
         if last is not None and is_speaking:
             texts[last] = self._transcript(last).stable_text
         turns = insert_transcripts(conversation, texts)
@@ -222,11 +301,16 @@ class SmallSession:
             return [], True
         llm = self._language_model
         limit = llm.model.context_tokens - self._config.reply_tokens
-        is_open = is_speaking or turns[-1].role != "user"
-        return llm.format.build_prompt(turns, limit, is_open), is_open
+        is_open = is_speaking or turns[-1].role not in ("user", "tool")
+        return llm.format.build_prompt(turns, limit, is_open, self._tools), is_open
 
-    def _texts(self) -> dict[int, str]:
-        return {utterance: transcript.text for utterance, transcript in self._transcripts.items()}
+    def _texts(self, growing: int | None = None) -> dict[int, str]:
+        """Return the words of each utterance. Those of a whole question are in its first part."""
+        texts = {utterance: transcript.text for utterance, transcript in self._transcripts.items()}
+        for parts, whole in self._wholes.items():
+            if whole.text and growing not in parts:
+                texts |= dict.fromkeys(parts, "") | {parts[0]: whole.text}
+        return texts
 
     def _supersede_warming(self, tokens: Sequence[int], by: AbortFlag | None = None) -> None:
         """Stop all warming but that with the flag `by`, because `tokens` will be processed now."""

@@ -10,8 +10,9 @@ their level. Background voices and much sung music are classified as speech.
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -36,6 +37,8 @@ LOUD_RATIO = 0.2  # 14 dB below the loudest frame; quieter frames contain too mu
 # has at least 2.5 dB, clear speech 4 to 8. Steady noises have up to 1.7; music, breathing and
 # typing up to 2.1.
 MIN_TIMBRE_CHANGE_DB = 2.3
+FIRST_JOINED_ID: Final = 2**32  # above the ids of the gateway
+PART_SILENCE: Final = bytes(2 * INPUT_SAMPLE_RATE // 4)  # 0.25 s between the parts of a question
 BANDS_HZ: Final = (100, 250, 400, 600, 850, 1150, 1550, 2050, 2700, 3500, 4600, 6000, 7600)
 
 # Sizes used by Ultravox v0.5 (fixie-ai/ultravox, ultravox_processing.py).
@@ -67,9 +70,14 @@ class AudioClip:
         return len(self._pcm) / 2 / INPUT_SAMPLE_RATE
 
     @property
+    def pcm(self) -> bytes:
+        """The audio so far."""
+        return bytes(self._pcm)
+
+    @property
     def samples(self) -> Samples:
         """The audio so far, in -1..1."""
-        pcm = np.frombuffer(bytes(self._pcm), "<i2")
+        pcm = np.frombuffer(self.pcm, "<i2")
         return pcm.astype(np.float32) / np.float32(32768)
 
     def classify(self) -> SpeechVerdict:
@@ -150,6 +158,8 @@ class SessionClips:
         self._secret = secrets.token_hex(8)
         self._clips: dict[int, AudioClip] = {}
         self._ended: set[int] = set()
+        self._joined: dict[tuple[int, ...], int] = {}  # id of the joined clip, by its parts
+        self._joined_ids = itertools.count(FIRST_JOINED_ID)
 
     def begin(self, utterance: int) -> None:
         """Begin an utterance."""
@@ -168,10 +178,13 @@ class SessionClips:
         """Drop an utterance, if it exists."""
         self._clips.pop(utterance, None)
         self._ended.discard(utterance)
+        for parts in [parts for parts in self._joined if utterance in parts]:
+            self._clips.pop(self._joined.pop(parts), None)
 
     def clear(self) -> None:
         """Drop all utterances."""
         self._clips.clear()
+        self._joined.clear()
 
     def rename_all(self) -> None:
         """Give every clip a new name, so that no cached data is used again."""
@@ -183,6 +196,43 @@ class SessionClips:
             return self._clips[utterance]
         except KeyError:
             raise BadRequest(engine=NAME, what=f"unknown utterance {utterance}") from None
+
+    def join(self, *utterances: int) -> int:
+        """Return the id of one clip with the audio of the parts of a question, so far.
+
+        If the clip would be too long, its beginning is cut.
+        """
+        if len(utterances) == 1:
+            return utterances[0]
+        pcm = PART_SILENCE.join(self.clip(utterance).pcm for utterance in utterances)
+        config = self._config
+        pcm = pcm[-2 * int(config.max_utterance_seconds * INPUT_SAMPLE_RATE) :]
+        id = self._joined.get(utterances)
+        if id is not None and self._clips[id].pcm == pcm:
+            return id
+        if id is not None:  # other audio needs another name
+            del self._clips[id]
+        id = self._joined[utterances] = next(self._joined_ids)
+        clip = AudioClip(config.min_utterance_seconds, config.max_utterance_seconds)
+        clip.add(pcm)
+        self._clips[id] = clip
+        return id
+
+    def join_parts(self, turns: Sequence[Turn]) -> list[Turn]:
+        """Return the turns, where the spoken parts of one question are one clip."""
+        joined: list[tuple[Turn, tuple[int, ...]]] = []  # each turn with its utterances
+        for turn in turns:
+            spoken = () if turn.utterance is None else (turn.utterance,)
+            if turn.role == "user" and spoken and not turn.text and joined:
+                last, parts = joined[-1]
+                if last.role == "user" and parts:
+                    joined[-1] = last, parts + spoken
+                    continue
+            joined.append((turn, spoken))
+        return [
+            Turn(turn.role, turn.text, self.join(*parts)) if parts else turn
+            for turn, parts in joined
+        ]
 
     def name_and_samples(self, utterance: int) -> tuple[str, Samples]:
         """Return the name and samples of a clip. The name changes when the clip grows."""

@@ -15,7 +15,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from appliance import journal, settings
+from appliance import core_dumps, journal, settings
 from appliance.engines.llm import NAME
 from appliance.errors import WeightsCast
 
@@ -81,6 +81,7 @@ def set_up_child(has_child: bool) -> None:
     if not config.pipecat_messages:
         _discard_output(descriptors=not has_child)
     os.setpgid(0, 0)
+    core_dumps.hide_memory()  # not inherited over exec
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
 
 

@@ -18,7 +18,15 @@ from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
 from appliance.engines.llm.vllm.reply import ReplyParser
 from appliance.engines.llm.vllm.runtime import DecodeRequest, DecodeStep, VllmRuntime
 from appliance.errors import BadRequest, EngineBusy, EngineFailed
-from appliance.link.engine import Chunk, FinishReason, GenerateRequest, Result, Tool, Turn
+from appliance.link.engine import (
+    Chunk,
+    FinishReason,
+    GenerateRequest,
+    Result,
+    Tool,
+    Turn,
+    last_question,
+)
 from appliance.settings import LLMConfig
 
 TRANSCRIBE = "Transcribe"  # the prompt used by the model's authors
@@ -90,8 +98,9 @@ class VllmSession:
         if self._timer is not None:
             self._timer.confirm()
 
-    async def transcribe(self, utterance: int) -> str:
-        """Return the transcript of a complete utterance."""
+    async def transcribe(self, *utterances: int) -> str:
+        """Return the transcript of a question that was spoken in these utterances."""
+        utterance = self._clips.join(*utterances)
         clip = self._clips.clip(utterance)
         if clip.classify() != "speech":
             return ""
@@ -111,16 +120,17 @@ class VllmSession:
     ) -> None:
         """Prefill the conversation. A later `warm` or `generate` stops it.
 
-        An utterance that has not ended is omitted: whenever it grows, it becomes a new clip, and
-        the model has to encode the entire clip again before the reply. So there is nothing to do in
-        the background while the user is speaking: the other turns were prefilled before.
+        A question whose last utterance has not ended is omitted: whenever it grows, it becomes a
+        new clip, and the model has to encode the entire clip again before the reply. So there is
+        nothing to do in the background while the user is speaking: the other turns were prefilled
+        before.
         """
         if background and conversation and self._clips.is_open(conversation[-1]):
             return
         self._stop_warming()
         self._warming = timeout = asyncio.timeout(None)
         if conversation and self._clips.is_open(conversation[-1]):
-            conversation = conversation[:-1]
+            conversation = conversation[: -len(last_question(conversation))]
         try:
             async with timeout:
                 prompt = self._build_prompt(conversation, tools, self._config.reply_tokens)
@@ -149,7 +159,8 @@ class VllmSession:
         conversation, tools = request.conversation, request.tools
         if not conversation or conversation[-1].role not in ("user", "tool"):
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
-        if not self._clips.has_content(conversation[-1]):
+        question = self._clips.join_parts(last_question(conversation))
+        if not self._clips.has_content(question[-1]):
             timer.mark_understood(has_speech=False)
             yield Result("nothing_heard", timer.stats)
             return
@@ -253,6 +264,7 @@ class VllmSession:
         self, conversation: Sequence[Turn], tools: Sequence[Tool], max_tokens: int
     ) -> Prompt:
         """Build the prompt, leaving room for a reply of `max_tokens` tokens."""
+        conversation = self._clips.join_parts(conversation)
         clip_tokens = self._clips.count_tokens(conversation)
         limit = self._shared.context_tokens - max_tokens
         return self._shared.prompt_format.build_prompt(

@@ -8,7 +8,8 @@ from typing import Final
 from appliance.engines.tts.text.numbers import cardinal, quantity
 from appliance.engines.tts.text.rule import Match, Rules, ends_sentence, rule
 
-_AM_PM = r"(?:[aApP]\.\s?[mM]\b\.?|[aApP][mM]\b\.?(?=\W|$)|[AaPp]\s[Mm]\b(?!'))"
+# "pM" is picomolar.
+_AM_PM = r"(?:[aApP]\.\s?[mM]\b\.?|(?:[ap]m|[AP][Mm])\b\.?(?=\W|$)|[AaPp]\s[Mm]\b(?!'))"
 _START = r"(?<![\w:.,/-])"
 
 

@@ -14,10 +14,11 @@ from appliance.engines.llm.small.chat import (
     ChatMLFormat,
     insert_transcripts,
     merge_same_role,
+    spent_tools,
 )
 from appliance.engines.llm.small.llama import LanguageModel, common_prefix
 from appliance.errors import BadRequest
-from appliance.link.engine import Turn
+from appliance.link.engine import Tool, Turn
 
 SYSTEM = Turn("system", "You are friendly.")
 
@@ -134,3 +135,77 @@ def test_merged_roles_alternate_and_keep_all_texts(roles: list[str]) -> None:
     merged = merge_same_role(turns)
     assert all(one.role != other.role for one, other in itertools.pairwise(merged))
     assert " ".join(t.text for t in merged).split() == [t.text for t in turns]
+
+
+TIME = Tool("current_time", "Tells the time.", '{"type": "object", "properties": {}}')
+CALL = Turn("assistant", '{"name": "current_time", "parameters": {}}')
+EXAMPLES = [("How late is it?", "current_time()"), ("Hello.", "Hi.")]
+
+
+def test_tools_end_the_system_prompt_and_examples_follow_it(language_model: LanguageModel) -> None:
+    chat = ChatMLFormat(language_model, EXAMPLES)
+    assert render(language_model, chat.build_prompt([SYSTEM], 500, tools=[TIME])) == (
+        "<|im_start|>system\nYou are friendly.\n"
+        "Tools:\ncurrent_time() tells the time.\n"
+        "To use a tool, answer only with its call.<|im_end|>\n"
+        "<|im_start|>user\nHow late is it?<|im_end|>\n"
+        "<|im_start|>assistant\ncurrent_time()<|im_end|>\n"
+        "<|im_start|>user\nHello.<|im_end|>\n"
+        "<|im_start|>assistant\nHi.<|im_end|>\n"
+    )
+
+
+def test_example_of_a_tool_that_is_not_offered_is_left_out(language_model: LanguageModel) -> None:
+    chat, shorter = (
+        ChatMLFormat(language_model, EXAMPLES),
+        ChatMLFormat(language_model, [("Hello.", "Hi.")]),
+    )
+    assert chat.build_prompt([SYSTEM], 500) == shorter.build_prompt([SYSTEM], 500)
+
+
+def test_call_and_result_are_rendered_with_the_question(language_model: LanguageModel) -> None:
+    turns = [SYSTEM, Turn("user", "What time is it?"), CALL, Turn("tool", "3:10 PM")]
+    prompt = ChatMLFormat(language_model).build_prompt(turns, 500, tools=[TIME])
+    assert render(language_model, prompt).endswith(
+        "<|im_start|>assistant\ncurrent_time()<|im_end|>\n"
+        "<|im_start|>user\ncurrent_time() says: 3:10 PM What time is it?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def test_result_is_not_kept_without_its_call(language_model: LanguageModel) -> None:
+    exchange = [
+        Turn("user", "What time is it?"),
+        CALL,
+        Turn("tool", "3:10 PM"),
+        Turn("assistant", "Ten past."),
+    ]
+    chat = ChatMLFormat(language_model)
+    turns = [Turn("user", "Hello."), Turn("assistant", "Hi."), *exchange * 6]
+    for limit in range(60, 500, 7):
+        text = render(language_model, chat.build_prompt(turns, limit))
+        assert not text.startswith("<|im_start|>user\ncurrent_time() says")
+
+
+def test_tool_is_spent_after_its_result_until_the_next_question() -> None:
+    question, result = Turn("user", "What time is it?"), Turn("tool", "3:10 PM")
+    assert spent_tools([question, CALL, result], [TIME]) == [TIME]
+    assert spent_tools([question], [TIME]) == []
+    assert (
+        spent_tools([question, CALL, result, Turn("assistant", "Three."), question], [TIME]) == []
+    )
+    parameters = '{"type": "object", "properties": {"zone": {"type": "string"}}}'
+    with_zone = Tool("current_time", "Tells the time.", parameters)
+    assert spent_tools([question, CALL, result], [with_zone]) == []
+
+
+def test_spoken_parts_of_a_question_become_one_turn() -> None:
+    turns = [Turn("user", utterance=1), Turn("user", utterance=2), Turn("user", utterance=3)]
+    texts = {1: "Can you tell me.", 2: "", 3: "What the time is?"}
+    assert insert_transcripts(turns, texts) == [Turn("user", "Can you tell me, what the time is?")]
+    assert insert_transcripts(turns, {3: "Hello."}) == [Turn("user", "Hello.")]
+    typed = [Turn("user", "Is it so?"), Turn("user", utterance=1)]
+    assert insert_transcripts(typed, {1: "Tell me."}) == [
+        Turn("user", "Is it so?"),
+        Turn("user", "Tell me."),
+    ]

@@ -11,14 +11,19 @@ from appliance.engines.llm.small.engine import (
     SmallEngine,
     find_model,
     find_recognizer,
+    list_tools,
+    with_short_recognizer,
 )
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.errors import BadSetting, MissingWeights
-from appliance.link.engine import Turn
-from appliance.settings import Settings
+from appliance.gateway.tool_executor import format_call
+from appliance.gateway.tools import offered_tools
+from appliance.link.engine import ToolCall, Turn
+from appliance.settings import LLMConfig, Settings
 from tests.engines.llm.helpers import hear, reply, synthesize
 from tests.link.contract import SpeechContract
 
+WEIGHTS = Settings().paths.weights
 SYSTEM = Turn("system", Settings().llm.system_prompt)
 
 
@@ -80,3 +85,53 @@ def test_unknown_recognizer_is_a_bad_setting_and_a_missing_default_is_missing_we
         find_recognizer(tmp_path, "whisper")
     with pytest.raises(MissingWeights):
         Moonshine(find_recognizer(tmp_path, Settings().llm.hearing_model), 1)
+
+
+async def test_tools_are_those_that_the_gateway_offers() -> None:
+    names = ("end_call", "current_time")
+    assert await list_tools(names) == offered_tools(names)
+
+
+async def test_unknown_tool_does_not_stop_the_engine() -> None:
+    assert await list_tools(("format_disk",)) == ()
+    assert await list_tools(()) == ()
+
+
+async def test_first_prompt_of_a_call_was_read_when_the_engine_started(engine: SmallEngine) -> None:
+    session, tools = engine.open(), offered_tools(Settings().llm.tools)
+    question = Turn("user", "Hello.")
+    _, result = await reply(session, [SYSTEM, question], max_tokens=1, tools=tools)
+    await session.close()
+    assert result.stats["prompt_tokens"] > 400
+    assert result.stats["prompt_tokens"] - result.stats["cached_tokens"] < 15
+
+
+async def test_tool_is_called_and_its_result_is_spoken(engine: SmallEngine) -> None:
+    session, tools = engine.open(), offered_tools(Settings().llm.tools)
+    conversation = [SYSTEM, hear(session, 1, synthesize("What time is it?"))]
+    text, result = await reply(session, conversation, tools=tools)
+    assert (text, result.reason) == ("", "tool_call")
+    call = Turn("assistant", format_call(ToolCall("current_time")))
+    conversation += [call, Turn("tool", "3:10 PM on Sunday, November 22, 2026")]
+    text, result = await reply(session, conversation, tools=tools)
+    await session.close()
+    assert result.reason == "stop"
+    assert "3:10" in text or "three ten" in text.lower() or "ten past three" in text.lower()
+
+
+def test_second_recognizer_can_be_switched_off(tmp_path: Path) -> None:
+    live = Moonshine(find_recognizer(WEIGHTS, Settings().llm.hearing_model), 1)
+    config = LLMConfig(short_recognizer="")
+    assert with_short_recognizer(live, tmp_path, config) == live.recognize
+
+
+def test_missing_second_recognizer_stops_the_engine(tmp_path: Path) -> None:
+    live = Moonshine(find_recognizer(WEIGHTS, Settings().llm.hearing_model), 1)
+    with pytest.raises(MissingWeights, match=LLMConfig().short_recognizer):
+        with_short_recognizer(live, tmp_path, LLMConfig())
+
+
+def test_unknown_second_recognizer_is_a_bad_setting(tmp_path: Path) -> None:
+    live = Moonshine(find_recognizer(WEIGHTS, Settings().llm.hearing_model), 1)
+    with pytest.raises(BadSetting, match="short_recognizer"):
+        with_short_recognizer(live, tmp_path, LLMConfig(short_recognizer="missing"))

@@ -60,37 +60,37 @@ def test_speech_after_a_pause_is_recognized_together_with_the_words_before_it() 
 
 
 def test_audio_of_a_recognized_segment_is_dropped() -> None:
-    transcript = make_transcript(noise(3), noise(0.4, 3), noise(2))
+    transcript = make_transcript(noise(6), noise(0.4, 3), noise(4))
     transcript.put(next_segment(transcript), recognized("First part."))
     assert transcript.next_segment() is None
     rest = next_remainder(transcript)
-    assert len(rest.samples) < 2.4 * 16_000
+    assert len(rest.samples) < 4.4 * 16_000
     transcript.put(rest, recognized("Second part."))
     assert transcript.text == "First part. Second part."
 
 
 def test_final_segment_replaces_the_text_of_the_remainder() -> None:
-    transcript = make_transcript(noise(3))
+    transcript = make_transcript(noise(6))
     transcript.put(next_remainder(transcript), recognized("One"))
-    transcript.add(noise(0.4, 3) + noise(2))
+    transcript.add(noise(0.4, 3) + noise(4))
     transcript.put(next_segment(transcript), recognized("One."))
     assert transcript.text == "One."
     assert transcript.next_remainder() is not None
 
 
 def test_audio_added_during_recognition_is_kept() -> None:
-    transcript = make_transcript(noise(3), noise(0.4, 3), noise(2))
+    transcript = make_transcript(noise(6), noise(0.4, 3), noise(4))
     segment = next_segment(transcript)
     transcript.add(noise(1))
     transcript.put(segment, recognized("First."))
     rest = next_remainder(transcript)
-    assert len(segment.samples) + len(rest.samples) == pytest.approx(6.4 * 16_000, abs=3)
+    assert len(segment.samples) + len(rest.samples) == pytest.approx(11.4 * 16_000, abs=3)
 
 
 def test_very_long_remainder_is_split_first() -> None:
-    rest = next_remainder(make_transcript(noise(10)))
+    rest = next_remainder(make_transcript(noise(16)))
     assert rest.final
-    assert len(rest.samples) < 10 * 16_000
+    assert len(rest.samples) < 16 * 16_000
 
 
 def test_utterance_without_audio_has_no_text() -> None:
@@ -111,11 +111,11 @@ def test_audio_that_ends_within_a_word_is_recognized_again_with_any_later_audio(
 
 
 def test_last_word_of_growing_audio_is_not_stable() -> None:
-    transcript = make_transcript(noise(3))
+    transcript = make_transcript(noise(5))
     assert transcript.stable_text == ""
     transcript.put(next_remainder(transcript), recognized("What is the cap"))
     assert (transcript.text, transcript.stable_text) == ("What is the cap", "What is the")
-    transcript.add(noise(0.4, 3) + noise(2))
+    transcript.add(noise(0.4, 3) + noise(8))
     transcript.put(next_segment(transcript), recognized("What is the capital."))
     assert transcript.stable_text == "What is the capital."
     transcript.put(next_remainder(transcript), recognized("Of France"))
@@ -143,19 +143,40 @@ def test_speech_is_recognized_with_silence_after_it_wherever_its_audio_ends() ->
     assert max(ends) <= 0.6
 
 
+@pytest.mark.parametrize("level", [100, 300, 3000])
+def test_quiet_and_loud_speech_is_recognized_at_one_level(level: float) -> None:
+    transcript = make_transcript(noise(0.5, level) + noise(0.5, level / 2))
+    samples = transcript.trim(next_remainder(transcript))
+    assert samples is not None
+    active = samples[np.abs(samples) > 0]
+    assert 20 * np.log10(np.sqrt(np.mean(np.square(active)))) == pytest.approx(-17, abs=2)
+
+
+def test_dc_offset_is_removed_before_recognition() -> None:
+    pcm = np.frombuffer(noise(0.5) + noise(0.5, 1000), "<i2") + 3000
+    transcript = make_transcript(pcm.astype("<i2").tobytes())
+    samples = transcript.trim(next_remainder(transcript))
+    assert samples is not None
+    assert abs(float(samples.mean())) < 0.001
+
+
 def test_only_the_end_of_an_unlimited_utterance_is_kept() -> None:
     rest = next_remainder(make_transcript(noise(8), max_seconds=4))
     assert len(rest.samples) <= 4.1 * 16_000
 
 
 def test_closed_transcript_has_no_segments() -> None:
-    transcript = make_transcript(noise(10))
+    transcript = make_transcript(noise(16))
     transcript.close()
     assert (transcript.next_remainder(), transcript.next_segment()) == (None, None)
 
 
 @pytest.mark.parametrize(
-    "text", ["", " . ", "You", "you.", "♪♪♪", "♪♪\ufffd", "[coughing]", "(music)", "Hmm.", "Uh, um"]
+    "text",
+    [
+        *("", " . ", "You", "♪♪♪", "♪♪\ufffd", "[coughing]", "(music)", "Hmm.", "Uh, um"),
+        *("♪ I'm not alone ♪ ♪ I'm not", "ขอบคุณ"),
+    ],
 )
 def test_words_recognized_in_noise_are_dropped(text: str) -> None:
     assert filter_words(recognized(text)) == ""
@@ -163,8 +184,30 @@ def test_words_recognized_in_noise_are_dropped(text: str) -> None:
 
 def test_words_with_low_confidence_are_dropped() -> None:
     assert filter_words(Recognition("And I'm going to have a good day.", -1.4)) == ""
+    assert filter_words(Recognition("The first is the first is", -1.02, complete=False)) == ""
 
 
-@pytest.mark.parametrize("text", ["Yes.", "No.", "Okay", "I love you.", "It's 7 p.m.", "Stop."])
+def test_spelled_letters_with_a_low_confidence_are_kept() -> None:
+    assert filter_words(Recognition("Tqbl vy", -0.97)) == "Tqbl vy"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You.",
+        "You!",
+        "Q",
+        "U.",
+        "M",
+        "Ah!",
+        "Zoë.",
+        "Yes.",
+        "No.",
+        "Okay",
+        "I love you.",
+        "It's 7 p.m.",
+        "Stop.",
+    ],
+)
 def test_short_answers_are_kept(text: str) -> None:
     assert filter_words(recognized(text)) == text

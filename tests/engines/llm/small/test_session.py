@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
+from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.engine import SmallEngine
+from appliance.engines.llm.small.moonshine import Recognition
 from appliance.engines.llm.small.session import SmallSession
 from appliance.errors import BadRequest
 from appliance.link.engine import GenerateRequest, Turn
@@ -20,6 +23,11 @@ from tests.engines.llm.helpers import hear, reply, synthesize
 SYSTEM = Turn("system", Settings().llm.system_prompt)
 COUNT = Turn("user", "Count from one to fifty.")
 COUNTING = GenerateRequest((SYSTEM, COUNT), max_tokens=50, temperature=0.0)
+
+
+def prompt(session: SmallSession, turns: Sequence[Turn], is_open: bool = False) -> list[int]:
+    """Return the tokens of a conversation as the session builds them."""
+    return session._language_model.format.build_prompt(turns, 4000, is_open, session._tools)
 
 
 async def test_earlier_turns_are_remembered(session: SmallSession) -> None:
@@ -145,7 +153,7 @@ async def test_generate_aborts_the_step_of_another_prompt(
             await asyncio.sleep(0)
     _, result = await reply(session, [SYSTEM, COUNT], max_tokens=1)
     await warming
-    system_tokens = engine.language_model.format.build_prompt((SYSTEM,), 4096, is_open=True)
+    system_tokens = prompt(session, [SYSTEM], is_open=True)
     assert result.stats["cached_tokens"] <= len(system_tokens)  # every session has these
 
 
@@ -202,7 +210,8 @@ async def test_shortened_history_is_prefilled_while_the_reply_is_played(
     await session.warm(tuple(shortened), background=True)
     question = Turn("user", "Why?")
     _, result = await reply(session, [*shortened, question], max_tokens=1)
-    new = len(session._language_model.format.build_prompt([question], 500))
+    new = len(prompt(session, [*shortened, question])) - len(prompt(session, shortened))
+    assert 0 < new < 20
     assert result.stats["prompt_tokens"] - result.stats["cached_tokens"] <= new
 
 
@@ -238,7 +247,7 @@ async def test_repeated_request_needs_no_prefill_and_no_recognition(session: Sma
 async def test_generate_stops_earlier_warming(engine: SmallEngine) -> None:
     session, language_model = engine.open(), engine.language_model
     long = Turn("user", "This is a rather long story about nothing at all. " * 40)
-    tokens = language_model.format.build_prompt([SYSTEM, long], 4000)
+    tokens = prompt(session, [SYSTEM, long])
     warming = asyncio.create_task(session.warm((SYSTEM, long)))
     await asyncio.sleep(0.3)
     stopped_at = language_model.model.cached(session, tokens)
@@ -246,7 +255,8 @@ async def test_generate_stops_earlier_warming(engine: SmallEngine) -> None:
     await warming
     assert result.reason == "stop"
     assert stopped_at <= len(tokens) - 64
-    assert language_model.model.cached(session, tokens) <= 70  # only the system prompt
+    beginning = prompt(session, [SYSTEM], is_open=True)
+    assert language_model.model.cached(session, tokens) <= len(beginning) + 2
     await session.close()
 
 
@@ -309,7 +319,7 @@ async def test_cancelled_reply_frees_the_model_during_prefill(engine: SmallEngin
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    tokens = engine.language_model.format.build_prompt([SYSTEM, long], 4000)
+    tokens = prompt(session, [SYSTEM, long])
     assert engine.language_model.model.cached(session, tokens) < len(tokens) - 64
     await session.close()
 
@@ -410,3 +420,29 @@ async def test_confirmed_reply_goes_before_the_rest_of_another_reply(engine: Sma
     await asyncio.gather(player, return_exceptions=True)
     await playing.close()
     await waiting.close()
+
+
+async def test_first_part_of_a_question_is_recognized_only_once(
+    session: SmallSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user went on after the turn had ended: only the second part is new."""
+    recognized: list[float] = []
+    recognize = session._transcriber._recognize
+
+    def count(samples: Samples, stop: Callable[[], bool]) -> Recognition:
+        recognized.append(len(samples) / 16_000)
+        return recognize(samples, stop)
+
+    monkeypatch.setattr(session._transcriber, "_recognize", count)
+    first = hear(session, 1, synthesize("I would like to know."))
+    await reply(session, [SYSTEM, first], max_tokens=1)
+    before = sum(recognized)
+    second = hear(session, 2, synthesize("What is the capital of France?"))
+    await session.warm((SYSTEM, first, second))
+    text, result = await reply(session, [SYSTEM, first, second])
+    second_seconds = len(synthesize("What is the capital of France?")) / 32_000
+    assert sum(recognized) - before < second_seconds + 0.5
+    assert result.stats["cached_tokens"] == result.stats["prompt_tokens"]
+    assert "Paris" in text
+    words = await session.transcribe(1, 2)
+    assert words.lower() == "i would like to know, what is the capital of france?"

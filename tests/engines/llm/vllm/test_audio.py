@@ -268,3 +268,30 @@ def test_unknown_utterance_is_refused_but_can_be_dropped(clips: SessionClips) ->
             method(1)
     with pytest.raises(BadRequest):
         clips.count_tokens([Turn("user", utterance=1)])
+
+
+def test_parts_of_a_question_become_one_clip(clips: SessionClips) -> None:
+    first, second = synthesize("What is the capital"), synthesize("of France?")
+    turns = [hear(clips, 1, first), hear(clips, 2, second), Turn("assistant", "Paris.")]
+    question, answer = clips.join_parts(turns)
+    assert answer == turns[2]
+    assert question.utterance is not None
+    name, samples = clips.name_and_samples(question.utterance)
+    assert len(samples) == (len(first) + len(second)) // 2 + SECOND // 4
+    assert clips.join_parts(turns)[0] == question
+    clips.clip(2).add(first)
+    (grown, _) = clips.join_parts(turns)
+    assert grown.utterance is not None
+    assert clips.name_and_samples(grown.utterance)[0] != name
+
+
+def test_joined_clip_keeps_its_end_and_is_dropped_with_its_parts(clips: SessionClips) -> None:
+    seconds = int(Settings().llm.max_utterance_seconds)
+    long = hear(clips, 1, bytes(2 * SECOND * seconds))
+    speech = synthesize("What is the capital of France?")
+    joined = clips.join(1, hear(clips, 2, speech).utterance or 0)
+    assert clips.clip(joined).seconds == seconds
+    assert clips.clip(joined).pcm.endswith(speech)
+    clips.forget(long.utterance or 0)
+    with pytest.raises(BadRequest):
+        clips.clip(joined)

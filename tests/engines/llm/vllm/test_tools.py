@@ -9,12 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.engines.llm.vllm.tools import (
-    MAX_CALL_CHARS,
-    parse_call,
-    render_call,
-    render_definitions,
-)
+from appliance.engines.llm.tool_calls import MAX_CALL_CHARS
+from appliance.engines.llm.vllm.tools import parse_call, render_call, render_definitions
 from appliance.errors import BadRequest
 from appliance.link.engine import Tool, ToolCall
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.engines.tts.text.normalize import normalize
@@ -129,6 +129,7 @@ _DENOMINATORS = {"": "", "/kg": " per kilogram", "/h": " per hour", "/day": " pe
     st.sampled_from(_CLEAR_UNITS),
     st.sampled_from(sorted(_DENOMINATORS)),
 )
+@example("", "2", "pM", "")  # not a time
 def test_sign_and_number_and_unit_are_all_spoken(
     sign: str, number: str, unit: str, denominator: str
 ) -> None:

@@ -1,0 +1,1 @@
+"""Who may call: named access tokens, login cookies and tickets."""

@@ -1,0 +1,36 @@
+"""How long each token has called today. No I/O."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+DAY_SECONDS = 86_400
+
+
+class DailyUse:
+    """Seconds of calls by token, in the current day of UTC. A restart begins at 0."""
+
+    def __init__(self) -> None:
+        self._day = -1
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, token_id: str, seconds: float, wall: float) -> None:
+        """Count `seconds` of a call. `wall` is in seconds since 1970."""
+        self._turn_page(wall)
+        self._seconds[token_id] += seconds
+
+    def seconds(self, token_id: str, wall: float) -> float:
+        """Return how long the token has called today."""
+        self._turn_page(wall)
+        return self._seconds.get(token_id, 0.0)
+
+    def all(self, wall: float) -> dict[str, float]:
+        """Return the same for each token that has called today."""
+        self._turn_page(wall)
+        return dict(self._seconds)
+
+    def _turn_page(self, wall: float) -> None:
+        day = int(wall // DAY_SECONDS)
+        if day != self._day:
+            self._day = day
+            self._seconds.clear()

@@ -1,0 +1,174 @@
+"""What the gateway writes to the audit log. It is the only writer of the chain (ADR 17).
+
+The lines contain no words of callers, no tokens and no addresses: names, counts, times and hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from appliance import journal, run_folder
+from appliance.audit import chain
+from appliance.audit.folder import AuditFolder, FolderWriter
+from appliance.errors import AuditUnavailable
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.settings import VERSION, Settings, render
+
+REFUSAL_SECONDS = 60.0  # the refusals of this long are one line
+log = journal.get()
+
+
+def settings_sha256(settings: Settings) -> str:
+    """Return the SHA-256 of what `python -m appliance settings` prints."""
+    return hashlib.sha256(f"{render(settings)}\n".encode()).hexdigest()
+
+
+def utc_now() -> str:
+    """Return the time of day, as the log writes it: "2026-11-28T19:00:00.000000Z"."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+class AuditLog:
+    """Writes each line to the log, and to the folder of the settings if there is one.
+
+    The log gets a line first, and gets it always. If the folder fails, calls go on: the metrics and
+    an error in the log show it.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: GatewayMetrics, now: Callable[[], str] = utc_now
+    ) -> None:
+        """Open the folder. Raises AuditUnavailable if that fails and `audit.required` is set."""
+        self._settings = settings
+        self._metrics = metrics
+        self._now = now
+        self._refusals: Counter[str] = Counter()
+        self._expired_uses: Counter[str] = Counter()  # by the token's name
+        self._writer: FolderWriter | None = None
+        head = chain.Head()
+        if settings.audit.folder:
+            try:
+                folder = AuditFolder(Path(settings.audit.folder), settings.audit.file_bytes)
+            except AuditUnavailable as problem:
+                if settings.audit.required:
+                    raise
+                log.error("audit folder unusable", exc_info=problem)
+                metrics.audit_failing.set(1)
+            else:
+                head = folder.head
+                self._writer = FolderWriter(
+                    folder, self._folder_changed, metrics.audit_lines_lost.inc
+                )
+        self._chain = chain.Chain(head)
+
+    def started(self) -> None:
+        """Record the start: version, and the hashes of settings and seal.
+
+        `chain` is "new" if no earlier line was found, otherwise "continued".
+        """
+        seal = run_folder.read_seal(self._settings.paths.run)
+        self._append(
+            chain.STARTED,
+            chain="continued" if self._chain.head.number else "new",
+            version=VERSION,
+            profile=self._settings.profile,
+            settings_sha256=settings_sha256(self._settings),
+            seal_sha256=str(seal.get("looked_at", "")),
+            code_sha256=str((seal.get("code") or {}).get("sha256", "")),
+            seal_check=("full" if seal["full"] else "quick") if "full" in seal else "none",
+        )
+
+    def call_started(self, session: str, token: str) -> None:
+        """Record a call: the random id of its session, and the name of its token.
+
+        The field is not `session`: what reads the log by session would read these lines, too.
+        """
+        self._append(chain.CALL_STARTED, call=session, token=token)
+
+    def call_ended(self, session: str, token: str, reason: str, seconds: float) -> None:
+        """Record the end of a call."""
+        self._append(
+            chain.CALL_ENDED,
+            call=session,
+            token=token,
+            reason=reason,
+            duration_seconds=round(seconds, 3),
+        )
+
+    def refused(self, reason: str) -> None:
+        """Count a refusal for the next `summarize_refusals`."""
+        self._refusals[reason] += 1
+
+    def expired_token_used(self, token: str) -> None:
+        """Record that an expired token was presented: the first time, and then with the summary.
+
+        Nobody but its former holder can do that: a wrong token has no name.
+        """
+        self._expired_uses[token] += 1
+        if self._expired_uses[token] == 1:
+            self._append(chain.EXPIRED_TOKEN_USED, token=token, count=1)
+
+    def summarize_refusals(self) -> None:
+        """Record the refusals since the last summary in one line, if there were any.
+
+        Each expired token that was presented again has a line of its own.
+        """
+        uses, self._expired_uses = self._expired_uses, Counter()
+        for token, count in sorted(uses.items()):
+            if count > 1:
+                self._append(chain.EXPIRED_TOKEN_USED, token=token, count=count - 1)
+        if self._refusals:
+            counts, self._refusals = dict(sorted(self._refusals.items())), Counter()
+            self._append(chain.REFUSED, count=sum(counts.values()), reasons=counts)
+
+    def tokens_changed(
+        self, created: Sequence[str], revoked: Sequence[str], expired: Sequence[str]
+    ) -> None:
+        """Record the names of tokens that an operator revoked or created, or that have expired."""
+        changes = (
+            (chain.TOKEN_REVOKED, revoked),
+            (chain.TOKEN_CREATED, created),
+            (chain.TOKEN_EXPIRED, expired),
+        )
+        for action, names in changes:
+            for name in names:
+                self._append(action, token=name)
+
+    def drain_changed(self, draining: bool) -> None:
+        """Record that an operator began a drain, or ended it."""
+        self._append(chain.DRAIN_BEGUN if draining else chain.DRAIN_UNDONE)
+
+    def closed_changed(self, closed: bool) -> None:
+        """Record that the appliance was closed to callers, or opened."""
+        self._append(chain.CLOSED if closed else chain.OPENED)
+
+    def stopping(self, reason: str, sessions: int) -> None:
+        """Record the begin of a stop, and the number of calls in progress."""
+        self._append(chain.STOPPING, reason=reason, sessions=sessions)
+
+    def close(self) -> None:
+        """Record the end of the process, and write what is waiting."""
+        self.summarize_refusals()
+        self._append(chain.STOPPED)
+        if self._writer is not None:
+            self._writer.close()
+
+    def _append(self, action: str, **fields: chain.Value) -> None:
+        line = self._chain.append(self._now(), action, fields)
+        journal.write_line(line)
+        if self._writer is not None:
+            self._writer.put(line)
+        elif self._settings.audit.folder:
+            self._metrics.audit_lines_lost.inc()
+
+    def _folder_changed(self, error: OSError | None) -> None:
+        """Called in the thread of the writer."""
+        self._metrics.audit_failing.set(error is not None)
+        if error is not None:
+            log.error("audit folder failed", exc_info=error)
+        else:
+            log.info("audit folder works again")

@@ -1,0 +1,36 @@
+"""What all sessions of the gateway process share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+
+from appliance.gateway.metrics import GatewayMetrics
+from appliance.gateway.speculation import WaitingReplies
+from appliance.gateway.turn_taking import TurnModels
+from appliance.gateway.unsplit_names import UnsplitNames
+from appliance.link.client import EngineClient
+from appliance.processes import socket_path
+from appliance.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResources:
+    """Resources that all sessions of the process share.
+
+    hold_message  24 kHz PCM that is played when an engine is lost; may be empty
+    names         names of the site that are spoken as one
+    """
+
+    settings: Settings
+    metrics: GatewayMetrics
+    models: TurnModels
+    tools: ToolsSchema
+    hold_message: bytes = b""
+    waiting: WaitingReplies = field(default_factory=WaitingReplies)
+    names: UnsplitNames = field(default_factory=UnsplitNames)
+
+    def engine_client(self, name: str) -> EngineClient:
+        """Return a new client of the engine `name`."""
+        return EngineClient(name, socket_path(self.settings.paths.run, name))

@@ -1,0 +1,130 @@
+"""The WebSocket of a client, with limits on everything that is not a message.
+
+uvicorn and websockets bound the size of a message only. Here, every frame is counted: pings, empty
+frames and pieces of messages cost the event loop as much as audio does. A flood ends its own
+connection, before it is parsed to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.http11 import Request
+
+from appliance.gateway.rate_limit import TokenBucket
+from appliance.web.server import CLIENT_CERTIFICATE, Visitor, has_certificate
+
+FRAMES_PER_SECOND = 300.0  # six times what a client with frames of 20 ms sends
+FRAMES_BURST = 6_000.0  # what such a client sends at once after a stall of two minutes
+SLICE_BYTES = 4_096  # parsed between two looks at the count; 700 of the smallest frames
+MAX_PIECES = 64  # of one message
+MAX_UNREAD_BYTES = 1 << 20  # waiting for a client that does not read; 20 s of audio are as much
+MAX_BYTES_AFTER_CLOSE = 1 << 20  # read while the client's answer to a close frame is awaited
+LINGER_SECONDS = 1.0  # for a client in a flood to read the close frame
+FLOOD_HOOK = "appliance.flood"  # in the ASGI scope's extensions
+
+
+class FloodHook:
+    """Calls `report` when the client of a connection sends too many frames."""
+
+    report: Callable[[], None] | None = None
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket with the limits above.
+
+    The ASGI scope's extension FLOOD_HOOK is a FloodHook. Whoever serves the client sets its
+    `report`, and closes the WebSocket when it is called. From then on nothing more is parsed.
+    """
+
+    visitor: Visitor
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._frames = TokenBucket(FRAMES_PER_SECOND, FRAMES_BURST)
+        self._flood = FloodHook()
+        self._deaf = False  # whether received data is ignored
+        self._bytes_after_close = 0
+        self._linger: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+        super().connection_lost(exc)
+        self.visitor.leave()
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.handshake_complete:
+            self.transport.abort()  # a client has to wait for the answer to its handshake
+        for start in range(0, len(data), SLICE_BYTES):
+            if self._deaf or self.transport.is_closing():
+                return
+            if self.close_sent:
+                self._bytes_after_close += SLICE_BYTES
+                if self._bytes_after_close > MAX_BYTES_AFTER_CLOSE:
+                    self._stop_listening()
+                    return
+            super().data_received(data[start : start + SLICE_BYTES])
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:  # not refused by the library
+            extensions: Any = self.scope["extensions"]
+            extensions[FLOOD_HOOK] = self._flood
+            extensions[CLIENT_CERTIFICATE] = has_certificate(self.transport)
+
+    def handle_events(self) -> None:
+        """Handle the events of a slice, unless the client has used up its frames."""
+        pending = self.conn.events_received()
+        frames = sum(isinstance(event, Frame) for event in pending)
+        if frames and not self._frames.take(frames, self.loop.time()):
+            self.conn.data_to_send()  # pongs
+            self._end_flood()
+            return
+        self.conn.events = pending
+        super().handle_events()
+
+    def handle_cont(self, event: Frame) -> None:
+        super().handle_cont(event)
+        if len(self.frames) > MAX_PIECES:
+            self._end_flood()
+
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on. Text is refused by wire.py, so it need not be valid."""
+        if self._deaf:
+            return
+        if self.curr_msg_data_type == "text":
+            self.frames = [b"".join(self.frames).decode("utf-8", "replace").encode()]
+        super().send_receive_event_to_app()
+
+    def handle_ping(self) -> None:
+        """Answer a ping. A client that does not read its answers is disconnected."""
+        if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self.transport.abort()
+        elif self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # RFC 6455 asks only for an answer to the latest ping
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            self.visitor.leave()
+
+    def _end_flood(self) -> None:
+        if not self._deaf:
+            self._stop_listening()
+            if self._flood.report is not None:
+                self._flood.report()
+
+    def _stop_listening(self) -> None:
+        """Read nothing more, and disconnect when the client had time to read the close frame."""
+        self._deaf = True
+        if not self.read_paused:
+            self.transport.pause_reading()
+        self.read_paused = False  # or uvicorn would resume reading with the next message
+        self._linger = self.loop.call_later(LINGER_SECONDS, self.transport.abort)

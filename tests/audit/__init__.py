@@ -1,0 +1,1 @@
+"""Tests of the audit log: the chain, its check, and the folder."""

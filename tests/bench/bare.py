@@ -1,0 +1,98 @@
+"""A gateway without TLS, tokens and limits, to measure what these cost.
+
+`python -m tests.bench.bare` takes the settings of the gateway, whose code it runs except for:
+the HTTP and WebSocket protocols with their bounds, which are uvicorn's here; the check of tokens;
+admission; the pace of audio; and the confinement of the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.requests import HTTPConnection
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from appliance import __main__ as program
+from appliance.gateway import listener, server, wire
+from appliance.gateway.admission import Admission, ConnectionAttempt, GatewayState
+from appliance.gateway.gatekeeper import Gatekeeper
+from appliance.gateway.websocket import FLOOD_HOOK, FloodHook
+
+
+class OpenGatekeeper(Gatekeeper):
+    """Takes everybody for a caller with the shared token."""
+
+    async def attempt(self, request: HTTPConnection) -> ConnectionAttempt:
+        return ConnectionAttempt("", caller=next(iter(self._verifier.credentials)))
+
+
+class OpenAdmission(Admission):
+    """Refuses nobody."""
+
+    def refusal(
+        self, attempt: ConnectionAttempt, state: GatewayState, now: float, wall: float
+    ) -> None:
+        return None
+
+
+class AnyPace:
+    """Passes on all audio as it arrives."""
+
+    def __init__(self, ratio: float, burst_seconds: float) -> None:
+        pass
+
+    def receive(self, pcm: bytes, now: float) -> bytes:
+        return pcm
+
+
+class UnboundedWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, with the hook that a call expects."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        extensions: Any = self.scope["extensions"]
+        extensions[FLOOD_HOOK] = FloodHook()
+
+
+class UnboundedServer(uvicorn.Server):
+    """uvicorn without its signal handlers."""
+
+    def __init__(self, config: uvicorn.Config, *, signals: bool) -> None:
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+
+
+def take_everything_away() -> None:
+    """Replace what TLS, tokens and limits consist of in this process."""
+    replacements: dict[Any, dict[str, Any]] = {
+        server: {
+            "Gatekeeper": OpenGatekeeper,
+            "Admission": OpenAdmission,
+            "WebServer": UnboundedServer,
+        },
+        listener: {"BoundedWebSocket": UnboundedWebSocket},
+        wire: {"AudioPace": AnyPace},
+        program: {"_confine": lambda *_: None},
+    }
+    for module, names in replacements.items():
+        for name, replacement in names.items():
+            assert hasattr(module, name), name
+            setattr(module, name, replacement)
+
+
+if __name__ == "__main__":
+    take_everything_away()
+    sys.exit(program.main(["gateway"], os.environ))

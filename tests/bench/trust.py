@@ -1,0 +1,164 @@
+"""What TLS, tokens and limits cost: the gateway with them, and the same one without (bare.py).
+
+Both run at the same time on instant engines and are called in turn, so that the speed of the
+machine, which changes, affects both. Compared are the time from the user's last word to the first
+sound, and the CPU time of the gateway process for each second of a call, including the start of
+the call: that of a TLS handshake and a token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from appliance.access import file
+from appliance.access.store import Store, new_store
+from appliance.gpu_proof.record import percentile
+from client.config import Config
+from tests.bench.capacity import call
+from tests.bench.figures import machine, row, verdict
+from tests.bench.gateway import SETTINGS, MeasuredGateway, running
+from tests.e2e.appliance import Appliance
+from tests.tls.site import make_site
+
+ROUNDS = 6
+CALLERS = 2  # at the same time
+TURNS = 3  # of each caller in a round; the first one of a call is not counted
+MAX_VOICE_TO_VOICE_RATIO = 1.02
+MIN_CALLS_PER_CORE_RATIO = 0.97
+
+
+@dataclasses.dataclass(slots=True)
+class Costs:
+    """The samples of one gateway: a time for each turn, a quotient for each round.
+
+    cpu_shares  CPU seconds of the gateway process for each second of a call
+    """
+
+    gateway: MeasuredGateway
+    voice_to_voice_seconds: list[float] = dataclasses.field(default_factory=list)
+    cpu_shares: list[float] = dataclasses.field(default_factory=list)
+    cpu_seconds: float = 0.0
+    call_seconds: float = 0.0
+
+    async def hold_round(self) -> None:
+        """Hold CALLERS calls at once, and add their samples."""
+        before, began = _cpu_seconds(self.gateway), time.monotonic()
+        calls = [call(self.gateway.config, number * 0.37, TURNS) for number in range(CALLERS)]
+        records = await asyncio.gather(*calls)
+        lasted = CALLERS * (time.monotonic() - began)
+        used = _cpu_seconds(self.gateway) - before
+        self.cpu_shares.append(used / lasted)
+        self.cpu_seconds += used
+        self.call_seconds += lasted
+        for turns in records:
+            waits = [record.voice_to_voice_seconds for record in turns[1:]]
+            self.voice_to_voice_seconds += [wait for wait in waits if wait is not None]
+
+
+async def measure(folder: Path, rounds: int = ROUNDS) -> list[str]:
+    """Measure both gateways. Return the lines to print."""
+    async with _bare(folder / "without") as without, _guarded(folder / "with") as guarded:
+        costs = Costs(without), Costs(guarded)
+        for each in costs:
+            await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
+        for number in range(rounds):
+            for each in costs if number % 2 == 0 else reversed(costs):
+                await each.hold_round()
+    return report(*costs)
+
+
+def report(without: Costs, guarded: Costs) -> list[str]:
+    """Return the rows of both and their ratios."""
+    calls_per_core = [each.call_seconds / each.cpu_seconds for each in (without, guarded)]
+    rounds: Sequence[float] = [
+        plain / secured
+        for plain, secured in zip(without.cpu_shares, guarded.cpu_shares, strict=True)
+    ]
+    return [
+        "TLS, tokens and limits: a gateway with them, and one without, called in turn",
+        row("voice to voice without", without.voice_to_voice_seconds, "ms", 1000),
+        row("voice to voice with", guarded.voice_to_voice_seconds, "ms", 1000),
+        row("CPU of a call without", without.cpu_shares, "%", 100),
+        row("CPU of a call with", guarded.cpu_shares, "%", 100),
+        row("calls per core, ratio of each round", rounds, ""),
+        verdict(
+            "voice to voice, ratio of the medians",
+            percentile(guarded.voice_to_voice_seconds, 0.5)
+            / percentile(without.voice_to_voice_seconds, 0.5),
+            MAX_VOICE_TO_VOICE_RATIO,
+            "",
+        ),
+        verdict(
+            "calls per core, ratio over all rounds",
+            calls_per_core[1] / calls_per_core[0],
+            MIN_CALLS_PER_CORE_RATIO,
+            "",
+            at_least=True,
+        ),
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _bare(folder: Path) -> AsyncIterator[MeasuredGateway]:
+    appliance = Appliance(folder, SETTINGS)
+    async with running(appliance, Config(url=appliance.url), "tests.bench.bare") as gateway:
+        yield gateway
+
+
+@contextlib.asynccontextmanager
+async def _guarded(folder: Path) -> AsyncIterator[MeasuredGateway]:
+    """Run the gateway with TLS and a named token, as a site has it."""
+    site = make_site(folder)
+    store = folder / "tokens"
+    appliance = Appliance(
+        folder,
+        SETTINGS
+        | {
+            "GATEWAY_TLS_CERTIFICATE": str(site.chain),
+            "GATEWAY_TLS_KEY": str(site.key),
+            "GATEWAY_TOKEN_STORE": str(store),
+        },
+    )
+    url = appliance.url.replace("ws://", "wss://")
+    config = Config(url=url, token=create_token(store), ca=str(site.ca))
+    async with running(appliance, config, "appliance", "gateway") as gateway:
+        yield gateway
+
+
+def create_token(path: Path) -> str:
+    """Create a token in a new store. Return its text."""
+    store, text = new_store(secrets.token_bytes).create(
+        "bench", int(time.time()), secrets.token_bytes
+    )
+
+    def changed(_: Store | None) -> Store:
+        return store
+
+    file.change(path, changed)
+    return text
+
+
+def _cpu_seconds(gateway: MeasuredGateway) -> float:
+    times = gateway.process.cpu_times()
+    return float(times.user + times.system)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.trust", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of calls ({ROUNDS})")
+    args = parser.parse_args()
+    print(f"On {machine()}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="voice-trust.") as folder:
+        print("\n".join(asyncio.run(measure(Path(folder), args.rounds))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""A confined process, which attacks real processes of its own user.
+
+tests/image/test_taken_gateway.py does the same in the real container.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.confinement import landlock
+from tests.confinement.attack import BAIT
+from tests.supervision.dummies import ROOT, DummyAppliance, wait_until
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the filter is for x86-64")
+
+# As in the container: without the capabilities that root has otherwise.
+UNPRIVILEGED = (
+    ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--")
+    if os.geteuid() == 0
+    else ()
+)
+# A program of the appliance without a task, whose memory is hidden.
+HIDDEN = """
+import signal
+from appliance import core_dumps
+core_dumps.hide_memory()
+signal.pause()
+"""
+# Confines itself as the gateway does, waits for the others, and attacks them.
+TAKEN = """
+import json, os, sys, time
+from pathlib import Path
+from appliance import run_folder
+from appliance.confinement import landlock
+from appliance.confinement.confine import confine
+from tests.confinement import attack
+if not LANDLOCK:
+    landlock.restrict = lambda writable: 0
+run = Path(os.environ["VOICE_PATHS_RUN"])
+confine([run_folder.of_program(run, "gateway")])
+targets = Path(sys.argv[0]).with_name("targets.json")
+while not targets.exists():
+    time.sleep(0.05)
+attack.report(attack.run(str(run), json.loads(targets.read_text()), 9))
+while True:
+    time.sleep(60)
+"""
+VICTIM = """
+import sys, time
+print("up", flush=True)
+while True:
+    time.sleep(60)
+"""
+CONTROL = """
+import os, sys
+from tests.confinement import attack
+attempts = attack.Attempts()
+attack.attack_process("victim", int(sys.argv[1]), attempts)
+attack.report(attempts.results)
+"""
+# What needs Landlock: the filter sees no paths.
+FILES = {"write draining", "write guard/failed.json", "write guard.json", "write seal.json"}
+NEEDS_LANDLOCK = FILES | {"remove a file", "connect"}
+ALLOWED = {"list programs"}
+
+
+@pytest.fixture
+def victim() -> Iterator[subprocess.Popen[str]]:
+    """An unprotected process in a group of its own."""
+    process = subprocess.Popen(
+        [*UNPRIVILEGED, sys.executable, "-c", VICTIM],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout and process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+
+
+def attacked(folder: Path, with_landlock: bool) -> tuple[dict[str, str], DummyAppliance]:
+    """Run an appliance whose gateway attacks it; return the results and the appliance."""
+    source = TAKEN.replace("LANDLOCK", str(with_landlock))
+    appliance = DummyAppliance(folder, {"gateway": source, "exporter": HIDDEN}, UNPRIVILEGED)
+    exporter = appliance.wait_running("exporter").pid
+    guard = appliance.wait_running("guard")
+    supervisord = int((appliance.run / "supervisord.pid").read_text())
+    targets = {"exporter": exporter, "guard": guard.pid, "supervisord": supervisord}
+    (appliance.run / BAIT).touch()
+    partial = folder / "targets.partial"
+    partial.write_text(json.dumps(targets))
+    partial.rename(folder / "targets.json")
+
+    def results() -> dict[str, Any] | None:
+        lines = [line for line in appliance.lines() if '"attack"' in line]
+        return json.loads(lines[0])["results"] if lines else None
+
+    found = wait_until(results)
+    assert {name: appliance.wait_running(name).pid for name in ("exporter", "guard")} == {
+        "exporter": exporter,
+        "guard": guard.pid,
+    }
+    assert appliance.stop() == 0
+    return found, appliance
+
+
+def done(results: dict[str, str]) -> set[str]:
+    return {name for name, outcome in results.items() if outcome.startswith("done")}
+
+
+@pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock")
+def test_taken_gateway_can_only_list_the_programs(tmp_path: Path) -> None:
+    results, _ = attacked(tmp_path, with_landlock=True)
+    assert done(results) == ALLOWED
+    assert len(results) > 50
+
+
+def test_without_landlock_only_the_files_are_open(tmp_path: Path) -> None:
+    results, _ = attacked(tmp_path, with_landlock=False)
+    assert done(results) - NEEDS_LANDLOCK == ALLOWED
+
+
+def test_the_same_attempts_succeed_against_an_unprotected_process(
+    victim: subprocess.Popen[str],
+) -> None:
+    attack = subprocess.run(
+        [*UNPRIVILEGED, sys.executable, "-c", CONTROL, str(victim.pid)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    results = json.loads(attack.stdout)["results"]
+    assert set(results) == done(results), results
+    assert victim.wait(30) == -signal.SIGKILL

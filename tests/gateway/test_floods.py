@@ -1,0 +1,117 @@
+"""A caller who floods the gateway loses the call; the calls of others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+
+from appliance.gateway.websocket import BoundedWebSocket
+from client import wire
+from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, SimulatedClient
+
+PIECE = Frame(Opcode.BINARY, b"", fin=False)
+FRAMES: dict[str, Callable[[int], Frame]] = {
+    "pings": lambda _: Frame(Opcode.PING, b"x" * 125),
+    "pongs": lambda _: Frame(Opcode.PONG, b"x"),
+    "empty pieces of a message": lambda n: Frame(Opcode.CONT, b"", fin=False) if n else PIECE,
+    "empty messages": lambda _: Frame(Opcode.BINARY, b""),
+    "messages in two pieces": lambda n: Frame(Opcode.CONT, b"") if n % 2 else PIECE,
+}
+
+
+async def flood(client: SimulatedClient, frame: Callable[[int], Frame]) -> None:
+    """Send frames as fast as the gateway takes them, until it closes the connection."""
+    transport = client.socket.transport
+    block = b"".join(frame(number).serialize(mask=True) for number in range(1, 2_001))
+    transport.write(frame(0).serialize(mask=True))
+    while not client.closed and not transport.is_closing():
+        transport.write(block)
+        while transport.get_write_buffer_size() > 1 << 20 and not client.closed:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+async def test_flood_of_frames_ends_only_its_own_call(gateway: RunningGateway, kind: str) -> None:
+    first, second = await gateway.connect(), await gateway.connect()
+    flooder = await gateway.connect()
+    flooding = asyncio.create_task(flood(flooder, FRAMES[kind]))
+    code, reason = await flooder.wait_closed()
+    await flooding
+    expected = {
+        "empty messages": (1008, "bad_frame"),  # the first one is one too many
+        "messages in two pieces": (1008, "bad_frame"),
+    }
+    assert (code, str(reason).split(":")[0]) == expected.get(kind, (1008, "too_fast"))
+    await gateway.wait_until(lambda: gateway.open_sessions() == 2)
+    for caller in (first, second):
+        await caller.type("Hello.")
+        assert (await caller.turn(1))["outcome"] == "answered"
+        assert not caller.closed
+    assert gateway.logged_errors() == []
+
+
+async def test_caller_who_never_reads_does_not_make_the_gateway_grow(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocols: list[BoundedWebSocket] = []
+    monkeypatch.setattr(BoundedWebSocket, "start_keepalive", lambda self: protocols.append(self))
+    silent = await gateway.open_socket()
+    silent.transport.pause_reading()
+    ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True)
+    (protocol,) = protocols
+    buffered = 0
+    for _ in range(200):
+        silent.transport.write(ping * 20)
+        await asyncio.sleep(0.01)
+        if not protocol.transport.is_closing():
+            buffered = max(buffered, protocol.transport.get_write_buffer_size())
+    assert buffered < 1 << 18
+    silent.transport.abort()
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"{}", b"\xc3"], ids=["no UTF-8", "text", "half"])
+async def test_text_message_closes_with_a_reason_and_no_traceback(
+    gateway: RunningGateway, data: bytes
+) -> None:
+    client = await gateway.connect()
+    client.socket.transport.write(Frame(Opcode.TEXT, data).serialize(mask=True))
+    code, reason = await client.wait_closed()
+    assert (code, str(reason).split(":")[0]) == (1008, "bad_frame")
+    assert gateway.logged_errors() == []
+    assert gateway.log_lines("library") == []
+
+
+async def test_browser_that_catches_up_after_a_stall_goes_on(make_gateway: MakeGateway) -> None:
+    async with make_gateway(ScriptedLLM("Fine."), pace_burst_seconds=0.5) as gateway:
+        client = await gateway.connect()
+        client.mute()
+        frame = wire.encode(wire.AudioFrame(bytes(wire.FRAME_SAMPLES * 2)))
+        for _ in range(75):  # three seconds at once
+            await client.socket.send(frame)
+        client.unmute()
+        await client.type("Are you still there?")
+        assert (await client.turn(1))["reply_text"] == "Fine."
+        assert not client.closed
+
+
+async def test_honest_audio_that_queued_while_the_gateway_stalled_is_not_charged(
+    make_gateway: MakeGateway,
+) -> None:
+    async with make_gateway(ScriptedLLM("Fine."), pace_burst_seconds=0.5) as gateway:
+        client = await gateway.connect()
+        frame = wire.encode(wire.AudioFrame(bytes(wire.FRAME_SAMPLES * 2)))
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(3):  # each time, a stall of ten seconds
+                for _ in range(250):
+                    await client.socket.send(frame)
+        assert not client.closed
+        await client.type("Are you still there?")
+        assert (await client.turn(1))["reply_text"] == "Fine."
+        assert json.dumps(gateway.log_lines("session ended")) == "[]"

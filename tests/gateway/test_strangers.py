@@ -1,0 +1,201 @@
+"""Clients without a token cannot use up the gateway: heads, handshakes, silent connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.web import server as web
+from appliance.web.limits import MAX_HEAD_BYTES, MAX_LINE_BYTES
+from tests.gateway.conftest import TIMEOUT_SECONDS, MakeGateway, RunningGateway, trusting
+
+# What the kernel holds of data that is not read: send and receive buffer of a connection.
+KERNEL_BYTES = 16 << 20
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@contextlib.asynccontextmanager
+async def raw_connections(gateway: RunningGateway, count: int) -> AsyncIterator[list[Connection]]:
+    """Open TCP connections that send nothing."""
+    opened: list[Connection] = []
+    try:
+        for _ in range(count):
+            connection = await asyncio.open_connection("127.0.0.1", gateway.port)
+            opened.append(connection)
+        yield opened
+    finally:
+        for _, writer in opened:
+            writer.transport.abort()
+
+
+async def answer(connection: Connection) -> bytes:
+    """Read until the gateway closes the connection."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        try:
+            return await connection[0].read()
+        except ConnectionError:
+            return b""
+
+
+async def probe(gateway: RunningGateway, path: str = "/healthz") -> int:
+    """Fetch `path` over a new connection. Return the status."""
+    async with raw_connections(gateway, 1) as (connection,):
+        connection[1].write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return int((await answer(connection)).split()[1])
+
+
+async def test_endless_head_is_cut_off(gateway: RunningGateway) -> None:
+    async with raw_connections(gateway, 1) as (connection,):
+        writer = connection[1]
+        writer.write(b"GET /ws HTTP/1.1\r\nX: ")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 4 * KERNEL_BYTES:
+                writer.write(b"a" * 65_536)
+                await writer.drain()
+                sent += 65_536
+        assert sent < KERNEL_BYTES
+    assert await probe(gateway) == 200
+    assert gateway.log_lines("library") == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["X: " + "a" * MAX_LINE_BYTES, "\r\n".join(["X: a"] * 100), "X: " + "a" * MAX_HEAD_BYTES],
+    ids=["long value", "many headers", "large head"],
+)
+async def test_head_above_a_limit_is_refused_with_431(gateway: RunningGateway, header: str) -> None:
+    async with raw_connections(gateway, 1) as (connection,):
+        connection[1].write(f"GET /healthz HTTP/1.1\r\n{header}\r\n\r\n".encode())
+        assert (await answer(connection)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_head_in_single_bytes_is_understood(gateway: RunningGateway) -> None:
+    async with raw_connections(gateway, 1) as (connection,):
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n":
+            connection[1].write(bytes([byte]))
+            await connection[1].drain()
+        assert (await answer(connection)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /ws HTTP/1.1\r\nHost: x\r\n"])
+async def test_client_that_does_not_complete_its_head_is_let_go(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(web, "HEAD_SECONDS", 0.3)
+    async with make_gateway() as gateway, raw_connections(gateway, 1) as (connection,):
+        connection[1].write(sent)
+        assert await answer(connection) == b""
+
+
+async def test_tls_handshake_at_a_plain_gateway_is_answered_at_once(
+    gateway: RunningGateway,
+) -> None:
+    async with raw_connections(gateway, 1) as (connection,):
+        connection[1].write(b"\x16\x03\x01")
+        assert (await answer(connection)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_half_open_tls_handshake_is_let_go_and_others_complete(
+    make_gateway: MakeGateway,
+    monkeypatch: pytest.MonkeyPatch,
+    certificate: tuple[Path, Path],
+) -> None:
+    chain, key = certificate
+    async with make_gateway(tls_certificate=str(chain), tls_key=str(key)) as gateway:
+        monkeypatch.setattr(web, "HEAD_SECONDS", 0.3)
+        async with raw_connections(gateway, 2) as (silent, slow):
+            slow[1].write(b"\x16\x03\x01")
+            assert [await answer(silent), await answer(slow)] == [b"", b""]
+        monkeypatch.undo()
+        async with raw_connections(gateway, web.WAITING_PLACES + 20) as connections:
+            await gateway.connect(ssl=trusting(chain))
+            assert await answer(connections[0]) == b""
+        assert gateway.logged_errors() == []
+
+
+async def test_request_is_answered_once_and_its_connection_closed(gateway: RunningGateway) -> None:
+    async with raw_connections(gateway, 1) as (connection,):
+        request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"
+        connection[1].write(request + bytes(30_000))
+        assert (await answer(connection)).count(b"HTTP/1.1 200 ") == 1
+
+
+async def test_probes_and_callers_get_through_many_silent_connections(
+    gateway: RunningGateway,
+) -> None:
+    caller = await gateway.connect()
+    async with raw_connections(gateway, web.WAITING_PLACES + 100) as connections:
+        assert await probe(gateway, "/healthz") == 200
+        assert await probe(gateway, "/readyz") == 200
+        other = await gateway.connect()
+        assert await answer(connections[0]) == b""  # the oldest one had to go
+        await caller.type("Hello.")
+        assert (await caller.turn(1))["outcome"] == "answered"
+        await other.type("Hello.")
+        assert (await other.turn(1))["outcome"] == "answered"
+    assert gateway.logged_errors() == []
+
+
+async def test_client_that_talks_before_the_answer_to_its_handshake_is_let_go(
+    gateway: RunningGateway,
+) -> None:
+    head = (
+        "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    async with raw_connections(gateway, 1) as (connection,):
+        connection[1].write(head.encode() + bytes(1000))
+        assert await answer(connection) == b""
+    assert gateway.open_sessions() == 0
+    assert gateway.logged_errors() == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\0\0\0\0\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET \xff HTTP/1.1\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        b"GET //ws%00/../healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+async def test_malformed_head_is_refused_without_a_log_line(
+    gateway: RunningGateway, head: bytes
+) -> None:
+    async with raw_connections(gateway, 1) as (connection,):
+        connection[1].write(head)
+        status = (await answer(connection)).split()[1:2]
+    assert status in ([], [b"400"], [b"404"], [b"426"])
+    assert gateway.log_lines("library") == []
+    assert await probe(gateway) == 200
+
+
+async def test_accepts_that_fail_are_logged_once(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the process has no free file descriptor: ten tries a second would fill the log."""
+    loop = asyncio.get_running_loop()
+    accept, failures = loop.sock_accept, iter(range(5))
+
+    async def fail_first(listener: socket.socket) -> tuple[socket.socket, Any]:
+        if next(failures, None) is not None:
+            raise OSError(errno.EMFILE, "too many open files")
+        return await accept(listener)
+
+    monkeypatch.setattr(web, "ACCEPT_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "sock_accept", fail_first)
+    assert [await probe(gateway), await probe(gateway)] == [200, 200]
+    assert len(gateway.log_lines("no connection accepted")) == 1

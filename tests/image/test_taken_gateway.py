@@ -1,0 +1,122 @@
+"""A gateway that was taken over, in the real container: what it can do to the other processes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import code_seal
+from appliance.weights.seal import sha256_of
+from tests.confinement.attack import BAIT
+from tests.image.sealed import Built, Network, SealedContainer, flags
+
+CONFINEMENT = Path(__file__).parents[1] / "confinement"
+SITE = "/opt/voice/venv/lib/python3.11/site-packages"
+LIMIT_SECONDS = 60.0  # for a busy machine
+OTHERS = {"boot", "supervisord", "guard", "exporter", "llm", "tts"}
+# Sends the signal on which hook.py attacks. `podman exec` is not confined, so it may do that.
+SIGNAL = f"""
+import os, psutil, signal
+open("/run/voice/{BAIT}", "w").close()
+for process in psutil.process_iter():
+    if process.cmdline()[-2:] == ["appliance", "gateway"]:
+        os.kill(process.pid, signal.SIGUSR2)
+"""
+PIDS = """
+import json, psutil
+print(json.dumps({p.cmdline()[-1]: p.pid for p in psutil.process_iter() if "-m" in p.cmdline()}))
+"""
+
+
+def list_with(built: Built, path: str, content: Path) -> str:
+    """Return the image's list of code with one more file: the seal would refuse the hook."""
+    show = ("podman", "run", "--rm", "--entrypoint=cat", *flags(), built.tag, code_seal.LIST_PATH)
+    listed = code_seal.parse(built.host.must(*show))
+    added = code_seal.CodeEntry(sha256_of(content), content.stat().st_size)
+    entries = {**listed.entries, path: added}
+    return code_seal.render(code_seal.CodeList(listed.closed, listed.exceptions, entries))
+
+
+@pytest.fixture(scope="module")
+def appliance(
+    built: Built, network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SealedContainer]:
+    folder = tmp_path_factory.mktemp("taken")
+    hook = folder / "hook.pth"
+    hook.write_text("import sys; sys.path.append('/attack'); import hook\n")
+    hook.chmod(0o644)
+    code_list = folder / "code.list"
+    code_list.write_text(list_with(built, f"{SITE}/hook.pth", hook))
+    code_list.chmod(0o644)
+    mounts = (
+        f"{hook}:{SITE}/hook.pth:ro",
+        f"{code_list}:{code_seal.LIST_PATH}:ro",
+        f"{CONFINEMENT}:/attack:ro",
+    )
+    options = tuple(f"--volume={mount}" for mount in mounts)
+    running = SealedContainer(built, network, folder, options)
+    try:
+        yield running.start().wait_ready()
+    finally:
+        running.remove()
+
+
+def pids(appliance: SealedContainer) -> dict[str, int]:
+    return {str(name): int(pid) for name, pid in json.loads(appliance.inside(PIDS)).items()}
+
+
+@pytest.fixture(scope="module")
+def results(appliance: SealedContainer) -> dict[str, str]:
+    before = pids(appliance)
+    appliance.inside(SIGNAL)
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not (found := _reports(appliance)):
+        assert time.monotonic() < deadline, appliance.tail()
+        time.sleep(0.2)
+    after = pids(appliance)
+    assert {name: after[name] for name in before if name in after} == before, "a process has ended"
+    return dict(found[0]["results"])
+
+
+def _reports(appliance: SealedContainer) -> list[dict[str, Any]]:
+    return [line for line in appliance.lines() if line["event"] == "attack"]
+
+
+def test_taken_gateway_can_only_list_the_programs(results: dict[str, str]) -> None:
+    assert {name.split()[-1] for name in results if name.startswith("kill group")} == OTHERS
+    assert [name for name, outcome in results.items() if outcome.startswith("done")] == [
+        "list programs"
+    ]
+
+
+def test_the_appliance_still_works(appliance: SealedContainer, results: dict[str, str]) -> None:
+    appliance.built.host.must("podman", "healthcheck", "run", appliance.name)
+    assert appliance.metric('voice_process_up{process="tts"}') == 1
+    assert appliance.metric('voice_process_restarts_total{process="llm"}') == 0
+
+
+def test_operators_can_still_command_it(
+    appliance: SealedContainer, results: dict[str, str]
+) -> None:
+    exec_in = ("podman", "exec", appliance.name)
+    before = pids(appliance)["exporter"]
+    socket = ("-s", "unix:///run/voice/supervisor.sock")
+    answer = appliance.built.host.must(*exec_in, "supervisorctl", *socket, "restart", "exporter")
+    assert "exporter: started" in answer
+    assert pids(appliance)["exporter"] != before
+    assert "ready for calls" in appliance.built.host.must(
+        *exec_in, "python", "-m", "appliance", "status", "--plain"
+    )
+    assert appliance.built.host.must(*exec_in, "python", "-m", "appliance", "drain")
+    assert not appliance.fetch("readyz", 8765)
+    appliance.built.host.must(*exec_in, "python", "-m", "appliance", "drain", "--undo")
+
+
+def test_container_stops_cleanly(appliance: SealedContainer, results: dict[str, str]) -> None:
+    assert appliance.stop() == 0
+    assert not [line for line in appliance.lines() if line["event"] == "program killed"]

@@ -1,0 +1,219 @@
+"""Tables of recognition: word errors and dropped words per set, and sounds taken for words.
+
+The builds run in processes of their own (`listen.py`). Their answers are kept by the hash of their
+code and of the audio, so a second run measures only what has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tests.voices import speech, whisper
+from tests.voices.heard import Answers, recognizer_version
+from tests.voices.recordings import Recordings
+from tests.voices.replay import quantile
+from tests.voices.speech import Speech
+from tests.voices.words import Errors, compare, error_percent, spoken_words, total
+
+ROOT = Path(__file__).parents[2]
+
+
+class Build:
+    """The recognizer of the source tree in `root`. The process starts at the first new clip."""
+
+    def __init__(
+        self, root: Path, weights: Path, answers: Answers, short: Path | None = None
+    ) -> None:
+        self._root = root
+        self._weights = weights
+        self._answers = answers
+        self._short = short
+        listener = hashlib.sha256((ROOT / "tests/voices/listen.py").read_bytes()).hexdigest()
+        self._key = f"listen {listener[:8]} {recognizer_version(root)}"
+        self._key += f" {short.name}" if short else ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def listen(self, pcm: np.ndarray) -> tuple[str, str, float]:
+        """Return the text as used, that of the whole clip, and the CPU seconds left at its end."""
+        data = pcm.tobytes()
+        used, whole, seconds = self._answers.get(self._key, data, lambda: self._ask(data))
+        return used, whole, seconds
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait()
+
+    def _ask(self, data: bytes) -> object:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, str(ROOT / "tests/voices/listen.py"), str(self._weights)),
+                    *([str(self._short)] if self._short else []),
+                ],
+                env={**os.environ, "PYTHONPATH": str(self._root), "PYTHONSAFEPATH": "1"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(len(data).to_bytes(4, "little") + data)
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+class Reference:
+    """whisper-base, with its answers kept."""
+
+    def __init__(self, folder: Path, answers: Answers) -> None:
+        whisper.download(folder)
+        self._folder = folder
+        self._answers = answers
+        self._model: whisper.WhisperBase | None = None
+
+    def transcribe(self, pcm: np.ndarray) -> str:
+        """Return the words of a clip."""
+        return str(self._answers.get("whisper-base", pcm.tobytes(), lambda: self._ask(pcm)))
+
+    def _ask(self, pcm: np.ndarray) -> str:
+        if self._model is None:
+            self._model = whisper.WhisperBase(self._folder)
+        return self._model.transcribe(pcm)
+
+
+def errors(clip: Speech, heard: str) -> Errors:
+    """Return the errors of what was heard in a clip."""
+    return compare(spoken_words(clip.text, clip.kind), spoken_words(heard, clip.kind))
+
+
+def table(
+    sets: speech.Sets,
+    undisturbed: Iterable[str],
+    build: Build,
+    other: Build | None,
+    reference: Reference | None,
+    show: bool = False,
+) -> list[str]:
+    """Return the table of sets: word error rates in percent, dropped words, time left at the end.
+
+    The reference hears only undisturbed speech, because it is slow.
+
+    show  print each clip that is heard wrong
+    """
+    head = f"{'set':28}{'n':>5}{'words':>7}{'as used':>9}{'dropped':>9}{'whole':>7}{'left p95':>10}"
+    head += f"{'whisper':>9}" if reference else ""
+    lines = [head + (f"{'against':>9}{'whole':>7}" if other else "")]
+    count, done = sum(len(clips) for clips in sets.values()), 0
+    for name, clips in sets.items():
+        used, whole, left, ref = [], [], [], []
+        before, before_whole = [], []
+        for clip in clips:
+            done += 1
+            progress(done, count, name)
+            pcm = speech.as_sent(clip.samples)
+            text, all_text, seconds = build.listen(pcm)
+            used.append(errors(clip, text))
+            whole.append(errors(clip, all_text))
+            left.append(seconds)
+            right = ""
+            if reference and name in undisturbed:
+                right = reference.transcribe(pcm)
+                ref.append(errors(clip, right))
+            if other:
+                text_before, all_before, _ = other.listen(pcm)
+                before.append(errors(clip, text_before))
+                before_whole.append(errors(clip, all_before))
+            if show and used[-1].total:
+                print(f"\r{name}: {clip.text!r}\n    heard {text!r}; whole {all_text!r}; {right!r}")
+        now = total(used)
+        lines.append(
+            f"{name:28}{len(clips):5}{now.words:7}{error_percent(now):9.1f}{now.dropped:9}"
+            f"{error_percent(total(whole)):7.1f}{quantile(left, 0.95):10.2f}"
+            + (f"{error_percent(total(ref)):9.1f}" if ref else f"{'-':>9}" if reference else "")
+            + (
+                f"{error_percent(total(before)):9.1f}{error_percent(total(before_whole)):7.1f}"
+                if other
+                else ""
+            )
+        )
+    progress_end()
+    return lines
+
+
+def false_words(sounds: dict[str, np.ndarray], build: Build, other: Build | None) -> list[str]:
+    """Return the lines of sounds without words: how many gave words, and which."""
+    lines = []
+    for name, each in (("this build", build), ("against", other)):
+        if each is None:
+            continue
+        found = {}
+        for number, (sound, samples) in enumerate(sounds.items()):
+            progress(number + 1, len(sounds), "sounds")
+            text, _, _ = each.listen(speech.as_sent(samples))
+            if text:
+                found[sound] = text
+        progress_end()
+        lines.append(f"sounds without words, {name}: words in {len(found)} of {len(sounds)}")
+        lines += [f"    {sound}: {text}" for sound, text in found.items()]
+    return lines
+
+
+def measure(
+    recordings: Recordings,
+    folder: Path,
+    weights: Path,
+    answers: Answers,
+    against: Path | None = None,
+    only: Iterable[str] = (),
+    count: int | None = None,
+    with_reference: bool = True,
+    show: bool = False,
+    short: Path | None = None,
+) -> list[str]:
+    """Return all tables. `only` names beginnings of sets; `count` limits the clips of each set.
+
+    short  folder of the second recognizer that this build uses for short speech
+    """
+    build = Build(ROOT, weights, answers, short)
+    other = Build(against, weights, answers) if against else None
+    reference = Reference(folder / "whisper-base", answers) if with_reference else None
+    wanted = tuple(only)
+    plain = speech.plain_sets(recordings)
+    chosen = _chosen({**plain, **speech.condition_sets(recordings)}, wanted)
+    chosen = {name: speech.first(clips, count) for name, clips in chosen.items()}
+    lines = table(chosen, plain, build, other, reference, show) if chosen else []
+    if not wanted or "sounds".startswith(wanted):
+        lines += ["", *false_words(speech.sounds(recordings), build, other)]
+    for each in (build, other):
+        if each is not None:
+            each.close()
+    return lines
+
+
+def _chosen(sets: speech.Sets, wanted: tuple[str, ...]) -> speech.Sets:
+    if not wanted:
+        return sets
+    return {name: clips for name, clips in sets.items() if name.startswith(wanted)}
+
+
+Progress = Callable[[int, int, str], None]
+
+
+def progress(done: int, count: int, what: str) -> None:
+    """Show how far a measurement is, on the standard error."""
+    bar = "#" * (30 * done // count)
+    print(f"\r[{bar:30}] {done} of {count}  {what:28}", end="", file=sys.stderr, flush=True)
+
+
+def progress_end() -> None:
+    """End the line of the progress bar."""
+    print(file=sys.stderr)
