@@ -1,0 +1,213 @@
+/**
+ * One call: microphone, loudspeaker and connection, and the state of the conversation.
+ *
+ * A call without a microphone is possible: the user types.
+ */
+
+import { Connection } from "./connection.js";
+import { Conversation } from "./conversation.js";
+import * as gateway from "./gateway.js";
+import { Loudspeaker } from "./loudspeaker.js";
+import { MicrophoneGate } from "./microphone_gate.js";
+import { Microphone, MicrophoneError } from "./microphone.js";
+import { SILENCE_DBFS, SPEAKER_HZ, dbfs } from "./pcm.js";
+
+/**
+ * @typedef {import("./problems.js").Problem} Problem
+ * @typedef {{user: number, bot: number, underruns: number}} Levels in dBFS
+ * @typedef {{
+ *   changed: () => void,
+ *   levels: (levels: Levels) => void,
+ *   ended: (problem: Problem | null, needsLogin: boolean) => void,
+ *   microphone: (problem: Problem | null) => void,
+ * }} CallEvents
+ */
+
+const SILENCE = new Float32Array(640); // 40 ms at 16 kHz
+
+export class Call {
+  /** @param {CallEvents} on */
+  constructor(on) {
+    this._on = on;
+    this.conversation = new Conversation();
+    this.gate = new MicrophoneGate();
+    /** @type {Microphone | null} */
+    this._microphone = null;
+    /** @type {Loudspeaker | null} */
+    this._loudspeaker = null;
+    /** @type {Connection | null} */
+    this._connection = null;
+    /** @type {string[]} */
+    this._typed = []; // before the gateway was ready
+    this._asked = ""; // the typed question that is not answered yet
+    this._attempt = 0; // to notice that the user has hung up meanwhile
+    this._levels = { user: SILENCE_DBFS, bot: SILENCE_DBFS, underruns: 0 };
+  }
+
+  get running() {
+    return this.conversation.status !== "idle";
+  }
+
+  /**
+   * Begin a call. Resolves when it has begun, or when it was refused.
+   *
+   * @param {import("./preferences.js").Preferences} preferences
+   */
+  async start(preferences) {
+    const attempt = ++this._attempt;
+    this.conversation.connecting();
+    this._on.changed();
+    const { answer, status, problem } = await gateway.start();
+    if (attempt !== this._attempt) return;
+    if (!answer) return this._end(problem, status === 401);
+    await this._openDevices(preferences);
+    if (attempt !== this._attempt) return this._closeDevices();
+    const url = new URL(answer.wsUrl);
+    url.searchParams.set("token", answer.token);
+    this._connection = new Connection(url.href, {
+      frame: (frame) => this._received(frame),
+      closed: (ended) => this._end(ended, false),
+    });
+  }
+
+  /** End the call. */
+  stop() {
+    this._attempt++;
+    if (this._connection) this._connection.close();
+    else this._end(null, false);
+  }
+
+  /** The browser says that there is no network any more. */
+  networkLost() {
+    this._connection?.lost();
+  }
+
+  /** Ask a typed question, as soon as the call has begun. @param {string} content */
+  type(content) {
+    this._typed.push(content);
+    this._sendTyped();
+  }
+
+  _sendTyped() {
+    if (this.conversation.status === "connecting") return;
+    for (const content of this._typed.splice(0)) {
+      this._connection?.send("send-text", { content });
+      this._asked = content;
+    }
+  }
+
+  /** @param {number} volume from 0 to 1 */
+  setVolume(volume) {
+    this._loudspeaker?.setVolume(volume);
+  }
+
+  /** @param {string} deviceId */
+  async setLoudspeaker(deviceId) {
+    try {
+      await this._loudspeaker?.setDevice(deviceId);
+    } catch {
+      // The device is gone; the sound stays where it is.
+    }
+  }
+
+  /** @param {string} deviceId */
+  async setMicrophone(deviceId) {
+    const old = this._microphone;
+    this._microphone = null;
+    await old?.close();
+    try {
+      this._microphone = await Microphone.open(deviceId, (samples) => this._captured(samples));
+      this._microphone.onEnded(() => this._microphoneGone());
+      this._on.microphone(null);
+    } catch (error) {
+      if (!(error instanceof MicrophoneError)) throw error;
+      this._on.microphone(error.problem);
+    }
+  }
+
+  /** @param {import("./preferences.js").Preferences} preferences */
+  async _openDevices(preferences) {
+    this._loudspeaker ??= await Loudspeaker.open({
+      report: (report) => this._played(report),
+      started: () => this._playbackStarted(),
+    });
+    this.setVolume(preferences.volume);
+    await this.setLoudspeaker(preferences.loudspeaker);
+    await this.setMicrophone(preferences.microphone);
+  }
+
+  _closeDevices() {
+    this._microphone?.close();
+    this._loudspeaker?.close();
+    this._microphone = this._loudspeaker = null;
+  }
+
+  _microphoneGone() {
+    this._microphone = null;
+    this._on.microphone({ reason: "no_microphone", retrySeconds: null, detail: "" });
+  }
+
+  /** @param {Float32Array} samples */
+  _captured(samples) {
+    const sent = this.gate.isOpen(seconds()) ? samples : SILENCE;
+    this._connection?.sendAudio(sent);
+    this._levels.user = dbfs(sent);
+  }
+
+  /** @param {import("./frames.js").Frame} frame */
+  _received(frame) {
+    if (frame.kind === "audio") {
+      if (frame.sampleRate === SPEAKER_HZ) this._loudspeaker?.play(frame.pcm);
+      return;
+    }
+    if (frame.kind === "interruption") {
+      this._loudspeaker?.flush();
+      this.conversation.interrupted();
+    } else {
+      this.conversation.received(frame.message);
+      const { type, data } = frame.message;
+      if (type === "bot-ready") this._sendTyped();
+      if (data?.kind === "turn") this._asked = "";
+      if (type === "bot-llm-started" || data?.kind === "turn") this._loudspeaker?.ended();
+    }
+    this._on.changed();
+  }
+
+  /** @param {import("./loudspeaker.js").PlaybackReport} report */
+  _played(report) {
+    if (!this._loudspeaker) return; // the call has ended since
+    this._levels.bot = report.level;
+    this._levels.underruns = report.underruns;
+    this.gate.playback(report.playing, seconds());
+    this._on.levels({ ...this._levels });
+    const before = this.conversation.status;
+    this.conversation.playing(report.playing);
+    if (before !== this.conversation.status) this._on.changed();
+  }
+
+  _playbackStarted() {
+    this._connection?.send("client-message", { t: "playback-started" });
+    this.conversation.playing(true);
+    this._on.changed();
+  }
+
+  /**
+   * @param {Problem | null} problem
+   * @param {boolean} needsLogin
+   */
+  _end(problem, needsLogin) {
+    this._connection = null;
+    this._typed = problem?.retrySeconds && this._asked ? [this._asked] : []; // in the next call
+    this._asked = "";
+    this._closeDevices();
+    this.conversation.ended();
+    this._levels = { user: SILENCE_DBFS, bot: SILENCE_DBFS, underruns: this._levels.underruns };
+    this._on.levels({ ...this._levels });
+    this._on.changed();
+    this._on.ended(problem, needsLogin);
+  }
+}
+
+function seconds() {
+  return performance.now() / 1000;
+}

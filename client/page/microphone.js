@@ -1,0 +1,79 @@
+/** The microphone: a device, an audio context, the worklet "capture". */
+
+import { microphone as problemOf } from "./problems.js";
+
+const BEGIN_MILLISECONDS = 3000;
+
+export class Microphone {
+  /**
+   * Open a microphone.
+   *
+   * @param {string} deviceId "" for the system's default
+   * @param {(samples: Float32Array) => void} onFrame gets 40 ms at 16 kHz
+   * @returns {Promise<Microphone>}
+   * @throws {MicrophoneError}
+   */
+  static async open(deviceId, onFrame) {
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({
+        audio: {
+          echoCancellation: true,
+          noiseSuppression: true,
+          autoGainControl: true,
+          channelCount: { ideal: 1 },
+          ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
+        },
+      });
+    } catch (error) {
+      throw new MicrophoneError(error instanceof Error ? error.name : "");
+    }
+    // Firefox connects a microphone only to a context of the microphone's own rate.
+    const context = new AudioContext({ latencyHint: "interactive" });
+    await context.audioWorklet.addModule("/page/capture.worklet.js");
+    const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+    node.port.onmessage = ({ data }) => onFrame(data);
+    context.createMediaStreamSource(stream).connect(node);
+    const microphone = new Microphone(stream, context);
+    if (await begins(context)) return microphone;
+    await microphone.close();
+    throw new MicrophoneError("");
+  }
+
+  /**
+   * @param {MediaStream} stream
+   * @param {AudioContext} context
+   */
+  constructor(stream, context) {
+    this._stream = stream;
+    this._context = context;
+  }
+
+  /** Call `callback` when the device is unplugged. @param {() => void} callback */
+  onEnded(callback) {
+    for (const track of this._stream.getTracks()) track.onended = callback;
+  }
+
+  async close() {
+    for (const track of this._stream.getTracks()) track.stop();
+    await this._context.close();
+  }
+}
+
+export class MicrophoneError extends Error {
+  /** @param {string} name of the DOMException */
+  constructor(name) {
+    super(name);
+    this.problem = problemOf(name);
+  }
+}
+
+/**
+ * Whether the context begins to run. In Firefox it does not while the system has no loudspeaker.
+ *
+ * @param {AudioContext} context
+ */
+function begins(context) {
+  const running = context.resume().then(() => true, () => false);
+  return Promise.race([running, new Promise((resolve) => setTimeout(resolve, BEGIN_MILLISECONDS, false))]);
+}

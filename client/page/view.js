@@ -1,0 +1,154 @@
+/** The page's elements: what is shown. It decides nothing, and knows no network and no audio. */
+
+import { format } from "./language.js";
+
+/** A level of -60 dBFS is an empty meter, 0 a full one. */
+const METER_FLOOR_DBFS = -60;
+const NOT_RETRIED = new Set(["insecure", "outdated", "wrong_token", "expired_token"]);
+
+/**
+ * @template {HTMLElement} T
+ * @param {string} selector
+ * @param {new () => T} type
+ * @param {ParentNode} within
+ * @returns {T}
+ */
+export function element(selector, type, within = document) {
+  const found = within.querySelector(selector);
+  if (!(found instanceof type)) throw new TypeError(`no ${selector}`);
+  return found;
+}
+
+/** Put the words of a language into the page. @param {import("./language.js").Strings} strings @param {string} tag */
+export function setLanguage(strings, tag) {
+  document.documentElement.lang = tag;
+  document.title = strings.title;
+  const words = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (strings));
+  for (const each of document.querySelectorAll("[data-text]")) {
+    each.textContent = String(words[each.getAttribute("data-text") ?? ""]);
+  }
+  for (const [data, attribute] of [["data-label", "aria-label"], ["data-placeholder", "placeholder"]]) {
+    for (const each of document.querySelectorAll(`[${data}]`)) {
+      each.setAttribute(attribute, String(words[each.getAttribute(data) ?? ""]));
+    }
+  }
+}
+
+/**
+ * @param {import("./conversation.js").Conversation} conversation
+ * @param {import("./language.js").Strings} strings
+ */
+export function showConversation(conversation, strings) {
+  const { status, userSpeaking, turns } = conversation;
+  document.body.dataset.status = status;
+  setText("#status", userSpeaking ? strings.youSpeak : strings.status[status]);
+  setText("#talk-label", status === "idle" ? strings.start : strings.stop);
+  element("#user-meter", HTMLElement).classList.toggle("active", userSpeaking);
+  element("#bot-meter", HTMLElement).classList.toggle("active", status === "speaking");
+  const times = turns.flatMap(({ seconds }) => (seconds === null ? [] : [seconds])).sort((a, b) => a - b);
+  const median = times[Math.floor(times.length / 2)];
+  setText("#latency", times.length ? format(strings.typical, { seconds: median.toFixed(2) }) : "");
+  showCaptions(conversation, strings);
+}
+
+/**
+ * Update the captions in place: a screen reader reads what is new, and nothing twice.
+ *
+ * @param {import("./conversation.js").Conversation} conversation
+ * @param {import("./language.js").Strings} strings
+ */
+function showCaptions({ captions, turns }, strings) {
+  const list = element("#captions", HTMLOListElement);
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  captions.forEach((caption, i) => {
+    const item = list.children[i] ?? list.appendChild(captionElement());
+    item.className = caption.speaker;
+    const seconds = turns.find(({ number }) => number === caption.turn)?.seconds ?? null;
+    const isAnswered = caption.speaker === "bot" && caption.final && seconds !== null;
+    setText(".speaker", strings[caption.speaker === "user" ? "you" : "bot"], item);
+    setText(".words", caption.text, item);
+    setText(".latency", isAnswered ? format(strings.latency, { seconds: seconds.toFixed(2) }) : "", item);
+  });
+  while (list.children.length > captions.length) list.lastElementChild?.remove();
+  if (atEnd) list.scrollTop = list.scrollHeight;
+}
+
+function captionElement() {
+  const item = document.createElement("li");
+  for (const name of ["speaker", "words", "latency"]) {
+    const part = document.createElement("span");
+    part.className = name;
+    item.append(part, " ");
+  }
+  return item;
+}
+
+/** @param {{user: number, bot: number, underruns: number}} levels @param {import("./language.js").Strings} strings */
+export function showLevels(levels, strings) {
+  for (const [id, level] of [["#user-meter", levels.user], ["#bot-meter", levels.bot]]) {
+    const share = Math.max(0, Math.min(1, 1 - Number(level) / METER_FLOOR_DBFS));
+    element(`${id} .bar > span`, HTMLElement).style.setProperty("--level", share.toFixed(2));
+  }
+  setText("#underruns", levels.underruns ? format(strings.underruns, { count: levels.underruns }) : "");
+}
+
+/**
+ * @param {import("./problems.js").Problem | null} problem
+ * @param {import("./language.js").Strings} strings
+ * @param {boolean} forgets whether a conversation was lost
+ */
+export function showProblem(problem, strings, forgets = false) {
+  const section = element("#problem", HTMLElement);
+  section.hidden = !problem;
+  if (!problem) return;
+  const [title, advice] = strings.problems[problem.reason] ?? strings.problems.refused;
+  setText(".title", title, section);
+  setText(".advice", advice, section);
+  setText(".detail", problem.reason in strings.problems ? "" : problem.detail, section);
+  setText(".countdown", "", section);
+  element(".forgets", HTMLElement, section).hidden = !forgets;
+  element("button", HTMLButtonElement, section).hidden = NOT_RETRIED.has(problem.reason);
+  const trust = element(".trust", HTMLElement, section);
+  trust.hidden = problem.reason !== "insecure";
+  const steps = Object.values(strings.trust).map((text) => {
+    const item = document.createElement("li");
+    item.textContent = text;
+    return item;
+  });
+  element("ul", HTMLUListElement, trust).replaceChildren(...steps);
+}
+
+/** @param {number} seconds @param {import("./language.js").Strings} strings */
+export function showCountdown(seconds, strings) {
+  setText("#problem .countdown", format(strings.retryIn, { seconds }));
+}
+
+/** Show the login, or the call. @param {boolean} needsLogin @param {boolean} canCall */
+export function showLogin(needsLogin, canCall) {
+  element("#login", HTMLFormElement).hidden = !needsLogin;
+  for (const id of ["#call", "#said", "#settings"]) {
+    element(id, HTMLElement).hidden = needsLogin || !canCall;
+  }
+  if (needsLogin) element("#token", HTMLInputElement).focus();
+}
+
+/**
+ * @param {HTMLSelectElement} select
+ * @param {{id: string, name: string}[]} options
+ * @param {string} chosen
+ */
+export function setOptions(select, options, chosen) {
+  const items = options.map(({ id, name }) => new Option(name, id, false, id === chosen));
+  select.replaceChildren(...items);
+}
+
+/**
+ * @param {string} selector
+ * @param {string} text
+ * @param {ParentNode} within
+ */
+function setText(selector, text, within = document) {
+  const found = within.querySelector(selector);
+  // An unchanged live region must not be announced again.
+  if (found && found.textContent !== text) found.textContent = text;
+}

@@ -1,0 +1,259 @@
+"""A small client of the Chrome DevTools Protocol: starts Chromium and drives one tab.
+
+https://chromedevtools.github.io/devtools-protocol/ The browser gets a profile of its own, no
+network services, and, if a WAV file is given, that file as its microphone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+PROGRAM = shutil.which("chromium") or ""
+START_SECONDS = 60.0
+WAIT_SECONDS = 60.0  # for a condition in the page; no test depends on how fast it is
+POLL_SECONDS = 0.05
+FLAGS = (
+    "--headless=new",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--no-default-browser-check",
+    "--disable-gpu",
+    "--mute-audio",
+    "--autoplay-policy=user-gesture-required",
+    "--use-fake-ui-for-media-stream",
+    "--remote-debugging-port=0",
+)
+
+
+class Tab:
+    """One page of the browser.
+
+    requests    the URLs that the page asked for
+    violations  the violated directives of the Content-Security-Policy
+    errors      uncaught exceptions and messages of the console of level "error"
+    """
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._ids = itertools.count(1)
+        self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.requests: list[str] = []
+        self.violations: list[str] = []
+        self.errors: list[str] = []
+        self._reader = asyncio.create_task(self._read())
+
+    async def prepare(self) -> None:
+        """Report requests, errors and violations from now on."""
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            await self.command(f"{domain}.enable")
+        await self.command("Runtime.addBinding", name="reportViolation")
+        await self.command(
+            "Page.addScriptToEvaluateOnNewDocument",
+            source="""addEventListener("securitypolicyviolation", (event) =>
+                reportViolation(`${event.violatedDirective} ${event.blockedURI}`))""",
+        )
+
+    async def command(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command and return its result. Raises RuntimeError if it fails."""
+        number = next(self._ids)
+        reply = self._replies[number] = asyncio.get_running_loop().create_future()
+        message = {"id": number, "method": method, "params": parameters}
+        await self._socket.send(json.dumps(message))
+        answer = await reply
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    async def open(self, url: str) -> None:
+        """Load a page and wait until its scripts have run."""
+        await self.command("Page.navigate", url=url)
+        await self.wait_for("document.readyState === 'complete'")
+
+    async def evaluate(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression; of a promise, what it resolves to."""
+        answer = await self.command(
+            "Runtime.evaluate",
+            expression=expression,
+            awaitPromise=True,
+            returnByValue=True,
+            userGesture=True,
+        )
+        if "exceptionDetails" in answer:
+            raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
+        return answer["result"].get("value")
+
+    async def isolated(self, script: str, expression: str) -> Any:
+        """Run a script beside the page's: it sees the same document, under no policy of it.
+
+        Returns the value of an expression of that script.
+        """
+        tree = await self.command("Page.getFrameTree")
+        frame = tree["frameTree"]["frame"]["id"]
+        world = await self.command("Page.createIsolatedWorld", frameId=frame, worldName="tests")
+        values = []
+        for code in (script, expression):
+            answer = await self.command(
+                "Runtime.evaluate",
+                expression=code,
+                contextId=world["executionContextId"],
+                awaitPromise=True,
+                returnByValue=code is expression,
+            )
+            if "exceptionDetails" in answer:
+                raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
+            values.append(answer["result"].get("value"))
+        return values[1]
+
+    async def resize(self, width: int, height: int = 900) -> None:
+        """Give the page this size, in CSS pixels; a phone's below 600."""
+        await self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+
+    async def prefer(self, scheme: str) -> None:
+        """Let the user prefer "light" or "dark"."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        await self.command("Emulation.setEmulatedMedia", features=[feature])
+
+    async def wait_for(self, condition: str, seconds: float = WAIT_SECONDS) -> Any:
+        """Wait until a JavaScript expression is true, and return its value."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    with contextlib.suppress(RuntimeError):  # the page is being replaced
+                        if value := await self.evaluate(condition):
+                            return value
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            text = await self.evaluate("document.body.innerText")
+            raise AssertionError(f"not within {seconds} s: {condition}; page: {text}") from None
+
+    async def text(self, selector: str) -> str:
+        """Return the text of an element."""
+        return str(await self.evaluate(f"document.querySelector({selector!r}).textContent.trim()"))
+
+    async def click(self, selector: str) -> None:
+        """Click on an element, as a user's gesture."""
+        await self.evaluate(f"document.querySelector({selector!r}).click()")
+
+    async def fill(self, selector: str, value: str) -> None:
+        """Type into an element."""
+        await self.evaluate(f"document.querySelector({selector!r}).focus()")
+        await self.command("Input.insertText", text=value)
+
+    async def screenshot(self, path: Path, width: int = 1280, height: int = 900) -> None:
+        """Save the whole page as a PNG file."""
+        await self.resize(width, height)
+        shot = await self.command("Page.captureScreenshot", captureBeyondViewport=False)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+
+    async def _read(self) -> None:
+        async for text in self._socket:
+            message = json.loads(text)
+            if "id" in message:
+                self._replies.pop(message["id"]).set_result(message)
+            else:
+                self._event(message["method"], message["params"])
+
+    def _event(self, method: str, event: dict[str, Any]) -> None:
+        if method == "Network.requestWillBeSent":
+            self.requests.append(event["request"]["url"])
+        elif method == "Network.webSocketCreated":
+            self.requests.append(event["url"])
+        elif method == "Runtime.bindingCalled":
+            self.violations.append(event["payload"])
+        elif method == "Runtime.exceptionThrown":
+            details = event["exceptionDetails"]
+            self.errors.append(details.get("exception", {}).get("description", details["text"]))
+        elif method == "Runtime.consoleAPICalled" and event["type"] == "error":
+            self.errors.append(json.dumps(event["args"]))
+
+
+class Browser:
+    """A running Chromium. Tabs are opened in it one by one, each with storage of its own."""
+
+    def __init__(self, microphone: Path | None = None, *flags: str) -> None:
+        """Start Chromium. `microphone` is a WAV file that it hears again and again."""
+        if not PROGRAM:
+            pytest.skip("chromium is not installed")
+        self._profile = tempfile.TemporaryDirectory(prefix="chromium-")
+        command = [PROGRAM, *FLAGS, f"--user-data-dir={self._profile.name}", *flags]
+        if os.geteuid() == 0:
+            command.append("--no-sandbox")  # Chromium's sandbox refuses root
+        if microphone is not None:
+            command += [
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={microphone}",
+            ]
+        command.append("about:blank")
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+
+    def stop(self) -> None:
+        """Stop Chromium, and remove its profile."""
+        self._process.terminate()
+        self._process.wait()
+        with contextlib.suppress(OSError):  # a helper process still writes
+            self._profile.cleanup()
+
+    @contextlib.asynccontextmanager
+    async def tab(self) -> AsyncIterator[Tab]:
+        """Open a tab without cookies and storage of other tabs."""
+        async with connect(await self._debugger(), max_size=None) as root:
+            control = Tab(root)
+            context = (await control.command("Target.createBrowserContext"))["browserContextId"]
+            target = await control.command(
+                "Target.createTarget", url="about:blank", browserContextId=context
+            )
+            try:
+                async with connect(
+                    f"ws://{self._address}/devtools/page/{target['targetId']}", max_size=None
+                ) as socket:
+                    tab = Tab(socket)
+                    await tab.prepare()
+                    try:
+                        yield tab
+                    finally:
+                        await tab.close()
+            finally:
+                await control.command("Target.disposeBrowserContext", browserContextId=context)
+                await control.close()
+
+    async def _debugger(self) -> str:
+        """Return the browser's debugger, as soon as it listens."""
+        port_file = Path(self._profile.name) / "DevToolsActivePort"
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                with contextlib.suppress(OSError, ValueError):
+                    port, path = port_file.read_text().split("\n")
+                    self._address = f"127.0.0.1:{port}"
+                    return f"ws://{self._address}{path}"
+                await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,244 @@
+"""Calls from the page, in Chromium against the real gateway with instant engines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from client.wav import write_wav
+from tests.gateway.conftest import (
+    TOKEN,
+    MakeGateway,
+    RunningGateway,
+    ScriptedLLM,
+    Speak,
+    free_port,
+)
+from tests.page.chromium import Browser, Tab
+
+QUESTION = "What is the capital of France?"
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def speaking_browser(speak: Speak, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser whose microphone hears the question once, after 2 s, and then silence."""
+    silence = np.zeros(2 * RATE, "<i2").tobytes()
+    wav = tmp_path_factory.mktemp("microphone") / "question.wav"
+    write_wav(wav, silence + speak(QUESTION) + 10 * silence, RATE)
+    browser = Browser(Path(f"{wav}%noloop"))
+    yield browser
+    browser.stop()
+
+
+@contextlib.asynccontextmanager
+async def opened(browser: Browser, gateway: RunningGateway) -> AsyncIterator[Tab]:
+    """Open the page. At the end: no error, no violation, and no request to another server."""
+    async with browser.tab() as tab:
+        await tab.open(f"http://localhost:{gateway.port}/")
+        yield tab
+        assert tab.errors == []
+        assert tab.violations == []
+        assert {urlsplit(url).netloc for url in tab.requests} == {f"localhost:{gateway.port}"}
+
+
+async def log_in(tab: Tab, token: str = TOKEN) -> None:
+    """Press the button, and give the token that the page asks for."""
+    await tab.click("#talk")
+    await tab.wait_for("!document.querySelector('#login').hidden")
+    await tab.fill("#token", token)
+    await tab.click("#login button")
+
+
+async def logged_in(tab: Tab, token: str = TOKEN) -> None:
+    """Log in, and wait until it is done."""
+    await log_in(tab, token)
+    await tab.wait_for("document.querySelector('#login').hidden")
+
+
+async def ask(tab: Tab, question: str) -> None:
+    """Type a question and send it."""
+    await tab.fill("#question", question)
+    await tab.click("#type button")
+
+
+async def choose_language(tab: Tab, tag: str) -> None:
+    """Choose one of the page's languages."""
+    await tab.evaluate(
+        f"""const select = document.querySelector("#language");
+        select.value = "{tag}"; select.dispatchEvent(new Event("change"))"""
+    )
+
+
+async def captions(tab: Tab) -> list[str]:
+    """Return "class words" of each caption."""
+    found: list[str] = await tab.evaluate(
+        """[...document.querySelectorAll("#captions li")].map(
+            (item) => `${item.className} ${item.querySelector(".words").textContent}`)"""
+    )
+    return found
+
+
+async def test_wrong_token_is_refused_in_words_and_the_right_one_logs_in(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    async with make_gateway() as gateway, opened(browser, gateway) as tab:
+        await log_in(tab, "x" * 40)
+        await tab.wait_for("!document.querySelector('#problem').hidden")
+        assert await tab.text("#problem .title") == "The access token is wrong."
+        await tab.evaluate("document.querySelector('#token').value = ''")
+        await tab.fill("#token", TOKEN)
+        await tab.click("#login button")
+        await tab.wait_for("document.querySelector('#login').hidden")
+        stored = await tab.evaluate("JSON.stringify(localStorage) + document.cookie")
+        assert TOKEN not in stored
+        assert "__Host" not in stored  # scripts cannot read the cookie
+        assert TOKEN not in "".join(tab.requests)
+
+
+async def test_spoken_question_is_answered_and_shown(
+    make_gateway: MakeGateway, speaking_browser: Browser
+) -> None:
+    async with (
+        make_gateway(ScriptedLLM("It is Paris.")) as gateway,
+        opened(speaking_browser, gateway) as tab,
+    ):
+        await logged_in(tab)
+        await tab.evaluate(
+            """globalThis.seen = [];
+            new MutationObserver(() => seen.push(document.body.dataset.status))
+                .observe(document.body, {attributes: true})"""
+        )
+        await tab.click("#talk")
+        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        assert (await captions(tab))[-1] == "bot It is Paris."
+        seen = await tab.evaluate("seen.filter((each, i) => each !== seen[i - 1])")
+        assert seen[:4] == ["connecting", "listening", "thinking", "speaking"]
+        await tab.wait_for("document.body.dataset.status === 'listening'")
+        assert gateway.metric("voice_turn_heard_latency_seconds_count") == 1
+        await tab.click("#talk")
+        await gateway.wait_sessions_closed()
+        assert await tab.text("#status") == "Ready"
+
+
+async def test_typed_question_begins_a_call_without_a_microphone(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    async with (
+        make_gateway(ScriptedLLM("It is Rome.")) as gateway,
+        opened(browser, gateway) as tab,
+    ):
+        await logged_in(tab)
+        await ask(tab, "What is the capital of Italy?")
+        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        assert await captions(tab) == ["user What is the capital of Italy?", "bot It is Rome."]
+        assert await tab.text("#problem .title") == "No microphone was found."
+
+
+async def test_interruption_stops_the_sound_and_keeps_what_was_heard(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    long_answer = "This is a long answer. " * 40
+    async with (
+        make_gateway(ScriptedLLM(long_answer, "Fine.")) as gateway,
+        opened(browser, gateway) as tab,
+    ):
+        await logged_in(tab)
+        await ask(tab, "Tell me a story.")
+        await tab.wait_for("document.body.dataset.status === 'speaking'")
+        await asyncio.sleep(1.5)  # listen
+        await ask(tab, "Stop. How are you?")
+        await tab.wait_for("document.querySelectorAll('#captions .bot').length === 2")
+        await tab.wait_for(
+            "[...document.querySelectorAll('#captions .bot')].at(-1).textContent.includes('Fine.')"
+        )
+        question, answer, second, _ = await captions(tab)
+        assert (question, second) == ("user Tell me a story.", "user Stop. How are you?")
+        assert len(answer) < len(long_answer) / 2
+
+
+async def test_full_appliance_counts_down_and_connects_when_a_place_is_free(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    async with make_gateway(max_sessions=1) as gateway:
+        other = await gateway.connect()
+        async with opened(browser, gateway) as tab:
+            await logged_in(tab)
+            await tab.click("#talk")
+            await tab.wait_for("!document.querySelector('#problem').hidden")
+            assert await tab.text("#problem .title") == "All lines are taken."
+            await tab.wait_for(
+                "/^Trying again in [0-9]+ s$/.test("
+                "document.querySelector('.countdown').textContent)"
+            )
+            await other.disconnect()
+            await tab.wait_for("document.body.dataset.status === 'listening'")
+
+
+async def test_restart_of_the_gateway_is_said_and_the_call_begun_again(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    port = free_port()
+    async with contextlib.AsyncExitStack() as stack:
+        async with make_gateway(ScriptedLLM("Good."), port=port) as gateway:
+            tab = await stack.enter_async_context(opened(browser, gateway))
+            await logged_in(tab)
+            await ask(tab, "How are you?")
+            await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        await tab.wait_for("!document.querySelector('#problem .forgets').hidden")
+        assert await tab.text("#problem .title") in (
+            "The appliance is being restarted.",
+            "The appliance cannot be reached.",
+        )
+        async with make_gateway(port=port):
+            await tab.wait_for("document.body.dataset.status === 'listening'")
+
+
+async def test_retry_of_the_microphone_in_a_call_opens_no_second_call(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    llm = ScriptedLLM("It is Rome.", "Two million.")
+    async with make_gateway(llm) as gateway, opened(browser, gateway) as tab:
+        await logged_in(tab)
+        await ask(tab, "What is the capital of Italy?")
+        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        await tab.click("#problem button")
+        await tab.wait_for("!document.querySelector('#problem').hidden")
+        await ask(tab, "How many people live there?")
+        await tab.wait_for("document.querySelectorAll('#captions .bot').length === 2")
+        assert gateway.metric("voice_sessions_active") == 1
+
+
+async def test_space_bar_is_the_button_of_push_to_talk(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    pressed = "document.querySelector('#hold').classList.contains('pressed')"
+    async with make_gateway(engines=()) as gateway, opened(browser, gateway) as tab:
+        await tab.click("#push-to-talk")
+        assert await tab.evaluate("!document.querySelector('#hold').hidden")
+        await tab.evaluate("document.activeElement.blur()")
+        for end in (
+            lambda: tab.command("Input.dispatchKeyEvent", type="keyUp", code="Space", key=" "),
+            lambda: tab.evaluate("dispatchEvent(new Event('blur'))"),  # another window is chosen
+        ):
+            await tab.command("Input.dispatchKeyEvent", type="keyDown", code="Space", key=" ")
+            assert await tab.evaluate(pressed)
+            await end()
+            assert not await tab.evaluate(pressed)
+
+
+async def test_page_speaks_german_and_remembers_it(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    async with make_gateway(engines=()) as gateway, opened(browser, gateway) as tab:
+        await choose_language(tab, "de")
+        assert await tab.text("#status") == "Bereit"
+        await tab.open(f"http://localhost:{gateway.port}/")
+        assert await tab.text("#status") == "Bereit"
+        assert await tab.evaluate("document.documentElement.lang") == "de"
