@@ -1,0 +1,147 @@
+"""Builds the events of the gateway in the OpenAI Realtime protocol. No I/O.
+
+An event is a dictionary. `encode` makes JSON of it, with the names of the beta version for a client
+that asked for that.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Event = dict[str, Any]
+Status = Literal["in_progress", "completed", "incomplete"]
+
+BETA_NAMES: Mapping[str, str] = {
+    "response.output_audio.delta": "response.audio.delta",
+    "response.output_audio.done": "response.audio.done",
+    "response.output_audio_transcript.delta": "response.audio_transcript.delta",
+    "response.output_audio_transcript.done": "response.audio_transcript.done",
+    "conversation.item.added": "conversation.item.created",
+}
+GA_ONLY = ("conversation.item.done",)
+
+
+@dataclass(slots=True)
+class Item:
+    """A message of the conversation. Audio is not kept here.
+
+    text        typed by the user
+    transcript  of the audio; None if it is not known, or may not be shown
+    has_audio   whether it was spoken
+    seconds     of the audio of a question, with the silence that ended it
+    previous    the item before it
+    """
+
+    id: str
+    role: Literal["user", "assistant"]
+    status: Status = "completed"
+    text: str = ""
+    transcript: str | None = None
+    has_audio: bool = False
+    seconds: float = 0.0
+    previous: str | None = None
+
+    def wire(self, beta: bool = False) -> Event:
+        """Return the item as the client gets it."""
+        content: list[Event] = []
+        if self.text:
+            content.append({"type": "input_text", "text": self.text})
+        if self.has_audio:
+            kind = "input_audio" if self.role == "user" else ("audio" if beta else "output_audio")
+            content.append({"type": kind, "transcript": self.transcript})
+        return {
+            "id": self.id,
+            "object": "realtime.item",
+            "type": "message",
+            "status": self.status,
+            "role": self.role,
+            "content": content,
+        }
+
+
+@dataclass(slots=True)
+class Response:
+    """A response of the bot.
+
+    item      the message that is spoken, once it has begun
+    notice    whether nobody asked for it, such as a greeting
+    failed    the reason if the engine failed
+    cancelled whether the client has cancelled it
+    """
+
+    id: str
+    metadata: Mapping[str, str] | None = None
+    item: Item | None = None
+    notice: bool = False
+    failed: str = ""
+    cancelled: bool = False
+    words: list[str] = field(default_factory=list)
+
+    def wire(self, conversation_id: str, status: str, beta: bool, reason: str = "") -> Event:
+        """Return the response as the client gets it."""
+        details: Event | None = None
+        if status != "in_progress" and status != "completed":
+            details = {"type": status}
+            if status == "failed":
+                message = "The appliance could not reply."
+                details["error"] = {"type": "server_error", "code": reason, "message": message}
+            else:
+                details["reason"] = reason
+        done = self.item is not None and status != "in_progress"
+        return {
+            "id": self.id,
+            "object": "realtime.response",
+            "status": status,
+            "status_details": details,
+            "output": [self.item.wire(beta)] if self.item is not None and done else [],
+            "conversation_id": conversation_id,
+            "metadata": self.metadata,
+            "usage": None,
+            **({"modalities": ["audio", "text"]} if beta else {"output_modalities": ["audio"]}),
+        }
+
+
+def audio_delta(response: Response, item: Item, pcm: bytes) -> Event:
+    """Return the event with a piece of 24 kHz mono int16 PCM."""
+    delta = base64.b64encode(pcm).decode()
+    return part("response.output_audio.delta", response, item, delta=delta)
+
+
+def part(kind: str, response: Response, item: Item, **fields: Any) -> Event:
+    """Return an event about the only content part of a response's only item."""
+    return {
+        "type": kind,
+        "response_id": response.id,
+        "item_id": item.id,
+        "output_index": 0,
+        "content_index": 0,
+        **fields,
+    }
+
+
+def error(message: str, code: str, param: str = "", event_id: str = "", advice: str = "") -> Event:
+    """Return the event that tells the client what was refused, and what to do."""
+    return {
+        "type": "error",
+        "error": {
+            "type": "invalid_request_error",
+            "code": code,
+            "message": f"{message} {advice}".strip(),
+            "param": param or None,
+            "event_id": event_id or None,
+        },
+    }
+
+
+def encode(event: Event, number: int, beta: bool) -> str | None:
+    """Return the JSON of an event, or None if this version of the protocol does not have it."""
+    kind = event["type"]
+    if beta:
+        if kind in GA_ONLY:
+            return None
+        kind = BETA_NAMES.get(kind, kind)
+    return json.dumps({"event_id": f"event_{number}", **event, "type": kind})

@@ -1,0 +1,375 @@
+"""The conversation as a Realtime client sees it: items, responses and the audio buffer. No I/O.
+
+The pipeline reports what happens, the client sends its events. Each method returns the events for
+the client, in order. The conversation that the model sees is kept in history.py.
+
+A response begins when a reply is asked for, and is done when its last audio was sent, or when it is
+interrupted. The audio is sent at the pace of playback, so `response.done` comes later than from
+OpenAI's service.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from appliance.errors import (
+    NoResponseToCancel,
+    NoSuchItem,
+    NothingToAnswer,
+    ResponseInProgress,
+)
+from appliance.gateway.realtime import client_events as received
+from appliance.gateway.realtime.client_events import RefusedEvent, not_supported
+from appliance.gateway.realtime.commands import Ask, Command, Greet, Instruct, Stop
+from appliance.gateway.realtime.config import SessionConfig
+from appliance.gateway.realtime.questions import BYTES_PER_SECOND, Questions
+from appliance.gateway.realtime.server_events import Event, Item, Response, audio_delta, part
+
+MAX_ITEMS = 256  # that a client can name; the oldest are forgotten
+
+
+Answer = tuple[list[Event], Command | None]
+
+
+class RealtimeState:
+    """The state of one session.
+
+    name        of the session, for the identifiers
+    config      what holds
+    expires_at  when the session ends at the latest, in seconds since 1970
+    beta        whether the client asked for the beta version of the protocol
+    resample    converts a whole piece of 24 kHz PCM to 16 kHz
+    greeting    whether the bot has a greeting, which it has not said yet
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: SessionConfig,
+        expires_at: int,
+        max_question_seconds: float,
+        resample: Callable[[bytes], bytes],
+        *,
+        beta: bool = False,
+        greeting: bool = False,
+    ) -> None:
+        self._name = name
+        self.config = config
+        self._expires_at = expires_at
+        self._resample = resample
+        self._beta = beta
+        self._greeting = greeting
+        self._questions = Questions(max_question_seconds)
+        self._items: OrderedDict[str, Item] = OrderedDict()
+        self._last_item: str | None = None
+        self._count = 0
+        self._heard_bytes = 0  # of the client's audio, at 16 kHz
+        self._speech_bytes = 0  # the same when the latest speech began
+        self._speech: Item | None = None  # the user speaks
+        self._spoken: Item | None = None  # the latest question with audio
+        self._response: Response | None = None
+        self._stops = 0  # interruptions by the client that the pipeline has not reported yet
+
+    # --- the pipeline reports
+
+    def opened(self) -> list[Event]:
+        """The session begins."""
+        events: list[Event] = [{"type": "session.created", "session": self._session()}]
+        if self._beta:
+            conversation = {"id": self._conversation, "object": "realtime.conversation"}
+            events.append({"type": "conversation.created", "conversation": conversation})
+        return events
+
+    def user_started(self) -> list[Event]:
+        """A turn of the user has begun."""
+        self._speech = Item(self._new_id("item"), "user", has_audio=True)
+        self._speech_bytes = self._heard_bytes
+        return [self._speech_event("speech_started", "audio_start_ms", self._speech)]
+
+    def user_stopped(self) -> list[Event]:
+        """The turn of the user has ended."""
+        item, self._speech = self._speech, None
+        if item is None:
+            return []
+        item.seconds = (self._heard_bytes - self._speech_bytes) / BYTES_PER_SECOND
+        return [self._speech_event("speech_stopped", "audio_end_ms", item), *self._committed(item)]
+
+    def transcribed(self, text: str) -> list[Event]:
+        """The words of the latest spoken question are known."""
+        item = self._spoken
+        if item is None or not self.config.transcripts:
+            return []
+        item.transcript = text
+        return [
+            {
+                "type": "conversation.item.input_audio_transcription.completed",
+                "item_id": item.id,
+                "content_index": 1 if item.text else 0,
+                "transcript": text,
+                "usage": {"type": "duration", "seconds": round(item.seconds, 3)},
+            }
+        ]
+
+    def reply_started(self, spoken: bool) -> list[Event]:
+        """The pipeline begins a reply. `spoken`: to what the user has just said."""
+        stopped = self.user_stopped() if spoken else []
+        return [*stopped, *self._reply_started()]
+
+    def _reply_started(self) -> list[Event]:
+        if self._response is not None and not self._response.notice:
+            return []  # the client has asked for it, or the question has changed meanwhile
+        return [*self._finish("completed"), *self._begin(Response(self._new_id("resp")))]
+
+    def reply_failed(self, reason: str) -> None:
+        """The engine has failed. `reply_ended` follows."""
+        if self._response is not None:
+            self._response.failed = reason
+
+    def phrase(self, text: str) -> list[Event]:
+        """A phrase of the bot begins; its audio follows."""
+        text = text.strip()
+        if self._stops or not text or not self.config.transcripts:
+            return []
+        events, response, item = self._speaking()
+        delta = f" {text}" if response.words else text
+        response.words.append(text)
+        return [
+            *events,
+            part("response.output_audio_transcript.delta", response, item, delta=delta),
+        ]
+
+    def audio(self, pcm: bytes) -> list[Event]:
+        """24 kHz PCM of the bot is to be played."""
+        if self._stops:
+            return []
+        events, response, item = self._speaking()
+        return [*events, audio_delta(response, item, pcm)]
+
+    def reply_ended(self, interrupted: bool, heard: str) -> list[Event]:
+        """The bot has finished, or was interrupted. The user has heard the text `heard`."""
+        if self._stops:
+            self._stops -= interrupted
+            return []
+        return self._finish("cancelled" if interrupted else "completed", "turn_detected", heard)
+
+    def notice_ended(self) -> list[Event]:
+        """Something that nobody has asked for was said. As part of a response, it ends nothing."""
+        is_notice = self._response is not None and self._response.notice
+        return self._finish("completed") if is_notice and not self._stops else []
+
+    # --- the client sends
+
+    def greets(self) -> bool:
+        """Whether the bot greets now: at the first audio, as no client says that it is ready."""
+        greets = self._greeting and not self.config.manual and self._response is None
+        self._greeting = self._greeting and not greets
+        return greets
+
+    def append(self, pcm: bytes) -> bytes:
+        """Take 16 kHz PCM of the client. Return what the pipeline gets. Raises RefusedEvent."""
+        self._heard_bytes += len(pcm)
+        if not self.config.manual:
+            return pcm
+        self._questions.append(pcm)
+        return b""
+
+    def answer(self, event: received.ClientEvent) -> Answer:
+        """Return the events and the command that follow from an event. Raises RefusedEvent."""
+        match event:
+            case received.SessionUpdate():
+                return self._update(event)
+            case received.AudioCommit():
+                return self._commit(), None
+            case received.AudioClear():
+                self._questions.clear()
+                return [{"type": "input_audio_buffer.cleared"}], None
+            case received.ItemCreate():
+                return self._create_item(event), None
+            case received.ItemTruncate():
+                return self._truncate(event), None
+            case received.ItemRetrieve():
+                item = self._find(event.item_id).wire(self._beta)
+                return [{"type": "conversation.item.retrieved", "item": item}], None
+            case received.ItemDelete():
+                return self._delete(event), None
+            case received.ResponseCreate():
+                return self._respond(event)
+            case received.ResponseCancel():
+                return self._cancel(event)
+        raise TypeError(type(event).__name__)
+
+    def _update(self, event: received.SessionUpdate) -> Answer:
+        before, self.config = self.config, self.config.updated(event.session)
+        if before.manual and not self.config.manual:
+            self._questions.clear()
+        changed = before.instructions != self.config.instructions
+        command = Instruct(self.config.instructions) if changed else None
+        return [{"type": "session.updated", "session": self._session()}], command
+
+    def _commit(self) -> list[Event]:
+        if not self.config.manual:
+            raise not_supported("input_audio_buffer.commit while turn detection is on")
+        item = Item(self._new_id("item"), "user", has_audio=True)
+        item.seconds = self._questions.commit(item.id)
+        return self._committed(item)
+
+    def _create_item(self, event: received.ItemCreate) -> list[Event]:
+        if event.after is not None and event.after != self._last_item:
+            raise not_supported("items before the last one", "previous_item_id")
+        if event.item_id in self._items:
+            raise received.invalid("the id is taken", "item.id")
+        item = Item(
+            event.item_id or self._new_id("item"),
+            "user",
+            text=event.text,
+            has_audio=bool(event.pcm),
+        )
+        pcm = self._resample(event.pcm) if event.pcm else b""
+        self._questions.add(item.id, event.text, pcm)
+        if item.has_audio:
+            item.seconds = len(pcm) / BYTES_PER_SECOND
+            self._spoken = item
+        return self._added(item)
+
+    def _truncate(self, event: received.ItemTruncate) -> list[Event]:
+        item = self._find(event.item_id)
+        if item.role != "assistant":
+            raise received.invalid("only messages of the assistant can be truncated", "item_id")
+        return [
+            {
+                "type": "conversation.item.truncated",
+                "item_id": item.id,
+                "content_index": event.content_index,
+                "audio_end_ms": event.audio_end_ms,
+            }
+        ]
+
+    def _delete(self, event: received.ItemDelete) -> list[Event]:
+        item = self._find(event.item_id)
+        if not self._questions.drop(item.id):
+            raise not_supported("deleting what was said already", "item_id")
+        del self._items[item.id]
+        if self._last_item == item.id:
+            self._last_item = next(reversed(self._items), None)
+        return [{"type": "conversation.item.deleted", "item_id": item.id}]
+
+    def _respond(self, event: received.ResponseCreate) -> Answer:
+        if self._response is not None:
+            raise RefusedEvent(ResponseInProgress())
+        greet = self._greeting and not self._questions
+        if not (greet or self._questions):
+            raise RefusedEvent(NothingToAnswer())
+        response = Response(self._new_id("resp"), event.metadata, notice=greet)
+        events = self._begin(response)
+        self._greeting = False
+        return events, Greet() if greet else Ask(*self._questions.take())
+
+    def _cancel(self, event: received.ResponseCancel) -> Answer:
+        if self._response is None or event.response_id not in ("", self._response.id):
+            raise RefusedEvent(NoResponseToCancel())
+        events = self._finish("cancelled", "client_cancelled")
+        self._stops += 1
+        return events, Stop()
+
+    # --- both
+
+    @property
+    def _conversation(self) -> str:
+        return f"conv_{self._name}"
+
+    def _session(self) -> Event:
+        return self.config.session(f"sess_{self._name}", self._expires_at, self._beta)
+
+    def _new_id(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}_{self._name}_{self._count}"
+
+    def _find(self, item_id: str) -> Item:
+        if item_id not in self._items:
+            raise RefusedEvent(NoSuchItem(item=received.quoted(item_id)), param="item_id")
+        return self._items[item_id]
+
+    def _speech_event(self, kind: str, field: str, item: Item) -> Event:
+        milliseconds = 1000 * self._heard_bytes // BYTES_PER_SECOND
+        return {"type": f"input_audio_buffer.{kind}", field: milliseconds, "item_id": item.id}
+
+    def _committed(self, item: Item) -> list[Event]:
+        self._spoken = item
+        committed = {
+            "type": "input_audio_buffer.committed",
+            "item_id": item.id,
+            "previous_item_id": self._last_item,
+        }
+        return [committed, *self._added(item)]
+
+    def _added(self, item: Item) -> list[Event]:
+        added = self._keep(item)
+        return [added, {**added, "type": "conversation.item.done"}]
+
+    def _keep(self, item: Item) -> Event:
+        """Add an item to the conversation. Return the event about it."""
+        item.previous, self._last_item = self._last_item, item.id
+        self._items[item.id] = item
+        if len(self._items) > MAX_ITEMS:
+            forgotten, _ = self._items.popitem(last=False)
+            self._questions.drop(forgotten)
+        return {
+            "type": "conversation.item.added",
+            "previous_item_id": item.previous,
+            "item": item.wire(self._beta),
+        }
+
+    def _begin(self, response: Response) -> list[Event]:
+        self._response = response
+        body = response.wire(self._conversation, "in_progress", self._beta)
+        return [{"type": "response.created", "response": body}]
+
+    def _speaking(self) -> tuple[list[Event], Response, Item]:
+        """Return the response and its item, and the events that begin them if they are new."""
+        events: list[Event] = []
+        response = self._response
+        if response is None:
+            self._greeting = False
+            response = Response(self._new_id("resp"), notice=True)
+            events += self._begin(response)
+        if response.item is None:
+            item = Item(self._new_id("item"), "assistant", "in_progress")
+            response.item = item
+            body = item.wire(self._beta)
+            added = {"response_id": response.id, "output_index": 0, "item": body}
+            events += [{"type": "response.output_item.added", **added}, self._keep(item)]
+            empty = {"type": "audio", "transcript": ""}
+            events.append(part("response.content_part.added", response, item, part=empty))
+            item.has_audio = True
+        return events, response, response.item
+
+    def _finish(self, status: str, reason: str = "", heard: str | None = None) -> list[Event]:
+        """End the response in progress, if there is one."""
+        response, self._response = self._response, None
+        if response is None:
+            return []
+        if response.failed and status == "completed":
+            status, reason = "failed", response.failed
+        events = self._finish_item(response, status, heard) if response.item is not None else []
+        body = response.wire(self._conversation, status, self._beta, reason)
+        return [*events, {"type": "response.done", "response": body}]
+
+    def _finish_item(self, response: Response, status: str, heard: str | None) -> list[Event]:
+        item = response.item
+        assert item is not None
+        item.status = "completed" if status == "completed" else "incomplete"
+        text = " ".join(response.words)
+        item.transcript = text if status == "completed" or heard is None else heard
+        if not self.config.transcripts:
+            text, item.transcript = "", None
+        spoken = {"type": "audio", "transcript": text}
+        body = item.wire(self._beta)
+        done: Event = {"response_id": response.id, "output_index": 0, "item": body}
+        return [
+            part("response.output_audio.done", response, item),
+            part("response.output_audio_transcript.done", response, item, transcript=text),
+            part("response.content_part.done", response, item, part=spoken),
+            {"type": "response.output_item.done", **done},
+            {"type": "conversation.item.done", "previous_item_id": item.previous, "item": body},
+        ]

@@ -1,0 +1,213 @@
+"""The events of Realtime clients: what is decoded, and what is refused in words."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.gateway.realtime import client_events as events
+from appliance.gateway.realtime import server_events
+from appliance.gateway.realtime.client_events import ClientEvent, RefusedEvent, decode
+from appliance.gateway.realtime.config import SessionConfig
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+FIELDS = sorted({name for allowed, _ in events.DECODERS.values() for name in allowed})
+
+
+def message(**item: Any) -> dict[str, Any]:
+    return {"type": "message", "role": "user", "content": [item]}
+
+
+def refusal(event: dict[str, Any]) -> RefusedEvent:
+    with pytest.raises(RefusedEvent) as refused:
+        decode(json.dumps(event))
+    return refused.value
+
+
+def test_typed_text_and_audio_are_decoded() -> None:
+    pcm = bytes(range(20))
+    content = [
+        {"type": "input_text", "text": "Hello"},
+        {"type": "input_audio", "audio": base64.b64encode(pcm).decode()},
+    ]
+    item = {"type": "message", "role": "user", "id": "mine", "content": content}
+    event = decode(json.dumps({"type": "conversation.item.create", "event_id": "e1", "item": item}))
+    assert event == events.ItemCreate("mine", "Hello", pcm, None, event_id="e1")
+
+
+def test_audio_is_decoded() -> None:
+    event = decode('{"type": "input_audio_buffer.append", "audio": "AAEC/w=="}')
+    assert event == events.AudioAppend(b"\x00\x01\x02\xff")
+
+
+@pytest.mark.parametrize(
+    ("event", "reason", "words", "param"),
+    [
+        ({"type": "session.delete"}, "unknown_event", "'session.delete'", "type"),
+        ({}, "invalid_event", "no type", "type"),
+        ({"type": ["session.update"]}, "invalid_event", "no type", "type"),
+        ({"type": "response.cancel", "why": 1}, "invalid_event", "'why' is not known", "why"),
+        (
+            {"type": "input_audio_buffer.append", "audio": "!!!!"},
+            *("invalid_event", "not base64", "audio"),
+        ),
+        ({"type": "input_audio_buffer.append"}, "invalid_event", "missing", "audio"),
+        (
+            {"type": "conversation.item.create", "item": message(type="input_text", text=" ")},
+            *("invalid_event", "text is missing", "item.content[0].text"),
+        ),
+        (
+            {"type": "conversation.item.create", "item": message(type="input_image")},
+            *("not_supported", "'input_image'", "item.content[0]"),
+        ),
+        (
+            {"type": "conversation.item.create", "item": {"type": "function_call_output"}},
+            *("not_supported", "'function_call_output'", "item"),
+        ),
+        (
+            {"type": "conversation.item.create", "item": message() | {"role": "system"}},
+            *("not_supported", "'system'", "item"),
+        ),
+        (
+            {"type": "conversation.item.truncate", "item_id": "i", "content_index": -1},
+            *("invalid_event", "content_index", "content_index"),
+        ),
+        (
+            {"type": "response.create", "response": {"instructions": "Say hello."}},
+            *("not_supported", "'instructions'", "response.instructions"),
+        ),
+        (
+            {"type": "response.create", "response": {"conversation": "none"}},
+            *("not_supported", "'conversation'", "response.conversation"),
+        ),
+    ],
+)
+def test_what_is_refused(event: dict[str, Any], reason: str, words: str, param: str) -> None:
+    refused = refusal(event | {"event_id": "mine"})
+    assert refused.problem.reason == reason
+    assert words in str(refused.problem)
+    assert refused.param == param
+    assert refused.event_id == "mine"
+
+
+def test_half_a_sample_is_refused() -> None:
+    audio = base64.b64encode(bytes(3)).decode()
+    refused = refusal({"type": "input_audio_buffer.append", "audio": audio})
+    assert "half a sample" in str(refused.problem)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '"x"', "[" * 60_000, '{"a":' * 20_000])
+def test_what_is_no_object_is_refused(text: str) -> None:
+    with pytest.raises(RefusedEvent):
+        decode(text)
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    item = message(type="input_text", text="\ud800")
+    assert "Unicode" in str(refusal({"type": "conversation.item.create", "item": item}).problem)
+
+
+@given(st.text() | st.binary().map(lambda data: data.decode("utf-8", "replace")))
+def test_no_text_breaks_the_decoder(text: str) -> None:
+    try:
+        assert isinstance(decode(text), ClientEvent)
+    except RefusedEvent as refused:
+        assert refused.problem.reason
+
+
+@given(
+    st.sampled_from(sorted(events.DECODERS)),
+    st.dictionaries(st.sampled_from([*FIELDS, "event_id", "x"]), JSON),
+)
+def test_no_event_breaks_the_decoder(kind: str, fields: dict[str, Any]) -> None:
+    try:
+        assert isinstance(decode(json.dumps({**fields, "type": kind})), ClientEvent)
+    except RefusedEvent as refused:
+        assert len(str(refused.problem)) < 500
+        answer = server_events.error(str(refused.problem), refused.problem.reason, refused.param)
+        assert json.loads(server_events.encode(answer, 1, beta=False) or "") == answer | {
+            "event_id": "event_1"
+        }
+
+
+CONFIG = SessionConfig("m", "af_heart", transcripts=True, client_settings=False)
+
+
+@given(JSON, st.sampled_from(["session", "input", "output", "turn_detection"]))
+def test_no_update_breaks_the_session(value: Any, where: str) -> None:
+    updates: dict[str, Any] = {
+        "session": value if isinstance(value, dict) else {"audio": value},
+        "input": {"audio": {"input": value}},
+        "output": {"audio": {"output": value}},
+        "turn_detection": {"audio": {"input": {"turn_detection": value}}},
+    }
+    try:
+        config = CONFIG.updated(updates[where])
+    except RefusedEvent:
+        return
+    json.dumps(config.session("s", 1, beta=False))
+
+
+def test_manual_mode_and_back() -> None:
+    manual = CONFIG.updated({"audio": {"input": {"turn_detection": None}}})
+    assert manual.manual
+    assert manual.session("s", 1, False)["audio"]["input"]["turn_detection"] is None
+    assert not manual.updated({"turn_detection": {"type": "semantic_vad"}}).manual
+    assert manual.updated({"type": "realtime"}) == manual
+
+
+@pytest.mark.parametrize(
+    ("update", "words"),
+    [
+        ({"type": "transcription"}, "'transcription'"),
+        ({"output_modalities": ["text"]}, "without audio"),
+        ({"modalities": ["text"]}, "without audio"),
+        ({"input_audio_format": "g711_ulaw"}, "24000 Hz"),
+        ({"audio": {"output": {"format": {"type": "audio/pcmu"}}}}, "24000 Hz"),
+        ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16000}}}}, "24000 Hz"),
+        ({"turn_detection": {"type": "server_vad", "create_response": False}}, "create_response"),
+        ({"turn_detection": {"type": "loud"}}, "'loud'"),
+        ({"nonsense": 1}, "'nonsense' is not known"),
+    ],
+)
+def test_updates_that_would_break_the_call_are_refused(update: dict[str, Any], words: str) -> None:
+    with pytest.raises(RefusedEvent) as refused:
+        CONFIG.updated(update)
+    assert words in str(refused.value)
+
+
+def test_what_is_the_operators_is_shown_not_refused() -> None:
+    update = {
+        "type": "realtime",
+        "instructions": "You are a pirate.",
+        "tools": [{"type": "function", "name": "f"}],
+        "audio": {"output": {"voice": "marin", "speed": 1.2}},
+    }
+    config = CONFIG.updated(update)
+    shown = config.session("s", 1, beta=False)
+    assert "pirate" not in shown["instructions"]
+    assert "operator" in shown["instructions"]
+    assert shown["tools"] == []
+    assert shown["audio"]["output"] == {
+        "format": {"type": "audio/pcm", "rate": 24000},
+        "voice": "af_heart",
+        "speed": 1.0,
+    }
+
+
+def test_instructions_of_the_client_count_if_the_operator_allows_them() -> None:
+    config = SessionConfig("m", "v", transcripts=True, client_settings=True)
+    config = config.updated({"instructions": " You are a pirate. "})
+    assert config.instructions == "You are a pirate."
+    assert config.session("s", 1, beta=True)["instructions"] == "You are a pirate."
+    with pytest.raises(RefusedEvent):
+        config.updated({"instructions": "x" * 5000})

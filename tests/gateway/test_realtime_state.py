@@ -1,0 +1,308 @@
+"""The conversation as a Realtime client sees it, without the pipeline."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.gateway.realtime import client_events as events
+from appliance.gateway.realtime.client_events import RefusedEvent, decode
+from appliance.gateway.realtime.commands import Ask, Command, Greet, Instruct, Stop
+from appliance.gateway.realtime.config import SessionConfig
+from appliance.gateway.realtime.state import MAX_ITEMS, RealtimeState
+
+SECOND = bytes(32_000)  # of 16 kHz PCM
+
+
+def state(**more: Any) -> RealtimeState:
+    config = SessionConfig(
+        "m",
+        "v",
+        transcripts=more.pop("transcripts", True),
+        client_settings=more.pop("client_settings", False),
+        turn_detection=more.pop("turn_detection", "server_vad"),
+    )
+    return RealtimeState("n", config, 1, 60.0, lambda pcm: pcm[: len(pcm) * 2 // 3], **more)
+
+
+def send(caller: RealtimeState, kind: str, **fields: Any) -> tuple[list[str], Command | None]:
+    """Send an event. Return the types of the answers, and the command."""
+    answers, command = caller.answer(decode(json.dumps({"type": kind, **fields})))
+    return [answer["type"] for answer in answers], command
+
+
+def type_text(session: RealtimeState, text: str) -> str:
+    content = [{"type": "input_text", "text": text}]
+    item = {"type": "message", "role": "user", "content": content}
+    answers, _ = session.answer(
+        decode(json.dumps({"type": "conversation.item.create", "item": item}))
+    )
+    return str(answers[0]["item"]["id"])
+
+
+def refusal(session: RealtimeState, kind: str, **fields: Any) -> str:
+    with pytest.raises(RefusedEvent) as refused:
+        send(session, kind, **fields)
+    return refused.value.problem.reason
+
+
+def types(answers: list[dict[str, Any]]) -> list[str]:
+    return [answer["type"] for answer in answers]
+
+
+def test_typed_questions_are_asked_together() -> None:
+    session = state()
+    type_text(session, "First.")
+    type_text(session, "Second.")
+    kinds, command = send(session, "response.create")
+    assert kinds == ["response.created"]
+    assert command == Ask("First.\nSecond.", ())
+    assert session.reply_started(False) == []
+    assert refusal(session, "response.create") == "conversation_already_has_active_response"
+    assert types(session.reply_ended(False, "")) == ["response.done"]
+    assert refusal(session, "response.create") == "nothing_to_answer"
+
+
+def test_reply_is_reported_in_order() -> None:
+    session = state()
+    session.reply_started(False)
+    assert types(session.phrase("Hello there.")) == [
+        "response.output_item.added",
+        "conversation.item.added",
+        "response.content_part.added",
+        "response.output_audio_transcript.delta",
+    ]
+    assert types(session.audio(b"\x01\x00")) == ["response.output_audio.delta"]
+    (delta,) = session.phrase("How are you?")
+    assert delta["delta"] == " How are you?"
+    *_, done = session.reply_ended(False, "Hello there. How are you?")
+    assert done["response"]["status"] == "completed"
+    (item,) = done["response"]["output"]
+    assert item["content"][0]["transcript"] == "Hello there. How are you?"
+
+
+def test_interrupted_reply_has_what_was_heard() -> None:
+    session = state()
+    session.reply_started(False)
+    session.phrase("One two three.")
+    session.audio(b"\x01\x00")
+    *_, done = session.reply_ended(True, "One")
+    assert done["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
+    assert done["response"]["output"][0]["status"] == "incomplete"
+    assert done["response"]["output"][0]["content"][0]["transcript"] == "One"
+
+
+def test_cancel_ends_the_response_at_once_and_its_late_audio_is_dropped() -> None:
+    session = state()
+    session.reply_started(False)
+    session.phrase("One two three.")
+    kinds, command = send(session, "response.cancel")
+    assert kinds[-1] == "response.done"
+    assert command == Stop()
+    assert session.audio(b"\x01\x00") == session.phrase("four") == []
+    type_text(session, "Next.")
+    assert send(session, "response.create")[1] == Ask("Next.", ())
+    assert session.reply_ended(True, "One") == []  # the report of the cancelled one
+    assert session.phrase("Yes.")
+    assert types(session.reply_ended(False, "Yes."))[-1] == "response.done"
+
+
+def test_cancel_without_a_response_is_refused() -> None:
+    session = state()
+    assert refusal(session, "response.cancel") == "response_cancel_not_active"
+    session.reply_started(False)
+    assert refusal(session, "response.cancel", response_id="x") == "response_cancel_not_active"
+
+
+def test_spoken_question() -> None:
+    session = state()
+    session.append(SECOND)
+    (started,) = session.user_started()
+    assert started["audio_start_ms"] == 1000
+    session.append(SECOND)
+    stopped, committed, added, done = session.user_stopped()
+    assert stopped["audio_end_ms"] == 2000
+    ids = {stopped["item_id"], committed["item_id"], added["item"]["id"], done["item"]["id"]}
+    assert ids == {started["item_id"]}
+    (words,) = session.transcribed("Hello.")
+    assert words["item_id"] == started["item_id"]
+    assert words["usage"] == {"type": "duration", "seconds": 1.0}
+    retrieved, _ = session.answer(events.ItemRetrieve(started["item_id"]))
+    assert retrieved[0]["item"]["content"] == [{"type": "input_audio", "transcript": "Hello."}]
+
+
+def test_the_question_is_complete_before_its_response_begins() -> None:
+    session = state()
+    session.user_started()
+    assert types(session.reply_started(True)) == [
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.committed",
+        "conversation.item.added",
+        "conversation.item.done",
+        "response.created",
+    ]
+    assert session.user_stopped() == []
+
+
+def test_manual_mode_keeps_the_audio_until_it_is_committed() -> None:
+    session = state(turn_detection="")
+    assert refusal(session, "input_audio_buffer.commit") == "input_audio_buffer_commit_empty"
+    assert session.append(SECOND) == b""
+    send(session, "input_audio_buffer.clear")
+    assert refusal(session, "input_audio_buffer.commit") == "input_audio_buffer_commit_empty"
+    session.append(SECOND)
+    kinds, command = send(session, "input_audio_buffer.commit")
+    assert kinds[0] == "input_audio_buffer.committed"
+    assert command is None
+    assert send(session, "response.create")[1] == Ask("", (SECOND,))
+
+
+def test_a_full_buffer_is_reported_once() -> None:
+    session = state(turn_detection="")
+    for _ in range(60):
+        session.append(SECOND)
+    with pytest.raises(RefusedEvent) as refused:
+        session.append(SECOND)
+    assert refused.value.problem.reason == "input_audio_buffer_full"
+    session.append(SECOND)
+    send(session, "input_audio_buffer.commit")
+    asked = send(session, "response.create")[1]
+    assert isinstance(asked, Ask)
+    assert len(asked.audio[0]) == 60 * len(SECOND)
+
+
+def test_turn_detection_and_commits_of_the_client_exclude_each_other() -> None:
+    session = state()
+    assert session.append(SECOND) == SECOND
+    assert refusal(session, "input_audio_buffer.commit") == "not_supported"
+
+
+def test_only_a_question_that_was_not_asked_can_be_deleted() -> None:
+    session = state()
+    item_id = type_text(session, "Wrong.")
+    kinds, _ = send(session, "conversation.item.delete", item_id=item_id)
+    assert kinds == ["conversation.item.deleted"]
+    assert refusal(session, "response.create") == "nothing_to_answer"
+    assert refusal(session, "conversation.item.retrieve", item_id=item_id) == "item_not_found"
+    asked = type_text(session, "Right.")
+    send(session, "response.create")
+    assert refusal(session, "conversation.item.delete", item_id=asked) == "not_supported"
+
+
+def test_truncate_is_for_what_the_bot_said() -> None:
+    session = state()
+    question = type_text(session, "Hello.")
+    fields = {"content_index": 0, "audio_end_ms": 120}
+    assert refusal(session, "conversation.item.truncate", item_id=question, **fields)
+    send(session, "response.create")
+    item = session.phrase("Yes.")[0]["item"]["id"]
+    kinds, command = send(session, "conversation.item.truncate", item_id=item, **fields)
+    assert (kinds, command) == (["conversation.item.truncated"], None)
+
+
+def test_greeting_is_said_once_when_asked_for() -> None:
+    session = state(greeting=True)
+    kinds, command = send(session, "response.create")
+    assert (kinds, command) == (["response.created"], Greet())
+    session.phrase("Good morning.")
+    assert types(session.reply_ended(False, "Good morning."))[-1] == "response.done"
+    assert refusal(session, "response.create") == "nothing_to_answer"
+    assert not session.greets()
+
+
+def test_greeting_is_said_when_the_microphone_opens() -> None:
+    session = state(greeting=True)
+    assert session.greets()
+    assert not session.greets()
+
+
+def test_what_nobody_asked_for_is_a_response_of_its_own() -> None:
+    session = state()
+    assert types(session.phrase("One moment."))[0] == "response.created"
+    assert types(session.notice_ended())[-1] == "response.done"
+    session.reply_started(False)
+    session.phrase("A reply after a hold message.")
+    assert session.notice_ended() == []
+
+
+def test_failed_reply_says_so() -> None:
+    session = state()
+    session.reply_started(False)
+    session.reply_failed("engine_failed")
+    (done,) = session.reply_ended(False, "")
+    assert done["response"]["status"] == "failed"
+    assert done["response"]["status_details"]["error"]["code"] == "engine_failed"
+
+
+def test_without_transcripts_no_words_are_sent() -> None:
+    session = state(transcripts=False)
+    session.user_started()
+    session.user_stopped()
+    assert session.transcribed("secret") == []
+    session.reply_started(False)
+    assert session.phrase("secret") == []
+    shown = json.dumps([session.audio(b"\x01\x00"), session.reply_ended(True, "secret")])
+    assert "secret" not in shown
+
+
+def test_the_clients_instructions_are_passed_on_only_if_they_changed() -> None:
+    session = state(client_settings=True)
+    update = {"session": {"type": "realtime", "instructions": "Be brief."}}
+    assert send(session, "session.update", **update)[1] == Instruct("Be brief.")
+    assert send(session, "session.update", **update)[1] is None
+    assert send(state(), "session.update", **update)[1] is None
+
+
+def test_old_items_are_forgotten() -> None:
+    session = state()
+    session.user_started()
+    first = session.user_stopped()[0]["item_id"]
+    for _ in range(MAX_ITEMS):
+        session.user_started()
+        session.user_stopped()
+    assert refusal(session, "conversation.item.retrieve", item_id=first) == "item_not_found"
+
+
+STEPS: dict[str, Any] = {
+    "user_started": lambda s: s.user_started(),
+    "user_stopped": lambda s: s.user_stopped(),
+    "reply_started": lambda s: s.reply_started(False),
+    "phrase": lambda s: s.phrase("Some words."),
+    "audio": lambda s: s.audio(b"\x01\x00"),
+    "ended": lambda s: s.reply_ended(False, "Some"),
+    "interrupted": lambda s: s.reply_ended(True, ""),
+    "failed": lambda s: s.reply_failed("engine_failed") or [],
+    "notice": lambda s: s.notice_ended(),
+    "transcribed": lambda s: s.transcribed("words"),
+    "create": lambda s: s.answer(events.ResponseCreate(None))[0],
+    "cancel": lambda s: s.answer(events.ResponseCancel(""))[0],
+    "type": lambda s: s.answer(events.ItemCreate("", "Hello.", b"", None))[0],
+    "commit": lambda s: s.answer(events.AudioCommit())[0],
+}
+
+
+@given(st.lists(st.sampled_from(sorted(STEPS)), max_size=30))
+def test_responses_begin_and_end_in_pairs(steps: list[str]) -> None:
+    """Whatever happens: one response at a time, and nothing is said outside of one."""
+    session, running, said = state(greeting=True), "", set[str]()
+    for step in steps:
+        try:
+            answers = STEPS[step](session)
+        except RefusedEvent:
+            continue
+        for answer in answers:
+            kind = answer["type"]
+            if kind == "response.created":
+                assert not running
+                running = answer["response"]["id"]
+            elif kind == "response.done":
+                assert answer["response"]["id"] == running
+                assert {item["id"] for item in answer["response"]["output"]} == said
+                running, said = "", set()
+            elif kind.startswith("response."):
+                assert answer["response_id"] == running
+                said.add(answer.get("item_id") or answer["item"]["id"])

@@ -1,0 +1,50 @@
+// A call with the Agents SDK for Node. Usage: node agents.mjs URL TOKEN [SPEECH]
+//
+// As openai.mjs. Prints what the SDK reports as JSON lines, and its history at the end.
+import fs from 'node:fs';
+import { RealtimeAgent, RealtimeSession } from '@openai/agents/realtime';
+
+const [url, token, speech] = process.argv.slice(2);
+const agent = new RealtimeAgent({ name: 'Assistant', instructions: 'Be brief.' });
+const session = new RealtimeSession(agent, { transport: 'websocket', model: 'gpt-realtime' });
+const microphone = [];
+let pieces = 0;
+let timer;
+
+function speak() {
+  const pcm = fs.readFileSync(speech);
+  for (let at = 0; at < pcm.length; at += 1920) microphone.push(pcm.subarray(at, at + 1920));
+}
+const print = (type, more = {}) => console.log(JSON.stringify({ type, ...more }));
+
+session.on('error', (error) => {
+  print('error', { error: String(error.error?.message ?? JSON.stringify(error)) });
+  process.exit(1);
+});
+session.on('audio', () => {
+  pieces += 1;
+  if (pieces === 10 && speech) speak();
+});
+session.on('audio_interrupted', () => print('audio_interrupted'));
+session.on('agent_start', () => print('agent_start'));
+session.transport.on('*', (event) => {
+  if (event.type !== 'response.done') return;
+  print('response.done', { status: event.response.status });
+  setTimeout(() => {
+    // After the SDK has put this response into its history.
+    print('history', { history: session.history, pieces });
+    clearInterval(timer);
+    session.close();
+  }, 0);
+});
+
+await session.connect({ apiKey: token, url });
+if (speech) {
+  speak();
+  timer = setInterval(() => {
+    const piece = microphone.shift() ?? Buffer.alloc(1920);
+    session.sendAudio(new Uint8Array(piece).buffer);
+  }, 40);
+} else {
+  session.sendMessage('the weather');
+}

@@ -1,0 +1,118 @@
+"""The Agents SDK for Python talks to the gateway: its RealtimeSession is a stock client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from tests.gateway.conftest import (
+    TIMEOUT_SECONDS,
+    TOKEN,
+    MakeGateway,
+    RunningGateway,
+    ScriptedLLM,
+    Speak,
+)
+from tests.realtime.conftest import PIECE_SECONDS, pieces, to_24_khz
+
+agents = pytest.importorskip("agents.realtime")
+
+
+class AgentCaller:
+    """A RealtimeSession of the Agents SDK. `events` has all of its events."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.events: list[Any] = []
+        self._queue: list[bytes] = []
+        self._changed = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._receive())]
+
+    async def _receive(self) -> None:
+        async for event in self.session:
+            self.events.append(event)
+            self._changed.set()
+
+    def open_microphone(self) -> None:
+        self._tasks.append(asyncio.create_task(self._microphone()))
+
+    async def _microphone(self) -> None:
+        silence = bytes(int(24_000 * PIECE_SECONDS) * 2)
+        while True:
+            await self.session.send_audio(self._queue.pop(0) if self._queue else silence)
+            await asyncio.sleep(PIECE_SECONDS)
+
+    async def say(self, pcm: bytes) -> None:
+        self._queue += pieces(to_24_khz(pcm))
+        while self._queue:
+            await asyncio.sleep(PIECE_SECONDS)
+
+    async def wait_until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def event(self, kind: str, number: int = 1) -> Any:
+        await self.wait_until(lambda: len(self.of(kind)) >= number)
+        return self.of(kind)[number - 1]
+
+    def of(self, kind: str) -> list[Any]:
+        return [event for event in self.events if event.type == kind]
+
+    def said(self, role: str) -> list[str]:
+        """Return what the SDK's history shows of this role."""
+        items = self.of("history_updated")[-1].history if self.of("history_updated") else []
+        items = items or [event.item for event in self.of("history_added")]
+        parts = [part for item in items if item.role == role for part in item.content]
+        return [
+            str(getattr(part, "transcript", None) or getattr(part, "text", "")) for part in parts
+        ]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def call(gateway: RunningGateway) -> AsyncIterator[AgentCaller]:
+    """Connect as the SDK's documentation says, apart from the address."""
+    agent = agents.RealtimeAgent(name="Assistant", instructions="Be brief.")
+    runner = agents.RealtimeRunner(starting_agent=agent)
+    url = f"ws://{gateway.address}/v1/realtime?model=gpt-realtime"
+    config = {"api_key": TOKEN, "url": url}
+    async with await runner.run(model_config=config) as session:
+        caller = AgentCaller(session)
+        try:
+            yield caller
+        finally:
+            await caller.close()
+
+
+async def test_a_typed_question_is_answered(gateway: RunningGateway) -> None:
+    async with call(gateway) as caller:
+        await caller.session.send_message("the weather")
+        await caller.event("audio")
+        await caller.event("agent_end")
+        assert "You wrote the weather." in caller.said("assistant")
+        assert not caller.of("error")
+
+
+async def test_a_spoken_question_is_answered_and_interrupted(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    reply = "This is a long story about a king. " * 12
+    async with make_gateway(ScriptedLLM(reply)) as gateway, call(gateway) as caller:
+        caller.open_microphone()
+        await caller.say(speak("What is the capital of France?"))
+        await caller.event("audio", 10)
+        await caller.say(speak("No, stop it, please tell me about the weather instead."))
+        await caller.event("audio_interrupted")
+        await caller.event("agent_end")
+        assert any("milliseconds" in text for text in caller.said("user"))
+        assert not caller.of("error")

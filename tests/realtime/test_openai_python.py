@@ -1,0 +1,221 @@
+"""The `openai` package for Python talks to the gateway: /v1/realtime serves a stock client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from websockets.exceptions import InvalidStatus
+
+from tests.gateway.conftest import (
+    TIMEOUT_SECONDS,
+    TOKEN,
+    MakeGateway,
+    RunningGateway,
+    ScriptedLLM,
+    Speak,
+)
+from tests.realtime.conftest import PIECE_SECONDS, base64_of, pieces, to_24_khz
+
+openai = pytest.importorskip("openai")
+realtime_types = pytest.importorskip("openai.types.realtime")
+SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(realtime_types.RealtimeServerEvent)
+
+
+class SdkCaller:
+    """A connection of the SDK. Its microphone sends continuously, unless `silent`.
+
+    events  all events received, as the SDK parsed them
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.events: list[Any] = []
+        self._queue: list[bytes] = []
+        self._changed = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._receive())]
+
+    async def _receive(self) -> None:
+        with contextlib.suppress(Exception):
+            async for event in self.connection:
+                SERVER_EVENT.validate_python(event.to_dict())  # the SDK itself checks nothing
+                self.events.append(event)
+                self._changed.set()
+
+    def open_microphone(self) -> None:
+        self._tasks.append(asyncio.create_task(self._microphone()))
+
+    async def _microphone(self) -> None:
+        silence = bytes(int(24_000 * PIECE_SECONDS) * 2)
+        while True:
+            piece = self._queue.pop(0) if self._queue else silence
+            await self.append(piece)
+            await asyncio.sleep(PIECE_SECONDS)
+
+    async def append(self, pcm: bytes) -> None:
+        await self.connection.input_audio_buffer.append(audio=base64_of(pcm))
+
+    async def say(self, pcm: bytes) -> None:
+        """Speak 16 kHz PCM in real time."""
+        self._queue += pieces(to_24_khz(pcm))
+        while self._queue:
+            await asyncio.sleep(PIECE_SECONDS)
+
+    async def type(self, text: str) -> None:
+        item = {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": text}],
+        }
+        await self.connection.conversation.item.create(item=item)
+        await self.connection.response.create()
+
+    async def wait_until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def event(self, kind: str, number: int = 1) -> Any:
+        """Wait for the event of this type with this number, and return it."""
+        await self.wait_until(lambda: len(self.of(kind)) >= number)
+        return self.of(kind)[number - 1]
+
+    def of(self, kind: str) -> list[Any]:
+        return [event for event in self.events if event.type == kind]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.type for event in self.events]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def call(gateway: RunningGateway, **more: Any) -> AsyncIterator[SdkCaller]:
+    """Connect with the SDK as its documentation says, apart from the address."""
+    client = openai.AsyncOpenAI(api_key=TOKEN, base_url=f"http://{gateway.address}/v1")
+    async with client.realtime.connect(model="gpt-realtime", **more) as connection:
+        caller = SdkCaller(connection)
+        try:
+            yield caller
+        finally:
+            await caller.close()
+
+
+async def test_a_typed_question_is_answered_in_speech_and_text(gateway: RunningGateway) -> None:
+    async with call(gateway) as caller:
+        assert (await caller.event("session.created")).session.model == "gpt-realtime"
+        await caller.type("the weather")
+        done = await caller.event("response.done")
+        assert done.response.status == "completed"
+        assert done.response.output[0].content[0].transcript == "You wrote the weather."
+        transcript = "".join(e.delta for e in caller.of("response.output_audio_transcript.delta"))
+        assert transcript == "You wrote the weather."
+        assert len(caller.of("response.output_audio.delta")) > 3
+        shown = [kind for kind in dict.fromkeys(caller.kinds) if "delta" not in kind]
+        assert shown == [
+            "session.created",
+            "conversation.item.added",
+            "conversation.item.done",
+            "response.created",
+            "response.output_item.added",
+            "response.content_part.added",
+            "response.output_audio.done",
+            "response.output_audio_transcript.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.done",
+        ]
+
+
+async def test_a_spoken_question_is_answered(gateway: RunningGateway, speak: Speak) -> None:
+    async with call(gateway) as caller:
+        await caller.event("session.created")
+        caller.open_microphone()
+        await caller.say(speak("What is the capital of France?"))
+        started = await caller.event("input_audio_buffer.speech_started")
+        committed = await caller.event("input_audio_buffer.committed")
+        assert started.item_id == committed.item_id
+        await caller.event("response.created")
+        kinds = caller.kinds
+        assert kinds.index("input_audio_buffer.committed") < kinds.index("response.created")
+        words = await caller.event("conversation.item.input_audio_transcription.completed")
+        assert words.item_id == committed.item_id
+        assert words.transcript.endswith("milliseconds")
+        done = await caller.event("response.done")
+        assert done.response.status == "completed"
+        assert "heard" in done.response.output[0].content[0].transcript
+
+
+async def test_a_wrong_key_is_refused_with_words(gateway: RunningGateway) -> None:
+    client = openai.AsyncOpenAI(api_key="wrong", base_url=f"http://{gateway.address}/v1")
+    with pytest.raises(InvalidStatus) as refused:
+        await client.realtime.connect(model="gpt-realtime").enter()
+    assert refused.value.response.status_code == 401
+    assert b'"wrong_token"' in (refused.value.response.body or b"")
+
+
+async def test_the_voice_interrupts_the_bot(make_gateway: MakeGateway, speak: Speak) -> None:
+    reply = "This is a long story about a king. " * 12
+    async with make_gateway(ScriptedLLM(reply)) as gateway, call(gateway) as caller:
+        await caller.event("session.created")
+        caller.open_microphone()
+        await caller.type("a story")
+        await caller.event("response.output_audio.delta", 10)
+        await caller.say(speak("No, stop it, please tell me about the weather instead."))
+        done = await caller.event("response.done")
+        assert done.response.status == "cancelled"
+        assert done.response.status_details.reason == "turn_detected"
+        heard = done.response.output[0].content[0].transcript
+        assert reply.startswith(heard)
+        assert len(heard) < len(reply)
+        assert caller.of("input_audio_buffer.speech_started")
+
+
+async def test_a_response_can_be_cancelled(make_gateway: MakeGateway) -> None:
+    reply = "This is a long story about a king. " * 12
+    async with make_gateway(ScriptedLLM(reply, "Fine.")) as gateway, call(gateway) as caller:
+        await caller.type("a story")
+        await caller.event("response.output_audio.delta", 5)
+        await caller.connection.response.cancel()
+        done = await caller.event("response.done")
+        assert done.response.status_details.reason == "client_cancelled"
+        await caller.type("something else")
+        done = await caller.event("response.done", 2)
+        assert done.response.status == "completed"
+        assert done.response.output[0].content[0].transcript == "Fine."
+        assert not caller.of("error")
+
+
+async def test_a_client_commits_its_own_questions(gateway: RunningGateway, speak: Speak) -> None:
+    pcm = to_24_khz(speak("What is the capital of France?"))
+    async with call(gateway) as caller:
+        session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+        await caller.connection.session.update(session=session)
+        updated = await caller.event("session.updated")
+        assert updated.session.audio.input.turn_detection is None
+        for piece in pieces(pcm):  # as fast as the network takes it
+            await caller.append(piece)
+        await caller.connection.input_audio_buffer.commit()
+        item = (await caller.event("conversation.item.added")).item
+        assert not caller.of("response.created")
+        await caller.connection.response.create()
+        done = await caller.event("response.done")
+        milliseconds = round(len(pcm) / 48)
+        transcript = done.response.output[0].content[0].transcript
+        assert abs(int(transcript.split()[3]) - milliseconds) < 40
+        await caller.event("response.created")
+        kinds = caller.kinds
+        assert kinds.index("input_audio_buffer.committed") < kinds.index("response.created")
+        words = await caller.event("conversation.item.input_audio_transcription.completed")
+        assert words.item_id == item.id
+        assert not caller.of("input_audio_buffer.speech_started")
+        assert not caller.of("error")
