@@ -1,0 +1,1 @@
+"""Random input for the parsers that strangers reach, with properties that have to hold."""
