@@ -1,0 +1,356 @@
+#!/usr/bin/env python3
+"""Render the configuration of HAProxy for a pool of hosts. Needs Python 3.11 and nothing else.
+
+    ops/pool/render.py hosts.toml >haproxy.cfg      exit code 1 and a list of errors if it is wrong
+    ops/pool/render.py --lua PATH hosts.toml        where HAProxy finds waiting_room.lua
+
+docs/pool.md explains the entries of hosts.toml; haproxy.cfg.in is the template.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import re
+import string
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+FOLDER = Path(__file__).resolve().parent
+LUA = "/etc/haproxy/waiting_room.lua"
+
+# What a caller is told, in the words of the gateway: appliance/errors.py. A test compares them.
+FULL = {
+    "reason": "full",
+    "message": "All places of the pool are taken.",
+    "advice": "Try again when a session has ended, or add a host to the pool.",
+}
+FULL_RETRY_SECONDS = 5
+DOWN = {
+    "reason": "not_ready",
+    "message": "No host of the pool responds.",
+    "advice": "Wait until a host is up. The statistics of the pool show the state of each.",
+}
+DOWN_RETRY_SECONDS = 3
+# A host that does not answer: connection attempts to it are given up, and made elsewhere.
+CONNECT_MILLISECONDS = 1000
+# Connections of a pool without calls: pages, probes, callers who wait.
+SPARE_CONNECTIONS = 1000
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*")
+PATH = re.compile(r"/[A-Za-z0-9_./-]+")
+
+
+class WrongFile(Exception):
+    """hosts.toml is wrong. `problems` has a line for each error, with its number in the file."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def meaning(words: str, default: Any = ...) -> Any:
+    """A field that `_check` checks by the kind of value that `words` names."""
+    metadata = {"kind": words}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTable:
+    """The table [pool]."""
+
+    listen: str = meaning("address:port")
+    certificate: str = meaning("path", "")
+    ca: str = meaning("path", "")
+    public_ca: str = meaning("path", "")
+    statistics: str = meaning("private address:port", "127.0.0.1:8405")
+    socket: str = meaning("path", "/run/haproxy/admin.sock")
+    plain_callers: bool = meaning("true or false", False)
+    plain_hosts: bool = meaning("true or false", False)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutsTable:
+    """The table [timeouts]. BOUNDS are the least and the largest values."""
+
+    BOUNDS: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "queue_seconds": (1, 60),
+        "check_milliseconds": (100, 10_000),
+        "lost_seconds": (1, 60),
+        "call_seconds": (60, 86_400),
+    }
+
+    queue_seconds: int = meaning("number", 8)
+    check_milliseconds: int = meaning("number", 500)
+    lost_seconds: int = meaning("number", 3)
+    call_seconds: int = meaning("number", 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class HostTable:
+    """A table [[host]]. BOUNDS are the least and the largest values."""
+
+    BOUNDS: ClassVar[Mapping[str, tuple[int, int]]] = {"port": (1, 65_535), "places": (1, 1000)}
+
+    name: str = meaning("name")
+    address: str = meaning("address or host name")
+    places: int = meaning("number")
+    port: int = meaning("number", 8765)
+    tls_name: str = meaning("host name", "")
+    drained: bool = meaning("true or false", False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A checked hosts.toml."""
+
+    pool: PoolTable
+    timeouts: TimeoutsTable
+    hosts: tuple[HostTable, ...]
+
+
+def read(text: str) -> Pool:
+    """Parse and check the text of hosts.toml. Raises WrongFile."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise WrongFile([str(problem)]) from None
+    lines = Lines(text)
+    problems = [
+        f"{lines.of(name)}: unknown table [{name}]; known are [pool], [timeouts] and [[host]]"
+        for name in tables
+        if name not in ("pool", "timeouts", "host")
+    ]
+    pool = _table(PoolTable, tables.get("pool", {}), lines, "pool", problems)
+    timeouts = _table(TimeoutsTable, tables.get("timeouts", {}), lines, "timeouts", problems)
+    found = tables.get("host", [])
+    if not isinstance(found, list) or not found:
+        problems.append(f"{lines.of('host')}: there has to be a table [[host]] for each host")
+        found = []
+    hosts = [
+        _table(HostTable, table, lines, "host", problems, number)
+        for number, table in enumerate(found)
+    ]
+    if problems or pool is None or timeouts is None:
+        raise WrongFile(problems)
+    checked = Pool(pool, timeouts, tuple(host for host in hosts if host is not None))
+    problems = list(_contradictions(checked, lines))
+    if problems:
+        raise WrongFile(problems)
+    return checked
+
+
+class Lines:
+    """Finds the line of a table or of a key in a TOML file, for messages."""
+
+    _HEADING = re.compile(r"\s*\[{1,2}\s*([\w-]+)\s*\]{1,2}")
+    _KEY = re.compile(r"\s*([\w-]+)\s*=")
+
+    def __init__(self, text: str) -> None:
+        self._found: dict[tuple[str, int, str], int] = {}
+        counts: dict[str, int] = {}
+        table, number = "", 0
+        for line, words in enumerate(text.splitlines(), 1):
+            if heading := self._HEADING.match(words):
+                table = heading[1]
+                number = counts.get(table, 0)
+                counts[table] = number + 1
+                self._found[table, number, ""] = line
+            elif key := self._KEY.match(words):
+                self._found.setdefault((table, number, key[1]), line)
+
+    def of(self, table: str, key: str = "", number: int = 0) -> str:
+        """Return "line N" of the key, else of its table."""
+        for place in ((table, number, key), (table, number, ""), ("", 0, table)):
+            if place in self._found:
+                return f"line {self._found[place]}"
+        return "line 1"
+
+
+def _table(
+    kind: Any, table: Any, lines: Lines, name: str, problems: list[str], number: int = 0
+) -> Any:
+    """Return the table as an object of `kind`, or None after adding to `problems`."""
+    if not isinstance(table, dict):
+        problems.append(f"{lines.of(name, number=number)}: {name} has to be a table")
+        return None
+    before = len(problems)
+    known = {each.name: each for each in fields(kind)}
+    for key, value in table.items():
+        if key not in known:
+            wrong = f"unknown; known are {', '.join(known)}"
+        else:
+            bounds = getattr(kind, "BOUNDS", {}).get(key)
+            wrong = _wrong(value, known[key].metadata["kind"], bounds)
+        if wrong:
+            problems.append(f"{lines.of(name, key, number)}: {name}.{key}: {wrong}")
+    missing = [
+        key for key, each in known.items() if key not in table and each.default is _NO_DEFAULT
+    ]
+    problems += [f"{lines.of(name, number=number)}: {name}.{key} is missing" for key in missing]
+    return kind(**table) if len(problems) == before else None
+
+
+_NO_DEFAULT = fields(HostTable)[0].default  # dataclasses.MISSING
+
+
+def _wrong(value: Any, kind: str, bounds: tuple[int, int] | None) -> str:
+    """Return what is wrong with a value, or ""."""
+    if kind == "true or false":
+        return "" if isinstance(value, bool) else "has to be true or false"
+    if kind == "number":
+        low, high = bounds or (0, 0)
+        right = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        return "" if right else f"has to be a number from {low} to {high}, not {value!r}"
+    if not isinstance(value, str):
+        return f"has to be a text in quotes, not {value!r}"
+    advice = {
+        "name": "has to be letters, digits, '.', '_' and '-'",
+        "path": "has to be an absolute path of letters, digits, '.', '_' and '-'",
+        "address or host name": "has to be an IP address or a host name",
+        "host name": "has to be a host name, as in the host's certificate",
+        "address:port": "has to be ADDRESS:PORT, such as 0.0.0.0:8765 or [::]:8765",
+        "private address:port": "has to be a private ADDRESS:PORT, such as 127.0.0.1:8405: "
+        "there is no password",
+    }[kind]
+    return "" if _matches(value, kind) else f"{advice}, not {value!r}"
+
+
+def _matches(value: str, kind: str) -> bool:
+    if kind == "name":
+        return NAME.fullmatch(value) is not None
+    if kind == "path":
+        return PATH.fullmatch(value) is not None
+    if kind.endswith("address:port"):
+        address, port = _split(value)
+        if address is None or not 1 <= port <= 65_535:
+            return False
+        return kind == "address:port" or (address.is_private and not address.is_unspecified)
+    if _address(value) is not None:
+        return kind == "address or host name"
+    # Digits and dots that are no address are a mistake, and never a name.
+    return HOST_NAME.fullmatch(value) is not None and re.search("[A-Za-z]", value) is not None
+
+
+def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(value)
+    except ValueError:
+        return None
+
+
+def _split(value: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address | None, int]:
+    """Return the address and the port of "ADDRESS:PORT". None: they are wrong."""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})", value)
+    if match is None:
+        return None, 0
+    return _address(match[1] or match[2]), int(match[3])
+
+
+def _contradictions(checked: Pool, lines: Lines) -> Iterable[str]:
+    """Yield what is wrong although each entry is right."""
+    pool = checked.pool
+    if not pool.certificate and not pool.plain_callers:
+        yield f"{lines.of('pool')}: pool.certificate is missing (or plain_callers = true)"
+    if pool.certificate and pool.plain_callers:
+        yield f"{lines.of('pool', 'plain_callers')}: plain_callers with a certificate: remove one"
+    if not pool.ca and not pool.plain_hosts:
+        yield f"{lines.of('pool')}: pool.ca is missing (or plain_hosts = true)"
+    for number, host in enumerate(checked.hosts):
+        earlier = checked.hosts[:number]
+        line = lines.of("host", "name", number)
+        if host.name in [each.name for each in earlier]:
+            yield f"{line}: host.name: two hosts have the name {host.name!r}"
+        if (host.address, host.port) in [(each.address, each.port) for each in earlier]:
+            yield f"{line}: two hosts have the address {host.address} and port {host.port}"
+        if _address(host.address) and not host.tls_name and not pool.plain_hosts:
+            yield (
+                f"{line}: host.tls_name is missing: a name in the certificate of {host.name!r}, "
+                "because its address is not a name"
+            )
+
+
+def render(checked: Pool, *, source: str = "hosts.toml", lua: str = LUA) -> str:
+    """Return the configuration of HAProxy."""
+    pool, timeouts = checked.pool, checked.timeouts
+    places = sum(host.places for host in checked.hosts)
+    template = (FOLDER / "haproxy.cfg.in").read_text(encoding="utf-8")
+    return string.Template(template).substitute(
+        source=source,
+        # A call is one connection here, and so is a caller who waits for a place.
+        connections=4 * places + SPARE_CONNECTIONS,
+        socket=pool.socket,
+        lua=lua,
+        listen=pool.listen,
+        bind_tls=f" ssl crt {pool.certificate} alpn http/1.1" if pool.certificate else "",
+        scheme="https" if pool.certificate else "http",
+        authority=_authority(pool),
+        statistics=pool.statistics,
+        connect_milliseconds=CONNECT_MILLISECONDS,
+        queue_milliseconds=timeouts.queue_seconds * 1000,
+        check_milliseconds=timeouts.check_milliseconds,
+        call_seconds=timeouts.call_seconds,
+        full_json=json.dumps(FULL),
+        full_retry_seconds=FULL_RETRY_SECONDS,
+        down_json=json.dumps(DOWN),
+        down_retry_seconds=DOWN_RETRY_SECONDS,
+        call_servers=_servers(checked, calls=True),
+        page_servers=_servers(checked, calls=False),
+    )
+
+
+def _authority(pool: PoolTable) -> str:
+    """The rule for /ca.pem: a host would send the certificate of its own authority."""
+    answer = "status 404"
+    if pool.public_ca:
+        answer = f"status 200 content-type application/x-pem-file file {pool.public_ca}"
+    return f"    http-request return {answer} if {{ path /ca.pem }}"
+
+
+def _servers(checked: Pool, *, calls: bool) -> str:
+    lines = []
+    for host in checked.hosts:
+        address = f"[{host.address}]" if ":" in host.address else host.address
+        words = ["   ", "server", host.name, f"{address}:{host.port}", "check"]
+        if calls:
+            # On a default-server line HAProxy 2.6 ignores tcp-ut (measured). It closes the calls of
+            # a host that is gone, also those that a worker from before a reload still carries.
+            words += [f"maxconn {host.places}", f"tcp-ut {checked.timeouts.lost_seconds}s"]
+            if host.drained:
+                words.append("weight 0")
+        if not checked.pool.plain_hosts:
+            name = host.tls_name or host.address
+            words += ["ssl", "verify required", f"ca-file {checked.pool.ca}"]
+            words += [f"verifyhost {name}", f"sni str({name})"]
+        lines.append(" ".join(words))
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("hosts", type=Path, help="hosts.toml")
+    parser.add_argument("--lua", default=LUA, help=f"path of waiting_room.lua ({LUA})")
+    options = parser.parse_args(arguments)
+    try:
+        text = options.hosts.read_text(encoding="utf-8")
+        print(render(read(text), source=options.hosts.name, lua=options.lua), end="")
+    except (OSError, UnicodeDecodeError) as problem:
+        print(f"{options.hosts}: {problem}", file=sys.stderr)
+        return 1
+    except WrongFile as wrong:
+        for line in wrong.problems:
+            print(f"{options.hosts}: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""Calls through the pool: where they go, and what callers notice of a full or a lost host."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from appliance.errors import Full
+from tests.conftest import RECOVERY
+from tests.pool.callers import PoolCaller, calling, dial, outcomes, several, waiting
+from tests.pool.site import WAIT_SECONDS, PoolSite
+
+
+async def test_24_callers_are_spread_and_answered(site: PoolSite) -> None:
+    async with several(site, range(24)) as callers:
+        assert site.proxy.calls() == {"host-1": 8, "host-2": 8, "host-3": 8}
+        assert await outcomes(callers) == ["answered"] * 24
+
+
+async def test_two_hosts_are_full_and_nobody_is_refused(site: PoolSite) -> None:
+    """They were filled by another path, so HAProxy counts no call of theirs."""
+    one, two, three = site.hosts
+    async with several(site, range(8), one) as first, several(site, range(8, 16), two) as second:
+        full = {one.name: "NOLB", two.name: "NOLB", three.name: "UP"}
+        await waiting(lambda: site.proxy.states() == full, "the proxy sees that two are full")
+        async with several(site, range(16, 24)) as callers:
+            assert site.proxy.calls()[three.name] == 8
+            assert await outcomes([*first, *second, *callers]) == ["answered"] * 24
+
+
+async def test_host_that_the_proxy_believes_free_refuses_and_nobody_notices(site: PoolSite) -> None:
+    """Between two checks the proxy sends callers to a host that has become full."""
+    one = site.hosts[0]
+    async with several(site, range(8), one), several(site, range(8, 24)) as callers:
+        assert await outcomes(callers) == ["answered"] * 16
+
+
+async def test_drained_host_keeps_its_calls_and_gets_no_new_ones(site: PoolSite) -> None:
+    one = site.hosts[0]
+    async with several(site, range(6)) as before:
+        one.drain()
+        try:
+            await waiting(lambda: site.proxy.states()[one.name] == "NOLB", "the drain is seen")
+            async with several(site, range(6, 12)) as after:
+                assert site.proxy.calls() == {"host-1": 2, "host-2": 5, "host-3": 5}
+                assert await outcomes([*before, *after]) == ["answered"] * 12
+        finally:
+            one.open()
+
+
+async def test_operator_drains_a_host_at_the_proxy(site: PoolSite) -> None:
+    """For a host that cannot be reached by its own command; docs/pool.md has the command."""
+    async with several(site, range(3)) as before:
+        site.proxy.command("set server calls/host-2 state drain")
+        async with several(site, range(3, 9)) as after:
+            assert site.proxy.calls() == {"host-1": 4, "host-2": 1, "host-3": 4}
+            assert await outcomes([*before, *after]) == ["answered"] * 9
+        site.proxy.command("set server calls/host-2 state ready")
+
+
+@pytest.mark.parametrize("fault", ["killed", "vanished", "vanished after a reload"])
+async def test_callers_of_a_lost_host_talk_again_on_another(
+    site: PoolSite, fault: str, request: pytest.FixtureRequest
+) -> None:
+    one = site.hosts[0]
+    async with several(site, range(6), microphone=True) as callers:
+        lost = site.proxy.calls()[one.name]
+        if fault.endswith("reload"):
+            await asyncio.to_thread(site.proxy.reload)
+        lost_at = time.monotonic()
+        if fault == "killed":
+            one.stop(signal.SIGKILL)
+        else:
+            one.node.unplug()
+        try:
+            again = [
+                asyncio.create_task(_talks_again(site, number, caller))
+                for number, caller in enumerate(callers)
+            ]
+            async with asyncio.timeout(WAIT_SECONDS):
+                while sum(task.done() for task in again) < lost:
+                    await asyncio.wait(again, return_when=asyncio.FIRST_COMPLETED, timeout=0.1)
+            remaining = [caller for caller in callers if not caller.closed]
+            assert len(remaining) == 6 - lost, "only the calls of the lost host end"
+            assert await outcomes(remaining) == ["answered"] * len(remaining)
+        finally:
+            one.node.plug_in()
+            if fault != "killed":
+                one.stop(signal.SIGKILL)  # it still has the calls of before
+            one.start()
+    seconds = max(task.result() for task in again if task.done()) - lost_at
+    event = f"a host is {fault}: its callers talk again"
+    request.node.user_properties.append((RECOVERY, f"{event} after {seconds:.1f} s"))  # target: 5 s
+
+
+async def _talks_again(site: PoolSite, number: int, caller: PoolCaller) -> float:
+    """Wait until the call has ended, call again at once as clients do, and ask.
+
+    Return when the next call was ready.
+    """
+    await caller.socket.wait_closed()
+    async with calling(site, number) as next_call:
+        at = time.monotonic()
+        assert (await next_call.ask())["outcome"] == "answered"
+    return at
+
+
+async def test_reload_loses_no_call_and_refuses_nobody(site: PoolSite) -> None:
+    """The new worker counts from 0, so it sends the first callers to hosts that are full."""
+    async with several(site, range(18)) as before:
+        questions = [asyncio.create_task(caller.ask()) for caller in before]
+        await asyncio.to_thread(site.proxy.reload)
+        async with several(site, range(18, 24)) as after:
+            assert await outcomes(after) == ["answered"] * 6
+            assert [(await question)["outcome"] for question in questions] == ["answered"] * 18
+            assert await outcomes(before) == ["answered"] * 18
+
+
+async def test_pool_answers_for_itself(site: PoolSite) -> None:
+    async def get(path: str) -> tuple[int, bytes]:
+        return await asyncio.to_thread(site.get, path)
+
+    assert await get("/room") == (200, b'{"room":true}')
+    assert await get("/ca.pem") == (200, site.proxy.tls.ca.read_bytes())
+    assert (await get("/"))[0] == 200
+    for host in site.hosts:
+        host.drain()
+    try:
+        drained = {host.name: "NOLB" for host in site.hosts}
+        await waiting(lambda: site.proxy.states() == drained, "all are drained")
+        assert await get("/room") == (404, b'{"room":false,"reason":"full"}')
+        assert (await get("/"))[0] == 200  # the page needs no place
+        with pytest.raises(InvalidStatus) as caught:
+            await dial(site, 0)
+    finally:
+        for host in site.hosts:
+            host.open()
+    response = caught.value.response
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == str(Full.retry_after_seconds)
+    assert json.loads(response.body or b"")["reason"] == Full.reason
