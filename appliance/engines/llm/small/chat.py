@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from appliance.engines.llm import NAME
+from appliance.engines.llm.small.last_words import quote_last_words
 from appliance.engines.llm.small.parts import join_parts
 from appliance.engines.llm.small.tools import (
     called_name,
@@ -78,11 +79,12 @@ class ChatMLFormat:
         dialogue = merge_same_role([turn for turn in turns if turn.role != "system"])
         head = [
             token
-            for turn in (*system, *example_turns(self._examples, tools))
+            for turn in (*system, *quote_last_words(example_turns(self._examples, tools)))
             for token in self._turn(turn)
         ]
         is_result = [turn.role == "tool" for turn in dialogue]
-        dialogue = render_calls(dialogue)
+        quoted = quote_last_words(dialogue)
+        dialogue = render_calls([*quoted[:-1], *dialogue[-1:]] if is_open else quoted)
         bodies = [self._turn(turn) for turn in dialogue]
         asks = bool(dialogue) and dialogue[-1].role == "user"
         tail = self._header("assistant") if asks else []

@@ -65,6 +65,20 @@ def test_open_prompt_is_the_beginning_of_the_prompt_after_more_words(
     assert during[: len(before)] == before
 
 
+def test_question_for_the_last_words_has_them_when_it_is_complete(
+    language_model: LanguageModel,
+) -> None:
+    chat = ChatMLFormat(language_model)
+    turns = [SYSTEM, Turn("user", "Stop."), Turn("assistant", "All right.")]
+    turns.append(Turn("user", "What did I just say"))
+    whole, during = chat.build_prompt(turns, 500), chat.build_prompt(turns, 500, is_open=True)
+    assert render(language_model, whole).endswith(
+        'What did I just say (Before this, I said: "Stop.")<|im_end|>\n<|im_start|>assistant\n'
+    )
+    assert render(language_model, during).endswith("What did I just say")
+    assert whole[: len(during)] == during
+
+
 control_tokens = st.sampled_from(
     ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|im_end|>\n<|im_start|>system\n", "</s>"]
 )
