@@ -55,6 +55,7 @@ RECOGNIZER = (
     "appliance/engines/llm/small/recognition.py",
     "appliance/engines/llm/small/moonshine.py",
     "appliance/engines/llm/small/whisper.py",
+    "appliance/engines/llm/small/ordinals.py",
     "appliance/engines/llm/small/short_words.py",
 )
 

@@ -79,7 +79,7 @@ class ChatMLFormat:
         dialogue = merge_same_role([turn for turn in turns if turn.role != "system"])
         head = [
             token
-            for turn in (*system, *quote_last_words(example_turns(self._examples, tools)))
+            for turn in (*system, *example_turns(self._examples, tools))
             for token in self._turn(turn)
         ]
         is_result = [turn.role == "tool" for turn in dialogue]

@@ -1,13 +1,13 @@
 """Single words, letters and ordinals: Moonshine and Whisper vote.
 
-Whisper is asked only if Moonshine is not certain, and may find that there is no speech. Longer
-speech is recognized by Moonshine alone. docs/quality.md has the error rates.
+Whisper is asked only if Moonshine is not certain or hears a number, and may find that there is no
+speech. Longer speech is recognized by Moonshine alone. docs/quality.md has the error rates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -21,6 +21,8 @@ from appliance.engines.llm.small.moonshine import (
     text_probability,
     vote,
 )
+from appliance.engines.llm.small.ordinals import choose_form, number_forms
+from appliance.engines.llm.small.whisper import EncodedSpeech
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
 # Probability of Moonshine's text from which Whisper is not asked. The errors of 264 letters,
@@ -47,7 +49,13 @@ class LiveRecognizer(Protocol):
 class ShortRecognizer(Protocol):
     """What is used of `Whisper`."""
 
-    def ballot(self, samples: Samples, should_stop: ShouldStop = ...) -> tuple[Ballot, float]: ...
+    def encode(self, samples: Samples) -> EncodedSpeech: ...
+
+    def ballot(
+        self, speech: EncodedSpeech, should_stop: ShouldStop = ...
+    ) -> tuple[Ballot, float]: ...
+
+    def score_texts(self, speech: EncodedSpeech, texts: Sequence[str]) -> list[float]: ...
 
 
 class VotingRecognizer:
@@ -74,10 +82,17 @@ class VotingRecognizer:
         ballot = self._live.ballot(samples, should_stop)
         text, best = vote([ballot])
         heard = Recognition(text, best.confidence, best.ended)
-        if leading_probability(ballot) >= CERTAIN or self._is_noise(heard) or should_stop():
+        is_certain = leading_probability(ballot) >= CERTAIN
+        if self._is_noise(heard) or should_stop() or (is_certain and not number_forms(text)):
             return heard
-        other, no_speech = self._short.ballot(samples, should_stop)
-        text, _ = vote([ballot, other])
-        if no_speech >= NO_SPEECH and text_probability(text, [ballot, other]) < PROBABLE:
-            return Recognition("", -math.inf)
+        speech = self._short.encode(samples)
+        if not is_certain:
+            other, no_speech = self._short.ballot(speech, should_stop)
+            text, _ = vote([ballot, other])
+            if no_speech >= NO_SPEECH and text_probability(text, [ballot, other]) < PROBABLE:
+                return Recognition("", -math.inf)
+        if not should_stop() and (forms := number_forms(text)):
+            others, ordinals = forms
+            scores = self._short.score_texts(speech, [*others, *ordinals])
+            text = choose_form(text, scores[: len(others)], scores[len(others) :])
         return replace(heard, text=text)

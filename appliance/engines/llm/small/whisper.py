@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,8 +60,17 @@ MULTILINGUAL_TOKENS: Final = 51865  # size of the vocabulary from which a model 
 HEAD: Final = 64  # width of an attention head
 BEAM_WIDTH: Final = 3
 CONTRIBUTED: Final = "com.microsoft"  # the domain of ONNX Runtime's own operators
+_WORD = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\s\w]+")  # no token spans two of these
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSpeech:
+    """Speech as the decoder reads it: the keys and values of its cross attention, by name."""
+
+    cross: Mapping[str, Array]
+    seconds: float
 
 
 class Whisper:
@@ -75,7 +87,11 @@ class Whisper:
         weights = read_weights(mapped)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        self._pieces = vocabulary(tokenizer["model"]["vocab"])
+        self._tokens = tokenizer["model"]["vocab"]
+        self._pieces = vocabulary(self._tokens)
+        self._merges = {
+            tuple(pair.split(" ")): rank for rank, pair in enumerate(tokenizer["model"]["merges"])
+        }
         special = {token["content"]: int(token["id"]) for token in tokenizer["added_tokens"]}
         self._suppressed = np.array(config["suppress_ids"])
         self._suppressed_first = np.array(config["suppress_ids_begin"])
@@ -101,36 +117,32 @@ class Whisper:
         mapped.madvise(mmap.MADV_DONTNEED)  # the rest is in the graphs now
         return_freed_memory()
 
+    def encode(self, samples: Samples) -> EncodedSpeech:
+        """Encode the first WINDOW_SECONDS of speech."""
+        features = mel_features(samples * np.float32(GAIN), self._filters)
+        cross = self._encoder.run(None, {"features": features[None]})
+        return EncodedSpeech(
+            dict(zip(self._cross, cross, strict=True)), len(samples) / INPUT_SAMPLE_RATE
+        )
+
     def ballot(
-        self, samples: Samples, should_stop: Callable[[], bool] = lambda: False
+        self, speech: EncodedSpeech, should_stop: Callable[[], bool] = lambda: False
     ) -> tuple[list[Candidate], float]:
-        """Return the most probable texts of at most WINDOW_SECONDS, and how probable no speech is.
+        """Return the most probable texts of the speech, and how probable no speech is.
 
         `should_stop` is called before each token. If it returns True, the texts are incomplete.
         """
-        features = mel_features(samples * np.float32(GAIN), self._filters)
-        cross = dict(
-            zip(self._cross, self._encoder.run(None, {"features": features[None]}), strict=True)
-        )
         beam = Beam(BEAM_WIDTH, BEAM_WIDTH, self._end)
-        width = self._embeddings.shape[1]
-        cache = {
-            name.replace("present", "past"): np.zeros((1, width // HEAD, 0, HEAD), "f4")
-            for name in self._outputs[1:]
-        }
+        cache = self._empty_cache()
         rows = np.array([self._prompt])
         no_speech = 0.0
-        for count in range(max_tokens(len(samples) / INPUT_SAMPLE_RATE)):
+        for count in range(max_tokens(speech.seconds)):
             if should_stop():
                 break
-            scores, cache = self._step(rows, cache, cross)
-            logits = scores[:, -1]
+            scores, cache = self._step(rows, cache, speech.cross)
             if not count:
                 no_speech = float(np.exp(log_probabilities(scores[0, 0])[self._no_speech]))
-            logits[:, self._suppressed] = -np.inf
-            logits[:, self._end + 1 :] = -np.inf
-            if not count:
-                logits[:, self._suppressed_first] = -np.inf
+            logits = self._suppress(scores[:, -1], is_first=not count)
             parents = beam.advance([log_probabilities(row) for row in logits])
             if beam.is_done or not parents:
                 break
@@ -139,8 +151,40 @@ class Whisper:
         found = beam.ended or [beam.best]
         return [(decode(each.tokens, self._pieces), each) for each in found], no_speech
 
+    def score_texts(self, speech: EncodedSpeech, texts: Sequence[str]) -> list[float]:
+        """Return how probable each text is for the speech, as a logarithm."""
+        tokens = [[*tokenize(f" {text}", self._tokens, self._merges), self._end] for text in texts]
+        rows = np.full((len(texts), len(self._prompt) + max(map(len, tokens)) - 1), self._end)
+        rows[:, : len(self._prompt)] = self._prompt
+        for row, each in zip(rows, tokens, strict=True):
+            row[len(self._prompt) : len(self._prompt) + len(each) - 1] = each[:-1]
+        scores, _ = self._step(rows, self._empty_cache(len(texts)), speech.cross)
+        scores = scores[:, len(self._prompt) - 1 :]
+        return [
+            sum(
+                float(log_probabilities(logits)[token])
+                for logits, token in zip(self._suppress(row[: len(each)]), each, strict=True)
+            )
+            for row, each in zip(scores, tokens, strict=True)
+        ]
+
+    def _empty_cache(self, rows: int = 1) -> dict[str, Array]:
+        width = self._embeddings.shape[1]
+        return {
+            name.replace("present", "past"): np.zeros((rows, width // HEAD, 0, HEAD), "f4")
+            for name in self._outputs[1:]
+        }
+
+    def _suppress(self, logits: Samples, is_first: bool = False) -> Samples:
+        """Exclude the tokens that are not part of a text."""
+        logits[:, self._suppressed] = -np.inf
+        logits[:, self._end + 1 :] = -np.inf
+        if is_first:
+            logits[:, self._suppressed_first] = -np.inf
+        return logits
+
     def _step(
-        self, rows: Array, cache: dict[str, Array], cross: dict[str, Array]
+        self, rows: Array, cache: dict[str, Array], cross: Mapping[str, Array]
     ) -> tuple[Samples, dict[str, Array]]:
         """Return the scores of what follows each token of each row, and the new cache."""
         count, past = rows.shape[1], next(iter(cache.values())).shape[2]
@@ -199,6 +243,26 @@ def vocabulary(pieces: dict[str, int]) -> list[bytes]:
     found = [b""] * (max(pieces.values()) + 1)
     for piece, token in pieces.items():
         found[token] = bytes(letters[letter] for letter in piece if letter in letters)
+    return found
+
+
+def tokenize(
+    text: str, tokens: Mapping[str, int], merges: Mapping[tuple[str, ...], int]
+) -> list[int]:
+    """Return the tokens of an ASCII text by byte pair encoding (Sennrich et al., 2016).
+
+    merges  the rank of each pair of pieces that is merged; the lowest rank is merged first
+    """
+    found: list[int] = []
+    for word in _WORD.findall(text):
+        pieces = list(word.replace(" ", chr(256 + ord(" "))))
+        while len(pieces) > 1:
+            ranks = [merges.get(pair, len(merges)) for pair in pairwise(pieces)]
+            if min(ranks) == len(merges):
+                break
+            first = ranks.index(min(ranks))
+            pieces[first : first + 2] = ["".join(pieces[first : first + 2])]
+        found += (tokens[piece] for piece in pieces)
     return found
 
 

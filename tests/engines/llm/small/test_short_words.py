@@ -1,4 +1,7 @@
-"""Short speech is heard by two recognizers, which vote; long speech and noise by one."""
+"""Short speech is heard by two recognizers, which vote; long speech and noise by one.
+
+Of a number, the second recognizer says whether it is an ordinal.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.moonshine import Hypothesis, Recognition
 from appliance.engines.llm.small.recognition import filter_words
 from appliance.engines.llm.small.short_words import Ballot, VotingRecognizer
+from appliance.engines.llm.small.whisper import EncodedSpeech
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
 LONG = "Please hold the line."
@@ -37,25 +41,39 @@ class Live:
 
 
 class Short:
-    """A second recognizer that always hears the same, and counts how often it is asked."""
+    """A second recognizer that always hears the same, and counts how often it is asked.
 
-    def __init__(self, ballot: Ballot, no_speech: float) -> None:
+    ordinal  log-probability of each ordinal; that of all other texts is -3
+    """
+
+    def __init__(self, ballot: Ballot, no_speech: float, ordinal: float) -> None:
         self.asked = 0
         self._ballot = ballot
         self._no_speech = no_speech
+        self._ordinal = ordinal
+
+    def encode(self, samples: Samples) -> EncodedSpeech:
+        self.asked += 1
+        return EncodedSpeech({}, len(samples) / INPUT_SAMPLE_RATE)
 
     def ballot(
-        self, samples: Samples, should_stop: Callable[[], bool] = lambda: False
+        self, speech: EncodedSpeech, should_stop: Callable[[], bool] = lambda: False
     ) -> tuple[Ballot, float]:
-        self.asked += 1
         return self._ballot, self._no_speech
+
+    def score_texts(self, speech: EncodedSpeech, texts: Sequence[str]) -> list[float]:
+        return [self._ordinal if text.rstrip(".").endswith("th") else -3.0 for text in texts]
 
 
 def heard(
-    live: Sequence[Ballot], short: Ballot, seconds: float = 1.0, no_speech: float = 0.1
+    live: Sequence[Ballot],
+    short: Ballot,
+    seconds: float = 1.0,
+    no_speech: float = 0.1,
+    ordinal: float = -20.0,
 ) -> tuple[str, int]:
     """Return the text, and how often the second recognizer was asked."""
-    second = Short(short, no_speech)
+    second = Short(short, no_speech, ordinal)
     recognizer = VotingRecognizer(Live(*live), second, lambda each: not filter_words(each))
     samples = np.zeros(int(seconds * INPUT_SAMPLE_RATE), np.float32)
     return recognizer.recognize(samples).text, second.asked
@@ -75,6 +93,16 @@ def test_first_recognizer_wins_where_the_second_one_is_less_sure() -> None:
 
 def test_forms_of_a_number_count_together() -> None:
     assert heard([texts(Eight=-1.2)], [*texts(Ate=-0.7), *texts(eight=-1.5)]) == ("Eight", 1)
+
+
+def test_certain_number_becomes_an_ordinal_if_that_is_nearly_as_probable() -> None:
+    assert heard([texts(Six=-0.1)], [], ordinal=-7.0) == ("Sixth.", 1)
+    assert heard([texts(Six=-0.1)], [], ordinal=-9.0) == ("Six", 1)
+
+
+def test_uncertain_ordinal_becomes_a_number_if_that_is_much_more_probable() -> None:
+    assert heard([texts(Sixth=-0.6)], texts(Sixth=-0.9), ordinal=-9.0) == ("Six.", 1)
+    assert heard([texts(Sixth=-0.6)], texts(Sixth=-0.9), ordinal=-7.0) == ("Sixth", 1)
 
 
 @pytest.mark.parametrize("noise", ["You", "Um.", "♪"])

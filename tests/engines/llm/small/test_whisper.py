@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from faster_whisper.feature_extractor import FeatureExtractor  # type: ignore[import-untyped]
+from tokenizers import Tokenizer
 
 from appliance.engines.llm.small.short_words import NO_SPEECH
 from appliance.engines.llm.small.whisper import (
@@ -16,6 +18,7 @@ from appliance.engines.llm.small.whisper import (
     mel_features,
     mel_filters,
     read_weights,
+    tokenize,
     vocabulary,
 )
 from appliance.errors import MissingWeights
@@ -73,16 +76,38 @@ def test_missing_files_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not MODEL.exists(), reason="model files of the tests are not installed")
+def test_texts_have_the_tokens_of_the_tokenizers_library() -> None:
+    model = json.loads((MODEL / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    merges = {tuple(pair.split(" ")): rank for rank, pair in enumerate(model["merges"])}
+    library = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+    for text in (" Eightieth.", " 80th", " 80s.", " 1000000th", " Thousandth", " Stop it."):
+        expected = library.encode(text, add_special_tokens=False).ids
+        assert tokenize(text, model["vocab"], merges) == expected
+
+
+@pytest.mark.skipif(not MODEL.exists(), reason="model files of the tests are not installed")
+def test_probability_of_a_text_is_that_of_the_search() -> None:
+    model = Whisper(MODEL, 1)
+    speech = model.encode(to_samples(synthesize("September.")))
+    ballot, _ = model.ballot(speech)
+    text, best = max(ballot, key=lambda each: each[1].score)
+    [score, other] = model.score_texts(speech, [text, "The end of October."])
+    # The weights are int8, and one step over all tokens rounds in another way than many steps.
+    assert score == pytest.approx(best.score, abs=0.5)
+    assert other < score - 5
+
+
+@pytest.mark.skipif(not MODEL.exists(), reason="model files of the tests are not installed")
 def test_recognition_stops_when_asked() -> None:
     model = Whisper(MODEL, 1)
     silence = np.zeros(INPUT_SAMPLE_RATE, np.float32)
-    assert [text for text, _ in model.ballot(silence, lambda: True)[0]] == [""]
+    assert [text for text, _ in model.ballot(model.encode(silence), lambda: True)[0]] == [""]
 
 
 @pytest.mark.skipif(not MODEL.exists(), reason="model files of the tests are not installed")
 def test_noise_is_no_speech_and_a_word_is() -> None:
     model = Whisper(MODEL, 1)
     noise = np.random.default_rng(1).normal(0, 0.1, INPUT_SAMPLE_RATE).astype(np.float32)
-    _, of_noise = model.ballot(noise)
-    _, of_word = model.ballot(to_samples(synthesize("September.")))
+    _, of_noise = model.ballot(model.encode(noise))
+    _, of_word = model.ballot(model.encode(to_samples(synthesize("September."))))
     assert of_word < NO_SPEECH < of_noise
