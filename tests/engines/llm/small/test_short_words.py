@@ -96,13 +96,13 @@ def test_forms_of_a_number_count_together() -> None:
 
 
 def test_certain_number_becomes_an_ordinal_if_that_is_nearly_as_probable() -> None:
-    assert heard([texts(Six=-0.1)], [], ordinal=-7.0) == ("Sixth.", 1)
+    assert heard([texts(Six=-0.1)], [], ordinal=-6.0) == ("Sixth.", 1)
     assert heard([texts(Six=-0.1)], [], ordinal=-9.0) == ("Six", 1)
 
 
 def test_uncertain_ordinal_becomes_a_number_if_that_is_much_more_probable() -> None:
     assert heard([texts(Sixth=-0.6)], texts(Sixth=-0.9), ordinal=-9.0) == ("Six.", 1)
-    assert heard([texts(Sixth=-0.6)], texts(Sixth=-0.9), ordinal=-7.0) == ("Sixth", 1)
+    assert heard([texts(Sixth=-0.6)], texts(Sixth=-0.9), ordinal=-6.0) == ("Sixth", 1)
 
 
 @pytest.mark.parametrize("noise", ["You", "Um.", "♪"])
