@@ -35,6 +35,7 @@ from tests.questions.score import Question, dialogues, faults, parse
 
 GIVEN = Path(__file__).with_name("given.tsv")
 MAX_TOOL_CALLS = 4  # of one answer
+STALL_SECONDS = 600.0  # an engine on a loaded machine is slow, but not gone
 
 
 class Caller:
@@ -128,7 +129,7 @@ async def run(settings: Settings, socket: Path | None, questions: Sequence[Quest
     """Ask the engine behind `socket`, or one that is started for this."""
     name = "llm"
     if socket is not None:
-        return await ask_all(EngineClient(name, socket), settings.llm, questions)
+        return await ask_all(EngineClient(name, socket, STALL_SECONDS), settings.llm, questions)
     engine, started = ENGINES[settings.llm.engine](settings), time.monotonic()
     await engine.start()
     print(f"started in {time.monotonic() - started:.1f} s", flush=True)
@@ -140,7 +141,7 @@ async def run(settings: Settings, socket: Path | None, questions: Sequence[Quest
                 return HealthReport(ready=True, metrics="")
 
             async with serve_link(path, health, engine):
-                client = EngineClient(name, path)
+                client = EngineClient(name, path, STALL_SECONDS)
                 try:
                     right = await ask_all(client, settings.llm, questions)
                 finally:

@@ -42,8 +42,8 @@ LISTED = (
     "3334445",
 )
 STRINGS = 20
-# n, v, twentieth, thirtieth, fiftieth, "new": heard as other words by Moonshine alone.
-COMPACT_CORRECTED = ("n", "v", "digits/h-20", "digits/h-30", "digits/h-50", "vm-INBOX")
+# n, v, sixth, twelfth, twentieth, "new": heard as other words by Moonshine alone.
+COMPACT_CORRECTED = ("n", "v", "digits/h-6", "digits/h-12", "digits/h-20", "vm-INBOX")
 COMPACT_STRINGS = ("5555123", "999", "7777777", "20222024", "3334445", "999 please-try-again")
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
