@@ -57,6 +57,7 @@ RECOGNIZER = (
     "appliance/engines/llm/small/whisper.py",
     "appliance/engines/llm/small/ordinals.py",
     "appliance/engines/llm/small/short_words.py",
+    "appliance/engines/llm/small/spoken_key.py",
 )
 
 

@@ -11,7 +11,6 @@ Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription an
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort  # type: ignore[import-untyped]
 import soxr
-from num2words import num2words
 
 from appliance.engines.llm.loudness import Samples
+from appliance.engines.llm.small.spoken_key import spoken_key
 from appliance.engines.onnx_session import PROVIDERS, session_options
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
@@ -46,9 +45,6 @@ VOTE_WIDTH = 3
 SPEEDS = (1.0, 0.9, 1.1)
 
 Cache = dict[str, ort.OrtValue]
-# "100" is written for "hundred", too.
-_ONE = re.compile(r"\bone (?=(?:hundred|thousand|million|billion))")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,20 +258,6 @@ def text_probability(text: str, ballots: Sequence[Sequence[Candidate]]) -> float
     key = spoken_key(text)
     same = (each for ballot in ballots for found, each in ballot if spoken_key(found) == key)
     return sum(math.exp(each.score) for each in same) / len(ballots)
-
-
-def spoken_key(text: str) -> str:
-    """Return what is equal for texts that are spoken in the same way."""
-    words = " ".join(_spoken_form(word) for word in _WORD.findall(text.casefold()))
-    return _ONE.sub("", words)
-
-
-def _spoken_form(word: str) -> str:
-    if word.isdecimal() and len(word) <= 3:
-        return str(num2words(int(word)))
-    if word[:-2].isdecimal() and word.endswith(("st", "nd", "rd", "th")):
-        return str(num2words(int(word[:-2]), to="ordinal"))
-    return word
 
 
 def change_speed(samples: Samples, speed: float) -> Samples:

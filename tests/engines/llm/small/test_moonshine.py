@@ -20,9 +20,9 @@ from appliance.engines.llm.small.moonshine import (
     max_tokens,
     parse_vocabulary,
     remove_loop,
-    spoken_key,
     vote,
 )
+from appliance.engines.llm.small.spoken_key import spoken_key
 from appliance.errors import MissingWeights
 from tests.engines.llm.helpers import synthesize, to_samples
 
