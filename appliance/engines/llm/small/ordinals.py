@@ -17,7 +17,7 @@ from num2words import num2words
 from appliance.engines.llm.small.spoken_key import spoken_key
 
 # How much more probable, as a logarithm, Whisper's decoder holds a number than its ordinal if it
-# hears silence: the least of 59 numbers, which have 3.3 to 7.7. The rest stays, because ordinals
+# hears silence: the least of 31 numbers, which have 3.3 to 7.7. The rest stays, because ordinals
 # are rarer in calls, too.
 PREFERENCE: Final = 3.3
 NUMBERS: Final = (*range(1, 21), *range(30, 101, 10), 10**3, 10**6, 10**9)
