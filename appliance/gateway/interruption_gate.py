@@ -168,7 +168,8 @@ class InterruptionGate(FrameProcessor):
         match frame:
             case VADUserStartedSpeakingFrame():
                 busy = not self._by_voice and self._activity.is_busy(self._hooks.playing())
-                await self._run(state.voice_started(now, busy, frame.start_secs))
+                unheard = self._hooks.said() is BotSpeech.NOTHING
+                await self._run(state.voice_started(now, busy, frame.start_secs, unheard))
             case SpeechPausedFrame():
                 await self._run(state.voice_paused(now, frame.silence_seconds))
 
