@@ -247,10 +247,8 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         if self._prefetcher.turn_running or not self._heard_reported.is_set():
             return False
         question = Exchange(utterances=(utterance,))
-        if (pending := self._history.pending()) is not None:
-            if pending.tool_calls:
-                return False
-            question = pending.joined(question, self._config.max_utterance_seconds)
+        if (unanswered := self._history.unanswered()) is not None:
+            question = unanswered.joined(question, self._config.max_utterance_seconds)
         conversation = (*self._history.answered(), *question.question_turns())
         request = self._reply_generator.request(conversation, self._tools())
         return self._speculator.begin(request, utterance)
