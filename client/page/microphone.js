@@ -8,26 +8,13 @@ export class Microphone {
   /**
    * Open a microphone.
    *
-   * @param {string} deviceId "" for the system's default
+   * @param {string} deviceId "" for the system's default, which is also used if this one is gone
    * @param {(samples: Float32Array) => void} onFrame gets 40 ms at 16 kHz
    * @returns {Promise<Microphone>}
    * @throws {MicrophoneError}
    */
   static async open(deviceId, onFrame) {
-    let stream;
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({
-        audio: {
-          echoCancellation: true,
-          noiseSuppression: true,
-          autoGainControl: true,
-          channelCount: { ideal: 1 },
-          ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
-        },
-      });
-    } catch (error) {
-      throw new MicrophoneError(error instanceof Error ? error.name : "");
-    }
+    const stream = await streamOf(deviceId);
     // Firefox connects a microphone only to a context of the microphone's own rate.
     const context = new AudioContext({ latencyHint: "interactive" });
     await context.audioWorklet.addModule("/page/capture.worklet.js");
@@ -57,6 +44,29 @@ export class Microphone {
   async close() {
     for (const track of this._stream.getTracks()) track.stop();
     await this._context.close();
+  }
+}
+
+/**
+ * @param {string} deviceId
+ * @returns {Promise<MediaStream>}
+ * @throws {MicrophoneError}
+ */
+async function streamOf(deviceId) {
+  try {
+    return await navigator.mediaDevices.getUserMedia({
+      audio: {
+        echoCancellation: true,
+        noiseSuppression: true,
+        autoGainControl: true,
+        channelCount: { ideal: 1 },
+        ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
+      },
+    });
+  } catch (error) {
+    const name = error instanceof Error ? error.name : "";
+    if (deviceId && name === "OverconstrainedError") return streamOf("");
+    throw new MicrophoneError(name);
   }
 }
 
