@@ -54,18 +54,20 @@ export function showConversation(conversation, word, strings) {
   const [label, short] = LABELS[word] ?? ["stop", "stopShort"];
   setText("#talk-label", strings[label]);
   setText("#talk-short", strings[short]);
-  setText("#note", note(conversation, strings));
+  setText("#note", note(word, conversation, strings));
   element("#user-meter", HTMLElement).classList.toggle("active", userSpeaking);
   element("#bot-meter", HTMLElement).classList.toggle("active", status === "speaking");
   showCaptions(conversation, strings);
 }
 
 /**
+ * @param {import("./status.js").StatusWord} word
  * @param {import("./conversation.js").Conversation} conversation
  * @param {import("./language.js").Strings} strings
  */
-function note({ status, turns }, strings) {
-  if (status === "idle") return strings.hint;
+function note(word, { turns }, strings) {
+  if (word === "idle") return strings.hint;
+  if (word === "waiting" || word === "connecting") return "";
   const times = turns.flatMap(({ seconds }) => (seconds === null ? [] : [seconds])).sort((a, b) => a - b);
   if (!times.length) return strings.interruptHint;
   return format(strings.typical, { seconds: times[Math.floor(times.length / 2)].toFixed(2) });
