@@ -240,6 +240,7 @@ export class Call {
 
   _playbackStarted() {
     this._connection?.send("client-message", { t: "playback-started" });
+    this.gate.playback(true, seconds()); // the next report may be 80 ms away
     this.conversation.playing(true);
     this._on.changed();
   }

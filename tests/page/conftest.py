@@ -12,16 +12,25 @@ from client.wav import write_wav
 from client.wire import MIC_SAMPLE_RATE
 from tests.gateway.conftest import Speak, make_gateway, speak, turn_models
 from tests.page.chromium import Browser
+from tests.page.files import served
 
 __all__ = ["make_gateway", "speak", "turn_models"]
 
 QUESTION = "What is the capital of France?"
+INSECURE_HOST = "appliance.test"  # not localhost, so without TLS it is no secure context
+
+
+@pytest.fixture(scope="session")
+def page_url() -> Iterator[str]:
+    """The address of the page without a gateway."""
+    with served() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A browser without a microphone."""
-    running = Browser()
+    """A browser without a microphone, which knows this machine by another name, too."""
+    running = Browser(None, f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1")
     yield running
     running.stop()
 

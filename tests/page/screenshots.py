@@ -8,36 +8,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import itertools
-import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Route
-
-from appliance.gateway.page import Page
 from tests.page.chromium import Browser, Tab
+from tests.page.files import served
 from tests.page.states import STATES, show
 from tests.page.strings import LANGUAGES
 
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 SCHEMES = ("light", "dark")
-
-
-@contextlib.asynccontextmanager
-async def served() -> AsyncIterator[str]:
-    """Serve the page alone, and return its address."""
-    page = Page()
-    app = Starlette(routes=[Route(path, page.get) for path in page.paths])
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        yield f"http://localhost:{listening.getsockname()[1]}/"
-        server.should_exit = True
-        await serving
 
 
 async def take(tab: Tab, url: str, state: str, language: str, folder: Path) -> None:
@@ -59,9 +39,10 @@ async def take_all(folder: Path, states: list[str], languages: list[str]) -> Non
     """Save the pictures of these states."""
     browser = Browser()
     try:
-        async with served() as url, browser.tab() as tab:
-            for state, language in itertools.product(states, languages):
-                await take(tab, url, state, language, folder)
+        with served() as url:
+            async with browser.tab() as tab:
+                for state, language in itertools.product(states, languages):
+                    await take(tab, url, state, language, folder)
     finally:
         browser.stop()
 

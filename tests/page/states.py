@@ -79,7 +79,7 @@ STATES = {
     "longest-words": """begin(); turns(); c.ended();
         const length = (words) => words.join(" ").length;
         const [reason] = Object.entries(strings.problems)
-          .sort(([, a], [, b]) => length(b) - length(a))[0];
+          .filter(([each]) => each !== "insecure").sort(([, a], [, b]) => length(b) - length(a))[0];
         problem(reason, null, "", true); show();""",
     "no-secure-context": "view.showLogin(false, false); problem('insecure');",
     "settings": """show(); $("#settings").open = true;

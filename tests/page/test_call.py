@@ -157,13 +157,12 @@ async def test_retry_of_the_microphone_in_a_call_opens_no_second_call(
         assert gateway.metric("voice_sessions_active") == 1
 
 
-async def test_page_speaks_german_and_remembers_it(
-    make_gateway: MakeGateway, browser: Browser
-) -> None:
-    async with make_gateway(engines=()) as gateway, opened(browser, gateway) as tab:
+async def test_page_speaks_german_and_remembers_it(page_url: str, browser: Browser) -> None:
+    async with browser.tab() as tab:
+        await tab.open(page_url)
         await choose_language(tab, "de")
         assert await tab.text("#status") == "Bereit"
-        await tab.open(f"http://localhost:{gateway.port}/")
+        await tab.open(page_url)
         assert await tab.text("#status") == "Bereit"
         assert await tab.evaluate("document.documentElement.lang") == "de"
 

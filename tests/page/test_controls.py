@@ -208,7 +208,7 @@ async def test_push_to_talk_and_half_duplex_decide_what_is_sent(
 
 
 async def test_button_of_push_to_talk_is_held_by_keys_and_released_when_they_are_lost(
-    make_gateway: MakeGateway, browser: Browser
+    page_url: str, browser: Browser
 ) -> None:
     pressed = "document.querySelector('#hold').ariaPressed === 'true'"
 
@@ -218,7 +218,8 @@ async def test_button_of_push_to_talk_is_held_by_keys_and_released_when_they_are
         return await tab.evaluate(pressed)
 
     on_button, on_page = "document.querySelector('#hold').focus()", "document.activeElement.blur()"
-    async with make_gateway(engines=()) as gateway, opened(browser, gateway) as tab:
+    async with browser.tab() as tab:
+        await tab.open(page_url)
         assert not await press(on_page, "Space", " ")  # not push-to-talk
         await tab.key("keyUp", "Space", " ")
         await tab.click("#push-to-talk")
@@ -271,11 +272,11 @@ async def test_screen_may_go_off_while_the_page_waits(
         await tab.wait_for("spied.locks.length && spied.locks.every(({released}) => released)")
 
 
-@pytest.mark.parametrize(("motion", "moving"), [("no-preference", True), ("reduce", False)])
-async def test_nothing_moves_for_users_who_prefer_that(
-    make_gateway: MakeGateway, browser: Browser, motion: str, moving: bool
-) -> None:
-    async with make_gateway(engines=()) as gateway, opened(browser, gateway) as tab:
-        await tab.prefer("light", motion)
+async def test_nothing_moves_for_users_who_prefer_that(page_url: str, browser: Browser) -> None:
+    async with browser.tab() as tab:
+        await tab.open(page_url)
+        await tab.evaluate("document.body.dataset.view = 'call'")
         await tab.evaluate("document.body.dataset.word = 'thinking'")
-        assert await tab.evaluate("document.getAnimations().length > 0") is moving
+        for motion, moving in (("no-preference", True), ("reduce", False)):
+            await tab.prefer("light", motion)
+            assert await tab.evaluate("document.getAnimations().length > 0") is moving

@@ -10,7 +10,6 @@ import pytest
 
 from appliance import errors
 from client import wire
-from tests.gateway.conftest import MakeGateway
 from tests.page.chromium import Browser, Tab
 from tests.page.strings import LANGUAGES, strings_of
 
@@ -20,9 +19,9 @@ TONE = (
 
 
 @pytest.fixture
-async def tab(make_gateway: MakeGateway, browser: Browser) -> AsyncIterator[Tab]:
-    async with make_gateway(engines=()) as gateway, browser.tab() as tab:
-        await tab.open(f"http://{gateway.address}/")
+async def tab(page_url: str, browser: Browser) -> AsyncIterator[Tab]:
+    async with browser.tab() as tab:
+        await tab.open(page_url)
         yield tab
         assert tab.errors == []
         assert tab.violations == []

@@ -170,11 +170,15 @@ async def test_waiting_page_announces_the_same_words_once(
             """globalThis.changes = [];
             const quiet = (node) =>
               (node instanceof Element ? node : node.parentElement).closest("[aria-live=off]");
-            const note = (records) => changes.push(...records.filter(({target}) => !quiet(target))
+            const isSame = ({target, attributeName, oldValue}) =>
+              attributeName && target.getAttribute(attributeName) === oldValue;
+            const note = (records) => changes.push(...records
+              .filter((record) => !quiet(record.target) && !isSame(record))
               .map(({target, attributeName}) => `${target.nodeName} ${attributeName}`));
             for (const selector of ["#alert", "#status"])
               new MutationObserver(note).observe(document.querySelector(selector),
-                {subtree: true, childList: true, characterData: true, attributeFilter: ["hidden"]});
+                {subtree: true, childList: true, characterData: true, attributeFilter: ["hidden"],
+                  attributeOldValue: true});
             0"""
         )
         before = gateway.metric("voice_sessions_rejected_total", reason="full")
