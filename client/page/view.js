@@ -67,7 +67,7 @@ export function showConversation(conversation, word, strings) {
  */
 function note(word, { turns }, strings) {
   if (word === "idle") return strings.hint;
-  if (word === "waiting" || word === "connecting") return "";
+  if (word === "waiting" || word === "connecting" || word === "missing") return "";
   const times = turns.flatMap(({ seconds }) => (seconds === null ? [] : [seconds])).sort((a, b) => a - b);
   if (!times.length) return strings.interruptHint;
   return format(strings.typical, { seconds: times[Math.floor(times.length / 2)].toFixed(2) });

@@ -23,7 +23,7 @@ export const strings = {
     thinking: "Denkt nach",
     speaking: "Spricht",
   },
-  hint: "Drücken Sie den Knopf, dann sprechen Sie.",
+  hint: "Knopf drücken, dann sprechen.",
   interruptHint: "Sie können jederzeit unterbrechen.",
   you: "Sie",
   bot: "Bot",

@@ -18,7 +18,7 @@ export const strings = {
     listening: "Listening",
     hearing: "You are speaking",
     muted: "Muted",
-    released: "Hold the button to talk",
+    released: "Hold to talk",
     missing: "Type your question",
     thinking: "Thinking",
     speaking: "Speaking",
