@@ -26,6 +26,7 @@ PROGRAM = shutil.which("chromium") or ""
 START_SECONDS = 60.0
 WAIT_SECONDS = 60.0  # for a condition in the page; no test depends on how fast it is
 POLL_SECONDS = 0.05
+ISOLATED = "tests"  # the world of scripts beside the page's
 FLAGS = (
     "--headless=new",
     "--no-first-run",
@@ -105,27 +106,28 @@ class Tab:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
         return answer["result"].get("value")
 
-    async def isolated(self, script: str, expression: str) -> Any:
-        """Run a script beside the page's: it sees the same document, under no policy of it.
+    async def add_isolated(self, script: str) -> None:
+        """Run a script in every page from now on: beside the page's, under no policy of it."""
+        await self.command(
+            "Page.addScriptToEvaluateOnNewDocument", source=script, worldName=ISOLATED
+        )
 
-        Returns the value of an expression of that script.
-        """
+    async def isolated(self, expression: str) -> Any:
+        """Return the value of an expression of the script of `add_isolated`."""
         tree = await self.command("Page.getFrameTree")
         frame = tree["frameTree"]["frame"]["id"]
-        world = await self.command("Page.createIsolatedWorld", frameId=frame, worldName="tests")
-        values = []
-        for code in (script, expression):
-            answer = await self.command(
-                "Runtime.evaluate",
-                expression=code,
-                contextId=world["executionContextId"],
-                awaitPromise=True,
-                returnByValue=code is expression,
-            )
-            if "exceptionDetails" in answer:
-                raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
-            values.append(answer["result"].get("value"))
-        return values[1]
+        # Not a new one: it has the name of that of the script.
+        world = await self.command("Page.createIsolatedWorld", frameId=frame, worldName=ISOLATED)
+        answer = await self.command(
+            "Runtime.evaluate",
+            expression=expression,
+            contextId=world["executionContextId"],
+            awaitPromise=True,
+            returnByValue=True,
+        )
+        if "exceptionDetails" in answer:
+            raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
+        return answer["result"].get("value")
 
     async def resize(self, width: int, height: int = 900) -> None:
         """Give the page this size, in CSS pixels; a phone's below 600."""

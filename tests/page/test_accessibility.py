@@ -13,7 +13,7 @@ from tests.page.states import STATES, show
 from tests.page.test_call import choose_language
 from tests.stock.node import package_file
 
-# One run of axe for each takes a minute for all states, so each state is seen twice.
+# All eight would take a minute, so each state is seen in two.
 LOOKS = (("light", 1280, "en"), ("dark", 390, "de"))  # colour scheme, CSS pixels, language
 NARROW = 320  # CSS pixels: WCAG 2.2, 1.4.10
 OVERFLOW = """[...document.querySelectorAll("body *")]
@@ -32,12 +32,13 @@ def axe() -> str:
 async def test_axe_finds_what_is_wrong(page_url: str, browser: Browser, axe: str) -> None:
     """The check itself: a button without a name and grey on grey are found."""
     async with browser.tab() as tab:
+        await tab.add_isolated(axe)
         await tab.open(page_url)
         await tab.evaluate(
             """document.body.append(document.createElement("button"));
             document.querySelector("h1").style.color = "#ccc";"""
         )
-        found = {rule for rule, *_ in await tab.isolated(axe, RUN)}
+        found = {rule for rule, *_ in await tab.isolated(RUN)}
         assert {"button-name", "color-contrast"} <= found
 
 
@@ -45,6 +46,7 @@ async def test_nothing_is_wrong_in_any_state(page_url: str, browser: Browser, ax
     """Not even minor findings, and nothing is cut off."""
     wrong = []
     async with browser.tab() as tab:
+        await tab.add_isolated(axe)
         await tab.open(page_url)
         for state in STATES:
             for scheme, width, language in LOOKS:
@@ -55,7 +57,7 @@ async def test_nothing_is_wrong_in_any_state(page_url: str, browser: Browser, ax
                 )
                 await tab.open(page_url)
                 await show(tab, state)
-                found = await tab.isolated(axe, RUN)
+                found = await tab.isolated(RUN)
                 await tab.resize(NARROW)
                 found += await tab.evaluate(OVERFLOW)
                 wrong += [(state, scheme, width, language, each) for each in found]
@@ -65,11 +67,12 @@ async def test_nothing_is_wrong_in_any_state(page_url: str, browser: Browser, ax
 
 async def test_page_without_encryption(page_url: str, browser: Browser, axe: str) -> None:
     async with browser.tab() as tab:
+        await tab.add_isolated(axe)
         await tab.open(page_url.replace("localhost", INSECURE_HOST))
         await tab.wait_for("!document.querySelector('#problem').hidden")
         assert (await tab.text("#problem .title")).startswith("This page was opened without")
         assert await tab.evaluate("!document.querySelector('#problem .trust').hidden")
-        assert await tab.isolated(axe, RUN) == []
+        assert await tab.isolated(RUN) == []
         await choose_language(tab, "de")
         assert (await tab.text("#problem .title")).startswith("Diese Seite wurde ohne")
         assert (tab.errors, tab.violations) == ([], [])
