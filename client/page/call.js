@@ -11,7 +11,7 @@ import { Loudspeaker } from "./loudspeaker.js";
 import { MicrophoneGate } from "./microphone_gate.js";
 import { Microphone, MicrophoneError } from "./microphone.js";
 import { SILENCE_DBFS, SPEAKER_HZ, dbfs } from "./pcm.js";
-import { unreachable } from "./problems.js";
+import { microphone as microphoneProblem, unreachable } from "./problems.js";
 
 /**
  * @typedef {import("./problems.js").Problem} Problem
@@ -158,9 +158,9 @@ export class Call {
       // Hung up meanwhile, or another one was chosen: this one must not stay open.
       if (opened !== this._opened) return microphone.close();
       microphone.onEnded(() => this._microphoneGone());
+      microphone.onRunning(() => this._microphoneRuns(true));
       this._microphone = microphone;
-      this._lacksMicrophone = false;
-      this._on.microphone(null);
+      this._microphoneRuns(microphone.isRunning);
     } catch (error) {
       if (!(error instanceof MicrophoneError)) throw error;
       if (opened !== this._opened) return;
@@ -192,6 +192,12 @@ export class Call {
     this._microphone?.close();
     this._loudspeaker?.close();
     this._microphone = this._loudspeaker = null;
+  }
+
+  /** @param {boolean} runs */
+  _microphoneRuns(runs) {
+    this._lacksMicrophone = !runs;
+    this._on.microphone(runs ? null : microphoneProblem(""));
   }
 
   _microphoneGone() {

@@ -10,7 +10,7 @@ export class Microphone {
    *
    * @param {string} deviceId "" for the system's default, which is also used if this one is gone
    * @param {(samples: Float32Array) => void} onFrame gets 40 ms at 16 kHz
-   * @returns {Promise<Microphone>}
+   * @returns {Promise<Microphone>} after 3 s also one that does not run yet: see `onRunning`
    * @throws {MicrophoneError}
    */
   static async open(deviceId, onFrame) {
@@ -22,9 +22,8 @@ export class Microphone {
     node.port.onmessage = ({ data }) => onFrame(data);
     context.createMediaStreamSource(stream).connect(node);
     const microphone = new Microphone(stream, context);
-    if (await begins(context)) return microphone;
-    await microphone.close();
-    throw new MicrophoneError("");
+    microphone.isRunning = await begins(context);
+    return microphone;
   }
 
   /**
@@ -34,6 +33,14 @@ export class Microphone {
   constructor(stream, context) {
     this._stream = stream;
     this._context = context;
+    this.isRunning = false; // when it was opened
+  }
+
+  /** Call `callback` when sound arrives after all. @param {() => void} callback */
+  onRunning(callback) {
+    this._context.onstatechange = () => {
+      if (this._context.state === "running") callback();
+    };
   }
 
   /** Call `callback` when the device is unplugged. @param {() => void} callback */
@@ -79,7 +86,7 @@ export class MicrophoneError extends Error {
 }
 
 /**
- * Whether the context begins to run. In Firefox it does not while the system has no loudspeaker.
+ * Whether the context begins to run soon. In Firefox it does not while the system has no loudspeaker.
  *
  * @param {AudioContext} context
  */

@@ -69,7 +69,11 @@ async def _talk(browser: Browser, config: Config, log: TurnLog, turns: int) -> N
     async with browser.tab() as tab:
         await tab.open(config.url.replace("ws://127.0.0.1", "http://localhost").removesuffix("/ws"))
         await _begin(tab, config.token)
-        await log.wait_for(len(log.heard_seconds()) + turns)
+        try:
+            await log.wait_for(len(log.heard_seconds()) + turns)
+        except TimeoutError:
+            text = await tab.evaluate("document.body.innerText")
+            raise RuntimeError(f"no turn for {TURN_SECONDS} s; page: {text}") from None
         await tab.click("#talk")
 
 

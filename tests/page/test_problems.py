@@ -55,6 +55,35 @@ async def test_blocked_microphone_can_be_allowed_during_the_call(
         assert gateway.metric("voice_sessions_active") == 1
 
 
+async def test_microphone_that_begins_late_is_used(
+    make_gateway: MakeGateway, speaking_browser: Browser
+) -> None:
+    """On a busy machine, or in Firefox until a loudspeaker is connected."""
+    async with (
+        make_gateway(ScriptedLLM("It is Paris.")) as gateway,
+        opened(speaking_browser, gateway) as tab,
+    ):
+        await logged_in(tab)
+        await tab.evaluate(
+            """globalThis.AudioContext = class extends AudioContext {
+              constructor(options) {
+                super(options);
+                if (options.sampleRate) return; // the loudspeaker
+                this.suspend();
+                this.resume = () => new Promise(() => {});
+                globalThis.beginLate = () => super.resume();
+              }
+            }; 0"""
+        )
+        await tab.click("#talk")
+        await tab.wait_for(LISTENING)
+        await assert_announced(tab, "microphone_failed")
+        assert await tab.text("#status") == STRINGS["status"]["missing"]
+        await tab.evaluate("beginLate()")
+        await tab.wait_for("document.querySelector('#problem').hidden")
+        await tab.wait_for(ANSWERS)
+
+
 async def test_missing_microphone_is_announced_and_questions_can_be_typed(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
