@@ -11,7 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from appliance.gateway.page import Page
+from appliance.gateway.http.page import Page
 
 
 @contextlib.contextmanager

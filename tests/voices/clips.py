@@ -1,7 +1,7 @@
 """Clips for turn taking, spliced from recordings. The same recordings give the same clips.
 
 Each clip is one turn of a caller, so every end of a turn before the end of the clip is too early.
-Clips of the part "tuned" were used to choose the constants of `appliance/gateway/endpointing.py`;
+Clips of the part "tuned" were used to choose the constants of `appliance/gateway/turns/endpointing.py`;
 clips of the part "reported" have other speakers or other files.
 """
 
