@@ -15,7 +15,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-FOLDER: Final = Path(__file__).parents[2] / "client/page"
+FOLDER: Final = Path(__file__).parents[3] / "client/page"
 PREFIX: Final = "/page/"
 INDEX: Final = "index.html"
 CONTENT_TYPES: Final = {

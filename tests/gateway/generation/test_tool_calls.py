@@ -23,7 +23,7 @@ from appliance.settings import LLMConfig, PathsConfig, Settings
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, gatekeeper_of
 
 Offer = Callable[[Callable[..., Awaitable[None]]], dict[str, dict[str, Any]]]
-PAGE = Path(__file__).parents[2] / "docs" / "tools.md"
+PAGE = Path(__file__).parents[3] / "docs" / "tools.md"
 
 
 @pytest.fixture

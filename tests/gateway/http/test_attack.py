@@ -28,7 +28,7 @@ from tests.gateway.conftest import TIMEOUT_SECONDS, TOKEN, SimulatedClient, free
 from tests.gateway.http.test_tokens import TokenFile
 from tests.gateway.requests import Answer, send
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 IDLE_CONNECTIONS = 4_000
 REFUSALS = 3_000
 ENDLESS_HEADS = 20
