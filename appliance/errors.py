@@ -363,6 +363,23 @@ class NoSuchItem(EventRefused):
     advice = "Use the item_id of an event of this session."
 
 
+class NoSuchCall(EventRefused):
+    """No call {call} waits for an output."""
+
+    reason = "function_call_not_found"
+    advice = (
+        "Send one output for each function_call of this session, within "
+        "VOICE_LLM_CLIENT_TOOL_SECONDS of it."
+    )
+
+
+class VoiceIsFixed(EventRefused):
+    """The voice cannot be changed after the bot has spoken."""
+
+    reason = "cannot_update_voice"
+    advice = "Set the voice before the first response, or connect again."
+
+
 # An engine could not serve a request of the gateway; the session continues.
 
 

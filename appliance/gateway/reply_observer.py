@@ -18,6 +18,16 @@ class ReplyObserver:
     def phrase(self, text: str) -> None:
         """A phrase of the bot begins; its audio follows."""
 
+    def tool_called(self, call_id: str, name: str, arguments: str) -> None:
+        """The model calls a tool of the client. All speech before the call was sent.
+
+        The reply goes on when the client asks for it, or with `tool_timed_out`. `arguments` is a
+        JSON object.
+        """
+
+    def tool_timed_out(self) -> None:
+        """The reply goes on without the result of the client's tool."""
+
     def reply_ended(self, interrupted: bool, heard: str) -> None:
         """The bot has finished, or was interrupted. The user has heard the text `heard`."""
 

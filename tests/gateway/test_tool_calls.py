@@ -16,7 +16,7 @@ from appliance.errors import BadSetting
 from appliance.gateway import server, tools
 from appliance.gateway.history import INTERRUPTED
 from appliance.gateway.reply import MAX_TOOL_CALLS, TOOL_CALL_FAILED_TEXT
-from appliance.gateway.tool_executor import FAILED, TIMED_OUT
+from appliance.gateway.tool_result import FAILED, TIMED_OUT
 from appliance.link.engine import ToolCall
 from appliance.settings import LLMConfig, PathsConfig, Settings
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, gatekeeper_of

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.errors import EventNotSupported, EventRefused, InvalidEvent, UnknownEvent
+from appliance.gateway.tool_result import MAX_RESULT_CHARS
 
 MAX_TEXT_CHARS = 4_000  # of one item, as of typed text in wire.py
 MAX_ID_CHARS = 100
@@ -63,6 +64,16 @@ class ItemCreate(ClientEvent):
     item_id: str
     text: str
     pcm: bytes
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputCreate(ClientEvent):
+    """Add the output of a function call. `item_id` and `after` as in ItemCreate."""
+
+    item_id: str
+    call_id: str
+    output: str
     after: str | None
 
 
@@ -179,21 +190,26 @@ def pcm_of(value: object, param: str) -> bytes:
 def _text_of(value: object, param: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise invalid("the text is missing", param)
-    if len(value) > MAX_TEXT_CHARS:
-        raise invalid(f"the text is longer than {MAX_TEXT_CHARS} characters", param)
+    return _bounded(value, MAX_TEXT_CHARS, param)
+
+
+def _bounded(text: str, max_chars: int, param: str) -> str:
+    """Return the text. Raises RefusedEvent if it is too long, or not Unicode."""
+    if len(text) > max_chars:
+        raise invalid(f"the text is longer than {max_chars} characters", param)
     try:
-        value.encode()  # JSON can contain a lone surrogate, which later steps cannot encode
+        text.encode()  # JSON can contain a lone surrogate, which later steps cannot encode
     except UnicodeEncodeError:
         raise invalid("the text is not Unicode", param) from None
-    return value
+    return text
 
 
-def _id_of(fields: Mapping[str, Any], name: str) -> str:
+def _id_of(fields: Mapping[str, Any], name: str, path: str = "") -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
-        raise invalid(f"{name} is missing", name)
+        raise invalid(f"{name} is missing", path + name)
     if len(value) > MAX_ID_CHARS or not value.isprintable():
-        raise invalid(f"{name} is too long, or not printable", name)
+        raise invalid(f"{name} is too long, or not printable", path + name)
     return value
 
 
@@ -219,10 +235,14 @@ def _item_create(event: Mapping[str, Any], event_id: str) -> ClientEvent:
     item = event.get("item")
     if not isinstance(item, dict):
         raise invalid("item is missing", "item")
+    after = None if event.get("previous_item_id") is None else _id_of(event, "previous_item_id")
+    item_id = "" if item.get("id") is None else _id_of(item, "id")
     kind, role = item.get("type"), item.get("role")
+    if kind == "function_call_output":
+        return _output_create(item, item_id, after, event_id)
     if kind != "message" or role != "user":
         what = f"items of the type {quoted(kind)}" if kind != "message" else f"role {quoted(role)}"
-        raise not_supported(f"{what}, only messages of the user", "item")
+        raise not_supported(f"{what}, only messages of the user and function outputs", "item")
     only(item, {"type", "role", "content", "id", "object", "status"}, "item.")
     content = item.get("content")
     if not isinstance(content, list) or not 0 < len(content) <= MAX_PARTS:
@@ -232,12 +252,22 @@ def _item_create(event: Mapping[str, Any], event_id: str) -> ClientEvent:
         text, audio = _part(part, f"item.content[{number}]")
         texts += [text] if text else []
         pcm += audio
-    after = None if event.get("previous_item_id") is None else _id_of(event, "previous_item_id")
-    item_id = "" if item.get("id") is None else _id_of(item, "id")
     text = "\n".join(texts)
     if len(text) > MAX_TEXT_CHARS:
         raise invalid(f"the text is longer than {MAX_TEXT_CHARS} characters", "item.content")
     return ItemCreate(item_id, text, pcm, after, event_id=event_id)
+
+
+def _output_create(
+    item: Mapping[str, Any], item_id: str, after: str | None, event_id: str
+) -> ClientEvent:
+    only(item, {"type", "call_id", "output", "id", "object", "status"}, "item.")
+    output = item.get("output")
+    if not isinstance(output, str):
+        raise invalid("the output is no text", "item.output")
+    output = _bounded(output, MAX_RESULT_CHARS, "item.output")
+    call_id = _id_of(item, "call_id", "item.")
+    return OutputCreate(item_id, call_id, output, after, event_id=event_id)
 
 
 def _part(part: object, path: str) -> tuple[str, bytes]:

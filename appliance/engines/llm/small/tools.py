@@ -120,15 +120,23 @@ def parse_call(call: CallText, tools: Sequence[Tool]) -> ToolCall:
 
 def _render_parameters(tool: Tool) -> str:
     properties = tool_calls.parse_schema(tool).get("properties") or {}
-    described = {
-        name: (schema.get("description") or schema.get("type") or "") if schema else ""
-        for name, schema in properties.items()
-    }
+    described = {name: _describe(schema) for name, schema in properties.items()}
     return json.dumps(described, ensure_ascii=False) if described else ""
 
 
+def _describe(schema: object) -> object:
+    """Return the description of a parameter, or its type; "" if it has neither."""
+    return (
+        (schema.get("description") or schema.get("type") or "") if isinstance(schema, dict) else ""
+    )
+
+
 def _continue_sentence(description: str) -> str:
-    """Return a description that follows a name: "Tells the time." becomes "tells the time."."""
+    """Return a description that follows a name: "Tells the time." becomes "tells the time.".
+
+    Each tool has one line.
+    """
+    description = " ".join(description.split())
     is_word = description[:1].isupper() and description[1:2].islower()
     return description[:1].lower() + description[1:] if is_word else description
 
