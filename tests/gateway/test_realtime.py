@@ -31,6 +31,7 @@ from tests.gateway.conftest import (
     Speak,
 )
 from tests.gateway.requests import send as send_request
+from tests.gateway.test_speculation import with_short_pause
 
 PIECE = 1920  # 40 ms of 24 kHz PCM
 LONG_REPLY = "This is a long story about a king. " * 12
@@ -391,6 +392,11 @@ async def call_id(caller: RealtimeCaller, number: int = 1) -> str:
     return str(call["call_id"])
 
 
+def shown(caller: RealtimeCaller) -> dict[str, Any]:
+    """Return the event that shows the session with its tools."""
+    return caller.of("session.updated")[-1]
+
+
 def transcript(done: dict[str, Any]) -> str:
     return str(done["response"]["output"][0]["content"][0]["transcript"])
 
@@ -425,25 +431,38 @@ async def test_speech_before_a_call_is_part_of_its_response(make_gateway: MakeGa
     ]
 
 
-async def test_a_spoken_question_leads_to_a_call_only_when_the_turn_has_ended(
+async def test_a_call_of_a_discarded_reply_is_not_shown(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
-    """At pauses within the turn, the model calls the function in private, too."""
-    llm = ScriptedLLM(OPEN_DOOR)
-    sections = {"turn": {"pause_seconds": 0.06}}
-    async with (
-        make_gateway(llm, sections=sections, **ALLOWED) as gateway,
-        call(gateway) as caller,
-    ):
+    """The model calls the tool at a pause, in private; then the user goes on."""
+    llm = ScriptedLLM(OPEN_DOOR, "The whole reply.")
+    async with make_gateway(llm, **ALLOWED) as gateway, call(gateway) as caller:
         await offer(caller, DOOR)
         caller.open_microphone()
-        await caller.say(speak("Please open the door. And do it quickly, if you can."))
-        await call_id(caller)
+        await caller.say(with_short_pause(speak))
+        assert transcript(await caller.event("response.done")) == "The whole reply."
+        assert len(llm.conversations) >= 2
+        assert "open_door" not in str(caller.events[caller.events.index(shown(caller)) + 1 :])
+        assert gateway.log_lines("tool called") == []
+
+
+async def test_a_call_of_a_reply_that_is_taken_over_is_shown_once(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    llm = ScriptedLLM(OPEN_DOOR, "It is open.")
+    async with make_gateway(llm, **ALLOWED) as gateway, call(gateway) as caller:
+        await offer(caller, DOOR)
+        caller.open_microphone()
+        await caller.say(speak("Please open the door."))
+        name = await call_id(caller)
         kinds = [event["type"] for event in caller.events]
         committed = kinds.index("input_audio_buffer.committed")
         assert committed < kinds.index("response.function_call_arguments.delta")
-        calls = kinds.count("response.function_call_arguments.done")
-        assert calls <= kinds.count("input_audio_buffer.committed")
+        await caller.send("conversation.item.create", item=output(name, "open"))
+        await caller.send("response.create")
+        assert transcript(await caller.event("response.done", 2)) == "It is open."
+        assert len(caller.of("response.function_call_arguments.done")) == 1
+        assert gateway.metric("voice_speculations_total", outcome="taken") == 1
 
 
 async def test_a_client_that_does_not_answer_a_call_is_not_waited_for(
