@@ -40,11 +40,12 @@ class ClientSettingsFrame(SystemFrame):
 class ClientToolCallFrame(ControlFrame):
     """The model calls a tool of the client. The frame is in order with the audio of the bot.
 
+    tool       its name
     arguments  JSON text: an object
     """
 
     call_id: str = ""
-    name: str = ""
+    tool: str = ""
     arguments: str = ""
 
 

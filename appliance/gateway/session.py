@@ -400,7 +400,7 @@ class Session:
         )
 
     def _on_client_tool(self, call: ClientToolCallFrame) -> None:
-        self._observer.tool_called(call.call_id, call.name, call.arguments)
+        self._observer.tool_called(call.call_id, call.tool, call.arguments)
         self._llm.client_tool_called()
 
     def _on_heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:

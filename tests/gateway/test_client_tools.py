@@ -42,7 +42,7 @@ async def test_the_reply_goes_on_when_the_client_asks_for_it() -> None:
     await settle()
     (frame,) = wait.frames
     assert isinstance(frame, ClientToolCallFrame)
-    assert (frame.call_id, frame.name, frame.arguments) == ("c1", CALL.name, CALL.arguments)
+    assert (frame.call_id, frame.tool, frame.arguments) == ("c1", CALL.name, CALL.arguments)
     wait.tools.sent()
     assert not wait.tools.resume()  # without a result
     wait.tools.returned("c0", "of an earlier call")
