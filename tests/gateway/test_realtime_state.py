@@ -357,6 +357,19 @@ def test_a_call_ends_the_response_and_its_output_begins_the_next() -> None:
     assert refusal(session, "response.create") == "nothing_to_answer"
 
 
+def test_what_was_said_before_a_call_is_not_part_of_the_response_after_it() -> None:
+    session = state(client_settings=True)
+    session.reply_started(False)
+    session.phrase("Let me see.")
+    session.phrase("One moment.")
+    session.tool_called("c1", "door", "{}")
+    send(session, "conversation.item.create", **output("c1", "open"))
+    send(session, "response.create")
+    session.phrase("It is open.")
+    *_, done = session.reply_ended(True, "Let me see. One moment. It is")
+    assert done["response"]["output"][0]["content"][0]["transcript"] == "It is"
+
+
 def test_an_output_is_taken_once_and_only_for_a_call() -> None:
     session = called()
     no_call = "function_call_not_found"

@@ -89,6 +89,7 @@ class RealtimeState:
         self._spoken: MessageItem | None = None  # the latest question with audio
         self._response: Response | None = None
         self._has_spoken = False  # the bot
+        self._said = ""  # of the reply, in responses that ended with a call
         self._stops = 0  # interruptions by the client that the pipeline has not reported yet
 
     # --- the pipeline reports
@@ -134,6 +135,7 @@ class RealtimeState:
     def reply_started(self, spoken: bool) -> list[Event]:
         """The pipeline begins a reply. `spoken`: to what the user has just said."""
         self._calls.replied()
+        self._said = ""
         stopped = self.user_stopped() if spoken else []
         return [*stopped, *self._reply_started()]
 
@@ -177,6 +179,7 @@ class RealtimeState:
         assert response is not None
         if response.item is not None:
             events += self._finish_item(response, response.item, "completed", None)
+            self._said = " ".join([self._said, *response.words]).strip()
         call = CallItem(
             id=self._new_id("item"),
             status="in_progress",
@@ -209,6 +212,7 @@ class RealtimeState:
         if self._stops:
             self._stops -= interrupted
             return []
+        heard = heard.removeprefix(self._said).strip()
         return self._finish("cancelled" if interrupted else "completed", "turn_detected", heard)
 
     def notice_ended(self) -> list[Event]:
