@@ -70,7 +70,8 @@ class AgentCaller:
         """Return what the SDK's history shows of this role."""
         items = self.of("history_updated")[-1].history if self.of("history_updated") else []
         items = items or [event.item for event in self.of("history_added")]
-        parts = [part for item in items if item.role == role for part in item.content]
+        messages = [item for item in items if item.type == "message" and item.role == role]
+        parts = [part for item in messages for part in item.content]
         return [
             str(getattr(part, "transcript", None) or getattr(part, "text", "")) for part in parts
         ]
