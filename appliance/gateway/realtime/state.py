@@ -21,7 +21,6 @@ from appliance.errors import (
     ResponseInProgress,
 )
 from appliance.gateway.realtime import client_events as received
-from appliance.gateway.realtime.calls import Calls
 from appliance.gateway.realtime.client_events import RefusedEvent, not_supported
 from appliance.gateway.realtime.commands import (
     Ask,
@@ -33,6 +32,7 @@ from appliance.gateway.realtime.commands import (
     TakeResult,
 )
 from appliance.gateway.realtime.config import SessionConfig
+from appliance.gateway.realtime.function_calls import FunctionCalls
 from appliance.gateway.realtime.items import CallItem, Item, MessageItem, OutputItem
 from appliance.gateway.realtime.questions import BYTES_PER_SECOND, Questions
 from appliance.gateway.realtime.server_events import (
@@ -79,7 +79,7 @@ class RealtimeState:
         self._beta = beta
         self._greeting = greeting
         self._questions = Questions(max_question_seconds)
-        self._calls = Calls()
+        self._calls = FunctionCalls()
         self._items: OrderedDict[str, Item] = OrderedDict()
         self._last_item: str | None = None
         self._count = 0

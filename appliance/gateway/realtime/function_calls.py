@@ -10,7 +10,7 @@ from appliance.gateway.realtime.client_events import RefusedEvent, quoted
 MAX_INTERRUPTED = 16  # calls whose outputs are still taken; the oldest are forgotten
 
 
-class Calls:
+class FunctionCalls:
     """The calls of one session. The model makes one at a time."""
 
     def __init__(self) -> None:
