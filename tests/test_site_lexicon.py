@@ -168,7 +168,7 @@ def test_example_of_the_release_and_that_of_the_document_are_valid() -> None:
     entries, problems = parse(example)
     assert not problems
     assert len(entries) == 4
-    document = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs" / "lexicon.md").read_text(encoding="utf-8")
     for line in example.splitlines():
         assert line.startswith("#") or f"    {line}\n" in document
 
