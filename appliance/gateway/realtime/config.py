@@ -1,8 +1,8 @@
-"""The session object of the Realtime protocol: what a client may set, and what holds. No I/O.
+"""The session object of the Realtime protocol: what a client may set. No I/O.
 
 A client sends many settings that are the operator's here, such as the model. They are not refused,
-because SDKs always send them: `session.updated` shows what holds. What would break the call, such
-as another audio format, is refused.
+because SDKs always send them: `session.updated` shows the effective settings. What would break the
+call, such as another audio format, is refused.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TURN_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """What holds in one session.
+    """The effective settings of one session.
 
     model           the name that the client asked for; it selects nothing
     voice           the voice of the appliance
@@ -65,7 +65,7 @@ class SessionConfig:
         return not self.turn_detection
 
     def updated(self, session: Mapping[str, Any]) -> SessionConfig:
-        """Return what holds after a session.update. Raises RefusedEvent."""
+        """Return the effective settings after a session.update. Raises RefusedEvent."""
         only(session, FIELDS | BETA_FIELDS, "session.")
         if session.get("type", "realtime") != "realtime":
             raise not_supported(f"sessions of the type {quoted(session['type'])}", "session.type")
@@ -141,7 +141,7 @@ def _object(fields: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise invalid(f"{path} is no object", path)
+        raise invalid(f"{path} is not an object", path)
     return value
 
 
@@ -175,7 +175,7 @@ def _turn_detection(value: object, path: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, dict):
-        raise invalid(f"{path} is no object", path)
+        raise invalid(f"{path} is not an object", path)
     only(value, TURN_FIELDS, f"{path}.")
     name = value.get("type", TURN_DETECTIONS[0])
     if name not in TURN_DETECTIONS:
@@ -192,7 +192,7 @@ def _turn_detection(value: object, path: str) -> str:
 def _instructions(value: object) -> str:
     path = "session.instructions"
     if not isinstance(value, str) or len(value) > MAX_INSTRUCTIONS_CHARS:
-        raise invalid(f"it is no text of at most {MAX_INSTRUCTIONS_CHARS} characters", path)
+        raise invalid(f"it is not a text of at most {MAX_INSTRUCTIONS_CHARS} characters", path)
     try:
         value.encode()
     except UnicodeEncodeError:
