@@ -3,7 +3,7 @@
     client_events  decodes the events of a client
     server_events  builds the events of the gateway
     commands       what follows from them for the pipeline
-    config         the session object: what a client may set, and the effective settings
+    config         the session object: what a client may set, and what holds
     questions      what was said or typed, and not answered yet
     state          the conversation as the client sees it: items, responses, the audio buffer
     resampler      24 kHz to 16 kHz

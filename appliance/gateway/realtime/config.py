@@ -1,8 +1,8 @@
-"""The session object of the Realtime protocol: what a client may set. No I/O.
+"""The session object of the Realtime protocol: what a client may set, and what holds. No I/O.
 
 A client sends many settings that are the operator's here, such as the model. They are not refused,
-because SDKs always send them: `session.updated` shows the effective settings. What would break the
-call, such as another audio format, is refused.
+because SDKs always send them: `session.updated` shows what holds. What would break the call, such
+as another audio format, is refused.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TURN_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """The effective settings of one session.
+    """What holds in one session.
 
     model           the name that the client asked for; it selects nothing
     voice           the voice of the appliance
@@ -65,7 +65,7 @@ class SessionConfig:
         return not self.turn_detection
 
     def updated(self, session: Mapping[str, Any]) -> SessionConfig:
-        """Return the effective settings after a session.update. Raises RefusedEvent."""
+        """Return what holds after a session.update. Raises RefusedEvent."""
         only(session, FIELDS | BETA_FIELDS, "session.")
         if session.get("type", "realtime") != "realtime":
             raise not_supported(f"sessions of the type {quoted(session['type'])}", "session.type")
