@@ -34,6 +34,7 @@ from tests.gateway.conftest import (
     MakeGateway,
     RunningGateway,
     ScriptedLLM,
+    SimulatedClient,
     Speak,
     contains,
     middle_of,
@@ -366,13 +367,11 @@ def outcomes(gateway: RunningGateway) -> dict[str, float]:
     return {outcome: count for outcome, count in counts.items() if count}
 
 
-def with_short_pause(speak: Speak) -> bytes:
-    """Return a question with a pause that is long enough to begin a reply, but not to stop."""
-    first, second = (
-        np.trim_zeros(np.frombuffer(speak(text), "<i2"))
-        for text in ("Tell me about the", "river that flows through Paris?")
-    )
-    return first.tobytes() + bytes(2 * int(0.19 * 16_000)) + second.tobytes()
+async def say_in_two_parts(client: SimulatedClient, llm: ScriptedLLM, speak: Speak) -> None:
+    """Speak half of a question, wait until its reply is begun, and go on."""
+    await client.say(np.trim_zeros(np.frombuffer(speak("Tell me about the"), "<i2")).tobytes())
+    await client.wait_until(lambda: llm.conversations)
+    await client.say(speak("river that flows through Paris?"))
 
 
 async def test_turn_takes_over_the_reply_begun_at_its_last_pause(
@@ -400,7 +399,7 @@ async def test_nothing_of_a_discarded_reply_is_shown_spoken_or_remembered(
     llm = ScriptedLLM("Unwanted.", "The whole reply.")
     async with make_gateway(llm) as gateway:
         client = await gateway.connect()
-        await client.say(with_short_pause(speak))
+        await say_in_two_parts(client, llm, speak)
         turn = await client.turn(1)
         await client.type("Go on.")
         await client.turn(2)
@@ -442,7 +441,7 @@ async def test_tool_called_by_a_discarded_reply_does_not_run(
     llm = ScriptedLLM(ToolCall("end_call", "{}"), "The whole reply.")
     async with make_gateway(llm) as gateway:
         client = await gateway.connect()
-        await client.say(with_short_pause(speak))
+        await say_in_two_parts(client, llm, speak)
         turn = await client.turn(1)
         calls = gateway.log_lines("tool called")
         assert not client.closed
