@@ -468,7 +468,7 @@ class BadLexicon(CannotStart):
     reason = "bad_lexicon"
     advice = (
         "Correct the file, or remove it. `voicectl settings --check` lists every wrong line, and "
-        "docs/operations.md describes the format."
+        "docs/lexicon.md describes the format."
     )
 
 
@@ -593,7 +593,7 @@ class BadCertificate(CannotStart):
     reason = "bad_certificate"
     advice = (
         "Run `voicectl tls show`. `voicectl tls init` makes a certificate if there is none. "
-        "docs/operations.md describes how to install one of your own."
+        "docs/tls.md describes how to install one of your own."
     )
 
 

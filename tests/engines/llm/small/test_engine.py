@@ -16,9 +16,9 @@ from appliance.engines.llm.small.engine import (
 )
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.errors import BadSetting, MissingWeights
+from appliance.gateway.generation.tool_executor import format_call
+from appliance.gateway.generation.tools import offered_tools
 from appliance.gateway.realtime.tools import ToolLimits, parse_tools
-from appliance.gateway.tool_executor import format_call
-from appliance.gateway.tools import offered_tools
 from appliance.link.engine import GenerateRequest, ToolCall, Turn
 from appliance.settings import LLMConfig, Settings
 from tests.engines.llm.helpers import hear, reply, synthesize
