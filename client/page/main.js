@@ -52,7 +52,7 @@ function showCall() {
 }
 
 /**
- * Show a problem, or that there is none any more.
+ * Show a problem, or remove the one that is shown.
  *
  * @param {Problem | null} problem
  * @param {boolean} forgets whether a conversation was lost
