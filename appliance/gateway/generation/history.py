@@ -26,10 +26,14 @@ INTERRUPTED = "cancelled: interrupted by the caller, no result"
 
 @dataclass(slots=True)
 class ToolCallRecord:
-    """A tool call in the model's own format, and the result that the model sees."""
+    """A tool call in the model's own format, and the result that the model sees.
+
+    call_id  unique name of the call
+    """
 
     text: str
     result: str = INTERRUPTED  # until the tool returns
+    call_id: str = ""
 
 
 @dataclass(slots=True)
@@ -156,6 +160,13 @@ class History:
         for exchange in self.exchanges:
             if exchange.utterances == utterances:
                 exchange.transcript = text
+
+    def set_result(self, call_id: str, text: str) -> None:
+        """Keep the result of a tool call, also of one that was interrupted."""
+        for exchange in self.exchanges:
+            for call in exchange.tool_calls:
+                if call.call_id == call_id:
+                    call.result = text
 
     def is_full(self) -> bool:
         """Whether the budget is exceeded."""

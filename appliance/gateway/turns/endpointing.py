@@ -25,16 +25,16 @@ from appliance.settings import TurnConfig
 Reason = Literal["smart_turn", "pace", "words", "fallback"]  # of metrics.TURN_ENDS
 
 COMPLETE_PROBABILITY = 0.5  # smart-turn's own threshold
-SURE_PROBABILITY = 0.85  # an early verdict is kept from here up, and from 1 - this down
+SURE_PROBABILITY = 0.85  # an early verdict is final above this, and below 1 - this
 STACCATO_SECONDS = 1.2  # a dictated digit, letter, name of a day; most sentences are longer
 STACCATO_BURSTS = 2  # this many short bursts in a row are dictation
 STACCATO_PROBABILITY = 0.9  # in dictation, and at a comma, smart-turn has to be this sure
-WORD_SECONDS = 0.8  # a first word below this may be "yes", or the first of many digits
-WORD_PROBABILITY = 0.96  # above this, it is an answer
-SHORT_SECONDS = 1.0  # a first utterance below this is an answer such as "goodbye" ...
+WORD_SECONDS = 0.8  # a shorter first word may be "yes", or the first of many digits
+WORD_PROBABILITY = 0.96  # above this, such a word is an answer
+SHORT_SECONDS = 1.0  # a shorter first utterance is an answer such as "goodbye"
+BROKEN_OFF_PROBABILITY = 0.03  # below this, it is the beginning of a sentence instead
 UNFINISHED_PROBABILITY = 0.1  # below this, a longer utterance goes on
-BROKEN_OFF_PROBABILITY = 0.03  # ... but below this, the beginning of a sentence
-FLUENT_WORDS = 2  # dictation has one word in a burst; from this many on, it is a sentence
+FLUENT_WORDS = 2  # words in a burst from which it is a sentence; dictation has one
 CARRIED_SECONDS = 1.5  # speech that follows a turn within this continues its pace
 # A shorter silence is a part of a burst. A speculation begins earlier, but with shorter pauses,
 # letters were cut twice as often, and smart-turn was sure less often. Where a recognizer has words,

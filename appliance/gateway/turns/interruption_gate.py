@@ -222,7 +222,7 @@ class InterruptionGate(FrameProcessor):
 
 
 class UtteranceHearing:
-    """Asks the engine for the words of a voice that may be no turn.
+    """Asks the engine for the words of a voice that may not be a turn.
 
     Nothing is shown, remembered or counted as a turn. `answer` takes the UtteranceHeardFrame.
     """
