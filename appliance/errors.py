@@ -363,6 +363,23 @@ class NoSuchItem(EventRefused):
     advice = "Use the item_id of an event of this session."
 
 
+class NoSuchCall(EventRefused):
+    """No call {call} waits for an output."""
+
+    reason = "function_call_not_found"
+    advice = (
+        "Send one output for each function_call of this session, within "
+        "VOICE_LLM_CLIENT_TOOL_SECONDS of it."
+    )
+
+
+class VoiceIsFixed(EventRefused):
+    """The voice cannot be changed after the bot has spoken."""
+
+    reason = "cannot_update_voice"
+    advice = "Set the voice before the first response, or connect again."
+
+
 # An engine could not serve a request of the gateway; the session continues.
 
 
@@ -451,7 +468,7 @@ class BadLexicon(CannotStart):
     reason = "bad_lexicon"
     advice = (
         "Correct the file, or remove it. `voicectl settings --check` lists every wrong line, and "
-        "docs/operations.md describes the format."
+        "docs/lexicon.md describes the format."
     )
 
 
@@ -576,7 +593,7 @@ class BadCertificate(CannotStart):
     reason = "bad_certificate"
     advice = (
         "Run `voicectl tls show`. `voicectl tls init` makes a certificate if there is none. "
-        "docs/operations.md describes how to install one of your own."
+        "docs/tls.md describes how to install one of your own."
     )
 
 

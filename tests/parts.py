@@ -355,6 +355,7 @@ def main(argv: Sequence[str]) -> int:
     for name in PARTS:
         parser.add_argument(f"--{name}", dest="parts", action="append_const", const=name)
     args, rest = parser.parse_known_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the parts, too
     OUT.mkdir(parents=True, exist_ok=True)
     if rest:
         part = PARTS[args.parts[0] if args.parts else part_of(rest)]

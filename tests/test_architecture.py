@@ -53,7 +53,10 @@ COMMON = {
 
 # The process, the module it starts in, and the packages it may reach beside COMMON.
 PROCESSES = {
-    "gateway": ("appliance.gateway.server", {"gateway", "link", "web", "audit", "access", "tls"}),
+    "gateway": (
+        "appliance.gateway.server",
+        {"gateway", "link", "web", "audit", "access", "tls", "weights"},
+    ),
     "llm": (
         "appliance.engines.llm.choose",
         {"engines.llm", "engines.onnx_session", "link", "gpu", "weights"},

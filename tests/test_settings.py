@@ -118,6 +118,7 @@ ALLOWED = {
     "llm.greeting": "text, at most 2000 characters",
     "llm.tools": "a list of at most 16 tool names, separated by commas",
     "llm.tool_seconds": "a number of seconds above 0, at most 600",
+    "llm.client_tool_seconds": "a number of seconds above 0, at most 600",
     "llm.today": "a date such as 22 Nov 2026, or empty",
     "llm.noise_reply": "text, not empty, at most 100 characters",
     "llm.dtype": "one of auto, bfloat16, float32",

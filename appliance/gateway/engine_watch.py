@@ -1,4 +1,4 @@
-"""Whether the engines are ready, and the audio that is made when they are."""
+"""Watches whether the engines are ready, and synthesizes the hold message when they are."""
 
 from __future__ import annotations
 

@@ -18,11 +18,21 @@ class ReplyObserver:
     def phrase(self, text: str) -> None:
         """A phrase of the bot begins; its audio follows."""
 
+    def tool_called(self, call_id: str, name: str, arguments: str) -> None:
+        """The model calls a tool of the client. All speech before the call was sent.
+
+        The reply goes on when the client asks for it, or with `tool_timed_out`. `arguments` is a
+        JSON object.
+        """
+
+    def tool_timed_out(self) -> None:
+        """The reply goes on without the result of the client's tool."""
+
     def reply_ended(self, interrupted: bool, heard: str) -> None:
         """The bot has finished, or was interrupted. The user has heard the text `heard`."""
 
     def notice_ended(self) -> None:
-        """Something that is no part of the conversation was said, such as an apology."""
+        """Something outside the conversation was said, such as an apology."""
 
     def transcribed(self, text: str) -> None:
         """The words of the latest question are known."""

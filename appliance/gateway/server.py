@@ -51,6 +51,7 @@ from appliance.tasks import cancel, spawn
 from appliance.tls.policy import is_loopback
 from appliance.tls.serving import ServerCertificate
 from appliance.web.server import WebServer
+from appliance.weights.voices import selectable_voices
 
 ENGINE_CHECK_SECONDS = 1.0  # between two checks of the engines
 TOKEN_CHECK_SECONDS = 1.0  # between two looks at the token store and the calls
@@ -84,6 +85,7 @@ class GatewayServer:
             TurnModels(settings.turn),
             select_tools(settings.llm.tools),
             names=UnsplitNames(lexicon.written()),
+            voices=selectable_voices(settings) if settings.gateway.realtime_client_settings else (),
         )
         self._calls = Calls()
         self._engines = EngineWatch(settings)

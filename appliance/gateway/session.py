@@ -46,6 +46,7 @@ from appliance.errors import (
     PipelineFailed,
     SessionEnded,
 )
+from appliance.gateway.generation.client_frames import ClientToolCallFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
 from appliance.gateway.generation.reply import ReplyEndFrame, TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
@@ -191,7 +192,9 @@ class Session:
             greet=self._greet,
             stop=self._interrupt_bot,
         )
-        self._observer = serializer = RealtimeSerializer(self._name, realtime, settings, hooks)
+        self._observer = serializer = RealtimeSerializer(
+            self._name, realtime, settings, hooks, self._resources.voices
+        )
         return serializer
 
     async def _greet(self) -> None:
@@ -263,6 +266,7 @@ class Session:
             self._monitor.mark("sent"),
             self._on_heard,
             self._observer.notice_ended,
+            self._on_client_tool,
         )
         gate = InterruptionGate(
             settings.turn.interruption == "voice" or settings.turn.half_duplex,
@@ -368,6 +372,7 @@ class Session:
             on_turn_submitted=turn_submitted,
             on_first_token=monitor.mark("first_token"),
             on_tool_call=monitor.tool_called,
+            on_client_silent=self._observer.tool_timed_out,
             on_generated=monitor.generated,
             on_hang_up=self._hang_up.begin,
             on_transcript=transcribed,
@@ -393,6 +398,10 @@ class Session:
             hold=lambda: ask(llm_client.hold),
             resume=lambda: ask(llm_client.resume),
         )
+
+    def _on_client_tool(self, call: ClientToolCallFrame) -> None:
+        self._observer.tool_called(call.call_id, call.tool, call.arguments)
+        self._llm.client_tool_called()
 
     def _on_heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
         self._activity.replying = False

@@ -21,6 +21,7 @@ class SessionResources:
 
     hold_message  24 kHz PCM that is played when an engine is lost; may be empty
     names         names of the site that are spoken as one
+    voices        among which a Realtime client may choose
     """
 
     settings: Settings
@@ -30,6 +31,7 @@ class SessionResources:
     hold_message: bytes = b""
     waiting: WaitingReplies = field(default_factory=WaitingReplies)
     names: UnsplitNames = field(default_factory=UnsplitNames)
+    voices: tuple[str, ...] = ()
 
     def engine_client(self, name: str) -> EngineClient:
         """Return a new client of the engine `name`."""

@@ -213,7 +213,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
             return
         self._unplayed_seconds = self.pacer.unplayed_seconds(time.monotonic())
         self.pacer.flush()
-        # The message tells the client that the frame after it is no interruption.
+        # The message tells the client that the frame after it is not an interruption.
         await self.send_message(OutputTransportMessageUrgentFrame(server_message(BOT_PAUSED)))
         await self._write_frame(InterruptionFrame())
 

@@ -26,6 +26,7 @@ MAX_CONVERSATION_TURNS = 200
 MAX_QUESTION_PARTS = 16  # utterances of one question
 MAX_REPLY_TOKENS = 4_096
 MAX_TOOLS = 16
+TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MAX_TOOL_DESCRIPTION_CHARS = 1_000
 MAX_TOOL_PARAMETERS_CHARS = 4_000
 
@@ -63,7 +64,7 @@ class Tool:
 
     __pydantic_config__ = _STRICT
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: Annotated[str, Field(pattern=TOOL_NAME)]
     description: Annotated[str, Field(max_length=MAX_TOOL_DESCRIPTION_CHARS)]
     parameters: Annotated[str, Field(max_length=MAX_TOOL_PARAMETERS_CHARS)]
 

@@ -190,7 +190,8 @@ class GatewayConfig:
     )
     realtime_client_settings: bool = Field(
         default=False,
-        description="whether a Realtime client may replace llm.system_prompt by its instructions",
+        description="whether a Realtime client may replace llm.system_prompt and tts.voice, and "
+        "bring tools of its own",
     )
 
     @property
@@ -465,6 +466,13 @@ class LLMConfig:
         gt=0,
         le=600,
         description="a tool that runs longer is cancelled; the session continues",
+    )
+    client_tool_seconds: Seconds = Field(
+        default=20.0,
+        gt=0,
+        le=600,
+        description="longest wait for the result of a tool that the client runs; the reply goes on "
+        "without it",
     )
     today: Date = Field(
         default="", description="date in the prompt (vllm); empty: the date when the session starts"

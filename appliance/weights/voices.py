@@ -1,4 +1,4 @@
-"""Check the configured voice against those in `image-manifest.lock`. No model is loaded."""
+"""The voices in `image-manifest.lock`: whether they have the configured one. No model is loaded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from appliance.weights import manifest
 from appliance.weights.manifest import Manifest
 
 FOLDER = "voices"  # voices/NAME.bin or voices/NAME.safetensors in the folder of the TTS model
+STATISTICS = "statistics"  # statistics/NAME.bin, which streamed synthesis of a voice needs
 
 
 def check_voice(settings: Settings) -> None:
@@ -28,8 +29,27 @@ def check_voice(settings: Settings) -> None:
         )
 
 
+def selectable_voices(settings: Settings) -> tuple[str, ...]:
+    """Return the sealed voices that the TTS engine can speak with, sorted; none without a lock.
+
+    Raises BadLock for an invalid lock.
+    """
+    if not settings.paths.lock.exists():
+        return ()
+    lock = manifest.read(settings.paths.lock)
+    voices = sealed_voices(lock, settings.profile)
+    if settings.tts.backend == "onnx" and settings.tts.streaming:
+        streamed = _names(lock, settings.profile, STATISTICS)
+        return tuple(voice for voice in voices if voice in streamed)
+    return voices
+
+
 def sealed_voices(lock: Manifest, profile: str) -> tuple[str, ...]:
     """Return the names of the voices that the lock lists for a profile, sorted."""
+    return _names(lock, profile, FOLDER)
+
+
+def _names(lock: Manifest, profile: str, folder: str) -> tuple[str, ...]:
     sources = {source.name for source in lock.for_profile(profile)}
     paths = [PurePosixPath(weight.path) for weight in lock.weights if weight.source in sources]
-    return tuple(sorted(path.stem for path in paths if path.parent.name == FOLDER))
+    return tuple(sorted(path.stem for path in paths if path.parent.name == folder))

@@ -11,6 +11,7 @@ import { Loudspeaker } from "./loudspeaker.js";
 import { MicrophoneGate } from "./microphone_gate.js";
 import { Microphone, MicrophoneError } from "./microphone.js";
 import { SILENCE_DBFS, SPEAKER_HZ, dbfs } from "./pcm.js";
+import { microphone as microphoneProblem, unreachable } from "./problems.js";
 
 /**
  * @typedef {import("./problems.js").Problem} Problem
@@ -24,6 +25,7 @@ import { SILENCE_DBFS, SPEAKER_HZ, dbfs } from "./pcm.js";
  */
 
 const SILENCE = new Float32Array(640); // 40 ms at 16 kHz
+const FRESH_TICKET_SECONDS = 20; // the gateway takes a ticket for 30 s
 
 export class Call {
   /** @param {CallEvents} on */
@@ -41,11 +43,24 @@ export class Call {
     this._typed = []; // before the gateway was ready
     this._asked = ""; // the typed question that is not answered yet
     this._attempt = 0; // to notice that the user has hung up meanwhile
+    this._opened = 0; // microphones that were asked for: to notice that another one was meanwhile
+    this._lacksMicrophone = false;
     this._levels = { user: SILENCE_DBFS, bot: SILENCE_DBFS, underruns: 0 };
   }
 
   get running() {
     return this.conversation.status !== "idle";
+  }
+
+  /** @returns {import("./status.js").MicrophoneState} */
+  get microphone() {
+    return this._lacksMicrophone ? "missing" : this.gate.state;
+  }
+
+  /** Forget what was said. No call may be running. */
+  forget() {
+    this.conversation = new Conversation();
+    this._on.changed();
   }
 
   /**
@@ -57,17 +72,39 @@ export class Call {
     const attempt = ++this._attempt;
     this.conversation.connecting();
     this._on.changed();
-    const { answer, status, problem } = await gateway.start();
-    if (attempt !== this._attempt) return;
-    if (!answer) return this._end(problem, status === 401);
-    await this._openDevices(preferences);
-    if (attempt !== this._attempt) return this._closeDevices();
-    const url = new URL(answer.wsUrl);
-    url.searchParams.set("token", answer.token);
-    this._connection = new Connection(url.href, {
+    const url = await this._ticket(attempt);
+    if (!url) return;
+    const asked = seconds();
+    try {
+      await this._openDevices(attempt, preferences);
+    } catch {
+      // The worklets cannot be fetched: the gateway has gone.
+      if (attempt === this._attempt) this._end(unreachable(), false);
+      return;
+    }
+    const isOld = seconds() - asked > FRESH_TICKET_SECONDS; // the user was asked for the microphone
+    const fresh = isOld ? await this._ticket(attempt) : url;
+    if (!fresh || attempt !== this._attempt) return;
+    this._connection = new Connection(fresh, {
       frame: (frame) => this._received(frame),
       closed: (ended) => this._end(ended, false),
     });
+  }
+
+  /**
+   * @param {number} attempt
+   * @returns {Promise<string>} the URL to connect to; "" if the call has ended instead
+   */
+  async _ticket(attempt) {
+    const { answer, status, problem } = await gateway.start();
+    if (attempt !== this._attempt) return "";
+    if (!answer) {
+      this._end(problem, status === 401);
+      return "";
+    }
+    const url = new URL(answer.wsUrl);
+    url.searchParams.set("token", answer.token);
+    return url.href;
   }
 
   /** End the call. */
@@ -112,38 +149,60 @@ export class Call {
 
   /** @param {string} deviceId */
   async setMicrophone(deviceId) {
+    const opened = ++this._opened;
     const old = this._microphone;
     this._microphone = null;
     await old?.close();
     try {
-      this._microphone = await Microphone.open(deviceId, (samples) => this._captured(samples));
-      this._microphone.onEnded(() => this._microphoneGone());
-      this._on.microphone(null);
+      const microphone = await Microphone.open(deviceId, (samples) => this._captured(samples));
+      // Hung up meanwhile, or another one was chosen: this one must not stay open.
+      if (opened !== this._opened) return microphone.close();
+      microphone.onEnded(() => this._microphoneGone());
+      microphone.onRunning(() => this._microphoneRuns(true));
+      this._microphone = microphone;
+      this._microphoneRuns(microphone.isRunning);
     } catch (error) {
       if (!(error instanceof MicrophoneError)) throw error;
+      if (opened !== this._opened) return;
+      this._lacksMicrophone = true;
       this._on.microphone(error.problem);
     }
   }
 
-  /** @param {import("./preferences.js").Preferences} preferences */
-  async _openDevices(preferences) {
-    this._loudspeaker ??= await Loudspeaker.open({
+  /**
+   * @param {number} attempt
+   * @param {import("./preferences.js").Preferences} preferences
+   */
+  async _openDevices(attempt, preferences) {
+    const loudspeaker = await Loudspeaker.open({
       report: (report) => this._played(report),
       started: () => this._playbackStarted(),
     });
+    if (attempt !== this._attempt) return loudspeaker.close();
+    this._loudspeaker = loudspeaker;
     this.setVolume(preferences.volume);
     await this.setLoudspeaker(preferences.loudspeaker);
+    if (attempt !== this._attempt) return;
     await this.setMicrophone(preferences.microphone);
   }
 
   _closeDevices() {
+    this._opened++;
+    this._lacksMicrophone = false;
     this._microphone?.close();
     this._loudspeaker?.close();
     this._microphone = this._loudspeaker = null;
   }
 
+  /** @param {boolean} runs */
+  _microphoneRuns(runs) {
+    this._lacksMicrophone = !runs;
+    this._on.microphone(runs ? null : microphoneProblem(""));
+  }
+
   _microphoneGone() {
     this._microphone = null;
+    this._lacksMicrophone = true;
     this._on.microphone({ reason: "no_microphone", retrySeconds: null, detail: "" });
   }
 
@@ -187,6 +246,7 @@ export class Call {
 
   _playbackStarted() {
     this._connection?.send("client-message", { t: "playback-started" });
+    this.gate.playback(true, seconds()); // the next report may be 80 ms away
     this.conversation.playing(true);
     this._on.changed();
   }

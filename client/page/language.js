@@ -5,15 +5,16 @@ import { strings as en } from "./strings/en.js";
 
 /**
  * @typedef {{
- *   language: string, chooseLanguage: string, title: string, start: string, stop: string,
- *   status: Record<import("./conversation.js").Status, string>,
- *   you: string, bot: string, youSpeak: string, captions: string,
+ *   language: string, chooseLanguage: string, title: string, promise: string,
+ *   start: string, startShort: string, stop: string, stopShort: string, cancel: string,
+ *   status: Record<import("./status.js").StatusWord, string>, hint: string, interruptHint: string,
+ *   you: string, bot: string, captions: string, empty: string,
  *   microphone: string, loudspeaker: string,
  *   mute: string, pushToTalk: string, hold: string, holdHint: string, halfDuplex: string,
  *   volume: string, device: string, unnamedDevice: string, settings: string, type: string, send: string,
  *   latency: string, typical: string, underruns: string,
- *   login: string, token: string, logout: string,
- *   again: string, retryIn: string, forgets: string, certificate: string,
+ *   login: string, loginHint: string, token: string, logout: string,
+ *   again: string, retryIn: string, retrying: string, forgets: string, support: string, certificate: string,
  *   trust: Record<"windows" | "mac" | "linux" | "firefox" | "ios" | "android", string>,
  *   problems: Record<string, [title: string, advice: string]>,
  * }} Strings

@@ -2,44 +2,59 @@
 
 import { Call } from "./call.js";
 import * as gateway from "./gateway.js";
+import { listenToHolding } from "./hold_button.js";
 import { LANGUAGES, choose, format } from "./language.js";
 import * as preferences from "./preferences.js";
+import { statusWord } from "./status.js";
 import { element, setLanguage, setOptions, showConversation, showCountdown, showLevels, showLogin, showProblem } from "./view.js";
+import { WakeLock } from "./wake_lock.js";
+
+/** @typedef {import("./problems.js").Problem} Problem */
 
 const chosen = preferences.load();
 let tag = chosen.language in LANGUAGES ? chosen.language : choose(navigator.languages);
 let strings = LANGUAGES[tag];
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let countdown;
-/** @type {WakeLockSentinel | null} */
-let wakeLock = null;
-/** @type {{problem: import("./problems.js").Problem | null, forgets: boolean}} */
+let retrying = false; // until connected, the page tries again by itself
+const wakeLock = new WakeLock();
+/** @type {{problem: Problem | null, forgets: boolean}} */
 let told = { problem: null, forgets: false };
 
 const call = new Call({
-  changed: () => showConversation(call.conversation, strings),
+  changed: showCall,
   levels: (levels) => showLevels(levels, strings),
   microphone: (problem) => {
     tell(problem);
+    showCall();
     listDevices();
   },
   ended: (problem, needsLogin) => {
-    wakeLock?.release();
+    wakeLock.release();
+    retrying = false;
     if (needsLogin) {
       showLogin(true, true);
+      call.forget(); // somebody else may log in
       // Who has not logged in yet has no wrong token.
       tell(problem?.reason === "wrong_token" ? null : problem);
-      return;
+    } else {
+      tell(problem, call.conversation.captions.length > 0);
+      if (problem?.retrySeconds) return retryIn(problem.retrySeconds);
     }
-    tell(problem, call.conversation.captions.length > 0);
-    if (problem?.retrySeconds) retryIn(problem.retrySeconds);
+    showCall();
   },
 });
 
+function showCall() {
+  const { status, userSpeaking } = call.conversation;
+  if (status !== "idle" && status !== "connecting") retrying = false;
+  showConversation(call.conversation, statusWord(status, userSpeaking, call.microphone, retrying), strings);
+}
+
 /**
- * Show a problem, or that there is none any more.
+ * Show a problem, or remove the one that is shown.
  *
- * @param {import("./problems.js").Problem | null} problem
+ * @param {Problem | null} problem
  * @param {boolean} forgets whether a conversation was lost
  */
 function tell(problem, forgets = false) {
@@ -47,27 +62,55 @@ function tell(problem, forgets = false) {
   showProblem(problem, strings, forgets);
 }
 
+/** Begin a call. A problem that is shown stays until the gateway has let the page in. */
 async function begin() {
   clearTimeout(countdown);
-  tell(null);
-  if (call.running) return call.setMicrophone(chosen.microphone); // what failed in a running call
-  keepAwake();
+  wakeLock.hold();
   await call.start(chosen);
+}
+
+/** The user wants a call, or a call with a microphone. */
+function tryAgain() {
+  if (call.running) return call.setMicrophone(chosen.microphone); // what failed in a running call
+  stopRetrying();
+  begin();
 }
 
 /** @param {number} seconds */
 function retryIn(seconds) {
-  clearTimeout(countdown);
-  if (seconds <= 0) return begin();
+  retrying = true;
+  showCall();
   showCountdown(seconds, strings);
-  countdown = setTimeout(() => retryIn(seconds - 1), 1000);
+  countdown = setTimeout(() => (seconds > 1 ? retryIn(seconds - 1) : retryNow()), 1000);
 }
 
-async function keepAwake() {
+function retryNow() {
+  showCountdown(0, strings);
+  begin();
+}
+
+function stopRetrying() {
+  clearTimeout(countdown);
+  retrying = false;
+  tell(null);
+  showCall();
+}
+
+/** The microphone may work now. @param {string} reason why it did not */
+function retryMicrophone(reason) {
+  if (call.running && told.problem?.reason === reason) call.setMicrophone(chosen.microphone);
+}
+
+async function watchPermission() {
   try {
-    wakeLock = (await navigator.wakeLock?.request("screen")) ?? null;
+    // TypeScript's library does not know the name.
+    const name = /** @type {PermissionName} */ (/** @type {unknown} */ ("microphone"));
+    const permission = await navigator.permissions.query({ name });
+    permission.onchange = () => {
+      if (permission.state === "granted") retryMicrophone("microphone_blocked");
+    };
   } catch {
-    // The battery is low, or the page is hidden.
+    // This browser does not tell. The user presses the button.
   }
 }
 
@@ -103,49 +146,32 @@ function applyPreferences() {
 /** @param {boolean} pressed */
 function press(pressed) {
   call.gate.pressed = pressed;
-  element("#hold", HTMLElement).classList.toggle("pressed", pressed);
+  element("#hold", HTMLElement).setAttribute("aria-pressed", String(pressed));
+  showCall();
 }
 
 /** @param {boolean} muted */
 function mute(muted) {
   call.gate.muted = muted;
   element("#mute", HTMLElement).setAttribute("aria-pressed", String(muted));
-}
-
-/** @param {EventTarget | null} target */
-function takesKeys(target) {
-  return target instanceof HTMLElement && target.matches("input, select, button, summary, textarea");
+  showCall();
 }
 
 function listen() {
   element("#talk", HTMLElement).onclick = () => {
-    clearTimeout(countdown);
-    if (call.running) call.stop();
-    else begin();
+    const wanted = !call.running && !retrying;
+    stopRetrying();
+    if (wanted) begin();
+    else if (call.running) call.stop();
   };
-  element("#problem button", HTMLElement).onclick = () => begin();
+  element("#problem button", HTMLElement).onclick = tryAgain;
   element("#mute", HTMLElement).onclick = () => mute(!call.gate.muted);
-  const hold = element("#hold", HTMLElement);
-  hold.onpointerdown = (event) => {
-    hold.setPointerCapture(event.pointerId);
-    press(true);
-  };
-  hold.onpointerup = hold.onpointercancel = hold.onblur = () => press(false);
-  document.addEventListener("keydown", (event) => {
-    const onHold = event.target === hold;
-    if (event.code !== "Space" || !chosen.pushToTalk || (takesKeys(event.target) && !onHold)) return;
-    event.preventDefault();
-    press(true);
-  });
-  document.addEventListener("keyup", (event) => {
-    if (event.code === "Space" && call.gate.pressed) press(false);
-  });
-  window.addEventListener("blur", () => press(false)); // another window gets the release of the key
+  listenToHolding(element("#hold", HTMLElement), () => chosen.pushToTalk, press);
   element("#type", HTMLFormElement).onsubmit = (event) => {
     event.preventDefault();
     const question = element("#question", HTMLInputElement);
     if (!question.value.trim()) return;
-    if (!call.running) begin();
+    if (!call.running) tryAgain();
     call.type(question.value);
     question.value = "";
   };
@@ -160,7 +186,9 @@ function listen() {
     element("#talk", HTMLElement).focus();
   };
   element("#logout", HTMLElement).onclick = async () => {
+    stopRetrying();
     if (call.running) call.stop();
+    call.forget(); // the next user must not read it
     await gateway.logout();
     showLogin(true, true);
   };
@@ -195,7 +223,7 @@ function listenToSettings() {
 function show() {
   strings = LANGUAGES[tag];
   setLanguage(strings, tag);
-  showConversation(call.conversation, strings);
+  showCall();
   tell(told.problem, told.forgets);
 }
 
@@ -223,9 +251,13 @@ if (reason) {
   listen();
   applyPreferences();
   listDevices();
-  navigator.mediaDevices.addEventListener("devicechange", listDevices);
+  watchPermission();
+  navigator.mediaDevices.addEventListener("devicechange", () => {
+    listDevices();
+    retryMicrophone("no_microphone");
+  });
   window.addEventListener("offline", () => call.networkLost());
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && call.running) keepAwake(); // a hidden page loses its lock
+    if (!document.hidden) wakeLock.shown();
   });
 }

@@ -8,26 +8,13 @@ export class Microphone {
   /**
    * Open a microphone.
    *
-   * @param {string} deviceId "" for the system's default
+   * @param {string} deviceId "" for the system's default, which is also used if this one is gone
    * @param {(samples: Float32Array) => void} onFrame gets 40 ms at 16 kHz
-   * @returns {Promise<Microphone>}
+   * @returns {Promise<Microphone>} after 3 s also one that does not run yet: see `onRunning`
    * @throws {MicrophoneError}
    */
   static async open(deviceId, onFrame) {
-    let stream;
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({
-        audio: {
-          echoCancellation: true,
-          noiseSuppression: true,
-          autoGainControl: true,
-          channelCount: { ideal: 1 },
-          ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
-        },
-      });
-    } catch (error) {
-      throw new MicrophoneError(error instanceof Error ? error.name : "");
-    }
+    const stream = await streamOf(deviceId);
     // Firefox connects a microphone only to a context of the microphone's own rate.
     const context = new AudioContext({ latencyHint: "interactive" });
     await context.audioWorklet.addModule("/page/capture.worklet.js");
@@ -35,9 +22,8 @@ export class Microphone {
     node.port.onmessage = ({ data }) => onFrame(data);
     context.createMediaStreamSource(stream).connect(node);
     const microphone = new Microphone(stream, context);
-    if (await begins(context)) return microphone;
-    await microphone.close();
-    throw new MicrophoneError("");
+    microphone.isRunning = await begins(context);
+    return microphone;
   }
 
   /**
@@ -47,6 +33,14 @@ export class Microphone {
   constructor(stream, context) {
     this._stream = stream;
     this._context = context;
+    this.isRunning = false; // when it was opened
+  }
+
+  /** Call `callback` when sound arrives after all. @param {() => void} callback */
+  onRunning(callback) {
+    this._context.onstatechange = () => {
+      if (this._context.state === "running") callback();
+    };
   }
 
   /** Call `callback` when the device is unplugged. @param {() => void} callback */
@@ -60,6 +54,29 @@ export class Microphone {
   }
 }
 
+/**
+ * @param {string} deviceId
+ * @returns {Promise<MediaStream>}
+ * @throws {MicrophoneError}
+ */
+async function streamOf(deviceId) {
+  try {
+    return await navigator.mediaDevices.getUserMedia({
+      audio: {
+        echoCancellation: true,
+        noiseSuppression: true,
+        autoGainControl: true,
+        channelCount: { ideal: 1 },
+        ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
+      },
+    });
+  } catch (error) {
+    const name = error instanceof Error ? error.name : "";
+    if (deviceId && name === "OverconstrainedError") return streamOf("");
+    throw new MicrophoneError(name);
+  }
+}
+
 export class MicrophoneError extends Error {
   /** @param {string} name of the DOMException */
   constructor(name) {
@@ -69,7 +86,7 @@ export class MicrophoneError extends Error {
 }
 
 /**
- * Whether the context begins to run. In Firefox it does not while the system has no loudspeaker.
+ * Whether the context begins to run soon. In Firefox it does not while the system has no loudspeaker.
  *
  * @param {AudioContext} context
  */

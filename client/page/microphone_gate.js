@@ -17,6 +17,12 @@ export class MicrophoneGate {
     this._playing = false;
   }
 
+  /** @returns {"open" | "muted" | "released"} what the user has chosen, apart from half duplex */
+  get state() {
+    if (this.pushToTalk) return this.pressed ? "open" : "released";
+    return this.muted ? "muted" : "open";
+  }
+
   /**
    * @param {boolean} playing whether the bot is heard
    * @param {number} now in seconds
@@ -31,7 +37,7 @@ export class MicrophoneGate {
    * @returns {boolean} whether the user's voice is sent
    */
   isOpen(now) {
-    if (this.pushToTalk ? !this.pressed : this.muted) return false;
+    if (this.state !== "open") return false;
     return !(this.halfDuplex && (this._playing || now - this._quietSince < TAIL_SECONDS));
   }
 }

@@ -8,11 +8,13 @@
 /**
  * @typedef {{reason: string, retrySeconds: number | null, detail: string}} Problem
  *   retrySeconds  when to try again by itself; null if only the user can
- *   detail        the gateway's own words, if it sent any
+ *   detail        for the people who run the appliance: the words of the gateway's error catalogue, or
+ *                 the browser's name of an error
  */
 
 const RECONNECT_SECONDS = 2; // after a call was cut: long enough for a restarted engine's socket
 const LOST_SECONDS = 1; // after a lost connection: it was noticed late already
+const MAX_WAIT_SECONDS = 60; // nobody sits before a countdown for longer
 const RETRIED_CLOSE_REASONS = new Set(["shutdown", "internal", "lost"]);
 const QUIET_CLOSE_REASONS = new Set(["hung_up"]); // the bot said goodbye
 
@@ -25,11 +27,17 @@ const QUIET_CLOSE_REASONS = new Set(["hung_up"]); // the bot said goodbye
  * @returns {Problem}
  */
 export function refusal(status, body, retryAfter) {
-  if (!status) return { reason: "unreachable", retrySeconds: RECONNECT_SECONDS, detail: "" };
+  if (!status) return unreachable();
   const reason = typeof body.reason === "string" ? body.reason : "refused";
   const seconds = Number.parseInt(retryAfter ?? "", 10);
-  const retrySeconds = Number.isFinite(seconds) && seconds > 0 ? seconds : null;
-  return { reason, retrySeconds, detail: typeof body.message === "string" ? body.message : `HTTP ${status}` };
+  const retrySeconds = seconds > 0 && seconds <= MAX_WAIT_SECONDS ? seconds : null;
+  const words = [body.message, body.advice].filter((each) => typeof each === "string").join(" ");
+  return { reason, retrySeconds, detail: words || `HTTP ${status}` };
+}
+
+/** There was no answer. @returns {Problem} */
+export function unreachable() {
+  return { reason: "unreachable", retrySeconds: RECONNECT_SECONDS, detail: "" };
 }
 
 /**

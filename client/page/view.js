@@ -2,6 +2,13 @@
 
 import { format } from "./language.js";
 
+/**
+ * The big button by status word: its name, and the part of it that is seen.
+ *
+ * @type {Record<string, ["start" | "stop" | "cancel", "startShort" | "stopShort" | "cancel"]>}
+ */
+const LABELS = { idle: ["start", "startShort"], waiting: ["cancel", "cancel"], connecting: ["cancel", "cancel"] };
+
 /** A level of -60 dBFS is an empty meter, 0 a full one. */
 const METER_FLOOR_DBFS = -60;
 const NOT_RETRIED = new Set(["insecure", "outdated", "wrong_token", "expired_token"]);
@@ -36,19 +43,34 @@ export function setLanguage(strings, tag) {
 
 /**
  * @param {import("./conversation.js").Conversation} conversation
+ * @param {import("./status.js").StatusWord} word
  * @param {import("./language.js").Strings} strings
  */
-export function showConversation(conversation, strings) {
-  const { status, userSpeaking, turns } = conversation;
+export function showConversation(conversation, word, strings) {
+  const { status, userSpeaking } = conversation;
   document.body.dataset.status = status;
-  setText("#status", userSpeaking ? strings.youSpeak : strings.status[status]);
-  setText("#talk-label", status === "idle" ? strings.start : strings.stop);
+  document.body.dataset.word = word;
+  setText("#status", strings.status[word]);
+  const [label, short] = LABELS[word] ?? ["stop", "stopShort"];
+  setText("#talk-label", strings[label]);
+  setText("#talk-short", strings[short]);
+  setText("#note", note(word, conversation, strings));
   element("#user-meter", HTMLElement).classList.toggle("active", userSpeaking);
   element("#bot-meter", HTMLElement).classList.toggle("active", status === "speaking");
-  const times = turns.flatMap(({ seconds }) => (seconds === null ? [] : [seconds])).sort((a, b) => a - b);
-  const median = times[Math.floor(times.length / 2)];
-  setText("#latency", times.length ? format(strings.typical, { seconds: median.toFixed(2) }) : "");
   showCaptions(conversation, strings);
+}
+
+/**
+ * @param {import("./status.js").StatusWord} word
+ * @param {import("./conversation.js").Conversation} conversation
+ * @param {import("./language.js").Strings} strings
+ */
+function note(word, { turns }, strings) {
+  if (word === "idle") return strings.hint;
+  if (word === "waiting" || word === "connecting" || word === "missing") return "";
+  const times = turns.flatMap(({ seconds }) => (seconds === null ? [] : [seconds])).sort((a, b) => a - b);
+  if (!times.length) return strings.interruptHint;
+  return format(strings.typical, { seconds: times[Math.floor(times.length / 2)].toFixed(2) });
 }
 
 /**
@@ -71,6 +93,7 @@ function showCaptions({ captions, turns }, strings) {
   });
   while (list.children.length > captions.length) list.lastElementChild?.remove();
   if (atEnd) list.scrollTop = list.scrollHeight;
+  element("#empty", HTMLElement).hidden = captions.length > 0;
 }
 
 function captionElement() {
@@ -85,9 +108,9 @@ function captionElement() {
 
 /** @param {{user: number, bot: number, underruns: number}} levels @param {import("./language.js").Strings} strings */
 export function showLevels(levels, strings) {
-  for (const [id, level] of [["#user-meter", levels.user], ["#bot-meter", levels.bot]]) {
+  for (const [name, level] of [["--user-level", levels.user], ["--bot-level", levels.bot]]) {
     const share = Math.max(0, Math.min(1, 1 - Number(level) / METER_FLOOR_DBFS));
-    element(`${id} .bar > span`, HTMLElement).style.setProperty("--level", share.toFixed(2));
+    element("#call", HTMLElement).style.setProperty(String(name), share.toFixed(2));
   }
   setText("#underruns", levels.underruns ? format(strings.underruns, { count: levels.underruns }) : "");
 }
@@ -99,32 +122,40 @@ export function showLevels(levels, strings) {
  */
 export function showProblem(problem, strings, forgets = false) {
   const section = element("#problem", HTMLElement);
+  if (!problem && section.contains(document.activeElement)) element("#talk", HTMLElement).focus();
   section.hidden = !problem;
   if (!problem) return;
+  section.dataset.kind = problem.retrySeconds === null ? "error" : "wait";
   const [title, advice] = strings.problems[problem.reason] ?? strings.problems.refused;
   setText(".title", title, section);
   setText(".advice", advice, section);
-  setText(".detail", problem.reason in strings.problems ? "" : problem.detail, section);
-  setText(".countdown", "", section);
+  setText(".detail", [problem.reason, problem.detail].filter(Boolean).join(": "), section);
+  if (problem.retrySeconds === null) setText(".countdown", "", section);
   element(".forgets", HTMLElement, section).hidden = !forgets;
   element("button", HTMLButtonElement, section).hidden = NOT_RETRIED.has(problem.reason);
+  element(".support", HTMLElement, section).hidden = !problem.detail;
   const trust = element(".trust", HTMLElement, section);
   trust.hidden = problem.reason !== "insecure";
-  const steps = Object.values(strings.trust).map((text) => {
+  if (trust.hidden) return; // a change within an alert would be announced again
+  const systems = Object.values(strings.trust).map((text) => {
+    const [system, ...steps] = text.split(":");
     const item = document.createElement("li");
-    item.textContent = text;
+    const name = item.appendChild(document.createElement("strong"));
+    name.textContent = `${system}:`;
+    item.append(steps.join(":"));
     return item;
   });
-  element("ul", HTMLUListElement, trust).replaceChildren(...steps);
+  element("ul", HTMLUListElement, trust).replaceChildren(...systems);
 }
 
-/** @param {number} seconds @param {import("./language.js").Strings} strings */
+/** @param {number} seconds 0: the page tries now @param {import("./language.js").Strings} strings */
 export function showCountdown(seconds, strings) {
-  setText("#problem .countdown", format(strings.retryIn, { seconds }));
+  setText("#problem .countdown", seconds ? format(strings.retryIn, { seconds }) : strings.retrying);
 }
 
 /** Show the login, or the call. @param {boolean} needsLogin @param {boolean} canCall */
 export function showLogin(needsLogin, canCall) {
+  document.body.dataset.view = needsLogin ? "login" : canCall ? "call" : "refused";
   element("#login", HTMLFormElement).hidden = !needsLogin;
   for (const id of ["#call", "#said", "#settings"]) {
     element(id, HTMLElement).hidden = needsLogin || !canCall;

@@ -20,6 +20,7 @@ from appliance.__main__ import main
 from appliance.gateway import server
 from appliance.processes import GATEWAY
 from client.config import Config
+from tests.bench.instant import REPLY
 from tests.e2e.appliance import ROOT, Appliance
 
 SETTINGS = {"GATEWAY_MAX_SESSIONS": "64", "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000"}
@@ -43,11 +44,13 @@ class MeasuredGateway:
 
 
 @contextlib.asynccontextmanager
-async def gateway_on_instant_engines(folder: Path) -> AsyncIterator[MeasuredGateway]:
+async def gateway_on_instant_engines(
+    folder: Path, reply: str = REPLY
+) -> AsyncIterator[MeasuredGateway]:
     """Run the gateway and the engines in two processes, which log to a file in `folder`."""
     appliance = Appliance(folder, SETTINGS)
     config = Config(url=appliance.url, token=appliance.token)
-    async with running(appliance, config, "tests.bench.gateway") as gateway:
+    async with running(appliance, config, "tests.bench.gateway", reply=reply) as gateway:
         async with asyncio.timeout(READY_SECONDS):
             count = _task_count(appliance.run_folder)
             count.unlink(missing_ok=True)  # it may be older than the last task of the start
@@ -58,10 +61,10 @@ async def gateway_on_instant_engines(folder: Path) -> AsyncIterator[MeasuredGate
 
 @contextlib.asynccontextmanager
 async def running(
-    appliance: Appliance, config: Config, *module: str
+    appliance: Appliance, config: Config, *module: str, reply: str = REPLY
 ) -> AsyncIterator[MeasuredGateway]:
     """Run a gateway, `python -m MODULE...`, and the engines. `config` is how clients call it."""
-    engines = _start(appliance, "tests.bench.instant", str(appliance.run_folder))
+    engines = _start(appliance, "tests.bench.instant", "--reply", reply, str(appliance.run_folder))
     gateway = _start(appliance, *module)
     try:
         async with asyncio.timeout(READY_SECONDS):

@@ -1,13 +1,13 @@
-"""Serve both engines in one process: python -m tests.bench.instant RUN_FOLDER...
+"""Serve both engines in one process: python -m tests.bench.instant [--reply TEXT] RUN_FOLDER...
 
 Both reply immediately, so the latency of a turn is the latency added by the pipeline.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from appliance.link.server import serve_link
 from tests.fakes import InstantLLMEngine, InstantTTSEngine, InstantTTSSession
 
 REPLY = (
-    "This is an answer of about five seconds. It has a second sentence, as most answers do, "
+    "This is an answer of about seven seconds. It has a second sentence, as most answers do, "
     "so that phrases follow one another."
 )
 
@@ -37,12 +37,12 @@ class WholePhraseSession(InstantTTSSession):
             yield b"".join(parts)
 
 
-async def serve(*folders: Path) -> None:
+async def serve(*folders: Path, reply: str = REPLY) -> None:
     """Serve both engines in each run folder until the process is terminated."""
     ready = HealthReport(ready=True)
     async with contextlib.AsyncExitStack() as serving:
         for folder in folders:
-            speech = InstantLLMEngine(lambda *_: REPLY)
+            speech = InstantLLMEngine(lambda *_: reply)
             voice = WholePhraseEngine()
             for engine in (speech, voice):
                 path = folder / f"{engine.name}.sock"
@@ -50,5 +50,13 @@ async def serve(*folders: Path) -> None:
         await asyncio.Event().wait()
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.bench.instant", description=__doc__)
+    parser.add_argument("--reply", default=REPLY, help="to every question")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER")
+    args = parser.parse_args()
+    asyncio.run(serve(*args.folders, reply=args.reply))
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(*map(Path, sys.argv[1:])))
+    main()

@@ -33,8 +33,11 @@ def question_audio(conversation: Sequence[Turn], heard: dict[int, bytes]) -> byt
     return b"".join(heard[part] for part in parts if part is not None)
 
 
+Reply = str | ToolCall | tuple[str, ToolCall]  # a call may follow a text
+
+
 class InstantLLMEngine:
-    """Calls `reply` with the conversation. Streams its text word by word, or yields its tool call.
+    """Calls `reply` with the conversation. Streams its text word by word, then its tool call.
 
     pause_seconds  before each word
     transcript     returns the words of an utterance
@@ -47,7 +50,7 @@ class InstantLLMEngine:
 
     def __init__(
         self,
-        reply: Callable[[Sequence[Turn], dict[int, bytes]], str | ToolCall] = echo,
+        reply: Callable[[Sequence[Turn], dict[int, bytes]], Reply] = echo,
         pause_seconds: float = 0,
     ) -> None:
         self.reply = reply
@@ -121,14 +124,17 @@ class InstantLLMSession:
         try:
             reply = self._engine.reply(conversation, self.heard)
             if isinstance(reply, ToolCall):
-                yield reply
-                yield Result("tool_call", {"decode_tokens": 1.0})
-                return
-            words = reply.split(" ")
+                reply = "", reply
+            text, call = (reply, None) if isinstance(reply, str) else reply
+            words = text.split(" ") if text or call is None else []
             for number, word in enumerate(words[:max_tokens]):
                 await asyncio.sleep(self._engine.pause_seconds)
                 self.decoded += 1
                 yield word if number == 0 else " " + word
+            if call is not None:
+                yield call
+                yield Result("tool_call", {"decode_tokens": 1.0})
+                return
             yield Result("stop" if len(words) <= max_tokens else "length", {"decode_tokens": 1.0})
         finally:
             self.running -= 1
@@ -151,13 +157,18 @@ class InstantLLMSession:
 
 
 class InstantTTSEngine:
-    """Synthesizes a phrase at once, as a 440 Hz tone of 60 ms per character."""
+    """Synthesizes a phrase at once, as a 440 Hz tone of 60 ms per character.
+
+    phrases    all texts that were spoken
+    spoken_by  the voice of each
+    """
 
     name = "tts"
-    voices = ("af_heart",)
+    voices: tuple[str, ...] = ("af_heart",)
 
     def __init__(self) -> None:
         self.phrases: list[str] = []
+        self.spoken_by: list[str] = []
         self.running = 0
 
     async def start(self) -> None:
@@ -190,6 +201,7 @@ class InstantTTSSession:
         if not any(character.isalnum() for character in text):
             return
         self._engine.phrases.append(text)
+        self._engine.spoken_by.append(voice)
         self._engine.running += 1
         try:
             chunk = tone(0.2)

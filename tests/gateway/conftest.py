@@ -33,12 +33,13 @@ from appliance import journal
 from appliance.gateway import server
 from appliance.gateway.http.gatekeeper import Gatekeeper
 from appliance.gateway.turns.turn_taking import TurnModels
-from appliance.link.engine import ToolCall, Turn
+from appliance.link.engine import Turn
 from appliance.link.protocol import HealthReport
 from appliance.link.server import AnyEngine, serve_link
 from appliance.settings import Settings
 from client import wire
 from tests.fakes import InstantLLMEngine, InstantTTSEngine, echo
+from tests.fakes.engines import Reply
 
 TOKEN = "a-token-for-tests-only-which-is-long-enough"
 TIMEOUT_SECONDS = 60.0  # generous, so that a slow machine does not fail the tests
@@ -77,14 +78,12 @@ class ScriptedLLM:
     utterances     the audio that the engine held at each request, by utterance number
     """
 
-    def __init__(self, *replies: str | ToolCall) -> None:
+    def __init__(self, *replies: Reply) -> None:
         self._replies = list(replies)
         self.conversations: list[list[Turn]] = []
         self.utterances: list[dict[int, bytes]] = []
 
-    def __call__(
-        self, conversation: Sequence[Turn], utterances: dict[int, bytes]
-    ) -> str | ToolCall:
+    def __call__(self, conversation: Sequence[Turn], utterances: dict[int, bytes]) -> Reply:
         self.conversations.append(list(conversation))
         self.utterances.append(dict(utterances))
         if not self._replies:

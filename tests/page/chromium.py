@@ -26,6 +26,7 @@ PROGRAM = shutil.which("chromium") or ""
 START_SECONDS = 60.0
 WAIT_SECONDS = 60.0  # for a condition in the page; no test depends on how fast it is
 POLL_SECONDS = 0.05
+ISOLATED = "tests"  # the world of scripts beside the page's
 FLAGS = (
     "--headless=new",
     "--no-first-run",
@@ -38,7 +39,6 @@ FLAGS = (
     "--disable-gpu",
     "--mute-audio",
     "--autoplay-policy=user-gesture-required",
-    "--use-fake-ui-for-media-stream",
     "--remote-debugging-port=0",
 )
 
@@ -51,8 +51,13 @@ class Tab:
     errors      uncaught exceptions and messages of the console of level "error"
     """
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(
+        self, socket: ClientConnection, control: Tab | None = None, context: str = ""
+    ) -> None:
+        """`control` is the browser's own connection, `context` the one that the tab is in."""
         self._socket = socket
+        self._control = control
+        self._context = context
         self._ids = itertools.count(1)
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.requests: list[str] = []
@@ -101,27 +106,28 @@ class Tab:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
         return answer["result"].get("value")
 
-    async def isolated(self, script: str, expression: str) -> Any:
-        """Run a script beside the page's: it sees the same document, under no policy of it.
+    async def add_isolated(self, script: str) -> None:
+        """Run a script in every page from now on: beside the page's, under no policy of it."""
+        await self.command(
+            "Page.addScriptToEvaluateOnNewDocument", source=script, worldName=ISOLATED
+        )
 
-        Returns the value of an expression of that script.
-        """
+    async def isolated(self, expression: str) -> Any:
+        """Return the value of an expression of the script of `add_isolated`."""
         tree = await self.command("Page.getFrameTree")
         frame = tree["frameTree"]["frame"]["id"]
-        world = await self.command("Page.createIsolatedWorld", frameId=frame, worldName="tests")
-        values = []
-        for code in (script, expression):
-            answer = await self.command(
-                "Runtime.evaluate",
-                expression=code,
-                contextId=world["executionContextId"],
-                awaitPromise=True,
-                returnByValue=code is expression,
-            )
-            if "exceptionDetails" in answer:
-                raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
-            values.append(answer["result"].get("value"))
-        return values[1]
+        # Not a new one: it has the name of that of the script.
+        world = await self.command("Page.createIsolatedWorld", frameId=frame, worldName=ISOLATED)
+        answer = await self.command(
+            "Runtime.evaluate",
+            expression=expression,
+            contextId=world["executionContextId"],
+            awaitPromise=True,
+            returnByValue=True,
+        )
+        if "exceptionDetails" in answer:
+            raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
+        return answer["result"].get("value")
 
     async def resize(self, width: int, height: int = 900) -> None:
         """Give the page this size, in CSS pixels; a phone's below 600."""
@@ -133,10 +139,46 @@ class Tab:
             mobile=width < 600,
         )
 
-    async def prefer(self, scheme: str) -> None:
-        """Let the user prefer "light" or "dark"."""
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        await self.command("Emulation.setEmulatedMedia", features=[feature])
+    async def prefer(self, scheme: str, motion: str = "no-preference") -> None:
+        """Let the user prefer "light" or "dark", and for motion "reduce"."""
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": motion},
+        ]
+        await self.command("Emulation.setEmulatedMedia", features=features)
+
+    async def permit_microphone(self, setting: str) -> None:
+        """Answer for the user whether pages get the microphone: "granted" or "denied"."""
+        assert self._control is not None
+        await self._control.command(
+            "Browser.setPermission",
+            permission={"name": "microphone"},
+            setting=setting,
+            browserContextId=self._context,
+        )
+
+    async def mouse(self, event: str, x: float, y: float) -> None:
+        """Move, press or release the mouse: "mouseMoved", "mousePressed", "mouseReleased"."""
+        await self.command(
+            "Input.dispatchMouseEvent", type=event, x=x, y=y, button="left", clickCount=1
+        )
+
+    async def key(self, event: str, code: str, key: str) -> None:
+        """Press or release a key: "keyDown", "keyUp"."""
+        await self.command("Input.dispatchKeyEvent", type=event, code=code, key=key)
+
+    async def alert(self) -> str:
+        """Return the text that a screen reader announces at once: that of the role "alert"."""
+        nodes = (await self.command("Accessibility.getFullAXTree"))["nodes"]
+        by_id = {node["nodeId"]: node for node in nodes}
+
+        def text(node: dict[str, Any]) -> str:
+            if node.get("role", {}).get("value") == "StaticText":
+                return str(node["name"]["value"])
+            return " ".join(text(by_id[each]) for each in node.get("childIds", ()))
+
+        alerts = [node for node in nodes if node.get("role", {}).get("value") == "alert"]
+        return " ".join(text(node) for node in alerts)
 
     async def wait_for(self, condition: str, seconds: float = WAIT_SECONDS) -> Any:
         """Wait until a JavaScript expression is true, and return its value."""
@@ -237,8 +279,9 @@ class Browser:
                 async with connect(
                     f"ws://{self._address}/devtools/page/{target['targetId']}", max_size=None
                 ) as socket:
-                    tab = Tab(socket)
+                    tab = Tab(socket, control, context)
                     await tab.prepare()
+                    await tab.permit_microphone("granted")
                     try:
                         yield tab
                     finally:

@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
-import numpy as np
-import pytest
-
-from client.wav import write_wav
 from tests.gateway.conftest import (
     TOKEN,
     MakeGateway,
     RunningGateway,
     ScriptedLLM,
-    Speak,
-    free_port,
 )
 from tests.page.chromium import Browser, Tab
-
-QUESTION = "What is the capital of France?"
-RATE = 16_000
-
-
-@pytest.fixture(scope="module")
-def speaking_browser(speak: Speak, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser whose microphone hears the question once, after 2 s, and then silence."""
-    silence = np.zeros(2 * RATE, "<i2").tobytes()
-    wav = tmp_path_factory.mktemp("microphone") / "question.wav"
-    write_wav(wav, silence + speak(QUESTION) + 10 * silence, RATE)
-    browser = Browser(Path(f"{wav}%noloop"))
-    yield browser
-    browser.stop()
 
 
 @contextlib.asynccontextmanager
@@ -163,43 +142,6 @@ async def test_interruption_stops_the_sound_and_keeps_what_was_heard(
         assert len(answer) < len(long_answer) / 2
 
 
-async def test_full_appliance_counts_down_and_connects_when_a_place_is_free(
-    make_gateway: MakeGateway, browser: Browser
-) -> None:
-    async with make_gateway(max_sessions=1) as gateway:
-        other = await gateway.connect()
-        async with opened(browser, gateway) as tab:
-            await logged_in(tab)
-            await tab.click("#talk")
-            await tab.wait_for("!document.querySelector('#problem').hidden")
-            assert await tab.text("#problem .title") == "All lines are taken."
-            await tab.wait_for(
-                "/^Trying again in [0-9]+ s$/.test("
-                "document.querySelector('.countdown').textContent)"
-            )
-            await other.disconnect()
-            await tab.wait_for("document.body.dataset.status === 'listening'")
-
-
-async def test_restart_of_the_gateway_is_said_and_the_call_begun_again(
-    make_gateway: MakeGateway, browser: Browser
-) -> None:
-    port = free_port()
-    async with contextlib.AsyncExitStack() as stack:
-        async with make_gateway(ScriptedLLM("Good."), port=port) as gateway:
-            tab = await stack.enter_async_context(opened(browser, gateway))
-            await logged_in(tab)
-            await ask(tab, "How are you?")
-            await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
-        await tab.wait_for("!document.querySelector('#problem .forgets').hidden")
-        assert await tab.text("#problem .title") in (
-            "The appliance is being restarted.",
-            "The appliance cannot be reached.",
-        )
-        async with make_gateway(port=port):
-            await tab.wait_for("document.body.dataset.status === 'listening'")
-
-
 async def test_retry_of_the_microphone_in_a_call_opens_no_second_call(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
@@ -215,30 +157,30 @@ async def test_retry_of_the_microphone_in_a_call_opens_no_second_call(
         assert gateway.metric("voice_sessions_active") == 1
 
 
-async def test_space_bar_is_the_button_of_push_to_talk(
-    make_gateway: MakeGateway, browser: Browser
-) -> None:
-    pressed = "document.querySelector('#hold').classList.contains('pressed')"
-    async with make_gateway(engines=()) as gateway, opened(browser, gateway) as tab:
-        await tab.click("#push-to-talk")
-        assert await tab.evaluate("!document.querySelector('#hold').hidden")
-        await tab.evaluate("document.activeElement.blur()")
-        for end in (
-            lambda: tab.command("Input.dispatchKeyEvent", type="keyUp", code="Space", key=" "),
-            lambda: tab.evaluate("dispatchEvent(new Event('blur'))"),  # another window is chosen
-        ):
-            await tab.command("Input.dispatchKeyEvent", type="keyDown", code="Space", key=" ")
-            assert await tab.evaluate(pressed)
-            await end()
-            assert not await tab.evaluate(pressed)
-
-
-async def test_page_speaks_german_and_remembers_it(
-    make_gateway: MakeGateway, browser: Browser
-) -> None:
-    async with make_gateway(engines=()) as gateway, opened(browser, gateway) as tab:
+async def test_page_speaks_german_and_remembers_it(page_url: str, browser: Browser) -> None:
+    async with browser.tab() as tab:
+        await tab.open(page_url)
         await choose_language(tab, "de")
         assert await tab.text("#status") == "Bereit"
-        await tab.open(f"http://localhost:{gateway.port}/")
+        await tab.open(page_url)
         assert await tab.text("#status") == "Bereit"
         assert await tab.evaluate("document.documentElement.lang") == "de"
+
+
+async def test_next_user_reads_nothing_of_what_was_said(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    async with (
+        make_gateway(ScriptedLLM("It is Rome.")) as gateway,
+        opened(browser, gateway) as tab,
+    ):
+        await logged_in(tab)
+        await ask(tab, "What is the capital of Italy?")
+        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        await tab.click("#logout")
+        await gateway.wait_sessions_closed()
+        await tab.wait_for("!document.querySelector('#login').hidden")
+        await tab.fill("#token", TOKEN)
+        await tab.click("#login button")
+        await tab.wait_for("document.querySelector('#login').hidden")
+        assert await captions(tab) == []

@@ -76,7 +76,7 @@ async def test_spoken_question_is_answered_and_heard_in_firefox(
         logged_in(firefox, gateway) as tab,
     ):
         await tab.click("#talk")
-        await tab.wait_for("document.body.dataset.status === 'listening'")
+        await tab.wait_for("document.body.dataset.word === 'listening'")  # the microphone runs
         with sound.record(heard):
             sound.say(wav)
             await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")

@@ -10,7 +10,6 @@ import pytest
 
 from appliance import errors
 from client import wire
-from tests.gateway.conftest import MakeGateway
 from tests.page.chromium import Browser, Tab
 from tests.page.strings import LANGUAGES, strings_of
 
@@ -20,9 +19,9 @@ TONE = (
 
 
 @pytest.fixture
-async def tab(make_gateway: MakeGateway, browser: Browser) -> AsyncIterator[Tab]:
-    async with make_gateway(engines=()) as gateway, browser.tab() as tab:
-        await tab.open(f"http://{gateway.address}/")
+async def tab(page_url: str, browser: Browser) -> AsyncIterator[Tab]:
+    async with browser.tab() as tab:
+        await tab.open(page_url)
         yield tab
         assert tab.errors == []
         assert tab.violations == []
@@ -354,6 +353,35 @@ async def test_second_call_leaves_the_captions_of_the_first(tab: Tab) -> None:
     ]
 
 
+async def test_status_word_says_what_the_microphone_does(tab: Tab) -> None:
+    words = await run(
+        tab,
+        "status.js",
+        """return [
+          ["idle", false, "muted", false], ["idle", false, "open", true],
+          ["connecting", false, "open", false], ["connecting", false, "open", true],
+          ["listening", false, "open", false], ["listening", true, "open", false],
+          ["listening", false, "muted", false], ["listening", false, "released", true],
+          ["listening", false, "missing", false], ["speaking", false, "missing", false],
+        ].map((each) => m.statusWord(...each));""",
+    )
+    assert words == [
+        *("idle", "waiting"),
+        *("connecting", "waiting"),
+        *("listening", "hearing"),
+        *("muted", "released"),
+        *("missing", "speaking"),
+    ]
+
+
+async def test_words_of_the_catalogue_are_kept_for_support(tab: Tab) -> None:
+    """They name settings, which callers cannot change."""
+    refusal = errors.Full(limit=4)
+    body = json.dumps({"reason": "full", "message": str(refusal), "advice": refusal.advice})
+    kept = await run(tab, "problems.js", f"return m.refusal(503, {body}, '5').detail;")
+    assert kept == f"{refusal} {refusal.advice}"
+
+
 async def test_refusals_and_ends_become_problems(tab: Tab) -> None:
     found = await run(
         tab,
@@ -361,6 +389,7 @@ async def test_refusals_and_ends_become_problems(tab: Tab) -> None:
         """return [
           m.refusal(503, {reason: "full", message: "All 4 sessions are taken."}, "5"),
           m.refusal(502, {}, null), m.refusal(0, {}, null),
+          m.refusal(429, {reason: "minutes_used"}, "3600"),
           m.closed(1012, "shutdown: The appliance is stopping."), m.closed(1006, ""),
           m.closed(1000, "idle: Nobody spoke for 120 seconds."), m.closed(1000, ""),
           m.closed(1000, "hung_up: The bot ended the conversation."),
@@ -371,6 +400,7 @@ async def test_refusals_and_ends_become_problems(tab: Tab) -> None:
         ["full", 5],
         ["refused", None],
         ["unreachable", 2],
+        ["minutes_used", None],
         ["shutdown", 2],
         ["lost", 1],
         ["idle", None],

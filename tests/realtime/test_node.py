@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from appliance.link.engine import ToolCall
 from tests.gateway.conftest import (
     TIMEOUT_SECONDS,
     TOKEN,
@@ -116,6 +117,15 @@ async def test_agents_typed(gateway: RunningGateway) -> None:
     texts = [part for item in end["history"] for part in item["content"]]
     assert any(part.get("transcript") == "You wrote the weather." for part in texts)
     assert end["pieces"] > 3
+
+
+async def test_agents_tool(make_gateway: MakeGateway) -> None:
+    llm = ScriptedLLM(ToolCall("open_door", '{"number": 2}'), "It is open.")
+    async with make_gateway(llm, realtime_client_settings=True) as gateway:
+        lines = await run("agents.mjs", gateway, "ws://{}/v1/realtime?model=gpt-realtime", TOKEN)
+    outputs = [line["output"] for line in of(lines, "response.done")]
+    assert outputs == [["function_call"], ["message"]]
+    assert llm.conversation(1)[-1] == ("tool", "Door 2 is open.", False)
 
 
 async def test_agents_spoken_and_interrupted(make_gateway: MakeGateway, speech: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from appliance.link.engine import ToolCall
 from tests.gateway.conftest import (
     TIMEOUT_SECONDS,
     TOKEN,
@@ -20,6 +21,7 @@ from tests.gateway.conftest import (
 from tests.realtime.conftest import PIECE_SECONDS, pieces, to_24_khz
 
 agents = pytest.importorskip("agents.realtime")
+function_tool = pytest.importorskip("agents").function_tool
 
 
 class AgentCaller:
@@ -68,7 +70,8 @@ class AgentCaller:
         """Return what the SDK's history shows of this role."""
         items = self.of("history_updated")[-1].history if self.of("history_updated") else []
         items = items or [event.item for event in self.of("history_added")]
-        parts = [part for item in items if item.role == role for part in item.content]
+        messages = [item for item in items if item.type == "message" and item.role == role]
+        parts = [part for item in messages for part in item.content]
         return [
             str(getattr(part, "transcript", None) or getattr(part, "text", "")) for part in parts
         ]
@@ -80,9 +83,9 @@ class AgentCaller:
 
 
 @contextlib.asynccontextmanager
-async def call(gateway: RunningGateway) -> AsyncIterator[AgentCaller]:
+async def call(gateway: RunningGateway, *tools: Any) -> AsyncIterator[AgentCaller]:
     """Connect as the SDK's documentation says, apart from the address."""
-    agent = agents.RealtimeAgent(name="Assistant", instructions="Be brief.")
+    agent = agents.RealtimeAgent(name="Assistant", instructions="Be brief.", tools=list(tools))
     runner = agents.RealtimeRunner(starting_agent=agent)
     url = f"ws://{gateway.address}/v1/realtime?model=gpt-realtime"
     config = {"api_key": TOKEN, "url": url}
@@ -116,3 +119,29 @@ async def test_a_spoken_question_is_answered_and_interrupted(
         await caller.event("agent_end")
         assert any("milliseconds" in text for text in caller.said("user"))
         assert not caller.of("error")
+
+
+async def test_a_function_tool_is_called_and_its_result_spoken(make_gateway: MakeGateway) -> None:
+    opened: list[int] = []
+
+    @function_tool  # type: ignore[untyped-decorator]
+    def open_door(number: int) -> str:
+        """Opens a door."""
+        opened.append(number)
+        return f"Door {number} is open."
+
+    llm = ScriptedLLM(ToolCall("open_door", '{"number": 2}'), "It is open.")
+    async with (
+        make_gateway(llm, realtime_client_settings=True) as gateway,
+        call(gateway, open_door) as caller,
+    ):
+        await caller.session.send_message("Open door two.")
+        await caller.event("tool_end")
+        await caller.event("audio")
+        await caller.wait_until(lambda: "It is open." in caller.said("assistant"))
+        assert opened == [2]
+        assert not caller.of("error")
+        (tool,) = [tool for tool in gateway.llm_engine.offered[0] if tool.name == "open_door"]
+        assert tool.description == "Opens a door."
+    assert llm.conversation(0)[0][1] == "Be brief."
+    assert llm.conversation(1)[-1] == ("tool", "Door 2 is open.", False)

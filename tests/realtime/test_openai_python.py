@@ -11,6 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 from websockets.exceptions import InvalidStatus
 
+from appliance.link.engine import ToolCall
 from tests.gateway.conftest import (
     TIMEOUT_SECONDS,
     TOKEN,
@@ -219,3 +220,45 @@ async def test_a_client_commits_its_own_questions(gateway: RunningGateway, speak
         assert words.item_id == item.id
         assert not caller.of("input_audio_buffer.speech_started")
         assert not caller.of("error")
+
+
+async def test_a_function_of_the_client_is_called(make_gateway: MakeGateway) -> None:
+    llm = ScriptedLLM(ToolCall("open_door", '{"number": 1}'), "It is open.")
+    async with (
+        make_gateway(llm, realtime_client_settings=True) as gateway,
+        call(gateway) as caller,
+    ):
+        parameters = {"type": "object", "properties": {"number": {"type": "integer"}}}
+        tool = {"type": "function", "name": "open_door", "parameters": parameters}
+        session = {
+            "type": "realtime",
+            "tools": [tool],
+            "tool_choice": "auto",
+            "audio": {"output": {"voice": "marin"}},
+        }
+        await caller.connection.session.update(session=session)
+        updated = (await caller.event("session.updated")).session
+        assert [tool.name for tool in updated.tools] == ["open_door"]
+        assert updated.audio.output.voice == "af_heart"
+        await caller.type("Open door one.")
+        (item,) = (await caller.event("response.done")).response.output
+        assert (item.type, item.name) == ("function_call", "open_door")
+        assert item.arguments == '{"number": 1}'
+        shown = list(dict.fromkeys(caller.kinds[caller.kinds.index("response.created") :]))
+        assert shown == [
+            "response.created",
+            "response.output_item.added",
+            "conversation.item.added",
+            "response.function_call_arguments.delta",
+            "response.function_call_arguments.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "response.done",
+        ]
+        answer = {"type": "function_call_output", "call_id": item.call_id, "output": "open"}
+        await caller.connection.conversation.item.create(item=answer)
+        await caller.connection.response.create()
+        done = await caller.event("response.done", 2)
+        assert done.response.output[0].content[0].transcript == "It is open."
+        assert not caller.of("error")
+    assert llm.conversation(1)[-1] == ("tool", "open", False)

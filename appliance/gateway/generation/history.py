@@ -26,10 +26,14 @@ INTERRUPTED = "cancelled: interrupted by the caller, no result"
 
 @dataclass(slots=True)
 class ToolCallRecord:
-    """A tool call in the model's own format, and the result that the model sees."""
+    """A tool call in the model's own format, and the result that the model sees.
+
+    call_id  unique name of the call
+    """
 
     text: str
     result: str = INTERRUPTED  # until the tool returns
+    call_id: str = ""
 
 
 @dataclass(slots=True)
@@ -124,10 +128,17 @@ class History:
         """Return the last exchange if the user has not heard any part of its reply."""
         return self.exchanges[-1] if self.exchanges and not self.exchanges[-1].reply else None
 
-    def pop_unanswered(self) -> Exchange | None:
-        """Remove and return the last exchange if it has neither a reply nor tool calls."""
+    def unanswered(self) -> Exchange | None:
+        """Return the last exchange if it has neither a reply nor tool calls.
+
+        The next question is joined with it.
+        """
         pending = self.pending()
-        return self.exchanges.pop() if pending is not None and not pending.tool_calls else None
+        return pending if pending is not None and not pending.tool_calls else None
+
+    def pop_unanswered(self) -> Exchange | None:
+        """Remove and return what `unanswered` returns."""
+        return self.exchanges.pop() if self.unanswered() is not None else None
 
     def expect_reply(self, text: str) -> None:
         """Note the complete reply of the last exchange, which the user will probably hear."""
@@ -149,6 +160,13 @@ class History:
         for exchange in self.exchanges:
             if exchange.utterances == utterances:
                 exchange.transcript = text
+
+    def set_result(self, call_id: str, text: str) -> None:
+        """Keep the result of a tool call, also of one that was interrupted."""
+        for exchange in self.exchanges:
+            for call in exchange.tool_calls:
+                if call.call_id == call_id:
+                    call.result = text
 
     def is_full(self) -> bool:
         """Whether the budget is exceeded."""
@@ -189,8 +207,8 @@ class History:
         return self._turns(self.exchanges)
 
     def answered(self) -> tuple[Turn, ...]:
-        """Return the turns up to the last reply, without a question that has none yet."""
-        return self._turns(self.exchanges if self.pending() is None else self.exchanges[:-1])
+        """Return the conversation without a question that the next one is joined with."""
+        return self._turns(self.exchanges if self.unanswered() is None else self.exchanges[:-1])
 
     def expected_conversation(self) -> tuple[Turn, ...]:
         """Return the conversation as it will be when the user has heard the last reply."""

@@ -37,10 +37,13 @@ from pipecat.utils.time import time_now_iso8601
 
 from appliance import journal
 from appliance.errors import EngineFailed
-from appliance.gateway.generation.client_question import (
-    ClientInstructionsFrame,
+from appliance.gateway.generation.client_frames import (
     ClientQuestionFrame,
+    ClientReplyFrame,
+    ClientSettingsFrame,
+    ClientToolResultFrame,
 )
+from appliance.gateway.generation.client_tools import ClientTools, WaitHooks
 from appliance.gateway.generation.history import Exchange, History
 from appliance.gateway.generation.llm_adapter import UltravoxAdapter, pipecat_settings, token_usage
 from appliance.gateway.generation.prefetch import Prefetcher
@@ -64,7 +67,8 @@ log = journal.get()
 class UltravoxWithContextService(LLMService[UltravoxAdapter]):
     """One session's speech-LLM client.
 
-    Only the tools are read from Pipecat's `context`; the conversation is kept in `History`.
+    Only the appliance's tools are read from Pipecat's `context`; the conversation is kept in
+    `History`, and the client's tools in `ClientTools`.
     """
 
     adapter_class = UltravoxAdapter
@@ -94,7 +98,16 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             config.audio_turns,
         )
         self._prefetcher = Prefetcher(client, self._history, self._tools, speculator.others_waiting)
-        self._tool_executor = ToolExecutor(self, context)
+        self._client_tools = ClientTools(
+            config.client_tool_seconds,
+            self.push_frame,
+            WaitHooks(
+                begins=speculator.reply_audible,
+                ends=speculator.reply_waiting,
+                timed_out=callbacks.on_client_silent,
+            ),
+        )
+        self._tool_executor = ToolExecutor(self, context, self._client_tools)
         self._reply_generator = ReplyGenerator(
             config,
             speculator.generate,
@@ -128,6 +141,10 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
     def hang_up(self) -> None:
         """End the session after the reply in progress. Tools call this."""
         self._hanging_up = True
+
+    def client_tool_called(self) -> None:
+        """Note that the client has got the call of its tool."""
+        self._client_tools.sent()
 
     async def start(self, frame: StartFrame) -> None:
         """Prefill the system prompt before the user speaks."""
@@ -181,10 +198,15 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
             case ClientQuestionFrame():
                 await self._question_sent(frame)
                 return
-            case ClientInstructionsFrame():
-                self._history.instruct(frame.text or self._config.system_prompt)
-                if not self._prefetcher.turn_running:
-                    self._prefetcher.prefill()
+            case ClientSettingsFrame():
+                self._use_settings(frame)
+                return
+            case ClientToolResultFrame():
+                self._client_tools.returned(frame.call_id, frame.text)
+                self._history.set_result(frame.call_id, frame.text)
+                return
+            case ClientReplyFrame():
+                await self._go_on()
                 return
             case LLMContextFrame():
                 return  # `History` already has the conversation
@@ -208,7 +230,9 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         return tools if isinstance(tools, ToolsSchema) else None
 
     def _tools(self) -> tuple[Tool, ...]:
-        return self.get_llm_adapter().tools_of(self._context)
+        """Return what the model may call. The prompt begins with the tools that never change."""
+        own = self.get_llm_adapter().tools_of(self._context)
+        return (*own, *self._client_tools.offered)
 
     def _speech_started(self, seconds_ago: float) -> None:
         self._speculator.discard("speech_resumed")
@@ -250,15 +274,37 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         if self._prefetcher.turn_running or not self._heard_reported.is_set():
             return False
         question = Exchange(utterances=(utterance,))
-        if (pending := self._history.pending()) is not None:
-            if pending.tool_calls:
-                return False
-            question = pending.joined(question, self._config.max_utterance_seconds)
+        if (unanswered := self._history.unanswered()) is not None:
+            question = unanswered.joined(question, self._config.max_utterance_seconds)
         conversation = (*self._history.answered(), *question.question_turns())
         request = self._reply_generator.request(conversation, self._tools())
         return self._speculator.begin(request, utterance)
 
+    def _use_settings(self, frame: ClientSettingsFrame) -> None:
+        self._history.instruct(frame.instructions or self._config.system_prompt)
+        self._client_tools.offer(frame.tools)
+        self._speculator.use_voice(frame.voice)
+        if not self._prefetcher.turn_running:
+            self._prefetcher.prefill()
+
+    async def _go_on(self) -> None:
+        """Go on with the reply that waits for the client, or reply to a result that came late.
+
+        If there is no reply to give, the client gets an empty one.
+        """
+        if self._client_tools.resume() or self._prefetcher.turn_running:
+            return
+        pending = self._history.pending()
+        if pending is not None and pending.tool_calls and not self._collector.in_turn:
+            self._start_turn(pending, joined=True)
+        else:
+            await self.push_frame(ReplyEndFrame())
+
     async def _question_sent(self, frame: ClientQuestionFrame) -> None:
+        if frame.interrupts:  # a reply that waits for the client, so the bot is silent
+            self._heard_reported.clear()
+            await self._cancel_turn()
+            await self.push_frame(InterruptionFrame())
         await self._wait_for_heard()
         self._speculator.discard("changed")
         utterances = tuple(self._collector.whole(pcm) for pcm in frame.audio)

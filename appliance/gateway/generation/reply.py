@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ class TurnCallbacks:
                        the question of the previous turn is the beginning of this one's
     on_first_token     the first chunk of the reply arrived
     on_tool_call       a tool call ended: "done", "failed", "too_slow" or "malformed"
+    on_client_silent   the reply goes on without the result of a client's tool
     on_generated       the text of the reply is complete, with the engine's measurements
     on_hang_up         end the session; True: only after the reply has been played
     on_transcript      the user's speech was transcribed
@@ -51,6 +53,7 @@ class TurnCallbacks:
     on_turn_submitted: Callable[[str, float, bool], None]
     on_first_token: Callable[[], None]
     on_tool_call: Callable[[str], None]
+    on_client_silent: Callable[[], None]
     on_generated: Callable[[Result], None]
     on_hang_up: Callable[[bool], None]
     on_transcript: Callable[[str], None]
@@ -148,15 +151,18 @@ class ReplyGenerator:
                 self._callbacks.on_tool_call("malformed")
                 await self._say(TOOL_CALL_FAILED_TEXT)
                 break
-            await self._run_tool(exchange, call)
+            if not await self._run_tool(exchange, call):
+                break
         return Result(result.reason, stats)
 
-    async def _run_tool(self, exchange: Exchange, call: ToolCall) -> None:
-        record = ToolCallRecord(format_call(call))
+    async def _run_tool(self, exchange: Exchange, call: ToolCall) -> bool:
+        """Run a call. Return whether the model replies to its result."""
+        record = ToolCallRecord(format_call(call), call_id=uuid.uuid4().hex)
         exchange.tool_calls.append(record)  # before it runs, so that an interrupted call is kept
-        result = await self._tool_executor.run(call, self._config.tool_seconds)
+        result = await self._tool_executor.run(call, record.call_id, self._config.tool_seconds)
         record.result = result.text
         self._callbacks.on_tool_call(result.outcome)
+        return result.reply
 
     async def _generate_once(
         self, tools: tuple[Tool, ...], on_chunk: Callable[[], Awaitable[None]]

@@ -161,6 +161,7 @@ class Speculator:
         self._waiting = waiting
         self._on_outcome = on_outcome
         self._names = names
+        self._voice = config.voice
         self._state = SpeculationState(enabled)
         self._reply: _SpeculativeReply | None = None
         self._closing: list[BufferedStream[Chunk] | BufferedStream[bytes]] = []
@@ -193,6 +194,12 @@ class Speculator:
         if self._state.discard() and self._reply is not None:
             self._report(outcome, self._reply)
             self._stop(self._reply)
+
+    def use_voice(self, voice: str) -> None:
+        """Use another voice from the next phrase on."""
+        if voice != self._voice:
+            self._voice = voice
+            self.discard("changed")
 
     def turn_ended(self) -> None:
         """Note that the user's turn has ended."""
@@ -245,11 +252,10 @@ class Speculator:
         Yields and raises the same as `EngineClient.speak`.
         """
         speech = self._take_speech(text) if urgent else None
-        config = self._config
         chunks = (
             speech.replay()
             if speech is not None
-            else self._tts_client.speak(text, config.voice, config.speed, urgent)
+            else self._tts_client.speak(text, self._voice, self._config.speed, urgent)
         )
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
@@ -292,10 +298,10 @@ class Speculator:
                 yield chunk
 
     async def _speak_early(self, reply: _SpeculativeReply, phrase: str) -> None:
-        config = self._config
         reply.phrase, reply.held = phrase, True
         reply.speech = BufferedStream(
-            self._tts_client.speak(phrase, config.voice, config.speed, True), "speculative speech"
+            self._tts_client.speak(phrase, self._voice, self._config.speed, True),
+            "speculative speech",
         )
         with contextlib.suppress(EngineFailed):  # the stream itself reports the failure
             await self._llm_client.hold()

@@ -1,11 +1,13 @@
-"""Runs the model's tool calls: Pipecat calls the function, `ToolExecutor` awaits its result."""
+"""Runs the model's tool calls: Pipecat calls the function, `ToolExecutor` awaits its result.
+
+Calls of the client's tools go to `ClientTools`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import uuid
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from pipecat.frames.frames import (
     Frame,
@@ -16,41 +18,42 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import LLMService
 
+from appliance.gateway.generation.client_tools import ClientTools
+from appliance.gateway.generation.tool_result import FAILED, TIMED_OUT, ToolResult, format_result
 from appliance.link.engine import ToolCall
-
-MAX_RESULT_CHARS = 4_000  # about 1,000 tokens, which the model reads while the user waits
-TIMED_OUT = "error: it took too long and was stopped"
-FAILED = "error: it failed and returned nothing"
-
-
-class ToolResult(NamedTuple):
-    """The outcome for the metrics ("too_slow" is a timeout), and the text for the model."""
-
-    outcome: Literal["done", "failed", "too_slow"]
-    text: str
 
 
 class ToolExecutor:
     """Runs the tool calls of one session, one at a time."""
 
-    def __init__(self, service: LLMService[Any], context: LLMContext) -> None:
+    def __init__(
+        self, service: LLMService[Any], context: LLMContext, client_tools: ClientTools
+    ) -> None:
         self._service = service
         self._context = context
+        self._client_tools = client_tools
         self._call_id = ""
         self._result: asyncio.Future[ToolResult] | None = None
 
     def can_run(self, call: ToolCall) -> bool:
-        """Whether the call names a registered function and its arguments are a JSON object."""
+        """Whether the call names a known function and its arguments are a JSON object."""
         try:
             arguments = json.loads(call.arguments)
         except ValueError:
             return False
-        registered = bool(call.name) and self._service.has_function(call.name)
-        return registered and isinstance(arguments, dict)
+        known = bool(call.name) and (
+            self._service.has_function(call.name) or self._client_tools.has(call.name)
+        )
+        return known and isinstance(arguments, dict)
 
-    async def run(self, call: ToolCall, timeout_seconds: float) -> ToolResult:
-        """Run a call and return its result. Failures and timeouts are results, too."""
-        self._call_id = uuid.uuid4().hex
+    async def run(self, call: ToolCall, call_id: str, timeout_seconds: float) -> ToolResult:
+        """Run a call and return its result. Failures and timeouts are results, too.
+
+        `call_id` is unique. `timeout_seconds` is for the appliance's own tools.
+        """
+        if self._client_tools.has(call.name):
+            return await self._client_tools.run(call, call_id)
+        self._call_id = call_id
         self._result = asyncio.get_running_loop().create_future()
         function_call = FunctionCallFromLLM(
             function_name=call.name,
@@ -91,11 +94,3 @@ def format_call(call: ToolCall) -> str:
     return json.dumps(
         {"name": call.name, "parameters": json.loads(call.arguments)}, ensure_ascii=False
     )
-
-
-def format_result(result: Any) -> str:
-    """Return a tool's result as text, at most MAX_RESULT_CHARS: JSON unless it is a string."""
-    text = (
-        result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
-    )
-    return text[:MAX_RESULT_CHARS]

@@ -27,7 +27,7 @@ from appliance.gateway.rate_limit import TokenBucket
 from appliance.settings import GatewayConfig
 
 MAX_ADDRESSES = 10_000  # rate limits kept in memory; the least recently used is dropped
-IPV6_PREFIX = 64  # one customer of a network has this many bits, and all addresses below
+IPV6_PREFIX = 64  # bits of the prefix that a network assigns to one customer
 MAX_NAME_CHARS = 64
 
 

@@ -1,4 +1,4 @@
-"""Finds out whose token, ticket or cookie a request has, and hands out tickets and cookies."""
+"""Identifies the token, ticket or cookie of a request, and issues tickets and cookies."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Gatekeeper:
 
     @property
     def failing(self) -> bool:
-        """Whether the store or the token file could not be read; its tokens are those of before."""
+        """Whether the store or the token file could not be read; its last tokens stay valid."""
         return self._store_failing or self._shared.failing
 
     def close(self) -> None:

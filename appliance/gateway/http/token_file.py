@@ -19,7 +19,7 @@ class SharedToken:
     """The token of the token file, which is read again when the file has changed.
 
     text     the token, or "" if there is none
-    failing  whether the file could not be read the last time; `text` is then that of before
+    failing  whether the file could not be read the last time; `text` is then the one read last
     """
 
     def __init__(self, path: str, *, optional: bool) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.errors import EventNotSupported, EventRefused, InvalidEvent, UnknownEvent
+from appliance.gateway.generation.tool_result import MAX_RESULT_CHARS
 
 MAX_TEXT_CHARS = 4_000  # of one item, as of typed text in wire.py
 MAX_ID_CHARS = 100
@@ -63,6 +64,16 @@ class ItemCreate(ClientEvent):
     item_id: str
     text: str
     pcm: bytes
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputCreate(ClientEvent):
+    """Add the output of a function call. `item_id` and `after` as in ItemCreate."""
+
+    item_id: str
+    call_id: str
+    output: str
     after: str | None
 
 
@@ -179,28 +190,33 @@ def pcm_of(value: object, param: str) -> bytes:
 def _text_of(value: object, param: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise invalid("the text is missing", param)
-    if len(value) > MAX_TEXT_CHARS:
-        raise invalid(f"the text is longer than {MAX_TEXT_CHARS} characters", param)
+    return _bounded(value, MAX_TEXT_CHARS, param)
+
+
+def _bounded(text: str, max_chars: int, param: str) -> str:
+    """Return the text. Raises RefusedEvent if it is too long, or not Unicode."""
+    if len(text) > max_chars:
+        raise invalid(f"the text is longer than {max_chars} characters", param)
     try:
-        value.encode()  # JSON can contain a lone surrogate, which later steps cannot encode
+        text.encode()  # JSON can contain a lone surrogate, which later steps cannot encode
     except UnicodeEncodeError:
         raise invalid("the text is not Unicode", param) from None
-    return value
+    return text
 
 
-def _id_of(fields: Mapping[str, Any], name: str) -> str:
+def _id_of(fields: Mapping[str, Any], name: str, path: str = "") -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
-        raise invalid(f"{name} is missing", name)
+        raise invalid(f"{name} is missing", path + name)
     if len(value) > MAX_ID_CHARS or not value.isprintable():
-        raise invalid(f"{name} is too long, or not printable", name)
+        raise invalid(f"{name} is too long, or not printable", path + name)
     return value
 
 
 def _count_of(fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 31:
-        raise invalid(f"{name} is no number of at least 0", name)
+        raise invalid(f"{name} is not a number of at least 0", name)
     return value
 
 
@@ -219,31 +235,45 @@ def _item_create(event: Mapping[str, Any], event_id: str) -> ClientEvent:
     item = event.get("item")
     if not isinstance(item, dict):
         raise invalid("item is missing", "item")
+    after = None if event.get("previous_item_id") is None else _id_of(event, "previous_item_id")
+    item_id = "" if item.get("id") is None else _id_of(item, "id")
     kind, role = item.get("type"), item.get("role")
+    if kind == "function_call_output":
+        return _output_create(item, item_id, after, event_id)
     if kind != "message" or role != "user":
         what = f"items of the type {quoted(kind)}" if kind != "message" else f"role {quoted(role)}"
-        raise not_supported(f"{what}, only messages of the user", "item")
+        raise not_supported(f"{what}, only messages of the user and function outputs", "item")
     only(item, {"type", "role", "content", "id", "object", "status"}, "item.")
     content = item.get("content")
     if not isinstance(content, list) or not 0 < len(content) <= MAX_PARTS:
-        raise invalid(f"content is no list of 1 to {MAX_PARTS} parts", "item.content")
+        raise invalid(f"content is not a list of 1 to {MAX_PARTS} parts", "item.content")
     texts, pcm = [], b""
     for number, part in enumerate(content):
         text, audio = _part(part, f"item.content[{number}]")
         texts += [text] if text else []
         pcm += audio
-    after = None if event.get("previous_item_id") is None else _id_of(event, "previous_item_id")
-    item_id = "" if item.get("id") is None else _id_of(item, "id")
     text = "\n".join(texts)
     if len(text) > MAX_TEXT_CHARS:
         raise invalid(f"the text is longer than {MAX_TEXT_CHARS} characters", "item.content")
     return ItemCreate(item_id, text, pcm, after, event_id=event_id)
 
 
+def _output_create(
+    item: Mapping[str, Any], item_id: str, after: str | None, event_id: str
+) -> ClientEvent:
+    only(item, {"type", "call_id", "output", "id", "object", "status"}, "item.")
+    output = item.get("output")
+    if not isinstance(output, str):
+        raise invalid("the output is no text", "item.output")
+    output = _bounded(output, MAX_RESULT_CHARS, "item.output")
+    call_id = _id_of(item, "call_id", "item.")
+    return OutputCreate(item_id, call_id, output, after, event_id=event_id)
+
+
 def _part(part: object, path: str) -> tuple[str, bytes]:
     """Return the text and the PCM of one part of an item."""
     if not isinstance(part, dict):
-        raise invalid("a part of the content is no object", path)
+        raise invalid("a part of the content is not an object", path)
     kind = part.get("type")
     if kind == "input_text":
         only(part, {"type", "text"}, f"{path}.")
@@ -274,7 +304,7 @@ RESPONSE_DEFAULTS: Mapping[str, Callable[[Any], bool]] = {
 def _response_create(event: Mapping[str, Any], event_id: str) -> ClientEvent:
     response = event.get("response")
     if response is not None and not isinstance(response, dict):
-        raise invalid("response is no object", "response")
+        raise invalid("response is not an object", "response")
     metadata = None
     for name, value in (response or {}).items():
         if name == "metadata":
@@ -295,7 +325,7 @@ def _metadata(value: object) -> Mapping[str, str] | None:
         or not all(isinstance(each, str) and len(each) <= 512 for each in value.values())
         or not all(len(each) <= 64 for each in value)
     ):
-        raise invalid("metadata is no object of 16 short texts", "response.metadata")
+        raise invalid("metadata is not an object of at most 16 short texts", "response.metadata")
     return value
 
 

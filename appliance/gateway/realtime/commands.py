@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from appliance.link.engine import Tool
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the pipeline for a reply. `audio` is 16 kHz PCM."""
+    """Ask the pipeline for a reply. `audio` is 16 kHz PCM.
+
+    interrupts  whether a reply waits for a tool of the client: the question interrupts it
+    """
 
     text: str
     audio: tuple[bytes, ...]
+    interrupts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +30,25 @@ class Greet:
 
 
 @dataclass(frozen=True, slots=True)
-class Instruct:
-    """Use these instructions of the client."""
+class Configure:
+    """Use these settings of the client. Instructions that are "" are the operator's."""
 
+    instructions: str
+    voice: str
+    tools: tuple[Tool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeResult:
+    """A tool of the client has returned."""
+
+    call_id: str
     text: str
 
 
-Command = Ask | Stop | Greet | Instruct
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Reply to the results of the client's tools."""
+
+
+Command = Ask | Stop | Greet | Configure | TakeResult | GoOn

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.gateway.realtime.client_events import invalid, not_supported, only, quoted
+from appliance.errors import VoiceIsFixed
+from appliance.gateway.realtime.client_events import (
+    RefusedEvent,
+    invalid,
+    not_supported,
+    only,
+    quoted,
+)
+from appliance.gateway.realtime.tools import CHOICES, ToolLimits, parse_choice, parse_tools, shown
+from appliance.link.engine import Tool
 
 SAMPLE_RATE = 24_000  # of the PCM in both directions; the protocol has no other
 OPERATORS_INSTRUCTIONS = (
-    "The operator of this appliance sets the instructions. Those of a client are used only with "
-    "VOICE_GATEWAY_REALTIME_CLIENT_SETTINGS=true."
+    "The operator of this appliance sets the instructions, the voice and the tools. Those of a "
+    "client are used only with VOICE_GATEWAY_REALTIME_CLIENT_SETTINGS=true."
 )
 MAX_INSTRUCTIONS_CHARS = 4_000
 TURN_DETECTIONS = ("server_vad", "semantic_vad")  # the appliance has one; it answers to both names
@@ -45,27 +54,44 @@ TURN_FIELDS = {
 class SessionConfig:
     """What holds in one session.
 
-    model           the name that the client asked for; it selects nothing
-    voice           the voice of the appliance
-    transcripts     whether the client gets texts
-    turn_detection  the name of the turn detection; "": the client commits its questions itself
-    instructions    those of the client, if the operator allows them; "": the operator's
+    model            the name that the client asked for; it selects nothing
+    voice            of the bot
+    transcripts      whether the client gets texts
+    client_settings  whether the operator allows voice, instructions and tools of the client
+    voices           among which the client may choose
+    tool_limits      what its tools may be
+    turn_detection   the name of the turn detection; "": the client commits its questions itself
+    instructions     those of the client; "": the operator's
+    tools            those of the client
+    tool_choice      whether they are offered to the model: "auto" or "none"
     """
 
     model: str
     voice: str
     transcripts: bool
     client_settings: bool
+    voices: tuple[str, ...] = ()
+    tool_limits: ToolLimits = field(default_factory=ToolLimits)
     turn_detection: str = TURN_DETECTIONS[0]
     instructions: str = ""
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = CHOICES[0]
 
     @property
     def manual(self) -> bool:
         """Whether the client commits its questions and asks for the responses."""
         return not self.turn_detection
 
-    def updated(self, session: Mapping[str, Any]) -> SessionConfig:
-        """Return what holds after a session.update. Raises RefusedEvent."""
+    @property
+    def offered_tools(self) -> tuple[Tool, ...]:
+        """The tools of the client that the model may call."""
+        return self.tools if self.tool_choice == CHOICES[0] else ()
+
+    def updated(self, session: Mapping[str, Any], has_spoken: bool = False) -> SessionConfig:
+        """Return what holds after a session.update. Raises RefusedEvent.
+
+        `has_spoken`: the bot has spoken, so that its voice does not change any more.
+        """
         only(session, FIELDS | BETA_FIELDS, "session.")
         if session.get("type", "realtime") != "realtime":
             raise not_supported(f"sessions of the type {quoted(session['type'])}", "session.type")
@@ -83,9 +109,33 @@ class SessionConfig:
             if "turn_detection" in fields:
                 name = _turn_detection(fields["turn_detection"], f"{path}.turn_detection")
                 config = dataclasses.replace(config, turn_detection=name)
-        if self.client_settings and session.get("instructions") is not None:
+        return (
+            config._with_clients(session, produced, has_spoken) if self.client_settings else config
+        )
+
+    def _with_clients(
+        self, session: Mapping[str, Any], produced: Mapping[str, Any], has_spoken: bool
+    ) -> SessionConfig:
+        """Return what holds with the instructions, the voice and the tools of the client."""
+        config = self
+        for fields, path in ((session, "session.voice"), (produced, "session.audio.output.voice")):
+            # SDKs always send a voice. One that the appliance does not have changes nothing.
+            voice = fields.get("voice")
+            if voice in self.voices and voice != config.voice:
+                if has_spoken:
+                    raise RefusedEvent(VoiceIsFixed(), param=path)
+                config = dataclasses.replace(config, voice=voice)
+        if session.get("instructions") is not None:
             instructions = _instructions(session["instructions"])
             config = dataclasses.replace(config, instructions=instructions)
+        if not self.transcripts:
+            return config  # the arguments of a call have words of the user
+        if session.get("tools") is not None:
+            tools = parse_tools(session["tools"], self.tool_limits)
+            config = dataclasses.replace(config, tools=tools)
+        if "tool_choice" in session:
+            choice = parse_choice(session["tool_choice"])
+            config = dataclasses.replace(config, tool_choice=choice)
         return config
 
     def session(self, session_id: str, expires_at: int, beta: bool) -> dict[str, Any]:
@@ -105,8 +155,8 @@ class SessionConfig:
             "model": self.model,
             "expires_at": expires_at,
             "instructions": instructions,
-            "tools": [],
-            "tool_choice": "auto",
+            "tools": [shown(tool) for tool in self.tools],
+            "tool_choice": self.tool_choice,
         }
         if beta:
             return common | {
@@ -141,7 +191,7 @@ def _object(fields: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise invalid(f"{path} is no object", path)
+        raise invalid(f"{path} is not an object", path)
     return value
 
 
@@ -175,7 +225,7 @@ def _turn_detection(value: object, path: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, dict):
-        raise invalid(f"{path} is no object", path)
+        raise invalid(f"{path} is not an object", path)
     only(value, TURN_FIELDS, f"{path}.")
     name = value.get("type", TURN_DETECTIONS[0])
     if name not in TURN_DETECTIONS:
@@ -192,7 +242,7 @@ def _turn_detection(value: object, path: str) -> str:
 def _instructions(value: object) -> str:
     path = "session.instructions"
     if not isinstance(value, str) or len(value) > MAX_INSTRUCTIONS_CHARS:
-        raise invalid(f"it is no text of at most {MAX_INSTRUCTIONS_CHARS} characters", path)
+        raise invalid(f"it is not a text of at most {MAX_INSTRUCTIONS_CHARS} characters", path)
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -26,19 +26,30 @@ from pipecat.serializers.base_serializer import FrameSerializer
 
 from appliance.errors import AudioDropped, SessionEnded, TooFast
 from appliance.gateway.dc_offset import OffsetFilter
-from appliance.gateway.generation.client_question import (
-    ClientInstructionsFrame,
+from appliance.gateway.generation.client_frames import (
     ClientQuestionFrame,
+    ClientReplyFrame,
+    ClientSettingsFrame,
+    ClientToolResultFrame,
 )
 from appliance.gateway.pace import AudioPace
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.gateway.realtime import client_events, server_events
 from appliance.gateway.realtime.client_events import AudioAppend, AudioCommit, RefusedEvent
-from appliance.gateway.realtime.commands import Ask, Command, Greet, Instruct, Stop
+from appliance.gateway.realtime.commands import (
+    Ask,
+    Command,
+    Configure,
+    GoOn,
+    Greet,
+    Stop,
+    TakeResult,
+)
 from appliance.gateway.realtime.config import SessionConfig
 from appliance.gateway.realtime.resampler import InputResampler, to_input_rate
 from appliance.gateway.realtime.server_events import Event
 from appliance.gateway.realtime.state import RealtimeState
+from appliance.gateway.realtime.tools import ToolLimits
 from appliance.gateway.reply_observer import ReplyObserver
 from appliance.gateway.wire import MESSAGES_BURST, MESSAGES_PER_SECOND
 from appliance.link.engine import INPUT_SAMPLE_RATE
@@ -95,9 +106,10 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
         request: RealtimeRequest,
         settings: Settings,
         hooks: RealtimeHooks,
+        voices: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is that of the session."""
+        """`name` is that of the session. `voices` are those among which the client may choose."""
         super().__init__()
         gateway = settings.gateway
         config = SessionConfig(
@@ -105,6 +117,8 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
             settings.tts.voice,
             settings.journal.transcripts,
             gateway.realtime_client_settings,
+            (settings.tts.voice, *voices),
+            ToolLimits(frozenset(settings.llm.tools), settings.llm.context_tokens),
         )
         self._state = RealtimeState(
             name,
@@ -177,6 +191,12 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
     def reply_failed(self, reason: str) -> None:
         self._state.reply_failed(reason)
 
+    def tool_called(self, call_id: str, name: str, arguments: str) -> None:
+        self._emit_later(self._state.tool_called(call_id, name, arguments))
+
+    def tool_timed_out(self) -> None:
+        self._emit_later(self._state.tool_timed_out())
+
     def phrase(self, text: str) -> None:
         self._emit_later(self._state.phrase(text))
 
@@ -218,13 +238,17 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
     async def _frame_of(self, command: Command | None) -> Frame | None:
         match command:
             case Ask():
-                return ClientQuestionFrame(command.text, command.audio)
+                return ClientQuestionFrame(command.text, command.audio, command.interrupts)
             case Stop():
                 await self._hooks.stop()
             case Greet():
                 await self._hooks.greet()
-            case Instruct():
-                return ClientInstructionsFrame(command.text)
+            case Configure():
+                return ClientSettingsFrame(command.instructions, command.voice, command.tools)
+            case TakeResult():
+                return ClientToolResultFrame(command.call_id, command.text)
+            case GoOn():
+                return ClientReplyFrame()
         return None
 
     async def _refuse(self, refused: RefusedEvent, event_id: str) -> None:

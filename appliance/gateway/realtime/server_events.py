@@ -10,10 +10,11 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+from appliance.gateway.realtime.items import CallItem, Item, MessageItem
 
 Event = dict[str, Any]
-Status = Literal["in_progress", "completed", "incomplete"]
 
 BETA_NAMES: Mapping[str, str] = {
     "response.output_audio.delta": "response.audio.delta",
@@ -26,48 +27,11 @@ GA_ONLY = ("conversation.item.done",)
 
 
 @dataclass(slots=True)
-class Item:
-    """A message of the conversation. Audio is not kept here.
-
-    text        typed by the user
-    transcript  of the audio; None if it is not known, or may not be shown
-    has_audio   whether it was spoken
-    seconds     of the audio of a question, with the silence that ended it
-    previous    the item before it
-    """
-
-    id: str
-    role: Literal["user", "assistant"]
-    status: Status = "completed"
-    text: str = ""
-    transcript: str | None = None
-    has_audio: bool = False
-    seconds: float = 0.0
-    previous: str | None = None
-
-    def wire(self, beta: bool = False) -> Event:
-        """Return the item as the client gets it."""
-        content: list[Event] = []
-        if self.text:
-            content.append({"type": "input_text", "text": self.text})
-        if self.has_audio:
-            kind = "input_audio" if self.role == "user" else ("audio" if beta else "output_audio")
-            content.append({"type": kind, "transcript": self.transcript})
-        return {
-            "id": self.id,
-            "object": "realtime.item",
-            "type": "message",
-            "status": self.status,
-            "role": self.role,
-            "content": content,
-        }
-
-
-@dataclass(slots=True)
 class Response:
     """A response of the bot.
 
     item      the message that is spoken, once it has begun
+    call      the call of a tool of the client that ends the response
     notice    whether nobody asked for it, such as a greeting
     failed    the reason if the engine failed
     cancelled whether the client has cancelled it
@@ -75,11 +39,17 @@ class Response:
 
     id: str
     metadata: Mapping[str, str] | None = None
-    item: Item | None = None
+    item: MessageItem | None = None
+    call: CallItem | None = None
     notice: bool = False
     failed: str = ""
     cancelled: bool = False
     words: list[str] = field(default_factory=list)
+
+    @property
+    def output(self) -> list[Item]:
+        """The items of the response."""
+        return [item for item in (self.item, self.call) if item is not None]
 
     def wire(self, conversation_id: str, status: str, beta: bool, reason: str = "") -> Event:
         """Return the response as the client gets it."""
@@ -91,13 +61,13 @@ class Response:
                 details["error"] = {"type": "server_error", "code": reason, "message": message}
             else:
                 details["reason"] = reason
-        done = self.item is not None and status != "in_progress"
+        output = self.output if status != "in_progress" else []
         return {
             "id": self.id,
             "object": "realtime.response",
             "status": status,
             "status_details": details,
-            "output": [self.item.wire(beta)] if self.item is not None and done else [],
+            "output": [item.wire(beta) for item in output],
             "conversation_id": conversation_id,
             "metadata": self.metadata,
             "usage": None,
@@ -105,14 +75,14 @@ class Response:
         }
 
 
-def audio_delta(response: Response, item: Item, pcm: bytes) -> Event:
+def audio_delta(response: Response, item: MessageItem, pcm: bytes) -> Event:
     """Return the event with a piece of 24 kHz mono int16 PCM."""
     delta = base64.b64encode(pcm).decode()
     return part("response.output_audio.delta", response, item, delta=delta)
 
 
-def part(kind: str, response: Response, item: Item, **fields: Any) -> Event:
-    """Return an event about the only content part of a response's only item."""
+def part(kind: str, response: Response, item: MessageItem, **fields: Any) -> Event:
+    """Return an event about the only content part of a response's message, its first item."""
     return {
         "type": kind,
         "response_id": response.id,
@@ -120,6 +90,28 @@ def part(kind: str, response: Response, item: Item, **fields: Any) -> Event:
         "output_index": 0,
         "content_index": 0,
         **fields,
+    }
+
+
+def arguments(kind: str, response: Response, call: CallItem, **fields: Any) -> Event:
+    """Return an event about the arguments of a response's call, its last item."""
+    return {
+        "type": kind,
+        "response_id": response.id,
+        "item_id": call.id,
+        "output_index": response.output.index(call),
+        "call_id": call.call_id,
+        **fields,
+    }
+
+
+def output_item(kind: str, response: Response, item: Item, beta: bool) -> Event:
+    """Return the event that an item of a response begins or is complete."""
+    return {
+        "type": kind,
+        "response_id": response.id,
+        "output_index": response.output.index(item),
+        "item": item.wire(beta),
     }
 
 

@@ -5,7 +5,8 @@ the client, in order. The conversation that the model sees is kept in history.py
 
 A response begins when a reply is asked for, and is done when its last audio was sent, or when it is
 interrupted. The audio is sent at the pace of playback, so `response.done` comes later than from
-OpenAI's service.
+OpenAI's service. A call of a tool of the client also ends a response: for the pipeline the reply
+goes on, and for the client the rest of it is another response.
 """
 
 from __future__ import annotations
@@ -21,10 +22,27 @@ from appliance.errors import (
 )
 from appliance.gateway.realtime import client_events as received
 from appliance.gateway.realtime.client_events import RefusedEvent, not_supported
-from appliance.gateway.realtime.commands import Ask, Command, Greet, Instruct, Stop
+from appliance.gateway.realtime.commands import (
+    Ask,
+    Command,
+    Configure,
+    GoOn,
+    Greet,
+    Stop,
+    TakeResult,
+)
 from appliance.gateway.realtime.config import SessionConfig
+from appliance.gateway.realtime.function_calls import FunctionCalls
+from appliance.gateway.realtime.items import CallItem, Item, MessageItem, OutputItem
 from appliance.gateway.realtime.questions import BYTES_PER_SECOND, Questions
-from appliance.gateway.realtime.server_events import Event, Item, Response, audio_delta, part
+from appliance.gateway.realtime.server_events import (
+    Event,
+    Response,
+    arguments,
+    audio_delta,
+    output_item,
+    part,
+)
 
 MAX_ITEMS = 256  # that a client can name; the oldest are forgotten
 
@@ -36,7 +54,7 @@ class RealtimeState:
     """The state of one session.
 
     name        of the session, for the identifiers
-    config      what holds
+    config      the effective settings
     expires_at  when the session ends at the latest, in seconds since 1970
     beta        whether the client asked for the beta version of the protocol
     resample    converts a whole piece of 24 kHz PCM to 16 kHz
@@ -61,14 +79,17 @@ class RealtimeState:
         self._beta = beta
         self._greeting = greeting
         self._questions = Questions(max_question_seconds)
+        self._calls = FunctionCalls()
         self._items: OrderedDict[str, Item] = OrderedDict()
         self._last_item: str | None = None
         self._count = 0
         self._heard_bytes = 0  # of the client's audio, at 16 kHz
         self._speech_bytes = 0  # the same when the latest speech began
-        self._speech: Item | None = None  # the user speaks
-        self._spoken: Item | None = None  # the latest question with audio
+        self._speech: MessageItem | None = None  # the user speaks
+        self._spoken: MessageItem | None = None  # the latest question with audio
         self._response: Response | None = None
+        self._has_spoken = False  # the bot
+        self._said = ""  # of the reply, in responses that ended with a call
         self._stops = 0  # interruptions by the client that the pipeline has not reported yet
 
     # --- the pipeline reports
@@ -83,7 +104,7 @@ class RealtimeState:
 
     def user_started(self) -> list[Event]:
         """A turn of the user has begun."""
-        self._speech = Item(self._new_id("item"), "user", has_audio=True)
+        self._speech = MessageItem(id=self._new_id("item"), role="user", has_audio=True)
         self._speech_bytes = self._heard_bytes
         return [self._speech_event("speech_started", "audio_start_ms", self._speech)]
 
@@ -113,6 +134,8 @@ class RealtimeState:
 
     def reply_started(self, spoken: bool) -> list[Event]:
         """The pipeline begins a reply. `spoken`: to what the user has just said."""
+        self._calls.replied()
+        self._said = ""
         stopped = self.user_stopped() if spoken else []
         return [*stopped, *self._reply_started()]
 
@@ -143,18 +166,57 @@ class RealtimeState:
         """24 kHz PCM of the bot is to be played."""
         if self._stops:
             return []
+        self._has_spoken = True
         events, response, item = self._speaking()
         return [*events, audio_delta(response, item, pcm)]
 
+    def tool_called(self, call_id: str, name: str, parameters: str) -> list[Event]:
+        """The model calls a tool of the client. `parameters` is the JSON text of its arguments."""
+        if self._stops:
+            return []
+        events = self._reply_started()
+        response = self._response
+        assert response is not None
+        if response.item is not None:
+            events += self._finish_item(response, response.item, "completed", None)
+            self._said = " ".join([self._said, *response.words]).strip()
+        call = CallItem(
+            id=self._new_id("item"),
+            status="in_progress",
+            call_id=call_id,
+            name=name,
+            arguments=parameters,
+        )
+        response.call = call
+        self._calls.called(call_id)
+        added = output_item("response.output_item.added", response, call, self._beta)
+        events += [added, self._keep(call)]
+        call.status = "completed"
+        done = {"name": name, "arguments": parameters}
+        return [
+            *events,
+            arguments("response.function_call_arguments.delta", response, call, delta=parameters),
+            arguments("response.function_call_arguments.done", response, call, **done),
+            *self._item_done(response, call),
+            *self._finish("completed"),
+        ]
+
+    def tool_timed_out(self) -> list[Event]:
+        """The reply goes on without the result of the client's tool."""
+        self._calls.replied()
+        return self._reply_started()
+
     def reply_ended(self, interrupted: bool, heard: str) -> list[Event]:
         """The bot has finished, or was interrupted. The user has heard the text `heard`."""
+        self._calls.ended()
         if self._stops:
             self._stops -= interrupted
             return []
+        heard = heard.removeprefix(self._said).strip()
         return self._finish("cancelled" if interrupted else "completed", "turn_detected", heard)
 
     def notice_ended(self) -> list[Event]:
-        """Something that nobody has asked for was said. As part of a response, it ends nothing."""
+        """A notice was said. Within a response, it does not end the response."""
         is_notice = self._response is not None and self._response.notice
         return self._finish("completed") if is_notice and not self._stops else []
 
@@ -186,6 +248,8 @@ class RealtimeState:
                 return [{"type": "input_audio_buffer.cleared"}], None
             case received.ItemCreate():
                 return self._create_item(event), None
+            case received.OutputCreate():
+                return self._create_output(event)
             case received.ItemTruncate():
                 return self._truncate(event), None
             case received.ItemRetrieve():
@@ -200,28 +264,24 @@ class RealtimeState:
         raise TypeError(type(event).__name__)
 
     def _update(self, event: received.SessionUpdate) -> Answer:
-        before, self.config = self.config, self.config.updated(event.session)
-        if before.manual and not self.config.manual:
+        before = self.config
+        self.config = config = before.updated(event.session, self._has_spoken)
+        if before.manual and not config.manual:
             self._questions.clear()
-        changed = before.instructions != self.config.instructions
-        command = Instruct(self.config.instructions) if changed else None
+        command = _configure(config) if _configure(config) != _configure(before) else None
         return [{"type": "session.updated", "session": self._session()}], command
 
     def _commit(self) -> list[Event]:
         if not self.config.manual:
             raise not_supported("input_audio_buffer.commit while turn detection is on")
-        item = Item(self._new_id("item"), "user", has_audio=True)
+        item = MessageItem(id=self._new_id("item"), role="user", has_audio=True)
         item.seconds = self._questions.commit(item.id)
         return self._committed(item)
 
     def _create_item(self, event: received.ItemCreate) -> list[Event]:
-        if event.after is not None and event.after != self._last_item:
-            raise not_supported("items before the last one", "previous_item_id")
-        if event.item_id in self._items:
-            raise received.invalid("the id is taken", "item.id")
-        item = Item(
-            event.item_id or self._new_id("item"),
-            "user",
+        item = MessageItem(
+            id=self._id_for(event),
+            role="user",
             text=event.text,
             has_audio=bool(event.pcm),
         )
@@ -232,9 +292,22 @@ class RealtimeState:
             self._spoken = item
         return self._added(item)
 
+    def _create_output(self, event: received.OutputCreate) -> Answer:
+        item = OutputItem(id=self._id_for(event), call_id=event.call_id, output=event.output)
+        self._calls.take(event.call_id)
+        return self._added(item), TakeResult(event.call_id, event.output)
+
+    def _id_for(self, event: received.ItemCreate | received.OutputCreate) -> str:
+        """Return the id of an item that the client adds. Raises RefusedEvent."""
+        if event.after is not None and event.after != self._last_item:
+            raise not_supported("items before the last one", "previous_item_id")
+        if event.item_id in self._items:
+            raise received.invalid("the id is taken", "item.id")
+        return event.item_id or self._new_id("item")
+
     def _truncate(self, event: received.ItemTruncate) -> list[Event]:
         item = self._find(event.item_id)
-        if item.role != "assistant":
+        if not isinstance(item, MessageItem) or item.role != "assistant":
             raise received.invalid("only messages of the assistant can be truncated", "item_id")
         return [
             {
@@ -257,13 +330,21 @@ class RealtimeState:
     def _respond(self, event: received.ResponseCreate) -> Answer:
         if self._response is not None:
             raise RefusedEvent(ResponseInProgress())
-        greet = self._greeting and not self._questions
-        if not (greet or self._questions):
+        goes_on = self._calls.returned and not self._questions
+        greet = self._greeting and not goes_on and not self._questions
+        if not (goes_on or greet or self._questions):
             raise RefusedEvent(NothingToAnswer())
         response = Response(self._new_id("resp"), event.metadata, notice=greet)
         events = self._begin(response)
+        interrupts = self._calls.waits and not goes_on
+        if interrupts:
+            self._calls.ended()
+            self._stops += 1
+        self._calls.replied()
         self._greeting = False
-        return events, Greet() if greet else Ask(*self._questions.take())
+        if goes_on:
+            return events, GoOn()
+        return events, Greet() if greet else Ask(*self._questions.take(), interrupts)
 
     def _cancel(self, event: received.ResponseCancel) -> Answer:
         if self._response is None or event.response_id not in ("", self._response.id):
@@ -290,11 +371,11 @@ class RealtimeState:
             raise RefusedEvent(NoSuchItem(item=received.quoted(item_id)), param="item_id")
         return self._items[item_id]
 
-    def _speech_event(self, kind: str, field: str, item: Item) -> Event:
+    def _speech_event(self, kind: str, field: str, item: MessageItem) -> Event:
         milliseconds = 1000 * self._heard_bytes // BYTES_PER_SECOND
         return {"type": f"input_audio_buffer.{kind}", field: milliseconds, "item_id": item.id}
 
-    def _committed(self, item: Item) -> list[Event]:
+    def _committed(self, item: MessageItem) -> list[Event]:
         self._spoken = item
         committed = {
             "type": "input_audio_buffer.committed",
@@ -325,7 +406,7 @@ class RealtimeState:
         body = response.wire(self._conversation, "in_progress", self._beta)
         return [{"type": "response.created", "response": body}]
 
-    def _speaking(self) -> tuple[list[Event], Response, Item]:
+    def _speaking(self) -> tuple[list[Event], Response, MessageItem]:
         """Return the response and its item, and the events that begin them if they are new."""
         events: list[Event] = []
         response = self._response
@@ -334,11 +415,10 @@ class RealtimeState:
             response = Response(self._new_id("resp"), notice=True)
             events += self._begin(response)
         if response.item is None:
-            item = Item(self._new_id("item"), "assistant", "in_progress")
+            item = MessageItem(id=self._new_id("item"), role="assistant", status="in_progress")
             response.item = item
-            body = item.wire(self._beta)
-            added = {"response_id": response.id, "output_index": 0, "item": body}
-            events += [{"type": "response.output_item.added", **added}, self._keep(item)]
+            added = output_item("response.output_item.added", response, item, self._beta)
+            events += [added, self._keep(item)]
             empty = {"type": "audio", "transcript": ""}
             events.append(part("response.content_part.added", response, item, part=empty))
             item.has_audio = True
@@ -351,25 +431,33 @@ class RealtimeState:
             return []
         if response.failed and status == "completed":
             status, reason = "failed", response.failed
-        events = self._finish_item(response, status, heard) if response.item is not None else []
+        events: list[Event] = []
+        if response.item is not None and response.item.status == "in_progress":
+            events = self._finish_item(response, response.item, status, heard)
         body = response.wire(self._conversation, status, self._beta, reason)
         return [*events, {"type": "response.done", "response": body}]
 
-    def _finish_item(self, response: Response, status: str, heard: str | None) -> list[Event]:
-        item = response.item
-        assert item is not None
+    def _finish_item(
+        self, response: Response, item: MessageItem, status: str, heard: str | None
+    ) -> list[Event]:
         item.status = "completed" if status == "completed" else "incomplete"
         text = " ".join(response.words)
         item.transcript = text if status == "completed" or heard is None else heard
         if not self.config.transcripts:
             text, item.transcript = "", None
         spoken = {"type": "audio", "transcript": text}
-        body = item.wire(self._beta)
-        done: Event = {"response_id": response.id, "output_index": 0, "item": body}
         return [
             part("response.output_audio.done", response, item),
             part("response.output_audio_transcript.done", response, item, transcript=text),
             part("response.content_part.done", response, item, part=spoken),
-            {"type": "response.output_item.done", **done},
-            {"type": "conversation.item.done", "previous_item_id": item.previous, "item": body},
+            *self._item_done(response, item),
         ]
+
+    def _item_done(self, response: Response, item: Item) -> list[Event]:
+        done = output_item("response.output_item.done", response, item, self._beta)
+        kept = {"previous_item_id": item.previous, "item": item.wire(self._beta)}
+        return [done, {"type": "conversation.item.done", **kept}]
+
+
+def _configure(config: SessionConfig) -> Configure:
+    return Configure(config.instructions, config.voice, config.offered_tools)

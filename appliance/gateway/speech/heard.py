@@ -34,6 +34,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from appliance.gateway.generation.client_frames import ClientToolCallFrame
 from appliance.gateway.speech.spoken_length import spoken_lengths
 from appliance.gateway.turns.backchannel import BotSpeech
 from appliance.gateway.turns.interruption_gate import (
@@ -149,6 +150,7 @@ class HeardProcessor(FrameProcessor):
     on_heard(text, interrupted, was_speaking)  an answer or a greeting was played to its end, or the
                                                bot was interrupted
     on_notice()                                a notice was played to its end
+    on_client_tool(call)                       all speech before this call was sent
 
     A notice is bot speech that is not part of the conversation, such as a hold message; its
     frames are marked by `append_to_context`. A frame of the kind `answer_end` follows an answer.
@@ -161,6 +163,7 @@ class HeardProcessor(FrameProcessor):
         on_speaking: Callable[[], None],
         on_heard: Callable[[str, bool, bool], None],
         on_notice: Callable[[], None] = lambda: None,
+        on_client_tool: Callable[[ClientToolCallFrame], None] = lambda _call: None,
     ) -> None:
         super().__init__(enable_direct_mode=True)
         self._heard = heard
@@ -168,6 +171,7 @@ class HeardProcessor(FrameProcessor):
         self._on_speaking = on_speaking
         self._on_heard = on_heard
         self._on_notice = on_notice
+        self._on_client_tool = on_client_tool
         self._speaking = False
         self._in_answer = False  # between start and end of an answer, pauses included
         self._in_notice = False
@@ -210,6 +214,8 @@ class HeardProcessor(FrameProcessor):
                         self._on_speaking()
                 case BotStoppedSpeakingFrame():
                     self._speaking = False
+                case ClientToolCallFrame():
+                    self._on_client_tool(frame)
                 case InterruptionFrame():
                     self._report(interrupted=True)
                     self._speaking = self._in_notice = False

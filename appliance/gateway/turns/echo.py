@@ -45,32 +45,32 @@ from appliance.gateway.turns.echo_audio import (
 )
 
 MAX_DELAY_SECONDS = 1.2  # network, buffers of the client, loudspeaker, room
-EARLY_SECONDS = 0.1  # the estimate of the time of playback may be this late
-UNSTEADY_SECONDS = 0.3  # by which the delay differs from the latest known one, after an underrun
+EARLY_SECONDS = 0.1  # an echo may come this much before the estimated time of playback
+UNSTEADY_SECONDS = 0.3  # after an underrun, the delay may differ this much from the known one
 SHORT_BLOCK = 256  # samples that are correlated at the known delay, 0.06 s
 TRANSFORM = 6400  # samples of the transform: the block, and all delays; 2 ** 8 * 5 ** 2 is fast
-SEARCH_WINDOWS = 2  # a search each this many windows of the microphone
+SEARCH_WINDOWS = 2  # windows of the microphone between two searches
 
-FIRST_CORRELATION = 0.42  # before the delay is known, this is an echo
-LOCK_CORRELATION = 0.5  # of two searches at the same delay: it is known
-SAME_DELAY = 6  # samples, 1.5 ms: between two searches
+FIRST_CORRELATION = 0.42  # while the delay is not known, audio above this is an echo
+LOCK_CORRELATION = 0.5  # two searches above this at the same delay make it the known delay
+SAME_DELAY = 6  # samples, 1.5 ms: a smaller difference of two searches is the same delay
 DRIFT = 2  # samples between two windows: the clocks of gateway and client differ
-TYPICAL_STEP = 0.1  # of the difference between typical and heard correlation, per window
-ECHO_PART = 0.6  # of the typical correlation, at the known delay: an echo
+TYPICAL_STEP = 0.1  # share of the difference by which the typical correlation follows, per window
+ECHO_PART = 0.6  # at the known delay, this part of the typical correlation is an echo
 LOUD_PART = 0.85  # the same, if it is louder than expected by `LOUD_DB`: the volume was changed
 LOUD_DB = 12.0
-LOST_PART = 0.35  # of it, and below: no echo, or another delay
-CHANCE_CORRELATION = 0.2  # at a single delay, this means nothing
+LOST_PART = 0.35  # below this part, there is no echo, or another delay
+CHANCE_CORRELATION = 0.2  # at a single delay, chance gives as much
 SUM_DECAY = 0.9  # of the sum of all searches: about 0.6 s
-SUM_SEARCHES = 6  # the fewest that are summed
-SUM_LIMIT = 5.0  # of a correlation over its RMS: a single syllable is not enough
-LOCK_PROMINENCE = 15.0  # of the peak in the sum, over chance: the delay is known
+SUM_SEARCHES = 6  # fewest searches that are summed
+SUM_LIMIT = 5.0  # largest weight of one correlation over its RMS: one syllable is not enough
+LOCK_PROMINENCE = 15.0  # a peak in the sum that is this far above chance is the known delay
 DROP_WINDOWS = 32  # a delay that was lost for this many loud windows is dropped
 
 QUIET_DB = -68.0  # of all bands: quieter sound is not voice
-MARGIN_DB = 7.0  # louder than the expected echo by more than this: the caller
-CALLER_WINDOWS = 3  # a caller who was heard for this long may also be as soft as the echo ...
-HOLD_WINDOWS = 7  # ... for this many windows, less those
+MARGIN_DB = 7.0  # sound that exceeds the expected echo by more than this is the caller
+CALLER_WINDOWS = 3  # windows after which a caller may also be as soft as the echo
+HOLD_WINDOWS = 7  # most windows that count for that
 GAIN_STEP = 0.06  # of the difference between expected and heard level, per window
 
 

@@ -25,19 +25,21 @@ from appliance.settings import TurnConfig
 Reason = Literal["smart_turn", "pace", "words", "fallback"]  # of metrics.TURN_ENDS
 
 COMPLETE_PROBABILITY = 0.5  # smart-turn's own threshold
-SURE_PROBABILITY = 0.85  # an early verdict is kept from here up, and from 1 - this down
+SURE_PROBABILITY = 0.85  # an early verdict is final above this, and below 1 - this
 STACCATO_SECONDS = 1.2  # a dictated digit, letter, name of a day; most sentences are longer
 STACCATO_BURSTS = 2  # this many short bursts in a row are dictation
 STACCATO_PROBABILITY = 0.9  # in dictation, and at a comma, smart-turn has to be this sure
-WORD_SECONDS = 0.8  # a first word below this may be "yes", or the first of many digits
-WORD_PROBABILITY = 0.96  # above this, it is an answer
-SHORT_SECONDS = 1.0  # a first utterance below this is an answer such as "goodbye" ...
+WORD_SECONDS = 0.8  # a shorter first word may be "yes", or the first of many digits
+WORD_PROBABILITY = 0.96  # above this, such a word is an answer
+SHORT_SECONDS = 1.0  # a shorter first utterance is an answer such as "goodbye"
+BROKEN_OFF_PROBABILITY = 0.03  # below this, it is the beginning of a sentence instead
 UNFINISHED_PROBABILITY = 0.1  # below this, a longer utterance goes on
-BROKEN_OFF_PROBABILITY = 0.03  # ... but below this, the beginning of a sentence
-FLUENT_WORDS = 2  # dictation has one word in a burst; from this many on, it is a sentence
+FLUENT_WORDS = 2  # words in a burst from which it is a sentence; dictation has one
 CARRIED_SECONDS = 1.5  # speech that follows a turn within this continues its pace
 # A shorter silence is a part of a burst. A speculation begins earlier, but with shorter pauses,
-# letters were cut twice as often, and smart-turn was sure less often.
+# letters were cut twice as often, and smart-turn was sure less often. Where a recognizer has words,
+# they make up for that, so smart-turn looks earlier: while the recognizer runs, which leaves a core
+# free. Later, it would slow the language model down.
 PAUSE_SECONDS = 0.12
 FADED_VOICE_SECONDS = 0.07  # voice this long, too short for speech, is a burst within a turn
 
@@ -250,8 +252,9 @@ class Endpointer:
     _spoke_at: float = -CARRIED_SECONDS  # when the latest speech ended
     _probability: float | None = None
     _words: str | None = None
-    _pause: int = 0  # number of the pause
+    _silence: int = 0  # number of the silence
     _look_wanted: bool = False
+    _look_at_pause: bool = False  # smart-turn will be asked when the silence becomes a pause
     _stopped: bool = False  # the pause has lasted `vad_stop_seconds`
     _look_is_final: bool = False  # the latest look began after that
     _decided: bool = False  # smart-turn will not be asked again at this pause
@@ -277,6 +280,10 @@ class Endpointer:
         if self._speech_since is not None:
             self._quiet_since = self.clock - silence_seconds
             self._probability = self._words = None
+            self._silence += 1
+            self._stopped = self._decided = False
+            self._look_wanted = self.words_expected
+            self._look_at_pause = not self.words_expected
             self._begin_pause(PAUSE_SECONDS)
 
     def _begin_pause(self, seconds: float) -> None:
@@ -287,8 +294,8 @@ class Endpointer:
         self._silent_since = self._spoke_at = since
         self._bursts.append(max(0.0, since - self._speech_since))
         self._speech_since = self._quiet_since = None
-        self._pause += 1
-        self._look_wanted, self._stopped, self._decided = True, False, False
+        self._look_wanted |= self._look_at_pause
+        self._look_at_pause = False
 
     def speech_stopped(self) -> None:
         """The silence is long enough for smart-turn's final verdict."""
@@ -314,19 +321,20 @@ class Endpointer:
             self._silent_since = self._spoke_at = self.clock
 
     def wanted_look(self) -> int | None:
-        """Return the number of the pause if smart-turn has to judge it now, else None."""
+        """Return the number of the silence if smart-turn has to judge it now, else None."""
         if not self._look_wanted:
             return None
         self._look_wanted, self._look_is_final = False, self._stopped
-        return self._pause
+        return self._silence
 
-    def judged(self, pause: int, probability: float) -> None:
-        """Note smart-turn's probability at a pause.
+    def judged(self, silence: int, probability: float) -> None:
+        """Note smart-turn's probability in a silence.
 
-        A look at the beginning of the pause is repeated after `vad_stop_seconds` of silence,
+        A look at the beginning of the silence is repeated after `vad_stop_seconds` of silence,
         unless the policy keeps its result.
         """
-        if pause != self._pause or self._silent_since is None:
+        is_silent = self._silent_since is not None or self._quiet_since is not None
+        if silence != self._silence or not is_silent:
             return
         self._probability = probability
         self._decided = self._look_is_final or self.policy.keeps(probability)
@@ -367,12 +375,12 @@ class Endpointer:
         """
         self.started_at = self._speech_since = self._silent_since = self._quiet_since = None
         self._voice_since = None
-        self._look_wanted = self._stopped = self._decided = False
+        self._look_wanted = self._look_at_pause = self._stopped = self._decided = False
         self._probability = self._words = None
-        self._pause += 1
+        self._silence += 1
 
     def _resume(self, since: float) -> None:
-        self._look_wanted = False
+        self._look_wanted = self._look_at_pause = False
         self._silent_since = self._quiet_since = None
         if self._speech_since is not None:
             return

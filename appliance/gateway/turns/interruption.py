@@ -24,6 +24,9 @@ from appliance.gateway.turns.backchannel import BotSpeech, is_interruption
 
 # A voice of this length is judged before its first pause: most listener's sounds are shorter.
 LONG_VOICE_SECONDS = 1.0
+# The same before anything of the reply was heard: the voice mostly goes on with the question, and
+# until that is known, the engines work on the reply to its first part.
+CONTINUED_VOICE_SECONDS = 0.4
 # The bot goes on at the latest after this long, if the voice had no words until then.
 MAX_PAUSED_SECONDS = 3.0
 # While the bot speaks over such a voice, the words are asked for this often.
@@ -68,6 +71,7 @@ class InterruptionState:
         self._voice_since = 0.0
         self._spoken_seconds = 0.0  # until the latest HEAR
         self._judged_at = 0.0  # start of the voice, or the latest answer about it
+        self._long_seconds = LONG_VOICE_SECONDS  # of voice until its words are asked for
         self._hearing_since: float | None = None
         self._has_more = False  # more was said since the HEAR that is not answered yet
         self._end_withheld = False
@@ -80,10 +84,12 @@ class InterruptionState:
         resume_at = self._paused_at + MAX_PAUSED_SECONDS
         return min(self._hearing_deadline(), resume_at) if self.paused else self._hearing_deadline()
 
-    def voice_started(self, now: float, busy: bool, seconds_ago: float = 0.0) -> list[Action]:
+    def voice_started(
+        self, now: float, busy: bool, seconds_ago: float = 0.0, unheard: bool = False
+    ) -> list[Action]:
         """Note that a voice has started, that many seconds ago.
 
-        `busy`: the bot speaks, or a reply is on its way.
+        `busy`: the bot speaks, or a reply is on its way. `unheard`: nothing of the reply was heard.
         """
         if self._end_withheld:  # the same voice goes on before it was judged
             self._end_withheld = False
@@ -94,6 +100,7 @@ class InterruptionState:
         self.phase = VoicePhase.UNDECIDED
         self.paused, self._paused_at = True, now
         self._voice_since, self._judged_at = now - seconds_ago, now
+        self._long_seconds = CONTINUED_VOICE_SECONDS if unheard else LONG_VOICE_SECONDS
         self._hearing_since = None
         return [Action.PAUSE]
 
@@ -117,6 +124,7 @@ class InterruptionState:
         if request != self.request or self._hearing_since is None:
             return []  # it came too late
         self._hearing_since, self._judged_at = None, now
+        self._long_seconds = LONG_VOICE_SECONDS
         if text is None or is_interruption(text, said, self._spoken_seconds):
             return self._interrupt()
         if self._has_more:
@@ -142,7 +150,7 @@ class InterruptionState:
         if self._hearing_since is not None:
             return self._hearing_since + HEARING_SECONDS
         is_overlap = self.phase is VoicePhase.OVERLAP
-        return self._judged_at + (OVERLAP_HEARING_SECONDS if is_overlap else LONG_VOICE_SECONDS)
+        return self._judged_at + (OVERLAP_HEARING_SECONDS if is_overlap else self._long_seconds)
 
     def _hear(self, now: float) -> list[Action]:
         self._has_more = self._hearing_since is not None

@@ -168,7 +168,8 @@ class InterruptionGate(FrameProcessor):
         match frame:
             case VADUserStartedSpeakingFrame():
                 busy = not self._by_voice and self._activity.is_busy(self._hooks.playing())
-                await self._run(state.voice_started(now, busy, frame.start_secs))
+                unheard = self._hooks.said() is BotSpeech.NOTHING
+                await self._run(state.voice_started(now, busy, frame.start_secs, unheard))
             case SpeechPausedFrame():
                 await self._run(state.voice_paused(now, frame.silence_seconds))
 
@@ -221,7 +222,7 @@ class InterruptionGate(FrameProcessor):
 
 
 class UtteranceHearing:
-    """Asks the engine for the words of a voice that may be no turn.
+    """Asks the engine for the words of a voice that may not be a turn.
 
     Nothing is shown, remembered or counted as a turn. `answer` takes the UtteranceHeardFrame.
     """

@@ -1,4 +1,4 @@
-"""Whether words in the microphone are the bot's own, out of a loudspeaker. No I/O.
+"""Echo by words: whether the caller's words repeat what the bot said. No I/O.
 
 echo.py compares waveforms. A client may distort or stretch the sound, or delay it by more than
 echo.py looks for. The gateway also knows the words that it has sent: words that repeat a part of
@@ -21,7 +21,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # both apostrophes
 def is_own(text: str, said: str, has_echo: bool) -> bool:
     """Return whether the words of `text` repeat a part of what the bot has said.
 
-    said      the bot's text until now, with the phrase that it speaks
+    said      the bot's text so far, with the phrase that it speaks
     has_echo  whether an echo was heard on this line
     """
     heard, own = _words(text), _words(said)[-RECENT_WORDS:]

@@ -16,8 +16,8 @@ short.
 
 Silence is a clock, not frames: while the user speaks or a turn is open, a microphone that stops
 sending is a silent one. `MissingAudio` computes the silence that replaces the missing audio. Only
-the detector and the end of the turn get it, not the engines. A delay of this process is no silence:
-the audio is then still in the socket.
+the detector and the end of the turn get it, not the engines. A delay of this process is not
+silence: the audio is then still in the socket.
 """
 
 from __future__ import annotations

@@ -90,6 +90,16 @@ def test_tool_calls_come_between_question_and_reply() -> None:
     assert history.prompt() == history.conversation()[:-1]
 
 
+def test_result_of_an_interrupted_call_is_kept() -> None:
+    history = make_history()
+    for name in ("c1", "c2"):
+        history.add(text="Order it.").tool_calls.append(ToolCallRecord("order", call_id=name))
+    history.set_result("c1", "ordered")
+    history.set_result("c3", "of a call that was forgotten")
+    results = [text for role, text, _ in turns(history) if role == "tool"]
+    assert results == ["ordered", INTERRUPTED]
+
+
 def test_question_with_a_tool_call_cannot_be_removed() -> None:
     history = make_history()
     history.add(text="Order it.").tool_calls.append(ToolCallRecord("order"))

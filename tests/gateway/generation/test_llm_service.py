@@ -61,6 +61,7 @@ class EventLog:
             on_turn_submitted=self._submitted,
             on_first_token=lambda: self.events.append("first_token"),
             on_tool_call=lambda outcome: self.events.append(f"tool_call {outcome}"),
+            on_client_silent=lambda: self.events.append("client_silent"),
             on_generated=self._generated,
             on_hang_up=lambda speaking: self.events.append(f"hang_up {speaking}"),
             on_transcript=lambda text: self.events.append(f"transcript {text}"),

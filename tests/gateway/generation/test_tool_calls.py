@@ -17,7 +17,7 @@ from appliance.gateway import server
 from appliance.gateway.generation import tools
 from appliance.gateway.generation.history import INTERRUPTED
 from appliance.gateway.generation.reply import MAX_TOOL_CALLS, TOOL_CALL_FAILED_TEXT
-from appliance.gateway.generation.tool_executor import FAILED, TIMED_OUT
+from appliance.gateway.generation.tool_result import FAILED, TIMED_OUT
 from appliance.link.engine import ToolCall
 from appliance.settings import LLMConfig, PathsConfig, Settings
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, gatekeeper_of

@@ -6,28 +6,36 @@ from datetime import date
 from typing import Any
 
 import pytest
+from pipecat.frames.frames import Frame
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import LLMService
 
+from appliance.gateway.generation.client_tools import ClientTools, WaitHooks
 from appliance.gateway.generation.llm_adapter import UltravoxAdapter
-from appliance.gateway.generation.tool_executor import (
-    MAX_RESULT_CHARS,
-    ToolExecutor,
-    format_call,
-    format_result,
-)
-from appliance.link.engine import ToolCall
+from appliance.gateway.generation.tool_executor import ToolExecutor, format_call
+from appliance.gateway.generation.tool_result import MAX_RESULT_CHARS, format_result
+from appliance.link.engine import Tool, ToolCall
 
 
 class Service(LLMService[Any]):
     adapter_class = UltravoxAdapter
 
 
+async def ignore(_frame: Frame) -> None:
+    """Push nothing."""
+
+
+def client_tools(*names: str) -> ClientTools:
+    tools = ClientTools(1.0, ignore, WaitHooks(*[lambda: None] * 3))
+    tools.offer(tuple(Tool(name, "", '{"type": "object"}') for name in names))
+    return tools
+
+
 @pytest.fixture
 def executor() -> ToolExecutor:
     service = Service()
     service.register_function("look_up", lambda params: None)
-    return ToolExecutor(service, LLMContext())
+    return ToolExecutor(service, LLMContext(), client_tools("open_door"))
 
 
 @pytest.mark.parametrize(
@@ -35,13 +43,15 @@ def executor() -> ToolExecutor:
     [
         (ToolCall("look_up"), True),
         (ToolCall("look_up", '{"word": "{"}'), True),
+        (ToolCall("open_door"), True),
+        (ToolCall("open_door", "[]"), False),
         (ToolCall(), False),
         (ToolCall("format_disk"), False),
         (ToolCall("look_up", "[]"), False),
         (ToolCall("look_up", "word"), False),
     ],
 )
-def test_only_registered_functions_with_object_arguments_are_run(
+def test_only_known_functions_with_object_arguments_are_run(
     executor: ToolExecutor, call: ToolCall, runs: bool
 ) -> None:
     assert executor.can_run(call) is runs
@@ -50,7 +60,7 @@ def test_only_registered_functions_with_object_arguments_are_run(
 def test_call_without_a_name_is_not_run_even_with_a_catch_all_function() -> None:
     service = Service()
     service.register_function(None, lambda params: None)
-    assert not ToolExecutor(service, LLMContext()).can_run(ToolCall())
+    assert not ToolExecutor(service, LLMContext(), client_tools()).can_run(ToolCall())
 
 
 def test_call_is_formatted_as_llama_writes_it() -> None:

@@ -12,13 +12,17 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from appliance.gateway.generation.history import INTERRUPTED
 from appliance.gateway.generation.llm_service import CANNOT_REPLY
+from appliance.gateway.generation.tool_result import TIMED_OUT
 from appliance.gateway.http.gatekeeper import KEY_SUBPROTOCOL, SUBPROTOCOL
+from appliance.link.engine import ToolCall
 from tests.gateway.conftest import (
     TIMEOUT_SECONDS,
     TOKEN,
@@ -352,3 +356,262 @@ async def test_a_question_in_two_parts(gateway: RunningGateway) -> None:
     (turns,) = gateway.llm.conversations
     assert [turn.utterance is not None for turn in turns if turn.role == "user"] == [True, True]
     assert "And a text." in [turn.text for turn in turns]
+
+
+DOOR = {
+    "type": "function",
+    "name": "open_door",
+    "description": "Opens a door.",
+    "parameters": {"type": "object", "properties": {"number": {"type": "integer"}}},
+}
+OPEN_DOOR = ToolCall("open_door", '{"number": 1}')
+ALLOWED: dict[str, Any] = {"realtime_client_settings": True}
+
+
+def output(call_id: str, text: str) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call_id, "output": text}
+
+
+async def offer(caller: RealtimeCaller, *tools: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Offer tools, and return the session that the gateway shows."""
+    session = {"type": "realtime", "tools": list(tools), **more}
+    await caller.send("session.update", session=session)
+    return dict((await caller.event("session.updated"))["session"])
+
+
+async def call_id(caller: RealtimeCaller, number: int = 1) -> str:
+    """Wait until the response of a call is done, and return the call's id."""
+    call = await caller.event("response.function_call_arguments.done", number)
+    await caller.wait_until(
+        lambda: any(
+            item.get("call_id") == call["call_id"]
+            for done in caller.of("response.done")
+            for item in done["response"]["output"]
+        )
+    )
+    return str(call["call_id"])
+
+
+def shown(caller: RealtimeCaller) -> dict[str, Any]:
+    """Return the event that shows the session with its tools."""
+    return caller.of("session.updated")[-1]
+
+
+def transcript(done: dict[str, Any]) -> str:
+    return str(done["response"]["output"][0]["content"][0]["transcript"])
+
+
+async def test_speech_before_a_call_is_part_of_its_response(make_gateway: MakeGateway) -> None:
+    llm = ScriptedLLM(("Let me see. One moment.", OPEN_DOOR), "It is open.")
+    async with make_gateway(llm, **ALLOWED) as gateway, call(gateway) as caller:
+        await offer(caller, DOOR)
+        await caller.type("Open the door.")
+        name = await call_id(caller)
+        message, function = caller.of("response.done")[0]["response"]["output"]
+        assert message["content"][0]["transcript"] == "Let me see. One moment."
+        assert function["arguments"] == OPEN_DOOR.arguments
+        last_audio = max(
+            number
+            for number, event in enumerate(caller.events)
+            if event["type"] == "response.output_audio.delta"
+        )
+        called = [event["type"] for event in caller.events].index(
+            "response.function_call_arguments.delta"
+        )
+        assert last_audio < called
+        await caller.send("conversation.item.create", item=output(name, "open"))
+        await caller.send("response.create")
+        assert transcript(await caller.event("response.done", 2)) == "It is open."
+        assert gateway.metric("voice_tool_calls_total", outcome="done") == 1
+        assert not caller.of("error")
+        assert gateway.logged_errors() == []
+    assert llm.conversation(1)[-2:] == [
+        ("assistant", '{"name": "open_door", "parameters": {"number": 1}}', False),
+        ("tool", "open", False),
+    ]
+
+
+async def test_a_call_of_a_discarded_reply_is_not_shown(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    """The model calls the tool at a pause, in private; then the user goes on."""
+    llm = ScriptedLLM(OPEN_DOOR, "The whole reply.")
+    async with make_gateway(llm, **ALLOWED) as gateway, call(gateway) as caller:
+        await offer(caller, DOOR)
+        caller.open_microphone()
+        await caller.say(np.trim_zeros(np.frombuffer(speak("Tell me about the"), "<i2")).tobytes())
+        await gateway.wait_until(lambda: llm.conversations)
+        await caller.say(speak("river that flows through Paris?"))
+        assert transcript(await caller.event("response.done")) == "The whole reply."
+        assert len(llm.conversations) >= 2
+        assert "open_door" not in str(caller.events[caller.events.index(shown(caller)) + 1 :])
+        assert gateway.log_lines("tool called") == []
+
+
+async def test_a_call_of_a_reply_that_is_taken_over_is_shown_once(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    llm = ScriptedLLM(OPEN_DOOR, "It is open.")
+    async with make_gateway(llm, **ALLOWED) as gateway, call(gateway) as caller:
+        await offer(caller, DOOR)
+        caller.open_microphone()
+        await caller.say(speak("Please open the door."))
+        name = await call_id(caller)
+        kinds = [event["type"] for event in caller.events]
+        committed = kinds.index("input_audio_buffer.committed")
+        assert committed < kinds.index("response.function_call_arguments.delta")
+        await caller.send("conversation.item.create", item=output(name, "open"))
+        await caller.send("response.create")
+        assert transcript(await caller.event("response.done", 2)) == "It is open."
+        assert len(caller.of("response.function_call_arguments.done")) == 1
+        assert gateway.metric("voice_speculations_total", outcome="taken") == 1
+
+
+async def test_a_client_that_does_not_answer_a_call_is_not_waited_for(
+    make_gateway: MakeGateway,
+) -> None:
+    llm = ScriptedLLM(OPEN_DOOR, "That did not work.")
+    sections = {"llm": {"client_tool_seconds": 0.3}}
+    async with (
+        make_gateway(llm, sections=sections, **ALLOWED) as gateway,
+        call(gateway) as caller,
+    ):
+        await offer(caller, DOOR)
+        await caller.type("Open the door.")
+        name = await call_id(caller)
+        assert transcript(await caller.event("response.done", 2)) == "That did not work."
+        await caller.send("conversation.item.create", item=output(name, "open"))
+        error = (await caller.event("error"))["error"]
+        assert error["code"] == "function_call_not_found"
+        assert gateway.metric("voice_tool_calls_total", outcome="too_slow") == 1
+        assert gateway.logged_errors() == []
+    assert llm.conversation(1)[-1] == ("tool", TIMED_OUT, False)
+
+
+async def test_an_output_without_response_create_gets_no_reply(make_gateway: MakeGateway) -> None:
+    llm = ScriptedLLM(OPEN_DOOR, "It is open.", "You are welcome.")
+    sections = {"llm": {"client_tool_seconds": 0.3}}
+    async with (
+        make_gateway(llm, sections=sections, **ALLOWED) as gateway,
+        call(gateway) as caller,
+    ):
+        await offer(caller, DOOR)
+        await caller.type("Open the door.")
+        name = await call_id(caller)
+        await caller.send("conversation.item.create", item=output(name, "open"))
+        await gateway.wait_until(lambda: gateway.log_lines("turn"))
+        assert len(llm.conversations) == 1
+        await caller.send("response.create")  # the client has thought better of it
+        assert transcript(await caller.event("response.done", 2)) == "It is open."
+        await caller.type("Thank you.")
+        assert transcript(await caller.event("response.done", 3)) == "You are welcome."
+        assert not caller.of("error")
+
+
+async def test_a_typed_question_does_not_wait_for_the_output(make_gateway: MakeGateway) -> None:
+    llm = ScriptedLLM(("One moment.", OPEN_DOOR), "It is ten.", "It is open.")
+    async with make_gateway(llm, **ALLOWED) as gateway, call(gateway) as caller:
+        await offer(caller, DOOR)
+        await caller.type("Open the door.")
+        name = await call_id(caller)
+        await caller.type("What time is it?")
+        assert transcript(await caller.event("response.done", 2)) == "It is ten."
+        await caller.send("conversation.item.create", item=output(name, "open"))
+        await caller.type("Is it open?")
+        assert transcript(await caller.event("response.done", 3)) == "It is open."
+        assert not caller.of("error")
+        assert gateway.logged_errors() == []
+    before, after = llm.conversation(1), llm.conversation(2)
+    assert before[-3:] == [
+        ("tool", INTERRUPTED, False),
+        ("assistant", "One moment.", False),
+        ("user", "What time is it?", False),
+    ]
+    assert after[: len(before) - 3] == before[:-3]
+    assert after[len(before) - 3] == ("tool", "open", False)
+
+
+async def test_the_voice_interrupts_a_reply_that_waits_for_a_call(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    llm = ScriptedLLM(OPEN_DOOR, "All right.")
+    async with make_gateway(llm, **ALLOWED) as gateway, call(gateway) as caller:
+        gateway.llm_engine.transcript = lambda _pcm: "stop it please"
+        await offer(caller, DOOR)
+        caller.open_microphone()
+        await caller.type("Open the door.")
+        name = await call_id(caller)
+        await caller.say(speak("No, stop it, please tell me about the weather instead."))
+        await caller.event("input_audio_buffer.speech_started")
+        await caller.send("conversation.item.create", item=output(name, "open"))
+        await caller.wait_until(
+            lambda: any(
+                done["response"]["output"] and done["response"]["output"][0]["type"] == "message"
+                for done in caller.of("response.done")
+            )
+        )
+        assert not caller.of("error")
+        assert gateway.logged_errors() == []
+
+
+async def test_a_call_that_waits_ends_with_the_session(make_gateway: MakeGateway) -> None:
+    async with make_gateway(ScriptedLLM(OPEN_DOOR), **ALLOWED) as gateway:
+        async with call(gateway) as caller:
+            await offer(caller, DOOR)
+            await caller.type("Open the door.")
+            await call_id(caller)
+        await gateway.wait_sessions_closed()
+        assert gateway.logged_errors() == []
+
+
+async def test_tools_of_a_client_need_the_operators_leave(make_gateway: MakeGateway) -> None:
+    for settings, transcripts in (({}, True), (ALLOWED, False)):
+        llm = ScriptedLLM(OPEN_DOOR)
+        sections = {"journal": {"transcripts": transcripts}}
+        async with (
+            make_gateway(llm, sections=sections, **settings) as gateway,
+            call(gateway) as caller,
+        ):
+            assert (await offer(caller, DOOR))["tools"] == []
+            await caller.type("Open the door.")
+            await caller.event("response.done")
+            assert not caller.of("response.function_call_arguments.done")
+            assert gateway.metric("voice_tool_calls_total", outcome="malformed") == 1
+            names = {tool.name for tool in gateway.llm_engine.offered[0]}
+            assert names == {"current_time", "end_call"}
+
+
+async def test_a_tool_of_the_appliance_cannot_be_replaced(make_gateway: MakeGateway) -> None:
+    llm = ScriptedLLM(ToolCall("current_time"), "It is noon.")
+    async with make_gateway(llm, **ALLOWED) as gateway, call(gateway) as caller:
+        tools = [DOOR, DOOR | {"name": "current_time"}]
+        await caller.send("session.update", session={"type": "realtime", "tools": tools})
+        error = (await caller.event("error"))["error"]
+        assert (error["code"], error["param"]) == ("invalid_event", "session.tools[1].name")
+        await caller.type("What time is it?")
+        assert transcript(await caller.event("response.done")) == "It is noon."
+        assert not caller.of("response.function_call_arguments.done")
+        assert "open_door" not in str(gateway.llm_engine.offered)
+
+
+async def test_a_client_chooses_among_the_voices_of_the_appliance(
+    make_gateway: MakeGateway,
+) -> None:
+    for wanted, allowed, spoken in (
+        ("am_adam", True, "am_adam"),
+        ("alloy", True, "af_heart"),
+        ("am_adam", False, "af_heart"),
+    ):
+        async with (
+            make_gateway(ScriptedLLM("Hello."), realtime_client_settings=allowed) as gateway,
+            call(gateway) as caller,
+        ):
+            gateway.tts_engine.voices = ("af_heart", "am_adam")
+            session = {"type": "realtime", "audio": {"output": {"voice": wanted}}}
+            await caller.send("session.update", session=session)
+            shown = (await caller.event("session.updated"))["session"]
+            assert shown["audio"]["output"]["voice"] == spoken
+            await caller.type("hello")
+            await caller.event("response.done")
+            assert gateway.tts_engine.spoken_by[-1] == spoken
+            assert not caller.of("error")

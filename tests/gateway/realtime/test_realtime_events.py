@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from typing import Any
 
@@ -70,8 +71,26 @@ def test_audio_is_decoded() -> None:
             *("not_supported", "'input_image'", "item.content[0]"),
         ),
         (
+            {"type": "conversation.item.create", "item": {"type": "function_call"}},
+            *("not_supported", "'function_call'", "item"),
+        ),
+        (
             {"type": "conversation.item.create", "item": {"type": "function_call_output"}},
-            *("not_supported", "'function_call_output'", "item"),
+            *("invalid_event", "no text", "item.output"),
+        ),
+        (
+            {
+                "type": "conversation.item.create",
+                "item": {"type": "function_call_output", "output": "x"},
+            },
+            *("invalid_event", "call_id is missing", "item.call_id"),
+        ),
+        (
+            {
+                "type": "conversation.item.create",
+                "item": {"type": "function_call_output", "output": "x" * 4001, "call_id": "c"},
+            },
+            *("invalid_event", "4000", "item.output"),
         ),
         (
             {"type": "conversation.item.create", "item": message() | {"role": "system"}},
@@ -142,16 +161,23 @@ def test_no_event_breaks_the_decoder(kind: str, fields: dict[str, Any]) -> None:
 CONFIG = SessionConfig("m", "af_heart", transcripts=True, client_settings=False)
 
 
-@given(JSON, st.sampled_from(["session", "input", "output", "turn_detection"]))
-def test_no_update_breaks_the_session(value: Any, where: str) -> None:
+WHERE = ["session", "input", "output", "turn_detection", "tools", "tool", "tool_choice"]
+
+
+@given(JSON, st.sampled_from(WHERE), st.booleans())
+def test_no_update_breaks_the_session(value: Any, where: str, client_settings: bool) -> None:
     updates: dict[str, Any] = {
         "session": value if isinstance(value, dict) else {"audio": value},
         "input": {"audio": {"input": value}},
         "output": {"audio": {"output": value}},
         "turn_detection": {"audio": {"input": {"turn_detection": value}}},
+        "tools": {"tools": value},
+        "tool": {"tools": [{"type": "function", "name": "f", "parameters": value}]},
+        "tool_choice": {"tool_choice": value},
     }
+    config = dataclasses.replace(CONFIG, client_settings=client_settings)
     try:
-        config = CONFIG.updated(updates[where])
+        config = config.updated(updates[where])
     except RefusedEvent:
         return
     json.dumps(config.session("s", 1, beta=False))

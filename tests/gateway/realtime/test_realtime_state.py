@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from appliance.gateway.realtime import client_events as events
 from appliance.gateway.realtime.client_events import RefusedEvent, decode
-from appliance.gateway.realtime.commands import Ask, Command, Greet, Instruct, Stop
+from appliance.gateway.realtime.commands import (
+    Ask,
+    Command,
+    Configure,
+    GoOn,
+    Greet,
+    Stop,
+    TakeResult,
+)
 from appliance.gateway.realtime.config import SessionConfig
 from appliance.gateway.realtime.state import MAX_ITEMS, RealtimeState
 
@@ -24,12 +32,13 @@ def state(**more: Any) -> RealtimeState:
         "v",
         transcripts=more.pop("transcripts", True),
         client_settings=more.pop("client_settings", False),
+        voices=("v", "w"),
         turn_detection=more.pop("turn_detection", "server_vad"),
     )
     return RealtimeState("n", config, 1, 60.0, lambda pcm: pcm[: len(pcm) * 2 // 3], **more)
 
 
-def send(caller: RealtimeState, kind: str, **fields: Any) -> tuple[list[str], Command | None]:
+def send(caller: RealtimeState, kind: str, /, **fields: Any) -> tuple[list[str], Command | None]:
     """Send an event. Return the types of the answers, and the command."""
     answers, command = caller.answer(decode(json.dumps({"type": kind, **fields})))
     return [answer["type"] for answer in answers], command
@@ -44,7 +53,7 @@ def type_text(session: RealtimeState, text: str) -> str:
     return str(answers[0]["item"]["id"])
 
 
-def refusal(session: RealtimeState, kind: str, **fields: Any) -> str:
+def refusal(session: RealtimeState, kind: str, /, **fields: Any) -> str:
     with pytest.raises(RefusedEvent) as refused:
         send(session, kind, **fields)
     return refused.value.problem.reason
@@ -252,9 +261,171 @@ def test_without_transcripts_no_words_are_sent() -> None:
 def test_the_clients_instructions_are_passed_on_only_if_they_changed() -> None:
     session = state(client_settings=True)
     update = {"session": {"type": "realtime", "instructions": "Be brief."}}
-    assert send(session, "session.update", **update)[1] == Instruct("Be brief.")
+    assert send(session, "session.update", **update)[1] == Configure("Be brief.", "v", ())
     assert send(session, "session.update", **update)[1] is None
     assert send(state(), "session.update", **update)[1] is None
+
+
+def update(**fields: Any) -> dict[str, Any]:
+    return {"session": {"type": "realtime", **fields}}
+
+
+def output(call_id: str, text: str) -> dict[str, Any]:
+    return {"item": {"type": "function_call_output", "call_id": call_id, "output": text}}
+
+
+def called(**more: Any) -> RealtimeState:
+    """Return a session whose model has called a tool with the call id "c1"."""
+    session = state(client_settings=True, **more)
+    type_text(session, "Is the door open?")
+    send(session, "response.create")
+    session.reply_started(False)
+    session.tool_called("c1", "door", '{"number": 1}')
+    return session
+
+
+def test_the_voice_is_chosen_before_the_bot_speaks() -> None:
+    session = state(client_settings=True)
+    chosen = update(audio={"output": {"voice": "w"}})
+    assert send(session, "session.update", **chosen)[1] == Configure("", "w", ())
+    session.reply_started(False)
+    session.audio(b"\x01\x00")
+    back = update(audio={"output": {"voice": "v"}})
+    assert refusal(session, "session.update", **back) == "cannot_update_voice"
+    unknown = update(audio={"output": {"voice": "alloy"}})
+    for same in (chosen, unknown):
+        answers, command = session.answer(events.SessionUpdate(same["session"]))
+        assert answers[0]["session"]["audio"]["output"]["voice"] == "w"
+        assert command is None
+
+
+def test_tools_are_passed_on_and_withdrawn() -> None:
+    session = state(client_settings=True)
+    tools = update(tools=[{"type": "function", "name": "door"}])
+    _, command = send(session, "session.update", **tools)
+    assert isinstance(command, Configure)
+    assert [tool.name for tool in command.tools] == ["door"]
+    assert send(session, "session.update", **tools)[1] is None
+    kinds = send(session, "session.update", **update(tool_choice="none"))
+    assert kinds == (["session.updated"], Configure("", "v", ()))
+
+
+def test_a_call_ends_the_response_and_its_output_begins_the_next() -> None:
+    session = state(client_settings=True)
+    session.reply_started(False)
+    session.phrase("Let me see.")
+    answers = session.tool_called("c1", "door", '{"number": 1}')
+    assert types(answers) == [
+        "response.output_audio.done",
+        "response.output_audio_transcript.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "conversation.item.done",
+        "response.output_item.added",
+        "conversation.item.added",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.output_item.done",
+        "conversation.item.done",
+        "response.done",
+    ]
+    added, done = answers[5], answers[-1]["response"]
+    assert (added["item"]["status"], added["item"]["arguments"]) == ("in_progress", "")
+    assert (done["status"], done["output"][0]["type"]) == ("completed", "message")
+    assert (
+        done["output"][1]
+        == answers[-2]["item"]
+        == {
+            "id": added["item"]["id"],
+            "object": "realtime.item",
+            "type": "function_call",
+            "status": "completed",
+            "call_id": "c1",
+            "name": "door",
+            "arguments": '{"number": 1}',
+        }
+    )
+    indices = {answer["output_index"] for answer in answers[7:10]}
+    assert indices == {1}
+    assert refusal(session, "response.create") == "nothing_to_answer"
+    kinds, command = send(session, "conversation.item.create", **output("c1", "open"))
+    assert kinds == ["conversation.item.added", "conversation.item.done"]
+    assert command == TakeResult("c1", "open")
+    assert send(session, "response.create") == (["response.created"], GoOn())
+    session.phrase("It is open.")
+    assert types(session.reply_ended(False, "Let me see. It is open."))[-1] == "response.done"
+    assert refusal(session, "response.create") == "nothing_to_answer"
+
+
+def test_what_was_said_before_a_call_is_not_part_of_the_response_after_it() -> None:
+    session = state(client_settings=True)
+    session.reply_started(False)
+    session.phrase("Let me see.")
+    session.phrase("One moment.")
+    session.tool_called("c1", "door", "{}")
+    send(session, "conversation.item.create", **output("c1", "open"))
+    send(session, "response.create")
+    session.phrase("It is open.")
+    *_, done = session.reply_ended(True, "Let me see. One moment. It is")
+    assert done["response"]["output"][0]["content"][0]["transcript"] == "It is"
+
+
+def test_an_output_is_taken_once_and_only_for_a_call() -> None:
+    session = called()
+    no_call = "function_call_not_found"
+    assert refusal(session, "conversation.item.create", **output("c2", "open")) == no_call
+    send(session, "conversation.item.create", **output("c1", "open"))
+    assert refusal(session, "conversation.item.create", **output("c1", "open")) == no_call
+
+
+def test_after_a_timeout_the_reply_goes_on_and_the_output_is_refused() -> None:
+    session = called()
+    assert types(session.tool_timed_out()) == ["response.created"]
+    reason = refusal(session, "conversation.item.create", **output("c1", "open"))
+    assert reason == "function_call_not_found"
+
+
+def test_the_output_of_an_interrupted_call_is_kept() -> None:
+    session = called()
+    session.user_started()
+    assert session.reply_ended(True, "") == []
+    command = send(session, "conversation.item.create", **output("c1", "open"))[1]
+    assert command == TakeResult("c1", "open")
+    assert send(session, "response.create")[1] == GoOn()  # the pipeline decides what follows
+    assert types(session.reply_ended(False, "")) == ["response.done"]
+
+
+def test_a_question_interrupts_the_reply_that_waits() -> None:
+    session = called()
+    send(session, "conversation.item.create", **output("c1", "open"))
+    type_text(session, "And the window?")
+    assert send(session, "response.create")[1] == Ask("And the window?", (), interrupts=True)
+    assert session.reply_ended(True, "") == []  # the report of the interrupted one
+    session.reply_started(False)
+    session.phrase("It is shut.")
+    assert types(session.reply_ended(False, "It is shut."))[-1] == "response.done"
+    assert refusal(session, "response.create") == "nothing_to_answer"
+
+
+def test_a_call_of_a_cancelled_response_is_not_shown() -> None:
+    session = state(client_settings=True)
+    session.reply_started(False)
+    send(session, "response.cancel")
+    assert session.tool_called("c1", "door", "{}") == []
+    reason = refusal(session, "conversation.item.create", **output("c1", "open"))
+    assert reason == "function_call_not_found"
+
+
+def test_only_messages_of_the_bot_are_truncated() -> None:
+    session = called()
+    item = send_item(session, output("c1", "open"))
+    fields = {"item_id": item, "content_index": 0, "audio_end_ms": 1}
+    assert refusal(session, "conversation.item.truncate", **fields) == "invalid_event"
+
+
+def send_item(session: RealtimeState, fields: dict[str, Any]) -> str:
+    answers, _ = session.answer(decode(json.dumps({"type": "conversation.item.create", **fields})))
+    return str(answers[0]["item"]["id"])
 
 
 def test_old_items_are_forgotten() -> None:
@@ -277,6 +448,9 @@ STEPS: dict[str, Any] = {
     "interrupted": lambda s: s.reply_ended(True, ""),
     "failed": lambda s: s.reply_failed("engine_failed") or [],
     "notice": lambda s: s.notice_ended(),
+    "called": lambda s: s.tool_called("c", "door", "{}"),
+    "timed out": lambda s: s.tool_timed_out(),
+    "returned": lambda s: s.answer(events.OutputCreate("", "c", "open", None))[0],
     "transcribed": lambda s: s.transcribed("words"),
     "create": lambda s: s.answer(events.ResponseCreate(None))[0],
     "cancel": lambda s: s.answer(events.ResponseCancel(""))[0],

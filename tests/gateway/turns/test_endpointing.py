@@ -153,6 +153,34 @@ def test_unsure_early_verdict_is_asked_again() -> None:
     assert caller.looks == [0.12, 0.2]
 
 
+def test_where_words_are_expected_smart_turn_looks_before_the_pause() -> None:
+    caller = Caller(0.97)
+    caller.endpointer.words_expected = True
+    caller.speak(1.5)
+    caller.endpointer.speech_paused(0.06)
+    assert caller.endpointer.wanted_look() is not None
+    assert caller.pass_time(0.1) is None
+    assert caller.endpointer.wanted_look() is None, "one look is enough until the verdict"
+
+
+def test_verdict_about_a_gap_within_speech_is_not_used() -> None:
+    caller = Caller()
+    endpointer = caller.endpointer
+    endpointer.words_expected = True
+    caller.speak(1.5)
+    endpointer.speech_paused(0.06)
+    look = endpointer.wanted_look()
+    assert look is not None
+    endpointer.speech_resumed()
+    endpointer.judged(look, 0.97)
+    caller.speak(0.5)
+    endpointer.speech_paused(0.06)
+    endpointer.judged(look, 0.97)
+    caller.pass_time(0.14)
+    endpointer.speech_stopped()
+    assert endpointer.ended() is None
+
+
 def test_gap_that_is_shorter_than_a_pause_does_not_end_a_burst() -> None:
     caller = Caller(0.6)
     for _ in range(3):

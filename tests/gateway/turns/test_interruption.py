@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from appliance.gateway.turns.backchannel import BotSpeech, is_interruption
 from appliance.gateway.turns.interruption import (
+    CONTINUED_VOICE_SECONDS,
     HEARING_SECONDS,
     LONG_VOICE_SECONDS,
     MAX_PAUSED_SECONDS,
@@ -146,6 +147,16 @@ def test_long_speech_interrupts_before_it_pauses() -> None:
     assert state.heard(1, "The river in winter", STATEMENT, 1.2) == ACTIONS["interrupt"][:2]
 
 
+def test_speech_before_the_reply_is_heard_is_judged_earlier_once() -> None:
+    state = InterruptionState()
+    assert state.voice_started(0.0, busy=True, unheard=True) == ACTIONS["start"]
+    assert state.tick(CONTINUED_VOICE_SECONDS) == [Action.HEAR]
+    assert state.heard(1, "", BotSpeech.NOTHING, 0.5) == []
+    assert state.deadline == 0.5 + LONG_VOICE_SECONDS
+    assert state.tick(0.5 + LONG_VOICE_SECONDS) == [Action.HEAR]
+    assert state.heard(2, "or in winter", BotSpeech.NOTHING, 1.6) == ACTIONS["interrupt"][:2]
+
+
 def test_missing_answer_counts_as_an_interruption() -> None:
     state = paused_state()
     state.voice_paused(0.3)
@@ -213,7 +224,8 @@ def test_every_pause_ends_once_and_every_turn_starts_before_it_ends(data: st.Dat
         match data.draw(st.sampled_from(events)):
             case "start":
                 speaking = talking = True
-                run(state.voice_started(now, data.draw(st.booleans())))
+                busy, unheard = data.draw(st.booleans()), data.draw(st.booleans())
+                run(state.voice_started(now, busy, unheard=unheard))
             case "pause" if talking:
                 talking = False
                 run(state.voice_paused(now))

@@ -378,7 +378,7 @@ async def test_sound_during_a_tool_call_does_not_cancel_it(
     assert (turn["outcome"], turn["reply_text"]) == ("answered", "I found it.")
 
 
-async def test_question_during_a_tool_call_cancels_it(
+async def test_question_during_a_tool_call_cancels_it_and_its_reply_is_begun_early(
     make_gateway: MakeGateway, speak: Speak, slow_tool: dict[str, Any]
 ) -> None:
     llm = ScriptedLLM(ToolCall("search", "{}"), "Fine.")
@@ -391,6 +391,8 @@ async def test_question_during_a_tool_call_cancels_it(
         assert (await client.turn(2))["reply_text"] == "Fine."
         assert gateway.metric("voice_tool_calls_total", outcome="done") == 0
         assert gateway.logged_errors() == []
+        line = gateway.log_lines("turn")[-1]
+    assert line["speculation_seconds"] > 0
 
 
 async def test_sound_before_the_reply_neither_cancels_nor_repeats_it(

@@ -2,10 +2,22 @@
 //
 // As openai.mjs. Prints what the SDK reports as JSON lines, and its history at the end.
 import fs from 'node:fs';
-import { RealtimeAgent, RealtimeSession } from '@openai/agents/realtime';
+import { RealtimeAgent, RealtimeSession, tool } from '@openai/agents/realtime';
 
 const [url, token, speech] = process.argv.slice(2);
-const agent = new RealtimeAgent({ name: 'Assistant', instructions: 'Be brief.' });
+const door = tool({
+  name: 'open_door',
+  description: 'Opens a door.',
+  strict: false,
+  parameters: {
+    type: 'object',
+    properties: { number: { type: 'integer' } },
+    required: ['number'],
+    additionalProperties: true,
+  },
+  execute: async ({ number }) => `Door ${number} is open.`,
+});
+const agent = new RealtimeAgent({ name: 'Assistant', instructions: 'Be brief.', tools: [door] });
 const session = new RealtimeSession(agent, { transport: 'websocket', model: 'gpt-realtime' });
 const microphone = [];
 let pieces = 0;
@@ -29,7 +41,9 @@ session.on('audio_interrupted', () => print('audio_interrupted'));
 session.on('agent_start', () => print('agent_start'));
 session.transport.on('*', (event) => {
   if (event.type !== 'response.done') return;
-  print('response.done', { status: event.response.status });
+  const output = event.response.output.map((item) => item.type);
+  print('response.done', { status: event.response.status, output });
+  if (output.includes('function_call')) return; // the reply follows the tool's result
   setTimeout(() => {
     // After the SDK has put this response into its history.
     print('history', { history: session.history, pieces });

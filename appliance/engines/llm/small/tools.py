@@ -21,7 +21,7 @@ from appliance.engines.llm import tool_calls
 from appliance.link.engine import Tool, ToolCall
 
 # How else a reply may begin that is meant as a call: other JSON, and a tool that is not offered.
-# The first word is held back until the next token, which is no loss: no phrase ends before it.
+# The first word is held back until the next token, which delays nothing: no phrase ends before it.
 _OTHER_CALL = re.compile(r'\s*(?:(?:```(?:json)?\s*)?\{\s*"|[a-z]+(?:_[a-z]+)+\()', re.IGNORECASE)
 _MAY_BE_OTHER_CALL = re.compile(
     r"\s*(?:`{0,3}|```(?:json)?\s*\{?\s*|\{\s*|[a-z]+(?:_[a-z]*)*)", re.IGNORECASE
@@ -99,7 +99,7 @@ def find_call(text: str, tools: Sequence[Tool]) -> CallText | None:
 
 
 def certain_speech(text: str, tools: Sequence[Tool]) -> int:
-    """Return how many characters of a text without a call are no beginning of one."""
+    """Return how many characters of a text without a call cannot begin one."""
     if not tools:
         return len(text)
     if _MAY_BE_OTHER_CALL.fullmatch(text):
@@ -120,15 +120,23 @@ def parse_call(call: CallText, tools: Sequence[Tool]) -> ToolCall:
 
 def _render_parameters(tool: Tool) -> str:
     properties = tool_calls.parse_schema(tool).get("properties") or {}
-    described = {
-        name: (schema.get("description") or schema.get("type") or "") if schema else ""
-        for name, schema in properties.items()
-    }
+    described = {name: _describe(schema) for name, schema in properties.items()}
     return json.dumps(described, ensure_ascii=False) if described else ""
 
 
+def _describe(schema: object) -> object:
+    """Return the description of a parameter, or its type; "" if it has neither."""
+    return (
+        (schema.get("description") or schema.get("type") or "") if isinstance(schema, dict) else ""
+    )
+
+
 def _continue_sentence(description: str) -> str:
-    """Return a description that follows a name: "Tells the time." becomes "tells the time."."""
+    """Return a description that follows a name: "Tells the time." becomes "tells the time.".
+
+    Each tool has one line.
+    """
+    description = " ".join(description.split())
     is_word = description[:1].isupper() and description[1:2].islower()
     return description[:1].lower() + description[1:] if is_word else description
 

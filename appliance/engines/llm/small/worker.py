@@ -11,6 +11,7 @@ import asyncio
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ from appliance.engines.llm.small.priority import JobPriority
 T = TypeVar("T")
 
 
-# Maximum wait for the next step of a reply. The event loop usually requests it within 1 ms.
+# Maximum wait for the next step of a reply, from the end of its last one. The event loop usually
+# requests it within 1 ms.
 NEXT_STEP_SECONDS: Final = 0.008
 
 
@@ -39,7 +41,8 @@ class _QueuedJob:
 class WorkerThread:
     """Runs jobs one at a time, by priority and then in order of arrival.
 
-    Before a job of a lower priority than the last one, it waits for `next_step_seconds`.
+    A job of a lower priority than the last one starts `next_step_seconds` after its end at the
+    earliest.
     """
 
     def __init__(self, name: str, next_step_seconds: float = NEXT_STEP_SECONDS) -> None:
@@ -95,28 +98,29 @@ class WorkerThread:
             return bool(self._waiting) and self._waiting[0].priority < priority
 
     def _work(self) -> None:
-        last = JobPriority.CLOSE
-        while (job := self._next(last)) is not None:
+        last, ended_at = JobPriority.CLOSE, 0.0
+        while (job := self._next(last, ended_at + self._next_step_seconds)) is not None:
             last = job.priority
             if job.future.set_running_or_notify_cancel():
                 try:
                     job.future.set_result(job.run())
                 except BaseException as problem:  # re-raised where the future is awaited
                     job.future.set_exception(problem)
+            ended_at = time.monotonic()
             del job  # otherwise a closed session would stay alive until the next job
 
-    def _next(self, last: JobPriority) -> _QueuedJob | None:
+    def _next(self, last: JobPriority, wait_until: float) -> _QueuedJob | None:
         """Wait for a job and remove it from the queue. Returns None after `stop`.
 
-        `last` is the priority of the previous job. Before a job of a lower priority starts, there
-        is a short wait for another job of this priority.
+        `last` is the priority of the previous job. A job of a lower priority does not start before
+        `wait_until`, in seconds of the monotonic clock, in case another job of this priority comes.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stopping)
             if self._waiting and self._waiting[0].priority > last:
                 self._changed.wait_for(
                     lambda: self._stopping or self._waiting[0].priority <= last,
-                    self._next_step_seconds,
+                    max(0.0, wait_until - time.monotonic()),
                 )
             if not self._waiting:
                 return None

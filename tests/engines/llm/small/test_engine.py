@@ -18,7 +18,8 @@ from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.errors import BadSetting, MissingWeights
 from appliance.gateway.generation.tool_executor import format_call
 from appliance.gateway.generation.tools import offered_tools
-from appliance.link.engine import ToolCall, Turn
+from appliance.gateway.realtime.tools import ToolLimits, parse_tools
+from appliance.link.engine import GenerateRequest, ToolCall, Turn
 from appliance.settings import LLMConfig, Settings
 from tests.engines.llm.helpers import hear, reply, synthesize
 from tests.link.contract import SpeechContract
@@ -117,6 +118,45 @@ async def test_tool_is_called_and_its_result_is_spoken(engine: SmallEngine) -> N
     await session.close()
     assert result.reason == "stop"
     assert "3:10" in text or "three ten" in text.lower() or "ten past three" in text.lower()
+
+
+async def test_tools_of_a_client_are_called_beside_those_of_the_appliance(
+    engine: SmallEngine,
+) -> None:
+    name = {"type": "string", "description": "Name of the person."}
+    given = [
+        {
+            "type": "function",
+            "name": "account_balance",
+            "description": "Tells the balance of the caller's account.",
+        },
+        {
+            "type": "function",
+            "name": "find_room",
+            "description": "Tells in which room a person works.",
+            "parameters": {"type": "object", "properties": {"name": name}, "required": ["name"]},
+        },
+    ]
+    tools = (*offered_tools(Settings().llm.tools), *parse_tools(given, ToolLimits()))
+    session = engine.open()
+
+    async def call_for(question: str) -> ToolCall:
+        request = GenerateRequest((SYSTEM, Turn("user", question)), 60, 0.0, tools)
+        chunks = [chunk async for chunk in session.generate(request)]
+        (call,) = [chunk for chunk in chunks if isinstance(chunk, ToolCall)]
+        return call
+
+    room = await call_for("In which room does Anna Weber work?")
+    assert room == ToolCall("find_room", '{"name": "Anna Weber"}')
+    assert await call_for("What time is it?") == ToolCall("current_time")
+    balance = await call_for("What is my balance?")
+    assert balance == ToolCall("account_balance")
+    conversation = [SYSTEM, Turn("user", "What is my balance?")]
+    conversation += [Turn("assistant", format_call(balance)), Turn("tool", "250 dollars")]
+    text, result = await reply(session, conversation, tools=tools)
+    await session.close()
+    assert result.reason == "stop"
+    assert "250" in text
 
 
 def test_second_recognizer_can_be_switched_off(tmp_path: Path) -> None:

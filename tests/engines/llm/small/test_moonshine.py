@@ -18,6 +18,7 @@ from appliance.engines.llm.small.moonshine import (
     change_speed,
     decode,
     max_tokens,
+    most_probable,
     parse_vocabulary,
     remove_loop,
     vote,
@@ -124,6 +125,18 @@ def test_beam_of_one_takes_the_most_probable_token() -> None:
     assert beam.advance(rows({5: 0.5, 6: 0.4})) == [0]
     assert beam.advance(rows({END: 0.9})) == [0]
     assert (beam.is_done, beam.best.tokens, beam.best.ended) == (True, (5,), True)
+
+
+def test_beam_drops_a_text_that_is_far_less_probable_than_the_best() -> None:
+    beam = Beam(width=2, margin=1.0)
+    assert beam.advance(rows({5: 0.6, 6: 0.3})) == [0, 0]
+    assert beam.advance(rows({7: 0.6, END: 0.3}, {8: 0.3, 9: 0.2})) == [0]
+    assert [each.tokens for each in beam.open] == [(5, 7)]
+    assert [each.tokens for each in beam.ended] == [(5,)]
+
+
+def test_most_probable_tokens_are_in_order() -> None:
+    assert most_probable(np.array([0.1, 0.5, 0.2, 0.4], np.float32), 3) == [1, 3, 2]
 
 
 def test_texts_with_the_same_words_vote_together() -> None:

@@ -47,6 +47,14 @@ def test_definitions_name_each_tool_with_its_parameters() -> None:
     ]
 
 
+def test_each_tool_has_one_line() -> None:
+    parameters = {"type": "object", "properties": {"number": True, "wide": {"type": "boolean"}}}
+    tool = Tool("open_door", "Opens a door.\n\n  Ask first.", json.dumps(parameters))
+    assert render_definitions([tool]).splitlines()[1:-1] == [
+        'open_door({"number": "", "wide": "boolean"}) opens a door. Ask first.'
+    ]
+
+
 def test_prompt_without_tools_has_no_definitions() -> None:
     assert render_definitions(()) == ""
 
