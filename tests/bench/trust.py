@@ -48,18 +48,18 @@ class Costs:
     cpu_seconds: float = 0.0
     call_seconds: float = 0.0
 
-    async def hold_round(self) -> None:
-        """Hold CALLERS calls at once, and add their samples."""
+    async def hold_round(self, callers: int = CALLERS, turns: int = TURNS) -> None:
+        """Hold `callers` calls at once, and add their samples."""
         before, began = _cpu_seconds(self.gateway), time.monotonic()
-        calls = [call(self.gateway.config, number * 0.37, TURNS) for number in range(CALLERS)]
+        calls = [call(self.gateway.config, number * 0.37, turns) for number in range(callers)]
         records = await asyncio.gather(*calls)
-        lasted = CALLERS * (time.monotonic() - began)
+        lasted = callers * (time.monotonic() - began)
         used = _cpu_seconds(self.gateway) - before
         self.cpu_shares.append(used / lasted)
         self.cpu_seconds += used
         self.call_seconds += lasted
-        for turns in records:
-            waits = [record.voice_to_voice_seconds for record in turns[1:]]
+        for each in records:
+            waits = [record.voice_to_voice_seconds for record in each[1:]]
             self.voice_to_voice_seconds += [wait for wait in waits if wait is not None]
 
 
