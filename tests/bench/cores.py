@@ -28,10 +28,10 @@ async def measure(builds: tuple[Path, Path], folder: Path, callers: int, rounds:
     """Measure both builds, the other one first. Return the lines to print."""
     before = Appliance(folder / "before", SETTINGS, root=builds[0])
     now = Appliance(folder / "now", SETTINGS, root=builds[1])
-    module = "tests.bench.gateway"
+    command = ("appliance", "gateway")
     async with (
-        running(before, Config(url=before.url, token=before.token), module) as other,
-        running(now, Config(url=now.url, token=now.token), module) as own,
+        running(before, Config(url=before.url, token=before.token), *command) as other,
+        running(now, Config(url=now.url, token=now.token), *command) as own,
     ):
         costs = Costs(other), Costs(own)
         for each in costs:
