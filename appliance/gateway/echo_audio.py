@@ -26,6 +26,7 @@ FRAME, HOP = 128, 64  # samples of whitened audio in a window, in a hop
 LOWEST_HZ, HIGHEST_HZ = 150, 3600  # of whitened audio
 WHITENING = 0.7  # 0 keeps the spectrum, 1 makes it flat; between them, noise says less
 RING = 16_384  # samples of whitened audio that are kept of what was sent, 4 s
+BATCH = OUTPUT_SAMPLE_RATE // 2  # samples that are analyzed at once; more would need much memory
 RING_BYTES = 2 * OUTPUT_SAMPLE_RATE * RING // RATE  # the same, of the PCM that was sent
 BLOCK = 1024  # samples that are correlated at all delays, 0.26 s
 KEPT_WINDOWS = BLOCK // FRAME + 2  # of the microphone: the block, and those that overlap its ends
@@ -112,6 +113,8 @@ class SentAudio:
             samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
             self._rest.append(samples)
             self._rest_size += len(samples)
+            if self._rest_size > BATCH:
+                self._analyze()
         self._pending.clear()
         self._pending_size = 0
         self._analyze()
