@@ -55,13 +55,11 @@ class Playout:
         self._bytes_per_second = bytes_per_second
         self._sent: list[Item] = []
         self._pending: deque[Item] = deque()
-        self._has_later_phrase = False  # after the one that `_sent` begins with
 
     def sent(self, item: Item) -> None:
         """Note what was sent. A chunk belongs to the phrase that was started last."""
         self._sent.append(item)
-        if self._has_later_phrase or isinstance(item, PhraseStart):
-            self._drop_played()
+        self._drop_played()
 
     def forget_text(self) -> None:
         """Note that the phrase started last does not belong to the conversation."""
@@ -133,5 +131,4 @@ class Playout:
         if starts:
             later = sum(len(item) for item in self._sent[starts[0] :] if isinstance(item, bytes))
             if later > self._lead_bytes:
-                del self._sent[: starts.pop(0)]
-        self._has_later_phrase = bool(starts)
+                del self._sent[: starts[0]]

@@ -32,7 +32,7 @@ from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTSConfig
 
 Speak = Callable[[str, bool], AsyncGenerator[bytes, None]]  # phrase, urgent
-SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 * 2 // 5  # 400 ms; the output transport cuts it into chunks
+SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
 # Without audio for this long, Pipecat stops the TTS turn; the next phrase starts it again.
 QUIET_SECONDS = 30.0
 

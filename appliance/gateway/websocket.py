@@ -22,7 +22,6 @@ FRAMES_PER_SECOND = 300.0  # six times what a client with frames of 20 ms sends
 FRAMES_BURST = 6_000.0  # what such a client sends at once after a stall of two minutes
 SLICE_BYTES = 4_096  # parsed between two looks at the count; 700 of the smallest frames
 MAX_PIECES = 64  # of one message
-MAX_WAITING_MESSAGES = 8  # for the pipeline of the call, while reading goes on
 MAX_UNREAD_BYTES = 1 << 20  # waiting for a client that does not read; 20 s of audio are as much
 MAX_BYTES_AFTER_CLOSE = 1 << 20  # read while the client's answer to a close frame is awaited
 LINGER_SECONDS = 1.0  # for a client in a flood to read the close frame
@@ -100,12 +99,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return
         if self.curr_msg_data_type == "text":
             self.frames = [b"".join(self.frames).decode("utf-8", "replace").encode()]
-        if self.read_paused or self.queue.qsize() >= MAX_WAITING_MESSAGES:
-            super().send_receive_event_to_app()
-            return
-        self.read_paused = True  # or uvicorn would pause reading until this message is received
         super().send_receive_event_to_app()
-        self.read_paused = False
 
     def handle_ping(self) -> None:
         """Answer a ping. A client that does not read its answers is disconnected."""
