@@ -244,7 +244,7 @@ def _verify_options(parser: ArgumentParser) -> None:
 
 
 def _tools(settings: Settings, args: Namespace) -> int:
-    from appliance.gateway.tools import render_tools
+    from appliance.gateway.generation.tools import render_tools
 
     print(render_tools(args.names or settings.llm.tools))
     return 0

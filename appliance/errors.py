@@ -451,7 +451,7 @@ class BadLexicon(CannotStart):
     reason = "bad_lexicon"
     advice = (
         "Correct the file, or remove it. `voicectl settings --check` lists every wrong line, and "
-        "docs/operations.md describes the format."
+        "docs/lexicon.md describes the format."
     )
 
 
@@ -576,7 +576,7 @@ class BadCertificate(CannotStart):
     reason = "bad_certificate"
     advice = (
         "Run `voicectl tls show`. `voicectl tls init` makes a certificate if there is none. "
-        "docs/operations.md describes how to install one of your own."
+        "docs/tls.md describes how to install one of your own."
     )
 
 

@@ -209,7 +209,7 @@ def _parse_line(line: str) -> Entry:
     unknown = next((char for char in phonemes if char not in PHONEMES), None)
     if unknown is not None:
         hint = f"; write {LOOK_ALIKES[unknown]!r}" if unknown in LOOK_ALIKES else ""
-        raise ValueError(f"{unknown!r} is no phoneme of the voice{hint}")
+        raise ValueError(f"{unknown!r} is not a phoneme of the voice{hint}")
     if VOWELS.isdisjoint(phonemes):
         raise ValueError("the phonemes have no vowel")
     return Entry(written, phonemes, is_phonemes=True)

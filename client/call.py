@@ -134,7 +134,7 @@ class ClientCall:
         return self._lost or explain_close(closed)
 
     async def _watch_host(self) -> None:
-        """End the connection when nothing arrives from the host any more."""
+        """End the connection when the host is lost."""
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(TICK_SECONDS)
@@ -142,7 +142,7 @@ class ClientCall:
                     case Pulse.PING:
                         await self._socket.ping()
                     case Pulse.LOST:
-                        text = f"{self.host} is lost: nothing arrives from it any more"
+                        text = f"{self.host} is lost: nothing arrives from it"
                         self._lost = CallDropped(text, retryable=True)
                         self._socket.transport.abort()
                         return

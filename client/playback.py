@@ -144,7 +144,7 @@ class Playback:
         self._dropped_seconds += dropped
         if self._playing:
             self._stop(now)
-        self._stopped_at = None  # silence after an interruption is no gap in the reply
+        self._stopped_at = None  # silence after an interruption is not a gap in the reply
         return dropped
 
     def take(self) -> HeardReply:

@@ -79,7 +79,8 @@ write_documents() {
     for script in "${RELEASE_SCRIPTS[@]}"; do cp "$ROOT/ops/$script" "$PARTIAL/$script" || return 1; done
     mkdir -p "$PARTIAL"/{units,monitoring,pool,docs} && cp "$ROOT/ops/units/$PROFILE"/* "$PARTIAL/units/" &&
         cp "$ROOT"/ops/pool/{render.py,scale.py,haproxy.cfg.in,waiting_room.lua,hosts.example.toml} "$PARTIAL/pool/" &&
-        cp "$ROOT"/ops/monitoring/* "$PARTIAL/monitoring/" && cp "$ROOT"/docs/*.md "$PARTIAL/docs/" || return 1
+        cp "$ROOT"/ops/monitoring/* "$PARTIAL/monitoring/" && cp "$ROOT"/{CHANGELOG,SECURITY}.md "$PARTIAL/" &&
+        cp -rT --no-preserve=all "$ROOT/docs" "$PARTIAL/docs" || return 1
     cp -rLT --no-preserve=all "$ROOT/ops/helm" "$PARTIAL/helm" &&
         sed -i "s/^profile: cpu\$/profile: $PROFILE/" "$PARTIAL/helm/voice-appliance/values.yaml" || return 1
     # The list with which every start compares the code. A copy, so that the signature names its hash.
@@ -151,8 +152,8 @@ Then, on the host without a network:
   ./import --signers FILE  verifies everything again and loads the image; activates nothing
   ./voicectl activate $VERSION  runs this version, or rolls back to the previous one; ./voicectl help
 
-All steps: docs/operations.md. Units for systemd, compose and Kubernetes: units/. A Helm chart: helm/. For
-Prometheus and Grafana: monitoring/. For several hosts behind one address: pool/ and docs/pool.md.$([[ ! -d $PARTIAL/client ]] || printf '\n\n%s\n\n%s' \
+All steps: docs/operations.md. All pages by task: docs/README.md. Units for systemd, compose and Kubernetes: units/. A Helm
+chart: helm/. For Prometheus and Grafana: monitoring/. For several hosts behind one address: pool/ and docs/pool.md.$([[ ! -d $PARTIAL/client ]] || printf '\n\n%s\n\n%s' \
         'The client for a user with Linux, in the folder client/, without a network:' \
         "  pipx install ./voice_client-*.whl --pip-args='--no-index --find-links wheels/'")
 

@@ -1,7 +1,7 @@
 """What ops/gpu-proof needs on a machine that is reached only by transfers of limited size.
 
-Kokoro's model and the Python packages that the machine lacks, in order of worth: what the first
-steps need comes first. See `ops/gpu-proof --help`.
+Kokoro's model and the Python packages that the machine lacks, the most useful first: what the
+first steps need. See `ops/gpu-proof --help`.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ missing_tools() {
 # --- A release is verified, and used as it was verified: the medium may change while it is read. So the
 #     small files are copied into the folder PRIVATE, which the caller creates and removes, and are read there.
 #     verify_list SIGNERS [REVOKED]: verify the signature of the list in the working folder. REVOKED lists keys
-#     that nobody may sign with any more; without it, it is the file `revoked_signers` beside SIGNERS, if there
+#     that are revoked; without it, it is the file `revoked_signers` beside SIGNERS, if there
 #     is one. Sets SIGNER, KEY and EXPECTED (checksum by name); if anything is wrong, fails and sets PROBLEM.
 declare -A EXPECTED=()
 verify_list() {

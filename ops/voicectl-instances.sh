@@ -118,7 +118,7 @@ close_early() {
 is_closed() { [[ $(in_container status --json </dev/null 2>/dev/null) == *'"closed": true'* ]]; }
 open_appliance() {
     WHY='it could not be opened: voicectl open'
-    in_container open </dev/null >/dev/null # a closed terminal is no reason to fail
+    in_container open </dev/null >/dev/null # a closed terminal is not a failure
 }
 
 # --- warn_of_short_stop: warn if calls may continue longer after a stop signal than the engine waits for the

@@ -50,7 +50,7 @@ _voicectl() {
                     esac
                     ;;
                 bundle) words=--out ;;
-                preflight) words='--upgrade --json --only --engine --profile --port --card' ;;
+                preflight) words='--upgrade --json --only --engine --signers --profile --port --card --tls-certificate --tls-key --token-file' ;;
                 smoke-test) words='--kill --turns --interruptions --recordings --quick-seal --skip --limit --wait --json --out --key' ;;
             esac
             ;;

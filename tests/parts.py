@@ -1,9 +1,9 @@
 """Runs the test suite in parts, shows how far each one is, and ends with a table.
 
 `ops/test` sets the environment up and calls this. The parts that need neither the sealed image nor
-PyTorch run first and at the same time: most of their tests wait for speech, in real time. The tests
-of the image then run beside those on PyTorch and vLLM. Each part writes `.cache/test/PART.log` and
-`PART.xml` (JUnit).
+PyTorch run first, side by side: most of their tests wait for speech, in real time. The tests of the
+image then run beside those on PyTorch and vLLM. Each part writes `.cache/test/PART.log` and
+`PART.xml` (JUnit). A few failed tests run a second time, with nothing beside them, see `run_again`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / ".cache" / "test"
 NO_VLLM = 3  # the exit code of ops/setup-torch where vLLM cannot be installed
 POLL_SECONDS = 0.5
+MOST_AGAIN = 10  # failed tests that get a second run; more of them are not noise of the machine
 REPORT_SECONDS = 30.0  # between two status lines where the output is not a terminal
 IMAGE_TOOLS = ("podman", "buildah", "runc", "mmdebstrap", "strace", "ip", "curl", "zstd",
                "ssh-keygen")  # fmt: skip
 
 _PERCENT = re.compile(r"\[ *(\d+)%\]")
-_FAILED = re.compile(r"\] FAILED (tests.+)$|^(tests.+?) FAILED +\[", re.M)
+_FAILED = re.compile(r"\] (?:FAILED|ERROR) (tests.+?) *$|^(tests.+?) (?:FAILED|ERROR) +\[", re.M)
 _DETAILS = re.compile(r"^=+ (?:FAILURES|ERRORS) =+$", re.M)
 
 
@@ -81,8 +82,9 @@ PARTS = {
         ),
     )
 }
-# One phase after the other; in a phase the lanes run side by side.
-PHASES = ((("core",), ("appliance",), ("drills",)), (("image",), ("torch", "vllm")))
+# One phase after the other; in a phase the lanes run side by side. Two whole appliances at the same
+# time would be slower than their tests allow for, so drills follow the other calls.
+PHASES = ((("core",), ("appliance", "drills")), (("image",), ("torch", "vllm")))
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class Outcome:
     skipped: Counter[str] = field(default_factory=Counter)  # by reason
     left_out: str = ""
     broken: str = ""  # the part could not be set up, or pytest itself failed
+    unstable: list[str] = field(default_factory=list)  # failed beside the others, passed alone
 
     @property
     def ok(self) -> bool:
@@ -161,6 +164,7 @@ def table(outcomes: Mapping[str, Outcome]) -> str:
         row = f"{name:10}{outcome.passed:8}{outcome.failed:8}{skipped:9}{clock(outcome.seconds):>8}"
         rows.append(row + ("" if outcome.ok else "  FAILED"))
         notes += [f"{name} failed: {outcome.broken}"] if outcome.broken else []
+        notes += [f"{name} UNSTABLE, failed and then passed alone: {t}" for t in outcome.unstable]
         notes += [f"{name} skipped {n}: {why}" for why, n in sorted(outcome.skipped.items())]
     passed = sum(outcome.passed for outcome in outcomes.values())
     failed = sum(outcome.failed + bool(outcome.broken) for outcome in outcomes.values())
@@ -176,13 +180,18 @@ def missing_image_tools() -> list[str]:
 
 
 class Running:
-    """One part's pytest, in a process group of its own, with its output in a file."""
+    """One part's pytest, in a process group of its own, with its output in a file.
 
-    def __init__(self, part: Part) -> None:
+    With `tests`, only these tests of the part run, one after the other.
+    """
+
+    def __init__(self, part: Part, tests: Sequence[str] = ()) -> None:
         self.part = part
         self.began = time.monotonic()
-        self._log = OUT / f"{part.name}.log"
-        self._report = OUT / f"{part.name}.xml"
+        name = f"{part.name}-again" if tests else part.name
+        selected = tests or (*part.options, *part.paths)
+        self._log = OUT / f"{name}.log"
+        self._report = OUT / f"{name}.xml"
         self._report.unlink(missing_ok=True)
         environ = dict(os.environ)
         if part.name == "vllm":
@@ -190,8 +199,7 @@ class Running:
             environ.pop("PYTHONDONTWRITEBYTECODE", None)
         with self._log.open("wb") as out:
             self._process = subprocess.Popen(
-                [*pytest_of(part), "-vv", *part.options, f"--junit-xml={self._report}",
-                 *part.paths],
+                [*pytest_of(part), "-vv", f"--junit-xml={self._report}", *selected],
                 cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
@@ -311,12 +319,43 @@ def _run_phase(lanes: list[list[Part]], outcomes: dict[str, Outcome], screen: Sc
             part_run.kill()
 
 
+def run_again(outcomes: Mapping[str, Outcome]) -> None:
+    """Runs the failed tests once more, with nothing beside them, if they are few.
+
+    Parts run side by side on two cores, and most tests speak in real time: a test can fail because
+    the machine was late. A fault fails twice. A test that passes now counts as passed, and the
+    table names it as unstable.
+    """
+    failed = {name: outcome for name, outcome in outcomes.items() if outcome.failed}
+    if sum(outcome.failed for outcome in failed.values()) > MOST_AGAIN:
+        return
+    screen = Screen()
+    for name, outcome in failed.items():
+        tests = failures((OUT / f"{name}.log").read_text(encoding="utf-8", errors="replace"))
+        screen.say(f"{name}: {len(tests)} failed, once more alone: {' '.join(tests)}")
+        part_run = Running(PARTS[name], tests)
+        try:
+            while not part_run.done():
+                screen.status([part_run])
+                time.sleep(POLL_SECONDS)
+        finally:
+            part_run.kill()
+        again, still = part_run.outcome(), failures(part_run.log())
+        if not again.ok:
+            screen.say(details(part_run.log()))
+        if (again.passed, again.failed) == (len(tests) - len(still), len(still)):
+            outcome.unstable = [test for test in tests if test not in still]
+            outcome.passed += again.passed
+            outcome.failed -= again.passed
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs all parts, the named ones, or one pytest with the given arguments."""
     parser = argparse.ArgumentParser(prog="ops/test", add_help=False, allow_abbrev=False)
     for name in PARTS:
         parser.add_argument(f"--{name}", dest="parts", action="append_const", const=name)
     args, rest = parser.parse_known_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the parts, too
     OUT.mkdir(parents=True, exist_ok=True)
     if rest:
         part = PARTS[args.parts[0] if args.parts else part_of(rest)]
@@ -335,6 +374,7 @@ def main(argv: Sequence[str]) -> int:
     outcomes = run(names)
     if ahead is not None:
         ahead.wait()
+    run_again(outcomes)
     print("\n" + table({name: outcomes[name] for name in PARTS if name in outcomes}))
     return 0 if all(outcome.ok for outcome in outcomes.values()) else 1
 

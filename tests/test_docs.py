@@ -116,3 +116,9 @@ def test_a_newcomers_question_is_answered_within_two_hops_of_the_readme(question
     two = {page for first in one for page, _ in links(first)}
     assert target in one | two
     assert heading in headings(target)
+
+
+def test_every_page_is_listed_by_task() -> None:
+    entrance = ROOT / "docs" / "README.md"
+    listed = {page for page, _ in links(entrance)} | {entrance}
+    assert sorted(set((ROOT / "docs").glob("*.md")) - listed) == []

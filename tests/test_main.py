@@ -68,7 +68,7 @@ def test_settings_check_prints_a_line_for_each_wrong_line_of_the_lexicon(tmp_pat
     assert (done.returncode, done.stderr) == (78, "")
     first, second = done.stdout.splitlines()
     assert first.startswith(f"{file}, line 2: it has 0 TABs")
-    assert second == f"{file}, line 3: '2' is no phoneme of the voice"
+    assert second == f"{file}, line 3: '2' is not a phoneme of the voice"
 
 
 def test_boot_with_a_wrong_lexicon_starts_nothing(tmp_path: Path) -> None:

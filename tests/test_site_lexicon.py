@@ -101,8 +101,8 @@ def test_comments_blank_lines_and_a_byte_order_mark_are_ignored() -> None:
         ("Kefzol\tkef\u200bzole", "control character"),
         ("Kefzol\t/kˈɛfzOl", "between two slashes"),
         ("Kefzol\t/kɛf/zOl/", "between two slashes"),
-        ("Kefzol\t/kɛfrOl/", "'r' is no phoneme of the voice; write 'ɹ'"),
-        ("Kefzol\t/kɛf5/", "'5' is no phoneme of the voice"),
+        ("Kefzol\t/kɛfrOl/", "'r' is not a phoneme of the voice; write 'ɹ'"),
+        ("Kefzol\t/kɛf5/", "'5' is not a phoneme of the voice"),
         ("Kefzol\t/ kfz /", "no vowel"),
         ("ANCEF\tan sef", "'ANCEF' is already in line 1"),
     ],
@@ -168,7 +168,7 @@ def test_example_of_the_release_and_that_of_the_document_are_valid() -> None:
     entries, problems = parse(example)
     assert not problems
     assert len(entries) == 4
-    document = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs" / "lexicon.md").read_text(encoding="utf-8")
     for line in example.splitlines():
         assert line.startswith("#") or f"    {line}\n" in document
 

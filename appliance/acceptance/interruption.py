@@ -13,7 +13,7 @@ from appliance.gpu_proof.record import percentile
 
 CHECK = "interruption"
 INTERRUPT_AFTER_SECONDS = 0.4  # of audible answer; the first phrase is longer than that
-TRIES = 2  # calls per interruption: an answer can finish before it is interrupted
+TRIES = 4  # calls per interruption at most: an answer can end, or pause, before it is interrupted
 ADVICE = "Check VOICE_TURN_VAD_INTERRUPT_SECONDS and the load of this machine."
 
 

@@ -84,7 +84,7 @@ _OF_THE_CALLER = (
     r"|the caller is|you(?: are|'re| were)|call you|know you as) " + _ADVERBS + r"{name}\b",
     r"\byou (?:said|told me)(?: that)?(?: it| your name)?(?: is| was|'s)? {name}\b",
     r"\b{name} is (?:your|the caller's) name\b",
-    # The name alone, or after a few words that state it of nobody else.
+    # The name alone, or after a few words that state it of the caller.
     r"^(?:(?:oh|yes|well|sure|of course|hello|hi|it is|it's|that is|that's|,|\.|!) )*"
     r"{name}(?: [.,!?;:].*)?$",
 )

@@ -18,7 +18,7 @@ from typing import Any
 
 PYPI, DEBIAN = "PyPI", "Debian"
 
-# Compares two versions: negative, zero or positive. Raises ValueError for what is no version.
+# Compares two versions: negative, zero or positive. Raises ValueError if one is not a version.
 Compare = Callable[[str, str], int]
 
 
@@ -224,7 +224,7 @@ def compare_pep440(one: str, other: str) -> int:
 
 
 def compare_debian(one: str, other: str) -> int:
-    """Compare versions of Debian packages with dpkg. Raises ValueError for what is no version."""
+    """Compare versions of Debian packages with dpkg. Raises ValueError if one is not a version."""
     for relation, result in (("lt", -1), ("gt", 1)):
         done = subprocess.run(
             ["dpkg", "--compare-versions", one, relation, other],

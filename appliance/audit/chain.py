@@ -26,7 +26,7 @@ MAX_LINE_BYTES = 2048  # below the limit of a line of the log (appliance/journal
 HASH = re.compile(r"[0-9a-f]{64}")
 _LINE = re.compile(rb'(\{.*),"hash":"([0-9a-f]{64})"\}')
 
-# The actions, which tests compare with docs/operations.md.
+# The actions, which tests compare with docs/audit-log.md.
 STARTED, STOPPING, STOPPED = "started", "stopping", "stopped"
 DRAIN_BEGUN, DRAIN_UNDONE = "drain_begun", "drain_undone"
 CLOSED, OPENED = "closed", "opened"

@@ -106,7 +106,9 @@ class _Limit:
 
     def __call__(self, text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= self._most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {self._most}")
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number from 1 to {self._most}"
+            )
         return int(text)
 
 

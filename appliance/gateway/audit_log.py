@@ -18,7 +18,7 @@ from appliance.errors import AuditUnavailable
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.settings import VERSION, Settings, render
 
-REFUSAL_SECONDS = 60.0  # the refusals of this long are one line
+REFUSAL_SECONDS = 60.0  # refusals within this time become one line
 log = journal.get()
 
 
@@ -35,7 +35,7 @@ def utc_now() -> str:
 class AuditLog:
     """Writes each line to the log, and to the folder of the settings if there is one.
 
-    The log gets a line first, and gets it always. If the folder fails, calls go on: the metrics and
+    Every line goes to the log first. If the folder cannot be written, calls go on; the metrics and
     an error in the log show it.
     """
 
@@ -85,7 +85,8 @@ class AuditLog:
     def call_started(self, session: str, token: str) -> None:
         """Record a call: the random id of its session, and the name of its token.
 
-        The field is not `session`: what reads the log by session would read these lines, too.
+        The field is not called `session`, because tools that read the log by session would read
+        these lines, too.
         """
         self._append(chain.CALL_STARTED, call=session, token=token)
 
@@ -106,7 +107,7 @@ class AuditLog:
     def expired_token_used(self, token: str) -> None:
         """Record that an expired token was presented: the first time, and then with the summary.
 
-        Nobody but its former holder can do that: a wrong token has no name.
+        Only its former holder can do that: a wrong token has no name.
         """
         self._expired_uses[token] += 1
         if self._expired_uses[token] == 1:
@@ -147,7 +148,7 @@ class AuditLog:
         self._append(chain.CLOSED if closed else chain.OPENED)
 
     def stopping(self, reason: str, sessions: int) -> None:
-        """Record the begin of a stop, and the number of calls in progress."""
+        """Record the beginning of a stop, and the number of calls in progress."""
         self._append(chain.STOPPING, reason=reason, sessions=sessions)
 
     def close(self) -> None:

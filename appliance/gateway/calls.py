@@ -99,7 +99,7 @@ class Calls:
             session.end(reason)
 
     async def wait_for_none(self, seconds: float) -> None:
-        """Wait until there is no call, at most for so long."""
+        """Wait until there are no calls, at most this long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._none.wait()

@@ -1,10 +1,10 @@
-"""Whether the engines are ready, and the audio that is made when they are."""
+"""Watches whether the engines are ready, and synthesizes the hold message when they are."""
 
 from __future__ import annotations
 
 from appliance import journal
 from appliance.errors import EngineFailed
-from appliance.gateway.reply import HOLD_TEXT
+from appliance.gateway.generation.reply import HOLD_TEXT
 from appliance.link.client import EngineClient
 from appliance.link.health import ask_health
 from appliance.processes import ENGINES, socket_path

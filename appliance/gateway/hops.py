@@ -1,9 +1,9 @@
-"""What one frame costs on its way through a pipeline, kept low.
+"""Cheap hops: audio passes processors without Pipecat's events and observers.
 
-Audio is most of what a pipeline carries: 25 to 50 frames a second and direction for each call. For
-each processor that a frame passes, Pipecat enters it into a queue, wakes a task, tells observers,
-and composes texts for its log. So audio passes our own processors without any of it, and observers,
-which do not look at audio, are not told about it. docs/performance.md has what that saves.
+Most frames of a pipeline are audio: 25 to 50 a second in each direction of a call. For each
+processor that a frame passes, Pipecat puts it into a queue, wakes a task, calls observers and
+formats log messages. Audio skips all of this at our own processors, and observers, which ignore
+audio, do not get it. docs/performance.md has the savings.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class DirectAudio(FrameProcessor):
 class QuietObserver(WorkerObserver):
     """Tells the observers of a pipeline about every frame that is pushed, except audio.
 
-    It does not tell them that a frame is processed: Pipecat's observers for clients and for idle
-    pipelines ask for pushed frames only.
+    It does not report processed frames: Pipecat's observers for clients and for idle pipelines use
+    pushed frames only.
     """
 
     async def on_process_frame(self, data: FrameProcessed) -> None:
-        """Tell nobody."""
+        """Report nothing."""
 
     async def on_push_frame(self, data: FramePushed) -> None:
         if not isinstance(data.frame, Audio):

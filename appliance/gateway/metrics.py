@@ -83,7 +83,7 @@ class GatewayMetrics:
         )
         self.token_store_failing = Gauge(
             "voice_token_store_failing",
-            "1 while token store or file cannot be read; the tokens are those of before.",
+            "1 while token store or file cannot be read; the tokens read last stay valid.",
             registry=registry,
         )
         self.sessions = at_zero(

@@ -2,8 +2,8 @@
 
 A microphone cannot record faster than real time, but its audio can arrive faster: after a stall of
 the network, of the browser or of this process, everything that was recorded meanwhile arrives at
-once. Nobody is blamed for that. Audio that is too old to be answered is dropped, and the call goes
-on. Only more audio than a stall can explain ends a session.
+once. That is not the client's fault: audio that is too old to be answered is dropped, and the call
+goes on. Only more audio than a stall can explain ends a session.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class ReplyObserver:
         """The bot has finished, or was interrupted. The user has heard the text `heard`."""
 
     def notice_ended(self) -> None:
-        """Something that is no part of the conversation was said, such as an apology."""
+        """Something outside the conversation was said, such as an apology."""
 
     def transcribed(self, text: str) -> None:
         """The words of the latest question are known."""

@@ -23,24 +23,24 @@ from appliance.errors import (
     WrongOrigin,
     WrongToken,
 )
-from appliance.gateway.acceptance_pass import AcceptancePass
-from appliance.gateway.admission import Admission, ConnectionAttempt, GatewayState
 from appliance.gateway.audit_log import REFUSAL_SECONDS, AuditLog
 from appliance.gateway.calls import Calls
-from appliance.gateway.endpoints import Endpoints
 from appliance.gateway.engine_watch import EngineWatch
-from appliance.gateway.gatekeeper import Gatekeeper, accepted_subprotocol
-from appliance.gateway.listener import listening_socket, uvicorn_config
+from appliance.gateway.generation.tools import select_tools
+from appliance.gateway.http.acceptance_pass import AcceptancePass
+from appliance.gateway.http.admission import Admission, ConnectionAttempt, GatewayState
+from appliance.gateway.http.endpoints import Endpoints
+from appliance.gateway.http.gatekeeper import Gatekeeper, accepted_subprotocol
+from appliance.gateway.http.listener import listening_socket, uvicorn_config
+from appliance.gateway.http.page import Page
+from appliance.gateway.http.refusal_log import RefusalLog
 from appliance.gateway.metrics import GatewayMetrics
-from appliance.gateway.page import Page
 from appliance.gateway.realtime.serializer import RealtimeRequest
-from appliance.gateway.refusal_log import RefusalLog
 from appliance.gateway.session import Session
 from appliance.gateway.session_end import SessionSocket
 from appliance.gateway.session_resources import SessionResources
-from appliance.gateway.tools import select_tools
-from appliance.gateway.turn_taking import TurnModels
-from appliance.gateway.unsplit_names import UnsplitNames
+from appliance.gateway.speech.unsplit_names import UnsplitNames
+from appliance.gateway.turns.turn_taking import TurnModels
 from appliance.gateway.websocket import FLOOD_HOOK
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link

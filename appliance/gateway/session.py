@@ -45,26 +45,26 @@ from appliance.errors import (
     PipelineFailed,
     SessionEnded,
 )
-from appliance.gateway.heard import HeardProcessor, HeardText
+from appliance.gateway.generation.llm_service import UltravoxWithContextService
+from appliance.gateway.generation.reply import ReplyEndFrame, TurnCallbacks
+from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.hops import activity_seconds, quieten
-from appliance.gateway.interruption_gate import BotActivity, InterruptionGate, PauseHooks
-from appliance.gateway.llm_service import UltravoxWithContextService
-from appliance.gateway.own_words import is_own
 from appliance.gateway.realtime.serializer import (
     RealtimeHooks,
     RealtimeRequest,
     RealtimeSerializer,
 )
-from appliance.gateway.reply import ReplyEndFrame, TurnCallbacks
 from appliance.gateway.reply_observer import ReplyObserver
 from appliance.gateway.session_end import GracefulHangUp, SessionSocket
 from appliance.gateway.session_resources import SessionResources
-from appliance.gateway.speculation import Speculator
+from appliance.gateway.speech.heard import HeardProcessor, HeardText
+from appliance.gateway.speech.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
 from appliance.gateway.transport import PacedTransport, output_lead_seconds
-from appliance.gateway.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
 from appliance.gateway.turn_report import SessionMonitor
-from appliance.gateway.turn_taking import context_aggregators, user_aggregator_params
-from appliance.gateway.voice_activity import VoiceActivityProcessor
+from appliance.gateway.turns.interruption_gate import BotActivity, InterruptionGate, PauseHooks
+from appliance.gateway.turns.own_words import is_own
+from appliance.gateway.turns.turn_taking import context_aggregators, user_aggregator_params
+from appliance.gateway.turns.voice_activity import VoiceActivityProcessor
 from appliance.gateway.wire import GuardedSerializer, rtvi_observer_params
 from appliance.link.client import EngineClient
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE

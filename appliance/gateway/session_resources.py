@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 
+from appliance.gateway.generation.speculation import WaitingReplies
 from appliance.gateway.metrics import GatewayMetrics
-from appliance.gateway.speculation import WaitingReplies
-from appliance.gateway.turn_taking import TurnModels
-from appliance.gateway.unsplit_names import UnsplitNames
+from appliance.gateway.speech.unsplit_names import UnsplitNames
+from appliance.gateway.turns.turn_taking import TurnModels
 from appliance.link.client import EngineClient
 from appliance.processes import socket_path
 from appliance.settings import Settings

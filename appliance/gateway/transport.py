@@ -41,14 +41,14 @@ from pipecat.transports.websocket.fastapi import (
 from starlette.websockets import WebSocket
 
 from appliance.gateway.hops import ACTIVITY_SECONDS, pass_audio
-from appliance.gateway.interruption_gate import (
+from appliance.gateway.turns.interruption_gate import (
     PauseBotFrame,
     RepeatedPhraseEndFrame,
     RepeatedPhraseFrame,
     ResumeBotFrame,
     RewindFrame,
 )
-from appliance.gateway.playout import PhraseEnd, PhraseStart, Playout
+from appliance.gateway.turns.playout import PhraseEnd, PhraseStart, Playout
 from appliance.gateway.wire import server_message
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings
@@ -223,7 +223,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
             return
         self._unplayed_seconds = self.pacer.unplayed_seconds(time.monotonic())
         self.pacer.flush()
-        # The message tells the client that the frame after it is no interruption.
+        # The message tells the client that the frame after it is not an interruption.
         await self.send_message(OutputTransportMessageUrgentFrame(server_message(BOT_PAUSED)))
         await self._write_frame(InterruptionFrame())
 

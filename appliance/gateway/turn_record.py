@@ -41,7 +41,7 @@ class SessionTurn:
     marks       time of each event, by a name of MARKS
     stats       measurements of the engine
     heard_at    time of the client's report that the reply is audible
-    pauses      how often the bot paused for a voice that was no interruption
+    pauses      how often the bot paused for a voice that was not an interruption
     speculation_seconds  how long before the end of the turn its reply was begun, if it was
     """
 

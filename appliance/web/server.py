@@ -6,7 +6,7 @@
   length was sent and is small.
 - Connections that wait for a head, and requests that wait for their answer, have a fixed number of
   places. A newcomer always gets one, so silent clients do not keep out the probes.
-- A WebSocket that was accepted needs no place any more: its server limits the number of sessions.
+- An accepted WebSocket does not take a place: its server limits the number of sessions.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ export function encodeMessage(type, data, id) {
  *
  * @param {Uint8Array} bytes
  * @returns {Frame | null} null for a frame of a kind that this client does not know
- * @throws {RangeError} if the bytes are no protobuf message
+ * @throws {RangeError} if the bytes are not a protobuf message
  */
 export function decodeFrame(bytes) {
   for (const [number, value] of fields(bytes)) {

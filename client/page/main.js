@@ -37,7 +37,7 @@ const call = new Call({
 });
 
 /**
- * Show a problem, or that there is none any more.
+ * Show a problem, or remove the one that is shown.
  *
  * @param {import("./problems.js").Problem | null} problem
  * @param {boolean} forgets whether a conversation was lost

@@ -44,7 +44,7 @@ export class PlaybackBuffer {
     this._buffered += samples.length;
   }
 
-  /** What arrives next belongs to a new reply, so silence before it is no underrun. */
+  /** What arrives next belongs to a new reply, so silence before it is not an underrun. */
   ended() {
     this._ranDry = false;
     if (!this._playing) this._audible = false;

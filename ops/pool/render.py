@@ -234,7 +234,7 @@ def _matches(value: str, kind: str) -> bool:
         return kind == "address:port" or (address.is_private and not address.is_unspecified)
     if _address(value) is not None:
         return kind == "address or host name"
-    # Digits and dots that are no address are a mistake, and never a name.
+    # Digits and dots that are not an address are a mistake, never a name.
     return HOST_NAME.fullmatch(value) is not None and re.search("[A-Za-z]", value) is not None
 
 

@@ -22,9 +22,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from appliance import __main__ as program
-from appliance.gateway import listener, server, wire
-from appliance.gateway.admission import Admission, ConnectionAttempt, GatewayState
-from appliance.gateway.gatekeeper import Gatekeeper
+from appliance.gateway import server, wire
+from appliance.gateway.http import listener
+from appliance.gateway.http.admission import Admission, ConnectionAttempt, GatewayState
+from appliance.gateway.http.gatekeeper import Gatekeeper
 from appliance.gateway.websocket import FLOOD_HOOK, FloodHook
 
 

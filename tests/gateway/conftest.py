@@ -31,8 +31,8 @@ from websockets.exceptions import ConnectionClosed
 
 from appliance import journal
 from appliance.gateway import server
-from appliance.gateway.gatekeeper import Gatekeeper
-from appliance.gateway.turn_taking import TurnModels
+from appliance.gateway.http.gatekeeper import Gatekeeper
+from appliance.gateway.turns.turn_taking import TurnModels
 from appliance.link.engine import ToolCall, Turn
 from appliance.link.protocol import HealthReport
 from appliance.link.server import AnyEngine, serve_link

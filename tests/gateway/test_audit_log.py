@@ -222,5 +222,5 @@ def test_required_without_a_folder_is_refused() -> None:
 
 
 def test_every_action_is_documented() -> None:
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "audit-log.md").read_text(encoding="utf-8")
     assert [action for action in ACTIONS if f"| `{action}` |" not in page] == []

@@ -23,7 +23,8 @@ from pipecat.utils.text.base_text_aggregator import TextType
 
 from appliance.access import signed
 from appliance.errors import Refused, SessionEnded, catalogue
-from appliance.gateway import endpoints, listener, pace, turn_record, websocket, wire
+from appliance.gateway import pace, turn_record, websocket, wire
+from appliance.gateway.http import endpoints, listener
 from appliance.gateway.metrics import TURN_ENDS, TURN_OUTCOMES
 from appliance.gateway.transport import BOT_PAUSED, BOT_RESUMED
 from appliance.gateway.turn_record import MARKS, SessionTurn

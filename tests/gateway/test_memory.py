@@ -15,8 +15,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.session import SmallSession
-from appliance.gateway.history import History
-from appliance.gateway.prefetch import Prefetcher
+from appliance.gateway.generation.history import History
+from appliance.gateway.generation.prefetch import Prefetcher
 from appliance.link.engine import Chunk, GenerateRequest, Turn
 from appliance.settings import LLMConfig, PathsConfig, Settings
 from tests.conftest import FAST_MODEL

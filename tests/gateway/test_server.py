@@ -23,8 +23,8 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 from appliance import run_folder
 from appliance.errors import BadCertificate, BadSetting, PortTaken
 from appliance.gateway.engine_watch import EngineWatch
-from appliance.gateway.refusal_log import LOGGED_PER_INTERVAL
-from appliance.gateway.token_file import read_token
+from appliance.gateway.http.refusal_log import LOGGED_PER_INTERVAL
+from appliance.gateway.http.token_file import read_token
 from appliance.link.client import EngineClient
 from appliance.link.health import ask_health
 from appliance.processes import GATEWAY, socket_path

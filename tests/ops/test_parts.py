@@ -13,6 +13,7 @@ from tests.parts import Outcome, Part
 LOG = """
 tests/a/test_b.py::test_c PASSED                                         [ 12%]
 [gw1] [ 40%] FAILED tests/a/test_b.py::test_d[x y]
+[gw0] [ 45%] ERROR tests/a/test_b.py::test_f
 tests/a/test_b.py::test_e FAILED                                         [ 57%]
 """
 JUNIT = """<testsuites><testsuite>
@@ -29,7 +30,9 @@ def test_progress_is_the_last_figure_that_pytest_printed() -> None:
 
 
 def test_failures_are_named_with_and_without_several_workers() -> None:
-    assert parts.failures(LOG) == ["tests/a/test_b.py::test_d[x y]", "tests/a/test_b.py::test_e"]
+    assert parts.failures(LOG) == [
+        f"tests/a/test_b.py::{test}" for test in ("test_d[x y]", "test_f", "test_e")
+    ]
 
 
 def test_details_begin_at_pytests_first_account_of_a_failure() -> None:
@@ -123,6 +126,50 @@ def test_a_failed_test_is_named_and_fails_the_run(
     text = capfd.readouterr().out
     assert "FAILED tests/a.py::test_c" in text
     assert text.splitlines()[-1] == "2 passed, 2 failed, 1 skipped"
+
+
+def pytest_that_fails(suite: Path, *, alone: bool) -> None:
+    """Makes the suite's pytest report two tests, one of them failed: each time, or only beside the
+    other one."""
+    again = "<failure/>" if alone else ""
+    (suite / ".venv/bin/python").write_text(
+        "#!/usr/bin/env bash\n"
+        'for word in "$@"; do [[ $word == --junit-xml=* ]] && report=${word#*=}; done\n'
+        "result='<failure/>' other='<testcase/>'\n"
+        f"[[ ${{!#}} == tests/a.py::test_c ]] && other='' result='{again}'\n"
+        'echo "<testsuite>$other<testcase>$result</testcase></testsuite>" >"$report"\n'
+        "[[ $result ]] || exit 0\n"
+        "echo '[gw0] [ 50%] FAILED tests/a.py::test_c '\nexit 1\n"
+    )
+
+
+def test_a_test_that_passes_alone_is_named_as_unstable(
+    suite: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest_that_fails(suite, alone=False)
+    assert parts.main(["--core"]) == 0
+    text = capfd.readouterr().out
+    assert "core UNSTABLE, failed and then passed alone: tests/a.py::test_c" in text
+    assert text.splitlines()[-1] == "2 passed, 0 failed, 0 skipped"
+
+
+def test_a_test_that_fails_alone_too_fails_the_run(
+    suite: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest_that_fails(suite, alone=True)
+    assert parts.main(["--core"]) == 1
+    text = capfd.readouterr().out
+    assert "UNSTABLE" not in text
+    assert text.splitlines()[-1] == "1 passed, 1 failed, 0 skipped"
+
+
+def test_many_failures_get_no_second_run(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(parts, "MOST_AGAIN", 0)
+    pytest_that_fails(suite, alone=False)
+    assert parts.main(["--core"]) == 1
+    assert "once more alone" not in capfd.readouterr().out
 
 
 def test_every_phase_names_parts_that_exist_and_none_is_forgotten() -> None:

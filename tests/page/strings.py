@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from appliance.gateway.page import FOLDER
+from appliance.gateway.http.page import FOLDER
 
 LANGUAGES = sorted(path.stem for path in (FOLDER / "strings").glob("*.js"))
 

@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from appliance.gateway.page import FOLDER, Page
+from appliance.gateway.http.page import FOLDER, Page
 from client.wire import RTVI_VERSION
 from tests.gateway.conftest import MakeGateway, RunningGateway
 

@@ -49,6 +49,7 @@ async def dial(
     number: int,
     host: PoolHost | None = None,
     headers: Mapping[str, str] | None = None,
+    path: str = "/ws",
 ) -> ClientConnection:
     """Connect caller `number` to the pool, or to a host. Raises OSError or InvalidStatus."""
     address, name, trust = PROXY_ADDRESS, POOL_NAME, site.trust()
@@ -57,7 +58,7 @@ async def dial(
     source = site.callers.addresses[number]
     opened = await asyncio.to_thread(site.callers.connect, address, PORT, source)
     return await connect(
-        f"wss://{name}:{PORT}/ws",
+        f"wss://{name}:{PORT}{path}",
         sock=opened,
         ssl=trust,
         server_hostname=name,

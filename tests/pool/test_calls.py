@@ -22,6 +22,12 @@ async def test_24_callers_are_spread_and_answered(site: PoolSite) -> None:
         assert await outcomes(callers) == ["answered"] * 24
 
 
+async def test_call_of_an_openai_client_takes_a_place(site: PoolSite) -> None:
+    call = await dial(site, 0, path="/v1/realtime")
+    assert sum(site.proxy.calls().values()) == 1
+    await call.close()
+
+
 async def test_two_hosts_are_full_and_nobody_is_refused(site: PoolSite) -> None:
     """They were filled by another path, so HAProxy counts no call of theirs."""
     one, two, three = site.hosts

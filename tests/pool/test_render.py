@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Full, NotReady
+from appliance.gateway.http.endpoints import ENDPOINTS
 from appliance.settings import Settings
 from ops.pool import render
 from tests.pool.programs import need_root, program
@@ -132,6 +133,12 @@ def test_hosts_are_verified_by_name_in_both_backends() -> None:
         for name, line in servers(configuration, backend).items():
             assert "ssl verify required ca-file /etc/haproxy/hosts-ca.pem" in line
             assert f"verifyhost {name}.hospital.example" in line
+
+
+def test_every_kind_of_call_needs_a_place() -> None:
+    [paths] = re.findall(r"acl needs_place path (.*)", render.render(render.read(EXAMPLE)))
+    calls = {path for path, kind in ENDPOINTS.items() if kind == "websocket"}
+    assert set(paths.split()) == calls | {"/start"}
 
 
 def test_callers_cannot_write_the_headers_that_hosts_trust() -> None:

@@ -22,10 +22,10 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.engines.llm.choose import ENGINES
-from appliance.gateway.history import Exchange, History, ToolCallRecord
-from appliance.gateway.reply import TOOL_CALL_FAILED_TEXT
-from appliance.gateway.tool_executor import format_call
-from appliance.gateway.tools import format_spoken_time, offered_tools
+from appliance.gateway.generation.history import Exchange, History, ToolCallRecord
+from appliance.gateway.generation.reply import TOOL_CALL_FAILED_TEXT
+from appliance.gateway.generation.tool_executor import format_call
+from appliance.gateway.generation.tools import format_spoken_time, offered_tools
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest, Result, ToolCall
 from appliance.link.protocol import HealthReport

@@ -1,8 +1,9 @@
 """Clips for turn taking, spliced from recordings. The same recordings give the same clips.
 
 Each clip is one turn of a caller, so every end of a turn before the end of the clip is too early.
-Clips of the part "tuned" were used to choose the constants of `appliance/gateway/endpointing.py`;
-clips of the part "reported" have other speakers or other files.
+Clips of the part "tuned" were used to choose the constants of
+`appliance/gateway/turns/endpointing.py`; clips of the part "reported" have other speakers or other
+files.
 """
 
 from __future__ import annotations

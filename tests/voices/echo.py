@@ -13,8 +13,8 @@ import numpy as np
 import soxr
 from pipecat.audio.vad.vad_analyzer import VADState
 
-from appliance.gateway.echo import EchoDetector
-from appliance.gateway.turn_taking import SharedSilero
+from appliance.gateway.turns.echo import EchoDetector
+from appliance.gateway.turns.turn_taking import SharedSilero
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from tests.voices.replay import pcm_of
 

@@ -7,8 +7,8 @@ import random
 import numpy as np
 from pipecat.audio.vad.vad_analyzer import VADState
 
-from appliance.gateway.level import CallerLevel
-from appliance.gateway.turn_taking import SharedSilero
+from appliance.gateway.turns.level import CallerLevel
+from appliance.gateway.turns.turn_taking import SharedSilero
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from tests.voices.clips import joined
 from tests.voices.recordings import Recordings, scaled

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from appliance.gateway.endpointing import Endpointer, Pause, Policy, Verdict
-from appliance.gateway.turn_stop import AUDIO_SECONDS, BEFORE_SPEECH_SECONDS
-from appliance.gateway.voice_activity import SpeechEvent, SpeechEvents
+from appliance.gateway.turns.endpointing import Endpointer, Pause, Policy, Verdict
+from appliance.gateway.turns.turn_stop import AUDIO_SECONDS, BEFORE_SPEECH_SECONDS
+from appliance.gateway.turns.voice_activity import SpeechEvent, SpeechEvents
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import LLMConfig, TurnConfig
 from tests.voices.clips import Clip, silence

@@ -14,7 +14,7 @@ from appliance.link.engine import INPUT_SAMPLE_RATE
 Samples = npt.NDArray[np.float32]
 
 FRAME = 320  # samples, 20 ms
-# Level of the quietest speech, -65 dBFS. A caller at -45 dBFS has his quiet sounds there. Room
+# Level of the quietest speech, -65 dBFS. The quiet sounds of a caller at -45 dBFS are there. Room
 # noise may be louder: it is excluded because it is steady, or much quieter than the speech.
 SILENT_RMS = 0.00056
 SILENT_RATIO = 0.04  # 28 dB below the loudest frame: a pause, at any volume

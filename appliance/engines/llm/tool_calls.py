@@ -49,7 +49,7 @@ def parse_call(body: str, arguments_key: str, tools: Sequence[Tool]) -> ToolCall
 
 
 def parse_schema(tool: Tool) -> dict[str, Any]:
-    """Return the JSON Schema of a tool's parameters. Raises BadRequest if it is none."""
+    """Return the JSON Schema of a tool's parameters. Raises BadRequest for other text."""
     try:
         schema = json.loads(tool.parameters)
     except (ValueError, RecursionError):

@@ -3,8 +3,8 @@
 The worker takes a phrase from the queue, synthesizes its next part and puts the phrase back until
 it is complete. A phrase is split into chunks, and a chunk is synthesized in pieces of at most a
 second of speech (synthesizer.py). An urgent phrase therefore waits for at most one piece, and
-sessions share the model fairly. A phrase is urgent until its first audio is there. A session whose
-audio is about to run out is as urgent as that.
+sessions share the model fairly. A phrase is urgent until its first audio is ready, and so
+is a session whose audio is about to run out.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ def _id_of(fields: Mapping[str, Any], name: str) -> str:
 def _count_of(fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 31:
-        raise invalid(f"{name} is no number of at least 0", name)
+        raise invalid(f"{name} is not a number of at least 0", name)
     return value
 
 
@@ -226,7 +226,7 @@ def _item_create(event: Mapping[str, Any], event_id: str) -> ClientEvent:
     only(item, {"type", "role", "content", "id", "object", "status"}, "item.")
     content = item.get("content")
     if not isinstance(content, list) or not 0 < len(content) <= MAX_PARTS:
-        raise invalid(f"content is no list of 1 to {MAX_PARTS} parts", "item.content")
+        raise invalid(f"content is not a list of 1 to {MAX_PARTS} parts", "item.content")
     texts, pcm = [], b""
     for number, part in enumerate(content):
         text, audio = _part(part, f"item.content[{number}]")
@@ -243,7 +243,7 @@ def _item_create(event: Mapping[str, Any], event_id: str) -> ClientEvent:
 def _part(part: object, path: str) -> tuple[str, bytes]:
     """Return the text and the PCM of one part of an item."""
     if not isinstance(part, dict):
-        raise invalid("a part of the content is no object", path)
+        raise invalid("a part of the content is not an object", path)
     kind = part.get("type")
     if kind == "input_text":
         only(part, {"type", "text"}, f"{path}.")
@@ -274,7 +274,7 @@ RESPONSE_DEFAULTS: Mapping[str, Callable[[Any], bool]] = {
 def _response_create(event: Mapping[str, Any], event_id: str) -> ClientEvent:
     response = event.get("response")
     if response is not None and not isinstance(response, dict):
-        raise invalid("response is no object", "response")
+        raise invalid("response is not an object", "response")
     metadata = None
     for name, value in (response or {}).items():
         if name == "metadata":
@@ -295,7 +295,7 @@ def _metadata(value: object) -> Mapping[str, str] | None:
         or not all(isinstance(each, str) and len(each) <= 512 for each in value.values())
         or not all(len(each) <= 64 for each in value)
     ):
-        raise invalid("metadata is no object of 16 short texts", "response.metadata")
+        raise invalid("metadata is not an object of at most 16 short texts", "response.metadata")
     return value
 
 

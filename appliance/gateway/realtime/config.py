@@ -141,7 +141,7 @@ def _object(fields: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise invalid(f"{path} is no object", path)
+        raise invalid(f"{path} is not an object", path)
     return value
 
 
@@ -175,7 +175,7 @@ def _turn_detection(value: object, path: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, dict):
-        raise invalid(f"{path} is no object", path)
+        raise invalid(f"{path} is not an object", path)
     only(value, TURN_FIELDS, f"{path}.")
     name = value.get("type", TURN_DETECTIONS[0])
     if name not in TURN_DETECTIONS:
@@ -192,7 +192,7 @@ def _turn_detection(value: object, path: str) -> str:
 def _instructions(value: object) -> str:
     path = "session.instructions"
     if not isinstance(value, str) or len(value) > MAX_INSTRUCTIONS_CHARS:
-        raise invalid(f"it is no text of at most {MAX_INSTRUCTIONS_CHARS} characters", path)
+        raise invalid(f"it is not a text of at most {MAX_INSTRUCTIONS_CHARS} characters", path)
     try:
         value.encode()
     except UnicodeEncodeError:

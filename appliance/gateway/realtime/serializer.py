@@ -25,8 +25,11 @@ from pipecat.processors.frame_processor import FrameProcessorSetup
 from pipecat.serializers.base_serializer import FrameSerializer
 
 from appliance.errors import AudioDropped, SessionEnded, TooFast
-from appliance.gateway.client_question import ClientInstructionsFrame, ClientQuestionFrame
 from appliance.gateway.dc_offset import OffsetFilter
+from appliance.gateway.generation.client_question import (
+    ClientInstructionsFrame,
+    ClientQuestionFrame,
+)
 from appliance.gateway.pace import AudioPace
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.gateway.realtime import client_events, server_events

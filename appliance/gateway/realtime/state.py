@@ -36,7 +36,7 @@ class RealtimeState:
     """The state of one session.
 
     name        of the session, for the identifiers
-    config      what holds
+    config      the effective settings
     expires_at  when the session ends at the latest, in seconds since 1970
     beta        whether the client asked for the beta version of the protocol
     resample    converts a whole piece of 24 kHz PCM to 16 kHz
@@ -154,7 +154,7 @@ class RealtimeState:
         return self._finish("cancelled" if interrupted else "completed", "turn_detected", heard)
 
     def notice_ended(self) -> list[Event]:
-        """Something that nobody has asked for was said. As part of a response, it ends nothing."""
+        """A notice was said. Within a response, it does not end the response."""
         is_notice = self._response is not None and self._response.notice
         return self._finish("completed") if is_notice and not self._stops else []
 

@@ -1,1 +1,1 @@
-"""The engine of the `cpu` profile: Moonshine transcribes, and a GGUF model answers."""
+"""The engine of the `cpu` profile: Moonshine and Whisper transcribe, a GGUF model answers."""

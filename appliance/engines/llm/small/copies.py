@@ -13,15 +13,15 @@ from typing import Final
 
 from appliance.link.engine import Turn
 
-# So many equal words at the beginning are a copy. Two answers may begin alike and both be right ("I
-# am sorry, I do not know the weather", "... the opening hours"). The text is held back only as long
-# as it is equal, and not longer than about the first phrase.
+# This many equal words at the beginning are a copy. Two right answers may begin alike ("I am sorry,
+# I do not know the weather", "... the opening hours"). The text is held back only as long as it is
+# equal, and not longer than about the first phrase.
 COPIED_WORDS: Final = 10
 # Shorter answers may be right twice ("I am sorry, I cannot send anything."), and a caller's short
 # sentence may be answered by itself ("Good evening to you.").
 MIN_ANSWER_WORDS: Final = 8
 MIN_QUESTION_WORDS: Final = 4
-# The caller asks for the last answer once more, so it is no copy. English, as `llm.language`.
+# The caller asks for the last answer once more, so it is not a copy. English, as `llm.language`.
 _ASKS_TO_REPEAT = re.compile(
     r"\b(?:again|repeat|pardon|once more|one more time|what did you say|"
     r"(?:did not|didn't|didn’t) (?:hear|catch|get) (?:you|that|it))\b"

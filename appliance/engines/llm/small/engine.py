@@ -35,7 +35,7 @@ log = journal.get()
 
 
 class SmallEngine:
-    """`LLMEngine` that needs no GPU: Moonshine transcribes, a GGUF model answers."""
+    """`LLMEngine` for CPUs: Moonshine and Whisper transcribe, a GGUF model answers."""
 
     name = NAME
 

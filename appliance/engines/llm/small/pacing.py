@@ -19,7 +19,7 @@ CHARS_PER_WORD: Final = 6  # of English text, including the space
 # The gateway cuts phrases at places where a speaker could pause, so some are longer than the limit.
 EXTRA_WORDS: Final = 3  # of a first phrase
 OVERLONG_FACTOR: Final = 2  # of later phrases
-LATE_SECONDS: Final = 1.0  # with less playing time ahead, the reply is about to have a hole
+LATE_SECONDS: Final = 1.0  # with less playing time ahead, the reply is about to have a gap
 CLAUSE_MARKS: Final = (".", "!", "?", ",", ";", ":")
 MIN_CLAUSE_WORDS: Final = 2
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 class JobPriority(IntEnum):
     """The purpose of a job; lower values run first."""
 
-    GENERATE = 0  # a user is waiting for the first phrase of the reply, or about to hear a hole
+    GENERATE = 0  # a user is waiting for the first phrase of the reply, or about to hear a gap
     DUE_TOKEN = 1  # a user hears the reply, and the next phrase will soon be needed
     WARM = 2  # a user is pausing and will soon wait for the reply
     EARLY_TOKEN = 3  # a user hears the reply, and the next phrase is not needed yet

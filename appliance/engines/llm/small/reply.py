@@ -34,7 +34,7 @@ class ReplySplitter:
 
     @property
     def copied(self) -> str:
-        """The text that the reply copies; empty if it is no copy. None of it was returned."""
+        """The text that the reply copies; empty if it is not a copy. None of it was returned."""
         return self._guard.copied if self._copy is CopyState.COPY else ""
 
     @property

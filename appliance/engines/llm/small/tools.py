@@ -21,7 +21,7 @@ from appliance.engines.llm import tool_calls
 from appliance.link.engine import Tool, ToolCall
 
 # How else a reply may begin that is meant as a call: other JSON, and a tool that is not offered.
-# The first word is held back until the next token, which is no loss: no phrase ends before it.
+# The first word is held back until the next token, which delays nothing: no phrase ends before it.
 _OTHER_CALL = re.compile(r'\s*(?:(?:```(?:json)?\s*)?\{\s*"|[a-z]+(?:_[a-z]+)+\()', re.IGNORECASE)
 _MAY_BE_OTHER_CALL = re.compile(
     r"\s*(?:`{0,3}|```(?:json)?\s*\{?\s*|\{\s*|[a-z]+(?:_[a-z]*)*)", re.IGNORECASE
@@ -99,7 +99,7 @@ def find_call(text: str, tools: Sequence[Tool]) -> CallText | None:
 
 
 def certain_speech(text: str, tools: Sequence[Tool]) -> int:
-    """Return how many characters of a text without a call are no beginning of one."""
+    """Return how many characters of a text without a call cannot begin one."""
     if not tools:
         return len(text)
     if _MAY_BE_OTHER_CALL.fullmatch(text):

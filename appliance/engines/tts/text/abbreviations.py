@@ -292,7 +292,7 @@ ABBREVIATIONS: Rules = (
         lambda m: f"{'tablet' if m[1] == 'tab' else 'capsule'}{m[2]}",
     ),
     rule(r"\b[qQ]\.?\s?(\d+(?:[-–]\d+)?)\s?(h|hr|min|d|wk)\b\.?", _every),
-    # streets before titles: "12 Oak Dr." is no doctor, "42nd St." no saint
+    # streets before titles: "12 Oak Dr." is not a doctor, "42nd St." not a saint
     rule(
         rf"\b([NSEW]|N\.?E|N\.?W|S\.?E|S\.?W)\.\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s"
         rf"(?:{_ANY_STREET})\b)",

@@ -22,7 +22,7 @@ _TOP_LEVELS = (
     "com|org|net|edu|gov|mil|int|io|ai|dev|app|co|uk|de|fr|eu|us|ca|info|me|tv|ch|at|nl|local"
     "|health|test|example"
 )
-# Endings of file names, and how those that are no words are read.
+# Endings of file names, and how those that are not words are read.
 _ENDINGS = (
     "pdf|docx?|xlsx?|pptx?|csv|tsv|txt|rtf|png|jpe?g|gif|svg|zip|gz|tar|py|js|ts|json|html?|css"
     "|xml|ya?ml"

@@ -1,6 +1,6 @@
 """Markdown, HTML tags and emoticons: removed, but never together with a number.
 
-">5 mg" at the start of a line is a comparison and no quotation, "<3" is no heart, and "8)" is an
+">5 mg" at the start of a line is a comparison, not a quotation; "<3" is not a heart, and "8)" is an
 item of a list.
 """
 

@@ -10,7 +10,7 @@ from what would be misread otherwise:
 - markup and addresses first: their dots, slashes and digits mean nothing to the other rules;
 - abbreviations and Roman numerals while numbers are still digits ("p. 12", "Rm. 101");
 - comparisons, which stay in front of what follows as "less than" or "about";
-- dates, codes, ratios and times, whose hyphens, slashes and colons are no ranges and fractions;
+- dates, codes, ratios and times, whose hyphens, slashes and colons are not ranges or fractions;
 - plus and minus, after the dates and codes, which have hyphens, too;
 - money, measures and their ranges, from the most specific to bare fractions, ranges and numbers;
 - symbols that are left.

@@ -37,7 +37,7 @@ SCALES: Final = {
     "billion": "billion",
     "trillion": "trillion",
 }
-# A plural after a number: it counts things, and is no code, year or size.
+# A plural after a number: it counts things, and is not a code, year or size.
 COUNTED_NOUN: Final = r"\s(?:[a-z]{2,}[^suia\W\d]s|people|men|women|children)\b"
 SCALE_WORD: Final = "thousand|million|billion|trillion"
 

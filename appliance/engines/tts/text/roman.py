@@ -92,7 +92,7 @@ def _counted(match: Match) -> str:
             said.append(" to " if part.strip() in "–—-" else " or " if part == "/" else part)
             continue
         found = re.fullmatch(r"([IVXLCDM]+|[ivxlcdm]+)([A-Ea-e]?\d?)", part)
-        # "IIID" is 3 D, and "xiic" no number: try the longest numeral first
+        # "IIID" is 3 D, and "xiic" is not a number: try the longest numeral first
         while found and (not value(found[1]) or found[1] in _LETTER_PAIRS):
             shorter = found[1][:-1]
             found = (

@@ -33,7 +33,7 @@ _SYMBOL = rf"(?:{any_of(UNITS)}){_POWER}"
 _PRODUCT = rf"{_SYMBOL}(?:[·*]{_SYMBOL}|(?<=ft)-lbs?f?|(?<=in)-lbs?f?|(?<=lb)-(?:ft|in))?"
 _PER_PART = rf"(?:{AMOUNT}\s?)?(?:{_PRODUCT}(?![\w^])|(?:{_DENOMINATOR_WORDS})\b)"
 _PER = rf"(?:\s?/\s?{_PER_PART})"
-# "16/min" has a count and no unit. "1/2 tablet" is no such count: only "mg/5 mL" has a number.
+# "16/min" has a count and no unit. "1/2 tablet" is not such a count: only "mg/5 mL" has a number.
 _PER_COUNT = rf"/(?:{_SYMBOL}(?![\w^])|(?:{_DENOMINATOR_WORDS})\b)"
 UNIT: Final = rf"(?:{_PRODUCT}{_PER}{{0,3}}|{_PER_COUNT}{_PER}{{0,2}})(?![\w^]|'s)"
 RANGE: Final = r"\s?[-–—−]\s?|\s(?:to|through)\s"
@@ -200,7 +200,7 @@ def _per_words(match: Match) -> str:
 
 
 def _alone(match: Match) -> str:
-    """'in mg/dL' -> 'in milligrams per deciliter'; pairs of capitals ('N/A') are no units."""
+    """'in mg/dL' -> 'in milligrams per deciliter'; pairs of capitals ('N/A') are not units."""
     return match[0] if match[0].isupper() else unit_words(match[0], plural=True)
 
 

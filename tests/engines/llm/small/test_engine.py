@@ -16,8 +16,8 @@ from appliance.engines.llm.small.engine import (
 )
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.errors import BadSetting, MissingWeights
-from appliance.gateway.tool_executor import format_call
-from appliance.gateway.tools import offered_tools
+from appliance.gateway.generation.tool_executor import format_call
+from appliance.gateway.generation.tools import offered_tools
 from appliance.link.engine import ToolCall, Turn
 from appliance.settings import LLMConfig, Settings
 from tests.engines.llm.helpers import hear, reply, synthesize

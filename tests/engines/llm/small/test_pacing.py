@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from appliance.engines.llm.small.pacing import CHARS_PER_SECOND, PaceLimits, ReplyPace
 from appliance.engines.llm.small.priority import JobPriority
-from appliance.gateway.phrases import PhraseCutter
+from appliance.gateway.speech.phrases import PhraseCutter
 from appliance.settings import TTSConfig
 
 CONFIG = TTSConfig()

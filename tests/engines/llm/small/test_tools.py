@@ -17,7 +17,7 @@ from appliance.engines.llm.small.tools import (
     render_definitions,
 )
 from appliance.errors import BadRequest
-from appliance.gateway.tool_executor import format_call
+from appliance.gateway.generation.tool_executor import format_call
 from appliance.link.engine import Tool, ToolCall
 
 TIME = Tool("current_time", "Tells the time.", '{"type": "object", "properties": {}}')

@@ -1,0 +1,214 @@
+"""The conversation of one session, as the model sees it. No I/O.
+
+Questions are kept as audio while the budget allows it, and the latest ones always. Older
+audio is replaced by its transcript. A reply is stored only as far as the user heard it. Tool calls
+are kept with the question that led to them. Two questions without a reply in between become one.
+
+When the budget is exceeded, half of it is freed at once. The reason: each change at the start of
+the conversation invalidates the engine's cached prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from appliance.gateway.generation.utterances import latest_parts
+from appliance.link.engine import Turn, Utterance
+
+AUDIO_TOKENS_PER_SECOND = 6.25  # Ultravox v0.5: 100 mel frames a second, 16 frames to a token
+CHARS_PER_TOKEN = 4  # of English text
+TOKENS_PER_TURN = 5  # added around a turn by the chat formats of Llama 3.1 and Qwen 2.5
+MAX_UNANSWERED_CHARS = 8_000  # of typed questions without a reply; the latest text is kept
+MAX_TURNS = 160  # below the 200 of the link, so that the exchange in progress fits, too
+INTERRUPTED = "cancelled: interrupted by the caller, no result"
+
+
+@dataclass(slots=True)
+class ToolCallRecord:
+    """A tool call in the model's own format, and the result that the model sees."""
+
+    text: str
+    result: str = INTERRUPTED  # until the tool returns
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A question of the user, the tool calls that it caused, and the reply.
+
+    text        the typed question, if any
+    utterances  the spoken question, while it is kept as audio; several if the user went on before
+                a reply was heard
+    transcript  the engine's transcript of the utterances, once it is known
+    reply       the part of the reply that the user has heard
+    expected    the complete reply, while the user may still hear the rest of it
+    tool_calls  made between question and reply
+    """
+
+    text: str = ""
+    utterances: tuple[Utterance, ...] = ()
+    transcript: str = ""
+    reply: str = ""
+    expected: str = ""
+    tool_calls: list[ToolCallRecord] = field(default_factory=list)
+
+    def question_turns(self) -> list[Turn]:
+        """Return the turns before the reply: the question, then tool calls and their results."""
+        if self.utterances:
+            turns = [Turn("user", utterance=utterance.id) for utterance in self.utterances]
+            turns[0] = Turn("user", self.text, turns[0].utterance)
+        else:
+            turns = [Turn("user", f"{self.text} {self.transcript}".strip())]
+        for call in self.tool_calls:
+            turns += [Turn("assistant", call.text), Turn("tool", call.result)]
+        return turns
+
+    def joined(self, later: Exchange, max_seconds: float) -> Exchange:
+        """Return this question and a later one as one, with at most `max_seconds` of speech."""
+        text = f"{self.text}\n{later.text}".strip()[-MAX_UNANSWERED_CHARS:]
+        return Exchange(text, latest_parts((*self.utterances, *later.utterances), max_seconds))
+
+    @property
+    def speech_seconds(self) -> float:
+        """Length of the spoken question, while it is kept as audio."""
+        return sum(utterance.seconds for utterance in self.utterances)
+
+    @property
+    def tokens(self) -> float:
+        """Estimated number of prompt tokens, including the reply."""
+        reply = max(self.reply, self.expected, key=len)
+        turns = [*self.question_turns(), Turn("assistant", reply)]
+        chars = sum(len(turn.text) for turn in turns)
+        return (
+            len(turns) * TOKENS_PER_TURN
+            + chars / CHARS_PER_TOKEN
+            + self.speech_seconds * AUDIO_TOKENS_PER_SECOND
+        )
+
+    @property
+    def turn_count(self) -> int:
+        """Number of turns: of the question and the reply, and two for each tool call."""
+        return max(1, len(self.utterances)) + 1 + 2 * len(self.tool_calls)
+
+
+class History:
+    """The exchanges of one session, oldest first.
+
+    max_tokens   budget; above it the history is trimmed
+    max_turns    maximum number of turns
+    audio_turns  number of most recent questions that are kept as audio
+    """
+
+    def __init__(
+        self, system_prompt: str, max_tokens: int, max_turns: int, audio_turns: int
+    ) -> None:
+        self._system_prompt = system_prompt
+        self._max_tokens = max_tokens
+        self._max_turns = min(max(2, max_turns), MAX_TURNS)
+        self._audio_turns = audio_turns
+        self._greeting = ""
+        self.exchanges: list[Exchange] = []
+
+    def instruct(self, system_prompt: str) -> None:
+        """Use another system prompt from now on."""
+        self._system_prompt = system_prompt
+
+    def add(self, text: str = "", *utterances: Utterance) -> Exchange:
+        """Add a question that needs a reply. Return its exchange."""
+        if self.exchanges:
+            self.exchanges[-1].expected = ""
+        self.exchanges.append(Exchange(text, utterances))
+        return self.exchanges[-1]
+
+    def pending(self) -> Exchange | None:
+        """Return the last exchange if the user has not heard any part of its reply."""
+        return self.exchanges[-1] if self.exchanges and not self.exchanges[-1].reply else None
+
+    def pop_unanswered(self) -> Exchange | None:
+        """Remove and return the last exchange if it has neither a reply nor tool calls."""
+        pending = self.pending()
+        return self.exchanges.pop() if pending is not None and not pending.tool_calls else None
+
+    def expect_reply(self, text: str) -> None:
+        """Note the complete reply of the last exchange, which the user will probably hear."""
+        if self.exchanges:
+            self.exchanges[-1].expected = text.strip()
+
+    def add_heard(self, text: str) -> None:
+        """Add text that the user has heard to the reply of the last exchange.
+
+        Before the first exchange, the text belongs to the greeting.
+        """
+        if self.exchanges:
+            self.exchanges[-1].reply = f"{self.exchanges[-1].reply} {text}".strip()
+        else:
+            self._greeting = f"{self._greeting} {text}".strip()
+
+    def set_transcript(self, utterances: tuple[Utterance, ...], text: str) -> None:
+        """Keep the transcript of a question; it replaces the audio when the audio is evicted."""
+        for exchange in self.exchanges:
+            if exchange.utterances == utterances:
+                exchange.transcript = text
+
+    def is_full(self) -> bool:
+        """Whether the budget is exceeded."""
+        return not self._fits(self._max_tokens, self._max_turns)
+
+    def trim(self) -> list[Utterance]:
+        """Free half of the budget if it is exceeded. Return the utterances that are no longer used.
+
+        First, transcripts replace audio, except in the latest questions. Then the oldest exchanges
+        are dropped until earlier exchanges use at most half of the budget. The last exchange is
+        never dropped, because it may still need a reply.
+        """
+        if not self.is_full():
+            return []
+        dropped: list[Utterance] = []
+        for exchange in self.exchanges[: -max(1, self._audio_turns)]:
+            if exchange.transcript:
+                dropped += exchange.utterances
+                exchange.utterances = ()
+        while len(self.exchanges) > 1 and not self._half_is_free():
+            dropped += self.exchanges.pop(0).utterances
+        return dropped
+
+    def _half_is_free(self) -> bool:
+        earlier = sum(exchange.tokens for exchange in self.exchanges[:-1])
+        return earlier <= self._max_tokens / 2 and self._fits(
+            self._max_tokens, self._max_turns // 2
+        )
+
+    def _fits(self, tokens: float, turns: int) -> bool:
+        return (
+            sum(exchange.tokens for exchange in self.exchanges) <= tokens
+            and sum(exchange.turn_count for exchange in self.exchanges) <= turns
+        )
+
+    def conversation(self) -> tuple[Turn, ...]:
+        """Return all turns, from the system prompt to the heard part of the last reply."""
+        return self._turns(self.exchanges)
+
+    def answered(self) -> tuple[Turn, ...]:
+        """Return the turns up to the last reply, without a question that has none yet."""
+        return self._turns(self.exchanges if self.pending() is None else self.exchanges[:-1])
+
+    def expected_conversation(self) -> tuple[Turn, ...]:
+        """Return the conversation as it will be when the user has heard the last reply."""
+        expected = self.exchanges[-1].expected if self.exchanges else ""
+        return (*self.prompt(), Turn("assistant", expected)) if expected else self.conversation()
+
+    def prompt(self) -> tuple[Turn, ...]:
+        """Return the turns before the last reply: the prompt of the next generation."""
+        last = self.exchanges[-1].question_turns() if self.exchanges else []
+        return (*self._turns(self.exchanges[:-1]), *last)
+
+    def _turns(self, exchanges: Sequence[Exchange]) -> tuple[Turn, ...]:
+        """Return the turns from the system prompt to the reply of the last of `exchanges`."""
+        turns = [Turn("system", self._system_prompt)] if self._system_prompt else []
+        if self._greeting:
+            turns.append(Turn("assistant", self._greeting))
+        for exchange in exchanges:
+            turns += exchange.question_turns()
+            if exchange.reply:
+                turns.append(Turn("assistant", exchange.reply))
+        return tuple(turns)

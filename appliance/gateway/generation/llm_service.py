@@ -1,0 +1,377 @@
+"""`UltravoxWithContextService`: a Pipecat service that connects one session to the speech-LLM.
+
+For Pipecat it is a realtime LLM service driven by local turn frames: audio goes in, LLM text frames
+come out. The audio is sent to the engine while the user speaks. At a pause, the reply is begun
+privately (speculation.py) or at least prefilled; it is pushed when the turn has ended. Each turn
+runs in its own task, which an interruption cancels. If the engine is lost during a turn, the user
+hears a hold message and the request is repeated once the engine is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    InterruptionFrame,
+    LLMContextFrame,
+    LLMServiceMetadataFrame,
+    LLMSetToolsFrame,
+    StartFrame,
+    TranscriptionFrame,
+    TTSSpeakFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
+from pipecat.services.llm_service import LLMService
+from pipecat.utils.time import time_now_iso8601
+
+from appliance import journal
+from appliance.errors import EngineFailed
+from appliance.gateway.generation.client_question import (
+    ClientInstructionsFrame,
+    ClientQuestionFrame,
+)
+from appliance.gateway.generation.history import Exchange, History
+from appliance.gateway.generation.llm_adapter import UltravoxAdapter, pipecat_settings, token_usage
+from appliance.gateway.generation.prefetch import Prefetcher
+from appliance.gateway.generation.reply import ReplyEndFrame, ReplyGenerator, TurnCallbacks
+from appliance.gateway.generation.speculation import Speculator
+from appliance.gateway.generation.tool_executor import ToolExecutor
+from appliance.gateway.generation.utterances import UtteranceCollector
+from appliance.gateway.hops import DirectAudio
+from appliance.gateway.turns.interruption_gate import HearUtteranceFrame, UtteranceHearing
+from appliance.gateway.turns.turn_stop import PauseTranscriptFrame
+from appliance.gateway.turns.voice_activity import SpeechPausedFrame, SpeechResumedFrame
+from appliance.link.client import EngineClient
+from appliance.link.engine import Result, Tool, Turn, Utterance
+from appliance.settings import LLMConfig
+from appliance.tasks import spawn
+
+CANNOT_REPLY = "I am sorry, I cannot answer right now."
+HEARD_SECONDS = 0.5  # an interruption reaches the end of the pipeline within milliseconds
+log = journal.get()
+
+
+class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
+    """One session's speech-LLM client.
+
+    Only the tools are read from Pipecat's `context`; the conversation is kept in `History`.
+    """
+
+    adapter_class = UltravoxAdapter
+
+    def __init__(
+        self,
+        config: LLMConfig,
+        client: EngineClient,
+        speculator: Speculator,
+        callbacks: TurnCallbacks,
+        context: LLMContext,
+        transcripts: bool,
+    ) -> None:
+        """`transcripts`: whether the user's words may be shown to the client."""
+        super().__init__(settings=pipecat_settings(config))
+        self._config = config
+        self._client = client
+        self._speculator = speculator
+        self._callbacks = callbacks
+        self._context = context
+        self._transcripts = transcripts
+        self._collector = UtteranceCollector(config.pre_roll_seconds, config.max_utterance_seconds)
+        self._history = History(
+            config.system_prompt,
+            config.history_tokens,
+            config.history_turns,
+            config.audio_turns,
+        )
+        self._prefetcher = Prefetcher(client, self._history, self._tools, speculator.others_waiting)
+        self._tool_executor = ToolExecutor(self, context)
+        self._reply_generator = ReplyGenerator(
+            config,
+            speculator.generate,
+            self._history,
+            callbacks,
+            self._tool_executor,
+            self.push_frame,
+        )
+        self._hearing = UtteranceHearing(client, self._push_upstream)
+        self._turn: asyncio.Task[None] | None = None
+        self._hanging_up = False
+        self._heard_reported = asyncio.Event()  # cleared by an interruption
+        self._heard_reported.set()
+
+    def can_generate_metrics(self) -> bool:
+        """True: time to first token, processing time and token usage are reported."""
+        return True
+
+    def service_metadata_frame(self) -> LLMServiceMetadataFrame:
+        """Announce a realtime service, so that Pipecat does not wait for transcripts of turns."""
+        return LLMServiceMetadataFrame(service_name=self.name, is_realtime_service=True)
+
+    def reply_heard(self, text: str) -> None:
+        """Record in the history which text of the last reply or the greeting the user has heard."""
+        if text:
+            self._history.add_heard(text)
+        self._heard_reported.set()
+        self._prefetcher.trim_history()
+        self._utterance_may_be_complete()  # if it interrupted this reply
+
+    def hang_up(self) -> None:
+        """End the session after the reply in progress. Tools call this."""
+        self._hanging_up = True
+
+    async def start(self, frame: StartFrame) -> None:
+        """Prefill the system prompt before the user speaks."""
+        await super().start(frame)
+        self._prefetcher.prefill()
+
+    async def cleanup(self) -> None:
+        """Cancel the running turn and close the engine session."""
+        await super().cleanup()  # type: ignore[no-untyped-call]
+        if self._turn is not None:
+            await self.cancel_task(self._turn)
+            self._turn = None
+        await self._hearing.close()
+        await self._speculator.close()
+        await self._prefetcher.close()
+        await self._client.close()
+
+    async def take_audio(self, frame: InputAudioRawFrame) -> None:
+        """Collect audio. It ends here, because no later processor needs it."""
+        if self._collector.add_audio(frame.audio):
+            self._prefetcher.audio_added(self._collector)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Collect audio, start and cancel turns, and push all frames except audio and contexts."""
+        await super().process_frame(frame, direction)
+        match frame:
+            case InputAudioRawFrame():
+                await self.take_audio(frame)
+                return
+            case InterruptionFrame():
+                self._heard_reported.clear()
+                self._speculator.discard("interrupted")
+                await self._cancel_turn()
+            case VADUserStartedSpeakingFrame():
+                self._callbacks.on_speech_started(frame.start_secs)
+                self._speech_started(frame.start_secs)
+            case UserStartedSpeakingFrame():
+                self._client.add(self._collector.turn_started())
+            case SpeechPausedFrame():
+                self._collector.speech_paused(frame.silence_seconds)
+                self._utterance_may_be_complete()
+            case SpeechResumedFrame():
+                self._speech_resumed()
+            case VADUserStoppedSpeakingFrame():
+                delay_seconds = max(0.0, time.time() - frame.timestamp)  # see interruption_gate.py
+                self._callbacks.on_speech_stopped(frame.stop_secs + delay_seconds)
+                if (dropped := self._collector.speech_stopped()) is not None:
+                    self._prefetcher.discard([dropped])
+            case HearUtteranceFrame():
+                await self._hearing.ask(frame.request, self._collector.current)
+            case UserStoppedSpeakingFrame():
+                await self._turn_ended()
+            case RTVISendTextFrame():
+                await self._submit(Exchange(text=frame.text))
+            case ClientQuestionFrame():
+                await self._question_sent(frame)
+                return
+            case ClientInstructionsFrame():
+                self._history.instruct(frame.text or self._config.system_prompt)
+                if not self._prefetcher.turn_running:
+                    self._prefetcher.prefill()
+                return
+            case LLMContextFrame():
+                return  # `History` already has the conversation
+            case LLMSetToolsFrame():
+                self._sync_registered_tool_handlers(frame.tools)
+        await self.push_frame(frame, direction)
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Push a frame. The tool executor observes it, because it may be a tool result."""
+        self._tool_executor.observe(frame)
+        await super().push_frame(frame, direction)
+
+    async def _push_upstream(self, frame: Frame) -> None:
+        await self.push_frame(frame, FrameDirection.UPSTREAM)
+
+    def _service_tools(self) -> ToolsSchema | None:
+        """Return the tools whose functions Pipecat registers before the first context frame."""
+        tools = self._context.tools
+        return tools if isinstance(tools, ToolsSchema) else None
+
+    def _tools(self) -> tuple[Tool, ...]:
+        return self.get_llm_adapter().tools_of(self._context)
+
+    def _speech_started(self, seconds_ago: float) -> None:
+        self._speculator.discard("speech_resumed")
+        is_new = self._collector.current is None
+        self._client.add(self._collector.speech_started(seconds_ago))
+        self._prefetcher.audio_added(self._collector)
+        if is_new and not self._prefetcher.turn_running:
+            self._prefetcher.prefill()
+
+    def _speech_resumed(self) -> None:
+        self._speculator.discard("speech_resumed")
+        if self._collector.current is not None:
+            self._collector.speech_started()
+            self._prefetcher.audio_added(self._collector)
+
+    def _utterance_may_be_complete(self) -> None:
+        """Begin the reply to the utterance of a turn that has paused, or prefill it."""
+        utterance = self._collector.current
+        if utterance is None or self._collector.speaking or not self._collector.in_turn:
+            return
+        if not self._begin_early(utterance):
+            self._prefetcher.prefill(Turn("user", utterance=utterance.id))
+        if self._config.engine == "small":  # it has the words anyway; vLLM would have to generate
+            spawn(self._report_words(utterance, len(utterance.pcm)), "words at a pause")
+
+    async def _report_words(self, utterance: Utterance, heard_bytes: int) -> None:
+        """Push the transcript of the turn upstream, for the decision whether the turn has ended."""
+        with contextlib.suppress(EngineFailed):  # the turn will report the failure
+            text = await self._client.transcribe(utterance.id)
+            if self._collector.current is utterance and len(utterance.pcm) == heard_bytes:
+                await self._push_upstream(PauseTranscriptFrame(text))
+
+    def _begin_early(self, utterance: Utterance) -> bool:
+        """Begin the reply to an utterance that may be complete. Return whether it was begun.
+
+        What the user has heard of an interrupted reply belongs to its conversation, so it is not
+        begun before that is known.
+        """
+        if self._prefetcher.turn_running or not self._heard_reported.is_set():
+            return False
+        question = Exchange(utterances=(utterance,))
+        if (pending := self._history.pending()) is not None:
+            if pending.tool_calls:
+                return False
+            question = pending.joined(question, self._config.max_utterance_seconds)
+        conversation = (*self._history.answered(), *question.question_turns())
+        request = self._reply_generator.request(conversation, self._tools())
+        return self._speculator.begin(request, utterance)
+
+    async def _question_sent(self, frame: ClientQuestionFrame) -> None:
+        await self._wait_for_heard()
+        self._speculator.discard("changed")
+        utterances = tuple(self._collector.whole(pcm) for pcm in frame.audio)
+        for utterance in utterances:
+            self._client.add(utterance)
+        await self._submit(Exchange(text=frame.text, utterances=utterances))
+
+    async def _wait_for_heard(self) -> None:
+        """Wait until it is known what the user has heard of an interrupted reply.
+
+        It belongs to the question before.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_SECONDS):
+                await self._heard_reported.wait()
+
+    async def _turn_ended(self) -> None:
+        await self._wait_for_heard()  # a turn that starts late may end at once
+        self._speculator.turn_ended()
+        utterance = self._collector.turn_ended()
+        if utterance is not None:
+            await self._submit(Exchange(utterances=(utterance,)))
+            return
+        self._speculator.discard("changed")
+        self._callbacks.on_turn_dropped("too_short")
+        if (pending := self._history.pending()) is not None:
+            await self._cancel_turn()
+            self._start_turn(pending, joined=True)  # a cough must not cancel the reply
+
+    async def _submit(self, question: Exchange) -> None:
+        """Start a turn. If the previous question got no reply, join the two."""
+        await self._cancel_turn()
+        if (unanswered := self._history.pop_unanswered()) is not None:
+            spoken = (*unanswered.utterances, *question.utterances)
+            question = unanswered.joined(question, self._config.max_utterance_seconds)
+            self._prefetcher.discard(each for each in spoken if each not in question.utterances)
+        exchange = self._history.add(question.text, *question.utterances)
+        self._start_turn(exchange, joined=unanswered is not None)
+
+    def _start_turn(self, exchange: Exchange, joined: bool = False) -> None:
+        """`joined`: the question of the previous turn is the beginning of this one's."""
+        kind = "spoken" if exchange.utterances else "typed"
+        self._callbacks.on_turn_submitted(kind, exchange.speech_seconds, joined)
+        self._speculator.reply_waiting()
+        self._turn = self.create_task(self._run_turn(exchange))
+
+    async def _cancel_turn(self) -> None:
+        if self._turn is not None:
+            await self.cancel_task(self._turn)
+            self._turn = None
+            await self.cancel_function_calls(reason="interruption")
+            await self.stop_all_metrics()  # type: ignore[no-untyped-call]
+
+    async def _run_turn(self, exchange: Exchange) -> None:
+        async def on_first_token() -> None:
+            await self.stop_ttfb_metrics()
+            self._callbacks.on_first_token()
+            if exchange.utterances:
+                self._prefetcher.transcribe(exchange.utterances, self._on_transcript)
+
+        self._hanging_up = False
+        self._prefetcher.turn_running = True
+        pending: Exchange | None = None
+        try:
+            await self._prefetcher.forget_discarded()
+            await self.start_processing_metrics()
+            await self.start_ttfb_metrics()
+            result = await self._reply_generator.generate(exchange, self._tools, on_first_token)
+        except EngineFailed as problem:
+            self._callbacks.on_engine_failed(problem)
+            await self._say_cannot_reply()
+        except Exception:
+            # Pipecat would log the error without a traceback, and the user would hear nothing.
+            log.exception("turn crashed")
+            await self._say_cannot_reply()
+        else:
+            await self._complete(exchange, result)
+            if result.reason == "nothing_heard" and not exchange.tool_calls:
+                pending = self._history.pending()
+            if pending is None:
+                await self.push_frame(ReplyEndFrame())
+        finally:
+            self._prefetcher.turn_running = False
+            self._speculator.reply_audible()
+            await self.stop_processing_metrics()
+        if pending is not None:
+            # A noise that interrupted the reply must not cancel it.
+            self._start_turn(pending, joined=True)
+
+    async def _say_cannot_reply(self) -> None:
+        self._callbacks.on_turn_dropped("failed")
+        await self.push_frame(ReplyEndFrame())
+        await self.push_frame(TTSSpeakFrame(CANNOT_REPLY, append_to_context=False))
+
+    async def _complete(self, exchange: Exchange, result: Result) -> None:
+        if result.reason == "nothing_heard" and not exchange.tool_calls:
+            self._history.pop_unanswered()
+            self._prefetcher.discard(exchange.utterances)
+            self._callbacks.on_turn_dropped("nothing_heard")
+            return
+        self._callbacks.on_generated(result)
+        self._prefetcher.reply_generated(self._reply_generator.text)
+        if self._hanging_up:
+            self._callbacks.on_hang_up(self._reply_generator.ended_with_text)
+        await self.start_llm_usage_metrics(token_usage(result))
+
+    async def _on_transcript(self, text: str) -> None:
+        self._callbacks.on_transcript(text)
+        if text and self._transcripts:
+            frame = TranscriptionFrame(text, "", time_now_iso8601(), finalized=True)
+            await self.push_frame(frame, FrameDirection.UPSTREAM)

@@ -1,0 +1,186 @@
+"""Admission control: decide whether a connection attempt may become a session. No I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from appliance.access.credentials import Credential
+from appliance.access.presented import Kind
+from appliance.errors import (
+    Closed,
+    Draining,
+    ExpiredToken,
+    Full,
+    MinutesUsed,
+    NotReady,
+    Refused,
+    TokenFull,
+    TooManyAttempts,
+    UnknownPath,
+    WrongOrigin,
+    WrongToken,
+)
+from appliance.gateway.rate_limit import TokenBucket
+from appliance.settings import GatewayConfig
+
+MAX_ADDRESSES = 10_000  # rate limits kept in memory; the least recently used is dropped
+IPV6_PREFIX = 64  # bits of the prefix that a network assigns to one customer
+MAX_NAME_CHARS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionAttempt:
+    """Who makes a request, as far as it was checked.
+
+    address     the client's IP address
+    origin      the `Origin` headers, joined with ", "; "" if there is none
+    own_origin  the web origin that the request was sent to; "" if it is unknown
+    kind        what the request presented
+    caller      whose token it is, or None if it is wrong; the token may have expired
+    problem     why it is wrong
+    accepting   whether it is the acceptance test's, which may also call a closed appliance
+    ticket      the ticket that the request presented; "" if it presented something else
+    """
+
+    address: str
+    origin: str = ""
+    own_origin: str = ""
+    kind: Kind = "none"
+    caller: Credential | None = None
+    problem: Refused | None = None
+    accepting: bool = False
+    ticket: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """Current load and readiness. `waiting_for` names the engines that are not ready, if any.
+
+    `sessions_by_token` has the number of sessions of each token by the token's id, and
+    `seconds_by_token` how long it has called today.
+    """
+
+    sessions: int
+    waiting_for: str = ""
+    draining: bool = False
+    closed: bool = False
+    sessions_by_token: Mapping[str, int] = field(default_factory=dict)
+    seconds_by_token: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether new sessions are admitted while there is a free slot."""
+        return not (self.waiting_for or self.draining or self.closed)
+
+
+class Admission:
+    """Checks rate limit, token, expiry, origin and state, in this order.
+
+    Attempts with a right token and all others have limits of their own, so that the guesses of a
+    stranger do not lock out the callers who share the stranger's address (a NAT, a proxy). A token
+    is too long to be guessed at any rate; the limit of the others bounds what they cost.
+    """
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._config = config
+        self._buckets: OrderedDict[tuple[str, str, int], TokenBucket] = OrderedDict()
+
+    def stranger(self, attempt: ConnectionAttempt, now: float, wall: float) -> Refused | None:
+        """Return why the attempt is refused whatever the gateway's state is, or None.
+
+        `now` is in monotonic seconds, `wall` in seconds since 1970.
+        """
+        caller = attempt.caller
+        if not self._bucket(attempt.address, caller).take(1, now):
+            return TooManyAttempts()
+        if caller is None:
+            return attempt.problem or WrongToken()
+        if caller.has_expired(wall):
+            return ExpiredToken()
+        return None if self._may_come_from(attempt) else WrongOrigin()
+
+    def refusal(
+        self, attempt: ConnectionAttempt, state: GatewayState, now: float, wall: float
+    ) -> Refused | None:
+        """Return why the attempt does not become a session, or None.
+
+        The state is only revealed to authorized callers.
+        """
+        refused = self.stranger(attempt, now, wall)
+        if refused is not None or attempt.caller is None:
+            return refused
+        caller, limits = attempt.caller, attempt.caller.limits
+        minutes = limits.minutes_per_day
+        if minutes is not None and state.seconds_by_token.get(caller.id, 0.0) >= 60 * minutes:
+            return MinutesUsed(limit=minutes)
+        not_open = _not_open(state, attempt.accepting)
+        if not_open is not None:
+            return not_open
+        most = self._config.max_sessions_per_token
+        if limits.calls is not None:
+            most = min(most, limits.calls)
+        if state.sessions_by_token.get(caller.id, 0) >= most:
+            return TokenFull(limit=most)
+        return self._full(state)
+
+    def no_room(self, state: GatewayState) -> Refused | None:
+        """Return why no call would be let in now, whoever made it, or None."""
+        return _not_open(state, accepting=False) or self._full(state)
+
+    def _full(self, state: GatewayState) -> Full | None:
+        limit = self._config.max_sessions
+        return Full(limit=limit) if state.sessions >= limit else None
+
+    def _may_come_from(self, attempt: ConnectionAttempt) -> bool:
+        """Whether pages of the attempt's web origin may use what it presents.
+
+        Browsers always send Origin and scripts cannot forge it. Other programs omit it. A browser
+        adds the cookie to requests of any page, so it counts only for the gateway's own pages.
+        """
+        if attempt.kind == "cookie":
+            return bool(attempt.origin) and attempt.origin == attempt.own_origin
+        return not attempt.origin or self.trusts(attempt.origin, attempt.own_origin)
+
+    def trusts(self, origin: str, own_origin: str) -> bool:
+        """Whether pages of this web origin may call: it is listed, or the gateway's own."""
+        return origin in self._config.allowed_origins or origin == own_origin != ""
+
+    def unknown_path(self, address: str, now: float) -> Refused:
+        """Return how to refuse a request for a path that does not exist. It counts as a guess."""
+        return UnknownPath() if self._bucket(address, None).take(1, now) else TooManyAttempts()
+
+    def _bucket(self, address: str, caller: Credential | None) -> TokenBucket:
+        per_minute = self._config.max_attempts_per_minute
+        if caller is not None and caller.limits.attempts_per_minute is not None:
+            per_minute = caller.limits.attempts_per_minute
+        key = (_network(address), caller.id if caller is not None else "", per_minute)
+        bucket = self._buckets.pop(key, None) or TokenBucket(per_minute / 60, per_minute)
+        self._buckets[key] = bucket
+        if len(self._buckets) > MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        return bucket
+
+
+def _not_open(state: GatewayState, accepting: bool) -> Refused | None:
+    """Return why the appliance lets nobody in, or None. `accepting`: for the acceptance test."""
+    if state.draining:
+        return Draining()
+    if state.closed and not accepting:
+        return Closed()
+    return NotReady(waiting_for=state.waiting_for) if state.waiting_for else None
+
+
+def _network(address: str) -> str:
+    """Return what attempts from `address` are counted by: an IPv4 address, or an IPv6 network."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # a name that a trusted proxy has sent
+        return address[:MAX_NAME_CHARS]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed.packed, IPV6_PREFIX), strict=False))

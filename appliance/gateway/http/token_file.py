@@ -1,0 +1,86 @@
+"""The access token in the file `gateway.token_file`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from appliance import journal
+from appliance.access import file
+from appliance.errors import BadSetting
+
+MIN_TOKEN_CHARS = 16
+GOOD_TOKEN_CHARS = 32  # of base64: 192 bits; of hexadecimal digits: 128 bits
+log = journal.get()
+
+
+class SharedToken:
+    """The token of the token file, which is read again when the file has changed.
+
+    text     the token, or "" if there is none
+    failing  whether the file could not be read the last time; `text` is then the one read last
+    """
+
+    def __init__(self, path: str, *, optional: bool) -> None:
+        """Read the token. Raises BadSetting, except that an `optional` file may be missing."""
+        self._path = path
+        self._version = self._current_version()
+        self.failing = False
+        self.text = "" if optional and self._is_missing() else read_token(path)
+
+    def reload(self) -> bool:
+        """Read the file again if it has changed. Return whether the token is another one.
+
+        A file that cannot be used changes nothing, so that a mistake does not end all calls: it
+        may be one that is being written. Blocks; called in a thread.
+        """
+        if not self._path:
+            return False
+        version = self._current_version()
+        if version == self._version and not self.failing:
+            return False
+        try:
+            text = read_token(self._path)
+        except BadSetting as problem:
+            if not self.failing:
+                log.error("token file unreadable", path=self._path, exc_info=problem)
+            self.failing = True
+            return False
+        self.failing, self._version = False, version
+        is_other = text != self.text
+        self.text = text
+        return is_other
+
+    def _is_missing(self) -> bool:
+        return not self._path or not os.path.lexists(self._path)
+
+    def _current_version(self) -> file.Version | None:
+        try:
+            return file.version_of(Path(self._path)) if self._path else None
+        except OSError:  # reading it says why
+            return None
+
+
+def read_token(path: str) -> str:
+    """Return the access token in the file `path`.
+
+    Raises BadSetting if it has no usable token. A weak or exposed one is logged: podman 4 gives
+    the files of a Kubernetes secret no other mode than 0644, in a container with one user.
+    """
+    exposed = False
+    try:
+        token = Path(path).read_text(encoding="ascii").strip() if path else ""
+        exposed = bool(path) and bool(Path(path).stat().st_mode & stat.S_IROTH)
+    except (OSError, UnicodeDecodeError) as problem:
+        raise BadSetting(name="gateway.token_file", why=str(problem)) from problem
+    if len(token) < MIN_TOKEN_CHARS:
+        raise BadSetting(
+            name="gateway.token_file",
+            why=f"it must name a file with a token of {MIN_TOKEN_CHARS} characters or more",
+        )
+    if exposed:
+        log.warning("token readable by all users", path=path)
+    if len(token) < GOOD_TOKEN_CHARS:
+        log.warning("short token", path=path)
+    return token

@@ -1,0 +1,1 @@
+"""The voice of the bot: phrases, their synthesis, and how much of them the user has heard."""

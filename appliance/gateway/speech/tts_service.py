@@ -1,0 +1,195 @@
+"""`KokoroTTSService`: phrases in, 24 kHz speech out, through the engine link.
+
+Phrases come one by one from the `LLMTextProcessor` before it, so that a phrase is spoken while the
+next one is still being generated. An interruption closes the request, and the engine stops at its
+next chunk. When the engine is lost, a pre-synthesized hold message is played, and the current
+phrase is spoken once the engine is back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from pipecat.frames.frames import (
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSAudioRawFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.settings import TTSSettings
+from pipecat.services.tts_service import TTSService
+from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggregator, TextType
+
+from appliance.errors import EngineFailed
+from appliance.gateway.speech.phrases import PhraseCutter
+from appliance.gateway.speech.unsplit_names import UnsplitNames
+from appliance.link.client import EngineClient, EngineLost, retry_until_back
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
+from appliance.settings import TTSConfig
+
+Speak = Callable[[str, bool], AsyncGenerator[bytes, None]]  # phrase, urgent
+SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
+# Without audio for this long, Pipecat stops the TTS turn; the next phrase starts it again.
+QUIET_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechHooks:
+    """What the service reports to its session; called on the event loop.
+
+    first_phrase  the first phrase of a reply is complete and goes to the engine
+    first_audio   the first audio of that phrase arrived (the hold message does not count)
+    spoken        all audio of a phrase has arrived: its text, seconds
+    failed        the engine failed or was lost
+    hold, resume  pause the LLM while the first phrase is synthesized, and continue it
+    """
+
+    first_phrase: Callable[[], None]
+    first_audio: Callable[[], None]
+    spoken: Callable[[str, float], None]
+    failed: Callable[[EngineFailed], None]
+    hold: Callable[[], Awaitable[None]]
+    resume: Callable[[], Awaitable[None]]
+
+
+class KokoroTTSService(TTSService):
+    """Speech synthesis of one session, by the engine behind `client`."""
+
+    def __init__(
+        self,
+        config: TTSConfig,
+        client: EngineClient,
+        speak: Speak,
+        hooks: SpeechHooks,
+        hold_message: bytes,
+        recover_seconds: float,
+    ) -> None:
+        """Set up the service.
+
+        `speak` synthesizes a phrase at the engine behind `client`; see `Speculator.speak`.
+        `hold_message` is 24 kHz PCM, may be empty, and is played when the engine is lost.
+        `recover_seconds` is how long a phrase waits for the engine to come back.
+        """
+        super().__init__(
+            push_start_frame=True,
+            push_stop_frames=True,
+            stop_frame_timeout_s=QUIET_SECONDS,
+            max_consecutive_zero_audio_contexts=0,
+            sample_rate=OUTPUT_SAMPLE_RATE,
+            settings=TTSSettings(model="kokoro-82m", voice=config.voice, language=None),
+        )
+        self._config = config
+        self._client = client
+        self._speak = speak
+        self._hooks = hooks
+        self._hold_message = hold_message
+        self._recover_seconds = recover_seconds
+        self._first = True  # the next phrase is the first of a reply
+
+    def can_generate_metrics(self) -> bool:
+        """True: time to first byte, processing time and characters are reported."""
+        return True
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Detect the start of a reply. Pipecat does the rest."""
+        if isinstance(frame, LLMFullResponseStartFrame | InterruptionFrame):
+            self._first = True
+        await super().process_frame(frame, direction)
+
+    async def cleanup(self) -> None:
+        """Close the session at the engine."""
+        await super().cleanup()  # type: ignore[no-untyped-call]
+        await self._client.close()
+
+    async def on_turn_context_completed(self) -> None:
+        """Close the reply at once, even if its last phrase produced no audio.
+
+        Otherwise Pipecat would wait QUIET_SECONDS for that audio.
+        """
+        self._is_yielding_frames_synchronously = True
+        await super().on_turn_context_completed()  # type: ignore[no-untyped-call]
+
+    async def _record_context_audio_outcome(self, context_id: str, received_audio: bool) -> None:
+        """Do nothing: Pipecat would report a silent reply as an error.
+
+        A reply may be just an emoji. Failures of the engine are reported by the engine link.
+        """
+
+    async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
+        """Speak one phrase. A phrase that cannot be spoken is skipped without an error frame."""
+        await self.start_tts_usage_metrics(text)
+        first, self._first = self._first, False
+        spoken_bytes = 0
+        if first:
+            self._hooks.first_phrase()
+            await self._hooks.hold()
+        try:
+            async with contextlib.aclosing(self._synthesize(text, first)) as chunks:
+                async for pcm in chunks:
+                    spoken_bytes += len(pcm) if pcm is not self._hold_message else 0
+                    if first:
+                        if pcm is not self._hold_message:
+                            first = False
+                            self._hooks.first_audio()
+                        await self._hooks.resume()
+                    await self.stop_ttfb_metrics()
+                    for start in range(0, len(pcm), SLICE_BYTES):
+                        audio = pcm[start : start + SLICE_BYTES]
+                        yield TTSAudioRawFrame(audio, OUTPUT_SAMPLE_RATE, 1, context_id=context_id)
+            self._hooks.spoken(text, spoken_bytes / 2 / OUTPUT_SAMPLE_RATE)
+        except EngineFailed as error:
+            self._hooks.failed(error)
+        finally:
+            if first:
+                self._first = True  # the phrase had no audio, so the next one is the first
+                await self._hooks.resume()
+
+    async def _synthesize(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
+        """Yield the phrase's PCM; if the engine is lost, yield the hold message first."""
+        chunks = retry_until_back(lambda: self._speak(text, urgent), self._recover_seconds)
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                if not isinstance(chunk, EngineLost):
+                    yield chunk
+                    continue
+                if chunk.play_hold_message:  # only once per loss, not at each attempt
+                    self._hooks.failed(chunk.problem)
+                    if self._hold_message:
+                        yield self._hold_message
+
+
+class PhraseAggregator(BaseTextAggregator):
+    """Splits text into phrases for `LLMTextProcessor`, with a short first phrase per reply."""
+
+    def __init__(self, config: TTSConfig, names: UnsplitNames | None = None) -> None:
+        super().__init__(aggregation_type=TextType.SENTENCE)
+        self._new_cutter = functools.partial(PhraseCutter.of, config, names)
+        self._cutter = self._new_cutter()
+
+    @property
+    def text(self) -> Aggregation:
+        """The text that is not yet part of a phrase."""
+        return Aggregation(self._cutter.pending, TextType.SENTENCE)
+
+    async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
+        """Add a chunk of the reply; yield the phrases that are complete now."""
+        for phrase in self._cutter.feed(text):
+            yield Aggregation(phrase.strip(), TextType.SENTENCE)
+
+    async def flush(self) -> Aggregation | None:
+        """Return the remaining text of the reply, and prepare for the next reply."""
+        rest = "".join(self._cutter.flush()).strip()
+        self._cutter = self._new_cutter()
+        return Aggregation(rest, TextType.SENTENCE) if rest else None
+
+    async def handle_interruption(self) -> None:
+        """Drop the pending text."""
+        self._cutter = self._new_cutter()
+
+    async def reset(self) -> None:
+        """Drop the pending text."""
+        self._cutter = self._new_cutter()

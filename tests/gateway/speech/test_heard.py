@@ -1,0 +1,319 @@
+"""How much of a reply the user is considered to have heard."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    ControlFrame,
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.tests.utils import SleepFrame, run_test
+
+from appliance.gateway.speech.heard import CHARS_PER_SECOND, HeardProcessor, HeardText
+from appliance.gateway.turns.backchannel import BotSpeech
+from appliance.gateway.turns.playout import Rewind
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
+
+PHRASE = "The capital of France is Paris."
+
+
+def test_completed_phrase_counts_as_heard() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(0.1)
+    heard.end_phrase()
+    assert heard.take() == PHRASE
+    assert heard.take() == ""
+
+
+def test_interrupted_phrase_counts_as_heard_up_to_the_last_whole_word() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(13 / CHARS_PER_SECOND)
+    assert heard.take() == "The capital"
+
+
+def test_audio_sent_ahead_of_playback_does_not_count_as_heard() -> None:
+    heard = HeardText(lead_seconds=0.5)
+    for phrase_seconds, words in ((0.3, ""), (0.5 + 13 / CHARS_PER_SECOND, "The capital")):
+        heard.begin_phrase(PHRASE)
+        heard.add_audio(phrase_seconds)
+        assert heard.take() == words
+
+
+def test_no_text_counts_as_heard_before_the_first_sample() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    assert heard.take() == ""
+
+
+SERIAL = "The serial number is 4F7K-9Q2M-X8T3-77AB-C0D1-93PZ-5518 for now."
+
+
+def test_serial_number_counts_only_when_all_of_it_was_spoken() -> None:
+    """By Kokoro it takes 9 s: after 2 s of it, none of it is remembered."""
+    heard = HeardText()
+    for seconds, text in ((3.0, "The serial number is"), (5.0, "The serial number is")):
+        heard.begin_phrase(SERIAL)
+        heard.add_audio(seconds)
+        assert heard.take() == text
+    heard.begin_phrase(SERIAL)
+    heard.add_audio(11.5)
+    assert heard.take().startswith(SERIAL.removesuffix(" for now."))
+
+
+def test_length_of_the_audio_decides_once_it_is_known() -> None:
+    heard = HeardText()
+    heard.measure(f" {PHRASE} ", 10.0)  # much slower than estimated
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(4.0)
+    assert heard.take() == "The capital"
+    heard.begin_phrase("Another phrase, of which nothing is known.")
+    heard.add_audio(4.5)
+    assert heard.take() == "Another phrase, of which nothing is known."
+
+
+def test_whole_phrase_counts_when_all_of_its_measured_audio_was_played() -> None:
+    heard = HeardText(lead_seconds=0.4)
+    heard.measure(SERIAL, 12.0)
+    heard.begin_phrase(SERIAL)
+    heard.add_audio(12.4)
+    assert heard.take() == SERIAL
+
+
+@pytest.mark.parametrize(
+    "phrase", ["Take 500 mg every 8 h.", "It is $1,450.75 now.", "Call 020 7946 0958 now."]
+)
+def test_numbers_and_units_take_longer_than_their_letters(phrase: str) -> None:
+    heard = HeardText()
+    heard.begin_phrase(phrase)
+    heard.add_audio(len(phrase) / CHARS_PER_SECOND)
+    assert heard.take() != phrase
+
+
+def test_faster_voice_gets_through_more_text_in_the_same_time() -> None:
+    slow, fast = HeardText(speed=1.0), HeardText(speed=2.0)
+    for heard in (slow, fast):
+        heard.begin_phrase(PHRASE)
+        heard.add_audio(1.0)
+    assert len(fast.take()) > len(slow.take())
+
+
+def test_repeated_phrase_counts_once() -> None:
+    heard = HeardText()
+    heard.begin_phrase("Yes.")
+    heard.end_phrase()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(1.0)
+    heard.rewind(Rewind(("Yes.", PHRASE), 0.0))
+    heard.add_audio(1.0)
+    heard.end_phrase()
+    heard.repeat_phrase(PHRASE)
+    heard.add_audio(13 / CHARS_PER_SECOND)
+    assert heard.take() == "Yes. The capital"
+
+
+def test_interruption_of_a_repeated_phrase_counts_it_from_its_start() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(5.0)
+    heard.rewind(Rewind((PHRASE,), 0.0))
+    heard.add_audio(13 / CHARS_PER_SECOND)
+    assert heard.take() == "The capital"
+
+
+def test_phrase_that_goes_on_where_it_stopped_counts_from_there() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(2.0)
+    heard.rewind(Rewind((PHRASE,), 13 / CHARS_PER_SECOND))
+    assert heard.take() == "The capital"
+
+
+def test_phrase_repeated_after_its_answer_was_taken_does_not_count_again() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.end_phrase()
+    assert heard.take() == PHRASE
+    heard.rewind(Rewind((PHRASE,), 0.0))
+    heard.repeat_phrase(PHRASE)
+    heard.add_audio(9.0)
+    heard.end_phrase()
+    assert heard.take() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.5, BotSpeech.NOTHING), (1.0, BotSpeech.STATEMENT)]
+)
+def test_bot_has_said_nothing_before_its_first_word_was_played(
+    seconds: float, said: BotSpeech
+) -> None:
+    heard = HeardText(lead_seconds=0.5)
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(seconds)
+    assert heard.said is said
+
+
+def test_bot_has_asked_while_its_question_plays_and_just_after() -> None:
+    heard = HeardText()
+    heard.begin_phrase("It is Paris.")
+    heard.end_phrase()
+    heard.begin_phrase("Shall I go on?")
+    assert heard.said is BotSpeech.QUESTION
+    heard.end_phrase()
+    heard.take()
+    assert heard.said is BotSpeech.QUESTION
+
+
+@given(st.lists(st.tuples(st.text("ab ", max_size=20), st.floats(0, 3), st.booleans()), max_size=9))
+def test_heard_text_is_a_prefix_of_the_spoken_text(
+    phrases: list[tuple[str, float, bool]],
+) -> None:
+    heard, spoken = HeardText(), []
+    for text, seconds, is_complete in phrases:
+        heard.begin_phrase(text)
+        heard.add_audio(seconds)
+        if is_complete:
+            heard.end_phrase()
+            spoken.append(text.strip())
+    if phrases and not phrases[-1][2]:
+        spoken.append(phrases[-1][0].strip())
+    assert " ".join(" ".join(spoken).split()).startswith(" ".join(heard.take().split()))
+
+
+class AnswerEnd(ControlFrame):
+    """Marks the end of an answer."""
+
+
+class RecordingSession:
+    """Records the reports of the processor."""
+
+    def __init__(self) -> None:
+        self.speaking = 0
+        self.heard: list[tuple[str, bool, bool]] = []
+
+    async def play(self, *frames: Frame) -> None:
+        processor = HeardProcessor(
+            HeardText(), AnswerEnd, self._on_speaking, lambda *report: self.heard.append(report)
+        )
+        await run_test(processor, frames_to_send=[*frames, SleepFrame(0.05)])
+
+    def _on_speaking(self) -> None:
+        self.speaking += 1
+
+
+def phrase(text: str, is_notice: bool = False) -> tuple[Frame, Frame, Frame]:
+    """Return the frames of a phrase: its text, half a second of audio, and its end."""
+    end = TTSTextFrame(text, text_type="sentence")
+    end.append_to_context = not is_notice
+    audio = TTSAudioRawFrame(bytes(OUTPUT_SAMPLE_RATE), OUTPUT_SAMPLE_RATE, 1)
+    return AggregatedTextFrame(text, text_type="sentence"), audio, end
+
+
+def started(is_notice: bool = False) -> TTSStartedFrame:
+    return TTSStartedFrame(append_to_context=not is_notice)
+
+
+async def test_answer_is_reported_after_all_of_it_was_heard() -> None:
+    session = RecordingSession()
+    await session.play(
+        LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), *phrase("Yes."),
+        *phrase("It is Paris."), SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
+        AnswerEnd(),
+    )  # fmt: skip
+    assert session.heard == [("Yes. It is Paris.", False, False)]
+    assert session.speaking
+
+
+async def test_pause_within_a_phrase_does_not_end_the_answer() -> None:
+    session = RecordingSession()
+    start, audio, end = phrase("It is Paris, the capital of France.")
+    await session.play(
+        LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), start, audio,
+        SleepFrame(), BotStoppedSpeakingFrame(), SleepFrame(), BotStartedSpeakingFrame(), audio,
+        end, SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(), AnswerEnd(),
+    )  # fmt: skip
+    assert session.heard == [("It is Paris, the capital of France.", False, False)]
+
+
+async def test_interruption_in_a_pause_reports_the_phrases_before_it() -> None:
+    session = RecordingSession()
+    await session.play(
+        LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), *phrase("Yes."),
+        SleepFrame(), BotStoppedSpeakingFrame(), SleepFrame(), InterruptionFrame(),
+    )  # fmt: skip
+    assert session.heard == [("Yes.", True, False)]
+
+
+async def test_parts_of_an_answer_around_a_tool_call_are_reported_as_one() -> None:
+    session = RecordingSession()
+    part = LLMFullResponseStartFrame(), started()
+    await session.play(
+        *part, BotStartedSpeakingFrame(), *phrase("Let me see."), SleepFrame(),
+        BotStoppedSpeakingFrame(), TTSStoppedFrame(), *part, *phrase("It is noon."),
+        TTSStoppedFrame(), AnswerEnd(),
+    )  # fmt: skip
+    assert session.heard == [("Let me see. It is noon.", False, False)]
+
+
+async def test_greeting_is_reported_after_all_of_it_was_heard() -> None:
+    session = RecordingSession()
+    start, audio, end = phrase("Hello, what can I do for you?")
+    await session.play(
+        start, started(), SleepFrame(), BotStartedSpeakingFrame(), audio, SleepFrame(),
+        BotStoppedSpeakingFrame(), SleepFrame(), BotStartedSpeakingFrame(), audio, end,
+        SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
+    )  # fmt: skip
+    assert session.heard == [("Hello, what can I do for you?", False, False)]
+
+
+async def test_interruption_reports_heard_text_and_whether_the_bot_was_speaking() -> None:
+    session = RecordingSession()
+    start, audio, _ = phrase("It is Paris, the capital of France.")
+    await session.play(
+        started(), BotStartedSpeakingFrame(), start, audio, SleepFrame(), InterruptionFrame(),
+        SleepFrame(), InterruptionFrame(),
+    )  # fmt: skip
+    assert session.heard == [("It is", True, True), ("", True, False)]
+
+
+async def test_notice_is_not_part_of_an_answer() -> None:
+    session = RecordingSession()
+    start, audio, end = phrase("One moment, please.", is_notice=True)
+    await session.play(
+        start, started(is_notice=True), SleepFrame(), BotStartedSpeakingFrame(), audio, audio,
+        end, SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
+    )  # fmt: skip
+    assert session.heard == []
+    assert session.speaking == 0
+
+
+async def test_interrupted_notice_is_not_part_of_an_answer() -> None:
+    session = RecordingSession()
+    start, audio, _ = phrase("I am sorry, I cannot answer right now.", is_notice=True)
+    await session.play(
+        start, started(is_notice=True), SleepFrame(), BotStartedSpeakingFrame(), audio, audio,
+        SleepFrame(), InterruptionFrame(),
+    )  # fmt: skip
+    assert session.heard == [("", True, True)]
+
+
+async def test_answer_directly_after_a_notice_counts_as_speaking() -> None:
+    session = RecordingSession()
+    start, audio, end = phrase("One moment, please.", is_notice=True)
+    await session.play(
+        start, started(is_notice=True), SleepFrame(), BotStartedSpeakingFrame(), audio, end,
+        SleepFrame(), started(), *phrase("Paris."), SleepFrame(),
+    )  # fmt: skip
+    assert session.speaking == 1
