@@ -1,8 +1,9 @@
 """Compare the calls per gateway core of two builds: python -m tests.bench.cores BEFORE.
 
 BEFORE is the folder of the other build, as for `make bench AGAINST`. Both gateways run on instant
-engines and are called in turn with the client of this build, so that the load of the machine
-affects both. Compared is the CPU time of the process, user and system, for each second of a call.
+engines and are called at the same time with the client of this build, so that the load of the
+machine affects both. Compared is the CPU time of the process, user and system, for each second of a
+call.
 """
 
 from __future__ import annotations
@@ -36,9 +37,8 @@ async def measure(builds: tuple[Path, Path], folder: Path, callers: int, rounds:
         costs = Costs(other), Costs(own)
         for each in costs:
             await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
-        for number in range(rounds):
-            for each in costs if number % 2 == 0 else reversed(costs):
-                await each.hold_round(callers, TURNS_PER_CALL)
+        for _ in range(rounds):
+            await asyncio.gather(*(each.hold_round(callers, TURNS_PER_CALL) for each in costs))
         memory = [each.gateway.process.memory_info().rss / 1e6 for each in costs]
     return report(*costs, callers, memory)
 
