@@ -115,6 +115,9 @@ def _boot(settings: Settings, args: Namespace) -> int:
 
 def _gateway(settings: Settings, args: Namespace) -> int:
     _confine(settings, GATEWAY, settings.audit.folder)
+    # smart-turn multiplies a matrix at each pause of a caller. With threads, those of numpy's
+    # OpenBLAS spin for 0.1 s afterwards (measured), longer than the model takes. Read at import.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from appliance.gateway.server import serve
 
     serve(settings)

@@ -31,7 +31,6 @@ from pipecat.frames.frames import (
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.aggregators.llm_text_processor import LLMTextProcessor
 from pipecat.processors.frameworks.rtvi.frames import RTVIServerMessageFrame
 from pipecat.serializers.base_serializer import FrameSerializer
@@ -50,7 +49,7 @@ from appliance.gateway.generation.client_frames import ClientToolCallFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
 from appliance.gateway.generation.reply import ReplyEndFrame, TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
-from appliance.gateway.hops import quieten
+from appliance.gateway.hops import activity_seconds, quieten
 from appliance.gateway.realtime.serializer import (
     RealtimeHooks,
     RealtimeRequest,
@@ -65,7 +64,7 @@ from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.turn_report import SessionMonitor
 from appliance.gateway.turns.interruption_gate import BotActivity, InterruptionGate, PauseHooks
 from appliance.gateway.turns.own_words import is_own
-from appliance.gateway.turns.turn_taking import user_aggregator_params
+from appliance.gateway.turns.turn_taking import context_aggregators, user_aggregator_params
 from appliance.gateway.turns.voice_activity import VoiceActivityProcessor
 from appliance.gateway.wire import GuardedSerializer, rtvi_observer_params
 from appliance.link.client import EngineClient
@@ -216,6 +215,7 @@ class Session:
         vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
         if echo is not None:
             vad.is_echo = lambda window, voice: echo.is_echo(window, time.monotonic(), voice)
+        activity = activity_seconds(settings.gateway.idle_seconds)
         transport = PacedTransport(
             self._socket,
             serializer,
@@ -223,6 +223,7 @@ class Session:
             on_audio=echo.sent if echo else None,
             on_phrase=self._observer.phrase,
             drops_when_paused=realtime is None,
+            activity_seconds=activity,
         )
         vad.is_bot_busy = lambda: self._activity.is_busy(transport.playing)
         llm_client = resources.engine_client("llm")
@@ -254,11 +255,9 @@ class Session:
             resources.hold_message,
             settings.llm.recover_seconds,
         )
-        aggregators = LLMContextAggregatorPair(
+        user, assistant = context_aggregators(
             llm_context,
-            user_params=user_aggregator_params(
-                settings.turn, resources.models, self._monitor.turn_ended_by
-            ),
+            user_aggregator_params(settings.turn, resources.models, self._monitor.turn_ended_by),
         )
         heard = HeardProcessor(
             heard_text,
@@ -284,15 +283,15 @@ class Session:
         pipeline = Pipeline(
             [
                 transport.input(),
-                VoiceActivityProcessor(settings.turn, vad),
+                VoiceActivityProcessor(settings.turn, vad, activity),
                 gate,
-                aggregators.user(),
+                user,
                 self._llm,
                 LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts, resources.names)),
                 tts,
                 transport.output(),
                 heard,
-                aggregators.assistant(),
+                assistant,
             ]
         )
         worker = PipelineWorker(

@@ -25,6 +25,7 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     OutputAudioRawFrame,
     OutputTransportMessageUrgentFrame,
+    StartFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSTextFrame,
@@ -39,7 +40,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 from starlette.websockets import WebSocket
 
-from appliance.gateway.hops import pass_audio
+from appliance.gateway.hops import ACTIVITY_SECONDS, pass_audio
 from appliance.gateway.turns.interruption_gate import (
     PauseBotFrame,
     RepeatedPhraseEndFrame,
@@ -52,9 +53,6 @@ from appliance.gateway.wire import server_message
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings
 
-# A paused output does not write, and a repeated phrase is written within one of Pipecat's writes.
-# A client that stopped reading is disconnected earlier than this, because it answers no pings.
-WRITE_SECONDS = 120.0
 BOT_PAUSED, BOT_RESUMED = "bot-paused", "bot-resumed"  # kinds of server messages
 
 
@@ -74,12 +72,14 @@ class PacedTransport(FastAPIWebsocketTransport):
         on_audio: Callable[[bytes, float], None] | None = None,
         on_phrase: Callable[[str], None] = lambda _text: None,
         drops_when_paused: bool = True,
+        activity_seconds: float = ACTIVITY_SECONDS,
     ) -> None:
         """Create the transport of one client.
 
         on_audio           called with each chunk that was sent, and the time of its playback
         on_phrase          called with each phrase, before its audio is sent for the first time
         drops_when_paused  whether the client drops what it has not played when the bot pauses
+        activity_seconds   between two BotSpeakingFrames; see hops.py
         """
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
@@ -87,10 +87,12 @@ class PacedTransport(FastAPIWebsocketTransport):
             audio_out_enabled=True,
             audio_out_sample_rate=OUTPUT_SAMPLE_RATE,
             audio_out_end_silence_secs=0,
-            audio_out_write_timeout_secs=WRITE_SECONDS,
             allowed_origins=[],  # admission has already checked the origin
             serializer=serializer,
         )
+        # A client that stopped reading answers no pings, and is disconnected. Pipecat's own limit
+        # would need a task and a timer for each chunk.
+        params.audio_out_write_timeout_secs = None  # type: ignore[assignment]
         super().__init__(socket, params)
         self._input = _DirectInput(self, self._client, params)
         self._paced_output = _PacedOutput(self, self._client, params)
@@ -99,6 +101,7 @@ class PacedTransport(FastAPIWebsocketTransport):
         self._paced_output.on_audio = on_audio
         self._paced_output.on_phrase = on_phrase
         self._paced_output.drops_when_paused = drops_when_paused
+        self._paced_output.activity_seconds = activity_seconds
         self._output = self._paced_output
 
     @property
@@ -135,6 +138,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     on_audio: Callable[[bytes, float], None] | None = None
     on_phrase: Callable[[str], None]
     drops_when_paused: bool
+    activity_seconds: float
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -142,6 +146,10 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         self._going.set()
         self._unplayed_seconds: float | None = None  # at the pause, until it was made up for
         self._interruptions = 0
+
+    async def set_transport_ready(self, frame: StartFrame) -> None:
+        await super().set_transport_ready(frame)
+        self._media_senders[None]._bot_speaking_frame_period = self.activity_seconds
 
     async def stop(self, frame: EndFrame) -> None:
         """Send everything that is queued, even if the output is paused."""
@@ -199,7 +207,9 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         interruptions = self._interruptions
         if self.on_audio is not None:
             self.on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
-        sent = await super().write_audio_frame(frame)
+        sent = await self._write_frame(frame)
+        if sent:
+            await self._write_audio_sleep()
         if sent and interruptions == self._interruptions:
             self.playout.sent(frame.audio)
         return sent

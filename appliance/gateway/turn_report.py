@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from appliance import journal
 from appliance.errors import EngineFailed
-from appliance.gateway.metrics import GatewayMetrics
+from appliance.gateway.metrics import DIRECTIONS, GatewayMetrics
 from appliance.gateway.turn_record import SessionTurn, SessionTurns
 from appliance.link.engine import Result
 
@@ -28,6 +28,7 @@ class SessionMonitor:
         send: Callable[[dict[str, object]], None],
     ) -> None:
         self._metrics = metrics
+        self._audio_bytes = {way: metrics.audio_bytes.labels(way) for way in DIRECTIONS}
         self._turns = SessionTurns()
         self._reporter = TurnReporter(metrics, transcripts, send)
         self._speech_started_at = 0.0
@@ -43,7 +44,7 @@ class SessionMonitor:
 
     def count_audio(self, direction: str, size_bytes: int) -> None:
         """Count PCM received ("in") or sent ("out")."""
-        self._metrics.audio_bytes.labels(direction).inc(size_bytes)
+        self._audio_bytes[direction].inc(size_bytes)
 
     def speech_started(self, seconds_ago: float) -> None:
         """Note that the user started to speak."""

@@ -306,7 +306,21 @@ class GuardedSerializer(ProtobufFrameSerializer):
             _replace_exception_text(frame.message)
         elif isinstance(frame, OutputAudioRawFrame):
             self._on_audio("out", len(frame.audio))
+            return encode_audio(frame)
         return await super().serialize(frame)
+
+
+def encode_audio(frame: OutputAudioRawFrame) -> bytes:
+    """Return audio as Pipecat's serializer encodes it, which looks up every field by its name."""
+    audio = frame_protos.AudioRawFrame(
+        id=frame.id,
+        name=frame.name,
+        audio=frame.audio,
+        sample_rate=frame.sample_rate,
+        num_channels=frame.num_channels,
+    )
+    encoded: bytes = frame_protos.Frame(audio=audio).SerializeToString()
+    return encoded
 
 
 def _is_wordless(frame: Frame) -> bool:

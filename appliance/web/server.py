@@ -32,6 +32,7 @@ WAITING_PLACES = 256
 ANSWERING_PLACES = 64
 MAX_READ_BODY_BYTES = 2_048
 MAX_BODY_BYTES = 65_536  # received and dropped, so that the answer is not lost in a TCP reset
+RECEIVE_BYTES = 1 << 16  # decrypted at once
 ACCEPT_RETRY_SECONDS = 0.1  # while the process has no free file descriptor
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -218,8 +219,10 @@ class BoundedHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand the visitor on to the WebSocket's protocol, which has to be a BoundedWebSocket."""
         super().handle_websocket_upgrade()
-        protocol = self.transport.get_protocol()
-        protocol.visitor = self._visitor  # type: ignore[attr-defined]
+        protocol: Any = self.transport.get_protocol()
+        protocol.visitor = self._visitor
+        if self.config.is_ssl:
+            self.transport.set_protocol(OneBuffer(protocol))
 
     def _take_body(self, data: bytes) -> None:
         """Pass on what is left of a small body, and drop the rest."""
@@ -230,6 +233,30 @@ class BoundedHttp(HttpToolsProtocol):
         self._body_bytes += len(data) - len(wanted)
         if self._body_bytes > MAX_BODY_BYTES:
             self.transport.pause_reading()
+
+
+class OneBuffer(asyncio.BufferedProtocol):
+    """Receives the data of another protocol in one buffer of the process.
+
+    For an asyncio.Protocol, uvloop lets OpenSSL decrypt each record into 256 KiB of new memory. To
+    get that from the kernel took three times as long as the decryption (measured: 65 us for an
+    audio frame, 41 us with this buffer, 33 us without TLS).
+    """
+
+    _buffer = memoryview(bytearray(RECEIVE_BYTES))  # read before the next record is decrypted
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        self.data_received = protocol.data_received
+        self.eof_received = protocol.eof_received  # type: ignore[method-assign]
+        self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._buffer[:nbytes]))
 
 
 def small_length(headers: list[tuple[bytes, bytes]]) -> int:

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in appliance/__main__.py
+
 import psutil
 
 from appliance import run_folder
@@ -21,7 +23,7 @@ from appliance.gateway import server
 from appliance.processes import GATEWAY
 from client.config import Config
 from tests.bench.instant import REPLY
-from tests.e2e.appliance import ROOT, Appliance
+from tests.e2e.appliance import Appliance
 
 SETTINGS = {"GATEWAY_MAX_SESSIONS": "64", "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000"}
 TASK_COUNT_FILE = "tasks"  # in the gateway's own folder: number of tasks of its event loop
@@ -96,8 +98,8 @@ def _task_count(run: Path) -> Path:
 def _start(appliance: Appliance, *module: str) -> subprocess.Popen[bytes]:
     with appliance.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", *module],
-            cwd=ROOT,
+            [appliance.python, "-m", *module],
+            cwd=appliance.root,
             env=appliance.environment(),
             stdout=log,
             stderr=log,

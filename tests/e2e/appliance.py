@@ -55,6 +55,11 @@ class Appliance:
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws"
 
+    @property
+    def python(self) -> str:
+        """The interpreter of the build."""
+        return sys.executable if self.root == ROOT else str(self.root / ".venv/bin/python")
+
     def environment(self) -> dict[str, str]:
         return (
             os.environ
@@ -81,11 +86,9 @@ class Appliance:
 
     def launch(self) -> None:
         """Start it without waiting until it is ready."""
-        other = self.root / ".venv/bin/python"
-        python = sys.executable if self.root == ROOT else str(other)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [python, "-m", self.module, "boot"],
+                [self.python, "-m", self.module, "boot"],
                 cwd=self.root,
                 env=self.environment(),
                 stdout=log,

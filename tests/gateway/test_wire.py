@@ -21,6 +21,7 @@ from pipecat.frames.frames import (
     TranscriptionFrame,
 )
 from pipecat.frames.protobufs import frames_pb2
+from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
 from appliance.gateway.wire import (
@@ -329,3 +330,9 @@ async def test_disabled_transcripts_suppress_frames_that_may_contain_words(frame
 async def test_disabled_transcripts_do_not_suppress_audio_and_events(frame: Frame) -> None:
     strict = GuardedSerializer(GatewayConfig(), lambda error: None, transcripts=False)
     assert await strict.serialize(frame)
+
+
+async def test_audio_is_encoded_as_by_pipecat() -> None:
+    frame = OutputAudioRawFrame(b"\1\2\3\4", 24_000, 1)
+    ours = await GuardedSerializer(GatewayConfig(), lambda error: None).serialize(frame)
+    assert ours == await ProtobufFrameSerializer().serialize(frame)

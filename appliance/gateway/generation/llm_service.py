@@ -51,6 +51,7 @@ from appliance.gateway.generation.reply import ReplyEndFrame, ReplyGenerator, Tu
 from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.generation.tool_executor import ToolExecutor
 from appliance.gateway.generation.utterances import UtteranceCollector
+from appliance.gateway.hops import DirectAudio
 from appliance.gateway.turns.interruption_gate import HearUtteranceFrame, UtteranceHearing
 from appliance.gateway.turns.turn_stop import PauseTranscriptFrame
 from appliance.gateway.turns.voice_activity import SpeechPausedFrame, SpeechResumedFrame
@@ -64,7 +65,7 @@ HEARD_SECONDS = 0.5  # an interruption reaches the end of the pipeline within mi
 log = journal.get()
 
 
-class UltravoxWithContextService(LLMService[UltravoxAdapter]):
+class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
     """One session's speech-LLM client.
 
     Only the appliance's tools are read from Pipecat's `context`; the conversation is kept in
@@ -162,14 +163,18 @@ class UltravoxWithContextService(LLMService[UltravoxAdapter]):
         await self._prefetcher.close()
         await self._client.close()
 
+    async def take_audio(self, frame: InputAudioRawFrame) -> None:
+        """Collect audio. It ends here, because no later processor needs it."""
+        if self._collector.add_audio(frame.audio):
+            self._prefetcher.audio_added(self._collector)
+
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Collect audio, start and cancel turns, and push all frames except audio and contexts."""
         await super().process_frame(frame, direction)
         match frame:
             case InputAudioRawFrame():
-                if self._collector.add_audio(frame.audio):
-                    self._prefetcher.audio_added(self._collector)
-                return  # no later processor needs it, and each hop costs time in every session
+                await self.take_audio(frame)
+                return
             case InterruptionFrame():
                 self._heard_reported.clear()
                 self._speculator.discard("interrupted")

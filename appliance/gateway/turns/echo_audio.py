@@ -26,6 +26,8 @@ FRAME, HOP = 128, 64  # samples of whitened audio in a window, in a hop
 LOWEST_HZ, HIGHEST_HZ = 150, 3600  # of whitened audio
 WHITENING = 0.7  # 0 keeps the spectrum, 1 makes it flat; between them, noise says less
 RING = 16_384  # samples of whitened audio that are kept of what was sent, 4 s
+BATCH = OUTPUT_SAMPLE_RATE // 2  # samples that are analyzed at once; more would need much memory
+RING_BYTES = 2 * OUTPUT_SAMPLE_RATE * RING // RATE  # the same, of the PCM that was sent
 BLOCK = 1024  # samples that are correlated at all delays, 0.26 s
 KEPT_WINDOWS = BLOCK // FRAME + 2  # of the microphone: the block, and those that overlap its ends
 BAND_EDGES_HZ = (200, 300, 400, 510, 630, 770, 920, 1080, 1270, 1480, 1720, 2000, 2320, 2700, 3150)
@@ -66,7 +68,11 @@ class Spectra:
 
 
 class SentAudio:
-    """Levels and whitened samples of the sent audio, by the time of its playback."""
+    """Levels and whitened samples of the sent audio, by the time of its playback.
+
+    Audio is only kept when it is added, and analyzed when somebody asks for it: most callers have
+    no echo and are silent while the bot speaks.
+    """
 
     def __init__(self) -> None:
         self._spectra = Spectra(OUTPUT_SAMPLE_RATE)
@@ -74,31 +80,66 @@ class SentAudio:
         self._levels = np.full((RING // HOP, bands), FLOOR_DB, dtype=np.float32)
         self._samples = np.zeros(RING, dtype=np.complex64)
         self._next = 0  # number of the next hop
-        self._rest = np.zeros(0, dtype=np.float32)
+        self._rest: list[Floats] = []  # samples that have yet to be analyzed
+        self._rest_size = 0
+        self._pending: deque[tuple[bytes, float]] = deque()  # as passed to `add`
+        self._pending_size = 0
         self.until = -ACTIVE_SECONDS * 10  # time at which the last audio ends
-        self.unsteady_until = self.until  # there was an underrun: playback may be at any delay
+        self._unsteady_until = self.until
 
     def add(self, pcm: bytes, plays_at: float) -> None:
         """Add 24 kHz int16 audio that is played from `plays_at` on."""
-        goes_on_at = self._next * HOP_SECONDS + len(self._rest) / OUTPUT_SAMPLE_RATE
-        if abs(plays_at - goes_on_at) > GAP_SECONDS:
-            if 0 < plays_at - goes_on_at < UNDERRUN_SECONDS:
-                self.unsteady_until = plays_at + ACTIVE_SECONDS
-            start = int(plays_at / HOP_SECONDS)
-            self._blank(self._next, start)
-            rest = round((plays_at - start * HOP_SECONDS) * OUTPUT_SAMPLE_RATE)
-            self._next, self._rest = start, np.zeros(rest, dtype=np.float32)
-        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
-        self.until = plays_at + len(samples) / OUTPUT_SAMPLE_RATE
-        self._rest = np.concatenate([self._rest, samples])
-        if len(self._rest) < self._spectra.size:
+        self.until = plays_at + len(pcm) / 2 / OUTPUT_SAMPLE_RATE
+        self._pending.append((pcm, plays_at))
+        self._pending_size += len(pcm)
+        while self._pending_size - len(self._pending[0][0]) > RING_BYTES:
+            self._pending_size -= len(self._pending.popleft()[0])
+
+    @property
+    def unsteady_until(self) -> float:
+        """Time until which playback may be at any delay, because there was an underrun."""
+        self._catch_up()
+        return self._unsteady_until
+
+    def _catch_up(self) -> None:
+        """Analyze the audio that was added since the last time."""
+        if not self._pending:
             return
-        for level, frame in zip(*self._spectra.analyze(self._rest), strict=True):
+        for pcm, plays_at in self._pending:
+            goes_on_at = self._next * HOP_SECONDS + self._rest_size / OUTPUT_SAMPLE_RATE
+            if abs(plays_at - goes_on_at) > GAP_SECONDS:
+                self._analyze()
+                self._go_to(plays_at, plays_at - goes_on_at)
+            samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+            self._rest.append(samples)
+            self._rest_size += len(samples)
+            if self._rest_size > BATCH:
+                self._analyze()
+        self._pending.clear()
+        self._pending_size = 0
+        self._analyze()
+
+    def _go_to(self, plays_at: float, gap_seconds: float) -> None:
+        """Leave a gap before the audio that is played from `plays_at` on."""
+        if 0 < gap_seconds < UNDERRUN_SECONDS:
+            self._unsteady_until = plays_at + ACTIVE_SECONDS
+        start = int(plays_at / HOP_SECONDS)
+        self._blank(self._next, start)
+        rest = round((plays_at - start * HOP_SECONDS) * OUTPUT_SAMPLE_RATE)
+        self._next, self._rest = start, [np.zeros(rest, dtype=np.float32)]
+        self._rest_size = rest
+
+    def _analyze(self) -> None:
+        if self._rest_size < self._spectra.size:
+            return
+        samples = np.concatenate(self._rest)
+        for level, frame in zip(*self._spectra.analyze(samples), strict=True):
             hop = self._next % len(self._levels)
             self._levels[hop] = np.maximum(level, self._levels[hop - 1] - DECAY_DB)
             self._overlap(frame)
             self._next += 1
-        self._rest = self._rest[(len(self._rest) // self._spectra.hop - 1) * self._spectra.hop :]
+        rest = samples[(len(samples) // self._spectra.hop - 1) * self._spectra.hop :]
+        self._rest, self._rest_size = [rest], len(rest)
 
     def _overlap(self, frame: Whitened) -> None:
         """Add a whitened window; its second half waits for the next one."""
@@ -109,6 +150,7 @@ class SentAudio:
 
     def between(self, first: int, last: int) -> Whitened:
         """Return the whitened samples `first` to `last` - 1; silence where nothing was sent."""
+        self._catch_up()
         start, stop = first % RING, last % RING
         parts = [self._samples[start:stop]]
         if stop <= start:
@@ -125,6 +167,7 @@ class SentAudio:
 
     def levels_between(self, first: int, last: int) -> Floats:
         """Return the highest level of each band from hop `first` to `last`."""
+        self._catch_up()
         hops = np.arange(first, last + 1)
         levels = self._levels[hops % len(self._levels)]
         levels[(hops >= self._next) | (hops <= self._next - len(self._levels))] = FLOOR_DB

@@ -24,21 +24,28 @@ every new maximum of callers that paused at the same moment (measured).
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
-from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
+from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
-from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.frames.frames import InputAudioRawFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMAssistantAggregator,
+    LLMUserAggregator,
+    LLMUserAggregatorParams,
+)
 from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_start import ExternalUserTurnStartStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
+from appliance.gateway.hops import DirectAudio, pass_audio
 from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.level import WINDOW_SECONDS, CallerLevel, StartLevel
+from appliance.gateway.turns.silero import Silero, SileroModel
 from appliance.gateway.turns.turn_stop import EndpointingStopStrategy
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
@@ -61,6 +68,31 @@ def user_aggregator_params(
     )
 
 
+class UserAggregator(DirectAudio, LLMUserAggregator):
+    """Pipecat's user aggregator, with a short way for audio."""
+
+    async def take_audio(self, frame: InputAudioRawFrame) -> None:
+        """Pass audio on, and to the stop strategies.
+
+        Nothing else in Pipecat's class looks at it, unless the user may be muted.
+        """
+        if self._params.user_mute_strategies:
+            await super().take_audio(frame)
+            return
+        await pass_audio(self, frame)
+        strategies = self._params.user_turn_strategies
+        for strategy in strategies.stop or [] if strategies else []:
+            await strategy.process_frame(frame)
+
+
+def context_aggregators(
+    context: LLMContext, params: LLMUserAggregatorParams
+) -> tuple[UserAggregator, LLMAssistantAggregator]:
+    """Return the aggregators of one session, connected as by Pipecat's LLMContextAggregatorPair."""
+    user = UserAggregator(context, params=params)
+    return user, LLMAssistantAggregator(context, _paired_user_aggregator=user)
+
+
 START_NEVER = 1 << 30  # windows
 
 
@@ -69,7 +101,7 @@ class TurnModels:
 
     def __init__(self, config: TurnConfig) -> None:
         self._config = config
-        self._silero = SileroVADAnalyzer()._model
+        self._silero = SileroModel(SileroVADAnalyzer()._model.session)
         self._smart_turn = LocalSmartTurnAnalyzerV3()
         self._smart_turn._log_data = False  # Pipecat can be told to write audio to the disk
         self._smart_turn.set_sample_rate(INPUT_SAMPLE_RATE)
@@ -122,15 +154,15 @@ class SharedSilero(SileroVADAnalyzer):
 
     def __init__(
         self,
-        model: SileroOnnxModel,
+        model: SileroModel,
         params: VADParams,
         start_level: StartLevel,
         caller_level: CallerLevel | None = None,
         interrupt_seconds: float = 0.0,
     ) -> None:
         VADAnalyzer.__init__(self, params=params)  # SileroVADAnalyzer.__init__ loads the model
-        self._model = copy.copy(model)
-        self._model.reset_states()
+        self._silero = Silero(model)
+        self._model = self._silero  # type: ignore[assignment]  # Pipecat calls `reset_states`
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
         self.is_echo: Callable[[bytes, bool], bool] | None = None
@@ -147,7 +179,8 @@ class SharedSilero(SileroVADAnalyzer):
 
     def voice_confidence(self, buffer: bytes) -> float:
         """Return the probability of the caller's voice in a window of 32 ms."""
-        confidence = float(np.ravel(super().voice_confidence(buffer))[0])
+        confidence = self._silero.probability(buffer)
+        self._maybe_reset_model(confidence)
         speaking = self._vad_state in (VADState.SPEAKING, VADState.STOPPING)
         voice = confidence >= self._params.confidence
         if self.is_echo is not None and self.is_echo(buffer, voice):

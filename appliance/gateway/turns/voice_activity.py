@@ -43,12 +43,11 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from appliance.gateway.hops import pass_audio
+from appliance.gateway.hops import ACTIVITY_SECONDS, pass_audio
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
 from appliance.tasks import spawn
 
-ACTIVITY_SECONDS = 0.2  # between two UserSpeakingFrames, which keep the session from being idle
 ALLOWED_GAP_SECONDS = 0.25  # without audio; a shorter gap is jitter of the network
 SUPPLY_SECONDS = 0.1  # between two pieces of silence
 
@@ -200,10 +199,17 @@ class VoiceActivityDetector(Protocol):
 class VoiceActivityProcessor(FrameProcessor):
     """Pushes the events of the user's speech. While the user is muted, audio is not analyzed."""
 
-    def __init__(self, config: TurnConfig, detector: VoiceActivityDetector) -> None:
+    def __init__(
+        self,
+        config: TurnConfig,
+        detector: VoiceActivityDetector,
+        activity_seconds: float = ACTIVITY_SECONDS,
+    ) -> None:
+        """`activity_seconds`: between two UserSpeakingFrames; see hops.py."""
         super().__init__(enable_direct_mode=True)
         self._config = config
         self._detector = detector
+        self._activity_seconds = activity_seconds
         self._events = SpeechEvents(config.pause_seconds)
         detector.set_sample_rate(INPUT_SAMPLE_RATE)
         self._muted = False
@@ -249,7 +255,7 @@ class VoiceActivityProcessor(FrameProcessor):
         if self._events.speaking:
             self._watch()
             self._spoken_seconds += len(pcm) / 2 / INPUT_SAMPLE_RATE
-            if self._spoken_seconds >= ACTIVITY_SECONDS:
+            if self._spoken_seconds >= self._activity_seconds:
                 self._spoken_seconds = 0.0
                 await self.push_frame(UserSpeakingFrame())
 

@@ -7,7 +7,7 @@ import pytest
 import soxr
 
 from appliance.gateway.turns.echo import EchoDetector
-from appliance.gateway.turns.echo_audio import ACTIVE_SECONDS, WINDOW_SECONDS
+from appliance.gateway.turns.echo_audio import ACTIVE_SECONDS, RATE, WINDOW_SECONDS, SentAudio
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 
 WINDOW = 512
@@ -195,3 +195,38 @@ def test_caller_is_heard_over_an_echo_that_stutters() -> None:
     level = np.sqrt((caller[: 93 * 768].reshape(93, -1) ** 2).mean(axis=1))
     first = round(4 / WINDOW_SECONDS)
     assert np.mean(found[first : first + 93][level > 0.1]) < 0.2, "loud syllables"
+
+
+def test_sent_audio_is_the_same_whenever_it_is_analyzed() -> None:
+    """With a pause, an underrun, and an interrupted reply, of which a part is never played."""
+    chance = np.random.default_rng(4)
+    at_once, later = SentAudio(), SentAudio()
+    plays_at = 100.0
+    for gap_seconds in (0.0, 1.0, 0.2, -0.3):
+        plays_at += gap_seconds
+        for _ in range(30):
+            chunk = pcm(chance.normal(0, 0.1, CHUNK))
+            for sent in (at_once, later):
+                sent.add(chunk, plays_at)
+            at_once.between(0, 1)
+            plays_at += 0.04
+    first, last = round((plays_at - 3) * RATE), round(plays_at * RATE)
+    assert np.allclose(later.between(first, last), at_once.between(first, last), atol=1e-6)
+    hops = round((plays_at - 3) / 0.016), round(plays_at / 0.016)
+    assert np.allclose(later.levels_between(*hops), at_once.levels_between(*hops), atol=1e-3)
+    assert later.unsteady_until == at_once.unsteady_until
+    assert later.until == at_once.until
+
+
+def test_only_the_latest_audio_of_a_long_reply_waits_for_its_analysis() -> None:
+    chance = np.random.default_rng(5)
+    at_once, later = SentAudio(), SentAudio()
+    for number in range(60 * 25):  # a minute
+        chunk = pcm(chance.normal(0, 0.1, CHUNK))
+        for sent in (at_once, later):
+            sent.add(chunk, 100.0 + number * 0.04)
+        at_once.between(0, 1)
+    assert sum(len(chunk) for chunk, _ in later._pending) < 2 * 5 * OUTPUT_SAMPLE_RATE
+    first, last = round(157.0 * RATE), round(160.0 * RATE)
+    assert np.allclose(later.between(first, last), at_once.between(first, last), atol=1e-3)
+    assert later.unsteady_until < 160.0

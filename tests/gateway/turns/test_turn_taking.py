@@ -157,8 +157,8 @@ def test_new_session_loads_no_model(models: TurnModels, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("onnxruntime.InferenceSession.__init__", refuse)
     first, second = models.vad_analyzer(), models.vad_analyzer()
-    assert first._model is not second._model  # each has its own state
-    assert first._model.session is second._model.session
+    assert first._silero is not second._silero  # each has its own state
+    assert first._silero.model is second._silero.model
     for _ in range(2):
         user_aggregator_params(TurnConfig(), models, ignore)
 
