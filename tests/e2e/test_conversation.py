@@ -61,7 +61,7 @@ def test_stages_sum_to_the_latency(conversation: SayResult) -> None:
 def test_interruption_stops_the_answer_and_is_answered(appliance: Appliance) -> None:
     story = appliance.folder / "story.wav"
     _synthesize("Please tell me a long story about a dog.", story)
-    turns = appliance.say(story, QUESTIONS[0], flags=("--barge-in", "1.0"))
+    turns = appliance.say(story, QUESTIONS[0], flags=("--barge-in", "2.0"))
     assert turns.exit_code == 0, turns.stderr
     assert turns[0]["interrupted"]
     assert turns[0]["reply_seconds"] < 8
