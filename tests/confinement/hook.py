@@ -18,7 +18,10 @@ def processes() -> dict[str, int]:
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
-        words = (folder / "cmdline").read_bytes().decode().split("\0")[:-1]
+        try:
+            words = (folder / "cmdline").read_bytes().decode().split("\0")[:-1]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended, such as the command that sent the signal
         if "appliance.supervision.supervisord" in words:
             found["supervisord"] = int(folder.name)
         elif words[-1:] and words[-1] in ("boot", "guard", "llm", "tts", "exporter"):
