@@ -66,7 +66,9 @@ async def running(
     appliance: Appliance, config: Config, *module: str, reply: str = REPLY
 ) -> AsyncIterator[MeasuredGateway]:
     """Run a gateway, `python -m MODULE...`, and the engines. `config` is how clients call it."""
-    engines = _start(appliance, "tests.bench.instant", "--reply", reply, str(appliance.run_folder))
+    # A build to compare with may not have this option.
+    options = ("--reply", reply) if reply != REPLY else ()
+    engines = _start(appliance, "tests.bench.instant", *options, str(appliance.run_folder))
     gateway = _start(appliance, *module)
     try:
         async with asyncio.timeout(READY_SECONDS):
