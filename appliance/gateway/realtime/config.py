@@ -1,8 +1,8 @@
-"""The session object of the Realtime protocol: what a client may set, and what holds. No I/O.
+"""The session object of the Realtime protocol: what a client may set, and what it gets. No I/O.
 
 A client sends many settings that are the operator's here, such as the model. They are not refused,
-because SDKs always send them: `session.updated` shows what holds. What would break the call, such
-as another audio format, is refused.
+because SDKs always send them: `session.updated` has the settings in effect. What would break the
+call, such as another audio format, is refused.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class SessionConfig:
         return self.tools if self.tool_choice == CHOICES[0] else ()
 
     def updated(self, session: Mapping[str, Any], has_spoken: bool = False) -> SessionConfig:
-        """Return what holds after a session.update. Raises RefusedEvent.
+        """Return the settings in effect after a session.update. Raises RefusedEvent.
 
         `has_spoken`: the bot has spoken, so that its voice does not change any more.
         """
@@ -116,7 +116,7 @@ class SessionConfig:
     def _with_clients(
         self, session: Mapping[str, Any], produced: Mapping[str, Any], has_spoken: bool
     ) -> SessionConfig:
-        """Return what holds with the instructions, the voice and the tools of the client."""
+        """Return the settings in effect, with the instructions, voice and tools of the client."""
         config = self
         for fields, path in ((session, "session.voice"), (produced, "session.audio.output.voice")):
             # SDKs always send a voice. One that the appliance does not have changes nothing.
