@@ -157,3 +157,36 @@ def test_same_answer_after_a_tool_is_no_copy() -> None:
 def test_any_reply_is_judged(question: str, answers: list[str], text: str) -> None:
     judged = CopyGuard(answers, question).judge(text, is_complete=True)
     assert judged in (CopyState.COPY, CopyState.OWN)
+
+
+RIVER = "A river is a long stream of water that flows to the sea over many days."
+
+
+def guard_after(question: str) -> CopyGuard:
+    return CopyGuard.of(
+        [Turn("user", "What is a river?"), Turn("assistant", RIVER), Turn("user", question)]
+    )
+
+
+@pytest.mark.parametrize("opening", ["", "Okay. ", "Sure, ", "Yes, okay. "])
+def test_copy_after_an_opening_is_a_copy(opening: str) -> None:
+    assert guard_after("And a lake?").judge(opening + RIVER) is CopyState.COPY
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Do not say that again.",
+        "Don't repeat yourself.",
+        "Explain it once again in simpler words.",
+        "Say that again, but shorter.",
+        "Stop repeating that.",
+    ],
+)
+def test_caller_who_wants_another_answer_does_not_get_the_same(question: str) -> None:
+    assert guard_after(question).judge(RIVER) is CopyState.COPY
+
+
+@pytest.mark.parametrize("question", ["Say that again, please.", "Pardon?", "One more time."])
+def test_caller_who_asks_for_the_answer_again_gets_it(question: str) -> None:
+    assert guard_after(question).judge(RIVER) is CopyState.OWN
