@@ -126,6 +126,10 @@ class HeardText:
                 break
         self.begin_phrase(text)
 
+    def pause_reply(self) -> None:
+        """Note that the reply waits for the client, which plays all that was sent."""
+        self._played_count = len(self._complete)
+
     def rewind(self, rewind: Rewind) -> None:
         """Go back to where the bot goes on after a pause. Text already taken is not counted again.
 
@@ -285,6 +289,7 @@ class HeardProcessor(FrameProcessor):
                 case BotStoppedSpeakingFrame():
                     self._speaking = False
                 case ClientToolCallFrame():
+                    self._heard.pause_reply()
                     self._on_client_tool(frame)
                 case InterruptionFrame():
                     self._report(interrupted=True)

@@ -216,6 +216,16 @@ def test_phrases_before_a_pause_count_however_much_is_not_played_after_it() -> N
     assert heard.take(0.4) == "Yes. The"
 
 
+def test_phrases_before_a_call_of_a_tool_of_the_client_count() -> None:
+    """The client is not told to drop what it has not played of them."""
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(2.0)
+    heard.end_phrase()
+    heard.pause_reply()
+    assert heard.take(0.4) == PHRASE
+
+
 def test_rewind_to_a_phrase_before_a_notice_counts_the_phrase_once() -> None:
     heard = HeardText()
     heard.begin_phrase(PHRASE)
