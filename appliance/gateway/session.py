@@ -199,7 +199,7 @@ class Session:
     async def _greet(self) -> None:
         greeting, self._greeting = self._greeting, ""  # a client may ask for it more than once
         if greeting:
-            await self._worker.queue_frame(TTSSpeakFrame(greeting))
+            await self._worker.queue_frames([TTSSpeakFrame(greeting), ReplyEndFrame()])
 
     async def _interrupt_bot(self) -> None:
         """Interrupt the bot because the client asks for it."""
@@ -210,7 +210,6 @@ class Session:
 
     def _build_pipeline(self, realtime: RealtimeRequest | None) -> PipelineWorker:
         settings, resources = self._settings, self._resources
-        lead_seconds = output_lead_seconds(settings)
         serializer = self._serializer(realtime)
         vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
         if echo is not None:
@@ -219,7 +218,7 @@ class Session:
         transport = PacedTransport(
             self._socket,
             serializer,
-            lead_seconds,
+            output_lead_seconds(settings),
             on_audio=echo.sent if echo else None,
             on_phrase=self._observer.phrase,
             drops_when_paused=realtime is None,
@@ -246,7 +245,7 @@ class Session:
             llm_context,
             settings.journal.transcripts,
         )
-        heard_text = HeardText(settings.tts.speed, lead_seconds)
+        heard_text = HeardText(settings.tts.speed)
         tts = KokoroTTSService(
             settings.tts,
             tts_client,
@@ -262,6 +261,7 @@ class Session:
         heard = HeardProcessor(
             heard_text,
             ReplyEndFrame,
+            lambda: transport.unplayed_seconds,
             self._monitor.mark("sent"),
             self._on_heard,
             self._observer.notice_ended,
@@ -274,7 +274,7 @@ class Session:
                 paused=self._monitor.bot_paused,
                 decided=self._monitor.pause_ended,
                 playing=lambda: transport.playing,
-                said=lambda: heard_text.said,
+                said=lambda: heard_text.said(transport.unplayed_seconds),
                 is_own=lambda text: (
                     echo is not None and is_own(text, heard_text.latest, echo.found)
                 ),

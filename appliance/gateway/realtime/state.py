@@ -3,10 +3,10 @@
 The pipeline reports what happens, the client sends its events. Each method returns the events for
 the client, in order. The conversation that the model sees is kept in history.py.
 
-A response begins when a reply is asked for, and is done when its last audio was sent, or when it is
-interrupted. The audio is sent at the pace of playback, so `response.done` comes later than from
-OpenAI's service. A call of a tool of the client also ends a response: for the pipeline the reply
-goes on, and for the client the rest of it is another response.
+A response begins when a reply is asked for, and is done when its last audio was played, or when it
+is interrupted. So `response.done` comes later than from OpenAI's service. A call of a tool of the
+client also ends a response: for the pipeline the reply goes on, and for the client the rest of it
+is another response.
 """
 
 from __future__ import annotations
