@@ -25,7 +25,7 @@ from appliance.engines.llm.small.moonshine import (
 )
 from appliance.engines.llm.small.spoken_key import spoken_key
 from appliance.errors import MissingWeights
-from tests.engines.llm.helpers import synthesize, to_samples
+from tests.engines.llm.speech import synthesize, to_samples
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from appliance.engines.llm.small.whisper import (
 )
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
-from tests.engines.llm.helpers import synthesize, to_samples
+from tests.engines.llm.speech import synthesize, to_samples
 
 MODEL = Path(__file__).parents[4] / "weights/whisper-tiny-en"
 
