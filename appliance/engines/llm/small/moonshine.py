@@ -203,15 +203,15 @@ class Beam:
 
         rows  log-probabilities of the next token, for each open text
         """
-        found: list[tuple[float, int, int]] = []
+        extended: list[tuple[float, int, int]] = []
         for number, row in enumerate(rows):
             # One more than the width, because one of them may be the end.
             likely = most_probable(row, self._width + 1)
             score = self.open[number].score
-            found += [(score + float(row[token]), number, token) for token in likely]
+            extended += [(score + float(row[token]), number, token) for token in likely]
         texts: list[Hypothesis] = []
         parents: list[int] = []
-        for score, number, token in sorted(found, reverse=True):
+        for score, number, token in sorted(extended, reverse=True):
             if texts and score < texts[0].score - self._margin:
                 break
             tokens = self.open[number].tokens
@@ -244,11 +244,11 @@ def most_probable(row: Samples, count: int) -> list[int]:
 
     Sorting the whole vocabulary takes a third of the time of a decoder run.
     """
-    rest, found = row.copy(), []
+    rest, numbers = row.copy(), []
     for _ in range(count):
-        found.append(int(rest.argmax()))
-        rest[found[-1]] = -math.inf
-    return found
+        numbers.append(int(rest.argmax()))
+        rest[numbers[-1]] = -math.inf
+    return numbers
 
 
 def vote(ballots: Sequence[Sequence[Candidate]]) -> tuple[str, Hypothesis]:
@@ -279,7 +279,9 @@ def leading_probability(ballot: Sequence[Candidate]) -> float:
 def text_probability(text: str, ballots: Sequence[Sequence[Candidate]]) -> float:
     """Return the probability of a text in all its forms, as the mean of several recognitions."""
     key = spoken_key(text)
-    same = (each for ballot in ballots for found, each in ballot if spoken_key(found) == key)
+    same = (
+        each for ballot in ballots for candidate, each in ballot if spoken_key(candidate) == key
+    )
     return sum(math.exp(each.score) for each in same) / len(ballots)
 
 
@@ -294,8 +296,8 @@ def change_speed(samples: Samples, speed: float) -> Samples:
 def log_probabilities(logits: Samples) -> Samples:
     """Return the logarithms of the softmax of `logits`."""
     shifted = logits - logits.max()
-    found: Samples = shifted - np.log(np.exp(shifted).sum())
-    return found
+    normalized: Samples = shifted - np.log(np.exp(shifted).sum())
+    return normalized
 
 
 def max_tokens(seconds: float) -> int:

@@ -148,8 +148,8 @@ class Whisper:
                 break
             cache = {name: value[parents] for name, value in cache.items()}
             rows = np.array([[each.tokens[-1]] for each in beam.open])
-        found = beam.ended or [beam.best]
-        return [(decode(each.tokens, self._pieces), each) for each in found], no_speech
+        texts = beam.ended or [beam.best]
+        return [(decode(each.tokens, self._pieces), each) for each in texts], no_speech
 
     def score_texts(self, speech: EncodedSpeech, texts: Sequence[str]) -> list[float]:
         """Return how probable each text is for the speech, as a logarithm."""
@@ -218,7 +218,7 @@ def read_weights(data: bytes | mmap.mmap) -> dict[str, Array]:
         offset += size
         return bytes(data[offset - size : offset - 1]).decode()
 
-    found: dict[str, Array] = {}
+    variables: dict[str, Array] = {}
     try:
         name()
         number("I")
@@ -227,11 +227,11 @@ def read_weights(data: bytes | mmap.mmap) -> dict[str, Array]:
             shape = [number("I") for _ in range(number("B"))]
             kind, size = types[number("B")], number("I")
             values = np.frombuffer(data, kind, int(np.prod(shape, dtype=int)), offset)
-            found[key] = values.reshape(shape)
+            variables[key] = values.reshape(shape)
             offset += size
     except (struct.error, KeyError) as problem:
         raise ValueError("not a model file of CTranslate2") from problem
-    return found
+    return variables
 
 
 def vocabulary(pieces: dict[str, int]) -> list[bytes]:
@@ -240,10 +240,10 @@ def vocabulary(pieces: dict[str, int]) -> list[bytes]:
     others = [byte for byte in range(256) if byte not in printable]
     letters = {chr(byte): byte for byte in printable}
     letters |= {chr(256 + index): byte for index, byte in enumerate(others)}
-    found = [b""] * (max(pieces.values()) + 1)
+    spelled = [b""] * (max(pieces.values()) + 1)
     for piece, token in pieces.items():
-        found[token] = bytes(letters[letter] for letter in piece if letter in letters)
-    return found
+        spelled[token] = bytes(letters[letter] for letter in piece if letter in letters)
+    return spelled
 
 
 def tokenize(
@@ -253,7 +253,7 @@ def tokenize(
 
     merges  the rank of each pair of pieces that is merged; the lowest rank is merged first
     """
-    found: list[int] = []
+    ids: list[int] = []
     for word in _WORD.findall(text):
         pieces = list(word.replace(" ", chr(256 + ord(" "))))
         while len(pieces) > 1:
@@ -262,8 +262,8 @@ def tokenize(
                 break
             first = ranks.index(min(ranks))
             pieces[first : first + 2] = ["".join(pieces[first : first + 2])]
-        found += (tokens[piece] for piece in pieces)
-    return found
+        ids += (tokens[piece] for piece in pieces)
+    return ids
 
 
 def mel_filters() -> Samples:
