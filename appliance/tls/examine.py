@@ -117,7 +117,7 @@ def renewal_due(not_after: datetime, now: datetime) -> bool:
 
 
 def read_chain(pem: bytes) -> list[x509.Certificate]:
-    """Return the certificates of a PEM text; none if it has none, or one that is malformed."""
+    """Return the certificates of a PEM text; empty if it has none, or a malformed one."""
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:

@@ -128,7 +128,7 @@ class ServerCertificate:
             if gateway.tls_client_ca:
                 path = gateway.tls_client_ca
                 context.load_verify_locations(path)
-                # Optional, because the probes have none; who has none gets no further than them.
+                # Optional, because probes present none. Without one, a client reaches only them.
                 context.verify_mode = ssl.CERT_OPTIONAL
         except ssl.SSLError as problem:
             raise BadCertificate(path=path, why=problem.reason or str(problem)) from problem

@@ -51,7 +51,7 @@ def choose(lock: Manifest, profile: str, names: Mapping[str, str]) -> Manifest:
     names  folder by setting. A setting that is missing, or has no choices in the profile, changes
            nothing.
 
-    Raises BadSetting for a name that is none of the choices.
+    Raises BadSetting for a name that is not one of the choices.
     """
     sources = dict(lock.sources)
     for setting, name in names.items():

@@ -48,7 +48,7 @@ _ORDINALS: Final = frozenset(spoken_key(word) for forms in _FORMS.values() for w
 def number_forms(text: str) -> tuple[list[str], list[str]] | None:
     """Return what may be written for the number in a text: other forms, and ordinals.
 
-    Returns None if the text is no number that has one word, in figures or letters.
+    Returns None unless the text is a single number, in figures or as one word.
     """
     number = _NUMBERS.get(spoken_key(text))
     if number is None:

@@ -66,7 +66,7 @@ def test_another_file_is_refused(data: bytes) -> None:
         read_weights(data)
 
 
-def test_tokens_are_bytes() -> None:
+def test_vocabulary_maps_printable_letters_to_bytes() -> None:
     assert vocabulary({"\u0120no": 1, "\u00c3": 0}) == [b"\xc3", b" no"]
 
 
@@ -105,7 +105,7 @@ def test_recognition_stops_when_asked() -> None:
 
 
 @pytest.mark.skipif(not MODEL.exists(), reason="model files of the tests are not installed")
-def test_noise_is_no_speech_and_a_word_is() -> None:
+def test_noise_is_not_speech_and_a_word_is() -> None:
     model = Whisper(MODEL, 1)
     noise = np.random.default_rng(1).normal(0, 0.1, INPUT_SAMPLE_RATE).astype(np.float32)
     _, of_noise = model.ballot(model.encode(noise))
