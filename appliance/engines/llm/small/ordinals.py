@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from num2words import num2words
 
-from appliance.engines.llm.small.spoken_key import spoken_key
+from appliance.engines.llm.small.vote import spoken_key
 
 # How much more probable, as a logarithm, Whisper's decoder holds a number than its ordinal if it
 # hears silence: the least of 31 numbers, which have 3.3 to 7.7. The rest stays, because ordinals

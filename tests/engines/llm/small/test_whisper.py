@@ -11,16 +11,10 @@ import pytest
 from faster_whisper.feature_extractor import FeatureExtractor  # type: ignore[import-untyped]
 from tokenizers import Tokenizer
 
+from appliance.engines.llm.small.ctranslate2_file import read_weights
 from appliance.engines.llm.small.short_words import NO_SPEECH
-from appliance.engines.llm.small.whisper import (
-    WINDOW_SECONDS,
-    Whisper,
-    mel_features,
-    mel_filters,
-    read_weights,
-    tokenize,
-    vocabulary,
-)
+from appliance.engines.llm.small.whisper import Whisper, tokenize, vocabulary
+from appliance.engines.llm.small.whisper_features import WINDOW_SECONDS, mel_features, mel_filters
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from tests.engines.llm.speech import synthesize, to_samples
