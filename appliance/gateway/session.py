@@ -276,7 +276,7 @@ class Session:
                 playing=lambda: transport.playing,
                 said=lambda: heard_text.said(transport.unplayed_seconds),
                 is_own=lambda text: (
-                    echo is not None and is_own(text, heard_text.latest, echo.found)
+                    echo is not None and is_own(text, heard_text.latest, echo.detected)
                 ),
             ),
         )

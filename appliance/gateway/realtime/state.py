@@ -46,8 +46,7 @@ from appliance.gateway.realtime.server_events import (
 
 MAX_ITEMS = 256  # that a client can name; the oldest are forgotten
 
-
-Answer = tuple[list[Event], Command | None]
+Outcome = tuple[list[Event], Command | None]
 
 
 class RealtimeState:
@@ -236,7 +235,7 @@ class RealtimeState:
         self._questions.append(pcm)
         return b""
 
-    def answer(self, event: received.ClientEvent) -> Answer:
+    def handle(self, event: received.ClientEvent) -> Outcome:
         """Return the events and the command that follow from an event. Raises RefusedEvent."""
         match event:
             case received.SessionUpdate():
@@ -263,7 +262,7 @@ class RealtimeState:
                 return self._cancel(event)
         raise TypeError(type(event).__name__)
 
-    def _update(self, event: received.SessionUpdate) -> Answer:
+    def _update(self, event: received.SessionUpdate) -> Outcome:
         before = self.config
         self.config = config = before.updated(event.session, self._has_spoken)
         if before.manual and not config.manual:
@@ -292,7 +291,7 @@ class RealtimeState:
             self._spoken = item
         return self._added(item)
 
-    def _create_output(self, event: received.OutputCreate) -> Answer:
+    def _create_output(self, event: received.OutputCreate) -> Outcome:
         item = OutputItem(id=self._id_for(event), call_id=event.call_id, output=event.output)
         self._calls.take(event.call_id)
         return self._added(item), TakeResult(event.call_id, event.output)
@@ -327,7 +326,7 @@ class RealtimeState:
             self._last_item = next(reversed(self._items), None)
         return [{"type": "conversation.item.deleted", "item_id": item.id}]
 
-    def _respond(self, event: received.ResponseCreate) -> Answer:
+    def _respond(self, event: received.ResponseCreate) -> Outcome:
         if self._response is not None:
             raise RefusedEvent(ResponseInProgress())
         goes_on = self._calls.returned and not self._questions
@@ -346,7 +345,7 @@ class RealtimeState:
             return events, GoOn()
         return events, Greet() if greet else Ask(*self._questions.take(), interrupts)
 
-    def _cancel(self, event: received.ResponseCancel) -> Answer:
+    def _cancel(self, event: received.ResponseCancel) -> Outcome:
         if self._response is None or event.response_id not in ("", self._response.id):
             raise RefusedEvent(NoResponseToCancel())
         events = self._finish("cancelled", "client_cancelled")

@@ -40,14 +40,14 @@ def state(**more: Any) -> RealtimeState:
 
 def send(caller: RealtimeState, kind: str, /, **fields: Any) -> tuple[list[str], Command | None]:
     """Send an event. Return the types of the answers, and the command."""
-    answers, command = caller.answer(decode(json.dumps({"type": kind, **fields})))
+    answers, command = caller.handle(decode(json.dumps({"type": kind, **fields})))
     return [answer["type"] for answer in answers], command
 
 
 def type_text(session: RealtimeState, text: str) -> str:
     content = [{"type": "input_text", "text": text}]
     item = {"type": "message", "role": "user", "content": content}
-    answers, _ = session.answer(
+    answers, _ = session.handle(
         decode(json.dumps({"type": "conversation.item.create", "item": item}))
     )
     return str(answers[0]["item"]["id"])
@@ -140,7 +140,7 @@ def test_spoken_question() -> None:
     (words,) = session.transcribed("Hello.")
     assert words["item_id"] == started["item_id"]
     assert words["usage"] == {"type": "duration", "seconds": 1.0}
-    retrieved, _ = session.answer(events.ItemRetrieve(started["item_id"]))
+    retrieved, _ = session.handle(events.ItemRetrieve(started["item_id"]))
     assert retrieved[0]["item"]["content"] == [{"type": "input_audio", "transcript": "Hello."}]
 
 
@@ -294,7 +294,7 @@ def test_the_voice_is_chosen_before_the_bot_speaks() -> None:
     assert refusal(session, "session.update", **back) == "cannot_update_voice"
     unknown = update(audio={"output": {"voice": "alloy"}})
     for same in (chosen, unknown):
-        answers, command = session.answer(events.SessionUpdate(same["session"]))
+        answers, command = session.handle(events.SessionUpdate(same["session"]))
         assert answers[0]["session"]["audio"]["output"]["voice"] == "w"
         assert command is None
 
@@ -424,7 +424,7 @@ def test_only_messages_of_the_bot_are_truncated() -> None:
 
 
 def send_item(session: RealtimeState, fields: dict[str, Any]) -> str:
-    answers, _ = session.answer(decode(json.dumps({"type": "conversation.item.create", **fields})))
+    answers, _ = session.handle(decode(json.dumps({"type": "conversation.item.create", **fields})))
     return str(answers[0]["item"]["id"])
 
 
@@ -450,12 +450,12 @@ STEPS: dict[str, Any] = {
     "notice": lambda s: s.notice_ended(),
     "called": lambda s: s.tool_called("c", "door", "{}"),
     "timed out": lambda s: s.tool_timed_out(),
-    "returned": lambda s: s.answer(events.OutputCreate("", "c", "open", None))[0],
+    "returned": lambda s: s.handle(events.OutputCreate("", "c", "open", None))[0],
     "transcribed": lambda s: s.transcribed("words"),
-    "create": lambda s: s.answer(events.ResponseCreate(None))[0],
-    "cancel": lambda s: s.answer(events.ResponseCancel(""))[0],
-    "type": lambda s: s.answer(events.ItemCreate("", "Hello.", b"", None))[0],
-    "commit": lambda s: s.answer(events.AudioCommit())[0],
+    "create": lambda s: s.handle(events.ResponseCreate(None))[0],
+    "cancel": lambda s: s.handle(events.ResponseCancel(""))[0],
+    "type": lambda s: s.handle(events.ItemCreate("", "Hello.", b"", None))[0],
+    "commit": lambda s: s.handle(events.AudioCommit())[0],
 }
 
 

@@ -93,12 +93,12 @@ def test_word_that_may_be_a_digit_waits_for_its_words_where_an_engine_sends_them
     ("words", "count"),
     [("call 555", 3), ("B, C.", 2), ("my pin is one two three", 3), ("double-u X", 3)],
 )
-def test_words_that_go_on(words: str, count: int) -> None:
+def test_trailing_digits_and_letters_count_as_dictation(words: str, count: int) -> None:
     assert dictated_words(words) == count
 
 
 @pytest.mark.parametrize("words", ["Yes.", "this one is someone's", "so do I", "", "give me a"])
-def test_words_that_do_not(words: str) -> None:
+def test_other_last_words_do_not_count_as_dictation(words: str) -> None:
     assert dictated_words(words) == 0
 
 

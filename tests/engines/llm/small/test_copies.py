@@ -78,7 +78,7 @@ def test_callers_sentence_is_a_copy(question: str) -> None:
         ("Stop.", ""),
     ],
 )
-def test_own_words_are_no_copy(question: str, text: str) -> None:
+def test_own_words_are_not_a_copy(question: str, text: str) -> None:
     assert verdict(guard(question), text) is CopyState.OWN
 
 
@@ -89,7 +89,7 @@ def test_short_answer_may_be_given_twice(answer: str) -> None:
     assert verdict(guard("Is it?", answer), answer) is CopyState.OWN
 
 
-def test_refusals_that_begin_alike_are_no_copies() -> None:
+def test_refusals_that_begin_alike_are_not_copies() -> None:
     weather = "I am sorry, I do not know the weather."
     hours = "I am sorry, I do not know the opening hours."
     assert verdict(guard("When do you open?", weather), hours) is CopyState.OWN
@@ -147,7 +147,7 @@ def test_callers_sentences_are_a_copy_even_if_the_answer_may_be_repeated(questio
     assert verdict(CopyGuard.of(turns), question) is CopyState.COPY
 
 
-def test_same_answer_after_a_tool_is_no_copy() -> None:
+def test_same_answer_after_a_tool_is_not_a_copy() -> None:
     answer = "It is ten minutes past three in the afternoon."
     turns = [Turn("assistant", answer), Turn("user", "And now?"), Turn("tool", "3:10 PM")]
     assert verdict(CopyGuard.of(turns), answer) is CopyState.OWN
