@@ -9,16 +9,13 @@ hears some noise.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from appliance.link.engine import INPUT_SAMPLE_RATE
+from appliance.gateway.turns.silero_network import SAMPLES, UNITS, Floats, SileroNetwork
 
-Floats = npt.NDArray[np.float32]
 WINDOW = 512  # samples
-CONTEXT = 64  # samples of the window before, which the model hears, too
+CONTEXT = SAMPLES - WINDOW  # samples of the window before, which the model hears, too
 FULL_SCALE = np.float32(32768)
 SILENT_WINDOW = bytes(2 * WINDOW)
 # Answers to digital silence that are kept. Pipecat resets the model after 63 windows of silence.
@@ -35,18 +32,15 @@ class Answer:
 
 
 class SileroModel:
-    """The model of the process. `session` is onnxruntime's; it keeps no state."""
+    """The model of the process."""
 
-    def __init__(self, session: Any) -> None:
-        self.session = session
-        self._sample_rate = np.array(INPUT_SAMPLE_RATE, dtype=np.int64)
+    def __init__(self, network: SileroNetwork) -> None:
+        self._network = network
         self._silence: list[Answer] = []
 
     def answer(self, samples: Floats, state: Floats) -> Answer:
-        """Run the model on the context and a window, shape (1, CONTEXT + WINDOW), in -1 to 1."""
-        inputs = {"input": samples, "state": state, "sr": self._sample_rate}
-        probability, state = self.session.run(None, inputs)
-        return Answer(float(probability[0, 0]), state)
+        """Run the model on the context and a window, shape (CONTEXT + WINDOW,), in -1 to 1."""
+        return Answer(*self._network.run(samples, state))
 
     def silence(self, number: int) -> Answer:
         """Return the answer to window `number` of digital silence since a reset, from 0."""
@@ -76,18 +70,18 @@ class Silero:
             self._silent_windows += 1
         else:
             self._silent_windows = HEARD
-            np.divide(np.frombuffer(window, "<i2"), FULL_SCALE, out=self._samples[0, CONTEXT:])
+            np.divide(np.frombuffer(window, "<i2"), FULL_SCALE, out=self._samples[CONTEXT:])
             answer = self.model.answer(self._samples, self._state)
-            self._samples[0, :CONTEXT] = self._samples[0, WINDOW:]
+            self._samples[:CONTEXT] = self._samples[WINDOW:]
         self._state = answer.state
         return answer.probability
 
 
 def no_samples() -> Floats:
     """Return a silent input of the model, context included."""
-    return np.zeros((1, CONTEXT + WINDOW), dtype=np.float32)
+    return np.zeros(SAMPLES, dtype=np.float32)
 
 
 def no_state() -> Floats:
     """Return the state of a model that has heard nothing."""
-    return np.zeros((2, 1, 128), dtype=np.float32)
+    return np.zeros((2, UNITS), dtype=np.float32)

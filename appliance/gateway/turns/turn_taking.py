@@ -11,9 +11,8 @@
   `turn.stop_timeout_seconds` is the last resort.
 
 This module configures the policies and shares the two models. Pipecat loads both per session,
-which takes 25 MB and blocks the event loop for up to 450 ms for each caller (measured). One
-onnxruntime session may run in several threads, and smart-turn is stateless. Silero's state is kept
-per caller, outside of the model.
+which takes 25 MB and blocks the event loop for up to 450 ms for each caller (measured). smart-turn
+is stateless. Silero's state is kept per caller, outside of the model.
 
 smart-turn also runs in a thread pool that all sessions share. It takes a tenth of a second at each
 pause of each caller. Each concurrent run takes one core, which the event loop needs, and 13 MiB
@@ -46,6 +45,7 @@ from appliance.gateway.hops import DirectAudio, pass_audio
 from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.level import WINDOW_SECONDS, CallerLevel, StartLevel
 from appliance.gateway.turns.silero import Silero, SileroModel
+from appliance.gateway.turns.silero_network import SileroNetwork, load_weights
 from appliance.gateway.turns.turn_stop import EndpointingStopStrategy
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
@@ -101,7 +101,7 @@ class TurnModels:
 
     def __init__(self, config: TurnConfig) -> None:
         self._config = config
-        self._silero = SileroModel(SileroVADAnalyzer()._model.session)
+        self._silero = SileroModel(SileroNetwork(load_weights()))
         self._smart_turn = LocalSmartTurnAnalyzerV3()
         self._smart_turn._log_data = False  # Pipecat can be told to write audio to the disk
         self._smart_turn.set_sample_rate(INPUT_SAMPLE_RATE)
