@@ -28,6 +28,7 @@ UNITS = 128  # of the LSTM
 _REFLECTED = 64
 _FRAME, _HOP, _FRAMES = 256, 128, 4
 _BINS = _FRAME // 2 + 1
+_ZERO, _HALF, _ONE = (np.array(x, dtype=np.float32) for x in (0, 0.5, 1))  # numbers take longer
 _SHAPES = {
     "stft.forward_basis_buffer": (2 * _BINS, 1, _FRAME),
     "encoder.0.reparam_conv.weight": (128, _BINS, 3),
@@ -58,7 +59,7 @@ def load_weights() -> dict[str, Floats]:
 
 
 class SileroNetwork:
-    """The network. It keeps no state between two windows, but is not for several threads at once.
+    """The network. It keeps no state between two calls, but is not for several threads at once.
 
     `weights` is as returned by `load_weights`.
     """
@@ -68,76 +69,94 @@ class SileroNetwork:
         # With stride 2, the third convolution has one row, whose first tap hears padding only.
         # The fourth one hears one row, and padding at both sides.
         taps = slice(0, 3), slice(0, 3), slice(1, 3), slice(1, 2)
-        layers = [_layer(weights, number, part) for number, part in enumerate(taps)]
-        self._layers = layers
-        gates = np.concatenate([weights["decoder.rnn.weight_ih"], weights["decoder.rnn.weight_hh"]], 1)
-        bias = weights["decoder.rnn.bias_ih"] + weights["decoder.rnn.bias_hh"]
+        self._layers = [_layer(weights, number, part) for number, part in enumerate(taps)]
         # Gates are in the order i, f, g, o. All but g are sigmoids: (1 + tanh(x / 2)) / 2.
         half = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], dtype=np.float32), UNITS)
-        self._gates = np.ascontiguousarray(gates.T * half)
-        self._gates_bias = bias * half
+        bias = weights["decoder.rnn.bias_ih"] + weights["decoder.rnn.bias_hh"]
+        inputs = np.ascontiguousarray(weights["decoder.rnn.weight_ih"].T * half)
+        self._gates = inputs, bias * half
+        self._recurrent = np.ascontiguousarray(weights["decoder.rnn.weight_hh"].T * half)
         self._output = weights["decoder.decoder.2.weight"].reshape(UNITS).copy()
         self._output_bias = float(weights["decoder.decoder.2.bias"][0])
-        # Intermediate results. The first two layers read overlapping rows; the rows of zeros
-        # around their input are its padding.
-        self._samples = np.zeros(SAMPLES + _REFLECTED, dtype=np.float32)
-        self._frames = _rows(self._samples, _FRAMES, _HOP, _FRAME)
-        self._spectrum = np.zeros((_FRAMES, 2 * _BINS), dtype=np.float32)
-        padded = np.zeros((_FRAMES + 2, _BINS), dtype=np.float32)
-        self._magnitude, first_input = padded[1:-1], _rows(padded, _FRAMES, _BINS, 3 * _BINS)
-        padded = np.zeros((_FRAMES + 2, 128), dtype=np.float32)
-        second_input = _rows(padded, 2, 2 * 128, 3 * 128)
-        second_output = np.zeros((2, 64), dtype=np.float32)
-        third_output = np.zeros((1, 64), dtype=np.float32)
-        self._lstm_input = np.zeros((1, 2 * UNITS), dtype=np.float32)
-        self._activations = np.zeros((1, 4 * UNITS), dtype=np.float32)
-        self._passes = [
-            (first_input, padded[1:-1]),
-            (second_input, second_output),
-            (second_output.reshape(1, 128), third_output),
-            (third_output, self._lstm_input[:, :UNITS]),
-        ]
+        self._buffers: dict[int, _Buffers] = {}
 
-    def run(self, samples: Floats, state: Floats) -> tuple[float, Floats]:
-        """Return the probability of a voice, and the next state.
+    def encode(self, samples: Floats) -> Floats:
+        """Return what the LSTM hears, one row for each window.
 
-        `samples` has shape (SAMPLES,), in -1 to 1. A state has shape (2, UNITS): the LSTM's output
-        and its cell; zeros at first.
+        `samples` has shape (windows, SAMPLES), in -1 to 1. Several windows take much less time at
+        once than one after another, because the weights, 0.9 MB, are read only once.
         """
-        self._samples[:SAMPLES] = samples
-        self._samples[SAMPLES:] = samples[SAMPLES - 2 : SAMPLES - 2 - _REFLECTED : -1]
-        spectrum = np.matmul(self._frames, self._basis, out=self._spectrum)
+        count = len(samples)
+        if count not in self._buffers:
+            self._buffers[count] = _Buffers(count)
+        buffers = self._buffers[count]
+        buffers.samples[:, :SAMPLES] = samples
+        buffers.samples[:, SAMPLES:] = samples[:, SAMPLES - 2 : SAMPLES - 2 - _REFLECTED : -1]
+        spectrum = np.matmul(buffers.frames, self._basis, out=buffers.spectrum)
         np.multiply(spectrum, spectrum, out=spectrum)
-        np.add(spectrum[:, :_BINS], spectrum[:, _BINS:], out=self._magnitude)
-        np.sqrt(self._magnitude, out=self._magnitude)
-        for (rows, output), (matrix, bias) in zip(self._passes, self._layers, strict=True):
+        magnitude = buffers.magnitude
+        np.add(spectrum[..., :_BINS], spectrum[..., _BINS:], out=magnitude)
+        np.sqrt(magnitude, out=magnitude)
+        for (rows, output), (matrix, bias) in zip(buffers.passes, self._layers, strict=True):
             np.matmul(rows, matrix, out=output)
             output += bias
-            np.maximum(output, 0, out=output)
-        state = self._step(state)
-        voice = float(np.maximum(state[0], 0) @ self._output) + self._output_bias
-        return 0.5 + 0.5 * math.tanh(0.5 * voice), state
+            np.maximum(output, _ZERO, out=output)
+        matrix, bias = self._gates
+        gates: Floats = output[:, 0] @ matrix
+        gates += bias
+        return gates
 
-    def _step(self, state: Floats) -> Floats:
-        """Return the state of the LSTM after the latest output of the convolutions."""
-        self._lstm_input[0, UNITS:] = state[0]
-        gates = np.matmul(self._lstm_input, self._gates, out=self._activations)
-        gates += self._gates_bias
+    def step(self, encoded: Floats, state: Floats) -> tuple[float, Floats]:
+        """Return the probability of a voice in a window, and the next state.
+
+        `encoded` is a row that `encode` has returned. A state has shape (2, UNITS): the LSTM's
+        output and its cell; zeros at first.
+        """
+        gates = state[0] @ self._recurrent
+        gates += encoded
         np.tanh(gates, out=gates)
         enter, keep, value, show = gates.reshape(4, UNITS)
-        enter += 1
+        enter += _ONE
         enter *= value
-        keep += 1
+        keep += _ONE
         keep *= state[1]
         keep += enter
         after = np.empty_like(state)
         output, cell = after
-        np.multiply(keep, 0.5, out=cell)
+        np.multiply(keep, _HALF, out=cell)
         np.tanh(cell, out=output)
-        show += 1
+        show += _ONE
         output *= show
-        output *= 0.5
-        return after
+        output *= _HALF
+        voice = float(np.maximum(output, _ZERO) @ self._output) + self._output_bias
+        return 0.5 + 0.5 * math.tanh(0.5 * voice), after
+
+
+class _Buffers:
+    """Intermediate results for a number of windows, as views of a few arrays.
+
+    The first two convolutions read overlapping rows; the rows of zeros around their input are its
+    padding.
+
+    passes  input and output of each convolution
+    """
+
+    def __init__(self, count: int) -> None:
+        def zeros(rows: int, columns: int) -> Floats:
+            return np.zeros((count, rows, columns), dtype=np.float32)
+
+        self.samples = np.zeros((count, SAMPLES + _REFLECTED), dtype=np.float32)
+        self.frames = _rows(self.samples, _FRAMES, _HOP, _FRAME)
+        self.spectrum = zeros(_FRAMES, 2 * _BINS)
+        first, second = zeros(_FRAMES + 2, _BINS), zeros(_FRAMES + 2, 128)
+        third, fourth, last = zeros(2, 64), zeros(1, 64), zeros(1, UNITS)
+        self.magnitude = first[:, 1:-1]
+        self.passes = [
+            (_rows(first, _FRAMES, _BINS, 3 * _BINS), second[:, 1:-1]),
+            (_rows(second, 2, 2 * 128, 3 * 128), third),
+            (third.reshape(count, 1, 128), fourth),
+            (fourth, last),
+        ]
 
 
 def _layer(weights: Mapping[str, Floats], number: int, taps: slice) -> tuple[Floats, Floats]:
@@ -148,5 +167,5 @@ def _layer(weights: Mapping[str, Floats], number: int, taps: slice) -> tuple[Flo
 
 
 def _rows(values: Floats, count: int, step: int, size: int) -> Floats:
-    """Return `count` overlapping views of `size` values, at every `step` values."""
-    return as_strided(values, (count, size), (4 * step, 4))
+    """Return `count` overlapping views of `size` values, at every `step` values of each window."""
+    return as_strided(values, (len(values), count, size), (values.strides[0], 4 * step, 4))

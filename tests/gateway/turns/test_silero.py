@@ -20,9 +20,9 @@ class CountedNetwork(SileroNetwork):
 
     runs = 0
 
-    def run(self, samples: Floats, state: Floats) -> tuple[float, Floats]:
+    def step(self, encoded: Floats, state: Floats) -> tuple[float, Floats]:
         self.runs += 1
-        return super().run(samples, state)
+        return super().step(encoded, state)
 
 
 @pytest.fixture(scope="module")
