@@ -1,6 +1,6 @@
 """Silero VAD's network for 16 kHz, computed with NumPy from the weights of Pipecat's ONNX file.
 
-onnxruntime takes twice as long: the file has a network for each of two sample rates, checks shapes
+onnxruntime takes twice as long, and 8 MB more: the file has a network for each of two sample rates, checks shapes
 while it runs, and its convolutions have one to four columns. Here they are matrix products.
 
     576 samples + 64 reflected ones
@@ -12,15 +12,16 @@ while it runs, and its convolutions have one to four columns. Here they are matr
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 from numpy.lib.stride_tricks import as_strided
-from onnx import helper, numpy_helper
 
 Floats = npt.NDArray[np.float32]
 SAMPLES = 576  # that the network hears at once
@@ -35,27 +36,54 @@ _SHAPES = {
     "encoder.1.reparam_conv.weight": (64, 128, 3),
     "encoder.2.reparam_conv.weight": (64, 64, 3),
     "encoder.3.reparam_conv.weight": (UNITS, 64, 3),
+    "encoder.0.reparam_conv.bias": (128,),
+    "encoder.1.reparam_conv.bias": (64,),
+    "encoder.2.reparam_conv.bias": (64,),
+    "encoder.3.reparam_conv.bias": (UNITS,),
     "decoder.rnn.weight_ih": (4 * UNITS, UNITS),
     "decoder.rnn.weight_hh": (4 * UNITS, UNITS),
+    "decoder.rnn.bias_ih": (4 * UNITS,),
+    "decoder.rnn.bias_hh": (4 * UNITS,),
     "decoder.decoder.2.weight": (1, UNITS, 1),
+    "decoder.decoder.2.bias": (1,),
 }
 
 
 def load_weights() -> dict[str, Floats]:
     """Return the weights for 16 kHz by name. Raises ValueError if the file has another network."""
     data = resources.files("pipecat.audio.vad.data").joinpath("silero_vad.onnx").read_bytes()
-    graph = onnx.load_model_from_string(data).graph
+    graph = _onnx_messages().ModelProto.FromString(data).graph
     (choice,) = (node for node in graph.node if node.op_type == "If")  # whether 16 kHz
-    branches = {a.name: helper.get_attribute_value(a) for a in choice.attribute}
-    weights = {
-        node.output[0].rpartition("__")[2]: numpy_helper.to_array(node.attribute[0].t)
-        for node in branches["then_branch"].node
+    (branch,) = (branch.g for branch in choice.attribute if branch.name == "then_branch")
+    tensors = {
+        node.output[0].rpartition("__")[2]: node.attribute[0].t
+        for node in branch.node
         if node.op_type == "Constant"
     }
     for name, shape in _SHAPES.items():
-        if name not in weights or weights[name].shape != shape:
+        if name not in tensors or tuple(tensors[name].dims) != shape:
             raise ValueError(f"silero_vad.onnx has no {name} of shape {shape}")
-    return weights
+    return {
+        name: np.frombuffer(tensors[name].raw_data, "<f4").reshape(shape)
+        for name, shape in _SHAPES.items()
+    }
+
+
+def _onnx_messages() -> Any:
+    """Return the protobuf messages of ONNX files.
+
+    They are loaded without the rest of the package `onnx`, which would take 4.5 MB of the gateway.
+    """
+    package = importlib.util.find_spec("onnx")
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise ImportError("the package onnx is not installed")
+    path = Path(folders[0]) / "onnx_ml_pb2.py"
+    spec = importlib.util.spec_from_file_location("appliance_onnx_ml_pb2", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class SileroNetwork:

@@ -91,6 +91,22 @@ def test_it_answers_as_pipecats_does(
             theirs.reset_states()
 
 
+@pytest.mark.parametrize("size", [2, 5, 8])
+def test_windows_that_are_announced_get_the_same_answers(
+    weights: dict[str, Floats], size: int
+) -> None:
+    heard = [*speech(noise_dbfs=-60)[:200], *silence(1), *speech(noise_dbfs=-80)[:40]]
+    one, several = (Silero(SileroModel(SileroNetwork(weights))) for _ in range(2))
+    for start in range(0, len(heard), size):
+        several.announce(heard[start : start + size])
+        for number, window in enumerate(heard[start : start + size], start):
+            expected = one.probability(window)
+            assert several.probability(window) == pytest.approx(expected, abs=TOLERANCE), number
+            if number % 63 == 62:  # in the middle of the announced windows, too
+                one.reset_states()
+                several.reset_states()
+
+
 def test_voice_and_noise_are_told_apart(weights: dict[str, Floats]) -> None:
     ours = Silero(SileroModel(SileroNetwork(weights)))
     assert max(ours.probability(window) for window in speech(noise_dbfs=-60)) > 0.95
