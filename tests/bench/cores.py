@@ -43,7 +43,9 @@ async def measure(
         for each in costs:
             await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
         for _ in range(rounds):
-            await asyncio.gather(*(each.hold_round(callers, TURNS_PER_CALL, noisy) for each in costs))
+            await asyncio.gather(
+                *(each.hold_round(callers, TURNS_PER_CALL, noisy) for each in costs)
+            )
         memory = [each.gateway.process.memory_info().rss / 1e6 for each in costs]
     microphones = f"noise of {NOISE_DBFS:.0f} dBFS" if noisy else "digital silence"
     title = f"CPU of the gateway for a second of a call, {callers} calls at once, {microphones}"

@@ -1,9 +1,8 @@
 """Silero VAD: the probability of a voice in windows of 32 ms. All calls share the model.
 
 After a reset, the model answers digital silence in the same way in every call. It computes that
-once in a process, and looks it up afterwards. Muted microphones send digital silence, and so do
-clients that suppress noise or play recordings; nothing is gained for a microphone that always
-hears some noise.
+once in a process, and looks it up afterwards: for muted microphones, and for clients that suppress
+noise or play recordings. Windows that are known in advance (`announce`) are encoded at once.
 """
 
 from __future__ import annotations

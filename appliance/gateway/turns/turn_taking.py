@@ -239,12 +239,13 @@ class SharedSilero(SileroVADAnalyzer):
         # Pipecat passes each chunk to a thread, which costs more than the half millisecond that
         # the model takes: eight sessions took 70 to 80 % of a core with threads, and 63 % without
         # (measured).
-        if len(self._windows) > 1:
-            self._silero.announce(self._windows)
-        for pcm, self.heard_at in self._waiting:
+        waiting, self._waiting = self._waiting, []
+        windows, self._windows = self._windows, []
+        if len(windows) > 1:
+            self._silero.announce(windows)
+        for pcm, arrived_at in waiting:
+            self.heard_at = arrived_at
             self._run_analyzer(pcm)
-        self._waiting.clear()
-        self._windows.clear()
         return self._vad_state
 
     def _completed(self, buffer: bytes) -> list[bytes]:

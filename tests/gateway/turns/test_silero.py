@@ -145,5 +145,5 @@ def test_another_network_is_refused(
 ) -> None:
     shapes = {"encoder.0.reparam_conv.weight": (128, 129, 5)}
     monkeypatch.setattr("appliance.gateway.turns.silero_network._SHAPES", shapes)
-    with pytest.raises(ValueError, match="encoder.0"):
+    with pytest.raises(ValueError, match=r"encoder\.0"):
         load_weights()
