@@ -213,7 +213,7 @@ class Session:
         serializer = self._serializer(realtime)
         vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
         if echo is not None:
-            vad.is_echo = lambda window, voice: echo.is_echo(window, time.monotonic(), voice)
+            vad.is_echo = lambda window, voice: echo.is_echo(window, vad.heard_at, voice)
         activity = activity_seconds(settings.gateway.idle_seconds)
         transport = PacedTransport(
             self._socket,

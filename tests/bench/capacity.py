@@ -15,6 +15,7 @@ from client.record import ClientTurnRecord
 from client.wav import read_wav
 from tests.bench.figures import row, verdict
 from tests.bench.gateway import MeasuredGateway, gateway_on_instant_engines
+from tests.bench.noise import NoisyConversation
 from tests.e2e.appliance import QUESTIONS
 
 ADDED_STAGES = ("hearing", "first_token", "first_phrase", "synthesis", "transport")
@@ -34,12 +35,22 @@ async def measure(folder: Path) -> list[str]:
     return lines
 
 
-async def call(config: Config, delay_seconds: float, turns: int) -> list[ClientTurnRecord]:
-    """Hold a call of `turns` questions, begun after a delay. Return the record of each turn."""
+async def call(
+    config: Config, delay_seconds: float, turns: int, noise_seed: int | None = None
+) -> list[ClientTurnRecord]:
+    """Hold a call of `turns` questions, begun after a delay. Return the record of each turn.
+
+    With `noise_seed`, the microphone always hears some noise; without, digital silence.
+    """
     await asyncio.sleep(delay_seconds)
     pcm = read_wav(QUESTIONS[0])
     records = []
-    async with Conversation(await connect(config)) as conversation:
+    connected = await connect(config)
+    if noise_seed is None:
+        conversation = Conversation(connected)
+    else:
+        conversation = NoisyConversation(connected, noise_seed)
+    async with conversation:
         for _ in range(turns):
             records.append(await conversation.finished(conversation.say(pcm)))
             await asyncio.sleep(0.3)

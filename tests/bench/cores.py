@@ -2,7 +2,8 @@
 
 BEFORE is the folder of the other build, as for `make bench AGAINST`. Both gateways run on instant
 engines and are called at the same time with the client of this build, so that the load of the
-machine affects both. Compared is the CPU time of the process, user and system, for each second of a
+machine affects both. The microphones send digital silence between the questions, and then noise
+everywhere. Compared is the CPU time of the process, user and system, for each second of a
 call.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from client.config import Config
 from tests.bench.capacity import TURNS_PER_CALL, call
 from tests.bench.figures import machine, row, verdict
 from tests.bench.gateway import SETTINGS, running
+from tests.bench.noise import NOISE_DBFS
 from tests.bench.trust import Costs
 from tests.e2e.appliance import ROOT, Appliance
 
@@ -25,7 +28,9 @@ ROUNDS = 3
 MIN_RATIO = 1.5
 
 
-async def measure(builds: tuple[Path, Path], folder: Path, callers: int, rounds: int) -> list[str]:
+async def measure(
+    builds: tuple[Path, Path], folder: Path, callers: int, rounds: int, noisy: bool
+) -> list[str]:
     """Measure both builds, the other one first. Return the lines to print."""
     before = Appliance(folder / "before", SETTINGS, root=builds[0])
     now = Appliance(folder / "now", SETTINGS, root=builds[1])
@@ -38,16 +43,19 @@ async def measure(builds: tuple[Path, Path], folder: Path, callers: int, rounds:
         for each in costs:
             await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
         for _ in range(rounds):
-            await asyncio.gather(*(each.hold_round(callers, TURNS_PER_CALL) for each in costs))
+            await asyncio.gather(
+                *(each.hold_round(callers, TURNS_PER_CALL, noisy) for each in costs)
+            )
         memory = [each.gateway.process.memory_info().rss / 1e6 for each in costs]
-    return report(*costs, callers, memory)
+    microphones = f"noise of {NOISE_DBFS:.0f} dBFS" if noisy else "digital silence"
+    title = f"CPU of the gateway for a second of a call, {callers} calls at once, {microphones}"
+    return [title, *report(*costs, memory)]
 
 
-def report(before: Costs, now: Costs, callers: int, memory: list[float]) -> list[str]:
+def report(before: Costs, now: Costs, memory: list[float]) -> list[str]:
     """Return the rows of both, and the ratio of their calls per core."""
     per_core = [each.call_seconds / each.cpu_seconds for each in (before, now)]
     return [
-        f"CPU of the gateway for a second of a call, {callers} calls at once",
         row("before", before.cpu_shares, "ms", 1000),
         row("now", now.cpu_shares, "ms", 1000),
         f"  resident memory, MB: {memory[0]:.0f} before, {memory[1]:.0f} now",
@@ -63,9 +71,9 @@ def main() -> None:
     args = parser.parse_args()
     print(f"On {machine()}", flush=True)
     builds = args.before.resolve(), ROOT
-    for callers in args.callers:
+    for callers, noisy in itertools.product(args.callers, (False, True)):
         with tempfile.TemporaryDirectory(prefix="voice-cores.") as folder:
-            lines = asyncio.run(measure(builds, Path(folder), callers, args.rounds))
+            lines = asyncio.run(measure(builds, Path(folder), callers, args.rounds, noisy))
             print("\n".join(lines), flush=True)
 
 

@@ -49,10 +49,15 @@ class Costs:
     cpu_seconds: float = 0.0
     call_seconds: float = 0.0
 
-    async def hold_round(self, callers: int = CALLERS, turns: int = TURNS) -> None:
-        """Hold `callers` calls at once, and add their samples."""
+    async def hold_round(
+        self, callers: int = CALLERS, turns: int = TURNS, noisy: bool = False
+    ) -> None:
+        """Hold `callers` calls at once, and add their samples. `noisy`: see noise.py."""
         before, began = _cpu_seconds(self.gateway), time.monotonic()
-        calls = [call(self.gateway.config, number * 0.37, turns) for number in range(callers)]
+        calls = [
+            call(self.gateway.config, number * 0.37, turns, number if noisy else None)
+            for number in range(callers)
+        ]
         records = await asyncio.gather(*calls)
         lasted = callers * (time.monotonic() - began)
         used = _cpu_seconds(self.gateway) - before

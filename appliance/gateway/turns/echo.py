@@ -107,9 +107,10 @@ class EchoDetector:
         otherwise the answer is of no interest, and False while the delay is not known.
         """
         if not self.active(now):
-            self._microphone.forget()
-            self._correlation, self._candidate = 0.0, None
-            self._prominent = SummedCorrelation()
+            if self._microphone.windows:  # since the bot was heard
+                self._microphone.forget()
+                self._correlation, self._candidate = 0.0, None
+                self._prominent = SummedCorrelation()
             return False
         self._microphone.add(window, now)
         if self._delay is None and not voice:

@@ -8,6 +8,7 @@ heard again: voice that is rejected for some seconds lowers the level step by st
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -26,8 +27,8 @@ START_WINDOWS = 12  # 0.4 s: the latest voice, whose mean level decides whether 
 def level_dbfs(pcm: bytes) -> float:
     """Return the level of int16 PCM, in dB relative to full scale; -90 for digital silence."""
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
-    mean_square = float(np.mean(samples * samples)) if len(samples) else 0.0
-    return max(SILENCE_DBFS, float(10 * np.log10(mean_square / 32768**2 + 1e-12)))
+    mean_square = float(samples @ samples) / len(samples) if len(samples) else 0.0
+    return max(SILENCE_DBFS, 10 * math.log10(mean_square / 32768**2 + 1e-12))
 
 
 class StartLevel:
@@ -38,6 +39,7 @@ class StartLevel:
     """
 
     def __init__(self, min_dbfs: float) -> None:
+        self._min_dbfs = min_dbfs
         self._min_power = 10 ** (min_dbfs / 10)
         self._powers: deque[float] = deque(maxlen=START_WINDOWS)
         self.windows = 0  # of voice without a pause
@@ -51,6 +53,10 @@ class StartLevel:
         """Note a window without voice."""
         self._powers.clear()
         self.windows = 0
+
+    def may_start(self, pcm: bytes) -> bool:
+        """Return whether speech may start at a window, if no voice was before it."""
+        return level_dbfs(pcm) >= self._min_dbfs
 
     @property
     def is_loud_enough(self) -> bool:

@@ -11,9 +11,8 @@
   `turn.stop_timeout_seconds` is the last resort.
 
 This module configures the policies and shares the two models. Pipecat loads both per session,
-which takes 25 MB and blocks the event loop for up to 450 ms for each caller (measured). One
-onnxruntime session may run in several threads, and smart-turn is stateless. Silero's state is kept
-per caller, outside of the model.
+which takes 25 MB and blocks the event loop for up to 450 ms for each caller (measured). smart-turn
+is stateless. Silero's state is kept per caller, outside of the model.
 
 smart-turn also runs in a thread pool that all sessions share. It takes a tenth of a second at each
 pause of each caller. Each concurrent run takes one core, which the event loop needs, and 13 MiB
@@ -24,6 +23,7 @@ every new maximum of callers that paused at the same moment (measured).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -45,7 +45,8 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from appliance.gateway.hops import DirectAudio, pass_audio
 from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.level import WINDOW_SECONDS, CallerLevel, StartLevel
-from appliance.gateway.turns.silero import Silero, SileroModel
+from appliance.gateway.turns.silero import SILENT_WINDOW, Silero, SileroModel
+from appliance.gateway.turns.silero_network import SileroNetwork, load_weights
 from appliance.gateway.turns.turn_stop import EndpointingStopStrategy
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
@@ -94,6 +95,7 @@ def context_aggregators(
 
 
 START_NEVER = 1 << 30  # windows
+WAITING_WINDOWS = 8  # 0.26 s of audio that cannot begin speech
 
 
 class TurnModels:
@@ -101,7 +103,7 @@ class TurnModels:
 
     def __init__(self, config: TurnConfig) -> None:
         self._config = config
-        self._silero = SileroModel(SileroVADAnalyzer()._model.session)
+        self._silero = SileroModel(SileroNetwork(load_weights()))
         self._smart_turn = LocalSmartTurnAnalyzerV3()
         self._smart_turn._log_data = False  # Pipecat can be told to write audio to the disk
         self._smart_turn.set_sample_rate(INPUT_SAMPLE_RATE)
@@ -169,6 +171,10 @@ class SharedSilero(SileroVADAnalyzer):
         self.is_bot_busy: Callable[[], bool] | None = None
         self.caller_level = caller_level
         self._start_level = start_level
+        self._waiting: list[tuple[bytes, float]] = []  # audio, and when it arrived
+        self._windows: list[bytes] = []  # that the waiting audio completes
+        self._rest = b""  # of a window that is not complete
+        self.heard_at = 0.0  # when the audio that is analyzed arrived, in monotonic seconds
         self._interrupt_seconds = max(params.start_secs, interrupt_seconds)
         self.started_seconds_ago = params.start_secs  # of the latest speech, when it was detected
 
@@ -216,8 +222,35 @@ class SharedSilero(SileroVADAnalyzer):
         # too late. It also takes 0.17 % of a core (0.29 % without it).
         return 1.0
 
-    async def analyze_audio(self, buffer: bytes) -> VADState:
+    async def analyze_audio(self, buffer: bytes, may_wait: bool = False) -> VADState:
+        """Analyze the next audio of any length. Return the state at its end.
+
+        With `may_wait`, audio that is too soft to begin speech waits for more, and the model hears
+        up to `WAITING_WINDOWS` at once. The state after them is the same. Only voice that is too
+        soft for speech is noticed later.
+        """
+        windows = self._completed(buffer)
+        self._waiting.append((buffer, time.monotonic()))
+        self._windows += windows
+        quiet = self._vad_state == VADState.QUIET and not self._start_level.windows
+        few = len(self._windows) < WAITING_WINDOWS
+        if may_wait and quiet and few and not any(map(self._start_level.may_start, windows)):
+            return self._vad_state
         # Pipecat passes each chunk to a thread, which costs more than the half millisecond that
         # the model takes: eight sessions took 70 to 80 % of a core with threads, and 63 % without
         # (measured).
-        return self._run_analyzer(buffer)
+        waiting, self._waiting = self._waiting, []
+        windows, self._windows = self._windows, []
+        if len(windows) > 1:
+            self._silero.announce(windows)
+        for pcm, arrived_at in waiting:
+            self.heard_at = arrived_at
+            self._run_analyzer(pcm)
+        return self._vad_state
+
+    def _completed(self, buffer: bytes) -> list[bytes]:
+        """Return the windows of the audio that `buffer` completes."""
+        pcm, size = self._rest + buffer, len(SILENT_WINDOW)
+        end = len(pcm) // size * size
+        self._rest = pcm[end:]
+        return [pcm[start : start + size] for start in range(0, end, size)]

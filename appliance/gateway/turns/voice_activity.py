@@ -189,8 +189,11 @@ class VoiceActivityDetector(Protocol):
     def set_sample_rate(self, sample_rate: int) -> None:
         """Set the sample rate, in Hz."""
 
-    async def analyze_audio(self, buffer: bytes) -> VADState:
-        """Analyze the next audio of any length. Return the state at its end."""
+    async def analyze_audio(self, buffer: bytes, may_wait: bool = False) -> VADState:
+        """Analyze the next audio of any length. Return the state at its end.
+
+        `may_wait`: voice that is too soft for speech may be noticed later.
+        """
 
     async def cleanup(self) -> None:
         """Free the detector."""
@@ -214,6 +217,7 @@ class VoiceActivityProcessor(FrameProcessor):
         detector.set_sample_rate(INPUT_SAMPLE_RATE)
         self._muted = False
         self._turn_open = False
+        self._spoken = False  # since the last turn has ended
         self._missing = MissingAudio(config.stop_timeout_seconds)
         self._watching: asyncio.Task[None] | None = None  # runs while audio must not be missing
         self._spoken_seconds = 0.0  # since the last UserSpeakingFrame
@@ -241,7 +245,7 @@ class VoiceActivityProcessor(FrameProcessor):
             case UserStartedSpeakingFrame():
                 self._turn_open = True
             case UserStoppedSpeakingFrame():
-                self._turn_open = False
+                self._turn_open = self._spoken = False
         await self.push_frame(frame, direction)
         if isinstance(frame, MissingAudioFrame):
             await self._analyze(bytes(2 * round(frame.seconds * INPUT_SAMPLE_RATE)))
@@ -249,10 +253,13 @@ class VoiceActivityProcessor(FrameProcessor):
     async def _analyze(self, pcm: bytes) -> None:
         if self._muted:
             return
-        state = await self._detector.analyze_audio(pcm)
+        # While the end of a turn is not decided, soft voice counts, too.
+        may_wait = not (self._spoken or self._turn_open)
+        state = await self._detector.analyze_audio(pcm, may_wait)
         for event in self._events.update(state, self._detector.silence_seconds):
             await self._push_event(event)
         if self._events.speaking:
+            self._spoken = True
             self._watch()
             self._spoken_seconds += len(pcm) / 2 / INPUT_SAMPLE_RATE
             if self._spoken_seconds >= self._activity_seconds:

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
 import soxr
-from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
 from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_start import ExternalUserTurnStartStrategy
 
 from appliance.gateway.turns.endpointing import COMPLETE_PROBABILITY
 from appliance.gateway.turns.turn_stop import EndpointingStopStrategy
-from appliance.gateway.turns.turn_taking import TurnModels, user_aggregator_params
+from appliance.gateway.turns.turn_taking import SharedSilero, TurnModels, user_aggregator_params
 from appliance.settings import TurnConfig
 
 RATE = 16_000
@@ -59,7 +58,7 @@ async def states(vad: VADAnalyzer, audio: bytes) -> list[VADState]:
     return [await vad.analyze_audio(frame) for frame in frames(audio)]
 
 
-def vad(models: TurnModels) -> SileroVADAnalyzer:
+def vad(models: TurnModels) -> SharedSilero:
     detector = models.vad_analyzer()
     detector.set_sample_rate(RATE)
     return detector
@@ -215,3 +214,64 @@ def test_half_duplex_mutes_the_user_while_the_bot_speaks(models: TurnModels) -> 
         TurnConfig(half_duplex=True), models, ignore
     ).user_mute_strategies
     assert isinstance(mute, AlwaysUserMuteStrategy)
+
+
+def with_noise(audio: bytes, dbfs: float) -> bytes:
+    """Add white noise of this level."""
+    samples = np.frombuffer(audio, "<i2") / 32768
+    return pcm(samples + np.random.default_rng(2).normal(0, 10 ** (dbfs / 20), len(samples)))
+
+
+async def starts_and_stops(vad: SharedSilero, audio: bytes, may_wait: bool) -> list[object]:
+    """Return the numbers of the frames at which speech starts and ends, and when it began."""
+    found: list[object] = []
+    speaking = False
+    for number, frame in enumerate(frames(audio)):
+        state = await vad.analyze_audio(frame, may_wait)
+        if (state in (VADState.SPEAKING, VADState.STOPPING)) != speaking:
+            speaking = not speaking
+            found.append((number, vad.started_seconds_ago if speaking else None))
+    return found
+
+
+@pytest.mark.parametrize("dbfs", [-23, -42, -50])
+@pytest.mark.parametrize("noise_dbfs", [-70, -60, -48])
+async def test_waiting_changes_no_start_and_no_end_of_speech(
+    models: TurnModels, speech: bytes, dbfs: float, noise_dbfs: float
+) -> None:
+    voice = at_level(speech, dbfs)
+    parts = [bytes(2 * round(RATE * seconds)) + voice for seconds in (0.5, 2.13, 0.31, 5.07)]
+    audio = with_noise(b"".join(parts) + bytes(2 * RATE), noise_dbfs)
+    at_once = await starts_and_stops(vad(models), audio, may_wait=False)
+    assert at_once or dbfs < -45
+    assert await starts_and_stops(vad(models), audio, may_wait=True) == at_once
+
+
+async def test_soft_audio_waits_and_keeps_its_time(
+    models: TurnModels, speech: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[float] = []
+    detector = vad(models)
+
+    def is_echo(_window: bytes, _voice: bool) -> bool:
+        heard.append(detector.heard_at)
+        return False
+
+    detector.is_echo = is_echo
+    now = 0.0
+    monkeypatch.setattr("appliance.gateway.turns.turn_taking.time.monotonic", lambda: now)
+    noise = frames(with_noise(bytes(FRAME * 25), -60))
+    for number, frame in enumerate(noise):  # a second
+        now = number * 0.04
+        await detector.analyze_audio(frame, may_wait=True)
+        assert now - (heard[-1] if heard else 0.0) < 0.3
+    waiting = RATE // 512 - len(heard)
+    assert 0 < waiting <= 8
+    now = 1.0
+    await detector.analyze_audio(at_level(speech, -23)[FRAME * 8 : FRAME * 9], may_wait=True)
+    assert len(heard) == (26 * FRAME // 2) // 512  # loud audio waits for nothing
+    assert heard == sorted(heard) and heard[-1] == now
+    times = [(number + 1) * 512 / RATE for number in range(len(heard))]  # at the end of a window
+    late = [at + 0.04 - time for at, time in zip(heard, times, strict=True)]
+    assert min(late) >= 0
+    assert max(late) < 0.04 + 1e-9
