@@ -23,7 +23,7 @@ test: ## run all tests, or some: ARGS=tests/gateway/test_wire.py
 	@ops/test $(ARGS)
 
 test-image: ## run only the tests that build, export, import and run the sealed image
-	@ops/test --image
+	@ops/test --image --host
 
 check: ## run ruff, mypy --strict, tsc and shellcheck
 	@ops/check

@@ -22,8 +22,9 @@ import pytest
 
 from tests.acceptance.speed import ANY_SPEED
 from tests.e2e.appliance import QUESTIONS
+from tests.host.hosts import USER
 from tests.image.conftest import Delivered
-from tests.image.sealed import INSIDE, LIMITS, PORT, ULIMITS, USER, Network, fetch, say
+from tests.image.sealed import INSIDE, LIMITS, PORT, ULIMITS, Network, fetch, say
 
 SECONDS = 900  # for a start and an acceptance test on a busy machine
 SPOKEN = ("paris", "france", "clara")
