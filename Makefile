@@ -22,8 +22,8 @@ talk: ## call a running appliance with microphone and loudspeaker
 test: ## run all tests, or some: ARGS=tests/gateway/test_wire.py
 	@ops/test $(ARGS)
 
-test-image: ## run only the tests that build, export, import and run the sealed image
-	@ops/test --image
+test-image: ## run only the tests that build, export, import and run images
+	@ops/test --image --host
 
 check: ## run ruff, mypy --strict, tsc and shellcheck
 	@ops/check

@@ -1,8 +1,7 @@
 """Runs the test suite in parts, shows how far each one is, and ends with a table.
 
-`ops/test` sets the environment up and calls this. The parts that need neither the sealed image nor
-PyTorch run first, side by side: most of their tests wait for speech, in real time. The tests of the
-image then run beside those on PyTorch and vLLM. Each part writes `.cache/test/PART.log` and
+`ops/test` sets the environment up and calls this. Two parts run at a time, in the order of `PARTS`;
+two whole appliances never do, see `next_part`. Each part writes `.cache/test/PART.log` and
 `PART.xml` (JUnit). A few failed tests run a second time, with nothing beside them, see `run_again`.
 """
 
@@ -27,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / ".cache" / "test"
 NO_VLLM = 3  # the exit code of ops/setup-torch where vLLM cannot be installed
 POLL_SECONDS = 0.5
+AT_A_TIME = 2  # parts; most of their tests wait for speech, in real time
 MOST_AGAIN = 10  # failed tests that get a second run; more of them are not noise of the machine
 REPORT_SECONDS = 30.0  # between two status lines where the output is not a terminal
 IMAGE_TOOLS = ("podman", "buildah", "runc", "mmdebstrap", "strace", "ip", "curl", "zstd",
@@ -39,17 +39,26 @@ _DETAILS = re.compile(r"^=+ (?:FAILURES|ERRORS) =+$", re.M)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the suite. `options` are pytest's; `torch` runs it in `.venv-torch`."""
+    """A part of the suite.
+
+    options     pytest's
+    torch       it runs in `.venv-torch`
+    podman      it needs IMAGE_TOOLS
+    appliance   it runs a whole appliance, which uses both cores
+    """
 
     name: str
     title: str
     paths: tuple[str, ...]
     options: tuple[str, ...] = ()
     torch: bool = False
+    podman: bool = False
+    appliance: bool = False
 
 
 LIVE = "tests/monitoring/test_live.py"
-PARTS = {
+OTHERS = ("acceptance", "drills", "e2e", "host", "image", "torch")  # folders that are not core's
+PARTS = {  # in the order in which they begin
     part.name: part
     for part in (
         Part(
@@ -57,16 +66,26 @@ PARTS = {
             "everything that needs neither a running appliance, nor the image, nor PyTorch",
             ("tests",),
             (
-                *(f"--ignore=tests/{name}" for name in ("acceptance", "drills", "e2e", "image")),
-                "--ignore=tests/torch",
+                *(f"--ignore=tests/{name}" for name in OTHERS),
                 f"--ignore={LIVE}",
                 "-n3",
                 "--dist=loadfile",
             ),
         ),
-        Part("appliance", "calls to the whole appliance", ("tests/e2e", "tests/acceptance", LIVE)),
-        Part("drills", "faults of the running appliance", ("tests/drills",)),
-        Part("image", "building, carrying and running the sealed image", ("tests/image",)),
+        Part(
+            "appliance",
+            "calls to the whole appliance",
+            ("tests/e2e", "tests/acceptance", LIVE),
+            appliance=True,
+        ),
+        Part("drills", "faults of the running appliance", ("tests/drills",), appliance=True),
+        Part(
+            "image",
+            "building, carrying and running the sealed image",
+            ("tests/image",),
+            podman=True,
+            appliance=True,
+        ),
         Part(
             "torch",
             "Kokoro on PyTorch, and building the weights",
@@ -80,11 +99,14 @@ PARTS = {
             ("tests/torch/vllm", "tests/torch/e2e"),
             torch=True,
         ),
+        Part(
+            "host",
+            "voicectl, preflight, export and import on hosts with tiny images",
+            ("tests/host",),
+            podman=True,
+        ),
     )
 }
-# One phase after the other; in a phase the lanes run side by side. Two whole appliances at the same
-# time would be slower than their tests allow for, so drills follow the other calls.
-PHASES = ((("core",), ("appliance", "drills")), (("image",), ("torch", "vllm")))
 
 
 @dataclass(slots=True)
@@ -104,6 +126,17 @@ class Outcome:
         return not self.failed and not self.broken
 
 
+def next_part(waiting: Sequence[Part], running: Sequence[Part]) -> Part | None:
+    """The part that begins now, if any.
+
+    Of two whole appliances at the same time, each is slower than its tests allow for.
+    """
+    if len(running) >= AT_A_TIME:
+        return None
+    taken = any(part.appliance for part in running)
+    return next((part for part in waiting if not (taken and part.appliance)), None)
+
+
 def part_of(arguments: Sequence[str]) -> str:
     """The part whose environment pytest needs for these arguments."""
     path = next((word for word in arguments if word.startswith("tests")), "")
@@ -111,7 +144,8 @@ def part_of(arguments: Sequence[str]) -> str:
         return "torch"
     if path.startswith("tests/torch"):
         return "vllm"
-    return "image" if path.startswith("tests/image") else "core"  # the others share its environment
+    folder = path.split("/")[1] if "/" in path else ""
+    return folder if folder in ("host", "image") else "core"  # the others share its environment
 
 
 def percent(log: str) -> int:
@@ -242,7 +276,7 @@ def set_up(part: Part) -> Outcome | None:
     With CI set nothing may be left out: what is missing is then a failure.
     """
     why = ""
-    if part.name == "image" and (missing := missing_image_tools()):
+    if part.podman and (missing := missing_image_tools()):
         why = f"not on this machine: {', '.join(missing)} (.ci/run names the packages)"
     if part.torch:
         with (OUT / "setup-torch.log").open("ab") as log:
@@ -276,47 +310,41 @@ class Screen:
 
 
 def run(names: Sequence[str]) -> dict[str, Outcome]:
-    """Runs the named parts phase by phase."""
+    """Runs the named parts, two at a time."""
     outcomes: dict[str, Outcome] = {}
     screen = Screen()
-    for phase in PHASES:
-        lanes = [[PARTS[name] for name in lane if name in names] for lane in phase]
-        _run_phase([lane for lane in lanes if lane], outcomes, screen)
-    return outcomes
-
-
-def _run_phase(lanes: list[list[Part]], outcomes: dict[str, Outcome], screen: Screen) -> None:
-    running: dict[int, Running] = {}
+    waiting = [part for part in PARTS.values() if part.name in names]
+    running: list[Running] = []
     seen: set[str] = set()
     try:
-        while any(lanes) or running:
-            for number, lane in enumerate(lanes):
-                if number not in running and lane:
-                    part = lane.pop(0)
-                    screen.say(f"{part.name}: {part.title}")
-                    if (unable := set_up(part)) is not None:
-                        outcomes[part.name] = unable
-                        screen.say(f"{part.name}: {unable.left_out or unable.broken}")
-                    else:
-                        running[number] = Running(part)
-            screen.status(running.values())
+        while waiting or running:
+            while (part := next_part(waiting, [each.part for each in running])) is not None:
+                waiting.remove(part)
+                screen.say(f"{part.name}: {part.title}")
+                if (unable := set_up(part)) is not None:
+                    outcomes[part.name] = unable
+                    screen.say(f"{part.name}: {unable.left_out or unable.broken}")
+                else:
+                    running.append(Running(part))
+            screen.status(running)
             time.sleep(POLL_SECONDS)
-            for number, part_run in list(running.items()):
+            for part_run in list(running):
                 done = part_run.done()  # before its log is read for the last time
                 for test in failures(part_run.log()):
                     if test not in seen:
                         seen.add(test)
                         screen.say(f"FAILED {test}")
                 if done:
-                    del running[number]
+                    running.remove(part_run)
                     outcome = outcomes[part_run.part.name] = part_run.outcome()
                     if not outcome.ok:
                         screen.say(details(part_run.log()))
                     row = f"{outcome.passed} passed, {outcome.failed} failed"
                     screen.say(f"{part_run.part.name} done in {clock(outcome.seconds)}: {row}")
     finally:
-        for part_run in running.values():
+        for part_run in running:
             part_run.kill()
+    return outcomes
 
 
 def run_again(outcomes: Mapping[str, Outcome]) -> None:
@@ -368,7 +396,7 @@ def main(argv: Sequence[str]) -> int:
     names = args.parts or list(PARTS)
     ahead = None
     if "core" in names and "vllm" in names:
-        # Its download takes minutes: begin with it while the first phase runs.
+        # Its download takes minutes: begin with it while the first parts run.
         log = (OUT / "setup-torch.log").open("wb")
         ahead = subprocess.Popen([ROOT / "ops/setup-torch"], stdout=log, stderr=log)
     outcomes = run(names)

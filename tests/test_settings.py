@@ -6,7 +6,7 @@ import dataclasses
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -223,6 +223,21 @@ def refusals(environ: dict[str, str]) -> dict[str, str]:
     return {}
 
 
+Configured = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Configured:
+    """Returns a function that writes a file of settings and returns the environment naming it."""
+    file = tmp_path / "voice.toml"
+
+    def write(content: str) -> dict[str, str]:
+        file.write_text(content)
+        return {"VOICE_CONFIG": str(file)}
+
+    return write
+
+
 def test_without_environment_the_defaults_apply() -> None:
     assert load({}) == Settings()
 
@@ -283,13 +298,12 @@ def test_value_of_the_wrong_type_is_refused_by_name(name: str, value: str, kind:
         load({name: value})
 
 
-def test_environment_overrides_file_and_file_overrides_profile(tmp_path: Path) -> None:
-    file = tmp_path / "voice.toml"
-    file.write_text(
+def test_environment_overrides_file_and_file_overrides_profile(configured: Configured) -> None:
+    environ = configured(
         'profile = "gpu"\n[gateway]\nport = 1\nmax_sessions = 2\n'
         'allowed_origins = ["https://a.example", "https://b.example"]\n'
     )
-    settings = load({"VOICE_CONFIG": str(file), "VOICE_GATEWAY_PORT": "3"})
+    settings = load(environ | {"VOICE_GATEWAY_PORT": "3"})
     assert settings.profile == "gpu"
     assert settings.gateway.port == 3
     assert settings.gateway.max_sessions == 2
@@ -298,11 +312,9 @@ def test_environment_overrides_file_and_file_overrides_profile(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", ["[gateway", "[gateway]\nprt = 1\n", "prt = 1\n"])
-def test_broken_file_or_unknown_name_in_it_is_refused(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "voice.toml"
-    file.write_text(content)
+def test_broken_file_or_unknown_name_in_it_is_refused(configured: Configured, content: str) -> None:
     with pytest.raises(BadSetting):
-        load({"VOICE_CONFIG": str(file)})
+        load(configured(content))
 
 
 @pytest.mark.parametrize(
@@ -318,11 +330,9 @@ def test_broken_file_or_unknown_name_in_it_is_refused(tmp_path: Path, content: s
     ],
 )
 def test_file_is_refused_by_the_names_that_are_written_in_it(
-    tmp_path: Path, line: str, name: str, why: str
+    configured: Configured, line: str, name: str, why: str
 ) -> None:
-    file = tmp_path / "voice.toml"
-    file.write_text(f"[tts]\n{line}\n")
-    (refused,) = refusals({"VOICE_CONFIG": str(file)}).items()
+    (refused,) = refusals(configured(f"[tts]\n{line}\n")).items()
     assert refused[0] == name and refused[1].startswith(why)
 
 
@@ -448,12 +458,10 @@ def test_values_that_contradict_each_other_are_refused(
     assert why in refused[f"VOICE_{name}"]
 
 
-def test_all_wrong_settings_are_reported_at_once(tmp_path: Path) -> None:
-    file = tmp_path / "voice.toml"
-    file.write_text("[tts]\nspeed = 3\n[llm]\nreply_tokens = 300\n")
+def test_all_wrong_settings_are_reported_at_once(configured: Configured) -> None:
     refused = refusals(
-        {
-            "VOICE_CONFIG": str(file),
+        configured("[tts]\nspeed = 3\n[llm]\nreply_tokens = 300\n")
+        | {
             "VOICE_GATEWAY_PRT": "1",
             "VOICE_GATEWAY_PORT": "99999",
             "VOICE_GATEWAY_MAX_SESSIONS": "-1",

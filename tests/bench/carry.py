@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 from appliance.weights import manifest, seal
 from tests.bench.figures import machine, verdict
-from tests.image import hosts
-from tests.image.hosts import OPS, ROOT, Host
+from tests.host import hosts
+from tests.host.hosts import OPS, ROOT, Host
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from client.wav import read_wav, write_wav
 from client.wire import MIC_SAMPLE_RATE
 from tests.e2e.appliance import QUESTIONS, Appliance
 from tests.page.chromium import Browser
-from tests.page.test_call import captions, logged_in
+from tests.page.user import captions, logged_in
 
 SECOND = bytes(2 * MIC_SAMPLE_RATE)
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.appliance import SayResult
-from tests.image.hosts import ROOT, Host
+from tests.host.hosts import ROOT, USER, Host
 
 STORE = ROOT / ".cache/image/tests"  # kept between test runs, because a build takes minutes
 TAG = "localhost/voice-appliance:tested"
 INSIDE, CALLER = "192.0.2.1", "192.0.2.2"  # TEST-NET-1 of RFC 5737
-PORT, METRICS_PORT, USER = 8765, 9465, 10001
+PORT, METRICS_PORT = 8765, 9465
 LIMITS = tuple(  # as shipped
     line
     for line in (ROOT / "ops/units/cpu/host.flags").read_text(encoding="utf-8").splitlines()

@@ -14,7 +14,8 @@ import pytest
 from appliance.offline import SWITCHES
 from appliance.weights import manifest, seal
 from ops.bundle.context import image_sources
-from tests.image.sealed import USER, Built
+from tests.host.hosts import USER
+from tests.image.sealed import Built
 
 COMPILERS = re.compile(r"(.*-)?(gcc|g\+\+|cc|c\+\+|cpp|clang|tcc|ld|as|make|rustc|go)(-[\d.]+)?")
 FETCHERS = re.compile(r"(curl|wget|pip[\d.]*|easy_install.*|git|ssh|scp|nc|netcat|conda|uv|npm)")

@@ -17,8 +17,9 @@ import pytest
 from client.wav import read_wav
 from tests.e2e.appliance import QUESTIONS, SayResult
 from tests.e2e.test_no_network_access import attempts
+from tests.host.hosts import USER
 from tests.image.conftest import Delivered
-from tests.image.sealed import CALLER, LIMITS, METRICS_PORT, USER, Built, Network, SealedContainer
+from tests.image.sealed import CALLER, LIMITS, METRICS_PORT, Built, Network, SealedContainer
 from tests.recognizer import word_error_rate, words
 from tests.units.reading import in_bytes
 

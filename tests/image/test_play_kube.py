@@ -24,9 +24,9 @@ import yaml
 
 from appliance import settings
 from tests.e2e.appliance import QUESTIONS
+from tests.host.hosts import ROOT, USER
 from tests.image import sealed
-from tests.image.hosts import ROOT
-from tests.image.sealed import METRICS_PORT, PORT, ULIMITS, USER, Built, Network
+from tests.image.sealed import METRICS_PORT, PORT, ULIMITS, Built, Network
 from tests.units import reading
 
 MANIFEST = ROOT / "ops/units/cpu/kubernetes.yaml"

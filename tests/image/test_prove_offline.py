@@ -15,15 +15,13 @@ from typing import Any
 import pytest
 
 from appliance.egress_proof.statement import PHASES
-from tests.image.hosts import OPS, Host
-from tests.image.running import ONE, OperatedHost
-from tests.image.sealed import LIMITS, ULIMITS, USER, Built
-from tests.image.test_docker import docker
-from tests.image.test_docker import pytestmark as needs_docker
+from tests.host.hosts import OPS, USER, Host
+from tests.host.test_docker import docker
+from tests.host.test_docker import pytestmark as needs_docker
+from tests.image.sealed import LIMITS, ULIMITS, Built
 
 __all__ = ["docker"]
 
-RELEASES = (ONE,)  # of the tiny images
 SECONDS = 1500  # for a proof on a busy machine
 REPOSITORY = "localhost/voice-appliance"
 RELEASE, LEAKY, WAITING = "0.1.0-cpu", "0.1.1-cpu", "0.1.2-cpu"
@@ -176,18 +174,3 @@ def test_nothing_leaves_the_real_image(proof_site: ProofSite, tmp_path: Path) ->
     assert about["flags_left_out"] == "--publish=8765:8765"
     assert len(about["lock_sha256"]) == 64
     assert proof_site.containers() == []
-
-
-def test_running_appliance_is_not_disturbed_by_a_proof(serving: OperatedHost) -> None:
-    refused = serving.ctl("prove-offline")
-    assert refused.returncode == 1
-    assert "stop it first" in refused.stderr
-    assert serving.serves == ONE.version
-
-
-def test_image_without_a_watcher_proves_nothing_and_leaves_nothing(site: OperatedHost) -> None:
-    failed = site.ctl("prove-offline", ONE.version)
-    assert failed.returncode == 1
-    assert "the watcher does not watch" in failed.stderr
-    assert site.run_engine("ps", "--all", "--quiet") == ""
-    assert not list(site.state.glob("reports/*"))

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.settings import LLMConfig
 from tests.conftest import FAST_MODEL
-from tests.image.hosts import damage
+from tests.host.hosts import damage
 from tests.image.sealed import Built, Network, SealedContainer
 
 WEIGHTS = "/opt/voice/weights"

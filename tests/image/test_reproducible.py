@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.image.hosts import ROOT
+import pytest
+
+from tests.host.hosts import ROOT
 from tests.image.sealed import Built, build, store
 
 FOLDERS = ("ops", "requirements", "appliance", "client")
@@ -22,31 +26,46 @@ def repository(folder: Path) -> Path:
     return folder
 
 
-def test_second_build_in_an_empty_store_gives_the_same_image(built: Built, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Copy:
+    """The image of a copy of the repository."""
+
+    root: Path
+    image: Built
+
+
+@pytest.fixture(scope="module")
+def copy(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    root = repository(tmp_path_factory.mktemp("copy") / "repository")
+    out = built.out.parent / "copy"  # beside the base image
+    image = build(built.host, out, root=root, tag="localhost/voice-appliance:copy")
+    yield Copy(root, image)
+    built.host.must("podman", "rmi", "--force", image.tag)
+
+
+def test_second_build_in_an_empty_store_gives_the_same_image(copy: Copy, tmp_path: Path) -> None:
     """With an empty store; the base is bootstrapped again and every package downloaded again."""
-    root = repository(tmp_path / "repository")
-    out = built.out.parent  # already has a base
-    here = build(built.host, out / "here", root=root, tag="localhost/voice-appliance:here")
     with store(tmp_path / "store") as elsewhere:
-        again = build(elsewhere, tmp_path / "elsewhere/cpu", root=root)
-    assert again.lock["image"]["layers"] == here.lock["image"]["layers"]
-    assert again.id == here.id
-    assert again.lock == here.lock
+        again = build(elsewhere, tmp_path / "elsewhere/cpu", root=copy.root)
+    assert again.lock["image"]["layers"] == copy.image.lock["image"]["layers"]
+    assert again.id == copy.image.id
+    assert again.lock == copy.image.lock
     shutil.rmtree(tmp_path / "store")
-    built.host.must("podman", "rmi", "--force", here.tag)
 
 
-def test_changed_line_of_code_changes_one_small_layer(built: Built, tmp_path: Path) -> None:
-    root = repository(tmp_path / "repository")
-    out = built.out.parent
-    before = build(built.host, out / "before", root=root, tag="localhost/voice-appliance:old")
+def test_changed_line_of_code_changes_one_small_layer(
+    built: Built, copy: Copy, tmp_path: Path
+) -> None:
+    root, before = repository(tmp_path / "repository"), copy.image
     with (root / "appliance/__init__.py").open("a") as opened:
         opened.write("\n# one more line\n")
-    after = build(built.host, out / "after", root=root, tag="localhost/voice-appliance:new")
+    after = build(
+        built.host, before.out.with_name("after"), root=root, tag="localhost/voice-appliance:new"
+    )
     assert after.id != before.id
     layers = zip(before.lock["image"]["layers"], after.lock["image"]["layers"], strict=True)
     changed = [new for old, new in layers if old["diff_id"] != new["diff_id"]]
     assert [layer["holds"] for layer in changed] == ["our code"]
     print(f"a code fix ships {changed[0]['size_bytes'] / 1e6:.1f} MB uncompressed")
     assert changed[0]["size_bytes"] < 20e6
-    built.host.must("podman", "rmi", "--force", before.tag, after.tag)
+    built.host.must("podman", "rmi", "--force", after.tag)

@@ -17,7 +17,8 @@ import pytest
 
 from tests import written
 from tests.e2e.appliance import QUESTIONS
-from tests.image.sealed import INSIDE, METRICS_PORT, PORT, USER, Built, Network, SealedContainer
+from tests.host.hosts import USER
+from tests.image.sealed import INSIDE, METRICS_PORT, PORT, Built, Network, SealedContainer
 
 TYPED, PROMPTED = "Xylofonia", "Quetzalcoatl"
 SPOKEN, ANSWERED = "france", "paris"

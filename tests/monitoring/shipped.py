@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def _words(expression: str) -> list[str]:
     return re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", code)
 
 
+@cache
 def cases() -> list[dict[str, Any]]:
     """The cases of the promtool tests."""
     return [

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.image.hosts import OPS
+from tests.host.hosts import OPS
 
 
 def write(tree: Path, files: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import parts
-from tests.parts import Outcome, Part
+from tests.parts import PARTS, Outcome
 
 LOG = """
 tests/a/test_b.py::test_c PASSED                                         [ 12%]
@@ -71,7 +71,8 @@ def test_the_table_ends_with_the_sum_and_says_what_was_left_out_and_why() -> Non
         (["-k", "wire"], "core"),
         (["-x", "tests/torch/test_weights.py"], "torch"),
         (["tests/torch/vllm"], "vllm"),
-        (["tests/image/test_delta.py"], "image"),
+        (["tests/image/test_contents.py"], "image"),
+        (["-k", "back", "tests/host"], "host"),
     ],
 )
 def test_a_path_is_run_in_the_environment_of_its_part(arguments: list[str], part: str) -> None:
@@ -172,7 +173,41 @@ def test_many_failures_get_no_second_run(
     assert "once more alone" not in capfd.readouterr().out
 
 
-def test_every_phase_names_parts_that_exist_and_none_is_forgotten() -> None:
-    named = [name for phase in parts.PHASES for lane in phase for name in lane]
-    assert sorted(named) == sorted(parts.PARTS)
-    assert all(isinstance(parts.PARTS[name], Part) for name in named)
+def started(running: list[str], waiting: list[str]) -> str:
+    """The name of the part that begins beside those that run."""
+    part = parts.next_part([PARTS[name] for name in waiting], [PARTS[name] for name in running])
+    return part.name if part else ""
+
+
+@pytest.mark.parametrize(
+    ("running", "waiting", "begins"),
+    [
+        ([], ["core", "appliance", "drills"], "core"),
+        (["core"], ["appliance", "drills"], "appliance"),
+        (["core", "appliance"], ["drills", "image", "torch"], ""),
+        (["core"], ["drills", "image", "torch"], "drills"),
+        (["drills"], ["image", "torch"], "torch"),  # not a second appliance
+        (["drills"], ["image"], ""),
+        (["torch"], ["image", "vllm"], "image"),
+        (["image"], ["vllm", "host"], "vllm"),
+        (["image"], [], ""),
+    ],
+)
+def test_two_parts_run_at_a_time_but_never_two_appliances(
+    running: list[str], waiting: list[str], begins: str
+) -> None:
+    assert started(running, waiting) == begins
+
+
+def test_every_folder_of_tests_is_in_one_part() -> None:
+    ignored = {
+        option.removeprefix("--ignore=")
+        for option in PARTS["core"].options
+        if option.startswith("--ignore=")
+    }
+    named = [path for part in PARTS.values() if part.name != "core" for path in part.paths]
+    assert len(named) == len(set(named))
+    outside = {path.split("/")[1] for path in named if path.count("/") == 1}
+    assert {path.split("/")[1] for path in ignored if path.count("/") == 1} == outside
+    assert {path for path in ignored if path.count("/") > 1} == {parts.LIVE}
+    assert all((parts.ROOT / path).exists() for path in (*named, *ignored))

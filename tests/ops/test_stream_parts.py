@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.hosts import OPS
+from tests.host.hosts import OPS
 
 MIB = 1024 * 1024
 

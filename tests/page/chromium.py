@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import itertools
 import json
 import os
 import shutil
@@ -22,10 +21,10 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.page.tab import POLL_SECONDS, BrowserTab
+
 PROGRAM = shutil.which("chromium") or ""
 START_SECONDS = 60.0
-WAIT_SECONDS = 60.0  # for a condition in the page; no test depends on how fast it is
-POLL_SECONDS = 0.05
 ISOLATED = "tests"  # the world of scripts beside the page's
 FLAGS = (
     "--headless=new",
@@ -43,27 +42,20 @@ FLAGS = (
 )
 
 
-class Tab:
-    """One page of the browser.
+class Tab(BrowserTab):
+    """One page of Chromium.
 
-    requests    the URLs that the page asked for
     violations  the violated directives of the Content-Security-Policy
-    errors      uncaught exceptions and messages of the console of level "error"
     """
 
     def __init__(
         self, socket: ClientConnection, control: Tab | None = None, context: str = ""
     ) -> None:
         """`control` is the browser's own connection, `context` the one that the tab is in."""
-        self._socket = socket
+        super().__init__(socket)
         self._control = control
         self._context = context
-        self._ids = itertools.count(1)
-        self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self.requests: list[str] = []
         self.violations: list[str] = []
-        self.errors: list[str] = []
-        self._reader = asyncio.create_task(self._read())
 
     async def prepare(self) -> None:
         """Report requests, errors and violations from now on."""
@@ -76,25 +68,11 @@ class Tab:
                 reportViolation(`${event.violatedDirective} ${event.blockedURI}`))""",
         )
 
-    async def command(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its result. Raises RuntimeError if it fails."""
-        number = next(self._ids)
-        reply = self._replies[number] = asyncio.get_running_loop().create_future()
-        message = {"id": number, "method": method, "params": parameters}
-        await self._socket.send(json.dumps(message))
-        answer = await reply
-        if "error" in answer:
-            raise RuntimeError(f"{method}: {answer['error']}")
-        result: dict[str, Any] = answer["result"]
-        return result
-
     async def open(self, url: str) -> None:
-        """Load a page and wait until its scripts have run."""
         await self.command("Page.navigate", url=url)
         await self.wait_for("document.readyState === 'complete'")
 
     async def evaluate(self, expression: str) -> Any:
-        """Return the value of a JavaScript expression; of a promise, what it resolves to."""
         answer = await self.command(
             "Runtime.evaluate",
             expression=expression,
@@ -180,27 +158,6 @@ class Tab:
         alerts = [node for node in nodes if node.get("role", {}).get("value") == "alert"]
         return " ".join(text(node) for node in alerts)
 
-    async def wait_for(self, condition: str, seconds: float = WAIT_SECONDS) -> Any:
-        """Wait until a JavaScript expression is true, and return its value."""
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    with contextlib.suppress(RuntimeError):  # the page is being replaced
-                        if value := await self.evaluate(condition):
-                            return value
-                    await asyncio.sleep(POLL_SECONDS)
-        except TimeoutError:
-            text = await self.evaluate("document.body.innerText")
-            raise AssertionError(f"not within {seconds} s: {condition}; page: {text}") from None
-
-    async def text(self, selector: str) -> str:
-        """Return the text of an element."""
-        return str(await self.evaluate(f"document.querySelector({selector!r}).textContent.trim()"))
-
-    async def click(self, selector: str) -> None:
-        """Click on an element, as a user's gesture."""
-        await self.evaluate(f"document.querySelector({selector!r}).click()")
-
     async def fill(self, selector: str, value: str) -> None:
         """Type into an element."""
         await self.evaluate(f"document.querySelector({selector!r}).focus()")
@@ -211,19 +168,6 @@ class Tab:
         await self.resize(width, height)
         shot = await self.command("Page.captureScreenshot", captureBeyondViewport=False)
         path.write_bytes(base64.b64decode(shot["data"]))
-
-    async def close(self) -> None:
-        """Stop reading."""
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
-
-    async def _read(self) -> None:
-        async for text in self._socket:
-            message = json.loads(text)
-            if "id" in message:
-                self._replies.pop(message["id"]).set_result(message)
-            else:
-                self._event(message["method"], message["params"])
 
     def _event(self, method: str, event: dict[str, Any]) -> None:
         if method == "Network.requestWillBeSent":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import shutil
 import subprocess
@@ -20,10 +19,10 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.page.tab import POLL_SECONDS, BrowserTab
+
 PROGRAM = shutil.which("firefox-esr") or ""
 START_SECONDS = 60.0
-WAIT_SECONDS = 60.0  # for a condition in the page; no test depends on how fast it is
-POLL_SECONDS = 0.05
 PREFERENCES = {
     "media.navigator.permission.disabled": True,
     "media.autoplay.default": 0,  # a click of a script is no gesture
@@ -44,17 +43,12 @@ VIOLATIONS = """() => {
 }"""
 
 
-class FirefoxTab:
-    """One page of Firefox. `requests` are the URLs it asked for, `errors` its script errors."""
+class FirefoxTab(BrowserTab):
+    """One page of Firefox."""
 
     def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._ids = itertools.count(1)
-        self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        super().__init__(socket)
         self._context = ""
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        self._reader = asyncio.create_task(self._read())
 
     async def prepare(self) -> None:
         """Begin a session, and report requests, errors and violations from now on."""
@@ -66,26 +60,12 @@ class FirefoxTab:
         )
         await self.command("script.addPreloadScript", functionDeclaration=VIOLATIONS)
 
-    async def command(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its result. Raises RuntimeError if it fails."""
-        number = next(self._ids)
-        reply = self._replies[number] = asyncio.get_running_loop().create_future()
-        message = {"id": number, "method": method, "params": parameters}
-        await self._socket.send(json.dumps(message))
-        answer = await reply
-        if answer["type"] == "error":
-            raise RuntimeError(f"{method}: {answer['error']}: {answer['message']}")
-        result: dict[str, Any] = answer["result"]
-        return result
-
     async def open(self, url: str) -> None:
-        """Load a page and wait until its scripts have run."""
         await self.command(
             "browsingContext.navigate", context=self._context, url=url, wait="complete"
         )
 
     async def evaluate(self, expression: str) -> Any:
-        """Return the value of a JavaScript expression; of a promise, what it resolves to."""
         answer = await self.command(
             "script.evaluate",
             expression=f"Promise.resolve({expression}).then((it) => JSON.stringify(it ?? null))",
@@ -97,43 +77,14 @@ class FirefoxTab:
             raise RuntimeError(answer["exceptionDetails"]["text"])
         return json.loads(answer["result"]["value"])
 
-    async def wait_for(self, condition: str, seconds: float = WAIT_SECONDS) -> Any:
-        """Wait until a JavaScript expression is true, and return its value."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not (value := await self.evaluate(condition)):
-                    await asyncio.sleep(POLL_SECONDS)
-                return value
-        except TimeoutError:
-            text = await self.evaluate("document.body.innerText")
-            raise AssertionError(f"not within {seconds} s: {condition}; page: {text}") from None
-
-    async def text(self, selector: str) -> str:
-        """Return the text of an element."""
-        return str(await self.evaluate(f"document.querySelector({selector!r}).textContent.trim()"))
-
-    async def click(self, selector: str) -> None:
-        """Click on an element, as a user's gesture."""
-        await self.evaluate(f"document.querySelector({selector!r}).click()")
-
     async def fill(self, selector: str, value: str) -> None:
-        """Put text into an element."""
         await self.evaluate(f"document.querySelector({selector!r}).value = {json.dumps(value)}")
 
     async def close(self) -> None:
         """End the session."""
         with contextlib.suppress(RuntimeError):
             await self.command("session.end")
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
-
-    async def _read(self) -> None:
-        async for text in self._socket:
-            message = json.loads(text)
-            if message["type"] == "event":
-                self._event(message["method"], message["params"])
-            else:
-                self._replies.pop(message["id"]).set_result(message)
+        await super().close()
 
     def _event(self, method: str, event: dict[str, Any]) -> None:
         if method == "network.beforeRequestSent":

@@ -10,7 +10,7 @@ import pytest
 from tests.page.chromium import Browser
 from tests.page.conftest import INSECURE_HOST
 from tests.page.states import STATES, show
-from tests.page.test_call import choose_language
+from tests.page.user import choose_language
 from tests.stock.node import package_file
 
 # All eight would take a minute, so each state is seen in two.

@@ -3,65 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
-from tests.gateway.conftest import (
-    TOKEN,
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
+from tests.gateway.conftest import TOKEN, MakeGateway, ScriptedLLM
+from tests.page.chromium import Browser
+from tests.page.user import (
+    ANSWERS,
+    LISTENING,
+    PROBLEM,
+    SPEAKING,
+    ask,
+    captions,
+    choose_language,
+    log_in,
+    opened,
+    signed_in,
 )
-from tests.page.chromium import Browser, Tab
-
-
-@contextlib.asynccontextmanager
-async def opened(browser: Browser, gateway: RunningGateway) -> AsyncIterator[Tab]:
-    """Open the page. At the end: no error, no violation, and no request to another server."""
-    async with browser.tab() as tab:
-        await tab.open(f"http://localhost:{gateway.port}/")
-        yield tab
-        assert tab.errors == []
-        assert tab.violations == []
-        assert {urlsplit(url).netloc for url in tab.requests} == {f"localhost:{gateway.port}"}
-
-
-async def log_in(tab: Tab, token: str = TOKEN) -> None:
-    """Press the button, and give the token that the page asks for."""
-    await tab.click("#talk")
-    await tab.wait_for("!document.querySelector('#login').hidden")
-    await tab.fill("#token", token)
-    await tab.click("#login button")
-
-
-async def logged_in(tab: Tab, token: str = TOKEN) -> None:
-    """Log in, and wait until it is done."""
-    await log_in(tab, token)
-    await tab.wait_for("document.querySelector('#login').hidden")
-
-
-async def ask(tab: Tab, question: str) -> None:
-    """Type a question and send it."""
-    await tab.fill("#question", question)
-    await tab.click("#type button")
-
-
-async def choose_language(tab: Tab, tag: str) -> None:
-    """Choose one of the page's languages."""
-    await tab.evaluate(
-        f"""const select = document.querySelector("#language");
-        select.value = "{tag}"; select.dispatchEvent(new Event("change"))"""
-    )
-
-
-async def captions(tab: Tab) -> list[str]:
-    """Return "class words" of each caption."""
-    found: list[str] = await tab.evaluate(
-        """[...document.querySelectorAll("#captions li")].map(
-            (item) => `${item.className} ${item.querySelector(".words").textContent}`)"""
-    )
-    return found
 
 
 async def test_wrong_token_is_refused_in_words_and_the_right_one_logs_in(
@@ -69,7 +25,7 @@ async def test_wrong_token_is_refused_in_words_and_the_right_one_logs_in(
 ) -> None:
     async with make_gateway() as gateway, opened(browser, gateway) as tab:
         await log_in(tab, "x" * 40)
-        await tab.wait_for("!document.querySelector('#problem').hidden")
+        await tab.wait_for(PROBLEM)
         assert await tab.text("#problem .title") == "The access token is wrong."
         await tab.evaluate("document.querySelector('#token').value = ''")
         await tab.fill("#token", TOKEN)
@@ -86,20 +42,19 @@ async def test_spoken_question_is_answered_and_shown(
 ) -> None:
     async with (
         make_gateway(ScriptedLLM("It is Paris.")) as gateway,
-        opened(speaking_browser, gateway) as tab,
+        signed_in(speaking_browser, gateway) as tab,
     ):
-        await logged_in(tab)
         await tab.evaluate(
             """globalThis.seen = [];
             new MutationObserver(() => seen.push(document.body.dataset.status))
                 .observe(document.body, {attributes: true})"""
         )
         await tab.click("#talk")
-        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        await tab.wait_for(ANSWERS)
         assert (await captions(tab))[-1] == "bot It is Paris."
         seen = await tab.evaluate("seen.filter((each, i) => each !== seen[i - 1])")
         assert seen[:4] == ["connecting", "listening", "thinking", "speaking"]
-        await tab.wait_for("document.body.dataset.status === 'listening'")
+        await tab.wait_for(LISTENING)
         assert gateway.metric("voice_turn_heard_latency_seconds_count") == 1
         await tab.click("#talk")
         await gateway.wait_sessions_closed()
@@ -111,11 +66,10 @@ async def test_typed_question_begins_a_call_without_a_microphone(
 ) -> None:
     async with (
         make_gateway(ScriptedLLM("It is Rome.")) as gateway,
-        opened(browser, gateway) as tab,
+        signed_in(browser, gateway) as tab,
     ):
-        await logged_in(tab)
         await ask(tab, "What is the capital of Italy?")
-        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        await tab.wait_for(ANSWERS)
         assert await captions(tab) == ["user What is the capital of Italy?", "bot It is Rome."]
         assert await tab.text("#problem .title") == "No microphone was found."
 
@@ -126,11 +80,10 @@ async def test_interruption_stops_the_sound_and_keeps_what_was_heard(
     long_answer = "This is a long answer. " * 40
     async with (
         make_gateway(ScriptedLLM(long_answer, "Fine.")) as gateway,
-        opened(browser, gateway) as tab,
+        signed_in(browser, gateway) as tab,
     ):
-        await logged_in(tab)
         await ask(tab, "Tell me a story.")
-        await tab.wait_for("document.body.dataset.status === 'speaking'")
+        await tab.wait_for(SPEAKING)
         await asyncio.sleep(1.5)  # listen
         await ask(tab, "Stop. How are you?")
         await tab.wait_for("document.querySelectorAll('#captions .bot').length === 2")
@@ -146,12 +99,11 @@ async def test_retry_of_the_microphone_in_a_call_opens_no_second_call(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
     llm = ScriptedLLM("It is Rome.", "Two million.")
-    async with make_gateway(llm) as gateway, opened(browser, gateway) as tab:
-        await logged_in(tab)
+    async with make_gateway(llm) as gateway, signed_in(browser, gateway) as tab:
         await ask(tab, "What is the capital of Italy?")
-        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        await tab.wait_for(ANSWERS)
         await tab.click("#problem button")
-        await tab.wait_for("!document.querySelector('#problem').hidden")
+        await tab.wait_for(PROBLEM)
         await ask(tab, "How many people live there?")
         await tab.wait_for("document.querySelectorAll('#captions .bot').length === 2")
         assert gateway.metric("voice_sessions_active") == 1
@@ -172,11 +124,10 @@ async def test_next_user_reads_nothing_of_what_was_said(
 ) -> None:
     async with (
         make_gateway(ScriptedLLM("It is Rome.")) as gateway,
-        opened(browser, gateway) as tab,
+        signed_in(browser, gateway) as tab,
     ):
-        await logged_in(tab)
         await ask(tab, "What is the capital of Italy?")
-        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        await tab.wait_for(ANSWERS)
         await tab.click("#logout")
         await gateway.wait_sessions_closed()
         await tab.wait_for("!document.querySelector('#login').hidden")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from client.wav import write_wav
 from client.wire import MIC_SAMPLE_RATE
-from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
 from tests.page.chromium import Browser, Tab
 from tests.page.strings import strings_of
-from tests.page.test_call import ask, logged_in, opened
+from tests.page.user import NO_PROBLEM, SPEAKING, ask, call, signed_in
 
 STATUS = strings_of("en")["status"]
 LONG_REPLY = "This is a long answer. " * 40
@@ -64,28 +63,12 @@ def chatty_browser(speak: Speak, tmp_path_factory: pytest.TempPathFactory) -> It
     running.stop()
 
 
-@contextlib.asynccontextmanager
-async def spied_on(browser: Browser, gateway: RunningGateway) -> AsyncIterator[Tab]:
-    """Open the page with `SPY`, and log in."""
-    async with opened(browser, gateway) as tab:
-        await tab.command("Page.addScriptToEvaluateOnNewDocument", source=SPY)
-        await tab.open(f"http://localhost:{gateway.port}/")
-        await logged_in(tab)
-        yield tab
-
-
 async def change(tab: Tab, selector: str, value: object, event: str = "change") -> None:
     """Choose a value in a control, as a user does."""
     await tab.evaluate(
         f"""(() => {{ const control = document.querySelector({selector!r});
         control.value = {value!r}; control.dispatchEvent(new Event({event!r})); }})()"""
     )
-
-
-async def begin(tab: Tab) -> None:
-    """Begin a call."""
-    await tab.click("#talk")
-    await tab.wait_for("document.body.dataset.status === 'listening'")
 
 
 async def frames_from_now(tab: Tab) -> list[bool]:
@@ -110,8 +93,8 @@ async def test_chosen_devices_are_used_and_remembered(
 ) -> None:
     microphone = "spied.tracks.at(-1)?.getSettings().deviceId"
     loudspeaker = "spied.speakers.at(-1)?.sinkId"
-    async with make_gateway() as gateway, spied_on(speaking_browser, gateway) as tab:
-        await begin(tab)
+    async with make_gateway() as gateway, signed_in(speaking_browser, gateway, SPY) as tab:
+        await call(tab)
         for selector, used in (("#microphone", microphone), ("#loudspeaker", loudspeaker)):
             chosen = (await options(tab, selector))[-1]
             assert await tab.evaluate(used) != chosen
@@ -125,30 +108,30 @@ async def test_chosen_devices_are_used_and_remembered(
         await tab.click("#talk")
         await tab.wait_for("spied.tracks.at(-1).readyState === 'ended'")
         await tab.open(f"http://localhost:{gateway.port}/")
-        await begin(tab)
+        await call(tab)
         assert [await tab.evaluate(used) for used in (microphone, loudspeaker)] == before
 
 
 async def test_call_uses_another_microphone_if_the_chosen_one_is_gone(
     make_gateway: MakeGateway, speaking_browser: Browser
 ) -> None:
-    async with make_gateway() as gateway, spied_on(speaking_browser, gateway) as tab:
+    async with make_gateway() as gateway, signed_in(speaking_browser, gateway, SPY) as tab:
         await tab.evaluate(
             "localStorage.setItem('voice-appliance', JSON.stringify({microphone: 'unplugged'}))"
         )
         await tab.open(f"http://localhost:{gateway.port}/")
-        await begin(tab)
-        assert await tab.evaluate("document.querySelector('#problem').hidden")
+        await call(tab)
+        assert await tab.evaluate(NO_PROBLEM)
         assert await tab.evaluate("spied.tracks.at(-1).readyState") == "live"
 
 
 async def test_volume_changes_what_is_played(make_gateway: MakeGateway, browser: Browser) -> None:
     async with (
         make_gateway(ScriptedLLM(LONG_REPLY)) as gateway,
-        spied_on(browser, gateway) as tab,
+        signed_in(browser, gateway, SPY) as tab,
     ):
         await ask(tab, "Tell me a story.")
-        await tab.wait_for("document.body.dataset.status === 'speaking'")
+        await tab.wait_for(SPEAKING)
         loud = await tab.wait_for("peak() > 0.01 && peak()")
         await change(tab, "#volume", "0.5", "input")
         await tab.wait_for(f"peak() > {0.2 * loud} && peak() < {0.3 * loud}")  # a quarter
@@ -159,9 +142,9 @@ async def test_volume_changes_what_is_played(make_gateway: MakeGateway, browser:
 async def test_muted_microphone_sends_silence_until_it_is_opened(
     make_gateway: MakeGateway, chatty_browser: Browser
 ) -> None:
-    async with make_gateway() as gateway, spied_on(chatty_browser, gateway) as tab:
+    async with make_gateway() as gateway, signed_in(chatty_browser, gateway, SPY) as tab:
         await tab.click("#mute")
-        await begin(tab)
+        await call(tab)
         assert await tab.text("#status") == STATUS["muted"]
         assert not any(await frames_from_now(tab))
         await tab.click("#mute")
@@ -184,15 +167,15 @@ async def test_push_to_talk_and_half_duplex_decide_what_is_sent(
 ) -> None:
     async with (
         make_gateway(ScriptedLLM("This is an answer of some seconds. " * 3)) as gateway,
-        spied_on(chatty_browser, gateway) as tab,
+        signed_in(chatty_browser, gateway, SPY) as tab,
     ):
         await tab.click("#push-to-talk")
         await tab.click("#half-duplex")
-        await begin(tab)
+        await call(tab)
         assert await tab.text("#status") == STATUS["released"]
         assert not any(await frames_from_now(tab))
         await ask(tab, "Tell me something.")
-        await tab.wait_for("document.body.dataset.status === 'speaking'")
+        await tab.wait_for(SPEAKING)
         x, y = await center(tab, "#hold")
         await tab.mouse("mousePressed", x, y)
         await tab.wait_for("spied.loud.at(-1)")  # held, and the bot speaks no more
@@ -246,9 +229,9 @@ async def test_screen_stays_on_during_a_call_only(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
     held = "spied.locks.filter(({released}) => !released).length"
-    async with make_gateway() as gateway, spied_on(browser, gateway) as tab:
+    async with make_gateway() as gateway, signed_in(browser, gateway, SPY) as tab:
         assert await tab.evaluate(held) == 0
-        await begin(tab)
+        await call(tab)
         await tab.wait_for(f"{held} === 1")
         # The browser releases the lock of a page that is hidden, for example of a phone that rings.
         await tab.evaluate("spied.locks[0].release()")
@@ -257,14 +240,14 @@ async def test_screen_stays_on_during_a_call_only(
         await tab.click("#talk")
         await tab.wait_for(f"{held} === 0")
         await tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        await begin(tab)
+        await call(tab)
         await tab.wait_for(f"spied.locks.length === 3 && {held} === 1")
 
 
 async def test_screen_may_go_off_while_the_page_waits(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
-    async with make_gateway(max_sessions=1) as gateway, spied_on(browser, gateway) as tab:
+    async with make_gateway(max_sessions=1) as gateway, signed_in(browser, gateway, SPY) as tab:
         await gateway.connect()
         await tab.click("#talk")
         await tab.wait_for("document.querySelector('.countdown').textContent")

@@ -17,8 +17,9 @@ import pytest
 
 from client.wav import write_wav
 from tests.e2e.desktop import MISSING, RATE, Desktop, desktop
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
 from tests.page.firefox import Firefox, FirefoxTab
+from tests.page.user import ANSWERS, LISTENING, NO_PROBLEM, ask, logged_in
 
 LOCAL = ("about:", "chrome:", "data:", "blob:")  # no request over a network
 QUESTION = "What is the capital of France?"
@@ -50,15 +51,11 @@ def silent_firefox(tmp_path: Path) -> Iterator[Firefox]:
 
 
 @contextlib.asynccontextmanager
-async def logged_in(firefox: Firefox, gateway: RunningGateway) -> AsyncIterator[FirefoxTab]:
+async def signed_in(firefox: Firefox, gateway: RunningGateway) -> AsyncIterator[FirefoxTab]:
     """Log in. At the end: no error, no violation, and no request to another server."""
     async with firefox.tab() as tab:
         await tab.open(f"http://localhost:{gateway.port}/")
-        await tab.click("#talk")
-        await tab.wait_for("!document.querySelector('#login').hidden")
-        await tab.fill("#token", TOKEN)
-        await tab.click("#login button")
-        await tab.wait_for("document.querySelector('#login').hidden")
+        await logged_in(tab)
         yield tab
         assert tab.errors == []
         assert await tab.evaluate("violations") == []
@@ -73,17 +70,17 @@ async def test_spoken_question_is_answered_and_heard_in_firefox(
     write_wav(wav, speak(QUESTION), RATE)
     async with (
         make_gateway(ScriptedLLM("It is Paris.")) as gateway,
-        logged_in(firefox, gateway) as tab,
+        signed_in(firefox, gateway) as tab,
     ):
         await tab.click("#talk")
         await tab.wait_for("document.body.dataset.word === 'listening'")  # the microphone runs
         with sound.record(heard):
             sound.say(wav)
-            await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
-            await tab.wait_for("document.body.dataset.status === 'listening'")
+            await tab.wait_for(ANSWERS)
+            await tab.wait_for(LISTENING)
         assert await tab.text("#captions .bot .words") == "It is Paris."
         assert np.abs(np.fromfile(heard, "<i2")).max() > 1_000
-        assert await tab.evaluate("document.querySelector('#problem').hidden")
+        assert await tab.evaluate(NO_PROBLEM)
         await tab.click("#talk")
         await gateway.wait_sessions_closed()
 
@@ -93,10 +90,9 @@ async def test_typed_question_is_answered_in_firefox_without_sound(
 ) -> None:
     async with (
         make_gateway(ScriptedLLM("It is Rome.")) as gateway,
-        logged_in(silent_firefox, gateway) as tab,
+        signed_in(silent_firefox, gateway) as tab,
     ):
-        await tab.fill("#question", "What is the capital of Italy?")
-        await tab.click("#type button")
-        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
+        await ask(tab, "What is the capital of Italy?")
+        await tab.wait_for(ANSWERS)
         assert await tab.text("#captions .bot .words") == "It is Rome."
         assert await tab.text("#problem .title") == "No microphone was found."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.fakes import vanishing_path
 from tests.gateway.conftest import MakeGateway, ScriptedLLM
 from tests.page.chromium import Browser, Tab
-from tests.page.test_call import ask, logged_in
 from tests.page.test_modules import run, tab
+from tests.page.user import ANSWERS, LISTENING, WATCH_PROBLEMS, ask, logged_in
 
 __all__ = ["tab"]
 
@@ -55,17 +55,12 @@ async def test_call_goes_on_anew_after_its_gateway_has_vanished(
         await tab.open(f"http://localhost:{path.port}/")
         await logged_in(tab)
         await ask(tab, "What is the capital of Italy?")
-        await tab.wait_for("document.querySelector('#captions .bot .latency')?.textContent")
-        await tab.evaluate(
-            """globalThis.shown = [];
-            new MutationObserver(() => shown.push(document.querySelector("#problem").innerText))
-                .observe(document.body, {attributes: true, childList: true, subtree: true,
-                    characterData: true}); 0"""
-        )
+        await tab.wait_for(ANSWERS)
+        await tab.evaluate(WATCH_PROBLEMS)
         path.vanish()
         await tab.wait_for("shown.some((text) => text.includes('The connection was lost.'))")
         assert await tab.evaluate("shown.some((text) => text.includes('will not remember'))")
-        await tab.wait_for("document.body.dataset.status === 'listening'")  # by itself
+        await tab.wait_for(LISTENING)  # by itself
         await ask(tab, "What is the capital of Norway?")
         await tab.wait_for("document.querySelector('#captions').innerText.includes('Oslo')")
         assert tab.errors == []

@@ -8,18 +8,26 @@ from appliance import errors, run_folder
 from tests.gateway.conftest import MakeGateway, ScriptedLLM, free_port
 from tests.page.chromium import Browser, Tab
 from tests.page.strings import strings_of
-from tests.page.test_call import ask, logged_in, opened
+from tests.page.user import (
+    ANSWERS,
+    LISTENING,
+    NO_PROBLEM,
+    PROBLEM,
+    WATCH_PROBLEMS,
+    ask,
+    call,
+    logged_in,
+    opened,
+    signed_in,
+)
 
 STRINGS = strings_of("en")
-SHOWN = "!document.querySelector('#problem').hidden"
-LISTENING = "document.body.dataset.status === 'listening'"
-ANSWERS = "document.querySelectorAll('#captions .bot .latency:not(:empty)').length"
 
 
 async def assert_announced(tab: Tab, reason: str) -> None:
     """Assert that the page shows the words of a reason, and that a screen reader announces them."""
     title, advice = STRINGS["problems"][reason]
-    await tab.wait_for(SHOWN)
+    await tab.wait_for(PROBLEM)
     assert await tab.text("#problem .title") == title
     assert await tab.text("#problem .advice") == advice
     announced = await tab.alert()
@@ -41,8 +49,7 @@ async def test_blocked_microphone_can_be_allowed_during_the_call(
     ):
         await tab.permit_microphone("denied")
         await logged_in(tab)
-        await tab.click("#talk")
-        await tab.wait_for(LISTENING)
+        await call(tab)
         await assert_announced(tab, "microphone_blocked")
         assert await tab.text("#status") == STRINGS["status"]["missing"]
         await ask(tab, "What is the capital of Italy?")
@@ -50,7 +57,7 @@ async def test_blocked_microphone_can_be_allowed_during_the_call(
         await tab.click("#problem button")
         await assert_announced(tab, "microphone_blocked")
         await tab.permit_microphone("granted")
-        await tab.wait_for("document.querySelector('#problem').hidden")  # by itself
+        await tab.wait_for(NO_PROBLEM)  # by itself
         await tab.wait_for(f"{ANSWERS} === 2")  # to the spoken question
         assert gateway.metric("voice_sessions_active") == 1
 
@@ -61,9 +68,8 @@ async def test_microphone_that_begins_late_is_used(
     """On a busy machine, or in Firefox until a loudspeaker is connected."""
     async with (
         make_gateway(ScriptedLLM("It is Paris.")) as gateway,
-        opened(speaking_browser, gateway) as tab,
+        signed_in(speaking_browser, gateway) as tab,
     ):
-        await logged_in(tab)
         await tab.evaluate(
             """globalThis.AudioContext = class extends AudioContext {
               constructor(options) {
@@ -75,12 +81,11 @@ async def test_microphone_that_begins_late_is_used(
               }
             }; 0"""
         )
-        await tab.click("#talk")
-        await tab.wait_for(LISTENING)
+        await call(tab)
         await assert_announced(tab, "microphone_failed")
         assert await tab.text("#status") == STRINGS["status"]["missing"]
         await tab.evaluate("beginLate()")
-        await tab.wait_for("document.querySelector('#problem').hidden")
+        await tab.wait_for(NO_PROBLEM)
         await tab.wait_for(ANSWERS)
 
 
@@ -89,11 +94,9 @@ async def test_missing_microphone_is_announced_and_questions_can_be_typed(
 ) -> None:
     async with (
         make_gateway(ScriptedLLM("It is Rome.")) as gateway,
-        opened(browser, gateway) as tab,
+        signed_in(browser, gateway) as tab,
     ):
-        await logged_in(tab)
-        await tab.click("#talk")
-        await tab.wait_for(LISTENING)
+        await call(tab)
         await assert_announced(tab, "no_microphone")
         assert await tab.text("#status") == STRINGS["status"]["missing"]
         await ask(tab, "What is the capital of Italy?")
@@ -105,8 +108,7 @@ async def test_missing_microphone_is_announced_and_questions_can_be_typed(
 async def test_drain_lets_a_call_go_on_and_refuses_the_next_one_in_words(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
-    async with make_gateway(ScriptedLLM("Good.")) as gateway, opened(browser, gateway) as tab:
-        await logged_in(tab)
+    async with make_gateway(ScriptedLLM("Good.")) as gateway, signed_in(browser, gateway) as tab:
         await ask(tab, "How are you?")
         await tab.wait_for(f"{ANSWERS} === 1")
         run_folder.begin_drain(gateway.run)  # voicectl drain
@@ -127,8 +129,7 @@ async def test_drain_lets_a_call_go_on_and_refuses_the_next_one_in_words(
 async def test_restart_of_an_engine_is_waited_for(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
-    async with make_gateway() as gateway, opened(browser, gateway) as tab:
-        await logged_in(tab)
+    async with make_gateway() as gateway, signed_in(browser, gateway) as tab:
         await gateway.llm_process.kill()
         await gateway.wait_until(lambda: not gateway.server.state().ready)
         await tab.click("#talk")
@@ -149,16 +150,11 @@ async def test_restart_of_the_gateway_is_announced_and_the_call_begun_again(
             await logged_in(tab)
             await ask(tab, "How are you?")
             await tab.wait_for(ANSWERS)
-            await tab.evaluate(
-                """globalThis.shown = [];
-                new MutationObserver(() => shown.push(document.querySelector("#problem").innerText))
-                    .observe(document.body, {attributes: true, childList: true, subtree: true,
-                        characterData: true}); 0"""
-            )
+            await tab.evaluate(WATCH_PROBLEMS)
         title, advice = STRINGS["problems"]["shutdown"]
         for words in (title, advice, STRINGS["forgets"]):
             await tab.wait_for(f"shown.some((text) => text.includes({words!r}))")
-        await tab.wait_for(SHOWN)
+        await tab.wait_for(PROBLEM)
         assert await tab.text("#status") == STRINGS["status"]["waiting"]
         async with make_gateway(port=port):
             await tab.wait_for(LISTENING)
@@ -179,7 +175,7 @@ async def test_full_appliance_is_waited_for_until_the_user_cancels(
         assert await tab.text("#talk-label") == STRINGS["cancel"]
         await tab.click("#talk")
         assert await tab.text("#status") == STRINGS["status"]["idle"]
-        assert not await tab.evaluate(SHOWN)
+        assert not await tab.evaluate(PROBLEM)
         await tab.click("#talk")
         await assert_announced(tab, "full")
         await other.disconnect()

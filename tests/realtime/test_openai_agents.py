@@ -2,69 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from appliance.link.engine import ToolCall
-from tests.gateway.conftest import (
-    TIMEOUT_SECONDS,
-    TOKEN,
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    Speak,
-)
-from tests.realtime.conftest import PIECE_SECONDS, pieces, to_24_khz
+from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.realtime.caller import Caller
 
 agents = pytest.importorskip("agents.realtime")
 function_tool = pytest.importorskip("agents").function_tool
 
 
-class AgentCaller:
-    """A RealtimeSession of the Agents SDK. `events` has all of its events."""
+class AgentCaller(Caller):
+    """A RealtimeSession of the Agents SDK."""
 
     def __init__(self, session: Any) -> None:
         self.session = session
-        self.events: list[Any] = []
-        self._queue: list[bytes] = []
-        self._changed = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._receive())]
+        super().__init__()
 
     async def _receive(self) -> None:
         async for event in self.session:
-            self.events.append(event)
-            self._changed.set()
+            self._received(event)
 
-    def open_microphone(self) -> None:
-        self._tasks.append(asyncio.create_task(self._microphone()))
-
-    async def _microphone(self) -> None:
-        silence = bytes(int(24_000 * PIECE_SECONDS) * 2)
-        while True:
-            await self.session.send_audio(self._queue.pop(0) if self._queue else silence)
-            await asyncio.sleep(PIECE_SECONDS)
-
-    async def say(self, pcm: bytes) -> None:
-        self._queue += pieces(to_24_khz(pcm))
-        while self._queue:
-            await asyncio.sleep(PIECE_SECONDS)
-
-    async def wait_until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def event(self, kind: str, number: int = 1) -> Any:
-        await self.wait_until(lambda: len(self.of(kind)) >= number)
-        return self.of(kind)[number - 1]
-
-    def of(self, kind: str) -> list[Any]:
-        return [event for event in self.events if event.type == kind]
+    async def append(self, pcm: bytes) -> None:
+        await self.session.send_audio(pcm)
 
     def said(self, role: str) -> list[str]:
         """Return what the SDK's history shows of this role."""
@@ -75,11 +39,6 @@ class AgentCaller:
         return [
             str(getattr(part, "transcript", None) or getattr(part, "text", "")) for part in parts
         ]
-
-    async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

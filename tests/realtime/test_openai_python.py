@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import base64
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,59 +12,30 @@ from pydantic import TypeAdapter
 from websockets.exceptions import InvalidStatus
 
 from appliance.link.engine import ToolCall
-from tests.gateway.conftest import (
-    TIMEOUT_SECONDS,
-    TOKEN,
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    Speak,
-)
-from tests.realtime.conftest import PIECE_SECONDS, base64_of, pieces, to_24_khz
+from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.realtime.caller import Caller, pieces, to_24_khz
 
 openai = pytest.importorskip("openai")
 realtime_types = pytest.importorskip("openai.types.realtime")
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(realtime_types.RealtimeServerEvent)
 
 
-class SdkCaller:
-    """A connection of the SDK. Its microphone sends continuously, unless `silent`.
-
-    events  all events received, as the SDK parsed them
-    """
+class SdkCaller(Caller):
+    """A connection of the SDK."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self.events: list[Any] = []
-        self._queue: list[bytes] = []
-        self._changed = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._receive())]
+        super().__init__()
 
     async def _receive(self) -> None:
         with contextlib.suppress(Exception):
             async for event in self.connection:
                 SERVER_EVENT.validate_python(event.to_dict())  # the SDK itself checks nothing
-                self.events.append(event)
-                self._changed.set()
-
-    def open_microphone(self) -> None:
-        self._tasks.append(asyncio.create_task(self._microphone()))
-
-    async def _microphone(self) -> None:
-        silence = bytes(int(24_000 * PIECE_SECONDS) * 2)
-        while True:
-            piece = self._queue.pop(0) if self._queue else silence
-            await self.append(piece)
-            await asyncio.sleep(PIECE_SECONDS)
+                self._received(event)
 
     async def append(self, pcm: bytes) -> None:
-        await self.connection.input_audio_buffer.append(audio=base64_of(pcm))
-
-    async def say(self, pcm: bytes) -> None:
-        """Speak 16 kHz PCM in real time."""
-        self._queue += pieces(to_24_khz(pcm))
-        while self._queue:
-            await asyncio.sleep(PIECE_SECONDS)
+        audio = base64.b64encode(pcm).decode()
+        await self.connection.input_audio_buffer.append(audio=audio)
 
     async def type(self, text: str) -> None:
         item = {
@@ -75,28 +46,9 @@ class SdkCaller:
         await self.connection.conversation.item.create(item=item)
         await self.connection.response.create()
 
-    async def wait_until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def event(self, kind: str, number: int = 1) -> Any:
-        """Wait for the event of this type with this number, and return it."""
-        await self.wait_until(lambda: len(self.of(kind)) >= number)
-        return self.of(kind)[number - 1]
-
-    def of(self, kind: str) -> list[Any]:
-        return [event for event in self.events if event.type == kind]
-
     @property
     def kinds(self) -> list[str]:
         return [event.type for event in self.events]
-
-    async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -6,10 +6,10 @@ The sounds are synthesized words. What the engine hears in them is scripted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -307,22 +307,34 @@ async def test_text_typed_while_the_bot_is_paused_is_answered(
         assert gateway.logged_errors() == []
 
 
-async def test_sound_during_the_hold_message_does_not_cancel_the_reply(
-    make_gateway: MakeGateway, speak: Speak
-) -> None:
-    llm = ScriptedLLM(STORY)
+@contextlib.asynccontextmanager
+async def hold_message(
+    make_gateway: MakeGateway, llm: ScriptedLLM, heard: str
+) -> AsyncIterator[tuple[RunningGateway, SimulatedClient]]:
+    """Call, and lose the voice in turn 1: the client hears the hold message.
+
+    The engine will understand what the client says as `heard`.
+    """
     async with make_gateway(llm) as gateway:
-        gateway.llm_engine.transcript = words("Okay.")
+        gateway.llm_engine.transcript = words(heard)
         client = await gateway.connect()
         await gateway.tts_process.kill()
         await client.type("Tell me a story.")
         await client.wait_bot_speaking()  # the hold message, synthesized at start-up
+        yield gateway, client
+        assert gateway.logged_errors() == []
+
+
+async def test_sound_during_the_hold_message_does_not_cancel_the_reply(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    llm = ScriptedLLM(STORY)
+    async with hold_message(make_gateway, llm, "Okay.") as (gateway, client):
         await client.say(speak(SOUND))
         await client.wait_until(lambda: "bot-resumed" in messages(client))
         await gateway.tts_process.start()
         turn = await client.turn(1)
         assert pauses(gateway) == (1, 0)
-        assert gateway.logged_errors() == []
     assert (turn["outcome"], turn["reply_text"]) == ("answered", STORY)
     assert len(llm.conversations) == 1
 
@@ -331,12 +343,7 @@ async def test_question_during_the_hold_message_is_answered(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     llm = ScriptedLLM(STORY, "It is deep.")
-    async with make_gateway(llm) as gateway:
-        gateway.llm_engine.transcript = words("And how deep is the river?")
-        client = await gateway.connect()
-        await gateway.tts_process.kill()
-        await client.type("Tell me a story.")
-        await client.wait_bot_speaking()
+    async with hold_message(make_gateway, llm, "And how deep is the river?") as (gateway, client):
         await client.say(speak(QUESTION))
         await client.wait_until(lambda: len(llm.conversations) == 2)
         await gateway.tts_process.start()
@@ -344,53 +351,54 @@ async def test_question_during_the_hold_message_is_answered(
     assert llm.conversation(1)[-1][2], "the spoken question comes last"
 
 
-@pytest.fixture
-def slow_tool(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Offer a tool that waits until its event `finish` is set. The event `began`: it runs."""
-    events: dict[str, Any] = {"began": asyncio.Event(), "finish": asyncio.Event()}
+@contextlib.asynccontextmanager
+async def tool_call(
+    make_gateway: MakeGateway, reply: str, heard: str
+) -> AsyncIterator[tuple[RunningGateway, SimulatedClient, asyncio.Event]]:
+    """Call, and begin a tool call in turn 1, which ends when the event is set; then `reply`.
+
+    The engine will understand what the client says as `heard`.
+    """
+    began, finish = asyncio.Event(), asyncio.Event()
 
     async def search(params: FunctionCallParams) -> None:
         """Searches."""
-        events["began"].set()
-        await events["finish"].wait()
+        began.set()
+        await finish.wait()
         await params.result_callback("found")
 
-    monkeypatch.setattr(tools, "TOOLS", (*tools.TOOLS, search))
-    events["sections"] = {"llm": {"tools": ("search",), "tool_seconds": 60.0}}
-    return events
+    sections = {"llm": {"tools": ("search",), "tool_seconds": 60.0}}
+    llm = ScriptedLLM(ToolCall("search", "{}"), reply)
+    with pytest.MonkeyPatch.context() as offered:
+        offered.setattr(tools, "TOOLS", (*tools.TOOLS, search))
+        async with make_gateway(llm, sections=sections) as gateway:
+            gateway.llm_engine.transcript = words(heard)
+            client = await gateway.connect()
+            await client.type("Search!")
+            await client.wait_until(began.is_set)
+            yield gateway, client, finish
+            assert gateway.logged_errors() == []
 
 
 async def test_sound_during_a_tool_call_does_not_cancel_it(
-    make_gateway: MakeGateway, speak: Speak, slow_tool: dict[str, Any]
+    make_gateway: MakeGateway, speak: Speak
 ) -> None:
-    llm = ScriptedLLM(ToolCall("search", "{}"), "I found it.")
-    async with make_gateway(llm, sections=slow_tool["sections"]) as gateway:
-        gateway.llm_engine.transcript = words("Okay.")
-        client = await gateway.connect()
-        await client.type("Search!")
-        await client.wait_until(slow_tool["began"].is_set)
+    async with tool_call(make_gateway, "I found it.", "Okay.") as (gateway, client, finish):
         await client.say(speak(SOUND))
         await client.wait_until(lambda: "bot-resumed" in messages(client))
-        slow_tool["finish"].set()
+        finish.set()
         turn = await client.turn(1)
         assert gateway.metric("voice_tool_calls_total", outcome="done") == 1
-        assert gateway.logged_errors() == []
     assert (turn["outcome"], turn["reply_text"]) == ("answered", "I found it.")
 
 
 async def test_question_during_a_tool_call_cancels_it_and_its_reply_is_begun_early(
-    make_gateway: MakeGateway, speak: Speak, slow_tool: dict[str, Any]
+    make_gateway: MakeGateway, speak: Speak
 ) -> None:
-    llm = ScriptedLLM(ToolCall("search", "{}"), "Fine.")
-    async with make_gateway(llm, sections=slow_tool["sections"]) as gateway:
-        gateway.llm_engine.transcript = words("Forget it.")
-        client = await gateway.connect()
-        await client.type("Search!")
-        await client.wait_until(slow_tool["began"].is_set)
+    async with tool_call(make_gateway, "Fine.", "Forget it.") as (gateway, client, _):
         await client.say(speak(QUESTION))
         assert (await client.turn(2))["reply_text"] == "Fine."
         assert gateway.metric("voice_tool_calls_total", outcome="done") == 0
-        assert gateway.logged_errors() == []
         line = gateway.log_lines("turn")[-1]
     assert line["speculation_seconds"] > 0
 

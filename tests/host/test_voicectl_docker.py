@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.image import hosts, running
-from tests.image.hosts import Host
-from tests.image.running import NAME, ONE, TWO, OperatedHost, Release
-from tests.image.test_docker import docker, pytestmark
+from tests.host import hosts, running
+from tests.host.hosts import Host
+from tests.host.running import NAME, ONE, TWO, OperatedHost, Release
+from tests.host.test_docker import docker, pytestmark
 
 __all__ = ["docker", "pytestmark"]
 

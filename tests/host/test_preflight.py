@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.image import hosts
-from tests.image.conftest import Connected
-from tests.image.hosts import OPS, Host
-from tests.image.sealed import USER
+from tests.host import hosts
+from tests.host.conftest import Connected
+from tests.host.hosts import OPS, USER, Host
 
 RECORDED = Path(__file__).parent / "recorded"
 ALL = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.image.running import NAME, ONE, TWO, OperatedHost, Release
+from tests.host.running import NAME, ONE, TWO, OperatedHost, Release
 
 BROKEN = Release("0.2.1", "broken")
 RELEASES = (ONE, TWO, BROKEN)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OPS = ROOT / "ops"
+USER = 10001  # of the images
 NEEDED = ("podman", "buildah", "runc", "mmdebstrap", "strace", "ip", "curl", "zstd", "ssh-keygen")
 # For host.flags: the flag --ulimit of container.flags replaces the default limits of podman, which
 # are above the limits of a test machine that is itself restricted.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from tests.helm.chart import helm
-from tests.image.conftest import Connected
+from tests.host.conftest import Connected
 from tests.units.reading import OPS
 
 

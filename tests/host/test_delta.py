@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.conftest import Connected
-from tests.image.hosts import Host, damage, read_env
-from tests.image.test_export_import import assert_refused, run_import
+from tests.host.conftest import Connected
+from tests.host.hosts import Host, damage, read_env
+from tests.host.test_export_import import assert_refused, run_import
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.image import containerd_store
-from tests.image.conftest import Connected
-from tests.image.containerd_store import Store
-from tests.image.hosts import Host
-from tests.image.test_export_import import run_import
+from tests.host import containerd_store
+from tests.host.conftest import Connected
+from tests.host.containerd_store import Store
+from tests.host.hosts import Host
+from tests.host.test_export_import import run_import
 
 TAG = "localhost/voice-appliance:1-cpu"
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from appliance.tls import issue
 from appliance.tls.names import HostNames
-from tests.image.hosts import OPS, ULIMITS, Host
-from tests.image.sealed import USER
+from tests.host.hosts import OPS, ULIMITS, USER, Host
 from tests.tls.site import now
 
 NAME = "voice-appliance"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.hosts import OPS
-from tests.image.running import NAME, ONE, TWO, OperatedHost, Release
+from tests.host.hosts import OPS
+from tests.host.running import NAME, ONE, TWO, OperatedHost, Release
 from tests.signals import with_default_sigint
 
 NEVER, BROKEN = Release("0.2.1", "never"), Release("0.2.2", "broken")

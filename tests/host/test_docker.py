@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.image import hosts
-from tests.image.conftest import Connected
-from tests.image.hosts import Host, damage
-from tests.image.test_export_import import run_import
+from tests.host import hosts
+from tests.host.conftest import Connected
+from tests.host.hosts import Host, damage
+from tests.host.test_export_import import run_import
 
 DOCKERD = shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
 pytestmark = pytest.mark.skipif(

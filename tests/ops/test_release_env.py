@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.hosts import OPS
+from tests.host.hosts import OPS
 
 ID = "sha256:" + "0123456789abcdef" * 4
 VALUES = {

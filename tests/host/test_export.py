@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.conftest import Connected
-from tests.image.hosts import OPS
+from tests.host.conftest import Connected
+from tests.host.hosts import OPS
 
 
 @pytest.fixture(scope="module")

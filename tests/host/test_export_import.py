@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.conftest import Connected
-from tests.image.hosts import OPS, Host, damage, image_id, read_env
+from tests.host.conftest import Connected
+from tests.host.hosts import OPS, Host, damage, image_id, read_env
 
 
 def run_import(

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.hosts import OPS, ULIMITS, Host
-from tests.image.running import NAME, ONE, OperatedHost, Release
-from tests.image.sealed import USER
-from tests.image.test_export_import import run_import
+from tests.host.hosts import OPS, ULIMITS, USER, Host
+from tests.host.running import NAME, ONE, OperatedHost, Release
+from tests.host.test_export_import import run_import
 
 BROKEN = Release("0.1.1", "broken")
 OLD = Release("0.1.2", "old")
@@ -526,3 +525,18 @@ def test_tls_actions_run_in_a_container_without_a_network(site: OperatedHost) ->
     out.parent.mkdir(exist_ok=True)
     assert "tls trust --owner 10001\n" in site.must("trust", "--out", out)
     assert out.read_text() == "the authority\n"
+
+
+def test_running_appliance_is_not_disturbed_by_a_proof(serving: OperatedHost) -> None:
+    refused = serving.ctl("prove-offline")
+    assert refused.returncode == 1
+    assert "stop it first" in refused.stderr
+    assert serving.serves == ONE.version
+
+
+def test_image_without_a_watcher_proves_nothing_and_leaves_nothing(site: OperatedHost) -> None:
+    failed = site.ctl("prove-offline", ONE.version)
+    assert failed.returncode == 1
+    assert "the watcher does not watch" in failed.stderr
+    assert site.run_engine("ps", "--all", "--quiet") == ""
+    assert not list(site.state.glob("reports/*"))
