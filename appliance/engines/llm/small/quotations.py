@@ -4,7 +4,7 @@ Asked for the caller's last words ("What did I just say?"), they give the last a
 sentence of the call. Asked to spell a word, they repeat it. Both are known, so the prompt has them:
 
     What did I just say? (Before this, I said: "I live in Oslo.")
-    Spell the word cat. (Its letters are: C, A, T.)
+    Spell the word cat. (Spelled: C-A-T.)
 
 The quotation follows the question, so that the beginning of the prompt stays the same, and so does
 the model's cache of it. The questions are English, as `llm.language`.
@@ -59,5 +59,5 @@ def _quotation(text: str, before: str) -> str:
     if match := _ASKS_TO_SPELL.search(text):
         word = match["word"] or match["spelled"]
         if word.casefold() not in _NOT_WORDS:
-            return f"Its letters are: {', '.join(word.upper())}."
+            return f"Spelled: {'-'.join(word.upper())}."
     return ""

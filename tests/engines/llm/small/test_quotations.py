@@ -76,7 +76,7 @@ def test_later_turns_do_not_change_an_earlier_one() -> None:
 )
 def test_question_for_a_spelling_has_the_letters(question: str) -> None:
     (turn,) = add_quotations([Turn("user", question)])
-    assert turn == Turn("user", f"{question} (Its letters are: O, S, L, O.)")
+    assert turn == Turn("user", f"{question} (Spelled: O-S-L-O.)")
 
 
 @pytest.mark.parametrize(
