@@ -127,7 +127,7 @@ class NoClientCertificate(Refused):
 
 
 class TooManyAttempts(Refused):
-    """This address has made too many connection attempts, or requests for unknown paths."""
+    """This address or token has made too many connection attempts or unknown requests."""
 
     reason = "too_many_attempts"
     advice = "Wait, then try again. If the client keeps retrying, check its token."
@@ -203,6 +203,14 @@ class FrameTooBig(SessionEnded):
     reason = "frame_too_big"
     advice = "Send audio in frames of 20 to 100 ms."
     close_code = 1009
+
+
+class ProtocolViolated(SessionEnded):
+    """The client broke the WebSocket protocol: {what}."""
+
+    reason = "protocol_error"
+    advice = "Use a WebSocket library that follows RFC 6455."
+    close_code = 1002
 
 
 class TooFast(SessionEnded):

@@ -73,7 +73,7 @@ def test_each_code_is_one_that_exists(reason: str, kind: type[ApplianceError]) -
         assert kind.http_status in (400, 401, 403, 404, 429, 503)
         assert (kind.retry_after_seconds is not None) == (kind.http_status in (429, 503))
     if issubclass(kind, SessionEnded):
-        assert kind.close_code in (1000, 1001, 1008, 1009, 1011, 1012, 1013)
+        assert kind.close_code in (1000, 1001, 1002, 1008, 1009, 1011, 1012, 1013)
     if issubclass(kind, CannotStart):
         assert 64 <= kind.exit_code <= 79  # sysexits.h ends at 78; 79 is a broken seal
     assert 1 <= kind.exit_code <= 125  # above, shells report signals

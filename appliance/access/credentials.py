@@ -16,14 +16,17 @@ SHARED_NAME = "shared"  # the name of the token in gateway.token_file
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A token, as the gateway uses it. `key` signs its cookies and tickets.
+    """A token, as the gateway uses it.
 
-    Two credentials with the same key are the same token.
+    key       signs its cookies and tickets
+    verifier  what a token's text is compared with. Two credentials with the same id and verifier
+              are the same token, whatever else has changed
     """
 
     id: str
     name: str
-    key: bytes
+    key: bytes = field(repr=False)
+    verifier: bytes = field(repr=False)
     expires: int | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -42,11 +45,12 @@ class Credentials:
         if store is not None:
             self._by_id = {key: _credential(store, token) for key, token in store.tokens.items()}
         if shared:
-            # Without a store, the token itself is the only secret that the hosts of a pool share.
-            root = store.key if store is not None else hashlib.sha256(self._shared).digest()
+            # The key follows from the token alone. So its cookies stay valid when the first named
+            # token makes a store, and hosts of a pool without a store share the key, too.
+            root = hashlib.sha256(self._shared).digest()
             verifier = hashlib.sha256(b"shared\0" + self._shared).digest()
             key = signing_key(root, SHARED_ID, verifier)
-            self._by_id[SHARED_ID] = Credential(SHARED_ID, SHARED_NAME, key)
+            self._by_id[SHARED_ID] = Credential(SHARED_ID, SHARED_NAME, key, verifier)
 
     def __iter__(self) -> Iterator[Credential]:
         return iter(self._by_id.values())
@@ -61,7 +65,7 @@ class Credentials:
     def current(self, credential: Credential) -> Credential | None:
         """Return this very token with its expiry and limits of now, or None if it is gone."""
         latest = self._by_id.get(credential.id)
-        same = latest is not None and hmac.compare_digest(latest.key, credential.key)
+        same = latest is not None and hmac.compare_digest(latest.verifier, credential.verifier)
         return latest if same else None
 
     def shared(self, text: str) -> Credential | None:
@@ -85,4 +89,5 @@ class Credentials:
 
 def _credential(store: Store, token: Token) -> Credential:
     key = signing_key(store.key, token.id, token.secret.hash)
-    return Credential(token.id, token.name, key, token.expires, token.limits)
+    verifier = store.key + token.secret.hash  # of the tag, and of the secret
+    return Credential(token.id, token.name, key, verifier, token.expires, token.limits)

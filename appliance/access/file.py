@@ -13,7 +13,7 @@ from pathlib import Path
 from appliance.access.store import MAX_FILE_BYTES, BadStore, Store, read, write
 
 FILE_MODE = 0o600
-Version = tuple[int, int, int, int]  # device, inode, size and time of change of a file
+Version = tuple[int, int, int, int, int]  # device, inode, size, time of change, mode of a file
 
 
 def version_of(path: Path) -> Version | None:
@@ -22,7 +22,7 @@ def version_of(path: Path) -> Version | None:
         status = path.stat()
     except FileNotFoundError:
         return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode
 
 
 def load(path: Path) -> Store | None:

@@ -37,7 +37,7 @@ class Limits:
     """What one token allows, at most. None: only the limits of all tokens count.
 
     calls               at the same time
-    attempts_per_minute connection attempts, from one address
+    attempts_per_minute connection attempts, from all addresses together
     minutes_per_day     of calls, in a day of UTC
     """
 

@@ -25,7 +25,7 @@ class Verifier:
         self._credentials = credentials
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="scrypt")
         self._memory_key = secrets.token_bytes(32)
-        self._known: dict[str, tuple[bytes, bytes]] = {}  # by id: the signing key, and the digest
+        self._known: dict[str, tuple[bytes, bytes]] = {}  # by id: verifier and digest
         self._running: dict[bytes, asyncio.Future[bool]] = {}  # by digest
         self.hashes = 0  # computed since the start
 
@@ -37,7 +37,7 @@ class Verifier:
     def replace(self, credentials: Credentials) -> None:
         """Use other credentials from now on."""
         self._credentials = credentials
-        current = {each.id: each.key for each in credentials}
+        current = {each.id: each.verifier for each in credentials}
         self._known = {
             token_id: known
             for token_id, known in self._known.items()
@@ -70,7 +70,7 @@ class Verifier:
             return None
         current = self._credentials.current(credential)
         if current is not None:  # not revoked while the hash was computed
-            self._known[token.id] = current.key, digest
+            self._known[token.id] = current.verifier, digest
         return current
 
     async def _compare(self, token: Token, parts: TokenText, digest: bytes) -> bool:

@@ -47,6 +47,7 @@ class MetricsSummary:
                      answer
     ready            readiness that each process reports
     tls_expiry      Unix time at which the certificate expires; 0 if calls are not encrypted
+    weak_tokens      what is weak about the access tokens: values of the label `weakness`
     gpu_up           None if the page has no GPU metrics
     """
 
@@ -60,6 +61,7 @@ class MetricsSummary:
     p95: float | None = None
     ready: Mapping[str, bool] = field(default_factory=dict)
     tls_expiry: float = 0.0
+    weak_tokens: tuple[str, ...] = ()
     gpu_up: bool | None = None
     gpus: tuple[GpuSummary, ...] = ()
 
@@ -251,6 +253,11 @@ def parse_metrics(page: str) -> MetricsSummary:
             sample.labels["process"]: bool(sample.value)
             for sample in samples.get("voice_process_ready", [])
         },
+        weak_tokens=tuple(
+            sample.labels["weakness"]
+            for sample in samples.get("voice_token_weak", [])
+            if sample.value
+        ),
         tls_expiry=total("voice_tls_certificate_expiry_timestamp_seconds"),
         gpu_up=bool(total("voice_gpu_up")) if "voice_gpu_up" in samples else None,
         gpus=tuple(_parse_gpus(samples)),

@@ -31,6 +31,11 @@ MARKS = {
     "unknown": ("?", "yellow"),
 }
 DAY_SECONDS = 86_400
+WEAK_TOKENS = {  # by the label `weakness` of voice_token_weak
+    "short_token": "the shared token is short",
+    "readable_token": "all users can read the token file",
+    "readable_store": "all users can read the store",
+}
 GUARD_SILENT_SECONDS = 60.0  # the guard writes guard.json every few seconds
 _ROW = "{:<11}{:<11}{:<14}{:>9}{:>12}{:>11}"
 
@@ -49,6 +54,8 @@ def render_screen(facts: Facts, paint: Paint, log: Sequence[str] = ()) -> str:
         lines += render_field("Calls", _describe_calls(facts))
         lines += render_field("Turns", _describe_turns(facts))
         lines += render_field("TLS", _describe_tls(facts))
+        if facts.metrics and facts.metrics.weak_tokens:
+            lines += render_field("Tokens", _describe_tokens(facts.metrics.weak_tokens))
         lines += render_field("GPU", *_describe_gpus(facts))
         lines += render_field("Guard", _describe_guard(facts))
         if facts.silent and state.name != "starting":
@@ -106,6 +113,7 @@ def render_json(facts: Facts) -> str:
             "state": facts.tls or None,
             "expires": _rfc3339(metrics.tls_expiry) if metrics else None,
         },
+        "tokens": {"weak": list(metrics.weak_tokens) if metrics else None},
         "turns": None,
         "gpu": None,
         "guard": dict(facts.guard) or None,
@@ -172,6 +180,10 @@ def _describe_tls(facts: Facts) -> str:
         return f"on; THE CERTIFICATE EXPIRED {format_duration(-left)} ago"
     until = format_time(facts.metrics.tls_expiry)
     return f"on; certificate valid until {until} ({int(left // DAY_SECONDS)} days)"
+
+
+def _describe_tokens(weaknesses: Sequence[str]) -> str:
+    return "WEAK: " + "; ".join(WEAK_TOKENS.get(each, each) for each in weaknesses)
 
 
 def _describe_turns(facts: Facts) -> str:

@@ -71,7 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--attempts",
         type=_limit("attempts_per_minute"),
         metavar="N",
-        help="connection attempts per minute from one address",
+        help="connection attempts per minute, from all addresses together",
     )
     create.add_argument(
         "--minutes", type=_limit("minutes_per_day"), metavar="N", help="minutes of calls per day"

@@ -67,9 +67,18 @@ class Calls:
         """Return how long each token has called today, by id."""
         return self._use.all(time.time())
 
-    def quietest(self, now: float) -> tuple[Session, float] | None:
-        """Return the session that is silent longest, and for how many seconds."""
-        candidates = self._calls.keys() - self._yielding
+    def quietest(
+        self, now: float, caller: Credential | None = None
+    ) -> tuple[Session, float] | None:
+        """Return the session that is silent longest, and for how many seconds.
+
+        With `caller`, only the sessions of this token count.
+        """
+        candidates = [
+            session
+            for session, call in self._calls.items()
+            if session not in self._yielding and (caller is None or call.caller.id == caller.id)
+        ]
         if not candidates:
             return None
         session = max(candidates, key=lambda each: each.silent_seconds(now))

@@ -6,6 +6,8 @@ identifies a session or a caller. Time buckets are in seconds.
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from appliance.errors import ApplianceError, EngineFailed, Refused, SessionEnded, catalogue
@@ -28,6 +30,8 @@ SPECULATION_OUTCOMES = (
 TURN_ENDS = ("smart_turn", "pace", "words", "fallback", "timeout")
 PAUSE_OUTCOMES = ("continued", "interrupted", "joined")
 DIRECTIONS = ("in", "out")
+Weakness = Literal["short_token", "readable_token", "readable_store"]
+WEAKNESSES: tuple[Weakness, ...] = get_args(Weakness)
 
 LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 8)
 STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 5)
@@ -85,6 +89,16 @@ class GatewayMetrics:
             "voice_token_store_failing",
             "1 while token store or file cannot be read; the tokens read last stay valid.",
             registry=registry,
+        )
+        self.token_weak = at_zero(
+            Gauge(
+                "voice_token_weak",
+                "1 while the shared token has fewer than 32 characters (short_token), or all users "
+                "of the host can read its file (readable_token) or the store (readable_store).",
+                ["weakness"],
+                registry=registry,
+            ),
+            WEAKNESSES,
         )
         self.sessions = at_zero(
             Counter(

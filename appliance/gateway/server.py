@@ -14,12 +14,13 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from appliance import journal, run_folder, site_lexicon
+from appliance.access.credentials import Credential
 from appliance.errors import (
     ExpiredToken,
     Full,
     Refused,
     ShuttingDown,
-    TooFast,
+    TokenFull,
     WrongOrigin,
     WrongToken,
 )
@@ -41,7 +42,7 @@ from appliance.gateway.session_end import SessionSocket
 from appliance.gateway.session_resources import SessionResources
 from appliance.gateway.speech.unsplit_names import UnsplitNames
 from appliance.gateway.turns.turn_taking import TurnModels
-from appliance.gateway.websocket import FLOOD_HOOK
+from appliance.gateway.websocket import VIOLATION_HOOK
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from appliance.metrics import render
@@ -177,7 +178,7 @@ class GatewayServer:
         client = SessionSocket(websocket.scope, websocket.receive, websocket.send)
         name = uuid.uuid4().hex[:12]
         session = Session(name, client, self._resources, realtime)
-        websocket.scope["extensions"][FLOOD_HOOK].report = lambda: session.end(TooFast())
+        websocket.scope["extensions"][VIOLATION_HOOK].report = session.end
         # There is no await between the decision and this line, so two clients cannot both get the
         # last free slot, or use the same ticket.
         self._calls.add(session, caller)
@@ -218,26 +219,32 @@ class GatewayServer:
         return self._admission.trusts(origin, own_origin)
 
     def refusal(self, attempt: ConnectionAttempt, *, make_room: bool) -> Refused | None:
-        """Return why an attempt is refused, or None. If the gateway is full, a silent call yields.
+        """Return why an attempt is refused, or None.
 
+        If the gateway is full, a silent call yields; if the token has all its calls, one of these.
         With `make_room`, that call is ended; otherwise it is only looked for.
         """
         now = time.monotonic()
         refusal = self._admission.refusal(attempt, self.state(), now, time.time())
         self._note_expired(attempt, refusal)
-        return self._unless_one_yields(refusal, now, make_room=make_room)
+        if isinstance(refusal, TokenFull):
+            return self._unless_one_yields(refusal, now, attempt.caller, make_room=make_room)
+        if isinstance(refusal, Full):
+            return self._unless_one_yields(refusal, now, make_room=make_room)
+        return refusal
 
     def no_room(self) -> Refused | None:
         """Return why no call would be let in now, or None. Counts nothing."""
         refusal = self._admission.no_room(self.state())
+        if not isinstance(refusal, Full):
+            return refusal
         return self._unless_one_yields(refusal, time.monotonic(), make_room=False)
 
     def _unless_one_yields(
-        self, refusal: Refused | None, now: float, *, make_room: bool
+        self, refusal: Refused, now: float, caller: Credential | None = None, *, make_room: bool
     ) -> Refused | None:
-        if not isinstance(refusal, Full):
-            return refusal
-        quietest = self._calls.quietest(now)
+        """Return `refusal`, or None if a silent call gives way: with `caller`, one of its own."""
+        quietest = self._calls.quietest(now, caller)
         if quietest is None or quietest[1] < self._settings.gateway.yield_seconds:
             return refusal
         if make_room:
@@ -317,6 +324,8 @@ class GatewayServer:
             self._audit.tokens_changed(changes.created, changes.revoked, changes.expired)
             self._metrics.tokens.set(self._gatekeeper.count())
             self._metrics.token_store_failing.set(self._gatekeeper.failing)
+            for weakness, is_there in self._gatekeeper.weaknesses.items():
+                self._metrics.token_weak.labels(weakness).set(is_there)
             self._calls.end_those_without_a_token(self._gatekeeper.current)
             await asyncio.sleep(TOKEN_CHECK_SECONDS)
 

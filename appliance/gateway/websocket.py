@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from appliance.errors import FrameTooBig, ProtocolViolated, SessionEnded, TooFast
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.web.server import CLIENT_CERTIFICATE, Visitor, has_certificate
 
@@ -25,19 +27,22 @@ MAX_PIECES = 64  # of one message
 MAX_UNREAD_BYTES = 1 << 20  # waiting for a client that does not read; 20 s of audio are as much
 MAX_BYTES_AFTER_CLOSE = 1 << 20  # read while the client's answer to a close frame is awaited
 LINGER_SECONDS = 1.0  # for a client in a flood to read the close frame
-FLOOD_HOOK = "appliance.flood"  # in the ASGI scope's extensions
+VIOLATION_HOOK = "appliance.violation"  # in the ASGI scope's extensions
 
 
-class FloodHook:
-    """Calls `report` when the client of a connection sends too many frames."""
+class ViolationHook:
+    """Calls `report` when the client of a connection does what this module does not allow.
 
-    report: Callable[[], None] | None = None
+    That is a flood of frames, or a frame that the WebSocket protocol forbids.
+    """
+
+    report: Callable[[SessionEnded], None] | None = None
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket with the limits above.
 
-    The ASGI scope's extension FLOOD_HOOK is a FloodHook. Whoever serves the client sets its
+    The ASGI scope's extension VIOLATION_HOOK is a ViolationHook. Whoever serves the client sets its
     `report`, and closes the WebSocket when it is called. From then on nothing more is parsed.
     """
 
@@ -46,7 +51,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._frames = TokenBucket(FRAMES_PER_SECOND, FRAMES_BURST)
-        self._flood = FloodHook()
+        self._violation = ViolationHook()
         self._deaf = False  # whether received data is ignored
         self._bytes_after_close = 0
         self._linger: asyncio.TimerHandle | None = None
@@ -74,7 +79,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:  # not refused by the library
             extensions: Any = self.scope["extensions"]
-            extensions[FLOOD_HOOK] = self._flood
+            extensions[VIOLATION_HOOK] = self._violation
             extensions[CLIENT_CERTIFICATE] = has_certificate(self.transport)
 
     def handle_events(self) -> None:
@@ -87,6 +92,18 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return
         self.conn.events = pending
         super().handle_events()
+
+    def handle_parser_exception(self) -> None:
+        """Say that the client is to blame: the library closes the connection (1002, 1007, 1009)."""
+        problem = self.conn.parser_exc
+        if isinstance(problem, PayloadTooBig):
+            size = (problem.size or 0) + (problem.current_size or 0)
+            self._report(FrameTooBig(size_bytes=size, limit_bytes=problem.max_size))
+        elif isinstance(problem, UnicodeDecodeError):
+            self._report(ProtocolViolated(what="a close frame has no valid text"))
+        else:
+            self._report(ProtocolViolated(what=str(problem)))
+        super().handle_parser_exception()
 
     def handle_cont(self, event: Frame) -> None:
         super().handle_cont(event)
@@ -118,8 +135,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def _end_flood(self) -> None:
         if not self._deaf:
             self._stop_listening()
-            if self._flood.report is not None:
-                self._flood.report()
+            self._report(TooFast())
+
+    def _report(self, violation: SessionEnded) -> None:
+        if self._violation.report is not None:
+            self._violation.report(violation)
 
     def _stop_listening(self) -> None:
         """Read nothing more, and disconnect when the client had time to read the close frame."""

@@ -112,7 +112,8 @@ class GatewayConfig:
         default=1000,
         ge=1,
         le=1000,
-        description="sessions at the same time with one access token",
+        description="sessions at the same time with one access token, at most; a named token "
+        "without a limit of its own also leaves one of max_sessions to others",
     )
     yield_seconds: Seconds = Field(
         default=45.0,
@@ -168,7 +169,7 @@ class GatewayConfig:
         ge=1,
         le=1_000_000,
         description="connection attempts per minute from one address: those with the right token, "
-        "and the others, each",
+        "and the others, each; with one token from all addresses, ten times as many",
     )
     trusted_proxies: Networks = Field(
         default=(),

@@ -17,7 +17,14 @@ from appliance.access.presented import (
     own_origin,
     presented,
 )
-from appliance.access.signed import COOKIE, TICKET, UsedTickets
+from appliance.access.signed import (
+    CLOCK_DIFFERENCE_SECONDS,
+    COOKIE,
+    MARK_BYTES,
+    TICKET,
+    Pass,
+    Tickets,
+)
 from appliance.access.usage import DailyUse
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -136,16 +143,43 @@ def test_own_origin_is_scheme_and_host_of_the_request(
     assert own_origin(scheme, hosts) == expected
 
 
+def issued_by(tickets: Tickets, issued: int) -> Pass:
+    """Return a ticket that a process issued at this time by its own clock."""
+    nonce = tickets.nonce(secrets.token_bytes(signed.NONCE_BYTES - MARK_BYTES))
+    found = signed.read(signed.sign(TICKET, ID, issued + signed.TICKET_SECONDS, nonce, KEY))
+    assert found is not None
+    return found
+
+
+def process(mark: bytes = b"m", started: float = NOW, most: int = 2) -> Tickets:
+    return Tickets(mark * MARK_BYTES, started, most)
+
+
 def test_used_tickets_are_remembered_until_they_expire_and_in_bounded_number() -> None:
-    used = UsedTickets(most=2)
-    first, second, third = (signed.read(ticket(expires=NOW + 30 + n)) for n in range(3))
-    assert first is not None and second is not None and third is not None
-    used.add(first)
-    assert first in used and second not in used
-    used.add(second)
-    assert not used.has_room(NOW)
-    assert used.has_room(NOW + 30)
-    assert first not in used and second in used
+    tickets = process()
+    first, second = (issued_by(tickets, NOW + n) for n in range(2))
+    tickets.add(first)
+    assert not tickets.may_be_used(first) and tickets.may_be_used(second)
+    tickets.add(second)
+    assert not tickets.has_room(NOW)
+    assert tickets.has_room(NOW + 30)
+    assert tickets.may_be_used(first) and not tickets.may_be_used(second)
+
+
+def test_process_takes_own_tickets_at_once_and_those_of_its_predecessor_never() -> None:
+    before, now = process(b"a", NOW - 10), process(b"b", NOW)
+    assert now.may_be_used(issued_by(now, NOW))
+    for issued in (NOW - 1, NOW, NOW + CLOCK_DIFFERENCE_SECONDS):  # the clock was set back
+        assert not now.may_be_used(issued_by(before, issued))
+
+
+def test_ticket_of_another_host_is_taken_if_it_is_newer_than_this_process() -> None:
+    other, now = process(b"a", NOW - 1000), process(b"b", NOW)
+    assert not now.may_be_used(issued_by(other, NOW - 1))
+    late = issued_by(other, NOW + CLOCK_DIFFERENCE_SECONDS + 1)
+    assert now.may_be_used(late)
+    now.add(late)
+    assert not now.may_be_used(late)
 
 
 def test_use_is_counted_for_each_token_and_day() -> None:

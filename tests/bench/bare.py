@@ -26,7 +26,7 @@ from appliance.gateway import server, wire
 from appliance.gateway.http import listener
 from appliance.gateway.http.admission import Admission, ConnectionAttempt, GatewayState
 from appliance.gateway.http.gatekeeper import Gatekeeper
-from appliance.gateway.websocket import FLOOD_HOOK, FloodHook
+from appliance.gateway.websocket import VIOLATION_HOOK, ViolationHook
 
 
 class OpenGatekeeper(Gatekeeper):
@@ -61,7 +61,7 @@ class UnboundedWebSocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         extensions: Any = self.scope["extensions"]
-        extensions[FLOOD_HOOK] = FloodHook()
+        extensions[VIOLATION_HOOK] = ViolationHook()
 
 
 class UnboundedServer(uvicorn.Server):

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+CA_KEY = "ca-key.pem"  # the name of the file of the CA's key, in any folder
 BAIT = "bait"  # a file in the run folder that the attack tries to remove
 _TGKILL, _QUEUE, _PIDFD_OPEN = 234, 129, 434  # x86-64
 _PTRACE, _READ_MEMORY, _IO_URING = 101, 310, 425
@@ -59,8 +60,14 @@ class Attempts:
             self.results[name] = f"refused: {str(problem)[:60]}"
 
 
-def run(run_folder: str, targets: dict[str, int], metrics_port: int) -> dict[str, str]:
-    """Attack supervisord, the processes `targets`, the network and the files."""
+def run(
+    run_folder: str, targets: dict[str, int], metrics_port: int, store: str, root: str
+) -> dict[str, str]:
+    """Attack supervisord, the processes `targets`, the network and the files.
+
+    store   the file of the token store, which the gateway reads
+    root    the folder in which the CA's key is looked for
+    """
     attempt = Attempts()
     path = f"{run_folder}/supervisor.sock"
     call: Any = xmlrpc.client.ServerProxy("http://supervisord", transport=_Transport(path))
@@ -84,7 +91,15 @@ def run(run_folder: str, targets: dict[str, int], metrics_port: int) -> dict[str
     for name in ("draining", "guard/failed.json", "guard.json", "seal.json"):
         attempt(f"write {name}", partial(_write, Path(run_folder, name)))
     attempt("remove a file", Path(run_folder, BAIT).unlink)
+    attack_secrets(store, root, attempt)
     return attempt.results
+
+
+def attack_secrets(store: str, root: str, attempt: Attempts) -> None:
+    """Read and change the token store, and read the key of the site's CA, wherever it is."""
+    attempt("read the store", lambda: len(Path(store).read_bytes()))
+    attempt("change the store", partial(_write, Path(store)))
+    attempt("read the CA's key", partial(_read_named, CA_KEY, root))
 
 
 def attack_process(name: str, pid: int, attempt: Attempts) -> None:
@@ -132,6 +147,16 @@ def _write(path: Path) -> None:
         pass
     if not existed:
         path.unlink()
+
+
+def _read_named(name: str, root: str) -> int:
+    """Read a file that has this name, below `root`."""
+    for folder, folders, files in os.walk(root):
+        if folder == "/":
+            folders[:] = [each for each in folders if each not in ("proc", "sys")]
+        if name in files:
+            return len(Path(folder, name).read_bytes())
+    raise FileNotFoundError(f"there is no {name}")
 
 
 def _call(number: int, *arguments: object) -> int:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 RUN_FOLDER, METRICS_PORT = "/run/voice", 9465
+STORE = "/run/secrets/voice-access/tokens"
 
 
 def processes() -> dict[str, int]:
@@ -32,7 +33,7 @@ def processes() -> dict[str, int]:
 def _attack(number: int, frame: object) -> None:
     import attack  # type: ignore[import-not-found]  # beside this file in the container
 
-    attack.report(attack.run(RUN_FOLDER, processes(), METRICS_PORT))
+    attack.report(attack.run(RUN_FOLDER, processes(), METRICS_PORT, STORE, "/"))
 
 
 if sys.orig_argv[-2:] == ["appliance", "gateway"]:

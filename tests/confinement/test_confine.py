@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from appliance.confinement import landlock
-from tests.confinement.attack import BAIT
+from tests.confinement.attack import BAIT, CA_KEY, Attempts, attack_secrets
 from tests.supervision.dummies import ROOT, DummyAppliance, wait_until
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the filter is for x86-64")
@@ -51,7 +51,10 @@ confine([run_folder.of_program(run, "gateway")])
 targets = Path(sys.argv[0]).with_name("targets.json")
 while not targets.exists():
     time.sleep(0.05)
-attack.report(attack.run(str(run), json.loads(targets.read_text()), 9))
+host = targets.with_name("host")
+attack.report(
+    attack.run(str(run), json.loads(targets.read_text()), 9, str(host / "tokens"), str(host))
+)
 while True:
     time.sleep(60)
 """
@@ -70,8 +73,10 @@ attack.report(attempts.results)
 """
 # What needs Landlock: the filter sees no paths.
 FILES = {"write draining", "write guard/failed.json", "write guard.json", "write seal.json"}
-NEEDS_LANDLOCK = FILES | {"remove a file", "connect"}
-ALLOWED = {"list programs"}
+# The container's mount is read-only, also without Landlock: tests/image/test_taken_gateway.py.
+NEEDS_LANDLOCK = FILES | {"remove a file", "connect", "change the store"}
+ALLOWED = {"list programs", "read the store"}  # the gateway itself reads the store
+OTHER_USER = 10_001
 
 
 @pytest.fixture
@@ -89,6 +94,21 @@ def victim() -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
+def make_secrets(folder: Path, owner: int | None) -> None:
+    """Make a store, and a CA's key that `owner` has. On a host the key is root's.
+
+    Without an owner there is no key, as in the container.
+    """
+    authority = folder / "ca"
+    authority.mkdir(parents=True)
+    (folder / "tokens").write_text("the store")
+    if owner is not None:
+        (authority / CA_KEY).write_text("the key")
+        for path, mode in ((authority / CA_KEY, 0o400), (authority, 0o700)):
+            path.chmod(mode)
+            os.chown(path, owner, owner)
+
+
 def attacked(folder: Path, with_landlock: bool) -> tuple[dict[str, str], DummyAppliance]:
     """Run an appliance whose gateway attacks it; return the results and the appliance."""
     source = TAKEN.replace("LANDLOCK", str(with_landlock))
@@ -98,6 +118,7 @@ def attacked(folder: Path, with_landlock: bool) -> tuple[dict[str, str], DummyAp
     supervisord = int((appliance.run / "supervisord.pid").read_text())
     targets = {"exporter": exporter, "guard": guard.pid, "supervisord": supervisord}
     (appliance.run / BAIT).touch()
+    make_secrets(folder / "host", OTHER_USER if os.geteuid() == 0 else None)
     partial = folder / "targets.partial"
     partial.write_text(json.dumps(targets))
     partial.rename(folder / "targets.json")
@@ -129,6 +150,13 @@ def test_taken_gateway_can_only_list_the_programs(tmp_path: Path) -> None:
 def test_without_landlock_only_the_files_are_open(tmp_path: Path) -> None:
     results, _ = attacked(tmp_path, with_landlock=False)
     assert done(results) - NEEDS_LANDLOCK == ALLOWED
+
+
+def test_secrets_that_nothing_protects_are_found(tmp_path: Path) -> None:
+    make_secrets(tmp_path, os.geteuid())
+    attempts = Attempts()
+    attack_secrets(str(tmp_path / "tokens"), str(tmp_path), attempts)
+    assert done(attempts.results) == {"read the store", "change the store", "read the CA's key"}
 
 
 def test_the_same_attempts_succeed_against_an_unprotected_process(

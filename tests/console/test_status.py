@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.console.status import render_json, render_plain, render_screen
+from appliance.console.status import WEAK_TOKENS, render_json, render_plain, render_screen
 from appliance.console.terminal import WIDTH, Paint
+from appliance.gateway.metrics import WEAKNESSES
 from tests.console import facts as samples
 
 PLAIN = Paint(False)
@@ -69,6 +70,18 @@ def test_seal_over_the_code_is_shown_where_there_is_one() -> None:
     facts = samples.running(seal={**samples.SEAL, "code": {"sha256": "c0de"}})
     assert "; code, too" in " ".join(render_screen(facts, PLAIN).split())
     assert json.loads(render_json(facts))["seal"]["code_sha256"] == "c0de"
+
+
+def test_weak_tokens_are_one_line_that_is_only_there_if_there_are_some() -> None:
+    assert "Tokens:" not in render_screen(samples.running(), PLAIN)
+    facts = samples.running(metrics={"weak_tokens": ("short_token", "readable_store")})
+    shown = "    Tokens: WEAK: the shared token is short; all users can read the store"
+    assert shown in render_screen(facts, PLAIN).splitlines()
+    assert json.loads(render_json(facts))["tokens"]["weak"] == ["short_token", "readable_store"]
+
+
+def test_every_weakness_of_the_gateway_has_words() -> None:
+    assert set(WEAK_TOKENS) == set(WEAKNESSES)
 
 
 def test_process_that_is_down_is_marked() -> None:

@@ -24,7 +24,7 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from appliance.access import signed
 from appliance.errors import Refused, SessionEnded, catalogue
 from appliance.gateway import pace, turn_record, websocket, wire
-from appliance.gateway.http import endpoints, listener
+from appliance.gateway.http import admission, endpoints, listener
 from appliance.gateway.metrics import TURN_ENDS, TURN_OUTCOMES
 from appliance.gateway.transport import BOT_PAUSED, BOT_RESUMED
 from appliance.gateway.turn_record import MARKS, SessionTurn
@@ -302,6 +302,7 @@ def test_documented_limits_name_existing_codes_and_reasons() -> None:
         "closed",
         "hung_up",
         "internal",
+        "protocol_error",
     }
     assert {text for text in known if text.split("`")[1] not in unlimited} == documented
 
@@ -316,6 +317,7 @@ def test_documented_limits_match_the_constants() -> None:
     defined |= {name: getattr(web_server, name) for name in times}
     defined |= {"MAX_READ_BODY_BYTES": web_server.MAX_READ_BODY_BYTES}
     defined |= {"TICKET_SECONDS": signed.TICKET_SECONDS}
+    defined |= {"TOKEN_ATTEMPTS_RATIO": admission.TOKEN_ATTEMPTS_RATIO}
     defined |= {"HEARD_WITHIN_SECONDS": turn_record.HEARD_WITHIN_SECONDS}
     defined |= {"MIN_MESSAGE_LIMIT_BYTES": listener.MIN_MESSAGE_LIMIT_BYTES}
     documented = {name: value for name, value in limits().items() if not name.startswith("VOICE_")}

@@ -44,6 +44,7 @@ EXPECTED_LABELS = {
     "voice_tls_certificate_expiry_timestamp_seconds": set(),
     "voice_tokens": set(),
     "voice_token_store_failing": set(),
+    "voice_token_weak": {"weakness"},
 }
 
 

@@ -286,7 +286,7 @@ HOSTILE: dict[str, tuple[bytes | str, int, str]] = {
     "empty message": (b"", 1008, "bad_frame"),
     "frame above the limit": (wire.encode(wire.AudioFrame(bytes(20_000))), 1009, "frame_too_big"),
     # Larger data might still be in flight when the gateway closes the connection.
-    "message above the limit": (bytes(70_000), 1009, ""),
+    "message above the limit": (bytes(70_000), 1009, ""),  # by the library, in its own words
 }
 HOSTILE |= {
     kind: (framed(kind), 1008, "bad_frame")
@@ -548,7 +548,7 @@ def test_token_is_the_file_content_without_the_newline(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.touch(0o640)
     path.write_text(f"{TOKEN}\n")
-    assert read_token(str(path)) == TOKEN
+    assert read_token(str(path)).text == TOKEN
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,7 @@ def test_release_signed_with_a_revoked_key_is_refused(
 
 
 def test_links_do_not_hide_the_revoked_keys(carried: Path, offline: Host) -> None:
-    """The list belongs beside the path of the signers as given; a link to nowhere is a list, too."""
+    """The list belongs beside the path of the signers as given. A link to nowhere is a list."""
     target = offline.folder / "target"
     target.mkdir()
     signers, revoked = offline.folder / "signers", offline.folder / "revoked_signers"

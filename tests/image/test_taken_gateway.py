@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +13,16 @@ from typing import Any
 import pytest
 
 from appliance import code_seal
+from appliance.access import file
+from appliance.access.store import Store, new_store
 from appliance.weights.seal import sha256_of
 from tests.confinement.attack import BAIT
-from tests.image.sealed import Built, Network, SealedContainer, flags
+from tests.confinement.hook import STORE as STORE_PATH
+from tests.image.sealed import USER, Built, Network, SealedContainer, flags
 
 CONFINEMENT = Path(__file__).parents[1] / "confinement"
 SITE = "/opt/voice/venv/lib/python3.11/site-packages"
+STORE = Path(STORE_PATH)
 LIMIT_SECONDS = 60.0  # for a busy machine
 OTHERS = {"boot", "supervisord", "guard", "exporter", "llm", "tts"}
 # Sends the signal on which hook.py attacks. `podman exec` is not confined, so it may do that.
@@ -42,6 +48,19 @@ def list_with(built: Built, path: str, content: Path) -> str:
     return code_seal.render(code_seal.CodeList(listed.closed, listed.exceptions, entries))
 
 
+def token_store(folder: Path) -> Path:
+    """Make a token store of the container's user, as `voicectl token create` does."""
+    folder.mkdir(mode=0o700)
+    os.chown(folder, USER, USER)
+
+    def created(_: Store | None) -> Store:
+        store = new_store(secrets.token_bytes)
+        return store.create("ward-3", int(time.time()), secrets.token_bytes)[0]
+
+    file.change(folder / STORE.name, created)
+    return folder / STORE.name
+
+
 @pytest.fixture(scope="module")
 def appliance(
     built: Built, network: Network, tmp_path_factory: pytest.TempPathFactory
@@ -58,7 +77,11 @@ def appliance(
         f"{code_list}:{code_seal.LIST_PATH}:ro",
         f"{CONFINEMENT}:/attack:ro",
     )
-    options = tuple(f"--volume={mount}" for mount in mounts)
+    store = token_store(folder / "access")
+    options = (
+        *(f"--volume={mount}" for mount in (*mounts, f"{store.parent}:{STORE.parent}:ro")),
+        f"--env=VOICE_GATEWAY_TOKEN_STORE={STORE}",
+    )
     running = SealedContainer(built, network, folder, options)
     try:
         yield running.start().wait_ready()
@@ -89,9 +112,15 @@ def _reports(appliance: SealedContainer) -> list[dict[str, Any]]:
 
 def test_taken_gateway_can_only_list_the_programs(results: dict[str, str]) -> None:
     assert {name.split()[-1] for name in results if name.startswith("kill group")} == OTHERS
-    assert [name for name, outcome in results.items() if outcome.startswith("done")] == [
-        "list programs"
-    ]
+    done = [name for name, outcome in results.items() if outcome.startswith("done")]
+    assert done == ["list programs", "read the store"]
+
+
+def test_taken_gateway_finds_no_key_of_the_ca_and_cannot_change_the_store(
+    results: dict[str, str],
+) -> None:
+    assert results["read the CA's key"].startswith("refused: there is no ca-key.pem")
+    assert results["change the store"].startswith("refused")
 
 
 def test_the_appliance_still_works(appliance: SealedContainer, results: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from appliance.access.credentials import Credential
 from appliance.access.presented import Kind
+from appliance.access.signed import SHARED_ID
 from appliance.errors import (
     Closed,
     Draining,
@@ -29,6 +30,8 @@ from appliance.settings import GatewayConfig
 MAX_ADDRESSES = 10_000  # rate limits kept in memory; the least recently used is dropped
 IPV6_PREFIX = 64  # bits of the prefix that a network assigns to one customer
 MAX_NAME_CHARS = 64
+MAX_TOKENS = 10_000  # whose rate limits are kept in memory, apart from those of addresses
+TOKEN_ATTEMPTS_RATIO = 10  # attempts of a token from all addresses, as a multiple of one address
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,15 @@ class Admission:
     Attempts with a right token and all others have limits of their own, so that the guesses of a
     stranger do not lock out the callers who share the stranger's address (a NAT, a proxy). A token
     is too long to be guessed at any rate; the limit of the others bounds what they cost.
+
+    Attempts with a right token are also counted over all addresses, so that a token that leaked is
+    limited, too. These counts are kept apart: strangers cannot push them out of memory.
     """
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
-        self._buckets: OrderedDict[tuple[str, str, int], TokenBucket] = OrderedDict()
+        self._by_address = _Buckets(MAX_ADDRESSES)
+        self._by_token = _Buckets(MAX_TOKENS)
 
     def stranger(self, attempt: ConnectionAttempt, now: float, wall: float) -> Refused | None:
         """Return why the attempt is refused whatever the gateway's state is, or None.
@@ -94,7 +101,7 @@ class Admission:
         `now` is in monotonic seconds, `wall` in seconds since 1970.
         """
         caller = attempt.caller
-        if not self._bucket(attempt.address, caller).take(1, now):
+        if not self._may_try(attempt.address, caller, now):
             return TooManyAttempts()
         if caller is None:
             return attempt.problem or WrongToken()
@@ -119,12 +126,21 @@ class Admission:
         not_open = _not_open(state, attempt.for_acceptance)
         if not_open is not None:
             return not_open
-        most = self._config.max_sessions_per_token
-        if limits.calls is not None:
-            most = min(most, limits.calls)
+        most = self._most_calls(caller)
         if state.sessions_by_token.get(caller.id, 0) >= most:
             return TokenFull(limit=most)
         return self._full(state)
+
+    def _most_calls(self, caller: Credential) -> int:
+        """Return how many calls a token may have at the same time.
+
+        A named token without a limit of its own leaves one place to the others. The shared token
+        may be the only one, and the acceptance test fills all places with it.
+        """
+        most, own = self._config.max_sessions_per_token, caller.limits.calls
+        if own is None and caller.id != SHARED_ID:
+            own = max(1, self._config.max_sessions - 1)
+        return most if own is None else min(own, most)
 
     def no_room(self, state: GatewayState) -> Refused | None:
         """Return why no call would be let in now, whoever made it, or None."""
@@ -150,18 +166,40 @@ class Admission:
 
     def unknown_path(self, address: str, now: float) -> Refused:
         """Return how to refuse a request for a path that does not exist. It counts as a guess."""
-        return UnknownPath() if self._bucket(address, None).take(1, now) else TooManyAttempts()
+        return UnknownPath() if self._may_try(address, None, now) else TooManyAttempts()
 
-    def _bucket(self, address: str, caller: Credential | None) -> TokenBucket:
+    def _may_try(self, address: str, caller: Credential | None, now: float) -> bool:
+        """Count an attempt. Return whether the limits allow it."""
         per_minute = self._config.max_attempts_per_minute
-        if caller is not None and caller.limits.attempts_per_minute is not None:
-            per_minute = caller.limits.attempts_per_minute
-        key = (_network(address), caller.id if caller is not None else "", per_minute)
-        bucket = self._buckets.pop(key, None) or TokenBucket(per_minute / 60, per_minute)
-        self._buckets[key] = bucket
-        if len(self._buckets) > MAX_ADDRESSES:
+        if caller is None:
+            return self._by_address.take((_network(address), ""), per_minute, now)
+        own = caller.limits.attempts_per_minute
+        if own is not None:
+            return self._by_token.take((caller.id,), own, now)
+        from_here = self._by_address.take((_network(address), caller.id), per_minute, now)
+        return from_here and self._by_token.take(
+            (caller.id,), TOKEN_ATTEMPTS_RATIO * per_minute, now
+        )
+
+
+class _Buckets:
+    """The rate limits of one kind. Of more than `most`, the least recently used is dropped."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._buckets: OrderedDict[tuple[object, ...], TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: tuple[str, ...], per_minute: int, now: float) -> bool:
+        """Count an attempt. Return whether it is within `per_minute`, on average and at once."""
+        limit = (*key, per_minute)  # a token whose limit was changed begins anew
+        bucket = self._buckets.pop(limit, None) or TokenBucket(per_minute / 60, per_minute)
+        self._buckets[limit] = bucket
+        if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
-        return bucket
+        return bucket.take(1, now)
 
 
 def _not_open(state: GatewayState, for_acceptance: bool) -> Refused | None:

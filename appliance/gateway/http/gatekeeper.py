@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from appliance.errors import (
 )
 from appliance.gateway.http.admission import ConnectionAttempt
 from appliance.gateway.http.token_file import SharedToken
+from appliance.gateway.metrics import Weakness
 from appliance.settings import GatewayConfig
 
 log = journal.get()
@@ -77,18 +78,29 @@ class Gatekeeper:
         self._shared = SharedToken(gateway.token_file, optional=self._path is not None)
         self._version: file.Version | None = None
         self._store_failing = False
+        self._store_exposed = False
         self._store = self._first_store()
-        credentials = Credentials(self._store, self._shared.text)
+        credentials = Credentials(self._store, self._shared.found.text)
         if not len(credentials):
             log.warning("there is no access token yet", path=str(self._path))
         self._verifier = Verifier(credentials)
         self._expired = {each.id for each in credentials if each.has_expired(time.time())}
-        self._used = signed.UsedTickets()
+        mark = secrets.token_bytes(signed.MARK_BYTES)
+        self._tickets = signed.Tickets(mark, started=time.time())
 
     @property
     def failing(self) -> bool:
         """Whether the store or the token file could not be read; its last tokens stay valid."""
         return self._store_failing or self._shared.failing
+
+    @property
+    def weaknesses(self) -> Mapping[Weakness, bool]:
+        """What makes a token easier to guess or to read than it has to be."""
+        return {
+            "short_token": self._shared.found.short,
+            "readable_token": self._shared.found.exposed,
+            "readable_store": self._store_exposed,
+        }
 
     def close(self) -> None:
         """End the thread that computes hashes."""
@@ -125,30 +137,33 @@ class Gatekeeper:
         if attempt.kind != "ticket":
             return None
         ticket = signed.read(attempt.ticket)
-        if ticket is None or ticket in self._used:
+        if ticket is None or not self._tickets.may_be_used(ticket):
             return WrongTicket()
-        if not self._used.has_room(time.time()):
+        if not self._tickets.has_room(time.time()):
             return TooManyAttempts()
-        self._used.add(ticket)
+        self._tickets.add(ticket)
         return None
 
     def ticket(self, caller: Credential) -> str:
         """Return a new ticket."""
         expires = int(time.time()) + signed.TICKET_SECONDS
-        return self._sign(signed.TICKET, caller, expires)
+        nonce = self._tickets.nonce(secrets.token_bytes(signed.NONCE_BYTES - signed.MARK_BYTES))
+        return signed.sign(signed.TICKET, caller.id, expires, nonce, caller.key)
 
     def cookie(self, caller: Credential) -> tuple[str, int]:
         """Return a new login cookie, and for how many seconds it is valid."""
         seconds, wall = self._login_seconds, time.time()
         if caller.expires is not None:
             seconds = max(0, min(seconds, int(caller.expires - wall)))
-        return self._sign(signed.COOKIE, caller, int(wall) + seconds), seconds
+        nonce = secrets.token_bytes(signed.NONCE_BYTES)
+        text = signed.sign(signed.COOKIE, caller.id, int(wall) + seconds, nonce, caller.key)
+        return text, seconds
 
     async def reload(self) -> Changes:
         """Read store and token file again if they have changed. Return what is different."""
         before = self._verifier.credentials
         if await asyncio.to_thread(self._read_changes):
-            self._verifier.replace(Credentials(self._store, self._shared.text))
+            self._verifier.replace(Credentials(self._store, self._shared.found.text))
             log.info("access tokens read", tokens=len(self._verifier.credentials))
         after = self._verifier.credentials
         revoked = [each.name for each in before if after.current(each) is None]
@@ -185,7 +200,9 @@ class Gatekeeper:
     def _signer(self, kind: str, text: str) -> Credential | None:
         """Return whose token a ticket or cookie stands for, if it is valid and was not used."""
         signature = signed.read(text)
-        if signature is None or signature in self._used:
+        if signature is None:
+            return None
+        if kind == signed.TICKET and not self._tickets.may_be_used(signature):
             return None
         caller = self._verifier.credentials.find(signature.token_id)
         valid = caller is not None and signature.is_valid(kind, caller.key, time.time())
@@ -195,21 +212,23 @@ class Gatekeeper:
         is_shared = self._verifier.credentials.shared(text) is not None
         return is_shared or text.startswith(f"{PREFIX}.")
 
-    def _sign(self, kind: str, caller: Credential, expires: int) -> str:
-        nonce = secrets.token_bytes(signed.NONCE_BYTES)
-        return signed.sign(kind, caller.id, expires, nonce, caller.key)
-
     def _first_store(self) -> Store | None:
         if self._path is None:
             return None
         try:
             self._version = file.version_of(self._path)
             store = file.load(self._path)
-            if store is not None and file.is_exposed(self._path):
-                log.warning("token store readable by all users", path=str(self._path))
+            if store is not None:
+                self._check_mode(self._path)
         except (OSError, BadStore) as problem:
             raise BadSetting(name="gateway.token_store", why=str(problem)) from problem
         return store
+
+    def _check_mode(self, path: Path) -> None:
+        """Note whether all users can read the store. Raises OSError."""
+        self._store_exposed = file.is_exposed(path)
+        if self._store_exposed:
+            log.warning("token store readable by all users", path=str(path))
 
     def _read_changes(self) -> bool:
         """Return whether the tokens of the store or of the token file are others. In a thread."""
@@ -229,6 +248,8 @@ class Gatekeeper:
             if version == self._version and not self._store_failing:
                 return None
             store = file.load(path)
+            if store is not None:
+                self._check_mode(path)
         except (OSError, BadStore) as problem:
             if not self._store_failing:
                 error = BadSetting(name="gateway.token_store", why=str(problem))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance import journal
@@ -15,11 +15,24 @@ GOOD_TOKEN_CHARS = 32  # of base64: 192 bits; of hexadecimal digits: 128 bits
 log = journal.get()
 
 
+@dataclass(frozen=True, slots=True)
+class FoundToken:
+    """What is in a token file: its token, or "" if there is none, and what is weak about it.
+
+    short    whether it has fewer than GOOD_TOKEN_CHARS characters
+    exposed  whether all users of the machine can read the file
+    """
+
+    text: str = field(default="", repr=False)
+    short: bool = False
+    exposed: bool = False
+
+
 class SharedToken:
     """The token of the token file, which is read again when the file has changed.
 
-    text     the token, or "" if there is none
-    failing  whether the file could not be read the last time; `text` is then the one read last
+    found    the token
+    failing  whether the file could not be read the last time; `found` is then what was read last
     """
 
     def __init__(self, path: str, *, optional: bool) -> None:
@@ -27,7 +40,7 @@ class SharedToken:
         self._path = path
         self._version = self._current_version()
         self.failing = False
-        self.text = "" if optional and self._is_missing() else read_token(path)
+        self.found = FoundToken() if optional and self._is_missing() else read_token(path)
 
     def reload(self) -> bool:
         """Read the file again if it has changed. Return whether the token is another one.
@@ -41,15 +54,15 @@ class SharedToken:
         if version == self._version and not self.failing:
             return False
         try:
-            text = read_token(self._path)
+            found = read_token(self._path)
         except BadSetting as problem:
             if not self.failing:
                 log.error("token file unreadable", path=self._path, exc_info=problem)
             self.failing = True
             return False
         self.failing, self._version = False, version
-        is_other = text != self.text
-        self.text = text
+        is_other = found.text != self.found.text
+        self.found = found
         return is_other
 
     def _is_missing(self) -> bool:
@@ -62,16 +75,16 @@ class SharedToken:
             return None
 
 
-def read_token(path: str) -> str:
+def read_token(path: str) -> FoundToken:
     """Return the access token in the file `path`.
 
-    Raises BadSetting if it has no usable token. A weak or exposed one is logged: podman 4 gives
+    Raises BadSetting if it has no usable token. A weak one is only logged: podman 4 gives
     the files of a Kubernetes secret no other mode than 0644, in a container with one user.
     """
     exposed = False
     try:
         token = Path(path).read_text(encoding="ascii").strip() if path else ""
-        exposed = bool(path) and bool(Path(path).stat().st_mode & stat.S_IROTH)
+        exposed = bool(path) and file.is_exposed(Path(path))
     except (OSError, UnicodeDecodeError) as problem:
         raise BadSetting(name="gateway.token_file", why=str(problem)) from problem
     if len(token) < MIN_TOKEN_CHARS:
@@ -81,6 +94,7 @@ def read_token(path: str) -> str:
         )
     if exposed:
         log.warning("token readable by all users", path=path)
-    if len(token) < GOOD_TOKEN_CHARS:
+    short = len(token) < GOOD_TOKEN_CHARS
+    if short:
         log.warning("short token", path=path)
-    return token
+    return FoundToken(token, short, exposed)

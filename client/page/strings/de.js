@@ -92,6 +92,7 @@ export const strings = {
     draining: ["Das Gerät wird gleich gewartet und nimmt keine Gespräche mehr an.", "Benutzen Sie ein anderes Gerät, oder versuchen Sie es später."],
     bad_frame: ["Das Gerät hat diese Seite nicht verstanden.", "Laden Sie die Seite neu. Sie ist vielleicht älter als das Gerät."],
     frame_too_big: ["Das Gerät hat diese Seite nicht verstanden.", "Laden Sie die Seite neu. Sie ist vielleicht älter als das Gerät."],
+    protocol_error: ["Das Gerät hat diesen Browser nicht verstanden.", "Laden Sie die Seite neu, oder benutzen Sie einen anderen Browser."],
     too_fast: ["Diese Seite hat mehr gesendet, als das Gerät annimmt.", "Versuchen Sie es noch einmal. Schließen Sie andere Seiten, die das Gerät benutzen."],
     hung_up: ["Der Bot hat sich verabschiedet.", "Beginnen Sie neu, wenn Sie möchten."],
     idle: ["Eine Weile hat niemand gesprochen, deshalb ist das Gespräch zu Ende.", "Beginnen Sie neu, wenn Sie möchten."],

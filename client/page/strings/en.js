@@ -92,6 +92,7 @@ export const strings = {
     draining: ["The appliance is about to be serviced and takes no new calls.", "Use another appliance, or try later."],
     bad_frame: ["The appliance did not understand this page.", "Reload the page. It may be older than the appliance."],
     frame_too_big: ["The appliance did not understand this page.", "Reload the page. It may be older than the appliance."],
+    protocol_error: ["The appliance did not understand this browser.", "Reload the page, or use another browser."],
     too_fast: ["This page sent more than the appliance takes.", "Try again. Close other pages that use the appliance."],
     hung_up: ["The bot has said goodbye.", "Start again when you like."],
     idle: ["Nobody spoke for a while, so the call has ended.", "Start again when you like."],

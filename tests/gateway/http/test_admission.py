@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from appliance.access.token import Limits
 from appliance.errors import Refused, WrongTicket
 from appliance.gateway.http.admission import (
     MAX_ADDRESSES,
+    TOKEN_ATTEMPTS_RATIO,
     Admission,
     ConnectionAttempt,
     GatewayState,
@@ -21,8 +23,8 @@ from appliance.settings import GatewayConfig
 IDLE = GatewayState(sessions=0)
 ADDRESS = "192.0.2.1"
 OWN = "https://appliance.example"
-SHARED = Credential("shared", "shared", b"key")
-OTHER = Credential("0123456789ab", "ward-3", b"other key")
+SHARED = Credential("shared", "shared", b"key", b"text")
+OTHER = Credential("0123456789ab", "ward-3", b"other key", b"hash")
 
 
 def admission(**settings: Any) -> Admission:
@@ -164,7 +166,7 @@ def test_number_of_remembered_addresses_is_bounded() -> None:
     policy = admission()
     for number in range(MAX_ADDRESSES + 500):
         refusal(policy, address=str(number))
-    assert len(policy._buckets) == MAX_ADDRESSES
+    assert len(policy._by_address) == MAX_ADDRESSES
 
 
 @pytest.mark.parametrize(
@@ -195,13 +197,13 @@ def test_request_without_a_known_host_has_no_own_origin() -> None:
 
 
 def test_expired_token_is_refused() -> None:
-    caller = Credential("0123456789ab", "ward-3", b"key", expires=1000)
+    caller = dataclasses.replace(OTHER, expires=1000)
     assert reason(admission(), caller, wall=999.9) is None
     assert reason(admission(), caller, wall=1000.0) == "expired_token"
 
 
 def test_limits_of_one_token_do_not_concern_others() -> None:
-    caller = Credential("0123456789ab", "ward-3", b"key", limits=Limits(calls=1))
+    caller = dataclasses.replace(OTHER, limits=Limits(calls=1))
     state = GatewayState(sessions=1, sessions_by_token={caller.id: 1})
     policy = admission(max_sessions=4)
     assert reason(policy, caller, state=state) == "token_full"
@@ -209,14 +211,53 @@ def test_limits_of_one_token_do_not_concern_others() -> None:
 
 
 def test_attempts_of_one_token_can_be_limited() -> None:
-    caller = Credential("0123456789ab", "ward-3", b"key", limits=Limits(attempts_per_minute=2))
+    caller = dataclasses.replace(OTHER, limits=Limits(attempts_per_minute=2))
     policy = admission()
     assert [reason(policy, caller) for _ in range(3)] == [None, None, "too_many_attempts"]
     assert reason(policy) is None
 
 
+def test_attempts_of_one_token_are_limited_over_all_addresses() -> None:
+    policy = admission(max_attempts_per_minute=2)
+    for number in range(TOKEN_ATTEMPTS_RATIO):
+        assert [reason(policy, address=f"192.0.2.{number}") for _ in range(2)] == [None, None]
+    assert reason(policy, address="192.0.2.99") == "too_many_attempts"
+    assert reason(policy, OTHER, address="192.0.2.99") is None
+    assert reason(policy, None, address="192.0.2.99") == "wrong_token"
+    assert reason(policy, address="192.0.2.99", now=30.0) is None
+
+
+def test_strangers_cannot_push_the_count_of_a_token_out_of_memory() -> None:
+    caller = dataclasses.replace(OTHER, limits=Limits(attempts_per_minute=1))
+    policy = admission()
+    assert reason(policy, caller) is None
+    for number in range(MAX_ADDRESSES + 1):
+        refusal(policy, None, address=str(number))
+    assert reason(policy, caller) == "too_many_attempts"
+
+
+@pytest.mark.parametrize(
+    ("caller", "places", "expected"),
+    [
+        (SHARED, 4, 4),
+        (OTHER, 4, 3),
+        (OTHER, 2, 1),
+        (OTHER, 1, 1),
+        (dataclasses.replace(OTHER, limits=Limits(calls=4)), 4, 4),
+        (dataclasses.replace(OTHER, limits=Limits(calls=2)), 4, 2),
+    ],
+)
+def test_named_token_leaves_one_place_unless_its_own_limit_is_set(
+    caller: Credential, places: int, expected: int
+) -> None:
+    policy = admission(max_sessions=places)
+    states = [GatewayState(n, sessions_by_token={caller.id: n}) for n in range(places)]
+    admitted = [state for state in states if reason(policy, caller, state=state) is None]
+    assert len(admitted) == expected
+
+
 def test_minutes_of_a_day_are_limited() -> None:
-    caller = Credential("0123456789ab", "ward-3", b"key", limits=Limits(minutes_per_day=10))
+    caller = dataclasses.replace(OTHER, limits=Limits(minutes_per_day=10))
     policy = admission()
     almost = GatewayState(0, seconds_by_token={caller.id: 599.0})
     assert reason(policy, caller, state=almost) is None

@@ -88,6 +88,36 @@ async def test_text_message_closes_with_a_reason_and_no_traceback(
     assert gateway.log_lines("library") == []
 
 
+BROKEN = {
+    "unknown opcode": (b"\x83\x80\0\0\0\0", 1002, "protocol_error"),
+    "no mask": (b"\x82\x01x", 1002, "protocol_error"),
+    "no valid text": (
+        Frame(Opcode.CLOSE, b"\x03\xe8\xff").serialize(mask=True),
+        1007,
+        "protocol_error",
+    ),
+    "too long": (b"\x82\xff" + (1 << 20).to_bytes(8, "big") + bytes(4), 1009, "frame_too_big"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_client_that_breaks_the_protocol_is_not_recorded_as_one_that_left(
+    gateway: RunningGateway, case: str
+) -> None:
+    data, code, outcome = BROKEN[case]
+    other, client = await gateway.connect(), await gateway.connect()
+    client.socket.transport.write(data)
+    assert (await client.wait_closed())[0] == code
+    await gateway.wait_until(lambda: gateway.log_lines("session ended"))
+    (ended,) = [line for line in gateway.log_lines("audit") if line["action"] == "call_ended"]
+    assert ended["reason"] == gateway.log_lines("session ended")[0]["reason"] == outcome
+    assert gateway.metric("voice_sessions_total", outcome=outcome) == 1
+    assert gateway.metric("voice_sessions_total", outcome="left") == 0
+    await other.type("Hello.")
+    assert (await other.turn(1))["outcome"] == "answered"
+    assert gateway.logged_errors() == []
+
+
 async def test_browser_that_catches_up_after_a_stall_goes_on(make_gateway: MakeGateway) -> None:
     async with make_gateway(ScriptedLLM("Fine."), pace_burst_seconds=0.5) as gateway:
         client = await gateway.connect()

@@ -239,12 +239,27 @@ async def test_hosts_of_a_pool_take_the_tickets_of_each_other(
 ) -> None:
     ward = tokens.create("ward-3")
     async with make_gateway(token_store=str(tokens.path)) as gateway:
+        gateway.gatekeeper._tickets._started -= 60  # instead of a minute's wait
         other = Gatekeeper(GatewayConfig(token_store=str(tokens.path)))
         caller = next(iter(other._verifier.credentials))
         await (await open_with(gateway, other.ticket(caller))).close()
         other.close()
         client = await call(gateway, ward)
         assert not client.closed
+
+
+async def test_ticket_does_not_outlive_the_gateway_that_issued_it(
+    make_gateway: MakeGateway, tokens: TokenFile
+) -> None:
+    ward = tokens.create("ward-3")
+    async with make_gateway(token_store=str(tokens.path)) as gateway:
+        used, unused = await ticket(gateway, ward), await ticket(gateway)
+        await (await open_with(gateway, used)).close()
+    async with make_gateway(token_store=str(tokens.path)) as gateway:  # within their 30 seconds
+        for text in (used, unused):
+            assert await refused_with(gateway, text) == (401, "wrong_ticket")
+        for headers in (ward, AUTHORIZED):
+            await (await open_with(gateway, await ticket(gateway, headers))).close()
 
 
 async def test_expired_and_forged_tickets_are_refused(gateway: RunningGateway) -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
 
 from appliance.access import file
 from appliance.access.store import Store, new_store, write
 from appliance.access.token import Limits
 from appliance.errors import BadSetting
 from appliance.gateway.http.gatekeeper import Gatekeeper
+from appliance.gateway.metrics import WEAKNESSES
 from appliance.settings import GatewayConfig
 from tests.gateway.conftest import (
     TOKEN,
@@ -73,6 +75,9 @@ class TokenFile:
         file.change(self.path, changed)
 
 
+SHARED = {"Authorization": f"Bearer {TOKEN}"}
+
+
 @pytest.fixture
 def tokens(tmp_path: Path) -> TokenFile:
     return TokenFile(tmp_path)
@@ -90,6 +95,11 @@ async def answered(client: SimulatedClient) -> None:
     number = len(client.turns) + 1
     await client.type("Hello.")
     assert (await client.turn(number))["outcome"] == "answered"
+
+
+def from_address(number: int) -> dict[str, str]:
+    """Return the header with which a trusted proxy names the client."""
+    return {"X-Forwarded-For": f"192.0.2.{number + 1}"}
 
 
 def bearer(text: str) -> dict[str, str]:
@@ -138,10 +148,19 @@ async def test_new_token_is_admitted_without_a_restart(
     make_gateway: MakeGateway, tokens: TokenFile
 ) -> None:
     async with make_gateway(token_store=str(tokens.path)) as gateway:
+        shared, login = await gateway.connect(), await send(gateway, "POST", "/login", SHARED)
+        ticket = (await send(gateway, "POST", "/start", SHARED)).json["token"]
         ward = tokens.create("ward-3")  # the first one of this store
         await gateway.wait_until(lambda: audit(gateway, "token_created"))
         await answered(await call(gateway, ward))
-        assert [line["token"] for line in audit(gateway, "call_started")] == ["ward-3"]
+        await answered(shared)
+        cookie = {"Cookie": login.headers["set-cookie"].partition(";")[0]}
+        await answered(await call(gateway, cookie | {"Origin": f"http://{gateway.address}"}))
+        await (await connect(f"ws://{gateway.address}/ws?token={ticket}")).close()
+        callers = [line["token"] for line in audit(gateway, "call_started")]
+        assert callers == ["shared", "ward-3", "shared", "shared"]
+        assert [line["token"] for line in audit(gateway, "token_created")] == ["ward-3"]
+        assert audit(gateway, "token_revoked") == []
         assert gateway.metric("voice_tokens") == 2
 
 
@@ -225,6 +244,53 @@ async def test_minutes_of_a_day_end_the_call_that_uses_them_up(
         status, refused, retry_after = await connect_refused(gateway, short)
         assert (status, refused) == (429, "minutes_used") and int(retry_after or 0) > 0
         await answered(other)
+
+
+async def test_named_token_leaves_a_place_to_the_others(
+    make_gateway: MakeGateway, tokens: TokenFile
+) -> None:
+    ward, all_places = tokens.create("ward-3"), tokens.create("all", limits=Limits(calls=3))
+    async with make_gateway(token_store=str(tokens.path), max_sessions=3) as gateway:
+        first = [await call(gateway, ward), await call(gateway, ward)]
+        assert (await connect_refused(gateway, ward))[:2] == (503, "token_full")
+        await answered(await gateway.connect())
+        for client in gateway._clients:
+            await client.disconnect()
+        await gateway.wait_sessions_closed()
+        assert all(client.closed for client in first)
+        for headers in (SHARED, all_places):  # the only token of a site fills it, too
+            clients = [await call(gateway, headers) for _ in range(3)]
+            assert (await connect_refused(gateway, ward))[:2] == (503, "full")
+            await asyncio.gather(*(client.disconnect() for client in clients))
+            await gateway.wait_sessions_closed()
+
+
+async def test_silent_call_of_a_token_gives_way_to_another_call_of_it(
+    make_gateway: MakeGateway, tokens: TokenFile
+) -> None:
+    kiosk = tokens.create("kiosk", limits=Limits(calls=1))
+    async with make_gateway(token_store=str(tokens.path), yield_seconds=0.01) as gateway:
+        other, silent = await gateway.connect(), await call(gateway, kiosk)
+        await answered(await call(gateway, kiosk))
+        code, reason = await silent.wait_closed()
+        assert (code, str(reason).split(":")[0]) == (1000, "made_room")
+        await answered(other)  # it was silent for longer
+
+
+async def test_attempts_of_a_token_are_limited_over_all_addresses(
+    make_gateway: MakeGateway, tokens: TokenFile
+) -> None:
+    leaked = tokens.create("leaked", limits=Limits(attempts_per_minute=3))
+    ward = tokens.create("ward-3")
+    proxy: dict[str, Any] = {"trusted_proxies": ("127.0.0.0/8",)}
+    async with make_gateway(token_store=str(tokens.path), **proxy) as gateway:
+        results = [
+            (await send(gateway, "POST", "/start", leaked | from_address(number % 6))).status
+            for number in range(30)
+        ]
+        assert results == [200] * 3 + [429] * 27
+        for headers in (ward, SHARED):
+            await answered(await call(gateway, headers | from_address(0)))
 
 
 async def test_damaged_or_removed_store_ends_no_call_and_is_reported(
@@ -366,6 +432,50 @@ def test_exposed_store_is_logged(tokens: TokenFile, mode: int, events: list[str]
     with captured_log() as log:
         Gatekeeper(GatewayConfig(token_store=str(tokens.path))).close()
     assert [json.loads(line)["event"] for line in log.getvalue().splitlines()] == events
+
+
+async def test_store_that_becomes_readable_by_others_is_reported(
+    make_gateway: MakeGateway, tokens: TokenFile
+) -> None:
+    def weak() -> float:
+        return gateway.metric("voice_token_weak", weakness="readable_store")
+
+    tokens.create("ward-3")
+    async with make_gateway(token_store=str(tokens.path)) as gateway:
+        assert not gateway.log_lines("token store readable by all users")
+        tokens.path.chmod(0o644)
+        await gateway.wait_until(weak)
+        tokens.path.chmod(0o600)
+        await gateway.wait_until(lambda: not weak())
+        copied = tokens.path.with_suffix(".new")  # from another host of a pool
+        copied.write_bytes(tokens.path.read_bytes())
+        copied.chmod(0o644)
+        copied.replace(tokens.path)
+        await gateway.wait_until(weak)
+        reports = gateway.log_lines("token store readable by all users")
+        assert [line["level"] for line in reports] == ["warning", "warning"]
+        assert audit(gateway, "token_revoked") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "weakness"),
+    [("s" * 31, 0o600, "short_token"), ("s" * 32, 0o644, "readable_token")],
+)
+async def test_weak_shared_token_is_a_metric_until_it_is_replaced(
+    make_gateway: MakeGateway, text: str, mode: int, weakness: str
+) -> None:
+    def weak() -> list[str]:
+        return [each for each in WEAKNESSES if gateway.metric("voice_token_weak", weakness=each)]
+
+    async with make_gateway() as gateway:
+        assert weak() == []
+        path = shared_file(gateway)
+        path.write_text(text)
+        path.chmod(mode)
+        await gateway.wait_until(lambda: weak() == [weakness])
+        path.chmod(0o600)
+        path.write_text(secrets.token_urlsafe(32))
+        await gateway.wait_until(lambda: weak() == [])
 
 
 def test_store_without_a_token_is_logged(tokens: TokenFile) -> None:
