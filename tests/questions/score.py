@@ -3,7 +3,8 @@
 A file has one line per question: dialogue, question, must, must_not, separated by tabs. `must` and
 `must_not` are regular expressions that are searched in the answer, in any case; empty allows
 anything. In `must_not`, SAME stands for an earlier answer of the dialogue, ECHO for the question.
-An answer that holds a whole question of ECHO_WORDS or more is wrong in every line.
+An answer that only repeats a question of ECHO_WORDS or more, with up to ECHO_MORE_WORDS around it,
+is wrong in every line.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import groupby
 
 SAME, ECHO = "SAME", "ECHO"
 ECHO_WORDS = 4  # "How are you?" may be answered with itself
+ECHO_MORE_WORDS = 2  # "You said ..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,10 @@ def faults(question: Question, answer: str, earlier: Sequence[str]) -> list[str]
         found.append(f"says {hit.group()!r}")
     if not question.may_repeat and plain(answer) in map(plain, earlier):
         found.append("repeats an earlier answer")
-    words = plain(question.text)
-    is_long = len(words.split()) >= ECHO_WORDS
-    if (is_long and words in plain(answer)) or (not question.may_echo and plain(answer) == words):
+    words, answered = plain(question.text), plain(answer)
+    length = len(words.split())
+    only_repeats = words in answered and len(answered.split()) <= length + ECHO_MORE_WORDS
+    if (length >= ECHO_WORDS and only_repeats) or (not question.may_echo and answered == words):
         found.append("repeats the question")
     return found
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.questions.score import Question, dialogues, faults, parse
 
-FILES = sorted(Path(__file__).parent.glob("*.tsv"))
+# Not review.tsv: "I am sorry" answers most of it, because it asks for what the appliance cannot do.
+FILES = [Path(__file__).with_name(f"{name}.tsv") for name in ("given", "held_back", "unseen")]
 
 
 def questions(file: Path) -> list[Question]:
