@@ -65,6 +65,10 @@ _MONARCHS = _words(
     " Peter Ivan Nicholas Catherine Alexander Leopold Pius Paul John Benedict Ferdinand Francis"
     " Gustav Constantine Leo Gregory Mary Victor Wilhelm"
 )
+_NEW_SENTENCE = re.compile(
+    r"[\"'“(]*(?:He|She|It|They|We|You|I|His|Her|Its|Their|The|This|That|These|Those|There|Then|In"
+    r"|On|At|After|Before|When|While|But|And|So|As|If|For|From|By|Who|What|Was|Is|Did|A|An)\b"
+)
 _RANKS = _words("King Queen Pope Emperor Empress Tsar Czar Prince Sultan Kaiser Saint")
 
 # Words before a number that is read digit by digit, and what may stand between.
@@ -166,6 +170,8 @@ def _is_abbreviation_before_number(words: Sequence[str], index: int) -> bool:
     core, following = _core(words[index]), _at(words, index + 1)
     if not core.endswith("."):
         return False
+    if core == "I." and index and _bare(words[index - 1]) in _MONARCHS:
+        return following is None or not _NEW_SENTENCE.match(following)  # William I. Thomas
     name = core[:-1].lower()
     next_word = "" if following is None else following.lstrip(_OPENERS)
     if name in _LABELS and (following is None or _can_be_labelled(name, next_word)):
@@ -252,8 +258,8 @@ def _is_between_label_and_ratio(words: Sequence[str], index: int) -> bool:
     else:
         return False
     end = start + _RATIO_WINDOW
-    for following in words[index + 1 : end + 1]:
-        if _RATIO.match(following):
+    for place, following in enumerate(words[index + 1 : end + 1], start=index + 2):
+        if _RATIO.match(following) or (following.isdigit() and _at(words, place) in (None, "/")):
             return True
         if _STOP.search(_core(following)):
             return False
