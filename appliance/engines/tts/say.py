@@ -90,9 +90,7 @@ async def _speak(settings: Settings, phrases: Sequence[str]) -> tuple[Reading, b
         session = engine.open()
         speed = settings.tts.speed
         parts = [
-            part
-            for phrase in phrases
-            async for part in session.speak(phrase, "", speed, False)
+            part for phrase in phrases async for part in session.speak(phrase, "", speed, False)
         ]
     finally:
         await engine.stop()

@@ -36,17 +36,17 @@ _STOP = re.compile(r"[.,;:!?…]$")
 
 # Before a number, a Roman numeral or a single capital: "Rm. 302", "Chap. IV", "Apt. C".
 _LABELS = _words(
-    "p pg pp pgs ch chap chs art arts para paras par sec secs sect subsec cl fig figs eq eqs exh app"
-    " vol vols bk pt ver rev rm rms apt ste bldg flr fl ext acct rte rt hwy est ca ser tel ph amend"
-    " wt ht temp nos no cert reg inv ord stat ex"
+    "p pg pp pgs ch chap chs art arts para paras par sec secs sect subsec cl fig figs eq eqs exh"
+    " app vol vols bk pt ver rev rm rms apt ste bldg flr fl ext acct rte rt hwy est ca ser tel ph"
+    " amend wt ht temp nos no cert reg inv ord stat ex"
 )
 # Those that are words, too: "This is my app. I like it."
 _LABELS_AND_WORDS = _words("art app par fig reg rev ser ext temp no stat ex")
 # In the middle of a sentence, before a word in lower case or a number.
 _SHORT_WORDS = _words(
-    "approx avg max misc incl excl esp resp appt acct amt qty tel ref hr hrs yrs pts ed eds orig min"
-    " mgr asst attn mfg dept depts govt univ assn bros viz cf blvd ave rd ln pkwy hwy sq bldg tab"
-    " tabs cap caps"
+    "approx avg max misc incl excl esp resp appt acct amt qty tel ref hr hrs yrs pts ed eds orig"
+    " min mgr asst attn mfg dept depts govt univ assn bros viz cf blvd ave rd ln pkwy hwy sq bldg"
+    " tab tabs cap caps"
 )
 _SHORT_UNITS = _words("in ft lb lbs oz hr hrs min mins sec secs yr yrs yd mi gal tsp tbsp wk mo")
 
@@ -75,7 +75,8 @@ _RANKS = _words("King Queen Pope Emperor Empress Tsar Czar Prince Sultan Kaiser 
 _DIGIT_LABELS = _words(
     "pin pins ssn security ext extension acct account passcode password zip routing card serial"
     " badge mrn record confirmation reference tracking code press dial call text ring member policy"
-    " id voicemail otp error box cpt npi ndc hotline combination keypad number digits four three six"
+    " id voicemail otp error box cpt npi ndc hotline combination keypad number digits four"
+    " three six"
 )
 _FILLERS = _words(
     "number numbers no codes code digits is are was were of the your in with for to my ssn account"

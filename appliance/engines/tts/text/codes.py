@@ -27,11 +27,13 @@ _DIGIT_LABELS = (
     r"|(?:numbers?|digits) (?:that )?(?:ending|ends|ended|end)(?: in| with)"
     r"|last (?:four|4|three|six)|passcode|password|access code|zip|zip code|routing|card|serial"
     r"|badge|MRN|record|confirmation"
-    r"|reference|tracking|code|press|dial|call|ring|text|member|policy|patient ID|ID|voicemail|OTP|error"
+    r"|reference|tracking|code|press|dial|call|ring|text|member|policy|patient ID|ID|voicemail|OTP"
+    r"|error"
     r"|P\.?O\.? box|CPT|NPI|NDC|hotline|combination|keypad"
 )
 _FILLERS = (
-    r"(?:\s(?:numbers?|no\.?|codes?|digits|ending|ends|ended|end|is|are|was|were|of|the|your|in|with|for|to|my|SSN"
+    r"(?:\s(?:numbers?|no\.?|codes?|digits|ending|ends|ended|end"
+    r"|is|are|was|were|of|the|your|in|with|for|to|my|SSN"
     r"|account"
     r"|card|ID|on|that|at|line|[A-Z]{3,})|:|\s?#)*"
 )
@@ -205,7 +207,10 @@ CODES: Rules = (
     # telephone numbers
     rule(r"(?<=\d{3}[-. ]\d{4})\s?x(?=\d{1,5}\b)", " extension "),
     # a plus sign and at least seven digits, with one kind of separator
-    rule(r"\+(?=(?:[ ()-]{0,2}\d){7})\d{1,3}[ -]?(?:\(\d+\)\s?\d*|\d+)(?:[ -]\d+)+(?!\w|\.\d)", _groups),
+    rule(
+        r"\+(?=(?:[ ()-]{0,2}\d){7})\d{1,3}[ -]?(?:\(\d+\)\s?\d*|\d+)(?:[ -]\d+)+(?!\w|\.\d)",
+        _groups,
+    ),
     rule(r"\+\d{1,3}(?:\.\d+){3,}(?!\w)", _groups),
     rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. /])\d{3}[-. ]\d{4}(?![\w-])", _groups),
     rule(r"\b1-(8\d\d)-(?=[A-Z])", lambda m: f"one, {cardinal(m[1])}, "),

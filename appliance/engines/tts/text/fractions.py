@@ -39,7 +39,9 @@ _SCORE_BEFORE = re.compile(
 PRESSURE_BEFORE = re.compile(r"\b(?:bp|blood pressure|pressure|systolic)\b[^.;!?\d]{0,25}$", re.I)
 # The strengths of a combined drug: "Co-codamol 8/500" is eight slash five hundred, which cannot be
 # taken for another number ("thirty five hundred") or for a quotient.
-_DRUG_BEFORE = re.compile(r"\b(?!(?:Only|About|Some|Nearly|Over|The|In|At)\s)[A-Z][a-z]+(?:-[a-z]+)*\s$")
+_DRUG_BEFORE = re.compile(
+    r"\b(?!(?:Only|About|Some|Nearly|Over|The|In|At)\s)[A-Z][a-z]+(?:-[a-z]+)*\s$"
+)
 _RATIO_NEAR = re.compile(
     r"\b(?:ratios?|odds|dilut\w+|proportions?|titers?|scale|mix(?:ed|ture)?|concentration"
     r"|epinephrine|adrenaline|solution|bleach|resin)\b",

@@ -90,7 +90,9 @@ def _sum(amount: str, scale: str, names: tuple[str, str, str, str], singular: bo
     return " and ".join(words)
 
 
-_HIGH = rf"(?:(?P<low_scale>{_SCALE})?(?P<sep>{RANGE})(?P<again>(?P=symbol)\s?)?(?P<high>{NUMBER}))?"
+_HIGH = (
+    rf"(?:(?P<low_scale>{_SCALE})?(?P<sep>{RANGE})(?P<again>(?P=symbol)\s?)?(?P<high>{NUMBER}))?"
+)
 _RATE = rf"(?P<per>(?=/){UNIT})?"
 # "$-45.10" is "-$45.10".
 _SIGN_INSIDE = rf"(?P<symbol>{_BEFORE})\s?[-−](?=\.?\d)"

@@ -135,11 +135,7 @@ def _named(match: Match) -> str:
     names = match["names"].split()
     of_monarch = names[-1] in MONARCHS or (len(names) > 1 and re.fullmatch(_RANK, names[0]))
     if of_monarch and numeral not in ("C", "D", "L", "M"):
-        if (
-            numeral != "I"
-            or len(names) > 1
-            or _ENDS_NAME.match(match.string, match.end())
-        ):
+        if numeral != "I" or len(names) > 1 or _ENDS_NAME.match(match.string, match.end()):
             return f"{match['names']} the {ordinal(number)}"
         return match[0]
     # "Extra CLI Options": larger numerals only count after a word of `COUNTED`

@@ -252,9 +252,12 @@ DIMENSIONS: Rules = (
     ),
 )
 _COUNTED = r"(?:\d|\bhalf)\)?\s(?:[A-Za-z][\w-]*\s){0,2}[A-Za-z][\w-]*"
-MEASURES: Rules = (
+# Before the rules for times, which read "1900 h" as an hour.
+RATES: Rules = (
     # "25,000 units/250 mL", "2 capsules/12 h": before the measure after the slash becomes words
     rule(rf"({_COUNTED})\s?/\s?(?={AMOUNT}(?![/\w]*/\d)[\s-]?[A-Za-zµ°])", r"\1 per "),
+)
+MEASURES: Rules = (
     rule(rf"(\d\s[a-z-]{{2,}}s)\s?/\s?({_PRODUCT}(?![\w^])(?:{_PER_COUNT})?)", _per_words),
     # a plural per a singular: "3 beds/nurse"
     rule(r"(\d\s[a-z-]{2,}s)/(?=[a-z-]{3,}(?<!s)\b(?!/))", r"\1 per "),
