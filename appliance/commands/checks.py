@@ -94,9 +94,15 @@ def _tools_options(parser: ArgumentParser) -> None:
 
 
 def _say(settings: Settings, args: Namespace) -> int:
+    from appliance import site_lexicon
     from appliance.engines.tts import say
+    from appliance.gateway.speech.phrases import PhraseCutter
+    from appliance.gateway.speech.unsplit_names import UnsplitNames
 
-    return say.main(settings, " ".join(args.text), args.wav)
+    names = UnsplitNames(site_lexicon.read(settings.tts).written())
+    cutter = PhraseCutter.of(settings.tts, names)
+    phrases = [*cutter.feed(" ".join(args.text)), "".join(cutter.flush())]
+    return say.main(settings, [phrase for phrase in phrases if phrase.strip()], args.wav)
 
 
 def _say_options(parser: ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """Print which reference lines are spoken wrongly, a table per category, and the score.
 
-FILE=path in the environment scores another file of the same form. The phonemes of the G2P are
+Every line is scored twice: whole, and cut into phrases as in a call. FILE=path in the environment
+scores another file of the same form. The phonemes of the G2P are
 compared, too, if the weights are present. NeMo-text-processing and wetext are scored if they are
 installed.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from appliance.engines.tts.text.normalize import normalize
 from appliance.errors import MissingWeights
-from tests.spoken.scoring import Case, Speak, load, score
+from tests.spoken.scoring import Case, Speak, in_phrases, load, score
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = tuple(sorted((ROOT / "tests" / "spoken").glob("*.tsv")))
@@ -33,9 +34,13 @@ def main() -> int:
     for name, load_library in (("NeMo-text-processing", _nemo), ("wetext", _wetext)):
         _compare(name, load_library, cases, phonemes)
     result = score(cases, normalize, phonemes)
+    in_call = score(cases, in_phrases(normalize), phonemes)
     for wrong in result.wrong:
         print(wrong)
+    for wrong in in_call.wrong:
+        print(f"in a call, {wrong}")
     print(result.table())
+    print(f"in a call: {in_call.summary()}")
     print(result.summary())
     return 0
 

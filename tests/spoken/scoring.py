@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.gateway.speech.phrases import PhraseCutter
+from appliance.settings import TTSConfig
+
 Speak = Callable[[str], str]
 
 # In these categories "P M" and "PM" are the same reading.
@@ -79,6 +82,18 @@ def load(path: Path) -> list[Case]:
             raise ValueError(f"{path}:{number}: expected a category, a text and a reading")
         cases.append(Case(category, fields[0], tuple(fields[1:])))
     return cases
+
+
+def phrases(text: str) -> list[str]:
+    """Return the phrases that a call speaks one by one, with the default settings."""
+    cutter = PhraseCutter.of(TTSConfig())
+    cut = [*cutter.feed(text), "".join(cutter.flush())]
+    return [phrase.strip() for phrase in cut if phrase.strip()]
+
+
+def in_phrases(speak: Speak) -> Speak:
+    """Return `speak` as a call uses it: for every phrase alone."""
+    return lambda text: " ".join(map(speak, phrases(text)))
 
 
 def score(cases: Iterable[Case], normalize: Speak, phonemes: Speak | None = None) -> Score:

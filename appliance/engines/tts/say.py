@@ -1,6 +1,7 @@
 """The command `say`: shows how a text is spoken, and writes the speech to a WAV file.
 
-It uses the settings, the voice and the site's lexicon of the appliance, but no running process.
+It uses the settings, the voice and the site's lexicon of the appliance, but no running process. The
+text is cut into phrases as in a call, which the caller of `main` provides.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import sys
 import wave
 from argparse import ArgumentParser
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -35,8 +37,10 @@ def add_options(parser: ArgumentParser) -> None:
     )
 
 
-def main(settings: Settings, text: str, wav: str) -> int:
-    """Print how `text` is spoken: words and phonemes. Write the speech to `wav` unless it is ''.
+def main(settings: Settings, phrases: Sequence[str], wav: str) -> int:
+    """Print how a text is spoken: words and phonemes. Write the speech to `wav` unless it is ''.
+
+    The phrases of the text are spoken one by one.
 
     The model runs on the CPU, so that the GPU's memory stays with the running engines. Returns the
     exit code: 1 if there is nothing to say or the file cannot be written. Raises BadLexicon,
@@ -44,10 +48,10 @@ def main(settings: Settings, text: str, wav: str) -> int:
     """
     settings = dataclasses.replace(settings, tts=dataclasses.replace(settings.tts, device="cpu"))
     if not wav:
-        reading = _read(settings, text)
+        reading = _read(settings, phrases)
         _print(reading, sys.stdout)
     else:
-        reading, pcm = asyncio.run(_speak(settings, text))
+        reading, pcm = asyncio.run(_speak(settings, phrases))
         out = sys.stderr if wav == STDOUT else sys.stdout
         _print(reading, out)
         if wav == STDOUT:
@@ -63,18 +67,31 @@ def main(settings: Settings, text: str, wav: str) -> int:
     return 0 if reading.phonemes else 1
 
 
-def _read(settings: Settings, text: str) -> Reading:
+def _read(settings: Settings, phrases: Sequence[str]) -> Reading:
     weights = settings.paths.weights
     british = Voices(weights / FOLDER / "voices").british(settings.tts.voice)
-    return Reader(weights, site_lexicon.read(settings.tts)).read(text, british)
+    reader = Reader(weights, site_lexicon.read(settings.tts))
+    return _joined(reader.read(phrase, british) for phrase in phrases)
 
 
-async def _speak(settings: Settings, text: str) -> tuple[Reading, bytes]:
+def _joined(readings: Iterable[Reading]) -> Reading:
+    spoken = [reading for reading in readings if reading.phonemes]
+    return Reading(
+        " ".join(reading.words for reading in spoken),
+        " ".join(reading.phonemes for reading in spoken),
+    )
+
+
+async def _speak(settings: Settings, phrases: Sequence[str]) -> tuple[Reading, bytes]:
     engine = KokoroEngine(settings)
     await engine.start()
     try:
-        reading = engine.read(text)
-        parts = [part async for part in engine.open().speak(text, "", settings.tts.speed, False)]
+        reading = _joined(map(engine.read, phrases))
+        session = engine.open()
+        speed = settings.tts.speed
+        parts = [
+            part for phrase in phrases async for part in session.speak(phrase, "", speed, False)
+        ]
     finally:
         await engine.stop()
     return reading, b"".join(parts)

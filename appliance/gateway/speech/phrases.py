@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from appliance.gateway.speech.bound_words import binds
 from appliance.gateway.speech.unsplit_names import UnsplitNames
 from appliance.settings import TTSConfig
 
@@ -71,7 +72,7 @@ _STARTING = (
     )
 )
 _WORD = re.compile(r"\S+")
-_NUMBER_END = re.compile(r"\d[\d.,:/%°]*$")
+_NUMBER_END = re.compile(r"[\d½¼¾⅓⅔⅛⅜⅝⅞⁰¹²³⁴-⁹][\d.,:/%°]*$")
 
 
 class PhraseCutter:
@@ -153,14 +154,13 @@ class PhraseCutter:
         last = len(words) - 1
         if _has_open_bracket(words):
             return 0
-        splits_name = self._names.split_after
-        if _count_spoken(words) and _ends_sentence(words, last) and not splits_name(words, last):
+        if _count_spoken(words) and _ends_sentence(words, last) and not self._splits(words, last):
             return self._words[last].end()
         if last == 0:
             return 0
         previous = last - 1  # the last word only decides whether to cut before it
         ends = self._line_ends(previous) or _ends_sentence_before(words[previous], words[last])
-        if ends and _count_spoken(words[:last]) and not splits_name(words, previous):
+        if ends and _count_spoken(words[:last]) and not self._splits(words, previous):
             return self._words[previous].end()
         return self._cut_within(words)
 
@@ -169,13 +169,12 @@ class PhraseCutter:
         is_first = self._limit < self._last_limit
         count = _count_spoken(words)
         last = len(words) - 1
-        splits_name = self._names.split_after
-        is_clause = _ends_clause(words, last) and not splits_name(words, last)
+        is_clause = _ends_clause(words, last) and not self._splits(words, last)
         if is_first and is_clause and count >= MIN_CLAUSE_WORDS:
             return self._words[last].end()
         if count <= self._limit:
             return 0
-        places = [i for i in range(last - 1, 0, -1) if not splits_name(words, i)]
+        places = [i for i in range(last - 1, 0, -1) if not self._splits(words, i)]
         clauses = [
             i
             for i in places
@@ -193,9 +192,19 @@ class PhraseCutter:
             return self._words[last - 1].end()
         return 0
 
+    def _splits(self, words: list[str], index: int) -> bool:
+        """Whether a phrase that ends after the word may split a name, an amount or a code."""
+        if self._names.split_after(words, index):
+            return True
+        is_last = index + 1 == len(self._words)
+        return (is_last or "\n" not in self._gap_after(index)) and binds(words, index)
+
+    def _gap_after(self, index: int) -> str:
+        return self._text[self._words[index].end() : self._words[index + 1].start()]
+
     def _line_ends(self, index: int) -> bool:
         """Whether a line break follows the word and the phrase may end there."""
-        gap = self._text[self._words[index].end() : self._words[index + 1].start()]
+        gap = self._gap_after(index)
         return "\n" in gap and ("\n\n" in gap or not _binds_to_next(self._words[index].group()))
 
 
@@ -231,6 +240,8 @@ def _can_pause_after(words: list[str], index: int) -> bool:
         return True
     if next_word == "of" or next_word[:1].isdigit():
         return False
+    if index and _NUMBER_END.search(_bare(words[index - 1])):
+        return False  # "5 mg tablets"
     recent = [_bare(word) for word in words[max(0, index - 2) : index]]
     return not any(word in _ARTICLES or word in _PREPOSITIONS for word in recent)
 

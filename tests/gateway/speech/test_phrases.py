@@ -51,6 +51,16 @@ def test_first_phrase_is_short_but_sounds_natural(reply: str, first: str) -> Non
         "[the whole menu](https://example.com)",
         "U.S. dollars",
         "20 degrees",
+        "0.5 – 1 mg",
+        "$5 – $10",
+        "3 : 1",
+        "10 mg / kg / h",
+        "6 x 4 ft",
+        "King Henry VIII",
+        "stage IIIB",
+        "Rm. 302",
+        "5 ft. 10 in. tall",
+        "code is 739154",
     ],
 )
 @pytest.mark.parametrize("before", ["", "Go to ", "So it was that we saw ", "They told me about "])
@@ -73,6 +83,23 @@ def test_abbreviation_ends_a_sentence_only_if_a_new_one_begins() -> None:
         "Bring your card.",
     ]
     assert phrases("Be here at 5 p.m. on Monday.", first=9) == ["Be here at 5 p.m. on Monday."]
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("This is my app. I like it.", "This is my app."),
+        ("It was Elizabeth I. She ruled.", "It was Elizabeth I."),
+        ("I know the code. It is long.", "I know the code."),
+        ("It is late – we should go home now.", "It is late –"),
+    ],
+)
+def test_words_that_only_look_like_a_code_or_a_range_are_cut(text: str, first: str) -> None:
+    assert phrases(text)[0] == first
+
+
+def test_endless_ratio_is_cut_nevertheless() -> None:
+    assert max(len(phrase.split()) for phrase in phrases("1 / " * 300)) < 150
 
 
 def test_list_items_are_phrases() -> None:

@@ -23,14 +23,17 @@ from appliance.engines.tts.text.units import UNIT, is_measure
 
 # Words before a number that is read digit by digit.
 _DIGIT_LABELS = (
-    r"PINs?|SSN|social security|ext|extension|acct|account|ending|ends|ended"
+    r"PINs?|SSN|social security|ext|extension|acct|account"
+    r"|(?:numbers?|digits) (?:that )?(?:ending|ends|ended|end)(?: in| with)"
     r"|last (?:four|4|three|six)|passcode|password|access code|zip|zip code|routing|card|serial"
     r"|badge|MRN|record|confirmation"
-    r"|reference|tracking|code|press|dial|call|text|member|policy|patient ID|ID|voicemail|OTP|error"
+    r"|reference|tracking|code|press|dial|call|ring|text|member|policy|patient ID|ID|voicemail|OTP"
+    r"|error"
     r"|P\.?O\.? box|CPT|NPI|NDC|hotline|combination|keypad"
 )
 _FILLERS = (
-    r"(?:\s(?:numbers?|no\.?|codes?|digits|is|are|was|were|of|the|your|in|with|for|to|my|SSN"
+    r"(?:\s(?:numbers?|no\.?|codes?|digits|ending|ends|ended|end"
+    r"|is|are|was|were|of|the|your|in|with|for|to|my|SSN"
     r"|account"
     r"|card|ID|on|that|at|line|[A-Z]{3,})|:|\s?#)*"
 )
@@ -64,7 +67,11 @@ def _groups(match: Match) -> str:
 
 
 def _labelled_digits(match: Match) -> str:
-    return f"{match[1]}{_PAUSE.join(digits(part) for part in re.findall(r'[0-9]+', match[2]))}"
+    numbers = re.split(r"(\s(?:or|and)\s)", match[2])
+    return match[1] + "".join(
+        part if part.strip().isalpha() else _PAUSE.join(map(digits, re.findall(r"[0-9]+", part)))
+        for part in numbers
+    )
 
 
 def _labelled(match: Match) -> str:
@@ -196,10 +203,14 @@ CODES: Rules = (
     ),
     rule(r"\b(\d{1,2}):(\d{2})-([a-z]{2})-(\d+)(?!\w)", _case_number),
     rule(r"(?<![\w-])(\d{2})-([A-Za-z]{2,3})-(\d+)(?!\w)", _docket),
+    rule(r"(?<=[A-Za-z])#(?=\d)", " # "),  # "ID#4821"
     # telephone numbers
     rule(r"(?<=\d{3}[-. ]\d{4})\s?x(?=\d{1,5}\b)", " extension "),
     # a plus sign and at least seven digits, with one kind of separator
-    rule(r"\+(?=(?:[ ()-]{0,2}\d){7})\d{1,3}[ -]?(?:\(\d+\)|\d+)(?:[ -]\d+)+(?!\w|\.\d)", _groups),
+    rule(
+        r"\+(?=(?:[ ()-]{0,2}\d){7})\d{1,3}[ -]?(?:\(\d+\)\s?\d*|\d+)(?:[ -]\d+)+(?!\w|\.\d)",
+        _groups,
+    ),
     rule(r"\+\d{1,3}(?:\.\d+){3,}(?!\w)", _groups),
     rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. /])\d{3}[-. ]\d{4}(?![\w-])", _groups),
     rule(r"\b1-(8\d\d)-(?=[A-Z])", lambda m: f"one, {cardinal(m[1])}, "),
@@ -211,7 +222,8 @@ CODES: Rules = (
     rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,}(?![\w-])", _groups),
     rule(r"(?<![\w.,-])\d{2}(?: \d{2}){3,}(?![\w-])", _groups),
     rule(
-        rf"\b((?i:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}(?:[ -]\d{{2,4}})*|0\d+){_NOT_A_UNIT}",
+        rf"\b((?i:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}(?:[ -]\d{{2,4}})*"
+        rf"(?:\s(?:or|and)\s\d{{3,}})*|0\d+){_NOT_A_UNIT}",
         _labelled_digits,
     ),
     rule(r"(?<![\w.,])\d+(?:\.\d+){2,}(?!\w|[.,]\d)(?!\s?[€£])", _version),

@@ -36,7 +36,12 @@ _SCORE_BEFORE = re.compile(
     r"(?:\s(?:is|was|of|at|it|a|as|now|were|about|got|level))*\s$",
     re.I,
 )
-_PRESSURE_BEFORE = re.compile(r"\b(?:bp|blood pressure|pressure|systolic)\b[^.;!?\d]{0,25}$", re.I)
+PRESSURE_BEFORE = re.compile(r"\b(?:bp|blood pressure|pressure|systolic)\b[^.;!?\d]{0,25}$", re.I)
+# The strengths of a combined drug: "Co-codamol 8/500" is eight slash five hundred, which cannot be
+# taken for another number ("thirty five hundred") or for a quotient.
+_DRUG_BEFORE = re.compile(
+    r"\b(?!(?:Only|About|Some|Nearly|Over|The|In|At)\s)[A-Z][a-z]+(?:-[a-z]+)*\s$"
+)
 _RATIO_NEAR = re.compile(
     r"\b(?:ratios?|odds|dilut\w+|proportions?|titers?|scale|mix(?:ed|ture)?|concentration"
     r"|epinephrine|adrenaline|solution|bleach|resin)\b",
@@ -52,7 +57,7 @@ _RATIO_WINDOW_CHARS = 40
 def _slash(match: Match) -> str:
     top, bottom = int(match[1]), int(match[2])
     before, after = match.string[: match.start()], match.string[match.end() :]
-    if _PRESSURE_BEFORE.search(before):
+    if PRESSURE_BEFORE.search(before):
         return f"{cardinal(top)} over {cardinal(bottom)}"
     is_rhythm = bool(re.match(r"\stime\b", after)) and bottom in (4, 8)
     if (top, bottom) in _PAIRS or is_rhythm:
@@ -61,6 +66,9 @@ def _slash(match: Match) -> str:
         return f"twenty {cardinal(bottom)}"
     if _SCORE_AFTER.match(after) or (_SCORE_BEFORE.search(before) and top <= bottom):
         return f"{cardinal(top)} out of {cardinal(bottom)}"
+    is_large = bottom >= 100 or (top >= 100 and bottom >= 25)
+    if top > 1 and is_large and _DRUG_BEFORE.search(before):
+        return f"{cardinal(top)} slash {cardinal(bottom)}"
     is_part = bool(_PROPORTION_AFTER.match(after)) or after[:1] == "-"
     if top == bottom:
         return f"{cardinal(top)} out of {cardinal(bottom)}"

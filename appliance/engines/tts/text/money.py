@@ -61,7 +61,10 @@ def _money(match: Match) -> str:
     singular = is_attributive(match) or bool(
         hyphen and re.match(r"-[a-z]", match.string[match.end() :])
     )
-    if high:
+    low_scale = SCALES.get((match["low_scale"] or "").strip().lower(), "")
+    if low_scale:
+        words = f"{quantity(low)} {low_scale} to {_sum(high, scale, names, singular)}"
+    elif high:
         words = f"{quantity(low)} to {_sum(high, scale, names, singular)}"
         if ("." in low and not scale) or (match["sep"].strip() == "to" and match["again"]):
             words = f"{_sum(low, '', names, False)} to {_sum(high, scale, names, singular)}"
@@ -87,7 +90,9 @@ def _sum(amount: str, scale: str, names: tuple[str, str, str, str], singular: bo
     return " and ".join(words)
 
 
-_HIGH = rf"(?:(?P<sep>{RANGE})(?P<again>(?P=symbol)\s?)?(?P<high>{NUMBER}))?"
+_HIGH = (
+    rf"(?:(?P<low_scale>{_SCALE})?(?P<sep>{RANGE})(?P<again>(?P=symbol)\s?)?(?P<high>{NUMBER}))?"
+)
 _RATE = rf"(?P<per>(?=/){UNIT})?"
 # "$-45.10" is "-$45.10".
 _SIGN_INSIDE = rf"(?P<symbol>{_BEFORE})\s?[-−](?=\.?\d)"
@@ -102,7 +107,7 @@ MONEY: Rules = (
     ),
     # the currency after: "5 €", "10¢", "250 USD"
     rule(
-        rf"{NUMBER_START}(?P<low>{NUMBER})(?:(?P<sep>{RANGE})(?P<again>)(?P<high>{NUMBER}))?"
+        rf"{NUMBER_START}(?P<low>{NUMBER})(?:(?P<low_scale>{_SCALE})?(?P<sep>{RANGE})(?P<again>)(?P<high>{NUMBER}))?"
         rf"(?P<scale>{_SCALE})?"
         rf"\s?(?P<symbol>{_AFTER}){_RATE}",
         _money,

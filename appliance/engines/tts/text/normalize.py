@@ -35,7 +35,7 @@ from appliance.engines.tts.text.rule import Rules, apply
 from appliance.engines.tts.text.signs import ARITHMETIC, COMPARISONS, SIGNS
 from appliance.engines.tts.text.symbols import SYMBOLS, TIDY
 from appliance.engines.tts.text.times import TIMES
-from appliance.engines.tts.text.units import DIMENSIONS, MEASURES
+from appliance.engines.tts.text.units import DIMENSIONS, MEASURES, RATES
 
 # Some rules take quadratic time, so text is processed in chunks of about 400 characters. Phrases
 # of a reply are shorter than one chunk.
@@ -51,6 +51,7 @@ def _stages(dates_in_order: Rules) -> tuple[Rules, ...]:
         WORD_RANGES,
         dates_in_order,
         CODES,
+        RATES,
         RATIOS,
         TIMES,
         FORMS,

@@ -206,6 +206,8 @@ _YEAR_BEFORE = re.compile(
     r"|october|november|december)|[(,–-])\s*$",
     re.I,
 )
+_SUM_BEFORE = re.compile(r"\b(?:equals|plus|minus|times|divided by)\s+$")
+_SUM_AFTER = re.compile(r"\s+(?:equals|plus|minus|times|divided by)\b")
 _COUNTED_AFTER = re.compile(COUNTED_NOUN)
 
 
@@ -215,8 +217,13 @@ def _bare_number(match: Match) -> str:
     before, after = match.string[: match.start()], match.string[match.end() :]
     if not text.isdigit():
         words = amount(text)
-    elif _COUNTED_AFTER.match(after) and (
-        text in _CODES or (len(text) == 4 and not _YEAR_BEFORE.search(before))
+    elif (
+        len(text) == 4
+        and text[0] != "0"
+        and (_SUM_BEFORE.search(before) or _SUM_AFTER.match(after))
+    ) or (
+        _COUNTED_AFTER.match(after)
+        and (text in _CODES or (len(text) == 4 and not _YEAR_BEFORE.search(before)))
     ):
         words = cardinal(text)
     else:

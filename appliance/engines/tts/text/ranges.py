@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.engines.tts.text.numbers import NUMBER
+from appliance.engines.tts.text.numbers import NUMBER, SCALE_WORD
 from appliance.engines.tts.text.rule import Rules, rule
 
 # A dash between a word and a number, or between words: before the rules for dates and times.
@@ -18,5 +18,6 @@ WORD_RANGES: Rules = (
 RANGES: Rules = (
     rule(r"(?<=\d)(st|nd|rd|th)\s?[-–]\s?(?=\d+(?:st|nd|rd|th)\b)", r"\1 to "),
     rule(rf"(?<=\d)\s?[–—]\s?(?=(?:minus )?{NUMBER})|(?<=\d)-(?=\d)|(?<=\d)\s-\s(?=\d)", " to "),
+    rule(rf"\b({SCALE_WORD})\s?[-–—]\s?(?=(?:minus )?{NUMBER})", r"\1 to "),
     rule(r"(?<=\d)−(?=\d)", " minus "),
 )

@@ -58,6 +58,13 @@ _IV_IS_A_DRIP = re.compile(
     r"|push|cannula|insulin|potassium|heparin|needle|nurse|team|solution|is in|was placed|now|over"
     r"|every|once|twice|daily|or)\b"
 )
+# After the numeral of a monarch: "Elizabeth I, queen of England", "James I!"
+_ENDS_NAME = re.compile(r"\sof\b|[,.;:!?)\"]|\s*$")
+_NEW_SENTENCE = re.compile(
+    r"\.[)\"']*(?:\s*$|\s+(?:[a-z\d(\"]|(?:He|She|It|They|We|You|I|His|Her|Its|Their|The|This|That"
+    r"|These|Those|There|Then|In|On|At|After|Before|When|While|But|And|So|As|If|For|From|By|Who"
+    r"|What|Was|Is|Did|A|An)\b))"
+)
 _NOT_A_NAME = frozenset(
     words(
         "Start Give An A The Place Insert Hang Check Flush Remove Run Stop Use Via By And "
@@ -111,20 +118,24 @@ def _is_single_numeral(word: str, letter: str) -> bool:
     return letter == "I" or (letter in "VX" and word.lower() in _OFTEN_ROMAN)
 
 
+def _is_initial(match: Match) -> bool:
+    """Tell "Charles V. Jones" from the end of a sentence: "It was Charles V. He ruled"."""
+    rest = match.string[match.end() :]
+    return rest.startswith(".") and not _NEW_SENTENCE.match(rest)
+
+
 def _named(match: Match) -> str:
     """'Henry VIII' -> 'Henry the eighth', 'Rocky II' -> 'Rocky two'."""
     numeral = match["numeral"]
     number = value(numeral)
     if not number:
         return match[0]
+    if len(numeral) == 1 and _is_initial(match):
+        return match[0]
     names = match["names"].split()
     of_monarch = names[-1] in MONARCHS or (len(names) > 1 and re.fullmatch(_RANK, names[0]))
     if of_monarch and numeral not in ("C", "D", "L", "M"):
-        if (
-            numeral != "I"
-            or len(names) > 1
-            or match.string[match.end() :].startswith((" of", ",", "."))
-        ):
+        if numeral != "I" or len(names) > 1 or _ENDS_NAME.match(match.string, match.end()):
             return f"{match['names']} the {ordinal(number)}"
         return match[0]
     # "Extra CLI Options": larger numerals only count after a word of `COUNTED`
@@ -143,16 +154,20 @@ def _alone(match: Match) -> str:
 
 _WORD = "|".join(rf"[{word[0].upper()}{word[0]}]{word[1:]}" for word in COUNTED)
 _ITEM = r"(?:[IVXLCDM]+[A-E]?\d?|[IVX]+[a-e]\d?|[ivxl]+)(?!\w|-\d)"
+# A lone I after a comma or a conjunction is the pronoun: "Chapter IV, I think".
+_MORE_ITEMS = (
+    rf"(?:(?:\s?[–—-]\s?|/){_ITEM}"
+    rf"|(?:\s(?:to|and|or|through)\s|,\s(?:and\s|or\s)?)(?!I\b){_ITEM})*"
+)
 
 ROMAN: Rules = (
     rule(
-        rf"\b(?P<word>(?:{_WORD}|CN|NYHA|ASA)(?:s|es)?) (?P<numerals>{_ITEM}"
-        rf"(?:(?:\s?[–—-]\s?|\s(?:to|and|or|through)\s|,\s(?:and\s|or\s)?|/){_ITEM})*)",
+        rf"\b(?P<word>(?:{_WORD}|CN|NYHA|ASA)(?:s|es)?) (?P<numerals>{_ITEM}{_MORE_ITEMS})",
         _counted,
     ),
     rule(
         rf"\b(?P<names>(?:[A-Z][\w'’]+ ){{0,2}}[A-Z][a-zà-ÿ]+) "
-        rf"(?P<numeral>{_NUMERAL})\b(?![-./]|'(?!s\b))",
+        rf"(?P<numeral>{_NUMERAL})\b(?![-/]|\.\w|'(?!s\b))",
         _named,
     ),
     rule(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from appliance.engines.tts.text.fractions import PRESSURE_BEFORE
 from appliance.engines.tts.text.numbers import NUMBER, NUMBER_START, SCIENTIFIC, amount, exponent
 from appliance.engines.tts.text.rule import Match, Rules, any_of, rule
 from appliance.engines.tts.text.units import UNIT
@@ -48,11 +49,19 @@ def _minus(match: Match) -> str:
     return match[0] if _MEASURE_BEFORE.search(before) else " minus "
 
 
+def _spaced_slash(match: Match) -> str:
+    is_pressure = PRESSURE_BEFORE.search(match.string[: match.start()].rstrip("0123456789"))
+    return "/" if is_pressure else " divided by "
+
+
 # Before dates, times and codes: "~5 pm" is about five, "<1:100" is less than one to a hundred.
 COMPARISONS: Rules = (
     rule(r"=>|->|-->|→|⇒|➜", " to "),
     rule(r"\+/[-−–]", " ± "),
-    rule(r"(?<=\d)\s?÷\s?(?=[\d(])|(?<=\d)\s/\s(?=\d)|(?<=\d)/(?=\d+\s?=)", " divided by "),
+    # a range whose second end has a sign of its own: "5–<10 mg"
+    rule(r"(?<=[\w%])\s?[–—]\s?(?=[<>≤≥~≈])|(?<=\d)\s?-\s?(?=[<≤≥~≈]|>=)", " to "),
+    rule(r"(?<=\d)\s?÷\s?(?=[\d(])|(?<=\d)/(?=\d+\s?=)", " divided by "),
+    rule(r"(?<=\d)\s/\s(?=\d)", _spaced_slash),
     rule(r"√\s?\(?(?=\d)", " the square root of "),
     rule(r"∛\s?\(?(?=\d)", " the cube root of "),
     # "a ± b" and every comparison, with or without spaces, at a number or between two words
@@ -79,6 +88,7 @@ SIGNS: Rules = (
     rule(r"(?<![\w)\]%°^])\+\s?(?=\.?\d|[$£€])", " plus "),
     rule(r"(?<=\w)\+(?!\w)", " plus "),
     rule(r"(?<![\w)\]%°^\"″])(?:[-–]|−\s?)(?=\.?\d|[$£€]\.?\d)", _minus),
+    rule(r"\s{2,}(?=minus |plus )", " "),
 )
 # After the measures: a product or a power that belongs to no unit.
 ARITHMETIC: Rules = (

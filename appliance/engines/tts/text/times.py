@@ -71,10 +71,13 @@ def _with_seconds(match: Match) -> str:
     hour, minute, second = (int(part) for part in match.group(1, 2, 3))
     if hour > 24 or minute > 59 or second > 59:
         return f"{match[1]} {match[2]} {match[3]}"
-    minutes = f"{'oh ' if minute < 10 else ''}{cardinal(minute)}" if minute else "hundred"
-    words = f"{cardinal(hour)} {minutes}"
     plural = "" if second == 1 else "s"
-    return f" {words} and {cardinal(second)} second{plural}{_half(match[4])} "
+    seconds = f"{cardinal(second)} second{plural}"
+    if not minute:  # "seven hundred and thirty seconds" would be a duration
+        words = clock(hour, 0, bool(match[4])) + (" hours" if hour > 12 else "")
+        return f" {words}{_half(match[4])} and {seconds} "
+    words = clock(hour, minute, has_am_pm=True)
+    return f" {words} and {seconds}{_half(match[4])} "
 
 
 def _military(match: Match) -> str:

@@ -26,8 +26,10 @@ _DENOMINATOR_WORDS = (
     "second|minute|hour|day|night|week|month|quarter|year|dose|kg|person|people|patient|user|unit"
     "|page|piece|item|head|capita|tablet|capsule|vial|bag|bottle|puff|shift|visit|call|copy|lb|mile"
     "|gallon|liter|kilo|inch|foot|ton|cycle|set|serving|case|box|seat|room|ticket|share|core|token"
-    "|request|actuation|spray|acre|side|field|hpf|child|adult|student|employee"
+    "|request|actuation|spray|acre|side|field|hpf|child|adult|student|employee|tab|cap|pill|drop"
+    "|puff|ampoule|sachet|patch|syringe|pump|infusion|injection|frame|sample|eye|cell|nostril"
 )
+_SHORT_WORDS = {"tab": "tablet", "cap": "capsule"}
 _POWER = r"(?:(?:\^[-+]?\d)|(?<=[mntd])[23](?!\d))?"
 _SYMBOL = rf"(?:{any_of(UNITS)}){_POWER}"
 _PRODUCT = rf"{_SYMBOL}(?:[·*]{_SYMBOL}|(?<=ft)-lbs?f?|(?<=in)-lbs?f?|(?<=lb)-(?:ft|in))?"
@@ -111,7 +113,7 @@ def _power_words(symbol: str, plural: bool) -> str:
         return UNITS[symbol][plural]
     match = re.fullmatch(r"(.+?)(?:\^\+?(-?\d)|([23]))", symbol)
     if not match or match[1] not in UNITS:
-        return symbol  # a word, such as "month"
+        return _SHORT_WORDS.get(symbol, symbol)  # a word, such as "month"
     name, power = UNITS[match[1]][plural], match[2] or match[3]
     if power.startswith("-"):
         return f"per {UNITS[match[1]][0]}" + (" squared" if power == "-2" else "")
@@ -206,10 +208,32 @@ def _alone(match: Match) -> str:
 
 def _inches(match: Match) -> str:
     """Read a double quote after a number as inches, unless it closes a quotation."""
-    return match[0] if match.string.count('"', 0, match.start()) % 2 else f"{match[1]}″"
+    is_quoted = len(_OPENING_QUOTE.findall(match.string, 0, match.start())) % 2
+    return match[0] if is_quoted else f"{match[1]}″"
 
 
+def _minutes(match: Match) -> str:
+    """'2\'30"' -> '2 minutes 30 seconds'."""
+    return f"{match[1]} minute{'' if match[1] == '1' else 's'} {int(match[2])} seconds"
+
+
+_OPENING_QUOTE = re.compile(r'(?<!\d)"')
+_MASS = r"(?:mg|mcg|µg|g)"
+_DOSE_UNIT = r"(?:[mk]?g|mcg|µg|[mµ]?[Ll]|IU|units?|mmol|mEq|%|tablets?|capsules?)(?!\w)"
 DIMENSIONS: Rules = (
+    # no length: "2 x 500 mg" is two times a dose
+    rule(rf"(?<=\d)\s?[x×]\s?(?={NUMBER}\s?{_DOSE_UNIT})", " times "),
+    rule(r"(?<=\d)u\b(?![.'])", " units"),
+    # the strengths of a combined drug: "50/1000 mg", "500 mg/125 mg"; "1/2 mg" is a fraction
+    rule(
+        rf"(?<![\w./,-])(\d+(?:\.\d+)?)/(?=(?:[2-9]\d|\d{{3,}}|\d+\.\d+)\s?{_MASS}\b(?!/))",
+        r"\1 slash ",
+    ),
+    rule(
+        rf"(\d\s?(?P<unit>{_MASS}))\s?/\s?(?={NUMBER}\s?(?P=unit)\b(?!/))",
+        r"\1 slash ",
+    ),
+    rule(r"(?<![\w.°])(?<!°\s)(\d{1,3})'\s?(1[2-9]|[2-5]\d|0\d)(?:\"|″|'')", _minutes),
     rule(r"\bx\s?(?=\d+\s?(?:days?|weeks?|wks?|months?|d|h|hours?|minutes?|min)\b)", "for "),
     rule(r"(?<=[A-Za-z])/\((\w{1,3}·\w{1,3})\)", r"/\1"),
     rule(r"(?<=\d)(\s?)in\.(?=\s[a-z]|\sx\s|,)", "″"),
@@ -227,9 +251,19 @@ DIMENSIONS: Rules = (
         r"\1\2 by ",
     ),
 )
+_COUNTED = r"(?:\d|\bhalf)\)?\s(?:[A-Za-z][\w-]*\s){0,2}[A-Za-z][\w-]*"
+# Before the rules for times, which read "1900 h" as an hour.
+RATES: Rules = (
+    # "25,000 units/250 mL", "2 capsules/12 h": before the measure after the slash becomes words
+    rule(rf"({_COUNTED})\s?/\s?(?={AMOUNT}(?![/\w]*/\d)[\s-]?[A-Za-zµ°])", r"\1 per "),
+)
 MEASURES: Rules = (
+    rule(rf"(\d\s[a-z-]{{2,}}s)\s?/\s?({_PRODUCT}(?![\w^])(?:{_PER_COUNT})?)", _per_words),
+    # a plural per a singular: "3 beds/nurse"
+    rule(r"(\d\s[a-z-]{2,}s)/(?=[a-z-]{3,}(?<!s)\b(?!/))", r"\1 per "),
     rule(
-        rf"{NUMBER_START}(?:(?P<low>{AMOUNT})(?:\s?(?P<unit1>{UNIT}))?(?P<sep>{RANGE})"
+        # the hyphen in "2-1/2 in" joins
+        rf"{NUMBER_START}(?!\d+-\d{{1,2}}/\d)(?:(?P<low>{AMOUNT})(?:\s?(?P<unit1>{UNIT}))?(?P<sep>{RANGE})"
         rf"(?P<high>{_SIGNED})(?P<scale>\s(?:{SCALE_WORD})\b)?(?P<space>[\s-]?)(?P<unit>{UNIT}))",
         _measure,
     ),

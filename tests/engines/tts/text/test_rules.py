@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.engines.tts.text.normalize import normalize
 
@@ -34,3 +36,34 @@ WORDS_BY_TEXT = {
 @pytest.mark.parametrize(("text", "words"), WORDS_BY_TEXT.items())
 def test_text_is_expanded_as_a_person_would_read_it(text: str, words: str) -> None:
     assert normalize(text) == words
+
+
+@given(
+    st.integers(1, 50_000),
+    st.sampled_from(["units", "tablets", "capsules", "beats", "falls", "vials", "large tablets"]),
+    st.sampled_from(["/", " / ", "/ "]),
+    st.integers(1, 2_000),
+    st.sampled_from([" mL", " h", "h", " s", " mg", " days", " bed-days", " patients"]),
+)
+def test_slash_between_a_count_and_an_amount_is_always_spoken(
+    count: int, noun: str, slash: str, amount: int, unit: str
+) -> None:
+    spoken = normalize(f"Give {count:,} {noun}{slash}{amount}{unit} now.")
+    assert spoken.split().count("per") == 1, spoken
+
+
+@given(
+    st.sampled_from(["Charles", "Henry", "George", "Elizabeth", "Benedict", "Louis", "Napoleon"]),
+    st.sampled_from(["I", "II", "III", "IV", "V", "VI", "VIII", "XIV", "XVI"]),
+    st.sampled_from(["", ".", "!", "?", ", too.", " of France.", ". He ruled."]),
+)
+def test_numeral_of_a_monarch_is_an_ordinal_whatever_follows(
+    name: str, numeral: str, after: str
+) -> None:
+    assert f"{name} the " in normalize(f"It was {name} {numeral}{after}")
+
+
+def test_initial_of_a_name_is_no_numeral() -> None:
+    assert normalize("Charles V. Jones and William I. Thomas") == (
+        "Charles V. Jones and William I. Thomas"
+    )
