@@ -36,6 +36,7 @@ PHONEMES = frozenset("AIOQWYTabdfhijklmnpstuvwzæðŋɐɑɒɔəɛɜɡɪɹɾʃʊ�
 VOWELS = frozenset("AIOQWYaiuæɐɑɒɔəɛɜɪʊʌᵊᵻ")
 LOOK_ALIKES = {"g": "ɡ", "r": "ɹ", "'": "ˈ", ":": "ː", "o": "O", "e": "ɛ"}
 
+_QUOTES = frozenset("\"'“”„‘’«»")
 _WORD = re.compile(r"\w+|[^\w\s]")
 _MARK = "Qzsite"  # no English word, and no rule of the text normalization changes it
 
@@ -201,7 +202,16 @@ def _parse_line(line: str) -> Entry:
             raise ValueError(f"the text as {name} has {len(value)} characters; {limit} are allowed")
         if any(unicodedata.category(char).startswith("C") for char in value):
             raise ValueError(f"the text as {name} has a control character")
+        if value[0] in _QUOTES and value[-1] in _QUOTES:
+            raise ValueError(f"the text as {name} stands between quotes; write it without them")
+    if not any(map(str.isalpha, written)):
+        raise ValueError("the text as written has no letter; the rules for numbers read numbers")
+    if " #" in said:
+        raise ValueError("there is a # after the text as said; a comment has a line of its own")
     if not said.startswith("/"):
+        foreign = next((char for char in said if char.isalpha() and not _is_latin(char)), None)
+        if foreign is not None:
+            raise ValueError(f"the voice cannot say {foreign!r}; write it with Latin letters")
         return Entry(written, said)
     if len(said) < 3 or not said.endswith("/") or "/" in said[1:-1]:
         raise ValueError("phonemes stand between two slashes")
@@ -213,6 +223,10 @@ def _parse_line(line: str) -> Entry:
     if VOWELS.isdisjoint(phonemes):
         raise ValueError("the phonemes have no vowel")
     return Entry(written, phonemes, is_phonemes=True)
+
+
+def _is_latin(char: str) -> bool:
+    return unicodedata.name(char, "").startswith("LATIN")
 
 
 def examine(config: TTSConfig) -> tuple[SiteLexicon, Sequence[Problem]]:

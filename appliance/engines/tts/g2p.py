@@ -240,16 +240,27 @@ class Espeak:
         self._british = british
         self._path = shutil.which(program)
         self._cache: OrderedDict[str, str | None] = OrderedDict()
+        self._failed: set[str] = set()  # in the latest run; it is not repeated for each word
         if self._path is None:
             journal.get().warning(
                 "espeak-ng is not installed and unknown words are spelled out", engine="tts"
             )
 
     def prefetch(self, words: Iterable[str]) -> None:
-        """Add the words to the cache, with a single run of the program."""
+        """Add the words to the cache, with a single run of the program.
+
+        If the program fails or times out, as on a busy machine, the next `prefetch` asks again.
+        """
+        self._failed.clear()
+        self._fetch(words)
+
+    def _fetch(self, words: Iterable[str]) -> None:
         missing = [word for word in dict.fromkeys(words) if word not in self._cache]
         lines = [_letters_only(word) for word in missing]
         pronunciations = self._run(lines) if any(lines) else [""] * len(missing)
+        if pronunciations is None:
+            self._failed.update(missing)
+            return
         for word, ipa in zip(missing, pronunciations, strict=True):
             self._cache[word] = ipa_to_phonemes(ipa, self._british) or None
         while len(self._cache) > CACHED_WORDS:
@@ -257,15 +268,14 @@ class Espeak:
 
     def phonemes(self, word: str) -> str | None:
         """Return Kokoro's phonemes for a word; None if espeak-ng has no pronunciation."""
-        if word not in self._cache:
-            self.prefetch([word])
+        if word not in self._cache and word not in self._failed:
+            self._fetch([word])
         return self._cache.get(word)
 
-    def _run(self, words: list[str]) -> list[str]:
-        """Return one line of IPA per word; empty strings if the program fails or times out."""
-        unknown = [""] * len(words)
+    def _run(self, words: list[str]) -> list[str] | None:
+        """Return one line of IPA per word; None if the program fails or times out."""
         if self._path is None:
-            return unknown
+            return [""] * len(words)
         language = "en-gb" if self._british else "en-us"
         try:
             completed = subprocess.run(
@@ -278,9 +288,9 @@ class Espeak:
             )
         except (OSError, subprocess.SubprocessError, UnicodeError) as error:
             journal.get().warning("espeak-ng failed", engine="tts", caused_by=type(error).__name__)
-            return unknown
+            return None
         lines = [line.strip() for line in completed.stdout.splitlines()]
-        return lines if len(lines) == len(words) else unknown
+        return lines if len(lines) == len(words) else [""] * len(words)
 
 
 def _letters_only(word: str) -> str:

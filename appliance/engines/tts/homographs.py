@@ -232,12 +232,25 @@ def _minute(context: _Context) -> Change | None:
 
 def _bow(context: _Context) -> Change | None:
     before, after = context.before, context.after
+    if _is_on_a_ship(context):
+        return Change(tag=BASE_VERB)
     if before.tag in ("DT", "JJ", "PRP$", "POS", "NN", "CD"):
         return Change(tag=BASE_VERB if before.lower == "a" and _takes(context) else NOUN)
     if before.lower in _BEFORE_BASE_VERB or context.begins or context.tag.startswith("VB"):
         return Change(tag=BASE_VERB)
     is_verb = after.lower in ("to", "before", "down", "his", "her", "their", "your", "my")
     return Change(tag=BASE_VERB) if is_verb else None
+
+
+_SHIPS = _set("ship boat vessel ferry yacht canoe kayak tanker sail deck stern hull")
+
+
+def _is_on_a_ship(context: _Context) -> bool:
+    """Whether it is the front of a ship, which sounds like the verb."""
+    if context.before.lower == "'s" and context.at(-2).lower in _SHIPS:
+        return True
+    near = {context.at(offset).lower for offset in (-4, -3, -2, -1, 1, 2, 3, 4)}
+    return context.before.tag in ("DT", "JJ", "NN") and not near.isdisjoint(_SHIPS)
 
 
 def _takes(context: _Context) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,16 @@ def test_failing_or_hanging_espeak_costs_only_the_pronunciation(
 ) -> None:
     monkeypatch.setattr(g2p_module, "ESPEAK_TIMEOUT_SECONDS", 0.3)
     assert Espeak(False, script(tmp_path, body)).phonemes("Pipecat") is None
+
+
+def test_espeak_that_failed_once_is_asked_again(tmp_path: Path) -> None:
+    """Otherwise one slow start would spell a name out as long as the process lives."""
+    espeak = Espeak(False, script(tmp_path, "test -e ran && exec echo wan\n: >ran; exit 1"))
+    with contextlib.chdir(tmp_path):
+        espeak.prefetch(["Juan"])
+        assert espeak.phonemes("Juan") is None
+        espeak.prefetch(["Juan"])
+        assert espeak.phonemes("Juan") == "wan"
 
 
 def test_lookup_without_espeak_returns_none() -> None:
