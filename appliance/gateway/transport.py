@@ -26,6 +26,7 @@ from pipecat.frames.frames import (
     OutputAudioRawFrame,
     OutputTransportMessageUrgentFrame,
     StartFrame,
+    SystemFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSTextFrame,
@@ -59,6 +60,16 @@ BOT_PAUSED, BOT_RESUMED = "bot-paused", "bot-resumed"  # kinds of server message
 @dataclass
 class _RepeatFrame(ControlFrame):
     """Makes the output send again what was missed, if nothing else is queued."""
+
+
+@dataclass
+class _InterruptedFrame(ControlFrame):
+    """Comes first in the queue after an interruption: what comes before it was interrupted.
+
+    number  of interruptions so far
+    """
+
+    number: int = 0
 
 
 class PacedTransport(FastAPIWebsocketTransport):
@@ -131,6 +142,9 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     Pipecat takes frames one by one from a queue, and awaits `write_audio_frame` for audio and
     `write_transport_frame` for the others. While the output is paused, these two wait. Pipecat
     also awaits `_write_audio_sleep` after each chunk; it has no public hook for the pace.
+
+    Pipecat passes an interruption on before it empties the queue. Then, one frame may have left the
+    queue and not be sent yet. It must not be sent any more, nor passed on: `_is_interrupted`.
     """
 
     pacer: PlaybackPacer
@@ -146,6 +160,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         self._going.set()
         self._unplayed_seconds: float | None = None  # at the pause, until it was made up for
         self._interruptions = 0
+        self._interruptions_passed = 0  # in the queue
 
     async def set_transport_ready(self, frame: StartFrame) -> None:
         await super().set_transport_ready(frame)
@@ -161,14 +176,15 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     ) -> None:
         if isinstance(frame, OutputAudioRawFrame):
             await pass_audio(self, frame)
-        else:
+        elif direction == FrameDirection.UPSTREAM or not self._is_interrupted(frame):
             await super().push_frame(frame, direction)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        if isinstance(frame, InterruptionFrame):
+            self._interruptions += 1  # first, so that nothing is sent while it is reported
         await super().process_frame(frame, direction)
         match frame:
             case InterruptionFrame():
-                self._interruptions += 1
                 self.pacer.flush()
                 self.playout.clear()
                 self._unplayed_seconds = None
@@ -178,11 +194,25 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
             case ResumeBotFrame():
                 await self._resume()
 
+    async def _handle_frame(self, frame: Frame) -> None:
+        await super()._handle_frame(frame)
+        if isinstance(frame, InterruptionFrame):  # the queue is empty now
+            await super()._handle_frame(_InterruptedFrame(self._interruptions))
+
+    def _is_interrupted(self, frame: Frame) -> bool:
+        """Whether a frame out of the queue belongs to what was interrupted."""
+        is_queued = frame.interruptible and not isinstance(frame, SystemFrame)
+        return is_queued and self._interruptions_passed < self._interruptions
+
     async def write_transport_frame(self, frame: Frame) -> None:
         """Follow the phrases. Called for each frame that is not audio, in order with the audio.
 
         The frame waits if audio before it has to be sent again.
         """
+        if isinstance(frame, _InterruptedFrame):
+            self._interruptions_passed = max(self._interruptions_passed, frame.number)
+        if self._is_interrupted(frame):
+            return
         if self._unplayed_seconds is not None and self.playout.misses(self._unplayed_seconds):
             await self._make_up()
         match frame:
@@ -205,6 +235,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
 
     async def _send_chunk(self, frame: OutputAudioRawFrame) -> bool:
         interruptions = self._interruptions
+        if self._is_interrupted(frame):
+            return False
         if self.on_audio is not None:
             self.on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
         sent = await self._write_frame(frame)
