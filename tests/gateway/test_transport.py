@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from starlette.websockets import WebSocket
 
 from appliance.gateway.transport import PlaybackPacer, output_lead_seconds
-from appliance.link.engine import OUTPUT_SAMPLE_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, Turn
 from appliance.settings import Settings, TurnConfig
 from client import wire
+from tests.fakes.engines import Reply
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
 
 CHUNK_SECONDS = 0.04  # Pipecat's output chunk
@@ -109,6 +112,38 @@ async def test_reply_shorter_than_the_lead_is_not_delayed(
         seconds, audio_seconds = await ask(gateway, speak(QUESTION))
     assert audio_seconds > 40  # longer than a busy machine needs to send it
     assert seconds < audio_seconds
+
+
+class Silent(ScriptedLLM):
+    """Tells a story. Its reply to "Stop." has nothing that can be spoken."""
+
+    def __call__(self, conversation: Sequence[Turn], utterances: dict[int, bytes]) -> Reply:
+        return "..." if conversation[-1].text.endswith("Stop.") else SENTENCE * 12
+
+
+async def test_no_audio_follows_an_interruption(make_gateway: MakeGateway) -> None:
+    """A client drops what it has not played once, when the interruption arrives."""
+    async with make_gateway(Silent()) as gateway:
+        client = await gateway.connect()
+        for number in range(8):
+            start = len(client.frames)
+            await client.type("Tell me a story.")
+            await client.wait_until(
+                lambda start=start: any(
+                    isinstance(f, wire.AudioFrame) for f in client.frames[start:]
+                )
+            )
+            await asyncio.sleep(0.013 * number)  # at any point between two chunks
+            start = len(client.frames)
+            await client.type("Stop.")
+            await client.wait_until(
+                lambda start=start: any(
+                    isinstance(f, wire.Interruption) for f in client.frames[start:]
+                )
+            )
+            await asyncio.sleep(0.3)
+            kinds = [type(frame) for frame in client.frames[start:]]
+            assert wire.AudioFrame not in kinds[kinds.index(wire.Interruption) :]
 
 
 async def ask(gateway: RunningGateway, question: bytes) -> tuple[float, float]:

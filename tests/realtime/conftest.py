@@ -8,8 +8,10 @@ import numpy as np
 import soxr
 
 from tests.gateway.conftest import certificate, gateway, make_gateway, speak, turn_models
+from tests.gateway.realtime.teller import Teller
 
 __all__ = [
+    "Teller",
     "base64_of",
     "certificate",
     "gateway",

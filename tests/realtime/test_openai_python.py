@@ -20,7 +20,7 @@ from tests.gateway.conftest import (
     ScriptedLLM,
     Speak,
 )
-from tests.realtime.conftest import PIECE_SECONDS, base64_of, pieces, to_24_khz
+from tests.realtime.conftest import PIECE_SECONDS, Teller, base64_of, pieces, to_24_khz
 
 openai = pytest.importorskip("openai")
 realtime_types = pytest.importorskip("openai.types.realtime")
@@ -67,13 +67,16 @@ class SdkCaller:
             await asyncio.sleep(PIECE_SECONDS)
 
     async def type(self, text: str) -> None:
+        await self.add(text)
+        await self.connection.response.create()
+
+    async def add(self, text: str) -> None:
         item = {
             "type": "message",
             "role": "user",
             "content": [{"type": "input_text", "text": text}],
         }
         await self.connection.conversation.item.create(item=item)
-        await self.connection.response.create()
 
     async def wait_until(self, condition: Callable[[], Any]) -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -193,6 +196,36 @@ async def test_a_response_can_be_cancelled(make_gateway: MakeGateway) -> None:
         done = await caller.event("response.done", 2)
         assert done.response.status == "completed"
         assert done.response.output[0].content[0].transcript == "Fine."
+        assert not caller.of("error")
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05])
+async def test_a_response_can_be_cancelled_at_once(
+    make_gateway: MakeGateway, seconds: float
+) -> None:
+    async with make_gateway(Teller()) as gateway, call(gateway) as caller:
+        await caller.type("a story")
+        await asyncio.sleep(seconds)
+        await caller.connection.response.cancel()
+        done = await caller.event("response.done")
+        assert done.response.status_details.reason == "client_cancelled"
+        await caller.type("something else")
+        done = await caller.event("response.done", 2)
+        assert done.response.output[0].content[0].transcript == "Fine."
+        assert len(caller.of("response.created")) == 2
+        assert not caller.of("error")
+
+
+async def test_a_question_that_waits_is_answered_after_a_cancel(make_gateway: MakeGateway) -> None:
+    async with make_gateway(Teller()) as gateway, call(gateway) as caller:
+        await caller.type("a story")
+        await caller.event("response.output_audio.delta", 5)
+        await caller.add("something else")
+        await caller.connection.response.cancel()
+        await caller.connection.response.create()
+        done = await caller.event("response.done", 2)
+        assert done.response.output[0].content[0].transcript == "Fine."
+        assert len(caller.of("response.created")) == 2
         assert not caller.of("error")
 
 

@@ -7,27 +7,17 @@ outside of a response.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from appliance.link.engine import Turn
-from tests.fakes.engines import Reply
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
+from tests.gateway.conftest import MakeGateway, Speak
+from tests.gateway.realtime.teller import Teller
 from tests.gateway.realtime.test_realtime import RealtimeCaller, call
 
-STORY = "This is a long story about a king. " * 12
 GREETING = "Hello and welcome to this appliance, how can I help you today?"
 # Seconds between response.create and response.cancel: before the reply begins, and while it does.
 DELAYS = (0, 0.02, 0.04, 0.05, 0.1)
-
-
-class Teller(ScriptedLLM):
-    """A model that tells a long story, or says "Fine." to a question that ends in "else"."""
-
-    def __call__(self, conversation: Sequence[Turn], utterances: dict[int, bytes]) -> Reply:
-        return "Fine." if conversation[-1].text.endswith("else") else STORY
 
 
 async def add(caller: RealtimeCaller, text: str) -> None:
