@@ -73,7 +73,7 @@ class CodeEntry:
         return hash(self._fields())
 
     def __repr__(self) -> str:
-        return f"Entry{self._fields()!r}"
+        return f"CodeEntry{self._fields()!r}"
 
     def _fields(self) -> tuple[str, int, str]:
         return self.sha256, self.size_bytes, self.target
@@ -146,7 +146,7 @@ def render(code_list: CodeList) -> str:
 
 
 def parse(text: str) -> CodeList:
-    """Parse a list. Raises ValueError for a line that is none, and for a path that is repeated."""
+    """Parse a list. Raises ValueError for a line of another form, and for a repeated path."""
     closed: list[str] = []
     exceptions: list[str] = []
     entries: dict[str, CodeEntry] = {}
@@ -181,15 +181,15 @@ def collect(
         for folder in folders:
             if os.path.islink(root + folder):
                 continue
-            for found in _walk(root + folder, [root + each for each in exceptions]):
-                status = os.lstat(found)
+            for path in _walk(root + folder, [root + each for each in exceptions]):
+                status = os.lstat(path)
                 if stat.S_ISLNK(status.st_mode):
-                    entry = CodeEntry(target=os.readlink(found))
+                    entry = CodeEntry(target=os.readlink(path))
                 elif stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH:
-                    entry = CodeEntry(_sha256_of(found), status.st_size)
+                    entry = CodeEntry(_sha256_of(path), status.st_size)
                 else:
                     continue
-                entries[found[len(root) :]] = entry
+                entries[path[len(root) :]] = entry
     return entries
 
 

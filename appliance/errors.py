@@ -14,7 +14,7 @@ the template in. The class attributes are:
      +-- SessionEnded    the appliance ends a session
      +-- EventRefused    an event of a client is refused; the session continues
      +-- EngineFailed    an engine could not serve a request of the gateway; the session continues
-     +-- ModelUnhealthy       an engine's model is unhealthy: the process exits to be restarted
+     +-- ModelUnhealthy  an engine's model is unhealthy: the process exits to be restarted
      +-- CannotStart     a process does not start
      +-- EndedItself     the appliance exits so that the host restarts it
 

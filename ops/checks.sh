@@ -100,7 +100,11 @@ check_space() {
     fi
     needed=$(import_bytes "$OMITTED_LAYERS")
     REQUIRED="$(megabytes "$needed"), for the unpacked archive and the image"
-    ((available >= needed)) || judge fail "free some space, or move the store of $ENGINE to a larger disk"
+    if ((available < needed)); then
+        judge fail "free some space, or move the store of $ENGINE to a larger disk"
+    elif [[ $VERIFIED == unknown ]]; then
+        judge warn "the size is that of an unverified release: see the check \"release\""
+    fi
 }
 
 check_base() {
@@ -118,8 +122,8 @@ check_host_memory() {
     [[ $profile != gpu ]] || needed=$HOST_MEMORY_GPU_BYTES
     REQUIRED="$(megabytes "$needed") of memory" FOUND='not checked'
     while read -r name total rest; do [[ $name != MemTotal: ]] || break; done <"$MEMINFO" || true
-    if [[ $name != MemTotal: ]]; then
-        judge warn "look into $MEMINFO, which has no line MemTotal"
+    if [[ $name != MemTotal: ]] || ! is_number "$total"; then
+        judge warn "look into $MEMINFO, which has no line MemTotal with a number"
         return
     fi
     FOUND=$(megabytes $((total * 1024))) # the kernel's kB are KiB

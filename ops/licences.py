@@ -25,11 +25,11 @@ LICENCE_FILE = re.compile(r"((.*/)?licen[cs]e.*|(.*/)?(copying|notice)[^/]*)", r
 def dist_infos(tree: Path) -> list[Path]:
     """Return every `*.dist-info` folder on the file system of `tree`, sorted."""
     device = tree.stat().st_dev
-    found = []
+    folders = []
     for folder, names, _ in os.walk(tree):
         names[:] = [name for name in names if os.lstat(f"{folder}/{name}").st_dev == device]
-        found += [Path(folder, name) for name in names if name.endswith(".dist-info")]
-    return sorted((path for path in found if not path.is_symlink()), key=str)
+        folders += [Path(folder, name) for name in names if name.endswith(".dist-info")]
+    return sorted((path for path in folders if not path.is_symlink()), key=str)
 
 
 def licence_files(dist_info: Path) -> list[str]:

@@ -101,14 +101,15 @@ missing_tools() {
 #     is one. Sets SIGNER, KEY and EXPECTED (checksum by name); if anything is wrong, fails and sets PROBLEM.
 declare -A EXPECTED=()
 verify_list() {
-    local signers=$1 revoked=${2:-} file line name
+    local signers=$1 revoked=${2:-} list file line name
     for file in "$SUMS" "$SIGNATURE"; do
         PROBLEM="$file is missing: this folder is not a release, or was not copied completely."
         [[ -f $file ]] && cp "$file" "$PRIVATE/$file" 2>/dev/null || return 1
     done
     PROBLEM="$signers cannot be read: it lists who may sign a release (--signers)."
     [[ -r $signers ]] || return 1
-    [[ $revoked || ! -e ${signers%/*}/revoked_signers ]] || revoked=${signers%/*}/revoked_signers
+    list=${signers%/*}/revoked_signers # a link to nowhere is a list that cannot be read
+    [[ $revoked || ! (-e $list || -L $list) ]] || revoked=$list
     PROBLEM="$revoked cannot be read: it lists the revoked keys (--revoked)."
     [[ ! $revoked || -r $revoked ]] || return 1
     PROBLEM="$SUMS is not what was signed: it or $SIGNATURE was changed."
@@ -145,8 +146,19 @@ hash_stdin() { "${HASHER[@]}" | cut -c 1-64; }
 hash_files() { xargs -0 -r "${HASHER[@]}" | sed -E 's/^([0-9a-f]{64}) [ *]/\1  /'; }
 hash_large_files() { xargs -0 -r -n 1 -P "$(nproc)" "${HASHER[@]}" | sed -E 's/^([0-9a-f]{64}) [ *]/\1  /'; }
 
+# --- is_number TEXT: whether it is a whole number from 0 on, written without leading zeros. Bash evaluates what
+#     stands in an arithmetic expression, so every number from a file or a program is checked with this first.
+is_number() {
+    local LC_ALL=C
+    [[ $1 =~ ^($NUMBER_PATTERN)$ ]]
+}
 megabytes() { printf "%'d MB" $((($1 + MB - 1) / MB)); }
-free_bytes() { df --output=avail --block-size=1 "$1" | tail -n 1; }
+free_bytes() {
+    local bytes
+    bytes=$(df --output=avail --block-size=1 "$1" | tail -n 1) || return 1
+    bytes=${bytes//[[:space:]]/}
+    is_number "$bytes" && echo "$bytes"
+}
 
 # --- json_string TEXT: print TEXT as a JSON string
 json_string() {

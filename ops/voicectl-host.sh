@@ -45,6 +45,9 @@ inspect() {
     STATE=absent EXIT='' SINCE='' BEGAN='' IMAGE='' RESTARTS=0 MEMORY=0 PIDS=0 OOM=false
     if values=$("$ENGINE" container inspect --format '{{.State.Status}}|{{.State.ExitCode}}|{{.State.StartedAt}}|{{.State.FinishedAt}}|{{.State.OOMKilled}}|{{.Image}}|{{.RestartCount}}|{{.HostConfig.Memory}}|{{.HostConfig.PidsLimit}}' "$NAME" 2>/dev/null); then
         IFS='|' read -r status EXIT started finished OOM IMAGE RESTARTS MEMORY PIDS <<<"$values"
+        is_number "$RESTARTS" || RESTARTS=0
+        is_number "$MEMORY" || MEMORY=0
+        is_number "$PIDS" || PIDS=0 # -1: no limit
         IMAGE=sha256:${IMAGE#sha256:} SINCE=$(epoch "$finished")
         case $status in
             running | paused | stopping) STATE=active SINCE=$(epoch "$started") ;;

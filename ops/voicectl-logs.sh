@@ -3,7 +3,7 @@
 # shellcheck disable=SC2153  # inspect sets STATE
 
 command_logs() {
-    local follow=0 unit='' since='' lines='' output=short
+    local follow=0 unit='' since='' seconds='' lines='' output=short
     while (($#)); do
         case $1 in
             -f | --follow) follow=1 ;;
@@ -18,15 +18,17 @@ command_logs() {
     done
     [[ $output =~ ^(short|json|cat)$ ]] || fatal "-o is short, json or cat, not $output"
     [[ $lines =~ ^[0-9]*$ ]] || fatal "-n takes a number, not $lines"
-    [[ -z $since ]] || since=$(parse_time "$since") || fatal "--since $since is not a time that date(1) understands"
+    if [[ $since ]]; then
+        seconds=$(parse_time "$since") || fatal "--since $since is not a time that date(1) understands"
+    fi
     inspect
     [[ $STATE != absent ]] || fatal "$NAME has never run here"
     ((!follow)) || lines=${lines:-10}
     # The lines of one unit can be counted only after the others are filtered out.
     if [[ $unit && $lines && $follow == 0 ]]; then
-        raw_log 0 "$since" '' | format_log "$output" "$unit" | tail -n "$lines"
+        raw_log 0 "$seconds" '' | format_log "$output" "$unit" | tail -n "$lines"
     else
-        raw_log "$follow" "$since" "$lines" | format_log "$output" "$unit"
+        raw_log "$follow" "$seconds" "$lines" | format_log "$output" "$unit"
     fi
 }
 command_trace() {

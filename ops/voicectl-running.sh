@@ -92,8 +92,14 @@ command_say() {
     ((${#text[@]})) || fatal 'say needs a text; see voicectl say --help'
     inspect
     choose_image
-    if [[ $wav ]]; then
-        in_new_container_here say --wav=- -- "${text[@]}" </dev/null >"$wav" || { rm -f "$wav" && return 1; }
+    if [[ $wav && -e $wav && ! -f $wav ]]; then # a pipe or a device
+        in_new_container_here say --wav=- -- "${text[@]}" </dev/null >"$wav"
+        return
+    elif [[ $wav ]]; then
+        # An existing file stays as it is if this fails. Speech is private, as in the client.
+        (umask 077 && in_new_container_here say --wav=- -- "${text[@]}" </dev/null >"$wav.partial") ||
+            { rm -f "$wav.partial" && return 1; }
+        mv -f "$wav.partial" "$wav"
         return
     fi
     in_new_container_here say -- "${text[@]}" </dev/null

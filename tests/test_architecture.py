@@ -34,10 +34,11 @@ def dotted(path: Path) -> str:
 MODULES = {dotted(path): path for path in FILES}
 APPLIANCE = [module for module in MODULES if module.split(".")[0] == "appliance"]
 
-# Modules outside of the packages: every process may use them.
+# Modules that every process may use, and the table of commands.
 COMMON = {
     "__main__",
     "code_seal",
+    "commands",
     "core_dumps",
     "errors",
     "journal",
@@ -69,6 +70,9 @@ PROCESSES = {
     "guard": ("appliance.supervision.guard", {"supervision", "link", "gpu", "weights"}),
     "boot": ("appliance.supervision.boot", {"supervision", "link", "gpu", "weights"}),
 }
+
+# The module that starts them.
+START = "appliance.commands.processes"
 
 # Libraries and the packages that load them. What loads a model stays with the process that owns it.
 LIBRARIES = {
@@ -102,6 +106,7 @@ ENVIRONMENT = {
     "appliance.code_seal",  # runs before anything else is loaded
     "appliance.supervision.seal_check",  # what code_seal found, handed on by the environment
     "appliance.offline",
+    "appliance.commands.processes",  # sets the threads of libraries before they are loaded
     "appliance.settings",
     "appliance.supervision.boot",
     "appliance.engines.llm.vllm.plugin",  # vLLM's own processes start there
@@ -167,9 +172,12 @@ def package_of(module: str) -> str:
 
 def door() -> list[str]:
     """What `python -m appliance` imports before it knows which process to run."""
-    statements = tree("appliance.__main__").body
+    commands = [module for module in MODULES if package_of(module) == "commands"]
+    statements = [s for module in ("appliance.__main__", *commands) for s in tree(module).body]
     top = [s for s in statements if isinstance(s, ast.Import | ast.ImportFrom)]
-    return [name for statement in top for name in imported(statement)]
+    names = [name for statement in top for name in imported(statement)]
+    # A command imports its package only when it runs.
+    return [name for name in names if module_of(name) not in commands]
 
 
 def docstring(module: str) -> str:
@@ -192,7 +200,7 @@ def test_a_process_reaches_only_its_own_packages(process: str) -> None:
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_the_table_of_processes_is_what_the_door_starts(process: str) -> None:
-    assert PROCESSES[process][0] in {module_of(name) for name in imports("appliance.__main__")}
+    assert PROCESSES[process][0] in {module_of(name) for name in imports(START)}
 
 
 def test_the_link_reaches_neither_side() -> None:
@@ -200,7 +208,7 @@ def test_the_link_reaches_neither_side() -> None:
     assert {package_of(module) for module in reached(link)} <= COMMON | {"link", "appliance"}
 
 
-@pytest.mark.parametrize("module", sorted(COMMON - {"__main__"}))
+@pytest.mark.parametrize("module", sorted(COMMON - {"__main__", "commands"}))
 def test_a_common_module_reaches_no_package(module: str) -> None:
     assert f"appliance.{module}" in MODULES
     modules = reached([f"appliance.{module}"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.__main__ import COMMANDS
+from appliance.commands import COMMANDS
 from appliance.settings import Settings, walk
 from client.config import ENVIRONMENT
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance import __main__ as command_line
 from appliance import run_folder
+from appliance.commands import COMMANDS
 from appliance.errors import MissingWeights, ModelUnhealthy, UnknownVoice
 from appliance.settings import FIELDS, variable
 from appliance.weights import manifest
@@ -187,11 +187,11 @@ def test_variable_that_would_record_callers_stops_every_process() -> None:
 def test_help_names_every_verb() -> None:
     done = appliance("--help")
     assert done.returncode == 0
-    for verb in command_line.COMMANDS:
+    for verb in COMMANDS:
         assert f"\n    {verb}" in done.stdout
 
 
-@pytest.mark.parametrize("verb", command_line.COMMANDS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_verb_has_help_of_its_own(verb: str) -> None:
     done = appliance(verb, "--help")
     assert (done.returncode, done.stderr) == (0, "")
@@ -209,6 +209,7 @@ def test_command_line_of_a_process_imports_no_other_package(verb: str) -> None:
     )
     common = {
         "__main__",
+        "commands",
         "errors",
         "journal",
         "journal_fields",
@@ -270,12 +271,13 @@ def test_log_goes_to_stderr_where_stdout_is_for_something_else(verb: str) -> Non
 PROCESS = """
 import os, sys
 from appliance import __main__ as command_line
+from appliance.commands.command import Command
 from appliance.errors import EngineBusy, MissingWeights, ModelUnhealthy, UnknownVoice
 
 def process(settings, args):
     {body}
 
-command_line.COMMANDS = {{"tts": command_line.Command("", process)}}
+command_line.COMMANDS = {{"tts": Command("", process)}}
 sys.exit(command_line.main(["tts"], os.environ))
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance import processes
-from appliance.__main__ import COMMANDS
+from appliance.commands import COMMANDS
 from appliance.processes import BOOT, ENGINES, GUARD, METRIC_SOURCES, NAMES, PROCESSES, PROGRAMS
 from appliance.settings import Settings
 

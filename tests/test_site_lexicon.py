@@ -140,7 +140,7 @@ def test_file_is_read_and_a_wrong_line_stops_the_start(tmp_path: Path) -> None:
     ("content", "line", "why"),
     [(b"a\tb\nNguy\xean\tnwin\n", 2, "not UTF-8"), (b"#" * (MAX_FILE_BYTES + 1), 0, "bytes")],
 )
-def test_file_that_is_no_lexicon_is_refused(
+def test_file_that_is_not_a_lexicon_is_refused(
     tmp_path: Path, content: bytes, line: int, why: str
 ) -> None:
     path = tmp_path / "lexicon.tsv"

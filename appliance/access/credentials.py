@@ -60,9 +60,9 @@ class Credentials:
 
     def current(self, credential: Credential) -> Credential | None:
         """Return this very token with its expiry and limits of now, or None if it is gone."""
-        found = self._by_id.get(credential.id)
-        same = found is not None and hmac.compare_digest(found.key, credential.key)
-        return found if same else None
+        latest = self._by_id.get(credential.id)
+        same = latest is not None and hmac.compare_digest(latest.key, credential.key)
+        return latest if same else None
 
     def shared(self, text: str) -> Credential | None:
         """Return the shared token's credential if this is its text. Takes constant time."""

@@ -19,10 +19,10 @@ Version = tuple[int, int, int, int]  # device, inode, size and time of change of
 def version_of(path: Path) -> Version | None:
     """Return what changes with the file, or None if there is none. Raises OSError."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def load(path: Path) -> Store | None:
@@ -72,8 +72,8 @@ def _write(path: Path, text: str, owner: tuple[int, int]) -> None:
 
 
 def _owner(path: Path) -> tuple[int, int]:
-    found = (path if path.exists() else path.parent).stat()
-    return found.st_uid, found.st_gid
+    status = (path if path.exists() else path.parent).stat()
+    return status.st_uid, status.st_gid
 
 
 @contextlib.contextmanager

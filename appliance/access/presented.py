@@ -35,8 +35,8 @@ def presented(
     explicit += [Presented("ticket", each) for each in tickets]
     if explicit:
         return _bearer(explicit[0]) if len(explicit) == 1 else NOTHING
-    found = cookie_values("; ".join(cookies))
-    return Presented("cookie", found[0]) if len(found) == 1 else NOTHING
+    values = cookie_values("; ".join(cookies))
+    return Presented("cookie", values[0]) if len(values) == 1 else NOTHING
 
 
 def cookie_values(header: str, name: str = COOKIE_NAME) -> list[str]:

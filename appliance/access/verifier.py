@@ -55,10 +55,10 @@ class Verifier:
         shared = self._credentials.shared(text)
         if shared is not None:
             return shared
-        found = self._credentials.named(text)
-        if found is None:
+        named = self._credentials.named(text)
+        if named is None:
             return None
-        token, parts = found
+        token, parts = named
         credential = self._credentials.find(token.id)
         if credential is None:
             return None

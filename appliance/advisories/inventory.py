@@ -38,10 +38,10 @@ def read_sbom(path: Path) -> list[Component]:
     """
     try:
         components = json.loads(path.read_text(encoding="utf-8"))["components"]
-        found = {parse_purl(str(component.get("purl", ""))) for component in components}
+        listed = {parse_purl(str(component.get("purl", ""))) for component in components}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise BadData(f"{path} is not an SBOM in CycloneDX's format: {problem}") from problem
-    packages = sorted(package for package in found if package)
+    packages = sorted(package for package in listed if package)
     if not packages:
         raise BadData(f"{path} lists no packages")
     return packages

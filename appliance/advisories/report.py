@@ -144,7 +144,7 @@ def compare(
         by_name.setdefault((package.ecosystem, package.name), []).append(package)
     ecosystems = {package.ecosystem for package in packages}
     data: dict[str, Data] = {}
-    found: dict[Component, list[Vulnerability]] = {}
+    matches: dict[Component, list[Vulnerability]] = {}
     for advisory in advisories:
         for ecosystem in {affected.ecosystem for affected in advisory.affected} & ecosystems:
             old = data.get(ecosystem, Data(0, ""))
@@ -154,8 +154,8 @@ def compare(
             for package in by_name.get((affected.ecosystem, name), ()):
                 finding = _find(package, advisory, affected, comparisons[package.family])
                 if finding:
-                    found.setdefault(package, []).append(finding)
-    findings = [_accept(each, accepted) for group in found.values() for each in _merge(group)]
+                    matches.setdefault(package, []).append(finding)
+    findings = [_accept(each, accepted) for group in matches.values() for each in _merge(group)]
     used = {id(finding.accepted) for finding in findings}
     return VulnerabilityReport(
         today,

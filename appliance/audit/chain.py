@@ -122,6 +122,11 @@ def parse(line: bytes) -> AuditLine | None:
     return AuditLine(number, str(fields.get("action", "")), previous, own_hash)
 
 
+def has_a_hash(line: bytes) -> bool:
+    """Whether a line ends with a hash, as a whole line does, whether or not it is the right one."""
+    return _LINE.fullmatch(line) is not None
+
+
 def claims_to_be_audit(line: bytes) -> bool:
     """Whether a line looks like one of an audit log, intact or not."""
     return b'"event":"audit"' in line or _json_object(line).get("event") == EVENT

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from appliance.audit.chain import STARTED, AuditLine, Head, claims_to_be_audit, parse
+from appliance.audit.chain import (
+    STARTED,
+    AuditLine,
+    Head,
+    claims_to_be_audit,
+    has_a_hash,
+    parse,
+)
+
+FIRST_FILE = "audit-000001.jsonl"  # of a folder (appliance/audit/folder.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,8 @@ def verify(
 ) -> Report:
     """Check the lines of `files`, which are pairs of name and lines, in the order of the chain.
 
-    A line includes its newline, like the lines of an open file.
+    A line includes its newline, like the lines of an open file. A file with the name of the first
+    one of a folder has to begin with the first line of a chain.
 
     in_log       the lines are between other lines of the log; each restart of an appliance without
                  a folder begins a new chain there
@@ -60,7 +70,7 @@ def verify(
     check = _Check(in_log)
     for name, lines in files:
         for number, text in enumerate(lines, 1):
-            check.read(f"{name}:{number}", text.removesuffix(b"\n"), text.endswith(b"\n"))
+            check.read(name, number, text.removesuffix(b"\n"), text.endswith(b"\n"))
     return check.finish(noted_hash)
 
 
@@ -76,13 +86,16 @@ class _Check:
         self._places: list[str] = []
         self._damaged = False  # there is a changed line since the last line of the chain
 
-    def read(self, place: str, text: bytes, complete: bool) -> None:
+    def read(self, file: str, number: int, text: bytes, complete: bool) -> None:
+        place = f"{file}:{number}"
         line = parse(text)
         if line is not None:
+            if file == FIRST_FILE and number == 1 and line.number > 1:
+                self._problem(place, f"numbers 1 to {line.number - 1} are missing before this line")
             self._read_intact(place, line)
         elif self._in_log and not claims_to_be_audit(text):
             return
-        elif not complete:
+        elif not complete and not has_a_hash(text):  # the hash is written last
             self._note(place, "the line is incomplete: a power failure or a full disk cut it off")
         elif claims_to_be_audit(text):
             self._damaged = True
@@ -130,6 +143,14 @@ class _Check:
             return True
         if line.previous == head.hash and line.number == expected:
             return True
+        origin = self._index_by_hash.get(line.previous, len(self._places))
+        if self._in_log and line.action == STARTED and origin < len(self._places):
+            self._note(
+                place,
+                f"the chain goes on after {self._places[origin]}: the lines between did not "
+                "reach the folder",
+            )
+            return True
         if line.begins_chain:
             self._new_chain(place)
             return True
@@ -144,9 +165,9 @@ class _Check:
         if line.number == expected:
             self._problem(self._place, f"the line was changed: {place} names another hash for it")
             return True
-        origin = self._index_by_hash.get(line.previous, len(self._places))
         if line.number in self._numbers and origin + 1 < len(self._places):
-            self._fork(place, line, origin)
+            other = self._places[origin + 1]
+            self._problem(other, f"the line was added: {place} follows {self._places[origin]}, too")
             return True
         what = f"the line was moved or added: number {line.number} after {head.number}"
         self._problem(place, what)
@@ -160,18 +181,6 @@ class _Check:
             self._note(place, what)
         else:
             self._problem(place, what)
-
-    def _fork(self, place: str, line: AuditLine, origin: int) -> None:
-        """Report that two lines follow the one with the index `origin`."""
-        if self._in_log and line.action == STARTED:
-            self._note(
-                place,
-                f"the chain goes on after {self._places[origin]}: the lines between had not "
-                "reached the folder before a restart",
-            )
-            return
-        other = self._places[origin + 1]
-        self._problem(other, f"the line was added: {place} follows {self._places[origin]}, too")
 
     def _problem(self, place: str, what: str) -> None:
         self._report.problems.append(Finding(place, what))

@@ -26,12 +26,12 @@ def main(folder: str, args: argparse.Namespace) -> int:
     in_log = args.log or not (args.tar or args.files or folder)
     try:
         if in_log:
-            given: Iterable[tuple[str, Iterable[bytes]]] = [(LOG, sys.stdin.buffer)]
+            sources: Iterable[tuple[str, Iterable[bytes]]] = [(LOG, sys.stdin.buffer)]
         elif args.tar:
-            given = _from_tar(sys.stdin.buffer)
+            sources = _from_tar(sys.stdin.buffer)
         else:
-            given = lines_of(args.files or files(Path(folder)))
-        report = verify(given, in_log=in_log, noted_hash=args.noted or "")
+            sources = lines_of(args.files or files(Path(folder)))
+        report = verify(sources, in_log=in_log, noted_hash=args.noted or "")
     except (OSError, tarfile.TarError) as problem:
         print(f"cannot read the audit log: {problem}", file=sys.stderr)
         return UNREADABLE

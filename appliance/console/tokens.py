@@ -88,14 +88,14 @@ def expiry(text: str) -> int:
     if duration:
         return int(time.time()) + int(duration[1]) * UNITS_SECONDS[duration[2]]
     try:
-        found = int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+        expires_at = int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a time such as 90d, 12h, 30m or 2w nor a day such as 2027-01-31"
         ) from None
-    if found <= time.time():
+    if expires_at <= time.time():
         raise argparse.ArgumentTypeError(f"{text} has passed")
-    return found
+    return expires_at
 
 
 class _Limit:

@@ -144,10 +144,10 @@ def _of(records: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, An
 
 def _only(records: Sequence[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:
     """Return the only record of a kind, or an empty one. Raises ValueError if there are more."""
-    found = _of(records, kind)
-    if len(found) > 1:
-        raise ValueError(f"{len(found)} records of kind {kind}")
-    return found[0] if found else {}
+    matching = _of(records, kind)
+    if len(matching) > 1:
+        raise ValueError(f"{len(matching)} records of kind {kind}")
+    return matching[0] if matching else {}
 
 
 def _leaving(entry: Mapping[str, Any], phases: Sequence[Mapping[str, Any]]) -> Leaving:

@@ -198,7 +198,6 @@ class Session:
 
     def _build_pipeline(self, realtime: RealtimeRequest | None) -> PipelineWorker:
         settings, resources = self._settings, self._resources
-        lead_seconds = output_lead_seconds(settings)
         serializer = self._serializer(realtime)
         vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
         if echo is not None:
@@ -207,7 +206,7 @@ class Session:
         transport = PacedTransport(
             self._socket,
             serializer,
-            lead_seconds,
+            output_lead_seconds(settings),
             on_audio=echo.sent if echo else None,
             on_phrase=self._observer.phrase,
             drops_when_paused=realtime is None,
@@ -234,7 +233,7 @@ class Session:
             llm_context,
             settings.journal.transcripts,
         )
-        heard_text = HeardText(settings.tts.speed, lead_seconds)
+        heard_text = HeardText(settings.tts.speed)
         tts = KokoroTTSService(
             settings.tts,
             tts_client,
@@ -250,6 +249,7 @@ class Session:
         heard = HeardProcessor(
             heard_text,
             ReplyEndFrame,
+            lambda: transport.unplayed_seconds,
             self._monitor.mark("sent"),
             self._on_heard,
             self._observer.notice_ended,
@@ -263,9 +263,9 @@ class Session:
                 paused=self._monitor.bot_paused,
                 decided=self._monitor.pause_ended,
                 playing=lambda: transport.playing,
-                said=lambda: heard_text.said,
+                said=lambda: heard_text.said(transport.unplayed_seconds),
                 is_own=lambda text: (
-                    echo is not None and is_own(text, heard_text.latest, echo.found)
+                    echo is not None and is_own(text, heard_text.latest, echo.detected)
                 ),
             ),
         )

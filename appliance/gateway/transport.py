@@ -1,8 +1,9 @@
 """The WebSocket of one client as a Pipecat transport that sends audio at the pace of playback.
 
 Audio is sent a short time before its playback: the lead. The lead hides short stalls of the machine
-and the network. It is kept short for two reasons: an interruption can only drop audio that has not
-been sent, and the gateway estimates from the audio sent how much the user has heard.
+and the network. It is kept short, because an interruption can only drop audio that has not been
+sent. The transport knows how much of the audio sent is not played yet; speech/heard.py computes
+from it which words the user has heard.
 
 The output can be paused while it is not decided whether the user interrupts the bot
 (interruption_gate.py). Then it goes on from the start of the phrase in which playback stopped.
@@ -41,7 +42,9 @@ from pipecat.transports.websocket.fastapi import (
 )
 from starlette.websockets import WebSocket
 
+from appliance.gateway.generation.reply import ReplyEndFrame
 from appliance.gateway.hops import ACTIVITY_SECONDS, pass_audio
+from appliance.gateway.speech.tts_service import PhraseBrokenFrame, PhraseRestartedFrame
 from appliance.gateway.turns.interruption_gate import (
     PauseBotFrame,
     RepeatedPhraseEndFrame,
@@ -54,6 +57,7 @@ from appliance.gateway.wire import server_message
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings
 
+PLAYED_CHECK_SECONDS = 0.04  # an interruption ends the wait for the end of playback this soon
 BOT_PAUSED, BOT_RESUMED = "bot-paused", "bot-resumed"  # kinds of server messages
 
 
@@ -120,6 +124,11 @@ class PacedTransport(FastAPIWebsocketTransport):
         """Whether the client still plays audio that was sent."""
         return self._paced_output.pacer.unplayed_seconds(time.monotonic()) > 0
 
+    @property
+    def unplayed_seconds(self) -> float:
+        """How much of the audio sent is not played yet, or was dropped when the bot paused."""
+        return self._paced_output.unplayed_seconds
+
 
 class _DirectInput(FastAPIWebsocketInputTransport):
     """Passes each audio frame on at once.
@@ -140,8 +149,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     """Sends audio at the pace of playback, pauses, and goes on.
 
     Pipecat takes frames one by one from a queue, and awaits `write_audio_frame` for audio and
-    `write_transport_frame` for the others. While the output is paused, these two wait. Pipecat
-    also awaits `_write_audio_sleep` after each chunk; it has no public hook for the pace.
+    `write_transport_frame` for the others. While the output is paused, these two wait.
 
     Pipecat passes an interruption on before it empties the queue. Then, one frame may have left the
     queue and not be sent yet. It must not be sent any more, nor passed on: `_is_interrupted`.
@@ -161,6 +169,14 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         self._unplayed_seconds: float | None = None  # at the pause, until it was made up for
         self._interruptions = 0
         self._interruptions_passed = 0  # in the queue
+
+    @property
+    def unplayed_seconds(self) -> float:
+        """See PacedTransport."""
+        # A client that drops what it has not played has nothing to play after a pause. Another one
+        # plays on, and misses nothing.
+        playing_seconds = self.pacer.unplayed_seconds(time.monotonic())
+        return max(playing_seconds, self._unplayed_seconds or 0.0)
 
     async def set_transport_ready(self, frame: StartFrame) -> None:
         await super().set_transport_ready(frame)
@@ -207,44 +223,72 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     async def write_transport_frame(self, frame: Frame) -> None:
         """Follow the phrases. Called for each frame that is not audio, in order with the audio.
 
-        The frame waits if audio before it has to be sent again.
+        The frame waits if audio before it has to be sent again, and the end of a reply waits until
+        all of it is played. Pipecat passes the frame on afterwards.
         """
         if isinstance(frame, _InterruptedFrame):
             self._interruptions_passed = max(self._interruptions_passed, frame.number)
         if self._is_interrupted(frame):
             return
-        if self._unplayed_seconds is not None and self.playout.misses(self._unplayed_seconds):
-            await self._make_up()
+        await self._make_up_if_missed()
+        if isinstance(frame, ReplyEndFrame):
+            await self._wait_until_played()
+        if self._is_interrupted(frame):
+            return
         match frame:
             case AggregatedTextFrame() if not isinstance(frame, TTSTextFrame):
                 self.playout.sent(PhraseStart(frame.text.strip()))
                 self.on_phrase(frame.text)
             case TTSStartedFrame() if not frame.append_to_context:
                 self.playout.forget_text()  # the text of a notice comes before this frame
+            case PhraseBrokenFrame():
+                self.playout.sent(PhraseStart(""))
+            case PhraseRestartedFrame():
+                self.playout.sent(PhraseStart(frame.text.strip()))
             case TTSTextFrame():
                 self.playout.sent(PhraseEnd())
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        """Send a chunk, as soon as the output is not paused. Return whether it was sent."""
+        """Send a chunk, as soon as the output is not paused.
+
+        Return False: Pipecat shall not pass the chunk on, because that was done already.
+        """
         interruptions = self._interruptions
         if not self._going.is_set() or self._unplayed_seconds is not None:
             await self._make_up()
-        if interruptions != self._interruptions:
-            return False
-        return await self._send_chunk(frame)
+        if interruptions == self._interruptions:
+            await self._send_chunk(frame)
+        return False
 
-    async def _send_chunk(self, frame: OutputAudioRawFrame) -> bool:
+    async def _send_chunk(self, frame: OutputAudioRawFrame) -> None:
+        """Send a chunk, pass it on, and wait until the next one is due.
+
+        It is passed on before the wait, so that `unplayed_seconds` always belongs to the audio that
+        was passed on.
+        """
         interruptions = self._interruptions
         if self._is_interrupted(frame):
-            return False
+            return
         if self.on_audio is not None:
             self.on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
-        sent = await self._write_frame(frame)
-        if sent:
-            await self._write_audio_sleep()
-        if sent and interruptions == self._interruptions:
+        if not await self._write_frame(frame) or interruptions != self._interruptions:
+            return
+        chunk_seconds = len(frame.audio) / 2 / self.sample_rate
+        wait_seconds = self.pacer.wait_after(chunk_seconds, time.monotonic())
+        await self.push_frame(frame)
+        await asyncio.sleep(wait_seconds)
+        if interruptions == self._interruptions:
             self.playout.sent(frame.audio)
-        return sent
+
+    async def _wait_until_played(self) -> None:
+        """Wait until the client has played all that was sent, or the bot is interrupted."""
+        interruptions = self._interruptions
+        while interruptions == self._interruptions:
+            await self._make_up_if_missed()
+            seconds = self.pacer.unplayed_seconds(time.monotonic())
+            if not seconds:
+                return
+            await asyncio.sleep(min(seconds, PLAYED_CHECK_SECONDS))
 
     async def _pause(self) -> None:
         if not self._going.is_set():
@@ -267,6 +311,10 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         self._going.set()
         await self._handle_frame(_RepeatFrame())
 
+    async def _make_up_if_missed(self) -> None:
+        if self._unplayed_seconds is not None and self.playout.misses(self._unplayed_seconds):
+            await self._make_up()
+
     async def _make_up(self) -> None:
         """Wait until the output is not paused; then send again what the user has missed."""
         await self._going.wait()
@@ -285,8 +333,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
             if isinstance(item, bytes):
                 frame = TTSAudioRawFrame(item, self.sample_rate, 1)
                 await sender._handle_bot_speech(frame)
-                if await self._send_chunk(frame):
-                    await self.push_frame(frame)
+                await self._send_chunk(frame)
                 continue
             self.playout.sent(item)
             if isinstance(item, PhraseStart):
@@ -295,10 +342,6 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
                 await self.push_frame(RepeatedPhraseEndFrame())
         if not was_speaking:  # Pipecat has already seen the end of this speech
             await sender._bot_stopped_speaking()
-
-    async def _write_audio_sleep(self) -> None:
-        chunk_seconds = self.audio_chunk_size / 2 / self.sample_rate
-        await asyncio.sleep(self.pacer.wait_after(chunk_seconds, time.monotonic()))
 
 
 class PlaybackPacer:

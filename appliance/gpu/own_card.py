@@ -31,11 +31,11 @@ def of_this_machine(
     list_cards: Callable[[], CardList] = nvml.list_cards, seconds: float = DRIVER_SECONDS
 ) -> Mapping[str, str]:
     """Return the variables for the cards of this machine; none if the driver does not reply."""
-    found: list[CardList] = []
-    asking = threading.Thread(target=lambda: found.append(list_cards()), daemon=True)
+    replies: list[CardList] = []
+    asking = threading.Thread(target=lambda: replies.append(list_cards()), daemon=True)
     asking.start()
     asking.join(seconds)
-    chosen = variables(found[0]) if found else {}
+    chosen = variables(replies[0]) if replies else {}
     if chosen:
         log.info("first of several cards is used", device=chosen["CUDA_VISIBLE_DEVICES"])
     return chosen

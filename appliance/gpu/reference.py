@@ -58,7 +58,6 @@ def ultravox_8b(kind: str) -> Checkpoint:
         vocabulary_size=VOCABULARY,
         max_positions=131072,
         audio_token=128256,
-        audio_layers=32,
         audio_width=1280,
         frames_per_token=16,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 from pydantic import model_validator as validator
 from pydantic.dataclasses import dataclass
 
+from appliance.settings.prompts import LARGE_PROMPT, SMALL_EXAMPLES, SMALL_PROMPT
 from appliance.settings.types import (
     Allowed,
     Bytes,
@@ -20,6 +21,7 @@ from appliance.settings.types import (
     Fraction,
     HeaderText,
     Host,
+    MemoryLimit,
     Networks,
     OptionalFolderName,
     Origins,
@@ -38,7 +40,6 @@ from appliance.settings.types import (
 
 DAY_SECONDS = 86_400
 WEEK_SECONDS = 7 * DAY_SECONDS
-TERABYTE = 10**12
 MAX_TEXT_CHARS = 16_000  # of one turn on the link (appliance/link/engine.py)
 MAX_PHRASE_CHARS = 2_000  # of one phrase on the link (appliance/link/protocol.py)
 LEXICON_FILE = Path("/etc/voice-appliance/lexicon.tsv")  # the only one that may be missing
@@ -330,45 +331,6 @@ class TurnConfig:
         )
 
 
-# Prompt and examples of the small engine, chosen by measurement (docs/quality.md).
-SMALL_PROMPT: Final = (
-    "You are a friendly voice assistant in a telephone call: a computer program, not a person. "
-    "Answer what the caller said last, in one or two short spoken sentences. Use what the caller "
-    'said before; call the caller "you". You can only talk and use the tools: you cannot call, '
-    "send, book, switch, set, open, play or look up anything, and you do not know the weather, "
-    "news or opening hours."
-)
-SMALL_EXAMPLES: Final = " | ".join(
-    (
-        "Who am I? => You have not told me your name.",
-        "Hello, I keep bees. => Hello. How are your bees?",
-        "Ring my brother. => I am sorry, I cannot make calls.",
-        "How late is it? => current_time()",
-        "How warm is it outside? => I am sorry, I do not know the weather.",
-        "Switch off the heating. => I am sorry, I cannot switch anything.",
-        "Wake me at seven. => I am sorry, I cannot set alarms.",
-        "Is this a human being? => No, I am a computer program.",
-        "When do you close? => I am sorry, I do not know the opening hours.",
-        "What is four times five? => Four times five is twenty.",
-        "Tell me about rivers. => A river is water that flows to the sea.",
-        "Say that again. => A river is water that flows to the sea.",
-        "Say that more simply. => It is a long stream of water.",
-        "What do I keep? => You keep bees.",
-        "Which date is it? => current_time()",
-        "Stop it. => All right. What else would you like to know?",
-        'What did I just say? => You said "stop it".',
-        "Good night, see you. => end_call()",
-        "Hi, this is another caller. => Hello. How can I help you?",
-    )
-)
-# Prompt of larger models, which need no such help.
-LARGE_PROMPT: Final = (
-    "You are a friendly voice assistant in a telephone call. Answer in one or two short spoken "
-    "sentences, without lists, markup or emoji. Use what the caller said before. Call the caller "
-    '"you".'
-)
-
-
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class LLMConfig:
     """The speech-LLM engine: models, prompt, reply."""
@@ -618,28 +580,22 @@ class SupervisionConfig:
     restart_window_seconds: Seconds = Field(
         default=1800.0, gt=0, le=WEEK_SECONDS, description="window in which restarts are counted"
     )
-    gateway_memory_bytes: Bytes = Field(
+    gateway_memory_bytes: MemoryLimit = Field(
         default=800_000_000,
-        ge=0,
-        le=TERABYTE,
         description="restart the gateway when it uses more memory than this; 0: no limit",
     )
-    llm_memory_bytes: Bytes = Field(
-        default=2_500_000_000, ge=0, le=TERABYTE, description="the same for the speech-LLM engine"
+    llm_memory_bytes: MemoryLimit = Field(
+        default=2_500_000_000, description="the same for the speech-LLM engine"
     )
-    tts_memory_bytes: Bytes = Field(
+    tts_memory_bytes: MemoryLimit = Field(
         default=1_500_000_000,
-        ge=0,
-        le=TERABYTE,
         description="the same for the speech synthesis engine",
     )
-    exporter_memory_bytes: Bytes = Field(
-        default=400_000_000, ge=0, le=TERABYTE, description="the same for the exporter"
+    exporter_memory_bytes: MemoryLimit = Field(
+        default=400_000_000, description="the same for the exporter"
     )
-    growth_bytes: Bytes = Field(
+    growth_bytes: MemoryLimit = Field(
         default=300_000_000,
-        ge=0,
-        le=TERABYTE,
         description="restart a process when its memory floor rises by this much within "
         "growth_seconds; 0: never",
     )

@@ -5,7 +5,8 @@ policy.py decides what to do. To restart a process the guard terminates it, and 
 it again. To stop the appliance, it records the error in the run folder, where boot finds it. boot
 watches the guard.
 
-The guard's stdout carries only supervisord's event protocol: `__main__` redirects all other output.
+The guard's stdout carries only supervisord's event protocol: the command `guard` redirects all
+other output.
 """
 
 from __future__ import annotations

@@ -91,38 +91,38 @@ def _renew(folders: TlsFolders, names: HostNames, now: datetime, args: Namespace
         _issue_acceptance_client(folders, now)
         print("issued a client certificate for the acceptance test")
     _require_ours(folders)
-    found = _server(folders, now)
-    names = found.names + names
-    due = found.not_after is None or examine.renewal_due(found.not_after, now)
-    if not due and not args.force and names == found.names:
+    served = _server(folders, now)
+    names = served.names + names
+    due = served.not_after is None or examine.renewal_due(served.not_after, now)
+    if not due and not args.force and names == served.names:
         if not args.quiet:
-            print(f"the certificate is valid until {found.not_after:%Y-%m-%d}: not due yet")
+            print(f"the certificate is valid until {served.not_after:%Y-%m-%d}: not due yet")
         return 0
     _issue(folders, names, now)
     return 0
 
 
 def _show(folders: TlsFolders, now: datetime, as_json: bool) -> int:
-    found = _server(folders, now)
-    refused = found.refused_by_clients
+    served = _server(folders, now)
+    refused = served.refused_by_clients
     ours = folders.has_authority("ca") and _is_ours(folders)
     if as_json:
         tree = {
-            "names": found.names.texts(),
-            "issuer": found.issuer,
+            "names": served.names.texts(),
+            "issuer": served.issuer,
             "own_ca": ours,
-            "not_before": found.not_before and found.not_before.isoformat(),
-            "not_after": found.not_after and found.not_after.isoformat(),
-            "problems": [problem.reason for problem in found.problems],
+            "not_before": served.not_before and served.not_before.isoformat(),
+            "not_after": served.not_after and served.not_after.isoformat(),
+            "problems": [problem.reason for problem in served.problems],
         }
         print(json.dumps(tree, indent=2))
         return EXIT_PROBLEM if refused else 0
-    print(f"names:   {', '.join(found.names.texts()) or 'none'}")
-    print(f"issuer:  {found.issuer}{' (the CA of this site)' if ours else ''}")
-    if found.not_before and found.not_after:
-        days = (found.not_after - now).days
-        print(f"valid:   {found.not_before:%Y-%m-%d} to {found.not_after:%Y-%m-%d} ({days} days)")
-    for problem in found.problems:
+    print(f"names:   {', '.join(served.names.texts()) or 'none'}")
+    print(f"issuer:  {served.issuer}{' (the CA of this site)' if ours else ''}")
+    if served.not_before and served.not_after:
+        days = (served.not_after - now).days
+        print(f"valid:   {served.not_before:%Y-%m-%d} to {served.not_after:%Y-%m-%d} ({days} days)")
+    for problem in served.problems:
         print(f"problem: {problem.text}")
     return EXIT_PROBLEM if refused else 0
 
@@ -153,8 +153,8 @@ def _issue(folders: TlsFolders, names: HostNames, now: datetime) -> None:
 
 def _acceptance_client_due(folders: TlsFolders, now: datetime) -> bool:
     path = folders.serving / ACCEPTANCE_CLIENT
-    found = examine.read_chain(read(path)) if path.exists() else []
-    return not found or examine.renewal_due(found[0].not_valid_after_utc, now)
+    chain = examine.read_chain(read(path)) if path.exists() else []
+    return not chain or examine.renewal_due(chain[0].not_valid_after_utc, now)
 
 
 def _server(folders: TlsFolders, now: datetime) -> examine.Examination:

@@ -91,7 +91,7 @@ def examine(chain: bytes, key: bytes, key_mode: int, now: datetime) -> Examinati
     server = certificates[0]
     names = _names(server)
     until = server.not_valid_after_utc
-    found = {
+    conditions = {
         CHAIN_ORDER: not _in_order(certificates),
         EXPIRED: now >= until,
         NOT_YET_VALID: now < server.not_valid_before_utc,
@@ -101,7 +101,7 @@ def examine(chain: bytes, key: bytes, key_mode: int, now: datetime) -> Examinati
     }
     key_problem = _key_problem(server, key)
     problems = [key_problem] if key_problem else []
-    problems += [problem for problem, applies in found.items() if applies]
+    problems += [problem for problem, applies in conditions.items() if applies]
     return Examination(
         tuple(problems),
         names,
@@ -117,7 +117,7 @@ def renewal_due(not_after: datetime, now: datetime) -> bool:
 
 
 def read_chain(pem: bytes) -> list[x509.Certificate]:
-    """Return the certificates of a PEM text; none if it has none, or one that is malformed."""
+    """Return the certificates of a PEM text; empty if it has none, or a malformed one."""
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:

@@ -55,10 +55,10 @@ LOOPBACK = HostNames(("localhost",), (ip_address("127.0.0.1"), ip_address("::1")
 
 def parse(texts: Iterable[str]) -> HostNames:
     """Return names and addresses given as text. Raises BadName."""
-    found = HostNames()
+    names = HostNames()
     for text in texts:
-        found += _parse_one(text.strip())
-    return found
+        names += _parse_one(text.strip())
+    return names
 
 
 def permitted_networks(names: HostNames) -> list[Network]:

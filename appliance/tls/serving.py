@@ -54,10 +54,10 @@ class ServerCertificate:
         self._loaded: Fingerprint = ()
         if gateway.uses_tls:
             self._loaded = self._fingerprint()
-            found = self._examine()
-            if found.unusable is not None:
-                raise BadCertificate(path=gateway.tls_certificate, why=found.unusable.text)
-            self._use(self._make_context(), found)
+            examination = self._examine()
+            if examination.unusable is not None:
+                raise BadCertificate(path=gateway.tls_certificate, why=examination.unusable.text)
+            self._use(self._make_context(), examination)
 
     @property
     def wants_client_certificate(self) -> bool:
@@ -89,10 +89,10 @@ class ServerCertificate:
         self._loaded = fingerprint  # also if they cannot be used: each change is reported once
         path = self._gateway.tls_certificate
         try:
-            found = self._examine()
-            problem = found.refused_by_clients
+            examination = self._examine()
+            problem = examination.refused_by_clients
             if problem is None:
-                self._use(self._make_context(), found)
+                self._use(self._make_context(), examination)
         except BadCertificate as error:
             log.error("new certificate refused", path=path, exc_info=error)
             return False
@@ -128,7 +128,7 @@ class ServerCertificate:
             if gateway.tls_client_ca:
                 path = gateway.tls_client_ca
                 context.load_verify_locations(path)
-                # Optional, because the probes have none; who has none gets no further than them.
+                # Optional, because probes present none. Without one, a client reaches only them.
                 context.verify_mode = ssl.CERT_OPTIONAL
         except ssl.SSLError as problem:
             raise BadCertificate(path=path, why=problem.reason or str(problem)) from problem
@@ -136,18 +136,18 @@ class ServerCertificate:
             raise _unreadable(problem, path) from problem
         return context
 
-    def _use(self, context: ssl.SSLContext, found: Examination) -> None:
+    def _use(self, context: ssl.SSLContext, examination: Examination) -> None:
         from appliance.tls.examine import authorities_only  # as in _examine
 
         self.context = context
-        self.expires_at = found.not_after.timestamp() if found.not_after else 0.0
+        self.expires_at = examination.not_after.timestamp() if examination.not_after else 0.0
         try:
             self.authority = authorities_only(
                 Path(self._gateway.tls_certificate).with_name(AUTHORITY_NAME).read_bytes()
             )
         except OSError:
             self.authority = b""
-        for problem in found.problems:
+        for problem in examination.problems:
             log.warning(
                 "certificate has a problem",
                 path=self._gateway.tls_certificate,

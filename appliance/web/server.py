@@ -190,17 +190,17 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
             return
         try:
-            found = self._reader.feed(data)
+            complete = self._reader.feed(data)
         except HeadTooLarge:
             self._reader = None
             self.transport.write(TOO_LARGE)
             self.transport.close()
             return
-        if found is None:
+        if complete is None:
             return
         self._reader = None
         self._visitor.head_complete()
-        head, rest = found
+        head, rest = complete
         super().data_received(head)
         if rest and not self.transport.is_closing():
             self.transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]

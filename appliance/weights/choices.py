@@ -51,17 +51,17 @@ def choose(lock: Manifest, profile: str, names: Mapping[str, str]) -> Manifest:
     names  folder by setting. A setting that is missing, or has no choices in the profile, changes
            nothing.
 
-    Raises BadSetting for a name that is none of the choices.
+    Raises BadSetting for a name that is not one of the choices.
     """
     sources = dict(lock.sources)
     for setting, name in names.items():
-        found = choices(lock, profile, setting)
-        if found and name not in found:
+        available = choices(lock, profile, setting)
+        if available and name not in available:
             raise BadSetting(
                 name=variable(setting),
-                why=f"there is no model {name!r}; the models are {', '.join(found)}",
+                why=f"there is no model {name!r}; the models are {', '.join(available)}",
             )
-        for folder, source in found.items():
+        for folder, source in available.items():
             purpose = "run" if folder == name else "choice"
             sources[source.name] = dataclasses.replace(source, purpose=purpose)
     return dataclasses.replace(lock, sources=sources)
@@ -83,9 +83,9 @@ def check_models(settings: Settings) -> None:
         return
     lock = manifest.read(settings.paths.lock)
     for setting, name in _named(lock, settings):
-        found = choices(lock, settings.profile, setting)
-        installed = [folder for folder in found if is_installed(settings.paths.weights, folder)]
-        if name not in found or (installed and name not in installed):
+        available = choices(lock, settings.profile, setting)
+        installed = [folder for folder in available if is_installed(settings.paths.weights, folder)]
+        if name not in available or (installed and name not in installed):
             here = ", ".join(installed) if installed else "none"
             raise ModelNotInstalled(
                 name=variable(setting), why=f"{name!r} is not here; installed: {here}"

@@ -1,6 +1,6 @@
 /** What the microphone's frames do while the network is slow. No I/O. */
 
-export const MAX_BACKLOG_SECONDS = 1;
+const MAX_BACKLOG_SECONDS = 1;
 const BYTES_PER_SECOND = 2 * 16000;
 
 /**

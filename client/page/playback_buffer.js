@@ -7,7 +7,7 @@
  */
 
 export const PREBUFFER_SECONDS = 0.12;
-export const FADE_SECONDS = 0.005; // at a flush: a sudden end clicks
+const FADE_SECONDS = 0.005; // at a flush: a sudden end clicks
 const AUDIBLE = 10 ** (-50 / 20); // samples below -50 dBFS are silence
 
 export class PlaybackBuffer {

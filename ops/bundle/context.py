@@ -57,14 +57,14 @@ def image_lock(manifest: Manifest, profile: str, model: str) -> Manifest:
 
     Raises BadSetting if the lock has no such model for the profile.
     """
-    found = choices.choices(manifest, profile, LLM_MODEL)
-    if not found:
+    available = choices.choices(manifest, profile, LLM_MODEL)
+    if not available:
         folders = {choices.folder_of(manifest, each) for each in image_sources(manifest, profile)}
         if model not in folders:
             why = f"there is no model {model!r}; the folders are {', '.join(sorted(folders))}"
             raise BadSetting(name=settings.variable(LLM_MODEL), why=why)
     manifest = choices.choose(manifest, profile, {LLM_MODEL: model})
-    for folder, source in found.items():
+    for folder, source in available.items():
         if folder != model:
             manifest = remove_source(manifest, source.name)
     return manifest

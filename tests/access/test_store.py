@@ -89,7 +89,7 @@ TOKEN: dict[str, Any] = {
 }
 
 
-def test_least_file_is_read() -> None:
+def test_store_with_only_the_required_fields_is_read() -> None:
     assert store.read(f"{HEAD}\n{json.dumps(TOKEN)}\n").find("ward-3") is not None
 
 

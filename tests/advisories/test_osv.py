@@ -63,7 +63,9 @@ UNSORTED = affected(
         (affected(), "1.0", True),  # it does not say what it affects
     ],
 )
-def test_python_versions(entry: Affected, version: str, expected: bool) -> None:
+def test_python_version_in_an_affected_range_is_affected(
+    entry: Affected, version: str, expected: bool
+) -> None:
     assert judge(entry, version, compare_pep440).affected is expected
 
 
@@ -91,7 +93,7 @@ def test_versions_that_cannot_be_compared_count_as_affected(version: str) -> Non
         ("1:1.0-1", "2.0-1", False),  # the epoch is compared first
     ],
 )
-def test_debian_versions(version: str, fixed: str, expected: bool) -> None:
+def test_debian_version_below_the_fix_is_affected(version: str, fixed: str, expected: bool) -> None:
     entry = affected(("introduced", "0"), ("fixed", fixed))
     assert judge(entry, version, compare_debian).affected is expected
 
@@ -123,7 +125,7 @@ def record(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_record_is_understood() -> None:
+def test_record_of_osv_becomes_an_advisory() -> None:
     made = advisory(record(severity=[{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N"}]))
     assert (made.id, made.aliases, made.summary) == ("PYSEC-0000-1", ("CVE-0000-1",), "A flaw.")
     assert made.severity == "CVSS:3.1/AV:N"

@@ -138,6 +138,18 @@ def test_line_without_only_its_newline_counts() -> None:
     assert (report.problems, report.notes, report.lines) == ([], [], 3)
 
 
+@given(counts, st.data())
+def test_last_line_with_a_hash_that_is_wrong_was_not_cut_off(
+    count: int, data: st.DataObject
+) -> None:
+    """The hash is written last, so that a power failure cannot leave a wrong one."""
+    lines = write(count)
+    changed = lines[-1].replace(b'"token":"default"', b'"token":"another"')
+    ending = data.draw(st.sampled_from([b"", b"\n"]))
+    report = verify([("f", [*file(lines[:-1]), changed + ending])])
+    assert [problem.place for problem in report.problems] == [f"f:{count}"]
+
+
 def test_chain_goes_on_in_the_next_file_after_a_line_was_cut_off() -> None:
     lines = write(5)
     after = write(2, head_of(lines[3]), session="after")
@@ -167,6 +179,14 @@ def test_earlier_files_may_be_in_an_archive() -> None:
     assert [str(note) for note in report.notes] == [
         "f:1: the chain begins with number 3 in this input"
     ]
+
+
+def test_first_file_of_a_folder_begins_with_the_first_line() -> None:
+    lines = write(5)
+    assert verify([("audit-000001.jsonl", file(lines))]).problems == []
+    (problem,) = verify([("audit-000001.jsonl", file(lines[2:]))]).problems
+    assert str(problem) == "audit-000001.jsonl:1: numbers 1 to 2 are missing before this line"
+    assert verify([("audit-000002.jsonl", file(lines[2:]))]).problems == []
 
 
 def test_removed_file_is_a_problem() -> None:
@@ -234,3 +254,19 @@ def test_restart_after_lines_that_did_not_reach_the_folder_is_a_note_in_the_log(
     assert [note.place for note in report.notes] == ["f:5"]
     assert report.head == head_of(more[-1])
     assert check([*lines, again, *more]).problems
+
+
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_run_without_the_folder_is_a_note_in_the_log(before: int, without: int) -> None:
+    """While the folder was unusable, a run began a chain of its own. The next run goes on with the
+    chain of the folder."""
+    first = write(before)
+    again = started(head_of(first[-1]))
+    more = write(2, head_of(again), session="more")
+    report = check([*first, *write(without, session="without"), again, *more], in_log=True)
+    assert report.problems == []
+    assert [note.place for note in report.notes] == [
+        f"f:{before + 1}",
+        f"f:{before + without + 1}",
+    ]
+    assert report.head == head_of(more[-1])

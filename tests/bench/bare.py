@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in appliance/__main__.py
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in appliance/commands/processes.py
 
 import uvicorn
 from starlette.requests import HTTPConnection

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in appliance/__main__.py
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in appliance/commands/processes.py
 
 import psutil
 

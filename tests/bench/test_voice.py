@@ -34,7 +34,7 @@ def test_equal_recordings_have_no_distance() -> None:
     assert distance_db(buzz(120), buzz(120)) == 0
 
 
-def test_silence_before_and_after_speech_is_no_difference() -> None:
+def test_silence_before_and_after_speech_makes_no_difference() -> None:
     other = np.concatenate([silence(0.03), buzz(120), silence(0.2)])
     assert distance_db(buzz(120), other) < 0.1
 

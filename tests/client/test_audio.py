@@ -19,7 +19,7 @@ def test_full_scale_sine_has_a_level_3_db_below_full_scale() -> None:
     assert level_dbfs(b"\x01\x00\xff\xff" * 80) == pytest.approx(-90, abs=0.5)
 
 
-def test_constant_offset_of_a_sound_card_is_no_level() -> None:
+def test_constant_offset_of_a_sound_card_does_not_raise_the_level() -> None:
     assert level_dbfs(np.full(640, 3_277, "<i2").tobytes()) == -90
     sine = np.round(1_000 * np.sin(np.arange(16_000) / 10))
     plain, shifted = (level_dbfs((sine + by).astype("<i2").tobytes()) for by in (0, 3_277))

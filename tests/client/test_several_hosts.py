@@ -81,7 +81,7 @@ async def test_vanished_host_is_said_in_words_within_4_seconds() -> None:
             await call.send_audio(bytes(1280))
         await call.close()
     assert caught.value.retryable
-    assert lost_seconds > 2.9  # a stall of the network of 3 s is none; test_liveness has the limit
+    assert lost_seconds > 2.9  # a stall of 3 s is not a loss; test_liveness has the limit
 
 
 async def test_question_of_a_lost_call_is_asked_again_at_the_next_host(

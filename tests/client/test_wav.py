@@ -113,7 +113,7 @@ def test_half_a_sample_at_the_end_is_dropped(tail: bytes) -> None:
     assert decode_wav(with_sizes(0xFFFFFFFF, 0xFFFFFFFF, tail=tail)) == SPEECH
 
 
-def test_tags_after_audio_of_an_odd_length_are_no_audio() -> None:
+def test_tags_after_audio_of_an_odd_length_are_not_audio() -> None:
     raw = riff(1, 1, 16_000, 8, as_bytes(sine(16_000), 1, 8)[:-1])
     plain = decode_wav(raw)
     assert len(plain) == 2 * 7_999

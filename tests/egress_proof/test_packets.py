@@ -56,7 +56,9 @@ def ipv6(following: int, to: str, payload: bytes) -> bytes:
         (0x0806, b"\0\1", Destination("ethertype 0x0806")),
     ],
 )
-def test_destination_of_a_packet(ethertype: int, packet: bytes, wanted: Destination) -> None:
+def test_packet_to_another_host_is_counted_by_destination(
+    ethertype: int, packet: bytes, wanted: Destination
+) -> None:
     assert destination(ethertype, packet) == wanted
     assert not wanted.stays_here
 

@@ -203,7 +203,7 @@ def not_started(records: Records) -> None:
         (not_started, "calls: not run"),
     ],
 )
-def test_nothing_else_passes(fault: Callable[[Records], None], problem: str) -> None:
+def test_proof_with_a_fault_does_not_pass(fault: Callable[[Records], None], problem: str) -> None:
     records = proof()
     fault(records)
     statement = make(records, IMAGE)

@@ -1,4 +1,4 @@
-"""Fakes with the interfaces of the real things."""
+"""Fakes with the interfaces of the real components."""
 
 from tests.fakes.audio import tone
 from tests.fakes.engines import (

@@ -102,7 +102,6 @@ class FakeCaller:
         self._silence_seconds = 0.0
         self.heard: list[tuple[int, int, int]] = []  # sample rate, channels, bytes of each frame
         self.messages: list[dict[str, Any]] = []
-        self.chunks_sent = 0
 
     async def listen(self) -> None:
         async for raw in self._connection:
@@ -139,7 +138,6 @@ class FakeCaller:
             proto.audio.audio = pcm[start : start + size]
             proto.audio.sample_rate, proto.audio.num_channels = OUTPUT_SAMPLE_RATE, 1
             await self.raw(proto.SerializeToString())
-            self.chunks_sent += 1
             await asyncio.sleep(chunk_seconds)
 
     async def message(self, kind: str, data: object = None) -> None:

@@ -77,7 +77,7 @@ def test_microphone_that_was_off_loses_nothing() -> None:
     assert passed_on(pace, arrivals) == list(range(150))
 
 
-def test_three_stalls_in_a_row_are_no_flood() -> None:
+def test_three_stalls_in_a_row_are_not_a_flood() -> None:
     arrivals = [seconds for stall in (10.0, 20.0, 30.0) for seconds in [stall] * 250]
     passed_on(AudioPace(1.5, BURST_SECONDS), arrivals)
 

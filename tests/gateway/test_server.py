@@ -141,7 +141,7 @@ async def test_token_that_was_sent_twice_is_refused(gateway: RunningGateway) -> 
     assert caught.value.response.status_code == 401
 
 
-async def test_refusals_fill_no_log(gateway: RunningGateway) -> None:
+async def test_many_refusals_log_a_bounded_number_of_lines(gateway: RunningGateway) -> None:
     for _ in range(30):
         await connect_refused(gateway, {})
     assert gateway.metric("voice_sessions_rejected_total", reason="wrong_token") == 30

@@ -13,6 +13,7 @@ from pipecat.pipeline.worker import PipelineWorker
 from appliance.gateway.generation.llm_service import CANNOT_REPLY
 from appliance.link.client import EngineClient
 from appliance.link.engine import ToolCall
+from appliance.settings import GatewayConfig
 from client import wire
 from tests.fakes import InstantLLMSession, InstantTTSEngine, InstantTTSSession
 from tests.gateway.conftest import (
@@ -455,6 +456,7 @@ async def test_greeting_is_spoken_once_and_remembered(make_gateway: MakeGateway)
     async with make_gateway(llm, sections={"llm": {"greeting": "Good day!"}}) as gateway:
         client = await gateway.connect()
         await client.wait_until(lambda: client.messages("bot-stopped-speaking"))
+        await asyncio.sleep(GatewayConfig().lead_seconds)  # until it is played
         await client.send("client-ready", {"version": "2.0.0", "about": {"library": "tests"}})
         await client.type("How are you?")
         assert (await client.turn(1))["reply_text"] == "I am well."

@@ -16,7 +16,13 @@ from appliance.link.engine import OUTPUT_SAMPLE_RATE, Turn
 from appliance.settings import Settings, TurnConfig
 from client import wire
 from tests.fakes.engines import Reply
-from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.conftest import (
+    MakeGateway,
+    RunningGateway,
+    ScriptedLLM,
+    SimulatedClient,
+    Speak,
+)
 
 CHUNK_SECONDS = 0.04  # Pipecat's output chunk
 QUESTION = "What is the capital of France?"
@@ -95,9 +101,9 @@ async def test_reply_is_sent_no_further_ahead_than_the_lead(
 ) -> None:
     lead_seconds = 0.2
     async with make_gateway(ScriptedLLM(SENTENCE * 4), lead_seconds=lead_seconds) as gateway:
-        _, received_seconds = await ask(gateway, speak(QUESTION))
-    assert sum(seconds for _, seconds in sent_chunks) == pytest.approx(received_seconds)
-    assert received_seconds > 5
+        _, seconds_received = await ask(gateway, speak(QUESTION))
+    assert sum(seconds for _, seconds in sent_chunks) == pytest.approx(seconds_received)
+    assert seconds_received > 5
     # A slow machine sends later, never earlier, so it cannot exceed the bound.
     playback_end = 0.0
     for sent_at, seconds in sent_chunks:
@@ -109,9 +115,23 @@ async def test_reply_shorter_than_the_lead_is_not_delayed(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     async with make_gateway(ScriptedLLM(SENTENCE * 40), lead_seconds=600.0) as gateway:
-        seconds, audio_seconds = await ask(gateway, speak(QUESTION))
-    assert audio_seconds > 40  # longer than a busy machine needs to send it
-    assert seconds < audio_seconds
+        client = await gateway.connect()
+        await client.say(speak(QUESTION))
+        asked_at = time.monotonic()
+        await client.wait_until(lambda: received_seconds(client) > 40)
+        # A busy machine sends 40 s of audio in less time than that.
+        assert time.monotonic() - asked_at < 40
+
+
+async def test_end_of_a_reply_is_reported_when_all_of_it_is_played(
+    make_gateway: MakeGateway, sent_chunks: list[tuple[float, float]]
+) -> None:
+    async with make_gateway(ScriptedLLM("It is Paris."), lead_seconds=2.0) as gateway:
+        client = await gateway.connect()
+        await client.type(QUESTION)
+        await client.turn(1)
+        reported_at = time.monotonic()
+    assert reported_at - sent_chunks[0][0] >= sum(seconds for _, seconds in sent_chunks) > 0.5
 
 
 class Silent(ScriptedLLM):
@@ -148,4 +168,9 @@ async def ask(gateway: RunningGateway, question: bytes) -> tuple[float, float]:
     await client.say(question)
     asked_at = time.monotonic()
     await client.turn(1)
-    return time.monotonic() - asked_at, len(client.audio) / 2 / OUTPUT_SAMPLE_RATE
+    return time.monotonic() - asked_at, received_seconds(client)
+
+
+def received_seconds(client: SimulatedClient) -> float:
+    """Return how much audio the client has received."""
+    return len(client.audio) / 2 / OUTPUT_SAMPLE_RATE

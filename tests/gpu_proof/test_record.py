@@ -58,7 +58,7 @@ def test_summary_has_median_and_nearest_rank_p95(
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
-def test_value_that_is_no_number_is_refused(values: list[float]) -> None:
+def test_value_that_is_not_a_number_is_refused(values: list[float]) -> None:
     with pytest.raises(ValueError, match="decode"):
         summarise("decode", values, "ms")
 
@@ -83,7 +83,7 @@ def test_serials_and_bus_addresses_are_numbered_instead() -> None:
         ({"steps": None}, "not a record"),
     ],
 )
-def test_file_that_is_no_record_is_refused_with_the_reason(
+def test_file_that_is_not_a_record_is_refused_with_the_reason(
     changes: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(ValueError, match=why):

@@ -157,7 +157,7 @@ def test_record_and_page_are_on_disk_after_the_run(options: RunOptions) -> None:
     assert "fake" in (options.out / runner.PAGE).read_text()
 
 
-def test_file_that_is_no_record_is_refused(options: RunOptions) -> None:
+def test_file_that_is_not_a_record_is_refused(options: RunOptions) -> None:
     options.out.mkdir(parents=True)
     (options.out / RECORD).write_text("[]")
     with pytest.raises(ValueError, match=r"gpu-proof\.json"):

@@ -74,7 +74,7 @@ class Cluster:
 
     url: str
     jobs_succeed: bool = True
-    gpus: int = 1000  # so many pods of the appliance have room at the same time
+    gpus: int = 1000  # pods of the appliance that have room at the same time
     calls: set[str] = field(default_factory=set)  # pods with calls in progress
 
     @property

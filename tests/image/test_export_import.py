@@ -295,6 +295,20 @@ def test_release_signed_with_a_revoked_key_is_refused(
     assert run_import(offline, carried, *options).returncode == 0
 
 
+def test_links_do_not_hide_the_revoked_keys(carried: Path, offline: Host) -> None:
+    """The list belongs beside the path of the signers as given; a link to nowhere is a list, too."""
+    target = offline.folder / "target"
+    target.mkdir()
+    signers, revoked = offline.folder / "signers", offline.folder / "revoked_signers"
+    shutil.copy(carried / "allowed_signers.example", target / "signers")
+    signers.symlink_to(target / "signers")
+    revoked.write_text(signers.read_text().split(" ", 2)[2])
+    assert_refused(offline, carried, "revokes the key SHA256:")
+    revoked.unlink()
+    revoked.symlink_to(offline.folder / "missing")
+    assert_refused(offline, carried, "revoked_signers cannot be read")
+
+
 def test_signer_whose_time_has_passed_is_refused(carried: Path, offline: Host) -> None:
     """A site that never hears of a revocation is protected by the end that it gave the key."""
     signer, rest = (carried / "allowed_signers.example").read_text().split(" ", 1)

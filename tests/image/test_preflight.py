@@ -146,6 +146,16 @@ def test_host_with_little_memory_gets_a_warning_that_names_a_smaller_model(
     assert state == "pass" or "smaller language model" in memory["to_do"]
 
 
+def test_memory_that_is_no_number_is_not_evaluated(host: Host) -> None:
+    """Bash runs the command in an index while it calculates."""
+    meminfo = host.folder / "meminfo"
+    meminfo.write_text("MemTotal: port[$(touch${IFS}evaluated)] kB\n")
+    options = ("--only", "host-memory")
+    memory = check(host, *options, VOICE_MEMINFO=str(meminfo))["host-memory"]
+    assert (memory["state"], memory["found"]) == ("warn", "not checked")
+    assert not list(host.folder.rglob("evaluated")) and not Path("evaluated").exists()
+
+
 def test_cpu_profile_has_no_gpu_checks(host: Host) -> None:
     assert list(check(host)) == ALL
 
@@ -210,7 +220,7 @@ def test_gpu_that_reports_no_memory_is_a_warning(host: Host) -> None:
     assert [checks[name]["state"] for name in ("memory", "memory-free")] == ["warn", "warn"]
 
 
-@pytest.mark.parametrize("port", ["0", "a[$(touch evaluated)]", "123456", ""])
+@pytest.mark.parametrize("port", ["0", "a[$(touch evaluated)]", "123456", "65536", ""])
 def test_port_that_is_no_number_is_refused(host: Host, port: str) -> None:
     answer = host.run(OPS / "preflight", "--port", port)
     assert answer.returncode == 1
@@ -220,7 +230,10 @@ def test_port_that_is_no_number_is_refused(host: Host, port: str) -> None:
 def test_too_little_space_fails_with_available_and_needed_size(
     connected: Connected, host: Host
 ) -> None:
-    assert check(host, connected.full)["space"]["state"] == "pass"
+    signers = ("--signers", connected.full / "allowed_signers.example")
+    assert check(host, connected.full, *signers)["space"]["state"] == "pass"
+    unverified = check(host, connected.full)["space"]  # its size may be wrong
+    assert (unverified["state"], "unverified" in unverified["to_do"]) == ("warn", True)
     host.program("df", "echo Avail; echo 5000000")
     space = check(host, connected.full)["space"]
     assert space["state"] == "fail"

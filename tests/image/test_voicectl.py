@@ -243,6 +243,17 @@ def test_say_writes_the_speech_to_a_file_of_the_host(site: OperatedHost, tmp_pat
     assert (answer.returncode, answer.stdout) == (0, "")
     assert "wrote --wav=- -- Hello." in answer.stderr
     assert wav.read_text() == "RIFF of Hello."
+    assert wav.stat().st_mode & 0o777 == 0o600
+
+
+def test_say_that_fails_leaves_the_file_of_the_host_as_it_was(
+    site: OperatedHost, tmp_path: Path
+) -> None:
+    wav = tmp_path / "said.wav"
+    wav.write_text("kept")
+    assert site.ctl("say", "Fail.", "--wav", str(wav)).returncode != 0
+    assert wav.read_text() == "kept"
+    assert [path.name for path in tmp_path.glob("said*")] == ["said.wav"]
 
 
 def test_token_writes_the_folder_that_the_appliance_only_reads(serving: OperatedHost) -> None:
@@ -311,7 +322,7 @@ def test_logs_are_formatted_even_after_a_stop(serving: OperatedHost, stopped: bo
     assert serving.must("logs", "-u", "gateway", "-n", "1").count("\n") == 1
     assert serving.must("logs", "--since", "10m") == serving.must("logs")
     assert serving.must("logs", "--since", "tomorrow") == ""
-    assert "is not a time" in serving.ctl("logs", "--since", "soon").stderr
+    assert "--since soon is not a time" in serving.ctl("logs", "--since", "soon").stderr
 
 
 def test_logs_are_followed_until_interrupted(serving: OperatedHost) -> None:

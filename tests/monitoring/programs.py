@@ -87,7 +87,7 @@ class Prometheus:
         return self
 
     def stop(self) -> None:
-        """Stop it."""
+        """Stop the program."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(60)

@@ -63,6 +63,6 @@ def test_full_disk_is_an_error_and_no_part_gets_its_final_name(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "3.9G", ""])
-def test_size_that_is_no_number_of_bytes_is_refused(tmp_path: Path, size: str) -> None:
+def test_size_that_is_not_a_number_of_bytes_is_refused(tmp_path: Path, size: str) -> None:
     assert write(tmp_path, b"x", size).returncode == 2
     assert list((tmp_path / "parts").iterdir()) == []

@@ -35,7 +35,9 @@ def test_every_metric_in_rules_alerts_and_dashboard_is_exposed(site: PoolSite) -
         assert f'haproxy_server_status{{proxy="calls",server="host-1",state="{state}"}}' in page
 
 
-async def test_caller_who_gets_in_at_another_host_is_no_failure(site: PoolSite) -> None:
+async def test_caller_who_gets_in_at_another_host_does_not_count_as_a_failure(
+    site: PoolSite,
+) -> None:
     """One host is full by another path. All callers are admitted while their calls go on."""
     admitted, refused = await _count(site, ADMITTED), await _count(site, REFUSED)
     async with several(site, range(8), site.hosts[0]), several(site, range(8, 24)):

@@ -209,7 +209,7 @@ def test_wrong_entry_is_named_with_its_line(old: str, new: str, problem: str) ->
     assert any(problem in line for line in problems(changed)), problems(changed)
 
 
-def test_address_that_is_no_name_needs_a_name_to_verify() -> None:
+def test_ip_address_needs_a_name_to_verify() -> None:
     text = PLAIN.replace("plain_hosts = true", 'ca = "/etc/ca.pem"')
     assert [line for line in problems(text) if "line 8: host.tls_name is missing" in line]
 

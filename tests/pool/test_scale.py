@@ -29,7 +29,7 @@ def test_formula_agrees_with_published_tables(places: int, erlangs: float) -> No
     assert scale.load_of(places, 0.01) == pytest.approx(erlangs, rel=0.005)
 
 
-def test_extremes() -> None:
+def test_refused_share_is_right_at_extreme_loads() -> None:
     assert scale.refused_share(0.0, 5) == 0.0
     assert scale.refused_share(3.0, 0) == 1.0
     assert 0 < scale.refused_share(900.0, 1000) < 0.001
@@ -43,7 +43,7 @@ def test_places_are_the_fewest_that_suffice(erlangs: float) -> None:
     assert scale.refused_share(erlangs, places - 1) > scale.REFUSED
 
 
-def test_one_host_is_reserve() -> None:
+def test_plan_has_one_host_in_reserve() -> None:
     assert scale.places_for(20.0) == 32
     assert scale.hosts_for(20.0, 16) == 2 + 1
     assert scale.hosts_for(20.0, 13) == 3 + 1

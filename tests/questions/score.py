@@ -3,6 +3,7 @@
 A file has one line per question: dialogue, question, must, must_not, separated by tabs. `must` and
 `must_not` are regular expressions that are searched in the answer, in any case; empty allows
 anything. In `must_not`, SAME stands for an earlier answer of the dialogue, ECHO for the question.
+An answer that holds a whole question of ECHO_WORDS or more is wrong in every line.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 SAME, ECHO = "SAME", "ECHO"
+ECHO_WORDS = 4  # "How are you?" may be answered with itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ def faults(question: Question, answer: str, earlier: Sequence[str]) -> list[str]
         found.append(f"says {hit.group()!r}")
     if not question.may_repeat and plain(answer) in map(plain, earlier):
         found.append("repeats an earlier answer")
-    if not question.may_echo and plain(answer) == plain(question.text):
+    words = plain(question.text)
+    is_long = len(words.split()) >= ECHO_WORDS
+    if (is_long and words in plain(answer)) or (not question.may_echo and plain(answer) == words):
         found.append("repeats the question")
     return found
 

@@ -92,7 +92,7 @@ def test_no_page_and_no_log_is_served(appliance: DummyAppliance, page: str) -> N
     connection.close()
 
 
-def test_process_of_the_host_and_strangers_are_no_programs() -> None:
+def test_process_of_the_host_and_strangers_are_not_programs() -> None:
     assert not is_program(0, os.getpid())
     assert not is_program(os.getpid(), os.getpid())
     assert is_program(os.getpid(), os.getppid())

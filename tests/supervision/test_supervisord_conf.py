@@ -12,7 +12,7 @@ import pytest
 from supervisor.events import getEventNameByType  # type: ignore[import-untyped]
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 
-from appliance.__main__ import COMMANDS
+from appliance.commands import COMMANDS
 from appliance.processes import ENGINES, GATEWAY, GUARD, PROCESSES, PROGRAMS
 from appliance.settings import Settings
 from appliance.supervision import boot

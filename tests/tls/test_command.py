@@ -156,7 +156,7 @@ def test_trust_names_the_host_and_every_system(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("name", ["../etc/passwd", "a/b", "", "-x y", "a b"])
-def test_client_name_that_is_no_file_name_is_refused(operator: Operator, name: str) -> None:
+def test_client_name_that_is_not_a_file_name_is_refused(operator: Operator, name: str) -> None:
     operator.must("init", "--name", "voice.example")
     operator.run("client", "--", name)
     assert operator.code == BAD

@@ -67,7 +67,7 @@ def test_certificates_last_as_long_as_systems_accept(authority: Issued) -> None:
     assert isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
 
 
-def test_server_certificate_is_no_client_certificate_and_the_other_way_round(
+def test_server_certificate_is_not_accepted_from_a_client_nor_the_other_way_round(
     authority: Issued,
 ) -> None:
     clients = issue.client_authority(now())

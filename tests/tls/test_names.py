@@ -19,7 +19,7 @@ def test_names_and_addresses_are_told_apart_and_kept_once() -> None:
 @pytest.mark.parametrize(
     "text", ["", "a b", "*.example", "-a.example", "192.0.2", "a..b", "x" * 64, "ä.example", "a/b"]
 )
-def test_what_is_no_name_is_refused(text: str) -> None:
+def test_text_that_is_not_a_name_is_refused(text: str) -> None:
     with pytest.raises(BadName):
         parse([text])
 

@@ -180,7 +180,7 @@ POINTS: dict[str, Callable[[Runner], bool]] = {
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", FILES)
-def test_points_hold(profile: str, name: str) -> None:
+def test_every_cis_point_holds_in_every_unit(profile: str, name: str) -> None:
     run = runner(profile, name)
     assert [point for point, holds in POINTS.items() if not holds(run)] == []
 

@@ -1,1 +1,1 @@
-"""Human recordings for turn taking: `make voices`."""
+"""Human recordings, for hearing and turn taking: `make voices`."""

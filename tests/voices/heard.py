@@ -53,19 +53,23 @@ class Answers:
 RECOGNIZER = (
     "appliance/engines/llm/loudness.py",
     "appliance/engines/llm/small/recognition.py",
+    "appliance/engines/llm/small/beam_search.py",
+    "appliance/engines/llm/small/ctranslate2_file.py",
     "appliance/engines/llm/small/moonshine.py",
     "appliance/engines/llm/small/whisper.py",
+    "appliance/engines/llm/small/whisper_features.py",
+    "appliance/engines/llm/small/whisper_graph.py",
     "appliance/engines/llm/small/ordinals.py",
     "appliance/engines/llm/small/short_words.py",
-    "appliance/engines/llm/small/spoken_key.py",
+    "appliance/engines/llm/small/spoken_key.py",  # of older builds
+    "appliance/engines/llm/small/vote.py",
 )
 
 
 def recognizer_version(root: Path) -> str:
     """Return a hash of the recognizer's code in a source tree."""
-    files = [
-        root / name for name in RECOGNIZER if (root / name).exists()
-    ]  # older builds have fewer
+    # Builds differ in their files.
+    files = [root / name for name in RECOGNIZER if (root / name).exists()]
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     return code.hexdigest()[:16]
 

@@ -15,7 +15,6 @@ from tests.voices.recordings import Recordings, scaled
 from tests.voices.replay import FRAME_SECONDS, pcm_of
 
 CALLER_DBFS = -23.0
-OTHER_DBFS = -50.0
 NOISE_SECONDS = 60.0
 
 

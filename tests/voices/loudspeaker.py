@@ -108,7 +108,6 @@ class LoudCall:
         self._call, self.room = call, room
         self._began = time.monotonic()
         self.spoken: list[dict[str, object]] = []
-        self.typed_done = 0
         self.pauses = 0
         self.bot_seconds = 0.0
         self.reply_seconds = 0.0  # of the present reply
@@ -135,8 +134,6 @@ class LoudCall:
                     self.pauses += data["kind"] == "bot-paused"
                     if data["kind"] == "turn" and data["ended_by"]:
                         self.spoken.append(data)
-                    elif data["kind"] == "turn":
-                        self.typed_done += 1
 
     async def ask(self, text: str) -> None:
         """Ask a typed question; its reply has begun, or has failed, when this returns."""

@@ -63,7 +63,7 @@ def test_hundred_and_100_are_the_same_word() -> None:
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_people_are_heard(name: str) -> None:
+def test_word_errors_of_human_recordings_stay_low(name: str) -> None:
     found = []
     for clip in sets()[name]:
         text, _ = listener().used(speech.as_sent(clip.samples).tobytes())

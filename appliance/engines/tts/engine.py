@@ -2,9 +2,9 @@
 
 The worker takes a phrase from the queue, synthesizes its next part and puts the phrase back until
 it is complete. A phrase is split into chunks, and a chunk is synthesized in pieces of at most a
-second of speech (synthesizer.py). An urgent phrase therefore waits for at most one piece, and
-sessions share the model fairly. A phrase is urgent until its first audio is ready, and so
-is a session whose audio is about to run out.
+second of speech (synthesizer.py). An urgent phrase therefore waits for at most one piece of another
+session. A phrase is urgent until its first audio is ready. If none is urgent, the next piece is of
+the session whose audio runs out first (playback.py).
 """
 
 from __future__ import annotations
@@ -64,14 +64,15 @@ class Phrase:
 
 
 class PhraseQueue:
-    """Waiting phrases: urgent and late ones first, then one of each session. Thread-safe.
+    """Waiting phrases: urgent ones first, then by the time at which they are due. Thread-safe.
 
-    Phrases of one session keep their order, except that urgent phrases overtake the others.
-    `is_late` returns whether the audio of a session is about to run out.
+    A phrase is due when it arrives, or later, when the audio before it has been played. Phrases of
+    one session keep their order, except that urgent phrases overtake the others. `plays_until`
+    returns when the audio of a session will have been played, in seconds of `time.monotonic`.
     """
 
-    def __init__(self, is_late: Callable[[int], bool] = lambda session: False) -> None:
-        self._is_late = is_late
+    def __init__(self, plays_until: Callable[[int], float] = lambda session: 0.0) -> None:
+        self._plays_until = plays_until
         self._sessions: OrderedDict[int, deque[Phrase]] = OrderedDict()
         self._changed = threading.Condition()
         self._closed = False
@@ -108,26 +109,30 @@ class PhraseQueue:
                 self._changed.wait()
             if self._closed:
                 return None
-            session = next(
-                (
-                    session
-                    for session, phrases in self._sessions.items()
-                    if any(phrase.urgent for phrase in phrases) or self._is_late(session)
-                ),
-                next(iter(self._sessions)),
-            )
+            session = min(self._sessions, key=self._rank)  # of equals, who waits longest
             phrases = self._sessions.pop(session)
-            phrase = next((p for p in phrases if p.urgent), phrases[0])
+            phrase = _next_of(phrases)
             phrases.remove(phrase)
             if phrases:
                 self._sessions[session] = phrases  # at the end: the other sessions come first
             return phrase
+
+    def _rank(self, session: int) -> tuple[bool, float]:
+        phrase = _next_of(self._sessions[session])
+        if phrase.urgent:
+            return False, phrase.arrived_at
+        return True, max(phrase.arrived_at, self._plays_until(session))
 
     def close(self) -> None:
         """Make every current and later `take` return None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _next_of(phrases: deque[Phrase]) -> Phrase:
+    """Return the next phrase of a session."""
+    return next((phrase for phrase in phrases if phrase.urgent), phrases[0])
 
 
 class KokoroEngine:
@@ -140,7 +145,7 @@ class KokoroEngine:
         self._weights = settings.paths.weights
         self._metrics = TTSMetrics()
         self._leads = PlaybackLeads()
-        self._queue = PhraseQueue(lambda session: self._leads.is_late(session, time.monotonic()))
+        self._queue = PhraseQueue(self._leads.ends_at)
         self._session_numbers = itertools.count(1)
         self._lock = threading.Lock()  # guards `_current` and the `ended` flag of phrases
         self._current: Phrase | None = None

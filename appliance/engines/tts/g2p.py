@@ -77,25 +77,25 @@ class G2P:
         self._espeak_program = espeak_program
 
     def phonemes(
-        self, text: str, british: bool = False, given: Mapping[str, str] | None = None
+        self, text: str, british: bool = False, fixed: Mapping[str, str] | None = None
     ) -> str:
         """Return the phonemes and punctuation of normalized text; '' if it contains no words.
 
-        `given` has the phonemes of words that are not to be converted. Accepts any text without
+        `fixed` has the phonemes of words that are not to be converted. Accepts any text without
         raising an error. If misaki fails, falls back to converting word by word and drops the
         words on which misaki fails again.
         """
         accent = self._accent(british)
-        given = given or {}
+        fixed = fixed or {}
         try:
-            phonemes = accent.phonemes(text, given)
+            phonemes = accent.phonemes(text, fixed)
         except Exception as error:  # misaki raises AssertionError or IndexError on unusual text
             journal.get().warning(
                 "a phrase is pronounced word by word",
                 engine="tts",
                 caused_by=type(error).__name__,
             )
-            phonemes = " ".join(_word_phonemes(accent, word, given) for word in text.split())
+            phonemes = " ".join(_word_phonemes(accent, word, fixed) for word in text.split())
         phonemes = " ".join(phonemes.split())
         return phonemes if any(char.isalpha() for char in phonemes) else ""
 
@@ -113,13 +113,13 @@ class _Accent:
         self._collecting = False
         self._misaki = _Misaki(nlp, british, self._fallback)
 
-    def phonemes(self, text: str, given: Mapping[str, str]) -> str:
+    def phonemes(self, text: str, fixed: Mapping[str, str]) -> str:
         """Return the phonemes of `text`, in two passes if it contains unknown words.
 
         The first pass collects the unknown words, so that a single run of espeak-ng converts all
         of them.
         """
-        self._misaki.given = given
+        self._misaki.fixed = fixed
         self._unknown, self._collecting = [], True
         phonemes = self._run(text)
         self._collecting = False
@@ -155,34 +155,34 @@ class _Misaki(en.G2P):  # type: ignore[misc]
         self.lexicon = en.Lexicon(british)
         self.fallback = fallback
         self.unk = ""
-        self.given: Mapping[str, str] = {}  # phonemes of words, set for each text
+        self.fixed: Mapping[str, str] = {}  # phonemes of words, set for each text
 
     def tokenize(self, text: str, tokens: Any, features: Any) -> list[Any]:
         """Return misaki's tokens, with what our rules say about their tags and phonemes."""
-        found = self._split(super().tokenize(text, [], {}))
-        words = [Word(token.text, token.tag) for token in found]
+        result = self._split(super().tokenize(text, [], {}))
+        words = [Word(token.text, token.tag) for token in result]
         changes = homographs.changes(words) | initialisms.changes(words, self._is_known)
         changes |= {
-            index: Change(phonemes=(self.given[word.text],) * 2)
+            index: Change(phonemes=(self.fixed[word.text],) * 2)
             for index, word in enumerate(words)
-            if word.text in self.given
+            if word.text in self.fixed
         }
         for index, change in changes.items():
-            self._apply(change, found[index])
-            if index + 1 < len(found):
-                self._add_possessive(found[index], found[index + 1])
-        return found
+            self._apply(change, result[index])
+            if index + 1 < len(result):
+                self._add_possessive(result[index], result[index + 1])
+        return result
 
     def _split(self, tokens: list[Any]) -> list[Any]:
-        """Split off the full stop of a last letter, and what is joined to a word of `given`."""
+        """Split off the full stop of a last letter, and what is joined to a word of `fixed`."""
         result = []
         for index, token in enumerate(tokens):
             parts = [token.text]
             is_last = index + 1 == len(tokens)
             if re.fullmatch(r"[A-Za-z]\." if is_last else r"[a-z]\.", token.text):
                 parts = list(token.text)  # spaCy takes it for an initial
-            elif self.given and token.text not in self.given:
-                pattern = "|".join(map(re.escape, self.given))
+            elif self.fixed and token.text not in self.fixed:
+                pattern = "|".join(map(re.escape, self.fixed))
                 parts = [part for part in re.split(f"({pattern})", token.text) if part]
             for part in parts:
                 tag = "." if part == "." else token.tag
@@ -210,9 +210,9 @@ class _Misaki(en.G2P):  # type: ignore[misc]
         return word in self.lexicon.golds or word in self.lexicon.silvers
 
 
-def _word_phonemes(accent: _Accent, word: str, given: Mapping[str, str]) -> str:
+def _word_phonemes(accent: _Accent, word: str, fixed: Mapping[str, str]) -> str:
     try:
-        return accent.phonemes(word, given)
+        return accent.phonemes(word, fixed)
     except Exception:
         return ""
 

@@ -331,10 +331,10 @@ _RULES: Mapping[str, Callable[[_Context], Change | None]] = {
 
 def changes(words: Sequence[Word]) -> dict[int, Change]:
     """Return the changes by the index of their word."""
-    found = {}
+    changed = {}
     for index, word in enumerate(words):
         rule = _RULES.get(word.lower)
         change = rule(_Context(words, index)) if rule else None
         if change is not None:
-            found[index] = change
-    return found
+            changed[index] = change
+    return changed

@@ -76,15 +76,15 @@ def changes(words: Sequence[Word], is_known: Callable[[str], bool]) -> dict[int,
     `is_known` tells whether misaki's dictionary has a word, in small letters.
     """
     is_shouted = _is_shouted(words, is_known)
-    found = {}
+    changed = {}
     for index, word in enumerate(words):
         before = words[index - 1] if index else Word("", "")
         after = words[index + 1] if index + 1 < len(words) else Word("", "")
         change = _single_letter(word, before, after, is_shouted)
         change = change or _name(word) or _initialism(word, before, after, is_shouted, is_known)
         if change is not None:
-            found[index] = change
-    return found
+            changed[index] = change
+    return changed
 
 
 def _is_shouted(words: Sequence[Word], is_known: Callable[[str], bool]) -> bool:

@@ -125,8 +125,8 @@ def _find_norms(graph: GraphProto) -> list[_Norm]:
     for mean in graph.node:
         chain = [mean] if mean.op_type == "ReduceMean" else []
         for kind in ("Sub", "Mul", "ReduceMean", "Add", "Sqrt", "Div"):
-            found = following(chain[-1], kind) if chain else None
-            chain = [*chain, found] if found is not None else []
+            next_node = following(chain[-1], kind) if chain else None
+            chain = [*chain, next_node] if next_node is not None else []
         if not chain or chain[1].input[0] != mean.input[0]:
             continue
         divided = chain[-1].output[0]

@@ -1,12 +1,6 @@
-"""How much synthesized audio each session still has to play. No I/O: times are passed in."""
+"""When the synthesized audio of each session will have been played. No I/O: times are passed in."""
 
 from __future__ import annotations
-
-from typing import Final
-
-# With less audio left, the next part of a reply is as urgent as the first part of another one. A
-# part takes about 0.2 s on two cores, and up to twice as long while a reply is decoded.
-LATE_SECONDS: Final = 0.5
 
 
 class PlaybackLeads:
@@ -24,10 +18,9 @@ class PlaybackLeads:
         end = now if is_first else max(now, self._ends.get(session, now))
         self._ends[session] = end + seconds
 
-    def is_late(self, session: int, now: float) -> bool:
-        """Return whether the audio of a session that plays a reply is about to run out."""
-        end = self._ends.get(session)
-        return end is not None and end - now < LATE_SECONDS
+    def ends_at(self, session: int) -> float:
+        """Return when the audio of a session will have been played; -inf if it has none."""
+        return self._ends.get(session, float("-inf"))
 
     def remove(self, session: int) -> None:
         """Forget a session that has ended."""

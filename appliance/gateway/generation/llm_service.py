@@ -311,6 +311,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         await self._wait_for_heard()
         self._callbacks.on_asked(response_id)
         await self.push_frame(TTSSpeakFrame(self._config.greeting))
+        await self.push_frame(ReplyEndFrame())
 
     async def _go_on(self, response_id: str) -> None:
         """Go on with the reply that waits for the client, or reply to a result that came late.

@@ -34,4 +34,4 @@ class AcceptancePass:
         """
         presented = headers.get(run_folder.ACCEPTANCE_HEADER, "")
         is_right = secrets.compare_digest(presented.encode(), self._secret.encode())
-        return dataclasses.replace(attempt, accepting=True) if is_right else attempt
+        return dataclasses.replace(attempt, for_acceptance=True) if is_right else attempt

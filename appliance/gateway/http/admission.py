@@ -35,14 +35,14 @@ MAX_NAME_CHARS = 64
 class ConnectionAttempt:
     """Who makes a request, as far as it was checked.
 
-    address     the client's IP address
-    origin      the `Origin` headers, joined with ", "; "" if there is none
-    own_origin  the web origin that the request was sent to; "" if it is unknown
-    kind        what the request presented
-    caller      whose token it is, or None if it is wrong; the token may have expired
-    problem     why it is wrong
-    accepting   whether it is the acceptance test's, which may also call a closed appliance
-    ticket      the ticket that the request presented; "" if it presented something else
+    address         the client's IP address
+    origin          the `Origin` headers, joined with ", "; "" if there is none
+    own_origin      the web origin that the request was sent to; "" if it is unknown
+    kind            what the request presented
+    caller          whose token it is, or None if it is wrong; the token may have expired
+    problem         why it is wrong
+    for_acceptance  whether it is the acceptance test's, which may also call a closed appliance
+    ticket          the ticket that the request presented; "" if it presented something else
     """
 
     address: str
@@ -51,7 +51,7 @@ class ConnectionAttempt:
     kind: Kind = "none"
     caller: Credential | None = None
     problem: Refused | None = None
-    accepting: bool = False
+    for_acceptance: bool = False
     ticket: str = field(default="", repr=False)
 
 
@@ -116,7 +116,7 @@ class Admission:
         minutes = limits.minutes_per_day
         if minutes is not None and state.seconds_by_token.get(caller.id, 0.0) >= 60 * minutes:
             return MinutesUsed(limit=minutes)
-        not_open = _not_open(state, attempt.accepting)
+        not_open = _not_open(state, attempt.for_acceptance)
         if not_open is not None:
             return not_open
         most = self._config.max_sessions_per_token
@@ -128,7 +128,7 @@ class Admission:
 
     def no_room(self, state: GatewayState) -> Refused | None:
         """Return why no call would be let in now, whoever made it, or None."""
-        return _not_open(state, accepting=False) or self._full(state)
+        return _not_open(state, for_acceptance=False) or self._full(state)
 
     def _full(self, state: GatewayState) -> Full | None:
         limit = self._config.max_sessions
@@ -164,11 +164,11 @@ class Admission:
         return bucket
 
 
-def _not_open(state: GatewayState, accepting: bool) -> Refused | None:
-    """Return why the appliance lets nobody in, or None. `accepting`: for the acceptance test."""
+def _not_open(state: GatewayState, for_acceptance: bool) -> Refused | None:
+    """Return why the appliance lets nobody in, or only the acceptance test; or None."""
     if state.draining:
         return Draining()
-    if state.closed and not accepting:
+    if state.closed and not for_acceptance:
         return Closed()
     return NotReady(waiting_for=state.waiting_for) if state.waiting_for else None
 

@@ -124,12 +124,12 @@ class Gatekeeper:
         """Use up the ticket of an attempt that was admitted. Return why it cannot be used."""
         if attempt.kind != "ticket":
             return None
-        found = signed.read(attempt.ticket)
-        if found is None or found in self._used:
+        ticket = signed.read(attempt.ticket)
+        if ticket is None or ticket in self._used:
             return WrongTicket()
         if not self._used.has_room(time.time()):
             return TooManyAttempts()
-        self._used.add(found)
+        self._used.add(ticket)
         return None
 
     def ticket(self, caller: Credential) -> str:
@@ -184,11 +184,11 @@ class Gatekeeper:
 
     def _signer(self, kind: str, text: str) -> Credential | None:
         """Return whose token a ticket or cookie stands for, if it is valid and was not used."""
-        found = signed.read(text)
-        if found is None or found in self._used:
+        signature = signed.read(text)
+        if signature is None or signature in self._used:
             return None
-        caller = self._verifier.credentials.find(found.token_id)
-        valid = caller is not None and found.is_valid(kind, caller.key, time.time())
+        caller = self._verifier.credentials.find(signature.token_id)
+        valid = caller is not None and signature.is_valid(kind, caller.key, time.time())
         return caller if valid else None
 
     def _is_token(self, text: str) -> bool:

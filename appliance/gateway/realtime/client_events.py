@@ -264,7 +264,7 @@ def _output_create(
     only(item, {"type", "call_id", "output", "id", "object", "status"}, "item.")
     output = item.get("output")
     if not isinstance(output, str):
-        raise invalid("the output is no text", "item.output")
+        raise invalid("the output is not text", "item.output")
     output = _bounded(output, MAX_RESULT_CHARS, "item.output")
     call_id = _id_of(item, "call_id", "item.")
     return OutputCreate(item_id, call_id, output, after, event_id=event_id)

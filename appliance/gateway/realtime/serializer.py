@@ -166,7 +166,7 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
             if isinstance(event, AudioCommit) and self._state.config.manual:
                 with contextlib.suppress(RefusedEvent):  # the buffer is full
                     self._state.append(self._offset.remove(self._resampler.flush()))
-            events, command = self._state.answer(event)
+            events, command = self._state.handle(event)
             await self._emit(events)
             return self._frame_of(command)
         except RefusedEvent as refused:

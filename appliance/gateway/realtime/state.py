@@ -3,10 +3,10 @@
 The pipeline reports what happens, the client sends its events. Each method returns the events for
 the client, in order. The conversation that the model sees is kept in history.py.
 
-A response begins when a reply is asked for, and is done when its last audio was sent, or when it is
-interrupted. The audio is sent at the pace of playback, so `response.done` comes later than from
-OpenAI's service. A call of a tool of the client also ends a response: for the pipeline the reply
-goes on, and for the client the rest of it is another response.
+A response begins when a reply is asked for, and is done when its last audio was played, or when it
+is interrupted. So `response.done` comes later than from OpenAI's service. A call of a tool of the
+client also ends a response: for the pipeline the reply goes on, and for the client the rest of it
+is another response.
 
 The client and the pipeline run side by side, so a report can be about something that the client has
 stopped already, or about something before its question. Two rules keep them apart:
@@ -59,8 +59,7 @@ from appliance.link.engine import OUTPUT_SAMPLE_RATE
 MAX_ITEMS = 256  # that a client can name; the oldest are forgotten
 OUTPUT_BYTES_PER_SECOND = 2 * OUTPUT_SAMPLE_RATE
 
-
-Answer = tuple[list[Event], Command | None]
+Outcome = tuple[list[Event], Command | None]
 
 
 class RealtimeState:
@@ -272,7 +271,7 @@ class RealtimeState:
         self._questions.append(pcm)
         return b""
 
-    def answer(self, event: received.ClientEvent) -> Answer:
+    def handle(self, event: received.ClientEvent) -> Outcome:
         """Return the events and the command that follow from an event. Raises RefusedEvent."""
         match event:
             case received.SessionUpdate():
@@ -299,7 +298,7 @@ class RealtimeState:
                 return self._cancel(event)
         raise TypeError(type(event).__name__)
 
-    def _update(self, event: received.SessionUpdate) -> Answer:
+    def _update(self, event: received.SessionUpdate) -> Outcome:
         before = self.config
         self.config = config = before.updated(event.session, self._has_spoken)
         if before.manual and not config.manual:
@@ -328,7 +327,7 @@ class RealtimeState:
             self._spoken = item
         return self._added(item)
 
-    def _create_output(self, event: received.OutputCreate) -> Answer:
+    def _create_output(self, event: received.OutputCreate) -> Outcome:
         item = OutputItem(id=self._id_for(event), call_id=event.call_id, output=event.output)
         self._calls.take(event.call_id)
         return self._added(item), TakeResult(event.call_id, event.output)
@@ -341,7 +340,7 @@ class RealtimeState:
             raise received.invalid("the id is taken", "item.id")
         return event.item_id or self._new_id("item")
 
-    def _truncate(self, event: received.ItemTruncate) -> Answer:
+    def _truncate(self, event: received.ItemTruncate) -> Outcome:
         """Confirm what the user has heard of a message. One in progress is stopped.
 
         The Agents SDK sends no more than this when its application interrupts the bot.
@@ -376,7 +375,7 @@ class RealtimeState:
             self._last_item = next(reversed(self._items), None)
         return [{"type": "conversation.item.deleted", "item_id": item.id}]
 
-    def _respond(self, event: received.ResponseCreate) -> Answer:
+    def _respond(self, event: received.ResponseCreate) -> Outcome:
         if self._response is not None:
             raise RefusedEvent(ResponseInProgress())
         goes_on = self._calls.returned and not self._questions
@@ -398,12 +397,12 @@ class RealtimeState:
             return events, Greet(response.id)
         return events, Ask(response.id, *self._questions.take(), stop)
 
-    def _cancel(self, event: received.ResponseCancel) -> Answer:
+    def _cancel(self, event: received.ResponseCancel) -> Outcome:
         if self._response is None or event.response_id not in ("", self._response.id):
             raise RefusedEvent(NoResponseToCancel())
         return self._stop()
 
-    def _stop(self) -> Answer:
+    def _stop(self) -> Outcome:
         """End the response in progress because the client wants that."""
         events = self._finish("cancelled", "client_cancelled")
         self._stops += 1

@@ -46,7 +46,7 @@ class ToolLimits:
 def parse_tools(value: object, limits: ToolLimits) -> tuple[Tool, ...]:
     """Return the tools in a session.update. Raises RefusedEvent."""
     if not isinstance(value, list) or len(value) > limits.max_tools:
-        raise invalid(f"tools is no list of at most {limits.max_tools}", "session.tools")
+        raise invalid(f"tools is not a list of at most {limits.max_tools}", "session.tools")
     tools: list[Tool] = []
     for number, each in enumerate(value):
         path = f"session.tools[{number}]"
@@ -85,7 +85,7 @@ def shown(tool: Tool) -> dict[str, Any]:
 
 def _tool(value: object, path: str) -> Tool:
     if not isinstance(value, dict):
-        raise invalid("a tool is no object", path)
+        raise invalid("a tool is not an object", path)
     if value.get("type") != "function":
         raise not_supported(f"tools of the type {quoted(value.get('type'))}", f"{path}.type")
     only(value, FIELDS, f"{path}.")
@@ -93,7 +93,7 @@ def _tool(value: object, path: str) -> Tool:
     if not isinstance(name, str) or not re.fullmatch(TOOL_NAME, name):
         raise invalid("the name is not 1 to 64 letters, digits, _ or -", f"{path}.name")
     if not isinstance(description, str) or len(description) > MAX_TOOL_DESCRIPTION_CHARS:
-        what = f"the description is no text of at most {MAX_TOOL_DESCRIPTION_CHARS} characters"
+        what = f"the description is not text of at most {MAX_TOOL_DESCRIPTION_CHARS} characters"
         raise invalid(what, f"{path}.description")
     schema = value.get("parameters") or NO_PARAMETERS
     path = f"{path}.parameters"

@@ -1,17 +1,20 @@
 """Estimates how much of a reply the user has heard.
 
 `HeardText` is the estimate, without I/O. `HeardProcessor` feeds it with Pipecat's frames. After the
-output transport, frames arrive in playback order, a fixed lead before their playback. Each phrase
-arrives as its text, then its audio as it is sent, then a text frame that marks its end.
+output transport, frames arrive in playback order. Each phrase arrives as its text, then its audio
+as it is sent, then a text frame that marks its end. Audio is sent ahead of its playback. The
+transport knows how much of it is not played yet: less than the lead at the start of a reply and
+after a stall of the synthesis.
 
 A BotStoppedSpeakingFrame does not mean that the reply is complete. Pipecat also sends one after
 three seconds without audio, and on an overloaded machine the next phrase can take longer.
 
-After a pause of the bot (interruption_gate.py), phrases are sent again. They count once.
+After a pause of the bot (interruption_gate.py), phrases are sent again. They count once, and at
+least as far as they were played before the pause.
 
-Of an unfinished phrase, those words count whose end was played. Where a word ends is computed from
-the spoken lengths of the words (spoken_length.py), and from the length of the phrase's audio, once
-it is known. A serial number therefore counts only when all of it was spoken.
+Of a phrase that was not played to its end, those words count that were played. Where a word ends
+is computed from the spoken lengths of the words (spoken_length.py), and from the length of the
+phrase's audio, once it is known. A serial number therefore counts only when all of it was spoken.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pipecat.frames.frames import (
     AggregatedTextFrame,
@@ -26,7 +30,6 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     Frame,
     InterruptionFrame,
-    LLMFullResponseStartFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
@@ -38,7 +41,8 @@ from appliance.gateway.generation.client_frames import (
     ClientInterruptionFrame,
     ClientToolCallFrame,
 )
-from appliance.gateway.speech.spoken_length import spoken_lengths
+from appliance.gateway.speech.spoken_length import pause_after, spoken_lengths
+from appliance.gateway.speech.tts_service import PhraseBrokenFrame, PhraseRestartedFrame
 from appliance.gateway.turns.backchannel import BotSpeech
 from appliance.gateway.turns.interruption_gate import (
     RepeatedPhraseEndFrame,
@@ -53,18 +57,33 @@ CHARS_PER_SECOND = 17.0
 MAX_MEASURED_PHRASES = 32  # synthesized ahead of playback, or played again
 
 
-class HeardText:
-    """Collects the phrases that were played. An unfinished phrase counts up to its words played.
+@dataclass(slots=True)
+class _Phrase:
+    """A phrase whose audio is being sent, or was sent. Its text is empty if no words count.
 
-    `speed` is that of the voice. The last `lead_seconds` of the audio sent are not played yet.
+    sent_seconds   of its audio
+    heard_seconds  of its audio was played before a pause of the bot
+    sent_whole     all of its audio was sent
     """
 
-    def __init__(self, speed: float = 1.0, lead_seconds: float = 0.0) -> None:
+    text: str
+    sent_seconds: float = 0.0
+    heard_seconds: float = 0.0
+    sent_whole: bool = False
+
+
+class HeardText:
+    """Collects the phrases that were sent, and returns the words of them that were played.
+
+    `speed` is that of the voice. Where `unplayed_seconds` is an argument, it is how much of the
+    audio sent so far is not played yet.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
         self._chars_per_second = CHARS_PER_SECOND * speed
-        self._lead_seconds = lead_seconds
-        self._complete: list[str] = []
-        self._phrase = ""
-        self._sent_seconds = 0.0  # of the current phrase
+        self._complete: list[_Phrase] = []
+        self._phrase = _Phrase("")
+        self._played_count = 0  # that many of the complete phrases were played to their end
         self._recount = False  # whether repeated phrases count, because they were not taken yet
         self._taken = ""  # the text of the last `take`
         self._measured_seconds: OrderedDict[str, float] = OrderedDict()  # by phrase
@@ -78,72 +97,124 @@ class HeardText:
 
     def begin_phrase(self, text: str) -> None:
         """Begin a phrase; the audio that follows belongs to it."""
-        self._phrase = text.strip()
-        self._sent_seconds = 0.0
+        self._phrase = _Phrase(text.strip())
 
     def add_audio(self, seconds: float) -> None:
         """Add audio of the current phrase that was sent."""
-        self._sent_seconds += seconds
+        self._phrase.sent_seconds += seconds
 
     def end_phrase(self) -> None:
         """Complete the current phrase: all of its audio was sent."""
-        if self._phrase:
-            self._complete.append(self._phrase)
+        self._phrase.sent_whole = True
+        self._complete.append(self._phrase)
         self.begin_phrase("")
+
+    def break_phrase(self) -> None:
+        """Note that no more audio of the current phrase follows, or not before `restart_phrase`."""
+        self._complete.append(self._phrase)
+        self.begin_phrase("")
+
+    def restart_phrase(self, text: str) -> None:
+        """Begin a broken phrase again. What was heard of it counts."""
+        self.end_phrase()  # of what was said meanwhile
+        for index in range(len(self._complete) - 1, -1, -1):
+            phrase = self._complete[index]
+            if phrase.text == text.strip() and not phrase.sent_whole:
+                del self._complete[index]
+                self._played_count -= index < self._played_count
+                heard_seconds = max(phrase.heard_seconds, phrase.sent_seconds)
+                self._phrase = _Phrase(phrase.text, heard_seconds=heard_seconds)
+                return
+            if phrase.text:
+                break
+        self.begin_phrase(text)
+
+    def pause_reply(self) -> None:
+        """Note that the reply waits for the client, which plays all that was sent."""
+        self._played_count = len(self._complete)
 
     def rewind(self, rewind: Rewind) -> None:
         """Go back to where the bot goes on after a pause. Text already taken is not counted again.
 
         The audio that follows belongs to the first of the phrases.
         """
-        first, found = "", False
+        first, found = _Phrase(""), False
         for text in reversed(rewind.phrases):
-            if text and text == self._phrase:
-                self._phrase, first, found = "", text, True
-            elif text and self._complete and self._complete[-1] == text:
-                first, found = self._complete.pop(), True
-            else:
-                first = ""
+            phrase = self._take_back(text)
+            found |= phrase is not None
+            first = phrase or _Phrase("")
+        heard_seconds = max(first.heard_seconds, rewind.heard_seconds)
+        self._phrase = _Phrase(first.text, rewind.played_seconds, heard_seconds)
+        self._played_count = len(self._complete)
         self._recount = found
-        self.begin_phrase(first)
-        self._sent_seconds = rewind.played_seconds
 
     def repeat_phrase(self, text: str) -> None:
         """Begin a phrase again whose audio was sent before the last `rewind`."""
         self.begin_phrase(text if self._recount else "")
 
-    @property
-    def said(self) -> BotSpeech:
+    def said(self, unplayed_seconds: float = 0.0) -> BotSpeech:
         """What the user has heard: a question counts from its start until the next phrase ends."""
-        before = self._complete[-1] if self._complete else self._taken
-        if self._phrase.endswith("?") or before.endswith("?"):
+        texts = [phrase.text for phrase in self._complete if phrase.text]
+        before = texts[-1] if texts else self._taken
+        if self._phrase.text.endswith("?") or before.endswith("?"):
             return BotSpeech.QUESTION
-        if self._complete or self._partial():
-            return BotSpeech.STATEMENT
-        return BotSpeech.NOTHING
+        return BotSpeech.STATEMENT if self._played(unplayed_seconds) else BotSpeech.NOTHING
 
     @property
     def latest(self) -> str:
         """The latest text of the bot, with all of the phrase that it speaks."""
-        return " ".join([self._taken, *self._complete, self._phrase])
+        phrases = [phrase.text for phrase in (*self._complete, self._phrase)]
+        return " ".join(filter(None, [self._taken, *phrases]))
 
-    def take(self) -> str:
+    def take(self, unplayed_seconds: float = 0.0) -> str:
         """Return the text heard since the last call."""
-        text = " ".join([*self._complete, self._partial()]).strip()
-        self._taken = text
+        self._taken = self._played(unplayed_seconds)
         self._complete.clear()
+        self._played_count = 0
         self.begin_phrase("")
-        return text
+        return self._taken
 
-    def _partial(self) -> str:
-        """Return the part of the current phrase that was played."""
-        played_seconds = max(0.0, self._sent_seconds - self._lead_seconds)
-        words, lengths = self._phrase.split(), spoken_lengths(self._phrase)
+    def _take_back(self, text: str) -> _Phrase | None:
+        """Remove and return the phrase sent last, if it has this text."""
+        if text and text == self._phrase.text:
+            phrase = self._phrase
+            self.begin_phrase("")
+            return phrase
+        while text and self._complete:
+            if self._complete[-1].text not in ("", text):
+                return None
+            if (phrase := self._complete.pop()).text:
+                return phrase
+        return None
+
+    def _played(self, unplayed_seconds: float) -> str:
+        """Return the words of all phrases that were played."""
+        texts: list[str] = []
+        phrases = [*self._complete, self._phrase]
+        for index in range(len(phrases) - 1, -1, -1):
+            phrase = phrases[index]
+            if index < self._played_count:
+                unplayed_seconds = 0.0
+            texts.append(self._words(phrase, unplayed_seconds))
+            unplayed_seconds = max(0.0, unplayed_seconds - phrase.sent_seconds)
+        return " ".join(filter(None, reversed(texts)))
+
+    def _words(self, phrase: _Phrase, unplayed_seconds: float) -> str:
+        """Return the words of a phrase that were played."""
+        if phrase.sent_whole and not unplayed_seconds:
+            return phrase.text
+        words, lengths = phrase.text.split(), spoken_lengths(phrase.text)
         ends = [end + i for i, end in enumerate(itertools.accumulate(lengths))]  # with a space each
-        seconds = self._measured_seconds.get(self._phrase, 0.0)
+        whole_seconds = phrase.sent_seconds if phrase.sent_whole else 0.0
+        seconds = self._measured_seconds.get(phrase.text, whole_seconds)
         rate = ends[-1] / seconds if seconds and ends else self._chars_per_second
-        heard = sum(end <= played_seconds * rate for end in ends)
-        return self._phrase if heard == len(words) else " ".join(words[:heard])
+        played = rate * max(phrase.heard_seconds, phrase.sent_seconds - unplayed_seconds)
+        if played <= 0.0:
+            return ""
+        heard = sum(
+            end - pause_after(word) <= played for word, end in zip(words, ends, strict=True)
+        )
+        return phrase.text if heard == len(words) else " ".join(words[:heard])
 
 
 class HeardProcessor(FrameProcessor):
@@ -157,13 +228,16 @@ class HeardProcessor(FrameProcessor):
     on_client_stop(number)                     this stop of the client was reported by `on_heard`
 
     A notice is bot speech that is not part of the conversation, such as a hold message; its
-    frames are marked by `append_to_context`. A frame of the kind `answer_end` follows an answer.
+    frames are marked by `append_to_context`. A frame of the kind `answer_end` follows an answer
+    and a greeting. The transport holds it back until everything before it was played.
+    `unplayed_seconds` returns how much of the audio that has passed is not played yet.
     """
 
     def __init__(
         self,
         heard: HeardText,
         answer_end: type[Frame],
+        unplayed_seconds: Callable[[], float],
         on_speaking: Callable[[], None],
         on_heard: Callable[[str, bool, bool], None],
         on_notice: Callable[[], None] = lambda: None,
@@ -173,13 +247,13 @@ class HeardProcessor(FrameProcessor):
         super().__init__(enable_direct_mode=True)
         self._heard = heard
         self._answer_end = answer_end
+        self._unplayed_seconds = unplayed_seconds
         self._on_speaking = on_speaking
         self._on_heard = on_heard
         self._on_notice = on_notice
         self._on_client_tool = on_client_tool
         self._on_client_stop = on_client_stop
         self._speaking = False
-        self._in_answer = False  # between start and end of an answer, pauses included
         self._in_notice = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -199,15 +273,15 @@ class HeardProcessor(FrameProcessor):
                 case TTSStoppedFrame():
                     if self._in_notice:
                         self._on_notice()
-                    elif not self._in_answer:
-                        self._report()  # a greeting
                     self._in_notice = False
-                case LLMFullResponseStartFrame():
-                    self._in_answer = True
                 case TTSTextFrame():
                     self._heard.end_phrase()
                 case AggregatedTextFrame():
                     self._heard.begin_phrase(frame.text)
+                case PhraseBrokenFrame():
+                    self._heard.break_phrase()
+                case PhraseRestartedFrame():
+                    self._heard.restart_phrase(frame.text)
                 case RewindFrame() if frame.rewind is not None:
                     self._heard.rewind(frame.rewind)
                 case RepeatedPhraseFrame():
@@ -221,6 +295,7 @@ class HeardProcessor(FrameProcessor):
                 case BotStoppedSpeakingFrame():
                     self._speaking = False
                 case ClientToolCallFrame():
+                    self._heard.pause_reply()
                     self._on_client_tool(frame)
                 case InterruptionFrame():
                     self._report(interrupted=True)
@@ -232,5 +307,7 @@ class HeardProcessor(FrameProcessor):
         await self.push_frame(frame, direction)
 
     def _report(self, interrupted: bool = False) -> None:
-        self._in_answer = False
-        self._on_heard(self._heard.take(), interrupted, interrupted and self._speaking)
+        unplayed_seconds = self._unplayed_seconds() if interrupted else 0.0
+        self._on_heard(
+            self._heard.take(unplayed_seconds), interrupted, interrupted and self._speaking
+        )

@@ -54,9 +54,18 @@ def spoken_lengths(phrase: str) -> list[float]:
     return lengths
 
 
+def pause_after(word: str) -> float:
+    """Return the part of the word's length that is the pause after it."""
+    bare = word.strip(_EDGES)
+    return max((PAUSES[char] for char in bare[len(_without_marks(bare)) :]), default=0.0)
+
+
+def _without_marks(word: str) -> str:
+    return word.rstrip("".join(PAUSES))
+
+
 def _spoken_length(word: str) -> float:
-    core = word.rstrip("".join(PAUSES))
-    pause = max((PAUSES[char] for char in word[len(core) :]), default=0.0)
+    core, pause = _without_marks(word), pause_after(word)
     has_digit = any(map(str.isdigit, core))
     capitals = sum(map(str.isupper, core))
     # Codes and initialisms are spelled; "iPhone" and "McKay" are not.

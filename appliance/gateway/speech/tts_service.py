@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from pipecat.frames.frames import (
+    ControlFrame,
     Frame,
     InterruptionFrame,
     LLMFullResponseStartFrame,
@@ -35,6 +36,18 @@ Speak = Callable[[str, bool], AsyncGenerator[bytes, None]]  # phrase, urgent
 SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
 # Without audio for this long, Pipecat stops the TTS turn; the next phrase starts it again.
 QUIET_SECONDS = 30.0
+
+
+@dataclass
+class PhraseBrokenFrame(ControlFrame):
+    """The engine has failed: the audio that follows, if any, is not of the phrase."""
+
+
+@dataclass
+class PhraseRestartedFrame(ControlFrame):
+    """The audio of the broken phrase follows, from its start. `text` is "" in a notice."""
+
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +141,16 @@ class KokoroTTSService(TTSService):
             self._hooks.first_phrase()
             await self._hooks.hold()
         try:
-            async with contextlib.aclosing(self._synthesize(text, first)) as chunks:
-                async for pcm in chunks:
-                    spoken_bytes += len(pcm) if pcm is not self._hold_message else 0
+            context = self._tts_contexts.get(context_id)
+            is_notice = context is not None and not context.append_to_context
+            phrase = "" if is_notice else text
+            async with contextlib.aclosing(self._synthesize(text, phrase, first)) as items:
+                async for pcm in items:
+                    if isinstance(pcm, Frame):
+                        spoken_bytes = 0
+                        yield pcm
+                        continue
+                    spoken_bytes += len(pcm)
                     if first:
                         if pcm is not self._hold_message:
                             first = False
@@ -143,19 +163,32 @@ class KokoroTTSService(TTSService):
             self._hooks.spoken(text, spoken_bytes / 2 / OUTPUT_SAMPLE_RATE)
         except EngineFailed as error:
             self._hooks.failed(error)
+            yield PhraseBrokenFrame()
         finally:
             if first:
                 self._first = True  # the phrase had no audio, so the next one is the first
                 await self._hooks.resume()
 
-    async def _synthesize(self, text: str, urgent: bool) -> AsyncGenerator[bytes, None]:
-        """Yield the phrase's PCM; if the engine is lost, yield the hold message first."""
+    async def _synthesize(
+        self, text: str, phrase: str, urgent: bool
+    ) -> AsyncGenerator[bytes | Frame, None]:
+        """Yield the PCM of `text`. If the engine is lost, yield the hold message first.
+
+        Frames mark where the audio is not of the text, and where `phrase` begins again.
+        """
         chunks = retry_until_back(lambda: self._speak(text, urgent), self._recover_seconds)
+        broken = False
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 if not isinstance(chunk, EngineLost):
+                    if broken:
+                        broken = False
+                        yield PhraseRestartedFrame(phrase)
                     yield chunk
                     continue
+                if not broken:
+                    broken = True
+                    yield PhraseBrokenFrame()
                 if chunk.play_hold_message:  # only once per loss, not at each attempt
                     self._hooks.failed(chunk.problem)
                     if self._hold_message:

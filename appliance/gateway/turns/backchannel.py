@@ -17,8 +17,8 @@ def _phrases(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(line.split()) for line in text.split(",") if line.strip())
 
 
-# What listeners say without wanting the turn. "Huh?" and "what?" are questions, "no" and "stop"
-# are answers and commands: they are not in the list.
+# What listeners say without wanting the turn. "What?" is a question, "no" and "stop" are answers
+# and commands: they are not in the list.
 LISTENER_PHRASES = _phrases(
     "uh, uhh, um, umm, uh huh, uhhuh, uhuh, mm, mmm, mhm, mmhm, mm hm, mm hmm, mmhmm, hm, hmm, "
     "ah, aha, ah ha, oh, ooh, wow, yeah, yep, yup, yes, ya, okay, ok, k, all right, alright, "
@@ -33,6 +33,7 @@ ANSWER_WORDS = _words(
     "yes yeah yep yup ya okay ok right sure fine good great perfect absolutely definitely correct "
     "exactly true alright"
 )
+ANSWER_PHRASES = _phrases("of course, go ahead, go on, sounds good, no problem, that's right")
 # Words that ask for the turn, however short the voice is: refusals and commands, questions, the
 # beginnings of requests, and numbers. A recognizer seldom hears them in a hum.
 ASKING_WORDS = _words(
@@ -42,8 +43,9 @@ ASKING_WORDS = _words(
     "actually what what's who who's whose where where's when why how how's which can could would "
     "will shall should do does did is are was were have has may tell give show call play turn "
     "change explain spell read find say need want mean let question zero one two three four five "
-    "six seven eight nine ten eleven twelve twenty thirty forty fifty hundred thousand first "
-    "second third"
+    "six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
+    "nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million first "
+    "second third last emergency urgent nurse doctor ambulance police fire operator agent human"
 )
 # A recognizer hears these in noise.
 STRAY_WORDS = _words(
@@ -73,15 +75,23 @@ def is_interruption(text: str, said: BotSpeech, spoken_seconds: float) -> bool:
     spoken_seconds  length of the voice so far
     """
     words = [word.replace("’", "'") for word in _WORD.findall(text.casefold())]
-    if said is BotSpeech.QUESTION and any(word in ANSWER_WORDS for word in words):
+    asked = said is BotSpeech.QUESTION
+    if asked and any(word in ANSWER_WORDS for word in words):
         return True
     others: list[str] = []  # neither a listener's sound nor noise
+    strays = 0  # words that may be noise
     position = 0
     while position < len(words):
         length = _listener_phrase_length(words[position:])
-        if not length and words[position] not in STRAY_WORDS:
+        if asked and tuple(words[position : position + length]) in ANSWER_PHRASES:
+            return True
+        if not length and words[position] in STRAY_WORDS:
+            strays += 1
+        elif not length:
             others.append(words[position])
         position += length or 1
+    if text.rstrip().endswith("?") and (others or strays > 1):  # "Huh?", "And you?"
+        return True
     if any(word in ASKING_WORDS or word.isdecimal() for word in others):
         return True
     may_be_hum = said is BotSpeech.STATEMENT and spoken_seconds < HUM_SECONDS

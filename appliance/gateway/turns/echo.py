@@ -89,8 +89,8 @@ class EchoDetector:
         self._typical = 0.0  # correlation of the echo at the known delay
         self._caller_windows = 0  # more of these than others lately: the caller speaks
         self._lost_windows = 0
-        self.found = False
-        """Whether an echo was found at any time, so that the caller has a loudspeaker."""
+        self.detected = False
+        """Whether an echo was detected at any time, so that the caller has a loudspeaker."""
 
     def sent(self, pcm: bytes, plays_at: float) -> None:
         """Note 24 kHz int16 audio that was sent and will be played from `plays_at` on."""
@@ -115,7 +115,7 @@ class EchoDetector:
         if self._delay is None and not voice:
             return False
         _, level = self._microphone.history[-1]
-        unsteady = self.found and now < self._sent.unsteady_until
+        unsteady = self.detected and now < self._sent.unsteady_until
         if self._delay is None:
             if _sum_db(level) < QUIET_DB:
                 return False
@@ -187,8 +187,10 @@ class EchoDetector:
         assert self._delay is not None
         first, heard = self._microphone.latest(SHORT_BLOCK)
         start = first - self._delay - DRIFT
-        found = _correlation(heard, self._sent.between(start, start + len(heard) + 2 * DRIFT + 1))
-        best, correlation = _peak(found)
+        correlations = _correlation(
+            heard, self._sent.between(start, start + len(heard) + 2 * DRIFT + 1)
+        )
+        best, correlation = _peak(correlations)
         if correlation > max(ECHO_PART * self._typical, CHANCE_CORRELATION):
             self._delay += DRIFT - best
             self._candidate = None
@@ -201,15 +203,15 @@ class EchoDetector:
         first, heard = self._microphone.latest(BLOCK)
         late, early = round(MAX_DELAY_SECONDS * RATE), round(EARLY_SECONDS * RATE)
         sent = self._sent.between(first - late, first + len(heard) + early)
-        found = _correlation(heard, sent)
-        best, self._correlation = _peak(found)
+        correlations = _correlation(heard, sent)
+        best, self._correlation = _peak(correlations)
         delay, known, self._candidate = late - best, self._candidate, None
         if self._correlation > LOCK_CORRELATION:
             self._candidate = delay  # if a delay is known, this may be the new one
             if known is not None and abs(delay - known) <= SAME_DELAY:
                 self._learn(delay, self._correlation)
             return
-        prominence = self._prominent.add(found)
+        prominence = self._prominent.add(correlations)
         if prominence > LOCK_PROMINENCE and self._prominent.mean > CHANCE_CORRELATION:
             self._learn(late - self._prominent.best, self._prominent.mean)
 
@@ -220,7 +222,7 @@ class EchoDetector:
         """
         if self._delay is not None and abs(delay - self._delay) <= SAME_DELAY:
             return
-        self._delay, self.found = delay, True
+        self._delay, self.detected = delay, True
         self._latest_delay = delay
         self._typical = correlation
         hops = round(delay / HOP)

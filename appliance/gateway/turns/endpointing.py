@@ -130,6 +130,9 @@ class EndpointingPolicy:
             if probability >= WORD_PROBABILITY and not is_one_character(words):
                 return otherwise  # a number as an answer
             return Verdict(config.short_stop_seconds, "words")
+        fluent = count_words(words) >= FLUENT_WORDS * len(bursts)
+        if dictated and fluent and words.endswith("?") and probability >= STACCATO_PROBABILITY:
+            return _shortest(Verdict(config.words_stop_seconds, "words"), otherwise)
         if dictated > 1:
             sure = probability >= STACCATO_PROBABILITY
             seconds = config.staccato_stop_seconds if sure else config.dictation_stop_seconds
@@ -139,7 +142,6 @@ class EndpointingPolicy:
         needed = BROKEN_OFF_PROBABILITY if ends_sentence(words) else STACCATO_PROBABILITY
         if is_answer(words) and probability >= needed:
             return _shortest(Verdict(config.words_stop_seconds, "words"), otherwise)
-        fluent = count_words(words) >= FLUENT_WORDS * len(bursts)
         if words.endswith("?") and fluent:
             return _shortest(Verdict(config.words_stop_seconds, "words"), otherwise)
         word = is_word(bursts) and not is_list_item(words)
@@ -175,8 +177,9 @@ def is_staccato(bursts: Sequence[float]) -> bool:
 
 
 _DICTATED = re.compile(
-    r"\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty"
-    r"|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|double|triple|dash|dot|[b-hj-z]",
+    r"\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|thirty|forty|fifty|sixty|seventy|eighty"
+    r"|ninety|hundred|double|triple|dash|dot|[b-hj-z]",
     re.IGNORECASE,
 )  # "a" and "I" are words
 _CHARACTER = re.compile(r"[a-z\d]|zero|oh|one|two|three|four|five|six|seven|eight|nine")

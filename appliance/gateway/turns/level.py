@@ -59,7 +59,7 @@ class StartLevel:
 
     @property
     def is_too_soft(self) -> bool:
-        """Whether the voice has been too soft for so long that it is not a caller's."""
+        """Whether the voice has been too soft, and long enough, not to be a caller's."""
         return len(self._powers) == START_WINDOWS and not self.is_loud_enough
 
 

@@ -5,7 +5,8 @@ echo.py looks for. The gateway also knows the words that it has sent: words that
 them, in their order, are an echo.
 
 A caller may repeat words of the bot, too ("In Paris?"). So a few words count only on a line on
-which an echo was heard before. On any other line, only a repetition of many words counts.
+which an echo was heard before. On any other line, only a repetition of many words counts. One or
+two words after a question are its answer on any line ("Tea or coffee?" "Coffee.").
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import re
 
 ANY_LINE_WORDS = 5  # of the bot's, repeated on a line without a known echo
+CHOICE_WORDS = 2  # of a question, repeated as its answer
 WRONG_PART = 0.3  # of the words may be heard wrong: a room costs the recognizer that many
 RECENT_WORDS = 60  # of the bot's last ones; 20 s of speech
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # both apostrophes
@@ -25,6 +27,8 @@ def is_own(text: str, said: str, has_echo: bool) -> bool:
     has_echo  whether an echo was heard on this line
     """
     heard, own = _words(text), _words(said)[-RECENT_WORDS:]
+    if len(heard) <= CHOICE_WORDS and said.rstrip().endswith("?"):
+        return False
     if len(heard) < (1 if has_echo else ANY_LINE_WORDS):
         return False
     return fewest_errors(heard, own) <= int(WRONG_PART * len(heard))

@@ -37,10 +37,12 @@ class Rewind:
 
     phrases         texts from the phrase in which playback stopped to the latest one sent
     played_seconds  how much of the first of them is not sent again; 0 if it is repeated
+    heard_seconds   how much of the first of them was played before the pause
     """
 
     phrases: tuple[str, ...]
     played_seconds: float
+    heard_seconds: float
 
 
 class Playout:
@@ -92,15 +94,16 @@ class Playout:
         if start is None:
             return None
         first, played_seconds = self._sent[start], 0.0
+        heard = sum(len(i) for i in self._sent[start:stop] if isinstance(i, bytes))
+        heard_seconds = heard / self._bytes_per_second
         phrases = tuple(i.text for i in self._sent[start:] if isinstance(i, PhraseStart))
         if isinstance(first, PhraseStart) and first.repeats < MAX_REPEATS:
             self._sent[start] = dataclasses.replace(first, repeats=first.repeats + 1)
         else:
-            played = sum(len(i) for i in self._sent[start:stop] if isinstance(i, bytes))
-            start, played_seconds = stop, played / self._bytes_per_second
+            start, played_seconds = stop, heard_seconds
         self._pending.extendleft(reversed(self._sent[start:]))
         del self._sent[start:]
-        return Rewind(phrases, played_seconds)
+        return Rewind(phrases, played_seconds, heard_seconds)
 
     def _bytes(self, seconds: float) -> int:
         return int(seconds * self._bytes_per_second)

@@ -74,7 +74,6 @@ class Checkpoint:
     vocabulary_size: int
     max_positions: int
     audio_token: int
-    audio_layers: int
     audio_width: int
     frames_per_token: int
 
@@ -125,7 +124,6 @@ def read(folder: Path) -> Checkpoint:
         vocabulary_size=text.vocabulary,
         max_positions=text.positions,
         audio_token=shape.audio_token,
-        audio_layers=shape.audio.layers,
         audio_width=shape.audio.width,
         frames_per_token=2 * shape.stack_factor,
     )

@@ -104,7 +104,9 @@ def test_utterance_that_has_grown_is_another_one() -> None:
         (False, 1.0, False, False),
     ],
 )
-def test_limits(enabled: bool, seconds: float, others_waiting: bool, allowed: bool) -> None:
+def test_speculation_begins_only_if_enabled_short_and_alone(
+    enabled: bool, seconds: float, others_waiting: bool, allowed: bool
+) -> None:
     assert SpeculationState(enabled).may_begin(seconds, others_waiting) is allowed
 
 

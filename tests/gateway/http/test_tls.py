@@ -215,7 +215,7 @@ async def test_callers_need_a_client_certificate_if_an_authority_is_set(
         assert not gateway.logged_errors()
 
 
-async def test_certificate_of_another_authority_is_no_client_certificate(
+async def test_certificate_of_another_authority_is_not_accepted_from_a_client(
     make_gateway: MakeGateway, site: Site, tmp_path: Path
 ) -> None:
     site.client("anna")

@@ -197,7 +197,9 @@ async def test_many_uses_of_an_expired_token_are_two_lines(
     assert [(line["token"], line["count"]) for line in uses] == [("ward-3", 1), ("ward-3", 20)]
 
 
-async def test_limits_of_a_token(make_gateway: MakeGateway, tokens: TokenFile) -> None:
+async def test_call_beyond_a_limit_of_its_token_is_refused(
+    make_gateway: MakeGateway, tokens: TokenFile
+) -> None:
     one_call = tokens.create("one-call", limits=Limits(calls=1))
     seldom = tokens.create("seldom", limits=Limits(attempts_per_minute=2))
     async with make_gateway(token_store=str(tokens.path)) as gateway:
@@ -336,7 +338,7 @@ async def test_right_token_is_not_locked_out_by_guesses(
         await answered(await call(gateway, ward))  # its hash was not computed before
 
 
-async def test_store_alone_is_enough(tokens: TokenFile) -> None:
+async def test_token_store_without_a_token_file_is_enough(tokens: TokenFile) -> None:
     tokens.create("ward-3")
     gatekeeper = Gatekeeper(GatewayConfig(token_store=str(tokens.path)))
     assert gatekeeper.count() == 1

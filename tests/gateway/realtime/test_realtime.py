@@ -344,7 +344,7 @@ async def test_silence_is_answered_by_an_empty_response(gateway: RunningGateway)
         await caller.event("response.done", 2)
 
 
-async def test_a_question_in_two_parts(gateway: RunningGateway) -> None:
+async def test_two_committed_parts_and_a_text_are_one_question(gateway: RunningGateway) -> None:
     async with call(gateway) as caller:
         session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
         await caller.send("session.update", session=session)

@@ -16,11 +16,11 @@ def names(cell: str) -> set[str]:
     return set(re.findall(r"`([a-z_.]+)`", cell))
 
 
-def test_events_of_the_client() -> None:
+def test_events_that_clients_may_send_are_documented() -> None:
     assert {code(row[0]) for row in table("Events of the client")} == set(DECODERS)
 
 
-def test_events_from_the_gateway() -> None:
+def test_events_that_the_gateway_sends_are_documented() -> None:
     documented = {name for row in table("Events from the gateway") for name in names(row[0])}
     sources = [state.__file__, server_events.__file__]
     text = "".join(Path(path).read_text(encoding="utf-8") for path in sources)
@@ -32,7 +32,7 @@ def test_events_from_the_gateway() -> None:
     assert documented == sent | {"error", *(f"input_audio_buffer.{each}" for each in buffer)}
 
 
-def test_errors() -> None:
+def test_every_refusal_of_an_event_is_documented() -> None:
     documented = {code(row[0]) for row in table("Errors of events")}
     assert documented == {error.reason for error in errors_of_type(EventRefused)}
     assert f"more than {state.MAX_ITEMS}" in section("Errors of events")
@@ -40,7 +40,7 @@ def test_errors() -> None:
     assert f"less than {milliseconds} ms" in section("Errors of events")
 
 
-def test_fields_of_the_session() -> None:
+def test_fields_of_the_session_are_documented() -> None:
     named = {name for row in table("The session") for name in names(row[0])}
     known = FIELDS | {f"audio.input.{each}" for each in INPUT_FIELDS}
     known |= {f"audio.output.{each}" for each in OUTPUT_FIELDS}

@@ -76,7 +76,7 @@ def test_audio_is_decoded() -> None:
         ),
         (
             {"type": "conversation.item.create", "item": {"type": "function_call_output"}},
-            *("invalid_event", "no text", "item.output"),
+            *("invalid_event", "not text", "item.output"),
         ),
         (
             {
@@ -110,7 +110,9 @@ def test_audio_is_decoded() -> None:
         ),
     ],
 )
-def test_what_is_refused(event: dict[str, Any], reason: str, words: str, param: str) -> None:
+def test_event_that_is_not_supported_is_refused_with_a_reason(
+    event: dict[str, Any], reason: str, words: str, param: str
+) -> None:
     refused = refusal(event | {"event_id": "mine"})
     assert refused.problem.reason == reason
     assert words in str(refused.problem)
@@ -125,7 +127,7 @@ def test_half_a_sample_is_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '"x"', "[" * 60_000, '{"a":' * 20_000])
-def test_what_is_no_object_is_refused(text: str) -> None:
+def test_value_that_is_not_an_object_is_refused(text: str) -> None:
     with pytest.raises(RefusedEvent):
         decode(text)
 
@@ -183,7 +185,7 @@ def test_no_update_breaks_the_session(value: Any, where: str, client_settings: b
     json.dumps(config.session("s", 1, beta=False))
 
 
-def test_manual_mode_and_back() -> None:
+def test_turn_detection_can_be_switched_off_and_on() -> None:
     manual = CONFIG.updated({"audio": {"input": {"turn_detection": None}}})
     assert manual.manual
     assert manual.session("s", 1, False)["audio"]["input"]["turn_detection"] is None

@@ -54,7 +54,7 @@ class Conversations(RuleBasedStateMachine):
     def send(self, event: Any) -> bool:
         """Send an event. Return whether it was accepted."""
         try:
-            answers, command = self.state.answer(event)
+            answers, command = self.state.handle(event)
         except RefusedEvent:
             return False
         self.receive(answers)

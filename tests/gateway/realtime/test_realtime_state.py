@@ -38,14 +38,14 @@ def state(**more: Any) -> RealtimeState:
 
 def send(caller: RealtimeState, kind: str, /, **fields: Any) -> tuple[list[str], Command | None]:
     """Send an event. Return the types of the answers, and the command."""
-    answers, command = caller.answer(decode(json.dumps({"type": kind, **fields})))
+    answers, command = caller.handle(decode(json.dumps({"type": kind, **fields})))
     return [answer["type"] for answer in answers], command
 
 
 def type_text(session: RealtimeState, text: str) -> str:
     content = [{"type": "input_text", "text": text}]
     item = {"type": "message", "role": "user", "content": content}
-    answers, _ = session.answer(
+    answers, _ = session.handle(
         decode(json.dumps({"type": "conversation.item.create", "item": item}))
     )
     return str(answers[0]["item"]["id"])
@@ -180,7 +180,7 @@ def test_truncating_the_message_in_progress_stops_it() -> None:
     session.reply_started(False)
     item_id = session.phrase("One two three.")[0]["item"]["id"]
     session.audio(bytes(48_000))
-    answers, command = session.answer(events.ItemTruncate(item_id, 0, 400))
+    answers, command = session.handle(events.ItemTruncate(item_id, 0, 400))
     assert types(answers)[-2:] == ["response.done", "conversation.item.truncated"]
     details = answers[-2]["response"]["status_details"]
     assert details == {"type": "cancelled", "reason": "client_cancelled"}
@@ -208,7 +208,7 @@ def test_spoken_question() -> None:
     (words,) = session.transcribed("Hello.")
     assert words["item_id"] == started["item_id"]
     assert words["usage"] == {"type": "duration", "seconds": 1.0}
-    retrieved, _ = session.answer(events.ItemRetrieve(started["item_id"]))
+    retrieved, _ = session.handle(events.ItemRetrieve(started["item_id"]))
     assert retrieved[0]["item"]["content"] == [{"type": "input_audio", "transcript": "Hello."}]
 
 
@@ -298,7 +298,7 @@ def test_a_part_that_was_not_sent_cannot_be_truncated(
     session.audio(bytes(48 * 125))
     event = events.ItemTruncate(item, content_index, audio_end_ms)
     with pytest.raises(RefusedEvent) as refused:
-        session.answer(event)
+        session.handle(event)
     assert (refused.value.problem.reason, refused.value.param) == ("invalid_value", param)
     assert types(session.audio(b"\x01\x00")) == ["response.output_audio.delta"]  # it goes on
 
@@ -384,7 +384,7 @@ def test_the_voice_is_chosen_before_the_bot_speaks() -> None:
     assert refusal(session, "session.update", **back) == "cannot_update_voice"
     unknown = update(audio={"output": {"voice": "alloy"}})
     for same in (chosen, unknown):
-        answers, command = session.answer(events.SessionUpdate(same["session"]))
+        answers, command = session.handle(events.SessionUpdate(same["session"]))
         assert answers[0]["session"]["audio"]["output"]["voice"] == "w"
         assert command is None
 
@@ -522,7 +522,7 @@ def test_only_messages_of_the_bot_are_truncated() -> None:
 
 
 def send_item(session: RealtimeState, fields: dict[str, Any]) -> str:
-    answers, _ = session.answer(decode(json.dumps({"type": "conversation.item.create", **fields})))
+    answers, _ = session.handle(decode(json.dumps({"type": "conversation.item.create", **fields})))
     return str(answers[0]["item"]["id"])
 
 

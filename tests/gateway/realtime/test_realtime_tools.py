@@ -51,7 +51,7 @@ def test_a_tool_needs_only_a_name() -> None:
 @pytest.mark.parametrize(
     ("tool", "words", "param"),
     [
-        (7, "no object", "session.tools[0]"),
+        (7, "not an object", "session.tools[0]"),
         ({"type": "mcp", "server_url": "x"}, "'mcp'", "session.tools[0].type"),
         ({"name": "open_door"}, "'NoneType'", "session.tools[0].type"),
         (function(""), "letters", "session.tools[0].name"),
@@ -74,7 +74,7 @@ def test_a_tool_needs_only_a_name() -> None:
         (function(parameters=SCHEMA | {"required": 5}), "no JSON", "session.tools[0].parameters"),
     ],
 )
-def test_what_is_refused(tool: Any, words: str, param: str) -> None:
+def test_invalid_tool_is_refused_with_a_reason(tool: Any, words: str, param: str) -> None:
     refused = refusal(tool)
     assert words in str(refused.problem)
     assert refused.param == param

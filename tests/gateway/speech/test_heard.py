@@ -44,12 +44,56 @@ def test_interrupted_phrase_counts_as_heard_up_to_the_last_whole_word() -> None:
     assert heard.take() == "The capital"
 
 
-def test_audio_sent_ahead_of_playback_does_not_count_as_heard() -> None:
-    heard = HeardText(lead_seconds=0.5)
-    for phrase_seconds, words in ((0.3, ""), (0.5 + 13 / CHARS_PER_SECOND, "The capital")):
-        heard.begin_phrase(PHRASE)
-        heard.add_audio(phrase_seconds)
-        assert heard.take() == words
+@pytest.mark.parametrize(
+    ("sent", "unplayed", "words"),
+    [
+        (0.3, 0.3, ""),  # at the very start
+        (2.0, 2.0 - 3 / CHARS_PER_SECOND, "The"),  # soon after the start
+        (1.0, 0.4, "The"),  # the lead is full
+        (1.0, 0.0, "The capital of"),  # the synthesis has stalled, and all audio was played
+        (1.0, 0.1, "The capital of"),  # it goes on after a stall
+        (1.0, 5.0, ""),
+    ],
+)
+def test_words_count_as_far_as_the_audio_was_played(
+    sent: float, unplayed: float, words: str
+) -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(sent)
+    assert heard.take(unplayed) == words
+
+
+@pytest.mark.parametrize(
+    ("unplayed", "words"),
+    [
+        (0.1, f"Yes. {PHRASE}"),
+        (0.6, "Yes. The capital of France is"),
+        (0.2 + 0.8, "Yes. The capital of France"),
+        (0.2 + 2.2, "Yes."),
+        (0.2 + 2.2 + 0.6, ""),
+    ],
+)
+def test_end_of_a_phrase_counts_only_when_it_was_played(unplayed: float, words: str) -> None:
+    """The last phrase has begun: 0.2 s of it were sent."""
+    heard = HeardText()
+    for phrase, seconds in (("Yes.", 0.6), (PHRASE, 2.2)):
+        heard.measure(phrase, seconds)
+        heard.begin_phrase(phrase)
+        heard.add_audio(seconds)
+        heard.end_phrase()
+    heard.begin_phrase("It is large.")
+    heard.add_audio(0.2)
+    assert heard.take(unplayed) == words
+
+
+def test_last_word_counts_before_the_pause_that_follows_it() -> None:
+    heard = HeardText()
+    heard.measure(PHRASE, 2.0)
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(2.0)
+    heard.end_phrase()
+    assert heard.take(0.2) == PHRASE
 
 
 def test_no_text_counts_as_heard_before_the_first_sample() -> None:
@@ -85,11 +129,14 @@ def test_length_of_the_audio_decides_once_it_is_known() -> None:
 
 
 def test_whole_phrase_counts_when_all_of_its_measured_audio_was_played() -> None:
-    heard = HeardText(lead_seconds=0.4)
+    heard = HeardText()
     heard.measure(SERIAL, 12.0)
     heard.begin_phrase(SERIAL)
-    heard.add_audio(12.4)
-    assert heard.take() == SERIAL
+    heard.add_audio(12.0)
+    heard.end_phrase()
+    heard.begin_phrase("Is that right?")
+    heard.add_audio(0.4)
+    assert heard.take(0.4) == SERIAL
 
 
 @pytest.mark.parametrize(
@@ -116,7 +163,7 @@ def test_repeated_phrase_counts_once() -> None:
     heard.end_phrase()
     heard.begin_phrase(PHRASE)
     heard.add_audio(1.0)
-    heard.rewind(Rewind(("Yes.", PHRASE), 0.0))
+    heard.rewind(Rewind(("Yes.", PHRASE), 0.0, 0.1))
     heard.add_audio(1.0)
     heard.end_phrase()
     heard.repeat_phrase(PHRASE)
@@ -124,20 +171,93 @@ def test_repeated_phrase_counts_once() -> None:
     assert heard.take() == "Yes. The capital"
 
 
-def test_interruption_of_a_repeated_phrase_counts_it_from_its_start() -> None:
+@pytest.mark.parametrize(
+    ("heard_before", "sent_again", "unplayed", "words"),
+    [
+        (0.0, 1.0, 0.0, "The capital of"),
+        (0.0, 1.0, 0.4, "The"),
+        (1.0, 0.4, 0.4, "The capital of"),  # nothing of the repeated audio was played yet
+        (1.0, 0.8, 0.4, "The capital of"),  # it has not come as far as the first time
+        (1.0, 1.7, 0.4, "The capital of France"),
+    ],
+)
+def test_interruption_of_a_repeated_phrase_counts_the_words_that_were_heard_in_it(
+    heard_before: float, sent_again: float, unplayed: float, words: str
+) -> None:
+    """They may have been heard before the pause, or after it."""
     heard = HeardText()
     heard.begin_phrase(PHRASE)
-    heard.add_audio(5.0)
-    heard.rewind(Rewind((PHRASE,), 0.0))
-    heard.add_audio(13 / CHARS_PER_SECOND)
-    assert heard.take() == "The capital"
+    heard.add_audio(heard_before + 0.4)
+    heard.rewind(Rewind((PHRASE,), 0.0, heard_before))
+    heard.add_audio(sent_again)
+    assert heard.take(unplayed) == words
+
+
+def test_second_pause_in_a_phrase_forgets_nothing_of_what_was_heard_before_the_first() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(1.4)
+    heard.rewind(Rewind((PHRASE,), 0.0, 1.0))
+    heard.add_audio(0.5)
+    heard.rewind(Rewind((PHRASE,), 0.0, 0.1))
+    assert heard.take() == "The capital of"
+
+
+def test_phrases_before_a_pause_count_however_much_is_not_played_after_it() -> None:
+    """A client that does not drop its audio at a pause still plays some of it."""
+    heard = HeardText()
+    heard.begin_phrase("Yes.")
+    heard.add_audio(0.6)
+    heard.end_phrase()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(0.4)
+    heard.rewind(Rewind((PHRASE,), 0.0, 0.4))
+    heard.add_audio(0.1)
+    assert heard.take(0.4) == "Yes. The"
+
+
+def test_phrases_before_a_call_of_a_tool_of_the_client_count() -> None:
+    """The client is not told to drop what it has not played of them."""
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(2.0)
+    heard.end_phrase()
+    heard.pause_reply()
+    assert heard.take(0.4) == PHRASE
+
+
+def test_rewind_to_a_phrase_before_a_notice_counts_the_phrase_once() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(2.0)
+    heard.end_phrase()
+    heard.begin_phrase("")  # a notice
+    heard.add_audio(0.2)
+    heard.end_phrase()
+    heard.rewind(Rewind((PHRASE, ""), 0.0, 1.9))
+    heard.add_audio(2.0)
+    heard.end_phrase()
+    heard.repeat_phrase("")
+    heard.add_audio(1.0)
+    assert heard.take(0.0) == PHRASE
+
+
+def test_audio_of_a_notice_after_a_phrase_is_not_taken_for_the_end_of_the_phrase() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(2.0)
+    heard.end_phrase()
+    heard.begin_phrase("")
+    heard.add_audio(0.4)
+    heard.end_phrase()
+    assert heard.take(0.4) == PHRASE
 
 
 def test_phrase_that_goes_on_where_it_stopped_counts_from_there() -> None:
     heard = HeardText()
     heard.begin_phrase(PHRASE)
     heard.add_audio(2.0)
-    heard.rewind(Rewind((PHRASE,), 13 / CHARS_PER_SECOND))
+    heard.rewind(Rewind((PHRASE,), 13 / CHARS_PER_SECOND, 13 / CHARS_PER_SECOND))
     assert heard.take() == "The capital"
 
 
@@ -146,23 +266,71 @@ def test_phrase_repeated_after_its_answer_was_taken_does_not_count_again() -> No
     heard.begin_phrase(PHRASE)
     heard.end_phrase()
     assert heard.take() == PHRASE
-    heard.rewind(Rewind((PHRASE,), 0.0))
+    heard.rewind(Rewind((PHRASE,), 0.0, 0.0))
     heard.repeat_phrase(PHRASE)
     heard.add_audio(9.0)
     heard.end_phrase()
     assert heard.take() == ""
 
 
+def test_hold_message_within_a_phrase_is_not_taken_for_its_words() -> None:
+    heard = HeardText()
+    for unplayed, words in ((0.0, "The capital"), (2.5, "The")):
+        heard.begin_phrase(PHRASE)
+        heard.add_audio(0.7)
+        heard.break_phrase()
+        heard.add_audio(2.0)
+        assert heard.take(unplayed) == words
+
+
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.5, BotSpeech.NOTHING), (1.0, BotSpeech.STATEMENT)]
+    ("again", "unplayed", "words"),
+    [
+        (0.0, 0.0, "The capital"),
+        (0.4, 0.4, "The capital"),
+        (0.4, 0.9, "The capital"),
+        (0.7, 0.0, "The capital"),
+        (1.0, 0.0, "The capital of"),
+    ],
+)
+def test_phrase_that_begins_again_after_the_hold_message_counts_once(
+    again: float, unplayed: float, words: str
+) -> None:
+    heard = HeardText()
+    heard.begin_phrase("Yes.")
+    heard.add_audio(0.6)
+    heard.end_phrase()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(0.7)
+    heard.break_phrase()
+    heard.add_audio(1.0)
+    heard.restart_phrase(PHRASE)
+    heard.add_audio(again)
+    assert heard.take(unplayed) == f"Yes. {words}"
+
+
+def test_phrase_whose_synthesis_failed_counts_as_far_as_it_was_spoken() -> None:
+    heard = HeardText()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(0.7)
+    heard.break_phrase()
+    heard.end_phrase()
+    assert heard.take() == "The capital"
+
+
+@pytest.mark.parametrize(
+    ("unplayed", "said"), [(0.5, BotSpeech.NOTHING), (0.1, BotSpeech.STATEMENT)]
 )
 def test_bot_has_said_nothing_before_its_first_word_was_played(
-    seconds: float, said: BotSpeech
+    unplayed: float, said: BotSpeech
 ) -> None:
-    heard = HeardText(lead_seconds=0.5)
-    heard.begin_phrase(PHRASE)
-    heard.add_audio(seconds)
-    assert heard.said is said
+    for phrase in ("Yes.", PHRASE):
+        heard = HeardText()
+        heard.begin_phrase(phrase)
+        heard.add_audio(0.5)
+        if phrase == "Yes.":
+            heard.end_phrase()
+        assert heard.said(unplayed) is said
 
 
 def test_bot_has_asked_while_its_question_plays_and_just_after() -> None:
@@ -170,10 +338,10 @@ def test_bot_has_asked_while_its_question_plays_and_just_after() -> None:
     heard.begin_phrase("It is Paris.")
     heard.end_phrase()
     heard.begin_phrase("Shall I go on?")
-    assert heard.said is BotSpeech.QUESTION
+    assert heard.said() is BotSpeech.QUESTION
     heard.end_phrase()
     heard.take()
-    assert heard.said is BotSpeech.QUESTION
+    assert heard.said() is BotSpeech.QUESTION
 
 
 @given(st.lists(st.tuples(st.text("ab ", max_size=20), st.floats(0, 3), st.booleans()), max_size=9))
@@ -201,11 +369,16 @@ class RecordingSession:
 
     def __init__(self) -> None:
         self.speaking = 0
+        self.unplayed_seconds = 0.0
         self.heard: list[tuple[str, bool, bool]] = []
 
     async def play(self, *frames: Frame) -> None:
         processor = HeardProcessor(
-            HeardText(), AnswerEnd, self._on_speaking, lambda *report: self.heard.append(report)
+            HeardText(),
+            AnswerEnd,
+            lambda: self.unplayed_seconds,
+            self._on_speaking,
+            lambda *report: self.heard.append(report),
         )
         await run_test(processor, frames_to_send=[*frames, SleepFrame(0.05)])
 
@@ -273,7 +446,7 @@ async def test_greeting_is_reported_after_all_of_it_was_heard() -> None:
     await session.play(
         start, started(), SleepFrame(), BotStartedSpeakingFrame(), audio, SleepFrame(),
         BotStoppedSpeakingFrame(), SleepFrame(), BotStartedSpeakingFrame(), audio, end,
-        SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
+        SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(), AnswerEnd(),
     )  # fmt: skip
     assert session.heard == [("Hello, what can I do for you?", False, False)]
 
@@ -286,6 +459,24 @@ async def test_interruption_reports_heard_text_and_whether_the_bot_was_speaking(
         SleepFrame(), InterruptionFrame(),
     )  # fmt: skip
     assert session.heard == [("It is", True, True), ("", True, False)]
+
+
+async def test_interruption_reports_what_was_played_by_then() -> None:
+    session = RecordingSession()
+    session.unplayed_seconds = 0.3
+    await session.play(
+        LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(),
+        *phrase("It is Paris."), SleepFrame(), InterruptionFrame(),
+    )  # fmt: skip
+    assert session.heard == [("It is", True, True)]
+
+
+async def test_end_of_an_answer_reports_all_of_it() -> None:
+    """The transport holds it back until all audio was played."""
+    session = RecordingSession()
+    session.unplayed_seconds = 0.01
+    await session.play(LLMFullResponseStartFrame(), started(), *phrase("It is Paris."), AnswerEnd())
+    assert session.heard == [("It is Paris.", False, False)]
 
 
 async def test_notice_is_not_part_of_an_answer() -> None:

@@ -64,6 +64,11 @@ def test_silence_that_ends_a_turn(pause: Pause, seconds: float, reason: Reason) 
         ([0.4], 0.97, "Yes.", CONFIG.vad_stop_seconds),
         ([0.6], 0.7, "Cancelled.", CONFIG.words_stop_seconds),
         ([1.1], 0.05, "What is my name?", CONFIG.words_stop_seconds),
+        ([1.8], 0.99, "What is 12 plus 30?", CONFIG.vad_stop_seconds),
+        ([1.8], 0.92, "Who is Malcolm X?", CONFIG.vad_stop_seconds),
+        ([1.8], 0.7, "What is 12?", CONFIG.dictation_stop_seconds),  # "... plus 30?"
+        ([0.5, 0.5], 0.95, "Five, five?", CONFIG.staccato_stop_seconds),
+        ([1.8], 0.99, "Where is the canteen?", CONFIG.vad_stop_seconds),
         ([0.5, 0.9], 0.95, "Hello. What is my name?", CONFIG.words_stop_seconds),
         ([1.1, 1.1], 0.7, "I am Peter. I live in Rome.", CONFIG.words_stop_seconds),
         ([1.1, 1.1], 0.7, "I am Peter. I live in,", CONFIG.dictation_stop_seconds),
@@ -88,12 +93,12 @@ def test_word_that_may_be_a_digit_waits_for_its_words_where_an_engine_sends_them
     ("words", "count"),
     [("call 555", 3), ("B, C.", 2), ("my pin is one two three", 3), ("double-u X", 3)],
 )
-def test_words_that_go_on(words: str, count: int) -> None:
+def test_trailing_digits_and_letters_count_as_dictation(words: str, count: int) -> None:
     assert dictated_words(words) == count
 
 
 @pytest.mark.parametrize("words", ["Yes.", "this one is someone's", "so do I", "", "give me a"])
-def test_words_that_do_not(words: str) -> None:
+def test_other_last_words_do_not_count_as_dictation(words: str) -> None:
     assert dictated_words(words) == 0
 
 

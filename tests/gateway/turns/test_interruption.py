@@ -27,7 +27,9 @@ LISTENING = [
 HUMS = ["Amend them,", "Other,", "An end of them,", "And they came,", "Thor."]  # as Moonshine hears
 ASKING = [
     "No.", "Stop.", "Stop!", "Two.", "2", "Wait.", "No, wait.", "Hold on.", "What?", "Sorry?",
-    "Hello?", "Okay, stop.", "Okay, but why?", "Right, and is it cold?", "Go back.", "Don’t.",
+    "Hello?", "Huh?", "And you?", "Okay, and you?", "So it is?", "Thirteen.", "Ninety.", "Nurse!",
+    "Ambulance!", "Operator.", "Okay, stop.", "Okay, but why?", "Right, and is it cold?",
+    "Go back.", "Don’t.",
 ]  # fmt: skip
 STATEMENTS = ["I live in Paris.", "And the river in winter", "Yeah, my brother likes rivers."]
 ACTIONS = {
@@ -59,7 +61,9 @@ def test_statement_asks_for_the_turn(text: str) -> None:
     assert is_interruption(text, BotSpeech.STATEMENT, LONG_SECONDS)
 
 
-@pytest.mark.parametrize("text", ["Yes.", "Yeah, sure.", "Okay.", "Right.", "Paris."])
+@pytest.mark.parametrize(
+    "text", ["Yes.", "Yeah, sure.", "Okay.", "Right.", "Paris.", "Of course.", "Go ahead."]
+)
 def test_answer_asks_for_the_turn_if_the_bot_has_asked(text: str) -> None:
     assert is_interruption(text, BotSpeech.QUESTION, SHORT_SECONDS)
 

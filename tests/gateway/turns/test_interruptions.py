@@ -109,7 +109,7 @@ def messages(client: SimulatedClient) -> list[str]:
 
 
 def resumed(client: SimulatedClient, times: int) -> bool:
-    """Return whether the bot has gone on so often."""
+    """Return whether the bot has gone on this many times."""
     return messages(client).count("bot-resumed") == times
 
 
@@ -126,7 +126,7 @@ OWN_WORDS = "Once upon a time their"
 
 
 @pytest.mark.parametrize("heard", ["Uh-huh.", "Yeah, I see.", "", "the", OWN_WORDS])
-async def test_sound_that_is_no_interruption_pauses_the_bot_and_the_phrase_is_repeated(
+async def test_listeners_sound_pauses_the_bot_and_the_phrase_is_repeated(
     make_gateway: MakeGateway, speak: Speak, heard: str
 ) -> None:
     llm = ScriptedLLM(STORY, "Yes.")

@@ -45,6 +45,13 @@ def test_a_caller_is_never_the_bot(text: str, has_echo: bool) -> None:
     assert not is_own(text, SAID, has_echo)
 
 
+@pytest.mark.parametrize("text", ["Coffee.", "Tea.", "A coffee."])
+@pytest.mark.parametrize("has_echo", [True, False])
+def test_one_of_two_choices_is_an_answer(text: str, has_echo: bool) -> None:
+    assert not is_own(text, "Would you like a tea or a coffee?", has_echo)
+    assert is_own(text, "I have brought a tea, and a coffee.", has_echo=True)
+
+
 def test_what_the_bot_said_long_ago_does_not_count() -> None:
     assert not is_own("the seine flows through paris", SAID + " and so on" * 40, has_echo=True)
 

@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from pipecat.transports import base_output
 
-from appliance.link.engine import ToolCall
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, ToolCall
+from appliance.settings import Settings
 from tests.fakes import InstantTTSEngine, InstantTTSSession, tone
 from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
 
@@ -131,3 +132,71 @@ async def test_reply_without_speakable_text_ends_immediately(
         client = await gateway.connect()
         await client.type("Smile!")
         assert (await client.turn(1))["outcome"] == "answered"
+
+
+class StallingVoice(InstantTTSSession):
+    """Stops after a second of the first phrase of REPLY, as on an overloaded machine."""
+
+    async def speak(
+        self, text: str, voice: str, speed: float, urgent: bool
+    ) -> AsyncGenerator[bytes, None]:
+        self._engine.phrases.append(text)
+        for _ in range(5):
+            yield tone(0.2)
+        if REPLY.startswith(text):
+            await asyncio.Event().wait()
+
+
+async def test_words_played_before_a_stall_of_the_synthesis_are_remembered(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The audio has run dry when the user interrupts, so all that was sent was heard."""
+    monkeypatch.setattr(InstantTTSEngine, "open", lambda engine: StallingVoice(engine))
+    llm = ScriptedLLM(REPLY, "Yes.")
+    async with make_gateway(llm) as gateway:
+        client = await gateway.connect()
+        await client.type("Which river flows through Paris?")
+        await client.wait_until(lambda: len(client.audio) >= 0.99 * 2 * OUTPUT_SAMPLE_RATE)
+        await asyncio.sleep(Settings().gateway.lead_seconds + 0.1)  # until it is played
+        await client.type("Are you sure?")
+        interrupted = await client.turn(1)
+        await client.turn(2)
+    # A second is 17 letters.
+    assert interrupted["reply_text"] == "The river that"
+    assert ("assistant", "The river that", False) in llm.conversation(1)
+
+
+async def test_hold_message_is_not_taken_for_words_of_the_reply(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InstantTTSEngine, "open", lambda engine: InstantTTSSession(engine))
+    llm = ScriptedLLM(REPLY, "Yes.")
+    async with make_gateway(llm) as gateway:
+        client = await gateway.connect()
+        await gateway.tts_process.kill()
+        await client.type("Which river flows through Paris?")
+        await client.wait_until(lambda: len(client.audio) >= 1.1 * 2 * OUTPUT_SAMPLE_RATE)
+        await asyncio.sleep(Settings().gateway.lead_seconds + 0.1)  # until it is played
+        await client.type("Are you sure?")
+        await gateway.tts_process.start()
+        assert (await client.turn(2))["reply_text"] == "Yes."
+    assert [turn for turn in llm.conversation(1) if turn[0] == "assistant"] == []
+
+
+async def test_reply_counts_as_heard_only_when_its_last_words_are_played(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it was sent when the user interrupts, and little of it was played."""
+    monkeypatch.setattr(InstantTTSEngine, "open", lambda engine: InstantTTSSession(engine))
+    llm = ScriptedLLM(REPLY * 10, "Yes.")
+    async with make_gateway(llm, lead_seconds=600.0) as gateway:
+        client = await gateway.connect()
+        await client.type("Which river flows through Paris?")
+        await client.wait_until(lambda: client.messages("bot-stopped-speaking"))
+        await client.type("Are you sure?")
+        answered = await client.turn(2)
+        outcomes = [turn["outcome"] for turn in client.turns]
+        heard = "".join(text for role, text, _ in llm.conversation(1) if role == "assistant")
+    assert answered["reply_text"] == "Yes."
+    assert outcomes[0] in ("interrupted", "joined")  # joined: not a word was played
+    assert len(heard) < len(REPLY * 10) / 2

@@ -54,7 +54,9 @@ def events(states: list[VADState]) -> list[SpeechEvent]:
         pytest.param([STOPPING, QUIET], [STARTED, PAUSED, STOPPED], id="speech within one frame"),
     ],
 )
-def test_events(states: list[VADState], expected: list[SpeechEvent]) -> None:
+def test_states_of_the_vad_become_speech_events(
+    states: list[VADState], expected: list[SpeechEvent]
+) -> None:
     assert events(states) == expected
 
 
@@ -75,7 +77,7 @@ def test_missing_audio_is_replaced_from_the_last_audio_on() -> None:
     assert missing.due(10.4) == 0.0
 
 
-def test_delay_of_the_process_is_no_silence() -> None:
+def test_delay_of_the_process_does_not_count_as_silence() -> None:
     missing = MissingAudio(limit_seconds=5.0)
     missing.audio_arrived(10.0)
     missing.process_was_late(2.0)

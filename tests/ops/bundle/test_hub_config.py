@@ -76,7 +76,9 @@ def test_pattern_does_not_match_across_folders(pattern: str, name: str, wanted: 
         ('role = "features"', 'role = "text"\nvariant = "odd"', "needed together"),
     ],
 )
-def test_fault_is_named(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+def test_configuration_with_a_fault_is_refused_by_name(
+    tmp_path: Path, old: str, new: str, complaint: str
+) -> None:
     with pytest.raises(BadSetting, match=complaint):
         read_config(write_changed(tmp_path, old, new))
 

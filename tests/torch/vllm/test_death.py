@@ -15,7 +15,7 @@ from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.errors import EngineFailed, ModelUnhealthy
 from appliance.link.client import EngineClient
 from appliance.link.engine import GenerateRequest, Turn
-from tests.engines.llm.helpers import reply
+from tests.engines.llm.turns import reply
 from tests.torch.conftest import quiet_environment, vllm_settings
 from tests.torch.vllm.conftest import LONG_QUESTION
 from tests.torch.vllm.process import VllmProcess

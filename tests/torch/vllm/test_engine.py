@@ -12,7 +12,8 @@ from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.engines.llm.vllm.session import VllmSession
 from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
 from appliance.link.engine import GenerateRequest, Turn
-from tests.engines.llm.helpers import hear, reply, synthesize
+from tests.engines.llm.speech import synthesize
+from tests.engines.llm.turns import hear, reply
 from tests.golden.reference import Reference
 from tests.link.contract import SpeechContract
 from tests.torch.vllm.conftest import LONG_QUESTION, compare_case, reply_tokens

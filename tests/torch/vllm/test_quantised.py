@@ -24,7 +24,7 @@ from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession, create_vl
 from appliance.link.engine import Turn
 from appliance.weights import checkpoint
 from ops.bundle.ultravox import build, find_inputs
-from tests.engines.llm.helpers import hear
+from tests.engines.llm.turns import hear
 from tests.golden.comparison import TOLERANCES, logprobs_needed
 from tests.golden.parts import CHECKPOINT, PREFIX, floats, load, take_apart
 from tests.golden.reference import Reference, log_softmax

@@ -16,7 +16,8 @@ from appliance.engines.llm.vllm.session import VllmSession
 from appliance.errors import BadRequest, EngineBusy
 from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
 from appliance.link.engine import GenerateRequest, Tool, Turn
-from tests.engines.llm.helpers import hear, reply, synthesize
+from tests.engines.llm.speech import synthesize
+from tests.engines.llm.turns import hear, reply
 from tests.torch.vllm.conftest import LONG_QUESTION, reply_tokens
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

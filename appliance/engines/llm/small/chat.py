@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from appliance.engines.llm import NAME
-from appliance.engines.llm.small.last_words import quote_last_words
 from appliance.engines.llm.small.parts import join_parts
+from appliance.engines.llm.small.quotations import add_quotations
 from appliance.engines.llm.small.tools import (
     called_name,
     has_parameters,
@@ -83,7 +83,7 @@ class ChatMLFormat:
             for token in self._turn(turn)
         ]
         is_result = [turn.role == "tool" for turn in dialogue]
-        quoted = quote_last_words(dialogue)
+        quoted = add_quotations(dialogue)
         dialogue = render_calls([*quoted[:-1], *dialogue[-1:]] if is_open else quoted)
         bodies = [self._turn(turn) for turn in dialogue]
         asks = bool(dialogue) and dialogue[-1].role == "user"

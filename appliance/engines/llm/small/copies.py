@@ -21,10 +21,18 @@ COPIED_WORDS: Final = 10
 # sentence may be answered by itself ("Good evening to you.").
 MIN_ANSWER_WORDS: Final = 8
 MIN_QUESTION_WORDS: Final = 4
+# "Okay." before a copied answer does not make it another answer.
+OPENINGS: Final = frozenset({"okay", "ok", "sure", "certainly", "well", "yes", "alright"})
 # The caller asks for the last answer once more, so it is not a copy. English, as `llm.language`.
 _ASKS_TO_REPEAT = re.compile(
     r"\b(?:again|repeat|pardon|once more|one more time|what did you say|"
     r"(?:did not|didn't|didn’t) (?:hear|catch|get) (?:you|that|it))\b"
+)
+# ... unless it is to be told in another way, or not at all.
+_ASKS_FOR_ANOTHER = re.compile(
+    r"\b(?:do not|don't|don’t|never|stop|without) (?:\w+ )?(?:say|repeat|tell)(?:ing)?\b"
+    r"|\b(?:simpler|simply|easier|shorter|slower|different|other|fewer|plain) (?:\w+ )?words?\b"
+    r"|\b(?:more simply|differently|another way|simpler|easier|shorter)\b"
 )
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s*$")
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -49,7 +57,7 @@ class CopyGuard:
                 *((answer, MIN_ANSWER_WORDS) for answer in answers),
                 (question, MIN_QUESTION_WORDS),
             )
-            if len(words := split_words(text)) >= least
+            if len(words := _without_opening(split_words(text))) >= least
         }
         self.copied = ""  # the text that the reply copies, once it is a copy
 
@@ -63,13 +71,14 @@ class CopyGuard:
         if not turns or turns[-1].role != "user":
             return cls((), "")
         question = turns[-1].text
-        if _ASKS_TO_REPEAT.search(question.casefold()):
+        asked = question.casefold()
+        if _ASKS_TO_REPEAT.search(asked) and not _ASKS_FOR_ANOTHER.search(asked):
             return cls((), question)
         return cls([turn.text for turn in turns if turn.role == "assistant"], question)
 
     def judge(self, text: str, is_complete: bool = False) -> CopyState:
         """Judge a reply by its text so far. `is_complete`: no more text follows."""
-        words = split_words(text)
+        words = _without_opening(split_words(text))
         is_open = not is_complete and bool(words) and (text[-1].isalnum() or text[-1] in "'’")
         whole, part = (words[:-1], words[-1]) if is_open else (words, "")
         ends = is_complete or bool(_SENTENCE_END.search(text))
@@ -95,6 +104,14 @@ class CopyGuard:
         if len(words) >= len(source) or not source[compared].startswith(part):
             return CopyState.OWN
         return CopyState.OPEN
+
+
+def _without_opening(words: list[str]) -> list[str]:
+    """Return the words from the first one on that is not in OPENINGS."""
+    count = 0
+    while count < len(words) and words[count] in OPENINGS:
+        count += 1
+    return words[count:]
 
 
 def split_words(text: str) -> list[str]:

@@ -11,7 +11,6 @@ Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription an
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ import onnxruntime as ort  # type: ignore[import-untyped]
 import soxr
 
 from appliance.engines.llm.loudness import Samples
-from appliance.engines.llm.small.spoken_key import spoken_key
+from appliance.engines.llm.small.beam_search import Beam, log_probabilities
+from appliance.engines.llm.small.vote import Candidate, vote
 from appliance.engines.onnx_session import PROVIDERS, session_options
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
@@ -32,7 +32,6 @@ START, END = 1, 2  # token ids of <s> and </s>
 # speech does not exceed this rate; text generated from noise does.
 TOKENS_PER_SECOND = 6.5
 MIN_SECONDS = 0.1  # the encoder's convolutions need about 60 ms
-
 
 # Speech of up to this length, with the silence around it, has too little context for greedy
 # decoding. Word error rates: docs/quality.md.
@@ -103,7 +102,7 @@ class Moonshine:
             return Recognition("", -math.inf)
         if seconds > VOTE_SECONDS:
             width = BEAM_WIDTH if seconds <= BEAM_SECONDS else 1
-            best = self._search(samples, Beam(width, margin=BEAM_MARGIN), should_stop).best
+            best = self._search(samples, Beam(width, END, margin=BEAM_MARGIN), should_stop).best
             tokens = best.tokens if best.ended else remove_loop(best.tokens)
             return Recognition(decode(tokens, self._pieces), best.confidence, best.ended)
         ballots = [self.ballot(change_speed(samples, speed), should_stop) for speed in SPEEDS]
@@ -114,7 +113,7 @@ class Moonshine:
         """Return the most probable texts of a short segment; none if it is below MIN_SECONDS."""
         if len(samples) < MIN_SECONDS * INPUT_SAMPLE_RATE:
             return []
-        beam = self._search(samples, Beam(VOTE_WIDTH, VOTE_WIDTH), should_stop)
+        beam = self._search(samples, Beam(VOTE_WIDTH, END, VOTE_WIDTH), should_stop)
         return [(decode(each.tokens, self._pieces), each) for each in beam.ended or [beam.best]]
 
     def _search(self, samples: Samples, beam: Beam, should_stop: Callable[[], bool]) -> Beam:
@@ -159,143 +158,12 @@ class Moonshine:
         return log_probabilities(logits.numpy()[0, -1]), new
 
 
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """A beginning of the text.
-
-    score  sum of the log-probabilities of the tokens, and of the end if the text has `ended`
-    """
-
-    tokens: tuple[int, ...] = ()
-    score: float = 0.0
-    ended: bool = False
-
-    @property
-    def confidence(self) -> float:
-        """Mean log-probability of the tokens; -inf if there are none."""
-        count = len(self.tokens) + self.ended
-        return self.score / count if count else -math.inf
-
-
-Candidate = tuple[str, Hypothesis]
-
-
-class Beam:
-    """Beam search: keeps the `width` most probable texts. A width of 1 is greedy decoding.
-
-    The search is done when it has `wanted` texts, and one of them is more probable per token than
-    those still open. `margin` is the largest difference of the log-probabilities of the texts that
-    are kept.
-    """
-
-    def __init__(
-        self, width: int, wanted: int = 1, end: int = END, margin: float = math.inf
-    ) -> None:
-        self._end = end  # token id
-        self._width = width
-        self._margin = margin
-        self._wanted = wanted
-        self.open = [Hypothesis()]
-        self.ended: list[Hypothesis] = []
-
-    def advance(self, rows: Sequence[Samples]) -> list[int]:
-        """Extend each open text by one token. Returns the numbers of the texts that were extended.
-
-        rows  log-probabilities of the next token, for each open text
-        """
-        found: list[tuple[float, int, int]] = []
-        for number, row in enumerate(rows):
-            # One more than the width, because one of them may be the end.
-            likely = most_probable(row, self._width + 1)
-            score = self.open[number].score
-            found += [(score + float(row[token]), number, token) for token in likely]
-        texts: list[Hypothesis] = []
-        parents: list[int] = []
-        for score, number, token in sorted(found, reverse=True):
-            if texts and score < texts[0].score - self._margin:
-                break
-            tokens = self.open[number].tokens
-            if token == self._end:
-                self.ended.append(Hypothesis(tokens, score, ended=True))
-            else:
-                texts.append(Hypothesis((*tokens, token), score))
-                parents.append(number)
-            if len(texts) == self._width:
-                break
-        self.open = texts
-        return parents
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the search can stop."""
-        if len(self.ended) < self._wanted:
-            return False
-        best = max(each.confidence for each in self.ended)
-        return all(each.confidence <= best for each in self.open)
-
-    @property
-    def best(self) -> Hypothesis:
-        """The most probable text per token; one that has ended, if any."""
-        return max(self.ended or self.open, key=lambda each: each.confidence)
-
-
-def most_probable(row: Samples, count: int) -> list[int]:
-    """Return the numbers of the `count` highest scores, highest first.
-
-    Sorting the whole vocabulary takes a third of the time of a decoder run.
-    """
-    rest, found = row.copy(), []
-    for _ in range(count):
-        found.append(int(rest.argmax()))
-        rest[found[-1]] = -math.inf
-    return found
-
-
-def vote(ballots: Sequence[Sequence[Candidate]]) -> tuple[str, Hypothesis]:
-    """Return the text with the highest sum of probabilities over several recognitions.
-
-    Texts that differ only in punctuation, case or the form of numbers are the same: the model
-    spreads its probability over "12.", "Twelve" and "Twelve.". The most probable form is returned.
-    """
-    sums: dict[str, float] = defaultdict(float)
-    forms: dict[str, tuple[str, Hypothesis]] = {}
-    for ballot in ballots:
-        for text, hypothesis in ballot:
-            key = spoken_key(text)
-            sums[key] += math.exp(hypothesis.score)
-            if key not in forms or hypothesis.score > forms[key][1].score:
-                forms[key] = text, hypothesis
-    return forms[max(sums, key=lambda key: sums[key])]
-
-
-def leading_probability(ballot: Sequence[Candidate]) -> float:
-    """Return the probability of the most probable text of a ballot, in all its forms."""
-    sums: dict[str, float] = defaultdict(float)
-    for text, hypothesis in ballot:
-        sums[spoken_key(text)] += math.exp(hypothesis.score)
-    return max(sums.values())
-
-
-def text_probability(text: str, ballots: Sequence[Sequence[Candidate]]) -> float:
-    """Return the probability of a text in all its forms, as the mean of several recognitions."""
-    key = spoken_key(text)
-    same = (each for ballot in ballots for found, each in ballot if spoken_key(found) == key)
-    return sum(math.exp(each.score) for each in same) / len(ballots)
-
-
 def change_speed(samples: Samples, speed: float) -> Samples:
     """Return samples that are spoken faster (above 1) or slower, with the pitch changed too."""
     if speed == 1.0:
         return samples
     changed: Samples = soxr.resample(samples, INPUT_SAMPLE_RATE * speed, INPUT_SAMPLE_RATE)
     return changed
-
-
-def log_probabilities(logits: Samples) -> Samples:
-    """Return the logarithms of the softmax of `logits`."""
-    shifted = logits - logits.max()
-    found: Samples = shifted - np.log(np.exp(shifted).sum())
-    return found
 
 
 def max_tokens(seconds: float) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from num2words import num2words
 
-from appliance.engines.llm.small.spoken_key import spoken_key
+from appliance.engines.llm.small.vote import spoken_key
 
 # How much more probable, as a logarithm, Whisper's decoder holds a number than its ordinal if it
 # hears silence: the least of 31 numbers, which have 3.3 to 7.7. The rest stays, because ordinals
@@ -48,7 +48,7 @@ _ORDINALS: Final = frozenset(spoken_key(word) for forms in _FORMS.values() for w
 def number_forms(text: str) -> tuple[list[str], list[str]] | None:
     """Return what may be written for the number in a text: other forms, and ordinals.
 
-    Returns None if the text is no number that has one word, in figures or letters.
+    Returns None unless the text is a single number, in figures or as one word.
     """
     number = _NUMBERS.get(spoken_key(text))
     if number is None:

@@ -15,13 +15,15 @@ from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.moonshine import (
     MIN_SECONDS,
     VOTE_SECONDS,
-    Candidate,
     Recognition,
+)
+from appliance.engines.llm.small.ordinals import choose_form, number_forms
+from appliance.engines.llm.small.vote import (
+    Candidate,
     leading_probability,
     text_probability,
     vote,
 )
-from appliance.engines.llm.small.ordinals import choose_form, number_forms
 from appliance.engines.llm.small.whisper import EncodedSpeech
 from appliance.link.engine import INPUT_SAMPLE_RATE
 

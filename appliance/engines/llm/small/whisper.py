@@ -1,8 +1,9 @@
 """Whisper: 16 kHz speech of a few seconds in, English texts with their probabilities out.
 
-Reads the weights in the format of CTranslate2, quantizes them to int8 and runs them by ONNX
-Runtime. The encoder's window is 10 s instead of 30 s, because its time grows with the window. Only
-single words and letters are recognized here, together with Moonshine (`short_words.py`).
+Reads the weights in the format of CTranslate2 (`ctranslate2_file.py`), builds graphs with int8
+weights of them (`whisper_graph.py`) and runs these by ONNX Runtime. The encoder's window is 10 s
+instead of 30 s, because its time grows with the window. Only single words and letters are
+recognized here, together with Moonshine (`short_words.py`).
 
 Model: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022
 (arXiv:2212.04356). The features and the order of the layers follow that paper and its code.
@@ -13,26 +14,21 @@ from __future__ import annotations
 import json
 import mmap
 import re
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from appliance.engines.llm.loudness import Samples
-from appliance.engines.llm.small.moonshine import (
-    Beam,
-    Candidate,
-    decode,
-    log_probabilities,
-    max_tokens,
-)
+from appliance.engines.llm.small.beam_search import Beam, log_probabilities
+from appliance.engines.llm.small.ctranslate2_file import Array, read_weights
+from appliance.engines.llm.small.moonshine import decode, max_tokens
+from appliance.engines.llm.small.vote import Candidate
+from appliance.engines.llm.small.whisper_features import mel_features, mel_filters
+from appliance.engines.llm.small.whisper_graph import HEAD, decoder_graph, encoder_graph
 from appliance.engines.onnx_session import (
     open_graph,
     return_freed_memory,
@@ -42,13 +38,6 @@ from appliance.engines.onnx_session import (
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
-WINDOW_SECONDS: Final = 10
-FRAME_RATE: Final = 100  # of the features; an encoder state covers two frames
-FFT_SIZE: Final = 400
-HOP: Final = INPUT_SAMPLE_RATE // FRAME_RATE
-BANDS: Final = 80
-MIN_POWER: Final = 1e-10
-DYNAMIC_RANGE: Final = 8.0  # of the features, in powers of ten
 # Factor of the samples. Moonshine gets -17 dBFS; Whisper mishears that level more
 # often: of 31 ordinals, 48 % at this level, and 39 % at a quarter of it (docs/quality.md).
 GAIN: Final = 0.25
@@ -57,12 +46,8 @@ NO_SPEECH: Final = "<|nocaptions|>"  # predicted after the first token of the pr
 PROMPT: Final = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 ENGLISH_PROMPT: Final = ("<|startoftranscript|>", "<|notimestamps|>")  # of an English-only model
 MULTILINGUAL_TOKENS: Final = 51865  # size of the vocabulary from which a model is multilingual
-HEAD: Final = 64  # width of an attention head
 BEAM_WIDTH: Final = 3
-CONTRIBUTED: Final = "com.microsoft"  # the domain of ONNX Runtime's own operators
 _WORD = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\s\w]+")  # no token spans two of these
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +117,7 @@ class Whisper:
 
         `should_stop` is called before each token. If it returns True, the texts are incomplete.
         """
-        beam = Beam(BEAM_WIDTH, BEAM_WIDTH, self._end)
+        beam = Beam(BEAM_WIDTH, self._end, BEAM_WIDTH)
         cache = self._empty_cache()
         rows = np.array([self._prompt])
         no_speech = 0.0
@@ -148,8 +133,8 @@ class Whisper:
                 break
             cache = {name: value[parents] for name, value in cache.items()}
             rows = np.array([[each.tokens[-1]] for each in beam.open])
-        found = beam.ended or [beam.best]
-        return [(decode(each.tokens, self._pieces), each) for each in found], no_speech
+        texts = beam.ended or [beam.best]
+        return [(decode(each.tokens, self._pieces), each) for each in texts], no_speech
 
     def score_texts(self, speech: EncodedSpeech, texts: Sequence[str]) -> list[float]:
         """Return how probable each text is for the speech, as a logarithm."""
@@ -197,53 +182,16 @@ class Whisper:
         return logits, dict(zip(names, present, strict=True))
 
 
-def read_weights(data: bytes | mmap.mmap) -> dict[str, Array]:
-    """Return the tensors of a CTranslate2 model file by name, as views. Raises ValueError.
-
-    Format: version, name of the model, revision, number of tensors; for each tensor its name, rank,
-    dimensions, type and bytes. A name has a 16-bit length and ends with a zero byte.
-    """
-    types = {0: "<f4", 1: "i1", 2: "<i2", 3: "<i4", 4: "<f2"}
-    offset = 4
-
-    def number(code: str) -> int:
-        nonlocal offset
-        [value] = struct.unpack_from(f"<{code}", data, offset)
-        offset += struct.calcsize(f"<{code}")
-        return int(value)
-
-    def name() -> str:
-        nonlocal offset
-        size = number("H")
-        offset += size
-        return bytes(data[offset - size : offset - 1]).decode()
-
-    found: dict[str, Array] = {}
-    try:
-        name()
-        number("I")
-        for _ in range(number("I")):
-            key = name()
-            shape = [number("I") for _ in range(number("B"))]
-            kind, size = types[number("B")], number("I")
-            values = np.frombuffer(data, kind, int(np.prod(shape, dtype=int)), offset)
-            found[key] = values.reshape(shape)
-            offset += size
-    except (struct.error, KeyError) as problem:
-        raise ValueError("not a model file of CTranslate2") from problem
-    return found
-
-
 def vocabulary(pieces: dict[str, int]) -> list[bytes]:
     """Return the bytes of each token, by id. In the file, each byte is a printable letter."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {chr(byte): byte for byte in printable}
     letters |= {chr(256 + index): byte for index, byte in enumerate(others)}
-    found = [b""] * (max(pieces.values()) + 1)
+    spelled = [b""] * (max(pieces.values()) + 1)
     for piece, token in pieces.items():
-        found[token] = bytes(letters[letter] for letter in piece if letter in letters)
-    return found
+        spelled[token] = bytes(letters[letter] for letter in piece if letter in letters)
+    return spelled
 
 
 def tokenize(
@@ -253,7 +201,7 @@ def tokenize(
 
     merges  the rank of each pair of pieces that is merged; the lowest rank is merged first
     """
-    found: list[int] = []
+    ids: list[int] = []
     for word in _WORD.findall(text):
         pieces = list(word.replace(" ", chr(256 + ord(" "))))
         while len(pieces) > 1:
@@ -262,176 +210,5 @@ def tokenize(
                 break
             first = ranks.index(min(ranks))
             pieces[first : first + 2] = ["".join(pieces[first : first + 2])]
-        found += (tokens[piece] for piece in pieces)
-    return found
-
-
-def mel_filters() -> Samples:
-    """Return the filters of BANDS mel bands for each frequency of the spectrum (Slaney's scale).
-
-    The scale is linear up to 1 kHz (15 mel) and then logarithmic: 27 mel for a factor of 6.4.
-    """
-    top = 15 + 27 * np.log(INPUT_SAMPLE_RATE / 2 / 1000) / np.log(6.4)
-    mels = np.linspace(0, top, BANDS + 2)
-    edges = np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))
-    hertz = np.fft.rfftfreq(FFT_SIZE, 1 / INPUT_SAMPLE_RATE)
-    slopes = (hertz[None] - edges[:, None]) / np.diff(edges, append=np.inf)[:, None]
-    rising = slopes[:-2]
-    falling = 1 - slopes[1:-1]
-    filters = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))[:, None]
-    return np.asarray(filters, np.float32)
-
-
-def mel_features(samples: Samples, filters: Samples) -> Samples:
-    """Return the features of WINDOW_SECONDS of speech, float32 BANDS x frames."""
-    size = WINDOW_SECONDS * INPUT_SAMPLE_RATE
-    window = np.zeros(size, np.float32)
-    window[: min(size, len(samples))] = samples[:size]
-    padded = np.pad(window, FFT_SIZE // 2, "reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT_SIZE)[:-1:HOP]
-    hann = np.hanning(FFT_SIZE + 1)[:-1].astype("f4")
-    power = np.square(np.abs(np.fft.rfft(frames * hann))).astype("f4")
-    levels = np.log10(np.maximum(filters @ power.T, MIN_POWER))
-    levels = np.maximum(levels, levels.max() - DYNAMIC_RANGE)
-    return np.asarray((levels + 4) / 4, np.float32)
-
-
-class _Graph:
-    """Collects the nodes and weights of a graph. Its methods return the name of their output."""
-
-    def __init__(self, weights: dict[str, Array]) -> None:
-        self._weights = weights
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-
-    def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        name = f"{operator}_{len(self._nodes)}"
-        self._nodes.append(
-            helper.make_node(operator, inputs, [name], name, domain=domain, **attributes)
-        )
-        return name
-
-    def rename(self, value: str, name: str) -> None:
-        self._nodes.append(helper.make_node("Identity", [value], [name]))
-
-    def constant(self, values: Array) -> str:
-        name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def weight(self, name: str) -> str:
-        return self.constant(self._weights[name].astype("f4"))
-
-    def norm(self, value: str, name: str) -> str:
-        gamma, beta = self.weight(f"{name}/gamma"), self.weight(f"{name}/beta")
-        return self.node("LayerNormalization", value, gamma, beta, axis=-1, epsilon=1e-5)
-
-    def linear(self, value: str, name: str) -> str:
-        """A linear layer with int8 weights, one scale per output."""
-        weight = self._weights[f"{name}/weight"].astype("f4")
-        scale = np.maximum(np.abs(weight).max(axis=1), 1e-8) / np.float32(127)
-        whole = np.rint(weight / scale[:, None]).astype("i1").T
-        inputs = [value, self.constant(whole), self.constant(scale.astype("f4")), ""]
-        if f"{name}/bias" in self._weights:
-            inputs.append(self.weight(f"{name}/bias"))
-        return self.node("DynamicQuantizeMatMul", *inputs, domain=CONTRIBUTED)
-
-    def split(self, value: str, parts: int) -> list[str]:
-        names = [f"part_{len(self._nodes)}_{index}" for index in range(parts)]
-        self._nodes.append(helper.make_node("Split", [value], names, axis=-1, num_outputs=parts))
-        return names
-
-    def heads(self, value: str) -> str:
-        """Batch x length x width to batch x heads x length x HEAD."""
-        shaped = self.node("Reshape", value, self.constant(np.array([0, 0, -1, HEAD])))
-        return self.node("Transpose", shaped, perm=[0, 2, 1, 3])
-
-    def attend(self, query: str, keys: str, values: str, mask: str = "") -> str:
-        factor = self.constant(np.array(HEAD**-0.5, "f4"))
-        scaled = self.node("Mul", self.heads(query), factor)
-        scores = self.node("MatMul", scaled, self.node("Transpose", keys, perm=[0, 1, 3, 2]))
-        if mask:
-            scores = self.node("Add", scores, mask)
-        mixed = self.node("MatMul", self.node("Softmax", scores, axis=-1), values)
-        ordered = self.node("Transpose", mixed, perm=[0, 2, 1, 3])
-        return self.node("Reshape", ordered, self.constant(np.array([0, 0, -1])))
-
-    def feed_forward(self, value: str, name: str) -> str:
-        inner = self.linear(self.norm(value, f"{name}/layer_norm"), f"{name}/linear_0")
-        inner = self.node("Gelu", inner)
-        return self.node("Add", value, self.linear(inner, f"{name}/linear_1"))
-
-    def model(self, inputs: dict[str, list[Any]], outputs: Sequence[str]) -> bytes:
-        graph = helper.make_graph(
-            self._nodes,
-            "whisper",
-            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
-            self._constants,
-        )
-        sets = [helper.make_opsetid("", 20), helper.make_opsetid(CONTRIBUTED, 1)]
-        built = helper.make_model(graph, opset_imports=sets, ir_version=9)
-        return bytes(built.SerializeToString())
-
-
-def _layers(weights: dict[str, Array], part: str) -> int:
-    return sum(name.startswith(part) and name.endswith("ffn/linear_0/bias") for name in weights)
-
-
-def encoder_graph(weights: dict[str, Array]) -> bytes:
-    """Return a graph from features to the keys and values of each cross attention."""
-    graph = _Graph(weights)
-    value = "features"
-    for name, stride in (("conv1", 1), ("conv2", 2)):
-        inputs = [graph.weight(f"encoder/{name}/{part}") for part in ("weight", "bias")]
-        value = graph.node("Conv", value, *inputs, pads=[1, 1], strides=[stride])
-        value = graph.node("Gelu", value)
-    states = WINDOW_SECONDS * FRAME_RATE // 2
-    positions = weights["encoder/position_encodings/encodings"][:states].astype("f4")
-    value = graph.node("Transpose", value, perm=[0, 2, 1])
-    value = graph.node("Add", value, graph.constant(positions))
-    for number in range(_layers(weights, "encoder")):
-        name = f"encoder/layer_{number}/self_attention"
-        normed = graph.norm(value, f"{name}/layer_norm")
-        query, keys, values = graph.split(graph.linear(normed, f"{name}/linear_0"), 3)
-        mixed = graph.attend(query, graph.heads(keys), graph.heads(values))
-        value = graph.node("Add", value, graph.linear(mixed, f"{name}/linear_1"))
-        value = graph.feed_forward(value, f"encoder/layer_{number}/ffn")
-    value = graph.norm(value, "encoder/layer_norm")
-    outputs = []
-    for number in range(_layers(weights, "decoder")):
-        both = graph.linear(value, f"decoder/layer_{number}/attention/linear_1")
-        for kind, part in zip(("keys", "values"), graph.split(both, 2), strict=True):
-            outputs.append(f"cross_{kind}_{number}")
-            graph.rename(graph.heads(part), outputs[-1])
-    return graph.model({"features": [1, BANDS, 2 * states]}, outputs)
-
-
-def decoder_graph(weights: dict[str, Array]) -> bytes:
-    """Return a graph from embedded tokens to the scores of the next ones, with a cache."""
-    graph = _Graph({**weights, "projection/weight": weights["decoder/embeddings/weight"]})
-    width = weights["decoder/embeddings/weight"].shape[1]
-    value = "states"
-    inputs: dict[str, list[Any]] = {"states": ["rows", "new", width], "mask": ["new", "all"]}
-    outputs = ["logits"]
-    for number in range(_layers(weights, "decoder")):
-        name = f"decoder/layer_{number}/self_attention"
-        normed = graph.norm(value, f"{name}/layer_norm")
-        query, *new = graph.split(graph.linear(normed, f"{name}/linear_0"), 3)
-        whole = []
-        for kind, part in zip(("keys", "values"), new, strict=True):
-            inputs[f"past_{kind}_{number}"] = ["rows", width // HEAD, "past", HEAD]
-            inputs[f"cross_{kind}_{number}"] = [1, width // HEAD, "time", HEAD]
-            past = f"past_{kind}_{number}"
-            whole.append(graph.node("Concat", past, graph.heads(part), axis=2))
-            outputs.append(f"present_{kind}_{number}")
-            graph.rename(whole[-1], outputs[-1])
-        mixed = graph.attend(query, whole[0], whole[1], mask="mask")
-        value = graph.node("Add", value, graph.linear(mixed, f"{name}/linear_1"))
-        name = f"decoder/layer_{number}/attention"
-        query = graph.linear(graph.norm(value, f"{name}/layer_norm"), f"{name}/linear_0")
-        mixed = graph.attend(query, f"cross_keys_{number}", f"cross_values_{number}")
-        value = graph.node("Add", value, graph.linear(mixed, f"{name}/linear_2"))
-        value = graph.feed_forward(value, f"decoder/layer_{number}/ffn")
-    graph.rename(graph.linear(graph.norm(value, "decoder/layer_norm"), "projection"), "logits")
-    return graph.model(inputs, outputs)
+        ids += (tokens[piece] for piece in pieces)
+    return ids

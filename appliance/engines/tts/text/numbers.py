@@ -126,21 +126,21 @@ def quantity(text: str) -> str:
 def amount(text: str) -> str:
     """Return the words for what `AMOUNT` matches: '1 1/2' -> 'one and a half'."""
     text = text.strip()
-    if found := re.fullmatch(r"(?:(\d+)[ -])?(\d+)/(\d+)", text):
-        whole, numerator, denominator = found.groups()
+    if match := re.fullmatch(r"(?:(\d+)[ -])?(\d+)/(\d+)", text):
+        whole, numerator, denominator = match.groups()
         return mixed(whole, numerator, denominator) if whole else fraction(numerator, denominator)
-    if found := re.fullmatch(rf"(?:({NUMBER})\s?[x×·*]\s?)?10\^([-+]?\d+)", text):
-        factor = f"{quantity(found[1])} times " if found[1] else ""
-        return f"{factor}ten {exponent(found[2])}"
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)[eE]([-+]?\d+)", text):
-        return f"{quantity(found[1])} times ten {exponent(found[2])}"
+    if match := re.fullmatch(rf"(?:({NUMBER})\s?[x×·*]\s?)?10\^([-+]?\d+)", text):
+        factor = f"{quantity(match[1])} times " if match[1] else ""
+        return f"{factor}ten {exponent(match[2])}"
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)[eE]([-+]?\d+)", text):
+        return f"{quantity(match[1])} times ten {exponent(match[2])}"
     return quantity(text)
 
 
 def is_one(text: str) -> bool:
     """Return whether the unit after the amount is singular: '1', '1/2', '3/4'."""
-    if found := re.fullmatch(r"(\d+)/(\d+)", text.strip()):
-        return int(found[1]) <= int(found[2])
+    if match := re.fullmatch(r"(\d+)/(\d+)", text.strip()):
+        return int(match[1]) <= int(match[2])
     return text.strip() == "1"
 
 

@@ -109,13 +109,13 @@ def _product_words(symbols: str, plural: bool) -> str:
 def _power_words(symbol: str, plural: bool) -> str:
     if symbol in UNITS:
         return UNITS[symbol][plural]
-    found = re.fullmatch(r"(.+?)(?:\^\+?(-?\d)|([23]))", symbol)
-    if not found or found[1] not in UNITS:
+    match = re.fullmatch(r"(.+?)(?:\^\+?(-?\d)|([23]))", symbol)
+    if not match or match[1] not in UNITS:
         return symbol  # a word, such as "month"
-    name, power = UNITS[found[1]][plural], found[2] or found[3]
+    name, power = UNITS[match[1]][plural], match[2] or match[3]
     if power.startswith("-"):
-        return f"per {UNITS[found[1]][0]}" + (" squared" if power == "-2" else "")
-    is_length = UNITS[found[1]][0].endswith(("meter", "foot", "inch", "yard", "mile"))
+        return f"per {UNITS[match[1]][0]}" + (" squared" if power == "-2" else "")
+    is_length = UNITS[match[1]][0].endswith(("meter", "foot", "inch", "yard", "mile"))
     if power == "2":
         return f"square {name}" if is_length else f"{name} squared"
     if power == "3":

@@ -78,7 +78,7 @@ def test_callers_sentence_is_a_copy(question: str) -> None:
         ("Stop.", ""),
     ],
 )
-def test_own_words_are_no_copy(question: str, text: str) -> None:
+def test_own_words_are_not_a_copy(question: str, text: str) -> None:
     assert verdict(guard(question), text) is CopyState.OWN
 
 
@@ -89,7 +89,7 @@ def test_short_answer_may_be_given_twice(answer: str) -> None:
     assert verdict(guard("Is it?", answer), answer) is CopyState.OWN
 
 
-def test_refusals_that_begin_alike_are_no_copies() -> None:
+def test_refusals_that_begin_alike_are_not_copies() -> None:
     weather = "I am sorry, I do not know the weather."
     hours = "I am sorry, I do not know the opening hours."
     assert verdict(guard("When do you open?", weather), hours) is CopyState.OWN
@@ -147,7 +147,7 @@ def test_callers_sentences_are_a_copy_even_if_the_answer_may_be_repeated(questio
     assert verdict(CopyGuard.of(turns), question) is CopyState.COPY
 
 
-def test_same_answer_after_a_tool_is_no_copy() -> None:
+def test_same_answer_after_a_tool_is_not_a_copy() -> None:
     answer = "It is ten minutes past three in the afternoon."
     turns = [Turn("assistant", answer), Turn("user", "And now?"), Turn("tool", "3:10 PM")]
     assert verdict(CopyGuard.of(turns), answer) is CopyState.OWN
@@ -157,3 +157,36 @@ def test_same_answer_after_a_tool_is_no_copy() -> None:
 def test_any_reply_is_judged(question: str, answers: list[str], text: str) -> None:
     judged = CopyGuard(answers, question).judge(text, is_complete=True)
     assert judged in (CopyState.COPY, CopyState.OWN)
+
+
+RIVER = "A river is a long stream of water that flows to the sea over many days."
+
+
+def guard_after(question: str) -> CopyGuard:
+    return CopyGuard.of(
+        [Turn("user", "What is a river?"), Turn("assistant", RIVER), Turn("user", question)]
+    )
+
+
+@pytest.mark.parametrize("opening", ["", "Okay. ", "Sure, ", "Yes, okay. "])
+def test_copy_after_an_opening_is_a_copy(opening: str) -> None:
+    assert guard_after("And a lake?").judge(opening + RIVER) is CopyState.COPY
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Do not say that again.",
+        "Don't repeat yourself.",
+        "Explain it once again in simpler words.",
+        "Say that again, but shorter.",
+        "Stop repeating that.",
+    ],
+)
+def test_caller_who_wants_another_answer_does_not_get_the_same(question: str) -> None:
+    assert guard_after(question).judge(RIVER) is CopyState.COPY
+
+
+@pytest.mark.parametrize("question", ["Say that again, please.", "Pardon?", "One more time."])
+def test_caller_who_asks_for_the_answer_again_gets_it(question: str) -> None:
+    assert guard_after(question).judge(RIVER) is CopyState.OWN

@@ -21,7 +21,8 @@ from appliance.gateway.generation.tools import offered_tools
 from appliance.gateway.realtime.tools import ToolLimits, parse_tools
 from appliance.link.engine import GenerateRequest, ToolCall, Turn
 from appliance.settings import LLMConfig, Settings
-from tests.engines.llm.helpers import hear, reply, synthesize
+from tests.engines.llm.speech import synthesize
+from tests.engines.llm.turns import hear, reply
 from tests.link.contract import SpeechContract
 
 WEIGHTS = Settings().paths.weights

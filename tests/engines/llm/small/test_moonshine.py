@@ -9,23 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.moonshine import (
-    END,
-    Beam,
-    Hypothesis,
     Moonshine,
     change_speed,
     decode,
     max_tokens,
-    most_probable,
     parse_vocabulary,
     remove_loop,
-    vote,
 )
-from appliance.engines.llm.small.spoken_key import spoken_key
 from appliance.errors import MissingWeights
-from tests.engines.llm.helpers import synthesize, to_samples
+from tests.engines.llm.speech import synthesize, to_samples
 
 
 @pytest.mark.parametrize(
@@ -101,63 +94,6 @@ def test_one_occurrence_of_a_loop_is_kept_at_the_token_limit(loop: list[int]) ->
 @pytest.mark.parametrize("tokens", [[], [7, 7, 7], [1, 2, 3, 1, 2, 3], [1, 2, 1, 2, 1, 2]])
 def test_tokens_that_occur_twice_are_not_a_loop(tokens: list[int]) -> None:
     assert list(remove_loop(tokens)) == tokens
-
-
-def rows(*probabilities: dict[int, float]) -> list[Samples]:
-    """Return log-probabilities of a vocabulary of ten tokens; the other tokens have the rest."""
-    found = []
-    for each in probabilities:
-        rest = (1 - sum(each.values())) / (10 - len(each))
-        found.append(np.log([each.get(token, rest) for token in range(10)], dtype=np.float32))
-    return found
-
-
-def test_beam_finds_a_text_whose_first_token_is_less_probable() -> None:
-    beam = Beam(width=2)
-    assert beam.advance(rows({5: 0.5, 6: 0.4})) == [0, 0]
-    beam.advance(rows({7: 0.3, 8: 0.3, END: 0.2}, {END: 0.9}))
-    assert beam.is_done
-    assert beam.best.tokens == (6,)
-
-
-def test_beam_of_one_takes_the_most_probable_token() -> None:
-    beam = Beam(width=1)
-    assert beam.advance(rows({5: 0.5, 6: 0.4})) == [0]
-    assert beam.advance(rows({END: 0.9})) == [0]
-    assert (beam.is_done, beam.best.tokens, beam.best.ended) == (True, (5,), True)
-
-
-def test_beam_drops_a_text_that_is_far_less_probable_than_the_best() -> None:
-    beam = Beam(width=2, margin=1.0)
-    assert beam.advance(rows({5: 0.6, 6: 0.3})) == [0, 0]
-    assert beam.advance(rows({7: 0.6, END: 0.3}, {8: 0.3, 9: 0.2})) == [0]
-    assert [each.tokens for each in beam.open] == [(5, 7)]
-    assert [each.tokens for each in beam.ended] == [(5,)]
-
-
-def test_most_probable_tokens_are_in_order() -> None:
-    assert most_probable(np.array([0.1, 0.5, 0.2, 0.4], np.float32), 3) == [1, 3, 2]
-
-
-def test_texts_with_the_same_words_vote_together() -> None:
-    ballots = [
-        [("Twin.", Hypothesis((1,), np.log(0.4))), ("Twelve.", Hypothesis((2,), np.log(0.3)))],
-        [("12.", Hypothesis((3,), np.log(0.2))), ("Twin!", Hypothesis((4,), np.log(0.05)))],
-    ]
-    assert vote(ballots)[0] == "Twelve."
-
-
-def test_hundred_may_be_written_as_a_number() -> None:
-    ballots = [
-        [
-            ("Hundreds.", Hypothesis((1,), np.log(0.4))),
-            ("Hundredth.", Hypothesis((2,), np.log(0.3))),
-        ],
-        [("100th.", Hypothesis((3,), np.log(0.2)))],
-    ]
-    assert vote(ballots)[0] == "Hundredth."
-    assert spoken_key("100") == spoken_key("One hundred") == "hundred"
-    assert spoken_key("1") == "one"
 
 
 def test_speed_changes_the_length() -> None:

@@ -17,7 +17,9 @@ from appliance.engines.llm.small.ordinals import PREFERENCE, choose_form, number
         ("One hundred.", "100.", "Hundredth"),
     ],
 )
-def test_number_has_forms(text: str, other: str, ordinal: str) -> None:
+def test_number_is_compared_with_its_other_form_and_its_ordinal(
+    text: str, other: str, ordinal: str
+) -> None:
     forms = number_forms(text)
     assert forms is not None
     assert other in forms[0]
@@ -25,7 +27,7 @@ def test_number_has_forms(text: str, other: str, ordinal: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Stop.", "Six, six.", "21", "For.", "7D", "Six o'clock."])
-def test_other_texts_have_none(text: str) -> None:
+def test_text_that_is_not_one_number_is_not_compared(text: str) -> None:
     assert number_forms(text) is None
 
 

@@ -64,7 +64,7 @@ def test_nothing_of_a_copy_is_returned() -> None:
     assert parser.copied == ANSWER
 
 
-def test_words_that_were_held_back_are_returned_when_they_are_no_copy() -> None:
+def test_words_that_were_held_back_are_returned_when_they_are_not_a_copy() -> None:
     texts, parser = feed("The", " moon", " is", " far", " away", ".")
     assert texts[:3] == ["", "", ""]
     assert "".join(texts) + parser.finish() == "The moon is far away."

@@ -18,7 +18,8 @@ from appliance.engines.llm.small.session import SmallSession
 from appliance.errors import BadRequest
 from appliance.link.engine import GenerateRequest, Turn
 from appliance.settings import Settings
-from tests.engines.llm.helpers import hear, reply, synthesize
+from tests.engines.llm.speech import synthesize
+from tests.engines.llm.turns import hear, reply
 
 SYSTEM = Turn("system", Settings().llm.system_prompt)
 COUNT = Turn("user", "Count from one to fifty.")

@@ -32,7 +32,7 @@ from appliance.link.engine import (
     Turn,
 )
 from appliance.settings import LLMConfig, TTSConfig
-from tests.engines.llm.helpers import synthesize
+from tests.engines.llm.speech import synthesize
 
 SYSTEM = Turn("system", "You are friendly.")
 TIME = Tool("current_time", "Tells the time.", '{"type": "object", "properties": {}}')

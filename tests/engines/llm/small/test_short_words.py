@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from appliance.engines.llm.loudness import Samples
-from appliance.engines.llm.small.moonshine import Hypothesis, Recognition
+from appliance.engines.llm.small.beam_search import Hypothesis
+from appliance.engines.llm.small.moonshine import Recognition
 from appliance.engines.llm.small.recognition import filter_words
 from appliance.engines.llm.small.short_words import Ballot, VotingRecognizer
 from appliance.engines.llm.small.whisper import EncodedSpeech

@@ -59,7 +59,7 @@ def test_prompt_without_tools_has_no_definitions() -> None:
     assert render_definitions(()) == ""
 
 
-def test_parameters_that_are_no_schema_are_refused() -> None:
+def test_parameters_that_are_not_a_schema_are_refused() -> None:
     with pytest.raises(BadRequest):
         render_definitions([Tool("current_time", "", "[]")])
 
@@ -105,7 +105,7 @@ def test_wrong_or_unknown_call_is_malformed(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["It is ten past three.", "The current time(s)", "Cats (and dogs) sleep.", "{smiles}"]
 )
-def test_speech_is_no_call(text: str) -> None:
+def test_spoken_sentence_is_not_a_tool_call(text: str) -> None:
     assert called(text) is None
 
 
@@ -143,7 +143,7 @@ def test_call_of_the_gateways_history_is_rendered_as_the_model_writes_it() -> No
 
 
 @pytest.mark.parametrize("text", ["It is late.", "[1]", "{}", '{"name": 1}', "[" * 9_999])
-def test_text_that_is_no_call_is_unchanged(text: str) -> None:
+def test_text_that_is_not_a_call_is_unchanged(text: str) -> None:
     assert render_call(text) == text
 
 

@@ -17,7 +17,8 @@ from appliance.engines.llm.small.recognition import Transcriber, UtteranceTransc
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import EngineFailed
 from appliance.link.engine import INPUT_SAMPLE_RATE
-from tests.engines.llm.helpers import MESSAGE_BYTES, synthesize, to_samples
+from tests.engines.llm.speech import synthesize, to_samples
+from tests.engines.llm.turns import MESSAGE_BYTES
 
 SENTENCES = [
     "My sister is called Anna and she lives in a small house near the sea.",

@@ -11,19 +11,13 @@ import pytest
 from faster_whisper.feature_extractor import FeatureExtractor  # type: ignore[import-untyped]
 from tokenizers import Tokenizer
 
+from appliance.engines.llm.small.ctranslate2_file import read_weights
 from appliance.engines.llm.small.short_words import NO_SPEECH
-from appliance.engines.llm.small.whisper import (
-    WINDOW_SECONDS,
-    Whisper,
-    mel_features,
-    mel_filters,
-    read_weights,
-    tokenize,
-    vocabulary,
-)
+from appliance.engines.llm.small.whisper import Whisper, tokenize, vocabulary
+from appliance.engines.llm.small.whisper_features import WINDOW_SECONDS, mel_features, mel_filters
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
-from tests.engines.llm.helpers import synthesize, to_samples
+from tests.engines.llm.speech import synthesize, to_samples
 
 MODEL = Path(__file__).parents[4] / "weights/whisper-tiny-en"
 
@@ -66,7 +60,7 @@ def test_another_file_is_refused(data: bytes) -> None:
         read_weights(data)
 
 
-def test_tokens_are_bytes() -> None:
+def test_vocabulary_maps_printable_letters_to_bytes() -> None:
     assert vocabulary({"\u0120no": 1, "\u00c3": 0}) == [b"\xc3", b" no"]
 
 
@@ -105,7 +99,7 @@ def test_recognition_stops_when_asked() -> None:
 
 
 @pytest.mark.skipif(not MODEL.exists(), reason="model files of the tests are not installed")
-def test_noise_is_no_speech_and_a_word_is() -> None:
+def test_noise_is_not_speech_and_a_word_is() -> None:
     model = Whisper(MODEL, 1)
     noise = np.random.default_rng(1).normal(0, 0.1, INPUT_SAMPLE_RATE).astype(np.float32)
     _, of_noise = model.ballot(model.encode(noise))

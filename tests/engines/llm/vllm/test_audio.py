@@ -15,7 +15,7 @@ from appliance.engines.llm.vllm.audio import AudioClip, SessionClips, count_audi
 from appliance.errors import BadRequest
 from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
 from appliance.settings import Settings
-from tests.engines.llm.helpers import synthesize
+from tests.engines.llm.speech import synthesize
 
 QUESTIONS = sorted((Path(__file__).parents[4] / "client" / "questions").glob("*.wav"))
 SECOND = INPUT_SAMPLE_RATE  # samples

@@ -21,5 +21,5 @@ def test_roman_numeral_maps_to_its_value(numeral: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("word", ["", "IIII", "IC", "VX", "word"])
-def test_what_is_no_canonical_numeral_has_no_value(word: str) -> None:
+def test_numeral_that_is_not_canonical_has_no_value(word: str) -> None:
     assert value(word) == 0

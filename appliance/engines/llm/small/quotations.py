@@ -1,0 +1,63 @@
+"""What the prompt quotes after a question, because small models get it wrong. No I/O.
+
+Asked for the caller's last words ("What did I just say?"), they give the last answer or an older
+sentence of the call. Asked to spell a word, they repeat it. Both are known, so the prompt has them:
+
+    What did I just say? (Before this, I said: "I live in Oslo.")
+    Spell the word cat. (Its letters are: C, A, T.)
+
+The quotation follows the question, so that the beginning of the prompt stays the same, and so does
+the model's cache of it. The questions are English, as `llm.language`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from appliance.link.engine import Turn
+
+# At the end of the text: "What did I say about my cats?" is another question, which the model
+# answers from the conversation.
+_ASKS_FOR_LAST_WORDS = re.compile(
+    r"\b(?:what (?:did i(?: just)? (?:say|ask)|have i(?: just)? (?:said|asked)"
+    r"|i(?: just)? (?:said|asked)"
+    r"|was the last (?:thing|sentence|question) (?:that )?i (?:said|asked)"
+    r"|was my (?:last|previous) (?:question|sentence)|were my (?:last|previous) words)"
+    r"|(?:repeat|tell me) my (?:last|previous) (?:words|question|sentence))"
+    r"(?: to)?(?: you)?(?: just now| a moment ago| before(?: that)?)?(?:,? please)?\W*$"
+)
+_ASKS_TO_SPELL = re.compile(
+    r"\b(?:spell(?: out)?|spelling of)(?: me)?"
+    r"(?: (?:the|my|our|this) (?:last |first )?(?:word|name))?"
+    r"[\s,:]+[\"'“‘]?(?P<word>[^\W\d_]{2,})[\"'”’]?(?: for me)?(?:,? please)?\W*$"
+    r"|\bhow is [\"'“‘]?(?P<spelled>[^\W\d_]{2,})[\"'”’]? spelled\W*$",
+    re.IGNORECASE,
+)
+# "Spell it": what it is, the model has to find.
+_NOT_WORDS = frozenset({"it", "that", "this", "them", "again", "me", "please", "word", "name"})
+
+
+def add_quotations(dialogue: Sequence[Turn]) -> list[Turn]:
+    """Add to each question of the caller what small models need to answer it."""
+    quoted: list[Turn] = []
+    before = ""
+    for turn in dialogue:
+        if turn.role == "user":
+            quotation = _quotation(turn.text, before)
+            before = turn.text
+            if quotation:
+                turn = Turn("user", f"{turn.text} ({quotation})")
+        quoted.append(turn)
+    return quoted
+
+
+def _quotation(text: str, before: str) -> str:
+    """Return what to quote after `text`; `before` is the caller's text before it."""
+    if before and _ASKS_FOR_LAST_WORDS.search(text.casefold()):
+        return f'Before this, I said: "{before}"'
+    if match := _ASKS_TO_SPELL.search(text):
+        word = match["word"] or match["spelled"]
+        if word.casefold() not in _NOT_WORDS:
+            return f"Its letters are: {', '.join(word.upper())}."
+    return ""

@@ -1,0 +1,94 @@
+"""The caller's last words follow a question for them, and letters a question for a spelling."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.engines.llm.small.quotations import add_quotations
+from appliance.link.engine import Turn
+
+CATS = Turn("user", "What are my cats called?")
+ANSWER = Turn("assistant", "Your cats are called Fig and Olive.")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What did I just say?",
+        "What did I say a moment ago?",
+        "Sorry, what did I ask you?",
+        "What was my last question?",
+        "Can you repeat what I said",
+        "What did I say before that?",
+        "What did I just say, please?",
+        "What have I said?",
+        "What was the last thing I said to you?",
+        "Can you repeat my last sentence?",
+        "Repeat what I just said.",
+    ],
+)
+def test_question_for_the_last_words_has_them(question: str) -> None:
+    [*before, last] = add_quotations([CATS, ANSWER, Turn("user", question)])
+    assert before == [CATS, ANSWER]
+    assert last == Turn("user", f'{question} (Before this, I said: "{CATS.text}")')
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What did I say about my cats?",
+        "What did you just say?",
+        "What do I say to my boss?",
+        "What was my last job?",
+        "I said stop.",
+    ],
+)
+def test_other_questions_are_unchanged(question: str) -> None:
+    dialogue = [CATS, ANSWER, Turn("user", question)]
+    assert add_quotations(dialogue) == dialogue
+
+
+def test_first_question_of_a_call_has_nothing_to_quote() -> None:
+    dialogue = [Turn("user", "What did I just say?")]
+    assert add_quotations(dialogue) == dialogue
+
+
+def test_later_turns_do_not_change_an_earlier_one() -> None:
+    """The model's cache of a conversation stays valid."""
+    asked = [CATS, ANSWER, Turn("user", "What did I just say?")]
+    again = [*asked, Turn("assistant", "You asked that."), Turn("user", "What did I just say?")]
+    later = add_quotations(again)
+    assert later[:3] == add_quotations(asked)
+    assert later[-1].text.endswith('I said: "What did I just say?")')
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Spell the word Oslo.",
+        "Spell Oslo, please.",
+        "How do you spell Oslo?",
+        "Could you spell out Oslo for me?",
+        'What is the spelling of "Oslo"?',
+        "How is Oslo spelled?",
+        "Spell my name, Oslo.",
+    ],
+)
+def test_question_for_a_spelling_has_the_letters(question: str) -> None:
+    (turn,) = add_quotations([Turn("user", question)])
+    assert turn == Turn("user", f"{question} (Its letters are: O, S, L, O.)")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Spell it again, please.",
+        "Spell that.",
+        "I cannot spell.",
+        "There was a cold spell last week.",
+        "Who put a spell on the princess in the tale?",
+        "Spell my name.",
+    ],
+)
+def test_without_a_word_to_spell_there_are_no_letters(question: str) -> None:
+    assert add_quotations([Turn("user", question)]) == [Turn("user", question)]
