@@ -315,6 +315,13 @@ class InvalidEvent(EventRefused):
     advice = "Send a JSON object with the fields of the OpenAI Realtime protocol."
 
 
+class InvalidValue(EventRefused):
+    """The value is not possible here: {what}."""
+
+    reason = "invalid_value"
+    advice = "Truncate a message to a part of the audio that was received of it."
+
+
 class EventNotSupported(EventRefused):
     """This appliance does not support {what}."""
 

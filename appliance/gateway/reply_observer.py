@@ -12,6 +12,9 @@ class ReplyObserver:
     def reply_started(self, spoken: bool) -> None:
         """A question was submitted, and its reply begins. `spoken`: a turn of the user ended."""
 
+    def asked(self, response_id: str) -> None:
+        """The pipeline begins what the client has asked for under this name."""
+
     def reply_failed(self, reason: str) -> None:
         """The reply has failed for this reason. `reply_ended` follows."""
 
@@ -33,6 +36,12 @@ class ReplyObserver:
 
     def notice_ended(self) -> None:
         """Something outside the conversation was said, such as an apology."""
+
+    def stopped(self, number: int) -> None:
+        """The bot was stopped because the client asked for it, with this number.
+
+        `reply_ended` came before. What comes now is new.
+        """
 
     def transcribed(self, text: str) -> None:
         """The words of the latest question are known."""

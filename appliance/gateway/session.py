@@ -23,11 +23,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from pipecat.frames.frames import (
-    InterruptionFrame,
-    OutputTransportMessageUrgentFrame,
-    TTSSpeakFrame,
-)
+from pipecat.frames.frames import OutputTransportMessageUrgentFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -45,7 +41,7 @@ from appliance.errors import (
     PipelineFailed,
     SessionEnded,
 )
-from appliance.gateway.generation.client_frames import ClientToolCallFrame
+from appliance.gateway.generation.client_frames import ClientGreetingFrame, ClientToolCallFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
 from appliance.gateway.generation.reply import ReplyEndFrame, TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
@@ -91,7 +87,7 @@ class Session:
         self._resources = resources
         self._settings = resources.settings
         self._metrics = resources.metrics
-        self._greeting = self._settings.llm.greeting
+        self._greets = bool(self._settings.llm.greeting)
         self._monitor = SessionMonitor(
             self._metrics, self._settings.journal.transcripts, self._send_message
         )
@@ -189,7 +185,6 @@ class Session:
             on_violation=self.end,
             on_audio=self._count_audio,
             greet=self._greet,
-            stop=self._interrupt_bot,
         )
         self._observer = serializer = RealtimeSerializer(
             self._name, realtime, settings, hooks, self._resources.voices
@@ -197,16 +192,9 @@ class Session:
         return serializer
 
     async def _greet(self) -> None:
-        greeting, self._greeting = self._greeting, ""  # a client may ask for it more than once
-        if greeting:
-            await self._worker.queue_frames([TTSSpeakFrame(greeting), ReplyEndFrame()])
-
-    async def _interrupt_bot(self) -> None:
-        """Interrupt the bot because the client asks for it."""
-        if self._settings.turn.half_duplex:  # Pipecat's user aggregator would drop the frame
-            await self._llm.queue_frame(InterruptionFrame())
-        else:
-            await self._worker.rtvi.interrupt_bot()
+        greets, self._greets = self._greets, False  # a client may ask for it more than once
+        if greets:
+            await self._llm.queue_frame(ClientGreetingFrame())
 
     def _build_pipeline(self, realtime: RealtimeRequest | None) -> PipelineWorker:
         settings, resources = self._settings, self._resources
@@ -266,6 +254,7 @@ class Session:
             self._on_heard,
             self._observer.notice_ended,
             self._on_client_tool,
+            self._observer.stopped,
         )
         gate = InterruptionGate(
             settings.turn.interruption == "voice" or settings.turn.half_duplex,
@@ -369,6 +358,7 @@ class Session:
             on_speech_started=speech_started,
             on_speech_stopped=speech_stopped,
             on_turn_submitted=turn_submitted,
+            on_asked=self._observer.asked,
             on_first_token=monitor.mark("first_token"),
             on_tool_call=monitor.tool_called,
             on_client_silent=self._observer.tool_timed_out,

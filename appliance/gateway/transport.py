@@ -27,6 +27,7 @@ from pipecat.frames.frames import (
     OutputAudioRawFrame,
     OutputTransportMessageUrgentFrame,
     StartFrame,
+    SystemFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSTextFrame,
@@ -63,6 +64,16 @@ BOT_PAUSED, BOT_RESUMED = "bot-paused", "bot-resumed"  # kinds of server message
 @dataclass
 class _RepeatFrame(ControlFrame):
     """Makes the output send again what was missed, if nothing else is queued."""
+
+
+@dataclass
+class _InterruptedFrame(ControlFrame):
+    """Comes first in the queue after an interruption: what comes before it was interrupted.
+
+    number  of interruptions so far
+    """
+
+    number: int = 0
 
 
 class PacedTransport(FastAPIWebsocketTransport):
@@ -139,6 +150,9 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
 
     Pipecat takes frames one by one from a queue, and awaits `write_audio_frame` for audio and
     `write_transport_frame` for the others. While the output is paused, these two wait.
+
+    Pipecat passes an interruption on before it empties the queue. Then, one frame may have left the
+    queue and not be sent yet. It must not be sent any more, nor passed on: `_is_interrupted`.
     """
 
     pacer: PlaybackPacer
@@ -154,7 +168,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         self._going.set()
         self._unplayed_seconds: float | None = None  # at the pause, until it was made up for
         self._interruptions = 0
-        self._cut_off: Frame | None = None  # it waited when the bot was interrupted
+        self._interruptions_passed = 0  # in the queue
 
     @property
     def unplayed_seconds(self) -> float:
@@ -178,14 +192,12 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     ) -> None:
         if isinstance(frame, OutputAudioRawFrame):
             await pass_audio(self, frame)
-        elif frame is self._cut_off:
-            self._cut_off = None
-        else:
+        elif direction == FrameDirection.UPSTREAM or not self._is_interrupted(frame):
             await super().push_frame(frame, direction)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         if isinstance(frame, InterruptionFrame):
-            self._interruptions += 1  # first, so that nothing that waits is sent meanwhile
+            self._interruptions += 1  # first, so that nothing is sent while it is reported
         await super().process_frame(frame, direction)
         match frame:
             case InterruptionFrame():
@@ -198,18 +210,30 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
             case ResumeBotFrame():
                 await self._resume()
 
+    async def _handle_frame(self, frame: Frame) -> None:
+        await super()._handle_frame(frame)
+        if isinstance(frame, InterruptionFrame):  # the queue is empty now
+            await super()._handle_frame(_InterruptedFrame(self._interruptions))
+
+    def _is_interrupted(self, frame: Frame) -> bool:
+        """Whether a frame out of the queue belongs to what was interrupted."""
+        is_queued = frame.interruptible and not isinstance(frame, SystemFrame)
+        return is_queued and self._interruptions_passed < self._interruptions
+
     async def write_transport_frame(self, frame: Frame) -> None:
         """Follow the phrases. Called for each frame that is not audio, in order with the audio.
 
         The frame waits if audio before it has to be sent again, and the end of a reply waits until
         all of it is played. Pipecat passes the frame on afterwards.
         """
-        interruptions = self._interruptions
+        if isinstance(frame, _InterruptedFrame):
+            self._interruptions_passed = max(self._interruptions_passed, frame.number)
+        if self._is_interrupted(frame):
+            return
         await self._make_up_if_missed()
         if isinstance(frame, ReplyEndFrame):
             await self._wait_until_played()
-        if interruptions != self._interruptions and frame.interruptible:
-            self._cut_off = frame
+        if self._is_interrupted(frame):
             return
         match frame:
             case AggregatedTextFrame() if not isinstance(frame, TTSTextFrame):
@@ -243,6 +267,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         was passed on.
         """
         interruptions = self._interruptions
+        if self._is_interrupted(frame):
+            return
         if self.on_audio is not None:
             self.on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
         if not await self._write_frame(frame) or interruptions != self._interruptions:

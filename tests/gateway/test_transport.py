@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from starlette.websockets import WebSocket
 
 from appliance.gateway.transport import PlaybackPacer, output_lead_seconds
-from appliance.link.engine import OUTPUT_SAMPLE_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, Turn
 from appliance.settings import Settings, TurnConfig
 from client import wire
+from tests.fakes.engines import Reply
 from tests.gateway.conftest import (
     MakeGateway,
     RunningGateway,
@@ -129,6 +132,30 @@ async def test_end_of_a_reply_is_reported_when_all_of_it_is_played(
         await client.turn(1)
         reported_at = time.monotonic()
     assert reported_at - sent_chunks[0][0] >= sum(seconds for _, seconds in sent_chunks) > 0.5
+
+
+class Silent(ScriptedLLM):
+    """Tells a story. Its reply to "Stop." has nothing that can be spoken."""
+
+    def __call__(self, conversation: Sequence[Turn], utterances: dict[int, bytes]) -> Reply:
+        return "..." if conversation[-1].text.endswith("Stop.") else SENTENCE * 12
+
+
+async def test_no_audio_follows_an_interruption(make_gateway: MakeGateway) -> None:
+    """A client drops what it has not played once, when the interruption arrives."""
+    async with make_gateway(Silent()) as gateway:
+        client = await gateway.connect()
+        for number in range(8):
+            client.frames.clear()
+            await client.type("Tell me a story.")
+            await client.wait_until(lambda: wire.AudioFrame in map(type, client.frames))
+            await asyncio.sleep(0.013 * number)  # at any point between two chunks
+            client.frames.clear()
+            await client.type("Stop.")
+            await client.wait_until(lambda: wire.Interruption in map(type, client.frames))
+            await asyncio.sleep(0.3)
+            kinds = [type(frame) for frame in client.frames]
+            assert wire.AudioFrame not in kinds[kinds.index(wire.Interruption) :]
 
 
 async def ask(gateway: RunningGateway, question: bytes) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from tests.gateway.conftest import (
     ScriptedLLM,
     Speak,
 )
+from tests.gateway.realtime.teller import Teller
 from tests.realtime.caller import to_24_khz
 
 FOLDER = Path(__file__).parent / "js"
@@ -103,6 +104,16 @@ async def test_openai_spoken_and_interrupted(
     assert done["response"]["status_details"]["reason"] == "turn_detected"
 
 
+async def test_openai_cancels(make_gateway: MakeGateway, certificate: Certificate) -> None:
+    async with make_gateway(Teller(), **tls(certificate)) as gateway:
+        lines = await run("openai.mjs", gateway, URL, TOKEN, "--cancel", trusted=certificate[0])
+    cancelled, answered = (line["response"] for line in of(lines, "response.done"))
+    assert cancelled["status_details"]["reason"] == "client_cancelled"
+    assert answered["output"][0]["content"][0]["transcript"] == "Fine."
+    assert len(of(lines, "response.created")) == 2
+    assert not of(lines, "error")
+
+
 async def test_openai_wrong_token(make_gateway: MakeGateway, certificate: Certificate) -> None:
     async with make_gateway(**tls(certificate)) as gateway:
         lines = await run("openai.mjs", gateway, URL, "wrong", trusted=certificate[0])
@@ -117,6 +128,17 @@ async def test_agents_typed(gateway: RunningGateway) -> None:
     texts = [part for item in end["history"] for part in item["content"]]
     assert any(part.get("transcript") == "You wrote the weather." for part in texts)
     assert end["pieces"] > 3
+
+
+async def test_agents_interrupts(make_gateway: MakeGateway) -> None:
+    async with make_gateway(Teller()) as gateway:
+        url = "ws://{}/v1/realtime?model=gpt-realtime"
+        lines = await run("agents.mjs", gateway, url, TOKEN, "--cancel")
+    assert of(lines, "audio_interrupted")
+    assert [line["status"] for line in of(lines, "response.done")] == ["cancelled", "completed"]
+    (end,) = of(lines, "history")
+    assert end["history"][-1]["content"][0]["transcript"] == "Fine."
+    assert not of(lines, "error")
 
 
 async def test_agents_tool(make_gateway: MakeGateway) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.link.engine import ToolCall
 from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.realtime.teller import Teller
 from tests.realtime.caller import Caller
 
 agents = pytest.importorskip("agents.realtime")
@@ -77,6 +78,18 @@ async def test_a_spoken_question_is_answered_and_interrupted(
         await caller.event("audio_interrupted")
         await caller.event("agent_end")
         assert any("milliseconds" in text for text in caller.said("user"))
+        assert not caller.of("error")
+
+
+async def test_an_application_interrupts_the_bot(make_gateway: MakeGateway) -> None:
+    async with make_gateway(Teller()) as gateway, call(gateway) as caller:
+        await caller.session.send_message("a story")
+        await caller.event("audio", 8)
+        await caller.session.interrupt()
+        await caller.event("audio_interrupted")
+        await caller.session.send_message("something else")
+        await caller.event("agent_end", 2)
+        assert caller.said("assistant")[-1] == "Fine."
         assert not caller.of("error")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from appliance.link.engine import ToolCall
 from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.realtime.teller import Teller
 from tests.realtime.caller import Caller, pieces, to_24_khz
 
 openai = pytest.importorskip("openai")
@@ -38,13 +40,16 @@ class SdkCaller(Caller):
         await self.connection.input_audio_buffer.append(audio=audio)
 
     async def type(self, text: str) -> None:
+        await self.add(text)
+        await self.connection.response.create()
+
+    async def add(self, text: str) -> None:
         item = {
             "type": "message",
             "role": "user",
             "content": [{"type": "input_text", "text": text}],
         }
         await self.connection.conversation.item.create(item=item)
-        await self.connection.response.create()
 
     @property
     def kinds(self) -> list[str]:
@@ -145,6 +150,36 @@ async def test_a_response_can_be_cancelled(make_gateway: MakeGateway) -> None:
         done = await caller.event("response.done", 2)
         assert done.response.status == "completed"
         assert done.response.output[0].content[0].transcript == "Fine."
+        assert not caller.of("error")
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05])
+async def test_a_response_can_be_cancelled_at_once(
+    make_gateway: MakeGateway, seconds: float
+) -> None:
+    async with make_gateway(Teller()) as gateway, call(gateway) as caller:
+        await caller.type("a story")
+        await asyncio.sleep(seconds)
+        await caller.connection.response.cancel()
+        done = await caller.event("response.done")
+        assert done.response.status_details.reason == "client_cancelled"
+        await caller.type("something else")
+        done = await caller.event("response.done", 2)
+        assert done.response.output[0].content[0].transcript == "Fine."
+        assert len(caller.of("response.created")) == 2
+        assert not caller.of("error")
+
+
+async def test_a_question_that_waits_is_answered_after_a_cancel(make_gateway: MakeGateway) -> None:
+    async with make_gateway(Teller()) as gateway, call(gateway) as caller:
+        await caller.type("a story")
+        await caller.event("response.output_audio.delta", 5)
+        await caller.add("something else")
+        await caller.connection.response.cancel()
+        await caller.connection.response.create()
+        done = await caller.event("response.done", 2)
+        assert done.response.output[0].content[0].transcript == "Fine."
+        assert len(caller.of("response.created")) == 2
         assert not caller.of("error")
 
 

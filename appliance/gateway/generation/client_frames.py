@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipecat.frames.frames import ControlFrame, SystemFrame
+from pipecat.frames.frames import ControlFrame, InterruptionFrame, SystemFrame
 
 from appliance.link.engine import Tool
 
@@ -13,13 +13,37 @@ from appliance.link.engine import Tool
 class ClientQuestionFrame(SystemFrame):
     """Ask for a reply to a typed text, to speech, or to both. Nobody may be speaking.
 
-    audio       16 kHz mono int16 PCM, one piece for each spoken part
-    interrupts  whether a reply waits for a tool of the client: the question interrupts it
+    audio        16 kHz mono int16 PCM, one piece for each spoken part
+    stop         number of a stop that comes first, because a reply waits for a tool of the client,
+                 or 0
+    response_id  what the client calls the reply
     """
 
     text: str = ""
     audio: tuple[bytes, ...] = ()
-    interrupts: bool = False
+    stop: int = 0
+    response_id: str = ""
+
+
+@dataclass
+class ClientStopFrame(SystemFrame):
+    """Interrupt the bot, and report the number when that is done."""
+
+    number: int = 0
+
+
+@dataclass
+class ClientInterruptionFrame(InterruptionFrame):
+    """The interruption that a ClientStopFrame with this number has caused."""
+
+    number: int = 0
+
+
+@dataclass
+class ClientGreetingFrame(SystemFrame):
+    """Say the greeting. `response_id`: what the client calls it; "" if it did not ask for it."""
+
+    response_id: str = ""
 
 
 @dataclass
@@ -59,4 +83,9 @@ class ClientToolResultFrame(SystemFrame):
 
 @dataclass
 class ClientReplyFrame(SystemFrame):
-    """Go on with the reply, now that the model can see the results of the client's tools."""
+    """Go on with the reply, now that the model can see the results of the client's tools.
+
+    `response_id`: what the client calls the rest of the reply.
+    """
+
+    response_id: str = ""

@@ -38,9 +38,12 @@ from pipecat.utils.time import time_now_iso8601
 from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.generation.client_frames import (
+    ClientGreetingFrame,
+    ClientInterruptionFrame,
     ClientQuestionFrame,
     ClientReplyFrame,
     ClientSettingsFrame,
+    ClientStopFrame,
     ClientToolResultFrame,
 )
 from appliance.gateway.generation.client_tools import ClientTools, WaitHooks
@@ -203,6 +206,12 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             case ClientQuestionFrame():
                 await self._question_sent(frame)
                 return
+            case ClientStopFrame():
+                await self._stop_bot(frame.number)
+                return
+            case ClientGreetingFrame():
+                await self._greet(frame.response_id)
+                return
             case ClientSettingsFrame():
                 self._use_settings(frame)
                 return
@@ -211,7 +220,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
                 self._history.set_result(frame.call_id, frame.text)
                 return
             case ClientReplyFrame():
-                await self._go_on()
+                await self._go_on(frame.response_id)
                 return
             case LLMContextFrame():
                 return  # `History` already has the conversation
@@ -292,11 +301,25 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         if not self._prefetcher.turn_running:
             self._prefetcher.prefill()
 
-    async def _go_on(self) -> None:
+    async def _stop_bot(self, number: int) -> None:
+        """Interrupt the bot as if the interruption came from a processor before this one."""
+        await self._push_upstream(InterruptionFrame())
+        interruption = ClientInterruptionFrame(number=number)
+        await self.process_frame(interruption, FrameDirection.DOWNSTREAM)
+
+    async def _greet(self, response_id: str) -> None:
+        await self._wait_for_heard()
+        self._callbacks.on_asked(response_id)
+        await self.push_frame(TTSSpeakFrame(self._config.greeting))
+        await self.push_frame(ReplyEndFrame())
+
+    async def _go_on(self, response_id: str) -> None:
         """Go on with the reply that waits for the client, or reply to a result that came late.
 
         If there is no reply to give, the client gets an empty one.
         """
+        await self._wait_for_heard()
+        self._callbacks.on_asked(response_id)
         if self._client_tools.resume() or self._prefetcher.turn_running:
             return
         pending = self._history.pending()
@@ -306,11 +329,10 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             await self.push_frame(ReplyEndFrame())
 
     async def _question_sent(self, frame: ClientQuestionFrame) -> None:
-        if frame.interrupts:  # a reply that waits for the client, so the bot is silent
-            self._heard_reported.clear()
-            await self._cancel_turn()
-            await self.push_frame(InterruptionFrame())
+        if frame.stop:
+            await self._stop_bot(frame.stop)
         await self._wait_for_heard()
+        self._callbacks.on_asked(frame.response_id)
         self._speculator.discard("changed")
         utterances = tuple(self._collector.whole(pcm) for pcm in frame.audio)
         for utterance in utterances:

@@ -38,6 +38,7 @@ class TurnCallbacks:
     on_speech_stopped  the user stopped, that many seconds ago; the turn may continue
     on_turn_submitted  a turn needs a reply: "spoken" or "typed", the seconds of speech, and whether
                        the question of the previous turn is the beginning of this one's
+    on_asked           what the client has asked for begins; its name for that
     on_first_token     the first chunk of the reply arrived
     on_tool_call       a tool call ended: "done", "failed", "too_slow" or "malformed"
     on_client_silent   the reply goes on without the result of a client's tool
@@ -51,6 +52,7 @@ class TurnCallbacks:
     on_speech_started: Callable[[float], None]
     on_speech_stopped: Callable[[float], None]
     on_turn_submitted: Callable[[str, float, bool], None]
+    on_asked: Callable[[str], None]
     on_first_token: Callable[[], None]
     on_tool_call: Callable[[str], None]
     on_client_silent: Callable[[], None]

@@ -11,22 +11,29 @@ from appliance.link.engine import Tool
 class Ask:
     """Ask the pipeline for a reply. `audio` is 16 kHz PCM.
 
-    interrupts  whether a reply waits for a tool of the client: the question interrupts it
+    response_id  of the response that the client gets
+    stop         number of a stop that comes first, because a reply waits for a tool of the client,
+                 or 0
     """
 
+    response_id: str
     text: str
     audio: tuple[bytes, ...]
-    interrupts: bool = False
+    stop: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Interrupt the bot."""
+    """Interrupt the bot. The pipeline reports the `number` when that is done."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Greet:
-    """Say the greeting."""
+    """Say the greeting. `response_id` as in Ask."""
+
+    response_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,9 @@ class TakeResult:
 
 @dataclass(frozen=True, slots=True)
 class GoOn:
-    """Reply to the results of the client's tools."""
+    """Reply to the results of the client's tools. `response_id` as in Ask."""
+
+    response_id: str
 
 
 Command = Ask | Stop | Greet | Configure | TakeResult | GoOn

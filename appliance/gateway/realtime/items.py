@@ -28,7 +28,8 @@ class MessageItem(Item):
     text        typed by the user
     transcript  of the audio; None if it is not known, or may not be shown
     has_audio   whether it was spoken
-    seconds     of the audio of a question, with the silence that ended it
+    seconds     of the audio of a question, with the silence that ended it, or of the audio that
+                was sent of the bot
     """
 
     role: Literal["user", "assistant"]

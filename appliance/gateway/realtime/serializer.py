@@ -27,9 +27,11 @@ from pipecat.serializers.base_serializer import FrameSerializer
 from appliance.errors import AudioDropped, SessionEnded, TooFast
 from appliance.gateway.dc_offset import OffsetFilter
 from appliance.gateway.generation.client_frames import (
+    ClientGreetingFrame,
     ClientQuestionFrame,
     ClientReplyFrame,
     ClientSettingsFrame,
+    ClientStopFrame,
     ClientToolResultFrame,
 )
 from appliance.gateway.pace import AudioPace
@@ -86,15 +88,13 @@ class RealtimeHooks:
     send          sends a text message to the client
     on_violation  ends the session with this error
     on_audio      counts the direction, "in" or "out", and the size in bytes of passing PCM
-    greet         says the greeting
-    stop          interrupts the bot
+    greet         says the greeting, unless it was said
     """
 
     send: Callable[[str], Awaitable[None]]
     on_violation: Callable[[SessionEnded], None]
     on_audio: Callable[[str, int], None]
     greet: Callable[[], Awaitable[None]]
-    stop: Callable[[], Awaitable[None]]
 
 
 class RealtimeSerializer(FrameSerializer, ReplyObserver):
@@ -168,7 +168,7 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
                     self._state.append(self._offset.remove(self._resampler.flush()))
             events, command = self._state.handle(event)
             await self._emit(events)
-            return await self._frame_of(command)
+            return self._frame_of(command)
         except RefusedEvent as refused:
             if counted or self._may_send_more():
                 await self._refuse(refused, event_id)
@@ -188,6 +188,9 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
     def reply_started(self, spoken: bool) -> None:
         self._emit_later(self._state.reply_started(spoken))
 
+    def asked(self, response_id: str) -> None:
+        self._state.asked(response_id)
+
     def reply_failed(self, reason: str) -> None:
         self._state.reply_failed(reason)
 
@@ -202,6 +205,9 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
 
     def reply_ended(self, interrupted: bool, heard: str) -> None:
         self._emit_later(self._state.reply_ended(interrupted, heard))
+
+    def stopped(self, number: int) -> None:
+        self._state.stopped(number)
 
     def notice_ended(self) -> None:
         self._emit_later(self._state.notice_ended())
@@ -235,20 +241,23 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
             self._drop_reported_at = now
             await self._refuse(RefusedEvent(AudioDropped()), event_id)
 
-    async def _frame_of(self, command: Command | None) -> Frame | None:
+    def _frame_of(self, command: Command | None) -> Frame | None:
+        """Return the frame of a command. All take the same way, so that they stay in order."""
         match command:
             case Ask():
-                return ClientQuestionFrame(command.text, command.audio, command.interrupts)
+                return ClientQuestionFrame(
+                    command.text, command.audio, command.stop, command.response_id
+                )
             case Stop():
-                await self._hooks.stop()
+                return ClientStopFrame(command.number)
             case Greet():
-                await self._hooks.greet()
+                return ClientGreetingFrame(command.response_id)
             case Configure():
                 return ClientSettingsFrame(command.instructions, command.voice, command.tools)
             case TakeResult():
                 return ClientToolResultFrame(command.call_id, command.text)
             case GoOn():
-                return ClientReplyFrame()
+                return ClientReplyFrame(command.response_id)
         return None
 
     async def _refuse(self, refused: RefusedEvent, event_id: str) -> None:

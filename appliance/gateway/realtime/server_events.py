@@ -33,8 +33,8 @@ class Response:
     item      the message that is spoken, once it has begun
     call      the call of a tool of the client that ends the response
     notice    whether nobody asked for it, such as a greeting
+    begun     whether the pipeline has begun it: what ended before was something else
     failed    the reason if the engine failed
-    cancelled whether the client has cancelled it
     """
 
     id: str
@@ -42,8 +42,8 @@ class Response:
     item: MessageItem | None = None
     call: CallItem | None = None
     notice: bool = False
+    begun: bool = True
     failed: str = ""
-    cancelled: bool = False
     words: list[str] = field(default_factory=list)
 
     @property

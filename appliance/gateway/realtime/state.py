@@ -7,14 +7,25 @@ A response begins when a reply is asked for, and is done when its last audio was
 is interrupted. So `response.done` comes later than from OpenAI's service. A call of a tool of the
 client also ends a response: for the pipeline the reply goes on, and for the client the rest of it
 is another response.
+
+The client and the pipeline run side by side, so a report can be about something that the client has
+stopped already, or about something before its question. Two rules keep them apart:
+
+- A stop of the client has a number. Until the pipeline has reported it, every report about the bot
+  is about what was stopped, and is dropped. The pipeline executes the commands in order, and begins
+  no reply before the interruption before it was reported.
+- A response that the client asked for begins when the pipeline says so. An end that was reported
+  before is that of something else.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 
 from appliance.errors import (
+    InvalidValue,
     NoResponseToCancel,
     NoSuchItem,
     NothingToAnswer,
@@ -43,8 +54,10 @@ from appliance.gateway.realtime.server_events import (
     output_item,
     part,
 )
+from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
 MAX_ITEMS = 256  # that a client can name; the oldest are forgotten
+OUTPUT_BYTES_PER_SECOND = 2 * OUTPUT_SAMPLE_RATE
 
 Outcome = tuple[list[Event], Command | None]
 
@@ -89,7 +102,9 @@ class RealtimeState:
         self._response: Response | None = None
         self._has_spoken = False  # the bot
         self._said = ""  # of the reply, in responses that ended with a call
-        self._stops = 0  # interruptions by the client that the pipeline has not reported yet
+        self._stops = 0  # of the client
+        self._stopped = 0  # number of the latest of them that the pipeline has reported
+        self._cut_off = False  # the bot was interrupted, and nothing has begun since
 
     # --- the pipeline reports
 
@@ -134,24 +149,35 @@ class RealtimeState:
     def reply_started(self, spoken: bool) -> list[Event]:
         """The pipeline begins a reply. `spoken`: to what the user has just said."""
         self._calls.replied()
-        self._said = ""
         stopped = self.user_stopped() if spoken else []
+        if self._stopping:
+            return stopped
+        self._said = ""
         return [*stopped, *self._reply_started()]
 
+    def asked(self, response_id: str) -> None:
+        """The pipeline begins what the client has asked for with this response."""
+        if self._response is not None and self._response.id == response_id:
+            self._response.begun = True
+
     def _reply_started(self) -> list[Event]:
+        self._cut_off = False
         if self._response is not None and not self._response.notice:
             return []  # the client has asked for it, or the question has changed meanwhile
         return [*self._finish("completed"), *self._begin(Response(self._new_id("resp")))]
 
     def reply_failed(self, reason: str) -> None:
         """The engine has failed. `reply_ended` follows."""
-        if self._response is not None:
+        if self._response is not None and self._response.begun and not self._stopping:
             self._response.failed = reason
 
     def phrase(self, text: str) -> list[Event]:
         """A phrase of the bot begins; its audio follows."""
+        if self._stopping:
+            return []
+        self._cut_off = False
         text = text.strip()
-        if self._stops or not text or not self.config.transcripts:
+        if not text or not self.config.transcripts:
             return []
         events, response, item = self._speaking()
         delta = f" {text}" if response.words else text
@@ -163,15 +189,16 @@ class RealtimeState:
 
     def audio(self, pcm: bytes) -> list[Event]:
         """24 kHz PCM of the bot is to be played."""
-        if self._stops:
+        if self._stopping or self._cut_off:
             return []
         self._has_spoken = True
         events, response, item = self._speaking()
+        item.seconds += len(pcm) / OUTPUT_BYTES_PER_SECOND
         return [*events, audio_delta(response, item, pcm)]
 
     def tool_called(self, call_id: str, name: str, parameters: str) -> list[Event]:
         """The model calls a tool of the client. `parameters` is the JSON text of its arguments."""
-        if self._stops:
+        if self._stopping:
             return []
         events = self._reply_started()
         response = self._response
@@ -203,21 +230,30 @@ class RealtimeState:
     def tool_timed_out(self) -> list[Event]:
         """The reply goes on without the result of the client's tool."""
         self._calls.replied()
-        return self._reply_started()
+        return [] if self._stopping else self._reply_started()
 
     def reply_ended(self, interrupted: bool, heard: str) -> list[Event]:
         """The bot has finished, or was interrupted. The user has heard the text `heard`."""
         self._calls.ended()
-        if self._stops:
-            self._stops -= interrupted
+        if self._stopping:
+            return []
+        self._cut_off = self._cut_off or interrupted
+        if self._response is not None and not self._response.begun:
             return []
         heard = heard.removeprefix(self._said).strip()
         return self._finish("cancelled" if interrupted else "completed", "turn_detected", heard)
 
     def notice_ended(self) -> list[Event]:
         """A notice was said. Within a response, it does not end the response."""
-        is_notice = self._response is not None and self._response.notice
-        return self._finish("completed") if is_notice and not self._stops else []
+        response = self._response
+        if response is None or not (response.notice and response.begun) or self._stopping:
+            return []
+        return self._finish("completed")
+
+    def stopped(self, number: int) -> None:
+        """The stop of the client with this number was executed, and all audio before is dropped."""
+        self._stopped = max(self._stopped, number)
+        self._cut_off = True
 
     # --- the client sends
 
@@ -250,7 +286,7 @@ class RealtimeState:
             case received.OutputCreate():
                 return self._create_output(event)
             case received.ItemTruncate():
-                return self._truncate(event), None
+                return self._truncate(event)
             case received.ItemRetrieve():
                 item = self._find(event.item_id).wire(self._beta)
                 return [{"type": "conversation.item.retrieved", "item": item}], None
@@ -304,18 +340,31 @@ class RealtimeState:
             raise received.invalid("the id is taken", "item.id")
         return event.item_id or self._new_id("item")
 
-    def _truncate(self, event: received.ItemTruncate) -> list[Event]:
+    def _truncate(self, event: received.ItemTruncate) -> Outcome:
+        """Confirm what the user has heard of a message. One in progress is stopped.
+
+        The Agents SDK sends no more than this when its application interrupts the bot.
+        """
         item = self._find(event.item_id)
         if not isinstance(item, MessageItem) or item.role != "assistant":
             raise received.invalid("only messages of the assistant can be truncated", "item_id")
-        return [
-            {
-                "type": "conversation.item.truncated",
-                "item_id": item.id,
-                "content_index": event.content_index,
-                "audio_end_ms": event.audio_end_ms,
-            }
-        ]
+        if event.content_index != 0:
+            what = "the message has only the part 0"
+            raise RefusedEvent(InvalidValue(what=what), param="content_index")
+        milliseconds = math.ceil(1000 * item.seconds)
+        if event.audio_end_ms > milliseconds:
+            what = f"the message has {milliseconds} ms of audio, less than {event.audio_end_ms} ms"
+            raise RefusedEvent(InvalidValue(what=what), param="audio_end_ms")
+        truncated = {
+            "type": "conversation.item.truncated",
+            "item_id": item.id,
+            "content_index": event.content_index,
+            "audio_end_ms": event.audio_end_ms,
+        }
+        if item.status != "in_progress":
+            return [truncated], None
+        events, command = self._stop()
+        return [*events, truncated], command
 
     def _delete(self, event: received.ItemDelete) -> list[Event]:
         item = self._find(event.item_id)
@@ -333,26 +382,38 @@ class RealtimeState:
         greet = self._greeting and not goes_on and not self._questions
         if not (goes_on or greet or self._questions):
             raise RefusedEvent(NothingToAnswer())
-        response = Response(self._new_id("resp"), event.metadata, notice=greet)
+        response = Response(self._new_id("resp"), event.metadata, notice=greet, begun=False)
         events = self._begin(response)
-        interrupts = self._calls.waits and not goes_on
-        if interrupts:
+        stop = 0
+        if self._calls.waits and not goes_on:
             self._calls.ended()
             self._stops += 1
+            stop = self._stops
         self._calls.replied()
         self._greeting = False
         if goes_on:
-            return events, GoOn()
-        return events, Greet() if greet else Ask(*self._questions.take(), interrupts)
+            return events, GoOn(response.id)
+        if greet:
+            return events, Greet(response.id)
+        return events, Ask(response.id, *self._questions.take(), stop)
 
     def _cancel(self, event: received.ResponseCancel) -> Outcome:
         if self._response is None or event.response_id not in ("", self._response.id):
             raise RefusedEvent(NoResponseToCancel())
+        return self._stop()
+
+    def _stop(self) -> Outcome:
+        """End the response in progress because the client wants that."""
         events = self._finish("cancelled", "client_cancelled")
         self._stops += 1
-        return events, Stop()
+        return events, Stop(self._stops)
 
     # --- both
+
+    @property
+    def _stopping(self) -> bool:
+        """Whether a stop of the client was not reported yet. What the bot does is dropped."""
+        return self._stopped < self._stops
 
     @property
     def _conversation(self) -> str:

@@ -37,7 +37,10 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from appliance.gateway.generation.client_frames import ClientToolCallFrame
+from appliance.gateway.generation.client_frames import (
+    ClientInterruptionFrame,
+    ClientToolCallFrame,
+)
 from appliance.gateway.speech.spoken_length import pause_after, spoken_lengths
 from appliance.gateway.speech.tts_service import PhraseBrokenFrame, PhraseRestartedFrame
 from appliance.gateway.turns.backchannel import BotSpeech
@@ -222,6 +225,7 @@ class HeardProcessor(FrameProcessor):
                                                bot was interrupted
     on_notice()                                a notice was played to its end
     on_client_tool(call)                       all speech before this call was sent
+    on_client_stop(number)                     this stop of the client was reported by `on_heard`
 
     A notice is bot speech that is not part of the conversation, such as a hold message; its
     frames are marked by `append_to_context`. A frame of the kind `answer_end` follows an answer
@@ -238,6 +242,7 @@ class HeardProcessor(FrameProcessor):
         on_heard: Callable[[str, bool, bool], None],
         on_notice: Callable[[], None] = lambda: None,
         on_client_tool: Callable[[ClientToolCallFrame], None] = lambda _call: None,
+        on_client_stop: Callable[[int], None] = lambda _number: None,
     ) -> None:
         super().__init__(enable_direct_mode=True)
         self._heard = heard
@@ -247,6 +252,7 @@ class HeardProcessor(FrameProcessor):
         self._on_heard = on_heard
         self._on_notice = on_notice
         self._on_client_tool = on_client_tool
+        self._on_client_stop = on_client_stop
         self._speaking = False
         self._in_notice = False
 
@@ -293,6 +299,8 @@ class HeardProcessor(FrameProcessor):
                     self._on_client_tool(frame)
                 case InterruptionFrame():
                     self._report(interrupted=True)
+                    if isinstance(frame, ClientInterruptionFrame):
+                        self._on_client_stop(frame.number)
                     self._speaking = self._in_notice = False
                 case _ if isinstance(frame, self._answer_end):
                     self._report()

@@ -59,6 +59,7 @@ class EventLog:
             on_speech_started=lambda ago: self.events.append("speech_started"),
             on_speech_stopped=lambda ago: self.events.append("speech_stopped"),
             on_turn_submitted=self._submitted,
+            on_asked=lambda _response_id: None,
             on_first_token=lambda: self.events.append("first_token"),
             on_tool_call=lambda outcome: self.events.append(f"tool_call {outcome}"),
             on_client_silent=lambda: self.events.append("client_silent"),

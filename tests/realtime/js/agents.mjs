@@ -1,10 +1,12 @@
-// A call with the Agents SDK for Node. Usage: node agents.mjs URL TOKEN [SPEECH]
+// A call with the Agents SDK for Node. Usage: node agents.mjs URL TOKEN [SPEECH | --cancel]
 //
 // As openai.mjs. Prints what the SDK reports as JSON lines, and its history at the end.
 import fs from 'node:fs';
 import { RealtimeAgent, RealtimeSession, tool } from '@openai/agents/realtime';
 
-const [url, token, speech] = process.argv.slice(2);
+const [url, token, option] = process.argv.slice(2);
+let cancels = option === '--cancel';
+const speech = cancels ? undefined : option;
 const door = tool({
   name: 'open_door',
   description: 'Opens a door.',
@@ -36,6 +38,10 @@ session.on('error', (error) => {
 session.on('audio', () => {
   pieces += 1;
   if (pieces === 10 && speech) speak();
+  if (pieces === 10 && cancels) {
+    session.interrupt();
+    session.sendMessage('something else');
+  }
 });
 session.on('audio_interrupted', () => print('audio_interrupted'));
 session.on('agent_start', () => print('agent_start'));
@@ -44,6 +50,10 @@ session.transport.on('*', (event) => {
   const output = event.response.output.map((item) => item.type);
   print('response.done', { status: event.response.status, output });
   if (output.includes('function_call')) return; // the reply follows the tool's result
+  if (cancels) {
+    cancels = false; // the reply to something else follows
+    return;
+  }
   setTimeout(() => {
     // After the SDK has put this response into its history.
     print('history', { history: session.history, pieces });

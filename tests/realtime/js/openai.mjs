@@ -1,12 +1,15 @@
-// A call with `openai` for Node. Usage: node openai.mjs URL TOKEN [SPEECH]
+// A call with `openai` for Node. Usage: node openai.mjs URL TOKEN [SPEECH | --cancel]
 //
 // Without SPEECH: a typed question. With SPEECH, a file of 24 kHz mono int16 PCM: it is spoken,
-// and spoken again while the bot replies. Prints each event as a JSON line; audio is left out.
+// and spoken again while the bot replies. With --cancel: the reply is cancelled, and something else
+// is asked. Prints each event as a JSON line; audio is left out.
 import fs from 'node:fs';
 import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
 
-const [url, token, speech] = process.argv.slice(2);
+const [url, token, option] = process.argv.slice(2);
+let cancels = option === '--cancel';
+const speech = cancels ? undefined : option;
 const client = new OpenAI({ apiKey: token, baseURL: url });
 const call = new OpenAIRealtimeWS({ model: 'gpt-realtime' }, client);
 const microphone = [];
@@ -26,11 +29,16 @@ call.on('event', (event) => {
   if (event.type === 'response.output_audio.delta') {
     deltas += 1;
     if (deltas === 10 && speech) speak();
+    if (deltas === 10 && cancels) {
+      cancels = false;
+      call.send({ type: 'response.cancel' });
+      ask('something else');
+    }
     return;
   }
   console.log(JSON.stringify(event));
   if (event.type === 'session.created') begin();
-  if (event.type === 'response.done') {
+  if (event.type === 'response.done' && event.response.status_details?.reason !== 'client_cancelled') {
     console.log(JSON.stringify({ type: 'sdk.audio', deltas }));
     clearInterval(timer);
     call.close();
@@ -46,7 +54,11 @@ function begin() {
     }, 40);
     return;
   }
-  const content = [{ type: 'input_text', text: 'the weather' }];
+  ask('the weather');
+}
+
+function ask(text) {
+  const content = [{ type: 'input_text', text }];
   call.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } });
   call.send({ type: 'response.create' });
 }
