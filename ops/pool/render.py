@@ -43,7 +43,9 @@ CONNECT_MILLISECONDS = 1000
 SPARE_CONNECTIONS = 1000
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*")
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+# The last label is no number: resolvers read 10.1 and 0x7f.0x1 as addresses.
+HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*(?!([0-9]+|0[xX][0-9A-Fa-f]*)\Z){_LABEL}")
 PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 
 
@@ -165,6 +167,10 @@ class Lines:
             elif key := self._KEY.match(words):
                 self._found.setdefault((table, number, key[1]), line)
 
+    def has(self, table: str, key: str) -> bool:
+        """Whether the first table of this name has the key."""
+        return (table, 0, key) in self._found
+
     def of(self, table: str, key: str = "", number: int = 0) -> str:
         """Return "line N" of the key, else of its table."""
         for place in ((table, number, key), (table, number, ""), ("", 0, table)):
@@ -213,7 +219,7 @@ def _wrong(value: Any, kind: str, bounds: tuple[int, int] | None) -> str:
     advice = {
         "name": "has to be letters, digits, '.', '_' and '-'",
         "path": "has to be an absolute path of letters, digits, '.', '_' and '-'",
-        "address or host name": "has to be an IP address or a host name",
+        "address or host name": "has to be the IP address (without a scope) or the name of a host",
         "host name": "has to be a host name, as in the host's certificate",
         "address:port": "has to be ADDRESS:PORT, such as 0.0.0.0:8765 or [::]:8765",
         "private address:port": "has to be a private ADDRESS:PORT, such as 127.0.0.1:8405: "
@@ -232,17 +238,29 @@ def _matches(value: str, kind: str) -> bool:
         if address is None or not 1 <= port <= 65_535:
             return False
         return kind == "address:port" or (address.is_private and not address.is_unspecified)
-    if _address(value) is not None:
-        return kind == "address or host name"
-    # Digits and dots that are not an address are a mistake, never a name.
-    return HOST_NAME.fullmatch(value) is not None and re.search("[A-Za-z]", value) is not None
+    if (address := _address(value)) is not None:
+        # HAProxy takes 0.0.0.0 for the address that the caller has connected to.
+        wrong = address.is_unspecified or address.is_multicast
+        return kind == "address or host name" and not wrong
+    return HOST_NAME.fullmatch(value) is not None
 
 
 def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Parse an address. None: it is none, or has a scope, which HAProxy cannot resolve."""
     try:
-        return ipaddress.ip_address(value)
+        address = ipaddress.ip_address(value)
     except ValueError:
         return None
+    scoped = isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None
+    return None if scoped else address
+
+
+def _same(host: str) -> str:
+    """Return an address or a host name in the one spelling by which it is compared."""
+    address = _address(host)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return host.lower() if address is None else str(address)
 
 
 def _split(value: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address | None, int]:
@@ -262,18 +280,39 @@ def _contradictions(checked: Pool, lines: Lines) -> Iterable[str]:
         yield f"{lines.of('pool', 'plain_callers')}: plain_callers with a certificate: remove one"
     if not pool.ca and not pool.plain_hosts:
         yield f"{lines.of('pool')}: pool.ca is missing (or plain_hosts = true)"
+    yield from _shared_socket(pool, lines)
     for number, host in enumerate(checked.hosts):
         earlier = checked.hosts[:number]
         line = lines.of("host", "name", number)
-        if host.name in [each.name for each in earlier]:
-            yield f"{line}: host.name: two hosts have the name {host.name!r}"
-        if (host.address, host.port) in [(each.address, each.port) for each in earlier]:
-            yield f"{line}: two hosts have the address {host.address} and port {host.port}"
+        if host.name.lower() in [each.name.lower() for each in earlier]:
+            yield f"{line}: host.name: two hosts have the name {host.name!r}: rename one"
+        for each in earlier:
+            if (_same(host.address), host.port) == (_same(each.address), each.port):
+                where = lines.of("host", "address", number)
+                yield (
+                    f"{where}: host.address: {host.address} with port {host.port} is that of "
+                    f"{each.name!r}: remove one of the two hosts"
+                )
         if _address(host.address) and not host.tls_name and not pool.plain_hosts:
             yield (
                 f"{line}: host.tls_name is missing: a name in the certificate of {host.name!r}, "
                 "because its address is not a name"
             )
+
+
+def _shared_socket(pool: PoolTable, lines: Lines) -> Iterable[str]:
+    """Yield an error if `listen` takes the address and port of `statistics`."""
+    (address, port), (private, private_port) = _split(pool.listen), _split(pool.statistics)
+    if address is None or private is None or port != private_port:
+        return
+    # 0.0.0.0 takes every IPv4 address, and :: on Linux those of IPv6 and IPv4.
+    every = address.is_unspecified and (address.version == 6 or private.version == 4)
+    if every or _same(str(address)) == _same(str(private)):
+        key = "statistics" if lines.has("pool", "statistics") else "listen"
+        yield (
+            f"{lines.of('pool', key)}: pool.listen {pool.listen} takes the address and port of "
+            f"pool.statistics {pool.statistics}: choose another port for one of them"
+        )
 
 
 def render(checked: Pool, *, source: str = "hosts.toml", lua: str = LUA) -> str:

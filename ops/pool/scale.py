@@ -19,6 +19,7 @@ REFUSED = 0.005  # share of callers who find no place: the objective of docs/slo
 PLACES = (8, 13, 18)  # of a host: the default of gpu, an L4 with FP8, an L4 or an A10 with W4A16
 HOSTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 50)
 CALL_MINUTES = 3.0
+MOST_ERLANGS = 1_000_000  # takes seconds; far above any site
 # Measured in tests/pool with 8 calls over TLS; docs/scale.md.
 UP_MEGABITS, DOWN_MEGABITS = 0.29, 0.42
 
@@ -44,16 +45,25 @@ def load_of(places: int, refused: float = REFUSED) -> float:
 
 
 def places_for(erlangs: float, refused: float = REFUSED) -> int:
-    """Return the least number of places at which at most the share `refused` is refused."""
-    places = 0
-    while refused_share(erlangs, places) > refused:
+    """Return the least number of places at which at most the share `refused` is refused.
+
+    One pass of the recursion of refused_share: it goes through all smaller numbers of places.
+    """
+    places, inverse = 0, 1.0
+    while 1.0 / inverse > refused:
         places += 1
+        inverse = 1.0 + inverse * places / erlangs if erlangs > 0 else float("inf")
     return places
 
 
 def hosts_for(erlangs: float, places: int, refused: float = REFUSED) -> int:
     """Return how many hosts are needed, one of which may be lost or upgraded."""
-    return -(-places_for(erlangs, refused) // places) + 1
+    return _hosts_with(places_for(erlangs, refused), places)
+
+
+def _hosts_with(needed: int, places: int) -> int:
+    """Return how many hosts have the needed places, plus the one in reserve."""
+    return -(-needed // places) + 1
 
 
 def split_share(erlangs: float, hosts: int, places: int) -> float:
@@ -91,7 +101,8 @@ def pooling_table(hosts: int = 3, places: int = 8) -> Iterable[str]:
 def site_lines(callers: float, minutes: float, places: int) -> Iterable[str]:
     """What a site with these callers in its busiest hour needs."""
     load = callers * minutes / 60
-    needed, hosts = places_for(load), hosts_for(load, places)
+    needed = places_for(load)
+    hosts = _hosts_with(needed, places)
     most = hosts * places
     yield f"{load:.1f} calls at the same time, on average over the busiest hour"
     yield f"{needed} places, so that at most {REFUSED:.1%} of the callers are refused"
@@ -130,6 +141,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if options.callers is None or min(options.callers, options.minutes, options.places) <= 0:
         parser.error("--callers is missing, or a number is not above zero")
+    if not options.callers * options.minutes / 60 <= MOST_ERLANGS:  # also if one is not a number
+        parser.error(
+            f"--callers times --minutes is more than {MOST_ERLANGS:,} calls at the same time: "
+            "check both, or compute each site of its own"
+        )
     print("\n".join(site_lines(options.callers, options.minutes, options.places)))
     return 0
 

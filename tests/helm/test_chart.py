@@ -229,6 +229,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         BEHIND_PROXY | {"networkPolicy": {"callers": []}},
         "let only its pods call",
     ),
+    "label of the selector": (
+        {"podLabels": {"team": "voice", "app": "other"}},
+        "podLabels.app: remove it; the chart finds its pods by this label",
+    ),
+    "annotation of the chart": (
+        {"podAnnotations": {"checksum/lexicon": "0"}},
+        "podAnnotations.checksum/lexicon: choose a name without checksum/",
+    ),
     "scaling blind": (
         {"autoscaling": {"enabled": True, "prometheus": "http://p:9090"}},
         "podMonitor.enabled",
@@ -252,6 +260,50 @@ def test_wrong_values_are_refused_with_what_to_do(name: str) -> None:
     with pytest.raises(helm.HelmError) as refused:
         render(values)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "right"),
+    [
+        ("10.0.0.7", True),
+        ("10.0.0.0/8", True),
+        ("0.0.0.0/0", True),
+        ("192.0.2.255/32", True),
+        ("fd00::7", True),
+        ("fd00::/8", True),
+        ("::", True),
+        ("::1/128", True),
+        ("1:2:3:4:5:6:7:8", True),
+        ("1::8", True),
+        ("1:2:3:4:5:6::/96", True),
+        ("1:2:3:4:5:6:7::", True),
+        ("2001:DB8::a:b", True),
+        ("999.1.1.1/200", False),
+        ("10.0.0.256", False),
+        ("10.0.0", False),
+        ("10.0.0.0/33", False),
+        ("10.00.0.1", False),
+        ("fd00::/129", False),
+        ("1:2:3:4:5:6:7:8:9", False),
+        ("1:2:3:4:5:6:7", False),
+        ("1::2::3", False),
+        ("12345::", False),
+        (":::", False),
+        ("fe80::1%eth0", False),
+        ("proxy", False),
+        ("", False),
+        ("10.0.0.0/8,10.1.0.0/16", False),
+    ],
+)
+def test_proxies_are_addresses_or_networks(entry: str, right: bool) -> None:
+    """As the appliance reads them, so that a wrong one is refused before anything is installed."""
+    if right:
+        name = "VOICE_GATEWAY_TRUSTED_PROXIES"
+        rendered = environment(render({"trustedProxies": [entry]}))[name]
+        assert settings.load({name: rendered}).gateway.trusted_proxies == (entry,)
+    else:
+        with pytest.raises(helm.HelmError, match="/trustedProxies/0"):
+            render({"trustedProxies": [entry]})
 
 
 def test_schema_knows_every_value_and_no_other() -> None:

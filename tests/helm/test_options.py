@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -99,12 +100,17 @@ def test_scaler_keeps_places_free(tmp_path: Path) -> None:
             for number, (calls, drains) in enumerate(pods)
             for what, value in (("sessions_active", calls), ("draining", drains))
             for where in (
-                f'job="voice-appliance",namespace="{NAMESPACE}",pod="voice-appliance-{number}"',
+                f'job="voice-appliance",namespace="{NAMESPACE}",pod="voice-appliance-5c9d7-abcd{number}"',
             )
         ]
-        # Another release in the namespace does not count.
-        other = f'job="voice-appliance",namespace="{NAMESPACE}",pod="night-1"'
-        series.append({"series": f"voice_sessions_active{{{other}}}", "values": "7"})
+        # Other releases in the namespace do not count.
+        for pod in (
+            "night-5c9d-abcde",
+            "voice-appliance-b-5c9d-abcde",
+            "my-voice-appliance-5c-abcde",
+        ):
+            other = f'job="voice-appliance",namespace="{NAMESPACE}",pod="{pod}"'
+            series.append({"series": f"voice_sessions_active{{{other}}}", "values": "7"})
         sample = {
             "expr": query,
             "eval_time": "0s",
@@ -114,6 +120,20 @@ def test_scaler_keeps_places_free(tmp_path: Path) -> None:
     path = tmp_path / "scaler.yml"
     path.write_text(yaml.safe_dump({"tests": tests}))
     assert "SUCCESS" in promtool("test", "rules", path)
+
+
+@pytest.mark.parametrize("length", [1, 45, 46, 47, 50, 53])
+def test_scaler_counts_the_pods_of_a_release_with_a_long_name(length: int) -> None:
+    """Kubernetes makes names of 63 characters at most: it cuts NAME-HASH- to 58, and adds 5."""
+    objects = render(SCALED, name="n" * length)
+    (key,) = (key for key in objects if key.startswith("Deployment/"))
+    name = key.partition("/")[2]
+    (trigger,) = objects[f"ScaledObject/{name}"]["spec"]["triggers"]
+    patterns = set(re.findall(r'pod=~"([^"]*)"', trigger["metadata"]["query"]))
+    (pattern,) = patterns
+    for replicas in ("5c9d", "7d4b9c6f58"):
+        assert re.fullmatch(pattern, f"{name}-{replicas}-"[:58] + "x7k2p")
+    assert not re.fullmatch(pattern, f"{name}-b-5c9d-x7k2p")
 
 
 def test_ingress_prefers_and_retries_replicas_with_room() -> None:

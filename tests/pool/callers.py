@@ -18,19 +18,23 @@ PREBUFFER_SECONDS = 0.08  # of client/conversation.py
 
 
 class PoolCaller(SimulatedClient):
-    """A caller who types, and measures the silence within replies.
+    """A caller who types, and measures replies.
 
     longest_gap_seconds  the longest time in a reply in which the loudspeaker had nothing to play
+    answered_at          when the audio of the last reply began (time.monotonic()); None: not yet
     """
 
     def __init__(self, socket: ClientConnection) -> None:
         super().__init__(socket)
         self.longest_gap_seconds = 0.0
+        self.answered_at: float | None = None
         self.on_audio = self._play
         self._played_until: float | None = None  # None: nothing of this reply was played yet
 
     def _play(self, pcm: bytes) -> None:
         now = time.monotonic()
+        if self._played_until is None:
+            self.answered_at = now
         # The client begins to play when it has this much.
         end = now + PREBUFFER_SECONDS if self._played_until is None else self._played_until
         self.longest_gap_seconds = max(self.longest_gap_seconds, now - end)
@@ -39,7 +43,7 @@ class PoolCaller(SimulatedClient):
     async def ask(self, text: str = "Hello?") -> dict[str, Any]:
         """Ask a typed question; return the report of the turn when it is complete."""
         number = len(self.turns) + 1
-        self._played_until = None
+        self._played_until = self.answered_at = None
         await self.type(text)
         return await self.turn(number)
 

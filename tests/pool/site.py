@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import signal
 import socket
 import ssl
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from appliance import run_folder
+from appliance.link.health import ask_health
+from appliance.processes import GATEWAY, socket_path
 from ops.pool import render
 from tests.e2e.appliance import ROOT, Appliance
 from tests.pool.network import Network, Node
@@ -28,7 +31,7 @@ POOL_NAME = "pool.example"
 PROXY_ADDRESS = "10.77.0.1"
 STATISTICS_PORT = 8405
 CALLERS = 40  # addresses of callers
-WAIT_SECONDS = 120.0  # generous, so that a slow machine does not fail the tests
+WAIT_SECONDS = 300.0  # generous, so that a slow machine does not fail the tests
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> None:
@@ -77,6 +80,15 @@ class PoolHost:
         if self._process is not None:
             self._process.send_signal(number)
             self._process.wait(WAIT_SECONDS)
+
+    async def audio_bytes(self) -> float:
+        """PCM that this gateway has sent to callers since it started."""
+        health = await ask_health(socket_path(self.run_folder, GATEWAY), WAIT_SECONDS)
+        found = re.search(
+            rb'^voice_audio_bytes_total\{direction="out"\} (\S+)', health.metrics, re.MULTILINE
+        )
+        assert found, health
+        return float(found[1])
 
     def drain(self) -> None:
         run_folder.begin_drain(self.run_folder)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
+import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from appliance.errors import Full
+from tests.bench.instant import REPLY
 from tests.conftest import RECOVERY
+from tests.e2e.appliance import ROOT
 from tests.pool.callers import PoolCaller, calling, dial, outcomes, several, waiting
-from tests.pool.site import WAIT_SECONDS, PoolSite
+from tests.pool.site import PORT, PROXY_ADDRESS, WAIT_SECONDS, PoolHost, PoolSite
 
 
 async def test_24_callers_are_spread_and_answered(site: PoolSite) -> None:
@@ -83,37 +89,96 @@ async def test_callers_of_a_lost_host_talk_again_on_another(
             one.stop(signal.SIGKILL)
         else:
             one.node.unplug()
+        again = [
+            asyncio.create_task(_talks_again(site, number, caller))
+            for number, caller in enumerate(callers)
+        ]
         try:
-            again = [
-                asyncio.create_task(_talks_again(site, number, caller))
-                for number, caller in enumerate(callers)
-            ]
             async with asyncio.timeout(WAIT_SECONDS):
                 while sum(task.done() for task in again) < lost:
                     await asyncio.wait(again, return_when=asyncio.FIRST_COMPLETED, timeout=0.1)
+            answers = [task.result() for task in again if task.done()]
+            assert [answer.outcome for answer in answers] == ["answered"] * lost
             remaining = [caller for caller in callers if not caller.closed]
             assert len(remaining) == 6 - lost, "only the calls of the lost host end"
             assert await outcomes(remaining) == ["answered"] * len(remaining)
         finally:
+            for task in again:  # those whose call goes on
+                task.cancel()
             one.node.plug_in()
             if fault != "killed":
                 one.stop(signal.SIGKILL)  # it still has the calls of before
             one.start()
-    seconds = max(task.result() for task in again if task.done()) - lost_at
-    event = f"a host is {fault}: its callers talk again"
+    seconds = max(answer.at for answer in answers) - lost_at
+    event = f"a host is {fault}: its callers hear the next answer"
     request.node.user_properties.append((RECOVERY, f"{event} after {seconds:.1f} s"))  # target: 5 s
 
 
-async def _talks_again(site: PoolSite, number: int, caller: PoolCaller) -> float:
-    """Wait until the call has ended, call again at once as clients do, and ask.
+@dataclass(frozen=True)
+class Answer:
+    """The outcome of a turn, and when its audio began (time.monotonic())."""
 
-    Return when the next call was ready.
-    """
+    outcome: str
+    at: float
+
+
+async def _talks_again(site: PoolSite, number: int, caller: PoolCaller) -> Answer:
+    """Wait until the call has ended, call again at once as clients do, and ask."""
     await caller.socket.wait_closed()
     async with calling(site, number) as next_call:
-        at = time.monotonic()
-        assert (await next_call.ask())["outcome"] == "answered"
-    return at
+        outcome = (await next_call.ask())["outcome"]
+        assert next_call.answered_at is not None, "the answer has audio"
+        return Answer(outcome, next_call.answered_at)
+
+
+@pytest.mark.parametrize("way", ["two hosts", "the pool"])
+async def test_client_loses_its_host_and_gets_its_answer(
+    site: PoolSite, way: str, tmp_path: Path
+) -> None:
+    """The client as it is shipped, with the URLs of two hosts or with that of the pool."""
+    if way == "the pool":
+        addresses, authorities = [PROXY_ADDRESS], [site.proxy.tls.ca]
+    else:
+        addresses = [host.node.address for host in site.hosts[:2]]
+        authorities = [host.tls.ca for host in site.hosts[:2]]
+    trusted = tmp_path / "ca.pem"
+    trusted.write_text("".join(path.read_text() for path in authorities))
+    token = tmp_path / "token"
+    token.write_text(site.token)
+    token.chmod(0o600)
+    urls = [word for address in addresses for word in ("--url", f"wss://{address}:{PORT}/ws")]
+    before = {host.name: await host.audio_bytes() for host in site.hosts}
+
+    async def speaking() -> list[PoolHost]:
+        return [host for host in site.hosts if await host.audio_bytes() > before[host.name]]
+
+    client = site.callers.start(
+        *(sys.executable, "-m", "client", "ask", *urls, "--ca", str(trusted)),
+        *("--token-file", str(token), "--retry", "60", "Where is the ward?"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not (hosts := await speaking()):
+                assert client.poll() is None, client.communicate()
+                await asyncio.sleep(0.05)
+        [lost] = hosts
+        lost.stop(signal.SIGKILL)
+        try:
+            said, problems = await asyncio.to_thread(client.communicate, timeout=WAIT_SECONDS)
+            others = [host for host in site.hosts if host is not lost]
+            answered = [host for host in others if await host.audio_bytes() > before[host.name]]
+        finally:
+            lost.start()
+    finally:
+        client.kill()
+        client.wait(WAIT_SECONDS)
+    assert client.returncode == 0, problems.decode()
+    assert said.decode().strip() == REPLY
+    assert "Asking again in a new call" in problems.decode()
+    assert len(answered) == 1
 
 
 async def test_reload_loses_no_call_and_refuses_nobody(site: PoolSite) -> None:

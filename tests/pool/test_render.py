@@ -181,8 +181,19 @@ def test_defaults_are_those_of_the_appliance() -> None:
         ("places = 4", "place = 4", "line 16: host.place: unknown; known are name, address,"),
         ('name = "b"', 'name = "a"', "line 13: host.name: two hosts have the name 'a'"),
         ('name = "b"', 'name = "b c"', "line 13: host.name: has to be letters, digits"),
-        ('"192.0.2.2"', '"192.0.2.256"', "line 14: host.address: has to be an IP address"),
-        ('"192.0.2.2"', '"b.example\\n    bind :1"', "line 14: host.address: has to be an IP"),
+        ('"192.0.2.2"', '"192.0.2.256"', "line 14: host.address: has to be the IP address"),
+        ('"192.0.2.2"', '"b.example\\n    bind :1"', "line 14: host.address: has to be the IP"),
+        (
+            '"fd00::1"',
+            '"fe80::1%eth0"',
+            "line 9: host.address: has to be the IP address (without a",
+        ),
+        ('"fd00::1"', '"fe80::1%a\\n    server x 192.0.2.9"', "line 9: host.address: has to be"),
+        ('"192.0.2.2"', '"0.0.0.0"', "line 14: host.address: has to be the IP address"),
+        ('"192.0.2.2"', '"ff02::1"', "line 14: host.address: has to be the IP address"),
+        ('"192.0.2.2"', '"0x7f.0x1"', "line 14: host.address: has to be the IP address"),
+        ('"192.0.2.2"', '"voice-.example"', "line 14: host.address: has to be the IP address"),
+        ('name = "b"', 'name = "A"', "line 13: host.name: two hosts have the name 'A': rename one"),
         ('"[::]:8765"', '"8765"', "line 3: pool.listen: has to be ADDRESS:PORT"),
         ('"[::]:8765"', '"0.0.0.0:99999"', "line 3: pool.listen: has to be ADDRESS:PORT"),
         (
@@ -207,6 +218,52 @@ def test_defaults_are_those_of_the_appliance() -> None:
 def test_wrong_entry_is_named_with_its_line(old: str, new: str, problem: str) -> None:
     changed = PLAIN.replace(old, new, 1)
     assert any(problem in line for line in problems(changed)), problems(changed)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("192.0.2.2", "192.0.2.2"),
+        ("fd00::1", "fd00:0:0::1"),
+        ("fd00::a", "FD00::A"),
+        ("192.0.2.2", "::ffff:192.0.2.2"),
+        ("voice-1.example", "VOICE-1.example"),
+    ],
+)
+def test_one_host_is_not_listed_twice_in_different_spellings(one: str, two: str) -> None:
+    text = PLAIN.replace("fd00::1", one).replace('"192.0.2.2"', f'"{two}"')
+    again = f"{two} with port 8765 is that of 'a': remove one of the two hosts"
+    assert problems(text.replace("port = 9000\n", "")) == [f"line 14: host.address: {again}"]
+    assert len(render.read(text).hosts) == 2  # with ports of their own they are two gateways
+
+
+@pytest.mark.parametrize(
+    ("listen", "statistics"),
+    [
+        ("127.0.0.1:8405", "127.0.0.1:8405"),
+        ("[fd00::1]:8500", "[fd00:0::1]:8500"),
+        ("0.0.0.0:8500", "10.0.0.5:8500"),
+        ("[::]:8500", "[::1]:8500"),
+        ("[::]:8500", "127.0.0.1:8500"),
+    ],
+)
+def test_callers_do_not_get_the_statistics(listen: str, statistics: str) -> None:
+    def text(private: str) -> str:
+        changed = PLAIN.replace("[::]:8765", listen)
+        return changed.replace(
+            "plain_hosts = true", f'plain_hosts = true\nstatistics = "{private}"'
+        )
+
+    [problem] = problems(text(statistics))
+    assert problem.startswith(f"line 6: pool.listen {listen} takes the address and port of")
+    assert problem.endswith("choose another port for one of them")
+    other = text("127.0.0.2:8600")
+    assert render.read(other).pool.listen == listen
+
+
+def test_port_of_the_statistics_is_taken_though_it_is_not_in_the_file() -> None:
+    [problem] = problems(PLAIN.replace("[::]:8765", "0.0.0.0:8405"))
+    assert problem.startswith("line 3: pool.listen 0.0.0.0:8405 takes")
 
 
 def test_ip_address_needs_a_name_to_verify() -> None:

@@ -79,8 +79,26 @@ def test_hosts_to_buy_are_those_of_the_formula() -> None:
         assert scale.hosts_for(load, 13) == int(hosts)
 
 
-def test_program_refuses_senseless_numbers() -> None:
+def test_largest_load_has_an_answer() -> None:
+    """It is near the load less the share that may be refused, as for all large pools."""
+    places = scale.places_for(scale.MOST_ERLANGS)
+    assert places == pytest.approx(scale.MOST_ERLANGS * (1 - scale.REFUSED), rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "--callers is missing"),
+        (["--callers", "0"], "a number is not above zero"),
+        (["--callers", "1e12"], "more than 1,000,000 calls at the same time: check both"),
+        (["--callers", "1e6", "--minutes", "61"], "more than 1,000,000 calls"),
+        (["--callers", "inf"], "more than 1,000,000 calls"),
+        (["--callers", "nan"], "more than 1,000,000 calls"),
+    ],
+)
+def test_program_refuses_senseless_numbers(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        scale.main(["--callers", "0"])
-    with pytest.raises(SystemExit):
-        scale.main([])
+        scale.main(arguments)
+    assert problem in capsys.readouterr().err

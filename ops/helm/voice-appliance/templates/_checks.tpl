@@ -31,6 +31,12 @@
 {{- if and .Values.tls.terminatedByProxy .Values.networkPolicy.enabled (not .Values.networkPolicy.callers) -}}
 {{- fail "tls.terminatedByProxy: calls are not encrypted behind the proxy; let only its pods call (networkPolicy.callers)" -}}
 {{- end -}}
+{{- range $label, $_ := include "voice.selector" . | fromYaml -}}
+{{- if hasKey $.Values.podLabels $label }}{{ fail (printf "podLabels.%s: remove it; the chart finds its pods by this label" $label) }}{{ end -}}
+{{- end -}}
+{{- range $name, $_ := .Values.podAnnotations -}}
+{{- if hasPrefix "checksum/" $name }}{{ fail (printf "podAnnotations.%s: choose a name without checksum/; by those the chart sees that pods have to be replaced" $name) }}{{ end -}}
+{{- end -}}
 {{- with .Values.autoscaling -}}
 {{- if .enabled -}}
 {{- if not .prometheus }}{{ fail "autoscaling.prometheus: set the address of Prometheus, http://ADDRESS:PORT" }}{{ end -}}
