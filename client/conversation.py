@@ -104,7 +104,7 @@ class Conversation:
         """Wait until this turn is finished.
 
         After `timeout_seconds` without an event in the turn, it ends with the outcome no_answer.
-        When the call ends, it ends with the outcome call_dropped or hung_up, and `failure` says why.
+        When the call ends, its outcome is call_dropped or hung_up, and `failure` says why.
         """
         async with self._changed:
             while number not in self._finished:
