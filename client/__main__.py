@@ -1,7 +1,7 @@
 """voice talk | say FILE.wav... | ask TEXT | devices (without installation: python -m client ...)
 
-Exit codes: 0 success, 2 usage, 3 refused or wrong token, 4 cannot connect, 5 the call was dropped,
-6 no answer, 130 interrupted by Ctrl-C.
+Exit codes: 0 success, or the bot said goodbye; 2 usage, 3 refused or wrong token, 4 cannot connect,
+5 the call was dropped, 6 no answer, 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from client.caller import Caller
 from client.config import Config
 from client.conversation import Conversation
 from client.errors import CallDropped, ClientError, NoAnswer, UsageError
-from client.record import ClientTurnRecord
+from client.record import CUT_OFF, ClientTurnRecord
 from client.stderr import print_error
 from client.wav import write_wav
 
@@ -29,7 +29,7 @@ async def run(args: argparse.Namespace, config: Config) -> int:
     call = await caller.call()
     while True:
         record, failure = await _ask(call, args, config)
-        if failure is None or record.outcome != "call_dropped":
+        if failure is None or record.outcome not in CUT_OFF:
             break
         try:
             await caller.prepare_again(call, failure)

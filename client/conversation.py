@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from client.call import ClientCall
-from client.errors import CallDropped
+from client.errors import CallDropped, HungUp
 from client.pacing import PacedSource
 from client.playback import Playback, SimulatedSpeaker
 from client.record import ClientTurnRecord
@@ -104,7 +104,7 @@ class Conversation:
         """Wait until this turn is finished.
 
         After `timeout_seconds` without an event in the turn, it ends with the outcome no_answer.
-        When the call is dropped, it ends with the outcome call_dropped, and `failure` says why.
+        When the call ends, its outcome is call_dropped or hung_up, and `failure` says why.
         """
         async with self._changed:
             while number not in self._finished:
@@ -123,8 +123,13 @@ class Conversation:
         except Exception as error:  # a bug of the client, which __aexit__ raises
             self._bug = error
         async with self._changed:
-            self._finish(self._turns.close(self._clock(), "call_dropped"))
+            self._finish(self._turns.close(self._clock(), self._cut_off))
             self._changed.notify_all()
+
+    @property
+    def _cut_off(self) -> str:
+        """The outcome of a turn that the end of the call cuts off."""
+        return "hung_up" if isinstance(self.failure, HungUp) else "call_dropped"
 
     async def _receive(self) -> None:
         async for arrival in self._call.arrivals():
@@ -146,7 +151,7 @@ class Conversation:
                     if (audible_at := self._turns.first_audible_at(number)) is not None:
                         self._audible_at.setdefault(number, audible_at)
                 if self.failure is not None:  # a turn that began after the call had ended
-                    self._finish(self._turns.close(now, "call_dropped"))
+                    self._finish(self._turns.close(now, self._cut_off))
                 self._changed.notify_all()
 
     async def _report_playback(self) -> None:

@@ -5,6 +5,7 @@
      +-- CallRefused      3   the appliance answered and refused the call
      +-- CannotConnect    4   no appliance could be reached
      +-- CallDropped      5   the call was connected and ended unexpectedly
+     |    +-- HungUp      0   the bot said goodbye and ended the call
      +-- NoAnswer         6   the bot did not answer
 
 The text of an error is for the user: what happened, then what to do about it.
@@ -44,6 +45,10 @@ class CannotConnect(ClientError):
 
 class CallDropped(ClientError):
     exit_code = 5
+
+
+class HungUp(CallDropped):
+    exit_code = 0
 
 
 class NoAnswer(ClientError):

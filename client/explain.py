@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import socket
 import ssl
 import time
@@ -12,18 +13,49 @@ from collections.abc import Callable
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.http11 import Response
 
-from client.errors import CallDropped, CallRefused, CannotConnect, ClientError
+from client.errors import CallDropped, CallRefused, CannotConnect, ClientError, HungUp
 
 RETRYABLE_CLOSE_CODES = (1001, 1006, 1011, 1012, 1013)  # RFC 6455 section 7.4.1, IANA registry
+CLOSE_REASON = re.compile(r"([a-z_]+): (.*)", re.DOTALL)  # the gateway's form of a close reason
+SAME_VERSION = "are the appliance and this client of the same version?"
+CALL_AGAIN = "call again to start a new conversation"
+NEW_TOKEN = "ask the people who run the appliance for a new token"
+# By the reason with which the gateway ends a call: docs/client-protocol.md lists them.
+ENDED_ADVICE = {
+    "bad_frame": SAME_VERSION,
+    "frame_too_big": SAME_VERSION,
+    "too_fast": "this client must send audio at the pace of a microphone",
+    "idle": CALL_AGAIN,
+    "made_room": CALL_AGAIN,
+    "deadline": CALL_AGAIN,
+    "token_revoked": NEW_TOKEN,
+    "token_expired": NEW_TOKEN,
+    "daily_minutes": "call again tomorrow (UTC), or ask the people who run the appliance for more",
+    "shutdown": "connect again in a moment",
+    "internal": "connect again",
+}
+# For a reason that is not in the table, or for none.
 CLOSE_ADVICE = {
-    1008: "the appliance does not allow what this client sends; are both of the same version?",
-    1009: "this client sent a message that is too large; are both of the same version?",
+    1008: "the appliance does not allow this; show this message to the people who run it",
+    1009: f"this client sent a message that is too large; {SAME_VERSION}",
     1011: "the appliance had an internal error; connect again",
     1012: "the appliance is restarting; connect again in a moment",
     1013: "the appliance is overloaded; connect again later",
 }
-TOO_FAST = "too_fast:"  # prefix of a close reason that also has code 1008
-TOO_FAST_ADVICE = "this client must send audio at the pace of a microphone"
+NAME_TOKEN = (
+    "Name the file that holds the appliance's token with --token-file or VOICE_CLIENT_TOKEN_FILE."
+)
+# By the reason with which the gateway refuses a call, where its own advice is not for this client.
+REFUSED_ADVICE = {"wrong_token": NAME_TOKEN}
+# For a refusal without a message, such as that of a proxy.
+REFUSED_STATUS = {
+    401: f"wrong or missing access token. {NAME_TOKEN}",
+    403: "forbidden",
+    429: "too many attempts",
+    503: "busy or not ready",
+}
+TEMPORARY_STATUS = (429, 503)
+FINAL_REASONS = ("minutes_used",)  # not temporary, although its status is 429
 MAX_SERVER_TEXT_CHARS = 300
 # By OpenSSL's verify code (X509_V_ERR_... in x509_vfy.h); others are about the authority.
 CERTIFICATE_ADVICE = {
@@ -36,15 +68,26 @@ CERTIFICATE_ADVICE = {
 
 
 def explain_close(closed: ConnectionClosed) -> CallDropped:
-    """Return the error for a connection that the server or the network closed."""
+    """Return the error for a connection that the server or the network closed.
+
+    The gateway's close reason is `REASON: message`, see appliance/gateway/session_end.py.
+    """
     if closed.rcvd is None:
         return CallDropped("the call was dropped: the connection was lost", retryable=True)
-    code, reason = closed.rcvd.code, _printable(closed.rcvd.reason)
-    advice = CLOSE_ADVICE.get(code, "connect again to continue")
-    if reason.startswith(TOO_FAST):
-        advice = TOO_FAST_ADVICE
-    text = f"the appliance ended the call: {reason or 'no reason given'} ({code}); {advice}"
-    return CallDropped(text, retryable=code in RETRYABLE_CLOSE_CODES)
+    code, text = closed.rcvd.code, _printable(closed.rcvd.reason)
+    found = CLOSE_REASON.fullmatch(text)
+    reason, message = found.groups() if found else ("", text)
+    if reason == "hung_up":
+        return HungUp("the bot said goodbye and ended the call")
+    if reason in ENDED_ADVICE:
+        advice, label = ENDED_ADVICE[reason], f"{reason}, {code}"
+    else:
+        advice, label = CLOSE_ADVICE.get(code, "connect again to continue"), str(code)
+        message = text or "no reason given"
+    return CallDropped(
+        f"the appliance ended the call: {message.rstrip('.')} ({label}); {advice}",
+        retryable=code in RETRYABLE_CLOSE_CODES,
+    )
 
 
 def explain_failure(
@@ -94,19 +137,16 @@ def explain_failure(
 def explain_status(response: Response, host: str) -> ClientError:
     """Return the error for an HTTP response that is not the WebSocket upgrade."""
     status = response.status_code
-    message = _body_message(response.body)
-    if status == 401:
-        return CallRefused(
-            "wrong or missing access token (401). Name the file that holds the appliance's"
-            " token with --token-file or VOICE_CLIENT_TOKEN_FILE."
-        )
-    if status in (403, 429, 503):
-        fallback = {403: "forbidden", 429: "too many attempts", 503: "busy or not ready"}[status]
-        text = f"{host} refused the call ({status}): {message or fallback}"
-        retry_after = retry_after_seconds(response.headers.get("Retry-After"))
-        return CallRefused(text, retryable=status != 403, retry_after_seconds=retry_after)
+    reason, message = _refusal(response.body)
     if status == 404:
         return CannotConnect(f"{host} has nothing at this path (404); the usual path is /ws")
+    if reason or status in REFUSED_STATUS:
+        text = (
+            f"{host} refused the call ({status}): {message or REFUSED_STATUS.get(status, reason)}"
+        )
+        temporary = status in TEMPORARY_STATUS and reason not in FINAL_REASONS
+        retry_after = retry_after_seconds(response.headers.get("Retry-After"))
+        return CallRefused(text, retryable=temporary, retry_after_seconds=retry_after)
     retryable = status in (502, 504)  # a proxy in front of a restarting appliance
     detail = f": {message}" if message else ""
     text = f"{host} returned {status} instead of accepting the call{detail}"
@@ -160,16 +200,23 @@ def _nothing_listens(host: str) -> CannotConnect:
     return CannotConnect(text, retryable=True)
 
 
-def _body_message(body: bytes | bytearray | None) -> str:
-    """Return message and advice of the appliance's JSON response; empty for any other body."""
+def _refusal(body: bytes | bytearray | None) -> tuple[str, str]:
+    """Return reason and text of the appliance's JSON response; both empty for any other body.
+
+    The text is the message, and the advice for this client or else the appliance's own.
+    """
     try:
         fields = json.loads(body or b"")
     except (ValueError, RecursionError):
-        return ""
+        return "", ""
     if not isinstance(fields, dict):
-        return ""
-    parts = [fields.get("message"), fields.get("advice")]
-    return _printable(" ".join(part for part in parts if isinstance(part, str)))
+        return "", ""
+    reason, message, advice = (
+        part if isinstance(part := fields.get(name), str) else ""
+        for name in ("reason", "message", "advice")
+    )
+    text = f"{message} {REFUSED_ADVICE.get(reason, advice)}" if message else ""
+    return _printable(reason), _printable(text)
 
 
 def _printable(text: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from client.playback import HeardReply
 
+CUT_OFF = ("call_dropped", "hung_up")  # outcomes of a turn that the end of the call cut off
+
 
 @dataclass(frozen=True, slots=True)
 class ClientTurnRecord:
@@ -18,7 +20,8 @@ class ClientTurnRecord:
                              the user had finished
     stages                   seconds by stage, as measured by the server
     outcome                  the server's outcome. If there is none: answered, interrupted,
-                             no_answer, unfinished (the reply never ended) or call_dropped
+                             no_answer, unfinished (the reply never ended), call_dropped, or
+                             hung_up (the bot said goodbye and ended the call)
     """
 
     number: int

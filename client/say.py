@@ -15,7 +15,7 @@ from client.caller import Caller
 from client.config import Config
 from client.conversation import Conversation
 from client.errors import CallDropped, ClientError, NoAnswer, UsageError
-from client.record import ClientTurnRecord
+from client.record import CUT_OFF, ClientTurnRecord
 from client.stderr import print_error
 from client.wav import read_wav, write_wav
 
@@ -83,7 +83,7 @@ async def _speak_call(
     ) as conversation:
         async for turn in _speak_turns(conversation, utterances, args):
             record = dataclasses.replace(turn, number=spoken + turn.number)
-            if record.outcome == "call_dropped":
+            if record.outcome in CUT_OFF:
                 return record, conversation.failure
             _print(record, args)
             done.append(record)

@@ -18,7 +18,7 @@ from client.audio import SPEECH_DBFS, Microphone, Speaker, level_dbfs, load_soun
 from client.call import ClientCall, connect
 from client.config import Config
 from client.echo import AudioProcessor, EchoCanceller, load_processor
-from client.errors import CallDropped, ClientError
+from client.errors import CallDropped, ClientError, HungUp
 from client.native_stderr import libraries_muted
 from client.pacing import SILENCE
 from client.record import ClientTurnRecord
@@ -27,6 +27,7 @@ from client.turns import ClientTurnTracker
 
 DRAW_SECONDS = 0.05
 TICK_SECONDS = 0.01
+GOODBYE_SECONDS = 2.0  # more than the playback buffer holds when the gateway ends the call
 QUEUED_FRAMES = 25  # one second; a full queue drops its oldest frame
 NO_CANCELLER = (
     "no echo cancellation: the package pywebrtc-audio is missing. Use headphones (--headphones), or"
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace, config: Config) -> int:
-    """Talk until Ctrl-C. Raises ClientError if another attempt cannot succeed."""
+    """Talk until Ctrl-C. Raises HungUp, or ClientError if another attempt cannot succeed."""
     loop = asyncio.get_running_loop()
     with libraries_muted():
         sound = load_sounddevice()
@@ -135,6 +136,9 @@ class Talk:
             turns = ClientTurnTracker(self._speaker, follow_server=True)
             try:
                 await self._run_call(call, turns)
+            except HungUp:
+                await self._play_to_the_end()
+                raise
             except CallDropped as error:
                 if not error.retryable:
                     raise
@@ -159,6 +163,12 @@ class Talk:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _play_to_the_end(self) -> None:
+        """Wait until what has arrived of the bot's goodbye is played."""
+        give_up_at = self._clock() + GOODBYE_SECONDS
+        while not self._speaker.drained and self._clock() < give_up_at:
+            await asyncio.sleep(TICK_SECONDS)
 
     async def _receive(self, call: ClientCall, turns: ClientTurnTracker) -> None:
         async for arrival in call.arrivals():

@@ -6,7 +6,7 @@ import { listenToHolding } from "./hold_button.js";
 import { LANGUAGES, choose, format } from "./language.js";
 import * as preferences from "./preferences.js";
 import { statusWord } from "./status.js";
-import { element, setLanguage, setOptions, showConversation, showCountdown, showLevels, showLogin, showProblem } from "./view.js";
+import { element, setLanguage, setOptions, showConversation, showCountdown, showLevels, showLogin, showMicrophone, showProblem } from "./view.js";
 import { WakeLock } from "./wake_lock.js";
 
 /** @typedef {import("./problems.js").Problem} Problem */
@@ -48,6 +48,7 @@ const call = new Call({
 function showCall() {
   const { status, userSpeaking } = call.conversation;
   if (status !== "idle" && status !== "connecting") retrying = false;
+  showMicrophone(call.microphone, chosen.pushToTalk);
   showConversation(call.conversation, statusWord(status, userSpeaking, call.microphone, retrying), strings);
 }
 
@@ -138,9 +139,7 @@ function applyPreferences() {
   element("#volume", HTMLInputElement).valueAsNumber = chosen.volume;
   element("#push-to-talk", HTMLInputElement).checked = chosen.pushToTalk;
   element("#half-duplex", HTMLInputElement).checked = chosen.halfDuplex;
-  element("#hold", HTMLElement).hidden = !chosen.pushToTalk;
-  element("#hold-hint", HTMLElement).hidden = !chosen.pushToTalk;
-  element("#mute", HTMLElement).hidden = chosen.pushToTalk;
+  showMicrophone(call.microphone, chosen.pushToTalk);
 }
 
 /** @param {boolean} pressed */

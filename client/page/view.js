@@ -47,6 +47,31 @@ export function setLanguage(strings, tag) {
  * @param {import("./language.js").Strings} strings
  */
 export function showConversation(conversation, word, strings) {
+  keepLastCaption(() => showState(conversation, word, strings));
+}
+
+/**
+ * Which controls the microphone has: none if it is missing.
+ *
+ * @param {import("./status.js").MicrophoneState} microphone
+ * @param {boolean} pushToTalk
+ */
+export function showMicrophone(microphone, pushToTalk) {
+  const controls = element(".controls", HTMLElement);
+  const isMissing = microphone === "missing";
+  if (isMissing && controls.contains(document.activeElement)) element("#talk", HTMLElement).focus();
+  controls.hidden = isMissing;
+  element("#mute", HTMLElement).hidden = pushToTalk;
+  element("#hold", HTMLElement).hidden = !pushToTalk;
+  element("#hold-hint", HTMLElement).hidden = !pushToTalk;
+}
+
+/**
+ * @param {import("./conversation.js").Conversation} conversation
+ * @param {import("./status.js").StatusWord} word
+ * @param {import("./language.js").Strings} strings
+ */
+function showState(conversation, word, strings) {
   const { status, userSpeaking } = conversation;
   document.body.dataset.status = status;
   document.body.dataset.word = word;
@@ -70,7 +95,21 @@ function note(word, { turns }, strings) {
   if (word === "waiting" || word === "connecting" || word === "missing") return "";
   const times = turns.flatMap(({ seconds }) => (seconds === null ? [] : [seconds])).sort((a, b) => a - b);
   if (!times.length) return strings.interruptHint;
-  return format(strings.typical, { seconds: times[Math.floor(times.length / 2)].toFixed(2) });
+  return format(strings.typical, { seconds: decimal(times[Math.floor(times.length / 2)]) });
+}
+
+/** Two decimals, as the page's language writes them. @param {number} value */
+function decimal(value) {
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  return value.toLocaleString(document.documentElement.lang, digits);
+}
+
+/** Change the page. The last caption stays in view if it was. @param {() => void} change */
+function keepLastCaption(change) {
+  const list = element("#captions", HTMLOListElement);
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  change();
+  if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
 /**
@@ -81,7 +120,6 @@ function note(word, { turns }, strings) {
  */
 function showCaptions({ captions, turns }, strings) {
   const list = element("#captions", HTMLOListElement);
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
   captions.forEach((caption, i) => {
     const item = list.children[i] ?? list.appendChild(captionElement());
     item.className = caption.speaker;
@@ -89,10 +127,9 @@ function showCaptions({ captions, turns }, strings) {
     const isAnswered = caption.speaker === "bot" && caption.final && seconds !== null;
     setText(".speaker", strings[caption.speaker === "user" ? "you" : "bot"], item);
     setText(".words", caption.text, item);
-    setText(".latency", isAnswered ? format(strings.latency, { seconds: seconds.toFixed(2) }) : "", item);
+    setText(".latency", isAnswered ? format(strings.latency, { seconds: decimal(seconds) }) : "", item);
   });
   while (list.children.length > captions.length) list.lastElementChild?.remove();
-  if (atEnd) list.scrollTop = list.scrollHeight;
   element("#empty", HTMLElement).hidden = captions.length > 0;
 }
 
@@ -121,6 +158,15 @@ export function showLevels(levels, strings) {
  * @param {boolean} forgets whether a conversation was lost
  */
 export function showProblem(problem, strings, forgets = false) {
+  keepLastCaption(() => fillProblem(problem, strings, forgets));
+}
+
+/**
+ * @param {import("./problems.js").Problem | null} problem
+ * @param {import("./language.js").Strings} strings
+ * @param {boolean} forgets
+ */
+function fillProblem(problem, strings, forgets) {
   const section = element("#problem", HTMLElement);
   if (!problem && section.contains(document.activeElement)) element("#talk", HTMLElement).focus();
   section.hidden = !problem;

@@ -6,6 +6,8 @@ from client.wav import read_wav
 from tests.client.conftest import RunClient
 from tests.fakes import FakeCaller, FakeGateway
 
+GOODBYE = "hung_up: The bot said goodbye and ended the session."
+
 
 async def test_typed_question_prints_the_reply_and_saves_its_audio(
     run_client: RunClient, tmp_path: Path
@@ -49,3 +51,28 @@ async def test_empty_question_is_a_usage_error(run_client: RunClient) -> None:
     result = await run_client("ask", "  ")
     assert result.code == 2
     assert "empty" in result.err
+
+
+async def test_goodbye_of_the_bot_ends_the_command_with_0(run_client: RunClient) -> None:
+    async def bot(caller: FakeCaller, text: str) -> None:
+        await caller.speak("Goodbye.", 0.4, text)
+        await caller.close(1000, GOODBYE)
+
+    async with FakeGateway(bot) as gateway:
+        result = await run_client("ask", "Bye", VOICE_CLIENT_URL=gateway.url)
+    assert (result.code, result.out) == (0, "Goodbye.\n")
+    assert result.err == "voice: the bot said goodbye and ended the call\n"
+    assert gateway.attempts == 1
+
+
+async def test_other_end_of_the_call_exits_with_5(run_client: RunClient) -> None:
+    async def bot(caller: FakeCaller, _text: str) -> None:
+        await caller.close(1008, "token_revoked: The access token of this session was revoked.")
+
+    async with FakeGateway(bot) as gateway:
+        result = await run_client("ask", "Hello", VOICE_CLIENT_URL=gateway.url)
+    assert (result.code, result.out) == (5, "")
+    assert result.err == (
+        "voice: the appliance ended the call: The access token of this session was revoked"
+        " (token_revoked, 1008); ask the people who run the appliance for a new token\n"
+    )

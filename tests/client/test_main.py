@@ -21,7 +21,7 @@ async def test_wrong_token_exits_with_3(run_client: RunClient) -> None:
             "ask", "Hi", VOICE_CLIENT_URL=gateway.url, VOICE_CLIENT_TOKEN="guess"
         )
     assert (result.code, result.out) == (3, "")
-    assert "access token (401)" in result.err
+    assert "(401): The access token is missing or wrong. Name the file" in result.err
     assert "guess" not in result.err
     assert result.err.count("\n") == 1
 

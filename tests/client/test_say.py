@@ -130,3 +130,19 @@ async def test_invalid_wav_file_is_rejected_before_a_call_is_opened(
             assert result.code == 2
             assert result.err.count("\n") == 1
     assert gateway.attempts == 0
+
+
+async def test_goodbye_of_the_bot_ends_the_command_with_0(
+    run_client: RunClient, questions: list[Path]
+) -> None:
+    async def bot(caller: FakeCaller, text: str) -> None:
+        await caller.speak("Goodbye.", 0.4, text)
+        await caller.close(1000, "hung_up: The bot said goodbye and ended the session.")
+
+    async with FakeGateway(bot) as gateway:
+        result = await run_client("say", *questions, "--json", VOICE_CLIENT_URL=gateway.url)
+    assert result.code == 0
+    assert result.err == "voice: the bot said goodbye and ended the call\n"
+    (turn,) = map(json.loads, result.out.splitlines())
+    assert (turn["reply_text"], turn["outcome"]) == ("Goodbye.", "hung_up")
+    assert gateway.attempts == 1

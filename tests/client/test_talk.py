@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from client.config import Config
-from client.errors import CallRefused, UsageError
+from client.errors import CallRefused, HungUp, UsageError
 from client.talk import Talk
 from tests.fakes import FakeCaller, FakeGateway, FakeSound, tone
 
@@ -120,6 +120,27 @@ async def test_call_is_reopened_after_a_restart(
         await running
     assert "restarting" in out.getvalue()
     assert "Still starting." in out.getvalue()
+
+
+async def test_goodbye_of_the_bot_is_played_to_its_end_and_ends_talk() -> None:
+    last = tone(0.04, 24_000)[:1000] + b"\x11\x22" * 100
+
+    async def bot(caller: FakeCaller, _text: str) -> None:
+        await caller.message("bot-started-speaking")
+        await caller.audio(tone(0.4))
+        await caller.audio(last)
+        await caller.close(1000, "hung_up: The bot said goodbye and ended the session.")
+
+    sound, out = FakeSound(), io.StringIO()
+    async with FakeGateway(bot) as gateway:
+        running = asyncio.create_task(talk_to(gateway, sound, out).run())
+        await until(lambda: gateway.callers and gateway.callers[0].heard)
+        sound.said += SPEECH
+        with pytest.raises(HungUp, match="said goodbye") as caught:
+            await asyncio.wait_for(running, 15)
+    assert caught.value.exit_code == 0
+    assert b"\x11\x22" * 50 in bytes(sound.played)
+    assert gateway.attempts == 1
 
 
 async def test_wrong_token_stops_talk() -> None:

@@ -18,6 +18,8 @@ from websockets.http11 import Request, Response
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from tests.fakes.audio import tone
 
+WRONG_TOKEN = b'{"reason": "wrong_token", "message": "The access token is missing or wrong."}'
+
 
 class FakeGateway:
     """A gateway with a scripted bot, on a free loopback port while its context is entered.
@@ -71,7 +73,7 @@ class FakeGateway:
         if request.path != "/ws":
             return self._refusal(404, {}, b"")
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
-            return self._refusal(401, {}, b'{"reason": "wrong_token"}')
+            return self._refusal(401, {}, WRONG_TOKEN)
         return None
 
     @staticmethod

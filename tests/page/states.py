@@ -18,8 +18,10 @@ const c = new Conversation();
 const $ = (selector) => document.querySelector(selector);
 const got = (type, data) => c.received({type, data});
 const begin = () => { c.connecting(); got("bot-ready"); };
+let pushToTalk = false;
 const show = (microphone = "open", retrying = false) => {
   view.showLogin(false, true);
+  view.showMicrophone(microphone, pushToTalk);
   const word = statusWord(c.status, c.userSpeaking, microphone, retrying);
   view.showConversation(c, word, strings);
 };
@@ -35,8 +37,7 @@ const turns = () => {
   turn(2, "What is a famous museum there?", "The Louvre is a famous museum in Paris.", 0.83);
 };
 const holdButton = (pressed) => {
-  for (const id of ["#hold", "#hold-hint"]) $(id).hidden = false;
-  $("#mute").hidden = true;
+  pushToTalk = true;
   $("#hold").setAttribute("aria-pressed", pressed);
 };
 """

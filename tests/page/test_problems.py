@@ -99,6 +99,8 @@ async def test_missing_microphone_is_announced_and_questions_can_be_typed(
         await call(tab)
         await assert_announced(tab, "no_microphone")
         assert await tab.text("#status") == STRINGS["status"]["missing"]
+        for control in ("#mute", "#hold"):  # of nothing
+            assert not await tab.evaluate(f"document.querySelector('{control}').checkVisibility()")
         await ask(tab, "What is the capital of Italy?")
         await tab.wait_for(ANSWERS)
         await tab.click("#problem button")
