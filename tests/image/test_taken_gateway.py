@@ -18,7 +18,8 @@ from appliance.access.store import Store, new_store
 from appliance.weights.seal import sha256_of
 from tests.confinement.attack import BAIT
 from tests.confinement.hook import STORE as STORE_PATH
-from tests.image.sealed import USER, Built, Network, SealedContainer, flags
+from tests.host.hosts import USER
+from tests.image.sealed import Built, Network, SealedContainer, flags
 
 CONFINEMENT = Path(__file__).parents[1] / "confinement"
 SITE = "/opt/voice/venv/lib/python3.11/site-packages"
