@@ -23,6 +23,7 @@ NEW_TOKEN = "ask the people who run the appliance for a new token"
 # By the reason with which the gateway ends a call: docs/client-protocol.md lists them.
 ENDED_ADVICE = {
     "bad_frame": SAME_VERSION,
+    "protocol_error": "something between here and there changed the messages; connect again",
     "frame_too_big": SAME_VERSION,
     "too_fast": "this client must send audio at the pace of a microphone",
     "idle": CALL_AGAIN,

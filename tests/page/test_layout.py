@@ -7,7 +7,7 @@ import pytest
 from tests.page.chromium import Browser, Tab
 from tests.page.states import show
 from tests.page.strings import LANGUAGES
-from tests.page.test_call import choose_language
+from tests.page.user import choose_language
 
 PHONE = (390, 844)  # CSS pixels
 NOW_SPOKEN = "#captions li:last-child .words"
