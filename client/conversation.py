@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from client.call import ClientCall
-from client.errors import CallDropped, HungUp
+from client.errors import BotHungUp, CallDropped
 from client.pacing import PacedSource
 from client.playback import Playback, SimulatedSpeaker
 from client.record import ClientTurnRecord
@@ -129,7 +129,7 @@ class Conversation:
     @property
     def _cut_off(self) -> str:
         """The outcome of a turn that the end of the call cuts off."""
-        return "hung_up" if isinstance(self.failure, HungUp) else "call_dropped"
+        return "hung_up" if isinstance(self.failure, BotHungUp) else "call_dropped"
 
     async def _receive(self) -> None:
         async for arrival in self._call.arrivals():

@@ -5,7 +5,7 @@
      +-- CallRefused      3   the appliance answered and refused the call
      +-- CannotConnect    4   no appliance could be reached
      +-- CallDropped      5   the call was connected and ended unexpectedly
-     |    +-- HungUp      0   the bot said goodbye and ended the call
+     |    +-- BotHungUp      0   the bot said goodbye and ended the call
      +-- NoAnswer         6   the bot did not answer
 
 The text of an error is for the user: what happened, then what to do about it.
@@ -47,7 +47,7 @@ class CallDropped(ClientError):
     exit_code = 5
 
 
-class HungUp(CallDropped):
+class BotHungUp(CallDropped):
     exit_code = 0
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.http11 import Response
 
-from client.errors import CallDropped, CallRefused, CannotConnect, ClientError, HungUp
+from client.errors import BotHungUp, CallDropped, CallRefused, CannotConnect, ClientError
 
 RETRYABLE_CLOSE_CODES = (1001, 1006, 1011, 1012, 1013)  # RFC 6455 section 7.4.1, IANA registry
 CLOSE_REASON = re.compile(r"([a-z_]+): (.*)", re.DOTALL)  # the gateway's form of a close reason
@@ -23,7 +23,7 @@ NEW_TOKEN = "ask the people who run the appliance for a new token"
 # By the reason with which the gateway ends a call: docs/client-protocol.md lists them.
 ENDED_ADVICE = {
     "bad_frame": SAME_VERSION,
-    "protocol_error": "something between here and there changed the messages; connect again",
+    "protocol_error": "something between here and there changed the messages",
     "frame_too_big": SAME_VERSION,
     "too_fast": "this client must send audio at the pace of a microphone",
     "idle": CALL_AGAIN,
@@ -79,7 +79,7 @@ def explain_close(closed: ConnectionClosed) -> CallDropped:
     found = CLOSE_REASON.fullmatch(text)
     reason, message = found.groups() if found else ("", text)
     if reason == "hung_up":
-        return HungUp("the bot said goodbye and ended the call")
+        return BotHungUp("the bot said goodbye and ended the call")
     if reason in ENDED_ADVICE:
         advice, label = ENDED_ADVICE[reason], f"{reason}, {code}"
     else:

@@ -18,7 +18,7 @@ from client.audio import SPEECH_DBFS, Microphone, Speaker, level_dbfs, load_soun
 from client.call import ClientCall, connect
 from client.config import Config
 from client.echo import AudioProcessor, EchoCanceller, load_processor
-from client.errors import CallDropped, ClientError, HungUp
+from client.errors import BotHungUp, CallDropped, ClientError
 from client.native_stderr import libraries_muted
 from client.pacing import SILENCE
 from client.record import ClientTurnRecord
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace, config: Config) -> int:
-    """Talk until Ctrl-C. Raises HungUp, or ClientError if another attempt cannot succeed."""
+    """Talk until Ctrl-C. Raises BotHungUp, or ClientError if another attempt cannot succeed."""
     loop = asyncio.get_running_loop()
     with libraries_muted():
         sound = load_sounddevice()
@@ -136,7 +136,7 @@ class Talk:
             turns = ClientTurnTracker(self._speaker, follow_server=True)
             try:
                 await self._run_call(call, turns)
-            except HungUp:
+            except BotHungUp:
                 await self._play_to_the_end()
                 raise
             except CallDropped as error:

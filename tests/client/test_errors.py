@@ -12,7 +12,7 @@ def test_every_error_has_its_documented_exit_code() -> None:
         "CallDropped": 5,
         "NoAnswer": 6,
     }
-    assert errors.HungUp.exit_code == 0
+    assert errors.BotHungUp.exit_code == 0
 
 
 def test_errors_are_not_retryable_by_default() -> None:

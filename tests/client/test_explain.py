@@ -16,7 +16,7 @@ from websockets.http11 import Response
 from appliance.errors import ApplianceError, Refused, SessionEnded
 from appliance.gateway.http.endpoints import denial
 from appliance.gateway.session_end import MAX_CLOSE_REASON_CHARS
-from client.errors import CallDropped, ClientError, HungUp
+from client.errors import BotHungUp, CallDropped, ClientError
 from client.explain import explain_close, explain_status
 
 T = TypeVar("T", bound=ApplianceError)
@@ -79,7 +79,7 @@ def test_end_of_a_call_says_why_and_what_to_do(kind: type[SessionEnded]) -> None
     error = ended(kind)
     check(error, kind)
     if kind.reason == "hung_up":
-        assert isinstance(error, HungUp) and error.exit_code == 0
+        assert isinstance(error, BotHungUp) and error.exit_code == 0
         return
     assert error.exit_code == 5
     happened, advice = str(error).rsplit("; ", 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from client.config import Config
-from client.errors import CallRefused, HungUp, UsageError
+from client.errors import BotHungUp, CallRefused, UsageError
 from client.talk import Talk
 from tests.fakes import FakeCaller, FakeGateway, FakeSound, tone
 
@@ -136,7 +136,7 @@ async def test_goodbye_of_the_bot_is_played_to_its_end_and_ends_talk() -> None:
         running = asyncio.create_task(talk_to(gateway, sound, out).run())
         await until(lambda: gateway.callers and gateway.callers[0].heard)
         sound.said += SPEECH
-        with pytest.raises(HungUp, match="said goodbye") as caught:
+        with pytest.raises(BotHungUp, match="said goodbye") as caught:
             await asyncio.wait_for(running, 15)
     assert caught.value.exit_code == 0
     assert b"\x11\x22" * 50 in bytes(sound.played)
