@@ -131,7 +131,8 @@ class EndpointingPolicy:
                 return otherwise  # a number as an answer
             return Verdict(config.short_stop_seconds, "words")
         fluent = count_words(words) >= FLUENT_WORDS * len(bursts)
-        if dictated and fluent and words.endswith("?") and probability >= STACCATO_PROBABILITY:
+        asks = words.endswith("?") and count_words(words) >= dictated + FLUENT_WORDS
+        if dictated and fluent and asks and probability >= STACCATO_PROBABILITY:
             return _shortest(Verdict(config.words_stop_seconds, "words"), otherwise)
         if dictated > 1:
             sure = probability >= STACCATO_PROBABILITY

@@ -68,6 +68,7 @@ def test_silence_that_ends_a_turn(pause: Pause, seconds: float, reason: Reason) 
         ([1.8], 0.92, "Who is Malcolm X?", CONFIG.vad_stop_seconds),
         ([1.8], 0.7, "What is 12?", CONFIG.dictation_stop_seconds),  # "... plus 30?"
         ([0.5, 0.5], 0.95, "Five, five?", CONFIG.staccato_stop_seconds),
+        ([1.3], 0.95, "Five, five?", CONFIG.staccato_stop_seconds),  # a list rises like a question
         ([1.8], 0.99, "Where is the canteen?", CONFIG.vad_stop_seconds),
         ([0.5, 0.9], 0.95, "Hello. What is my name?", CONFIG.words_stop_seconds),
         ([1.1, 1.1], 0.7, "I am Peter. I live in Rome.", CONFIG.words_stop_seconds),
