@@ -1,7 +1,8 @@
 """The LLM service with speculation, while users, engines and the network do anything in any order.
 
 Hypothesis draws what happens: speech, pauses, typed questions, interruptions, lost, slow and
-restarted engines. Whatever happened, the next question gets its own complete reply, once.
+restarted engines, and whether the model calls a tool. Whatever happened, the next question gets its
+own complete reply, once, and no tool ran for an answer that was discarded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
@@ -33,6 +35,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
+from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import run_test
 
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
@@ -40,19 +43,23 @@ from appliance.gateway.generation.reply import ReplyEndFrame
 from appliance.gateway.generation.speculation import Speculator, WaitingReplies
 from appliance.gateway.turns.voice_activity import SpeechPausedFrame, SpeechResumedFrame
 from appliance.link.client import EngineClient
-from appliance.link.engine import Turn
+from appliance.link.engine import ToolCall, Turn
 from appliance.link.protocol import HealthReport
 from appliance.link.server import AnyEngine, serve_link
 from appliance.settings import LLMConfig, TTSConfig
 from tests.fakes import InstantLLMEngine, InstantTTSEngine, tone
-from tests.fakes.engines import question_audio
+from tests.fakes.engines import Reply, question_audio
 from tests.gateway.generation.test_llm_service import EventLog
 
 LAST_QUESTION = "Are you still there?"
 HEARD = "Fine."
+USER = ["speak", "pause", "end", "settle"]
 FAULTS = ["lose llm", "lose tts", "restart", "slow", "fast"]
+TOOLS = ["call tools", "call no tools"]
 STEPS = st.lists(
-    st.sampled_from([*["speak", "pause", "end", "settle"] * 2, "type", "interrupt", *FAULTS]),
+    st.sampled_from(
+        [*["speak", "pause", "end", "settle"] * 2, "type", "interrupt", *TOOLS, *FAULTS]
+    ),
     max_size=24,
 )
 
@@ -113,9 +120,15 @@ class FaultyEngines:
     """Both engines behind real sockets; they can be lost, restarted and slowed."""
 
     def __init__(self, folder: Path) -> None:
-        self.llm, self.tts = InstantLLMEngine(reply), InstantTTSEngine()
+        self.llm, self.tts = InstantLLMEngine(self._reply), InstantTTSEngine()
+        self.calls_tools = False
         self._folder = folder
         self._serving: dict[str, contextlib.AsyncExitStack] = {}
+
+    def _reply(self, conversation: Sequence[Turn], heard: dict[int, bytes]) -> Reply:
+        if conversation[-1].role == "tool":
+            return "It is ordered. Goodbye."
+        return ToolCall("order") if self.calls_tools else reply(conversation, heard)
 
     async def start(self) -> None:
         for engine in (self.llm, self.tts):
@@ -181,6 +194,8 @@ class Script:
                 self._act(lambda: self._engines.lose(name))
             case "restart":
                 self._act(self._engines.start)
+            case "call tools" | "call no tools":
+                self._act(lambda: self._set_tools(step == "call tools"))
             case "slow" | "fast":
                 self._act(lambda: self._set_pause(600 if step == "slow" else 0))
 
@@ -189,6 +204,7 @@ class Script:
         if self._in_turn:
             self._end()
         self._act(lambda: self._set_pause(0))
+        self._act(lambda: self._set_tools(False))
         self._act(self._engines.start)
         self._act(self._restart_llm)  # a word that was slow before is still slow
         self._act(self._settle)
@@ -222,6 +238,9 @@ class Script:
     async def _set_pause(self, seconds: float) -> None:
         self._engines.llm.pause_seconds = seconds
 
+    async def _set_tools(self, called: bool) -> None:
+        self._engines.calls_tools = called
+
     async def _restart_llm(self) -> None:
         await self._engines.lose("llm")
         await self._engines.start()
@@ -242,6 +261,14 @@ def test_next_question_gets_its_own_complete_reply_once(steps: list[str]) -> Non
 
 async def _run(steps: list[str]) -> None:
     events = EventLog()
+    orders: list[None] = []
+
+    async def order(params: FunctionCallParams) -> None:
+        """Order something."""
+        orders.append(None)
+        await params.result_callback("ordered")
+
+    context = LLMContext(tools=ToolsSchema(standard_tools=[order]))
     async with faulty_engines() as engines:
         client = engines.client("llm")
         tts_client = engines.client("tts")
@@ -256,7 +283,7 @@ async def _run(steps: list[str]) -> None:
         )
         config = LLMConfig(pre_roll_seconds=0.04, recover_seconds=0.0)
         service = UltravoxWithContextService(
-            config, client, speculator, events.callbacks(), LLMContext(), transcripts=False
+            config, client, speculator, events.callbacks(), context, transcripts=False
         )
         listener = Listener(service.reply_heard, events)
         script = Script(engines, lambda: not service._prefetcher.turn_running)
@@ -276,3 +303,4 @@ async def _run(steps: list[str]) -> None:
     submitted = sum(event.startswith("submitted") for event in events.events)
     assert len(listener.responses) <= submitted, "a reply without a question"
     assert outcomes.count("taken") <= submitted
+    assert len(orders) <= submitted, "a tool ran for an answer that was discarded"
