@@ -35,6 +35,10 @@ SHORT_SECONDS = 1.0  # a shorter first utterance is an answer such as "goodbye"
 BROKEN_OFF_PROBABILITY = 0.03  # below this, it is the beginning of a sentence instead
 UNFINISHED_PROBABILITY = 0.1  # below this, a longer utterance goes on
 FLUENT_WORDS = 2  # words in a burst from which it is a sentence; dictation has one
+# Voice that never pauses is not a caller but a television, or babble. After this it counts as
+# silence until it pauses, and a turn that has lasted this long ends at its next pause. By default,
+# audio beyond it is not heard anyway (`llm.max_utterance_seconds`).
+LONGEST_TURN_SECONDS = 60.0
 CARRIED_SECONDS = 1.5  # speech that follows a turn within this continues its pace
 # A shorter silence is a part of a burst. A speculation begins earlier, but with shorter pauses,
 # letters were cut twice as often, and smart-turn was sure less often. Where a recognizer has words,
@@ -68,7 +72,8 @@ class Verdict:
     reason  smart_turn  the model considers the turn complete
             pace        the speech was short, or dictated word by word
             words       the words at the pause decided
-            fallback    the model considers the turn incomplete, or has no verdict
+            fallback    the model considers the turn incomplete, or has no verdict; or the turn has
+                        lasted LONGEST_TURN_SECONDS
     """
 
     silence_seconds: float
@@ -364,6 +369,8 @@ class Endpointer:
         """Return why the turn has ended, or None while it goes on."""
         if self._silent_since is None or not self._stopped or self._voice_since is not None:
             return None
+        if self.started_at is not None and self.clock - self.started_at >= LONGEST_TURN_SECONDS:
+            return "fallback"
         silence = self.silence_seconds
         if not self._decided and silence < self.last_resort_seconds:
             return None

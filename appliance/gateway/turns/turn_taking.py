@@ -43,6 +43,7 @@ from pipecat.turns.user_start import ExternalUserTurnStartStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from appliance.gateway.hops import DirectAudio, pass_audio
+from appliance.gateway.turns import endpointing
 from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.level import WINDOW_SECONDS, CallerLevel, StartLevel
 from appliance.gateway.turns.silero import SILENT_WINDOW, Silero, SileroModel
@@ -171,6 +172,8 @@ class SharedSilero(SileroVADAnalyzer):
         self.is_bot_busy: Callable[[], bool] | None = None
         self.caller_level = caller_level
         self._start_level = start_level
+        self._speaking_windows = 0  # since the latest speech has started
+        self._endless = False
         self._waiting: list[tuple[bytes, float]] = []  # audio, and when it arrived
         self._windows: list[bytes] = []  # that the waiting audio completes
         self._rest = b""  # of a window that is not complete
@@ -189,6 +192,9 @@ class SharedSilero(SileroVADAnalyzer):
         self._maybe_reset_model(confidence)
         speaking = self._vad_state in (VADState.SPEAKING, VADState.STOPPING)
         voice = confidence >= self._params.confidence
+        if self._is_endless(voice, speaking):
+            self._start_level.silence()
+            return 0.0
         if self.is_echo is not None and self.is_echo(buffer, voice):
             confidence = 0.0
         elif self.caller_level is not None:
@@ -197,6 +203,15 @@ class SharedSilero(SileroVADAnalyzer):
             elif not self.caller_level.accepts(buffer, speaking):
                 confidence = 0.0
         return confidence if speaking else self._loud_enough(buffer, confidence)
+
+    def _is_endless(self, voice: bool, speaking: bool) -> bool:
+        """Return whether the voice has gone on for too long, and has not paused since then."""
+        if not voice:
+            self._endless = False
+        self._speaking_windows = self._speaking_windows + 1 if speaking else 0
+        if self._speaking_windows * WINDOW_SECONDS >= endpointing.LONGEST_TURN_SECONDS:
+            self._endless = voice
+        return self._endless
 
     def _loud_enough(self, buffer: bytes, confidence: float) -> float:
         """Return the probability that the window may begin speech, and set when it begins."""

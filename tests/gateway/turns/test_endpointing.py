@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.gateway.turns.endpointing import (
+    LONGEST_TURN_SECONDS,
     Endpointer,
     EndpointingPolicy,
     Pause,
@@ -334,3 +335,13 @@ def test_no_turn_stays_open_after_the_speech(events: list[str], probability: flo
     endpointer.speech_stopped()
     endpointer.audio_received(5.0)
     assert endpointer.ended() is not None
+
+
+def test_turn_that_lasts_too_long_ends_at_its_next_pause() -> None:
+    endpointer = Endpointer(POLICY, CONFIG.incomplete_stop_seconds)
+    endpointer.speech_started(0.1)
+    endpointer.audio_received(LONGEST_TURN_SECONDS)
+    assert endpointer.ended() is None
+    endpointer.speech_paused(0.2)
+    endpointer.speech_stopped()
+    assert endpointer.ended() == "fallback"

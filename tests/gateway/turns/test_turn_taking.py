@@ -19,6 +19,7 @@ from appliance.gateway.turns.endpointing import COMPLETE_PROBABILITY
 from appliance.gateway.turns.turn_stop import EndpointingStopStrategy
 from appliance.gateway.turns.turn_taking import SharedSilero, TurnModels, user_aggregator_params
 from appliance.settings import TurnConfig
+from tests.gateway.turns.levels import at_level, pcm
 
 RATE = 16_000
 FRAME = RATE * 2 // 25  # bytes of 40 ms
@@ -44,10 +45,6 @@ def spoken(folder: Path, text: str, voice: str = "en-us") -> bytes:
     subprocess.run(["espeak-ng", "-v", voice, "-w", str(path), text], check=True)
     samples, rate = soundfile.read(path, dtype="float32")
     return pcm(soxr.resample(samples, rate, RATE))
-
-
-def pcm(samples: np.ndarray) -> bytes:
-    return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
 def frames(audio: bytes) -> list[bytes]:
@@ -82,15 +79,6 @@ async def test_other_sounds_are_not_speech(models: TurnModels, sound: str) -> No
         "clicks": clicks,
     }[sound]
     assert VADState.SPEAKING not in await states(vad(models), pcm(audio))
-
-
-def at_level(audio: bytes, dbfs: float) -> bytes:
-    """Return speech with its active part at this level."""
-    samples = np.frombuffer(audio, "<i2").astype(np.float32) / 32768
-    size = RATE // 100
-    levels = np.mean(samples[: len(samples) // size * size].reshape(-1, size) ** 2, axis=1)
-    active = np.mean(levels[levels > levels.max() / 1000])
-    return pcm(samples * 10 ** (dbfs / 20) / np.sqrt(active))
 
 
 @pytest.mark.parametrize(("dbfs", "heard"), [(-23, True), (-40, True), (-50, False), (-60, False)])
