@@ -169,7 +169,7 @@ def test_changed_weights_and_wrong_token_are_named(
     assert run.report.name.endswith("-failed.json")
     failed = run.failed()
     assert f"{victim.relative_to(weights)} was changed" in failed
-    assert "conversation: wrong or missing access token" in failed
+    assert "refused the call (401): The access token is missing or wrong" in failed
     assert {name for name, states in run.states().items() if "fail" in states} == {
         "seal",
         "conversation",
