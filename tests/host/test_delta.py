@@ -102,7 +102,8 @@ def test_delta_of_the_same_or_an_unrelated_image_is_not_exported(
 
 
 def test_preflight_checks_for_the_base(carried: Path, delta: Path, offline: Host) -> None:
-    check = (delta / "preflight", "--json", "--only", "base,space")
+    signers = delta / "allowed_signers.example"
+    check = (delta / "preflight", "--signers", signers, "--json", "--only", "base,space")
     lacking = json.loads(offline.run(*check).stdout)
     assert [entry["state"] for entry in lacking["checks"]] == ["pass", "fail"]
     assert run_import(offline, carried).returncode == 0
