@@ -22,7 +22,7 @@ _DASHES = _words("- – — − --")
 # Between two numbers, or a number and a unit: with spaces around them.
 _BETWEEN_NUMBERS = _words("x X × · * : ^") | _DASHES
 # They compare or divide whatever stands on both sides.
-_BETWEEN_ANY = _words("/ ÷ + = < > ≤ ≥ ≪ ≫ ≠ ≈ ± <= >= =< => != == << >> +/- -> → ⇒ ± ~")
+_BETWEEN_ANY = _words("/ ÷ + = < > ≤ ≥ ≪ ≫ ≠ ≈ ± ~ <= >= =< => != == << >> +/- -> → ⇒")
 _DAYS_AND_MONTHS = re.compile(
     r"(?:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*\.?"
     r"|noon|midnight|[ap]\.?m\.?",
@@ -71,7 +71,9 @@ _NEW_SENTENCE = re.compile(
 )
 _RANKS = _words("King Queen Pope Emperor Empress Tsar Czar Prince Sultan Kaiser Saint")
 
-# Words before a number that is read digit by digit, and what may stand between.
+# Words before a number that is read digit by digit ("the last four are 8812"), and what may stand
+# between. The engine's own lists are in engines/tts/text, which the gateway must not import.
+# tests/spoken/test_spoken.py speaks each reference line whole and in phrases, and compares both.
 _DIGIT_LABELS = _words(
     "pin pins ssn security ext extension acct account passcode password zip routing card serial"
     " badge mrn record confirmation reference tracking code press dial call text ring member policy"
@@ -95,7 +97,7 @@ _RATIO_WINDOW = 4  # words from the label to the ratio
 
 
 def binds(words: Sequence[str], index: int) -> bool:
-    """Return whether a phrase that ends after `words[index]` may separate what belongs together.
+    """Return whether `words[index]` and the word after it may belong together.
 
     `words` are those of the phrase as far as they are known, separated by white space. What
     depends on a word that is not known yet counts as belonging together.

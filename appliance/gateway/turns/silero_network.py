@@ -2,7 +2,7 @@
 
 onnxruntime takes twice as long, and 8 MB more: the file has a network for each of two sample rates
 and checks shapes while it runs, and its convolutions have one to four columns. Here they are matrix
-products.
+products (ADR 30).
 
     576 samples + 64 reflected ones
       4 windows of 256, hop 128         magnitude of 129 frequencies
