@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 from pipecat.audio.vad.vad_analyzer import VADState
+from pipecat.frames.frames import (
+    InputAudioRawFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+from pipecat.tests.utils import run_test
 
-from appliance.gateway.turns.voice_activity import MissingAudio, SpeechEvent, SpeechEvents
+from appliance.gateway.turns.voice_activity import (
+    MissingAudio,
+    SpeechEvent,
+    SpeechEvents,
+    VoiceActivityProcessor,
+)
+from appliance.settings import TurnConfig
 
 WINDOW_SECONDS = 0.032
 QUIET, STARTING, SPEAKING, STOPPING = (
@@ -101,3 +113,39 @@ def test_no_more_silence_than_ends_a_turn() -> None:
     missing.audio_arrived(0.0)
     assert missing.due(60.0) == 2.0
     assert missing.due(61.0) == 0.0
+
+
+class QuietDetector:
+    """Hears nothing, and notes whether each piece of audio might wait."""
+
+    silence_seconds = started_seconds_ago = 0.0
+
+    def __init__(self) -> None:
+        self.may_wait: list[bool] = []
+
+    def set_sample_rate(self, sample_rate: int) -> None:
+        """Accept any rate."""
+
+    async def analyze_audio(self, buffer: bytes, may_wait: bool = False) -> VADState:
+        self.may_wait.append(may_wait)
+        return QUIET
+
+    async def cleanup(self) -> None:
+        """Free nothing."""
+
+
+async def test_soft_audio_waits_only_while_no_turn_is_open() -> None:
+    """Within a turn, soft voice decides whether the turn has ended."""
+    detector = QuietDetector()
+    audio = InputAudioRawFrame(bytes(1280), 16_000, 1)
+    await run_test(
+        VoiceActivityProcessor(TurnConfig(), detector),
+        frames_to_send=[
+            audio,
+            UserStartedSpeakingFrame(),
+            audio,
+            UserStoppedSpeakingFrame(),
+            audio,
+        ],
+    )
+    assert detector.may_wait == [True, False, True]
