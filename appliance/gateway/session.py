@@ -41,9 +41,9 @@ from appliance.errors import (
     PipelineFailed,
     SessionEnded,
 )
-from appliance.gateway.generation.client_frames import ClientGreetingFrame, ClientToolCallFrame
+from appliance.gateway.frames import ClientGreetingFrame, ClientToolCallFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
-from appliance.gateway.generation.reply import ReplyEndFrame, TurnCallbacks
+from appliance.gateway.generation.reply import TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.hops import activity_seconds, quieten
 from appliance.gateway.realtime.serializer import (
@@ -248,7 +248,6 @@ class Session:
         )
         heard = HeardProcessor(
             heard_text,
-            ReplyEndFrame,
             lambda: transport.unplayed_seconds,
             self._monitor.mark("sent"),
             self._on_heard,

@@ -42,16 +42,17 @@ from pipecat.transports.websocket.fastapi import (
 )
 from starlette.websockets import WebSocket
 
-from appliance.gateway.generation.reply import ReplyEndFrame
-from appliance.gateway.hops import ACTIVITY_SECONDS, pass_audio
-from appliance.gateway.speech.tts_service import PhraseBrokenFrame, PhraseRestartedFrame
-from appliance.gateway.turns.interruption_gate import (
+from appliance.gateway.frames import (
     PauseBotFrame,
+    PhraseBrokenFrame,
+    PhraseRestartedFrame,
     RepeatedPhraseEndFrame,
     RepeatedPhraseFrame,
+    ReplyEndFrame,
     ResumeBotFrame,
     RewindFrame,
 )
+from appliance.gateway.hops import ACTIVITY_SECONDS, pass_audio
 from appliance.gateway.turns.playout import PhraseEnd, PhraseStart, Playout
 from appliance.gateway.wire import server_message
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipecat.frames.frames import Frame
 
-from appliance.gateway.generation.client_frames import ClientToolCallFrame
+from appliance.gateway.frames import ClientToolCallFrame
 from appliance.gateway.generation.tool_result import TIMED_OUT, ToolResult
 from appliance.link.engine import Tool, ToolCall
 

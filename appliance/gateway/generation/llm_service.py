@@ -37,7 +37,7 @@ from pipecat.utils.time import time_now_iso8601
 
 from appliance import journal
 from appliance.errors import EngineFailed
-from appliance.gateway.generation.client_frames import (
+from appliance.gateway.frames import (
     ClientGreetingFrame,
     ClientInterruptionFrame,
     ClientQuestionFrame,
@@ -45,19 +45,22 @@ from appliance.gateway.generation.client_frames import (
     ClientSettingsFrame,
     ClientStopFrame,
     ClientToolResultFrame,
+    PauseTranscriptFrame,
+    ReplyEndFrame,
+    SpeechPausedFrame,
+    SpeechResumedFrame,
+    TranscribeUtteranceFrame,
 )
 from appliance.gateway.generation.client_tools import ClientTools, WaitHooks
 from appliance.gateway.generation.history import Exchange, History
 from appliance.gateway.generation.llm_adapter import UltravoxAdapter, pipecat_settings, token_usage
 from appliance.gateway.generation.prefetch import Prefetcher
-from appliance.gateway.generation.reply import ReplyEndFrame, ReplyGenerator, TurnCallbacks
+from appliance.gateway.generation.reply import ReplyGenerator, TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.generation.tool_executor import ToolExecutor
+from appliance.gateway.generation.utterance_transcriber import UtteranceTranscriber
 from appliance.gateway.generation.utterances import UtteranceCollector
 from appliance.gateway.hops import DirectAudio
-from appliance.gateway.turns.interruption_gate import HearUtteranceFrame, UtteranceHearing
-from appliance.gateway.turns.turn_stop import PauseTranscriptFrame
-from appliance.gateway.turns.voice_activity import SpeechPausedFrame, SpeechResumedFrame
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, Tool, Turn, Utterance
 from appliance.settings import LLMConfig
@@ -120,7 +123,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             self._tool_executor,
             self.push_frame,
         )
-        self._hearing = UtteranceHearing(client, self._push_upstream)
+        self._transcriber = UtteranceTranscriber(client, self._push_upstream)
         self._turn: asyncio.Task[None] | None = None
         self._hanging_up = False
         self._heard_reported = asyncio.Event()  # cleared by an interruption
@@ -161,7 +164,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         if self._turn is not None:
             await self.cancel_task(self._turn)
             self._turn = None
-        await self._hearing.close()
+        await self._transcriber.close()
         await self._speculator.close()
         await self._prefetcher.close()
         await self._client.close()
@@ -197,8 +200,8 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
                 self._callbacks.on_speech_stopped(frame.stop_secs + delay_seconds)
                 if (dropped := self._collector.speech_stopped()) is not None:
                     self._prefetcher.discard([dropped])
-            case HearUtteranceFrame():
-                await self._hearing.ask(frame.request, self._collector.current)
+            case TranscribeUtteranceFrame():
+                await self._transcriber.transcribe(frame.request, self._collector.current)
             case UserStoppedSpeakingFrame():
                 await self._turn_ended()
             case RTVISendTextFrame():

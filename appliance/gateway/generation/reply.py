@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 from pipecat.frames.frames import (
-    ControlFrame,
     Frame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
@@ -61,15 +60,6 @@ class TurnCallbacks:
     on_transcript: Callable[[str], None]
     on_engine_failed: Callable[[EngineFailed], None]
     on_turn_dropped: Callable[[str], None]
-
-
-@dataclass
-class ReplyEndFrame(ControlFrame):
-    """Marks the end of a whole reply, tool calls included.
-
-    Pipecat has no such frame: it emits two responses for a reply with a tool call, and treats a few
-    seconds without audio as the end of speech.
-    """
 
 
 class ResponseWriter:

@@ -26,7 +26,7 @@ from pipecat.serializers.base_serializer import FrameSerializer
 
 from appliance.errors import AudioDropped, SessionEnded, TooFast
 from appliance.gateway.dc_offset import OffsetFilter
-from appliance.gateway.generation.client_frames import (
+from appliance.gateway.frames import (
     ClientGreetingFrame,
     ClientQuestionFrame,
     ClientReplyFrame,

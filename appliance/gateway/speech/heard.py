@@ -37,18 +37,18 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from appliance.gateway.generation.client_frames import (
+from appliance.gateway.frames import (
     ClientInterruptionFrame,
     ClientToolCallFrame,
-)
-from appliance.gateway.speech.spoken_length import pause_after, spoken_lengths
-from appliance.gateway.speech.tts_service import PhraseBrokenFrame, PhraseRestartedFrame
-from appliance.gateway.turns.backchannel import BotSpeech
-from appliance.gateway.turns.interruption_gate import (
+    PhraseBrokenFrame,
+    PhraseRestartedFrame,
     RepeatedPhraseEndFrame,
     RepeatedPhraseFrame,
+    ReplyEndFrame,
     RewindFrame,
 )
+from appliance.gateway.speech.spoken_length import pause_after, spoken_lengths
+from appliance.gateway.turns.backchannel import BotSpeech
 from appliance.gateway.turns.playout import Rewind
 
 # Spoken length per second, in letters of prose (spoken_length.py). Measured for Kokoro at speed 1
@@ -228,15 +228,14 @@ class HeardProcessor(FrameProcessor):
     on_client_stop(number)                     this stop of the client was reported by `on_heard`
 
     A notice is bot speech that is not part of the conversation, such as a hold message; its
-    frames are marked by `append_to_context`. A frame of the kind `answer_end` follows an answer
-    and a greeting. The transport holds it back until everything before it was played.
+    frames are marked by `append_to_context`. A ReplyEndFrame follows an answer and a greeting. The
+    transport holds it back until everything before it was played.
     `unplayed_seconds` returns how much of the audio that has passed is not played yet.
     """
 
     def __init__(
         self,
         heard: HeardText,
-        answer_end: type[Frame],
         unplayed_seconds: Callable[[], float],
         on_speaking: Callable[[], None],
         on_heard: Callable[[str, bool, bool], None],
@@ -246,7 +245,6 @@ class HeardProcessor(FrameProcessor):
     ) -> None:
         super().__init__(enable_direct_mode=True)
         self._heard = heard
-        self._answer_end = answer_end
         self._unplayed_seconds = unplayed_seconds
         self._on_speaking = on_speaking
         self._on_heard = on_heard
@@ -302,7 +300,7 @@ class HeardProcessor(FrameProcessor):
                     if isinstance(frame, ClientInterruptionFrame):
                         self._on_client_stop(frame.number)
                     self._speaking = self._in_notice = False
-                case _ if isinstance(frame, self._answer_end):
+                case ReplyEndFrame():
                     self._report()
         await self.push_frame(frame, direction)
 

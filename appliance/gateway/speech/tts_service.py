@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from pipecat.frames.frames import (
-    ControlFrame,
     Frame,
     InterruptionFrame,
     LLMFullResponseStartFrame,
@@ -26,6 +25,7 @@ from pipecat.services.tts_service import TTSService
 from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggregator, TextType
 
 from appliance.errors import EngineFailed
+from appliance.gateway.frames import PhraseBrokenFrame, PhraseRestartedFrame
 from appliance.gateway.speech.phrases import PhraseCutter
 from appliance.gateway.speech.unsplit_names import UnsplitNames
 from appliance.link.client import EngineClient, EngineLost, retry_until_back
@@ -36,18 +36,6 @@ Speak = Callable[[str, bool], AsyncGenerator[bytes, None]]  # phrase, urgent
 SLICE_BYTES = OUTPUT_SAMPLE_RATE * 2 // 10  # 100 ms, the unit in which an interruption drops audio
 # Without audio for this long, Pipecat stops the TTS turn; the next phrase starts it again.
 QUIET_SECONDS = 30.0
-
-
-@dataclass
-class PhraseBrokenFrame(ControlFrame):
-    """The engine has failed: the audio that follows, if any, is not of the phrase."""
-
-
-@dataclass
-class PhraseRestartedFrame(ControlFrame):
-    """The audio of the broken phrase follows, from its start. `text` is "" in a notice."""
-
-    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ CONTINUED_VOICE_SECONDS = 0.4
 # The bot goes on at the latest after this long, if the voice had no words until then.
 MAX_PAUSED_SECONDS = 3.0
 # While the bot speaks over such a voice, the words are asked for this often.
-OVERLAP_HEARING_SECONDS = 2.0
+OVERLAP_TRANSCRIPT_SECONDS = 2.0
 # An engine that is idle answers in 0.1 to 0.4 s. Without an answer, the voice is an interruption.
-HEARING_SECONDS = 1.5
+TRANSCRIPT_SECONDS = 1.5
 
 
 class VoicePhase(Enum):
@@ -48,7 +48,7 @@ class Action(Enum):
     """What the gate has to do, in this order."""
 
     PAUSE = "pause"  # pause the bot
-    HEAR = "hear"  # ask the engine for the words so far
+    TRANSCRIBE = "transcribe"  # ask the engine for the words so far
     RESUME = "resume"  # the bot goes on
     INTERRUPT = "interrupt"  # the paused bot does not go on: the turn that starts interrupts it
     START_TURN = "start_turn"  # start a turn of the user, which interrupts the bot
@@ -60,7 +60,7 @@ class InterruptionState:
 
     phase    what the voice counts as
     paused   whether the bot is paused
-    request  number of the latest HEAR
+    request  number of the latest TRANSCRIBE
     """
 
     def __init__(self) -> None:
@@ -69,11 +69,11 @@ class InterruptionState:
         self.request = 0
         self._paused_at = 0.0
         self._voice_since = 0.0
-        self._spoken_seconds = 0.0  # until the latest HEAR
+        self._spoken_seconds = 0.0  # until the latest TRANSCRIBE
         self._judged_at = 0.0  # start of the voice, or the latest answer about it
         self._long_seconds = LONG_VOICE_SECONDS  # of voice until its words are asked for
-        self._hearing_since: float | None = None
-        self._has_more = False  # more was said since the HEAR that is not answered yet
+        self._requested_at: float | None = None
+        self._has_more = False  # more was said since the TRANSCRIBE that is not answered yet
         self._end_withheld = False
 
     @property
@@ -82,7 +82,11 @@ class InterruptionState:
         if self.phase not in (VoicePhase.UNDECIDED, VoicePhase.OVERLAP):
             return None
         resume_at = self._paused_at + MAX_PAUSED_SECONDS
-        return min(self._hearing_deadline(), resume_at) if self.paused else self._hearing_deadline()
+        return (
+            min(self._transcript_deadline(), resume_at)
+            if self.paused
+            else self._transcript_deadline()
+        )
 
     def voice_started(
         self, now: float, busy: bool, seconds_ago: float = 0.0, unheard: bool = False
@@ -101,64 +105,70 @@ class InterruptionState:
         self.paused, self._paused_at = True, now
         self._voice_since, self._judged_at = now - seconds_ago, now
         self._long_seconds = CONTINUED_VOICE_SECONDS if unheard else LONG_VOICE_SECONDS
-        self._hearing_since = None
+        self._requested_at = None
         return [Action.PAUSE]
 
     def voice_paused(self, now: float, seconds_ago: float = 0.0) -> list[Action]:
         """Note that the voice has paused, that many seconds ago, so that a word has ended."""
         self._spoken_seconds = now - seconds_ago - self._voice_since
-        return self._hear(now) if self.phase in (VoicePhase.UNDECIDED, VoicePhase.OVERLAP) else []
+        return (
+            self._transcribe(now)
+            if self.phase in (VoicePhase.UNDECIDED, VoicePhase.OVERLAP)
+            else []
+        )
 
     def voice_stopped(self, now: float) -> list[Action]:
         """Note that the voice has ended. The end is passed on with RELEASE."""
-        if self._hearing_since is not None:
+        if self._requested_at is not None:
             self._end_withheld = True
             return []
         return [*self._go_on(), *self._end()]
 
-    def heard(self, request: int, text: str | None, said: BotSpeech, now: float) -> list[Action]:
+    def transcribed(
+        self, request: int, text: str | None, said: BotSpeech, now: float
+    ) -> list[Action]:
         """Note the words of the voice so far; None if the engine failed.
 
         `said`: what the bot has said, see `is_interruption`.
         """
-        if request != self.request or self._hearing_since is None:
+        if request != self.request or self._requested_at is None:
             return []  # it came too late
-        self._hearing_since, self._judged_at = None, now
+        self._requested_at, self._judged_at = None, now
         self._long_seconds = LONG_VOICE_SECONDS
         if text is None or is_interruption(text, said, self._spoken_seconds):
             return self._interrupt()
         if self._has_more:
-            return self._hear(now)
+            return self._transcribe(now)
         return [*self._go_on(), *self._end()] if self._end_withheld else []
 
     def tick(self, now: float) -> list[Action]:
         """Do what is due at `deadline`."""
         if self.deadline is None or now < self.deadline:
             return []
-        if now < self._hearing_deadline():
+        if now < self._transcript_deadline():
             return self._go_on()
-        if self._hearing_since is not None:
+        if self._requested_at is not None:
             return self._interrupt()
         self._spoken_seconds = now - self._voice_since
-        return self._hear(now)
+        return self._transcribe(now)
 
     def interrupted_by_text(self) -> None:
         """Note that something else interrupted the bot, such as typed text: it is not paused."""
         self.paused = False
 
-    def _hearing_deadline(self) -> float:
-        if self._hearing_since is not None:
-            return self._hearing_since + HEARING_SECONDS
+    def _transcript_deadline(self) -> float:
+        if self._requested_at is not None:
+            return self._requested_at + TRANSCRIPT_SECONDS
         is_overlap = self.phase is VoicePhase.OVERLAP
-        return self._judged_at + (OVERLAP_HEARING_SECONDS if is_overlap else self._long_seconds)
+        return self._judged_at + (OVERLAP_TRANSCRIPT_SECONDS if is_overlap else self._long_seconds)
 
-    def _hear(self, now: float) -> list[Action]:
-        self._has_more = self._hearing_since is not None
+    def _transcribe(self, now: float) -> list[Action]:
+        self._has_more = self._requested_at is not None
         if self._has_more:
             return []  # again after the answer
         self.request += 1
-        self._hearing_since = now
-        return [Action.HEAR]
+        self._requested_at = now
+        return [Action.TRANSCRIBE]
 
     def _go_on(self) -> list[Action]:
         if self.phase is VoicePhase.UNDECIDED:
@@ -168,7 +178,7 @@ class InterruptionState:
 
     def _interrupt(self) -> list[Action]:
         was_paused, self.paused = self.paused, False
-        self.phase, self._hearing_since = VoicePhase.TURN, None
+        self.phase, self._requested_at = VoicePhase.TURN, None
         actions = [Action.INTERRUPT] if was_paused else []
         return [*actions, Action.START_TURN, *(self._end() if self._end_withheld else [])]
 

@@ -1,20 +1,20 @@
-"""Interruptions in the pipeline: the processor that pauses the bot, and the frames it uses.
+"""Interruptions in the pipeline: the processor that pauses the bot.
 
 `InterruptionGate` sits between voice activity and Pipecat's user aggregator. interruption.py
-decides. The transport pauses the bot and lets it go on; `UtteranceHearing` asks for the words.
+decides. The transport pauses the bot and lets it go on; the LLM service asks the engine for the
+words.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
-    ControlFrame,
     Frame,
     InputAudioRawFrame,
     InterruptionFrame,
@@ -27,59 +27,17 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from appliance.errors import EngineFailed
+from appliance.gateway.frames import (
+    PauseBotFrame,
+    ResumeBotFrame,
+    SpeechPausedFrame,
+    TranscribeUtteranceFrame,
+    UtteranceTranscriptFrame,
+)
 from appliance.gateway.hops import pass_audio
 from appliance.gateway.turns.backchannel import BotSpeech
 from appliance.gateway.turns.interruption import Action, InterruptionState
-from appliance.gateway.turns.playout import Rewind
-from appliance.gateway.turns.voice_activity import SpeechPausedFrame
-from appliance.link.client import EngineClient
-from appliance.link.engine import Utterance
-from appliance.tasks import cancel, spawn
-
-
-@dataclass
-class PauseBotFrame(SystemFrame):
-    """The bot pauses: its client drops what it has not played, and nothing more is sent."""
-
-
-@dataclass
-class ResumeBotFrame(SystemFrame):
-    """The bot goes on, from the start of the phrase in which it paused."""
-
-
-@dataclass
-class HearUtteranceFrame(SystemFrame):
-    """Asks the LLM service for the words of the user's voice so far."""
-
-    request: int = 0
-
-
-@dataclass
-class UtteranceHeardFrame(SystemFrame):
-    """The answer to a HearUtteranceFrame, sent upstream. `text` is None if the engine failed."""
-
-    request: int = 0
-    text: str | None = None
-
-
-@dataclass
-class RewindFrame(ControlFrame):
-    """The bot goes on after a pause; the audio that follows was sent before."""
-
-    rewind: Rewind | None = None
-
-
-@dataclass
-class RepeatedPhraseFrame(ControlFrame):
-    """The audio of the next phrase follows again. `text` as in PhraseStart."""
-
-    text: str = ""
-
-
-@dataclass
-class RepeatedPhraseEndFrame(ControlFrame):
-    """All audio of the repeated phrase was sent again."""
+from appliance.tasks import spawn
 
 
 @dataclass
@@ -155,10 +113,10 @@ class InterruptionGate(FrameProcessor):
                 self._withheld = frame
                 await self._run(state.voice_stopped(now))
                 return
-            case UtteranceHeardFrame():
+            case UtteranceTranscriptFrame():
                 own = frame.text is not None and self._hooks.is_own(frame.text)
                 text = "" if own else frame.text  # as if nobody had spoken
-                await self._run(state.heard(frame.request, text, self._said, now))
+                await self._run(state.transcribed(frame.request, text, self._said, now))
                 return
             case _DeadlineFrame():
                 await self._run(state.tick(now))
@@ -194,8 +152,8 @@ class InterruptionGate(FrameProcessor):
                     self._said = self._hooks.said()
                     self._hooks.paused()
                     await self.push_frame(PauseBotFrame())
-                case Action.HEAR:
-                    await self.push_frame(HearUtteranceFrame(self._state.request))
+                case Action.TRANSCRIBE:
+                    await self.push_frame(TranscribeUtteranceFrame(self._state.request))
                 case Action.RESUME:
                     self._hooks.decided("continued")
                     await self.push_frame(ResumeBotFrame())
@@ -219,35 +177,3 @@ class InterruptionGate(FrameProcessor):
 
     def _deadline_reached(self) -> None:
         spawn(self.queue_frame(_DeadlineFrame()), "interruption deadline")
-
-
-class UtteranceHearing:
-    """Asks the engine for the words of a voice that may not be a turn.
-
-    Nothing is shown, remembered or counted as a turn. `answer` takes the UtteranceHeardFrame.
-    """
-
-    def __init__(self, client: EngineClient, answer: Callable[[Frame], Awaitable[None]]) -> None:
-        self._client = client
-        self._answer = answer
-        self._task: asyncio.Task[None] | None = None
-
-    async def ask(self, request: int, utterance: Utterance | None) -> None:
-        """Begin to answer a HearUtteranceFrame; it replaces the previous one."""
-        await self.close()
-        self._task = spawn(self._hear(request, utterance), "interruption hearing")
-
-    async def close(self) -> None:
-        """Stop asking."""
-        if self._task is not None:
-            await cancel(self._task)
-            self._task = None
-
-    async def _hear(self, request: int, utterance: Utterance | None) -> None:
-        text: str | None = ""
-        if utterance is not None:
-            try:
-                text = await self._client.transcribe(utterance.id)
-            except EngineFailed:
-                text = None  # the turn that starts now reports the failure
-        await self._answer(UtteranceHeardFrame(request, text))

@@ -8,26 +8,25 @@ and one fixed silence, and waits for the model before it takes the next audio.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
-    SystemFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.turns.types import ProcessFrameResult
 from pipecat.turns.user_stop import BaseUserTurnStopStrategy
 
-from appliance.gateway.turns.endpointing import Endpointer, EndpointingPolicy, Reason
-from appliance.gateway.turns.voice_activity import (
+from appliance.gateway.frames import (
     MissingAudioFrame,
+    PauseTranscriptFrame,
     SpeechPausedFrame,
     SpeechResumedFrame,
     VoiceBeganFrame,
     VoiceFadedFrame,
 )
+from appliance.gateway.turns.endpointing import Endpointer, EndpointingPolicy, Reason
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
 from appliance.tasks import spawn
@@ -36,13 +35,6 @@ AUDIO_SECONDS = 8.0  # smart-turn hears the last 8 seconds
 BEFORE_SPEECH_SECONDS = 0.5  # that smart-turn hears before the turn; Pipecat's PRE_SPEECH_MS
 
 Completeness = Callable[[bytes], Awaitable[float]]
-
-
-@dataclass
-class PauseTranscriptFrame(SystemFrame):
-    """Transcript of the turn up to the current pause. The LLM service pushes it upstream."""
-
-    text: str = ""
 
 
 class RecentAudio:

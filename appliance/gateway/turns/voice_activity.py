@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -32,7 +31,6 @@ from pipecat.audio.vad.vad_analyzer import VADState
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
-    SystemFrame,
     UserMuteStartedFrame,
     UserMuteStoppedFrame,
     UserSpeakingFrame,
@@ -43,6 +41,13 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from appliance.gateway.frames import (
+    MissingAudioFrame,
+    SpeechPausedFrame,
+    SpeechResumedFrame,
+    VoiceBeganFrame,
+    VoiceFadedFrame,
+)
 from appliance.gateway.hops import ACTIVITY_SECONDS, pass_audio
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
@@ -50,35 +55,6 @@ from appliance.tasks import spawn
 
 ALLOWED_GAP_SECONDS = 0.25  # without audio; a shorter gap is jitter of the network
 SUPPLY_SECONDS = 0.1  # between two pieces of silence
-
-
-@dataclass
-class SpeechPausedFrame(SystemFrame):
-    """The user's speech has paused for `silence_seconds`; the turn may continue."""
-
-    silence_seconds: float = 0.0
-
-
-@dataclass
-class SpeechResumedFrame(SystemFrame):
-    """The user speaks again after a pause that was too short for a VADUserStoppedSpeakingFrame."""
-
-
-@dataclass
-class VoiceBeganFrame(SystemFrame):
-    """Voice has begun that may become speech; a VADUserStartedSpeakingFrame or its end follows."""
-
-
-@dataclass
-class VoiceFadedFrame(SystemFrame):
-    """The voice that has begun was too short for speech."""
-
-
-@dataclass
-class MissingAudioFrame(SystemFrame):
-    """The microphone has not sent audio for `seconds` more: silence in place of it."""
-
-    seconds: float = 0.0
 
 
 class SpeechEvent(Enum):

@@ -6,7 +6,7 @@ import asyncio
 
 from pipecat.frames.frames import Frame
 
-from appliance.gateway.generation.client_frames import ClientToolCallFrame
+from appliance.gateway.frames import ClientToolCallFrame
 from appliance.gateway.generation.client_tools import ClientTools, WaitHooks
 from appliance.gateway.generation.tool_result import TIMED_OUT, ToolResult
 from appliance.link.engine import ToolCall

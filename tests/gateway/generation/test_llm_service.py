@@ -32,11 +32,11 @@ from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.errors import EngineFailed
+from appliance.gateway.frames import SpeechPausedFrame
 from appliance.gateway.generation.history import ToolCallRecord
 from appliance.gateway.generation.llm_service import CANNOT_REPLY, UltravoxWithContextService
 from appliance.gateway.generation.reply import TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator, WaitingReplies
-from appliance.gateway.turns.voice_activity import SpeechPausedFrame
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, ToolCall, Turn
 from appliance.settings import LLMConfig, TTSConfig

@@ -38,10 +38,9 @@ from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import run_test
 
+from appliance.gateway.frames import ReplyEndFrame, SpeechPausedFrame, SpeechResumedFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
-from appliance.gateway.generation.reply import ReplyEndFrame
 from appliance.gateway.generation.speculation import Speculator, WaitingReplies
-from appliance.gateway.turns.voice_activity import SpeechPausedFrame, SpeechResumedFrame
 from appliance.link.client import EngineClient
 from appliance.link.engine import ToolCall, Turn
 from appliance.link.protocol import HealthReport

@@ -9,7 +9,6 @@ from pipecat.frames.frames import (
     AggregatedTextFrame,
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
-    ControlFrame,
     Frame,
     InterruptionFrame,
     LLMFullResponseStartFrame,
@@ -20,6 +19,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.tests.utils import SleepFrame, run_test
 
+from appliance.gateway.frames import ReplyEndFrame
 from appliance.gateway.speech.heard import CHARS_PER_SECOND, HeardProcessor, HeardText
 from appliance.gateway.turns.backchannel import BotSpeech
 from appliance.gateway.turns.playout import Rewind
@@ -360,10 +360,6 @@ def test_heard_text_is_a_prefix_of_the_spoken_text(
     assert " ".join(" ".join(spoken).split()).startswith(" ".join(heard.take().split()))
 
 
-class AnswerEnd(ControlFrame):
-    """Marks the end of an answer."""
-
-
 class RecordingSession:
     """Records the reports of the processor."""
 
@@ -375,7 +371,6 @@ class RecordingSession:
     async def play(self, *frames: Frame) -> None:
         processor = HeardProcessor(
             HeardText(),
-            AnswerEnd,
             lambda: self.unplayed_seconds,
             self._on_speaking,
             lambda *report: self.heard.append(report),
@@ -403,7 +398,7 @@ async def test_answer_is_reported_after_all_of_it_was_heard() -> None:
     await session.play(
         LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), *phrase("Yes."),
         *phrase("It is Paris."), SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(),
-        AnswerEnd(),
+        ReplyEndFrame(),
     )  # fmt: skip
     assert session.heard == [("Yes. It is Paris.", False, False)]
     assert session.speaking
@@ -415,7 +410,7 @@ async def test_pause_within_a_phrase_does_not_end_the_answer() -> None:
     await session.play(
         LLMFullResponseStartFrame(), started(), BotStartedSpeakingFrame(), start, audio,
         SleepFrame(), BotStoppedSpeakingFrame(), SleepFrame(), BotStartedSpeakingFrame(), audio,
-        end, SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(), AnswerEnd(),
+        end, SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(), ReplyEndFrame(),
     )  # fmt: skip
     assert session.heard == [("It is Paris, the capital of France.", False, False)]
 
@@ -435,7 +430,7 @@ async def test_parts_of_an_answer_around_a_tool_call_are_reported_as_one() -> No
     await session.play(
         *part, BotStartedSpeakingFrame(), *phrase("Let me see."), SleepFrame(),
         BotStoppedSpeakingFrame(), TTSStoppedFrame(), *part, *phrase("It is noon."),
-        TTSStoppedFrame(), AnswerEnd(),
+        TTSStoppedFrame(), ReplyEndFrame(),
     )  # fmt: skip
     assert session.heard == [("Let me see. It is noon.", False, False)]
 
@@ -446,7 +441,7 @@ async def test_greeting_is_reported_after_all_of_it_was_heard() -> None:
     await session.play(
         start, started(), SleepFrame(), BotStartedSpeakingFrame(), audio, SleepFrame(),
         BotStoppedSpeakingFrame(), SleepFrame(), BotStartedSpeakingFrame(), audio, end,
-        SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(), AnswerEnd(),
+        SleepFrame(), BotStoppedSpeakingFrame(), TTSStoppedFrame(), ReplyEndFrame(),
     )  # fmt: skip
     assert session.heard == [("Hello, what can I do for you?", False, False)]
 
@@ -475,7 +470,9 @@ async def test_end_of_an_answer_reports_all_of_it() -> None:
     """The transport holds it back until all audio was played."""
     session = RecordingSession()
     session.unplayed_seconds = 0.01
-    await session.play(LLMFullResponseStartFrame(), started(), *phrase("It is Paris."), AnswerEnd())
+    await session.play(
+        LLMFullResponseStartFrame(), started(), *phrase("It is Paris."), ReplyEndFrame()
+    )
     assert session.heard == [("It is Paris.", False, False)]
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from appliance.gateway.turns.backchannel import BotSpeech, is_interruption
 from appliance.gateway.turns.interruption import (
     CONTINUED_VOICE_SECONDS,
-    HEARING_SECONDS,
     LONG_VOICE_SECONDS,
     MAX_PAUSED_SECONDS,
+    TRANSCRIPT_SECONDS,
     Action,
     InterruptionState,
     VoicePhase,
@@ -102,25 +102,25 @@ def test_voice_starts_a_turn_at_once_if_the_bot_does_nothing() -> None:
 )
 def test_short_voice_is_judged_by_its_words(text: str | None, decision: str) -> None:
     state = paused_state()
-    assert state.voice_paused(0.3) == [Action.HEAR]
+    assert state.voice_paused(0.3) == [Action.TRANSCRIBE]
     assert state.voice_stopped(0.4) == []  # withheld
-    assert state.heard(1, text, STATEMENT, 0.5) == ACTIONS[decision]
+    assert state.transcribed(1, text, STATEMENT, 0.5) == ACTIONS[decision]
     assert not state.paused and state.phase is VoicePhase.QUIET
 
 
 def test_bot_goes_on_only_after_the_voice_has_ended() -> None:
     state = paused_state()
     state.voice_paused(0.3)
-    assert state.heard(1, "Okay.", STATEMENT, 0.35) == []
+    assert state.transcribed(1, "Okay.", STATEMENT, 0.35) == []
     assert state.voice_stopped(0.4) == ACTIONS["go_on"]
 
 
 def test_words_that_follow_a_listeners_sound_interrupt() -> None:
     state = paused_state()
     state.voice_paused(0.3)
-    state.heard(1, "Okay.", STATEMENT, 0.35)
-    assert state.voice_paused(1.0) == [Action.HEAR]
-    assert state.heard(2, "Okay, how deep is it?", STATEMENT, 1.1) == ACTIONS["interrupt"][:2]
+    state.transcribed(1, "Okay.", STATEMENT, 0.35)
+    assert state.voice_paused(1.0) == [Action.TRANSCRIBE]
+    assert state.transcribed(2, "Okay, how deep is it?", STATEMENT, 1.1) == ACTIONS["interrupt"][:2]
     assert state.voice_stopped(1.2) == [Action.RELEASE]
 
 
@@ -129,8 +129,8 @@ def test_more_speech_before_the_answer_is_heard_as_well() -> None:
     state.voice_paused(0.3)
     assert state.voice_paused(0.8) == []  # one request at a time
     assert state.voice_stopped(0.9) == []
-    assert state.heard(1, "Okay.", STATEMENT, 0.95) == [Action.HEAR]
-    assert state.heard(2, "Okay, stop.", STATEMENT, 1.1) == ACTIONS["interrupt"]
+    assert state.transcribed(1, "Okay.", STATEMENT, 0.95) == [Action.TRANSCRIBE]
+    assert state.transcribed(2, "Okay, stop.", STATEMENT, 1.1) == ACTIONS["interrupt"]
 
 
 def test_voice_that_goes_on_before_the_decision_is_one_voice() -> None:
@@ -138,35 +138,35 @@ def test_voice_that_goes_on_before_the_decision_is_one_voice() -> None:
     state.voice_paused(0.3)
     state.voice_stopped(0.4)
     assert state.voice_started(0.6, busy=True) == []
-    assert state.heard(1, "Okay.", STATEMENT, 0.7) == []
-    assert state.voice_paused(1.0) == [Action.HEAR]
+    assert state.transcribed(1, "Okay.", STATEMENT, 0.7) == []
+    assert state.voice_paused(1.0) == [Action.TRANSCRIBE]
     assert state.voice_stopped(1.1) == []
-    assert state.heard(2, "Okay. Good.", STATEMENT, 1.2) == ACTIONS["go_on"]
+    assert state.transcribed(2, "Okay. Good.", STATEMENT, 1.2) == ACTIONS["go_on"]
 
 
 def test_long_speech_interrupts_before_it_pauses() -> None:
     state = paused_state()
     assert state.deadline == LONG_VOICE_SECONDS
-    assert state.tick(LONG_VOICE_SECONDS) == [Action.HEAR]
-    assert state.heard(1, "The river in winter", STATEMENT, 1.2) == ACTIONS["interrupt"][:2]
+    assert state.tick(LONG_VOICE_SECONDS) == [Action.TRANSCRIBE]
+    assert state.transcribed(1, "The river in winter", STATEMENT, 1.2) == ACTIONS["interrupt"][:2]
 
 
 def test_speech_before_the_reply_is_heard_is_judged_earlier_once() -> None:
     state = InterruptionState()
     assert state.voice_started(0.0, busy=True, unheard=True) == ACTIONS["start"]
-    assert state.tick(CONTINUED_VOICE_SECONDS) == [Action.HEAR]
-    assert state.heard(1, "", BotSpeech.NOTHING, 0.5) == []
+    assert state.tick(CONTINUED_VOICE_SECONDS) == [Action.TRANSCRIBE]
+    assert state.transcribed(1, "", BotSpeech.NOTHING, 0.5) == []
     assert state.deadline == 0.5 + LONG_VOICE_SECONDS
-    assert state.tick(0.5 + LONG_VOICE_SECONDS) == [Action.HEAR]
-    assert state.heard(2, "or in winter", BotSpeech.NOTHING, 1.6) == ACTIONS["interrupt"][:2]
+    assert state.tick(0.5 + LONG_VOICE_SECONDS) == [Action.TRANSCRIBE]
+    assert state.transcribed(2, "or in winter", BotSpeech.NOTHING, 1.6) == ACTIONS["interrupt"][:2]
 
 
 def test_missing_answer_counts_as_an_interruption() -> None:
     state = paused_state()
     state.voice_paused(0.3)
     state.voice_stopped(0.4)
-    assert state.tick(0.3 + HEARING_SECONDS) == ACTIONS["interrupt"]
-    assert state.heard(1, "Okay.", STATEMENT, 2.0) == []
+    assert state.tick(0.3 + TRANSCRIPT_SECONDS) == ACTIONS["interrupt"]
+    assert state.transcribed(1, "Okay.", STATEMENT, 2.0) == []
 
 
 def test_bot_speaks_over_a_long_voice_without_words_until_there_are_words() -> None:
@@ -174,19 +174,19 @@ def test_bot_speaks_over_a_long_voice_without_words_until_there_are_words() -> N
     while state.paused:
         assert state.deadline is not None
         now = state.deadline
-        if state.tick(now) == [Action.HEAR]:
-            assert state.heard(state.request, "", STATEMENT, now + 0.1) == []
+        if state.tick(now) == [Action.TRANSCRIBE]:
+            assert state.transcribed(state.request, "", STATEMENT, now + 0.1) == []
     assert now == MAX_PAUSED_SECONDS
     assert state.phase is VoicePhase.OVERLAP
-    assert state.voice_paused(5.0) == [Action.HEAR]
-    assert state.heard(state.request, "Stop!", STATEMENT, 5.1) == [Action.START_TURN]
+    assert state.voice_paused(5.0) == [Action.TRANSCRIBE]
+    assert state.transcribed(state.request, "Stop!", STATEMENT, 5.1) == [Action.START_TURN]
 
 
 def test_typed_text_ends_the_pause_and_the_voice_is_still_judged() -> None:
     state = paused_state()
     state.interrupted_by_text()
-    assert state.voice_paused(0.3) == [Action.HEAR]
-    assert state.heard(1, "Okay.", STATEMENT, 0.4) == []
+    assert state.voice_paused(0.3) == [Action.TRANSCRIBE]
+    assert state.transcribed(1, "Okay.", STATEMENT, 0.4) == []
     assert state.voice_stopped(0.5) == [Action.RELEASE]
 
 
@@ -243,7 +243,7 @@ def test_every_pause_ends_once_and_every_turn_starts_before_it_ends(data: st.Dat
             case "answer":
                 text = data.draw(st.sampled_from(["", "Okay.", "Stop!", None]))
                 request = data.draw(st.integers(max(0, state.request - 1), state.request))
-                run(state.heard(request, text, data.draw(st.sampled_from(BotSpeech)), now))
+                run(state.transcribed(request, text, data.draw(st.sampled_from(BotSpeech)), now))
             case "typed":
                 state.interrupted_by_text()
                 paused = False
