@@ -41,7 +41,7 @@ from appliance.gateway.session import Session
 from appliance.gateway.session_end import SessionSocket
 from appliance.gateway.session_resources import SessionResources
 from appliance.gateway.speech.unsplit_names import UnsplitNames
-from appliance.gateway.turns.turn_taking import TurnModels
+from appliance.gateway.turns.turn_models import TurnModels
 from appliance.gateway.websocket import VIOLATION_HOOK
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link

@@ -41,11 +41,11 @@ from appliance.errors import (
     PipelineFailed,
     SessionEnded,
 )
+from appliance.gateway.direct_audio import activity_seconds, exclude_audio_from_observers
 from appliance.gateway.frames import ClientGreetingFrame, ClientToolCallFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
 from appliance.gateway.generation.reply import TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
-from appliance.gateway.hops import activity_seconds, quieten
 from appliance.gateway.realtime.serializer import (
     RealtimeHooks,
     RealtimeRequest,
@@ -201,7 +201,7 @@ class Session:
         serializer = self._serializer(realtime)
         vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
         if echo is not None:
-            vad.is_echo = lambda window, voice: echo.is_echo(window, vad.heard_at, voice)
+            vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
         activity = activity_seconds(settings.gateway.idle_seconds)
         transport = PacedTransport(
             self._socket,
@@ -297,7 +297,7 @@ class Session:
             check_dangling_tasks=False,
             processor_unusable_policy=ProcessorUnusablePolicy.CANCEL,
         )
-        quieten(worker)
+        exclude_audio_from_observers(worker)
         self._handle_events(transport, worker)
         return worker
 

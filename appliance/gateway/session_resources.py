@@ -9,7 +9,7 @@ from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from appliance.gateway.generation.speculation import WaitingReplies
 from appliance.gateway.metrics import GatewayMetrics
 from appliance.gateway.speech.unsplit_names import UnsplitNames
-from appliance.gateway.turns.turn_taking import TurnModels
+from appliance.gateway.turns.turn_models import TurnModels
 from appliance.link.client import EngineClient
 from appliance.processes import socket_path
 from appliance.settings import Settings

@@ -42,6 +42,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 from starlette.websockets import WebSocket
 
+from appliance.gateway.direct_audio import ACTIVITY_SECONDS, pass_audio
 from appliance.gateway.frames import (
     PauseBotFrame,
     PhraseBrokenFrame,
@@ -52,7 +53,6 @@ from appliance.gateway.frames import (
     ResumeBotFrame,
     RewindFrame,
 )
-from appliance.gateway.hops import ACTIVITY_SECONDS, pass_audio
 from appliance.gateway.turns.playout import PhraseEnd, PhraseStart, Playout
 from appliance.gateway.wire import server_message
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
@@ -95,7 +95,7 @@ class PacedTransport(FastAPIWebsocketTransport):
         on_audio           called with each chunk that was sent, and the time of its playback
         on_phrase          called with each phrase, before its audio is sent for the first time
         drops_when_paused  whether the client drops what it has not played when the bot pauses
-        activity_seconds   between two BotSpeakingFrames; see hops.py
+        activity_seconds   between two BotSpeakingFrames; see direct_audio.py
         """
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,

@@ -32,7 +32,7 @@ from websockets.exceptions import ConnectionClosed
 from appliance import journal
 from appliance.gateway import server
 from appliance.gateway.http.gatekeeper import Gatekeeper
-from appliance.gateway.turns.turn_taking import TurnModels
+from appliance.gateway.turns.turn_models import TurnModels
 from appliance.link.engine import Turn
 from appliance.link.protocol import HealthReport
 from appliance.link.server import AnyEngine, serve_link

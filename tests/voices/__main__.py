@@ -19,7 +19,7 @@ from loguru import logger
 from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.endpointing import EndpointingPolicy, Policy
 from appliance.gateway.turns.level import CallerLevel
-from appliance.gateway.turns.turn_taking import TurnModels
+from appliance.gateway.turns.turn_models import TurnModels
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import LLMConfig, TurnConfig
 from tests.voices import echo, level

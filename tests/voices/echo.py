@@ -14,7 +14,7 @@ import soxr
 from pipecat.audio.vad.vad_analyzer import VADState
 
 from appliance.gateway.turns.echo import EchoDetector
-from appliance.gateway.turns.turn_taking import SharedSilero
+from appliance.gateway.turns.session_vad import SessionVAD
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from tests.voices.replay import pcm_of
 
@@ -110,7 +110,7 @@ def stuttering(
 
 
 def call(
-    vad: SharedSilero,
+    vad: SessionVAD,
     detector: EchoDetector | None,
     schedule: Schedule,
     microphone: np.ndarray,

@@ -19,7 +19,7 @@ from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.moonshine import Recognition
 from appliance.engines.llm.small.recognition import Segment, UtteranceTranscript
 from appliance.gateway.generation.utterances import UtteranceCollector
-from appliance.gateway.turns.turn_taking import TurnModels
+from appliance.gateway.turns.turn_models import TurnModels
 from appliance.settings import LLMConfig
 from tests.voices.listen import Listener
 

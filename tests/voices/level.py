@@ -8,7 +8,7 @@ import numpy as np
 from pipecat.audio.vad.vad_analyzer import VADState
 
 from appliance.gateway.turns.level import CallerLevel
-from appliance.gateway.turns.turn_taking import SharedSilero
+from appliance.gateway.turns.session_vad import SessionVAD
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from tests.voices.clips import joined
 from tests.voices.recordings import Recordings, scaled
@@ -19,7 +19,7 @@ NOISE_SECONDS = 60.0
 
 
 def spoken(
-    vad: SharedSilero, microphone: np.ndarray, level: CallerLevel | None
+    vad: SessionVAD, microphone: np.ndarray, level: CallerLevel | None
 ) -> list[tuple[float, float]]:
     """Return start and end of each speech that the VAD detects, in seconds."""
     vad.set_sample_rate(INPUT_SAMPLE_RATE)

@@ -117,8 +117,8 @@ class FixedPolicy:
         self._threshold = threshold
         self._hold_seconds = hold_seconds
 
-    def keeps(self, probability: float) -> bool:
-        """Return False: Pipecat's strategy has no early look."""
+    def is_sure(self, probability: float) -> bool:
+        """Return False: Pipecat's strategy has no early prediction."""
         return False
 
     def verdict(self, pause: Pause) -> Verdict:
@@ -166,12 +166,12 @@ def replay(
         open_before = endpointer.started_at is not None
         for due, pause, probability in looks:
             if due <= endpointer.clock:
-                endpointer.judged(pause, probability)
+                endpointer.predicted(pause, probability)
         looks = [look for look in looks if look[0] > endpointer.clock]
         if text is not None and text[0] <= endpointer.clock:
             endpointer.words_heard(text[1])
             text = None
-        look = endpointer.wanted_look()
+        look = endpointer.take_prediction_request()
         if look is not None and endpointer.started_at is not None:
             seconds = endpointer.clock - endpointer.started_at + BEFORE_SPEECH_SECONDS
             start = max(0, stop - bytes_of(min(seconds, AUDIO_SECONDS)))

@@ -37,6 +37,7 @@ from pipecat.utils.time import time_now_iso8601
 
 from appliance import journal
 from appliance.errors import EngineFailed
+from appliance.gateway.direct_audio import DirectAudio
 from appliance.gateway.frames import (
     ClientGreetingFrame,
     ClientInterruptionFrame,
@@ -60,7 +61,6 @@ from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.generation.tool_executor import ToolExecutor
 from appliance.gateway.generation.utterance_transcriber import UtteranceTranscriber
 from appliance.gateway.generation.utterances import UtteranceCollector
-from appliance.gateway.hops import DirectAudio
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, Tool, Turn, Utterance
 from appliance.settings import LLMConfig

@@ -1,7 +1,7 @@
 """Asks the engine for the words of a voice that may interrupt the bot.
 
-turns/interruption_gate.py decides from them whether it does. Until then nothing is shown, remembered
-or counted as a turn.
+turns/interruption_gate.py decides from them whether it does. Until then nothing is shown,
+remembered or counted as a turn.
 """
 
 from __future__ import annotations

@@ -15,11 +15,18 @@ The constants were chosen with `make voices`; docs/turn-taking.md has the table.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from appliance.gateway.turns.turn_words import (
+    count_words,
+    dictated_words,
+    ends_sentence,
+    is_answer,
+    is_list_item,
+    is_one_character,
+)
 from appliance.settings import TurnConfig
 
 Reason = Literal["smart_turn", "pace", "words", "fallback"]  # of metrics.TURN_ENDS
@@ -42,8 +49,8 @@ LONGEST_TURN_SECONDS = 60.0
 CARRIED_SECONDS = 1.5  # speech that follows a turn within this continues its pace
 # A shorter silence is a part of a burst. A speculation begins earlier, but with shorter pauses,
 # letters were cut twice as often, and smart-turn was sure less often. Where a recognizer has words,
-# they make up for that, so smart-turn looks earlier: while the recognizer runs, which leaves a core
-# free. Later, it would slow the language model down.
+# they make up for that, so smart-turn is asked earlier: while the recognizer runs, which leaves a
+# core free. Later, it would slow the language model down.
 PAUSE_SECONDS = 0.12
 FADED_VOICE_SECONDS = 0.07  # voice this long, too short for speech, is a burst within a turn
 
@@ -86,8 +93,8 @@ class Policy(Protocol):
     def verdict(self, pause: Pause) -> Verdict:
         """Return the silence that ends the turn if nothing more is heard."""
 
-    def keeps(self, probability: float) -> bool:
-        """Return whether a probability from the beginning of a pause needs no second look."""
+    def is_sure(self, probability: float) -> bool:
+        """Return whether a prediction at the beginning of a pause needs no second one."""
 
 
 class EndpointingPolicy:
@@ -96,7 +103,7 @@ class EndpointingPolicy:
     def __init__(self, config: TurnConfig) -> None:
         self._config = config
 
-    def keeps(self, probability: float) -> bool:
+    def is_sure(self, probability: float) -> bool:
         """Return whether smart-turn is sure at the beginning of a pause."""
         return not 1 - SURE_PROBABILITY < probability < SURE_PROBABILITY
 
@@ -182,70 +189,12 @@ def is_staccato(bursts: Sequence[float]) -> bool:
     return len(latest) == STACCATO_BURSTS and max(latest) < STACCATO_SECONDS
 
 
-_DICTATED = re.compile(
-    r"\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|thirty|forty|fifty|sixty|seventy|eighty"
-    r"|ninety|hundred|double|triple|dash|dot|[b-hj-z]",
-    re.IGNORECASE,
-)  # "a" and "I" are words
-_CHARACTER = re.compile(r"[a-z\d]|zero|oh|one|two|three|four|five|six|seven|eight|nine")
-_ANSWER = re.compile(
-    r"(?:yes|yeah|yep|no|nope|okay|ok|stop|thanks|thank you|hello|hi|goodbye|bye|right|sure"
-    r"|please|never ?mind|why|what|when|where|who|how|pardon|really)"
-    r"(?:,? (?:please|thanks|thank you))?",
-    re.IGNORECASE,
-)
-
-
-_LISTED = re.compile(
-    r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|may|june|july"
-    r"|august|september|october|november|december|first|second|third|next|today|tomorrow",
-    re.IGNORECASE,
-)
-
-
-def dictated_words(words: str) -> int:
-    """Return how many digits, numbers or single letters the words end in."""
-    count = 0
-    for word in reversed(re.findall(r"[a-z']+|\d", words.lower())):
-        if _DICTATED.fullmatch(word) is None:
-            break
-        count += 1
-    return count
-
-
-def is_answer(words: str) -> bool:
-    """Return whether the words are one of the short answers that need nothing more."""
-    return _ANSWER.fullmatch(words.strip(" .,!?")) is not None
-
-
-def ends_sentence(words: str) -> bool:
-    """Return whether the recognizer heard the end of a sentence, and not only a comma."""
-    return words.endswith((".", "!", "?"))
-
-
-def is_list_item(words: str) -> bool:
-    """Return whether the words are the name of a day or month, which a date or list may follow."""
-    return _LISTED.fullmatch(words.strip(" .,!?")) is not None
-
-
-def is_one_character(words: str) -> bool:
-    """Return whether the words are one digit or letter."""
-    word = words.strip(" .,!?").lower()
-    return _CHARACTER.fullmatch(word) is not None
-
-
-def count_words(words: str) -> int:
-    """Return the number of words."""
-    return len(words.split())
-
-
 @dataclass(slots=True)
 class Endpointer:
     """Follows the speech of one session and tells when the turn has ended. Times are in seconds.
 
-    The caller reports events in the order of the audio, asks `wanted_look` after each and `ended`
-    after each. Once the turn has ended, `reset` prepares for the next one.
+    The caller reports events in the order of the audio, and calls `take_prediction_request` and
+    `ended` after each. Once the turn has ended, `reset` prepares for the next one.
     """
 
     policy: Policy
@@ -262,11 +211,13 @@ class Endpointer:
     _probability: float | None = None
     _words: str | None = None
     _silence: int = 0  # number of the silence
-    _look_wanted: bool = False
-    _look_at_pause: bool = False  # smart-turn will be asked when the silence becomes a pause
+    _prediction_due: bool = False
+    _prediction_due_at_pause: bool = (
+        False  # smart-turn will be asked when the silence becomes a pause
+    )
     _stopped: bool = False  # the pause has lasted `vad_stop_seconds`
-    _look_is_final: bool = False  # the latest look began after that
-    _decided: bool = False  # smart-turn will not be asked again at this pause
+    _prediction_is_final: bool = False  # the latest prediction was requested after that
+    _decided: bool = False  # no more predictions at this pause
 
     def audio_received(self, seconds: float) -> None:
         """Advance the clock by audio that has arrived, or by the silence that replaces it."""
@@ -291,8 +242,8 @@ class Endpointer:
             self._probability = self._words = None
             self._silence += 1
             self._stopped = self._decided = False
-            self._look_wanted = self.words_expected
-            self._look_at_pause = not self.words_expected
+            self._prediction_due = self.words_expected
+            self._prediction_due_at_pause = not self.words_expected
             self._begin_pause(PAUSE_SECONDS)
 
     def _begin_pause(self, seconds: float) -> None:
@@ -303,8 +254,8 @@ class Endpointer:
         self._silent_since = self._spoke_at = since
         self._bursts.append(max(0.0, since - self._speech_since))
         self._speech_since = self._quiet_since = None
-        self._look_wanted |= self._look_at_pause
-        self._look_at_pause = False
+        self._prediction_due |= self._prediction_due_at_pause
+        self._prediction_due_at_pause = False
 
     def speech_stopped(self) -> None:
         """The silence is long enough for smart-turn's final verdict."""
@@ -313,7 +264,7 @@ class Endpointer:
             return
         self._stopped = True
         if self._probability is not None and not self._decided:
-            self._look_wanted = True
+            self._prediction_due = True
 
     def voice_began(self) -> None:
         """Something that may become speech has begun. The turn does not end meanwhile."""
@@ -329,25 +280,25 @@ class Endpointer:
             self._bursts.append(seconds)
             self._silent_since = self._spoke_at = self.clock
 
-    def wanted_look(self) -> int | None:
-        """Return the number of the silence if smart-turn has to judge it now, else None."""
-        if not self._look_wanted:
+    def take_prediction_request(self) -> int | None:
+        """Return the number of the silence if smart-turn has to predict now, else None."""
+        if not self._prediction_due:
             return None
-        self._look_wanted, self._look_is_final = False, self._stopped
+        self._prediction_due, self._prediction_is_final = False, self._stopped
         return self._silence
 
-    def judged(self, silence: int, probability: float) -> None:
+    def predicted(self, silence: int, probability: float) -> None:
         """Note smart-turn's probability in a silence.
 
-        A look at the beginning of the silence is repeated after `vad_stop_seconds` of silence,
-        unless the policy keeps its result.
+        A prediction at the beginning of the silence is repeated after `vad_stop_seconds` of
+        silence, unless the policy is sure of it.
         """
         is_silent = self._silent_since is not None or self._quiet_since is not None
         if silence != self._silence or not is_silent:
             return
         self._probability = probability
-        self._decided = self._look_is_final or self.policy.keeps(probability)
-        self._look_wanted = self._stopped and not self._decided
+        self._decided = self._prediction_is_final or self.policy.is_sure(probability)
+        self._prediction_due = self._stopped and not self._decided
 
     def words_heard(self, words: str) -> None:
         """Note the transcript of the turn at the current pause."""
@@ -386,12 +337,12 @@ class Endpointer:
         """
         self.started_at = self._speech_since = self._silent_since = self._quiet_since = None
         self._voice_since = None
-        self._look_wanted = self._look_at_pause = self._stopped = self._decided = False
+        self._prediction_due = self._prediction_due_at_pause = self._stopped = self._decided = False
         self._probability = self._words = None
         self._silence += 1
 
     def _resume(self, since: float) -> None:
-        self._look_wanted = self._look_at_pause = False
+        self._prediction_due = self._prediction_due_at_pause = False
         self._silent_since = self._quiet_since = None
         if self._speech_since is not None:
             return

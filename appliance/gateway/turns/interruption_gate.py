@@ -27,6 +27,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from appliance.gateway.direct_audio import pass_audio
 from appliance.gateway.frames import (
     PauseBotFrame,
     ResumeBotFrame,
@@ -34,7 +35,6 @@ from appliance.gateway.frames import (
     TranscribeUtteranceFrame,
     UtteranceTranscriptFrame,
 )
-from appliance.gateway.hops import pass_audio
 from appliance.gateway.turns.backchannel import BotSpeech
 from appliance.gateway.turns.interruption import Action, InterruptionState
 from appliance.tasks import spawn

@@ -128,9 +128,9 @@ class EndpointingStopStrategy(BaseUserTurnStopStrategy):
 
     async def _act(self) -> None:
         endpointer = self._endpointer
-        silence = endpointer.wanted_look()
+        silence = endpointer.take_prediction_request()
         if silence is not None:
-            spawn(self._look(silence), "smart-turn")
+            spawn(self._predict(silence), "smart-turn")
         reason = endpointer.ended() or self._late_reason
         if reason is not None:
             self._late_reason = None
@@ -138,12 +138,12 @@ class EndpointingStopStrategy(BaseUserTurnStopStrategy):
             self._on_turn_end(reason)
             await self.trigger_user_turn_stopped()
 
-    async def _look(self, silence: int) -> None:
+    async def _predict(self, silence: int) -> None:
         """Ask smart-turn about the turn so far."""
         endpointer = self._endpointer
         if endpointer.started_at is None:
             return
         seconds = endpointer.clock - endpointer.started_at + BEFORE_SPEECH_SECONDS
         probability = await self._completeness(self._audio.latest(seconds))
-        endpointer.judged(silence, probability)
+        endpointer.predicted(silence, probability)
         await self._act()

@@ -41,6 +41,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from appliance.gateway.direct_audio import ACTIVITY_SECONDS, pass_audio
 from appliance.gateway.frames import (
     MissingAudioFrame,
     SpeechPausedFrame,
@@ -48,7 +49,6 @@ from appliance.gateway.frames import (
     VoiceBeganFrame,
     VoiceFadedFrame,
 )
-from appliance.gateway.hops import ACTIVITY_SECONDS, pass_audio
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import TurnConfig
 from appliance.tasks import spawn
@@ -152,7 +152,7 @@ class MissingAudio:
 
 
 class VoiceActivityDetector(Protocol):
-    """What the processor needs of a detector; `turn_taking.TurnModels` creates one."""
+    """What the processor needs of a detector; `turn_models.TurnModels` creates one."""
 
     @property
     def silence_seconds(self) -> float:
@@ -184,7 +184,7 @@ class VoiceActivityProcessor(FrameProcessor):
         detector: VoiceActivityDetector,
         activity_seconds: float = ACTIVITY_SECONDS,
     ) -> None:
-        """`activity_seconds`: between two UserSpeakingFrames; see hops.py."""
+        """`activity_seconds`: between two UserSpeakingFrames; see direct_audio.py."""
         super().__init__(enable_direct_mode=True)
         self._config = config
         self._detector = detector

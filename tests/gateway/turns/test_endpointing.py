@@ -12,8 +12,8 @@ from appliance.gateway.turns.endpointing import (
     EndpointingPolicy,
     Pause,
     Reason,
-    dictated_words,
 )
+from appliance.gateway.turns.turn_words import dictated_words
 from appliance.settings import TurnConfig
 
 CONFIG = TurnConfig()
@@ -110,7 +110,7 @@ class Caller:
     def __init__(self, probability: float = 0.95) -> None:
         self.endpointer = Endpointer(POLICY, CONFIG.incomplete_stop_seconds)
         self.probability = probability
-        self.looks: list[float] = []  # lengths of the silence at which smart-turn was asked
+        self.predictions: list[float] = []  # lengths of the silence at which smart-turn was asked
 
     def pass_time(self, seconds: float) -> float | None:
         """Pass time. Return after how much of it the turn ended, or None."""
@@ -140,34 +140,34 @@ class Caller:
         return None if waited is None else 0.2 + waited
 
     def answer(self) -> None:
-        look = self.endpointer.wanted_look()
-        if look is not None:
-            self.looks.append(round(self.endpointer.silence_seconds, 2))
-            self.endpointer.judged(look, self.probability)
+        silence = self.endpointer.take_prediction_request()
+        if silence is not None:
+            self.predictions.append(round(self.endpointer.silence_seconds, 2))
+            self.endpointer.predicted(silence, self.probability)
 
 
 def test_sure_early_verdict_is_kept_and_ends_the_turn() -> None:
     caller = Caller(0.97)
     caller.speak(1.5)
     assert caller.pause(2.0) == pytest.approx(0.2, abs=0.03)
-    assert caller.looks == [0.12]
+    assert caller.predictions == [0.12]
 
 
 def test_unsure_early_verdict_is_asked_again() -> None:
     caller = Caller(0.6)
     caller.speak(1.5)
     assert caller.pause(2.0) == pytest.approx(0.2, abs=0.03)
-    assert caller.looks == [0.12, 0.2]
+    assert caller.predictions == [0.12, 0.2]
 
 
-def test_where_words_are_expected_smart_turn_looks_before_the_pause() -> None:
+def test_where_words_are_expected_smart_turn_is_asked_before_the_pause() -> None:
     caller = Caller(0.97)
     caller.endpointer.words_expected = True
     caller.speak(1.5)
     caller.endpointer.speech_paused(0.06)
-    assert caller.endpointer.wanted_look() is not None
+    assert caller.endpointer.take_prediction_request() is not None
     assert caller.pass_time(0.1) is None
-    assert caller.endpointer.wanted_look() is None, "one look is enough until the verdict"
+    assert caller.endpointer.take_prediction_request() is None, "one is enough until the verdict"
 
 
 def test_verdict_about_a_gap_within_speech_is_not_used() -> None:
@@ -176,13 +176,13 @@ def test_verdict_about_a_gap_within_speech_is_not_used() -> None:
     endpointer.words_expected = True
     caller.speak(1.5)
     endpointer.speech_paused(0.06)
-    look = endpointer.wanted_look()
-    assert look is not None
+    silence = endpointer.take_prediction_request()
+    assert silence is not None
     endpointer.speech_resumed()
-    endpointer.judged(look, 0.97)
+    endpointer.predicted(silence, 0.97)
     caller.speak(0.5)
     endpointer.speech_paused(0.06)
-    endpointer.judged(look, 0.97)
+    endpointer.predicted(silence, 0.97)
     caller.pass_time(0.14)
     endpointer.speech_stopped()
     assert endpointer.ended() is None
@@ -196,7 +196,7 @@ def test_gap_that_is_shorter_than_a_pause_does_not_end_a_burst() -> None:
         caller.endpointer.speech_paused(0.06)
         caller.endpointer.speech_resumed()
     assert caller.pause(3.0) == pytest.approx(0.2, abs=0.03), "one long burst, no dictation"
-    assert caller.looks == [0.12, 0.2]
+    assert caller.predictions == [0.12, 0.2]
 
 
 def test_phone_number_with_pauses_is_one_turn() -> None:
@@ -264,7 +264,7 @@ def test_turn_ends_without_a_verdict() -> None:
     caller.speak(1.0)
     endpointer.speech_paused(0.1)
     endpointer.speech_stopped()
-    endpointer.wanted_look()  # smart-turn never answers
+    endpointer.take_prediction_request()  # smart-turn never answers
     assert caller.pass_time(5.0) is not None
     assert endpointer.ended() == "fallback"
 
@@ -274,13 +274,13 @@ def test_verdict_about_an_earlier_pause_is_ignored() -> None:
     endpointer.audio_received(2.0)
     endpointer.speech_started(2.0)
     endpointer.speech_paused(0.2)
-    look = endpointer.wanted_look()
-    assert look is not None
+    silence = endpointer.take_prediction_request()
+    assert silence is not None
     endpointer.speech_resumed()
     endpointer.audio_received(1.0)
     endpointer.speech_paused(0.2)
     endpointer.speech_stopped()
-    endpointer.judged(look, 0.99)
+    endpointer.predicted(silence, 0.99)
     assert endpointer.ended() is None
 
 
@@ -324,9 +324,9 @@ def test_no_turn_stays_open_after_the_speech(events: list[str], probability: flo
             case "faded":
                 endpointer.voice_faded()
             case "judge":
-                look = endpointer.wanted_look()
-                if look is not None:
-                    endpointer.judged(look, probability)
+                silence = endpointer.take_prediction_request()
+                if silence is not None:
+                    endpointer.predicted(silence, probability)
     endpointer.voice_faded()
     endpointer.speech_started(0.2)
     assert endpointer.ended() is None, "the user speaks"

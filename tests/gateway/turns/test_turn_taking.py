@@ -16,8 +16,10 @@ from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_start import ExternalUserTurnStartStrategy
 
 from appliance.gateway.turns.endpointing import COMPLETE_PROBABILITY
+from appliance.gateway.turns.session_vad import SessionVAD
+from appliance.gateway.turns.turn_models import TurnModels
 from appliance.gateway.turns.turn_stop import EndpointingStopStrategy
-from appliance.gateway.turns.turn_taking import SharedSilero, TurnModels, user_aggregator_params
+from appliance.gateway.turns.turn_taking import user_aggregator_params
 from appliance.settings import TurnConfig
 from tests.gateway.turns.levels import at_level, pcm
 
@@ -55,7 +57,7 @@ async def states(vad: VADAnalyzer, audio: bytes) -> list[VADState]:
     return [await vad.analyze_audio(frame) for frame in frames(audio)]
 
 
-def vad(models: TurnModels) -> SharedSilero:
+def vad(models: TurnModels) -> SessionVAD:
     detector = models.vad_analyzer()
     detector.set_sample_rate(RATE)
     return detector
@@ -210,7 +212,7 @@ def with_noise(audio: bytes, dbfs: float) -> bytes:
     return pcm(samples + np.random.default_rng(2).normal(0, 10 ** (dbfs / 20), len(samples)))
 
 
-async def starts_and_stops(vad: SharedSilero, audio: bytes, may_wait: bool) -> list[object]:
+async def starts_and_stops(vad: SessionVAD, audio: bytes, may_wait: bool) -> list[object]:
     """Return the numbers of the frames at which speech starts and ends, and when it began."""
     found: list[object] = []
     speaking = False
@@ -242,12 +244,12 @@ async def test_soft_audio_waits_and_keeps_its_time(
     detector = vad(models)
 
     def is_echo(_window: bytes, _voice: bool) -> bool:
-        heard.append(detector.heard_at)
+        heard.append(detector.arrived_at)
         return False
 
     detector.is_echo = is_echo
     now = 0.0
-    monkeypatch.setattr("appliance.gateway.turns.turn_taking.time.monotonic", lambda: now)
+    monkeypatch.setattr("appliance.gateway.turns.session_vad.time.monotonic", lambda: now)
     noise = frames(with_noise(bytes(FRAME * 25), -60))
     for number, frame in enumerate(noise):  # a second
         now = number * 0.04

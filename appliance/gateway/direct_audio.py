@@ -1,4 +1,4 @@
-"""Cheap hops: audio passes processors without Pipecat's events and observers.
+"""Audio passes our processors directly, without Pipecat's queues, events and observers.
 
 Most frames of a pipeline are audio: 25 to 50 a second in each direction of a call. For each
 processor that a frame passes, Pipecat puts it into a queue, wakes a task, calls observers and
@@ -67,7 +67,7 @@ class DirectAudio(FrameProcessor):
         self._system_frames -= 1
 
 
-class QuietObserver(WorkerObserver):
+class NoAudioObserver(WorkerObserver):
     """Tells the observers of a pipeline about every frame that is pushed, except audio.
 
     It does not report processed frames: Pipecat's observers for clients and for idle pipelines use
@@ -82,6 +82,6 @@ class QuietObserver(WorkerObserver):
             await super().on_push_frame(data)
 
 
-def quieten(worker: PipelineWorker) -> None:
+def exclude_audio_from_observers(worker: PipelineWorker) -> None:
     """Replace the observer of a pipeline that does not run yet. Pipecat has no hook for it."""
-    worker._observer = QuietObserver(observers=worker._observer._observers)
+    worker._observer = NoAudioObserver(observers=worker._observer._observers)

@@ -1,4 +1,4 @@
-"""Audio takes the short way through a pipeline, and observers hear about everything else."""
+"""Audio passes our processors directly, and observers get everything else."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from pipecat.processors.frame_processor import (
 )
 from pipecat.utils.asyncio.task_manager import TaskManager, TaskManagerParams
 
-from appliance.gateway.hops import (
+from appliance.gateway.direct_audio import (
     DirectAudio,
-    QuietObserver,
+    NoAudioObserver,
     activity_seconds,
+    exclude_audio_from_observers,
     pass_audio,
-    quieten,
 )
 
 
@@ -56,7 +56,7 @@ async def test_observers_are_told_about_every_frame_but_audio() -> None:
     tasks = TaskManager()
     tasks.setup(TaskManagerParams(loop=asyncio.get_running_loop()))
     recorder = Recorder()
-    observer = QuietObserver(observers=[recorder])
+    observer = NoAudioObserver(observers=[recorder])
     await observer.setup(tasks)
     microphone = InputAudioRawFrame(b"\0\0", 16000, 1)
     speech, activity = TTSAudioRawFrame(b"\0\0", 24000, 1), UserSpeakingFrame()
@@ -83,8 +83,8 @@ def test_a_pipeline_keeps_its_observers() -> None:
     recorder = Recorder()
     worker = PipelineWorker(Pipeline([Sink()]), observers=[recorder])
     before = list(worker._observer._observers)
-    quieten(worker)
-    assert isinstance(worker._observer, QuietObserver)
+    exclude_audio_from_observers(worker)
+    assert isinstance(worker._observer, NoAudioObserver)
     assert worker._observer._observers == before
     assert recorder in before
 

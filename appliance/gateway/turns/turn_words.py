@@ -1,0 +1,63 @@
+"""What the words of a turn tell about its end: dictation, an answer, the end of a sentence. No I/O.
+
+The word lists are English, as a recognizer writes the words. endpointing.py decides from them.
+"""
+
+from __future__ import annotations
+
+import re
+
+_DICTATED = re.compile(
+    r"\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|thirty|forty|fifty|sixty|seventy|eighty"
+    r"|ninety|hundred|double|triple|dash|dot|[b-hj-z]",
+    re.IGNORECASE,
+)  # "a" and "I" are words
+_CHARACTER = re.compile(r"[a-z\d]|zero|oh|one|two|three|four|five|six|seven|eight|nine")
+_ANSWER = re.compile(
+    r"(?:yes|yeah|yep|no|nope|okay|ok|stop|thanks|thank you|hello|hi|goodbye|bye|right|sure"
+    r"|please|never ?mind|why|what|when|where|who|how|pardon|really)"
+    r"(?:,? (?:please|thanks|thank you))?",
+    re.IGNORECASE,
+)
+_LISTED = re.compile(
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|may|june|july"
+    r"|august|september|october|november|december|first|second|third|next|today|tomorrow",
+    re.IGNORECASE,
+)
+
+
+def dictated_words(words: str) -> int:
+    """Return how many digits, numbers or single letters the words end in."""
+    count = 0
+    for word in reversed(re.findall(r"[a-z']+|\d", words.lower())):
+        if _DICTATED.fullmatch(word) is None:
+            break
+        count += 1
+    return count
+
+
+def is_answer(words: str) -> bool:
+    """Return whether the words are one of the short answers that need nothing more."""
+    return _ANSWER.fullmatch(words.strip(" .,!?")) is not None
+
+
+def ends_sentence(words: str) -> bool:
+    """Return whether the recognizer heard the end of a sentence, and not only a comma."""
+    return words.endswith((".", "!", "?"))
+
+
+def is_list_item(words: str) -> bool:
+    """Return whether the words are the name of a day or month, which a date or list may follow."""
+    return _LISTED.fullmatch(words.strip(" .,!?")) is not None
+
+
+def is_one_character(words: str) -> bool:
+    """Return whether the words are one digit or letter."""
+    word = words.strip(" .,!?").lower()
+    return _CHARACTER.fullmatch(word) is not None
+
+
+def count_words(words: str) -> int:
+    """Return the number of words."""
+    return len(words.split())
