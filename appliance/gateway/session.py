@@ -58,6 +58,7 @@ from appliance.gateway.speech.heard import HeardProcessor, HeardText
 from appliance.gateway.speech.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
 from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.turn_report import SessionMonitor
+from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.interruption_gate import BotActivity, InterruptionGate, PauseHooks
 from appliance.gateway.turns.own_words import is_own
 from appliance.gateway.turns.turn_taking import context_aggregators, user_aggregator_params
@@ -197,25 +198,23 @@ class Session:
             await self._llm.queue_frame(ClientGreetingFrame())
 
     def _build_pipeline(self, realtime: RealtimeRequest | None) -> PipelineWorker:
+        """Create the processors and connect them, in the order of the module's drawing."""
         settings, resources = self._settings, self._resources
-        serializer = self._serializer(realtime)
         vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
-        if echo is not None:
-            vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
         activity = activity_seconds(settings.gateway.idle_seconds)
         transport = PacedTransport(
             self._socket,
-            serializer,
+            self._serializer(realtime),
             output_lead_seconds(settings),
             on_audio=echo.sent if echo else None,
             on_phrase=self._observer.phrase,
             drops_when_paused=realtime is None,
             activity_seconds=activity,
         )
+        if echo is not None:
+            vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
         vad.is_bot_busy = lambda: self._activity.is_busy(transport.playing)
-        llm_client = resources.engine_client("llm")
-        llm_context = LLMContext(tools=resources.tools)
-        tts_client = resources.engine_client("tts")
+        llm_client, tts_client = resources.engine_client("llm"), resources.engine_client("tts")
         self._speculator = Speculator(
             settings.llm.speculation,
             settings.tts,
@@ -225,12 +224,17 @@ class Session:
             self._monitor.speculation_ended,
             resources.names,
         )
+        context = LLMContext(tools=resources.tools)
+        user, assistant = context_aggregators(
+            context,
+            user_aggregator_params(settings.turn, resources.models, self._monitor.turn_ended_by),
+        )
         self._llm = UltravoxWithContextService(
             settings.llm,
             llm_client,
             self._speculator,
             self._turn_callbacks(),
-            llm_context,
+            context,
             settings.journal.transcripts,
         )
         heard_text = HeardText(settings.tts.speed)
@@ -242,21 +246,30 @@ class Session:
             resources.hold_message,
             settings.llm.recover_seconds,
         )
-        user, assistant = context_aggregators(
-            llm_context,
-            user_aggregator_params(settings.turn, resources.models, self._monitor.turn_ended_by),
+        pipeline = Pipeline(
+            [
+                transport.input(),
+                VoiceActivityProcessor(settings.turn, vad, activity),
+                self._interruption_gate(transport, heard_text, echo),
+                user,
+                self._llm,
+                LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts, resources.names)),
+                tts,
+                transport.output(),
+                self._heard_processor(transport, heard_text),
+                assistant,
+            ]
         )
-        heard = HeardProcessor(
-            heard_text,
-            lambda: transport.unplayed_seconds,
-            self._monitor.mark("sent"),
-            self._on_heard,
-            self._observer.notice_ended,
-            self._on_client_tool,
-            self._observer.stopped,
-        )
-        gate = InterruptionGate(
-            settings.turn.interruption == "voice" or settings.turn.half_duplex,
+        worker = _create_worker(pipeline, settings.gateway.idle_seconds)
+        self._handle_events(transport, worker)
+        return worker
+
+    def _interruption_gate(
+        self, transport: PacedTransport, heard_text: HeardText, echo: EchoDetector | None
+    ) -> InterruptionGate:
+        turn = self._settings.turn
+        return InterruptionGate(
+            turn.interruption == "voice" or turn.half_duplex,
             self._activity,
             PauseHooks(
                 paused=self._monitor.bot_paused,
@@ -268,38 +281,17 @@ class Session:
                 ),
             ),
         )
-        pipeline = Pipeline(
-            [
-                transport.input(),
-                VoiceActivityProcessor(settings.turn, vad, activity),
-                gate,
-                user,
-                self._llm,
-                LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts, resources.names)),
-                tts,
-                transport.output(),
-                heard,
-                assistant,
-            ]
+
+    def _heard_processor(self, transport: PacedTransport, heard_text: HeardText) -> HeardProcessor:
+        return HeardProcessor(
+            heard_text,
+            unplayed_seconds=lambda: transport.unplayed_seconds,
+            on_speaking=self._monitor.mark("sent"),
+            on_heard=self._on_heard,
+            on_notice=self._observer.notice_ended,
+            on_client_tool=self._on_client_tool,
+            on_client_stop=self._observer.stopped,
         )
-        worker = PipelineWorker(
-            pipeline,
-            params=PipelineParams(
-                audio_in_sample_rate=INPUT_SAMPLE_RATE,
-                audio_out_sample_rate=OUTPUT_SAMPLE_RATE,
-                enable_metrics=True,
-                enable_usage_metrics=True,
-            ),
-            rtvi_observer_params=rtvi_observer_params(),
-            idle_timeout_secs=settings.gateway.idle_seconds,
-            cancel_runner_on_idle_timeout=False,
-            enable_turn_tracking=False,
-            check_dangling_tasks=False,
-            processor_unusable_policy=ProcessorUnusablePolicy.CANCEL,
-        )
-        exclude_audio_from_observers(worker)
-        self._handle_events(transport, worker)
-        return worker
 
     def _handle_events(self, transport: PacedTransport, worker: PipelineWorker) -> None:
         @transport.event_handler("on_client_disconnected")  # type: ignore[untyped-decorator]
@@ -400,3 +392,24 @@ class Session:
 
     def _send_message(self, data: dict[str, object]) -> None:
         spawn(self._worker.queue_frame(RTVIServerMessageFrame(data=data)), "server message")
+
+
+def _create_worker(pipeline: Pipeline, idle_seconds: float) -> PipelineWorker:
+    """Return a session's worker, which reports when nobody spoke for `idle_seconds`."""
+    worker = PipelineWorker(
+        pipeline,
+        params=PipelineParams(
+            audio_in_sample_rate=INPUT_SAMPLE_RATE,
+            audio_out_sample_rate=OUTPUT_SAMPLE_RATE,
+            enable_metrics=True,
+            enable_usage_metrics=True,
+        ),
+        rtvi_observer_params=rtvi_observer_params(),
+        idle_timeout_secs=idle_seconds,
+        cancel_runner_on_idle_timeout=False,
+        enable_turn_tracking=False,
+        check_dangling_tasks=False,
+        processor_unusable_policy=ProcessorUnusablePolicy.CANCEL,
+    )
+    exclude_audio_from_observers(worker)
+    return worker
