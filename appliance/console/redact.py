@@ -98,7 +98,7 @@ EVENTS = frozenset(
         "turn heard",
         "unnamed",
         "voice unusable",
-        "warming failed",
+        "prefill failed",
     }
 )
 # Fields with a fixed set of values, and these values. Tests compare them with the gateway's.

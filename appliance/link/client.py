@@ -126,7 +126,7 @@ class EngineClient:
             if connection is not None and connection.sent.forget(utterance):
                 await self._send(connection, protocol.ForgetMessage(utterance=utterance))
 
-    async def warm(
+    async def prefill(
         self,
         conversation: tuple[Turn, ...],
         tools: tuple[Tool, ...] = (),
@@ -138,7 +138,7 @@ class EngineClient:
         """
         connection = await self._connect()
         await self._sync(connection, _utterances(conversation))
-        message = protocol.WarmMessage(
+        message = protocol.PrefillMessage(
             conversation=conversation, tools=tools, background=background
         )
         await self._send(connection, message)

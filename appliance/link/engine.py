@@ -205,7 +205,7 @@ class LLMSession(Protocol):
         It has lower priority than any `generate`.
         """
 
-    async def warm(
+    async def prefill(
         self,
         conversation: tuple[Turn, ...],
         tools: tuple[Tool, ...] = (),
@@ -214,8 +214,8 @@ class LLMSession(Protocol):
         """Prefill for a `generate` whose conversation will begin like this one.
 
         The last turn may be an incomplete utterance; the audio received so far is used. A later
-        `warm` or `generate` of the same session takes precedence; it continues the work where its
-        conversation begins like this one.
+        `prefill` or `generate` of the same session takes precedence; it continues the work where
+        its conversation begins like this one.
 
         `background`: nobody will wait for it soon, because the user is speaking or hears the reply.
         It has the lowest priority, leaves time to other processes, and the engine may ignore it. If

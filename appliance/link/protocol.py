@@ -6,8 +6,8 @@ utterance in messages to the engine, and that of a request in messages from it. 
 bounded: a message that exceeds the bounds of its fields is refused with `BadRequest`, and the
 connection stays usable.
 
-    gateway -> engine   open, begin, end, forget, generate, transcribe, warm, speak, confirm, hold,
-                        resume, cancel, health
+    gateway -> engine   open, begin, end, forget, generate, transcribe, prefill, speak, confirm,
+                        hold, resume, cancel, health
     engine -> gateway   opened, token, call, transcript, done, failed, report
 """
 
@@ -88,10 +88,10 @@ class TranscribeMessage(LinkMessage):
     utterances: QuestionParts
 
 
-class WarmMessage(LinkMessage):
+class PrefillMessage(LinkMessage):
     """Prefill for this conversation; never answered. `background`: nobody will wait for it soon."""
 
-    type: Literal["warm"] = "warm"
+    type: Literal["prefill"] = "prefill"
     conversation: Conversation
     tools: Tools = ()
     background: bool = False
@@ -212,7 +212,7 @@ ToEngine = (
     | ForgetMessage
     | GenerateMessage
     | TranscribeMessage
-    | WarmMessage
+    | PrefillMessage
     | SpeakMessage
     | ConfirmMessage
     | HoldMessage

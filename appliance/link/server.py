@@ -86,7 +86,7 @@ class EngineConnection:
         self._requests: dict[int, asyncio.Task[None]] = {}
         self._gates: dict[int, asyncio.Event] = {}  # cleared while a generation is held
         self._utterances: set[int] = set()
-        self._warming: asyncio.Task[None] | None = None
+        self._prefilling: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve the connection until it closes, then free its resources."""
@@ -100,7 +100,7 @@ class EngineConnection:
                 except ApplianceError as problem:
                     await self._send(_failed_message(None, problem))
         finally:
-            tasks = [*self._requests.values(), *([self._warming] if self._warming else [])]
+            tasks = [*self._requests.values(), *([self._prefilling] if self._prefilling else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -129,15 +129,15 @@ class EngineConnection:
             case protocol.ForgetMessage(utterance=id):
                 self._llm_session().forget(self._require_known(id))
                 self._utterances.discard(id)
-            case protocol.WarmMessage(conversation=conversation):
+            case protocol.PrefillMessage(conversation=conversation):
                 session = self._llm_session()
                 self._check_utterances(conversation)
-                if self._warming is not None and not self._warming.done():
+                if self._prefilling is not None and not self._prefilling.done():
                     if message.background:
                         return
-                    self._warming.cancel()
-                warming = self._warm(session, message)
-                self._warming = spawn(warming, f"{self._name} warming")
+                    self._prefilling.cancel()
+                prefill = self._prefill(session, message)
+                self._prefilling = spawn(prefill, f"{self._name} prefill")
             case protocol.GenerateMessage(request=id, generation=request):
                 self._start_request(id, self._generate(self._llm_session(), id, request))
             case protocol.TranscribeMessage(request=id, utterances=utterances):
@@ -220,12 +220,12 @@ class EngineConnection:
                     await self._socket.send(protocol.pack_audio(message.request, part))
         await self._send(protocol.DoneMessage(request=message.request))
 
-    async def _warm(self, session: LLMSession, message: protocol.WarmMessage) -> None:
+    async def _prefill(self, session: LLMSession, message: protocol.PrefillMessage) -> None:
         """Prefill. A failure is not reported to the gateway: `generate` will report it."""
         try:
-            await session.warm(message.conversation, message.tools, message.background)
+            await session.prefill(message.conversation, message.tools, message.background)
         except ApplianceError as problem:
-            log.warning("warming failed", engine=self._name, reason=problem.reason)
+            log.warning("prefill failed", engine=self._name, reason=problem.reason)
 
     def _check_utterances(self, conversation: tuple[Turn, ...]) -> None:
         for turn in conversation:

@@ -42,8 +42,8 @@ class InstantLLMEngine:
     pause_seconds  before each word
     transcript     returns the words of an utterance
     offered        the tools of each request
-    warmed         the conversation of each prefill
-    warmed_early   the conversation of each prefill in the background
+    prefilled         the conversation of each prefill
+    prefilled_early   the conversation of each prefill in the background
     """
 
     name = "llm"
@@ -58,8 +58,8 @@ class InstantLLMEngine:
         self.transcript: Callable[[bytes], str] = lambda pcm: f"{len(pcm) // 32} milliseconds"
         self.sessions: list[InstantLLMSession] = []
         self.offered: list[list[Tool]] = []
-        self.warmed: list[list[Turn]] = []
-        self.warmed_early: list[list[Turn]] = []
+        self.prefilled: list[list[Turn]] = []
+        self.prefilled_early: list[list[Turn]] = []
         self.death = asyncio.Event()
         self.stopped = False
 
@@ -142,14 +142,14 @@ class InstantLLMSession:
     async def transcribe(self, *utterances: int) -> str:
         return self._engine.transcript(b"".join(self.heard[each] for each in utterances))
 
-    async def warm(
+    async def prefill(
         self,
         conversation: tuple[Turn, ...],
         tools: tuple[Tool, ...] = (),
         background: bool = False,
     ) -> None:
-        warmed = self._engine.warmed_early if background else self._engine.warmed
-        warmed.append(list(conversation))
+        prefilled = self._engine.prefilled_early if background else self._engine.prefilled
+        prefilled.append(list(conversation))
 
     async def close(self) -> None:
         self.closed = True

@@ -67,13 +67,13 @@ async def test_reply_after_a_trim_processes_only_the_new_turn(
 ) -> None:
     """The shortened conversation is prefilled while the reply before is played."""
     prefilled = asyncio.Event()
-    warm = SmallSession.warm
+    prefill = SmallSession.prefill
 
     async def spy(session: SmallSession, *arguments: Any) -> None:
-        await warm(session, *arguments)
+        await prefill(session, *arguments)
         prefilled.set()
 
-    monkeypatch.setattr(SmallSession, "warm", spy)
+    monkeypatch.setattr(SmallSession, "prefill", spy)
     settings = Settings(paths=PathsConfig(weights=WEIGHTS), llm=LLMConfig(model=FAST_MODEL))
     engine = SmallEngine(settings)
     await engine.start()

@@ -121,7 +121,7 @@ class SpeechContract:
             turns = (user_turn(client, utterance(1, spoken)), user_turn(client, growing))
             for start in range(0, len(spoken), 16_000):
                 growing.pcm += spoken[start : start + 16_000]
-                await client.warm(turns, background=True)
+                await client.prefill(turns, background=True)
             growing.complete = True
             text, _ = await reply(client, *turns)
             assert text.strip()
@@ -142,7 +142,7 @@ class SpeechContract:
             for start in range(0, len(spoken), 1280):
                 growing.pcm += spoken[start : start + 1280]
                 await client.send(1)
-            await client.warm((turn,))
+            await client.prefill((turn,))
             growing.complete = True
             text, _ = await reply(client, turn)
         assert text.strip()
@@ -194,7 +194,7 @@ class SpeechContract:
             turn = user_turn(client, growing)
             for start in range(0, len(spoken), 16_000):
                 growing.pcm += spoken[start : start + 16_000]
-                await client.warm((turn,), background=True)
+                await client.prefill((turn,), background=True)
             growing.complete = True
             text, _ = await reply(client, turn)
             whole, _ = await reply(client, user_turn(client, utterance(2, spoken)))

@@ -35,7 +35,7 @@ SAMPLES: list[protocol.LinkMessage] = [
     protocol.ForgetMessage(utterance=1),
     protocol.GenerateMessage(request=1, generation=REQUEST),
     protocol.TranscribeMessage(request=1, utterances=(2, 3)),
-    protocol.WarmMessage(conversation=(Turn("user", "Hm?"),)),
+    protocol.PrefillMessage(conversation=(Turn("user", "Hm?"),)),
     protocol.SpeakMessage(request=3, text="Grüß Gott 👋", voice="af_heart", speed=1.2, urgent=True),
     protocol.ConfirmMessage(request=3),
     protocol.HoldMessage(request=3),
@@ -92,7 +92,7 @@ def test_request_beyond_its_limits_is_refused_and_the_field_named(
 
 
 def test_unknown_field_of_a_turn_is_refused() -> None:
-    text = protocol.encode(protocol.WarmMessage(conversation=(TURN,)))
+    text = protocol.encode(protocol.PrefillMessage(conversation=(TURN,)))
     with pytest.raises(BadRequest, match="mood"):
         protocol.decode_to_engine(text.replace('"role"', '"mood":"good","role"'))
 

@@ -115,24 +115,24 @@ async def test_background_prefill_is_ignored_while_another_prefill_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, release = InstantLLMEngine(), asyncio.Event()
-    warm = InstantLLMSession.warm
+    prefill = InstantLLMSession.prefill
 
-    async def warm_slowly(session: InstantLLMSession, *arguments: Any) -> None:
-        await warm(session, *arguments)
+    async def prefill_slowly(session: InstantLLMSession, *arguments: Any) -> None:
+        await prefill(session, *arguments)
         await release.wait()
 
-    monkeypatch.setattr(InstantLLMSession, "warm", warm_slowly)
+    monkeypatch.setattr(InstantLLMSession, "prefill", prefill_slowly)
     async with linked(engine, tmp_path / "s") as client:
-        await client.warm((HELLO,))
+        await client.prefill((HELLO,))
         await reply(client, HELLO)  # the prefill is running now
-        await client.warm((HELLO, HELLO), background=True)
-        await client.warm((HELLO, HELLO, HELLO))
+        await client.prefill((HELLO, HELLO), background=True)
+        await client.prefill((HELLO, HELLO, HELLO))
         release.set()
         await reply(client, HELLO)
-        await client.warm((HELLO, HELLO), background=True)
+        await client.prefill((HELLO, HELLO), background=True)
         await reply(client, HELLO)
-    assert engine.warmed == [[HELLO], [HELLO, HELLO, HELLO]]
-    assert engine.warmed_early == [[HELLO, HELLO]]
+    assert engine.prefilled == [[HELLO], [HELLO, HELLO, HELLO]]
+    assert engine.prefilled_early == [[HELLO, HELLO]]
 
 
 async def test_tools_are_sent_to_the_engine_and_a_tool_call_is_returned(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ async def test_tools_are_sent_to_the_engine_and_a_tool_call_is_returned(tmp_path
         pieces = [
             piece async for piece in client.generate(GenerateRequest((HELLO,), 24, 0.0, (tool,)))
         ]
-        await client.warm((HELLO,), (tool,))
+        await client.prefill((HELLO,), (tool,))
     assert engine.offered == [[tool]]
     assert pieces[0] == call
     assert isinstance(pieces[-1], Result)

@@ -167,7 +167,7 @@ class Prefetcher:
 
     async def _prefill(self, conversation: tuple[Turn, ...], background: bool = False) -> None:
         with contextlib.suppress(EngineFailed):  # the turn will report the failure
-            await self._client.warm(conversation, self._tools(), background)
+            await self._client.prefill(conversation, self._tools(), background)
 
     async def _transcribe(
         self, utterances: tuple[Utterance, ...], on_transcript: Callable[[str], Awaitable[None]]

@@ -91,7 +91,7 @@ async def test_reply_end_replaces_older_audio_by_text_and_prefills_the_result(
     _, second = await two_questions(conversation)
     conversation.transcribe(second)
     await conversation.until(lambda: len(conversation.transcripts) == 2)
-    assert not conversation.engine.warmed
+    assert not conversation.engine.prefilled
     conversation.heard("No.")
     remembered = [
         ("user", "3000 milliseconds", False),
@@ -100,9 +100,9 @@ async def test_reply_end_replaces_older_audio_by_text_and_prefills_the_result(
         ("assistant", "No.", False),
     ]
     assert conversation.turns() == remembered
-    await conversation.until(lambda: conversation.engine.warmed)
-    warmed = conversation.engine.warmed[-1][1:]
-    assert summary(warmed) == remembered
+    await conversation.until(lambda: conversation.engine.prefilled)
+    prefilled = conversation.engine.prefilled[-1][1:]
+    assert summary(prefilled) == remembered
     (session,) = conversation.engine.sessions
     assert set(session.heard) == {2}
 
@@ -173,14 +173,14 @@ async def test_shortened_history_is_prefilled_while_the_reply_is_played(
         ("user", "", True),
     ]
     assert conversation.turns() == shortened  # the user has heard nothing of the reply yet
-    await conversation.until(lambda: conversation.engine.warmed_early)
+    await conversation.until(lambda: conversation.engine.prefilled_early)
     expected = [*shortened, ("assistant", "No, because it rains.", False)]
-    assert summary(conversation.engine.warmed_early[-1][1:]) == expected
+    assert summary(conversation.engine.prefilled_early[-1][1:]) == expected
     conversation.prefetcher.turn_running = False
     conversation.heard("No, because")
     assert conversation.turns() == [*shortened, ("assistant", "No, because", False)]
     await conversation.until(lambda: len(conversation.transcripts) == 2)
-    assert not conversation.engine.warmed
+    assert not conversation.engine.prefilled
 
 
 async def test_history_below_the_budget_is_not_changed_by_a_reply(
@@ -191,13 +191,13 @@ async def test_history_below_the_budget_is_not_changed_by_a_reply(
     conversation.heard("Yes.")
     await conversation.client.send(1)
     assert conversation.turns() == [("user", "", True), ("assistant", "Yes.", False)]
-    assert not conversation.engine.warmed_early
+    assert not conversation.engine.prefilled_early
 
 
 async def test_utterance_is_prefilled_while_the_user_speaks(conversation: Conversation) -> None:
     collector = UtteranceCollector(pre_roll_seconds=0.5, max_seconds=60)
     conversation.client.add(collector.speech_started())
-    early = conversation.engine.warmed_early
+    early = conversation.engine.prefilled_early
     for count in range(1, 76):  # 3 s; the next prefill is after 3.08 s
         collector.add_audio(tone(0.04, rate=16_000))
         conversation.prefetcher.audio_added(collector)
@@ -206,7 +206,7 @@ async def test_utterance_is_prefilled_while_the_user_speaks(conversation: Conver
             assert not early
     await conversation.until(lambda: len(early) == 2)
     assert [turn.role for turn in early[-1]] == ["system", "user"]
-    assert not conversation.engine.warmed
+    assert not conversation.engine.prefilled
 
 
 async def test_utterance_is_not_prefilled_while_the_engine_has_another_request(
@@ -219,7 +219,7 @@ async def test_utterance_is_not_prefilled_while_the_engine_has_another_request(
         collector.add_audio(tone(0.04, rate=16_000))
         conversation.prefetcher.audio_added(collector)
     await conversation.client.send(1)
-    assert not conversation.engine.warmed_early
+    assert not conversation.engine.prefilled_early
 
 
 async def test_second_part_of_a_question_is_prefilled_with_the_first(
@@ -231,7 +231,7 @@ async def test_second_part_of_a_question_is_prefilled_with_the_first(
     for _ in range(50):
         collector.add_audio(tone(0.04, rate=16_000))
         conversation.prefetcher.audio_added(collector)
-    early = conversation.engine.warmed_early
+    early = conversation.engine.prefilled_early
     await conversation.until(lambda: early)
     assert [turn.utterance for turn in early[-1]] == [None, 9, 1]
 
@@ -246,10 +246,10 @@ async def test_utterance_is_not_prefilled_while_another_user_waits(
         collector.add_audio(tone(0.04, rate=16_000))
         conversation.prefetcher.audio_added(collector)
     await conversation.client.send(1)
-    assert not conversation.engine.warmed_early
+    assert not conversation.engine.prefilled_early
     conversation.others_waiting = False
     conversation.prefetcher.audio_added(collector)
-    await conversation.until(lambda: len(conversation.engine.warmed_early) == 1)
+    await conversation.until(lambda: len(conversation.engine.prefilled_early) == 1)
 
 
 def test_long_utterance_is_prefilled_less_often() -> None:
@@ -273,5 +273,5 @@ async def test_engine_prefills_an_utterance_that_still_grows(conversation: Conve
     growing.pcm += tone(0.5, rate=16_000)
     conversation.client.add(growing)
     conversation.prefetcher.prefill(Turn("user", utterance=7))
-    await conversation.until(lambda: conversation.engine.warmed)
-    assert [turn.role for turn in conversation.engine.warmed[0]] == ["system", "user"]
+    await conversation.until(lambda: conversation.engine.prefilled)
+    assert [turn.role for turn in conversation.engine.prefilled[0]] == ["system", "user"]

@@ -82,21 +82,21 @@ async def test_silent_utterance_of_a_typed_turn_is_left_out(session: VllmSession
     assert one.stats["prompt_tokens"] == other.stats["prompt_tokens"]
 
 
-async def test_warming_leaves_out_an_open_utterance(session: VllmSession) -> None:
+async def test_prefill_leaves_out_an_open_utterance(session: VllmSession) -> None:
     session.begin(1)
     session.add_audio(1, synthesize(QUESTION))
-    await session.warm((STORY, Turn("user", utterance=1)))
+    await session.prefill((STORY, Turn("user", utterance=1)))
     session.add_audio(1, synthesize("Now!"))
     session.end(1)
     _, result = await reply(session, [STORY, Turn("user", utterance=1)])
     assert result.stats["cached_tokens"] >= BLOCK
 
 
-async def test_warming_includes_an_ended_utterance(session: VllmSession) -> None:
+async def test_prefill_includes_an_ended_utterance(session: VllmSession) -> None:
     turn = hear(session, 1, synthesize(QUESTION))
     story = Turn("user", STORY.text + "prepared")
     conversation = [story, Turn("assistant", "Yes."), turn]
-    await session.warm(tuple(conversation))
+    await session.prefill(tuple(conversation))
     _, result = await reply(session, conversation)
     computed = result.stats["prompt_tokens"] - result.stats["cached_tokens"]
     assert computed <= BLOCK
@@ -151,29 +151,29 @@ async def test_sessions_never_share_the_audio_of_equal_ids(vllm_engine: VllmEngi
     await other.close()
 
 
-async def test_generate_stops_earlier_warming(
+async def test_generate_stops_an_earlier_prefill(
     vllm_engine: VllmEngine, session: VllmSession
 ) -> None:
     long = Turn("user", "Nothing at all happened on that day, and the next day. " * 60)
-    warming = asyncio.create_task(session.warm((long,)))
+    prefill = asyncio.create_task(session.prefill((long,)))
     await asyncio.sleep(0.01)
     await reply(session, [Turn("user", "Say hello.")])
     async with asyncio.timeout(10):
-        await warming
+        await prefill
 
 
-async def test_reply_after_warming_was_stopped_at_any_point_is_complete(
+async def test_reply_after_a_prefill_was_stopped_at_any_point_is_complete(
     scoring_session: ScoringSession,
 ) -> None:
     """A request that is cancelled early leaves its clips on only one of vLLM's two lists."""
     session = scoring_session
     for number in range(12):
         turn = hear(session, number, synthesize(QUESTION))
-        warming = asyncio.create_task(session.warm((turn,)))
+        prefill = asyncio.create_task(session.prefill((turn,)))
         for _ in range(number):
             await asyncio.sleep(0)
         assert len(await reply_tokens(session, [turn], 4)) == 4
-        await warming
+        await prefill
 
 
 async def wait_until_running(engine: VllmEngine, task: asyncio.Task[Any]) -> None:
@@ -227,7 +227,7 @@ async def test_reply_is_refused_when_the_cache_and_the_queue_are_full(
 ) -> None:
     admission = vllm_engine._shared.admission
     async with admission.hold(vllm_engine.runtime.kv_tokens, RequestKind.REPLY):
-        await session.warm((Turn("user", "Hello."),))  # refused without an error
+        await session.prefill((Turn("user", "Hello."),))  # refused without an error
         waiting = [
             asyncio.create_task(reply(session, [Turn("user", "Say hello.")])) for _ in range(20)
         ]

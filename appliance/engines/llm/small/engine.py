@@ -77,9 +77,9 @@ class SmallEngine:
         # The beginning of every prompt takes seconds to read, so no call should wait for it.
         self._tools = await list_tools(config.tools)
         session, system = self.open(), Turn("system", config.system_prompt)
-        await session.warm((system,))
+        await session.prefill((system,))
         await self.language_model.keep_snapshot(session)
-        await session.warm((system, Turn("user", "Hello.")))
+        await session.prefill((system, Turn("user", "Hello.")))
         await session.close()
         log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - started)
 

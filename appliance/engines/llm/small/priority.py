@@ -10,7 +10,7 @@ class JobPriority(IntEnum):
 
     GENERATE = 0  # a user is waiting for the first phrase of the reply, or about to hear a gap
     DUE_TOKEN = 1  # a user hears the reply, and the next phrase will soon be needed
-    WARM = 2  # a user is pausing and will soon wait for the reply
+    PREFILL = 2  # a user is pausing and will soon wait for the reply
     EARLY_TOKEN = 3  # a user hears the reply, and the next phrase is not needed yet
     SEGMENT = 4  # a user is still speaking; this part of the utterance is complete
     BACKGROUND = 5  # a user is still speaking or hears the reply; it may be done for nothing

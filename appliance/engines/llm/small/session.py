@@ -75,7 +75,7 @@ class SmallSession:
         self._transcripts: dict[int, UtteranceTranscript] = {}
         # Questions in parts that are recognized as a whole: by their utterances.
         self._wholes: dict[tuple[int, ...], UtteranceTranscript] = {}
-        self._warming: set[AbortFlag] = set()
+        self._prefilling: set[AbortFlag] = set()
         self._generating: dict[AbortFlag, tuple[GenerationTimer, ReplyPace]] = {}
 
     def begin(self, utterance: int) -> None:
@@ -110,7 +110,7 @@ class SmallSession:
         """
         timer = GenerationTimer(NAME, self._metrics, request.speculative)
         abort = AbortFlag()
-        priority = JobPriority.WARM if request.speculative else JobPriority.GENERATE
+        priority = JobPriority.PREFILL if request.speculative else JobPriority.GENERATE
         pace = ReplyPace(self._pace, priority)
         self._generating[abort] = timer, pace
         reply = self._reply(request, timer, abort, pace)
@@ -140,7 +140,7 @@ class SmallSession:
         texts = self._texts()
         return join_parts(texts[utterance] for utterance in utterances)
 
-    async def warm(
+    async def prefill(
         self,
         conversation: tuple[Turn, ...],
         tools: tuple[Tool, ...] = (),
@@ -148,20 +148,20 @@ class SmallSession:
     ) -> None:
         """Recognize and prefill the conversation so far, unless a reply is being generated.
 
-        A later `warm` or `generate` stops it. A step that processes a beginning of the later prompt
-        is completed first.
+        A later `prefill` or `generate` stops it. A step that processes a beginning of the later
+        prompt is completed first.
         """
         if self._generating:
             return
         abort = AbortFlag()
-        self._warming.add(abort)
+        self._prefilling.add(abort)
         self._tools = tools or self._tools
         await self._prefill(conversation, abort, background)
-        self._warming.discard(abort)  # kept if cancelled: its last step may still be running
+        self._prefilling.discard(abort)  # kept if cancelled: its last step may still be running
 
     async def close(self) -> None:
         """Abort all work and free the session's resources."""
-        for abort in (*self._generating, *self._warming):
+        for abort in (*self._generating, *self._prefilling):
             abort.set()
         for utterance in list(self._transcripts):
             self.forget(utterance)
@@ -170,16 +170,16 @@ class SmallSession:
     async def _prefill(
         self, conversation: tuple[Turn, ...], abort: AbortFlag, background: bool
     ) -> None:
-        priority = JobPriority.BACKGROUND if background else JobPriority.WARM
+        priority = JobPriority.BACKGROUND if background else JobPriority.PREFILL
         await self._recognize(conversation, priority)
-        tokens, is_open = self._warm_prompt(conversation, background)
+        tokens, is_open = self._prefill_prompt(conversation, background)
         if abort or not tokens:
             return
         llm = self._language_model
         missing = len(tokens) - await llm.cached(self, tokens, priority)
         if abort or missing < (MIN_BACKGROUND_TOKENS if background else 1):
             return  # also because a prefill would drop what follows these tokens in the cache
-        self._supersede_warming(tokens, by=abort)
+        self._supersede_prefills(tokens, by=abort)
         await llm.prefill(self, tokens, lambda: priority, abort, is_prompt=not is_open)
 
     async def _reply(
@@ -198,7 +198,7 @@ class SmallSession:
         timer.mark_understood(has_speech=question[-1].utterance is not None)
         texts = self._texts()
         if not insert_transcripts(question, texts):
-            self._supersede_warming(())
+            self._supersede_prefills(())
             yield Result("nothing_heard", stats)
             return
 
@@ -206,7 +206,7 @@ class SmallSession:
         turns = insert_transcripts(conversation, texts)
         limit = llm.model.context_tokens - max_tokens
         tokens = llm.format.build_prompt(turns, limit, tools=self._tools)
-        self._supersede_warming(tokens)
+        self._supersede_prefills(tokens)
         cached = await llm.cached(self, tokens, priority())
         stats |= {"prompt_tokens": len(tokens), "cached_tokens": cached, "decode_tokens": 0}
         metrics.prompt_tokens.inc(len(tokens))
@@ -283,10 +283,10 @@ class SmallSession:
             self._wholes[parts] = whole
         await self._transcriber.complete(whole, priority)
 
-    def _warm_prompt(
+    def _prefill_prompt(
         self, conversation: Sequence[Turn], background: bool
     ) -> tuple[list[int], bool]:
-        """Return the prompt of a `warm`, and whether it is only the beginning of a prompt.
+        """Return the prompt of a `prefill`, and whether it is only the beginning of a prompt.
 
         The prompt is empty if there is nothing to prefill. In the background, it ends with the
         words of the last utterance that will probably not change.
@@ -312,11 +312,11 @@ class SmallSession:
                 texts |= dict.fromkeys(parts, "") | {parts[0]: whole.text}
         return texts
 
-    def _supersede_warming(self, tokens: Sequence[int], by: AbortFlag | None = None) -> None:
-        """Stop all warming but that with the flag `by`, because `tokens` will be processed now."""
-        for abort in self._warming - {by}:
+    def _supersede_prefills(self, tokens: Sequence[int], by: AbortFlag | None = None) -> None:
+        """Stop all prefills but that with the flag `by`, because `tokens` will be processed now."""
+        for abort in self._prefilling - {by}:
             self._language_model.supersede(self, abort, tokens)
-        self._warming &= {by}
+        self._prefilling &= {by}
 
     def _transcript(self, utterance: int) -> UtteranceTranscript:
         try:

@@ -3,7 +3,7 @@
 vLLM accepts any number of requests. When its cache is full, it preempts a request that may already
 be producing speech. To avoid that, a request is passed to vLLM only if the cache has room for all
 the tokens it may need: its prompt and its longest reply. Replies take priority over transcriptions,
-and prompts are warmed only if no request is waiting.
+and prompts are prefilled only if no request is waiting.
 
 `KVBudget` decides, without I/O. `KVAdmission` lets coroutines wait for these decisions.
 """
@@ -30,7 +30,7 @@ class RequestKind(IntEnum):
 
     REPLY = 0
     TRANSCRIPTION = 1
-    WARM = 2
+    PREFILL = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class KVBudget:
     def admit(self, request_id: str, tokens: int, kind: RequestKind) -> Decision:
         """Reserve `tokens` tokens for a request, queue the request, or refuse it.
 
-        Requests of kind WARM are never queued. Raises ValueError if the id is already in use.
+        Requests of kind PREFILL are never queued. Raises ValueError if the id is already in use.
         """
         if self._is_known(request_id):
             raise ValueError(f"{request_id} is already running or waiting")

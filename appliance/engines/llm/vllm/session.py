@@ -32,9 +32,9 @@ from appliance.settings import LLMConfig
 TRANSCRIBE = "Transcribe"  # the prompt used by the model's authors
 MIN_TRANSCRIPT_TOKENS = 16
 TRANSCRIPT_TOKENS_PER_SECOND = 8  # twice the rate of fast speech
-# vLLM's priorities; lower values run first. Unlike in admission, warming precedes transcriptions,
+# vLLM's priorities; lower values run first. Unlike in admission, prefill precedes transcriptions,
 # because it serves a user who is speaking now.
-PRIORITY = {RequestKind.REPLY: 0, RequestKind.WARM: 1, RequestKind.TRANSCRIPTION: 2}
+PRIORITY = {RequestKind.REPLY: 0, RequestKind.PREFILL: 1, RequestKind.TRANSCRIPTION: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class VllmSession:
         self._config = shared.config
         self._clips = SessionClips(shared.config)
         self._cache_salt = ""
-        self._warming: asyncio.Timeout | None = None
+        self._prefilling: asyncio.Timeout | None = None
         self._timer: GenerationTimer | None = None  # of the latest reply
         self._closed = asyncio.Event()
         self._today = shared.config.today or f"{datetime.date.today():%d %b %Y}"
@@ -86,7 +86,7 @@ class VllmSession:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply. Raises BadRequest, EngineBusy and EngineFailed."""
-        self._stop_warming()
+        self._stop_prefill()
         self._timer = timer = GenerationTimer(NAME, self._shared.metrics, request.speculative)
         reply = self._reply(request, timer)
         async with contextlib.aclosing(timer.track(reply)) as pieces:
@@ -112,13 +112,13 @@ class VllmSession:
             except Displaced:
                 pass  # wait again until the replies have finished
 
-    async def warm(
+    async def prefill(
         self,
         conversation: tuple[Turn, ...],
         tools: tuple[Tool, ...] = (),
         background: bool = False,
     ) -> None:
-        """Prefill the conversation. A later `warm` or `generate` stops it.
+        """Prefill the conversation. A later `prefill` or `generate` stops it.
 
         A question whose last utterance has not ended is omitted: whenever it grows, it becomes a
         new clip, and the model has to encode the entire clip again before the reply. So there is
@@ -127,14 +127,14 @@ class VllmSession:
         """
         if background and conversation and self._clips.is_open(conversation[-1]):
             return
-        self._stop_warming()
-        self._warming = timeout = asyncio.timeout(None)
+        self._stop_prefill()
+        self._prefilling = timeout = asyncio.timeout(None)
         if conversation and self._clips.is_open(conversation[-1]):
             conversation = conversation[: -len(last_question(conversation))]
         try:
             async with timeout:
                 prompt = self._build_prompt(conversation, tools, self._config.reply_tokens)
-                steps = self._decode(prompt, 1, 0.0, RequestKind.WARM)
+                steps = self._decode(prompt, 1, 0.0, RequestKind.PREFILL)
                 async with contextlib.aclosing(steps):
                     async for _ in steps:
                         pass
@@ -144,13 +144,13 @@ class VllmSession:
             if not timeout.expired():
                 raise
         finally:
-            if self._warming is timeout:
-                self._warming = None
+            if self._prefilling is timeout:
+                self._prefilling = None
 
     async def close(self) -> None:
         """Abort all work and free the session's resources."""
         self._closed.set()
-        self._stop_warming()
+        self._stop_prefill()
         self._clips.clear()
 
     async def _reply(
@@ -271,7 +271,7 @@ class VllmSession:
             conversation, tools, self._today, clip_tokens, limit
         )
 
-    def _stop_warming(self) -> None:
-        if self._warming is not None:
-            self._warming.reschedule(asyncio.get_running_loop().time())
-        self._warming = None
+    def _stop_prefill(self) -> None:
+        if self._prefilling is not None:
+            self._prefilling.reschedule(asyncio.get_running_loop().time())
+        self._prefilling = None

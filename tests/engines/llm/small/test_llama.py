@@ -275,7 +275,7 @@ async def running_prefill(
     model: AsyncLanguageModel, abort: AbortFlag
 ) -> asyncio.Future[Logits | None]:
     """Start a prefill of PROMPT, and return when its first step is running."""
-    task = asyncio.ensure_future(model.prefill("a", PROMPT, lambda: JobPriority.WARM, abort))
+    task = asyncio.ensure_future(model.prefill("a", PROMPT, lambda: JobPriority.PREFILL, abort))
     async with asyncio.timeout(20):
         while model.model.running is None:
             await asyncio.sleep(0)
@@ -305,7 +305,7 @@ async def test_step_that_a_later_request_does_not_need_is_aborted(
 async def test_owners_share_the_thread_but_not_the_cache(threaded: AsyncLanguageModel) -> None:
     one, other = await asyncio.gather(
         prefill(threaded, "a", PROMPT),
-        threaded.prefill("b", PROMPT[:-1], lambda: JobPriority.WARM, NO_ABORT),
+        threaded.prefill("b", PROMPT[:-1], lambda: JobPriority.PREFILL, NO_ABORT),
     )
     assert one is not None
     assert other is not None

@@ -37,8 +37,8 @@ def test_tokens_after_the_first_phrase_are_less_urgent(text: str) -> None:
 
 
 def test_first_phrase_of_a_speculative_reply_is_less_urgent() -> None:
-    pace = ReplyPace(LIMITS, JobPriority.WARM)
-    assert pace.priority(0) is JobPriority.WARM
+    pace = ReplyPace(LIMITS, JobPriority.PREFILL)
+    assert pace.priority(0) is JobPriority.PREFILL
     pace.confirm()
     assert pace.priority(0) is JobPriority.GENERATE
 

@@ -81,12 +81,12 @@ async def test_turn_after_an_interruption_reuses_the_cache(session: SmallSession
     assert second.stats["cached_tokens"] >= first.stats["prompt_tokens"]
 
 
-async def test_warmed_utterance_followed_by_silence_needs_no_further_prefill(
+async def test_prefilled_utterance_followed_by_silence_needs_no_other_prefill(
     session: SmallSession,
 ) -> None:
     session.begin(1)
     session.add_audio(1, synthesize("What is the capital of France?"))
-    await session.warm((SYSTEM, Turn("user", utterance=1)))
+    await session.prefill((SYSTEM, Turn("user", utterance=1)))
     session.add_audio(1, bytes(16_000))
     session.end(1)
     _, result = await reply(session, [SYSTEM, Turn("user", utterance=1)])
@@ -94,12 +94,12 @@ async def test_warmed_utterance_followed_by_silence_needs_no_further_prefill(
     assert await session.transcribe(1) == "What is the capital of France?"
 
 
-async def test_utterance_that_continues_after_warming_is_answered_completely(
+async def test_utterance_that_continues_after_a_prefill_is_answered_completely(
     session: SmallSession,
 ) -> None:
     session.begin(1)
     session.add_audio(1, synthesize("What is the capital"))
-    await session.warm((SYSTEM, Turn("user", utterance=1)))
+    await session.prefill((SYSTEM, Turn("user", utterance=1)))
     session.add_audio(1, synthesize("of France?"))
     session.end(1)
     text, _ = await reply(session, [SYSTEM, Turn("user", utterance=1)])
@@ -109,14 +109,14 @@ async def test_utterance_that_continues_after_warming_is_answered_completely(
 async def test_speech_is_prefilled_while_the_user_speaks(session: SmallSession) -> None:
     pcm = synthesize("My sister is called Anna and she lives in a small house near the sea.")
     turn = Turn("user", utterance=1)
-    await session.warm((SYSTEM,))
+    await session.prefill((SYSTEM,))
     session.begin(1)
     for start in range(0, len(pcm), 16_000):  # half a second
         session.add_audio(1, pcm[start : start + 16_000])
-        await session.warm((SYSTEM, turn), background=True)
+        await session.prefill((SYSTEM, turn), background=True)
     session.end(1)
     _, result = await reply(session, [SYSTEM, turn], max_tokens=1)
-    await session.warm((SYSTEM,))
+    await session.prefill((SYSTEM,))
     session.begin(2)
     session.add_audio(2, pcm)
     _, cold = await reply(session, [SYSTEM, Turn("user", utterance=2)], max_tokens=1)
@@ -128,18 +128,18 @@ async def test_speech_is_prefilled_while_the_user_speaks(session: SmallSession) 
     assert missing < cold_missing / 2  # the end of the turn, and the last words
 
 
-async def test_generate_continues_the_step_that_warming_is_processing(
+async def test_generate_continues_the_step_that_a_prefill_is_processing(
     engine: SmallEngine, session: SmallSession
 ) -> None:
     question = Turn("user", "This is a rather long story about nothing at all. " * 4)
     model = engine.language_model.model
-    warming = asyncio.create_task(session.warm((SYSTEM, question)))
+    prefill = asyncio.create_task(session.prefill((SYSTEM, question)))
     async with asyncio.timeout(20):
         while model.running is None:
             await asyncio.sleep(0)
     running = model.running
     _, result = await reply(session, [SYSTEM, question], max_tokens=1)
-    await warming
+    await prefill
     assert result.stats["cached_tokens"] == len(running.tokens)
 
 
@@ -148,47 +148,47 @@ async def test_generate_aborts_the_step_of_another_prompt(
 ) -> None:
     other = Turn("system", "A completely different story about nothing at all. " * 4)
     model = engine.language_model.model
-    warming = asyncio.create_task(session.warm((other, COUNT)))
+    prefill = asyncio.create_task(session.prefill((other, COUNT)))
     async with asyncio.timeout(20):
         while model.running is None:
             await asyncio.sleep(0)
     _, result = await reply(session, [SYSTEM, COUNT], max_tokens=1)
-    await warming
+    await prefill
     system_tokens = prompt(session, [SYSTEM], is_open=True)
     assert result.stats["cached_tokens"] <= len(system_tokens)  # every session has these
 
 
-async def test_later_warming_continues_where_its_prompt_begins_like_the_earlier_one(
+async def test_later_prefill_continues_where_its_prompt_begins_like_the_earlier_one(
     engine: SmallEngine, session: SmallSession
 ) -> None:
     story = Turn("user", "This is a rather long story about nothing at all. " * 8)
     conversation = (SYSTEM, story, Turn("assistant", "I see."))
     model = engine.language_model.model
-    earlier = asyncio.create_task(session.warm(conversation, background=True))
+    earlier = asyncio.create_task(session.prefill(conversation, background=True))
     async with asyncio.timeout(20):
         while model.running is None:
             await asyncio.sleep(0)
-    earlier.cancel()  # as the link does when another `warm` arrives
-    await session.warm(conversation)
+    earlier.cancel()  # as the link does when another `prefill` arrives
+    await session.prefill(conversation)
     _, result = await reply(session, [*conversation, Turn("user", "Go on.")], max_tokens=1)
     assert result.stats["prompt_tokens"] - result.stats["cached_tokens"] < 12
 
 
-async def test_warming_does_not_disturb_a_reply(session: SmallSession) -> None:
+async def test_prefill_does_not_disturb_a_reply(session: SmallSession) -> None:
     alone, _ = await reply(session, [SYSTEM, COUNT], max_tokens=20)
     text = ""
     async for piece in session.generate(replace(COUNTING, max_tokens=20)):
         if isinstance(piece, str):
             text += piece
-            await session.warm((Turn("system", "Another prompt."),))
+            await session.prefill((Turn("system", "Another prompt."),))
     assert text == alone
 
 
-async def test_warming_after_a_reply_keeps_the_reply_in_the_cache(session: SmallSession) -> None:
+async def test_prefill_after_a_reply_keeps_the_reply_in_the_cache(session: SmallSession) -> None:
     """The gateway prefills at a pause, even if a speculative reply is complete by then."""
     question = Turn("user", "What is the capital of France?")
     text, first = await reply(session, [SYSTEM, question])
-    await session.warm((SYSTEM, question))
+    await session.prefill((SYSTEM, question))
     conversation = [SYSTEM, question, Turn("assistant", text), Turn("user", "And of Italy?")]
     _, second = await reply(session, conversation, max_tokens=1)
     decoded = first.stats["decode_tokens"]
@@ -208,7 +208,7 @@ async def test_shortened_history_is_prefilled_while_the_reply_is_played(
     turns.append(Turn("user", "And which one of them do you like best?"))
     text, _ = await reply(session, turns)
     shortened = [SYSTEM, *turns[7:], Turn("assistant", text)]
-    await session.warm(tuple(shortened), background=True)
+    await session.prefill(tuple(shortened), background=True)
     question = Turn("user", "Why?")
     _, result = await reply(session, [*shortened, question], max_tokens=1)
     new = len(prompt(session, [*shortened, question])) - len(prompt(session, shortened))
@@ -245,15 +245,15 @@ async def test_repeated_request_needs_no_prefill_and_no_recognition(session: Sma
     assert "Paris" in text
 
 
-async def test_generate_stops_earlier_warming(engine: SmallEngine) -> None:
+async def test_generate_stops_an_earlier_prefill(engine: SmallEngine) -> None:
     session, language_model = engine.open(), engine.language_model
     long = Turn("user", "This is a rather long story about nothing at all. " * 40)
     tokens = prompt(session, [SYSTEM, long])
-    warming = asyncio.create_task(session.warm((SYSTEM, long)))
+    prefill = asyncio.create_task(session.prefill((SYSTEM, long)))
     await asyncio.sleep(0.3)
     stopped_at = language_model.model.cached(session, tokens)
     _, result = await reply(session, [SYSTEM, Turn("user", "Say hello.")])
-    await warming
+    await prefill
     assert result.reason == "stop"
     assert stopped_at <= len(tokens) - 64
     beginning = prompt(session, [SYSTEM], is_open=True)
@@ -404,7 +404,7 @@ async def test_confirmed_reply_goes_before_the_rest_of_another_reply(engine: Sma
         async for _ in playing.generate(story):
             heard += 1
 
-    await waiting.warm((SYSTEM,))
+    await waiting.prefill((SYSTEM,))
     player = asyncio.create_task(play())
     while heard < 12 and not player.done():  # then the rest is needed soon
         await asyncio.sleep(0.001)
@@ -439,7 +439,7 @@ async def test_first_part_of_a_question_is_recognized_only_once(
     await reply(session, [SYSTEM, first], max_tokens=1)
     before = sum(recognized)
     second = hear(session, 2, synthesize("What is the capital of France?"))
-    await session.warm((SYSTEM, first, second))
+    await session.prefill((SYSTEM, first, second))
     text, result = await reply(session, [SYSTEM, first, second])
     second_seconds = len(synthesize("What is the capital of France?")) / 32_000
     assert sum(recognized) - before < second_seconds + 0.5

@@ -263,9 +263,9 @@ async def test_tool_without_parameters_is_not_called_twice_for_a_question(
     assert ToolCall("current_time", "{}") in later
 
 
-async def test_warming_prefills_the_tools(session: SmallSession, model: ScriptedModel) -> None:
+async def test_prefill_includes_the_tools(session: SmallSession, model: ScriptedModel) -> None:
     model.texts = ["Hello."]
-    await session.warm((SYSTEM, Turn("user", "Hi.")), (TIME,))
+    await session.prefill((SYSTEM, Turn("user", "Hi.")), (TIME,))
     await ask(session, Turn("user", "Hi."))
     assert model.prompts[1] == model.prompts[0]
 

@@ -83,7 +83,7 @@ async def test_text_recognized_at_a_pause_is_not_recognized_again(
     transcriber: Transcriber, recognizer: RecordingRecognizer, transcript: UtteranceTranscript
 ) -> None:
     await speak(transcriber, transcript, synthesize("What is the capital of France?"))
-    await transcriber.complete(transcript, JobPriority.WARM)
+    await transcriber.complete(transcript, JobPriority.PREFILL)
     await speak(transcriber, transcript, bytes(2 * 16_000))
     text = await transcriber.complete(transcript, JobPriority.GENERATE)
     assert text == "What is the capital of France?"
@@ -95,7 +95,7 @@ async def test_request_during_recognition_at_a_pause_shares_the_result(
 ) -> None:
     await speak(transcriber, transcript, synthesize("What is the capital of France?"))
     one, other = await asyncio.gather(
-        transcriber.complete(transcript, JobPriority.WARM),
+        transcriber.complete(transcript, JobPriority.PREFILL),
         transcriber.complete(transcript, JobPriority.GENERATE),
     )
     assert one == other == "What is the capital of France?"

@@ -22,12 +22,12 @@ async def worker() -> AsyncIterator[WorkerThread]:
 
 
 async def test_result_of_a_job_is_returned(worker: WorkerThread) -> None:
-    assert await worker.run(JobPriority.WARM, lambda: 6 * 7) == 42
+    assert await worker.run(JobPriority.PREFILL, lambda: 6 * 7) == 42
 
 
 async def test_error_of_a_job_is_raised(worker: WorkerThread) -> None:
     with pytest.raises(ZeroDivisionError):
-        await worker.run(JobPriority.WARM, lambda: 1 / 0)
+        await worker.run(JobPriority.PREFILL, lambda: 1 / 0)
 
 
 async def test_jobs_run_by_priority_then_in_order_of_arrival(worker: WorkerThread) -> None:
@@ -39,20 +39,20 @@ async def test_jobs_run_by_priority_then_in_order_of_arrival(worker: WorkerThrea
             ("transcribe", JobPriority.TRANSCRIBE),
             ("segment", JobPriority.SEGMENT),
             ("generate 1", JobPriority.GENERATE),
-            ("warm", JobPriority.WARM),
+            ("prefill", JobPriority.PREFILL),
             ("generate 2", JobPriority.GENERATE),
         ]
     ]
     await asyncio.sleep(0.05)
     gate.set()
     await asyncio.gather(first, *jobs)
-    assert order == ["generate 1", "generate 2", "warm", "segment", "transcribe"]
+    assert order == ["generate 1", "generate 2", "prefill", "segment", "transcribe"]
 
 
 async def test_steps_of_a_reply_are_not_interleaved_with_less_urgent_jobs() -> None:
     worker, gate, order = WorkerThread("test", 60), threading.Event(), list[int]()
     step = worker.run(JobPriority.GENERATE, gate.wait)
-    less_urgent = worker.run(JobPriority.WARM, lambda: order.append(-1))
+    less_urgent = worker.run(JobPriority.PREFILL, lambda: order.append(-1))
     gate.set()
     await step
     for number in range(20):
@@ -69,15 +69,15 @@ async def test_queued_jobs_of_an_owner_become_more_urgent(worker: WorkerThread) 
         worker.run(priority, lambda name=name: order.append(name), name[0])  # type: ignore[misc]
         for name, priority in [
             ("a due", JobPriority.DUE_TOKEN),
-            ("b warm", JobPriority.WARM),
-            ("c warm", JobPriority.WARM),
+            ("b prefill", JobPriority.PREFILL),
+            ("c prefill", JobPriority.PREFILL),
             ("c first", JobPriority.GENERATE),
         ]
     ]
     worker.raise_priority("c", JobPriority.DUE_TOKEN)
     gate.set()
     await asyncio.gather(first, *jobs)
-    assert order == ["c first", "a due", "c warm", "b warm"]
+    assert order == ["c first", "a due", "c prefill", "b prefill"]
 
 
 async def test_less_urgent_job_runs_when_no_other_follows() -> None:
@@ -96,11 +96,11 @@ async def test_more_urgent_jobs_are_visible_to_a_running_job(worker: WorkerThrea
     def background() -> tuple[bool, bool]:
         started.set()
         gate.wait()
-        return worker.has_urgent(JobPriority.BACKGROUND), worker.has_urgent(JobPriority.WARM)
+        return worker.has_urgent(JobPriority.BACKGROUND), worker.has_urgent(JobPriority.PREFILL)
 
     running = worker.run(JobPriority.BACKGROUND, background)
     await asyncio.to_thread(started.wait)
-    waiting = worker.run(JobPriority.WARM, lambda: None)
+    waiting = worker.run(JobPriority.PREFILL, lambda: None)
     gate.set()
     assert await running == (True, False)
     await waiting
@@ -109,8 +109,8 @@ async def test_more_urgent_jobs_are_visible_to_a_running_job(worker: WorkerThrea
 
 async def test_job_cancelled_while_waiting_never_starts(worker: WorkerThread) -> None:
     gate, ran = threading.Event(), list[int]()
-    first = worker.run(JobPriority.WARM, gate.wait)
-    dropped = worker.run(JobPriority.WARM, lambda: ran.append(1))
+    first = worker.run(JobPriority.PREFILL, gate.wait)
+    dropped = worker.run(JobPriority.PREFILL, lambda: ran.append(1))
     dropped.cancel()
     await asyncio.sleep(0)
     gate.set()
@@ -125,7 +125,7 @@ async def test_objects_of_a_finished_job_are_freed(worker: WorkerThread) -> None
 
     thing = Thing()
     watched = weakref.ref(thing)
-    await worker.run(JobPriority.WARM, lambda thing=thing: None)  # type: ignore[misc]
+    await worker.run(JobPriority.PREFILL, lambda thing=thing: None)  # type: ignore[misc]
     del thing
     await asyncio.sleep(0.05)
     gc.collect()
@@ -134,8 +134,8 @@ async def test_objects_of_a_finished_job_are_freed(worker: WorkerThread) -> None
 
 async def test_stop_cancels_waiting_jobs_and_refuses_new_ones() -> None:
     worker, gate = WorkerThread("test"), threading.Event()
-    first = worker.run(JobPriority.WARM, gate.wait)
-    waiting = worker.run(JobPriority.WARM, lambda: None)
+    first = worker.run(JobPriority.PREFILL, gate.wait)
+    waiting = worker.run(JobPriority.PREFILL, lambda: None)
     await asyncio.sleep(0.05)
     stopping = asyncio.create_task(asyncio.to_thread(worker.stop))
     await asyncio.sleep(0.05)
@@ -145,4 +145,4 @@ async def test_stop_cancels_waiting_jobs_and_refuses_new_ones() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     with pytest.raises(RuntimeError):
-        worker.run(JobPriority.WARM, lambda: None)
+        worker.run(JobPriority.PREFILL, lambda: None)

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from appliance.engines.llm.vllm.admission import Displaced, KVAdmission, KVBudget, RequestKind
 from appliance.errors import EngineBusy
 
-REPLY, TRANSCRIPTION, WARM = RequestKind
+REPLY, TRANSCRIPTION, PREFILL = RequestKind
 
 
 def make_budget(kv_tokens: int = 1000, block_tokens: int = 100, max_waiting: int = 3) -> KVBudget:
@@ -64,27 +64,27 @@ def test_other_requests_do_not_overtake_a_waiting_reply() -> None:
     budget.admit("a", 500, REPLY)
     budget.admit("b", 600, REPLY)
     assert budget.admit("text", 100, TRANSCRIPTION) == "wait"
-    assert budget.admit("warm", 100, WARM) == "refuse"
+    assert budget.admit("prefill", 100, PREFILL) == "refuse"
 
 
-def test_warming_is_refused_instead_of_queued() -> None:
+def test_prefill_is_refused_instead_of_queued() -> None:
     budget = make_budget()
-    assert budget.admit("warm", 400, WARM) == "run"
-    assert budget.admit("other", 700, WARM) == "refuse"
-    budget.finish("warm")
-    assert budget.admit("other", 700, WARM) == "run"
+    assert budget.admit("prefill", 400, PREFILL) == "run"
+    assert budget.admit("other", 700, PREFILL) == "refuse"
+    budget.finish("prefill")
+    assert budget.admit("other", 700, PREFILL) == "run"
 
 
-def test_warming_and_latest_transcription_are_displaced_for_a_reply() -> None:
+def test_prefill_and_latest_transcription_are_displaced_for_a_reply() -> None:
     budget = make_budget()
     budget.admit("text", 200, TRANSCRIPTION)
     budget.admit("text2", 200, TRANSCRIPTION)
-    budget.admit("warm", 300, WARM)
+    budget.admit("prefill", 300, PREFILL)
     budget.admit("a", 300, REPLY)
     assert budget.select_displaced() == []
     assert budget.admit("b", 400, REPLY) == "wait"
-    assert budget.select_displaced() == ["warm", "text2"]
-    assert budget.finish("warm") == []
+    assert budget.select_displaced() == ["prefill", "text2"]
+    assert budget.finish("prefill") == []
     assert budget.select_displaced() == ["text2"]
     assert budget.finish("text2") == ["b"]
 
@@ -112,7 +112,7 @@ def test_request_id_in_use_is_refused() -> None:
     budget.admit("b", 100, REPLY)
     for known in ("a", "b"):
         with pytest.raises(ValueError, match="already"):
-            budget.admit(known, 1, WARM)
+            budget.admit(known, 1, PREFILL)
 
 
 class AdmissionMachine(RuleBasedStateMachine):
@@ -139,10 +139,10 @@ class AdmissionMachine(RuleBasedStateMachine):
             assert not preceding, "overtook a waiting request"
             self.running.add(new)
         elif decision == "wait":
-            assert kind is not WARM
+            assert kind is not PREFILL
             self.queue.append(new)
         else:
-            assert kind is WARM or tokens > 992 or len(preceding) >= 4
+            assert kind is PREFILL or tokens > 992 or len(preceding) >= 4
 
     @precondition(lambda self: self.running or self.queue)
     @rule(data=st.data())
