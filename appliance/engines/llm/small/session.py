@@ -185,15 +185,12 @@ class SmallSession:
     async def _reply(
         self, request: GenerateRequest, timer: GenerationTimer, abort: AbortFlag, pace: ReplyPace
     ) -> AsyncGenerator[Chunk, None]:
+        """Recognize the question, read the prompt and decode the reply."""
         conversation, max_tokens = request.conversation, request.max_tokens
         if not conversation or conversation[-1].role not in ("user", "tool"):
             raise BadRequest(engine=NAME, what="a conversation that does not end with the user")
-        llm, metrics, stats = self._language_model, self._metrics, timer.stats
-
-        def priority() -> JobPriority:
-            return pace.priority(time.monotonic())
-
-        await self._recognize(conversation, priority())
+        llm, stats = self._language_model, timer.stats
+        await self._recognize(conversation, pace.priority(time.monotonic()))
         question = last_question(conversation)
         timer.mark_understood(has_speech=question[-1].utterance is not None)
         texts = self._texts()
@@ -205,23 +202,44 @@ class SmallSession:
         self._tools = request.tools or self._tools
         turns = insert_transcripts(conversation, texts)
         limit = llm.model.context_tokens - max_tokens
-        tokens = llm.format.build_prompt(turns, limit, tools=self._tools)
-        self._supersede_prefills(tokens)
-        cached = await llm.cached(self, tokens, priority())
-        stats |= {"prompt_tokens": len(tokens), "cached_tokens": cached, "decode_tokens": 0}
-        metrics.prompt_tokens.inc(len(tokens))
-        metrics.cached_tokens.inc(cached)
-        prompt_tokens = len(tokens)
+        prompt = llm.format.build_prompt(turns, limit, tools=self._tools)
+        self._supersede_prefills(prompt)
+        cached = await llm.cached(self, prompt, pace.priority(time.monotonic()))
+        stats |= {"prompt_tokens": len(prompt), "cached_tokens": cached, "decode_tokens": 0}
+        self._metrics.prompt_tokens.inc(len(prompt))
+        self._metrics.cached_tokens.inc(cached)
+        decoded = self._decode(request, turns, prompt, timer, abort, pace)
+        async with contextlib.aclosing(decoded) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _decode(
+        self,
+        request: GenerateRequest,
+        turns: Sequence[Turn],
+        prompt: Sequence[int],
+        timer: GenerationTimer,
+        abort: AbortFlag,
+        pace: ReplyPace,
+    ) -> AsyncGenerator[Chunk, None]:
+        """Decode the reply to `turns`, whose tokens are `prompt`. Ends early if `abort` is set.
+
+        A reply that copies the prompt is decoded again, once, with a penalty on the copied words.
+        """
+        llm, stats = self._language_model, timer.stats
+        tokens = list(prompt)
         parser = ReplySplitter(CopyGuard.of(turns), self._tools)
         avoided: Sequence[int] = ()
         forbidden = spent_tools(turns, request.tools) if request.tools else self._tools
         random = np.random.default_rng()
         reason: FinishReason = "length"
-        while stats["decode_tokens"] < max_tokens:
+        while stats["decode_tokens"] < request.max_tokens:
             if (seconds := pace.wait_seconds(time.monotonic())) > 0:
                 await asyncio.sleep(seconds)
-            is_prompt = len(tokens) == prompt_tokens
-            logits = await llm.prefill(self, tokens, priority, abort, is_prompt)
+            is_prompt = len(tokens) == len(prompt)
+            logits = await llm.prefill(
+                self, tokens, lambda: pace.priority(time.monotonic()), abort, is_prompt
+            )
             if logits is None:
                 return  # the session was closed
             if is_prompt:
@@ -241,8 +259,8 @@ class SmallSession:
                     avoided, guard = (), CopyGuard((), "")  # neither is better: the first one
                 else:
                     avoided, guard = llm.word_tokens(parser.copied), CopyGuard.of(turns)
-                    metrics.copies.inc()
-                del tokens[prompt_tokens:]
+                    self._metrics.copies.inc()
+                del tokens[len(prompt) :]
                 parser = ReplySplitter(guard, self._tools)
                 continue
             if piece:
