@@ -2,7 +2,6 @@
 
     client_events  decodes the events of a client
     server_events  builds the events of the gateway
-    commands       what follows from them for the pipeline
     config         the session object: what a client may set, and what holds
     tools          the tools of the client: what they may be
     questions      what was said or typed, and not answered yet

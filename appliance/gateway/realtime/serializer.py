@@ -26,27 +26,10 @@ from pipecat.serializers.base_serializer import FrameSerializer
 
 from appliance.errors import AudioDropped, SessionEnded, TooFast
 from appliance.gateway.dc_offset import OffsetFilter
-from appliance.gateway.frames import (
-    ClientGreetingFrame,
-    ClientQuestionFrame,
-    ClientReplyFrame,
-    ClientSettingsFrame,
-    ClientStopFrame,
-    ClientToolResultFrame,
-)
 from appliance.gateway.pace import AudioPace
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.gateway.realtime import client_events, server_events
 from appliance.gateway.realtime.client_events import AudioAppend, AudioCommit, RefusedEvent
-from appliance.gateway.realtime.commands import (
-    Ask,
-    Command,
-    Configure,
-    GoOn,
-    Greet,
-    Stop,
-    TakeResult,
-)
 from appliance.gateway.realtime.config import SessionConfig
 from appliance.gateway.realtime.resampler import InputResampler, to_input_rate
 from appliance.gateway.realtime.server_events import Event
@@ -166,9 +149,9 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
             if isinstance(event, AudioCommit) and self._state.config.manual:
                 with contextlib.suppress(RefusedEvent):  # the buffer is full
                     self._state.append(self._offset.remove(self._resampler.flush()))
-            events, command = self._state.handle(event)
+            events, frame = self._state.handle(event)
             await self._emit(events)
-            return self._frame_of(command)
+            return frame  # all frames take this way, so that they stay in order
         except RefusedEvent as refused:
             if counted or self._may_send_more():
                 await self._refuse(refused, event_id)
@@ -240,25 +223,6 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
         if now >= self._drop_reported_at + DROP_REPORT_SECONDS:
             self._drop_reported_at = now
             await self._refuse(RefusedEvent(AudioDropped()), event_id)
-
-    def _frame_of(self, command: Command | None) -> Frame | None:
-        """Return the frame of a command. All take the same way, so that they stay in order."""
-        match command:
-            case Ask():
-                return ClientQuestionFrame(
-                    command.text, command.audio, command.stop, command.response_id
-                )
-            case Stop():
-                return ClientStopFrame(command.number)
-            case Greet():
-                return ClientGreetingFrame(command.response_id)
-            case Configure():
-                return ClientSettingsFrame(command.instructions, command.voice, command.tools)
-            case TakeResult():
-                return ClientToolResultFrame(command.call_id, command.text)
-            case GoOn():
-                return ClientReplyFrame(command.response_id)
-        return None
 
     async def _refuse(self, refused: RefusedEvent, event_id: str) -> None:
         problem = refused.problem

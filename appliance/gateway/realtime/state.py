@@ -12,7 +12,7 @@ The client and the pipeline run side by side, so a report can be about something
 stopped already, or about something before its question. Two rules keep them apart:
 
 - A stop of the client has a number. Until the pipeline has reported it, every report about the bot
-  is about what was stopped, and is dropped. The pipeline executes the commands in order, and begins
+  is about what was stopped, and is dropped. The pipeline executes the frames in order, and begins
   no reply before the interruption before it was reported.
 - A response that the client asked for begins when the pipeline says so. An end that was reported
   before is that of something else.
@@ -24,6 +24,8 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 
+from pipecat.frames.frames import Frame
+
 from appliance.errors import (
     InvalidValue,
     NoResponseToCancel,
@@ -31,17 +33,16 @@ from appliance.errors import (
     NothingToAnswer,
     ResponseInProgress,
 )
+from appliance.gateway.frames import (
+    ClientGreetingFrame,
+    ClientQuestionFrame,
+    ClientReplyFrame,
+    ClientSettingsFrame,
+    ClientStopFrame,
+    ClientToolResultFrame,
+)
 from appliance.gateway.realtime import client_events as received
 from appliance.gateway.realtime.client_events import RefusedEvent, not_supported
-from appliance.gateway.realtime.commands import (
-    Ask,
-    Command,
-    Configure,
-    GoOn,
-    Greet,
-    Stop,
-    TakeResult,
-)
 from appliance.gateway.realtime.config import SessionConfig
 from appliance.gateway.realtime.function_calls import FunctionCalls
 from appliance.gateway.realtime.items import CallItem, Item, MessageItem, OutputItem
@@ -54,12 +55,12 @@ from appliance.gateway.realtime.server_events import (
     output_item,
     part,
 )
-from appliance.link.engine import OUTPUT_SAMPLE_RATE
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, Tool
 
 MAX_ITEMS = 256  # that a client can name; the oldest are forgotten
 OUTPUT_BYTES_PER_SECOND = 2 * OUTPUT_SAMPLE_RATE
 
-Outcome = tuple[list[Event], Command | None]
+Outcome = tuple[list[Event], Frame | None]  # for the client, and for the pipeline
 
 
 class RealtimeState:
@@ -272,7 +273,7 @@ class RealtimeState:
         return b""
 
     def handle(self, event: received.ClientEvent) -> Outcome:
-        """Return the events and the command that follow from an event. Raises RefusedEvent."""
+        """Return the events and the frame that follow from an event. Raises RefusedEvent."""
         match event:
             case received.SessionUpdate():
                 return self._update(event)
@@ -303,8 +304,10 @@ class RealtimeState:
         self.config = config = before.updated(event.session, self._has_spoken)
         if before.manual and not config.manual:
             self._questions.clear()
-        command = _configure(config) if _configure(config) != _configure(before) else None
-        return [{"type": "session.updated", "session": self._session()}], command
+        updated: list[Event] = [{"type": "session.updated", "session": self._session()}]
+        if _pipeline_settings(config) == _pipeline_settings(before):
+            return updated, None
+        return updated, ClientSettingsFrame(*_pipeline_settings(config))
 
     def _commit(self) -> list[Event]:
         if not self.config.manual:
@@ -330,7 +333,7 @@ class RealtimeState:
     def _create_output(self, event: received.OutputCreate) -> Outcome:
         item = OutputItem(id=self._id_for(event), call_id=event.call_id, output=event.output)
         self._calls.take(event.call_id)
-        return self._added(item), TakeResult(event.call_id, event.output)
+        return self._added(item), ClientToolResultFrame(event.call_id, event.output)
 
     def _id_for(self, event: received.ItemCreate | received.OutputCreate) -> str:
         """Return the id of an item that the client adds. Raises RefusedEvent."""
@@ -363,8 +366,8 @@ class RealtimeState:
         }
         if item.status != "in_progress":
             return [truncated], None
-        events, command = self._stop()
-        return [*events, truncated], command
+        events, frame = self._stop()
+        return [*events, truncated], frame
 
     def _delete(self, event: received.ItemDelete) -> list[Event]:
         item = self._find(event.item_id)
@@ -392,10 +395,10 @@ class RealtimeState:
         self._calls.replied()
         self._greeting = False
         if goes_on:
-            return events, GoOn(response.id)
+            return events, ClientReplyFrame(response.id)
         if greet:
-            return events, Greet(response.id)
-        return events, Ask(response.id, *self._questions.take(), stop)
+            return events, ClientGreetingFrame(response.id)
+        return events, ClientQuestionFrame(*self._questions.take(), stop, response.id)
 
     def _cancel(self, event: received.ResponseCancel) -> Outcome:
         if self._response is None or event.response_id not in ("", self._response.id):
@@ -406,7 +409,7 @@ class RealtimeState:
         """End the response in progress because the client wants that."""
         events = self._finish("cancelled", "client_cancelled")
         self._stops += 1
-        return events, Stop(self._stops)
+        return events, ClientStopFrame(self._stops)
 
     # --- both
 
@@ -519,5 +522,5 @@ class RealtimeState:
         return [done, {"type": "conversation.item.done", **kept}]
 
 
-def _configure(config: SessionConfig) -> Configure:
-    return Configure(config.instructions, config.voice, config.offered_tools)
+def _pipeline_settings(config: SessionConfig) -> tuple[str, str, tuple[Tool, ...]]:
+    return config.instructions, config.voice, config.offered_tools

@@ -13,10 +13,17 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from pipecat.frames.frames import Frame
 
+from appliance.gateway.frames import (
+    ClientGreetingFrame,
+    ClientQuestionFrame,
+    ClientReplyFrame,
+    ClientStopFrame,
+    ClientToolResultFrame,
+)
 from appliance.gateway.realtime import client_events as events
 from appliance.gateway.realtime.client_events import RefusedEvent
-from appliance.gateway.realtime.commands import Ask, Command, GoOn, Greet, Stop, TakeResult
 from tests.gateway.realtime.test_realtime_state import state
 
 SAMPLE = 2  # bytes; the audio of reply n is n samples, so a client knows what it hears
@@ -35,7 +42,7 @@ class Conversations(RuleBasedStateMachine):
     @initialize(greeting=st.booleans())
     def connect(self, greeting: bool) -> None:
         self.state = state(greeting=greeting, client_settings=True)
-        self.commands = deque[Command]()
+        self.commands = deque[Frame]()
         self.reply: deque[str] = deque()
         self.number = GREETING  # of the latest reply
         self.output = deque[tuple[str, int]]()
@@ -58,9 +65,11 @@ class Conversations(RuleBasedStateMachine):
         except RefusedEvent:
             return False
         self.receive(answers)
-        if isinstance(command, Stop) or (isinstance(command, Ask) and command.stop):
+        if isinstance(command, ClientStopFrame) or (
+            isinstance(command, ClientQuestionFrame) and command.stop
+        ):
             self.silenced = self.number
-        if isinstance(command, Ask | Greet | GoOn):
+        if isinstance(command, ClientQuestionFrame | ClientGreetingFrame | ClientReplyFrame):
             self.asked[command.response_id] = 0
         if command is not None:
             self.commands.append(command)
@@ -97,7 +106,7 @@ class Conversations(RuleBasedStateMachine):
     @rule()
     def opens_the_microphone(self) -> None:
         if self.state.greets():
-            self.commands.append(Greet(""))
+            self.commands.append(ClientGreetingFrame(""))
 
     def receive(self, answers: list[dict[str, Any]]) -> None:
         for answer in answers:
@@ -144,26 +153,31 @@ class Conversations(RuleBasedStateMachine):
     )
     def takes_a_command(self, steps: list[str]) -> None:
         command = self.commands[0]
-        if isinstance(command, Ask) and command.stop:
+        if isinstance(command, ClientQuestionFrame) and command.stop:
             self.interrupt(command.stop)
-            self.commands[0] = Ask(command.response_id, command.text, command.audio)
+            self.commands[0] = ClientQuestionFrame(
+                command.text, command.audio, 0, command.response_id
+            )
             return
-        if isinstance(command, Ask | Greet | GoOn) and not self.reported:
+        if (
+            isinstance(command, ClientQuestionFrame | ClientGreetingFrame | ClientReplyFrame)
+            and not self.reported
+        ):
             return
         self.commands.popleft()
         match command:
-            case Stop():
+            case ClientStopFrame():
                 self.interrupt(command.number)
-            case TakeResult():
+            case ClientToolResultFrame():
                 self.returned = self.returned or command.call_id == self.waiting
-            case Ask():
+            case ClientQuestionFrame():
                 self.state.asked(command.response_id)
                 self.begin(steps)
                 self.asked[command.response_id] = self.number
-            case Greet():
+            case ClientGreetingFrame():
                 self.state.asked(command.response_id)
                 self.output.extend([("phrase", GREETING), ("audio", GREETING), ("end", GREETING)])
-            case GoOn():
+            case ClientReplyFrame():
                 self.state.asked(command.response_id)
                 if self.waiting and self.returned:
                     self.waiting = ""
