@@ -6,7 +6,7 @@
     tools          the tools of the client: what they may be
     questions      what was said or typed, and not answered yet
     function_calls the calls of the client's tools, and which of them the reply waits for
-    items          the items of the conversation
+    items          the items of the conversation, and the list of them
     state          the conversation as the client sees it: items, responses, the audio buffer
     resampler      24 kHz to 16 kHz
     serializer     plugs these into Pipecat's transport

@@ -21,7 +21,6 @@ stopped already, or about something before its question. Two rules keep them apa
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 
 from pipecat.frames.frames import Frame
@@ -29,7 +28,6 @@ from pipecat.frames.frames import Frame
 from appliance.errors import (
     InvalidValue,
     NoResponseToCancel,
-    NoSuchItem,
     NothingToAnswer,
     ResponseInProgress,
 )
@@ -45,7 +43,7 @@ from appliance.gateway.realtime import client_events as received
 from appliance.gateway.realtime.client_events import RefusedEvent, not_supported
 from appliance.gateway.realtime.config import SessionConfig
 from appliance.gateway.realtime.function_calls import FunctionCalls
-from appliance.gateway.realtime.items import CallItem, Item, MessageItem, OutputItem
+from appliance.gateway.realtime.items import CallItem, Item, Items, MessageItem, OutputItem
 from appliance.gateway.realtime.questions import BYTES_PER_SECOND, Questions
 from appliance.gateway.realtime.server_events import (
     Event,
@@ -57,7 +55,6 @@ from appliance.gateway.realtime.server_events import (
 )
 from appliance.link.engine import OUTPUT_SAMPLE_RATE, Tool
 
-MAX_ITEMS = 256  # that a client can name; the oldest are forgotten
 OUTPUT_BYTES_PER_SECOND = 2 * OUTPUT_SAMPLE_RATE
 
 Outcome = tuple[list[Event], Frame | None]  # for the client, and for the pipeline
@@ -93,8 +90,7 @@ class RealtimeState:
         self._greeting = greeting
         self._questions = Questions(max_question_seconds)
         self._calls = FunctionCalls()
-        self._items: OrderedDict[str, Item] = OrderedDict()
-        self._last_item: str | None = None
+        self._items = Items()
         self._count = 0
         self._heard_bytes = 0  # of the client's audio, at 16 kHz
         self._speech_bytes = 0  # the same when the latest speech began
@@ -289,7 +285,7 @@ class RealtimeState:
             case received.ItemTruncate():
                 return self._truncate(event)
             case received.ItemRetrieve():
-                item = self._find(event.item_id).wire(self._beta)
+                item = self._items.find(event.item_id).wire(self._beta)
                 return [{"type": "conversation.item.retrieved", "item": item}], None
             case received.ItemDelete():
                 return self._delete(event), None
@@ -337,7 +333,7 @@ class RealtimeState:
 
     def _id_for(self, event: received.ItemCreate | received.OutputCreate) -> str:
         """Return the id of an item that the client adds. Raises RefusedEvent."""
-        if event.after is not None and event.after != self._last_item:
+        if event.after is not None and event.after != self._items.last_id:
             raise not_supported("items before the last one", "previous_item_id")
         if event.item_id in self._items:
             raise received.invalid("the id is taken", "item.id")
@@ -348,7 +344,7 @@ class RealtimeState:
 
         The Agents SDK sends no more than this when its application interrupts the bot.
         """
-        item = self._find(event.item_id)
+        item = self._items.find(event.item_id)
         if not isinstance(item, MessageItem) or item.role != "assistant":
             raise received.invalid("only messages of the assistant can be truncated", "item_id")
         if event.content_index != 0:
@@ -370,12 +366,10 @@ class RealtimeState:
         return [*events, truncated], frame
 
     def _delete(self, event: received.ItemDelete) -> list[Event]:
-        item = self._find(event.item_id)
+        item = self._items.find(event.item_id)
         if not self._questions.drop(item.id):
             raise not_supported("deleting what was said already", "item_id")
-        del self._items[item.id]
-        if self._last_item == item.id:
-            self._last_item = next(reversed(self._items), None)
+        self._items.remove(item.id)
         return [{"type": "conversation.item.deleted", "item_id": item.id}]
 
     def _respond(self, event: received.ResponseCreate) -> Outcome:
@@ -429,11 +423,6 @@ class RealtimeState:
         self._count += 1
         return f"{kind}_{self._name}_{self._count}"
 
-    def _find(self, item_id: str) -> Item:
-        if item_id not in self._items:
-            raise RefusedEvent(NoSuchItem(item=received.quoted(item_id)), param="item_id")
-        return self._items[item_id]
-
     def _speech_event(self, kind: str, field: str, item: MessageItem) -> Event:
         milliseconds = 1000 * self._heard_bytes // BYTES_PER_SECOND
         return {"type": f"input_audio_buffer.{kind}", field: milliseconds, "item_id": item.id}
@@ -443,7 +432,7 @@ class RealtimeState:
         committed = {
             "type": "input_audio_buffer.committed",
             "item_id": item.id,
-            "previous_item_id": self._last_item,
+            "previous_item_id": self._items.last_id,
         }
         return [committed, *self._added(item)]
 
@@ -453,10 +442,7 @@ class RealtimeState:
 
     def _keep(self, item: Item) -> Event:
         """Add an item to the conversation. Return the event about it."""
-        item.previous, self._last_item = self._last_item, item.id
-        self._items[item.id] = item
-        if len(self._items) > MAX_ITEMS:
-            forgotten, _ = self._items.popitem(last=False)
+        if (forgotten := self._items.add(item)) is not None:
             self._questions.drop(forgotten)
         return {
             "type": "conversation.item.added",

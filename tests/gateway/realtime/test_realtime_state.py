@@ -17,7 +17,8 @@ from appliance.gateway.frames import (
 from appliance.gateway.realtime import client_events as events
 from appliance.gateway.realtime.client_events import RefusedEvent, decode
 from appliance.gateway.realtime.config import SessionConfig
-from appliance.gateway.realtime.state import MAX_ITEMS, RealtimeState
+from appliance.gateway.realtime.items import MAX_ITEMS
+from appliance.gateway.realtime.state import RealtimeState
 
 SECOND = bytes(32_000)  # of 16 kHz PCM
 
