@@ -196,7 +196,7 @@ class GatewayServer:
     async def login(self, request: HTTPConnection, token: str | None) -> tuple[str, int] | Refused:
         """Return a cookie and for how many seconds it is valid, or why the login is refused."""
         attempt = await self._gatekeeper.login_attempt(request, token)
-        refusal = self._admission.stranger(attempt, time.monotonic(), time.time())
+        refusal = self._admission.identity_refusal(attempt, time.monotonic(), time.time())
         self._note_expired(attempt, refusal)
         if refusal is None and attempt.origin not in ("", attempt.own_origin):
             refusal = WrongOrigin()

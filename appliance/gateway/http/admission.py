@@ -95,7 +95,9 @@ class Admission:
         self._by_address = _Buckets(MAX_ADDRESSES)
         self._by_token = _Buckets(MAX_TOKENS)
 
-    def stranger(self, attempt: ConnectionAttempt, now: float, wall: float) -> Refused | None:
+    def identity_refusal(
+        self, attempt: ConnectionAttempt, now: float, wall: float
+    ) -> Refused | None:
         """Return why the attempt is refused whatever the gateway's state is, or None.
 
         `now` is in monotonic seconds, `wall` in seconds since 1970.
@@ -116,7 +118,7 @@ class Admission:
 
         The state is only revealed to authorized callers.
         """
-        refused = self.stranger(attempt, now, wall)
+        refused = self.identity_refusal(attempt, now, wall)
         if refused is not None or attempt.caller is None:
             return refused
         caller, limits = attempt.caller, attempt.caller.limits

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from appliance.errors import EventRefused
-from appliance.gateway.realtime import questions, server_events, state
+from appliance.gateway.realtime import items, questions, server_events, state
 from appliance.gateway.realtime.client_events import DECODERS
 from appliance.gateway.realtime.config import FIELDS, INPUT_FIELDS, OUTPUT_FIELDS
 from tests.gateway.test_client_protocol_document import code, errors_of_type, section, table
@@ -35,7 +35,7 @@ def test_events_that_the_gateway_sends_are_documented() -> None:
 def test_every_refusal_of_an_event_is_documented() -> None:
     documented = {code(row[0]) for row in table("Errors of events")}
     assert documented == {error.reason for error in errors_of_type(EventRefused)}
-    assert f"more than {state.MAX_ITEMS}" in section("Errors of events")
+    assert f"more than {items.MAX_ITEMS}" in section("Errors of events")
     milliseconds = 1000 * questions.MIN_COMMIT_BYTES // questions.BYTES_PER_SECOND
     assert f"less than {milliseconds} ms" in section("Errors of events")
 
