@@ -16,6 +16,7 @@ from appliance.engines.llm.vllm.session import VllmSession
 from appliance.errors import BadRequest, EngineBusy
 from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
 from appliance.link.engine import GenerateRequest, Tool, Turn
+from tests.engines.llm.contract import LLMSessionContract
 from tests.engines.llm.speech import synthesize
 from tests.engines.llm.turns import hear, reply
 from tests.torch.vllm.conftest import LONG_QUESTION, reply_tokens
@@ -258,28 +259,8 @@ async def test_closed_session_is_freed(vllm_engine: VllmEngine) -> None:
     assert watched() is None
 
 
-@pytest.mark.parametrize(
-    "conversation",
-    [[], [Turn("system", "Hi.")], [Turn("assistant", "Hi.")], [Turn("user", utterance=99)]],
-)
-async def test_conversation_without_a_question_is_refused(
-    session: VllmSession, conversation: list[Turn]
-) -> None:
-    with pytest.raises(BadRequest):
-        await reply(session, conversation)
-
-
-async def test_unknown_utterance_and_half_a_sample_are_refused(
-    session: VllmSession,
-) -> None:
-    with pytest.raises(BadRequest):
-        session.add_audio(5, bytes(1280))
-    session.begin(5)
-    with pytest.raises(BadRequest):
-        session.add_audio(5, bytes(3))
-    session.forget(5)
-    with pytest.raises(BadRequest):
-        await session.transcribe(5)
+class TestVllmSession(LLMSessionContract):
+    """The engine refuses what every engine refuses."""
 
 
 async def test_replies_are_counted_by_outcome(

@@ -18,6 +18,7 @@ from appliance.engines.llm.small.session import SmallSession
 from appliance.errors import BadRequest
 from appliance.link.engine import GenerateRequest, Turn
 from appliance.settings import Settings
+from tests.engines.llm.contract import LLMSessionContract
 from tests.engines.llm.speech import synthesize
 from tests.engines.llm.turns import hear, reply
 
@@ -346,27 +347,8 @@ async def test_close_during_a_reply_stops_it(engine: SmallEngine) -> None:
     assert engine.language_model.model.owners == 0
 
 
-@pytest.mark.parametrize(
-    "conversation", [[], [SYSTEM], [Turn("assistant", "Hi.")], [Turn("user", utterance=99)]]
-)
-async def test_conversation_that_does_not_end_with_a_question_is_refused(
-    session: SmallSession, conversation: list[Turn]
-) -> None:
-    with pytest.raises(BadRequest):
-        await reply(session, conversation)
-
-
-async def test_unknown_utterance_and_incomplete_sample_are_refused(
-    session: SmallSession,
-) -> None:
-    with pytest.raises(BadRequest):
-        session.add_audio(5, bytes(1280))
-    session.begin(5)
-    with pytest.raises(BadRequest):
-        session.add_audio(5, bytes(3))
-    session.forget(5)
-    with pytest.raises(BadRequest):
-        await session.transcribe(5)
+class TestSmallSession(LLMSessionContract):
+    """The engine refuses what every engine refuses."""
 
 
 async def test_replies_are_counted_by_outcome(engine: SmallEngine, session: SmallSession) -> None:

@@ -1,0 +1,35 @@
+"""What the session of every speech-LLM engine refuses, beside the contract of the link."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.errors import BadRequest
+from appliance.link.engine import LLMSession, Turn
+from tests.engines.llm.turns import reply
+
+
+class LLMSessionContract:
+    """Needs a fixture `session`: a session of a loaded engine."""
+
+    @pytest.mark.parametrize(
+        "conversation",
+        [[], [Turn("system", "Hi.")], [Turn("assistant", "Hi.")], [Turn("user", utterance=99)]],
+    )
+    async def test_conversation_that_does_not_end_with_a_question_is_refused(
+        self, session: LLMSession, conversation: list[Turn]
+    ) -> None:
+        with pytest.raises(BadRequest):
+            await reply(session, conversation)
+
+    async def test_unknown_utterance_and_half_a_sample_are_refused(
+        self, session: LLMSession
+    ) -> None:
+        with pytest.raises(BadRequest):
+            session.add_audio(5, bytes(1280))
+        session.begin(5)
+        with pytest.raises(BadRequest):
+            session.add_audio(5, bytes(3))
+        session.forget(5)
+        with pytest.raises(BadRequest):
+            await session.transcribe(5)
