@@ -1,1 +1,1 @@
-"""What runs inside the sealed image: gateway, engines, exporter and their supervision."""
+"""The code inside the sealed image: gateway, engines, exporter and their supervision."""

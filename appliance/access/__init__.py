@@ -1,1 +1,1 @@
-"""Who may call: named access tokens, login cookies and tickets."""
+"""Access control: named access tokens, login cookies and tickets."""

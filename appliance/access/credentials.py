@@ -1,4 +1,4 @@
-"""Who may call at the moment: the tokens of the store and of the token file. No I/O."""
+"""The tokens that are known: those of the store, and that of the token file. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request shows to be admitted: an access token, a ticket or a login cookie. No I/O."""
+"""The credential in a request: an access token, a ticket or a login cookie. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long each token has called today. No I/O."""
+"""The seconds for which each token has called on the present day (UTC). No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command of `python -m appliance` consists of."""
+"""The type of a command of `python -m appliance`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What an operator types and reads: the part of `ops/voicectl` that runs inside the image."""
+"""The operator's console: the part of `ops/voicectl` that runs inside the image."""

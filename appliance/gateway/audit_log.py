@@ -1,4 +1,4 @@
-"""What the gateway writes to the audit log. It is the only writer of the chain (ADR 17).
+"""The audit log, as the gateway writes it: the only writer of the chain (ADR 17).
 
 The lines contain no words of callers, no tokens and no addresses: names, counts, times and hashes.
 """

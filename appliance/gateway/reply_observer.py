@@ -1,4 +1,4 @@
-"""What a session tells the protocol of its client, beside the frames of the pipeline."""
+"""The interface by which a session reports its replies to the protocol of its client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all sessions of the gateway process share."""
+"""The resources that all sessions of the gateway process share."""
 
 from __future__ import annotations
 

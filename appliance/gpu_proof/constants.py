@@ -1,4 +1,4 @@
-"""What the measurements say about the constants of the plan (appliance/gpu/speed.py). No I/O."""
+"""Compares the measurements with the constants of the plan (appliance/gpu/speed.py). No I/O."""
 
 from __future__ import annotations
 

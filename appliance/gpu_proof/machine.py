@@ -1,4 +1,4 @@
-"""What this machine is and has: GPU, driver, processor, packages, models.
+"""Describes this machine: GPU, driver, processor, packages, models.
 
 Needs only the standard library, so that the GPU proof starts where nothing is installed.
 """

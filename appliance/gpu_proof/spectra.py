@@ -1,4 +1,4 @@
-"""How alike two recordings of the same sentence sound: correlation of log spectra. No I/O."""
+"""The similarity of two recordings of a sentence: correlation of log spectra. No I/O."""
 
 from __future__ import annotations
 

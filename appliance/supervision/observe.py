@@ -1,4 +1,4 @@
-"""What the guard observes of each process: its state, whether it responded, and its memory."""
+"""Observes each process for the guard: its state, whether it responded, and its memory."""
 
 from __future__ import annotations
 

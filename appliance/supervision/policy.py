@@ -1,4 +1,4 @@
-"""What the guard does about an unhealthy process: one table. No I/O.
+"""The policy for unhealthy processes: the table of the guard's decisions. No I/O.
 
     cause        meaning                                  first            again    too often
     exited       the process exited by itself             restart_process  engines  RestartLoop

@@ -1,4 +1,4 @@
-"""What is wrong with a certificate and its key, and when a new one is due. No I/O."""
+"""Checks a certificate and its key, and tells when a new one is due. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to trust the site's CA on each system. No I/O."""
+"""Instructions for trusting the site's CA, by system. No I/O."""
 
 from __future__ import annotations
 

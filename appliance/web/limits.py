@@ -1,4 +1,4 @@
-"""What a connection may cost before it is known who made it: head bytes, lines, places. No I/O."""
+"""Limits of a connection before it is known who made it: head bytes, lines, places. No I/O."""
 
 from __future__ import annotations
 

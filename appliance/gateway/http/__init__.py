@@ -1,1 +1,1 @@
-"""What comes before a call: the listening socket, HTTP endpoints, login and tickets, admission."""
+"""The way to a call: the listening socket, HTTP endpoints, login and tickets, admission."""

@@ -1,4 +1,4 @@
-"""What lets the acceptance test call a closed appliance.
+"""The secret that lets the acceptance test call a closed appliance.
 
 The gateway writes a random secret into its run folder, which only processes of the appliance can
 read, and the test sends it in a header. An address would not do: behind a port forwarder or a proxy

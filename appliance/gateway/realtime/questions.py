@@ -1,4 +1,4 @@
-"""What the client has said or typed and not asked a response for yet. No I/O."""
+"""The questions of a client for which it has not asked a response yet. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the words of a turn tell about its end: dictation, an answer, the end of a sentence. No I/O.
+"""Cues in the words of a turn: dictation, a short answer, the end of a sentence. No I/O.
 
 The word lists are English, as a recognizer writes the words. endpointing.py decides from them.
 """

@@ -1,4 +1,4 @@
-"""How urgent the next token of a reply is, and how far a reply is decoded ahead of its playback.
+"""The pace of decoding: how urgent the next token of a reply is, and how far ahead it may be.
 
 The first phrase of a reply decides how long its user waits. The rest is needed only as fast as it
 is spoken, so it must not delay the first phrases of other replies. No I/O: times are passed in.

@@ -1,4 +1,4 @@
-"""What the prompt quotes after a question, because small models get it wrong. No I/O.
+"""Quotations that follow a question in the prompt, because small models get them wrong. No I/O.
 
 Asked for the caller's last words ("What did I just say?"), they give the last answer or an older
 sentence of the call. Asked to spell a word, they repeat it. Both are known, so the prompt has them:
