@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from prometheus_client import Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from appliance.errors import ApplianceError, EngineFailed, Refused, SessionEnded, catalogue
 from appliance.journal_fields import LEVELS, STAGES
@@ -52,7 +52,13 @@ class GatewayMetrics:
         self.registry = registry = new_registry()
         build = Info("voice_build", "Running version and profile.", registry=registry)
         build.info({"version": VERSION, "profile": profile})
+        self._add_state(registry)
+        self._add_sessions(registry)
+        self._add_turns(registry)
+        self._add_process(registry)
 
+    def _add_state(self, registry: CollectorRegistry) -> None:
+        """Readiness, and the certificate."""
         self.ready = Gauge(
             "voice_ready",
             "1 while new sessions are admitted: all engines are ready, not draining, not closed.",
@@ -74,31 +80,19 @@ class GatewayMetrics:
             registry=registry,
         )
         self._ready = self._draining = self._closed = False
+        self.tls_certificate_expiry = Gauge(
+            "voice_tls_certificate_expiry_timestamp_seconds",
+            "Unix time at which the certificate expires; 0 if calls are not encrypted.",
+            registry=registry,
+        )
+
+    def _add_sessions(self, registry: CollectorRegistry) -> None:
+        """Sessions, refusals and access tokens."""
         self.sessions_active = Gauge("voice_sessions_active", "Open sessions.", registry=registry)
         self.sessions_max = Gauge(
             "voice_sessions_max",
             "Limit of open sessions; further connections are refused.",
             registry=registry,
-        )
-        self.tokens = Gauge(
-            "voice_tokens",
-            "Access tokens that are valid: created, and not expired.",
-            registry=registry,
-        )
-        self.token_store_failing = Gauge(
-            "voice_token_store_failing",
-            "1 while token store or file cannot be read; the tokens read last stay valid.",
-            registry=registry,
-        )
-        self.token_weak = at_zero(
-            Gauge(
-                "voice_token_weak",
-                "1 while the shared token has fewer than 32 characters (short_token), or all users "
-                "of the host can read its file (readable_token) or the store (readable_store).",
-                ["weakness"],
-                registry=registry,
-            ),
-            WEAKNESSES,
         )
         self.sessions = at_zero(
             Counter(
@@ -124,6 +118,38 @@ class GatewayMetrics:
             buckets=SESSION_BUCKETS,
             registry=registry,
         )
+        self.audio_bytes = at_zero(
+            Counter(
+                "voice_audio_bytes",
+                "PCM received from clients (in) and sent to them (out).",
+                ["direction"],
+                registry=registry,
+            ),
+            DIRECTIONS,
+        )
+        self.tokens = Gauge(
+            "voice_tokens",
+            "Access tokens that are valid: created, and not expired.",
+            registry=registry,
+        )
+        self.token_store_failing = Gauge(
+            "voice_token_store_failing",
+            "1 while token store or file cannot be read; the tokens read last stay valid.",
+            registry=registry,
+        )
+        self.token_weak = at_zero(
+            Gauge(
+                "voice_token_weak",
+                "1 while the shared token has fewer than 32 characters (short_token), or all users "
+                "of the host can read its file (readable_token) or the store (readable_store).",
+                ["weakness"],
+                registry=registry,
+            ),
+            WEAKNESSES,
+        )
+
+    def _add_turns(self, registry: CollectorRegistry) -> None:
+        """Turns, replies and interruptions."""
         self.turns = at_zero(
             Counter("voice_turns", "Completed user turns.", ["outcome"], registry=registry),
             TURN_OUTCOMES,
@@ -197,15 +223,9 @@ class GatewayMetrics:
             ),
             PAUSE_OUTCOMES,
         )
-        self.audio_bytes = at_zero(
-            Counter(
-                "voice_audio_bytes",
-                "PCM received from clients (in) and sent to them (out).",
-                ["direction"],
-                registry=registry,
-            ),
-            DIRECTIONS,
-        )
+
+    def _add_process(self, registry: CollectorRegistry) -> None:
+        """The process itself, its engines and its logs."""
         self.engine_failures = at_zero(
             Counter(
                 "voice_engine_failures",
@@ -230,11 +250,6 @@ class GatewayMetrics:
         self.audit_lines_lost = Counter(
             "voice_audit_lines_lost",
             "Lines of the audit log that were written to the log only, although a folder is set.",
-            registry=registry,
-        )
-        self.tls_certificate_expiry = Gauge(
-            "voice_tls_certificate_expiry_timestamp_seconds",
-            "Unix time at which the certificate expires; 0 if calls are not encrypted.",
             registry=registry,
         )
         self.log_events = at_zero(
