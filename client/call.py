@@ -35,7 +35,7 @@ from client.wire import (
 )
 
 OPEN_TIMEOUT_SECONDS = 10.0
-ANOTHER_SECONDS = 3.0  # the same, if there is another host to call
+NEXT_HOST_SECONDS = 3.0  # the same, if there is another host to call
 READY_TIMEOUT_SECONDS = 20.0  # until bot-ready: the appliance builds a pipeline meanwhile
 CLOSE_TIMEOUT_SECONDS = 2.0
 
@@ -54,7 +54,7 @@ class Arrival:
     problem: str = ""
 
 
-class HeardConnection(ClientConnection):
+class WatchedConnection(ClientConnection):
     """A connection that calls `on_data` for everything that arrives, also a part of a frame."""
 
     on_data: Callable[[], None] | None = None
@@ -73,7 +73,7 @@ class ClientCall:
     """
 
     def __init__(
-        self, socket: HeardConnection, clock: Clock, early: deque[Arrival], config: Config
+        self, socket: WatchedConnection, clock: Clock, early: deque[Arrival], config: Config
     ) -> None:
         self.url, self.host = config.url, config.host
         self._socket = socket
@@ -165,13 +165,13 @@ async def connect(
     Raises CallRefused, CannotConnect, CallDropped or UsageError: the error of the last attempt.
     """
     give_up_at = clock() + retry_seconds
-    each = config.hosts
-    hosts = Hosts(len(each), jitter)
-    open_seconds = OPEN_TIMEOUT_SECONDS if len(each) == 1 else ANOTHER_SECONDS
+    configs = config.hosts
+    hosts = Hosts(len(configs), jitter)
+    open_seconds = OPEN_TIMEOUT_SECONDS if len(configs) == 1 else NEXT_HOST_SECONDS
     while True:
         place = hosts.next(clock())
         try:
-            return await connect_once(each[place], clock, open_seconds)
+            return await connect_once(configs[place], clock, open_seconds)
         except ClientError as error:
             hosts.failed(place, error, clock())
             delay = hosts.wait_seconds(clock())
@@ -197,11 +197,11 @@ async def connect_once(
             open_timeout=open_seconds,
             close_timeout=CLOSE_TIMEOUT_SECONDS,
             ping_interval=None,  # ClientCall pings
-            create_connection=HeardConnection,
+            create_connection=WatchedConnection,
         )
     except (OSError, InvalidHandshake, EOFError) as error:
         raise explain_failure(error, config.host, open_seconds, over_tls=tls is not None) from error
-    assert isinstance(socket, HeardConnection)
+    assert isinstance(socket, WatchedConnection)
     try:
         early = await _handshake(socket, clock)
     except BaseException:

@@ -61,7 +61,7 @@ async def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Return the exporter's page of an appliance with a GPU."""
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(NVML_L4))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    run_folder.write_seal(tmp_path, {"looked_at": "5f2d", "full": True})
+    run_folder.write_seal(tmp_path, {"lock_sha256": "5f2d", "full": True})
     return await exporter.MetricsExporter(Settings(paths=PathsConfig(run=tmp_path)), ask).page()
 
 

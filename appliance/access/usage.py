@@ -14,23 +14,23 @@ class DailyUse:
         self._day = -1
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
-    def add(self, token_id: str, seconds: float, wall: float) -> None:
-        """Count `seconds` of a call. `wall` is in seconds since 1970."""
-        self._turn_page(wall)
+    def add(self, token_id: str, seconds: float, unix_time: float) -> None:
+        """Count `seconds` of a call. `unix_time` is in seconds since 1970."""
+        self._begin_day(unix_time)
         self._seconds[token_id] += seconds
 
-    def seconds(self, token_id: str, wall: float) -> float:
+    def seconds(self, token_id: str, unix_time: float) -> float:
         """Return how long the token has called today."""
-        self._turn_page(wall)
+        self._begin_day(unix_time)
         return self._seconds.get(token_id, 0.0)
 
-    def all(self, wall: float) -> dict[str, float]:
+    def all(self, unix_time: float) -> dict[str, float]:
         """Return the same for each token that has called today."""
-        self._turn_page(wall)
+        self._begin_day(unix_time)
         return dict(self._seconds)
 
-    def _turn_page(self, wall: float) -> None:
-        day = int(wall // DAY_SECONDS)
+    def _begin_day(self, unix_time: float) -> None:
+        day = int(unix_time // DAY_SECONDS)
         if day != self._day:
             self._day = day
             self._seconds.clear()

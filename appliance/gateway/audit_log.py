@@ -77,7 +77,7 @@ class AuditLog:
             version=VERSION,
             profile=self._settings.profile,
             settings_sha256=settings_sha256(self._settings),
-            seal_sha256=str(seal.get("looked_at", "")),
+            seal_sha256=str(seal.get("lock_sha256", "")),
             code_sha256=str((seal.get("code") or {}).get("sha256", "")),
             seal_check=("full" if seal["full"] else "quick") if "full" in seal else "none",
         )

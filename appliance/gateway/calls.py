@@ -94,10 +94,10 @@ class Calls:
 
         `current` returns a token with its expiry and limits of now, or None if it was revoked.
         """
-        wall = time.time()
+        unix_time = time.time()
         for session, call in self._calls.items():
             self._count(call)
-            reason = self._ending(current(call.caller), wall)
+            reason = self._ending(current(call.caller), unix_time)
             if reason is not None and not call.closing:
                 call.closing = True
                 session.end(reason)
@@ -118,12 +118,12 @@ class Calls:
         self._use.add(call.caller.id, now - call.counted_to, time.time())
         call.counted_to = now
 
-    def _ending(self, caller: Credential | None, wall: float) -> SessionEnded | None:
+    def _ending(self, caller: Credential | None, unix_time: float) -> SessionEnded | None:
         if caller is None:
             return TokenRevoked()
-        if caller.has_expired(wall):
+        if caller.has_expired(unix_time):
             return TokenExpired()
         minutes = caller.limits.minutes_per_day
-        if minutes is not None and self._use.seconds(caller.id, wall) >= 60 * minutes:
+        if minutes is not None and self._use.seconds(caller.id, unix_time) >= 60 * minutes:
             return DailyMinutesUsed(limit=minutes)
         return None

@@ -324,8 +324,8 @@ class GatewayServer:
             self._audit.tokens_changed(changes.created, changes.revoked, changes.expired)
             self._metrics.tokens.set(self._gatekeeper.count())
             self._metrics.token_store_failing.set(self._gatekeeper.failing)
-            for weakness, is_there in self._gatekeeper.weaknesses.items():
-                self._metrics.token_weak.labels(weakness).set(is_there)
+            for weakness, present in self._gatekeeper.weaknesses.items():
+                self._metrics.token_weak.labels(weakness).set(present)
             self._calls.end_those_without_a_token(self._gatekeeper.current)
             await asyncio.sleep(TOKEN_CHECK_SECONDS)
 

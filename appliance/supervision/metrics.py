@@ -135,8 +135,8 @@ class SealMetrics(Collector):
             "The lists that this start was compared with: of model files, and of code.",
             labels=["lock_sha256", "code_sha256"],
         )
-        if record.get("looked_at"):
-            lists.add_metric([record["looked_at"], code.get("sha256", "")], 1)
+        if record.get("lock_sha256"):
+            lists.add_metric([record["lock_sha256"], code.get("sha256", "")], 1)
         yield lists
 
     def _gauge(self, name: str, documentation: str, value: Any) -> GaugeMetricFamily:

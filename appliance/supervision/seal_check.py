@@ -55,7 +55,7 @@ def verify(settings: Settings) -> None:
     )
     if full:
         record = {**current, "verified_seconds": time.time(), "took_seconds": report.seconds}
-    result = {"full": full, "bytes": report.size_bytes, "looked_at": current["lock"]}
+    result = {"full": full, "bytes": report.size_bytes, "lock_sha256": current["lock"]}
     result["code"] = code and {
         "sha256": code.list_sha256,
         "files": code.files,

@@ -40,7 +40,7 @@ class OpenAdmission(Admission):
     """Refuses nobody."""
 
     def refusal(
-        self, attempt: ConnectionAttempt, state: GatewayState, now: float, wall: float
+        self, attempt: ConnectionAttempt, state: GatewayState, now: float, unix_time: float
     ) -> None:
         return None
 

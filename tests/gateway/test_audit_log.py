@@ -94,7 +94,7 @@ async def test_log_has_the_same_bytes_as_the_folder(
 async def test_start_records_the_hashes_of_settings_and_seal(
     make_gateway: MakeGateway, tmp_path: Path
 ) -> None:
-    seal = {"looked_at": "5f2d", "full": True, "code": {"sha256": "c0de"}}
+    seal = {"lock_sha256": "5f2d", "full": True, "code": {"sha256": "c0de"}}
     run_folder.write_seal(tmp_path / "run", seal)
     async with make_gateway() as gateway:
         (start,) = (entry for entry in in_log(gateway) if entry["action"] == "started")

@@ -96,29 +96,29 @@ class Admission:
         self._by_token = _Buckets(MAX_TOKENS)
 
     def identity_refusal(
-        self, attempt: ConnectionAttempt, now: float, wall: float
+        self, attempt: ConnectionAttempt, now: float, unix_time: float
     ) -> Refused | None:
         """Return why the attempt is refused whatever the gateway's state is, or None.
 
-        `now` is in monotonic seconds, `wall` in seconds since 1970.
+        `now` is in monotonic seconds, `unix_time` in seconds since 1970.
         """
         caller = attempt.caller
         if not self._may_try(attempt.address, caller, now):
             return TooManyAttempts()
         if caller is None:
             return attempt.problem or WrongToken()
-        if caller.has_expired(wall):
+        if caller.has_expired(unix_time):
             return ExpiredToken()
         return None if self._may_come_from(attempt) else WrongOrigin()
 
     def refusal(
-        self, attempt: ConnectionAttempt, state: GatewayState, now: float, wall: float
+        self, attempt: ConnectionAttempt, state: GatewayState, now: float, unix_time: float
     ) -> Refused | None:
         """Return why the attempt does not become a session, or None.
 
         The state is only revealed to authorized callers.
         """
-        refused = self.identity_refusal(attempt, now, wall)
+        refused = self.identity_refusal(attempt, now, unix_time)
         if refused is not None or attempt.caller is None:
             return refused
         caller, limits = attempt.caller, attempt.caller.limits

@@ -31,6 +31,9 @@ from appliance.gateway.http.token_file import SharedToken
 from appliance.gateway.metrics import Weakness
 from appliance.settings import GatewayConfig
 
+REALTIME = "/v1/realtime"  # the path of OpenAI's clients
+SUBPROTOCOL = "realtime"  # what a browser's Realtime client offers, with its key in a second one
+KEY_SUBPROTOCOL = "openai-insecure-api-key."  # the key of such a client: here, a ticket
 log = journal.get()
 
 
@@ -44,11 +47,6 @@ class Changes:
     created: Sequence[str] = ()
     revoked: Sequence[str] = ()
     expired: Sequence[str] = ()
-
-
-REALTIME = "/v1/realtime"  # the path of OpenAI's clients
-SUBPROTOCOL = "realtime"  # what a browser's Realtime client offers, with its key in a second one
-KEY_SUBPROTOCOL = "openai-insecure-api-key."  # the key of such a client: here, a ticket
 
 
 def tickets_of(request: HTTPConnection) -> list[str]:
@@ -80,7 +78,7 @@ class Gatekeeper:
         self._store_failing = False
         self._store_exposed = False
         self._store = self._first_store()
-        credentials = Credentials(self._store, self._shared.found.text)
+        credentials = Credentials(self._store, self._shared.token.text)
         if not len(credentials):
             log.warning("there is no access token yet", path=str(self._path))
         self._verifier = Verifier(credentials)
@@ -97,8 +95,8 @@ class Gatekeeper:
     def weaknesses(self) -> Mapping[Weakness, bool]:
         """What makes a token easier to guess or to read than it has to be."""
         return {
-            "short_token": self._shared.found.short,
-            "readable_token": self._shared.found.exposed,
+            "short_token": self._shared.token.short,
+            "readable_token": self._shared.token.exposed,
             "readable_store": self._store_exposed,
         }
 
@@ -108,8 +106,8 @@ class Gatekeeper:
 
     def count(self) -> int:
         """Return how many tokens are valid."""
-        wall = time.time()
-        return sum(not each.has_expired(wall) for each in self._verifier.credentials)
+        unix_time = time.time()
+        return sum(not each.has_expired(unix_time) for each in self._verifier.credentials)
 
     def current(self, caller: Credential) -> Credential | None:
         """Return a token with its expiry and limits of now, or None if it was revoked."""
@@ -152,25 +150,25 @@ class Gatekeeper:
 
     def cookie(self, caller: Credential) -> tuple[str, int]:
         """Return a new login cookie, and for how many seconds it is valid."""
-        seconds, wall = self._login_seconds, time.time()
+        seconds, unix_time = self._login_seconds, time.time()
         if caller.expires is not None:
-            seconds = max(0, min(seconds, int(caller.expires - wall)))
+            seconds = max(0, min(seconds, int(caller.expires - unix_time)))
         nonce = secrets.token_bytes(signed.NONCE_BYTES)
-        text = signed.sign(signed.COOKIE, caller.id, int(wall) + seconds, nonce, caller.key)
+        text = signed.sign(signed.COOKIE, caller.id, int(unix_time) + seconds, nonce, caller.key)
         return text, seconds
 
     async def reload(self) -> Changes:
         """Read store and token file again if they have changed. Return what is different."""
         before = self._verifier.credentials
         if await asyncio.to_thread(self._read_changes):
-            self._verifier.replace(Credentials(self._store, self._shared.found.text))
+            self._verifier.replace(Credentials(self._store, self._shared.token.text))
             log.info("access tokens read", tokens=len(self._verifier.credentials))
         after = self._verifier.credentials
         revoked = [each.name for each in before if after.current(each) is None]
         created = [each.name for each in after if before.current(each) is None]
-        wall = time.time()
+        unix_time = time.time()
         expired = [
-            each for each in after if each.has_expired(wall) and each.id not in self._expired
+            each for each in after if each.has_expired(unix_time) and each.id not in self._expired
         ]
         self._expired.update(each.id for each in expired)
         return Changes(created, revoked, [each.name for each in expired])

@@ -16,8 +16,8 @@ log = journal.get()
 
 
 @dataclass(frozen=True, slots=True)
-class FoundToken:
-    """What is in a token file: its token, or "" if there is none, and what is weak about it.
+class FileToken:
+    """The token in a token file, "" if there is none, and what is weak about it.
 
     short    whether it has fewer than GOOD_TOKEN_CHARS characters
     exposed  whether all users of the machine can read the file
@@ -31,8 +31,8 @@ class FoundToken:
 class SharedToken:
     """The token of the token file, which is read again when the file has changed.
 
-    found    the token
-    failing  whether the file could not be read the last time; `found` is then what was read last
+    token    the token in the file
+    failing  whether the file could not be read the last time; `token` is then what was read last
     """
 
     def __init__(self, path: str, *, optional: bool) -> None:
@@ -40,7 +40,7 @@ class SharedToken:
         self._path = path
         self._version = self._current_version()
         self.failing = False
-        self.found = FoundToken() if optional and self._is_missing() else read_token(path)
+        self.token = FileToken() if optional and self._is_missing() else read_token(path)
 
     def reload(self) -> bool:
         """Read the file again if it has changed. Return whether the token is another one.
@@ -54,15 +54,15 @@ class SharedToken:
         if version == self._version and not self.failing:
             return False
         try:
-            found = read_token(self._path)
+            token = read_token(self._path)
         except BadSetting as problem:
             if not self.failing:
                 log.error("token file unreadable", path=self._path, exc_info=problem)
             self.failing = True
             return False
         self.failing, self._version = False, version
-        is_other = found.text != self.found.text
-        self.found = found
+        is_other = token.text != self.token.text
+        self.token = token
         return is_other
 
     def _is_missing(self) -> bool:
@@ -75,7 +75,7 @@ class SharedToken:
             return None
 
 
-def read_token(path: str) -> FoundToken:
+def read_token(path: str) -> FileToken:
     """Return the access token in the file `path`.
 
     Raises BadSetting if it has no usable token. A weak one is only logged: podman 4 gives
@@ -83,18 +83,18 @@ def read_token(path: str) -> FoundToken:
     """
     exposed = False
     try:
-        token = Path(path).read_text(encoding="ascii").strip() if path else ""
+        text = Path(path).read_text(encoding="ascii").strip() if path else ""
         exposed = bool(path) and file.is_exposed(Path(path))
     except (OSError, UnicodeDecodeError) as problem:
         raise BadSetting(name="gateway.token_file", why=str(problem)) from problem
-    if len(token) < MIN_TOKEN_CHARS:
+    if len(text) < MIN_TOKEN_CHARS:
         raise BadSetting(
             name="gateway.token_file",
             why=f"it must name a file with a token of {MIN_TOKEN_CHARS} characters or more",
         )
     if exposed:
         log.warning("token readable by all users", path=path)
-    short = len(token) < GOOD_TOKEN_CHARS
+    short = len(text) < GOOD_TOKEN_CHARS
     if short:
         log.warning("short token", path=path)
-    return FoundToken(token, short, exposed)
+    return FileToken(text, short, exposed)

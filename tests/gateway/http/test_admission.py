@@ -40,10 +40,10 @@ def refusal(
     kind: Kind = "bearer",
     state: GatewayState = IDLE,
     now: float = 0.0,
-    wall: float = 0.0,
+    unix_time: float = 0.0,
 ) -> Refused | None:
     attempt = ConnectionAttempt(address, origin, OWN, kind, caller)
-    return policy.refusal(attempt, state, now, wall)
+    return policy.refusal(attempt, state, now, unix_time)
 
 
 def reason(*args: Any, **kwargs: Any) -> str | None:
@@ -198,8 +198,8 @@ def test_request_without_a_known_host_has_no_own_origin() -> None:
 
 def test_expired_token_is_refused() -> None:
     caller = dataclasses.replace(OTHER, expires=1000)
-    assert reason(admission(), caller, wall=999.9) is None
-    assert reason(admission(), caller, wall=1000.0) == "expired_token"
+    assert reason(admission(), caller, unix_time=999.9) is None
+    assert reason(admission(), caller, unix_time=1000.0) == "expired_token"
 
 
 def test_limits_of_one_token_do_not_concern_others() -> None:
