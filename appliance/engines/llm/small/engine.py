@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from appliance import journal
 from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import LLMMetrics
-from appliance.engines.llm.small.llama import AsyncLanguageModel
+from appliance.engines.llm.small.llama_thread import AsyncLanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.engines.llm.small.pacing import PaceLimits
 from appliance.engines.llm.small.priority import JobPriority

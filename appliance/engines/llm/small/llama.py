@@ -4,41 +4,26 @@
 one batch of a prompt, or one token. Another thread can abort the batch. Call all methods except
 `tokenize`, `piece`, `control` and `is_control` from one thread; any thread may read `running`.
 
-`AsyncLanguageModel` runs the model in such a thread. Sessions request one step at a time, so they
-share the model fairly, and a session whose consumer is slow does not block the others.
+llama_thread.py runs the model in such a thread. sampling.py chooses tokens from its scores.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from appliance.engines.llm import NAME
 from appliance.engines.llm.small import llama_library as c
-from appliance.engines.llm.small.chat import ChatMLFormat
-from appliance.engines.llm.small.priority import JobPriority
-from appliance.engines.llm.small.worker import WorkerThread
+from appliance.engines.llm.small.sampling import Logits
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
-from appliance.link.engine import Tool
-
-Logits = npt.NDArray[np.float32]
 
 # The library's batch: the largest number of prompt tokens per step.
 BATCH_TOKENS = 64
-# Prompt tokens per step by purpose. A step of 16, 32 or 64 tokens takes 0.11, 0.18 or 0.32 s on two
-# cores (EPYC, VNNI; the default model), and other sessions wait for its end.
-STEP_TOKENS: Final[Mapping[JobPriority, int]] = {JobPriority.BACKGROUND: 16}
-DEFAULT_STEP_TOKENS: Final = 32
-TOP_K = 40
 # The library calls `bool callback(void *)` between the operations of a batch. A Python callback
 # would acquire the GIL a thousand times per token. The C function strlen returns 1 for the string
 # "\1" and 0 for "", so setting a single byte aborts a batch.
@@ -340,145 +325,9 @@ class LanguageModel:
         return True
 
 
-class AsyncLanguageModel:
-    """A LanguageModel in its own thread. `owner` is the session that owns a cache slot."""
-
-    def __init__(self) -> None:
-        self._worker = WorkerThread("llama")
-        self._model: LanguageModel | None = None
-
-    async def load(
-        self,
-        path: Path,
-        threads: int,
-        context_tokens: int,
-        slots: int,
-        examples: Sequence[tuple[str, str]] = (),
-    ) -> None:
-        """Load the model. `examples` are part of every prompt.
-
-        Raises MissingWeights, UnreadableModel or UnsupportedLlamaCpp.
-        """
-        self._model = model = await self._worker.run(
-            JobPriority.GENERATE, lambda: LanguageModel(path, threads, context_tokens, slots)
-        )
-        self.format = ChatMLFormat(model, examples)
-
-    async def stop(self) -> None:
-        """Free the model and stop the thread."""
-        if self._model is not None:
-            await self._worker.run(JobPriority.CLOSE, self._model.close)
-            self._model = None
-        await asyncio.to_thread(self._worker.stop)
-
-    @property
-    def model(self) -> LanguageModel:
-        """The language model. Raises EngineFailed before `load` and after `stop`."""
-        if self._model is None:
-            raise EngineFailed(engine=NAME)
-        return self._model
-
-    async def prefill(
-        self,
-        owner: Hashable,
-        tokens: list[int],
-        priority: Callable[[], JobPriority],
-        abort: AbortFlag,
-        is_prompt: bool = False,
-    ) -> Logits | None:
-        """Process the tokens that are not in the cache. See `LanguageModel.advance`.
-
-        `priority` is called before each step. While more than one step is missing, replies that are
-        being played take turns with the steps, because a long prompt takes seconds. In the
-        background, each step is followed by a pause of the same length, because the synthesizer may
-        need the processor. Returns the scores of the next token, or None if aborted.
-        """
-        model = self.model
-        is_long = False
-        while True:
-            started, now = time.monotonic(), priority()
-            step_tokens = STEP_TOKENS.get(now, DEFAULT_STEP_TOKENS)
-
-            def step(size: int = step_tokens) -> AdvanceResult | None:
-                return model.advance(owner, tokens, abort, size, is_prompt)
-
-            step_priority = max(now, JobPriority.DUE_TOKEN) if is_long else now
-            result = await self._worker.run(step_priority, step, owner)
-            if result is None:
-                return None
-            if result.logits is not None:
-                return result.logits
-            is_long = result.missing > step_tokens
-            if now is JobPriority.BACKGROUND:
-                await asyncio.sleep(time.monotonic() - started)
-
-    def first_tokens(self, tools: Sequence[Tool]) -> list[int]:
-        """Return the tokens with which calls of the tools begin."""
-        return [self.model.tokenize(tool.name)[0] for tool in tools]
-
-    def word_tokens(self, text: str) -> list[int]:
-        """Return the tokens of the words of a text, each as it is at its beginning and within."""
-        model = self.model
-        tokens = {*model.tokenize(text), *model.tokenize(f" {text}")}
-        return [
-            token
-            for token in tokens
-            if any(map(str.isalnum, model.piece(token).decode("utf-8", "ignore")))
-        ]
-
-    def supersede(self, owner: Hashable, abort: AbortFlag, tokens: Sequence[int]) -> None:
-        """Stop an earlier request of `owner`, because `tokens` will be processed now.
-
-        Its current step is aborted unless it processes a beginning of `tokens`. Then the next
-        request waits for the step and finds its tokens in the cache.
-        """
-        running = self.model.running
-        if running is not None and running.helps(owner, tokens):
-            abort.set_after_step()
-        else:
-            abort.set()
-
-    async def cached(self, owner: Hashable, tokens: list[int], priority: JobPriority) -> int:
-        """Return the number of tokens that need no processing."""
-        model = self.model
-        return await self._worker.run(priority, lambda: model.cached(owner, tokens), owner)
-
-    def raise_priority(self, owner: Hashable, priority: JobPriority) -> None:
-        """Give the queued steps of `owner` at least this priority."""
-        self._worker.raise_priority(owner, priority)
-
-    async def keep_snapshot(self, owner: Hashable) -> None:
-        """See `LanguageModel.keep_snapshot`."""
-        model = self.model
-        await self._worker.run(JobPriority.GENERATE, lambda: model.keep_snapshot(owner))
-
-    async def release(self, owner: Hashable) -> None:
-        """Free the cache of `owner`."""
-        model = self.model
-        await self._worker.run(JobPriority.GENERATE, lambda: model.release(owner))
-
-
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     """Return the length of the common prefix of two token sequences."""
     for index, pair in enumerate(zip(left, right, strict=False)):
         if pair[0] != pair[1]:
             return index
     return min(len(left), len(right))
-
-
-def sample_token(logits: Logits, temperature: float, random: np.random.Generator) -> int:
-    """Sample from the TOP_K most likely tokens; at temperature 0, return the most likely."""
-    if temperature <= 0:
-        return int(logits.argmax())
-    best = np.argpartition(logits, -TOP_K)[-TOP_K:]
-    weights = np.exp((logits[best] - logits[best].max()) / temperature)
-    return int(random.choice(best, p=weights / weights.sum()))
-
-
-def lower_scores(logits: Logits, tokens: Sequence[int], penalty: float) -> Logits:
-    """Return the scores with those of `tokens` lowered."""
-    if not tokens:
-        return logits
-    lowered = logits.copy()
-    lowered[list(tokens)] -= penalty
-    return lowered

@@ -17,12 +17,8 @@ from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
 from appliance.engines.llm.small.chat import insert_transcripts, spent_tools
 from appliance.engines.llm.small.copies import CopyGuard
-from appliance.engines.llm.small.llama import (
-    AbortFlag,
-    AsyncLanguageModel,
-    lower_scores,
-    sample_token,
-)
+from appliance.engines.llm.small.llama import AbortFlag
+from appliance.engines.llm.small.llama_thread import AsyncLanguageModel
 from appliance.engines.llm.small.pacing import PaceLimits, ReplyPace
 from appliance.engines.llm.small.parts import join_parts, spoken_parts
 from appliance.engines.llm.small.priority import JobPriority
@@ -32,6 +28,7 @@ from appliance.engines.llm.small.recognition import (
     whole_audio,
 )
 from appliance.engines.llm.small.reply import ReplySplitter
+from appliance.engines.llm.small.sampling import lower_scores, sample_token
 from appliance.engines.llm.small.tools import parse_call
 from appliance.errors import BadRequest
 from appliance.link.engine import (

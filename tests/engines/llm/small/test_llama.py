@@ -13,16 +13,14 @@ import pytest
 from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.llama import (
     BATCH_TOKENS,
-    DEFAULT_STEP_TOKENS,
     AbortFlag,
-    AsyncLanguageModel,
     LanguageModel,
-    Logits,
     RunningStep,
     common_prefix,
-    sample_token,
 )
+from appliance.engines.llm.small.llama_thread import DEFAULT_STEP_TOKENS, AsyncLanguageModel
 from appliance.engines.llm.small.priority import JobPriority
+from appliance.engines.llm.small.sampling import Logits, sample_token
 from appliance.errors import EngineFailed, MissingWeights, UnreadableModel
 
 RANDOM = np.random.default_rng(0)

@@ -11,16 +11,12 @@ import pytest
 from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.metrics import LLMMetrics
 from appliance.engines.llm.small.chat import ChatMLFormat
-from appliance.engines.llm.small.llama import (
-    AbortFlag,
-    AdvanceResult,
-    AsyncLanguageModel,
-    Logits,
-    RunningStep,
-)
+from appliance.engines.llm.small.llama import AbortFlag, AdvanceResult, RunningStep
+from appliance.engines.llm.small.llama_thread import AsyncLanguageModel
 from appliance.engines.llm.small.moonshine import Recognition
 from appliance.engines.llm.small.pacing import PaceLimits
 from appliance.engines.llm.small.recognition import Transcriber
+from appliance.engines.llm.small.sampling import Logits
 from appliance.engines.llm.small.session import SmallSession
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.link.engine import (
