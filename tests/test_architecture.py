@@ -220,6 +220,20 @@ def test_the_gateway_reaches_no_model_runtime() -> None:
     assert libraries(reached([PROCESSES["gateway"][0], *door()])).isdisjoint(runtimes)
 
 
+def test_folders_of_the_gateway_do_not_import_in_a_circle() -> None:
+    folders: dict[str, set[str]] = defaultdict(set)
+    for module in APPLIANCE:
+        parts = module.split(".")
+        if parts[1:2] == ["gateway"] and len(parts) == 4:
+            others = (module_of(name).split(".") for name in imports(module))
+            folders[parts[2]] |= {o[2] for o in others if o[1:2] == ["gateway"] and len(o) == 4}
+    assert set(folders) == {"generation", "http", "realtime", "speech", "turns"}
+    while free := {name for name in folders if not folders[name] - {name} & set(folders)}:
+        for name in free:
+            del folders[name]
+    assert not folders, f"in a circle: {dict(folders)}"
+
+
 def test_a_real_gateway_process_loads_no_engine() -> None:
     """As above, but after the imports have run: it also sees what is imported by name."""
     program = "import sys, appliance.__main__, appliance.gateway.server; print(*sys.modules)"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pipecat.frames.frames import ControlFrame, InterruptionFrame, SystemFrame
 
-from appliance.gateway.turns.playout import Rewind
+from appliance.gateway.playout import Rewind
 from appliance.link.engine import Tool
 
 # --- The voice of the user: turns/voice_activity.py

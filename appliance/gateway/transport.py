@@ -53,7 +53,7 @@ from appliance.gateway.frames import (
     ResumeBotFrame,
     RewindFrame,
 )
-from appliance.gateway.turns.playout import PhraseEnd, PhraseStart, Playout
+from appliance.gateway.playout import PhraseEnd, PhraseStart, Playout
 from appliance.gateway.wire import server_message
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings

@@ -47,9 +47,9 @@ from appliance.gateway.frames import (
     ReplyEndFrame,
     RewindFrame,
 )
+from appliance.gateway.playout import Rewind
 from appliance.gateway.speech.spoken_length import pause_after, spoken_lengths
 from appliance.gateway.turns.backchannel import BotSpeech
-from appliance.gateway.turns.playout import Rewind
 
 # Spoken length per second, in letters of prose (spoken_length.py). Measured for Kokoro at speed 1
 # on 24 phrases: 16 to 26, on average 20. Lower, so that no word counts that was not heard.

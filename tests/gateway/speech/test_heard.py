@@ -20,9 +20,9 @@ from pipecat.frames.frames import (
 from pipecat.tests.utils import SleepFrame, run_test
 
 from appliance.gateway.frames import ReplyEndFrame
+from appliance.gateway.playout import Rewind
 from appliance.gateway.speech.heard import CHARS_PER_SECOND, HeardProcessor, HeardText
 from appliance.gateway.turns.backchannel import BotSpeech
-from appliance.gateway.turns.playout import Rewind
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 
 PHRASE = "The capital of France is Paris."

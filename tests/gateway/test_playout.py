@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.gateway.speech.heard import HeardText
-from appliance.gateway.turns.playout import (
+from appliance.gateway.playout import (
     MAX_REPEATS,
     Item,
     PhraseEnd,
@@ -14,6 +13,7 @@ from appliance.gateway.turns.playout import (
     Playout,
     Rewind,
 )
+from appliance.gateway.speech.heard import HeardText
 
 LEAD_SECONDS = 0.4
 RATE = 10  # bytes per second: one byte is a chunk of 0.1 s
