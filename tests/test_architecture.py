@@ -220,6 +220,19 @@ def test_the_gateway_reaches_no_model_runtime() -> None:
     assert libraries(reached([PROCESSES["gateway"][0], *door()])).isdisjoint(runtimes)
 
 
+def test_frames_that_processors_share_are_in_one_file() -> None:
+    elsewhere = [
+        f"{module}.{node.name}"
+        for module in APPLIANCE
+        if package_of(module) == "gateway" and module != "appliance.gateway.frames"
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.ClassDef)
+        and not node.name.startswith("_")
+        and any(ast.unparse(base).endswith("Frame") for base in node.bases)
+    ]
+    assert not elsewhere
+
+
 def test_folders_of_the_gateway_do_not_import_in_a_circle() -> None:
     folders: dict[str, set[str]] = defaultdict(set)
     for module in APPLIANCE:
