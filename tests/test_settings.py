@@ -135,6 +135,7 @@ ALLOWED = {
     "tts.first_phrase_words": WORDS,
     "tts.phrase_words": WORDS,
     "tts.phrase_time_ratio": "a number from 0.01 to 5",
+    "tts.start_delay_seconds": "a number of seconds from 0 to 5",
     "exporter.host": HOST,
     "exporter.port": PORT,
     "exporter.timeout_seconds": "a number of seconds above 0, at most 60",

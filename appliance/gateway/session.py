@@ -55,6 +55,7 @@ from appliance.gateway.reply_observer import ReplyObserver
 from appliance.gateway.session_end import GracefulHangUp, SessionSocket
 from appliance.gateway.session_resources import SessionResources
 from appliance.gateway.speech.heard import HeardProcessor, HeardText
+from appliance.gateway.speech.reply_start import ReplyStart
 from appliance.gateway.speech.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
 from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.turn_report import SessionMonitor
@@ -202,6 +203,7 @@ class Session:
         settings, resources = self._settings, self._resources
         vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
         activity = activity_seconds(settings.gateway.idle_seconds)
+        reply_start = ReplyStart(settings.tts.start_delay_seconds, resources.busy)
         transport = PacedTransport(
             self._socket,
             self._serializer(realtime),
@@ -210,6 +212,7 @@ class Session:
             on_phrase=self._observer.phrase,
             drops_when_paused=realtime is None,
             activity_seconds=activity,
+            hold_reply=reply_start.wait,
         )
         if echo is not None:
             vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
@@ -223,6 +226,7 @@ class Session:
             resources.waiting,
             self._monitor.speculation_ended,
             resources.names,
+            reply_start,
         )
         context = LLMContext(tools=resources.tools)
         user, assistant = context_aggregators(
@@ -242,7 +246,7 @@ class Session:
             settings.tts,
             tts_client,
             self._speculator.speak,
-            self._speech_hooks(llm_client, heard_text),
+            self._speech_hooks(llm_client, heard_text, reply_start),
             resources.hold_message,
             settings.llm.recover_seconds,
         )
@@ -360,7 +364,9 @@ class Session:
             on_turn_dropped=turn_dropped,
         )
 
-    def _speech_hooks(self, llm_client: EngineClient, heard_text: HeardText) -> SpeechHooks:
+    def _speech_hooks(
+        self, llm_client: EngineClient, heard_text: HeardText, reply_start: ReplyStart
+    ) -> SpeechHooks:
         async def ask(request: Callable[[], Awaitable[None]]) -> None:
             if self._settings.llm.hold_for_first_phrase:
                 with contextlib.suppress(EngineFailed):  # the turn reports the failure
@@ -374,6 +380,7 @@ class Session:
             first_phrase=self._monitor.mark("first_phrase"),
             first_audio=first_audio,
             spoken=heard_text.measure,
+            complete=reply_start.complete,
             failed=self._monitor.engine_failed("tts"),
             hold=lambda: ask(llm_client.hold),
             resume=lambda: ask(llm_client.resume),

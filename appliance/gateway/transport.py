@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,7 @@ class PacedTransport(FastAPIWebsocketTransport):
         on_phrase: Callable[[str], None] = lambda _text: None,
         drops_when_paused: bool = True,
         activity_seconds: float = ACTIVITY_SECONDS,
+        hold_reply: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Create the transport of one client.
 
@@ -96,6 +97,7 @@ class PacedTransport(FastAPIWebsocketTransport):
         on_phrase          called with each phrase, before its audio is sent for the first time
         drops_when_paused  whether the client drops what it has not played when the bot pauses
         activity_seconds   between two BotSpeakingFrames; see direct_audio.py
+        hold_reply         returns when the first audio of a reply may be sent
         """
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
@@ -118,6 +120,7 @@ class PacedTransport(FastAPIWebsocketTransport):
         self._paced_output.on_phrase = on_phrase
         self._paced_output.drops_when_paused = drops_when_paused
         self._paced_output.activity_seconds = activity_seconds
+        self._paced_output.hold_reply = hold_reply
         self._output = self._paced_output
 
     @property
@@ -162,12 +165,14 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     on_phrase: Callable[[str], None]
     drops_when_paused: bool
     activity_seconds: float
+    hold_reply: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._going = asyncio.Event()  # cleared while the output is paused
         self._going.set()
         self._unplayed_seconds: float | None = None  # at the pause, until it was made up for
+        self._reply_begun = False  # its first audio was there
         self._interruptions = 0
         self._interruptions_passed = 0  # in the queue
 
@@ -199,9 +204,16 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         if isinstance(frame, InterruptionFrame):
             self._interruptions += 1  # first, so that nothing is sent while it is reported
+        elif isinstance(frame, TTSAudioRawFrame) and not self._reply_begun:
+            self._reply_begun = True
+            if self.hold_reply is not None:
+                await self.hold_reply()  # all that follows waits behind it, except interruptions
         await super().process_frame(frame, direction)
         match frame:
+            case ReplyEndFrame():
+                self._reply_begun = False
             case InterruptionFrame():
+                self._reply_begun = False
                 self.pacer.flush()
                 self.playout.clear()
                 self._unplayed_seconds = None

@@ -517,6 +517,13 @@ class TTSConfig:
         le=5,
         description="time to generate and synthesise a phrase, as a multiple of its playing time",
     )
+    start_delay_seconds: Seconds = Field(
+        default=0.6,
+        ge=0,
+        le=5,
+        description="longest time for which a reply is held back while others are being made, so "
+        "that it does not pause later",
+    )
 
     @validator(mode="after")
     def _check(self) -> Self:
@@ -708,6 +715,7 @@ PROFILE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "tts.backend": "torch",
         "tts.device": "cuda",
         "tts.phrase_time_ratio": 0.3,
+        "tts.start_delay_seconds": 0.0,  # a card makes several replies faster than they are spoken
         "gateway.max_sessions": 8,
         "turn.threads": 2,
         "supervision.start_seconds": 240,

@@ -183,7 +183,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
                 return
             case InterruptionFrame():
                 self._heard_reported.clear()
-                self._speculator.discard("interrupted")
+                self._speculator.interrupted(self._collector.speaking)
                 await self._cancel_turn()
             case VADUserStartedSpeakingFrame():
                 self._callbacks.on_speech_started(frame.start_secs)
@@ -200,6 +200,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
                 self._callbacks.on_speech_stopped(frame.stop_secs + delay_seconds)
                 if (dropped := self._collector.speech_stopped()) is not None:
                     self._prefetcher.discard([dropped])
+                    self._speculator.speech_dropped()
             case TranscribeUtteranceFrame():
                 await self._transcriber.transcribe(frame.request, self._collector.current)
             case UserStoppedSpeakingFrame():
@@ -252,7 +253,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         return (*own, *self._client_tools.offered)
 
     def _speech_started(self, seconds_ago: float) -> None:
-        self._speculator.discard("speech_resumed")
+        self._speculator.speech_started()
         is_new = self._collector.current is None
         self._client.add(self._collector.speech_started(seconds_ago))
         self._prefetcher.audio_added(self._collector)
@@ -260,7 +261,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             self._prefetcher.prefill()
 
     def _speech_resumed(self) -> None:
-        self._speculator.discard("speech_resumed")
+        self._speculator.speech_started()
         if self._collector.current is not None:
             self._collector.speech_started()
             self._prefetcher.audio_added(self._collector)
@@ -358,7 +359,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         if utterance is not None:
             await self._submit(Exchange(utterances=(utterance,)))
             return
-        self._speculator.discard("changed")
+        self._speculator.speech_dropped()
         self._callbacks.on_turn_dropped("too_short")
         if (pending := self._history.pending()) is not None:
             await self._cancel_turn()

@@ -19,7 +19,9 @@ from enum import Enum
 
 from appliance.errors import EngineFailed
 from appliance.gateway.generation.buffered_stream import BufferedStream
+from appliance.gateway.session_set import SessionSet
 from appliance.gateway.speech.phrases import PhraseCutter
+from appliance.gateway.speech.reply_start import ReplyStart
 from appliance.gateway.speech.unsplit_names import UnsplitNames
 from appliance.link.client import EngineClient
 from appliance.link.engine import Chunk, GenerateRequest, Utterance
@@ -102,25 +104,6 @@ class SpeculationState:
         self._tries = 0
 
 
-class WaitingReplies:
-    """The sessions whose user waits for the first phrase of a confirmed turn."""
-
-    def __init__(self) -> None:
-        self._sessions: set[object] = set()
-
-    def add(self, session: object) -> None:
-        """Note that the user of `session` waits."""
-        self._sessions.add(session)
-
-    def remove(self, session: object) -> None:
-        """Note that the user of `session` no longer waits."""
-        self._sessions.discard(session)
-
-    def others(self, session: object) -> bool:
-        """Return whether the user of another session waits."""
-        return bool(self._sessions - {session})
-
-
 @dataclass(slots=True)
 class _SpeculativeReply:
     """A reply that was begun early.
@@ -141,8 +124,10 @@ class _SpeculativeReply:
 class Speculator:
     """Requests replies and speech of one session, and begins both early where it may.
 
-    `on_outcome` is called with one of metrics.SPECULATION_OUTCOMES and the seconds since the
-    speculation began.
+    waiting      sessions whose user waits for the first phrase of a confirmed turn
+    on_outcome   called with one of metrics.SPECULATION_OUTCOMES and the seconds since the
+                 speculation began
+    reply_start  told when the engines begin to work for this session; nothing is held back if None
     """
 
     def __init__(
@@ -151,9 +136,10 @@ class Speculator:
         config: TTSConfig,
         llm_client: EngineClient,
         tts_client: EngineClient,
-        waiting: WaitingReplies,
+        waiting: SessionSet,
         on_outcome: Callable[[str, float], None],
         names: UnsplitNames | None = None,
+        reply_start: ReplyStart | None = None,
     ) -> None:
         self._config = config
         self._llm_client = llm_client
@@ -161,6 +147,7 @@ class Speculator:
         self._waiting = waiting
         self._on_outcome = on_outcome
         self._names = names
+        self._reply_start = reply_start or ReplyStart(0.0, SessionSet())
         self._voice = config.voice
         self._state = SpeculationState(enabled)
         self._reply: _SpeculativeReply | None = None
@@ -201,6 +188,22 @@ class Speculator:
             self._voice = voice
             self.discard("changed")
 
+    def speech_started(self) -> None:
+        """Note that the user starts to speak, or goes on."""
+        self.discard("speech_resumed")
+        self._reply_start.begin()
+
+    def speech_dropped(self) -> None:
+        """Note that what the user said was too short for a turn."""
+        self.discard("changed")
+        self._reply_start.drop()
+
+    def interrupted(self, speaking: bool) -> None:
+        """Note that the bot is interrupted. `speaking`: the user has started to speak."""
+        self.discard("interrupted")
+        if not speaking:
+            self._reply_start.drop()
+
     def turn_ended(self) -> None:
         """Note that the user's turn has ended."""
         self._state.turn_ended()
@@ -208,6 +211,7 @@ class Speculator:
     def reply_waiting(self) -> None:
         """Note that the user waits for a reply to a confirmed turn."""
         self._waiting.add(self)
+        self._reply_start.begin()
 
     def reply_audible(self) -> None:
         """Note that the reply is audible, or that there will be none."""
@@ -221,6 +225,7 @@ class Speculator:
         """Discard and stop everything; the session has ended."""
         self.discard("session_ended")
         self.reply_audible()
+        self._reply_start.drop()
         if self._reply is not None:
             self._stop(self._reply)
         await self._wait_closed()

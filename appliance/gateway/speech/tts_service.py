@@ -25,7 +25,7 @@ from pipecat.services.tts_service import TTSService
 from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggregator, TextType
 
 from appliance.errors import EngineFailed
-from appliance.gateway.frames import PhraseBrokenFrame, PhraseRestartedFrame
+from appliance.gateway.frames import PhraseBrokenFrame, PhraseRestartedFrame, ReplyEndFrame
 from appliance.gateway.speech.phrases import PhraseCutter
 from appliance.gateway.speech.unsplit_names import UnsplitNames
 from appliance.link.client import EngineClient, EngineLost, retry_until_back
@@ -45,6 +45,7 @@ class SpeechHooks:
     first_phrase  the first phrase of a reply is complete and goes to the engine
     first_audio   the first audio of that phrase arrived (the hold message does not count)
     spoken        all audio of a phrase has arrived: its text, seconds
+    complete      all audio of the reply has arrived
     failed        the engine failed or was lost
     hold, resume  pause the LLM while the first phrase is synthesized, and continue it
     """
@@ -52,6 +53,7 @@ class SpeechHooks:
     first_phrase: Callable[[], None]
     first_audio: Callable[[], None]
     spoken: Callable[[str, float], None]
+    complete: Callable[[], None]
     failed: Callable[[EngineFailed], None]
     hold: Callable[[], Awaitable[None]]
     resume: Callable[[], Awaitable[None]]
@@ -100,6 +102,14 @@ class KokoroTTSService(TTSService):
         if isinstance(frame, LLMFullResponseStartFrame | InterruptionFrame):
             self._first = True
         await super().process_frame(frame, direction)
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Push a frame. The end of a reply comes after all of its audio."""
+        if isinstance(frame, ReplyEndFrame):
+            self._hooks.complete()
+        await super().push_frame(frame, direction)
 
     async def cleanup(self) -> None:
         """Close the session at the engine."""

@@ -36,7 +36,8 @@ from appliance.gateway.frames import SpeechPausedFrame
 from appliance.gateway.generation.history import ToolCallRecord
 from appliance.gateway.generation.llm_service import CANNOT_REPLY, UltravoxWithContextService
 from appliance.gateway.generation.reply import TurnCallbacks
-from appliance.gateway.generation.speculation import Speculator, WaitingReplies
+from appliance.gateway.generation.speculation import Speculator
+from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
 from appliance.link.engine import Result, ToolCall, Turn
 from appliance.settings import LLMConfig, TTSConfig
@@ -105,7 +106,7 @@ def llm_service(
     transcripts: bool = True,
 ) -> UltravoxWithContextService:
     """Return a service without speculation, which needs a TTS engine (test_speculation.py)."""
-    speculator = Speculator(False, TTSConfig(), client, client, WaitingReplies(), lambda *_: None)
+    speculator = Speculator(False, TTSConfig(), client, client, SessionSet(), lambda *_: None)
     return UltravoxWithContextService(
         config, client, speculator, events.callbacks(), context or LLMContext(), transcripts
     )

@@ -24,9 +24,9 @@ from appliance.gateway.generation.speculation import (
     SpeculationKey,
     SpeculationState,
     Speculator,
-    WaitingReplies,
 )
 from appliance.gateway.metrics import SPECULATION_OUTCOMES
+from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
 from appliance.link.engine import Chunk, GenerateRequest, Result, ToolCall, Turn, Utterance
 from appliance.settings import TTSConfig
@@ -122,7 +122,7 @@ def test_after_three_tries_in_a_turn_the_next_turn_may_speculate_again() -> None
 
 
 def test_only_other_sessions_count_as_waiting() -> None:
-    waiting, first, second = WaitingReplies(), object(), object()
+    waiting, first, second = SessionSet(), object(), object()
     waiting.add(first)
     assert not waiting.others(first) and waiting.others(second)
     waiting.remove(first)
@@ -215,9 +215,7 @@ class SpeculatingSession:
         self.engines = SimulatedEngines(tool_call)
         self.outcomes: list[str] = []
         client = cast(EngineClient, self.engines)
-        self.speculator = Speculator(
-            True, TTSConfig(), client, client, WaitingReplies(), self._ended
-        )
+        self.speculator = Speculator(True, TTSConfig(), client, client, SessionSet(), self._ended)
 
     def _ended(self, outcome: str, seconds: float) -> None:
         assert outcome in SPECULATION_OUTCOMES and seconds >= 0

@@ -40,7 +40,8 @@ from pipecat.tests.utils import run_test
 
 from appliance.gateway.frames import ReplyEndFrame, SpeechPausedFrame, SpeechResumedFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
-from appliance.gateway.generation.speculation import Speculator, WaitingReplies
+from appliance.gateway.generation.speculation import Speculator
+from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
 from appliance.link.engine import ToolCall, Turn
 from appliance.link.protocol import HealthReport
@@ -277,7 +278,7 @@ async def _run(steps: list[str]) -> None:
             TTSConfig(),
             client,
             tts_client,
-            WaitingReplies(),
+            SessionSet(),
             lambda outcome, _: outcomes.append(outcome),
         )
         config = LLMConfig(pre_roll_seconds=0.04, recover_seconds=0.0)

@@ -67,6 +67,7 @@ class RecordedHooks:
             first_phrase=record("first_phrase"),
             first_audio=record("first_audio"),
             spoken=self.spoken.__setitem__,
+            complete=record("complete"),
             failed=self._failed,
             hold=record_async("hold"),
             resume=record_async("resume"),
