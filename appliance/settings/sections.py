@@ -518,11 +518,11 @@ class TTSConfig:
         description="time to generate and synthesise a phrase, as a multiple of its playing time",
     )
     start_delay_seconds: Seconds = Field(
-        default=0.6,
+        default=0.8,
         ge=0,
         le=5,
-        description="longest time for which a reply is held back while others are being made, so "
-        "that it does not pause later",
+        description="longest time for which a reply is held back while the engines also work for "
+        "other calls, so that it does not pause later",
     )
 
     @validator(mode="after")
