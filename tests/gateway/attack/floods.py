@@ -1,7 +1,7 @@
 """Callers who send without end.
 
-Which code such a caller sees depends on whether it reads the close frame in time: tests of the codes
-are in tests/gateway/http/test_floods.py.
+Which code such a caller sees depends on whether it reads the close frame in time. The codes are
+tested in tests/gateway/http/test_floods.py.
 """
 
 from __future__ import annotations
