@@ -90,7 +90,7 @@ async def send_malformed_events(gateway: GatewayProcess) -> None:
             for text in malformed(seed):
                 await socket.send(text)
                 await asyncio.sleep(0.001)
-        await socket.wait_closed()
+        socket.transport.abort()
 
 
 async def send_oversized_events(gateway: GatewayProcess) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from client import wire
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, SimulatedClient
 
 Result = TypeVar("Result")
+KERNEL_BYTES = 8_192  # so that the rest waits in the gateway
 PIECE = Frame(Opcode.BINARY, b"", fin=False)
 FRAMES: dict[str, Callable[[int], Frame]] = {
     "pings": lambda _: Frame(Opcode.PING, b"x" * 125),
@@ -63,17 +65,22 @@ async def test_caller_who_never_reads_does_not_make_the_gateway_grow(
 ) -> None:
     protocols: list[BoundedWebSocket] = []
     monkeypatch.setattr(BoundedWebSocket, "start_keepalive", lambda self: protocols.append(self))
-    silent = await gateway.open_socket()
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+    small.connect(("127.0.0.1", gateway.port))
+    silent = await gateway.open_socket(sock=small)
     silent.transport.pause_reading()
     ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True)
     (protocol,) = protocols
+    served = protocol.transport.get_extra_info("socket")
+    served.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
     buffered = 0
     for _ in range(200):
         silent.transport.write(ping * 20)
         await asyncio.sleep(0.01)
         if not protocol.transport.is_closing():
             buffered = max(buffered, protocol.transport.get_write_buffer_size())
-    assert buffered < 1 << 18
+    assert 0 < buffered < 1 << 18
     silent.transport.abort()
 
 
