@@ -121,7 +121,7 @@ class ServerCertificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
-        # Two tickets cost each handshake 0.05 ms of CPU; a resumed handshake would save 0.03 ms.
+        # Two tickets cost a handshake 0.07 of its 0.31 ms of CPU; resumed, it takes 0.23 ms.
         context.num_tickets = 0
         path = gateway.tls_certificate
         try:
