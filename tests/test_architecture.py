@@ -43,6 +43,7 @@ COMMON = {
     "errors",
     "journal",
     "journal_fields",
+    "memory",
     "metrics",
     "offline",
     "processes",

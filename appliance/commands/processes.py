@@ -9,6 +9,7 @@ from pathlib import Path
 
 from appliance import run_folder
 from appliance.commands.command import Command
+from appliance.memory import return_blocks
 from appliance.processes import EXPORTER, GATEWAY, LLM, TTS, socket_path
 from appliance.settings import Settings
 
@@ -33,6 +34,9 @@ def _gateway(settings: Settings, args: Namespace) -> int:
     # smart-turn multiplies a matrix at each pause of a caller. With threads, those of numpy's
     # OpenBLAS spin for 0.1 s afterwards (measured), longer than the model takes. Read at import.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # uvloop has a buffer of 256 KiB for each TLS connection, also for those that wait for a
+    # handshake: 256 of them would take 58 MB (measured), and 4 KiB of each are used.
+    return_blocks(256 << 10)
     from appliance.gateway.server import serve
 
     serve(settings)

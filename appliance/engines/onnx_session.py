@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 import onnxruntime as ort  # type: ignore[import-untyped]
 
-M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 PROVIDERS = ("CPUExecutionProvider",)
 
 
@@ -33,24 +31,3 @@ def open_graph(model: bytes, options: ort.SessionOptions) -> ort.InferenceSessio
         return ort.InferenceSession(
             f"/proc/self/fd/{file.fileno()}", options, providers=list(PROVIDERS)
         )
-
-
-def return_large_blocks() -> None:
-    """Let the C library return each freed block of a mebibyte or more at once (glibc).
-
-    By default it keeps up to 64 MB of them for the next time: 25 MB in the LLM engine (measured).
-    """
-    change_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if change_option is not None:
-        change_option(M_MMAP_THRESHOLD, 1 << 20)
-
-
-def return_freed_memory() -> None:
-    """Return freed memory to the operating system, where the C library can (glibc).
-
-    Building a graph and loading it hold the weights several times. What is freed of it stays
-    resident otherwise: 190 MB in the TTS engine, 44 MB in the LLM engine (measured).
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

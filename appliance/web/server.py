@@ -1,5 +1,6 @@
 """uvicorn with an accept loop that bounds what clients cost before they are known.
 
+- A connection that sends nothing takes a socket and nothing else.
 - A connection has HEAD_SECONDS for its TLS handshake and the head of its request. The head is
   bounded and complete before it is parsed (limits.py).
 - A connection carries one request and is closed after the answer. A body is only read if its
@@ -75,9 +76,14 @@ class WebServer(uvicorn.Server):
     async def connect(self, visitor: Visitor, connection: socket.socket) -> None:
         """Make a protocol for a new connection, after the TLS handshake."""
         tls = self.config.ssl
+
+        def protocol() -> asyncio.BaseProtocol:
+            http = BoundedHttp(self, visitor)
+            return OneBuffer(http) if tls else http
+
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: BoundedHttp(self, visitor),
+                protocol,
                 connection,
                 ssl=tls,
                 ssl_handshake_timeout=HEAD_SECONDS if tls else None,
@@ -127,7 +133,9 @@ class Visitor:
         self._transport: asyncio.Transport | None = None
         self._deadline = self._start_deadline(HEAD_SECONDS)
         self._take_place(server.waiting)
-        self._connecting = spawn(server.connect(self, connection), "connection")
+        # A transport of uvloop with TLS has 300 KiB. Who sends nothing gets none.
+        self._connecting: asyncio.Task[None] | None = None
+        asyncio.get_running_loop().add_reader(connection, self._connect)
 
     def connected(self, transport: asyncio.Transport) -> None:
         """Note that the TLS handshake is complete."""
@@ -150,9 +158,17 @@ class Visitor:
         self.leave()
         if self._transport is not None:
             self._transport.abort()
-        else:
+            return
+        if self._connecting is not None:
             self._connecting.cancel()
-            self._connection.close()
+        else:
+            asyncio.get_running_loop().remove_reader(self._connection)
+        self._connection.close()
+
+    def _connect(self) -> None:
+        """Begin the TLS handshake, or to read the head: the first bytes have arrived."""
+        asyncio.get_running_loop().remove_reader(self._connection)
+        self._connecting = spawn(self._server.connect(self, self._connection), "connection")
 
     def _take_place(self, room: WaitingRoom[Visitor]) -> None:
         displaced = room.enter(self, self._address)
@@ -246,6 +262,7 @@ class OneBuffer(asyncio.BufferedProtocol):
     _buffer = memoryview(bytearray(RECEIVE_BYTES))  # read before the next record is decrypted
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
+        self.connection_made = protocol.connection_made  # type: ignore[method-assign]
         self.data_received = protocol.data_received
         self.eof_received = protocol.eof_received  # type: ignore[method-assign]
         self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -19,11 +21,14 @@ import psutil
 
 from appliance import run_folder
 from appliance.__main__ import main
+from appliance.access import file
+from appliance.access.store import Store, new_store
 from appliance.gateway import server
 from appliance.processes import GATEWAY
 from client.config import Config
 from tests.bench.instant import REPLY
 from tests.e2e.appliance import Appliance
+from tests.tls.site import make_site
 
 SETTINGS = {"GATEWAY_MAX_SESSIONS": "64", "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000"}
 TASK_COUNT_FILE = "tasks"  # in the gateway's own folder: number of tasks of its event loop
@@ -39,6 +44,11 @@ class MeasuredGateway:
     run_folder: Path
     config: Config
     process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the process so far, user and system."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
 
     def task_count(self) -> int:
         """Return the task count of the gateway's event loop, at most TASK_COUNT_SECONDS old."""
@@ -80,6 +90,31 @@ async def running(
         engines.terminate()
         await asyncio.to_thread(gateway.wait, STOP_SECONDS)
         await asyncio.to_thread(engines.wait, STOP_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def as_a_site_has_it(folder: Path, *module: str) -> AsyncIterator[MeasuredGateway]:
+    """Run a gateway with TLS and a named token; by default `python -m appliance gateway`."""
+    site, store = make_site(folder), folder / "tokens"
+    tls = {"GATEWAY_TLS_CERTIFICATE": str(site.chain), "GATEWAY_TLS_KEY": str(site.key)}
+    appliance = Appliance(folder, SETTINGS | tls | {"GATEWAY_TOKEN_STORE": str(store)})
+    url = appliance.url.replace("ws://", "wss://")
+    config = Config(url=url, token=_create_token(store), ca=str(site.ca))
+    async with running(appliance, config, *(module or ("appliance", "gateway"))) as gateway:
+        yield gateway
+
+
+def _create_token(path: Path) -> str:
+    """Create a token in a new store. Return its text."""
+    store, text = new_store(secrets.token_bytes).create(
+        "bench", int(time.time()), secrets.token_bytes
+    )
+
+    def changed(_: Store | None) -> Store:
+        return store
+
+    file.change(path, changed)
+    return text
 
 
 def _answers(config: Config) -> bool:

@@ -1,9 +1,9 @@
-"""What strangers cost the callers: python -m tests.bench.strangers [--seconds 60].
+"""What strangers cost the callers: python -m tests.bench.strangers [--seconds 60] [--plain].
 
-Two gateways run at the same time, each with two calls. One of them is attacked: by connections that
-send nothing, and by refused attempts at a steady rate. The other one is the control: it has the
-same share of the machine. Compared is the lag of their event loops. The attack itself runs in a
-process of its own.
+Two gateways run at the same time, each with two calls over TLS. One of them is attacked: by
+connections that send nothing, and by refused attempts at a steady rate, each with a TLS handshake
+of its own. The other one is the control: it has the same share of the machine. Compared are the lag
+of their event loops and their CPU time. The attack itself runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import resource
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from client.config import Config
 from tests.bench import lag
 from tests.bench.capacity import call
 from tests.bench.figures import machine, row, verdict
-from tests.bench.gateway import SETTINGS, MeasuredGateway, running
+from tests.bench.gateway import SETTINGS, MeasuredGateway, as_a_site_has_it, running
 from tests.e2e.appliance import ROOT, Appliance
 
 IDLE_CONNECTIONS = 4_000
@@ -45,7 +46,7 @@ UPGRADE = (
 )
 
 
-async def attack(port: int, seconds: float) -> None:
+async def attack(port: int, seconds: float, tls: ssl.SSLContext | None) -> None:
     """Hold IDLE_CONNECTIONS, and make REFUSALS_PER_SECOND attempts; print how many were refused."""
     idle: list[asyncio.StreamWriter] = []
     refused = 0
@@ -56,7 +57,7 @@ async def attack(port: int, seconds: float) -> None:
 
     async def guess() -> None:
         nonlocal refused
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
         writer.write(UPGRADE.encode())
         answer = await reader.read()
         writer.close()
@@ -88,39 +89,47 @@ async def attack(port: int, seconds: float) -> None:
     print(refused, len(idle))
 
 
-async def measure(folder: Path, seconds: float = SECONDS) -> list[str]:
-    """Attack one of two gateways. Return the lines to print."""
-    async with _gateway(folder / "control") as control, _gateway(folder / "attacked") as attacked:
+async def measure(folder: Path, seconds: float = SECONDS, *, plain: bool = False) -> list[str]:
+    """Attack one of two gateways. Return the lines to print. `plain`: without TLS."""
+    start = _plain_gateway if plain else _gateway
+    async with start(folder / "control") as control, start(folder / "attacked") as attacked:
         gateways = (control, attacked)
         over = asyncio.Event()
         for each in gateways:
-            await call(each.config, 0, 1)  # loads modules, and memory that every call takes
+            # Loads modules, and memory that every call takes.
+            await asyncio.gather(*(call(each.config, 0, 1) for _ in range(CALLERS)))
         calling = [
             asyncio.create_task(_call_again(each.config, number, over))
             for each in gateways
             for number in range(CALLERS)
         ]
-        before = attacked.process.memory_info().rss
-        attacker = _start_attack(attacked, seconds)
-        began = time.monotonic()
-        statuses, grown = await _watch(attacked, before, began + seconds)
+        memory = [each.process.memory_info().rss for each in gateways]
+        attacker = _start_attack(attacked, seconds, plain=plain)
+        began, cpu = time.monotonic(), [each.cpu_seconds() for each in gateways]
+        statuses, most = await _watch(control, attacked, began + seconds)
         refused = await asyncio.to_thread(attacker.communicate)
         ended = time.monotonic()
+        cpu = [each.cpu_seconds() - before for each, before in zip(gateways, cpu, strict=True)]
         over.set()
         turns = [await each for each in calling]
         await asyncio.sleep(2 * lag.FLUSH_SECONDS)
         lags = [lag.lags(each.run_folder, began, ended) for each in gateways]
     attempts, held = map(int, refused[0].split())
+    grown = [(after - before) / MIB for after, before in zip(most, memory, strict=True)]
     p99 = [percentile(each, 0.99) for each in lags]
     return [
         f"Strangers: {held:,} silent connections and {attempts / (ended - began):.0f} refusals a"
-        f" second, beside {CALLERS} calls",
+        f" second, beside {CALLERS} calls, {'without' if plain else 'over'} TLS",
+        f"  CPU of the control {cpu[0] / (ended - began) * 100:.1f} %, under attack"
+        f" {cpu[1] / (ended - began) * 100:.1f} %: {(cpu[1] - cpu[0]) / attempts * 1000:.2f} ms for"
+        " each refusal",
         row("event loop lag of the control", lags[0], "ms", 1000),
         row("event loop lag under attack", lags[1], "ms", 1000),
         f"  p99 {p99[0] * 1000:.2f} ms and {p99[1] * 1000:.2f} ms;"
         f" turns answered {sum(turns[:CALLERS])} and {sum(turns[CALLERS:])}",
         verdict("event loop lag p99, ratio to the control", p99[1] / p99[0], MAX_LAG_RATIO, ""),
-        verdict("memory under attack, more", grown, MAX_GROWTH_MIB, "MiB"),
+        f"  memory of the control {grown[0]:+.1f} MiB",
+        verdict("memory under attack, more", grown[1], MAX_GROWTH_MIB, "MiB"),
         verdict("probes not answered", sum(code != 200 for code in statuses), 0, ""),
     ]
 
@@ -134,15 +143,18 @@ async def _call_again(config: Config, number: int, over: asyncio.Event) -> int:
     return answered
 
 
-async def _watch(gateway: MeasuredGateway, before: int, until: float) -> tuple[list[int], float]:
-    """Probe the gateway until then. Return the statuses and the most memory it grew by, in MiB."""
+async def _watch(
+    control: MeasuredGateway, attacked: MeasuredGateway, until: float
+) -> tuple[list[int], list[int]]:
+    """Probe the attacked gateway until then. Return the statuses and the most memory of both."""
     statuses: list[int] = []
-    most = before
+    most = [0, 0]
     while time.monotonic() < until:
-        statuses += [await _probe(gateway.config, path) for path in PROBES]
-        most = max(most, int(gateway.process.memory_info().rss))
+        statuses += [await _probe(attacked.config, path) for path in PROBES]
+        now = [int(each.process.memory_info().rss) for each in (control, attacked)]
+        most = [max(pair) for pair in zip(most, now, strict=True)]
         await asyncio.sleep(PROBE_SECONDS)
-    return statuses, (most - before) / MIB
+    return statuses, most
 
 
 async def _probe(config: Config, path: str) -> int:
@@ -150,7 +162,7 @@ async def _probe(config: Config, path: str) -> int:
     host, _, port = config.host.partition(":")
     try:
         async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await asyncio.open_connection(host, int(port), ssl=config.tls())
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             answer = await reader.read()
             writer.close()
@@ -159,20 +171,27 @@ async def _probe(config: Config, path: str) -> int:
         return 0
 
 
+def _gateway(folder: Path) -> contextlib.AbstractAsyncContextManager[MeasuredGateway]:
+    return as_a_site_has_it(folder, "tests.bench.lag")
+
+
 @contextlib.asynccontextmanager
-async def _gateway(folder: Path) -> AsyncIterator[MeasuredGateway]:
+async def _plain_gateway(folder: Path) -> AsyncIterator[MeasuredGateway]:
     appliance = Appliance(folder, SETTINGS)
     config = Config(url=appliance.url, token=appliance.token)
     async with running(appliance, config, "tests.bench.lag") as gateway:
         yield gateway
 
 
-def _start_attack(gateway: MeasuredGateway, seconds: float) -> subprocess.Popen[str]:
+def _start_attack(
+    gateway: MeasuredGateway, seconds: float, *, plain: bool
+) -> subprocess.Popen[str]:
     port = gateway.config.host.partition(":")[2]
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "tests.bench.strangers"),
             *("--attack", port, "--seconds", str(seconds)),
+            *(["--plain"] if plain else []),
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -180,19 +199,29 @@ def _start_attack(gateway: MeasuredGateway, seconds: float) -> subprocess.Popen[
     )
 
 
+def _trusting_everybody() -> ssl.SSLContext:
+    """Return a context without verification, which costs the attacker time."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.strangers", description=__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of attack ({SECONDS:g})")
     parser.add_argument("--attack", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    parser.add_argument("--plain", action="store_true", help="without TLS")
     args = parser.parse_args()
     if args.attack:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        asyncio.run(attack(args.attack, args.seconds))
+        tls = None if args.plain else _trusting_everybody()
+        asyncio.run(attack(args.attack, args.seconds, tls))
         return
     print(f"On {machine()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="voice-strangers.") as folder:
-        print("\n".join(asyncio.run(measure(Path(folder), args.seconds))), flush=True)
+        lines = asyncio.run(measure(Path(folder), args.seconds, plain=args.plain))
+        print("\n".join(lines), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,21 +13,17 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
-import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from appliance.access import file
-from appliance.access.store import Store, new_store
 from appliance.gpu_proof.record import percentile
 from client.config import Config
 from tests.bench.capacity import call
 from tests.bench.figures import machine, row, verdict
-from tests.bench.gateway import SETTINGS, MeasuredGateway, running
+from tests.bench.gateway import SETTINGS, MeasuredGateway, as_a_site_has_it, running
 from tests.e2e.appliance import Appliance
-from tests.tls.site import make_site
 
 ROUNDS = 6
 CALLERS = 2  # at the same time
@@ -53,14 +49,14 @@ class Costs:
         self, callers: int = CALLERS, turns: int = TURNS, noisy: bool = False
     ) -> None:
         """Hold `callers` calls at once, and add their samples. `noisy`: see noise.py."""
-        before, began = _cpu_seconds(self.gateway), time.monotonic()
+        before, began = self.gateway.cpu_seconds(), time.monotonic()
         calls = [
             call(self.gateway.config, number * 0.37, turns, number if noisy else None)
             for number in range(callers)
         ]
         records = await asyncio.gather(*calls)
         lasted = callers * (time.monotonic() - began)
-        used = _cpu_seconds(self.gateway) - before
+        used = self.gateway.cpu_seconds() - before
         self.cpu_shares.append(used / lasted)
         self.cpu_seconds += used
         self.call_seconds += lasted
@@ -71,7 +67,7 @@ class Costs:
 
 async def measure(folder: Path, rounds: int = ROUNDS) -> list[str]:
     """Measure both gateways. Return the lines to print."""
-    async with _bare(folder / "without") as without, _guarded(folder / "with") as guarded:
+    async with _bare(folder / "without") as without, as_a_site_has_it(folder / "with") as guarded:
         costs = Costs(without), Costs(guarded)
         for each in costs:
             await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
@@ -116,44 +112,6 @@ async def _bare(folder: Path) -> AsyncIterator[MeasuredGateway]:
     appliance = Appliance(folder, SETTINGS)
     async with running(appliance, Config(url=appliance.url), "tests.bench.bare") as gateway:
         yield gateway
-
-
-@contextlib.asynccontextmanager
-async def _guarded(folder: Path) -> AsyncIterator[MeasuredGateway]:
-    """Run the gateway with TLS and a named token, as a site has it."""
-    site = make_site(folder)
-    store = folder / "tokens"
-    appliance = Appliance(
-        folder,
-        SETTINGS
-        | {
-            "GATEWAY_TLS_CERTIFICATE": str(site.chain),
-            "GATEWAY_TLS_KEY": str(site.key),
-            "GATEWAY_TOKEN_STORE": str(store),
-        },
-    )
-    url = appliance.url.replace("ws://", "wss://")
-    config = Config(url=url, token=create_token(store), ca=str(site.ca))
-    async with running(appliance, config, "appliance", "gateway") as gateway:
-        yield gateway
-
-
-def create_token(path: Path) -> str:
-    """Create a token in a new store. Return its text."""
-    store, text = new_store(secrets.token_bytes).create(
-        "bench", int(time.time()), secrets.token_bytes
-    )
-
-    def changed(_: Store | None) -> Store:
-        return store
-
-    file.change(path, changed)
-    return text
-
-
-def _cpu_seconds(gateway: MeasuredGateway) -> float:
-    times = gateway.process.cpu_times()
-    return float(times.user + times.system)
 
 
 def main() -> None:

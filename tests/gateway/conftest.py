@@ -46,11 +46,6 @@ TIMEOUT_SECONDS = 60.0  # generous, so that a slow machine does not fail the tes
 Speak = Callable[[str], bytes]
 
 
-def middle_of(pcm: bytes) -> bytes:
-    """Return `pcm` without its first and last 0.25 s, where endpointing may trim silence."""
-    return pcm[8000:-8000]
-
-
 class EngineProcess:
     """Fake engine process. Serves the engine link and can be killed and restarted."""
 
@@ -450,18 +445,6 @@ def speak(tmp_path_factory: pytest.TempPathFactory) -> Speak:
         return cache[text]
 
     return speak
-
-
-def contains(audio: bytes | bytearray, part: bytes) -> bool:
-    """Return whether 16 kHz PCM contains `part`, apart from what a filter of 3 Hz removes."""
-    whole, wanted = (np.frombuffer(pcm, "<i2").astype(float) for pcm in (audio, part))
-    if not 0 < len(wanted) <= len(whole):
-        return False
-    size = len(whole) + len(wanted)
-    spectrum = np.fft.rfft(whole, size) * np.fft.rfft(wanted, size).conj()
-    start = int(np.fft.irfft(spectrum, size)[: len(whole) - len(wanted) + 1].argmax())
-    difference = whole[start : start + len(wanted)] - wanted
-    return float(np.sum(difference**2)) < 0.01 * float(np.sum(wanted**2))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,13 +41,14 @@ async def send(
     path: str,
     headers: dict[str, str] | None = None,
     body: bytes = b"",
+    tls: ssl.SSLContext | None = None,
 ) -> Answer:
-    """Send a request and read the answer to its end."""
+    """Send a request, over TLS with `tls`, and read the answer to its end."""
     lines = {"Host": gateway.address} | (headers or {})
     if body:
         lines = {"Content-Length": str(len(body))} | lines
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, ssl=tls)
     writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
     received = await reader.read()
     writer.close()

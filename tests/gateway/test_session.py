@@ -16,14 +16,13 @@ from appliance.link.engine import ToolCall
 from appliance.settings import GatewayConfig
 from client import wire
 from tests.fakes import InstantLLMSession, InstantTTSEngine, InstantTTSSession
+from tests.fakes.audio import contains, middle_of
 from tests.gateway.conftest import (
     MakeGateway,
     RunningGateway,
     ScriptedLLM,
     SimulatedClient,
     Speak,
-    contains,
-    middle_of,
 )
 
 QUESTION = "What is the capital of France?"

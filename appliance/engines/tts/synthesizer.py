@@ -33,6 +33,7 @@ from appliance.engines.tts.pieces import (
 from appliance.engines.tts.statistics import is_predictable, predict
 from appliance.engines.tts.voices import Style, VoiceStyle
 from appliance.errors import BadSetting, MissingWeights
+from appliance.memory import return_freed_memory
 
 FOLDER = "kokoro-82m"
 ONNX_MODEL = "kokoro-v1.0.int8.onnx"
@@ -71,10 +72,9 @@ def load(config: settings.TTSConfig, weights: Path) -> Synthesizer:
     """
     if config.backend == "torch":
         return TorchSynthesizer(weights / FOLDER, config.device, config.threads)
-    from appliance.engines.onnx_session import return_freed_memory
-
     onnx_class = StreamingOnnxSynthesizer if config.streaming else OnnxSynthesizer
     synthesizer = onnx_class(weights / FOLDER, config.threads)
+    # Building a graph and loading it hold the weights several times: 190 MB of freed memory.
     return_freed_memory()
     return synthesizer
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -97,7 +96,7 @@ class Endpoints:
         self._gateway = gateway
         self._host_name = host_name.encode("ascii")
         self._certificate = certificate
-        self._routes = routes(gateway, self._deny)
+        self._routes = routes(gateway)
         self._routes.add_route("/ca.pem", self._authority)
         self._paths = dict(ENDPOINTS)
         if not realtime:
@@ -112,7 +111,10 @@ class Endpoints:
             send = _with_header(send, HOST_HEADER, self._host_name)
         known = self._paths.get(scope["path"]) == scope["type"]
         if known and self._is_certified(scope):
-            await self._routes(scope, receive, send)
+            if scope["type"] == "websocket":
+                await self._call(WebSocket(scope, receive, send))
+            else:
+                await self._routes(scope, receive, send)
             return
         address = scope["client"][0] if scope["client"] else ""
         refusal = self._gateway.unknown_path(address)
@@ -132,6 +134,17 @@ class Endpoints:
             or scope["extensions"][CLIENT_CERTIFICATE]
         )
 
+    async def _call(self, websocket: WebSocket) -> None:
+        """Run a call. FastAPI has no part in it: it takes longer than a refusal itself."""
+        request = None
+        if websocket.scope["path"] == REALTIME:
+            request = RealtimeRequest.of(
+                websocket.query_params.get("model", ""), websocket.headers.get("openai-beta", "")
+            )
+        refusal = await self._gateway.call(websocket, request)
+        if refusal is not None:
+            await self._deny(websocket, refusal)
+
     def _authority(self, _request: Request) -> Response:
         """Return the certificate of the authority that issued the gateway's."""
         if not self._certificate.authority:
@@ -143,8 +156,8 @@ class Endpoints:
         await websocket.send_denial_response(denial(refusal))
 
 
-def routes(gateway: Gateway, deny: Callable[[WebSocket, Refused], Awaitable[None]]) -> FastAPI:
-    """Return the routes. `deny` refuses a WebSocket before its upgrade."""
+def routes(gateway: Gateway) -> FastAPI:
+    """Return the routes of HTTP requests."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/healthz")
@@ -169,21 +182,6 @@ def routes(gateway: Gateway, deny: Callable[[WebSocket, Refused], Awaitable[None
             return JSONResponse({"room": True}, headers=NO_STORE)
         body = {"room": False, "reason": refusal.reason, "message": str(refusal)}
         return JSONResponse(body, status_code=404, headers=NO_STORE)
-
-    @app.websocket("/ws")
-    async def connect(websocket: WebSocket) -> None:
-        refusal = await gateway.call(websocket)
-        if refusal is not None:
-            await deny(websocket, refusal)
-
-    @app.websocket(REALTIME)
-    async def connect_realtime(websocket: WebSocket) -> None:
-        request = RealtimeRequest.of(
-            websocket.query_params.get("model", ""), websocket.headers.get("openai-beta", "")
-        )
-        refusal = await gateway.call(websocket, request)
-        if refusal is not None:
-            await deny(websocket, refusal)
 
     def refuse(refusal: Refused) -> Response:
         gateway.refused(refusal)

@@ -30,14 +30,13 @@ from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
 from appliance.link.engine import Chunk, GenerateRequest, Result, ToolCall, Turn, Utterance
 from appliance.settings import TTSConfig
+from tests.fakes.audio import contains, middle_of
 from tests.gateway.conftest import (
     MakeGateway,
     RunningGateway,
     ScriptedLLM,
     SimulatedClient,
     Speak,
-    contains,
-    middle_of,
 )
 
 QUESTION = "What is the capital of France?"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-from collections.abc import Callable
+import concurrent.futures
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import pytest
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from appliance.gateway.websocket import BoundedWebSocket
 from client import wire
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, SimulatedClient
 
+Result = TypeVar("Result")
+KERNEL_BYTES = 8_192  # so that the rest waits in the gateway
 PIECE = Frame(Opcode.BINARY, b"", fin=False)
 FRAMES: dict[str, Callable[[int], Frame]] = {
     "pings": lambda _: Frame(Opcode.PING, b"x" * 125),
@@ -62,17 +65,22 @@ async def test_caller_who_never_reads_does_not_make_the_gateway_grow(
 ) -> None:
     protocols: list[BoundedWebSocket] = []
     monkeypatch.setattr(BoundedWebSocket, "start_keepalive", lambda self: protocols.append(self))
-    silent = await gateway.open_socket()
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+    small.connect(("127.0.0.1", gateway.port))
+    silent = await gateway.open_socket(sock=small)
     silent.transport.pause_reading()
     ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True)
     (protocol,) = protocols
+    served = protocol.transport.get_extra_info("socket")
+    served.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
     buffered = 0
     for _ in range(200):
         silent.transport.write(ping * 20)
         await asyncio.sleep(0.01)
         if not protocol.transport.is_closing():
             buffered = max(buffered, protocol.transport.get_write_buffer_size())
-    assert buffered < 1 << 18
+    assert 0 < buffered < 1 << 18
     silent.transport.abort()
 
 
@@ -131,17 +139,39 @@ async def test_browser_that_catches_up_after_a_stall_goes_on(make_gateway: MakeG
         assert not client.closed
 
 
+STALL_FRAMES = 75  # three seconds; six times what may arrive at once in this test
+
+
+async def sent_audio(client: SimulatedClient, frames: int) -> None:
+    """Wait until the microphone has sent so many more frames."""
+    wanted = len(client.sent_pcm) + frames * 2 * wire.FRAME_SAMPLES
+    await client.wait_until(lambda: client.closed or len(client.sent_pcm) >= wanted)
+
+
 async def test_honest_audio_that_queued_while_the_gateway_stalled_is_not_charged(
     make_gateway: MakeGateway,
 ) -> None:
+    """The caller has an event loop of its own: its microphone records while the gateway stalls."""
+    callers = asyncio.new_event_loop()
+    thread = threading.Thread(target=callers.run_forever, daemon=True)
+    thread.start()
+
+    def there(action: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        return asyncio.run_coroutine_threadsafe(action, callers)
+
     async with make_gateway(ScriptedLLM("Fine."), pace_burst_seconds=0.5) as gateway:
-        client = await gateway.connect()
-        frame = wire.encode(wire.AudioFrame(bytes(wire.FRAME_SAMPLES * 2)))
-        with contextlib.suppress(ConnectionClosed):
-            for _ in range(3):  # each time, a stall of ten seconds
-                for _ in range(250):
-                    await client.socket.send(frame)
-        assert not client.closed
-        await client.type("Are you still there?")
-        assert (await client.turn(1))["reply_text"] == "Fine."
-        assert json.dumps(gateway.log_lines("session ended")) == "[]"
+        caller = await asyncio.wrap_future(there(gateway.connect()))
+        for _ in range(3):
+            there(sent_audio(caller, STALL_FRAMES)).result()  # blocks the gateway's event loop
+            await asyncio.wrap_future(there(sent_audio(caller, STALL_FRAMES)))
+        assert gateway.log_lines("session ended") == []
+        await asyncio.wrap_future(there(caller.type("Are you still there?")))
+        turn = await asyncio.wrap_future(there(caller.turn(1)))
+        assert turn["reply_text"] == "Fine."
+        gateway._clients.clear()
+        await asyncio.wrap_future(there(caller.disconnect()))
+        await gateway.wait_until(lambda: gateway.log_lines("session ended"))
+        assert [line["reason"] for line in gateway.log_lines("session ended")] == ["left"]
+    callers.call_soon_threadsafe(callers.stop)
+    await asyncio.to_thread(thread.join)
+    callers.close()

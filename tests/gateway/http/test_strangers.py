@@ -18,6 +18,7 @@ from tests.gateway.conftest import TIMEOUT_SECONDS, MakeGateway, RunningGateway,
 
 # What the kernel holds of data that is not read: send and receive buffer of a connection.
 KERNEL_BYTES = 16 << 20
+NEVER_SECONDS = 3_600.0  # for a head, so that only the number of places ends a connection
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -115,7 +116,7 @@ async def test_half_open_tls_handshake_is_let_go_and_others_complete(
         async with raw_connections(gateway, 2) as (silent, slow):
             slow[1].write(b"\x16\x03\x01")
             assert [await answer(silent), await answer(slow)] == [b"", b""]
-        monkeypatch.undo()
+        monkeypatch.setattr(web, "HEAD_SECONDS", NEVER_SECONDS)
         async with raw_connections(gateway, web.WAITING_PLACES + 20) as connections:
             await gateway.connect(ssl=trusting(chain))
             assert await answer(connections[0]) == b""
@@ -130,8 +131,9 @@ async def test_request_is_answered_once_and_its_connection_closed(gateway: Runni
 
 
 async def test_probes_and_callers_get_through_many_silent_connections(
-    gateway: RunningGateway,
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(web, "HEAD_SECONDS", NEVER_SECONDS)
     caller = await gateway.connect()
     async with raw_connections(gateway, web.WAITING_PLACES + 100) as connections:
         assert await probe(gateway, "/healthz") == 200
