@@ -155,7 +155,7 @@ def _is_around_sign(words: Sequence[str], index: int) -> bool:
     word, following = words[index], _at(words, index + 1)
     if word in _BETWEEN_ANY:
         return index > 0
-    if word in _BETWEEN_NUMBERS:
+    if word in _BETWEEN_NUMBERS and following not in _DASHES:  # "x - 3 = 4" has a variable
         return _is_amount(words, index - 1) and _may_be_amount(following)
     if following is None:
         return _ENDS_WITH_SIGN.search(word) is not None

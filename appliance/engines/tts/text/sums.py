@@ -27,10 +27,11 @@ _RESULT = re.compile(
 )
 _ASKS = re.compile(
     r"\b(?:what(?:'s| is)|how much is|calculate|compute|evaluate|solve|work out|subtract"
-    r"|(?:sum|difference)(?: of| is)?)\W*$"
-    r"|^(?:much )?is\s$",  # a phrase of a call: "How much | is 5 - 3?"
+    r"|(?:sum|difference)(?: of| is)?)\W*$",
     re.IGNORECASE,
 )
+# A phrase of a call, whose question began in the phrase before: "How much | is 5 - 3?"
+_ASKS_IN_PHRASE = re.compile(r"(?:much )?is\s", re.IGNORECASE)
 _ENDS = re.compile(r"\s*(?:[.?!:;)]|,(?!\d)|$)|\s(?:first|now|again|then|please|for me)\b")
 _SENTENCE_BEGINS = re.compile(r"(?:^|[.?!:]\s|\b(?:so|and|because|since|then),?\s)$", re.IGNORECASE)
 _SENTENCE_ENDS = re.compile(r"\s*[.?!]?(?:\s|$)")
@@ -73,6 +74,8 @@ def _is_sum(parts: list[tuple[str, str]], before: str, after: str) -> bool:
     if not are_numbers and any(value is not None for value in values):
         return False
     if _ASKS.search(before) and _ENDS.match(after):
+        return True
+    if are_numbers and _ASKS_IN_PHRASE.fullmatch(before) and after.startswith("?"):
         return True
     begins = bool(_SENTENCE_BEGINS.search(before))
     if result := _RESULT.match(after):
