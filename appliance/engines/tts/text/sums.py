@@ -81,7 +81,7 @@ def _is_sum(parts: list[tuple[str, str]], before: str, after: str) -> bool:
     if result := _RESULT.match(after):
         return _is_result(_value(result["result"]), values) or (begins and bool(result["ends"]))
     is_alone = not before.strip() or before.rstrip()[-1] in ".?!"
-    is_alone &= bool(_SENTENCE_ENDS.fullmatch(after[:2]))
+    is_alone &= len(parts) == 2 and bool(_SENTENCE_ENDS.fullmatch(after[:2]))
     return is_alone and are_numbers and "–" not in "".join(operators)
 
 
