@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
 from appliance.acceptance.limits import (
     CLASSES,
     CPU_P50_SECONDS,
+    CPU_P95_SECONDS,
     AcceptanceLimits,
     limits_for,
 )
@@ -71,6 +74,12 @@ def test_unknown_gpu_gets_the_slowest_class_and_no_gpu_gets_cpu_limits() -> None
     assert limits_for(GPU, [unknown])[0] == CLASSES[-1].name
     assert limits_for(Settings(), [gpu("H200")])[1].voice_to_voice_p50 == CPU_P50_SECONDS
     assert limits_for(GPU, [])[0] == "no GPU"
+
+
+def test_appliance_that_passes_answers_within_the_bound_of_its_objective() -> None:
+    rules = (Path(__file__).resolve().parents[2] / "ops/monitoring/rules.yml").read_text("utf-8")
+    bounds = re.findall(r'latency_seconds_bucket\{le="([\d.]+)"\}\[30m\]', rules)
+    assert max(map(float, bounds)) == CPU_P95_SECONDS  # the other bound is that of `gpu`
 
 
 def test_every_limit_can_be_replaced_on_the_command_line() -> None:

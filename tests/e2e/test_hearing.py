@@ -30,12 +30,13 @@ def sounds_without_words() -> np.ndarray:
 
 
 @pytest.mark.parametrize("word", ["No.", "Stop.", "Two.", "What?"])
-def test_one_word_is_answered(appliance: Appliance, tmp_path: Path, word: str) -> None:
+def test_one_word_is_heard_and_answered(appliance: Appliance, tmp_path: Path, word: str) -> None:
+    """The recognizers hear the same word however much silence is around it (0 to 0.8 s)."""
     path = tmp_path / "word.wav"
     subprocess.run(["espeak-ng", "-v", "en-us+m7", "-w", str(path), word], check=True)
     said = appliance.say(path)
     assert said.exit_code == 0, said.stderr
-    assert (said[0]["outcome"], bool(said[0]["user_text"])) == ("answered", True)
+    assert (said[0]["outcome"], said[0]["user_text"]) == ("answered", word)
 
 
 def test_sounds_without_words_are_neither_answered_nor_shown(

@@ -24,7 +24,8 @@ from misaki import en
 
 from appliance import journal
 from appliance.engines.tts import homographs, initialisms
-from appliance.engines.tts.homographs import Change, Word
+from appliance.engines.tts.homographs import Change
+from appliance.engines.tts.word_context import Word
 from appliance.errors import MissingWeights
 
 SPACY_FOLDER = "en_core_web_sm"

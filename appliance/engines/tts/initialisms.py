@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from appliance.engines.tts.homographs import Change, Word
+from appliance.engines.tts.homographs import Change
+from appliance.engines.tts.word_context import Word
 
 # As people in hospitals and industry say them. Phonemes: American, British.
 SAID_AS_WORDS = {
@@ -61,10 +62,16 @@ DETERMINERS = _set("the an a our your their his her this that each every main 's
 IT_NOUNS = _set("department support team desk staff system systems service services manager help")
 # Words before a letter that names something ("option a", "gate A").
 LETTERED = _set(
-    "annex answer appendix bay block building choice column door exhibit factor gate grade group "
-    "hepatitis influenza lane level line option part plan platform point room row section step "
-    "strep team terminal type unit vitamin wing zone"
+    "annex answer appendix batch bay bed block building category chamber channel choice class "
+    "column corridor cubicle dock door entrance exhibit exit factor gate grade group hall "
+    "hepatitis influenza lane level line locker machine option part patient person pier plan "
+    "platform point pump room row sample schedule seat section side stage stand step strep suite "
+    "table tank team terminal theater theatre track type unit valve variant vitamin ward wing "
+    "witness zone"
 )
+# Their letter stands before a dose or a count, too: "vitamin a 500 units".
+LETTERED_SUBSTANCES = _set("factor hepatitis influenza strep vitamin")
+BETWEEN_NUMBERS = _set("to - and or point")
 
 SHOUTED_WORDS = 2  # at least this many plain words in capitals
 MAX_UNKNOWN_LETTERS = 4  # longer unknown words are left to misaki
@@ -79,8 +86,9 @@ def changes(words: Sequence[Word], is_known: Callable[[str], bool]) -> dict[int,
     changed = {}
     for index, word in enumerate(words):
         before = words[index - 1] if index else Word("", "")
-        after = words[index + 1] if index + 1 < len(words) else Word("", "")
-        change = _single_letter(word, before, after, is_shouted)
+        rest = words[index + 1 :]
+        after = rest[0] if rest else Word("", "")
+        change = _single_letter(word, before, rest, is_shouted)
         change = change or _name(word) or _initialism(word, before, after, is_shouted, is_known)
         if change is not None:
             changed[index] = change
@@ -97,16 +105,28 @@ def _is_shouted(words: Sequence[Word], is_known: Callable[[str], bool]) -> bool:
     return shouted >= SHOUTED_WORDS and shouted > sum(map(str.islower, long))
 
 
-def _single_letter(word: Word, before: Word, after: Word, is_shouted: bool) -> Change | None:
+def _single_letter(
+    word: Word, before: Word, rest: Sequence[Word], is_shouted: bool
+) -> Change | None:
     """Tell the letter A from the article."""
     if word.lower != "a":
         return None
-    ends = not any(map(str.isalnum, after.text)) or after.tag in ("CD", "CC", "VBZ", "IN", "MD")
+    after = rest[0] if rest else Word("", "")
+    ends = not any(map(str.isalnum, after.text)) or after.tag in ("CC", "VBZ", "IN", "MD")
+    ends |= after.tag == "CD" and (before.lower in LETTERED_SUBSTANCES or not _counts(rest))
     names = before.lower in LETTERED and (ends or word.text == "A")
     spells = word.text == "A" and len(after.text) == 1 and after.text.isupper()
     begins = not any(map(str.isalnum, before.text))
     inside = word.text == "A" and not begins and not is_shouted and not before.text.istitle()
     return Change(letters="A") if names or spells or inside else None
+
+
+def _counts(words: Sequence[Word]) -> bool:
+    """Whether the number at the beginning counts what follows: "12 hour", "5 to 10 minute"."""
+    for word in words:
+        if word.tag != "CD" and word.lower not in BETWEEN_NUMBERS:
+            return word.tag.startswith(("NN", "JJ"))
+    return False
 
 
 def _name(word: Word) -> Change | None:

@@ -126,7 +126,7 @@ def _at(words: Sequence[str], index: int) -> str | None:
 
 
 def _is_amount(words: Sequence[str], index: int) -> bool:
-    """Whether the word is a number, a unit after a number, a day or a month."""
+    """Whether the word is a number or variable, a unit after a number, a day or a month."""
     word = _at(words, index)
     if word is None or _STOP.search(_core(word).removesuffix(".")):
         return False
@@ -135,7 +135,7 @@ def _is_amount(words: Sequence[str], index: int) -> bool:
         _HAS_DIGIT.search(word) is not None
         or _DAYS_AND_MONTHS.fullmatch(_core(word)) is not None
         or (before is not None and _HAS_DIGIT.search(before) is not None)
-        or re.fullmatch(r"\([a-z]\)", word) is not None
+        or re.fullmatch(r"\([a-z]\)|[b-z]", word) is not None
     )
 
 
@@ -155,7 +155,7 @@ def _is_around_sign(words: Sequence[str], index: int) -> bool:
     word, following = words[index], _at(words, index + 1)
     if word in _BETWEEN_ANY:
         return index > 0
-    if word in _BETWEEN_NUMBERS:
+    if word in _BETWEEN_NUMBERS and following not in _DASHES:  # "x - 3 = 4" has a variable
         return _is_amount(words, index - 1) and _may_be_amount(following)
     if following is None:
         return _ENDS_WITH_SIGN.search(word) is not None

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from appliance.engines.llm import NAME
+from appliance.engines.llm.small.impossible_requests import may_act
 from appliance.engines.llm.small.parts import join_parts
 from appliance.engines.llm.small.quotations import add_quotations
 from appliance.engines.llm.small.tools import (
@@ -83,7 +84,7 @@ class ChatMLFormat:
             for token in self._turn(turn)
         ]
         is_result = [turn.role == "tool" for turn in dialogue]
-        quoted = add_quotations(dialogue)
+        quoted = add_quotations(dialogue, may_act(tools))
         dialogue = render_calls([*quoted[:-1], *dialogue[-1:]] if is_open else quoted)
         bodies = [self._turn(turn) for turn in dialogue]
         asks = bool(dialogue) and dialogue[-1].role == "user"

@@ -6,6 +6,9 @@ sentence of the call. Asked to spell a word, they repeat it. Both are known, so 
     What did I just say? (Before this, I said: "I live in Oslo.")
     Spell the word cat. (Spelled: C-A-T.)
 
+So are the corrected number of `corrected_numbers.py` and the limits of
+`impossible_requests.py`.
+
 The quotation follows the question, so that the beginning of the prompt stays the same, and so does
 the model's cache of it. The questions are English, as `llm.language`.
 """
@@ -15,6 +18,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from appliance.engines.llm.small.corrected_numbers import corrected_number, find_number
+from appliance.engines.llm.small.impossible_requests import limit_of
 from appliance.link.engine import Turn
 
 # At the end of the text: "What did I say about my cats?" is another question, which the model
@@ -38,13 +43,21 @@ _ASKS_TO_SPELL = re.compile(
 _NOT_WORDS = frozenset({"it", "that", "this", "them", "again", "me", "please", "word", "name"})
 
 
-def add_quotations(dialogue: Sequence[Turn]) -> list[Turn]:
-    """Add to each question of the caller what small models need to answer it."""
+def add_quotations(dialogue: Sequence[Turn], may_act: bool = False) -> list[Turn]:
+    """Add to each question of the caller what small models need to answer it.
+
+    `may_act`: there are tools that may fulfil requests, so that the limits are not added.
+    """
     quoted: list[Turn] = []
-    before = ""
+    before, number = "", ""
     for turn in dialogue:
         if turn.role == "user":
-            quotation = _quotation(turn.text, before)
+            corrected = corrected_number(turn.text, number)
+            number = corrected or find_number(turn.text) or number
+            quotation = f"The number is {corrected}." if corrected else ""
+            quotation = quotation or _quotation(turn.text, before)
+            if not may_act:
+                quotation = quotation or limit_of(turn.text)
             before = turn.text
             if quotation:
                 turn = Turn("user", f"{turn.text} ({quotation})")

@@ -9,6 +9,7 @@ from what would be misread otherwise:
 
 - markup and addresses first: their dots, slashes and digits mean nothing to the other rules;
 - abbreviations and Roman numerals while numbers are still digits ("p. 12", "Rm. 101");
+- differences, before the rules that take their dashes for ranges, dates and codes;
 - comparisons, which stay in front of what follows as "less than" or "about";
 - dates, codes, ratios and times, whose hyphens, slashes and colons are not ranges or fractions;
 - plus and minus, after the dates and codes, which have hyphens, too;
@@ -33,6 +34,7 @@ from appliance.engines.tts.text.ranges import RANGES, WORD_RANGES
 from appliance.engines.tts.text.roman import ROMAN
 from appliance.engines.tts.text.rule import Rules, apply
 from appliance.engines.tts.text.signs import ARITHMETIC, COMPARISONS, SIGNS
+from appliance.engines.tts.text.sums import SUMS
 from appliance.engines.tts.text.symbols import SYMBOLS, TIDY
 from appliance.engines.tts.text.times import TIMES
 from appliance.engines.tts.text.units import DIMENSIONS, MEASURES, RATES
@@ -47,6 +49,7 @@ def _stages(dates_in_order: Rules) -> tuple[Rules, ...]:
         ADDRESSES,
         ABBREVIATIONS,
         ROMAN,
+        SUMS,
         COMPARISONS,
         WORD_RANGES,
         dates_in_order,

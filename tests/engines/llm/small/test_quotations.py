@@ -92,3 +92,19 @@ def test_question_for_a_spelling_has_the_letters(question: str) -> None:
 )
 def test_without_a_word_to_spell_there_are_no_letters(question: str) -> None:
     assert add_quotations([Turn("user", question)]) == [Turn("user", question)]
+
+
+NUMBER = Turn("user", "My number is five five five, zero one four two.")
+
+
+def test_corrected_number_follows_the_correction_and_is_corrected_again() -> None:
+    first, second = Turn("user", "No, it ends in three."), Turn("user", "No, it ends in four.")
+    quoted = add_quotations([NUMBER, ANSWER, first, ANSWER, second])
+    assert quoted[2].text == f"{first.text} (The number is five five five, zero one four three.)"
+    assert quoted[4].text == f"{second.text} (The number is five five five, zero one four four.)"
+
+
+def test_limit_follows_a_request_that_no_tool_can_fulfil() -> None:
+    request = Turn("user", "Can you call an ambulance?")
+    assert add_quotations([request]) == [Turn("user", f"{request.text} (You cannot do this.)")]
+    assert add_quotations([request], may_act=True) == [request]

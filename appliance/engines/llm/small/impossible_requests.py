@@ -1,0 +1,86 @@
+"""Recognizes what the appliance cannot do or know, because small models answer it nevertheless.
+
+Asked for the temperature outside, a small model says "70 degrees", and asked to remember something
+for the next call, that it will. The prompt says what is true after such a question:
+
+    What is the temperature outside? (You do not know the weather.)
+    Can you call an ambulance? (You cannot do this.)
+
+The rules name kinds of requests: a polite or plain command with a verb of acting, and a question
+for the weather of a time or place. What else is asked stays as it is. English, as `llm.language`.
+No I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from appliance.link.engine import Tool
+
+_SHIPPED_TOOLS = frozenset(("current_time", "end_call"))
+NO_WEATHER: Final = "You do not know the weather."
+NO_ACTION: Final = "You cannot do this."
+
+_OPENING = (
+    r"^\W*(?:(?:please|now|then|and|okay|ok|hey|so|well|yes|no)\b[\s,.]*)*"
+    r"(?:(?:can|could|will|would) you (?:please |just |maybe |also |now |quickly )*"
+    r"|i (?:want|need|would like) you to |i'd like you to )?"
+)
+_SOMEBODY = (
+    r"(?:my|the|a|an|him|her|them|us|our|this|someone|somebody|security|reception|doctor|dr|nurse"
+    r"|mr|mrs|ms|police|911|back)\b"
+)
+_ACTIONS = "|".join(
+    (
+        rf"(?:call|phone|ring|dial|text|inform|notify|warn|alert|contact) {_SOMEBODY}",
+        rf"tell (?!me\b|us\b|you\b){_SOMEBODY}(?! (?:story|joke|truth|time)\b)",
+        rf"let {_SOMEBODY}.* know\b",
+        r"(?:send|email|e-mail|mail|fax|forward|transfer|connect|post)\b",
+        r"put me (?:through|in touch)\b",
+        r"(?:book|reserve|order|buy|get|fetch|bring|find) (?:me|us|a|an|my|some|two|three)\b",
+        r"(?:pay|renew|cancel|reschedule|schedule|delete|save|print|unlock|lock|dim|wake|remind)\b",
+        r"(?:turn|switch) (?:on|off|up|down|it|the|my)\b",
+        r"(?:open|close|shut|start|check|change|update|raise|lower) (?:the|my)\b",
+        r"set (?:me )?(?:a|an|the|my) (?:alarm|timer|reminder)\b",
+        r"play (?:me )?(?:a|the|some|my) ?(?:music|song|radio|video|film|movie)\b",
+        r"take a (?:message|note)\b",
+        r"make (?:me )?(?:a|an) (?:note|appointment|reservation|booking|call)\b",
+        r"(?:write|note) (?:this|that|it) down\b",
+        r"look up\b",
+        r"(?:remember|keep) .*\b(?:for|until) (?:my |the )?next\b",
+        r"(?:remember|keep) .*\b(?:tomorrow|next time|next week)\b",
+    )
+)
+_ACTION = re.compile(rf"{_OPENING}(?:{_ACTIONS})", re.IGNORECASE)
+_NOW = (
+    r"(?:outside|outdoors|today|tonight|tomorrow|now|at the moment|this (?:morning|evening)"
+    r"|(?:on|next) (?:mon|tues|wednes|thurs|fri|satur|sun)day)"
+)
+_ASKS_FOR_WEATHER = re.compile(
+    rf"\b(?:(?:what(?:'s| is| will)|how(?:'s| is)|know|tell me)\b.*"
+    rf"\b(?:weather|forecast|temperature {_NOW})"
+    r"|(?:is it|will it|is there|will there be|is the sun|how (?:hot|cold|warm|windy)|does it)\b"
+    rf".*\b{_NOW}"
+    r"|do i need (?:an umbrella|a coat|a jacket))\b",
+    re.IGNORECASE,
+)
+_WEATHER = re.compile(
+    r"\b(?:weather|forecast|temperature|hot|cold|warm|wind(?:y)?|rain(?:ing|y)?|snow(?:ing|y)?|wet"
+    r"|dry|sun(?:ny)?|shining|storm(?:y)?|fog(?:gy)?|cloud(?:y|s)?|umbrella|coat|jacket)\b",
+    re.IGNORECASE,
+)
+
+
+def may_act(tools: Sequence[Tool]) -> bool:
+    """Return whether there are tools of the site, which may do what callers ask for."""
+    return any(tool.name not in _SHIPPED_TOOLS for tool in tools)
+
+
+def limit_of(text: str) -> str:
+    """Return what the prompt says about a request that cannot be fulfilled; '' for all others."""
+    text = text.replace("’", "'")
+    if _ASKS_FOR_WEATHER.search(text) and _WEATHER.search(text):
+        return NO_WEATHER
+    return NO_ACTION if _ACTION.match(text) else ""

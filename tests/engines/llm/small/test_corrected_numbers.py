@@ -1,0 +1,50 @@
+"""A caller may correct the last digit of a number, in words or figures."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.engines.llm.small.corrected_numbers import corrected_number, find_number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("My number is five five five, zero one four two.", "five five five, zero one four two"),
+        ("It is 555-0142. Read it back.", "555-0142"),
+        ("The code is 4815", "4815"),
+        ("First 12, then nine oh three.", "nine oh three"),
+        ("I have two cats.", ""),
+        ("Someone phoned tonight.", ""),
+        ("", ""),
+    ],
+)
+def test_last_number_of_a_text_is_found(text: str, number: str) -> None:
+    assert find_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("correction", "number", "corrected"),
+    [
+        ("No, it ends in three.", "zero one four two", "zero one four three"),
+        ("No, it ends with a 3.", "0142", "0143"),
+        ("The last digit is nine now.", "four one seven", "four one nine"),
+        ("Sorry, the last digit’s 8", "nine zero three", "nine zero eight"),
+        ("The last one should be oh.", "555-0142", "555-0140"),
+        ("It ends in 4.", "one two", "one four"),
+    ],
+)
+def test_last_digit_is_corrected(correction: str, number: str, corrected: str) -> None:
+    assert corrected_number(correction, number) == corrected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["It ends in May.", "It ends in three five.", "It ends in thirty.", "No, three.", "Read it."],
+)
+def test_other_texts_correct_nothing(text: str) -> None:
+    assert corrected_number(text, "one two") == ""
+
+
+def test_without_a_number_there_is_nothing_to_correct() -> None:
+    assert corrected_number("It ends in three.", "") == ""

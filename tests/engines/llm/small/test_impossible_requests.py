@@ -1,0 +1,86 @@
+"""Requests that the appliance cannot fulfil are recognized, and questions beside them are not."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.engines.llm.small.impossible_requests import (
+    NO_ACTION,
+    NO_WEATHER,
+    limit_of,
+    may_act,
+)
+from appliance.link.engine import Tool
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is the temperature outside?",
+        "What’s the weather like?",
+        "How warm is it outdoors?",
+        "Will it rain tomorrow?",
+        "Is it going to snow tonight?",
+        "Do I need an umbrella?",
+        "Is the sun shining right now?",
+    ],
+)
+def test_question_for_the_weather_is_limited(text: str) -> None:
+    assert limit_of(text) == NO_WEATHER
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Can you call an ambulance?",
+        "Please call my mother.",
+        "Okay, then call the police.",
+        "I would like you to send an email.",
+        "Remember this for my next call.",
+        "Tell the nurse that I am in pain.",
+        "Let my wife know that I am fine.",
+        "Could you please turn off the lights?",
+        "Put me through to the ward.",
+        "Write this down.",
+        "Book a taxi for me.",
+        "Set an alarm for six.",
+    ],
+)
+def test_request_to_act_is_limited(text: str) -> None:
+    assert limit_of(text) == NO_ACTION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Call me Peter.",
+        "Tell me a story.",
+        "Tell us the truth.",
+        "Can you tell me the time?",
+        "Can you repeat it?",
+        "Remember that my dog is called Bella.",
+        "Repeat my last sentence.",
+        "What is an ambulance?",
+        "I called the police.",
+        "I have to call my mother.",
+        "My weather app is broken.",
+        "Why does it rain?",
+        "Is ice cold?",
+        "I am cold today.",
+        "How hot is boiling water?",
+        "What does a thermometer measure?",
+        "How do I write an email?",
+        "Is it Monday today?",
+        "Will it hurt tomorrow?",
+        "Stop.",
+        "",
+    ],
+)
+def test_what_can_be_answered_is_not_limited(text: str) -> None:
+    assert limit_of(text) == ""
+
+
+def test_tools_of_the_site_may_act() -> None:
+    shipped = [Tool(name, "", "{}") for name in ("current_time", "end_call")]
+    assert not may_act(shipped)
+    assert may_act([*shipped, Tool("send_email", "", "{}")])
