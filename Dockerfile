@@ -130,6 +130,7 @@ ENV PATH=/opt/voice/venv/bin:/usr/bin:/bin \
     VOICE_GATEWAY_TOKEN_FILE=/run/secrets/voice-token \
     VOICE_GATEWAY_TLS_CERTIFICATE=/run/secrets/tls/chain.pem \
     VOICE_GATEWAY_TLS_KEY=/run/secrets/tls/key.pem \
+    VOICE_GATEWAY_START_CLOSED_FILE=/run/voice-host/start-closed \
     VOICE_EXPORTER_HOST=0.0.0.0 \
     TRITON_CACHE_MANAGER=appliance.engines.llm.vllm.triton_cache:SealedFirst \
     TRITON_LIBCUDA_PATH=/usr/lib/x86_64-linux-gnu \

@@ -164,8 +164,12 @@ run_steps() {
     if [[ $RAN != no ]]; then run_step drain "drain $(release_of "$OLD")" drain_calls || return; fi
     run_step stop 'stop the running release' stop_appliance || return
     run_step tags "make $RELEASE current" move_tags "$NEW" "$OLD" || return
-    run_step start "start $RELEASE" start_appliance || return
-    if [[ $ACTION == activate || $RAN == closed ]]; then run_step close 'close it to callers' close_early || return; fi
+    if [[ $ACTION == activate || $RAN == closed ]]; then
+        run_step start "start $RELEASE, closed to callers" start_appliance closed || return
+        run_step close 'see that it is closed' ensure_closed || return
+    else
+        run_step start "start $RELEASE" start_appliance || return
+    fi
     run_step ready 'wait until it is ready' wait_ready || return
     if [[ $ACTION == activate ]]; then run_step smoke-test 'smoke test' run_smoke_test || return; fi
     let_callers_in || return
@@ -196,8 +200,11 @@ drain_calls() {
 let_callers_in() {
     if [[ $RAN == closed ]]; then
         info "$RELEASE stays closed, as the old release was: voicectl open" || true
+        unmark_start_closed
     elif is_closed; then
         run_step open 'accept calls' open_appliance
+    else
+        unmark_start_closed
     fi
 }
 run_smoke_test() {
@@ -227,13 +234,13 @@ set_tag() {
     fi
 }
 
-# Wait for the old release, and leave it closed or open, as it was. Fails, and sets WHY.
-restore_open_or_closed() {
+# Start the old release, and leave it closed or open, as it was. Fails, and sets WHY.
+start_old() {
     if [[ $RAN == closed ]]; then
-        close_early && wait_ready
-        return
+        start_appliance closed && ensure_closed && wait_ready && unmark_start_closed
+    else
+        start_appliance && wait_ready && { ! is_closed || open_appliance; }
     fi
-    wait_ready && { ! is_closed || open_appliance; }
 }
 
 # --- has_only_drained: whether the change has not gone further than the drain, and the old release still runs
@@ -256,6 +263,7 @@ roll_back() {
         return "$ROLLED_BACK"
     fi
     stop_appliance || warn "$WHY"
+    unmark_start_closed || warn "$WHY"
     move_tags "$OLD" "$OLDER" || warn "$WHY"
     if [[ $OLD == none ]]; then
         log_step "returned current=none previous=$OLDER"
@@ -265,7 +273,7 @@ roll_back() {
         log_step "returned current=$OLD previous=$OLDER"
         warn "$(release_of "$OLD") is current again. It was not running before, and it is not running now."
         return "$ROLLED_BACK"
-    elif start_appliance && restore_open_or_closed; then
+    elif start_old; then
         log_step "returned current=$OLD previous=$OLDER"
         warn "$(release_of "$OLD") is current again, and $([[ $RAN == closed ]] && echo 'is closed, as before' || echo 'accepts calls')."
         return "$ROLLED_BACK"

@@ -11,6 +11,11 @@ readonly POINTERS='(current|previous)(-[0-9]+)?' # tags that are not releases
 readonly LAST=$NAME-last # the previous container, kept for its log
 readonly ETC=${VOICE_ETC:-/etc/voice-appliance} HOST_RECORDS=${VOICE_STATE:-/var/lib/voice-appliance}
 readonly RECORDS=$HOST_RECORDS${INSTANCE:+/instances/$INSTANCE}
+# What voicectl tells the container at its start. In memory, so that a restart of the host ends it.
+RUNTIME=/run
+((EUID == 0)) || RUNTIME=${XDG_RUNTIME_DIR:-/run}
+readonly START_FOLDER=${VOICE_RUN:-$RUNTIME}/$NAME HOST_FOLDER=/run/voice-host # outside, and in the container
+readonly START_CLOSED=$START_FOLDER/start-closed                              # exists while each start is closed to callers
 readonly TOKEN_STORE=/run/secrets/voice-access/tokens # in the container
 readonly IMAGE_USER=10001                             # as in the Dockerfile
 readonly UNITS=(gateway llm tts exporter)

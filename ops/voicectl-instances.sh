@@ -94,17 +94,32 @@ print_instance() {
     printf '%s %-12s %-14s %s\n' "$dot" "${1:-appliance}" "${release:-no release}" "$state"
 }
 
-# --- close_early: close a release that was just started, before it is ready, so that nobody but the smoke test
-#     gets in. Loading its models takes longer than this. If the release ends, wait_ready says why. Fails, and
-#     sets WHY, if INTERRUPTED is set.
-close_early() {
+# --- mark_start_closed, unmark_start_closed: from now on, each start is closed to callers, or open. Boot looks at the
+#     file at each start, so a container that crashes during its smoke test is closed again, and one that crashes
+#     later, or starts with the host, is open. Fail, and set WHY.
+mark_start_closed() {
+    WHY="cannot write to $START_FOLDER: run this as root"
+    { mkdir -p "$START_FOLDER" && touch "$START_CLOSED"; } 2>/dev/null
+}
+unmark_start_closed() {
+    WHY="cannot remove $START_CLOSED, so that each start is closed to callers"
+    rm -f "$START_CLOSED" 2>/dev/null
+}
+# --- ensure_closed: see that a release that was just started is closed. If its unit is older and does not show it the
+#     mark, close it before it is ready: loading its models takes longer than this. If the release ends, wait_ready
+#     says why. Fails, and sets WHY, if INTERRUPTED is set.
+ensure_closed() {
     local began=$SECONDS exited=0 code
     while ((SECONDS - began < READY_SECONDS)); do
         [[ ! ${INTERRUPTED:-} ]] || { WHY=interrupted; return 1; }
         code=0
         in_container close </dev/null >/dev/null 2>&1 || code=$?
         case $code in
-            0) return 0 ;;
+            0)
+                is_mounted "$HOST_FOLDER" ||
+                    warn 'the installed unit is of an older release, so that this one was open before it was closed; see units.md'
+                return 0
+                ;;
             "$UNKNOWN_COMMAND")
                 warn 'this release cannot be closed: it takes calls before its smoke test'
                 return 0
@@ -117,6 +132,7 @@ close_early() {
 }
 is_closed() { [[ $(in_container status --json </dev/null 2>/dev/null) == *'"closed": true'* ]]; }
 open_appliance() {
+    unmark_start_closed || return
     WHY='it could not be opened: voicectl open'
     in_container open </dev/null >/dev/null # a closed terminal is not a failure
 }

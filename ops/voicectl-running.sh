@@ -152,13 +152,15 @@ make_run_line() {
         podman) RUN+=(--log-driver=k8s-file --log-opt=max-size=50mb) ;;
         docker) RUN+=(--log-driver=local --log-opt=max-size=10m --log-opt=max-file=5) ;;
     esac
+    [[ ! -d $START_FOLDER ]] || RUN+=(--volume="$START_FOLDER:$HOST_FOLDER:ro,z")
     site_flags
     RUN+=("${SITE_FLAGS[@]}" "${flags[@]}" "$CURRENT")
 }
 
-# --- start_appliance, stop_appliance: set WHY on failure
+# --- start_appliance [closed], stop_appliance: set WHY on failure
 start_appliance() {
     local output
+    if [[ ${1:-} == closed ]]; then mark_start_closed || return; else unmark_start_closed || return; fi
     image_id "$CURRENT" >/dev/null || { WHY='no release is activated; see voicectl releases'; return 1; }
     ensure_tls || return
     # A rootless engine maps the user of the image, so the operator makes that folder.

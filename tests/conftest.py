@@ -8,6 +8,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from appliance import core_dumps
+
 # Shared machines stall, and no test's success is a matter of time.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -36,6 +38,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if rows:
         terminalreporter.section("drills: time to recovery")
         terminalreporter.write_line("\n".join(rows))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unchanged_process() -> Iterator[None]:
+    """A command that a test calls in this process would limit this process for all later tests.
+
+    Core dumps are not switched off here, and memory is not hidden; neither can be undone.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core_dumps, "disable", lambda: None)
+        patch.setattr(core_dumps, "hide_memory", lambda: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -59,6 +59,7 @@ ALLOWED = {
     "gateway.plain_network": "true or false",
     "gateway.page": "true or false",
     "gateway.start_closed": "true or false",
+    "gateway.start_closed_file": "text",
     "gateway.host_name": "at most 64 letters, digits, '.', '_', ':' and '-', or empty",
     "gateway.realtime": SWITCH,
     "gateway.realtime_client_settings": SWITCH,
@@ -379,6 +380,7 @@ def test_every_setting_but_paths_of_files_can_be_wrong() -> None:
         "gateway.tls_certificate",
         "gateway.tls_key",
         "gateway.tls_client_ca",
+        "gateway.start_closed_file",
         "audit.folder",
     }
     assert {name for name, _ in EVERY_WRONG_VALUE} == FIELDS.keys() - free

@@ -186,6 +186,11 @@ class GatewayConfig:
         description="refuse callers after each start, except the acceptance test, until "
         "`voicectl open`",
     )
+    start_closed_file: str = Field(
+        default="",
+        description="a start is closed, as with start_closed, while this file exists; `voicectl "
+        "activate` makes and removes it",
+    )
     page: bool = Field(default=True, description="serve the page to talk from, at /")
     realtime: bool = Field(
         default=True, description="serve clients of OpenAI's Realtime API, at /v1/realtime"

@@ -27,7 +27,7 @@ from appliance import journal, run_folder
 from appliance.errors import ApplianceError, SupervisorFailed
 from appliance.gpu import own_card
 from appliance.processes import GUARD, PROGRAMS
-from appliance.settings import Settings
+from appliance.settings import GatewayConfig, Settings
 from appliance.supervision import seal_check
 from appliance.supervision.gpu_watch import uses_gpu
 from appliance.supervision.policy import Decision, GuardHistory, RestartLimits, Symptom
@@ -69,7 +69,7 @@ def run(settings: Settings, conf: Path, check: Callable[[Settings], None]) -> No
     and SupervisorFailed. All but AlreadyRunning are also recorded in reason.json in the run folder.
     """
     folder = settings.paths.run.absolute()
-    with run_folder.claim(folder, closed=settings.gateway.start_closed):
+    with run_folder.claim(folder, closed=starts_closed(settings.gateway)):
         try:
             check(settings)
             card = own_card.of_this_machine() if uses_gpu(settings) else {}
@@ -77,6 +77,12 @@ def run(settings: Settings, conf: Path, check: Callable[[Settings], None]) -> No
         except ApplianceError as error:
             run_folder.write_reason(folder, error)
             raise
+
+
+def starts_closed(gateway: GatewayConfig) -> bool:
+    """Whether this start is closed to callers: always, or because the host asks for it."""
+    mark = gateway.start_closed_file
+    return gateway.start_closed or (mark != "" and Path(mark).exists())
 
 
 def environment(environ: Mapping[str, str], settings: Settings, folder: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import ssl
 import subprocess
@@ -14,6 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ class Appliance:
         self.token_file.touch(0o600)
         self.token_file.write_text(self.token)
         self.run_folder = Path(tempfile.mkdtemp(prefix="voice."))  # sockets need a short path
+        weakref.finalize(self, shutil.rmtree, self.run_folder, ignore_errors=True)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

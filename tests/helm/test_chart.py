@@ -156,6 +156,40 @@ def test_pods_are_replaced_if_and_only_if_something_changed_for_them() -> None:
     assert template({"lexicon": "a\tb\n"}) != template({"lexicon": "a\tc\n"})
 
 
+CHANGED = {
+    "image": {"tag": "0.2.0-cpu"},
+    "replicas": 4,
+    "callSeconds": 600,
+    "settings": {"VOICE_JOURNAL_FORMAT": "text"},
+    "lexicon": "Kefzol\tkef zole\n",
+}
+
+
+def test_upgrade_changes_nothing_that_kubernetes_refuses_to_change() -> None:
+    """Selectors, kinds and names; a job cannot be changed at all, so it is made anew."""
+    before, after = render(), render(CHANGED)
+    assert before.keys() <= after.keys()
+    fixed = [(kind, "selector") for kind in ("Deployment", "PodDisruptionBudget")]
+    fixed += [("Service", name) for name in ("selector", "clusterIP", "type")]
+    for key in before:
+        for kind, name in fixed:
+            if key.startswith(f"{kind}/"):
+                assert before[key]["spec"].get(name) == after[key]["spec"].get(name), key
+        if key.startswith("Job/"):
+            policy = after[key]["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+            assert "before-hook-creation" in policy.split(",")
+
+
+def test_rollback_finds_the_objects_of_before() -> None:
+    """Helm applies what it has stored of the release before, so it has to be complete."""
+    before = render()
+    render(CHANGED)
+    assert render() == before
+    stored = without_hooks(before)
+    assert pod(stored) == pod(before)
+    assert not any(key.startswith("ConfigMap/") for key in stored)  # none could be missing then
+
+
 def test_proxy_that_terminates_tls_leaves_no_certificate_and_is_the_only_caller() -> None:
     objects = render(BEHIND_PROXY)
     (container,) = pod(objects)["containers"]

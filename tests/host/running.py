@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -111,6 +112,11 @@ class OperatedHost:
         return self.host.folder / "state"
 
     @property
+    def runtime(self) -> Path:
+        """What a restart of the host clears."""
+        return self.host.folder / "runtime"
+
+    @property
     def smoke_test(self) -> Path:
         return self.host.folder / "bin/smoke"
 
@@ -119,6 +125,7 @@ class OperatedHost:
         return {
             "VOICE_ETC": str(self.etc),
             "VOICE_STATE": str(self.state),
+            "VOICE_RUN": str(self.runtime),
             "VOICE_SMOKE_TEST": str(self.smoke_test),
             "VOICE_READY_SECONDS": "60",
         }
@@ -132,6 +139,11 @@ class OperatedHost:
         done = self.ctl(*arguments, **environ)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def is_closed(self, container: str = NAME) -> bool:
+        """Whether the appliance takes no calls but those of the smoke test."""
+        status = ("python", "-m", "appliance", "status", "--json")
+        return bool(json.loads(self.run_engine("exec", container, *status))["closed"])
 
     def run_engine(self, *arguments: str) -> str:
         return self.host.must(self.engine, *arguments)
@@ -189,7 +201,7 @@ def fresh(site: OperatedHost) -> Iterator[OperatedHost]:
         for slot in ("current", "previous"):
             for suffix in ("", "-0", "-1"):  # of instances
                 site.host.run(site.engine, "rmi", f"localhost/{NAME}:{slot}{suffix}")
-        for folder in (site.etc, site.state):
+        for folder in (site.etc, site.state, site.runtime):
             shutil.rmtree(folder, ignore_errors=True)
         for program in (site.host.folder / "bin").iterdir():
             program.unlink()

@@ -46,33 +46,64 @@ def test_first_release_is_activated_without_a_drain(site: OperatedHost) -> None:
     assert site.steps() == steps
 
 
-IS_CLOSED = "podman exec voice-appliance python -m appliance status --json"
+SEE = "podman exec voice-appliance python -m appliance status --json"
+# The mark as the container sees it: boot looks at it at each start, also after a crash.
+MARK = "/run/voice-host/start-closed"
 
 
-def is_closed(site: OperatedHost) -> bool:
-    status = site.run_engine("exec", NAME, "python", "-m", "appliance", "status", "--json")
-    return bool(json.loads(status)["closed"])
+def seen_closed(site: OperatedHost) -> bool:
+    """Whether the release was closed when the smoke test looked."""
+    return bool(json.loads((site.host.folder / "seen").read_text())["closed"])
 
 
-def test_release_is_closed_to_callers_until_its_smoke_test_has_passed(
+def test_release_starts_closed_and_is_opened_after_its_smoke_test(serving: OperatedHost) -> None:
+    """Also if nothing could be run in it before: it does not take calls for a moment."""
+    serving.host.program(
+        "podman", f'[[ "$*" != *" appliance close" ]] || exit 0\nexec {shutil.which("podman")} "$@"'
+    )
+    serving.set_smoke_test(f"{SEE} >seen")
+    serving.must("activate", "0.2.0")
+    assert seen_closed(serving)
+    assert not serving.is_closed()
+
+
+def test_each_start_is_closed_during_the_smoke_test_and_open_after_it(
     serving: OperatedHost,
 ) -> None:
-    serving.set_smoke_test(f"{IS_CLOSED} >seen")
+    serving.set_smoke_test(f"podman exec {NAME} cat {MARK} && touch marked")
     serving.must("activate", "0.2.0")
-    assert json.loads((serving.host.folder / "seen").read_text())["closed"] is True
-    assert not is_closed(serving)
+    assert (serving.host.folder / "marked").exists()
+    assert serving.host.run("podman", "exec", NAME, "cat", MARK).returncode != 0
+
+
+def test_rollback_starts_the_old_release_open(serving: OperatedHost) -> None:
+    serving.set_smoke_test("exit 1")
+    assert serving.ctl("activate", "0.2.0").returncode == ROLLED_BACK
+    assert not serving.is_closed()
+    assert serving.host.run("podman", "exec", NAME, "cat", MARK).returncode != 0
+
+
+def test_failed_first_release_leaves_no_mark_by_which_the_next_start_is_closed(
+    site: OperatedHost,
+) -> None:
+    site.set_smoke_test("exit 1")
+    assert site.ctl("activate", "0.1.0").returncode == ROLLED_BACK
+    assert [path for path in site.runtime.rglob("*") if path.is_file()] == []
+    site.tag(ONE, "current")
+    site.must("start")
+    assert not site.is_closed()
 
 
 def test_release_takes_the_place_of_a_closed_one_and_stays_closed(serving: OperatedHost) -> None:
     assert "closed" in serving.must("close")
     assert "0.2.0-cpu stays closed" in serving.must("activate", "0.2.0")
-    assert is_closed(serving)
+    assert serving.is_closed()
     serving.set_smoke_test("exit 1")
     serving.must("rollback")
-    assert is_closed(serving)
+    assert serving.is_closed()
     assert serving.serves == "0.1.0"
     serving.must("open")
-    assert not is_closed(serving)
+    assert not serving.is_closed()
 
 
 def test_drain_lasts_as_long_as_a_call_may_if_no_time_is_given(serving: OperatedHost) -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.host.running import NAME, ONE, TWO, OperatedHost, Release
+from tests.host.test_voicectl_activation import MARK
 
 BROKEN = Release("0.2.1", "broken")
 RELEASES = (ONE, TWO, BROKEN)
@@ -52,6 +53,16 @@ def test_failed_activation_rolls_back_only_its_instance(two: OperatedHost) -> No
     two.must("--instance", "0", "activate", "0.2.0")
     two.must("--instance", "0", "rollback")
     assert (version_of(two, 0), version_of(two, 1)) == ("0.1.0", "0.2.0")
+
+
+def test_release_starts_closed_only_in_its_instance(two: OperatedHost) -> None:
+    look = "podman exec {name}-{number} cat {mark} && touch marked-{number}"
+    two.set_smoke_test(
+        "; ".join(look.format(name=NAME, number=number, mark=MARK) for number in "10") + "; true"
+    )
+    two.must("--instance", "0", "activate", "0.2.0")
+    assert [(two.host.folder / f"marked-{number}").exists() for number in "01"] == [True, False]
+    assert not two.is_closed(f"{NAME}-0")
 
 
 def test_status_shows_all_instances_and_the_highest_exit_code(two: OperatedHost) -> None:

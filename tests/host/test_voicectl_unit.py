@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.host.running import NAME, ONE, TWO, OperatedHost, Release
+from tests.host.test_voicectl_activation import SEE
 
 BROKEN = Release("0.2.1", "broken")
 RELEASES = (ONE, TWO, BROKEN)
@@ -20,7 +21,10 @@ echo "$*" >>calls
 case $1 in
     cat) cat unit ;;
     start)
-        podman run --detach --name voice-appliance --network=none --pull=never \
+        mkdir -p {runtime}
+        mark=--volume={runtime}:/run/voice-host:ro
+        grep -q /run/voice-host unit || mark=--env=NO=mark
+        podman run --detach --name voice-appliance --network=none --pull=never "$mark" \
             --tmpfs=/run:mode=1777 localhost/voice-appliance:current >/dev/null
         sleep 1
         code=$(podman inspect --format '{{{{.State.ExitCode}}}}' voice-appliance)
@@ -51,6 +55,7 @@ ExecStart=/usr/bin/podman run --memory=4g --env=F=hidden --env G=hidden -e H=hid
     --env "L=hidden --pids-limit=hidden" \
     --label=key=hidden --annotation key=hidden --log-opt=token=hidden --health-cmd="curl hidden" \
     # hidden
+    --volume=/run/voice-appliance:/run/voice-host:ro,z \
     --read-only localhost/voice-appliance:current hidden
 ExecStartPost=/bin/sh -c 'curl --header "Authorization: hidden" hidden'
 Label=key=hidden
@@ -70,7 +75,7 @@ def site(site: OperatedHost) -> OperatedHost:
     site.state.mkdir()
     (site.state / "unit").write_text(UNIT)
     for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL)):
-        site.host.program(name, text.format(folder=site.state))
+        site.host.program(name, text.format(folder=site.state, runtime=site.runtime / NAME))
     return site
 
 
@@ -123,6 +128,24 @@ def test_release_is_activated_and_replaced_through_the_unit(site: OperatedHost) 
     assert site.serves == "0.2.0"
     site.must("rollback")
     assert site.serves == "0.1.0"
+
+
+def test_release_is_closed_during_its_smoke_test(site: OperatedHost) -> None:
+    site.set_smoke_test(f"{SEE} >seen")
+    assert site.ctl("activate", "0.1.0").stderr == ""
+    assert '"closed": true' in (site.host.folder / "seen").read_text()
+    assert not site.is_closed()
+
+
+def test_unit_of_an_older_release_is_told_and_the_release_closed_all_the_same(
+    site: OperatedHost,
+) -> None:
+    (site.state / "unit").write_text(UNIT.replace("/run/voice-host", "/run/elsewhere"))
+    site.set_smoke_test(f"{SEE} >seen")
+    answer = site.ctl("activate", "0.1.0")
+    assert "the installed unit is of an older release" in answer.stderr
+    assert '"closed": true' in (site.host.folder / "seen").read_text()
+    assert not site.is_closed()
 
 
 def test_bundle_has_the_unit_without_values_that_are_not_listed(site: OperatedHost) -> None:

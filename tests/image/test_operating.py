@@ -48,6 +48,7 @@ class ReleaseHost:
             *words,
             VOICE_ETC=str(self.etc),
             VOICE_STATE=str(self.state),
+            VOICE_RUN=str(self.etc / "runtime"),
             VOICE_SMOKE_TEST=str(self.etc / "smoke-test"),
         )
 

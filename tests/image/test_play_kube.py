@@ -183,6 +183,7 @@ class ServiceManager:
         self._site = site
         self._etc = etc
         (etc / "tls").mkdir(parents=True)
+        (etc / "runtime").mkdir()  # as RuntimeDirectory= does
         plain = "VOICE_GATEWAY_PLAIN_NETWORK=true\n"  # test_operating.py calls over TLS
         (etc / "appliance.env").write_text(plain + environment)
         token = etc / "token"
@@ -203,6 +204,7 @@ class ServiceManager:
 
     def _run(self, line: str) -> subprocess.CompletedProcess[str]:
         line = line.removeprefix("-").replace("/etc/voice-appliance", str(self._etc))
+        line = line.replace("/run/voice-appliance", str(self._etc / "runtime"))
         # journald does not run here.
         line = line.replace("--log-driver=journald", "--log-driver=k8s-file")
         line = line.replace("--ulimit=core=0:0", shlex.join(["--ulimit=core=0:0", *ULIMITS]))

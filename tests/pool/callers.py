@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.gateway.conftest import SimulatedClient
 from tests.pool.site import POOL_NAME, PORT, PROXY_ADDRESS, PoolHost, PoolSite, wait_for
@@ -41,11 +42,16 @@ class PoolCaller(SimulatedClient):
         self._played_until = max(end, now) + len(pcm) / BYTES_PER_SECOND
 
     async def ask(self, text: str = "Hello?") -> dict[str, Any]:
-        """Ask a typed question; return the report of the turn when it is complete."""
-        number = len(self.turns) + 1
+        """Ask a typed question; return the report of the turn when it is complete.
+
+        If the call ends before, the outcome is "cut".
+        """
+        turns = self.turns
         self._played_until = self.answered_at = None
-        await self.type(text)
-        return await self.turn(number)
+        with contextlib.suppress(ConnectionClosed):
+            await self.type(text)
+        await self.wait_until(lambda: len(self.turns) > len(turns) or self.closed)
+        return self.turns[-1] if len(self.turns) > len(turns) else {"outcome": "cut"}
 
 
 async def dial(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -42,6 +44,17 @@ def wait_for(condition: Callable[[], Any], what: str) -> None:
         time.sleep(0.05)
 
 
+# What boot does before it starts the gateway, without supervisord.
+AS_BOOT = """
+import os, sys
+from appliance import run_folder, settings
+from appliance.supervision import boot
+loaded = settings.load(os.environ)
+run_folder.claim(loaded.paths.run, closed=boot.starts_closed(loaded.gateway)).close()
+os.execv(sys.executable, [sys.executable, "-m", "appliance", "gateway"])
+"""
+
+
 class PoolHost:
     """A host: a gateway in a namespace of its own, with the certificate of an own authority."""
 
@@ -50,6 +63,7 @@ class PoolHost:
         self.tls_name = f"{name}.example"
         self.tls = make_site(folder / f"{name}-etc", (self.tls_name, node.address))
         self.appliance = Appliance(folder / name, settings)
+        self._mark = folder / f"{name}-start-closed"
         self.appliance.port = PORT
         self.appliance.token_file.write_text(token)
         self.appliance.settings |= {
@@ -58,6 +72,7 @@ class PoolHost:
             "GATEWAY_TLS_KEY": str(self.tls.key),
             "GATEWAY_TRUSTED_PROXIES": PROXY_ADDRESS,
             "GATEWAY_DRAIN_SECONDS": "0",
+            "GATEWAY_START_CLOSED_FILE": str(self._mark),
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,10 +80,13 @@ class PoolHost:
     def run_folder(self) -> Path:
         return self.appliance.run_folder
 
-    def start(self) -> None:
+    def start(self, *, closed: bool = False) -> None:
+        """Start the gateway: with `closed` as `voicectl activate` does, until `open`."""
+        if closed:
+            self._mark.touch()
         with self.appliance.log.open("ab") as log:
             self._process = self.node.start(
-                *(sys.executable, "-m", "appliance", "gateway"),
+                *(sys.executable, "-c", AS_BOOT),
                 cwd=ROOT,
                 env=self.appliance.environment(),
                 stdout=log,
@@ -80,6 +98,10 @@ class PoolHost:
         if self._process is not None:
             self._process.send_signal(number)
             self._process.wait(WAIT_SECONDS)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     async def audio_bytes(self) -> float:
         """PCM that this gateway has sent to callers since it started."""
@@ -93,22 +115,27 @@ class PoolHost:
     def drain(self) -> None:
         run_folder.begin_drain(self.run_folder)
 
-    def close(self) -> None:
-        """Let a new process start closed to callers, as `voicectl activate` does."""
-        run_folder.end_drain(self.run_folder)
-        run_folder.close(self.run_folder)
-
     def open(self) -> None:
+        """Let callers in, also after the next start."""
+        self._mark.unlink(missing_ok=True)
         run_folder.end_drain(self.run_folder)
         run_folder.open_again(self.run_folder)
 
-    def is_listening(self) -> bool:
-        """Whether the gateway accepts connections."""
-        try:
-            self.node.connect(self.node.address, PORT).close()
-        except OSError:
-            return False
-        return True
+    def room(self) -> tuple[int, str]:
+        """What the gateway itself answers to `GET /room`: status and reason. Raises OSError."""
+        status, body = self._ask("/room")
+        return status, body.get("reason", "")
+
+    def is_prepared(self) -> bool:
+        """Whether all its engines are ready, closed or not."""
+        return not self._ask("/readyz")[1]["waiting_for"]
+
+    def _ask(self, path: str) -> tuple[int, dict[str, Any]]:
+        opened = self.node.connect(self.node.address, PORT)
+        opened.settimeout(WAIT_SECONDS)
+        with self.tls.trust().wrap_socket(opened, server_hostname=self.tls_name) as secure:
+            status, body = _get(secure, path)
+        return status, json.loads(body)
 
 
 class Proxy:
@@ -116,7 +143,8 @@ class Proxy:
 
     def __init__(self, folder: Path, node: Node) -> None:
         self._folder, self._node = folder, node
-        self._socket = Path(tempfile.mkdtemp(prefix="pool.")) / "admin.sock"
+        self._socket_folder = Path(tempfile.mkdtemp(prefix="pool."))  # sockets need a short path
+        self._socket = self._socket_folder / "admin.sock"
         self._path = folder / "haproxy.cfg"
         self.tls = make_site(folder / "pool-etc", (POOL_NAME, node.address))
         chain, key = self.tls.chain.read_text(), self.tls.key.read_text()
@@ -171,6 +199,7 @@ class Proxy:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(WAIT_SECONDS)
+        shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def command(self, text: str) -> str:
         """Send a command to the runtime socket. Raises OSError."""
@@ -216,7 +245,11 @@ class Proxy:
 
 
 class PoolSite:
-    """Three hosts, a proxy and callers. Its gateways share one token, as a pool does."""
+    """Three hosts, a proxy and callers. Its gateways share one token, as a pool does.
+
+    outsider  a fourth host, which the proxy does not know, for comparisons. It is started by the
+              test that needs it
+    """
 
     def __init__(
         self, folder: Path, places: int, token: str, queue_seconds: int = 8, **settings: str
@@ -229,7 +262,7 @@ class PoolSite:
             "callers", *(f"10.77.2.{number}" for number in range(1, CALLERS + 1))
         )
         limits = {"GATEWAY_MAX_SESSIONS": str(places)} | settings
-        self.hosts = [
+        *self.hosts, self.outsider = [
             PoolHost(
                 folder,
                 f"host-{number}",
@@ -237,12 +270,12 @@ class PoolSite:
                 token,
                 **limits,
             )
-            for number in (1, 2, 3)
+            for number in (1, 2, 3, 4)
         ]
         self._engines: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        folders = [str(host.run_folder) for host in self.hosts]
+        folders = [str(host.run_folder) for host in (*self.hosts, self.outsider)]
         engines = (sys.executable, "-m", "tests.bench.instant", *folders)
         self._engines = subprocess.Popen(engines, cwd=ROOT)
         for host in self.hosts:
@@ -260,7 +293,7 @@ class PoolSite:
 
     def stop(self) -> None:
         self.proxy.stop()
-        for host in self.hosts:
+        for host in (*self.hosts, self.outsider):
             host.stop()
         if self._engines is not None:
             self._engines.terminate()

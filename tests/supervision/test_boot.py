@@ -33,6 +33,21 @@ def test_stop_signal_stops_all_programs_and_exits_with_0(start: Start) -> None:
     assert not (appliance.run / "reason.json").exists()
 
 
+@pytest.mark.parametrize("marked", [True, False])
+def test_appliance_is_closed_before_its_first_program_starts_if_the_host_asks_for_it(
+    start: Start, tmp_path: Path, marked: bool
+) -> None:
+    mark = tmp_path / "start-closed"
+    if marked:
+        mark.touch()
+    says = "from pathlib import Path; import os, signal; "
+    says += "print('closed', (Path(os.environ['VOICE_PATHS_RUN']) / 'closed').exists(), flush=True)"
+    settings = {"VOICE_GATEWAY_START_CLOSED_FILE": str(mark)}
+    appliance = start({"gateway": f"{says}; signal.pause()"}, **settings)
+    appliance.wait_running("gateway")
+    wait_until(lambda: f"closed {marked}" in appliance.lines())
+
+
 def test_program_that_ignores_the_stop_signal_is_killed(start: Start) -> None:
     appliance = start({"gateway": dummies.STUBBORN})
     pid = appliance.wait_running("gateway").pid

@@ -58,6 +58,7 @@ def expected(profile: str) -> RunLine:
             f"{toml['etc']}/token:/run/secrets/voice-token:ro,z",
             f"{toml['etc']}/tls:/run/secrets/tls:ro,z",
             f"{toml['etc']}/access:{store}:ro,z",
+            f"/run/{toml['name']}:{toml['host_folder']}:ro,z",
         },
         devices={toml["device"]} if "device" in toml else set(),
         health=(
@@ -120,7 +121,10 @@ def test_quadlet_has_the_values(profile: str) -> None:
 def test_compose_file_has_the_values(profile: str) -> None:
     run = reading.from_compose(UNITS / profile / "compose.yaml")
     run.mounts -= {"/etc/localtime:/etc/localtime:ro"}
-    assert run == expected(profile)
+    wanted = expected(profile)
+    # voicectl activates no release in a container of compose.
+    wanted.mounts -= {f"/run/voice-appliance:{values(profile)['host_folder']}:ro,z"}
+    assert run == wanted
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -200,6 +204,37 @@ def test_voicectl_and_the_units_mount_the_named_tokens_at_the_same_place() -> No
     script = (OPS / "voicectl-host.sh").read_text(encoding="utf-8")
     store = values("cpu")["token_store_folder"]
     assert f"readonly TOKEN_STORE={store}/tokens " in script
+
+
+def test_image_voicectl_and_the_units_agree_on_the_mark_of_a_closed_start() -> None:
+    script = (OPS / "voicectl-host.sh").read_text(encoding="utf-8")
+    folder = values("cpu")["host_folder"]
+    assert f" HOST_FOLDER={folder} " in script
+    assert "START_FOLDER=${VOICE_RUN:-$RUNTIME}/$NAME " in script
+    (name,) = re.findall(r" START_CLOSED=\$START_FOLDER/(\S+) ", script)
+    dockerfile = (OPS.parent / "Dockerfile").read_text(encoding="utf-8")
+    assert f" VOICE_GATEWAY_START_CLOSED_FILE={folder}/{name} " in dockerfile
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "voice-appliance.service",
+        "voice-appliance@.service",
+        "voice-appliance-docker.service",
+        "voice-appliance.container",
+        "voice-appliance@.container",
+    ],
+)
+def test_folder_of_the_mark_of_a_closed_start_is_there_before_the_container(
+    profile: str, name: str
+) -> None:
+    path = UNITS / profile / name
+    service = reading.unit(path)["Service"]
+    (made,) = reading.get_all(service, "RuntimeDirectory")
+    assert f"/run/{made}:{values(profile)['host_folder']}:ro,z" in path.read_text(encoding="utf-8")
+    assert reading.get_all(service, "RuntimeDirectoryPreserve") == ["yes"]  # also in a restart
 
 
 @pytest.mark.parametrize("profile", PROFILES)
