@@ -14,6 +14,7 @@ is left when the clip ends.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import sys
 import time
@@ -25,6 +26,7 @@ import numpy as np
 from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.moonshine import Moonshine, Recognition
 from appliance.engines.llm.small.recognition import Segment, UtteranceTranscript
+from appliance.settings import LLMConfig
 
 FRAME_BYTES = 1280  # 40 ms
 MAX_SECONDS = 60.0
@@ -42,7 +44,7 @@ class Listener:
 
     def used(self, pcm: bytes) -> tuple[str, float]:
         """Return text and CPU seconds left at the end, with audio that arrives in frames."""
-        transcript = UtteranceTranscript(MAX_SECONDS)
+        transcript = UtteranceTranscript(**bounds())
         for start in range(0, len(pcm), FRAME_BYTES):
             transcript.add(pcm[start : start + FRAME_BYTES])
             while (segment := transcript.next_segment()) is not None:
@@ -64,6 +66,14 @@ class Listener:
         if samples is not None:
             heard = self.hear(np.ascontiguousarray(samples))
         transcript.put(segment, heard)
+
+
+def bounds() -> dict[str, float]:
+    """Return the shortest and the longest utterance in seconds. Only older builds have both."""
+    found = {"max_seconds": MAX_SECONDS}
+    if "min_seconds" in inspect.signature(UtteranceTranscript).parameters:
+        found["min_seconds"] = LLMConfig().min_utterance_seconds
+    return found
 
 
 def voting(moonshine: Moonshine, folder: Path) -> Callable[[Samples], Recognition]:
