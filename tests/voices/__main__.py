@@ -22,10 +22,10 @@ from appliance.gateway.turns.level import CallerLevel
 from appliance.gateway.turns.turn_models import TurnModels
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import LLMConfig, TurnConfig
-from tests.voices import echo, level
+from tests.voices import echo, level, targets
 from tests.voices import hearing as hearing_tables
 from tests.voices.bot import REPLIES, SENTENCES, BotVoice
-from tests.voices.clips import COMPLETE, KINDS, Clip, clips, joined, silence
+from tests.voices.clips import COMPLETE, KINDS, PAUSED, Clip, clips, joined, silence
 from tests.voices.heard import Answers, Hearing
 from tests.voices.recordings import NotAvailable, Recordings, download, scaled, trimmed
 from tests.voices.replay import (
@@ -37,9 +37,11 @@ from tests.voices.replay import (
     quantile,
     replay,
 )
+from tests.voices.speech import first
 
 FOLDER = Path(".cache/voices")
 WEIGHTS = Path("weights")
+PIPECAT = "p > 0.5, else 1.5 s"  # Pipecat's policy, used until 2026-11-28
 ENGLISH_WORDS = "... English, with words"
 HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
 
@@ -57,7 +59,11 @@ def main() -> None:
         default=[],
         help='hearing: only the sets whose names begin so, such as "digits"; may be repeated',
     )
-    parser.add_argument("--clips", type=int, help="hearing: at most this many clips of each set")
+    parser.add_argument(
+        "--clips",
+        type=int,
+        help="hearing: at most this many clips of each set; ends: of each kind, part and language",
+    )
     parser.add_argument("--against", type=Path, help="hearing: the folder of another build")
     parser.add_argument("--no-whisper", action="store_true", help="hearing: without whisper-base")
     parser.add_argument(
@@ -94,7 +100,7 @@ def main() -> None:
     if args.set:
         return
     if args.only in (None, "ends"):
-        print("\n".join(ends(recordings, hearing, config, llm)), flush=True)
+        print("\n".join(ends(recordings, hearing, config, llm, args.clips)), flush=True)
     if args.only in (None, "echo"):
         print("\n".join(echoes(recordings, models)), flush=True)
     if args.only in (None, "level"):
@@ -103,22 +109,34 @@ def main() -> None:
         print("\n".join(noises(recordings, hearing, config)), flush=True)
 
 
-def observations(recordings: Recordings, hearing: Hearing, config: TurnConfig) -> list[Observation]:
-    """Return what the VAD heard in each clip."""
+def observations(
+    recordings: Recordings, hearing: Hearing, config: TurnConfig, count: int | None
+) -> list[Observation]:
+    """Return what the VAD heard in each clip, at most `count` of a kind, part and language."""
+    groups: dict[tuple[str, str, str], list[Clip]] = defaultdict(list)
+    for clip in clips(recordings):
+        groups[clip.kind, clip.part, clip.language].append(clip)
+    chosen = [clip for group in groups.values() for clip in first(group, count)]
     found = []
-    for number, clip in enumerate(all_clips := clips(recordings)):
-        print(f"\rclip {number + 1} of {len(all_clips)}", end="", file=sys.stderr, flush=True)
+    for number, clip in enumerate(chosen):
+        hearing_tables.progress(number + 1, len(chosen), "clips")
         found.append(observe(clip, hearing, config))
-    print(file=sys.stderr)
+    hearing_tables.progress_end()
     return found
 
 
-def ends(recordings: Recordings, hearing: Hearing, config: TurnConfig, llm: LLMConfig) -> list[str]:
+def ends(
+    recordings: Recordings,
+    hearing: Hearing,
+    config: TurnConfig,
+    llm: LLMConfig,
+    count: int | None = None,
+) -> list[str]:
     """Return the tables of the ends of turns. `llm` configures the recognizer."""
-    found = observations(recordings, hearing, config)
+    found = observations(recordings, hearing, config, count)
     appliance = EndpointingPolicy(config)
     rows: list[tuple[str, Policy, LLMConfig | None, str | None]] = [
-        ("p > 0.5, else 1.5 s", FixedPolicy(config, 0.5, 1.5), None, None),
+        (PIPECAT, FixedPolicy(config, 0.5, 1.5), None, None),
         ("p > 0.9, else 1.5 s", FixedPolicy(config, 0.9, 1.5), None, None),
         ("p > 0.5, else 0.8 s", FixedPolicy(config, 0.5, 0.8), None, None),
         ("the appliance's", appliance, None, None),
@@ -127,25 +145,47 @@ def ends(recordings: Recordings, hearing: Hearing, config: TurnConfig, llm: LLMC
         (ENGLISH_WORDS, appliance, llm, "en"),
     ]
     lines = [
+        hearing_tables.builds(None),
         "Ends of turns. held: complete utterances that wait over 1 s; cut: pauses that end it",
-        f"{'policy':24}{'part':>9}{'held':>6}{'p50':>6}{'p95 s':>7}{'cut: whole':>12}{'phone':>7}"
-        f"{'letters':>9}{'lists':>7}{'dates':>7}{'sentences':>11}",
+        f"{'policy':24}{'part':>9}{'n':>5}{'held':>7}{'p50':>6}{'p95 s':>7}{'cut: whole':>12}"
+        f"{'phone':>7}{'letters':>9}{'lists':>7}{'dates':>7}{'sentences':>11}",
     ]
-    kinds: list[str] = []
+    replayed: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
     for part in ("tuned", "reported"):
         for name, policy, words, language in rows:
             outcomes: dict[str, list[Outcome]] = defaultdict(list)
-            for each in found:
-                if each.part == part and language in (None, each.language):
-                    outcomes[each.kind].append(replay(each, policy, config, hearing, words))
-            lines.append(f"{name:24}{part:>9}" + _summary(outcomes))
-            if part == "reported" and name == ENGLISH_WORDS:
-                kinds = _by_kind(outcomes)
+            chosen = [x for x in found if x.part == part and language in (None, x.language)]
+            for number, each in enumerate(chosen):
+                hearing_tables.progress(number + 1, len(chosen), f"{name}, {part}")
+                outcomes[each.kind].append(replay(each, policy, config, hearing, words))
+            hearing_tables.progress_end()
+            replayed[part, name] = outcomes
+            lines.append(f"{name:24}{part:>9}{len(chosen):5}" + _summary(outcomes))
+    outcomes = replayed["reported", ENGLISH_WORDS]
     return [
         *lines,
         "",
         "The appliance's policy with words, English speakers of the reported part, by kind",
-        *kinds,
+        *_by_kind(outcomes),
+        "",
+        f"Targets, for the same: {ENGLISH_WORDS.removeprefix('... ')}, reported",
+        *_targets(outcomes, replayed["reported", PIPECAT]),
+    ]
+
+
+def _targets(outcomes: dict[str, list[Outcome]], before: dict[str, list[Outcome]]) -> list[str]:
+    """Return a line for each target. `before` is of the policy of the build before."""
+    now, old = _figures(outcomes), _figures(before)
+    limits = {
+        "held, %": targets.HELD_PERCENT,
+        "p95, s": targets.DELAY_P95_SECONDS,
+        "phone, % cut": targets.PHONE_PERCENT,
+        "letters, % cut": targets.LETTERS_PERCENT,
+        "sentences, % cut": old["sentences, % cut"],
+    }
+    return [
+        f"{name:20}{now[name]:7.2f}   at most {limit:5.2f}   {targets.judged(now[name], limit, 2)}"
+        for name, limit in limits.items()
     ]
 
 
@@ -157,20 +197,29 @@ def _cut_percent(outcomes: list[Outcome]) -> float:
     return percent(sum(each.cuts for each in outcomes), sum(each.pauses for each in outcomes))
 
 
-def _summary(outcomes: dict[str, list[Outcome]]) -> str:
+def _figures(outcomes: dict[str, list[Outcome]]) -> dict[str, float]:
+    """Return the figures of a policy, in the order of the table."""
     whole = [each for kind in COMPLETE for each in outcomes[kind]]
-    groups = {
-        group: [each for kind in KINDS if kind.startswith(group) for each in outcomes[kind]]
-        for group in ("phone", "letters", "list", "date")
-    }
-    groups["sentences"] = [x for kind in ("between phrases", "in a phrase") for x in outcomes[kind]]
     delays = _delays(whole)
-    held = percent(sum(each > HELD_SECONDS for each in delays), len(delays))
-    cut_whole = percent(sum(each.cuts > 0 for each in whole), len(whole))
-    cuts = [_cut_percent(each) for each in groups.values()]
+    figures = {
+        "held, %": percent(sum(each > HELD_SECONDS for each in delays), len(delays)),
+        "p50, s": quantile(delays, 0.5),
+        "p95, s": quantile(delays, 0.95),
+        "whole, % cut": percent(sum(each.cuts > 0 for each in whole), len(whole)),
+    }
+    for group in ("phone", "letters", "list", "date"):
+        kinds = [kind for kind in KINDS if kind.startswith(group)]
+        figures[f"{group}, % cut"] = _cut_percent([x for kind in kinds for x in outcomes[kind]])
+    figures["sentences, % cut"] = _cut_percent([x for kind in PAUSED for x in outcomes[kind]])
+    return figures
+
+
+def _summary(outcomes: dict[str, list[Outcome]]) -> str:
+    held, p50, p95, whole, *cuts = _figures(outcomes).values()
+    phone, letters, lists, dates, sentences = cuts
     return (
-        f"{held:5.1f}%{quantile(delays, 0.5):6.2f}{quantile(delays, 0.95):7.2f}{cut_whole:11.1f}%"
-        f"{cuts[0]:6.0f}%{cuts[1]:8.0f}%{cuts[2]:6.0f}%{cuts[3]:6.0f}%{cuts[4]:10.0f}%"
+        f"{held:6.1f}%{p50:6.2f}{p95:7.2f}{whole:11.1f}%"
+        f"{phone:6.0f}%{letters:8.0f}%{lists:6.0f}%{dates:6.0f}%{sentences:10.0f}%"
     )
 
 

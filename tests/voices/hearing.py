@@ -12,11 +12,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from tests.voices import speech, whisper
+from tests.voices import speech, targets, whisper
 from tests.voices.heard import Answers, recognizer_version
 from tests.voices.recordings import Recordings
 from tests.voices.replay import quantile
@@ -95,9 +98,53 @@ def errors(clip: Speech, heard: str) -> Errors:
     return compare(spoken_words(clip.text, clip.kind), spoken_words(heard, clip.kind))
 
 
+@dataclass
+class Row:
+    """The errors in each clip of a set.
+
+    used, whole          of this build: as used, and in clips without cutting
+    left                 CPU seconds after the end of each clip
+    before, reference    of the other build as used, and of whisper-base
+    """
+
+    used: list[Errors] = field(default_factory=list)
+    whole: list[Errors] = field(default_factory=list)
+    left: list[float] = field(default_factory=list)
+    before: list[Errors] = field(default_factory=list)
+    before_whole: list[Errors] = field(default_factory=list)
+    reference: list[Errors] = field(default_factory=list)
+
+    def cells(self, name: str) -> list[str]:
+        """Return the columns of HEAD."""
+        used, whole = total(self.used), total(self.whole)
+        reference = total(self.reference) if self.reference else None
+        limit = targets.hearing_limit(name, whole, reference)
+        return [
+            name,
+            str(len(self.used)),
+            str(used.words),
+            f"{error_percent(used):.1f}",
+            str(used.dropped),
+            f"{error_percent(whole):.1f}",
+            f"{error_percent(reference):.1f}" if reference else "-",
+            *(
+                f"{error_percent(total(x)):.1f}" if x else "-"
+                for x in (self.before, self.before_whole)
+            ),
+            "-" if limit is None else f"{limit:.1f}",
+            targets.judged(error_percent(used), limit),
+            f"{quantile(self.left, 0.95):.2f}",
+        ]
+
+
+HEAD = (
+    *("Set", "Clips", "Words", "As used", "Dropped", "Whole", "whisper-base", "Before", "whole"),
+    *("Limit", "Target", "Left, s"),
+)
+
+
 def table(
     sets: speech.Sets,
-    undisturbed: Iterable[str],
     build: Build,
     other: Build | None,
     reference: Reference | None,
@@ -105,48 +152,47 @@ def table(
 ) -> list[str]:
     """Return the table of sets: word error rates in percent, dropped words, time left at the end.
 
-    The reference hears only undisturbed speech, because it is slow.
-
     show  print each clip that is heard wrong
     """
-    head = f"{'set':28}{'n':>5}{'words':>7}{'as used':>9}{'dropped':>9}{'whole':>7}{'left p95':>10}"
-    head += f"{'whisper':>9}" if reference else ""
-    lines = [head + (f"{'against':>9}{'whole':>7}" if other else "")]
+    rows = [list(HEAD)]
     count, done = sum(len(clips) for clips in sets.values()), 0
     for name, clips in sets.items():
-        used, whole, left, ref = [], [], [], []
-        before, before_whole = [], []
+        row = Row()
         for clip in clips:
             done += 1
             progress(done, count, name)
             pcm = speech.as_sent(clip.samples)
             text, all_text, seconds = build.listen(pcm)
-            used.append(errors(clip, text))
-            whole.append(errors(clip, all_text))
-            left.append(seconds)
-            right = ""
-            if reference and name in undisturbed:
+            row.used.append(errors(clip, text))
+            row.whole.append(errors(clip, all_text))
+            row.left.append(seconds)
+            right = before = ""
+            if reference:
                 right = reference.transcribe(pcm)
-                ref.append(errors(clip, right))
+                row.reference.append(errors(clip, right))
             if other:
-                text_before, all_before, _ = other.listen(pcm)
-                before.append(errors(clip, text_before))
-                before_whole.append(errors(clip, all_before))
-            if show and used[-1].total:
-                print(f"\r{name}: {clip.text!r}\n    heard {text!r}; whole {all_text!r}; {right!r}")
-        now = total(used)
-        lines.append(
-            f"{name:28}{len(clips):5}{now.words:7}{error_percent(now):9.1f}{now.dropped:9}"
-            f"{error_percent(total(whole)):7.1f}{quantile(left, 0.95):10.2f}"
-            + (f"{error_percent(total(ref)):9.1f}" if ref else f"{'-':>9}" if reference else "")
-            + (
-                f"{error_percent(total(before)):9.1f}{error_percent(total(before_whole)):7.1f}"
-                if other
-                else ""
-            )
-        )
+                before, all_before, _ = other.listen(pcm)
+                row.before.append(errors(clip, before))
+                row.before_whole.append(errors(clip, all_before))
+            if show and row.used[-1].total:
+                print(
+                    f"{name}: {clip.text!r}\n    heard {text!r}; whole {all_text!r}; "
+                    f"whisper-base {right!r}; before {before!r}",
+                    flush=True,
+                )
+        rows.append(row.cells(name))
     progress_end()
-    return lines
+    return markdown(rows)
+
+
+def markdown(rows: list[list[str]]) -> list[str]:
+    """Return the lines of a table for a document. The first row is its head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
 
 
 def false_words(sounds: dict[str, np.ndarray], build: Build, other: Build | None) -> list[str]:
@@ -187,16 +233,36 @@ def measure(
     other = Build(against, weights, answers) if against else None
     reference = Reference(folder / "whisper-base", answers) if with_reference else None
     wanted = tuple(only)
-    plain = speech.plain_sets(recordings)
-    chosen = _chosen({**plain, **speech.condition_sets(recordings)}, wanted)
+    sets = {**speech.plain_sets(recordings), **speech.condition_sets(recordings)}
+    chosen = _chosen(sets, wanted)
     chosen = {name: speech.first(clips, count) for name, clips in chosen.items()}
-    lines = table(chosen, plain, build, other, reference, show) if chosen else []
+    lines = [builds(against), ""]
+    lines += table(chosen, build, other, reference, show) if chosen else []
     if not wanted or "sounds".startswith(wanted):
         lines += ["", *false_words(speech.sounds(recordings), build, other)]
     for each in (build, other):
         if each is not None:
             each.close()
     return lines
+
+
+def builds(against: Path | None) -> str:
+    """Return a line about what is measured: date, builds and versions."""
+    packages = ("onnxruntime", "ctranslate2", "faster-whisper")
+    return ", ".join(
+        [
+            f"Measured on {date.today()}: this build {commit(ROOT)}",
+            *([f"build before {commit(against)}"] if against else []),
+            *(f"{package} {version(package)}" for package in packages),
+        ]
+    )
+
+
+def commit(root: Path) -> str:
+    """Return the commit of a source tree; "-dirty" if files have changed since."""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude", "*"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    return found.stdout.strip() or "unknown"
 
 
 def _chosen(sets: speech.Sets, wanted: tuple[str, ...]) -> speech.Sets:

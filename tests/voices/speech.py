@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import soundfile  # type: ignore[import-untyped]
@@ -60,6 +61,7 @@ class Speech:
 
 
 Sets = dict[str, list[Speech]]
+T = TypeVar("T")
 
 
 def plain_sets(recordings: Recordings) -> Sets:
@@ -348,7 +350,7 @@ def _one_word(recordings: Recordings) -> Iterator[Speech]:
             yield Speech(name, text, recordings.wide(name), "word")
 
 
-def first(clips: Iterable[Speech], count: int | None) -> list[Speech]:
+def first(clips: Iterable[T], count: int | None) -> list[T]:
     """Return at most `count` clips, from the whole set."""
     found = list(clips)
     if count is None or count >= len(found):
