@@ -43,6 +43,7 @@ FOLDER = Path(".cache/voices")
 WEIGHTS = Path("weights")
 PIPECAT = "p > 0.5, else 1.5 s"  # Pipecat's policy, used until 2026-11-28
 ENGLISH_WORDS = "... English, with words"
+ENGLISH, REPORTED = "en", "reported"  # language and part that the targets are about
 HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
 
 
@@ -63,6 +64,9 @@ def main() -> None:
         "--clips",
         type=int,
         help="hearing: at most this many clips of each set; ends: of each kind, part and language",
+    )
+    parser.add_argument(
+        "--reported", action="store_true", help="ends: only what the targets are about"
     )
     parser.add_argument("--against", type=Path, help="hearing: the folder of another build")
     parser.add_argument("--no-whisper", action="store_true", help="hearing: without whisper-base")
@@ -100,7 +104,8 @@ def main() -> None:
     if args.set:
         return
     if args.only in (None, "ends"):
-        print("\n".join(ends(recordings, hearing, config, llm, args.clips)), flush=True)
+        table = ends(recordings, hearing, config, llm, args.clips, args.reported)
+        print("\n".join(table), flush=True)
     if args.only in (None, "echo"):
         print("\n".join(echoes(recordings, models)), flush=True)
     if args.only in (None, "level"):
@@ -110,12 +115,16 @@ def main() -> None:
 
 
 def observations(
-    recordings: Recordings, hearing: Hearing, config: TurnConfig, count: int | None
+    recordings: Recordings, hearing: Hearing, config: TurnConfig, count: int | None, reported: bool
 ) -> list[Observation]:
-    """Return what the VAD heard in each clip, at most `count` of a kind, part and language."""
+    """Return what the VAD heard in each clip, at most `count` of a kind, part and language.
+
+    reported  only English clips of the part "reported"
+    """
     groups: dict[tuple[str, str, str], list[Clip]] = defaultdict(list)
     for clip in clips(recordings):
-        groups[clip.kind, clip.part, clip.language].append(clip)
+        if not reported or (clip.part, clip.language) == (REPORTED, ENGLISH):
+            groups[clip.kind, clip.part, clip.language].append(clip)
     chosen = [clip for group in groups.values() for clip in first(group, count)]
     found = []
     for number, clip in enumerate(chosen):
@@ -131,9 +140,15 @@ def ends(
     config: TurnConfig,
     llm: LLMConfig,
     count: int | None = None,
+    reported: bool = False,
 ) -> list[str]:
-    """Return the tables of the ends of turns. `llm` configures the recognizer."""
-    found = observations(recordings, hearing, config, count)
+    """Return the tables of the ends of turns.
+
+    llm       configures the recognizer
+    count     at most this many clips of a kind, part and language
+    reported  only what the targets are about: English clips of the part "reported"
+    """
+    found = observations(recordings, hearing, config, count, reported)
     appliance = EndpointingPolicy(config)
     rows: list[tuple[str, Policy, LLMConfig | None, str | None]] = [
         (PIPECAT, FixedPolicy(config, 0.5, 1.5), None, None),
@@ -141,9 +156,11 @@ def ends(
         ("p > 0.5, else 0.8 s", FixedPolicy(config, 0.5, 0.8), None, None),
         ("the appliance's", appliance, None, None),
         ("... with words", appliance, llm, None),
-        ("... English", appliance, None, "en"),
-        (ENGLISH_WORDS, appliance, llm, "en"),
+        ("... English", appliance, None, ENGLISH),
+        (ENGLISH_WORDS, appliance, llm, ENGLISH),
     ]
+    if reported:  # the other rows are the same
+        rows = [row for row in rows if row[0] == PIPECAT or row[3] == ENGLISH]
     lines = [
         hearing_tables.builds(None),
         "Ends of turns. held: complete utterances that wait over 1 s; cut: pauses that end it",
@@ -151,7 +168,7 @@ def ends(
         f"{'phone':>7}{'letters':>9}{'lists':>7}{'dates':>7}{'sentences':>11}",
     ]
     replayed: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
-    for part in ("tuned", "reported"):
+    for part in (REPORTED,) if reported else ("tuned", REPORTED):
         for name, policy, words, language in rows:
             outcomes: dict[str, list[Outcome]] = defaultdict(list)
             chosen = [x for x in found if x.part == part and language in (None, x.language)]
@@ -161,7 +178,7 @@ def ends(
             hearing_tables.progress_end()
             replayed[part, name] = outcomes
             lines.append(f"{name:24}{part:>9}{len(chosen):5}" + _summary(outcomes))
-    outcomes = replayed["reported", ENGLISH_WORDS]
+    outcomes = replayed[REPORTED, ENGLISH_WORDS]
     return [
         *lines,
         "",
@@ -169,7 +186,7 @@ def ends(
         *_by_kind(outcomes),
         "",
         f"Targets, for the same: {ENGLISH_WORDS.removeprefix('... ')}, reported",
-        *_targets(outcomes, replayed["reported", PIPECAT]),
+        *_targets(outcomes, replayed[REPORTED, PIPECAT]),
     ]
 
 

@@ -138,8 +138,8 @@ class Row:
 
 
 HEAD = (
-    *("Set", "Clips", "Words", "As used", "Dropped", "Whole", "whisper-base", "Before", "whole"),
-    *("Limit", "Target", "Left, s"),
+    *("Set", "Clips", "Words", "As used", "Dropped", "Whole", "whisper-base", "Before"),
+    *("Before, whole", "Limit", "Target", "Left, s"),
 )
 
 

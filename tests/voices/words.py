@@ -24,6 +24,9 @@ _SPELLINGS = {
     "cancelled": "canceled",
     "dialled": "dialed",
     "oclock": "o'clock",
+    # As the texts of the recordings have them.
+    "represenatives": "representatives",
+    "decending": "descending",
 }
 _CONTRACTIONS = {
     "won't": "will not",
