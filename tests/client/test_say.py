@@ -147,5 +147,6 @@ async def test_goodbye_of_the_bot_is_heard_and_ends_the_command_with_0(
     assert result.err == "voice: the bot said goodbye and ended the call\n"
     (turn,) = map(json.loads, result.out.splitlines())
     assert (turn["reply_text"], turn["outcome"]) == ("Goodbye.", "hung_up")
-    assert loud(read_wav(tmp_path / turn["reply_wav"], 24_000)) == loud(tone(0.4))  # nothing is cut off
+    heard = read_wav(tmp_path / turn["reply_wav"], 24_000)
+    assert loud(heard) == loud(tone(0.4))  # nothing is cut off
     assert gateway.attempts == 1

@@ -1,8 +1,8 @@
 """A network namespace for one test: its gateway and its browser run there, and nothing gets out.
 
-It has a network card and a default route, so a browser takes itself for connected, and tries what it
-would try elsewhere. Every address but the card's network is routed to the loopback device, where each
-attempt is seen: `appliance/egress_proof` does the same for the appliance. Needs root.
+It has a network card, so a browser takes itself for connected, and tries what it would try
+elsewhere. Every address outside the card's network is routed to the loopback device, where each
+attempt is seen. `appliance/egress_proof` does the same for the appliance. Needs root.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A call from the page in a network without a way out: what the page makes the browser try there."""
+"""A call from the page in a network without a way out: what the browser tries there."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ NOT_SPOKEN = "..."  # a reply without a sound: what is heard then is the one bef
 HEARD_WITHIN_SECONDS = 0.1  # of the audio's own clock: samples played after the frame arrived
 STALL_SECONDS = 3.0
 # Before the page's scripts: `tap` keeps the last 1.4 s of what is played, `last` what it kept when
-# the loudspeaker was closed, `arrived` all frames. `interruptions` has the time of the audio's clock
-# at which each such frame arrived. 0x2a is the tag of that frame.
+# the loudspeaker was closed, `arrived` all frames. `interruptions` has the time of the audio's
+# clock at which each such frame arrived. 0x2a is the tag of that frame.
 TAP = """
 const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (target, ...more) {
