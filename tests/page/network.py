@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -96,8 +95,7 @@ def _continues(ethertype: int, packet: bytes) -> bool:
         header_bytes = 40
     else:
         return False
-    (flags,) = struct.unpack_from("B", packet, header_bytes + 13)
-    return flags & (_SYN | _ACK) != _SYN
+    return packet[header_bytes + 13] & (_SYN | _ACK) != _SYN
 
 
 def _is_of_the_card(to: Destination) -> bool:
