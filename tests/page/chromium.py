@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,6 @@ FLAGS = (
     "--disable-domain-reliability",
     "--no-default-browser-check",
     "--disable-gpu",
-    "--mute-audio",
     "--autoplay-policy=user-gesture-required",
     "--remote-debugging-port=0",
 )
@@ -193,11 +192,17 @@ class Browser:
     """A running Chromium. Tabs are opened in it one by one, each with storage of its own."""
 
     def __init__(
-        self, microphone: Path | None = None, *flags: str, launcher: Sequence[str] = ()
+        self,
+        microphone: Path | None = None,
+        *flags: str,
+        launcher: Sequence[str] = (),
+        desktop: Mapping[str, str] | None = None,
     ) -> None:
-        """Start Chromium. `microphone` is a WAV file that it hears again and again.
+        """Start Chromium.
 
-        `launcher` is a command that starts the command after it.
+        microphone  a WAV file that it hears again and again
+        launcher    a command that starts the command after it
+        desktop     the environment of a sound server: microphone and loudspeaker are its devices
         """
         if not PROGRAM:
             pytest.skip("chromium is not installed")
@@ -205,6 +210,8 @@ class Browser:
         command = [*launcher, PROGRAM, *FLAGS, f"--user-data-dir={self._profile.name}", *flags]
         if os.geteuid() == 0:
             command.append("--no-sandbox")  # Chromium's sandbox refuses root
+        if desktop is None:
+            command.append("--mute-audio")
         if microphone is not None:
             command += [
                 "--use-fake-device-for-media-stream",
@@ -212,7 +219,7 @@ class Browser:
             ]
         command.append("about:blank")
         quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+        self._process = subprocess.Popen(command, env=desktop, stdout=quiet, stderr=quiet)
 
     @property
     def debugger_port(self) -> int:
