@@ -87,7 +87,7 @@ async def test_three_spoken_questions_one_of_which_interrupts_are_answered_aloud
         assert story == f"user {STORY}"
         assert king != "bot "  # what was heard of it
         # The browser's echo canceller and the bot's voice leave less of this one.
-        assert {"famous", "museum"} & set(plain(museum).split()), museum
+        assert any(part in museum.lower() for part in ("famous", "museum")), museum
         assert len(louvre) > len("bot ")
         assert "river" in river.lower() and len(seine) > len("bot ")
         shown = [word for caption in (paris, seine) for word in plain(caption).split()[1:]]
