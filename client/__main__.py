@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.metadata
 import os
 import sys
 
@@ -15,12 +16,21 @@ from client import ask, config, devices, say, talk
 from client.errors import ClientError
 from client.stderr import print_error
 
+PACKAGE = "voice_client"  # of the release's wheel, see ops/client_wheel.py
 COMMANDS = {
     "talk": (talk, "talk with microphone and loudspeaker"),
     "say": (say, "speak WAV files, one turn each"),
     "ask": (ask, "ask a typed question"),
     "devices": (devices, "list microphones and loudspeakers"),
 }
+
+
+def version() -> str:
+    """Return the version of the installed client. A checkout has none."""
+    try:
+        return importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return "(a checkout)"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Talk with the voice appliance.",
         epilog="Environment: " + ", ".join(config.ENVIRONMENT) + ".",
     )
+    top.add_argument("--version", action="version", version=f"voice {version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, description) in COMMANDS.items():
         module.add_arguments(

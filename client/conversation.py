@@ -104,7 +104,8 @@ class Conversation:
         """Wait until this turn is finished.
 
         After `timeout_seconds` without an event in the turn, it ends with the outcome no_answer.
-        When the call ends, its outcome is call_dropped or hung_up, and `failure` says why.
+        When the call ends, its outcome is call_dropped or hung_up, and `failure` says why. Before
+        hung_up, the goodbye is played to its end.
         """
         async with self._changed:
             while number not in self._finished:
@@ -122,6 +123,8 @@ class Conversation:
             self.failure = self.failure or error
         except Exception as error:  # a bug of the client, which __aexit__ raises
             self._bug = error
+        if self._plays_goodbye:
+            return  # `_play` closes the turns after it
         async with self._changed:
             self._finish(self._turns.close(self._clock(), self._cut_off))
             self._changed.notify_all()
@@ -130,6 +133,12 @@ class Conversation:
     def _cut_off(self) -> str:
         """The outcome of a turn that the end of the call cuts off."""
         return "hung_up" if isinstance(self.failure, BotHungUp) else "call_dropped"
+
+    @property
+    def _plays_goodbye(self) -> bool:
+        """Whether the bot has hung up, and the end of its goodbye is not played yet."""
+        hung_up = isinstance(self.failure, BotHungUp) and self._bug is None
+        return hung_up and not self._speaker.drained
 
     async def _receive(self) -> None:
         async for arrival in self._call.arrivals():
@@ -146,12 +155,13 @@ class Conversation:
             if self._turns.playback_started(now):
                 self._playback_started.set()
             async with self._changed:
-                self._finish(self._turns.poll(now))
+                if self.failure is None:
+                    self._finish(self._turns.poll(now))
+                elif not self._plays_goodbye:
+                    self._finish(self._turns.close(now, self._cut_off))
                 for number in self._turns.numbers:
                     if (audible_at := self._turns.first_audible_at(number)) is not None:
                         self._audible_at.setdefault(number, audible_at)
-                if self.failure is not None:  # a turn that began after the call had ended
-                    self._finish(self._turns.close(now, self._cut_off))
                 self._changed.notify_all()
 
     async def _report_playback(self) -> None:

@@ -109,6 +109,10 @@ PARTS = {  # in the order in which they begin
 }
 
 
+# Folders whose tests have a time of their own in the table, added up over all workers.
+TIMED = {"page, stock clients, OpenAI's SDKs": ("page", "stock", "realtime")}
+
+
 @dataclass(slots=True)
 class Outcome:
     """What came of a part. `left_out` says why it did not run."""
@@ -117,6 +121,7 @@ class Outcome:
     failed: int = 0
     seconds: float = 0.0
     skipped: Counter[str] = field(default_factory=Counter)  # by reason
+    folders: dict[str, float] = field(default_factory=dict)  # seconds of the tests in each folder
     left_out: str = ""
     broken: str = ""  # the part could not be set up, or pytest itself failed
     unstable: list[str] = field(default_factory=list)  # failed beside the others, passed alone
@@ -169,6 +174,9 @@ def read_report(path: Path) -> Outcome:
     """Counts a JUnit file's tests. Raises OSError or ParseError where pytest left none."""
     outcome = Outcome()
     for case in ElementTree.parse(path).iter("testcase"):
+        folder = f"{case.get('classname', '')}..".split(".")[1]  # tests.FOLDER.test_MODULE
+        seconds = outcome.folders.get(folder, 0.0) + float(case.get("time", "0"))
+        outcome.folders[folder] = seconds
         skipped = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
             outcome.failed += 1
@@ -197,6 +205,9 @@ def table(outcomes: Mapping[str, Outcome]) -> str:
         skipped = outcome.skipped.total()
         row = f"{name:10}{outcome.passed:8}{outcome.failed:8}{skipped:9}{clock(outcome.seconds):>8}"
         rows.append(row + ("" if outcome.ok else "  FAILED"))
+        for title, folders in TIMED.items():
+            if seconds := sum(outcome.folders.get(folder, 0.0) for folder in folders):
+                notes.append(f"{name}, {title}: {clock(seconds)} in tests/{{{','.join(folders)}}}")
         notes += [f"{name} failed: {outcome.broken}"] if outcome.broken else []
         notes += [f"{name} UNSTABLE, failed and then passed alone: {t}" for t in outcome.unstable]
         notes += [f"{name} skipped {n}: {why}" for why, n in sorted(outcome.skipped.items())]

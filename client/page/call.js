@@ -87,7 +87,7 @@ export class Call {
     if (!fresh || attempt !== this._attempt) return;
     this._connection = new Connection(fresh, {
       frame: (frame) => this._received(frame),
-      closed: (ended) => this._end(ended, false),
+      closed: (ended) => this._closed(attempt, ended),
     });
   }
 
@@ -249,6 +249,22 @@ export class Call {
     this.gate.playback(true, seconds()); // the next report may be 80 ms away
     this.conversation.playing(true);
     this._on.changed();
+  }
+
+  /**
+   * The connection has ended. If the bot has hung up, its goodbye is played to the end.
+   *
+   * @param {number} attempt
+   * @param {Problem | null} problem
+   */
+  async _closed(attempt, problem) {
+    const byUser = attempt !== this._attempt;
+    this._connection = null;
+    if (!problem && !byUser) {
+      await this._loudspeaker?.drain();
+      if (attempt !== this._attempt) return; // the user has hung up, too
+    }
+    this._end(problem, false);
   }
 
   /**

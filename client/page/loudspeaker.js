@@ -2,6 +2,8 @@
 
 import { SPEAKER_HZ, toFloats } from "./pcm.js";
 
+const DRAIN_SECONDS = 5; // far more than the buffer holds when a call ends: the device stands still
+
 /**
  * @typedef {{level: number, buffered: number, underruns: number, playing: boolean}} PlaybackReport
  *   level in dBFS, buffered in seconds
@@ -19,10 +21,15 @@ export class Loudspeaker {
     const node = new AudioWorkletNode(context, "playback", { numberOfInputs: 0, outputChannelCount: [2] });
     const gain = context.createGain();
     node.connect(gain).connect(context.destination);
-    node.port.onmessage = ({ data }) => (data.started ? on.started() : on.report(data));
+    const loudspeaker = new Loudspeaker(context, node, gain);
+    node.port.onmessage = ({ data }) => {
+      if (data.started) on.started();
+      else if (data.drained) loudspeaker._drained();
+      else on.report(data);
+    };
     // Not awaited: Firefox resumes it only when there is a loudspeaker, and the answers can be read.
     context.resume().catch(() => {});
-    return new Loudspeaker(context, node, gain);
+    return loudspeaker;
   }
 
   /**
@@ -34,6 +41,7 @@ export class Loudspeaker {
     this._context = context;
     this._node = node;
     this._gain = gain;
+    this._drained = () => {};
   }
 
   /** @param {Uint8Array} pcm mono int16, 24 kHz */
@@ -45,6 +53,23 @@ export class Loudspeaker {
   /** Drop what has not been played. */
   flush() {
     this._node.port.postMessage("flush");
+  }
+
+  /**
+   * Wait until what has arrived was heard, for at most DRAIN_SECONDS.
+   *
+   * @returns {Promise<void>}
+   */
+  async drain() {
+    if (this._context.state !== "running") return; // Firefox without a loudspeaker
+    await new Promise((resolve) => {
+      this._drained = () => resolve(undefined);
+      this._node.port.postMessage("drain");
+      setTimeout(resolve, 1000 * DRAIN_SECONDS);
+    });
+    // What was played is still on its way to the device. Safari does not tell for how long.
+    const seconds = Math.min(this._context.outputLatency || 0, DRAIN_SECONDS);
+    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
   }
 
   /** The next audio belongs to a new reply. */

@@ -1,8 +1,9 @@
 /**
  * Audio worklet "playback": plays the bot's audio through a PlaybackBuffer.
  *
- * Receives Float32Array (audio), "flush" and "ended". Posts {started: true} when sound begins, and
- * {level, buffered, underruns, playing} 12 times a second.
+ * Receives Float32Array (audio), "flush", "ended" and "drain". Posts {started: true} when sound begins,
+ * {drained: true} when all audio before a "drain" was played, and {level, buffered, underruns, playing}
+ * 12 times a second.
  */
 
 import { dbfs } from "./pcm.js";
@@ -16,9 +17,11 @@ class Playback extends AudioWorkletProcessor {
     this._buffer = new PlaybackBuffer(sampleRate);
     this._unreported = 0;
     this._peak = -90;
+    this._draining = false;
     this.port.onmessage = ({ data }) => {
       if (data === "flush") this._buffer.flush();
       else if (data === "ended") this._buffer.ended();
+      else if (data === "drain") this._draining = true;
       else this._buffer.push(data);
     };
   }
@@ -33,6 +36,10 @@ class Playback extends AudioWorkletProcessor {
     if (this._buffer.pull(first)) this.port.postMessage({ started: true });
     for (const channel of others) channel.set(first);
     this._report(first);
+    if (this._draining && !this._buffer.buffered && !this._buffer.playing) {
+      this._draining = false;
+      this.port.postMessage({ drained: true });
+    }
     return true;
   }
 

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pytest
 
 from client.wav import write_wav
 from tests.fakes import tone
 
 ROOT = Path(__file__).parents[2]
+
+
+def loud(pcm: bytes) -> list[int]:
+    """Return the samples that are not 0: a reply without the gaps of a slow machine."""
+    samples = np.frombuffer(pcm, "<i2")
+    found: list[int] = samples[samples != 0].tolist()
+    return found
 
 
 @dataclass(frozen=True)

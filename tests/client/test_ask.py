@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from client.wav import read_wav
-from tests.client.conftest import RunClient
-from tests.fakes import FakeCaller, FakeGateway
+from tests.client.conftest import RunClient, loud
+from tests.fakes import FakeCaller, FakeGateway, tone
 
 GOODBYE = "hung_up: The bot said goodbye and ended the session."
 
@@ -53,15 +53,19 @@ async def test_empty_question_is_a_usage_error(run_client: RunClient) -> None:
     assert "empty" in result.err
 
 
-async def test_goodbye_of_the_bot_ends_the_command_with_0(run_client: RunClient) -> None:
+async def test_goodbye_of_the_bot_is_heard_and_ends_the_command_with_0(
+    run_client: RunClient, tmp_path: Path
+) -> None:
     async def bot(caller: FakeCaller, text: str) -> None:
-        await caller.speak("Goodbye.", 0.4, text)
+        await caller.speak("Goodbye.", 0.4, text, pace=0)
         await caller.close(1000, GOODBYE)
 
+    wav = tmp_path / "goodbye.wav"
     async with FakeGateway(bot) as gateway:
-        result = await run_client("ask", "Bye", VOICE_CLIENT_URL=gateway.url)
+        result = await run_client("ask", "Bye", "--out", wav, VOICE_CLIENT_URL=gateway.url)
     assert (result.code, result.out) == (0, "Goodbye.\n")
     assert result.err == "voice: the bot said goodbye and ended the call\n"
+    assert loud(read_wav(wav, 24_000)) == loud(tone(0.4))  # nothing is cut off
     assert gateway.attempts == 1
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from client.wav import read_wav
-from tests.client.conftest import RunClient
+from tests.client.conftest import RunClient, loud
 from tests.fakes import FakeCaller, FakeGateway, tone
 
 
@@ -132,17 +132,21 @@ async def test_invalid_wav_file_is_rejected_before_a_call_is_opened(
     assert gateway.attempts == 0
 
 
-async def test_goodbye_of_the_bot_ends_the_command_with_0(
-    run_client: RunClient, questions: list[Path]
+async def test_goodbye_of_the_bot_is_heard_and_ends_the_command_with_0(
+    run_client: RunClient, questions: list[Path], tmp_path: Path
 ) -> None:
     async def bot(caller: FakeCaller, text: str) -> None:
-        await caller.speak("Goodbye.", 0.4, text)
+        await caller.speak("Goodbye.", 0.4, text, pace=0)
         await caller.close(1000, "hung_up: The bot said goodbye and ended the session.")
 
     async with FakeGateway(bot) as gateway:
-        result = await run_client("say", *questions, "--json", VOICE_CLIENT_URL=gateway.url)
+        result = await run_client(
+            "say", *questions, "--json", "--out", tmp_path, VOICE_CLIENT_URL=gateway.url
+        )
     assert result.code == 0
     assert result.err == "voice: the bot said goodbye and ended the call\n"
     (turn,) = map(json.loads, result.out.splitlines())
     assert (turn["reply_text"], turn["outcome"]) == ("Goodbye.", "hung_up")
+    heard = read_wav(tmp_path / turn["reply_wav"], 24_000)
+    assert loud(heard) == loud(tone(0.4))  # nothing is cut off
     assert gateway.attempts == 1

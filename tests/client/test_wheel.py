@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +16,16 @@ from pathlib import Path
 import pytest
 
 from client import __main__ as program
+from client.errors import UsageError
 from ops.client_wheel import requirements, write_wheel
 from tests.client.conftest import ROOT
 from tests.fakes import FakeGateway
 
 NO_NETWORK = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+needs_namespace = pytest.mark.skipif(
+    subprocess.run([*NO_NETWORK, "true"], check=False, capture_output=True).returncode != 0,
+    reason="a network namespace cannot be made",
+)
 
 
 def run(
@@ -78,10 +85,55 @@ def test_release_has_all_packages_for_each_python(release: Path) -> None:
         assert any(wheel.startswith(f"{name}-") for wheel in wheels), each
 
 
-@pytest.mark.skipif(
-    subprocess.run([*NO_NETWORK, "true"], check=False, capture_output=True).returncode != 0,
-    reason="a network namespace cannot be made",
-)
+@pytest.fixture(scope="module")
+def pipx() -> Path:
+    """The folder of the program `pipx`. It is downloaded once."""
+    venv, lock = ROOT / ".cache/pipx", ROOT / "requirements/pipx.txt"
+    stamp = venv / lock.name
+    if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+        made = run(sys.executable, "-m", "venv", "--clear", venv)
+        assert made.returncode == 0, made.stderr
+        install = (venv / "bin/pip", "install", "--require-hashes", "--only-binary=:all:")
+        done = subprocess.run(
+            [*install, f"--requirement={lock}"], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            reason = f"PIPX CANNOT BE INSTALLED: {done.stderr}"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        shutil.copy(lock, stamp)
+    return venv / "bin"
+
+
+def documented_command() -> str:
+    """Return the command of docs/client.md that installs the client."""
+    page = (ROOT / "docs/client.md").read_text(encoding="utf-8")
+    [command] = re.findall(r"^    (pipx install .+)$", page, re.MULTILINE)
+    return str(command)
+
+
+@needs_namespace
+def test_documented_command_of_pipx_installs_the_client_without_a_network(
+    release: Path, pipx: Path, tmp_path: Path
+) -> None:
+    home = {"HOME": str(tmp_path), "PIPX_HOME": str(tmp_path / "pipx"), "USE_EMOJI": "0"}
+    environ = home | {
+        "PIPX_BIN_DIR": str(tmp_path / "bin"),
+        "PIPX_SHARED_LIBS": str(tmp_path / "shared"),
+        "PATH": f"{tmp_path / 'bin'}:{pipx}:{os.environ['PATH']}",
+    }
+    installed = run(*NO_NETWORK, "sh", "-c", documented_command(), folder=release, **environ)
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    shown = run(*NO_NETWORK, "voice", "--version", folder=tmp_path, **environ)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert shown.stdout == f"voice {project['version']}\n"
+    listed = run(*NO_NETWORK, "voice", "devices", folder=tmp_path, **environ)
+    has_sound = ctypes.util.find_library("portaudio") is not None
+    assert listed.returncode == (0 if has_sound else UsageError.exit_code), listed.stderr
+    assert listed.stdout if has_sound else "PortAudio" in listed.stderr
+    assert "Traceback" not in listed.stderr
+
+
+@needs_namespace
 async def test_client_is_installed_without_a_network_and_holds_a_call(
     release: Path, questions: list[Path], tmp_path: Path
 ) -> None:

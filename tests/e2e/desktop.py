@@ -79,6 +79,8 @@ def _serve(folder: Path) -> Iterator[Desktop]:
     command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"]
     modules = [f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
     modules += [f"module-null-sink sink_name={name} rate=48000" for name in SINKS]
+    # Chromium takes no sink's monitor for a microphone.
+    modules.append("module-remap-source master=room.monitor source_name=microphone")
     for module in modules:
         command += ["-L", module]
     with (folder / "pulse.log").open("w") as log:
@@ -87,7 +89,7 @@ def _serve(folder: Path) -> Iterator[Desktop]:
             running = Desktop(environment)
             _wait_until_ready(running)
             running._run("pactl", "set-default-sink", "speaker")
-            running._run("pactl", "set-default-source", "room.monitor")
+            running._run("pactl", "set-default-source", "microphone")
             yield running
         finally:
             server.terminate()

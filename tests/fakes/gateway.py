@@ -121,26 +121,28 @@ class FakeCaller:
         """The default bot: half a second of tone and all messages that Pipecat sends with it."""
         await self.speak(f"Answer {self._turn}.", user_text=user_text)
 
-    async def speak(self, text: str, seconds: float = 0.5, user_text: str = "") -> None:
-        """Send a whole turn of the bot, with audio at the pace of real time."""
+    async def speak(
+        self, text: str, seconds: float = 0.5, user_text: str = "", pace: float = 1.0
+    ) -> None:
+        """Send a whole turn of the bot, with audio at the pace of real time; with 0, at once."""
         await self.message("bot-llm-started")
         await self.message("bot-llm-text", {"text": text})
         await self.message("bot-llm-stopped")
         await self.message("bot-started-speaking")
-        await self.audio(tone(seconds))
+        await self.audio(tone(seconds), pace=pace)
         await self.message("bot-tts-text", {"text": text})
         await self.message("bot-stopped-speaking")
         await self.send_turn(user_text=user_text, reply_text=text, interrupted=False)
 
-    async def audio(self, pcm: bytes, chunk_seconds: float = 0.04) -> None:
-        """Send 24 kHz PCM at the pace of real time."""
+    async def audio(self, pcm: bytes, chunk_seconds: float = 0.04, pace: float = 1.0) -> None:
+        """Send 24 kHz PCM at the pace of real time; with a `pace` of 0, at once."""
         size = 2 * round(OUTPUT_SAMPLE_RATE * chunk_seconds)
         for start in range(0, len(pcm), size):
             proto = frames_pb2.Frame()
             proto.audio.audio = pcm[start : start + size]
             proto.audio.sample_rate, proto.audio.num_channels = OUTPUT_SAMPLE_RATE, 1
             await self.raw(proto.SerializeToString())
-            await asyncio.sleep(chunk_seconds)
+            await asyncio.sleep(pace * chunk_seconds)
 
     async def message(self, kind: str, data: object = None) -> None:
         body = {"label": "rtvi-ai", "type": kind, **({"data": data} if data is not None else {})}

@@ -17,7 +17,7 @@ tests/a/test_b.py::test_c PASSED                                         [ 12%]
 tests/a/test_b.py::test_e FAILED                                         [ 57%]
 """
 JUNIT = """<testsuites><testsuite>
-<testcase name="a"/><testcase name="b"/>
+<testcase name="a" classname="tests.page.test_x" time="61.5"/><testcase name="b"/>
 <testcase name="c"><failure message="m"/></testcase>
 <testcase name="d"><error message="m"/></testcase>
 <testcase name="e"><skipped message="Skipped: no card"/></testcase>
@@ -47,13 +47,19 @@ def test_a_report_is_counted_by_outcome_and_skips_by_reason(tmp_path: Path) -> N
     outcome = parts.read_report(report)
     assert (outcome.passed, outcome.failed) == (2, 2)
     assert outcome.skipped == Counter({"no card": 1})
+    assert outcome.folders["page"] == 61.5
     assert not outcome.ok
 
 
 def test_the_table_ends_with_the_sum_and_says_what_was_left_out_and_why() -> None:
     text = parts.table(
         {
-            "core": Outcome(passed=10, seconds=245.0, skipped=Counter({"no card": 2})),
+            "core": Outcome(
+                passed=10,
+                seconds=245.0,
+                skipped=Counter({"no card": 2}),
+                folders={"page": 120.0, "stock": 30.0, "client": 20.0},
+            ),
             "image": Outcome(left_out="not on this machine: podman"),
             "vllm": Outcome(broken="pytest ended with 4"),
         }
@@ -61,6 +67,7 @@ def test_the_table_ends_with_the_sum_and_says_what_was_left_out_and_why() -> Non
     assert "4:05" in text
     assert "image left out: not on this machine: podman" in text
     assert "core skipped 2: no card" in text
+    assert "core, page, stock clients, OpenAI's SDKs: 2:30 in tests/{page,stock,realtime}" in text
     assert text.splitlines()[-1] == "10 passed, 1 failed, 2 skipped"
 
 

@@ -1,7 +1,7 @@
 """A small client of the Chrome DevTools Protocol: starts Chromium and drives one tab.
 
 https://chromedevtools.github.io/devtools-protocol/ The browser gets a profile of its own, no
-network services, and, if a WAV file is given, that file as its microphone.
+services of its maker, and, if a WAV file is given, that file as its microphone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,22 @@ from tests.page.tab import POLL_SECONDS, BrowserTab
 PROGRAM = shutil.which("chromium") or ""
 START_SECONDS = 60.0
 ISOLATED = "tests"  # the world of scripts beside the page's
+UNUSED = "http://127.0.0.1:9"  # Chromium refuses this port without a connection
+# What Chromium asks of its maker by itself is switched off, so that test_network.py sees the page.
 FLAGS = (
     "--headless=new",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
+    f"--component-updater=url-source={UNUSED}/",
+    f"--gaia-url={UNUSED}",
+    # The last one asks a server what kind of form the login is.
+    "--disable-features=OptimizationHints,NetworkTimeServiceQuerying,AutofillServerCommunication",
     "--disable-sync",
     "--disable-default-apps",
     "--disable-domain-reliability",
     "--no-default-browser-check",
     "--disable-gpu",
-    "--mute-audio",
     "--autoplay-policy=user-gesture-required",
     "--remote-debugging-port=0",
 )
@@ -186,14 +191,27 @@ class Tab(BrowserTab):
 class Browser:
     """A running Chromium. Tabs are opened in it one by one, each with storage of its own."""
 
-    def __init__(self, microphone: Path | None = None, *flags: str) -> None:
-        """Start Chromium. `microphone` is a WAV file that it hears again and again."""
+    def __init__(
+        self,
+        microphone: Path | None = None,
+        *flags: str,
+        launcher: Sequence[str] = (),
+        desktop: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start Chromium.
+
+        microphone  a WAV file that it hears again and again
+        launcher    a command that starts the command after it
+        desktop     the environment of a sound server: microphone and loudspeaker are its devices
+        """
         if not PROGRAM:
             pytest.skip("chromium is not installed")
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-")
-        command = [PROGRAM, *FLAGS, f"--user-data-dir={self._profile.name}", *flags]
+        command = [*launcher, PROGRAM, *FLAGS, f"--user-data-dir={self._profile.name}", *flags]
         if os.geteuid() == 0:
             command.append("--no-sandbox")  # Chromium's sandbox refuses root
+        if desktop is None:
+            command.append("--mute-audio")
         if microphone is not None:
             command += [
                 "--use-fake-device-for-media-stream",
@@ -201,7 +219,12 @@ class Browser:
             ]
         command.append("about:blank")
         quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+        self._process = subprocess.Popen(command, env=desktop, stdout=quiet, stderr=quiet)
+
+    @property
+    def debugger_port(self) -> int:
+        """The port of 127.0.0.1 at which the tests drive it; known since its first tab."""
+        return int(self._address.rpartition(":")[2])
 
     def stop(self) -> None:
         """Stop Chromium, and remove its profile."""

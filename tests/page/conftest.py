@@ -36,14 +36,20 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def speaking_browser(speak: Speak, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser whose microphones hear the question once, 2 s after they are opened.
-
-    Then they hear silence. Chromium's fake devices are several microphones and loudspeakers.
-    """
+def question(speak: Speak, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a microphone hears: the question once, 2 s after it was opened. Then silence."""
     silence = np.zeros(2 * MIC_SAMPLE_RATE, "<i2").tobytes()
     wav = tmp_path_factory.mktemp("microphone") / "question.wav"
     write_wav(wav, silence + speak(QUESTION) + 10 * silence, MIC_SAMPLE_RATE)
-    running = Browser(Path(f"{wav}%noloop"))
+    return Path(f"{wav}%noloop")
+
+
+@pytest.fixture(scope="session")
+def speaking_browser(question: Path) -> Iterator[Browser]:
+    """A browser whose microphones hear the question once.
+
+    Chromium's fake devices are several microphones and loudspeakers.
+    """
+    running = Browser(question)
     yield running
     running.stop()

@@ -83,8 +83,8 @@ async def test_last_caption_stays_in_view_when_a_problem_needs_room(
 async def test_seconds_are_written_as_in_the_language(page_url: str, browser: Browser) -> None:
     async with browser.tab() as tab:
         for language, first, typical in (
-            ("en", "Answer after 0.89 s", "Typical answer: 0.89 s"),
-            ("de", "Antwort nach 0,89 s", "Übliche Antwort: 0,89 s"),
+            ("en", "Answer after 0.89 s", "Usual wait: 0.89 s"),
+            ("de", "Antwort nach 0,89 s", "Übliche Wartezeit: 0,89 s"),
         ):
             await open_phone(tab, page_url, language, "speaking")
             assert await tab.text("#captions .latency:not(:empty)") == first

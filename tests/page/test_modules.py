@@ -20,8 +20,9 @@ TONE = (
 
 @pytest.fixture
 async def tab(page_url: str, browser: Browser) -> AsyncIterator[Tab]:
+    """A tab in which modules can be imported: it shows the icon, which loads none itself."""
     async with browser.tab() as tab:
-        await tab.open(page_url)
+        await tab.open(f"{page_url}page/icon.svg")
         yield tab
         assert tab.errors == []
         assert tab.violations == []

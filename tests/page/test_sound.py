@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import numpy as np
 import pytest
 
+from appliance.link.engine import ToolCall
 from client.wav import write_wav
 from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
 from tests.page.chromium import Browser
@@ -20,8 +21,9 @@ QUESTION = "What is the capital of France?"
 NOT_SPOKEN = "..."  # a reply without a sound: what is heard then is the one before
 HEARD_WITHIN_SECONDS = 0.1  # of the audio's own clock: samples played after the frame arrived
 STALL_SECONDS = 3.0
-# Before the page's scripts: `tap` keeps the last 1.4 s of what is played, and `interruptions` has
-# the time of the audio's clock at which each such frame arrived. 0x2a is the tag of that frame.
+# Before the page's scripts: `tap` keeps the last 1.4 s of what is played, `last` what it kept when
+# the loudspeaker was closed, `arrived` all frames. `interruptions` has the time of the audio's
+# clock at which each such frame arrived. 0x2a is the tag of that frame.
 TAP = """
 const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (target, ...more) {
@@ -31,10 +33,20 @@ AudioNode.prototype.connect = function (target, ...more) {
   }
   return connect.call(this, target, ...more);
 };
+const close = AudioContext.prototype.close;
+AudioContext.prototype.close = function () {
+  if (globalThis.tap?.context === this) {
+    globalThis.last = new Float32Array(tap.fftSize);
+    tap.getFloatTimeDomainData(last);
+  }
+  return close.call(this);
+};
 globalThis.interruptions = [];
+globalThis.arrived = [];
 globalThis.WebSocket = new Proxy(WebSocket, {construct(socket, parameters) {
   const made = new socket(...parameters);
   made.addEventListener("message", ({data}) => {
+    arrived.push(new Uint8Array(data));
     if (new Uint8Array(data)[0] === 0x2a) interruptions.push(tap.context.currentTime);
   });
   return made;
@@ -48,6 +60,19 @@ PLAYED = """(() => {
   const after = Math.round((now - interruptions.at(-1)) * tap.context.sampleRate);
   return [samples.length - after, [...samples.map((x) => Math.round(x * 32767))]];
 })()"""
+# What the page sends to its worklets arrives there later, as if much was buffered.
+LATE = """
+const post = MessagePort.prototype.postMessage;
+MessagePort.prototype.postMessage = function (...parameters) {
+  setTimeout(() => post.apply(this, parameters), 500);
+};
+"""
+# All samples that arrived, and the last that were played, both without silence.
+ARRIVED_AND_LAST = """import("/page/frames.js").then(({decodeFrame}) => {
+  const audio = arrived.map(decodeFrame).filter((frame) => frame?.kind === "audio");
+  const samples = audio.flatMap(({pcm}) => [...new Int16Array(pcm.slice().buffer)]);
+  return [samples, [...last].map((x) => Math.round(x * 32768))].map((all) => all.filter(Boolean));
+})"""
 
 
 class Relay:
@@ -122,6 +147,21 @@ async def test_interruption_is_heard_within_100_ms_of_its_frame(
         since, samples = await tab.evaluate(PLAYED)
         assert max(samples[since - 2_400 : since]) > 1_000  # the bot was heard until then
         assert silent_after(samples, since) < HEARD_WITHIN_SECONDS
+
+
+async def test_goodbye_of_the_bot_is_played_to_its_end(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    async with (
+        make_gateway(ScriptedLLM(ToolCall("end_call"), "Goodbye.")) as gateway,
+        signed_in(browser, gateway, TAP + LATE) as tab,
+    ):
+        await ask(tab, "That was all.")
+        await tab.wait_for("globalThis.last && document.body.dataset.status === 'idle'")
+        assert gateway.metric("voice_sessions_total", outcome="hung_up") == 1
+        arrived, played = await tab.evaluate(ARRIVED_AND_LAST)
+        assert len(played) > 0.3 * SPEAKER_HZ
+        assert played == arrived[-len(played) :]
 
 
 async def test_call_survives_a_network_that_stops_for_three_seconds(
