@@ -147,14 +147,19 @@ export class Call {
     }
   }
 
-  /** @param {string} deviceId */
-  async setMicrophone(deviceId) {
+  /**
+   * @param {string} deviceId
+   * @param {boolean} echoCancellation whether the browser removes the bot's voice
+   */
+  async setMicrophone(deviceId, echoCancellation) {
     const opened = ++this._opened;
     const old = this._microphone;
     this._microphone = null;
     await old?.close();
     try {
-      const microphone = await Microphone.open(deviceId, (samples) => this._captured(samples));
+      const microphone = await Microphone.open(deviceId, echoCancellation, (samples) =>
+        this._captured(samples),
+      );
       // Hung up meanwhile, or another one was chosen: this one must not stay open.
       if (opened !== this._opened) return microphone.close();
       microphone.onEnded(() => this._microphoneGone());
@@ -183,7 +188,7 @@ export class Call {
     this.setVolume(preferences.volume);
     await this.setLoudspeaker(preferences.loudspeaker);
     if (attempt !== this._attempt) return;
-    await this.setMicrophone(preferences.microphone);
+    await this.setMicrophone(preferences.microphone, !preferences.headphones);
   }
 
   _closeDevices() {

@@ -10,7 +10,7 @@ import { strings as en } from "./strings/en.js";
  *   status: Record<import("./status.js").StatusWord, string>, hint: string, interruptHint: string,
  *   you: string, bot: string, captions: string, empty: string,
  *   microphone: string, loudspeaker: string,
- *   mute: string, pushToTalk: string, hold: string, holdHint: string, halfDuplex: string,
+ *   mute: string, pushToTalk: string, hold: string, holdHint: string, halfDuplex: string, headphones: string,
  *   volume: string, device: string, unnamedDevice: string, settings: string, type: string, send: string,
  *   latency: string, typical: string, underruns: string,
  *   login: string, loginHint: string, token: string, logout: string,

@@ -139,7 +139,13 @@ function applyPreferences() {
   element("#volume", HTMLInputElement).valueAsNumber = chosen.volume;
   element("#push-to-talk", HTMLInputElement).checked = chosen.pushToTalk;
   element("#half-duplex", HTMLInputElement).checked = chosen.halfDuplex;
+  element("#headphones", HTMLInputElement).checked = chosen.headphones;
   showMicrophone(call.microphone, chosen.pushToTalk);
+}
+
+function changeMicrophone() {
+  applyPreferences();
+  if (call.running) call.setMicrophone(chosen.microphone, !chosen.headphones);
 }
 
 /** @param {boolean} pressed */
@@ -207,10 +213,13 @@ function listenToSettings() {
     chosen.halfDuplex = /** @type {HTMLInputElement} */ (event.target).checked;
     applyPreferences();
   };
+  element("#headphones", HTMLInputElement).onchange = (event) => {
+    chosen.headphones = /** @type {HTMLInputElement} */ (event.target).checked;
+    changeMicrophone();
+  };
   element("#microphone", HTMLSelectElement).onchange = (event) => {
     chosen.microphone = /** @type {HTMLSelectElement} */ (event.target).value;
-    applyPreferences();
-    if (call.running) call.setMicrophone(chosen.microphone);
+    changeMicrophone();
   };
   element("#loudspeaker", HTMLSelectElement).onchange = (event) => {
     chosen.loudspeaker = /** @type {HTMLSelectElement} */ (event.target).value;

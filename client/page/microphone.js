@@ -9,12 +9,14 @@ export class Microphone {
    * Open a microphone.
    *
    * @param {string} deviceId "" for the system's default, which is also used if this one is gone
+   * @param {boolean} echoCancellation false for headphones: where no echo is heard, Chromium's
+   *   canceller also removes most of a user who speaks at the same time as the bot
    * @param {(samples: Float32Array) => void} onFrame gets 40 ms at 16 kHz
    * @returns {Promise<Microphone>} after 3 s also one that does not run yet: see `onRunning`
    * @throws {MicrophoneError}
    */
-  static async open(deviceId, onFrame) {
-    const stream = await streamOf(deviceId);
+  static async open(deviceId, echoCancellation, onFrame) {
+    const stream = await streamOf(deviceId, echoCancellation);
     // Firefox connects a microphone only to a context of the microphone's own rate.
     const context = new AudioContext({ latencyHint: "interactive" });
     await context.audioWorklet.addModule("/page/capture.worklet.js");
@@ -56,14 +58,15 @@ export class Microphone {
 
 /**
  * @param {string} deviceId
+ * @param {boolean} echoCancellation
  * @returns {Promise<MediaStream>}
  * @throws {MicrophoneError}
  */
-async function streamOf(deviceId) {
+async function streamOf(deviceId, echoCancellation) {
   try {
     return await navigator.mediaDevices.getUserMedia({
       audio: {
-        echoCancellation: true,
+        echoCancellation,
         noiseSuppression: true,
         autoGainControl: true,
         channelCount: { ideal: 1 },
@@ -72,7 +75,7 @@ async function streamOf(deviceId) {
     });
   } catch (error) {
     const name = error instanceof Error ? error.name : "";
-    if (deviceId && name === "OverconstrainedError") return streamOf("");
+    if (deviceId && name === "OverconstrainedError") return streamOf("", echoCancellation);
     throw new MicrophoneError(name);
   }
 }

@@ -5,7 +5,7 @@ const KEY = "voice-appliance";
 /**
  * @typedef {{
  *   microphone: string, loudspeaker: string, volume: number,
- *   pushToTalk: boolean, halfDuplex: boolean, language: string,
+ *   pushToTalk: boolean, halfDuplex: boolean, headphones: boolean, language: string,
  * }} Preferences
  */
 
@@ -16,6 +16,7 @@ const DEFAULTS = {
   volume: 1,
   pushToTalk: false,
   halfDuplex: false,
+  headphones: false,
   language: "",
 };
 

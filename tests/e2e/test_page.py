@@ -24,6 +24,7 @@ STORY_BEGINS = "document.querySelectorAll('#captions .bot .words')[1]?.innerText
 LISTEN_SECONDS = 3.0  # of a story that takes longer
 HEARD = 0.6  # of the words of the captions, by another recognizer than the appliance's
 LOUD = 300  # of int16
+ECHO_VOLUME, ECHO_MILLISECONDS = 0.1, 60  # -20 dB
 
 
 @pytest.fixture
@@ -62,6 +63,9 @@ def heard_in(recording: Path) -> str:
 async def test_three_spoken_questions_one_of_which_interrupts_are_answered_aloud(
     appliance: Appliance, sound: Desktop, browser: Browser, tmp_path: Path
 ) -> None:
+    # Without any echo, Chromium's echo canceller also removes most of a user who speaks at the same
+    # time as the bot. A room has some.
+    sound.reflect(ECHO_VOLUME, ECHO_MILLISECONDS)
     first, last = tmp_path / "first.raw", tmp_path / "last.raw"
     async with browser.tab() as tab:
         await tab.open(f"http://localhost:{appliance.port}/")
@@ -86,9 +90,7 @@ async def test_three_spoken_questions_one_of_which_interrupts_are_answered_aloud
         assert "france" in france.lower() and "paris" in paris.lower()
         assert story == f"user {STORY}"
         assert king != "bot "  # what was heard of it
-        # While the bot is heard, Chromium's processing leaves too little of it to be understood.
-        assert len(museum) > len("user ")
-        assert len(louvre) > len("bot ")
+        assert "museum" in museum.lower() and "louvre" in louvre.lower()
         assert "river" in river.lower() and len(seine) > len("bot ")
         shown = [word for caption in (paris, seine) for word in plain(caption).split()[1:]]
         heard = f"{heard_in(first)} {heard_in(last)}".split()

@@ -112,6 +112,22 @@ async def test_chosen_devices_are_used_and_remembered(
         assert [await tab.evaluate(used) for used in (microphone, loudspeaker)] == before
 
 
+async def test_echo_is_cancelled_unless_the_user_wears_headphones(
+    make_gateway: MakeGateway, speaking_browser: Browser
+) -> None:
+    cancelled = "spied.tracks.at(-1)?.getSettings().echoCancellation"
+    async with make_gateway() as gateway, signed_in(speaking_browser, gateway, SPY) as tab:
+        await call(tab)
+        assert await tab.evaluate(cancelled) is True
+        await tab.click("#headphones")
+        await tab.wait_for(f"{cancelled} === false")
+        await tab.click("#talk")
+        await tab.open(f"http://localhost:{gateway.port}/")
+        await call(tab)
+        assert await tab.evaluate(cancelled) is False
+        assert await tab.evaluate("document.querySelector('#headphones').checked")
+
+
 async def test_call_uses_another_microphone_if_the_chosen_one_is_gone(
     make_gateway: MakeGateway, speaking_browser: Browser
 ) -> None:

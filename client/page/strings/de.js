@@ -36,6 +36,7 @@ export const strings = {
   hold: "Zum Sprechen halten",
   holdHint: "Halten Sie diese Taste oder die Leertaste, während Sie sprechen.",
   halfDuplex: "Mikrofon aus, während der Bot spricht (für Lautsprecher)",
+  headphones: "Ich benutze Kopfhörer (ohne Echounterdrückung)",
   volume: "Lautstärke",
   device: "Standard des Systems",
   unnamedDevice: "Gerät {number}",

@@ -36,6 +36,7 @@ export const strings = {
   hold: "Hold to talk",
   holdHint: "Hold this button, or the space bar, while you speak.",
   halfDuplex: "The microphone is off while the bot speaks (for loudspeakers)",
+  headphones: "I use headphones (no echo cancellation)",
   volume: "Volume",
   device: "System default",
   unnamedDevice: "Device {number}",
