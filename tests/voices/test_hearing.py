@@ -82,6 +82,13 @@ def test_what_follows_repeated_digits_is_heard(name: str, last: list[str]) -> No
     assert spoken_words(text, clip.kind)[-3:] == last
 
 
+def test_repeated_digits_are_counted() -> None:
+    for name in ("5555123", "999", "20222024", "3334445"):
+        [clip] = [each for each in sets()["digit strings"] if each.name == name]
+        text, _ = listener().used(speech.as_sent(clip.samples).tobytes())
+        assert not errors(clip, text).total, text
+
+
 @pytest.mark.parametrize("name", speech.COMPACT_CORRECTED)
 def test_second_recognizer_corrects_letters_and_words(name: str) -> None:
     [clip] = [each for each in sets()["corrected"] if each.name == name]

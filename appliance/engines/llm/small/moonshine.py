@@ -2,7 +2,8 @@
 
 Runs the model's two ONNX Runtime files directly: an encoder (waveform to 24 ms states) and a
 decoder with a key-value cache. Decoding is greedy for long speech, and a beam search for short
-speech. The same audio always gives the same words.
+speech. Single words, and speech that repeats a word, are heard at three speeds. The same audio
+always gives the same words.
 
 Model: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands",
 2024 (arXiv:2410.15608).
@@ -22,7 +23,7 @@ import soxr
 
 from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.beam_search import Beam, log_probabilities
-from appliance.engines.llm.small.vote import Candidate, vote
+from appliance.engines.llm.small.vote import Candidate, repeats_word, vote
 from appliance.engines.onnx_session import PROVIDERS, session_options
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
@@ -42,7 +43,7 @@ BEAM_WIDTH = 2
 # to 4 s (greedy: 111), and the texts of 120 recordings are the same.
 BEAM_MARGIN = 1.0
 # Single words and letters, with the silence around them. They are also recognized 10 % faster and
-# slower, each with more texts.
+# slower, each with more texts. Longer speech only if it repeats a word.
 VOTE_SECONDS = 2.0
 VOTE_WIDTH = 3
 SPEEDS = (1.0, 0.9, 1.1)
@@ -95,16 +96,22 @@ class Moonshine:
     ) -> Recognition:
         """Recognize a speech segment. `should_stop` is called before each token.
 
-        A short segment is recognized at three speeds, and the texts vote (`vote`).
+        A short segment is recognized at three speeds, and the texts vote (`vote`). So is a longer
+        one that repeats a word: the model often miscounts repetitions, as in "five five five five",
+        but differently at each speed (docs/quality.md).
         """
         seconds = len(samples) / INPUT_SAMPLE_RATE
         if seconds < MIN_SECONDS:
             return Recognition("", -math.inf)
         if seconds > VOTE_SECONDS:
-            width = BEAM_WIDTH if seconds <= BEAM_SECONDS else 1
-            best = self._search(samples, Beam(width, END, margin=BEAM_MARGIN), should_stop).best
-            tokens = best.tokens if best.ended else remove_loop(best.tokens)
-            return Recognition(decode(tokens, self._pieces), best.confidence, best.ended)
+            text, best = self._best(samples, should_stop)
+            if best.ended and repeats_word(text) and not should_stop():
+                others = [
+                    self._best(change_speed(samples, speed), should_stop) for speed in SPEEDS[1:]
+                ]
+                ended = [other for other in others if other[1].ended]
+                text, best = vote([[each] for each in [(text, best), *ended]])
+            return Recognition(text, best.confidence, best.ended)
         ballots = [self.ballot(change_speed(samples, speed), should_stop) for speed in SPEEDS]
         text, hypothesis = vote(ballots)
         return Recognition(text, hypothesis.confidence, hypothesis.ended)
@@ -115,6 +122,13 @@ class Moonshine:
             return []
         beam = self._search(samples, Beam(VOTE_WIDTH, END, VOTE_WIDTH), should_stop)
         return [(decode(each.tokens, self._pieces), each) for each in beam.ended or [beam.best]]
+
+    def _best(self, samples: Samples, should_stop: Callable[[], bool]) -> Candidate:
+        """Return the most probable text of a longer segment, without the loop of an open end."""
+        width = BEAM_WIDTH if len(samples) <= BEAM_SECONDS * INPUT_SAMPLE_RATE else 1
+        best = self._search(samples, Beam(width, END, margin=BEAM_MARGIN), should_stop).best
+        tokens = best.tokens if best.ended else remove_loop(best.tokens)
+        return decode(tokens, self._pieces), best
 
     def _search(self, samples: Samples, beam: Beam, should_stop: Callable[[], bool]) -> Beam:
         """Run a beam search to its end."""

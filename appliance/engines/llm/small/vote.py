@@ -6,6 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 from num2words import num2words
 
@@ -56,6 +57,11 @@ def spoken_key(text: str) -> str:
     """Return what is equal for texts that are spoken in the same way."""
     words = " ".join(_spoken_form(word) for word in _WORD.findall(text.casefold()))
     return _ONE.sub("", words)
+
+
+def repeats_word(text: str) -> bool:
+    """Return whether the same word or number follows itself, as in "5, 5" or "no, no"."""
+    return any(word == following for word, following in pairwise(spoken_key(text).split()))
 
 
 def _spoken_form(word: str) -> str:
