@@ -3,7 +3,7 @@
 Asked for the temperature outside, a small model says "70 degrees", and asked to remember something
 for the next call, that it will. The prompt says what is true after such a question:
 
-    What is the temperature outside? (Say that you do not know the weather.)
+    What is the temperature outside? (You have no weather report.)
     Can you call an ambulance? (You cannot do this.)
 
 The rules name kinds of requests: a polite or plain command with a verb of acting, and a question
@@ -20,7 +20,7 @@ from typing import Final
 from appliance.link.engine import Tool
 
 _SHIPPED_TOOLS = frozenset(("current_time", "end_call"))
-NO_WEATHER: Final = "Say that you do not know the weather."
+NO_WEATHER: Final = "You have no weather report."
 NO_ACTION: Final = "You cannot do this."
 
 _OPENING = (
