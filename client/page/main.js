@@ -72,7 +72,7 @@ async function begin() {
 
 /** The user wants a call, or a call with a microphone. */
 function tryAgain() {
-  if (call.running) return call.setMicrophone(chosen.microphone); // what failed in a running call
+  if (call.running) return useMicrophone(); // what failed in a running call
   stopRetrying();
   begin();
 }
@@ -99,7 +99,7 @@ function stopRetrying() {
 
 /** The microphone may work now. @param {string} reason why it did not */
 function retryMicrophone(reason) {
-  if (call.running && told.problem?.reason === reason) call.setMicrophone(chosen.microphone);
+  if (call.running && told.problem?.reason === reason) useMicrophone();
 }
 
 async function watchPermission() {
@@ -143,9 +143,14 @@ function applyPreferences() {
   showMicrophone(call.microphone, chosen.pushToTalk);
 }
 
+/** Use the chosen microphone in the running call. */
+function useMicrophone() {
+  return call.setMicrophone(chosen.microphone, !chosen.headphones);
+}
+
 function changeMicrophone() {
   applyPreferences();
-  if (call.running) call.setMicrophone(chosen.microphone, !chosen.headphones);
+  if (call.running) useMicrophone();
 }
 
 /** @param {boolean} pressed */
