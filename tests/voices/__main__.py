@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument(
         "--short",
         default=LLMConfig().short_recognizer,
-        help="hearing: second recognizer of this build, as in llm.short_recognizer; '' for none",
+        help="hearing: second recognizer of both builds, as in llm.short_recognizer; '' for none",
     )
     parser.add_argument("--show", action="store_true", help="hearing: print what is heard wrong")
     args = parser.parse_args()

@@ -227,10 +227,10 @@ def measure(
 ) -> list[str]:
     """Return all tables. `only` names beginnings of sets; `count` limits the clips of each set.
 
-    short  folder of the second recognizer that this build uses for short speech
+    short  folder of the second recognizer, which builds that have one use for short speech
     """
     build = Build(ROOT, weights, answers, short)
-    other = Build(against, weights, answers) if against else None
+    other = Build(against, weights, answers, short) if against else None
     reference = Reference(folder / "whisper-base", answers) if with_reference else None
     wanted = tuple(only)
     sets = {**speech.plain_sets(recordings), **speech.condition_sets(recordings)}
