@@ -214,6 +214,7 @@ def test_command_line_of_a_process_imports_no_other_package(verb: str) -> None:
         "journal",
         "journal_fields",
         "core_dumps",
+        "memory",
         "offline",
         "processes",
         "run_folder",
