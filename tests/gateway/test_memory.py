@@ -20,8 +20,9 @@ from appliance.gateway.generation.prefetch import Prefetcher
 from appliance.link.engine import Chunk, GenerateRequest, Turn
 from appliance.settings import LLMConfig, PathsConfig, Settings
 from tests.conftest import FAST_MODEL
-from tests.gateway import conftest
-from tests.gateway.conftest import MakeGateway, Speak
+from tests.gateway import running_gateway
+from tests.gateway.espeak import Speak
+from tests.gateway.running_gateway import MakeGateway
 from tests.link.contract import linked, reply
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
@@ -42,7 +43,7 @@ async def test_third_reply_uses_the_first_utterance_after_it_became_text(
     )
     await engine.start()
     monkeypatch.setattr(SmallSession, "generate", spy)
-    monkeypatch.setattr(conftest, "InstantLLMEngine", lambda _llm: engine)
+    monkeypatch.setattr(running_gateway, "InstantLLMEngine", lambda _llm: engine)
     # Six seconds of silence make the first question fill most of the history.
     llm = {"pre_roll_seconds": 6.0, "history_tokens": 60, "audio_turns": 1, "reply_tokens": 12}
     try:

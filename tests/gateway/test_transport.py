@@ -16,13 +16,10 @@ from appliance.link.engine import OUTPUT_SAMPLE_RATE, Turn
 from appliance.settings import Settings, TurnConfig
 from client import wire
 from tests.fakes.engines import Reply
-from tests.gateway.conftest import (
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    SimulatedClient,
-    Speak,
-)
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
+from tests.gateway.simulated_client import SimulatedClient
 
 CHUNK_SECONDS = 0.04  # Pipecat's output chunk
 QUESTION = "What is the capital of France?"

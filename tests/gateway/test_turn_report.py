@@ -14,7 +14,7 @@ from appliance.gateway.metrics import GatewayMetrics
 from appliance.gateway.turn_record import MARKS, SessionTurn
 from appliance.gateway.turn_report import TurnReporter
 from appliance.journal_fields import STAGES
-from tests.gateway.conftest import captured_log
+from tests.gateway.captured_log import captured_log
 
 HEADLINE = "voice_turn_response_latency_seconds"
 HEARD = "voice_turn_heard_latency_seconds"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from appliance.link.engine import Turn
 from tests.fakes.engines import Reply
-from tests.gateway.conftest import ScriptedLLM
+from tests.gateway.fake_engines import ScriptedLLM
 
 STORY = "This is a long story about a king. " * 12
 

@@ -12,7 +12,9 @@ from appliance.gateway.speech.reply_start import ReplyStart
 from appliance.link.engine import Turn
 from client import wire
 from tests.fakes.engines import InstantLLMEngine, Reply
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, SimulatedClient
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
+from tests.gateway.simulated_client import SimulatedClient
 
 NEVER = 3600.0  # seconds
 LONG_REPLY = "This answer goes on, " + "and on, " * 15 + "and ends."
