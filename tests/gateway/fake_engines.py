@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 from appliance.link.protocol import HealthReport
 from appliance.link.server import AnyEngine, serve_link
 from tests.fakes import echo
@@ -42,10 +42,10 @@ class ScriptedLLM:
 
     def __init__(self, *replies: Reply) -> None:
         self._replies = list(replies)
-        self.conversations: list[list[Turn]] = []
+        self.conversations: list[list[ChatMessage]] = []
         self.utterances: list[dict[int, bytes]] = []
 
-    def __call__(self, conversation: Sequence[Turn], utterances: dict[int, bytes]) -> Reply:
+    def __call__(self, conversation: Sequence[ChatMessage], utterances: dict[int, bytes]) -> Reply:
         self.conversations.append(list(conversation))
         self.utterances.append(dict(utterances))
         if not self._replies:

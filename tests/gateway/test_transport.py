@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.websockets import WebSocket
 
 from appliance.gateway.transport import PlaybackPacer, output_lead_seconds
-from appliance.link.engine import OUTPUT_SAMPLE_RATE, Turn
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, ChatMessage
 from appliance.settings import Settings, TurnConfig
 from client import wire
 from tests.fakes.engines import Reply
@@ -134,7 +134,7 @@ async def test_end_of_a_reply_is_reported_when_all_of_it_is_played(
 class Silent(ScriptedLLM):
     """Tells a story. Its reply to "Stop." has nothing that can be spoken."""
 
-    def __call__(self, conversation: Sequence[Turn], utterances: dict[int, bytes]) -> Reply:
+    def __call__(self, conversation: Sequence[ChatMessage], utterances: dict[int, bytes]) -> Reply:
         return "..." if conversation[-1].text.endswith("Stop.") else SENTENCE * 12
 
 

@@ -16,12 +16,12 @@ import pytest
 from appliance.errors import EngineFailed, UnknownVoice
 from appliance.link.client import EngineClient
 from appliance.link.engine import (
+    ChatMessage,
     Chunk,
     GenerateRequest,
     LLMEngine,
     Result,
     TTSEngine,
-    Turn,
     Utterance,
 )
 from appliance.link.health import ask_health
@@ -44,7 +44,9 @@ async def linked(engine: AnyEngine, path: Path) -> AsyncIterator[EngineClient]:
             await client.close()
 
 
-async def reply(client: EngineClient, *turns: Turn, max_tokens: int = 24) -> tuple[str, Result]:
+async def reply(
+    client: EngineClient, *turns: ChatMessage, max_tokens: int = 24
+) -> tuple[str, Result]:
     """Return the complete reply and its result."""
     text = ""
     async for piece in client.generate(GenerateRequest(turns, max_tokens, 0.0)):
@@ -63,10 +65,10 @@ def utterance(id: int, pcm: bytes) -> Utterance:
     return utterance
 
 
-def user_turn(client: EngineClient, utterance: Utterance) -> Turn:
+def user_turn(client: EngineClient, utterance: Utterance) -> ChatMessage:
     """Add an utterance to `client` and return the user turn that refers to it."""
     client.add(utterance)
-    return Turn("user", utterance=utterance.id)
+    return ChatMessage("user", utterance=utterance.id)
 
 
 async def _confirmed(
@@ -89,7 +91,7 @@ class SpeechContract:
 
     async def test_typed_text_gets_a_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, result = await reply(client, Turn("user", "Say hello."))
+            text, result = await reply(client, ChatMessage("user", "Say hello."))
         assert text.strip()
         assert result.reason in ("stop", "length")
 
@@ -170,7 +172,7 @@ class SpeechContract:
     ) -> None:
         growing = Utterance(1)
         growing.pcm += spoken
-        story = Turn("system", "You answer in a few words. " * 30)
+        story = ChatMessage("system", "You answer in a few words. " * 30)
         async with linked(engine, tmp_path / "s") as client:
             turns = (story, user_turn(client, growing))
             request = GenerateRequest(turns, 24, 0.0, speculative=True)
@@ -204,16 +206,16 @@ class SpeechContract:
         self, engine: LLMEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            request = GenerateRequest((Turn("user", "Count from one to fifty."),), 200, 0.0)
+            request = GenerateRequest((ChatMessage("user", "Count from one to fifty."),), 200, 0.0)
             async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)
-            text, _ = await reply(client, Turn("user", "Say hello."))
+            text, _ = await reply(client, ChatMessage("user", "Say hello."))
         assert text.strip()
 
     async def test_confirmed_generation_goes_on(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             await client.confirm()  # nothing is running
-            question = Turn("user", "Count from one to twenty.")
+            question = ChatMessage("user", "Count from one to twenty.")
             whole, _ = await reply(client, question)
             request = GenerateRequest((question,), 24, 0.0, speculative=True)
             pieces = [piece async for piece in _confirmed(client, client.generate(request))]
@@ -224,7 +226,7 @@ class SpeechContract:
         self, engine: LLMEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            question = Turn("user", "Count from one to twenty.")
+            question = ChatMessage("user", "Count from one to twenty.")
             pieces = client.generate(GenerateRequest((question,), 40, 0.0))
             await anext(pieces)
             await client.hold()
@@ -288,7 +290,7 @@ class VoiceContract:
     async def test_generate_is_refused(self, engine: TTSEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             with pytest.raises(EngineFailed):
-                await reply(client, Turn("user", "Hello?"))
+                await reply(client, ChatMessage("user", "Hello?"))
 
 
 def _next(pieces: AsyncIterator[Chunk]) -> asyncio.Future[Chunk]:

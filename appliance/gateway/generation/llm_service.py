@@ -62,7 +62,7 @@ from appliance.gateway.generation.tool_executor import ToolExecutor
 from appliance.gateway.generation.utterance_transcriber import UtteranceTranscriber
 from appliance.gateway.generation.utterances import UtteranceCollector
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, Tool, Turn, Utterance
+from appliance.link.engine import ChatMessage, Result, Tool, Utterance
 from appliance.settings import LLMConfig
 from appliance.tasks import spawn
 
@@ -272,7 +272,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         if utterance is None or self._collector.speaking or not self._collector.in_turn:
             return
         if not self._begin_early(utterance):
-            self._prefetcher.prefill(Turn("user", utterance=utterance.id))
+            self._prefetcher.prefill(ChatMessage("user", utterance=utterance.id))
         if self._config.engine == "small":  # it has the words anyway; vLLM would have to generate
             spawn(self._report_words(utterance, len(utterance.pcm)), "words at a pause")
 
@@ -294,7 +294,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         question = Exchange(utterances=(utterance,))
         if (unanswered := self._history.unanswered()) is not None:
             question = unanswered.joined(question, self._config.max_utterance_seconds)
-        conversation = (*self._history.answered(), *question.question_turns())
+        conversation = (*self._history.answered(), *question.question_messages())
         request = self._reply_generator.request(conversation, self._tools())
         return self._speculator.begin(request, utterance)
 

@@ -19,7 +19,7 @@ from appliance.errors import EngineFailed
 from appliance.gateway.generation.history import Exchange, History, ToolCallRecord
 from appliance.gateway.generation.tool_executor import ToolExecutor, format_call
 from appliance.link.client import EngineLost, retry_until_back
-from appliance.link.engine import Chunk, GenerateRequest, Result, Tool, ToolCall, Turn
+from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Result, Tool, ToolCall
 from appliance.settings import LLMConfig
 
 HOLD_TEXT = "One moment, please."
@@ -107,7 +107,9 @@ class ReplyGenerator:
         self.ended_with_text = False  # whether there is something to play after the last tool call
         self.text = ""  # of the reply so far, including what was said between tool calls
 
-    def request(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...]) -> GenerateRequest:
+    def request(
+        self, conversation: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
+    ) -> GenerateRequest:
         """Return the request for a reply to `conversation`."""
         config = self._config
         return GenerateRequest(conversation, config.reply_tokens, config.temperature, tools)

@@ -35,7 +35,7 @@ MAX_UTTERANCE_SECONDS = 10.0  # a longer utterance is too expensive to process f
 class SpeculationKey:
     """What a speculative reply replies to.
 
-    request     conversation and tools; its last turn refers to the utterance
+    request     conversation and tools; its last message refers to the utterance
     heard_bytes length of the utterance that the engine was given
     """
 
@@ -154,7 +154,7 @@ class Speculator:
         self._closing: list[BufferedStream[Chunk] | BufferedStream[bytes]] = []
 
     def begin(self, request: GenerateRequest, utterance: Utterance) -> bool:
-        """Begin a reply to `request`, whose last turn is `utterance`. Return whether it began."""
+        """Begin a reply to `request`, which ends with `utterance`. Return whether it began."""
         if not self._state.may_begin(utterance.seconds, self.others_waiting()):
             return False
         if self._reply is not None:

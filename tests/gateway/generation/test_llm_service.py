@@ -39,7 +39,7 @@ from appliance.gateway.generation.reply import TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, ToolCall, Turn
+from appliance.link.engine import ChatMessage, Result, ToolCall
 from appliance.settings import LLMConfig, TTSConfig
 from tests.fakes import InstantLLMEngine, tone
 from tests.link.contract import linked
@@ -238,7 +238,7 @@ async def test_engine_keeps_the_parts_of_a_question_and_drops_what_had_no_words(
 ) -> None:
     utterances_held: list[set[int]] = []
 
-    def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+    def reply(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str:
         utterances_held.append(set(heard))
         return "Yes."
 
@@ -261,7 +261,7 @@ async def test_engine_drops_speech_that_belongs_to_no_turn(
 ) -> None:
     utterances_held: list[set[int]] = []
 
-    def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+    def reply(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str:
         utterances_held.append(set(heard))
         return "Yes."
 
@@ -286,7 +286,7 @@ async def test_cough_during_a_reply_restarts_the_reply_but_not_its_tool_call(
         runs.append("ordered")
         await params.result_callback("It comes at eight.")
 
-    def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str | ToolCall:
+    def reply(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str | ToolCall:
         roles.append([turn.role for turn in conversation[1:]])
         engine.pause_seconds = 600 if len(roles) == 2 else 0
         return ToolCall("order") if len(roles) == 1 else "At eight."

@@ -28,7 +28,7 @@ from appliance.gateway.generation.speculation import (
 from appliance.gateway.metrics import SPECULATION_OUTCOMES
 from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
-from appliance.link.engine import Chunk, GenerateRequest, Result, ToolCall, Turn, Utterance
+from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Result, ToolCall, Utterance
 from appliance.settings import TTSConfig
 from tests.fakes.audio import contains, middle_of
 from tests.gateway.espeak import Speak
@@ -41,7 +41,7 @@ FOLLOW_UP = "How many people live in that city?"
 
 
 def request(number: int) -> GenerateRequest:
-    return GenerateRequest((Turn("user", utterance=number),), 100, 0.0)
+    return GenerateRequest((ChatMessage("user", utterance=number),), 100, 0.0)
 
 
 # The state machine

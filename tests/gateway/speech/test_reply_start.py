@@ -9,7 +9,7 @@ import pytest
 
 from appliance.gateway.session_set import SessionSet
 from appliance.gateway.speech.reply_start import ReplyStart
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 from client import wire
 from tests.fakes.engines import InstantLLMEngine, Reply
 from tests.gateway.fake_engines import ScriptedLLM
@@ -88,7 +88,7 @@ async def test_reply_starts_after_the_delay_at_the_latest(
 class Slow(ScriptedLLM):
     """Tells a story, and says nothing aloud after "Stop."."""
 
-    def __call__(self, conversation: Sequence[Turn], utterances: dict[int, bytes]) -> Reply:
+    def __call__(self, conversation: Sequence[ChatMessage], utterances: dict[int, bytes]) -> Reply:
         return "..." if conversation[-1].text.endswith("Stop.") else LONG_REPLY
 
 
