@@ -33,7 +33,7 @@ from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
 from appliance.gateway.dc_offset import OffsetFilter
-from appliance.gateway.pace import AudioPace
+from appliance.gateway.input_pace import InputPace
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import GatewayConfig
@@ -121,7 +121,7 @@ class ClientFrameDecoder:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._max_bytes = config.max_frame_bytes
-        self._pace = AudioPace(config.pace_ratio, config.pace_burst_seconds)
+        self._pace = InputPace(config.pace_ratio, config.pace_burst_seconds)
         self._message_limit = TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
 
     def decode(self, data: bytes | str, now: float) -> Frame | None:

@@ -23,7 +23,7 @@ from pipecat.utils.text.base_text_aggregator import TextType
 
 from appliance.access import signed
 from appliance.errors import Refused, SessionEnded, catalogue
-from appliance.gateway import pace, turn_record, websocket, wire
+from appliance.gateway import input_pace, turn_record, websocket, wire
 from appliance.gateway.http import admission, endpoints, listener
 from appliance.gateway.metrics import TURN_ENDS, TURN_OUTCOMES
 from appliance.gateway.transport import BOT_PAUSED, BOT_RESUMED
@@ -309,7 +309,7 @@ def test_documented_limits_name_existing_codes_and_reasons() -> None:
 
 def test_documented_limits_match_the_constants() -> None:
     defined = constants(wire)
-    defined |= {name: getattr(pace, name) for name in ("MIN_CHARGED_BYTES", "STALL_SECONDS")}
+    defined |= {name: getattr(input_pace, name) for name in ("MIN_CHARGED_BYTES", "STALL_SECONDS")}
     frames = ("FRAMES_PER_SECOND", "FRAMES_BURST", "MAX_PIECES")
     defined |= {name: getattr(websocket, name) for name in frames}
     defined |= {name: getattr(web_limits, name) for name in constants(web_limits)}

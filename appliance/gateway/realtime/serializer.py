@@ -26,7 +26,7 @@ from pipecat.serializers.base_serializer import FrameSerializer
 
 from appliance.errors import AudioDropped, SessionEnded, TooFast
 from appliance.gateway.dc_offset import OffsetFilter
-from appliance.gateway.pace import AudioPace
+from appliance.gateway.input_pace import InputPace
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.gateway.realtime import client_events, server_events
 from appliance.gateway.realtime.client_events import AudioAppend, AudioCommit, RefusedEvent
@@ -115,7 +115,7 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
         self._beta = request.beta
         self._hooks = hooks
         self._clock = clock
-        self._pace = AudioPace(gateway.pace_ratio, gateway.pace_burst_seconds)
+        self._pace = InputPace(gateway.pace_ratio, gateway.pace_burst_seconds)
         self._message_limit = TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
         self._resampler = InputResampler()
         self._offset = OffsetFilter()
