@@ -44,8 +44,8 @@ from appliance.errors import (
 from appliance.gateway.direct_audio import activity_seconds, exclude_audio_from_observers
 from appliance.gateway.frames import ClientGreetingFrame, ClientToolCallFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
-from appliance.gateway.generation.reply import TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
+from appliance.gateway.generation.turn_callbacks import TurnCallbacks
 from appliance.gateway.realtime.serializer import (
     RealtimeHooks,
     RealtimeRequest,
@@ -55,8 +55,9 @@ from appliance.gateway.reply_observer import ReplyObserver
 from appliance.gateway.session_end import GracefulHangUp, SessionSocket
 from appliance.gateway.session_resources import SessionResources
 from appliance.gateway.speech.heard import HeardProcessor, HeardText
+from appliance.gateway.speech.phrase_aggregator import PhraseAggregator
 from appliance.gateway.speech.reply_start import ReplyStart
-from appliance.gateway.speech.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
+from appliance.gateway.speech.tts_service import KokoroTTSService, SpeechHooks
 from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.turn_report import SessionMonitor
 from appliance.gateway.turns.echo import EchoDetector

@@ -56,9 +56,10 @@ from appliance.gateway.generation.client_tools import ClientTools, WaitHooks
 from appliance.gateway.generation.history import Exchange, History
 from appliance.gateway.generation.llm_adapter import UltravoxAdapter, pipecat_settings, token_usage
 from appliance.gateway.generation.prefetch import Prefetcher
-from appliance.gateway.generation.reply import ReplyGenerator, TurnCallbacks
+from appliance.gateway.generation.reply import ReplyGenerator
 from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.generation.tool_executor import ToolExecutor
+from appliance.gateway.generation.turn_callbacks import TurnCallbacks
 from appliance.gateway.generation.utterance_transcriber import UtteranceTranscriber
 from appliance.gateway.generation.utterances import UtteranceCollector
 from appliance.link.client import EngineClient
