@@ -3,15 +3,17 @@
 Start reading here. `Session._build_pipeline` connects all parts of the gateway:
 
     microphone ──▶ transport.input ──▶ voice activity ──▶ interruption gate ──▶ user aggregator ──┐
-                   wire, transport     voice_activity     interruption          turn_taking       │
+                   wire, transport     voice_activity     interruption_gate     turn_taking       │
                                                                                                   │
                 ┌── transport.output ◀── TTS service ◀── phrase aggregator ◀── LLM service ◀──────┘
-                │   paced playback       tts_service     tts_service           llm_service
+                │   transport            tts_service     phrase_aggregator     llm_service
                 │
                 └──▶ heard processor ──▶ assistant aggregator
                      heard               (Pipecat's context)
 
-The services talk to the engine processes `llm` and `tts` through `link`.
+The lower line names the module. The services talk to the engine processes `llm` and `tts` through
+`link`. What a processor reports goes to the session, which passes it on: to the metrics and the log
+(turn_report), to the client's protocol (reply_observer), and to other processors.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ from appliance.gateway.turn_report import SessionMonitor
 from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.interruption_gate import BotActivity, InterruptionGate, PauseHooks
 from appliance.gateway.turns.own_words import is_own
+from appliance.gateway.turns.session_vad import SessionVAD
 from appliance.gateway.turns.turn_taking import context_aggregators, user_aggregator_params
 from appliance.gateway.turns.voice_activity import VoiceActivityProcessor
 from appliance.gateway.wire import GuardedSerializer, rtvi_observer_params
@@ -85,7 +88,6 @@ class Session:
     ) -> None:
         """`realtime`: the request of a client that speaks OpenAI's Realtime protocol."""
         self._name = name
-        self._observer = ReplyObserver()
         self._socket = socket
         self._resources = resources
         self._settings = resources.settings
@@ -101,124 +103,21 @@ class Session:
         self._run_task: asyncio.Task[object] | None = None
         self._user_speaking = False
         self._sound_at = time.monotonic()  # of the bot or the user
-        self._worker = self._build_pipeline(realtime)
+        serializer, self._observer = self._create_serializer(realtime)
+        self._worker = self._build_pipeline(serializer, is_realtime=realtime is not None)
 
-    async def run(self) -> SessionEnded | None:
-        """Run the session to its end. Return the reason, or None if the client left."""
-        structlog.contextvars.bind_contextvars(session=self._name)
-        self._run_task = asyncio.current_task()
-        started_at = time.monotonic()
-        log.info("session started")
-        self._metrics.sessions_active.inc()
-        runner = WorkerRunner(handle_sigint=False, check_dangling_tasks=False)
-        deadline = asyncio.get_running_loop().call_later(
-            self._settings.gateway.session_seconds,
-            self.end,
-            LastedTooLong(seconds=self._settings.gateway.session_seconds),
-        )
-        try:
-            await runner.add_workers(self._worker)
-            await runner.run()
-        finally:
-            deadline.cancel()
-            self._hang_up.cancel()
-            self._monitor.close()
-            await self._socket.close()
-            self._report_end(time.monotonic() - started_at)
-        return self._socket.ending
+    # --- The pipeline
 
-    def end(self, reason: SessionEnded | None) -> None:
-        """End the session at once. The first reason counts; None means that the client left."""
-        self._socket.ending = self._socket.ending or reason
-        spawn(self._close(), "session end", on_failure=lambda _error: self._abort())
-
-    def silent_seconds(self, now: float) -> float:
-        """Return how long neither user nor bot have spoken. `now` is in monotonic seconds."""
-        return 0.0 if self._user_speaking else now - self._sound_at
-
-    def _count_audio(self, direction: str, size_bytes: int) -> None:
-        if direction == "out":
-            self._sound_at = time.monotonic()
-        self._monitor.count_audio(direction, size_bytes)
-
-    async def _close(self) -> None:
-        if self._socket.ending is not None:
-            await self._socket.close()
-        await self._worker.cancel()
-
-    def _abort(self) -> None:
-        """Cancel `run`, because the pipeline could not be cancelled."""
-        if self._run_task is not None:
-            self._run_task.cancel()
-
-    def _close_after_playback(self) -> None:
-        """End the session when all queued audio has been played."""
-        self._socket.ending = self._socket.ending or HungUp()
-        spawn(
-            self._worker.stop_when_done(),
-            "session hang-up",
-            on_failure=lambda _error: self.end(PipelineFailed()),
-        )
-
-    def _report_end(self, seconds: float) -> None:
-        ending = self._socket.ending
-        reason = ending.reason if ending else "left"
-        self._metrics.sessions_active.dec()
-        self._metrics.sessions.labels(reason).inc()
-        self._metrics.session_duration_seconds.observe(seconds)
-        log.info("session ended", reason=reason, duration_seconds=round(seconds, 3))
-
-    async def _answer(self, message: dict[str, Any]) -> None:
-        """Send an RTVI message to the client."""
-        await self._worker.queue_frame(OutputTransportMessageUrgentFrame(message=message))
-
-    def _serializer(self, realtime: RealtimeRequest | None) -> FrameSerializer:
-        """Return what speaks the client's protocol."""
-        settings = self._settings
-        if realtime is None:
-            return GuardedSerializer(
-                settings.gateway,
-                on_violation=self.end,
-                on_audio=self._count_audio,
-                on_answer=self._answer,
-                transcripts=settings.journal.transcripts,
-            )
-        hooks = RealtimeHooks(
-            send=self._socket.send_event,
-            on_violation=self.end,
-            on_audio=self._count_audio,
-            greet=self._greet,
-        )
-        self._observer = serializer = RealtimeSerializer(
-            self._name, realtime, settings, hooks, self._resources.voices
-        )
-        return serializer
-
-    async def _greet(self) -> None:
-        greets, self._greets = self._greets, False  # a client may ask for it more than once
-        if greets:
-            await self._llm.queue_frame(ClientGreetingFrame())
-
-    def _build_pipeline(self, realtime: RealtimeRequest | None) -> PipelineWorker:
+    def _build_pipeline(self, serializer: FrameSerializer, is_realtime: bool) -> PipelineWorker:
         """Create the processors and connect them, in the order of the module's drawing."""
         settings, resources = self._settings, self._resources
-        vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
-        activity = activity_seconds(settings.gateway.idle_seconds)
-        reply_start = ReplyStart(settings.tts.start_delay_seconds, resources.busy)
-        transport = PacedTransport(
-            self._socket,
-            self._serializer(realtime),
-            output_lead_seconds(settings),
-            on_audio=echo.sent if echo else None,
-            on_phrase=self._observer.phrase,
-            drops_when_paused=realtime is None,
-            activity_seconds=activity,
-            hold_reply=reply_start.wait,
-        )
-        if echo is not None:
-            vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
-        vad.is_bot_busy = lambda: self._activity.is_busy(transport.playing)
+        idle_seconds = settings.gateway.idle_seconds
         llm_client, tts_client = resources.engine_client("llm"), resources.engine_client("tts")
+        vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
+        heard_text = HeardText(settings.tts.speed)
+        reply_start = ReplyStart(settings.tts.start_delay_seconds, resources.busy)
+        transport = self._create_transport(serializer, is_realtime, echo, reply_start)
+        self._tell_detector_about_bot(vad, echo, transport)
         self._speculator = Speculator(
             settings.llm.speculation,
             settings.tts,
@@ -242,7 +141,6 @@ class Session:
             context,
             settings.journal.transcripts,
         )
-        heard_text = HeardText(settings.tts.speed)
         tts = KokoroTTSService(
             settings.tts,
             tts_client,
@@ -254,7 +152,7 @@ class Session:
         pipeline = Pipeline(
             [
                 transport.input(),
-                VoiceActivityProcessor(settings.turn, vad, activity),
+                VoiceActivityProcessor(settings.turn, vad, activity_seconds(idle_seconds)),
                 self._interruption_gate(transport, heard_text, echo),
                 user,
                 self._llm,
@@ -265,9 +163,61 @@ class Session:
                 assistant,
             ]
         )
-        worker = _create_worker(pipeline, settings.gateway.idle_seconds)
+        worker = _create_worker(pipeline, idle_seconds)
         self._handle_events(transport, worker)
         return worker
+
+    def _create_serializer(
+        self, realtime: RealtimeRequest | None
+    ) -> tuple[FrameSerializer, ReplyObserver]:
+        """Return what speaks the client's protocol, and what it has to know of the replies."""
+        settings = self._settings
+        if realtime is None:
+            guarded = GuardedSerializer(
+                settings.gateway,
+                on_violation=self.end,
+                on_audio=self._count_audio,
+                on_answer=self._answer,
+                transcripts=settings.journal.transcripts,
+            )
+            return guarded, ReplyObserver()
+        hooks = RealtimeHooks(
+            send=self._socket.send_event,
+            on_violation=self.end,
+            on_audio=self._count_audio,
+            greet=self._greet,
+        )
+        serializer = RealtimeSerializer(
+            self._name, realtime, settings, hooks, self._resources.voices
+        )
+        return serializer, serializer
+
+    def _create_transport(
+        self,
+        serializer: FrameSerializer,
+        is_realtime: bool,
+        echo: EchoDetector | None,
+        reply_start: ReplyStart,
+    ) -> PacedTransport:
+        settings = self._settings
+        return PacedTransport(
+            self._socket,
+            serializer,
+            output_lead_seconds(settings),
+            on_audio=echo.sent if echo else None,
+            on_phrase=self._observer.phrase,
+            drops_when_paused=not is_realtime,
+            activity_seconds=activity_seconds(settings.gateway.idle_seconds),
+            hold_reply=reply_start.wait,
+        )
+
+    def _tell_detector_about_bot(
+        self, vad: SessionVAD, echo: EchoDetector | None, transport: PacedTransport
+    ) -> None:
+        """Let the detector of the user's voice know when the bot speaks, and how it sounds."""
+        if echo is not None:
+            vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
+        vad.is_bot_busy = lambda: self._activity.is_busy(transport.playing)
 
     def _interruption_gate(
         self, transport: PacedTransport, heard_text: HeardText, echo: EchoDetector | None
@@ -298,30 +248,7 @@ class Session:
             on_client_stop=self._observer.stopped,
         )
 
-    def _handle_events(self, transport: PacedTransport, worker: PipelineWorker) -> None:
-        @transport.event_handler("on_client_disconnected")  # type: ignore[untyped-decorator]
-        async def on_client_disconnected(_transport: object, _socket: object) -> None:
-            self.end(None)
-
-        @worker.rtvi.event_handler("on_client_ready")  # type: ignore[untyped-decorator]
-        async def on_client_ready(_rtvi: object) -> None:
-            await self._greet()
-
-        @worker.rtvi.event_handler("on_client_message")  # type: ignore[untyped-decorator]
-        async def on_client_message(_rtvi: object, _message: object) -> None:
-            self._monitor.playback_started()  # the only client-message that wire.py passes on
-
-        @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
-        async def on_idle_timeout(_worker: object) -> None:
-            self.end(IdleTooLong(seconds=self._settings.gateway.idle_seconds))
-
-        @worker.event_handler("on_pipeline_error")  # type: ignore[untyped-decorator]
-        async def on_pipeline_error(_worker: object, frame: object) -> None:
-            processor = getattr(frame, "processor", None)
-            usable = getattr(processor, "is_usable", True)
-            log.warning("pipeline error", stage=type(processor).__name__, final=not usable)
-            if not usable:
-                self.end(PipelineFailed())
+    # --- What the processors report, and who is told
 
     def _turn_callbacks(self) -> TurnCallbacks:
         monitor, activity = self._monitor, self._activity
@@ -398,8 +325,109 @@ class Session:
         self._hang_up.heard(interrupted)
         self._observer.reply_ended(interrupted, text)
 
+    def _count_audio(self, direction: str, size_bytes: int) -> None:
+        if direction == "out":
+            self._sound_at = time.monotonic()
+        self._monitor.count_audio(direction, size_bytes)
+
+    def _handle_events(self, transport: PacedTransport, worker: PipelineWorker) -> None:
+        @transport.event_handler("on_client_disconnected")  # type: ignore[untyped-decorator]
+        async def on_client_disconnected(_transport: object, _socket: object) -> None:
+            self.end(None)
+
+        @worker.rtvi.event_handler("on_client_ready")  # type: ignore[untyped-decorator]
+        async def on_client_ready(_rtvi: object) -> None:
+            await self._greet()
+
+        @worker.rtvi.event_handler("on_client_message")  # type: ignore[untyped-decorator]
+        async def on_client_message(_rtvi: object, _message: object) -> None:
+            self._monitor.playback_started()  # the only client-message that wire.py passes on
+
+        @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
+        async def on_idle_timeout(_worker: object) -> None:
+            self.end(IdleTooLong(seconds=self._settings.gateway.idle_seconds))
+
+        @worker.event_handler("on_pipeline_error")  # type: ignore[untyped-decorator]
+        async def on_pipeline_error(_worker: object, frame: object) -> None:
+            processor = getattr(frame, "processor", None)
+            usable = getattr(processor, "is_usable", True)
+            log.warning("pipeline error", stage=type(processor).__name__, final=not usable)
+            if not usable:
+                self.end(PipelineFailed())
+
+    async def _greet(self) -> None:
+        greets, self._greets = self._greets, False  # a client may ask for it more than once
+        if greets:
+            await self._llm.queue_frame(ClientGreetingFrame())
+
+    async def _answer(self, message: dict[str, Any]) -> None:
+        """Send an RTVI message to the client."""
+        await self._worker.queue_frame(OutputTransportMessageUrgentFrame(message=message))
+
     def _send_message(self, data: dict[str, object]) -> None:
         spawn(self._worker.queue_frame(RTVIServerMessageFrame(data=data)), "server message")
+
+    # --- The course of the session
+
+    async def run(self) -> SessionEnded | None:
+        """Run the session to its end. Return the reason, or None if the client left."""
+        structlog.contextvars.bind_contextvars(session=self._name)
+        self._run_task = asyncio.current_task()
+        started_at = time.monotonic()
+        log.info("session started")
+        self._metrics.sessions_active.inc()
+        runner = WorkerRunner(handle_sigint=False, check_dangling_tasks=False)
+        deadline = asyncio.get_running_loop().call_later(
+            self._settings.gateway.session_seconds,
+            self.end,
+            LastedTooLong(seconds=self._settings.gateway.session_seconds),
+        )
+        try:
+            await runner.add_workers(self._worker)
+            await runner.run()
+        finally:
+            deadline.cancel()
+            self._hang_up.cancel()
+            self._monitor.close()
+            await self._socket.close()
+            self._report_end(time.monotonic() - started_at)
+        return self._socket.ending
+
+    def end(self, reason: SessionEnded | None) -> None:
+        """End the session at once. The first reason counts; None means that the client left."""
+        self._socket.ending = self._socket.ending or reason
+        spawn(self._close(), "session end", on_failure=lambda _error: self._abort())
+
+    def silent_seconds(self, now: float) -> float:
+        """Return how long neither user nor bot have spoken. `now` is in monotonic seconds."""
+        return 0.0 if self._user_speaking else now - self._sound_at
+
+    async def _close(self) -> None:
+        if self._socket.ending is not None:
+            await self._socket.close()
+        await self._worker.cancel()
+
+    def _abort(self) -> None:
+        """Cancel `run`, because the pipeline could not be cancelled."""
+        if self._run_task is not None:
+            self._run_task.cancel()
+
+    def _close_after_playback(self) -> None:
+        """End the session when all queued audio has been played."""
+        self._socket.ending = self._socket.ending or HungUp()
+        spawn(
+            self._worker.stop_when_done(),
+            "session hang-up",
+            on_failure=lambda _error: self.end(PipelineFailed()),
+        )
+
+    def _report_end(self, seconds: float) -> None:
+        ending = self._socket.ending
+        reason = ending.reason if ending else "left"
+        self._metrics.sessions_active.dec()
+        self._metrics.sessions.labels(reason).inc()
+        self._metrics.session_duration_seconds.observe(seconds)
+        log.info("session ended", reason=reason, duration_seconds=round(seconds, 3))
 
 
 def _create_worker(pipeline: Pipeline, idle_seconds: float) -> PipelineWorker:
