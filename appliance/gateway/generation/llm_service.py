@@ -68,7 +68,9 @@ from appliance.settings import LLMConfig
 from appliance.tasks import spawn
 
 CANNOT_REPLY = "I am sorry, I cannot answer right now."
-HEARD_SECONDS = 0.5  # an interruption reaches the end of the pipeline within milliseconds
+# Longest wait for the report of what was heard of an interrupted reply. An interruption reaches the
+# end of the pipeline, where that is known, within milliseconds.
+HEARD_TIMEOUT_SECONDS = 0.5
 log = journal.get()
 
 
@@ -112,7 +114,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             WaitHooks(
                 begins=speculator.reply_audible,
                 ends=speculator.reply_waiting,
-                timed_out=callbacks.on_client_silent,
+                timed_out=callbacks.on_client_tool_timed_out,
             ),
         )
         self._tool_executor = ToolExecutor(self, context, self._client_tools)
@@ -125,7 +127,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             self.push_frame,
         )
         self._transcriber = UtteranceTranscriber(client, self._push_upstream)
-        self._turn: asyncio.Task[None] | None = None
+        self._turn_task: asyncio.Task[None] | None = None
         self._hanging_up = False
         self._heard_reported = asyncio.Event()  # cleared by an interruption
         self._heard_reported.set()
@@ -162,9 +164,9 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
     async def cleanup(self) -> None:
         """Cancel the running turn and close the engine session."""
         await super().cleanup()  # type: ignore[no-untyped-call]
-        if self._turn is not None:
-            await self.cancel_task(self._turn)
-            self._turn = None
+        if self._turn_task is not None:
+            await self.cancel_task(self._turn_task)
+            self._turn_task = None
         await self._transcriber.close()
         await self._speculator.close()
         await self._prefetcher.close()
@@ -314,7 +316,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
 
     async def _greet(self, response_id: str) -> None:
         await self._wait_for_heard()
-        self._callbacks.on_asked(response_id)
+        self._callbacks.on_response_begun(response_id)
         await self.push_frame(TTSSpeakFrame(self._config.greeting))
         await self.push_frame(ReplyEndFrame())
 
@@ -324,7 +326,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         If there is no reply to give, the client gets an empty one.
         """
         await self._wait_for_heard()
-        self._callbacks.on_asked(response_id)
+        self._callbacks.on_response_begun(response_id)
         if self._client_tools.resume() or self._prefetcher.turn_running:
             return
         pending = self._history.pending()
@@ -337,7 +339,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         if frame.stop:
             await self._stop_bot(frame.stop)
         await self._wait_for_heard()
-        self._callbacks.on_asked(frame.response_id)
+        self._callbacks.on_response_begun(frame.response_id)
         self._speculator.discard("changed")
         utterances = tuple(self._collector.whole(pcm) for pcm in frame.audio)
         for utterance in utterances:
@@ -347,10 +349,10 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
     async def _wait_for_heard(self) -> None:
         """Wait until it is known what the user has heard of an interrupted reply.
 
-        It belongs to the question before.
+        It belongs to the question before, so it must be in the history before the next question.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEARD_SECONDS):
+            async with asyncio.timeout(HEARD_TIMEOUT_SECONDS):
                 await self._heard_reported.wait()
 
     async def _turn_ended(self) -> None:
@@ -381,12 +383,12 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         kind = "spoken" if exchange.utterances else "typed"
         self._callbacks.on_turn_submitted(kind, exchange.speech_seconds, joined)
         self._speculator.reply_waiting()
-        self._turn = self.create_task(self._run_turn(exchange))
+        self._turn_task = self.create_task(self._run_turn(exchange))
 
     async def _cancel_turn(self) -> None:
-        if self._turn is not None:
-            await self.cancel_task(self._turn)
-            self._turn = None
+        if self._turn_task is not None:
+            await self.cancel_task(self._turn_task)
+            self._turn_task = None
             await self.cancel_function_calls(reason="interruption")
             await self.stop_all_metrics()  # type: ignore[no-untyped-call]
 

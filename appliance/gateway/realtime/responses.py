@@ -77,8 +77,8 @@ class Responses:
         self._said_before_call = ""
         return self._reply_started()
 
-    def asked(self, response_id: str) -> None:
-        """The pipeline begins what the client has asked for with this response."""
+    def response_begun(self, response_id: str) -> None:
+        """The pipeline begins the response that the client has asked for."""
         if self._response is not None and self._response.id == response_id:
             self._response.begun = True
 
@@ -188,7 +188,7 @@ class Responses:
     def ask(self, event: ResponseCreate, *, notice: bool) -> tuple[str, list[Event]]:
         """Begin the response that the client asks for. Return its id and the events.
 
-        `notice`: it is the greeting. The pipeline has not begun it yet; see `asked`.
+        `notice`: it is the greeting. The pipeline has not begun it yet; see `response_begun`.
         """
         response = Response(
             self._conversation.new_id("resp"), event.metadata, notice=notice, begun=False

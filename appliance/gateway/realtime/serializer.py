@@ -171,8 +171,8 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
     def reply_started(self, spoken: bool) -> None:
         self._emit_later(self._state.reply_started(spoken))
 
-    def asked(self, response_id: str) -> None:
-        self._state.responses.asked(response_id)
+    def response_begun(self, response_id: str) -> None:
+        self._state.responses.response_begun(response_id)
 
     def reply_failed(self, reason: str) -> None:
         self._state.responses.reply_failed(reason)

@@ -171,14 +171,14 @@ class Conversations(RuleBasedStateMachine):
             case ClientToolResultFrame():
                 self.returned = self.returned or command.call_id == self.waiting
             case ClientQuestionFrame():
-                self.state.responses.asked(command.response_id)
+                self.state.responses.response_begun(command.response_id)
                 self.begin(steps)
                 self.asked[command.response_id] = self.number
             case ClientGreetingFrame():
-                self.state.responses.asked(command.response_id)
+                self.state.responses.response_begun(command.response_id)
                 self.output.extend([("phrase", GREETING), ("audio", GREETING), ("end", GREETING)])
             case ClientReplyFrame():
-                self.state.responses.asked(command.response_id)
+                self.state.responses.response_begun(command.response_id)
                 if self.waiting and self.returned:
                     self.waiting = ""
                 elif not self.reply:

@@ -69,7 +69,7 @@ def command_id(command: Frame | None) -> str:
 
 def begin(session: RealtimeState, command: Frame | None) -> list[dict[str, Any]]:
     """Let the pipeline begin what was asked for. Return the events of that."""
-    session.responses.asked(command_id(command))
+    session.responses.response_begun(command_id(command))
     return session.reply_started(False) if isinstance(command, ClientQuestionFrame) else []
 
 
@@ -490,7 +490,7 @@ def test_what_was_said_before_a_call_is_not_part_of_the_response_after_it() -> N
     session.responses.phrase("One moment.")
     session.responses.tool_called("c1", "door", "{}")
     send(session, "conversation.item.create", **output("c1", "open"))
-    session.responses.asked(command_id(send(session, "response.create")[1]))
+    session.responses.response_begun(command_id(send(session, "response.create")[1]))
     session.responses.phrase("It is open.")
     *_, done = session.responses.reply_ended(True, "Let me see. One moment. It is")
     assert done["response"]["output"][0]["content"][0]["transcript"] == "It is"
