@@ -221,8 +221,9 @@ class GatewayServer:
     def refusal(self, attempt: ConnectionAttempt, *, make_room: bool) -> Refused | None:
         """Return why an attempt is refused, or None.
 
-        If the gateway is full, a silent call yields; if the token has all its calls, one of these.
-        With `make_room`, that call is ended; otherwise it is only looked for.
+        If the gateway is full, the call that is silent longest gives way; if the token has all its
+        calls, the one of them that is silent longest. With `make_room`, that call is ended;
+        otherwise this only tells whether there is one.
         """
         now = time.monotonic()
         refusal = self._admission.refusal(attempt, self.state(), now, time.time())

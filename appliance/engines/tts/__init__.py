@@ -2,7 +2,7 @@
 
 engine        the engine behind the link: phrases in, PCM out
 playback      whose audio runs out first
-reader        a phrase on its way from text to phonemes
+reader        converts a phrase to words and phonemes
 letters       foreign letters
 text          written text to spoken words
 g2p           words to phonemes, by misaki
