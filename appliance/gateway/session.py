@@ -308,7 +308,7 @@ class Session:
             first_phrase=self._monitor.mark("first_phrase"),
             first_audio=first_audio,
             spoken=heard_text.measure,
-            complete=reply_start.complete,
+            complete=reply_start.audio_complete,
             failed=self._monitor.engine_failed("tts"),
             hold=lambda: ask(llm_client.hold),
             resume=lambda: ask(llm_client.resume),

@@ -75,7 +75,7 @@ class Prefetcher:
         self._speech_prefill = SpeechPrefill()
         self._transcribing: list[tuple[Utterance, ...]] = []
         self._discarded: list[Utterance] = []
-        self.turn_running = False  # while true, the history must not change
+        self.turn_running = False  # set by the service; while true, the history must not change
 
     async def close(self) -> None:
         """Cancel all work."""

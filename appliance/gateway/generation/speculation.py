@@ -191,18 +191,18 @@ class Speculator:
     def speech_started(self) -> None:
         """Note that the user starts to speak, or goes on."""
         self.discard("speech_resumed")
-        self._reply_start.begin()
+        self._reply_start.work_began()
 
     def speech_dropped(self) -> None:
         """Note that what the user said was too short for a turn."""
         self.discard("changed")
-        self._reply_start.drop()
+        self._reply_start.work_dropped()
 
     def interrupted(self, speaking: bool) -> None:
         """Note that the bot is interrupted. `speaking`: the user has started to speak."""
         self.discard("interrupted")
         if not speaking:
-            self._reply_start.drop()
+            self._reply_start.work_dropped()
 
     def turn_ended(self) -> None:
         """Note that the user's turn has ended."""
@@ -211,7 +211,7 @@ class Speculator:
     def reply_waiting(self) -> None:
         """Note that the user waits for a reply to a confirmed turn."""
         self._waiting.add(self)
-        self._reply_start.begin()
+        self._reply_start.work_began()
 
     def reply_audible(self) -> None:
         """Note that the reply is audible, or that there will be none."""
@@ -225,7 +225,7 @@ class Speculator:
         """Discard and stop everything; the session has ended."""
         self.discard("session_ended")
         self.reply_audible()
-        self._reply_start.drop()
+        self._reply_start.work_dropped()
         if self._reply is not None:
             self._stop(self._reply)
         await self._wait_closed()
