@@ -101,10 +101,10 @@ class EngineBench:
         client.add(utterance)
         return ChatMessage("user", utterance=utterance.id)
 
-    async def ask(self, client: EngineClient, *turns: ChatMessage) -> MeasuredReply:
+    async def ask(self, client: EngineClient, *messages: ChatMessage) -> MeasuredReply:
         """Generate one reply and measure it."""
         reply, started = MeasuredReply(), time.monotonic()
-        request = GenerateRequest(turns, self._tokens, temperature=0.0)
+        request = GenerateRequest(messages, self._tokens, temperature=0.0)
         async for piece in client.generate(request):
             if isinstance(piece, Result):
                 reply.stats = {**piece.stats, "total_seconds": time.monotonic() - started}
@@ -150,8 +150,8 @@ class EngineBench:
                 questions = [self.add_speech(client, 3.0) for client in clients]
                 replies = await asyncio.gather(
                     *(
-                        self.ask(client, SYSTEM, turn)
-                        for client, turn in zip(clients, questions, strict=True)
+                        self.ask(client, SYSTEM, question)
+                        for client, question in zip(clients, questions, strict=True)
                     )
                 )
                 tokens = sum(reply.stats["decode_tokens"] for reply in replies)

@@ -17,7 +17,14 @@ from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from tests.fakes import InstantLLMEngine, InstantTTSEngine, tone
-from tests.link.contract import SpeechContract, VoiceContract, linked, reply, user_turn, utterance
+from tests.link.contract import (
+    SpeechContract,
+    VoiceContract,
+    linked,
+    reply,
+    user_message,
+    utterance,
+)
 
 
 class TestInstantSpeechEngine(SpeechContract):
@@ -128,7 +135,7 @@ async def test_held_generation_decodes_nothing(tmp_path: Path) -> None:
 async def test_closing_the_client_frees_the_engine_session(tmp_path: Path) -> None:
     engine = InstantLLMEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
-        turn = user_turn(client, utterance(1, tone(1)))
+        turn = user_message(client, utterance(1, tone(1)))
         request = asyncio.ensure_future(reply(client, turn))
         await _until(lambda: bool(engine.sessions and engine.sessions[0].running))
         await client.close()
@@ -144,7 +151,7 @@ async def test_dropped_utterance_is_freed_and_sent_again_when_it_is_added_again(
     engine = InstantLLMEngine()
     speech = utterance(3, tone(0.5, rate=16_000))
     async with linked(engine, tmp_path / "s") as client:
-        turn = user_turn(client, speech)
+        turn = user_message(client, speech)
         await reply(client, turn)
         await client.forget(speech.id)
         await _until(lambda: engine.sessions[0].heard == {})
