@@ -9,7 +9,7 @@ Start reading here. `Session._build_pipeline` connects all parts of the gateway:
                 │   transport            tts_service     phrase_aggregator     llm_service
                 │
                 └──▶ heard processor ──▶ assistant aggregator
-                     heard               (Pipecat's context)
+                     heard_processor     (Pipecat's context)
 
 The lower line names the module. The services talk to the engine processes `llm` and `tts` through
 `link`. What a processor reports goes to the session, which passes it on: to the metrics and the log
@@ -56,7 +56,8 @@ from appliance.gateway.realtime.serializer import (
 from appliance.gateway.reply_observer import ReplyObserver
 from appliance.gateway.session_end import GracefulHangUp, SessionSocket
 from appliance.gateway.session_resources import SessionResources
-from appliance.gateway.speech.heard import HeardProcessor, HeardText
+from appliance.gateway.speech.heard import HeardText
+from appliance.gateway.speech.heard_processor import HeardProcessor
 from appliance.gateway.speech.phrase_aggregator import PhraseAggregator
 from appliance.gateway.speech.reply_start import ReplyStart
 from appliance.gateway.speech.tts_service import KokoroTTSService, SpeechHooks

@@ -6,6 +6,7 @@ bound_words        words within which no phrase ends: 0.5 mg
 unsplit_names      names of the site within which no phrase ends
 tts_service        the processor that has a phrase synthesized
 reply_start        holds the first audio back while the engines work for others
-heard              how much of the reply the user has heard
+heard_processor    the processor that reports what the user has heard
+heard              how much of the reply that is, word by word
 spoken_length      how long each word is when it is spoken
 """
